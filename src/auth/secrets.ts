@@ -1,0 +1,67 @@
+/**
+ * Every key and password the registry uses, derived from its one secret by HKDF-SHA256 (RFC 5869) under a label of its
+ * own. D1 stores no credential, and one kind of token can never pass for another: they do not share a key.
+ */
+import type { Env } from '../env.ts';
+
+export type Secrets = Pick<Env, 'REGISTRY_SECRET' | 'REGISTRY_SECRET_PREVIOUS'>;
+
+/** What a key is for. Part of every key: changing a label ends all that was made with it. */
+export type KeyLabel = 'access-token' | 'refresh-token' | 'upload-location';
+
+/** 256 bits as text need at least this many characters of any alphabet that people use. */
+const SECRET_MIN_LENGTH = 32;
+const KEY_BYTES = 32;
+
+const derived = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+
+/** @throws Error where the deployment has no secret worth the name: it then serves nothing */
+export function requireSecret(env: Secrets): string {
+  const secret = env.REGISTRY_SECRET ?? '';
+  if (secret.length >= SECRET_MIN_LENGTH) return secret;
+  throw new Error(
+    `REGISTRY_SECRET is ${secret ? 'too short' : 'not set'}: it must have ${SECRET_MIN_LENGTH} characters or more`,
+  );
+}
+
+/** The key to sign with. */
+export function signingKey(env: Secrets, label: KeyLabel): Promise<Uint8Array<ArrayBuffer>> {
+  return derive(requireSecret(env), label);
+}
+
+/** The keys to verify with: the current one, and while the secret is being replaced the one before. */
+export function verificationKeys(env: Secrets, label: KeyLabel): Promise<Uint8Array<ArrayBuffer>[]> {
+  const secrets = [requireSecret(env), env.REGISTRY_SECRET_PREVIOUS].filter((secret) => secret !== undefined && secret !== '');
+  return Promise.all(secrets.map((secret) => derive(secret as string, label)));
+}
+
+/** A password for the account `id`: 160 bits in lower case, with a prefix by which secret scanners know it. */
+export async function derivedPassword(env: Secrets, id: string): Promise<string> {
+  const bytes = await derive(requireSecret(env), `password ${id}`);
+  const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+  return `berth_${Array.from(bytes, (byte) => alphabet[byte & 31]).join('')}`;
+}
+
+/** Compares in constant time, whatever the lengths: the hashes are compared, byte by byte to the end. */
+export async function sameSecret(given: string, expected: string): Promise<boolean> {
+  const [one, other] = await Promise.all([sha256(given), sha256(expected)]);
+  return one.reduce((difference, byte, at) => difference | (byte ^ (other[at] ?? 0)), 0) === 0;
+}
+
+async function sha256(text: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
+}
+
+function derive(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
+  const id = `${secret}\0${label}`;
+  const known = derived.get(id) ?? hkdf(secret, label);
+  derived.set(id, known);
+  return known;
+}
+
+async function hkdf(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
+  const encoder = new TextEncoder();
+  const material = await crypto.subtle.importKey('raw', encoder.encode(secret), 'HKDF', false, ['deriveBits']);
+  const parameters = { name: 'HKDF', hash: 'SHA-256', salt: encoder.encode('berth'), info: encoder.encode(label) };
+  return new Uint8Array(await crypto.subtle.deriveBits(parameters, material, KEY_BYTES * 8));
+}

@@ -1,0 +1,18 @@
+/** What the clock starts, in slices that fit the free plan; each picks up where rows and keys say it is due. */
+import type { Env } from './env.ts';
+import { expireUploads, sweepPieces, UPLOAD_LIFETIME, uploadIdAt } from './registry/uploads.ts';
+
+/** Rows of a slice: each costs up to four calls to a store, of which an invocation has 1,000. */
+const UPLOADS_PER_RUN = 50;
+/** Pages of a listing are paid operations: once an hour is enough for what is rare. */
+const SWEEP_MINUTE = 7;
+
+/** @param now in milliseconds, the time the schedule fired */
+export async function runScheduled(env: Env, now: number): Promise<void> {
+  const before = uploadIdAt(now - UPLOAD_LIFETIME * 1000);
+  await expireUploads(env, before, UPLOADS_PER_RUN);
+  if (new Date(now).getUTCMinutes() !== SWEEP_MINUTE) return;
+  // A piece may be named by no row for as long as a signed location lives: twice that is on the safe side.
+  const abandoned = uploadIdAt(now - 2 * UPLOAD_LIFETIME * 1000);
+  await sweepPieces(env, abandoned, undefined);
+}

@@ -1,0 +1,68 @@
+/** The bindings and settings of the Worker: their names, types and defaults, in one place. Imports nothing of ours. */
+import type { D1Database, R2Bucket } from '@cloudflare/workers-types';
+
+export interface Env {
+  /** D1: everything but bytes; `schema.sql`. */
+  DB: D1Database;
+  /** R2: blobs, large manifests and the pieces of unfinished uploads; `src/storage/keys.ts`. */
+  BLOBS: R2Bucket;
+  /** The one secret, 32 characters or more; every key is derived from it (`src/auth/secrets.ts`). */
+  REGISTRY_SECRET?: string;
+  /** Accepted for verification while REGISTRY_SECRET is being replaced. */
+  REGISTRY_SECRET_PREVIOUS?: string;
+  /** The administrator's password; derived from REGISTRY_SECRET where it is not set. */
+  ADMIN_PASSWORD?: string;
+  /** `storage` (default): R2 verifies digests. `stream`: the Worker hashes while it reads, needs a paid plan's CPU. */
+  VERIFY?: string;
+  /** Origin that clients use, where it differs from the one the Worker sees, as behind a proxy. */
+  PUBLIC_URL?: string;
+  /** Bytes of a part of a long upload. Only tests change it. */
+  PART_BYTES?: string;
+  /** Bytes of the largest object of one R2 put: 5 GiB. Only tests change it. */
+  MAX_PUT_BYTES?: string;
+}
+
+/** The part of Env that settings are made of. */
+export type Vars = Pick<Env, 'VERIFY' | 'PUBLIC_URL' | 'PART_BYTES' | 'MAX_PUT_BYTES'>;
+
+export interface Settings {
+  verify: 'storage' | 'stream';
+  publicUrl: string | null;
+  partBytes: number;
+  maxPutBytes: number;
+}
+
+const MIB = 1024 * 1024;
+
+/** R2 wants parts of at least 5 MiB, all of one size; one buffer of 8 MiB fits an isolate's 128 MB many times over. */
+const PART_BYTES = 8 * MIB;
+/** R2 limit of a single put (platform limits, "Maximum upload size"). */
+const MAX_PUT_BYTES = 5 * 1024 * MIB;
+
+const checked = new WeakMap<object, Settings>();
+
+/** @throws Error naming the setting that is wrong */
+export function settings(env: Vars): Settings {
+  const known = checked.get(env);
+  if (known) return known;
+  const result: Settings = {
+    verify: oneOf('VERIFY', env.VERIFY || 'storage', ['storage', 'stream']),
+    publicUrl: env.PUBLIC_URL ? new URL(env.PUBLIC_URL).origin : null,
+    partBytes: positive('PART_BYTES', env.PART_BYTES, PART_BYTES),
+    maxPutBytes: positive('MAX_PUT_BYTES', env.MAX_PUT_BYTES, MAX_PUT_BYTES),
+  };
+  checked.set(env, result);
+  return result;
+}
+
+function oneOf<T extends string>(name: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((candidate) => candidate === value);
+  if (!found) throw new Error(`${name} is "${value}": it must be one of ${allowed.join(', ')}`);
+  return found;
+}
+
+function positive(name: string, value: string | undefined, fallback: number): number {
+  const number = value ? Number(value) : fallback;
+  if (!Number.isSafeInteger(number) || number <= 0) throw new Error(`${name} is "${value}": it must be a positive number`);
+  return number;
+}

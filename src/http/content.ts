@@ -1,0 +1,53 @@
+/** Answers that carry stored content: identity headers, conditions (RFC 9110, section 13) and ranges (section 14). */
+import type { Digest } from '../oci/digest.ts';
+import { type ByteRange, contentRange, requestedRange } from '../oci/range.ts';
+import type { RequestContext } from './context.ts';
+
+interface Content {
+  digest: Digest;
+  mediaType: string;
+  size: number;
+  /** `immutable` for what is named by its digest; what a tag names may be another thing the next time. */
+  caching: 'immutable' | 'revalidate';
+}
+
+/**
+ * Answers GET and HEAD. `open` is asked for bytes only where some are sent. Pushed bytes never run in a browser: a fixed
+ * type, no sniffing, a sandbox, and a download rather than a page.
+ */
+export async function sendContent(
+  c: RequestContext,
+  content: Content,
+  open: (range: ByteRange | null) => Promise<ReadableStream | Uint8Array>,
+): Promise<Response> {
+  const { digest, mediaType, size } = content;
+  const etag = `"${digest}"`;
+  const headers = new Headers({
+    'accept-ranges': 'bytes',
+    'cache-control':
+      content.caching === 'immutable'
+        ? 'private, max-age=31536000, immutable, no-transform'
+        : 'private, no-cache, no-transform',
+    'content-disposition': 'attachment',
+    'content-security-policy': "sandbox; default-src 'none'",
+    'docker-content-digest': digest,
+    etag,
+  });
+  if (matches(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });
+  headers.set('content-type', mediaType);
+  headers.set('content-length', String(size));
+  if (c.req.method === 'HEAD') return new Response(null, { headers });
+  const condition = c.req.header('if-range');
+  const range = condition === undefined || condition === etag ? requestedRange(c.req.header('range'), size) : null;
+  const body = await open(range);
+  if (!range) return new Response(body as BodyInit, { headers });
+  headers.set('content-length', String(range.length));
+  headers.set('content-range', contentRange(range, size));
+  return new Response(body as BodyInit, { status: 206, headers });
+}
+
+/** `If-None-Match`: weak comparison, a list, or `*`. */
+function matches(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false;
+  return header.trim() === '*' || header.split(',').some((one) => one.trim().replace(/^W\//, '') === etag);
+}

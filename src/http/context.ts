@@ -1,0 +1,34 @@
+/** What travels with a request: bindings, who makes it, where and when. */
+import type { Context } from 'hono';
+import type { Caller } from '../auth/policy.ts';
+import type { Occasion } from '../auth/tokens.ts';
+import { type Env, settings } from '../env.ts';
+import type { Actor } from '../events/event.ts';
+
+export interface AppEnv {
+  Bindings: Env;
+  Variables: { caller: Caller };
+}
+
+/** What the helpers of this room need of a context, whatever route it is of. */
+export type RequestContext = Pick<Context<AppEnv>, 'env' | 'req' | 'executionCtx' | 'var'>;
+
+/** Scheme and host that the client used, or the ones the deployment says it has. */
+export function originOf(c: RequestContext): string {
+  return settings(c.env).publicUrl ?? new URL(c.req.url).origin;
+}
+
+/** The service that tokens are for, and the time: the only clock below this room is the database's. */
+export function occasionOf(c: RequestContext): Occasion {
+  return { service: new URL(originOf(c)).host, now: Date.now() };
+}
+
+export function actorOf(c: RequestContext): Actor {
+  return { subject: c.var.caller.subject };
+}
+
+/** Awaits `work`, and has the runtime finish it even if the client hangs up in the middle. */
+export async function finishing<T>(c: RequestContext, work: Promise<T>): Promise<T> {
+  c.executionCtx.waitUntil(work.catch(() => {}));
+  return await work;
+}

@@ -1,0 +1,60 @@
+/** Reading requests: query parameters, bodies and conditions, each parsed once at the door. */
+import { badParameter, RegistryError } from '../oci/errors.ts';
+import { parseChunkRange } from '../oci/range.ts';
+import type { Chunk } from '../registry/uploads.ts';
+import type { RequestContext } from './context.ts';
+
+/** Entries of a page, at most and where the client does not say. */
+const PAGE_MAX = 1000;
+
+/** A parameter that must not be repeated. @throws UNSUPPORTED (400) */
+export function single(c: RequestContext, name: string): string | undefined {
+  const values = c.req.queries(name) ?? [];
+  if (values.length > 1) throw badParameter(`"${name}" is given more than once`);
+  return values[0];
+}
+
+/** `n` of a list: clamped, 0 allowed. @throws UNSUPPORTED (400) */
+export function pageSize(c: RequestContext): number {
+  const text = single(c, 'n');
+  if (text === undefined) return PAGE_MAX;
+  if (!/^\d{1,15}$/.test(text)) throw badParameter('"n" is not a whole number');
+  return Math.min(Number(text), PAGE_MAX);
+}
+
+/** RFC 8288, relation "next". `parameters` lead to the page after this one. */
+export function nextLink(c: RequestContext, parameters: Record<string, string | undefined>): Record<string, string> {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, value);
+  return { link: `<${c.req.path}?${query}>; rel="next"` };
+}
+
+/** `Content-Length` in bytes, `null` for a body of unknown length. */
+function contentLength(c: RequestContext): number | null {
+  const text = c.req.header('content-length');
+  if (text !== undefined) return Number(text);
+  return c.req.raw.body ? null : 0;
+}
+
+/** The bytes of an upload that this request carries. @throws BLOB_UPLOAD_INVALID */
+export function chunkOf(c: RequestContext): Chunk {
+  const length = contentLength(c);
+  const stream = length === 0 ? null : (c.req.raw.body as ReadableStream | null);
+  return { body: { stream, length: stream ? length : 0 }, range: parseChunkRange(c.req.header('content-range')) };
+}
+
+/** The whole body. @throws SIZE_INVALID (413) as soon as it is longer than `max` bytes */
+export async function readBody(c: RequestContext, max: number): Promise<Uint8Array> {
+  const tooLarge = () => new RegistryError('SIZE_INVALID', { status: 413, message: `the body may have up to ${max} bytes` });
+  const length = contentLength(c);
+  if (length !== null && length > max) throw tooLarge();
+  if (length !== null) return new Uint8Array(await c.req.arrayBuffer());
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of c.req.raw.body as ReadableStream<Uint8Array>) {
+    size += chunk.byteLength;
+    if (size > max) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+}

@@ -1,0 +1,78 @@
+/** end-3, end-7 and end-9: manifests by tag or digest. */
+import { Hono } from 'hono';
+import { mayDo } from '../../auth/policy.ts';
+import { algorithmOf, digestOf } from '../../oci/digest.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import { MANIFEST_MAX_BYTES, parseManifest } from '../../oci/manifest.ts';
+import { parseReference, parseReferenceToRead, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
+import { deleteManifest, getManifest, type MovedTags, putManifest, statManifest } from '../../registry/manifests.ts';
+import { may } from '../authorize.ts';
+import { sendContent } from '../content.ts';
+import { type AppEnv, actorOf, finishing } from '../context.ts';
+import { readBody } from '../params.ts';
+
+/** The specification asks for 10 at least. */
+const MAX_TAGS = 100;
+/** Bytes of all warnings of one answer (distribution-spec, "Warnings"). */
+const MAX_WARNING_BYTES = 4096;
+
+export const manifests = new Hono<AppEnv>({ strict: false })
+  .get('/:name{.+}/manifests/:reference', may('pull'), async (c) => {
+    const { repository } = c.var;
+    const reference = parseReferenceToRead(c.req.param('reference'));
+    const caching = reference.tag ? ('revalidate' as const) : ('immutable' as const);
+    if (c.req.method === 'HEAD') {
+      const head = await statManifest(c.env, repository, reference);
+      return sendContent(c, { ...head, caching }, async () => new Uint8Array());
+    }
+    const manifest = await getManifest(c.env, repository, reference);
+    return sendContent(c, { ...manifest, caching }, async (range) => {
+      const bytes = new TextEncoder().encode(manifest.text);
+      return range ? bytes.subarray(range.offset, range.offset + range.length) : bytes;
+    });
+  })
+
+  .put('/:name{.+}/manifests/:reference', may('push'), async (c) => {
+    const { caller, repository } = c.var;
+    const reference = parseReference(c.req.param('reference'));
+    const tags = tagsOf(reference, c.req.queries('tag') ?? []);
+    const bytes = await readBody(c, MANIFEST_MAX_BYTES);
+    const digest = await digestOf(reference.digest ? algorithmOf(reference.digest) : 'sha256', bytes);
+    if (reference.digest && reference.digest !== digest) {
+      throw new RegistryError('DIGEST_INVALID', {
+        message: 'the manifest does not have the digest in its URL',
+        detail: { digest },
+      });
+    }
+    const manifest = parseManifest(bytes, c.req.header('content-type'));
+    const mayRetag = mayDo(caller, 'retag', repository);
+    const put = { repository, digest, manifest, size: bytes.byteLength, tags, by: actorOf(c), mayRetag };
+    const moved = await finishing(c, putManifest(c.env, put, c.executionCtx));
+    c.header('location', `/v2/${repository}/manifests/${digest}`);
+    c.header('docker-content-digest', digest);
+    if (manifest.subject) c.header('oci-subject', manifest.subject);
+    if (reference.digest) for (const tag of tags) c.header('oci-tag', tag, { append: true });
+    for (const warning of warningsOf(moved)) c.header('warning', warning, { append: true });
+    return c.body(null, 201);
+  })
+
+  .delete('/:name{.+}/manifests/:reference', may('delete'), async (c) => {
+    const reference = parseReferenceToRead(c.req.param('reference'));
+    await finishing(c, deleteManifest(c.env, c.var.repository, reference, actorOf(c)));
+    return c.body(null, 202);
+  });
+
+/** end-7b: tags beside a digest; a manifest that is put under a tag has that one. @throws MANIFEST_INVALID, UNSUPPORTED */
+function tagsOf(reference: Reference, parameters: string[]): Tag[] {
+  const texts = reference.tag ? [reference.tag, ...parameters] : parameters;
+  if (texts.length > MAX_TAGS)
+    throw new RegistryError('UNSUPPORTED', { status: 414, message: `up to ${MAX_TAGS} tags at a time` });
+  return [...new Set(texts.map(parseTag))];
+}
+
+/** People learn only afterwards that a push has moved a tag: say so, and say what it named before. */
+function warningsOf(moved: MovedTags): string[] {
+  const warnings = moved.map(({ tag, previous }) => `299 - "tag ${tag} has moved: it named ${previous}"`);
+  const fitting = Math.floor(MAX_WARNING_BYTES / Math.max(1, ...warnings.map((warning) => warning.length)));
+  return warnings.slice(0, fitting);
+}

@@ -1,0 +1,25 @@
+/** end-12: what refers to a manifest. */
+import { Hono } from 'hono';
+import { parseDigest } from '../../oci/digest.ts';
+import { INDEX_MEDIA_TYPE } from '../../oci/manifest.ts';
+import { listReferrers } from '../../registry/referrers.ts';
+import { may } from '../authorize.ts';
+import type { AppEnv } from '../context.ts';
+import { nextLink, pageSize, single } from '../params.ts';
+
+export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/referrers/:digest', may('pull'), async (c) => {
+  const subject = parseDigest(c.req.param('digest'));
+  const artifactType = single(c, 'artifactType') || undefined;
+  const [lastType, last] = [single(c, 'lastType'), single(c, 'last')];
+  const limit = Math.max(1, pageSize(c));
+  const after = last === undefined ? undefined : { artifactType: lastType ?? '', digest: last };
+  const { items, more } = await listReferrers(c.env, c.var.repository, { subject, artifactType, after, limit });
+  const end = items.at(-1);
+  return c.body(JSON.stringify({ schemaVersion: 2, mediaType: INDEX_MEDIA_TYPE, manifests: items }), 200, {
+    'content-type': INDEX_MEDIA_TYPE,
+    ...(artifactType ? { 'oci-filters-applied': 'artifactType' } : {}),
+    ...(more && end
+      ? nextLink(c, { artifactType, n: single(c, 'n'), lastType: end.artifactType ?? '', last: end.digest })
+      : {}),
+  });
+});

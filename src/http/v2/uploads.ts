@@ -1,0 +1,107 @@
+/** end-4, end-5, end-6, end-11, end-13 and end-14: how blobs come in. */
+import { type Context, Hono } from 'hono';
+import { mayDo, pullable } from '../../auth/policy.ts';
+import { sealUpload, unsealUpload } from '../../auth/tokens.ts';
+import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/digest.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import { isRepositoryName, type RepositoryName } from '../../oci/name.ts';
+import { mountBlob } from '../../registry/blobs.ts';
+import { appendToUpload, cancelUpload, finishUpload, newUploadId, type Upload, uploadOffset } from '../../registry/uploads.ts';
+import { may } from '../authorize.ts';
+import { type AppEnv, actorOf, finishing, occasionOf } from '../context.ts';
+import { chunkOf, single } from '../params.ts';
+
+type UploadContext = Context<AppEnv & { Variables: { repository: RepositoryName } }>;
+
+export const uploads = new Hono<AppEnv>({ strict: false })
+  .post('/:name{.+}/blobs/uploads', may('push'), async (c) => {
+    const { repository } = c.var;
+    const mount = single(c, 'mount');
+    if (mount !== undefined && isDigest(mount) && (await mounted(c, mount))) return created(c, mount);
+    const algorithm = parseAlgorithm(single(c, 'digest-algorithm') ?? 'sha256');
+    const upload: Upload = { id: newUploadId(Date.now()), repository, algorithm };
+    const digest = digestParameter(c);
+    if (digest === undefined) return progress(c, 202, 0, await locationOf(c, upload), upload);
+    await finishing(c, finishUpload(c.env, upload, parseDigest(digest), chunkOf(c), c.executionCtx));
+    return created(c, parseDigest(digest));
+  })
+
+  .get('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
+    const upload = await uploadOf(c);
+    return progress(c, 204, await uploadOffset(c.env, upload), c.req.path, upload);
+  })
+
+  .patch('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
+    const upload = await uploadOf(c);
+    return inStep(c, upload, async () => {
+      const offset = await finishing(c, appendToUpload(c.env, upload, chunkOf(c), c.executionCtx));
+      return progress(c, 202, offset, await locationOf(c, upload), upload);
+    });
+  })
+
+  .put('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
+    const upload = await uploadOf(c);
+    const digest = parseDigest(digestParameter(c));
+    return inStep(c, upload, async () => {
+      await finishing(c, finishUpload(c.env, upload, digest, chunkOf(c), c.executionCtx));
+      return created(c, digest);
+    });
+  })
+
+  .delete('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
+    await cancelUpload(c.env, await uploadOf(c), c.executionCtx);
+    return c.body(null, 204);
+  });
+
+/** A digest given twice is no digest. @throws DIGEST_INVALID */
+function digestParameter(c: UploadContext): string | undefined {
+  const digests = c.req.queries('digest') ?? [];
+  if (digests.length > 1) throw new RegistryError('DIGEST_INVALID', { message: 'the digest is given more than once' });
+  return digests[0];
+}
+
+/** end-11. What cannot be mounted is uploaded: no reason is given, and none of these is an error. */
+async function mounted(c: UploadContext, digest: Digest): Promise<boolean> {
+  const { caller, repository } = c.var;
+  const from = single(c, 'from');
+  const sources = from === undefined ? pullable(caller) : readable(c, from);
+  return finishing(c, mountBlob(c.env, { repository, digest, sources, by: actorOf(c) }));
+}
+
+function readable(c: UploadContext, from: string): RepositoryName[] {
+  return isRepositoryName(from) && mayDo(c.var.caller, 'pull', from) ? [from] : [];
+}
+
+function created(c: UploadContext, digest: Digest): Response {
+  return c.body(null, 201, { location: `/v2/${c.var.repository}/blobs/${digest}`, 'docker-content-digest': digest });
+}
+
+/** `Range` says what has been received; the protocol has no way to say nothing but `0-0`. */
+function progress(c: UploadContext, status: 202 | 204, offset: number, location: string, { id }: Upload): Response {
+  return c.body(null, status, { location, range: `0-${Math.max(0, offset - 1)}`, 'docker-upload-uuid': id });
+}
+
+async function locationOf(c: UploadContext, upload: Upload): Promise<string> {
+  const sealed = await sealUpload(c.env, upload, c.var.caller.subject, occasionOf(c));
+  return `/v2/${upload.repository}/blobs/uploads/${sealed}`;
+}
+
+async function uploadOf(c: UploadContext): Promise<Upload> {
+  const { repository, caller } = c.var;
+  const expected = { repository, subject: caller.subject };
+  const upload = await unsealUpload(c.env, c.req.param('upload') ?? '', expected, occasionOf(c));
+  if (!upload) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  return upload;
+}
+
+/** A 416 says where the upload stands, so that the client can go on. */
+async function inStep(c: UploadContext, upload: Upload, work: () => Promise<Response>): Promise<Response> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof RegistryError) || error.code !== 'BLOB_UPLOAD_INVALID') throw error;
+    const { offset } = (error.detail ?? { offset: await uploadOffset(c.env, upload) }) as { offset: number };
+    const headers = { location: await locationOf(c, upload), range: `0-${Math.max(0, offset - 1)}` };
+    throw new RegistryError(error.code, { message: error.message, detail: { offset }, headers });
+  }
+}

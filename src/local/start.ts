@@ -1,0 +1,68 @@
+/** `npm start`: the registry on this machine. */
+import { createServer } from 'node:net';
+import { administratorPassword } from '../auth/accounts.ts';
+import { lockFolder } from './lock.ts';
+import { type Options, readOptions, StartError } from './options.ts';
+import { startRuntime } from './runtime.ts';
+
+async function main(): Promise<void> {
+  const options = readOptions(process.env);
+  await lockFolder(options.dataDir);
+  await requirePort(options);
+  const runtime = await startRuntime(options);
+  let stopping = false;
+  const stop = () => {
+    if (stopping) return;
+    stopping = true;
+    console.log('\nStopping.');
+    runtime.stop().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    );
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  console.log(await welcome(options));
+}
+
+/** Tried here, as the runtime says less clearly what is wrong. */
+function requirePort({ host, port }: Options): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'something else is using it' : error.message;
+      reject(new StartError(`Cannot listen on ${host}:${port}: ${why}. Set PORT or HOST to another one.`));
+    });
+    server.listen(port, host, () => server.close(() => resolve()));
+  });
+}
+
+async function welcome(options: Options): Promise<string> {
+  const local = options.host === '0.0.0.0' || options.host === '::' ? '127.0.0.1' : options.host;
+  const registry = `${local}:${options.port}`;
+  const shown = options.first && !options.adminPassword;
+  const password = options.adminPassword
+    ? 'the one in ADMIN_PASSWORD'
+    : `${shown ? `${await administratorPassword({ REGISTRY_SECRET: options.secret })}   (again: ` : '('}npm run --silent password)`;
+  const login = options.adminPassword ? 'echo "$ADMIN_PASSWORD"' : 'npm run --silent password';
+  return `
+Berth is ready at http://${registry}
+
+  User       admin
+  Password   ${password}
+  Data       ${options.dataDir}
+
+A first push:
+
+  ${login} | docker login -u admin --password-stdin ${registry}
+  docker pull hello-world
+  docker tag hello-world ${registry}/hello-world
+  docker push ${registry}/hello-world
+
+Ctrl-C ends it.`;
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof StartError ? `\n${error.message}\n` : error);
+  process.exit(1);
+});

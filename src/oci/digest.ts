@@ -1,0 +1,51 @@
+/**
+ * Content digests, `algorithm:hex` (image-spec descriptor.md, "Digests"). A `Digest` is text that has been checked:
+ * below the door nobody parses one again.
+ */
+import { RegistryError } from './errors.ts';
+
+export type DigestAlgorithm = 'sha256' | 'sha512';
+export type Digest = `${DigestAlgorithm}:${string}`;
+
+const HEX_LENGTH: Record<DigestAlgorithm, number> = { sha256: 64, sha512: 128 };
+
+/** Hex digits of the digest, `null` where the text is no digest of a registered algorithm. */
+const GRAMMAR = /^(sha256):[0-9a-f]{64}$|^(sha512):[0-9a-f]{128}$/;
+
+export function isDigest(text: string): text is Digest {
+  return GRAMMAR.test(text);
+}
+
+/** @throws DIGEST_INVALID */
+export function parseDigest(text: string | undefined | null): Digest {
+  if (text && isDigest(text)) return text;
+  throw new RegistryError('DIGEST_INVALID', { message: 'a digest is sha256:<64 hex> or sha512:<128 hex>' });
+}
+
+/** @throws DIGEST_INVALID for an algorithm that this registry does not store under */
+export function parseAlgorithm(text: string): DigestAlgorithm {
+  if (Object.hasOwn(HEX_LENGTH, text)) return text as DigestAlgorithm;
+  throw new RegistryError('DIGEST_INVALID', { message: 'digest-algorithm is sha256 or sha512' });
+}
+
+export function algorithmOf(digest: Digest): DigestAlgorithm {
+  return digest.startsWith('sha256:') ? 'sha256' : 'sha512';
+}
+
+export function hexOf(digest: Digest): string {
+  return digest.slice(digest.indexOf(':') + 1);
+}
+
+/** The name of the algorithm in Web Cryptography. */
+export function webCryptoName(algorithm: DigestAlgorithm): 'SHA-256' | 'SHA-512' {
+  return algorithm === 'sha256' ? 'SHA-256' : 'SHA-512';
+}
+
+export function digestFromHash(algorithm: DigestAlgorithm, hash: ArrayBuffer): Digest {
+  const hex = Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return `${algorithm}:${hex}`;
+}
+
+export async function digestOf(algorithm: DigestAlgorithm, bytes: Uint8Array): Promise<Digest> {
+  return digestFromHash(algorithm, await crypto.subtle.digest(webCryptoName(algorithm), bytes));
+}

@@ -1,0 +1,64 @@
+/**
+ * Strict JSON for documents that several readers must understand alike: one text, one meaning.
+ * Refuses what `JSON.parse` lets through: invalid UTF-8, a byte order mark, repeated keys, nesting without end.
+ */
+
+/** Deep enough for any manifest; SQLite's JSON functions stop at 1,000, our own recursion nowhere comes near. */
+const MAX_DEPTH = 100;
+
+/** @throws SyntaxError with a reason fit to be shown */
+export function parseStrictJson(bytes: Uint8Array): { text: string; value: unknown } {
+  const text = decode(bytes);
+  const outline = outlineOf(text);
+  if (outline.depth > MAX_DEPTH) throw new SyntaxError(`nested deeper than ${MAX_DEPTH} levels`);
+  const value: unknown = JSON.parse(text);
+  // A repeated key collapses when it is parsed: then the text has more members than the value.
+  if (outline.members !== countMembers(value)) throw new SyntaxError('an object repeats a key');
+  return { text, value };
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new SyntaxError('not UTF-8', { cause });
+  }
+}
+
+/** Counts colons and brackets outside of strings, in one pass without a stack. */
+function outlineOf(text: string): { members: number; depth: number } {
+  let members = 0;
+  let level = 0;
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at);
+    if (char === 0x22) at = endOfString(text, at);
+    else if (char === 0x3a) members++;
+    else if (char === 0x7b || char === 0x5b) depth = Math.max(depth, ++level);
+    else if (char === 0x7d || char === 0x5d) level--;
+  }
+  return { members, depth };
+}
+
+/** The index of the quote that closes the string opened at `start`, or the end of the text. */
+function endOfString(text: string, start: number): number {
+  for (let quote = text.indexOf('"', start + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
+    let escapes = 0;
+    while (text.charCodeAt(quote - 1 - escapes) === 0x5c) escapes++;
+    if (escapes % 2 === 0) return quote;
+  }
+  return text.length;
+}
+
+function countMembers(root: unknown): number {
+  let members = 0;
+  const pending: unknown[] = [root];
+  while (pending.length > 0) {
+    const value = pending.pop();
+    if (typeof value !== 'object' || value === null) continue;
+    const children: unknown[] = Object.values(value);
+    if (!Array.isArray(value)) members += children.length;
+    for (const child of children) pending.push(child);
+  }
+  return members;
+}

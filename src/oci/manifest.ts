@@ -1,0 +1,168 @@
+/**
+ * Manifests and indexes (image-spec manifest.md and image-index.md; Docker image manifest version 2, schema 2):
+ * which types are stored, whether a document is one, and what it points at. Pure: existence is the registry's question.
+ */
+import { type Digest, isDigest } from './digest.ts';
+import { RegistryError } from './errors.ts';
+import { parseStrictJson } from './json.ts';
+
+/** Bytes. The specification asks for 4 MiB at least; D1 and R2 are not the limit, the parse within a Worker's CPU is. */
+export const MANIFEST_MAX_BYTES = 8 * 1024 * 1024;
+
+export const INDEX_MEDIA_TYPE = 'application/vnd.oci.image.index.v1+json';
+
+/** Only these are stored and served: a type from a client never becomes a type that a browser would run. */
+const KINDS = {
+  'application/vnd.oci.image.manifest.v1+json': 'image',
+  'application/vnd.docker.distribution.manifest.v2+json': 'image',
+  [INDEX_MEDIA_TYPE]: 'index',
+  'application/vnd.docker.distribution.manifest.list.v2+json': 'index',
+} as const;
+
+export type ManifestMediaType = keyof typeof KINDS;
+
+/** Layers that image-spec and Docker keep elsewhere ("non-distributable", "foreign"): they need not be here. */
+const FOREIGN_LAYER =
+  /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.v1\.tar|docker\.image\.rootfs\.foreign\.diff\.tar)(?:[.+](?:gzip|zstd))?$/;
+
+/** RFC 6838, 4.2: at most 127 characters on either side of the slash. Parameters are let through. */
+const MEDIA_TYPE = /^[^\s/;]{1,127}\/[^\s/;]{1,127}(?:;.{0,255})?$/;
+
+/** Something a manifest points at and that lives in the same repository. */
+export interface ManifestReference {
+  digest: Digest;
+  kind: 'blob' | 'manifest';
+  /** `false` for foreign layers: kept while present, not missed while absent. */
+  required: boolean;
+  /** What the descriptor says of the target; a manifest that lies about it could never be pulled. */
+  size: number;
+  mediaType: string;
+}
+
+export interface Manifest {
+  mediaType: ManifestMediaType;
+  /** What referrers lists filter on: the document's own, else the media type of an image's config; `null` for neither. */
+  artifactType: string | null;
+  subject: Digest | null;
+  references: ManifestReference[];
+  /** The document as received: valid UTF-8, so text and bytes are one and the same. */
+  text: string;
+}
+
+export function isManifestMediaType(text: string): text is ManifestMediaType {
+  return Object.hasOwn(KINDS, text);
+}
+
+/** @throws MANIFEST_INVALID with the reason */
+export function parseManifest(bytes: Uint8Array, contentType: string | null | undefined): Manifest {
+  const mediaType = parseContentType(contentType);
+  const { text, value } = parseDocument(bytes);
+  const document = object(value, 'a manifest');
+  if (document.schemaVersion !== 2) invalid('schemaVersion is not 2; Docker image manifest schema 1 is not supported');
+  if (document.mediaType !== undefined && document.mediaType !== mediaType) {
+    invalid('mediaType and Content-Type differ');
+  }
+  const subject = document.subject === undefined ? null : descriptor(document.subject, 'subject').digest;
+  const { references, configType } = KINDS[mediaType] === 'image' ? imageParts(document) : indexParts(document);
+  const artifactType = optionalText(document.artifactType, 'artifactType') || configType;
+  annotations(document.annotations, 'annotations');
+  return { mediaType, artifactType, subject, references: distinct(references), text };
+}
+
+function parseContentType(contentType: string | null | undefined): ManifestMediaType {
+  const type = (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  if (isManifestMediaType(type)) return type;
+  const hint = /manifest\.v1\+/.test(type) ? 'Docker image manifest schema 1 is not supported: push schema 2 or OCI' : '';
+  return invalid(hint || `Content-Type is none of ${Object.keys(KINDS).join(', ')}`);
+}
+
+function parseDocument(bytes: Uint8Array): { text: string; value: unknown } {
+  try {
+    return parseStrictJson(bytes);
+  } catch (error) {
+    if (error instanceof SyntaxError) return invalid(`not a JSON document: ${error.message}`);
+    throw error;
+  }
+}
+
+interface Parts {
+  references: ManifestReference[];
+  configType: string | null;
+}
+
+function imageParts(document: Record<string, unknown>): Parts {
+  if (document.manifests !== undefined) invalid('an image manifest has no manifests (CVE-2021-41190)');
+  const config = descriptor(document.config, 'config');
+  const layers = list(document.layers, 'layers').map((layer, n) => descriptor(layer, `layers[${n}]`));
+  const references = [config, ...layers].map((target): ManifestReference => {
+    return { ...target, kind: 'blob', required: !FOREIGN_LAYER.test(target.mediaType) };
+  });
+  return { references, configType: config.mediaType };
+}
+
+function indexParts(document: Record<string, unknown>): Parts {
+  if (document.layers !== undefined || document.config !== undefined) {
+    invalid('an index has neither config nor layers (CVE-2021-41190)');
+  }
+  const references = list(document.manifests, 'manifests').map((child, n): ManifestReference => {
+    const target = descriptor(child, `manifests[${n}]`);
+    // BuildKit's registry cache lists layers in an index: what is no manifest by type is a blob.
+    return { ...target, kind: isManifestMediaType(target.mediaType) ? 'manifest' : 'blob', required: true };
+  });
+  return { references, configType: null };
+}
+
+interface Descriptor {
+  mediaType: string;
+  digest: Digest;
+  size: number;
+}
+
+/** image-spec descriptor.md, "Properties". `data` is kept as it came and never trusted in place of the content. */
+function descriptor(value: unknown, where: string): Descriptor {
+  const { mediaType, digest, size, urls, annotations: notes, data, artifactType } = object(value, where);
+  if (typeof mediaType !== 'string' || !MEDIA_TYPE.test(mediaType)) return invalid(`${where}.mediaType is no media type`);
+  if (typeof digest !== 'string' || !isDigest(digest)) return invalid(`${where}.digest is no sha256 or sha512 digest`);
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return invalid(`${where}.size is no byte count`);
+  if (urls !== undefined) list(urls, `${where}.urls`).forEach((url) => void optionalText(url, `${where}.urls`));
+  annotations(notes, `${where}.annotations`);
+  optionalText(data, `${where}.data`);
+  optionalText(artifactType, `${where}.artifactType`);
+  return { mediaType, digest, size };
+}
+
+function annotations(value: unknown, where: string): void {
+  if (value === undefined || value === null) return;
+  for (const text of Object.values(object(value, where))) optionalText(text, where);
+}
+
+function object(value: unknown, where: string): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  return invalid(`${where} is no JSON object`);
+}
+
+function list(value: unknown, where: string): unknown[] {
+  return Array.isArray(value) ? value : invalid(`${where} is no list`);
+}
+
+function optionalText(value: unknown, where: string): string | null {
+  if (value === undefined) return null;
+  return typeof value === 'string' ? value : invalid(`${where} is no text`);
+}
+
+/** A layer may stand in a manifest more than once; it is one reference, required if any mention is. */
+function distinct(references: ManifestReference[]): ManifestReference[] {
+  const byDigest = new Map<string, ManifestReference>();
+  for (const reference of references) {
+    const key = `${reference.kind} ${reference.digest}`;
+    const known = byDigest.get(key);
+    if (!known) byDigest.set(key, reference);
+    else if (known.size !== reference.size) invalid(`two descriptors of ${reference.digest} differ in size`);
+    else known.required ||= reference.required;
+  }
+  return [...byDigest.values()];
+}
+
+function invalid(message: string): never {
+  throw new RegistryError('MANIFEST_INVALID', { message });
+}

@@ -1,0 +1,37 @@
+/** References to a manifest: a tag or a digest (distribution-spec, "Pulling manifests"). */
+import { type Digest, isDigest, parseDigest } from './digest.ts';
+import { RegistryError } from './errors.ts';
+
+export type Tag = string & { readonly __brand: 'Tag' };
+export type Reference = { tag: Tag; digest?: never } | { digest: Digest; tag?: never };
+
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+
+export function isTag(text: string): text is Tag {
+  return TAG.test(text);
+}
+
+/**
+ * Text with a colon can only be meant as a digest, anything else only as a tag.
+ * @throws DIGEST_INVALID, or MANIFEST_INVALID for a tag outside the grammar
+ */
+export function parseReference(text: string): Reference {
+  if (text.includes(':')) return { digest: parseDigest(text) };
+  return { tag: parseTag(text) };
+}
+
+/** For reading: what cannot exist is not there. @throws DIGEST_INVALID, MANIFEST_UNKNOWN */
+export function parseReferenceToRead(text: string): Reference {
+  if (isDigest(text)) return { digest: text };
+  if (text.includes(':')) return { digest: parseDigest(text) };
+  if (isTag(text)) return { tag: text };
+  throw new RegistryError('MANIFEST_UNKNOWN');
+}
+
+/** @throws MANIFEST_INVALID */
+export function parseTag(text: string): Tag {
+  if (isTag(text)) return text;
+  throw new RegistryError('MANIFEST_INVALID', {
+    message: 'a tag is up to 128 letters, digits, "_", "." and "-", and begins with a letter, a digit or "_"',
+  });
+}

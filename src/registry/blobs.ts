@@ -1,0 +1,171 @@
+/** Blobs of a repository: stat, open, publish, mount, delete. Their bytes are shared, the right to see them is not. */
+import type { Env } from '../env.ts';
+import type { Actor } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
+import type { Digest } from '../oci/digest.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import type { ByteRange } from '../oci/range.ts';
+import { openObject } from '../storage/objects.ts';
+import { type Database, refuseUnless, tryBatch } from './batch.ts';
+import { createRepository } from './repositories.ts';
+
+export interface Blob {
+  digest: Digest;
+  size: number;
+  objectKey: string;
+}
+
+/**
+ * Seconds for which a blob is kept for somebody who was told that it is here (invariant 8). Renewed at half, so that a
+ * push that meets the same layers again and again does not write each time.
+ */
+const LEASE = 24 * 60 * 60;
+
+const STAT = `SELECT b.size, b.object_key FROM repositories r
+   JOIN repository_blobs l ON l.digest = ?2 AND l.repository_id = r.id
+   JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
+   WHERE r.name = ?1`;
+
+interface StatRow {
+  size: number;
+  object_key: string;
+}
+
+/** @throws BLOB_UNKNOWN */
+export async function statBlob(env: Database, repository: RepositoryName, digest: Digest): Promise<Blob> {
+  return blobOf(digest, await env.DB.prepare(STAT).bind(repository, digest).first<StatRow>());
+}
+
+/** For somebody who may push and will skip the upload if it is here: takes a lease (invariant 8). @throws BLOB_UNKNOWN */
+export async function statBlobForPush(env: Database, repository: RepositoryName, digest: Digest): Promise<Blob> {
+  const [, found] = await env.DB.batch<StatRow>([
+    env.DB.prepare(
+      `UPDATE repository_blobs SET leased_until = unixepoch() + ${LEASE}
+       WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)
+         AND leased_until < unixepoch() + ${LEASE / 2}`,
+    ).bind(repository, digest),
+    env.DB.prepare(STAT).bind(repository, digest),
+  ]);
+  return blobOf(digest, found?.results[0]);
+}
+
+function blobOf(digest: Digest, row: StatRow | null | undefined): Blob {
+  if (!row) throw new RegistryError('BLOB_UNKNOWN', { detail: { digest } });
+  return { digest, size: row.size, objectKey: row.object_key };
+}
+
+/**
+ * The bytes. Where the row says yes and the object is gone, the blob counts as absent from then on, so that the next push
+ * brings it again instead of skipping it. @throws BLOB_UNKNOWN
+ */
+export async function openBlob(env: Pick<Env, 'DB' | 'BLOBS'>, blob: Blob, range: ByteRange | null): Promise<ReadableStream> {
+  const stream = await openObject(env, blob.objectKey, range);
+  if (stream) return stream;
+  await env.DB.prepare(
+    'UPDATE blobs SET missing_since = unixepoch() WHERE digest = ?1 AND object_key = ?2 AND missing_since IS NULL',
+  )
+    .bind(blob.digest, blob.objectKey)
+    .run();
+  console.error(`blob ${blob.digest}: the object ${blob.objectKey} is missing`);
+  throw new RegistryError('BLOB_UNKNOWN', { detail: { digest: blob.digest } });
+}
+
+/**
+ * The statements that make verified bytes a blob of the repository; the last one selects the key under which the blob is
+ * kept: another one than `objectKey` where the registry had it already.
+ */
+export function publishBlob(env: Database, repository: RepositoryName, blob: Blob): D1PreparedStatement[] {
+  const { digest, size, objectKey } = blob;
+  return [
+    createRepository(env, repository),
+    env.DB.prepare(
+      `INSERT INTO tombstones (object_key, made_at)
+       SELECT object_key, unixepoch() FROM blobs WHERE digest = ?1 AND missing_since IS NOT NULL ON CONFLICT DO NOTHING`,
+    ).bind(digest),
+    env.DB.prepare(
+      `INSERT INTO blobs (digest, size, object_key, created_at) VALUES (?1, ?2, ?3, unixepoch())
+       ON CONFLICT (digest) DO UPDATE SET size = ?2, object_key = ?3, created_at = unixepoch(), missing_since = NULL
+       WHERE missing_since IS NOT NULL`,
+    ).bind(digest, size, objectKey),
+    linkBlob(env, repository, digest),
+    env.DB.prepare('SELECT object_key FROM blobs WHERE digest = ?1').bind(digest),
+  ];
+}
+
+function linkBlob(env: Database, repository: RepositoryName, digest: Digest): D1PreparedStatement {
+  return env.DB.prepare(
+    `INSERT INTO repository_blobs (digest, repository_id, leased_until)
+     SELECT ?2, id, unixepoch() + ${LEASE} FROM repositories WHERE name = ?1
+     ON CONFLICT DO UPDATE SET leased_until = excluded.leased_until WHERE leased_until < excluded.leased_until - ${LEASE / 2}`,
+  ).bind(repository, digest);
+}
+
+/**
+ * end-11: links a blob that another repository holds; `false` where none of `sources` does.
+ * @param sources the repositories the caller may pull from and means; 'any' for one who may pull them all
+ */
+export async function mountBlob(
+  env: Database,
+  mount: { repository: RepositoryName; digest: Digest; sources: RepositoryName[] | 'any'; by: Actor },
+): Promise<boolean> {
+  const { repository, digest, sources } = mount;
+  if (sources.length === 0) return false;
+  const source = (wanted: string, among: string) => `SELECT r.name FROM repository_blobs l
+    JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
+    JOIN repositories r ON r.id = l.repository_id AND (${among} IS NULL OR r.name IN (SELECT value FROM json_each(${among})))
+    WHERE l.digest = ${wanted} LIMIT 1`;
+  const among = sources === 'any' ? null : JSON.stringify(sources);
+  const mounted = await tryBatch(env, [
+    refuseUnless(env, `EXISTS (${source('?1', '?2')})`, digest, among),
+    createRepository(env, repository),
+    record(env, {
+      repository,
+      by: mount.by,
+      select: `SELECT 'blob.mounted' AS type, json_object('digest', ?3, 'from', (${source('?3', '?4')})) AS target
+        WHERE NOT EXISTS (SELECT 1 FROM repository_blobs
+          WHERE digest = ?3 AND repository_id = (SELECT id FROM repositories WHERE name = ?1))`,
+      parameters: [digest, among],
+    }),
+    linkBlob(env, repository, digest),
+  ]);
+  return mounted !== null;
+}
+
+/**
+ * end-10. Unlinks it from the repository; the bytes go when no repository holds them any more.
+ * @throws BLOB_UNKNOWN, or UNSUPPORTED while a manifest of the repository still references it (invariant 2)
+ */
+export async function deleteBlob(env: Database, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
+  const referenced = `SELECT parent FROM manifest_references
+    WHERE child = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)`;
+  const here = `SELECT 1 FROM repository_blobs
+    WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)`;
+  const deleted = await tryBatch(env, [
+    refuseUnless(env, `EXISTS (${here}) AND NOT EXISTS (${referenced})`, repository, digest),
+    env.DB.prepare(
+      'DELETE FROM repository_blobs WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)',
+    ).bind(repository, digest),
+    record(env, {
+      repository,
+      by,
+      select: `SELECT 'blob.deleted' AS type, json_object('digest', ?3) AS target`,
+      parameters: [digest],
+    }),
+  ]);
+  if (deleted) return;
+  const parents = await env.DB.prepare(`${referenced} LIMIT 10`).bind(repository, digest).all<{ parent: string }>();
+  await statBlob(env, repository, digest);
+  throw stillReferenced(
+    digest,
+    parents.results.map((row) => row.parent),
+  );
+}
+
+export function stillReferenced(digest: Digest, parents: string[]): RegistryError {
+  return new RegistryError('UNSUPPORTED', {
+    message: 'this content is part of a manifest that is still there: delete that first',
+    detail: { digest, referencedBy: parents },
+    headers: { allow: 'GET, HEAD' },
+  });
+}

@@ -1,0 +1,276 @@
+/** Manifests of a repository and the tags that name them: get, put, delete. */
+import type { Env } from '../env.ts';
+import type { Actor } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
+import type { Digest } from '../oci/digest.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { Manifest } from '../oci/manifest.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import type { Reference, Tag } from '../oci/reference.ts';
+import { manifestKey } from '../storage/keys.ts';
+import { deleteObjects, putVerified, readText } from '../storage/objects.ts';
+import { type Background, type Database, refuseUnless, tryBatch } from './batch.ts';
+import { stillReferenced } from './blobs.ts';
+import { createRepository } from './repositories.ts';
+
+type Stores = Pick<Env, 'DB' | 'BLOBS'>;
+
+/** What a put may point at: their list is one bound parameter, of which D1 takes 2 MB. */
+const MAX_REFERENCES = 4000;
+
+/** Bytes up to which a document lives in its row: a D1 row ends at 2 MB, and a list should not drag megabytes along. */
+const INLINE_MAX_BYTES = 128 * 1024;
+
+export interface ManifestHead {
+  digest: Digest;
+  mediaType: string;
+  size: number;
+}
+
+/** One statement for both kinds of reference. */
+function locate(reference: Reference): string {
+  const named = reference.tag
+    ? 'JOIN tags t ON t.repository_id = r.id AND t.name = ?2 JOIN manifests m ON m.repository_id = r.id AND m.digest = t.digest'
+    : 'JOIN manifests m ON m.repository_id = r.id AND m.digest = ?2';
+  return `FROM repositories r ${named} WHERE r.name = ?1`;
+}
+
+interface HeadRow {
+  digest: Digest;
+  media_type: string;
+  size: number;
+}
+
+/** @throws MANIFEST_UNKNOWN */
+export async function statManifest(env: Database, repository: RepositoryName, reference: Reference): Promise<ManifestHead> {
+  const row = await env.DB.prepare(`SELECT m.digest, m.media_type, m.size ${locate(reference)}`)
+    .bind(repository, reference.tag ?? reference.digest)
+    .first<HeadRow>();
+  if (!row) throw unknown(reference);
+  return { digest: row.digest, mediaType: row.media_type, size: row.size };
+}
+
+/** end-3. @throws MANIFEST_UNKNOWN */
+export async function getManifest(
+  env: Stores,
+  repository: RepositoryName,
+  reference: Reference,
+): Promise<ManifestHead & { text: string }> {
+  const row = await env.DB.prepare(`SELECT m.digest, m.media_type, m.size, m.content, m.object_key ${locate(reference)}`)
+    .bind(repository, reference.tag ?? reference.digest)
+    .first<HeadRow & { content: string | null; object_key: string | null }>();
+  if (!row) throw unknown(reference);
+  const text = row.content ?? (await readText(env, row.object_key ?? ''));
+  if (text === null) {
+    console.error(`manifest ${row.digest} of ${repository}: the object ${row.object_key} is missing`);
+    throw unknown(reference);
+  }
+  return { digest: row.digest, mediaType: row.media_type, size: row.size, text };
+}
+
+function unknown(reference: Reference): RegistryError {
+  return new RegistryError('MANIFEST_UNKNOWN', { detail: reference });
+}
+
+export interface ManifestPut {
+  repository: RepositoryName;
+  digest: Digest;
+  manifest: Manifest;
+  /** Bytes. */
+  size: number;
+  /** Tags that shall name it; none for a manifest that is pushed by digest. */
+  tags: Tag[];
+  by: Actor;
+  /** `false`: the caller may make new tags but not move those that exist. */
+  mayRetag: boolean;
+}
+
+/** What the tags of a put named before: only those that really moved. */
+export type MovedTags = { tag: Tag; previous: Digest }[];
+
+const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
+
+/** References of ?2 that are not linked in the repository, or are not what the descriptor says. Blobs as manifests. */
+const UNMET = `SELECT value ->> 'digest' AS digest,
+    coalesce(b.size, m.size) IS NOT NULL AS present,
+    coalesce(b.size, m.size) <> value ->> 'size' OR m.media_type <> value ->> 'mediaType' AS differs
+  FROM json_each(?2)
+  LEFT JOIN repository_blobs l ON value ->> 'kind' = 'blob' AND l.digest = value ->> 'digest' AND l.repository_id = ${HERE}
+  LEFT JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
+  LEFT JOIN manifests m ON value ->> 'kind' = 'manifest' AND m.digest = value ->> 'digest' AND m.repository_id = ${HERE}
+  WHERE (b.digest IS NULL AND m.digest IS NULL AND value ->> 'required')
+     OR coalesce(b.size, m.size) <> value ->> 'size' OR m.media_type <> value ->> 'mediaType'`;
+
+const OTHER_TYPE = `SELECT media_type FROM manifests WHERE repository_id = ${HERE} AND digest = ?2 AND media_type <> ?3`;
+
+/** Tags of ?2 that exist and name something else than ?3. */
+const MOVING = `SELECT name, digest FROM tags WHERE repository_id = ${HERE} AND name IN (SELECT value FROM json_each(?2)) AND digest <> ?3`;
+
+/**
+ * end-7. References, manifest, tags and events in one batch (invariants 2, 3 and 6). Putting again what is there changes
+ * nothing and records nothing.
+ * @throws MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID, DENIED
+ */
+export async function putManifest(env: Stores, put: ManifestPut, work: Background): Promise<MovedTags> {
+  const { repository, digest, manifest, size } = put;
+  if (manifest.references.length > MAX_REFERENCES) {
+    throw new RegistryError('MANIFEST_INVALID', { message: `a manifest may reference up to ${MAX_REFERENCES} digests` });
+  }
+  const objectKey = size > INLINE_MAX_BYTES ? manifestKey(digest) : null;
+  if (objectKey) await putVerified(env, objectKey, manifest.text, digest);
+  const results = await tryBatch(env, putStatements(env, put, objectKey));
+  if (objectKey) work.waitUntil(discardUnused(env, repository, digest, objectKey));
+  if (!results) throw await refusalOf(env, put);
+  const moved = results[0]?.results as { name: Tag; digest: Digest }[];
+  return moved.map((row) => ({ tag: row.name, previous: row.digest }));
+}
+
+/** The first of them answers which tags are about to move. */
+function putStatements(env: Database, put: ManifestPut, objectKey: string | null): D1PreparedStatement[] {
+  const { repository, digest, manifest } = put;
+  const references = JSON.stringify(manifest.references);
+  const tags = JSON.stringify(put.tags);
+  return [
+    env.DB.prepare(MOVING).bind(repository, tags, digest),
+    refuseUnless(env, `NOT EXISTS (${UNMET})`, repository, references),
+    refuseUnless(env, `NOT EXISTS (${OTHER_TYPE})`, repository, digest, manifest.mediaType),
+    ...(put.mayRetag ? [] : [refuseUnless(env, `NOT EXISTS (${MOVING})`, repository, tags, digest)]),
+    createRepository(env, repository),
+    recordPut(env, put),
+    insertManifest(env, put, objectKey),
+    env.DB.prepare(
+      `INSERT INTO manifest_references (repository_id, child, parent)
+       SELECT ${HERE}, value ->> 'digest', ?3 FROM json_each(?2) WHERE TRUE ON CONFLICT DO NOTHING`,
+    ).bind(repository, references, digest),
+    env.DB.prepare(
+      `INSERT INTO tags (repository_id, name, digest, updated_at)
+       SELECT ${HERE}, value, ?3, unixepoch() FROM json_each(?2) WHERE TRUE
+       ON CONFLICT DO UPDATE SET digest = ?3, updated_at = unixepoch() WHERE digest <> ?3`,
+    ).bind(repository, tags, digest),
+  ];
+}
+
+function insertManifest(env: Database, { repository, digest, manifest, size }: ManifestPut, objectKey: string | null) {
+  const { mediaType, artifactType, subject, text } = manifest;
+  const content = objectKey ? null : text;
+  return env.DB.prepare(
+    `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, object_key, content)
+     VALUES (${HERE}, ?2, ?3, ?4, ?5, ?6, unixepoch(), ?7, ?8) ON CONFLICT DO NOTHING`,
+  ).bind(repository, digest, mediaType, artifactType ?? '', subject, size, objectKey, content);
+}
+
+/** An event a tag that is made or moved; one for the manifest, if it is new and comes without a tag. */
+function recordPut(env: Database, { repository, digest, manifest, size, tags, by }: ManifestPut): D1PreparedStatement {
+  const target = `'digest', ?3, 'mediaType', ?5, 'size', ?6`;
+  return record(env, {
+    repository,
+    by,
+    select: `SELECT CASE WHEN t.digest IS NULL THEN 'tag.created' ELSE 'tag.moved' END AS type,
+        CASE WHEN t.digest IS NULL THEN json_object('tag', value, ${target})
+          ELSE json_object('tag', value, ${target}, 'previous', t.digest) END AS target
+      FROM json_each(?4) LEFT JOIN tags t ON t.repository_id = ${HERE} AND t.name = value
+      WHERE t.digest IS NULL OR t.digest <> ?3
+      UNION ALL
+      SELECT 'manifest.pushed', json_object(${target})
+      WHERE json_array_length(?4) = 0 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${HERE} AND digest = ?3)`,
+    parameters: [digest, JSON.stringify(tags), manifest.mediaType, size],
+  });
+}
+
+/** Which precondition it was. Where none holds any more, another request came between: the client may simply try again. */
+async function refusalOf(env: Database, put: ManifestPut): Promise<RegistryError> {
+  const { repository, digest, manifest } = put;
+  const [unmet, otherType, taken] = await env.DB.batch([
+    env.DB.prepare(UNMET).bind(repository, JSON.stringify(manifest.references)),
+    env.DB.prepare(OTHER_TYPE).bind(repository, digest, manifest.mediaType),
+    env.DB.prepare(MOVING).bind(repository, JSON.stringify(put.tags), digest),
+  ]);
+  const references = (unmet?.results ?? []) as { digest: string; present: number; differs: number | null }[];
+  const absent = references.filter((row) => !row.present).map((row) => row.digest);
+  if (absent.length > 0)
+    return new RegistryError('MANIFEST_BLOB_UNKNOWN', { detail: absent.map((each) => ({ digest: each })) });
+  if (references.length > 0) {
+    const message = 'a descriptor states another size or media type than its content has';
+    return new RegistryError('MANIFEST_INVALID', { message, detail: references.map((row) => ({ digest: row.digest })) });
+  }
+  if (otherType?.results.length) {
+    return new RegistryError('MANIFEST_INVALID', { message: 'this content was pushed before with another media type' });
+  }
+  if (taken?.results.length && !put.mayRetag) {
+    return new RegistryError('DENIED', { message: 'this tag exists, and you may not move it', detail: taken.results });
+  }
+  return new RegistryError('UNAVAILABLE', { message: 'the repository changed meanwhile, try again' });
+}
+
+/** The document was there already, or was refused: then nothing names the new object. */
+async function discardUnused(env: Stores, repository: RepositoryName, digest: Digest, objectKey: string): Promise<void> {
+  const kept = await env.DB.prepare(`SELECT object_key FROM manifests WHERE repository_id = ${HERE} AND digest = ?2`)
+    .bind(repository, digest)
+    .first<{ object_key: string | null }>();
+  if (kept?.object_key !== objectKey) await deleteObjects(env, [objectKey]);
+}
+
+/** end-9. A tag goes alone; a digest goes with its tags. @throws MANIFEST_UNKNOWN, UNSUPPORTED */
+export async function deleteManifest(env: Stores, repository: RepositoryName, reference: Reference, by: Actor): Promise<void> {
+  if (reference.digest) await deleteByDigest(env, repository, reference.digest, by);
+  else await deleteTag(env, repository, reference.tag, by);
+}
+
+async function deleteTag(env: Database, repository: RepositoryName, tag: Tag, by: Actor): Promise<void> {
+  const [, deleted] = await env.DB.batch([
+    record(env, {
+      repository,
+      by,
+      select: `SELECT 'tag.deleted' AS type, json_object('tag', name, 'digest', digest) AS target
+        FROM tags WHERE repository_id = ${HERE} AND name = ?3`,
+      parameters: [tag],
+    }),
+    env.DB.prepare(`DELETE FROM tags WHERE repository_id = ${HERE} AND name = ?2 RETURNING name`).bind(repository, tag),
+  ]);
+  if (!deleted?.results.length) throw unknown({ tag });
+}
+
+async function deleteByDigest(env: Stores, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
+  const manifest = await getReferences(env, repository, digest);
+  const parents = `SELECT parent FROM manifest_references WHERE repository_id = ${HERE} AND child = ?2`;
+  const deleted = await tryBatch(env, [
+    refuseUnless(env, `NOT EXISTS (${parents})`, repository, digest),
+    record(env, {
+      repository,
+      by,
+      select: `SELECT 'tag.deleted' AS type, json_object('tag', name, 'digest', digest) AS target
+          FROM tags WHERE repository_id = ${HERE} AND digest = ?3
+        UNION ALL SELECT 'manifest.deleted', json_object('digest', digest, 'mediaType', media_type)
+          FROM manifests WHERE repository_id = ${HERE} AND digest = ?3`,
+      parameters: [digest],
+    }),
+    env.DB.prepare(`DELETE FROM tags WHERE repository_id = ${HERE} AND digest = ?2`).bind(repository, digest),
+    env.DB.prepare(
+      `DELETE FROM manifest_references WHERE repository_id = ${HERE} AND parent = ?2
+         AND child IN (SELECT value FROM json_each(?3))`,
+    ).bind(repository, digest, JSON.stringify(manifest)),
+    env.DB.prepare(
+      `INSERT INTO tombstones (object_key, made_at) SELECT object_key, unixepoch() FROM manifests
+       WHERE repository_id = ${HERE} AND digest = ?2 AND object_key IS NOT NULL ON CONFLICT DO NOTHING`,
+    ).bind(repository, digest),
+    env.DB.prepare(`DELETE FROM manifests WHERE repository_id = ${HERE} AND digest = ?2 RETURNING digest`).bind(
+      repository,
+      digest,
+    ),
+  ]);
+  if (deleted?.at(-1)?.results.length) return;
+  if (deleted) throw unknown({ digest });
+  const { results } = await env.DB.prepare(`${parents} LIMIT 10`).bind(repository, digest).all<{ parent: string }>();
+  throw stillReferenced(
+    digest,
+    results.map((row) => row.parent),
+  );
+}
+
+/** The children of a manifest are in its document; no index is kept for the one time they are needed, its deletion. */
+async function getReferences(env: Stores, repository: RepositoryName, digest: Digest): Promise<string[]> {
+  const { text } = await getManifest(env, repository, { digest });
+  const document = JSON.parse(text) as Record<string, unknown>;
+  const descriptors = [document.config, document.layers, document.manifests].flat() as ({ digest?: string } | undefined)[];
+  return descriptors.flatMap((descriptor) => descriptor?.digest ?? []);
+}

@@ -1,0 +1,41 @@
+/**
+ * The layout of the bucket, on one page:
+ *
+ *   blobs/<algorithm>/<hex>/<nonce>        a blob put with its digest known; R2 keeps the checksum too
+ *   blobs/stream/<nonce>                   a blob hashed while it came: its digest was known only at the end
+ *   manifests/<algorithm>/<hex>/<nonce>    a manifest too large for its row in D1
+ *   uploads/<upload id>/<nonce>            a piece of an unfinished upload; ids begin with their time, so old ones sort first
+ *
+ * Every write takes a fresh nonce, so no key is ever written twice and a late delete cannot hit a new object (invariant 7).
+ */
+import type { Digest } from '../oci/digest.ts';
+
+export const UPLOADS_PREFIX = 'uploads/';
+
+export function blobKey(digest: Digest): string {
+  return `blobs/${digest.replace(':', '/')}/${nonce()}`;
+}
+
+export function streamKey(): string {
+  return `blobs/stream/${nonce()}`;
+}
+
+export function manifestKey(digest: Digest): string {
+  return `manifests/${digest.replace(':', '/')}/${nonce()}`;
+}
+
+export function uploadPrefix(uploadId: string): string {
+  return `${UPLOADS_PREFIX}${uploadId}/`;
+}
+
+export function pieceKey(uploadId: string): string {
+  return `${uploadPrefix(uploadId)}${nonce()}`;
+}
+
+export function uploadIdOf(key: string): string {
+  return key.slice(UPLOADS_PREFIX.length, key.indexOf('/', UPLOADS_PREFIX.length));
+}
+
+function nonce(): string {
+  return crypto.randomUUID().replaceAll('-', '');
+}

@@ -1,0 +1,58 @@
+/** Whole objects in R2: put with a checksum, open with a range, delete. What the keys mean is in `keys.ts`. */
+import type { Env } from '../env.ts';
+import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { ByteRange } from '../oci/range.ts';
+
+export type Bucket = Pick<Env, 'BLOBS'>;
+
+/** R2 refuses a put whose content has another checksum with this code, and stores nothing. */
+const CHECKSUM_MISMATCH = '(10037)';
+/** R2 limit of keys a delete call. */
+const DELETE_MAX_KEYS = 1000;
+
+/**
+ * Stores `body` under `key` if it hashes to `digest`; R2 does the hashing, at no CPU cost to the Worker.
+ * @throws DIGEST_INVALID and stores nothing, where it does not
+ */
+export async function putVerified(
+  env: Bucket,
+  key: string,
+  body: ReadableStream | ArrayBufferView | string,
+  digest: Digest,
+): Promise<void> {
+  const checksum = { [algorithmOf(digest)]: hexOf(digest) };
+  try {
+    await env.BLOBS.put(key, body, { ...checksum, httpMetadata: { contentType: 'application/octet-stream' } });
+  } catch (error) {
+    if (error instanceof Error && error.message.includes(CHECKSUM_MISMATCH)) throw digestMismatch(digest, error);
+    throw error;
+  }
+}
+
+export function digestMismatch(digest: Digest, cause?: unknown): RegistryError {
+  return new RegistryError('DIGEST_INVALID', { message: 'the content does not have this digest', detail: { digest }, cause });
+}
+
+/** The bytes of an object, `null` where it is gone. The range must lie within the object: R2 ignores one that does not. */
+export async function openObject(env: Bucket, key: string, range: ByteRange | null): Promise<ReadableStream | null> {
+  const object = await env.BLOBS.get(key, range ? { range } : undefined);
+  return object?.body ?? null;
+}
+
+export async function readText(env: Bucket, key: string): Promise<string | null> {
+  const object = await env.BLOBS.get(key);
+  return object ? await object.text() : null;
+}
+
+export async function deleteObjects(env: Bucket, keys: string[]): Promise<void> {
+  for (let at = 0; at < keys.length; at += DELETE_MAX_KEYS) {
+    await env.BLOBS.delete(keys.slice(at, at + DELETE_MAX_KEYS));
+  }
+}
+
+/** Up to 1,000 keys after `startAfter`, in order. */
+export async function listKeys(env: Bucket, prefix: string, startAfter?: string): Promise<string[]> {
+  const page = await env.BLOBS.list({ prefix, ...(startAfter ? { startAfter } : {}) });
+  return page.objects.map((object) => object.key);
+}

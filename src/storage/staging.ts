@@ -1,0 +1,311 @@
+/**
+ * Where the bytes of an unfinished upload are, and how they become one object. Three lanes:
+ *
+ *   direct   digest and length are known: one put that R2 verifies. Not here: `putVerified` alone.
+ *   staged   chunks become pieces, objects of their own; the finish streams them in order into one verified put.
+ *   hashed   (VERIFY=stream) the first request's bytes go straight into a multipart object while they are hashed;
+ *            whatever comes after them is staged, and appended as further parts at the finish.
+ *
+ * A lane never writes where another request might: keys and multipart uploads are fresh for each request, and which of
+ * two wins is decided by the upload's row in D1, not here. R2 wants parts of one size (all but the last) and at least
+ * 5 MiB; `partBytes` is that size, and also the most that is held in memory.
+ */
+import { algorithmOf, type Digest, type DigestAlgorithm } from '../oci/digest.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { blobKey, pieceKey, streamKey } from './keys.ts';
+import { type Bucket, deleteObjects, digestMismatch, openObject, putVerified } from './objects.ts';
+import { buffersOf, concatenated, hasher, type Incoming } from './streams.ts';
+
+/** R2 limit of parts a multipart upload. */
+const MAX_PARTS = 10_000;
+
+interface Piece {
+  key: string;
+  size: number;
+}
+
+interface Multipart {
+  key: string;
+  uploadId: string;
+  etags: string[];
+  size: number;
+}
+
+/** The bytes received so far: the parts of `multipart` if there is one, then the pieces. Kept as JSON in the upload's row. */
+export interface Staged {
+  multipart: Multipart | null;
+  pieces: Piece[];
+  /** Digest of everything received, where it all came in one request and was hashed on the way. */
+  digest: Digest | null;
+}
+
+export interface Limits {
+  partBytes: number;
+  maxPutBytes: number;
+  verify: 'storage' | 'stream';
+}
+
+export interface Appended {
+  staged: Staged;
+  /** What became of use to nobody, once the upload's row names `staged`. */
+  superseded: Staged;
+  /** What to discard where the row could not be changed. */
+  written: Staged;
+  /** The connection broke after the bytes that are staged; they count, the request failed. */
+  interrupted: unknown;
+}
+
+export const NOTHING_STAGED: Staged = { multipart: null, pieces: [], digest: null };
+
+export function stagedSize(staged: Staged): number {
+  return staged.pieces.reduce((sum, piece) => sum + piece.size, staged.multipart?.size ?? 0);
+}
+
+/** @throws SIZE_INVALID (413) where the upload grows past what a lane can publish */
+export async function append(
+  env: Bucket,
+  uploadId: string,
+  staged: Staged,
+  body: Incoming,
+  limits: Limits,
+  algorithm: DigestAlgorithm,
+): Promise<Appended> {
+  const size = stagedSize(staged);
+  const capacity = limits.verify === 'stream' ? MAX_PARTS * limits.partBytes : limits.maxPutBytes;
+  if (body.length !== null && size + body.length > capacity) throw tooLarge(capacity);
+  if (!body.stream || body.length === 0) return unchanged(staged);
+  const hashed = limits.verify === 'stream' && size === 0;
+  const native = body.length !== null && body.length <= limits.maxPutBytes;
+  if (native && body.length !== null && (body.length < limits.partBytes || !hashed)) {
+    return appendPiece(env, uploadId, staged, body.stream, body.length, limits.partBytes);
+  }
+  return appendBuffers(env, uploadId, staged, body.stream, { ...limits, hashed, capacity: capacity - size }, algorithm);
+}
+
+function unchanged(staged: Staged): Appended {
+  return { staged, superseded: NOTHING_STAGED, written: NOTHING_STAGED, interrupted: null };
+}
+
+function tooLarge(capacity: number): RegistryError {
+  return new RegistryError('SIZE_INVALID', {
+    status: 413,
+    message: `a blob may have up to ${capacity} bytes on this registry`,
+  });
+}
+
+/**
+ * One more piece. Small pieces before it are written again as part of it, as in a binary counter: however small the
+ * chunks, there are few pieces in the end (R2 reads at the finish are subrequests, of which a Worker has 1,000), and no
+ * byte is written more often than the logarithm of their number.
+ */
+async function appendPiece(
+  env: Bucket,
+  uploadId: string,
+  staged: Staged,
+  content: ReadableStream | Uint8Array,
+  length: number,
+  partBytes: number,
+): Promise<Appended> {
+  const kept = [...staged.pieces];
+  const absorbed: Piece[] = [];
+  let size = length;
+  for (let last = kept.at(-1); last && last.size <= size && size < partBytes; last = kept.at(-1)) {
+    absorbed.unshift(last);
+    kept.pop();
+    size += last.size;
+  }
+  const piece = { key: pieceKey(uploadId), size };
+  const tail = content instanceof Uint8Array ? async () => new Response(content).body as ReadableStream : async () => content;
+  const joined = absorbed.length > 0 ? concatenated([...absorbed.map((old) => opener(env, old)), tail], size) : content;
+  await env.BLOBS.put(piece.key, joined);
+  return {
+    staged: { multipart: staged.multipart, pieces: [...kept, piece], digest: null },
+    superseded: { ...NOTHING_STAGED, pieces: absorbed },
+    written: { ...NOTHING_STAGED, pieces: [piece] },
+    interrupted: null,
+  };
+}
+
+interface BufferLane extends Limits {
+  hashed: boolean;
+  capacity: number;
+}
+
+/** A body of unknown length, or one to be hashed: buffer by buffer, into parts (hashed) or pieces (staged). */
+async function appendBuffers(
+  env: Bucket,
+  uploadId: string,
+  staged: Staged,
+  stream: ReadableStream,
+  lane: BufferLane,
+  algorithm: DigestAlgorithm,
+): Promise<Appended> {
+  const hash = lane.hashed ? hasher(algorithm) : null;
+  let written = NOTHING_STAGED;
+  let superseded = NOTHING_STAGED;
+  let interrupted: unknown = null;
+  let result = staged;
+  let received = 0;
+  try {
+    for await (const buffer of wholeBuffers(stream, lane.partBytes, (error) => (interrupted = error))) {
+      received += buffer.byteLength;
+      if (received > lane.capacity) throw tooLarge(lane.capacity);
+      await hash?.update(buffer);
+      if (lane.hashed && buffer.byteLength === lane.partBytes) {
+        result = await appendPart(env, result, buffer);
+        written = { ...written, multipart: result.multipart };
+        continue;
+      }
+      const step = await appendPiece(env, uploadId, result, buffer, buffer.byteLength, lane.partBytes);
+      result = step.staged;
+      superseded = joined(superseded, step.superseded);
+      written = joined(written, step.written);
+    }
+  } catch (error) {
+    await discard(env, written).catch(() => {});
+    throw error;
+  }
+  const digest = hash && !interrupted ? await hash.digest() : null;
+  return { staged: { ...result, digest }, superseded, written, interrupted };
+}
+
+/** `buffersOf`, but a connection that breaks ends the sequence and is reported: what came before it is worth keeping. */
+async function* wholeBuffers(
+  stream: ReadableStream,
+  size: number,
+  broken: (error: unknown) => void,
+): AsyncGenerator<Uint8Array> {
+  const buffers = buffersOf(stream, size);
+  for (;;) {
+    let next: IteratorResult<Uint8Array>;
+    try {
+      next = await buffers.next();
+    } catch (error) {
+      broken(error);
+      return;
+    }
+    if (next.done) return;
+    yield next.value;
+  }
+}
+
+async function appendPart(env: Bucket, staged: Staged, bytes: Uint8Array): Promise<Staged> {
+  const multipart = staged.multipart ?? (await createMultipart(env));
+  const upload = env.BLOBS.resumeMultipartUpload(multipart.key, multipart.uploadId);
+  const { etag } = await upload.uploadPart(multipart.etags.length + 1, bytes);
+  const grown = { ...multipart, etags: [...multipart.etags, etag], size: multipart.size + bytes.byteLength };
+  return { ...staged, multipart: grown };
+}
+
+async function createMultipart(env: Bucket): Promise<Multipart> {
+  const key = streamKey();
+  const { uploadId } = await env.BLOBS.createMultipartUpload(key, {
+    httpMetadata: { contentType: 'application/octet-stream' },
+  });
+  return { key, uploadId, etags: [], size: 0 };
+}
+
+/**
+ * Makes one object of everything staged and returns its key. Nothing that is staged is deleted by it, so it may be called
+ * again after a failure.
+ * @throws DIGEST_INVALID where the bytes hash to something else. The object of a multipart upload is left then: another
+ * finish may have published it, and only the upload's row knows.
+ */
+export async function assemble(env: Bucket, staged: Staged, digest: Digest, limits: Limits): Promise<string> {
+  const size = stagedSize(staged);
+  if (staged.digest && algorithmOf(staged.digest) === algorithmOf(digest) && staged.digest !== digest) {
+    throw digestMismatch(digest);
+  }
+  if (staged.multipart) return assembleParts(env, staged, staged.multipart, digest, limits.partBytes);
+  if (size > limits.maxPutBytes) return assembleLong(env, staged, digest, limits.partBytes);
+  const key = blobKey(digest);
+  const [only, ...more] = staged.pieces;
+  const body = !only ? '' : more.length === 0 ? await opener(env, only)() : concatenated(openers(env, staged), size);
+  await putVerified(env, key, body, digest);
+  return key;
+}
+
+/** The parts are there, the pieces become the rest of them; what was not hashed on its way in is read once more. */
+async function assembleParts(
+  env: Bucket,
+  staged: Staged,
+  multipart: Multipart,
+  digest: Digest,
+  partBytes: number,
+): Promise<string> {
+  const { key } = multipart;
+  try {
+    let whole: Staged = { multipart, pieces: [], digest: null };
+    if (staged.pieces.length > 0) {
+      const rest = concatenated(openers(env, staged), stagedSize(staged) - multipart.size);
+      for await (const bytes of buffersOf(rest, partBytes)) whole = await appendPart(env, whole, bytes);
+    }
+    await complete(env, whole.multipart ?? multipart);
+  } catch (error) {
+    // An earlier finish may have completed it and died before its row was written: then the object is here.
+    const object = await env.BLOBS.head(key);
+    if (object?.size !== stagedSize(staged)) throw error;
+  }
+  if (staged.digest !== digest) await verifyObject(env, key, digest, partBytes);
+  return key;
+}
+
+/** Longer than one put can be and not hashed yet: pieces into parts, hashed on the way. */
+async function assembleLong(env: Bucket, staged: Staged, digest: Digest, partBytes: number): Promise<string> {
+  const hash = hasher(algorithmOf(digest));
+  let whole: Staged = { multipart: await createMultipart(env), pieces: [], digest: null };
+  try {
+    for await (const bytes of buffersOf(concatenated(openers(env, staged), stagedSize(staged)), partBytes)) {
+      await hash.update(bytes);
+      whole = await appendPart(env, whole, bytes);
+    }
+    if ((await hash.digest()) !== digest) throw digestMismatch(digest);
+  } catch (error) {
+    await discard(env, whole).catch(() => {});
+    throw error;
+  }
+  const multipart = whole.multipart as Multipart;
+  await complete(env, multipart);
+  return multipart.key;
+}
+
+async function complete(env: Bucket, { key, uploadId, etags }: Multipart): Promise<void> {
+  const upload = env.BLOBS.resumeMultipartUpload(key, uploadId);
+  await upload.complete(etags.map((etag, n) => ({ etag, partNumber: n + 1 })));
+}
+
+async function verifyObject(env: Bucket, key: string, digest: Digest, partBytes: number): Promise<void> {
+  const stream = await openObject(env, key, null);
+  if (!stream) throw new Error('an object disappeared while it was verified');
+  const hash = hasher(algorithmOf(digest));
+  for await (const bytes of buffersOf(stream, partBytes)) await hash.update(bytes);
+  if ((await hash.digest()) !== digest) throw digestMismatch(digest);
+}
+
+/** Deletes pieces and abandons a multipart upload; one that was completed stays. */
+export async function discard(env: Bucket, staged: Staged): Promise<void> {
+  await deleteObjects(
+    env,
+    staged.pieces.map((piece) => piece.key),
+  );
+  if (!staged.multipart) return;
+  await env.BLOBS.resumeMultipartUpload(staged.multipart.key, staged.multipart.uploadId)
+    .abort()
+    .catch(() => {});
+}
+
+function joined(one: Staged, other: Staged): Staged {
+  return { multipart: one.multipart ?? other.multipart, pieces: [...one.pieces, ...other.pieces], digest: null };
+}
+
+function openers(env: Bucket, staged: Staged): (() => Promise<ReadableStream>)[] {
+  return staged.pieces.map((piece) => opener(env, piece));
+}
+
+function opener(env: Bucket, piece: Piece): () => Promise<ReadableStream> {
+  return async () => {
+    const stream = await openObject(env, piece.key, null);
+    if (!stream) throw new Error('a piece of the upload is gone');
+    return stream;
+  };
+}
