@@ -1,6 +1,7 @@
 /** What the clock starts, in slices that fit the free plan; each picks up where rows and keys say it is due. */
 import type { Env } from './env.ts';
-import { expireUploads, sweepPieces, UPLOAD_LIFETIME, uploadIdAt } from './registry/uploads.ts';
+import { expireUploads, sweepPieces } from './registry/upload-expiry.ts';
+import { UPLOAD_LIFETIME, uploadIdAt } from './registry/upload-sessions.ts';
 
 /** Rows of a slice: each costs up to four calls to a store, of which an invocation has 1,000. */
 const UPLOADS_PER_RUN = 50;

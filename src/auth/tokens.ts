@@ -7,7 +7,7 @@ import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import type { DigestAlgorithm } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { callerBySubject } from './accounts.ts';
-import type { Caller } from './policy.ts';
+import { ANONYMOUS, type Caller } from './policy.ts';
 import type { Grant } from './scope.ts';
 import { type KeyLabel, type Secrets, signingKey, verificationKeys } from './secrets.ts';
 
@@ -43,7 +43,7 @@ export function mintAccessToken(env: Secrets, subject: string, grants: Grant[], 
 /** What the token allows, `null` for one that is not ours, not valid, or not valid any more. */
 export async function verifyAccessToken(env: Secrets, token: string, occasion: Occasion): Promise<Caller | null> {
   const claims = await verify(env, ACCESS, token, occasion);
-  const caller = claims && callerBySubject(claims.sub ?? '');
+  const caller = claims && (claims.sub === '' ? ANONYMOUS : callerBySubject(claims.sub ?? ''));
   return caller ? { ...caller, grants: (claims.access as Grant[] | undefined) ?? [] } : null;
 }
 

@@ -6,7 +6,7 @@ import { createMiddleware } from 'hono/factory';
 import { ANONYMOUS, mayDo } from '../auth/policy.ts';
 import { type Action, scopeFor } from '../auth/scope.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { parseRepositoryName, type RepositoryName } from '../oci/name.ts';
+import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../oci/name.ts';
 import { unauthorized } from './authenticate.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 
@@ -52,7 +52,9 @@ export function mayOverall(requirement: 'catalog' | 'login') {
 /** The same for a repository that is private and one that is not there; a client that sees 401 may ask for more. */
 function refusal(c: RequestContext, action: Action, repository: string): RegistryError {
   const { caller } = c.var;
-  const scope = scopeFor(action, repository);
+  const from = c.req.query('from') ?? '';
+  const source = c.req.query('mount') !== undefined && isRepositoryName(from) ? ` ${scopeFor('pull', from)}` : '';
+  const scope = `${scopeFor(action, repository)}${source}`;
   if (caller === ANONYMOUS) return unauthorized(c, { scope });
   if (caller.grants !== null) return unauthorized(c, { scope, error: 'insufficient_scope' });
   return new RegistryError('DENIED');

@@ -4,6 +4,7 @@ import type { Caller } from '../auth/policy.ts';
 import type { Occasion } from '../auth/tokens.ts';
 import { type Env, settings } from '../env.ts';
 import type { Actor } from '../events/event.ts';
+import type { Background } from '../registry/batch.ts';
 
 export interface AppEnv {
   Bindings: Env;
@@ -25,6 +26,15 @@ export function occasionOf(c: RequestContext): Occasion {
 
 export function actorOf(c: RequestContext): Actor {
   return { subject: c.var.caller.subject };
+}
+
+/**
+ * For work whose failure concerns nobody but the log. Hono's context itself must not be handed down: a rejection there would
+ * count against the request.
+ */
+export function afterwards(c: RequestContext): Background {
+  const log = (error: unknown) => console.error('left for the collector:', error instanceof Error ? error.message : error);
+  return { waitUntil: (work) => c.executionCtx.waitUntil(work.catch(log)) };
 }
 
 /** Awaits `work`, and has the runtime finish it even if the client hangs up in the middle. */

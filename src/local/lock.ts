@@ -22,6 +22,7 @@ export async function lockFolder(dataDir: string): Promise<void> {
     server.once('error', reject);
     server.listen(path, resolve);
     server.unref();
+    process.once('exit', () => rmSync(path, { force: true }));
   });
 }
 

@@ -18,8 +18,26 @@ export interface Runtime {
   stop(): Promise<void>;
 }
 
+type Socket = { host: string; port: number };
+
+/** Resolves when it answers, with its tables in place: only then is the socket opened. */
 export async function startRuntime(options: Options): Promise<Runtime> {
-  const worker = new Miniflare({
+  const contents = await bundle();
+  const worker = new Miniflare(emulation(options, contents, []));
+  await applySchema(worker);
+  await worker.setOptions(emulation(options, contents, [{ host: options.host, port: options.port }]));
+  const stopSchedule = runSchedule(worker);
+  return {
+    stop: async () => {
+      stopSchedule();
+      await worker.dispose();
+    },
+  };
+}
+
+function emulation(options: Options, contents: string, sockets: Socket[]): ConstructorParameters<typeof Miniflare>[0] {
+  const manifest = { mainModule: 'index.js', modulesRoot: ROOT, modules: { 'index.js': { type: 'esm' as const, contents } } };
+  return {
     host: '127.0.0.1',
     port: 0,
     log: new Log(LogLevel.ERROR),
@@ -27,29 +45,10 @@ export async function startRuntime(options: Options): Promise<Runtime> {
     resourcePersistencePath: join(options.dataDir, 'storage'),
     workers: [
       {
-        config: {
-          name: 'berth',
-          compatibilityDate: COMPATIBILITY_DATE,
-          manifest: {
-            mainModule: 'index.js',
-            modulesRoot: ROOT,
-            modules: { 'index.js': { type: 'esm', contents: await bundle() } },
-          },
-          env: { ...bindings(options) },
-          exports: {},
-        },
-        dev: { unsafeDirectSockets: [{ host: options.host, port: options.port }], stripCfConnectingIp: true },
+        config: { name: 'berth', compatibilityDate: COMPATIBILITY_DATE, manifest, env: bindings(options), exports: {} },
+        dev: { unsafeDirectSockets: sockets, stripCfConnectingIp: true },
       },
     ],
-  });
-  await worker.ready;
-  await applySchema(worker);
-  const stopSchedule = runSchedule(worker);
-  return {
-    stop: async () => {
-      stopSchedule();
-      await worker.dispose();
-    },
   };
 }
 

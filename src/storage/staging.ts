@@ -1,5 +1,5 @@
 /**
- * Where the bytes of an unfinished upload are, and how they become one object. Three lanes:
+ * Where the bytes of an unfinished upload are, and by which lane they come there. Three lanes:
  *
  *   direct   digest and length are known: one put that R2 verifies. Not here: `putVerified` alone.
  *   staged   chunks become pieces, objects of their own; the finish streams them in order into one verified put.
@@ -10,24 +10,15 @@
  * two wins is decided by the upload's row in D1, not here. R2 wants parts of one size (all but the last) and at least
  * 5 MiB; `partBytes` is that size, and also the most that is held in memory.
  */
-import { algorithmOf, type Digest, type DigestAlgorithm } from '../oci/digest.ts';
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { blobKey, pieceKey, streamKey } from './keys.ts';
-import { type Bucket, deleteObjects, digestMismatch, openObject, putVerified } from './objects.ts';
+import { pieceKey } from './keys.ts';
+import { abortMultipart, appendPart, MAX_PARTS, type Multipart } from './multipart.ts';
+import { type Bucket, deleteObjects, openObject } from './objects.ts';
 import { buffersOf, concatenated, hasher, type Incoming } from './streams.ts';
-
-/** R2 limit of parts a multipart upload. */
-const MAX_PARTS = 10_000;
 
 interface Piece {
   key: string;
-  size: number;
-}
-
-interface Multipart {
-  key: string;
-  uploadId: string;
-  etags: string[];
   size: number;
 }
 
@@ -152,7 +143,7 @@ async function appendBuffers(
       if (received > lane.capacity) throw tooLarge(lane.capacity);
       await hash?.update(buffer);
       if (lane.hashed && buffer.byteLength === lane.partBytes) {
-        result = await appendPart(env, result, buffer);
+        result = { ...result, multipart: await appendPart(env, result.multipart, buffer) };
         written = { ...written, multipart: result.multipart };
         continue;
       }
@@ -189,116 +180,20 @@ async function* wholeBuffers(
   }
 }
 
-async function appendPart(env: Bucket, staged: Staged, bytes: Uint8Array): Promise<Staged> {
-  const multipart = staged.multipart ?? (await createMultipart(env));
-  const upload = env.BLOBS.resumeMultipartUpload(multipart.key, multipart.uploadId);
-  const { etag } = await upload.uploadPart(multipart.etags.length + 1, bytes);
-  const grown = { ...multipart, etags: [...multipart.etags, etag], size: multipart.size + bytes.byteLength };
-  return { ...staged, multipart: grown };
-}
-
-async function createMultipart(env: Bucket): Promise<Multipart> {
-  const key = streamKey();
-  const { uploadId } = await env.BLOBS.createMultipartUpload(key, {
-    httpMetadata: { contentType: 'application/octet-stream' },
-  });
-  return { key, uploadId, etags: [], size: 0 };
-}
-
-/**
- * Makes one object of everything staged and returns its key. Nothing that is staged is deleted by it, so it may be called
- * again after a failure.
- * @throws DIGEST_INVALID where the bytes hash to something else. The object of a multipart upload is left then: another
- * finish may have published it, and only the upload's row knows.
- */
-export async function assemble(env: Bucket, staged: Staged, digest: Digest, limits: Limits): Promise<string> {
-  const size = stagedSize(staged);
-  if (staged.digest && algorithmOf(staged.digest) === algorithmOf(digest) && staged.digest !== digest) {
-    throw digestMismatch(digest);
-  }
-  if (staged.multipart) return assembleParts(env, staged, staged.multipart, digest, limits.partBytes);
-  if (size > limits.maxPutBytes) return assembleLong(env, staged, digest, limits.partBytes);
-  const key = blobKey(digest);
-  const [only, ...more] = staged.pieces;
-  const body = !only ? '' : more.length === 0 ? await opener(env, only)() : concatenated(openers(env, staged), size);
-  await putVerified(env, key, body, digest);
-  return key;
-}
-
-/** The parts are there, the pieces become the rest of them; what was not hashed on its way in is read once more. */
-async function assembleParts(
-  env: Bucket,
-  staged: Staged,
-  multipart: Multipart,
-  digest: Digest,
-  partBytes: number,
-): Promise<string> {
-  const { key } = multipart;
-  try {
-    let whole: Staged = { multipart, pieces: [], digest: null };
-    if (staged.pieces.length > 0) {
-      const rest = concatenated(openers(env, staged), stagedSize(staged) - multipart.size);
-      for await (const bytes of buffersOf(rest, partBytes)) whole = await appendPart(env, whole, bytes);
-    }
-    await complete(env, whole.multipart ?? multipart);
-  } catch (error) {
-    // An earlier finish may have completed it and died before its row was written: then the object is here.
-    const object = await env.BLOBS.head(key);
-    if (object?.size !== stagedSize(staged)) throw error;
-  }
-  if (staged.digest !== digest) await verifyObject(env, key, digest, partBytes);
-  return key;
-}
-
-/** Longer than one put can be and not hashed yet: pieces into parts, hashed on the way. */
-async function assembleLong(env: Bucket, staged: Staged, digest: Digest, partBytes: number): Promise<string> {
-  const hash = hasher(algorithmOf(digest));
-  let whole: Staged = { multipart: await createMultipart(env), pieces: [], digest: null };
-  try {
-    for await (const bytes of buffersOf(concatenated(openers(env, staged), stagedSize(staged)), partBytes)) {
-      await hash.update(bytes);
-      whole = await appendPart(env, whole, bytes);
-    }
-    if ((await hash.digest()) !== digest) throw digestMismatch(digest);
-  } catch (error) {
-    await discard(env, whole).catch(() => {});
-    throw error;
-  }
-  const multipart = whole.multipart as Multipart;
-  await complete(env, multipart);
-  return multipart.key;
-}
-
-async function complete(env: Bucket, { key, uploadId, etags }: Multipart): Promise<void> {
-  const upload = env.BLOBS.resumeMultipartUpload(key, uploadId);
-  await upload.complete(etags.map((etag, n) => ({ etag, partNumber: n + 1 })));
-}
-
-async function verifyObject(env: Bucket, key: string, digest: Digest, partBytes: number): Promise<void> {
-  const stream = await openObject(env, key, null);
-  if (!stream) throw new Error('an object disappeared while it was verified');
-  const hash = hasher(algorithmOf(digest));
-  for await (const bytes of buffersOf(stream, partBytes)) await hash.update(bytes);
-  if ((await hash.digest()) !== digest) throw digestMismatch(digest);
-}
-
 /** Deletes pieces and abandons a multipart upload; one that was completed stays. */
 export async function discard(env: Bucket, staged: Staged): Promise<void> {
   await deleteObjects(
     env,
     staged.pieces.map((piece) => piece.key),
   );
-  if (!staged.multipart) return;
-  await env.BLOBS.resumeMultipartUpload(staged.multipart.key, staged.multipart.uploadId)
-    .abort()
-    .catch(() => {});
+  if (staged.multipart) await abortMultipart(env, staged.multipart);
 }
 
 function joined(one: Staged, other: Staged): Staged {
   return { multipart: one.multipart ?? other.multipart, pieces: [...one.pieces, ...other.pieces], digest: null };
 }
 
-function openers(env: Bucket, staged: Staged): (() => Promise<ReadableStream>)[] {
+export function openers(env: Bucket, staged: Staged): (() => Promise<ReadableStream>)[] {
   return staged.pieces.map((piece) => opener(env, piece));
 }
 

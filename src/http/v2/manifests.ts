@@ -8,7 +8,7 @@ import { parseReference, parseReferenceToRead, parseTag, type Reference, type Ta
 import { deleteManifest, getManifest, type MovedTags, putManifest, statManifest } from '../../registry/manifests.ts';
 import { may } from '../authorize.ts';
 import { sendContent } from '../content.ts';
-import { type AppEnv, actorOf, finishing } from '../context.ts';
+import { type AppEnv, actorOf, afterwards, finishing } from '../context.ts';
 import { readBody } from '../params.ts';
 
 /** The specification asks for 10 at least. */
@@ -47,7 +47,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     const manifest = parseManifest(bytes, c.req.header('content-type'));
     const mayRetag = mayDo(caller, 'retag', repository);
     const put = { repository, digest, manifest, size: bytes.byteLength, tags, by: actorOf(c), mayRetag };
-    const moved = await finishing(c, putManifest(c.env, put, c.executionCtx));
+    const moved = await finishing(c, putManifest(c.env, put, afterwards(c)));
     c.header('location', `/v2/${repository}/manifests/${digest}`);
     c.header('docker-content-digest', digest);
     if (manifest.subject) c.header('oci-subject', manifest.subject);

@@ -1,14 +1,17 @@
 /** end-4, end-5, end-6, end-11, end-13 and end-14: how blobs come in. */
 import { type Context, Hono } from 'hono';
 import { mayDo, pullable } from '../../auth/policy.ts';
+import { scopeFor } from '../../auth/scope.ts';
 import { sealUpload, unsealUpload } from '../../auth/tokens.ts';
 import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { mountBlob } from '../../registry/blobs.ts';
-import { appendToUpload, cancelUpload, finishUpload, newUploadId, type Upload, uploadOffset } from '../../registry/uploads.ts';
+import { newUploadId, type Upload } from '../../registry/upload-sessions.ts';
+import { appendToUpload, cancelUpload, finishUpload, uploadOffset } from '../../registry/uploads.ts';
+import { unauthorized } from '../authenticate.ts';
 import { may } from '../authorize.ts';
-import { type AppEnv, actorOf, finishing, occasionOf } from '../context.ts';
+import { type AppEnv, actorOf, afterwards, finishing, occasionOf } from '../context.ts';
 import { chunkOf, single } from '../params.ts';
 
 type UploadContext = Context<AppEnv & { Variables: { repository: RepositoryName } }>;
@@ -22,7 +25,7 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     const upload: Upload = { id: newUploadId(Date.now()), repository, algorithm };
     const digest = digestParameter(c);
     if (digest === undefined) return progress(c, 202, 0, await locationOf(c, upload), upload);
-    await finishing(c, finishUpload(c.env, upload, parseDigest(digest), chunkOf(c), c.executionCtx));
+    await finishing(c, finishUpload(c.env, upload, parseDigest(digest), chunkOf(c), afterwards(c)));
     return created(c, parseDigest(digest));
   })
 
@@ -34,7 +37,7 @@ export const uploads = new Hono<AppEnv>({ strict: false })
   .patch('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
     const upload = await uploadOf(c);
     return inStep(c, upload, async () => {
-      const offset = await finishing(c, appendToUpload(c.env, upload, chunkOf(c), c.executionCtx));
+      const offset = await finishing(c, appendToUpload(c.env, upload, chunkOf(c), afterwards(c)));
       return progress(c, 202, offset, await locationOf(c, upload), upload);
     });
   })
@@ -43,13 +46,13 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     const upload = await uploadOf(c);
     const digest = parseDigest(digestParameter(c));
     return inStep(c, upload, async () => {
-      await finishing(c, finishUpload(c.env, upload, digest, chunkOf(c), c.executionCtx));
+      await finishing(c, finishUpload(c.env, upload, digest, chunkOf(c), afterwards(c)));
       return created(c, digest);
     });
   })
 
   .delete('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
-    await cancelUpload(c.env, await uploadOf(c), c.executionCtx);
+    await cancelUpload(c.env, await uploadOf(c), afterwards(c));
     return c.body(null, 204);
   });
 
@@ -68,8 +71,15 @@ async function mounted(c: UploadContext, digest: Digest): Promise<boolean> {
   return finishing(c, mountBlob(c.env, { repository, digest, sources, by: actorOf(c) }));
 }
 
+/**
+ * The named source, if the caller may pull it. A caller who may, but whose token was not asked for it, is told which scopes
+ * to ask for, as the challenge of a mount would have told them; one who may not gets an upload like anybody.
+ */
 function readable(c: UploadContext, from: string): RepositoryName[] {
-  return isRepositoryName(from) && mayDo(c.var.caller, 'pull', from) ? [from] : [];
+  const { caller, repository } = c.var;
+  if (!isRepositoryName(from) || !mayDo({ ...caller, grants: null }, 'pull', from)) return [];
+  if (mayDo(caller, 'pull', from)) return [from];
+  throw unauthorized(c, { scope: `${scopeFor('push', repository)} ${scopeFor('pull', from)}`, error: 'insufficient_scope' });
 }
 
 function created(c: UploadContext, digest: Digest): Response {

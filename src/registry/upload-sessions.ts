@@ -1,0 +1,123 @@
+/**
+ * The row of an upload: what it says, and the only three ways in which it changes. A row is a session that has received
+ * something; before that there is none. States: open -> committed (finished) or closed (cancelled, or its content was not
+ * what it claimed). `version` grows with each change, and each change asks for the version that it was decided on (invariant 5).
+ */
+import type { Env, Vars } from '../env.ts';
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import { NOTHING_STAGED, type Staged, stagedSize } from '../storage/staging.ts';
+import { refuseUnless, tryBatch } from './batch.ts';
+import { publishBlob } from './blobs.ts';
+
+export type Stores = Pick<Env, 'DB' | 'BLOBS'> & Vars;
+
+/** What a signed location says of itself. */
+export interface Upload {
+  id: string;
+  repository: RepositoryName;
+  /** What the client will digest with; a hint, so that the hash can be taken while the bytes come. */
+  algorithm: DigestAlgorithm;
+}
+
+/** Seconds an upload lives after it last received something; a signed location lives as long. */
+export const UPLOAD_LIFETIME = 24 * 60 * 60;
+
+/** Begins with its time, so that ids, rows and keys of old uploads sort before those of new ones. `now` in milliseconds. */
+export function newUploadId(now: number): string {
+  return `${uploadIdAt(now)}${crypto.randomUUID().replaceAll('-', '')}`;
+}
+
+/** Sorts before every upload that began at `time` or later. */
+export function uploadIdAt(time: number): string {
+  return time.toString(36).padStart(9, '0');
+}
+
+export interface Session {
+  state: 'open' | 'committed' | 'closed';
+  /** 0: there is no row yet. */
+  version: number;
+  staged: Staged;
+  digest: string | null;
+}
+
+const FRESH: Session = { state: 'open', version: 0, staged: NOTHING_STAGED, digest: null };
+
+export async function loadSession(env: Stores, { id }: Upload): Promise<Session> {
+  const row = await env.DB.prepare(
+    'SELECT state, version, staged, digest, expires_at <= unixepoch() AS expired FROM uploads WHERE id = ?1',
+  )
+    .bind(id)
+    .first<{ state: Session['state']; version: number; staged: string; digest: string | null; expired: number }>();
+  if (!row) return FRESH;
+  if (row.expired) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  return { ...row, staged: JSON.parse(row.staged) as Staged };
+}
+
+/** What has been received. @throws BLOB_UPLOAD_UNKNOWN for an upload that has ended */
+export function openStaged(session: Session): Staged {
+  if (session.state !== 'open') throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  return session.staged;
+}
+
+/** Compare-and-swap: `false` where another request changed the upload since `session` was read. */
+export async function saveSession(env: Stores, { id, repository }: Upload, session: Session, staged: Staged): Promise<boolean> {
+  const saved = await env.DB.prepare(
+    `INSERT INTO uploads (id, repository, state, version, size, staged, expires_at)
+     SELECT ?1, ?2, 'open', ?3 + 1, ?4, ?5, unixepoch() + ${UPLOAD_LIFETIME}
+     WHERE ?3 = 0 OR EXISTS (SELECT 1 FROM uploads WHERE id = ?1)
+     ON CONFLICT (id) DO UPDATE SET version = ?3 + 1, size = ?4, staged = ?5, expires_at = excluded.expires_at
+     WHERE version = ?3 AND state = 'open'
+     RETURNING id`,
+  )
+    .bind(id, repository, session.version, stagedSize(staged), JSON.stringify(staged))
+    .first();
+  return saved !== null;
+}
+
+/**
+ * Publishes the blob and ends the upload (invariant 1: its bytes are there, verified). Returns the key under which the blob
+ * is kept, another one where the registry had it already; `null` where the upload is no longer as `session` knew it, and
+ * then nothing was written.
+ */
+export async function commitSession(
+  env: Stores,
+  { id, repository }: Upload,
+  session: Session,
+  blob: { digest: Digest; size: number; objectKey: string },
+): Promise<string | null> {
+  const unchanged =
+    session.version === 0
+      ? 'NOT EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND ?2 = 0)'
+      : `EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND version = ?2 AND state = 'open')`;
+  const results = await tryBatch(env, [
+    refuseUnless(env, unchanged, id, session.version),
+    env.DB.prepare(
+      `UPDATE uploads SET state = 'committed', version = version + 1, digest = ?2, expires_at = unixepoch() + ${UPLOAD_LIFETIME}
+       WHERE id = ?1`,
+    ).bind(id, blob.digest),
+    ...publishBlob(env, repository, blob),
+  ]);
+  const kept = results?.at(-1)?.results[0] as { object_key: string } | undefined;
+  return kept?.object_key ?? null;
+}
+
+/** Ends the upload for good; `false` where it has changed meanwhile. Its multipart object, if complete, goes to the collector. */
+export async function closeSession(env: Stores, { id, repository }: Upload, session: Session): Promise<boolean> {
+  const streamed = session.staged.multipart?.key ?? null;
+  const [closed] = await env.DB.batch([
+    env.DB.prepare(
+      `INSERT INTO uploads (id, repository, state, version, size, staged, expires_at)
+       SELECT ?1, ?2, 'closed', 1, 0, ?4, unixepoch() + ${UPLOAD_LIFETIME}
+       WHERE ?3 = 0 OR EXISTS (SELECT 1 FROM uploads WHERE id = ?1)
+       ON CONFLICT (id) DO UPDATE SET state = 'closed', version = version + 1 WHERE version = ?3 AND state = 'open'
+       RETURNING id`,
+    ).bind(id, repository, session.version, JSON.stringify(NOTHING_STAGED)),
+    env.DB.prepare(
+      `INSERT INTO tombstones (object_key, made_at) SELECT ?2, unixepoch()
+       WHERE ?2 IS NOT NULL AND EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND state = 'closed') ON CONFLICT DO NOTHING`,
+    ).bind(id, streamed),
+  ]);
+  return (closed?.results.length ?? 0) > 0;
+}

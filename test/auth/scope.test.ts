@@ -1,0 +1,46 @@
+import { describe, expect, test } from 'vitest';
+import { formatGrant, parseScopes, scopeFor } from '../../src/auth/scope.ts';
+
+describe('a scope', () => {
+  test('that asks to push means new tags, moved tags and a new repository', () => {
+    expect(parseScopes(['repository:acme/api:pull,push'])).toEqual([
+      { type: 'repository', name: 'acme/api', actions: ['pull', 'push', 'retag', 'create'] },
+    ]);
+  });
+
+  test('stands alone or with others in one text', () => {
+    expect(parseScopes(['repository:a:pull repository:b:pull', 'registry:catalog:*']).map(formatGrant)).toEqual([
+      'repository:a:pull',
+      'repository:b:pull',
+      'registry:catalog:*',
+    ]);
+  });
+
+  test.each([
+    ['of another type', 'plugin:acme/api:pull'],
+    ['of a class', 'repository(plugin):acme/api:pull'],
+    ['of every repository', 'repository:*:pull'],
+    ['of a host with a port', 'repository:host:5000/acme/api:pull'],
+    ['of something else than the catalog', 'registry:users:*'],
+    ['without actions', 'repository:acme/api'],
+    ['of a name outside the grammar', 'repository:Acme:pull'],
+    ['that is only a colon', ':'],
+  ])('%s grants nothing', (_, scope) => {
+    expect(parseScopes([scope])).toEqual([]);
+  });
+
+  test('with actions nobody knows keeps the ones we know', () => {
+    expect(parseScopes(['repository:a:__proto__,constructor,pull,fly'])).toEqual([
+      { type: 'repository', name: 'a', actions: ['pull'] },
+    ]);
+  });
+
+  test.each([
+    ['pull', 'repository:a/b:pull'],
+    ['push', 'repository:a/b:pull,push'],
+    ['delete', 'repository:a/b:delete'],
+    ['catalog', 'registry:catalog:*'],
+  ] as const)('to %s is asked for as %s', (action, scope) => {
+    expect(scopeFor(action, 'a/b')).toBe(scope);
+  });
+});

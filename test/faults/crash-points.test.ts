@@ -1,0 +1,229 @@
+/**
+ * Every call that a request makes to a store, stopped: refused, its answer lost, or the Worker gone for ever, before or
+ * after it took effect. Whatever was answered is then true, whatever was not can be done again, and no invariant breaks.
+ */
+import { describe, expect, test } from 'vitest';
+import type { Env } from '../../src/env.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { violations } from '../world/checker.ts';
+import { FAULTS, type Fault, faulty } from '../world/faults.ts';
+import { type Content, contentOf, imageIn, noise, pushBlob, pushImage, putManifest } from '../world/images.ts';
+import { newWorld, type World, worldOf } from '../world/world.ts';
+
+/** A change as a client makes it: told of failures, it may be run again, as often as it takes. */
+interface Change {
+  vars?: Partial<Env>;
+  /** What is there before; runs without faults. */
+  prepare?(world: World): Promise<void>;
+  /** Runs to the answer, or throws where the answer is no success. */
+  run(world: World): Promise<void>;
+  /** Holds once `run` has returned. */
+  holds(world: World): Promise<void>;
+}
+
+class Unanswered extends Error {}
+
+/** A client's view: success, or it does not know. A refusal that is not "try again" is a lie about what is there. */
+async function must(response: Promise<Response>, ...successes: number[]): Promise<Response> {
+  const answer = await response;
+  if (answer.status === 503) throw new Unanswered();
+  expect(successes).toContain(answer.status);
+  return answer;
+}
+
+const REPOSITORY = 'acme/api';
+const UPLOADS = `/v2/${REPOSITORY}/blobs/uploads/`;
+
+async function reads(world: World, content: Content): Promise<void> {
+  const pulled = await world.fetch('GET', `/v2/${REPOSITORY}/blobs/${content.digest}`);
+  expect(pulled.status).toBe(200);
+  expect(await digestOf('sha256', new Uint8Array(await pulled.arrayBuffer()))).toBe(content.digest);
+}
+
+async function names(world: World, tag: string, digest: string | null): Promise<void> {
+  const head = await world.fetch('HEAD', `/v2/${REPOSITORY}/manifests/${tag}`);
+  expect([head.status, head.headers.get('docker-content-digest')]).toEqual(digest ? [200, digest] : [404, null]);
+}
+
+function inOneRequest(): Change {
+  let blob: Content;
+  return {
+    prepare: async () => {
+      blob = await contentOf(noise(3000));
+    },
+    run: async (world) => void (await must(world.fetch('POST', `${UPLOADS}?digest=${blob.digest}`, { body: blob.bytes }), 201)),
+    holds: (world) => reads(world, blob),
+  };
+}
+
+/** Chunk by chunk; after a failure it asks where the upload stands and goes on from there, as the specification says. */
+function inChunks(vars: Partial<Env>, size: number, chunk: number): Change {
+  let blob: Content;
+  let location: string | null;
+  return {
+    vars,
+    prepare: async () => {
+      blob = await contentOf(noise(size));
+      location = null;
+    },
+    run: async (world) => {
+      let offset = 0;
+      if (location) {
+        const status = await must(world.fetch('GET', location), 204, 404);
+        const range = status.headers.get('range');
+        if (status.status === 404) location = null;
+        else offset = range && range !== '0-0' ? Number(range.slice(2)) + 1 : 0;
+      }
+      location ??= (await must(world.fetch('POST', UPLOADS), 202)).headers.get('location') as string;
+      while (offset < size) {
+        const body = blob.bytes.slice(offset, offset + chunk);
+        const headers = { 'content-range': `${offset}-${offset + body.byteLength - 1}` };
+        await must(world.fetch('PATCH', location, { headers, body }), 202);
+        offset += body.byteLength;
+      }
+      await must(world.fetch('PUT', `${location}?digest=${blob.digest}`), 201, 404).then((answer) => {
+        if (answer.status === 404) throw new Unanswered();
+      });
+    },
+    holds: (world) => reads(world, blob),
+  };
+}
+
+function mounting(): Change {
+  let blob: Content;
+  return {
+    prepare: async (world) => {
+      blob = await pushBlob(world, 'acme/base', noise(500));
+    },
+    run: async (world) => void (await must(world.fetch('POST', `${UPLOADS}?mount=${blob.digest}&from=acme/base`), 201)),
+    holds: (world) => reads(world, blob),
+  };
+}
+
+function puttingManifest(more: Record<string, unknown> = {}): Change {
+  let image: Content;
+  return {
+    prepare: async (world) => {
+      image = await imageIn(world, REPOSITORY, 2, more);
+    },
+    run: async (world) => void (await must(putManifest(world, REPOSITORY, 'v1', new TextDecoder().decode(image.bytes)), 201)),
+    holds: async (world) => {
+      await names(world, 'v1', image.digest);
+      const pulled = await world.fetch('GET', `/v2/${REPOSITORY}/manifests/v1`);
+      expect(new Uint8Array(await pulled.arrayBuffer())).toEqual(image.bytes);
+    },
+  };
+}
+
+function movingTag(): Change {
+  const change = puttingManifest();
+  return {
+    ...change,
+    prepare: async (world) => {
+      await pushImage(world, REPOSITORY, 'v1', 1);
+      await change.prepare?.(world);
+    },
+  };
+}
+
+function deleting(what: 'tag' | 'manifest' | 'large manifest' | 'blob'): Change {
+  let image: Content;
+  let path: string;
+  const large = { annotations: { text: 'x'.repeat(200_000) } };
+  return {
+    prepare: async (world) => {
+      image = await pushImage(world, REPOSITORY, 'v1', 1, what === 'large manifest' ? large : {});
+      const loose = await pushBlob(world, REPOSITORY, noise(400, 9));
+      path = what === 'blob' ? `blobs/${loose.digest}` : `manifests/${what === 'tag' ? 'v1' : image.digest}`;
+    },
+    run: async (world) => void (await must(world.fetch('DELETE', `/v2/${REPOSITORY}/${path}`), 202, 404)),
+    holds: async (world) => {
+      expect((await world.fetch('GET', `/v2/${REPOSITORY}/${path}`)).status).toBe(404);
+      await names(world, 'v1', what === 'blob' ? image.digest : null);
+      if (what === 'tag') await names(world, image.digest, image.digest);
+    },
+  };
+}
+
+function cancelling(): Change {
+  let location: string;
+  return {
+    prepare: async (world) => {
+      location = (await world.fetch('POST', UPLOADS)).headers.get('location') as string;
+      await world.fetch('PATCH', location, { body: noise(1000) });
+    },
+    run: async (world) => void (await must(world.fetch('DELETE', location), 204, 404)),
+    holds: async (world) => expect((await world.fetch('GET', location)).status).toBe(404),
+  };
+}
+
+const MIB = 1024 * 1024;
+const CHANGES: Record<string, () => Change> = {
+  'a blob in one request': inOneRequest,
+  'a blob in chunks (storage)': () => inChunks({ VERIFY: 'storage' }, 3000, 1100),
+  'a blob in small chunks (stream)': () => inChunks({ VERIFY: 'stream' }, 3000, 1100),
+  'a blob in one long chunk (stream)': () => inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) }, 11 * MIB, 11 * MIB),
+  'a blob in long chunks (stream)': () => inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) }, 17 * MIB, 6 * MIB),
+  'a blob longer than one put (stream)': () =>
+    inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB), MAX_PUT_BYTES: String(6 * MIB) }, 11 * MIB, 4 * MIB),
+  'a mount': mounting,
+  'a manifest with a new tag': () => puttingManifest(),
+  'a manifest too large for its row': () => puttingManifest({ annotations: { text: 'x'.repeat(200_000) } }),
+  'a manifest that moves a tag': movingTag,
+  'the deletion of a tag': () => deleting('tag'),
+  'the deletion of a manifest': () => deleting('manifest'),
+  'the deletion of a large manifest': () => deleting('large manifest'),
+  'the deletion of a blob': () => deleting('blob'),
+  'a cancelled upload': cancelling,
+};
+
+/** Runs the change with one fault, and says whether it was answered. */
+async function attempt(env: Env, change: Change, fault: Fault, at: number, keys: string[]): Promise<boolean> {
+  const faults = faulty(env, fault, at);
+  const answered = change.run(worldOf(faults.env)).then(
+    () => true,
+    (error: unknown) => {
+      if (error instanceof Unanswered) return false;
+      throw error;
+    },
+  );
+  const outcome = await Promise.race([answered, faults.stopped.then(() => false)]);
+  keys.push(...faults.writtenKeys);
+  return outcome;
+}
+
+describe.each(Object.entries(CHANGES))('%s', (_, make) => {
+  test.each(FAULTS)('survives any call that ends in %s', async (fault) => {
+    const golden = make();
+    const quiet = await newWorld(golden.vars);
+    await golden.prepare?.(quiet);
+    const counted = faulty(quiet.env);
+    await golden.run(worldOf(counted.env));
+    await golden.holds(quiet);
+    expect(counted.calls.length).toBeGreaterThan(0);
+
+    for (let at = 0; at < counted.calls.length; at++) {
+      const where = `${fault} at ${counted.calls[at]} (${at + 1} of ${counted.calls.length})`;
+      const change = make();
+      const world = await newWorld(change.vars);
+      await change.prepare?.(world);
+      const keys: string[] = [];
+      if (await attempt(world.env, change, fault, at, keys)) await change.holds(world);
+      expect(await violations(world.env), where).toEqual([]);
+      await again(world, change);
+      await change.holds(world);
+      expect(await violations(world.env), `${where}, after the retry`).toEqual([]);
+      expect(new Set(keys).size, `${where}: a key was written twice`).toBe(keys.length);
+    }
+  });
+});
+
+/** A client that tries again: once more where the first retry only learned that its upload is gone. */
+async function again(world: World, change: Change): Promise<void> {
+  try {
+    await change.run(world);
+  } catch (error) {
+    if (!(error instanceof Unanswered)) throw error;
+    await change.run(world);
+  }
+}

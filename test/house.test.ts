@@ -1,0 +1,213 @@
+/**
+ * The architecture, as a test: which room may import which, who may touch what, how large a room may grow. The same table
+ * stands in the README; a change of the house is a change of this file.
+ */
+import { expect, test } from 'vitest';
+import schema from '../schema.sql?raw';
+import { app } from '../src/http/app.ts';
+import { ROUTES } from '../src/http/authorize.ts';
+
+const files = import.meta.glob('../src/**/*.ts', { query: '?raw', import: 'default', eager: true });
+const sources = Object.entries(files).map(([path, text]) => ({ path: path.replace('../src/', ''), text }));
+
+/** Room -> the rooms it may import, besides itself. */
+const ARROWS: Record<string, string[]> = {
+  'index.ts': ['http', 'cron.ts', 'env.ts'],
+  http: ['registry', 'auth', 'events', 'oci', 'env.ts'],
+  'cron.ts': ['registry', 'auth', 'events', 'env.ts'],
+  local: ['auth'],
+  registry: ['oci', 'storage', 'events', 'env.ts'],
+  auth: ['oci', 'events', 'env.ts'],
+  storage: ['oci', 'env.ts'],
+  events: ['oci', 'env.ts'],
+  oci: [],
+  'env.ts': [],
+};
+
+/** Packages, by the rooms that may import them. */
+const PACKAGES: Record<string, string[]> = {
+  hono: ['http'],
+  jose: ['auth'],
+  miniflare: ['local'],
+  esbuild: ['local'],
+  '@cloudflare/workers-types': ['env.ts'],
+};
+
+/** Tables, by the room whose SQL may name them. */
+const TABLES: Record<string, string> = {
+  refusals: 'registry',
+  repositories: 'registry',
+  blobs: 'registry',
+  repository_blobs: 'registry',
+  manifests: 'registry',
+  manifest_references: 'registry',
+  tags: 'registry',
+  uploads: 'registry',
+  tombstones: 'registry',
+  events: 'events',
+};
+
+/** Lines of a file, and of a function, past which it is split; a file may say at its head why it is longer. */
+const MAX_FILE_LINES = 300;
+const MAX_FUNCTION_LINES = 50;
+
+function roomOf(path: string): string {
+  return path.split('/')[0] as string;
+}
+
+function importsOf(text: string): string[] {
+  return [...text.matchAll(/^(?:import|export)\s[^;]*?from '([^']+)';/gms)].map((match) => match[1] as string);
+}
+
+function resolveFrom(path: string, target: string): string {
+  const parts = path.split('/').slice(0, -1);
+  for (const step of target.split('/')) {
+    if (step === '..') parts.pop();
+    else if (step !== '.') parts.push(step);
+  }
+  return parts.join('/');
+}
+
+/** Code without comments, so that words in them do not count. */
+function codeOf(text: string): string {
+  return text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*$/gm, '');
+}
+
+/** Complaints, so that a failure names all of them. */
+function complaints(
+  check: (source: { path: string; room: string; text: string; code: string }) => (string | false)[],
+): string[] {
+  return sources.flatMap(({ path, text }) => {
+    const found = check({ path, room: roomOf(path), text, code: codeOf(text) });
+    return found.filter((one) => one !== false).map((one) => `${path}: ${one}`);
+  });
+}
+
+test('every room is in the table', () => {
+  expect([...new Set(sources.map(({ path }) => roomOf(path)))].filter((room) => !(room in ARROWS))).toEqual([]);
+});
+
+test('arrows go down only', () => {
+  expect(
+    complaints(({ path, room, text }) =>
+      importsOf(text)
+        .filter((target) => target.startsWith('.'))
+        .map((target) => roomOf(resolveFrom(path, target)))
+        .map((to) => to !== room && !ARROWS[room]?.includes(to) && `imports ${to}`),
+    ),
+  ).toEqual([]);
+});
+
+test('a package is imported by the rooms it is for', () => {
+  expect(
+    complaints(({ room, text }) =>
+      importsOf(text)
+        .filter((target) => !target.startsWith('.') && !target.startsWith('node:'))
+        .map((target) => Object.keys(PACKAGES).find((name) => target === name || target.startsWith(`${name}/`)) ?? target)
+        .map((name) => !PACKAGES[name]?.includes(room) && `imports ${name}`),
+    ),
+  ).toEqual([]);
+});
+
+test('only the local program uses Node', () => {
+  expect(complaints(({ room, code }) => [room !== 'local' && /from 'node:|\bprocess\./.test(code) && 'uses Node'])).toEqual([]);
+});
+
+test('only storage names the bucket', () => {
+  const allowed = ['storage', 'env.ts', 'local'];
+  expect(complaints(({ room, code }) => [!allowed.includes(room) && /\bBLOBS\s*\./.test(code) && 'calls the bucket'])).toEqual(
+    [],
+  );
+});
+
+test('SQL names a table only in the room that owns it', () => {
+  const verbs = '(?:FROM|JOIN|INTO|UPDATE)';
+  expect(
+    complaints(({ room, code }) =>
+      Object.entries(TABLES).map(
+        ([table, owner]) => new RegExp(`${verbs} ${table}\\b`).test(code) && room !== owner && `names ${table}`,
+      ),
+    ),
+  ).toEqual([]);
+});
+
+test('every table of the schema has an owner and a section', () => {
+  const tables = [...schema.matchAll(/CREATE TABLE IF NOT EXISTS (\w+)/g)].map((match) => match[1] as string);
+  expect(tables.filter((table) => !(table in TABLES))).toEqual([]);
+  const sections = schema.split(/^-- ── /m).slice(1);
+  const misplaced = sections.flatMap((section) => {
+    const owner = section.split(' ', 1)[0];
+    return [...section.matchAll(/CREATE TABLE IF NOT EXISTS (\w+)/g)].filter((match) => TABLES[match[1] as string] !== owner);
+  });
+  expect(misplaced).toEqual([]);
+  expect(schema).not.toMatch(/CREATE TABLE(?! IF NOT EXISTS)|CREATE INDEX(?! IF NOT EXISTS)/);
+});
+
+test('the clock and chance are read at the doors only', () => {
+  const doors = ['http', 'cron.ts', 'local'];
+  const sensed = /Date\.now\(|new Date\(\)|Math\.random\(/;
+  expect(complaints(({ room, code }) => [!doors.includes(room) && sensed.test(code) && 'reads the clock or chance'])).toEqual(
+    [],
+  );
+});
+
+test('the grammar touches no binding and no network', () => {
+  expect(complaints(({ room, code }) => [room === 'oci' && /\b(?:env|fetch|Hono)\b/.test(code) && 'does I/O'])).toEqual([]);
+});
+
+test('every file opens by saying what it is for', () => {
+  expect(complaints(({ text }) => [!text.startsWith('/**') && 'has no head comment'])).toEqual([]);
+});
+
+test('no room is too large', () => {
+  expect(
+    complaints(({ text }) => {
+      const lines = text.split('\n').length;
+      return [
+        lines > MAX_FILE_LINES && `has ${lines} lines`,
+        ...functionLengths(text).map((n) => n > MAX_FUNCTION_LINES && `has a function of ${n} lines`),
+      ];
+    }),
+  ).toEqual([]);
+});
+
+/** Functions at the top level of a file, which is where ours are. */
+function functionLengths(text: string): number[] {
+  const lengths: number[] = [];
+  let start = -1;
+  text.split('\n').forEach((line, n) => {
+    if (/^(?:export )?(?:async )?function/.test(line)) start = n;
+    if (line === '}' && start >= 0) {
+      lengths.push(n - start + 1);
+      start = -1;
+    }
+  });
+  return lengths;
+}
+
+test('no type is any, and nothing is switched off', () => {
+  expect(
+    complaints(({ code, text }) => [
+      /:\s*any\b|as any\b/.test(code) && 'has any',
+      /@ts-|biome-ignore/.test(text) && 'switches a check off',
+    ]),
+  ).toEqual([]);
+});
+
+test('every route has a row in the authorization table, and asks for what its row says', () => {
+  const guarded = app.routes
+    .filter(({ method, path }) => method !== 'ALL' && path !== '/*')
+    .flatMap(({ method, path, handler }) => ('requirement' in handler ? [`${method} ${path} ${handler.requirement}`] : []));
+  const handled = [
+    ...new Set(app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)),
+  ];
+  const rows = Object.entries(ROUTES).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, requirement]) => ({ route: `${method} ${path}`, requirement })),
+  );
+  const normal = (route: string) => route.replace(/(.)\/$/, '$1');
+  expect(handled.map(normal).sort()).toEqual(rows.map(({ route }) => normal(route)).sort());
+  const asked = rows
+    .filter(({ requirement }) => requirement !== 'anyone')
+    .map(({ route, requirement }) => `${normal(route)} ${requirement}`);
+  expect(guarded.map((line) => line.replace(/\/ (?=\w+$)/, ' ')).sort()).toEqual(asked.sort());
+});

@@ -1,0 +1,143 @@
+import { decodeJwt, decodeProtectedHeader } from 'jose';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { refusal } from '../world/images.ts';
+import { tokenFor } from '../world/tokens.ts';
+import { newWorld, type World, worldOf } from '../world/world.ts';
+
+const PASSWORD = 'the-password-of-the-tests';
+let world: World;
+
+beforeAll(async () => {
+  world = await newWorld();
+});
+
+interface TokenAnswer {
+  token?: string;
+  access_token: string;
+  scope?: string;
+  expires_in: number;
+  issued_at: string;
+  refresh_token?: string;
+}
+
+async function post(form: Record<string, string>): Promise<Response> {
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+  return world.fetch('POST', '/token', { authorization: null, headers, body: new URLSearchParams(form).toString() });
+}
+
+describe('GET /token', () => {
+  test('answers a token under both names, good for 300 seconds, not to be cached', async () => {
+    const response = await world.fetch('GET', '/token?service=registry.test&scope=repository:a/b:pull');
+    const answer = (await response.json()) as TokenAnswer;
+    expect(answer).toMatchObject({ expires_in: 300, token: answer.access_token });
+    expect(answer.refresh_token).toBeUndefined();
+    expect(Math.abs(Date.parse(answer.issued_at) - Date.now())).toBeLessThan(60_000);
+    expect(response.headers.get('cache-control')).toBe('no-store');
+  });
+
+  test('puts issuer, audience, subject, times, an id and the rights into the token', async () => {
+    const token = await tokenFor(world, 'repository:a/b:pull');
+    expect(decodeProtectedHeader(token)).toEqual({ alg: 'HS256', typ: 'berth-access+jwt' });
+    const claims = decodeJwt(token);
+    expect(claims).toMatchObject({ iss: 'berth', aud: 'registry.test', sub: 'user:admin' });
+    expect(claims.access).toEqual([{ type: 'repository', name: 'a/b', actions: ['pull'] }]);
+    expect((claims.exp ?? 0) - (claims.iat ?? 0)).toBe(300);
+    expect(claims.jti).toMatch(/./);
+  });
+
+  test('without a scope is a valid check of the password', async () => {
+    expect((await world.fetch('GET', '/token?service=registry.test')).status).toBe(200);
+  });
+
+  test('answers a stranger with a token for nothing', async () => {
+    const response = await world.fetch('GET', '/token?scope=repository:a/b:pull,push', { authorization: null });
+    expect(response.status).toBe(200);
+    expect(decodeJwt(((await response.json()) as TokenAnswer).access_token)).toMatchObject({ sub: '', access: [] });
+  });
+
+  test('gives a refresh token to whoever asks for one', async () => {
+    const answer = (await (await world.fetch('GET', '/token?offline_token=true')).json()) as TokenAnswer;
+    expect(answer.refresh_token).toMatch(/^ey/);
+  });
+
+  test.each([
+    ['a wrong password', `Basic ${btoa('admin:wrong')}`],
+    ['an unknown name', `Basic ${btoa(`nobody:${PASSWORD}`)}`],
+    ['no password', 'Basic'],
+    ['what is no base64', 'Basic !!!'],
+    ['no colon', `Basic ${btoa('admin')}`],
+    ['a NUL', `Basic ${btoa('admin\0:x')}`],
+    ['what is no UTF-8', `Basic ${btoa('\xff\xfe:x')}`],
+    ['64 KiB', `Basic ${btoa(`admin:${'x'.repeat(65536)}`)}`],
+    ['another scheme', 'Bearer x'],
+  ])('refuses %s with one and the same 401', async (_, authorization) => {
+    const response = await world.fetch('GET', '/token', { authorization });
+    expect(await refusal(response.clone())).toBe('401 UNAUTHORIZED');
+    expect(await response.json()).toEqual({
+      errors: [{ code: 'UNAUTHORIZED', message: 'the user name or the password is wrong' }],
+    });
+  });
+
+  test.each([
+    ['every repository', 'repository:*:pull'],
+    ['a plugin', 'repository(plugin):a/b:pull'],
+    ['a type nobody knows', 'secrets:all:*'],
+  ])('grants nothing for %s, and that is no error', async (_, scope) => {
+    expect(decodeJwt(await tokenFor(world, scope)).access).toEqual([]);
+  });
+
+  test('refuses a flood of scopes', async () => {
+    const scope = encodeURIComponent(Array.from({ length: 1000 }, (__, n) => `repository:r${n}:pull`).join(' '));
+    expect(await refusal(await world.fetch('GET', `/token?scope=${scope}`))).toBe('400 UNSUPPORTED');
+  });
+
+  test('for another service is a token of this one', async () => {
+    const answer = (await (await world.fetch('GET', '/token?service=elsewhere.test')).json()) as TokenAnswer;
+    expect(decodeJwt(answer.access_token).aud).toBe('registry.test');
+  });
+});
+
+describe('POST /token', () => {
+  test('takes a password and answers the scope it granted', async () => {
+    const response = await post({
+      grant_type: 'password',
+      username: 'admin',
+      password: PASSWORD,
+      service: 's',
+      scope: 'repository:a/b:pull,push fly:x:y',
+    });
+    const answer = (await response.json()) as TokenAnswer;
+    expect(answer).toMatchObject({ scope: 'repository:a/b:pull,push', expires_in: 300 });
+    expect(answer.refresh_token).toBeUndefined();
+  });
+
+  test('takes the refresh token it gave for offline access', async () => {
+    const first = await post({ grant_type: 'password', username: 'admin', password: PASSWORD, access_type: 'offline' });
+    const { refresh_token = '' } = (await first.json()) as TokenAnswer;
+    const second = await post({ grant_type: 'refresh_token', refresh_token, scope: 'repository:a/b:pull' });
+    expect(((await second.json()) as TokenAnswer).scope).toBe('repository:a/b:pull');
+  });
+
+  test('takes no access token for a refresh token', async () => {
+    const token = await tokenFor(world, 'repository:a/b:pull');
+    expect(await refusal(await post({ grant_type: 'refresh_token', refresh_token: token }))).toBe('401 UNAUTHORIZED');
+  });
+
+  test('refuses a wrong password, and a grant type it does not know', async () => {
+    expect(await refusal(await post({ grant_type: 'password', username: 'admin', password: 'wrong' }))).toBe(
+      '401 UNAUTHORIZED',
+    );
+    expect(await refusal(await post({ grant_type: 'authorization_code' }))).toBe('400 UNSUPPORTED');
+    expect(await refusal(await post({}))).toBe('400 UNSUPPORTED');
+  });
+
+  test('refuses a form that is too large', async () => {
+    expect(await refusal(await post({ grant_type: 'password', password: 'x'.repeat(100_000) }))).toBe('413 SIZE_INVALID');
+  });
+});
+
+test('a deployment without a secret serves nothing and says in its log why', async () => {
+  const bare = worldOf({ ...world.env, REGISTRY_SECRET: '' });
+  expect(await refusal(await bare.fetch('GET', '/v2/', { authorization: null }))).toBe('503 UNAVAILABLE');
+  expect(await refusal(await bare.fetch('GET', '/token', { authorization: null }))).toBe('503 UNAVAILABLE');
+});

@@ -1,0 +1,34 @@
+/** Two projects: `workerd` runs in the Worker's own runtime on real D1 and R2, `node` starts the program from outside. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { cloudflareTest } from '@cloudflare/vitest-plugin';
+import { defineConfig } from 'vitest/config';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const schema = readFileSync(new URL('../schema.sql', import.meta.url), 'utf8');
+
+export default defineConfig({
+  root,
+  test: {
+    projects: [
+      {
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: `${root}/wrangler.toml` },
+            miniflare: {
+              bindings: {
+                SCHEMA: schema,
+                REGISTRY_SECRET: 'a-secret-of-the-tests-0123456789abcdef',
+                ADMIN_PASSWORD: 'the-password-of-the-tests',
+              },
+            },
+          }),
+        ],
+        test: { name: 'workerd', root, include: ['test/**/*.test.ts'], exclude: ['test/local/**'], testTimeout: 30_000 },
+      },
+      {
+        test: { name: 'node', root, include: ['test/local/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000 },
+      },
+    ],
+  },
+});

@@ -1,0 +1,108 @@
+/**
+ * Bindings that fail on purpose. Every call to D1 or R2 is a point at which a Worker can die: `faulty` counts them, and at
+ * the one it is told to it refuses, loses the answer, or stops for ever, before or after the call took effect.
+ */
+import type { Env } from '../../src/env.ts';
+
+export type Fault = 'fail-before' | 'fail-after' | 'stop-before' | 'stop-after';
+export const FAULTS: Fault[] = ['fail-before', 'fail-after', 'stop-before', 'stop-after'];
+
+export interface Faults {
+  env: Env;
+  /** Calls so far, by name, in order. */
+  calls: string[];
+  /** Keys of objects that were written, in order. */
+  writtenKeys: string[];
+  /** Resolves when a `stop` fault has been reached: nothing more will happen to that request. */
+  stopped: Promise<void>;
+}
+
+/** @param at the call to fault, counted from 0; left out, nothing fails and calls are only counted */
+export function faulty(env: Env, fault?: Fault, at?: number): Faults {
+  const calls: string[] = [];
+  const writtenKeys: string[] = [];
+  const { promise: stopped, resolve: stop } = Promise.withResolvers<void>();
+
+  async function point<T>(name: string, effect: () => Promise<T>): Promise<T> {
+    const here = calls.push(name) - 1 === at ? fault : undefined;
+    if (here === 'fail-before') throw new Error(`injected: ${name} failed`);
+    if (here === 'stop-before') return forEver(stop);
+    const result = await effect();
+    if (here === 'fail-after') throw new Error(`injected: the answer of ${name} was lost`);
+    if (here === 'stop-after') return forEver(stop);
+    return result;
+  }
+
+  const context = { point, wrote: (key: string) => void writtenKeys.push(key) };
+  return {
+    env: { ...env, DB: faultyDatabase(env.DB, context), BLOBS: faultyBucket(env.BLOBS, context) },
+    calls,
+    writtenKeys,
+    stopped,
+  };
+}
+
+interface FaultContext {
+  point<T>(name: string, effect: () => Promise<T>): Promise<T>;
+  wrote(key: string): void;
+}
+
+function forEver<T>(stop: () => void): Promise<T> {
+  stop();
+  return new Promise<T>(() => {});
+}
+
+const INNER = Symbol('the statement itself');
+
+function faultyDatabase(database: D1Database, { point }: FaultContext): D1Database {
+  const wrap = (statement: D1PreparedStatement): D1PreparedStatement =>
+    new Proxy(statement, {
+      get(target, name) {
+        if (name === INNER) return target;
+        if (name === 'bind') return (...values: unknown[]) => wrap(target.bind(...values));
+        const method = Reflect.get(target, name) as (...args: unknown[]) => Promise<unknown>;
+        return (...args: unknown[]) => point(`DB.${String(name)}`, () => method.apply(target, args));
+      },
+    });
+  const batch = (statements: D1PreparedStatement[]) => {
+    const inner = statements.map((statement) => Reflect.get(statement, INNER) as D1PreparedStatement);
+    return point('DB.batch', () => database.batch(inner));
+  };
+  return new Proxy(database, {
+    get(target, name) {
+      if (name === 'prepare') return (sql: string) => wrap(target.prepare(sql));
+      return name === 'batch' ? batch : Reflect.get(target, name);
+    },
+  });
+}
+
+function faultyBucket(bucket: R2Bucket, { point, wrote }: FaultContext): R2Bucket {
+  const upload = (inner: R2MultipartUpload): R2MultipartUpload => ({
+    key: inner.key,
+    uploadId: inner.uploadId,
+    uploadPart: (...args) => point('BLOBS.uploadPart', () => inner.uploadPart(...args)),
+    abort: () => point('BLOBS.abort', () => inner.abort()),
+    complete: (parts) =>
+      point('BLOBS.complete', async () => {
+        const object = await inner.complete(parts);
+        wrote(inner.key);
+        return object;
+      }),
+  });
+  return new Proxy(bucket, {
+    get(target, name) {
+      if (name === 'resumeMultipartUpload') return (key: string, id: string) => upload(target.resumeMultipartUpload(key, id));
+      if (name === 'createMultipartUpload') {
+        return (key: string) =>
+          point('BLOBS.createMultipartUpload', async () => upload(await target.createMultipartUpload(key)));
+      }
+      const method = Reflect.get(target, name) as (...args: unknown[]) => Promise<unknown>;
+      return (...args: unknown[]) =>
+        point(`BLOBS.${String(name)}`, async () => {
+          const result = await method.apply(target, args);
+          if (name === 'put') wrote(args[0] as string);
+          return result;
+        });
+    },
+  });
+}

@@ -1,0 +1,9 @@
+/** What the test runner adds to imports: files as text. */
+declare module '*?raw' {
+  const text: string;
+  export default text;
+}
+
+interface ImportMeta {
+  glob(pattern: string, options: { query: '?raw'; import: 'default'; eager: true }): Record<string, string>;
+}

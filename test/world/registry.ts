@@ -1,0 +1,202 @@
+/**
+ * Starts the registry as a user does, `node src/local/start.ts`, on a free port with a data folder of its own, for
+ * tests that need the whole program from outside. Runs in Node, never inside the Worker.
+ */
+
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+export type Verify = 'storage' | 'stream';
+
+export interface RegistryOptions {
+  verify?: Verify;
+  /** Further settings of the program; they win over those that this helper sets. */
+  env?: Record<string, string>;
+}
+
+/** A registry to test and the credentials of one who may do everything there. */
+export interface Target {
+  /** HOST:PORT, as in an image's name. */
+  readonly host: string;
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface Registry extends Target {
+  readonly url: string;
+  readonly dataDir: string;
+  readonly process: ChildProcess;
+  /** What the program printed so far, standard output and error together. */
+  output(): string;
+  /** Asks the program to end as Ctrl-C does, waits for it and removes its data. */
+  stop(): Promise<void>;
+  /** Kills the program and all it started, at once; the data stays. */
+  kill9(): Promise<void>;
+  /** After `kill9`: starts the program again on the same data and port. */
+  restart(): Promise<void>;
+}
+
+interface Program {
+  child: ChildProcess;
+  exited: Promise<void>;
+  output: string;
+}
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const START = 'src/local/start.ts';
+const READY_WITHIN_MS = 60_000;
+const STOP_WITHIN_MS = 15_000;
+const GROUP_GONE_WITHIN_MS = 2000;
+const OUTPUT_LIMIT = 1_000_000;
+
+export async function startRegistry(options: RegistryOptions = {}): Promise<Registry> {
+  const port = await freePort();
+  const dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
+  const password = randomBytes(18).toString('base64url');
+  const host = `127.0.0.1:${port}`;
+  const env = {
+    PORT: String(port),
+    HOST: '127.0.0.1',
+    DATA_DIR: dataDir,
+    ADMIN_PASSWORD: password,
+    VERIFY: options.verify ?? 'storage',
+    ...options.env,
+  };
+  let program = await launch(env, host).catch(async (error: unknown) => {
+    await rm(dataDir, { recursive: true, force: true });
+    throw error;
+  });
+  return {
+    url: `http://${host}`,
+    host,
+    username: 'admin',
+    password,
+    dataDir,
+    get process() {
+      return program.child;
+    },
+    output: () => program.output,
+    async stop() {
+      await interrupt(program);
+      await rm(dataDir, { recursive: true, force: true });
+    },
+    kill9: () => kill(program),
+    async restart() {
+      await interrupt(program);
+      program = await launch(env, host);
+    },
+  };
+}
+
+/** The registry that the environment names (REGISTRY, REGISTRY_USERNAME, REGISTRY_PASSWORD), if it names one. */
+export function registryFromEnv(): Target | null {
+  const { REGISTRY: host, REGISTRY_USERNAME: username = '', REGISTRY_PASSWORD: password = '' } = process.env;
+  return host === undefined || host === '' ? null : { host, username, password };
+}
+
+/** For programs that use this helper: makes Ctrl-C an ordinary exit, so that no registry outlives them. */
+export function exitOnSignals(): void {
+  process.once('SIGINT', () => process.exit(130));
+  process.once('SIGTERM', () => process.exit(143));
+}
+
+async function launch(env: Record<string, string>, host: string): Promise<Program> {
+  const program = run(env);
+  const error = await waitUntilReady(program, host);
+  if (error === null) return program;
+  await kill(program);
+  throw new Error(`${START} ${error}; it printed:\n${program.output}`);
+}
+
+/** The program leads a process group of its own, so that the runtime it starts can be killed with it. */
+function run(env: Record<string, string>): Program {
+  const child = spawn(process.execPath, [START], {
+    cwd: ROOT,
+    env: { ...process.env, ...env },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const killWithMe = () => killGroup(child);
+  process.once('exit', killWithMe);
+  const exited = new Promise<void>((resolve) => {
+    child.once('error', () => resolve());
+    child.once('exit', () => resolve());
+  }).then(() => {
+    process.off('exit', killWithMe);
+  });
+  const program: Program = { child, exited, output: '' };
+  const keep = (piece: Buffer) => {
+    program.output = (program.output + piece.toString()).slice(-OUTPUT_LIMIT);
+  };
+  child.stdout?.on('data', keep);
+  child.stderr?.on('data', keep);
+  return program;
+}
+
+/** Null once the registry asks for credentials, otherwise what went wrong. */
+async function waitUntilReady(program: Program, host: string): Promise<string | null> {
+  const deadline = Date.now() + READY_WITHIN_MS;
+  while (Date.now() < deadline) {
+    if (hasExited(program.child)) return `ended with exit code ${program.child.exitCode}`;
+    // It listens a moment before its tables are there, so its own word counts too.
+    if (program.output.includes('is ready at') && (await statusOf(`http://${host}/v2/`)) === 401) return null;
+    await sleep(100);
+  }
+  return `did not answer GET /v2/ with 401 within ${READY_WITHIN_MS / 1000} s`;
+}
+
+async function statusOf(url: string): Promise<number | null> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(5000) });
+    await response.arrayBuffer();
+    return response.status;
+  } catch {
+    return null;
+  }
+}
+
+async function interrupt(program: Program): Promise<void> {
+  if (!hasExited(program.child)) program.child.kill('SIGINT');
+  await Promise.race([program.exited, sleep(STOP_WITHIN_MS, undefined, { ref: false })]);
+  await kill(program);
+}
+
+async function kill(program: Program): Promise<void> {
+  killGroup(program.child);
+  await program.exited;
+  const deadline = Date.now() + GROUP_GONE_WITHIN_MS;
+  while (killGroup(program.child) && Date.now() < deadline) await sleep(20);
+}
+
+function hasExited(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+}
+
+/** False when no process of the group is left. */
+function killGroup(child: ChildProcess): boolean {
+  if (child.pid === undefined) return false;
+  try {
+    return process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    return false;
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port to listen on');
+  return address.port;
+}

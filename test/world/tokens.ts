@@ -1,0 +1,39 @@
+/** Tokens for tests: as a client gets them, and as an attacker would make them. */
+import { type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose';
+import { type KeyLabel, signingKey } from '../../src/auth/secrets.ts';
+import { ORIGIN, type World } from './world.ts';
+
+/** What a client gets from the token service for these scopes. */
+export async function tokenFor(world: World, ...scopes: string[]): Promise<string> {
+  const query = scopes.map((scope) => `scope=${encodeURIComponent(scope)}`).join('&');
+  const response = await world.fetch('GET', `/token?service=registry.test&${query}`);
+  return ((await response.json()) as { token: string }).token;
+}
+
+export const SERVICE = new URL(ORIGIN).host;
+
+/** A token signed with our own key of `label`, with claims and header as the test wants them; `undefined` removes one. */
+export async function forge(
+  world: World,
+  label: KeyLabel,
+  claims: Record<string, unknown>,
+  header: Partial<JWTHeaderParameters> = {},
+): Promise<string> {
+  const now = Math.floor(Date.now() / 1000);
+  const usual = {
+    iss: 'berth',
+    aud: SERVICE,
+    sub: 'user:admin',
+    iat: now,
+    nbf: now,
+    exp: now + 300,
+    jti: 'test',
+    access: [{ type: 'repository', name: 'acme/api', actions: ['pull', 'push', 'delete'] }],
+  };
+  const payload = Object.fromEntries(
+    Object.entries({ ...usual, ...claims }).filter(([, value]) => value !== undefined),
+  ) as JWTPayload;
+  return new SignJWT(payload)
+    .setProtectedHeader({ alg: 'HS256', typ: 'berth-access+jwt', ...header })
+    .sign(await signingKey(world.env, label));
+}

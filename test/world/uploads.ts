@@ -1,0 +1,132 @@
+/**
+ * A client of the upload protocol, request by request, and what the stores hold after it. A `Request` made in memory has no
+ * Content-Length, so bodies say here whether they have one: `sized` as most clients send them, `unsized` as docker does.
+ */
+import { expect } from 'vitest';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import { noise } from './images.ts';
+import type { Send, World } from './world.ts';
+
+export const MIB = 1024 * 1024;
+
+/** The two ways of verifying, each with the smallest part it can have: R2 completes no multipart of smaller ones. */
+export const MODES = [
+  { verify: 'storage', part: 64 * 1024 },
+  { verify: 'stream', part: 5 * MIB },
+] as const;
+
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Bytes of a layer: as `noise`, but cheap for many of them. No two blocks are alike, so order counts. */
+export function layer(size: number, seed = 1): Bytes {
+  const block = noise(64 * 1024, seed);
+  const bytes = new Uint8Array(size);
+  for (let at = 0; at < size; at += block.byteLength) {
+    new DataView(block.buffer).setUint32(0, at);
+    bytes.set(block.subarray(0, size - at), at);
+  }
+  return bytes;
+}
+
+/** A body with Content-Length. */
+export function sized(bytes: Bytes, range?: string): Send {
+  return { body: bytes, headers: { 'content-length': String(bytes.byteLength), ...(range ? { 'content-range': range } : {}) } };
+}
+
+/** A body of unknown length, in the chunks of a connection. */
+export function unsized(bytes: Bytes, range?: string): Send {
+  return { body: streamOf(bytes, false), ...(range ? { headers: { 'content-range': range } } : {}) };
+}
+
+/** A body of unknown length whose connection breaks after `bytes`. */
+export function broken(bytes: Bytes): Send {
+  return { body: streamOf(bytes, true) };
+}
+
+/** A body that announces `length` bytes, and whose connection breaks after `bytes`. */
+export function truncated(bytes: Bytes, length: number): Send {
+  const { readable, writable } = new FixedLengthStream(length);
+  const write = async () => {
+    const writer = writable.getWriter();
+    await writer.write(bytes);
+    await writer.abort(new Error('the client hung up'));
+  };
+  write().catch(() => {});
+  return { body: readable, headers: { 'content-length': String(length) } };
+}
+
+function streamOf(bytes: Bytes, breaks: boolean): ReadableStream {
+  const chunk = 32 * 1024;
+  let at = 0;
+  return new ReadableStream({
+    type: 'bytes',
+    pull(controller) {
+      if (at < bytes.byteLength) controller.enqueue(bytes.slice(at, at + chunk));
+      else if (breaks) controller.error(new Error('the client hung up'));
+      else controller.close();
+      at += chunk;
+    },
+  });
+}
+
+/** end-4a. The location of a new upload. */
+export async function begin(world: World, repository = 'acme/api', query = ''): Promise<string> {
+  const response = await world.fetch('POST', `/v2/${repository}/blobs/uploads/${query}`);
+  expect(response.status).toBe(202);
+  return locationOf(response);
+}
+
+export function locationOf(response: Response): string {
+  return response.headers.get('location') ?? '';
+}
+
+/** end-5. */
+export function patch(world: World, location: string, body: Send): Promise<Response> {
+  return world.fetch('PATCH', location, body);
+}
+
+/** end-6. */
+export function finish(world: World, location: string, digest: string, body: Send = {}): Promise<Response> {
+  return world.fetch('PUT', `${location}?digest=${digest}`, body);
+}
+
+/** end-4b. */
+export function postWhole(world: World, repository: string, digest: string, body: Send): Promise<Response> {
+  return world.fetch('POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, body);
+}
+
+/** end-13: the status, and what `Range` says. */
+export async function standing(world: World, location: string): Promise<string> {
+  const response = await world.fetch('GET', location);
+  return `${response.status} ${response.headers.get('range')}`;
+}
+
+/** Status and `Range`, of an answer about an upload. */
+export function progressOf(response: Response): string {
+  return `${response.status} ${response.headers.get('range')}`;
+}
+
+/** The digest of what a pull gets, or its status. Cheaper to compare than the bytes. */
+export async function pulled(world: World, repository: string, digest: string): Promise<Digest | number> {
+  const response = await world.fetch('GET', `/v2/${repository}/blobs/${digest}`);
+  if (response.status !== 200) return response.status;
+  return digestOf(digest.startsWith('sha512:') ? 'sha512' : 'sha256', new Uint8Array(await response.arrayBuffer()));
+}
+
+export async function statusOf(world: World, method: string, path: string): Promise<number> {
+  return (await world.fetch(method, path)).status;
+}
+
+/** Keys of the bucket below a prefix. */
+export async function keysOf(world: World, prefix = ''): Promise<string[]> {
+  return (await world.env.BLOBS.list({ prefix })).objects.map(({ key }) => key);
+}
+
+export async function countOf(world: World, table: 'uploads' | 'blobs' | 'repository_blobs' | 'repositories'): Promise<number> {
+  return (await world.env.DB.prepare(`SELECT count(*) AS n FROM ${table}`).first<number>('n')) ?? Number.NaN;
+}
+
+/** Moves the end of every upload's time to the past. */
+export async function expireAll(world: World): Promise<void> {
+  await world.env.DB.prepare('UPDATE uploads SET expires_at = unixepoch() - 1').run();
+}

@@ -1,0 +1,61 @@
+/**
+ * An empty world for a test: real D1 with the schema, real R2, and a client that speaks to the Worker through its own
+ * `fetch` handler, logged in as the administrator unless told otherwise. Bindings can be wrapped, to count or to fail.
+ */
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { administratorPassword } from '../../src/auth/accounts.ts';
+import type { Env } from '../../src/env.ts';
+import worker from '../../src/index.ts';
+
+export const ORIGIN = 'https://registry.test';
+
+export interface World {
+  env: Env;
+  /** Sends a request and waits for what the Worker does after its answer. `path` begins with a slash. */
+  fetch(method: string, path: string, init?: Send): Promise<Response>;
+}
+
+export interface Send {
+  headers?: Record<string, string>;
+  body?: BodyInit | null;
+  /** `null`: no credentials. */
+  authorization?: string | null;
+}
+
+/**
+ * Empties every store. `vars` are settings as wrangler.toml would give them. Rows and objects are deleted one by one: the
+ * test runner's own reset would break off requests that a test has stopped on purpose.
+ */
+export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
+  const bindings = env as unknown as Env & { SCHEMA: string };
+  const statements = bindings.SCHEMA.replaceAll(/--.*$/gm, '')
+    .split(';')
+    .filter((statement) => statement.trim() !== '');
+  const tables = [...bindings.SCHEMA.matchAll(/CREATE TABLE IF NOT EXISTS (\w+)/g)].map((match) => `DELETE FROM ${match[1]}`);
+  await bindings.DB.batch([...statements, ...tables].map((statement) => bindings.DB.prepare(statement)));
+  for (let page = await bindings.BLOBS.list(); page.objects.length > 0; page = await bindings.BLOBS.list()) {
+    await bindings.BLOBS.delete(page.objects.map(({ key }) => key));
+  }
+  return worldOf({ ...bindings, ...vars });
+}
+
+/** The same stores seen through other bindings or settings. */
+export function worldOf(bindings: Env): World {
+  return { env: bindings, fetch: (method, path, init = {}) => send(bindings, method, path, init) };
+}
+
+async function send(bindings: Env, method: string, path: string, init: Send): Promise<Response> {
+  const headers = new Headers(init.headers);
+  const authorization = init.authorization === undefined ? await administrator(bindings) : init.authorization;
+  if (authorization !== null) headers.set('authorization', authorization);
+  const request = new Request(new URL(path, ORIGIN), { method, headers, body: init.body ?? null, redirect: 'manual' });
+  const context = createExecutionContext();
+  const response = await worker.fetch(request, bindings, context);
+  await waitOnExecutionContext(context);
+  return response;
+}
+
+async function administrator(bindings: Env): Promise<string> {
+  return `Basic ${btoa(`admin:${await administratorPassword(bindings)}`)}`;
+}
