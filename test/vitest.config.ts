@@ -24,7 +24,7 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: 'workerd', root, include: ['test/**/*.test.ts'], exclude: ['test/local/**'], testTimeout: 30_000 },
+        test: { name: 'workerd', root, include: ['test/**/*.test.ts'], exclude: ['test/local/**'], testTimeout: 120_000 },
       },
       {
         test: { name: 'node', root, include: ['test/local/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000 },

@@ -3,13 +3,16 @@ import { createServer } from 'node:net';
 import { administratorPassword } from '../auth/accounts.ts';
 import { lockFolder } from './lock.ts';
 import { type Options, readOptions, StartError } from './options.ts';
+import { endOrphan, rememberRuntime } from './orphan.ts';
 import { startRuntime } from './runtime.ts';
 
 async function main(): Promise<void> {
   const options = readOptions(process.env);
   await lockFolder(options.dataDir);
+  await endOrphan(options.dataDir);
   await requirePort(options);
   const runtime = await startRuntime(options);
+  rememberRuntime(options.dataDir);
   let stopping = false;
   const stop = () => {
     if (stopping) return;
@@ -20,8 +23,8 @@ async function main(): Promise<void> {
       () => process.exit(1),
     );
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  // The emulator's own handlers would end the process at once, with an exit code that npm reports as a failure.
+  for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal).on(signal, stop);
   console.log(await welcome(options));
 }
 

@@ -57,13 +57,12 @@ function inOneRequest(): Change {
 }
 
 /** Chunk by chunk; after a failure it asks where the upload stands and goes on from there, as the specification says. */
-function inChunks(vars: Partial<Env>, size: number, chunk: number): Change {
-  let blob: Content;
+function inChunks(vars: Partial<Env>, blob: Content, chunk: number): Change {
+  const size = blob.bytes.byteLength;
   let location: string | null;
   return {
     vars,
     prepare: async () => {
-      blob = await contentOf(noise(size));
       location = null;
     },
     run: async (world) => {
@@ -158,14 +157,16 @@ function cancelling(): Change {
 }
 
 const MIB = 1024 * 1024;
+const small = await contentOf(noise(3000));
+const long = await contentOf(noise(11 * MIB));
 const CHANGES: Record<string, () => Change> = {
   'a blob in one request': inOneRequest,
-  'a blob in chunks (storage)': () => inChunks({ VERIFY: 'storage' }, 3000, 1100),
-  'a blob in small chunks (stream)': () => inChunks({ VERIFY: 'stream' }, 3000, 1100),
-  'a blob in one long chunk (stream)': () => inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) }, 11 * MIB, 11 * MIB),
-  'a blob in long chunks (stream)': () => inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) }, 17 * MIB, 6 * MIB),
+  'a blob in chunks (storage)': () => inChunks({ VERIFY: 'storage' }, small, 1100),
+  'a blob in small chunks (stream)': () => inChunks({ VERIFY: 'stream' }, small, 1100),
+  'a blob in one long chunk (stream)': () => inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) }, long, 11 * MIB),
+  'a blob in long chunks (stream)': () => inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) }, long, 6 * MIB),
   'a blob longer than one put (stream)': () =>
-    inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB), MAX_PUT_BYTES: String(6 * MIB) }, 11 * MIB, 4 * MIB),
+    inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB), MAX_PUT_BYTES: String(6 * MIB) }, long, 4 * MIB),
   'a mount': mounting,
   'a manifest with a new tag': () => puttingManifest(),
   'a manifest too large for its row': () => puttingManifest({ annotations: { text: 'x'.repeat(200_000) } }),

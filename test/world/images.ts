@@ -98,6 +98,20 @@ export async function pushImage(
   return image;
 }
 
+export function textOf({ bytes }: Content): string {
+  return new TextDecoder().decode(bytes);
+}
+
+/** An index of manifests that are all of one type. */
+export async function indexOf(
+  children: Content[],
+  more: Record<string, unknown> = {},
+  childType = IMAGE_TYPE,
+): Promise<Content> {
+  const manifests = children.map((child) => descriptorOf(child, childType));
+  return contentOf(JSON.stringify({ schemaVersion: 2, mediaType: INDEX_TYPE, manifests, ...more }));
+}
+
 /** Status and first error code: what a refusal is judged by. Checks the envelope on the way. */
 export async function refusal(response: Response): Promise<string> {
   const text = await response.text();

@@ -30,17 +30,29 @@ export function layer(size: number, seed = 1): Bytes {
 
 /** A body with Content-Length. */
 export function sized(bytes: Bytes, range?: string): Send {
-  return { body: bytes, headers: { 'content-length': String(bytes.byteLength), ...(range ? { 'content-range': range } : {}) } };
+  return { body: bytes, headers: { 'content-length': String(bytes.byteLength), ...withRange(range) } };
 }
 
 /** A body of unknown length, in the chunks of a connection. */
 export function unsized(bytes: Bytes, range?: string): Send {
-  return { body: streamOf(bytes, false), ...(range ? { headers: { 'content-range': range } } : {}) };
+  return { body: streamOf(bytes, false), headers: withRange(range) };
+}
+
+function withRange(range: string | undefined): Record<string, string> {
+  return range === undefined ? {} : { 'content-range': range };
 }
 
 /** A body of unknown length whose connection breaks after `bytes`. */
 export function broken(bytes: Bytes): Send {
   return { body: streamOf(bytes, true) };
+}
+
+/**
+ * The same, announcing `length` bytes. For a chunk that is joined to others; a put of its own wants `truncated`, whose
+ * length the runtime knows, and which cannot be joined.
+ */
+export function brokenOff(bytes: Bytes, length: number): Send {
+  return { ...broken(bytes), headers: { 'content-length': String(length) } };
 }
 
 /** A body that announces `length` bytes, and whose connection breaks after `bytes`. */
@@ -124,6 +136,17 @@ export async function keysOf(world: World, prefix = ''): Promise<string[]> {
 
 export async function countOf(world: World, table: 'uploads' | 'blobs' | 'repository_blobs' | 'repositories'): Promise<number> {
   return (await world.env.DB.prepare(`SELECT count(*) AS n FROM ${table}`).first<number>('n')) ?? Number.NaN;
+}
+
+/** Keys that no row of any kind names: what a request that did not succeed has left. */
+export async function orphansOf(world: World): Promise<string[]> {
+  const { results } = await world.env.DB.prepare(
+    `SELECT object_key AS key FROM blobs UNION SELECT object_key FROM manifests WHERE object_key IS NOT NULL
+     UNION SELECT object_key FROM tombstones
+     UNION SELECT piece.value ->> 'key' FROM uploads, json_each(staged, '$.pieces') AS piece WHERE state = 'open'`,
+  ).all<{ key: string }>();
+  const known = new Set(results.map((row) => row.key));
+  return (await keysOf(world)).filter((key) => !known.has(key));
 }
 
 /** Moves the end of every upload's time to the past. */

@@ -49,11 +49,19 @@ async function send(bindings: Env, method: string, path: string, init: Send): Pr
   const headers = new Headers(init.headers);
   const authorization = init.authorization === undefined ? await administrator(bindings) : init.authorization;
   if (authorization !== null) headers.set('authorization', authorization);
+  const length = lengthOf(init.body);
+  if (length !== null && !headers.has('content-length')) headers.set('content-length', String(length));
   const request = new Request(new URL(path, ORIGIN), { method, headers, body: init.body ?? null, redirect: 'manual' });
   const context = createExecutionContext();
   const response = await worker.fetch(request, bindings, context);
   await waitOnExecutionContext(context);
   return response;
+}
+
+/** What a client would announce; a stream has no length and goes out in chunks. */
+function lengthOf(body: Send['body']): number | null {
+  if (typeof body === 'string') return new TextEncoder().encode(body).byteLength;
+  return body instanceof Uint8Array || body instanceof ArrayBuffer ? body.byteLength : null;
 }
 
 async function administrator(bindings: Env): Promise<string> {

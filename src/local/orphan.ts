@@ -1,0 +1,59 @@
+/**
+ * The runtime is a process of its own, and outlives this one where that is killed without a chance to say so: still
+ * listening, still writing to the data. Its process id is kept beside the data, and the next start ends it first.
+ */
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const RUNTIME = 'workerd';
+const GONE_WITHIN_MS = 5000;
+
+interface Process {
+  pid: number;
+  parent: number;
+  command: string;
+}
+
+/** To be called once the runtime is up. */
+export function rememberRuntime(dataDir: string): void {
+  const mine = processes().filter(({ parent, command }) => parent === process.pid && command.includes(RUNTIME));
+  writeFileSync(fileIn(dataDir), mine.map(({ pid }) => `${pid}\n`).join(''));
+}
+
+/** To be called by whoever holds the lock of the folder: then nobody else's runtime can be on it. */
+export async function endOrphan(dataDir: string): Promise<void> {
+  const orphans = () => processes().filter(({ pid, command }) => known.includes(pid) && command.includes(RUNTIME));
+  const known = rememberedIn(dataDir);
+  if (known.length === 0) return;
+  for (const { pid } of orphans()) process.kill(pid, 'SIGKILL');
+  for (let waited = 0; orphans().length > 0 && waited < GONE_WITHIN_MS; waited += 50) await sleep(50);
+}
+
+function rememberedIn(dataDir: string): number[] {
+  try {
+    return readFileSync(fileIn(dataDir), 'utf8').split('\n').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
+}
+
+function fileIn(dataDir: string): string {
+  return join(dataDir, 'runtime.pid');
+}
+
+/** POSIX `ps`. Where there is none (Windows, a minimal container), nothing is remembered and nothing ended. */
+function processes(): Process[] {
+  try {
+    const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 }).split(
+      '\n',
+    );
+    return lines.flatMap((line) => {
+      const match = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line);
+      return match ? [{ pid: Number(match[1]), parent: Number(match[2]), command: match[3] ?? '' }] : [];
+    });
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,226 @@
+/**
+ * What each request may cost: D1 round trips and rows are the free plan's scarcest goods (100,000 rows written a day), R2
+ * writes the dearest. A number here is a promise; a change that needs a larger one says so in its commit.
+ */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { type Counts, counting } from './world/counting.ts';
+import {
+  CONFIG_TYPE,
+  contentOf,
+  descriptorOf,
+  IMAGE_TYPE,
+  imageIn,
+  LAYER_TYPE,
+  noise,
+  pushBlob,
+  pushImage,
+  putManifest,
+} from './world/images.ts';
+import { tokenFor } from './world/tokens.ts';
+import { newWorld, type Send, type World, worldOf } from './world/world.ts';
+
+const MIB = 1024 * 1024;
+let world: World;
+let bearer: string;
+
+beforeEach(async () => {
+  world = await newWorld();
+  await pushImage(world, 'acme/api', 'v1');
+  bearer = `Bearer ${await tokenFor(world, 'repository:acme/api:pull,push,delete', 'repository:acme/base:pull')}`;
+});
+
+/** Sends one request with a token, as docker does, and counts. */
+async function cost(method: string, path: string, status: number, init: Send = {}): Promise<Counts> {
+  const { env, counts } = counting(world.env);
+  const response = await worldOf(env).fetch(method, path, { authorization: bearer, ...init });
+  expect(response.status).toBe(status);
+  await response.arrayBuffer();
+  return counts;
+}
+
+async function location(): Promise<string> {
+  const response = await world.fetch('POST', '/v2/acme/api/blobs/uploads/', { authorization: bearer });
+  return response.headers.get('location') as string;
+}
+
+function sum(all: Counts[]): Counts {
+  const add = (name: keyof Counts) => all.reduce((total, counts) => total + counts[name], 0);
+  return {
+    d1: add('d1'),
+    rowsRead: add('rowsRead'),
+    rowsWritten: add('rowsWritten'),
+    r2Reads: add('r2Reads'),
+    r2Writes: add('r2Writes'),
+  };
+}
+
+describe('a pull', () => {
+  test.each(['GET', 'HEAD'])('of a manifest (%s) is one statement by tag or digest, and nothing of R2', async (method) => {
+    const digest = (await world.fetch('HEAD', '/v2/acme/api/manifests/v1')).headers.get('docker-content-digest');
+    for (const reference of ['v1', digest]) {
+      const counts = await cost(method, `/v2/acme/api/manifests/${reference}`, 200);
+      expect(counts).toMatchObject({ d1: 1, rowsWritten: 0, r2Reads: 0, r2Writes: 0 });
+      expect(counts.rowsRead).toBeLessThanOrEqual(4);
+    }
+  });
+
+  test('of a large manifest is one statement and one read of R2', async () => {
+    await pushImage(world, 'acme/api', 'large', 2, { annotations: { text: 'x'.repeat(200_000) } });
+    expect(await cost('GET', '/v2/acme/api/manifests/large', 200)).toMatchObject({ d1: 1, rowsWritten: 0, r2Reads: 1 });
+  });
+
+  test('of a blob is one statement and one read of R2; to ask for it (HEAD) is one statement', async () => {
+    const blob = await pushBlob(world, 'acme/api', noise(1000));
+    expect(await cost('GET', `/v2/acme/api/blobs/${blob.digest}`, 200)).toMatchObject({
+      d1: 1,
+      rowsWritten: 0,
+      r2Reads: 1,
+      r2Writes: 0,
+    });
+    expect(await cost('HEAD', `/v2/acme/api/blobs/${blob.digest}`, 200)).toMatchObject({
+      d1: 1,
+      rowsWritten: 0,
+      r2Reads: 0,
+      r2Writes: 0,
+    });
+    const pullOnly = `Bearer ${await tokenFor(world, 'repository:acme/api:pull')}`;
+    const counts = await cost('HEAD', `/v2/acme/api/blobs/${blob.digest}`, 200, { authorization: pullOnly });
+    expect(counts).toMatchObject({ d1: 1, rowsWritten: 0, r2Reads: 0 });
+    expect(counts.rowsRead).toBeLessThanOrEqual(4);
+  });
+
+  test('needs a token that is one statement at most', async () => {
+    const { env, counts } = counting(world.env);
+    await worldOf(env).fetch('GET', '/token?scope=repository:acme/api:pull');
+    expect(counts.d1).toBeLessThanOrEqual(1);
+    expect(counts.rowsWritten).toBe(0);
+  });
+});
+
+describe('a push of a blob', () => {
+  test('begins with no statement at all', async () => {
+    expect(await cost('POST', '/v2/acme/api/blobs/uploads/', 202)).toMatchObject({ d1: 0, rowsWritten: 0, r2Writes: 0 });
+  });
+
+  test('in one request is two statements, one write of R2 and two rows', async () => {
+    const blob = await contentOf(noise(5000, 3));
+    const counts = await cost('PUT', `${await location()}?digest=${blob.digest}`, 201, { body: blob.bytes });
+    expect(counts).toMatchObject({ d1: 2, rowsWritten: 2, r2Writes: 1, r2Reads: 0 });
+    const other = await contentOf(noise(5000, 4));
+    const single = await cost('POST', `/v2/acme/api/blobs/uploads/?digest=${other.digest}`, 201, { body: other.bytes });
+    expect(single).toMatchObject({ d1: 1, rowsWritten: 2, r2Writes: 1, r2Reads: 0 });
+  });
+
+  test.each(['storage', 'stream'])(
+    "in docker's way (PATCH, PUT; VERIFY=%s) is two statements each and five rows at most",
+    async (verify) => {
+      world = worldOf({ ...world.env, VERIFY: verify });
+      const blob = await contentOf(noise(5000, 5));
+      const path = await location();
+      const patch = await cost('PATCH', path, 202, { body: blob.bytes });
+      expect(patch).toMatchObject({ r2Writes: 1 });
+      expect(patch.d1).toBeLessThanOrEqual(2);
+      const put = await cost('PUT', `${path}?digest=${blob.digest}`, 201);
+      expect(put).toMatchObject({ r2Writes: 1, r2Reads: 1 });
+      expect(put.d1).toBeLessThanOrEqual(2);
+      expect(sum([patch, put]).rowsWritten).toBeLessThanOrEqual(5);
+    },
+  );
+
+  test('writes to R2 once for each 8 MiB of a chunk of unknown length', async () => {
+    const path = await location();
+    const bytes = noise(20 * MIB);
+    const { readable, writable } = new IdentityTransformStream();
+    const sent = writable.getWriter();
+    void sent.write(bytes).then(() => sent.close());
+    expect(await cost('PATCH', path, 202, { body: readable })).toMatchObject({ d1: 2, r2Writes: 3 });
+  });
+
+  test('that is mounted is one statement and nothing of R2', async () => {
+    const blob = await pushBlob(world, 'acme/base', noise(700, 6));
+    const counts = await cost('POST', `/v2/acme/api/blobs/uploads/?mount=${blob.digest}&from=acme/base`, 201);
+    expect(counts).toMatchObject({ d1: 1, r2Reads: 0, r2Writes: 0 });
+    expect(counts.rowsWritten).toBeLessThanOrEqual(2);
+  });
+});
+
+describe('a push of a manifest', () => {
+  const put = async (tag: string, document: string) =>
+    cost('PUT', `/v2/acme/api/manifests/${tag}`, 201, { headers: { 'content-type': IMAGE_TYPE }, body: document });
+
+  test.each([1, 100])(
+    'with %i layers is two statements at most, nothing of R2, and six rows plus one a reference',
+    async (count) => {
+      const config = await pushBlob(world, 'acme/api', '{}');
+      const layers = await Promise.all(
+        Array.from({ length: count }, (_, n) => pushBlob(world, 'acme/api', noise(50, 100 + n))),
+      );
+      const document = JSON.stringify({
+        schemaVersion: 2,
+        mediaType: IMAGE_TYPE,
+        config: descriptorOf(config, CONFIG_TYPE),
+        layers: layers.map((layer) => descriptorOf(layer, LAYER_TYPE)),
+        subject: descriptorOf(config, IMAGE_TYPE),
+      });
+      const counts = await put('many', document);
+      expect(counts.d1).toBeLessThanOrEqual(2);
+      expect(counts).toMatchObject({ r2Reads: 0, r2Writes: 0 });
+      expect(counts.rowsWritten).toBeLessThanOrEqual(6 + count + 1);
+    },
+  );
+
+  test('past 128 KiB is one write of R2 more', async () => {
+    const image = await imageIn(world, 'acme/api', 7, { annotations: { text: 'x'.repeat(140_000) } });
+    const counts = await put('large', new TextDecoder().decode(image.bytes));
+    expect(counts.r2Writes).toBe(1);
+    expect(counts.d1).toBeLessThanOrEqual(2);
+  });
+
+  test('that is all there writes nothing', async () => {
+    const image = await imageIn(world, 'acme/api', 1);
+    expect(await put('v1', new TextDecoder().decode(image.bytes))).toMatchObject({ d1: 1, rowsWritten: 0, r2Writes: 0 });
+  });
+});
+
+describe('a list reads in proportion to its page', () => {
+  const DIGEST = `sha256:${'0'.repeat(64)}`;
+
+  test('with 100,000 tags in the repository', async () => {
+    const insert = `INSERT INTO tags (repository_id, name, digest, updated_at)
+      SELECT (SELECT id FROM repositories WHERE name = 'acme/api'), printf('t%06d', value), 'sha256:' || printf('%064d', value), 0
+      FROM json_each((SELECT '[' || group_concat(n) || ']' FROM (WITH RECURSIVE c(n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM c WHERE n < ?1 + 9999) SELECT n FROM c)))`;
+    for (let from = 0; from < 100_000; from += 10_000) await world.env.DB.prepare(insert).bind(from).run();
+    const counts = await cost('GET', '/v2/acme/api/tags/list?n=50&last=t050000', 200);
+    expect(counts.d1).toBe(1);
+    expect(counts.rowsRead).toBeLessThanOrEqual(60);
+    const image = await imageIn(world, 'acme/api', 8);
+    const push = await putManifest(worldOf(world.env), 'acme/api', 'new', new TextDecoder().decode(image.bytes));
+    expect(push.status).toBe(201);
+    expect((await cost('DELETE', `/v2/acme/api/manifests/${image.digest}`, 202)).rowsRead).toBeLessThanOrEqual(60);
+  });
+
+  test('of repositories', async () => {
+    const { env } = world;
+    await env.DB.batch(
+      Array.from({ length: 500 }, (_, n) =>
+        env.DB.prepare(`INSERT INTO repositories (name, created_at) VALUES ('r${1000 + n}', 0)`),
+      ),
+    );
+    const catalog = `Bearer ${await tokenFor(world, 'registry:catalog:*')}`;
+    const counts = await cost('GET', '/v2/_catalog?n=20&last=r1100', 200, { authorization: catalog });
+    expect(counts.d1).toBe(1);
+    expect(counts.rowsRead).toBeLessThanOrEqual(30);
+  });
+
+  test('of referrers, filtered or not', async () => {
+    const { env } = world;
+    const insert = `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, content)
+      SELECT (SELECT id FROM repositories WHERE name = 'acme/api'), 'sha256:' || printf('%064d', ?1), '${IMAGE_TYPE}', ?2, '${DIGEST}', 10, 0, '{}'`;
+    await env.DB.batch(Array.from({ length: 1000 }, (_, n) => env.DB.prepare(insert).bind(n, n % 2 ? 'a/one' : 'a/two')));
+    for (const query of ['n=20', 'n=20&artifactType=a/two']) {
+      const counts = await cost('GET', `/v2/acme/api/referrers/${DIGEST}?${query}`, 200);
+      expect(counts.d1).toBe(1);
+      expect(counts.rowsRead, query).toBeLessThanOrEqual(8 * 21);
+    }
+  });
+});

@@ -1,0 +1,22 @@
+/** The size of what is deployed: a Worker that starts fast is a small one. */
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { expect, test } from 'vitest';
+
+const MAX_BYTES = 400 * 1024;
+
+test('the Worker is under 400 KiB, minified', async () => {
+  const entry = fileURLToPath(new URL('../../src/index.ts', import.meta.url));
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    conditions: ['workerd', 'worker', 'browser'],
+    write: false,
+  });
+  const size = outputFiles[0]?.contents.byteLength ?? 0;
+  expect(size).toBeGreaterThan(10_000);
+  expect(size).toBeLessThan(MAX_BYTES);
+  console.log(`bundle: ${size} bytes minified`);
+});

@@ -1,0 +1,103 @@
+/**
+ * The program is killed, not stopped, in the middle of pushes, and started again on the same data: what was answered is
+ * there with the right bytes, what was not can be pushed again, and an upload goes on from where it really stands.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Registry, startRegistry } from '../world/registry.ts';
+
+const MIB = 1024 * 1024;
+const REPOSITORY = 'acme/api';
+let registry: Registry;
+let headers: Record<string, string>;
+
+beforeAll(async () => {
+  registry = await startRegistry();
+  headers = { authorization: `Basic ${Buffer.from(`admin:${registry.password}`).toString('base64')}` };
+});
+afterAll(() => registry.stop());
+
+const at = (path: string) => new URL(path, registry.url);
+const digestOf = (bytes: Uint8Array | string) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+
+/** Pushes images one after the other until the registry is gone; remembers what was answered 201. */
+async function pushUntilKilled(blobs: Map<string, Buffer>, tags: Map<string, string>, round: number): Promise<void> {
+  for (let n = 0; ; n++) {
+    const parts: { digest: string; size: number }[] = [];
+    for (const size of [200, 300_000]) {
+      const bytes = randomBytes(size);
+      const digest = digestOf(bytes);
+      const begun = await fetch(at(`/v2/${REPOSITORY}/blobs/uploads/`), { method: 'POST', headers });
+      const location = at(begun.headers.get('location') ?? '');
+      for (let offset = 0; offset < size; offset += 100_000) {
+        await fetch(location, { method: 'PATCH', headers, body: new Uint8Array(bytes.subarray(offset, offset + 100_000)) });
+      }
+      location.searchParams.set('digest', digest);
+      const done = await fetch(location, { method: 'PUT', headers });
+      if (done.status === 201) blobs.set(digest, bytes);
+      parts.push({ digest, size });
+    }
+    const [config, layer] = parts.map((part) => ({ mediaType: 'application/octet-stream', ...part }));
+    const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+    const body = JSON.stringify({ schemaVersion: 2, mediaType, config, layers: [layer] });
+    const tag = `r${round}-${n}`;
+    const put = await fetch(at(`/v2/${REPOSITORY}/manifests/${tag}`), {
+      method: 'PUT',
+      headers: { ...headers, 'content-type': mediaType },
+      body,
+    });
+    if (put.status === 201) tags.set(tag, digestOf(body));
+  }
+}
+
+test('nothing that was answered 201 is lost, however often it is killed', async () => {
+  const blobs = new Map<string, Buffer>();
+  const tags = new Map<string, string>();
+  for (let round = 0; round < 6; round++) {
+    const pushing = Promise.all([0, 1, 2].map((worker) => pushUntilKilled(blobs, tags, round * 10 + worker).catch(() => {})));
+    await sleep(300 + round * 170);
+    await registry.kill9();
+    await pushing;
+    await registry.restart();
+    for (const [digest, bytes] of blobs) {
+      const pulled = await fetch(at(`/v2/${REPOSITORY}/blobs/${digest}`), { headers });
+      expect(digestOf(new Uint8Array(await pulled.arrayBuffer()))).toBe(digestOf(bytes));
+    }
+    for (const [tag, digest] of tags) {
+      const pulled = await fetch(at(`/v2/${REPOSITORY}/manifests/${tag}`), { headers });
+      expect([pulled.status, digestOf(await pulled.text())]).toEqual([200, digest]);
+    }
+  }
+  expect(blobs.size).toBeGreaterThan(6);
+  expect(tags.size).toBeGreaterThan(3);
+});
+
+test('an upload that was cut off by the kill goes on from the offset the registry states', async () => {
+  const bytes = randomBytes(3 * MIB);
+  const begun = await fetch(at(`/v2/${REPOSITORY}/blobs/uploads/`), { method: 'POST', headers });
+  const location = at(begun.headers.get('location') ?? '');
+  await fetch(location, { method: 'PATCH', headers, body: new Uint8Array(bytes.subarray(0, MIB)) });
+  const cut = fetch(location, { method: 'PATCH', headers, body: new Uint8Array(bytes.subarray(MIB)) }).catch(() => {});
+  await registry.kill9();
+  await cut;
+  await registry.restart();
+
+  const status = await fetch(location, { headers });
+  expect(status.status).toBe(204);
+  const offset = Number(status.headers.get('range')?.slice(2)) + 1;
+  expect([MIB, 3 * MIB]).toContain(offset);
+  if (offset < bytes.byteLength) {
+    const range = { 'content-range': `${offset}-${bytes.byteLength - 1}` };
+    const rest = await fetch(location, {
+      method: 'PATCH',
+      headers: { ...headers, ...range },
+      body: new Uint8Array(bytes.subarray(offset)),
+    });
+    expect(rest.status).toBe(202);
+  }
+  location.searchParams.set('digest', digestOf(bytes));
+  expect((await fetch(location, { method: 'PUT', headers })).status).toBe(201);
+  const pulled = await fetch(at(`/v2/${REPOSITORY}/blobs/${digestOf(bytes)}`), { headers });
+  expect(digestOf(new Uint8Array(await pulled.arrayBuffer()))).toBe(digestOf(bytes));
+});

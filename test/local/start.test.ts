@@ -1,0 +1,127 @@
+/** `npm start` as a newcomer meets it: what it prints, what it obeys, and how it ends. */
+import { execFile, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Registry, startRegistry } from '../world/registry.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const run = promisify(execFile);
+
+interface Ended {
+  code: number | null;
+  output: string;
+}
+
+/** Starts the program and waits until it ends by itself. */
+function start(env: Record<string, string>): Promise<Ended> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['src/local/start.ts'], { cwd: ROOT, env: { ...process.env, ...env } });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data));
+    child.on('exit', (code) => resolve({ code, output }));
+  });
+}
+
+function basic(password: string): { authorization: string } {
+  return { authorization: `Basic ${Buffer.from(`admin:${password}`).toString('base64')}` };
+}
+
+describe('the first start', () => {
+  let registry: Registry;
+  beforeAll(async () => {
+    registry = await startRegistry({ env: { ADMIN_PASSWORD: '' } });
+  });
+  afterAll(() => registry.stop());
+
+  test('prints where it is, who may enter, and a push to paste', () => {
+    const output = registry.output();
+    expect(output).toContain(`Berth is ready at ${registry.url}`);
+    expect(output).toMatch(/User +admin/);
+    expect(output).toContain(`docker login -u admin --password-stdin ${registry.host}`);
+    expect(output).toContain(`docker tag hello-world ${registry.host}/hello-world`);
+    expect(output).toContain(`docker push ${registry.host}/hello-world`);
+    expect(output).not.toMatch(/warn|experimental|deprecat/i);
+  });
+
+  test('makes a password that works and can be asked for again, and a secret that is nowhere printed', async () => {
+    const { stdout } = await run(process.execPath, ['src/local/password.ts'], {
+      cwd: ROOT,
+      env: { ...process.env, DATA_DIR: registry.dataDir },
+    });
+    const password = stdout.trim();
+    expect(password).toMatch(/^berth_[a-z2-7]{32}$/);
+    expect(registry.output()).toContain(password);
+    expect((await fetch(`${registry.url}/v2/`, { headers: basic(password) })).status).toBe(200);
+    const secret = (await readFile(join(registry.dataDir, 'secret'), 'utf8')).trim();
+    expect(registry.output()).not.toContain(secret);
+    expect((await stat(join(registry.dataDir, 'secret'))).mode & 0o077).toBe(0);
+  });
+
+  test('is the only one on its data', async () => {
+    const second = await start({ DATA_DIR: registry.dataDir, PORT: '1' });
+    expect(second).toMatchObject({ code: 1, output: expect.stringContaining('already running on') });
+  });
+
+  test('keeps its port', async () => {
+    const other = await mkdtemp(join(tmpdir(), 'berth-'));
+    const second = await start({ DATA_DIR: other, PORT: new URL(registry.url).port });
+    expect(second).toMatchObject({ code: 1, output: expect.stringContaining('something else is using it') });
+    await rm(other, { recursive: true });
+  });
+
+  test('shows nothing of the emulator', async () => {
+    for (const path of [
+      '/cdn-cgi/local/explorer',
+      '/cdn-cgi/local/scheduled',
+      '/cdn-cgi/handler/scheduled',
+      '/__cf_local/stream',
+    ]) {
+      expect((await fetch(`${registry.url}${path}`)).status).toBe(404);
+    }
+  });
+});
+
+test.each([
+  ['a port that is none', { PORT: 'http' }, 'PORT is "http"'],
+  ['a way to verify that is none', { VERIFY: 'never' }, 'VERIFY is "never"'],
+  ['a folder it cannot make', { DATA_DIR: '/dev/null/data' }, 'DATA_DIR /dev/null/data cannot be used'],
+])('%s is refused in one sentence, without a stack', async (_, env, message) => {
+  const ended = await start(env);
+  expect(ended).toMatchObject({ code: 1, output: expect.stringContaining(message) });
+  expect(ended.output).not.toContain('    at ');
+});
+
+test('Ctrl-C ends it cleanly, and what was pushed is there at the next start', async () => {
+  const registry = await startRegistry();
+  const headers = basic(registry.password);
+  const body = 'kept';
+  const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
+  const pushed = await fetch(`${registry.url}/v2/acme/api/blobs/uploads/?digest=${digest}`, { method: 'POST', headers, body });
+  expect(pushed.status).toBe(201);
+  const ended = new Promise((resolve) => registry.process.once('exit', resolve));
+  registry.process.kill('SIGINT');
+  expect(await ended).toBe(0);
+  await registry.restart();
+  const pulled = await fetch(`${registry.url}/v2/acme/api/blobs/${digest}`, { headers });
+  expect(await pulled.text()).toBe(body);
+  await registry.stop();
+});
+
+test('a start ends what a killed one has left behind, and takes over its data', async () => {
+  const registry = await startRegistry();
+  const { pid } = registry.process;
+  const gone = new Promise((resolve) => registry.process.once('exit', resolve));
+  process.kill(pid as number, 'SIGKILL');
+  await gone;
+  expect((await fetch(`${registry.url}/v2/`)).status, 'the runtime outlives its program').toBe(401);
+  const runtime = Number(await readFile(join(registry.dataDir, 'runtime.pid'), 'utf8'));
+  await registry.restart();
+  expect(() => process.kill(runtime, 0)).toThrow();
+  expect((await fetch(`${registry.url}/v2/`, { headers: basic(registry.password) })).status).toBe(200);
+  await registry.stop();
+});

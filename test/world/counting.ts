@@ -1,0 +1,67 @@
+/** Bindings that count: round trips to D1 (a batch is one), rows read and written there, and operations on R2. */
+import type { Env } from '../../src/env.ts';
+
+export interface Counts {
+  d1: number;
+  rowsRead: number;
+  rowsWritten: number;
+  r2Reads: number;
+  /** Class A operations: put, list, and the three of a multipart upload. */
+  r2Writes: number;
+}
+
+const WRITES = ['put', 'list', 'createMultipartUpload', 'uploadPart', 'complete'];
+const READS = ['get', 'head'];
+
+export function counting(env: Env): { env: Env; counts: Counts } {
+  const counts: Counts = { d1: 0, rowsRead: 0, rowsWritten: 0, r2Reads: 0, r2Writes: 0 };
+  return { env: { ...env, DB: countingDatabase(env.DB, counts), BLOBS: countingBucket(env.BLOBS, counts) }, counts };
+}
+
+const INNER = Symbol('the statement itself');
+
+function countingDatabase(database: D1Database, counts: Counts): D1Database {
+  const tally = <T>(results: D1Result<T>[]): D1Result<T>[] => {
+    counts.d1++;
+    for (const { meta } of results) {
+      counts.rowsRead += meta.rows_read;
+      counts.rowsWritten += meta.rows_written;
+    }
+    return results;
+  };
+  // `first` does not say what it cost; `all` does, and answers the same.
+  const all = async (statement: D1PreparedStatement) => tally([await statement.all()])[0] as D1Result;
+  const wrap = (statement: D1PreparedStatement): D1PreparedStatement =>
+    new Proxy(statement, {
+      get(target, name) {
+        if (name === INNER) return target;
+        if (name === 'bind') return (...values: unknown[]) => wrap(target.bind(...values));
+        if (name === 'first') return async () => (await all(target)).results[0] ?? null;
+        return () => all(target);
+      },
+    });
+  const batch = async (statements: D1PreparedStatement[]) =>
+    tally(await database.batch(statements.map((statement) => Reflect.get(statement, INNER) as D1PreparedStatement)));
+  return new Proxy(database, {
+    get: (target, name) =>
+      name === 'batch' ? batch : name === 'prepare' ? (sql: string) => wrap(target.prepare(sql)) : Reflect.get(target, name),
+  });
+}
+
+function countingBucket(bucket: R2Bucket, counts: Counts): R2Bucket {
+  const counted = <T extends object>(target: T): T =>
+    new Proxy(target, {
+      get(inner, name) {
+        const value: unknown = Reflect.get(inner, name);
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]) => {
+          if (WRITES.includes(String(name))) counts.r2Writes++;
+          if (READS.includes(String(name))) counts.r2Reads++;
+          const result: unknown = value.apply(inner, args);
+          if (name === 'resumeMultipartUpload') return counted(result as R2MultipartUpload);
+          return name === 'createMultipartUpload' ? (result as Promise<R2MultipartUpload>).then(counted) : result;
+        };
+      },
+    });
+  return counted(bucket);
+}

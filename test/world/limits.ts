@@ -1,0 +1,30 @@
+/** D1 as it is in production, where the emulator is kinder: no value and no row beyond 2 MB, no more than 100 parameters. */
+import type { Env } from '../../src/env.ts';
+
+const MAX_BYTES = 2_000_000;
+const MAX_PARAMETERS = 100;
+
+/** What a statement binds stands for the row it writes, which ours never outgrow by more. */
+export function limited(env: Env): Env {
+  const prepare = (sql: string) => {
+    const statement = env.DB.prepare(sql);
+    const bind = statement.bind.bind(statement);
+    statement.bind = (...values) => {
+      const bytes = values.reduce(
+        (sum: number, value) => sum + (typeof value === 'string' ? new TextEncoder().encode(value).length : 8),
+        0,
+      );
+      if (bytes > MAX_BYTES) throw new Error(`D1_ERROR: string or blob too big: SQLITE_TOOBIG (${bytes} bytes)`);
+      if (values.length > MAX_PARAMETERS) throw new Error('D1_ERROR: too many SQL variables');
+      return bind(...values);
+    };
+    return statement;
+  };
+  const database = new Proxy(env.DB, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      return name === 'prepare' ? prepare : typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  return { ...env, DB: database };
+}

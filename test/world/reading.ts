@@ -1,0 +1,54 @@
+/** Reading what a registry says: lists page by page, and the record of what happened. */
+import { expect } from 'vitest';
+import type { World } from './world.ts';
+
+/** Where the page after this one is, `null` on the last. */
+export function nextPage(response: Response): string | null {
+  const link = response.headers.get('link');
+  if (link === null) return null;
+  const next = /^<(\/v2\/[^>]*)>; rel="next"$/.exec(link)?.[1];
+  expect(next, link).toBeDefined();
+  return next as string;
+}
+
+/** Every page of a list from `path` on, as a client follows them; `meanwhile` happens after each but the last. */
+export async function everyPage<T>(world: World, path: string, meanwhile: (page: number) => Promise<void> = async () => {}) {
+  const pages: T[] = [];
+  for (let at: string | null = path; at !== null; ) {
+    const response: Response = await world.fetch('GET', at);
+    expect(response.status).toBe(200);
+    pages.push((await response.json()) as T);
+    at = nextPage(response);
+    if (at !== null) await meanwhile(pages.length);
+  }
+  return pages;
+}
+
+export interface TagList {
+  name: string;
+  tags: string[];
+}
+
+export async function tagsOf(world: World, repository: string): Promise<string[]> {
+  const pages = await everyPage<TagList>(world, `/v2/${repository}/tags/list`);
+  return pages.flatMap((page) => page.tags);
+}
+
+/** The digest that a reference leads to, by HEAD; the status where it leads nowhere. */
+export async function digestAt(world: World, repository: string, reference: string): Promise<string | number | null> {
+  const response = await world.fetch('HEAD', `/v2/${repository}/manifests/${reference}`);
+  return response.status === 200 ? response.headers.get('docker-content-digest') : response.status;
+}
+
+export interface Recorded {
+  type: string;
+  target: { tag?: string; digest?: string; previous?: string; mediaType?: string; size?: number };
+}
+
+/** Of one repository, in order. */
+export async function eventsOf(world: World, repository: string): Promise<Recorded[]> {
+  const { results } = await world.env.DB.prepare('SELECT type, target FROM events WHERE repository = ? ORDER BY id')
+    .bind(repository)
+    .all<{ type: string; target: string }>();
+  return results.map(({ type, target }) => ({ type, target: JSON.parse(target) as Recorded['target'] }));
+}
