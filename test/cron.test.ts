@@ -1,0 +1,79 @@
+/** What the clock starts: uploads that nobody finished go, and nothing else does. */
+import { beforeEach, expect, test } from 'vitest';
+import { runScheduled } from '../src/cron.ts';
+import { contentOf, noise } from './world/images.ts';
+import { newWorld, type World } from './world/world.ts';
+
+const DAY = 24 * 60 * 60 * 1000;
+let world: World;
+beforeEach(async () => {
+  world = await newWorld();
+});
+
+async function begin(): Promise<string> {
+  return (await world.fetch('POST', '/v2/acme/api/blobs/uploads/')).headers.get('location') as string;
+}
+
+async function keys(): Promise<string[]> {
+  return (await world.env.BLOBS.list()).objects.map(({ key }) => key);
+}
+
+/** Past the hour's sweep as well. */
+const later = (days: number) => Math.ceil((Date.now() + days * DAY) / 3_600_000) * 3_600_000 + 7 * 60_000;
+
+const rows = async () => (await world.env.DB.prepare('SELECT count(*) AS n FROM uploads').first<{ n: number }>())?.n;
+
+test('an upload that has expired goes with its pieces; one that was touched since stays', async () => {
+  const [old, young] = [await begin(), await begin()];
+  await world.fetch('PATCH', old, { body: noise(3000) });
+  await world.fetch('PATCH', young, { body: noise(3000) });
+  await world.env.DB.prepare('UPDATE uploads SET expires_at = unixepoch() - 1 WHERE id = (SELECT min(id) FROM uploads)').run();
+  expect((await world.fetch('GET', old)).status).toBe(404);
+  await runScheduled(world.env, later(1));
+  expect(await rows()).toBe(1);
+  expect(await keys()).toHaveLength(1);
+  expect((await world.fetch('GET', young)).headers.get('range')).toBe('0-2999');
+});
+
+test('a committed upload leaves nothing behind, and its blob stays', async () => {
+  const blob = await contentOf(noise(3000));
+  const location = await begin();
+  await world.fetch('PATCH', location, { body: blob.bytes });
+  expect((await world.fetch('PUT', `${location}?digest=${blob.digest}`)).status).toBe(201);
+  await world.env.DB.prepare('UPDATE uploads SET expires_at = unixepoch() - 1').run();
+  await runScheduled(world.env, later(1));
+  expect(await rows()).toBe(0);
+  expect(await keys()).toEqual([expect.stringMatching(/^blobs\/sha256\//)]);
+  expect((await world.fetch('GET', `/v2/acme/api/blobs/${blob.digest}`)).status).toBe(200);
+});
+
+test('an upload in parts that has expired is abandoned in the bucket too', async () => {
+  world.env.VERIFY = 'stream';
+  world.env.PART_BYTES = String(5 * 1024 * 1024);
+  const location = await begin();
+  await world.fetch('PATCH', location, { body: noise(6 * 1024 * 1024) });
+  const { staged } = (await world.env.DB.prepare('SELECT staged FROM uploads').first<{ staged: string }>()) ?? { staged: '{}' };
+  const { multipart } = JSON.parse(staged) as { multipart: { key: string; uploadId: string } };
+  await world.env.DB.prepare('UPDATE uploads SET expires_at = unixepoch() - 1').run();
+  await runScheduled(world.env, later(1));
+  const upload = world.env.BLOBS.resumeMultipartUpload(multipart.key, multipart.uploadId);
+  await expect(upload.uploadPart(3, 'x')).rejects.toThrow(/10024|does not exist/);
+  expect(await keys()).toEqual([]);
+});
+
+test('pieces that no row knows of are swept once no location can lead to them, and not before', async () => {
+  const location = await begin();
+  await world.fetch('PATCH', location, { body: noise(3000) });
+  await world.env.DB.prepare('DELETE FROM uploads').run();
+  await runScheduled(world.env, later(1));
+  expect(await keys()).toHaveLength(1);
+  await runScheduled(world.env, later(3));
+  expect(await keys()).toEqual([]);
+});
+
+test('pieces of an upload that is still alive stay, however old it is', async () => {
+  const location = await begin();
+  await world.fetch('PATCH', location, { body: noise(3000) });
+  await runScheduled(world.env, later(3));
+  expect(await keys()).toHaveLength(1);
+});
