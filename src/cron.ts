@@ -7,6 +7,7 @@ import { UPLOAD_LIFETIME, uploadIdAt } from './registry/upload-sessions.ts';
 const UPLOADS_PER_RUN = 50;
 /** Pages of a listing are paid operations: once an hour is enough for what is rare. */
 const SWEEP_MINUTE = 7;
+const PAGES_PER_SWEEP = 10;
 
 /** @param now in milliseconds, the time the schedule fired */
 export async function runScheduled(env: Env, now: number): Promise<void> {
@@ -15,5 +16,8 @@ export async function runScheduled(env: Env, now: number): Promise<void> {
   if (new Date(now).getUTCMinutes() !== SWEEP_MINUTE) return;
   // A piece may be named by no row for as long as a signed location lives: twice that is on the safe side.
   const abandoned = uploadIdAt(now - 2 * UPLOAD_LIFETIME * 1000);
-  await sweepPieces(env, abandoned, undefined);
+  let cursor: string | null | undefined;
+  for (let page = 0; page < PAGES_PER_SWEEP && cursor !== null; page++) {
+    cursor = await sweepPieces(env, abandoned, cursor);
+  }
 }

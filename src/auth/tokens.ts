@@ -42,9 +42,29 @@ export function mintAccessToken(env: Secrets, subject: string, grants: Grant[], 
 
 /** What the token allows, `null` for one that is not ours, not valid, or not valid any more. */
 export async function verifyAccessToken(env: Secrets, token: string, occasion: Occasion): Promise<Caller | null> {
-  const claims = await verify(env, ACCESS, token, occasion);
+  const claims = await verifyOnce(env, token, occasion);
   const caller = claims && (claims.sub === '' ? ANONYMOUS : callerBySubject(claims.sub ?? ''));
   return caller ? { ...caller, grants: (claims.access as Grant[] | undefined) ?? [] } : null;
+}
+
+interface Verified {
+  claims: JWTPayload;
+  /** What it was verified against: other secrets or another host are another question. */
+  against: string;
+}
+
+/** Access tokens that were verified in this isolate: one is sent with each of the dozens of requests of a push. */
+const verified = new Map<string, Verified>();
+const VERIFIED_MAX = 500;
+
+async function verifyOnce(env: Secrets, token: string, occasion: Occasion): Promise<JWTPayload | null> {
+  const against = `${env.REGISTRY_SECRET}\0${env.REGISTRY_SECRET_PREVIOUS}\0${occasion.service}`;
+  const known = verified.get(token);
+  if (known?.against === against && (known.claims.exp ?? 0) > occasion.now / 1000) return known.claims;
+  const claims = await verify(env, ACCESS, token, occasion);
+  if (verified.size >= VERIFIED_MAX) verified.clear();
+  if (claims) verified.set(token, { claims, against });
+  return claims;
 }
 
 export function mintRefreshToken(env: Secrets, subject: string, occasion: Occasion): Promise<string> {

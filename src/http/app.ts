@@ -1,7 +1,8 @@
 /** The map of the registry's addresses, and what holds for every one of them. */
 import { Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
-import { nothingHere, RegistryError } from '../oci/errors.ts';
+import { getPathNoStrict } from 'hono/utils/url';
+import { badParameter, nothingHere, RegistryError } from '../oci/errors.ts';
 import { authenticate } from './authenticate.ts';
 import { ROUTES } from './authorize.ts';
 import type { AppEnv } from './context.ts';
@@ -20,30 +21,61 @@ const headers = createMiddleware<AppEnv>(async function headers(c, next) {
   c.header('x-content-type-options', 'nosniff');
 });
 
+/** One name or address, with or without a port: it ends up in realms and audiences, and the runtime lets anything through. */
+const HOST = /^(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?$/i;
+
+const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
+  const host = c.req.header('host');
+  if (!URL.canParse(c.req.url) || (host !== undefined && !HOST.test(host)))
+    throw badParameter('the host is no name or address');
+  await next();
+});
+
 /**
  * No address of the protocol needs percent-encoding. Refusing it means that routing, authorisation and look-up cannot read
- * one path in different ways.
+ * one path in different ways: as it was sent, as URL normalises it, or as the router decodes it.
  */
 const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
-  const path = new URL(c.req.url).pathname;
-  if (path.includes('%') || path.includes('//')) {
-    throw new RegistryError('NAME_INVALID', { message: 'the path has percent-encoding or an empty part' });
+  const sent = c.req.url.replace(/^[^/]*\/\/[^/]*/, '').split(/[?#]/, 1)[0] ?? '';
+  const paths = [sent, new URL(c.req.url).pathname, c.req.path];
+  if (paths.some((path) => path.includes('%') || path.includes('//'))) {
+    throw new RegistryError('NAME_INVALID', { message: 'the path has percent-encoding, an empty part, or too many parts' });
   }
   await next();
 });
 
-export const app = new Hono<AppEnv>({ strict: false });
+/** A name of 255 characters has 128 at most, an address of ours a few more. */
+const PATH_MAX_PARTS = 160;
+
+/**
+ * The path without a slash at its end. The router's work grows with the square of a path's parts, and is done before anything
+ * of ours is asked: one with too many is answered as `plainPath` answers.
+ */
+function routedPath(request: Request): string {
+  const path = getPathNoStrict(request);
+  return path.split('/', PATH_MAX_PARTS + 1).length > PATH_MAX_PARTS ? '/v2/%' : path;
+}
+
+export const app = new Hono<AppEnv>({ getPath: routedPath });
 
 app.onError((error, c) => errorResponse(error, c));
 app.notFound((c) => errorResponse(nothingHere(), c));
-app.use(headers);
+app.use(headers, plainHost);
 app.use('/v2/*', plainPath, authenticate);
-for (const resource of [base, tags, manifests, referrers, uploads, blobs]) app.route('/v2', resource);
-app.route('/token', token);
+for (const resource of [base, tags, manifests, referrers, uploads, blobs]) mount('/v2', resource);
+mount('/token', token);
 
-for (const [path, methods] of Object.entries(ROUTES)) {
-  const allow = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
-  app.all(path, () => {
-    throw new RegistryError('UNSUPPORTED', { headers: { allow: allow.join(', ') } });
-  });
+/**
+ * The routes of a resource, and for each of its paths the refusal of other methods. That stands before the next resource:
+ * `GET .../blobs/uploads` is no blob with a strange digest.
+ */
+function mount(prefix: string, resource: Hono<AppEnv>): void {
+  app.route(prefix, resource);
+  for (const path of new Set(resource.routes.map((route) => `${prefix}${route.path}`.replace(/\/$/, '')))) {
+    const methods = Object.keys(ROUTES[path] ?? ROUTES[`${path}/`] ?? {});
+    const allow = methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
+    app.all(path, () => {
+      throw new RegistryError('UNSUPPORTED', { headers: { allow } });
+    });
+  }
 }

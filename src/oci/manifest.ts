@@ -25,8 +25,11 @@ export type ManifestMediaType = keyof typeof KINDS;
 const FOREIGN_LAYER =
   /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.v1\.tar|docker\.image\.rootfs\.foreign\.diff\.tar)(?:[.+](?:gzip|zstd))?$/;
 
-/** RFC 6838, 4.2: at most 127 characters on either side of the slash. Parameters are let through. */
-const MEDIA_TYPE = /^[^\s/;]{1,127}\/[^\s/;]{1,127}(?:;.{0,255})?$/;
+/** RFC 6838, 4.2: at most 127 characters of ASCII on either side of the slash. Parameters are let through. */
+const MEDIA_TYPE = /^[!-.0-:<-~]{1,127}\/[!-.0-:<-~]{1,127}(?:;[ -~]{0,255})?$/;
+
+/** Meant to be a media type, but not every client makes it one; bounded, as an index of the database holds it. */
+const ARTIFACT_TYPE = /^[ -~]{0,255}$/;
 
 /** Something a manifest points at and that lives in the same repository. */
 export interface ManifestReference {
@@ -64,7 +67,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null | un
   }
   const subject = document.subject === undefined ? null : descriptor(document.subject, 'subject').digest;
   const { references, configType } = KINDS[mediaType] === 'image' ? imageParts(document) : indexParts(document);
-  const artifactType = optionalText(document.artifactType, 'artifactType') || configType;
+  const artifactType = artifactTypeOf(document) || configType;
   annotations(document.annotations, 'annotations');
   return { mediaType, artifactType, subject, references: distinct(references), text };
 }
@@ -74,6 +77,11 @@ function parseContentType(contentType: string | null | undefined): ManifestMedia
   if (isManifestMediaType(type)) return type;
   const hint = /manifest\.v1\+/.test(type) ? 'Docker image manifest schema 1 is not supported: push schema 2 or OCI' : '';
   return invalid(hint || `Content-Type is none of ${Object.keys(KINDS).join(', ')}`);
+}
+
+function artifactTypeOf(document: Record<string, unknown>): string | null {
+  const text = optionalText(document.artifactType, 'artifactType');
+  return text === null || ARTIFACT_TYPE.test(text) ? text : invalid('artifactType is no media type');
 }
 
 function parseDocument(bytes: Uint8Array): { text: string; value: unknown } {
@@ -92,12 +100,12 @@ interface Parts {
 
 function imageParts(document: Record<string, unknown>): Parts {
   if (document.manifests !== undefined) invalid('an image manifest has no manifests (CVE-2021-41190)');
-  const config = descriptor(document.config, 'config');
-  const layers = list(document.layers, 'layers').map((layer, n) => descriptor(layer, `layers[${n}]`));
-  const references = [config, ...layers].map((target): ManifestReference => {
+  const config: ManifestReference = { ...descriptor(document.config, 'config'), kind: 'blob', required: true };
+  const layers = list(document.layers, 'layers').map((layer, n): ManifestReference => {
+    const target = descriptor(layer, `layers[${n}]`);
     return { ...target, kind: 'blob', required: !FOREIGN_LAYER.test(target.mediaType) };
   });
-  return { references, configType: config.mediaType };
+  return { references: [config, ...layers], configType: config.mediaType };
 }
 
 function indexParts(document: Record<string, unknown>): Parts {
@@ -150,7 +158,10 @@ function optionalText(value: unknown, where: string): string | null {
   return typeof value === 'string' ? value : invalid(`${where} is no text`);
 }
 
-/** A layer may stand in a manifest more than once; it is one reference, required if any mention is. */
+/**
+ * A layer may stand in a manifest more than once; it is one reference, required if any mention is. Mentions that differ in
+ * what is checked against the target cannot both be true. Blobs have no type of their own.
+ */
 function distinct(references: ManifestReference[]): ManifestReference[] {
   const byDigest = new Map<string, ManifestReference>();
   for (const reference of references) {
@@ -158,7 +169,9 @@ function distinct(references: ManifestReference[]): ManifestReference[] {
     const known = byDigest.get(key);
     if (!known) byDigest.set(key, reference);
     else if (known.size !== reference.size) invalid(`two descriptors of ${reference.digest} differ in size`);
-    else known.required ||= reference.required;
+    else if (known.kind === 'manifest' && known.mediaType !== reference.mediaType) {
+      invalid(`two descriptors of ${reference.digest} differ in media type`);
+    } else known.required ||= reference.required;
   }
   return [...byDigest.values()];
 }

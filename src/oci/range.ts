@@ -41,13 +41,13 @@ export function contentRange({ offset, length }: ByteRange, size: number): strin
 }
 
 /** `<start>-<end>`, both inclusive. Some clients prefix the unit and some append the size: accepted where unambiguous. */
-const CHUNK = /^(?:bytes[ =])?(\d{1,16})-(\d{1,16})(?:\/(?:\d{1,16}|\*))?$/;
+const CHUNK = /^(?:bytes[ =])?(\d{1,16})-(\d{1,16})(?:\/(?:(\d{1,16})|\*))?$/;
 
 /** The bytes a chunk claims to be, `null` where it claims nothing. @throws BLOB_UPLOAD_INVALID */
 export function parseChunkRange(header: string | null | undefined): ByteRange | null {
   if (header === undefined || header === null) return null;
   const match = CHUNK.exec(header.trim());
-  const [first, last] = [Number(match?.[1]), Number(match?.[2])];
-  if (match && last >= first && Number.isSafeInteger(last)) return { offset: first, length: last - first + 1 };
+  const [first, last, size] = [Number(match?.[1]), Number(match?.[2]), Number(match?.[3] ?? Infinity)];
+  if (match && last >= first && last < size && Number.isSafeInteger(last)) return { offset: first, length: last - first + 1 };
   throw new RegistryError('BLOB_UPLOAD_INVALID', { message: 'Content-Range is <first byte>-<last byte>' });
 }

@@ -1,4 +1,4 @@
-/** Manifests of a repository and the tags that name them: get, put, delete. */
+/** Manifests of a repository and the tags that name them: get and put. `manifest-deletion.ts` takes them away. */
 import type { Env } from '../env.ts';
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
@@ -10,7 +10,6 @@ import type { Reference, Tag } from '../oci/reference.ts';
 import { manifestKey } from '../storage/keys.ts';
 import { deleteObjects, putVerified, readText } from '../storage/objects.ts';
 import { type Background, type Database, refuseUnless, tryBatch } from './batch.ts';
-import { stillReferenced } from './blobs.ts';
 import { createRepository } from './repositories.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
@@ -46,7 +45,7 @@ export async function statManifest(env: Database, repository: RepositoryName, re
   const row = await env.DB.prepare(`SELECT m.digest, m.media_type, m.size ${locate(reference)}`)
     .bind(repository, reference.tag ?? reference.digest)
     .first<HeadRow>();
-  if (!row) throw unknown(reference);
+  if (!row) throw unknownManifest(reference);
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
 
@@ -59,16 +58,16 @@ export async function getManifest(
   const row = await env.DB.prepare(`SELECT m.digest, m.media_type, m.size, m.content, m.object_key ${locate(reference)}`)
     .bind(repository, reference.tag ?? reference.digest)
     .first<HeadRow & { content: string | null; object_key: string | null }>();
-  if (!row) throw unknown(reference);
+  if (!row) throw unknownManifest(reference);
   const text = row.content ?? (await readText(env, row.object_key ?? ''));
   if (text === null) {
     console.error(`manifest ${row.digest} of ${repository}: the object ${row.object_key} is missing`);
-    throw unknown(reference);
+    throw unknownManifest(reference);
   }
   return { digest: row.digest, mediaType: row.media_type, size: row.size, text };
 }
 
-function unknown(reference: Reference): RegistryError {
+export function unknownManifest(reference: Reference): RegistryError {
   return new RegistryError('MANIFEST_UNKNOWN', { detail: reference });
 }
 
@@ -88,7 +87,7 @@ export interface ManifestPut {
 /** What the tags of a put named before: only those that really moved. */
 export type MovedTags = { tag: Tag; previous: Digest }[];
 
-const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
+export const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
 
 /** References of ?2 that are not linked in the repository, or are not what the descriptor says. Blobs as manifests. */
 const UNMET = `SELECT value ->> 'digest' AS digest,
@@ -125,10 +124,15 @@ export async function putManifest(env: Stores, put: ManifestPut, work: Backgroun
   return moved.map((row) => ({ tag: row.name, previous: row.digest }));
 }
 
+/** The list as one parameter; a media type only where it is compared, so that the longest list keeps within D1's 2 MB. */
+function listed({ references }: Manifest): string {
+  return JSON.stringify(references.map((one) => (one.kind === 'blob' ? { ...one, mediaType: undefined } : one)));
+}
+
 /** The first of them answers which tags are about to move. */
 function putStatements(env: Database, put: ManifestPut, objectKey: string | null): D1PreparedStatement[] {
   const { repository, digest, manifest } = put;
-  const references = JSON.stringify(manifest.references);
+  const references = listed(manifest);
   const tags = JSON.stringify(put.tags);
   return [
     env.DB.prepare(MOVING).bind(repository, tags, digest),
@@ -181,7 +185,7 @@ function recordPut(env: Database, { repository, digest, manifest, size, tags, by
 async function refusalOf(env: Database, put: ManifestPut): Promise<RegistryError> {
   const { repository, digest, manifest } = put;
   const [unmet, otherType, taken] = await env.DB.batch([
-    env.DB.prepare(UNMET).bind(repository, JSON.stringify(manifest.references)),
+    env.DB.prepare(UNMET).bind(repository, listed(manifest)),
     env.DB.prepare(OTHER_TYPE).bind(repository, digest, manifest.mediaType),
     env.DB.prepare(MOVING).bind(repository, JSON.stringify(put.tags), digest),
   ]);
@@ -208,69 +212,4 @@ async function discardUnused(env: Stores, repository: RepositoryName, digest: Di
     .bind(repository, digest)
     .first<{ object_key: string | null }>();
   if (kept?.object_key !== objectKey) await deleteObjects(env, [objectKey]);
-}
-
-/** end-9. A tag goes alone; a digest goes with its tags. @throws MANIFEST_UNKNOWN, UNSUPPORTED */
-export async function deleteManifest(env: Stores, repository: RepositoryName, reference: Reference, by: Actor): Promise<void> {
-  if (reference.digest) await deleteByDigest(env, repository, reference.digest, by);
-  else await deleteTag(env, repository, reference.tag, by);
-}
-
-async function deleteTag(env: Database, repository: RepositoryName, tag: Tag, by: Actor): Promise<void> {
-  const [, deleted] = await env.DB.batch([
-    record(env, {
-      repository,
-      by,
-      select: `SELECT 'tag.deleted' AS type, json_object('tag', name, 'digest', digest) AS target
-        FROM tags WHERE repository_id = ${HERE} AND name = ?3`,
-      parameters: [tag],
-    }),
-    env.DB.prepare(`DELETE FROM tags WHERE repository_id = ${HERE} AND name = ?2 RETURNING name`).bind(repository, tag),
-  ]);
-  if (!deleted?.results.length) throw unknown({ tag });
-}
-
-async function deleteByDigest(env: Stores, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
-  const manifest = await getReferences(env, repository, digest);
-  const parents = `SELECT parent FROM manifest_references WHERE repository_id = ${HERE} AND child = ?2`;
-  const deleted = await tryBatch(env, [
-    refuseUnless(env, `NOT EXISTS (${parents})`, repository, digest),
-    record(env, {
-      repository,
-      by,
-      select: `SELECT 'tag.deleted' AS type, json_object('tag', name, 'digest', digest) AS target
-          FROM tags WHERE repository_id = ${HERE} AND digest = ?3
-        UNION ALL SELECT 'manifest.deleted', json_object('digest', digest, 'mediaType', media_type)
-          FROM manifests WHERE repository_id = ${HERE} AND digest = ?3`,
-      parameters: [digest],
-    }),
-    env.DB.prepare(`DELETE FROM tags WHERE repository_id = ${HERE} AND digest = ?2`).bind(repository, digest),
-    env.DB.prepare(
-      `DELETE FROM manifest_references WHERE repository_id = ${HERE} AND parent = ?2
-         AND child IN (SELECT value FROM json_each(?3))`,
-    ).bind(repository, digest, JSON.stringify(manifest)),
-    env.DB.prepare(
-      `INSERT INTO tombstones (object_key, made_at) SELECT object_key, unixepoch() FROM manifests
-       WHERE repository_id = ${HERE} AND digest = ?2 AND object_key IS NOT NULL ON CONFLICT DO NOTHING`,
-    ).bind(repository, digest),
-    env.DB.prepare(`DELETE FROM manifests WHERE repository_id = ${HERE} AND digest = ?2 RETURNING digest`).bind(
-      repository,
-      digest,
-    ),
-  ]);
-  if (deleted?.at(-1)?.results.length) return;
-  if (deleted) throw unknown({ digest });
-  const { results } = await env.DB.prepare(`${parents} LIMIT 10`).bind(repository, digest).all<{ parent: string }>();
-  throw stillReferenced(
-    digest,
-    results.map((row) => row.parent),
-  );
-}
-
-/** The children of a manifest are in its document; no index is kept for the one time they are needed, its deletion. */
-async function getReferences(env: Stores, repository: RepositoryName, digest: Digest): Promise<string[]> {
-  const { text } = await getManifest(env, repository, { digest });
-  const document = JSON.parse(text) as Record<string, unknown>;
-  const descriptors = [document.config, document.layers, document.manifests].flat() as ({ digest?: string } | undefined)[];
-  return descriptors.flatMap((descriptor) => descriptor?.digest ?? []);
 }

@@ -41,13 +41,20 @@ export async function listReferrers(
   { subject, artifactType, after, limit }: ReferrersQuery,
 ): Promise<Page<Referrer>> {
   const type = artifactType === undefined ? '' : 'AND m.artifact_type = ?6';
+  // Which ones fit a page is found without their contents, which would be megabytes to sort.
   const { results } = await env.DB.prepare(
-    `SELECT media_type, digest, size, artifact_type, object_key, candidates, json_extract(content, '$.annotations') AS annotations
-     FROM (SELECT *, count(*) OVER () AS candidates, sum(size) OVER (ORDER BY artifact_type, digest) - size AS bytes_before
-       FROM (SELECT m.* FROM repositories r JOIN manifests m ON m.repository_id = r.id AND m.subject = ?2
-         WHERE r.name = ?1 AND (m.artifact_type, m.digest) > (?3, ?4) ${type}
-         ORDER BY m.artifact_type, m.digest LIMIT ?5))
-     WHERE bytes_before < ${PAGE_MAX_BYTES}`,
+    `WITH candidates AS (
+       SELECT m.repository_id, m.artifact_type, m.digest, m.size
+       FROM repositories r JOIN manifests m ON m.repository_id = r.id AND m.subject = ?2
+       WHERE r.name = ?1 AND (m.artifact_type, m.digest) > (?3, ?4) ${type}
+       ORDER BY m.artifact_type, m.digest LIMIT ?5),
+     measured AS (
+       SELECT *, count(*) OVER () AS candidates, sum(size) OVER (ORDER BY artifact_type, digest) - size AS bytes_before
+       FROM candidates)
+     SELECT m.media_type, m.digest, m.size, m.artifact_type, m.object_key, p.candidates,
+       json_extract(m.content, '$.annotations') AS annotations
+     FROM measured p JOIN manifests m ON m.repository_id = p.repository_id AND m.digest = p.digest
+     WHERE p.bytes_before < ${PAGE_MAX_BYTES} ORDER BY p.artifact_type, p.digest`,
   )
     .bind(repository, subject, after?.artifactType ?? '', after?.digest ?? '', limit + 1, ...(type ? [artifactType] : []))
     .all<Row>();

@@ -1,4 +1,4 @@
-/** Tags of a repository: listed here; set with a manifest and deleted by reference in `manifests.ts`. */
+/** Tags of a repository: listed here; set with a manifest and deleted by reference in `manifest-deletion.ts`. */
 import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Database } from './batch.ts';

@@ -18,11 +18,17 @@ export async function expireUploads(env: Stores, before: string, limit: number):
     .bind(before, limit)
     .all<{ id: string; state: Session['state']; staged: string }>();
   for (const { id, state, staged } of results) {
-    if (state === 'open') await discard(env, JSON.parse(staged) as Staged);
+    if (state === 'open') await discardOpen(env, JSON.parse(staged) as Staged);
     await deleteObjects(env, await listKeys(env, uploadPrefix(id)));
     await env.DB.prepare('DELETE FROM uploads WHERE id = ?1 AND expires_at <= unixepoch()').bind(id).run();
   }
   return results.length;
+}
+
+/** A finish may have died between the object of a multipart upload and its row: nobody can publish that object now. */
+async function discardOpen(env: Stores, staged: Staged): Promise<void> {
+  await discard(env, staged);
+  if (staged.multipart) await deleteObjects(env, [staged.multipart.key]);
 }
 
 /**

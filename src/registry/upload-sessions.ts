@@ -1,7 +1,8 @@
 /**
- * The row of an upload: what it says, and the only three ways in which it changes. A row is a session that has received
+ * The row of an upload: what it says, and the three ways in which it changes. A row is a session that has received
  * something; before that there is none. States: open -> committed (finished) or closed (cancelled, or its content was not
- * what it claimed). `version` grows with each change, and each change asks for the version that it was decided on (invariant 5).
+ * what it claimed). `version` grows with each change, and a change asks for the version that it was decided on (invariant 5). One that
+ * has expired changes no more, so that its bytes can be removed in peace.
  */
 import type { Env, Vars } from '../env.ts';
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
@@ -42,7 +43,7 @@ export interface Session {
   digest: string | null;
 }
 
-const FRESH: Session = { state: 'open', version: 0, staged: NOTHING_STAGED, digest: null };
+export const FRESH: Session = { state: 'open', version: 0, staged: NOTHING_STAGED, digest: null };
 
 export async function loadSession(env: Stores, { id }: Upload): Promise<Session> {
   const row = await env.DB.prepare(
@@ -68,7 +69,7 @@ export async function saveSession(env: Stores, { id, repository }: Upload, sessi
      SELECT ?1, ?2, 'open', ?3 + 1, ?4, ?5, unixepoch() + ${UPLOAD_LIFETIME}
      WHERE ?3 = 0 OR EXISTS (SELECT 1 FROM uploads WHERE id = ?1)
      ON CONFLICT (id) DO UPDATE SET version = ?3 + 1, size = ?4, staged = ?5, expires_at = excluded.expires_at
-     WHERE version = ?3 AND state = 'open'
+     WHERE version = ?3 AND state = 'open' AND expires_at > unixepoch()
      RETURNING id`,
   )
     .bind(id, repository, session.version, stagedSize(staged), JSON.stringify(staged))
@@ -90,7 +91,7 @@ export async function commitSession(
   const unchanged =
     session.version === 0
       ? 'NOT EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND ?2 = 0)'
-      : `EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND version = ?2 AND state = 'open')`;
+      : `EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND version = ?2 AND state = 'open' AND expires_at > unixepoch())`;
   const results = await tryBatch(env, [
     refuseUnless(env, unchanged, id, session.version),
     env.DB.prepare(
@@ -103,21 +104,25 @@ export async function commitSession(
   return kept?.object_key ?? null;
 }
 
-/** Ends the upload for good; `false` where it has changed meanwhile. Its multipart object, if complete, goes to the collector. */
-export async function closeSession(env: Stores, { id, repository }: Upload, session: Session): Promise<boolean> {
-  const streamed = session.staged.multipart?.key ?? null;
-  const [closed] = await env.DB.batch([
+/**
+ * Ends the upload for good and returns what it had received; `null` where it has ended before, or has changed since
+ * `version`, if one is given. The object of its multipart upload goes to the collector: a finish may still complete it.
+ */
+export async function closeSession(env: Stores, { id, repository }: Upload, version: number | null): Promise<Staged | null> {
+  const [closed] = await env.DB.batch<{ staged: string }>([
     env.DB.prepare(
       `INSERT INTO uploads (id, repository, state, version, size, staged, expires_at)
        SELECT ?1, ?2, 'closed', 1, 0, ?4, unixepoch() + ${UPLOAD_LIFETIME}
-       WHERE ?3 = 0 OR EXISTS (SELECT 1 FROM uploads WHERE id = ?1)
-       ON CONFLICT (id) DO UPDATE SET state = 'closed', version = version + 1 WHERE version = ?3 AND state = 'open'
-       RETURNING id`,
-    ).bind(id, repository, session.version, JSON.stringify(NOTHING_STAGED)),
+       WHERE ?3 IS NULL OR ?3 = 0 OR EXISTS (SELECT 1 FROM uploads WHERE id = ?1)
+       ON CONFLICT (id) DO UPDATE SET state = 'closed', version = version + 1
+       WHERE state = 'open' AND expires_at > unixepoch() AND (?3 IS NULL OR version = ?3)
+       RETURNING staged`,
+    ).bind(id, repository, version, JSON.stringify(NOTHING_STAGED)),
     env.DB.prepare(
-      `INSERT INTO tombstones (object_key, made_at) SELECT ?2, unixepoch()
-       WHERE ?2 IS NOT NULL AND EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND state = 'closed') ON CONFLICT DO NOTHING`,
-    ).bind(id, streamed),
+      `INSERT INTO tombstones (object_key, made_at) SELECT staged ->> '$.multipart.key', unixepoch()
+       FROM uploads WHERE id = ?1 AND state = 'closed' AND staged ->> '$.multipart.key' IS NOT NULL ON CONFLICT DO NOTHING`,
+    ).bind(id),
   ]);
-  return (closed?.results.length ?? 0) > 0;
+  const row = closed?.results[0];
+  return row ? (JSON.parse(row.staged) as Staged) : null;
 }

@@ -7,7 +7,7 @@
  * upload really stands.
  */
 import { settings } from '../env.ts';
-import type { Digest } from '../oci/digest.ts';
+import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { assemble } from '../storage/assembly.ts';
@@ -16,9 +16,11 @@ import { deleteObjects, putVerified } from '../storage/objects.ts';
 import { append, discard, NOTHING_STAGED, type Staged, stagedSize } from '../storage/staging.ts';
 import type { Incoming } from '../storage/streams.ts';
 import type { Background } from './batch.ts';
+import type { Blob } from './blobs.ts';
 import {
   closeSession,
   commitSession,
+  FRESH,
   loadSession,
   openStaged,
   type Session,
@@ -44,8 +46,11 @@ export async function uploadOffset(env: Stores, upload: Upload): Promise<number>
  */
 export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, work: Background): Promise<number> {
   const session = await loadSession(env, upload);
-  const appended = await receive(env, upload, openStaged(session), chunk);
-  const { staged, written, superseded, interrupted } = appended;
+  const { staged, written, superseded, interrupted } = await receive(env, upload, openStaged(session), chunk).catch(
+    async (error: unknown) => {
+      throw (await overtaken(env, upload, session, error)) ? outOfStep(await uploadOffset(env, upload)) : error;
+    },
+  );
   if (written !== NOTHING_STAGED) {
     if (!(await saveSession(env, upload, session, staged))) {
       work.waitUntil(discard(env, written));
@@ -53,7 +58,7 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
     }
     work.waitUntil(discard(env, superseded));
   }
-  if (interrupted) throw new RegistryError('UNAVAILABLE', { message: 'the connection broke', cause: interrupted });
+  if (interrupted) throw connectionBroke(interrupted);
   return stagedSize(staged);
 }
 
@@ -81,66 +86,41 @@ function lengthMismatch(): RegistryError {
   return new RegistryError('SIZE_INVALID', { message: 'Content-Range and the length of the body differ' });
 }
 
+function connectionBroke(cause: unknown): RegistryError {
+  return new RegistryError('UNAVAILABLE', { message: 'the connection broke', cause });
+}
+
 /**
- * end-6, and end-4b with an upload nobody has seen yet. Verifies, then publishes (invariant 1). Asked again for a digest
- * it has committed, it says yes again: the first answer may have been lost.
+ * Of a request that failed: has another one changed the upload meanwhile? Then bytes may have been taken from under this
+ * one, which is a matter of order, not a fault.
+ */
+async function overtaken(env: Stores, upload: Upload, session: Session, error: unknown): Promise<boolean> {
+  if (error instanceof RegistryError) return false;
+  return (await loadSession(env, upload)).version !== session.version;
+}
+
+/** end-4b: a blob in one request, by an upload that nobody else can know of. @throws DIGEST_INVALID, SIZE_INVALID */
+export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
+  if (!(await publish(env, upload, FRESH, digest, chunk, work))) throw outOfStep(0);
+}
+
+/**
+ * end-6. Asked again for a digest that it has committed, an upload says yes again: the first answer may have been lost.
  * @throws DIGEST_INVALID and closes the upload; BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID, SIZE_INVALID
  */
 export async function finishUpload(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const session = await loadSession(env, upload);
   if (session.state === 'committed' && session.digest === digest) return;
   const before = openStaged(session);
-  let staged: Staged = before;
-  let loose: Staged = NOTHING_STAGED;
-  let objectKey: string;
-  let size: number;
   try {
-    if (isWhole(env, session, chunk)) {
-      size = chunk.body.length ?? 0;
-      objectKey = await putWhole(env, digest, chunk);
-    } else {
-      const appended = await receive(env, upload, before, chunk);
-      loose = appended.written;
-      staged = appended.staged;
-      if (appended.interrupted) throw new RegistryError('UNAVAILABLE', { cause: appended.interrupted });
-      size = stagedSize(staged);
-      objectKey = await assemble(env, staged, digest, settings(env));
-    }
+    if (await publish(env, upload, session, digest, chunk, work)) return;
   } catch (error) {
-    work.waitUntil(discard(env, loose));
-    if (error instanceof RegistryError && error.code === 'DIGEST_INVALID') await closeSession(env, upload, session);
-    throw error;
-  }
-  const kept = await commitSession(env, upload, session, { digest, size, objectKey });
-  if (kept !== objectKey) work.waitUntil(discardUnpublished(env, objectKey, kept === null));
-  if (kept !== null) {
-    work.waitUntil(discard(env, { ...staged, multipart: null, pieces: [...before.pieces, ...loose.pieces] }));
-    return;
+    if (error instanceof RegistryError && error.code === 'DIGEST_INVALID') {
+      if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, before));
+    }
+    if (!(await overtaken(env, upload, session, error))) throw error;
   }
   await settle(env, upload, digest);
-}
-
-/** The direct lane: the whole blob in one request of known length, for an upload that has received nothing. */
-function isWhole(env: Stores, session: Session, { body }: Chunk): boolean {
-  if (session.version > 0) return false;
-  return !body.stream || (body.length !== null && body.length <= settings(env).maxPutBytes);
-}
-
-async function putWhole(env: Stores, digest: Digest, { body, range }: Chunk): Promise<string> {
-  if (range && range.offset !== 0) throw outOfStep(0);
-  if (range && range.length !== (body.length ?? 0)) throw lengthMismatch();
-  const objectKey = blobKey(digest);
-  await putVerified(env, objectKey, body.stream ?? '', digest);
-  return objectKey;
-}
-
-/**
- * Bytes that no row names. After a refused commit the key of a multipart upload may be published by the request that won,
- * so only keys made for this request alone are deleted; what is left is the collector's.
- */
-async function discardUnpublished(env: Stores, objectKey: string, refused: boolean): Promise<void> {
-  if (refused && objectKey.startsWith('blobs/stream/')) return;
-  await deleteObjects(env, [objectKey]);
 }
 
 /** Another request was faster: fine if it committed the same content. */
@@ -150,10 +130,74 @@ async function settle(env: Stores, upload: Upload, digest: Digest): Promise<void
   throw outOfStep(stagedSize(openStaged(session)));
 }
 
+/**
+ * Verifies what is staged together with what comes, then publishes it (invariant 1). `false` where another request changed
+ * the upload meanwhile.
+ */
+async function publish(env: Stores, upload: Upload, session: Session, digest: Digest, chunk: Chunk, work: Background) {
+  const { blob, written } = isWhole(env, session, chunk)
+    ? await putWhole(env, digest, chunk)
+    : await putStaged(env, upload, session.staged, digest, chunk, work);
+  const kept = await commitSession(env, upload, session, blob);
+  work.waitUntil(deleteObjects(env, leftOver(session.staged, written, blob.objectKey, kept)));
+  return kept !== null;
+}
+
+/** Keys of no use after a commit. `kept` is the key of the blob, `null` where another request was faster. */
+function leftOver(before: Staged, written: Staged, objectKey: string, kept: string | null): string[] {
+  const parts = before.multipart ? [before.multipart.key] : [];
+  // Whoever was faster may have published the object of the parts that were there before.
+  if (kept === null) return [objectKey, ...keysOfPieces(written)].filter((key) => !parts.includes(key));
+  return [objectKey, ...parts, ...keysOfPieces(before), ...keysOfPieces(written)].filter((key) => key !== kept);
+}
+
+function keysOfPieces({ pieces }: Staged): string[] {
+  return pieces.map(({ key }) => key);
+}
+
+interface Verified {
+  blob: Blob;
+  /** What this request has staged on the way. */
+  written: Staged;
+}
+
+/** The direct lane: the whole blob in one request of known length, for an upload that has received nothing. */
+function isWhole(env: Stores, session: Session, { body }: Chunk): boolean {
+  if (session.version > 0) return false;
+  return !body.stream || (body.length !== null && body.length <= settings(env).maxPutBytes);
+}
+
+async function putWhole(env: Stores, digest: Digest, { body, range }: Chunk): Promise<Verified> {
+  const size = body.length ?? 0;
+  if (range && range.offset !== 0) throw outOfStep(0);
+  if (range && range.length !== size) throw lengthMismatch();
+  const objectKey = blobKey(digest);
+  await putVerified(env, objectKey, body.stream ?? '', digest);
+  return { blob: { digest, size, objectKey }, written: NOTHING_STAGED };
+}
+
+async function putStaged(
+  env: Stores,
+  upload: Upload,
+  before: Staged,
+  digest: Digest,
+  chunk: Chunk,
+  work: Background,
+): Promise<Verified> {
+  const { staged, written, interrupted } = await receive(env, { ...upload, algorithm: algorithmOf(digest) }, before, chunk);
+  try {
+    if (interrupted) throw connectionBroke(interrupted);
+    const objectKey = await assemble(env, staged, digest, settings(env));
+    return { blob: { digest, size: stagedSize(staged), objectKey }, written };
+  } catch (error) {
+    work.waitUntil(discard(env, written));
+    throw error;
+  }
+}
+
 /** end-14. @throws BLOB_UPLOAD_UNKNOWN */
 export async function cancelUpload(env: Stores, upload: Upload, work: Background): Promise<void> {
-  const session = await loadSession(env, upload);
-  openStaged(session);
-  if (await closeSession(env, upload, session)) return work.waitUntil(discard(env, session.staged));
-  throw outOfStep(await uploadOffset(env, upload));
+  const staged = await closeSession(env, upload, null);
+  if (!staged) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  work.waitUntil(discard(env, staged));
 }

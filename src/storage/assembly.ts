@@ -2,7 +2,7 @@
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { blobKey } from './keys.ts';
 import { abortMultipart, appendPart, completeMultipart, type Multipart } from './multipart.ts';
-import { type Bucket, digestMismatch, openObject, putVerified } from './objects.ts';
+import { type Bucket, digestMismatch, openSurely, putVerified } from './objects.ts';
 import { type Limits, openers, type Staged, stagedSize } from './staging.ts';
 import { buffersOf, concatenated, hasher } from './streams.ts';
 
@@ -18,9 +18,9 @@ export async function assemble(env: Bucket, staged: Staged, digest: Digest, limi
     throw digestMismatch(digest);
   }
   if (staged.multipart) return assembleParts(env, staged, staged.multipart, digest, limits.partBytes);
-  if (size > limits.maxPutBytes) return assembleLong(env, staged, digest, limits.partBytes);
-  const key = blobKey(digest);
   const sources = openers(env, staged);
+  if (size > limits.maxPutBytes) return assembleLong(env, sources, size, digest, limits.partBytes);
+  const key = blobKey(digest);
   const [only, ...more] = sources;
   const body = !only ? '' : more.length === 0 ? await only() : concatenated(sources, size);
   await putVerified(env, key, body, digest);
@@ -35,29 +35,62 @@ async function assembleParts(
   digest: Digest,
   partBytes: number,
 ): Promise<string> {
-  const { key } = multipart;
   try {
-    let whole = multipart;
-    if (staged.pieces.length > 0) {
-      const rest = concatenated(openers(env, staged), stagedSize(staged) - multipart.size);
-      for await (const bytes of buffersOf(rest, partBytes)) whole = await appendPart(env, whole, bytes);
-    }
-    await completeMultipart(env, whole);
+    await completeMultipart(env, await allParts(env, staged, multipart, partBytes));
   } catch (error) {
-    // An earlier finish may have completed it and died before its row was written: then the object is here.
-    const object = await env.BLOBS.head(key);
-    if (object?.size !== stagedSize(staged)) throw error;
+    const object = await env.BLOBS.head(multipart.key);
+    if (!object) throw error;
+    return assembleAgain(env, staged, multipart, object.size, digest, partBytes);
   }
-  if (staged.digest !== digest) await verifyObject(env, key, digest, partBytes);
-  return key;
+  if (staged.digest !== digest && (await digestOfObject(env, multipart.key, digest, partBytes)) !== digest) {
+    throw digestMismatch(digest);
+  }
+  return multipart.key;
 }
 
-/** Longer than one put can be and not hashed yet: pieces into parts, hashed on the way. */
-async function assembleLong(env: Bucket, staged: Staged, digest: Digest, partBytes: number): Promise<string> {
+/**
+ * Where chunks followed the first request, two finishes at once write the same parts, and one spoils the other's: R2 then
+ * refuses to complete, and the client tries again.
+ */
+async function allParts(env: Bucket, staged: Staged, multipart: Multipart, partBytes: number): Promise<Multipart> {
+  if (staged.pieces.length === 0) return multipart;
+  if (staged.lastPart) return { ...multipart, etags: [...multipart.etags, staged.lastPart] };
+  let whole = multipart;
+  const rest = concatenated(openers(env, staged), stagedSize(staged) - multipart.size);
+  for await (const bytes of buffersOf(rest, partBytes)) whole = await appendPart(env, whole, bytes);
+  return whole;
+}
+
+/**
+ * Another finish has completed the object before, and died before its row was written, or lost to a request that went on.
+ * So the object is this content, or begins with its parts, after which other bytes may stand.
+ */
+async function assembleAgain(
+  env: Bucket,
+  staged: Staged,
+  { key, size: beginning }: Multipart,
+  found: number,
+  digest: Digest,
+  partBytes: number,
+): Promise<string> {
+  const size = stagedSize(staged);
+  if (found === size && (await digestOfObject(env, key, digest, partBytes)) === digest) return key;
+  const parts = () => openSurely(env, key, { offset: 0, length: beginning });
+  return assembleLong(env, [parts, ...openers(env, staged)], size, digest, partBytes);
+}
+
+/** Into a multipart object of its own, hashed on the way: what is longer than one put can be, or was half done. */
+async function assembleLong(
+  env: Bucket,
+  sources: (() => Promise<ReadableStream>)[],
+  size: number,
+  digest: Digest,
+  partBytes: number,
+): Promise<string> {
   const hash = hasher(algorithmOf(digest));
   let whole: Multipart | null = null;
   try {
-    for await (const bytes of buffersOf(concatenated(openers(env, staged), stagedSize(staged)), partBytes)) {
+    for await (const bytes of buffersOf(concatenated(sources, size), partBytes)) {
       await hash.update(bytes);
       whole = await appendPart(env, whole, bytes);
     }
@@ -71,10 +104,9 @@ async function assembleLong(env: Bucket, staged: Staged, digest: Digest, partByt
   }
 }
 
-async function verifyObject(env: Bucket, key: string, digest: Digest, partBytes: number): Promise<void> {
-  const stream = await openObject(env, key, null);
-  if (!stream) throw new Error('an object disappeared while it was verified');
-  const hash = hasher(algorithmOf(digest));
-  for await (const bytes of buffersOf(stream, partBytes)) await hash.update(bytes);
-  if ((await hash.digest()) !== digest) throw digestMismatch(digest);
+/** By the algorithm of the digest that it should have. */
+async function digestOfObject(env: Bucket, key: string, expected: Digest, partBytes: number): Promise<Digest> {
+  const hash = hasher(algorithmOf(expected));
+  for await (const bytes of buffersOf(await openSurely(env, key, null), partBytes)) await hash.update(bytes);
+  return hash.digest();
 }

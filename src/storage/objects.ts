@@ -40,6 +40,13 @@ export async function openObject(env: Bucket, key: string, range: ByteRange | nu
   return object?.body ?? null;
 }
 
+/** The same of an object of an upload, which is there unless another request has taken it away. */
+export async function openSurely(env: Bucket, key: string, range: ByteRange | null): Promise<ReadableStream> {
+  const stream = await openObject(env, key, range);
+  if (!stream) throw new Error(`the object ${key} of an upload is gone`);
+  return stream;
+}
+
 export async function readText(env: Bucket, key: string): Promise<string | null> {
   const object = await env.BLOBS.get(key);
   return object ? await object.text() : null;

@@ -14,7 +14,7 @@ import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { pieceKey } from './keys.ts';
 import { abortMultipart, appendPart, MAX_PARTS, type Multipart } from './multipart.ts';
-import { type Bucket, deleteObjects, openObject } from './objects.ts';
+import { type Bucket, deleteObjects, openSurely } from './objects.ts';
 import { buffersOf, concatenated, hasher, type Incoming } from './streams.ts';
 
 interface Piece {
@@ -28,6 +28,11 @@ export interface Staged {
   pieces: Piece[];
   /** Digest of everything received, where it all came in one request and was hashed on the way. */
   digest: Digest | null;
+  /**
+   * Etag of a part that follows those of `multipart` and holds what the pieces hold. With it the parts are the whole; it
+   * is void as soon as more comes, as only the last part may be shorter than the others.
+   */
+  lastPart: string | null;
 }
 
 export interface Limits {
@@ -46,7 +51,7 @@ export interface Appended {
   interrupted: unknown;
 }
 
-export const NOTHING_STAGED: Staged = { multipart: null, pieces: [], digest: null };
+export const NOTHING_STAGED: Staged = { multipart: null, pieces: [], digest: null, lastPart: null };
 
 export function stagedSize(staged: Staged): number {
   return staged.pieces.reduce((sum, piece) => sum + piece.size, staged.multipart?.size ?? 0);
@@ -68,7 +73,7 @@ export async function append(
   const hashed = limits.verify === 'stream' && size === 0;
   const native = body.length !== null && body.length <= limits.maxPutBytes;
   if (native && body.length !== null && (body.length < limits.partBytes || !hashed)) {
-    return appendPiece(env, uploadId, staged, body.stream, body.length, limits.partBytes);
+    return appendPiece(env, uploadId, staged, body.stream, body.length, limits);
   }
   return appendBuffers(env, uploadId, staged, body.stream, { ...limits, hashed, capacity: capacity - size }, algorithm);
 }
@@ -85,9 +90,9 @@ function tooLarge(capacity: number): RegistryError {
 }
 
 /**
- * One more piece. Small pieces before it are written again as part of it, as in a binary counter: however small the
- * chunks, there are few pieces in the end (R2 reads at the finish are subrequests, of which a Worker has 1,000), and no
- * byte is written more often than the logarithm of their number.
+ * One more piece. Small pieces before it are written again as part of it, so that each is at least twice as long as the
+ * next or as long as a part: however small the chunks, there are few pieces in the end (R2 reads at the finish are
+ * subrequests, of which a Worker has 1,000), and no byte is written more often than the logarithm of their number.
  */
 async function appendPiece(
   env: Bucket,
@@ -95,26 +100,33 @@ async function appendPiece(
   staged: Staged,
   content: ReadableStream | Uint8Array,
   length: number,
-  partBytes: number,
+  limits: Limits,
 ): Promise<Appended> {
-  const kept = [...staged.pieces];
-  const absorbed: Piece[] = [];
-  let size = length;
-  for (let last = kept.at(-1); last && last.size <= size && size < partBytes; last = kept.at(-1)) {
-    absorbed.unshift(last);
-    kept.pop();
-    size += last.size;
-  }
+  const { kept, absorbed, size } = absorb(staged.pieces, length, limits);
   const piece = { key: pieceKey(uploadId), size };
   const tail = content instanceof Uint8Array ? async () => new Response(content).body as ReadableStream : async () => content;
-  const joined = absorbed.length > 0 ? concatenated([...absorbed.map((old) => opener(env, old)), tail], size) : content;
-  await env.BLOBS.put(piece.key, joined);
+  const whole = absorbed.length > 0 ? concatenated([...absorbed.map((old) => opener(env, old)), tail], size) : content;
+  await env.BLOBS.put(piece.key, whole);
   return {
-    staged: { multipart: staged.multipart, pieces: [...kept, piece], digest: null },
+    staged: { ...staged, pieces: [...kept, piece], digest: null, lastPart: null },
     superseded: { ...NOTHING_STAGED, pieces: absorbed },
     written: { ...NOTHING_STAGED, pieces: [piece] },
     interrupted: null,
   };
+}
+
+/** Which of the pieces a new one of `length` bytes takes in, and how long it is with them. */
+function absorb(pieces: Piece[], length: number, { partBytes, maxPutBytes }: Limits) {
+  const kept = [...pieces];
+  const absorbed: Piece[] = [];
+  let size = length;
+  for (let last = kept.at(-1); last; last = kept.at(-1)) {
+    if (last.size >= partBytes || last.size >= 2 * size || last.size + size > maxPutBytes) break;
+    absorbed.unshift(last);
+    kept.pop();
+    size += last.size;
+  }
+  return { kept, absorbed, size };
 }
 
 interface BufferLane extends Limits {
@@ -126,38 +138,53 @@ interface BufferLane extends Limits {
 async function appendBuffers(
   env: Bucket,
   uploadId: string,
-  staged: Staged,
+  before: Staged,
   stream: ReadableStream,
   lane: BufferLane,
   algorithm: DigestAlgorithm,
 ): Promise<Appended> {
   const hash = lane.hashed ? hasher(algorithm) : null;
-  let written = NOTHING_STAGED;
-  let superseded = NOTHING_STAGED;
+  let appended = unchanged(before);
   let interrupted: unknown = null;
-  let result = staged;
   let received = 0;
   try {
     for await (const buffer of wholeBuffers(stream, lane.partBytes, (error) => (interrupted = error))) {
       received += buffer.byteLength;
       if (received > lane.capacity) throw tooLarge(lane.capacity);
       await hash?.update(buffer);
-      if (lane.hashed && buffer.byteLength === lane.partBytes) {
-        result = { ...result, multipart: await appendPart(env, result.multipart, buffer) };
-        written = { ...written, multipart: result.multipart };
-        continue;
-      }
-      const step = await appendPiece(env, uploadId, result, buffer, buffer.byteLength, lane.partBytes);
-      result = step.staged;
-      superseded = joined(superseded, step.superseded);
-      written = joined(written, step.written);
+      appended = await appendBuffer(env, uploadId, appended, buffer, lane);
     }
   } catch (error) {
-    await discard(env, written).catch(() => {});
+    await discard(env, appended.written).catch(() => {});
     throw error;
   }
   const digest = hash && !interrupted ? await hash.digest() : null;
-  return { staged: { ...result, digest }, superseded, written, interrupted };
+  return { ...appended, staged: { ...appended.staged, digest }, interrupted };
+}
+
+/** A buffer shorter than the others is the last of its request: it becomes a piece, and the last part as well. */
+async function appendBuffer(
+  env: Bucket,
+  uploadId: string,
+  before: Appended,
+  buffer: Uint8Array,
+  lane: BufferLane,
+): Promise<Appended> {
+  const { multipart } = before.staged;
+  if (lane.hashed && buffer.byteLength === lane.partBytes) {
+    const grown = await appendPart(env, multipart, buffer);
+    return { ...before, staged: { ...before.staged, multipart: grown }, written: { ...before.written, multipart: grown } };
+  }
+  const [piece, last] = await Promise.all([
+    appendPiece(env, uploadId, before.staged, buffer, buffer.byteLength, lane),
+    lane.hashed && multipart ? appendPart(env, multipart, buffer) : null,
+  ]);
+  return {
+    staged: { ...piece.staged, lastPart: last?.etags.at(-1) ?? null },
+    superseded: joined(before.superseded, piece.superseded),
+    written: joined(before.written, piece.written),
+    interrupted: null,
+  };
 }
 
 /** `buffersOf`, but a connection that breaks ends the sequence and is reported: what came before it is worth keeping. */
@@ -167,16 +194,14 @@ async function* wholeBuffers(
   broken: (error: unknown) => void,
 ): AsyncGenerator<Uint8Array> {
   const buffers = buffersOf(stream, size);
-  for (;;) {
-    let next: IteratorResult<Uint8Array>;
-    try {
-      next = await buffers.next();
-    } catch (error) {
-      broken(error);
-      return;
+  try {
+    for (;;) {
+      const next = await buffers.next().catch((error: unknown) => void broken(error));
+      if (!next || next.done) return;
+      yield next.value;
     }
-    if (next.done) return;
-    yield next.value;
+  } finally {
+    await buffers.return(undefined);
   }
 }
 
@@ -190,7 +215,7 @@ export async function discard(env: Bucket, staged: Staged): Promise<void> {
 }
 
 function joined(one: Staged, other: Staged): Staged {
-  return { multipart: one.multipart ?? other.multipart, pieces: [...one.pieces, ...other.pieces], digest: null };
+  return { ...NOTHING_STAGED, multipart: one.multipart ?? other.multipart, pieces: [...one.pieces, ...other.pieces] };
 }
 
 export function openers(env: Bucket, staged: Staged): (() => Promise<ReadableStream>)[] {
@@ -198,9 +223,5 @@ export function openers(env: Bucket, staged: Staged): (() => Promise<ReadableStr
 }
 
 function opener(env: Bucket, piece: Piece): () => Promise<ReadableStream> {
-  return async () => {
-    const stream = await openObject(env, piece.key, null);
-    if (!stream) throw new Error('a piece of the upload is gone');
-    return stream;
-  };
+  return () => openSurely(env, piece.key, null);
 }

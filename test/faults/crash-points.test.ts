@@ -158,15 +158,15 @@ function cancelling(): Change {
 
 const MIB = 1024 * 1024;
 const small = await contentOf(noise(3000));
-const long = await contentOf(noise(11 * MIB));
+const long = await contentOf(noise(6 * MIB));
 const CHANGES: Record<string, () => Change> = {
   'a blob in one request': inOneRequest,
   'a blob in chunks (storage)': () => inChunks({ VERIFY: 'storage' }, small, 1100),
   'a blob in small chunks (stream)': () => inChunks({ VERIFY: 'stream' }, small, 1100),
-  'a blob in one long chunk (stream)': () => inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) }, long, 11 * MIB),
-  'a blob in long chunks (stream)': () => inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) }, long, 6 * MIB),
+  'a blob in one long chunk (stream)': () => inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) }, long, 6 * MIB),
+  'a blob in long chunks (stream)': () => inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) }, long, 5.5 * MIB),
   'a blob longer than one put (stream)': () =>
-    inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB), MAX_PUT_BYTES: String(6 * MIB) }, long, 4 * MIB),
+    inChunks({ VERIFY: 'stream', PART_BYTES: String(5 * MIB), MAX_PUT_BYTES: String(5 * MIB) }, long, 4 * MIB),
   'a mount': mounting,
   'a manifest with a new tag': () => puttingManifest(),
   'a manifest too large for its row': () => puttingManifest({ annotations: { text: 'x'.repeat(200_000) } }),

@@ -1,5 +1,5 @@
 import { UnsecuredJWT } from 'jose';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Method, ROUTES } from '../../src/http/authorize.ts';
 import { type Content, pushImage, refusal } from '../world/images.ts';
 import { forge, tokenFor } from '../world/tokens.ts';
@@ -177,6 +177,23 @@ describe('an access token is refused', () => {
     expect((await world.fetch('GET', 'https://elsewhere.test/v2/acme/api/tags/list', { authorization })).status).toBe(401);
     expect((await world.fetch('GET', '/v2/acme/api/tags/list', { authorization })).status).toBe(200);
   });
+});
+
+test('a token that was taken once is judged again by its time, its host and the secret', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  try {
+    const authorization = `Bearer ${await forge(world, 'access-token', {})}`;
+    const status = async (at: World, path = '/v2/acme/api/tags/list') =>
+      (await at.fetch('GET', path, { authorization })).status;
+    expect(await status(world)).toBe(200);
+    expect(await status(worldOf({ ...world.env, REGISTRY_SECRET: 'another-secret-of-the-tests-0123456789' }))).toBe(401);
+    expect(await status(world, 'https://elsewhere.test/v2/acme/api/tags/list')).toBe(401);
+    expect(await status(world)).toBe(200);
+    vi.advanceTimersByTime(301_000);
+    expect(await status(world)).toBe(401);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test('a password works on /v2/ without a token', async () => {

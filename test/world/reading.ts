@@ -18,7 +18,9 @@ export async function everyPage<T>(world: World, path: string, meanwhile: (page:
     const response: Response = await world.fetch('GET', at);
     expect(response.status).toBe(200);
     pages.push((await response.json()) as T);
-    at = nextPage(response);
+    const next = nextPage(response);
+    expect(next, 'a page leads to itself').not.toBe(at);
+    at = next;
     if (at !== null) await meanwhile(pages.length);
   }
   return pages;

@@ -153,3 +153,8 @@ export async function orphansOf(world: World): Promise<string[]> {
 export async function expireAll(world: World): Promise<void> {
   await world.env.DB.prepare('UPDATE uploads SET expires_at = unixepoch() - 1').run();
 }
+
+/** For `test.each` over texts that may be too long for a title. */
+export function shortened(value: string): { shown: string; value: string } {
+  return { shown: value.length > 40 ? `${value.slice(0, 40)}...` : value, value };
+}

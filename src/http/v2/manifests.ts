@@ -5,7 +5,8 @@ import { algorithmOf, digestOf } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { MANIFEST_MAX_BYTES, parseManifest } from '../../oci/manifest.ts';
 import { parseReference, parseReferenceToRead, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
-import { deleteManifest, getManifest, type MovedTags, putManifest, statManifest } from '../../registry/manifests.ts';
+import { deleteManifest } from '../../registry/manifest-deletion.ts';
+import { getManifest, type MovedTags, putManifest, statManifest } from '../../registry/manifests.ts';
 import { may } from '../authorize.ts';
 import { sendContent } from '../content.ts';
 import { type AppEnv, actorOf, afterwards, finishing } from '../context.ts';
@@ -35,7 +36,8 @@ export const manifests = new Hono<AppEnv>({ strict: false })
   .put('/:name{.+}/manifests/:reference', may('push'), async (c) => {
     const { caller, repository } = c.var;
     const reference = parseReference(c.req.param('reference'));
-    const tags = tagsOf(reference, c.req.queries('tag') ?? []);
+    const further = c.req.queries('tag') ?? [];
+    const tags = tagsOf(reference, further);
     const bytes = await readBody(c, MANIFEST_MAX_BYTES);
     const digest = await digestOf(reference.digest ? algorithmOf(reference.digest) : 'sha256', bytes);
     if (reference.digest && reference.digest !== digest) {
@@ -51,7 +53,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     c.header('location', `/v2/${repository}/manifests/${digest}`);
     c.header('docker-content-digest', digest);
     if (manifest.subject) c.header('oci-subject', manifest.subject);
-    if (reference.digest) for (const tag of tags) c.header('oci-tag', tag, { append: true });
+    if (further.length > 0) for (const tag of tags) c.header('oci-tag', tag, { append: true });
     for (const warning of warningsOf(moved)) c.header('warning', warning, { append: true });
     return c.body(null, 201);
   })
@@ -73,6 +75,6 @@ function tagsOf(reference: Reference, parameters: string[]): Tag[] {
 /** People learn only afterwards that a push has moved a tag: say so, and say what it named before. */
 function warningsOf(moved: MovedTags): string[] {
   const warnings = moved.map(({ tag, previous }) => `299 - "tag ${tag} has moved: it named ${previous}"`);
-  const fitting = Math.floor(MAX_WARNING_BYTES / Math.max(1, ...warnings.map((warning) => warning.length)));
+  const fitting = Math.floor(MAX_WARNING_BYTES / Math.max(1, ...warnings.map((warning) => `${warning}, `.length)));
   return warnings.slice(0, fitting);
 }

@@ -8,7 +8,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { mountBlob } from '../../registry/blobs.ts';
 import { newUploadId, type Upload } from '../../registry/upload-sessions.ts';
-import { appendToUpload, cancelUpload, finishUpload, uploadOffset } from '../../registry/uploads.ts';
+import { appendToUpload, cancelUpload, finishUpload, uploadAtOnce, uploadOffset } from '../../registry/uploads.ts';
 import { unauthorized } from '../authenticate.ts';
 import { may } from '../authorize.ts';
 import { type AppEnv, actorOf, afterwards, finishing, occasionOf } from '../context.ts';
@@ -23,10 +23,11 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     if (mount !== undefined && isDigest(mount) && (await mounted(c, mount))) return created(c, mount);
     const algorithm = parseAlgorithm(single(c, 'digest-algorithm') ?? 'sha256');
     const upload: Upload = { id: newUploadId(Date.now()), repository, algorithm };
-    const digest = digestParameter(c);
-    if (digest === undefined) return progress(c, 202, 0, await locationOf(c, upload), upload);
-    await finishing(c, finishUpload(c.env, upload, parseDigest(digest), chunkOf(c), afterwards(c)));
-    return created(c, parseDigest(digest));
+    const parameter = digestParameter(c);
+    if (parameter === undefined) return progress(c, 202, 0, await locationOf(c, upload), upload);
+    const digest = parseDigest(parameter);
+    await finishing(c, uploadAtOnce(c.env, upload, digest, chunkOf(c), afterwards(c)));
+    return created(c, digest);
   })
 
   .get('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
@@ -111,7 +112,7 @@ async function inStep(c: UploadContext, upload: Upload, work: () => Promise<Resp
   } catch (error) {
     if (!(error instanceof RegistryError) || error.code !== 'BLOB_UPLOAD_INVALID') throw error;
     const { offset } = (error.detail ?? { offset: await uploadOffset(c.env, upload) }) as { offset: number };
-    const headers = { location: await locationOf(c, upload), range: `0-${Math.max(0, offset - 1)}` };
+    const headers = { location: c.req.path, range: `0-${Math.max(0, offset - 1)}` };
     throw new RegistryError(error.code, { message: error.message, detail: { offset }, headers });
   }
 }

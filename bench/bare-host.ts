@@ -1,0 +1,30 @@
+/**
+ * The bare Worker on the kind of host that `npm start` makes for the registry, in a process of its own.
+ * `node bench/bare-host.ts DATA_DIR` prints its address; SIGINT ends it.
+ */
+import { emulate } from '../src/local/emulator.ts';
+
+/** The rows that the registry's questions read, each under a key of its own. */
+const SCHEMA = [
+  `CREATE TABLE manifests (name TEXT PRIMARY KEY, media_type TEXT, digest TEXT, size INTEGER, content TEXT)
+   STRICT, WITHOUT ROWID`,
+  'CREATE TABLE tags (name TEXT PRIMARY KEY, digest TEXT) STRICT, WITHOUT ROWID',
+  'CREATE TABLE blobs (digest TEXT PRIMARY KEY, size INTEGER, leased_until INTEGER) STRICT, WITHOUT ROWID',
+];
+
+const [dataDir] = process.argv.slice(2);
+if (dataDir === undefined) throw new Error('usage: node bench/bare-host.ts DATA_DIR');
+
+const worker = await emulate({
+  name: 'bare',
+  main: 'bench/workers/bare.ts',
+  dataDir,
+  host: '127.0.0.1',
+  port: 0,
+  variables: {},
+  schema: SCHEMA,
+});
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.removeAllListeners(signal).once(signal, () => void worker.dispose().then(() => process.exit(0)));
+}
+console.log(String(await worker.unsafeGetDirectURL('bare')));

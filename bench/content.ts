@@ -1,0 +1,44 @@
+/** What is pushed and pulled: a layer that is another one each time, and a small image of ten layers. */
+import { createHash, randomBytes } from 'node:crypto';
+
+export interface Blob {
+  bytes: Buffer;
+  digest: string;
+}
+
+export interface Image {
+  /** Its configuration and its layers. */
+  blobs: Blob[];
+  manifest: Blob;
+}
+
+export const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
+const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
+const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar+gzip';
+const LAYERS = 10;
+const SMALL_BYTES = 1000;
+
+/** The same memory with another beginning: bytes that no registry has seen. */
+export function nextLayer(memory: Buffer): Blob {
+  randomBytes(32).copy(memory);
+  return blobOf(memory);
+}
+
+export function blobOf(bytes: Buffer): Blob {
+  return { bytes, digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}` };
+}
+
+export function smallImage(): Image {
+  const config = blobOf(
+    Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', nonce: randomBytes(16).toString('hex') })),
+  );
+  const layers = Array.from({ length: LAYERS }, () => blobOf(randomBytes(SMALL_BYTES)));
+  const describe = ({ bytes, digest }: Blob, mediaType: string) => ({ mediaType, digest, size: bytes.length });
+  const document = {
+    schemaVersion: 2,
+    mediaType: MANIFEST_TYPE,
+    config: describe(config, CONFIG_TYPE),
+    layers: layers.map((layer) => describe(layer, LAYER_TYPE)),
+  };
+  return { blobs: [config, ...layers], manifest: blobOf(Buffer.from(JSON.stringify(document))) };
+}

@@ -1,0 +1,85 @@
+/** A registry as its clients use it, by the requests of the distribution protocol: Berth, and distribution. */
+import { Client, type Headers } from './client.ts';
+import { type Blob, type Image, MANIFEST_TYPE } from './content.ts';
+
+const REPOSITORY = 'bench/app';
+export const TAG = 'latest';
+const SCOPE = `repository:${REPOSITORY}:pull,push`;
+
+export class Registry {
+  readonly client: Client;
+  readonly #tokenPath: string;
+  readonly #basic: Headers;
+
+  /** @param credentials NAME:PASSWORD, none where nobody has to log in */
+  constructor(url: string, credentials: string | null) {
+    this.client = new Client(url);
+    this.#tokenPath = `/token?service=${new URL(url).host}&scope=${encodeURIComponent(SCOPE)}`;
+    this.#basic = credentials === null ? {} : { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` };
+  }
+
+  /** A token for what follows; to be renewed before it expires. */
+  async login(): Promise<void> {
+    if (this.#basic.authorization === undefined) return;
+    this.client.headers = { authorization: `Bearer ${await this.token()}` };
+  }
+
+  async token(): Promise<string> {
+    const { body } = await this.client.send(200, 'GET', this.#tokenPath, this.#basic);
+    return (JSON.parse(body.toString()) as { token: string }).token;
+  }
+
+  /** As containerd and BuildKit push: the length is known, the digest comes with the bytes. */
+  async pushDirect(blob: Blob): Promise<void> {
+    const location = await this.#begin();
+    await this.client.send(201, 'PUT', withDigest(location, blob), OCTETS, { bytes: blob.bytes, sized: true });
+  }
+
+  /** As docker, podman and skopeo push: all bytes in one request of unknown length, the digest afterwards. */
+  async pushStreamed(blob: Blob): Promise<void> {
+    const answer = await this.client.send(202, 'PATCH', await this.#begin(), OCTETS, { bytes: blob.bytes, sized: false });
+    await this.client.send(201, 'PUT', withDigest(answer.headers.location ?? '', blob), { 'content-length': '0' });
+  }
+
+  async #begin(): Promise<string> {
+    const answer = await this.client.send(202, 'POST', `/v2/${REPOSITORY}/blobs/uploads/`, { 'content-length': '0' });
+    return pathOf(answer.headers.location ?? '');
+  }
+
+  blobPath({ digest }: Blob): string {
+    return `/v2/${REPOSITORY}/blobs/${digest}`;
+  }
+
+  manifestPath(reference: string): string {
+    return `/v2/${REPOSITORY}/manifests/${reference}`;
+  }
+
+  async pushImage({ blobs, manifest }: Image): Promise<void> {
+    for (const blob of blobs) await this.pushDirect(blob);
+    await this.#putManifest(manifest);
+  }
+
+  /** The push of an image of which the registry has everything: a question a blob, and the manifest. */
+  async pushKnown({ blobs, manifest }: Image): Promise<void> {
+    for (const blob of blobs) await this.client.send(200, 'HEAD', this.blobPath(blob));
+    await this.#putManifest(manifest);
+  }
+
+  async #putManifest(manifest: Blob): Promise<void> {
+    const headers = { 'content-type': MANIFEST_TYPE };
+    await this.client.send(201, 'PUT', this.manifestPath(TAG), headers, { bytes: manifest.bytes, sized: true });
+  }
+}
+
+const OCTETS = { 'content-type': 'application/octet-stream' };
+
+function withDigest(location: string, { digest }: Blob): string {
+  const path = pathOf(location);
+  return `${path}${path.includes('?') ? '&' : '?'}digest=${digest}`;
+}
+
+/** A location is a path or a whole URL. */
+function pathOf(location: string): string {
+  const { pathname, search } = new URL(location, 'http://registry');
+  return pathname + search;
+}
