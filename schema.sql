@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS repository_blobs (
 ) STRICT, WITHOUT ROWID;
 
 -- One row a manifest of a repository. artifact_type is empty where the document has none. content holds the document up
--- to 128 KiB, object_key the R2 object of a larger one.
+-- to 128 KiB, object_key the R2 object of a larger one: empty once a reader found that object gone.
 -- content stands last, so that lists do not read it.
 CREATE TABLE IF NOT EXISTS manifests (
   repository_id INTEGER NOT NULL,

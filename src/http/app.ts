@@ -17,8 +17,9 @@ import { uploads } from './v2/uploads.ts';
 
 const headers = createMiddleware<AppEnv>(async function headers(c, next) {
   await next();
-  c.header('docker-distribution-api-version', 'registry/2.0');
-  c.header('x-content-type-options', 'nosniff');
+  // On the answer itself: set on the context now, they would have it made anew.
+  c.res.headers.set('docker-distribution-api-version', 'registry/2.0');
+  c.res.headers.set('x-content-type-options', 'nosniff');
 });
 
 /** One name or address, with or without a port: it ends up in realms and audiences, and the runtime lets anything through. */

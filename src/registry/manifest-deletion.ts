@@ -55,7 +55,7 @@ async function deleteByDigest(env: Stores, repository: RepositoryName, digest: D
     ).bind(repository, digest, JSON.stringify(references)),
     env.DB.prepare(
       `INSERT INTO tombstones (object_key, made_at) SELECT object_key, unixepoch() FROM manifests
-       WHERE repository_id = ${HERE} AND digest = ?2 AND object_key IS NOT NULL ON CONFLICT DO NOTHING`,
+       WHERE repository_id = ${HERE} AND digest = ?2 AND object_key > '' ON CONFLICT DO NOTHING`,
     ).bind(repository, digest),
     env.DB.prepare(`DELETE FROM manifests WHERE repository_id = ${HERE} AND digest = ?2 RETURNING digest`).bind(
       repository,

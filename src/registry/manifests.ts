@@ -26,12 +26,14 @@ export interface ManifestHead {
   size: number;
 }
 
-/** One statement for both kinds of reference. */
+export const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
+
+/** One statement for both kinds of reference. A document whose object is known to be gone (an empty key) is not there. */
 function locate(reference: Reference): string {
   const named = reference.tag
     ? 'JOIN tags t ON t.repository_id = r.id AND t.name = ?2 JOIN manifests m ON m.repository_id = r.id AND m.digest = t.digest'
     : 'JOIN manifests m ON m.repository_id = r.id AND m.digest = ?2';
-  return `FROM repositories r ${named} WHERE r.name = ?1`;
+  return `FROM repositories r ${named} AND m.object_key IS NOT '' WHERE r.name = ?1`;
 }
 
 interface HeadRow {
@@ -61,10 +63,18 @@ export async function getManifest(
   if (!row) throw unknownManifest(reference);
   const text = row.content ?? (await readText(env, row.object_key ?? ''));
   if (text === null) {
-    console.error(`manifest ${row.digest} of ${repository}: the object ${row.object_key} is missing`);
+    await markMissing(env, repository, row.digest, row.object_key);
     throw unknownManifest(reference);
   }
   return { digest: row.digest, mediaType: row.media_type, size: row.size, text };
+}
+
+/** From then on it counts as absent, so that the next push brings it again instead of skipping it. */
+async function markMissing(env: Database, repository: RepositoryName, digest: Digest, objectKey: string | null): Promise<void> {
+  console.error(`manifest ${digest} of ${repository}: the object ${objectKey} is missing`);
+  await env.DB.prepare(`UPDATE manifests SET object_key = '' WHERE repository_id = ${HERE} AND digest = ?2 AND object_key = ?3`)
+    .bind(repository, digest, objectKey)
+    .run();
 }
 
 export function unknownManifest(reference: Reference): RegistryError {
@@ -86,8 +96,6 @@ export interface ManifestPut {
 
 /** What the tags of a put named before: only those that really moved. */
 export type MovedTags = { tag: Tag; previous: Digest }[];
-
-export const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
 
 /** References of ?2 that are not linked in the repository, or are not what the descriptor says. Blobs as manifests. */
 const UNMET = `SELECT value ->> 'digest' AS digest,
@@ -159,7 +167,8 @@ function insertManifest(env: Database, { repository, digest, manifest, size }: M
   const content = objectKey ? null : text;
   return env.DB.prepare(
     `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, object_key, content)
-     VALUES (${HERE}, ?2, ?3, ?4, ?5, ?6, unixepoch(), ?7, ?8) ON CONFLICT DO NOTHING`,
+     VALUES (${HERE}, ?2, ?3, ?4, ?5, ?6, unixepoch(), ?7, ?8)
+     ON CONFLICT DO UPDATE SET object_key = excluded.object_key WHERE object_key = ''`,
   ).bind(repository, digest, mediaType, artifactType ?? '', subject, size, objectKey, content);
 }
 

@@ -102,6 +102,19 @@ describe('an object that is gone, though its row is there', () => {
   });
 });
 
+test('a large manifest whose object is gone is absent until it is pushed again', async () => {
+  const large = { annotations: { text: 'x'.repeat(200_000) } };
+  const image = await pushImage(world, 'acme/api', 'v1', 1, large);
+  const { objects } = await world.env.BLOBS.list({ prefix: 'manifests/' });
+  await world.env.BLOBS.delete(objects.map(({ key }) => key));
+  expect(await refusal(await world.fetch('GET', '/v2/acme/api/manifests/v1'))).toBe('404 MANIFEST_UNKNOWN');
+  expect((await world.fetch('HEAD', '/v2/acme/api/manifests/v1')).status).toBe(404);
+  await pushImage(world, 'acme/api', 'v1', 1, large);
+  const pulled = await world.fetch('GET', '/v2/acme/api/manifests/v1');
+  expect(new Uint8Array(await pulled.arrayBuffer())).toEqual(image.bytes);
+  expect(await violations(world.env)).toEqual([]);
+});
+
 test('a pull that breaks in the middle is an error to the client, never a short success, and resumes by range', async () => {
   const blob = await pushBlob(world, 'acme/api', noise(100_000));
   const bucket = new Proxy(world.env.BLOBS, {

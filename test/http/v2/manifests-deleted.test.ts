@@ -1,0 +1,178 @@
+/** Taking manifests and tags away: what goes with them, what stays, and what is not let go. */
+import { beforeAll, describe, expect, test } from 'vitest';
+import {
+  CONFIG_TYPE,
+  contentOf,
+  descriptorOf,
+  IMAGE_TYPE,
+  INDEX_TYPE,
+  indexOf,
+  pushBlob,
+  pushImage,
+  putManifest,
+  refusal,
+  textOf,
+} from '../../world/images.ts';
+import { digestAt, eventsOf, tagsOf } from '../../world/reading.ts';
+import { newWorld, type World } from '../../world/world.ts';
+
+let world: World;
+
+beforeAll(async () => {
+  world = await newWorld();
+});
+
+const remove = (repository: string, reference: string) => world.fetch('DELETE', `/v2/${repository}/manifests/${reference}`);
+const events = async (repository: string) =>
+  (await eventsOf(world, repository)).map(({ type, target }) => `${type} ${target.tag ?? ''}`.trim());
+
+function blobsOf(manifest: string): string[] {
+  const { config, layers } = JSON.parse(manifest) as { config: { digest: string }; layers: { digest: string }[] };
+  return [config, ...layers].map(({ digest }) => digest);
+}
+
+describe('deleting a tag', () => {
+  test('takes that tag and nothing else: the manifest stays by digest and under its other tags', async () => {
+    const { digest } = await pushImage(world, 'acme/tag', 'v1', 1);
+    await pushImage(world, 'acme/tag', 'v2', 1);
+    expect((await remove('acme/tag', 'v1')).status).toBe(202);
+    expect(await digestAt(world, 'acme/tag', 'v1')).toBe(404);
+    expect(await digestAt(world, 'acme/tag', 'v2')).toBe(digest);
+    expect(await digestAt(world, 'acme/tag', digest)).toBe(digest);
+    expect((await eventsOf(world, 'acme/tag')).at(-1)).toEqual({ type: 'tag.deleted', target: { tag: 'v1', digest } });
+  });
+
+  test('that is not there is a 404, as is a second time, or a repository that is not there; none is recorded', async () => {
+    await pushImage(world, 'acme/none', 'v1', 1);
+    expect(await refusal(await remove('acme/none', 'v2'))).toBe('404 MANIFEST_UNKNOWN');
+    expect((await remove('acme/none', 'v1')).status).toBe(202);
+    expect(await refusal(await remove('acme/none', 'v1'))).toBe('404 MANIFEST_UNKNOWN');
+    expect(await refusal(await remove('acme/nowhere', 'v1'))).toBe('404 MANIFEST_UNKNOWN');
+    expect(await events('acme/none')).toEqual(['tag.created v1', 'tag.deleted v1']);
+    expect(await events('acme/nowhere')).toEqual([]);
+  });
+
+  test('called latest is deleting a tag like any other', async () => {
+    const { digest } = await pushImage(world, 'acme/latest', 'latest', 1);
+    expect((await remove('acme/latest', 'latest')).status).toBe(202);
+    expect(await digestAt(world, 'acme/latest', 'latest')).toBe(404);
+    expect(await digestAt(world, 'acme/latest', digest)).toBe(digest);
+  });
+});
+
+describe('deleting a digest', () => {
+  test('takes the manifest with all its tags, and leaves its blobs and the other manifests', async () => {
+    const { digest, bytes } = await pushImage(world, 'acme/digest', 'v1', 1);
+    await pushImage(world, 'acme/digest', 'v2', 1);
+    const other = await pushImage(world, 'acme/digest', 'v3', 2);
+    expect((await remove('acme/digest', digest)).status).toBe(202);
+    expect(await tagsOf(world, 'acme/digest')).toEqual(['v3']);
+    for (const reference of ['v1', 'v2', digest]) expect(await digestAt(world, 'acme/digest', reference)).toBe(404);
+    expect(await digestAt(world, 'acme/digest', 'v3')).toBe(other.digest);
+    for (const blob of blobsOf(new TextDecoder().decode(bytes))) {
+      expect((await world.fetch('HEAD', `/v2/acme/digest/blobs/${blob}`)).status).toBe(200);
+    }
+    expect((await events('acme/digest')).slice(-3)).toEqual(['tag.deleted v1', 'tag.deleted v2', 'manifest.deleted']);
+  });
+
+  test('that is not there is a 404, as is a second time, or a repository that is not there', async () => {
+    const { digest } = await pushImage(world, 'acme/gone', null, 1);
+    expect((await remove('acme/gone', digest)).status).toBe(202);
+    expect(await refusal(await remove('acme/gone', digest))).toBe('404 MANIFEST_UNKNOWN');
+    expect(await refusal(await remove('acme/nowhere', digest))).toBe('404 MANIFEST_UNKNOWN');
+    expect(await events('acme/gone')).toEqual(['manifest.pushed', 'manifest.deleted']);
+  });
+
+  test('lets it be pushed again, with another type too', async () => {
+    const config = descriptorOf(await pushBlob(world, 'acme/again', '{}'), CONFIG_TYPE);
+    const image = await contentOf(JSON.stringify({ schemaVersion: 2, config, layers: [] }));
+    expect((await putManifest(world, 'acme/again', 'v1', textOf(image))).status).toBe(201);
+    expect((await remove('acme/again', image.digest)).status).toBe(202);
+    const docker = 'application/vnd.docker.distribution.manifest.v2+json';
+    expect((await putManifest(world, 'acme/again', 'v1', textOf(image), docker)).status).toBe(201);
+    expect((await world.fetch('HEAD', '/v2/acme/again/manifests/v1')).headers.get('content-type')).toBe(docker);
+  });
+
+  test('of a large manifest leaves its object to the collector, and a new push brings a new object', async () => {
+    const large = { annotations: { text: 'x'.repeat(200_000) } };
+    const { digest, bytes } = await pushImage(world, 'acme/large', 'v1', 1, large);
+    expect((await remove('acme/large', digest)).status).toBe(202);
+    const { objects } = await world.env.BLOBS.list({ prefix: 'manifests/' });
+    const { results } = await world.env.DB.prepare('SELECT object_key FROM tombstones').all();
+    expect(results).toEqual(objects.map(({ key }) => ({ object_key: key })));
+    await pushImage(world, 'acme/large', 'v1', 1, large);
+    for (const { key } of objects) await world.env.BLOBS.delete(key);
+    const response = await world.fetch('GET', '/v2/acme/large/manifests/v1');
+    expect(new Uint8Array(await response.arrayBuffer())).toEqual(bytes);
+  });
+
+  test('of a subject leaves its referrers, and of a referrer leaves the subject', async () => {
+    const subject = await pushImage(world, 'acme/subject', 'v1', 1);
+    const more = { subject: descriptorOf(subject, IMAGE_TYPE) };
+    const [one, two] = [
+      await pushImage(world, 'acme/subject', null, 2, more),
+      await pushImage(world, 'acme/subject', null, 3, more),
+    ];
+    expect((await remove('acme/subject', one.digest)).status).toBe(202);
+    expect(await digestAt(world, 'acme/subject', 'v1')).toBe(subject.digest);
+    expect((await remove('acme/subject', subject.digest)).status).toBe(202);
+    const list = (await (await world.fetch('GET', `/v2/acme/subject/referrers/${subject.digest}`)).json()) as {
+      manifests: { digest: string }[];
+    };
+    expect(list.manifests.map(({ digest }) => digest)).toEqual([two.digest]);
+  });
+});
+
+describe('what something needs is not let go (405 UNSUPPORTED)', () => {
+  test('a child of an index, by digest; its tag may go; once the index is gone, so may the child', async () => {
+    const child = await pushImage(world, 'acme/index', 'child', 1);
+    const index = await indexOf([child, await pushImage(world, 'acme/index', null, 2)]);
+    expect((await putManifest(world, 'acme/index', 'multi', textOf(index), INDEX_TYPE)).status).toBe(201);
+    const response = await remove('acme/index', child.digest);
+    expect(response.headers.get('allow')).toBe('GET, HEAD');
+    const { errors } = (await response.clone().json()) as { errors: { detail: unknown }[] };
+    expect(errors[0]?.detail).toEqual({ digest: child.digest, referencedBy: [index.digest] });
+    expect(await refusal(response)).toBe('405 UNSUPPORTED');
+    expect(await tagsOf(world, 'acme/index')).toEqual(['child', 'multi']);
+    expect(await digestAt(world, 'acme/index', child.digest)).toBe(child.digest);
+
+    expect((await remove('acme/index', 'child')).status).toBe(202);
+    expect(await refusal(await remove('acme/index', child.digest))).toBe('405 UNSUPPORTED');
+    expect((await remove('acme/index', index.digest)).status).toBe(202);
+    expect((await remove('acme/index', child.digest)).status).toBe(202);
+  });
+
+  test('a child of two indexes, until both are gone', async () => {
+    const child = await pushImage(world, 'acme/two', null, 1);
+    const indexes = [await indexOf([child]), await indexOf([child], { annotations: { of: 'the second' } })];
+    for (const index of indexes) await putManifest(world, 'acme/two', index.digest, textOf(index), INDEX_TYPE);
+    for (const index of indexes) {
+      expect(await refusal(await remove('acme/two', child.digest))).toBe('405 UNSUPPORTED');
+      expect((await remove('acme/two', index.digest)).status).toBe(202);
+    }
+    expect((await remove('acme/two', child.digest)).status).toBe(202);
+  });
+
+  test('a child of an index of another repository may go: each repository is for itself', async () => {
+    const child = await pushImage(world, 'acme/here', null, 1);
+    await pushImage(world, 'acme/there', null, 1);
+    const index = await indexOf([child]);
+    await putManifest(world, 'acme/there', 'multi', textOf(index), INDEX_TYPE);
+    expect((await remove('acme/here', child.digest)).status).toBe(202);
+    expect(await refusal(await remove('acme/there', child.digest))).toBe('405 UNSUPPORTED');
+  });
+
+  test('a blob of a manifest, until the last manifest with it is gone', async () => {
+    const { digest, bytes } = await pushImage(world, 'acme/blob', 'v1', 1);
+    const second = await pushImage(world, 'acme/blob', null, 1, { annotations: { of: 'the second' } });
+    for (const manifest of [digest, second.digest]) {
+      for (const blob of blobsOf(new TextDecoder().decode(bytes))) {
+        expect(await refusal(await world.fetch('DELETE', `/v2/acme/blob/blobs/${blob}`))).toBe('405 UNSUPPORTED');
+      }
+      expect((await remove('acme/blob', manifest)).status).toBe(202);
+    }
+    for (const blob of blobsOf(new TextDecoder().decode(bytes))) {
+      expect((await world.fetch('DELETE', `/v2/acme/blob/blobs/${blob}`)).status).toBe(202);
+    }
+  });
+});

@@ -1,0 +1,282 @@
+import { describe, expect, test } from 'vitest';
+import { MANIFEST_MAX_BYTES, type Manifest, parseManifest } from '../../src/oci/manifest.ts';
+import { slowdown } from '../world/growth.ts';
+import { CONFIG_TYPE, IMAGE_TYPE, INDEX_TYPE, LAYER_TYPE } from '../world/images.ts';
+
+const DOCKER_IMAGE = 'application/vnd.docker.distribution.manifest.v2+json';
+const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
+
+const digest = (n: number) => `sha256:${n.toString(16).padStart(64, '0')}`;
+const layer = (n: number, more: Record<string, unknown> = {}) => ({
+  mediaType: LAYER_TYPE,
+  digest: digest(n),
+  size: n,
+  ...more,
+});
+const config = { mediaType: CONFIG_TYPE, digest: digest(1), size: 2 };
+const child = (n: number, more: Record<string, unknown> = {}) => layer(n, { mediaType: IMAGE_TYPE, ...more });
+const image = (more: Record<string, unknown> = {}) => ({ schemaVersion: 2, config, layers: [layer(3)], ...more });
+const index = (more: Record<string, unknown> = {}) => ({ schemaVersion: 2, manifests: [child(3)], ...more });
+
+function parse(document: unknown, contentType: string | null = IMAGE_TYPE): Manifest {
+  const text = typeof document === 'string' ? document : JSON.stringify(document);
+  return parseManifest(new TextEncoder().encode(text), contentType);
+}
+
+const parseIndex = (document: unknown) => parse(document, INDEX_TYPE);
+const refused = expect.objectContaining({ code: 'MANIFEST_INVALID', status: 400 });
+
+describe('an image manifest', () => {
+  test('points at its config and its layers, which are blobs', () => {
+    const { references } = parse(image({ layers: [layer(3), layer(4)] }));
+    expect(references.map(({ digest, kind, required }) => [digest, kind, required])).toEqual([
+      [digest(1), 'blob', true],
+      [digest(3), 'blob', true],
+      [digest(4), 'blob', true],
+    ]);
+  });
+
+  test('may name a layer twice, which is one reference, but not with two sizes', () => {
+    expect(parse(image({ layers: [layer(3), layer(3)] })).references).toHaveLength(2);
+    expect(() => parse(image({ layers: [layer(3), layer(3, { size: 4 })] }))).toThrow(refused);
+  });
+
+  test('may have no layers at all', () => {
+    expect(parse(image({ layers: [] })).references).toHaveLength(1);
+  });
+
+  test.each([
+    'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+    'application/vnd.oci.image.layer.nondistributable.v1.tar',
+    'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+    'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd',
+  ])('need not have its layer of %s here', (mediaType) => {
+    const { references } = parse(image({ layers: [layer(3, { mediaType })] }));
+    expect(references.map(({ required }) => required)).toEqual([true, false]);
+  });
+
+  test('needs its config here, whatever type the config claims to be of', () => {
+    const foreign = { ...config, mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar' };
+    expect(parse(image({ config: foreign })).references[0]?.required).toBe(true);
+  });
+
+  test('is of the type it says itself, or that its Content-Type says', () => {
+    expect(parse(image()).mediaType).toBe(IMAGE_TYPE);
+    expect(parse(image({ mediaType: DOCKER_IMAGE }), DOCKER_IMAGE).mediaType).toBe(DOCKER_IMAGE);
+    expect(() => parse(image({ mediaType: DOCKER_IMAGE }), IMAGE_TYPE)).toThrow('mediaType and Content-Type differ');
+    expect(() => parse(image({ mediaType: INDEX_TYPE }), IMAGE_TYPE)).toThrow('mediaType and Content-Type differ');
+  });
+
+  test('has no children, and an index neither config nor layers, so that no document is read as both', () => {
+    for (const both of [image({ manifests: [] }), index({ config }), index({ layers: [] }), { ...image(), ...index() }]) {
+      expect(() => parse(both, IMAGE_TYPE)).toThrow(refused);
+      expect(() => parse(both, INDEX_TYPE)).toThrow(refused);
+    }
+  });
+});
+
+describe('an index', () => {
+  test('points at its children, which are manifests', () => {
+    expect(parseIndex(index()).references).toEqual([{ ...child(3), kind: 'manifest', required: true }]);
+    expect(parse({ ...index(), mediaType: DOCKER_LIST }, DOCKER_LIST).references[0]?.kind).toBe('manifest');
+  });
+
+  test('has blobs for the children whose type is no manifest, as the cache of BuildKit has', () => {
+    const cache = index({ manifests: [layer(3), layer(4, { mediaType: 'application/vnd.buildkit.cacheconfig.v0' })] });
+    expect(parseIndex(cache).references.map(({ kind }) => kind)).toEqual(['blob', 'blob']);
+  });
+
+  test('may name a child twice, which is one reference, but not with two sizes or two types', () => {
+    const platform = { os: 'linux', architecture: 'amd64' };
+    expect(parseIndex(index({ manifests: [child(3), child(3, { platform })] })).references).toHaveLength(1);
+    expect(() => parseIndex(index({ manifests: [child(3), child(3, { size: 4 })] }))).toThrow(refused);
+    expect(() => parseIndex(index({ manifests: [child(3), child(3, { mediaType: DOCKER_IMAGE })] }))).toThrow(refused);
+  });
+
+  test('may be empty', () => {
+    expect(parseIndex(index({ manifests: [] })).references).toEqual([]);
+  });
+});
+
+describe('the artifact type', () => {
+  test('is what the document says, else the type of an image’s config, else nothing', () => {
+    expect(parse(image({ artifactType: 'application/vnd.example' })).artifactType).toBe('application/vnd.example');
+    expect(parse(image()).artifactType).toBe(CONFIG_TYPE);
+    expect(parse(image({ artifactType: '' })).artifactType).toBe(CONFIG_TYPE);
+    expect(parseIndex(index({ artifactType: 'application/vnd.example' })).artifactType).toBe('application/vnd.example');
+    expect(parseIndex(index()).artifactType).toBeNull();
+  });
+
+  test.each([
+    ['a number', 7],
+    ['longer than any media type', 'a'.repeat(256)],
+    ['megabytes', 'a'.repeat(3_000_000)],
+    ['half of a surrogate pair', 'a\ud800'],
+    ['text with a NUL', 'a\0b'],
+    ['text with a line break', 'a\nb'],
+  ])('is not %s', (_, artifactType) => {
+    expect(() => parse(image({ artifactType }))).toThrow(refused);
+  });
+});
+
+describe('the subject', () => {
+  test('is a descriptor, of which the digest is remembered', () => {
+    expect(parse(image({ subject: child(9) })).subject).toBe(digest(9));
+    expect(parseIndex(index({ subject: child(9) })).subject).toBe(digest(9));
+    expect(parse(image()).subject).toBeNull();
+  });
+
+  test('is no reference: it need not be here', () => {
+    expect(parse(image({ subject: child(9) })).references.map((one) => one.digest)).not.toContain(digest(9));
+  });
+
+  test.each([
+    ['null', null],
+    ['a text', digest(9)],
+    ['a list', [child(9)]],
+    ['without a digest', { mediaType: IMAGE_TYPE, size: 3 }],
+    ['with half a digest', child(9, { digest: 'sha256:9' })],
+    ['with text in place of a digest', child(9, { digest: 'this very manifest' })],
+    ['with a digest in upper case', child(9, { digest: digest(9).toUpperCase() })],
+    ['without a size', child(9, { size: undefined })],
+    ['without a media type', child(9, { mediaType: undefined })],
+  ])('is refused when it is %s', (_, subject) => {
+    expect(() => parse(image({ subject }))).toThrow(refused);
+  });
+});
+
+describe('the Content-Type', () => {
+  test.each([
+    `${IMAGE_TYPE}; charset=utf-8`,
+    `${IMAGE_TYPE} ;q=1`,
+    `  ${IMAGE_TYPE}`,
+    IMAGE_TYPE.toUpperCase(),
+    `${IMAGE_TYPE};`,
+  ])('may have parameters, space and upper case: %s', (contentType) => {
+    expect(parse(image(), contentType).mediaType).toBe(IMAGE_TYPE);
+  });
+
+  test.each([
+    null,
+    '',
+    ';',
+    'text/html',
+    'image/svg+xml',
+    'application/javascript',
+    'application/json',
+    'application/octet-stream',
+    `text/html, ${IMAGE_TYPE}`,
+    `${IMAGE_TYPE},text/html`,
+    `${IMAGE_TYPE}x`,
+    'application/vnd.oci.artifact.manifest.v1+json',
+    '__proto__',
+    'constructor',
+  ])('is refused when it is no type of a manifest: %s', (contentType) => {
+    expect(() => parse(image(), contentType)).toThrow(refused);
+  });
+
+  test.each([
+    'application/vnd.docker.distribution.manifest.v1+json',
+    'application/vnd.docker.distribution.manifest.v1+prettyjws',
+  ])('of schema 1 is refused with a word about it: %s', (contentType) => {
+    expect(() => parse({ schemaVersion: 1, name: 'a', tag: 'b' }, contentType)).toThrow('schema 1 is not supported');
+    expect(() => parse({ schemaVersion: 1, name: 'a', tag: 'b' })).toThrow('schema 1 is not supported');
+  });
+});
+
+describe('a document is no manifest', () => {
+  test.each([
+    ['empty', ''],
+    ['a page', '<html>'],
+    ['a list', '[]'],
+    ['null', 'null'],
+    ['a number', '2'],
+    ['a text', '"{}"'],
+    ['an empty object', '{}'],
+    ['two documents', `${JSON.stringify(image())}{}`],
+    ['after a byte order mark', `\ufeff${JSON.stringify(image())}`],
+    ['with a second config', JSON.stringify(image()).replace('"layers"', '"config":{},"layers"')],
+    ['with a second key inside of a descriptor', JSON.stringify(image()).replace('"size":3', '"size":3,"size":4')],
+    ['with a second subject', JSON.stringify(image({ subject: child(9) })).replace(/\}$/, ',"subject":null}')],
+    ['nested without end', JSON.stringify(image({ x: 0 })).replace('"x":0', `"x":${'['.repeat(10_000)}${']'.repeat(10_000)}`)],
+    ['without a schemaVersion', image({ schemaVersion: undefined })],
+    ['of schemaVersion "2"', image({ schemaVersion: '2' })],
+    ['of schemaVersion 1', image({ schemaVersion: 1 })],
+    ['of schemaVersion 3', image({ schemaVersion: 3 })],
+    ['without a config', image({ config: undefined })],
+    ['with a list of configs', image({ config: [config] })],
+    ['without layers', image({ layers: undefined })],
+    ['with layers that are null', image({ layers: null })],
+    ['with layers that are an object', image({ layers: { 0: layer(3), length: 1 } })],
+    ['with a layer that is null', image({ layers: [null] })],
+    ['with a layer that is a text', image({ layers: [digest(3)] })],
+    ['with a mediaType that is a list', image({ mediaType: [IMAGE_TYPE] })],
+    ['with an empty mediaType', image({ mediaType: '' })],
+    ['with annotations that are a list', image({ annotations: ['a'] })],
+    ['with an annotation that is a number', image({ annotations: { a: 1 } })],
+    ['with an annotation of a layer that is an object', image({ layers: [layer(3, { annotations: { a: {} } })] })],
+  ])('when it is %s', (_, document) => {
+    expect(() => parse(document)).toThrow(refused);
+  });
+
+  test.each<[string, unknown]>([
+    ['below zero', -1],
+    ['a fraction', 1.5],
+    ['a text', '12'],
+    ['beyond what numbers hold', 2 ** 53],
+    ['astronomic', 1e30],
+    ['null', null],
+    ['a list', [3]],
+    ['not there', undefined],
+  ])('when a size is %s', (_, size) => {
+    expect(() => parse(image({ layers: [layer(3, { size })] }))).toThrow(refused);
+    expect(() => parse(image({ config: { ...config, size } }))).toThrow(refused);
+    expect(() => parseIndex(index({ manifests: [child(3, { size })] }))).toThrow(refused);
+  });
+
+  test.each<[string, Record<string, unknown>]>([
+    ['a digest that is none', { digest: 'sha256:zz' }],
+    ['a digest of an algorithm we do not have', { digest: `md5:${'0'.repeat(32)}` }],
+    ['a digest that is a list', { digest: [digest(3)] }],
+    ['no digest', { digest: undefined }],
+    ['no media type', { mediaType: undefined }],
+    ['an empty media type', { mediaType: '' }],
+    ['a media type without a subtype', { mediaType: 'application' }],
+    ['a media type with a line break', { mediaType: 'application/x\nset-cookie: a' }],
+    ['a media type with a NUL', { mediaType: 'application/x\0' }],
+    ['a media type with half of a surrogate pair', { mediaType: 'application/x\ud800' }],
+    ['a media type without end', { mediaType: `a/${'b'.repeat(1000)}` }],
+    ['urls that are no list', { urls: 'https://example.com' }],
+    ['urls that are no texts', { urls: [1] }],
+    ['data that is no text', { data: {} }],
+  ])('when a descriptor has %s', (_, wrong) => {
+    expect(() => parse(image({ layers: [layer(3, wrong)] }))).toThrow(refused);
+    expect(() => parseIndex(index({ manifests: [child(3, wrong)] }))).toThrow(refused);
+  });
+});
+
+test('what else is in a manifest is let through, keys of every object included', () => {
+  const text = '{"__proto__":{"layers":[]},"constructor":1,"x":[{"y":null}],';
+  const document = `${text}${JSON.stringify(image({ annotations: { __proto__x: 'a', constructor: 'b' } })).slice(1)}`;
+  expect(parse(document).text).toBe(document);
+  expect(parse(document).references).toHaveLength(2);
+});
+
+test('data in a descriptor is text that nobody trusts: it may be wrong, and huge', () => {
+  const { references } = parse(image({ layers: [layer(3, { data: 'bm90IGl0' }), layer(4, { data: 'A'.repeat(1_000_000) })] }));
+  expect(references[1]).toEqual({ digest: digest(3), size: 3, mediaType: LAYER_TYPE, kind: 'blob', required: true });
+});
+
+test.each<[string, (size: number) => Record<string, unknown>]>([
+  ['layers that differ', (size) => image({ layers: Array.from({ length: size / 150 }, (_, n) => layer(n + 2)) })],
+  ['one layer named again and again', (size) => image({ layers: Array.from({ length: size / 150 }, () => layer(3)) })],
+  ['annotations', (size) => image({ annotations: Object.fromEntries(Array.from({ length: size / 20 }, (_, n) => [n, 'x'])) })],
+  ['one long annotation', (size) => image({ annotations: { a: '\\"'.repeat(size / 4) } })],
+  ['fields nobody knows', (size) => image({ x: Array.from({ length: size / 10 }, () => ({ a: 1 })) })],
+])('a manifest is read in linear time up to the largest there may be: %s', (_, make) => {
+  const work = (size: number) => {
+    const bytes = new TextEncoder().encode(JSON.stringify(make(size)));
+    return () => void parseManifest(bytes, IMAGE_TYPE);
+  };
+  expect(slowdown(work, MANIFEST_MAX_BYTES)).toBeLessThan(6);
+});

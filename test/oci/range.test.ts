@@ -1,0 +1,117 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { contentRange, parseChunkRange, requestedRange } from '../../src/oci/range.ts';
+
+describe('a Range of a content of 1,000 bytes', () => {
+  test.each<[string, number, number]>([
+    ['bytes=0-0', 0, 1],
+    ['bytes=0-99', 0, 100],
+    ['bytes=500-', 500, 500],
+    ['bytes=-10', 990, 10],
+    ['bytes=-1000', 0, 1000],
+    ['bytes=-5000', 0, 1000],
+    ['bytes=999-', 999, 1],
+    ['bytes=0-999', 0, 1000],
+    ['bytes=0-5000', 0, 1000],
+    [`bytes=5-${'9'.repeat(400)}`, 5, 995],
+    ['BYTES=0-1', 0, 2],
+    [' bytes=0-1 ', 0, 2],
+  ])('%.40s is the bytes from %i, %i of them', (header, offset, length) => {
+    expect(requestedRange(header, 1000)).toEqual({ offset, length });
+  });
+
+  test.each(['bytes=500-0', 'bytes=1000-', 'bytes=1000-1001', 'bytes=-0', `bytes=${'9'.repeat(400)}-`])(
+    '%.40s cannot be satisfied, and the answer says how long the content is',
+    (header) => {
+      expect(() => requestedRange(header, 1000)).toThrow(
+        expect.objectContaining({ status: 416, headers: { 'content-range': 'bytes */1000' } }),
+      );
+    },
+  );
+
+  test.each([
+    undefined,
+    null,
+    '',
+    'bytes',
+    'bytes=',
+    'bytes=-',
+    'bytes=a-b',
+    'bytes=1.5-2',
+    'bytes=--5',
+    'bytes=0x0-0x9',
+    'bytes=0-1,5-6',
+    'items=0-5',
+    'bytes = 0-5',
+    '0-5',
+  ])('%j asks for nothing we know, so the whole is sent', (header) => {
+    expect(requestedRange(header, 1000)).toBeNull();
+  });
+
+  test('written back is what the answer holds', () => {
+    expect(contentRange({ offset: 990, length: 10 }, 1000)).toBe('bytes 990-999/1000');
+  });
+});
+
+test('no range of an empty content can be satisfied', () => {
+  for (const header of ['bytes=0-0', 'bytes=0-', 'bytes=-1', 'bytes=-0', 'bytes=5-']) {
+    expect(() => requestedRange(header, 0)).toThrow(
+      expect.objectContaining({ status: 416, headers: { 'content-range': 'bytes */0' } }),
+    );
+  }
+});
+
+test('whatever the Range, the bytes it yields lie within the content', () => {
+  const number = fc.oneof(fc.nat(30).map(String), fc.constant(''), fc.bigInt({ min: 0n, max: 2n ** 80n }).map(String));
+  fc.assert(
+    fc.property(number, number, fc.nat(20), (first, last, size) => {
+      try {
+        const range = requestedRange(`bytes=${first}-${last}`, size);
+        return range === null || (range.offset >= 0 && range.length > 0 && range.offset + range.length <= size);
+      } catch (error) {
+        return (error as { status?: number }).status === 416;
+      }
+    }),
+    { numRuns: 10_000 },
+  );
+});
+
+describe('the Content-Range of a chunk', () => {
+  test.each<[string, number, number]>([
+    ['0-0', 0, 1],
+    ['5-14', 5, 10],
+    ['bytes 0-9', 0, 10],
+    ['bytes=0-9', 0, 10],
+    ['bytes 0-9/10', 0, 10],
+    ['0-9/*', 0, 10],
+    [' 0-9 ', 0, 10],
+    ['0-9007199254740991', 0, 2 ** 53],
+  ])('%s is the bytes from %i, %i of them', (header, offset, length) => {
+    expect(parseChunkRange(header)).toEqual({ offset, length });
+  });
+
+  test.each([
+    '',
+    '9-0',
+    'abc-def',
+    '0-',
+    '-5',
+    '-',
+    '0',
+    '0-1-2',
+    '0,5',
+    '1.0-2',
+    '0x0-0x9',
+    'bytes */10',
+    '0-18446744073709551616',
+    '0-9007199254740993',
+    '٠-٩',
+  ])('%j is refused, and not guessed at', (header) => {
+    expect(() => parseChunkRange(header)).toThrow(expect.objectContaining({ code: 'BLOB_UPLOAD_INVALID', status: 416 }));
+  });
+
+  test('that is not there claims nothing', () => {
+    expect(parseChunkRange(undefined)).toBeNull();
+    expect(parseChunkRange(null)).toBeNull();
+  });
+});
