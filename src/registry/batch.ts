@@ -25,3 +25,16 @@ export async function tryBatch(env: Database, statements: D1PreparedStatement[])
     throw error;
   }
 }
+
+/**
+ * For a batch that does no harm when it is carried out twice. D1 repeats only reads by itself; a write that it lost, as it
+ * does when its own code is updated, may have been committed or not. An overloaded database is not asked again.
+ */
+export async function tryBatchTwice(env: Database, statements: D1PreparedStatement[]): Promise<D1Result[] | null> {
+  try {
+    return await tryBatch(env, statements);
+  } catch (error) {
+    if (error instanceof Error && error.message.includes('overloaded')) throw error;
+    return await tryBatch(env, statements);
+  }
+}

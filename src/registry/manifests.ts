@@ -9,7 +9,7 @@ import type { RepositoryName } from '../oci/name.ts';
 import type { Reference, Tag } from '../oci/reference.ts';
 import { manifestKey } from '../storage/keys.ts';
 import { deleteObjects, putVerified, readText } from '../storage/objects.ts';
-import { type Background, type Database, refuseUnless, tryBatch } from './batch.ts';
+import { type Background, type Database, refuseUnless, tryBatchTwice } from './batch.ts';
 import { createRepository } from './repositories.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
@@ -125,7 +125,7 @@ export async function putManifest(env: Stores, put: ManifestPut, work: Backgroun
   }
   const objectKey = size > INLINE_MAX_BYTES ? manifestKey(digest) : null;
   if (objectKey) await putVerified(env, objectKey, manifest.text, digest);
-  const results = await tryBatch(env, putStatements(env, put, objectKey));
+  const results = await tryBatchTwice(env, putStatements(env, put, objectKey));
   if (objectKey) work.waitUntil(discardUnused(env, repository, digest, objectKey));
   if (!results) throw await refusalOf(env, put);
   const moved = results[0]?.results as { name: Tag; digest: Digest }[];

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
 import { type Method, ROUTES } from '../../src/http/authorize.ts';
 import { violations } from '../world/checker.ts';
+import { faulty } from '../world/faults.ts';
 import { type Content, contentOf, IMAGE_TYPE, noise, pushBlob, pushImage, refusal } from '../world/images.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
 
@@ -44,6 +45,35 @@ describe('while the database is away', () => {
       }
     }
     expect((await away.fetch('HEAD', `/v2/acme/api/blobs/${image.digest}`)).status).toBe(503);
+  });
+});
+
+describe('a manifest whose batch D1 has lost', () => {
+  const image = { schemaVersion: 2, mediaType: IMAGE_TYPE, layers: [] };
+  const push = async (through: World) => {
+    const config = await pushBlob(world, 'acme/api', '{}');
+    const body = JSON.stringify({ ...image, config: { mediaType: 'application/json', digest: config.digest, size: 2 } });
+    return through.fetch('PUT', '/v2/acme/api/manifests/v1', { headers: { 'content-type': IMAGE_TYPE }, body });
+  };
+
+  test.each(['fail-before', 'fail-after'] as const)('(%s) is put again by the registry, and told of once', async (fault) => {
+    expect((await push(worldOf(faulty(world.env, fault, 0).env))).status).toBe(201);
+    const { results } = await world.env.DB.prepare('SELECT type FROM events').all();
+    expect(results).toEqual([{ type: 'tag.created' }]);
+    expect(await violations(world.env)).toEqual([]);
+  });
+
+  test('because it has too much to do is not asked again', async () => {
+    let asked = 0;
+    const batch = () => {
+      asked++;
+      return Promise.reject(new Error('D1_ERROR: D1 DB is overloaded. Requests queued for too long.'));
+    };
+    const overloaded = new Proxy(world.env.DB, {
+      get: (target, name) => (name === 'batch' ? batch : Reflect.get(target, name).bind(target)),
+    });
+    expect(await refusal(await push(worldOf({ ...world.env, DB: overloaded })))).toBe('503 UNAVAILABLE');
+    expect(asked).toBe(1);
   });
 });
 
