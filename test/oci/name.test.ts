@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isRepositoryName, NAME_MAX_LENGTH, parseRepositoryName } from '../../src/oci/name.ts';
-import { slowdown } from '../world/growth.ts';
+import { LINEAR, slowdown } from '../world/growth.ts';
 
 /** As distribution-spec writes it, "Pulling manifests". */
 const SPEC = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$/;
@@ -69,7 +69,7 @@ describe('a repository name', () => {
         const text = `${unit.repeat(size / unit.length)}!`;
         return () => void isRepositoryName(text);
       };
-      expect(slowdown(work, 192)).toBeLessThan(6);
+      expect(slowdown(work, 12, 192)).toBeLessThan(LINEAR);
     }
   });
 });

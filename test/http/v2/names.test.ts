@@ -139,6 +139,14 @@ test('what is done to a repository is not done to those whose names begin alike'
   }
 });
 
+test('keys of every object are parameters like any other that nobody knows', async () => {
+  await pushImage(world, 'query', 'v1', 42);
+  for (const key of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
+    const response = await world.fetch('GET', `/v2/query/tags/list?${key}=1&${key}=2&n=1`);
+    expect([response.status, await response.json()]).toEqual([200, { name: 'query', tags: ['v1'] }]);
+  }
+});
+
 test('an encoded slash leads nobody from the repository of a token to another', async () => {
   await pushImage(world, 'pub/priv', 'v1', 41);
   const authorization = `Bearer ${await tokenFor(world, 'repository:pub:pull')}`;
@@ -233,6 +241,20 @@ describe('sha512', () => {
       manifests: { digest: string }[];
     };
     expect(referrers.manifests.map((one) => one.digest)).toEqual([index.digest]);
+  });
+
+  test('addresses a blob for a pull, a part of one and a mount', async () => {
+    const blob = await contentOf(noise(300, 63), 'sha512');
+    const path = `/v2/sha/512/blobs/${blob.digest}`;
+    await world.fetch('POST', `/v2/sha/512/blobs/uploads/?digest=${blob.digest}`, { body: blob.bytes });
+    const response = await world.fetch('GET', path);
+    expect(response.headers.get('docker-content-digest')).toBe(blob.digest);
+    expect(new Uint8Array(await response.arrayBuffer())).toEqual(blob.bytes);
+    const part = await world.fetch('GET', path, { headers: { range: 'bytes=100-199' } });
+    expect(new Uint8Array(await part.arrayBuffer())).toEqual(blob.bytes.slice(100, 200));
+    const mount = await world.fetch('POST', `/v2/sha/else/blobs/uploads/?mount=${blob.digest}&from=sha/512`);
+    expect([mount.status, mount.headers.get('location')]).toEqual([201, `/v2/sha/else/blobs/${blob.digest}`]);
+    expect((await world.fetch('HEAD', `/v2/sha/else/blobs/${blob.digest}`)).headers.get('content-length')).toBe('300');
   });
 
   test('of other bytes is refused like sha256 of other bytes', async () => {

@@ -1,0 +1,64 @@
+/** What no credential can ask for yet: a push by somebody who may make tags but not move them. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { parseManifest } from '../../src/oci/manifest.ts';
+import { parseRepositoryName } from '../../src/oci/name.ts';
+import { parseTag } from '../../src/oci/reference.ts';
+import { type MovedTags, putManifest } from '../../src/registry/manifests.ts';
+import { type Content, IMAGE_TYPE, imageIn, pushImage } from '../world/images.ts';
+import { digestAt, eventsOf, tagsOf } from '../world/reading.ts';
+import { newWorld, type World } from '../world/world.ts';
+
+let world: World;
+let before: Content;
+
+beforeEach(async () => {
+  world = await newWorld();
+  before = await pushImage(world, 'acme/api', 'latest', 1);
+});
+
+function put({ digest, bytes }: Content, ...tags: string[]): Promise<MovedTags> {
+  const push = {
+    repository: parseRepositoryName('acme/api'),
+    digest,
+    manifest: parseManifest(bytes, IMAGE_TYPE),
+    size: bytes.length,
+    tags: tags.map(parseTag),
+    by: { subject: 'user:somebody' },
+    mayRetag: false,
+  };
+  return putManifest(world.env, push, { waitUntil: () => {} });
+}
+
+describe('somebody who may push but not move tags', () => {
+  test('makes new tags, and pushes again what a tag names already', async () => {
+    const image = await imageIn(world, 'acme/api', 2);
+    expect(await put(image, 'v1', 'v2')).toEqual([]);
+    expect(await put(image, 'v1', 'v3')).toEqual([]);
+    expect(await put(before, 'latest')).toEqual([]);
+    expect(await put(image)).toEqual([]);
+    expect(await tagsOf(world, 'acme/api')).toEqual(['latest', 'v1', 'v2', 'v3']);
+  });
+
+  test.each(['latest', 'v1'])(
+    'is refused as DENIED where a tag would move, be it called %s, and nothing of the push is done',
+    async (tag) => {
+      await pushImage(world, 'acme/api', 'v1', 1);
+      const image = await imageIn(world, 'acme/api', 2);
+      const events = await eventsOf(world, 'acme/api');
+      await expect(put(image, 'new', tag)).rejects.toThrow(expect.objectContaining({ code: 'DENIED', status: 403 }));
+      expect(await digestAt(world, 'acme/api', tag)).toBe(before.digest);
+      expect(await digestAt(world, 'acme/api', image.digest)).toBe(404);
+      expect(await tagsOf(world, 'acme/api')).toEqual(['latest', 'v1']);
+      expect(await eventsOf(world, 'acme/api')).toEqual(events);
+    },
+  );
+
+  test('is one of sixteen who make one tag: the first does, the others are refused', async () => {
+    const images: Content[] = [];
+    for (let seed = 0; seed < 16; seed++) images.push(await imageIn(world, 'acme/api', seed + 10));
+    const outcomes = await Promise.allSettled(images.map((image) => put(image, 'release')));
+    const won = outcomes.flatMap(({ status }, n) => (status === 'fulfilled' ? [images[n]?.digest] : []));
+    expect(won).toHaveLength(1);
+    expect(await digestAt(world, 'acme/api', 'release')).toBe(won[0]);
+  });
+});
