@@ -5,15 +5,15 @@ import { UPLOAD_LIFETIME, uploadIdAt } from './registry/upload-sessions.ts';
 
 /** Rows of a slice: each costs up to four calls to a store, of which an invocation has 1,000. */
 const UPLOADS_PER_RUN = 50;
-/** Pages of a listing are paid operations: once an hour is enough for what is rare. */
-const SWEEP_MINUTE = 7;
+/** Minutes into the hour within which one run falls, and sweeps: a page of a listing is a paid operation. */
+const SWEEP_MINUTES = 10;
 const PAGES_PER_SWEEP = 10;
 
 /** @param now in milliseconds, the time the schedule fired */
 export async function runScheduled(env: Env, now: number): Promise<void> {
   const before = uploadIdAt(now - UPLOAD_LIFETIME * 1000);
   await expireUploads(env, before, UPLOADS_PER_RUN);
-  if (new Date(now).getUTCMinutes() !== SWEEP_MINUTE) return;
+  if (new Date(now).getUTCMinutes() >= SWEEP_MINUTES) return;
   // A piece may be named by no row for as long as a signed location lives: twice that is on the safe side.
   const abandoned = uploadIdAt(now - 2 * UPLOAD_LIFETIME * 1000);
   let cursor: string | null | undefined;

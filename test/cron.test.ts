@@ -77,3 +77,19 @@ test('pieces of an upload that is still alive stay, however old it is', async ()
   await runScheduled(world.env, later(3));
   expect(await keys()).toHaveLength(1);
 });
+
+test.each([
+  [3, 0],
+  [9, 0],
+  [17, 1],
+  [57, 1],
+])(
+  'a run at minute %i of the hour leaves %i abandoned piece: one run in six sweeps, whenever the schedule began',
+  async (minute, left) => {
+    const location = await begin();
+    await world.fetch('PATCH', location, { body: noise(3000) });
+    await world.env.DB.prepare('DELETE FROM uploads').run();
+    await runScheduled(world.env, Math.ceil((Date.now() + 3 * DAY) / 3_600_000) * 3_600_000 + minute * 60_000);
+    expect(await keys()).toHaveLength(left);
+  },
+);
