@@ -13,16 +13,23 @@ import { StartError } from './options.ts';
 export async function lockFolder(dataDir: string): Promise<void> {
   const name = `berth-${createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 24)}`;
   const path = process.platform === 'win32' ? `\\\\.\\pipe\\${name}` : join(tmpdir(), `${name}.lock`);
-  if (await answers(path)) {
-    throw new StartError(`A registry is already running on ${dataDir}. Stop it first, or set DATA_DIR to another folder.`);
-  }
-  rmSync(path, { force: true });
-  await new Promise<void>((resolve, reject) => {
+  if (await listens(path)) return;
+  // Taken, or left behind by a process that was killed: only a living one answers.
+  if (!(await answers(path))) rmSync(path, { force: true });
+  if (await listens(path)) return;
+  throw new StartError(`A registry is already running on ${dataDir}. Stop it first, or set DATA_DIR to another folder.`);
+}
+
+/** Whether the lock is ours now. */
+function listens(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.end());
-    server.once('error', reject);
-    server.listen(path, resolve);
-    server.unref();
-    process.once('exit', () => rmSync(path, { force: true }));
+    server.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error)));
+    server.listen(path, () => {
+      server.unref();
+      process.once('exit', () => rmSync(path, { force: true }));
+      resolve(true);
+    });
   });
 }
 

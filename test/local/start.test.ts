@@ -27,6 +27,13 @@ function start(env: Record<string, string>): Promise<Ended> {
   });
 }
 
+/** Says whether it got the lock of the folder in its argument, and lives on. */
+const LOCK_AND_WAIT = `
+  import('./src/local/lock.ts')
+    .then(({ lockFolder }) => lockFolder(process.argv[1]))
+    .then(() => console.log('locked'), () => console.log('taken'));
+  setInterval(() => {}, 1000);`;
+
 function basic(password: string): { authorization: string } {
   return { authorization: `Basic ${Buffer.from(`admin:${password}`).toString('base64')}` };
 }
@@ -65,6 +72,17 @@ describe('the first start', () => {
   test('is the only one on its data', async () => {
     const second = await start({ DATA_DIR: registry.dataDir, PORT: '1' });
     expect(second).toMatchObject({ code: 1, output: expect.stringContaining('already running on') });
+  });
+
+  test('is the only one even where many start at once', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
+    const children = [0, 1, 2, 3].map(() => spawn(process.execPath, ['--eval', LOCK_AND_WAIT, dataDir], { cwd: ROOT }));
+    const said = await Promise.all(
+      children.map((child) => new Promise<string>((resolve) => child.stdout.once('data', (text) => resolve(`${text}`)))),
+    );
+    for (const child of children) child.kill('SIGKILL');
+    expect(said.sort()).toEqual(['locked\n', 'taken\n', 'taken\n', 'taken\n']);
+    await rm(dataDir, { recursive: true });
   });
 
   test('keeps its port', async () => {
