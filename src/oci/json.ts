@@ -1,16 +1,23 @@
 /**
  * Strict JSON for documents that several readers must understand alike: one text, one meaning.
- * Refuses what `JSON.parse` lets through: invalid UTF-8, a byte order mark, repeated keys, nesting without end.
+ * Refuses what `JSON.parse` lets through: invalid UTF-8, a byte order mark, repeated keys, nesting and members without end.
  */
 
 /** Deep enough for any manifest; SQLite's JSON functions stop at 1,000, our own recursion nowhere comes near. */
 const MAX_DEPTH = 100;
+
+/**
+ * Brackets, colons and commas. What parsing costs grows with them, not with the length: a manifest of 8 MiB may be one long
+ * annotation, but not a million members, which would take most of a second of CPU.
+ */
+const MAX_STRUCTURE = 120_000;
 
 /** @throws SyntaxError with a reason fit to be shown */
 export function parseStrictJson(bytes: Uint8Array): { text: string; value: unknown } {
   const text = decode(bytes);
   const outline = outlineOf(text);
   if (outline.depth > MAX_DEPTH) throw new SyntaxError(`nested deeper than ${MAX_DEPTH} levels`);
+  if (outline.structure > MAX_STRUCTURE) throw new SyntaxError(`more than ${MAX_STRUCTURE} brackets, colons and commas`);
   const value: unknown = JSON.parse(text);
   // A repeated key collapses when it is parsed: then the text has more members than the value.
   if (outline.members !== countMembers(value)) throw new SyntaxError('an object repeats a key');
@@ -25,19 +32,24 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-/** Counts colons and brackets outside of strings, in one pass without a stack. */
-function outlineOf(text: string): { members: number; depth: number } {
+/** Counts what stands outside of strings, in one pass without a stack. */
+function outlineOf(text: string): { members: number; depth: number; structure: number } {
   let members = 0;
+  let opened = 0;
+  let commas = 0;
   let level = 0;
   let depth = 0;
   for (let at = 0; at < text.length; at++) {
     const char = text.charCodeAt(at);
     if (char === 0x22) at = endOfString(text, at);
     else if (char === 0x3a) members++;
-    else if (char === 0x7b || char === 0x5b) depth = Math.max(depth, ++level);
-    else if (char === 0x7d || char === 0x5d) level--;
+    else if (char === 0x2c) commas++;
+    else if (char === 0x7b || char === 0x5b) {
+      opened++;
+      depth = Math.max(depth, ++level);
+    } else if (char === 0x7d || char === 0x5d) level--;
   }
-  return { members, depth };
+  return { members, depth, structure: members + opened + commas };
 }
 
 /** The index of the quote that closes the string opened at `start`, or the end of the text. */

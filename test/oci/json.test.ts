@@ -95,6 +95,17 @@ describe('strict JSON', () => {
     expect(parse(`"${'['.repeat(200)}"`)).toBe('['.repeat(200));
   });
 
+  test('has up to 120,000 brackets, colons and commas; those in strings do not count', () => {
+    const list = (commas: number) => `[${'1,'.repeat(commas)}1]`;
+    expect(() => parse(list(119_999))).not.toThrow();
+    expect(() => parse(list(120_000))).toThrow('more than 120000 brackets');
+    expect(() => parse(`[${'{},'.repeat(60_000)}1]`)).toThrow('more than 120000 brackets');
+    expect(() => parse(`{${Array.from({ length: 60_001 }, (_, n) => `"${n}":1`).join()}}`)).toThrow(
+      'more than 120000 brackets',
+    );
+    expect(() => parse(`"${':,{['.repeat(100_000)}"`)).not.toThrow();
+  });
+
   test.each<[string, (size: number) => string]>([
     ['quotes that are escaped', (size) => `"${'\\"'.repeat(size / 2)}"`],
     ['backslashes', (size) => `"${'\\\\'.repeat(size / 2)}"`],

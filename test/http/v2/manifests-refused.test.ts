@@ -213,9 +213,9 @@ describe('within the limits of D1', () => {
     expect(await refused(image({ layers: layers(4000) }))).toBe('400 MANIFEST_INVALID');
   });
 
-  test('a layer may be named 40,000 times, and the manifest be deleted again', async () => {
+  test('a layer may be named 16,000 times, and the manifest be deleted again', async () => {
     const production = worldOf(limited(world.env));
-    const manifest = await contentOf(JSON.stringify(image({ layers: Array(40_000).fill(config) })));
+    const manifest = await contentOf(JSON.stringify(image({ layers: Array(16_000).fill(config) })));
     expect((await putManifest(production, 'acme/api', manifest.digest, textOf(manifest))).status).toBe(201);
     expect((await production.fetch('DELETE', `/v2/acme/api/manifests/${manifest.digest}`)).status).toBe(202);
   });
