@@ -1,11 +1,10 @@
 /** Two projects: `workerd` runs in the Worker's own runtime on real D1 and R2, `node` starts the program from outside. */
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
+import { readSchema } from '../src/local/schema.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const schema = readFileSync(new URL('../schema.sql', import.meta.url), 'utf8');
 
 export default defineConfig({
   root,
@@ -17,7 +16,7 @@ export default defineConfig({
             wrangler: { configPath: `${root}/wrangler.toml` },
             miniflare: {
               bindings: {
-                SCHEMA: schema,
+                SCHEMA: await readSchema(),
                 REGISTRY_SECRET: 'a-secret-of-the-tests-0123456789abcdef',
                 ADMIN_PASSWORD: 'the-password-of-the-tests',
               },

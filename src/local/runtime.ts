@@ -1,8 +1,8 @@
 /** The registry on the emulator: its settings, its schema, and the schedule, which the emulator does not run by itself. */
-import { readFile } from 'node:fs/promises';
 import type { Miniflare } from 'miniflare';
 import { emulate } from './emulator.ts';
 import type { Options } from './options.ts';
+import { readSchema } from './schema.ts';
 
 /** As often as the schedule of wrangler.toml. */
 const SCHEDULE_MS = 10 * 60 * 1000;
@@ -28,14 +28,6 @@ export async function startRuntime({ host, port, dataDir, secret, adminPassword,
       await worker.dispose();
     },
   };
-}
-
-async function readSchema(): Promise<string[]> {
-  const text = await readFile(new URL('../../schema.sql', import.meta.url), 'utf8');
-  return text
-    .replaceAll(/--.*$/gm, '')
-    .split(';')
-    .filter((statement) => statement.trim() !== '');
 }
 
 function runSchedule(worker: Miniflare): () => void {

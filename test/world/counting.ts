@@ -1,5 +1,6 @@
 /** Bindings that count: round trips to D1 (a batch is one), rows read and written there, and operations on R2. */
 import type { Env } from '../../src/env.ts';
+import { intercepted } from './intercept.ts';
 
 export interface Counts {
   d1: number;
@@ -18,33 +19,24 @@ export function counting(env: Env): { env: Env; counts: Counts } {
   return { env: { ...env, DB: countingDatabase(env.DB, counts), BLOBS: countingBucket(env.BLOBS, counts) }, counts };
 }
 
-const INNER = Symbol('the statement itself');
-
 function countingDatabase(database: D1Database, counts: Counts): D1Database {
-  const tally = <T>(results: D1Result<T>[]): D1Result<T>[] => {
+  const tally = (results: D1Result[]) => {
     counts.d1++;
     for (const { meta } of results) {
       counts.rowsRead += meta.rows_read;
       counts.rowsWritten += meta.rows_written;
     }
-    return results;
   };
-  // `first` does not say what it cost; `all` does, and answers the same.
-  const all = async (statement: D1PreparedStatement) => tally([await statement.all()])[0] as D1Result;
-  const wrap = (statement: D1PreparedStatement): D1PreparedStatement =>
-    new Proxy(statement, {
-      get(target, name) {
-        if (name === INNER) return target;
-        if (name === 'bind') return (...values: unknown[]) => wrap(target.bind(...values));
-        if (name === 'first') return async () => (await all(target)).results[0] ?? null;
-        return () => all(target);
-      },
-    });
-  const batch = async (statements: D1PreparedStatement[]) =>
-    tally(await database.batch(statements.map((statement) => Reflect.get(statement, INNER) as D1PreparedStatement)));
-  return new Proxy(database, {
-    get: (target, name) =>
-      name === 'batch' ? batch : name === 'prepare' ? (sql: string) => wrap(target.prepare(sql)) : Reflect.get(target, name),
+  return intercepted(database, async (name, effect, statement) => {
+    if (!statement) {
+      const results = (await effect()) as D1Result[];
+      tally(results);
+      return results;
+    }
+    // `first` does not say what it cost; `all` does, and answers the same.
+    const result = await statement.all();
+    tally([result]);
+    return name === 'DB.first' ? (result.results[0] ?? null) : result;
   });
 }
 

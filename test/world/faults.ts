@@ -3,6 +3,7 @@
  * the one it is told to it refuses, loses the answer, or stops for ever, before or after the call took effect.
  */
 import type { Env } from '../../src/env.ts';
+import { intercepted } from './intercept.ts';
 
 export type Fault = 'fail-before' | 'fail-after' | 'stop-before' | 'stop-after';
 export const FAULTS: Fault[] = ['fail-before', 'fail-after', 'stop-before', 'stop-after'];
@@ -35,7 +36,7 @@ export function faulty(env: Env, fault?: Fault, at?: number): Faults {
 
   const context = { point, wrote: (key: string) => void writtenKeys.push(key) };
   return {
-    env: { ...env, DB: faultyDatabase(env.DB, context), BLOBS: faultyBucket(env.BLOBS, context) },
+    env: { ...env, DB: intercepted(env.DB, point), BLOBS: faultyBucket(env.BLOBS, context) },
     calls,
     writtenKeys,
     stopped,
@@ -50,30 +51,6 @@ interface FaultContext {
 function forEver<T>(stop: () => void): Promise<T> {
   stop();
   return new Promise<T>(() => {});
-}
-
-const INNER = Symbol('the statement itself');
-
-function faultyDatabase(database: D1Database, { point }: FaultContext): D1Database {
-  const wrap = (statement: D1PreparedStatement): D1PreparedStatement =>
-    new Proxy(statement, {
-      get(target, name) {
-        if (name === INNER) return target;
-        if (name === 'bind') return (...values: unknown[]) => wrap(target.bind(...values));
-        const method = Reflect.get(target, name) as (...args: unknown[]) => Promise<unknown>;
-        return (...args: unknown[]) => point(`DB.${String(name)}`, () => method.apply(target, args));
-      },
-    });
-  const batch = (statements: D1PreparedStatement[]) => {
-    const inner = statements.map((statement) => Reflect.get(statement, INNER) as D1PreparedStatement);
-    return point('DB.batch', () => database.batch(inner));
-  };
-  return new Proxy(database, {
-    get(target, name) {
-      if (name === 'prepare') return (sql: string) => wrap(target.prepare(sql));
-      return name === 'batch' ? batch : Reflect.get(target, name);
-    },
-  });
 }
 
 function faultyBucket(bucket: R2Bucket, { point, wrote }: FaultContext): R2Bucket {

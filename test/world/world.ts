@@ -28,12 +28,10 @@ export interface Send {
  * test runner's own reset would break off requests that a test has stopped on purpose.
  */
 export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
-  const bindings = env as unknown as Env & { SCHEMA: string };
-  const statements = bindings.SCHEMA.replaceAll(/--.*$/gm, '')
-    .split(';')
-    .filter((statement) => statement.trim() !== '');
-  const tables = [...bindings.SCHEMA.matchAll(/CREATE TABLE IF NOT EXISTS (\w+)/g)].map((match) => `DELETE FROM ${match[1]}`);
-  await bindings.DB.batch([...statements, ...tables].map((statement) => bindings.DB.prepare(statement)));
+  const bindings = env as unknown as Env & { SCHEMA: string[] };
+  const tables = bindings.SCHEMA.flatMap((statement) => /CREATE TABLE IF NOT EXISTS (\w+)/.exec(statement)?.[1] ?? []);
+  const statements = [...bindings.SCHEMA, ...tables.map((table) => `DELETE FROM ${table}`)];
+  await bindings.DB.batch(statements.map((statement) => bindings.DB.prepare(statement)));
   for (let page = await bindings.BLOBS.list(); page.objects.length > 0; page = await bindings.BLOBS.list()) {
     await bindings.BLOBS.delete(page.objects.map(({ key }) => key));
   }

@@ -1,0 +1,32 @@
+/** A database whose every round trip passes through the test: what the wrapped bindings of this folder have in common. */
+
+/**
+ * Sees one round trip: its name, how to carry it out, and the statement where it is one (a batch is several). What it
+ * returns is what the caller gets.
+ */
+export type Interceptor = (name: string, effect: () => Promise<unknown>, statement?: D1PreparedStatement) => Promise<unknown>;
+
+const INNER = Symbol('the statement itself');
+
+export function intercepted(database: D1Database, intercept: Interceptor): D1Database {
+  const wrap = (statement: D1PreparedStatement): D1PreparedStatement =>
+    new Proxy(statement, {
+      get(target, name) {
+        if (name === INNER) return target;
+        const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
+        if (name === 'bind') return (...args: unknown[]) => wrap(method.apply(target, args) as D1PreparedStatement);
+        return (...args: unknown[]) =>
+          intercept(`DB.${String(name)}`, () => method.apply(target, args) as Promise<unknown>, target);
+      },
+    });
+  const batch = (statements: D1PreparedStatement[]) => {
+    const inner = statements.map((statement) => Reflect.get(statement, INNER) as D1PreparedStatement);
+    return intercept('DB.batch', () => database.batch(inner));
+  };
+  return new Proxy(database, {
+    get(target, name) {
+      if (name === 'prepare') return (sql: string) => wrap(target.prepare(sql));
+      return name === 'batch' ? batch : Reflect.get(target, name);
+    },
+  });
+}
