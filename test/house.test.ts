@@ -143,6 +143,15 @@ test('every table of the schema has an owner and a section', () => {
   expect(schema).not.toMatch(/CREATE TABLE(?! IF NOT EXISTS)|CREATE INDEX(?! IF NOT EXISTS)/);
 });
 
+test('what is recorded is in the list of what can happen, and the list names nothing else', () => {
+  const kind = /'((?:manifest|tag|blob)\.[a-z]+)'/g;
+  const named = (room: string) =>
+    sources
+      .filter(({ path }) => roomOf(path) === room)
+      .flatMap(({ text }) => [...codeOf(text).matchAll(kind)].map((match) => match[1]));
+  expect([...new Set(named('registry'))].sort()).toEqual(named('events').sort());
+});
+
 test('the clock and chance are read at the doors only', () => {
   const doors = ['http', 'cron.ts', 'local'];
   const sensed = /Date\.now\(|new Date\(\)|Math\.random\(/;

@@ -5,7 +5,7 @@ import { derivedPassword, type Secrets, sameSecret } from './secrets.ts';
 
 type Accounts = Secrets & Pick<Env, 'ADMIN_PASSWORD'>;
 
-export const ADMINISTRATOR = 'admin';
+const ADMINISTRATOR = 'admin';
 
 export async function administratorPassword(env: Accounts): Promise<string> {
   return env.ADMIN_PASSWORD || (await derivedPassword(env, ADMINISTRATOR));

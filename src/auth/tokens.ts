@@ -16,7 +16,7 @@ const ISSUER = 'berth';
 
 /** Seconds. The access token's is the longest that a revocation may take to reach pulls. */
 export const ACCESS_TOKEN_LIFETIME = 5 * 60;
-export const REFRESH_TOKEN_LIFETIME = 30 * 24 * 60 * 60;
+const REFRESH_TOKEN_LIFETIME = 30 * 24 * 60 * 60;
 /** As long as an upload lives that receives nothing. */
 const LOCATION_LIFETIME = 24 * 60 * 60;
 

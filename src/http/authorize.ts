@@ -52,10 +52,20 @@ export function mayOverall(requirement: 'catalog' | 'login') {
 /** The same for a repository that is private and one that is not there; a client that sees 401 may ask for more. */
 function refusal(c: RequestContext, action: Action, repository: string): RegistryError {
   const { caller } = c.var;
+  const scope = neededScope(c, action, repository);
+  if (caller === ANONYMOUS) return unauthorized(c, { scope });
+  if (caller.grants !== null) return insufficientScope(c, scope);
+  return new RegistryError('DENIED');
+}
+
+/** What a client has to ask for; a mount needs its source as well (end-11). */
+export function neededScope(c: RequestContext, action: Action, repository: string): string {
   const from = c.req.query('from') ?? '';
   const source = c.req.query('mount') !== undefined && isRepositoryName(from) ? ` ${scopeFor('pull', from)}` : '';
-  const scope = `${scopeFor(action, repository)}${source}`;
-  if (caller === ANONYMOUS) return unauthorized(c, { scope });
-  if (caller.grants !== null) return unauthorized(c, { scope, error: 'insufficient_scope' });
-  return new RegistryError('DENIED');
+  return `${scopeFor(action, repository)}${source}`;
+}
+
+/** 401 for somebody whose token is right and does not reach far enough (RFC 6750, 3.1). */
+export function insufficientScope(c: RequestContext, scope: string): RegistryError {
+  return unauthorized(c, { scope, error: 'insufficient_scope' });
 }

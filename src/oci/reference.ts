@@ -1,5 +1,5 @@
 /** References to a manifest: a tag or a digest (distribution-spec, "Pulling manifests"). */
-import { type Digest, isDigest, parseDigest } from './digest.ts';
+import { type Digest, parseDigest } from './digest.ts';
 import { RegistryError } from './errors.ts';
 
 export type Tag = string & { readonly __brand: 'Tag' };
@@ -22,7 +22,6 @@ export function parseReference(text: string): Reference {
 
 /** For reading: what cannot exist is not there. @throws DIGEST_INVALID, MANIFEST_UNKNOWN */
 export function parseReferenceToRead(text: string): Reference {
-  if (isDigest(text)) return { digest: text };
   if (text.includes(':')) return { digest: parseDigest(text) };
   if (isTag(text)) return { tag: text };
   throw new RegistryError('MANIFEST_UNKNOWN');

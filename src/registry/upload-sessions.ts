@@ -1,8 +1,8 @@
 /**
  * The row of an upload: what it says, and the three ways in which it changes. A row is a session that has received
  * something; before that there is none. States: open -> committed (finished) or closed (cancelled, or its content was not
- * what it claimed). `version` grows with each change, and a change asks for the version that it was decided on (invariant 5). One that
- * has expired changes no more, so that its bytes can be removed in peace.
+ * what it claimed). `version` grows with each change, and a change asks for the version that it was decided on (invariant 5).
+ * One that has expired changes no more, so that its bytes can be removed in peace.
  */
 import type { Env, Vars } from '../env.ts';
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
@@ -77,6 +77,10 @@ export async function saveSession(env: Stores, { id, repository }: Upload, sessi
   return saved !== null;
 }
 
+/** The upload ?1 is still as version ?2 of it was; version 0 is no row at all. */
+const UNCHANGED = `CASE ?2 WHEN 0 THEN NOT EXISTS (SELECT 1 FROM uploads WHERE id = ?1)
+  ELSE EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND version = ?2 AND state = 'open' AND expires_at > unixepoch()) END`;
+
 /**
  * Publishes the blob and ends the upload (invariant 1: its bytes are there, verified). Returns the key under which the blob
  * is kept, another one where the registry had it already; `null` where the upload is no longer as `session` knew it, and
@@ -88,12 +92,8 @@ export async function commitSession(
   session: Session,
   blob: { digest: Digest; size: number; objectKey: string },
 ): Promise<string | null> {
-  const unchanged =
-    session.version === 0
-      ? 'NOT EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND ?2 = 0)'
-      : `EXISTS (SELECT 1 FROM uploads WHERE id = ?1 AND version = ?2 AND state = 'open' AND expires_at > unixepoch())`;
   const results = await tryBatch(env, [
-    refuseUnless(env, unchanged, id, session.version),
+    refuseUnless(env, UNCHANGED, id, session.version),
     env.DB.prepare(
       `UPDATE uploads SET state = 'committed', version = version + 1, digest = ?2, expires_at = unixepoch() + ${UPLOAD_LIFETIME}
        WHERE id = ?1`,

@@ -71,9 +71,9 @@ export async function append(
   if (body.length !== null && size + body.length > capacity) throw tooLarge(capacity);
   if (!body.stream || body.length === 0) return unchanged(staged);
   const hashed = limits.verify === 'stream' && size === 0;
-  const native = body.length !== null && body.length <= limits.maxPutBytes;
-  if (native && body.length !== null && (body.length < limits.partBytes || !hashed)) {
-    return appendPiece(env, uploadId, staged, body.stream, body.length, limits);
+  const whole = body.length !== null && body.length <= limits.maxPutBytes ? body.length : null;
+  if (whole !== null && (whole < limits.partBytes || !hashed)) {
+    return appendPiece(env, uploadId, staged, body.stream, whole, limits);
   }
   return appendBuffers(env, uploadId, staged, body.stream, { ...limits, hashed, capacity: capacity - size }, algorithm);
 }

@@ -1,7 +1,6 @@
 /** end-4, end-5, end-6, end-11, end-13 and end-14: how blobs come in. */
 import { type Context, Hono } from 'hono';
 import { mayDo, pullable } from '../../auth/policy.ts';
-import { scopeFor } from '../../auth/scope.ts';
 import { sealUpload, unsealUpload } from '../../auth/tokens.ts';
 import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
@@ -9,8 +8,7 @@ import { isRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { mountBlob } from '../../registry/blobs.ts';
 import { newUploadId, type Upload } from '../../registry/upload-sessions.ts';
 import { appendToUpload, cancelUpload, finishUpload, uploadAtOnce, uploadOffset } from '../../registry/uploads.ts';
-import { unauthorized } from '../authenticate.ts';
-import { may } from '../authorize.ts';
+import { insufficientScope, may, neededScope } from '../authorize.ts';
 import { type AppEnv, actorOf, afterwards, finishing, occasionOf } from '../context.ts';
 import { chunkOf, single } from '../params.ts';
 
@@ -80,7 +78,7 @@ function readable(c: UploadContext, from: string): RepositoryName[] {
   const { caller, repository } = c.var;
   if (!isRepositoryName(from) || !mayDo({ ...caller, grants: null }, 'pull', from)) return [];
   if (mayDo(caller, 'pull', from)) return [from];
-  throw unauthorized(c, { scope: `${scopeFor('push', repository)} ${scopeFor('pull', from)}`, error: 'insufficient_scope' });
+  throw insufficientScope(c, neededScope(c, 'push', repository));
 }
 
 function created(c: UploadContext, digest: Digest): Response {
