@@ -4,18 +4,21 @@
 
 -- ── registry ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Refuses every row: a statement that would insert here ends its batch. So a D1 batch, which knows no IF, states a
--- precondition, and what it guards is written as one or not at all. Always empty.
-CREATE TABLE IF NOT EXISTS refusals (
-  reason TEXT NOT NULL CONSTRAINT precondition CHECK (reason IS NULL)
-) STRICT;
-
--- Written with the first content of a repository. AUTOINCREMENT: an id is never used again, so what the collector has
+-- Written by an explicit call or with the first content of a repository. AUTOINCREMENT: an id is never used again, so what the collector has
 -- not yet swept of a deleted repository cannot turn up in the next one.
 CREATE TABLE IF NOT EXISTS repositories (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE,
   created_at INTEGER NOT NULL
+) STRICT;
+
+-- What people wrote about a repository: apart from it, as every pull reads that row. overview is Markdown. version: for
+-- conditional updates; it stands for the repository as a whole.
+CREATE TABLE IF NOT EXISTS repository_pages (
+  repository_id INTEGER PRIMARY KEY,
+  description TEXT NOT NULL DEFAULT '',
+  overview TEXT NOT NULL DEFAULT '',
+  version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
 -- One row a digest whose bytes are in R2 under object_key, verified (invariants 1 and 7). missing_since: a reader found
@@ -98,7 +101,117 @@ CREATE TABLE IF NOT EXISTS tombstones (
   made_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- ── auth ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Who there is. subject: `user:<name>`, `organization:<name>` or `robot:<organization>/<name>`. Rows are never deleted, so
+-- that no name passes to somebody else while something still names it. likeness: what the name looks like; of users and
+-- organizations no two look alike. epoch grows when all logins are ended, and every token names the one it was made in.
+-- version: for conditional updates. invitation: the id of the one-time link that is open, if one is.
+CREATE TABLE IF NOT EXISTS accounts (
+  subject TEXT PRIMARY KEY,
+  likeness TEXT UNIQUE,
+  administrator INTEGER NOT NULL DEFAULT 0,
+  disabled INTEGER NOT NULL DEFAULT 0,
+  epoch INTEGER NOT NULL DEFAULT 0,
+  description TEXT NOT NULL DEFAULT '',
+  invitation TEXT,
+  invited_until INTEGER,
+  created_at INTEGER NOT NULL,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
+
+-- Users in organizations. User first: the question of every request is what somebody belongs to.
+CREATE TABLE IF NOT EXISTS members (
+  user TEXT NOT NULL,
+  organization TEXT NOT NULL,
+  role TEXT NOT NULL CHECK (role IN ('owner', 'member')),
+  PRIMARY KEY (user, organization)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS members_by_organization ON members (organization, user);
+
+-- subject: `team:<organization>/<name>`.
+CREATE TABLE IF NOT EXISTS teams (
+  subject TEXT PRIMARY KEY,
+  description TEXT NOT NULL DEFAULT '',
+  created_at INTEGER NOT NULL,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS team_members (
+  user TEXT NOT NULL,
+  team TEXT NOT NULL,
+  PRIMARY KEY (user, team)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS team_members_by_team ON team_members (team, user);
+
+-- The statements (JSON) that hang on a user, team, robot or repository, `repository:<name>`, as one document: it is read and
+-- saved as a whole.
+CREATE TABLE IF NOT EXISTS policies (
+  subject TEXT PRIMARY KEY,
+  statements TEXT NOT NULL,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
+
+-- Whom a repository's policy names, for the lists of what somebody may see. Written with the policy.
+CREATE TABLE IF NOT EXISTS policy_principals (
+  principal TEXT NOT NULL,
+  repository TEXT NOT NULL,
+  PRIMARY KEY (principal, repository)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS policy_principals_by_repository ON policy_principals (repository, principal);
+
+-- Access keys. The secret is derived from the id and the registry's secret: no credential is here. statements (JSON) narrow
+-- what its owner may do, NULL: not at all. last_used_day: days since the epoch, written once a day.
+CREATE TABLE IF NOT EXISTS access_keys (
+  id TEXT PRIMARY KEY,
+  owner TEXT NOT NULL,
+  name TEXT NOT NULL,
+  statements TEXT,
+  created_at INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  expires_at INTEGER NOT NULL,
+  revoked_at INTEGER,
+  last_used_day INTEGER,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS access_keys_by_owner ON access_keys (owner, id);
+
+-- Logins that were given a refresh token. generation: how often it was rotated; a token of an earlier one has been used by
+-- somebody else, and ends the login.
+CREATE TABLE IF NOT EXISTS logins (
+  id TEXT PRIMARY KEY,
+  subject TEXT NOT NULL,
+  generation INTEGER NOT NULL DEFAULT 0,
+  ended INTEGER NOT NULL DEFAULT 0,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Which tokens of which outside issuer are somebody here, and what they may do. subject: `ci:<organization>/<name>`, or
+-- `ci:<name>` for a rule of the registry as a whole. claims and statements are JSON (src/auth/oidc.ts).
+CREATE TABLE IF NOT EXISTS trust_rules (
+  subject TEXT PRIMARY KEY,
+  issuer TEXT NOT NULL,
+  audience TEXT NOT NULL,
+  claims TEXT NOT NULL,
+  statements TEXT NOT NULL,
+  description TEXT NOT NULL DEFAULT '',
+  created_at INTEGER NOT NULL,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS trust_rules_by_issuer ON trust_rules (issuer, subject);
+
 -- ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Refuses every row: a statement that would insert here ends its batch. So a D1 batch, which knows no IF, states a
+-- precondition, and what it guards is written as one or not at all. Always empty.
+CREATE TABLE IF NOT EXISTS refusals (
+  reason TEXT NOT NULL CONSTRAINT precondition CHECK (reason IS NULL)
+) STRICT;
 
 -- What happened, in order: one row a committed change, written by the batch that made it (invariant 6).
 CREATE TABLE IF NOT EXISTS events (

@@ -19,7 +19,11 @@ const TABLE = {
   UNAUTHORIZED: [401, 'authentication required'],
   UNSUPPORTED: [405, 'the operation is unsupported'],
 
-  // Ours. The specification binds the codes of 4xx answers only.
+  // Ours. The specification binds the codes of 4xx answers under /v2 only: the first four are of the management API.
+  CONFLICT: [409, 'the request conflicts with what is there'],
+  INVALID: [400, 'the request is not valid'],
+  NOT_FOUND: [404, 'there is nothing here that you may see'],
+  PRECONDITION_FAILED: [412, 'it has changed since, or is not what was expected'],
   UNAVAILABLE: [503, 'storage is unavailable, try again'],
 } as const satisfies Record<string, readonly [status: number, message: string]>;
 

@@ -1,5 +1,6 @@
 /** Blobs of a repository: stat, open, publish, mount, delete. Their bytes are shared, the right to see them is not. */
 import type { Env } from '../env.ts';
+import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -7,8 +8,7 @@ import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { openObject } from '../storage/objects.ts';
-import { type Database, refuseUnless, tryBatch } from './batch.ts';
-import { createRepository } from './repositories.ts';
+import { ensureRepository } from './repositories.ts';
 
 export interface Blob {
   digest: Digest;
@@ -75,10 +75,10 @@ export async function openBlob(env: Pick<Env, 'DB' | 'BLOBS'>, blob: Blob, range
  * The statements that make verified bytes a blob of the repository; the last one selects the key under which the blob is
  * kept: another one than `objectKey` where the registry had it already.
  */
-export function publishBlob(env: Database, repository: RepositoryName, blob: Blob): D1PreparedStatement[] {
+export function publishBlob(env: Database, repository: RepositoryName, blob: Blob, mayCreate: boolean): D1PreparedStatement[] {
   const { digest, size, objectKey } = blob;
   return [
-    createRepository(env, repository),
+    ensureRepository(env, repository, mayCreate),
     env.DB.prepare(
       `INSERT INTO tombstones (object_key, made_at)
        SELECT object_key, unixepoch() FROM blobs WHERE digest = ?1 AND missing_since IS NOT NULL ON CONFLICT DO NOTHING`,
@@ -103,22 +103,22 @@ function linkBlob(env: Database, repository: RepositoryName, digest: Digest): D1
 
 /**
  * end-11: links a blob that another repository holds; `false` where none of `sources` does.
- * @param sources the repositories the caller may pull from and means; 'any' for one who may pull them all
+ * @param sources the repositories the caller may pull from and means
  */
 export async function mountBlob(
   env: Database,
-  mount: { repository: RepositoryName; digest: Digest; sources: RepositoryName[] | 'any'; by: Actor },
+  mount: { repository: RepositoryName; digest: Digest; sources: RepositoryName[]; by: Actor; mayCreate: boolean },
 ): Promise<boolean> {
   const { repository, digest, sources } = mount;
   if (sources.length === 0) return false;
   const source = (wanted: string, among: string) => `SELECT r.name FROM repository_blobs l
     JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
-    JOIN repositories r ON r.id = l.repository_id AND (${among} IS NULL OR r.name IN (SELECT value FROM json_each(${among})))
+    JOIN repositories r ON r.id = l.repository_id AND r.name IN (SELECT value FROM json_each(${among}))
     WHERE l.digest = ${wanted} LIMIT 1`;
-  const among = sources === 'any' ? null : JSON.stringify(sources);
+  const among = JSON.stringify(sources);
   const mounted = await tryBatch(env, [
     refuseUnless(env, `EXISTS (${source('?1', '?2')})`, digest, among),
-    createRepository(env, repository),
+    ensureRepository(env, repository, mount.mayCreate),
     record(env, {
       repository,
       by: mount.by,

@@ -1,11 +1,11 @@
 /** Taking manifests and tags away: by reference, while nothing needs them. */
 import type { Env } from '../env.ts';
+import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Reference, Tag } from '../oci/reference.ts';
-import { type Database, refuseUnless, tryBatch } from './batch.ts';
 import { stillReferenced } from './blobs.ts';
 import { getManifest, HERE, unknownManifest } from './manifests.ts';
 

@@ -1,5 +1,6 @@
 /** Manifests of a repository and the tags that name them: get and put. `manifest-deletion.ts` takes them away. */
 import type { Env } from '../env.ts';
+import { type Background, type Database, refuseUnless, tryBatchTwice } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -9,8 +10,7 @@ import type { RepositoryName } from '../oci/name.ts';
 import type { Reference, Tag } from '../oci/reference.ts';
 import { manifestKey } from '../storage/keys.ts';
 import { deleteObjects, putVerified, readText } from '../storage/objects.ts';
-import { type Background, type Database, refuseUnless, tryBatchTwice } from './batch.ts';
-import { createRepository } from './repositories.ts';
+import { ensureRepository, unknownRepository } from './repositories.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
 
@@ -81,7 +81,7 @@ export function unknownManifest(reference: Reference): RegistryError {
   return new RegistryError('MANIFEST_UNKNOWN', { detail: reference });
 }
 
-export interface ManifestPut {
+export interface ManifestPut extends ManifestRights {
   repository: RepositoryName;
   digest: Digest;
   manifest: Manifest;
@@ -90,8 +90,15 @@ export interface ManifestPut {
   /** Tags that shall name it; none for a manifest that is pushed by digest. */
   tags: Tag[];
   by: Actor;
-  /** `false`: the caller may make new tags but not move those that exist. */
-  mayRetag: boolean;
+}
+
+/** What whoever puts it may do, beside bringing content. */
+export interface ManifestRights {
+  /** Whether it may make the repository, where that is not there yet. */
+  mayCreate: boolean;
+  /** Of its tags, those that must not be made where they are not there, and must not be moved where they are. */
+  notToMake: Tag[];
+  notToMove: Tag[];
 }
 
 /** What the tags of a put named before: only those that really moved. */
@@ -113,10 +120,14 @@ const OTHER_TYPE = `SELECT media_type FROM manifests WHERE repository_id = ${HER
 /** Tags of ?2 that exist and name something else than ?3. */
 const MOVING = `SELECT name, digest FROM tags WHERE repository_id = ${HERE} AND name IN (SELECT value FROM json_each(?2)) AND digest <> ?3`;
 
+/** Tags of ?2 that do not exist. */
+const MAKING = `SELECT value AS name FROM json_each(?2)
+  WHERE NOT EXISTS (SELECT 1 FROM tags WHERE repository_id = ${HERE} AND name = value)`;
+
 /**
  * end-7. References, manifest, tags and events in one batch (invariants 2, 3 and 6). Putting again what is there changes
  * nothing and records nothing.
- * @throws MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID, DENIED
+ * @throws MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID, DENIED, NAME_UNKNOWN
  */
 export async function putManifest(env: Stores, put: ManifestPut, work: Background): Promise<MovedTags> {
   const { repository, digest, manifest, size } = put;
@@ -146,8 +157,8 @@ function putStatements(env: Database, put: ManifestPut, objectKey: string | null
     env.DB.prepare(MOVING).bind(repository, tags, digest),
     refuseUnless(env, `NOT EXISTS (${UNMET})`, repository, references),
     refuseUnless(env, `NOT EXISTS (${OTHER_TYPE})`, repository, digest, manifest.mediaType),
-    ...(put.mayRetag ? [] : [refuseUnless(env, `NOT EXISTS (${MOVING})`, repository, tags, digest)]),
-    createRepository(env, repository),
+    ...guardTags(env, put),
+    ensureRepository(env, repository, put.mayCreate),
     recordPut(env, put),
     insertManifest(env, put, objectKey),
     env.DB.prepare(
@@ -160,6 +171,13 @@ function putStatements(env: Database, put: ManifestPut, objectKey: string | null
        ON CONFLICT DO UPDATE SET digest = ?3, updated_at = unixepoch() WHERE digest <> ?3`,
     ).bind(repository, tags, digest),
   ];
+}
+
+/** Most callers may do both with every tag: then there is nothing to guard. */
+function guardTags(env: Database, { repository, digest, notToMake, notToMove }: ManifestPut): D1PreparedStatement[] {
+  const make = refuseUnless(env, `NOT EXISTS (${MAKING})`, repository, JSON.stringify(notToMake));
+  const move = refuseUnless(env, `NOT EXISTS (${MOVING})`, repository, JSON.stringify(notToMove), digest);
+  return [...(notToMake.length > 0 ? [make] : []), ...(notToMove.length > 0 ? [move] : [])];
 }
 
 function insertManifest(env: Database, { repository, digest, manifest, size }: ManifestPut, objectKey: string | null) {
@@ -193,11 +211,14 @@ function recordPut(env: Database, { repository, digest, manifest, size, tags, by
 /** Which precondition it was. Where none holds any more, another request came between: the client may simply try again. */
 async function refusalOf(env: Database, put: ManifestPut): Promise<RegistryError> {
   const { repository, digest, manifest } = put;
-  const [unmet, otherType, taken] = await env.DB.batch([
+  const [unmet, otherType, taken, absentTags, repositories] = await env.DB.batch([
     env.DB.prepare(UNMET).bind(repository, listed(manifest)),
     env.DB.prepare(OTHER_TYPE).bind(repository, digest, manifest.mediaType),
-    env.DB.prepare(MOVING).bind(repository, JSON.stringify(put.tags), digest),
+    env.DB.prepare(MOVING).bind(repository, JSON.stringify(put.notToMove), digest),
+    env.DB.prepare(MAKING).bind(repository, JSON.stringify(put.notToMake)),
+    env.DB.prepare('SELECT id FROM repositories WHERE name = ?1').bind(repository),
   ]);
+  if (!put.mayCreate && repositories?.results.length === 0) return unknownRepository();
   const references = (unmet?.results ?? []) as { digest: string; present: number; differs: number | null }[];
   const absent = references.filter((row) => !row.present).map((row) => row.digest);
   if (absent.length > 0)
@@ -209,8 +230,13 @@ async function refusalOf(env: Database, put: ManifestPut): Promise<RegistryError
   if (otherType?.results.length) {
     return new RegistryError('MANIFEST_INVALID', { message: 'this content was pushed before with another media type' });
   }
-  if (taken?.results.length && !put.mayRetag) {
-    return new RegistryError('DENIED', { message: 'this tag exists, and you may not move it', detail: taken.results });
+  if (taken?.results.length) {
+    const message = 'this tag exists, and the right to move it (retag) is missing';
+    return new RegistryError('DENIED', { message, detail: taken.results });
+  }
+  if (absentTags?.results.length) {
+    const message = 'this tag does not exist, and the right to make it (push) is missing';
+    return new RegistryError('DENIED', { message, detail: absentTags.results });
   }
   return new RegistryError('UNAVAILABLE', { message: 'the repository changed meanwhile, try again' });
 }

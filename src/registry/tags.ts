@@ -1,7 +1,8 @@
 /** Tags of a repository: listed here; set with a manifest and deleted by reference in `manifest-deletion.ts`. */
+
+import type { Database } from '../events/batch.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import type { Database } from './batch.ts';
 import { type Page, type PageQuery, pageOf } from './page.ts';
 
 /** end-8. One statement also tells an empty repository from an unknown one. @throws NAME_UNKNOWN */

@@ -5,11 +5,11 @@
  * One that has expired changes no more, so that its bytes can be removed in peace.
  */
 import type { Env, Vars } from '../env.ts';
+import { refuseUnless, tryBatch } from '../events/batch.ts';
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { NOTHING_STAGED, type Staged, stagedSize } from '../storage/staging.ts';
-import { refuseUnless, tryBatch } from './batch.ts';
 import { publishBlob } from './blobs.ts';
 
 export type Stores = Pick<Env, 'DB' | 'BLOBS'> & Vars;
@@ -20,6 +20,8 @@ export interface Upload {
   repository: RepositoryName;
   /** What the client will digest with; a hint, so that the hash can be taken while the bytes come. */
   algorithm: DigestAlgorithm;
+  /** Whether a finish may make the repository, where it is not there yet. */
+  mayCreate: boolean;
 }
 
 /** Seconds an upload lives after it last received something; a signed location lives as long. */
@@ -88,7 +90,7 @@ const UNCHANGED = `CASE ?2 WHEN 0 THEN NOT EXISTS (SELECT 1 FROM uploads WHERE i
  */
 export async function commitSession(
   env: Stores,
-  { id, repository }: Upload,
+  { id, repository, mayCreate }: Upload,
   session: Session,
   blob: { digest: Digest; size: number; objectKey: string },
 ): Promise<string | null> {
@@ -98,7 +100,7 @@ export async function commitSession(
       `UPDATE uploads SET state = 'committed', version = version + 1, digest = ?2, expires_at = unixepoch() + ${UPLOAD_LIFETIME}
        WHERE id = ?1`,
     ).bind(id, blob.digest),
-    ...publishBlob(env, repository, blob),
+    ...publishBlob(env, repository, blob, mayCreate),
   ]);
   const kept = results?.at(-1)?.results[0] as { object_key: string } | undefined;
   return kept?.object_key ?? null;

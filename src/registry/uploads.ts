@@ -7,6 +7,7 @@
  * upload really stands.
  */
 import { settings } from '../env.ts';
+import type { Background } from '../events/batch.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { ByteRange } from '../oci/range.ts';
@@ -15,7 +16,6 @@ import { blobKey } from '../storage/keys.ts';
 import { deleteObjects, putVerified } from '../storage/objects.ts';
 import { append, discard, NOTHING_STAGED, type Staged, stagedSize } from '../storage/staging.ts';
 import type { Incoming } from '../storage/streams.ts';
-import type { Background } from './batch.ts';
 import type { Blob } from './blobs.ts';
 import {
   closeSession,

@@ -24,7 +24,9 @@ function put({ digest, bytes }: Content, ...tags: string[]): Promise<MovedTags> 
     size: bytes.length,
     tags: tags.map(parseTag),
     by: { subject: 'user:somebody' },
-    mayRetag: false,
+    mayCreate: true,
+    notToMake: [],
+    notToMove: tags.map(parseTag),
   };
   return putManifest(world.env, push, { waitUntil: () => {} });
 }

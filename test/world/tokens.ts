@@ -28,6 +28,7 @@ export async function forge(
     nbf: now,
     exp: now + 300,
     jti: 'test',
+    via: { epoch: 0 },
     access: [{ type: 'repository', name: 'acme/api', actions: ['pull', 'push', 'delete'] }],
   };
   const payload = Object.fromEntries(

@@ -1,0 +1,160 @@
+/** What people say of a repository, and making, changing and deleting one by an explicit call. */
+
+import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
+import type { Actor } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { RepositoryName } from '../oci/name.ts';
+
+export interface RepositoryPage {
+  name: RepositoryName;
+  description: string;
+  /** Markdown. */
+  overview: string;
+  /** Seconds since the epoch. */
+  createdAt: number;
+  version: number;
+}
+
+interface Row {
+  name: RepositoryName;
+  description: string;
+  overview: string;
+  created_at: number;
+  version: number;
+}
+
+const DESCRIBE = `SELECT r.name, r.created_at, coalesce(p.description, '') AS description, coalesce(p.overview, '') AS overview,
+    coalesce(p.version, 1) AS version
+  FROM repositories r LEFT JOIN repository_pages p ON p.repository_id = r.id`;
+
+function pageOf({ name, description, overview, created_at, version }: Row): RepositoryPage {
+  return { name, description, overview, createdAt: created_at, version };
+}
+
+export async function describeRepository(env: Database, repository: RepositoryName): Promise<RepositoryPage | null> {
+  const row = await env.DB.prepare(`${DESCRIBE} WHERE r.name = ?1`).bind(repository).first<Row>();
+  return row && pageOf(row);
+}
+
+/** By name, in bytewise order. Those that are not there are left out. */
+export async function describeRepositories(env: Database, names: readonly RepositoryName[]): Promise<RepositoryPage[]> {
+  const { results } = await env.DB.prepare(`${DESCRIBE} WHERE r.name IN (SELECT value FROM json_each(?1)) ORDER BY r.name`)
+    .bind(JSON.stringify(names))
+    .all<Row>();
+  return results.map(pageOf);
+}
+
+const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
+const THERE = 'EXISTS (SELECT 1 FROM repositories WHERE name = ?1)';
+
+/** Statements for a batch of ours that another room's rows belong to, as a repository's policy does. */
+type Also = D1PreparedStatement[];
+
+export interface Change {
+  description?: string | undefined;
+  overview?: string | undefined;
+}
+
+/** `false` where it is there already. */
+export async function makeRepository(
+  env: Database,
+  repository: RepositoryName,
+  { description = '', overview = '' }: Change,
+  by: Actor,
+  also: Also,
+): Promise<boolean> {
+  const made = await tryBatch(env, [
+    refuseUnless(env, `NOT ${THERE}`, repository),
+    env.DB.prepare('INSERT INTO repositories (name, created_at) VALUES (?1, unixepoch())').bind(repository),
+    env.DB.prepare(`INSERT INTO repository_pages (repository_id, description, overview) VALUES (${HERE}, ?2, ?3)`).bind(
+      repository,
+      description,
+      overview,
+    ),
+    record(env, { repository, by, select: `SELECT 'repository.created' AS type, '{}' AS target`, parameters: [] }),
+    ...also,
+  ]);
+  return made !== null;
+}
+
+/** Whether there is something to change in repository ?1. */
+const differs = (description: string, overview: string, further: string) =>
+  `EXISTS (SELECT 1 FROM (${DESCRIBE} WHERE r.name = ?1)
+    WHERE coalesce(${description}, description) <> description OR coalesce(${overview}, overview) <> overview OR ${further})`;
+
+/**
+ * Where all is so already, nothing happens.
+ * @param ifVersion the version it is expected to have, `null` for any
+ * @throws NAME_UNKNOWN, PRECONDITION_FAILED
+ */
+export async function changeRepository(
+  env: Database,
+  repository: RepositoryName,
+  { description, overview }: Change,
+  { ifVersion, by, also }: { ifVersion: number | null; by: Actor; also: Also },
+): Promise<void> {
+  const wanted = [description ?? null, overview ?? null, also.length];
+  const changed = await tryBatch(env, [
+    refuseUnless(env, THERE, repository),
+    refuseVersion(env, repository, ifVersion),
+    record(env, {
+      repository,
+      by,
+      select: `SELECT 'repository.changed' AS type, '{}' AS target WHERE ${differs('?3', '?4', '?5')}`,
+      parameters: wanted,
+    }),
+    env.DB.prepare(
+      `INSERT INTO repository_pages (repository_id, description, overview, version)
+       SELECT ${HERE}, coalesce(?2, ''), coalesce(?3, ''), 2 WHERE ${differs('?2', '?3', '?4')}
+       ON CONFLICT DO UPDATE SET description = coalesce(?2, description), overview = coalesce(?3, overview),
+         version = version + 1`,
+    ).bind(repository, ...wanted),
+    ...also,
+  ]);
+  if (!changed) throw await refusalOf(env, repository, ifVersion);
+}
+
+function refuseVersion(env: Database, repository: RepositoryName, ifVersion: number | null): D1PreparedStatement {
+  const version = `coalesce((SELECT version FROM repository_pages WHERE repository_id = ${HERE}), 1)`;
+  return refuseUnless(env, `?2 IS NULL OR ${version} = ?2`, repository, ifVersion);
+}
+
+async function refusalOf(env: Database, repository: RepositoryName, ifVersion: number | null): Promise<RegistryError> {
+  const page = await describeRepository(env, repository);
+  if (!page) return new RegistryError('NAME_UNKNOWN');
+  if (ifVersion !== null && page.version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
+  return new RegistryError('UNAVAILABLE', { message: 'the repository changed meanwhile, try again' });
+}
+
+/**
+ * What it held is named by its id, which is never used again: from here on nobody can reach it, and the collector takes it away
+ * in its own time.
+ * @param evenIfNotEmpty whether manifests may go with it
+ * @throws NAME_UNKNOWN, PRECONDITION_FAILED, CONFLICT where it is not empty
+ */
+export async function deleteRepository(
+  env: Database,
+  repository: RepositoryName,
+  { evenIfNotEmpty, ifVersion, by, also }: { evenIfNotEmpty: boolean; ifVersion: number | null; by: Actor; also: Also },
+): Promise<void> {
+  const empty = `NOT EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${HERE})`;
+  const deleted = await tryBatch(env, [
+    refuseUnless(env, THERE, repository),
+    refuseVersion(env, repository, ifVersion),
+    ...(evenIfNotEmpty ? [] : [refuseUnless(env, empty, repository)]),
+    record(env, { repository, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target`, parameters: [] }),
+    ...also,
+    env.DB.prepare(`DELETE FROM repository_pages WHERE repository_id = ${HERE}`).bind(repository),
+    env.DB.prepare('DELETE FROM repositories WHERE name = ?1').bind(repository),
+  ]);
+  if (deleted) return;
+  const refusal = await refusalOf(env, repository, ifVersion);
+  if (refusal.code !== 'UNAVAILABLE') throw refusal;
+  throw new RegistryError('CONFLICT', { message: 'it is not empty: delete it with force=true, and all its images go with it' });
+}
+
+/** For the batch that takes an organization away: refuses it while a repository has its name. */
+export function requireNoRepositories(env: Database, namespace: string): D1PreparedStatement {
+  return refuseUnless(env, `NOT EXISTS (SELECT 1 FROM repositories WHERE name >= ?1 || '/' AND name < ?1 || '0')`, namespace);
+}
