@@ -1,5 +1,5 @@
 /** The bindings and settings of the Worker: their names, types and defaults, in one place. Imports nothing of ours. */
-import type { D1Database, R2Bucket } from '@cloudflare/workers-types';
+import type { D1Database, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 
 export interface Env {
   /** D1: everything but bytes; `schema.sql`. */
@@ -12,6 +12,19 @@ export interface Env {
   REGISTRY_SECRET_PREVIOUS?: string;
   /** The administrator's password; derived from REGISTRY_SECRET where it is not set. */
   ADMIN_PASSWORD?: string;
+  /** Wrong passwords from one address; without the binding nothing is limited. Counted by each Cloudflare location. */
+  WRONG_PASSWORDS?: RateLimit;
+  /** Requests for tokens of one account from one address. */
+  TOKEN_REQUESTS?: RateLimit;
+  /** Uploads begun by one account. */
+  UPLOAD_STARTS?: RateLimit;
+  /** `on` (default): a push makes the repository, if whoever pushes may create it. `off`: it is made by the API only. */
+  CREATE_ON_PUSH?: string;
+  /** Days an access key lives, where nothing is said and at most. */
+  KEY_DEFAULT_DAYS?: string;
+  KEY_MAX_DAYS?: string;
+  /** `on`: outside issuers may be plain http and on this machine. For development. */
+  INSECURE_ISSUERS?: string;
   /** `storage` (default): R2 verifies digests. `stream`: the Worker hashes while it reads, needs a paid plan's CPU. */
   VERIFY?: string;
   /** Origin that clients use, where it differs from the one the Worker sees, as behind a proxy. */
@@ -23,13 +36,27 @@ export interface Env {
 }
 
 /** The part of Env that settings are made of. */
-export type Vars = Pick<Env, 'VERIFY' | 'PUBLIC_URL' | 'PART_BYTES' | 'MAX_PUT_BYTES'>;
+export type Vars = Pick<
+  Env,
+  | 'VERIFY'
+  | 'PUBLIC_URL'
+  | 'PART_BYTES'
+  | 'MAX_PUT_BYTES'
+  | 'CREATE_ON_PUSH'
+  | 'KEY_DEFAULT_DAYS'
+  | 'KEY_MAX_DAYS'
+  | 'INSECURE_ISSUERS'
+>;
 
 export interface Settings {
   verify: 'storage' | 'stream';
   publicUrl: string | null;
   partBytes: number;
   maxPutBytes: number;
+  createOnPush: boolean;
+  keyDefaultDays: number;
+  keyMaxDays: number;
+  insecureIssuers: boolean;
 }
 
 const MIB = 1024 * 1024;
@@ -50,6 +77,10 @@ export function settings(env: Vars): Settings {
     publicUrl: env.PUBLIC_URL ? new URL(env.PUBLIC_URL).origin : null,
     partBytes: positive('PART_BYTES', env.PART_BYTES, PART_BYTES),
     maxPutBytes: positive('MAX_PUT_BYTES', env.MAX_PUT_BYTES, MAX_PUT_BYTES),
+    createOnPush: oneOf('CREATE_ON_PUSH', env.CREATE_ON_PUSH || 'on', ['on', 'off']) === 'on',
+    keyDefaultDays: positive('KEY_DEFAULT_DAYS', env.KEY_DEFAULT_DAYS, 90),
+    keyMaxDays: positive('KEY_MAX_DAYS', env.KEY_MAX_DAYS, 366),
+    insecureIssuers: oneOf('INSECURE_ISSUERS', env.INSECURE_ISSUERS || 'off', ['on', 'off']) === 'on',
   };
   checked.set(env, result);
   return result;

@@ -1,27 +1,213 @@
-/** Who holds a password. For now there is one account, the administrator, whose password is generated, not chosen. */
-import type { Env } from '../env.ts';
-import type { Caller } from './policy.ts';
-import { derivedPassword, type Secrets, sameSecret } from './secrets.ts';
+/**
+ * Users as they are kept: found, listed, changed and logged out, each change as one batch with its event (invariant 6). A user
+ * is never deleted, so that the name cannot pass to somebody else: to disable one is all that a deletion would do.
+ */
+import { refuseUnless, tryBatch } from '../events/batch.ts';
+import type { Actor } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { BOOTSTRAP, type Database } from './directory.ts';
+import { nameOf } from './names.ts';
 
-type Accounts = Secrets & Pick<Env, 'ADMIN_PASSWORD'>;
-
-const ADMINISTRATOR = 'admin';
-
-export async function administratorPassword(env: Accounts): Promise<string> {
-  return env.ADMIN_PASSWORD || (await derivedPassword(env, ADMINISTRATOR));
+export interface User {
+  /** `user:alice` */
+  subject: string;
+  name: string;
+  administrator: boolean;
+  disabled: boolean;
+  /** Has ever had a way in: an access key, or the password of the first administrator. */
+  joined: boolean;
+  description: string;
+  /** Seconds since the epoch. */
+  createdAt: number;
+  /** The one-time link that is open. */
+  invitation: { id: string; until: number } | null;
+  version: number;
 }
 
-/** `null` for an unknown name and a wrong password alike; both take the same work. */
-export async function authenticate(env: Accounts, name: string, password: string): Promise<Caller | null> {
-  const right = await sameSecret(password, await administratorPassword(env));
-  return right && name.toLowerCase() === ADMINISTRATOR ? callerOf(ADMINISTRATOR) : null;
+export interface UserChange {
+  administrator?: boolean | undefined;
+  disabled?: boolean | undefined;
+  description?: string | undefined;
 }
 
-/** The account behind a subject that a token names, `null` where it is gone. */
-export function callerBySubject(subject: string): Caller | null {
-  return subject === `user:${ADMINISTRATOR}` ? callerOf(ADMINISTRATOR) : null;
+/** Of a row of accounts: only accepting an invitation takes it away, and gives a key. */
+const JOINED = `(invitation IS NULL OR subject = '${BOOTSTRAP}'
+  OR EXISTS (SELECT 1 FROM access_keys WHERE owner = accounts.subject))`;
+
+const COLUMNS = `subject, administrator, disabled, description, created_at, version, invitation, invited_until,
+  ${JOINED} AS joined, invited_until > unixepoch() AS open`;
+
+interface Row {
+  subject: string;
+  administrator: number;
+  disabled: number;
+  description: string;
+  created_at: number;
+  version: number;
+  invitation: string | null;
+  invited_until: number | null;
+  joined: number;
+  open: number | null;
 }
 
-function callerOf(name: string): Caller {
-  return { subject: `user:${name}`, administrator: name === ADMINISTRATOR, grants: null };
+function userOf(row: Row): User {
+  const { subject, invitation, invited_until: until } = row;
+  return {
+    subject,
+    name: nameOf(subject),
+    administrator: row.administrator === 1,
+    disabled: row.disabled === 1,
+    joined: row.joined === 1,
+    description: row.description,
+    createdAt: row.created_at,
+    invitation: row.open && invitation !== null && until !== null ? { id: invitation, until } : null,
+    version: row.version,
+  };
+}
+
+/** For the end of a batch; `userIn` reads its results. */
+export function selectUser(env: Database, subject: string): D1PreparedStatement {
+  return env.DB.prepare(`SELECT ${COLUMNS} FROM accounts WHERE subject = ?1`).bind(subject);
+}
+
+export function userIn(results: D1Result[]): User {
+  return userOf(results.at(-1)?.results[0] as Row);
+}
+
+export async function findUser(env: Database, subject: string): Promise<User | null> {
+  const row = await selectUser(env, subject).first<Row>();
+  return row && userOf(row);
+}
+
+/** @throws NOT_FOUND */
+export async function getUser(env: Database, subject: string): Promise<User> {
+  const user = await findUser(env, subject);
+  if (!user) throw new RegistryError('NOT_FOUND');
+  return user;
+}
+
+/**
+ * By name.
+ * @param query `after` is the name that the page before ended with, '' for the first; `search` a part of name or description
+ */
+export async function listUsers(
+  env: Database,
+  { after, limit, search }: { after: string; limit: number; search: string },
+): Promise<{ items: User[]; more: boolean }> {
+  const { results } = await env.DB.prepare(
+    `SELECT ${COLUMNS} FROM accounts WHERE subject > 'user:' || ?1 AND subject < 'user;'
+       AND (instr(substr(subject, 6), lower(?3)) > 0 OR instr(lower(description), lower(?3)) > 0)
+     ORDER BY subject LIMIT ?2`,
+  )
+    .bind(after, limit + 1, search)
+    .all<Row>();
+  return { items: results.slice(0, limit).map(userOf), more: results.length > limit };
+}
+
+export async function shareOrganization(env: Database, one: string, other: string): Promise<boolean> {
+  const shared = await env.DB.prepare(
+    'SELECT 1 FROM members a JOIN members b ON b.organization = a.organization AND b.user = ?2 WHERE a.user = ?1 LIMIT 1',
+  )
+    .bind(one, other)
+    .first();
+  return shared !== null;
+}
+
+/** Account ?1 as it is with change ?2, in JSON; no row where that changes nothing. In `record`, both are counted from ?3. */
+function changed(subject: string, change: string): string {
+  return `SELECT new.* FROM accounts old JOIN (
+      SELECT subject, coalesce(${change} ->> 'administrator', administrator) AS administrator,
+        coalesce(${change} ->> 'disabled', disabled) AS disabled,
+        coalesce(${change} ->> 'description', description) AS description
+      FROM accounts WHERE subject = ${subject}) new ON new.subject = old.subject
+    WHERE new.administrator <> old.administrator OR new.disabled <> old.disabled OR new.description <> old.description`;
+}
+
+/** Whoever is disabled is logged out, and the link that was open stays closed when they are enabled again. */
+const APPLY = `UPDATE accounts SET administrator = new.administrator, description = new.description, disabled = new.disabled,
+    epoch = epoch + (new.disabled > accounts.disabled),
+    invited_until = iif(new.disabled AND invitation IS NOT NULL, min(invited_until, unixepoch()), invited_until),
+    version = version + 1
+  FROM (${changed('?1', '?2')}) new WHERE accounts.subject = new.subject`;
+
+/** Somebody has to be left who can undo it. An invitation that nobody has accepted yet is nobody. */
+const HAS_ADMINISTRATOR = `EXISTS (SELECT 1 FROM accounts
+  WHERE subject > 'user:' AND subject < 'user;' AND administrator = 1 AND disabled = 0 AND ${JOINED})`;
+
+/**
+ * What is not in `change` stays as it is.
+ * @param ifVersion the version that it is made to; `null` for any
+ * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT where no administrator would be left
+ */
+export async function changeUser(
+  env: Database,
+  subject: string,
+  change: UserChange,
+  { ifVersion, by }: { ifVersion: number | null; by: Actor },
+): Promise<User> {
+  const wanted = JSON.stringify(change);
+  const results = await tryBatch(env, [
+    refuseUnless(
+      env,
+      'EXISTS (SELECT 1 FROM accounts WHERE subject = ?1 AND (?2 IS NULL OR version = ?2))',
+      subject,
+      ifVersion,
+    ),
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'user.changed' AS type, json_object('subject', subject,
+          'administrator', json(iif(administrator, 'true', 'false')), 'disabled', json(iif(disabled, 'true', 'false')),
+          'description', description) AS target
+        FROM (${changed('?3', '?4')})`,
+      parameters: [subject, wanted],
+    }),
+    env.DB.prepare(APPLY).bind(subject, wanted),
+    refuseUnless(env, HAS_ADMINISTRATOR),
+    selectUser(env, subject),
+  ]);
+  if (results) return userIn(results);
+  const { version } = await getUser(env, subject);
+  if (ifVersion !== null && version !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
+  throw new RegistryError('CONFLICT', {
+    message: `${nameOf(subject)} is the last administrator: make somebody else one first`,
+  });
+}
+
+/**
+ * Ends every login of a user or robot: login passwords and refresh tokens at once, and access tokens for whatever changes
+ * something.
+ * @param keys their access keys as well
+ * @throws NOT_FOUND
+ */
+export async function endLogins(env: Database, subject: string, { keys, by }: { keys: boolean; by: Actor }): Promise<void> {
+  const ended = await tryBatch(env, [
+    refuseUnless(env, 'EXISTS (SELECT 1 FROM accounts WHERE subject = ?1)', subject),
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'login.ended' AS type, json_object('subject', ?3) AS target`,
+      parameters: [subject],
+    }),
+    env.DB.prepare('UPDATE accounts SET epoch = epoch + 1 WHERE subject = ?1').bind(subject),
+    ...(keys ? revocation(env, subject, by) : []),
+  ]);
+  if (!ended) throw new RegistryError('NOT_FOUND');
+}
+
+function revocation(env: Database, owner: string, by: Actor): D1PreparedStatement[] {
+  const live = 'revoked_at IS NULL AND expires_at > unixepoch()';
+  return [
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'key.revoked' AS type, json_object('id', id, 'owner', owner, 'name', name) AS target
+        FROM access_keys WHERE owner = ?3 AND ${live}`,
+      parameters: [owner],
+    }),
+    env.DB.prepare(`UPDATE access_keys SET revoked_at = unixepoch(), version = version + 1 WHERE owner = ?1 AND ${live}`).bind(
+      owner,
+    ),
+  ];
 }

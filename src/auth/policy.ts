@@ -1,23 +1,27 @@
 /**
- * Who may do what: pure questions about a caller that was identified before. For now the administrator may do everything
- * and nobody else anything; statements of teams and repositories take their place here, and only here.
+ * What a caller may do: the only place that decides. An access token is limited by its grants, and good for reading until it
+ * ends; everything that changes something asks the database as well, so that a revocation counts at once.
  */
-import type { RepositoryName } from '../oci/name.ts';
+import type { Authority } from './authority.ts';
+import type { Proof } from './proof.ts';
 import type { Action, Grant } from './scope.ts';
+import { type Decision, evaluate, mightAllow, type RepositoryAction } from './statement.ts';
 
-/** Whoever makes the request, and the limits of what they showed: a token is good for its grants and no more. */
+/** Whoever makes the request, as far as what they showed says by itself. */
 export interface Caller {
-  /** `user:<name>`; empty for somebody unknown. */
+  /** Empty for a stranger, and until the database was asked for somebody who showed no token of ours. */
   subject: string;
-  administrator: boolean;
-  /** `null`: not limited by what was shown, as a password is not. */
+  /** `null`: a stranger. */
+  proof: Proof | null;
+  /** Of an access token; `null`: not limited by what was shown. */
   grants: Grant[] | null;
 }
 
-export const ANONYMOUS: Caller = { subject: '', administrator: false, grants: null };
+export const ANONYMOUS: Caller = { subject: '', proof: null, grants: null };
 
-export function mayDo(caller: Caller, action: Action, repository: string | null): boolean {
-  return caller.administrator && (caller.grants === null || caller.grants.some((grant) => covers(grant, action, repository)));
+/** Whether what was shown reaches that far. Says nothing of whether the right is still there. */
+export function isGranted(caller: Caller, action: Action, repository: string | null): boolean {
+  return caller.grants === null || caller.grants.some((grant) => covers(grant, action, repository));
 }
 
 function covers(grant: Grant, action: Action, repository: string | null): boolean {
@@ -25,20 +29,44 @@ function covers(grant: Grant, action: Action, repository: string | null): boolea
   return named && grant.actions.includes(action);
 }
 
+/** @param tag `null`: the request names none */
+export function allows(authority: Authority, action: RepositoryAction, repository: string, tag: string | null = null): boolean {
+  const question = { action, repository, tag, principals: authority.principals };
+  return [authority.statements, ...authority.bounds].every((statements) => evaluate(statements, question).allowed);
+}
+
+/** Whether there is a tag with which it is allowed; for tokens, which are asked for before the tag is known. */
+export function mightDo(authority: Authority, action: RepositoryAction, repository: string): boolean {
+  const question = { action, repository, principals: authority.principals };
+  return [authority.statements, ...authority.bounds].every((statements) => mightAllow(statements, question));
+}
+
+/** Why. `limited`: where the credential reaches less far than whoever holds it. */
+export function explain(
+  authority: Authority,
+  action: RepositoryAction,
+  repository: string,
+  tag: string | null,
+): Decision & { limited: Decision | null } {
+  const question = { action, repository, tag, principals: authority.principals };
+  const decision = evaluate(authority.statements, question);
+  const limited = authority.bounds.map((bound) => evaluate(bound, question)).find(({ allowed }) => !allowed) ?? null;
+  return { ...decision, allowed: decision.allowed && limited === null, limited };
+}
+
 /** Of what is asked for, that which the caller has: never an error (distribution, "Token Authentication Specification"). */
-export function grantable(caller: Caller, asked: Grant[]): Grant[] {
+export function grantable(authority: Authority, asked: Grant[]): Grant[] {
   return asked
-    .map((grant) => {
-      const repository = grant.type === 'repository' ? grant.name : null;
-      return { ...grant, actions: grant.actions.filter((action) => mayDo(caller, action, repository)) };
-    })
+    .map((grant) => ({ ...grant, actions: grant.actions.filter((action) => mayBeGranted(authority, grant, action)) }))
     .filter((grant) => grant.actions.length > 0);
 }
 
-/**
- * The repositories a caller may pull from, for a mount that names no source. Judged by who they are, not by the scopes of
- * their token: a client cannot ask for the scope of a repository it does not know of.
- */
-export function pullable(caller: Caller): RepositoryName[] | 'any' {
-  return caller.administrator ? 'any' : [];
+function mayBeGranted(authority: Authority, { type, name }: Grant, action: Action): boolean {
+  if (type === 'registry') return action === 'catalog' && authority.subject !== '';
+  return action !== 'catalog' && mightDo(authority, action, name);
+}
+
+/** Whether the caller shows all that they are: an access key that is not narrowed, or the administrator's password. */
+export function isWhole({ credential, bounds }: Authority): boolean {
+  return (credential === 'password' || credential === 'key') && bounds.length === 0;
 }

@@ -4,8 +4,8 @@
  */
 import { isRepositoryName } from '../oci/name.ts';
 
-/** What one may do. `retag` moves an existing tag; `catalog` lists the registry's repositories. */
-export type Action = 'pull' | 'push' | 'retag' | 'create' | 'delete' | 'admin' | 'catalog';
+/** What a token can carry. Whether a push may move a tag or make a repository is asked when it comes. */
+export type Action = 'pull' | 'push' | 'delete' | 'admin' | 'catalog';
 
 /** A resource and what may be done to it; how a token carries rights. */
 export interface Grant {
@@ -14,13 +14,13 @@ export interface Grant {
   actions: Action[];
 }
 
-/** Clients know only `pull`, `push`, `delete` and `*`: who asks to push means all that a push may need. */
+/** Clients know only `pull`, `push`, `delete` and `*`. */
 const MEANING: Record<Grant['type'], Map<string, Action[]>> = {
   repository: new Map<string, Action[]>([
     ['pull', ['pull']],
-    ['push', ['push', 'retag', 'create']],
+    ['push', ['push']],
     ['delete', ['delete']],
-    ['*', ['pull', 'push', 'retag', 'create', 'delete', 'admin']],
+    ['*', ['pull', 'push', 'delete', 'admin']],
   ]),
   registry: new Map<string, Action[]>([['*', ['catalog']]]),
 };
@@ -52,12 +52,11 @@ function parseScope(text: string): Grant | null {
 /** What a client has to ask for to be allowed `action`; for the challenge. */
 export function scopeFor(action: Action, repository: string): string {
   if (action === 'catalog') return 'registry:catalog:*';
-  const wire: Partial<Record<Action, string>> = { pull: 'pull', push: 'pull,push', retag: 'pull,push', create: 'pull,push' };
-  return `repository:${repository}:${wire[action] ?? (action === 'delete' ? 'delete' : '*')}`;
+  const wire = { pull: 'pull', push: 'pull,push', delete: 'delete', admin: '*' };
+  return `repository:${repository}:${wire[action]}`;
 }
 
 /** A grant as a client of the protocol reads it. */
 export function formatGrant({ type, name, actions }: Grant): string {
-  const words = type === 'registry' ? ['*'] : actions.filter((action) => action !== 'retag' && action !== 'create');
-  return `${type}:${name}:${words.join(',')}`;
+  return `${type}:${name}:${(type === 'registry' ? ['*'] : actions).join(',')}`;
 }

@@ -1,50 +1,79 @@
 /**
- * The JWTs of the registry: access tokens for /v2, refresh tokens for /token, and the signed locations of uploads. Each
- * kind has its own key, `typ` and lifetime, so none passes for another. Verified by jose with everything fixed: algorithm,
- * issuer, audience, type, required claims, and a maximum lifetime, which jose does not know.
+ * The registry's own tokens: access tokens for /v2, refresh tokens for /token, login passwords for both and for the API, and
+ * the signed locations of uploads. Each remembers what it was made with, and is good for no more and no longer than that.
  */
-import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import type { JWTPayload } from 'jose';
 import type { DigestAlgorithm } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import { callerBySubject } from './accounts.ts';
-import { ANONYMOUS, type Caller } from './policy.ts';
+import { endOf, type Kind, mint, type Occasion, verify } from './jwt.ts';
+import type { Proof, Via } from './proof.ts';
 import type { Grant } from './scope.ts';
-import { type KeyLabel, type Secrets, signingKey, verificationKeys } from './secrets.ts';
+import { type Passwords, passwordMark, type Secrets } from './secrets.ts';
 
-const ALGORITHM = 'HS256';
-const ISSUER = 'berth';
+const HOUR = 60 * 60;
 
-/** Seconds. The access token's is the longest that a revocation may take to reach pulls. */
-export const ACCESS_TOKEN_LIFETIME = 5 * 60;
-const REFRESH_TOKEN_LIFETIME = 30 * 24 * 60 * 60;
+/** The access token's lifetime is the longest that a revocation may take to reach pulls. */
+const ACCESS: Kind = { label: 'access-token', typ: 'berth-access+jwt', lifetime: 5 * 60 };
+const REFRESH: Kind = { label: 'refresh-token', typ: 'berth-refresh+jwt', lifetime: 30 * 24 * HOUR };
+/** As long as ECR's authorization token. */
+const LOGIN: Kind = { label: 'login-password', typ: 'berth-login+jwt', lifetime: 12 * HOUR };
 /** As long as an upload lives that receives nothing. */
-const LOCATION_LIFETIME = 24 * 60 * 60;
+const LOCATION: Kind = { label: 'upload-location', typ: 'berth-upload+jwt', lifetime: 24 * HOUR };
 
-interface Kind {
-  label: KeyLabel;
-  typ: string;
-  lifetime: number;
+export const LOGIN_PASSWORD_MAX_LIFETIME = LOGIN.lifetime;
+export const REFRESH_TOKEN_LIFETIME = REFRESH.lifetime;
+
+/** Whoever a token is for, what it is made with, and the end of that: seconds since the epoch, `null` for none. */
+export interface Holder {
+  subject: string;
+  via: Via;
+  until: number | null;
 }
 
-const ACCESS: Kind = { label: 'access-token', typ: 'berth-access+jwt', lifetime: ACCESS_TOKEN_LIFETIME };
-const REFRESH: Kind = { label: 'refresh-token', typ: 'berth-refresh+jwt', lifetime: REFRESH_TOKEN_LIFETIME };
-const LOCATION: Kind = { label: 'upload-location', typ: 'berth-upload+jwt', lifetime: LOCATION_LIFETIME };
-
-/** Where and when: the audience is the host that clients use, `now` is in milliseconds. */
-export interface Occasion {
-  service: string;
-  now: number;
+/** A token and when it ends, in seconds since the epoch. */
+export interface Minted {
+  token: string;
+  expiresAt: number;
 }
 
-export function mintAccessToken(env: Secrets, subject: string, grants: Grant[], occasion: Occasion): Promise<string> {
-  return mint(env, ACCESS, subject, { access: grants }, occasion);
+async function mintFor(env: Secrets, kind: Kind, holder: Holder, claims: JWTPayload, occasion: Occasion): Promise<Minted> {
+  const token = await mint(
+    env,
+    kind,
+    { subject: holder.subject, claims: { via: holder.via, ...claims }, until: holder.until },
+    occasion,
+  );
+  return { token, expiresAt: endOf(kind, occasion.now, holder.until) };
+}
+
+export function mintAccessToken(env: Secrets, holder: Holder, grants: Grant[], occasion: Occasion): Promise<Minted> {
+  return mintFor(env, ACCESS, holder, { access: grants }, occasion);
+}
+
+export interface AccessToken {
+  proof: Proof | null;
+  subject: string;
+  grants: Grant[];
 }
 
 /** What the token allows, `null` for one that is not ours, not valid, or not valid any more. */
-export async function verifyAccessToken(env: Secrets, token: string, occasion: Occasion): Promise<Caller | null> {
+export async function verifyAccessToken(env: Passwords, token: string, occasion: Occasion): Promise<AccessToken | null> {
   const claims = await verifyOnce(env, token, occasion);
-  const caller = claims && (claims.sub === '' ? ANONYMOUS : callerBySubject(claims.sub ?? ''));
-  return caller ? { ...caller, grants: (claims.access as Grant[] | undefined) ?? [] } : null;
+  if (!claims || !(await isOfPassword(env, claims))) return null;
+  const grants = (claims.access as Grant[] | undefined) ?? [];
+  return { proof: claims.sub === '' ? null : proofOf(claims), subject: claims.sub ?? '', grants };
+}
+
+/** Of one made with the bootstrap administrator's password: whether that is still the password. */
+async function isOfPassword(env: Passwords, claims: JWTPayload): Promise<boolean> {
+  const { password } = (claims.via as Via | undefined) ?? {};
+  return password === undefined || password === (await passwordMark(env));
+}
+
+function proofOf(claims: JWTPayload): Proof & { kind: 'token' } {
+  // One that says nothing of its origin is of no epoch.
+  const via = (claims.via as Via | undefined) ?? { epoch: -1 };
+  return { kind: 'token', subject: claims.sub ?? '', via, until: claims.exp ?? 0 };
 }
 
 interface Verified {
@@ -62,19 +91,45 @@ async function verifyOnce(env: Secrets, token: string, occasion: Occasion): Prom
   const known = verified.get(token);
   if (known?.against === against && (known.claims.exp ?? 0) > occasion.now / 1000) return known.claims;
   const claims = await verify(env, ACCESS, token, occasion);
+  if (claims === null || claims === 'expired') return null;
   if (verified.size >= VERIFIED_MAX) verified.clear();
-  if (claims) verified.set(token, { claims, against });
+  verified.set(token, { claims, against });
   return claims;
 }
 
-export function mintRefreshToken(env: Secrets, subject: string, occasion: Occasion): Promise<string> {
-  return mint(env, REFRESH, subject, {}, occasion);
+/** One of a login and its generation: `logins.ts` keeps count. */
+export function mintRefreshToken(
+  env: Secrets,
+  holder: Holder,
+  login: { id: string; generation: number },
+  occasion: Occasion,
+): Promise<Minted> {
+  return mintFor(env, REFRESH, holder, { login: login.id, generation: login.generation }, occasion);
 }
 
-export async function verifyRefreshToken(env: Secrets, token: string, occasion: Occasion): Promise<Caller | null> {
+export async function verifyRefreshToken(env: Passwords, token: string, occasion: Occasion): Promise<Proof | null> {
   const claims = await verify(env, REFRESH, token, occasion);
-  return claims && callerBySubject(claims.sub ?? '');
+  if (claims === null || claims === 'expired' || !(await isOfPassword(env, claims))) return null;
+  return { ...proofOf(claims), login: { id: String(claims.login), generation: Number(claims.generation) } };
 }
+
+/** @param lifetime seconds, 12 hours at most */
+export function mintLoginPassword(env: Secrets, holder: Holder, lifetime: number, occasion: Occasion): Promise<Minted> {
+  return mintFor(env, { ...LOGIN, lifetime: Math.min(lifetime, LOGIN.lifetime) }, holder, {}, occasion);
+}
+
+/** `expired`: one that was right once. */
+export async function verifyLoginPassword(
+  env: Passwords,
+  token: string,
+  occasion: Occasion,
+): Promise<Proof | 'expired' | null> {
+  const claims = await verify(env, LOGIN, token, occasion);
+  if (claims === null || claims === 'expired') return claims;
+  return (await isOfPassword(env, claims)) ? proofOf(claims) : null;
+}
+
+export const LOGIN_PASSWORD_TYPE = LOGIN.typ;
 
 export interface UploadLocation {
   id: string;
@@ -84,7 +139,12 @@ export interface UploadLocation {
 
 /** An upload as a place in a URL: it binds the upload to a repository and to whoever began it. */
 export function sealUpload(env: Secrets, upload: UploadLocation, subject: string, occasion: Occasion): Promise<string> {
-  return mint(env, LOCATION, subject, { upload: upload.id, name: upload.repository, alg: upload.algorithm }, occasion);
+  return mint(
+    env,
+    LOCATION,
+    { subject, claims: { upload: upload.id, name: upload.repository, alg: upload.algorithm } },
+    occasion,
+  );
 }
 
 /** `null` where the location is not ours, another's, of another repository, or too old. */
@@ -95,49 +155,7 @@ export async function unsealUpload(
   occasion: Occasion,
 ): Promise<UploadLocation | null> {
   const claims = await verify(env, LOCATION, sealed, occasion);
-  if (!claims || claims.sub !== expected.subject || claims.name !== expected.repository) return null;
+  if (claims === null || claims === 'expired') return null;
+  if (claims.sub !== expected.subject || claims.name !== expected.repository) return null;
   return { id: claims.upload as string, repository: expected.repository, algorithm: claims.alg as DigestAlgorithm };
-}
-
-async function mint(
-  env: Secrets,
-  kind: Kind,
-  subject: string,
-  claims: JWTPayload,
-  { service, now }: Occasion,
-): Promise<string> {
-  const issuedAt = Math.floor(now / 1000);
-  return new SignJWT(claims)
-    .setProtectedHeader({ alg: ALGORITHM, typ: kind.typ })
-    .setIssuer(ISSUER)
-    .setAudience(service)
-    .setSubject(subject)
-    .setIssuedAt(issuedAt)
-    .setNotBefore(issuedAt)
-    .setExpirationTime(issuedAt + kind.lifetime)
-    .setJti(crypto.randomUUID())
-    .sign(await signingKey(env, kind.label));
-}
-
-async function verify(env: Secrets, kind: Kind, token: string, { service, now }: Occasion): Promise<JWTPayload | null> {
-  for (const key of await verificationKeys(env, kind.label)) {
-    try {
-      const { payload } = await jwtVerify(token, key, {
-        algorithms: [ALGORITHM],
-        issuer: ISSUER,
-        audience: service,
-        typ: kind.typ,
-        requiredClaims: ['sub', 'iat', 'nbf', 'exp', 'jti'],
-        currentDate: new Date(now),
-      });
-      return hasSaneTimes(payload, kind, now) && typeof payload.aud === 'string' ? payload : null;
-    } catch (error) {
-      if (!(error instanceof errors.JOSEError)) throw error;
-    }
-  }
-  return null;
-}
-
-function hasSaneTimes({ iat = Number.NaN, exp = Number.NaN }: JWTPayload, kind: Kind, now: number): boolean {
-  return iat <= now / 1000 && exp - iat <= kind.lifetime;
 }

@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { formatGrant, parseScopes, scopeFor } from '../../src/auth/scope.ts';
 
 describe('a scope', () => {
-  test('that asks to push means new tags, moved tags and a new repository', () => {
+  test('is what a token shall carry', () => {
     expect(parseScopes(['repository:acme/api:pull,push'])).toEqual([
-      { type: 'repository', name: 'acme/api', actions: ['pull', 'push', 'retag', 'create'] },
+      { type: 'repository', name: 'acme/api', actions: ['pull', 'push'] },
     ]);
   });
 

@@ -1,6 +1,16 @@
 import { expect, test } from 'vitest';
-import { administratorPassword, authenticate } from '../../src/auth/accounts.ts';
-import { derivedPassword, requireSecret, sameSecret, signingKey, verificationKeys } from '../../src/auth/secrets.ts';
+import { proofOfPassword } from '../../src/auth/credentials.ts';
+import {
+  accessKeySecret,
+  administratorPassword,
+  isAccessKeySecret,
+  keyIdFrom,
+  keyIdIn,
+  requireSecret,
+  sameSecret,
+  signingKey,
+  verificationKeys,
+} from '../../src/auth/secrets.ts';
 
 const SECRET = 'a-secret-of-the-tests-0123456789abcdef';
 
@@ -29,22 +39,37 @@ test.each([undefined, '', 'short'])('a deployment whose secret is %j has none', 
 });
 
 test('a derived password has a prefix that scanners know and 160 bits', async () => {
-  expect(await derivedPassword({ REGISTRY_SECRET: SECRET }, 'admin')).toMatch(/^berth_[a-z2-7]{32}$/);
+  expect(await administratorPassword({ REGISTRY_SECRET: SECRET })).toMatch(/^berth_[a-z2-7]{32}$/);
 });
 
 test('the administrator has the password of the settings, or else the derived one', async () => {
   expect(await administratorPassword({ REGISTRY_SECRET: SECRET, ADMIN_PASSWORD: 'given' })).toBe('given');
-  expect(await administratorPassword({ REGISTRY_SECRET: SECRET })).toBe(
-    await derivedPassword({ REGISTRY_SECRET: SECRET }, 'admin'),
-  );
+  expect(await administratorPassword({ REGISTRY_SECRET: SECRET })).not.toBe('given');
+});
+
+test('the secret of an access key names its key, and is right under the secret before as well', async () => {
+  const env = { REGISTRY_SECRET: SECRET };
+  const id = await keyIdFrom(env, 'seed');
+  expect(id).toMatch(/^BRTH[A-Z2-7]{16}$/);
+  const secret = await accessKeySecret(env, id);
+  expect(secret).toMatch(/^berth_BRTH[A-Z2-7]{16}_[a-z2-7]{32}$/);
+  expect(keyIdIn(secret)).toBe(id);
+  expect(await isAccessKeySecret(env, secret)).toBe(true);
+  const replaced = { REGISTRY_SECRET: `new-${SECRET}`, REGISTRY_SECRET_PREVIOUS: SECRET };
+  expect(await isAccessKeySecret(replaced, secret)).toBe(true);
+  expect(await isAccessKeySecret({ REGISTRY_SECRET: `new-${SECRET}` }, secret)).toBe(false);
+  const other = await keyIdFrom(env, 'another seed');
+  expect(await isAccessKeySecret(env, secret.replace(id, other))).toBe(false);
 });
 
 test('a password is right for its account alone, whatever the case of the name', async () => {
   const env = { REGISTRY_SECRET: SECRET, ADMIN_PASSWORD: 'given' };
-  expect(await authenticate(env, 'ADMIN', 'given')).toMatchObject({ subject: 'user:admin' });
-  expect(await authenticate(env, 'admin', 'Given')).toBeNull();
-  expect(await authenticate(env, 'other', 'given')).toBeNull();
-  expect(await authenticate(env, '', '')).toBeNull();
+  const proof = (name: string, password: string) =>
+    proofOfPassword(env, name, password, { service: 'registry.test', now: Date.now() });
+  expect(await proof('ADMIN', 'given')).toMatchObject({ kind: 'password' });
+  expect(await proof('admin', 'Given')).toBeNull();
+  expect(await proof('other', 'given')).toBeNull();
+  expect(await proof('', '')).toBeNull();
 });
 
 test('secrets are compared as a whole', async () => {

@@ -1,0 +1,286 @@
+/**
+ * Who a caller is and all that bears on what they may do, from the database: one statement, whatever they showed. What this
+ * gives is decided on by `policy.ts`; nothing here says yes or no but to the question whether what was shown still counts.
+ */
+import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from './directory.ts';
+import type { Occasion } from './jwt.ts';
+import { EVERYONE, loginNameOf, nameOf } from './names.ts';
+import { type OutsideIdentity, statementsOf, verifyOutsideToken } from './oidc.ts';
+import type { Proof, Via } from './proof.ts';
+import { ACTIONS, type Sourced, type Statement } from './statement.ts';
+
+/** Time and place, and the network: keys of outside issuers are fetched, from plain http only where that is allowed. */
+export type World = Occasion & { fetch: typeof fetch; insecureIssuers: boolean };
+
+export interface Authority {
+  /** `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; empty for a stranger. */
+  subject: string;
+  /** The subject and all it belongs to, everyone included. */
+  principals: string[];
+  /** What hangs on them, on their roles, and on the repositories that were asked for. */
+  statements: Sourced[];
+  /** Limits of the credential: what it allows must be allowed by each of them too. */
+  bounds: Sourced[][];
+  administrator: boolean;
+  /** Organizations, by role. */
+  owns: string[];
+  belongsTo: string[];
+  /** What tokens made for this caller shall remember, and the end they must not outlive (seconds since the epoch). */
+  via: Via;
+  until: number | null;
+  credential: 'none' | 'password' | 'key' | 'login' | 'ci';
+  /** An access key that has not been used today yet. */
+  unused: string | null;
+  /** Of a refresh token. */
+  login: { id: string; generation: number; current: boolean } | null;
+}
+
+/**
+ * `null` where what was shown does not count any more, or never did.
+ * @param proof `null`: a stranger
+ * @param repositories whose own statements are wanted
+ */
+export async function loadAuthority(
+  env: Database,
+  proof: Proof | null,
+  repositories: readonly string[],
+  world: World,
+): Promise<Authority | null> {
+  if (proof === null && repositories.length === 0) return stranger(NOTHING);
+  const loaded = await loadOrBegin(env, proof, repositories);
+  if (proof === null) return stranger(loaded);
+  if (proof.kind === 'outside') {
+    const identity = await verifyOutsideToken(proof.token, loaded.issued, world);
+    return identity && outsider(identity, loaded);
+  }
+  if (proof.kind === 'token' && proof.via.rules) return continued(proof, loaded);
+  return ofAccount(proof, loaded);
+}
+
+async function load(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
+  const token = proof?.kind === 'token' ? proof : null;
+  const subject = proof?.kind === 'password' ? BOOTSTRAP : (token?.subject ?? null);
+  const key = proof?.kind === 'key' ? proof.key : (token?.via.key ?? null);
+  const issuer = proof?.kind === 'outside' ? proof.issuer : null;
+  const login = token?.login?.id ?? null;
+  const [loaded] = await loadSubjects(env, [subject], repositories, { key, issuer, rules: token?.via.rules ?? [], login });
+  return loaded ?? NOTHING;
+}
+
+/**
+ * As they would be with a credential that is not narrowed, without one being shown: for questions about others. One statement.
+ * Who is disabled or not there is left out.
+ * @param subjects users and robots
+ */
+export async function authoritiesOf(
+  env: Database,
+  subjects: readonly string[],
+  repositories: readonly string[],
+): Promise<Authority[]> {
+  const all = await loadSubjects(env, subjects, repositories, { key: null, issuer: null, rules: [], login: null });
+  return all.flatMap((loaded) => ofAccount({ kind: 'password', mark: '' }, loaded) ?? []);
+}
+
+/** The owner of a key, within its limits. `null` where it has ended. */
+export async function authorityOfKey(env: Database, key: string, repositories: readonly string[]): Promise<Authority | null> {
+  const [loaded] = await loadSubjects(env, [null], repositories, { key, issuer: null, rules: [], login: null });
+  return loaded ? ofAccount({ kind: 'key', key, name: null }, loaded) : null;
+}
+
+/** Somebody of whom only this is known: a stranger, or any member of a team or an organization. */
+export async function authorityOfGroup(env: Database, principal: string, repositories: readonly string[]): Promise<Authority> {
+  const [loaded = NOTHING] = await loadSubjects(env, [principal], repositories, {
+    key: null,
+    issuer: null,
+    rules: [],
+    login: null,
+  });
+  const own = loaded.policies.filter(({ subject }) => subject === principal && !subject.startsWith('repository:'));
+  return {
+    ...stranger(loaded),
+    principals: [...new Set([principal, EVERYONE])],
+    statements: [...own.flatMap((policy) => onIdentity(policy.subject, policy.statements)), ...ofRepositories(loaded)],
+  };
+}
+
+/** The bootstrap administrator's account is made when its password is first used. */
+async function loadOrBegin(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
+  const loaded = await load(env, proof, repositories);
+  if (proof?.kind !== 'password' || loaded.account) return loaded;
+  await createBootstrapAdministrator(env);
+  return load(env, proof, repositories);
+}
+
+function stranger(loaded: Loaded): Authority {
+  return {
+    subject: '',
+    principals: [EVERYONE],
+    statements: ofRepositories(loaded),
+    bounds: [],
+    administrator: false,
+    owns: [],
+    belongsTo: [],
+    via: { epoch: 0 },
+    until: null,
+    credential: 'none',
+    unused: null,
+    login: null,
+  };
+}
+
+function ofRepositories(loaded: Loaded): Sourced[] {
+  return loaded.policies
+    .filter(({ subject }) => subject.startsWith('repository:'))
+    .flatMap(({ subject, statements }) => onRepository(nameOf(subject), statements));
+}
+
+/** A repository's own statements are about that repository, and about whoever they name. */
+export function onRepository(repository: string, statements: readonly Statement[]): Sourced[] {
+  const from = `repository:${repository}`;
+  return statements.map((statement) => ({
+    from,
+    statement: { ...statement, repositories: [repository], principals: statement.principals ?? [] },
+  }));
+}
+
+/** What hangs on somebody, or on a team or a key of theirs. */
+export function onIdentity(from: string, statements: readonly Statement[]): Sourced[] {
+  return statements.map(({ principals: _, ...statement }) => ({ from, statement }));
+}
+
+function ofAccount(proof: Exclude<Proof, { kind: 'outside' }>, loaded: Loaded): Authority | null {
+  const { account, key, login } = loaded;
+  const via = viaOf(proof, account?.epoch ?? 0);
+  const keyId = via.key;
+  if (!account || account.disabled || account.epoch !== via.epoch) return null;
+  if (keyId !== undefined && (!key || key.ended || key.owner !== account.subject)) return null;
+  if (proof.kind === 'key' && !isNameFor(proof.name, account.subject, proof.key)) return null;
+  const refresh = proof.kind === 'token' ? (proof.login ?? null) : null;
+  if (refresh && (!login || login.ended)) return null;
+  const { subject } = account;
+  return {
+    ...stranger(loaded),
+    subject,
+    principals: [
+      subject,
+      ...loaded.members.map(({ organization }) => `organization:${organization}`),
+      ...loaded.teams,
+      EVERYONE,
+    ],
+    statements: [
+      ...rolesOf(subject, account.administrator === 1, ownedBy(loaded)),
+      ...loaded.policies
+        .filter((policy) => !policy.subject.startsWith('repository:'))
+        .flatMap((policy) => onIdentity(policy.subject, policy.statements)),
+      ...ofRepositories(loaded),
+    ],
+    bounds: key?.statements ? [onIdentity(`key:${key.id}`, key.statements)] : [],
+    administrator: account.administrator === 1,
+    owns: ownedBy(loaded),
+    belongsTo: loaded.members.map(({ organization }) => organization),
+    via,
+    until: endOf(proof, key?.expires_at ?? null),
+    credential: proof.kind === 'token' ? 'login' : proof.kind,
+    unused: key?.unused ? key.id : null,
+    login: refresh && login ? { ...refresh, current: login.generation === refresh.generation } : null,
+  };
+}
+
+function viaOf(proof: Exclude<Proof, { kind: 'outside' }>, epoch: number): Via {
+  if (proof.kind === 'token') return proof.via;
+  return proof.kind === 'key' ? { epoch, key: proof.key } : { epoch, password: proof.mark };
+}
+
+function ownedBy(loaded: Loaded): string[] {
+  return loaded.members.filter(({ role }) => role === 'owner').map(({ organization }) => organization);
+}
+
+/** A login password says whose it is by itself, and docker wants a user name: any will do. A key's must fit. */
+function isNameFor(name: string | null, owner: string, key: string): boolean {
+  return name === null || name === key || name.toLowerCase() === loginNameOf(owner);
+}
+
+/** What made a login password or a key's token ends it too; a refresh token is no bound, as each use gives a new one. */
+function endOf(proof: Proof, keyEnd: number | null): number | null {
+  const own = proof.kind === 'token' && !proof.login ? proof.until : null;
+  const ends = [own, keyEnd].filter((end) => end !== null);
+  return ends.length === 0 ? null : Math.min(...ends);
+}
+
+/** Rights that come with what somebody is, as statements like all others. */
+export function rolesOf(subject: string, administrator: boolean, owns: readonly string[]): Sourced[] {
+  const all = (from: string, pattern: string): Sourced => ({
+    from,
+    standing: true,
+    statement: { effect: 'allow', actions: ACTIONS, repositories: [pattern] },
+  });
+  return [
+    ...(administrator ? [all('administrator', '*')] : []),
+    ...owns.map((organization) => all(`owner of ${organization}`, `${organization}/*`)),
+    ...(subject.startsWith('user:') ? [all(`namespace of ${subject}`, `${nameOf(subject)}/*`)] : []),
+  ];
+}
+
+function outsider({ rules, claims, until }: OutsideIdentity, loaded: Loaded): Authority {
+  const subjects = rules.map(({ subject }) => subject).sort();
+  return {
+    ...stranger(loaded),
+    subject: subjects[0] ?? '',
+    principals: [...subjects, EVERYONE],
+    statements: [...rules.flatMap((rule) => onIdentity(rule.subject, statementsOf(rule, claims))), ...ofRepositories(loaded)],
+    via: { epoch: 0, rules: subjects, claims },
+    until,
+    credential: 'ci',
+  };
+}
+
+/** An outside identity that was verified when its token was made; the rules are asked again, as they stand now. */
+function continued(proof: Extract<Proof, { kind: 'token' }>, loaded: Loaded): Authority | null {
+  const { rules = [], claims = {} } = proof.via;
+  const { login } = loaded;
+  const refresh = proof.login ?? null;
+  if (refresh && (!login || login.ended)) return null;
+  const still = loaded.named.filter(({ subject }) => rules.includes(subject));
+  if (still.length === 0) return null;
+  return {
+    ...outsider({ rules: still, claims, until: proof.until }, loaded),
+    subject: proof.subject,
+    login: refresh && login ? { ...refresh, current: login.generation === refresh.generation } : null,
+  };
+}
+
+/** The same caller with the statements of further repositories. */
+export async function withRepositories(
+  env: Database,
+  authority: Authority,
+  repositories: readonly string[],
+): Promise<Authority> {
+  const { results } = await env.DB.prepare(
+    `SELECT subject, json(statements) AS statements FROM policies
+     WHERE subject IN (SELECT 'repository:' || value FROM json_each(?1))`,
+  )
+    .bind(JSON.stringify(repositories))
+    .all<{ subject: string; statements: string }>();
+  const own = authority.statements.filter(({ from }) => !from.startsWith('repository:'));
+  const others = results.flatMap((row) => onRepository(nameOf(row.subject), JSON.parse(row.statements) as Statement[]));
+  return { ...authority, statements: [...own, ...others] };
+}
+
+/**
+ * Whoever a trust rule takes a token with these claims for; conditions of the rule that only one value meets are taken as met.
+ * `null` where there is no such rule.
+ */
+export async function authorityOfRule(
+  env: Database,
+  rule: string,
+  claims: Record<string, string>,
+  repositories: readonly string[],
+): Promise<Authority | null> {
+  const further = { key: null, issuer: null, rules: [rule], login: null };
+  const [loaded = NOTHING] = await loadSubjects(env, [''], repositories, further);
+  const [found] = loaded.named;
+  if (!found) return null;
+  const exact = Object.entries(found.claims).filter(([, pattern]) => typeof pattern === 'string' && !pattern.includes('*'));
+  const assumed = { ...(Object.fromEntries(exact) as Record<string, string>), ...claims, iss: found.issuer };
+  return outsider({ rules: [found], claims: assumed, until: 0 }, loaded);
+}

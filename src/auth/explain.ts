@@ -1,0 +1,83 @@
+/**
+ * Questions about others: may they, and why. Asked of the same statements and the same engine as every
+ * request, so that an explanation cannot differ from what happens.
+ */
+import { type Authority, authoritiesOf, authorityOfGroup, authorityOfKey, authorityOfRule } from './authority.ts';
+import type { Database } from './directory.ts';
+import { nameOf, namespaceOf } from './names.ts';
+import { explain } from './policy.ts';
+import { type Decision, evaluate, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
+
+export interface Asked {
+  principal: string;
+  action: RepositoryAction;
+  repository: string;
+  tag: string | null;
+  /** Of a trust rule's token. */
+  claims: Record<string, string>;
+}
+
+export interface Explained extends Decision {
+  /** In words. */
+  reason: string;
+  /** The key whose own statements do not allow it. */
+  limitedBy: string | null;
+}
+
+export async function explainFor(env: Database, { principal, action, repository, tag, claims }: Asked): Promise<Explained> {
+  const authority = await authorityOfPrincipal(env, principal, repository, claims);
+  if (!authority) {
+    return { allowed: false, decidedBy: null, matched: [], limitedBy: null, reason: `${principal} is not there, or has ended` };
+  }
+  const { limited, ...decision } = explain(authority, action, repository, tag);
+  const limitedBy = decision.decidedBy?.statement.effect === 'allow' && limited ? principal : null;
+  return { ...decision, limitedBy, reason: reasonOf(decision, limitedBy, action) };
+}
+
+async function authorityOfPrincipal(
+  env: Database,
+  principal: string,
+  repository: string,
+  claims: Record<string, string>,
+): Promise<Authority | null> {
+  const kind = principal.slice(0, Math.max(0, principal.indexOf(':')));
+  if (kind === 'user' || kind === 'robot') return (await authoritiesOf(env, [principal], [repository]))[0] ?? null;
+  if (kind === 'key') return authorityOfKey(env, nameOf(principal), [repository]);
+  if (kind === 'ci') return authorityOfRule(env, principal, claims, [repository]);
+  return authorityOfGroup(env, principal, [repository]);
+}
+
+function reasonOf({ decidedBy, allowed }: Decision, limitedBy: string | null, action: RepositoryAction): string {
+  if (limitedBy) return `whoever holds it may, but ${limitedBy} is narrowed and does not reach that far`;
+  if (!decidedBy) return `nothing allows it: the right to ${action} is missing`;
+  return allowed ? `allowed by ${decidedBy.from}` : `denied by ${decidedBy.from}, and a statement that denies wins`;
+}
+
+/** Administrators, owners of the namespace, and whom statements of the repository or of its organization's teams let administer. */
+export async function whoCanGrant(env: Database, repository: string): Promise<string[]> {
+  const namespace = namespaceOf(repository);
+  const { results } = await env.DB.prepare(
+    `SELECT subject, NULL AS statements FROM accounts WHERE administrator = 1 AND disabled = 0
+     UNION ALL SELECT subject, NULL FROM members JOIN accounts ON subject = user
+       WHERE organization = ?1 AND role = 'owner' AND disabled = 0
+     UNION ALL SELECT subject, NULL FROM accounts WHERE subject = 'user:' || ?1 AND disabled = 0
+     UNION ALL SELECT subject, statements FROM policies WHERE subject >= 'team:' || ?1 || '/' AND subject < 'team:' || ?1 || '0'
+     UNION ALL SELECT subject, statements FROM policies WHERE subject = 'repository:' || ?2`,
+  )
+    .bind(namespace, repository)
+    .all<{ subject: string; statements: string | null }>();
+  const granting = results.flatMap(({ subject, statements }) =>
+    statements === null ? [subject] : administrating(subject, JSON.parse(statements) as Statement[], repository),
+  );
+  return [...new Set(granting)].sort();
+}
+
+function administrating(subject: string, statements: readonly Statement[], repository: string): string[] {
+  if (!subject.startsWith('repository:')) {
+    const question = { action: 'admin', repository, tag: null, principals: [] } as const;
+    const own = statements.map((statement): Sourced => ({ from: subject, statement }));
+    return evaluate(own, question).allowed ? [subject] : [];
+  }
+  const allowing = statements.filter(({ effect, actions }) => effect === 'allow' && actions.includes('admin'));
+  return allowing.flatMap(({ principals }) => principals ?? []);
+}

@@ -1,0 +1,57 @@
+/**
+ * Logins that last, and their refresh tokens. docker keeps the one it got at `docker login` and uses it again and again; it
+ * takes no other. So a token is replaced only when a client asks for another one (`access_type=offline`): the one before
+ * is then used up, and whoever shows it once more has stolen it, or was stolen from. That ends the login for both.
+ */
+import type { Authority } from './authority.ts';
+import type { Database } from './directory.ts';
+import type { Occasion } from './jwt.ts';
+import type { Secrets } from './secrets.ts';
+import { mintRefreshToken, REFRESH_TOKEN_LIFETIME } from './tokens.ts';
+
+/** For the caller of `authority`: a refresh token, the first of a login or the next of the one it continues. */
+export async function beginLogin(env: Database & Secrets, authority: Authority, occasion: Occasion): Promise<string> {
+  const { login } = authority;
+  const next = login ? { id: login.id, generation: login.generation + 1 } : { id: crypto.randomUUID(), generation: 0 };
+  if (!login) await insertLogin(env, next.id, authority.subject);
+  return (await mintRefreshToken(env, authority, next, occasion)).token;
+}
+
+async function insertLogin(env: Database, id: string, subject: string): Promise<void> {
+  await env.DB.prepare('INSERT INTO logins (id, subject, expires_at) VALUES (?1, ?2, unixepoch() + ?3)')
+    .bind(id, subject, REFRESH_TOKEN_LIFETIME)
+    .run();
+}
+
+/**
+ * Before a token is given to somebody who showed a refresh token: `false` where that was used up already.
+ * @param rotate the client asks for another refresh token, which uses this one up
+ */
+export async function continueLogin(env: Database, { login }: Authority, rotate: boolean): Promise<boolean> {
+  if (!login) return true;
+  if (login.current && !rotate) return true;
+  const rotated = login.current && (await rotateLogin(env, login));
+  if (!rotated) await env.DB.prepare('UPDATE logins SET ended = 1 WHERE id = ?1').bind(login.id).run();
+  return rotated;
+}
+
+/** Compare-and-swap: of two who show the same token at once, one is not its owner. */
+async function rotateLogin(env: Database, { id, generation }: { id: string; generation: number }): Promise<boolean> {
+  const rotated = await env.DB.prepare(
+    `UPDATE logins SET generation = generation + 1, expires_at = unixepoch() + ?3
+     WHERE id = ?1 AND generation = ?2 AND ended = 0 RETURNING id`,
+  )
+    .bind(id, generation, REFRESH_TOKEN_LIFETIME)
+    .first();
+  return rotated !== null;
+}
+
+/** What has ended is of no use any more. Returns how many rows went. */
+export async function expireLogins(env: Database, limit: number): Promise<number> {
+  const { meta } = await env.DB.prepare(
+    'DELETE FROM logins WHERE id IN (SELECT id FROM logins WHERE expires_at <= unixepoch() LIMIT ?1)',
+  )
+    .bind(limit)
+    .run();
+  return meta.changes;
+}

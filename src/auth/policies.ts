@@ -1,0 +1,182 @@
+/** The statements that hang on users, teams, robots and repositories: read and saved as one document each. */
+
+import { refuseUnless, tryBatch } from '../events/batch.ts';
+import type { Actor } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { Database } from './directory.ts';
+import { EVERYONE, nameOf } from './names.ts';
+import type { Statement } from './statement.ts';
+import { DELETED } from './within.ts';
+
+export interface Policy {
+  statements: Statement[];
+  /** 0: nothing was ever saved. */
+  version: number;
+}
+
+/** What lets everybody pull. A repository's visibility is this statement, and nothing else. */
+export const PUBLIC: Statement = { effect: 'allow', actions: ['pull'], repositories: [], principals: [EVERYONE] };
+
+export function isPublic(statements: readonly Statement[]): boolean {
+  return statements.some(isPublicStatement);
+}
+
+function isPublicStatement({ effect, actions, principals }: Statement): boolean {
+  return effect === 'allow' && actions.includes('pull') && (principals?.includes(EVERYONE) ?? false);
+}
+
+/** The same statements but for those that make the repository public; what they allow besides is kept. */
+export function withVisibility(statements: readonly Statement[], visibility: 'public' | 'private'): Statement[] {
+  if (visibility === 'public') return isPublic(statements) ? [...statements] : [...statements, PUBLIC];
+  return statements.flatMap((statement) => (isPublicStatement(statement) ? withoutPublicPull(statement) : [statement]));
+}
+
+function withoutPublicPull(statement: Statement): Statement[] {
+  const others = statement.principals?.filter((principal) => principal !== EVERYONE) ?? [];
+  const actions = statement.actions.filter((action) => action !== 'pull');
+  return [
+    ...(others.length > 0 ? [{ ...statement, principals: others }] : []),
+    ...(actions.length > 0 ? [{ ...statement, actions, principals: [EVERYONE] }] : []),
+  ];
+}
+
+interface Row {
+  statements: string;
+  version: number;
+}
+
+function select(env: Database, subject: string): D1PreparedStatement {
+  return env.DB.prepare('SELECT statements, version FROM policies WHERE subject = ?1').bind(subject);
+}
+
+function policyOf(row: Row | null | undefined): Policy {
+  return row ? { statements: JSON.parse(row.statements) as Statement[], version: row.version } : { statements: [], version: 0 };
+}
+
+export async function getPolicy(env: Database, subject: string): Promise<Policy> {
+  return policyOf(await select(env, subject).first<Row>());
+}
+
+/** @param guard as for `savePolicy` @throws NOT_FOUND or NAME_UNKNOWN where the guard refuses */
+export async function readPolicy(env: Database, subject: string, guard: D1PreparedStatement[]): Promise<Policy> {
+  const read = await tryBatch(env, [...guard, select(env, subject)]);
+  if (!read) throw absent(subject);
+  return policyOf(read.at(-1)?.results[0] as Row | undefined);
+}
+
+/** Of several subjects at once; those that have none are left out. */
+export async function getPolicies(env: Database, subjects: readonly string[]): Promise<Map<string, Statement[]>> {
+  const { results } = await env.DB.prepare(
+    'SELECT subject, statements FROM policies WHERE subject IN (SELECT value FROM json_each(?1))',
+  )
+    .bind(JSON.stringify(subjects))
+    .all<{ subject: string; statements: string }>();
+  return new Map(results.map((row) => [row.subject, JSON.parse(row.statements) as Statement[]]));
+}
+
+/**
+ * Returns the policy's new version.
+ * @param guard statements for the batch that refuse it where the subject is not there
+ * @throws PRECONDITION_FAILED where it is not the version that was expected, NOT_FOUND or NAME_UNKNOWN where the guard refuses
+ */
+export async function savePolicy(
+  env: Database,
+  subject: string,
+  statements: readonly Statement[],
+  { ifVersion, by, guard }: { ifVersion: number | null; by: Actor; guard: D1PreparedStatement[] },
+): Promise<number> {
+  const saved = await tryBatch(env, [
+    ...guard,
+    refuseVersion(env, subject, ifVersion),
+    ...policyStatements(env, subject, statements),
+    recordPolicy(env, subject, statements, by),
+    select(env, subject),
+  ]);
+  const version = (saved?.at(-1)?.results[0] as Row | undefined)?.version;
+  if (version !== undefined) return version;
+  const { version: actual } = await getPolicy(env, subject);
+  throw ifVersion !== null && actual !== ifVersion ? new RegistryError('PRECONDITION_FAILED') : absent(subject);
+}
+
+function absent(subject: string): RegistryError {
+  return new RegistryError(subject.startsWith('repository:') ? 'NAME_UNKNOWN' : 'NOT_FOUND');
+}
+
+function refuseVersion(env: Database, subject: string, ifVersion: number | null): D1PreparedStatement {
+  const version = 'coalesce((SELECT version FROM policies WHERE subject = ?1), 0)';
+  return refuseUnless(env, `?2 IS NULL OR ${version} = ?2`, subject, ifVersion);
+}
+
+function recordPolicy(env: Database, subject: string, statements: readonly Statement[], by: Actor): D1PreparedStatement {
+  return record(env, {
+    repository: subject.startsWith('repository:') ? nameOf(subject) : '',
+    by,
+    select: `SELECT 'policy.saved' AS type, json_object('subject', ?3, 'statements', json(?4)) AS target`,
+    parameters: [subject, JSON.stringify(statements)],
+  });
+}
+
+/** For a batch: what makes these the statements of `subject`. */
+export function policyStatements(env: Database, subject: string, statements: readonly Statement[]): D1PreparedStatement[] {
+  const save = env.DB.prepare(
+    `INSERT INTO policies (subject, statements) VALUES (?1, ?2)
+     ON CONFLICT DO UPDATE SET statements = ?2, version = version + 1`,
+  ).bind(subject, JSON.stringify(statements));
+  if (!subject.startsWith('repository:')) return [save];
+  const repository = nameOf(subject);
+  const principals = JSON.stringify(statements.flatMap((statement) => statement.principals ?? []));
+  return [
+    save,
+    env.DB.prepare('DELETE FROM policy_principals WHERE repository = ?1').bind(repository),
+    env.DB.prepare('INSERT INTO policy_principals (principal, repository) SELECT DISTINCT value, ?1 FROM json_each(?2)').bind(
+      repository,
+      principals,
+    ),
+  ];
+}
+
+/** For the batch that makes a repository: its first policy. */
+export function firstPolicy(
+  env: Database,
+  subject: string,
+  visibility: 'public' | 'private',
+  by: Actor,
+): D1PreparedStatement[] {
+  const statements = withVisibility([], visibility);
+  const recorded = statements.length > 0 ? [recordPolicy(env, subject, statements, by)] : [];
+  return [...policyStatements(env, subject, statements), ...recorded];
+}
+
+/** For a batch: what makes a repository public or private; nothing where it is so already. Refuses it if that has changed since. */
+export async function setVisibility(
+  env: Database,
+  subject: string,
+  visibility: 'public' | 'private',
+  by: Actor,
+): Promise<D1PreparedStatement[]> {
+  const { statements, version } = await getPolicy(env, subject);
+  if (isPublic(statements) === (visibility === 'public')) return [];
+  const next = withVisibility(statements, visibility);
+  return [refuseVersion(env, subject, version), ...policyStatements(env, subject, next), recordPolicy(env, subject, next, by)];
+}
+
+/** For the batch that takes the subject itself away. */
+export function forgetPolicy(env: Database, subject: string): D1PreparedStatement[] {
+  return [
+    env.DB.prepare('DELETE FROM policies WHERE subject = ?1').bind(subject),
+    env.DB.prepare('DELETE FROM policy_principals WHERE repository = ?1').bind(
+      subject.startsWith('repository:') ? nameOf(subject) : '',
+    ),
+  ];
+}
+
+/** For a batch that is about a user, an organization, a team or a robot: refuses it where there is none. */
+export function requireSubject(env: Database, subject: string): D1PreparedStatement {
+  return refuseUnless(
+    env,
+    `EXISTS (SELECT 1 FROM accounts WHERE subject = ?1 AND disabled <> ${DELETED})
+      OR EXISTS (SELECT 1 FROM teams WHERE subject = ?1)`,
+    subject,
+  );
+}
