@@ -2,11 +2,15 @@
 import { Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
+import { requireSecret } from '../auth/secrets.ts';
 import { badParameter, nothingHere, RegistryError } from '../oci/errors.ts';
-import { authenticate } from './authenticate.ts';
-import { ROUTES } from './authorize.ts';
+import { api } from './api/all.ts';
+import { documentation } from './api/documentation.ts';
+import { authenticate, authenticateApi } from './authenticate.ts';
 import type { AppEnv } from './context.ts';
 import { errorResponse } from './errors.ts';
+import { join } from './join.ts';
+import { ROUTES } from './routes.ts';
 import { token } from './token.ts';
 import { base } from './v2/base.ts';
 import { blobs } from './v2/blobs.ts';
@@ -20,6 +24,17 @@ const headers = createMiddleware<AppEnv>(async function headers(c, next) {
   // On the answer itself: set on the context now, they would have it made anew.
   c.res.headers.set('docker-distribution-api-version', 'registry/2.0');
   c.res.headers.set('x-content-type-options', 'nosniff');
+});
+
+/** A registry without its secret serves nothing, and says what to do: there is no secret in that. */
+const configured = createMiddleware<AppEnv>(async function configured(c, next) {
+  try {
+    requireSecret(c.env);
+  } catch (error) {
+    console.error((error as Error).message);
+    throw new RegistryError('UNAVAILABLE', { message: `this registry is not set up: ${(error as Error).message}` });
+  }
+  await next();
 });
 
 /** One name or address, with or without a port: it ends up in realms and audiences, and the runtime lets anything through. */
@@ -45,6 +60,15 @@ const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
   await next();
 });
 
+/**
+ * The management API takes a repository's name with its slashes as %2F too, as generated clients send it. They are decoded
+ * once, before anything looks at the path: routing, authorisation and look-up read what this gives.
+ */
+const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, next) {
+  if (c.req.path.includes('%') || c.req.path.includes('//')) throw nothingHere();
+  await next();
+});
+
 /** A name of 255 characters has 128 at most, an address of ours a few more. */
 const PATH_MAX_PARTS = 160;
 
@@ -53,7 +77,8 @@ const PATH_MAX_PARTS = 160;
  * of ours is asked: one with too many is answered as `plainPath` answers.
  */
 function routedPath(request: Request): string {
-  const path = getPathNoStrict(request);
+  const sent = getPathNoStrict(request);
+  const path = sent.startsWith('/api/') ? sent.replaceAll(/%2f/gi, '/') : sent;
   return path.split('/', PATH_MAX_PARTS + 1).length > PATH_MAX_PARTS ? '/v2/%' : path;
 }
 
@@ -62,9 +87,14 @@ export const app = new Hono<AppEnv>({ getPath: routedPath });
 app.onError((error, c) => errorResponse(error, c));
 app.notFound((c) => errorResponse(nothingHere(), c));
 app.use(headers, plainHost);
-app.use('/v2/*', plainPath, authenticate);
+app.use('/v2/*', configured, plainPath, authenticate);
+app.use('/token', configured);
 for (const resource of [base, tags, manifests, referrers, uploads, blobs]) mount('/v2', resource);
+app.use('/api/*', configured, plainApiPath, authenticateApi);
+for (const resource of api) mount('/api/v1', resource);
+mount('/api', documentation);
 mount('/token', token);
+mount('/join', join);
 
 /**
  * The routes of a resource, and for each of its paths the refusal of other methods. That stands before the next resource:

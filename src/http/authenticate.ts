@@ -1,41 +1,72 @@
-/** Who makes the request: a Bearer token of ours, or Basic with a password. What they may do is asked in `authorize.ts`. */
+/**
+ * Who makes the request, as far as what they show says by itself: an access token, or a password of any kind. Whether it
+ * still counts, and what they may do, is asked in `authorize.ts`.
+ */
 import { createMiddleware } from 'hono/factory';
-import { authenticate as authenticateAccount } from '../auth/accounts.ts';
+import { type Authority, loadAuthority } from '../auth/authority.ts';
+import { proofOfPassword } from '../auth/credentials.ts';
+import { noteUse } from '../auth/directory.ts';
 import { ANONYMOUS, type Caller } from '../auth/policy.ts';
-import { requireSecret } from '../auth/secrets.ts';
+import type { Proof } from '../auth/proof.ts';
 import { verifyAccessToken } from '../auth/tokens.ts';
 import { RegistryError } from '../oci/errors.ts';
-import { type AppEnv, occasionOf, originOf, type RequestContext } from './context.ts';
+import { type AppEnv, afterwards, occasionOf, originOf, type RequestContext } from './context.ts';
+import { limitWrongPasswords } from './limits.ts';
 
-/** Sets `caller`. Nothing shown is a stranger; something wrong shown is a 401, not a stranger. */
+/** For /v2: sets `caller`. Nothing shown is a stranger; something wrong shown is a 401, not a stranger. */
 export const authenticate = createMiddleware<AppEnv>(async function authenticate(c, next) {
-  c.set('caller', await callerOf(c));
+  const header = c.req.header('authorization');
+  c.set('caller', header === undefined ? ANONYMOUS : await callerOf(c, header));
   await next();
 });
 
-async function callerOf(c: RequestContext): Promise<Caller> {
-  requireSecret(c.env);
+/** For /api: the same passwords, and an access key or a login password as bearer. Access tokens are for /v2 alone. */
+export const authenticateApi = createMiddleware<AppEnv>(async function authenticateApi(c, next) {
   const header = c.req.header('authorization');
-  if (header === undefined) return ANONYMOUS;
+  c.set('caller', header === undefined ? ANONYMOUS : await callerOfApi(c, header));
+  await next();
+});
+
+async function callerOf(c: RequestContext, header: string): Promise<Caller> {
+  const [scheme, value] = partsOf(header);
+  if (scheme === 'basic') return callerByProof(await proofOfBasic(c, value));
+  const token = scheme === 'bearer' ? await verifyAccessToken(c.env, value, occasionOf(c)) : null;
+  if (token) return token;
+  throw await wrongCredentials(c);
+}
+
+async function callerOfApi(c: RequestContext, header: string): Promise<Caller> {
+  const [scheme, value] = partsOf(header);
+  if (scheme === 'basic') return callerByProof(await proofOfBasic(c, value));
+  if (scheme === 'bearer') return callerByProof(await proofOf(c, null, value));
+  throw await wrongCredentials(c);
+}
+
+function callerByProof(proof: Proof): Caller {
+  return { subject: '', proof, grants: null };
+}
+
+function partsOf(header: string): [scheme: string, value: string] {
   const [scheme = '', value = ''] = header.split(' ', 2);
-  const caller = await callerByScheme(c, scheme.toLowerCase(), value);
-  if (caller) return caller;
-  throw unauthorized(c, { error: 'invalid_token', message: 'the credentials are wrong or have expired: log in again' });
+  return [scheme.toLowerCase(), value];
 }
 
-function callerByScheme(c: RequestContext, scheme: string, value: string): Promise<Caller | null> | null {
-  if (scheme === 'bearer') return verifyAccessToken(c.env, value, occasionOf(c));
-  if (scheme === 'basic') return callerByPassword(c, value);
-  return null;
-}
-
-/** RFC 7617: `base64(name:password)`, UTF-8. */
-export async function callerByPassword(c: RequestContext, basic: string): Promise<Caller | null> {
+/** RFC 7617: `base64(name:password)`, UTF-8. @throws UNAUTHORIZED, TOOMANYREQUESTS */
+export async function proofOfBasic(c: RequestContext, basic: string): Promise<Proof> {
   const credentials = parseBasic(basic);
-  return credentials && (await authenticateAccount(c.env, credentials.name, credentials.password));
+  if (!credentials) throw await wrongCredentials(c);
+  return proofOf(c, credentials.name, credentials.password);
 }
 
-/** Longer credentials than any we make are not looked at. */
+/** @throws UNAUTHORIZED, TOOMANYREQUESTS */
+export async function proofOf(c: RequestContext, name: string | null, password: string): Promise<Proof> {
+  const proof = await proofOfPassword(c.env, name, password, occasionOf(c));
+  if (proof === 'expired') throw expired(c);
+  if (proof === null) throw await wrongCredentials(c);
+  return proof;
+}
+
+/** Longer credentials than any that are in use are not looked at. */
 const BASIC_MAX_LENGTH = 16 * 1024;
 
 function parseBasic(value: string): { name: string; password: string } | null {
@@ -50,14 +81,42 @@ function parseBasic(value: string): { name: string; password: string } | null {
   }
 }
 
+/**
+ * Everything about the caller, with the policies of these repositories. One statement.
+ * @throws UNAUTHORIZED where what they showed does not count any more
+ */
+export async function authorityOf(c: RequestContext, proof: Proof | null, repositories: readonly string[]): Promise<Authority> {
+  const authority = await loadAuthority(c.env, proof, repositories, occasionOf(c));
+  if (!authority) throw await wrongCredentials(c);
+  if (authority.unused) afterwards(c).waitUntil(noteUse(c.env, authority.unused));
+  return authority;
+}
+
+/** Counted, so that guessing is slow. */
+export async function wrongCredentials(c: RequestContext): Promise<RegistryError> {
+  await limitWrongPasswords(c);
+  return unauthorized(c, { error: 'invalid_token', message: 'the credentials are wrong or have expired: log in again' });
+}
+
+function expired(c: RequestContext): RegistryError {
+  const message = `this login has expired: get a new password with POST ${originOf(c)}/api/v1/login-password, and docker login again`;
+  return unauthorized(c, { error: 'invalid_token', message });
+}
+
 /** 401 with the challenge that tells a client where to get a token and for what (distribution, "Token Authentication"). */
 export function unauthorized(c: RequestContext, about: { scope?: string; error?: string; message?: string }): RegistryError {
   const origin = originOf(c);
   const parts = [`realm="${origin}/token"`, `service="${new URL(origin).host}"`];
   if (about.scope) parts.push(`scope="${about.scope}"`);
   if (about.error) parts.push(`error="${about.error}"`);
+  // What docker shows of a push that is refused (RFC 6750, section 3): a quoted string of ASCII.
+  if (about.error && about.message) parts.push(`error_description="${about.message.replaceAll(/[^ !#-[\]-~]/g, "'")}"`);
+  // The token service and the API have no token to be had elsewhere: they take the password itself.
+  const challenge = c.req.path.startsWith('/v2')
+    ? `Bearer ${parts.join(',')}`
+    : `${c.req.path.startsWith('/api') ? 'Bearer' : 'Basic'} realm="berth"`;
   return new RegistryError('UNAUTHORIZED', {
     ...(about.message ? { message: about.message } : {}),
-    headers: { 'www-authenticate': `Bearer ${parts.join(',')}` },
+    headers: { 'www-authenticate': challenge, 'cache-control': 'no-store' },
   });
 }

@@ -1,71 +1,120 @@
 /**
  * What each route asks of its caller: one table, and `may`, the only thing that gives a handler its repository. A handler
- * without it does not compile; a route without a row here, or with another action than its row, fails the tests.
+ * without it does not compile; a route without a row in `routes.ts`, or with another requirement than its row, fails the tests.
+ *
+ * A pull with an access token is judged by the token. Everything else asks the database once, so that a right that was taken
+ * away is gone at once.
  */
 import { createMiddleware } from 'hono/factory';
-import { ANONYMOUS, mayDo } from '../auth/policy.ts';
+import type { Authority } from '../auth/authority.ts';
+import { ANONYMOUS, allows, isGranted } from '../auth/policy.ts';
 import { type Action, scopeFor } from '../auth/scope.ts';
+import { settings } from '../env.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../oci/name.ts';
-import { unauthorized } from './authenticate.ts';
+import { isTag } from '../oci/reference.ts';
+import { authorityOf, unauthorized } from './authenticate.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 
-/** `login`: anybody whose credentials are right. `anyone`: no credentials needed. */
-export type Requirement = Action | 'login' | 'anyone';
-export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+type Guarded = AppEnv & { Variables: { repository: RepositoryName } };
 
-/** HEAD is asked as GET. */
-export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
-  '/v2/': { GET: 'login' },
-  '/v2/_catalog': { GET: 'catalog' },
-  '/v2/:name{.+}/tags/list': { GET: 'pull' },
-  '/v2/:name{.+}/manifests/:reference': { GET: 'pull', PUT: 'push', DELETE: 'delete' },
-  '/v2/:name{.+}/referrers/:digest': { GET: 'pull' },
-  '/v2/:name{.+}/blobs/uploads': { POST: 'push' },
-  '/v2/:name{.+}/blobs/uploads/:upload': { GET: 'push', PATCH: 'push', PUT: 'push', DELETE: 'push' },
-  '/v2/:name{.+}/blobs/:digest': { GET: 'pull', DELETE: 'delete' },
-  '/token': { GET: 'anyone', POST: 'anyone' },
-};
-
-/** For routes of a repository: checks that the caller may do `action` there, and hands over its name. */
-export function may(action: Action) {
-  const guard = createMiddleware<AppEnv & { Variables: { repository: RepositoryName } }>(async (c, next) => {
+/** For routes of a repository under /v2: checks that the caller may do `action` there, and hands over its name. */
+export function may(action: Exclude<Action, 'catalog'>) {
+  const guard = createMiddleware<Guarded>(async function may(c, next) {
     const repository = parseRepositoryName(c.req.param('name') ?? '');
-    if (!mayDo(c.var.caller, action, repository)) throw refusal(c, action, repository);
+    const { caller } = c.var;
+    if (caller === ANONYMOUS || !isGranted(caller, action, repository)) throw refusal(c, action, repository);
+    if (caller.grants === null || c.req.method !== 'GET') await judge(c, action, repository);
     c.set('repository', repository);
     await next();
   });
   return Object.assign(guard, { requirement: action });
 }
 
-/** For routes of the registry as a whole. */
+/** By the rights as they stand now. HEAD reads, as GET does. */
+async function judge(
+  c: RequestContext & { set: Setter },
+  action: Exclude<Action, 'catalog'>,
+  repository: RepositoryName,
+): Promise<void> {
+  const { caller } = c.var;
+  if (caller.grants !== null && c.req.method === 'HEAD') return;
+  const authority = await authorityOf(c, caller.proof, [repository, ...sourceOf(c)]);
+  c.set('authority', authority);
+  if (!allows(authority, action, repository, tagDeleted(c))) throw refusal(c, action, repository);
+}
+
+type Setter = (key: 'authority', value: Authority) => void;
+
+/** Of a deletion by tag, that tag: it may be all that the caller may delete. Of a put, the handler asks for each of its tags. */
+function tagDeleted(c: RequestContext): string | null {
+  const reference = c.req.method === 'DELETE' ? (c.req.param('reference') ?? '') : '';
+  return isTag(reference) ? reference : null;
+}
+
+/** A mount needs its source as well (end-11). */
+function sourceOf(c: RequestContext): RepositoryName[] {
+  const from = c.req.query('from') ?? '';
+  return c.req.query('mount') !== undefined && isRepositoryName(from) ? [from] : [];
+}
+
+/** For routes of the registry as a whole under /v2. */
 export function mayOverall(requirement: 'catalog' | 'login') {
-  const guard = createMiddleware<AppEnv>(async (c, next) => {
+  const guard = createMiddleware<AppEnv>(async function mayOverall(c, next) {
     const { caller } = c.var;
-    const allowed = requirement === 'login' ? caller !== ANONYMOUS : mayDo(caller, requirement, null);
-    if (!allowed) throw requirement === 'login' ? unauthorized(c, {}) : refusal(c, requirement, '');
+    if (caller === ANONYMOUS) throw requirement === 'login' ? unauthorized(c, {}) : refusal(c, requirement, '');
+    if (requirement === 'catalog' && !isGranted(caller, 'catalog', null)) throw refusal(c, requirement, '');
+    if (requirement === 'catalog' || caller.grants === null) c.set('authority', await authorityOf(c, caller.proof, []));
     await next();
   });
   return Object.assign(guard, { requirement });
 }
 
-/** The same for a repository that is private and one that is not there; a client that sees 401 may ask for more. */
+/**
+ * The authority of a request that was judged by the database.
+ * @throws Error for one that was not, which is a mistake of ours
+ */
+export function judged(c: RequestContext): Authority {
+  if (!c.var.authority) throw new Error('this request was not judged by the database');
+  return c.var.authority;
+}
+
+/** Whether a push may make the repository. @throws Error for a request that was not judged */
+export function mayCreateByPush(c: RequestContext, repository: RepositoryName): boolean {
+  return settings(c.env).createOnPush && allows(judged(c), 'create', repository);
+}
+
+/** Whether the caller may do something else here than what the route asks for: in the token, or in the database. */
+export function mayAlso(c: RequestContext, action: 'push', repository: RepositoryName): boolean {
+  const { caller, authority } = c.var;
+  return isGranted(caller, action, repository) && (authority === undefined || allows(authority, action, repository));
+}
+
+/**
+ * The same for a repository that is private and one that is not there; a client that sees 401 may ask for more. Whoever may
+ * pull knows of the repository, and is told what is missing.
+ */
 function refusal(c: RequestContext, action: Action, repository: string): RegistryError {
-  const { caller } = c.var;
+  const { caller, authority } = c.var;
   const scope = neededScope(c, action, repository);
   if (caller === ANONYMOUS) return unauthorized(c, { scope });
-  if (caller.grants !== null) return insufficientScope(c, scope);
-  return new RegistryError('DENIED');
+  const visible =
+    action !== 'pull' && action !== 'catalog' && (authority ? allows(authority, 'pull', repository) : knows(c, repository));
+  const missing = visible ? { message: `you may pull ${repository}, but the right to ${action} is missing` } : {};
+  if (caller.grants !== null && !isGranted(caller, action, repository || null)) return insufficientScope(c, scope, missing);
+  return new RegistryError('DENIED', missing);
+}
+
+function knows(c: RequestContext, repository: string): boolean {
+  return c.var.caller.grants !== null && isGranted(c.var.caller, 'pull', repository);
 }
 
 /** What a client has to ask for; a mount needs its source as well (end-11). */
 export function neededScope(c: RequestContext, action: Action, repository: string): string {
-  const from = c.req.query('from') ?? '';
-  const source = c.req.query('mount') !== undefined && isRepositoryName(from) ? ` ${scopeFor('pull', from)}` : '';
-  return `${scopeFor(action, repository)}${source}`;
+  return [scopeFor(action, repository), ...sourceOf(c).map((from) => scopeFor('pull', from))].join(' ');
 }
 
 /** 401 for somebody whose token is right and does not reach far enough (RFC 6750, 3.1). */
-export function insufficientScope(c: RequestContext, scope: string): RegistryError {
-  return unauthorized(c, { scope, error: 'insufficient_scope' });
+export function insufficientScope(c: RequestContext, scope: string, about: { message?: string } = {}): RegistryError {
+  return unauthorized(c, { scope, error: 'insufficient_scope', ...about });
 }

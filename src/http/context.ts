@@ -1,14 +1,15 @@
 /** What travels with a request: bindings, who makes it, where and when. */
 import type { Context } from 'hono';
+import type { Authority, World } from '../auth/authority.ts';
 import type { Caller } from '../auth/policy.ts';
-import type { Occasion } from '../auth/tokens.ts';
 import { type Env, settings } from '../env.ts';
+import type { Background } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
-import type { Background } from '../registry/batch.ts';
 
 export interface AppEnv {
   Bindings: Env;
-  Variables: { caller: Caller };
+  /** `authority`: set where the request was judged by the database, as all but pulls with a token are. */
+  Variables: { caller: Caller; authority?: Authority };
 }
 
 /** What the helpers of this room need of a context, whatever route it is of. */
@@ -19,13 +20,16 @@ export function originOf(c: RequestContext): string {
   return settings(c.env).publicUrl ?? new URL(c.req.url).origin;
 }
 
-/** The service that tokens are for, and the time: the only clock below this room is the database's. */
-export function occasionOf(c: RequestContext): Occasion {
-  return { service: new URL(originOf(c)).host, now: Date.now() };
+/** The service that tokens are for, the time and the network: the only clock below this room is the database's. */
+export function occasionOf(c: RequestContext): World {
+  const { insecureIssuers } = settings(c.env);
+  return { service: new URL(originOf(c)).host, now: Date.now(), fetch: (...of) => fetch(...of), insecureIssuers };
 }
 
 export function actorOf(c: RequestContext): Actor {
-  return { subject: c.var.caller.subject };
+  const { authority, caller } = c.var;
+  const key = authority?.via.key;
+  return { subject: authority?.subject ?? caller.subject, ...(key ? { key } : {}) };
 }
 
 /**

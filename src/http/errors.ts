@@ -9,7 +9,7 @@ export function errorResponse(error: unknown, c: RequestContext): Response {
   const refusal = error instanceof RegistryError ? error : unavailable(error);
   const { code, message, detail, status } = refusal;
   const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...refusal.headers });
-  if (status === 503 || status === 429) headers.set('retry-after', RETRY_AFTER);
+  if ((status === 503 || status === 429) && !headers.has('retry-after')) headers.set('retry-after', RETRY_AFTER);
   const body = JSON.stringify({ errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] });
   return new Response(c.req.method === 'HEAD' ? null : body, { status, headers });
 }

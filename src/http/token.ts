@@ -3,13 +3,15 @@
  * "OAuth2 Token Authentication"). Grants what the caller has of what was asked, which may be nothing; that is no error.
  */
 import { type Context, Hono } from 'hono';
-import { authenticate as authenticateAccount } from '../auth/accounts.ts';
-import { ANONYMOUS, type Caller, grantable } from '../auth/policy.ts';
+import { beginLogin, continueLogin } from '../auth/logins.ts';
+import { grantable } from '../auth/policy.ts';
+import type { Proof } from '../auth/proof.ts';
 import { formatGrant, type Grant, MAX_SCOPES, parseScopes } from '../auth/scope.ts';
-import { ACCESS_TOKEN_LIFETIME, mintAccessToken, mintRefreshToken, verifyRefreshToken } from '../auth/tokens.ts';
-import { badParameter, RegistryError } from '../oci/errors.ts';
-import { callerByPassword } from './authenticate.ts';
+import { mintAccessToken, verifyRefreshToken } from '../auth/tokens.ts';
+import { badParameter } from '../oci/errors.ts';
+import { authorityOf, proofOf, proofOfBasic, wrongCredentials } from './authenticate.ts';
 import { type AppEnv, occasionOf } from './context.ts';
+import { limitTokenRequests } from './limits.ts';
 import { readBody } from './params.ts';
 
 /** Bytes of a form: many scopes and a token fit, a flood does not. */
@@ -17,31 +19,33 @@ const FORM_MAX_BYTES = 64 * 1024;
 
 export const token = new Hono<AppEnv>({ strict: false })
   .get('/', async (c) => {
-    const header = c.req.header('authorization');
-    const caller = header === undefined ? ANONYMOUS : await basicCaller(c, header);
-    if (!caller) throw wrongCredentials();
-    const offline = c.req.query('offline_token') === 'true' && caller !== ANONYMOUS;
-    return answer(c, caller, c.req.queries('scope') ?? [], offline, false);
+    const scopes = c.req.queries('scope') ?? [];
+    return answer(c, await proofByHeader(c), { scopes, offline: c.req.query('offline_token') === 'true', oauth: false });
   })
 
   .post('/', async (c) => {
     const form = new URLSearchParams(new TextDecoder().decode(await readBody(c, FORM_MAX_BYTES)));
-    const caller = await callerByForm(c, form);
-    if (!caller) throw wrongCredentials();
-    return answer(c, caller, form.getAll('scope'), form.get('access_type') === 'offline', true);
+    const scopes = form.getAll('scope');
+    return answer(c, await proofByForm(c, form), { scopes, offline: form.get('access_type') === 'offline', oauth: true });
   });
 
-function basicCaller(c: Context<AppEnv>, header: string): Promise<Caller | null> | null {
+async function proofByHeader(c: Context<AppEnv>): Promise<Proof | null> {
+  const header = c.req.header('authorization');
+  if (header === undefined) return null;
   const [scheme = '', value = ''] = header.split(' ', 2);
-  return scheme.toLowerCase() === 'basic' ? callerByPassword(c, value) : null;
+  if (scheme.toLowerCase() !== 'basic') throw await wrongCredentials(c);
+  return proofOfBasic(c, value);
 }
 
-function callerByForm(c: Context<AppEnv>, form: URLSearchParams): Promise<Caller | null> {
+async function proofByForm(c: Context<AppEnv>, form: URLSearchParams): Promise<Proof> {
   switch (form.get('grant_type')) {
     case 'password':
-      return authenticateAccount(c.env, form.get('username') ?? '', form.get('password') ?? '');
-    case 'refresh_token':
-      return verifyRefreshToken(c.env, form.get('refresh_token') ?? '', occasionOf(c));
+      return proofOf(c, form.get('username') ?? '', form.get('password') ?? '');
+    case 'refresh_token': {
+      const proof = await verifyRefreshToken(c.env, form.get('refresh_token') ?? '', occasionOf(c));
+      if (!proof) throw await wrongCredentials(c);
+      return proof;
+    }
     default:
       throw badParameter('grant_type is password or refresh_token');
   }
@@ -49,18 +53,22 @@ function callerByForm(c: Context<AppEnv>, form: URLSearchParams): Promise<Caller
 
 async function answer(
   c: Context<AppEnv>,
-  caller: Caller,
-  scopes: string[],
-  offline: boolean,
-  oauth: boolean,
+  proof: Proof | null,
+  { scopes, offline, oauth }: { scopes: string[]; offline: boolean; oauth: boolean },
 ): Promise<Response> {
-  const grants = grantable(caller, askedFor(scopes));
+  const asked = askedFor(scopes);
+  const repositories = asked.flatMap(({ type, name }) => (type === 'repository' ? [name] : []));
+  const authority = await authorityOf(c, proof, repositories);
+  await limitTokenRequests(c, authority.subject);
   const occasion = occasionOf(c);
-  const access = await mintAccessToken(c.env, caller.subject, grants, occasion);
-  const refresh = offline ? { refresh_token: await mintRefreshToken(c.env, caller.subject, occasion) } : {};
-  const scope = oauth ? { scope: grants.map(formatGrant).join(' ') } : { token: access };
-  const times = { expires_in: ACCESS_TOKEN_LIFETIME, issued_at: new Date(occasion.now).toISOString() };
-  return c.json({ ...scope, access_token: access, ...times, ...refresh }, 200, { 'cache-control': 'no-store' });
+  if (!(await continueLogin(c.env, authority, offline))) throw await wrongCredentials(c);
+  const grants = grantable(authority, asked);
+  const access = await mintAccessToken(c.env, authority, grants, occasion);
+  const refresh = offline && proof ? { refresh_token: await beginLogin(c.env, authority, occasion) } : {};
+  const scope = oauth ? { scope: grants.map(formatGrant).join(' ') } : { token: access.token };
+  const seconds = Math.max(1, access.expiresAt - Math.floor(occasion.now / 1000));
+  const times = { expires_in: seconds, issued_at: new Date(occasion.now).toISOString() };
+  return c.json({ ...scope, access_token: access.token, ...times, ...refresh }, 200, { 'cache-control': 'no-store' });
 }
 
 /** @throws UNSUPPORTED (400) for more scopes than any client needs */
@@ -69,9 +77,4 @@ function askedFor(scopes: string[]): Grant[] {
     throw badParameter(`a token is for up to ${MAX_SCOPES} scopes`);
   }
   return parseScopes(scopes);
-}
-
-function wrongCredentials(): RegistryError {
-  const headers = { 'www-authenticate': 'Basic realm="berth"', 'cache-control': 'no-store' };
-  return new RegistryError('UNAUTHORIZED', { message: 'the user name or the password is wrong', headers });
 }

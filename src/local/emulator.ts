@@ -20,6 +20,8 @@ export interface Emulation {
   port: number;
   /** Text bindings. */
   variables: Record<string, string>;
+  /** Rate limiters: how often a minute. */
+  limits?: Record<string, number>;
   /** Statements that make the database what the Worker expects. */
   schema: string[];
 }
@@ -35,9 +37,17 @@ export async function emulate(emulation: Emulation): Promise<Miniflare> {
 }
 
 function optionsOf(emulation: Emulation, contents: string, listening: boolean): ConstructorParameters<typeof Miniflare>[0] {
-  const { name, dataDir, host, port, variables } = emulation;
+  const { name, dataDir, host, port, variables, limits = {} } = emulation;
   const texts = Object.entries(variables).map(([key, value]) => [key, { type: 'text' as const, value }]);
-  const env = { DB: { type: 'd1' as const, id: name }, BLOBS: { type: 'r2' as const, name }, ...Object.fromEntries(texts) };
+  const limiters = Object.entries(limits).map(([key, limit]) => [
+    key,
+    { type: 'rate-limit' as const, namespace: key, simple: { limit, period: 60 as const } },
+  ]);
+  const env = {
+    DB: { type: 'd1' as const, id: name },
+    BLOBS: { type: 'r2' as const, name },
+    ...Object.fromEntries([...texts, ...limiters]),
+  };
   const manifest = { mainModule: 'index.js', modulesRoot: ROOT, modules: { 'index.js': { type: 'esm' as const, contents } } };
   return {
     host: '127.0.0.1',

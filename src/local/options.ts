@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { settings } from '../env.ts';
 
 export interface Options {
   host: string;
@@ -11,7 +12,8 @@ export interface Options {
   /** The first start on this data: it made the secret. */
   first: boolean;
   adminPassword: string | undefined;
-  verify: string;
+  /** Settings of the Worker itself (`src/env.ts`), as they were given. */
+  variables: Record<string, string>;
 }
 
 /** A mistake of whoever started it: shown as it is, without a stack. */
@@ -22,8 +24,7 @@ export function readOptions(env: NodeJS.ProcessEnv): Options {
   const port = Number(env.PORT || 8787);
   if (!Number.isInteger(port) || port < 1 || port > 65535)
     throw new StartError(`PORT is "${env.PORT}": it must be 1 to 65535.`);
-  const verify = env.VERIFY || 'storage';
-  if (verify !== 'storage' && verify !== 'stream') throw new StartError(`VERIFY is "${verify}": it must be storage or stream.`);
+  const variables = readVariables(env);
   const dataDir = resolve(env.DATA_DIR || 'data');
   const { secret, first } = readSecret(dataDir, env.REGISTRY_SECRET);
   return {
@@ -33,8 +34,21 @@ export function readOptions(env: NodeJS.ProcessEnv): Options {
     secret,
     first,
     adminPassword: env.ADMIN_PASSWORD || undefined,
-    verify,
+    variables,
   };
+}
+
+const VARIABLES = ['VERIFY', 'CREATE_ON_PUSH', 'KEY_DEFAULT_DAYS', 'KEY_MAX_DAYS', 'INSECURE_ISSUERS', 'PUBLIC_URL'] as const;
+
+/** Checked by whoever will read them, before anything starts. */
+function readVariables(env: NodeJS.ProcessEnv): Record<string, string> {
+  const variables = Object.fromEntries(VARIABLES.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
+  try {
+    settings(variables);
+  } catch (error) {
+    throw new StartError(`${(error as Error).message}.`);
+  }
+  return variables;
 }
 
 /** Everything else is derived from it, so it is made once and never printed. */

@@ -1,5 +1,5 @@
 /** `npm run password`: the administrator's password, to be piped into `docker login --password-stdin`. */
-import { administratorPassword } from '../auth/accounts.ts';
+import { administratorPassword } from '../auth/secrets.ts';
 import { readOptions } from './options.ts';
 
 const { secret, adminPassword } = readOptions(process.env);

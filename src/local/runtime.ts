@@ -6,19 +6,28 @@ import { readSchema } from './schema.ts';
 
 /** As often as the schedule of wrangler.toml. */
 const SCHEDULE_MS = 10 * 60 * 1000;
+/** As in wrangler.toml. */
+const WRONG_PASSWORDS_A_MINUTE = 30;
 
 export interface Runtime {
   stop(): Promise<void>;
 }
 
-export async function startRuntime({ host, port, dataDir, secret, adminPassword, verify }: Options): Promise<Runtime> {
+export async function startRuntime(options: Options): Promise<Runtime> {
+  const { host, port, dataDir, secret, adminPassword, variables } = options;
   const worker = await emulate({
     name: 'berth',
     main: 'src/index.ts',
     dataDir,
     host,
     port,
-    variables: { REGISTRY_SECRET: secret, VERIFY: verify, ...(adminPassword ? { ADMIN_PASSWORD: adminPassword } : {}) },
+    variables: {
+      ...variables,
+      REGISTRY_SECRET: secret,
+      ...(adminPassword ? { ADMIN_PASSWORD: adminPassword } : {}),
+    },
+    // The other limits of wrangler.toml protect what is shared; here everybody is one, and it is their own machine.
+    limits: { WRONG_PASSWORDS: WRONG_PASSWORDS_A_MINUTE },
     schema: await readSchema(),
   });
   const stopSchedule = runSchedule(worker);

@@ -1,6 +1,6 @@
 /** `npm start`: the registry on this machine. */
 import { createServer } from 'node:net';
-import { administratorPassword } from '../auth/accounts.ts';
+import { administratorPassword } from '../auth/secrets.ts';
 import { lockFolder } from './lock.ts';
 import { type Options, readOptions, StartError } from './options.ts';
 import { endOrphan, rememberRuntime } from './orphan.ts';

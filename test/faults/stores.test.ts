@@ -1,7 +1,7 @@
 /** Stores that fail, hang up or have lost something: what a client is told, and what it may rely on afterwards. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
-import { type Method, ROUTES } from '../../src/http/authorize.ts';
+import { type Method, ROUTES } from '../../src/http/routes.ts';
 import { violations } from '../world/checker.ts';
 import { faulty } from '../world/faults.ts';
 import { type Content, contentOf, IMAGE_TYPE, noise, pushBlob, pushImage, refusal } from '../world/images.ts';

@@ -1,6 +1,6 @@
 import { UnsecuredJWT } from 'jose';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { type Method, ROUTES } from '../../src/http/authorize.ts';
+import { type Method, ROUTES } from '../../src/http/routes.ts';
 import { type Content, pushImage, refusal } from '../world/images.ts';
 import { forge, tokenFor } from '../world/tokens.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
@@ -110,11 +110,22 @@ describe('an access token is refused', () => {
     ['for several audiences', { aud: ['registry.test', 'elsewhere.test'] }],
     ['without an audience', { aud: undefined }],
     ['without a subject', { sub: undefined }],
-    ['of an account that is not there', { sub: 'user:nobody' }],
     ['without an id', { jti: undefined }],
   ])('%s', async (_, claims) => {
     const authorization = `Bearer ${await forge(world, 'access-token', claims)}`;
     expect(await refusal(await world.fetch('GET', '/v2/acme/api/tags/list', { authorization }))).toBe('401 UNAUTHORIZED');
+  });
+
+  test.each<[string, Record<string, unknown>]>([
+    ['of an account that is not there', { sub: 'user:nobody' }],
+    ['made in an epoch that is over', { via: { epoch: 7 } }],
+    ['of a key that is not there', { via: { epoch: 0, key: 'BRTHAAAAAAAAAAAAAAAA' } }],
+    ['of a trust rule that is not there', { sub: 'ci:acme/x', via: { epoch: 0, rules: ['ci:acme/x'] } }],
+    ['that does not say what it was made with', { via: undefined }],
+  ])('where something would change: one %s', async (_, claims) => {
+    const authorization = `Bearer ${await forge(world, 'access-token', claims)}`;
+    expect(await refusal(await world.fetch('POST', '/v2/acme/api/blobs/uploads/', { authorization }))).toBe('401 UNAUTHORIZED');
+    expect(await refusal(await world.fetch('DELETE', '/v2/acme/api/manifests/v1', { authorization }))).toBe('401 UNAUTHORIZED');
   });
 
   test('when it is of another kind, though signed by us', async () => {

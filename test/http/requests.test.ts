@@ -1,7 +1,7 @@
 /** What holds for every request: which methods and addresses there are, how refusals look, that HEAD is GET without a body. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { ROUTES } from '../../src/http/authorize.ts';
+import { ROUTES } from '../../src/http/routes.ts';
 import { faulty } from '../world/faults.ts';
 import { noise, pushBlob, pushImage, refusal } from '../world/images.ts';
 import { begin, countOf, shortened, statusOf } from '../world/uploads.ts';

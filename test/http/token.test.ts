@@ -74,7 +74,7 @@ describe('GET /token', () => {
     const response = await world.fetch('GET', '/token', { authorization });
     expect(await refusal(response.clone())).toBe('401 UNAUTHORIZED');
     expect(await response.json()).toEqual({
-      errors: [{ code: 'UNAUTHORIZED', message: 'the user name or the password is wrong' }],
+      errors: [{ code: 'UNAUTHORIZED', message: 'the credentials are wrong or have expired: log in again' }],
     });
   });
 
@@ -136,8 +136,38 @@ describe('POST /token', () => {
   });
 });
 
-test('a deployment without a secret serves nothing and says in its log why', async () => {
-  const bare = worldOf({ ...world.env, REGISTRY_SECRET: '' });
-  expect(await refusal(await bare.fetch('GET', '/v2/', { authorization: null }))).toBe('503 UNAVAILABLE');
-  expect(await refusal(await bare.fetch('GET', '/token', { authorization: null }))).toBe('503 UNAVAILABLE');
+describe("the administrator's password", () => {
+  const as = (password: string) => ({ authorization: `Basic ${btoa(`admin:${password}`)}` });
+
+  test('may look like a token or like a key', async () => {
+    for (const ADMIN_PASSWORD of ['three.parts.long', `berth_BRTH${'A'.repeat(16)}_${'a'.repeat(32)}`]) {
+      const strange = worldOf({ ...world.env, ADMIN_PASSWORD });
+      expect((await strange.fetch('GET', '/token', as(ADMIN_PASSWORD))).status).toBe(200);
+    }
+  });
+
+  test('ends what was made with it when it is changed', async () => {
+    const before = worldOf({ ...world.env, ADMIN_PASSWORD: 'the-one-before' });
+    const response = await before.fetch('GET', '/token?offline_token=true&scope=repository:a/b:pull', as('the-one-before'));
+    const { access_token, refresh_token = '' } = (await response.json()) as TokenAnswer;
+    const login = await before.fetch('POST', '/api/v1/login-password', as('the-one-before'));
+    const { password } = (await login.json()) as { password: string };
+    const pull = { authorization: `Bearer ${access_token}` };
+    expect((await before.fetch('GET', '/v2/a/b/tags/list', pull)).status).toBe(404);
+    expect((await before.fetch('GET', '/token', as(password))).status).toBe(200);
+
+    expect((await world.fetch('GET', '/v2/a/b/tags/list', pull)).status).toBe(401);
+    expect((await world.fetch('GET', '/token', as(password))).status).toBe(401);
+    expect(await refusal(await post({ grant_type: 'refresh_token', refresh_token }))).toBe('401 UNAUTHORIZED');
+  });
 });
+
+test.each(['/v2/', '/v2/a/manifests/b', '/token', '/api/v1/me'])(
+  'a deployment without a secret serves nothing at %s and says why',
+  async (path) => {
+    const bare = worldOf({ ...world.env, REGISTRY_SECRET: '' });
+    const response = await bare.fetch('GET', path, { authorization: null });
+    expect(await refusal(response.clone())).toBe('503 UNAVAILABLE');
+    expect(await response.text()).toContain('REGISTRY_SECRET is not set');
+  },
+);

@@ -1,15 +1,16 @@
 /** end-3, end-7 and end-9: manifests by tag or digest. */
 import { Hono } from 'hono';
-import { mayDo } from '../../auth/policy.ts';
+import { allows } from '../../auth/policy.ts';
 import { algorithmOf, digestOf } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { MANIFEST_MAX_BYTES, parseManifest } from '../../oci/manifest.ts';
+import type { RepositoryName } from '../../oci/name.ts';
 import { parseReference, parseReferenceToRead, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
 import { deleteManifest } from '../../registry/manifest-deletion.ts';
-import { getManifest, type MovedTags, putManifest, statManifest } from '../../registry/manifests.ts';
-import { may } from '../authorize.ts';
+import { getManifest, type ManifestRights, type MovedTags, putManifest, statManifest } from '../../registry/manifests.ts';
+import { judged, may, mayCreateByPush } from '../authorize.ts';
 import { sendContent } from '../content.ts';
-import { type AppEnv, actorOf, afterwards, finishing } from '../context.ts';
+import { type AppEnv, actorOf, afterwards, finishing, type RequestContext } from '../context.ts';
 import { readBody } from '../params.ts';
 
 /** The specification asks for 10 at least. */
@@ -34,7 +35,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
   })
 
   .put('/:name{.+}/manifests/:reference', may('push'), async (c) => {
-    const { caller, repository } = c.var;
+    const { repository } = c.var;
     const reference = parseReference(c.req.param('reference'));
     const further = c.req.queries('tag') ?? [];
     const tags = tagsOf(reference, further);
@@ -47,8 +48,15 @@ export const manifests = new Hono<AppEnv>({ strict: false })
       });
     }
     const manifest = parseManifest(bytes, c.req.header('content-type'));
-    const mayRetag = mayDo(caller, 'retag', repository);
-    const put = { repository, digest, manifest, size: bytes.byteLength, tags, by: actorOf(c), mayRetag };
+    const put = {
+      repository,
+      digest,
+      manifest,
+      size: bytes.byteLength,
+      tags,
+      by: actorOf(c),
+      ...rightsTo(c, repository, tags),
+    };
     const moved = await finishing(c, putManifest(c.env, put, afterwards(c)));
     c.header('location', `/v2/${repository}/manifests/${digest}`);
     c.header('docker-content-digest', digest);
@@ -70,6 +78,16 @@ function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   if (texts.length > MAX_TAGS)
     throw new RegistryError('UNSUPPORTED', { status: 414, message: `up to ${MAX_TAGS} tags at a time` });
   return [...new Set(texts.map(parseTag))];
+}
+
+/** `push` makes a tag, `retag` moves one: which it will be is known only where it happens. */
+function rightsTo(c: RequestContext, repository: RepositoryName, tags: Tag[]): ManifestRights {
+  const authority = judged(c);
+  return {
+    mayCreate: mayCreateByPush(c, repository),
+    notToMake: tags.filter((tag) => !allows(authority, 'push', repository, tag)),
+    notToMove: tags.filter((tag) => !allows(authority, 'retag', repository, tag)),
+  };
 }
 
 /** People learn only afterwards that a push has moved a tag: say so, and say what it named before. */

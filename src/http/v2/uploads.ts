@@ -1,15 +1,18 @@
 /** end-4, end-5, end-6, end-11, end-13 and end-14: how blobs come in. */
 import { type Context, Hono } from 'hono';
-import { mayDo, pullable } from '../../auth/policy.ts';
+import { withRepositories } from '../../auth/authority.ts';
+import { allows, isGranted } from '../../auth/policy.ts';
 import { sealUpload, unsealUpload } from '../../auth/tokens.ts';
 import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { mountBlob } from '../../registry/blobs.ts';
+import { repositoriesHolding, requireRepository } from '../../registry/repositories.ts';
 import { newUploadId, type Upload } from '../../registry/upload-sessions.ts';
 import { appendToUpload, cancelUpload, finishUpload, uploadAtOnce, uploadOffset } from '../../registry/uploads.ts';
-import { insufficientScope, may, neededScope } from '../authorize.ts';
+import { insufficientScope, judged, may, mayCreateByPush, neededScope } from '../authorize.ts';
 import { type AppEnv, actorOf, afterwards, finishing, occasionOf } from '../context.ts';
+import { limitUploadStarts } from '../limits.ts';
 import { chunkOf, single } from '../params.ts';
 
 type UploadContext = Context<AppEnv & { Variables: { repository: RepositoryName } }>;
@@ -17,10 +20,13 @@ type UploadContext = Context<AppEnv & { Variables: { repository: RepositoryName 
 export const uploads = new Hono<AppEnv>({ strict: false })
   .post('/:name{.+}/blobs/uploads', may('push'), async (c) => {
     const { repository } = c.var;
+    await limitUploadStarts(c, judged(c).subject);
+    const mayCreate = mayCreateByPush(c, repository);
+    if (!mayCreate) await requireRepository(c.env, repository);
     const mount = single(c, 'mount');
-    if (mount !== undefined && isDigest(mount) && (await mounted(c, mount))) return created(c, mount);
+    if (mount !== undefined && isDigest(mount) && (await mounted(c, mount, mayCreate))) return created(c, mount);
     const algorithm = parseAlgorithm(single(c, 'digest-algorithm') ?? 'sha256');
-    const upload: Upload = { id: newUploadId(Date.now()), repository, algorithm };
+    const upload: Upload = { id: newUploadId(Date.now()), repository, algorithm, mayCreate };
     const parameter = digestParameter(c);
     if (parameter === undefined) return progress(c, 202, 0, await locationOf(c, upload), upload);
     const digest = parseDigest(parameter);
@@ -63,11 +69,25 @@ function digestParameter(c: UploadContext): string | undefined {
 }
 
 /** end-11. What cannot be mounted is uploaded: no reason is given, and none of these is an error. */
-async function mounted(c: UploadContext, digest: Digest): Promise<boolean> {
-  const { caller, repository } = c.var;
+async function mounted(c: UploadContext, digest: Digest, mayCreate: boolean): Promise<boolean> {
+  const { repository } = c.var;
   const from = single(c, 'from');
-  const sources = from === undefined ? pullable(caller) : readable(c, from);
-  return finishing(c, mountBlob(c.env, { repository, digest, sources, by: actorOf(c) }));
+  const sources = from === undefined ? await readableHolders(c, digest) : readable(c, from);
+  return finishing(c, mountBlob(c.env, { repository, digest, sources, by: actorOf(c), mayCreate }));
+}
+
+/** Looked at for a mount that names no source. */
+const HOLDERS_MAX = 100;
+
+/**
+ * Of the repositories that hold it, those the caller may pull: by who they are, not by the scopes of their token, as a client
+ * cannot ask for the scope of a repository it does not know of.
+ */
+async function readableHolders(c: UploadContext, digest: Digest): Promise<RepositoryName[]> {
+  const holders = await repositoriesHolding(c.env, digest, HOLDERS_MAX);
+  if (holders.length === 0) return [];
+  const authority = await withRepositories(c.env, judged(c), holders);
+  return holders.filter((name) => allows(authority, 'pull', name));
 }
 
 /**
@@ -76,8 +96,8 @@ async function mounted(c: UploadContext, digest: Digest): Promise<boolean> {
  */
 function readable(c: UploadContext, from: string): RepositoryName[] {
   const { caller, repository } = c.var;
-  if (!isRepositoryName(from) || !mayDo({ ...caller, grants: null }, 'pull', from)) return [];
-  if (mayDo(caller, 'pull', from)) return [from];
+  if (!isRepositoryName(from) || !allows(judged(c), 'pull', from)) return [];
+  if (isGranted(caller, 'pull', from)) return [from];
   throw insufficientScope(c, neededScope(c, 'push', repository));
 }
 
@@ -91,16 +111,16 @@ function progress(c: UploadContext, status: 202 | 204, offset: number, location:
 }
 
 async function locationOf(c: UploadContext, upload: Upload): Promise<string> {
-  const sealed = await sealUpload(c.env, upload, c.var.caller.subject, occasionOf(c));
+  const sealed = await sealUpload(c.env, upload, actorOf(c).subject, occasionOf(c));
   return `/v2/${upload.repository}/blobs/uploads/${sealed}`;
 }
 
 async function uploadOf(c: UploadContext): Promise<Upload> {
-  const { repository, caller } = c.var;
-  const expected = { repository, subject: caller.subject };
+  const { repository } = c.var;
+  const expected = { repository, subject: actorOf(c).subject };
   const upload = await unsealUpload(c.env, c.req.param('upload') ?? '', expected, occasionOf(c));
   if (!upload) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
-  return upload;
+  return { ...upload, mayCreate: c.req.method === 'PUT' && mayCreateByPush(c, repository) };
 }
 
 /** A 416 says where the upload stands, so that the client can go on. */

@@ -1,0 +1,231 @@
+/**
+ * Access keys as they are kept: made, listed, changed and revoked, each change as one batch with its event
+ * (invariant 6). A key's secret is derived whenever it is shown; nothing secret is written.
+ */
+import { refuseUnless, tryBatch, tryBatchTwice } from '../events/batch.ts';
+import type { Actor } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { Database } from './directory.ts';
+import { accessKeySecret, keyIdFrom, type Secrets } from './secrets.ts';
+import type { Statement } from './statement.ts';
+
+export interface AccessKey {
+  id: string;
+  /** `user:alice`, `robot:acme/ci` */
+  owner: string;
+  name: string;
+  /** `null`: not narrowed. */
+  statements: Statement[] | null;
+  /** Seconds since the epoch, as are the others. */
+  createdAt: number;
+  createdBy: string;
+  expiresAt: number;
+  revokedAt: number | null;
+  /** Days since the epoch. */
+  lastUsedDay: number | null;
+  state: 'active' | 'expired' | 'revoked';
+  version: number;
+}
+
+/** A key and its secret, which is shown this once. */
+export interface MadeKey {
+  key: AccessKey;
+  secret: string;
+}
+
+export interface NewKey {
+  owner: string;
+  name: string;
+  statements: Statement[] | null;
+  days: number;
+  /** Whatever a client repeats a request with; `null`: each request makes a key. */
+  idempotency: string | null;
+  by: Actor;
+}
+
+/** Keys of one owner that can be used at the same time. */
+export const LIVE_KEYS_MAX = 100;
+
+export const DAY = 24 * 60 * 60;
+
+/** Of a row: the key can be used. */
+export const LIVE = 'revoked_at IS NULL AND expires_at > unixepoch()';
+
+const COLUMNS = `id, owner, name, statements, created_at AS createdAt, created_by AS createdBy, expires_at AS expiresAt,
+  revoked_at AS revokedAt, last_used_day AS lastUsedDay, version,
+  CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= unixepoch() THEN 'expired' ELSE 'active' END AS state`;
+
+export type Row = Omit<AccessKey, 'statements'> & { statements: string | null };
+
+export function keyOf({ statements, ...row }: Row): AccessKey {
+  return { ...row, statements: statements === null ? null : (JSON.parse(statements) as Statement[]) };
+}
+
+export function select(env: Database, id: string): D1PreparedStatement {
+  return env.DB.prepare(`SELECT ${COLUMNS} FROM access_keys WHERE id = ?1`).bind(id);
+}
+
+/** @throws NOT_FOUND */
+export async function getKey(env: Database, id: string): Promise<AccessKey> {
+  const row = await select(env, id).first<Row>();
+  if (!row) throw new RegistryError('NOT_FOUND');
+  return keyOf(row);
+}
+
+/** In the order of their ids. @param page `after` is the id that the page before ended with, '' for the first */
+export async function listKeys(
+  env: Database,
+  { owner, after, limit }: { owner: string; after: string; limit: number },
+): Promise<{ items: AccessKey[]; more: boolean }> {
+  const { results } = await env.DB.prepare(
+    `SELECT ${COLUMNS} FROM access_keys WHERE owner = ?1 AND id > ?2 ORDER BY id LIMIT ?3`,
+  )
+    .bind(owner, after, limit + 1)
+    .all<Row>();
+  return { items: results.slice(0, limit).map(keyOf), more: results.length > limit };
+}
+
+/**
+ * The same request with the same idempotency key has the same id, and so makes nothing and has the same answer.
+ * @throws CONFLICT where the owner has too many, or another request came with that idempotency key; NOT_FOUND where there is
+ * no such owner
+ */
+export async function createKey(env: Database & Secrets, wanted: NewKey): Promise<MadeKey> {
+  const { owner, by, idempotency } = wanted;
+  const seed = idempotency === null ? crypto.randomUUID() : JSON.stringify(['create', owner, by.subject, idempotency]);
+  const id = await keyIdFrom(env, seed);
+  const made = await tryBatchTwice(env, [
+    refuseUnless(env, `EXISTS (SELECT 1 FROM access_keys WHERE id = ?1) OR ${hasRoom('?2', '?1')}`, id, owner),
+    ...insertion(env, id, wanted),
+    select(env, id),
+  ]);
+  if (!made) throw await noRoom(env, owner);
+  const key = keyOf(made.at(-1)?.results[0] as Row);
+  if (!isUntouched(key) || !isAnswerTo(key, wanted)) throw conflict('this Idempotency-Key came with another request before');
+  return { key, secret: await accessKeySecret(env, id) };
+}
+
+function insertion(env: Database, id: string, { owner, name, statements, days, by }: NewKey): D1PreparedStatement[] {
+  const narrowing = statements && JSON.stringify(statements);
+  return [
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'key.created' AS type, json_object('id', ?3, 'owner', ?4, 'name', ?5, 'statements', json(?6)) AS target
+        WHERE NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?3)`,
+      parameters: [id, owner, name, narrowing],
+    }),
+    env.DB.prepare(
+      `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at)
+       VALUES (?1, ?2, ?3, ?4, unixepoch(), ?5, unixepoch() + ?6) ON CONFLICT DO NOTHING`,
+    ).bind(id, owner, name, narrowing, by.subject, days * DAY),
+  ];
+}
+
+/** Whether `owner` can be given a key, not counting key `but`. */
+export function hasRoom(owner: string, but: string): string {
+  return `(EXISTS (SELECT 1 FROM accounts WHERE subject = ${owner} AND disabled = 0)
+    AND (SELECT count(*) FROM access_keys WHERE owner = ${owner} AND id <> ${but} AND ${LIVE}) < ${LIVE_KEYS_MAX})`;
+}
+
+export async function noRoom(env: Database, owner: string): Promise<RegistryError> {
+  const there = await env.DB.prepare('SELECT 1 FROM accounts WHERE subject = ?1 AND disabled = 0').bind(owner).first();
+  if (!there) return new RegistryError('NOT_FOUND');
+  return conflict(`${owner} has ${LIVE_KEYS_MAX} keys already: revoke those that are not needed`);
+}
+
+/** As it was made: what was changed or has ended since is no answer to the request that made it. */
+function isUntouched({ state, version }: AccessKey): boolean {
+  return state === 'active' && version === 1;
+}
+
+function isAnswerTo(key: AccessKey, { name, statements, days }: NewKey): boolean {
+  return key.name === name && sameStatements(key.statements, statements) && lifetimeOf(key) === days * DAY;
+}
+
+function sameStatements(some: Statement[] | null, others: Statement[] | null): boolean {
+  return JSON.stringify(some) === JSON.stringify(others);
+}
+
+function lifetimeOf({ createdAt, expiresAt }: AccessKey): number {
+  return expiresAt - createdAt;
+}
+
+export interface KeyChange {
+  name?: string;
+  statements?: Statement[] | null;
+  /** From its creation on. */
+  days?: number;
+}
+
+/** Key `id` as it is with `change`, in JSON, made to it; no row where that changes nothing. */
+function changed(id: string, change: string): string {
+  return `SELECT new.* FROM access_keys old JOIN (
+      SELECT id, owner, coalesce(${change} ->> 'name', name) AS name,
+        CASE WHEN json_type(${change}, '$.statements') IS NULL THEN statements ELSE ${change} ->> 'statements' END AS statements,
+        coalesce(created_at + (${change} ->> 'seconds'), expires_at) AS expires_at
+      FROM access_keys WHERE id = ${id}) new ON new.id = old.id
+    WHERE new.name <> old.name OR new.statements IS NOT old.statements OR new.expires_at <> old.expires_at`;
+}
+
+/** @throws CONFLICT for a key that has ended, or would with this; PRECONDITION_FAILED, NOT_FOUND */
+export async function changeKey(
+  env: Database,
+  id: string,
+  { name, statements, days }: KeyChange,
+  { ifVersion, by }: { ifVersion: number | null; by: Actor },
+): Promise<AccessKey> {
+  const change = JSON.stringify({
+    ...(name === undefined ? {} : { name }),
+    ...(statements === undefined ? {} : { statements: statements && JSON.stringify(statements) }),
+    ...(days === undefined ? {} : { seconds: days * DAY }),
+  });
+  const possible = `EXISTS (SELECT 1 FROM access_keys WHERE id = ?1 AND ${LIVE} AND (?2 IS NULL OR version = ?2)
+    AND coalesce(created_at + (?3 ->> 'seconds') > unixepoch(), TRUE))`;
+  const results = await tryBatch(env, [
+    refuseUnless(env, possible, id, ifVersion, change),
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'key.changed' AS type,
+          json_object('id', id, 'owner', owner, 'name', name, 'statements', json(statements)) AS target
+        FROM (${changed('?3', '?4')})`,
+      parameters: [id, change],
+    }),
+    env.DB.prepare(
+      `UPDATE access_keys SET name = new.name, statements = new.statements, expires_at = new.expires_at, version = version + 1
+       FROM (${changed('?1', '?2')}) new WHERE access_keys.id = new.id`,
+    ).bind(id, change),
+    select(env, id),
+  ]);
+  if (results) return keyOf(results.at(-1)?.results[0] as Row);
+  const { state, version } = await getKey(env, id);
+  if (state !== 'active') throw ended(state);
+  if (ifVersion !== null && version !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
+  throw conflict(`counted from its creation, ${days} days are over: to end a key, revoke it`);
+}
+
+/** Ends it at once; the row stays for the record. Once is enough: again changes nothing. */
+export async function revokeKey(env: Database, id: string, by: Actor): Promise<void> {
+  await tryBatchTwice(env, [
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'key.revoked' AS type, json_object('id', id, 'owner', owner, 'name', name) AS target
+        FROM access_keys WHERE id = ?3 AND revoked_at IS NULL`,
+      parameters: [id],
+    }),
+    env.DB.prepare(
+      'UPDATE access_keys SET revoked_at = unixepoch(), version = version + 1 WHERE id = ?1 AND revoked_at IS NULL',
+    ).bind(id),
+  ]);
+}
+
+export function ended(state: string): RegistryError {
+  return conflict(`this key is ${state}: make another one`);
+}
+
+export function conflict(message: string): RegistryError {
+  return new RegistryError('CONFLICT', { message });
+}

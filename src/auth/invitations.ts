@@ -1,0 +1,165 @@
+/**
+ * Invitations: how a user comes to be, and how one who lost every key comes back. Whoever holds the link gets an access key,
+ * once. The link is a token that names the user and the invitation; the database knows which invitation is open.
+ */
+import { settings, type Vars } from '../env.ts';
+import { refuseUnless, tryBatch, tryBatchTwice } from '../events/batch.ts';
+import type { Actor } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { changeUser, findUser, getUser, selectUser, type User, type UserChange, userIn } from './accounts.ts';
+import type { Database } from './directory.ts';
+import { type Kind, mint, type Occasion, verify } from './jwt.ts';
+import { likenessOf, nameOf, parseNewName } from './names.ts';
+import { accessKeySecret, keyIdFrom, type Secrets } from './secrets.ts';
+import type { Minted } from './tokens.ts';
+
+const DAY = 24 * 60 * 60;
+
+const INVITATION: Kind = { label: 'invitation', typ: 'berth-invitation+jwt', lifetime: 7 * DAY };
+
+const FIRST_KEY = 'first key';
+
+/**
+ * Makes the user, or changes one that is there, and has an invitation open for whoever has not joined yet. Asked again, it
+ * changes nothing.
+ * @throws INVALID for a name that nobody can have; CONFLICT for one too much like another's; PRECONDITION_FAILED
+ */
+export async function inviteUser(
+  env: Database,
+  subject: string,
+  wanted: Omit<UserChange, 'disabled'>,
+  { ifVersion, by }: { ifVersion: number | null; by: Actor },
+): Promise<{ user: User; made: boolean }> {
+  const made = (await findUser(env, subject)) ? null : await makeUser(env, subject, wanted, { ifVersion, by });
+  if (made) return { user: made, made: true };
+  if (ifVersion === 0) throw new RegistryError('PRECONDITION_FAILED', { message: `${nameOf(subject)} is there already` });
+  const user = await changeUser(env, subject, wanted, { ifVersion, by });
+  if (user.joined || user.disabled || user.invitation) return { user, made: false };
+  return { user: await openInvitation(env, subject, { keepOpen: true, by }), made: false };
+}
+
+/** `null` where somebody else has just made it. */
+async function makeUser(
+  env: Database,
+  subject: string,
+  { administrator = false, description = '' }: Omit<UserChange, 'disabled'>,
+  { ifVersion, by }: { ifVersion: number | null; by: Actor },
+): Promise<User | null> {
+  const likeness = likenessOf(parseNewName(nameOf(subject)));
+  if (ifVersion) throw new RegistryError('PRECONDITION_FAILED');
+  const results = await tryBatch(env, [
+    refuseUnless(env, 'NOT EXISTS (SELECT 1 FROM accounts WHERE likeness = ?1 OR subject = ?2)', likeness, subject),
+    env.DB.prepare(
+      `INSERT INTO accounts (subject, likeness, administrator, description, invitation, invited_until, created_at)
+       VALUES (?1, ?2, ?3, ?4, ?5, unixepoch() + ?6, unixepoch())`,
+    ).bind(subject, likeness, administrator ? 1 : 0, description, crypto.randomUUID(), INVITATION.lifetime),
+    recordInvited(env, subject, by),
+    selectUser(env, subject),
+  ]);
+  if (results) return userIn(results);
+  if (await findUser(env, subject)) return null;
+  throw new RegistryError('CONFLICT', { message: `${nameOf(subject)} is too much like a name that is taken` });
+}
+
+function recordInvited(env: Database, subject: string, by: Actor, condition = 'TRUE'): D1PreparedStatement {
+  return record(env, {
+    repository: '',
+    by,
+    select: `SELECT 'user.invited' AS type,
+        json_object('subject', subject, 'administrator', json(iif(administrator, 'true', 'false'))) AS target
+      FROM accounts WHERE subject = ?3 AND ${condition}`,
+    parameters: [subject],
+  });
+}
+
+/**
+ * A new link for a user; the one before, if there is one, opens nothing any more.
+ * @param keepOpen not where one is open
+ * @throws NOT_FOUND; CONFLICT for a user who is disabled
+ */
+export async function openInvitation(
+  env: Database,
+  subject: string,
+  { keepOpen, by }: { keepOpen: boolean; by: Actor },
+): Promise<User> {
+  const needed = keepOpen ? 'coalesce(invited_until <= unixepoch(), TRUE)' : 'TRUE';
+  const results = await tryBatch(env, [
+    refuseUnless(env, 'EXISTS (SELECT 1 FROM accounts WHERE subject = ?1 AND disabled = 0)', subject),
+    recordInvited(env, subject, by, needed),
+    env.DB.prepare(
+      `UPDATE accounts SET invitation = ?2, invited_until = unixepoch() + ?3, version = version + 1
+       WHERE subject = ?1 AND ${needed}`,
+    ).bind(subject, crypto.randomUUID(), INVITATION.lifetime),
+    selectUser(env, subject),
+  ]);
+  if (results) return userIn(results);
+  await getUser(env, subject);
+  throw new RegistryError('CONFLICT', { message: `${nameOf(subject)} is disabled: enable them first` });
+}
+
+/** The token of the open invitation, the same in all that counts each time; `null` where none is open. */
+export async function invitationToken(env: Secrets, user: User, occasion: Occasion): Promise<Minted | null> {
+  if (!user.invitation) return null;
+  const { id, until } = user.invitation;
+  const token = await mint(env, INVITATION, { subject: user.subject, claims: { invitation: id }, until }, occasion);
+  return { token, expiresAt: until };
+}
+
+export interface Accepted {
+  user: User;
+  key: { id: string; secret: string; expiresAt: number };
+}
+
+/**
+ * Whoever holds the token joins, and is given an access key; of two at once, one. `expired`: a token that was right until its
+ * time. `null`: every other that opens nothing, used ones included.
+ */
+export async function acceptInvitation(
+  env: Database & Secrets & Vars,
+  token: string,
+  occasion: Occasion,
+): Promise<Accepted | 'expired' | null> {
+  const claims = await verify(env, INVITATION, token, occasion);
+  if (claims === null || claims === 'expired') return claims;
+  const { sub: subject, invitation } = claims;
+  if (subject === undefined || typeof invitation !== 'string') return null;
+  const id = await keyIdFrom(env, crypto.randomUUID());
+  // Carried out again, where the first answer was lost, it finds its own key and changes nothing.
+  const open = `NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?1) AND EXISTS (SELECT 1 FROM accounts
+    WHERE subject = ?2 AND invitation = ?3 AND invited_until > unixepoch() AND disabled = 0)`;
+  const results = await tryBatchTwice(env, [
+    refuseUnless(env, `EXISTS (SELECT 1 FROM access_keys WHERE id = ?1) OR ${open}`, id, subject, invitation),
+    ...recordJoined(env, subject, id),
+    insertFirstKey(env, subject, id),
+    env.DB.prepare(
+      `UPDATE accounts SET invitation = NULL, invited_until = NULL, version = version + 1
+       WHERE subject = ?1 AND invitation = ?2`,
+    ).bind(subject, invitation),
+    env.DB.prepare('SELECT expires_at AS expiresAt FROM access_keys WHERE id = ?1').bind(id),
+    selectUser(env, subject),
+  ]);
+  if (!results) return null;
+  const made = results.at(-2)?.results[0] as { expiresAt: number };
+  return { user: userIn(results), key: { id, secret: await accessKeySecret(env, id), ...made } };
+}
+
+function recordJoined(env: Database, subject: string, key: string): D1PreparedStatement[] {
+  const by = { subject };
+  const once = 'NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?4)';
+  const joined = `SELECT 'user.joined' AS type, json_object('subject', ?3) AS target WHERE ${once}`;
+  const created = `SELECT 'key.created' AS type,
+    json_object('id', ?4, 'owner', ?3, 'name', ?5, 'statements', NULL) AS target WHERE ${once}`;
+  return [
+    record(env, { repository: '', by, select: joined, parameters: [subject, key] }),
+    record(env, { repository: '', by, select: created, parameters: [subject, key, FIRST_KEY] }),
+  ];
+}
+
+function insertFirstKey(env: Database & Vars, owner: string, id: string): D1PreparedStatement {
+  const { keyDefaultDays, keyMaxDays } = settings(env);
+  return env.DB.prepare(
+    `INSERT INTO access_keys (id, owner, name, created_at, created_by, expires_at)
+     VALUES (?1, ?2, ?3, unixepoch(), ?2, unixepoch() + ?4) ON CONFLICT DO NOTHING`,
+  ).bind(id, owner, FIRST_KEY, Math.min(keyDefaultDays, keyMaxDays) * DAY);
+}

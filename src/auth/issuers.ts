@@ -1,0 +1,185 @@
+/**
+ * The keys of outside issuers, found as OpenID Connect Discovery 1.0 says: from the issuer's own documents only, never from
+ * what a token's header names. Fetched within fixed bounds, kept for a while in this isolate.
+ */
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import { RegistryError } from '../oci/errors.ts';
+import type { World } from './authority.ts';
+
+/** What of the world it takes to ask an issuer. */
+export type Outside = Pick<World, 'now' | 'fetch' | 'insecureIssuers'>;
+
+const ISSUER_MAX_LENGTH = 255;
+
+/** For both documents together. */
+const TIMEOUT_MS = 5000;
+const MAX_BYTES = 256 * 1024;
+const MAX_KEYS = 100;
+
+/** Milliseconds for which keys are used; between two questions for an unknown key; after an attempt that failed. */
+const KEEP = 10 * 60_000;
+const COOLDOWN = 60_000;
+const PAUSE = 5000;
+
+/** Seconds for which Cloudflare's cache may answer in the issuer's place. */
+const EDGE_TTL = 300;
+
+/**
+ * An issuer's identifier, in the one spelling that a token's `iss` is compared with: an https URL with no query, fragment or
+ * user (Discovery 1.0, section 2), and a host out in the world.
+ */
+export function isIssuer(text: string, insecure: boolean): boolean {
+  const url = URL.parse(text);
+  if (!url || text.length > ISSUER_MAX_LENGTH || /[?#]/.test(text) || url.pathname.includes('//')) return false;
+  return (text === url.href || text === url.origin) && isOutside(url, insecure);
+}
+
+/** A name with a dot, and no address: nothing on this machine or beside it. URL has brought every form of an address to one. */
+const PUBLIC_HOST = /^(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*$/;
+
+function isOutside({ protocol, username, password, hostname }: URL, insecure: boolean): boolean {
+  if (username !== '' || password !== '') return false;
+  if (insecure) return protocol === 'https:' || protocol === 'http:';
+  return protocol === 'https:' && PUBLIC_HOST.test(hostname) && !hostname.endsWith('.localhost');
+}
+
+/** Values only: what is a promise or a stream in one request of a Worker must not be awaited in another. */
+interface Known {
+  keys: JSONWebKeySet | null;
+  fetchedAt: number;
+  failedAt: number;
+  /** When the issuer itself was last asked for an unknown key, and whether it answered. */
+  askedAt: number;
+  answered: boolean;
+}
+
+const known = new Map<string, Known>();
+const KNOWN_MAX = 50;
+
+function knownOf(issuer: string): Known {
+  const found = known.get(issuer);
+  if (found) return found;
+  const [oldest] = known.keys();
+  if (known.size >= KNOWN_MAX && oldest !== undefined) known.delete(oldest);
+  const never = Number.NEGATIVE_INFINITY;
+  const made = { keys: null, fetchedAt: never, failedAt: never, askedAt: never, answered: true };
+  known.set(issuer, made);
+  return made;
+}
+
+/** The key that a token's `alg` and `kid` mean, for `jwtVerify`. @throws UNAVAILABLE where the issuer cannot be reached */
+export function keysOf(issuer: string, world: Outside): JWTVerifyGetKey {
+  return async (header, token) => {
+    const kept = knownOf(issuer);
+    const keys = kept.keys && world.now - kept.fetchedAt < KEEP ? kept.keys : await refresh(issuer, kept, world, false);
+    try {
+      return await createLocalJWKSet(keys)(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      const newer = await newerKeys(issuer, kept, world);
+      if (!newer) throw error;
+      return createLocalJWKSet(newer)(header, token);
+    }
+  };
+}
+
+/** An issuer may have changed its keys, and anyone can make up a `kid`: it is asked once a minute at most. */
+async function newerKeys(issuer: string, kept: Known, world: Outside): Promise<JSONWebKeySet | null> {
+  if (world.now - kept.askedAt < COOLDOWN) {
+    if (kept.answered) return null;
+    throw unreachable(issuer, 'it has not answered yet');
+  }
+  kept.askedAt = world.now;
+  kept.answered = false;
+  const keys = await refresh(issuer, kept, world, true);
+  kept.answered = true;
+  return keys;
+}
+
+async function refresh(issuer: string, kept: Known, world: Outside, fresh: boolean): Promise<JSONWebKeySet> {
+  if (world.now - kept.failedAt < PAUSE) throw unreachable(issuer, 'it failed a moment ago');
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  try {
+    const keys = await fetchKeys(issuer, { ...world, signal, fresh: fresh || kept.failedAt > 0 });
+    Object.assign(kept, { keys, fetchedAt: world.now, failedAt: Number.NEGATIVE_INFINITY });
+    return keys;
+  } catch (cause) {
+    kept.failedAt = world.now;
+    const reason = signal.aborted ? 'it took too long' : cause instanceof Unusable ? cause.message : 'the connection failed';
+    throw unreachable(issuer, reason, cause);
+  }
+}
+
+/** An issuer that cannot be asked is no wrong password: the client shall try again (invariant 10). */
+function unreachable(issuer: string, reason: string, cause?: unknown): RegistryError {
+  console.error(`issuer ${issuer}: ${reason}`);
+  return new RegistryError('UNAVAILABLE', { message: `the issuer ${issuer} could not be reached: ${reason}`, cause });
+}
+
+/** An answer that keys cannot be taken from; the message is fit to be shown. */
+class Unusable extends Error {}
+
+/** `fresh`: past Cloudflare's cache, which would answer with the keys that are known already. */
+type Asking = Outside & { signal: AbortSignal; fresh: boolean };
+
+async function fetchKeys(issuer: string, asking: Asking): Promise<JSONWebKeySet> {
+  const configuration = await fetchDocument(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, asking);
+  if (configuration.issuer !== issuer) throw new Unusable('its discovery document is that of another issuer');
+  const location = typeof configuration.jwks_uri === 'string' ? URL.parse(configuration.jwks_uri) : null;
+  if (!location || !isOutside(location, asking.insecureIssuers)) throw new Unusable('its keys are at no address of the web');
+  const { keys } = await fetchDocument(location.href, asking);
+  if (!Array.isArray(keys) || !keys.every(isObject)) throw new Unusable('it has no set of keys');
+  if (keys.length > MAX_KEYS) throw new Unusable(`it has more than ${MAX_KEYS} keys`);
+  return { keys } as JSONWebKeySet;
+}
+
+async function fetchDocument(url: string, { fetch, signal, fresh }: Asking): Promise<Record<string, unknown>> {
+  const response = await fetch(url, {
+    headers: { accept: 'application/json', 'user-agent': 'Berth' },
+    // A redirect could lead anywhere, so it is an answer like any other that is not 200.
+    redirect: 'manual',
+    signal,
+    ...(fresh ? { cache: 'no-store' } : { cf: { cacheTtl: EDGE_TTL, cacheEverything: true } }),
+  });
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    throw new Unusable(`it answered with status ${response.status}`);
+  }
+  const document = parse(await readText(response, signal));
+  if (!isObject(document)) throw new Unusable('it answered with something else than a JSON object');
+  return document;
+}
+
+async function readText(response: Response, signal: AbortSignal): Promise<string> {
+  if (!response.body) return '';
+  const reader = response.body.getReader();
+  signal.addEventListener('abort', () => {
+    reader.cancel().catch(() => undefined);
+  });
+  const decoder = new TextDecoder();
+  let text = '';
+  let size = 0;
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    const chunk: Uint8Array = next.value;
+    size += chunk.byteLength;
+    if (size > MAX_BYTES) {
+      await reader.cancel();
+      throw new Unusable(`it answered with more than ${MAX_BYTES} bytes`);
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  signal.throwIfAborted();
+  return text + decoder.decode();
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,201 @@
+/**
+ * Organizations: made, described, listed and deleted. One that was deleted stays as a row that nothing shows, so that its
+ * name passes to nobody.
+ */
+import { refuseUnless, tryBatch } from '../events/batch.ts';
+import type { Actor } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { Authority } from './authority.ts';
+import type { Database } from './directory.ts';
+import { likenessOf, nameOf } from './names.ts';
+import { removeRobots } from './robots.ts';
+import { removeTeams } from './teams.ts';
+import { allOf, type Change, DELETED, type Page, type PageQuery, requireOrganization } from './within.ts';
+
+export interface Organization {
+  name: string;
+  description: string;
+  /** Seconds since the epoch. */
+  createdAt: number;
+  version: number;
+}
+
+const COLUMNS = 'subject, description, created_at AS createdAt, version';
+
+type Row = Omit<Organization, 'name'> & { subject: string };
+
+function organizationOf({ subject, ...row }: Row): Organization {
+  return { name: nameOf(subject), ...row };
+}
+
+function select(env: Database, name: string): D1PreparedStatement {
+  return env.DB.prepare(`SELECT ${COLUMNS} FROM accounts WHERE subject = 'organization:' || ?1 AND disabled = 0`).bind(name);
+}
+
+/** @throws NOT_FOUND */
+export async function getOrganization(env: Database, name: string): Promise<Organization> {
+  const row = await select(env, name).first<Row>();
+  if (!row) throw new RegistryError('NOT_FOUND');
+  return organizationOf(row);
+}
+
+/** Those that the caller belongs to, and for an administrator all of them; by name. */
+export async function listOrganizations(
+  env: Database,
+  { subject, administrator }: Pick<Authority, 'subject' | 'administrator'>,
+  { after, limit }: PageQuery,
+): Promise<Page<Organization>> {
+  const list = administrator
+    ? env.DB.prepare(
+        `SELECT ${COLUMNS} FROM accounts
+         WHERE subject > 'organization:' || ?1 AND subject < 'organization;' AND disabled = 0 ORDER BY subject LIMIT ?2`,
+      ).bind(after, limit + 1)
+    : env.DB.prepare(
+        `SELECT ${COLUMNS} FROM members JOIN accounts ON subject = 'organization:' || organization
+         WHERE user = ?3 AND organization > ?1 AND disabled = 0 ORDER BY organization LIMIT ?2`,
+      ).bind(after, limit + 1, subject);
+  const { results } = await list.all<Row>();
+  return { items: results.slice(0, limit).map(organizationOf), more: results.length > limit };
+}
+
+/**
+ * Makes it, or changes what is said of it.
+ * @param description left out, it stays as it is
+ * @throws CONFLICT where the name is taken, looks like one that is, or was that of one that is deleted; PRECONDITION_FAILED
+ */
+export async function putOrganization(
+  env: Database,
+  name: string,
+  description: string | undefined,
+  change: Change,
+): Promise<{ organization: Organization; created: boolean }> {
+  const organization = await save(env, name, description, change, []);
+  if (!organization) throw await refusalOf(env, name, change);
+  return organization;
+}
+
+/** @throws NOT_FOUND, PRECONDITION_FAILED */
+export async function describeOrganization(
+  env: Database,
+  name: string,
+  description: string | undefined,
+  change: Change,
+): Promise<Organization> {
+  const saved = await save(env, name, description, change, [requireOrganization(env, name)]);
+  if (saved) return saved.organization;
+  await getOrganization(env, name);
+  throw new RegistryError('PRECONDITION_FAILED');
+}
+
+async function save(
+  env: Database,
+  name: string,
+  description: string | undefined,
+  { ifVersion, by }: Change,
+  guard: D1PreparedStatement[],
+): Promise<{ organization: Organization; created: boolean } | null> {
+  const subject = `organization:${name}`;
+  const others = 'SELECT 1 FROM accounts WHERE likeness = ?2 AND (subject <> ?1 OR disabled <> 0)';
+  const saved = await tryBatch(env, [
+    ...guard,
+    requireVersion(env, name, ifVersion),
+    refuseUnless(env, `NOT EXISTS (${others})`, subject, likenessOf(name)),
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT iif(subject IS NULL, 'organization.created', 'organization.changed') AS type,
+          json_object('subject', ?3, 'description', coalesce(?4, '')) AS target
+        FROM (SELECT 1) LEFT JOIN accounts ON subject = ?3 WHERE subject IS NULL OR description <> ?4`,
+      parameters: [subject, description ?? null],
+    }),
+    env.DB.prepare(
+      `INSERT INTO accounts (subject, likeness, description, created_at) VALUES (?1, ?2, coalesce(?3, ''), unixepoch())
+       ON CONFLICT (subject) DO UPDATE SET description = ?3, version = version + 1 WHERE description <> ?3 RETURNING version`,
+    ).bind(subject, likenessOf(name), description ?? null),
+    select(env, name),
+  ]);
+  if (!saved) return null;
+  const [written, read] = saved.slice(-2).map(({ results }) => results[0]);
+  return { organization: organizationOf(read as Row), created: (written as { version: number } | undefined)?.version === 1 };
+}
+
+function requireVersion(env: Database, name: string, ifVersion: number | null): D1PreparedStatement {
+  const version = `SELECT version FROM accounts WHERE subject = 'organization:' || ?1 AND disabled = 0`;
+  return refuseUnless(env, `?2 IS NULL OR coalesce((${version}), 0) = ?2`, name, ifVersion);
+}
+
+async function refusalOf(env: Database, name: string, { ifVersion }: Change): Promise<RegistryError> {
+  const { results } = await env.DB.prepare(
+    'SELECT subject, disabled, version FROM accounts WHERE subject = ?1 OR likeness = ?2',
+  )
+    .bind(`organization:${name}`, likenessOf(name))
+    .all<{ subject: string; disabled: number; version: number }>();
+  const own = results.find(({ subject }) => subject === `organization:${name}`);
+  const version = own?.disabled === 0 ? own.version : 0;
+  if (ifVersion !== null && version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
+  if (own?.disabled) return conflict(`the organization "${name}" was deleted, and its name is not given again`);
+  const other = results.find(({ subject }) => subject !== own?.subject);
+  return conflict(other ? `"${name}" is taken, or looks too much like ${other.subject}` : `"${name}" is taken`);
+}
+
+/**
+ * Its members, teams, robots, keys and trust rules go with it, at once.
+ * @param guard statements for the batch that refuse it while something of others would be left without an owner
+ * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT where the guard refuses
+ */
+export async function deleteOrganization(
+  env: Database,
+  name: string,
+  { ifVersion, by }: Change,
+  guard: D1PreparedStatement[],
+): Promise<void> {
+  const deleted = await tryBatch(env, [
+    requireOrganization(env, name),
+    requireVersion(env, name, ifVersion),
+    ...guard,
+    ...removeTeams(env, allOf('team', name), by),
+    ...removeRobots(env, allOf('robot', name), by),
+    ...removeRules(env, name, by),
+    ...removeItself(env, name, by),
+  ]);
+  if (deleted) return;
+  const { version } = await getOrganization(env, name);
+  if (ifVersion !== null && version !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
+  throw conflict(`${name} still has repositories: delete them first`);
+}
+
+/** Nobody vouches for what they say any more. */
+function removeRules(env: Database, name: string, by: Actor): D1PreparedStatement[] {
+  const { from, before } = allOf('ci', name);
+  return [
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'trust-rule.deleted' AS type, json_object('subject', subject, 'issuer', issuer, 'version', version) AS target
+        FROM trust_rules WHERE subject >= ?3 AND subject < ?4`,
+      parameters: [from, before],
+    }),
+    env.DB.prepare('DELETE FROM trust_rules WHERE subject >= ?1 AND subject < ?2').bind(from, before),
+  ];
+}
+
+function removeItself(env: Database, name: string, by: Actor): D1PreparedStatement[] {
+  const subject = `organization:${name}`;
+  const teams = allOf('team', name);
+  return [
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'organization.deleted' AS type, json_object('subject', ?3) AS target`,
+      parameters: [subject],
+    }),
+    env.DB.prepare('DELETE FROM policies WHERE subject >= ?1 AND subject < ?2').bind(teams.from, teams.before),
+    env.DB.prepare('DELETE FROM members INDEXED BY members_by_organization WHERE organization = ?1').bind(name),
+    env.DB.prepare(`UPDATE accounts SET disabled = ${DELETED}, version = version + 1 WHERE subject = ?1`).bind(subject),
+  ];
+}
+
+function conflict(message: string): RegistryError {
+  return new RegistryError('CONFLICT', { message });
+}

@@ -1,0 +1,152 @@
+/**
+ * What a trust rule must be before it is saved: narrow enough to mean somebody in particular, by what cannot be taken over,
+ * and about nothing outside its organization. Pure; refuses in words that say what to write instead.
+ */
+import { RegistryError } from '../oci/errors.ts';
+import { type Conditions, PLACEHOLDER } from './claims.ts';
+import { isIssuer } from './issuers.ts';
+import { isRepositoryPattern, isRuleSubject, isTagPattern, organizationOf } from './names.ts';
+import type { RuleStatement, TrustRule } from './oidc.ts';
+import { ACTIONS, TAG_ACTIONS } from './statement.ts';
+
+const MAX_CONDITIONS = 20;
+const MAX_STATEMENTS = 20;
+const MAX_PATTERNS = 20;
+const MAX_TEXT_LENGTH = 255;
+/** Of the rule as JSON: every rule of an issuer is read whenever a token of it comes. */
+const MAX_RULE_LENGTH = 32 * 1024;
+
+const CLAIM_NAME = /^[A-Za-z0-9_.:/-]{1,128}$/;
+
+/** Claims that say nothing about who it is (RFC 7519, section 4.1); the issuer and the audience are the rule's own. */
+const SAY_NOTHING = new Set(['iss', 'aud', 'exp', 'nbf', 'iat', 'jti']);
+
+/** Numbers that never pass to somebody else, as the names beside them do when an account or a project is deleted. */
+const GITHUB_IDS = ['repository_id', 'repository_owner_id', 'enterprise_id'];
+const GITLAB_IDS = ['project_id', 'namespace_id'];
+
+/**
+ * @param organization the one whose rule it is; empty for the registry as a whole
+ * @throws INVALID
+ */
+export function checkRule(rule: TrustRule, organization: string, insecureIssuers: boolean): void {
+  const { subject, issuer, audience, claims, statements } = rule;
+  demand(
+    isRuleSubject(subject) && organizationOf(subject) === organization,
+    'the name of the rule is not one of its organization',
+  );
+  demand(
+    isIssuer(issuer, insecureIssuers),
+    'issuer: an https URL as tokens have it in "iss", with a public host and no query, fragment or user',
+  );
+  demand(isText(audience), 'audience: what tokens must have in "aud"; best is this registry\'s own host');
+  demand(JSON.stringify(rule).length <= MAX_RULE_LENGTH, `a rule has up to ${MAX_RULE_LENGTH} characters in all`);
+  checkConditions('claims', claims);
+  checkNarrow(claims);
+  checkIds(issuer, claims);
+  demand(statements.length > 0 && statements.length <= MAX_STATEMENTS, `statements: 1 to ${MAX_STATEMENTS} of them`);
+  statements.forEach((statement, n) => {
+    checkStatement(`statements[${n}]`, statement, organization);
+  });
+}
+
+function demand(condition: boolean, message: string): void {
+  if (!condition) throw new RegistryError('INVALID', { message });
+}
+
+/** Without control characters. */
+function isText(text: string): boolean {
+  return text.length > 0 && text.length <= MAX_TEXT_LENGTH && !/\p{Cc}/u.test(text);
+}
+
+function checkConditions(where: string, conditions: Conditions): void {
+  const entries = Object.entries(conditions);
+  demand(entries.length <= MAX_CONDITIONS, `${where}: up to ${MAX_CONDITIONS} conditions`);
+  for (const [name, patterns] of entries) {
+    const list = [patterns].flat();
+    demand(CLAIM_NAME.test(name), `${where}: "${name}" is no name of a claim`);
+    demand(list.length > 0 && list.length <= MAX_PATTERNS, `${where}.${name}: 1 to ${MAX_PATTERNS} patterns`);
+    demand(list.every(isText), `${where}.${name}: a pattern has 1 to ${MAX_TEXT_LENGTH} characters`);
+  }
+}
+
+function checkNarrow(claims: Conditions): void {
+  const narrowing = Object.entries(claims).filter(
+    ([name, patterns]) => !SAY_NOTHING.has(name) && [patterns].flat().every(saysSomething),
+  );
+  demand(
+    narrowing.length > 0,
+    'claims: at least one condition that not every token of the issuer fulfils, as "sub" with more than "*"',
+  );
+}
+
+function saysSomething(pattern: string): boolean {
+  return /[^*]/.test(pattern);
+}
+
+/** Names can be taken over: whoever registers a deleted account's name gets its repositories' names too. */
+function checkIds(issuer: string, claims: Conditions): void {
+  const wanted = [isGitHub(issuer) && GITHUB_IDS, (issuer === 'https://gitlab.com' || usesPaths(claims)) && GITLAB_IDS];
+  for (const ids of wanted.filter((one) => one !== false)) {
+    demand(
+      ids.some((id) => Object.hasOwn(claims, id) && [claims[id]].flat().every((pattern) => /^\d+$/.test(pattern ?? ''))),
+      `claims: one of ${ids.join(', ')} as an exact number, since a name can come to belong to somebody else`,
+    );
+  }
+}
+
+/** github.com and what an enterprise customizes of it, data residency, and Enterprise Server. */
+function isGitHub(issuer: string): boolean {
+  const { hostname, pathname } = new URL(issuer);
+  return (
+    hostname === 'token.actions.githubusercontent.com' ||
+    /^token\.actions\.[a-z0-9-]+\.ghe\.com$/.test(hostname) ||
+    /\/_services\/token\/?$/.test(pathname)
+  );
+}
+
+/** A GitLab somewhere else: its conditions give it away. */
+function usesPaths(claims: Conditions): boolean {
+  const subjects = [claims.sub ?? []].flat();
+  return (
+    'project_path' in claims || 'namespace_path' in claims || subjects.some((pattern) => pattern.startsWith('project_path:'))
+  );
+}
+
+function checkStatement(where: string, statement: RuleStatement, organization: string): void {
+  const { effect, actions, repositories, tags, principals, when } = statement;
+  demand(effect === 'allow' || effect === 'deny', `${where}.effect: allow or deny`);
+  demand(
+    isListOf(actions, (action) => ACTIONS.includes(action)),
+    `${where}.actions: some of ${ACTIONS.join(', ')}`,
+  );
+  demand(
+    isListOf(repositories, isTemplate(isRepositoryPattern)),
+    `${where}.repositories: 1 to ${MAX_PATTERNS} names or patterns, such as acme/api or acme/*`,
+  );
+  demand(
+    organization === '' || repositories.every((pattern) => pattern.startsWith(`${organization}/`)),
+    `${where}.repositories: a rule of ${organization} is about repositories that begin with ${organization}/`,
+  );
+  demand(principals === undefined, `${where}.principals: a rule's statements are about whoever the rule is about`);
+  if (tags) {
+    demand(
+      isListOf(tags, isTemplate(isTagPattern)),
+      `${where}.tags: 1 to ${MAX_PATTERNS} patterns, such as v* or pr-{pull_request}-*`,
+    );
+    demand(
+      actions.every((action) => TAG_ACTIONS.includes(action)),
+      `${where}.tags: only ${TAG_ACTIONS.join(', ')} can be narrowed to tags`,
+    );
+  }
+  if (when) checkConditions(`${where}.when`, when);
+}
+
+function isListOf<T>(list: readonly T[], check: (one: T) => boolean): boolean {
+  return list.length > 0 && list.length <= MAX_PATTERNS && list.every(check);
+}
+
+/** A pattern, with placeholders standing where characters may. */
+function isTemplate(isPattern: (text: string) => boolean): (text: string) => boolean {
+  return (text) => text.length <= MAX_TEXT_LENGTH && isPattern(text.replaceAll(PLACEHOLDER, 'x'));
+}

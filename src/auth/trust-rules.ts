@@ -1,0 +1,122 @@
+/** Trust rules as they are kept: listed, read, saved and deleted, each change under the version that it was made from. */
+import { refuseUnless, tryBatch } from '../events/batch.ts';
+import type { Actor } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { Database } from './directory.ts';
+import type { TrustRule } from './oidc.ts';
+
+export interface NewRule extends TrustRule {
+  description: string;
+}
+
+export interface StoredRule extends NewRule {
+  /** Seconds since the epoch. */
+  createdAt: number;
+  version: number;
+}
+
+/** Who changes a rule, and the version that they have seen: 0 for none yet, `null` for whichever there is. */
+export interface Change {
+  ifVersion: number | null;
+  by: Actor;
+}
+
+const COLUMNS = 'subject, issuer, audience, claims, statements, description, created_at, version';
+
+interface Row {
+  subject: string;
+  issuer: string;
+  audience: string;
+  claims: string;
+  statements: string;
+  description: string;
+  created_at: number;
+  version: number;
+}
+
+function ruleOf({ created_at, claims, statements, ...row }: Row): StoredRule {
+  return { ...row, claims: JSON.parse(claims), statements: JSON.parse(statements), createdAt: created_at };
+}
+
+/**
+ * Those of one organization by name, or with an empty one those of the registry as a whole.
+ * @param page `after` is the subject that the page before ended with, '' for the first
+ */
+export async function listRules(
+  env: Database,
+  organization: string,
+  { after, limit }: { after: string; limit: number },
+): Promise<{ items: StoredRule[]; more: boolean }> {
+  const prefix = organization === '' ? 'ci:' : `ci:${organization}/`;
+  const { results } = await env.DB.prepare(
+    `SELECT ${COLUMNS} FROM trust_rules
+     WHERE subject > max(?1, ?2) AND subject < ?1 || '~' AND instr(substr(subject, length(?1) + 1), '/') = 0
+     ORDER BY subject LIMIT ?3`,
+  )
+    .bind(prefix, after, limit + 1)
+    .all<Row>();
+  return { items: results.slice(0, limit).map(ruleOf), more: results.length > limit };
+}
+
+/** @throws NOT_FOUND */
+export async function getRule(env: Database, subject: string): Promise<StoredRule> {
+  const row = await env.DB.prepare(`SELECT ${COLUMNS} FROM trust_rules WHERE subject = ?1`).bind(subject).first<Row>();
+  if (!row) throw new RegistryError('NOT_FOUND');
+  return ruleOf(row);
+}
+
+/**
+ * Creates or replaces.
+ * @param rule one that `checkRule` has let pass
+ * @throws PRECONDITION_FAILED
+ */
+export async function putRule(env: Database, rule: NewRule, { ifVersion, by }: Change): Promise<StoredRule> {
+  const { subject, issuer, audience, claims, statements, description } = rule;
+  const saved = await tryBatch(env, [
+    refuseUnless(
+      env,
+      '?2 IS NULL OR coalesce((SELECT version FROM trust_rules WHERE subject = ?1), 0) = ?2',
+      subject,
+      ifVersion,
+    ),
+    env.DB.prepare(
+      `INSERT INTO trust_rules (subject, issuer, audience, claims, statements, description, created_at)
+       VALUES (?1, ?2, ?3, ?4, ?5, ?6, unixepoch())
+       ON CONFLICT DO UPDATE SET issuer = ?2, audience = ?3, claims = ?4, statements = ?5, description = ?6,
+         version = version + 1
+       RETURNING ${COLUMNS}`,
+    ).bind(subject, issuer, audience, JSON.stringify(claims), JSON.stringify(statements), description),
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'trust-rule.saved' AS type, json_object('subject', subject, 'issuer', issuer, 'audience', audience,
+          'claims', json(claims), 'statements', json(statements), 'version', version) AS target
+        FROM trust_rules WHERE subject = ?3`,
+      parameters: [subject],
+    }),
+  ]);
+  const row = saved?.[1]?.results[0] as Row | undefined;
+  if (!row) throw new RegistryError('PRECONDITION_FAILED');
+  return ruleOf(row);
+}
+
+/** @throws NOT_FOUND, PRECONDITION_FAILED */
+export async function deleteRule(env: Database, subject: string, { ifVersion, by }: Change): Promise<void> {
+  const [, deleted, left] = await env.DB.batch([
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'trust-rule.deleted' AS type, json_object('subject', subject, 'issuer', issuer, 'version', version) AS target
+        FROM trust_rules WHERE subject = ?3 AND version = coalesce(?4, version)`,
+      parameters: [subject, ifVersion],
+    }),
+    env.DB.prepare('DELETE FROM trust_rules WHERE subject = ?1 AND version = coalesce(?2, version) RETURNING subject').bind(
+      subject,
+      ifVersion,
+    ),
+    env.DB.prepare('SELECT subject FROM trust_rules WHERE subject = ?1').bind(subject),
+  ]);
+  if (deleted?.results.length) return;
+  throw new RegistryError(left?.results.length ? 'PRECONDITION_FAILED' : 'NOT_FOUND');
+}

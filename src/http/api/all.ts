@@ -1,0 +1,16 @@
+/** The resources of the management API, in the order in which their routes are tried. */
+import type { Hono } from 'hono';
+import type { AppEnv } from '../context.ts';
+import { explain } from './explain.ts';
+import { keys } from './keys.ts';
+import { me } from './me.ts';
+import { organizations } from './organizations.ts';
+import { policies } from './policies.ts';
+import { repositories } from './repositories.ts';
+import { robots } from './robots.ts';
+import { teams } from './teams.ts';
+import { trustRules } from './trust-rules.ts';
+import { users } from './users.ts';
+
+/** A repository's name may have any parts: what is below one comes before it. */
+export const api: Hono<AppEnv>[] = [me, users, keys, organizations, teams, robots, trustRules, explain, policies, repositories];

@@ -1,0 +1,81 @@
+/** Who may do what, and why: for those who answer for a repository. */
+import { Hono } from 'hono';
+import * as z from 'zod';
+import { explainFor, whoCanGrant } from '../../auth/explain.ts';
+import { isPrincipal } from '../../auth/names.ts';
+import { ACTIONS, matches, type Sourced } from '../../auth/statement.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import { isRepositoryName } from '../../oci/name.ts';
+import { isTag } from '../../oci/reference.ts';
+import { authorityOf } from '../authenticate.ts';
+import type { AppEnv } from '../context.ts';
+import { asks, requireRight } from './guard.ts';
+import { answer, operation } from './operation.ts';
+import { shownSource, sourceSchema } from './statements.ts';
+
+const question = z.strictObject({
+  principal: z
+    .string()
+    .refine((text) => isPrincipal(text) || /^(?:key|ci):/.test(text), 'is no principal')
+    .describe('`user:…`, `robot:…/…`, `team:…/…`, `organization:…`, `key:…`, `ci:…`, or `*` for a stranger'),
+  action: z.enum(ACTIONS),
+  repository: z.string().refine(isRepositoryName, 'is no repository name'),
+  tag: z.optional(z.string().refine(isTag, 'is no tag')),
+  claims: z.optional(z.string().max(4000)).describe('Of a trust rule: the claims of the token, as a JSON object'),
+});
+
+const answerSchema = z.strictObject({
+  allowed: z.boolean(),
+  reason: z.string(),
+  decidedBy: z.nullable(sourceSchema),
+  matched: z.array(sourceSchema),
+  limitedBy: z.nullable(z.string()).describe('The key whose own statements do not allow it'),
+  grantedBy: z.array(z.string()).describe('Who could grant what is missing'),
+});
+
+export const explain = new Hono<AppEnv>({ strict: false }).get(
+  '/explain',
+  asks('login'),
+  operation({
+    group: 'Policies',
+    summary: 'Whether somebody may do something, and why',
+    description: 'For whoever may administer the repository.',
+    query: question,
+    answers: { 200: { description: 'The answer, and the statements it rests on', schema: answerSchema } },
+  }),
+  async (c) => {
+    const { principal, action, repository, tag = null, claims } = c.var.query;
+    requireRight(c, await authorityOf(c, c.var.caller.proof, [repository]), 'admin', repository);
+    const asked = { principal, action, repository, tag, claims: claimsOf(claims) };
+    const found = await explainFor(c.env, asked);
+    const grantedBy = found.allowed ? [] : await whoCanGrant(c.env, repository);
+    return answer({
+      allowed: found.allowed,
+      reason: found.reason,
+      decidedBy: found.decidedBy && shownFor(repository, found.decidedBy),
+      matched: found.matched.map((source) => shownFor(repository, source)),
+      limitedBy: found.limitedBy,
+      grantedBy,
+    });
+  },
+);
+
+/** Of a statement that is about others as well, what makes it be about this one: whoever asks may not know of the others. */
+function shownFor(repository: string, { from, statement }: Sourced) {
+  const repositories = statement.repositories.filter((pattern) => matches(pattern, repository));
+  return shownSource({ from, statement: { ...statement, repositories } });
+}
+
+function claimsOf(text: string | undefined): Record<string, string> {
+  const parsed = z.record(z.string(), z.string()).safeParse(text === undefined ? {} : jsonOf(text));
+  if (parsed.success) return parsed.data;
+  throw new RegistryError('INVALID', { message: 'query.claims: is no JSON object of texts' });
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,104 @@
+/** What requests and answers about access keys have in common, whoever owns the key. */
+import * as z from 'zod';
+import type { AccessKey, MadeKey } from '../../auth/access-keys.ts';
+import { loginNameOf } from '../../auth/names.ts';
+import { type Env, settings } from '../../env.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import { occasionOf, type RequestContext } from '../context.ts';
+import { answer } from './operation.ts';
+import { identityStatements, shownStatement, statementOf, statementSchema } from './statements.ts';
+
+const DAY = 24 * 60 * 60;
+
+export const keyName = z
+  .string()
+  .trim()
+  .min(1)
+  .max(100)
+  .refine((text) => !/[\p{Cc}\p{Cf}\p{Cs}]/u.test(text), 'has characters that cannot be seen')
+  .describe('For people: what the key is for');
+
+export const keyStatements = z
+  .optional(z.nullable(identityStatements))
+  .describe('Narrows what the owner may do: allowed is what both allow. `null`: not narrowed');
+
+export const keyDays = z.optional(z.int().min(1)).describe('How long it lives, counted from its creation');
+
+export const keyBody = z.strictObject({ name: keyName, statements: keyStatements, days: keyDays });
+
+export const keySchema = z.strictObject({
+  id: z.string().describe('20 capital letters and digits'),
+  name: z.string(),
+  owner: z.string().describe('`user:…` or `robot:…/…`'),
+  statements: z.nullable(z.array(statementSchema)).describe('`null`: not narrowed'),
+  createdAt: z.iso.datetime(),
+  createdBy: z.string(),
+  expiresAt: z.iso.datetime(),
+  revokedAt: z.nullable(z.iso.datetime()),
+  lastUsedOn: z.nullable(z.iso.date()).describe('In UTC'),
+  state: z.enum(['active', 'expired', 'revoked']),
+});
+
+export const madeKeySchema = z.strictObject({
+  key: keySchema,
+  secret: z.string().describe('Shown this once: the password of docker, the bearer token of this API'),
+  aws: z.strictObject({ accessKeyId: z.string(), secretAccessKey: z.string() }).describe('The same for programs of AWS'),
+  login: z.string().describe('To be typed on the command line, which then asks for the secret'),
+});
+
+/** @throws INVALID for more than this registry gives */
+export function daysOf(env: Env, sent: number | undefined): number {
+  const { keyDefaultDays, keyMaxDays } = settings(env);
+  const days = sent ?? keyDefaultDays;
+  if (days <= keyMaxDays) return days;
+  throw new RegistryError('INVALID', { message: `body.days: a key lives for up to ${keyMaxDays} days here` });
+}
+
+/** As they are kept. */
+export function narrowingOf(sent: z.output<typeof keyStatements>) {
+  return sent ? sent.map(statementOf) : null;
+}
+
+/**
+ * What a client repeats a request with (draft-ietf-httpapi-idempotency-key-header): a string in quotes, or as many send it,
+ * without. `null`: none.
+ * @throws INVALID
+ */
+export function idempotencyKeyOf(c: RequestContext): string | null {
+  const header = c.req.header('idempotency-key');
+  if (header === undefined) return null;
+  const key = /^"([^"\\]+)"$/.exec(header)?.[1] ?? header;
+  if (/^[!#-[\]-~]{1,255}$/.test(key)) return key;
+  throw new RegistryError('INVALID', { message: 'Idempotency-Key is up to 255 letters, digits and signs, without spaces' });
+}
+
+export function shownKey(key: AccessKey) {
+  const { id, name, owner, createdBy, state } = key;
+  return {
+    id,
+    name,
+    owner,
+    statements: key.statements?.map(shownStatement) ?? null,
+    createdAt: timeOf(key.createdAt),
+    createdBy,
+    expiresAt: timeOf(key.expiresAt),
+    revokedAt: key.revokedAt === null ? null : timeOf(key.revokedAt),
+    lastUsedOn: key.lastUsedDay === null ? null : timeOf(key.lastUsedDay * DAY).slice(0, 10),
+    state,
+  };
+}
+
+function timeOf(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}
+
+/** With the secret: the only answers that have one. */
+export function answerMadeKey(c: RequestContext, { key, secret }: MadeKey): Response {
+  const made = {
+    key: shownKey(key),
+    secret,
+    aws: { accessKeyId: key.id, secretAccessKey: secret },
+    login: `docker login -u ${loginNameOf(key.owner)} ${occasionOf(c).service}`,
+  };
+  return answer(made, { status: 201, version: key.version });
+}

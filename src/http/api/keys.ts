@@ -1,0 +1,196 @@
+/**
+ * Access keys: make, list, change, replace and revoke them. Whose keys somebody may see or touch is said in one place here;
+ * to all others a key is not there.
+ */
+import { Hono } from 'hono';
+import * as z from 'zod';
+import { type AccessKey, changeKey, createKey, getKey, listKeys, revokeKey } from '../../auth/access-keys.ts';
+import type { Authority } from '../../auth/authority.ts';
+import { rotateKey } from '../../auth/key-rotation.ts';
+import { organizationOf } from '../../auth/names.ts';
+import { isWhole } from '../../auth/policy.ts';
+import { settings } from '../../env.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
+import { asks } from './guard.ts';
+import {
+  answerMadeKey,
+  daysOf,
+  idempotencyKeyOf,
+  keyBody,
+  keyDays,
+  keyName,
+  keySchema,
+  keyStatements,
+  madeKeySchema,
+  narrowingOf,
+  shownKey,
+} from './key-schemas.ts';
+import { answer, answerNothing, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+
+const GROUP = 'Access keys';
+
+/** Seconds that a key goes on beside its successor. */
+const OVERLAP_DEFAULT = 24 * 60 * 60;
+const OVERLAP_MAX = 7 * OVERLAP_DEFAULT;
+
+const listQuery = z.strictObject({
+  ...PAGE_QUERY,
+  owner: z
+    .optional(z.string().max(255))
+    .describe("Somebody else's: a robot's of an organization you own; an administrator's, anybody's"),
+});
+
+const changeBody = z.strictObject({ name: z.optional(keyName), statements: keyStatements, days: keyDays });
+
+const rotateBody = z.strictObject({
+  overlap: z.int().min(0).max(OVERLAP_MAX).default(OVERLAP_DEFAULT).describe('Seconds until the old key ends'),
+  days: keyDays.describe('How long the new key lives; as long as the old one where nothing is said'),
+});
+
+export const keys = new Hono<AppEnv>({ strict: false })
+  .get(
+    '/keys',
+    asks('login'),
+    operation({
+      group: GROUP,
+      summary: 'List access keys',
+      query: listQuery,
+      answers: { 200: { description: 'Your own, or those of `owner`', schema: pageSchema(keySchema) } },
+    }),
+    async (c) => {
+      const { n = PAGE_DEFAULT, last = '', owner = c.var.authority.subject } = c.var.query;
+      requireReach(c.var.authority, owner.toLowerCase());
+      const { items, more } = await listKeys(c.env, { owner: owner.toLowerCase(), after: last, limit: n });
+      return answer({ items: items.map(shownKey), next: more ? (items.at(-1)?.id ?? null) : null });
+    },
+  )
+  .post(
+    '/keys',
+    asks('account'),
+    operation({
+      group: GROUP,
+      summary: 'Make an access key',
+      description:
+        'For yourself. The secret is shown once; a repeated request with the same `Idempotency-Key` has the same answer.',
+      body: keyBody,
+      answers: { 201: { description: 'The key and its secret', schema: madeKeySchema } },
+    }),
+    async (c) => {
+      const { name, statements, days } = c.var.body;
+      const made = await createKey(c.env, {
+        owner: c.var.authority.subject,
+        name,
+        statements: narrowingOf(statements),
+        days: daysOf(c.env, days),
+        idempotency: idempotencyKeyOf(c),
+        by: actorOf(c),
+      });
+      return answerMadeKey(c, made);
+    },
+  )
+  .get(
+    '/keys/:key',
+    asks('login'),
+    operation({
+      group: GROUP,
+      summary: 'An access key',
+      answers: { 200: { description: 'The key, and its ETag', schema: keySchema } },
+    }),
+    async (c) => answerKey(await keyOf(c, c.var.authority)),
+  )
+  .patch(
+    '/keys/:key',
+    asks('account'),
+    operation({
+      group: GROUP,
+      summary: 'Rename or narrow an access key, or change how long it lives',
+      body: changeBody,
+      conditional: true,
+      answers: { 200: { description: 'The key as it is now, and its ETag', schema: keySchema } },
+    }),
+    async (c) => {
+      const { name, statements, days } = c.var.body;
+      const { id } = await keyOf(c, c.var.authority);
+      const change = {
+        ...(name === undefined ? {} : { name }),
+        ...(statements === undefined ? {} : { statements: narrowingOf(statements) }),
+        ...(days === undefined ? {} : { days: daysOf(c.env, days) }),
+      };
+      return answerKey(await changeKey(c.env, id, change, { ifVersion: expectedVersion(c), by: actorOf(c) }));
+    },
+  )
+  .delete(
+    '/keys/:key',
+    asks('account'),
+    operation({
+      group: GROUP,
+      summary: 'Revoke an access key',
+      description: 'At once, and for good. It stays in the list, for the record.',
+      answers: { 204: { description: 'Revoked' } },
+    }),
+    async (c) => {
+      const { id } = await keyOf(c, c.var.authority);
+      await revokeKey(c.env, id, actorOf(c));
+      return answerNothing();
+    },
+  )
+  .post(
+    '/keys/:key/rotate',
+    asks('login'),
+    operation({
+      group: GROUP,
+      summary: 'Replace an access key',
+      description:
+        'By one that can do the same; the old one goes on for a while. Asked again, the answer is the same. A narrowed key may replace itself.',
+      body: rotateBody,
+      answers: { 201: { description: 'The new key and its secret', schema: madeKeySchema } },
+    }),
+    async (c) => {
+      const { overlap, days } = c.var.body;
+      const key = await keyOf(c, c.var.authority);
+      const asker = askerOf(c.var.authority, key);
+      if (asker === 'itself' && days !== undefined) throw denied('a narrowed key lives as long as the one that it replaces');
+      const rotation = {
+        asker,
+        overlap,
+        days: days === undefined ? null : daysOf(c.env, days),
+        maxDays: settings(c.env).keyMaxDays,
+        by: actorOf(c),
+      };
+      return answerMadeKey(c, await rotateKey(c.env, key, rotation));
+    },
+  );
+
+/** The key of the path. @throws NOT_FOUND where there is none that the caller may see */
+async function keyOf(c: RequestContext, authority: Authority): Promise<AccessKey> {
+  const key = await getKey(c.env, c.req.param('key') ?? '');
+  requireReach(authority, key.owner);
+  return key;
+}
+
+/** @throws NOT_FOUND, as a key that is not there */
+function requireReach(authority: Authority, owner: string): void {
+  if (owner === authority.subject || (isWhole(authority) && (authority.administrator || ownsRobot(authority, owner)))) return;
+  throw new RegistryError('NOT_FOUND');
+}
+
+/** An administrator stands in for the owners of every organization. */
+function ownsRobot({ administrator, owns }: Authority, subject: string): boolean {
+  return subject.startsWith('robot:') && (administrator || owns.includes(organizationOf(subject)));
+}
+
+/** What a rotation gives is a secret: nobody gets one that is somebody else's, not even an administrator. @throws DENIED */
+function askerOf(authority: Authority, { id, owner }: AccessKey): 'itself' | 'holder' {
+  if (isWhole(authority) && (owner === authority.subject || ownsRobot(authority, owner))) return 'holder';
+  if (authority.credential === 'key' && authority.via.key === id) return 'itself';
+  throw denied('a key is replaced by itself, or by its owner with a key that is not narrowed');
+}
+
+function denied(message: string): RegistryError {
+  return new RegistryError('DENIED', { message });
+}
+
+function answerKey(key: AccessKey): Response {
+  return answer(shownKey(key), { version: key.version });
+}

@@ -1,0 +1,138 @@
+/** The caller: who they are, their login passwords, and logging out everywhere. */
+import { Hono } from 'hono';
+import { accepts } from 'hono/accepts';
+import * as z from 'zod';
+import { endLogins } from '../../auth/accounts.ts';
+import type { Authority } from '../../auth/authority.ts';
+import { loginNameOf } from '../../auth/names.ts';
+import { LOGIN_PASSWORD_MAX_LIFETIME, type Minted, mintLoginPassword } from '../../auth/tokens.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
+import { limitTokenRequests } from '../limits.ts';
+import { asks, requireWhole } from './guard.ts';
+import { answer, answerNothing, operation } from './operation.ts';
+import { isoOf, logoutQuery } from './users.ts';
+
+const GROUP = 'You';
+
+/** ECR's, which scripts have in them. A login password says by itself whose it is. */
+const ANY_NAME = 'AWS';
+
+const JSON_TYPE = 'application/json';
+const TEXT_TYPE = 'text/plain';
+
+const LIFETIME_MIN = 15 * 60;
+
+const meSchema = z.strictObject({
+  subject: z.string().describe('As statements and tokens write it: `user:alice`, `robot:acme/ci`, `ci:acme/deploy`'),
+  username: z.string().describe('For `docker login` with an access key'),
+  administrator: z.boolean(),
+  organizations: z.array(z.strictObject({ name: z.string(), role: z.enum(['owner', 'member']) })),
+  teams: z.array(z.string()).describe('`acme/dev`'),
+  credential: z.strictObject({
+    kind: z.enum(['password', 'key', 'login', 'ci']).describe('What this request was made with'),
+    key: z.nullable(z.string()).describe('The id of the access key, also of the one that a login was made with'),
+    narrowed: z.boolean().describe('Reaches less far than whoever holds it'),
+    expiresAt: z.nullable(z.iso.datetime()),
+  }),
+});
+
+const loginBody = z.strictObject({
+  lifetime: z
+    .optional(z.number().int().min(LIFETIME_MIN).max(LOGIN_PASSWORD_MAX_LIFETIME))
+    .describe(`Seconds; ${LOGIN_PASSWORD_MAX_LIFETIME} where nothing is said`),
+});
+
+const loginSchema = z.strictObject({
+  username: z.string().describe('Any name will do'),
+  password: z.string(),
+  expiresAt: z.iso.datetime(),
+  registry: z.string().describe('Host and port, as in the name of an image'),
+  command: z.string().describe('Takes the password on its standard input'),
+});
+
+export const me = new Hono<AppEnv>({ strict: false })
+  .get(
+    '/me',
+    asks('login'),
+    operation({
+      group: GROUP,
+      summary: 'Who you are',
+      answers: { 200: { description: 'As what you showed says', schema: meSchema } },
+    }),
+    (c) => answer(shownAuthority(c.var.authority)),
+  )
+  .delete(
+    '/me/logins',
+    asks('login'),
+    operation({
+      group: GROUP,
+      summary: 'Log out everywhere',
+      description:
+        'Ends your login passwords and refresh tokens at once, this one included. What was logged in may still pull for up to five minutes.',
+      query: logoutQuery,
+      answers: { 204: { description: 'Logged out' } },
+    }),
+    async (c) => {
+      const { authority, query } = c.var;
+      if (authority.credential === 'ci') throw noAccount();
+      const keys = query.keys === 'true';
+      if (keys) requireWhole(authority);
+      await endLogins(c.env, authority.subject, { keys, by: actorOf(c) });
+      return answerNothing();
+    },
+  )
+  .post(
+    '/login-password',
+    asks('login'),
+    operation({
+      group: GROUP,
+      summary: 'A password for docker login that ends by itself',
+      description: `Never good for more or longer than what you ask with. With \`Accept: text/plain\` the answer is the password alone:
+\`curl -H 'Accept: text/plain' … | docker login -u ${ANY_NAME} --password-stdin …\``,
+      body: loginBody,
+      answers: { 200: { description: 'The password', schema: loginSchema } },
+    }),
+    async (c) => {
+      const { authority, body } = c.var;
+      await limitTokenRequests(c, authority.subject);
+      const lifetime = body.lifetime ?? LOGIN_PASSWORD_MAX_LIFETIME;
+      const login = await mintLoginPassword(c.env, authority, lifetime, occasionOf(c));
+      return answerLogin(
+        c,
+        login,
+        accepts(c, { header: 'Accept', supports: [JSON_TYPE, TEXT_TYPE], default: '' }) === TEXT_TYPE,
+      );
+    },
+  );
+
+function noAccount(): RegistryError {
+  return new RegistryError('INVALID', { message: 'a CI token has no account that could be logged out: it ends by itself' });
+}
+
+function shownAuthority(authority: Authority): z.input<typeof meSchema> {
+  const { subject, administrator, owns, belongsTo, principals, credential, via, bounds, until } = authority;
+  return {
+    subject,
+    username: loginNameOf(subject),
+    administrator,
+    organizations: belongsTo.map((name) => ({ name, role: owns.includes(name) ? 'owner' : 'member' })),
+    teams: principals.flatMap((principal) => (principal.startsWith('team:') ? [principal.slice('team:'.length)] : [])),
+    credential: {
+      kind: credential as Exclude<typeof credential, 'none'>,
+      key: via.key ?? null,
+      narrowed: bounds.length > 0,
+      expiresAt: until === null ? null : isoOf(until),
+    },
+  };
+}
+
+function answerLogin(c: RequestContext, { token, expiresAt }: Minted, plain: boolean): Response {
+  const registry = new URL(originOf(c)).host;
+  const command = `docker login --username ${ANY_NAME} --password-stdin ${registry}`;
+  const response = plain
+    ? new Response(token, { headers: { 'content-type': `${TEXT_TYPE}; charset=utf-8`, 'cache-control': 'no-store' } })
+    : answer({ username: ANY_NAME, password: token, expiresAt: isoOf(expiresAt), registry, command });
+  response.headers.set('vary', 'accept');
+  return response;
+}

@@ -1,0 +1,114 @@
+/**
+ * A route of the management API, described beside itself: what it takes is what is checked, and both are what the OpenAPI
+ * document says. Unknown fields are refused, so that no field is set that nobody meant to be settable.
+ */
+import type { Handler } from 'hono';
+import { createMiddleware } from 'hono/factory';
+import * as z from 'zod';
+import { RegistryError } from '../../oci/errors.ts';
+import { parseStrictJson } from '../../oci/json.ts';
+import type { AppEnv, RequestContext } from '../context.ts';
+import { readBody } from '../params.ts';
+
+/** Bytes: a repository's overview is the longest thing there is to send. */
+const BODY_MAX_BYTES = 512 * 1024;
+
+export interface Operation {
+  /** Of the OpenAPI document: the group it stands in, and a sentence. */
+  group: string;
+  summary: string;
+  /** More, where a sentence is not enough. Markdown. */
+  description?: string;
+  query?: z.ZodObject;
+  body?: z.ZodType;
+  /** By status. Without a schema: no body. */
+  answers: Record<number, { description: string; schema?: z.ZodType }>;
+  /** It can be asked for on condition: `If-Match` with the ETag of what is there, or `If-None-Match: *`. */
+  conditional?: true;
+}
+
+type Parsed<T extends z.ZodType | undefined> = T extends z.ZodType ? z.output<T> : undefined;
+
+/** Checks query and body, and hands them over parsed. @throws INVALID (400) with what is wrong where */
+export function operation<const O extends Operation>(spec: O) {
+  type Variables = { query: Parsed<O['query']>; body: Parsed<O['body']> };
+  const check = createMiddleware<AppEnv & { Variables: Variables }>(async function check(c, next) {
+    c.set('query', (spec.query ? parsed(spec.query, queryOf(c), 'query') : undefined) as Variables['query']);
+    c.set('body', (spec.body ? parsed(spec.body, await bodyOf(c), 'body') : undefined) as Variables['body']);
+    await next();
+  });
+  return Object.assign(check, { operation: spec });
+}
+
+/** Of a route's handlers, what `operation` attached. */
+export function operationOf(handler: Handler | object): Operation | null {
+  return 'operation' in handler ? (handler.operation as Operation) : null;
+}
+
+function parsed(schema: z.ZodType, value: unknown, place: string): unknown {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const detail = result.error.issues.map(({ path, message }) => ({ at: [place, ...path].join('.'), message }));
+  const first = detail[0];
+  throw new RegistryError('INVALID', { message: first ? `${first.at}: ${first.message}` : 'the request is not valid', detail });
+}
+
+function queryOf(c: RequestContext): Record<string, string> {
+  const all = Object.entries(c.req.queries());
+  const repeated = all.find(([, values]) => values.length > 1);
+  if (repeated) throw new RegistryError('INVALID', { message: `"${repeated[0]}" is given more than once` });
+  return Object.fromEntries(all.map(([name, values]) => [name, values[0] ?? '']));
+}
+
+/** No body is an empty object: many requests have nothing to say. */
+async function bodyOf(c: RequestContext): Promise<unknown> {
+  const bytes = await readBody(c, BODY_MAX_BYTES);
+  if (bytes.byteLength === 0) return {};
+  const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
+  if (type !== 'application/json') throw new RegistryError('INVALID', { message: 'the body must be application/json' });
+  try {
+    return parseStrictJson(bytes).value;
+  } catch (error) {
+    throw new RegistryError('INVALID', { message: `the body is not valid JSON: ${(error as Error).message}` });
+  }
+}
+
+/** A page of a list: the items, and what to give as `last` for the next one. */
+export function pageSchema<T extends z.ZodType>(item: T) {
+  return z.strictObject({
+    items: z.array(item),
+    next: z.nullable(z.string()).describe('`last` of the next page; null at the end'),
+  });
+}
+
+export const PAGE_QUERY = {
+  n: z.optional(z.coerce.number().int().min(1).max(1000)).describe('How many, 100 where nothing is said'),
+  last: z.optional(z.string().max(512)).describe('Where the page before ended'),
+};
+
+export const PAGE_DEFAULT = 100;
+
+/** The version that a change is to be made to: of `If-Match`; 0, for nothing, of `If-None-Match: *`; `null` for any. */
+export function expectedVersion(c: RequestContext): number | null {
+  if (c.req.header('if-none-match')?.trim() === '*') return 0;
+  const header = c.req.header('if-match');
+  if (header === undefined) return null;
+  const version = /^"(\d{1,15})"$/.exec(header.trim())?.[1];
+  if (version === undefined) throw new RegistryError('PRECONDITION_FAILED', { message: 'If-Match is not an ETag of ours' });
+  return Number(version);
+}
+
+/** What is answered is about people and rights, and may be a secret: it is kept by no cache. */
+export function answer(body: object, { status = 200, version }: { status?: number; version?: number } = {}): Response {
+  const headers = { 'cache-control': 'no-store', ...(version === undefined ? {} : { etag: etagOf(version) }) };
+  return Response.json(body, { status, headers });
+}
+
+export function answerNothing(): Response {
+  return new Response(null, { status: 204 });
+}
+
+/** RFC 9110, section 8.8.3. */
+function etagOf(version: number): string {
+  return `"${version}"`;
+}

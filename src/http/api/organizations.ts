@@ -1,0 +1,166 @@
+/** Organizations and their members. */
+import { Hono } from 'hono';
+import * as z from 'zod';
+import { listMembers, putMember, removeMember } from '../../auth/members.ts';
+import { parseName, parseNewName } from '../../auth/names.ts';
+import {
+  deleteOrganization,
+  describeOrganization,
+  getOrganization,
+  listOrganizations,
+  type Organization,
+  putOrganization,
+} from '../../auth/organizations.ts';
+import { requireNoRepositories } from '../../registry/repository-pages.ts';
+import { type AppEnv, actorOf } from '../context.ts';
+import { asks } from './guard.ts';
+import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answerPage, description, organizationIn, pageOf, timeOf } from './parts.ts';
+
+const GROUP = 'Organizations';
+
+const organizationSchema = z.strictObject({ name: z.string(), description: z.string(), createdAt: z.iso.datetime() });
+const organizationBody = z.strictObject({ description });
+
+const role = z.enum(['owner', 'member']).describe('Owners decide on members, teams, robots and all repositories');
+const memberSchema = z.strictObject({ user: z.string(), role });
+const memberBody = z.strictObject({ role });
+
+const query = z.strictObject(PAGE_QUERY);
+
+export const organizations = new Hono<AppEnv>({ strict: false })
+  .get(
+    '/organizations',
+    asks('login'),
+    operation({
+      group: GROUP,
+      summary: 'The organizations that you belong to',
+      description: 'For an administrator: all of them.',
+      query,
+      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(organizationSchema) } },
+    }),
+    async (c) => answerPage(await listOrganizations(c.env, c.var.authority, pageOf(c.var.query)), shown, ({ name }) => name),
+  )
+  .get(
+    '/organizations/:organization',
+    asks('member'),
+    operation({
+      group: GROUP,
+      summary: 'An organization',
+      answers: { 200: { description: 'What is said of it, and its ETag', schema: organizationSchema } },
+    }),
+    async (c) => answerOrganization(await getOrganization(c.env, organizationIn(c))),
+  )
+  .put(
+    '/organizations/:organization',
+    asks('administrator'),
+    operation({
+      group: GROUP,
+      summary: 'Make an organization, or describe one',
+      description: 'A new one has no members: add an owner next. Of names that look alike only one is given.',
+      conditional: true,
+      body: organizationBody,
+      answers: {
+        200: { description: 'It was there, and is as described now', schema: organizationSchema },
+        201: { description: 'Made', schema: organizationSchema },
+      },
+    }),
+    async (c) => {
+      const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
+      const name = parseNewName(c.req.param('organization'));
+      const { organization, created } = await putOrganization(c.env, name, c.var.body.description, change);
+      return answerOrganization(organization, created ? 201 : 200);
+    },
+  )
+  .patch(
+    '/organizations/:organization',
+    asks('owner'),
+    operation({
+      group: GROUP,
+      summary: 'Describe an organization',
+      conditional: true,
+      body: organizationBody,
+      answers: { 200: { description: 'As it is now, and its new ETag', schema: organizationSchema } },
+    }),
+    async (c) => {
+      const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
+      return answerOrganization(await describeOrganization(c.env, organizationIn(c), c.var.body.description, change));
+    },
+  )
+  .delete(
+    '/organizations/:organization',
+    asks('administrator'),
+    operation({
+      group: GROUP,
+      summary: 'Delete an organization',
+      description:
+        'Refused while it has repositories. Its members, teams, robots, keys and trust rules go with it, and its name is not given again.',
+      conditional: true,
+      answers: { 204: { description: 'Deleted' } },
+    }),
+    async (c) => {
+      const name = organizationIn(c);
+      const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
+      await deleteOrganization(c.env, name, change, [requireNoRepositories(c.env, name)]);
+      return answerNothing();
+    },
+  )
+  .get(
+    '/organizations/:organization/members',
+    asks('member'),
+    operation({
+      group: GROUP,
+      summary: 'The members of an organization',
+      query,
+      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(memberSchema) } },
+    }),
+    async (c) => {
+      const page = await listMembers(c.env, organizationIn(c), pageOf(c.var.query));
+      return answerPage(
+        page,
+        (member) => member,
+        ({ user }) => user,
+      );
+    },
+  )
+  .put(
+    '/organizations/:organization/members/:user',
+    asks('owner'),
+    operation({
+      group: GROUP,
+      summary: 'Add a member to an organization, or change their role',
+      description: 'The last owner stays one.',
+      body: memberBody,
+      answers: {
+        200: { description: 'A member they were, and have this role now', schema: memberSchema },
+        201: { description: 'Added', schema: memberSchema },
+      },
+    }),
+    async (c) => {
+      const member = { user: parseName(c.req.param('user')), role: c.var.body.role };
+      const { added } = await putMember(c.env, organizationIn(c), member, actorOf(c));
+      return answer(member, { status: added ? 201 : 200 });
+    },
+  )
+  .delete(
+    '/organizations/:organization/members/:user',
+    asks('owner'),
+    operation({
+      group: GROUP,
+      summary: 'Remove a member from an organization',
+      description: 'They leave its teams too. The last owner stays.',
+      answers: { 204: { description: 'Removed' } },
+    }),
+    async (c) => {
+      await removeMember(c.env, organizationIn(c), parseName(c.req.param('user')), actorOf(c));
+      return answerNothing();
+    },
+  );
+
+function shown({ name, description: said, createdAt }: Organization): z.output<typeof organizationSchema> {
+  return { name, description: said, createdAt: timeOf(createdAt) };
+}
+
+function answerOrganization(organization: Organization, status = 200): Response {
+  return answer(shown(organization), { status, version: organization.version });
+}

@@ -1,0 +1,48 @@
+/** What requests and answers about organizations and their parts have in common. */
+import * as z from 'zod';
+import { parseName } from '../../auth/names.ts';
+import type { Page } from '../../auth/within.ts';
+import type { RequestContext } from '../context.ts';
+import { answer, PAGE_DEFAULT } from './operation.ts';
+
+const DESCRIPTION_MAX = 200;
+
+export const description = z
+  .optional(
+    z
+      .string()
+      .trim()
+      .max(DESCRIPTION_MAX)
+      .refine((text) => !/\p{Cc}/u.test(text), 'is one line of text'),
+  )
+  .describe('Left out, it stays as it is');
+
+/** @throws INVALID */
+export function organizationIn(c: RequestContext): string {
+  return parseName(c.req.param('organization') ?? '');
+}
+
+/** `team:acme/dev`, of the path. @throws INVALID */
+export function subjectIn(c: RequestContext, kind: 'team' | 'robot'): string {
+  return `${kind}:${organizationIn(c)}/${parseName(c.req.param(kind) ?? '')}`;
+}
+
+/** `dev` of `team:acme/dev`. */
+export function lastPart(subject: string): string {
+  return subject.slice(subject.indexOf('/') + 1);
+}
+
+export function timeOf(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}
+
+export function pageOf({ n = PAGE_DEFAULT, last = '' }: { n?: number | undefined; last?: string | undefined }) {
+  return { after: last, limit: n };
+}
+
+/** @param keyOf what the next page begins after */
+export function answerPage<T, S>({ items, more }: Page<T>, shown: (item: T) => S, keyOf: (shown: S) => string): Response {
+  const all = items.map(shown);
+  const last = all.at(-1);
+  return answer({ items: all, next: more && last !== undefined ? keyOf(last) : null });
+}

@@ -1,0 +1,162 @@
+/** Policies: the statements that hang on a user, a team, a robot or a repository. Each is read and saved as one document. */
+import { Hono } from 'hono';
+import * as z from 'zod';
+import { nameOf, parseName } from '../../auth/names.ts';
+import { readPolicy, requireSubject, savePolicy } from '../../auth/policies.ts';
+import { previewPolicy } from '../../auth/policy-preview.ts';
+import { ACTIONS, type Statement } from '../../auth/statement.ts';
+import { reachOf } from '../../auth/visibility.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import { listRepositories, requireInBatch } from '../../registry/repositories.ts';
+import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
+import { asks, asksFor } from './guard.ts';
+import { answer, expectedVersion, operation } from './operation.ts';
+import { identityStatements, repositoryStatements, shownStatement, statementOf, statementSchema } from './statements.ts';
+
+const GROUP = 'Policies';
+
+const policySchema = z.strictObject({ statements: z.array(statementSchema) });
+
+const right = z.strictObject({ action: z.enum(ACTIONS), tags: z.optional(z.array(z.string())) });
+
+const previewSchema = z.strictObject({
+  changes: z.array(
+    z.strictObject({ principal: z.string(), repository: z.string(), gains: z.array(right), loses: z.array(right) }),
+  ),
+  truncated: z.boolean().describe('There was more to compare than one request may'),
+});
+
+const read = {
+  group: GROUP,
+  answers: { 200: { description: 'The policy, and its ETag', schema: policySchema } },
+} as const;
+
+const save = {
+  group: GROUP,
+  description: 'Replaces the whole policy. Nothing is allowed that no statement allows, and one that denies wins.',
+  conditional: true,
+  query: z.strictObject({
+    dryRun: z.optional(z.enum(['true', 'false'])).describe('`true`: nothing is saved; says who would gain and lose what'),
+  }),
+  answers: {
+    200: {
+      description: 'Saved; the new ETag. Of a dry run: what would change',
+      schema: z.union([policySchema, previewSchema]),
+    },
+  },
+} as const;
+
+const identityBody = z.strictObject({ statements: identityStatements });
+const repositoryBody = z.strictObject({ statements: repositoryStatements });
+
+export const policies = new Hono<AppEnv>({ strict: false })
+  .get('/users/:user/policy', asks('administrator'), operation({ ...read, summary: "A user's policy" }), async (c) =>
+    answerPolicy(c, `user:${parseName(c.req.param('user'))}`),
+  )
+  .put(
+    '/users/:user/policy',
+    asks('administrator'),
+    operation({ ...save, summary: "Save a user's policy", body: identityBody }),
+    async (c) => saveIdentity(c, `user:${parseName(c.req.param('user'))}`, c.var.body.statements.map(statementOf)),
+  )
+  .get(
+    '/organizations/:organization/teams/:team/policy',
+    asks('owner'),
+    operation({ ...read, summary: "A team's policy" }),
+    async (c) => answerPolicy(c, subjectIn(c, 'team')),
+  )
+  .put(
+    '/organizations/:organization/teams/:team/policy',
+    asks('owner'),
+    operation({ ...save, summary: "Save a team's policy", body: identityBody }),
+    async (c) => saveWithin(c, subjectIn(c, 'team'), c.var.body.statements.map(statementOf)),
+  )
+  .get(
+    '/organizations/:organization/robots/:robot/policy',
+    asks('owner'),
+    operation({ ...read, summary: "A robot's policy" }),
+    async (c) => answerPolicy(c, subjectIn(c, 'robot')),
+  )
+  .put(
+    '/organizations/:organization/robots/:robot/policy',
+    asks('owner'),
+    operation({ ...save, summary: "Save a robot's policy", body: identityBody }),
+    async (c) => saveWithin(c, subjectIn(c, 'robot'), c.var.body.statements.map(statementOf)),
+  )
+  .get(
+    '/repositories/:name{.+}/-/policy',
+    asksFor('admin'),
+    operation({ ...read, summary: "A repository's policy" }),
+    async (c) => answerPolicy(c, `repository:${c.var.repository}`, [requireInBatch(c.env, c.var.repository)]),
+  )
+  .put(
+    '/repositories/:name{.+}/-/policy',
+    asksFor('admin'),
+    operation({ ...save, summary: "Save a repository's policy", body: repositoryBody }),
+    async (c) => {
+      const { repository, body } = c.var;
+      const guard = [requireInBatch(c.env, repository)];
+      return answerSaved(c, `repository:${repository}`, body.statements.map(statementOf), guard);
+    },
+  );
+
+type SavingContext = RequestContext & { var: { query: { dryRun?: string | undefined } } };
+
+/** `team:acme/dev`, of the path. */
+function subjectIn(c: RequestContext, kind: 'team' | 'robot'): string {
+  return `${kind}:${parseName(c.req.param('organization') ?? '')}/${parseName(c.req.param(kind) ?? '')}`;
+}
+
+async function answerPolicy(c: RequestContext, subject: string, guard = [requireSubject(c.env, subject)]): Promise<Response> {
+  const { statements, version } = await readPolicy(c.env, subject, guard);
+  return answer({ statements: statements.map(shownStatement) }, { version });
+}
+
+function saveIdentity(c: SavingContext, subject: string, statements: Statement[]): Promise<Response> {
+  return answerSaved(c, subject, statements, [requireSubject(c.env, subject)]);
+}
+
+/**
+ * An organization's owners give away what is theirs. Other repositories are opened to a team by a policy of their own.
+ * @throws INVALID
+ */
+function saveWithin(c: SavingContext, subject: string, statements: Statement[]): Promise<Response> {
+  const organization = parseName(c.req.param('organization') ?? '');
+  const outside = statements.flatMap(({ repositories }) => repositories).find((one) => !one.startsWith(`${organization}/`));
+  if (outside === undefined) return saveIdentity(c, subject, statements);
+  throw new RegistryError('INVALID', {
+    message: `"${outside}" is outside of ${organization}/: a repository elsewhere is opened to ${subject} by its own policy`,
+  });
+}
+
+/** Repositories that a dry run looks at. */
+const PREVIEW_MAX = 100;
+
+async function answerSaved(
+  c: SavingContext,
+  subject: string,
+  statements: Statement[],
+  guard: D1PreparedStatement[],
+): Promise<Response> {
+  if (c.var.query.dryRun === 'true') return answerPreview(c, subject, statements, guard);
+  const version = await savePolicy(c.env, subject, statements, { ifVersion: expectedVersion(c), by: actorOf(c), guard });
+  return answer({ statements: statements.map(shownStatement) }, { version });
+}
+
+async function answerPreview(
+  c: RequestContext,
+  subject: string,
+  after: Statement[],
+  guard: D1PreparedStatement[],
+): Promise<Response> {
+  const { statements: before } = await readPolicy(c.env, subject, guard);
+  const { items, more } = subject.startsWith('repository:')
+    ? { items: [nameOf(subject)], more: false }
+    : await listRepositories(
+        c.env,
+        { after: '', limit: PREVIEW_MAX },
+        reachOf([...before, ...after].flatMap(({ repositories }) => repositories)),
+      );
+  const { changes, truncated } = await previewPolicy(c.env, subject, { before, after, repositories: items });
+  return answer({ changes, truncated: truncated || more });
+}

@@ -1,0 +1,157 @@
+/** The management API to read in a browser: the OpenAPI document as one page, without a script and without a foreign origin. */
+import { html, raw } from 'hono/html';
+
+interface Schema {
+  type?: string | string[];
+  enum?: unknown[];
+  const?: unknown;
+  anyOf?: Schema[];
+  items?: Schema;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  additionalProperties?: Schema | boolean;
+  description?: string;
+  default?: unknown;
+}
+
+interface Parameter {
+  name: string;
+  in: string;
+  required?: boolean;
+  description?: string;
+  schema: Schema;
+}
+
+interface Described {
+  operationId: string;
+  tags: string[];
+  summary: string;
+  description: string;
+  parameters?: Parameter[];
+  requestBody?: { content: Record<string, { schema: Schema }> };
+  responses: Record<string, { description?: string; content?: Record<string, { schema: Schema }> }>;
+}
+
+interface Entry {
+  method: string;
+  path: string;
+  operation: Described;
+}
+
+type Html = ReturnType<typeof html>;
+
+export function referencePage(paths: Record<string, Record<string, unknown>>, origin: string, nonce: string): Html {
+  const entries = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]): Entry => ({ method, path, operation: operation as Described })),
+  );
+  const groups = Map.groupBy(entries, ({ operation }) => operation.tags[0] ?? '');
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>API · Berth</title>
+<style nonce="${nonce}">${raw(STYLE)}</style>
+</head>
+<body>
+<header>
+<h1>The management API</h1>
+<p>People, teams, keys, permissions and repositories of <b>${new URL(origin).host}</b>. The same as
+<a href="/api/openapi.json">OpenAPI 3.1</a>, for programs.</p>
+<p>Send an access key as bearer token, or user name and key as Basic. Errors have the envelope of the registry's own API:
+a <code>code</code>, and a <code>message</code> that says what is wrong.</p>
+<pre><code>curl -H "Authorization: Bearer $BERTH_KEY" ${origin}/api/v1/me</code></pre>
+<p>A change can be made on condition: send the <code>ETag</code> of what you read as <code>If-Match</code>, and it is refused
+(412) if somebody else was faster. What a path names is made with PUT, which may be repeated; keys are made with POST, and an
+<code>Idempotency-Key</code> makes that safe to repeat.</p>
+</header>
+<nav aria-label="Groups"><ul>${[...groups.keys()].map((group) => html`<li><a href="#${slug(group)}">${group}</a></li>`)}</ul></nav>
+<main>${[...groups].map(([group, members]) => section(group, members))}</main>
+</body>
+</html>`;
+}
+
+function section(group: string, entries: Entry[]): Html {
+  return html`<section aria-labelledby="${slug(group)}"><h2 id="${slug(group)}">${group}</h2>${entries.map(article)}</section>`;
+}
+
+function article({ method, path, operation }: Entry): Html {
+  const body = operation.requestBody?.content['application/json']?.schema;
+  return html`<details id="${operation.operationId}">
+<summary><span class="method ${method}">${method.toUpperCase()}</span> <code>${path}</code> <span class="what">${operation.summary}</span></summary>
+<div class="more">
+${operation.description.split('\n\n').map((paragraph) => html`<p>${codes(paragraph)}</p>`)}
+${operation.parameters ? table('Parameters', operation.parameters.map(parameterRow)) : ''}
+${body ? schemaTable('Body', body) : ''}
+${Object.entries(operation.responses).map(([status, { description = 'A refusal', content }]) => {
+  const schema = content?.['application/json']?.schema;
+  return html`<h3>${status === 'default' ? 'Otherwise' : status}</h3><p>${description}</p>${schema ? schemaTable('', schema) : ''}`;
+})}
+</div></details>`;
+}
+
+function parameterRow({ name, in: place, required, description = '', schema }: Parameter): Html {
+  return row(name, `${typeOf(schema)}, ${place}${required ? '' : ', optional'}`, description);
+}
+
+/** An object as a row a field, one level deep: what is deeper is said by its type. */
+function schemaTable(title: string, schema: Schema): Html {
+  const { properties, required = [] } = schema.anyOf?.find((one) => one.properties) ?? schema;
+  if (!properties) return html`<p><code>${typeOf(schema)}</code></p>`;
+  const rows = Object.entries(properties).map(([name, field]) =>
+    row(name, `${typeOf(field)}${required.includes(name) ? '' : ', optional'}`, field.description ?? ''),
+  );
+  return rows.length > 0 ? table(title, rows) : html``;
+}
+
+function table(title: string, rows: Html[]): Html {
+  return html`${title ? html`<h3>${title}</h3>` : ''}<table><tbody>${rows}</tbody></table>`;
+}
+
+function row(name: string, type: string, description: string): Html {
+  return html`<tr><th scope="row"><code>${name}</code></th><td><code class="type">${type}</code></td><td>${codes(description)}</td></tr>`;
+}
+
+/** As TypeScript writes it. */
+function typeOf({ type, enum: values, const: value, anyOf, items, properties, additionalProperties }: Schema): string {
+  if (values) return values.map((one) => JSON.stringify(one)).join(' | ');
+  if (value !== undefined) return JSON.stringify(value);
+  if (anyOf) return anyOf.map(typeOf).join(' | ');
+  if (items) return /[ |]/.test(typeOf(items)) ? `(${typeOf(items)})[]` : `${typeOf(items)}[]`;
+  if (properties)
+    return `{ ${Object.entries(properties)
+      .map(([name, field]) => `${name}: ${typeOf(field)}`)
+      .join('; ')} }`;
+  if (typeof additionalProperties === 'object') return `{ [name]: ${typeOf(additionalProperties)} }`;
+  return Array.isArray(type) ? type.join(' | ') : (type ?? 'any');
+}
+
+/** `code` of Markdown, which is all that our texts use. */
+function codes(text: string): (string | Html)[] {
+  return text.split(/`([^`]*)`/).map((part, n) => (n % 2 ? html`<code>${part}</code>` : part));
+}
+
+function slug(group: string): string {
+  return group.toLowerCase().replaceAll(/\W+/g, '-');
+}
+
+const STYLE = `
+:root { color-scheme: light dark; --line: light-dark(#d8dee4, #333a44); --soft: light-dark(#f4f6f8, #1a1f26); --dim: light-dark(#59636e, #9aa5b1);
+  --link: light-dark(#0757b8, #7ab7ff); }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 64rem; padding: 2rem 1rem 6rem; font: 16px/1.5 system-ui, sans-serif; background: light-dark(#fff, #11151a);
+  color: light-dark(#1b1f24, #e6eaee); }
+h1 { font-size: 1.9rem; margin: 0 0 .5rem; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; } h3 { font-size: .95rem; margin: 1rem 0 .25rem; }
+p { margin: .5rem 0; max-width: 46rem; } a { color: var(--link); }
+code, pre { font: 13.5px/1.5 ui-monospace, monospace; } pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem; overflow-x: auto; }
+nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; list-style: none; }
+details { border: 1px solid var(--line); border-radius: 6px; margin: .4rem 0; }
+summary { display: flex; flex-wrap: wrap; align-items: baseline; gap: .25rem .75rem; padding: .5rem .75rem; cursor: pointer; }
+summary:hover, details[open] > summary { background: var(--soft); } summary:focus-visible { outline: 2px solid var(--link); outline-offset: 1px; }
+summary code { overflow-wrap: anywhere; } .what { color: var(--dim); margin-left: auto; }
+.method { font: 600 12px/1 ui-monospace, monospace; width: 3.8rem; } .get { color: light-dark(#0a6b2d, #6fd08c); } .post { color: var(--link); }
+.put { color: light-dark(#8a4b00, #f0b060); } .patch { color: light-dark(#6f42c1, #c3a6ff); } .delete { color: light-dark(#b42318, #ff8f85); }
+.more { padding: .25rem 1rem 1rem; overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; font-weight: 400; padding: .3rem .75rem .3rem 0; border-top: 1px solid var(--line); }
+.type { color: var(--dim); overflow-wrap: anywhere; }
+`;

@@ -1,0 +1,179 @@
+/** Trust rules: which tokens of outside issuers are somebody here, and what they may do. Of an organization, or of the registry. */
+import { Hono } from 'hono';
+import * as z from 'zod';
+import { parseName } from '../../auth/names.ts';
+import type { RuleStatement } from '../../auth/oidc.ts';
+import { checkRule } from '../../auth/rule-check.ts';
+import { ACTIONS } from '../../auth/statement.ts';
+import { deleteRule, getRule, listRules, putRule, type StoredRule } from '../../auth/trust-rules.ts';
+import { settings } from '../../env.ts';
+import { type AppEnv, actorOf, occasionOf, type RequestContext } from '../context.ts';
+import { asks } from './guard.ts';
+import { answer, answerNothing, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { actions, effect, listOf } from './statements.ts';
+
+const GROUP = 'Trust rules';
+
+const conditions = z
+  .record(z.string().max(100), z.union([z.string().max(500), z.array(z.string().max(500)).max(20)]))
+  .describe('By claim: a pattern, or several of which one must match. `*` stands for any run of characters.');
+
+const patterns = z.array(z.string().max(300)).min(1).max(20);
+
+const statement = z.strictObject({
+  effect,
+  actions,
+  repositories: patterns.describe('May hold `{claim}`: what the token says'),
+  tags: z
+    .optional(patterns)
+    .describe('For `push`, `retag` and `delete`. May hold `{claim}`, `{ref_name}` and `{pull_request}`: `pr-{pull_request}-*`'),
+  when: z
+    .optional(conditions)
+    .describe('Further conditions. Jobs of pull requests have only what names `event_name` (of GitLab, `pipeline_source`)'),
+});
+
+const body = z.strictObject({
+  issuer: z.string().max(500).describe('As its tokens say: `https://token.actions.githubusercontent.com`'),
+  audience: z
+    .optional(z.string().min(1).max(500))
+    .describe("What its tokens must be for; this registry's host where nothing is said"),
+  claims: conditions.describe(
+    'Conditions that all must hold. At least one narrows; for GitHub and GitLab by id, as names change hands',
+  ),
+  statements: z.array(statement).min(1).max(20),
+  description: z.optional(z.string().max(500)),
+});
+
+const ruleSchema = z.strictObject({
+  name: z.string(),
+  principal: z.string(),
+  issuer: z.string(),
+  audience: z.string(),
+  claims: z.record(z.string(), z.union([z.string(), z.array(z.string())])),
+  statements: z.array(
+    z.strictObject({
+      effect: z.enum(['allow', 'deny']),
+      actions: z.array(z.enum(ACTIONS)),
+      repositories: z.array(z.string()),
+      tags: z.optional(z.array(z.string())),
+      when: z.optional(z.record(z.string(), z.union([z.string(), z.array(z.string())]))),
+    }),
+  ),
+  description: z.string(),
+  createdAt: z.iso.datetime(),
+});
+
+const list = {
+  group: GROUP,
+  query: z.strictObject(PAGE_QUERY),
+  answers: { 200: { description: 'A page of them, by name', schema: pageSchema(ruleSchema) } },
+} as const;
+const read = { group: GROUP, answers: { 200: { description: 'The rule, and its ETag', schema: ruleSchema } } } as const;
+const save = {
+  group: GROUP,
+  description: 'A job then logs in with any user name and its own token as password: nothing is stored with it.',
+  conditional: true,
+  body,
+  answers: {
+    200: { description: 'Changed', schema: ruleSchema },
+    201: { description: 'Made', schema: ruleSchema },
+  },
+} as const;
+const remove = { group: GROUP, conditional: true, answers: { 204: { description: 'Deleted' } } } as const;
+
+const OF_ORGANIZATION = '/organizations/:organization/trust-rules';
+
+export const trustRules = new Hono<AppEnv>({ strict: false })
+  .get('/trust-rules', asks('administrator'), operation({ ...list, summary: 'Trust rules of the registry as a whole' }), (c) =>
+    answerList(c, c.var.query),
+  )
+  .get('/trust-rules/:rule', asks('administrator'), operation({ ...read, summary: 'A trust rule of the registry' }), (c) =>
+    answerRule(c),
+  )
+  .put('/trust-rules/:rule', asks('administrator'), operation({ ...save, summary: 'Save a trust rule of the registry' }), (c) =>
+    saveRule(c, c.var.body),
+  )
+  .delete(
+    '/trust-rules/:rule',
+    asks('administrator'),
+    operation({ ...remove, summary: 'Delete a trust rule of the registry' }),
+    (c) => removeRule(c),
+  )
+  .get(OF_ORGANIZATION, asks('owner'), operation({ ...list, summary: 'Trust rules of an organization' }), (c) =>
+    answerList(c, c.var.query),
+  )
+  .get(`${OF_ORGANIZATION}/:rule`, asks('owner'), operation({ ...read, summary: 'A trust rule' }), (c) => answerRule(c))
+  .put(`${OF_ORGANIZATION}/:rule`, asks('owner'), operation({ ...save, summary: 'Save a trust rule' }), (c) =>
+    saveRule(c, c.var.body),
+  )
+  .delete(`${OF_ORGANIZATION}/:rule`, asks('owner'), operation({ ...remove, summary: 'Delete a trust rule' }), (c) =>
+    removeRule(c),
+  );
+
+/** Empty for rules of the registry as a whole. */
+function organizationIn(c: RequestContext): string {
+  const organization = c.req.param('organization');
+  return organization === undefined ? '' : parseName(organization);
+}
+
+function subjectIn(c: RequestContext): string {
+  return subjectOf(organizationIn(c), parseName(c.req.param('rule') ?? ''));
+}
+
+function subjectOf(organization: string, name: string): string {
+  return organization === '' ? `ci:${name}` : `ci:${organization}/${name}`;
+}
+
+async function answerList(
+  c: RequestContext,
+  { n = PAGE_DEFAULT, last }: { n?: number | undefined; last?: string | undefined },
+) {
+  const organization = organizationIn(c);
+  const after = last === undefined ? '' : subjectOf(organization, last);
+  const { items, more } = await listRules(c.env, organization, { after, limit: n });
+  const shown = items.map(shownRule);
+  return answer({ items: shown, next: more ? (shown.at(-1)?.name ?? null) : null });
+}
+
+async function answerRule(c: RequestContext): Promise<Response> {
+  const rule = await getRule(c.env, subjectIn(c));
+  return answer(shownRule(rule), { version: rule.version });
+}
+
+async function saveRule(c: RequestContext, { statements, audience, description = '', ...rest }: z.output<typeof body>) {
+  const rule = {
+    ...rest,
+    subject: subjectIn(c),
+    audience: audience ?? occasionOf(c).service,
+    description,
+    statements: statements.map(statementOf),
+  };
+  checkRule(rule, organizationIn(c), settings(c.env).insecureIssuers);
+  const saved = await putRule(c.env, rule, { ifVersion: expectedVersion(c), by: actorOf(c) });
+  return answer(shownRule(saved), { status: saved.version === 1 ? 201 : 200, version: saved.version });
+}
+
+async function removeRule(c: RequestContext): Promise<Response> {
+  await deleteRule(c.env, subjectIn(c), { ifVersion: expectedVersion(c), by: actorOf(c) });
+  return answerNothing();
+}
+
+function statementOf({ actions: sent, tags, when, ...rest }: z.output<typeof statement>): RuleStatement {
+  const listed = listOf(sent);
+  return {
+    ...rest,
+    actions: ACTIONS.filter((action) => listed.includes(action)),
+    ...(tags ? { tags } : {}),
+    ...(when ? { when } : {}),
+  };
+}
+
+function shownRule({ subject, createdAt, version: _, statements, ...rule }: StoredRule) {
+  return {
+    ...rule,
+    name: subject.split(/[:/]/).at(-1) ?? '',
+    principal: subject,
+    statements: statements.map(({ principals: __, ...statement }) => statement),
+    createdAt: new Date(createdAt * 1000).toISOString(),
+  };
+}

@@ -1,0 +1,239 @@
+/**
+ * The page where an invitation is accepted. What the link is good for stands behind its #, which browsers keep to themselves:
+ * the page's script takes it from there, and nothing is used up before the button is pressed, whoever looks at the link before.
+ */
+import { Hono } from 'hono';
+import { html, raw } from 'hono/html';
+import { type AppEnv, originOf } from './context.ts';
+
+export const join = new Hono<AppEnv>({ strict: false }).get('/', (c) => {
+  const nonce = crypto.randomUUID();
+  return c.html(page(originOf(c), nonce), 200, {
+    'content-security-policy': [
+      "default-src 'none'",
+      `script-src 'nonce-${nonce}'`,
+      `style-src 'nonce-${nonce}'`,
+      "connect-src 'self'",
+      "frame-ancestors 'none'",
+      "base-uri 'none'",
+      "form-action 'none'",
+    ].join('; '),
+    'referrer-policy': 'no-referrer',
+    'cross-origin-opener-policy': 'same-origin',
+    'x-robots-tag': 'noindex',
+    'cache-control': 'no-store',
+  });
+});
+
+function page(origin: string, nonce: string) {
+  const { host } = new URL(origin);
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Join ${host}</title>
+<style nonce="${nonce}">${raw(STYLE)}</style>
+</head>
+<body>
+<main>
+<p class="host">${host}</p>
+<noscript>${withoutScript(origin)}</noscript>
+${ready(host)}
+${done()}
+<section id="closed" role="alert" hidden>
+<h1 id="closed-title"></h1>
+<p id="closed-why"></p>
+</section>
+<p id="said" class="visually-hidden" role="status"></p>
+</main>
+<script nonce="${nonce}">${raw(SCRIPT)}</script>
+</body>
+</html>`;
+}
+
+function withoutScript(origin: string) {
+  return html`<h1>You are invited</h1>
+<p>This page accepts invitations with a script, and your browser runs none. Allow scripts here and load the page again, or accept
+on the command line with what follows the # of your link:</p>
+<pre tabindex="0">curl -H 'content-type: application/json' \\
+  -d '{"token": "PASTE IT HERE"}' \\
+  ${origin}/api/v1/invitations/accept</pre>`;
+}
+
+function ready(host: string) {
+  return html`<section id="ready" hidden>
+<h1>You are invited</h1>
+<p><strong>${host}</strong> is a container registry.<span id="as" hidden> Your user name there will be
+<strong id="invited"></strong>.</span></p>
+<p>Accepting gives you an access key. It is your password for <code>docker login</code> and for everything else here, and it is
+shown once: have your password manager at hand.</p>
+<p><button id="accept" type="button" class="main">Accept the invitation</button></p>
+<p id="failed" class="warning" role="alert" hidden></p>
+<p id="until" class="small" hidden></p>
+</section>`;
+}
+
+function done() {
+  return html`<section id="done" hidden>
+<h1 id="welcome" tabindex="-1">Welcome</h1>
+<p class="warning"><strong>Save the access key now.</strong> It is not shown again.</p>
+<dl>
+${field('name', 'User name')}
+${field('secret', 'Access key: your password')}
+${field('login', 'To log in with docker')}
+</dl>
+<p>docker asks for the password then: paste the access key. It is good until <span id="expires"></span>.</p>
+</section>`;
+}
+
+function field(id: string, label: string) {
+  return html`<div><dt id="${id}-label">${label}</dt>
+<dd><code id="${id}"></code><button type="button" data-copy="${id}" aria-label="Copy: ${label}">Copy</button></dd></div>`;
+}
+
+const STYLE = `
+:root { color-scheme: light dark; --paper: #f4f5f7; --sheet: #fff; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de;
+  --accent: #0b5cad; --on-accent: #fff; --well: #f0f2f5; --warn: #fff4d6; --on-warn: #5c4300; }
+@media (prefers-color-scheme: dark) { :root { --paper: #0d1117; --sheet: #161b22; --ink: #e6edf3; --soft: #9aa4af;
+  --line: #30363d; --accent: #74b4ff; --on-accent: #0b1520; --well: #0d1117; --warn: #3a2d08; --on-warn: #ffe2a0; } }
+* { box-sizing: border-box; }
+[hidden] { display: none !important; }
+body { margin: 0; padding: clamp(1rem, 8vh, 6rem) 1rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.55 system-ui, sans-serif; }
+main { max-width: 37rem; margin: 0 auto; padding: clamp(1.25rem, 5vw, 2.5rem); background: var(--sheet);
+  border: 1px solid var(--line); border-radius: 12px; overflow-wrap: anywhere; }
+h1 { margin: 0 0 .75rem; font-size: 1.6rem; line-height: 1.25; outline: none; }
+p { margin: 0 0 1rem; }
+main > section > :last-child { margin-bottom: 0; }
+.host { color: var(--soft); font-size: .9rem; }
+.small { color: var(--soft); font-size: .9rem; }
+.warning { padding: .7rem .9rem; border-radius: 8px; background: var(--warn); color: var(--on-warn); }
+code, pre { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .9rem; }
+pre { padding: .75rem .9rem; border-radius: 8px; background: var(--well); overflow-x: auto; }
+dl { margin: 0 0 1rem; }
+dl > div + div { margin-top: 1rem; }
+dt { margin-bottom: .3rem; font-weight: 600; font-size: .9rem; }
+dd { display: flex; gap: .5rem; align-items: stretch; margin: 0; }
+dd code { flex: 1; min-width: 0; padding: .65rem .8rem; border: 1px solid var(--line); border-radius: 8px; background: var(--well);
+  user-select: all; -webkit-user-select: all; }
+button { min-width: 5.5rem; min-height: 44px; padding: .5rem 1rem; border: 1px solid var(--line); border-radius: 8px;
+  background: var(--sheet); color: var(--ink); font: inherit; cursor: pointer; }
+button:hover { border-color: var(--accent); }
+button.main { width: 100%; border-color: var(--accent); background: var(--accent); color: var(--on-accent); font-weight: 600; }
+button:disabled { opacity: .6; cursor: progress; }
+button:focus-visible, pre:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+.visually-hidden { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%);
+  white-space: nowrap; }
+@media (max-width: 30rem) { dd { flex-direction: column; } }
+`;
+
+/** The link's secret goes from the address bar to the page's own history entry, where a reload finds it and nobody else. */
+const SCRIPT = `
+'use strict';
+const $ = (id) => document.getElementById(id);
+const dateOf = (time) => new Date(time).toLocaleDateString('en', { dateStyle: 'long' });
+const forget = () => history.replaceState(null, '', location.pathname);
+const token = location.hash.slice(1) || history.state;
+history.replaceState(token, '', location.pathname);
+addEventListener('hashchange', () => location.reload());
+
+function show(id) {
+  for (const section of document.querySelectorAll('section')) section.hidden = section.id !== id;
+}
+
+function close(title, why) {
+  $('closed-title').textContent = title;
+  $('closed-why').textContent = why;
+  show('closed');
+}
+
+function claimsOf(token) {
+  try {
+    return JSON.parse(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')));
+  } catch {
+    return {};
+  }
+}
+
+function begin() {
+  if (!token) {
+    close('No invitation is open here', 'A link to this page works with the part that follows its #: copy the link as a whole, '
+      + 'or open it again where you got it. If you have accepted the invitation already, your access key is not shown again; '
+      + 'an administrator can send you a new link.');
+    return;
+  }
+  const { sub, exp } = claimsOf(token);
+  if (/^user:[a-z0-9._-]+$/.test(sub)) {
+    $('invited').textContent = sub.slice('user:'.length);
+    $('as').hidden = false;
+  }
+  if (exp > 0) {
+    $('until').textContent = 'The invitation is open until ' + dateOf(exp * 1000) + ', and can be accepted once.';
+    $('until').hidden = false;
+  }
+  show('ready');
+}
+
+async function accept() {
+  $('accept').disabled = true;
+  $('failed').hidden = true;
+  try {
+    const response = await fetch('/api/v1/invitations/accept', {
+      method: 'POST', credentials: 'omit', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ token }),
+    });
+    const answer = await response.json();
+    if (response.ok) welcome(answer);
+    else if (response.status === 400) refuse(answer.errors[0].message);
+    else fail('The registry says: ' + answer.errors[0].message + '.');
+  } catch {
+    fail('The registry did not answer. Try again; if the invitation turns out to be used, ask for a new one.');
+  }
+  $('accept').disabled = false;
+}
+
+function fail(message) {
+  $('failed').textContent = message;
+  $('failed').hidden = false;
+}
+
+function refuse(message) {
+  forget();
+  close('This invitation cannot be accepted', message[0].toUpperCase() + message.slice(1) + '.');
+}
+
+function welcome({ user, key, login }) {
+  forget();
+  addEventListener('beforeunload', warn);
+  $('welcome').textContent = 'Welcome, ' + user.name;
+  $('name').textContent = user.name;
+  $('secret').textContent = key.secret;
+  $('login').textContent = login;
+  $('expires').textContent = dateOf(key.expiresAt);
+  show('done');
+  $('welcome').focus();
+}
+
+function warn(event) {
+  event.preventDefault();
+}
+
+async function copy(button) {
+  const source = $(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+  } catch {
+    getSelection().selectAllChildren(source);
+    if (!document.execCommand('copy')) return;
+  }
+  if (source.id === 'secret') removeEventListener('beforeunload', warn);
+  button.textContent = 'Copied';
+  $('said').textContent = $(source.id + '-label').textContent + ': copied';
+  setTimeout(() => { button.textContent = 'Copy'; $('said').textContent = ''; }, 2500);
+}
+
+$('accept').addEventListener('click', accept);
+for (const button of document.querySelectorAll('[data-copy]')) button.addEventListener('click', () => copy(button));
+begin();
+`;

@@ -1,0 +1,65 @@
+/** Every address of the registry and what it asks of its caller. The house test holds it against the routes there are. */
+import type { Action } from '../auth/scope.ts';
+
+/**
+ * `anyone`: no credentials needed. `login`: anybody whose credentials are right. `account`: the same, with a credential that
+ * is not narrowed, and not a login password or a CI token. `administrator` and `owner` (of the organization in the path) want
+ * that as well, and the role; `member` is any member of it. An action is one on the repository in the path.
+ */
+export type Requirement = Action | 'create' | 'anyone' | 'login' | 'account' | 'administrator' | 'owner' | 'member';
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+/** HEAD is asked as GET. */
+export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
+  '/v2/': { GET: 'login' },
+  '/v2/_catalog': { GET: 'catalog' },
+  '/v2/:name{.+}/tags/list': { GET: 'pull' },
+  '/v2/:name{.+}/manifests/:reference': { GET: 'pull', PUT: 'push', DELETE: 'delete' },
+  '/v2/:name{.+}/referrers/:digest': { GET: 'pull' },
+  '/v2/:name{.+}/blobs/uploads': { POST: 'push' },
+  '/v2/:name{.+}/blobs/uploads/:upload': { GET: 'push', PATCH: 'push', PUT: 'push', DELETE: 'push' },
+  '/v2/:name{.+}/blobs/:digest': { GET: 'pull', DELETE: 'delete' },
+  '/token': { GET: 'anyone', POST: 'anyone' },
+
+  '/join': { GET: 'anyone' },
+  '/api': { GET: 'anyone' },
+  '/api/openapi.json': { GET: 'anyone' },
+
+  '/api/v1/me': { GET: 'login' },
+  '/api/v1/me/logins': { DELETE: 'login' },
+  '/api/v1/login-password': { POST: 'login' },
+  '/api/v1/explain': { GET: 'login' },
+
+  '/api/v1/users': { GET: 'administrator' },
+  '/api/v1/users/:user': { GET: 'login', PUT: 'administrator', PATCH: 'administrator' },
+  '/api/v1/users/:user/invitation': { POST: 'administrator' },
+  '/api/v1/users/:user/logins': { DELETE: 'administrator' },
+  '/api/v1/users/:user/policy': { GET: 'administrator', PUT: 'administrator' },
+  '/api/v1/invitations/accept': { POST: 'anyone' },
+
+  '/api/v1/organizations': { GET: 'login' },
+  '/api/v1/organizations/:organization': { GET: 'member', PUT: 'administrator', PATCH: 'owner', DELETE: 'administrator' },
+  '/api/v1/organizations/:organization/members': { GET: 'member' },
+  '/api/v1/organizations/:organization/members/:user': { PUT: 'owner', DELETE: 'owner' },
+  '/api/v1/organizations/:organization/teams': { GET: 'member' },
+  '/api/v1/organizations/:organization/teams/:team': { GET: 'member', PUT: 'owner', DELETE: 'owner' },
+  '/api/v1/organizations/:organization/teams/:team/members': { GET: 'member' },
+  '/api/v1/organizations/:organization/teams/:team/members/:user': { PUT: 'owner', DELETE: 'owner' },
+  '/api/v1/organizations/:organization/teams/:team/policy': { GET: 'owner', PUT: 'owner' },
+  '/api/v1/organizations/:organization/robots': { GET: 'owner' },
+  '/api/v1/organizations/:organization/robots/:robot': { GET: 'owner', PUT: 'owner', DELETE: 'owner' },
+  '/api/v1/organizations/:organization/robots/:robot/keys': { GET: 'owner', POST: 'owner' },
+  '/api/v1/organizations/:organization/robots/:robot/policy': { GET: 'owner', PUT: 'owner' },
+  '/api/v1/organizations/:organization/trust-rules': { GET: 'owner' },
+  '/api/v1/organizations/:organization/trust-rules/:rule': { GET: 'owner', PUT: 'owner', DELETE: 'owner' },
+  '/api/v1/trust-rules': { GET: 'administrator' },
+  '/api/v1/trust-rules/:rule': { GET: 'administrator', PUT: 'administrator', DELETE: 'administrator' },
+
+  '/api/v1/keys': { GET: 'login', POST: 'account' },
+  '/api/v1/keys/:key': { GET: 'login', PATCH: 'account', DELETE: 'account' },
+  '/api/v1/keys/:key/rotate': { POST: 'login' },
+
+  '/api/v1/repositories': { GET: 'anyone' },
+  '/api/v1/repositories/:name{.+}': { GET: 'pull', PUT: 'create', PATCH: 'admin', DELETE: 'admin' },
+  '/api/v1/repositories/:name{.+}/-/policy': { GET: 'admin', PUT: 'admin' },
+};

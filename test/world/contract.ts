@@ -1,0 +1,38 @@
+/** Holds an answer of the management API against what the OpenAPI document says of it. */
+import { expect } from 'vitest';
+import { api } from '../../src/http/api/all.ts';
+import { type Operation, operationOf } from '../../src/http/api/operation.ts';
+
+interface Described {
+  method: string;
+  pattern: RegExp;
+  operation: Operation;
+}
+
+const operations = api
+  .flatMap(({ routes }) => routes)
+  .flatMap(({ method, path, handler }): Described[] => {
+    const operation = operationOf(handler);
+    return operation ? [{ method, pattern: patternOf(path), operation }] : [];
+  });
+
+function patternOf(path: string): RegExp {
+  return new RegExp(`^${path.replaceAll(/:\w+\{\.\+\}/g, '.+').replaceAll(/:\w+/g, '[^/]+')}/?$`);
+}
+
+/**
+ * A success is one of those described, with a body that has the described fields and no others; a refusal has the envelope.
+ * @param path after `/api/v1`
+ */
+export function expectAsDescribed(method: string, path: string, { status, body }: { status: number; body: unknown }): void {
+  const bare = (path.split('?', 1)[0] ?? '').replaceAll(/%2f/gi, '/');
+  const found = operations.find((one) => one.method === method && one.pattern.test(bare));
+  if (status >= 400) {
+    expect(body, `${method} ${path}`).toMatchObject({ errors: [{ code: expect.any(String), message: expect.any(String) }] });
+    return;
+  }
+  const answer = found?.operation.answers[status];
+  expect(answer, `${method} ${path} answers ${status}, which its description does not name`).toBeDefined();
+  if (!answer?.schema) expect(body, `${method} ${path}`).toBeNull();
+  else if (typeof body !== 'string') answer.schema.parse(body);
+}

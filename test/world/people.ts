@@ -1,0 +1,95 @@
+/** People of a test: invited and joined as real ones are, through the API, and requests to the API in their name. */
+import { expect } from 'vitest';
+import { expectAsDescribed } from './contract.ts';
+import type { World } from './world.ts';
+
+export interface Person {
+  name: string;
+  /** `user:alice` */
+  subject: string;
+  /** Of their first access key. */
+  secret: string;
+  keyId: string;
+  /** Two ways to show it: the whole value of an Authorization header. */
+  basic: string;
+  bearer: string;
+}
+
+/** `T`: the fields that the test reads by name. */
+export interface ApiAnswer<T = Record<string, unknown>> {
+  status: number;
+  /** Decoded JSON; `null` where there is no body, and text where it is no JSON. */
+  body: T;
+  headers: Headers;
+}
+
+export interface ApiRequest {
+  /** The Authorization header; `null`: none. Left out, the administrator's. */
+  as?: string | null;
+  /** Sent as JSON; a string as it is. */
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+/** `path` begins after `/api/v1`. */
+export async function api<T = Record<string, unknown>>(
+  world: World,
+  method: string,
+  path: string,
+  request: ApiRequest = {},
+): Promise<ApiAnswer<T>> {
+  const { as, body, headers } = request;
+  const response = await world.fetch(method, `/api/v1${path}`, {
+    headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+    body: body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body),
+    ...(as === undefined ? {} : { authorization: as }),
+  });
+  const answer = { status: response.status, body: decoded(await response.text()) as T, headers: response.headers };
+  if (method !== 'HEAD') expectAsDescribed(method, path, answer);
+  return answer;
+}
+
+function decoded(text: string): unknown {
+  if (text === '') return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Status and code: what a refusal is judged by. */
+export function refused({ status, body }: ApiAnswer<unknown>): string {
+  return `${status} ${(body as { errors?: { code: string }[] } | null)?.errors?.[0]?.code}`;
+}
+
+interface Invited {
+  invitation: { token: string };
+}
+
+interface Joined {
+  key: { id: string; secret: string };
+}
+
+/** The token of a user's open invitation, which is made where the user is not there yet. */
+export async function invitationOf(world: World, name: string, options: { administrator?: boolean } = {}): Promise<string> {
+  const { status, body } = await api<Invited>(world, 'PUT', `/users/${name}`, { body: options });
+  expect(status, JSON.stringify(body)).toBeLessThan(300);
+  return body.invitation.token;
+}
+
+/** Invites a user, and accepts for them. */
+export async function inviteUser(world: World, name: string, options: { administrator?: boolean } = {}): Promise<Person> {
+  const token = await invitationOf(world, name, options);
+  const { status, body } = await api<Joined>(world, 'POST', '/invitations/accept', { as: null, body: { token } });
+  expect(status, JSON.stringify(body)).toBe(200);
+  return personOf(name, body.key);
+}
+
+export function personOf(name: string, { id, secret }: { id: string; secret: string }): Person {
+  return { name, subject: `user:${name}`, secret, keyId: id, basic: basicOf(name, secret), bearer: `Bearer ${secret}` };
+}
+
+export function basicOf(name: string, password: string): string {
+  return `Basic ${btoa(`${name}:${password}`)}`;
+}

@@ -1,0 +1,90 @@
+/** An outside issuer for tests: real keys, real tokens, its two documents served through a `fetch` that writes down who asked. */
+import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from 'jose';
+import type { World as Outside } from '../../src/auth/authority.ts';
+
+export const NOW = Date.UTC(2026, 10, 20, 12);
+export const AUDIENCE = 'registry.test';
+
+interface Key {
+  kid: string;
+  alg: string;
+  privateKey: CryptoKey;
+  publicJwk: JWK;
+}
+
+export interface Issuer {
+  url: string;
+  /** Public keys that it serves. A test may change them. */
+  keys: JWK[];
+  /** Addresses that were asked for, in order. */
+  requests: string[];
+  /** How each was asked for. */
+  inits: RequestInit<RequestInitCfProperties>[];
+  /** Answers instead of the usual ones, by address. */
+  answers: Record<string, (init: RequestInit) => Response | Promise<Response>>;
+  configuration: string;
+  jwks: string;
+  key: Key;
+  /** `undefined` removes a claim. */
+  sign(claims?: Record<string, unknown>, header?: Partial<JWTHeaderParameters>, key?: Key): Promise<string>;
+  /** What the issuer signs with from now on, beside the keys it had. */
+  rotate(): Promise<Key>;
+  /** The world in which it is to be reached, so many seconds after NOW. */
+  world(seconds?: number): Outside;
+}
+
+let made = 0;
+
+export async function newKey(alg = 'ES256'): Promise<Key> {
+  const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
+  const kid = `key-${++made}`;
+  return { kid, alg, privateKey, publicJwk: { ...(await exportJWK(publicKey)), kid, alg, use: 'sig' } };
+}
+
+/** Each has a URL of its own where none is given, as keys are remembered by it. */
+export async function newIssuer({ alg = 'ES256', url = `https://issuer-${++made}.example` } = {}): Promise<Issuer> {
+  const key = await newKey(alg);
+  const issuer: Issuer = {
+    url,
+    keys: [key.publicJwk],
+    requests: [],
+    inits: [],
+    answers: {},
+    configuration: `${url.replace(/\/$/, '')}/.well-known/openid-configuration`,
+    jwks: `${url.replace(/\/$/, '')}/keys`,
+    key,
+    sign: (claims = {}, header = {}, by = issuer.key) => sign(issuer, claims, header, by),
+    async rotate() {
+      issuer.key = await newKey(alg);
+      issuer.keys = [...issuer.keys, issuer.key.publicJwk];
+      return issuer.key;
+    },
+    world: (seconds = 0) => ({ service: AUDIENCE, now: NOW + seconds * 1000, insecureIssuers: false, fetch: fetchOf(issuer) }),
+  };
+  return issuer;
+}
+
+function sign(
+  issuer: Issuer,
+  claims: Record<string, unknown>,
+  header: Partial<JWTHeaderParameters>,
+  key: Key,
+): Promise<string> {
+  const now = NOW / 1000;
+  const usual = { iss: issuer.url, aud: AUDIENCE, sub: 'somebody', iat: now, nbf: now, exp: now + 600, jti: 'one' };
+  const payload = Object.fromEntries(Object.entries({ ...usual, ...claims }).filter(([, value]) => value !== undefined));
+  return new SignJWT(payload).setProtectedHeader({ alg: key.alg, typ: 'JWT', kid: key.kid, ...header }).sign(key.privateKey);
+}
+
+function fetchOf(issuer: Issuer): typeof fetch {
+  return (async (input: RequestInfo, init: RequestInit<RequestInitCfProperties> = {}) => {
+    const url = new Request(input, init).url;
+    issuer.requests.push(url);
+    issuer.inits.push(init);
+    const answer = issuer.answers[url];
+    if (answer) return answer(init);
+    if (url === issuer.configuration) return Response.json({ issuer: issuer.url, jwks_uri: issuer.jwks });
+    if (url === issuer.jwks) return Response.json({ keys: issuer.keys });
+    return new Response('nothing here', { status: 404 });
+  }) as typeof fetch;
+}
