@@ -22,14 +22,19 @@ run_dockerctrd() { # the containerd image store: pushes what it has, OCI types, 
   buildx_steps cache
 }
 
-# do_docker CLI [dockerd flags]: PATH already leads to the wanted dockerd and containerd
-do_docker() {
-  local cli=$1 id tag=$REG/$PREFIX/$KEY repo; shift
+# start_dockerd CLI [dockerd flags]: PATH already leads to the wanted dockerd and containerd
+start_dockerd() {
+  local cli=$1; shift
   export DOCKER_HOST=unix://$W/d.sock DOCKER_CONFIG=$W/dockercfg
   mkdir -p "$DOCKER_CONFIG"
   daemon "$W/dockerd.pid" "$cli version" -- dockerd --iptables=false --ip6tables=false --bridge=none \
     --data-root="$W/data" --exec-root="$W/exec" --pidfile="$W/docker.pid" --host "$DOCKER_HOST" \
     --insecure-registry "$REG" "$@"
+}
+# do_docker CLI [dockerd flags]
+do_docker() {
+  local cli=$1 id tag=$REG/$PREFIX/$KEY repo
+  start_dockerd "$@"
   image
   step load "$cli" load -i "$W/img.tar"
   step tag "$cli" tag mkimage:v1 "$tag:v1"

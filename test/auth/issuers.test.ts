@@ -1,0 +1,300 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { isIssuer } from '../../src/auth/issuers.ts';
+import { type TrustRule, verifyOutsideToken } from '../../src/auth/oidc.ts';
+import { RegistryError } from '../../src/oci/errors.ts';
+import { AUDIENCE, type Issuer, newIssuer, newKey } from '../world/token-issuer.ts';
+
+beforeEach(() => vi.spyOn(console, 'error').mockImplementation(() => undefined));
+afterEach(() => vi.restoreAllMocks());
+
+function rules(issuer: Issuer): TrustRule[] {
+  return [{ subject: 'ci:acme/x', issuer: issuer.url, audience: AUDIENCE, claims: { sub: 'somebody' }, statements: [] }];
+}
+
+/** `somebody`, `nobody`, or why the issuer could not be asked. */
+async function outcome(issuer: Issuer, token: string, seconds = 0): Promise<string> {
+  try {
+    const identity = await verifyOutsideToken(token, rules(issuer), issuer.world(seconds));
+    return identity ? 'somebody' : 'nobody';
+  } catch (error) {
+    if (!(error instanceof RegistryError)) throw error;
+    expect(error.status).toBe(503);
+    expect(error.message).toContain(`the issuer ${issuer.url} could not be reached: `);
+    return error.message.split(' could not be reached: ')[1] as string;
+  }
+}
+
+describe('the keys of an issuer', () => {
+  test('are fetched once and used for ten minutes', async () => {
+    const issuer = await newIssuer();
+    const token = await issuer.sign({ exp: issuer.world().now / 1000 + 3600 });
+    expect(await outcome(issuer, token)).toBe('somebody');
+    expect(await outcome(issuer, token, 599)).toBe('somebody');
+    expect(issuer.requests).toEqual([issuer.configuration, issuer.jwks]);
+    expect(await outcome(issuer, token, 601)).toBe('somebody');
+    expect(issuer.requests).toHaveLength(4);
+  });
+
+  test('are found at an issuer whose URL ends in a slash or has a path', async () => {
+    for (const url of ['https://slash.example/', 'https://path.example/enterprise', 'https://port.example:8443']) {
+      const issuer = await newIssuer({ url });
+      expect(await outcome(issuer, await issuer.sign())).toBe('somebody');
+    }
+  });
+
+  test('may come from the edge, are never fetched through a redirect, and never for longer than five seconds', async () => {
+    const timeout = vi.spyOn(AbortSignal, 'timeout');
+    const issuer = await newIssuer();
+    await outcome(issuer, await issuer.sign());
+    expect(timeout.mock.calls).toEqual([[5000]]);
+    for (const init of issuer.inits) {
+      expect(init).toMatchObject({ redirect: 'manual', cf: { cacheTtl: 300, cacheEverything: true } });
+      expect(init.signal).toBe(timeout.mock.results[0]?.value);
+    }
+  });
+
+  test('that are new are asked for at once, past the edge, and then once a minute at most', async () => {
+    const issuer = await newIssuer();
+    expect(await outcome(issuer, await issuer.sign())).toBe('somebody');
+    await issuer.rotate();
+    expect(await outcome(issuer, await issuer.sign(), 1)).toBe('somebody');
+    expect(issuer.requests).toHaveLength(4);
+    expect(issuer.inits.slice(2).map(({ cache, cf }) => ({ cache, cf }))).toEqual(Array(2).fill({ cache: 'no-store' }));
+    await issuer.rotate();
+    for (const seconds of [2, 30, 60]) expect(await outcome(issuer, await issuer.sign(), seconds)).toBe('nobody');
+    expect(issuer.requests).toHaveLength(4);
+    expect(await outcome(issuer, await issuer.sign(), 61)).toBe('somebody');
+    expect(issuer.requests).toHaveLength(6);
+  });
+
+  test('that were rotated while nobody looked are found even if the edge has the old ones', async () => {
+    const issuer = await newIssuer();
+    const old = { keys: issuer.keys };
+    await issuer.rotate();
+    issuer.answers[issuer.jwks] = ({ cache }) => Response.json(cache === 'no-store' ? { keys: issuer.keys } : old);
+    expect(await outcome(issuer, await issuer.sign())).toBe('somebody');
+  });
+
+  test('that nobody has are asked for by one of many at the same time', async () => {
+    const issuer = await newIssuer();
+    await outcome(issuer, await issuer.sign());
+    const stranger = await issuer.sign({}, {}, await newKey());
+    const outcomes = await Promise.all(Array.from({ length: 20 }, () => outcome(issuer, stranger, 1)));
+    expect(issuer.requests).toHaveLength(4);
+    expect(new Set(outcomes)).toEqual(new Set(['nobody', 'it has not answered yet']));
+  });
+
+  test('are gone when the issuer takes them away', async () => {
+    const issuer = await newIssuer();
+    const token = await issuer.sign({ exp: issuer.world().now / 1000 + 3600 });
+    expect(await outcome(issuer, token)).toBe('somebody');
+    issuer.keys = [(await newKey()).publicJwk];
+    expect(await outcome(issuer, token, 601)).toBe('nobody');
+  });
+
+  test('of many issuers are kept, of the oldest not', async () => {
+    const first = await newIssuer();
+    const token = await first.sign();
+    await outcome(first, token);
+    for (let n = 0; n < 50; n++) {
+      const other = await newIssuer();
+      other.answers[other.configuration] = () => new Response('', { status: 500 });
+      await outcome(other, token);
+    }
+    expect(await outcome(first, token)).toBe('somebody');
+    expect(first.requests).toHaveLength(4);
+  });
+});
+
+/** `fetch`'s promise and the body's stream end with the signal, as they do in the runtime. */
+function never(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+}
+
+describe('an issuer that cannot be asked is told apart from a wrong password:', () => {
+  const wrong: [string, (issuer: Issuer) => void, string][] = [
+    [
+      'discovery fails',
+      (i) => set(i, i.configuration, () => new Response('oh', { status: 500 })),
+      'it answered with status 500',
+    ],
+    [
+      'it has no discovery',
+      (i) => set(i, i.configuration, () => new Response('', { status: 404 })),
+      'it answered with status 404',
+    ],
+    ['its keys fail', (i) => set(i, i.jwks, () => new Response('oh', { status: 502 })), 'it answered with status 502'],
+    ['the connection breaks', (i) => set(i, i.jwks, () => Promise.reject(new TypeError('secret'))), 'the connection failed'],
+    [
+      'its keys are elsewhere',
+      (i) => set(i, i.jwks, () => new Response(null, { status: 302, headers: { location: 'https://elsewhere.example/' } })),
+      'it answered with status 302',
+    ],
+    [
+      'the document is that of another',
+      (i) => set(i, i.configuration, () => Response.json({ issuer: `${i.url}/`, jwks_uri: i.jwks })),
+      'its discovery document is that of another issuer',
+    ],
+    [
+      'its keys are at an address within',
+      (i) => set(i, i.configuration, () => Response.json({ issuer: i.url, jwks_uri: 'https://169.254.169.254/keys' })),
+      'its keys are at no address of the web',
+    ],
+    [
+      'its keys are not encrypted on the way',
+      (i) => set(i, i.configuration, () => Response.json({ issuer: i.url, jwks_uri: i.jwks.replace('https', 'http') })),
+      'its keys are at no address of the web',
+    ],
+    [
+      'it does not say where its keys are',
+      (i) => set(i, i.configuration, () => Response.json({ issuer: i.url, jwks_uri: [i.jwks] })),
+      'its keys are at no address of the web',
+    ],
+    [
+      'it speaks HTML',
+      (i) => set(i, i.configuration, () => new Response('<p>')),
+      'it answered with something else than a JSON object',
+    ],
+    ['it says nothing', (i) => set(i, i.jwks, () => new Response(null)), 'it answered with something else than a JSON object'],
+    ['it has no list of keys', (i) => set(i, i.jwks, () => Response.json({ keys: 'a' })), 'it has no set of keys'],
+    ['a key is no object', (i) => set(i, i.jwks, () => Response.json({ keys: [null] })), 'it has no set of keys'],
+    [
+      'it has too many keys',
+      (i) => set(i, i.jwks, () => Response.json({ keys: Array(101).fill({}) })),
+      'it has more than 100 keys',
+    ],
+  ];
+
+  function set(issuer: Issuer, url: string, answer: (init: RequestInit) => Response | Promise<Response>): void {
+    issuer.answers[url] = answer;
+  }
+
+  test.each(wrong)('%s', async (_, spoil, reason) => {
+    const issuer = await newIssuer();
+    spoil(issuer);
+    expect(await outcome(issuer, await issuer.sign())).toBe(reason);
+    expect(issuer.requests.filter((url) => !url.startsWith(issuer.url))).toEqual([]);
+  });
+
+  test('it never stops talking', async () => {
+    const issuer = await newIssuer();
+    let sent = 0;
+    let stopped = false;
+    const endless = new ReadableStream({
+      pull(controller) {
+        sent += 64 * 1024;
+        controller.enqueue(new Uint8Array(64 * 1024).fill(0x20));
+      },
+      cancel() {
+        stopped = true;
+      },
+    });
+    set(issuer, issuer.jwks, () => new Response(endless));
+    expect(await outcome(issuer, await issuer.sign())).toBe('it answered with more than 262144 bytes');
+    expect(stopped).toBe(true);
+    expect(sent).toBeLessThan(1024 * 1024);
+  });
+
+  test.each<[string, (init: RequestInit) => Response | Promise<Response>]>([
+    ['does not answer', ({ signal }) => never(signal as AbortSignal)],
+    [
+      'does not end its answer',
+      () => new Response(new ReadableStream({ start: (c) => c.enqueue(new TextEncoder().encode('{"keys":[]}')) })),
+    ],
+  ])('it %s', async (_, answer) => {
+    const controller = new AbortController();
+    vi.spyOn(AbortSignal, 'timeout').mockReturnValue(controller.signal);
+    const issuer = await newIssuer();
+    set(issuer, issuer.jwks, (init) => {
+      setTimeout(() => controller.abort(), 10);
+      return answer(init);
+    });
+    expect(await outcome(issuer, await issuer.sign())).toBe('it took too long');
+  });
+
+  test('it is left alone for five seconds, then asked again past the edge', async () => {
+    const issuer = await newIssuer();
+    set(issuer, issuer.jwks, () => new Response('', { status: 503 }));
+    const token = await issuer.sign();
+    expect(await outcome(issuer, token)).toBe('it answered with status 503');
+    issuer.answers = {};
+    expect(await outcome(issuer, token, 4)).toBe('it failed a moment ago');
+    expect(issuer.requests).toHaveLength(2);
+    expect(await outcome(issuer, token, 5)).toBe('somebody');
+    expect(issuer.inits.at(-1)).toMatchObject({ cache: 'no-store' });
+  });
+
+  test('it fails while it is asked for a new key, and the old ones still count', async () => {
+    const issuer = await newIssuer();
+    const old = await issuer.sign();
+    await outcome(issuer, old);
+    await issuer.rotate();
+    set(issuer, issuer.jwks, () => new Response('', { status: 500 }));
+    const token = await issuer.sign();
+    expect(await outcome(issuer, token, 1)).toBe('it answered with status 500');
+    expect(await outcome(issuer, old, 2)).toBe('somebody');
+    expect(await outcome(issuer, token, 30)).toBe('it has not answered yet');
+    issuer.answers = {};
+    expect(await outcome(issuer, token, 61)).toBe('somebody');
+  });
+});
+
+describe('an issuer is', () => {
+  test.each([
+    'https://token.actions.githubusercontent.com',
+    'https://token.actions.githubusercontent.com/acme',
+    'https://gitlab.com',
+    'https://gitlab.acme.example:8443',
+    'https://tenant.auth0.com/',
+    'https://ghes.acme.example/_services/token',
+    'https://xn--bcher-kva.example',
+  ])('%s', (url) => expect(isIssuer(url, false)).toBe(true));
+
+  test.each([
+    '',
+    'gitlab.com',
+    'http://gitlab.com',
+    'https://GitLab.com',
+    'https://gitlab.com:443',
+    'https://gitlab.com.',
+    'https://gitlab.com?',
+    'https://gitlab.com?a=b',
+    'https://gitlab.com/#',
+    'https://gitlab.com//',
+    'https://gitlab.com/a/../b',
+    'https://gitlab.com/ ',
+    ' https://gitlab.com',
+    'https://gitlab.com\n',
+    'https://gitlab.com\\@evil.example',
+    'https://user@gitlab.com',
+    'https://user:password@gitlab.com',
+    'https://localhost',
+    'https://issuer.localhost',
+    'https://registry',
+    'https://127.0.0.1',
+    'https://2130706433',
+    'https://0x7f.1',
+    'https://1.2.3.4.',
+    'https://[::1]',
+    'https://[::ffff:127.0.0.1]',
+    'ftp://gitlab.com',
+    'javascript:alert(1)',
+    'data:application/json,{}',
+    `https://gitlab.com/${'a'.repeat(250)}`,
+  ])('not %j', (url) => expect(isIssuer(url, false)).toBe(false));
+
+  test('on this machine and without encryption where that is allowed, and not with a user name even then', () => {
+    expect(isIssuer('http://localhost:8080', true)).toBe(true);
+    expect(isIssuer('http://127.0.0.1:8080/issuer', true)).toBe(true);
+    expect(isIssuer('http://user@localhost', true)).toBe(false);
+    expect(isIssuer('ftp://localhost', true)).toBe(false);
+  });
+
+  test('asked only as far as that is allowed now, though its rule was saved before', async () => {
+    const issuer = await newIssuer({ url: 'http://localhost:9999' });
+    const token = await issuer.sign();
+    expect(await verifyOutsideToken(token, rules(issuer), issuer.world())).toBeNull();
+    expect(issuer.requests).toEqual([]);
+    expect(await verifyOutsideToken(token, rules(issuer), { ...issuer.world(), insecureIssuers: true })).not.toBeNull();
+  });
+});

@@ -1,0 +1,155 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { deleteRule, getRule, listRules, type NewRule, putRule } from '../../src/auth/trust-rules.ts';
+import { newWorld, type World } from '../world/world.ts';
+
+const by = { subject: 'user:alice' };
+
+const RULE: NewRule = {
+  subject: 'ci:acme/deploy',
+  issuer: 'https://token.actions.githubusercontent.com',
+  audience: 'registry.test',
+  claims: { repository_id: '74', ref: ['refs/heads/main', 'refs/tags/*'] },
+  statements: [{ effect: 'allow', actions: ['push'], repositories: ['acme/api'], tags: ['v*'], when: { ref_type: 'tag' } }],
+  description: 'from main',
+};
+
+let world: World;
+beforeEach(async () => {
+  world = await newWorld();
+});
+
+function put(rule: Partial<NewRule> = {}, ifVersion: number | null = null) {
+  return putRule(world.env, { ...RULE, ...rule }, { ifVersion, by });
+}
+
+async function events(): Promise<Record<string, unknown>[]> {
+  const { results } = await world.env.DB.prepare('SELECT type, repository, target, actor FROM events ORDER BY id').all();
+  return results.map((row) => ({ ...row, target: JSON.parse(String(row.target)) }));
+}
+
+describe('a trust rule', () => {
+  test('is read as it was saved', async () => {
+    const saved = await put();
+    expect(saved).toEqual({ ...RULE, createdAt: expect.any(Number), version: 1 });
+    expect(await getRule(world.env, RULE.subject)).toEqual(saved);
+  });
+
+  test('is replaced as a whole, keeps the time it was made, and counts its versions', async () => {
+    const first = await put();
+    await world.env.DB.prepare('UPDATE trust_rules SET created_at = 5').run();
+    const changed = {
+      issuer: 'https://gitlab.com',
+      audience: 'b',
+      claims: { project_id: '1' },
+      statements: [],
+      description: '',
+    };
+    expect(await put(changed, first.version)).toEqual({ ...RULE, ...changed, createdAt: 5, version: 2 });
+  });
+
+  test('is created only where there is none, if that is asked for', async () => {
+    expect(await put({}, 0)).toMatchObject({ version: 1 });
+    await expect(put({ description: 'again' }, 0)).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
+    expect(await getRule(world.env, RULE.subject)).toMatchObject({ version: 1, description: 'from main' });
+  });
+
+  test('is changed only under the version that was seen, and not where there is none', async () => {
+    await expect(put({}, 1)).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
+    await put();
+    await put();
+    await expect(put({ description: 'late' }, 1)).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
+    expect(await getRule(world.env, RULE.subject)).toMatchObject({ version: 2, description: 'from main' });
+    expect(await events()).toHaveLength(2);
+  });
+
+  test('that two change at the same time is changed by one of them', async () => {
+    await put();
+    const outcomes = await Promise.allSettled([put({ description: 'a' }, 1), put({ description: 'b' }, 1)]);
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(await events()).toHaveLength(2);
+  });
+
+  test('is deleted under the version that was seen, or whichever there is', async () => {
+    await put();
+    await put();
+    await expect(deleteRule(world.env, RULE.subject, { ifVersion: 1, by })).rejects.toMatchObject({
+      code: 'PRECONDITION_FAILED',
+    });
+    await deleteRule(world.env, RULE.subject, { ifVersion: 2, by });
+    await expect(getRule(world.env, RULE.subject)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await put();
+    await deleteRule(world.env, RULE.subject, { ifVersion: null, by });
+    await expect(deleteRule(world.env, RULE.subject, { ifVersion: null, by })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(deleteRule(world.env, RULE.subject, { ifVersion: 3, by })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  test('is recorded with what it says, once for each change that happens', async () => {
+    await put();
+    await expect(put({}, 7)).rejects.toThrow();
+    await expect(deleteRule(world.env, RULE.subject, { ifVersion: 7, by })).rejects.toThrow();
+    await expect(deleteRule(world.env, 'ci:acme/absent', { ifVersion: null, by })).rejects.toThrow();
+    await deleteRule(world.env, RULE.subject, { ifVersion: 1, by });
+    const { subject, issuer, audience, claims, statements } = RULE;
+    expect(await events()).toEqual([
+      {
+        type: 'trust-rule.saved',
+        repository: '',
+        actor: 'user:alice',
+        target: { subject, issuer, audience, claims, statements, version: 1 },
+      },
+      { type: 'trust-rule.deleted', repository: '', actor: 'user:alice', target: { subject, issuer, version: 1 } },
+    ]);
+  });
+
+  test('may hold quotes and what looks like SQL or a parameter', async () => {
+    const description = `'); DROP TABLE trust_rules; -- ?1 "x" 😀`;
+    expect(await put({ description, claims: { sub: description } })).toMatchObject({
+      description,
+      claims: { sub: description },
+    });
+  });
+});
+
+describe('the list of rules', () => {
+  async function names(organization: string, page = { after: '', limit: 10 }) {
+    const { items, more } = await listRules(world.env, organization, page);
+    return [...items.map(({ subject }) => subject), ...(more ? ['more'] : [])];
+  }
+
+  beforeEach(async () => {
+    for (const name of ['b', 'acme/b', 'acme/a', 'acme-io/a', 'acme', 'acmea/x', 'a', 'zeta/z', 'z', 'acme/c']) {
+      await put({ subject: `ci:${name}` });
+    }
+  });
+
+  test('is of one organization, and not of those whose names begin alike', async () => {
+    expect(await names('acme')).toEqual(['ci:acme/a', 'ci:acme/b', 'ci:acme/c']);
+    expect(await names('acm')).toEqual([]);
+    expect(await names('%')).toEqual([]);
+  });
+
+  test('of the registry as a whole holds none of an organization', async () => {
+    expect(await names('')).toEqual(['ci:a', 'ci:acme', 'ci:b', 'ci:z']);
+  });
+
+  test('comes in pages', async () => {
+    expect(await names('acme', { after: '', limit: 2 })).toEqual(['ci:acme/a', 'ci:acme/b', 'more']);
+    expect(await names('acme', { after: 'ci:acme/b', limit: 2 })).toEqual(['ci:acme/c']);
+    expect(await names('acme', { after: 'ci:acme/a', limit: 2 })).toEqual(['ci:acme/b', 'ci:acme/c']);
+    expect(await names('acme', { after: 'ci:aaaa/a', limit: 1 })).toEqual(['ci:acme/a', 'more']);
+    expect(await names('acme', { after: 'ci:zeta/a', limit: 1 })).toEqual([]);
+    expect(await names('', { after: 'ci:acme', limit: 1 })).toEqual(['ci:b', 'more']);
+  });
+
+  test('holds rules as they are read one by one', async () => {
+    const { items } = await listRules(world.env, 'acme', { after: '', limit: 1 });
+    expect(items).toEqual([await getRule(world.env, 'ci:acme/a')]);
+  });
+
+  test('is read by key', async () => {
+    const plan = await world.env.DB.prepare(
+      `EXPLAIN QUERY PLAN SELECT subject FROM trust_rules WHERE subject > max('ci:acme/', '') AND subject < 'ci:acme/' || '~'`,
+    ).all<{ detail: string }>();
+    expect(plan.results.map(({ detail }) => detail).join()).toMatch(/^SEARCH trust_rules USING PRIMARY KEY/);
+  });
+});

@@ -1,0 +1,39 @@
+/** The management API, as somebody's script would use it. */
+
+export interface Api {
+  /** @throws Error with the status and the message of a refusal */
+  call<T = unknown>(method: string, path: string, body?: object): Promise<T>;
+}
+
+export interface Key {
+  id: string;
+  secret: string;
+}
+
+interface Made {
+  key: { id: string };
+  secret: string;
+}
+
+/** @param secret none: for what needs no credentials */
+export function apiOf(registry: string, secret?: string): Api {
+  const authorization: Record<string, string> = secret === undefined ? {} : { authorization: `Bearer ${secret}` };
+  return {
+    async call<T>(method: string, path: string, body?: object): Promise<T> {
+      const response = await fetch(`${registry}/api/v1${path}`, {
+        method,
+        headers: { ...authorization, ...(body ? { 'content-type': 'application/json' } : {}) },
+        ...(body ? { body: JSON.stringify(body) } : {}),
+      });
+      const text = await response.text();
+      if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+      return (text === '' ? null : JSON.parse(text)) as T;
+    },
+  };
+}
+
+/** @param path where keys are made: `/keys` for the caller's own */
+export async function makeKey(api: Api, body: object, path = '/keys'): Promise<Key> {
+  const { key, secret } = await api.call<Made>('POST', path, body);
+  return { id: key.id, secret };
+}

@@ -1,0 +1,126 @@
+/** A docker engine, and people who use it: each has a folder for credentials, as each would at a desk of their own. */
+import { execFile, spawn } from 'node:child_process';
+import { appendFileSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export interface Ran {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** `name` of the images: with repository and tag, without the registry. */
+export interface Desk {
+  login(username: string, password: string): Promise<Ran>;
+  logout(): Promise<Ran>;
+  /** @param image the tag of one of the images that the engine has: one, two, three */
+  push(image: string, name: string): Promise<Ran>;
+  pull(name: string): Promise<Ran>;
+  /** What a shell makes of it, with `docker` and `$REGISTRY`. */
+  shell(script: string, env?: Record<string, string>): Promise<Ran>;
+  /** What `docker login` has kept. */
+  kept(): Promise<{ identitytoken?: string; auth?: string }>;
+}
+
+export interface Engine {
+  desk(owner: string): Desk;
+  /** Removes all images and takes the first ones again, so that a pull has something to fetch. */
+  forgetImages(): Promise<void>;
+  skopeo(...args: string[]): Promise<Ran>;
+  /** `oci:FOLDER` of the images. */
+  layout: string;
+  stop(): Promise<void>;
+}
+
+const SCRIPT = fileURLToPath(new URL('../people-engine.sh', import.meta.url));
+/** Debian's own docker, whatever else the machine has. */
+const PATH = `/usr/sbin:/usr/bin:${process.env.PATH}`;
+const COMMAND_TIMEOUT_MS = 60_000;
+
+/** @throws Error where there is no docker to be had, or it does not start */
+export async function startEngine(registry: string): Promise<Engine> {
+  const folder = await mkdtemp(join(tmpdir(), 'csp-'));
+  const script = spawn('bash', [SCRIPT, registry, folder], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise<void>((resolve) => script.once('close', () => resolve()));
+  const said = await firstLine(script.stdout);
+  const stop = async () => {
+    script.stdin.end();
+    await ended;
+    // Where it did not get as far as to remove it.
+    await rm(folder, { recursive: true, force: true });
+  };
+  if (said !== 'ready') {
+    await stop();
+    throw new Error(`there is no docker: ${said}`);
+  }
+  const run = runner({ DOCKER_HOST: `unix://${folder}/d.sock`, HOME: folder, REGISTRY: registry });
+  return {
+    desk: (owner) => deskIn(join(folder, owner), registry, run),
+    async forgetImages() {
+      await run('docker', ['image', 'prune', '--all', '--force']);
+      await run('docker', ['load', '--input', join(folder, 'img.tar')]);
+    },
+    skopeo: (...args) => run('skopeo', args),
+    layout: `oci:${join(folder, 'img')}`,
+    stop,
+  };
+}
+
+function firstLine(stream: NodeJS.ReadableStream): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    stream.on('data', (data) => {
+      text += data;
+      if (text.includes('\n')) resolve(text.trim());
+    });
+    stream.once('end', () => resolve(text.trim()));
+  });
+}
+
+type Run = (program: string, args: string[], more?: { env?: Record<string, string>; input?: string }) => Promise<Ran>;
+
+function runner(common: Record<string, string>): Run {
+  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/_proxy$|^DOCKER_/i.test(name)));
+  return (program, args, { env = {}, input = '' } = {}) =>
+    new Promise((resolve, reject) => {
+      const options = { env: { ...inherited, PATH, ...common, ...env }, timeout: COMMAND_TIMEOUT_MS };
+      const child = execFile(program, args, options, (error, stdout, stderr) => {
+        if (error && typeof error.code === 'string') return reject(error);
+        const ran = { code: child.exitCode ?? 1, stdout, stderr: stderr.replace(NOISE, '').trim() };
+        log(`$ ${[program, ...args].join(' ')}\n${ran.stdout}${ran.stderr}\n= ${ran.code}\n`);
+        resolve(ran);
+      });
+      child.stdin?.on('error', () => {});
+      child.stdin?.end(input);
+    });
+}
+
+/** What `docker login` always says, that credentials are kept in a file; and when skopeo said what it says. */
+const NOISE = /WARNING! Your password will be stored unencrypted[\s\S]*?credentials-store\n|^time="\S+" /gm;
+
+/** PEOPLE_LOG names a file for what the clients were asked and said. */
+function log(text: string): void {
+  if (process.env.PEOPLE_LOG) appendFileSync(process.env.PEOPLE_LOG, text.replaceAll(/(creds=\w+:)\S+/g, '$1***'));
+}
+
+function deskIn(folder: string, registry: string, run: Run): Desk {
+  const env = { DOCKER_CONFIG: folder };
+  const docker = (args: string[], input = '') => run('docker', args, { env, input });
+  return {
+    login: (username, password) => docker(['login', '--username', username, '--password-stdin', registry], password),
+    logout: () => docker(['logout', registry]),
+    async push(image, name) {
+      await docker(['tag', `mkimage:${image}`, `${registry}/${name}`]);
+      return docker(['push', `${registry}/${name}`]);
+    },
+    pull: (name) => docker(['pull', `${registry}/${name}`]),
+    shell: (script, more) => run('bash', ['-o', 'pipefail', '-c', script], { env: { ...env, ...more } }),
+    async kept() {
+      const { auths } = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
+      return auths[registry] ?? {};
+    },
+  };
+}

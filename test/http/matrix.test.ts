@@ -1,0 +1,265 @@
+/**
+ * Everybody at every door: method x action x identity x repository, generated from the table of routes. What each request must
+ * answer follows from the row of its route and the rights of its caller, and from nothing else.
+ */
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type Method, type Requirement, ROUTES } from '../../src/http/routes.ts';
+import { type Cast, ENDED, IDENTITIES, type Identity, type Kind, makeCast, REPOSITORIES, rightsOf } from '../world/cast.ts';
+import { api, inviteUser } from '../world/people.ts';
+import { newWorld, type World } from '../world/world.ts';
+
+const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
+const KINDS = Object.keys(REPOSITORIES) as Kind[];
+
+/** Contents that are not there, so that whoever is let in changes nothing; people and their things that are. */
+const PARTS = (): Record<string, string> => ({
+  reference: NO_DIGEST,
+  digest: NO_DIGEST,
+  upload: 'none',
+  organization: 'acme',
+  user: 'paul',
+  team: 'users',
+  robot: 'deployer',
+  rule: 'deploy',
+  key: cast.spareKey,
+});
+
+/** The ETag of nothing: whoever is let in is told that it has changed, and changes nothing. */
+const STALE = { 'if-match': '"999999"' };
+
+let world: World;
+let cast: Cast;
+
+beforeAll(async () => {
+  world = await newWorld();
+  cast = await makeCast(world);
+});
+
+interface Row {
+  method: Method;
+  path: string;
+  requirement: Requirement;
+}
+
+const rows: Row[] = Object.entries(ROUTES).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, requirement]) => ({ method: method as Method, path, requirement })),
+);
+
+function pathFor({ path }: Row, kind: Kind): string {
+  return path.replace(':name{.+}', REPOSITORIES[kind]).replaceAll(/:(\w+)/g, (_, part: string) => PARTS()[part] ?? part);
+}
+
+/** How the request was judged, whatever came of it afterwards. */
+async function verdict(row: Row, kind: Kind, authorization: string | null): Promise<string> {
+  const body = ['PUT', 'PATCH', 'POST'].includes(row.method) && row.path.startsWith('/api') ? '{}' : null;
+  const headers: Record<string, string> = body === null ? STALE : { 'content-type': 'application/json', ...STALE };
+  await restore(row);
+  const response = await world.fetch(row.method, pathFor(row, kind), { authorization, headers, body });
+  const text = await response.text();
+  if (response.status >= 500) return `${response.status} ${text}`;
+  if (![401, 403, 404].includes(response.status)) return 'let in';
+  const { code } = (JSON.parse(text) as { errors: { code: string }[] }).errors[0] ?? { code: '' };
+  // What is looked for and not found was let in; NOT_FOUND is what somebody sees who may not know.
+  return code === 'NOT_FOUND' ? 'hidden' : response.status === 404 ? 'let in' : `${response.status} ${code}`;
+}
+
+/** Members are removed without a condition: the next who asks shall find them again. */
+async function restore({ method, path }: Row): Promise<void> {
+  if (method !== 'DELETE' || !path.includes('/members/')) return;
+  await api(world, 'PUT', '/organizations/acme/members/paul', { body: { role: 'member' } });
+  await api(world, 'PUT', '/organizations/acme/teams/users/members/paul', { body: {} });
+}
+
+/** docker's way: a token for what the request needs, which is granted as far as it goes. */
+async function bearerFor(row: Row, kind: Kind, basic: string | null): Promise<string | null> {
+  const wire = { pull: 'pull', push: 'pull,push', delete: 'delete' }[row.requirement as string];
+  const scope = row.requirement === 'catalog' ? 'registry:catalog:*' : `repository:${REPOSITORIES[kind]}:${wire ?? 'pull'}`;
+  const response = await world.fetch('GET', `/token?scope=${scope}`, { authorization: basic });
+  return response.ok ? `Bearer ${((await response.json()) as { token: string }).token}` : null;
+}
+
+const expectations: Record<string, (identity: Identity) => string> = {
+  anyone: () => 'let in',
+  login: (identity) => (identity === 'anonymous' ? '401 UNAUTHORIZED' : 'let in'),
+  account: whole(() => 'let in'),
+  administrator: whole((identity) => (identity === 'administrator' ? 'let in' : '403 DENIED')),
+  owner: whole((identity) => {
+    if (identity === 'administrator' || identity === 'organization owner') return 'let in';
+    return identity === 'puller' || identity === 'pusher' ? '403 DENIED' : 'hidden';
+  }),
+  member: (identity) => {
+    if (identity === 'anonymous') return '401 UNAUTHORIZED';
+    const members: Identity[] = ['puller', 'pusher', 'narrowed key', 'organization owner', 'administrator'];
+    return members.includes(identity) ? 'let in' : 'hidden';
+  },
+};
+
+/** For what only a whole credential may ask. */
+function whole(then: (identity: Identity) => string): (identity: Identity) => string {
+  return (identity) => {
+    if (identity === 'anonymous') return '401 UNAUTHORIZED';
+    return identity === 'narrowed key' || identity === 'CI token' ? '403 DENIED' : then(identity);
+  };
+}
+
+/** The API hides what may not be known; what may be pulled is known. */
+function onRepository(requirement: string, identity: Identity, kind: Kind): string {
+  const rights = rightsOf(identity, kind);
+  if (rights.includes(requirement)) return 'let in';
+  if (rights.includes('pull')) return '403 DENIED';
+  return identity === 'anonymous' ? '401 UNAUTHORIZED' : 'hidden';
+}
+
+/** What belongs to somebody is there for them and for administrators; Paul for whoever shares an organization with him. */
+const THEIRS: Record<string, Identity[]> = {
+  '/api/v1/users/:user': ['puller', 'pusher', 'narrowed key', 'organization owner', 'administrator'],
+  '/api/v1/keys/:key': ['pusher', 'narrowed key', 'administrator'],
+  '/api/v1/keys/:key/rotate': ['pusher'],
+};
+
+function expected({ requirement, path }: Row, identity: Identity, kind: Kind): string {
+  if (ENDED.includes(identity))
+    return path.startsWith('/join') || path === '/api' || path.endsWith('.json') ? 'let in' : '401 UNAUTHORIZED';
+  // Whoever rotates a key gets its secret: only its owner, though an administrator may see and revoke it.
+  const denied: Identity[] = ['narrowed key', 'administrator'];
+  if (path.endsWith('/rotate') && denied.includes(identity)) return '403 DENIED';
+  const judged = expectations[requirement]?.(identity) ?? onRepository(requirement, identity, kind);
+  return judged === 'let in' && THEIRS[path]?.includes(identity) === false ? 'hidden' : judged;
+}
+
+const isOfApi = ({ path }: Row) => !path.startsWith('/v2') && path !== '/token';
+const label = ({ method, path, requirement }: Row) => `${method} ${path} (${requirement})`;
+
+describe('the management API', () => {
+  // Accepting an invitation is for anyone who has one: its token is the credential.
+  const own = rows.filter((row) => isOfApi(row) && row.path !== '/api/v1/invitations/accept');
+
+  test.each(own.map((row) => [label(row), row] as const))('%s', async (_, row) => {
+    const kinds = row.path.includes(':name') ? KINDS : KINDS.slice(0, 1);
+    const seen: string[] = [];
+    const wanted: string[] = [];
+    for (const identity of IDENTITIES) {
+      for (const kind of kinds) {
+        seen.push(`${identity}, ${kind}: ${await verdict(row, kind, cast.basic[identity])}`);
+        wanted.push(`${identity}, ${kind}: ${expected(row, identity, kind)}`);
+      }
+    }
+    expect(seen).toEqual(wanted);
+  });
+});
+
+describe('the distribution API', () => {
+  const own = rows.filter(({ path }) => path.startsWith('/v2'));
+
+  function allowed({ requirement }: Row, identity: Identity, kind: Kind): boolean {
+    if (ENDED.includes(identity)) return false;
+    if (requirement === 'login' || requirement === 'catalog') return identity !== 'anonymous';
+    return rightsOf(identity, kind).includes(requirement);
+  }
+
+  test.each(own.map((row) => [label(row), row] as const))('%s, with a token as docker asks for one', async (_, row) => {
+    const seen: string[] = [];
+    const wanted: string[] = [];
+    for (const identity of IDENTITIES) {
+      for (const kind of row.path.includes(':name') ? KINDS : KINDS.slice(0, 1)) {
+        const token = await bearerFor(row, kind, cast.basic[identity]);
+        const name = `${identity}, ${kind}`;
+        seen.push(`${name}: ${token === null ? 'no token' : await verdict(row, kind, token)}`);
+        const open = row.requirement === 'login' && identity === 'anonymous';
+        const refused = ENDED.includes(identity) ? 'no token' : '401 UNAUTHORIZED';
+        wanted.push(`${name}: ${allowed(row, identity, kind) || open ? 'let in' : refused}`);
+      }
+    }
+    expect(seen).toEqual(wanted);
+  });
+
+  test.each(own.map((row) => [label(row), row] as const))('%s, with a password', async (_, row) => {
+    const seen: string[] = [];
+    const wanted: string[] = [];
+    for (const identity of IDENTITIES) {
+      for (const kind of row.path.includes(':name') ? KINDS : KINDS.slice(0, 1)) {
+        seen.push(`${identity}, ${kind}: ${await verdict(row, kind, cast.basic[identity])}`);
+        const refused = identity === 'anonymous' || ENDED.includes(identity) ? '401 UNAUTHORIZED' : '403 DENIED';
+        // A stranger is asked for credentials even where none are needed: docker sends none before.
+        wanted.push(`${identity}, ${kind}: ${identity !== 'anonymous' && allowed(row, identity, kind) ? 'let in' : refused}`);
+      }
+    }
+    expect(seen).toEqual(wanted);
+  });
+});
+
+describe('an existing repository that is private and one that is absent', () => {
+  const strangers: Identity[] = ['anonymous', 'outsider'];
+  const own = rows.filter(({ path }) => path.includes(':name'));
+
+  test.each(own.map((row) => [label(row), row] as const))('look the same to strangers: %s', async (_, row) => {
+    for (const identity of strangers) {
+      const [there, absent] = await Promise.all((['private', 'absent'] as const).map((kind) => look(row, kind, identity)));
+      expect(there).toEqual(absent);
+    }
+  });
+
+  /** All that can be seen of an answer, with the repository's own name taken out. */
+  async function look(row: Row, kind: Kind, identity: Identity) {
+    const response = await world.fetch(row.method, pathFor(row, kind), { authorization: cast.basic[identity] });
+    const neutral = (text: string) => text.replaceAll(REPOSITORIES[kind], '<repository>');
+    const headers = [...response.headers].map(([name, value]) => `${name}: ${neutral(value)}`);
+    return { status: response.status, body: neutral(await response.text()), headers };
+  }
+});
+
+describe('two tenants', () => {
+  /** The same things in another organization, and names that nobody has. */
+  const others = {
+    organization: 'bravo',
+    user: 'berta',
+    team: 'crew',
+    robot: 'builder',
+    rule: 'ship',
+    key: '',
+    name: 'bravo/app',
+  };
+  const absent = {
+    organization: 'nobody',
+    user: 'nobody-here',
+    team: 'none',
+    robot: 'none',
+    rule: 'none',
+    key: 'BRTHAAAAAAAAAAAAAAAA',
+    name: 'nobody/app',
+  };
+
+  beforeAll(async () => {
+    const berta = await inviteUser(world, others.user);
+    others.key = berta.keyId;
+    const put = (path: string, body: object = {}) => api(world, 'PUT', path, { body });
+    await put('/organizations/bravo');
+    await put('/organizations/bravo/members/berta', { role: 'owner' });
+    await put('/organizations/bravo/teams/crew');
+    await put('/organizations/bravo/robots/builder');
+    await put('/repositories/bravo/app');
+    const statements = [{ actions: ['pull'], repositories: ['bravo/*'] }];
+    const rule = { issuer: cast.issuer.url, claims: { project: '7' }, statements };
+    expect((await put('/organizations/bravo/trust-rules/ship', rule)).status).toBe(201);
+  });
+
+  const own = rows.filter(
+    ({ path, requirement }) => path.startsWith('/api/v1/') && path.includes(':') && requirement !== 'administrator',
+  );
+
+  test.each(own.map((row) => [label(row), row] as const))("an owner of one sees nothing of the other's: %s", async (_, row) => {
+    const ask = async (parts: Record<string, string>) => {
+      const path = row.path.replace(/:(\w+)(?:\{\.\+\})?/g, (__, part: string) => parts[part] ?? part);
+      const rest = path.replaceAll(/:(\w+)/g, (__, part: string) => parts[part] ?? part);
+      const body = ['PUT', 'PATCH', 'POST'].includes(row.method) ? {} : undefined;
+      const answer = await api(world, row.method, rest.replace('/api/v1', ''), {
+        as: cast.basic['organization owner'],
+        ...(body ? { body } : {}),
+      });
+      return { status: answer.status, body: answer.body };
+    };
+    const seen = await ask(others);
+    expect(seen.status).toBe(404);
+    expect(seen).toEqual(await ask(absent));
+  });
+});

@@ -1,0 +1,65 @@
+/** The management API's own description, judged by a validator of OpenAPI, and the page that shows it. */
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ROUTES } from '../../src/http/routes.ts';
+import { type Registry, startRegistry } from '../world/registry.ts';
+
+interface Document {
+  openapi: string;
+  servers: { url: string }[];
+  paths: Record<string, Record<string, { operationId: string; parameters?: { name: string; in: string }[] }>>;
+}
+
+let registry: Registry;
+let document: Document;
+
+beforeAll(async () => {
+  registry = await startRegistry();
+  document = (await (await fetch(`${registry.url}/api/openapi.json`)).json()) as Document;
+});
+afterAll(() => registry.stop());
+
+test('it is valid OpenAPI 3.1, and names this registry', async () => {
+  const { valid, errors } = await new Validator().validate({ ...structuredClone(document) });
+  expect(errors ?? []).toEqual([]);
+  expect(valid).toBe(true);
+  expect(document.openapi).toBe('3.1.0');
+  expect(document.servers).toEqual([{ url: registry.url }]);
+});
+
+test('it describes every route of the API and no other', () => {
+  const described = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  const routes = Object.entries(ROUTES)
+    .filter(([path]) => path.startsWith('/api/v1/'))
+    .flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method} ${path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')}`),
+    );
+  expect(described.sort()).toEqual(routes.sort());
+});
+
+test('names of operations are unique, and each parameter of a path is described', () => {
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.values(methods).map((operation) => ({ path, ...operation })),
+  );
+  const ids = operations.map(({ operationId }) => operationId);
+  expect(new Set(ids).size).toBe(ids.length);
+  for (const { path, parameters = [] } of operations) {
+    const inPath = parameters.filter((parameter) => parameter.in === 'path').map(({ name }) => `{${name}}`);
+    expect(path.match(/\{\w+\}/g) ?? [], path).toEqual(inPath);
+  }
+});
+
+test('the page shows every operation, loads nothing from elsewhere and runs no script', async () => {
+  const response = await fetch(`${registry.url}/api`);
+  expect(response.headers.get('content-type')).toContain('text/html');
+  const policy = response.headers.get('content-security-policy') ?? '';
+  expect(policy).toContain("default-src 'none'");
+  expect(policy).not.toContain('script-src');
+  const page = await response.text();
+  for (const methods of Object.values(document.paths)) {
+    for (const { operationId } of Object.values(methods)) expect(page).toContain(`id="${operationId}"`);
+  }
+  expect(page).not.toMatch(/<script|(?:src|href)="https?:/);
+});
