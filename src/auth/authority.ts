@@ -4,7 +4,7 @@
  */
 import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from './directory.ts';
 import type { Occasion } from './jwt.ts';
-import { EVERYONE, loginNameOf, nameOf } from './names.ts';
+import { EVERYONE, loginNameOf, nameOf, namespaceOf, organizationOf } from './names.ts';
 import { type OutsideIdentity, statementsOf, verifyOutsideToken } from './oidc.ts';
 import type { Proof, Via } from './proof.ts';
 import { ACTIONS, type Sourced, type Statement } from './statement.ts';
@@ -51,7 +51,7 @@ export async function loadAuthority(
   if (proof === null) return stranger(loaded);
   if (proof.kind === 'outside') {
     const identity = await verifyOutsideToken(proof.token, loaded.issued, world);
-    return identity && outsider(identity, loaded);
+    return identity && outsider(foremost(identity, repositories), loaded);
   }
   if (proof.kind === 'token' && proof.via.rules) return continued(proof, loaded);
   return ofAccount(proof, loaded);
@@ -221,8 +221,25 @@ export function rolesOf(subject: string, administrator: boolean, owns: readonly 
   ];
 }
 
+/** What a token of ours remembers: a few rules, as it travels in a header. */
+const RULES_MAX = 10;
+
+/**
+ * Any organization may trust the same jobs. What they do in a repository they do by the rule of its own organization, or else by
+ * one of the registry's: those come first, and give them their name.
+ */
+function foremost(identity: OutsideIdentity, repositories: readonly string[]): OutsideIdentity {
+  const namespaces = ['', ...repositories.map(namespaceOf)];
+  const rank = ({ subject }: { subject: string }) => {
+    const at = namespaces.lastIndexOf(organizationOf(subject));
+    return at < 0 ? 2 : at === 0 ? 1 : 0;
+  };
+  const rules = identity.rules.toSorted((a, b) => rank(a) - rank(b) || (a.subject < b.subject ? -1 : 1));
+  return { ...identity, rules: rules.slice(0, RULES_MAX) };
+}
+
 function outsider({ rules, claims, until }: OutsideIdentity, loaded: Loaded): Authority {
-  const subjects = rules.map(({ subject }) => subject).sort();
+  const subjects = rules.map(({ subject }) => subject);
   return {
     ...stranger(loaded),
     subject: subjects[0] ?? '',

@@ -54,6 +54,12 @@ export async function passwordMark(env: Passwords): Promise<string> {
   return base32(mark).slice(0, 16);
 }
 
+/** Whether it is the mark of the password, be it under the secret before. */
+export async function isPasswordMark(env: Passwords, mark: string): Promise<boolean> {
+  const marks = await Promise.all(secretsOf(env).map((secret) => passwordMark({ ...env, REGISTRY_SECRET: secret })));
+  return marks.includes(mark);
+}
+
 /** The secret of an access key: it names the key, so that it says by itself whose it is. 160 bits beside that. */
 export async function accessKeySecret(env: Secrets, id: string): Promise<string> {
   return keySecretFrom(requireSecret(env), id);

@@ -8,7 +8,7 @@ import type { RepositoryName } from '../oci/name.ts';
 import { endOf, type Kind, mint, type Occasion, verify } from './jwt.ts';
 import type { Proof, Via } from './proof.ts';
 import type { Grant } from './scope.ts';
-import { type Passwords, passwordMark, type Secrets } from './secrets.ts';
+import { isPasswordMark, type Passwords, type Secrets } from './secrets.ts';
 
 const HOUR = 60 * 60;
 
@@ -67,7 +67,7 @@ export async function verifyAccessToken(env: Passwords, token: string, occasion:
 /** Of one made with the bootstrap administrator's password: whether that is still the password. */
 async function isOfPassword(env: Passwords, claims: JWTPayload): Promise<boolean> {
   const { password } = (claims.via as Via | undefined) ?? {};
-  return password === undefined || password === (await passwordMark(env));
+  return password === undefined || (await isPasswordMark(env, password));
 }
 
 function proofOf(claims: JWTPayload): Proof & { kind: 'token' } {

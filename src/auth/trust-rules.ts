@@ -1,10 +1,11 @@
 /** Trust rules as they are kept: listed, read, saved and deleted, each change under the version that it was made from. */
 import { refuseUnless, tryBatch } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Database } from './directory.ts';
+import { organizationOf } from './names.ts';
 import type { TrustRule } from './oidc.ts';
+import { allOf, type Change, organizationRow, type Page, type PageQuery, requireOrganization } from './within.ts';
 
 export interface NewRule extends TrustRule {
   description: string;
@@ -14,12 +15,6 @@ export interface StoredRule extends NewRule {
   /** Seconds since the epoch. */
   createdAt: number;
   version: number;
-}
-
-/** Who changes a rule, and the version that they have seen: 0 for none yet, `null` for whichever there is. */
-export interface Change {
-  ifVersion: number | null;
-  by: Actor;
 }
 
 const COLUMNS = 'subject, issuer, audience, claims, statements, description, created_at, version';
@@ -43,11 +38,7 @@ function ruleOf({ created_at, claims, statements, ...row }: Row): StoredRule {
  * Those of one organization by name, or with an empty one those of the registry as a whole.
  * @param page `after` is the subject that the page before ended with, '' for the first
  */
-export async function listRules(
-  env: Database,
-  organization: string,
-  { after, limit }: { after: string; limit: number },
-): Promise<{ items: StoredRule[]; more: boolean }> {
+export async function listRules(env: Database, organization: string, { after, limit }: PageQuery): Promise<Page<StoredRule>> {
   const prefix = organization === '' ? 'ci:' : `ci:${organization}/`;
   const { results } = await env.DB.prepare(
     `SELECT ${COLUMNS} FROM trust_rules
@@ -69,11 +60,13 @@ export async function getRule(env: Database, subject: string): Promise<StoredRul
 /**
  * Creates or replaces.
  * @param rule one that `checkRule` has let pass
- * @throws PRECONDITION_FAILED
+ * @throws PRECONDITION_FAILED, CONFLICT where there are too many, NOT_FOUND where its organization is not there
  */
 export async function putRule(env: Database, rule: NewRule, { ifVersion, by }: Change): Promise<StoredRule> {
   const { subject, issuer, audience, claims, statements, description } = rule;
+  const organization = organizationOf(subject);
   const saved = await tryBatch(env, [
+    ...(organization === '' ? [] : [requireOrganization(env, organization), requireRoom(env, subject)]),
     refuseUnless(
       env,
       '?2 IS NULL OR coalesce((SELECT version FROM trust_rules WHERE subject = ?1), 0) = ?2',
@@ -84,8 +77,7 @@ export async function putRule(env: Database, rule: NewRule, { ifVersion, by }: C
       `INSERT INTO trust_rules (subject, issuer, audience, claims, statements, description, created_at)
        VALUES (?1, ?2, ?3, ?4, ?5, ?6, unixepoch())
        ON CONFLICT DO UPDATE SET issuer = ?2, audience = ?3, claims = ?4, statements = ?5, description = ?6,
-         version = version + 1
-       RETURNING ${COLUMNS}`,
+         version = version + 1`,
     ).bind(subject, issuer, audience, JSON.stringify(claims), JSON.stringify(statements), description),
     record(env, {
       repository: '',
@@ -95,10 +87,27 @@ export async function putRule(env: Database, rule: NewRule, { ifVersion, by }: C
         FROM trust_rules WHERE subject = ?3`,
       parameters: [subject],
     }),
+    env.DB.prepare(`SELECT ${COLUMNS} FROM trust_rules WHERE subject = ?1`).bind(subject),
   ]);
-  const row = saved?.[1]?.results[0] as Row | undefined;
-  if (!row) throw new RegistryError('PRECONDITION_FAILED');
-  return ruleOf(row);
+  const row = saved?.at(-1)?.results[0] as Row | undefined;
+  if (row) return ruleOf(row);
+  const there = organization === '' || (await organizationRow(env, organization).first()) !== null;
+  if (!there) throw new RegistryError('NOT_FOUND');
+  const { items } = await listRules(env, organization, { after: '', limit: RULES_MAX });
+  if (organization === '' || items.length < RULES_MAX || items.some((rule) => rule.subject === subject)) {
+    throw new RegistryError('PRECONDITION_FAILED');
+  }
+  throw new RegistryError('CONFLICT', { message: `${organization} has ${RULES_MAX} rules already: delete one first` });
+}
+
+/** Of an organization: each login with a token of an issuer reads all rules that are about it. */
+const RULES_MAX = 50;
+
+function requireRoom(env: Database, subject: string): D1PreparedStatement {
+  const { from, before } = allOf('ci', organizationOf(subject));
+  const room = `EXISTS (SELECT 1 FROM trust_rules WHERE subject = ?1)
+    OR (SELECT count(*) FROM trust_rules WHERE subject >= ?2 AND subject < ?3) < ${RULES_MAX}`;
+  return refuseUnless(env, room, subject, from, before);
 }
 
 /** @throws NOT_FOUND, PRECONDITION_FAILED */

@@ -16,7 +16,13 @@ const RULE: NewRule = {
 let world: World;
 beforeEach(async () => {
   world = await newWorld();
+  for (const name of ['acme', 'acme-io', 'acmea', 'zeta']) await addOrganization(name);
 });
+
+async function addOrganization(name: string): Promise<void> {
+  const row = world.env.DB.prepare('INSERT INTO accounts (subject, created_at) VALUES (?1, unixepoch())');
+  await row.bind(`organization:${name}`).run();
+}
 
 function put(rule: Partial<NewRule> = {}, ifVersion: number | null = null) {
   return putRule(world.env, { ...RULE, ...rule }, { ifVersion, by });
@@ -60,6 +66,14 @@ describe('a trust rule', () => {
     await expect(put({ description: 'late' }, 1)).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
     expect(await getRule(world.env, RULE.subject)).toMatchObject({ version: 2, description: 'from main' });
     expect(await events()).toHaveLength(2);
+  });
+
+  test('is saved only while its organization is there; one of the registry as a whole has none', async () => {
+    await expect(put({ subject: 'ci:absent/deploy' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await world.env.DB.prepare("UPDATE accounts SET disabled = 2 WHERE subject = 'organization:acme'").run();
+    await expect(put()).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expect(await events()).toEqual([]);
+    expect(await put({ subject: 'ci:deploy' })).toMatchObject({ version: 1 });
   });
 
   test('that two change at the same time is changed by one of them', async () => {
@@ -107,6 +121,17 @@ describe('a trust rule', () => {
       description,
       claims: { sub: description },
     });
+  });
+});
+
+describe('an organization', () => {
+  test('has up to 50 rules, of which each can still be changed', async () => {
+    for (let n = 0; n < 50; n++) await put({ subject: `ci:acme/rule${n}` });
+    await expect(put({ subject: 'ci:acme/one-more' })).rejects.toMatchObject({ code: 'CONFLICT' });
+    await expect(put({ subject: 'ci:acme/one-more' }, 0)).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect((await put({ subject: 'ci:acme/rule7', description: 'changed' })).version).toBe(2);
+    await expect(put({ subject: 'ci:acme/rule7' }, 1)).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
+    expect((await put({ subject: 'ci:zeta/first' })).version).toBe(1);
   });
 });
 

@@ -61,15 +61,23 @@ describe('wrong passwords', () => {
   });
 });
 
+/** Sends until one is refused; in the middle a new minute may begin, so up to twice as many as a minute allows. */
+async function untilRefused(send: () => Promise<Response>): Promise<string> {
+  for (let n = 0; n < 45; n++) {
+    const responses = await Promise.all(Array.from({ length: 50 }, send));
+    const refused = responses.find(({ ok }) => !ok);
+    if (refused) return refusal(refused);
+  }
+  return 'none was refused';
+}
+
 test('requests for tokens are limited for each account and address', async () => {
-  const seen = await answers(1100, () => from('198.51.100.1', '/token'));
-  expect(seen.at(-1)).toBe('429 TOOMANYREQUESTS');
+  expect(await untilRefused(() => from('198.51.100.1', '/token'))).toBe('429 TOOMANYREQUESTS');
   expect((await from('198.51.100.2', '/token')).status).toBe(200);
 });
 
 test('uploads begun are limited for each account, and refused before anything is kept', async () => {
   const begin = () => world.fetch('POST', '/v2/acme/api/blobs/uploads/');
-  const seen = await answers(1100, begin);
-  expect(seen.at(-1)).toBe('429 TOOMANYREQUESTS');
+  expect(await untilRefused(begin)).toBe('429 TOOMANYREQUESTS');
   expect((await begin()).headers.get('retry-after')).toBe('60');
 });

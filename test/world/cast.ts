@@ -4,6 +4,7 @@
  */
 import { expect, vi } from 'vitest';
 import { pushImage } from './images.ts';
+import { makeOrganization, makeRobot, makeTeam } from './organizations.ts';
 import { api, inviteUser, type Person, personOf } from './people.ts';
 import { type Issuer, newIssuer } from './token-issuer.ts';
 import type { World } from './world.ts';
@@ -96,7 +97,7 @@ export async function makeCast(world: World): Promise<Cast> {
       'repository admin': people.admin.basic,
       'organization owner': people.owner.basic,
       administrator: people.administrator.basic,
-      robot: await robotKey(world),
+      robot: (await makeRobot(world, 'acme', 'deployer', statements)).basic,
       'narrowed key': await key(world, people.pusher, { statements: [{ actions: ['pull'], repositories: ['*'] }] }),
       'CI token': `Basic ${btoa(`ci:${token}`)}`,
       'expired key': await ended(world, people.pusher, 'expires_at = unixepoch() - 1'),
@@ -106,7 +107,6 @@ export async function makeCast(world: World): Promise<Cast> {
 }
 
 async function makePeople(world: World) {
-  await put(world, '/organizations/acme', {});
   const [outsider, puller, pusher, admin, owner, administrator] = await Promise.all([
     inviteUser(world, 'olga'),
     inviteUser(world, 'paul'),
@@ -115,30 +115,15 @@ async function makePeople(world: World) {
     inviteUser(world, 'oskar'),
     inviteUser(world, 'adele', { administrator: true }),
   ]);
-  await put(world, '/organizations/acme/members/oskar', { role: 'owner' });
-  for (const { name } of [puller, pusher]) await put(world, `/organizations/acme/members/${name}`, { role: 'member' });
-  await makeTeam(world, 'users', puller, 'pull only');
-  await makeTeam(world, 'builders', pusher, 'push and pull');
+  await makeOrganization(world, 'acme', { owners: [owner], members: [puller, pusher] });
+  await makeTeam(world, 'acme', 'users', [puller], [{ actions: 'pull only', repositories: ['acme/*'] }]);
+  await makeTeam(world, 'acme', 'builders', [pusher], [{ actions: 'push and pull', repositories: ['acme/*'] }]);
   return { outsider, puller, pusher, admin, owner, administrator };
-}
-
-async function makeTeam(world: World, team: string, member: Person, actions: string): Promise<void> {
-  await put(world, `/organizations/acme/teams/${team}`, {});
-  await put(world, `/organizations/acme/teams/${team}/members/${member.name}`, {});
-  await put(world, `/organizations/acme/teams/${team}/policy`, { statements: [{ actions, repositories: ['acme/*'] }] });
 }
 
 interface Made {
   key: { id: string };
   secret: string;
-}
-
-async function robotKey(world: World): Promise<string> {
-  await put(world, '/organizations/acme/robots/deployer', {});
-  const statements = [{ actions: 'push and pull', repositories: ['acme/*'] }];
-  await put(world, '/organizations/acme/robots/deployer/policy', { statements });
-  const { body } = await api<Made>(world, 'POST', '/organizations/acme/robots/deployer/keys', { body: { name: 'k' } });
-  return personOf('acme+deployer', { id: body.key.id, secret: body.secret }).basic;
 }
 
 async function key(world: World, owner: Person, body: object): Promise<string> {

@@ -1,0 +1,205 @@
+/** CI without a stored secret, through the front door: the job's own token as docker's password, and what the record says of it. */
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { IMAGE_TYPE, imageIn, pushImage, refusal } from '../world/images.ts';
+import { api, basicOf, inviteUser } from '../world/people.ts';
+import { type Issuer, newIssuer } from '../world/token-issuer.ts';
+import { newWorld, type World } from '../world/world.ts';
+
+let world: World;
+let issuer: Issuer;
+
+beforeEach(async () => {
+  world = await newWorld();
+  issuer = await newIssuer();
+  vi.spyOn(globalThis, 'fetch').mockImplementation(issuer.world().fetch);
+  for (const organization of ['acme', 'aaa'])
+    expect((await api(world, 'PUT', `/organizations/${organization}`)).status).toBe(201);
+});
+
+function job(claims: Record<string, unknown> = {}): Promise<string> {
+  const now = Math.floor(Date.now() / 1000);
+  const times = { iat: now, nbf: now, exp: now + 600 };
+  return issuer.sign({ sub: 'job', project: '42', ref: 'refs/heads/main', event_name: 'push', ...times, ...claims });
+}
+
+const RULE = {
+  claims: { project: '42' },
+  statements: [
+    { actions: ['pull'], repositories: ['acme/*'] },
+    { actions: ['push', 'retag'], repositories: ['acme/*'], tags: ['main-*'], when: { ref: 'refs/heads/main' } },
+    { actions: ['create'], repositories: ['acme/*'] },
+    {
+      actions: ['push', 'retag'],
+      repositories: ['acme/*'],
+      tags: ['pr-{pull_request}-*'],
+      when: { event_name: 'pull_request' },
+    },
+  ],
+};
+
+async function saveRule(path: string, rule: object = RULE) {
+  const { status, body } = await api(world, 'PUT', path, { body: { issuer: issuer.url, ...rule } });
+  expect(status, JSON.stringify(body)).toBeLessThan(300);
+}
+
+/** docker's way: a token for the repository, then the request with it. */
+async function bearer(token: string, repository = 'acme/api'): Promise<string> {
+  const scope = `repository:${repository}:pull,push,delete`;
+  const response = await world.fetch('GET', `/token?scope=${scope}`, { authorization: basicOf('ci', token) });
+  expect(response.status).toBe(200);
+  return `Bearer ${((await response.json()) as { token: string }).token}`;
+}
+
+async function push(authorization: string, tag: string): Promise<string> {
+  const image = await imageIn(world, 'acme/api', tag.length);
+  const headers = { 'content-type': IMAGE_TYPE };
+  const path = `/v2/acme/api/manifests/${tag}`;
+  const response = await world.fetch('PUT', path, { authorization, headers, body: image.bytes });
+  return response.ok ? String(response.status) : refusal(response);
+}
+
+async function lastActor(): Promise<string | null> {
+  return world.env.DB.prepare('SELECT actor FROM events ORDER BY id DESC LIMIT 1').first<string>('actor');
+}
+
+describe('a job of a trusted project', () => {
+  beforeEach(() => saveRule('/organizations/acme/trust-rules/deploy'));
+
+  test('pushes the tags that its branch may, and no other', async () => {
+    const authorization = await bearer(await job());
+    expect(await push(authorization, 'main-1')).toBe('201');
+    expect(await push(authorization, 'latest')).toBe('403 DENIED');
+    expect((await world.fetch('GET', '/v2/acme/api/manifests/main-1', { authorization })).status).toBe(200);
+    expect((await world.fetch('DELETE', '/v2/acme/api/manifests/main-1', { authorization })).status).toBe(401);
+  });
+
+  test('is written down as the rule that let it in', async () => {
+    expect(await push(await bearer(await job()), 'main-1')).toBe('201');
+    expect(await lastActor()).toBe('ci:acme/deploy');
+  });
+
+  test('of a pull request has only what is said for pull requests, by the number of its own', async () => {
+    await pushImage(world, 'acme/api', 'main-0');
+    for (const claims of [
+      { event_name: 'pull_request', ref: 'refs/pull/7/merge' },
+      { event_name: 'pull_request_target', ref: 'refs/heads/main' },
+    ]) {
+      const authorization = await bearer(await job(claims));
+      expect((await world.fetch('GET', '/v2/acme/api/manifests/main-0', { authorization })).status).toBe(401);
+      expect(await push(authorization, 'main-1')).toMatch(/^40[13]/);
+      expect(await push(authorization, 'pr-8-x')).toMatch(/^40[13]/);
+      if (claims.event_name === 'pull_request') expect(await push(authorization, 'pr-7-x')).toBe('201');
+    }
+  });
+
+  test('is refused at once when its rule is narrowed or deleted, though its token goes on', async () => {
+    const authorization = await bearer(await job());
+    expect(await push(authorization, 'main-1')).toBe('201');
+    await saveRule('/organizations/acme/trust-rules/deploy', { ...RULE, claims: { project: '43' } });
+    expect(await push(authorization, 'main-2')).toBe('403 DENIED');
+    expect((await api(world, 'DELETE', '/organizations/acme/trust-rules/deploy')).status).toBe(204);
+    expect(await push(authorization, 'main-3')).toBe('401 UNAUTHORIZED');
+    expect((await world.fetch('GET', '/v2/acme/api/manifests/main-1', { authorization })).status).toBe(200);
+  });
+
+  test('has no token of ours that outlives its own', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const token = await job({ exp: now + 90 });
+    const response = await world.fetch('GET', '/token?offline_token=true', { authorization: basicOf('ci', token) });
+    const { expires_in, refresh_token = '' } = (await response.json()) as { expires_in: number; refresh_token?: string };
+    expect(expires_in).toBeLessThanOrEqual(90);
+    const [, payload = ''] = refresh_token.split('.');
+    expect((JSON.parse(atob(payload)) as { exp: number }).exp).toBe(now + 90);
+    const login = await api<{ expiresAt: string }>(world, 'POST', '/login-password', { as: basicOf('ci', token) });
+    expect(Date.parse(login.body.expiresAt)).toBe((now + 90) * 1000);
+  });
+
+  test('manages nobody: no keys, no people, no rules', async () => {
+    const as = basicOf('ci', await job());
+    expect((await api(world, 'POST', '/keys', { as, body: { name: 'k' } })).status).toBe(403);
+    expect((await api(world, 'PUT', '/users/mallory', { as, body: {} })).status).toBe(403);
+    expect((await api(world, 'GET', '/organizations/acme/trust-rules', { as })).status).toBe(403);
+  });
+});
+
+describe('two organizations that trust the same jobs', () => {
+  test('give each its own rights, and the record names the rule of the organization it was in', async () => {
+    // Its name sorts first, and its owners made it without asking acme.
+    await saveRule('/organizations/aaa/trust-rules/eavesdrop', {
+      claims: { project: '42' },
+      statements: [
+        { effect: 'deny', actions: 'all actions', repositories: ['aaa/*'] },
+        { actions: 'all actions', repositories: ['aaa/*'] },
+      ],
+    });
+    await saveRule('/organizations/acme/trust-rules/deploy');
+    expect(await push(await bearer(await job()), 'main-1')).toBe('201');
+    expect(await lastActor()).toBe('ci:acme/deploy');
+  });
+});
+
+describe('a token of somebody else', () => {
+  test.each<[string, Record<string, unknown>]>([
+    ['of another project', { project: '43' }],
+    ['for another registry', { aud: 'elsewhere.test' }],
+    ['that has expired', { exp: Math.floor(Date.now() / 1000) - 1 }],
+  ])('%s is a 401, as any wrong password', async (_, claims) => {
+    await saveRule('/organizations/acme/trust-rules/deploy');
+    const wrong = await world.fetch('GET', '/token', { authorization: basicOf('ci', 'wrong') });
+    const response = await world.fetch('GET', '/token', { authorization: basicOf('ci', await job(claims)) });
+    expect(response.status).toBe(401);
+    expect(await response.text()).toBe(await wrong.text());
+  });
+
+  test('whose issuer nobody trusts causes no request', async () => {
+    expect((await world.fetch('GET', '/token', { authorization: basicOf('ci', await job()) })).status).toBe(401);
+    expect(issuer.requests).toEqual([]);
+  });
+
+  test('whose issuer cannot be reached is a 503, not a wrong password', async () => {
+    await saveRule('/organizations/acme/trust-rules/deploy');
+    issuer.answers[issuer.configuration] = () => new Response(null, { status: 500 });
+    const response = await world.fetch('GET', '/token', { authorization: basicOf('ci', await job()) });
+    expect(await refusal(response)).toBe('503 UNAVAILABLE');
+  });
+});
+
+describe('a rule', () => {
+  test('is read back, changed under its ETag, and listed by name', async () => {
+    await saveRule('/organizations/acme/trust-rules/deploy');
+    const read = await api(world, 'GET', '/organizations/acme/trust-rules/deploy');
+    expect(read.body).toMatchObject({
+      name: 'deploy',
+      principal: 'ci:acme/deploy',
+      audience: 'registry.test',
+      claims: RULE.claims,
+    });
+    const etag = read.headers.get('etag') ?? '';
+    const body = { issuer: issuer.url, ...RULE, description: 'new' };
+    const first = await api(world, 'PUT', '/organizations/acme/trust-rules/deploy', { body, headers: { 'if-match': etag } });
+    expect(first.status).toBe(200);
+    const second = await api(world, 'PUT', '/organizations/acme/trust-rules/deploy', { body, headers: { 'if-match': etag } });
+    expect(second.status).toBe(412);
+    await saveRule('/trust-rules/everywhere');
+    const names = async (path: string) =>
+      (await api<{ items: { name: string }[] }>(world, 'GET', path)).body.items.map(({ name }) => name);
+    expect(await names('/organizations/acme/trust-rules')).toEqual(['deploy']);
+    expect(await names('/trust-rules')).toEqual(['everywhere']);
+  });
+
+  test.each<[string, object]>([
+    ['without a narrowing condition', { claims: {} }],
+    ['that trusts everybody of an issuer', { claims: { sub: '*' } }],
+    ['for repositories elsewhere', { statements: [{ actions: ['pull'], repositories: ['other/*'] }] }],
+    ['with a field that is none', { claims: { project: '1' }, administrator: true }],
+    ['of a plain http issuer', { issuer: 'http://issuer.test' }],
+    ['of an issuer on this machine', { issuer: 'https://localhost' }],
+  ])('%s is not saved', async (_, change) => {
+    const owner = await inviteUser(world, 'olivia');
+    await api(world, 'PUT', '/organizations/acme/members/olivia', { body: { role: 'owner' } });
+    const body = { issuer: issuer.url, ...RULE, ...change };
+    const { status } = await api(world, 'PUT', '/organizations/acme/trust-rules/deploy', { as: owner.basic, body });
+    expect(status).toBe(400);
+    expect((await api(world, 'GET', '/organizations/acme/trust-rules/deploy')).status).toBe(404);
+  });
+});
