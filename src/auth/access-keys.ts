@@ -88,8 +88,8 @@ export async function listKeys(
 
 /**
  * The same request with the same idempotency key has the same id, and so makes nothing and has the same answer.
- * @throws CONFLICT where the owner has too many, or another request came with that idempotency key; NOT_FOUND where there is
- * no such owner
+ * @throws CONFLICT where the owner has too many or is disabled, or another request came with that idempotency key;
+ * NOT_FOUND where there is no such owner
  */
 export async function createKey(env: Database & Secrets, wanted: NewKey): Promise<MadeKey> {
   const { owner, by, idempotency } = wanted;
@@ -130,8 +130,9 @@ export function hasRoom(owner: string, but: string): string {
 }
 
 export async function noRoom(env: Database, owner: string): Promise<RegistryError> {
-  const there = await env.DB.prepare('SELECT 1 FROM accounts WHERE subject = ?1 AND disabled = 0').bind(owner).first();
-  if (!there) return new RegistryError('NOT_FOUND');
+  const account = await env.DB.prepare('SELECT disabled FROM accounts WHERE subject = ?1').bind(owner).first();
+  if (!account) return new RegistryError('NOT_FOUND');
+  if (account.disabled) return conflict(`${owner} is disabled`);
   return conflict(`${owner} has ${LIVE_KEYS_MAX} keys already: revoke those that are not needed`);
 }
 

@@ -197,7 +197,7 @@ function ownedBy(loaded: Loaded): string[] {
 
 /** A login password says whose it is by itself, and docker wants a user name: any will do. A key's must fit. */
 function isNameFor(name: string | null, owner: string, key: string): boolean {
-  return name === null || name === key || name.toLowerCase() === loginNameOf(owner);
+  return name === null || name.toUpperCase() === key || name.toLowerCase() === loginNameOf(owner);
 }
 
 /** What made a login password or a key's token ends it too; a refresh token is no bound, as each use gives a new one. */

@@ -4,7 +4,7 @@
  */
 import { type Authority, authoritiesOf, authorityOfGroup, authorityOfKey, authorityOfRule } from './authority.ts';
 import type { Database } from './directory.ts';
-import { nameOf, namespaceOf } from './names.ts';
+import { nameOf, namespaceOf, organizationOf } from './names.ts';
 import { explain } from './policy.ts';
 import { type Decision, evaluate, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
 
@@ -29,6 +29,14 @@ export async function explainFor(env: Database, { principal, action, repository,
   if (!authority) {
     return { allowed: false, decidedBy: null, matched: [], limitedBy: null, reason: `${principal} is not there, or has ended` };
   }
+  const found = decided(authority, { principal, action, repository, tag });
+  if (action !== 'retag' || !found.allowed) return found;
+  // A tag is moved by pushing to it.
+  const push = decided(authority, { principal, action: 'push', repository, tag: null });
+  return push.allowed ? found : { ...push, reason: `to move a tag takes the right to push as well: ${push.reason}` };
+}
+
+function decided(authority: Authority, { principal, action, repository, tag }: Omit<Asked, 'claims'>): Explained {
   const { limited, ...decision } = explain(authority, action, repository, tag);
   const limitedBy = decision.decidedBy?.statement.effect === 'allow' && limited ? principal : null;
   return { ...decision, limitedBy, reason: reasonOf(decision, limitedBy, action) };
@@ -44,7 +52,9 @@ async function authorityOfPrincipal(
   if (kind === 'user' || kind === 'robot') return (await authoritiesOf(env, [principal], [repository]))[0] ?? null;
   if (kind === 'key') return authorityOfKey(env, nameOf(principal), [repository]);
   if (kind === 'ci') return authorityOfRule(env, principal, claims, [repository]);
-  return authorityOfGroup(env, principal, [repository]);
+  const group = await authorityOfGroup(env, principal, [repository]);
+  // Whoever is in a team is in its organization.
+  return kind === 'team' ? { ...group, principals: [...group.principals, `organization:${organizationOf(principal)}`] } : group;
 }
 
 function reasonOf({ decidedBy, allowed }: Decision, limitedBy: string | null, action: RepositoryAction): string {

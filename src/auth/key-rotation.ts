@@ -37,7 +37,7 @@ export interface Rotation {
 /**
  * A key that can do what `old` can, and the end of that. A key is replaced once: its successor's id is derived from its own,
  * so that asking again makes nothing and has the same answer, as long as the successor is as it was made.
- * @throws CONFLICT where it has ended or was replaced otherwise, or the owner has too many
+ * @throws CONFLICT where it has ended or was replaced otherwise, or the owner has too many or is disabled
  */
 export async function rotateKey(env: Database & Secrets, old: AccessKey, rotation: Rotation): Promise<MadeKey> {
   const [id, other] = await successorsOf(env, old.id, rotation.asker);

@@ -1,7 +1,7 @@
 /** What would change if a policy were saved: who gains and who loses what, by the engine that will decide it then. */
 import { type Authority, authoritiesOf, authorityOfGroup, onIdentity, onRepository } from './authority.ts';
 import type { Database } from './directory.ts';
-import { EVERYONE, nameOf } from './names.ts';
+import { EVERYONE, nameOf, organizationOf } from './names.ts';
 import { ACTIONS, evaluate, matches, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
 
 /** Callers times repositories: what one request may compare within a Worker's CPU time. */
@@ -44,7 +44,7 @@ export function differenceFor(
       if (tags.length > 0) return [{ action, tags }];
       return won(null) ? [{ action }] : [];
     });
-  return { principal: subject || '*', repository, gains: change(before, after), loses: change(after, before) };
+  return { principal: subject, repository, gains: change(before, after), loses: change(after, before) };
 }
 
 const OTHER_TAG = '__any_other_tag__';
@@ -55,31 +55,34 @@ export interface Preview {
   truncated: boolean;
 }
 
-/**
- * @param before the statements saved now
- * @param repositories those that the statements may be about, of a repository's policy that one
- */
-export async function previewPolicy(
-  env: Database,
-  subject: string,
-  { before, after, repositories }: { before: Statement[]; after: Statement[]; repositories: string[] },
-): Promise<Preview> {
-  const people = await peopleConcerned(env, subject, [...before, ...after]);
-  const looked = people.slice(0, Math.max(1, Math.floor(PAIRS_MAX / Math.max(1, repositories.length))));
-  const authorities = await authoritiesOf(
-    env,
-    looked.filter((one) => one !== EVERYONE),
-    repositories,
-  );
-  if (looked.includes(EVERYONE)) authorities.push({ ...(await authorityOfGroup(env, EVERYONE, repositories)), subject: '' });
-  const changes = authorities.flatMap((authority) =>
-    repositories.map((repository) =>
-      differenceFor(authority, repository, authority.statements, replaced(authority, subject, after)),
-    ),
-  );
+export interface Plan {
+  /** The statements saved now. */
+  before: Statement[];
+  after: Statement[];
+  /** Those that the statements may be about, of a repository's policy that one. */
+  repositories: string[];
+}
+
+/** @param asker is told of people one by one only as far as they may know of them */
+export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
+  const { before, after, repositories } = plan;
+  const { people, others } = await concerned(env, subject, [...before, ...after], asker);
+  const room = Math.max(1, Math.floor(PAIRS_MAX / Math.max(1, repositories.length)));
+  const stranger = await authorityOfGroup(env, EVERYONE, repositories);
+  const authorities = [
+    ...(await authoritiesOf(env, people.slice(0, room), repositories)),
+    ...others.map((other) => ({ ...stranger, subject: other, principals: [...new Set([other, EVERYONE])] })),
+  ];
+  const changes = authorities
+    .slice(0, room)
+    .flatMap((authority) =>
+      repositories.map((repository) =>
+        differenceFor(authority, repository, authority.statements, replaced(authority, subject, after)),
+      ),
+    );
   return {
     changes: changes.filter(({ gains, loses }) => gains.length + loses.length > 0),
-    truncated: looked.length < people.length,
+    truncated: people.length + others.length > room,
   };
 }
 
@@ -89,27 +92,51 @@ function replaced({ statements }: Authority, subject: string, after: readonly St
   return [...statements.filter(({ from }) => from !== subject), ...saved];
 }
 
-/** Users, robots, and everyone, whom the statements are about. */
-async function peopleConcerned(env: Database, subject: string, statements: readonly Statement[]): Promise<string[]> {
-  const named = subject.startsWith('repository:') ? statements.flatMap(({ principals }) => principals ?? []) : [subject];
-  const { results } = await env.DB.prepare(
-    `SELECT user FROM team_members WHERE team IN (SELECT value FROM json_each(?1))
-     UNION SELECT user FROM members WHERE organization IN (SELECT substr(value, 14) FROM json_each(?1) WHERE value LIKE 'organization:%')`,
-  )
-    .bind(JSON.stringify(named))
-    .all<{ user: string }>();
-  const alone = named.filter((one) => one === EVERYONE || one.startsWith('user:') || one.startsWith('robot:'));
-  const denied = statements.some(({ effect, principals }) => effect === 'deny' && principals?.includes(EVERYONE));
-  const all = denied ? await everybody(env) : [];
-  return [...new Set([...alone, ...results.map(({ user }) => user), ...all])].sort();
+interface Concerned {
+  /** Users and robots, to be judged by all that they are. */
+  people: string[];
+  /** Everyone, and whom the asker may not know of: judged by what the statements say of them, be they there or not. */
+  others: string[];
 }
 
-/** What is denied to everyone takes from whoever had it by any other way. One more than can be compared. */
-async function everybody(env: Database): Promise<string[]> {
-  const { results } = await env.DB.prepare(
-    `SELECT subject FROM accounts WHERE subject > 'robot:' AND subject < 'user;' AND disabled = 0 ORDER BY subject LIMIT ?1`,
-  )
-    .bind(PAIRS_MAX + 1)
+/** Whom the statements are about. Who belongs to a team or an organization is told to those who belong there too. */
+async function concerned(
+  env: Database,
+  subject: string,
+  statements: readonly Statement[],
+  asker: Authority,
+): Promise<Concerned> {
+  const named = subject.startsWith('repository:') ? statements.flatMap(({ principals }) => principals ?? []) : [subject];
+  const denied = statements.some(({ effect, principals }) => effect === 'deny' && principals?.includes(EVERYONE));
+  const groups = named.filter((one) => isKnown(asker, one));
+  const wanted = [JSON.stringify(groups), JSON.stringify(named), Number(denied), PAIRS_MAX + 1];
+  const { results } = await env.DB.prepare(PEOPLE)
+    .bind(...wanted, JSON.stringify(asker.belongsTo), Number(asker.administrator))
     .all<{ subject: string }>();
-  return results.map(({ subject }) => subject);
+  const people = new Set([...results.map((row) => row.subject), ...groups.filter(isPerson)]);
+  const others = named.filter((one) => one === EVERYONE || !(people.has(one) || groups.includes(one)));
+  return { people: [...people].sort(), others: [...new Set(others)].sort() };
 }
+
+function isPerson(principal: string): boolean {
+  return principal.startsWith('user:') || principal.startsWith('robot:');
+}
+
+/** Without asking the database: of users, only administrators know them all. */
+function isKnown({ administrator, principals, belongsTo }: Authority, principal: string): boolean {
+  if (principal === EVERYONE) return false;
+  const organization = principal.startsWith('organization:') ? nameOf(principal) : organizationOf(principal);
+  return administrator || principals.includes(principal) || belongsTo.includes(organization);
+}
+
+/**
+ * Members of groups ?1; of the asker's organizations ?5, those who are named in ?2. Where ?3 says that something is denied to
+ * everyone, all of these organizations, and for an administrator (?6) of the registry. ?4 at most.
+ */
+const PEOPLE = `SELECT user AS subject FROM team_members WHERE team IN (SELECT value FROM json_each(?1))
+  UNION SELECT user FROM members
+    WHERE organization IN (SELECT substr(value, 14) FROM json_each(?1) WHERE value LIKE 'organization:%')
+  UNION SELECT user FROM members
+    WHERE organization IN (SELECT value FROM json_each(?5)) AND (?3 OR user IN (SELECT value FROM json_each(?2)))
+  UNION SELECT subject FROM accounts WHERE ?3 AND ?6 AND subject > 'robot:' AND subject < 'user;' AND disabled = 0
+  ORDER BY 1 LIMIT ?4`;

@@ -66,7 +66,10 @@ function mayBeGranted(authority: Authority, { type, name }: Grant, action: Actio
   return action !== 'catalog' && mightDo(authority, action, name);
 }
 
-/** Whether the caller shows all that they are: an access key that is not narrowed, or the administrator's password. */
-export function isWhole({ credential, bounds }: Authority): boolean {
-  return (credential === 'password' || credential === 'key') && bounds.length === 0;
+/**
+ * Whether it is a person who shows all that they are: with an access key that is not narrowed, or the administrator's password.
+ * A robot's key is for what the robot does: one that was stolen must not make others that outlive it.
+ */
+export function isWhole({ credential, bounds, subject }: Authority): boolean {
+  return (credential === 'password' || credential === 'key') && bounds.length === 0 && subject.startsWith('user:');
 }

@@ -30,10 +30,15 @@ export const MAX_SCOPES = 100;
 
 /** What cannot be granted by any right is left out: the protocol answers with the intersection, not with an error. */
 export function parseScopes(texts: string[]): Grant[] {
-  return texts
+  const grants = texts
     .flatMap((text) => text.split(' '))
     .filter((text) => text !== '')
     .flatMap((text) => parseScope(text) ?? []);
+  const byResource = Map.groupBy(grants, ({ type, name }) => `${type}:${name}`);
+  return [...byResource.values()].map((same) => ({
+    ...(same[0] as Grant),
+    actions: [...new Set(same.flatMap(({ actions }) => actions))],
+  }));
 }
 
 function parseScope(text: string): Grant | null {

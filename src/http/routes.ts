@@ -2,8 +2,8 @@
 import type { Action } from '../auth/scope.ts';
 
 /**
- * `anyone`: no credentials needed. `login`: anybody whose credentials are right. `account`: the same, with a credential that
- * is not narrowed, and not a login password or a CI token. `administrator` and `owner` (of the organization in the path) want
+ * `anyone`: no credentials needed. `login`: anybody whose credentials are right. `account`: a user with an access key that is
+ * not narrowed, and not a login password. `administrator` and `owner` (of the organization in the path) want
  * that as well, and the role; `member` is any member of it. An action is one on the repository in the path.
  */
 export type Requirement = Action | 'create' | 'anyone' | 'login' | 'account' | 'administrator' | 'owner' | 'member';
@@ -56,7 +56,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/api/v1/trust-rules/:rule': { GET: 'administrator', PUT: 'administrator', DELETE: 'administrator' },
 
   '/api/v1/keys': { GET: 'login', POST: 'account' },
-  '/api/v1/keys/:key': { GET: 'login', PATCH: 'account', DELETE: 'account' },
+  '/api/v1/keys/:key': { GET: 'login', PATCH: 'account', DELETE: 'login' },
   '/api/v1/keys/:key/rotate': { POST: 'login' },
 
   '/api/v1/repositories': { GET: 'anyone' },

@@ -16,6 +16,13 @@ describe('a scope', () => {
     ]);
   });
 
+  test('of a repository that comes twice is one, with the actions of both', () => {
+    expect(parseScopes(['repository:a:pull', 'repository:a:push,pull', 'repository:b:pull'])).toEqual([
+      { type: 'repository', name: 'a', actions: ['pull', 'push'] },
+      { type: 'repository', name: 'b', actions: ['pull'] },
+    ]);
+  });
+
   test.each([
     ['of another type', 'plugin:acme/api:pull'],
     ['of a class', 'repository(plugin):acme/api:pull'],

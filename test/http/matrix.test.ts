@@ -98,7 +98,8 @@ const expectations: Record<string, (identity: Identity) => string> = {
 function whole(then: (identity: Identity) => string): (identity: Identity) => string {
   return (identity) => {
     if (identity === 'anonymous') return '401 UNAUTHORIZED';
-    return identity === 'narrowed key' || identity === 'CI token' ? '403 DENIED' : then(identity);
+    const partial: Identity[] = ['narrowed key', 'robot', 'CI token'];
+    return partial.includes(identity) ? '403 DENIED' : then(identity);
   };
 }
 
@@ -117,12 +118,15 @@ const THEIRS: Record<string, Identity[]> = {
   '/api/v1/keys/:key/rotate': ['pusher'],
 };
 
-function expected({ requirement, path }: Row, identity: Identity, kind: Kind): string {
+function expected({ method, requirement, path }: Row, identity: Identity, kind: Kind): string {
   if (ENDED.includes(identity))
     return path.startsWith('/join') || path === '/api' || path.endsWith('.json') ? 'let in' : '401 UNAUTHORIZED';
-  // Whoever rotates a key gets its secret: only its owner, though an administrator may see and revoke it.
-  const denied: Identity[] = ['narrowed key', 'administrator'];
-  if (path.endsWith('/rotate') && denied.includes(identity)) return '403 DENIED';
+  // A narrowed key may revoke itself, and no other. Whoever rotates a key gets its secret: an administrator does not.
+  const denied: Record<string, Identity[]> = {
+    'DELETE /api/v1/keys/:key': ['narrowed key'],
+    'POST /api/v1/keys/:key/rotate': ['narrowed key', 'administrator'],
+  };
+  if (denied[`${method} ${path}`]?.includes(identity)) return '403 DENIED';
   const judged = expectations[requirement]?.(identity) ?? onRepository(requirement, identity, kind);
   return judged === 'let in' && THEIRS[path]?.includes(identity) === false ? 'hidden' : judged;
 }

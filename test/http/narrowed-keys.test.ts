@@ -147,6 +147,7 @@ describe('a key for acme/web-*', () => {
     for (const [how, there] of await bothWays(key, 'acme/web-1', 'acme/web')) {
       const mount = `/v2/acme/web-1/blobs/uploads/?mount=${blob.digest}&from=acme/web`;
       expect((await there.fetch('POST', mount)).status, how).not.toBe(201);
+      expect((await world.fetch('HEAD', `/v2/acme/web-1/blobs/${blob.digest}`)).status, how).toBe(404);
     }
     await pushImage(as(key.basic), 'acme/web-1', 'v1');
     const { token } = await granted(key.basic, 'registry:catalog:*');

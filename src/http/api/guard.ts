@@ -31,7 +31,7 @@ export function asks(requirement: 'login' | 'account' | 'administrator' | 'owner
 export function requireWhole(authority: Authority): void {
   if (isWhole(authority)) return;
   throw new RegistryError('DENIED', {
-    message: 'this needs an access key that is not narrowed: not one that is, a login or a CI token',
+    message: "this needs a user's access key that is not narrowed: not a login, a robot's key or a CI token",
   });
 }
 

@@ -12,7 +12,7 @@ import { isWhole } from '../../auth/policy.ts';
 import { settings } from '../../env.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
-import { asks } from './guard.ts';
+import { asks, requireWhole } from './guard.ts';
 import {
   answerMadeKey,
   daysOf,
@@ -74,6 +74,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
       description:
         'For yourself. The secret is shown once; a repeated request with the same `Idempotency-Key` has the same answer.',
       body: keyBody,
+      repeatable: true,
       answers: { 201: { description: 'The key and its secret', schema: madeKeySchema } },
     }),
     async (c) => {
@@ -122,15 +123,16 @@ export const keys = new Hono<AppEnv>({ strict: false })
   )
   .delete(
     '/keys/:key',
-    asks('account'),
+    asks('login'),
     operation({
       group: GROUP,
       summary: 'Revoke an access key',
-      description: 'At once, and for good. It stays in the list, for the record.',
+      description: 'At once, and for good. It stays in the list, for the record. Any key may revoke itself.',
       answers: { 204: { description: 'Revoked' } },
     }),
     async (c) => {
       const { id } = await keyOf(c, c.var.authority);
+      if (!isItself(c.var.authority, id)) requireWhole(c.var.authority);
       await revokeKey(c.env, id, actorOf(c));
       return answerNothing();
     },
@@ -183,8 +185,12 @@ function ownsRobot({ administrator, owns }: Authority, subject: string): boolean
 /** What a rotation gives is a secret: nobody gets one that is somebody else's, not even an administrator. @throws DENIED */
 function askerOf(authority: Authority, { id, owner }: AccessKey): 'itself' | 'holder' {
   if (isWhole(authority) && (owner === authority.subject || ownsRobot(authority, owner))) return 'holder';
-  if (authority.credential === 'key' && authority.via.key === id) return 'itself';
+  if (isItself(authority, id)) return 'itself';
   throw denied('a key is replaced by itself, or by its owner with a key that is not narrowed');
+}
+
+function isItself({ credential, via }: Authority, key: string): boolean {
+  return credential === 'key' && via.key === key;
 }
 
 function denied(message: string): RegistryError {

@@ -72,7 +72,8 @@ export function openApiDocument(routes: readonly Route[], origin: string) {
 
 function operationObject(method: string, path: string, operation: Operation) {
   const requirement = ROUTES[path]?.[method.toUpperCase() as 'GET'] ?? 'login';
-  const parameters = [...pathParameters(path), ...queryParameters(operation), ...(operation.conditional ? CONDITIONS : [])];
+  const headers = [...(operation.conditional ? CONDITIONS : []), ...(operation.repeatable ? [IDEMPOTENCY_KEY] : [])];
+  const parameters = [...pathParameters(path), ...queryParameters(operation), ...headers];
   const body = operation.body && {
     requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(operation.body, 'input') } } },
   };
@@ -92,6 +93,13 @@ const CONDITIONS = [
   { name: 'If-Match', in: 'header', schema: { type: 'string' }, description: 'Only if it is still as this ETag says' },
   { name: 'If-None-Match', in: 'header', schema: { type: 'string', enum: ['*'] }, description: 'Only if it is not there yet' },
 ];
+
+const IDEMPOTENCY_KEY = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  schema: { type: 'string' },
+  description: 'Sent again with the same, the request is not done again, and has the same answer',
+};
 
 function pathParameters(path: string) {
   return [...path.matchAll(/:(\w+)/g)].map(([, name = '']) => ({

@@ -25,6 +25,8 @@ export interface Operation {
   answers: Record<number, { description: string; schema?: z.ZodType }>;
   /** It can be asked for on condition: `If-Match` with the ETag of what is there, or `If-None-Match: *`. */
   conditional?: true;
+  /** With an `Idempotency-Key` it can be sent again without being done again (draft-ietf-httpapi-idempotency-key-header). */
+  repeatable?: true;
 }
 
 type Parsed<T extends z.ZodType | undefined> = T extends z.ZodType ? z.output<T> : undefined;

@@ -8,6 +8,7 @@ import { ACTIONS, type Statement } from '../../auth/statement.ts';
 import { reachOf } from '../../auth/visibility.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { listRepositories, requireInBatch } from '../../registry/repositories.ts';
+import { judged } from '../authorize.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asks, asksFor } from './guard.ts';
 import { answer, expectedVersion, operation } from './operation.ts';
@@ -157,6 +158,7 @@ async function answerPreview(
         { after: '', limit: PREVIEW_MAX },
         reachOf([...before, ...after].flatMap(({ repositories }) => repositories)),
       );
-  const { changes, truncated } = await previewPolicy(c.env, subject, { before, after, repositories: items });
+  const plan = { before, after, repositories: items };
+  const { changes, truncated } = await previewPolicy(c.env, subject, plan, judged(c));
   return answer({ changes, truncated: truncated || more });
 }

@@ -117,6 +117,7 @@ export const robots = new Hono<AppEnv>({ strict: false })
       summary: 'Make a key for a robot',
       description: 'The secret is shown this once. Send an `Idempotency-Key` to be able to repeat the request.',
       body: keyBody,
+      repeatable: true,
       answers: { 201: { description: 'Made', schema: madeKeySchema } },
     }),
     async (c) => {

@@ -421,7 +421,6 @@ describe('a change', () => {
   test('of its own statements is not for a key that is narrowed', async () => {
     const { id, bearer } = await make({ statements: [ALL] });
     expect(await unchanged(() => change(id, { statements: null }, bearer))).toBe('403 DENIED');
-    expect(await unchanged(() => api(world, 'DELETE', `/keys/${id}`, { as: bearer }))).toBe('403 DENIED');
   });
 });
 
@@ -441,6 +440,14 @@ describe('revoking', () => {
 
   test('works with the key itself', async () => {
     const { id, bearer } = await make();
+    expect((await api(world, 'DELETE', `/keys/${id}`, { as: bearer })).status).toBe(204);
+    expect(await statusAt('/api/v1/keys', bearer)).toBe(401);
+  });
+
+  test('works with a narrowed key for itself, and for no other', async () => {
+    const { id, bearer } = await make({ statements: [ALL] });
+    const other = await make();
+    expect(await unchanged(() => api(world, 'DELETE', `/keys/${other.id}`, { as: bearer }))).toBe('403 DENIED');
     expect((await api(world, 'DELETE', `/keys/${id}`, { as: bearer })).status).toBe(204);
     expect(await statusAt('/api/v1/keys', bearer)).toBe(401);
   });
@@ -609,6 +616,9 @@ describe("a robot's key", () => {
       expect(refused(await api(world, 'GET', `/keys/${robot.id}`, { as }))).toBe('404 NOT_FOUND');
       expect(await unchanged(() => rotate(robot.id, as))).toBe('404 NOT_FOUND');
     }
+    await api(world, 'PUT', '/organizations/acme/robots/ci', { as: alice.bearer, body: { disabled: true } });
+    expect(await unchanged(() => rotate(robot.id, alice.bearer))).toBe('409 CONFLICT');
+    await api(world, 'PUT', '/organizations/acme/robots/ci', { as: alice.bearer, body: { disabled: false } });
     const renamed = await api(world, 'PATCH', `/keys/${robot.id}`, { as: alice.bearer, body: { name: 'deploy' } });
     expect(renamed.body).toMatchObject({ name: 'deploy', owner: 'robot:acme/ci' });
     const next = madeIn(await rotate(robot.id, alice.bearer, { overlap: 0 }));
@@ -655,6 +665,17 @@ describe('the day of last use', () => {
     expect(response.status).toBe(200);
     expect(logged).toHaveBeenCalled();
   });
+});
+
+test('a key opens no door while its owner is disabled, and none once it has expired', async () => {
+  const [one, other] = [await make(), await make()];
+  expect(await doors(one)).toEqual([200, 200, 200, 200]);
+  await expire(other.id);
+  expect(await doors(other)).toEqual([401, 401, 401, 401]);
+  await api(world, 'PATCH', '/users/alice', { body: { disabled: true } });
+  expect(await doors(one)).toEqual([401, 401, 401, 401]);
+  await api(world, 'PATCH', '/users/alice', { body: { disabled: false } });
+  expect(await doors(one)).toEqual([200, 200, 200, 200]);
 });
 
 /** Every way in which a key, or its owner, can lose a right; and what a write answers from then on. */

@@ -155,7 +155,8 @@ describe('a robot', () => {
     expect(await pullStatus(robot.basic)).toBe(200);
     expect(await pullStatus(basicOf('acme+cd', robot.secret))).toBe(401);
     expect(refused(await api('GET', '/organizations/acme', { as: robot.basic }))).toBe('404 NOT_FOUND');
-    expect(refused(await api('PUT', `${ROBOTS}/cd`, { as: robot.basic }))).toBe('404 NOT_FOUND');
+    expect(refused(await api('PUT', `${ROBOTS}/cd`, { as: robot.basic }))).toBe('403 DENIED');
+    expect(refused(await api('POST', '/keys', { as: robot.basic, body: { name: 'another' } }))).toBe('403 DENIED');
   });
 });
 
