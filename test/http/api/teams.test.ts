@@ -62,8 +62,10 @@ describe('a team', () => {
   test('is recorded as it is made, changed and deleted, once each, and not where nothing changes', async () => {
     const put = (description: string) => api('PUT', DEV, { as: alice.basic, body: { description } });
     const work = async () => {
-      for (const description of ['one', 'one', 'two', 'two']) await put(description);
-      await api('PUT', DEV, { as: alice.basic });
+      const versions = [];
+      for (const description of ['one', 'one', 'two', 'two']) versions.push((await put(description)).headers.get('etag'));
+      versions.push((await api('PUT', DEV, { as: alice.basic })).headers.get('etag'));
+      expect(versions).toEqual(['"1"', '"1"', '"2"', '"2"', '"2"']);
       for (const status of [204, 404]) expect((await api('DELETE', DEV, { as: alice.basic })).status).toBe(status);
     };
     const subject = 'team:acme/dev';
