@@ -105,8 +105,8 @@ CREATE TABLE IF NOT EXISTS tombstones (
 
 -- Who there is. subject: `user:<name>`, `organization:<name>` or `robot:<organization>/<name>`. Rows are never deleted, so
 -- that no name passes to somebody else while something still names it. likeness: what the name looks like; of users and
--- organizations no two look alike. epoch grows when all logins are ended, and every token names the one it was made in.
--- version: for conditional updates. invitation: the id of the one-time link that is open, if one is.
+-- organizations no two look alike. disabled: 1, or 2 of one that was deleted. epoch grows when all logins are ended, and every
+-- token names the one it was made in. version: for conditional updates. invitation: the id of the one-time link that is open.
 CREATE TABLE IF NOT EXISTS accounts (
   subject TEXT PRIMARY KEY,
   likeness TEXT UNIQUE,

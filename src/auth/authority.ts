@@ -1,16 +1,12 @@
 /**
- * Who a caller is and all that bears on what they may do, from the database: one statement, whatever they showed. What this
- * gives is decided on by `policy.ts`; nothing here says yes or no but to the question whether what was shown still counts.
+ * Who somebody is and all that bears on what they may do, as `policy.ts` decides on it: made of what the database knows and of what
+ * was shown. Pure: `lookup.ts` asks the database.
  */
-import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from './directory.ts';
-import type { Occasion } from './jwt.ts';
+import type { Loaded } from './directory.ts';
 import { EVERYONE, loginNameOf, nameOf, namespaceOf, organizationOf } from './names.ts';
-import { type OutsideIdentity, statementsOf, verifyOutsideToken } from './oidc.ts';
+import { type OutsideIdentity, statementsOf } from './outside/oidc.ts';
 import type { Proof, Via } from './proof.ts';
 import { ACTIONS, type Sourced, type Statement } from './statement.ts';
-
-/** Time and place, and the network: keys of outside issuers are fetched, from plain http only where that is allowed. */
-export type World = Occasion & { fetch: typeof fetch; insecureIssuers: boolean };
 
 export interface Authority {
   /** `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; empty for a stranger. */
@@ -35,83 +31,7 @@ export interface Authority {
   login: { id: string; generation: number; current: boolean } | null;
 }
 
-/**
- * `null` where what was shown does not count any more, or never did.
- * @param proof `null`: a stranger
- * @param repositories whose own statements are wanted
- */
-export async function loadAuthority(
-  env: Database,
-  proof: Proof | null,
-  repositories: readonly string[],
-  world: World,
-): Promise<Authority | null> {
-  if (proof === null && repositories.length === 0) return stranger(NOTHING);
-  const loaded = await loadOrBegin(env, proof, repositories);
-  if (proof === null) return stranger(loaded);
-  if (proof.kind === 'outside') {
-    const identity = await verifyOutsideToken(proof.token, loaded.issued, world);
-    return identity && outsider(foremost(identity, repositories), loaded);
-  }
-  if (proof.kind === 'token' && proof.via.rules) return continued(proof, loaded);
-  return ofAccount(proof, loaded);
-}
-
-async function load(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
-  const token = proof?.kind === 'token' ? proof : null;
-  const subject = proof?.kind === 'password' ? BOOTSTRAP : (token?.subject ?? null);
-  const key = proof?.kind === 'key' ? proof.key : (token?.via.key ?? null);
-  const issuer = proof?.kind === 'outside' ? proof.issuer : null;
-  const login = token?.login?.id ?? null;
-  const [loaded] = await loadSubjects(env, [subject], repositories, { key, issuer, rules: token?.via.rules ?? [], login });
-  return loaded ?? NOTHING;
-}
-
-/**
- * As they would be with a credential that is not narrowed, without one being shown: for questions about others. One statement.
- * Who is disabled or not there is left out.
- * @param subjects users and robots
- */
-export async function authoritiesOf(
-  env: Database,
-  subjects: readonly string[],
-  repositories: readonly string[],
-): Promise<Authority[]> {
-  const all = await loadSubjects(env, subjects, repositories, { key: null, issuer: null, rules: [], login: null });
-  return all.flatMap((loaded) => ofAccount({ kind: 'password', mark: '' }, loaded) ?? []);
-}
-
-/** The owner of a key, within its limits. `null` where it has ended. */
-export async function authorityOfKey(env: Database, key: string, repositories: readonly string[]): Promise<Authority | null> {
-  const [loaded] = await loadSubjects(env, [null], repositories, { key, issuer: null, rules: [], login: null });
-  return loaded ? ofAccount({ kind: 'key', key, name: null }, loaded) : null;
-}
-
-/** Somebody of whom only this is known: a stranger, or any member of a team or an organization. */
-export async function authorityOfGroup(env: Database, principal: string, repositories: readonly string[]): Promise<Authority> {
-  const [loaded = NOTHING] = await loadSubjects(env, [principal], repositories, {
-    key: null,
-    issuer: null,
-    rules: [],
-    login: null,
-  });
-  const own = loaded.policies.filter(({ subject }) => subject === principal && !subject.startsWith('repository:'));
-  return {
-    ...stranger(loaded),
-    principals: [...new Set([principal, EVERYONE])],
-    statements: [...own.flatMap((policy) => onIdentity(policy.subject, policy.statements)), ...ofRepositories(loaded)],
-  };
-}
-
-/** The bootstrap administrator's account is made when its password is first used. */
-async function loadOrBegin(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
-  const loaded = await load(env, proof, repositories);
-  if (proof?.kind !== 'password' || loaded.account) return loaded;
-  await createBootstrapAdministrator(env);
-  return load(env, proof, repositories);
-}
-
-function stranger(loaded: Loaded): Authority {
+export function stranger(loaded: Loaded): Authority {
   return {
     subject: '',
     principals: [EVERYONE],
@@ -128,7 +48,7 @@ function stranger(loaded: Loaded): Authority {
   };
 }
 
-function ofRepositories(loaded: Loaded): Sourced[] {
+export function ofRepositories(loaded: Loaded): Sourced[] {
   return loaded.policies
     .filter(({ subject }) => subject.startsWith('repository:'))
     .flatMap(({ subject, statements }) => onRepository(nameOf(subject), statements));
@@ -148,7 +68,7 @@ export function onIdentity(from: string, statements: readonly Statement[]): Sour
   return statements.map(({ principals: _, ...statement }) => ({ from, statement }));
 }
 
-function ofAccount(proof: Exclude<Proof, { kind: 'outside' }>, loaded: Loaded): Authority | null {
+export function ofAccount(proof: Exclude<Proof, { kind: 'outside' }>, loaded: Loaded): Authority | null {
   const { account, key, login } = loaded;
   const via = viaOf(proof, account?.epoch ?? 0);
   const keyId = via.key;
@@ -228,7 +148,7 @@ const RULES_MAX = 10;
  * Any organization may trust the same jobs. What they do in a repository they do by the rule of its own organization, or else by
  * one of the registry's: those come first, and give them their name.
  */
-function foremost(identity: OutsideIdentity, repositories: readonly string[]): OutsideIdentity {
+export function foremost(identity: OutsideIdentity, repositories: readonly string[]): OutsideIdentity {
   const namespaces = ['', ...repositories.map(namespaceOf)];
   const rank = ({ subject }: { subject: string }) => {
     const at = namespaces.lastIndexOf(organizationOf(subject));
@@ -238,7 +158,7 @@ function foremost(identity: OutsideIdentity, repositories: readonly string[]): O
   return { ...identity, rules: rules.slice(0, RULES_MAX) };
 }
 
-function outsider({ rules, claims, until }: OutsideIdentity, loaded: Loaded): Authority {
+export function outsider({ rules, claims, until }: OutsideIdentity, loaded: Loaded): Authority {
   const subjects = rules.map(({ subject }) => subject);
   return {
     ...stranger(loaded),
@@ -252,7 +172,7 @@ function outsider({ rules, claims, until }: OutsideIdentity, loaded: Loaded): Au
 }
 
 /** An outside identity that was verified when its token was made; the rules are asked again, as they stand now. */
-function continued(proof: Extract<Proof, { kind: 'token' }>, loaded: Loaded): Authority | null {
+export function continued(proof: Extract<Proof, { kind: 'token' }>, loaded: Loaded): Authority | null {
   const { rules = [], claims = {} } = proof.via;
   const { login } = loaded;
   const refresh = proof.login ?? null;
@@ -264,40 +184,4 @@ function continued(proof: Extract<Proof, { kind: 'token' }>, loaded: Loaded): Au
     subject: proof.subject,
     login: refresh && login ? { ...refresh, current: login.generation === refresh.generation } : null,
   };
-}
-
-/** The same caller with the statements of further repositories. */
-export async function withRepositories(
-  env: Database,
-  authority: Authority,
-  repositories: readonly string[],
-): Promise<Authority> {
-  const { results } = await env.DB.prepare(
-    `SELECT subject, json(statements) AS statements FROM policies
-     WHERE subject IN (SELECT 'repository:' || value FROM json_each(?1))`,
-  )
-    .bind(JSON.stringify(repositories))
-    .all<{ subject: string; statements: string }>();
-  const own = authority.statements.filter(({ from }) => !from.startsWith('repository:'));
-  const others = results.flatMap((row) => onRepository(nameOf(row.subject), JSON.parse(row.statements) as Statement[]));
-  return { ...authority, statements: [...own, ...others] };
-}
-
-/**
- * Whoever a trust rule takes a token with these claims for; conditions of the rule that only one value meets are taken as met.
- * `null` where there is no such rule.
- */
-export async function authorityOfRule(
-  env: Database,
-  rule: string,
-  claims: Record<string, string>,
-  repositories: readonly string[],
-): Promise<Authority | null> {
-  const further = { key: null, issuer: null, rules: [rule], login: null };
-  const [loaded = NOTHING] = await loadSubjects(env, [''], repositories, further);
-  const [found] = loaded.named;
-  if (!found) return null;
-  const exact = Object.entries(found.claims).filter(([, pattern]) => typeof pattern === 'string' && !pattern.includes('*'));
-  const assumed = { ...(Object.fromEntries(exact) as Record<string, string>), ...claims, iss: found.issuer };
-  return outsider({ rules: [found], claims: assumed, until: 0 }, loaded);
 }

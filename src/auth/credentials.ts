@@ -3,7 +3,7 @@
  * the registry gives out, and tokens of outside issuers.
  */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
-import type { Occasion } from './jwt.ts';
+import type { Occasion } from './occasion.ts';
 import type { Proof } from './proof.ts';
 import {
   ADMINISTRATOR,

@@ -1,7 +1,7 @@
 /** What the database knows of somebody, read with one statement, and the account that is there from the beginning. */
 import type { Env } from '../env.ts';
 import { likenessOf, nameOf } from './names.ts';
-import type { TrustRule } from './oidc.ts';
+import type { TrustRule } from './outside/oidc.ts';
 import type { Statement } from './statement.ts';
 
 export type Database = Pick<Env, 'DB'>;

@@ -2,8 +2,9 @@
  * Questions about others: may they, and why. Asked of the same statements and the same engine as every
  * request, so that an explanation cannot differ from what happens.
  */
-import { type Authority, authoritiesOf, authorityOfGroup, authorityOfKey, authorityOfRule } from './authority.ts';
+import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
+import { authoritiesOf, authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';
 import { nameOf, namespaceOf, organizationOf } from './names.ts';
 import { explain } from './policy.ts';
 import { type Decision, evaluate, type RepositoryAction, type Sourced, type Statement } from './statement.ts';

@@ -4,6 +4,7 @@
  * which jose does not know.
  */
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import type { Occasion } from './occasion.ts';
 import { type KeyLabel, type Secrets, signingKey, verificationKeys } from './secrets.ts';
 
 const ALGORITHM = 'HS256';
@@ -14,12 +15,6 @@ export interface Kind {
   typ: string;
   /** Seconds, at most. */
   lifetime: number;
-}
-
-/** Where and when: the audience is the host that clients use, `now` is in milliseconds. */
-export interface Occasion {
-  service: string;
-  now: number;
 }
 
 /** @param until seconds since the epoch, where the token shall end before its kind's lifetime does */

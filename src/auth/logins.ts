@@ -5,7 +5,7 @@
  */
 import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
-import type { Occasion } from './jwt.ts';
+import type { Occasion } from './occasion.ts';
 import type { Secrets } from './secrets.ts';
 import { mintRefreshToken, REFRESH_TOKEN_LIFETIME } from './tokens.ts';
 

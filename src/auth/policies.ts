@@ -6,8 +6,8 @@ import { record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Database } from './directory.ts';
 import { EVERYONE, nameOf } from './names.ts';
+import { DELETED } from './people/within.ts';
 import type { Statement } from './statement.ts';
-import { DELETED } from './within.ts';
 
 export interface Policy {
   statements: Statement[];

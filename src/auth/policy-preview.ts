@@ -1,6 +1,7 @@
 /** What would change if a policy were saved: who gains and who loses what, by the engine that will decide it then. */
-import { type Authority, authoritiesOf, authorityOfGroup, onIdentity, onRepository } from './authority.ts';
+import { type Authority, onIdentity, onRepository } from './authority.ts';
 import type { Database } from './directory.ts';
+import { authoritiesOf, authorityOfGroup } from './lookup.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
 import { ACTIONS, evaluate, matches, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
 

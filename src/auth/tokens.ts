@@ -5,7 +5,8 @@
 import type { JWTPayload } from 'jose';
 import type { DigestAlgorithm } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import { endOf, type Kind, mint, type Occasion, verify } from './jwt.ts';
+import { endOf, type Kind, mint, verify } from './jwt.ts';
+import type { Occasion } from './occasion.ts';
 import type { Proof, Via } from './proof.ts';
 import type { Grant } from './scope.ts';
 import { isPasswordMark, type Passwords, type Secrets } from './secrets.ts';

@@ -3,9 +3,10 @@
  * still counts, and what they may do, is asked in `authorize.ts`.
  */
 import { createMiddleware } from 'hono/factory';
-import { type Authority, loadAuthority } from '../auth/authority.ts';
+import type { Authority } from '../auth/authority.ts';
 import { proofOfPassword } from '../auth/credentials.ts';
 import { noteUse } from '../auth/directory.ts';
+import { loadAuthority } from '../auth/lookup.ts';
 import { ANONYMOUS, type Caller } from '../auth/policy.ts';
 import type { Proof } from '../auth/proof.ts';
 import { verifyAccessToken } from '../auth/tokens.ts';

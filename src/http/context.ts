@@ -1,6 +1,7 @@
 /** What travels with a request: bindings, who makes it, where and when. */
 import type { Context } from 'hono';
-import type { Authority, World } from '../auth/authority.ts';
+import type { Authority } from '../auth/authority.ts';
+import type { World } from '../auth/occasion.ts';
 import type { Caller } from '../auth/policy.ts';
 import { type Env, settings } from '../env.ts';
 import type { Background } from '../events/batch.ts';

@@ -1,5 +1,6 @@
 /** Lists of repositories as their reader may see them: candidates by index, each judged, until a page is full. */
-import { type Authority, withRepositories } from '../auth/authority.ts';
+import type { Authority } from '../auth/authority.ts';
+import { withRepositories } from '../auth/lookup.ts';
 import { allows } from '../auth/policy.ts';
 import type { Sourced } from '../auth/statement.ts';
 import { common, liesIn, type Place, pullPatterns, reachOf, repositoriesNaming } from '../auth/visibility.ts';

@@ -1,7 +1,7 @@
 /** What requests and answers about access keys have in common, whoever owns the key. */
 import * as z from 'zod';
-import type { AccessKey, MadeKey } from '../../auth/access-keys.ts';
 import { loginNameOf } from '../../auth/names.ts';
+import type { AccessKey, MadeKey } from '../../auth/people/access-keys.ts';
 import { type Env, settings } from '../../env.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { occasionOf, type RequestContext } from '../context.ts';

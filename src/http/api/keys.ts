@@ -4,10 +4,10 @@
  */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { type AccessKey, changeKey, createKey, getKey, listKeys, revokeKey } from '../../auth/access-keys.ts';
 import type { Authority } from '../../auth/authority.ts';
-import { rotateKey } from '../../auth/key-rotation.ts';
 import { organizationOf } from '../../auth/names.ts';
+import { type AccessKey, changeKey, createKey, getKey, listKeys, revokeKey } from '../../auth/people/access-keys.ts';
+import { rotateKey } from '../../auth/people/key-rotation.ts';
 import { isWhole } from '../../auth/policy.ts';
 import { settings } from '../../env.ts';
 import { RegistryError } from '../../oci/errors.ts';

@@ -2,9 +2,9 @@
 import { Hono } from 'hono';
 import { accepts } from 'hono/accepts';
 import * as z from 'zod';
-import { endLogins } from '../../auth/accounts.ts';
 import type { Authority } from '../../auth/authority.ts';
 import { loginNameOf } from '../../auth/names.ts';
+import { endLogins } from '../../auth/people/accounts.ts';
 import { LOGIN_PASSWORD_MAX_LIFETIME, type Minted, mintLoginPassword } from '../../auth/tokens.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';

@@ -1,8 +1,8 @@
 /** Organizations and their members. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { listMembers, putMember, removeMember } from '../../auth/members.ts';
 import { parseName, parseNewName } from '../../auth/names.ts';
+import { listMembers, putMember, removeMember } from '../../auth/people/members.ts';
 import {
   deleteOrganization,
   describeOrganization,
@@ -10,7 +10,7 @@ import {
   listOrganizations,
   type Organization,
   putOrganization,
-} from '../../auth/organizations.ts';
+} from '../../auth/people/organizations.ts';
 import { requireNoRepositories } from '../../registry/repository-pages.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';

@@ -1,9 +1,9 @@
 /** Robots of an organization, and their keys. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { createKey, listKeys } from '../../auth/access-keys.ts';
 import { loginNameOf } from '../../auth/names.ts';
-import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../auth/robots.ts';
+import { createKey, listKeys } from '../../auth/people/access-keys.ts';
+import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../auth/people/robots.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';

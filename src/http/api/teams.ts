@@ -11,7 +11,7 @@ import {
   putTeam,
   removeTeamMember,
   type Team,
-} from '../../auth/teams.ts';
+} from '../../auth/people/teams.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';
 import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';

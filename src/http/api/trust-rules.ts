@@ -2,10 +2,11 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { parseName } from '../../auth/names.ts';
-import type { RuleStatement } from '../../auth/oidc.ts';
-import { checkRule } from '../../auth/rule-check.ts';
+import type { RuleStatement } from '../../auth/outside/oidc.ts';
+import { checkRule } from '../../auth/outside/rule-check.ts';
+import { deleteRule, getRule, listRules, putRule, type StoredRule } from '../../auth/outside/trust-rules.ts';
+import { getOrganization } from '../../auth/people/organizations.ts';
 import { ACTIONS } from '../../auth/statement.ts';
-import { deleteRule, getRule, listRules, putRule, type StoredRule } from '../../auth/trust-rules.ts';
 import { settings } from '../../env.ts';
 import { type AppEnv, actorOf, occasionOf, type RequestContext } from '../context.ts';
 import { asks } from './guard.ts';
@@ -129,6 +130,7 @@ async function answerList(
   { n = PAGE_DEFAULT, last }: { n?: number | undefined; last?: string | undefined },
 ) {
   const organization = organizationIn(c);
+  if (organization !== '') await getOrganization(c.env, organization);
   const after = last === undefined ? '' : subjectOf(organization, last);
   const { items, more } = await listRules(c.env, organization, { after, limit: n });
   const shown = items.map(shownRule);

@@ -1,10 +1,10 @@
 /** Users: invite, describe, change, and log them out. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { changeUser, endLogins, findUser, listUsers, shareOrganization, type User } from '../../auth/accounts.ts';
 import type { Authority } from '../../auth/authority.ts';
-import { type Accepted, acceptInvitation, invitationToken, inviteUser, openInvitation } from '../../auth/invitations.ts';
 import { loginNameOf, parseName } from '../../auth/names.ts';
+import { changeUser, endLogins, findUser, listUsers, shareOrganization, type User } from '../../auth/people/accounts.ts';
+import { type Accepted, acceptInvitation, invitationToken, inviteUser, openInvitation } from '../../auth/people/invitations.ts';
 import { isWhole } from '../../auth/policy.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';

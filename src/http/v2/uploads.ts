@@ -1,6 +1,6 @@
 /** end-4, end-5, end-6, end-11, end-13 and end-14: how blobs come in. */
 import { type Context, Hono } from 'hono';
-import { withRepositories } from '../../auth/authority.ts';
+import { withRepositories } from '../../auth/lookup.ts';
 import { allows, isGranted } from '../../auth/policy.ts';
 import { sealUpload, unsealUpload } from '../../auth/tokens.ts';
 import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/digest.ts';

@@ -3,8 +3,8 @@
  * what a token's header names. Fetched within fixed bounds, kept for a while in this isolate.
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
-import { RegistryError } from '../oci/errors.ts';
-import type { World } from './authority.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { World } from '../occasion.ts';
 
 /** What of the world it takes to ask an issuer. */
 export type Outside = Pick<World, 'now' | 'fetch' | 'insecureIssuers'>;

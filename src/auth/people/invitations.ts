@@ -2,17 +2,18 @@
  * Invitations: how a user comes to be, and how one who lost every key comes back. Whoever holds the link gets an access key,
  * once. The link is a token that names the user and the invitation; the database knows which invitation is open.
  */
-import { settings, type Vars } from '../env.ts';
-import { refuseUnless, tryBatch, tryBatchTwice } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { settings, type Vars } from '../../env.ts';
+import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { Database } from '../directory.ts';
+import { type Kind, mint, verify } from '../jwt.ts';
+import { likenessOf, nameOf, parseNewName } from '../names.ts';
+import type { Occasion } from '../occasion.ts';
+import { accessKeySecret, keyIdFrom, type Secrets } from '../secrets.ts';
+import type { Minted } from '../tokens.ts';
 import { changeUser, findUser, getUser, selectUser, type User, type UserChange, userIn } from './accounts.ts';
-import type { Database } from './directory.ts';
-import { type Kind, mint, type Occasion, verify } from './jwt.ts';
-import { likenessOf, nameOf, parseNewName } from './names.ts';
-import { accessKeySecret, keyIdFrom, type Secrets } from './secrets.ts';
-import type { Minted } from './tokens.ts';
 
 const DAY = 24 * 60 * 60;
 

@@ -2,14 +2,14 @@
  * Teams of organizations and who is in them. What is left of a deleted team is an empty policy: policies of repositories may
  * still name it, and what they give must not come to whoever makes a team of that name.
  */
-import { refuseUnless, tryBatch } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
-import type { Authority } from './authority.ts';
-import type { Database } from './directory.ts';
-import { nameOf, organizationOf } from './names.ts';
-import { allows } from './policy.ts';
+import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { Authority } from '../authority.ts';
+import type { Database } from '../directory.ts';
+import { nameOf, organizationOf } from '../names.ts';
+import { allows } from '../policy.ts';
 import {
   allOf,
   type Change,

@@ -2,10 +2,12 @@
  * The replacement of access keys by new ones that can do the same. A key is replaced once: the id of its successor is derived
  * from its own, so that asking again makes nothing and has the same answer.
  */
-import { refuseUnless, tryBatchTwice } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import type { RegistryError } from '../oci/errors.ts';
+import { refuseUnless, tryBatchTwice } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import type { RegistryError } from '../../oci/errors.ts';
+import type { Database } from '../directory.ts';
+import { accessKeySecret, keyIdFrom, type Secrets } from '../secrets.ts';
 import {
   type AccessKey,
   conflict,
@@ -20,8 +22,6 @@ import {
   type Row,
   select,
 } from './access-keys.ts';
-import type { Database } from './directory.ts';
-import { accessKeySecret, keyIdFrom, type Secrets } from './secrets.ts';
 
 export interface Rotation {
   /** The key itself asks, or somebody who may do more than it. Which is never answered with what the other was given. */

@@ -2,13 +2,13 @@
  * Access keys as they are kept: made, listed, changed and revoked, each change as one batch with its event
  * (invariant 6). A key's secret is derived whenever it is shown; nothing secret is written.
  */
-import { refuseUnless, tryBatch, tryBatchTwice } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
-import type { Database } from './directory.ts';
-import { accessKeySecret, keyIdFrom, type Secrets } from './secrets.ts';
-import type { Statement } from './statement.ts';
+import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { Database } from '../directory.ts';
+import { accessKeySecret, keyIdFrom, type Secrets } from '../secrets.ts';
+import type { Statement } from '../statement.ts';
 
 export interface AccessKey {
   id: string;

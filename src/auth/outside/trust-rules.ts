@@ -1,11 +1,11 @@
 /** Trust rules as they are kept: listed, read, saved and deleted, each change under the version that it was made from. */
-import { refuseUnless, tryBatch } from '../events/batch.ts';
-import { record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
-import type { Database } from './directory.ts';
-import { organizationOf } from './names.ts';
+import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import { record } from '../../events/outbox.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { Database } from '../directory.ts';
+import { organizationOf } from '../names.ts';
+import { allOf, type Change, organizationRow, type Page, type PageQuery, requireOrganization } from '../people/within.ts';
 import type { TrustRule } from './oidc.ts';
-import { allOf, type Change, organizationRow, type Page, type PageQuery, requireOrganization } from './within.ts';
 
 export interface NewRule extends TrustRule {
   description: string;

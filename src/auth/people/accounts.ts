@@ -2,12 +2,12 @@
  * Users as they are kept: found, listed, changed and logged out, each change as one batch with its event (invariant 6). A user
  * is never deleted, so that the name cannot pass to somebody else: to disable one is all that a deletion would do.
  */
-import { refuseUnless, tryBatch } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
-import { BOOTSTRAP, type Database } from './directory.ts';
-import { nameOf } from './names.ts';
+import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import { BOOTSTRAP, type Database } from '../directory.ts';
+import { nameOf } from '../names.ts';
 
 export interface User {
   /** `user:alice` */

@@ -2,13 +2,13 @@
  * Robots: accounts of organizations for programs. One that was deleted stays as a row that nothing shows, as policies of
  * repositories may still name it: its name passes to nobody.
  */
-import { refuseUnless, tryBatch } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { Database } from '../directory.ts';
+import { organizationOf } from '../names.ts';
 import { LIVE } from './access-keys.ts';
-import type { Database } from './directory.ts';
-import { organizationOf } from './names.ts';
 import {
   allOf,
   type Change,

@@ -3,7 +3,8 @@
  * RFC 8725 advises, with everything fixed by us and nothing by the token.
  */
 import { type JWTPayload, jwtVerify } from 'jose';
-import { RegistryError } from '../oci/errors.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { Statement } from '../statement.ts';
 import {
   ALWAYS_READ,
   admitsOrigin,
@@ -18,7 +19,6 @@ import {
   widen,
 } from './claims.ts';
 import { isIssuer, keysOf, type Outside } from './issuers.ts';
-import type { Statement } from './statement.ts';
 
 /** `tags` and `repositories` may hold placeholders: `{ref_name}`, `{pull_request}` or the name of any claim. */
 export interface RuleStatement extends Statement {

@@ -2,12 +2,12 @@
  * What a trust rule must be before it is saved: narrow enough to mean somebody in particular, by what cannot be taken over,
  * and about nothing outside its organization. Pure; refuses in words that say what to write instead.
  */
-import { RegistryError } from '../oci/errors.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import { isRepositoryPattern, isRuleSubject, isTagPattern, organizationOf } from '../names.ts';
+import { ACTIONS, TAG_ACTIONS } from '../statement.ts';
 import { type Conditions, PLACEHOLDER } from './claims.ts';
 import { isIssuer } from './issuers.ts';
-import { isRepositoryPattern, isRuleSubject, isTagPattern, organizationOf } from './names.ts';
 import type { RuleStatement, TrustRule } from './oidc.ts';
-import { ACTIONS, TAG_ACTIONS } from './statement.ts';
 
 const MAX_CONDITIONS = 20;
 const MAX_STATEMENTS = 20;

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { deleteRule, getRule, listRules, type NewRule, putRule } from '../../src/auth/trust-rules.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { deleteRule, getRule, listRules, type NewRule, putRule } from '../../../src/auth/outside/trust-rules.ts';
+import { newWorld, type World } from '../../world/world.ts';
 
 const by = { subject: 'user:alice' };
 

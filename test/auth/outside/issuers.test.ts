@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { isIssuer } from '../../src/auth/issuers.ts';
-import { type TrustRule, verifyOutsideToken } from '../../src/auth/oidc.ts';
-import { RegistryError } from '../../src/oci/errors.ts';
-import { AUDIENCE, type Issuer, newIssuer, newKey } from '../world/token-issuer.ts';
+import { isIssuer } from '../../../src/auth/outside/issuers.ts';
+import { type TrustRule, verifyOutsideToken } from '../../../src/auth/outside/oidc.ts';
+import { RegistryError } from '../../../src/oci/errors.ts';
+import { AUDIENCE, type Issuer, newIssuer, newKey } from '../../world/token-issuer.ts';
 
 beforeEach(() => vi.spyOn(console, 'error').mockImplementation(() => undefined));
 afterEach(() => vi.restoreAllMocks());

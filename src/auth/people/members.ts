@@ -1,10 +1,10 @@
 /** Users in organizations, and the two roles they can have there. An organization that has an owner always has one. */
-import { refuseUnless, tryBatch } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
-import type { Database } from './directory.ts';
-import { nameOf } from './names.ts';
+import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { Database } from '../directory.ts';
+import { nameOf } from '../names.ts';
 import { allOf, listWithin, organizationRow, type Page, type PageQuery, requireOrganization } from './within.ts';
 
 export type Role = 'owner' | 'member';

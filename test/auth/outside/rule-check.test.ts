@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { RuleStatement, TrustRule } from '../../src/auth/oidc.ts';
-import { checkRule } from '../../src/auth/rule-check.ts';
+import type { RuleStatement, TrustRule } from '../../../src/auth/outside/oidc.ts';
+import { checkRule } from '../../../src/auth/outside/rule-check.ts';
 
 const GITHUB = 'https://token.actions.githubusercontent.com';
 const PULL: RuleStatement = { effect: 'allow', actions: ['pull'], repositories: ['acme/*'] };

@@ -2,13 +2,13 @@
  * Organizations: made, described, listed and deleted. One that was deleted stays as a row that nothing shows, so that its
  * name passes to nobody.
  */
-import { refuseUnless, tryBatch } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
-import type { Authority } from './authority.ts';
-import type { Database } from './directory.ts';
-import { likenessOf, nameOf } from './names.ts';
+import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { Authority } from '../authority.ts';
+import type { Database } from '../directory.ts';
+import { likenessOf, nameOf } from '../names.ts';
 import { removeRobots } from './robots.ts';
 import { removeTeams } from './teams.ts';
 import { allOf, type Change, DELETED, type Page, type PageQuery, requireOrganization } from './within.ts';

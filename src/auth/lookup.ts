@@ -1,0 +1,130 @@
+/** Asks the database about somebody: one statement, whatever they showed, and for questions about others. */
+import {
+  type Authority,
+  continued,
+  foremost,
+  ofAccount,
+  ofRepositories,
+  onIdentity,
+  onRepository,
+  outsider,
+  stranger,
+} from './authority.ts';
+import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from './directory.ts';
+import { EVERYONE, nameOf } from './names.ts';
+import type { World } from './occasion.ts';
+import { verifyOutsideToken } from './outside/oidc.ts';
+import type { Proof } from './proof.ts';
+import type { Statement } from './statement.ts';
+
+/**
+ * `null` where what was shown does not count any more, or never did.
+ * @param proof `null`: a stranger
+ * @param repositories whose own statements are wanted
+ */
+export async function loadAuthority(
+  env: Database,
+  proof: Proof | null,
+  repositories: readonly string[],
+  world: World,
+): Promise<Authority | null> {
+  if (proof === null && repositories.length === 0) return stranger(NOTHING);
+  const loaded = await loadOrBegin(env, proof, repositories);
+  if (proof === null) return stranger(loaded);
+  if (proof.kind === 'outside') {
+    const identity = await verifyOutsideToken(proof.token, loaded.issued, world);
+    return identity && outsider(foremost(identity, repositories), loaded);
+  }
+  if (proof.kind === 'token' && proof.via.rules) return continued(proof, loaded);
+  return ofAccount(proof, loaded);
+}
+
+async function load(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
+  const token = proof?.kind === 'token' ? proof : null;
+  const subject = proof?.kind === 'password' ? BOOTSTRAP : (token?.subject ?? null);
+  const key = proof?.kind === 'key' ? proof.key : (token?.via.key ?? null);
+  const issuer = proof?.kind === 'outside' ? proof.issuer : null;
+  const login = token?.login?.id ?? null;
+  const [loaded] = await loadSubjects(env, [subject], repositories, { key, issuer, rules: token?.via.rules ?? [], login });
+  return loaded ?? NOTHING;
+}
+
+/**
+ * As they would be with a credential that is not narrowed, without one being shown: for questions about others. One statement.
+ * Who is disabled or not there is left out.
+ * @param subjects users and robots
+ */
+export async function authoritiesOf(
+  env: Database,
+  subjects: readonly string[],
+  repositories: readonly string[],
+): Promise<Authority[]> {
+  const all = await loadSubjects(env, subjects, repositories, { key: null, issuer: null, rules: [], login: null });
+  return all.flatMap((loaded) => ofAccount({ kind: 'password', mark: '' }, loaded) ?? []);
+}
+
+/** The owner of a key, within its limits. `null` where it has ended. */
+export async function authorityOfKey(env: Database, key: string, repositories: readonly string[]): Promise<Authority | null> {
+  const [loaded] = await loadSubjects(env, [null], repositories, { key, issuer: null, rules: [], login: null });
+  return loaded ? ofAccount({ kind: 'key', key, name: null }, loaded) : null;
+}
+
+/** Somebody of whom only this is known: a stranger, or any member of a team or an organization. */
+export async function authorityOfGroup(env: Database, principal: string, repositories: readonly string[]): Promise<Authority> {
+  const [loaded = NOTHING] = await loadSubjects(env, [principal], repositories, {
+    key: null,
+    issuer: null,
+    rules: [],
+    login: null,
+  });
+  const own = loaded.policies.filter(({ subject }) => subject === principal && !subject.startsWith('repository:'));
+  return {
+    ...stranger(loaded),
+    principals: [...new Set([principal, EVERYONE])],
+    statements: [...own.flatMap((policy) => onIdentity(policy.subject, policy.statements)), ...ofRepositories(loaded)],
+  };
+}
+
+/** The bootstrap administrator's account is made when its password is first used. */
+async function loadOrBegin(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
+  const loaded = await load(env, proof, repositories);
+  if (proof?.kind !== 'password' || loaded.account) return loaded;
+  await createBootstrapAdministrator(env);
+  return load(env, proof, repositories);
+}
+
+/** The same caller with the statements of further repositories. */
+export async function withRepositories(
+  env: Database,
+  authority: Authority,
+  repositories: readonly string[],
+): Promise<Authority> {
+  const { results } = await env.DB.prepare(
+    `SELECT subject, json(statements) AS statements FROM policies
+     WHERE subject IN (SELECT 'repository:' || value FROM json_each(?1))`,
+  )
+    .bind(JSON.stringify(repositories))
+    .all<{ subject: string; statements: string }>();
+  const own = authority.statements.filter(({ from }) => !from.startsWith('repository:'));
+  const others = results.flatMap((row) => onRepository(nameOf(row.subject), JSON.parse(row.statements) as Statement[]));
+  return { ...authority, statements: [...own, ...others] };
+}
+
+/**
+ * Whoever a trust rule takes a token with these claims for; conditions of the rule that only one value meets are taken as met.
+ * `null` where there is no such rule.
+ */
+export async function authorityOfRule(
+  env: Database,
+  rule: string,
+  claims: Record<string, string>,
+  repositories: readonly string[],
+): Promise<Authority | null> {
+  const further = { key: null, issuer: null, rules: [rule], login: null };
+  const [loaded = NOTHING] = await loadSubjects(env, [''], repositories, further);
+  const [found] = loaded.named;
+  if (!found) return null;
+  const exact = Object.entries(found.claims).filter(([, pattern]) => typeof pattern === 'string' && !pattern.includes('*'));
+  const assumed = { ...(Object.fromEntries(exact) as Record<string, string>), ...claims, iss: found.issuer };
+  return outsider({ rules: [found], claims: assumed, until: 0 }, loaded);
+}
