@@ -10,6 +10,8 @@ export interface Sides {
   storage: Registry;
   /** With VERIFY=stream. */
   stream: Registry;
+  /** The first of them, as somebody with 20 teams and 200 statements uses it. */
+  member: Registry;
   bare: Bare;
   distribution: Registry | null;
 }
@@ -98,7 +100,7 @@ async function pushAndCheck({ push, at }: Shelf, layer: Blob): Promise<string> {
 }
 
 /** Those of small requests; the image is in place once the first of them is prepared. */
-export function requestMeasures({ storage, bare, distribution }: Sides, { milliseconds }: Amounts): Measure[] {
+export function requestMeasures({ storage, member, bare, distribution }: Sides, { milliseconds }: Amounts): Measure[] {
   const image = smallImage();
   const { digest } = image.manifest;
   const measure = (name: string, unit: Measure['unit'], aim: number | null, work: Partial<Record<Side, Work>>): Measure => {
@@ -124,6 +126,10 @@ export function requestMeasures({ storage, bare, distribution }: Sides, { millis
     measure('manifest GET, digest', 'req/s', 0.6, manifests('GET', digest)),
     measure('manifest HEAD, tag', 'req/s', null, manifests('HEAD', TAG)),
     measure('token', 'req/s', null, { berth: () => storage.token(), bare: () => bare.client.send(200, 'GET', '/token') }),
+    measure('token, 20 teams', 'req/s', null, {
+      berth: () => member.token(),
+      bare: () => bare.client.send(200, 'GET', '/token'),
+    }),
     measure('push, all there', 'img/s', 0.8, {
       berth: () => storage.pushKnown(image),
       bare: () => bare.pushKnown(image),

@@ -11,8 +11,13 @@ export class Registry {
   readonly #tokenPath: string;
   readonly #basic: Headers;
 
+  readonly url: string;
+  readonly credentials: string | null;
+
   /** @param credentials NAME:PASSWORD, none where nobody has to log in */
   constructor(url: string, credentials: string | null) {
+    this.url = url;
+    this.credentials = credentials;
     this.client = new Client(url);
     this.#tokenPath = `/token?service=${new URL(url).host}&scope=${encodeURIComponent(SCOPE)}`;
     this.#basic = credentials === null ? {} : { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` };

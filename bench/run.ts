@@ -12,6 +12,7 @@ import { Bare } from './bare.ts';
 import { type Client, rateOf, speedOf } from './client.ts';
 import { type Host, startBare, startDistribution } from './hosts.ts';
 import { type Amounts, layerMeasures, requestMeasures, type Sides } from './measures.ts';
+import { memberOfManyTeams } from './people.ts';
 import { Registry } from './registry.ts';
 import { type Ceiling, machine, type Report, tableOf } from './report.ts';
 import { type Bounds, compare, type Measure, type Result } from './rounds.ts';
@@ -55,7 +56,8 @@ async function run(plan: Plan): Promise<Report> {
   const other = await startDistribution();
   const distribution = other && new Registry(keep(other).url, null);
   const [bare, storage, stream] = await Promise.all([startBareWorker(), startBerth('storage'), startBerth('stream')]);
-  const sides: Sides = { storage, stream, bare, distribution };
+  const member = new Registry(storage.url, await memberOfManyTeams(storage.url, storage.credentials ?? ''));
+  const sides: Sides = { storage, stream, member, bare, distribution };
   const start = Date.now();
   const loadGenerator = await ceilingOf(bare.client, plan);
   const results = [
