@@ -155,7 +155,8 @@ test('every table of the schema has an owner and a section', () => {
 });
 
 test('what is recorded is in the list of what can happen, and the list names nothing else', () => {
-  const kind = /'((?:manifest|tag|blob|repository|user|login|organization|member|team|team-member|robot|key|policy|trust-rule)\.[a-z]+)'/g;
+  const kind =
+    /'((?:manifest|tag|blob|repository|user|login|organization|member|team|team-member|robot|key|policy|trust-rule)\.[a-z]+)'/g;
   const named = (room: string) =>
     sources
       .filter(({ path }) => roomOf(path) === room)

@@ -107,7 +107,7 @@ export function ofAccount(proof: Exclude<Proof, { kind: 'outside' }>, loaded: Lo
 }
 
 function viaOf(proof: Exclude<Proof, { kind: 'outside' }>, epoch: number): Via {
-  if (proof.kind === 'token') return proof.via;
+  if (proof.kind === 'token') return proof.login ? proof.via : { ...proof.via, until: proof.until };
   return proof.kind === 'key' ? { epoch, key: proof.key } : { epoch, password: proof.mark };
 }
 
@@ -120,9 +120,9 @@ function isNameFor(name: string | null, owner: string, key: string): boolean {
   return name === null || name.toUpperCase() === key || name.toLowerCase() === loginNameOf(owner);
 }
 
-/** What made a login password or a key's token ends it too; a refresh token is no bound, as each use gives a new one. */
+/** What made a login password or a key's token ends it too; a refresh token is no bound itself, as each use gives a new one. */
 function endOf(proof: Proof, keyEnd: number | null): number | null {
-  const own = proof.kind === 'token' && !proof.login ? proof.until : null;
+  const own = proof.kind !== 'token' ? null : proof.login ? (proof.via.until ?? null) : proof.until;
   const ends = [own, keyEnd].filter((end) => end !== null);
   return ends.length === 0 ? null : Math.min(...ends);
 }

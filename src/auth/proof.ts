@@ -11,6 +11,8 @@ export interface Via {
   password?: string;
   /** The id of an access key. */
   key?: string;
+  /** The end of the login password that it was made with, in seconds since the epoch: rotation does not outlive it. */
+  until?: number;
   /** Trust rules (`trust_rules.subject`), and those of the outside token's claims that they look at. */
   rules?: string[];
   claims?: Record<string, string>;

@@ -107,8 +107,8 @@ function whole(then: (identity: Identity) => string): (identity: Identity) => st
 function onRepository(requirement: string, identity: Identity, kind: Kind): string {
   const rights = rightsOf(identity, kind);
   if (rights.includes(requirement)) return 'let in';
-  if (rights.includes('pull')) return '403 DENIED';
-  return identity === 'anonymous' ? '401 UNAUTHORIZED' : 'hidden';
+  if (identity === 'anonymous') return '401 UNAUTHORIZED';
+  return rights.includes('pull') ? '403 DENIED' : 'hidden';
 }
 
 /** What belongs to somebody is there for them and for administrators; Paul for whoever shares an organization with him. */

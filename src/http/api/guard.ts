@@ -27,7 +27,7 @@ export function asks(requirement: 'login' | 'account' | 'administrator' | 'owner
   return Object.assign(guard, { requirement });
 }
 
-/** People, keys and policies are changed by whole credentials only: what is narrowed must not make what is not. */
+/** People, their policies and keys are changed by whole credentials only: what is narrowed must not make what is not. */
 export function requireWhole(authority: Authority): void {
   if (isWhole(authority)) return;
   throw new RegistryError('DENIED', {
@@ -64,8 +64,9 @@ export function asksFor(action: RepositoryAction) {
 /** @throws UNAUTHORIZED to a stranger, NOT_FOUND to somebody who may not even pull, DENIED to others */
 export function requireRight(c: RequestContext, authority: Authority, action: RepositoryAction, repository: string): void {
   if (allows(authority, action, repository)) return;
+  if (authority.subject === '') throw unauthorized(c, {});
   if (allows(authority, 'pull', repository)) {
     throw new RegistryError('DENIED', { message: `you may pull ${repository}, but the right to ${action} is missing` });
   }
-  throw authority.subject === '' ? unauthorized(c, {}) : new RegistryError('NOT_FOUND');
+  throw new RegistryError('NOT_FOUND');
 }

@@ -96,7 +96,8 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Make a repository, or set what is said of one',
-      description: 'Private unless said otherwise. For one that is there it takes the right to administer it.',
+      description:
+        'Private unless said otherwise. Of one that is there, which takes the right to administer it, what is left out stays.',
       conditional: true,
       body: changeSchema,
       answers: {
@@ -107,16 +108,15 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { repository, authority, body } = c.var;
       const ifVersion = expectedVersion(c);
-      const { visibility: wanted = 'private', description = '', overview = '' } = body;
       if (ifVersion === null || ifVersion === 0) {
-        const also = firstPolicy(c.env, subjectOf(repository), wanted, actorOf(c));
+        const also = firstPolicy(c.env, subjectOf(repository), body.visibility ?? 'private', actorOf(c));
         if (await makeRepository(c.env, repository, body, actorOf(c), also)) return answerRepository(c, repository, 201);
         if (ifVersion === 0) throw new RegistryError('PRECONDITION_FAILED', { message: 'it is there already' });
       }
       requireTaken(authority, c, repository);
       // RFC 9110, 13.1.1: what is not there has no version.
       if (ifVersion !== null && !(await describeRepository(c.env, repository))) throw new RegistryError('PRECONDITION_FAILED');
-      return changed(c, repository, { visibility: wanted, description, overview }, ifVersion);
+      return changed(c, repository, body, ifVersion);
     },
   )
   .patch(

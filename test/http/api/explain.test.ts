@@ -1,0 +1,507 @@
+/** Explanations: they say what really happens, and why, to whoever answers for a repository and to nobody else. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { type Content, imageIn, putManifest, textOf } from '../../world/images.ts';
+import { makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
+import { type ApiAnswer, api, basicOf, inviteUser, type Person, refused } from '../../world/people.ts';
+import { type Issuer, newIssuer } from '../../world/token-issuer.ts';
+import { newWorld, type World } from '../../world/world.ts';
+
+interface Source {
+  from: string;
+  effect: string;
+  actions: string[];
+  repositories?: string[];
+  principals?: string[];
+  tags?: string[];
+}
+
+interface Explanation {
+  allowed: boolean;
+  reason: string;
+  decidedBy: Source | null;
+  matched: Source[];
+  limitedBy: string | null;
+  grantedBy: string[];
+}
+
+let world: World;
+const REPOSITORY = 'acme/api';
+
+interface Question {
+  principal: string;
+  action: string;
+  repository?: string;
+  tag?: string | null;
+  claims?: Record<string, string>;
+}
+
+function ask(question: Question, as?: string | null): Promise<ApiAnswer<Explanation>> {
+  const { principal, action, repository = REPOSITORY, tag, claims } = question;
+  const query = new URLSearchParams({ principal, action, repository });
+  if (tag) query.set('tag', tag);
+  if (claims) query.set('claims', JSON.stringify(claims));
+  return api<Explanation>(world, 'GET', `/explain?${query}`, as === undefined ? {} : { as });
+}
+
+async function explained(question: Question, as?: string): Promise<Explanation> {
+  const { status, body } = await ask(question, as);
+  expect(status, JSON.stringify(body)).toBe(200);
+  return body;
+}
+
+async function done(method: string, path: string, body: object, as?: string): Promise<Record<string, unknown>> {
+  const answer = await api(world, method, path, { body, ...(as ? { as } : {}) });
+  expect(answer.status, `${method} ${path}: ${JSON.stringify(answer.body)}`).toBeLessThan(300);
+  return answer.body;
+}
+
+/** Further keys of somebody: the principal to ask about, and the password. */
+async function narrowed(person: Person, statements: object[]): Promise<{ principal: string; basic: string }> {
+  const { key, secret } = (await done('POST', '/keys', { name: 'narrowed', statements }, person.basic)) as {
+    key: { id: string };
+    secret: string;
+  };
+  return { principal: `key:${key.id}`, basic: basicOf(person.name, secret) };
+}
+
+describe('an explanation is what really happens', () => {
+  const CLAIMS = { project: '42', ref: 'refs/heads/main', environment: 'production' };
+  const TAGS = ['v1', 'latest', 'tmp-1', 'release-9', null];
+  const ACTIONS = ['pull', 'push', 'retag', 'delete', 'admin', 'create'];
+
+  let subjects: { principal: string; basic: string | null; claims?: Record<string, string> }[];
+  let first: Content;
+  let second: Content;
+  let loose: Content;
+  let issuer: Issuer;
+
+  beforeAll(async () => {
+    world = await newWorld();
+    const names = ['tina', 'paul', 'petra', 'anton', 'oskar', 'olga', 'rita', 'doris', 'cleo', 'dora', 'emil', 'zoe'];
+    const people = new Map<string, Person>();
+    for (const name of names) people.set(name, await inviteUser(world, name));
+    const person = (name: string) => people.get(name) as Person;
+    await makeOrganization(world, 'acme', {
+      owners: [person('oskar')],
+      members: ['tina', 'paul', 'petra', 'dora', 'zoe'].map(person),
+    });
+    await makeTeam(world, 'acme', 'readers', [person('paul')], [{ actions: 'pull only', repositories: ['acme/*'] }]);
+    await makeTeam(
+      world,
+      'acme',
+      'writers',
+      [person('petra'), person('dora'), person('zoe')],
+      [
+        { actions: 'push and pull', repositories: ['acme/*'] },
+        { effect: 'deny', actions: ['retag', 'delete'], repositories: ['acme/*'], tags: ['release-*'] },
+      ],
+    );
+    const robot = await makeRobot(world, 'acme', 'ci', [
+      { actions: ['pull'], repositories: ['acme/api'] },
+      { actions: ['push', 'retag'], repositories: ['acme/*'], tags: ['v*', 'latest'] },
+    ]);
+    await done('PUT', `/repositories/${REPOSITORY}`, { visibility: 'public' });
+    await done('PUT', `/repositories/${REPOSITORY}/-/policy`, {
+      statements: [
+        { actions: 'pull only', principals: ['*'] },
+        { actions: 'all actions', principals: [person('anton').subject] },
+        { actions: ['push'], principals: [person('tina').subject], tags: ['v*'] },
+        { actions: ['delete'], principals: [person('tina').subject], tags: ['tmp-*'] },
+        { effect: 'deny', actions: ['push', 'pull'], principals: [person('dora').subject] },
+        { effect: 'deny', actions: ['admin', 'delete'], principals: [person('oskar').subject] },
+        { actions: ['push', 'retag'], principals: [person('emil').subject] },
+      ],
+    });
+    const give = (name: string, statements: object[]) => done('PUT', `/users/${name}/policy`, { statements });
+    await give('rita', [
+      { actions: ['pull', 'push', 'retag'], repositories: ['*'] },
+      { effect: 'deny', actions: ['push'], repositories: ['*'], tags: ['*'] },
+    ]);
+    await give('doris', [{ actions: ['delete'], repositories: ['acme/a*'] }]);
+    await give('cleo', [{ actions: ['create'], repositories: ['*'] }]);
+    await give('zoe', [{ effect: 'deny', actions: ['push', 'retag'], repositories: ['*'], tags: ['latest'] }]);
+    await done('PATCH', '/users/emil', { disabled: true });
+
+    issuer = await newIssuer();
+    vi.spyOn(globalThis, 'fetch').mockImplementation(issuer.world().fetch);
+    await done('PUT', '/organizations/acme/trust-rules/deploy', {
+      issuer: issuer.url,
+      claims: { project: '42' },
+      statements: [
+        { actions: ['push'], repositories: ['acme/*'], tags: ['{ref_name}', 'v*'] },
+        { actions: ['retag'], repositories: ['acme/*'], tags: ['latest'], when: { environment: 'production' } },
+      ],
+    });
+    const now = Math.floor(Date.now() / 1000);
+    const job = async (claims: Record<string, string>) => {
+      const token = await issuer.sign({ sub: 'job', ...claims, iat: now, nbf: now, exp: now + 600 });
+      return { principal: 'ci:acme/deploy', claims: { sub: 'job', ...claims }, basic: `Basic ${btoa(`ci:${token}`)}` };
+    };
+    subjects = [
+      ...names.map((name) => ({ principal: `user:${name}`, basic: person(name).basic })),
+      { principal: 'user:admin', basic: `Basic ${btoa('admin:the-password-of-the-tests')}` },
+      { principal: '*', basic: null },
+      { principal: robot.subject, basic: robot.basic },
+      await narrowed(person('petra'), [{ actions: ['pull'], repositories: ['*'] }]),
+      await narrowed(person('petra'), [{ actions: 'all actions', repositories: ['acme/web'] }]),
+      await narrowed(person('oskar'), [
+        { actions: ['push', 'retag'], repositories: ['acme/*'], tags: ['v*'] },
+        { actions: ['admin', 'create'], repositories: ['acme/*'] },
+      ]),
+      await narrowed(person('olga'), [{ actions: 'all actions', repositories: ['*'] }]),
+      { principal: `key:${person('petra').keyId}`, basic: person('petra').basic },
+      await job(CLAIMS),
+      await job({ project: '42', ref: 'refs/heads/latest' }),
+    ];
+    [first, second, loose] = [
+      await imageIn(world, REPOSITORY, 1),
+      await imageIn(world, REPOSITORY, 2),
+      await imageIn(world, REPOSITORY, 3),
+    ];
+  });
+
+  afterAll(() => {
+    vi.restoreAllMocks();
+  });
+
+  const at = (reference: string) => `/v2/${REPOSITORY}/manifests/${reference}`;
+  const put = (image: Content, reference: string) => putManifest(world, REPOSITORY, reference, textOf(image));
+  let counter = 0;
+
+  /** Sends the request that needs this right, and says whether it was let in. */
+  async function happens(authorization: string | null, action: string, tag: string | null): Promise<boolean> {
+    const send = (method: string, path: string, body: string | null = null) =>
+      world.fetch(method, path, {
+        authorization,
+        body,
+        headers: body === null ? {} : { 'content-type': 'application/vnd.oci.image.manifest.v1+json' },
+      });
+    switch (action) {
+      case 'pull': {
+        if (tag) await put(first, tag);
+        // A stranger pulls with a token, as docker gets one.
+        const bearer = authorization ?? `Bearer ${await anonymousToken()}`;
+        return (
+          (await world.fetch('GET', tag ? at(tag) : `/v2/${REPOSITORY}/tags/list`, { authorization: bearer })).status === 200
+        );
+      }
+      case 'push': {
+        if (!tag) return (await send('POST', `/v2/${REPOSITORY}/blobs/uploads/`)).status === 202;
+        await world.fetch('DELETE', at(tag));
+        return (await send('PUT', at(tag), textOf(first))).status === 201;
+      }
+      case 'retag':
+        await put(second, tag ?? 'none');
+        return (await send('PUT', at(tag ?? 'none'), textOf(first))).status === 201;
+      case 'delete':
+        await put(loose, tag ?? loose.digest);
+        return (await send('DELETE', at(tag ?? loose.digest))).status === 202;
+      case 'admin':
+        return (await send('GET', `/api/v1/repositories/${REPOSITORY}/-/policy`)).status === 200;
+      default: {
+        const { status } = await send('PUT', `/api/v1/repositories/acme/new-${++counter}`);
+        return status === 201;
+      }
+    }
+  }
+
+  async function anonymousToken(): Promise<string> {
+    const response = await world.fetch('GET', `/token?scope=repository:${REPOSITORY}:pull,push,delete`, {
+      authorization: null,
+    });
+    return ((await response.json()) as { token: string }).token;
+  }
+
+  test.each(ACTIONS)('for %s, whoever asks for it and whatever the tag', async (action) => {
+    const [said, happened]: [string[], string[]] = [[], []];
+    for (const { principal, basic, claims } of subjects) {
+      for (const tag of action === 'admin' || action === 'create' ? [null] : TAGS) {
+        // Without a tag nothing is moved.
+        if (action === 'retag' && tag === null) continue;
+        const repository = action === 'create' ? 'acme/new' : REPOSITORY;
+        const { allowed } = await explained({ principal, action, repository, tag, ...(claims ? { claims } : {}) });
+        const label = `${principal} ${JSON.stringify(claims ?? {})} ${action} ${tag}`;
+        said.push(`${label}: ${allowed}`);
+        happened.push(`${label}: ${await happens(basic, action, tag)}`);
+      }
+    }
+    expect(said).toEqual(happened);
+    expect(said.some((line) => line.endsWith('true')) && said.some((line) => line.endsWith('false'))).toBe(true);
+  });
+});
+
+describe('an explanation says what decided', () => {
+  let alice: Person;
+  let owner: Person;
+
+  beforeEach(async () => {
+    world = await newWorld();
+    alice = await inviteUser(world, 'alice');
+    owner = await inviteUser(world, 'owen');
+    await makeOrganization(world, 'acme', { owners: [owner], members: [alice] });
+    await makeTeam(world, 'acme', 'dev', [alice], [{ actions: 'pull only', repositories: ['acme/*'] }]);
+    await done('PUT', `/repositories/${REPOSITORY}`, {});
+  });
+
+  const policy = (statements: object[]) => done('PUT', `/repositories/${REPOSITORY}/-/policy`, { statements });
+  const TEAM = { from: 'team:acme/dev', effect: 'allow', actions: ['pull'], repositories: ['acme/*'] };
+
+  test('where a statement allows it', async () => {
+    expect(await explained({ principal: alice.subject, action: 'pull' })).toEqual({
+      allowed: true,
+      reason: 'allowed by team:acme/dev',
+      decidedBy: TEAM,
+      matched: [TEAM],
+      limitedBy: null,
+      grantedBy: [],
+    });
+  });
+
+  test('where a statement denies it, with what would have allowed it', async () => {
+    await policy([{ effect: 'deny', actions: ['pull'], principals: ['organization:acme'] }]);
+    const { allowed, reason, decidedBy, matched } = await explained({ principal: alice.subject, action: 'pull' });
+    expect([allowed, reason]).toEqual([false, 'denied by repository:acme/api, and a statement that denies wins']);
+    expect(decidedBy).toMatchObject({ from: 'repository:acme/api', effect: 'deny', principals: ['organization:acme'] });
+    expect(matched.map(({ from, effect }) => `${from} ${effect}`).sort()).toEqual([
+      'repository:acme/api deny',
+      'team:acme/dev allow',
+    ]);
+  });
+
+  test('where nothing is said, and then who could say it', async () => {
+    expect(await explained({ principal: alice.subject, action: 'push' })).toEqual({
+      allowed: false,
+      reason: 'nothing allows it: the right to push is missing',
+      decidedBy: null,
+      matched: [],
+      limitedBy: null,
+      grantedBy: ['user:admin', 'user:owen'],
+    });
+  });
+
+  test('where a role decides, even against a statement that denies', async () => {
+    expect(await explained({ principal: owner.subject, action: 'delete' })).toMatchObject({
+      allowed: true,
+      reason: 'allowed by owner of acme',
+      decidedBy: { from: 'owner of acme', effect: 'allow', repositories: ['acme/*'] },
+    });
+    await policy([{ effect: 'deny', actions: ['admin', 'delete'], principals: ['*'] }]);
+    expect(await explained({ principal: owner.subject, action: 'delete' })).toMatchObject({ allowed: false });
+    expect(await explained({ principal: owner.subject, action: 'admin' })).toMatchObject({
+      allowed: true,
+      decidedBy: { from: 'owner of acme' },
+    });
+    expect(await explained({ principal: 'user:admin', action: 'pull' })).toMatchObject({
+      decidedBy: { from: 'administrator' },
+    });
+    await done('PUT', '/repositories/alice/own', {}, alice.basic);
+    expect(await explained({ principal: alice.subject, action: 'push', repository: 'alice/own' })).toMatchObject({
+      decidedBy: { from: 'namespace of user:alice' },
+    });
+  });
+
+  test('where a key is narrowed, and what its owner could do', async () => {
+    const key = await narrowed(alice, [{ actions: ['push'], repositories: ['*'] }]);
+    expect(await explained({ principal: key.principal, action: 'pull' })).toMatchObject({
+      allowed: false,
+      limitedBy: key.principal,
+      reason: `whoever holds it may, but ${key.principal} is narrowed and does not reach that far`,
+      decidedBy: TEAM,
+      grantedBy: ['user:admin', 'user:owen'],
+    });
+    // Its owner may not either: then it is not the key that is in the way.
+    expect(await explained({ principal: key.principal, action: 'push' })).toMatchObject({
+      allowed: false,
+      limitedBy: null,
+      reason: 'nothing allows it: the right to push is missing',
+    });
+    expect(await explained({ principal: `key:${alice.keyId}`, action: 'pull' })).toMatchObject({
+      allowed: true,
+      limitedBy: null,
+    });
+  });
+
+  test('where a key has ended, somebody is disabled, or nobody is there', async () => {
+    const key = await narrowed(alice, [{ actions: ['pull'], repositories: ['*'] }]);
+    expect((await explained({ principal: key.principal, action: 'pull' })).allowed).toBe(true);
+    await api(world, 'DELETE', `/keys/${key.principal.slice('key:'.length)}`, { as: alice.basic });
+    await done('PATCH', '/users/alice', { disabled: true });
+    for (const principal of [
+      key.principal,
+      'key:BRTHAAAAAAAAAAAAAAAA',
+      'key:',
+      alice.subject,
+      'user:nobody',
+      'robot:acme/none',
+      'ci:acme/none',
+    ]) {
+      expect(await explained({ principal, action: 'pull' }), principal).toMatchObject({
+        allowed: false,
+        reason: `${principal} is not there, or has ended`,
+        decidedBy: null,
+        matched: [],
+      });
+    }
+  });
+
+  test('where anybody of a team or an organization may', async () => {
+    await policy([{ actions: ['push'], principals: ['organization:acme'] }]);
+    expect(await explained({ principal: 'team:acme/dev', action: 'pull' })).toMatchObject({ allowed: true, decidedBy: TEAM });
+    expect(await explained({ principal: 'organization:acme', action: 'push' })).toMatchObject({
+      allowed: true,
+      decidedBy: { from: 'repository:acme/api' },
+    });
+    expect((await explained({ principal: 'organization:acme', action: 'pull' })).allowed).toBe(false);
+    expect((await explained({ principal: 'team:acme/none', action: 'pull' })).allowed).toBe(false);
+  });
+
+  test('where whoever is in a team has it of the organization, to which they all belong', async () => {
+    await policy([{ actions: ['push'], principals: ['organization:acme'] }]);
+    expect((await explained({ principal: 'team:acme/dev', action: 'push' })).allowed).toBe(true);
+  });
+
+  test('where somebody may move tags but not push, which moving one is', async () => {
+    await policy([{ actions: ['retag'], principals: [alice.subject] }]);
+    expect(await explained({ principal: alice.subject, action: 'retag', tag: 'v1' })).toMatchObject({
+      allowed: false,
+      reason: 'to move a tag takes the right to push as well: nothing allows it: the right to push is missing',
+      grantedBy: ['user:admin', 'user:owen'],
+    });
+  });
+
+  test('where a stranger may', async () => {
+    expect((await explained({ principal: '*', action: 'pull' })).allowed).toBe(false);
+    await done('PATCH', `/repositories/${REPOSITORY}`, { visibility: 'public' });
+    expect(await explained({ principal: '*', action: 'pull' })).toMatchObject({
+      allowed: true,
+      decidedBy: { from: 'repository:acme/api', principals: ['*'], actions: ['pull'] },
+    });
+    expect((await explained({ principal: '*', action: 'push' })).allowed).toBe(false);
+  });
+
+  test('where a trust rule lets a job in whose claims fit', async () => {
+    await done('PUT', '/organizations/acme/trust-rules/deploy', {
+      issuer: 'https://issuer.example',
+      claims: { project: '42', environment: 'prod*' },
+      statements: [{ actions: ['push'], repositories: ['acme/*'], tags: ['{ref_name}'] }],
+    });
+    const question = { principal: 'ci:acme/deploy', action: 'push', tag: 'main' };
+    const claims = { project: '42', environment: 'production', ref: 'refs/heads/main' };
+    expect(await explained({ ...question, claims })).toMatchObject({
+      allowed: true,
+      decidedBy: { from: 'ci:acme/deploy', tags: ['main'] },
+    });
+    expect((await explained({ ...question, tag: 'v1', claims })).allowed).toBe(false);
+    expect((await explained({ ...question, claims: { ...claims, project: '43' } })).allowed).toBe(false);
+    expect((await explained({ ...question, claims: { ...claims, environment: 'test' } })).allowed).toBe(false);
+    expect((await explained(question)).allowed).toBe(false);
+  });
+
+  test('by the tag that is asked for', async () => {
+    await policy([{ actions: ['push', 'delete'], principals: [alice.subject], tags: ['v*'] }]);
+    const push = (tag: string | null) => explained({ principal: alice.subject, action: 'push', tag });
+    expect((await push('v1')).decidedBy).toMatchObject({ tags: ['v*'] });
+    expect((await push('latest')).allowed).toBe(false);
+    // Content needs no tag, as a tag needs content; a deletion by digest takes all tags.
+    expect((await push(null)).allowed).toBe(true);
+    expect((await explained({ principal: alice.subject, action: 'delete' })).allowed).toBe(false);
+  });
+
+  test('and who could grant what is missing: administrators, owners, and whoever may administer it', async () => {
+    const [second, gone] = [await inviteUser(world, 'second', { administrator: true }), await inviteUser(world, 'gone')];
+    await done('PUT', '/organizations/acme/members/gone', { role: 'owner' });
+    await done('PATCH', '/users/gone', { disabled: true });
+    await makeTeam(world, 'acme', 'leads', [alice], [{ actions: ['admin'], repositories: ['acme/a*'] }]);
+    await makeTeam(world, 'acme', 'others', [alice], [{ actions: ['admin'], repositories: ['acme/b*'] }]);
+    await policy([
+      { actions: ['admin'], principals: ['user:bob', 'team:beta/ops'] },
+      { actions: ['pull'], principals: ['user:carol'] },
+    ]);
+    const { grantedBy } = await explained({ principal: 'user:bob', action: 'push' });
+    expect(grantedBy).toEqual(['team:acme/leads', 'team:beta/ops', 'user:admin', 'user:bob', 'user:owen', second.subject]);
+    expect(grantedBy).not.toContain(gone.subject);
+    const own = await explained({ principal: 'user:nobody', action: 'pull', repository: 'alice/own' });
+    expect(own.grantedBy).toEqual(['user:admin', 'user:alice', 'user:second']);
+    const ofTheRegistry = await explained({ principal: alice.subject, action: 'pull', repository: 'myfirstapp' });
+    expect(ofTheRegistry.grantedBy).toEqual(['user:admin', 'user:second']);
+  });
+});
+
+describe('an explanation is for whoever may administer the repository', () => {
+  let alice: Person;
+  let owner: Person;
+  let bob: Person;
+
+  beforeEach(async () => {
+    world = await newWorld();
+    [alice, owner, bob] = [await inviteUser(world, 'alice'), await inviteUser(world, 'owen'), await inviteUser(world, 'bob')];
+    await makeOrganization(world, 'acme', { owners: [owner], members: [alice] });
+    await makeTeam(world, 'acme', 'dev', [alice], [{ actions: 'push and pull', repositories: ['acme/*'] }]);
+    await done('PUT', `/repositories/${REPOSITORY}`, {});
+  });
+
+  const question = { principal: 'user:alice', action: 'pull' };
+
+  test('and so it is refused: 401 to a stranger, 403 to who may pull, 404 to others as of what is not there', async () => {
+    expect(refused(await ask(question, null))).toBe('401 UNAUTHORIZED');
+    expect(refused(await ask(question, alice.basic))).toBe('403 DENIED');
+    const seen = ({ status, body, headers }: ApiAnswer<unknown>) => ({ status, body, headers: [...headers].sort() });
+    for (const as of [bob.basic, null]) {
+      const there = await ask(question, as);
+      expect(seen(there)).toEqual(seen(await ask({ ...question, repository: 'acme/absent' }, as)));
+      expect(seen(there)).toEqual(seen(await ask({ ...question, principal: 'user:nobody' }, as)));
+    }
+    expect(refused(await ask(question, bob.basic))).toBe('404 NOT_FOUND');
+    expect((await ask(question, owner.basic)).status).toBe(200);
+  });
+
+  test('also of themselves: who may not pull is not told why', async () => {
+    expect(refused(await ask({ principal: bob.subject, action: 'pull' }, bob.basic))).toBe('404 NOT_FOUND');
+    expect(refused(await ask({ principal: alice.subject, action: 'delete' }, alice.basic))).toBe('403 DENIED');
+  });
+
+  test('with a key that reaches that far', async () => {
+    const narrow = await narrowed(owner, [{ actions: ['pull', 'push'], repositories: ['acme/*'] }]);
+    expect(refused(await ask(question, narrow.basic))).toBe('403 DENIED');
+    const elsewhere = await narrowed(owner, [{ actions: ['admin'], repositories: ['acme/web'] }]);
+    expect(refused(await ask(question, elsewhere.basic))).toBe('404 NOT_FOUND');
+    const enough = await narrowed(owner, [{ actions: ['admin'], repositories: ['acme/api'] }]);
+    expect((await ask(question, enough.basic)).status).toBe(200);
+  });
+
+  test('and names no other repository: not of the same statement, nor of another', async () => {
+    const statements = [
+      { actions: ['pull'], repositories: ['beta/secret', 'acme/api', 'gamma/*'] },
+      { actions: ['pull'], repositories: ['*/api'] },
+      { actions: ['pull'], repositories: ['delta/hidden'] },
+      { effect: 'deny', actions: ['push'], repositories: ['epsilon/*', 'acme/*'] },
+    ];
+    await done('PUT', '/users/alice/policy', { statements });
+    const answers = await Promise.all(
+      ['pull', 'push', 'delete'].map((action) => explained({ principal: alice.subject, action }, owner.basic)),
+    );
+    expect(JSON.stringify(answers)).not.toMatch(/beta|gamma|delta|epsilon/);
+    expect(answers[0]?.matched.map(({ repositories }) => repositories)).toEqual(
+      expect.arrayContaining([['acme/api'], ['*/api'], ['acme/*']]),
+    );
+    expect(answers[1]?.decidedBy).toMatchObject({ effect: 'deny', repositories: ['acme/*'] });
+  });
+
+  test.each<[string, Record<string, string>]>([
+    ['nobody', { principal: 'alice' }],
+    ['an empty principal', { principal: '' }],
+    ['a repository as a principal', { principal: 'repository:acme/api' }],
+    ['SQL', { principal: "user:x' OR 1=1" }],
+    ['an unknown action', { action: 'sudo' }],
+    ['a name outside the grammar', { repository: 'acme/../api' }],
+    ['upper case', { repository: 'ACME/api' }],
+    ['what is no tag', { tag: '-x' }],
+    ['claims that are no JSON', { claims: '{' }],
+    ['claims that are a list', { claims: '[]' }],
+    ['claims with something else than text', { claims: '{"a":{"b":1}}' }],
+    ['a field nobody knows', { because: 'x' }],
+  ])('and a question about %s is a 400', async (_, change) => {
+    const query = new URLSearchParams({ ...question, repository: REPOSITORY, ...change });
+    expect(refused(await api(world, 'GET', `/explain?${query}`, { as: owner.basic }))).toBe('400 INVALID');
+  });
+});
