@@ -1,5 +1,4 @@
 /** The statements that hang on users, teams, robots and repositories: read and saved as one document each. */
-
 import { refuseUnless, tryBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';

@@ -4,8 +4,8 @@ import { type Database, refuseUnless } from '../events/batch.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import type { Page, PageQuery } from './page.ts';
-import { pageOf } from './page.ts';
+import type { Page, PageQuery } from '../oci/page.ts';
+import { pageOf } from '../oci/page.ts';
 
 /**
  * For the batch that stores content: makes the repository where it is not there yet, or refuses the batch, if whoever pushes

@@ -3,7 +3,7 @@
 import type { Database } from '../events/batch.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import { type Page, type PageQuery, pageOf } from './page.ts';
+import { type Page, type PageQuery, pageOf } from '../oci/page.ts';
 
 /** end-8. One statement also tells an empty repository from an unknown one. @throws NAME_UNKNOWN */
 export async function listTags(env: Database, repository: RepositoryName, { after, limit }: PageQuery): Promise<Page<string>> {

@@ -2,9 +2,10 @@
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
-import { allOf, type Change, organizationRow, type Page, type PageQuery, requireOrganization } from '../people/within.ts';
+import { allOf, type Change, organizationRow, requireOrganization } from '../people/within.ts';
 import type { TrustRule } from './oidc.ts';
 
 export interface NewRule extends TrustRule {
@@ -47,7 +48,7 @@ export async function listRules(env: Database, organization: string, { after, li
   )
     .bind(prefix, after, limit + 1)
     .all<Row>();
-  return { items: results.slice(0, limit).map(ruleOf), more: results.length > limit };
+  return pageOf(results.map(ruleOf), limit);
 }
 
 /** @throws NOT_FOUND */

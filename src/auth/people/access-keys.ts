@@ -6,6 +6,7 @@ import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import { type Page, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { accessKeySecret, keyIdFrom, type Secrets } from '../secrets.ts';
 import type { Statement } from '../statement.ts';
@@ -77,13 +78,13 @@ export async function getKey(env: Database, id: string): Promise<AccessKey> {
 export async function listKeys(
   env: Database,
   { owner, after, limit }: { owner: string; after: string; limit: number },
-): Promise<{ items: AccessKey[]; more: boolean }> {
+): Promise<Page<AccessKey>> {
   const { results } = await env.DB.prepare(
     `SELECT ${COLUMNS} FROM access_keys WHERE owner = ?1 AND id > ?2 ORDER BY id LIMIT ?3`,
   )
     .bind(owner, after, limit + 1)
     .all<Row>();
-  return { items: results.slice(0, limit).map(keyOf), more: results.length > limit };
+  return pageOf(results.map(keyOf), limit);
 }
 
 /**

@@ -6,6 +6,7 @@ import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import { type Page, pageOf } from '../../oci/page.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
 
@@ -94,7 +95,7 @@ export async function getUser(env: Database, subject: string): Promise<User> {
 export async function listUsers(
   env: Database,
   { after, limit, search }: { after: string; limit: number; search: string },
-): Promise<{ items: User[]; more: boolean }> {
+): Promise<Page<User>> {
   const { results } = await env.DB.prepare(
     `SELECT ${COLUMNS} FROM accounts WHERE subject > 'user:' || ?1 AND subject < 'user;'
        AND (instr(substr(subject, 6), lower(?3)) > 0 OR instr(lower(description), lower(?3)) > 0)
@@ -102,7 +103,7 @@ export async function listUsers(
   )
     .bind(after, limit + 1, search)
     .all<Row>();
-  return { items: results.slice(0, limit).map(userOf), more: results.length > limit };
+  return pageOf(results.map(userOf), limit);
 }
 
 export async function shareOrganization(env: Database, one: string, other: string): Promise<boolean> {

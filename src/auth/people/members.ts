@@ -3,9 +3,10 @@ import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
-import { allOf, listWithin, organizationRow, type Page, type PageQuery, requireOrganization } from './within.ts';
+import { allOf, listWithin, organizationRow, requireOrganization } from './within.ts';
 
 export type Role = 'owner' | 'member';
 

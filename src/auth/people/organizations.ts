@@ -6,12 +6,13 @@ import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
 import { likenessOf, nameOf } from '../names.ts';
 import { removeRobots } from './robots.ts';
 import { removeTeams } from './teams.ts';
-import { allOf, type Change, DELETED, type Page, type PageQuery, requireOrganization } from './within.ts';
+import { allOf, type Change, DELETED, requireOrganization } from './within.ts';
 
 export interface Organization {
   name: string;
@@ -56,7 +57,7 @@ export async function listOrganizations(
          WHERE user = ?3 AND organization > ?1 AND disabled = 0 ORDER BY organization LIMIT ?2`,
       ).bind(after, limit + 1, subject);
   const { results } = await list.all<Row>();
-  return { items: results.slice(0, limit).map(organizationOf), more: results.length > limit };
+  return pageOf(results.map(organizationOf), limit);
 }
 
 /**

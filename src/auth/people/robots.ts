@@ -6,21 +6,11 @@ import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
 import { LIVE } from './access-keys.ts';
-import {
-  allOf,
-  type Change,
-  DELETED,
-  listWithin,
-  only,
-  organizationRow,
-  type Page,
-  type PageQuery,
-  requireOrganization,
-  type Span,
-} from './within.ts';
+import { allOf, type Change, DELETED, listWithin, only, organizationRow, requireOrganization, type Span } from './within.ts';
 
 export interface Robot {
   /** `robot:acme/ci` */

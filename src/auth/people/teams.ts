@@ -6,21 +6,12 @@ import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
 import { nameOf, organizationOf } from '../names.ts';
 import { allows } from '../policy.ts';
-import {
-  allOf,
-  type Change,
-  listWithin,
-  only,
-  organizationRow,
-  type Page,
-  type PageQuery,
-  requireOrganization,
-  type Span,
-} from './within.ts';
+import { allOf, type Change, listWithin, only, organizationRow, requireOrganization, type Span } from './within.ts';
 
 export interface Team {
   /** `team:acme/dev` */

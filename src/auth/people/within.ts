@@ -5,6 +5,7 @@
 import { refuseUnless } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import { type Page, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 
 /** `disabled` of an account that was deleted: disabled for ever, so that its name passes to nobody. */
@@ -14,17 +15,6 @@ export const DELETED = 2;
 export interface Change {
   ifVersion: number | null;
   by: Actor;
-}
-
-/** `after`: the name that the page before ended with, '' for the first. */
-export interface PageQuery {
-  after: string;
-  limit: number;
-}
-
-export interface Page<T> {
-  items: T[];
-  more: boolean;
 }
 
 /** Subjects from one on and before another, in the order of their bytes. */
@@ -71,5 +61,5 @@ export async function listWithin<T>(
   const [there, found] = await env.DB.batch([container, rows]);
   if (!there?.results.length) throw new RegistryError('NOT_FOUND');
   const results = (found?.results ?? []) as T[];
-  return { items: results.slice(0, limit), more: results.length > limit };
+  return pageOf(results, limit);
 }

@@ -1,7 +1,7 @@
 /** What requests and answers about organizations and their parts have in common. */
 import * as z from 'zod';
 import { parseName } from '../../auth/names.ts';
-import type { Page } from '../../auth/people/within.ts';
+import type { Page } from '../../oci/page.ts';
 import type { RequestContext } from '../context.ts';
 import { answer, PAGE_DEFAULT } from './operation.ts';
 
