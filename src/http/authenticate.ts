@@ -47,7 +47,7 @@ function callerByProof(proof: Proof): Caller {
   return { subject: '', proof, grants: null };
 }
 
-function partsOf(header: string): [scheme: string, value: string] {
+export function partsOf(header: string): [scheme: string, value: string] {
   const [scheme = '', value = ''] = header.split(' ', 2);
   return [scheme.toLowerCase(), value];
 }

@@ -24,22 +24,22 @@ export function may(action: Exclude<Action, 'catalog'>) {
     const repository = parseRepositoryName(c.req.param('name') ?? '');
     const { caller } = c.var;
     if (caller === ANONYMOUS || !isGranted(caller, action, repository)) throw refusal(c, action, repository);
-    if (caller.grants === null || c.req.method !== 'GET') await judge(c, action, repository);
+    // HEAD reads, as GET does.
+    const reads = c.req.method === 'GET' || c.req.method === 'HEAD';
+    if (caller.grants === null || !reads) await judge(c, action, repository);
     c.set('repository', repository);
     await next();
   });
   return Object.assign(guard, { requirement: action });
 }
 
-/** By the rights as they stand now. HEAD reads, as GET does. */
+/** By the rights as they stand now. */
 async function judge(
   c: RequestContext & { set: Setter },
   action: Exclude<Action, 'catalog'>,
   repository: RepositoryName,
 ): Promise<void> {
-  const { caller } = c.var;
-  if (caller.grants !== null && c.req.method === 'HEAD') return;
-  const authority = await authorityOf(c, caller.proof, [repository, ...sourceOf(c)]);
+  const authority = await authorityOf(c, c.var.caller.proof, [repository, ...sourceOf(c)]);
   c.set('authority', authority);
   if (!allows(authority, action, repository, tagDeleted(c))) throw refusal(c, action, repository);
 }

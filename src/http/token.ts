@@ -9,7 +9,7 @@ import type { Proof } from '../auth/proof.ts';
 import { formatGrant, type Grant, MAX_SCOPES, parseScopes } from '../auth/scope.ts';
 import { mintAccessToken, verifyRefreshToken } from '../auth/tokens.ts';
 import { badParameter } from '../oci/errors.ts';
-import { authorityOf, proofOf, proofOfBasic, wrongCredentials } from './authenticate.ts';
+import { authorityOf, partsOf, proofOf, proofOfBasic, wrongCredentials } from './authenticate.ts';
 import { type AppEnv, occasionOf } from './context.ts';
 import { limitTokenRequests } from './limits.ts';
 import { readBody } from './params.ts';
@@ -32,8 +32,8 @@ export const token = new Hono<AppEnv>({ strict: false })
 async function proofByHeader(c: Context<AppEnv>): Promise<Proof | null> {
   const header = c.req.header('authorization');
   if (header === undefined) return null;
-  const [scheme = '', value = ''] = header.split(' ', 2);
-  if (scheme.toLowerCase() !== 'basic') throw await wrongCredentials(c);
+  const [scheme, value] = partsOf(header);
+  if (scheme !== 'basic') throw await wrongCredentials(c);
   return proofOfBasic(c, value);
 }
 

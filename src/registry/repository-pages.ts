@@ -1,5 +1,4 @@
 /** What people say of a repository, and making, changing and deleting one by an explicit call. */
-
 import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';

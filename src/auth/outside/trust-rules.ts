@@ -1,11 +1,12 @@
 /** Trust rules as they are kept: listed, read, saved and deleted, each change under the version that it was made from. */
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
-import { allOf, type Change, organizationRow, requireOrganization } from '../people/within.ts';
+import { allOf, type Change, organizationRow, requireOrganization, type Span } from '../people/within.ts';
 import type { TrustRule } from './oidc.ts';
 
 export interface NewRule extends TrustRule {
@@ -129,4 +130,18 @@ export async function deleteRule(env: Database, subject: string, { ifVersion, by
   ]);
   if (deleted?.results.length) return;
   throw new RegistryError(left?.results.length ? 'PRECONDITION_FAILED' : 'NOT_FOUND');
+}
+
+/** For the batch that takes an organization away: nobody vouches for what its rules say any more. */
+export function removeRules(env: Database, { from, before }: Span, by: Actor): D1PreparedStatement[] {
+  return [
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'trust-rule.deleted' AS type, json_object('subject', subject, 'issuer', issuer, 'version', version) AS target
+        FROM trust_rules WHERE subject >= ?3 AND subject < ?4`,
+      parameters: [from, before],
+    }),
+    env.DB.prepare('DELETE FROM trust_rules WHERE subject >= ?1 AND subject < ?2').bind(from, before),
+  ];
 }

@@ -10,6 +10,7 @@ import { type Page, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { accessKeySecret, keyIdFrom, type Secrets } from '../secrets.ts';
 import type { Statement } from '../statement.ts';
+import type { Span } from './within.ts';
 
 export interface AccessKey {
   id: string;
@@ -98,7 +99,7 @@ export async function createKey(env: Database & Secrets, wanted: NewKey): Promis
   const id = await keyIdFrom(env, seed);
   const made = await tryBatchTwice(env, [
     refuseUnless(env, `EXISTS (SELECT 1 FROM access_keys WHERE id = ?1) OR ${hasRoom('?2', '?1')}`, id, owner),
-    ...insertion(env, id, wanted),
+    ...insertKey(env, id, wanted),
     select(env, id),
   ]);
   if (!made) throw await noRoom(env, owner);
@@ -107,7 +108,12 @@ export async function createKey(env: Database & Secrets, wanted: NewKey): Promis
   return { key, secret: await accessKeySecret(env, id) };
 }
 
-function insertion(env: Database, id: string, { owner, name, statements, days, by }: NewKey): D1PreparedStatement[] {
+/** For a batch: what makes the key, and tells of it, where it is not there yet. */
+export function insertKey(
+  env: Database,
+  id: string,
+  { owner, name, statements, days, by }: Omit<NewKey, 'idempotency'>,
+): D1PreparedStatement[] {
   const narrowing = statements && JSON.stringify(statements);
   return [
     record(env, {
@@ -222,6 +228,22 @@ export async function revokeKey(env: Database, id: string, by: Actor): Promise<v
       'UPDATE access_keys SET revoked_at = unixepoch(), version = version + 1 WHERE id = ?1 AND revoked_at IS NULL',
     ).bind(id),
   ]);
+}
+
+/** For a batch: what revokes all that can be used of the keys of these owners. */
+export function revokeKeysOf(env: Database, { from, before }: Span, by: Actor): D1PreparedStatement[] {
+  return [
+    record(env, {
+      repository: '',
+      by,
+      select: `SELECT 'key.revoked' AS type, json_object('id', id, 'owner', owner, 'name', name) AS target
+        FROM access_keys WHERE owner >= ?3 AND owner < ?4 AND ${LIVE}`,
+      parameters: [from, before],
+    }),
+    env.DB.prepare(
+      `UPDATE access_keys SET revoked_at = unixepoch(), version = version + 1 WHERE owner >= ?1 AND owner < ?2 AND ${LIVE}`,
+    ).bind(from, before),
+  ];
 }
 
 export function ended(state: string): RegistryError {

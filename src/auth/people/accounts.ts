@@ -9,6 +9,8 @@ import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
+import { revokeKeysOf } from './access-keys.ts';
+import { only } from './within.ts';
 
 export interface User {
   /** `user:alice` */
@@ -192,23 +194,7 @@ export async function endLogins(env: Database, subject: string, { keys, by }: { 
       parameters: [subject],
     }),
     env.DB.prepare('UPDATE accounts SET epoch = epoch + 1 WHERE subject = ?1').bind(subject),
-    ...(keys ? revocation(env, subject, by) : []),
+    ...(keys ? revokeKeysOf(env, only(subject), by) : []),
   ]);
   if (!ended) throw new RegistryError('NOT_FOUND');
-}
-
-function revocation(env: Database, owner: string, by: Actor): D1PreparedStatement[] {
-  const live = 'revoked_at IS NULL AND expires_at > unixepoch()';
-  return [
-    record(env, {
-      repository: '',
-      by,
-      select: `SELECT 'key.revoked' AS type, json_object('id', id, 'owner', owner, 'name', name) AS target
-        FROM access_keys WHERE owner = ?3 AND ${live}`,
-      parameters: [owner],
-    }),
-    env.DB.prepare(`UPDATE access_keys SET revoked_at = unixepoch(), version = version + 1 WHERE owner = ?1 AND ${live}`).bind(
-      owner,
-    ),
-  ];
 }

@@ -13,9 +13,8 @@ import { likenessOf, nameOf, parseNewName } from '../names.ts';
 import type { Occasion } from '../occasion.ts';
 import { accessKeySecret, keyIdFrom, type Secrets } from '../secrets.ts';
 import type { Minted } from '../tokens.ts';
+import { DAY, insertKey } from './access-keys.ts';
 import { changeUser, findUser, getUser, selectUser, type User, type UserChange, userIn } from './accounts.ts';
-
-const DAY = 24 * 60 * 60;
 
 const INVITATION: Kind = { label: 'invitation', typ: 'berth-invitation+jwt', lifetime: 7 * DAY };
 
@@ -131,8 +130,8 @@ export async function acceptInvitation(
     WHERE subject = ?2 AND invitation = ?3 AND invited_until > unixepoch() AND disabled = 0)`;
   const results = await tryBatchTwice(env, [
     refuseUnless(env, `EXISTS (SELECT 1 FROM access_keys WHERE id = ?1) OR ${open}`, id, subject, invitation),
-    ...recordJoined(env, subject, id),
-    insertFirstKey(env, subject, id),
+    recordJoined(env, subject, id),
+    ...insertFirstKey(env, subject, id),
     env.DB.prepare(
       `UPDATE accounts SET invitation = NULL, invited_until = NULL, version = version + 1
        WHERE subject = ?1 AND invitation = ?2`,
@@ -145,22 +144,14 @@ export async function acceptInvitation(
   return { user: userIn(results), key: { id, secret: await accessKeySecret(env, id), ...made } };
 }
 
-function recordJoined(env: Database, subject: string, key: string): D1PreparedStatement[] {
-  const by = { subject };
-  const once = 'NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?4)';
-  const joined = `SELECT 'user.joined' AS type, json_object('subject', ?3) AS target WHERE ${once}`;
-  const created = `SELECT 'key.created' AS type,
-    json_object('id', ?4, 'owner', ?3, 'name', ?5, 'statements', NULL) AS target WHERE ${once}`;
-  return [
-    record(env, { repository: '', by, select: joined, parameters: [subject, key] }),
-    record(env, { repository: '', by, select: created, parameters: [subject, key, FIRST_KEY] }),
-  ];
+function recordJoined(env: Database, subject: string, key: string): D1PreparedStatement {
+  const select = `SELECT 'user.joined' AS type, json_object('subject', ?3) AS target
+    WHERE NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?4)`;
+  return record(env, { repository: '', by: { subject }, select, parameters: [subject, key] });
 }
 
-function insertFirstKey(env: Database & Vars, owner: string, id: string): D1PreparedStatement {
+function insertFirstKey(env: Database & Vars, owner: string, id: string): D1PreparedStatement[] {
   const { keyDefaultDays, keyMaxDays } = settings(env);
-  return env.DB.prepare(
-    `INSERT INTO access_keys (id, owner, name, created_at, created_by, expires_at)
-     VALUES (?1, ?2, ?3, unixepoch(), ?2, unixepoch() + ?4) ON CONFLICT DO NOTHING`,
-  ).bind(id, owner, FIRST_KEY, Math.min(keyDefaultDays, keyMaxDays) * DAY);
+  const days = Math.min(keyDefaultDays, keyMaxDays);
+  return insertKey(env, id, { owner, name: FIRST_KEY, statements: null, days, by: { subject: owner } });
 }

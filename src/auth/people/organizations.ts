@@ -10,6 +10,7 @@ import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
 import { likenessOf, nameOf } from '../names.ts';
+import { removeRules } from '../outside/trust-rules.ts';
 import { removeRobots } from './robots.ts';
 import { removeTeams } from './teams.ts';
 import { allOf, type Change, DELETED, requireOrganization } from './within.ts';
@@ -157,28 +158,13 @@ export async function deleteOrganization(
     ...guard,
     ...removeTeams(env, allOf('team', name), by),
     ...removeRobots(env, allOf('robot', name), by),
-    ...removeRules(env, name, by),
+    ...removeRules(env, allOf('ci', name), by),
     ...removeItself(env, name, by),
   ]);
   if (deleted) return;
   const { version } = await getOrganization(env, name);
   if (ifVersion !== null && version !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
   throw conflict(`${name} still has repositories: delete them first`);
-}
-
-/** Nobody vouches for what they say any more. */
-function removeRules(env: Database, name: string, by: Actor): D1PreparedStatement[] {
-  const { from, before } = allOf('ci', name);
-  return [
-    record(env, {
-      repository: '',
-      by,
-      select: `SELECT 'trust-rule.deleted' AS type, json_object('subject', subject, 'issuer', issuer, 'version', version) AS target
-        FROM trust_rules WHERE subject >= ?3 AND subject < ?4`,
-      parameters: [from, before],
-    }),
-    env.DB.prepare('DELETE FROM trust_rules WHERE subject >= ?1 AND subject < ?2').bind(from, before),
-  ];
 }
 
 function removeItself(env: Database, name: string, by: Actor): D1PreparedStatement[] {

@@ -9,7 +9,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
-import { LIVE } from './access-keys.ts';
+import { revokeKeysOf } from './access-keys.ts';
 import { allOf, type Change, DELETED, listWithin, only, organizationRow, requireOrganization, type Span } from './within.ts';
 
 export interface Robot {
@@ -120,18 +120,14 @@ export async function deleteRobot(env: Database, subject: string, { ifVersion, b
 /** For a batch: what takes these robots away. The last yields them. */
 export function removeRobots(env: Database, { from, before }: Span, by: Actor): D1PreparedStatement[] {
   return [
+    ...revokeKeysOf(env, { from, before }, by),
     record(env, {
       repository: '',
       by,
-      select: `SELECT 'key.revoked' AS type, json_object('id', id, 'owner', owner, 'name', name) AS target
-          FROM access_keys WHERE owner >= ?3 AND owner < ?4 AND ${LIVE}
-        UNION ALL SELECT 'robot.deleted', json_object('subject', subject)
-          FROM accounts WHERE subject >= ?3 AND subject < ?4 AND disabled <> ${DELETED}`,
+      select: `SELECT 'robot.deleted' AS type, json_object('subject', subject) AS target
+        FROM accounts WHERE subject >= ?3 AND subject < ?4 AND disabled <> ${DELETED}`,
       parameters: [from, before],
     }),
-    env.DB.prepare(
-      `UPDATE access_keys SET revoked_at = unixepoch(), version = version + 1 WHERE owner >= ?1 AND owner < ?2 AND ${LIVE}`,
-    ).bind(from, before),
     env.DB.prepare('DELETE FROM policies WHERE subject >= ?1 AND subject < ?2').bind(from, before),
     env.DB.prepare(
       `UPDATE accounts SET disabled = ${DELETED}, epoch = epoch + 1, version = version + 1

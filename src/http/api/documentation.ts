@@ -2,18 +2,25 @@
 import { Hono } from 'hono';
 import { type AppEnv, originOf } from '../context.ts';
 import { api } from './all.ts';
-import { openApiDocument } from './openapi.ts';
+import { openApiDocument, type Paths, pathsOf } from './openapi.ts';
 import { referencePage } from './reference-page.ts';
 
 const routes = api.flatMap((resource) => resource.routes.map((route) => ({ ...route, path: `/api/v1${route.path}` })));
 
+/** Made when it is first asked for, and once: not at the start of every isolate, nor for every reader. */
+let made: Paths | undefined;
+
+function paths(): Paths {
+  made ??= pathsOf(routes);
+  return made;
+}
+
 export const documentation = new Hono<AppEnv>({ strict: false })
-  .get('/openapi.json', (c) => c.json(openApiDocument(routes, originOf(c))))
+  .get('/openapi.json', (c) => c.json(openApiDocument(paths(), originOf(c))))
 
   .get('/', (c) => {
     const nonce = crypto.randomUUID();
-    const { paths } = openApiDocument(routes, originOf(c));
-    return c.html(referencePage(paths, originOf(c), nonce), 200, {
+    return c.html(referencePage(paths(), originOf(c), nonce), 200, {
       'content-security-policy': `default-src 'none'; style-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
       'referrer-policy': 'no-referrer',
       'cache-control': 'no-cache',

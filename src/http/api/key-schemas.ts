@@ -1,14 +1,13 @@
 /** What requests and answers about access keys have in common, whoever owns the key. */
 import * as z from 'zod';
 import { loginNameOf } from '../../auth/names.ts';
-import type { AccessKey, MadeKey } from '../../auth/people/access-keys.ts';
+import { type AccessKey, createKey, DAY, type MadeKey } from '../../auth/people/access-keys.ts';
 import { type Env, settings } from '../../env.ts';
 import { RegistryError } from '../../oci/errors.ts';
-import { occasionOf, type RequestContext } from '../context.ts';
+import { actorOf, occasionOf, type RequestContext } from '../context.ts';
 import { answer } from './operation.ts';
+import { timeOf } from './parts.ts';
 import { identityStatements, shownStatement, statementOf, statementSchema } from './statements.ts';
-
-const DAY = 24 * 60 * 60;
 
 export const keyName = z
   .string()
@@ -64,7 +63,7 @@ export function narrowingOf(sent: z.output<typeof keyStatements>) {
  * without. `null`: none.
  * @throws INVALID
  */
-export function idempotencyKeyOf(c: RequestContext): string | null {
+function idempotencyKeyOf(c: RequestContext): string | null {
   const header = c.req.header('idempotency-key');
   if (header === undefined) return null;
   const key = /^"([^"\\]+)"$/.exec(header)?.[1] ?? header;
@@ -88,8 +87,21 @@ export function shownKey(key: AccessKey) {
   };
 }
 
-function timeOf(seconds: number): string {
-  return new Date(seconds * 1000).toISOString();
+/** A key for `owner` as the request describes it. @throws INVALID, and as `createKey` */
+export async function answerNewKey(
+  c: RequestContext,
+  owner: string,
+  { name, statements, days }: z.output<typeof keyBody>,
+): Promise<Response> {
+  const made = await createKey(c.env, {
+    owner,
+    name,
+    statements: narrowingOf(statements),
+    days: daysOf(c.env, days),
+    idempotency: idempotencyKeyOf(c),
+    by: actorOf(c),
+  });
+  return answerMadeKey(c, made);
 }
 
 /** With the secret: the only answers that have one. */

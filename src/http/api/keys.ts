@@ -6,7 +6,7 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
 import { organizationOf } from '../../auth/names.ts';
-import { type AccessKey, changeKey, createKey, getKey, listKeys, revokeKey } from '../../auth/people/access-keys.ts';
+import { type AccessKey, changeKey, getKey, listKeys, revokeKey } from '../../auth/people/access-keys.ts';
 import { rotateKey } from '../../auth/people/key-rotation.ts';
 import { isWhole } from '../../auth/policy.ts';
 import { settings } from '../../env.ts';
@@ -15,8 +15,8 @@ import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asks, requireWhole } from './guard.ts';
 import {
   answerMadeKey,
+  answerNewKey,
   daysOf,
-  idempotencyKeyOf,
   keyBody,
   keyDays,
   keyName,
@@ -26,7 +26,8 @@ import {
   narrowingOf,
   shownKey,
 } from './key-schemas.ts';
-import { answer, answerNothing, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answerPage, pageOf } from './parts.ts';
 
 const GROUP = 'Access keys';
 
@@ -59,10 +60,10 @@ export const keys = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'Your own, or those of `owner`', schema: pageSchema(keySchema) } },
     }),
     async (c) => {
-      const { n = PAGE_DEFAULT, last = '', owner = c.var.authority.subject } = c.var.query;
-      requireReach(c.var.authority, owner.toLowerCase());
-      const { items, more } = await listKeys(c.env, { owner: owner.toLowerCase(), after: last, limit: n });
-      return answer({ items: items.map(shownKey), next: more ? (items.at(-1)?.id ?? null) : null });
+      const owner = (c.var.query.owner ?? c.var.authority.subject).toLowerCase();
+      requireReach(c.var.authority, owner);
+      const page = await listKeys(c.env, { owner, ...pageOf(c.var.query) });
+      return answerPage(page, shownKey, ({ id }) => id);
     },
   )
   .post(
@@ -77,18 +78,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
       repeatable: true,
       answers: { 201: { description: 'The key and its secret', schema: madeKeySchema } },
     }),
-    async (c) => {
-      const { name, statements, days } = c.var.body;
-      const made = await createKey(c.env, {
-        owner: c.var.authority.subject,
-        name,
-        statements: narrowingOf(statements),
-        days: daysOf(c.env, days),
-        idempotency: idempotencyKeyOf(c),
-        by: actorOf(c),
-      });
-      return answerMadeKey(c, made);
-    },
+    async (c) => answerNewKey(c, c.var.authority.subject, c.var.body),
   )
   .get(
     '/keys/:key',

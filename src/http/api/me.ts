@@ -11,7 +11,8 @@ import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from 
 import { limitTokenRequests } from '../limits.ts';
 import { asks, requireWhole } from './guard.ts';
 import { answer, answerNothing, operation } from './operation.ts';
-import { isoOf, logoutQuery } from './users.ts';
+import { timeOf } from './parts.ts';
+import { logoutQuery } from './users.ts';
 
 const GROUP = 'You';
 
@@ -122,7 +123,7 @@ function shownAuthority(authority: Authority): z.input<typeof meSchema> {
       kind: credential as Exclude<typeof credential, 'none'>,
       key: via.key ?? null,
       narrowed: bounds.length > 0,
-      expiresAt: until === null ? null : isoOf(until),
+      expiresAt: until === null ? null : timeOf(until),
     },
   };
 }
@@ -132,7 +133,7 @@ function answerLogin(c: RequestContext, { token, expiresAt }: Minted, plain: boo
   const command = `docker login --username ${ANY_NAME} --password-stdin ${registry}`;
   const response = plain
     ? new Response(token, { headers: { 'content-type': `${TEXT_TYPE}; charset=utf-8`, 'cache-control': 'no-store' } })
-    : answer({ username: ANY_NAME, password: token, expiresAt: isoOf(expiresAt), registry, command });
+    : answer({ username: ANY_NAME, password: token, expiresAt: timeOf(expiresAt), registry, command });
   response.headers.set('vary', 'accept');
   return response;
 }

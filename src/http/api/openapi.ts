@@ -42,16 +42,23 @@ const ERROR = {
   },
 };
 
-export function openApiDocument(routes: readonly Route[], origin: string) {
+export type Paths = Record<string, Record<string, unknown>>;
+
+/** The part that is the same for every registry, and takes most of the work. */
+export function pathsOf(routes: readonly Route[]): Paths {
   const described = routes.flatMap(({ method, path, handler }) => {
     const operation = operationOf(handler);
     return operation ? [{ method: method.toLowerCase(), path, operation }] : [];
   });
-  const paths: Record<string, Record<string, unknown>> = {};
+  const paths: Paths = {};
   for (const { method, path, operation } of described) {
     const template = path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}');
     paths[template] = { ...paths[template], [method]: operationObject(method, path, operation) };
   }
+  return paths;
+}
+
+export function openApiDocument(paths: Paths, origin: string) {
   return {
     openapi: '3.1.0',
     info: {

@@ -12,6 +12,7 @@ import { judged } from '../authorize.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asks, asksFor } from './guard.ts';
 import { answer, expectedVersion, operation } from './operation.ts';
+import { organizationIn, subjectIn } from './parts.ts';
 import { identityStatements, repositoryStatements, shownStatement, statementOf, statementSchema } from './statements.ts';
 
 const GROUP = 'Policies';
@@ -103,11 +104,6 @@ export const policies = new Hono<AppEnv>({ strict: false })
 
 type SavingContext = RequestContext & { var: { query: { dryRun?: string | undefined } } };
 
-/** `team:acme/dev`, of the path. */
-function subjectIn(c: RequestContext, kind: 'team' | 'robot'): string {
-  return `${kind}:${parseName(c.req.param('organization') ?? '')}/${parseName(c.req.param(kind) ?? '')}`;
-}
-
 async function answerPolicy(c: RequestContext, subject: string, guard = [requireSubject(c.env, subject)]): Promise<Response> {
   const { statements, version } = await readPolicy(c.env, subject, guard);
   return answer({ statements: statements.map(shownStatement) }, { version });
@@ -122,7 +118,7 @@ function saveIdentity(c: SavingContext, subject: string, statements: Statement[]
  * @throws INVALID
  */
 function saveWithin(c: SavingContext, subject: string, statements: Statement[]): Promise<Response> {
-  const organization = parseName(c.req.param('organization') ?? '');
+  const organization = organizationIn(c);
   const outside = statements.flatMap(({ repositories }) => repositories).find((one) => !one.startsWith(`${organization}/`));
   if (outside === undefined) return saveIdentity(c, subject, statements);
   throw new RegistryError('INVALID', {

@@ -1,5 +1,6 @@
 /** The management API to read in a browser: the OpenAPI document as one page, without a script and without a foreign origin. */
 import { html, raw } from 'hono/html';
+import type { Paths } from './openapi.ts';
 
 interface Schema {
   type?: string | string[];
@@ -40,7 +41,7 @@ interface Entry {
 
 type Html = ReturnType<typeof html>;
 
-export function referencePage(paths: Record<string, Record<string, unknown>>, origin: string, nonce: string): Html {
+export function referencePage(paths: Paths, origin: string, nonce: string): Html {
   const entries = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]): Entry => ({ method, path, operation: operation as Described })),
   );

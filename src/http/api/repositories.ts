@@ -20,6 +20,7 @@ import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { visibleRepositories } from '../visible.ts';
 import { asksFor, requireRight } from './guard.ts';
 import { answer, answerNothing, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { timeOf } from './parts.ts';
 
 const GROUP = 'Repositories';
 
@@ -189,6 +190,6 @@ function summaryOf({ name, description, createdAt }: RepositoryPage, isOpen: boo
     name,
     visibility: isOpen ? 'public' : 'private',
     description,
-    createdAt: new Date(createdAt * 1000).toISOString(),
+    createdAt: timeOf(createdAt),
   };
 }

@@ -2,21 +2,12 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { loginNameOf } from '../../auth/names.ts';
-import { createKey, listKeys } from '../../auth/people/access-keys.ts';
+import { listKeys } from '../../auth/people/access-keys.ts';
 import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../auth/people/robots.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';
-import {
-  answerMadeKey,
-  daysOf,
-  idempotencyKeyOf,
-  keyBody,
-  keySchema,
-  madeKeySchema,
-  narrowingOf,
-  shownKey,
-} from './key-schemas.ts';
+import { answerNewKey, keyBody, keySchema, madeKeySchema, shownKey } from './key-schemas.ts';
 import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
 import { answerPage, description, lastPart, organizationIn, pageOf, subjectIn, timeOf } from './parts.ts';
 
@@ -121,18 +112,9 @@ export const robots = new Hono<AppEnv>({ strict: false })
       answers: { 201: { description: 'Made', schema: madeKeySchema } },
     }),
     async (c) => {
-      const { name, statements, days } = c.var.body;
       const robot = await getRobot(c.env, subjectIn(c, 'robot'));
       if (robot.disabled) throw new RegistryError('CONFLICT', { message: `${robot.subject} is disabled` });
-      const made = await createKey(c.env, {
-        owner: robot.subject,
-        name,
-        statements: narrowingOf(statements),
-        days: daysOf(c.env, days),
-        idempotency: idempotencyKeyOf(c),
-        by: actorOf(c),
-      });
-      return answerMadeKey(c, made);
+      return answerNewKey(c, robot.subject, c.var.body);
     },
   );
 

@@ -53,8 +53,14 @@ function onlyWhereTagsCount({ actions: sent, tags }: Sent, context: z.Refinement
   context.addIssue({ code: 'custom', path: ['tags'], message });
 }
 
-export function listOf(sent: Sent['actions']): Statement['actions'] {
+function listOf(sent: Sent['actions']): Statement['actions'] {
   return typeof sent === 'string' ? PRESETS[sent] : sent;
+}
+
+/** As they are kept: in one order, whatever they came in. */
+export function actionsOf(sent: Sent['actions']): Statement['actions'] {
+  const listed = listOf(sent);
+  return ACTIONS.filter((action) => listed.includes(action));
 }
 
 /** As the engine reads it. A repository's own statement is about that repository, which `onRepository` says. */
@@ -62,7 +68,7 @@ export function statementOf(sent: Sent): Statement {
   const { effect: given, actions: listed, tags } = sent;
   return {
     effect: given,
-    actions: ACTIONS.filter((action) => listOf(listed).includes(action)),
+    actions: actionsOf(listed),
     repositories: 'repositories' in sent ? sent.repositories : [],
     ...('principals' in sent ? { principals: sent.principals } : {}),
     ...(tags ? { tags } : {}),

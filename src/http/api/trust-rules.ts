@@ -10,8 +10,9 @@ import { ACTIONS } from '../../auth/statement.ts';
 import { settings } from '../../env.ts';
 import { type AppEnv, actorOf, occasionOf, type RequestContext } from '../context.ts';
 import { asks } from './guard.ts';
-import { answer, answerNothing, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
-import { actions, effect, listOf } from './statements.ts';
+import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answerPage, pageOf, timeOf } from './parts.ts';
+import { actions, actionsOf, effect } from './statements.ts';
 
 const GROUP = 'Trust rules';
 
@@ -125,16 +126,12 @@ function subjectOf(organization: string, name: string): string {
   return organization === '' ? `ci:${name}` : `ci:${organization}/${name}`;
 }
 
-async function answerList(
-  c: RequestContext,
-  { n = PAGE_DEFAULT, last }: { n?: number | undefined; last?: string | undefined },
-) {
+async function answerList(c: RequestContext, query: Parameters<typeof pageOf>[0]): Promise<Response> {
   const organization = organizationIn(c);
   if (organization !== '') await getOrganization(c.env, organization);
-  const after = last === undefined ? '' : subjectOf(organization, last);
-  const { items, more } = await listRules(c.env, organization, { after, limit: n });
-  const shown = items.map(shownRule);
-  return answer({ items: shown, next: more ? (shown.at(-1)?.name ?? null) : null });
+  const { after, limit } = pageOf(query);
+  const page = await listRules(c.env, organization, { after: after && subjectOf(organization, after), limit });
+  return answerPage(page, shownRule, ({ name }) => name);
 }
 
 async function answerRule(c: RequestContext): Promise<Response> {
@@ -161,10 +158,9 @@ async function removeRule(c: RequestContext): Promise<Response> {
 }
 
 function statementOf({ actions: sent, tags, when, ...rest }: z.output<typeof statement>): RuleStatement {
-  const listed = listOf(sent);
   return {
     ...rest,
-    actions: ACTIONS.filter((action) => listed.includes(action)),
+    actions: actionsOf(sent),
     ...(tags ? { tags } : {}),
     ...(when ? { when } : {}),
   };
@@ -176,6 +172,6 @@ function shownRule({ subject, createdAt, version: _, statements, ...rule }: Stor
     name: subject.split(/[:/]/).at(-1) ?? '',
     principal: subject,
     statements: statements.map(({ principals: __, ...statement }) => statement),
-    createdAt: new Date(createdAt * 1000).toISOString(),
+    createdAt: timeOf(createdAt),
   };
 }

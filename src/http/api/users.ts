@@ -11,6 +11,7 @@ import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from 
 import { limitWrongPasswords } from '../limits.ts';
 import { asks } from './guard.ts';
 import { answer, answerNothing, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { timeOf } from './parts.ts';
 
 const GROUP = 'Users';
 
@@ -200,10 +201,6 @@ function closed(message: string): RegistryError {
   return new RegistryError('INVALID', { message });
 }
 
-export function isoOf(seconds: number): string {
-  return new Date(seconds * 1000).toISOString();
-}
-
 function shownUser({ name, subject, administrator: isAdministrator, disabled, joined, description: about, createdAt }: User) {
   return {
     name,
@@ -212,7 +209,7 @@ function shownUser({ name, subject, administrator: isAdministrator, disabled, jo
     disabled,
     joined,
     description: about,
-    createdAt: isoOf(createdAt),
+    createdAt: timeOf(createdAt),
   };
 }
 
@@ -222,7 +219,7 @@ async function answerInvited(c: RequestContext, user: User, status: 200 | 201): 
   const invitation = open && {
     url: `${originOf(c)}/join#${open.token}`,
     token: open.token,
-    expiresAt: isoOf(open.expiresAt),
+    expiresAt: timeOf(open.expiresAt),
   };
   return answer({ user: shownUser(user), invitation }, { status, version: user.version });
 }
@@ -231,7 +228,7 @@ function answerAccepted(c: RequestContext, { user, key }: Accepted): Response {
   const registry = new URL(originOf(c)).host;
   return answer({
     user: shownUser(user),
-    key: { ...key, expiresAt: isoOf(key.expiresAt) },
+    key: { ...key, expiresAt: timeOf(key.expiresAt) },
     registry,
     login: `docker login -u ${loginNameOf(user.subject)} ${registry}`,
   });
