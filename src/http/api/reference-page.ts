@@ -154,5 +154,7 @@ summary code { overflow-wrap: anywhere; } .what { color: var(--dim); margin-left
 .put { color: light-dark(#8a4b00, #f0b060); } .patch { color: light-dark(#6f42c1, #c3a6ff); } .delete { color: light-dark(#b42318, #ff8f85); }
 .more { padding: .25rem 1rem 1rem; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; font-weight: 400; padding: .3rem .75rem .3rem 0; border-top: 1px solid var(--line); }
-.type { color: var(--dim); overflow-wrap: anywhere; }
+.type { color: var(--dim); } td code { overflow-wrap: anywhere; }
+@media (max-width: 40rem) { .what { margin-left: 0; width: 100%; } tr { border-top: 1px solid var(--line); padding: .4rem 0; }
+  table, tbody, tr, th, td { display: block; } th, td { border: 0; padding: 0; } }
 `;
