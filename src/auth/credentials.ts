@@ -3,17 +3,10 @@
  * the registry gives out, and tokens of outside issuers.
  */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
+import { sameSecret } from '../secrets.ts';
 import type { Occasion } from './occasion.ts';
 import type { Proof } from './proof.ts';
-import {
-  ADMINISTRATOR,
-  administratorPassword,
-  isAccessKeySecret,
-  keyIdIn,
-  type Passwords,
-  passwordMark,
-  sameSecret,
-} from './secrets.ts';
+import { ADMINISTRATOR, administratorPassword, isAccessKeySecret, keyIdIn, type Passwords, passwordMark } from './secrets.ts';
 import { LOGIN_PASSWORD_TYPE, verifyLoginPassword } from './tokens.ts';
 
 /**

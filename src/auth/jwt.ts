@@ -4,8 +4,8 @@
  * which jose does not know.
  */
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import { type KeyLabel, type Secrets, signingKey, verificationKeys } from '../secrets.ts';
 import type { Occasion } from './occasion.ts';
-import { type KeyLabel, type Secrets, signingKey, verificationKeys } from './secrets.ts';
 
 const ALGORITHM = 'HS256';
 const ISSUER = 'berth';

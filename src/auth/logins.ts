@@ -3,10 +3,11 @@
  * takes no other. So a token is replaced only when a client asks for another one (`access_type=offline`): the one before
  * is then used up, and whoever shows it once more has stolen it, or was stolen from. That ends the login for both.
  */
+
+import type { Secrets } from '../secrets.ts';
 import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
 import type { Occasion } from './occasion.ts';
-import type { Secrets } from './secrets.ts';
 import { mintRefreshToken, REFRESH_TOKEN_LIFETIME } from './tokens.ts';
 
 /** For the caller of `authority`: a refresh token, the first of a login or the next of the one it continues. */

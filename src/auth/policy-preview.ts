@@ -1,9 +1,11 @@
 /** What would change if a policy were saved: who gains and who loses what, by the engine that will decide it then. */
+
+import { matches } from '../oci/pattern.ts';
 import { type Authority, onIdentity, onRepository } from './authority.ts';
 import type { Database } from './directory.ts';
 import { authoritiesOf, authorityOfGroup } from './lookup.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
-import { ACTIONS, evaluate, matches, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
+import { ACTIONS, evaluate, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
 
 /** Callers times repositories: what one request may compare within a Worker's CPU time. */
 const PAIRS_MAX = 400;

@@ -2,6 +2,7 @@
  * The one engine that decides who may do what. Nothing is allowed unless a statement allows it, and a statement that denies
  * wins over all that allow. Pure: the same statements and question have the same answer, in whatever order they come.
  */
+import { matches } from '../oci/pattern.ts';
 
 /** What a statement can allow. `retag` moves an existing tag; `push` brings content and new tags. */
 export const ACTIONS = ['pull', 'push', 'retag', 'delete', 'admin', 'create'] as const;
@@ -97,20 +98,4 @@ function meansTag({ tags, effect }: Statement, { tag, action }: Question): boole
   if (!tags) return true;
   if (tag !== null) return tags.some((pattern) => matches(pattern, tag));
   return effect === 'allow' ? action === 'push' : action === 'delete';
-}
-
-/** `*` stands for any run of characters, `/` included. Takes the leftmost place for each part, so it never goes back. */
-export function matches(pattern: string, text: string): boolean {
-  const parts = pattern.split('*');
-  const [first = '', last = ''] = [parts[0], parts.at(-1)];
-  if (parts.length === 1) return pattern === text;
-  if (text.length < first.length + last.length || !text.startsWith(first) || !text.endsWith(last)) return false;
-  let from = first.length;
-  const end = text.length - last.length;
-  for (const part of parts.slice(1, -1)) {
-    const at = text.indexOf(part, from);
-    if (at < 0 || at + part.length > end) return false;
-    from = at + part.length;
-  }
-  return true;
 }

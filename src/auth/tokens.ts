@@ -5,11 +5,12 @@
 import type { JWTPayload } from 'jose';
 import type { DigestAlgorithm } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
+import type { Secrets } from '../secrets.ts';
 import { endOf, type Kind, mint, verify } from './jwt.ts';
 import type { Occasion } from './occasion.ts';
 import type { Proof, Via } from './proof.ts';
 import type { Grant } from './scope.ts';
-import { isPasswordMark, type Passwords, type Secrets } from './secrets.ts';
+import { isPasswordMark, type Passwords } from './secrets.ts';
 
 const HOUR = 60 * 60;
 

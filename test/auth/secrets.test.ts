@@ -1,16 +1,7 @@
 import { expect, test } from 'vitest';
 import { proofOfPassword } from '../../src/auth/credentials.ts';
-import {
-  accessKeySecret,
-  administratorPassword,
-  isAccessKeySecret,
-  keyIdFrom,
-  keyIdIn,
-  requireSecret,
-  sameSecret,
-  signingKey,
-  verificationKeys,
-} from '../../src/auth/secrets.ts';
+import { accessKeySecret, administratorPassword, isAccessKeySecret, keyIdFrom, keyIdIn } from '../../src/auth/secrets.ts';
+import { requireSecret, sameSecret, signingKey, verificationKeys } from '../../src/secrets.ts';
 
 const SECRET = 'a-secret-of-the-tests-0123456789abcdef';
 

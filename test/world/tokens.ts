@@ -1,6 +1,6 @@
 /** Tokens for tests: as a client gets them, and as an attacker would make them. */
 import { type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose';
-import { type KeyLabel, signingKey } from '../../src/auth/secrets.ts';
+import { type KeyLabel, signingKey } from '../../src/secrets.ts';
 import { ORIGIN, type World } from './world.ts';
 
 /** What a client gets from the token service for these scopes. */

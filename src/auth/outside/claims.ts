@@ -2,7 +2,7 @@
  * What a trust rule makes of an outside token's claims: conditions that hold or do not, and patterns into which values are
  * put. Pure. What a claim says is chosen by whoever names a branch, so a value never means more than its own characters.
  */
-import { matches } from '../statement.ts';
+import { matches } from '../../oci/pattern.ts';
 
 /** As text: numbers and truth values too. */
 export type Claims = Record<string, string>;

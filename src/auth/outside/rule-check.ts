@@ -3,7 +3,8 @@
  * and about nothing outside its organization. Pure; refuses in words that say what to write instead.
  */
 import { RegistryError } from '../../oci/errors.ts';
-import { isRepositoryPattern, isRuleSubject, isTagPattern, organizationOf } from '../names.ts';
+import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
+import { isRuleSubject, organizationOf } from '../names.ts';
 import { ACTIONS, TAG_ACTIONS } from '../statement.ts';
 import { type Conditions, PLACEHOLDER } from './claims.ts';
 import { isIssuer } from './issuers.ts';

@@ -1,7 +1,8 @@
 /** Statements as people send them, checked field by field. */
 import * as z from 'zod';
-import { isPrincipal, isRepositoryPattern, isTagPattern } from '../../auth/names.ts';
+import { isPrincipal } from '../../auth/names.ts';
 import { ACTIONS, PRESETS, type Preset, type Sourced, type Statement, TAG_ACTIONS } from '../../auth/statement.ts';
+import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
 
 const PATTERNS_MAX = 50;
 const STATEMENTS_MAX = 100;

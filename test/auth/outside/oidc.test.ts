@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { base64url, exportSPKI, importJWK, SignJWT } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type RuleStatement, statementsOf, type TrustRule, verifyOutsideToken } from '../../../src/auth/outside/oidc.ts';
-import { matches } from '../../../src/auth/statement.ts';
+import { matches } from '../../../src/oci/pattern.ts';
 import { AUDIENCE, type Issuer, NOW, newIssuer, newKey } from '../../world/token-issuer.ts';
 
 const SECONDS = NOW / 1000;

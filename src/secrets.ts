@@ -1,0 +1,76 @@
+/**
+ * The one secret of the registry, and what is derived from it by HKDF-SHA256 (RFC 5869), each under a label of its own. So D1
+ * stores no credential, and what is made for one purpose can never pass for another: they do not share a key.
+ */
+import type { Env } from './env.ts';
+
+export type Secrets = Pick<Env, 'REGISTRY_SECRET' | 'REGISTRY_SECRET_PREVIOUS'>;
+
+/** What a key is for. Part of every key: changing a label ends all that was made with it. */
+export type KeyLabel =
+  | 'access-token'
+  | 'refresh-token'
+  | 'login-password'
+  | 'invitation'
+  | 'upload-location'
+  | 'subscription-endpoint';
+
+/** 256 bits as text need at least this many characters of any alphabet that people use. */
+const SECRET_MIN_LENGTH = 32;
+const KEY_BYTES = 32;
+
+const derived = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+
+/** @throws Error where the deployment has no secret worth the name: it then serves nothing */
+export function requireSecret(env: Secrets): string {
+  const secret = env.REGISTRY_SECRET ?? '';
+  if (secret.length >= SECRET_MIN_LENGTH) return secret;
+  throw new Error(
+    `REGISTRY_SECRET is ${secret ? 'too short' : 'not set'}: it must have ${SECRET_MIN_LENGTH} characters or more`,
+  );
+}
+
+/** The key to sign with. */
+export function signingKey(env: Secrets, label: KeyLabel): Promise<Uint8Array<ArrayBuffer>> {
+  return derive(requireSecret(env), label);
+}
+
+/** The keys to verify with: the current one, and while the secret is being replaced the one before. */
+export function verificationKeys(env: Secrets, label: KeyLabel): Promise<Uint8Array<ArrayBuffer>[]> {
+  return Promise.all(secretsOf(env).map((secret) => derive(secret, label)));
+}
+
+/** The current secret, and while it is being replaced the one before. */
+export function secretsOf(env: Secrets): string[] {
+  return [requireSecret(env), ...(env.REGISTRY_SECRET_PREVIOUS ? [env.REGISTRY_SECRET_PREVIOUS] : [])];
+}
+
+/** Kept in memory: for labels of ours alone, not for what whoever asks may choose. */
+export function derive(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
+  const id = `${secret}\0${label}`;
+  const known = derived.get(id) ?? hkdf(secret, label);
+  derived.set(id, known);
+  return known;
+}
+
+export async function hkdf(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
+  const encoder = new TextEncoder();
+  const material = await crypto.subtle.importKey('raw', encoder.encode(secret), 'HKDF', false, ['deriveBits']);
+  const parameters = { name: 'HKDF', hash: 'SHA-256', salt: encoder.encode('berth'), info: encoder.encode(label) };
+  return new Uint8Array(await crypto.subtle.deriveBits(parameters, material, KEY_BYTES * 8));
+}
+
+/** Five bits a byte: 160 bits of 32 bytes. */
+export function base32(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte & 31]).join('');
+}
+
+/** Compares in constant time, whatever the lengths: the hashes are compared, byte by byte to the end. */
+export async function sameSecret(given: string, expected: string): Promise<boolean> {
+  const [one, other] = await Promise.all([sha256(given), sha256(expected)]);
+  return one.reduce((difference, byte, at) => difference | (byte ^ (other[at] ?? 0)), 0) === 0;
+}
+
+async function sha256(text: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
+}
