@@ -213,12 +213,74 @@ CREATE TABLE IF NOT EXISTS refusals (
   reason TEXT NOT NULL CONSTRAINT precondition CHECK (reason IS NULL)
 ) STRICT;
 
--- What happened, in order: one row a committed change, written by the batch that made it (invariant 6).
+-- What happened, in order: one row a committed change, written by the batch that made it (invariant 6). It is the outbox and
+-- the audit log. about: the name of a repository, `organization:<name>`, or empty for the registry itself; sequence counts its
+-- events without a gap. The newest event of each is never deleted, so that neither id nor sequence is given twice.
 CREATE TABLE IF NOT EXISTS events (
   id INTEGER PRIMARY KEY,
   at INTEGER NOT NULL,
   type TEXT NOT NULL,
-  repository TEXT NOT NULL,
+  about TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
   target TEXT NOT NULL,
-  actor TEXT NOT NULL
+  actor TEXT NOT NULL,
+  key_id TEXT
+) STRICT;
+
+-- The events of one thing, newest last: an index ends with the id.
+CREATE INDEX IF NOT EXISTS events_by_about ON events (about);
+
+-- ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Who wants to hear what. scope: `repository:<name>`, `organization:<name>` or `registry`. endpoint: URL and headers, sealed with
+-- a key that is derived from the registry's secret, as either may hold a credential. filter: JSON. origin: the registry's own
+-- address, as who made it saw it. generation: of its secret, which is derived too; until previous_until the one before signs
+-- as well. disabled: why, NULL while it is enabled. failures: attempts in a row that failed; until open_until nothing is tried.
+-- It hears events after first_event, and up to last_event once it, or what it is about, was deleted.
+CREATE TABLE IF NOT EXISTS subscriptions (
+  id TEXT PRIMARY KEY,
+  scope TEXT NOT NULL,
+  description TEXT NOT NULL,
+  endpoint TEXT NOT NULL,
+  filter TEXT NOT NULL,
+  format TEXT NOT NULL,
+  origin TEXT NOT NULL,
+  generation INTEGER NOT NULL DEFAULT 1,
+  previous_until INTEGER NOT NULL DEFAULT 0,
+  disabled TEXT,
+  failures INTEGER NOT NULL DEFAULT 0,
+  open_until INTEGER NOT NULL DEFAULT 0,
+  first_event INTEGER NOT NULL,
+  last_event INTEGER,
+  created_at INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS subscriptions_by_scope ON subscriptions (scope, id);
+
+-- An event on its way to a subscription, at most one row for both. event_data: the event as it was recorded (JSON), with what
+-- its format wants to know of the repository beside it. state: a waiting one is tried at due_at, by whoever claims it: one at a
+-- time, until claimed_until. tries counts since it was last made to wait; attempts (JSON) is what people see of them.
+CREATE TABLE IF NOT EXISTS deliveries (
+  subscription TEXT NOT NULL,
+  event INTEGER NOT NULL,
+  event_data TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('waiting', 'delivered', 'failed')),
+  created_at INTEGER NOT NULL,
+  due_at INTEGER NOT NULL,
+  claimed_until INTEGER NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0,
+  first_tried_at INTEGER,
+  attempts TEXT NOT NULL DEFAULT '[]',
+  PRIMARY KEY (subscription, event)
+) STRICT, WITHOUT ROWID;
+
+-- The sweep's, and the oldest that an endpoint which failed is asked with. Without due_at, so that an attempt does not write it.
+CREATE INDEX IF NOT EXISTS deliveries_waiting ON deliveries (subscription, event) WHERE state = 'waiting';
+
+-- How far the events have been matched with subscriptions: moved by the batch that makes the deliveries. One row.
+CREATE TABLE IF NOT EXISTS match_cursor (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  event INTEGER NOT NULL
 ) STRICT;

@@ -1,23 +1,51 @@
 /** What the clock starts, in slices that fit the free plan; each picks up where rows and keys say it is due. */
 import { expireLogins } from './auth/logins.ts';
-import type { Env } from './env.ts';
+import { type Env, settings } from './env.ts';
+import { expireEvents } from './events/history.ts';
+import { announce } from './queue.ts';
 import { expireUploads, sweepPieces } from './registry/upload-expiry.ts';
 import { UPLOAD_LIFETIME, uploadIdAt } from './registry/upload-sessions.ts';
+import { expireDeliveries, removeEnded } from './webhooks/expiry.ts';
+import { cursorOf } from './webhooks/matching.ts';
+import { endHopeless, remindOfForgotten } from './webhooks/reminders.ts';
 
 /** Rows of a slice: each costs up to four calls to a store, of which an invocation has 1,000. */
 const UPLOADS_PER_RUN = 50;
 const LOGINS_PER_RUN = 1000;
+const DELIVERIES_PER_RUN = 1000;
+const EVENTS_PER_RUN = 1000;
 /** Minutes into the hour within which one run falls, and sweeps: a page of a listing is a paid operation. */
 const SWEEP_MINUTES = 10;
 const PAGES_PER_SWEEP = 10;
 
-/** @param now in milliseconds, the time the schedule fired */
+/** One job that fails keeps none of the others from being done. @param now in milliseconds, the time the schedule fired */
 export async function runScheduled(env: Env, now: number): Promise<void> {
-  const before = uploadIdAt(now - UPLOAD_LIFETIME * 1000);
-  await expireUploads(env, before, UPLOADS_PER_RUN);
-  if (new Date(now).getUTCMinutes() >= SWEEP_MINUTES) return;
-  await expireLogins(env, LOGINS_PER_RUN);
-  // A piece may be named by no row for as long as a signed location lives: twice that is on the safe side.
+  const jobs = [
+    () => expireUploads(env, uploadIdAt(now - UPLOAD_LIFETIME * 1000), UPLOADS_PER_RUN),
+    () => announce(env),
+    () => endHopeless(env, DELIVERIES_PER_RUN),
+    () => remindOfForgotten(env, DELIVERIES_PER_RUN),
+    ...(new Date(now).getUTCMinutes() < SWEEP_MINUTES ? hourly(env, now) : []),
+  ];
+  const failures: unknown[] = [];
+  for (const job of jobs) await job().catch((error: unknown) => failures.push(error));
+  for (const failure of failures) console.error('schedule:', failure);
+  if (failures.length > 0) throw new AggregateError(failures, `${failures.length} jobs of the schedule failed`);
+}
+
+function hourly(env: Env, now: number): (() => Promise<unknown>)[] {
+  const { eventDays, deliveryDays } = settings(env);
+  return [
+    () => expireLogins(env, LOGINS_PER_RUN),
+    () => sweepAbandoned(env, now),
+    () => expireDeliveries(env, deliveryDays, DELIVERIES_PER_RUN),
+    async () => removeEnded(env, await cursorOf(env), DELIVERIES_PER_RUN),
+    async () => expireEvents(env, { days: eventDays, upTo: await cursorOf(env), limit: EVENTS_PER_RUN }),
+  ];
+}
+
+/** A piece may be named by no row for as long as a signed location lives: twice that is on the safe side. */
+async function sweepAbandoned(env: Env, now: number): Promise<void> {
   const abandoned = uploadIdAt(now - 2 * UPLOAD_LIFETIME * 1000);
   let cursor: string | null | undefined;
   for (let page = 0; page < PAGES_PER_SWEEP && cursor !== null; page++) {

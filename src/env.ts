@@ -1,11 +1,17 @@
 /** The bindings and settings of the Worker: their names, types and defaults, in one place. Imports nothing of ours. */
-import type { D1Database, R2Bucket, RateLimit } from '@cloudflare/workers-types';
+import type { D1Database, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 
 export interface Env {
   /** D1: everything but bytes; `schema.sql`. */
   DB: D1Database;
   /** R2: blobs, large manifests and the pieces of unfinished uploads; `src/storage/keys.ts`. */
   BLOBS: R2Bucket;
+  /** Announcements of events that were committed; `src/events/`. Their consumer matches them with subscriptions. */
+  EVENTS: Queue;
+  /** Deliveries to be tried, now or after a delay; `src/webhooks/`. */
+  DELIVERIES: Queue;
+  /** What was tried for the last time; its consumer writes down that it failed. */
+  DEAD_LETTERS: Queue;
   /** The one secret, 32 characters or more; every key is derived from it (`src/auth/secrets.ts`). */
   REGISTRY_SECRET?: string;
   /** Accepted for verification while REGISTRY_SECRET is being replaced. */
@@ -18,6 +24,8 @@ export interface Env {
   TOKEN_REQUESTS?: RateLimit;
   /** Uploads begun by one account. */
   UPLOAD_STARTS?: RateLimit;
+  /** Test deliveries of one webhook. */
+  TEST_DELIVERIES?: RateLimit;
   /** `on` (default): a push makes the repository, if whoever pushes may create it. `off`: it is made by the API only. */
   CREATE_ON_PUSH?: string;
   /** Days an access key lives, where nothing is said and at most. */
@@ -25,6 +33,11 @@ export interface Env {
   KEY_MAX_DAYS?: string;
   /** `on`: outside issuers may be plain http and on this machine. For development. */
   INSECURE_ISSUERS?: string;
+  /** `on`: webhooks may go to plain http and to private addresses. For development. */
+  INSECURE_WEBHOOKS?: string;
+  /** Days that events, and deliveries that came to an end, are kept. */
+  EVENT_DAYS?: string;
+  DELIVERY_DAYS?: string;
   /** `storage` (default): R2 verifies digests. `stream`: the Worker hashes while it reads, needs a paid plan's CPU. */
   VERIFY?: string;
   /** Origin that clients use, where it differs from the one the Worker sees, as behind a proxy. */
@@ -46,6 +59,9 @@ export type Vars = Pick<
   | 'KEY_DEFAULT_DAYS'
   | 'KEY_MAX_DAYS'
   | 'INSECURE_ISSUERS'
+  | 'INSECURE_WEBHOOKS'
+  | 'EVENT_DAYS'
+  | 'DELIVERY_DAYS'
 >;
 
 export interface Settings {
@@ -57,6 +73,9 @@ export interface Settings {
   keyDefaultDays: number;
   keyMaxDays: number;
   insecureIssuers: boolean;
+  insecureWebhooks: boolean;
+  eventDays: number;
+  deliveryDays: number;
 }
 
 const MIB = 1024 * 1024;
@@ -81,6 +100,9 @@ export function settings(env: Vars): Settings {
     keyDefaultDays: positive('KEY_DEFAULT_DAYS', env.KEY_DEFAULT_DAYS, 90),
     keyMaxDays: positive('KEY_MAX_DAYS', env.KEY_MAX_DAYS, 366),
     insecureIssuers: oneOf('INSECURE_ISSUERS', env.INSECURE_ISSUERS || 'off', ['on', 'off']) === 'on',
+    insecureWebhooks: oneOf('INSECURE_WEBHOOKS', env.INSECURE_WEBHOOKS || 'off', ['on', 'off']) === 'on',
+    eventDays: positive('EVENT_DAYS', env.EVENT_DAYS, 90),
+    deliveryDays: positive('DELIVERY_DAYS', env.DELIVERY_DAYS, 14),
   };
   checked.set(env, result);
   return result;

@@ -3,6 +3,7 @@
  * writes the dearest. A number here is a promise; a change that needs a larger one says so in its commit.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { record } from '../src/events/outbox.ts';
 import { type Counts, counting } from './world/counting.ts';
 import {
   CONFIG_TYPE,
@@ -15,8 +16,10 @@ import {
   pushBlob,
   pushImage,
   putManifest,
+  textOf,
 } from './world/images.ts';
 import { api, inviteUser } from './world/people.ts';
+import { announcedTo } from './world/reading.ts';
 import { tokenFor } from './world/tokens.ts';
 import { newWorld, type Send, type World, worldOf } from './world/world.ts';
 
@@ -186,11 +189,11 @@ describe('a push of a blob', () => {
     expect(await cost('PATCH', path, 202, { body: readable })).toMatchObject({ d1: 3, r2Writes: 3 });
   });
 
-  test('that is mounted is one statement beside the one for the right, and nothing of R2', async () => {
+  test('that is mounted is one statement beside the one for the right, nothing of R2, and three rows', async () => {
     const blob = await pushBlob(world, 'acme/base', noise(700, 6));
     const counts = await cost('POST', `/v2/acme/api/blobs/uploads/?mount=${blob.digest}&from=acme/base`, 201);
-    expect(counts).toMatchObject({ d1: 2, r2Reads: 0, r2Writes: 0 });
-    expect(counts.rowsWritten).toBeLessThanOrEqual(2);
+    // The link, the event, and the event in its index.
+    expect(counts).toMatchObject({ d1: 2, rowsWritten: 3, r2Reads: 0, r2Writes: 0 });
   });
 });
 
@@ -214,8 +217,17 @@ describe('a push of a manifest', () => {
       });
       const counts = await put('many', document);
       expect(counts.d1).toBeLessThanOrEqual(2);
-      expect(counts).toMatchObject({ r2Reads: 0, r2Writes: 0 });
-      expect(counts.rowsWritten).toBeLessThanOrEqual(6 + count + 1);
+      expect(counts).toMatchObject({ r2Reads: 0, r2Writes: 0, rowsWritten: 6 + count + 1 });
+    },
+  );
+
+  test.each([1, 100])(
+    'that gives one %i more tags is four rows for each: the tag, its event, and both in an index',
+    async (count) => {
+      const image = await imageIn(world, 'acme/api', 1);
+      const query = Array.from({ length: count }, (_, n) => `tag=t${n}`).join('&');
+      const counts = await put(`${image.digest}?${query}`, textOf(image));
+      expect(counts).toMatchObject({ d1: 2, rowsWritten: 4 * count, r2Reads: 0, r2Writes: 0 });
     },
   );
 
@@ -229,6 +241,39 @@ describe('a push of a manifest', () => {
   test('that is all there writes nothing', async () => {
     const image = await imageIn(world, 'acme/api', 1);
     expect(await put('v1', new TextDecoder().decode(image.bytes))).toMatchObject({ d1: 2, rowsWritten: 0, r2Writes: 0 });
+  });
+});
+
+describe('an event', () => {
+  const tagged = { about: 'acme/api', by: { subject: 'user:admin' }, select: `SELECT 'tag.created' AS type, '{}' AS target` };
+
+  test('is two rows, its own and one of an index, and what it reads does not grow with the events there are', async () => {
+    const empty = await record(world.env, { ...tagged, parameters: [] }).run();
+    const insert = `INSERT INTO events (at, type, about, sequence, target, actor)
+      SELECT unixepoch(), 'tag.created', iif(value % 2, 'acme/api', 'acme/other'), 2 + (value + 1) / 2, '{}', 'user:admin'
+      FROM json_each(?1)`;
+    const numbers = JSON.stringify(Array.from({ length: 20_000 }, (_, n) => n + 1));
+    await world.env.DB.prepare(insert).bind(numbers).run();
+    const full = await record(world.env, { ...tagged, parameters: [] }).run();
+    expect([empty.meta.rows_written, full.meta.rows_written]).toEqual([2, 2]);
+    expect(full.meta.rows_read).toBeLessThanOrEqual(empty.meta.rows_read);
+  });
+
+  test('of a first push is two of the seven rows that it writes; a further blob is two rows, and no event', async () => {
+    const authorization = `Bearer ${await tokenFor(world, 'repository:acme/new:pull,push')}`;
+    const push = async (seed: number) => {
+      const { digest, bytes } = await contentOf(noise(100, seed));
+      return cost('POST', `/v2/acme/new/blobs/uploads/?digest=${digest}`, 201, { authorization, body: bytes });
+    };
+    // The repository, its name in an index, the last id given; the event and its index; the blob and its link.
+    expect(await push(90)).toMatchObject({ d1: 2, rowsWritten: 7 });
+    expect(await push(91)).toMatchObject({ d1: 2, rowsWritten: 2 });
+  });
+
+  test('is one message to the queue in all the push of an image', async () => {
+    announcedTo(world);
+    await pushImage(world, 'acme/api', 'v9', 9);
+    expect(announcedTo(world)).toHaveLength(1);
   });
 });
 

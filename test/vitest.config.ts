@@ -15,6 +15,8 @@ export default defineConfig({
           cloudflareTest({
             wrangler: { configPath: `${root}/wrangler.toml` },
             miniflare: {
+              // Tests hold their own queues (world/queues.ts): nothing is to be consumed behind their back.
+              queueConsumers: {},
               bindings: {
                 SCHEMA: await readSchema(),
                 REGISTRY_SECRET: 'a-secret-of-the-tests-0123456789abcdef',

@@ -4,7 +4,7 @@ import { likenessOf, nameOf } from './names.ts';
 import type { TrustRule } from './outside/oidc.ts';
 import type { Statement } from './statement.ts';
 
-export type Database = Pick<Env, 'DB'>;
+export type Database = Pick<Env, 'DB' | 'EVENTS'>;
 
 export const BOOTSTRAP = 'user:admin';
 

@@ -3,7 +3,6 @@
  * `team:acme/dev`, `robot:acme/ci`. Pure.
  */
 import { RegistryError } from '../oci/errors.ts';
-import { isRepositoryName } from '../oci/name.ts';
 
 export type SubjectKind = 'user' | 'organization' | 'team' | 'robot' | 'ci' | 'repository' | 'key';
 
@@ -75,6 +74,13 @@ export function namespaceOf(repository: string): string {
   return repository.includes('/') ? (repository.split('/', 1)[0] as string) : '';
 }
 
+/** What an event about somebody is about (`src/events/event.ts`): a user belongs to the registry itself, as do its own rules. */
+export function aboutOf(subject: string): string {
+  if (subject.startsWith('repository:')) return nameOf(subject);
+  const organization = subject.startsWith('organization:') ? nameOf(subject) : organizationOf(subject);
+  return organization === '' ? '' : `organization:${organization}`;
+}
+
 /** As a password's user name: `alice`, and for a robot `acme+ci`, as it may not hold a slash. */
 export function loginNameOf(subject: string): string {
   return nameOf(subject).replace('/', '+');
@@ -100,14 +106,4 @@ export function isRuleSubject(text: string): boolean {
 
 function isAccountName(text: string): boolean {
   return text.length <= ACCOUNT_MAX_LENGTH && ACCOUNT.test(text);
-}
-
-/** A repository's name, or the beginning of one with `*` for the rest; `*` may stand anywhere. */
-export function isRepositoryPattern(text: string): boolean {
-  return text.length <= 255 && /^[a-z0-9._/*-]+$/.test(text) && (text.includes('*') || isRepositoryName(text));
-}
-
-/** The same for tags. */
-export function isTagPattern(text: string): boolean {
-  return text.length <= 128 && /^[A-Za-z0-9_*][A-Za-z0-9._*-]*$/.test(text);
 }

@@ -4,7 +4,7 @@ import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Database } from './directory.ts';
-import { EVERYONE, nameOf } from './names.ts';
+import { aboutOf, EVERYONE, nameOf } from './names.ts';
 import { DELETED } from './people/within.ts';
 import type { Statement } from './statement.ts';
 
@@ -109,7 +109,7 @@ function refuseVersion(env: Database, subject: string, ifVersion: number | null)
 
 function recordPolicy(env: Database, subject: string, statements: readonly Statement[], by: Actor): D1PreparedStatement {
   return record(env, {
-    repository: subject.startsWith('repository:') ? nameOf(subject) : '',
+    about: aboutOf(subject),
     by,
     select: `SELECT 'policy.saved' AS type, json_object('subject', ?3, 'statements', json(?4)) AS target`,
     parameters: [subject, JSON.stringify(statements)],

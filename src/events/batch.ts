@@ -1,10 +1,13 @@
 /**
  * D1's only transaction is a batch, and a batch knows no IF. `refuseUnless` is its precondition: a statement that ends the
- * batch where the condition does not hold, so that what follows is written as a whole or not at all.
+ * batch where the condition does not hold, so that what follows is written as a whole or not at all. What a batch recorded is
+ * announced to the queue once it is committed, beside the answer and not before it.
  */
+import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
+import { type Announcement, QUIET_TYPES } from './event.ts';
 
-export type Database = Pick<Env, 'DB'>;
+export type Database = Pick<Env, 'DB' | 'EVENTS'>;
 
 /** Work that may outlive the answer. Nothing necessary is given to it: the cron finishes what it leaves (invariant 9). */
 export interface Background {
@@ -12,14 +15,21 @@ export interface Background {
 }
 
 /** `condition` is an SQL expression. */
-export function refuseUnless(env: Database, condition: string, ...parameters: unknown[]): D1PreparedStatement {
+export function refuseUnless(env: Pick<Env, 'DB'>, condition: string, ...parameters: unknown[]): D1PreparedStatement {
   return env.DB.prepare(`INSERT INTO refusals (reason) SELECT 'refused' WHERE NOT (${condition})`).bind(...parameters);
+}
+
+/** For a batch without preconditions. */
+export async function commit(env: Database, statements: D1PreparedStatement[]): Promise<D1Result[]> {
+  const results = await env.DB.batch(statements);
+  announceRecorded(env, results);
+  return results;
 }
 
 /** The batch's results, or `null` where a precondition refused it. */
 export async function tryBatch(env: Database, statements: D1PreparedStatement[]): Promise<D1Result[] | null> {
   try {
-    return await env.DB.batch(statements);
+    return await commit(env, statements);
   } catch (error) {
     if (error instanceof Error && error.message.includes('CHECK constraint failed: precondition')) return null;
     throw error;
@@ -36,5 +46,23 @@ export async function tryBatchTwice(env: Database, statements: D1PreparedStateme
   } catch (error) {
     if (error instanceof Error && error.message.includes('overloaded')) throw error;
     return await tryBatch(env, statements);
+  }
+}
+
+/** A row that `record` wrote, or any other. */
+type Recorded = { recorded_event?: number; type?: string };
+
+/** One message for all that a batch recorded, and for what was recorded before it. A queue that refuses it fails nothing. */
+function announceRecorded(env: Database, results: D1Result[]): void {
+  const recorded = (results.flatMap((result) => result.results) as Recorded[]).filter(
+    ({ recorded_event, type }) => recorded_event !== undefined && !QUIET_TYPES.includes(type ?? ''),
+  );
+  if (recorded.length === 0) return;
+  const announcement: Announcement = { newest: Math.max(...recorded.map(({ recorded_event = 0 }) => recorded_event)) };
+  const failed = (error: unknown) => console.error('events wait for the cron:', error instanceof Error ? error.message : error);
+  try {
+    waitUntil(env.EVENTS.send(announcement).then(() => undefined, failed));
+  } catch (error) {
+    failed(error);
   }
 }

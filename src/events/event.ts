@@ -6,37 +6,77 @@ export interface Actor {
   key?: string;
 }
 
-export type EventType =
-  | 'manifest.pushed'
-  | 'manifest.deleted'
-  | 'tag.created'
-  | 'tag.moved'
-  | 'tag.deleted'
-  | 'blob.mounted'
-  | 'blob.deleted'
-  | 'repository.created'
-  | 'repository.changed'
-  | 'repository.deleted'
-  | 'user.invited'
-  | 'user.joined'
-  | 'user.changed'
-  | 'login.ended'
-  | 'organization.created'
-  | 'organization.changed'
-  | 'organization.deleted'
-  | 'member.changed'
-  | 'member.removed'
-  | 'team.created'
-  | 'team.changed'
-  | 'team.deleted'
-  | 'team-member.added'
-  | 'team-member.removed'
-  | 'robot.created'
-  | 'robot.changed'
-  | 'robot.deleted'
-  | 'key.created'
-  | 'key.changed'
-  | 'key.revoked'
-  | 'policy.saved'
-  | 'trust-rule.saved'
-  | 'trust-rule.deleted';
+/** An event as it was recorded. */
+export interface RecordedEvent {
+  /** Grows with every event of the registry. */
+  id: number;
+  /** Seconds since the epoch. */
+  at: number;
+  type: EventType;
+  /** The name of a repository, `organization:acme`, or empty where it is about the registry itself. */
+  about: string;
+  /** Of what it is about: 1, 2, 3 and so on without a gap, whatever happens elsewhere. */
+  sequence: number;
+  /** What happened to what; its fields are those of its type. */
+  target: Record<string, unknown>;
+  by: Actor;
+}
+
+export const EVENT_TYPES = [
+  'manifest.pushed',
+  'manifest.deleted',
+  'tag.created',
+  'tag.moved',
+  'tag.deleted',
+  'blob.mounted',
+  'blob.deleted',
+  'repository.created',
+  'repository.changed',
+  'repository.deleted',
+  'user.invited',
+  'user.joined',
+  'user.changed',
+  'login.ended',
+  'organization.created',
+  'organization.changed',
+  'organization.deleted',
+  'member.changed',
+  'member.removed',
+  'team.created',
+  'team.changed',
+  'team.deleted',
+  'team-member.added',
+  'team-member.removed',
+  'robot.created',
+  'robot.changed',
+  'robot.deleted',
+  'key.created',
+  'key.changed',
+  'key.revoked',
+  'policy.saved',
+  'trust-rule.saved',
+  'trust-rule.deleted',
+  'webhook.created',
+  'webhook.changed',
+  'webhook.rotated',
+  'webhook.disabled',
+  'webhook.deleted',
+  'webhook.test',
+] as const;
+
+export type EventType = (typeof EVENT_TYPES)[number];
+
+/** Part of a push whose manifest will follow, and has an event of its own: nobody is woken for these alone. */
+export const QUIET_TYPES: readonly string[] = ['blob.mounted'] satisfies EventType[];
+
+/** What a queue carries: never what happened, only where to read it (Cloudflare Queues: a message has 128 KB). */
+export interface Announcement {
+  /** The newest event that there is to read. */
+  newest: number;
+}
+
+/** `acme` of `acme/api` and of `organization:acme`; empty for what belongs to the registry itself. */
+export function organizationAbout(about: string): string {
+  if (about.startsWith('organization:')) return about.slice('organization:'.length);
+  return about.includes('/') ? (about.split('/', 1)[0] as string) : '';
+}

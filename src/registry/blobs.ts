@@ -8,7 +8,7 @@ import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { openObject } from '../storage/objects.ts';
-import { ensureRepository } from './repositories.ts';
+import { ensureRepository, type Pusher } from './repositories.ts';
 
 export interface Blob {
   digest: Digest;
@@ -75,10 +75,10 @@ export async function openBlob(env: Pick<Env, 'DB' | 'BLOBS'>, blob: Blob, range
  * The statements that make verified bytes a blob of the repository; the last one selects the key under which the blob is
  * kept: another one than `objectKey` where the registry had it already.
  */
-export function publishBlob(env: Database, repository: RepositoryName, blob: Blob, mayCreate: boolean): D1PreparedStatement[] {
+export function publishBlob(env: Database, repository: RepositoryName, blob: Blob, pusher: Pusher): D1PreparedStatement[] {
   const { digest, size, objectKey } = blob;
   return [
-    ensureRepository(env, repository, mayCreate),
+    ...ensureRepository(env, repository, pusher),
     env.DB.prepare(
       `INSERT INTO tombstones (object_key, made_at)
        SELECT object_key, unixepoch() FROM blobs WHERE digest = ?1 AND missing_since IS NOT NULL ON CONFLICT DO NOTHING`,
@@ -107,7 +107,7 @@ function linkBlob(env: Database, repository: RepositoryName, digest: Digest): D1
  */
 export async function mountBlob(
   env: Database,
-  mount: { repository: RepositoryName; digest: Digest; sources: RepositoryName[]; by: Actor; mayCreate: boolean },
+  mount: Pusher & { repository: RepositoryName; digest: Digest; sources: RepositoryName[] },
 ): Promise<boolean> {
   const { repository, digest, sources } = mount;
   if (sources.length === 0) return false;
@@ -118,9 +118,9 @@ export async function mountBlob(
   const among = JSON.stringify(sources);
   const mounted = await tryBatch(env, [
     refuseUnless(env, `EXISTS (${source('?1', '?2')})`, digest, among),
-    ensureRepository(env, repository, mount.mayCreate),
+    ...ensureRepository(env, repository, mount),
     record(env, {
-      repository,
+      about: repository,
       by: mount.by,
       select: `SELECT 'blob.mounted' AS type, json_object('digest', ?3, 'from', (${source('?3', '?4')})) AS target
         WHERE NOT EXISTS (SELECT 1 FROM repository_blobs
@@ -147,7 +147,7 @@ export async function deleteBlob(env: Database, repository: RepositoryName, dige
       'DELETE FROM repository_blobs WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)',
     ).bind(repository, digest),
     record(env, {
-      repository,
+      about: repository,
       by,
       select: `SELECT 'blob.deleted' AS type, json_object('digest', ?3) AS target`,
       parameters: [digest],

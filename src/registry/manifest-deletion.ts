@@ -1,6 +1,6 @@
 /** Taking manifests and tags away: by reference, while nothing needs them. */
 import type { Env } from '../env.ts';
-import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
+import { commit, type Database, refuseUnless, tryBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -9,7 +9,7 @@ import type { Reference, Tag } from '../oci/reference.ts';
 import { stillReferenced } from './blobs.ts';
 import { getManifest, HERE, unknownManifest } from './manifests.ts';
 
-type Stores = Pick<Env, 'DB' | 'BLOBS'>;
+type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>;
 
 /** end-9. A tag goes alone; a digest goes with its tags. @throws MANIFEST_UNKNOWN, UNSUPPORTED */
 export async function deleteManifest(env: Stores, repository: RepositoryName, reference: Reference, by: Actor): Promise<void> {
@@ -18,9 +18,9 @@ export async function deleteManifest(env: Stores, repository: RepositoryName, re
 }
 
 async function deleteTag(env: Database, repository: RepositoryName, tag: Tag, by: Actor): Promise<void> {
-  const [, deleted] = await env.DB.batch([
+  const [, deleted] = await commit(env, [
     record(env, {
-      repository,
+      about: repository,
       by,
       select: `SELECT 'tag.deleted' AS type, json_object('tag', name, 'digest', digest) AS target
         FROM tags WHERE repository_id = ${HERE} AND name = ?3`,
@@ -37,7 +37,7 @@ async function deleteByDigest(env: Stores, repository: RepositoryName, digest: D
   const deleted = await tryBatch(env, [
     refuseUnless(env, `NOT EXISTS (${parents})`, repository, digest),
     record(env, {
-      repository,
+      about: repository,
       by,
       select: `SELECT 'tag.deleted' AS type, json_object('tag', name, 'digest', digest) AS target
           FROM tags INDEXED BY tags_by_digest WHERE repository_id = ${HERE} AND digest = ?3

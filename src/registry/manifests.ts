@@ -12,7 +12,7 @@ import { manifestKey } from '../storage/keys.ts';
 import { deleteObjects, putVerified, readText } from '../storage/objects.ts';
 import { ensureRepository, unknownRepository } from './repositories.ts';
 
-type Stores = Pick<Env, 'DB' | 'BLOBS'>;
+type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>;
 
 /** What a put may point at: their list is one bound parameter, of which D1 takes 2 MB. */
 const MAX_REFERENCES = 4000;
@@ -158,7 +158,7 @@ function putStatements(env: Database, put: ManifestPut, objectKey: string | null
     refuseUnless(env, `NOT EXISTS (${UNMET})`, repository, references),
     refuseUnless(env, `NOT EXISTS (${OTHER_TYPE})`, repository, digest, manifest.mediaType),
     ...guardTags(env, put),
-    ensureRepository(env, repository, put.mayCreate),
+    ...ensureRepository(env, repository, put),
     recordPut(env, put),
     insertManifest(env, put, objectKey),
     env.DB.prepare(
@@ -194,7 +194,7 @@ function insertManifest(env: Database, { repository, digest, manifest, size }: M
 function recordPut(env: Database, { repository, digest, manifest, size, tags, by }: ManifestPut): D1PreparedStatement {
   const target = `'digest', ?3, 'mediaType', ?5, 'size', ?6`;
   return record(env, {
-    repository,
+    about: repository,
     by,
     select: `SELECT CASE WHEN t.digest IS NULL THEN 'tag.created' ELSE 'tag.moved' END AS type,
         CASE WHEN t.digest IS NULL THEN json_object('tag', value, ${target})

@@ -1,5 +1,7 @@
 /** Repositories: they are made by an explicit call or with their first content, described, found, listed and deleted. */
 import { type Database, refuseUnless } from '../events/batch.ts';
+import type { Actor } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -9,12 +11,24 @@ import { type Page, type PageQuery, pageOf } from '../oci/page.ts';
  * For the batch that stores content: makes the repository where it is not there yet, or refuses the batch, if whoever pushes
  * may not create it.
  */
-export function ensureRepository(env: Database, repository: RepositoryName, mayCreate: boolean): D1PreparedStatement {
-  if (!mayCreate) return requireInBatch(env, repository);
-  return env.DB.prepare(
-    `INSERT INTO repositories (name, created_at) SELECT ?1, unixepoch()
-     WHERE NOT EXISTS (SELECT 1 FROM repositories WHERE name = ?1)`,
-  ).bind(repository);
+export function ensureRepository(env: Database, repository: RepositoryName, { mayCreate, by }: Pusher): D1PreparedStatement[] {
+  if (!mayCreate) return [requireInBatch(env, repository)];
+  const absent = 'NOT EXISTS (SELECT 1 FROM repositories WHERE name = ?1)';
+  return [
+    record(env, {
+      about: repository,
+      by,
+      select: `SELECT 'repository.created' AS type, '{}' AS target WHERE ${absent}`,
+      parameters: [],
+    }),
+    env.DB.prepare(`INSERT INTO repositories (name, created_at) SELECT ?1, unixepoch() WHERE ${absent}`).bind(repository),
+  ];
+}
+
+/** Whoever brings content, and whether that may make the repository, where it is not there yet. */
+export interface Pusher {
+  mayCreate: boolean;
+  by: Actor;
 }
 
 /** For a batch that is about a repository: refuses it where there is none. */

@@ -71,7 +71,7 @@ export async function makeRepository(
       description,
       overview,
     ),
-    record(env, { repository, by, select: `SELECT 'repository.created' AS type, '{}' AS target`, parameters: [] }),
+    record(env, { about: repository, by, select: `SELECT 'repository.created' AS type, '{}' AS target`, parameters: [] }),
     ...also,
   ]);
   return made !== null;
@@ -98,7 +98,7 @@ export async function changeRepository(
     refuseUnless(env, THERE, repository),
     refuseVersion(env, repository, ifVersion),
     record(env, {
-      repository,
+      about: repository,
       by,
       select: `SELECT 'repository.changed' AS type, '{}' AS target WHERE ${differs('?3', '?4', '?5')}`,
       parameters: wanted,
@@ -142,7 +142,7 @@ export async function deleteRepository(
     refuseUnless(env, THERE, repository),
     refuseVersion(env, repository, ifVersion),
     ...(evenIfNotEmpty ? [] : [refuseUnless(env, empty, repository)]),
-    record(env, { repository, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target`, parameters: [] }),
+    record(env, { about: repository, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target`, parameters: [] }),
     ...also,
     env.DB.prepare(`DELETE FROM repository_pages WHERE repository_id = ${HERE}`).bind(repository),
     env.DB.prepare('DELETE FROM repositories WHERE name = ?1').bind(repository),

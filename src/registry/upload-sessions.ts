@@ -11,17 +11,16 @@ import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { NOTHING_STAGED, type Staged, stagedSize } from '../storage/staging.ts';
 import { publishBlob } from './blobs.ts';
+import type { Pusher } from './repositories.ts';
 
-export type Stores = Pick<Env, 'DB' | 'BLOBS'> & Vars;
+export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** What a signed location says of itself. */
-export interface Upload {
+/** What a signed location says of itself, and who holds it. */
+export interface Upload extends Pusher {
   id: string;
   repository: RepositoryName;
   /** What the client will digest with; a hint, so that the hash can be taken while the bytes come. */
   algorithm: DigestAlgorithm;
-  /** Whether a finish may make the repository, where it is not there yet. */
-  mayCreate: boolean;
 }
 
 /** Seconds an upload lives after it last received something; a signed location lives as long. */
@@ -90,7 +89,7 @@ const UNCHANGED = `CASE ?2 WHEN 0 THEN NOT EXISTS (SELECT 1 FROM uploads WHERE i
  */
 export async function commitSession(
   env: Stores,
-  { id, repository, mayCreate }: Upload,
+  { id, repository, ...pusher }: Upload,
   session: Session,
   blob: { digest: Digest; size: number; objectKey: string },
 ): Promise<string | null> {
@@ -100,7 +99,7 @@ export async function commitSession(
       `UPDATE uploads SET state = 'committed', version = version + 1, digest = ?2, expires_at = unixepoch() + ${UPLOAD_LIFETIME}
        WHERE id = ?1`,
     ).bind(id, blob.digest),
-    ...publishBlob(env, repository, blob, mayCreate),
+    ...publishBlob(env, repository, blob, pusher),
   ]);
   const kept = results?.at(-1)?.results[0] as { object_key: string } | undefined;
   return kept?.object_key ?? null;

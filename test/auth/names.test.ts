@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  aboutOf,
   isPrincipal,
-  isRepositoryPattern,
-  isTagPattern,
   likenessOf,
   loginNameOf,
   nameOf,
@@ -12,9 +11,7 @@ import {
   parseName,
   parseNewName,
 } from '../../src/auth/names.ts';
-import { matches } from '../../src/auth/statement.ts';
 import { isRepositoryName } from '../../src/oci/name.ts';
-import { isTag } from '../../src/oci/reference.ts';
 
 const REFUSED = expect.objectContaining({ code: 'INVALID' });
 const letters = fc.constantFrom('a', 'z', '0', '9', '.', '_', '-');
@@ -249,6 +246,27 @@ describe('the parts of a subject', () => {
   });
 });
 
+describe('an event about', () => {
+  test.each([
+    ['user:alice', ''],
+    ['ci:deploy', ''],
+    ['organization:acme', 'organization:acme'],
+    ['team:acme/dev', 'organization:acme'],
+    ['robot:acme/ci', 'organization:acme'],
+    ['ci:acme/deploy', 'organization:acme'],
+    ['repository:acme/api', 'acme/api'],
+    ['repository:myfirstapp', 'myfirstapp'],
+    // All robots of an organization, as they are deleted with it.
+    ['robot:acme/', 'organization:acme'],
+  ])('%s is about %j', (subject, about) => {
+    expect(aboutOf(subject)).toBe(about);
+  });
+
+  test('an organization never passes for one about a repository', () => {
+    fc.assert(fc.property(names, (name) => !isRepositoryName(aboutOf(`organization:${name}`))));
+  });
+});
+
 describe('the namespace of a repository', () => {
   test.each([
     ['acme/api', 'acme'],
@@ -258,64 +276,5 @@ describe('the namespace of a repository', () => {
     ['__proto__/x', '__proto__'],
   ])('%s is %j', (repository, namespace) => {
     expect(namespaceOf(repository)).toBe(namespace);
-  });
-});
-
-describe('a pattern of repositories', () => {
-  test.each(['*', 'acme/*', 'acme/api', 'acme/*-prod', '*/api', 'acme/*/cache/*', 'constructor', 'acme-*', 'a'.repeat(255)])(
-    'may be %s',
-    (text) => {
-      expect(isRepositoryPattern(text)).toBe(true);
-    },
-  );
-
-  test.each([
-    ['nothing', ''],
-    ['in upper case', 'Acme/*'],
-    ['outside the grammar and without a star', 'acme/'],
-    ['beginning with a slash, without a star', '/acme'],
-    ['with a tag', 'acme/api:v1'],
-    ['with a space', 'acme/ *'],
-    ['with another wildcard', 'acme/?'],
-    ['with a line break', 'acme/*\n'],
-    ['with a NUL', 'acme/*\0'],
-    ['with a homoglyph', 'аcme/*'],
-    ['too long', `${'a'.repeat(255)}*`],
-  ])('is not %s', (_, text) => {
-    expect(isRepositoryPattern(text)).toBe(false);
-  });
-
-  test('may be every name of a repository, and matches that one alone', () => {
-    const component = /^[a-z0-9]{1,3}([._-][a-z0-9]{1,3}){0,2}$/;
-    const repositories = fc.array(fc.stringMatching(component), { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));
-    fc.assert(
-      fc.property(
-        repositories,
-        repositories,
-        (one, other) => isRepositoryPattern(one) && matches(one, other) === (one === other),
-      ),
-    );
-  });
-});
-
-describe('a pattern of tags', () => {
-  test.each(['*', 'v*', 'v1.2.3', '*-rc*', 'Latest', '_x', 'constructor', 'a'.repeat(128)])('may be %s', (text) => {
-    expect(isTagPattern(text)).toBe(true);
-  });
-
-  test.each([
-    ['nothing', ''],
-    ['with a slash', 'v/1'],
-    ['with a colon', 'sha256:abc'],
-    ['with a space', 'v *'],
-    ['with a plus', 'v1+2'],
-    ['with a line break', 'v*\n'],
-    ['too long', 'a'.repeat(129)],
-  ])('is not %s', (_, text) => {
-    expect(isTagPattern(text)).toBe(false);
-  });
-
-  test('may be every tag', () => {
-    fc.assert(fc.property(fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,20}$/), (tag) => isTag(tag) && isTagPattern(tag)));
   });
 });

@@ -30,6 +30,7 @@ describe('while the database is away', () => {
       'GET /join',
       'GET /api',
       'GET /api/openapi.json',
+      'GET /api/event.schema.json',
       'POST /token',
       'POST /api/v1/invitations/accept',
     ];
@@ -67,7 +68,7 @@ describe('a manifest whose batch D1 has lost', () => {
   test.each(['fail-before', 'fail-after'] as const)('(%s) is put again by the registry, and told of once', async (fault) => {
     expect((await push(worldOf(faulty(world.env, fault, 1).env))).status).toBe(201);
     const { results } = await world.env.DB.prepare('SELECT type FROM events').all();
-    expect(results).toEqual([{ type: 'tag.created' }]);
+    expect(results).toEqual([{ type: 'repository.created' }, { type: 'tag.created' }]);
     expect(await violations(world.env)).toEqual([]);
   });
 

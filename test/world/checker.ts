@@ -76,25 +76,38 @@ async function tagsNameManifests(env: Env): Promise<string[]> {
   return results.map(({ name }) => `tag ${name} names nothing`);
 }
 
-/** Invariant 6: what the events tell of tags, played from the first to the last, is what the tags are. */
+/** Invariant 6: what the events tell of repositories and tags, played from the first to the last, is what they are. */
 async function changesHaveEvents(env: Env): Promise<string[]> {
-  const events = await env.DB.prepare('SELECT type, repository, target FROM events ORDER BY id').all<{
+  const events = await env.DB.prepare('SELECT type, about, sequence, target FROM events ORDER BY id').all<{
     type: string;
-    repository: string;
+    about: string;
+    sequence: number;
     target: string;
   }>();
   const told = new Map<string, string>();
-  for (const { type, repository, target } of events.results) {
+  const numbers = new Map<string, number>();
+  const complaints: string[] = [];
+  for (const { type, about, sequence, target } of events.results) {
     const { tag, digest } = JSON.parse(target) as { tag?: string; digest: string };
-    if (type === 'tag.deleted') told.delete(`${repository}:${tag}`);
-    else if (tag !== undefined) told.set(`${repository}:${tag}`, digest);
+    if (type === 'repository.created') told.set(about, '');
+    else if (type === 'repository.deleted') forget(told, about);
+    else if (type === 'tag.deleted') told.delete(`${about}:${tag}`);
+    else if (tag !== undefined) told.set(`${about}:${tag}`, digest);
+    if (sequence !== (numbers.get(about) ?? 0) + 1) complaints.push(`event ${sequence} of ${about} is out of its order`);
+    numbers.set(about, sequence);
   }
   const tags = await env.DB.prepare(
-    "SELECT r.name || ':' || t.name AS tag, t.digest FROM tags t JOIN repositories r ON r.id = t.repository_id",
-  ).all<{ tag: string; digest: string }>();
-  const true_ = new Map(tags.results.map(({ tag, digest }) => [tag, digest]));
-  const names = new Set([...told.keys(), ...true_.keys()]);
-  return [...names].filter((name) => told.get(name) !== true_.get(name)).map((name) => `events and tags differ about ${name}`);
+    `SELECT name, '' AS digest FROM repositories
+     UNION ALL SELECT r.name || ':' || t.name, t.digest FROM tags t JOIN repositories r ON r.id = t.repository_id`,
+  ).all<{ name: string; digest: string }>();
+  const true_ = new Map(tags.results.map(({ name, digest }) => [name, digest]));
+  const names = [...new Set([...told.keys(), ...true_.keys()])].filter((name) => told.get(name) !== true_.get(name));
+  return [...complaints, ...names.map((name) => `events and stores differ about ${name}`)];
+}
+
+/** A repository that is deleted goes with its tags. */
+function forget(told: Map<string, string>, repository: string): void {
+  for (const name of [...told.keys()]) if (name === repository || name.startsWith(`${repository}:`)) told.delete(name);
 }
 
 /** Invariant 5: an open upload has every byte it says it has received. */

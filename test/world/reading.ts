@@ -1,5 +1,6 @@
 /** Reading what a registry says: lists page by page, and the record of what happened. */
 import { expect } from 'vitest';
+import type { TestQueue } from './queues.ts';
 import type { World } from './world.ts';
 
 /** Where the page after this one is, `null` on the last. */
@@ -49,8 +50,38 @@ export interface Recorded {
 
 /** Of one repository, in order. */
 export async function eventsOf(world: World, repository: string): Promise<Recorded[]> {
-  const { results } = await world.env.DB.prepare('SELECT type, target FROM events WHERE repository = ? ORDER BY id')
+  const { results } = await world.env.DB.prepare('SELECT type, target FROM events WHERE about = ? ORDER BY id')
     .bind(repository)
     .all<{ type: string; target: string }>();
   return results.map(({ type, target }) => ({ type, target: JSON.parse(target) as Recorded['target'] }));
+}
+
+export interface EventRow {
+  id: number;
+  about: string;
+  sequence: number;
+  type: string;
+  target: Record<string, unknown>;
+  actor: string;
+  key: string | null;
+}
+
+/** All of the registry after an event, in order. */
+export async function recordAfter(world: World, id: number): Promise<EventRow[]> {
+  const { results } = await world.env.DB.prepare(
+    'SELECT id, about, sequence, type, target, actor, key_id AS key FROM events WHERE id > ? ORDER BY id',
+  )
+    .bind(id)
+    .all<Omit<EventRow, 'target'> & { target: string }>();
+  return results.map(({ target, ...row }) => ({ ...row, target: JSON.parse(target) as EventRow['target'] }));
+}
+
+/** The newest event's id, 0 where there is none. */
+export async function newestOf(world: World): Promise<number> {
+  return (await world.env.DB.prepare('SELECT coalesce(max(id), 0) AS id FROM events').first<number>('id')) ?? Number.NaN;
+}
+
+/** The messages that announced events since this was last asked, in order. */
+export function announcedTo(world: World): unknown[] {
+  return (world.env.EVENTS as unknown as TestQueue).held.splice(0).map(({ body }) => body);
 }

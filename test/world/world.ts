@@ -7,6 +7,7 @@ import { env } from 'cloudflare:workers';
 import { administratorPassword } from '../../src/auth/secrets.ts';
 import type { Env } from '../../src/env.ts';
 import worker from '../../src/index.ts';
+import { TestQueue } from './queues.ts';
 
 export const ORIGIN = 'https://registry.test';
 
@@ -35,12 +36,27 @@ export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
   for (let page = await bindings.BLOBS.list(); page.objects.length > 0; page = await bindings.BLOBS.list()) {
     await bindings.BLOBS.delete(page.objects.map(({ key }) => key));
   }
-  return worldOf({ ...withoutLimits(bindings), ...vars });
+  return worldOf({ ...withoutLimits(bindings), ...testQueues(), ...vars });
 }
 
 /** Tests send more than any client: those that are about limits give them as `vars`. */
-function withoutLimits({ WRONG_PASSWORDS: _, TOKEN_REQUESTS: __, UPLOAD_STARTS: ___, ...bindings }: Env): Env {
+function withoutLimits({
+  WRONG_PASSWORDS: _,
+  TOKEN_REQUESTS: __,
+  UPLOAD_STARTS: ___,
+  TEST_DELIVERIES: ____,
+  ...bindings
+}: Env): Env {
   return bindings;
+}
+
+/** By their names in wrangler.toml. */
+function testQueues(): Pick<Env, 'EVENTS' | 'DELIVERIES' | 'DEAD_LETTERS'> {
+  return {
+    EVENTS: new TestQueue('berth-events'),
+    DELIVERIES: new TestQueue('berth-deliveries'),
+    DEAD_LETTERS: new TestQueue('berth-dead-letters'),
+  };
 }
 
 /** The same stores seen through other bindings or settings. */

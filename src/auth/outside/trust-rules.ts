@@ -1,11 +1,11 @@
 /** Trust rules as they are kept: listed, read, saved and deleted, each change under the version that it was made from. */
-import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import { commit, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
-import { organizationOf } from '../names.ts';
+import { aboutOf, organizationOf } from '../names.ts';
 import { allOf, type Change, organizationRow, requireOrganization, type Span } from '../people/within.ts';
 import type { TrustRule } from './oidc.ts';
 
@@ -82,7 +82,7 @@ export async function putRule(env: Database, rule: NewRule, { ifVersion, by }: C
          version = version + 1`,
     ).bind(subject, issuer, audience, JSON.stringify(claims), JSON.stringify(statements), description),
     record(env, {
-      repository: '',
+      about: aboutOf(subject),
       by,
       select: `SELECT 'trust-rule.saved' AS type, json_object('subject', subject, 'issuer', issuer, 'audience', audience,
           'claims', json(claims), 'statements', json(statements), 'version', version) AS target
@@ -114,9 +114,9 @@ function requireRoom(env: Database, subject: string): D1PreparedStatement {
 
 /** @throws NOT_FOUND, PRECONDITION_FAILED */
 export async function deleteRule(env: Database, subject: string, { ifVersion, by }: Change): Promise<void> {
-  const [, deleted, left] = await env.DB.batch([
+  const [, deleted, left] = await commit(env, [
     record(env, {
-      repository: '',
+      about: aboutOf(subject),
       by,
       select: `SELECT 'trust-rule.deleted' AS type, json_object('subject', subject, 'issuer', issuer, 'version', version) AS target
         FROM trust_rules WHERE subject = ?3 AND version = coalesce(?4, version)`,
@@ -136,7 +136,7 @@ export async function deleteRule(env: Database, subject: string, { ifVersion, by
 export function removeRules(env: Database, { from, before }: Span, by: Actor): D1PreparedStatement[] {
   return [
     record(env, {
-      repository: '',
+      about: aboutOf(from),
       by,
       select: `SELECT 'trust-rule.deleted' AS type, json_object('subject', subject, 'issuer', issuer, 'version', version) AS target
         FROM trust_rules WHERE subject >= ?3 AND subject < ?4`,

@@ -7,8 +7,10 @@ import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
+import type { Secrets } from '../../secrets.ts';
 import type { Database } from '../directory.ts';
-import { accessKeySecret, keyIdFrom, type Secrets } from '../secrets.ts';
+import { aboutOf } from '../names.ts';
+import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Statement } from '../statement.ts';
 import type { Span } from './within.ts';
 
@@ -117,7 +119,7 @@ export function insertKey(
   const narrowing = statements && JSON.stringify(statements);
   return [
     record(env, {
-      repository: '',
+      about: aboutOf(owner),
       by,
       select: `SELECT 'key.created' AS type, json_object('id', ?3, 'owner', ?4, 'name', ?5, 'statements', json(?6)) AS target
         WHERE NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?3)`,
@@ -180,7 +182,7 @@ function changed(id: string, change: string): string {
 /** @throws CONFLICT for a key that has ended, or would with this; PRECONDITION_FAILED, NOT_FOUND */
 export async function changeKey(
   env: Database,
-  id: string,
+  { id, owner }: AccessKey,
   { name, statements, days }: KeyChange,
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<AccessKey> {
@@ -194,7 +196,7 @@ export async function changeKey(
   const results = await tryBatch(env, [
     refuseUnless(env, possible, id, ifVersion, change),
     record(env, {
-      repository: '',
+      about: aboutOf(owner),
       by,
       select: `SELECT 'key.changed' AS type,
           json_object('id', id, 'owner', owner, 'name', name, 'statements', json(statements)) AS target
@@ -215,10 +217,10 @@ export async function changeKey(
 }
 
 /** Ends it at once; the row stays for the record. Once is enough: again changes nothing. */
-export async function revokeKey(env: Database, id: string, by: Actor): Promise<void> {
+export async function revokeKey(env: Database, { id, owner }: AccessKey, by: Actor): Promise<void> {
   await tryBatchTwice(env, [
     record(env, {
-      repository: '',
+      about: aboutOf(owner),
       by,
       select: `SELECT 'key.revoked' AS type, json_object('id', id, 'owner', owner, 'name', name) AS target
         FROM access_keys WHERE id = ?3 AND revoked_at IS NULL`,
@@ -234,7 +236,7 @@ export async function revokeKey(env: Database, id: string, by: Actor): Promise<v
 export function revokeKeysOf(env: Database, { from, before }: Span, by: Actor): D1PreparedStatement[] {
   return [
     record(env, {
-      repository: '',
+      about: aboutOf(from),
       by,
       select: `SELECT 'key.revoked' AS type, json_object('id', id, 'owner', owner, 'name', name) AS target
         FROM access_keys WHERE owner >= ?3 AND owner < ?4 AND ${LIVE}`,

@@ -8,7 +8,7 @@ import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
-import { nameOf } from '../names.ts';
+import { aboutOf, nameOf } from '../names.ts';
 import { revokeKeysOf } from './access-keys.ts';
 import { only } from './within.ts';
 
@@ -158,7 +158,7 @@ export async function changeUser(
       ifVersion,
     ),
     record(env, {
-      repository: '',
+      about: aboutOf(subject),
       by,
       select: `SELECT 'user.changed' AS type, json_object('subject', subject,
           'administrator', json(iif(administrator, 'true', 'false')), 'disabled', json(iif(disabled, 'true', 'false')),
@@ -188,7 +188,7 @@ export async function endLogins(env: Database, subject: string, { keys, by }: { 
   const ended = await tryBatch(env, [
     refuseUnless(env, 'EXISTS (SELECT 1 FROM accounts WHERE subject = ?1)', subject),
     record(env, {
-      repository: '',
+      about: aboutOf(subject),
       by,
       select: `SELECT 'login.ended' AS type, json_object('subject', ?3) AS target`,
       parameters: [subject],

@@ -7,11 +7,12 @@ import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import type { Secrets } from '../../secrets.ts';
 import type { Database } from '../directory.ts';
 import { type Kind, mint, verify } from '../jwt.ts';
-import { likenessOf, nameOf, parseNewName } from '../names.ts';
+import { aboutOf, likenessOf, nameOf, parseNewName } from '../names.ts';
 import type { Occasion } from '../occasion.ts';
-import { accessKeySecret, keyIdFrom, type Secrets } from '../secrets.ts';
+import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Minted } from '../tokens.ts';
 import { DAY, insertKey } from './access-keys.ts';
 import { changeUser, findUser, getUser, selectUser, type User, type UserChange, userIn } from './accounts.ts';
@@ -64,7 +65,7 @@ async function makeUser(
 
 function recordInvited(env: Database, subject: string, by: Actor, condition = 'TRUE'): D1PreparedStatement {
   return record(env, {
-    repository: '',
+    about: aboutOf(subject),
     by,
     select: `SELECT 'user.invited' AS type,
         json_object('subject', subject, 'administrator', json(iif(administrator, 'true', 'false'))) AS target
@@ -147,7 +148,7 @@ export async function acceptInvitation(
 function recordJoined(env: Database, subject: string, key: string): D1PreparedStatement {
   const select = `SELECT 'user.joined' AS type, json_object('subject', ?3) AS target
     WHERE NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?4)`;
-  return record(env, { repository: '', by: { subject }, select, parameters: [subject, key] });
+  return record(env, { about: aboutOf(subject), by: { subject }, select, parameters: [subject, key] });
 }
 
 function insertFirstKey(env: Database & Vars, owner: string, id: string): D1PreparedStatement[] {

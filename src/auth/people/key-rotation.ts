@@ -6,8 +6,10 @@ import { refuseUnless, tryBatchTwice } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import type { RegistryError } from '../../oci/errors.ts';
+import type { Secrets } from '../../secrets.ts';
 import type { Database } from '../directory.ts';
-import { accessKeySecret, keyIdFrom, type Secrets } from '../secrets.ts';
+import { aboutOf } from '../names.ts';
+import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import {
   type AccessKey,
   conflict,
@@ -43,8 +45,8 @@ export async function rotateKey(env: Database & Secrets, old: AccessKey, rotatio
   const [id, other] = await successorsOf(env, old.id, rotation.asker);
   const made = await tryBatchTwice(env, [
     refuseUnless(env, POSSIBLE, old.id, id, other, old.owner, rotation.days && rotation.days * DAY),
-    ...succession(env, old.id, id, rotation),
-    ...shortening(env, old.id, id, rotation),
+    ...succession(env, old, id, rotation),
+    ...shortening(env, old, id, rotation),
     select(env, id),
   ]);
   if (!made) throw await whyNotRotated(env, old, [id, other]);
@@ -68,38 +70,38 @@ function successorsOf(env: Secrets, id: string, asker: Rotation['asker']): Promi
   return Promise.all([idFor(asker), idFor(asker === 'itself' ? 'holder' : 'itself')]);
 }
 
-function succession(env: Database, old: string, id: string, { days, maxDays, by }: Rotation): D1PreparedStatement[] {
+function succession(env: Database, old: AccessKey, id: string, { days, maxDays, by }: Rotation): D1PreparedStatement[] {
   return [
     record(env, {
-      repository: '',
+      about: aboutOf(old.owner),
       by,
       select: `SELECT 'key.created' AS type, json_object('id', ?3, 'owner', owner, 'name', name,
           'statements', json(statements), 'replaces', id) AS target
         FROM access_keys WHERE id = ?4 AND NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?3)`,
-      parameters: [id, old],
+      parameters: [id, old.id],
     }),
     env.DB.prepare(
       `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at)
        SELECT ?1, owner, name, statements, unixepoch(), ?3, unixepoch() + coalesce(?4, min(expires_at - created_at, ?5))
        FROM access_keys WHERE id = ?2 ON CONFLICT DO NOTHING`,
-    ).bind(id, old, by.subject, days && days * DAY, maxDays * DAY),
+    ).bind(id, old.id, by.subject, days && days * DAY, maxDays * DAY),
   ];
 }
 
-function shortening(env: Database, old: string, id: string, { overlap, by }: Rotation): D1PreparedStatement[] {
+function shortening(env: Database, old: AccessKey, id: string, { overlap, by }: Rotation): D1PreparedStatement[] {
   return [
     record(env, {
-      repository: '',
+      about: aboutOf(old.owner),
       by,
       select: `SELECT 'key.changed' AS type, json_object('id', id, 'owner', owner, 'name', name,
           'statements', json(statements), 'replacedBy', ?4) AS target
         FROM access_keys WHERE id = ?3 AND expires_at > unixepoch() + ?5`,
-      parameters: [old, id, overlap],
+      parameters: [old.id, id, overlap],
     }),
     env.DB.prepare(
       `UPDATE access_keys SET expires_at = unixepoch() + ?2, version = version + 1
        WHERE id = ?1 AND expires_at > unixepoch() + ?2`,
-    ).bind(old, overlap),
+    ).bind(old.id, overlap),
   ];
 }
 

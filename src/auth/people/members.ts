@@ -5,7 +5,7 @@ import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
-import { nameOf } from '../names.ts';
+import { aboutOf, nameOf } from '../names.ts';
 import { allOf, listWithin, organizationRow, requireOrganization } from './within.ts';
 
 export type Role = 'owner' | 'member';
@@ -43,7 +43,7 @@ export async function putMember(
     ...(role === 'owner' ? [] : [requireAnotherOwner(env, organization, subject)]),
     env.DB.prepare('SELECT role FROM members WHERE user = ?1 AND organization = ?2').bind(subject, organization),
     record(env, {
-      repository: '',
+      about: aboutOf(`organization:${organization}`),
       by,
       select: `SELECT 'member.changed' AS type,
           json_object('subject', 'organization:' || ?3, 'user', ?4, 'role', ?5, 'previous', role) AS target
@@ -66,7 +66,7 @@ export async function removeMember(env: Database, organization: string, user: st
   const done = await tryBatch(env, [
     requireAnotherOwner(env, organization, subject),
     record(env, {
-      repository: '',
+      about: aboutOf(`organization:${organization}`),
       by,
       select: `SELECT 'team-member.removed' AS type, json_object('subject', team, 'user', user) AS target
           FROM team_members WHERE user = ?4 AND team >= ?5 AND team < ?6

@@ -9,7 +9,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
-import { likenessOf, nameOf } from '../names.ts';
+import { aboutOf, likenessOf, nameOf } from '../names.ts';
 import { removeRules } from '../outside/trust-rules.ts';
 import { removeRobots } from './robots.ts';
 import { removeTeams } from './teams.ts';
@@ -104,7 +104,7 @@ async function save(
     requireVersion(env, name, ifVersion),
     refuseUnless(env, `NOT EXISTS (${others})`, subject, likenessOf(name)),
     record(env, {
-      repository: '',
+      about: aboutOf(subject),
       by,
       select: `SELECT iif(subject IS NULL, 'organization.created', 'organization.changed') AS type,
           json_object('subject', ?3, 'description', coalesce(?4, '')) AS target
@@ -143,14 +143,15 @@ async function refusalOf(env: Database, name: string, { ifVersion }: Change): Pr
 
 /**
  * Its members, teams, robots, keys and trust rules go with it, at once.
- * @param guard statements for the batch that refuse it while something of others would be left without an owner
+ * @param batch statements of other rooms for the batch: `guard` refuses it while something of others would be left without an
+ *   owner, `also` comes after the record of it
  * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT where the guard refuses
  */
 export async function deleteOrganization(
   env: Database,
   name: string,
   { ifVersion, by }: Change,
-  guard: D1PreparedStatement[],
+  { guard, also }: { guard: D1PreparedStatement[]; also: D1PreparedStatement[] },
 ): Promise<void> {
   const deleted = await tryBatch(env, [
     requireOrganization(env, name),
@@ -160,6 +161,7 @@ export async function deleteOrganization(
     ...removeRobots(env, allOf('robot', name), by),
     ...removeRules(env, allOf('ci', name), by),
     ...removeItself(env, name, by),
+    ...also,
   ]);
   if (deleted) return;
   const { version } = await getOrganization(env, name);
@@ -172,7 +174,7 @@ function removeItself(env: Database, name: string, by: Actor): D1PreparedStateme
   const teams = allOf('team', name);
   return [
     record(env, {
-      repository: '',
+      about: aboutOf(subject),
       by,
       select: `SELECT 'organization.deleted' AS type, json_object('subject', ?3) AS target`,
       parameters: [subject],

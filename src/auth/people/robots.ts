@@ -8,7 +8,7 @@ import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
-import { organizationOf } from '../names.ts';
+import { aboutOf, organizationOf } from '../names.ts';
 import { revokeKeysOf } from './access-keys.ts';
 import { allOf, type Change, DELETED, listWithin, only, organizationRow, requireOrganization, type Span } from './within.ts';
 
@@ -74,7 +74,7 @@ export async function putRobot(
     requireVersion(env, subject, ifVersion),
     refuseUnless(env, `NOT EXISTS (SELECT 1 FROM accounts WHERE subject = ?1 AND disabled = ${DELETED})`, subject),
     record(env, {
-      repository: '',
+      about: aboutOf(subject),
       by,
       select: `SELECT iif(subject IS NULL, 'robot.created', 'robot.changed') AS type,
           json_object('subject', ?3, 'description', coalesce(?4, description, ''),
@@ -122,7 +122,7 @@ export function removeRobots(env: Database, { from, before }: Span, by: Actor): 
   return [
     ...revokeKeysOf(env, { from, before }, by),
     record(env, {
-      repository: '',
+      about: aboutOf(from),
       by,
       select: `SELECT 'robot.deleted' AS type, json_object('subject', subject) AS target
         FROM accounts WHERE subject >= ?3 AND subject < ?4 AND disabled <> ${DELETED}`,

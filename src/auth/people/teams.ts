@@ -2,14 +2,14 @@
  * Teams of organizations and who is in them. What is left of a deleted team is an empty policy: policies of repositories may
  * still name it, and what they give must not come to whoever makes a team of that name.
  */
-import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import { commit, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
-import { nameOf, organizationOf } from '../names.ts';
+import { aboutOf, nameOf, organizationOf } from '../names.ts';
 import { allows } from '../policy.ts';
 import { allOf, type Change, listWithin, only, organizationRow, requireOrganization, type Span } from './within.ts';
 
@@ -66,7 +66,7 @@ export async function putTeam(
       subject,
     ),
     record(env, {
-      repository: '',
+      about: aboutOf(subject),
       by,
       select: `SELECT iif(subject IS NULL, 'team.created', 'team.changed') AS type,
           json_object('subject', ?3, 'description', coalesce(?4, '')) AS target
@@ -129,7 +129,7 @@ export async function deleteTeam(env: Database, subject: string, { ifVersion, by
 export function removeTeams(env: Database, { from, before }: Span, by: Actor): D1PreparedStatement[] {
   return [
     record(env, {
-      repository: '',
+      about: aboutOf(from),
       by,
       select: `SELECT 'team.deleted' AS type, json_object('subject', subject) AS target
         FROM teams WHERE subject >= ?3 AND subject < ?4`,
@@ -160,7 +160,7 @@ export async function addTeamMember(env: Database, subject: string, user: string
     refuseUnless(env, 'EXISTS (SELECT 1 FROM teams WHERE subject = ?1)', subject),
     refuseUnless(env, `EXISTS (SELECT 1 FROM members WHERE user = 'user:' || ?1 AND organization = ?2)`, user, organization),
     record(env, {
-      repository: '',
+      about: aboutOf(subject),
       by,
       select: `SELECT 'team-member.added' AS type, json_object('subject', ?3, 'user', 'user:' || ?4) AS target
         WHERE NOT EXISTS (SELECT 1 FROM team_members WHERE user = 'user:' || ?4 AND team = ?3)`,
@@ -179,9 +179,9 @@ export async function addTeamMember(env: Database, subject: string, user: string
 
 /** @throws NOT_FOUND */
 export async function removeTeamMember(env: Database, subject: string, user: string, by: Actor): Promise<void> {
-  const [, removed] = await env.DB.batch([
+  const [, removed] = await commit(env, [
     record(env, {
-      repository: '',
+      about: aboutOf(subject),
       by,
       select: `SELECT 'team-member.removed' AS type, json_object('subject', team, 'user', user) AS target
         FROM team_members WHERE user = 'user:' || ?3 AND team = ?4`,

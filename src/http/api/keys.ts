@@ -102,13 +102,13 @@ export const keys = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const { name, statements, days } = c.var.body;
-      const { id } = await keyOf(c, c.var.authority);
+      const key = await keyOf(c, c.var.authority);
       const change = {
         ...(name === undefined ? {} : { name }),
         ...(statements === undefined ? {} : { statements: narrowingOf(statements) }),
         ...(days === undefined ? {} : { days: daysOf(c.env, days) }),
       };
-      return answerKey(await changeKey(c.env, id, change, { ifVersion: expectedVersion(c), by: actorOf(c) }));
+      return answerKey(await changeKey(c.env, key, change, { ifVersion: expectedVersion(c), by: actorOf(c) }));
     },
   )
   .delete(
@@ -121,9 +121,9 @@ export const keys = new Hono<AppEnv>({ strict: false })
       answers: { 204: { description: 'Revoked' } },
     }),
     async (c) => {
-      const { id } = await keyOf(c, c.var.authority);
-      if (!isItself(c.var.authority, id)) requireWhole(c.var.authority);
-      await revokeKey(c.env, id, actorOf(c));
+      const key = await keyOf(c, c.var.authority);
+      if (!isItself(c.var.authority, key.id)) requireWhole(c.var.authority);
+      await revokeKey(c.env, key, actorOf(c));
       return answerNothing();
     },
   )

@@ -26,7 +26,7 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     const mount = single(c, 'mount');
     if (mount !== undefined && isDigest(mount) && (await mounted(c, mount, mayCreate))) return created(c, mount);
     const algorithm = parseAlgorithm(single(c, 'digest-algorithm') ?? 'sha256');
-    const upload: Upload = { id: newUploadId(Date.now()), repository, algorithm, mayCreate };
+    const upload: Upload = { id: newUploadId(Date.now()), repository, algorithm, mayCreate, by: actorOf(c) };
     const parameter = digestParameter(c);
     if (parameter === undefined) return progress(c, 202, 0, await locationOf(c, upload), upload);
     const digest = parseDigest(parameter);
@@ -120,7 +120,7 @@ async function uploadOf(c: UploadContext): Promise<Upload> {
   const expected = { repository, subject: actorOf(c).subject };
   const upload = await unsealUpload(c.env, c.req.param('upload') ?? '', expected, occasionOf(c));
   if (!upload) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
-  return { ...upload, mayCreate: c.req.method === 'PUT' && mayCreateByPush(c, repository) };
+  return { ...upload, mayCreate: c.req.method === 'PUT' && mayCreateByPush(c, repository), by: actorOf(c) };
 }
 
 /** A 416 says where the upload stands, so that the client can go on. */

@@ -29,7 +29,7 @@ function put(rule: Partial<NewRule> = {}, ifVersion: number | null = null) {
 }
 
 async function events(): Promise<Record<string, unknown>[]> {
-  const { results } = await world.env.DB.prepare('SELECT type, repository, target, actor FROM events ORDER BY id').all();
+  const { results } = await world.env.DB.prepare('SELECT type, about, target, actor FROM events ORDER BY id').all();
   return results.map((row) => ({ ...row, target: JSON.parse(String(row.target)) }));
 }
 
@@ -107,11 +107,11 @@ describe('a trust rule', () => {
     expect(await events()).toEqual([
       {
         type: 'trust-rule.saved',
-        repository: '',
+        about: 'organization:acme',
         actor: 'user:alice',
         target: { subject, issuer, audience, claims, statements, version: 1 },
       },
-      { type: 'trust-rule.deleted', repository: '', actor: 'user:alice', target: { subject, issuer, version: 1 } },
+      { type: 'trust-rule.deleted', about: 'organization:acme', actor: 'user:alice', target: { subject, issuer, version: 1 } },
     ]);
   });
 

@@ -181,8 +181,8 @@ describe('DELETE', () => {
     const { digest } = await pushBlob(world, REPOSITORY, noise(100));
     await world.fetch('DELETE', pathOf(digest));
     await world.fetch('DELETE', pathOf(digest));
-    const { results } = await world.env.DB.prepare("SELECT repository, target FROM events WHERE type = 'blob.deleted'").all();
-    expect(results).toEqual([{ repository: REPOSITORY, target: JSON.stringify({ digest }) }]);
+    const { results } = await world.env.DB.prepare("SELECT about, target FROM events WHERE type = 'blob.deleted'").all();
+    expect(results).toEqual([{ about: REPOSITORY, target: JSON.stringify({ digest }) }]);
   });
 
   test.each(['garbage', 'latest'])('of %s is DIGEST_INVALID', async (digest) => {

@@ -48,7 +48,7 @@ describe('deleting a tag', () => {
     expect((await remove('acme/none', 'v1')).status).toBe(202);
     expect(await refusal(await remove('acme/none', 'v1'))).toBe('404 MANIFEST_UNKNOWN');
     expect(await refusal(await remove('acme/nowhere', 'v1'))).toBe('404 MANIFEST_UNKNOWN');
-    expect(await events('acme/none')).toEqual(['tag.created v1', 'tag.deleted v1']);
+    expect(await events('acme/none')).toEqual(['repository.created', 'tag.created v1', 'tag.deleted v1']);
     expect(await events('acme/nowhere')).toEqual([]);
   });
 
@@ -80,7 +80,7 @@ describe('deleting a digest', () => {
     expect((await remove('acme/gone', digest)).status).toBe(202);
     expect(await refusal(await remove('acme/gone', digest))).toBe('404 MANIFEST_UNKNOWN');
     expect(await refusal(await remove('acme/nowhere', digest))).toBe('404 MANIFEST_UNKNOWN');
-    expect(await events('acme/gone')).toEqual(['manifest.pushed', 'manifest.deleted']);
+    expect(await events('acme/gone')).toEqual(['repository.created', 'manifest.pushed', 'manifest.deleted']);
   });
 
   test('lets it be pushed again, with another type too', async () => {

@@ -55,7 +55,8 @@ test('of 16 writers of one tag all are taken, one is last, and each says whom it
   const responses = await Promise.all(all.map((image) => putManifest(world, 'acme/api', 'v1', textOf(image))));
   expect(responses.map(({ status }) => status)).toEqual(Array(WRITERS).fill(201));
 
-  const events = await eventsOf(world, 'acme/api');
+  const [made, ...events] = await eventsOf(world, 'acme/api');
+  expect(made).toEqual({ type: 'repository.created', target: {} });
   expect(events.map(({ type }) => type)).toEqual(['tag.created', ...Array(WRITERS - 1).fill('tag.moved')]);
   for (const [n, { target }] of events.entries()) expect(target.previous).toBe(events[n - 1]?.target.digest);
   expect(new Set(events.map(({ target }) => target.digest)).size).toBe(WRITERS);
@@ -82,7 +83,8 @@ test('of 16 pushes of one image all are taken, and one is recorded', async () =>
     expect((await Promise.all(pushes)).map(({ status }) => status)).toEqual(Array(WRITERS).fill(201));
     expect(await digestAt(world, 'acme/api', 'same')).toBe(content.digest);
   }
-  expect((await eventsOf(world, 'acme/api')).map(({ type }) => type)).toEqual(['tag.created', 'tag.moved']);
+  const types = (await eventsOf(world, 'acme/api')).map(({ type }) => type);
+  expect(types).toEqual(['repository.created', 'tag.created', 'tag.moved']);
   expect((await world.env.BLOBS.list({ prefix: 'manifests/' })).objects).toHaveLength(1);
   expect(await violations(world.env)).toEqual([]);
 });
@@ -195,7 +197,8 @@ test('two that delete one tag: one of them did, the other is told 404', async ()
   const both = [remove(world, 'manifests/v1'), remove(world, 'manifests/v1')];
   const answers = await Promise.all(both.map(async (response) => outcome(await response)));
   expect(answers.sort()).toEqual(['202', '404 MANIFEST_UNKNOWN']);
-  expect((await eventsOf(world, 'acme/api')).map(({ type }) => type)).toEqual(['tag.created', 'tag.deleted']);
+  const types = (await eventsOf(world, 'acme/api')).map(({ type }) => type);
+  expect(types).toEqual(['repository.created', 'tag.created', 'tag.deleted']);
 });
 
 test('of two types that are pushed at once for the same bytes one stays, and every pull has that one', async () => {

@@ -231,7 +231,7 @@ describe('tags beside a digest', () => {
 });
 
 describe('the record', () => {
-  test('has one event a tag that is made or moved, and none for a push of what is there', async () => {
+  test('has one event for a first push, one a tag that is made or moved, and none for a push of what is there', async () => {
     const [one, two] = [await pushImage(world, 'acme/record', 'v1', 8), await imageIn(world, 'acme/record', 9)];
     await putManifest(world, 'acme/record', 'v1', textOf(one));
     await putManifest(world, 'acme/record', one.digest, textOf(one));
@@ -239,6 +239,7 @@ describe('the record', () => {
     await putManifest(world, 'acme/record', `${two.digest}?tag=v1&tag=v2`, textOf(two));
     const about = (content: Content) => ({ digest: content.digest, mediaType: IMAGE_TYPE, size: content.bytes.length });
     expect(await eventsOf(world, 'acme/record')).toEqual([
+      { type: 'repository.created', target: {} },
       { type: 'tag.created', target: { tag: 'v1', ...about(one) } },
       { type: 'tag.moved', target: { tag: 'v1', ...about(two), previous: one.digest } },
       { type: 'tag.created', target: { tag: 'v2', ...about(two) } },
@@ -249,6 +250,10 @@ describe('the record', () => {
     const image = await pushImage(world, 'acme/record2', null, 8);
     await putManifest(world, 'acme/record2', image.digest, textOf(image));
     await putManifest(world, 'acme/record2', 'v1', textOf(image));
-    expect((await eventsOf(world, 'acme/record2')).map(({ type }) => type)).toEqual(['manifest.pushed', 'tag.created']);
+    expect((await eventsOf(world, 'acme/record2')).map(({ type }) => type)).toEqual([
+      'repository.created',
+      'manifest.pushed',
+      'tag.created',
+    ]);
   });
 });

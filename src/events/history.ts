@@ -1,0 +1,122 @@
+/** Reading what happened: in order for those who deliver it, the newest first for people, and forgetting it in time. */
+import type { Env } from '../env.ts';
+import type { Page } from '../oci/page.ts';
+import type { EventType, RecordedEvent } from './event.ts';
+import { NEWEST } from './outbox.ts';
+
+type Reading = Pick<Env, 'DB'>;
+
+interface Row {
+  id: number;
+  at: number;
+  type: RecordedEvent['type'];
+  about: string;
+  sequence: number;
+  target: string;
+  actor: string;
+  key_id: string | null;
+}
+
+function eventOf({ target, actor, key_id, ...row }: Row): RecordedEvent {
+  const by = { subject: actor, ...(key_id === null ? {} : { key: key_id }) };
+  return { ...row, target: JSON.parse(target) as RecordedEvent['target'], by };
+}
+
+/** Characters of targets that one page has: what is made of it must fit a statement (D1, "Limits": 2 MB). */
+const PAGE_MAX = 500_000;
+
+/** In the order in which they happened, up to `limit`: of large ones fewer, but one at least. */
+export async function eventsAfter(env: Reading, id: number, limit: number): Promise<Page<RecordedEvent>> {
+  const { results } = await env.DB.prepare(
+    `SELECT id, at, type, about, sequence, target, actor, key_id, more FROM (
+       SELECT *, sum(length(target)) OVER (ORDER BY id) - length(target) AS before,
+         row_number() OVER (ORDER BY id) AS place, id < (SELECT max(id) FROM events) AS more
+       FROM (SELECT * FROM events WHERE id > ?1 ORDER BY id LIMIT ?2))
+     WHERE place = 1 OR before + length(target) <= ${PAGE_MAX} ORDER BY id`,
+  )
+    .bind(id, limit)
+    .all<Row & { more: number }>();
+  return { items: results.map(({ more: _, ...row }) => eventOf(row)), more: results.at(-1)?.more === 1 };
+}
+
+/** The newest event's id, 0 where there is none. */
+export async function newestEvent(env: Reading): Promise<number> {
+  return (await env.DB.prepare(`SELECT ${NEWEST} AS id`).first<number>('id')) ?? 0;
+}
+
+/** What to look for; `null` for any. Times are seconds since the epoch: `since` and later, before `until`. */
+export interface Search {
+  /** What it is about, or with an organization all that belongs to it as well. */
+  about: { exactly: string } | { organization: string } | null;
+  actor: string | null;
+  types: readonly EventType[] | null;
+  since: number | null;
+  until: number | null;
+}
+
+/** Rows that one page may read: of what is rare it is short, and says where to go on. */
+const ROWS_PER_PAGE = 5000;
+
+export interface Found {
+  items: RecordedEvent[];
+  /** Where to go on: events before this one. `null` at the end. */
+  next: number | null;
+}
+
+/** The newest first. @param before the event to go on before; `null` for the newest */
+export async function searchEvents(env: Reading, search: Search, before: number | null, limit: number): Promise<Found> {
+  const { about, actor, types, since, until } = search;
+  const exactly = about && 'exactly' in about ? about.exactly : null;
+  const organization = about && 'organization' in about ? about.organization : null;
+  const end = until === null ? Number.MAX_SAFE_INTEGER : await firstEventSince(env, until);
+  const start = since === null ? 0 : await firstEventSince(env, since);
+  const window = (columns: string) => `SELECT ${columns} FROM events WHERE id < ?1 AND id >= ?2
+    AND ${exactly === null ? '?3 IS NULL' : 'about = ?3'} ORDER BY id DESC LIMIT ${ROWS_PER_PAGE}`;
+  const place = [Math.min(before ?? end, end), start, exactly];
+  const [found, seen] = await env.DB.batch([
+    env.DB.prepare(
+      `SELECT * FROM (${window('*')})
+       WHERE actor = coalesce(?4, actor) AND (?5 IS NULL OR type IN (SELECT value FROM json_each(?5)))
+         AND (?6 IS NULL OR about = 'organization:' || ?6 OR substr(about, 1, length(?6) + 1) = ?6 || '/')
+       ORDER BY id DESC LIMIT ?7`,
+    ).bind(...place, actor, types && JSON.stringify(types), organization, limit + 1),
+    env.DB.prepare(`SELECT count(*) AS count, min(id) AS last FROM (${window('id')})`).bind(...place),
+  ]);
+  const rows = (found?.results ?? []) as Row[];
+  const items = rows.slice(0, limit).map(eventOf);
+  const { count, last } = (seen?.results[0] ?? { count: 0, last: null }) as { count: number; last: number | null };
+  const further = rows.length > limit ? (items.at(-1)?.id ?? null) : count === ROWS_PER_PAGE ? last : null;
+  return { items, next: further };
+}
+
+/** The first event at a time or after it, or where it would be. Ids and times grow together, so it is found by halves. */
+export async function firstEventSince(env: Reading, time: number): Promise<number> {
+  const middle = '(low + high) / 2';
+  const earlier = `(SELECT at FROM events WHERE id >= ${middle} ORDER BY id LIMIT 1) < ?1`;
+  const found = await env.DB.prepare(
+    `WITH RECURSIVE search(low, high) AS (
+       SELECT min(id), max(id) + 1 FROM events
+       UNION ALL
+       SELECT iif(${earlier}, ${middle} + 1, low), iif(${earlier}, high, ${middle}) FROM search WHERE low < high)
+     SELECT low FROM search WHERE low = high`,
+  )
+    .bind(time)
+    .first<number>('low');
+  return found ?? 1;
+}
+
+/**
+ * Forgets up to `limit` events that are older than `days`, and no newer than `upTo`. The newest about each thing stays: from it
+ * the next one is numbered.
+ */
+export async function expireEvents(env: Reading, { days, upTo, limit }: { days: number; upTo: number; limit: number }) {
+  const now = (await env.DB.prepare('SELECT unixepoch() AS now').first<number>('now')) ?? 0;
+  const bound = Math.min(await firstEventSince(env, now - days * 24 * 60 * 60), upTo);
+  await env.DB.prepare(
+    `DELETE FROM events WHERE id IN (
+       SELECT id FROM events e WHERE id < ?1 AND EXISTS (SELECT 1 FROM events n WHERE n.about = e.about AND n.id > e.id)
+       ORDER BY id LIMIT ?2)`,
+  )
+    .bind(bound, limit)
+    .run();
+}

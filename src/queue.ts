@@ -1,0 +1,45 @@
+/** What the queues bring: announcements of events, deliveries to be tried, and dead letters. Each queue has its own consumer. */
+import type { Env } from './env.ts';
+import type { Background } from './events/batch.ts';
+import type { Announcement } from './events/event.ts';
+import { factsOf } from './facts.ts';
+import type { World } from './webhooks/attempt.ts';
+import { buryAll, deliver } from './webhooks/deliver.ts';
+import { matchEvents, unmatchedEvent } from './webhooks/matching.ts';
+
+/** Of an invocation: each costs up to ten calls to D1 and the queue. */
+const SLICES_PER_RUN = 4;
+/** Seconds until a consumer that could not ask the database asks again. */
+const LATER = 30;
+
+export async function consume(batch: MessageBatch, env: Env, work: Background): Promise<void> {
+  const kind = /dead-letters|deliveries|events/.exec(batch.queue)?.[0];
+  if (kind === 'events') await match(batch, env);
+  else if (kind === 'deliveries') await deliver(env, batch, world, work);
+  else if (kind === 'dead-letters') await buryAll(env, batch);
+  else throw new Error(`there is no consumer for the queue ${batch.queue}`);
+}
+
+/** All messages of a batch say the same: that there is something to match. */
+async function match(batch: MessageBatch, env: Env): Promise<void> {
+  try {
+    const all = await matchEvents(env, (repositories) => factsOf(env, repositories), SLICES_PER_RUN);
+    if (!all) await announce(env);
+  } catch (error) {
+    console.error('events could not be matched:', error instanceof Error ? error.message : error);
+    batch.retryAll({ delaySeconds: LATER });
+  }
+}
+
+/** Has what was not matched yet be matched. Of what is announced already it says so again, which does no harm. */
+export async function announce(env: Env): Promise<void> {
+  const newest = await unmatchedEvent(env);
+  if (newest !== null) await env.EVENTS.send({ newest } satisfies Announcement);
+}
+
+const world: World = {
+  now: () => Date.now(),
+  random: () => Math.random(),
+  fetch: (url: string, init: RequestInit) => fetch(url, init),
+  sleep: (milliseconds: number) => scheduler.wait(milliseconds),
+};

@@ -1,0 +1,206 @@
+/**
+ * The consumer of deliveries. All of a batch are tried at once, and none waits for another: what is slow goes on behind the
+ * batch's back, and no endpoint may have more than a few connections at a time.
+ */
+import type { Env } from '../env.ts';
+import type { Background, Database } from '../events/batch.ts';
+import { attempt, type Settings, type World } from './attempt.ts';
+import {
+  CLAIM,
+  claimDeliveries,
+  type DeliveryKey,
+  deliveryId,
+  isDeliveryKey,
+  type Loaded,
+  markFailed,
+  type Result,
+  saveResults,
+} from './deliveries.ts';
+import { MAX_TRIES, postponed } from './schedule.ts';
+
+type Stores = Database & Pick<Env, 'DELIVERIES' | 'DEAD_LETTERS'> & Settings;
+
+/** Milliseconds for which a batch waits for its answers. */
+const PATIENCE_MS = 1000;
+/** Connections to one endpoint from this isolate. */
+const CONNECTIONS_MAX = 5;
+/** Of one message, after which another takes its place: a queue gives one up after 100 (`max_retries`). */
+const RETRIES_MAX = 80;
+/** Seconds until a delivery is looked at again, where the database or the endpoint is busy. */
+const SOON = 10;
+/** Seconds past which nothing is kept in the queue just to wait: that costs an operation each time, and the cron reminds. */
+const LONG = 10 * 60;
+
+/** A message and the delivery that it reminds of. `null`: it was acknowledged, as its attempt took long. */
+interface Reminder {
+  key: DeliveryKey;
+  message: Message<unknown> | null;
+}
+
+export async function deliver(env: Stores, batch: MessageBatch, world: World, work: Background): Promise<void> {
+  const reminders = await remindersIn(env, batch);
+  const places = new Map<Reminder, number | null>(reminders.map((one) => [one, takeConnection(one.key, world.now())]));
+  const free = reminders.filter((one) => places.get(one) !== null);
+  const busy = reminders.filter((one) => places.get(one) === null);
+  const give = (one: Reminder) => giveConnection(one.key, places.get(one) ?? null);
+  const loaded = await loadFor(env, free);
+  const tried = free.flatMap((reminder) => {
+    const one = loaded?.get(deliveryId(reminder.key));
+    return one?.claimed ? [{ reminder, result: attempt(env, one, world).finally(() => give(reminder)) }] : [];
+  });
+  const others = free.filter(({ key }) => !loaded?.get(deliveryId(key))?.claimed);
+  for (const one of others) give(one);
+  const left = loaded
+    ? others.map((one) => leave(env, one, loaded.get(deliveryId(one.key)), world))
+    : others.map((one) => again(env, one, postponed(SOON, world.random())));
+  await Promise.all([
+    ...left,
+    ...busy.map((one) => again(env, one, postponed(SOON, world.random()))),
+    settle(env, tried, world, work),
+  ]);
+}
+
+/** Of several messages about one delivery the first; what reminds of nothing goes to the dead letters. */
+async function remindersIn(env: Stores, batch: MessageBatch): Promise<Reminder[]> {
+  const found = new Map<string, Reminder>();
+  for (const message of batch.messages) {
+    const { body } = message;
+    if (!isDeliveryKey(body)) await bury(env, message, body);
+    else if (found.has(deliveryId(body))) message.ack();
+    else found.set(deliveryId(body), { key: body, message });
+  }
+  return [...found.values()];
+}
+
+/** `null` where the database could not be asked: all are tried again later. */
+async function loadFor(env: Stores, reminders: Reminder[]): Promise<Map<string, Loaded> | null> {
+  if (reminders.length === 0) return new Map();
+  try {
+    const keys = reminders.map(({ key }) => key);
+    return new Map((await claimDeliveries(env, keys)).map((one) => [deliveryId(one.key), one]));
+  } catch (error) {
+    console.error('deliveries could not be read:', error instanceof Error ? error.message : error);
+    return null;
+  }
+}
+
+/**
+ * One that is not to be tried now: it is done, or not there any more; somebody else tries it, who may die of it; it has its time
+ * later, for which another message was sent; or its endpoint has a pause.
+ */
+async function leave(env: Stores, reminder: Reminder, loaded: Loaded | undefined, world: World): Promise<void> {
+  if (loaded?.state !== 'waiting') return reminder.message?.ack();
+  // Its message was lost on the way to the dead letters.
+  if (loaded.tries >= MAX_TRIES) return bury(env, reminder.message, reminder.key);
+  const { claimedUntil, dueAt, subscription, now } = loaded;
+  const wait = Math.max(claimedUntil, dueAt, subscription.openUntil) - now;
+  if (wait > LONG || (dueAt > now + CLAIM && claimedUntil <= now)) return reminder.message?.ack();
+  return again(env, reminder, postponed(wait, world.random()));
+}
+
+/** What came to an end soon is written down at once; for the rest the batch does not wait. */
+async function settle(
+  env: Stores,
+  tried: { reminder: Reminder; result: Promise<Result> }[],
+  world: World,
+  work: Background,
+): Promise<void> {
+  if (tried.length === 0) return;
+  const patience = world.sleep(PATIENCE_MS).then(() => null);
+  const soon = await Promise.all(
+    tried.map(async ({ reminder, result }) => ({ reminder, result, done: await Promise.race([result, patience]) })),
+  );
+  for (const { reminder, result } of soon.filter(({ done }) => done === null)) {
+    reminder.message?.ack();
+    const late = async () => finish(env, [{ reminder: { ...reminder, message: null }, done: await result }]);
+    work.waitUntil(late());
+  }
+  await finish(
+    env,
+    soon.flatMap(({ reminder, done }) => (done ? [{ reminder, done }] : [])),
+  );
+}
+
+/** Written down first: a message that is lost after that is about a row that says how it stands. */
+async function finish(env: Stores, all: { reminder: Reminder; done: Result }[]): Promise<void> {
+  if (all.length === 0) return;
+  const saved = await saveTwice(
+    env,
+    all.map(({ done }) => done),
+  );
+  await Promise.all(
+    all.map(({ reminder, done }) => {
+      const { next, at } = done.attempt;
+      if (!saved) return again(env, reminder, CLAIM);
+      if (done.delivered) return reminder.message?.ack();
+      return next === null ? bury(env, reminder.message, reminder.key) : again(env, reminder, next - at);
+    }),
+  );
+}
+
+/** An endpoint may have acknowledged what is written down here: that is worth a second try, and a second time does no harm. */
+async function saveTwice(env: Stores, results: Result[]): Promise<boolean> {
+  for (const last of [false, true]) {
+    try {
+      await saveResults(env, results);
+      return true;
+    } catch (error) {
+      if (last) console.error('attempts could not be written down:', error instanceof Error ? error.message : error);
+    }
+  }
+  return false;
+}
+
+/** Reminds of it again. What a queue refuses to take is left to it, and at last to the cron. */
+async function again(env: Stores, { key, message }: Reminder, delaySeconds: number): Promise<void> {
+  if (message && message.attempts < RETRIES_MAX) return message.retry({ delaySeconds });
+  try {
+    await env.DELIVERIES.send(key, { delaySeconds });
+    message?.ack();
+  } catch (error) {
+    console.error('a delivery waits for the cron:', error instanceof Error ? error.message : error);
+    message?.retry({ delaySeconds });
+  }
+}
+
+/** To the dead letters, whose consumer writes down that it failed. */
+async function bury(env: Stores, message: Message<unknown> | null, body: unknown): Promise<void> {
+  try {
+    await env.DEAD_LETTERS.send(body);
+    message?.ack();
+  } catch (error) {
+    console.error('no dead letters:', error instanceof Error ? error.message : error);
+    message?.retry({ delaySeconds: SOON });
+  }
+}
+
+/** The consumer of dead letters. What is not about a delivery is about events, and the cron goes on with those. */
+export async function buryAll(env: Database, batch: MessageBatch): Promise<void> {
+  const keys = batch.messages.flatMap(({ body }) => (isDeliveryKey(body) ? [body] : []));
+  for (const { body } of batch.messages) if (!isDeliveryKey(body)) console.error('a dead letter:', JSON.stringify(body));
+  try {
+    await markFailed(env, keys);
+  } catch (error) {
+    console.error('dead letters could not be read:', error instanceof Error ? error.message : error);
+    batch.retryAll({ delaySeconds: CLAIM });
+  }
+}
+
+/** Connections of this isolate, by subscription: when each was taken. */
+const open = new Map<string, number[]>();
+
+/** `null` where there are enough. One whose invocation was ended before it gave it back counts until it cannot be open. */
+function takeConnection({ subscription }: DeliveryKey, now: number): number | null {
+  const taken = (open.get(subscription) ?? []).filter((since) => since > now - CLAIM * 1000 && since <= now);
+  if (taken.length >= CONNECTIONS_MAX) return null;
+  open.set(subscription, [...taken, now]);
+  return now;
+}
+
+function giveConnection({ subscription }: DeliveryKey, taken: number | null): void {
+  const all = open.get(subscription) ?? [];
+  const at = taken === null ? -1 : all.indexOf(taken);
+  const rest = at < 0 ? all : all.toSpliced(at, 1);
+  if (rest.length > 0) open.set(subscription, rest);
+  else open.delete(subscription);
+}

@@ -1,0 +1,72 @@
+/**
+ * The notifications of CNCF Distribution (distribution.github.io, "Work with notifications"; `notifications/event.go`), as Keel
+ * and GitLab read them: an envelope of events, here always of one.
+ */
+import type { EventType, RecordedEvent } from '../../events/event.ts';
+import {
+  type Format,
+  hostOf,
+  numberOf,
+  type Occurrence,
+  operatorOf,
+  pushShownFor,
+  textOf,
+  timestampOf,
+  uuidOf,
+} from './format.ts';
+
+type Action = 'push' | 'mount' | 'delete';
+
+const ACTIONS: Partial<Record<EventType, Action>> = {
+  'tag.created': 'push',
+  'tag.moved': 'push',
+  'manifest.pushed': 'push',
+  'blob.mounted': 'mount',
+  'tag.deleted': 'delete',
+  'manifest.deleted': 'delete',
+  'blob.deleted': 'delete',
+};
+
+/** With which requests clients do these. */
+const METHODS: Record<Action, string> = { push: 'PUT', mount: 'POST', delete: 'DELETE' };
+
+export const distribution: Format = {
+  contentType: 'application/vnd.docker.distribution.events.v2+json',
+  needsFacts: false,
+  speaksOf: (type) => type in ACTIONS,
+  render(occurrence) {
+    const event = pushShownFor(occurrence.event);
+    const action = ACTIONS[event.type] ?? 'push';
+    const host = hostOf(occurrence);
+    const notification = {
+      id: uuidOf(event),
+      timestamp: timestampOf(event),
+      action,
+      target: targetOf(action, { ...occurrence, event }),
+      // Keel names the image by this host. Of the request itself no more is recorded than what it did.
+      request: { id: '', host, method: METHODS[action], useragent: '' },
+      actor: { name: operatorOf(event) },
+      source: { addr: host },
+    };
+    return JSON.stringify({ events: [notification] });
+  },
+};
+
+function targetOf(action: Action, { event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown> {
+  const repository = event.about;
+  const [tag, digest] = [textOf(event, 'tag'), textOf(event, 'digest')];
+  // A tag goes without its manifest: naming the digest would say that the manifest is gone.
+  if (action === 'delete') return tag === undefined ? { digest, repository } : { repository, tag };
+  const base = `${origin}/v2/${repository}`;
+  if (action === 'mount') {
+    const fromRepository = textOf(event, 'from');
+    return { mediaType: 'application/octet-stream', digest, repository, fromRepository, url: `${base}/blobs/${digest}` };
+  }
+  return { ...descriptorOf(event), repository, url: `${base}/manifests/${digest}`, tag };
+}
+
+/** `length` is the older name of `size`; both are sent. */
+function descriptorOf(event: RecordedEvent): Record<string, unknown> {
+  const size = numberOf(event, 'size');
+  return { mediaType: textOf(event, 'mediaType'), digest: textOf(event, 'digest'), size, length: size };
+}

@@ -1,0 +1,39 @@
+/**
+ * What Docker Hub posts (docs.docker.com/docker-hub/repos/manage/webhooks, "Example webhook payload"): a push of a tag, and
+ * nothing else. It has no field for the registry, so its receivers take the repository for one of Docker Hub.
+ */
+import { type Format, operatorOf, pushShownFor, splitName, textOf } from './format.ts';
+
+export const dockerHub: Format = {
+  contentType: 'application/json',
+  needsFacts: true,
+  speaksOf: (type) => type === 'tag.created' || type === 'tag.moved',
+  render({ event: happened, facts, origin }) {
+    const event = pushShownFor(happened);
+    const { namespace, name } = splitName(event);
+    const url = `${origin}/${event.about}`;
+    return JSON.stringify({
+      // Nothing listens there, nor at Docker Hub any more. It is an address all the same, as old receivers do call back.
+      callback_url: url,
+      push_data: { pushed_at: event.at, pusher: operatorOf(event), tag: textOf(event, 'tag'), images: [] },
+      repository: {
+        comment_count: 0,
+        // Of one that is gone nothing is known but that it was there when this happened.
+        date_created: facts?.createdAt ?? event.at,
+        description: facts?.description ?? '',
+        dockerfile: '',
+        full_description: '',
+        is_official: false,
+        is_private: !facts?.isPublic,
+        is_trusted: false,
+        name,
+        namespace,
+        owner: namespace,
+        repo_name: event.about,
+        repo_url: url,
+        star_count: 0,
+        status: 'Active',
+      },
+    });
+  },
+};

@@ -1,0 +1,48 @@
+/**
+ * Harbor's webhooks, payload format "Default" (goharbor.io/docs, "Configure Webhook Notifications"; Harbor's
+ * `src/pkg/notifier/model/event.go`): artifacts pushed and deleted.
+ */
+import type { EventType } from '../../events/event.ts';
+import { type Format, hostOf, type Occurrence, operatorOf, pushShownFor, splitName, textOf } from './format.ts';
+
+const TYPES: Partial<Record<EventType, 'PUSH_ARTIFACT' | 'DELETE_ARTIFACT'>> = {
+  'tag.created': 'PUSH_ARTIFACT',
+  'tag.moved': 'PUSH_ARTIFACT',
+  'manifest.pushed': 'PUSH_ARTIFACT',
+  'tag.deleted': 'DELETE_ARTIFACT',
+  'manifest.deleted': 'DELETE_ARTIFACT',
+};
+
+export const harbor: Format = {
+  contentType: 'application/json',
+  needsFacts: true,
+  speaksOf: (type) => type in TYPES,
+  render({ event: happened, facts, origin }) {
+    const event = pushShownFor(happened);
+    return JSON.stringify({
+      type: TYPES[event.type] ?? 'PUSH_ARTIFACT',
+      occur_at: event.at,
+      operator: operatorOf(event),
+      event_data: {
+        resources: [resourceOf({ event, origin })],
+        repository: {
+          // Harbor leaves it away too, where the repository is gone.
+          date_created: facts?.createdAt,
+          ...splitName(event),
+          repo_full_name: event.about,
+          repo_type: facts?.isPublic ? 'public' : 'private',
+        },
+      },
+    });
+  },
+};
+
+/** As in Harbor, what has no tag is named by its digest there too. */
+function resourceOf({ event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown> {
+  const [tag, digest] = [textOf(event, 'tag'), textOf(event, 'digest')];
+  const repository = `${hostOf({ origin })}/${event.about}`;
+  if (tag === undefined) return { digest, tag: digest, resource_url: `${repository}@${digest}` };
+  const resource = { tag, resource_url: `${repository}:${tag}` };
+  // A tag goes without its manifest, which Harbor has no type for: naming the digest would say that the artifact is gone.
+  return event.type === 'tag.deleted' ? resource : { digest, ...resource };
+}

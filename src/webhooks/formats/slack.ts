@@ -1,0 +1,108 @@
+/**
+ * A message for a Slack incoming webhook: one sentence an event, in `mrkdwn` (docs.slack.dev, "Formatting message text").
+ * Mattermost and Rocket.Chat take the same.
+ */
+import type { EventType, RecordedEvent } from '../../events/event.ts';
+import { type Format, hostOf, operatorOf, textOf, timestampOf } from './format.ts';
+
+/** `repository:tag` at its longest. A sentence has four names at most, and a text object of Slack 3000 characters. */
+const NAME_MAX_LENGTH = 400;
+const SHORT_DIGEST = 12;
+
+export const slack: Format = {
+  contentType: 'application/json',
+  needsFacts: false,
+  speaksOf: () => true,
+  render(occurrence) {
+    const { event } = occurrence;
+    const sentence = SENTENCES[event.type](whoOf(event), event);
+    const context = `${code(hostOf(occurrence))}, <!date^${event.at}^{date_short_pretty} {time}|${timestampOf(event)}>`;
+    return JSON.stringify({
+      // Where there are blocks, what a notification says.
+      text: sentence,
+      blocks: [
+        { type: 'section', text: mrkdwn(sentence) },
+        { type: 'context', elements: [mrkdwn(context)] },
+      ],
+    });
+  },
+};
+
+/** `verbatim`: no name becomes a link or a mention because it looks like one, as `example.com/tools` does. */
+function mrkdwn(text: string) {
+  return { type: 'mrkdwn', text, verbatim: true };
+}
+
+/**
+ * A name, as it stands. As code, Slack and its likes find neither links nor mentions nor formatting in it, and nothing in it
+ * can end the code: backticks, line breaks and what cannot be seen are replaced.
+ */
+function code(name: string): string {
+  const plain = name.slice(0, NAME_MAX_LENGTH).replaceAll(/[`\p{C}\p{Z}]/gu, ' ');
+  return `\`${plain.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')}\``;
+}
+
+function whoOf(event: RecordedEvent): string {
+  return event.by.subject === '' ? 'Somebody' : code(operatorOf(event));
+}
+
+/** A field of the target that names something; of a user, the name alone. */
+function the(event: RecordedEvent, field: string): string {
+  return code((textOf(event, field) ?? 'unknown').replace(/^(?:user|organization|team|robot|ci):/, ''));
+}
+
+/** The same, with the kind of what it names. */
+function whose(event: RecordedEvent, field: string): string {
+  return code(textOf(event, field) ?? 'unknown');
+}
+
+const repository = (event: RecordedEvent) => code(event.about);
+const tag = (event: RecordedEvent) => code(`${event.about}:${textOf(event, 'tag') ?? 'unknown'}`);
+
+/** `sha256:0123456789ab`. */
+function digest(event: RecordedEvent, field = 'digest'): string {
+  const [algorithm = '', hex = ''] = (textOf(event, field) ?? 'unknown').split(':', 2);
+  return code(hex === '' ? algorithm : `${algorithm}:${hex.slice(0, SHORT_DIGEST)}`);
+}
+
+const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string> = {
+  'manifest.pushed': (who, e) => `${who} pushed ${digest(e)} to ${repository(e)}, without a tag.`,
+  'manifest.deleted': (who, e) => `${who} deleted ${digest(e)} from ${repository(e)}.`,
+  'tag.created': (who, e) => `${who} pushed ${tag(e)}, a new tag, as ${digest(e)}.`,
+  'tag.moved': (who, e) => `${who} moved ${tag(e)} from ${digest(e, 'previous')} to ${digest(e)}.`,
+  'tag.deleted': (who, e) => `${who} deleted the tag ${tag(e)}, which was ${digest(e)}.`,
+  'blob.mounted': (who, e) => `${who} mounted the blob ${digest(e)} from ${the(e, 'from')} into ${repository(e)}.`,
+  'blob.deleted': (who, e) => `${who} deleted the blob ${digest(e)} from ${repository(e)}.`,
+  'repository.created': (who, e) => `${who} created the repository ${repository(e)}.`,
+  'repository.changed': (who, e) => `${who} changed the description of the repository ${repository(e)}.`,
+  'repository.deleted': (who, e) => `${who} deleted the repository ${repository(e)}.`,
+  'user.invited': (who, e) => `${who} invited the user ${the(e, 'subject')}.`,
+  'user.joined': (_, e) => `The user ${the(e, 'subject')} joined.`,
+  'user.changed': (who, e) => `${who} changed the user ${the(e, 'subject')}.`,
+  'login.ended': (who, e) => `${who} ended every login of ${whose(e, 'subject')}.`,
+  'organization.created': (who, e) => `${who} created the organization ${the(e, 'subject')}.`,
+  'organization.changed': (who, e) => `${who} changed the organization ${the(e, 'subject')}.`,
+  'organization.deleted': (who, e) => `${who} deleted the organization ${the(e, 'subject')}.`,
+  'member.changed': (who, e) => `${who} made ${the(e, 'user')} ${the(e, 'role')} of the organization ${the(e, 'subject')}.`,
+  'member.removed': (who, e) => `${who} removed ${the(e, 'user')} from the organization ${the(e, 'subject')}.`,
+  'team.created': (who, e) => `${who} created the team ${the(e, 'subject')}.`,
+  'team.changed': (who, e) => `${who} changed the team ${the(e, 'subject')}.`,
+  'team.deleted': (who, e) => `${who} deleted the team ${the(e, 'subject')}.`,
+  'team-member.added': (who, e) => `${who} added ${the(e, 'user')} to the team ${the(e, 'subject')}.`,
+  'team-member.removed': (who, e) => `${who} removed ${the(e, 'user')} from the team ${the(e, 'subject')}.`,
+  'robot.created': (who, e) => `${who} created the robot ${the(e, 'subject')}.`,
+  'robot.changed': (who, e) => `${who} changed the robot ${the(e, 'subject')}.`,
+  'robot.deleted': (who, e) => `${who} deleted the robot ${the(e, 'subject')}.`,
+  'key.created': (who, e) => `${who} created the access key ${the(e, 'id')} of ${whose(e, 'owner')}.`,
+  'key.changed': (who, e) => `${who} changed the access key ${the(e, 'id')} of ${whose(e, 'owner')}.`,
+  'key.revoked': (who, e) => `${who} revoked the access key ${the(e, 'id')} of ${whose(e, 'owner')}.`,
+  'policy.saved': (who, e) => `${who} changed the policy of ${whose(e, 'subject')}.`,
+  'trust-rule.saved': (who, e) => `${who} saved the trust rule ${the(e, 'subject')}.`,
+  'trust-rule.deleted': (who, e) => `${who} deleted the trust rule ${the(e, 'subject')}.`,
+  'webhook.created': (who, e) => `${who} created the webhook ${the(e, 'id')}.`,
+  'webhook.changed': (who, e) => `${who} changed the webhook ${the(e, 'id')}.`,
+  'webhook.rotated': (who, e) => `${who} gave the webhook ${the(e, 'id')} a new secret.`,
+  'webhook.disabled': (who, e) => `${who} disabled the webhook ${the(e, 'id')}.`,
+  'webhook.deleted': (who, e) => `${who} deleted the webhook ${the(e, 'id')}.`,
+  'webhook.test': (who) => `A test of this webhook, sent by ${who}.`,
+};

@@ -1,0 +1,113 @@
+/**
+ * From events to deliveries. The cursor and the deliveries that were made up to it are one batch, so an event is matched once,
+ * whatever message was lost, came twice, or came to two consumers; a message only says that there is something to do.
+ */
+import type { Env } from '../env.ts';
+import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
+import type { RecordedEvent } from '../events/event.ts';
+import { eventsAfter, newestEvent } from '../events/history.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import { type EventData, insertDeliveries, type NewDelivery, sendDeliveries } from './deliveries.ts';
+import { hears, isAboutRepository, scopesOf } from './filter.ts';
+import { FORMATS } from './formats/all.ts';
+import type { RepositoryFacts } from './formats/format.ts';
+import { type Row, type Subscription, subscriptionOf } from './subscriptions.ts';
+
+/** What other rooms know of repositories: of those that are not there, nothing. */
+export type Describe = (repositories: RepositoryName[]) => Promise<Map<string, RepositoryFacts>>;
+
+/** Of one batch. A slice of events that would make more of them ends earlier. */
+const EVENTS_PER_SLICE = 100;
+const DELIVERIES_PER_SLICE = 500;
+
+type Stores = Database & Pick<Env, 'DELIVERIES'>;
+
+/** Up to `slices` of the events that were not matched yet, in the order in which they happened. Returns whether that was all. */
+export async function matchEvents(env: Stores, describe: Describe, slices: number): Promise<boolean> {
+  for (let slice = 0; slice < slices; slice++) {
+    if (!(await matchSlice(env, describe))) return true;
+  }
+  return (await unmatchedEvent(env)) === null;
+}
+
+/** The newest event, if it was not matched yet. */
+export async function unmatchedEvent(env: Database): Promise<number | null> {
+  const [newest, cursor] = await Promise.all([newestEvent(env), cursorOf(env)]);
+  return newest > cursor ? newest : null;
+}
+
+/** The newest event that was matched. */
+export async function cursorOf(env: Database): Promise<number> {
+  return (await env.DB.prepare('SELECT event FROM match_cursor').first<number>('event')) ?? 0;
+}
+
+/** `false` where there was nothing to do. */
+async function matchSlice(env: Stores, describe: Describe): Promise<boolean> {
+  const from = await cursorOf(env);
+  const { items: events } = await eventsAfter(env, from, EVENTS_PER_SLICE);
+  if (events.length === 0) return false;
+  const pairs = pairsOf(events, await listenersTo(env, events));
+  const { dealtWith, last } = fitting(events, pairs);
+  const made = await dataFor(dealtWith, describe);
+  const done = await tryBatch(env, [
+    refuseUnless(env, 'coalesce((SELECT event FROM match_cursor), 0) = ?1', from),
+    ...(made.rows.length > 0 ? [insertDeliveries(env, made, 'DO NOTHING')] : []),
+    env.DB.prepare('INSERT INTO match_cursor (one, event) VALUES (1, ?1) ON CONFLICT DO UPDATE SET event = ?1').bind(last.id),
+  ]);
+  // Refused: another consumer was faster, and has sent them.
+  if (done) await sendDeliveries(env, made.rows);
+  return true;
+}
+
+async function listenersTo(env: Database, events: RecordedEvent[]): Promise<Subscription[]> {
+  const scopes = [...new Set(events.flatMap(scopesOf))];
+  const { results } = await env.DB.prepare(
+    `SELECT * FROM subscriptions WHERE scope IN (SELECT value FROM json_each(?1)) AND disabled IS NULL`,
+  )
+    .bind(JSON.stringify(scopes))
+    .all<Row>();
+  return results.map(subscriptionOf);
+}
+
+interface Pair {
+  event: RecordedEvent;
+  listener: Subscription;
+}
+
+function pairsOf(events: RecordedEvent[], listeners: Subscription[]): Pair[] {
+  return events.flatMap((event) =>
+    listeners
+      .filter((listener) => event.id > listener.firstEvent && event.id <= (listener.lastEvent ?? event.id))
+      .filter((listener) => hears(listener, event))
+      .map((listener) => ({ event, listener })),
+  );
+}
+
+/** The pairs of as many events, from the first, as fit a slice: of one event all, however many. */
+function fitting(events: RecordedEvent[], pairs: Pair[]): { dealtWith: Pair[]; last: RecordedEvent } {
+  const past = pairs[DELIVERIES_PER_SLICE]?.event ?? null;
+  const first = events[0] as RecordedEvent;
+  const before = past === null ? events : events.filter(({ id }) => id < past.id);
+  const last = before.at(-1) ?? first;
+  return { dealtWith: pairs.filter(({ event }) => event.id <= last.id), last };
+}
+
+/**
+ * Rows for pairs, and what they say of their events: each event once, or twice where some formats want to know more of its
+ * repository, as what is bound to a statement has 2 MB (D1, "Limits").
+ */
+export async function dataFor(pairs: Pair[], describe: Describe): Promise<{ rows: NewDelivery[]; data: string[] }> {
+  const wanted = pairs.filter(({ event, listener }) => FORMATS[listener.format].needsFacts && isAboutRepository(event.about));
+  const names = [...new Set(wanted.map(({ event }) => event.about as RepositoryName))];
+  const facts = names.length > 0 ? await describe(names) : new Map<string, RepositoryFacts>();
+  const places = new Map<string, number>();
+  const data: string[] = [];
+  const rows = pairs.map(({ event, listener }) => {
+    const known = FORMATS[listener.format].needsFacts ? (facts.get(event.about) ?? null) : null;
+    const name = `${event.id} ${known !== null}`;
+    const place = places.get(name) ?? data.push(JSON.stringify({ event, facts: known } satisfies EventData)) - 1;
+    places.set(name, place);
+    return { subscription: listener.id, event: event.id, data: place };
+  });
+  return { rows, data };
+}

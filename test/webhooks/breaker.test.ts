@@ -1,0 +1,362 @@
+/** Endpoints that fail: when they are left in peace, who asks whether they are well again, and what becomes of what waits. */
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { runScheduled } from '../../src/cron.ts';
+import { replayDelivery } from '../../src/webhooks/history.ts';
+import { BREAK_AFTER, LIFETIME } from '../../src/webhooks/schedule.ts';
+import { changeSubscription, getSubscription } from '../../src/webhooks/subscriptions.ts';
+import { pushImage } from '../world/images.ts';
+import { intercepted } from '../world/intercept.ts';
+import {
+  attemptsOf,
+  deliverSome,
+  drain,
+  match,
+  newScene,
+  pass,
+  type Row,
+  rowsOf,
+  type Scene,
+  statesOf,
+  status,
+  subscribe,
+  untilQuiet,
+} from '../world/webhooks.ts';
+
+let scene: Scene;
+
+beforeEach(async () => {
+  vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  scene = await newScene();
+});
+
+const cron = () => runScheduled(scene.env, scene.clock.now);
+
+interface Breaker {
+  failures: number;
+  open_until: number;
+}
+
+/** Failures, and seconds that its pause will last. */
+async function breaker(): Promise<[number, number]> {
+  const row = await scene.env.DB.prepare('SELECT failures, open_until FROM subscriptions').first<Breaker>();
+  if (!row) throw new Error('there is no subscription');
+  return [row.failures, Math.max(0, row.open_until - scene.clock.seconds)];
+}
+
+async function waiting(count: number) {
+  const subscription = await subscribe(scene, { filter: { types: ['tag.created'] } });
+  await more(count);
+  return subscription;
+}
+
+let pushed = 0;
+async function more(count: number): Promise<void> {
+  for (let n = 0; n < count; n++) await pushImage(scene.world, 'acme/api', `v${++pushed}`, 1);
+  await match(scene);
+}
+
+const tries = async () => (await rowsOf(scene)).map((row) => row.tries);
+
+/** Five failures: nothing is sent for a minute. */
+async function broken(count = 5) {
+  const subscription = await waiting(count);
+  scene.sink.answer = status(503);
+  await deliverSome(scene);
+  expect(await breaker()).toEqual([BREAK_AFTER, 60]);
+  return subscription;
+}
+
+test('four failures change nothing, and a success makes them forgotten', async () => {
+  await waiting(5);
+  scene.sink.answer = status(500);
+  await deliverSome(scene, { size: 4 });
+  expect(await breaker()).toEqual([4, 0]);
+  scene.sink.answer = status(200);
+  await deliverSome(scene, { size: 1 });
+  expect(await breaker()).toEqual([0, 0]);
+});
+
+test('of a batch in which one succeeds the endpoint is well', async () => {
+  await waiting(5);
+  scene.sink.answer = () => new Response(null, { status: scene.sink.posts.length === 3 ? 200 : 500 });
+  await deliverSome(scene);
+  expect(await breaker()).toEqual([0, 0]);
+});
+
+describe('after five failures in a row', () => {
+  test('nothing is sent for a minute, and what waits has no try counted', async () => {
+    await broken(8);
+    await drain(scene);
+    pass(scene, 59);
+    await drain(scene);
+    expect(scene.sink.posts).toHaveLength(5);
+    expect((await tries()).slice(5)).toEqual([0, 0, 0]);
+    expect(scene.deliveries.held).toHaveLength(8);
+  });
+
+  test('as many as failed together begin with the first pause: a restart of a minute costs no hour', async () => {
+    await waiting(20);
+    scene.sink.answer = status(503);
+    await Promise.all([1, 2, 3, 4].map(() => deliverSome(scene)));
+    expect(await breaker()).toEqual([BREAK_AFTER, 60]);
+  });
+
+  test('one asks whether it is well again, even where two consumers could', async () => {
+    await broken(12);
+    pass(scene, 60);
+    for (const message of scene.deliveries.held) message.delaySeconds = 0;
+    await Promise.all([deliverSome(scene), deliverSome(scene)]);
+    expect(scene.sink.posts).toHaveLength(6);
+    expect(await breaker()).toEqual([6, 120]);
+    await deliverSome(scene);
+    expect(scene.sink.posts).toHaveLength(6);
+  });
+
+  test('one asks, whenever a second consumer comes between', async () => {
+    for (let at = 0, calls = 1; at < calls; at++) {
+      scene = await newScene();
+      await broken(12);
+      pass(scene, 60);
+      for (const message of scene.deliveries.held) message.delaySeconds = 0;
+      calls = 0;
+      const DB = intercepted(scene.env.DB, async (_, effect) => {
+        if (calls++ === at) await deliverSome(scene);
+        return effect();
+      });
+      await deliverSome(scene, { env: { ...scene.env, DB } });
+      expect(scene.sink.posts.length, `before call ${at + 1} of ${calls}`).toBe(6);
+      expect(await breaker()).toEqual([6, 120]);
+    }
+  });
+
+  test('one that dies of asking is followed by another, after a minute', async () => {
+    await broken(7);
+    pass(scene, 60);
+    let calls = 0;
+    let stop = () => {};
+    const stopped = new Promise<void>((resolve) => {
+      stop = resolve;
+    });
+    const DB = intercepted(scene.env.DB, async (_, effect) => {
+      // Its claim is made, and what it comes to is never written down.
+      if (calls++ < 2) return effect();
+      stop();
+      return new Promise(() => {});
+    });
+    for (const message of scene.deliveries.held) message.delaySeconds = 0;
+    await deliverSome(scene, { env: { ...scene.env, DB }, stopped });
+    expect(scene.sink.posts).toHaveLength(6);
+    await drain(scene);
+    pass(scene, 59);
+    for (const message of scene.deliveries.held) message.delaySeconds = 0;
+    await drain(scene);
+    expect(scene.sink.posts).toHaveLength(6);
+    pass(scene, 1);
+    for (const message of scene.deliveries.held) message.delaySeconds = 0;
+    await drain(scene);
+    expect(scene.sink.posts).toHaveLength(7);
+  });
+
+  test('its pause doubles with each that fails, up to an hour, and its messages do not wait in the queue', async () => {
+    await broken(30);
+    const pauses: number[] = [];
+    for (let run = 0; run < 60; run++) {
+      pass(scene, 600);
+      await cron();
+      const before = scene.sink.posts.length;
+      const [failures] = await breaker();
+      await drain(scene);
+      const [after, pause] = await breaker();
+      expect(scene.sink.posts.length - before, 'one at a time').toBeLessThanOrEqual(1);
+      if (after > failures) pauses.push(pause);
+    }
+    expect(pauses.slice(0, 8)).toEqual([120, 240, 480, 960, 1920, 3600, 3600, 3600]);
+    // Only those that have been tried and have their time later keep a message.
+    const untried = (await rowsOf(scene)).filter((row) => row.tries === 0).map(({ event }) => event);
+    expect(untried.length).toBeGreaterThan(15);
+    const kept = scene.deliveries.held.map(({ body }) => (body as { event: number }).event);
+    expect(kept.filter((event) => untried.includes(event))).toEqual([]);
+    expect(new Set(kept).size, 'and one each').toBe(kept.length);
+  });
+
+  test('a success makes it well, and all that waits is sent soon', async () => {
+    await broken(40);
+    for (let run = 0; run < 12; run++) {
+      pass(scene, 600);
+      await cron();
+      await drain(scene);
+    }
+    scene.sink.answer = status(200);
+    const from = scene.clock.now;
+    const posts = scene.sink.posts.length;
+    for (let run = 0; run < 9 && scene.sink.posts.length < posts + 2; run++) {
+      pass(scene, 600);
+      await cron();
+      await drain(scene);
+    }
+    expect(await breaker()).toEqual([0, 0]);
+    pass(scene, 600);
+    await cron();
+    await drain(scene);
+    const states = await statesOf(scene);
+    // Those that were tried themselves have their own time.
+    expect(states.filter((state) => state === 'delivered').length).toBeGreaterThan(25);
+    await untilQuiet(scene, cron);
+    expect(await statesOf(scene)).toEqual(Array(40).fill('delivered'));
+    expect(scene.clock.now - from).toBeLessThan(8 * 3_600_000);
+    expect(new Set(scene.sink.acknowledged.map(({ id }) => id)).size).toBe(scene.sink.acknowledged.length);
+  });
+
+  test('whoever enables it again has it asked at once', async () => {
+    const subscription = await getSubscription(scene.env, (await broken(6)).id);
+    const change = { enabled: true, origin: 'https://registry.test' };
+    await changeSubscription(scene.env, subscription, change, { ifVersion: null, by: { subject: 'user:admin' } });
+    expect(await breaker()).toEqual([0, 0]);
+    await drain(scene);
+    expect(scene.sink.posts).toHaveLength(6);
+  });
+
+  test('other endpoints are not held up by it, however much waits for it', async () => {
+    await broken(5);
+    const events = Array.from({ length: 1500 }, (_, n) => n + 1_000_000);
+    const id = (await rowsOf(scene))[0]?.subscription;
+    await scene.env.DB.prepare(
+      `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at)
+       SELECT ?1, value, '{}', 'waiting', unixepoch() - 900, unixepoch() - 900 FROM json_each(?2)`,
+    )
+      .bind(id, JSON.stringify(events))
+      .run();
+    for (let n = 0; n < 4; n++) {
+      await subscribe(scene, { url: `https://other${n}.example.com/`, filter: { types: ['tag.created'] } });
+    }
+    await more(1);
+    scene.deliveries.held.length = 0;
+    scene.sink.answer = ({ url }) => new Response(null, { status: url.includes('other') ? 200 : 503 });
+    pass(scene, 900);
+    await cron();
+    expect(scene.deliveries.held.length).toBeLessThanOrEqual(5);
+    await drain(scene);
+    expect(scene.sink.acknowledged).toHaveLength(4);
+  });
+});
+
+describe('an endpoint that never is well again', () => {
+  test('each delivery has ten tries at most, and fails within a day: none is lost, none goes on for ever', async () => {
+    await broken(30);
+    await untilQuiet(scene, cron, 30);
+    const rows = await rowsOf(scene);
+    expect(rows.map(({ state }) => state)).toEqual(Array(30).fill('failed'));
+    for (const row of rows) {
+      const attempts = attemptsOf(row);
+      expect(attempts.length).toBeGreaterThan(0);
+      expect(attempts.length).toBeLessThanOrEqual(11);
+      expect(attempts.at(-1)?.next).toBeNull();
+      expect(row.due_at - row.created_at).toBeLessThanOrEqual(LIFETIME + 3600);
+    }
+    expect(rows.some(({ attempts }) => attempts.includes('not asked again'))).toBe(true);
+    expect(scene.sink.posts.length).toBeLessThan(60);
+    expect(scene.deliveries.held).toEqual([]);
+  });
+
+  test('it costs the queue little: not more than a few messages for each delivery', async () => {
+    await broken(30);
+    let handed = 0;
+    const from = scene.deliveries.sent;
+    const consumer = scene.env.DB;
+    const DB = intercepted(consumer, (_, effect) => {
+      handed++;
+      return effect();
+    });
+    for (let run = 0; run < 144; run++) {
+      pass(scene, 600);
+      await cron();
+      for (let done = 1; done > 0; ) done = await deliverSome(scene, { env: { ...scene.env, DB } });
+    }
+    // Round trips of the consumers, of which one without a POST has one.
+    expect(handed).toBeLessThan(30 * 10);
+    expect(scene.deliveries.sent - from).toBeLessThan(30 * 4);
+  });
+
+  test('one that is replayed has a life of its own again', async () => {
+    await broken(3 + 2);
+    await untilQuiet(scene, cron, 30);
+    pass(scene, 5 * 24 * 3600);
+    const [row] = (await rowsOf(scene)) as [Row];
+    await scene.env.DB.prepare('UPDATE subscriptions SET open_until = unixepoch() + 3000').run();
+    await replayDelivery(scene.env, row);
+    await cron();
+    await drain(scene);
+    expect((await statesOf(scene)).filter((state) => state === 'waiting')).toHaveLength(1);
+    scene.sink.answer = status(200);
+    await untilQuiet(scene, cron, 3);
+    expect((await statesOf(scene)).filter((state) => state === 'delivered')).toHaveLength(1);
+  });
+});
+
+describe('the tries of one delivery', () => {
+  test('are ten, then it is a dead letter, and then it has failed', async () => {
+    await waiting(1);
+    scene.sink.answer = status(500);
+    const times: number[] = [];
+    for (let at = 0; at < 200 && scene.deadLetters.held.length === 0; at++) {
+      await deliverSome(scene);
+      times[scene.sink.posts.length - 1] = scene.clock.seconds;
+      pass(scene, scene.deliveries.held[0]?.delaySeconds ?? 0);
+    }
+    expect(scene.sink.posts).toHaveLength(10);
+    expect(scene.deadLetters.held.map(({ body }) => Object.keys(body as object).sort())).toEqual([['event', 'subscription']]);
+    expect(await statesOf(scene)).toEqual(['waiting']);
+    const gaps = times.slice(1).map((time, n) => time - (times[n] ?? 0));
+    expect(gaps).toEqual([5, 30, 120, 600, 1800, 3600, 7200, 14400, 21600]);
+    await drain(scene);
+    expect(await statesOf(scene)).toEqual(['failed']);
+    expect(attemptsOf((await rowsOf(scene))[0] as Row)).toHaveLength(10);
+  });
+
+  test('end where no dead letters are taken just the same, only later, and without another POST', async () => {
+    await waiting(1);
+    scene.sink.answer = status(500);
+    scene.deadLetters.down = true;
+    for (let hours = 0; hours < 20; hours++) {
+      for (let run = 0; run < 6; run++) {
+        pass(scene, 600);
+        await cron();
+        await drain(scene);
+      }
+    }
+    expect(scene.sink.posts).toHaveLength(10);
+    expect(await statesOf(scene)).toEqual(['waiting']);
+    scene.deadLetters.down = false;
+    await untilQuiet(scene, cron, 2);
+    expect(await statesOf(scene)).toEqual(['failed']);
+    expect(scene.sink.posts).toHaveLength(10);
+  });
+
+  test('are not cut short by a message that the queue gave up', async () => {
+    await waiting(1);
+    const [message] = scene.deliveries.held.splice(0);
+    scene.deadLetters.held.push({ ...(message as NonNullable<typeof message>) });
+    await drain(scene);
+    expect(await statesOf(scene)).toEqual(['waiting']);
+    await untilQuiet(scene, cron);
+    expect(await statesOf(scene)).toEqual(['delivered']);
+  });
+
+  test('a dead letter of what was replayed meanwhile fails nothing', async () => {
+    await waiting(1);
+    scene.sink.answer = status(410);
+    await deliverSome(scene);
+    expect(scene.deadLetters.held).toHaveLength(1);
+    const [row] = (await rowsOf(scene)) as [Row];
+    await replayDelivery(scene.env, row);
+    const { held } = scene.deliveries;
+    const later = held.splice(0);
+    await drain(scene);
+    expect(await statesOf(scene)).toEqual(['waiting']);
+    held.push(...later);
+    await scene.env.DB.prepare('UPDATE subscriptions SET disabled = NULL').run();
+    scene.sink.answer = status(200);
+    await drain(scene);
+    expect(await statesOf(scene)).toEqual(['delivered']);
+  });
+});

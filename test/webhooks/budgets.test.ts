@@ -1,0 +1,197 @@
+/**
+ * What a delivery costs. Statements and rows written are the free plan's scarcest goods (100,000 rows a day), queue operations
+ * the next (10,000 a day). A number here is a promise; a change that needs a larger one says so in its commit.
+ */
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { runScheduled } from '../../src/cron.ts';
+import { commit } from '../../src/events/batch.ts';
+import { expireEvents, searchEvents } from '../../src/events/history.ts';
+import { record } from '../../src/events/outbox.ts';
+import { factsOf } from '../../src/facts.ts';
+import { expireDeliveries, removeEnded } from '../../src/webhooks/expiry.ts';
+import { listDeliveries, replayFailed, replaySince } from '../../src/webhooks/history.ts';
+import { matchEvents } from '../../src/webhooks/matching.ts';
+import { endHopeless, remindOfForgotten } from '../../src/webhooks/reminders.ts';
+import { pushImage } from '../world/images.ts';
+import { countingStatements, deliverSome, match, newScene, pass, type Scene, status, subscribe } from '../world/webhooks.ts';
+
+let scene: Scene;
+
+beforeEach(async () => {
+  vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  scene = await newScene();
+});
+
+async function happen(count: number, about = 'acme/api'): Promise<void> {
+  const by = { subject: 'user:admin' };
+  const one = () =>
+    record(scene.env, { about, by, select: 'SELECT ?3 AS type, ?4 AS target', parameters: ['tag.created', '{"tag":"v1"}'] });
+  for (let left = count; left > 0; left -= 50) await commit(scene.env, Array.from({ length: Math.min(left, 50) }, one));
+}
+
+const only = { filter: { types: ['tag.created' as const] } };
+
+async function waiting(count: number, endpoints = 1): Promise<void> {
+  for (let n = 0; n < endpoints; n++) await subscribe(scene, { ...only, url: `https://hooks${n}.example.com/` });
+  await happen(count);
+  while (!(await match(scene)));
+}
+
+/** Runs one step, and counts. */
+async function cost(step: (env: Scene['env']) => Promise<unknown>) {
+  const { env, counts, statements } = countingStatements(scene.env);
+  await step(env);
+  const { d1, rowsRead, rowsWritten } = counts;
+  return { d1, rowsRead, rowsWritten, statements: statements.length };
+}
+
+describe('a delivery', () => {
+  test('in a batch of its own is three statements, two round trips and two rows', async () => {
+    await waiting(1);
+    const spent = await cost((env) => deliverSome(scene, { env }));
+    expect(scene.sink.acknowledged).toHaveLength(1);
+    expect(spent).toMatchObject({ statements: 3, d1: 2 });
+    // Claimed, and written down with its index entry.
+    expect(spent.rowsWritten).toBeLessThanOrEqual(3);
+    expect(spent.rowsRead).toBeLessThanOrEqual(16);
+  });
+
+  test.each([1, 5])('in a batch of five, of %i endpoints, has the same statements', async (endpoints) => {
+    await waiting(5 / endpoints, endpoints);
+    const spent = await cost((env) => deliverSome(scene, { env }));
+    expect(scene.sink.acknowledged).toHaveLength(5);
+    expect(spent).toMatchObject({ statements: 3, d1: 2 });
+    expect(spent.rowsWritten).toBeLessThanOrEqual(5 * 3);
+  });
+
+  test('that fails is one statement and one row more, for its endpoint', async () => {
+    await waiting(1);
+    scene.sink.answer = status(500);
+    const spent = await cost((env) => deliverSome(scene, { env }));
+    expect(spent).toMatchObject({ statements: 4, d1: 2 });
+    expect(spent.rowsWritten).toBeLessThanOrEqual(3);
+  });
+
+  test('that is done already, or not to be tried now, is two statements and writes nothing', async () => {
+    await waiting(2);
+    const held = structuredClone(scene.deliveries.held);
+    await deliverSome(scene, { size: 1 });
+    await scene.env.DB.prepare('UPDATE subscriptions SET failures = 7, open_until = unixepoch() + 900').run();
+    scene.deliveries.held.splice(0, 9, ...held);
+    expect(await cost((env) => deliverSome(scene, { env }))).toMatchObject({ statements: 2, d1: 1, rowsWritten: 0 });
+    expect(scene.sink.posts).toHaveLength(1);
+  });
+
+  test('reads no more where thousands wait beside it', async () => {
+    await waiting(1);
+    const [message] = structuredClone(scene.deliveries.held);
+    await happen(3000);
+    while (!(await match(scene)));
+    scene.deliveries.held.splice(0, 9999, message as NonNullable<typeof message>);
+    expect((await cost((env) => deliverSome(scene, { env }))).rowsRead).toBeLessThanOrEqual(16);
+  });
+
+  test('from a push to its end writes five rows beside the event', async () => {
+    await subscribe(scene, only);
+    await happen(1);
+    const matched = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
+    const delivered = await cost((env) => deliverSome(scene, { env }));
+    expect(matched.rowsWritten + delivered.rowsWritten).toBeLessThanOrEqual(6);
+  });
+});
+
+describe('matching', () => {
+  test('100 events with ten endpoints is seven statements a slice, and two to find that there are no more', async () => {
+    for (let n = 0; n < 10; n++) await subscribe(scene, only);
+    await match(scene);
+    await happen(50);
+    const spent = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
+    expect(scene.deliveries.held).toHaveLength(500);
+    expect(spent.statements).toBeLessThanOrEqual(8);
+    expect(spent.d1).toBeLessThanOrEqual(6);
+    // The row and its index entry, and the cursor.
+    expect(spent.rowsWritten).toBeLessThanOrEqual(500 * 2 + 1);
+    await happen(100);
+    const twice = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
+    expect(twice.statements).toBeLessThanOrEqual(14);
+  });
+
+  test('of nothing is two statements', async () => {
+    await waiting(1);
+    expect(await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4))).toMatchObject({ statements: 2 });
+  });
+
+  test('of one event for nobody reads the subscriptions that could hear it, and no others', async () => {
+    for (let n = 0; n < 20; n++) await subscribe(scene, { ...only, scope: `repository:acme/other${n}` });
+    await match(scene);
+    await happen(1);
+    const spent = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
+    expect(spent.rowsRead).toBeLessThanOrEqual(20);
+  });
+});
+
+test('one request is one message, however much it changes', async () => {
+  const image = await pushImage(scene.world, 'acme/api', 'v1');
+  scene.events.held.length = 0;
+  const headers = { 'content-type': 'application/vnd.oci.image.manifest.v1+json' };
+  const path = `/v2/acme/api/manifests/${image.digest}?tag=a&tag=b&tag=c`;
+  expect((await scene.world.fetch('PUT', path, { headers, body: image.bytes })).status).toBe(201);
+  expect(scene.events.held).toHaveLength(1);
+  expect((await scene.world.fetch('PUT', path, { headers, body: image.bytes })).status).toBe(201);
+  expect(scene.events.held, 'and none where nothing changed').toHaveLength(1);
+});
+
+test('a run of the schedule with thousands of deliveries that are done reads what is due, and no more', async () => {
+  await waiting(2000);
+  scene.deliveries.held.length = 0;
+  await scene.env.DB.prepare("UPDATE deliveries SET state = 'delivered'").run();
+  pass(scene, 3600);
+  const hour = Math.ceil(scene.clock.now / 3_600_000) * 3_600_000 + 7 * 60_000;
+  expect((await cost((env) => runScheduled(env, hour))).rowsRead).toBeLessThanOrEqual(250);
+  expect((await cost((env) => runScheduled(env, hour + 600_000))).rowsRead).toBeLessThanOrEqual(60);
+});
+
+describe('queries go by an index', () => {
+  const described = (names: Parameters<typeof factsOf>[1]) => factsOf(scene.env, names);
+
+  /** Steps of the plans of all that `step` asks, which are over events or deliveries. */
+  async function plans(step: (env: Scene['env']) => Promise<unknown>): Promise<string[]> {
+    const { env, statements } = countingStatements(scene.env);
+    await step(env);
+    const found: string[] = [];
+    for (const sql of new Set(statements)) {
+      const count = Math.max(0, ...[...sql.matchAll(/\?(\d+)/g)].map(([, number]) => Number(number)));
+      const { results } = await scene.env.DB.prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .bind(...Array.from({ length: count }, () => null))
+        .all<{ detail: string }>();
+      found.push(...results.map(({ detail }) => detail));
+    }
+    return found;
+  }
+
+  const STEPS: Record<string, (env: Scene['env'], subscription: Awaited<ReturnType<typeof subscribe>>) => Promise<unknown>> = {
+    'claiming and writing down': (env) => deliverSome(scene, { env }),
+    listing: (env, subscription) => listDeliveries(env, subscription, { before: null, limit: 20, state: 'failed' }),
+    reminding: (env) => remindOfForgotten(env, 100),
+    'ending what is hopeless': (env) => endHopeless(env, 100),
+    'replaying what failed': (env, subscription) => replayFailed(env, subscription, 0),
+    'replaying a span': (env, subscription) => replaySince(env, subscription, { since: 0, until: null, after: 0 }, described),
+    'expiring deliveries': (env) => expireDeliveries(env, 14, 100),
+    'expiring events': (env) => expireEvents(env, { days: 1, upTo: 10, limit: 100 }),
+    'removing subscriptions': (env) => removeEnded(env, 10, 100),
+    matching: (env) => matchEvents(env, described, 4),
+    searching: (env) =>
+      searchEvents(env, { about: { exactly: 'acme/api' }, actor: null, types: null, since: 5, until: 9 }, null, 20),
+  };
+
+  test.each(Object.entries(STEPS))('for %s', async (_, step) => {
+    const subscription = await subscribe(scene, only);
+    await happen(6);
+    await match(scene);
+    await happen(2);
+    const found = await plans((env) => step(env, subscription));
+    expect(found.length).toBeGreaterThan(0);
+    const scans = found.filter((detail) => /^SCAN (?:events|deliveries|d|e|n)\b/.test(detail));
+    expect(scans).toEqual([]);
+  });
+});

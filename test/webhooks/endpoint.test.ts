@@ -1,0 +1,48 @@
+/** What is sealed of an endpoint: who can open it, and what is shown. */
+import { describe, expect, test } from 'vitest';
+import { seal, shownUrl, unseal } from '../../src/webhooks/endpoint.ts';
+
+const OLD = 'a-secret-of-the-tests-0123456789abcdef';
+const NEW = 'another-secret-of-the-tests-0123456789';
+const endpoint = { url: 'https://hooks.example.com/a?token=ü', headers: { Authorization: 'Bearer s3cret' } };
+const ID = 'wh_aaaaaaaaaaaaaaaaaaaa';
+
+test('what is sealed can be opened again, and shows nothing of it', async () => {
+  const sealed = await seal({ REGISTRY_SECRET: OLD }, ID, endpoint);
+  expect(await unseal({ REGISTRY_SECRET: OLD }, ID, sealed)).toEqual(endpoint);
+  expect(atob(sealed)).not.toMatch(/hooks|Bearer|token/);
+});
+
+test('the same is sealed differently each time', async () => {
+  const all = await Promise.all(Array.from({ length: 20 }, () => seal({ REGISTRY_SECRET: OLD }, ID, endpoint)));
+  expect(new Set(all).size).toBe(20);
+});
+
+test('it cannot be put in the place of another webhook', async () => {
+  const sealed = await seal({ REGISTRY_SECRET: OLD }, ID, endpoint);
+  expect(await unseal({ REGISTRY_SECRET: OLD }, 'wh_baaaaaaaaaaaaaaaaaaa', sealed)).toBeNull();
+});
+
+test('it can be opened while the secret of the registry is replaced, and not after that', async () => {
+  const sealed = await seal({ REGISTRY_SECRET: OLD }, ID, endpoint);
+  expect(await unseal({ REGISTRY_SECRET: NEW, REGISTRY_SECRET_PREVIOUS: OLD }, ID, sealed)).toEqual(endpoint);
+  expect(await unseal({ REGISTRY_SECRET: NEW }, ID, sealed)).toBeNull();
+});
+
+test('each byte of it counts', async () => {
+  const sealed = await seal({ REGISTRY_SECRET: OLD }, ID, endpoint);
+  const bytes = atob(sealed);
+  for (const at of [0, 11, 12, 30, bytes.length - 1]) {
+    const other = bytes.slice(0, at) + String.fromCharCode(bytes.charCodeAt(at) ^ 1) + bytes.slice(at + 1);
+    expect(await unseal({ REGISTRY_SECRET: OLD }, ID, btoa(other))).toBeNull();
+  }
+});
+
+describe('shown is', () => {
+  test.each([
+    ['https://hooks.example.com/a/b', false, 'https://hooks.example.com/a/b'],
+    ['https://hooks.example.com/a?token=1', false, 'https://hooks.example.com/a?…'],
+    ['https://hooks.example.com:8443/', false, 'https://hooks.example.com:8443/'],
+    ['https://hooks.slack.com/services/T/B/x?y=1', true, 'https://hooks.slack.com/…'],
+  ])('%s (path secret: %s) as %s', (url, secret, shown) => expect(shownUrl({ url, headers: {} }, secret)).toBe(shown));
+});

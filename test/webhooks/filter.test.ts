@@ -1,0 +1,85 @@
+/** Which events a subscription hears: every part of its filter by itself, and all of them together. */
+import { describe, expect, test } from 'vitest';
+import { EVENT_TYPES, type RecordedEvent } from '../../src/events/event.ts';
+import { type Filter, hears, scopesOf } from '../../src/webhooks/filter.ts';
+import { FORMAT_NAMES, FORMATS, type FormatName } from '../../src/webhooks/formats/all.ts';
+
+const ALL: Filter = { types: null, repositories: null, tags: null };
+const pushed: RecordedEvent = {
+  id: 7,
+  at: 1700000000,
+  type: 'tag.created',
+  about: 'acme/tools/api',
+  sequence: 3,
+  target: { tag: 'v1.2', digest: 'sha256:0' },
+  by: { subject: 'user:alice' },
+};
+const joined: RecordedEvent = { ...pushed, type: 'member.changed', about: 'organization:acme', target: { user: 'user:bob' } };
+const global: RecordedEvent = { ...pushed, type: 'user.invited', about: '', target: { subject: 'user:bob' } };
+const flat: RecordedEvent = { ...pushed, about: 'acme' };
+
+const listening = (scope: string, filter: Partial<Filter> = {}, format: FormatName = 'native') => ({
+  scope,
+  filter: { ...ALL, ...filter },
+  format,
+});
+
+describe('scopes', () => {
+  test.each([
+    [pushed, ['registry', 'organization:acme', 'repository:acme/tools/api']],
+    [joined, ['registry', 'organization:acme']],
+    [global, ['registry']],
+    // A repository in no organization: one that is named as it is another thing.
+    [flat, ['registry', 'repository:acme']],
+  ])('an event about "$about" is heard in $1', (event, scopes) => expect(scopesOf(event)).toEqual(scopes));
+
+  test.each([
+    ['organization:acm', false],
+    ['organization:acme', true],
+    ['organization:acme/tools', false],
+    ['repository:acme/tools', false],
+    ['repository:acme/tools/api', true],
+    ['repository:acme/tools/api2', false],
+    ['registry', true],
+    ['', false],
+  ])('whoever listens in "%s" hears it: %s', (scope, heard) => expect(hears(listening(scope), pushed)).toBe(heard));
+
+  test('what happens to an organization is not heard by its repositories', () => {
+    expect(hears(listening('repository:acme/tools/api'), joined)).toBe(false);
+    expect(hears(listening('repository:organization:acme'), joined)).toBe(false);
+  });
+});
+
+describe('filters', () => {
+  test.each<[Partial<Filter>, RecordedEvent, boolean]>([
+    [{ types: ['tag.created'] }, pushed, true],
+    [{ types: ['tag.moved', 'tag.deleted'] }, pushed, false],
+    [{ types: [] }, pushed, false],
+    [{ repositories: ['acme/*'] }, pushed, true],
+    [{ repositories: ['acme/api', '*/api'] }, pushed, true],
+    [{ repositories: ['acme/tools'] }, pushed, false],
+    [{ repositories: ['*'] }, joined, false],
+    [{ repositories: ['*'] }, global, false],
+    [{ repositories: [] }, pushed, false],
+    [{ tags: ['v1.*'] }, pushed, true],
+    [{ tags: ['v1', 'V1.2'] }, pushed, false],
+    [{ tags: ['*'] }, { ...pushed, type: 'manifest.pushed', target: { digest: 'sha256:0' } }, false],
+    [{ tags: ['*'] }, { ...pushed, target: { tag: 5 } }, false],
+    [{ tags: ['v1.2'], repositories: ['acme/*'], types: ['tag.created'] }, pushed, true],
+    [{ tags: ['v1.2'], repositories: ['other/*'], types: ['tag.created'] }, pushed, false],
+  ])('%j', (filter, event, heard) => expect(hears(listening('registry', filter), event)).toBe(heard));
+});
+
+describe('formats', () => {
+  test.each(FORMAT_NAMES)('%s: only what it has words for, and a test always', (format) => {
+    const heard = EVENT_TYPES.filter((type) => hears(listening('registry', {}, format), { ...pushed, type }));
+    expect(heard).toEqual(EVENT_TYPES.filter((type) => FORMATS[format].speaksOf(type)));
+    expect(heard).toContain('tag.created');
+  });
+
+  test('one that this version does not know hears nothing, and breaks nothing', () => {
+    for (const name of ['carrier-pigeon', 'toString', '__proto__']) {
+      expect(hears(listening('registry', {}, name as FormatName), pushed)).toBe(false);
+    }
+  });
+});

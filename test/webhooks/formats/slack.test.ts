@@ -1,0 +1,137 @@
+/** Messages for Slack: a sentence for each type, and no name in it that Slack takes for anything but a name. */
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { EventType } from '../../../src/events/event.ts';
+import { slack } from '../../../src/webhooks/formats/slack.ts';
+import { example } from './examples.ts';
+
+interface Text {
+  type: string;
+  text: string;
+  verbatim: boolean;
+}
+interface Message {
+  text: string;
+  blocks: [{ type: string; text: Text }, { type: string; elements: Text[] }];
+}
+
+function rendered(...from: Parameters<typeof example>): Message {
+  return JSON.parse(slack.render(example(...from))) as Message;
+}
+
+/** Of targets, all that sentences are made of. */
+const FIELDS = ['tag', 'digest', 'previous', 'from', 'subject', 'user', 'role', 'id', 'owner'];
+
+const SENTENCES: Record<EventType, string> = {
+  'manifest.pushed': '`alice` pushed `sha256:0123456789ab` to `acme/api`, without a tag.',
+  'manifest.deleted': '`alice` deleted `sha256:0123456789ab` from `acme/api`.',
+  'tag.created': '`alice` pushed `acme/api:v1`, a new tag, as `sha256:0123456789ab`.',
+  'tag.moved': '`alice` moved `acme/api:v1` from `sha256:fedcba987654` to `sha256:0123456789ab`.',
+  'tag.deleted': '`alice` deleted the tag `acme/api:v1`, which was `sha256:0123456789ab`.',
+  'blob.mounted': '`alice` mounted the blob `sha256:0123456789ab` from `acme/base` into `acme/api`.',
+  'blob.deleted': '`alice` deleted the blob `sha256:0123456789ab` from `acme/api`.',
+  'repository.created': '`alice` created the repository `acme/api`.',
+  'repository.changed': '`alice` changed the description of the repository `acme/api`.',
+  'repository.deleted': '`alice` deleted the repository `acme/api`.',
+  'user.invited': '`alice` invited the user `bob`.',
+  'user.joined': 'The user `bob` joined.',
+  'user.changed': '`alice` changed the user `bob`.',
+  'login.ended': '`alice` ended every login of `user:bob`.',
+  'organization.created': '`alice` created the organization `acme`.',
+  'organization.changed': '`alice` changed the organization `acme`.',
+  'organization.deleted': '`alice` deleted the organization `acme`.',
+  'member.changed': '`alice` made `bob` `owner` of the organization `acme`.',
+  'member.removed': '`alice` removed `bob` from the organization `acme`.',
+  'team.created': '`alice` created the team `acme/dev`.',
+  'team.changed': '`alice` changed the team `acme/dev`.',
+  'team.deleted': '`alice` deleted the team `acme/dev`.',
+  'team-member.added': '`alice` added `bob` to the team `acme/dev`.',
+  'team-member.removed': '`alice` removed `bob` from the team `acme/dev`.',
+  'robot.created': '`alice` created the robot `acme/ci`.',
+  'robot.changed': '`alice` changed the robot `acme/ci`.',
+  'robot.deleted': '`alice` deleted the robot `acme/ci`.',
+  'key.created': '`alice` created the access key `BK1234` of `robot:acme/ci`.',
+  'key.changed': '`alice` changed the access key `BK1234` of `robot:acme/ci`.',
+  'key.revoked': '`alice` revoked the access key `BK1234` of `user:bob`.',
+  'policy.saved': '`alice` changed the policy of `repository:acme/api`.',
+  'trust-rule.saved': '`alice` saved the trust rule `acme/deploy`.',
+  'trust-rule.deleted': '`alice` deleted the trust rule `acme/deploy`.',
+  'webhook.created': '`alice` created the webhook `wh1`.',
+  'webhook.changed': '`alice` changed the webhook `wh1`.',
+  'webhook.rotated': '`alice` gave the webhook `wh1` a new secret.',
+  'webhook.disabled': '`alice` disabled the webhook `wh1`.',
+  'webhook.deleted': '`alice` deleted the webhook `wh1`.',
+  'webhook.test': 'A test of this webhook, sent by `alice`.',
+};
+
+test.each(Object.entries(SENTENCES) as [EventType, string][])('%s', (type, sentence) => {
+  expect(rendered(type)).toEqual({
+    text: sentence,
+    blocks: [
+      { type: 'section', text: { type: 'mrkdwn', text: sentence, verbatim: true } },
+      {
+        type: 'context',
+        elements: [
+          {
+            type: 'mrkdwn',
+            text: '`registry.example.com`, <!date^1700000000^{date_short_pretty} {time}|2023-11-14T22:13:20.000Z>',
+            verbatim: true,
+          },
+        ],
+      },
+    ],
+  });
+});
+
+test.each([
+  ['robot:acme/ci', '`robot:acme/ci` created the repository `acme/api`.'],
+  ['', 'Somebody created the repository `acme/api`.'],
+])('what "%s" did says who that is', (subject, sentence) => {
+  expect(rendered('repository.created', { by: { subject } }).text).toBe(sentence);
+});
+
+describe('a name stays a name', () => {
+  const names = [
+    '<!channel>',
+    '<@U012AB3CD>',
+    '<https://evil.example|click>',
+    'evil.example/x',
+    '@here',
+    ':boom:',
+    '*_~x~_*',
+    '&lt;',
+  ];
+
+  /** What is outside of code, which is all that Slack looks into. */
+  const outside = (text: string) => text.replaceAll(/`[^`\n]+`/g, '');
+
+  test.each(names)('%s', (name) => {
+    const target = { tag: name, digest: name, previous: name };
+    const { text } = rendered('tag.moved', { about: name, target, by: { subject: `user:${name}` } });
+    expect(outside(text)).toBe(' moved  from  to .');
+    expect(text).not.toMatch(/[<>]|&(?!(?:amp|lt|gt);)/);
+  });
+
+  test('whatever it is, and wherever it stands', () => {
+    const anything = fc.string({ unit: 'binary', minLength: 1, maxLength: 60 });
+    const broken = fc.constantFrom('`<!here>`', '```\n<!here>', 'a\n@here', '\u2028`', '\u202e', '\ud800');
+    fc.assert(
+      fc.property(fc.constantFrom(...(Object.keys(SENTENCES) as EventType[])), fc.oneof(anything, broken), (type, name) => {
+        const target = Object.fromEntries(FIELDS.map((field) => [field, name]));
+        const { text, blocks } = rendered(type, { about: name, target, by: { subject: name } });
+        expect(outside(text)).toMatch(/^[A-Za-z ,.]*$/);
+        expect(text).not.toMatch(/[<>\n\r]/);
+        expect(blocks[0].text.text).toBe(text);
+      }),
+    );
+  });
+
+  test.each(Object.keys(SENTENCES) as EventType[])(
+    'in %s, however long: a text object of Slack has 3000 characters',
+    (type) => {
+      const name = 'a'.repeat(100_000);
+      const target = Object.fromEntries(FIELDS.map((field) => [field, name]));
+      expect(rendered(type, { about: name, target, by: { subject: name } }).text.length).toBeLessThan(3000);
+    },
+  );
+});

@@ -1,0 +1,245 @@
+/** From events to deliveries: each event to all who hear it, once, whoever matches it and however often. */
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { runScheduled } from '../../src/cron.ts';
+import type { Env } from '../../src/env.ts';
+import { commit } from '../../src/events/batch.ts';
+import { record } from '../../src/events/outbox.ts';
+import { factsOf } from '../../src/facts.ts';
+import { matchEvents } from '../../src/webhooks/matching.ts';
+import { deleteSubscription, endSubscriptions } from '../../src/webhooks/subscriptions.ts';
+import { pushImage } from '../world/images.ts';
+import { intercepted } from '../world/intercept.ts';
+import { limited } from '../world/limits.ts';
+import { drain, match, newScene, pass, rowsOf, type Scene, statesOf, subscribe, untilQuiet } from '../world/webhooks.ts';
+
+let scene: Scene;
+const by = { subject: 'user:admin' };
+
+beforeEach(async () => {
+  vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  scene = await newScene();
+});
+
+const cron = () => runScheduled(scene.env, scene.clock.now);
+
+/** Events of one type about one thing, as many as there are targets. */
+async function happen(about: string, targets: object[], type = 'tag.created', env: Env = scene.env): Promise<void> {
+  for (let from = 0; from < targets.length; from += 50) {
+    await commit(
+      env,
+      targets
+        .slice(from, from + 50)
+        .map((target) =>
+          record(env, { about, by, select: 'SELECT ?3 AS type, ?4 AS target', parameters: [type, JSON.stringify(target)] }),
+        ),
+    );
+  }
+}
+
+const tags = (count: number, prefix = 'v') => Array.from({ length: count }, (_, n) => ({ tag: `${prefix}${n}` }));
+
+/** Tags that a subscription was told of, in order. */
+async function toldTo(id: string): Promise<unknown[]> {
+  const rows = (await rowsOf(scene)).filter(({ subscription }) => subscription === id);
+  return rows.map(({ event_data }) => (JSON.parse(event_data) as { event: { target: { tag: string } } }).event.target.tag);
+}
+
+const only = { filter: { types: ['tag.created' as const] } };
+
+describe('each event', () => {
+  test('makes a row for each who hears it, and a message for each row', async () => {
+    const [all, organization, repository, other] = await Promise.all([
+      subscribe(scene, only),
+      subscribe(scene, { ...only, scope: 'organization:acme' }),
+      subscribe(scene, { ...only, scope: 'repository:acme/api' }),
+      subscribe(scene, { ...only, scope: 'repository:acme/other' }),
+    ]);
+    await happen('acme/api', tags(2));
+    await happen('zeta/api', tags(1, 'z'));
+    expect(await match(scene)).toBe(true);
+    expect(await toldTo(all.id)).toEqual(['v0', 'v1', 'z0']);
+    expect(await toldTo(organization.id)).toEqual(['v0', 'v1']);
+    expect(await toldTo(repository.id)).toEqual(['v0', 'v1']);
+    expect(await toldTo(other.id)).toEqual([]);
+    expect(scene.deliveries.held).toHaveLength(7);
+  });
+
+  test('is matched once, by sixteen at the same time', async () => {
+    const { id } = await subscribe(scene, only);
+    await happen('acme/api', tags(250));
+    await Promise.all(Array.from({ length: 16 }, () => match(scene)));
+    while (!(await match(scene)));
+    expect(await toldTo(id)).toEqual(tags(250).map(({ tag }) => tag));
+    expect(scene.deliveries.held).toHaveLength(250);
+    expect(await statesOf(scene)).toEqual(Array(250).fill('waiting'));
+  });
+
+  test('is matched once, whenever another consumer comes between', async () => {
+    for (let at = 0, calls = 1; at < calls; at++) {
+      scene = await newScene();
+      const { id } = await subscribe(scene, only);
+      await happen('acme/api', tags(3));
+      calls = 0;
+      const DB = intercepted(scene.env.DB, async (_, effect) => {
+        if (calls++ === at) await match(scene);
+        return effect();
+      });
+      await match({ env: { ...scene.env, DB } });
+      expect(await toldTo(id)).toEqual(['v0', 'v1', 'v2']);
+      expect(scene.deliveries.held, `before call ${at + 1} of ${calls}`).toHaveLength(3);
+    }
+  });
+
+  test('is matched though hundreds came before it, in slices, and what is left is said', async () => {
+    const { id } = await subscribe(scene, only);
+    await happen('acme/api', tags(450));
+    expect(await match(scene)).toBe(false);
+    // The first is the subscription's own making.
+    expect((await rowsOf(scene)).length).toBe(399);
+    expect(await match(scene)).toBe(true);
+    expect(await toldTo(id)).toHaveLength(450);
+  });
+
+  test('that many hear is one slice by itself, however many they are', async () => {
+    for (let n = 0; n < 12; n++) await subscribe(scene, only);
+    await happen('acme/api', tags(100));
+    while (!(await match(scene)));
+    expect(await rowsOf(scene)).toHaveLength(1200);
+    expect(scene.deliveries.held).toHaveLength(1200);
+  });
+
+  test('that is as large as one may be holds up none of the others: what is bound has two MB', async () => {
+    for (let n = 0; n < 9; n++) await subscribe(scene, { filter: { types: ['policy.saved'] } });
+    const statements = 'x'.repeat(450_000);
+    await happen(
+      'acme/api',
+      Array.from({ length: 6 }, (_, n) => ({ statements: `${n}${statements}` })),
+      'policy.saved',
+    );
+    await happen('acme/api', tags(1));
+    const env = limited(scene.env);
+    for (let n = 0; n < 20 && !(await matchEvents(env, (names) => factsOf(env, names), 4)); n++);
+    expect(await rowsOf(scene)).toHaveLength(54);
+    expect(await match(scene)).toBe(true);
+  });
+
+  test('that nobody hears moves the cursor all the same, and costs no row', async () => {
+    await happen('acme/api', tags(5));
+    expect(await match(scene)).toBe(true);
+    expect(await rowsOf(scene)).toEqual([]);
+    expect(scene.deliveries.held).toEqual([]);
+    expect(await scene.env.DB.prepare('SELECT event FROM match_cursor').first('event')).toBe(5);
+  });
+});
+
+test('what a format wants to know of a repository is there, also where others do not ask', async () => {
+  const [harbor, native] = [await subscribe(scene, { ...only, format: 'harbor' }), await subscribe(scene, only)];
+  await pushImage(scene.world, 'acme/api', 'v1');
+  await happen('acme/gone', tags(1));
+  await match(scene);
+  const facts = (await rowsOf(scene)).map(({ subscription, event_data }) => [
+    subscription,
+    (JSON.parse(event_data) as { facts: unknown }).facts,
+  ]);
+  expect(facts.filter(([id]) => id === harbor.id).map(([, one]) => one)).toEqual([
+    { description: '', createdAt: expect.any(Number), isPublic: false },
+    null,
+  ]);
+  expect(facts.filter(([id]) => id === native.id).map(([, one]) => one)).toEqual([null, null]);
+});
+
+describe('the first event and the last', () => {
+  test('what was before it, a subscription does not hear, be it matched later or not', async () => {
+    await happen('acme/api', tags(2, 'before'));
+    const { id } = await subscribe(scene);
+    await happen('acme/api', tags(1, 'after'));
+    await match(scene);
+    expect(await toldTo(id)).toEqual(['after0']);
+  });
+
+  test('its own making it does not hear; others do', async () => {
+    const first = await subscribe(scene);
+    const second = await subscribe(scene);
+    await match(scene);
+    const told = (await rowsOf(scene)).map(({ subscription }) => subscription);
+    expect(told).toEqual([first.id]);
+    expect(second.firstEvent).toBeGreaterThan(first.firstEvent);
+  });
+
+  /** As a repository's deletion is, or an organization's. */
+  async function goes(about: string, scope: string): Promise<void> {
+    await commit(scene.env, [
+      record(scene.env, { about, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target`, parameters: [] }),
+      endSubscriptions(scene.env, scope),
+    ]);
+  }
+
+  test('the deletion of its repository is the last that a subscription hears, and then it is removed', async () => {
+    const { id } = await subscribe(scene, { scope: 'repository:acme/api' });
+    await happen('acme/api', tags(1));
+    await goes('acme/api', 'repository:acme/api');
+    await happen('acme/api', tags(3, 'again'));
+    await subscribe(scene, { scope: 'repository:acme/api', url: 'https://next.example.com/' });
+    await happen('acme/api', tags(1, 'next'));
+    await untilQuiet(scene, cron);
+    const told = scene.sink.posts.map(({ url, body }) => {
+      const { type, data } = JSON.parse(body) as { type: string; data: { tag?: string } };
+      return `${new URL(url).hostname} ${type} ${data.tag ?? ''}`.trim();
+    });
+    expect(told.sort()).toEqual([
+      'hooks.example.com berth.image.tag.created v0',
+      'hooks.example.com berth.repository.deleted',
+      'next.example.com berth.image.tag.created next0',
+    ]);
+    pass(scene, 3600);
+    for (let run = 0; run < 6; run++, pass(scene, 600)) await cron();
+    const { results } = await scene.env.DB.prepare('SELECT id FROM subscriptions').all<{ id: string }>();
+    expect(results.map((row) => row.id)).not.toContain(id);
+    expect(results).toHaveLength(1);
+    expect((await rowsOf(scene)).map(({ subscription }) => subscription)).not.toContain(id);
+  });
+
+  test('it is not removed before its last event was matched, or while that waits', async () => {
+    await subscribe(scene, { scope: 'repository:acme/api' });
+    await goes('acme/api', 'repository:acme/api');
+    const count = () => scene.env.DB.prepare('SELECT count(*) AS n FROM subscriptions').first('n');
+    const hourly = () => runScheduled(scene.env, Math.floor(scene.clock.now / 3_600_000) * 3_600_000);
+    await hourly();
+    expect(await count()).toBe(1);
+    await match(scene);
+    await hourly();
+    expect(await count()).toBe(1);
+    await drain(scene);
+    await hourly();
+    expect(await count()).toBe(0);
+  });
+
+  test('one that is deleted hears nothing more, not even what happened before', async () => {
+    const subscription = await subscribe(scene, only);
+    await happen('acme/api', tags(3));
+    await deleteSubscription(scene.env, subscription, { ifVersion: null, by });
+    await match(scene);
+    expect(await rowsOf(scene)).toEqual([]);
+  });
+
+  test('one that is removed between the reading and the writing leaves no row that nobody would remove', async () => {
+    const subscription = await subscribe(scene, only);
+    await happen('acme/api', tags(3));
+    const DB = intercepted(scene.env.DB, async (name, effect) => {
+      if (name === 'DB.batch') await scene.env.DB.prepare('DELETE FROM subscriptions WHERE id = ?').bind(subscription.id).run();
+      return effect();
+    });
+    await match({ env: { ...scene.env, DB } });
+    expect(await rowsOf(scene)).toEqual([]);
+    expect(await match(scene)).toBe(true);
+  });
+});
+
+test('a subscription of a format that this version does not know holds up none of the others', async () => {
+  const [odd, good] = [await subscribe(scene, only), await subscribe(scene, only)];
+  await scene.env.DB.prepare("UPDATE subscriptions SET format = 'pigeon' WHERE id = ?").bind(odd.id).run();
+  await happen('acme/api', tags(2));
+  await untilQuiet(scene, cron);
+  expect(await toldTo(good.id)).toEqual(['v0', 'v1']);
+  expect(scene.sink.acknowledged).toHaveLength(2);
+});

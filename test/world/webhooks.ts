@@ -1,0 +1,343 @@
+/**
+ * Webhooks of a test: a registry with a clock that the test turns, endpoints that answer as it says, and queues that are worked
+ * off when it wants. Nothing waits for real time: what sleeps wakes when the clock is turned.
+ */
+import type { Env } from '../../src/env.ts';
+import type { Background } from '../../src/events/batch.ts';
+import { factsOf } from '../../src/facts.ts';
+import type { World as Doors } from '../../src/webhooks/attempt.ts';
+import { buryAll, deliver } from '../../src/webhooks/deliver.ts';
+import { type Attempt, type DeliveryKey, deliveryId, type State } from '../../src/webhooks/deliveries.ts';
+import { matchEvents } from '../../src/webhooks/matching.ts';
+import { createSubscription, type Subscription, type Wanted } from '../../src/webhooks/subscriptions.ts';
+import { counting } from './counting.ts';
+import type { Held, TestQueue } from './queues.ts';
+import { newWorld, ORIGIN, type World, worldOf } from './world.ts';
+
+export const URL_OF_SINK = 'https://hooks.example.com/berth';
+/** As in wrangler.toml. */
+const BATCH_SIZE = 5;
+const MAX_RETRIES = 100;
+
+/** Stands still until it is turned. The database reads it too (`clocked`). */
+export class Clock {
+  now = Math.floor(Date.now() / 1000) * 1000;
+  private sleepers: { until: number; wake: () => void }[] = [];
+
+  get seconds(): number {
+    return Math.floor(this.now / 1000);
+  }
+
+  sleep(milliseconds: number): Promise<void> {
+    return new Promise((wake) => this.sleepers.push({ until: this.now + milliseconds, wake }));
+  }
+
+  turn(milliseconds: number): void {
+    this.now += milliseconds;
+    const woken = this.sleepers.filter(({ until }) => until <= this.now);
+    this.sleepers = this.sleepers.filter(({ until }) => until > this.now);
+    for (const { wake } of woken) wake();
+  }
+}
+
+/** The same database, whose clock is the test's. */
+function clocked(database: D1Database, clock: Clock): D1Database {
+  return new Proxy(database, {
+    get(target, name) {
+      if (name === 'prepare') return (sql: string) => target.prepare(sql.replaceAll('unixepoch()', String(clock.seconds)));
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+export interface Post {
+  /** `webhook-id` */
+  id: string;
+  url: string;
+  headers: Record<string, string>;
+  body: string;
+  redirect: string | undefined;
+  /** Seconds. */
+  at: number;
+}
+
+export type Answering = (post: Post, signal: AbortSignal) => Response | Promise<Response>;
+
+export const status =
+  (code: number, headers: Record<string, string> = {}): Answering =>
+  () =>
+    new Response(code === 204 || code === 304 ? null : 'said the endpoint', { status: code, headers });
+
+/** Never answers, and lets go when it is told to. */
+export const hanging: Answering = (_, signal) =>
+  new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
+
+/** The other side of `fetch`. */
+export class Sink {
+  posts: Post[] = [];
+  /** Those that it answered with success. */
+  acknowledged: Post[] = [];
+  answer: Answering = status(204);
+  under = 0;
+  most = 0;
+  private readonly clock: Clock;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
+
+  async fetch(url: string, init: RequestInit): Promise<Response> {
+    const headers = init.headers as Record<string, string>;
+    const id = headers['webhook-id'] ?? '';
+    const post = { id, url, headers, body: init.body as string, redirect: init.redirect, at: this.clock.seconds };
+    this.posts.push(post);
+    this.under++;
+    this.most = Math.max(this.most, this.under);
+    try {
+      const response = await this.answer(post, init.signal as AbortSignal);
+      if (response.ok) this.acknowledged.push(post);
+      return response;
+    } finally {
+      this.under--;
+    }
+  }
+}
+
+export interface Scene {
+  world: World;
+  env: Env;
+  clock: Clock;
+  sink: Sink;
+  doors: Doors;
+  events: TestQueue;
+  deliveries: TestQueue;
+  deadLetters: TestQueue;
+}
+
+export async function newScene(vars: Partial<Env> = {}): Promise<Scene> {
+  const { env: bindings } = await newWorld(vars);
+  const clock = new Clock();
+  const sink = new Sink(clock);
+  const env = { ...bindings, DB: clocked(bindings.DB, clock) };
+  return {
+    world: worldOf(env),
+    env,
+    clock,
+    sink,
+    doors: {
+      now: () => clock.now,
+      random: () => 0.5,
+      fetch: (url, init) => sink.fetch(url, init),
+      sleep: (milliseconds) => clock.sleep(milliseconds),
+    },
+    events: env.EVENTS as unknown as TestQueue,
+    deliveries: env.DELIVERIES as unknown as TestQueue,
+    deadLetters: env.DEAD_LETTERS as unknown as TestQueue,
+  };
+}
+
+const NO_FILTER = { types: null, repositories: null, tags: null };
+
+export interface Told {
+  scope?: string;
+  url?: string;
+  headers?: Record<string, string>;
+  filter?: Partial<Wanted['filter']>;
+  format?: Wanted['format'];
+  origin?: string;
+}
+
+export async function subscribe(
+  { env }: Pick<Scene, 'env'>,
+  { scope = 'registry', url = URL_OF_SINK, headers = {}, filter = {}, format = 'native', origin = ORIGIN }: Told = {},
+): Promise<Subscription & { secret: string }> {
+  const { subscription, secret } = await createSubscription(
+    env,
+    { scope, description: '', endpoint: { url, headers }, filter: { ...NO_FILTER, ...filter }, format, origin },
+    { by: { subject: 'user:admin' }, idempotency: null, guard: [] },
+  );
+  return { ...subscription, secret };
+}
+
+/** Turns the clock, and so brings nearer what the queues hold back. */
+export function pass(scene: Scene, seconds: number): void {
+  scene.clock.turn(seconds * 1000);
+  for (const queue of [scene.events, scene.deliveries, scene.deadLetters]) {
+    for (const held of queue.held) held.delaySeconds = Math.max(0, held.delaySeconds - seconds);
+  }
+}
+
+export function match({ env }: Pick<Scene, 'env'>, slices = 4): Promise<boolean> {
+  return matchEvents(env, (repositories) => factsOf(env, repositories), slices);
+}
+
+/** A batch as a consumer has it, and what it said of each message. */
+export function batchOf(queue: TestQueue, held: readonly Held[]) {
+  const said = new Map<string, 'ack' | number>();
+  const messages = held.map(({ id, body, attempts }) => ({
+    id,
+    body,
+    attempts,
+    timestamp: new Date(),
+    ack: () => void said.set(id, 'ack'),
+    retry: ({ delaySeconds = 0 }: QueueRetryOptions = {}) => void said.set(id, delaySeconds),
+  }));
+  const batch: MessageBatch = {
+    queue: queue.name,
+    messages,
+    metadata: { metrics: { backlogCount: 0, backlogBytes: 0 } },
+    ackAll: () => messages.forEach((message) => void message.ack()),
+    retryAll: (options) => messages.forEach((message) => void message.retry(options)),
+  };
+  return { batch, said };
+}
+
+export type Consumer = (batch: MessageBatch, work: Background) => Promise<void>;
+
+/**
+ * Hands over the first messages whose time has come. What is neither acknowledged nor retried of a consumer that throws comes
+ * again, and all of one that stops: its word is heard at its end. @returns how many there were
+ */
+export async function handOver(
+  queue: TestQueue,
+  deadLetters: TestQueue,
+  consumer: Consumer,
+  { size = BATCH_SIZE, stopped = new Promise<never>(() => {}), work = works() }: Handing = {},
+): Promise<number> {
+  const taken = queue.held.filter(({ delaySeconds }) => delaySeconds === 0).slice(0, size);
+  if (taken.length === 0) return 0;
+  for (const one of taken) queue.held.splice(queue.held.indexOf(one), 1);
+  const { batch, said } = batchOf(queue, taken);
+  const end = consumer(batch, work).then(
+    () => 'ended',
+    () => 'threw',
+  );
+  const how = await Promise.race([end, stopped.then(() => 'stopped')]);
+  for (const message of taken) {
+    const word = how === 'stopped' ? 0 : (said.get(message.id) ?? (how === 'ended' ? 'ack' : 0));
+    if (word === 'ack') continue;
+    const again = { ...message, attempts: message.attempts + 1, delaySeconds: word };
+    if (again.attempts > MAX_RETRIES + 1) deadLetters.held.push({ ...again, attempts: 1, delaySeconds: 0 });
+    else queue.held.push(again);
+  }
+  if (how !== 'stopped') await work.done();
+  return taken.length;
+}
+
+export interface Handing {
+  size?: number;
+  /** Resolves where the consumer is gone for ever. */
+  stopped?: Promise<unknown>;
+  work?: ReturnType<typeof works>;
+}
+
+export function works() {
+  const all: Promise<unknown>[] = [];
+  return { waitUntil: (work: Promise<unknown>) => void all.push(work), done: () => Promise.all(all) };
+}
+
+export function deliverSome(scene: Scene, handing: Handing & { env?: Env } = {}): Promise<number> {
+  const { env = scene.env } = handing;
+  const consumer: Consumer = (batch, work) => deliver(env, batch, scene.doors, work);
+  return handOver(scene.deliveries, scene.deadLetters, consumer, handing);
+}
+
+export function bury(scene: Scene, handing: Handing & { env?: Env } = {}): Promise<number> {
+  const { env = scene.env } = handing;
+  return handOver(scene.deadLetters, scene.deadLetters, (batch) => buryAll(env, batch), { size: 100, ...handing });
+}
+
+/** Works off all that may be done now. */
+export async function drain(scene: Scene): Promise<void> {
+  for (let done = 1; done > 0; ) {
+    done = await handOver(scene.events, scene.deadLetters, async () => void (await match(scene)), { size: 100 });
+    done += await turning(scene, deliverSome(scene));
+    done += await bury(scene);
+  }
+}
+
+/** Turns the clock where somebody waits for it. */
+export async function turning<T>(scene: Scene, work: Promise<T>): Promise<T> {
+  let over = false;
+  const ended = work.finally(() => {
+    over = true;
+  });
+  ended.catch(() => undefined);
+  while (!over) {
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, scene.sink.under > 0 ? 2 : 1))]).catch(
+      () => undefined,
+    );
+    if (!over && scene.sink.under > 0) pass(scene, 1);
+  }
+  return ended;
+}
+
+export interface Row {
+  subscription: string;
+  event: number;
+  event_data: string;
+  state: State;
+  created_at: number;
+  due_at: number;
+  claimed_until: number;
+  tries: number;
+  first_tried_at: number | null;
+  attempts: string;
+}
+
+export async function rowsOf({ env }: Pick<Scene, 'env'>): Promise<Row[]> {
+  return (await env.DB.prepare('SELECT * FROM deliveries ORDER BY subscription, event').all<Row>()).results;
+}
+
+export async function statesOf(scene: Pick<Scene, 'env'>): Promise<State[]> {
+  return (await rowsOf(scene)).map(({ state }) => state);
+}
+
+export function attemptsOf({ attempts }: Row): Attempt[] {
+  return JSON.parse(attempts) as Attempt[];
+}
+
+export function idOf(row: DeliveryKey): string {
+  return deliveryId(row);
+}
+
+export const CRON_SECONDS = 600;
+
+/** Works off all there is, as long as it takes, with the cron at its times. @param hours after which it is said to run for ever */
+export async function untilQuiet(scene: Scene, cron: () => Promise<void>, hours = 60): Promise<void> {
+  const end = scene.clock.now + hours * 3_600_000;
+  for (let next = CRON_SECONDS; ; ) {
+    await drain(scene);
+    const held = [...scene.events.held, ...scene.deliveries.held, ...scene.deadLetters.held];
+    const waiting = (await statesOf(scene)).includes('waiting');
+    const unmatched = await scene.env.DB.prepare(
+      'SELECT coalesce((SELECT max(id) FROM events), 0) > coalesce((SELECT event FROM match_cursor), 0) AS more',
+    ).first<number>('more');
+    if (held.length === 0 && !waiting && !unmatched) return;
+    if (scene.clock.now > end) throw new Error(`not quiet after ${hours} hours: ${held.length} messages`);
+    const delay = Math.min(next, ...held.map(({ delaySeconds }) => delaySeconds));
+    pass(scene, Math.max(delay, 1));
+    next -= Math.max(delay, 1);
+    if (next > 0) continue;
+    await cron();
+    next = CRON_SECONDS;
+  }
+}
+
+/** Statements, those in batches too, beside what `counting` counts. */
+export function countingStatements(env: Env) {
+  const statements: string[] = [];
+  const counted = counting(env);
+  const DB = new Proxy(counted.env.DB, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (name !== 'prepare') return typeof value === 'function' ? value.bind(target) : value;
+      return (sql: string) => {
+        statements.push(sql);
+        return target.prepare(sql);
+      };
+    },
+  });
+  return { env: { ...counted.env, DB }, counts: counted.counts, statements };
+}
