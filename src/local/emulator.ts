@@ -2,14 +2,28 @@
  * A Worker on the embedded runtime, with D1 and R2 kept in a folder and a socket of its own, past the emulator's entry
  * Worker with its request log and its development pages.
  */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { getCACertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { Log, LogLevel, Miniflare } from 'miniflare';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** As in wrangler.toml. */
-const COMPATIBILITY_DATE = '2026-11-01';
+export const COMPATIBILITY = {
+  compatibilityDate: '2026-11-01',
+  compatibilityFlags: ['global_fetch_strictly_public', 'queue_consumer_no_wait_for_wait_until'],
+};
+
+/** A queue that the Worker both sends to and consumes. */
+export interface Queue {
+  name: string;
+  maxBatchSize: number;
+  /** In seconds. */
+  maxBatchTimeout: number;
+  maxRetries: number;
+  deadLetterQueue?: string;
+}
 
 export interface Emulation {
   name: string;
@@ -22,6 +36,10 @@ export interface Emulation {
   variables: Record<string, string>;
   /** Rate limiters: how often a minute. */
   limits?: Record<string, number>;
+  /** By the binding that sends to them. They are kept in memory, and end with the emulation. */
+  queues?: Record<string, Queue>;
+  /** Whether the Worker's `fetch` reaches this machine and what is beside it; for development. */
+  reachesPrivate?: boolean;
   /** Statements that make the database what the Worker expects. */
   schema: string[];
 }
@@ -37,18 +55,8 @@ export async function emulate(emulation: Emulation): Promise<Miniflare> {
 }
 
 function optionsOf(emulation: Emulation, contents: string, listening: boolean): ConstructorParameters<typeof Miniflare>[0] {
-  const { name, dataDir, host, port, variables, limits = {} } = emulation;
-  const texts = Object.entries(variables).map(([key, value]) => [key, { type: 'text' as const, value }]);
-  const limiters = Object.entries(limits).map(([key, limit]) => [
-    key,
-    { type: 'rate-limit' as const, namespace: key, simple: { limit, period: 60 as const } },
-  ]);
-  const env = {
-    DB: { type: 'd1' as const, id: name },
-    BLOBS: { type: 'r2' as const, name },
-    ...Object.fromEntries([...texts, ...limiters]),
-  };
-  const manifest = { mainModule: 'index.js', modulesRoot: ROOT, modules: { 'index.js': { type: 'esm' as const, contents } } };
+  const { name, dataDir, host, port, queues = {}, reachesPrivate = false } = emulation;
+  const triggers = Object.values(queues).map((queue) => ({ type: 'queue' as const, ...queue }));
   return {
     host: '127.0.0.1',
     port: 0,
@@ -57,20 +65,76 @@ function optionsOf(emulation: Emulation, contents: string, listening: boolean): 
     resourcePersistencePath: join(dataDir, 'storage'),
     workers: [
       {
-        config: { name, compatibilityDate: COMPATIBILITY_DATE, manifest, env, exports: {} },
-        dev: { unsafeDirectSockets: listening ? [{ host, port }] : [], stripCfConnectingIp: true },
+        config: { name, ...COMPATIBILITY, manifest: manifestOf(contents), env: bindingsOf(emulation), triggers, exports: {} },
+        dev: {
+          unsafeDirectSockets: listening ? [{ host, port }] : [],
+          stripCfConnectingIp: true,
+          ...(reachesPrivate ? {} : { outboundService: { type: 'worker' as const, worker: OUTSIDE } }),
+        },
       },
+      ...(reachesPrivate ? [] : [outside()]),
     ],
   };
 }
 
+function manifestOf(contents: string) {
+  return { mainModule: 'index.js', modulesRoot: ROOT, modules: { 'index.js': { type: 'esm' as const, contents } } };
+}
+
+function bindingsOf({ name, variables, limits = {}, queues = {} }: Emulation) {
+  const texts = Object.entries(variables).map(([key, value]) => [key, { type: 'text' as const, value }]);
+  const limiters = Object.entries(limits).map(([key, limit]) => [
+    key,
+    { type: 'rate-limit' as const, namespace: key, simple: { limit, period: 60 as const } },
+  ]);
+  const producers = Object.entries(queues).map(([key, queue]) => [key, { type: 'queue' as const, name: queue.name }]);
+  return {
+    DB: { type: 'd1' as const, id: name },
+    BLOBS: { type: 'r2' as const, name },
+    ...Object.fromEntries([...texts, ...limiters, ...producers]),
+  };
+}
+
+const OUTSIDE = 'outside';
+
+/** What is on this machine or beside it, of IPv4. */
+const PRIVATE = [
+  ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.168.0.0/16'],
+  '198.18.0.0/15',
+];
+
+/**
+ * What workerd's "public" has besides: what it does not know of the above, and IPv6 addresses that others may turn into IPv4
+ * ones. Of NAT64 only the private ones (RFC 6052, section 3.1), as by it a network without IPv4 reaches all that has nothing else.
+ */
+const DENIED = [
+  ...PRIVATE,
+  ...PRIVATE.map((range) => range.replace(/^(.*)\/(.*)$/, (_, address, bits) => `64:ff9b::${address}/${96 + Number(bits)}`)),
+  ...['::/96', '64:ff9b:1::/48', '2002::/16', 'fec0::/10'],
+];
+
+/**
+ * The Worker's only way out. The emulator would let it reach every address, by any name that resolves to one, as no Worker can
+ * on Cloudflare. Here the runtime itself chooses among the addresses that a name has, at the time it connects: a name cannot
+ * resolve to another one between a check and the call.
+ */
+function outside() {
+  const contents = 'export default { fetch: (request, env) => env.PUBLIC.fetch(request) }';
+  // As the emulator's own way out: the runtime finds no certificates on Windows.
+  const trustedCertificates = getCACertificates(process.platform === 'win32' ? 'default' : 'extra');
+  const tlsOptions = { trustBrowserCas: true, trustedCertificates };
+  const network = { type: 'network' as const, allow: ['public'], deny: DENIED, tlsOptions };
+  return { config: { name: OUTSIDE, ...COMPATIBILITY, manifest: manifestOf(contents), env: { PUBLIC: network }, exports: {} } };
+}
+
 async function bundle(main: string): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: [join(ROOT, main)],
+    entryPoints: [resolve(ROOT, main)],
     bundle: true,
     format: 'esm',
     target: 'es2024',
     conditions: ['workerd', 'worker', 'browser'],
+    external: ['cloudflare:*'],
     write: false,
     logLevel: 'silent',
   });

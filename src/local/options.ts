@@ -38,7 +38,17 @@ export function readOptions(env: NodeJS.ProcessEnv): Options {
   };
 }
 
-const VARIABLES = ['VERIFY', 'CREATE_ON_PUSH', 'KEY_DEFAULT_DAYS', 'KEY_MAX_DAYS', 'INSECURE_ISSUERS', 'PUBLIC_URL'] as const;
+const VARIABLES = [
+  'VERIFY',
+  'CREATE_ON_PUSH',
+  'KEY_DEFAULT_DAYS',
+  'KEY_MAX_DAYS',
+  'INSECURE_ISSUERS',
+  'INSECURE_WEBHOOKS',
+  'EVENT_DAYS',
+  'DELIVERY_DAYS',
+  'PUBLIC_URL',
+] as const;
 
 /** Checked by whoever will read them, before anything starts. */
 function readVariables(env: NodeJS.ProcessEnv): Record<string, string> {

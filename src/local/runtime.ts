@@ -1,13 +1,20 @@
 /** The registry on the emulator: its settings, its schema, and the schedule, which the emulator does not run by itself. */
 import type { Miniflare } from 'miniflare';
-import { emulate } from './emulator.ts';
+import { settings } from '../env.ts';
+import { emulate, type Queue } from './emulator.ts';
 import type { Options } from './options.ts';
 import { readSchema } from './schema.ts';
 
-/** As often as the schedule of wrangler.toml. */
-const SCHEDULE_MS = 10 * 60 * 1000;
-/** As in wrangler.toml. */
-const WRONG_PASSWORDS_A_MINUTE = 30;
+// Copies of what wrangler.toml says, held equal by a test: reading it takes all of wrangler, and longer than a start.
+export const SCHEDULE_MINUTES = 10;
+// The other limits there protect what is shared; here everybody is one, and it is their own machine.
+export const LIMITS = { WRONG_PASSWORDS: 30 };
+const DEAD_LETTERS = 'berth-dead-letters';
+export const QUEUES: Record<string, Queue> = {
+  EVENTS: { name: 'berth-events', maxBatchSize: 100, maxBatchTimeout: 1, maxRetries: 20, deadLetterQueue: DEAD_LETTERS },
+  DELIVERIES: { name: 'berth-deliveries', maxBatchSize: 5, maxBatchTimeout: 1, maxRetries: 100, deadLetterQueue: DEAD_LETTERS },
+  DEAD_LETTERS: { name: DEAD_LETTERS, maxBatchSize: 100, maxBatchTimeout: 5, maxRetries: 100 },
+};
 
 export interface Runtime {
   stop(): Promise<void>;
@@ -15,6 +22,7 @@ export interface Runtime {
 
 export async function startRuntime(options: Options): Promise<Runtime> {
   const { host, port, dataDir, secret, adminPassword, variables } = options;
+  const { insecureIssuers, insecureWebhooks } = settings(variables);
   const worker = await emulate({
     name: 'berth',
     main: 'src/index.ts',
@@ -26,8 +34,9 @@ export async function startRuntime(options: Options): Promise<Runtime> {
       REGISTRY_SECRET: secret,
       ...(adminPassword ? { ADMIN_PASSWORD: adminPassword } : {}),
     },
-    // The other limits of wrangler.toml protect what is shared; here everybody is one, and it is their own machine.
-    limits: { WRONG_PASSWORDS: WRONG_PASSWORDS_A_MINUTE },
+    limits: LIMITS,
+    queues: QUEUES,
+    reachesPrivate: insecureIssuers || insecureWebhooks,
     schema: await readSchema(),
   });
   const stopSchedule = runSchedule(worker);
@@ -39,11 +48,22 @@ export async function startRuntime(options: Options): Promise<Runtime> {
   };
 }
 
-function runSchedule(worker: Miniflare): () => void {
+/** Now, as what the queues held went with the last process and is found again by the schedule; then as often as on Cloudflare. */
+export function runSchedule(worker: Pick<Miniflare, 'getWorker'>): () => void {
+  let stopped = false;
   const run = async () => {
-    const { scheduled } = await worker.getWorker();
-    await scheduled({ scheduledTime: new Date() });
+    try {
+      const { scheduled } = await worker.getWorker();
+      const { outcome } = await scheduled({ scheduledTime: new Date() });
+      if (outcome !== 'ok') console.error(`schedule: ${outcome}`);
+    } catch (error) {
+      if (!stopped) console.error('schedule:', error);
+    }
   };
-  const timer = setInterval(() => void run().catch((error: unknown) => console.error('schedule:', error)), SCHEDULE_MS);
-  return () => clearInterval(timer);
+  void run();
+  const timer = setInterval(() => void run(), SCHEDULE_MINUTES * 60_000);
+  return () => {
+    stopped = true;
+    clearInterval(timer);
+  };
 }

@@ -1,10 +1,11 @@
 /**
  * People and the unchanged docker against Berth (`node test/clients/people.ts`): invitations, teams, public and private,
- * every kind of credential, jobs of a CI, and what each of them is told where a right is missing. Prints a line for each step.
+ * every kind of credential, jobs of a CI, a push that deploys, and what each of them is told where a right is missing. Prints a line for each step.
  */
 import { exitOnSignals, type Registry, startRegistry } from '../world/registry.ts';
 import { apiOf } from './people/api.ts';
 import { expiringLogin, logOutEverywhere, narrowedKey, revocation, robot } from './people/credentials.ts';
+import { deployment } from './people/deployment.ts';
 import { type Engine, startEngine } from './people/engine.ts';
 import { type Issuer, startIssuer } from './people/issuer.ts';
 import { jobs } from './people/jobs.ts';
@@ -17,7 +18,7 @@ const OUTPUT_SHOWN = 8000;
 exitOnSignals();
 const started = Date.now();
 const steps = newSteps();
-const registry = await startRegistry({ env: { ADMIN_PASSWORD: '', INSECURE_ISSUERS: 'on' } });
+const registry = await startRegistry({ env: { ADMIN_PASSWORD: '', INSECURE_ISSUERS: 'on', INSECURE_WEBHOOKS: 'on' } });
 try {
   await withEngine(registry);
   if (steps.failed > 0) process.stderr.write(`the registry printed:\n${registry.output().slice(-OUTPUT_SHOWN)}\n`);
@@ -56,6 +57,7 @@ async function scenario(on: Registry, engine: Engine, issuer: Issuer, step: Step
   await narrowedKey(stage);
   await robot(stage);
   await jobs(stage, issuer);
+  await deployment(stage);
   await revocation(stage);
   await logOutEverywhere(stage);
 }

@@ -13,6 +13,7 @@ test('the Worker is under 400 KiB, minified', async () => {
     minify: true,
     format: 'esm',
     conditions: ['workerd', 'worker', 'browser'],
+    external: ['cloudflare:*'],
     write: false,
   });
   const size = outputFiles[0]?.contents.byteLength ?? 0;

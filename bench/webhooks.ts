@@ -1,0 +1,29 @@
+/**
+ * `npm run bench:webhooks [-- EVENTS]`: 10,000 events to 10 endpoints, three of which are ill until the others have all. Prints
+ * how long it took, and what was lost or came twice: neither may be more than none.
+ */
+import { drain } from '../test/local/webhooks/drain.ts';
+import { exitOnSignals } from '../test/world/registry.ts';
+
+exitOnSignals();
+const events = Number(process.argv[2] ?? 10_000);
+const report = await drain({
+  events,
+  endpoints: 10,
+  ill: [
+    { manner: 'refuses', patience: null },
+    { manner: 'resets', patience: null },
+    { manner: 'hangs', patience: null },
+  ],
+  limit: 45 * 60_000,
+});
+const seconds = (milliseconds: number) => `${(milliseconds / 1000).toFixed(1)} s`;
+console.log(`${events} events, 10 endpoints, 3 of them ill until the others had all
+recorded                 ${seconds(report.recorded)}
+seven well have all      ${seconds(report.well)}   (${Math.round((events * 7) / (report.well / 1000))} deliveries a second)
+three healed have all    ${seconds(report.ill)}
+requests to endpoints    ${report.requests}
+lost                     ${report.lost}
+again after acknowledged ${report.repeated}
+states                   ${JSON.stringify(report.states)}`);
+process.exit(report.lost === 0 && report.repeated === 0 ? 0 : 1);

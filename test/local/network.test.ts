@@ -1,0 +1,143 @@
+/** What a Worker on this machine reaches by `fetch`: the public internet, by whatever names, and nothing else. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { createServer as createTcpServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Miniflare } from 'miniflare';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { emulate } from '../../src/local/emulator.ts';
+
+/** Asks for what it is told to, and says what came of it. */
+const ASKER = `export default {
+  async fetch(request) {
+    try {
+      const response = await fetch(await request.text(), { signal: AbortSignal.timeout(2000) });
+      return Response.json({ text: await response.text() });
+    } catch (error) {
+      return Response.json({ error: error.message });
+    }
+  },
+};`;
+
+interface Answer {
+  text?: string;
+  error?: string;
+}
+
+/** How many connections it got: a guard that lets them through and hides what came of them would be none. */
+let connections = 0;
+let port = 0;
+let dataDir: string;
+const receiver = createServer((_, response) => response.end('reached'));
+receiver.on('connection', () => connections++);
+
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
+  await writeFile(join(dataDir, 'asker.js'), ASKER);
+  port = await listen(receiver);
+});
+beforeEach(() => {
+  // Of a test before, none is used again.
+  receiver.closeAllConnections();
+  connections = 0;
+});
+afterAll(async () => {
+  receiver.closeAllConnections();
+  receiver.close();
+  await rm(dataDir, { recursive: true });
+});
+
+/** On all addresses of the machine, IPv6 ones too where it has any. */
+function listen(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, () => {
+      const address = server.address();
+      resolve(typeof address === 'object' && address ? address.port : 0);
+    });
+  });
+}
+
+async function startAsker(folder: string, reachesPrivate: boolean): Promise<Miniflare> {
+  return emulate({
+    name: 'asker',
+    main: join(dataDir, 'asker.js'),
+    dataDir: join(dataDir, folder),
+    host: '127.0.0.1',
+    port: 0,
+    variables: {},
+    reachesPrivate,
+    schema: ['CREATE TABLE IF NOT EXISTS names (name TEXT) STRICT'],
+  });
+}
+
+async function ask(worker: Miniflare | undefined, url: string): Promise<Answer> {
+  if (!worker) throw new Error('it did not start');
+  const response = await fetch(await worker.unsafeGetDirectURL('asker'), { method: 'POST', body: url });
+  return (await response.json()) as Answer;
+}
+
+/** Names and addresses of this machine. Each reaches the receiver where nothing guards it, or a test here would prove nothing. */
+const HERE = ['localhost', '127.0.0.1', '2130706433', '127.1', '0.0.0.0', '[::ffff:127.0.0.1]'];
+/** Not every machine has IPv6. */
+const HERE_BY_IPV6 = ['[::1]', '[::]'];
+
+describe('with INSECURE_WEBHOOKS or INSECURE_ISSUERS a Worker', () => {
+  let worker: Miniflare | undefined;
+  beforeAll(async () => {
+    worker = await startAsker('open', true);
+  });
+  afterAll(() => worker?.dispose());
+
+  test.each(HERE)('reaches this machine as %s', async (host) => {
+    expect(await ask(worker, `http://${host}:${port}/`)).toEqual({ text: 'reached' });
+    expect(connections).toBe(1);
+  });
+});
+
+/** What the runtime says where it does not even try. */
+const REFUSED = /^internal error/;
+
+describe('otherwise a Worker', () => {
+  let worker: Miniflare | undefined;
+  beforeAll(async () => {
+    worker = await startAsker('guarded', false);
+  });
+  afterAll(() => worker?.dispose());
+
+  test.each([...HERE, ...HERE_BY_IPV6])('does not reach this machine as %s', async (host) => {
+    expect(await ask(worker, `http://${host}:${port}/`)).toEqual({ error: expect.any(String) });
+    expect(connections).toBe(0);
+  });
+
+  test('does not reach it by https', async () => {
+    expect(await ask(worker, `https://localhost:${port}/`)).toEqual({ error: expect.any(String) });
+    expect(connections).toBe(0);
+  });
+
+  test('is told the same whether anything listens there or not', async () => {
+    const nothing = createTcpServer();
+    const free = await listen(nothing);
+    await new Promise((resolve) => nothing.close(resolve));
+    const told = async (at: number) => (await ask(worker, `http://localhost:${at}/`)).error?.replace(/reference = \w+/, '');
+    expect(await told(free)).toBe(await told(port));
+  });
+
+  test('is let to what is public, though nobody answers at an address of documentation (RFC 5737)', async () => {
+    expect((await ask(worker, `http://192.0.2.1:${port}/`)).error).not.toMatch(REFUSED);
+  });
+
+  test.each(['10.0.0.1', '172.16.0.1', '192.168.0.1', '169.254.169.254', '100.64.0.1', '198.18.0.1', '0.1.2.3', '224.0.0.1'])(
+    'is not let to %s',
+    async (address) => {
+      expect((await ask(worker, `http://${address}:${port}/`)).error).toMatch(REFUSED);
+    },
+  );
+  test.each([
+    ...['[fc00::1]', '[fe80::1]', '[fec0::1]', '[::127.0.0.1]', '[::ffff:10.0.0.1]', '[2002:7f00:1::1]', '[2001::1]'],
+    ...['[64:ff9b::7f00:1]', '[64:ff9b::10.1.2.3]', '[64:ff9b::169.254.169.254]', '[64:ff9b:1::1]'],
+  ])('is not let to %s', async (address) => {
+    expect((await ask(worker, `http://${address}:${port}/`)).error).toMatch(REFUSED);
+  });
+});

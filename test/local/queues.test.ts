@@ -1,0 +1,136 @@
+/** The queues and the schedule as `npm start` has them: in the runtime itself, with a consumer that writes down what it gets. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Miniflare } from 'miniflare';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { unstable_readConfig } from 'wrangler';
+import { COMPATIBILITY, emulate } from '../../src/local/emulator.ts';
+import { LIMITS, QUEUES, runSchedule, SCHEDULE_MINUTES } from '../../src/local/runtime.ts';
+
+const WRANGLER = fileURLToPath(new URL('../../wrangler.toml', import.meta.url));
+
+/** Sends what it is asked to, and keeps what arrives; what begins with "never" it takes from the dead letters only. */
+const CONSUMER = `
+async function write(env, queue, bodies) {
+  const insert = env.DB.prepare('INSERT INTO arrivals (queue, bodies) VALUES (?, ?)');
+  await insert.bind(queue, JSON.stringify(bodies)).run();
+}
+export default {
+  async fetch(request, env) {
+    const { binding, bodies } = await request.json();
+    await env[binding].sendBatch(bodies.map((body) => ({ body })));
+    return new Response();
+  },
+  async queue(batch, env) {
+    await write(env, batch.queue, batch.messages.map(({ body }) => body));
+    for (const message of batch.messages) {
+      if (message.body.startsWith('never') && !batch.queue.includes('dead')) message.retry();
+    }
+  },
+  scheduled: (controller, env) => write(env, 'schedule', []),
+};`;
+
+interface Arrival {
+  queue: string;
+  bodies: string[];
+}
+
+/** In place of what wrangler.toml has, which takes minutes to come to an end. */
+const HASTE = { maxBatchTimeout: 1, maxRetries: 1 };
+
+let dataDir: string;
+let worker: Miniflare;
+
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
+  const main = join(dataDir, 'consumer.js');
+  await writeFile(main, CONSUMER);
+  const queues = Object.fromEntries(Object.entries(QUEUES).map(([binding, queue]) => [binding, { ...queue, ...HASTE }]));
+  const schema = ['CREATE TABLE IF NOT EXISTS arrivals (queue TEXT, bodies TEXT) STRICT'];
+  worker = await emulate({ name: 'consumer', main, dataDir, host: '127.0.0.1', port: 0, variables: {}, queues, schema });
+});
+afterAll(async () => {
+  await worker?.dispose();
+  await rm(dataDir, { recursive: true });
+});
+
+async function send(binding: string, bodies: string[]): Promise<void> {
+  const url = await worker.unsafeGetDirectURL('consumer');
+  const response = await fetch(url, { method: 'POST', body: JSON.stringify({ binding, bodies }) });
+  expect(response.status).toBe(200);
+}
+
+/** Batches of a queue in which any of the messages is. */
+async function arrivals(queue: string, bodies: string[]): Promise<Arrival[]> {
+  const database = await worker.getD1Database('DB');
+  const { results } = await database.prepare('SELECT queue, bodies FROM arrivals').all<{ queue: string; bodies: string }>();
+  return results
+    .map((row) => ({ queue: row.queue, bodies: JSON.parse(row.bodies) as string[] }))
+    .filter((row) => row.queue === queue && (bodies.length === 0 || row.bodies.some((body) => bodies.includes(body))));
+}
+
+const SOON = { timeout: 20_000, interval: 100 };
+
+test.each(Object.entries(QUEUES))('what is sent to %s arrives at its consumer', async (binding, { name }) => {
+  await send(binding, [`to ${binding}`]);
+  await expect.poll(() => arrivals(name, [`to ${binding}`]), SOON).toEqual([{ queue: name, bodies: [`to ${binding}`] }]);
+});
+
+test('deliveries arrive no more than five at a time', async () => {
+  const bodies = Array.from({ length: 12 }, (_, n) => `delivery ${n}`);
+  await send('DELIVERIES', bodies);
+  const batches = async () => (await arrivals('berth-deliveries', bodies)).map((batch) => batch.bodies.length);
+  await expect.poll(async () => (await batches()).reduce((sum, size) => sum + size, 0), SOON).toBe(bodies.length);
+  expect(Math.max(...(await batches()))).toBe(5);
+});
+
+test.each(['EVENTS', 'DELIVERIES'])('what is never taken from %s goes to the dead letters in the end', async (binding) => {
+  const body = `never ${binding}`;
+  await send(binding, [body]);
+  await expect.poll(() => arrivals('berth-dead-letters', [body]), SOON).toHaveLength(1);
+  expect(await arrivals(QUEUES[binding]?.name ?? '', [body]), 'one try and one more').toHaveLength(2);
+});
+
+test('the schedule runs at the start, not only ten minutes later', async () => {
+  expect(await arrivals('schedule', [])).toEqual([]);
+  const stop = runSchedule(worker);
+  await expect.poll(() => arrivals('schedule', []), SOON).toHaveLength(1);
+  stop();
+});
+
+test('a schedule that fails is said to have failed', async () => {
+  const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  const database = await worker.getD1Database('DB');
+  await database.prepare('ALTER TABLE arrivals RENAME TO elsewhere').run();
+  const stop = runSchedule(worker);
+  await expect.poll(() => said.mock.calls, SOON).toEqual([['schedule: exception']]);
+  stop();
+  await database.prepare('ALTER TABLE elsewhere RENAME TO arrivals').run();
+  said.mockRestore();
+});
+
+test('queues, limits, schedule and runtime are those of wrangler.toml', () => {
+  const config = unstable_readConfig({ config: WRANGLER });
+  expect(COMPATIBILITY).toEqual({
+    compatibilityDate: config.compatibility_date,
+    compatibilityFlags: config.compatibility_flags,
+  });
+  const producers = Object.entries(QUEUES).map(([binding, { name }]) => ({ binding, queue: name }));
+  expect(producers).toEqual(config.queues.producers);
+  const consumers = Object.values(QUEUES).map(({ name, maxBatchSize, maxBatchTimeout, maxRetries, deadLetterQueue }) => ({
+    queue: name,
+    max_batch_size: maxBatchSize,
+    max_batch_timeout: maxBatchTimeout,
+    max_retries: maxRetries,
+    ...(deadLetterQueue ? { dead_letter_queue: deadLetterQueue } : {}),
+  }));
+  expect(consumers).toEqual(config.queues.consumers);
+  for (const [name, limit] of Object.entries(LIMITS))
+    expect(config.ratelimits).toContainEqual(expect.objectContaining({ name, simple: { limit, period: 60 } }));
+  const [cron] = config.triggers.crons ?? [];
+  const minutes = String(cron).split(' ', 1).join().split(',').map(Number);
+  const gaps = minutes.map((minute, n) => ((minutes[(n + 1) % minutes.length] as number) - minute + 60) % 60);
+  expect(new Set(gaps)).toEqual(new Set([SCHEDULE_MINUTES]));
+});

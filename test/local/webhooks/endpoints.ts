@@ -1,0 +1,64 @@
+/** Endpoints of webhooks on this machine: each answers as it is told, and remembers what it has acknowledged. */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export type Manner = 'well' | 'refuses' | 'hangs' | 'resets';
+
+export class Endpoint {
+  manner: Manner = 'well';
+  /** Requests by `webhook-id`, and those that were acknowledged. */
+  readonly requests = new Map<string, number>();
+  readonly acknowledged = new Set<string>();
+  /** Came again after it was acknowledged. */
+  readonly repeated: string[] = [];
+  /** When it acknowledged the last one: milliseconds since the epoch. */
+  lastAt = 0;
+  /** How many requests it still treats ill before it is well; `null`: until it is told otherwise. */
+  patience: number | null = null;
+
+  take(id: string, response: ServerResponse): void {
+    this.requests.set(id, (this.requests.get(id) ?? 0) + 1);
+    if (this.acknowledged.has(id)) this.repeated.push(id);
+    const manner = this.manner;
+    if (this.patience !== null && manner !== 'well' && --this.patience <= 0) this.manner = 'well';
+    if (manner === 'hangs') return;
+    if (manner === 'resets') {
+      response.destroy();
+      return;
+    }
+    if (manner === 'well') {
+      this.acknowledged.add(id);
+      this.lastAt = Date.now();
+    }
+    response.writeHead(manner === 'well' ? 204 : 500).end();
+  }
+}
+
+export interface Endpoints {
+  all: Endpoint[];
+  /** Of the nth. */
+  url(n: number): string;
+  stop(): Promise<void>;
+}
+
+export async function startEndpoints(count: number): Promise<Endpoints> {
+  const all = Array.from({ length: count }, () => new Endpoint());
+  const server = createServer((request: IncomingMessage, response: ServerResponse) => {
+    request.resume().once('end', () => {
+      const endpoint = all[Number(request.url?.slice(1))];
+      if (endpoint) endpoint.take(String(request.headers['webhook-id']), response);
+      else response.writeHead(404).end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    all,
+    url: (n) => `http://127.0.0.1:${port}/${n}`,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
