@@ -2,8 +2,9 @@
 import { Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
-import { requireSecret } from '../auth/secrets.ts';
 import { badParameter, nothingHere, RegistryError } from '../oci/errors.ts';
+import { requireSecret } from '../secrets.ts';
+import { LOOP_HEADER } from '../webhooks/attempt.ts';
 import { api } from './api/all.ts';
 import { documentation } from './api/documentation.ts';
 import { authenticate, authenticateApi } from './authenticate.ts';
@@ -33,6 +34,14 @@ const configured = createMiddleware<AppEnv>(async function configured(c, next) {
   } catch (error) {
     console.error((error as Error).message);
     throw new RegistryError('UNAVAILABLE', { message: `this registry is not set up: ${(error as Error).message}` });
+  }
+  await next();
+});
+
+/** A registry tells others what happened, and is not told: no event may lead to itself, by whatever way round (RFC 5842, 7.2). */
+const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
+  if (c.req.header(LOOP_HEADER) !== undefined) {
+    throw new RegistryError('DENIED', { status: 508, message: 'a webhook may not be sent to a registry' });
   }
   await next();
 });
@@ -86,7 +95,7 @@ export const app = new Hono<AppEnv>({ getPath: routedPath });
 
 app.onError((error, c) => errorResponse(error, c));
 app.notFound((c) => errorResponse(nothingHere(), c));
-app.use(headers, plainHost);
+app.use(headers, noLoop, plainHost);
 app.use('/v2/*', configured, plainPath, authenticate);
 app.use('/token', configured);
 for (const resource of [base, tags, manifests, referrers, uploads, blobs]) mount('/v2', resource);

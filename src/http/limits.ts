@@ -19,6 +19,11 @@ export function limitUploadStarts(c: RequestContext, subject: string): Promise<v
   return limit(c.env.UPLOAD_STARTS, subject, 'too many uploads begun');
 }
 
+/** Whoever tests a webhook has the registry ask an address of theirs, and learns whether it answers. */
+export function limitTestDeliveries(c: RequestContext, webhook: string): Promise<void> {
+  return limit(c.env.TEST_DELIVERIES, webhook, 'too many tests of this webhook');
+}
+
 /** Cloudflare writes this header itself. On a laptop there is none: everybody there is one. */
 function addressOf(c: RequestContext): string {
   return c.req.header('cf-connecting-ip') ?? 'local';

@@ -4,9 +4,10 @@ import type { Action } from '../auth/scope.ts';
 /**
  * `anyone`: no credentials needed. `login`: anybody whose credentials are right. `account`: a user with an access key that is
  * not narrowed, and not a login password. `administrator` and `owner` (of the organization in the path) want
- * that as well, and the role; `member` is any member of it. An action is one on the repository in the path.
+ * that as well, and the role; `member` is any member of it. An action is one on the repository in the path. `webhook`: whoever
+ * may administer what the webhook in the path listens to.
  */
-export type Requirement = Action | 'create' | 'anyone' | 'login' | 'account' | 'administrator' | 'owner' | 'member';
+export type Requirement = Action | 'create' | 'anyone' | 'login' | 'account' | 'administrator' | 'owner' | 'member' | 'webhook';
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** HEAD is asked as GET. */
@@ -24,6 +25,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/join': { GET: 'anyone' },
   '/api': { GET: 'anyone' },
   '/api/openapi.json': { GET: 'anyone' },
+  '/api/event.schema.json': { GET: 'anyone' },
 
   '/api/v1/me': { GET: 'login' },
   '/api/v1/me/logins': { DELETE: 'login' },
@@ -62,4 +64,17 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/api/v1/repositories': { GET: 'anyone' },
   '/api/v1/repositories/:name{.+}': { GET: 'pull', PUT: 'create', PATCH: 'admin', DELETE: 'admin' },
   '/api/v1/repositories/:name{.+}/-/policy': { GET: 'admin', PUT: 'admin' },
+
+  '/api/v1/events': { GET: 'login' },
+
+  '/api/v1/webhooks': { GET: 'administrator', POST: 'administrator' },
+  '/api/v1/organizations/:organization/webhooks': { GET: 'owner', POST: 'owner' },
+  '/api/v1/repositories/:name{.+}/-/webhooks': { GET: 'admin', POST: 'admin' },
+  '/api/v1/webhooks/:webhook': { GET: 'webhook', PATCH: 'webhook', DELETE: 'webhook' },
+  '/api/v1/webhooks/:webhook/rotate': { POST: 'webhook' },
+  '/api/v1/webhooks/:webhook/test': { POST: 'webhook' },
+  '/api/v1/webhooks/:webhook/deliveries': { GET: 'webhook' },
+  '/api/v1/webhooks/:webhook/deliveries/:delivery': { GET: 'webhook' },
+  '/api/v1/webhooks/:webhook/deliveries/:delivery/replay': { POST: 'webhook' },
+  '/api/v1/webhooks/:webhook/replay': { POST: 'webhook' },
 };

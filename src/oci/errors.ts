@@ -28,7 +28,7 @@ const TABLE = {
 } as const satisfies Record<string, readonly [status: number, message: string]>;
 
 export type ErrorCode = keyof typeof TABLE;
-export type ErrorStatus = (typeof TABLE)[ErrorCode][0] | 413 | 414;
+export type ErrorStatus = (typeof TABLE)[ErrorCode][0] | 413 | 414 | 508;
 
 export interface Refusal {
   message?: string;

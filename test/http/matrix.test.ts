@@ -1,11 +1,12 @@
 /**
  * Everybody at every door: method x action x identity x repository, generated from the table of routes. What each request must
- * answer follows from the row of its route and the rights of its caller, and from nothing else.
+ * answer follows from the row of its route and the rights of its caller, and from nothing else. What is refused records nothing.
  */
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Method, type Requirement, ROUTES } from '../../src/http/routes.ts';
 import { type Cast, ENDED, IDENTITIES, type Identity, type Kind, makeCast, REPOSITORIES, rightsOf } from '../world/cast.ts';
 import { api, inviteUser } from '../world/people.ts';
+import { newestOf } from '../world/reading.ts';
 import { newWorld, type World } from '../world/world.ts';
 
 const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
@@ -27,13 +28,51 @@ const PARTS = (): Record<string, string> => ({
 /** The ETag of nothing: whoever is let in is told that it has changed, and changes nothing. */
 const STALE = { 'if-match': '"999999"' };
 
+/** What a webhook listens to decides who may see it. */
+const SCOPES = {
+  registry: '',
+  organization: '/organizations/acme',
+  public: `/repositories/${REPOSITORIES.public}/-`,
+  private: `/repositories/${REPOSITORIES.private}/-`,
+};
+type Place = Kind | keyof typeof SCOPES;
+
 let world: World;
 let cast: Cast;
+let webhooks: Partial<Record<Place, string>>;
 
 beforeAll(async () => {
   world = await newWorld();
   cast = await makeCast(world);
+  webhooks = Object.fromEntries(
+    await Promise.all(Object.entries(SCOPES).map(async ([place, path]) => [place, await makeWebhook(path)])),
+  );
+  // A test that failed is told after ten seconds.
+  vi.spyOn(scheduler, 'wait').mockImplementation((time) => (time > 10_000 ? Promise.resolve() : new Promise(() => {})));
 });
+
+/** With a delivery that has failed. */
+async function makeWebhook(place: string): Promise<string> {
+  const body = { url: 'https://hooks.example.com/' };
+  const made = await api<{ webhook: { id: string } }>(world, 'POST', `${place}/webhooks`, { body });
+  expect(made.status, JSON.stringify(made.body)).toBe(201);
+  const { id } = made.body.webhook;
+  const event = {
+    id: 1,
+    at: 0,
+    type: 'repository.created',
+    about: 'acme/public',
+    sequence: 1,
+    target: {},
+    by: { subject: '' },
+  };
+  await world.env.DB.prepare(
+    "INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at) VALUES (?1, 1, ?2, 'failed', 0, 0)",
+  )
+    .bind(id, JSON.stringify({ event, facts: null }))
+    .run();
+  return id;
+}
 
 interface Row {
   method: Method;
@@ -45,17 +84,28 @@ const rows: Row[] = Object.entries(ROUTES).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, requirement]) => ({ method: method as Method, path, requirement })),
 );
 
-function pathFor({ path }: Row, kind: Kind): string {
-  return path.replace(':name{.+}', REPOSITORIES[kind]).replaceAll(/:(\w+)/g, (_, part: string) => PARTS()[part] ?? part);
+/** Where one and the same request is judged differently. */
+function placesOf({ path }: Row): Place[] {
+  if (path.includes(':webhook')) return Object.keys(SCOPES) as Place[];
+  return path.includes(':name') ? KINDS : KINDS.slice(0, 1);
+}
+
+function pathFor({ path }: Row, place: Place): string {
+  const webhook = webhooks[place] ?? '';
+  const parts: Record<string, string> = { ...PARTS(), webhook, delivery: `${webhook}_1` };
+  const named = path.replace(':name{.+}', REPOSITORIES[place as Kind]);
+  return named.replaceAll(/:(\w+)/g, (_, part: string) => parts[part] ?? part);
 }
 
 /** How the request was judged, whatever came of it afterwards. */
-async function verdict(row: Row, kind: Kind, authorization: string | null): Promise<string> {
+async function verdict(row: Row, kind: Place, authorization: string | null): Promise<string> {
   const body = ['PUT', 'PATCH', 'POST'].includes(row.method) && row.path.startsWith('/api') ? '{}' : null;
   const headers: Record<string, string> = body === null ? STALE : { 'content-type': 'application/json', ...STALE };
   await restore(row);
+  const newest = await newestOf(world);
   const response = await world.fetch(row.method, pathFor(row, kind), { authorization, headers, body });
   const text = await response.text();
+  if (response.status >= 400 && (await newestOf(world)) !== newest) return `${response.status}, and an event`;
   if (response.status >= 500) return `${response.status} ${text}`;
   if (![401, 403, 404].includes(response.status)) return 'let in';
   const { code } = (JSON.parse(text) as { errors: { code: string }[] }).errors[0] ?? { code: '' };
@@ -111,6 +161,16 @@ function onRepository(requirement: string, identity: Identity, kind: Kind): stri
   return rights.includes('pull') ? '403 DENIED' : 'hidden';
 }
 
+/** To whoever may not administer what it listens to, a webhook is not there. */
+function onWebhook(identity: Identity, place: Place): string {
+  if (identity === 'anonymous') return '401 UNAUTHORIZED';
+  const mayAdminister: Partial<Record<Place, boolean>> = {
+    registry: identity === 'administrator',
+    organization: identity === 'administrator' || identity === 'organization owner',
+  };
+  return (mayAdminister[place] ?? rightsOf(identity, place as Kind).includes('admin')) ? 'let in' : 'hidden';
+}
+
 /** What belongs to somebody is there for them and for administrators; Paul for whoever shares an organization with him. */
 const THEIRS: Record<string, Identity[]> = {
   '/api/v1/users/:user': ['puller', 'pusher', 'narrowed key', 'organization owner', 'administrator'],
@@ -118,16 +178,19 @@ const THEIRS: Record<string, Identity[]> = {
   '/api/v1/keys/:key/rotate': ['pusher'],
 };
 
-function expected({ method, requirement, path }: Row, identity: Identity, kind: Kind): string {
+function expected({ method, requirement, path }: Row, identity: Identity, kind: Place): string {
   if (ENDED.includes(identity))
     return path.startsWith('/join') || path === '/api' || path.endsWith('.json') ? 'let in' : '401 UNAUTHORIZED';
   // A narrowed key may revoke itself, and no other. Whoever rotates a key gets its secret: an administrator does not.
   const denied: Record<string, Identity[]> = {
     'DELETE /api/v1/keys/:key': ['narrowed key'],
     'POST /api/v1/keys/:key/rotate': ['narrowed key', 'administrator'],
+    // Of all that their owner did, or other jobs of the same rule.
+    'GET /api/v1/events': ['narrowed key', 'CI token'],
   };
   if (denied[`${method} ${path}`]?.includes(identity)) return '403 DENIED';
-  const judged = expectations[requirement]?.(identity) ?? onRepository(requirement, identity, kind);
+  if (requirement === 'webhook') return onWebhook(identity, kind);
+  const judged = expectations[requirement]?.(identity) ?? onRepository(requirement, identity, kind as Kind);
   return judged === 'let in' && THEIRS[path]?.includes(identity) === false ? 'hidden' : judged;
 }
 
@@ -139,11 +202,10 @@ describe('the management API', () => {
   const own = rows.filter((row) => isOfApi(row) && row.path !== '/api/v1/invitations/accept');
 
   test.each(own.map((row) => [label(row), row] as const))('%s', async (_, row) => {
-    const kinds = row.path.includes(':name') ? KINDS : KINDS.slice(0, 1);
     const seen: string[] = [];
     const wanted: string[] = [];
     for (const identity of IDENTITIES) {
-      for (const kind of kinds) {
+      for (const kind of placesOf(row)) {
         seen.push(`${identity}, ${kind}: ${await verdict(row, kind, cast.basic[identity])}`);
         wanted.push(`${identity}, ${kind}: ${expected(row, identity, kind)}`);
       }
@@ -221,6 +283,8 @@ describe('two tenants', () => {
     robot: 'builder',
     rule: 'ship',
     key: '',
+    webhook: '',
+    delivery: '',
     name: 'bravo/app',
   };
   const absent = {
@@ -230,6 +294,8 @@ describe('two tenants', () => {
     robot: 'none',
     rule: 'none',
     key: 'BRTHAAAAAAAAAAAAAAAA',
+    webhook: `wh_${'a'.repeat(20)}`,
+    delivery: `wh_${'a'.repeat(20)}_1`,
     name: 'nobody/app',
   };
 
@@ -242,6 +308,8 @@ describe('two tenants', () => {
     await put('/organizations/bravo/teams/crew');
     await put('/organizations/bravo/robots/builder');
     await put('/repositories/bravo/app');
+    others.webhook = await makeWebhook('/organizations/bravo');
+    others.delivery = `${others.webhook}_1`;
     const statements = [{ actions: ['pull'], repositories: ['bravo/*'] }];
     const rule = { issuer: cast.issuer.url, claims: { project: '7' }, statements };
     expect((await put('/organizations/bravo/trust-rules/ship', rule)).status).toBe(201);

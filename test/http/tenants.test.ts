@@ -1,8 +1,10 @@
 /** Content of one repository and people of another: what bytes that are shared in the store must never give away. */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { consume } from '../../src/queue.ts';
 import { type Content, contentOf, noise, pushBlob, pushImage, refusal } from '../world/images.ts';
 import { makeOrganization, makeTeam } from '../world/organizations.ts';
 import { api, inviteUser, type Person } from '../world/people.ts';
+import { deliverBatch, type TestQueue } from '../world/queues.ts';
 import { newWorld, type World } from '../world/world.ts';
 
 let world: World;
@@ -101,6 +103,57 @@ test("an upload that somebody began is nobody else's, though they may push there
   }
   const finished = await world.fetch('PUT', `${location}?digest=${content.digest}`, { ...as(alice), body: content.bytes });
   expect(finished.status).toBe(201);
+});
+
+describe('what happens to one', () => {
+  const hook = { url: 'https://hooks.example.com/in' };
+
+  /** What all deliveries there are say: nothing is sent, and what would be is in the rows. */
+  async function heard(webhook: string): Promise<string[]> {
+    const queue = world.env.EVENTS as unknown as TestQueue;
+    while (queue.held.length > 0) await deliverBatch(queue, consume, world.env);
+    const { body } = await api<{ items: { event: { repository: string | null; organization: string | null } }[] }>(
+      world,
+      'GET',
+      `/webhooks/${webhook}/deliveries`,
+    );
+    return [...new Set(body.items.map(({ event }) => event.repository ?? event.organization ?? ''))].sort();
+  }
+
+  test('is heard by no webhook of another, nor found in its record, however alike their names are', async () => {
+    const made = async (place: string) => {
+      const { body } = await api<{ webhook: { id: string } }>(world, 'POST', `${place}/webhooks`, {
+        as: alice.basic,
+        body: hook,
+      });
+      return body.webhook.id;
+    };
+    await pushImage(world, 'alpha/app', 'v0');
+    const [organization, repository] = [await made('/organizations/alpha'), await made('/repositories/alpha/app/-')];
+    const others = ['beta/app', 'alpha2/app', 'alpha-2/app', 'alpha.io/app', 'al/app', 'alpha'];
+    await makeOrganization(world, 'alpha-2');
+    await makeTeam(world, 'alpha', 'dev');
+    for (const name of [...others, 'alpha/app', 'alpha/app2', 'alpha/app/deep']) await pushImage(world, name, 'v1');
+    expect(await heard(organization)).toEqual(['alpha', 'alpha/app', 'alpha/app/deep', 'alpha/app2']);
+    expect(await heard(repository)).toEqual(['alpha/app']);
+    const { body } = await api<{ items: { repository: string | null; organization: string | null }[] }>(
+      world,
+      'GET',
+      '/events?organization=alpha&n=1000',
+      { as: alice.basic },
+    );
+    const found = new Set(body.items.map((event) => event.repository ?? event.organization));
+    expect([...found].sort()).toEqual(['alpha', 'alpha/app', 'alpha/app/deep', 'alpha/app2']);
+  });
+
+  test("is asked for by a pattern of others' names in vain", async () => {
+    const request = { as: alice.basic, body: { ...hook, repositories: ['*', 'beta/*'] } };
+    const { body } = await api<{ webhook: { id: string } }>(world, 'POST', '/organizations/alpha/webhooks', request);
+    await pushImage(world, 'beta/private', 'v1');
+    await pushImage(world, 'alpha/app', 'v1');
+    await api(world, 'POST', `/webhooks/${body.webhook.id}/replay`, { body: { since: '2020-01-01T00:00:00Z' } });
+    expect(await heard(body.webhook.id)).toEqual(['alpha/app']);
+  });
 });
 
 describe('a right to acme/web and to acme/web-*', () => {

@@ -10,7 +10,6 @@ import { buryAll, deliver } from '../../src/webhooks/deliver.ts';
 import { type Attempt, type DeliveryKey, deliveryId, type State } from '../../src/webhooks/deliveries.ts';
 import { matchEvents } from '../../src/webhooks/matching.ts';
 import { createSubscription, type Subscription, type Wanted } from '../../src/webhooks/subscriptions.ts';
-import { counting } from './counting.ts';
 import type { Held, TestQueue } from './queues.ts';
 import { newWorld, ORIGIN, type World, worldOf } from './world.ts';
 
@@ -325,19 +324,46 @@ export async function untilQuiet(scene: Scene, cron: () => Promise<void>, hours 
   }
 }
 
-/** Statements, those in batches too, beside what `counting` counts. */
+const INNER = Symbol('the statement itself');
+
+/** Statements, those in batches too, the round trips that they are sent in, and the rows that they read and write. */
 export function countingStatements(env: Env) {
   const statements: string[] = [];
-  const counted = counting(env);
-  const DB = new Proxy(counted.env.DB, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (name !== 'prepare') return typeof value === 'function' ? value.bind(target) : value;
-      return (sql: string) => {
-        statements.push(sql);
-        return target.prepare(sql);
-      };
+  const counts = { d1: 0, rowsRead: 0, rowsWritten: 0 };
+  const tally = (results: D1Result[]) => {
+    counts.d1++;
+    for (const { meta } of results) {
+      counts.rowsRead += meta.rows_read;
+      counts.rowsWritten += meta.rows_written;
+    }
+  };
+  // `first` does not say what it cost; `all` does, and answers the same.
+  const asked = async (statement: D1PreparedStatement) => {
+    const result = await statement.all<Record<string, unknown>>();
+    tally([result]);
+    return result;
+  };
+  const wrap = (statement: D1PreparedStatement): D1PreparedStatement =>
+    ({
+      [INNER]: statement,
+      bind: (...values: unknown[]) => wrap(statement.bind(...values)),
+      all: () => asked(statement),
+      run: () => asked(statement),
+      first: async (column?: string) => {
+        const row = (await asked(statement)).results[0] ?? null;
+        return row && column ? row[column] : row;
+      },
+    }) as unknown as D1PreparedStatement;
+  const DB = {
+    prepare: (sql: string) => {
+      statements.push(sql);
+      return wrap(env.DB.prepare(sql));
     },
-  });
-  return { env: { ...counted.env, DB }, counts: counted.counts, statements };
+    batch: async (all: D1PreparedStatement[]) => {
+      const results = await env.DB.batch(all.map((one) => Reflect.get(one, INNER) as D1PreparedStatement));
+      tally(results);
+      return results;
+    },
+  } as unknown as D1Database;
+  return { env: { ...env, DB }, counts, statements };
 }

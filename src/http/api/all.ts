@@ -1,6 +1,7 @@
 /** The resources of the management API, in the order in which their routes are tried. */
 import type { Hono } from 'hono';
 import type { AppEnv } from '../context.ts';
+import { events } from './events.ts';
 import { explain } from './explain.ts';
 import { keys } from './keys.ts';
 import { me } from './me.ts';
@@ -11,6 +12,22 @@ import { robots } from './robots.ts';
 import { teams } from './teams.ts';
 import { trustRules } from './trust-rules.ts';
 import { users } from './users.ts';
+import { webhookDeliveries } from './webhook-deliveries.ts';
+import { webhooks } from './webhooks.ts';
 
 /** A repository's name may have any parts: what is below one comes before it. */
-export const api: Hono<AppEnv>[] = [me, users, keys, organizations, teams, robots, trustRules, explain, policies, repositories];
+export const api: Hono<AppEnv>[] = [
+  me,
+  users,
+  keys,
+  organizations,
+  teams,
+  robots,
+  trustRules,
+  explain,
+  policies,
+  webhooks,
+  webhookDeliveries,
+  events,
+  repositories,
+];

@@ -1,13 +1,16 @@
 /**
  * What a route of the management API asks of its caller, by the rights as they stand now. To whoever may not know of a thing,
- * it is not there: an organization or a repository of somebody else is a 404, as one that does not exist.
+ * it is not there: an organization, a repository or a webhook of somebody else is a 404, as one that does not exist.
  */
 import { createMiddleware } from 'hono/factory';
 import type { Authority } from '../../auth/authority.ts';
 import { allows, isWhole } from '../../auth/policy.ts';
 import type { RepositoryAction } from '../../auth/statement.ts';
+import { organizationAbout } from '../../events/event.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/name.ts';
+import { isAboutRepository } from '../../webhooks/filter.ts';
+import { aboutOf, findSubscription, type Subscription } from '../../webhooks/subscriptions.ts';
 import { authorityOf, unauthorized } from '../authenticate.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 
@@ -20,7 +23,9 @@ export function asks(requirement: 'login' | 'account' | 'administrator' | 'owner
     if (authority.subject === '') throw unauthorized(c, {});
     if (requirement !== 'login' && requirement !== 'member') requireWhole(authority);
     if (requirement === 'administrator' && !authority.administrator) throw onlyFor('an administrator');
-    if (requirement === 'owner' || requirement === 'member') requireRole(c, authority, requirement);
+    if (requirement === 'owner' || requirement === 'member') {
+      requireRole(authority, (c.req.param('organization') ?? '').toLowerCase(), requirement);
+    }
     c.set('authority', authority);
     await next();
   });
@@ -35,8 +40,13 @@ export function requireWhole(authority: Authority): void {
   });
 }
 
-function requireRole(c: RequestContext, authority: Authority, role: 'owner' | 'member'): void {
-  const organization = (c.req.param('organization') ?? '').toLowerCase();
+/** For requests that name an organization elsewhere than in the path. @throws DENIED, NOT_FOUND */
+export function requireOwner(authority: Authority, organization: string): void {
+  requireWhole(authority);
+  requireRole(authority, organization, 'owner');
+}
+
+function requireRole(authority: Authority, organization: string, role: 'owner' | 'member'): void {
   if (authority.administrator || authority.owns.includes(organization)) return;
   if (!authority.belongsTo.includes(organization)) throw new RegistryError('NOT_FOUND');
   if (role === 'owner') throw onlyFor(`an owner of ${organization}`);
@@ -69,4 +79,27 @@ export function requireRight(c: RequestContext, authority: Authority, action: Re
     throw new RegistryError('DENIED', { message: `you may pull ${repository}, but the right to ${action} is missing` });
   }
   throw new RegistryError('NOT_FOUND');
+}
+
+/** For routes of a webhook: hands it over to whoever may administer what it listens to. To all others it is not there. */
+export function asksAboutWebhook() {
+  const guard = createMiddleware<AppEnv & { Variables: { authority: Authority; webhook: Subscription } }>(
+    async function asksAboutWebhook(c, next) {
+      const webhook = await findSubscription(c.env, c.req.param('webhook') ?? '');
+      const about = webhook && aboutOf(webhook.scope);
+      const authority = await authorityOf(c, c.var.caller.proof, about !== null && isAboutRepository(about) ? [about] : []);
+      if (authority.subject === '') throw unauthorized(c, {});
+      if (webhook === null || about === null || !mayAdminister(authority, about)) throw new RegistryError('NOT_FOUND');
+      c.set('authority', authority);
+      c.set('webhook', webhook);
+      await next();
+    },
+  );
+  return Object.assign(guard, { requirement: 'webhook' as const });
+}
+
+/** @param about a repository's name, `organization:acme`, or empty for the registry itself */
+function mayAdminister(authority: Authority, about: string): boolean {
+  if (isAboutRepository(about)) return allows(authority, 'admin', about);
+  return isWhole(authority) && (authority.administrator || (about !== '' && authority.owns.includes(organizationAbout(about))));
 }

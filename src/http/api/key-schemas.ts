@@ -5,7 +5,7 @@ import { type AccessKey, createKey, DAY, type MadeKey } from '../../auth/people/
 import { type Env, settings } from '../../env.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { actorOf, occasionOf, type RequestContext } from '../context.ts';
-import { answer } from './operation.ts';
+import { answer, idempotencyKeyOf } from './operation.ts';
 import { timeOf } from './parts.ts';
 import { identityStatements, shownStatement, statementOf, statementSchema } from './statements.ts';
 
@@ -56,19 +56,6 @@ export function daysOf(env: Env, sent: number | undefined): number {
 /** As they are kept. */
 export function narrowingOf(sent: z.output<typeof keyStatements>) {
   return sent ? sent.map(statementOf) : null;
-}
-
-/**
- * What a client repeats a request with (draft-ietf-httpapi-idempotency-key-header): a string in quotes, or as many send it,
- * without. `null`: none.
- * @throws INVALID
- */
-function idempotencyKeyOf(c: RequestContext): string | null {
-  const header = c.req.header('idempotency-key');
-  if (header === undefined) return null;
-  const key = /^"([^"\\]+)"$/.exec(header)?.[1] ?? header;
-  if (/^[!#-[\]-~]{1,255}$/.test(key)) return key;
-  throw new RegistryError('INVALID', { message: 'Idempotency-Key is up to 255 letters, digits and signs, without spaces' });
 }
 
 export function shownKey(key: AccessKey) {

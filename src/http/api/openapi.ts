@@ -18,6 +18,8 @@ const PARAMETERS: Record<string, string> = {
   robot: "The robot's name within its organization",
   rule: "The trust rule's name",
   key: "The access key's id",
+  webhook: "The webhook's id",
+  delivery: "The delivery's id, which its receiver has as `webhook-id`",
 };
 
 const ERROR = {
@@ -65,7 +67,7 @@ export function openApiDocument(paths: Paths, origin: string) {
       title: 'Berth',
       version: '1',
       description:
-        'People, teams, keys, permissions and repositories of this registry. Authenticate with an access key as bearer token, or with user name and key as Basic.',
+        'People, teams, keys, permissions, repositories and webhooks of this registry, and what happened in it. Authenticate with an access key as bearer token, or with user name and key as Basic. What webhooks of the format `native` are sent is described at `/api/event.schema.json`.',
     },
     servers: [{ url: origin }],
     security: [{ bearer: [] }, { basic: [] }],

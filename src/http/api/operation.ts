@@ -100,6 +100,19 @@ export function expectedVersion(c: RequestContext): number | null {
   return Number(version);
 }
 
+/**
+ * What a client repeats a request with (draft-ietf-httpapi-idempotency-key-header): a string in quotes, or as many send it,
+ * without. `null`: none.
+ * @throws INVALID
+ */
+export function idempotencyKeyOf(c: RequestContext): string | null {
+  const header = c.req.header('idempotency-key');
+  if (header === undefined) return null;
+  const key = /^"([^"\\]+)"$/.exec(header)?.[1] ?? header;
+  if (/^[!#-[\]-~]{1,255}$/.test(key)) return key;
+  throw new RegistryError('INVALID', { message: 'Idempotency-Key is up to 255 letters, digits and signs, without spaces' });
+}
+
 /** What is answered is about people and rights, and may be a secret: it is kept by no cache. */
 export function answer(body: object, { status = 200, version }: { status?: number; version?: number } = {}): Response {
   const headers = { 'cache-control': 'no-store', ...(version === undefined ? {} : { etag: etagOf(version) }) };

@@ -12,6 +12,7 @@ import {
   putOrganization,
 } from '../../auth/people/organizations.ts';
 import { requireNoRepositories } from '../../registry/repository-pages.ts';
+import { endSubscriptions } from '../../webhooks/subscriptions.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';
 import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
@@ -94,14 +95,17 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Delete an organization',
       description:
-        'Refused while it has repositories. Its members, teams, robots, keys and trust rules go with it, and its name is not given again.',
+        'Refused while it has repositories. Its members, teams, robots, keys, trust rules and webhooks go with it, and its name is not given again.',
       conditional: true,
       answers: { 204: { description: 'Deleted' } },
     }),
     async (c) => {
       const name = organizationIn(c);
       const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
-      await deleteOrganization(c.env, name, change, [requireNoRepositories(c.env, name)]);
+      await deleteOrganization(c.env, name, change, {
+        guard: [requireNoRepositories(c.env, name)],
+        also: [endSubscriptions(c.env, `organization:${name}`)],
+      });
       return answerNothing();
     },
   )

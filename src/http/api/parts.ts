@@ -36,6 +36,14 @@ export function timeOf(seconds: number): string {
   return new Date(seconds * 1000).toISOString();
 }
 
+/** RFC 3339, with its zone. */
+export const instant = z.iso.datetime({ offset: true });
+
+/** The first second that is not before it: what happened is known to the second. */
+export function secondsOf(time: z.output<typeof instant>): number {
+  return Math.ceil(Date.parse(time) / 1000);
+}
+
 export function pageOf({ n = PAGE_DEFAULT, last = '' }: { n?: number | undefined; last?: string | undefined }) {
   return { after: last, limit: n };
 }

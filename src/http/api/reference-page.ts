@@ -57,13 +57,14 @@ export function referencePage(paths: Paths, origin: string, nonce: string): Html
 <body>
 <header>
 <h1>The management API</h1>
-<p>People, teams, keys, permissions and repositories of <b>${new URL(origin).host}</b>. The same as
-<a href="/api/openapi.json">OpenAPI 3.1</a>, for programs.</p>
+<p>People, teams, keys, permissions, repositories and webhooks of <b>${new URL(origin).host}</b>. The same as
+<a href="/api/openapi.json">OpenAPI 3.1</a>, for programs; and the <a href="/api/event.schema.json">JSON Schema</a> of what webhooks
+of the format <code>native</code> are sent.</p>
 <p>Send an access key as bearer token, or user name and key as Basic. Errors have the envelope of the registry's own API:
 a <code>code</code>, and a <code>message</code> that says what is wrong.</p>
 <pre><code>curl -H "Authorization: Bearer $BERTH_KEY" ${origin}/api/v1/me</code></pre>
 <p>A change can be made on condition: send the <code>ETag</code> of what you read as <code>If-Match</code>, and it is refused
-(412) if somebody else was faster. What a path names is made with PUT, which may be repeated; keys are made with POST, and an
+(412) if somebody else was faster. What a path names is made with PUT, which may be repeated; keys and webhooks are made with POST, and an
 <code>Idempotency-Key</code> makes that safe to repeat.</p>
 </header>
 <nav aria-label="Groups"><ul>${[...groups.keys()].map((group) => html`<li><a href="#${slug(group)}">${group}</a></li>`)}</ul></nav>

@@ -15,6 +15,7 @@ import {
   makeRepository,
   type RepositoryPage,
 } from '../../registry/repository-pages.ts';
+import { endSubscriptions } from '../../webhooks/subscriptions.ts';
 import { authorityOf } from '../authenticate.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { visibleRepositories } from '../visible.ts';
@@ -138,7 +139,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Delete a repository',
-      description: 'Refused while it has images, unless `force=true`.',
+      description: 'Refused while it has images, unless `force=true`. Its webhooks go with it: that is the last they hear.',
       conditional: true,
       query: removal,
       answers: { 204: { description: 'Deleted' } },
@@ -149,7 +150,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
         evenIfNotEmpty: query.force === 'true',
         ifVersion: expectedVersion(c),
         by: actorOf(c),
-        also: forgetPolicy(c.env, subjectOf(repository)),
+        also: [...forgetPolicy(c.env, subjectOf(repository)), endSubscriptions(c.env, subjectOf(repository))],
       });
       return answerNothing();
     },

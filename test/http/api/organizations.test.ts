@@ -463,6 +463,7 @@ function requestsWithin(organization: string): [method: string, path: string, bo
   const bodyFor = (path: string) => {
     if (path.endsWith('/policy')) return { statements: [] };
     if (path.endsWith('/keys')) return { name: 'test' };
+    if (path.endsWith('/webhooks')) return { url: 'https://hooks.example.com/' };
     if (path.includes('/trust-rules/')) return ruleOf(organization);
     return path.includes('/members/') && !path.includes('/teams/') ? { role: 'member' } : {};
   };
