@@ -103,11 +103,12 @@ function linkBlob(env: Database, repository: RepositoryName, digest: Digest): D1
 
 /**
  * end-11: links a blob that another repository holds; `false` where none of `sources` does.
- * @param sources the repositories the caller may pull from and means
+ * @param mount.sources the repositories the caller may pull from and means
+ * @param mount.isNamed whether the caller named it: one that was found for them is told to nobody, as others may not know of it
  */
 export async function mountBlob(
   env: Database,
-  mount: Pusher & { repository: RepositoryName; digest: Digest; sources: RepositoryName[] },
+  mount: Pusher & { repository: RepositoryName; digest: Digest; sources: RepositoryName[]; isNamed: boolean },
 ): Promise<boolean> {
   const { repository, digest, sources } = mount;
   if (sources.length === 0) return false;
@@ -122,10 +123,11 @@ export async function mountBlob(
     record(env, {
       about: repository,
       by: mount.by,
-      select: `SELECT 'blob.mounted' AS type, json_object('digest', ?3, 'from', (${source('?3', '?4')})) AS target
+      select: `SELECT 'blob.mounted' AS type,
+          iif(?5, json_object('digest', ?3, 'from', (${source('?3', '?4')})), json_object('digest', ?3)) AS target
         WHERE NOT EXISTS (SELECT 1 FROM repository_blobs
           WHERE digest = ?3 AND repository_id = (SELECT id FROM repositories WHERE name = ?1))`,
-      parameters: [digest, among],
+      parameters: [digest, among, mount.isNamed],
     }),
     linkBlob(env, repository, digest),
   ]);

@@ -41,7 +41,7 @@ test.each([
   ['tag.deleted', ['registry', 'repository', 'tag', 'digest', 'image', 'actor']],
   ['manifest.pushed', ['registry', 'repository', 'digest', 'mediaType', 'size', 'image', 'actor']],
   ['manifest.deleted', ['registry', 'repository', 'digest', 'mediaType', 'image', 'actor']],
-  ['blob.mounted', ['registry', 'repository', 'digest', 'from', 'actor']],
+  ['blob.mounted', ['registry', 'repository', 'digest', 'actor']],
   ['blob.deleted', ['registry', 'repository', 'digest', 'actor']],
   ['repository.changed', ['registry', 'repository', 'target', 'actor']],
   ['policy.saved', ['registry', 'target', 'actor']],

@@ -73,7 +73,10 @@ async function mounted(c: UploadContext, digest: Digest, mayCreate: boolean): Pr
   const { repository } = c.var;
   const from = single(c, 'from');
   const sources = from === undefined ? await readableHolders(c, digest) : readable(c, from);
-  return finishing(c, mountBlob(c.env, { repository, digest, sources, by: actorOf(c), mayCreate }));
+  return finishing(
+    c,
+    mountBlob(c.env, { repository, digest, sources, isNamed: from !== undefined, by: actorOf(c), mayCreate }),
+  );
 }
 
 /** Looked at for a mount that names no source. */

@@ -55,8 +55,7 @@ export const NATIVE_SCHEMA = {
     eventsOf(['tag.deleted'], { allOf: [ref('image'), ref('tagged')] }),
     eventsOf(['manifest.pushed'], { allOf: [ref('image'), ref('stored')] }),
     eventsOf(['manifest.deleted'], { allOf: [ref('image'), { required: ['mediaType'] }] }),
-    eventsOf(['blob.mounted'], { allOf: [ref('blob'), { required: ['from'] }] }),
-    eventsOf(['blob.deleted'], ref('blob')),
+    eventsOf(['blob.mounted', 'blob.deleted'], ref('blob')),
     eventsOf(['repository.'], { allOf: [ref('repository'), ref('other')] }),
     { properties: { type: { enum: EVENT_TYPES.filter(isOther).map(typeOf) }, data: ref('other') } },
   ],
@@ -86,7 +85,7 @@ export const NATIVE_SCHEMA = {
     blob: {
       allOf: [ref('repository')],
       required: ['digest'],
-      properties: { digest: ref('digest'), from: { ...text, description: 'The repository that it was mounted from.' } },
+      properties: { digest: ref('digest'), from: { ...text, description: 'The repository that it was mounted from, if whoever pushed it named one.' } },
     },
     other: {
       required: ['target'],

@@ -65,13 +65,18 @@ function digest(event: RecordedEvent, field = 'digest'): string {
   return code(hex === '' ? algorithm : `${algorithm}:${hex.slice(0, SHORT_DIGEST)}`);
 }
 
+/** Of a mount whose source was not named by whoever pushed, nothing is known. */
+function source(event: RecordedEvent): string {
+  return textOf(event, 'from') === undefined ? '' : ` from ${the(event, 'from')}`;
+}
+
 const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string> = {
   'manifest.pushed': (who, e) => `${who} pushed ${digest(e)} to ${repository(e)}, without a tag.`,
   'manifest.deleted': (who, e) => `${who} deleted ${digest(e)} from ${repository(e)}.`,
   'tag.created': (who, e) => `${who} pushed ${tag(e)}, a new tag, as ${digest(e)}.`,
   'tag.moved': (who, e) => `${who} moved ${tag(e)} from ${digest(e, 'previous')} to ${digest(e)}.`,
   'tag.deleted': (who, e) => `${who} deleted the tag ${tag(e)}, which was ${digest(e)}.`,
-  'blob.mounted': (who, e) => `${who} mounted the blob ${digest(e)} from ${the(e, 'from')} into ${repository(e)}.`,
+  'blob.mounted': (who, e) => `${who} mounted the blob ${digest(e)}${source(e)} into ${repository(e)}.`,
   'blob.deleted': (who, e) => `${who} deleted the blob ${digest(e)} from ${repository(e)}.`,
   'repository.created': (who, e) => `${who} created the repository ${repository(e)}.`,
   'repository.changed': (who, e) => `${who} changed the description of the repository ${repository(e)}.`,

@@ -127,6 +127,12 @@ describe('a mount that names no source', () => {
     expect(await pulled(world, TARGET, other.digest)).toBe(other.digest);
   });
 
+  test('is recorded without one: whoever reads the record may not know of what was found', async () => {
+    await mount(`mount=${blob.digest}`);
+    const { results } = await world.env.DB.prepare("SELECT target FROM events WHERE type = 'blob.mounted'").all();
+    expect(results).toEqual([{ target: JSON.stringify({ digest: blob.digest }) }]);
+  });
+
   test('of what nobody has is a 202', async () => {
     expect((await mount(`mount=${NO_DIGEST}`)).status).toBe(202);
   });
