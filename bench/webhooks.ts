@@ -16,6 +16,7 @@ const report = await drain({
     { manner: 'hangs', patience: null },
   ],
   limit: 45 * 60_000,
+  onProgress: (acknowledged) => console.error(acknowledged.join(' ')),
 });
 const seconds = (milliseconds: number) => `${(milliseconds / 1000).toFixed(1)} s`;
 console.log(`${events} events, 10 endpoints, 3 of them ill until the others had all

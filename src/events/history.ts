@@ -95,7 +95,7 @@ export async function firstEventSince(env: Reading, time: number): Promise<numbe
   const earlier = `(SELECT at FROM events WHERE id >= ${middle} ORDER BY id LIMIT 1) < ?1`;
   const found = await env.DB.prepare(
     `WITH RECURSIVE search(low, high) AS (
-       SELECT min(id), max(id) + 1 FROM events
+       SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events) + 1
        UNION ALL
        SELECT iif(${earlier}, ${middle} + 1, low), iif(${earlier}, high, ${middle}) FROM search WHERE low < high)
      SELECT low FROM search WHERE low = high`,

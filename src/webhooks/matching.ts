@@ -41,10 +41,10 @@ export async function cursorOf(env: Database): Promise<number> {
   return (await env.DB.prepare('SELECT event FROM match_cursor').first<number>('event')) ?? 0;
 }
 
-/** `false` where there was nothing to do. */
+/** Whether there is more: `false` where all were matched that were there when it began; those after them are announced too. */
 async function matchSlice(env: Stores, describe: Describe): Promise<boolean> {
   const from = await cursorOf(env);
-  const { items: events } = await eventsAfter(env, from, EVENTS_PER_SLICE);
+  const { items: events, more } = await eventsAfter(env, from, EVENTS_PER_SLICE);
   if (events.length === 0) return false;
   const pairs = pairsOf(events, await listenersTo(env, events));
   const { dealtWith, last } = fitting(events, pairs);
@@ -55,8 +55,9 @@ async function matchSlice(env: Stores, describe: Describe): Promise<boolean> {
     env.DB.prepare('INSERT INTO match_cursor (one, event) VALUES (1, ?1) ON CONFLICT DO UPDATE SET event = ?1').bind(last.id),
   ]);
   // Refused: another consumer was faster, and has sent them.
-  if (done) await sendDeliveries(env, made.rows);
-  return true;
+  if (!done) return true;
+  await sendDeliveries(env, made.rows);
+  return more || last !== events.at(-1);
 }
 
 async function listenersTo(env: Database, events: RecordedEvent[]): Promise<Subscription[]> {

@@ -22,12 +22,11 @@ const WAITS = "d.state = 'waiting' AND d.claimed_until <= unixepoch()";
 export async function remindOfForgotten(env: Database & Pick<Env, 'DELIVERIES'>, limit: number): Promise<number> {
   const [forgotten, first] = await env.DB.batch([
     env.DB.prepare(
-      `UPDATE deliveries SET due_at = unixepoch() FROM (
+      `UPDATE deliveries SET due_at = unixepoch() WHERE (subscription, event) IN (
          SELECT d.subscription, d.event FROM subscriptions s
          CROSS JOIN deliveries d INDEXED BY deliveries_waiting ON d.subscription = s.id
-         WHERE NOT (${BROKEN}) AND ${WAITS} AND d.due_at < unixepoch() - ${FORGOTTEN} LIMIT ?1) AS m
-       WHERE deliveries.subscription = m.subscription AND deliveries.event = m.event
-       RETURNING deliveries.subscription, deliveries.event`,
+         WHERE NOT (${BROKEN}) AND ${WAITS} AND d.due_at < unixepoch() - ${FORGOTTEN} LIMIT ?1)
+       RETURNING subscription, event`,
     ).bind(limit),
     env.DB.prepare(
       `SELECT subscription, event FROM (
@@ -52,12 +51,11 @@ export async function endHopeless(env: Database, limit: number): Promise<void> {
   const bound = await firstEventSince(env, now - LIFETIME);
   await env.DB.prepare(
     `UPDATE deliveries SET state = 'failed', due_at = unixepoch(), attempts = json_insert(attempts, '$[#]', ${ATTEMPT})
-     FROM (
+     WHERE (subscription, event) IN (
        SELECT d.subscription, d.event FROM subscriptions s
        CROSS JOIN deliveries d INDEXED BY deliveries_waiting ON d.subscription = s.id
        WHERE ${BROKEN} AND ${WAITS} AND d.event < ?1 AND d.due_at <= ?2
-         AND (d.tries >= ${MAX_TRIES} OR coalesce(d.first_tried_at, d.created_at) < ?2 - ${LIFETIME}) LIMIT ?3) AS m
-     WHERE deliveries.subscription = m.subscription AND deliveries.event = m.event`,
+         AND (d.tries >= ${MAX_TRIES} OR coalesce(d.first_tried_at, d.created_at) < ?2 - ${LIFETIME}) LIMIT ?3)`,
   )
     .bind(bound, now, limit)
     .run();

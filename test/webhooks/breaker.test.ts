@@ -10,6 +10,7 @@ import {
   attemptsOf,
   deliverSome,
   drain,
+  hanging,
   match,
   newScene,
   pass,
@@ -19,6 +20,7 @@ import {
   statesOf,
   status,
   subscribe,
+  turning,
   untilQuiet,
 } from '../world/webhooks.ts';
 
@@ -101,11 +103,36 @@ describe('after five failures in a row', () => {
     expect(await breaker()).toEqual([BREAK_AFTER, 60]);
   });
 
+  test('one that began before them, and fails late, says nothing new: the pause stays as it is', async () => {
+    await waiting(1);
+    scene.sink.answer = hanging;
+    const work = deliverSome(scene);
+    await vi.waitFor(() => expect(scene.sink.under).toBe(1));
+    await scene.env.DB.prepare('UPDATE subscriptions SET failures = 8, open_until = unixepoch() + 1000').run();
+    await turning(scene, work);
+    const [failures, pause] = await breaker();
+    expect(failures).toBe(8);
+    expect(pause).toBeGreaterThan(900);
+  });
+
+  test('one that was asked while somebody enabled it, and fails, opens it no more than any other', async () => {
+    await broken(6);
+    pass(scene, 60);
+    scene.sink.answer = hanging;
+    for (const message of scene.deliveries.held) message.delaySeconds = 0;
+    const work = deliverSome(scene);
+    await vi.waitFor(() => expect(scene.sink.under).toBe(1));
+    await scene.env.DB.prepare('UPDATE subscriptions SET failures = 0, open_until = 0').run();
+    await turning(scene, work);
+    expect(await breaker()).toEqual([0, 0]);
+  });
+
   test('one asks whether it is well again, even where two consumers could', async () => {
     await broken(12);
     pass(scene, 60);
     for (const message of scene.deliveries.held) message.delaySeconds = 0;
-    await Promise.all([deliverSome(scene), deliverSome(scene)]);
+    // Two messages each: they have connections for both.
+    await Promise.all([deliverSome(scene, { size: 2 }), deliverSome(scene, { size: 2 })]);
     expect(scene.sink.posts).toHaveLength(6);
     expect(await breaker()).toEqual([6, 120]);
     await deliverSome(scene);
@@ -113,17 +140,17 @@ describe('after five failures in a row', () => {
   });
 
   test('one asks, whenever a second consumer comes between', async () => {
-    for (let at = 0, calls = 1; at < calls; at++) {
+    for (let at = 0; at < 4; at++) {
       scene = await newScene();
       await broken(12);
       pass(scene, 60);
       for (const message of scene.deliveries.held) message.delaySeconds = 0;
-      calls = 0;
+      let calls = 0;
       const DB = intercepted(scene.env.DB, async (_, effect) => {
-        if (calls++ === at) await deliverSome(scene);
+        if (calls++ === at) await deliverSome(scene, { size: 2 });
         return effect();
       });
-      await deliverSome(scene, { env: { ...scene.env, DB } });
+      await deliverSome(scene, { size: 2, env: { ...scene.env, DB } });
       expect(scene.sink.posts.length, `before call ${at + 1} of ${calls}`).toBe(6);
       expect(await breaker()).toEqual([6, 120]);
     }

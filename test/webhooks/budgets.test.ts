@@ -51,8 +51,8 @@ describe('a delivery', () => {
     const spent = await cost((env) => deliverSome(scene, { env }));
     expect(scene.sink.acknowledged).toHaveLength(1);
     expect(spent).toMatchObject({ statements: 3, d1: 2 });
-    // Claimed, and written down with its index entry.
-    expect(spent.rowsWritten).toBeLessThanOrEqual(3);
+    // Claimed, and written down.
+    expect(spent.rowsWritten).toBe(2);
     expect(spent.rowsRead).toBeLessThanOrEqual(16);
   });
 
@@ -61,15 +61,15 @@ describe('a delivery', () => {
     const spent = await cost((env) => deliverSome(scene, { env }));
     expect(scene.sink.acknowledged).toHaveLength(5);
     expect(spent).toMatchObject({ statements: 3, d1: 2 });
-    expect(spent.rowsWritten).toBeLessThanOrEqual(5 * 3);
+    expect(spent.rowsWritten).toBe(5 * 2);
   });
 
-  test('that fails is one statement and one row more, for its endpoint', async () => {
+  test('that fails is one statement more, for its endpoint, and two rows', async () => {
     await waiting(1);
     scene.sink.answer = status(500);
     const spent = await cost((env) => deliverSome(scene, { env }));
-    expect(spent).toMatchObject({ statements: 4, d1: 2 });
-    expect(spent.rowsWritten).toBeLessThanOrEqual(3);
+    // An index entry is written again where the state is, be it the same.
+    expect(spent).toMatchObject({ statements: 4, d1: 2, rowsWritten: 4 });
   });
 
   test('that is done already, or not to be tried now, is two statements and writes nothing', async () => {
@@ -96,24 +96,24 @@ describe('a delivery', () => {
     await happen(1);
     const matched = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
     const delivered = await cost((env) => deliverSome(scene, { env }));
-    expect(matched.rowsWritten + delivered.rowsWritten).toBeLessThanOrEqual(6);
+    expect(matched.rowsWritten + delivered.rowsWritten).toBe(5);
   });
 });
 
 describe('matching', () => {
-  test('100 events with ten endpoints is seven statements a slice, and two to find that there are no more', async () => {
+  test('100 events with ten endpoints is two slices of six statements and four round trips', async () => {
     for (let n = 0; n < 10; n++) await subscribe(scene, only);
     await match(scene);
     await happen(50);
-    const spent = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
+    const one = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
     expect(scene.deliveries.held).toHaveLength(500);
-    expect(spent.statements).toBeLessThanOrEqual(8);
-    expect(spent.d1).toBeLessThanOrEqual(6);
-    // The row and its index entry, and the cursor.
-    expect(spent.rowsWritten).toBeLessThanOrEqual(500 * 2 + 1);
+    expect(one).toMatchObject({ statements: 6, d1: 4 });
+    // Each row and its index entry, and the cursor.
+    expect(one.rowsWritten).toBe(500 * 2 + 1);
     await happen(100);
-    const twice = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
-    expect(twice.statements).toBeLessThanOrEqual(14);
+    const two = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
+    expect(scene.deliveries.held).toHaveLength(1500);
+    expect(two).toMatchObject({ statements: 12, d1: 8 });
   });
 
   test('of nothing is two statements', async () => {
@@ -126,7 +126,7 @@ describe('matching', () => {
     await match(scene);
     await happen(1);
     const spent = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
-    expect(spent.rowsRead).toBeLessThanOrEqual(20);
+    expect(spent.rowsRead).toBeLessThanOrEqual(25);
   });
 });
 
@@ -149,6 +149,14 @@ test('a run of the schedule with thousands of deliveries that are done reads wha
   const hour = Math.ceil(scene.clock.now / 3_600_000) * 3_600_000 + 7 * 60_000;
   expect((await cost((env) => runScheduled(env, hour))).rowsRead).toBeLessThanOrEqual(250);
   expect((await cost((env) => runScheduled(env, hour + 600_000))).rowsRead).toBeLessThanOrEqual(60);
+});
+
+test('a run with thousands that wait for an endpoint which has a pause does not read them', async () => {
+  await waiting(2000);
+  await scene.env.DB.prepare('UPDATE subscriptions SET failures = 9, open_until = unixepoch() + 9000').run();
+  pass(scene, 3600);
+  expect((await cost((env) => remindOfForgotten(env, 1000))).rowsRead).toBeLessThanOrEqual(10);
+  expect((await cost((env) => endHopeless(env, 1000))).rowsRead).toBeLessThanOrEqual(60);
 });
 
 describe('queries go by an index', () => {

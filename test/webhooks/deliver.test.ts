@@ -167,11 +167,11 @@ describe('one delivery and several messages', () => {
     await Promise.all([deliverSome(scene, { size: 1 }), deliverSome(scene, { size: 1 })]);
     expect(scene.sink.posts).toHaveLength(1);
 
-    for (let at = 0, calls = 1; at < calls; at++) {
+    for (let at = 0; at < 4; at++) {
       scene = await newScene();
       await waiting();
       scene.deliveries.held.push(...structuredClone(scene.deliveries.held));
-      calls = 0;
+      let calls = 0;
       const inner = scene.env;
       const DB = intercepted(inner.DB, async (_, effect) => {
         if (calls++ === at) await deliverSome(scene, { size: 1 });
@@ -206,25 +206,79 @@ describe('one delivery and several messages', () => {
     expect(await statesOf(scene)).toEqual(['delivered']);
   });
 
-  test('one that comes before its time does not hurry it, and keeps no second train of messages going', async () => {
+  test.each([300, 7200])(
+    'one that comes before its time, of %i s, does not hurry it, and keeps no second train going',
+    async (asked) => {
+      await waiting();
+      const copy = structuredClone(scene.deliveries.held);
+      scene.sink.answer = status(503, { 'retry-after': String(asked) });
+      await deliverSome(scene);
+      expect(scene.deliveries.held).toMatchObject([{ delaySeconds: asked }]);
+      scene.deliveries.held.push(...copy);
+      await deliverSome(scene);
+      expect(scene.sink.posts).toHaveLength(1);
+      expect(scene.deliveries.held).toHaveLength(1);
+      for (const passed of [asked / 2, asked / 2 - 10]) {
+        pass(scene, passed);
+        await cron();
+        await drain(scene);
+        expect(scene.sink.posts).toHaveLength(1);
+      }
+      pass(scene, 10);
+      await drain(scene);
+      expect(scene.sink.posts).toHaveLength(2);
+    },
+  );
+
+  test.each([
+    ['fails', 500, 204],
+    ['succeeds where that one failed', 200, 500],
+    ['succeeds as well', 200, 204],
+  ])('a consumer that was held up for minutes, and then %s, undoes nothing of what another wrote', async (_, code, other) => {
     await waiting();
     const copy = structuredClone(scene.deliveries.held);
-    scene.sink.answer = status(503, { 'retry-after': '7200' });
-    await deliverSome(scene);
-    expect(scene.deliveries.held).toMatchObject([{ delaySeconds: 7200 }]);
+    let answer = (_response: Response) => {};
+    scene.sink.answer = () =>
+      new Promise((resolve) => {
+        answer = resolve;
+      });
+    const { batch } = batchOf(scene.deliveries, scene.deliveries.held.splice(0));
+    const work = works();
+    const doors = { ...scene.doors, sleep: () => new Promise<void>(() => {}) };
+    const held = deliver(scene.env, batch, doors, work);
+    await vi.waitFor(() => expect(scene.sink.posts).toHaveLength(1));
+    pass(scene, 70);
+    scene.sink.answer = status(other);
     scene.deliveries.held.push(...copy);
     await deliverSome(scene);
-    expect(scene.sink.posts).toHaveLength(1);
-    expect(scene.deliveries.held).toHaveLength(1);
-    for (const passed of [3600, 3500, 90]) {
-      pass(scene, passed);
-      await cron();
-      await drain(scene);
-      expect(scene.sink.posts).toHaveLength(1);
-    }
-    pass(scene, 10);
-    await drain(scene);
+    const before = await rowsOf(scene);
+    answer(new Response(null, { status: code }));
+    await held;
+    const after = await rowsOf(scene);
+    if (other === 204) expect(after).toEqual(before);
+    expect(after.map(({ state }) => state)).toEqual(['delivered']);
+    await untilQuiet(scene, cron);
     expect(scene.sink.posts).toHaveLength(2);
+  });
+
+  test('nor is a second claim given up by the first that ran out', async () => {
+    await waiting();
+    const copy = structuredClone(scene.deliveries.held);
+    const answers: ((response: Response) => void)[] = [];
+    scene.sink.answer = () => new Promise((resolve) => answers.push(resolve));
+    const doors = { ...scene.doors, sleep: () => new Promise<void>(() => {}) };
+    const first = deliver(scene.env, batchOf(scene.deliveries, scene.deliveries.held.splice(0)).batch, doors, works());
+    await vi.waitFor(() => expect(answers).toHaveLength(1));
+    pass(scene, 70);
+    const second = deliver(scene.env, batchOf(scene.deliveries, copy).batch, doors, works());
+    await vi.waitFor(() => expect(answers).toHaveLength(2));
+    const [before] = await rowsOf(scene);
+    answers[0]?.(new Response(null, { status: 500 }));
+    await first;
+    expect(await rowsOf(scene)).toEqual([before]);
+    answers[1]?.(new Response(null, { status: 204 }));
+    await second;
+    expect(await statesOf(scene)).toEqual(['delivered']);
   });
 
   test('of another deployment, or of nobody, they are given to the dead letters, and hold up none', async () => {

@@ -220,7 +220,8 @@ export async function handOver(
     if (again.attempts > MAX_RETRIES + 1) deadLetters.held.push({ ...again, attempts: 1, delaySeconds: 0 });
     else queue.held.push(again);
   }
-  if (how !== 'stopped') await work.done();
+  // What goes on behind it may be gone for ever, too.
+  if (how !== 'stopped') await Promise.race([work.done(), stopped]);
   return taken.length;
 }
 

@@ -14,6 +14,8 @@ export interface Plan {
   ill: { manner: Exclude<Manner, 'well'>; patience: number | null }[];
   /** Milliseconds for all of it. */
   limit: number;
+  /** Is told now and then how many each endpoint has acknowledged. */
+  onProgress?: (acknowledged: number[]) => void;
 }
 
 export interface Report {
@@ -32,6 +34,7 @@ export interface Report {
 const REPOSITORY = 'acme/app';
 /** Of one PUT: the limit of the registry. */
 const TAGS_PER_PUT = 100;
+const PROGRESS_MS = 10_000;
 
 export async function drain(plan: Plan): Promise<Report> {
   const endpoints = await startEndpoints(plan.endpoints);
@@ -43,6 +46,8 @@ export async function drain(plan: Plan): Promise<Report> {
     const webhooks: string[] = [];
     for (let n = 0; n < plan.endpoints; n++) webhooks.push(await subscribe(registry, endpoints.url(n)));
     const started = Date.now();
+    const counts = () => endpoints.all.map(({ acknowledged }) => acknowledged.size);
+    const timer = setInterval(() => plan.onProgress?.(counts()), PROGRESS_MS);
     await record(registry, plan.events);
     const recorded = Date.now() - started;
     const until = started + plan.limit;
@@ -50,6 +55,7 @@ export async function drain(plan: Plan): Promise<Report> {
     await haveAll(well, plan.events, until);
     for (const endpoint of ill) endpoint.manner = 'well';
     await haveAll(ill, plan.events, until);
+    clearInterval(timer);
     const last = (some: Endpoint[]) => Math.max(0, ...some.map(({ lastAt }) => lastAt)) - started;
     return {
       recorded,

@@ -1,0 +1,240 @@
+/**
+ * Random walks: everything that can go wrong, in any order, by a seed. Endpoints fail, hang and are slow; consumers die, run
+ * beside each other and lose answers of the database; messages are lost, doubled and shuffled; queues are down. Once all is well
+ * again, each subscription was told of exactly what it hears, and of nothing again after that was written down.
+ */
+import { beforeEach, expect, test, vi } from 'vitest';
+import { runScheduled } from '../../src/cron.ts';
+import type { Env } from '../../src/env.ts';
+import { commit } from '../../src/events/batch.ts';
+import type { RecordedEvent } from '../../src/events/event.ts';
+import { eventsAfter } from '../../src/events/history.ts';
+import { record } from '../../src/events/outbox.ts';
+import { hears } from '../../src/webhooks/filter.ts';
+import { replayFailed } from '../../src/webhooks/history.ts';
+import type { Subscription } from '../../src/webhooks/subscriptions.ts';
+import { FAULTS, faulty } from '../world/faults.ts';
+import {
+  type Answering,
+  bury,
+  deliverSome,
+  hanging,
+  idOf,
+  match,
+  newScene,
+  pass,
+  rowsOf,
+  type Scene,
+  status,
+  subscribe,
+  turning,
+  untilQuiet,
+} from '../world/webhooks.ts';
+
+const SEEDS = Array.from({ length: 12 }, (_, n) => 4711 + n);
+const STEPS = 160;
+
+beforeEach(() => {
+  vi.spyOn(console, 'error').mockImplementation(() => undefined);
+});
+
+class Chance {
+  private state: number;
+
+  constructor(seed: number) {
+    this.state = seed;
+  }
+
+  /** From 0 to 1 (mulberry32). */
+  next(): number {
+    this.state = (this.state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  }
+
+  below(bound: number): number {
+    return Math.floor(this.next() * bound);
+  }
+
+  of<T>(all: readonly T[]): T {
+    return all[this.below(all.length)] as T;
+  }
+}
+
+const ABOUTS = ['acme/api', 'acme/web', 'zeta/api', 'organization:acme', ''];
+const TYPES = ['tag.created', 'tag.deleted', 'manifest.pushed'];
+
+class Walk {
+  readonly scene: Scene;
+  readonly chance: Chance;
+  subscriptions: Subscription[] = [];
+  /** How each endpoint answers now. */
+  private readonly moods = new Map<string, Answering>();
+  /** Number of POSTs when it was first seen to be written down as delivered. */
+  private readonly recorded = new Map<string, number>();
+  private readonly flying = new Set<string>();
+  readonly log: string[] = [];
+
+  constructor(scene: Scene, seed: number) {
+    this.scene = scene;
+    this.chance = new Chance(seed);
+    scene.doors.random = () => this.chance.next();
+    scene.sink.answer = async (post, signal) => {
+      if (this.flying.has(post.id)) throw new Error(`two at a time: ${post.id}`);
+      this.flying.add(post.id);
+      try {
+        return await (this.moods.get(post.url) ?? status(204))(post, signal);
+      } finally {
+        this.flying.delete(post.id);
+      }
+    };
+  }
+
+  private slow(seconds: number): Answering {
+    return async (_, signal) => {
+      await Promise.race([
+        this.scene.clock.sleep(seconds * 1000),
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
+      ]);
+      return new Response('at last', { status: 200 });
+    };
+  }
+
+  /** With a fault or without; `stopped` where it is gone for ever. */
+  private faults(): { env: Env; stopped?: Promise<void> } {
+    if (this.chance.next() < 0.6) return { env: this.scene.env };
+    const { env, stopped } = faulty(this.scene.env, this.chance.of(FAULTS), this.chance.below(4));
+    return { env, stopped };
+  }
+
+  private async happen(): Promise<void> {
+    const count = 1 + this.chance.below(4);
+    const target = () => JSON.stringify({ tag: this.chance.of(['v1', 'v2', 'latest']) });
+    const statements = Array.from({ length: count }, () =>
+      record(this.scene.env, {
+        about: this.chance.of(ABOUTS),
+        by: { subject: 'user:admin' },
+        select: 'SELECT ?3 AS type, ?4 AS target',
+        parameters: [this.chance.of(TYPES), target()],
+      }),
+    );
+    await commit(this.scene.env, statements);
+  }
+
+  private async matchOnce(): Promise<void> {
+    const { env, stopped } = this.faults();
+    this.scene.events.held.splice(0, 100);
+    const work = match({ env }, 2).catch(() => undefined);
+    await Promise.race([work, ...(stopped ? [stopped] : [])]);
+  }
+
+  private async deliverOnce(): Promise<void> {
+    const one = () => deliverSome(this.scene, { size: 1 + this.chance.below(5), ...this.faults() });
+    const consumers = Array.from({ length: 1 + this.chance.below(3) }, one);
+    await turning(this.scene, Promise.all(consumers));
+  }
+
+  private mischief(): void {
+    const { held } = this.chance.of([this.scene.deliveries, this.scene.deliveries, this.scene.deadLetters, this.scene.events]);
+    const at = this.chance.below(held.length);
+    const what = this.chance.of(['lose', 'double', 'hurry', 'shuffle']);
+    const message = held[at];
+    if (!message) return;
+    if (what === 'lose') held.splice(at, 1);
+    if (what === 'double') held.push({ ...message, id: crypto.randomUUID(), delaySeconds: this.chance.below(60) });
+    if (what === 'hurry') message.delaySeconds = 0;
+    if (what === 'shuffle') held.sort(() => this.chance.next() - 0.5);
+  }
+
+  private readonly acts: Record<string, () => Promise<unknown> | unknown> = {
+    happen: () => this.happen(),
+    match: () => this.matchOnce(),
+    'match by two': () => Promise.all([this.matchOnce(), this.matchOnce()]),
+    deliver: () => this.deliverOnce(),
+    'deliver again': () => this.deliverOnce(),
+    bury: () => bury(this.scene, this.faults()),
+    mischief: () => this.mischief(),
+    mood: () => {
+      const { posts } = this.scene.sink;
+      const url = posts.length === 0 ? 'https://hooks0.example.com/' : this.chance.of(posts).url;
+      const moods = [status(204), status(200), status(500), status(503, { 'retry-after': '40' }), hanging];
+      this.moods.set(url, this.chance.of([...moods, this.slow(3), this.slow(8), this.slow(12)]));
+    },
+    queue: () => {
+      const queue = this.chance.of([this.scene.events, this.scene.deliveries, this.scene.deadLetters]);
+      queue.down = this.chance.next() < 0.4;
+    },
+    time: () => pass(this.scene, 1 + this.chance.below(this.chance.of([10, 100, 1500]))),
+    cron: () => {
+      pass(this.scene, 600);
+      const { env, stopped } = this.faults();
+      const work = runScheduled(env, this.scene.clock.now).catch(() => undefined);
+      return Promise.race([work, ...(stopped ? [stopped] : [])]);
+    },
+  };
+
+  async step(): Promise<void> {
+    const name = this.chance.of(Object.keys(this.acts));
+    this.log.push(name);
+    await this.acts[name]?.();
+    await this.check(name);
+  }
+
+  /** What was written down as delivered before a step is not sent in it. */
+  async check(after: string): Promise<void> {
+    const { posts } = this.scene.sink;
+    for (const row of await rowsOf(this.scene)) {
+      if (row.state === 'delivered' && !this.recorded.has(idOf(row))) this.recorded.set(idOf(row), posts.length);
+    }
+    const again = posts.filter(({ id }, at) => at >= (this.recorded.get(id) ?? Number.POSITIVE_INFINITY));
+    expect(
+      again.map(({ id }) => id),
+      `sent again after it was written down, by "${after}"`,
+    ).toEqual([]);
+  }
+
+  async heal(): Promise<void> {
+    for (const queue of [this.scene.events, this.scene.deliveries, this.scene.deadLetters]) queue.down = false;
+    this.moods.clear();
+    const cron = () => runScheduled(this.scene.env, this.scene.clock.now);
+    await untilQuiet(this.scene, cron);
+    for (const subscription of this.subscriptions) await replayFailed(this.scene.env, subscription, 0);
+    await untilQuiet(this.scene, cron);
+    await this.check('healing');
+  }
+
+  async expected(): Promise<string[]> {
+    const { items, more } = await eventsAfter(this.scene.env, 0, 10_000);
+    expect(more).toBe(false);
+    const told = (event: RecordedEvent) =>
+      this.subscriptions.filter((one) => event.id > one.firstEvent && hears(one, event)).map(({ id }) => `${id}_${event.id}`);
+    return items.flatMap(told).sort();
+  }
+}
+
+test.each(SEEDS)('seed %i: each is told of what it hears, whatever goes wrong on the way', async (seed) => {
+  const scene = await newScene();
+  const walk = new Walk(scene, seed);
+  const told = [
+    { filter: { types: ['tag.created' as const, 'tag.deleted' as const] } },
+    { scope: 'organization:acme' },
+    { scope: 'repository:acme/api', filter: { tags: ['v*'] }, format: 'harbor' as const },
+    { filter: { repositories: ['*/api'] }, format: 'slack' as const },
+  ];
+  try {
+    for (const [n, one] of told.entries()) {
+      walk.subscriptions.push(await subscribe(scene, { ...one, url: `https://hooks${n}.example.com/` }));
+      for (let step = 0; step < STEPS / told.length; step++) await walk.step();
+    }
+    await walk.heal();
+    const expected = await walk.expected();
+    const rows = await rowsOf(scene);
+    expect(rows.filter(({ state }) => state !== 'delivered').map((row) => [idOf(row), row.state])).toEqual([]);
+    expect(rows.map(idOf).sort()).toEqual(expected);
+    expect([...new Set(scene.sink.acknowledged.map(({ id }) => id))].sort()).toEqual(expected);
+    expect(expected.length).toBeGreaterThan(10);
+  } catch (error) {
+    throw new Error(`seed ${seed}, after ${walk.log.length} steps (${walk.log.slice(-12).join(', ')})`, { cause: error });
+  }
+});
