@@ -261,7 +261,8 @@ CREATE INDEX IF NOT EXISTS subscriptions_by_scope ON subscriptions (scope, id);
 
 -- An event on its way to a subscription, at most one row for both. event_data: the event as it was recorded (JSON), with what
 -- its format wants to know of the repository beside it. state: a waiting one is tried at due_at, by whoever claims it: one at a
--- time, until claimed_until. tries counts since it was last made to wait; attempts (JSON) is what people see of them.
+-- time, until claimed_until. tries counts since it was last made to wait, and first_tried_at is since when its life is counted: its
+-- first try, or its replay. attempts (JSON) is what people see of them.
 CREATE TABLE IF NOT EXISTS deliveries (
   subscription TEXT NOT NULL,
   event INTEGER NOT NULL,
@@ -276,7 +277,8 @@ CREATE TABLE IF NOT EXISTS deliveries (
   PRIMARY KEY (subscription, event)
 ) STRICT, WITHOUT ROWID;
 
--- The sweep's, and the oldest that an endpoint which failed is asked with. Without due_at, so that an attempt does not write it.
+-- The sweep's, and the oldest that an endpoint which failed is asked with. Without due_at, so that a claim and a
+-- reminder do not write it.
 CREATE INDEX IF NOT EXISTS deliveries_waiting ON deliveries (subscription, event) WHERE state = 'waiting';
 
 -- How far the events have been matched with subscriptions: moved by the batch that makes the deliveries. One row.

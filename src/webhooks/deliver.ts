@@ -5,17 +5,9 @@
 import type { Env } from '../env.ts';
 import type { Background, Database } from '../events/batch.ts';
 import { attempt, type Settings, type World } from './attempt.ts';
-import {
-  CLAIM,
-  claimDeliveries,
-  type DeliveryKey,
-  deliveryId,
-  isDeliveryKey,
-  type Loaded,
-  markFailed,
-  type Result,
-  saveResults,
-} from './deliveries.ts';
+import { claimDeliveries } from './claims.ts';
+import { CLAIM, type DeliveryKey, deliveryId, isDeliveryKey, type Loaded, markFailed, type Result } from './deliveries.ts';
+import { saveResults } from './results.ts';
 import { MAX_TRIES, postponed } from './schedule.ts';
 
 type Stores = Database & Pick<Env, 'DELIVERIES' | 'DEAD_LETTERS'> & Settings;

@@ -1,16 +1,14 @@
 /**
- * The rows of deliveries, and how they change: waiting -> delivered or failed, and waiting again when they are replayed. A row is
- * the truth, and a message only the reminder to look at it: one that is lost is sent again by the cron, one that comes twice
- * finds the row claimed, or done. One attempt at a time: whoever claims a row has it for a minute.
+ * What a delivery is: a row, which is the truth, and a message, which is only the reminder to look at it. One that is lost is sent
+ * again by the cron, one that comes twice finds the row claimed, or done. waiting -> delivered or failed, and waiting again when
+ * it is replayed: `claims.ts` and `results.ts` are the steps of that.
  */
 import type { Env } from '../env.ts';
-import { commit, type Database } from '../events/batch.ts';
+import type { Database } from '../events/batch.ts';
 import type { RecordedEvent } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import { askedAgain, health } from './breaker.ts';
 import type { RepositoryFacts } from './formats/format.ts';
-import { BREAK_AFTER, MAX_TRIES } from './schedule.ts';
-import { aboutOf, type Subscription, type Row as SubscriptionRow, subscriptionOf } from './subscriptions.ts';
+import { MAX_TRIES } from './schedule.ts';
+import type { Subscription } from './subscriptions.ts';
 
 /** What a message carries. */
 export interface DeliveryKey {
@@ -61,9 +59,7 @@ export interface Loaded {
 /** Seconds: longer than an attempt may take. */
 export const CLAIM = 60;
 /** Seconds by which a message may come too early: the database's clock is another one than the queue's. */
-const EARLY = 5;
-/** Attempts of one delivery that are kept. */
-const ATTEMPTS_KEPT = 20;
+export const EARLY = 5;
 /** Messages of one send (Cloudflare Queues, "Limits"). */
 const SEND_MAX = 100;
 
@@ -95,68 +91,8 @@ export async function sendDeliveries(env: Pick<Env, 'DELIVERIES'>, keys: readonl
   }
 }
 
-type Row = SubscriptionRow & {
-  delivery_event: number;
-  event_data: string;
-  state: State;
-  due_at: number;
-  claimed_until: number;
-  tries: number;
-  first_tried_at: number | null;
-  attempts: string;
-  now: number;
-};
-
 /** The delivery that a key of ?1 means. */
-const MEANT = `SELECT value ->> 'subscription' AS subscription, value ->> 'event' AS event FROM json_each(?1)`;
-
-/** Whether subscription `id` may be sent to, or has nothing sent to it anyway: an SQL expression. */
-const OPEN = (id: string) =>
-  `EXISTS (SELECT 1 FROM subscriptions WHERE id = ${id} AND (failures < ${BREAK_AFTER} OR disabled IS NOT NULL))`;
-
-/**
- * Claims what may be tried now and loads all of them; what is not there is left out. An endpoint that has failed too often in a
- * row is left in peace until its pause is over, and then asked by one delivery.
- */
-export async function claimDeliveries(env: Database, keys: readonly DeliveryKey[]): Promise<Loaded[]> {
-  const meant = JSON.stringify(keys);
-  const [claimed, rows] = await env.DB.batch([
-    env.DB.prepare(
-      `UPDATE deliveries SET claimed_until = unixepoch() + ${CLAIM} FROM (${MEANT}) AS m
-       WHERE deliveries.subscription = m.subscription AND deliveries.event = m.event AND ${OPEN('m.subscription')}
-         AND state = 'waiting' AND due_at <= unixepoch() + ${EARLY} AND claimed_until <= unixepoch() AND tries < ${MAX_TRIES}
-       RETURNING deliveries.subscription, deliveries.event`,
-    ).bind(meant),
-    env.DB.prepare(
-      `SELECT s.*, d.event AS delivery_event, d.event_data, d.state, d.due_at, d.claimed_until, d.tries, d.first_tried_at,
-         d.attempts, unixepoch() AS now
-       FROM (${MEANT}) m JOIN deliveries d ON d.subscription = m.subscription AND d.event = m.event
-       JOIN subscriptions s ON s.id = d.subscription`,
-    ).bind(meant),
-  ]);
-  const mine = new Set(((claimed?.results ?? []) as unknown as DeliveryKey[]).map(deliveryId));
-  const loaded = ((rows?.results ?? []) as Row[]).map((row) => loadedOf(row, mine));
-  return Promise.all(loaded.map(async (one) => (await askedAgain(env, one, loaded)) ?? one));
-}
-
-function loadedOf(row: Row, mine: Set<string>): Loaded {
-  const { delivery_event, event_data, state, due_at, claimed_until, tries, first_tried_at, attempts, now, ...subscription } =
-    row;
-  const key = { subscription: row.id, event: delivery_event };
-  return {
-    key,
-    state,
-    eventData: event_data,
-    tries,
-    firstTriedAt: first_tried_at,
-    attempts: JSON.parse(attempts) as Attempt[],
-    dueAt: due_at,
-    claimedUntil: claimed_until,
-    claimed: mine.has(deliveryId(key)),
-    subscription: subscriptionOf(subscription),
-    now,
-  };
-}
+export const MEANT = `SELECT value ->> 'subscription' AS subscription, value ->> 'event' AS event FROM json_each(?1)`;
 
 /** Whether it may be tried now, but for the state of its endpoint. */
 export function isReady({ state, dueAt, claimedUntil, tries, now }: Loaded): boolean {
@@ -172,51 +108,6 @@ export interface Result {
   gone: boolean;
   /** Whether it says something about the endpoint: it was asked. */
   asked: boolean;
-}
-
-/**
- * Writes down what attempts have come to. What has no next try is given up: it waits for the dead-letter queue to say that it
- * failed. What somebody else has claimed meanwhile is theirs, but that it was delivered is true whoever has it.
- */
-export async function saveResults(env: Database, results: readonly Result[]): Promise<void> {
-  const saved = results.map(({ loaded, attempt, delivered }) => ({
-    ...loaded.key,
-    claim: loaded.claimedUntil,
-    state: delivered ? 'delivered' : 'waiting',
-    due: attempt.next ?? attempt.at,
-    tries: delivered || attempt.next !== null ? loaded.tries + 1 : MAX_TRIES,
-    at: attempt.at,
-    attempts: JSON.stringify([...loaded.attempts, attempt].slice(-ATTEMPTS_KEPT)),
-  }));
-  await commit(env, [
-    env.DB.prepare(
-      `UPDATE deliveries SET state = m.state, due_at = m.due, claimed_until = 0, tries = m.tries,
-         first_tried_at = coalesce(first_tried_at, m.at), attempts = m.attempts
-       FROM (SELECT value ->> 'subscription' AS subscription, value ->> 'event' AS event, value ->> 'claim' AS claim,
-         value ->> 'state' AS state, value ->> 'due' AS due, value ->> 'tries' AS tries, value ->> 'at' AS at,
-         value ->> 'attempts' AS attempts FROM json_each(?1)) AS m
-       WHERE deliveries.subscription = m.subscription AND deliveries.event = m.event AND deliveries.state = 'waiting'
-         AND (m.state = 'delivered' OR deliveries.claimed_until = m.claim)`,
-    ).bind(JSON.stringify(saved)),
-    ...health(env, results),
-    ...results.filter(({ gone }) => gone).flatMap(({ loaded }) => disable(env, loaded.subscription)),
-  ]);
-}
-
-/** The endpoint itself said that it wants no more. */
-function disable(env: Database, { id, scope }: Subscription): D1PreparedStatement[] {
-  return [
-    record(env, {
-      about: aboutOf(scope),
-      by: { subject: 'registry' },
-      select: `SELECT 'webhook.disabled' AS type, json_object('id', ?3, 'scope', ?4, 'reason', 'gone') AS target
-        FROM subscriptions WHERE id = ?3 AND disabled IS NULL AND last_event IS NULL`,
-      parameters: [id, scope],
-    }),
-    env.DB.prepare("UPDATE subscriptions SET disabled = 'gone', version = version + 1 WHERE id = ?1 AND disabled IS NULL").bind(
-      id,
-    ),
-  ];
 }
 
 /**

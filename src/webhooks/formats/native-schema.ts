@@ -85,7 +85,10 @@ export const NATIVE_SCHEMA = {
     blob: {
       allOf: [ref('repository')],
       required: ['digest'],
-      properties: { digest: ref('digest'), from: { ...text, description: 'The repository that it was mounted from, if whoever pushed it named one.' } },
+      properties: {
+        digest: ref('digest'),
+        from: { ...text, description: 'The repository that it was mounted from, if whoever pushed it named one.' },
+      },
     },
     other: {
       required: ['target'],
