@@ -6,9 +6,20 @@ import type { Env } from '../env.ts';
 import type { Background, Database } from '../events/batch.ts';
 import { attempt, type Settings, type World } from './attempt.ts';
 import { claimDeliveries } from './claims.ts';
-import { CLAIM, type DeliveryKey, deliveryId, isDeliveryKey, type Loaded, markFailed, type Result } from './deliveries.ts';
+import {
+  CLAIM,
+  type DeliveryKey,
+  deliveryId,
+  isDeliveryKey,
+  isResumption,
+  type Loaded,
+  markFailed,
+  type Result,
+  type Resumption,
+} from './deliveries.ts';
+import { resume } from './reminders.ts';
 import { saveResults } from './results.ts';
-import { MAX_TRIES, postponed } from './schedule.ts';
+import { BREAK_AFTER, MAX_TRIES, postponed } from './schedule.ts';
 
 type Stores = Database & Pick<Env, 'DELIVERIES' | 'DEAD_LETTERS'> & Settings;
 
@@ -31,6 +42,7 @@ interface Reminder {
 
 export async function deliver(env: Stores, batch: MessageBatch, world: World, work: Background): Promise<void> {
   const reminders = await remindersIn(env, batch);
+  await Promise.all(batch.messages.map((message) => goOn(env, message)));
   const places = new Map<Reminder, number | null>(reminders.map((one) => [one, takeConnection(one.key, world.now())]));
   const free = reminders.filter((one) => places.get(one) !== null);
   const busy = reminders.filter((one) => places.get(one) === null);
@@ -57,11 +69,24 @@ async function remindersIn(env: Stores, batch: MessageBatch): Promise<Reminder[]
   const found = new Map<string, Reminder>();
   for (const message of batch.messages) {
     const { body } = message;
+    if (isResumption(body)) continue;
     if (!isDeliveryKey(body)) await bury(env, message, body);
     else if (found.has(deliveryId(body))) message.ack();
     else found.set(deliveryId(body), { key: body, message });
   }
   return [...found.values()];
+}
+
+/** Of a message about an endpoint that is well again. */
+async function goOn(env: Stores, message: Message<unknown>): Promise<void> {
+  if (!isResumption(message.body)) return;
+  try {
+    await resume(env, message.body);
+    message.ack();
+  } catch (error) {
+    console.error('what waits could not be read:', error instanceof Error ? error.message : error);
+    message.retry({ delaySeconds: SOON });
+  }
 }
 
 /** `null` where the database could not be asked: all are tried again later. */
@@ -78,7 +103,8 @@ async function loadFor(env: Stores, reminders: Reminder[]): Promise<Map<string, 
 
 /**
  * One that is not to be tried now: it is done, or not there any more; somebody else tries it, who may die of it; it has its time
- * later, for which another message was sent; or its endpoint has a pause.
+ * later, for which another message was sent; or its endpoint has a pause. What was not tried yet needs no message for that: it is
+ * resumed when the endpoint is well again, and those that were tried find that out.
  */
 async function leave(env: Stores, reminder: Reminder, loaded: Loaded | undefined, world: World): Promise<void> {
   if (loaded?.state !== 'waiting') return reminder.message?.ack();
@@ -86,7 +112,8 @@ async function leave(env: Stores, reminder: Reminder, loaded: Loaded | undefined
   if (loaded.tries >= MAX_TRIES) return bury(env, reminder.message, reminder.key);
   const { claimedUntil, dueAt, subscription, now } = loaded;
   const wait = Math.max(claimedUntil, dueAt, subscription.openUntil) - now;
-  if (wait > LONG || (dueAt > now + CLAIM && claimedUntil <= now)) return reminder.message?.ack();
+  const isResumed = subscription.failures >= BREAK_AFTER && loaded.tries === 0 && claimedUntil <= now;
+  if (isResumed || wait > LONG || (dueAt > now + CLAIM && claimedUntil <= now)) return reminder.message?.ack();
   return again(env, reminder, postponed(wait, world.random()));
 }
 
@@ -128,6 +155,17 @@ async function finish(env: Stores, all: { reminder: Reminder; done: Result }[]):
       return next === null ? bury(env, reminder.message, reminder.key) : again(env, reminder, next - at);
     }),
   );
+  if (saved) await resumeRecovered(env, all);
+}
+
+/** Endpoints that failed too often, and now did not. */
+async function resumeRecovered(env: Stores, all: { done: Result }[]): Promise<void> {
+  const recovered = all.filter(({ done }) => done.delivered && done.loaded.subscription.failures >= BREAK_AFTER);
+  for (const id of new Set(recovered.map(({ done }) => done.loaded.subscription.id))) {
+    await env.DELIVERIES.send({ resume: id, after: 0 } satisfies Resumption).catch((error: unknown) => {
+      console.error('what waits is left to the cron:', error instanceof Error ? error.message : error);
+    });
+  }
 }
 
 /** An endpoint may have acknowledged what is written down here: that is worth a second try, and a second time does no harm. */

@@ -79,6 +79,17 @@ export function isDeliveryKey(value: unknown): value is DeliveryKey {
   return typeof subscription === 'string' && typeof event === 'number';
 }
 
+/** A message that an endpoint is well again: what waits for it is to be reminded of, from after an event on. */
+export interface Resumption {
+  resume: string;
+  after: number;
+}
+
+export function isResumption(value: unknown): value is Resumption {
+  const { resume, after } = (value ?? {}) as Partial<Resumption>;
+  return typeof resume === 'string' && typeof after === 'number';
+}
+
 /** What a queue refuses waits for the cron. */
 export async function sendDeliveries(env: Pick<Env, 'DELIVERIES'>, keys: readonly DeliveryKey[]): Promise<void> {
   try {

@@ -1,11 +1,11 @@
 /**
- * The cron's part of delivering: a row says by itself what is to be done with it, so whatever became of its message, it is tried
- * or comes to its end.
+ * Messages for rows that have none: a row says by itself what is to be done with it, so whatever became of its message, it is
+ * tried or comes to its end.
  */
 import type { Env } from '../env.ts';
 import type { Database } from '../events/batch.ts';
 import { firstEventSince } from '../events/history.ts';
-import { type DeliveryKey, sendDeliveries } from './deliveries.ts';
+import { type DeliveryKey, type Resumption, sendDeliveries } from './deliveries.ts';
 import { BREAK_AFTER, LIFETIME, MAX_TRIES } from './schedule.ts';
 
 /** Seconds after its time at which a delivery counts as forgotten by the queue. */
@@ -40,6 +40,27 @@ export async function remindOfForgotten(env: Database & Pick<Env, 'DELIVERIES'>,
   const keys = [...(forgotten?.results ?? []), ...(first?.results ?? [])] as unknown as DeliveryKey[];
   await sendDeliveries(env, keys);
   return keys.length;
+}
+
+/** Reminders of one resumption, and seconds until the next: an endpoint that is well again is not flooded. */
+const RESUMED_AT_ONCE = 500;
+const RESUMED_AFTER = 5;
+
+/**
+ * Reminds of what was never tried, as its endpoint had a pause: no message is kept for each of them meanwhile. Goes on by itself
+ * until all are reminded of, or the endpoint fails again. What is lost of it is left to the cron.
+ */
+export async function resume(env: Database & Pick<Env, 'DELIVERIES'>, { resume: id, after }: Resumption): Promise<void> {
+  const { results } = await env.DB.prepare(
+    `SELECT d.subscription, d.event FROM subscriptions s
+     CROSS JOIN deliveries d INDEXED BY deliveries_waiting ON d.subscription = s.id
+     WHERE s.id = ?1 AND NOT (${BROKEN}) AND d.event > ?2 AND ${WAITS} AND d.tries = 0 ORDER BY d.event LIMIT ?3`,
+  )
+    .bind(id, after, RESUMED_AT_ONCE)
+    .all<DeliveryKey>();
+  await sendDeliveries(env, results);
+  const last = results[RESUMED_AT_ONCE - 1];
+  if (last) await env.DELIVERIES.send({ resume: id, after: last.event } satisfies Resumption, { delaySeconds: RESUMED_AFTER });
 }
 
 const ATTEMPT = `json_object('at', unixepoch(), 'status', NULL, 'latencyMs', 0, 'response', '', 'next', NULL,

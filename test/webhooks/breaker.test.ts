@@ -1,11 +1,14 @@
 /** Endpoints that fail: when they are left in peace, who asks whether they are well again, and what becomes of what waits. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../src/cron.ts';
+import { deliver } from '../../src/webhooks/deliver.ts';
 import { replayDelivery } from '../../src/webhooks/history.ts';
+import { resume } from '../../src/webhooks/reminders.ts';
 import { BREAK_AFTER, LIFETIME } from '../../src/webhooks/schedule.ts';
 import { changeSubscription, getSubscription } from '../../src/webhooks/subscriptions.ts';
 import { pushImage } from '../world/images.ts';
 import { intercepted } from '../world/intercept.ts';
+import { deliverBatch } from '../world/queues.ts';
 import {
   attemptsOf,
   deliverSome,
@@ -93,7 +96,67 @@ describe('after five failures in a row', () => {
     await drain(scene);
     expect(scene.sink.posts).toHaveLength(5);
     expect((await tries()).slice(5)).toEqual([0, 0, 0]);
-    expect(scene.deliveries.held).toHaveLength(8);
+    // No message waits for what was not tried: an emulator holds 10,000 of them at most, and each look at one is an operation.
+    expect(scene.deliveries.held).toHaveLength(5);
+  });
+
+  test('what was not tried is sent as soon as one that was finds the endpoint well', async () => {
+    await broken(40);
+    await drain(scene);
+    scene.sink.answer = status(204);
+    pass(scene, 120);
+    await drain(scene);
+    // Those that looked on while one asked come a little later.
+    expect(scene.sink.acknowledged).toHaveLength(36);
+    pass(scene, 300);
+    await drain(scene);
+    expect(await statesOf(scene)).toEqual(Array(40).fill('delivered'));
+    expect(new Set(scene.sink.acknowledged.map(({ id }) => id)).size).toBe(40);
+    expect(scene.sink.acknowledged).toHaveLength(40);
+  });
+
+  test('a backlog is resumed in slices, and stops where the endpoint fails again', async () => {
+    const { id } = await broken(5);
+    await drain(scene);
+    await scene.env.DB.prepare(
+      `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at)
+       SELECT subscription, 1000 + value, event_data, 'waiting', created_at, due_at FROM
+         (SELECT * FROM deliveries LIMIT 1), json_each((SELECT '[' || group_concat(n) || ']' FROM
+           (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 1200) SELECT n FROM c)))`,
+    ).run();
+    await scene.env.DB.prepare('UPDATE subscriptions SET failures = 0, open_until = 0').run();
+    scene.deliveries.held.length = 0;
+    await resume(scene.env, { resume: id, after: 0 });
+    expect(scene.deliveries.held).toHaveLength(501);
+    expect(scene.deliveries.held.at(-1)).toMatchObject({ body: { resume: id, after: 1500 }, delaySeconds: 5 });
+    scene.deliveries.held.length = 0;
+    await scene.env.DB.prepare('UPDATE subscriptions SET failures = 5').run();
+    await resume(scene.env, { resume: id, after: 1500 });
+    expect(scene.deliveries.held).toEqual([]);
+    await scene.env.DB.prepare('UPDATE subscriptions SET failures = 0').run();
+    await resume(scene.env, { resume: id, after: 1500 });
+    await resume(scene.env, { resume: id, after: 2000 });
+    expect(scene.deliveries.held.filter(({ body }) => 'event' in (body as object))).toHaveLength(700);
+  });
+
+  test('a resumption whose rows cannot be read is tried again, and one that is lost is left to the cron', async () => {
+    await broken(8);
+    await drain(scene);
+    scene.sink.answer = status(204);
+    pass(scene, 120);
+    const resumptions = () => scene.deliveries.held.filter(({ body }) => 'resume' in (body as object));
+    while (resumptions().length === 0) await deliverSome(scene, { size: 1 });
+    const [lost] = resumptions();
+    scene.deliveries.held.splice(0);
+    const env = { ...scene.env, DB: intercepted(scene.env.DB, () => Promise.reject(new Error('down'))) };
+    scene.deliveries.held.push(lost as (typeof scene.deliveries.held)[number]);
+    await deliverBatch(scene.deliveries, (batch, _, context) => deliver(env, batch, scene.doors, context), env);
+    expect(resumptions()).toMatchObject([{ body: lost?.body, attempts: 2 }]);
+    scene.deliveries.held.splice(0);
+    pass(scene, 3600);
+    await cron();
+    await drain(scene);
+    expect(await statesOf(scene)).toEqual(Array(8).fill('delivered'));
   });
 
   test('as many as failed together begin with the first pause: a restart of a minute costs no hour', async () => {
