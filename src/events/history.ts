@@ -52,6 +52,8 @@ export interface Search {
   types: readonly EventType[] | null;
   since: number | null;
   until: number | null;
+  /** Only what happened after this event. */
+  after: number;
 }
 
 /** Rows that one page may read: of what is rare it is short, and says where to go on. */
@@ -65,14 +67,14 @@ export interface Found {
 
 /** The newest first. @param before the event to go on before; `null` for the newest */
 export async function searchEvents(env: Reading, search: Search, before: number | null, limit: number): Promise<Found> {
-  const { about, actor, types, since, until } = search;
+  const { about, actor, types, since, until, after } = search;
   const exactly = about && 'exactly' in about ? about.exactly : null;
   const organization = about && 'organization' in about ? about.organization : null;
   const end = until === null ? Number.MAX_SAFE_INTEGER : await firstEventSince(env, until);
   const start = since === null ? 0 : await firstEventSince(env, since);
   const window = (columns: string) => `SELECT ${columns} FROM events WHERE id < ?1 AND id >= ?2
     AND ${exactly === null ? '?3 IS NULL' : 'about = ?3'} ORDER BY id DESC LIMIT ${ROWS_PER_PAGE}`;
-  const place = [Math.min(before ?? end, end), start, exactly];
+  const place = [Math.min(before ?? end, end), Math.max(start, after + 1), exactly];
   const [found, seen] = await env.DB.batch([
     env.DB.prepare(
       `SELECT * FROM (${window('*')})
@@ -87,6 +89,20 @@ export async function searchEvents(env: Reading, search: Search, before: number 
   const { count, last } = (seen?.results[0] ?? { count: 0, last: null }) as { count: number; last: number | null };
   const further = rows.length > limit ? (items.at(-1)?.id ?? null) : count === ROWS_PER_PAGE ? last : null;
   return { items, next: further };
+}
+
+/**
+ * The event after which a repository is the one that has its name now: the deletion of the one before it, 0 where there was none.
+ * What happened before is not for whoever has only the new one.
+ */
+export async function beginningOf(env: Reading, repository: string): Promise<number> {
+  const beginning = await env.DB.prepare(
+    `SELECT max(id) AS id FROM events e WHERE about = ?1 AND type = 'repository.deleted'
+       AND EXISTS (SELECT 1 FROM events n WHERE n.about = ?1 AND n.id > e.id)`,
+  )
+    .bind(repository)
+    .first<number>('id');
+  return beginning ?? 0;
 }
 
 /** The first event at a time or after it, or where it would be. Ids and times grow together, so it is found by halves. */

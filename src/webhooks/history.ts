@@ -1,14 +1,14 @@
 /** What became of deliveries, and having them delivered again: one, those that failed, or all since a time. */
 import type { Env } from '../env.ts';
 import type { Database } from '../events/batch.ts';
-import { eventsAfter, firstEventSince } from '../events/history.ts';
+import { beginningOf, eventsAfter, firstEventSince } from '../events/history.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { type Page, pageOf } from '../oci/page.ts';
 import { type Attempt, type DeliveryKey, type EventData, insertDeliveries, type State, sendDeliveries } from './deliveries.ts';
 import { hears } from './filter.ts';
 import type { Describe } from './matching.ts';
 import { dataFor } from './matching.ts';
-import type { Subscription } from './subscriptions.ts';
+import { aboutOf, type Subscription } from './subscriptions.ts';
 
 type Stores = Database & Pick<Env, 'DELIVERIES'>;
 
@@ -123,7 +123,9 @@ export async function replaySince(
   span: { since: number; until: number | null; after: number },
   describe: Describe,
 ): Promise<Replayed> {
-  const from = Math.max(span.after, (await firstEventSince(env, span.since)) - 1);
+  const { scope } = subscription;
+  const beginning = scope.startsWith('repository:') ? await beginningOf(env, aboutOf(scope)) : 0;
+  const from = Math.max(span.after, (await firstEventSince(env, span.since)) - 1, beginning);
   const { items: seen, more } = await eventsAfter(env, from, EVENTS_PER_REQUEST);
   const within = seen.filter(({ at }) => at >= span.since && (span.until === null || at < span.until));
   const heard = within.filter((event) => hears(subscription, event));

@@ -283,3 +283,27 @@ describe('the events after one', () => {
     expect(all).toEqual([[100, 101, 102], [103], [104, 105, 106, 107, 108]]);
   });
 });
+
+test('a replay to the webhook of a repository that was made anew leaves out the one before it, one to its organization does not', async () => {
+  const own = await subscribe(scene, { scope: 'repository:acme/api' });
+  const organizations = await subscribe(scene, { scope: 'organization:acme' });
+  await events([
+    { id: 10, at: START },
+    { id: 11, at: START, type: 'repository.deleted' },
+    { id: 12, at: START, type: 'repository.created' },
+    { id: 13, at: START },
+  ]);
+  expect(await since(own, { since: START })).toEqual({ count: 2, next: null });
+  expect(await heardIds()).toEqual([12, 13]);
+  expect(await since(organizations, { since: START })).toEqual({ count: 4, next: null });
+});
+
+test('of a repository that is gone a replay has its deletion, too', async () => {
+  const own = await subscribe(scene, { scope: 'repository:acme/api' });
+  await events([
+    { id: 10, at: START },
+    { id: 11, at: START, type: 'repository.deleted' },
+  ]);
+  await since(own, { since: START });
+  expect(await heardIds()).toEqual([10, 11]);
+});

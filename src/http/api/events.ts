@@ -5,10 +5,10 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
-import { parseName } from '../../auth/names.ts';
+import { namespaceOf, parseName } from '../../auth/names.ts';
 import { isWhole } from '../../auth/policy.ts';
 import { EVENT_TYPES, type RecordedEvent } from '../../events/event.ts';
-import { searchEvents } from '../../events/history.ts';
+import { beginningOf, searchEvents } from '../../events/history.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryName } from '../../oci/name.ts';
 import { isAboutRepository } from '../../webhooks/filter.ts';
@@ -24,7 +24,9 @@ const query = z
     last: z.optional(z.string().regex(/^[1-9]\d{0,14}$/, 'is no event')).describe('Where the page before ended'),
     repository: z
       .optional(z.string().refine(isRepositoryName, 'is no repository name'))
-      .describe('About this repository, though it may be deleted: for whoever may administer it'),
+      .describe(
+        'About this repository, though it may be deleted: for whoever may administer it. What happened before it was made anew is for the owners of its organization',
+      ),
     organization: z.optional(z.string().max(64)).describe('About this organization and all its repositories: for its owners'),
     actor: z.optional(z.string().max(255)).describe('Done by `user:…`, `robot:…/…`, `ci:…`, or the `registry` itself'),
     type: z
@@ -71,6 +73,7 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
       types: type,
       since: since === undefined ? null : secondsOf(since),
       until: until === undefined ? null : secondsOf(until),
+      after: await visibleAfter(c, c.var.authority, repository),
     };
     const { items, next } = await searchEvents(c.env, search, last === undefined ? null : Number(last), n);
     return answer({ items: items.map(shownEvent), next: next === null ? null : String(next) });
@@ -100,6 +103,13 @@ async function visibleActor(
   if (authority.bounds.length > 0 || authority.credential === 'ci') throw denied('name a repository that you may administer');
   if (actor !== null && actor !== authority.subject) throw denied('what others did is for an administrator');
   return authority.subject;
+}
+
+/** Of a repository that was made anew, what happened to the one before it is for those to whom the name belongs. */
+async function visibleAfter(c: RequestContext, authority: Authority, repository: string | undefined): Promise<number> {
+  if (repository === undefined) return 0;
+  const isOwner = authority.administrator || authority.owns.includes(namespaceOf(repository));
+  return isOwner && isWhole(authority) ? 0 : beginningOf(c.env, repository);
 }
 
 function denied(message: string): RegistryError {

@@ -265,6 +265,18 @@ describe('of a repository', () => {
     expect(await seen('?repository=acme/absent', olga.basic)).toBe('');
   });
 
+  test('that was made anew begins there, but for those to whom its name belongs', async () => {
+    await api('DELETE', '/repositories/acme/api');
+    await put('/repositories/acme/api');
+    await put('/repositories/acme/api/-/policy', {
+      statements: [{ effect: 'allow', actions: 'all actions', principals: ['user:anna'] }],
+    });
+    expect((await find(QUERY, anna.basic)).map(({ type }) => type)).toEqual(['policy.saved', 'repository.created']);
+    const all = (await find(QUERY, olga.basic)).map(({ type }) => type);
+    expect(all.slice(0, 3)).toEqual(['policy.saved', 'repository.created', 'repository.deleted']);
+    expect(all.length).toBeGreaterThan(3);
+  });
+
   test('no more is seen than of that one', async () => {
     for (const name of ['acme/api2', 'acme/api/deep', 'acme/ap']) await put(`/repositories/${name}`);
     expect(await seen(QUERY, olga.basic)).toBe('acme/api');
