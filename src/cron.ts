@@ -5,9 +5,9 @@ import { expireEvents } from './events/history.ts';
 import { announce } from './queue.ts';
 import { expireUploads, sweepPieces } from './registry/upload-expiry.ts';
 import { UPLOAD_LIFETIME, uploadIdAt } from './registry/upload-sessions.ts';
+import { endHopeless, remindOfForgotten } from './webhooks/delivery/reminders.ts';
 import { expireDeliveries, removeEnded } from './webhooks/expiry.ts';
 import { cursorOf } from './webhooks/matching.ts';
-import { endHopeless, remindOfForgotten } from './webhooks/reminders.ts';
 
 /** Rows of a slice: each costs up to four calls to a store, of which an invocation has 1,000. */
 const UPLOADS_PER_RUN = 50;

@@ -3,8 +3,8 @@ import type { Env } from './env.ts';
 import type { Background } from './events/batch.ts';
 import type { Announcement } from './events/event.ts';
 import { factsOf } from './facts.ts';
-import type { World } from './webhooks/attempt.ts';
-import { buryAll, deliver } from './webhooks/deliver.ts';
+import type { World } from './webhooks/delivery/attempt.ts';
+import { buryAll, deliver } from './webhooks/delivery/deliver.ts';
 import { matchEvents, unmatchedEvent } from './webhooks/matching.ts';
 
 /** Of an invocation: each costs up to ten calls to D1 and the queue. */

@@ -4,7 +4,7 @@ import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
 import { badParameter, nothingHere, RegistryError } from '../oci/errors.ts';
 import { requireSecret } from '../secrets.ts';
-import { LOOP_HEADER } from '../webhooks/attempt.ts';
+import { LOOP_HEADER } from '../webhooks/delivery/attempt.ts';
 import { api } from './api/all.ts';
 import { documentation } from './api/documentation.ts';
 import { authenticate, authenticateApi } from './authenticate.ts';

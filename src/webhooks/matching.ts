@@ -7,7 +7,7 @@ import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
 import type { RecordedEvent } from '../events/event.ts';
 import { eventsAfter, newestEvent } from '../events/history.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import { type EventData, insertDeliveries, type NewDelivery, sendDeliveries } from './deliveries.ts';
+import { type EventData, insertDeliveries, type NewDelivery, sendDeliveries } from './delivery/deliveries.ts';
 import { hears, isAboutRepository, scopesOf } from './filter.ts';
 import { FORMATS } from './formats/all.ts';
 import type { RepositoryFacts } from './formats/format.ts';

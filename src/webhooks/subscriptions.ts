@@ -5,17 +5,17 @@ import { NEWEST, record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../oci/page.ts';
 import { base32, hkdf, requireSecret, type Secrets } from '../secrets.ts';
-import { type Endpoint, seal, unseal } from './endpoint.ts';
+import { type Endpoint, seal, unseal } from './endpoint/sealing.ts';
+import { type Signer, secretOf } from './endpoint/signature.ts';
 import type { Filter, Listener, Scope } from './filter.ts';
 import type { FormatName } from './formats/all.ts';
-import { type Signer, secretOf } from './signature.ts';
 
 /** Of one scope. Each event is matched with all of them. */
 const SUBSCRIPTIONS_MAX = 50;
 
 export interface Subscription extends Listener, Signer {
   description: string;
-  /** Sealed (`endpoint.ts`). */
+  /** Sealed (`endpoint/sealing.ts`). */
   endpoint: string;
   /** The registry's address as whoever made it saw it. */
   origin: string;

@@ -1,6 +1,6 @@
 /** A delivery that somebody asks for to see whether their endpoint takes it: of no event, tried once, and kept nowhere. */
 import type { Actor } from '../events/event.ts';
-import { post, type Settings, type World } from './attempt.ts';
+import { post, type Settings, type World } from './delivery/attempt.ts';
 import type { RepositoryFacts } from './formats/format.ts';
 import { aboutOf, type Subscription } from './subscriptions.ts';
 

@@ -5,9 +5,9 @@
 import type { Env } from '../../src/env.ts';
 import type { Background } from '../../src/events/batch.ts';
 import { factsOf } from '../../src/facts.ts';
-import type { World as Doors } from '../../src/webhooks/attempt.ts';
-import { buryAll, deliver } from '../../src/webhooks/deliver.ts';
-import { type Attempt, type DeliveryKey, deliveryId, type State } from '../../src/webhooks/deliveries.ts';
+import type { World as Doors } from '../../src/webhooks/delivery/attempt.ts';
+import { buryAll, deliver } from '../../src/webhooks/delivery/deliver.ts';
+import { type Attempt, type DeliveryKey, deliveryId, type State } from '../../src/webhooks/delivery/deliveries.ts';
 import { matchEvents } from '../../src/webhooks/matching.ts';
 import { createSubscription, type Subscription, type Wanted } from '../../src/webhooks/subscriptions.ts';
 import type { Held, TestQueue } from './queues.ts';

@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import { factsOf } from '../../facts.ts';
 import { RegistryError } from '../../oci/errors.ts';
-import { type Attempt, type DeliveryKey, deliveryId, deliveryKeyOf } from '../../webhooks/deliveries.ts';
+import { type Attempt, type DeliveryKey, deliveryId, deliveryKeyOf } from '../../webhooks/delivery/deliveries.ts';
 import {
   type Delivery,
   getDelivery,
@@ -11,7 +11,7 @@ import {
   replayDelivery,
   replayFailed,
   replaySince,
-} from '../../webhooks/history.ts';
+} from '../../webhooks/delivery/history.ts';
 import type { Subscription } from '../../webhooks/subscriptions.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { eventSchema, shownEvent } from './events.ts';

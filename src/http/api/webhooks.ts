@@ -11,7 +11,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { requireInBatch } from '../../registry/repositories.ts';
 import { describeRepository } from '../../registry/repository-pages.ts';
-import type { World } from '../../webhooks/attempt.ts';
+import type { World } from '../../webhooks/delivery/attempt.ts';
 import { isAboutRepository, REGISTRY, type Scope } from '../../webhooks/filter.ts';
 import {
   aboutOf,

@@ -2,7 +2,7 @@
 import { env as bindings } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Env } from '../../../src/env.ts';
-import { TIMEOUT_MS } from '../../../src/webhooks/attempt.ts';
+import { TIMEOUT_MS } from '../../../src/webhooks/delivery/attempt.ts';
 import { pushImage } from '../../world/images.ts';
 import { everyOrder } from '../../world/interleaving.ts';
 import { eventsDuring, everyItem, makeOrganization, makeRobot, tally } from '../../world/organizations.ts';

@@ -1,12 +1,12 @@
 /** One try: what counts as success, how long it may take, where it must not go, and what is kept of the answer. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { runScheduled } from '../../src/cron.ts';
-import type { Env } from '../../src/env.ts';
-import { redacted } from '../../src/webhooks/redaction.ts';
-import { changeSubscription } from '../../src/webhooks/subscriptions.ts';
-import { sendTest } from '../../src/webhooks/test-delivery.ts';
-import { pushImage } from '../world/images.ts';
+import { runScheduled } from '../../../src/cron.ts';
+import type { Env } from '../../../src/env.ts';
+import { redacted } from '../../../src/webhooks/endpoint/redaction.ts';
+import { changeSubscription } from '../../../src/webhooks/subscriptions.ts';
+import { sendTest } from '../../../src/webhooks/test-delivery.ts';
+import { pushImage } from '../../world/images.ts';
 import {
   type Answering,
   attemptsOf,
@@ -24,7 +24,7 @@ import {
   type Told,
   turning,
   untilQuiet,
-} from '../world/webhooks.ts';
+} from '../../world/webhooks.ts';
 
 let scene: Scene;
 

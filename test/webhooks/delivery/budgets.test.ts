@@ -3,17 +3,17 @@
  * the next (10,000 a day). A number here is a promise; a change that needs a larger one says so in its commit.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { runScheduled } from '../../src/cron.ts';
-import { commit } from '../../src/events/batch.ts';
-import { expireEvents, searchEvents } from '../../src/events/history.ts';
-import { record } from '../../src/events/outbox.ts';
-import { factsOf } from '../../src/facts.ts';
-import { expireDeliveries, removeEnded } from '../../src/webhooks/expiry.ts';
-import { listDeliveries, replayFailed, replaySince } from '../../src/webhooks/history.ts';
-import { matchEvents } from '../../src/webhooks/matching.ts';
-import { endHopeless, remindOfForgotten } from '../../src/webhooks/reminders.ts';
-import { pushImage } from '../world/images.ts';
-import { countingStatements, deliverSome, match, newScene, pass, type Scene, status, subscribe } from '../world/webhooks.ts';
+import { runScheduled } from '../../../src/cron.ts';
+import { commit } from '../../../src/events/batch.ts';
+import { expireEvents, searchEvents } from '../../../src/events/history.ts';
+import { record } from '../../../src/events/outbox.ts';
+import { factsOf } from '../../../src/facts.ts';
+import { listDeliveries, replayFailed, replaySince } from '../../../src/webhooks/delivery/history.ts';
+import { endHopeless, remindOfForgotten } from '../../../src/webhooks/delivery/reminders.ts';
+import { expireDeliveries, removeEnded } from '../../../src/webhooks/expiry.ts';
+import { matchEvents } from '../../../src/webhooks/matching.ts';
+import { pushImage } from '../../world/images.ts';
+import { countingStatements, deliverSome, match, newScene, pass, type Scene, status, subscribe } from '../../world/webhooks.ts';
 
 let scene: Scene;
 

@@ -1,6 +1,6 @@
 /** What is sealed of an endpoint: who can open it, and what is shown. */
 import { describe, expect, test } from 'vitest';
-import { seal, shownUrl, unseal } from '../../src/webhooks/endpoint.ts';
+import { seal, shownUrl, unseal } from '../../../src/webhooks/endpoint/sealing.ts';
 
 const OLD = 'a-secret-of-the-tests-0123456789abcdef';
 const NEW = 'another-secret-of-the-tests-0123456789';

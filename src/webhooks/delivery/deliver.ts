@@ -2,8 +2,8 @@
  * The consumer of deliveries. All of a batch are tried at once, and none waits for another: what is slow goes on behind the
  * batch's back, and no endpoint may have more than a few connections at a time.
  */
-import type { Env } from '../env.ts';
-import type { Background, Database } from '../events/batch.ts';
+import type { Env } from '../../env.ts';
+import type { Background, Database } from '../../events/batch.ts';
 import { attempt, type Settings, type World } from './attempt.ts';
 import { claimDeliveries } from './claims.ts';
 import {

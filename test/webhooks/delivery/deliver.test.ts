@@ -1,13 +1,13 @@
 /** The consumer of deliveries, end to end and on its own: one POST for each, in whatever order and however often it is told. */
 import { createExecutionContext } from 'cloudflare:test';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { runScheduled } from '../../src/cron.ts';
-import worker from '../../src/index.ts';
-import { deliver } from '../../src/webhooks/deliver.ts';
-import { changeSubscription, deleteSubscription } from '../../src/webhooks/subscriptions.ts';
-import { pushImage } from '../world/images.ts';
-import { intercepted } from '../world/intercept.ts';
-import { deliverBatch } from '../world/queues.ts';
+import { runScheduled } from '../../../src/cron.ts';
+import worker from '../../../src/index.ts';
+import { deliver } from '../../../src/webhooks/delivery/deliver.ts';
+import { changeSubscription, deleteSubscription } from '../../../src/webhooks/subscriptions.ts';
+import { pushImage } from '../../world/images.ts';
+import { intercepted } from '../../world/intercept.ts';
+import { deliverBatch } from '../../world/queues.ts';
 import {
   attemptsOf,
   batchOf,
@@ -27,7 +27,7 @@ import {
   turning,
   untilQuiet,
   works,
-} from '../world/webhooks.ts';
+} from '../../world/webhooks.ts';
 
 let scene: Scene;
 const by = { subject: 'user:admin' };

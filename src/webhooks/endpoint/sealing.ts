@@ -2,7 +2,7 @@
  * Where a webhook goes: a URL and headers of its owner's. Either may hold a credential, so the database has them sealed
  * (AES-256-GCM, under a key that is derived from the registry's secret), and people are shown what is no secret of them.
  */
-import { type Secrets, signingKey, verificationKeys } from '../secrets.ts';
+import { type Secrets, signingKey, verificationKeys } from '../../secrets.ts';
 
 export interface Endpoint {
   url: string;

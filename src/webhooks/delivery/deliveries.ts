@@ -3,12 +3,12 @@
  * again by the cron, one that comes twice finds the row claimed, or done. waiting -> delivered or failed, and waiting again when
  * it is replayed: `claims.ts` and `results.ts` are the steps of that.
  */
-import type { Env } from '../env.ts';
-import type { Database } from '../events/batch.ts';
-import type { RecordedEvent } from '../events/event.ts';
-import type { RepositoryFacts } from './formats/format.ts';
+import type { Env } from '../../env.ts';
+import type { Database } from '../../events/batch.ts';
+import type { RecordedEvent } from '../../events/event.ts';
+import type { RepositoryFacts } from '../formats/format.ts';
+import type { Subscription } from '../subscriptions.ts';
 import { MAX_TRIES } from './schedule.ts';
-import type { Subscription } from './subscriptions.ts';
 
 /** What a message carries. */
 export interface DeliveryKey {

@@ -2,7 +2,7 @@
  * The breaker of an endpoint: after some failures in a row nothing is sent to it for a pause, which doubles with each failure
  * more, and then one delivery at a time finds out whether it is well again. Its state is two columns of the subscription.
  */
-import type { Database } from '../events/batch.ts';
+import type { Database } from '../../events/batch.ts';
 import { CLAIM, isReady, type Loaded, type Result } from './deliveries.ts';
 import { BREAK_AFTER, pauseAfter } from './schedule.ts';
 

@@ -1,10 +1,10 @@
 /** What attempts have come to, written down: of the delivery, of its endpoint, and where that wants no more, of the subscription. */
-import { commit, type Database } from '../events/batch.ts';
-import { record } from '../events/outbox.ts';
+import { commit, type Database } from '../../events/batch.ts';
+import { record } from '../../events/outbox.ts';
+import { aboutOf, type Subscription } from '../subscriptions.ts';
 import { health } from './breaker.ts';
 import type { Result } from './deliveries.ts';
 import { MAX_TRIES } from './schedule.ts';
-import { aboutOf, type Subscription } from './subscriptions.ts';
 
 /** Attempts of one delivery that are kept. */
 const ATTEMPTS_KEPT = 20;

@@ -4,16 +4,16 @@
  * again, each subscription was told of exactly what it hears, and of nothing again after that was written down.
  */
 import { beforeEach, expect, test, vi } from 'vitest';
-import { runScheduled } from '../../src/cron.ts';
-import type { Env } from '../../src/env.ts';
-import { commit } from '../../src/events/batch.ts';
-import type { RecordedEvent } from '../../src/events/event.ts';
-import { eventsAfter } from '../../src/events/history.ts';
-import { record } from '../../src/events/outbox.ts';
-import { hears } from '../../src/webhooks/filter.ts';
-import { replayFailed } from '../../src/webhooks/history.ts';
-import type { Subscription } from '../../src/webhooks/subscriptions.ts';
-import { FAULTS, faulty } from '../world/faults.ts';
+import { runScheduled } from '../../../src/cron.ts';
+import type { Env } from '../../../src/env.ts';
+import { commit } from '../../../src/events/batch.ts';
+import type { RecordedEvent } from '../../../src/events/event.ts';
+import { eventsAfter } from '../../../src/events/history.ts';
+import { record } from '../../../src/events/outbox.ts';
+import { replayFailed } from '../../../src/webhooks/delivery/history.ts';
+import { hears } from '../../../src/webhooks/filter.ts';
+import type { Subscription } from '../../../src/webhooks/subscriptions.ts';
+import { FAULTS, faulty } from '../../world/faults.ts';
 import {
   type Answering,
   bury,
@@ -29,7 +29,7 @@ import {
   subscribe,
   turning,
   untilQuiet,
-} from '../world/webhooks.ts';
+} from '../../world/webhooks.ts';
 
 const SEEDS = Array.from({ length: 12 }, (_, n) => 4711 + n);
 const STEPS = 160;

@@ -1,9 +1,9 @@
 /** Who tries a delivery: one at a time. Whoever claims a row has it for a minute, or until its result is written down. */
-import type { Database } from '../events/batch.ts';
+import type { Database } from '../../events/batch.ts';
+import { type Row as SubscriptionRow, subscriptionOf } from '../subscriptions.ts';
 import { askedAgain } from './breaker.ts';
 import { type Attempt, CLAIM, type DeliveryKey, deliveryId, EARLY, type Loaded, MEANT, type State } from './deliveries.ts';
 import { BREAK_AFTER, MAX_TRIES } from './schedule.ts';
-import { type Row as SubscriptionRow, subscriptionOf } from './subscriptions.ts';
 
 type Row = SubscriptionRow & {
   delivery_event: number;

@@ -1,7 +1,7 @@
 /** Signatures of deliveries: known answers, the public library as a receiver, and which secrets sign when. */
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, test } from 'vitest';
-import { allSecrets, secretOf, signatureHeaders, signedWith } from '../../src/webhooks/signature.ts';
+import { allSecrets, secretOf, signatureHeaders, signedWith } from '../../../src/webhooks/endpoint/signature.ts';
 
 const env = { REGISTRY_SECRET: 'a-secret-of-the-tests-0123456789abcdef' };
 const rotated = { REGISTRY_SECRET: 'another-secret-of-the-tests-0123456789', REGISTRY_SECRET_PREVIOUS: env.REGISTRY_SECRET };

@@ -2,7 +2,7 @@
  * Secrets of webhooks, and the signatures by which a receiver knows that a delivery is ours: Standard Webhooks, and two headers
  * for receivers that know only those. A secret is derived, never stored, and is shown once.
  */
-import { hkdf, requireSecret, type Secrets, secretsOf } from '../secrets.ts';
+import { hkdf, requireSecret, type Secrets, secretsOf } from '../../secrets.ts';
 
 /** What it takes to know the secrets of a subscription. */
 export interface Signer {

@@ -1,14 +1,14 @@
 /** Endpoints that fail: when they are left in peace, who asks whether they are well again, and what becomes of what waits. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { runScheduled } from '../../src/cron.ts';
-import { deliver } from '../../src/webhooks/deliver.ts';
-import { replayDelivery } from '../../src/webhooks/history.ts';
-import { resume } from '../../src/webhooks/reminders.ts';
-import { BREAK_AFTER, LIFETIME } from '../../src/webhooks/schedule.ts';
-import { changeSubscription, getSubscription } from '../../src/webhooks/subscriptions.ts';
-import { pushImage } from '../world/images.ts';
-import { intercepted } from '../world/intercept.ts';
-import { deliverBatch } from '../world/queues.ts';
+import { runScheduled } from '../../../src/cron.ts';
+import { deliver } from '../../../src/webhooks/delivery/deliver.ts';
+import { replayDelivery } from '../../../src/webhooks/delivery/history.ts';
+import { resume } from '../../../src/webhooks/delivery/reminders.ts';
+import { BREAK_AFTER, LIFETIME } from '../../../src/webhooks/delivery/schedule.ts';
+import { changeSubscription, getSubscription } from '../../../src/webhooks/subscriptions.ts';
+import { pushImage } from '../../world/images.ts';
+import { intercepted } from '../../world/intercept.ts';
+import { deliverBatch } from '../../world/queues.ts';
 import {
   attemptsOf,
   deliverSome,
@@ -25,7 +25,7 @@ import {
   subscribe,
   turning,
   untilQuiet,
-} from '../world/webhooks.ts';
+} from '../../world/webhooks.ts';
 
 let scene: Scene;
 

@@ -2,16 +2,16 @@
  * One try of one delivery: a signed POST within fixed bounds. What comes back is read as far as people are shown it; a redirect
  * is followed nowhere, as it could lead anywhere.
  */
-import { settings, type Vars } from '../env.ts';
-import type { Secrets } from '../secrets.ts';
-import { refusalOfAddress } from './address.ts';
+import { settings, type Vars } from '../../env.ts';
+import type { Secrets } from '../../secrets.ts';
+import { refusalOfAddress } from '../endpoint/address.ts';
+import { redacted } from '../endpoint/redaction.ts';
+import { type Endpoint, unseal } from '../endpoint/sealing.ts';
+import { allSecrets, signatureHeaders } from '../endpoint/signature.ts';
+import { FORMATS } from '../formats/all.ts';
+import type { Subscription } from '../subscriptions.ts';
 import { deliveryId, type EventData, type Loaded, type Result } from './deliveries.ts';
-import { type Endpoint, unseal } from './endpoint.ts';
-import { FORMATS } from './formats/all.ts';
-import { redacted } from './redaction.ts';
 import { delayAfter, retryAfterOf } from './schedule.ts';
-import { allSecrets, signatureHeaders } from './signature.ts';
-import type { Subscription } from './subscriptions.ts';
 
 /** What a door gives: the clock in milliseconds, chance from 0 to 1, and the network. */
 export interface World {

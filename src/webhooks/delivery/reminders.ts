@@ -2,9 +2,9 @@
  * Messages for rows that have none: a row says by itself what is to be done with it, so whatever became of its message, it is
  * tried or comes to its end.
  */
-import type { Env } from '../env.ts';
-import type { Database } from '../events/batch.ts';
-import { firstEventSince } from '../events/history.ts';
+import type { Env } from '../../env.ts';
+import type { Database } from '../../events/batch.ts';
+import { firstEventSince } from '../../events/history.ts';
 import { type DeliveryKey, type Resumption, sendDeliveries } from './deliveries.ts';
 import { BREAK_AFTER, LIFETIME, MAX_TRIES } from './schedule.ts';
 

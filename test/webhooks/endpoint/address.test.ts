@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { refusalOfAddress } from '../../src/webhooks/address.ts';
+import { refusalOfAddress } from '../../../src/webhooks/endpoint/address.ts';
 
 const OWN = ['registry.acme.com', 'berth.acme.workers.dev'];
 const OWN_AND_LOCAL = [...OWN, 'localhost:8787'];

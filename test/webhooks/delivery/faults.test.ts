@@ -4,16 +4,16 @@
  * one id, and twice only where the Worker died between the endpoint's word and writing it down.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { runScheduled } from '../../src/cron.ts';
-import type { Env } from '../../src/env.ts';
-import { factsOf } from '../../src/facts.ts';
-import { replayDelivery, replayFailed, replaySince } from '../../src/webhooks/history.ts';
-import { matchEvents } from '../../src/webhooks/matching.ts';
-import { remindOfForgotten } from '../../src/webhooks/reminders.ts';
-import { getSubscription } from '../../src/webhooks/subscriptions.ts';
-import { FAULTS, type Fault, faulty } from '../world/faults.ts';
-import { imageIn, pushImage, putManifest } from '../world/images.ts';
-import { tally } from '../world/organizations.ts';
+import { runScheduled } from '../../../src/cron.ts';
+import type { Env } from '../../../src/env.ts';
+import { factsOf } from '../../../src/facts.ts';
+import { replayDelivery, replayFailed, replaySince } from '../../../src/webhooks/delivery/history.ts';
+import { remindOfForgotten } from '../../../src/webhooks/delivery/reminders.ts';
+import { matchEvents } from '../../../src/webhooks/matching.ts';
+import { getSubscription } from '../../../src/webhooks/subscriptions.ts';
+import { FAULTS, type Fault, faulty } from '../../world/faults.ts';
+import { imageIn, pushImage, putManifest } from '../../world/images.ts';
+import { tally } from '../../world/organizations.ts';
 import {
   bury,
   deliverSome,
@@ -27,8 +27,8 @@ import {
   subscribe,
   turning,
   untilQuiet,
-} from '../world/webhooks.ts';
-import { worldOf } from '../world/world.ts';
+} from '../../world/webhooks.ts';
+import { worldOf } from '../../world/world.ts';
 
 beforeEach(() => {
   vi.spyOn(console, 'error').mockImplementation(() => undefined);

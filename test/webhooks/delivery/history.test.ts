@@ -1,8 +1,8 @@
 /** What became of deliveries, and having them again: one, what failed, or a span of time, in slices. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { eventsAfter, firstEventSince } from '../../src/events/history.ts';
-import { factsOf } from '../../src/facts.ts';
+import { eventsAfter, firstEventSince } from '../../../src/events/history.ts';
+import { factsOf } from '../../../src/facts.ts';
 import {
   getDelivery,
   listDeliveries,
@@ -11,9 +11,9 @@ import {
   replayDelivery,
   replayFailed,
   replaySince,
-} from '../../src/webhooks/history.ts';
-import type { Subscription } from '../../src/webhooks/subscriptions.ts';
-import { drain, match, newScene, rowsOf, type Scene, statesOf, subscribe } from '../world/webhooks.ts';
+} from '../../../src/webhooks/delivery/history.ts';
+import type { Subscription } from '../../../src/webhooks/subscriptions.ts';
+import { drain, match, newScene, rowsOf, type Scene, statesOf, subscribe } from '../../world/webhooks.ts';
 
 let scene: Scene;
 

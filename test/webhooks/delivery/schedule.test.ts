@@ -9,7 +9,7 @@ import {
   pauseAfter,
   postponed,
   retryAfterOf,
-} from '../../src/webhooks/schedule.ts';
+} from '../../../src/webhooks/delivery/schedule.ts';
 
 const HOUR = 60 * 60;
 const chance = fc.double({ min: 0, max: 1, noNaN: true });
