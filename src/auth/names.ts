@@ -74,13 +74,6 @@ export function namespaceOf(repository: string): string {
   return repository.includes('/') ? (repository.split('/', 1)[0] as string) : '';
 }
 
-/** What an event about somebody is about (`src/events/event.ts`): a user belongs to the registry itself, as do its own rules. */
-export function aboutOf(subject: string): string {
-  if (subject.startsWith('repository:')) return nameOf(subject);
-  const organization = subject.startsWith('organization:') ? nameOf(subject) : organizationOf(subject);
-  return organization === '' ? '' : `organization:${organization}`;
-}
-
 /** As a password's user name: `alice`, and for a robot `acme+ci`, as it may not hold a slash. */
 export function loginNameOf(subject: string): string {
   return nameOf(subject).replace('/', '+');

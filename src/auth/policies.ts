@@ -1,10 +1,10 @@
 /** The statements that hang on users, teams, robots and repositories: read and saved as one document each. */
 import { refuseUnless, tryBatch } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
+import { type Actor, aboutOf } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Database } from './directory.ts';
-import { aboutOf, EVERYONE, nameOf } from './names.ts';
+import { EVERYONE, nameOf } from './names.ts';
 import { DELETED } from './people/within.ts';
 import type { Statement } from './statement.ts';
 

@@ -75,6 +75,22 @@ export interface Announcement {
   newest: number;
 }
 
+/**
+ * What events about a subject are about: of `repository:acme/api` its name, of `organization:acme`, a team, a robot or a rule of it
+ * the organization. A user belongs to the registry itself, as do its own rules.
+ */
+export function aboutOf(subject: string): string {
+  const at = subject.indexOf(':');
+  const [kind, name] = [subject.slice(0, Math.max(0, at)), subject.slice(at + 1)];
+  if (kind === 'repository') return name;
+  const organization = kind === 'organization' ? name : name.slice(0, Math.max(0, name.indexOf('/')));
+  return organization === '' ? '' : `organization:${organization}`;
+}
+
+export function isAboutRepository(about: string): boolean {
+  return about !== '' && !about.includes(':');
+}
+
 /** `acme` of `acme/api` and of `organization:acme`; empty for what belongs to the registry itself. */
 export function organizationAbout(about: string): string {
   if (about.startsWith('organization:')) return about.slice('organization:'.length);

@@ -106,9 +106,19 @@ export async function beginningOf(env: Reading, repository: string): Promise<num
 }
 
 /** The first event at a time or after it, or where it would be. Ids and times grow together, so it is found by halves. */
-export async function firstEventSince(env: Reading, time: number): Promise<number> {
+export function firstEventSince(env: Reading, time: number): Promise<number> {
+  return firstEvent(env, '?1', time);
+}
+
+/** The first event of the last `seconds`, on the database's clock. */
+export function firstEventWithin(env: Reading, seconds: number): Promise<number> {
+  return firstEvent(env, 'unixepoch() - ?1', seconds);
+}
+
+/** @param time an SQL expression of ?1 */
+async function firstEvent(env: Reading, time: string, parameter: number): Promise<number> {
   const middle = '(low + high) / 2';
-  const earlier = `(SELECT at FROM events WHERE id >= ${middle} ORDER BY id LIMIT 1) < ?1`;
+  const earlier = `(SELECT at FROM events WHERE id >= ${middle} ORDER BY id LIMIT 1) < ${time}`;
   const found = await env.DB.prepare(
     `WITH RECURSIVE search(low, high) AS (
        SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events) + 1
@@ -116,7 +126,7 @@ export async function firstEventSince(env: Reading, time: number): Promise<numbe
        SELECT iif(${earlier}, ${middle} + 1, low), iif(${earlier}, high, ${middle}) FROM search WHERE low < high)
      SELECT low FROM search WHERE low = high`,
   )
-    .bind(time)
+    .bind(parameter)
     .first<number>('low');
   return found ?? 1;
 }
@@ -126,8 +136,7 @@ export async function firstEventSince(env: Reading, time: number): Promise<numbe
  * the next one is numbered.
  */
 export async function expireEvents(env: Reading, { days, upTo, limit }: { days: number; upTo: number; limit: number }) {
-  const now = (await env.DB.prepare('SELECT unixepoch() AS now').first<number>('now')) ?? 0;
-  const bound = Math.min(await firstEventSince(env, now - days * 24 * 60 * 60), upTo);
+  const bound = Math.min(await firstEventWithin(env, days * 24 * 60 * 60), upTo);
   await env.DB.prepare(
     `DELETE FROM events WHERE id IN (
        SELECT id FROM events e WHERE id < ?1 AND EXISTS (SELECT 1 FROM events n WHERE n.about = e.about AND n.id > e.id)

@@ -1,17 +1,16 @@
 /** Forgetting, in slices of the cron: deliveries that came to an end some time ago, and all of subscriptions that were ended. */
 import type { Database } from '../events/batch.ts';
-import { firstEventSince } from '../events/history.ts';
+import { firstEventWithin } from '../events/history.ts';
 
 /** Deliveries that came to an end more than `days` ago, up to `limit`. Their events are as old: they are found by these. */
 export async function expireDeliveries(env: Database, days: number, limit: number): Promise<void> {
-  const now = (await env.DB.prepare('SELECT unixepoch() AS now').first<number>('now')) ?? 0;
-  const time = now - days * 24 * 60 * 60;
+  const seconds = days * 24 * 60 * 60;
   await env.DB.prepare(
     `DELETE FROM deliveries WHERE (subscription, event) IN (
        SELECT d.subscription, d.event FROM subscriptions s CROSS JOIN deliveries d ON d.subscription = s.id
-       WHERE d.event < ?1 AND d.state <> 'waiting' AND d.due_at < ?2 LIMIT ?3)`,
+       WHERE d.event < ?1 AND d.state <> 'waiting' AND d.due_at < unixepoch() - ?2 LIMIT ?3)`,
   )
-    .bind(await firstEventSince(env, time), time, limit)
+    .bind(await firstEventWithin(env, seconds), seconds, limit)
     .run();
 }
 

@@ -1,5 +1,5 @@
 /** Which events a subscription hears: by its scope, by what it asks for, and by what its format has words for. Pure. */
-import { type EventType, organizationAbout, type RecordedEvent } from '../events/event.ts';
+import { type EventType, isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
 import { matches } from '../oci/pattern.ts';
 import { FORMATS, type FormatName } from './formats/all.ts';
 
@@ -30,10 +30,6 @@ export function scopesOf({ about }: Pick<RecordedEvent, 'about'>): Scope[] {
     ...(organization === '' ? [] : [`organization:${organization}`]),
     ...(isAboutRepository(about) ? [`repository:${about}`] : []),
   ];
-}
-
-export function isAboutRepository(about: string): boolean {
-  return about !== '' && !about.includes(':');
 }
 
 export function hears({ scope, filter, format }: Listener, event: RecordedEvent): boolean {

@@ -4,11 +4,11 @@
  */
 import type { Env } from '../env.ts';
 import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
-import type { RecordedEvent } from '../events/event.ts';
+import { isAboutRepository, type RecordedEvent } from '../events/event.ts';
 import { eventsAfter, newestEvent } from '../events/history.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { type EventData, insertDeliveries, type NewDelivery, sendDeliveries } from './delivery/deliveries.ts';
-import { hears, isAboutRepository, scopesOf } from './filter.ts';
+import { hears, scopesOf } from './filter.ts';
 import { FORMATS } from './formats/all.ts';
 import type { RepositoryFacts } from './formats/format.ts';
 import { type Row, type Subscription, subscriptionOf } from './subscriptions.ts';

@@ -1,6 +1,6 @@
 /** Subscriptions: who is told of which events, where, and in which format. Made, listed, changed and ended here. */
 import { type Database, refuseUnless, tryBatch, tryBatchTwice } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
+import { type Actor, aboutOf } from '../events/event.ts';
 import { NEWEST, record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../oci/page.ts';
@@ -230,12 +230,7 @@ export async function rotateSecret(
 ): Promise<{ subscription: Subscription; secret: string }> {
   const rotated = await tryBatch(env, [
     refuseUnless(env, VERSION, id, ifVersion),
-    record(env, {
-      about: aboutOf(scope),
-      by,
-      select: `SELECT 'webhook.rotated' AS type, json_object('id', ?3, 'scope', ?4) AS target`,
-      parameters: [id, scope],
-    }),
+    recordOf(env, 'webhook.rotated', { id, scope }, by),
     env.DB.prepare(
       `UPDATE subscriptions SET generation = generation + 1, previous_until = unixepoch() + ?2, version = version + 1
        WHERE id = ?1`,
@@ -244,6 +239,16 @@ export async function rotateSecret(
   ]);
   const subscription = await ofResult(env, id, rotated);
   return { subscription, secret: await secretOf(env, subscription) };
+}
+
+function recordOf(
+  env: Database,
+  type: 'webhook.rotated' | 'webhook.deleted',
+  { id, scope }: Pick<Subscription, 'id' | 'scope'>,
+  by: Actor,
+): D1PreparedStatement {
+  const select = `SELECT '${type}' AS type, json_object('id', ?3, 'scope', ?4) AS target`;
+  return record(env, { about: aboutOf(scope), by, select, parameters: [id, scope] });
 }
 
 async function ofResult(env: Database, id: string, results: D1Result[] | null): Promise<Subscription> {
@@ -261,12 +266,7 @@ export async function deleteSubscription(
 ): Promise<void> {
   const deleted = await tryBatch(env, [
     refuseUnless(env, VERSION, id, ifVersion),
-    record(env, {
-      about: aboutOf(scope),
-      by,
-      select: `SELECT 'webhook.deleted' AS type, json_object('id', ?3, 'scope', ?4) AS target`,
-      parameters: [id, scope],
-    }),
+    recordOf(env, 'webhook.deleted', { id, scope }, by),
     env.DB.prepare("UPDATE subscriptions SET last_event = 0, disabled = 'deleted' WHERE id = ?1").bind(id),
   ]);
   if (!deleted) await ofResult(env, id, null);
@@ -278,12 +278,6 @@ export async function deleteSubscription(
  */
 export function endSubscriptions(env: Pick<Database, 'DB'>, scope: Scope): D1PreparedStatement {
   return env.DB.prepare(`UPDATE subscriptions SET last_event = ${NEWEST} WHERE scope = ?1 AND last_event IS NULL`).bind(scope);
-}
-
-/** What events about a scope's subscriptions are about. */
-export function aboutOf(scope: Scope): string {
-  if (scope.startsWith('repository:')) return scope.slice('repository:'.length);
-  return scope === 'registry' ? '' : scope;
 }
 
 function conflict(message: string): RegistryError {

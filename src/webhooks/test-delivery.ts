@@ -1,8 +1,8 @@
 /** A delivery that somebody asks for to see whether their endpoint takes it: of no event, tried once, and kept nowhere. */
-import type { Actor } from '../events/event.ts';
-import { post, type Settings, type World } from './delivery/attempt.ts';
+import { type Actor, aboutOf } from '../events/event.ts';
+import { isSuccess, post, type Settings, type World } from './delivery/attempt.ts';
 import type { RepositoryFacts } from './formats/format.ts';
-import { aboutOf, type Subscription } from './subscriptions.ts';
+import type { Subscription } from './subscriptions.ts';
 
 /**
  * Whether the endpoint answered with success, and no more than that: neither what it said nor how long it took, as whoever asks
@@ -28,7 +28,7 @@ export async function sendTest(
   const longest = world.sleep(LONGEST_MS);
   const id = `${subscription.id}_test-${crypto.randomUUID()}`;
   const { status } = await post(env, subscription, { id, read: () => ({ event, facts }) }, world);
-  const delivered = status !== null && status >= 200 && status < 300;
+  const delivered = isSuccess(status);
   if (!delivered) await longest;
   return delivered;
 }

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
-  aboutOf,
   isPrincipal,
   likenessOf,
   loginNameOf,
@@ -243,27 +242,6 @@ describe('the parts of a subject', () => {
       fc.tuple(names, names).map(([organization, name]) => `robot:${organization}/${name}`),
     );
     fc.assert(fc.property(subjects, subjects, (one, other) => one === other || loginNameOf(one) !== loginNameOf(other)));
-  });
-});
-
-describe('an event about', () => {
-  test.each([
-    ['user:alice', ''],
-    ['ci:deploy', ''],
-    ['organization:acme', 'organization:acme'],
-    ['team:acme/dev', 'organization:acme'],
-    ['robot:acme/ci', 'organization:acme'],
-    ['ci:acme/deploy', 'organization:acme'],
-    ['repository:acme/api', 'acme/api'],
-    ['repository:myfirstapp', 'myfirstapp'],
-    // All robots of an organization, as they are deleted with it.
-    ['robot:acme/', 'organization:acme'],
-  ])('%s is about %j', (subject, about) => {
-    expect(aboutOf(subject)).toBe(about);
-  });
-
-  test('an organization never passes for one about a repository', () => {
-    fc.assert(fc.property(names, (name) => !isRepositoryName(aboutOf(`organization:${name}`))));
   });
 });
 

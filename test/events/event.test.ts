@@ -1,5 +1,9 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { EVENT_TYPES, organizationAbout, QUIET_TYPES } from '../../src/events/event.ts';
+import { aboutOf, EVENT_TYPES, organizationAbout, QUIET_TYPES } from '../../src/events/event.ts';
+import { isRepositoryName } from '../../src/oci/name.ts';
+
+const names = fc.stringMatching(/^[a-z0-9]{1,4}([._-][a-z0-9]{1,4}){0,3}$/);
 
 describe('what an event is about', () => {
   test.each([
@@ -10,6 +14,28 @@ describe('what an event is about', () => {
     ['', ''],
   ])('%j belongs to the organization %j', (about, organization) => {
     expect(organizationAbout(about)).toBe(organization);
+  });
+});
+
+describe('an event about', () => {
+  test.each([
+    ['user:alice', ''],
+    ['ci:deploy', ''],
+    ['registry', ''],
+    ['organization:acme', 'organization:acme'],
+    ['team:acme/dev', 'organization:acme'],
+    ['robot:acme/ci', 'organization:acme'],
+    ['ci:acme/deploy', 'organization:acme'],
+    ['repository:acme/api', 'acme/api'],
+    ['repository:myfirstapp', 'myfirstapp'],
+    // All robots of an organization, as they are deleted with it.
+    ['robot:acme/', 'organization:acme'],
+  ])('%s is about %j', (subject, about) => {
+    expect(aboutOf(subject)).toBe(about);
+  });
+
+  test('an organization never passes for one about a repository', () => {
+    fc.assert(fc.property(names, (name) => !isRepositoryName(aboutOf(`organization:${name}`))));
   });
 });
 

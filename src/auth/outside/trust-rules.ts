@@ -1,11 +1,11 @@
 /** Trust rules as they are kept: listed, read, saved and deleted, each change under the version that it was made from. */
 import { commit, refuseUnless, tryBatch } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
-import { aboutOf, organizationOf } from '../names.ts';
+import { organizationOf } from '../names.ts';
 import { allOf, type Change, organizationRow, requireOrganization, type Span } from '../people/within.ts';
 import type { TrustRule } from './oidc.ts';
 

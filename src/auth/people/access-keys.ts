@@ -3,13 +3,12 @@
  * (invariant 6). A key's secret is derived whenever it is shown; nothing secret is written.
  */
 import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import type { Secrets } from '../../secrets.ts';
 import type { Database } from '../directory.ts';
-import { aboutOf } from '../names.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Statement } from '../statement.ts';
 import type { Span } from './within.ts';

@@ -3,12 +3,12 @@
  * is never deleted, so that the name cannot pass to somebody else: to disable one is all that a deletion would do.
  */
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
-import { aboutOf, nameOf } from '../names.ts';
+import { nameOf } from '../names.ts';
 import { revokeKeysOf } from './access-keys.ts';
 import { only } from './within.ts';
 

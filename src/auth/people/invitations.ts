@@ -4,13 +4,13 @@
  */
 import { settings, type Vars } from '../../env.ts';
 import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { Secrets } from '../../secrets.ts';
 import type { Database } from '../directory.ts';
 import { type Kind, mint, verify } from '../jwt.ts';
-import { aboutOf, likenessOf, nameOf, parseNewName } from '../names.ts';
+import { likenessOf, nameOf, parseNewName } from '../names.ts';
 import type { Occasion } from '../occasion.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Minted } from '../tokens.ts';

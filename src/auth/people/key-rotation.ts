@@ -3,12 +3,11 @@
  * from its own, so that asking again makes nothing and has the same answer.
  */
 import { refuseUnless, tryBatchTwice } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import type { RegistryError } from '../../oci/errors.ts';
 import type { Secrets } from '../../secrets.ts';
 import type { Database } from '../directory.ts';
-import { aboutOf } from '../names.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import {
   type AccessKey,

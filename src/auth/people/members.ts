@@ -1,11 +1,11 @@
 /** Users in organizations, and the two roles they can have there. An organization that has an owner always has one. */
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
-import { aboutOf, nameOf } from '../names.ts';
+import { nameOf } from '../names.ts';
 import { allOf, listWithin, organizationRow, requireOrganization } from './within.ts';
 
 export type Role = 'owner' | 'member';

@@ -3,13 +3,13 @@
  * name passes to nobody.
  */
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
-import { aboutOf, likenessOf, nameOf } from '../names.ts';
+import { likenessOf, nameOf } from '../names.ts';
 import { removeRules } from '../outside/trust-rules.ts';
 import { removeRobots } from './robots.ts';
 import { removeTeams } from './teams.ts';

@@ -3,12 +3,12 @@
  * repositories may still name it: its name passes to nobody.
  */
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
-import { aboutOf, organizationOf } from '../names.ts';
+import { organizationOf } from '../names.ts';
 import { revokeKeysOf } from './access-keys.ts';
 import { allOf, type Change, DELETED, listWithin, only, organizationRow, requireOrganization, type Span } from './within.ts';
 

@@ -3,13 +3,13 @@
  * still name it, and what they give must not come to whoever makes a team of that name.
  */
 import { commit, refuseUnless, tryBatch } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
-import { aboutOf, nameOf, organizationOf } from '../names.ts';
+import { nameOf, organizationOf } from '../names.ts';
 import { allows } from '../policy.ts';
 import { allOf, type Change, listWithin, only, organizationRow, requireOrganization, type Span } from './within.ts';
 

@@ -6,11 +6,10 @@ import { createMiddleware } from 'hono/factory';
 import type { Authority } from '../../auth/authority.ts';
 import { allows, isWhole } from '../../auth/policy.ts';
 import type { RepositoryAction } from '../../auth/statement.ts';
-import { organizationAbout } from '../../events/event.ts';
+import { aboutOf, isAboutRepository, organizationAbout } from '../../events/event.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/name.ts';
-import { isAboutRepository } from '../../webhooks/filter.ts';
-import { aboutOf, findSubscription, type Subscription } from '../../webhooks/subscriptions.ts';
+import { findSubscription, type Subscription } from '../../webhooks/subscriptions.ts';
 import { authorityOf, unauthorized } from '../authenticate.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 

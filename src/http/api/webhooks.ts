@@ -2,19 +2,20 @@
  * Webhooks: made and listed where they listen, in the registry, an organization or a repository; shown, changed, tested and
  * deleted by their id. What became of their deliveries is in `webhook-deliveries.ts`.
  */
+
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { getOrganization } from '../../auth/people/organizations.ts';
 import { requireOrganization } from '../../auth/people/within.ts';
+import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { factsOf } from '../../facts.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { requireInBatch } from '../../registry/repositories.ts';
 import { describeRepository } from '../../registry/repository-pages.ts';
 import type { World } from '../../webhooks/delivery/attempt.ts';
-import { isAboutRepository, REGISTRY, type Scope } from '../../webhooks/filter.ts';
+import { REGISTRY, type Scope } from '../../webhooks/filter.ts';
 import {
-  aboutOf,
   changeSubscription,
   createSubscription,
   deleteSubscription,

@@ -46,6 +46,11 @@ export interface Answer {
   final: boolean;
 }
 
+/** Nothing else is: a redirect is a failure, too (Standard Webhooks, "Delivery"). */
+export function isSuccess(status: number | null): boolean {
+  return status !== null && status >= 200 && status < 300;
+}
+
 /** Never throws: what goes wrong is what it has come to. */
 export async function attempt(env: Settings, loaded: Loaded, world: World): Promise<Result> {
   const at = Math.floor(world.now() / 1000);
@@ -55,7 +60,7 @@ export async function attempt(env: Settings, loaded: Loaded, world: World): Prom
     ? refused(`the webhook is disabled (${subscription.disabled})`)
     : await post(env, subscription, { id, read: () => JSON.parse(loaded.eventData) as EventData }, world).catch(failed);
   const { status, error, response, latencyMs, retryAfter, final } = answer;
-  const delivered = status !== null && status >= 200 && status < 300;
+  const delivered = isSuccess(status);
   const gone = status === 410;
   const age = at - (loaded.firstTriedAt ?? at);
   const delay = delivered || gone || final ? null : delayAfter(loaded.tries + 1, { retryAfter, age, chance: world.random() });
@@ -99,6 +104,7 @@ export async function post(
     ...signed,
   };
   const answer = await send(endpoint.url, { headers, body }, world);
+  if (answer.response === '') return answer;
   const hidden = [...(await allSecrets(env, subscription)), ...signaturesIn(signed), ...credentialsOf(endpoint)];
   return { ...answer, response: redacted(answer.response, hidden).slice(0, KEPT_MAX).toWellFormed() };
 }
@@ -130,7 +136,7 @@ async function send(url: string, { headers, body }: { headers: Record<string, st
     const response = await beginningOf(answer, signal);
     const { status } = answer;
     const retryAfter = retryAfterOf(answer.headers.get('retry-after'), world.now());
-    const error = status >= 200 && status < 300 ? null : `it answered with status ${status}`;
+    const error = isSuccess(status) ? null : `it answered with status ${status}`;
     return { ...common, status, error, response, retryAfter, latencyMs: world.now() - from };
   } catch {
     const error = signal.aborted ? `it took longer than ${TIMEOUT_MS / 1000} seconds` : 'the connection failed';

@@ -1,13 +1,15 @@
 /** What became of deliveries, and having them delivered again: one, those that failed, or all since a time. */
+
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
+import { aboutOf } from '../../events/event.ts';
 import { beginningOf, eventsAfter, firstEventSince } from '../../events/history.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { hears } from '../filter.ts';
 import type { Describe } from '../matching.ts';
 import { dataFor } from '../matching.ts';
-import { aboutOf, type Subscription } from '../subscriptions.ts';
+import type { Subscription } from '../subscriptions.ts';
 import { type Attempt, type DeliveryKey, type EventData, insertDeliveries, type State, sendDeliveries } from './deliveries.ts';
 
 type Stores = Database & Pick<Env, 'DELIVERIES'>;

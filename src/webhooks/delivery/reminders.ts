@@ -4,7 +4,7 @@
  */
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
-import { firstEventSince } from '../../events/history.ts';
+import { firstEventWithin } from '../../events/history.ts';
 import { type DeliveryKey, type Resumption, sendDeliveries } from './deliveries.ts';
 import { BREAK_AFTER, LIFETIME, MAX_TRIES } from './schedule.ts';
 
@@ -68,16 +68,14 @@ const ATTEMPT = `json_object('at', unixepoch(), 'status', NULL, 'latencyMs', 0, 
 
 /** Fails what waited for an endpoint all its life, up to `limit`: one try an hour would never come to an end of them. */
 export async function endHopeless(env: Database, limit: number): Promise<void> {
-  const now = (await env.DB.prepare('SELECT unixepoch() AS now').first<number>('now')) ?? 0;
-  const bound = await firstEventSince(env, now - LIFETIME);
   await env.DB.prepare(
     `UPDATE deliveries SET state = 'failed', due_at = unixepoch(), attempts = json_insert(attempts, '$[#]', ${ATTEMPT})
      WHERE (subscription, event) IN (
        SELECT d.subscription, d.event FROM subscriptions s
        CROSS JOIN deliveries d INDEXED BY deliveries_waiting ON d.subscription = s.id
-       WHERE ${BROKEN} AND ${WAITS} AND d.event < ?1 AND d.due_at <= ?2
-         AND (d.tries >= ${MAX_TRIES} OR coalesce(d.first_tried_at, d.created_at) < ?2 - ${LIFETIME}) LIMIT ?3)`,
+       WHERE ${BROKEN} AND ${WAITS} AND d.event < ?1 AND d.due_at <= unixepoch()
+         AND (d.tries >= ${MAX_TRIES} OR coalesce(d.first_tried_at, d.created_at) < unixepoch() - ${LIFETIME}) LIMIT ?2)`,
   )
-    .bind(bound, now, limit)
+    .bind(await firstEventWithin(env, LIFETIME), limit)
     .run();
 }

@@ -1,7 +1,9 @@
 /** What attempts have come to, written down: of the delivery, of its endpoint, and where that wants no more, of the subscription. */
+
 import { commit, type Database } from '../../events/batch.ts';
+import { aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
-import { aboutOf, type Subscription } from '../subscriptions.ts';
+import type { Subscription } from '../subscriptions.ts';
 import { health } from './breaker.ts';
 import type { Result } from './deliveries.ts';
 import { MAX_TRIES } from './schedule.ts';
