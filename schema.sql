@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS blobs (
   missing_since INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- Blobs whose key does not begin with their digest, by that key: for the scrub, which comes from the objects.
+CREATE INDEX IF NOT EXISTS blobs_streamed ON blobs (object_key) WHERE object_key >= 'blobs/stream/' AND object_key < 'blobs/stream0';
+
 -- Which repository holds which blob. Digest first: it answers "is it here" as well as "does anybody still hold it".
 -- leased_until: until then the collector leaves it alone, because a client was told it need not upload (invariant 8).
 CREATE TABLE IF NOT EXISTS repository_blobs (
@@ -41,7 +44,8 @@ CREATE TABLE IF NOT EXISTS repository_blobs (
 ) STRICT, WITHOUT ROWID;
 
 -- One row a manifest of a repository. artifact_type is empty where the document has none. content holds the document up
--- to 128 KiB, object_key the R2 object of a larger one: empty once a reader found that object gone.
+-- to 128 KiB, object_key the R2 object of a larger one: empty once a reader found that object gone. leased_until: until then no
+-- rule takes it for being untagged, as a client was told that it need not push it (invariant 8). attempt: the put that brought it.
 -- content stands last, so that lists do not read it.
 CREATE TABLE IF NOT EXISTS manifests (
   repository_id INTEGER NOT NULL,
@@ -51,6 +55,8 @@ CREATE TABLE IF NOT EXISTS manifests (
   subject TEXT,
   size INTEGER NOT NULL,
   pushed_at INTEGER NOT NULL,
+  leased_until INTEGER NOT NULL DEFAULT 0,
+  attempt TEXT,
   object_key TEXT,
   content TEXT,
   PRIMARY KEY (repository_id, digest),
@@ -60,6 +66,9 @@ CREATE TABLE IF NOT EXISTS manifests (
 -- Referrers of a subject, filtered or not, in the order of their pages.
 CREATE INDEX IF NOT EXISTS manifests_by_subject
   ON manifests (repository_id, subject, artifact_type, digest) WHERE subject IS NOT NULL;
+
+-- Documents in R2, by their key: for the collector and the scrub, which come from the objects.
+CREATE INDEX IF NOT EXISTS manifests_stored ON manifests (object_key) WHERE object_key IS NOT NULL;
 
 -- What a manifest points at within its repository (invariant 2): child is a blob or a manifest. Child first: the question
 -- is always whether something still points at it.
@@ -80,6 +89,127 @@ CREATE TABLE IF NOT EXISTS tags (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS tags_by_digest ON tags (repository_id, digest);
+
+-- What each tag has named, written by the batch that changed it: point counts its changes. digest: what it named from then on,
+-- NULL once it was deleted; previous: what it named before. attempt: the put that did it, by which one whose answer was lost knows
+-- that it was carried out. reserved: of a deletion while the tag was immutable: the name may
+-- come back for what it named, and for nothing else.
+CREATE TABLE IF NOT EXISTS tag_history (
+  repository_id INTEGER NOT NULL,
+  tag TEXT NOT NULL,
+  point INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  digest TEXT,
+  previous TEXT,
+  actor TEXT NOT NULL,
+  key_id TEXT,
+  attempt TEXT,
+  reserved INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (repository_id, tag, point)
+) STRICT, WITHOUT ROWID;
+
+-- Which tags of a repository cannot be changed. rule (JSON): one of ECR's four values and its filters, empty where every tag may
+-- move: what was decided on is compared with it as text. version: for conditional updates.
+CREATE TABLE IF NOT EXISTS tag_mutability (
+  repository_id INTEGER PRIMARY KEY,
+  rule TEXT NOT NULL,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT;
+
+-- What a repository's tags and manifests are kept by: the policy (JSON), when it was last carried out, and what was done then (JSON).
+CREATE TABLE IF NOT EXISTS lifecycle_policies (
+  repository_id INTEGER PRIMARY KEY,
+  policy TEXT NOT NULL,
+  ran_at INTEGER NOT NULL DEFAULT 0,
+  report TEXT,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS lifecycle_policies_due ON lifecycle_policies (ran_at);
+
+-- What was deleted and can be restored for a while. name: the tag, the manifest's digest, or empty for the repository itself, which
+-- is restored with all it has under its id, and with its created_at. digest: what a tag named. tags (JSON): those that named a
+-- manifest. reason: the rule that took it, NULL where somebody did. purging: its content is being taken away, it cannot be
+-- restored any more.
+CREATE TABLE IF NOT EXISTS trash (
+  repository_id INTEGER NOT NULL,
+  kind TEXT NOT NULL CHECK (kind IN ('tag', 'manifest', 'repository')),
+  name TEXT NOT NULL,
+  repository TEXT NOT NULL,
+  digest TEXT,
+  tags TEXT NOT NULL DEFAULT '[]',
+  reason TEXT,
+  actor TEXT NOT NULL,
+  key_id TEXT,
+  deleted_at INTEGER NOT NULL,
+  created_at INTEGER,
+  purging INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (repository_id, kind, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS trash_by_time ON trash (deleted_at);
+CREATE INDEX IF NOT EXISTS trash_of_repositories ON trash (repository) WHERE kind = 'repository';
+
+-- Manifests in the trash, as they were.
+CREATE TABLE IF NOT EXISTS trashed_manifests (
+  repository_id INTEGER NOT NULL,
+  digest TEXT NOT NULL,
+  media_type TEXT NOT NULL,
+  artifact_type TEXT NOT NULL,
+  subject TEXT,
+  size INTEGER NOT NULL,
+  pushed_at INTEGER NOT NULL,
+  attempt TEXT,
+  object_key TEXT,
+  content TEXT,
+  PRIMARY KEY (repository_id, digest)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS trashed_manifests_by_subject ON trashed_manifests (repository_id, subject) WHERE subject IS NOT NULL;
+CREATE INDEX IF NOT EXISTS trashed_manifests_stored ON trashed_manifests (object_key) WHERE object_key IS NOT NULL;
+
+-- What they point at: it holds blobs as a manifest does, so that they can be restored, but is seen by nobody. Child first, as the
+-- question is whether any repository's trash still needs it.
+CREATE TABLE IF NOT EXISTS trashed_references (
+  child TEXT NOT NULL,
+  repository_id INTEGER NOT NULL,
+  parent TEXT NOT NULL,
+  PRIMARY KEY (child, repository_id, parent)
+) STRICT, WITHOUT ROWID;
+
+-- How often an image was pulled on a day (days since the epoch): exact while it is seldom, an estimate beyond (src/registry/usage/pulls.ts).
+CREATE TABLE IF NOT EXISTS pulls (
+  repository_id INTEGER NOT NULL,
+  digest TEXT NOT NULL,
+  day INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (repository_id, digest, day)
+) STRICT, WITHOUT ROWID;
+
+-- What the repositories of a namespace hold, each blob counted once; empty: those without one. Counted anew by the collector, as it
+-- alone makes room; where there is a limit, what is pushed is added by the batch that brings it. max_bytes: the limit, NULL for
+-- none. warned: whether the warning was given since it was last below its threshold.
+CREATE TABLE IF NOT EXISTS usage (
+  namespace TEXT PRIMARY KEY,
+  bytes INTEGER NOT NULL DEFAULT 0,
+  blobs INTEGER NOT NULL DEFAULT 0,
+  counted_at INTEGER NOT NULL DEFAULT 0,
+  max_bytes INTEGER,
+  warn_percent INTEGER NOT NULL DEFAULT 80,
+  warned INTEGER NOT NULL DEFAULT 0,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
+
+-- Where a job that goes through everything in slices stands. cursor: where its next slice begins. report (JSON): of the pass that is
+-- under way; finished (JSON): of the last one that came to its end. version: of two at once, one's slice counts.
+CREATE TABLE IF NOT EXISTS maintenance (
+  job TEXT PRIMARY KEY,
+  cursor TEXT NOT NULL,
+  started_at INTEGER NOT NULL,
+  report TEXT NOT NULL,
+  finished TEXT,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
 
 -- Uploads that have received something. Until then an upload lives in its signed location alone. version grows with every
 -- write: the compare-and-swap of invariant 5. staged: where the bytes are (src/storage/staging.ts). A row outlives its

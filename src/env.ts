@@ -38,6 +38,18 @@ export interface Env {
   /** Days that events, and deliveries that came to an end, are kept. */
   EVENT_DAYS?: string;
   DELIVERY_DAYS?: string;
+  /** Days that what was deleted can be restored; 0: not at all. */
+  TRASH_DAYS?: string;
+  /** Days that a tag's history goes back. */
+  HISTORY_DAYS?: string;
+  /** `on` (default). `off`: no tag, manifest, blob or repository is deleted, neither by people nor by rules. */
+  DELETION?: string;
+  /** Seconds that an unneeded blob is kept after it came, and its bytes after its row: D1 can be restored so far back. */
+  GRACE_SECONDS?: string;
+  /** Seconds for which content is kept for somebody who was told that it is here (invariant 8). Only tests change it. */
+  LEASE_SECONDS?: string;
+  /** `checksums`: the scrub compares sizes and the checksums that R2 keeps. `hash`: it reads and hashes, needs a paid plan's CPU. */
+  SCRUB?: string;
   /** `storage` (default): R2 verifies digests. `stream`: the Worker hashes while it reads, needs a paid plan's CPU. */
   VERIFY?: string;
   /** Origin that clients use, where it differs from the one the Worker sees, as behind a proxy. */
@@ -62,6 +74,12 @@ export type Vars = Pick<
   | 'INSECURE_WEBHOOKS'
   | 'EVENT_DAYS'
   | 'DELIVERY_DAYS'
+  | 'TRASH_DAYS'
+  | 'HISTORY_DAYS'
+  | 'DELETION'
+  | 'GRACE_SECONDS'
+  | 'LEASE_SECONDS'
+  | 'SCRUB'
 >;
 
 export interface Settings {
@@ -76,9 +94,17 @@ export interface Settings {
   insecureWebhooks: boolean;
   eventDays: number;
   deliveryDays: number;
+  trashDays: number;
+  historyDays: number;
+  deletion: boolean;
+  graceSeconds: number;
+  leaseSeconds: number;
+  scrub: 'checksums' | 'hash';
 }
 
 const MIB = 1024 * 1024;
+/** Seconds. */
+const DAY = 24 * 60 * 60;
 
 /** R2 wants parts of at least 5 MiB, all of one size; one buffer of 8 MiB fits an isolate's 128 MB many times over. */
 const PART_BYTES = 8 * MIB;
@@ -103,6 +129,12 @@ export function settings(env: Vars): Settings {
     insecureWebhooks: oneOf('INSECURE_WEBHOOKS', env.INSECURE_WEBHOOKS || 'off', ['on', 'off']) === 'on',
     eventDays: positive('EVENT_DAYS', env.EVENT_DAYS, 90),
     deliveryDays: positive('DELIVERY_DAYS', env.DELIVERY_DAYS, 14),
+    trashDays: natural('TRASH_DAYS', env.TRASH_DAYS, 7),
+    historyDays: positive('HISTORY_DAYS', env.HISTORY_DAYS, 365),
+    deletion: oneOf('DELETION', env.DELETION || 'on', ['on', 'off']) === 'on',
+    graceSeconds: natural('GRACE_SECONDS', env.GRACE_SECONDS, DAY),
+    leaseSeconds: positive('LEASE_SECONDS', env.LEASE_SECONDS, DAY),
+    scrub: oneOf('SCRUB', env.SCRUB || (env.VERIFY === 'stream' ? 'hash' : 'checksums'), ['checksums', 'hash']),
   };
   checked.set(env, result);
   return result;
@@ -115,7 +147,13 @@ function oneOf<T extends string>(name: string, value: string, allowed: readonly 
 }
 
 function positive(name: string, value: string | undefined, fallback: number): number {
+  const number = natural(name, value, fallback);
+  if (number === 0) throw new Error(`${name} is "${value}": it must be a positive number`);
+  return number;
+}
+
+function natural(name: string, value: string | undefined, fallback: number): number {
   const number = value ? Number(value) : fallback;
-  if (!Number.isSafeInteger(number) || number <= 0) throw new Error(`${name} is "${value}": it must be a positive number`);
+  if (!Number.isSafeInteger(number) || number < 0) throw new Error(`${name} is "${value}": it must be a whole number`);
   return number;
 }

@@ -5,8 +5,8 @@ import { record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Database } from './directory.ts';
 import { EVERYONE, nameOf } from './names.ts';
-import { DELETED } from './people/within.ts';
 import type { Statement } from './statement.ts';
+import { DELETED } from './within.ts';
 
 export interface Policy {
   statements: Statement[];
@@ -160,14 +160,42 @@ export async function setVisibility(
   return [refuseVersion(env, subject, version), ...policyStatements(env, subject, next), recordPolicy(env, subject, next, by)];
 }
 
-/** For the batch that takes the subject itself away. */
+/** For the batch that takes the subject itself away; of a repository, see `keepPolicy`. */
 export function forgetPolicy(env: Database, subject: string): D1PreparedStatement[] {
+  return [env.DB.prepare('DELETE FROM policies WHERE subject = ?1').bind(subject)];
+}
+
+/** What a repository's policy hangs on while the repository can be restored: nobody is judged by it. */
+function setAside(entry: number): string {
+  return `trash:${entry}`;
+}
+
+/**
+ * For the batch that takes a repository away: its policy counts no more, and is kept.
+ * @param entry what it is given back by
+ */
+export function keepPolicy(env: Pick<Database, 'DB'>, subject: string, entry: number): D1PreparedStatement[] {
   return [
-    env.DB.prepare('DELETE FROM policies WHERE subject = ?1').bind(subject),
-    env.DB.prepare('DELETE FROM policy_principals WHERE repository = ?1').bind(
-      subject.startsWith('repository:') ? nameOf(subject) : '',
-    ),
+    env.DB.prepare('UPDATE policies SET subject = ?2 WHERE subject = ?1').bind(subject, setAside(entry)),
+    env.DB.prepare('DELETE FROM policy_principals WHERE repository = ?1').bind(nameOf(subject)),
   ];
+}
+
+/** For the batch that restores a repository, whose name has no policy then. */
+export function giveBackPolicy(env: Pick<Database, 'DB'>, subject: string, entry: number): D1PreparedStatement[] {
+  return [
+    env.DB.prepare('UPDATE policies SET subject = ?1 WHERE subject = ?2').bind(subject, setAside(entry)),
+    env.DB.prepare(
+      `INSERT INTO policy_principals (principal, repository)
+       SELECT DISTINCT p.value, ?2 FROM policies, json_each(statements) s, json_each(s.value, '$.principals') p WHERE subject = ?1`,
+    ).bind(subject, nameOf(subject)),
+  ];
+}
+
+/** For the batch that takes away what was left of repositories that cannot be restored any more. */
+export function dropTrashedPolicies(env: Pick<Database, 'DB'>, entries: readonly number[]): D1PreparedStatement[] {
+  const subjects = JSON.stringify(entries.map(setAside));
+  return [env.DB.prepare('DELETE FROM policies WHERE subject IN (SELECT value FROM json_each(?1))').bind(subjects)];
 }
 
 /** For a batch that is about a user, an organization, a team or a robot: refuses it where there is none. */

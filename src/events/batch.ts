@@ -37,14 +37,19 @@ export async function tryBatch(env: Database, statements: D1PreparedStatement[])
 }
 
 /**
- * For a batch that does no harm when it is carried out twice. D1 repeats only reads by itself; a write that it lost, as it
- * does when its own code is updated, may have been committed or not. An overloaded database is not asked again.
+ * Whether a batch that failed so is worth another try. D1 repeats only reads by itself; a write that it lost, as it does when its
+ * own code is updated, may have been committed or not. An overloaded database is not asked again.
  */
+export function isLost(error: unknown): boolean {
+  return !(error instanceof Error && error.message.includes('overloaded'));
+}
+
+/** For a batch that does no harm when it is carried out twice, whatever happens in between. */
 export async function tryBatchTwice(env: Database, statements: D1PreparedStatement[]): Promise<D1Result[] | null> {
   try {
     return await tryBatch(env, statements);
   } catch (error) {
-    if (error instanceof Error && error.message.includes('overloaded')) throw error;
+    if (!isLost(error)) throw error;
     return await tryBatch(env, statements);
   }
 }

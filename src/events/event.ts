@@ -6,6 +6,9 @@ export interface Actor {
   key?: string;
 }
 
+/** Of what nobody asked for: rules, the collector, the scrub. */
+export const REGISTRY: Actor = { subject: 'registry' };
+
 /** An event as it was recorded. */
 export interface RecordedEvent {
   /** Grows with every event of the registry. */
@@ -25,14 +28,25 @@ export interface RecordedEvent {
 export const EVENT_TYPES = [
   'manifest.pushed',
   'manifest.deleted',
+  'manifest.restored',
   'tag.created',
   'tag.moved',
   'tag.deleted',
   'blob.mounted',
   'blob.deleted',
+  'blob.missing',
   'repository.created',
   'repository.changed',
   'repository.deleted',
+  'repository.restored',
+  'tag-mutability.saved',
+  'lifecycle.saved',
+  'lifecycle.deleted',
+  'lifecycle.ran',
+  'trash.purged',
+  'gc.collected',
+  'quota.saved',
+  'quota.warned',
   'user.invited',
   'user.joined',
   'user.changed',

@@ -12,7 +12,7 @@ import { type Action, scopeFor } from '../auth/scope.ts';
 import { settings } from '../env.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../oci/name.ts';
-import { isTag } from '../oci/reference.ts';
+import { isTag, type Tag } from '../oci/reference.ts';
 import { authorityOf, unauthorized } from './authenticate.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 
@@ -82,6 +82,15 @@ export function judged(c: RequestContext): Authority {
 /** Whether a push may make the repository. @throws Error for a request that was not judged */
 export function mayCreateByPush(c: RequestContext, repository: RepositoryName): boolean {
   return settings(c.env).createOnPush && allows(judged(c), 'create', repository);
+}
+
+/** `push` makes a tag, `retag` moves one: which it will be is known only where it happens. */
+export function rightsTo(c: RequestContext, repository: RepositoryName, tags: Tag[]): { notToMake: Tag[]; notToMove: Tag[] } {
+  const authority = judged(c);
+  return {
+    notToMake: tags.filter((tag) => !allows(authority, 'push', repository, tag)),
+    notToMove: tags.filter((tag) => !allows(authority, 'retag', repository, tag)),
+  };
 }
 
 /** Whether the caller may do something else here than what the route asks for: in the token, or in the database. */

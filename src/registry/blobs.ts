@@ -1,6 +1,6 @@
 /** Blobs of a repository: stat, open, publish, mount, delete. Their bytes are shared, the right to see them is not. */
-import type { Env } from '../env.ts';
-import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
+import { type Env, settings, type Vars } from '../env.ts';
+import { commit, type Database, refuseUnless, tryBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -8,19 +8,15 @@ import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { openObject } from '../storage/objects.ts';
-import { ensureRepository, type Pusher } from './repositories.ts';
+import { markBlobs } from './faults.ts';
+import { ensureRepository, type Pusher } from './repositories/repositories.ts';
+import { countBlob, requireRoomFor } from './usage/limit.ts';
 
 export interface Blob {
   digest: Digest;
   size: number;
   objectKey: string;
 }
-
-/**
- * Seconds for which a blob is kept for somebody who was told that it is here (invariant 8). Renewed at half, so that a
- * push that meets the same layers again and again does not write each time.
- */
-const LEASE = 24 * 60 * 60;
 
 const STAT = `SELECT b.size, b.object_key FROM repositories r
    JOIN repository_blobs l ON l.digest = ?2 AND l.repository_id = r.id
@@ -37,14 +33,18 @@ export async function statBlob(env: Database, repository: RepositoryName, digest
   return blobOf(digest, await env.DB.prepare(STAT).bind(repository, digest).first<StatRow>());
 }
 
-/** For somebody who may push and will skip the upload if it is here: takes a lease (invariant 8). @throws BLOB_UNKNOWN */
-export async function statBlobForPush(env: Database, repository: RepositoryName, digest: Digest): Promise<Blob> {
+/**
+ * For somebody who may push and will skip the upload if it is here: takes a lease (invariant 8), which is renewed at half, so
+ * that a push that meets the same layers again and again does not write each time.
+ * @throws BLOB_UNKNOWN
+ */
+export async function statBlobForPush(env: Database & Vars, repository: RepositoryName, digest: Digest): Promise<Blob> {
   const [, found] = await env.DB.batch<StatRow>([
     env.DB.prepare(
-      `UPDATE repository_blobs SET leased_until = unixepoch() + ${LEASE}
+      `UPDATE repository_blobs SET leased_until = unixepoch() + ?3
        WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)
-         AND leased_until < unixepoch() + ${LEASE / 2}`,
-    ).bind(repository, digest),
+         AND leased_until < unixepoch() + ?3 / 2`,
+    ).bind(repository, digest, settings(env).leaseSeconds),
     env.DB.prepare(STAT).bind(repository, digest),
   ]);
   return blobOf(digest, found?.results[0]);
@@ -59,14 +59,14 @@ function blobOf(digest: Digest, row: StatRow | null | undefined): Blob {
  * The bytes. Where the row says yes and the object is gone, the blob counts as absent from then on, so that the next push
  * brings it again instead of skipping it. @throws BLOB_UNKNOWN
  */
-export async function openBlob(env: Pick<Env, 'DB' | 'BLOBS'>, blob: Blob, range: ByteRange | null): Promise<ReadableStream> {
+export async function openBlob(
+  env: Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>,
+  blob: Blob,
+  range: ByteRange | null,
+): Promise<ReadableStream> {
   const stream = await openObject(env, blob.objectKey, range);
   if (stream) return stream;
-  await env.DB.prepare(
-    'UPDATE blobs SET missing_since = unixepoch() WHERE digest = ?1 AND object_key = ?2 AND missing_since IS NULL',
-  )
-    .bind(blob.digest, blob.objectKey)
-    .run();
+  await commit(env, markBlobs(env, [{ key: blob.objectKey, digest: blob.digest, reason: 'missing' }]));
   console.error(`blob ${blob.digest}: the object ${blob.objectKey} is missing`);
   throw new RegistryError('BLOB_UNKNOWN', { detail: { digest: blob.digest } });
 }
@@ -75,7 +75,12 @@ export async function openBlob(env: Pick<Env, 'DB' | 'BLOBS'>, blob: Blob, range
  * The statements that make verified bytes a blob of the repository; the last one selects the key under which the blob is
  * kept: another one than `objectKey` where the registry had it already.
  */
-export function publishBlob(env: Database, repository: RepositoryName, blob: Blob, pusher: Pusher): D1PreparedStatement[] {
+export function publishBlob(
+  env: Database & Vars,
+  repository: RepositoryName,
+  blob: Blob,
+  pusher: Pusher,
+): D1PreparedStatement[] {
   const { digest, size, objectKey } = blob;
   return [
     ...ensureRepository(env, repository, pusher),
@@ -88,26 +93,28 @@ export function publishBlob(env: Database, repository: RepositoryName, blob: Blo
        ON CONFLICT (digest) DO UPDATE SET size = ?2, object_key = ?3, created_at = unixepoch(), missing_since = NULL
        WHERE missing_since IS NOT NULL`,
     ).bind(digest, size, objectKey),
+    ...countBlob(env, repository, digest, pusher.by),
     linkBlob(env, repository, digest),
     env.DB.prepare('SELECT object_key FROM blobs WHERE digest = ?1').bind(digest),
   ];
 }
 
-function linkBlob(env: Database, repository: RepositoryName, digest: Digest): D1PreparedStatement {
+function linkBlob(env: Database & Vars, repository: RepositoryName, digest: Digest): D1PreparedStatement {
   return env.DB.prepare(
     `INSERT INTO repository_blobs (digest, repository_id, leased_until)
-     SELECT ?2, id, unixepoch() + ${LEASE} FROM repositories WHERE name = ?1
-     ON CONFLICT DO UPDATE SET leased_until = excluded.leased_until WHERE leased_until < excluded.leased_until - ${LEASE / 2}`,
-  ).bind(repository, digest);
+     SELECT ?2, id, unixepoch() + ?3 FROM repositories WHERE name = ?1
+     ON CONFLICT DO UPDATE SET leased_until = excluded.leased_until WHERE leased_until < excluded.leased_until - ?3 / 2`,
+  ).bind(repository, digest, settings(env).leaseSeconds);
 }
 
 /**
  * end-11: links a blob that another repository holds; `false` where none of `sources` does.
  * @param mount.sources the repositories the caller may pull from and means
  * @param mount.isNamed whether the caller named it: one that was found for them is told to nobody, as others may not know of it
+ * @throws DENIED where it is over the organization's limit
  */
 export async function mountBlob(
-  env: Database,
+  env: Database & Vars,
   mount: Pusher & { repository: RepositoryName; digest: Digest; sources: RepositoryName[]; isNamed: boolean },
 ): Promise<boolean> {
   const { repository, digest, sources } = mount;
@@ -129,9 +136,15 @@ export async function mountBlob(
           WHERE digest = ?3 AND repository_id = (SELECT id FROM repositories WHERE name = ?1))`,
       parameters: [digest, among, mount.isNamed],
     }),
+    ...countBlob(env, repository, digest, mount.by),
     linkBlob(env, repository, digest),
   ]);
-  return mounted !== null;
+  if (mounted !== null) return true;
+  const size = await env.DB.prepare(`SELECT size FROM blobs WHERE digest = ?1 AND EXISTS (${source('?1', '?2')})`)
+    .bind(digest, among)
+    .first<number>('size');
+  if (size !== null) await requireRoomFor(env, repository, digest, size);
+  return false;
 }
 
 /**

@@ -8,20 +8,24 @@
  *
  * Every write takes a fresh nonce, so no key is ever written twice and a late delete cannot hit a new object (invariant 7).
  */
-import type { Digest } from '../oci/digest.ts';
+import { type Digest, isDigest } from '../oci/digest.ts';
 
 export const UPLOADS_PREFIX = 'uploads/';
+/** Of all keys that begin with a blob's digest: no algorithm begins otherwise. */
+export const DIGESTS_PREFIX = 'blobs/sha';
+export const STREAMS_PREFIX = 'blobs/stream/';
+export const MANIFESTS_PREFIX = 'manifests/';
 
 export function blobKey(digest: Digest): string {
   return `blobs/${digest.replace(':', '/')}/${nonce()}`;
 }
 
 export function streamKey(): string {
-  return `blobs/stream/${nonce()}`;
+  return `${STREAMS_PREFIX}${nonce()}`;
 }
 
 export function manifestKey(digest: Digest): string {
-  return `manifests/${digest.replace(':', '/')}/${nonce()}`;
+  return `${MANIFESTS_PREFIX}${digest.replace(':', '/')}/${nonce()}`;
 }
 
 export function uploadPrefix(uploadId: string): string {
@@ -34,6 +38,18 @@ export function pieceKey(uploadId: string): string {
 
 export function uploadIdOf(key: string): string {
   return key.slice(UPLOADS_PREFIX.length, key.indexOf('/', UPLOADS_PREFIX.length));
+}
+
+/** What a blob's or a manifest's key begins with; `null` for one of a streamed blob. */
+export function digestOfKey(key: string): Digest | null {
+  const [, algorithm, hex] = key.split('/');
+  const digest = `${algorithm}:${hex}`;
+  return isDigest(digest) ? digest : null;
+}
+
+/** Keys of this blob sort before it, those of the next one behind it. */
+export function endOfKeys(digest: Digest): string {
+  return `blobs/${digest.replace(':', '/')}/~`;
 }
 
 function nonce(): string {

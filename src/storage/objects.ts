@@ -1,6 +1,6 @@
 /** Whole objects in R2: put with a checksum, open with a range, delete. What the keys mean is in `keys.ts`. */
 import type { Env } from '../env.ts';
-import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts';
+import { algorithmOf, type Digest, type DigestAlgorithm, digestFromHash, hexOf, webCryptoName } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { ByteRange } from '../oci/range.ts';
 
@@ -62,4 +62,49 @@ export async function deleteObjects(env: Bucket, keys: string[]): Promise<void> 
 export async function listKeys(env: Bucket, prefix: string, startAfter?: string): Promise<string[]> {
   const page = await env.BLOBS.list({ prefix, ...(startAfter ? { startAfter } : {}) });
   return page.objects.map((object) => object.key);
+}
+
+/** What R2 says of an object. */
+export interface StoredObject {
+  key: string;
+  /** Bytes. */
+  size: number;
+  /** Milliseconds since the epoch. */
+  uploadedAt: number;
+  /**
+   * Of the checksum that R2 verified when the object was put, and keeps; not of the bytes as they are now. `null` for one that was
+   * put in parts, or with another checksum alone.
+   */
+  digest: Digest | null;
+}
+
+/** In the order of their keys: up to `limit` after `startAfter`. `more`: whether there are others behind them. */
+export async function listObjects(
+  env: Bucket,
+  prefix: string,
+  startAfter: string,
+  limit: number,
+): Promise<{ objects: StoredObject[]; more: boolean }> {
+  const page = await env.BLOBS.list({ prefix, limit, ...(startAfter ? { startAfter } : {}) });
+  return { objects: page.objects.map(storedOf), more: page.truncated };
+}
+
+/** `null` where it is gone. */
+export async function statObject(env: Bucket, key: string): Promise<StoredObject | null> {
+  const object = await env.BLOBS.head(key);
+  return object && storedOf(object);
+}
+
+function storedOf({ key, size, uploaded, checksums: { sha256, sha512 } }: R2Object): StoredObject {
+  const digest = sha256 ? digestFromHash('sha256', sha256) : sha512 ? digestFromHash('sha512', sha512) : null;
+  return { key, size, uploadedAt: uploaded.getTime(), digest };
+}
+
+/** Reads the bytes as they are now; hashed by the runtime, none of them comes into memory. `null` where the object is gone. */
+export async function hashObject(env: Bucket, key: string, algorithm: DigestAlgorithm): Promise<Digest | null> {
+  const stream = await openObject(env, key, null);
+  if (!stream) return null;
+  const hash = new crypto.DigestStream(webCryptoName(algorithm));
+  await stream.pipeTo(hash);
+  return digestFromHash(algorithm, await hash.digest);
 }

@@ -39,6 +39,8 @@ export interface Limits {
   partBytes: number;
   maxPutBytes: number;
   verify: 'storage' | 'stream';
+  /** Bytes that an upload may come to, where there is no room for more. */
+  room?: number;
 }
 
 export interface Appended {
@@ -67,7 +69,8 @@ export async function append(
   algorithm: DigestAlgorithm,
 ): Promise<Appended> {
   const size = stagedSize(staged);
-  const capacity = limits.verify === 'stream' ? MAX_PARTS * limits.partBytes : limits.maxPutBytes;
+  const lane = limits.verify === 'stream' ? MAX_PARTS * limits.partBytes : limits.maxPutBytes;
+  const capacity = Math.min(lane, limits.room ?? lane);
   if (body.length !== null && size + body.length > capacity) throw tooLarge(capacity);
   if (!body.stream || body.length === 0) return unchanged(staged);
   const hashed = limits.verify === 'stream' && size === 0;

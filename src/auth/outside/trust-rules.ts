@@ -6,7 +6,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
-import { allOf, type Change, organizationRow, requireOrganization, type Span } from '../people/within.ts';
+import { allOf, type Change, organizationRow, requireOrganization, type Span } from '../within.ts';
 import type { TrustRule } from './oidc.ts';
 
 export interface NewRule extends TrustRule {

@@ -11,7 +11,7 @@ import type { Secrets } from '../../secrets.ts';
 import type { Database } from '../directory.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Statement } from '../statement.ts';
-import type { Span } from './within.ts';
+import type { Span } from '../within.ts';
 
 export interface AccessKey {
   id: string;

@@ -9,8 +9,8 @@ import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
+import { only } from '../within.ts';
 import { revokeKeysOf } from './access-keys.ts';
-import { only } from './within.ts';
 
 export interface User {
   /** `user:alice` */

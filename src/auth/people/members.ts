@@ -6,7 +6,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
-import { allOf, listWithin, organizationRow, requireOrganization } from './within.ts';
+import { allOf, listWithin, organizationRow, requireOrganization } from '../within.ts';
 
 export type Role = 'owner' | 'member';
 

@@ -11,9 +11,9 @@ import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
 import { likenessOf, nameOf } from '../names.ts';
 import { removeRules } from '../outside/trust-rules.ts';
+import { allOf, type Change, DELETED, requireOrganization } from '../within.ts';
 import { removeRobots } from './robots.ts';
 import { removeTeams } from './teams.ts';
-import { allOf, type Change, DELETED, requireOrganization } from './within.ts';
 
 export interface Organization {
   name: string;

@@ -9,8 +9,8 @@ import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
+import { allOf, type Change, DELETED, listWithin, only, organizationRow, requireOrganization, type Span } from '../within.ts';
 import { revokeKeysOf } from './access-keys.ts';
-import { allOf, type Change, DELETED, listWithin, only, organizationRow, requireOrganization, type Span } from './within.ts';
 
 export interface Robot {
   /** `robot:acme/ci` */

@@ -11,7 +11,7 @@ import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
 import { nameOf, organizationOf } from '../names.ts';
 import { allows } from '../policy.ts';
-import { allOf, type Change, listWithin, only, organizationRow, requireOrganization, type Span } from './within.ts';
+import { allOf, type Change, listWithin, only, organizationRow, requireOrganization, type Span } from '../within.ts';
 
 export interface Team {
   /** `team:acme/dev` */

@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { parseDigest } from '../../oci/digest.ts';
 import { deleteBlob, openBlob, statBlob, statBlobForPush } from '../../registry/blobs.ts';
+import { requireDeletion } from '../../registry/manifests/deletion.ts';
 import { may, mayAlso } from '../authorize.ts';
 import { sendContent } from '../content.ts';
 import { type AppEnv, actorOf } from '../context.ts';
@@ -17,6 +18,7 @@ export const blobs = new Hono<AppEnv>({ strict: false })
   })
 
   .delete('/:name{.+}/blobs/:digest', may('delete'), async (c) => {
+    requireDeletion(c.env);
     await deleteBlob(c.env, c.var.repository, parseDigest(c.req.param('digest')), actorOf(c));
     return c.body(null, 202);
   });

@@ -1,16 +1,17 @@
 /** end-3, end-7 and end-9: manifests by tag or digest. */
 import { Hono } from 'hono';
-import { allows } from '../../auth/policy.ts';
+import { parseCondition } from '../../oci/condition.ts';
 import { algorithmOf, digestOf } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { MANIFEST_MAX_BYTES, parseManifest } from '../../oci/manifest.ts';
-import type { RepositoryName } from '../../oci/name.ts';
 import { parseReference, parseReferenceToRead, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
-import { deleteManifest } from '../../registry/manifest-deletion.ts';
-import { getManifest, type ManifestRights, type MovedTags, putManifest, statManifest } from '../../registry/manifests.ts';
-import { judged, may, mayCreateByPush } from '../authorize.ts';
+import { deleteManifest } from '../../registry/manifests/deletion.ts';
+import { getManifest, statManifest, statManifestForPush } from '../../registry/manifests/manifests.ts';
+import { type MovedTags, putManifest } from '../../registry/manifests/put.ts';
+import { notePull } from '../../registry/usage/pulls.ts';
+import { may, mayAlso, mayCreateByPush, rightsTo } from '../authorize.ts';
 import { sendContent } from '../content.ts';
-import { type AppEnv, actorOf, afterwards, finishing, type RequestContext } from '../context.ts';
+import { type AppEnv, actorOf, afterwards, finishing } from '../context.ts';
 import { readBody } from '../params.ts';
 
 /** The specification asks for 10 at least. */
@@ -24,10 +25,14 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     const reference = parseReferenceToRead(c.req.param('reference'));
     const caching = reference.tag ? ('revalidate' as const) : ('immutable' as const);
     if (c.req.method === 'HEAD') {
-      const head = await statManifest(c.env, repository, reference);
+      const willSkipPush = reference.digest && mayAlso(c, 'push', repository);
+      const head = await (willSkipPush
+        ? statManifestForPush(c.env, repository, reference.digest)
+        : statManifest(c.env, repository, reference));
       return sendContent(c, { ...head, caching }, async () => new Uint8Array());
     }
     const manifest = await getManifest(c.env, repository, reference);
+    afterwards(c).waitUntil(notePull(c.env, { repository, digest: manifest.digest, random: Math.random() }));
     return sendContent(c, { ...manifest, caching }, async (range) => {
       const bytes = new TextEncoder().encode(manifest.text);
       return range ? bytes.subarray(range.offset, range.offset + range.length) : bytes;
@@ -39,6 +44,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     const reference = parseReference(c.req.param('reference'));
     const further = c.req.queries('tag') ?? [];
     const tags = tagsOf(reference, further);
+    const condition = parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
     const bytes = await readBody(c, MANIFEST_MAX_BYTES);
     const digest = await digestOf(reference.digest ? algorithmOf(reference.digest) : 'sha256', bytes);
     if (reference.digest && reference.digest !== digest) {
@@ -54,7 +60,9 @@ export const manifests = new Hono<AppEnv>({ strict: false })
       manifest,
       size: bytes.byteLength,
       tags,
+      condition,
       by: actorOf(c),
+      mayCreate: mayCreateByPush(c, repository),
       ...rightsTo(c, repository, tags),
     };
     const moved = await finishing(c, putManifest(c.env, put, afterwards(c)));
@@ -68,7 +76,8 @@ export const manifests = new Hono<AppEnv>({ strict: false })
 
   .delete('/:name{.+}/manifests/:reference', may('delete'), async (c) => {
     const reference = parseReferenceToRead(c.req.param('reference'));
-    await finishing(c, deleteManifest(c.env, c.var.repository, reference, actorOf(c)));
+    const condition = parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
+    await finishing(c, deleteManifest(c.env, c.var.repository, reference, condition, actorOf(c)));
     return c.body(null, 202);
   });
 
@@ -78,16 +87,6 @@ function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   if (texts.length > MAX_TAGS)
     throw new RegistryError('UNSUPPORTED', { status: 414, message: `up to ${MAX_TAGS} tags at a time` });
   return [...new Set(texts.map(parseTag))];
-}
-
-/** `push` makes a tag, `retag` moves one: which it will be is known only where it happens. */
-function rightsTo(c: RequestContext, repository: RepositoryName, tags: Tag[]): ManifestRights {
-  const authority = judged(c);
-  return {
-    mayCreate: mayCreateByPush(c, repository),
-    notToMake: tags.filter((tag) => !allows(authority, 'push', repository, tag)),
-    notToMove: tags.filter((tag) => !allows(authority, 'retag', repository, tag)),
-  };
 }
 
 /** People learn only afterwards that a push has moved a tag: say so, and say what it named before. */

@@ -2,7 +2,7 @@
 import { Hono } from 'hono';
 import { parseDigest } from '../../oci/digest.ts';
 import { INDEX_MEDIA_TYPE } from '../../oci/manifest.ts';
-import { listReferrers } from '../../registry/referrers.ts';
+import { listReferrers } from '../../registry/manifests/referrers.ts';
 import { may } from '../authorize.ts';
 import type { AppEnv } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';

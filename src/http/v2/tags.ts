@@ -1,6 +1,6 @@
 /** end-8: the tags of a repository. */
 import { Hono } from 'hono';
-import { listTags } from '../../registry/tags.ts';
+import { listTags } from '../../registry/tags/tags.ts';
 import { may } from '../authorize.ts';
 import type { AppEnv } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';

@@ -7,9 +7,9 @@ import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/di
 import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { mountBlob } from '../../registry/blobs.ts';
-import { repositoriesHolding, requireRepository } from '../../registry/repositories.ts';
-import { newUploadId, type Upload } from '../../registry/upload-sessions.ts';
-import { appendToUpload, cancelUpload, finishUpload, uploadAtOnce, uploadOffset } from '../../registry/uploads.ts';
+import { repositoriesHolding, requireRepository } from '../../registry/repositories/repositories.ts';
+import { newUploadId, type Upload } from '../../registry/uploads/sessions.ts';
+import { appendToUpload, cancelUpload, finishUpload, uploadAtOnce, uploadOffset } from '../../registry/uploads/uploads.ts';
 import { insufficientScope, judged, may, mayCreateByPush, neededScope } from '../authorize.ts';
 import { type AppEnv, actorOf, afterwards, finishing, occasionOf } from '../context.ts';
 import { limitUploadStarts } from '../limits.ts';

@@ -1,9 +1,9 @@
 /** Manifests whose subject is a given digest (distribution-spec, "Listing Referrers"). */
-import type { Env } from '../env.ts';
-import type { Digest } from '../oci/digest.ts';
-import type { RepositoryName } from '../oci/name.ts';
-import { type Page, pageOf } from '../oci/page.ts';
-import { readText } from '../storage/objects.ts';
+import type { Env } from '../../env.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { type Page, pageOf } from '../../oci/page.ts';
+import { readText } from '../../storage/objects.ts';
 
 /** Bytes of the documents behind one page: their annotations are part of the answer, and each may have megabytes. */
 const PAGE_MAX_BYTES = 4 * 1024 * 1024;

@@ -2,11 +2,11 @@
  * What the parts of an organization have in common: they need it to be there, all that bears its name stands together, and
  * is listed page by page.
  */
-import { refuseUnless } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
-import { RegistryError } from '../../oci/errors.ts';
-import { type Page, pageOf } from '../../oci/page.ts';
-import type { Database } from '../directory.ts';
+import { refuseUnless } from '../events/batch.ts';
+import type { Actor } from '../events/event.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { type Page, pageOf } from '../oci/page.ts';
+import type { Database } from './directory.ts';
 
 /** `disabled` of an account that was deleted: disabled for ever, so that its name passes to nobody. */
 export const DELETED = 2;

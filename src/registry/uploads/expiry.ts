@@ -2,10 +2,10 @@
  * What uploads leave behind that nobody finished: sessions whose time is up, and pieces that no row names. Run by the
  * schedule; each function does a slice and is called again.
  */
-import { UPLOADS_PREFIX, uploadIdOf, uploadPrefix } from '../storage/keys.ts';
-import { deleteObjects, listKeys } from '../storage/objects.ts';
-import { discard, type Staged } from '../storage/staging.ts';
-import type { Session, Stores } from './upload-sessions.ts';
+import { UPLOADS_PREFIX, uploadIdOf, uploadPrefix } from '../../storage/keys.ts';
+import { deleteObjects, listKeys } from '../../storage/objects.ts';
+import { discard, type Staged } from '../../storage/staging.ts';
+import type { Session, Stores } from './sessions.ts';
 
 /**
  * Uploads whose time is up: their bytes go, then their rows. Returns how many; called again while there are any.

@@ -1,9 +1,9 @@
-/** Tags of a repository: listed here; set with a manifest and deleted by reference in `manifest-deletion.ts`. */
+/** Tags of a repository: listed here; changed in `changes.ts`, with a manifest or by themselves. */
 
-import type { Database } from '../events/batch.ts';
-import { RegistryError } from '../oci/errors.ts';
-import type { RepositoryName } from '../oci/name.ts';
-import { type Page, type PageQuery, pageOf } from '../oci/page.ts';
+import type { Database } from '../../events/batch.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 
 /** end-8. One statement also tells an empty repository from an unknown one. @throws NAME_UNKNOWN */
 export async function listTags(env: Database, repository: RepositoryName, { after, limit }: PageQuery): Promise<Page<string>> {

@@ -3,20 +3,22 @@
  * there is no row: who holds its signed location holds a fresh upload.
  *
  * Bytes are written first, under keys of the request's own, and the row is changed after them by compare-and-swap (invariant
- * 5, `upload-sessions.ts`). Of two requests at once one wins; the other's bytes are discarded, and it is told where the
- * upload really stands.
+ * 5, `sessions.ts`). Of two requests at once one wins; the other's bytes are discarded, and it is told where the
+ * upload really stands. What its organization has no room for is refused before it is taken, as far as its length is known, and
+ * otherwise as soon as it is past the room: the upload is over then, and its bytes go (`usage/limit.ts`).
  */
-import { settings } from '../env.ts';
-import type { Background } from '../events/batch.ts';
-import { algorithmOf, type Digest } from '../oci/digest.ts';
-import { RegistryError } from '../oci/errors.ts';
-import type { ByteRange } from '../oci/range.ts';
-import { assemble } from '../storage/assembly.ts';
-import { blobKey } from '../storage/keys.ts';
-import { deleteObjects, putVerified } from '../storage/objects.ts';
-import { append, discard, NOTHING_STAGED, type Staged, stagedSize } from '../storage/staging.ts';
-import type { Incoming } from '../storage/streams.ts';
-import type { Blob } from './blobs.ts';
+import { settings } from '../../env.ts';
+import type { Background } from '../../events/batch.ts';
+import { algorithmOf, type Digest } from '../../oci/digest.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { ByteRange } from '../../oci/range.ts';
+import { assemble } from '../../storage/assembly.ts';
+import { blobKey } from '../../storage/keys.ts';
+import { deleteObjects, putVerified } from '../../storage/objects.ts';
+import { append, discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
+import type { Incoming } from '../../storage/streams.ts';
+import type { Blob } from '../blobs.ts';
+import { fits, type Limit, limitFor, overLimit, requireRoom, requireRoomFor } from '../usage/limit.ts';
 import {
   closeSession,
   commitSession,
@@ -27,7 +29,7 @@ import {
   type Stores,
   saveSession,
   type Upload,
-} from './upload-sessions.ts';
+} from './sessions.ts';
 
 export interface Chunk {
   body: Incoming;
@@ -42,12 +44,13 @@ export async function uploadOffset(env: Stores, upload: Upload): Promise<number>
 
 /**
  * end-5. Returns the upload's new offset.
- * @throws BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID (416, `detail.offset` says where to go on), SIZE_INVALID
+ * @throws BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID (416, `detail.offset` says where to go on), SIZE_INVALID, DENIED
  */
 export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, work: Background): Promise<number> {
   const session = await loadSession(env, upload);
-  const { staged, written, superseded, interrupted } = await receive(env, upload, openStaged(session), chunk).catch(
+  const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk).catch(
     async (error: unknown) => {
+      await endHopeless(env, upload, session, error, work);
       throw (await overtaken(env, upload, session, error)) ? outOfStep(await uploadOffset(env, upload)) : error;
     },
   );
@@ -63,16 +66,33 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
 }
 
 /** Writes the chunk's bytes behind what is staged. The row does not know of them yet. */
-async function receive(env: Stores, upload: Upload, staged: Staged, { body, range }: Chunk) {
-  const offset = stagedSize(staged);
+async function receive(env: Stores, upload: Upload, session: Session, { body, range }: Chunk) {
+  const before = openStaged(session);
+  const offset = stagedSize(before);
   if (range && range.offset !== offset) throw outOfStep(offset);
   if (range && body.length !== null && body.length !== range.length) throw lengthMismatch();
-  const appended = await append(env, upload.id, staged, body, settings(env), upload.algorithm);
+  requireRoom(session.limit, offset + (body.length ?? 0));
+  const appended = await appendWithin(env, upload, before, body, session.limit);
   if (range && !appended.interrupted && stagedSize(appended.staged) !== offset + range.length) {
     await discard(env, appended.written);
     throw lengthMismatch();
   }
   return appended;
+}
+
+/** A body of unknown length is cut off where the room ends. @throws DENIED */
+async function appendWithin(env: Stores, upload: Upload, before: Staged, body: Incoming, limit: Limit | null) {
+  const lane = settings(env);
+  const room = limit === null ? Number.POSITIVE_INFINITY : Math.max(0, limit.maxBytes - limit.bytes);
+  const narrowed = { ...lane, room, maxPutBytes: Math.min(lane.maxPutBytes, room) };
+  const appended = await append(env, upload.id, before, body, narrowed, upload.algorithm).catch((error: unknown) => {
+    const isNarrower = room < lane.maxPutBytes || lane.verify === 'stream';
+    const isCutOff = isNarrower && error instanceof RegistryError && error.code === 'SIZE_INVALID';
+    throw limit !== null && isCutOff ? overLimit(limit, null) : error;
+  });
+  if (limit === null || fits(limit, stagedSize(appended.staged))) return appended;
+  await discard(env, appended.written);
+  throw overLimit(limit, null);
 }
 
 function outOfStep(offset: number): RegistryError {
@@ -99,25 +119,35 @@ async function overtaken(env: Stores, upload: Upload, session: Session, error: u
   return (await loadSession(env, upload)).version !== session.version;
 }
 
-/** end-4b: a blob in one request, by an upload that nobody else can know of. @throws DIGEST_INVALID, SIZE_INVALID */
+/** What can never become this blob, or has no room, is over: its bytes are of no use. */
+async function endHopeless(env: Stores, upload: Upload, session: Session, error: unknown, work: Background): Promise<void> {
+  if (!(error instanceof RegistryError) || !['DIGEST_INVALID', 'DENIED'].includes(error.code)) return;
+  if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, session.staged));
+}
+
+/** Bytes from which on it is asked before they come whether there is room: fewer are sooner put and, if need be, deleted again. */
+const ASKED_FIRST = 1024 * 1024;
+
+/** end-4b: a blob in one request, by an upload that nobody else can know of. @throws DIGEST_INVALID, SIZE_INVALID, DENIED */
 export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
-  if (!(await publish(env, upload, FRESH, digest, chunk, work))) throw outOfStep(0);
+  const { length } = chunk.body;
+  const asks = length === null || length >= ASKED_FIRST;
+  const session = { ...FRESH, limit: asks ? await limitFor(env, upload.repository, digest) : null };
+  if (!(await publish(env, upload, session, digest, chunk, work))) throw outOfStep(0);
 }
 
 /**
  * end-6. Asked again for a digest that it has committed, an upload says yes again: the first answer may have been lost.
- * @throws DIGEST_INVALID and closes the upload; BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID, SIZE_INVALID
+ * @throws DIGEST_INVALID and DENIED, and closes the upload; BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID, SIZE_INVALID
  */
 export async function finishUpload(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
-  const session = await loadSession(env, upload);
+  const session = await loadSession(env, upload, digest);
   if (session.state === 'committed' && session.digest === digest) return;
-  const before = openStaged(session);
+  openStaged(session);
   try {
     if (await publish(env, upload, session, digest, chunk, work)) return;
   } catch (error) {
-    if (error instanceof RegistryError && error.code === 'DIGEST_INVALID') {
-      if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, before));
-    }
+    await endHopeless(env, upload, session, error, work);
     if (!(await overtaken(env, upload, session, error))) throw error;
   }
   await settle(env, upload, digest);
@@ -135,11 +165,13 @@ async function settle(env: Stores, upload: Upload, digest: Digest): Promise<void
  * the upload meanwhile.
  */
 async function publish(env: Stores, upload: Upload, session: Session, digest: Digest, chunk: Chunk, work: Background) {
+  requireRoom(session.limit, stagedSize(session.staged) + (chunk.body.length ?? 0));
   const { blob, written } = isWhole(env, session, chunk)
     ? await putWhole(env, digest, chunk)
-    : await putStaged(env, upload, session.staged, digest, chunk, work);
+    : await putStaged(env, upload, session, digest, chunk, work);
   const kept = await commitSession(env, upload, session, blob);
   work.waitUntil(deleteObjects(env, leftOver(session.staged, written, blob.objectKey, kept)));
+  if (kept === null) await requireRoomFor(env, upload.repository, digest, blob.size);
   return kept !== null;
 }
 
@@ -179,12 +211,12 @@ async function putWhole(env: Stores, digest: Digest, { body, range }: Chunk): Pr
 async function putStaged(
   env: Stores,
   upload: Upload,
-  before: Staged,
+  session: Session,
   digest: Digest,
   chunk: Chunk,
   work: Background,
 ): Promise<Verified> {
-  const { staged, written, interrupted } = await receive(env, { ...upload, algorithm: algorithmOf(digest) }, before, chunk);
+  const { staged, written, interrupted } = await receive(env, { ...upload, algorithm: algorithmOf(digest) }, session, chunk);
   try {
     if (interrupted) throw connectionBroke(interrupted);
     const objectKey = await assemble(env, staged, digest, settings(env));

@@ -4,14 +4,16 @@
  * what it claimed). `version` grows with each change, and a change asks for the version that it was decided on (invariant 5).
  * One that has expired changes no more, so that its bytes can be removed in peace.
  */
-import type { Env, Vars } from '../env.ts';
-import { refuseUnless, tryBatch } from '../events/batch.ts';
-import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
-import { RegistryError } from '../oci/errors.ts';
-import type { RepositoryName } from '../oci/name.ts';
-import { NOTHING_STAGED, type Staged, stagedSize } from '../storage/staging.ts';
-import { publishBlob } from './blobs.ts';
-import type { Pusher } from './repositories.ts';
+import type { Env, Vars } from '../../env.ts';
+import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import { organizationAbout } from '../../events/event.ts';
+import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
+import { publishBlob } from '../blobs.ts';
+import type { Pusher } from '../repositories/repositories.ts';
+import { holds, type Limit, limitOf } from '../usage/limit.ts';
 
 export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
@@ -42,19 +44,35 @@ export interface Session {
   version: number;
   staged: Staged;
   digest: string | null;
+  /** Of what its organization may store, as it stood when the session was read; `null` where nothing limits this upload. */
+  limit: Limit | null;
 }
 
-export const FRESH: Session = { state: 'open', version: 0, staged: NOTHING_STAGED, digest: null };
+export const FRESH: Session = { state: 'open', version: 0, staged: NOTHING_STAGED, digest: null, limit: null };
 
-export async function loadSession(env: Stores, { id }: Upload): Promise<Session> {
+interface SessionRow {
+  state: Session['state'] | null;
+  version: number;
+  staged: string;
+  digest: string | null;
+  expired: number;
+  bytes: number | null;
+  max_bytes: number | null;
+}
+
+/** @param bringing what it will turn out to be, where that is known: what the organization holds already needs no room */
+export async function loadSession(env: Stores, { id, repository }: Upload, bringing: Digest | null = null): Promise<Session> {
   const row = await env.DB.prepare(
-    'SELECT state, version, staged, digest, expires_at <= unixepoch() AS expired FROM uploads WHERE id = ?1',
+    `SELECT s.state, s.version, s.staged, s.digest, s.expires_at <= unixepoch() AS expired, u.bytes,
+       CASE WHEN u.max_bytes IS NULL OR ?3 IS NULL THEN u.max_bytes WHEN NOT ${holds('?2', '?3')} THEN u.max_bytes END AS max_bytes
+     FROM (SELECT 1) LEFT JOIN uploads s ON s.id = ?1 LEFT JOIN usage u ON u.namespace = ?2 AND ?2 <> ''`,
   )
-    .bind(id)
-    .first<{ state: Session['state']; version: number; staged: string; digest: string | null; expired: number }>();
-  if (!row) return FRESH;
+    .bind(id, organizationAbout(repository), bringing)
+    .first<SessionRow>();
+  const limit = row && limitOf(repository, row.bytes, row.max_bytes);
+  if (!row || row.state === null) return { ...FRESH, limit };
   if (row.expired) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
-  return { ...row, staged: JSON.parse(row.staged) as Staged };
+  return { state: row.state, version: row.version, staged: JSON.parse(row.staged) as Staged, digest: row.digest, limit };
 }
 
 /** What has been received. @throws BLOB_UPLOAD_UNKNOWN for an upload that has ended */
@@ -84,8 +102,8 @@ const UNCHANGED = `CASE ?2 WHEN 0 THEN NOT EXISTS (SELECT 1 FROM uploads WHERE i
 
 /**
  * Publishes the blob and ends the upload (invariant 1: its bytes are there, verified). Returns the key under which the blob
- * is kept, another one where the registry had it already; `null` where the upload is no longer as `session` knew it, and
- * then nothing was written.
+ * is kept, another one where the registry had it already; `null` where the upload is no longer as `session` knew it or there
+ * is no room for the blob, and then nothing was written.
  */
 export async function commitSession(
   env: Stores,

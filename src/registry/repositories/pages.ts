@@ -1,9 +1,10 @@
-/** What people say of a repository, and making, changing and deleting one by an explicit call. */
-import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
-import type { RepositoryName } from '../oci/name.ts';
+/** What people say of a repository, and making and changing one by an explicit call. */
+import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { HERE } from './repositories.ts';
 
 export interface RepositoryPage {
   name: RepositoryName;
@@ -44,11 +45,10 @@ export async function describeRepositories(env: Database, names: readonly Reposi
   return results.map(pageOf);
 }
 
-const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
 const THERE = 'EXISTS (SELECT 1 FROM repositories WHERE name = ?1)';
 
 /** Statements for a batch of ours that another room's rows belong to, as a repository's policy does. */
-type Also = D1PreparedStatement[];
+export type Also = D1PreparedStatement[];
 
 export interface Change {
   description?: string | undefined;
@@ -114,43 +114,18 @@ export async function changeRepository(
   if (!changed) throw await refusalOf(env, repository, ifVersion);
 }
 
-function refuseVersion(env: Database, repository: RepositoryName, ifVersion: number | null): D1PreparedStatement {
+/** For a batch about a repository that is expected to have a version; `null`: any. */
+export function refuseVersion(env: Database, repository: RepositoryName, ifVersion: number | null): D1PreparedStatement {
   const version = `coalesce((SELECT version FROM repository_pages WHERE repository_id = ${HERE}), 1)`;
   return refuseUnless(env, `?2 IS NULL OR ${version} = ?2`, repository, ifVersion);
 }
 
-async function refusalOf(env: Database, repository: RepositoryName, ifVersion: number | null): Promise<RegistryError> {
+/** Why a batch about a repository was refused. */
+export async function refusalOf(env: Database, repository: RepositoryName, ifVersion: number | null): Promise<RegistryError> {
   const page = await describeRepository(env, repository);
   if (!page) return new RegistryError('NAME_UNKNOWN');
   if (ifVersion !== null && page.version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
   return new RegistryError('UNAVAILABLE', { message: 'the repository changed meanwhile, try again' });
-}
-
-/**
- * What it held is named by its id, which is never used again: from here on nobody can reach it, and the collector takes it away
- * in its own time.
- * @param evenIfNotEmpty whether manifests may go with it
- * @throws NAME_UNKNOWN, PRECONDITION_FAILED, CONFLICT where it is not empty
- */
-export async function deleteRepository(
-  env: Database,
-  repository: RepositoryName,
-  { evenIfNotEmpty, ifVersion, by, also }: { evenIfNotEmpty: boolean; ifVersion: number | null; by: Actor; also: Also },
-): Promise<void> {
-  const empty = `NOT EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${HERE})`;
-  const deleted = await tryBatch(env, [
-    refuseUnless(env, THERE, repository),
-    refuseVersion(env, repository, ifVersion),
-    ...(evenIfNotEmpty ? [] : [refuseUnless(env, empty, repository)]),
-    record(env, { about: repository, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target`, parameters: [] }),
-    ...also,
-    env.DB.prepare(`DELETE FROM repository_pages WHERE repository_id = ${HERE}`).bind(repository),
-    env.DB.prepare('DELETE FROM repositories WHERE name = ?1').bind(repository),
-  ]);
-  if (deleted) return;
-  const refusal = await refusalOf(env, repository, ifVersion);
-  if (refusal.code !== 'UNAVAILABLE') throw refusal;
-  throw new RegistryError('CONFLICT', { message: 'it is not empty: delete it with force=true, and all its images go with it' });
 }
 
 /** For the batch that takes an organization away: refuses it while a repository has its name. */

@@ -1,11 +1,14 @@
 /** Repositories: they are made by an explicit call or with their first content, described, found, listed and deleted. */
-import { type Database, refuseUnless } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
-import type { Digest } from '../oci/digest.ts';
-import { RegistryError } from '../oci/errors.ts';
-import type { RepositoryName } from '../oci/name.ts';
-import { type Page, type PageQuery, pageOf } from '../oci/page.ts';
+import { type Database, refuseUnless } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
+
+/** The id of repository ?1, as an SQL expression. */
+export const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
 
 /**
  * For the batch that stores content: makes the repository where it is not there yet, or refuses the batch, if whoever pushes

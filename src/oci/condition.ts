@@ -1,0 +1,45 @@
+/** Conditions of a put (RFC 9110, sections 13.1.1 and 13.1.2): what its tags must name, or must not, for it to be carried out. */
+import { badParameter } from './errors.ts';
+
+/** `*`: anything at all. */
+type Named = '*' | string[];
+
+export interface Condition {
+  match: Named | null;
+  noneMatch: Named | null;
+}
+
+/** Digests that one header names, at most. */
+const MAX_NAMED = 100;
+
+/** One element of a list of entity tags (8.8.3), which may be empty (5.6.1.2). */
+const ELEMENT = /[ \t]*(?:(?<weak>W\/)?"(?<opaque>[!#-~\x80-\xff]*)"[ \t]*)?(?:,|$)/y;
+
+/** `null`: none. @throws UNSUPPORTED (400) for a header outside the grammar */
+export function parseCondition(ifMatch: string | undefined, ifNoneMatch: string | undefined): Condition | null {
+  if (ifMatch === undefined && ifNoneMatch === undefined) return null;
+  return { match: parseNamed('If-Match', ifMatch), noneMatch: parseNamed('If-None-Match', ifNoneMatch) };
+}
+
+/** `If-Match` compares strongly, which a weak tag never does; `If-None-Match` weakly, where it is as any other (8.8.3.2). */
+function parseNamed(header: 'If-Match' | 'If-None-Match', text: string | undefined): Named | null {
+  if (text === undefined) return null;
+  if (text.trim() === '*') return '*';
+  const tags = tagsIn(text);
+  if (tags === null || tags.length === 0 || tags.length > MAX_NAMED) {
+    throw badParameter(`${header} is "*" or up to ${MAX_NAMED} digests in quotes, separated by commas`);
+  }
+  return tags.filter(({ weak }) => !weak || header === 'If-None-Match').map(({ opaque }) => opaque);
+}
+
+/** `null`: it is no such list. */
+function tagsIn(text: string): { weak: boolean; opaque: string }[] | null {
+  const tags: { weak: boolean; opaque: string }[] = [];
+  for (let at = 0; at < text.length; at = ELEMENT.lastIndex) {
+    ELEMENT.lastIndex = at;
+    const groups = ELEMENT.exec(text)?.groups;
+    if (!groups) return null;
+    if (groups.opaque !== undefined) tags.push({ weak: groups.weak !== undefined, opaque: groups.opaque });
+  }
+  return tags;
+}

@@ -1,0 +1,192 @@
+/**
+ * Taking tags and manifests away, into the trash: by reference, as a client asks for it, or as many as a rule has chosen. Each
+ * is one batch, which sees by itself whether what it was decided on still holds.
+ */
+import { type Env, settings, type Vars } from '../../env.ts';
+import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import type { Condition } from '../../oci/condition.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import type { Reference, Tag } from '../../oci/reference.ts';
+import { stillReferenced } from '../blobs.ts';
+import { HERE } from '../repositories/repositories.ts';
+import { dropTags, tagNamed, tagsNaming, tagsOfList } from '../tags/changes.ts';
+import { type Conditional, failingCondition, guardConditions } from '../tags/guards.ts';
+import { guardImmutable, immutable, judgementOf, RULE, underRule } from '../tags/mutability.ts';
+import { dropManifests } from './drop.ts';
+import { unknownManifest } from './manifests.ts';
+import { unmetCondition } from './put-refusals.ts';
+import { type DocumentRow, INLINE_REFERENCES, referencesOf } from './references.ts';
+
+type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
+
+/** @throws UNSUPPORTED where the registry is set to delete nothing */
+export function requireDeletion(env: Vars): void {
+  if (settings(env).deletion) return;
+  throw new RegistryError('UNSUPPORTED', { message: 'this registry deletes nothing', headers: { allow: 'GET, HEAD' } });
+}
+
+/**
+ * end-9. A tag goes alone; a digest goes with its tags.
+ * @param condition of the request: what the tag must name, or whether the manifest must be there
+ * @throws MANIFEST_UNKNOWN, UNSUPPORTED, DENIED for what is immutable, and with 412 where the condition does not hold
+ */
+export async function deleteManifest(
+  env: Stores,
+  repository: RepositoryName,
+  reference: Reference,
+  condition: Condition | null,
+  by: Actor,
+): Promise<void> {
+  requireDeletion(env);
+  if (reference.digest) await deleteByDigest(env, { repository, digest: reference.digest, tags: [], condition }, by);
+  else await deleteTag(env, repository, reference.tag, condition, by);
+}
+
+async function deleteTag(
+  env: Database,
+  repository: RepositoryName,
+  tag: Tag,
+  condition: Condition | null,
+  by: Actor,
+): Promise<void> {
+  const selection = tagNamed(tag);
+  const on = { repository, digest: '' as Digest, tags: [tag], condition };
+  const deleted = await underRule(env, repository, (judgement) =>
+    tryBatch(env, [
+      guardImmutable(env, repository, { sql: selection.sql, parameters: ['', tag] }, judgement, judgement.free([tag])),
+      ...guardConditions(env, on),
+      ...dropTags(env, repository, selection, { by, reason: null }, true),
+    ]),
+  );
+  if (!deleted) throw (await unmet(env, on)) ?? (await immutableAmong(env, repository, selection.sql, tag));
+  if (!deleted.at(-1)?.results.length) throw unknownManifest({ tag });
+}
+
+/** What is not there is a 404, whatever the condition (RFC 9110, 13.2.1). */
+async function unmet(env: Database, on: Conditional): Promise<RegistryError | null> {
+  const failing = await failingCondition(env, on);
+  if (failing?.now === '') return unknownManifest(on.tags[0] ? { tag: on.tags[0] } : { digest: on.digest });
+  return failing && unmetCondition(failing);
+}
+
+async function deleteByDigest(env: Stores, on: Conditional, by: Actor): Promise<void> {
+  const { repository, digest } = on;
+  const parents = `SELECT parent FROM manifest_references WHERE repository_id = ${HERE} AND child = ?2`;
+  const tags = tagsNaming(digest);
+  const references = await referencesHere(env, repository, [digest]);
+  if (references.length === 0) throw unknownManifest({ digest });
+  const deleted = await underRule(env, repository, async (judgement) => {
+    const names = judgement.rule === '' ? [] : (await tagsHere(env, repository, tags.sql, digest)).map(({ name }) => name);
+    const { entries, rest, answering } = dropManifests(env, repository, references, { by, reason: null }, 'TRUE');
+    const results = await tryBatch(env, [
+      refuseUnless(env, `NOT EXISTS (${parents})`, repository, digest),
+      guardImmutable(env, repository, { sql: tags.sql, parameters: ['', digest] }, judgement, judgement.free(names)),
+      ...guardConditions(env, on),
+      ...entries,
+      ...dropTags(env, repository, tags, { by, reason: null }, false),
+      ...rest,
+    ]);
+    return results && { gone: results.at(answering - rest.length)?.results.length };
+  });
+  if (deleted?.gone) return;
+  if (deleted) throw unknownManifest({ digest });
+  const { results } = await env.DB.prepare(`${parents} LIMIT 10`).bind(repository, digest).all<{ parent: string }>();
+  if (results.length === 0) throw (await unmet(env, on)) ?? (await immutableAmong(env, repository, tags.sql, digest));
+  throw stillReferenced(
+    digest,
+    results.map((row) => row.parent),
+  );
+}
+
+/** @param selection of tags; ?1 is the repository, ?3 its parameter */
+async function tagsHere(env: Database, repository: RepositoryName, selection: string, parameter: string) {
+  const { results } = await env.DB.prepare(`SELECT name, digest FROM (${selection})`)
+    .bind(repository, null, parameter)
+    .all<{ name: Tag; digest: Digest }>();
+  return results;
+}
+
+async function immutableAmong(env: Database, repository: RepositoryName, selection: string, parameter: string) {
+  const tags = await tagsHere(env, repository, selection, parameter);
+  const rule = await env.DB.prepare(`SELECT ${RULE} AS rule`).bind(repository).first<string>('rule');
+  const free = judgementOf(rule ?? '').free(tags.map(({ name }) => name));
+  const fixed = tags.filter(({ name }) => !free.includes(name));
+  if (fixed.length > 0) return immutable(fixed);
+  return new RegistryError('UNAVAILABLE', { message: 'the repository changed meanwhile, try again' });
+}
+
+/** Of those that are there: what they point at. */
+async function referencesHere(env: Stores, repository: RepositoryName, digests: Digest[]) {
+  const { results } = await env.DB.prepare(
+    `SELECT m.digest, m.object_key, ${INLINE_REFERENCES} FROM json_each(?2) d
+     CROSS JOIN manifests m ON m.repository_id = ${HERE} AND m.digest = d.value`,
+  )
+    .bind(repository, JSON.stringify(digests))
+    .all<DocumentRow>();
+  return Promise.all(
+    results.map(async (row) => ({
+      digest: row.digest,
+      references: (await referencesOf(env, row)) ?? (await referencesByRow(env, repository, row.digest)),
+    })),
+  );
+}
+
+/** Of a document that is gone. Reads all references of the repository: no index is kept for that. */
+async function referencesByRow(env: Database, repository: RepositoryName, parent: Digest): Promise<string[]> {
+  const { results } = await env.DB.prepare(
+    `SELECT child FROM manifest_references WHERE repository_id = ${HERE} AND parent = ?2`,
+  )
+    .bind(repository, parent)
+    .all<{ child: string }>();
+  return results.map(({ child }) => child);
+}
+
+/** What a rule has chosen. Whatever has changed since it was chosen stays. */
+export interface Doomed {
+  /** The rule on immutable tags that it was chosen under; where there is another by now, all of it stays. */
+  rule: string;
+  /** Those that still name it. `reserved`: it is immutable, and the name is kept for what it named. */
+  tags: { tag: Tag; digest: Digest; reserved: boolean }[];
+  /** Parents before their children, subjects before their referrers: each level goes after the one before it. */
+  levels: Digest[][];
+}
+
+/** What nothing else holds: no tag, no manifest that lists it, no subject, and nobody who was told that it is here. */
+const UNHELD = `NOT EXISTS (SELECT 1 FROM tags INDEXED BY tags_by_digest WHERE repository_id = ${HERE} AND digest = m.digest)
+  AND NOT EXISTS (SELECT 1 FROM manifest_references WHERE repository_id = ${HERE} AND child = m.digest)
+  AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = ${HERE} AND s.digest = m.subject)
+  AND m.leased_until <= unixepoch()`;
+
+/**
+ * One batch: returns what really went. @param reason which rule it was, for people
+ * @throws UNSUPPORTED where the registry is set to delete nothing
+ */
+export async function deleteDoomed(
+  env: Stores,
+  repository: RepositoryName,
+  { rule, tags, levels }: Doomed,
+  deletion: { by: Actor; reason: string },
+): Promise<{ tags: { tag: Tag; digest: Digest }[]; manifests: Digest[] }> {
+  requireDeletion(env);
+  const references = new Map(
+    (await referencesHere(env, repository, levels.flat())).map((manifest) => [manifest.digest, manifest]),
+  );
+  const dropped = dropTags(env, repository, tagsOfList(tags), deletion, true);
+  const steps = levels.map((level) => {
+    const known = level.flatMap((digest) => references.get(digest) ?? []);
+    const { entries, rest, answering } = dropManifests(env, repository, known, deletion, UNHELD);
+    return { statements: [...entries, ...rest], answering: entries.length + answering };
+  });
+  const guard = refuseUnless(env, `${RULE} = ?2`, repository, rule);
+  const results = await tryBatch(env, [guard, ...dropped, ...steps.flatMap(({ statements }) => statements)]);
+  if (!results) return { tags: [], manifests: [] };
+  const gone = results[dropped.length]?.results as { tag: Tag; digest: Digest }[];
+  const manifests = steps.flatMap(({ answering }, n) => {
+    const before = steps.slice(0, n).reduce((sum, { statements }) => sum + statements.length, 1 + dropped.length);
+    return ((results[before + answering]?.results ?? []) as { digest: Digest }[]).map(({ digest }) => digest);
+  });
+  return { tags: gone, manifests };
+}
