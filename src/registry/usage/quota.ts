@@ -1,0 +1,55 @@
+/** Setting what an organization may store. */
+import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import { COUNTED, repositoriesOf, WARN_PERCENT } from './counting.ts';
+
+export interface Quota {
+  /** `null`: no limit. */
+  maxBytes: number | null;
+  warnPercent: number;
+  version: number;
+}
+
+/** SQL: what is wanted differs from the row, or from no limit, where there is none. */
+const differs = (maxBytes: string, warnPercent: string) =>
+  `(max_bytes IS NOT ${maxBytes} OR coalesce(warn_percent, ${WARN_PERCENT}) <> coalesce(${warnPercent}, warn_percent, ${WARN_PERCENT}))`;
+
+/**
+ * Sets the limit and counts the namespace, so that from here on its pushes are counted from the right number. What is over a new
+ * limit stays. `null` where it was refused: the version is another, or a guard did not hold.
+ * @param quota.warnPercent `null`: as it is
+ * @param ifVersion the version it is expected to have, `null` for any; 1 of a limit that was never set
+ */
+export async function setQuota(
+  env: Database,
+  namespace: string,
+  quota: { maxBytes: number | null; warnPercent: number | null },
+  { ifVersion, by, guard }: { ifVersion: number | null; by: Actor; guard: D1PreparedStatement[] },
+): Promise<Quota | null> {
+  const { maxBytes, warnPercent } = quota;
+  const set = await tryBatch(env, [
+    ...guard,
+    refuseUnless(env, `?2 IS NULL OR coalesce((SELECT version FROM usage WHERE namespace = ?1), 1) = ?2`, namespace, ifVersion),
+    record(env, {
+      about: `organization:${namespace}`,
+      by,
+      select: `SELECT 'quota.saved' AS type,
+          json_object('maxBytes', ?4, 'warnPercent', coalesce(?5, warn_percent, ${WARN_PERCENT})) AS target
+        FROM (SELECT 1) LEFT JOIN usage ON namespace = ?3 WHERE ${differs('?4', '?5')}`,
+      parameters: [namespace, maxBytes, warnPercent],
+    }),
+    env.DB.prepare(
+      `WITH own AS MATERIALIZED (${repositoriesOf('?1')}), counted AS (${COUNTED} UNION ALL SELECT ?1, 0, 0)
+       INSERT INTO usage (namespace, bytes, blobs, counted_at, max_bytes, warn_percent, version)
+       SELECT ?1, sum(bytes), sum(blobs), unixepoch(), ?2, coalesce(?3, ${WARN_PERCENT}), 2 FROM counted WHERE TRUE
+       ON CONFLICT DO UPDATE SET bytes = excluded.bytes, blobs = excluded.blobs, counted_at = excluded.counted_at,
+         max_bytes = ?2, warn_percent = coalesce(?3, warn_percent), warned = iif(${differs('?2', '?3')}, 0, warned),
+         version = version + ${differs('?2', '?3')}`,
+    ).bind(namespace, maxBytes, warnPercent),
+    env.DB.prepare('SELECT max_bytes AS maxBytes, warn_percent AS warnPercent, version FROM usage WHERE namespace = ?1').bind(
+      namespace,
+    ),
+  ]);
+  return (set?.at(-1)?.results[0] as Quota | undefined) ?? null;
+}
