@@ -1,0 +1,105 @@
+/**
+ * What comes back with a manifest from the trash: what it lists and what refers to it, as far as that lies there too, and the
+ * blobs that all of this needs.
+ */
+import type { Env } from '../../env.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import { readText } from '../../storage/objects.ts';
+import { findMissing, goneForGood, type Missing } from './blobs.ts';
+import { type Outside, referencesIn } from './references.ts';
+
+type Stores = Pick<Env, 'DB' | 'BLOBS'>;
+
+/** Of one restore, which is one batch: manifests, levels around the first one, and documents that are read from the bucket. */
+const MANIFESTS_MAX = 2000;
+const LEVELS_MAX = 10;
+const OUTSIDE_MAX = 50;
+/** Characters of what those documents point at: it is one bound parameter, of which D1 takes 2 MB. */
+const OUTSIDE_MAX_LENGTH = 1_800_000;
+
+export interface Contents extends Missing {
+  /** Children before those that list them. */
+  manifests: Digest[];
+  outside: Outside[];
+}
+
+/** Where nothing has to come back. */
+export const NOTHING: Contents = { manifests: [], outside: [], links: [], foreign: [] };
+
+export interface TrashedDocument {
+  digest: Digest;
+  /** `null` where the document is in its row, empty where its object is known to be gone. */
+  objectKey: string | null;
+}
+
+/**
+ * Referrers stay in the trash where they cannot be had, or are too many: the manifest needs none of them.
+ * @throws CONFLICT naming what is gone for good, or where it is too much for one go
+ */
+export async function contentsOf(env: Stores, id: number, root: TrashedDocument): Promise<Contents> {
+  try {
+    return await gather(env, id, root, true);
+  } catch (error) {
+    if (!(error instanceof RegistryError) || error.code !== 'CONFLICT') throw error;
+    return await gather(env, id, root, false);
+  }
+}
+
+async function gather(env: Stores, id: number, root: TrashedDocument, withReferrers: boolean): Promise<Contents> {
+  const found = new Set<Digest>([root.digest]);
+  const outside: Outside[] = [];
+  let level = [root];
+  for (let depth = 0; level.length > 0; depth++) {
+    const read = await readOutside(env, level, OUTSIDE_MAX - outside.length);
+    outside.push(...read);
+    const next = await nextLevel(env, id, level, read, withReferrers);
+    level = next.filter(({ digest }) => !found.has(digest));
+    for (const { digest } of level) found.add(digest);
+    if (depth === LEVELS_MAX || found.size > MANIFESTS_MAX) throw tooMuch();
+  }
+  if (JSON.stringify(outside).length > OUTSIDE_MAX_LENGTH) throw tooMuch();
+  const manifests = [...found].reverse();
+  return { manifests, outside, ...(await findMissing(env, id, manifests, outside)) };
+}
+
+/** Of what the manifests of a level list, and of their referrers, those in the trash. */
+async function nextLevel(
+  env: Stores,
+  id: number,
+  level: TrashedDocument[],
+  read: Outside[],
+  withReferrers: boolean,
+): Promise<TrashedDocument[]> {
+  const listed = read.flatMap(({ references }) => references.map(({ child }) => child));
+  const { results } = await env.DB.prepare(
+    `WITH wanted(digest) AS (
+       SELECT r.value ->> 'digest' FROM json_each(?2) l
+       CROSS JOIN trashed_manifests d ON d.repository_id = ?1 AND d.digest = l.value CROSS JOIN json_each(d.content, '$.manifests') r
+       UNION SELECT value FROM json_each(?3)
+       UNION SELECT digest FROM trashed_manifests
+         WHERE ?4 AND repository_id = ?1 AND subject IS NOT NULL AND subject IN (SELECT value FROM json_each(?2)))
+     SELECT t.digest, t.object_key AS objectKey FROM wanted w
+     CROSS JOIN trashed_manifests t ON t.repository_id = ?1 AND t.digest = w.digest`,
+  )
+    .bind(id, JSON.stringify(level.map(({ digest }) => digest)), JSON.stringify(listed), withReferrers ? 1 : 0)
+    .all<TrashedDocument>();
+  return results;
+}
+
+async function readOutside(env: Stores, level: TrashedDocument[], limit: number): Promise<Outside[]> {
+  const kept = level.filter(({ objectKey }) => objectKey !== null);
+  if (kept.length > limit) throw tooMuch();
+  return Promise.all(
+    kept.map(async ({ digest, objectKey }) => {
+      const text = objectKey ? await readText(env, objectKey) : null;
+      if (text === null) throw goneForGood([digest]);
+      return { parent: digest, references: referencesIn(text) };
+    }),
+  );
+}
+
+function tooMuch(): RegistryError {
+  const message = `more than ${MANIFESTS_MAX} manifests, or ${OUTSIDE_MAX} large ones, would come back: restore what it lists first`;
+  return new RegistryError('CONFLICT', { message });
+}
