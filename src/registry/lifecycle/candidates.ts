@@ -1,0 +1,104 @@
+/** A repository as the chooser looks at it, read in one transaction; and how many bytes come back of what it chose. */
+import type { Database } from '../../events/batch.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { HERE } from '../repositories/repositories.ts';
+import { type Mutability, mutabilityOf, RULE } from '../tags/mutability.ts';
+import type { Inventory, StoredManifest, StoredTag } from './inventory.ts';
+import type { LifecyclePolicy } from './policy.ts';
+import { type Report, reportOf } from './report.ts';
+
+/** Tags and manifests of a repository that rules look through: some 20 MB of the isolate's 128. */
+export const CANDIDATES_MAX = 50_000;
+const REFERENCES_MAX = 4 * CANDIDATES_MAX;
+
+export interface Candidates {
+  /** `null`: none is saved. */
+  policy: LifecyclePolicy | null;
+  /** Of the last run. */
+  report: Report | null;
+  inventory: Inventory;
+  mutability: Mutability;
+  /** The text that `mutability` is of, for the batch that deletes. */
+  mutabilityRule: string;
+  /** Seconds since the epoch, on the database's clock. */
+  now: number;
+}
+
+interface Head {
+  now: number;
+  mutability_rule: string;
+  policy: string | null;
+  report: string | null;
+}
+
+/** @throws NAME_UNKNOWN, CONFLICT where there is more than rules can look through */
+export async function loadCandidates(env: Database, repository: RepositoryName): Promise<Candidates> {
+  const [heads, tags, manifests, references] = await env.DB.batch(
+    [
+      `SELECT unixepoch() AS now, ${RULE} AS mutability_rule, p.policy, p.report
+       FROM repositories r LEFT JOIN lifecycle_policies p ON p.repository_id = r.id WHERE r.name = ?1`,
+      `SELECT name AS tag, digest, updated_at AS updatedAt FROM tags WHERE repository_id = ${HERE} LIMIT ${CANDIDATES_MAX + 1}`,
+      `SELECT m.digest, m.subject, m.size, m.pushed_at AS pushedAt, m.leased_until AS leasedUntil,
+         (SELECT max(p.day) FROM pulls p WHERE p.repository_id = m.repository_id AND p.digest = m.digest) AS pulledOn
+       FROM manifests m WHERE m.repository_id = ${HERE} LIMIT ${CANDIDATES_MAX + 1}`,
+      `SELECT x.parent, x.child FROM manifests m
+       CROSS JOIN manifest_references x ON x.repository_id = m.repository_id AND x.child = m.digest
+       WHERE m.repository_id = ${HERE} LIMIT ${REFERENCES_MAX + 1}`,
+    ].map((sql) => env.DB.prepare(sql).bind(repository)),
+  );
+  const head = heads?.results[0] as Head | undefined;
+  if (!head) throw new RegistryError('NAME_UNKNOWN');
+  const report = head.report === null ? null : reportOf(head.report);
+  const inventory = {
+    tags: (tags?.results ?? []) as StoredTag[],
+    manifests: (manifests?.results ?? []) as StoredManifest[],
+    references: (references?.results ?? []) as Inventory['references'],
+    left: report?.left ?? [],
+  };
+  refuseTooMany(inventory);
+  return {
+    policy: head.policy === null ? null : (JSON.parse(head.policy) as LifecyclePolicy),
+    report,
+    inventory,
+    mutability: mutabilityOf(head.mutability_rule),
+    mutabilityRule: head.mutability_rule,
+    now: head.now,
+  };
+}
+
+function refuseTooMany({ tags, manifests, references }: Inventory): void {
+  if (tags.length + manifests.length <= CANDIDATES_MAX && references.length <= REFERENCES_MAX) return;
+  throw new RegistryError('CONFLICT', {
+    message: `lifecycle rules look through up to ${CANDIDATES_MAX} tags and manifests of a repository, and this one has more`,
+  });
+}
+
+/**
+ * Bytes of the blobs that go once these manifests have gone from here and from the trash: no other manifest of the repository
+ * names them, and no other repository has them. Goes through the repository's references once, in the order of their index.
+ */
+export async function bytesOnlyOf(env: Database, repository: RepositoryName, manifests: Digest[]): Promise<number> {
+  if (manifests.length === 0) return 0;
+  const [first = '[]', second = '[]', third = '[]', fourth = '[]'] = lists(manifests);
+  const row = await env.DB.prepare(
+    `WITH doomed (digest) AS (SELECT value FROM json_each(?2) UNION ALL SELECT value FROM json_each(?3)
+       UNION ALL SELECT value FROM json_each(?4) UNION ALL SELECT value FROM json_each(?5))
+     SELECT coalesce(sum(b.size), 0) AS bytes
+     FROM (SELECT child FROM manifest_references WHERE repository_id = ${HERE}
+       GROUP BY child HAVING min(parent IN (SELECT digest FROM doomed)) = 1) x
+     CROSS JOIN blobs b ON b.digest = x.child AND b.missing_since IS NULL
+     WHERE NOT EXISTS (SELECT 1 FROM repository_blobs l CROSS JOIN repositories r ON r.id = l.repository_id
+       WHERE l.digest = x.child AND r.name <> ?1)`,
+  )
+    .bind(repository, first, second, third, fourth)
+    .first<{ bytes: number }>();
+  return row?.bytes ?? 0;
+}
+
+/** A bound parameter may have 2 MB: as many digests as there can be need four, be they of the longer kind. */
+function lists(manifests: Digest[]): string[] {
+  const quarter = Math.ceil(manifests.length / 4);
+  return [0, 1, 2, 3].map((n) => JSON.stringify(manifests.slice(n * quarter, (n + 1) * quarter)));
+}

@@ -1,0 +1,169 @@
+/**
+ * What a policy lets go of what a repository holds, and why: the one place that decides it, for the preview and for the run.
+ * What is decided about is a tag or an untagged manifest, not an image: a tag that is kept keeps only itself. Pure.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import type { Tag } from '../../oci/reference.ts';
+import { isImmutable, type Mutability } from '../tags/mutability.ts';
+import { append, type Holding, holdingOf, type Inventory, type Leftover, peel, type StoredManifest } from './inventory.ts';
+import type { LifecyclePolicy } from './policy.ts';
+import { losesHolder, losesTags, nameOf, type Verdict, WAS_LEFT } from './reasons.ts';
+import { keptBy, overCount, selected, type Unit } from './selecting.ts';
+
+export interface DoomedTag extends Verdict {
+  tag: Tag;
+  digest: Digest;
+  /** It is immutable, and the rule takes it all the same. */
+  immutable: boolean;
+}
+
+export interface DoomedManifest extends Verdict {
+  digest: Digest;
+  size: number;
+  leasedUntil: number;
+}
+
+export interface Plan {
+  tags: DoomedTag[];
+  /** Each after all that hold it. */
+  manifests: DoomedManifest[];
+  /** Their digests: holders before what they hold. */
+  levels: Digest[][];
+  holding: Holding;
+  /** Nothing holds these any more, but they are leased: they stay for now. */
+  left: Leftover[];
+}
+
+export interface Circumstances {
+  inventory: Inventory;
+  mutability: Mutability;
+  /** Seconds since the epoch. */
+  now: number;
+}
+
+export function choose(policy: LifecyclePolicy, { inventory, mutability, now }: Circumstances): Plan {
+  const holding = holdingOf(inventory);
+  const units = unitsOf(inventory, holding);
+  const kept = new Set(rulesOf(policy, 'keep').flatMap(({ selection }) => keptBy(selection, selected(selection, units), now)));
+  const fixed = new Set(units.filter(({ tag }) => tag !== null && isImmutable(mutability, tag)));
+  const taken = takenBy(
+    policy,
+    units.filter(({ held }) => !held),
+    { kept, fixed, now },
+  );
+  return {
+    tags: [...taken].flatMap(([{ tag, digest }, verdict]) =>
+      tag === null ? [] : [{ tag, digest, immutable: isImmutable(mutability, tag), ...verdict }],
+    ),
+    ...doomedManifests({ inventory, holding, units, kept, taken, now }),
+    holding,
+  };
+}
+
+function rulesOf({ rules }: LifecyclePolicy, type: 'expire' | 'keep') {
+  return rules.filter(({ action }) => action.type === type).sort((a, b) => a.rulePriority - b.rulePriority);
+}
+
+function unitsOf({ tags, manifests }: Inventory, { holders }: Holding): Unit[] {
+  const stored = new Map(manifests.map((manifest) => [manifest.digest, manifest]));
+  const tagged = new Set(tags.map(({ digest }) => digest));
+  return [
+    ...tags.map(({ tag, digest, updatedAt }) => {
+      return { tag, digest, time: updatedAt, pulledOn: stored.get(digest)?.pulledOn ?? null, held: false };
+    }),
+    ...manifests
+      .filter(({ digest }) => !tagged.has(digest))
+      .map(({ digest, pushedAt, pulledOn }) => {
+        return { tag: null, digest, time: pushedAt, pulledOn, held: holders.has(digest) };
+      }),
+  ];
+}
+
+/**
+ * ECR, "Lifecycle policy evaluation rules": all rules look at all there is; the first whose requirement on tags is met decides,
+ * and what it lets stay is safe from those after it.
+ */
+function takenBy(
+  policy: LifecyclePolicy,
+  units: Unit[],
+  { kept, fixed, now }: { kept: Set<Unit>; fixed: Set<Unit>; now: number },
+): Map<Unit, Verdict> {
+  const decided = new Set<Unit>();
+  const taken = new Map<Unit, Verdict>();
+  for (const rule of rulesOf(policy, 'expire')) {
+    const seen = selected(rule.selection, units);
+    const over = overCount(rule.selection, seen, now);
+    for (const unit of seen) {
+      if (decided.has(unit)) continue;
+      decided.add(unit);
+      const reason = over.get(unit);
+      const mayTake = !kept.has(unit) && (!fixed.has(unit) || rule.action.includeImmutable === true);
+      if (reason !== undefined && mayTake) taken.set(unit, { rule: nameOf(rule), reason });
+    }
+  }
+  return taken;
+}
+
+interface Decided {
+  inventory: Inventory;
+  holding: Holding;
+  units: Unit[];
+  kept: Set<Unit>;
+  taken: Map<Unit, Verdict>;
+  now: number;
+}
+
+/** A manifest goes when nothing names or holds it any more, be it that a rule took it or that what held it has gone. */
+function doomedManifests({
+  inventory,
+  holding,
+  units,
+  kept,
+  taken,
+  now,
+}: Decided): Pick<Plan, 'manifests' | 'levels' | 'left'> {
+  const unitsByDigest = new Map<Digest, Unit[]>();
+  for (const unit of units) append(unitsByDigest, unit.digest, unit);
+  const leftovers = new Map(inventory.left.map((leftover) => [leftover.digest, leftover]));
+  const doomed = new Map<Digest, DoomedManifest>();
+  const left: Leftover[] = [];
+
+  function verdictOn(
+    { digest, subject, leasedUntil }: StoredManifest,
+    last: Digest | null,
+  ): (Verdict & { own: boolean }) | null {
+    const own = unitsByDigest.get(digest) ?? [];
+    if (own.some((unit) => kept.has(unit))) return null;
+    const verdicts = own.flatMap((unit) => taken.get(unit) ?? []);
+    const [first] = verdicts;
+    const [unit] = own;
+    if (unit?.tag) {
+      if (!first || verdicts.length < own.length) return null;
+      return { rule: first.rule, reason: losesTags(own.map(({ tag }) => tag ?? '')), own: false };
+    }
+    const holder = last === null ? undefined : doomed.get(last);
+    if (holder) return { rule: holder.rule, reason: losesHolder(holder.digest, holder.digest === subject), own: false };
+    if (first) return { ...first, own: true };
+    const leftover = leftovers.get(digest);
+    return leftover?.leasedUntil === leasedUntil ? { rule: leftover.rule, reason: WAS_LEFT, own: false } : null;
+  }
+
+  const levels = peel(inventory.manifests, holding, (manifest, last) => {
+    const verdict = verdictOn(manifest, last);
+    if (verdict === null) return false;
+    const { digest, size, leasedUntil } = manifest;
+    const { own, rule, reason } = verdict;
+    if (leasedUntil <= now) doomed.set(digest, { digest, size, leasedUntil, rule, reason });
+    // What a rule took by itself, it will take again.
+    else if (!own) left.push({ digest, leasedUntil, rule });
+    return leasedUntil <= now;
+  });
+  return { manifests: [...doomed.values()], levels, left };
+}
+
+/** The same list has the same text, whatever order it was found in. */
+export function textOf({ tags, manifests }: Plan): string {
+  const tagLines = tags.map(({ tag, digest, rule }) => `${rule.priority} ${tag} ${digest}`);
+  const manifestLines = manifests.map(({ digest, rule }) => `${rule.priority} ${digest}`);
+  return [...tagLines, ...manifestLines].sort().join('\n');
+}

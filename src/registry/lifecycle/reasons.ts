@@ -1,0 +1,77 @@
+/** Why a rule takes something, in words. */
+import type { Digest } from '../../oci/digest.ts';
+import type { Rule, Selection } from './policy.ts';
+
+/** A rule as it is told of: what it was called when it took something. */
+export interface RuleName {
+  priority: number;
+  description: string | null;
+}
+
+export interface Verdict {
+  rule: RuleName;
+  reason: string;
+}
+
+export function nameOf({ rulePriority, description }: Rule): RuleName {
+  return { priority: rulePriority, description: description ?? null };
+}
+
+export function tooOld(days: number, pushedAt: number): string {
+  return `older than ${daysOf(days)}: pushed ${dayOf(pushedAt)}`;
+}
+
+export function unused(days: number, { used, pulled }: { used: number; pulled: boolean }): string {
+  return `not pulled for ${daysOf(days)}: ${pulled ? 'last used' : 'never pulled, pushed'} ${dayOf(used)}`;
+}
+
+export function tooMany(nth: number, { countNumber = 0, ...selection }: Selection): string {
+  return `${ordinal(nth)} newest of ${imagesOf(selection)}, ${countNumber} ${countNumber === 1 ? 'is' : 'are'} kept`;
+}
+
+export function losesTags(tags: string[]): string {
+  const [first, ...others] = tags;
+  if (others.length === 0) return `only held by the tag ${first}`;
+  return others.length < 3
+    ? `only held by the tags ${listed(tags)}`
+    : `only held by the tag ${first} and ${others.length} more`;
+}
+
+export function losesHolder(holder: Digest, isSubject: boolean): string {
+  return isSubject ? `refers to ${holder}, and goes with it` : `only held by the index ${holder}`;
+}
+
+export const WAS_LEFT = 'what held it went before: it was left then, as a client had been told that it is here';
+
+/** For the record of a deletion: which rules took what it is about. */
+export function ofRules(rules: RuleName[]): string {
+  const [first] = rules;
+  if (rules.length === 1 && first)
+    return `lifecycle rule ${first.priority}${first.description ? `: ${first.description}` : ''}`;
+  return `lifecycle rules ${listed(rules.map(({ priority }) => String(priority)))}`;
+}
+
+function imagesOf({ tagStatus, tagPatternList, tagPrefixList }: Selection): string {
+  if (tagStatus === 'untagged') return 'the untagged images';
+  if (tagPatternList) return `images that match ${listed(tagPatternList)}`;
+  return tagPrefixList ? `images with tags that begin with ${listed(tagPrefixList)}` : 'all images';
+}
+
+/** `a, b and c` */
+function listed(texts: string[]): string {
+  return texts.length < 2 ? texts.join('') : `${texts.slice(0, -1).join(', ')} and ${texts.at(-1)}`;
+}
+
+function daysOf(days: number): string {
+  return days === 1 ? '1 day' : `${days} days`;
+}
+
+function dayOf(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().slice(0, 10);
+}
+
+function ordinal(n: number): string {
+  const ends = ['th', 'st', 'nd', 'rd'];
+  const teen = n % 100 >= 11 && n % 100 <= 13;
+  return `${n}${teen ? 'th' : (ends[n % 10] ?? 'th')}`;
+}

@@ -1,0 +1,99 @@
+/** The policy of a repository: read, saved and taken away as one document. */
+import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { HERE, requireInBatch } from '../repositories/repositories.ts';
+import type { LifecyclePolicy } from './policy.ts';
+import { type Report, reportOf } from './report.ts';
+
+export interface SavedPolicy {
+  policy: LifecyclePolicy;
+  report: Report | null;
+  version: number;
+}
+
+export interface Change {
+  /** The version it is expected to have: 0 for nothing, `null` for any. */
+  ifVersion: number | null;
+  by: Actor;
+}
+
+interface Row {
+  policy: string | null;
+  report: string | null;
+  version: number;
+}
+
+/** @throws NAME_UNKNOWN, NOT_FOUND where none is saved */
+export async function getLifecycle(env: Database, repository: RepositoryName): Promise<SavedPolicy> {
+  const row = await env.DB.prepare(
+    `SELECT p.policy, p.report, p.version FROM repositories r
+     LEFT JOIN lifecycle_policies p ON p.repository_id = r.id WHERE r.name = ?1`,
+  )
+    .bind(repository)
+    .first<Row>();
+  if (!row) throw new RegistryError('NAME_UNKNOWN');
+  if (row.policy === null) throw noPolicy();
+  const report = row.report === null ? null : reportOf(row.report);
+  return { policy: JSON.parse(row.policy) as LifecyclePolicy, report, version: row.version };
+}
+
+export function noPolicy(): RegistryError {
+  return new RegistryError('NOT_FOUND', { message: 'this repository has no lifecycle policy' });
+}
+
+/** Saved again as it is, it stays as it is. @throws NAME_UNKNOWN, PRECONDITION_FAILED */
+export async function saveLifecycle(
+  env: Database,
+  repository: RepositoryName,
+  policy: LifecyclePolicy,
+  { ifVersion, by }: Change,
+): Promise<void> {
+  const text = JSON.stringify(policy);
+  const saved = await tryBatch(env, [
+    requireInBatch(env, repository),
+    refuseVersion(env, repository, ifVersion),
+    record(env, {
+      about: repository,
+      by,
+      select: `SELECT 'lifecycle.saved' AS type, json_object('rules', ?4) AS target
+        WHERE NOT EXISTS (SELECT 1 FROM lifecycle_policies WHERE repository_id = ${HERE} AND policy = ?3)`,
+      parameters: [text, policy.rules.length],
+    }),
+    env.DB.prepare(
+      `INSERT INTO lifecycle_policies (repository_id, policy) VALUES (${HERE}, ?2)
+       ON CONFLICT DO UPDATE SET policy = ?2, version = version + 1 WHERE policy <> ?2`,
+    ).bind(repository, text),
+  ]);
+  if (!saved) throw await refusalOf(env, repository);
+}
+
+/** @throws NAME_UNKNOWN, NOT_FOUND, PRECONDITION_FAILED */
+export async function deleteLifecycle(env: Database, repository: RepositoryName, { ifVersion, by }: Change): Promise<void> {
+  const deleted = await tryBatch(env, [
+    requireInBatch(env, repository),
+    refuseVersion(env, repository, ifVersion),
+    record(env, {
+      about: repository,
+      by,
+      select: `SELECT 'lifecycle.deleted' AS type, '{}' AS target
+        WHERE EXISTS (SELECT 1 FROM lifecycle_policies WHERE repository_id = ${HERE})`,
+      parameters: [],
+    }),
+    env.DB.prepare(`DELETE FROM lifecycle_policies WHERE repository_id = ${HERE} RETURNING version`).bind(repository),
+  ]);
+  if (!deleted) throw await refusalOf(env, repository);
+  if (!deleted.at(-1)?.results.length) throw noPolicy();
+}
+
+function refuseVersion(env: Database, repository: RepositoryName, ifVersion: number | null): D1PreparedStatement {
+  const version = `coalesce((SELECT version FROM lifecycle_policies WHERE repository_id = ${HERE}), 0)`;
+  return refuseUnless(env, `?2 IS NULL OR ${version} = ?2`, repository, ifVersion);
+}
+
+async function refusalOf(env: Database, repository: RepositoryName): Promise<RegistryError> {
+  const there = await env.DB.prepare('SELECT 1 FROM repositories WHERE name = ?1').bind(repository).first();
+  return new RegistryError(there ? 'PRECONDITION_FAILED' : 'NAME_UNKNOWN');
+}

@@ -1,0 +1,107 @@
+/** Which tags and untagged manifests a rule is about, and which of those its count is over. Pure. */
+import type { Digest } from '../../oci/digest.ts';
+import { matches } from '../../oci/pattern.ts';
+import type { Tag } from '../../oci/reference.ts';
+import type { Selection } from './policy.ts';
+import { tooMany, tooOld, unused } from './reasons.ts';
+import { descending, parseRange, versionIn } from './versions.ts';
+
+/** Seconds. */
+const DAY = 24 * 60 * 60;
+
+/** What a rule decides about: a tag, or a manifest without one. */
+export interface Unit {
+  /** `null`: an untagged manifest. */
+  tag: Tag | null;
+  digest: Digest;
+  /** Seconds since the epoch: when it was pushed. */
+  time: number;
+  /** The day of its image's last pull, in days since the epoch. */
+  pulledOn: number | null;
+  /** An untagged one that another manifest holds. */
+  held: boolean;
+}
+
+/** Those that meet the selection's requirement on tags. */
+export function selected(selection: Selection, units: readonly Unit[]): Unit[] {
+  const { tagStatus, tagPatternList, tagPrefixList, tagSemverRange } = selection;
+  if (tagStatus === 'any') return [...units];
+  if (tagStatus === 'untagged') return units.filter(({ tag }) => tag === null);
+  const tests = [
+    ...(tagPatternList ?? []).map((pattern) => (tag: string) => matches(pattern, tag)),
+    ...(tagPrefixList ?? []).map((prefix) => (tag: string) => tag.startsWith(prefix)),
+  ];
+  const listed = tests.length > 0 ? matchingAll(tests, units) : units.filter(({ tag }) => tag !== null);
+  const range = tagSemverRange === undefined ? null : parseRange(tagSemverRange);
+  return range ? listed.filter(({ tag }) => tag !== null && versionIn(tag, range) !== null) : listed;
+}
+
+/** ECR: an image must match all entries of a list, by whichever of its tags. Of its tags, those that match any are meant. */
+function matchingAll(tests: ((tag: string) => boolean)[], units: readonly Unit[]): Unit[] {
+  const met = new Map<Digest, Set<number>>();
+  const hits = units.filter(({ tag, digest }) => {
+    if (tag === null) return false;
+    const passed = tests.flatMap((test, n) => (test(tag) ? [n] : []));
+    const ofImage = met.get(digest) ?? new Set<number>();
+    for (const n of passed) ofImage.add(n);
+    met.set(digest, ofImage);
+    return passed.length > 0;
+  });
+  return hits.filter(({ digest }) => met.get(digest)?.size === tests.length);
+}
+
+/** Of those selected, the ones that the count lets go, each with why. */
+export function overCount(selection: Selection, units: readonly Unit[], now: number): Map<Unit, string> {
+  const { countType, countNumber = 0 } = selection;
+  if (countType === 'imageCountMoreThan') return beyondNewest(selection, units);
+  const reasons = units.map((unit): [Unit, string | null] => {
+    if (countType === 'sinceImagePushed') {
+      return [unit, now - unit.time > countNumber * DAY ? tooOld(countNumber, unit.time) : null];
+    }
+    const { used, pulled } = lastUse(unit);
+    return [unit, now - used > countNumber * DAY ? unused(countNumber, { used, pulled }) : null];
+  });
+  return new Map(reasons.filter((entry): entry is [Unit, string] => entry[1] !== null));
+}
+
+/** Of a pull only the day is known: the end of it. What was pushed or tagged again since counts as used then. */
+function lastUse({ time, pulledOn }: Unit): { used: number; pulled: boolean } {
+  const pulledAt = pulledOn === null ? 0 : (pulledOn + 1) * DAY - 1;
+  return pulledAt > time ? { used: pulledAt, pulled: true } : { used: time, pulled: pulledOn !== null };
+}
+
+/** Counts images, youngest first: one is as young as the youngest of its units. */
+function beyondNewest(selection: Selection, units: readonly Unit[]): Map<Unit, string> {
+  const newest = new Map<Digest, number>();
+  for (const { digest, time } of units) newest.set(digest, Math.max(time, newest.get(digest) ?? 0));
+  const order = [...newest].sort(([a, timeOfA], [b, timeOfB]) => timeOfB - timeOfA || (a < b ? -1 : 1));
+  const rank = new Map(order.map(([digest], n) => [digest, n + 1]));
+  const over = units.map((unit) => ({ unit, nth: rank.get(unit.digest) ?? 0 }));
+  return new Map(
+    over.filter(({ nth }) => nth > (selection.countNumber ?? 0)).map(({ unit, nth }) => [unit, tooMany(nth, selection)]),
+  );
+}
+
+/** What a rule keeps, of those selected. */
+export function keptBy(selection: Selection, units: readonly Unit[], now: number): Unit[] {
+  const { countType, countNumber, tagSemverRange } = selection;
+  if (tagSemverRange !== undefined && countNumber !== undefined) return highest(tagSemverRange, countNumber, units);
+  if (countType === undefined) return [...units];
+  // A manifest that an index holds is part of that image, and no image of its own.
+  const counted = countType === 'imageCountMoreThan' ? units.filter(({ held }) => !held) : units;
+  const over = overCount(selection, counted, now);
+  return counted.filter((unit) => !over.has(unit));
+}
+
+/** Two tags of one version count once. */
+function highest(text: string, count: number, units: readonly Unit[]): Unit[] {
+  const range = parseRange(text);
+  if (!range) return [];
+  const versions = units.flatMap((unit) => {
+    const version = versionIn(unit.tag ?? '', range);
+    return version ? [{ unit, version }] : [];
+  });
+  const order = [...new Map(versions.map(({ version }) => [version.version, version])).values()].sort(descending);
+  const kept = new Set(order.slice(0, count).map(({ version }) => version));
+  return versions.filter(({ version }) => kept.has(version.version)).map(({ unit }) => unit);
+}

@@ -1,0 +1,120 @@
+/**
+ * A plan cut into batches: what hangs together (a tag, its manifest, and what only that held) goes in one, so that a crash leaves
+ * no half of it. Pure.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import type { DoomedTag, Plan } from './chooser.ts';
+import { append } from './inventory.ts';
+import { ofRules, type RuleName } from './reasons.ts';
+
+export interface Slice {
+  tags: DoomedTag[];
+  levels: Digest[][];
+  /** Which rules took what is in it, for the record. */
+  reason: string;
+}
+
+/** Of a slice. Their lists are bound parameters of up to 2 MB; each level is some statements of the batch. */
+export const MANIFESTS_MAX = 200;
+export const TAGS_MAX = 1000;
+export const LEVELS_MAX = 10;
+
+/** Only what is larger than a slice by itself is cut: then holders go before what they hold. */
+export function slicesOf(plan: Plan): Slice[] {
+  const open = new Map<string, Slice>();
+  const slices: Slice[] = [];
+  for (const { tags, levels, reason } of bundlesOf(plan)) {
+    const pieces = cut(levels);
+    const [piece = []] = pieces;
+    const current = open.get(reason);
+    if (pieces.length > 1) slices.push(...pieces.map((part, n) => ({ tags: n === 0 ? tags : [], levels: part, reason })));
+    else if (current && fits(current, tags, piece)) add(current, tags, piece);
+    else open.set(reason, opened(slices, { tags: [...tags], levels: piece, reason }));
+  }
+  return slices;
+}
+
+/** What hangs together, in the order of the plan. */
+function bundlesOf(plan: Plan): Slice[] {
+  const bundleOf = bundleNumbers(plan);
+  const tags = new Map<number | string, DoomedTag[]>();
+  for (const tag of plan.tags) append(tags, bundleOf.get(tag.digest) ?? tag.tag, tag);
+  const levels = new Map<number, Map<number, Digest[]>>();
+  plan.levels.forEach((level, n) => {
+    for (const digest of level) {
+      const bundle = bundleOf.get(digest) as number;
+      const own = levels.get(bundle) ?? new Map<number, Digest[]>();
+      append(own, n, digest);
+      levels.set(bundle, own);
+    }
+  });
+  const rules = new Map(plan.manifests.map(({ digest, rule }) => [digest, rule]));
+  const keys = new Set<number | string>([...tags.keys(), ...levels.keys()]);
+  return [...keys].map((key) => {
+    const own = { tags: tags.get(key) ?? [], levels: [...((typeof key === 'number' && levels.get(key)?.values()) || [])] };
+    const taking = [...own.tags.map(({ rule }) => rule), ...own.levels.flat().flatMap((digest) => rules.get(digest) ?? [])];
+    return { ...own, reason: ofRules(distinct(taking)) };
+  });
+}
+
+function bundleNumbers({ levels, holding }: Plan): Map<Digest, number> {
+  const doomed = new Set(levels.flat());
+  const numbers = new Map<Digest, number>();
+  let bundle = 0;
+  for (const start of doomed) {
+    if (numbers.has(start)) continue;
+    const pending = [start];
+    numbers.set(start, ++bundle);
+    for (let digest = pending.pop(); digest !== undefined; digest = pending.pop()) {
+      for (const other of [...(holding.held.get(digest) ?? []), ...(holding.holders.get(digest) ?? [])]) {
+        if (!doomed.has(other) || numbers.has(other)) continue;
+        numbers.set(other, bundle);
+        pending.push(other);
+      }
+    }
+  }
+  return numbers;
+}
+
+function distinct(rules: RuleName[]): RuleName[] {
+  const byPriority = new Map(rules.map((rule) => [rule.priority, rule]));
+  return [...byPriority.values()].sort((a, b) => a.priority - b.priority);
+}
+
+function cut(levels: Digest[][]): Digest[][][] {
+  const pieces: Digest[][][] = [[]];
+  let size = 0;
+  for (const level of levels) {
+    for (let from = 0; from < level.length; ) {
+      const piece = pieces.at(-1) as Digest[][];
+      const part = level.slice(from, from + MANIFESTS_MAX - size);
+      if (part.length === 0 || piece.length === LEVELS_MAX) {
+        pieces.push([]);
+        size = 0;
+        continue;
+      }
+      piece.push(part);
+      size += part.length;
+      from += part.length;
+    }
+  }
+  return pieces;
+}
+
+function opened(slices: Slice[], slice: Slice): Slice {
+  slices.push(slice);
+  return slice;
+}
+
+function fits({ tags, levels }: Slice, more: DoomedTag[], moreLevels: Digest[][]): boolean {
+  return tags.length + more.length <= TAGS_MAX && levels.flat().length + moreLevels.flat().length <= MANIFESTS_MAX;
+}
+
+function add(slice: Slice, tags: DoomedTag[], levels: Digest[][]): void {
+  slice.tags.push(...tags);
+  levels.forEach((level, n) => {
+    const known = slice.levels[n];
+    if (known) known.push(...level);
+    else slice.levels.push([...level]);
+  });
+}
