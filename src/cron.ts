@@ -1,10 +1,14 @@
 /** What the clock starts, in slices that fit the free plan; each picks up where rows and keys say it is due. */
 import { expireLogins } from './auth/logins.ts';
+import { dropTrashedPolicies } from './auth/policies.ts';
 import { type Env, settings } from './env.ts';
 import { expireEvents } from './events/history.ts';
 import { announce } from './queue.ts';
-import { expireUploads, sweepPieces } from './registry/upload-expiry.ts';
-import { UPLOAD_LIFETIME, uploadIdAt } from './registry/upload-sessions.ts';
+import { collectSlice } from './registry/gc/collector.ts';
+import { scrubSlice } from './registry/gc/scrub.ts';
+import { runDueLifecycles } from './registry/lifecycle/run.ts';
+import { expireUploads, sweepPieces } from './registry/uploads/expiry.ts';
+import { UPLOAD_LIFETIME, uploadIdAt } from './registry/uploads/sessions.ts';
 import { endHopeless, remindOfForgotten } from './webhooks/delivery/reminders.ts';
 import { expireDeliveries, removeEnded } from './webhooks/expiry.ts';
 import { cursorOf } from './webhooks/matching.ts';
@@ -14,6 +18,8 @@ const UPLOADS_PER_RUN = 50;
 const LOGINS_PER_RUN = 1000;
 const DELIVERIES_PER_RUN = 1000;
 const EVENTS_PER_RUN = 1000;
+/** Repositories whose rules are carried out in one run: each is loaded as a whole. */
+const LIFECYCLES_PER_RUN = 2;
 /** Minutes into the hour within which one run falls, and sweeps: a page of a listing is a paid operation. */
 const SWEEP_MINUTES = 10;
 const PAGES_PER_SWEEP = 10;
@@ -25,6 +31,8 @@ export async function runScheduled(env: Env, now: number): Promise<void> {
     () => announce(env),
     () => endHopeless(env, DELIVERIES_PER_RUN),
     () => remindOfForgotten(env, DELIVERIES_PER_RUN),
+    () => runDueLifecycles(env, { limit: LIFECYCLES_PER_RUN }),
+    () => collectSlice(env, (repositoryId) => dropTrashedPolicies(env, [repositoryId])),
     ...(new Date(now).getUTCMinutes() < SWEEP_MINUTES ? hourly(env, now) : []),
   ];
   const failures: unknown[] = [];
@@ -38,6 +46,7 @@ function hourly(env: Env, now: number): (() => Promise<unknown>)[] {
   return [
     () => expireLogins(env, LOGINS_PER_RUN),
     () => sweepAbandoned(env, now),
+    () => scrubSlice(env, now),
     () => expireDeliveries(env, deliveryDays, DELIVERIES_PER_RUN),
     async () => removeEnded(env, await cursorOf(env), DELIVERIES_PER_RUN),
     async () => expireEvents(env, { days: eventDays, upTo: await cursorOf(env), limit: EVENTS_PER_RUN }),

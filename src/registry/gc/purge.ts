@@ -1,0 +1,137 @@
+/**
+ * What lies in the trash for long enough is taken away for good. Of a tag and a manifest at once; of a repository first the way
+ * back is closed, then its content goes in slices (`purge-repository.ts`). What a manifest pointed at is swept after it.
+ */
+import { settings } from '../../env.ts';
+import { type Database, tryBatch } from '../../events/batch.ts';
+import { type Actor, REGISTRY } from '../../events/event.ts';
+import { record } from '../../events/outbox.ts';
+import type { Key } from './passes.ts';
+import { type Phase, read, type Slice, write } from './slice.ts';
+
+export interface TrashEntry {
+  repositoryId: number;
+  kind: 'tag' | 'manifest' | 'repository';
+  /** The tag, the manifest's digest, or empty. */
+  name: string;
+}
+
+/** Entries of one kind and one repository. */
+interface Entries {
+  repositoryId: number;
+  kind: TrashEntry['kind'];
+  names: string[];
+  /** What the event is about: see `aboutOf`. */
+  about: string;
+}
+
+interface Row {
+  deleted_at: number;
+  repository_id: number;
+  kind: TrashEntry['kind'];
+  name: string;
+  repository: string;
+  remade: number;
+}
+
+const DAY = 24 * 60 * 60;
+const STEP = 50;
+/** Of them, those of so many repositories and kinds, as each takes a batch. */
+const MAX_BATCHES = 4;
+
+/** Whether another repository has the name now. */
+const REMADE = 'EXISTS (SELECT 1 FROM repositories r WHERE r.name = t.repository AND r.id <> t.repository_id) AS remade';
+
+/** On a row `t`: it is of ?3 and ?4, named in ?5, older than ?6 seconds, and not being purged already. */
+const CHOSEN = `t.repository_id = ?3 AND t.kind = ?4 AND t.name IN (SELECT value FROM json_each(?5))
+  AND t.deleted_at <= unixepoch() - ?6 AND t.purging = 0`;
+
+/** Those whose days are over, the oldest first. */
+export const TRASH: Phase = {
+  start: [0, 0, '', ''],
+  async step(slice, after) {
+    const { trashDays, deletion } = settings(slice.env);
+    if (!deletion) return null;
+    const rows = await read<Row>(
+      slice,
+      slice.env.DB.prepare(
+        `SELECT t.deleted_at, t.repository_id, t.kind, t.name, t.repository, ${REMADE} FROM trash t
+         WHERE t.deleted_at <= unixepoch() - ?1 AND (t.deleted_at, t.repository_id, t.kind, t.name) > (?2, ?3, ?4, ?5)
+         ORDER BY t.deleted_at, t.repository_id, t.kind, t.name LIMIT ${STEP}`,
+      ).bind(trashDays * DAY, ...after),
+    );
+    const { groups, taken } = grouped(rows);
+    for (const group of groups) await purgeDue(slice, group, trashDays * DAY);
+    const last = taken.at(-1);
+    return last && (taken.length < rows.length || rows.length === STEP) ? keyOf(last) : null;
+  },
+};
+
+function keyOf({ deleted_at, repository_id, kind, name }: Row): Key {
+  return [deleted_at, repository_id, kind, name];
+}
+
+/** As many from the beginning as `MAX_BATCHES` are enough for. */
+function grouped(rows: Row[]): { groups: Entries[]; taken: Row[] } {
+  const groups = new Map<string, Entries>();
+  const taken: Row[] = [];
+  for (const row of rows) {
+    const id = `${row.repository_id} ${row.kind}`;
+    const group = groups.get(id) ?? { repositoryId: row.repository_id, kind: row.kind, names: [], about: aboutOf(row) };
+    if (!groups.has(id) && groups.size === MAX_BATCHES) break;
+    group.names.push(row.name);
+    groups.set(id, group);
+    taken.push(row);
+  }
+  return { groups: [...groups.values()], taken };
+}
+
+/** Its repository's name; where another repository has that now, which is not to hear of the one before it, its organization. */
+function aboutOf({ repository, remade }: Pick<Row, 'repository' | 'remade'>): string {
+  if (remade === 0) return repository;
+  return repository.includes('/') ? `organization:${repository.split('/', 1)[0]}` : '';
+}
+
+async function purgeDue(slice: Slice, entries: Entries, age: number): Promise<void> {
+  const results = await write(slice, purgeStatements(slice.env, entries, age, REGISTRY));
+  slice.report.purged += results?.at(-1)?.results.length ?? 0;
+}
+
+/** Asks for each whether it is there still; the last statement answers those that were. */
+function purgeStatements(env: Database, { repositoryId, kind, names, about }: Entries, age: number, by: Actor) {
+  const chosen = [repositoryId, kind, JSON.stringify(names), age];
+  const bound = (sql: string) => env.DB.prepare(sql).bind(null, null, ...chosen);
+  const event = record(env, {
+    about,
+    by,
+    select: `SELECT 'trash.purged' AS type, iif(?1 = t.repository, json_object('kind', t.kind, 'name', t.name),
+        json_object('kind', t.kind, 'name', t.name, 'repository', t.repository)) AS target FROM trash t WHERE ${CHOSEN}`,
+    parameters: chosen,
+  });
+  if (kind === 'repository') {
+    return [event, bound(`UPDATE trash AS t SET purging = 1 WHERE ${CHOSEN} RETURNING name`)];
+  }
+  const bytes = [
+    bound(
+      `INSERT INTO tombstones (object_key, made_at) SELECT m.object_key, unixepoch() FROM trashed_manifests m
+       WHERE m.repository_id = ?3 AND m.digest IN (SELECT t.name FROM trash t WHERE ${CHOSEN}) AND m.object_key > '' ON CONFLICT DO NOTHING`,
+    ),
+    bound(`DELETE FROM trashed_manifests WHERE repository_id = ?3 AND digest IN (SELECT t.name FROM trash t WHERE ${CHOSEN})`),
+  ];
+  return [event, ...(kind === 'manifest' ? bytes : []), bound(`DELETE FROM trash AS t WHERE ${CHOSEN} RETURNING name`)];
+}
+
+/**
+ * Takes an entry away before its days are over; `false` where it is not there. From then on it cannot be restored. What only it
+ * held goes with the next pass of the collector.
+ */
+export async function purgeEntry(env: Database, { repositoryId, kind, name }: TrashEntry, by: Actor): Promise<boolean> {
+  const row = await env.DB.prepare(
+    `SELECT t.repository, ${REMADE} FROM trash t WHERE t.repository_id = ?1 AND t.kind = ?2 AND t.name = ?3`,
+  )
+    .bind(repositoryId, kind, name)
+    .first<Pick<Row, 'repository' | 'remade'>>();
+  if (!row) return false;
+  const results = await tryBatch(env, purgeStatements(env, { repositoryId, kind, names: [name], about: aboutOf(row) }, 0, by));
+  return (results?.at(-1)?.results.length ?? 0) > 0;
+}

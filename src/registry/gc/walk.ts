@@ -1,0 +1,63 @@
+/** Going through a table by its primary key, some hundred rows a step, for those that meet a condition. */
+import type { Key } from './passes.ts';
+import { read, type Slice, write } from './slice.ts';
+
+export interface Walk {
+  table: string;
+  /** The columns of its primary key. */
+  key: string[];
+  /** An SQL condition on a row, `x`: whether it is what is looked for. */
+  condition: string;
+}
+
+/** Rows that a step looks at. */
+const STEP = 500;
+/** Of those that it finds, how many it answers. */
+const FOUND_MAX = 100;
+
+export interface Found {
+  keys: Key[];
+  /** Where to go on, `null` at the end. */
+  next: Key | null;
+}
+
+/** The condition is judged by the database, and only what meets it comes here: a Worker of the free plan has 10 ms of CPU. */
+export async function walk(
+  slice: Pick<Slice, 'env' | 'spent'>,
+  { table, key, condition }: Walk,
+  after: Key,
+  max = FOUND_MAX,
+): Promise<Found> {
+  const columns = key.join(', ');
+  const rows = await read<Record<string, string | number>>(
+    slice,
+    slice.env.DB.prepare(
+      `WITH step AS MATERIALIZED (
+         SELECT ${columns}, (${condition}) AS found, row_number() OVER (ORDER BY ${columns}) AS place
+         FROM (SELECT * FROM ${table} WHERE (${columns}) > (${key.map(() => '?').join(', ')}) ORDER BY ${columns} LIMIT ${STEP}) x)
+       SELECT * FROM step WHERE found OR place = ${STEP} ORDER BY ${columns}`,
+    ).bind(...after),
+  );
+  const keyOf = (row: Record<string, string | number>) => key.map((column) => row[column] as string | number);
+  const keys = rows.filter((row) => row.found === 1).map(keyOf);
+  if (keys.length > max) return { keys: keys.slice(0, max), next: keys[max - 1] ?? null };
+  const last = rows.at(-1);
+  return { keys, next: last?.place === STEP ? keyOf(last) : null };
+}
+
+/** Deletes what meets the condition still, and counts it. */
+export async function sweep(slice: Slice, of: Walk, after: Key): Promise<{ swept: number; next: Key | null }> {
+  const { keys, next } = await walk(slice, of, after);
+  if (keys.length === 0) return { swept: 0, next };
+  const results = await write(slice, [
+    slice.env.DB.prepare(`DELETE FROM ${of.table} AS x WHERE ${among(of.key)} AND (${of.condition})`).bind(
+      JSON.stringify(keys),
+    ),
+  ]);
+  return { swept: results?.[0]?.meta.changes ?? 0, next };
+}
+
+/** Whether the key of a row is one of ?1, a list of keys. */
+export function among(key: string[]): string {
+  return `(${key.join(', ')}) IN (SELECT ${key.map((_, n) => `value ->> ${n}`).join(', ')} FROM json_each(?1))`;
+}
