@@ -5,9 +5,19 @@ import type { Action } from '../auth/scope.ts';
  * `anyone`: no credentials needed. `login`: anybody whose credentials are right. `account`: a user with an access key that is
  * not narrowed, and not a login password. `administrator` and `owner` (of the organization in the path) want
  * that as well, and the role; `member` is any member of it. An action is one on the repository in the path. `webhook`: whoever
- * may administer what the webhook in the path listens to.
+ * may administer what the webhook in the path listens to; `trash`: the deleted repository in the path.
  */
-export type Requirement = Action | 'create' | 'anyone' | 'login' | 'account' | 'administrator' | 'owner' | 'member' | 'webhook';
+export type Requirement =
+  | Action
+  | 'create'
+  | 'anyone'
+  | 'login'
+  | 'account'
+  | 'administrator'
+  | 'owner'
+  | 'member'
+  | 'webhook'
+  | 'trash';
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** HEAD is asked as GET. */
@@ -64,8 +74,30 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/api/v1/repositories': { GET: 'anyone' },
   '/api/v1/repositories/:name{.+}': { GET: 'pull', PUT: 'create', PATCH: 'admin', DELETE: 'admin' },
   '/api/v1/repositories/:name{.+}/-/policy': { GET: 'admin', PUT: 'admin' },
+  '/api/v1/repositories/:name{.+}/-/tags/:tag/history': { GET: 'pull' },
+  '/api/v1/repositories/:name{.+}/-/tags/:tag/rollback': { POST: 'push' },
+  '/api/v1/repositories/:name{.+}/-/tag-mutability': { GET: 'pull', PUT: 'admin' },
+  '/api/v1/repositories/:name{.+}/-/pulls': { GET: 'pull' },
+  '/api/v1/repositories/:name{.+}/-/lifecycle': { GET: 'pull', PUT: 'admin', DELETE: 'admin' },
+  '/api/v1/repositories/:name{.+}/-/lifecycle/preview': { POST: 'admin' },
+  '/api/v1/repositories/:name{.+}/-/lifecycle/run': { POST: 'admin' },
+  '/api/v1/repositories/:name{.+}/-/trash': { GET: 'delete' },
+  '/api/v1/repositories/:name{.+}/-/trash/tags/:tag': { DELETE: 'admin' },
+  '/api/v1/repositories/:name{.+}/-/trash/tags/:tag/restore': { POST: 'delete' },
+  '/api/v1/repositories/:name{.+}/-/trash/manifests/:digest': { DELETE: 'admin' },
+  '/api/v1/repositories/:name{.+}/-/trash/manifests/:digest/restore': { POST: 'delete' },
+  '/api/v1/trash': { GET: 'login' },
+  '/api/v1/trash/:entry': { DELETE: 'trash' },
+  '/api/v1/trash/:entry/restore': { POST: 'trash' },
 
   '/api/v1/events': { GET: 'login' },
+
+  '/api/v1/usage': { GET: 'administrator' },
+  '/api/v1/organizations/:organization/usage': { GET: 'owner' },
+  '/api/v1/organizations/:organization/quota': { PUT: 'administrator' },
+  '/api/v1/gc': { GET: 'administrator', POST: 'administrator' },
+  '/api/v1/scrub': { POST: 'administrator' },
+  '/api/v1/fsck': { GET: 'administrator' },
 
   '/api/v1/webhooks': { GET: 'administrator', POST: 'administrator' },
   '/api/v1/organizations/:organization/webhooks': { GET: 'owner', POST: 'owner' },

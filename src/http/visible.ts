@@ -6,7 +6,7 @@ import type { Sourced } from '../auth/statement.ts';
 import { common, liesIn, type Place, pullPatterns, reachOf, repositoriesNaming } from '../auth/visibility.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
-import { listRepositories } from '../registry/repositories.ts';
+import { listRepositories } from '../registry/repositories/repositories.ts';
 import type { RequestContext } from './context.ts';
 
 /**

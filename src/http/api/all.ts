@@ -4,13 +4,18 @@ import type { AppEnv } from '../context.ts';
 import { events } from './events.ts';
 import { explain } from './explain.ts';
 import { keys } from './keys.ts';
+import { lifecycle } from './lifecycle.ts';
+import { maintenance } from './maintenance.ts';
 import { me } from './me.ts';
 import { organizations } from './organizations.ts';
 import { policies } from './policies.ts';
 import { repositories } from './repositories.ts';
 import { robots } from './robots.ts';
+import { tags } from './tags.ts';
 import { teams } from './teams.ts';
+import { trash } from './trash.ts';
 import { trustRules } from './trust-rules.ts';
+import { usage } from './usage.ts';
 import { users } from './users.ts';
 import { webhookDeliveries } from './webhook-deliveries.ts';
 import { webhooks } from './webhooks.ts';
@@ -29,5 +34,10 @@ export const api: Hono<AppEnv>[] = [
   webhooks,
   webhookDeliveries,
   events,
+  tags,
+  lifecycle,
+  trash,
+  usage,
+  maintenance,
   repositories,
 ];

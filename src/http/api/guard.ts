@@ -9,6 +9,7 @@ import type { RepositoryAction } from '../../auth/statement.ts';
 import { aboutOf, isAboutRepository, organizationAbout } from '../../events/event.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/name.ts';
+import { findTrashedRepository, type TrashedRepository } from '../../registry/trash/repositories.ts';
 import { findSubscription, type Subscription } from '../../webhooks/subscriptions.ts';
 import { authorityOf, unauthorized } from '../authenticate.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
@@ -55,13 +56,13 @@ function onlyFor(whom: string): RegistryError {
   return new RegistryError('DENIED', { message: `this is for ${whom}` });
 }
 
-/** For routes of a repository: hands over its name. */
+/** For routes of a repository: hands over its name. Of a tag in the path, it may be all that the caller may delete. */
 export function asksFor(action: RepositoryAction) {
   const guard = createMiddleware<AppEnv & { Variables: { authority: Authority; repository: RepositoryName } }>(
     async function asksFor(c, next) {
       const repository = parseRepositoryName(c.req.param('name') ?? '');
       const authority = await authorityOf(c, c.var.caller.proof, [repository]);
-      requireRight(c, authority, action, repository);
+      requireRight(c, authority, action, repository, action === 'delete' ? (c.req.param('tag') ?? null) : null);
       c.set('authority', authority);
       c.set('repository', repository);
       await next();
@@ -71,8 +72,14 @@ export function asksFor(action: RepositoryAction) {
 }
 
 /** @throws UNAUTHORIZED to a stranger, NOT_FOUND to somebody who may not even pull, DENIED to others */
-export function requireRight(c: RequestContext, authority: Authority, action: RepositoryAction, repository: string): void {
-  if (allows(authority, action, repository)) return;
+export function requireRight(
+  c: RequestContext,
+  authority: Authority,
+  action: RepositoryAction,
+  repository: string,
+  tag: string | null = null,
+): void {
+  if (allows(authority, action, repository, tag)) return;
   if (authority.subject === '') throw unauthorized(c, {});
   if (allows(authority, 'pull', repository)) {
     throw new RegistryError('DENIED', { message: `you may pull ${repository}, but the right to ${action} is missing` });
@@ -96,6 +103,29 @@ export function asksAboutWebhook() {
   );
   return Object.assign(guard, { requirement: 'webhook' as const });
 }
+
+/**
+ * For routes of a deleted repository: hands it over to whoever may administer its name. To all others it is not there. Its own
+ * policy does not count, nor that of another repository which has the name now.
+ */
+export function asksAboutTrash() {
+  const guard = createMiddleware<AppEnv & { Variables: { authority: Authority; trashed: TrashedRepository } }>(
+    async function asksAboutTrash(c, next) {
+      const entry = c.req.param('entry') ?? '';
+      const trashed = ENTRY.test(entry) ? await findTrashedRepository(c.env, Number(entry)) : null;
+      const authority = await authorityOf(c, c.var.caller.proof, []);
+      if (authority.subject === '') throw unauthorized(c, {});
+      if (trashed === null || !allows(authority, 'admin', trashed.name)) throw new RegistryError('NOT_FOUND');
+      c.set('authority', authority);
+      c.set('trashed', trashed);
+      await next();
+    },
+  );
+  return Object.assign(guard, { requirement: 'trash' as const });
+}
+
+/** The id of a repository. */
+const ENTRY = /^[1-9]\d{0,14}$/;
 
 /** @param about a repository's name, `organization:acme`, or empty for the registry itself */
 function mayAdminister(authority: Authority, about: string): boolean {

@@ -11,7 +11,7 @@ import {
   type Organization,
   putOrganization,
 } from '../../auth/people/organizations.ts';
-import { requireNoRepositories } from '../../registry/repository-pages.ts';
+import { requireNoRepositories } from '../../registry/repositories/pages.ts';
 import { endSubscriptions } from '../../webhooks/subscriptions.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';

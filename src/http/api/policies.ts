@@ -7,7 +7,7 @@ import { previewPolicy } from '../../auth/policy-preview.ts';
 import { ACTIONS, type Statement } from '../../auth/statement.ts';
 import { reachOf } from '../../auth/visibility.ts';
 import { RegistryError } from '../../oci/errors.ts';
-import { listRepositories, requireInBatch } from '../../registry/repositories.ts';
+import { listRepositories, requireInBatch } from '../../registry/repositories/repositories.ts';
 import { judged } from '../authorize.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asks, asksFor } from './guard.ts';

@@ -3,18 +3,18 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
 import { parseName } from '../../auth/names.ts';
-import { firstPolicy, forgetPolicy, getPolicies, getPolicy, isPublic, setVisibility } from '../../auth/policies.ts';
+import { firstPolicy, getPolicies, getPolicy, isPublic, keepPolicy, setVisibility } from '../../auth/policies.ts';
 import { allows } from '../../auth/policy.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import {
   changeRepository,
-  deleteRepository,
   describeRepositories,
   describeRepository,
   makeRepository,
   type RepositoryPage,
-} from '../../registry/repository-pages.ts';
+} from '../../registry/repositories/pages.ts';
+import { deleteRepository } from '../../registry/trash/repositories.ts';
 import { endSubscriptions } from '../../webhooks/subscriptions.ts';
 import { authorityOf } from '../authenticate.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
@@ -139,7 +139,8 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Delete a repository',
-      description: 'Refused while it has images, unless `force=true`. Its webhooks go with it: that is the last they hear.',
+      description:
+        'Refused while it has images, unless `force=true`, and while some of its tags are immutable. It goes into the trash, from which it can be restored for a while with all it had (`GET /trash`), but for its webhooks: they end for good, and this is the last they hear.',
       conditional: true,
       query: removal,
       answers: { 204: { description: 'Deleted' } },
@@ -150,7 +151,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
         evenIfNotEmpty: query.force === 'true',
         ifVersion: expectedVersion(c),
         by: actorOf(c),
-        also: [...forgetPolicy(c.env, subjectOf(repository)), endSubscriptions(c.env, subjectOf(repository))],
+        also: (id) => [...keepPolicy(c.env, subjectOf(repository), id), endSubscriptions(c.env, subjectOf(repository))],
       });
       return answerNothing();
     },

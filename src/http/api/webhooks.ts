@@ -6,13 +6,13 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { getOrganization } from '../../auth/people/organizations.ts';
-import { requireOrganization } from '../../auth/people/within.ts';
+import { requireOrganization } from '../../auth/within.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { factsOf } from '../../facts.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
-import { requireInBatch } from '../../registry/repositories.ts';
-import { describeRepository } from '../../registry/repository-pages.ts';
+import { describeRepository } from '../../registry/repositories/pages.ts';
+import { requireInBatch } from '../../registry/repositories/repositories.ts';
 import type { World } from '../../webhooks/delivery/attempt.ts';
 import { REGISTRY, type Scope } from '../../webhooks/filter.ts';
 import {

@@ -1,7 +1,7 @@
 /** What attempts have come to, written down: of the delivery, of its endpoint, and where that wants no more, of the subscription. */
 
 import { commit, type Database } from '../../events/batch.ts';
-import { aboutOf } from '../../events/event.ts';
+import { aboutOf, REGISTRY } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import type { Subscription } from '../subscriptions.ts';
 import { health } from './breaker.ts';
@@ -45,7 +45,7 @@ function disable(env: Database, { id, scope }: Subscription): D1PreparedStatemen
   return [
     record(env, {
       about: aboutOf(scope),
-      by: { subject: 'registry' },
+      by: REGISTRY,
       select: `SELECT 'webhook.disabled' AS type, json_object('id', ?3, 'scope', ?4, 'reason', 'gone') AS target
         FROM subscriptions WHERE id = ?3 AND disabled IS NULL AND last_event IS NULL`,
       parameters: [id, scope],

@@ -3,7 +3,7 @@
  * required here goes away, and none changes its meaning.
  */
 import { EVENT_TYPES, type EventType } from '../../events/event.ts';
-import { typeOf } from './native.ts';
+import { isAboutBlob, typeOf } from './native.ts';
 
 const text = { type: 'string', minLength: 1 } as const;
 const ref = (name: string) => ({ $ref: `#/$defs/${name}` });
@@ -18,8 +18,8 @@ function typesOf(beginnings: string[]): string[] {
 }
 
 /** Each event is of one of these, so that a type always says what its data holds. */
-const CONTENT = ['tag.', 'manifest.', 'blob.', 'repository.'];
-const isOther = (type: EventType) => !CONTENT.some((one) => type.startsWith(one));
+const CONTENT = ['tag.', 'manifest.', 'repository.'];
+const isOther = (type: EventType) => !isAboutBlob(type) && !CONTENT.some((one) => type.startsWith(one));
 
 export const NATIVE_SCHEMA = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
@@ -53,7 +53,7 @@ export const NATIVE_SCHEMA = {
     eventsOf(['tag.created'], { allOf: [ref('image'), ref('tagged'), ref('stored')] }),
     eventsOf(['tag.moved'], { allOf: [ref('image'), ref('tagged'), ref('stored'), { required: ['previousDigest'] }] }),
     eventsOf(['tag.deleted'], { allOf: [ref('image'), ref('tagged')] }),
-    eventsOf(['manifest.pushed'], { allOf: [ref('image'), ref('stored')] }),
+    eventsOf(['manifest.pushed', 'manifest.restored'], { allOf: [ref('image'), ref('stored')] }),
     eventsOf(['manifest.deleted'], { allOf: [ref('image'), { required: ['mediaType'] }] }),
     eventsOf(['blob.mounted', 'blob.deleted'], ref('blob')),
     eventsOf(['repository.'], { allOf: [ref('repository'), ref('other')] }),

@@ -2,7 +2,7 @@
  * Our own format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec), with all that was recorded. What it
  * promises is written down in `native-schema.ts`.
  */
-import type { EventType, RecordedEvent } from '../../events/event.ts';
+import { type EventType, isAboutRepository, type RecordedEvent } from '../../events/event.ts';
 import { type Format, hostOf, numberOf, type Occurrence, textOf, timestampOf } from './format.ts';
 
 /** The largest safe integer has as many digits. */
@@ -39,6 +39,11 @@ function isAboutImage(type: EventType): boolean {
   return /^(?:tag|manifest)\./.test(type);
 }
 
+/** Of a repository: what is missing from storage is missing to all. */
+export function isAboutBlob(type: EventType): boolean {
+  return type === 'blob.mounted' || type === 'blob.deleted';
+}
+
 /**
  * `acme/api:v1`, `acme/api`, `team:acme/dev`, `key:BK1234`. Without a tag there is no colon after a repository, digests
  * included: Argo CD Image Updater takes what follows it for a tag.
@@ -57,8 +62,9 @@ function dataOf(occurrence: Occurrence): Record<string, unknown> {
   const { type, about: repository, target, by: actor } = event;
   const registry = hostOf(occurrence);
   if (isAboutImage(type)) return { registry, repository, ...imageOf(event, registry), actor };
-  if (type.startsWith('blob.')) return { registry, repository, digest: target.digest, from: target.from, actor };
-  return { registry, ...(type.startsWith('repository.') ? { repository } : {}), target, actor };
+  const place = { registry, ...(isAboutRepository(repository) ? { repository } : {}) };
+  if (isAboutBlob(type)) return { ...place, digest: target.digest, from: target.from, actor };
+  return { ...place, target, actor };
 }
 
 /** `registry`, `repository`, `tag` and `digest` are names that Argo CD Image Updater reads (its `pkg/webhook/cloudevents.go`). */

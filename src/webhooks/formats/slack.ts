@@ -3,7 +3,7 @@
  * Mattermost and Rocket.Chat take the same.
  */
 import type { EventType, RecordedEvent } from '../../events/event.ts';
-import { type Format, hostOf, operatorOf, textOf, timestampOf } from './format.ts';
+import { type Format, hostOf, numberOf, operatorOf, textOf, timestampOf } from './format.ts';
 
 /** `repository:tag` at its longest. A sentence has four names at most, and a text object of Slack 3000 characters. */
 const NAME_MAX_LENGTH = 400;
@@ -70,9 +70,18 @@ function source(event: RecordedEvent): string {
   return textOf(event, 'from') === undefined ? '' : ` from ${the(event, 'from')}`;
 }
 
+const count = (event: RecordedEvent, field: string) => code(String(numberOf(event, field) ?? 'unknown'));
+
+/** What was in the trash: a tag or a digest by its name, or the repository itself. */
+function thing(event: RecordedEvent): string {
+  const name = textOf(event, 'name') ?? '';
+  return name.includes(':') ? code(name.slice(0, 'sha256:'.length + SHORT_DIGEST)) : name === '' ? 'all' : code(name);
+}
+
 const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string> = {
   'manifest.pushed': (who, e) => `${who} pushed ${digest(e)} to ${repository(e)}, without a tag.`,
   'manifest.deleted': (who, e) => `${who} deleted ${digest(e)} from ${repository(e)}.`,
+  'manifest.restored': (who, e) => `${who} restored ${digest(e)} in ${repository(e)}.`,
   'tag.created': (who, e) => `${who} pushed ${tag(e)}, a new tag, as ${digest(e)}.`,
   'tag.moved': (who, e) => `${who} moved ${tag(e)} from ${digest(e, 'previous')} to ${digest(e)}.`,
   'tag.deleted': (who, e) => `${who} deleted the tag ${tag(e)}, which was ${digest(e)}.`,
@@ -81,6 +90,18 @@ const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string
   'repository.created': (who, e) => `${who} created the repository ${repository(e)}.`,
   'repository.changed': (who, e) => `${who} changed the description of the repository ${repository(e)}.`,
   'repository.deleted': (who, e) => `${who} deleted the repository ${repository(e)}.`,
+  'blob.missing': (_, e) => `The blob ${digest(e)} is ${the(e, 'reason')} in storage, and the next push of it heals it.`,
+  'repository.restored': (who, e) => `${who} restored the repository ${repository(e)}.`,
+  'tag-mutability.saved': (who, e) => `${who} made the tags of ${repository(e)} ${the(e, 'imageTagMutability')}.`,
+  'lifecycle.saved': (who, e) => `${who} changed the lifecycle rules of ${repository(e)}.`,
+  'lifecycle.deleted': (who, e) => `${who} deleted the lifecycle rules of ${repository(e)}.`,
+  'lifecycle.ran': (_, e) =>
+    `The lifecycle rules of ${repository(e)} took ${count(e, 'tags')} tags and ${count(e, 'manifests')} images.`,
+  'trash.purged': (who, e) => `${who} took ${thing(e)} of ${repository(e)} out of the trash for good.`,
+  'gc.collected': (_, e) => `${count(e, 'blobs')} blobs that nothing needs were collected, ${count(e, 'bytes')} bytes.`,
+  'quota.saved': (who, e) => `${who} changed what ${code(e.about.slice(e.about.indexOf(':') + 1))} may store.`,
+  'quota.warned': (_, e) =>
+    `${code(e.about.slice(e.about.indexOf(':') + 1))} stores ${count(e, 'bytes')} of the ${count(e, 'maxBytes')} bytes that it may.`,
   'user.invited': (who, e) => `${who} invited the user ${the(e, 'subject')}.`,
   'user.joined': (_, e) => `The user ${the(e, 'subject')} joined.`,
   'user.changed': (who, e) => `${who} changed the user ${the(e, 'subject')}.`,

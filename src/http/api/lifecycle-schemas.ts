@@ -1,0 +1,149 @@
+/** What requests and answers about lifecycle policies are made of. */
+import * as z from 'zod';
+import type { DoomedManifest, DoomedTag, Plan } from '../../registry/lifecycle/chooser.ts';
+import {
+  ACTION_TYPES,
+  COUNT_TYPES,
+  complaintsAbout,
+  type LifecyclePolicy,
+  TAG_STATUSES,
+} from '../../registry/lifecycle/policy.ts';
+import type { Report } from '../../registry/lifecycle/report.ts';
+import { timeOf } from './parts.ts';
+
+/** ECR's limit. */
+const RULES_MAX = 50;
+/** Each is looked for in every tag of the repository. */
+const LIST_MAX = 50;
+const DESCRIPTION_MAX = 256;
+
+const UNSUPPORTED = 'storage classes are not supported';
+
+/** ECR's words for them, by which a policy that was written for it is told from one that is misspelt. */
+const OF_STORAGE_CLASSES = ['storageClass', 'targetStorageClass', 'transition', 'sinceImageTransitioned'];
+
+/** For zod: our words where it is about storage classes, its own otherwise. */
+function inWords(issue: { code?: string | undefined; keys?: unknown; input?: unknown }): string | undefined {
+  const given = issue.code === 'unrecognized_keys' ? (issue.keys as unknown[]) : [issue.input];
+  return given.some((one) => OF_STORAGE_CLASSES.includes(one as string)) ? UNSUPPORTED : undefined;
+}
+
+const tagList = z.array(z.string().min(1).max(128)).min(1).max(LIST_MAX);
+
+const selectionSchema = z.strictObject(
+  {
+    tagStatus: z.enum(TAG_STATUSES),
+    tagPatternList: z
+      .optional(tagList)
+      .describe('`*` stands for any run of characters, up to four times. The tags of an image must match all of the list.'),
+    tagPrefixList: z.optional(tagList),
+    tagSemverRange: z
+      .optional(z.string().min(1).max(200))
+      .describe('Of rules that keep: tags that are versions in this range, as `^1.2 || >=2`; with `countNumber`, the newest'),
+    countType: z
+      .optional(z.enum(COUNT_TYPES, { error: inWords }))
+      .describe('`sinceImagePulled`: of an image that was never pulled, since it was pushed'),
+    countUnit: z.optional(z.enum(['days'])).describe('Of `sinceImagePushed` and `sinceImagePulled`'),
+    countNumber: z.optional(z.int().min(1)),
+  },
+  { error: inWords },
+);
+
+const ruleSchema = z.strictObject(
+  {
+    rulePriority: z.int().min(1),
+    description: z.optional(
+      z
+        .string()
+        .max(DESCRIPTION_MAX)
+        .refine((text) => !/\p{Cc}/u.test(text), 'is one line of text'),
+    ),
+    selection: selectionSchema,
+    action: z
+      .strictObject(
+        {
+          type: z.enum(ACTION_TYPES, { error: inWords }),
+          includeImmutable: z.optional(z.boolean()).describe('Of rules that expire: they may take tags that are immutable'),
+        },
+        { error: inWords },
+      )
+      .describe('`keep` wins over every rule that expires, whatever its priority'),
+  },
+  { error: inWords },
+);
+
+export const policySchema = z
+  .strictObject({ rules: z.array(ruleSchema).min(1).max(RULES_MAX) })
+  .superRefine((policy: LifecyclePolicy, context) => {
+    for (const { at, message } of complaintsAbout(policy)) context.addIssue({ code: 'custom', path: ['rules', at], message });
+  });
+
+export const previewBody = z.strictObject({
+  policy: z.optional(policySchema).describe('To be tried; left out, the saved one'),
+});
+
+const reportSchema = z.strictObject({
+  at: z.iso.datetime(),
+  by: z.string().describe('`registry`: the schedule'),
+  tags: z.int().describe('That were deleted'),
+  manifests: z.int(),
+  remaining: z.int().describe('Tags and manifests that were to go and did not, as they changed meanwhile or were too many'),
+  failed: z.nullable(z.string()).describe('Why the run did not come to its end'),
+});
+
+export const lifecycleSchema = z.strictObject({
+  policy: policySchema,
+  lastRanAt: z.nullable(z.iso.datetime()),
+  lastReport: z.nullable(reportSchema),
+});
+
+const itemSchema = z.strictObject({
+  tag: z.nullable(z.string()).describe('`null`: the manifest itself'),
+  digest: z.string(),
+  rule: z.strictObject({ priority: z.int(), description: z.nullable(z.string()) }),
+  reason: z.string(),
+});
+
+const listSchema = {
+  tags: z.int(),
+  manifests: z.int(),
+  items: z.array(itemSchema).describe('The first of them: tags, then manifests'),
+  truncated: z.boolean().describe('There are more than are listed'),
+};
+
+export const planSchema = z.strictObject({
+  ...listSchema,
+  bytes: z.int().describe('That come back once the trash is emptied: what nothing else here or elsewhere needs'),
+  waiting: z
+    .int()
+    .describe('Manifests that nothing holds any more, but that a client was told are here: they go with a later run'),
+});
+
+export const deletedSchema = z.strictObject({
+  ...listSchema,
+  remaining: z.int().describe('Of the plan, what is there still: run it again'),
+});
+
+/** Items of an answer. */
+const ITEMS_MAX = 1000;
+
+export function shownList({ tags, manifests }: Pick<Plan, 'tags' | 'manifests'>) {
+  const items = [
+    ...tags.slice(0, ITEMS_MAX).map((item) => shownItem(item, item.tag)),
+    ...manifests.slice(0, Math.max(0, ITEMS_MAX - tags.length)).map((item) => shownItem(item, null)),
+  ];
+  return {
+    tags: tags.length,
+    manifests: manifests.length,
+    items,
+    truncated: items.length < tags.length + manifests.length,
+  };
+}
+
+function shownItem({ digest, rule, reason }: DoomedTag | DoomedManifest, tag: string | null): z.output<typeof itemSchema> {
+  return { tag, digest, rule, reason };
+}
+
+export function shownReport({ at, by, tags, manifests, remaining, failed }: Report): z.output<typeof reportSchema> {
+  return { at: timeOf(at), by, tags, manifests, remaining, failed };
+}

@@ -1,0 +1,119 @@
+/** The rules that a repository is tidied up by: saved, previewed, carried out. */
+import { Hono } from 'hono';
+import type { RepositoryName } from '../../oci/name.ts';
+import { bytesOnlyOf } from '../../registry/lifecycle/candidates.ts';
+import { planLifecycle, runLifecycle } from '../../registry/lifecycle/run.ts';
+import { deleteLifecycle, getLifecycle, saveLifecycle } from '../../registry/lifecycle/saved.ts';
+import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
+import { asksFor } from './guard.ts';
+import {
+  deletedSchema,
+  lifecycleSchema,
+  planSchema,
+  policySchema,
+  previewBody,
+  shownList,
+  shownReport,
+} from './lifecycle-schemas.ts';
+import { answer, answerNothing, expectedVersion, operation } from './operation.ts';
+
+const GROUP = 'Lifecycle';
+
+export const lifecycle = new Hono<AppEnv>({ strict: false })
+  .get(
+    '/repositories/:name{.+}/-/lifecycle',
+    asksFor('pull'),
+    operation({
+      group: GROUP,
+      summary: "A repository's lifecycle policy",
+      description: 'It is carried out once a day. There is nothing here where none is saved.',
+      answers: { 200: { description: 'The policy, its ETag, and what its last run did', schema: lifecycleSchema } },
+    }),
+    async (c) => answerLifecycle(c, c.var.repository),
+  )
+  .put(
+    '/repositories/:name{.+}/-/lifecycle',
+    asksFor('admin'),
+    operation({
+      group: GROUP,
+      summary: "Save a repository's lifecycle policy",
+      description: `In ECR's grammar, without storage classes. All rules look at all there is; the first whose requirement on tags
+is met decides, and what it lets stay is safe from those after it. They decide about tags and untagged manifests, not about images:
+a tag that is kept keeps only itself, and a manifest goes with the last tag that names it. Tags that are immutable stay unless a rule
+says \`includeImmutable\`. Rules that \`keep\` win over all others. What goes can be restored from the trash.`,
+      conditional: true,
+      body: policySchema,
+      answers: { 200: { description: 'Saved; the new ETag', schema: lifecycleSchema } },
+    }),
+    async (c) => {
+      const { repository, body } = c.var;
+      await saveLifecycle(c.env, repository, body, { ifVersion: expectedVersion(c), by: actorOf(c) });
+      return answerLifecycle(c, repository);
+    },
+  )
+  .delete(
+    '/repositories/:name{.+}/-/lifecycle',
+    asksFor('admin'),
+    operation({
+      group: GROUP,
+      summary: "Delete a repository's lifecycle policy",
+      description: 'What it took stays in the trash for its time.',
+      conditional: true,
+      answers: { 204: { description: 'Deleted' } },
+    }),
+    async (c) => {
+      await deleteLifecycle(c.env, c.var.repository, { ifVersion: expectedVersion(c), by: actorOf(c) });
+      return answerNothing();
+    },
+  )
+  .post(
+    '/repositories/:name{.+}/-/lifecycle/preview',
+    asksFor('admin'),
+    operation({
+      group: GROUP,
+      summary: 'What a lifecycle policy would delete, and why',
+      description: 'Nothing is deleted. The counts are of all there is, the list is cut after 1,000.',
+      body: previewBody,
+      answers: { 200: { description: 'The plan; its ETag is the same for the same list', schema: planSchema } },
+    }),
+    async (c) => {
+      const { repository, body } = c.var;
+      const { plan, etag } = await planLifecycle(c.env, repository, body.policy);
+      const blobs = await bytesOnlyOf(c.env, repository, plan.levels.flat());
+      const bytes = plan.manifests.reduce((sum, { size }) => sum + size, blobs);
+      const response = answer({ ...shownList(plan), bytes, waiting: plan.left.length });
+      response.headers.set('etag', etag);
+      return response;
+    },
+  )
+  .post(
+    '/repositories/:name{.+}/-/lifecycle/run',
+    asksFor('admin'),
+    operation({
+      group: GROUP,
+      summary: 'Carry the saved lifecycle policy out now',
+      description:
+        'With `If-Match` and the ETag of a preview only if it would delete just what that one listed. A large plan is carried out in parts: run it again while something remains.',
+      conditional: true,
+      answers: { 200: { description: 'What was deleted', schema: deletedSchema } },
+    }),
+    async (c) => {
+      const { repository } = c.var;
+      const { remaining, ...deleted } = await runLifecycle(c.env, repository, { by: actorOf(c), ifPlan: expectedPlan(c) });
+      return answer({ ...shownList(deleted), remaining });
+    },
+  );
+
+async function answerLifecycle(c: RequestContext, repository: RepositoryName): Promise<Response> {
+  const { policy, report, version } = await getLifecycle(c.env, repository);
+  const lastReport = report && shownReport(report);
+  return answer({ policy, lastRanAt: lastReport?.at ?? null, lastReport }, { version });
+}
+
+/** RFC 9110, section 13.1.1: `*`, or a list of which one has to be the plan's; `null` without a condition. */
+function expectedPlan(c: RequestContext): ((etag: string) => boolean) | null {
+  const header = c.req.header('if-match');
+  if (header === undefined || header.trim() === '*') return null;
+  const etags = header.split(',').map((etag) => etag.trim());
+  return (etag) => etags.includes(etag);
+}
