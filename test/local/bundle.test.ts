@@ -3,9 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { expect, test } from 'vitest';
 
-const MAX_BYTES = 400 * 1024;
+/** A fifth of it is zod, which checks what the management API takes and describes it. Cloudflare's limit is 3 MB, compressed. */
+const MAX_BYTES = 600 * 1024;
 
-test('the Worker is under 400 KiB, minified', async () => {
+test('the Worker is under 600 KiB, minified', async () => {
   const entry = fileURLToPath(new URL('../../src/index.ts', import.meta.url));
   const { outputFiles } = await build({
     entryPoints: [entry],

@@ -1,0 +1,93 @@
+/** What clients did and were told: the history that is judged. */
+
+export interface Call {
+  /** For people. */
+  client: string;
+  /** On one clock for all. `end` is `Infinity` where nothing is known of how it ended: a 5xx, or no answer at all. */
+  start: number;
+  end: number;
+  /** One of its calls to a store failed on purpose. */
+  faulted: boolean;
+  repository: string;
+  deed: Deed;
+  /** Of an answer; 0 where there is none. */
+  status: number;
+  /** What the answer says. */
+  told: Told;
+}
+
+export type Deed =
+  | ({ kind: 'put'; tag: string | null; condition: Condition } & Document)
+  | { kind: 'roll-back'; tag: string; digest: string; condition: Condition }
+  | { kind: 'read'; tag: string | null; digest: string | null }
+  | { kind: 'delete-tag'; tag: string }
+  | { kind: 'delete-manifest'; digest: string }
+  | { kind: 'list' }
+  | { kind: 'referrers'; subject: string }
+  | { kind: 'push-blob' | 'read-blob' | 'delete-blob'; digest: string }
+  | { kind: 'mount'; digest: string; from: string };
+
+export interface Document {
+  digest: string;
+  /** What it points at and cannot be without. */
+  parts: string[];
+}
+
+/** What the tag has to name, or `absent`: that it must not be there. */
+export type Condition = { match: string } | 'absent' | null;
+
+export interface Told {
+  /** Of the bytes that came, or of the header of a HEAD. */
+  digest?: string;
+  /** Of a list. */
+  items?: string[];
+  /** Of a refused put: what was not there. */
+  missing?: string[];
+}
+
+/** Digests by short names, as people read histories. */
+export class Names {
+  readonly #names = new Map<string, string>();
+
+  add(name: string, digest: string): void {
+    this.#names.set(digest, name);
+  }
+
+  of(digest: string | null | undefined): string {
+    return digest ? (this.#names.get(digest) ?? digest.slice(0, 15)) : 'nothing';
+  }
+}
+
+/** Without what differs from call to call: two of the same words do the same. */
+export function wordsOf({ deed, status, told, faulted }: Call, names: Names): string {
+  const answer = status === 0 ? 'no answer' : `${status}${faulted ? ' (a store failed)' : ''}`;
+  const shown = told.items ? ` [${told.items.map((item) => (item.includes(':') ? names.of(item) : item)).join(' ')}]` : '';
+  const digest = told.digest ? ` ${names.of(told.digest)}` : '';
+  return `${deedInWords(deed, names)} -> ${answer}${digest}${shown}`;
+}
+
+function deedInWords(deed: Deed, names: Names): string {
+  switch (deed.kind) {
+    case 'put':
+      return `PUT ${names.of(deed.digest)}${deed.tag === null ? '' : ` as ${deed.tag}`}${inWords(deed.condition, names)}`;
+    case 'roll-back':
+      return `roll ${deed.tag} back to ${names.of(deed.digest)}${inWords(deed.condition, names)}`;
+    case 'read':
+      return `read ${deed.tag ?? names.of(deed.digest)}`;
+    case 'delete-tag':
+      return `DELETE tag ${deed.tag}`;
+    case 'list':
+      return 'list tags';
+    case 'referrers':
+      return `referrers of ${names.of(deed.subject)}`;
+    case 'mount':
+      return `mount ${names.of(deed.digest)} from ${deed.from}`;
+    default:
+      return `${deed.kind} ${names.of(deed.digest)}`;
+  }
+}
+
+function inWords(condition: Condition, names: Names): string {
+  if (condition === null) return '';
+  return condition === 'absent' ? ' if it is not there' : ` if it names ${names.of(condition.match)}`;
+}

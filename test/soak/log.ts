@@ -1,0 +1,74 @@
+/** What a soak has counted and found, and its requests, which are its operations. */
+
+export class Log {
+  operations = 0;
+  /** By what was done and what was answered. */
+  readonly answers = new Map<string, number>();
+  /** What was acknowledged and is not there, or has other bytes. */
+  readonly lost: string[] = [];
+  /** Whatever else should not have been answered. */
+  readonly wrong: string[] = [];
+
+  lose(what: string): void {
+    this.lost.push(`operation ${this.operations}: ${what}`);
+  }
+
+  complain(what: string): void {
+    this.wrong.push(`operation ${this.operations}: ${what}`);
+  }
+
+  count(what: string): void {
+    this.answers.set(what, (this.answers.get(what) ?? 0) + 1);
+  }
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  bytes: Uint8Array;
+  /** Milliseconds: when it was asked. */
+  start: number;
+}
+
+export interface Send {
+  headers?: Record<string, string>;
+  body?: Uint8Array<ArrayBuffer> | string;
+}
+
+/** Speaks to the registry that is running now; each request of a client is an operation. */
+export class Connection {
+  readonly #log: Log;
+  readonly #authorization: string;
+  readonly #url: string;
+
+  constructor(log: Log, url: string, password: string) {
+    this.#log = log;
+    this.#url = url;
+    this.#authorization = `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`;
+  }
+
+  /** @param expected any other status is a complaint; 503 asks to try again, which is what clients do */
+  async send(
+    what: string,
+    expected: number[],
+    method: string,
+    path: string,
+    { headers = {}, body }: Send = {},
+  ): Promise<Answer> {
+    if (what !== 'POST gc') this.#log.operations++;
+    const start = performance.now();
+    const response = await fetch(new URL(path, this.#url), {
+      method,
+      headers: { authorization: this.#authorization, ...headers },
+      ...(body === undefined ? {} : { body }),
+      redirect: 'manual',
+    });
+    const { status } = response;
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    this.#log.count(`${what} ${status}`);
+    if (!expected.includes(status) && status !== 503) {
+      this.#log.complain(`${method} ${path} was answered ${status}: ${new TextDecoder().decode(bytes).slice(0, 300)}`);
+    }
+    return { status, headers: response.headers, bytes, start };
+  }
+}
