@@ -2,7 +2,7 @@
 import { getPolicies, isPublic } from './auth/policies.ts';
 import type { Database } from './events/batch.ts';
 import type { RepositoryName } from './oci/name.ts';
-import { describeRepositories } from './registry/repository-pages.ts';
+import { describeRepositories } from './registry/repositories/pages.ts';
 import type { RepositoryFacts } from './webhooks/formats/format.ts';
 
 /** Those that are not there are left out. */

@@ -5,7 +5,7 @@ import { allows } from '../../src/auth/policy.ts';
 import type { RepositoryAction, Sourced, Statement } from '../../src/auth/statement.ts';
 import { pullPatterns, reachOf, repositoriesNaming } from '../../src/auth/visibility.ts';
 import { isRepositoryName } from '../../src/oci/name.ts';
-import { listRepositories, type Reach } from '../../src/registry/repositories.ts';
+import { listRepositories, type Reach } from '../../src/registry/repositories/repositories.ts';
 import { counting } from '../world/counting.ts';
 import { newWorld, type World } from '../world/world.ts';
 

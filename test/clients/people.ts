@@ -1,6 +1,6 @@
 /**
  * People and the unchanged docker against Berth (`node test/clients/people.ts`): invitations, teams, public and private,
- * every kind of credential, jobs of a CI, a push that deploys, and what each of them is told where a right is missing. Prints a line for each step.
+ * every kind of credential, jobs of a CI, a push that deploys, tags that remember, and what each of them is told where a right is missing. Prints a line for each step.
  */
 import { exitOnSignals, type Registry, startRegistry } from '../world/registry.ts';
 import { apiOf } from './people/api.ts';
@@ -9,6 +9,7 @@ import { deployment } from './people/deployment.ts';
 import { type Engine, startEngine } from './people/engine.ts';
 import { type Issuer, startIssuer } from './people/issuer.ts';
 import { jobs } from './people/jobs.ts';
+import { memory } from './people/memory.ts';
 import type { Stage } from './people/stage.ts';
 import { newSteps, type Step } from './people/steps.ts';
 import { bootstrap, invitations, openToAll, organization, outsiders, pushAndPull } from './people/teams.ts';
@@ -58,6 +59,7 @@ async function scenario(on: Registry, engine: Engine, issuer: Issuer, step: Step
   await robot(stage);
   await jobs(stage, issuer);
   await deployment(stage);
+  await memory(stage);
   await revocation(stage);
   await logOutEverywhere(stage);
 }

@@ -23,6 +23,7 @@ const PARTS = (): Record<string, string> => ({
   robot: 'deployer',
   rule: 'deploy',
   key: cast.spareKey,
+  entry: deleted,
 });
 
 /** The ETag of nothing: whoever is let in is told that it has changed, and changes nothing. */
@@ -40,6 +41,8 @@ type Place = Kind | keyof typeof SCOPES;
 let world: World;
 let cast: Cast;
 let webhooks: Partial<Record<Place, string>>;
+/** By which a repository is known that was deleted. */
+let deleted: string;
 
 beforeAll(async () => {
   world = await newWorld();
@@ -47,9 +50,27 @@ beforeAll(async () => {
   webhooks = Object.fromEntries(
     await Promise.all(Object.entries(SCOPES).map(async ([place, path]) => [place, await makeWebhook(path)])),
   );
+  deleted = await makeDeleted('acme/deleted');
+  for (const kind of ['public', 'private'] as const) {
+    const saved = await api(world, 'PUT', `/repositories/${REPOSITORIES[kind]}/-/lifecycle`, { body: { rules: [KEEP] } });
+    expect(saved.status, JSON.stringify(saved.body)).toBe(200);
+  }
   // A test that failed is told after ten seconds.
   vi.spyOn(scheduler, 'wait').mockImplementation((time) => (time > 10_000 ? Promise.resolve() : new Promise(() => {})));
 });
+
+/** A rule that takes nothing. */
+const KEEP = { rulePriority: 1, selection: { tagStatus: 'any' }, action: { type: 'keep' } };
+
+/** Its content is being taken away: whoever asks for it is judged, and changes nothing. */
+async function makeDeleted(name: string): Promise<string> {
+  await api(world, 'PUT', `/repositories/${name}`);
+  expect((await api(world, 'DELETE', `/repositories/${name}`)).status).toBe(204);
+  const row = await world.env.DB.prepare('UPDATE trash SET purging = 1 WHERE repository = ? RETURNING repository_id AS id')
+    .bind(name)
+    .first<{ id: number }>();
+  return String(row?.id);
+}
 
 /** With a delivery that has failed. */
 async function makeWebhook(place: string): Promise<string> {
@@ -171,6 +192,12 @@ function onWebhook(identity: Identity, place: Place): string {
   return (mayAdminister[place] ?? rightsOf(identity, place as Kind).includes('admin')) ? 'let in' : 'hidden';
 }
 
+/** Its own policy is gone with it: it is there for those to whom its name belongs. */
+function onTrash(identity: Identity): string {
+  if (identity === 'anonymous') return '401 UNAUTHORIZED';
+  return identity === 'administrator' || identity === 'organization owner' ? 'let in' : 'hidden';
+}
+
 /** What belongs to somebody is there for them and for administrators; Paul for whoever shares an organization with him. */
 const THEIRS: Record<string, Identity[]> = {
   '/api/v1/users/:user': ['puller', 'pusher', 'narrowed key', 'organization owner', 'administrator'],
@@ -190,6 +217,7 @@ function expected({ method, requirement, path }: Row, identity: Identity, kind: 
   };
   if (denied[`${method} ${path}`]?.includes(identity)) return '403 DENIED';
   if (requirement === 'webhook') return onWebhook(identity, kind);
+  if (requirement === 'trash') return onTrash(identity);
   const judged = expectations[requirement]?.(identity) ?? onRepository(requirement, identity, kind as Kind);
   return judged === 'let in' && THEIRS[path]?.includes(identity) === false ? 'hidden' : judged;
 }
@@ -285,6 +313,7 @@ describe('two tenants', () => {
     key: '',
     webhook: '',
     delivery: '',
+    entry: '',
     name: 'bravo/app',
   };
   const absent = {
@@ -296,6 +325,7 @@ describe('two tenants', () => {
     key: 'BRTHAAAAAAAAAAAAAAAA',
     webhook: `wh_${'a'.repeat(20)}`,
     delivery: `wh_${'a'.repeat(20)}_1`,
+    entry: '999999',
     name: 'nobody/app',
   };
 
@@ -310,6 +340,7 @@ describe('two tenants', () => {
     await put('/repositories/bravo/app');
     others.webhook = await makeWebhook('/organizations/bravo');
     others.delivery = `${others.webhook}_1`;
+    others.entry = await makeDeleted('bravo/deleted');
     const statements = [{ actions: ['pull'], repositories: ['bravo/*'] }];
     const rule = { issuer: cast.issuer.url, claims: { project: '7' }, statements };
     expect((await put('/organizations/bravo/trust-rules/ship', rule)).status).toBe(201);

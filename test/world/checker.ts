@@ -8,6 +8,8 @@ export async function violations(env: Env): Promise<string[]> {
     manifestsHaveBytes(env),
     referencesAreLinked(env),
     tagsNameManifests(env),
+    tagsHaveHistory(env),
+    trashIsWhole(env),
     changesHaveEvents(env),
     uploadsHaveBytes(env),
     linksHaveLeases(env),
@@ -34,8 +36,11 @@ async function blobsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
+/** Of the trash as well: what lies there can be restored. */
 async function manifestsHaveBytes(env: Env): Promise<string[]> {
-  const { results } = await env.DB.prepare('SELECT digest, content, object_key FROM manifests').all<{
+  const { results } = await env.DB.prepare(
+    'SELECT digest, content, object_key FROM manifests UNION ALL SELECT digest, content, object_key FROM trashed_manifests',
+  ).all<{
     digest: Digest;
     content: string | null;
     object_key: string | null;
@@ -56,9 +61,9 @@ async function manifestsHaveBytes(env: Env): Promise<string[]> {
 async function referencesAreLinked(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     `SELECT child, parent FROM manifest_references x
-     WHERE NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.parent)
+     WHERE ${KEPT} AND (NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.parent)
         OR NOT EXISTS (SELECT 1 FROM repository_blobs l JOIN blobs b USING (digest) WHERE l.repository_id = x.repository_id AND l.digest = x.child
-           UNION SELECT 1 FROM manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.child)`,
+           UNION SELECT 1 FROM manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.child))`,
   ).all<{ child: string; parent: string }>();
   const unlinked = results.map(({ child, parent }) => `the reference of ${parent} to ${child} dangles`);
   const counted = await env.DB.prepare(
@@ -71,9 +76,55 @@ async function referencesAreLinked(env: Env): Promise<string[]> {
 /** Invariant 3. */
 async function tagsNameManifests(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
-    'SELECT name FROM tags t WHERE NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = t.repository_id AND m.digest = t.digest)',
+    `SELECT name FROM tags x WHERE ${KEPT}
+       AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.digest)`,
   ).all<{ name: string }>();
   return results.map(({ name }) => `tag ${name} names nothing`);
+}
+
+/** The newest point of a tag is what it names, and each tells of the one before it; old points may be forgotten. */
+async function tagsHaveHistory(env: Env): Promise<string[]> {
+  const newest = await env.DB.prepare(
+    `WITH newest AS (SELECT repository_id, tag, digest, max(point) FROM tag_history GROUP BY repository_id, tag)
+     SELECT tag FROM newest x LEFT JOIN tags t ON t.repository_id = x.repository_id AND t.name = x.tag WHERE t.digest IS NOT x.digest AND ${KEPT}
+     UNION ALL SELECT name FROM tags x LEFT JOIN newest h ON h.repository_id = x.repository_id AND h.tag = x.name WHERE h.tag IS NULL AND ${KEPT}`,
+  ).all<{ tag: string }>();
+  const broken = await env.DB.prepare(
+    `SELECT tag, point FROM (SELECT *, lag(point) OVER w AS before, lag(digest) OVER w AS named FROM tag_history
+       WINDOW w AS (PARTITION BY repository_id, tag ORDER BY point))
+     WHERE before <> point - 1 OR before IS NOT NULL AND previous IS NOT named OR point = 1 AND previous IS NOT NULL OR digest IS previous`,
+  ).all<{ tag: string; point: number }>();
+  return [
+    ...newest.results.map(({ tag }) => `the history of ${tag} is not what it names`),
+    ...broken.results.map(({ tag, point }) => `point ${point} of ${tag} does not follow from the one before it`),
+  ];
+}
+
+/** Repositories that were purged lose their rows one after the other. */
+const KEPT = `x.repository_id IN (SELECT id FROM repositories
+  UNION ALL SELECT repository_id FROM trash WHERE kind = 'repository' AND NOT purging)`;
+
+/** Entries and manifests of the trash belong together, with what the manifests point at; a purge leaves the latter for a while. */
+async function trashIsWhole(env: Env): Promise<string[]> {
+  const checks = {
+    'has no entry in the trash': `SELECT digest AS what FROM trashed_manifests x WHERE ${KEPT} AND NOT EXISTS (
+      SELECT 1 FROM trash t WHERE t.repository_id = x.repository_id AND t.kind = 'manifest' AND t.name = x.digest)`,
+    'is in the trash without its manifest': `SELECT name AS what FROM trash x WHERE kind = 'manifest' AND ${KEPT} AND NOT EXISTS (
+      SELECT 1 FROM trashed_manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.name)`,
+    'holds what it points at, and is not in the trash': `SELECT parent AS what FROM trashed_references x
+      WHERE ${KEPT} AND NOT EXISTS (SELECT 1 FROM trashed_manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.parent)
+        AND NOT EXISTS (SELECT 1 FROM events WHERE type = 'trash.purged' AND target ->> 'name' = x.parent)`,
+    'cannot be restored: a layer of it is gone or not held': `SELECT x.digest AS what FROM trashed_manifests x, json_each(x.content, '$.layers') AS layer
+      WHERE ${KEPT} AND NOT EXISTS (SELECT 1 FROM trashed_references r JOIN blobs b ON b.digest = r.child
+        WHERE r.repository_id = x.repository_id AND r.parent = x.digest AND r.child = layer.value ->> 'digest')`,
+  };
+  const found = await Promise.all(
+    Object.entries(checks).map(async ([complaint, sql]) => {
+      const { results } = await env.DB.prepare(sql).all<{ what: string }>();
+      return results.map(({ what }) => `${what} ${complaint}`);
+    }),
+  );
+  return found.flat();
 }
 
 /** Invariant 6: what the events tell of repositories and tags, played from the first to the last, is what they are. */
@@ -85,12 +136,14 @@ async function changesHaveEvents(env: Env): Promise<string[]> {
     target: string;
   }>();
   const told = new Map<string, string>();
+  const deleted = new Map<string, Map<string, string>>();
   const numbers = new Map<string, number>();
   const complaints: string[] = [];
   for (const { type, about, sequence, target } of events.results) {
     const { tag, digest } = JSON.parse(target) as { tag?: string; digest: string };
     if (type === 'repository.created') told.set(about, '');
-    else if (type === 'repository.deleted') forget(told, about);
+    else if (type === 'repository.deleted') deleted.set(about, forget(told, about));
+    else if (type === 'repository.restored') for (const [name, was] of deleted.get(about) ?? []) told.set(name, was);
     else if (type === 'tag.deleted') told.delete(`${about}:${tag}`);
     else if (tag !== undefined) told.set(`${about}:${tag}`, digest);
     if (sequence !== (numbers.get(about) ?? 0) + 1) complaints.push(`event ${sequence} of ${about} is out of its order`);
@@ -105,9 +158,11 @@ async function changesHaveEvents(env: Env): Promise<string[]> {
   return [...complaints, ...names.map((name) => `events and stores differ about ${name}`)];
 }
 
-/** A repository that is deleted goes with its tags. */
-function forget(told: Map<string, string>, repository: string): void {
-  for (const name of [...told.keys()]) if (name === repository || name.startsWith(`${repository}:`)) told.delete(name);
+/** A repository that is deleted goes with its tags, and comes back with them. */
+function forget(told: Map<string, string>, repository: string): Map<string, string> {
+  const gone = new Map([...told].filter(([name]) => name === repository || name.startsWith(`${repository}:`)));
+  for (const name of gone.keys()) told.delete(name);
+  return gone;
 }
 
 /** Invariant 5: an open upload has every byte it says it has received. */
@@ -131,10 +186,12 @@ async function uploadsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
-/** Invariant 8, as long as no test lets a day pass: whoever was told that a blob is here may rely on it for a while. */
+/** Invariant 8, as long as no test lets a day pass: whoever was told that a blob is here may rely on it for a while, needed or not. */
 async function linksHaveLeases(env: Env): Promise<string[]> {
-  const { results } = await env.DB.prepare('SELECT digest FROM repository_blobs WHERE leased_until <= unixepoch()').all<{
-    digest: string;
-  }>();
+  const { results } = await env.DB.prepare(
+    `SELECT digest FROM repository_blobs l WHERE leased_until <= unixepoch()
+       AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.repository_id = l.repository_id AND r.child = l.digest)
+       AND NOT EXISTS (SELECT 1 FROM trashed_references r WHERE r.repository_id = l.repository_id AND r.child = l.digest)`,
+  ).all<{ digest: string }>();
   return results.map(({ digest }) => `blob ${digest} has no lease`);
 }

@@ -27,7 +27,7 @@ function countingDatabase(database: D1Database, counts: Counts): D1Database {
       counts.rowsWritten += meta.rows_written;
     }
   };
-  return intercepted(database, async (name, effect, statement) => {
+  return intercepted(database, async (name, effect, statement, args) => {
     if (!statement) {
       const results = (await effect()) as D1Result[];
       tally(results);
@@ -36,7 +36,10 @@ function countingDatabase(database: D1Database, counts: Counts): D1Database {
     // `first` does not say what it cost; `all` does, and answers the same.
     const result = await statement.all();
     tally([result]);
-    return name === 'DB.first' ? (result.results[0] ?? null) : result;
+    if (name !== 'DB.first') return result;
+    const [row] = result.results as Record<string, unknown>[];
+    const [column] = args as [string?];
+    return (column === undefined ? row : row?.[column]) ?? null;
   });
 }
 

@@ -1,10 +1,15 @@
 /** A database whose every round trip passes through the test: what the wrapped bindings of this folder have in common. */
 
 /**
- * Sees one round trip: its name, how to carry it out, and the statement where it is one (a batch is several). What it
+ * Sees one round trip: its name, how to carry it out, and the statement where it is one (a batch is several) with what its method was given. What it
  * returns is what the caller gets.
  */
-export type Interceptor = (name: string, effect: () => Promise<unknown>, statement?: D1PreparedStatement) => Promise<unknown>;
+export type Interceptor = (
+  name: string,
+  effect: () => Promise<unknown>,
+  statement?: D1PreparedStatement,
+  args?: unknown[],
+) => Promise<unknown>;
 
 const INNER = Symbol('the statement itself');
 
@@ -16,7 +21,7 @@ export function intercepted(database: D1Database, intercept: Interceptor): D1Dat
         const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
         if (name === 'bind') return (...args: unknown[]) => wrap(method.apply(target, args) as D1PreparedStatement);
         return (...args: unknown[]) =>
-          intercept(`DB.${String(name)}`, () => method.apply(target, args) as Promise<unknown>, target);
+          intercept(`DB.${String(name)}`, () => method.apply(target, args) as Promise<unknown>, target, args);
       },
     });
   const batch = (statements: D1PreparedStatement[]) => {

@@ -465,6 +465,7 @@ function requestsWithin(organization: string): [method: string, path: string, bo
     if (path.endsWith('/keys')) return { name: 'test' };
     if (path.endsWith('/webhooks')) return { url: 'https://hooks.example.com/' };
     if (path.includes('/trust-rules/')) return ruleOf(organization);
+    if (path.endsWith('/quota')) return { maxBytes: null };
     return path.includes('/members/') && !path.includes('/teams/') ? { role: 'member' } : {};
   };
   return Object.entries(ROUTES)

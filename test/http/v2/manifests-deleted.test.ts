@@ -1,11 +1,13 @@
 /** Taking manifests and tags away: what goes with them, what stays, and what is not let go. */
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { violations } from '../../world/checker.ts';
 import {
   CONFIG_TYPE,
   contentOf,
   descriptorOf,
   IMAGE_TYPE,
   INDEX_TYPE,
+  imageIn,
   indexOf,
   pushBlob,
   pushImage,
@@ -13,6 +15,7 @@ import {
   refusal,
   textOf,
 } from '../../world/images.ts';
+import { everyOrder } from '../../world/interleaving.ts';
 import { digestAt, eventsOf, tagsOf } from '../../world/reading.ts';
 import { newWorld, type World } from '../../world/world.ts';
 
@@ -93,17 +96,37 @@ describe('deleting a digest', () => {
     expect((await world.fetch('HEAD', '/v2/acme/again/manifests/v1')).headers.get('content-type')).toBe(docker);
   });
 
-  test('of a large manifest leaves its object to the collector, and a new push brings a new object', async () => {
+  test('of a large manifest leaves its object in the trash, and a new push brings a new object', async () => {
     const large = { annotations: { text: 'x'.repeat(200_000) } };
     const { digest, bytes } = await pushImage(world, 'acme/large', 'v1', 1, large);
     expect((await remove('acme/large', digest)).status).toBe(202);
     const { objects } = await world.env.BLOBS.list({ prefix: 'manifests/' });
-    const { results } = await world.env.DB.prepare('SELECT object_key FROM tombstones').all();
+    const { results } = await world.env.DB.prepare('SELECT object_key FROM trashed_manifests WHERE digest = ?')
+      .bind(digest)
+      .all();
     expect(results).toEqual(objects.map(({ key }) => ({ object_key: key })));
     await pushImage(world, 'acme/large', 'v1', 1, large);
     for (const { key } of objects) await world.env.BLOBS.delete(key);
     const response = await world.fetch('GET', '/v2/acme/large/manifests/v1');
     expect(new Uint8Array(await response.arrayBuffer())).toEqual(bytes);
+  });
+
+  test('of a large manifest that lies in the trash already puts the newer object there, and the older is let go', async () => {
+    const large = { annotations: { text: 'x'.repeat(200_000) } };
+    const { digest } = await pushImage(world, 'acme/larger', 'v1', 1, large);
+    const trashed = world.env.DB.prepare(
+      `SELECT object_key FROM trashed_manifests WHERE digest = ?
+       AND repository_id = (SELECT id FROM repositories WHERE name = 'acme/larger')`,
+    ).bind(digest);
+    const key = async () => (await trashed.first<string>('object_key')) ?? '';
+    await remove('acme/larger', digest);
+    const older = await key();
+    await pushImage(world, 'acme/larger', 'v1', 1, large);
+    expect((await remove('acme/larger', digest)).status).toBe(202);
+    expect(await key()).not.toBe(older);
+    const { results } = await world.env.DB.prepare('SELECT object_key FROM tombstones').all();
+    expect(results).toEqual([{ object_key: older }]);
+    expect(await world.env.BLOBS.head(await key())).not.toBeNull();
   });
 
   test('of a subject leaves its referrers, and of a referrer leaves the subject', async () => {
@@ -174,5 +197,54 @@ describe('what something needs is not let go (405 UNSUPPORTED)', () => {
     for (const blob of blobsOf(new TextDecoder().decode(bytes))) {
       expect((await world.fetch('DELETE', `/v2/acme/blob/blobs/${blob}`)).status).toBe(202);
     }
+  });
+});
+
+describe('the object of a large manifest stays for its trash', () => {
+  beforeEach(async () => {
+    world = await newWorld();
+  });
+
+  const large = { annotations: { text: 'x'.repeat(200_000) } };
+  const trashedBytes = async (digest: string) => {
+    const key = await world.env.DB.prepare('SELECT object_key FROM trashed_manifests WHERE digest = ?')
+      .bind(digest)
+      .first<string>('object_key');
+    return (await (await world.env.BLOBS.get(key ?? ''))?.text()) ?? null;
+  };
+
+  test('wherever its deletion comes between two steps of its put', async () => {
+    await everyOrder(world, async (run) => {
+      const image = await imageIn(world, 'acme/early', 300 + run, large);
+      return {
+        outer: (at) => putManifest(at, 'acme/early', 'v1', textOf(image)),
+        inner: (at) => at.fetch('DELETE', `/v2/acme/early/manifests/${image.digest}`),
+        check: async (put, deleted) => {
+          expect(put.status).toBe(201);
+          expect([202, 404]).toContain(deleted.status);
+          if (deleted.status === 202) expect((await trashedBytes(image.digest)) === textOf(image), `run ${run}`).toBe(true);
+        },
+      };
+    });
+    expect(await violations(world.env)).toEqual([]);
+  });
+
+  test('wherever the deletion of its repository comes between them', async () => {
+    await everyOrder(world, async (run) => {
+      const image = await imageIn(world, `acme/r${run}`, 300 + run, large);
+      return {
+        outer: (at) => putManifest(at, `acme/r${run}`, 'v1', textOf(image)),
+        inner: (at) => at.fetch('DELETE', `/api/v1/repositories/acme/r${run}?force=true`),
+        check: async (put, deleted) => {
+          expect(deleted.status).toBe(204);
+          const { results } = await world.env.DB.prepare('SELECT object_key FROM manifests WHERE digest = ?')
+            .bind(image.digest)
+            .all<{ object_key: string }>();
+          for (const { object_key } of results) expect(await world.env.BLOBS.head(object_key), `${run}`).not.toBeNull();
+          expect([201, 400]).toContain(put.status);
+        },
+      };
+    });
+    expect(await violations(world.env)).toEqual([]);
   });
 });

@@ -1,7 +1,7 @@
 /** What the upload protocol refuses, with which code, and that a refusal changes nothing it should not. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { mintAccessToken, sealUpload } from '../../../src/auth/tokens.ts';
-import { newUploadId } from '../../../src/registry/upload-sessions.ts';
+import { newUploadId } from '../../../src/registry/uploads/sessions.ts';
 import { contentOf, pushBlob, refusal } from '../../world/images.ts';
 import {
   begin,

@@ -119,7 +119,7 @@ describe('any other event', () => {
     });
     expect(data).toEqual({
       registry: 'registry.example.com',
-      ...(type.startsWith('repository.') ? { repository: 'acme/api' } : {}),
+      ...(source.endsWith('/acme/api') ? { repository: 'acme/api' } : {}),
       target: example(type).event.target,
       actor: ACTOR,
     });

@@ -1,10 +1,10 @@
 /** What is swept of uploads that nobody finished, and what is not. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { expireUploads, sweepPieces } from '../../src/registry/upload-expiry.ts';
-import { newUploadId, uploadIdAt } from '../../src/registry/upload-sessions.ts';
-import { pieceKey } from '../../src/storage/keys.ts';
-import { faulty } from '../world/faults.ts';
-import { contentOf, refusal } from '../world/images.ts';
+import { expireUploads, sweepPieces } from '../../../src/registry/uploads/expiry.ts';
+import { newUploadId, uploadIdAt } from '../../../src/registry/uploads/sessions.ts';
+import { pieceKey } from '../../../src/storage/keys.ts';
+import { faulty } from '../../world/faults.ts';
+import { contentOf, refusal } from '../../world/images.ts';
 import {
   begin,
   countOf,
@@ -19,8 +19,8 @@ import {
   standing,
   statusOf,
   unsized,
-} from '../world/uploads.ts';
-import { newWorld, type World, worldOf } from '../world/world.ts';
+} from '../../world/uploads.ts';
+import { newWorld, type World, worldOf } from '../../world/world.ts';
 
 const HOUR = 60 * 60 * 1000;
 

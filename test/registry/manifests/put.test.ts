@@ -1,12 +1,12 @@
 /** What no credential can ask for yet: a push by somebody who may make tags but not move them. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { parseManifest } from '../../src/oci/manifest.ts';
-import { parseRepositoryName } from '../../src/oci/name.ts';
-import { parseTag } from '../../src/oci/reference.ts';
-import { type MovedTags, putManifest } from '../../src/registry/manifests.ts';
-import { type Content, IMAGE_TYPE, imageIn, pushImage } from '../world/images.ts';
-import { digestAt, eventsOf, tagsOf } from '../world/reading.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { parseManifest } from '../../../src/oci/manifest.ts';
+import { parseRepositoryName } from '../../../src/oci/name.ts';
+import { parseTag } from '../../../src/oci/reference.ts';
+import { type MovedTags, putManifest } from '../../../src/registry/manifests/put.ts';
+import { type Content, IMAGE_TYPE, imageIn, pushImage } from '../../world/images.ts';
+import { digestAt, eventsOf, tagsOf } from '../../world/reading.ts';
+import { newWorld, type World } from '../../world/world.ts';
 
 let world: World;
 let before: Content;
@@ -25,6 +25,7 @@ function put({ digest, bytes }: Content, ...tags: string[]): Promise<MovedTags> 
     tags: tags.map(parseTag),
     by: { subject: 'user:somebody' },
     mayCreate: true,
+    condition: null,
     notToMake: [],
     notToMove: tags.map(parseTag),
   };

@@ -1,0 +1,376 @@
+/** Limits of organizations as pushes meet them: what fits is counted by the batch that brings it, what does not leaves nothing. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { Env } from '../../../src/env.ts';
+import { recountUsage } from '../../../src/registry/usage/usage.ts';
+import { violations } from '../../world/checker.ts';
+import { counting } from '../../world/counting.ts';
+import { FAULTS, faulty } from '../../world/faults.ts';
+import { type Content, contentOf, imageIn, pushBlob, pushImage, putManifest, textOf } from '../../world/images.ts';
+import { eventsDuring, makeOrganization, makeTeam, tally } from '../../world/organizations.ts';
+import { api, inviteUser, type Person } from '../../world/people.ts';
+import { begin, finish, keysOf, layer, orphansOf, patch, postWhole, sized, unsized } from '../../world/uploads.ts';
+import { newWorld, type World, worldOf } from '../../world/world.ts';
+
+interface Refusal {
+  errors: [{ code: string; message: string; detail: Record<string, unknown> }];
+}
+
+let world: World;
+
+async function newLimitedWorld(vars: Partial<Env> = {}): Promise<void> {
+  world = await newWorld(vars);
+  await makeOrganization(world, 'acme');
+}
+
+beforeEach(() => newLimitedWorld());
+
+async function limit(maxBytes: number | null, warnPercent?: number, organization = 'acme'): Promise<void> {
+  const body = { maxBytes, ...(warnPercent === undefined ? {} : { warnPercent }) };
+  expect((await api(world, 'PUT', `/organizations/${organization}/quota`, { body })).status).toBe(200);
+}
+
+/** What the row of a namespace says. */
+function stored(namespace = 'acme'): Promise<{ bytes: number; blobs: number } | null> {
+  return world.env.DB.prepare('SELECT bytes, blobs FROM usage WHERE namespace = ?1')
+    .bind(namespace)
+    .first<{ bytes: number; blobs: number }>();
+}
+
+/** The row, once all is counted anew. */
+async function recounted(namespace = 'acme'): Promise<{ bytes: number; blobs: number } | null> {
+  await recountUsage(world.env);
+  return stored(namespace);
+}
+
+/** Status, code, and what it says. */
+async function refusal(response: Response): Promise<[string, Refusal['errors'][0]]> {
+  const [error] = ((await response.json()) as Refusal).errors;
+  return [`${response.status} ${error.code}`, error];
+}
+
+type Lane = (to: World, repository: string, content: Content) => Promise<Response>;
+
+/** A request whose answer is the last one, unless one before it was refused. */
+async function inTurn(...requests: (() => Promise<Response>)[]): Promise<Response> {
+  let answer: Response | undefined;
+  for (const request of requests) {
+    answer = await request();
+    if (answer.status >= 300) return answer;
+  }
+  return answer as Response;
+}
+
+async function chunked(to: World, repository: string, { bytes, digest }: Content, chunks: (typeof sized)[]): Promise<Response> {
+  const location = await begin(to, repository);
+  const size = Math.ceil(bytes.byteLength / chunks.length);
+  const patches = chunks.map((send, n) => () => patch(to, location, send(bytes.slice(n * size, (n + 1) * size))));
+  return inTurn(...patches, () => finish(to, location, digest));
+}
+
+const LANES: Record<string, Lane> = {
+  'one POST': (to, repository, { bytes, digest }) => postWhole(to, repository, digest, sized(bytes)),
+  'one POST of unknown length': (to, repository, { bytes, digest }) => postWhole(to, repository, digest, unsized(bytes)),
+  'POST and PUT': async (to, repository, { bytes, digest }) => finish(to, await begin(to, repository), digest, sized(bytes)),
+  'POST and PUT of unknown length': async (to, repository, { bytes, digest }) =>
+    finish(to, await begin(to, repository), digest, unsized(bytes)),
+  'PATCH and PUT': (to, repository, content) => chunked(to, repository, content, [sized]),
+  'PATCH of unknown length and PUT': (to, repository, content) => chunked(to, repository, content, [unsized]),
+  'several PATCHes and PUT': (to, repository, content) => chunked(to, repository, content, [sized, unsized, sized]),
+  'a mount from elsewhere': async (to, repository, { bytes, digest }) => {
+    expect((await postWhole(to, 'elsewhere/base', digest, sized(bytes))).status).toBe(201);
+    return to.fetch('POST', `/v2/${repository}/blobs/uploads/?mount=${digest}&from=elsewhere/base`);
+  },
+};
+
+/** Of chunks, what they are to become is known at the end only: till then it may be new, and needs room. */
+const lanes = Object.entries(LANES);
+const MODES: { verify: string; part: number }[] = [
+  { verify: 'storage', part: 64 * 1024 },
+  { verify: 'stream', part: 5 * 1024 * 1024 },
+];
+
+describe.each(MODES)('with VERIFY=$verify', ({ verify, part }) => {
+  beforeEach(() => newLimitedWorld({ VERIFY: verify, PART_BYTES: String(part) }));
+
+  test.each(lanes)('what fits exactly is taken and counted: by %s', async (_, push) => {
+    await limit(200_000);
+    const content = await contentOf(layer(200_000));
+    expect((await push(world, 'acme/api', content)).status).toBe(201);
+    expect(await stored()).toEqual({ bytes: 200_000, blobs: 1 });
+    expect(await recounted()).toEqual({ bytes: 200_000, blobs: 1 });
+  });
+
+  test.each(lanes)('one byte more is refused, leaves nothing, and a smaller push then succeeds: by %s', async (_, push) => {
+    await limit(250_000);
+    await pushBlob(world, 'acme/base', layer(50_000, 2));
+    const before = new Set(await keysOf(world));
+    const large = await contentOf(layer(200_001));
+    const [status, { message, detail }] = await refusal(await push(world, 'acme/api', large));
+    expect(status).toBe('403 DENIED');
+    expect(message).toMatch(/^acme may store 250 kB and stores 50 kB, .*: delete images or ask an administrator for more$/);
+    expect(detail).toMatchObject({ organization: 'acme', bytes: 50_000, maxBytes: 250_000 });
+    expect(await stored()).toEqual({ bytes: 50_000, blobs: 1 });
+    expect(await orphansOf(world)).toEqual([]);
+    const mounted = await world.env.DB.prepare('SELECT object_key AS key FROM blobs WHERE digest = ?1')
+      .bind(large.digest)
+      .first<string>('key');
+    expect((await keysOf(world)).filter((key) => !before.has(key) && key !== mounted)).toEqual([]);
+    expect((await push(world, 'acme/api', await contentOf(layer(200_000)))).status).toBe(201);
+    expect(await stored()).toEqual({ bytes: 250_000, blobs: 2 });
+    expect(await violations(world.env)).toEqual([]);
+  });
+
+  test.each(lanes)('of 16 at once into room for one, one is taken, and the others leave nothing: by %s', async (_, push) => {
+    await limit(100_000);
+    const contents = await Promise.all(Array.from({ length: 16 }, (_, n) => contentOf(layer(60_000, n + 1))));
+    const answers = await Promise.all(contents.map((content, n) => push(world, `acme/r${n % 3}`, content)));
+    expect(tally(answers.map(({ status }) => status))).toEqual({ 201: 1, 403: 15 });
+    expect(await stored()).toEqual({ bytes: 60_000, blobs: 1 });
+    expect(await recounted()).toEqual({ bytes: 60_000, blobs: 1 });
+    expect(await orphansOf(world)).toEqual([]);
+    expect(await violations(world.env)).toEqual([]);
+    const open = await world.env.DB.prepare("SELECT count(*) AS n FROM uploads WHERE state = 'open'").first('n');
+    expect(open).toBe(0);
+  });
+
+  test.each(lanes.filter(([name]) => !name.includes('PATCH')))(
+    'what the organization holds already costs nothing, even past its limit: by %s',
+    async (_, push) => {
+      const content = await pushBlob(world, 'acme/base', layer(90_000));
+      await limit(10);
+      for (const repository of ['acme/base', 'acme/other']) {
+        expect((await push(world, repository, content)).status).toBe(201);
+      }
+      expect(await stored()).toEqual({ bytes: 90_000, blobs: 1 });
+      expect(await recounted()).toEqual({ bytes: 90_000, blobs: 1 });
+    },
+  );
+});
+
+describe('an upload that is refused', () => {
+  test.each([
+    ['announced', sized],
+    ['unknown', unsized],
+  ])('in the middle is over, by a chunk of %s length: its bytes are gone, and it takes no more', async (_, send) => {
+    await limit(100_000);
+    const location = await begin(world);
+    expect((await patch(world, location, sized(layer(60_000)))).status).toBe(202);
+    expect(await stored(), 'it is not counted before it is a blob').toEqual({ bytes: 0, blobs: 0 });
+    const [status, { message }] = await refusal(await patch(world, location, send(layer(50_000, 2))));
+    expect(status).toBe('403 DENIED');
+    expect(message).toContain(send === sized ? 'this would add 110 kB' : 'there is room for 100 kB');
+    expect((await world.fetch('GET', location)).status).toBe(404);
+    expect((await patch(world, location, sized(layer(10)))).status).toBe(404);
+    expect(await keysOf(world)).toEqual([]);
+  });
+
+  test('for its announced length has sent nothing to R2', async () => {
+    await limit(1_500_000);
+    const large = await contentOf(layer(1_600_000));
+    const { env, counts } = counting(world.env);
+    const to = worldOf(env);
+    expect((await postWhole(to, 'acme/api', large.digest, sized(large.bytes))).status).toBe(403);
+    expect((await finish(to, await begin(to), large.digest, sized(large.bytes))).status).toBe(403);
+    expect((await patch(to, await begin(to), sized(large.bytes))).status).toBe(403);
+    expect(counts.r2Writes).toBe(0);
+  });
+
+  test('for a length that nobody knew is cut off where the room ends', async () => {
+    await newLimitedWorld({ PART_BYTES: String(64 * 1024) });
+    await limit(100_000);
+    const { env, counts } = counting(world.env);
+    expect((await patch(worldOf(env), await begin(world), unsized(layer(1_000_000)))).status).toBe(403);
+    expect(counts.r2Writes).toBe(1);
+  });
+
+  test('costs no statement more than one that is taken', async () => {
+    const statements = async (bytes: Uint8Array<ArrayBuffer>) => {
+      const location = await begin(world);
+      const { env, counts } = counting(world.env);
+      await patch(worldOf(env), location, sized(bytes));
+      return counts.d1;
+    };
+    const unlimited = await statements(layer(1000));
+    await limit(5000);
+    expect(await statements(layer(1000, 2))).toBe(unlimited);
+    expect(await statements(layer(9000, 3))).toBe(unlimited);
+  });
+
+  test('is told of its own organization, and of nothing else', async () => {
+    const paul = await pusherOf('acme');
+    await pushBlob(world, 'secret/base', layer(70_000));
+    await limit(60_000);
+    const content = await contentOf(layer(70_000));
+    const response = await world.fetch('POST', `/v2/acme/api/blobs/uploads/?digest=${content.digest}`, {
+      body: content.bytes,
+      authorization: paul.basic,
+    });
+    const [status, error] = await refusal(response);
+    expect(status).toBe('403 DENIED');
+    expect(error.detail).toEqual({ organization: 'acme', bytes: 0, maxBytes: 60_000, adds: 70_000 });
+    const mount = `/v2/acme/api/blobs/uploads/?mount=${content.digest}&from=secret/base`;
+    expect((await world.fetch('POST', mount, { authorization: paul.basic })).status, 'as if it were not there').toBe(202);
+    const absent = mount.replace(content.digest, `sha256:${'0'.repeat(64)}`);
+    expect((await world.fetch('POST', absent, { authorization: paul.basic })).status).toBe(202);
+  });
+});
+
+/** Somebody who may push there. */
+async function pusherOf(organization: string): Promise<Person> {
+  const paul = await inviteUser(world, 'paul');
+  const path = `/organizations/${organization}/members/paul`;
+  expect((await api(world, 'PUT', path, { body: { role: 'member' } })).status).toBeLessThan(300);
+  await makeTeam(world, organization, 'builders', [paul], [{ actions: 'push and pull', repositories: [`${organization}/*`] }]);
+  await api(world, 'PUT', `/repositories/${organization}/api`, { body: {} });
+  return paul;
+}
+
+describe('what is held already', () => {
+  test('is so by the trash as well: by a repository in it, and by a deleted manifest', async () => {
+    const [first, second] = [
+      await pushBlob(world, 'acme/old', layer(5000)),
+      await pushBlob(world, 'elsewhere/x', layer(6000, 2)),
+    ];
+    const { DB } = world.env;
+    await api(world, 'PUT', '/repositories/acme/new', { body: {} });
+    await DB.batch([
+      DB.prepare(
+        `INSERT OR REPLACE INTO trash (repository_id, kind, name, repository, actor, deleted_at)
+         SELECT id, 'repository', '', name, 'user:admin', unixepoch() FROM repositories WHERE name = 'acme/old'`,
+      ),
+      DB.prepare("DELETE FROM repositories WHERE name = 'acme/old'"),
+      DB.prepare(
+        `INSERT INTO trashed_references (child, repository_id, parent)
+         SELECT ?1, id, 'sha256:parent' FROM repositories WHERE name = 'acme/new'`,
+      ).bind(second.digest),
+    ]);
+    await limit(11_000);
+    expect(await stored()).toEqual({ bytes: 11_000, blobs: 2 });
+    for (const { digest, bytes } of [first, second]) {
+      expect((await postWhole(world, 'acme/new', digest, sized(bytes))).status).toBe(201);
+    }
+    expect(await stored()).toEqual({ bytes: 11_000, blobs: 2 });
+    const more = await contentOf('x');
+    expect((await postWhole(world, 'acme/new', more.digest, sized(more.bytes))).status).toBe(403);
+  });
+
+  test('is so in this organization only: those whose names begin alike, or that have none, hold for themselves', async () => {
+    const others = ['acme-x/api', 'acme.x/api', 'acme', 'acmee/api', 'x/acme/api'];
+    const content = await contentOf(layer(3000));
+    for (const other of others) expect((await postWhole(world, other, content.digest, sized(content.bytes))).status).toBe(201);
+    await limit(2000);
+    expect(await stored()).toEqual({ bytes: 0, blobs: 0 });
+    expect((await postWhole(world, 'acme/api', content.digest, sized(content.bytes))).status).toBe(403);
+    for (const other of others) {
+      expect((await postWhole(world, other, (await contentOf(layer(4000, 2))).digest, sized(layer(4000, 2)))).status).toBe(201);
+    }
+  });
+});
+
+describe('the warning', () => {
+  const warned = (work: () => Promise<unknown>) =>
+    eventsDuring(world, work).then((events) => events.filter(({ type }) => type === 'quota.warned'));
+
+  test('comes once, with the push that reaches the threshold, in the name of whoever pushed', async () => {
+    const paul = await pusherOf('acme');
+    await limit(10_000, 50);
+    const push = async (size: number, seed: number) => {
+      const { digest, bytes } = await contentOf(layer(size, seed));
+      const path = `/v2/acme/api/blobs/uploads/?digest=${digest}`;
+      expect((await world.fetch('POST', path, { body: bytes, authorization: paul.basic })).status).toBe(201);
+    };
+    expect(await warned(() => push(4999, 1))).toEqual([]);
+    expect(await warned(() => push(1, 2))).toEqual([
+      { type: 'quota.warned', target: { bytes: 5000, maxBytes: 10_000 }, actor: 'user:paul' },
+    ]);
+    expect(await warned(() => push(1, 2))).toEqual([]);
+    expect(await warned(() => push(100, 3))).toEqual([]);
+    const about = await world.env.DB.prepare("SELECT about FROM events WHERE type = 'quota.warned'").first('about');
+    expect(about).toBe('organization:acme');
+  });
+
+  test('comes again after what is stored was below the threshold, or another limit was set', async () => {
+    await limit(10_000, 50);
+    const large = await pushBlob(world, 'acme/api', layer(6000));
+    expect(await warned(() => pushBlob(world, 'acme/api', 'a'))).toEqual([]);
+    expect((await world.fetch('DELETE', `/v2/acme/api/blobs/${large.digest}`)).status).toBe(202);
+    expect(await recounted()).toEqual({ bytes: 1, blobs: 1 });
+    expect(await warned(() => pushBlob(world, 'acme/api', layer(6000, 2)))).toHaveLength(1);
+    await recountUsage(world.env);
+    expect(await warned(() => pushBlob(world, 'acme/api', 'b'))).toEqual([]);
+    await limit(11_000);
+    expect(await warned(() => pushBlob(world, 'acme/api', 'c'))).toHaveLength(1);
+  });
+
+  test('does not come with a push that is refused', async () => {
+    await limit(1000, 50);
+    const { digest, bytes } = await contentOf(layer(1001));
+    expect(await warned(() => postWhole(world, 'acme/api', digest, sized(bytes)))).toEqual([]);
+  });
+});
+
+describe('without a limit', () => {
+  test('nothing is written, of whomever it is', async () => {
+    await limit(5, undefined);
+    await limit(null);
+    const before = await stored();
+    for (const repository of ['acme/api', 'elsewhere/api', 'plain']) await pushBlob(world, repository, layer(700));
+    expect(await stored()).toEqual(before);
+    expect(await stored('elsewhere')).toBeNull();
+    expect(await stored('')).toBeNull();
+  });
+});
+
+describe('a manifest', () => {
+  test('is counted and refused as a blob is, and putting it again costs nothing', async () => {
+    const [image, other] = [await imageIn(world, 'acme/api', 1), await imageIn(world, 'acme/api', 2)];
+    const held = (await recounted()) as { bytes: number; blobs: number };
+    const size = image.bytes.byteLength;
+    await limit(held.bytes + size);
+    expect((await putManifest(world, 'acme/api', 'v1', textOf(image))).status).toBe(201);
+    expect(await stored()).toEqual({ bytes: held.bytes + size, blobs: held.blobs });
+    expect((await putManifest(world, 'acme/api', 'v2', textOf(image))).status).toBe(201);
+    const [status, { detail }] = await refusal(await putManifest(world, 'acme/api', 'v3', textOf(other)));
+    expect(status).toBe('403 DENIED');
+    expect(detail).toMatchObject({ organization: 'acme', adds: other.bytes.byteLength });
+    expect(await recounted()).toEqual({ bytes: held.bytes + size, blobs: held.blobs });
+  });
+
+  test('of more than a row holds leaves no object behind where it is refused', async () => {
+    await limit(150_000);
+    const image = await imageIn(world, 'acme/api', 1, { annotations: { text: 'x'.repeat(160_000) } });
+    const before = await keysOf(world);
+    expect((await putManifest(world, 'acme/api', 'v1', textOf(image))).status).toBe(403);
+    expect(await keysOf(world)).toEqual(before);
+  });
+});
+
+describe('whatever fails on the way', () => {
+  const cases = lanes.flatMap(([name, push]) => FAULTS.map((fault) => ({ name, push, fault })));
+
+  test.each(cases)('nothing is counted that is not there, and nothing twice: $name, $fault', async ({ push, fault }) => {
+    const content = await contentOf(layer(30_000));
+    for (let at = 0; at < 60; at++) {
+      await newLimitedWorld();
+      await limit(60_000);
+      const { env, calls, stopped } = faulty(world.env, fault, at);
+      const attempt = push(worldOf(env), 'acme/api', content).catch(() => null);
+      await Promise.race([attempt, stopped]);
+      const after = await stored();
+      expect(await recounted(), `after call ${at}`).toEqual(after);
+      expect((await push(world, 'acme/api', content)).status).toBe(201);
+      expect(await stored()).toEqual({ bytes: 30_000, blobs: 1 });
+      expect(await recounted()).toEqual({ bytes: 30_000, blobs: 1 });
+      if (calls.length <= at) return;
+    }
+    throw new Error('more calls than a push makes');
+  });
+
+  test('a whole image fits into the room of its bytes', async () => {
+    await pushImage(world, 'elsewhere/api', 'v1');
+    const { bytes } = (await recounted('elsewhere')) as { bytes: number };
+    await limit(bytes);
+    await pushImage(world, 'acme/api', 'v1');
+    expect((await recounted())?.bytes).toBe(bytes);
+  });
+});

@@ -1,0 +1,101 @@
+/** What the headers of a conditional put mean (RFC 9110, sections 5.6.1, 8.8.3 and 13.1). */
+import { describe, expect, test } from 'vitest';
+import { parseCondition } from '../../src/oci/condition.ts';
+import { RegistryError } from '../../src/oci/errors.ts';
+import { LINEAR, slowdown } from '../world/growth.ts';
+
+const A = `sha256:${'a'.repeat(64)}`;
+const B = `sha512:${'b'.repeat(128)}`;
+
+const match = (text: string) => parseCondition(text, undefined)?.match;
+const noneMatch = (text: string) => parseCondition(undefined, text)?.noneMatch;
+
+test('without either header there is no condition', () => {
+  expect(parseCondition(undefined, undefined)).toBeNull();
+});
+
+test('each header is a condition of its own, and both together are both', () => {
+  expect(parseCondition(`"${A}"`, undefined)).toEqual({ match: [A], noneMatch: null });
+  expect(parseCondition(undefined, '*')).toEqual({ match: null, noneMatch: '*' });
+  expect(parseCondition('*', `"${B}"`)).toEqual({ match: '*', noneMatch: [B] });
+});
+
+describe('what a header names', () => {
+  test.each([
+    [`"${A}"`, [A]],
+    [`  "${A}"\t`, [A]],
+    [`"${A}","${B}"`, [A, B]],
+    [`"${A}" ,  "${B}"`, [A, B]],
+    ['*', '*'],
+    [' * ', '*'],
+    ['""', ['']],
+    ['"a\\b"', ['a\\b']],
+    ['"a,b"', ['a,b']],
+    ['"*"', ['*']],
+    ['"\xe9"', ['\xe9']],
+  ])('%j', (text, named) => {
+    expect(match(text)).toEqual(named);
+    expect(noneMatch(text)).toEqual(named);
+  });
+
+  test('may have empty parts, as lists of HTTP may (5.6.1.2)', () => {
+    expect(match(`, "${A}",, "${B}" ,`)).toEqual([A, B]);
+  });
+
+  test('a weak tag matches nothing strongly, and weakly what it names (8.8.3.2)', () => {
+    expect(match(`W/"${A}"`)).toEqual([]);
+    expect(match(`W/"${A}", "${B}"`)).toEqual([B]);
+    expect(noneMatch(`W/"${A}", "${B}"`)).toEqual([A, B]);
+  });
+
+  test('is 100 at most', () => {
+    const list = (count: number) => Array.from({ length: count }, (_, n) => `"${n}"`).join(',');
+    expect(match(list(100))).toHaveLength(100);
+    expect(() => match(list(101))).toThrow(RegistryError);
+  });
+});
+
+describe('a header outside the grammar is refused, never read as no condition', () => {
+  test.each([
+    '',
+    ' ',
+    ',',
+    A,
+    `"${A}`,
+    `${A}"`,
+    `'${A}'`,
+    `"${A}" "${B}"`,
+    `"${A}";"${B}"`,
+    `"${A}", ${B}`,
+    '*, "a"',
+    '"a", *',
+    '**',
+    'w/"a"',
+    'W/',
+    'W/ "a"',
+    'W/*',
+    '"a b"',
+    '"a\x7f"',
+    '"a\x00"',
+    '"\u0416"',
+    '"a\n"',
+    'null',
+  ])('%j', (text) => {
+    const bad = { code: 'UNSUPPORTED', status: 400 };
+    expect(() => match(text)).toThrow(expect.objectContaining(bad));
+    expect(() => noneMatch(text)).toThrow(expect.objectContaining(bad));
+  });
+
+  test.each<[string, (size: number) => string]>([
+    ['a list', (size) => `${'"a", '.repeat(size)}"`],
+    ['blanks in a tag', (size) => `"${' '.repeat(size)}`],
+    ['blanks', (size) => `${' '.repeat(size)}x`],
+    ['commas', (size) => `${','.repeat(size)}x`],
+  ])('in time that grows with its length only: %s', (_, text) => {
+    const workOf = (size: number) => {
+      const header = text(size);
+      return () => expect(() => match(header)).toThrow(RegistryError);
+    };
+    expect(slowdown(workOf, 1000, 64_000)).toBeLessThan(LINEAR);
+  });
+});

@@ -1,0 +1,361 @@
+/** What the collector takes away, what it leaves, and that nobody who was told of content loses it. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import {
+  contentOf,
+  INDEX_TYPE,
+  imageIn,
+  indexOf,
+  noise,
+  pushBlob,
+  pushImage,
+  putManifest,
+  textOf,
+} from '../../world/images.ts';
+import { intercepted } from '../../world/intercept.ts';
+import { everyOrder } from '../../world/interleaving.ts';
+import { digestAt } from '../../world/reading.ts';
+import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { collect, collectAll, count, daysPass, head, keys, slice, wrong } from './garbage.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await newWorld();
+});
+
+const API = '/v2/acme/api';
+
+describe('a blob that nothing references', () => {
+  test('loses its link and its row once lease and grace are over, and its bytes a grace period later', async () => {
+    const blob = await pushBlob(world, 'acme/api', noise(500));
+    expect(await collect(world)).toMatchObject({ links: 0, blobs: 0, objects: 0 });
+    await daysPass(world, 2);
+    expect(await collect(world)).toMatchObject({ links: 1, blobs: 1, bytes: 500, objects: 0, problems: [] });
+    expect(await head(world, `${API}/blobs/${blob.digest}`)).toBe(404);
+    expect(await keys(world)).toHaveLength(1);
+    expect(await collect(world)).toMatchObject({ links: 0, blobs: 0, objects: 0 });
+    await daysPass(world, 2);
+    expect(await collect(world)).toMatchObject({ objects: 1 });
+    expect(await keys(world)).toEqual([]);
+    expect(await count(world, 'tombstones')).toBe(0);
+  });
+
+  test('is told of by one event, with how much it was', async () => {
+    await pushBlob(world, 'acme/api', noise(500, 1));
+    await pushBlob(world, 'acme/base', noise(300, 2));
+    await daysPass(world, 2);
+    await collect(world);
+    const event = await world.env.DB.prepare("SELECT about, actor, target FROM events WHERE type = 'gc.collected'").all();
+    expect(event.results).toEqual([{ about: '', actor: 'registry', target: '{"blobs":2,"bytes":800}' }]);
+  });
+
+  test('stays while it is younger than the grace period, whatever its link says', async () => {
+    const { env } = world;
+    const blob = await pushBlob(world, 'acme/api', noise(500));
+    await env.DB.prepare('UPDATE repository_blobs SET leased_until = unixepoch() - 1').run();
+    expect(await collect(world)).toMatchObject({ links: 1, blobs: 0 });
+    expect(await count(world, 'blobs')).toBe(1);
+    await env.DB.prepare('UPDATE blobs SET created_at = unixepoch() - 86399').run();
+    expect(await collect(world)).toMatchObject({ blobs: 0 });
+    await env.DB.prepare('UPDATE blobs SET created_at = unixepoch() - 86401').run();
+    expect(await collect(world)).toMatchObject({ blobs: 1 });
+    expect((await pushBlob(world, 'acme/api', blob.bytes)).digest).toBe(blob.digest);
+  });
+});
+
+describe('a client that was told of a blob can put its manifest, though it was old and unreferenced', () => {
+  /** What it did, and the collector between its answer and its manifest. */
+  const asks: Record<string, (path: string, digest: string) => Promise<void>> = {
+    'by HEAD': async (path, digest) => expect(await head(world, `${path}/blobs/${digest}`)).toBe(200),
+    'by a mount': async (path, digest) => {
+      const mounted = await world.fetch('POST', `${path}/blobs/uploads/?mount=${digest}&from=acme/base`);
+      expect(mounted.status).toBe(201);
+    },
+  };
+
+  test.each(Object.keys(asks))('%s', async (how) => {
+    const image = await imageIn(world, 'acme/api', 1);
+    await imageIn(world, 'acme/base', 1);
+    await daysPass(world, 2);
+    for (const layer of [`{"seed":1}`, noise(100, 1)]) await asks[how]?.(API, (await contentOf(layer)).digest);
+    await collect(world);
+    await daysPass(world, 0.9);
+    await collect(world);
+    expect((await putManifest(world, 'acme/api', 'v1', textOf(image))).status).toBe(201);
+    expect(await wrong(world)).toEqual([]);
+  });
+
+  test('by the answer to its upload', async () => {
+    const image = await imageIn(world, 'acme/api', 1);
+    await daysPass(world, 2);
+    await imageIn(world, 'acme/api', 1);
+    await collect(world);
+    expect((await putManifest(world, 'acme/api', 'v1', textOf(image))).status).toBe(201);
+    expect(await wrong(world)).toEqual([]);
+  });
+
+  test('and one that asks in the middle of a slice is told the truth, wherever that is', async () => {
+    const runs = await everyOrder(world, async () => {
+      world = await newWorld();
+      const image = await imageIn(world, 'acme/api', 1);
+      await daysPass(world, 2);
+      const layer = (await contentOf(noise(100, 1))).digest;
+      const config = (await contentOf(`{"seed":1}`)).digest;
+      return {
+        outer: async (through) => {
+          await slice(through.env);
+          return new Response();
+        },
+        inner: async (through) => {
+          await through.fetch('HEAD', `${API}/blobs/${config}`);
+          return through.fetch('HEAD', `${API}/blobs/${layer}`);
+        },
+        check: async (_, told) => {
+          await collect(world);
+          const put = await putManifest(world, 'acme/api', 'v1', textOf(image));
+          expect(put.status).toBe(told.status === 200 ? 201 : 400);
+          expect(await wrong(world)).toEqual([]);
+        },
+      };
+    });
+    expect(runs).toBeGreaterThan(8);
+  });
+});
+
+test('a blob that two repositories share stays until the second one does not need it, then its bytes go', async () => {
+  const first = await pushImage(world, 'acme/api', 'v1');
+  const second = await pushImage(world, 'acme/base', 'v1');
+  const pullable = async () => head(world, `/v2/acme/base/blobs/${(await contentOf(noise(100, 1))).digest}`);
+  await world.fetch('DELETE', `${API}/manifests/${first.digest}`);
+  await collectAll(world);
+  expect(await count(world, 'repository_blobs')).toBe(2);
+  expect(await pullable()).toBe(200);
+  expect(await wrong(world)).toEqual([]);
+  await world.fetch('DELETE', `/v2/acme/base/manifests/${second.digest}`);
+  await collectAll(world);
+  expect([await count(world, 'blobs'), await count(world, 'repository_blobs'), await keys(world)]).toEqual([0, 0, []]);
+});
+
+test('all that an index reaches stays: children, nested indexes, referrers, whatever has a tag or not', async () => {
+  const children = [await pushImage(world, 'acme/api', null, 1), await pushImage(world, 'acme/api', null, 2)];
+  const nested = await indexOf(children);
+  await putManifest(world, 'acme/api', nested.digest, textOf(nested), INDEX_TYPE);
+  const twice = await indexOf([nested], {}, INDEX_TYPE);
+  await putManifest(world, 'acme/api', 'all', textOf(twice), INDEX_TYPE);
+  const subject = { mediaType: INDEX_TYPE, digest: twice.digest, size: twice.bytes.byteLength };
+  const referrer = await pushImage(world, 'acme/api', null, 3, { subject });
+  await collectAll(world);
+  expect(await count(world, 'blobs')).toBe(6);
+  expect(await keys(world)).toHaveLength(6);
+  for (const { digest } of [...children, nested, twice, referrer])
+    expect(await digestAt(world, 'acme/api', digest)).toBe(digest);
+  expect(await wrong(world)).toEqual([]);
+
+  for (const { digest } of [twice, nested, ...children, referrer]) {
+    expect((await world.fetch('DELETE', `${API}/manifests/${digest}`)).status).toBe(202);
+  }
+  await collectAll(world);
+  expect([await count(world, 'blobs'), await keys(world)]).toEqual([0, []]);
+  expect(await count(world, 'trashed_references')).toBe(0);
+});
+
+test('what came again while its old bytes were on their way out is there (ABA)', async () => {
+  const blob = await pushBlob(world, 'acme/api', noise(500));
+  await daysPass(world, 2);
+  await collect(world);
+  await daysPass(world, 2);
+  let pushed = false;
+  const bucket = new Proxy(world.env.BLOBS, {
+    get(target, name) {
+      if (name !== 'delete') return Reflect.get(target, name).bind(target);
+      return async (all: string[]) => {
+        await pushBlob(world, 'acme/api', blob.bytes);
+        pushed = true;
+        await target.delete(all);
+      };
+    },
+  });
+  expect(await collect(worldOf({ ...world.env, BLOBS: bucket }))).toMatchObject({ objects: 1 });
+  expect(pushed).toBe(true);
+  const pulled = await world.fetch('GET', `${API}/blobs/${blob.digest}`);
+  expect([pulled.status, new Uint8Array(await pulled.arrayBuffer())]).toEqual([200, blob.bytes]);
+  expect(await keys(world)).toHaveLength(1);
+});
+
+test('what came again between its choice and its tombstone stays', async () => {
+  const blob = await pushBlob(world, 'acme/api', noise(500));
+  await daysPass(world, 2);
+  let at = 0;
+  let calls = 1;
+  for (; at < calls; at++) {
+    world = await newWorld();
+    await pushBlob(world, 'acme/api', blob.bytes);
+    await daysPass(world, 2);
+    calls = 0;
+    const DB = intercepted(world.env.DB, async (_, effect) => {
+      if (calls++ === at) await pushBlob(world, 'acme/api', blob.bytes);
+      return effect();
+    });
+    await slice({ ...world.env, DB });
+    expect(await head(world, `${API}/blobs/${blob.digest}`), `before call ${at}`).toBe(200);
+    await collect(world);
+    expect(await wrong(world), `before call ${at}`).toEqual([]);
+  }
+  expect(at).toBeGreaterThan(8);
+});
+
+describe('old history', () => {
+  const times = 'UPDATE tag_history SET at = unixepoch() - (?1 - point) * 86400 * 200';
+
+  test('is forgotten, but for the newest point of each tag', async () => {
+    for (const seed of [1, 2, 3, 4]) await pushImage(world, 'acme/api', 'v1', seed);
+    await pushImage(world, 'acme/api', 'once', 5);
+    await world.env.DB.prepare(times).bind(4).run();
+    expect(await collect(world)).toMatchObject({ history: 2 });
+    const { results } = await world.env.DB.prepare('SELECT tag, point FROM tag_history ORDER BY tag, point').all();
+    expect(results).toEqual([
+      { tag: 'once', point: 1 },
+      { tag: 'v1', point: 3 },
+      { tag: 'v1', point: 4 },
+    ]);
+    expect(await wrong(world)).toEqual([]);
+  });
+
+  test('of a tag that is gone is forgotten as a whole', async () => {
+    await pushImage(world, 'acme/api', 'v1');
+    await world.fetch('DELETE', `${API}/manifests/v1`);
+    await world.env.DB.prepare('UPDATE tag_history SET at = 0').run();
+    expect(await collect(world)).toMatchObject({ history: 2 });
+    expect(await count(world, 'tag_history')).toBe(0);
+    await pushImage(world, 'acme/api', 'v1');
+    expect(await count(world, 'tag_history', 'point = 1')).toBe(1);
+    expect(await wrong(world)).toEqual([]);
+  });
+
+  test('keeps the name of a tag that was deleted while it was immutable', async () => {
+    await pushImage(world, 'acme/api', 'v1');
+    await world.fetch('DELETE', `${API}/manifests/v1`);
+    await world.env.DB.prepare('UPDATE tag_history SET reserved = digest IS NULL, at = 0').run();
+    expect(await collect(world)).toMatchObject({ history: 1 });
+    expect(await count(world, 'tag_history', 'reserved = 1')).toBe(1);
+  });
+});
+
+test('old counts of pulls are forgotten, but for the last one of an image that is there', async () => {
+  const { digest } = await pushImage(world, 'acme/api', 'v1');
+  const id = await world.env.DB.prepare('SELECT id FROM repositories').first<number>('id');
+  const today = Math.floor(Date.now() / 86_400_000);
+  const insert = world.env.DB.prepare('INSERT INTO pulls (repository_id, digest, day, count) VALUES (?1, ?2, ?3, 1)');
+  await world.env.DB.batch(
+    [
+      [digest, 300],
+      [digest, 200],
+      ['sha256:gone', 200],
+      ['sha256:gone too', 20],
+    ].map(([of, days]) => insert.bind(id, of, today - Number(days))),
+  );
+  expect(await collect(world)).toMatchObject({ pulls: 2 });
+  const { results } = await world.env.DB.prepare('SELECT digest, ?1 - day AS days FROM pulls ORDER BY day').bind(today).all();
+  expect(results).toEqual([
+    { digest, days: 200 },
+    { digest: 'sha256:gone too', days: 20 },
+  ]);
+});
+
+describe('the trash', () => {
+  const purged = async () =>
+    (await world.env.DB.prepare("SELECT about, actor, target FROM events WHERE type = 'trash.purged' ORDER BY target").all())
+      .results;
+
+  test('is purged of a tag and a manifest after their days, not before', async () => {
+    const image = await pushImage(world, 'acme/api', 'v1');
+    const other = await pushImage(world, 'acme/api', 'v2', 2);
+    await world.fetch('DELETE', `${API}/manifests/v2`);
+    await world.fetch('DELETE', `${API}/manifests/${image.digest}`);
+    await daysPass(world, 6.9);
+    expect(await collect(world)).toMatchObject({ purged: 0, blobs: 0, links: 0 });
+    expect(await wrong(world)).toEqual([]);
+    await daysPass(world, 0.2);
+    expect(await collect(world)).toMatchObject({ purged: 2, blobs: 2, links: 2, problems: [] });
+    expect([
+      await count(world, 'trash'),
+      await count(world, 'trashed_manifests'),
+      await count(world, 'trashed_references'),
+    ]).toEqual([0, 0, 0]);
+    expect(await purged()).toEqual([
+      { about: 'acme/api', actor: 'registry', target: `{"kind":"manifest","name":"${image.digest}"}` },
+      { about: 'acme/api', actor: 'registry', target: '{"kind":"tag","name":"v2"}' },
+    ]);
+    expect(await digestAt(world, 'acme/api', other.digest)).toBe(other.digest);
+    expect(await wrong(world)).toEqual([]);
+  });
+
+  test('keeps the bytes of what it holds, though a client has deleted the blob; and it can be restored', async () => {
+    const image = await pushImage(world, 'acme/api', 'v1');
+    const { digest } = await contentOf(noise(100, 1));
+    await world.fetch('DELETE', `${API}/manifests/${image.digest}`);
+    expect((await world.fetch('DELETE', `${API}/blobs/${digest}`)).status).toBe(202);
+    await daysPass(world, 6);
+    await collect(world);
+    expect(await count(world, 'blobs')).toBe(2);
+    expect(await head(world, `${API}/blobs/${digest}`)).toBe(404);
+    const restored = await world.fetch('POST', `/api/v1/repositories/acme/api/-/trash/manifests/${image.digest}/restore`);
+    expect(restored.status).toBeLessThan(300);
+    await daysPass(world, 6);
+    await collect(world);
+    expect((await world.fetch('GET', `${API}/blobs/${digest}`)).status).toBe(200);
+    expect(await wrong(world)).toEqual([]);
+  });
+
+  test('of no days is purged by the next pass', async () => {
+    world = await newWorld({ TRASH_DAYS: '0' });
+    await pushImage(world, 'acme/api', 'v1');
+    await world.fetch('DELETE', `${API}/manifests/v1`);
+    expect(await count(world, 'trash')).toBe(1);
+    expect(await collect(world)).toMatchObject({ purged: 1 });
+  });
+
+  test('stays where the registry is set to delete nothing', async () => {
+    await pushImage(world, 'acme/api', 'v1');
+    await world.fetch('DELETE', `${API}/manifests/v1`);
+    await daysPass(world, 100);
+    world.env.DELETION = 'off';
+    expect(await collect(worldOf({ ...world.env }))).toMatchObject({ purged: 0 });
+    expect(await count(world, 'trash')).toBe(1);
+  });
+
+  test('gives the object of a large manifest to the tombstones', async () => {
+    const large = await pushImage(world, 'acme/api', null, 1, { annotations: { text: 'x'.repeat(200_000) } });
+    await world.fetch('DELETE', `${API}/manifests/${large.digest}`);
+    await daysPass(world, 8);
+    await collect(world);
+    expect(await keys(world, 'manifests/')).toHaveLength(1);
+    await daysPass(world, 2);
+    await collect(world);
+    expect(await keys(world)).toEqual([]);
+  });
+
+  test('loses a deleted repository with all it had, and its policy; another one of its name stays', async () => {
+    for (const seed of [1, 2])
+      await pushImage(world, 'acme/api', `v${seed}`, seed, { annotations: { text: 'x'.repeat(200_000) } });
+    await world.fetch('DELETE', `${API}/manifests/v2`);
+    await world.fetch('DELETE', '/api/v1/repositories/acme/api?force=true');
+    await daysPass(world, 3);
+    const again = await pushImage(world, 'acme/api', 'v1', 3);
+    await daysPass(world, 5);
+    await collectAll(world);
+    const left = ['tags', 'manifests', 'repositories', 'trash', 'trashed_manifests', 'repository_pages', 'blobs', 'policies'];
+    const counts = await Promise.all(
+      left.map((table) => count(world, table, table === 'policies' ? "subject LIKE 'trash:%'" : 'TRUE')),
+    );
+    expect(counts).toEqual([1, 1, 1, 0, 0, 0, 2, 0]);
+    expect(await count(world, 'manifest_references')).toBe(2);
+    expect(await keys(world)).toHaveLength(2);
+    expect(await digestAt(world, 'acme/api', 'v1')).toBe(again.digest);
+    // Both fell due at once: one of the name that is another repository's now, which hears nothing of it.
+    expect(await purged()).toEqual([
+      { about: 'organization:acme', actor: 'registry', target: '{"kind":"repository","name":"","repository":"acme/api"}' },
+      { about: 'organization:acme', actor: 'registry', target: '{"kind":"tag","name":"v2","repository":"acme/api"}' },
+    ]);
+    expect(await wrong(world)).toEqual([]);
+  });
+});

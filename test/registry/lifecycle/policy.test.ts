@@ -1,0 +1,200 @@
+/** Which policies can be saved: ECR's rules about rules, and those about what is ours. */
+import { describe, expect, test } from 'vitest';
+import { policySchema } from '../../../src/http/api/lifecycle-schemas.ts';
+import { complaintsAbout } from '../../../src/registry/lifecycle/policy.ts';
+import { parseRange, versionIn } from '../../../src/registry/lifecycle/versions.ts';
+import { type Brief, KEEP, moreThan, olderThan, policyOf, tagged, unpulledFor } from './stock.ts';
+
+const complaints = (...rules: Brief[]) => complaintsAbout(policyOf(...rules)).map(({ message }) => message);
+const expiring = (selection: object) => complaints({ selection: selection as Brief['selection'] });
+const keeping = (selection: object) => complaints({ selection: selection as Brief['selection'], action: KEEP });
+
+/** What the schema says of a document as it is sent. */
+function said(document: unknown): string[] {
+  const result = policySchema.safeParse(document);
+  return result.success ? [] : result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+}
+
+const sent = (selection: object, action: object = { type: 'expire' }, more: object = {}) =>
+  said({ rules: [{ rulePriority: 1, selection, action, ...more }] });
+
+const UNTAGGED = { tagStatus: 'untagged' } as const;
+const ANY = { tagStatus: 'any' } as const;
+const PREFIX = { tagStatus: 'tagged', tagPrefixList: ['v'] } as const;
+
+describe('what may be saved', () => {
+  test.each([
+    { ...tagged('v*', '*a*b*c*'), ...olderThan(14) },
+    { ...PREFIX, ...moreThan(10) },
+    { ...UNTAGGED, ...unpulledFor(1) },
+    { ...ANY, ...moreThan(1) },
+  ])('a rule that expires: %j', (selection) => {
+    expect(expiring(selection)).toEqual([]);
+    expect(sent(selection)).toEqual([]);
+    expect(keeping(selection)).toEqual([]);
+  });
+
+  test.each([
+    tagged('v*'),
+    PREFIX,
+    UNTAGGED,
+    ANY,
+    { tagStatus: 'tagged', tagSemverRange: '^1.2 || >=2' },
+    { ...tagged('v*'), tagSemverRange: '1.x', countNumber: 3 },
+  ])('a rule that keeps: %j', (selection) => {
+    expect(keeping(selection)).toEqual([]);
+    expect(sent(selection, KEEP)).toEqual([]);
+  });
+
+  test('a rule that takes what is immutable', () => {
+    expect(sent({ ...ANY, ...moreThan(1) }, { type: 'expire', includeImmutable: true })).toEqual([]);
+  });
+});
+
+describe('the requirement on tags', () => {
+  const ONE_LIST = ['rule 1: "tagged" needs either tagPatternList or tagPrefixList'];
+
+  test('"tagged" has one list, and no more', () => {
+    expect(expiring({ tagStatus: 'tagged', ...olderThan(1) })).toEqual(ONE_LIST);
+    expect(expiring({ ...tagged('v*'), tagPrefixList: ['v'], ...olderThan(1) })).toEqual(ONE_LIST);
+    expect(keeping({ tagStatus: 'tagged' })).toEqual(ONE_LIST);
+    expect(expiring({ ...tagged(), ...olderThan(1) })).toEqual(['rule 1: a list of tags is empty']);
+  });
+
+  test('"untagged" and "any" have none', () => {
+    for (const tagStatus of ['untagged', 'any']) {
+      const none = [`rule 1: tagPatternList, tagPrefixList and tagSemverRange are for "tagged", not for "${tagStatus}"`];
+      expect(expiring({ ...tagged('v*'), tagStatus, ...olderThan(1) })).toEqual(none);
+      expect(expiring({ ...PREFIX, tagStatus, ...olderThan(1) })).toEqual(none);
+      expect(keeping({ tagStatus, tagSemverRange: '1.x' })).toEqual(none);
+    }
+  });
+
+  test('a pattern has up to four "*", and otherwise what tags have', () => {
+    expect(expiring({ ...tagged('*a*b*c*'), ...olderThan(1) })).toEqual([]);
+    expect(expiring({ ...tagged('*a*b*c*d*'), ...olderThan(1) })).toEqual(['rule 1: "*a*b*c*d*" has more than 4 "*"']);
+    for (const text of ['', 'a b', 'a/b', '-a', 'a?', 'x'.repeat(129)]) {
+      expect(expiring({ ...tagged(text), ...olderThan(1) })).toEqual([`rule 1: "${text}" is no pattern of tags`]);
+    }
+    expect(expiring({ tagStatus: 'tagged', tagPrefixList: ['v*'], ...olderThan(1) })).toEqual([
+      'rule 1: no tag begins with "v*"',
+    ]);
+  });
+
+  test('a range of versions is one, is not too long, and is of rules that keep', () => {
+    expect(keeping({ tagStatus: 'tagged', tagSemverRange: 'newest' })).toEqual(['rule 1: "newest" is no range of versions']);
+    expect(keeping({ tagStatus: 'tagged', tagSemverRange: '1 || '.repeat(41) })).toHaveLength(1);
+    expect(expiring({ ...tagged('v*'), tagSemverRange: '1.x', ...olderThan(1) })).toEqual([
+      'rule 1: tagSemverRange goes without countType',
+      'rule 1: tagSemverRange is for rules that keep',
+    ]);
+  });
+});
+
+describe('the count', () => {
+  test('a rule that expires has one', () => {
+    expect(expiring(tagged('v*'))).toEqual(['rule 1: a rule that expires needs countType']);
+    expect(expiring({ ...ANY, countType: 'imageCountMoreThan' })).toEqual(['rule 1: imageCountMoreThan needs countNumber']);
+  });
+
+  test('days are of ages, and of nothing else', () => {
+    for (const countType of ['sinceImagePushed', 'sinceImagePulled']) {
+      expect(expiring({ ...ANY, countType, countNumber: 1 })).toEqual([`rule 1: ${countType} needs countUnit "days"`]);
+    }
+    expect(expiring({ ...ANY, ...moreThan(1), countUnit: 'days' })).toEqual(['rule 1: imageCountMoreThan has no countUnit']);
+  });
+
+  test('a rule that keeps by pattern alone has none of it', () => {
+    expect(keeping({ ...ANY, countNumber: 1 })).toEqual(['rule 1: countNumber goes with countType or tagSemverRange']);
+    expect(keeping({ ...ANY, countUnit: 'days' })).toEqual(['rule 1: countUnit goes with countType']);
+  });
+
+  test('is a whole number from 1', () => {
+    for (const countNumber of [0, -1, 1.5, '1']) expect(sent({ ...ANY, ...moreThan(1), countNumber })).toHaveLength(1);
+  });
+});
+
+describe('rules among each other', () => {
+  const any = { selection: { ...ANY, ...moreThan(1) } };
+  const untagged = { selection: { ...UNTAGGED, ...moreThan(1) } };
+  const some = { selection: { ...tagged('v*'), ...moreThan(1) } };
+
+  test('each has a priority of its own', () => {
+    expect(complaints({ ...some, rulePriority: 7 }, { ...some, rulePriority: 7 })).toEqual([
+      'rule 7: another rule has this rulePriority',
+    ]);
+  });
+
+  test('of those that expire, one is about untagged images, and one about any, which comes last', () => {
+    expect(complaints(some, untagged, any)).toEqual([]);
+    expect(complaints(untagged, untagged)).toEqual(['rule 2: only one rule that expires may be about "untagged"']);
+    expect(complaints(any, any)).toEqual([
+      'rule 1: the rule about "any" has the highest rulePriority of those that expire',
+      'rule 2: only one rule that expires may be about "any"',
+    ]);
+    expect(complaints({ ...any, rulePriority: 1 }, { ...some, rulePriority: 2 })).toHaveLength(1);
+    expect(complaints({ ...any, rulePriority: 2 }, { ...some, rulePriority: 1 })).toEqual([]);
+  });
+
+  test('those that keep may stand anywhere', () => {
+    const keep = { ...any, action: KEEP };
+    expect(complaints(keep, some, { ...untagged, action: KEEP }, untagged, keep, any, keep)).toEqual([]);
+  });
+
+  test('there are 1 to 50', () => {
+    const rules = (n: number) => policyOf(...Array.from({ length: n }, () => some));
+    expect(said(rules(50))).toEqual([]);
+    expect(said(rules(51))).toHaveLength(1);
+    expect(said({ rules: [] })).toHaveLength(1);
+  });
+});
+
+describe('what is said of', () => {
+  const selection = { ...ANY, ...moreThan(1) };
+  const UNSUPPORTED = 'storage classes are not supported';
+
+  test('storage classes', () => {
+    expect(sent({ ...selection, storageClass: 'standard' })).toEqual([`rules.0.selection: ${UNSUPPORTED}`]);
+    expect(sent(selection, { type: 'transition', targetStorageClass: 'archive' })).toContain(
+      `rules.0.action.type: ${UNSUPPORTED}`,
+    );
+    expect(sent({ ...selection, countType: 'sinceImageTransitioned' })).toEqual([
+      `rules.0.selection.countType: ${UNSUPPORTED}`,
+    ]);
+  });
+
+  test('what is unknown', () => {
+    for (const wrong of [
+      { ...selection, tagStatus: 'all' },
+      { ...selection, tagPattern: 'v*' },
+      { ...selection, countType: 'x' },
+    ]) {
+      expect(sent(wrong)).toHaveLength(1);
+      expect(sent(wrong)[0]).not.toContain(UNSUPPORTED);
+    }
+    expect(sent(selection, { type: 'delete' })).toHaveLength(1);
+    expect(sent(selection, { type: 'expire', force: true })).toHaveLength(1);
+    expect(sent(selection, KEEP, { priority: 1 })).toHaveLength(1);
+    expect(said({ rules: [], version: 1 }).length).toBeGreaterThan(0);
+  });
+
+  test('what belongs to the other kind of rule', () => {
+    expect(sent(selection, { type: 'keep', includeImmutable: true })).toEqual([
+      'rules.0: rule 1: includeImmutable is for rules that expire',
+    ]);
+  });
+});
+
+test.each([
+  ['v1.2.3', '1.2.3'],
+  ['1.2.3', '1.2.3'],
+  ['1.2.3-rc.1', undefined],
+  ['1.2', undefined],
+  ['v01.2.3', undefined],
+  ['latest', undefined],
+  ['release-1.2.3', undefined],
+  ['9'.repeat(100), undefined],
+])('as a version of ">=1", the tag %s is %s', (tag, version) => {
+  const range = parseRange('>=1');
+  expect(range && versionIn(tag, range)?.version).toBe(version);
+});

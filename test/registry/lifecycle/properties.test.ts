@@ -1,0 +1,304 @@
+/** What holds of every plan, whatever the repository and the policy: checked on those that nobody would write down. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Digest } from '../../../src/oci/digest.ts';
+import type { Plan } from '../../../src/registry/lifecycle/chooser.ts';
+import type { Inventory } from '../../../src/registry/lifecycle/inventory.ts';
+import { complaintsAbout, type LifecyclePolicy } from '../../../src/registry/lifecycle/policy.ts';
+import { LEVELS_MAX, MANIFESTS_MAX, slicesOf, TAGS_MAX } from '../../../src/registry/lifecycle/slices.ts';
+import { isImmutable } from '../../../src/registry/tags/mutability.ts';
+import { LINEAR, slowdown } from '../../world/growth.ts';
+import { applied, type Brief, digestOf, type Image, KEEP, NOW, planFor, policyOf, stock } from './stock.ts';
+
+const TAGS = ['v1.0.0', 'v1.1.0', '1.2.0', 'v2.0.0', 'main', 'main-2', 'pr-1', 'pr-2', 'x'];
+const PATTERNS = ['*', 'v*', 'v1*', 'main*', 'pr-*', '*1*', 'x', '*-*'];
+
+/** Manifests hold only those made before them, as digests have it; subjects may be anything. */
+const repositories = fc
+  .array(
+    fc.record({
+      tags: fc.dictionary(fc.constantFrom(...TAGS), fc.integer({ min: 0, max: 40 }), { maxKeys: 3 }),
+      pushed: fc.integer({ min: 0, max: 40 }),
+      pulled: fc.option(fc.integer({ min: 0, max: 40 }), { nil: undefined }),
+      leased: fc.option(fc.integer({ min: -1, max: 1 }), { nil: undefined, freq: 4 }),
+      children: fc.uniqueArray(fc.nat(20), { maxLength: 4 }),
+      subject: fc.option(fc.nat(25), { nil: undefined }),
+    }),
+    { maxLength: 14 },
+  )
+  .map((drawn) => {
+    const seen = new Set<string>();
+    const images: Record<string, Image> = {};
+    drawn.forEach(({ tags, pushed, pulled, leased, children, subject }, n) => {
+      const own = Object.entries(tags).filter(([tag]) => !seen.has(tag));
+      for (const [tag] of own) seen.add(tag);
+      images[`m${n}`] = {
+        tags: Object.fromEntries(own),
+        pushed,
+        children: children.filter((child) => child < n).map((child) => `m${child}`),
+        ...(pulled === undefined ? {} : { pulled }),
+        ...(leased === undefined ? {} : { leased: leased || 1 }),
+        ...(subject === undefined || subject === n ? {} : { subject: `m${subject}` }),
+      };
+    });
+    return stock(images);
+  });
+
+const counts = (countsImages: boolean) =>
+  fc.oneof(
+    fc.record({
+      countType: fc.constantFrom('sinceImagePushed' as const, 'sinceImagePulled' as const),
+      countUnit: fc.constant('days' as const),
+      countNumber: fc.integer({ min: 1, max: 30 }),
+    }),
+    ...(countsImages
+      ? [fc.record({ countType: fc.constant('imageCountMoreThan' as const), countNumber: fc.integer({ min: 1, max: 6 }) })]
+      : []),
+  );
+
+function policies({ countsImages, lists }: { countsImages: boolean; lists: number }): fc.Arbitrary<LifecyclePolicy> {
+  const onTags = fc.uniqueArray(fc.constantFrom(...PATTERNS), { minLength: 1, maxLength: lists });
+  const expiring = fc.boolean().map((includeImmutable) => ({ type: 'expire' as const, includeImmutable }));
+  const rule = (tags: fc.Arbitrary<Brief['selection']>, action: fc.Arbitrary<Brief['action']> = expiring) =>
+    fc.record({ tags, count: counts(countsImages), action }).map(({ tags: of, count, action: does }) => {
+      return { selection: { ...of, ...count }, action: does } as Brief;
+    });
+  const tagged = onTags.map((tagPatternList) => ({ tagStatus: 'tagged' as const, tagPatternList }));
+  const untagged = fc.constant({ tagStatus: 'untagged' as const });
+  const any = fc.constant({ tagStatus: 'any' as const });
+  const keep = fc.constant(KEEP);
+  return fc
+    .record({
+      ofTags: fc.array(rule(tagged), { maxLength: 3 }),
+      ofUntagged: fc.array(rule(untagged), { maxLength: 1 }),
+      keeps: fc.array(fc.oneof(rule(tagged, keep), rule(untagged, keep), rule(any, keep)), { maxLength: 2 }),
+      ofAny: fc.array(rule(any), { maxLength: 1 }),
+    })
+    .map(({ ofTags, ofUntagged, keeps, ofAny }) => policyOf(...ofTags, ...ofUntagged, ...keeps, ...ofAny));
+}
+
+const mutabilities = fc.record({
+  value: fc.constantFrom('MUTABLE' as const, 'IMMUTABLE_WITH_EXCLUSION' as const, 'MUTABLE_WITH_EXCLUSION' as const),
+  exclusions: fc.constant<string[]>(['v1*']),
+});
+
+const anything = policies({ countsImages: true, lists: 2 });
+
+function holds(inventory: Inventory, policy: LifecyclePolicy, check: (plan: Plan, inventory: Inventory) => void) {
+  check(planFor(inventory, policy), inventory);
+}
+
+/** For every repository and policy. */
+function always(check: (plan: Plan, inventory: Inventory) => void): void {
+  fc.assert(
+    fc.property(repositories, anything, (inventory, policy) => holds(inventory, policy, check)),
+    { numRuns: 1500 },
+  );
+}
+
+const gone = ({ manifests }: Plan) => new Set(manifests.map(({ digest }) => digest));
+
+describe('of every plan', () => {
+  test('the policies are such as can be saved', () => {
+    fc.assert(fc.property(anything, (policy) => void expect(complaintsAbout(policy)).toEqual([])));
+  });
+
+  test('nothing that stays dangles: no tag without its manifest, no index without what it lists, no referrer of what stays', () => {
+    always((plan, inventory) => {
+      const { tags, manifests, references } = applied(inventory, plan);
+      const there = new Set(manifests.map(({ digest }) => digest));
+      expect(tags.filter(({ digest }) => !there.has(digest))).toEqual([]);
+      expect(references.filter(({ child }) => !there.has(child))).toEqual([]);
+      const doomed = gone(plan);
+      const referrers = inventory.manifests.filter(
+        ({ digest, subject }) => doomed.has(digest) && subject && there.has(subject),
+      );
+      expect(referrers).toEqual([]);
+    });
+  });
+
+  test('a manifest goes only when it is not leased and all of its tags go', () => {
+    always((plan, inventory) => {
+      const doomed = gone(plan);
+      const doomedTags = new Set<string>(plan.tags.map(({ tag }) => tag));
+      expect(inventory.manifests.filter(({ digest, leasedUntil }) => doomed.has(digest) && leasedUntil > NOW)).toEqual([]);
+      expect(inventory.tags.filter(({ tag, digest }) => doomed.has(digest) && !doomedTags.has(tag))).toEqual([]);
+    });
+  });
+
+  test('a manifest whose last tag goes stays only where another holds it, or a lease', () => {
+    always((plan, inventory) => {
+      const doomed = gone(plan);
+      const left = new Set(plan.left.map(({ digest }) => digest));
+      const tagged = new Set(applied(inventory, plan).tags.map(({ digest }) => digest));
+      const stays = plan.tags.filter(({ digest }) => !tagged.has(digest) && !doomed.has(digest) && !left.has(digest));
+      const unheld = stays.filter(({ digest }) =>
+        (plan.holding.holders.get(digest) ?? []).every((holder) => doomed.has(holder)),
+      );
+      expect(unheld).toEqual([]);
+    });
+  });
+
+  test('each goes once, and after all that hold it', () => {
+    always(({ levels, holding, manifests }) => {
+      const level = new Map(levels.flatMap((digests, n) => digests.map((digest): [Digest, number] => [digest, n])));
+      expect(level.size).toBe(levels.flat().length);
+      expect([...level.keys()]).toEqual(manifests.map(({ digest }) => digest));
+      for (const [digest, n] of level) {
+        for (const holder of holding.holders.get(digest) ?? []) expect(level.get(holder)).toBeLessThan(n);
+      }
+    });
+  });
+
+  test('an immutable tag goes by a rule only that includes them', () => {
+    fc.assert(
+      fc.property(repositories, anything, mutabilities, (inventory, policy, mutability) => {
+        for (const { tag, rule } of planFor(inventory, policy, mutability).tags) {
+          const taking = policy.rules.find(({ rulePriority }) => rulePriority === rule.priority);
+          expect(!isImmutable(mutability, tag) || taking?.action.includeImmutable).toBe(true);
+        }
+      }),
+    );
+  });
+
+  test('rules that keep make nothing go, and more rules that keep make fewer tags go', () => {
+    fc.assert(
+      fc.property(repositories, anything, (inventory, policy) => {
+        const without = { rules: policy.rules.filter(({ action }) => action.type !== 'keep') };
+        const all = new Set<string>(planFor(inventory, without).tags.map(({ tag }) => tag));
+        expect(planFor(inventory, policy).tags.filter(({ tag }) => !all.has(tag))).toEqual([]);
+        expect(planFor(inventory, { rules: policy.rules.filter(({ action }) => action.type === 'keep') }).tags).toEqual([]);
+      }),
+    );
+  });
+
+  test('a rule is not changed in what it takes by those after it', () => {
+    fc.assert(
+      fc.property(repositories, anything, (inventory, policy) => {
+        const last = policy.rules.at(-1)?.rulePriority;
+        const fewer = planFor(inventory, {
+          rules: policy.rules
+            .filter(({ action }) => action.type === 'keep')
+            .concat(policy.rules.filter(({ action, rulePriority }) => action.type === 'expire' && rulePriority !== last)),
+        });
+        const tags = planFor(inventory, policy).tags.filter(({ rule }) => rule.priority !== last);
+        expect(tags).toEqual(fewer.tags);
+      }),
+    );
+  });
+
+  test('carried out, it leaves nothing for a second time, where no images are counted', () => {
+    fc.assert(
+      fc.property(repositories, policies({ countsImages: false, lists: 1 }), (inventory, policy) => {
+        const second = planFor(applied(inventory, planFor(inventory, policy)), policy);
+        expect([second.tags, second.manifests]).toEqual([[], []]);
+      }),
+      { numRuns: 1500 },
+    );
+  });
+});
+
+describe('slices', () => {
+  test('have all of a plan, each once, and what hangs together in one', () => {
+    always((plan) => {
+      const slices = slicesOf(plan);
+      expect(slices.flatMap(({ tags }) => tags.map(({ tag }) => tag)).sort()).toEqual(plan.tags.map(({ tag }) => tag).sort());
+      expect(slices.flatMap(({ levels }) => levels.flat()).sort()).toEqual(plan.levels.flat().sort());
+      const sliceOf = new Map(slices.flatMap(({ levels }, n) => levels.flat().map((digest): [Digest, number] => [digest, n])));
+      for (const [digest, n] of sliceOf) {
+        for (const holder of plan.holding.holders.get(digest) ?? []) expect(sliceOf.get(holder)).toBe(n);
+      }
+      slices.forEach(({ tags }, n) => {
+        for (const { digest } of tags) expect(sliceOf.get(digest) ?? n).toBe(n);
+      });
+    });
+  });
+
+  test('keep holders before what they hold', () => {
+    always((plan) => {
+      const order = slicesOf(plan).flatMap(({ levels }) => levels);
+      const at = new Map(order.flatMap((digests, n) => digests.map((digest): [Digest, number] => [digest, n])));
+      for (const [digest, n] of at) {
+        for (const holder of plan.holding.holders.get(digest) ?? []) expect(at.get(holder)).toBeLessThan(n);
+      }
+    });
+  });
+
+  test('say which rules took what is in them', () => {
+    always((plan) => {
+      for (const { tags, reason } of slicesOf(plan)) {
+        for (const { rule } of tags) expect(reason).toMatch(new RegExp(`\\b${rule.priority}\\b`));
+      }
+    });
+  });
+
+  const all = policyOf({ selection: { tagStatus: 'any', countType: 'sinceImagePushed', countUnit: 'days', countNumber: 1 } });
+
+  test('are few where there is little in each', () => {
+    const images = Object.fromEntries(Array.from({ length: 1000 }, (_, n) => [`m${n}`, { tags: [`t${n}`], pushed: 9 }]));
+    const slices = slicesOf(planFor(stock(images), all));
+    expect(slices.map(({ levels }) => levels.flat().length)).toEqual([200, 200, 200, 200, 200]);
+  });
+
+  test('are cut only where one thing is too large, its tags first', () => {
+    const children = Array.from({ length: 450 }, (_, n) => `c${n}`);
+    const chain = Array.from({ length: 25 }, (_, n) => [`r${n}`, { subject: n === 0 ? 'index' : `r${n - 1}` }]);
+    const images = {
+      index: { tags: ['v1'], pushed: 9, children },
+      ...Object.fromEntries(children.map((name) => [name, {}])),
+      ...Object.fromEntries(chain),
+    };
+    const plan = planFor(stock(images), all);
+    const slices = slicesOf(plan);
+    expect(slices.map(({ tags }) => tags.length)).toEqual([1, ...Array<number>(slices.length - 1).fill(0)]);
+    expect(slices.flatMap(({ levels }) => levels.flat())).toHaveLength(plan.manifests.length);
+    for (const { levels } of slices) {
+      expect(levels.length).toBeLessThanOrEqual(LEVELS_MAX);
+      expect(levels.flat().length).toBeLessThanOrEqual(MANIFESTS_MAX);
+    }
+  });
+
+  test('have a limit of tags as well', () => {
+    const tags = Object.fromEntries(Array.from({ length: 2500 }, (_, n) => [`t${n}`, 9]));
+    const slices = slicesOf(planFor(stock({ a: { tags: { ...tags, young: 0 } } }), all));
+    expect(slices.map((slice) => slice.tags.length)).toEqual([TAGS_MAX, TAGS_MAX, 500]);
+  });
+});
+
+describe('time', () => {
+  const nasty = ['*a*a*a*b', 'a*a*a*a*', '*a*a*a*c', '*aa*aa*ab*'];
+  const rules = policyOf(
+    ...Array.from({ length: 5 }, () => ({
+      selection: {
+        tagStatus: 'tagged' as const,
+        tagPatternList: nasty,
+        countType: 'imageCountMoreThan' as const,
+        countNumber: 5,
+      },
+    })),
+    { selection: { tagStatus: 'any', countType: 'imageCountMoreThan', countNumber: 5 } },
+  );
+
+  test('grows with the tags, whatever the patterns are', () => {
+    const work = (size: number) => {
+      const inventory = stock(
+        Object.fromEntries(
+          Array.from({ length: size }, (_, n) => [`m${n}`, { tags: [`${'a'.repeat(110)}${n}`], pushed: n % 30 }]),
+        ),
+      );
+      return () => void planFor(inventory, rules);
+    };
+    expect(slowdown(work, 100, 10_000)).toBeLessThan(LINEAR);
+  });
+
+  test('600 manifests that each list all before them are each seen once', () => {
+    const names = Array.from({ length: 600 }, (_, n) => `m${n}`);
+    const images = Object.fromEntries(names.map((name, n) => [name, { pushed: 9, children: names.slice(0, n) }]));
+    const policy = policyOf({
+      selection: { tagStatus: 'untagged', countType: 'sinceImagePushed', countUnit: 'days', countNumber: 1 },
+    });
+    const plan = planFor(stock(images), policy);
+    expect(plan.manifests).toHaveLength(600);
+    expect(plan.levels[0]).toEqual([digestOf('m599')]);
+  });
+});

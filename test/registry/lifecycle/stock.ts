@@ -1,0 +1,84 @@
+/** Repositories as the chooser sees them, written down by hand; and what is left of one once a plan is carried out. */
+import type { Digest } from '../../../src/oci/digest.ts';
+import type { Tag } from '../../../src/oci/reference.ts';
+import { choose, type Plan } from '../../../src/registry/lifecycle/chooser.ts';
+import type { Inventory } from '../../../src/registry/lifecycle/inventory.ts';
+import type { LifecyclePolicy, Rule } from '../../../src/registry/lifecycle/policy.ts';
+import type { Mutability } from '../../../src/registry/tags/mutability.ts';
+
+export const DAY = 24 * 60 * 60;
+/** 2026-10-15T12:00:00Z */
+export const NOW = 1_792_065_600;
+export const MUTABLE: Mutability = { value: 'MUTABLE', exclusions: [] };
+
+export interface Image {
+  /** With the days since each was set; a list: since the image was pushed. */
+  tags?: Record<string, number> | string[];
+  /** Days ago. */
+  pushed?: number;
+  pulled?: number;
+  children?: string[];
+  subject?: string;
+  /** Days from now. */
+  leased?: number;
+}
+
+export const digestOf = (name: string): Digest => `sha256:${name}`;
+export const ago = (days: number) => NOW - days * DAY;
+
+export function stock(images: Record<string, Image>): Inventory {
+  const all = Object.entries(images);
+  return {
+    tags: all.flatMap(([name, { tags = [], pushed = 0 }]) =>
+      (Array.isArray(tags) ? tags.map((tag): [string, number] => [tag, pushed]) : Object.entries(tags)).map(([tag, days]) => {
+        return { tag: tag as Tag, digest: digestOf(name), updatedAt: ago(days) };
+      }),
+    ),
+    manifests: all.map(([name, { pushed = 0, pulled, subject, leased }]) => ({
+      digest: digestOf(name),
+      subject: subject === undefined ? null : digestOf(subject),
+      size: 100,
+      pushedAt: ago(pushed),
+      leasedUntil: leased === undefined ? 0 : ago(-leased),
+      pulledOn: pulled === undefined ? null : Math.floor(ago(pulled) / DAY),
+    })),
+    references: all.flatMap(([name, { children = [] }]) =>
+      children.map((child) => ({ parent: digestOf(name), child: digestOf(child) })),
+    ),
+    left: [],
+  };
+}
+
+export type Brief = Omit<Rule, 'rulePriority' | 'action'> & { rulePriority?: number; action?: Rule['action'] };
+
+/** In the order of their priorities; they expire unless they say otherwise. */
+export function policyOf(...rules: Brief[]): LifecyclePolicy {
+  return { rules: rules.map((rule, n) => ({ rulePriority: n + 1, action: { type: 'expire' }, ...rule })) };
+}
+
+export const olderThan = (countNumber: number) => ({ countType: 'sinceImagePushed', countUnit: 'days', countNumber }) as const;
+export const unpulledFor = (countNumber: number) =>
+  ({ countType: 'sinceImagePulled', countUnit: 'days', countNumber }) as const;
+export const moreThan = (countNumber: number) => ({ countType: 'imageCountMoreThan', countNumber }) as const;
+export const tagged = (...tagPatternList: string[]) => ({ tagStatus: 'tagged', tagPatternList }) as const;
+export const KEEP = { type: 'keep' } as const;
+
+export function planFor(inventory: Inventory, policy: LifecyclePolicy, mutability = MUTABLE): Plan {
+  return choose(policy, { inventory, mutability, now: NOW });
+}
+
+/** What goes: tags by their names, manifests as `@name`. */
+export function goes(plan: Plan): string[] {
+  return [...plan.tags.map(({ tag }) => tag), ...plan.manifests.map(({ digest }) => digest.replace('sha256:', '@'))].sort();
+}
+
+export function applied({ tags, manifests, references }: Inventory, plan: Plan): Inventory {
+  const goneTags = new Set<string>(plan.tags.map(({ tag }) => tag));
+  const gone = new Set(plan.manifests.map(({ digest }) => digest));
+  return {
+    tags: tags.filter(({ tag }) => !goneTags.has(tag)),
+    manifests: manifests.filter(({ digest }) => !gone.has(digest)),
+    references: references.filter(({ parent }) => !gone.has(parent)),
+    left: plan.left,
+  };
+}

@@ -1,0 +1,48 @@
+/** What a rule's deletions cost: in proportion to what goes, not to what stays. */
+import { beforeEach, expect, test } from 'vitest';
+import type { Digest } from '../../../src/oci/digest.ts';
+import { parseRepositoryName } from '../../../src/oci/name.ts';
+import { parseTag } from '../../../src/oci/reference.ts';
+import { deleteDoomed } from '../../../src/registry/manifests/deletion.ts';
+import { counting } from '../../world/counting.ts';
+import { IMAGE_TYPE } from '../../world/images.ts';
+import { api } from '../../world/people.ts';
+import { newWorld, type World } from '../../world/world.ts';
+
+const REPOSITORY = parseRepositoryName('acme/many');
+const digestOf = (n: number) => `sha256:${String(n).padStart(64, '0')}` as Digest;
+const deletion = { by: { subject: 'registry' }, reason: 'a rule' };
+let world: World;
+
+/** 3,000 images, each with a tag of its own and two references. */
+beforeEach(async () => {
+  world = await newWorld();
+  await api(world, 'PUT', `/repositories/${REPOSITORY}`);
+  const here = `(SELECT id FROM repositories WHERE name = '${REPOSITORY}')`;
+  const numbers = JSON.stringify(Array.from({ length: 3000 }, (_, n) => n));
+  const digest = "'sha256:' || printf('%064d', value)";
+  const layers = `json_array(json_object('digest', 'sha256:a' || value), json_object('digest', 'sha256:b'))`;
+  for (const insert of [
+    `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, size, pushed_at, content)
+     SELECT ${here}, ${digest}, '${IMAGE_TYPE}', '', 10, 0, json_object('layers', ${layers}) FROM json_each(?1)`,
+    `INSERT INTO tags (repository_id, name, digest, updated_at) SELECT ${here}, 't' || value, ${digest}, 0 FROM json_each(?1)`,
+    `INSERT INTO manifest_references (repository_id, child, parent)
+     SELECT ${here}, 'sha256:a' || value, ${digest} FROM json_each(?1)`,
+    `INSERT INTO manifest_references (repository_id, child, parent) SELECT ${here}, 'sha256:b', ${digest} FROM json_each(?1)`,
+  ]) {
+    await world.env.DB.prepare(insert).bind(numbers).run();
+  }
+});
+
+test.each([10, 100])('%i images of 3,000 are two round trips, and rows in proportion', async (count) => {
+  const chosen = Array.from({ length: count }, (_, n) => n * 7);
+  const { env, counts } = counting(world.env);
+  const tags = chosen.map((n) => ({ tag: parseTag(`t${n}`), digest: digestOf(n), reserved: false }));
+  const gone = await deleteDoomed(env, REPOSITORY, { rule: '', tags, levels: [chosen.map(digestOf)] }, deletion);
+  expect([gone.tags.length, gone.manifests.length]).toEqual([count, count]);
+  expect(counts.d1).toBe(2);
+  expect(counts.rowsRead).toBeLessThanOrEqual(100 * count);
+  // Of a tag: the row and its index, the event and its index, the history, and the trash with its index. Of an image beside that:
+  // its row, the event, the trash, and two references, each taken away in one place and put down in another.
+  expect(counts.rowsWritten).toBeLessThanOrEqual(20 * count);
+});

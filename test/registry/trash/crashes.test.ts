@@ -1,0 +1,136 @@
+/**
+ * Every call that a restore, or the deletion of a repository, makes to a store, stopped before or after it took effect: what was
+ * answered is true, what was not can be asked again, and nothing is left in between.
+ */
+import { describe, expect, test } from 'vitest';
+import type { Env } from '../../../src/env.ts';
+import { violations } from '../../world/checker.ts';
+import { FAULTS, type Fault, faulty } from '../../world/faults.ts';
+import { descriptorOf, INDEX_TYPE, indexOf, pushImage, putManifest, textOf } from '../../world/images.ts';
+import { api } from '../../world/people.ts';
+import { digestAt } from '../../world/reading.ts';
+import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { remove, trashRepository } from './trash.ts';
+
+const REPOSITORY = 'acme/api';
+const TRASH = `/repositories/${REPOSITORY}/-/trash`;
+const LARGE = { annotations: { text: 'x'.repeat(200_000) } };
+
+/** Returns the request, and what holds once it was answered: asked again, it finds that it was done. */
+type Prepared = { method: string; path: string; holds: (world: World) => Promise<void> };
+
+const statements = [{ actions: ['pull'], principals: ['*'] }];
+const policyOf = async (world: World) =>
+  (await api<{ statements: object[] }>(world, 'GET', `/repositories/${REPOSITORY}/-/policy`)).body.statements;
+
+async function restoringTag(world: World): Promise<Prepared> {
+  const image = await pushImage(world, REPOSITORY, 'v1');
+  await remove(world, REPOSITORY, 'v1', image.digest);
+  const holds = async (at: World) => expect(await digestAt(at, REPOSITORY, 'v1')).toBe(image.digest);
+  return { method: 'POST', path: `${TRASH}/tags/v1/restore`, holds };
+}
+
+/** A large index, with an image whose layer a client has taken away, and a large referrer. */
+async function restoringIndex(world: World): Promise<Prepared> {
+  const image = await pushImage(world, REPOSITORY, null, 1);
+  const index = await indexOf([image], LARGE);
+  await putManifest(world, REPOSITORY, 'v1', textOf(index), INDEX_TYPE);
+  const referrer = await pushImage(world, REPOSITORY, null, 2, { subject: descriptorOf(index, INDEX_TYPE), ...LARGE });
+  await remove(world, REPOSITORY, index.digest, image.digest, referrer.digest);
+  const { layers } = JSON.parse(textOf(image)) as { layers: [{ digest: string }] };
+  const layer = `/v2/${REPOSITORY}/blobs/${layers[0].digest}`;
+  expect((await world.fetch('DELETE', layer)).status).toBe(202);
+  const holds = async (at: World) => {
+    expect(await digestAt(at, REPOSITORY, 'v1')).toBe(index.digest);
+    for (const { digest } of [index, image, referrer]) {
+      expect((await at.fetch('GET', `/v2/${REPOSITORY}/manifests/${digest}`)).status).toBe(200);
+    }
+    expect((await at.fetch('GET', layer)).status).toBe(200);
+  };
+  return { method: 'POST', path: `${TRASH}/manifests/${index.digest}/restore`, holds };
+}
+
+/** With two documents in the bucket, of which one must go. */
+async function restoringPushedAgain(world: World): Promise<Prepared> {
+  const image = await pushImage(world, REPOSITORY, 'v1', 1, LARGE);
+  await remove(world, REPOSITORY, image.digest);
+  await pushImage(world, REPOSITORY, 'v2', 1, LARGE);
+  const holds = async (at: World) => {
+    for (const tag of ['v1', 'v2']) expect(await digestAt(at, REPOSITORY, tag)).toBe(image.digest);
+    expect(await at.env.DB.prepare('SELECT count(*) AS n FROM tombstones').first('n')).toBe(1);
+  };
+  return { method: 'POST', path: `${TRASH}/manifests/${image.digest}/restore`, holds };
+}
+
+async function madePublic(world: World) {
+  const image = await pushImage(world, REPOSITORY, 'v1', 1);
+  const saved = await api(world, 'PUT', `/repositories/${REPOSITORY}/-/policy`, { body: { statements } });
+  expect(saved.status).toBe(200);
+  return image;
+}
+
+async function deletingRepository(world: World): Promise<Prepared> {
+  await madePublic(world);
+  await world.env.DB.prepare('INSERT INTO tag_mutability (repository_id, rule) SELECT id, ?1 FROM repositories')
+    .bind(JSON.stringify({ value: 'MUTABLE_WITH_EXCLUSION', exclusions: ['x*'] }))
+    .run();
+  const holds = async (at: World) => {
+    expect(await digestAt(at, REPOSITORY, 'v1')).toBe(404);
+    const kept = await at.env.DB.prepare("SELECT count(*) AS n FROM policies WHERE subject LIKE 'trash:%'").first('n');
+    expect(kept).toBe(1);
+  };
+  return { method: 'DELETE', path: `/repositories/${REPOSITORY}?force=true`, holds };
+}
+
+async function restoringRepository(world: World): Promise<Prepared> {
+  const image = await madePublic(world);
+  const entry = await trashRepository(world, REPOSITORY);
+  const holds = async (at: World) => {
+    expect(await digestAt(at, REPOSITORY, 'v1')).toBe(image.digest);
+    expect(await policyOf(at)).toMatchObject(statements);
+    expect(await at.env.DB.prepare('SELECT count(*) AS n FROM policy_principals').first('n')).toBe(1);
+  };
+  return { method: 'POST', path: `/trash/${entry}/restore`, holds };
+}
+
+const CHANGES: Record<string, (world: World) => Promise<Prepared>> = {
+  'the restore of a tag and its manifest': restoringTag,
+  'the restore of an index with all that belongs to it': restoringIndex,
+  'the restore of a manifest that was pushed again': restoringPushedAgain,
+  'the deletion of a repository': deletingRepository,
+  'the restore of a repository': restoringRepository,
+};
+
+/** Whether it was answered; what is not a success must be that nobody knows, or that it was done before. */
+async function answered(world: World, { method, path }: Prepared): Promise<boolean> {
+  const { status } = await world.fetch(method, `/api/v1${path}`);
+  expect([200, 204, 404, 503]).toContain(status);
+  return status !== 503;
+}
+
+async function attempt(env: Env, change: Prepared, fault: Fault, at: number): Promise<boolean> {
+  const faults = faulty(env, fault, at);
+  return Promise.race([answered(worldOf(faults.env), change), faults.stopped.then(() => false)]);
+}
+
+describe.each(Object.entries(CHANGES))('%s', (_, prepare) => {
+  test.each(FAULTS)('survives any call that ends in %s', async (fault) => {
+    const quiet = await newWorld();
+    const golden = await prepare(quiet);
+    const counted = faulty(quiet.env);
+    expect(await answered(worldOf(counted.env), golden)).toBe(true);
+    await golden.holds(quiet);
+    expect(counted.calls.length).toBeGreaterThan(1);
+
+    for (let at = 0; at < counted.calls.length; at++) {
+      const where = `${fault} at ${counted.calls[at]} (${at + 1} of ${counted.calls.length})`;
+      const world = await newWorld();
+      const change = await prepare(world);
+      if (await attempt(world.env, change, fault, at)) await change.holds(world);
+      expect(await violations(world.env), where).toEqual([]);
+      expect(await answered(world, change), where).toBe(true);
+      await change.holds(world);
+      expect(await violations(world.env), `${where}, after the retry`).toEqual([]);
+    }
+  });
+});

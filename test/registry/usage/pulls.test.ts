@@ -1,0 +1,137 @@
+/** Pull counts: exact while they are few, an estimate with a known error beyond, and hardly a row written. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { RepositoryName } from '../../../src/oci/name.ts';
+import { notePull, pullsOf } from '../../../src/registry/usage/pulls.ts';
+import { counting } from '../../world/counting.ts';
+import { FAULTS, faulty } from '../../world/faults.ts';
+import { type Content, pushImage } from '../../world/images.ts';
+import { newWorld, type World, worldOf } from '../../world/world.ts';
+
+const REPOSITORY = 'acme/api' as RepositoryName;
+
+let world: World;
+let image: Content;
+
+beforeEach(async () => {
+  world = await newWorld();
+  image = await pushImage(world, REPOSITORY, 'v1');
+});
+
+/** Numbers that look random, the same for the same seed (mulberry32). */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Notes `times` pulls of an image, and says what was counted and written. */
+async function pull(digest: string, times: number, random: () => number): Promise<{ estimate: number; written: number }> {
+  const statements: D1PreparedStatement[] = [];
+  const prepare = (sql: string) => ({
+    bind: (...values: unknown[]) => ({ run: async () => void statements.push(world.env.DB.prepare(sql).bind(...values)) }),
+  });
+  const noting = { DB: { prepare } as unknown as D1Database };
+  for (let n = 0; n < times; n++)
+    await notePull(noting, { repository: REPOSITORY, digest: digest as Content['digest'], random: random() });
+  let written = 0;
+  for (let at = 0; at < times; at += 1000) {
+    for (const { meta } of await world.env.DB.batch(statements.slice(at, at + 1000))) written += meta.rows_written;
+  }
+  return { estimate: (await pullsOf(world.env, REPOSITORY, digest as Content['digest'])).total, written };
+}
+
+const digestOf = (n: number) => `sha256:${String(n).padStart(64, '0')}`;
+
+describe('pulls of an image on a day', () => {
+  test.each([1, 2, 15, 16])('are counted one by one: %i', async (times) => {
+    expect(await pull(image.digest, times, () => 0.999_999)).toEqual({ estimate: times, written: times });
+  });
+
+  test('are an estimate beyond, right on the whole and within the error that is stated, for few rows written', async () => {
+    const runs = 20;
+    const results: { estimate: number; written: number }[] = [];
+    for (let seed = 1; seed <= runs; seed++) results.push(await pull(digestOf(seed), 10_000, seeded(seed)));
+    const errors = results.map(({ estimate }) => estimate / 10_000 - 1);
+    const deviation = Math.sqrt(errors.reduce((sum, error) => sum + error * error, 0) / runs);
+    expect(deviation, 'some runs may be worse than 18 %, all of them together hardly').toBeLessThan(0.18 * 1.4);
+    expect(Math.abs(errors.reduce((sum, error) => sum + error, 0) / runs)).toBeLessThan((3 * 0.18) / Math.sqrt(runs));
+    for (const { written } of results) expect(written).toBeLessThan(200);
+    expect(results.reduce((sum, { written }) => sum + written, 0) / runs).toBeGreaterThan(60);
+  });
+
+  test('that chance takes for none leave the day and what was counted as they are', async () => {
+    await pull(image.digest, 40, () => 0.999_999);
+    const { total, days } = await pullsOf(world.env, REPOSITORY, image.digest);
+    expect(total).toBe(17);
+    const today = await world.env.DB.prepare('SELECT unixepoch() / 86400 AS day').first('day');
+    expect(days).toEqual([{ day: today, pulls: 17 }]);
+  });
+
+  test('begin anew on each day, and the first of a day is always written', async () => {
+    await pull(image.digest, 30, () => 0);
+    await world.env.DB.prepare('UPDATE pulls SET day = day - 1').run();
+    await pull(image.digest, 1, () => 0.999_999);
+    const { days } = await pullsOf(world.env, REPOSITORY, image.digest);
+    expect(days.map(({ pulls }) => pulls)).toEqual([1, expect.any(Number)]);
+    expect((days[0]?.day ?? 0) - (days[1]?.day ?? 0)).toBe(1);
+  });
+
+  test('of a repository that has gone meanwhile are nobody’s', async () => {
+    await notePull(world.env, { repository: 'acme/gone' as RepositoryName, digest: image.digest, random: 0 });
+    expect(await world.env.DB.prepare('SELECT count(*) AS n FROM pulls').first('n')).toBe(0);
+  });
+});
+
+describe('a request', () => {
+  const get = (path: string, init = {}) => world.fetch('GET', `/v2/${REPOSITORY}/${path}`, init);
+  const total = async () => (await pullsOf(world.env, REPOSITORY, image.digest)).total;
+
+  test('counts where it gets a manifest, by tag or by digest', async () => {
+    expect((await get('manifests/v1')).status).toBe(200);
+    expect((await get(`manifests/${image.digest}`)).status).toBe(200);
+    expect(await total()).toBe(2);
+  });
+
+  test('does not where it only looks, gets something else, or gets nothing', async () => {
+    await world.fetch('HEAD', `/v2/${REPOSITORY}/manifests/v1`);
+    await get('tags/list');
+    await get(`referrers/${image.digest}`);
+    expect((await get('manifests/v2')).status).toBe(404);
+    expect((await get('manifests/v1', { authorization: null })).status).toBe(401);
+    expect(await world.env.DB.prepare('SELECT count(*) AS n FROM pulls').first('n')).toBe(0);
+  });
+
+  test('is one statement more behind its answer, which writes a row for the first pulls of a day, and soon none', async () => {
+    const cost = async () => {
+      const { env, counts } = counting(world.env);
+      expect((await worldOf(env).fetch('GET', `/v2/${REPOSITORY}/manifests/v1`)).status).toBe(200);
+      return counts;
+    };
+    const first = await cost();
+    expect(first.rowsWritten).toBe(1);
+    await pull(image.digest, 20_000, seeded(1));
+    let written = 0;
+    for (let n = 0; n < 50; n++) written += (await cost()).rowsWritten;
+    expect(written).toBeLessThanOrEqual(5);
+  });
+
+  test.each(FAULTS.filter((fault) => fault.startsWith('fail')))(
+    'is answered whatever becomes of the count: %s',
+    async (fault) => {
+      const { calls } = await (async () => {
+        const probe = faulty(world.env);
+        await worldOf(probe.env).fetch('GET', `/v2/${REPOSITORY}/manifests/v1`);
+        return probe;
+      })();
+      const { env } = faulty(world.env, fault, calls.length - 1);
+      const response = await worldOf(env).fetch('GET', `/v2/${REPOSITORY}/manifests/v1`);
+      expect(response.status).toBe(200);
+      expect(await response.text()).toBe(new TextDecoder().decode(image.bytes));
+      expect(await total()).toBe(fault === 'fail-before' ? 1 : 2);
+    },
+  );
+});
