@@ -181,6 +181,12 @@ export function keepPolicy(env: Pick<Database, 'DB'>, subject: string, entry: nu
   ];
 }
 
+/** SQL: whether the policy of a repository that can be restored names a principal: it must not be somebody else by then. */
+export function namedInTrash(principal: string): string {
+  return `EXISTS (SELECT 1 FROM policies p, json_each(p.statements) s, json_each(s.value, '$.principals') n
+    WHERE p.subject >= 'trash:' AND p.subject < 'trash;' AND n.value = ${principal})`;
+}
+
 /** For the batch that restores a repository, whose name has no policy then. */
 export function giveBackPolicy(env: Pick<Database, 'DB'>, subject: string, entry: number): D1PreparedStatement[] {
   return [

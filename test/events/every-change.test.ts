@@ -534,7 +534,8 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
   'DELETE /api/v1/trash/:entry': async ({ alice, olga, bob }) =>
     bare(`/trash/${await deletedEntry()}`, {
       as: alice.basic,
-      records: ['acme/api: trash.purged'],
+      // Of its organization: whoever has the name next is not to hear of it.
+      records: ['organization:acme: trash.purged'],
       notFor: [null, olga.basic, bob.basic],
       absent: ['/trash/999999', '/trash/none'],
     }),

@@ -10,6 +10,7 @@ import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
 import { nameOf, organizationOf } from '../names.ts';
+import { namedInTrash } from '../policies.ts';
 import { allows } from '../policy.ts';
 import { allOf, type Change, listWithin, only, organizationRow, requireOrganization, type Span } from '../within.ts';
 
@@ -62,7 +63,7 @@ export async function putTeam(
     refuseUnless(
       env,
       `EXISTS (SELECT 1 FROM teams WHERE subject = ?1) OR NOT EXISTS (SELECT 1 FROM policies WHERE subject = ?1)
-       OR NOT EXISTS (SELECT 1 FROM policy_principals WHERE principal = ?1)`,
+       OR NOT EXISTS (SELECT 1 FROM policy_principals WHERE principal = ?1) AND NOT ${namedInTrash('?1')}`,
       subject,
     ),
     record(env, {

@@ -31,7 +31,7 @@ interface Row {
   kind: TrashEntry['kind'];
   name: string;
   repository: string;
-  remade: number;
+  gone: number;
 }
 
 const DAY = 24 * 60 * 60;
@@ -39,8 +39,8 @@ const STEP = 50;
 /** Of them, those of so many repositories and kinds, as each takes a batch. */
 const MAX_BATCHES = 4;
 
-/** Whether another repository has the name now. */
-const REMADE = 'EXISTS (SELECT 1 FROM repositories r WHERE r.name = t.repository AND r.id <> t.repository_id) AS remade';
+/** Whether it is not there under the name any more: another one may have that, now or later. */
+const GONE = 'NOT EXISTS (SELECT 1 FROM repositories r WHERE r.id = t.repository_id) AS gone';
 
 /** On a row `t`: it is of ?3 and ?4, named in ?5, older than ?6 seconds, and not being purged already. */
 const CHOSEN = `t.repository_id = ?3 AND t.kind = ?4 AND t.name IN (SELECT value FROM json_each(?5))
@@ -55,7 +55,7 @@ export const TRASH: Phase = {
     const rows = await read<Row>(
       slice,
       slice.env.DB.prepare(
-        `SELECT t.deleted_at, t.repository_id, t.kind, t.name, t.repository, ${REMADE} FROM trash t
+        `SELECT t.deleted_at, t.repository_id, t.kind, t.name, t.repository, ${GONE} FROM trash t
          WHERE t.deleted_at <= unixepoch() - ?1 AND (t.deleted_at, t.repository_id, t.kind, t.name) > (?2, ?3, ?4, ?5)
          ORDER BY t.deleted_at, t.repository_id, t.kind, t.name LIMIT ${STEP}`,
       ).bind(trashDays * DAY, ...after),
@@ -86,9 +86,9 @@ function grouped(rows: Row[]): { groups: Entries[]; taken: Row[] } {
   return { groups: [...groups.values()], taken };
 }
 
-/** Its repository's name; where another repository has that now, which is not to hear of the one before it, its organization. */
-function aboutOf({ repository, remade }: Pick<Row, 'repository' | 'remade'>): string {
-  if (remade === 0) return repository;
+/** Its repository's name; where that was deleted its organization, as another one that has the name, now or later, is not to hear of it. */
+function aboutOf({ repository, gone }: Pick<Row, 'repository' | 'gone'>): string {
+  if (gone === 0) return repository;
   return repository.includes('/') ? `organization:${repository.split('/', 1)[0]}` : '';
 }
 
@@ -127,10 +127,10 @@ function purgeStatements(env: Database, { repositoryId, kind, names, about }: En
  */
 export async function purgeEntry(env: Database, { repositoryId, kind, name }: TrashEntry, by: Actor): Promise<boolean> {
   const row = await env.DB.prepare(
-    `SELECT t.repository, ${REMADE} FROM trash t WHERE t.repository_id = ?1 AND t.kind = ?2 AND t.name = ?3`,
+    `SELECT t.repository, ${GONE} FROM trash t WHERE t.repository_id = ?1 AND t.kind = ?2 AND t.name = ?3`,
   )
     .bind(repositoryId, kind, name)
-    .first<Pick<Row, 'repository' | 'remade'>>();
+    .first<Pick<Row, 'repository' | 'gone'>>();
   if (!row) return false;
   const results = await tryBatch(env, purgeStatements(env, { repositoryId, kind, names: [name], about: aboutOf(row) }, 0, by));
   return (results?.at(-1)?.results.length ?? 0) > 0;
