@@ -12,7 +12,7 @@ import { type Pulls, pullsOf } from '../../registry/usage/pulls.ts';
 import { setQuota } from '../../registry/usage/quota.ts';
 import { listUsage, type Usage } from '../../registry/usage/usage.ts';
 import { type AppEnv, actorOf } from '../context.ts';
-import { asks, asksFor } from './guard.ts';
+import { asks, asksFor, requireRight } from './guard.ts';
 import { answer, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
 import { organizationIn, timeOf } from './parts.ts';
 
@@ -138,12 +138,14 @@ export const usage = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'How often an image is pulled, or all of a repository',
       description:
-        'An estimate: of each image, up to 16 pulls a day are counted one by one, and what is more is sampled, so that pulls need not write. The standard error is below 18 % of a day of an image, and less of more of them; that of a day on which it was pulled at all is none. A pull is a GET of a manifest: one of an image for several platforms is one of the index, and one of what the index names. Looking (HEAD) does not count.',
+        'Of all its images at once: for whoever may push there. An estimate: of each image, up to 16 pulls a day are counted one by one, and what is more is sampled, so that pulls need not write. The standard error is below 18 % of a day of an image, and less of more of them; that of a day on which it was pulled at all is none. A pull is a GET of a manifest: one of an image for several platforms is one of the index, and one of what the index names. Looking (HEAD) does not count.',
       query: pullsQuery,
       answers: { 200: { description: 'Its pulls', schema: pullsSchema } },
     }),
     async (c) => {
-      const { repository, query } = c.var;
+      const { repository, authority, query } = c.var;
+      // Of all its images at once it is dear to count.
+      if (query.tag === undefined && query.digest === undefined) requireRight(c, authority, 'push', repository);
       const named = query.tag === undefined ? query.digest : (await statManifest(c.env, repository, { tag: query.tag })).digest;
       return answer(shownPulls(await pullsOf(c.env, repository, named ?? null)));
     },

@@ -17,7 +17,7 @@ import { blobKey } from '../../storage/keys.ts';
 import { deleteObjects, putVerified } from '../../storage/objects.ts';
 import { append, discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
 import type { Incoming } from '../../storage/streams.ts';
-import type { Blob } from '../blobs.ts';
+import { type Blob, statBlobForPush } from '../blobs.ts';
 import { fits, type Limit, limitFor, overLimit, requireRoom, requireRoomFor } from '../usage/limit.ts';
 import {
   closeSession,
@@ -133,7 +133,11 @@ export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, 
   const { length } = chunk.body;
   const asks = length === null || length >= ASKED_FIRST;
   const session = { ...FRESH, limit: asks ? await limitFor(env, upload.repository, digest) : null };
-  if (!(await publish(env, upload, session, digest, chunk, work))) throw outOfStep(0);
+  try {
+    if (!(await publish(env, upload, session, digest, chunk, work))) throw outOfStep(0);
+  } catch (error) {
+    throw await asIfNew(env, upload, length ?? 0, error);
+  }
 }
 
 /**
@@ -142,21 +146,43 @@ export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, 
  */
 export async function finishUpload(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const session = await loadSession(env, upload, digest);
-  if (session.state === 'committed' && session.digest === digest) return;
+  if (session.state === 'committed' && session.digest === digest) return requireStill(env, upload, digest);
   openStaged(session);
   try {
     if (await publish(env, upload, session, digest, chunk, work)) return;
   } catch (error) {
     await endHopeless(env, upload, session, error, work);
-    if (!(await overtaken(env, upload, session, error))) throw error;
+    if (!(await overtaken(env, upload, session, error))) {
+      throw await asIfNew(env, upload, stagedSize(session.staged) + (chunk.body.length ?? 0), error);
+    }
   }
   await settle(env, upload, digest);
+}
+
+/**
+ * What the organization holds costs nothing, but whoever claims a digest without its content must not learn by that whether some
+ * repository of it holds that.
+ */
+async function asIfNew(env: Stores, { repository }: Upload, size: number, error: unknown): Promise<unknown> {
+  if (!(error instanceof RegistryError) || error.code !== 'DIGEST_INVALID') return error;
+  const limit = await limitFor(env, repository, null);
+  return limit === null || fits(limit, size) ? error : overLimit(limit, size);
+}
+
+/** Says so once more only of what is there still, and then takes a lease (invariant 8). @throws BLOB_UPLOAD_UNKNOWN */
+async function requireStill(env: Stores, { repository }: Upload, digest: Digest): Promise<void> {
+  try {
+    await statBlobForPush(env, repository, digest);
+  } catch (error) {
+    if (error instanceof RegistryError && error.code === 'BLOB_UNKNOWN') throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+    throw error;
+  }
 }
 
 /** Another request was faster: fine if it committed the same content. */
 async function settle(env: Stores, upload: Upload, digest: Digest): Promise<void> {
   const session = await loadSession(env, upload);
-  if (session.state === 'committed' && session.digest === digest) return;
+  if (session.state === 'committed' && session.digest === digest) return requireStill(env, upload, digest);
   throw outOfStep(stagedSize(openStaged(session)));
 }
 

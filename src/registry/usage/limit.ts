@@ -104,8 +104,8 @@ interface LimitRow {
   max_bytes: number;
 }
 
-/** `null`: no limit, or none for this blob, as the namespace holds it already. */
-export async function limitFor(env: Database, repository: RepositoryName, digest: Digest): Promise<Limit | null> {
+/** `null`: no limit, or none for this blob, as the namespace holds it already. @param digest `null`: whatever it is */
+export async function limitFor(env: Database, repository: RepositoryName, digest: Digest | null): Promise<Limit | null> {
   const row = await env.DB.prepare(
     `SELECT bytes, max_bytes FROM usage WHERE namespace = ?1 AND max_bytes IS NOT NULL AND NOT ${holds('?1', '?2')}`,
   )
