@@ -21,6 +21,8 @@ const KINDS = {
 
 export type ManifestMediaType = keyof typeof KINDS;
 
+export const MANIFEST_MEDIA_TYPES = Object.keys(KINDS) as ManifestMediaType[];
+
 /** Layers that image-spec and Docker keep elsewhere ("non-distributable", "foreign"): they need not be here. */
 const FOREIGN_LAYER =
   /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.v1\.tar|docker\.image\.rootfs\.foreign\.diff\.tar)(?:[.+](?:gzip|zstd))?$/;
@@ -76,7 +78,7 @@ function parseContentType(contentType: string | null | undefined): ManifestMedia
   const type = (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
   if (isManifestMediaType(type)) return type;
   const hint = /manifest\.v1\+/.test(type) ? 'Docker image manifest schema 1 is not supported: push schema 2 or OCI' : '';
-  return invalid(hint || `Content-Type is none of ${Object.keys(KINDS).join(', ')}`);
+  return invalid(hint || `Content-Type is none of ${MANIFEST_MEDIA_TYPES.join(', ')}`);
 }
 
 function artifactTypeOf(document: Record<string, unknown>): string | null {

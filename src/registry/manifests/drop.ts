@@ -34,7 +34,11 @@ export function dropManifests(
   const list = JSON.stringify(manifests.map(({ digest }) => digest));
   const chosen = (columns: string) => `SELECT ${columns} FROM json_each(?3) CROSS JOIN manifests m
     ON m.repository_id = ${HERE} AND m.digest = value WHERE ${condition}`;
-  const names = `SELECT json_group_array(name) FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = ${HERE} AND t.digest = m.digest`;
+  // With those of an earlier deletion of it that was not restored.
+  const names = `SELECT json_group_array(name) FROM (
+    SELECT t.name FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = ${HERE} AND t.digest = m.digest
+    UNION SELECT o.value FROM trash e, json_each(e.tags) o
+      WHERE e.repository_id = ${HERE} AND e.kind = 'manifest' AND e.name = m.digest)`;
   const entries = [
     env.DB.prepare(
       `INSERT OR REPLACE INTO trash (repository_id, kind, name, repository, tags, reason, actor, key_id, deleted_at)

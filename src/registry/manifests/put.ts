@@ -145,7 +145,7 @@ function insertManifest(
     `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, object_key, content, leased_until, attempt)
      VALUES (${HERE}, ?2, ?3, ?4, ?5, ?6, unixepoch(), ?7, ?8, iif(?9, unixepoch() + ?10, 0), ?11)
      ON CONFLICT DO UPDATE SET object_key = iif(object_key = '', excluded.object_key, object_key),
-       leased_until = max(leased_until, excluded.leased_until)
+       leased_until = max(leased_until, excluded.leased_until), attempt = iif(object_key = '', excluded.attempt, attempt)
      WHERE object_key = '' OR leased_until < excluded.leased_until - ?10 / 2`,
   ).bind(
     repository,

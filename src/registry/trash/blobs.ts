@@ -7,7 +7,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type ManifestReference, parseManifest } from '../../oci/manifest.ts';
 import { readText } from '../../storage/objects.ts';
-import { type Outside, unmet } from './references.ts';
+import { type Outside, REFERENCES, unmet } from './references.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
 
@@ -32,11 +32,15 @@ const NAMED_MAX = 10;
 
 /** @throws CONFLICT naming what is gone for good */
 export async function findMissing(env: Stores, id: number, manifests: Digest[], outside: Outside[]): Promise<Missing> {
-  // What a reference leads to depends on its type alone, so one of those that are alike is looked at.
+  // What a reference leads to depends on its type alone, so one of those that are alike is looked at. A child that was pushed again
+  // as another type cannot be had as this one.
   const { results } = await env.DB.prepare(
-    `SELECT min(parent) AS parent, child, list, type FROM (${unmet('trashed_manifests')}
-       AND NOT (x.list = 'manifests' AND EXISTS (SELECT 1 FROM manifests t
-         WHERE t.repository_id = ?1 AND t.digest = x.child AND t.media_type = x.type)))
+    `SELECT min(parent) AS parent, child, list, type FROM (SELECT * FROM (${unmet('trashed_manifests')}) x
+       WHERE NOT (x.list = 'manifests' AND EXISTS (SELECT 1 FROM manifests t
+         WHERE t.repository_id = ?1 AND t.digest = x.child AND t.media_type = x.type))
+       UNION SELECT x.parent, x.child, x.list, x.type FROM (${REFERENCES}) x CROSS JOIN manifests t
+         ON t.repository_id = ?1 AND t.digest = x.child AND t.media_type <> x.type AND t.object_key IS NOT ''
+         WHERE x.list = 'manifests')
      GROUP BY child, list, type LIMIT 1000`,
   )
     .bind(id, JSON.stringify(manifests), JSON.stringify(outside))

@@ -1,5 +1,6 @@
 /** What documents in the trash point at. The database reads those in their rows by itself; those in the bucket are told to it. */
 import type { Digest } from '../../oci/digest.ts';
+import { MANIFEST_MEDIA_TYPES } from '../../oci/manifest.ts';
 
 /** A descriptor: where it stands decides what it may lead to. */
 interface Reference {
@@ -43,14 +44,17 @@ export const REFERENCES = `SELECT d.digest AS parent, d.content ->> '$.config.di
   UNION SELECT o.value ->> 'parent', r.value ->> 'child', r.value ->> 'list', r.value ->> 'type'
     FROM json_each(?3) o CROSS JOIN json_each(o.value, '$.references') r`;
 
+/** What an index lists by one of these types is a manifest; anything else is a blob. */
+const TYPES = MANIFEST_MEDIA_TYPES.map((type) => `'${type}'`).join();
+
 /**
  * Of those, the ones that lead to nothing in the repository.
- * @param table where else than among blobs: a manifest counts where its own type is the one that an index gives it
+ * @param table where manifests are looked for: one counts where its own type is the one that an index gives it
  */
 export const unmet = (
   table: 'manifests' | 'trashed_manifests',
 ) => `SELECT x.parent, x.child, x.list, x.type FROM (${REFERENCES}) x
-  WHERE NOT EXISTS (SELECT 1 FROM repository_blobs l JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
-      WHERE l.digest = x.child AND l.repository_id = ?1)
-    AND NOT (x.list = 'manifests' AND EXISTS (SELECT 1 FROM ${table} t
-      WHERE t.repository_id = ?1 AND t.digest = x.child AND t.media_type = x.type))`;
+  WHERE NOT iif(x.list = 'manifests' AND x.type IN (${TYPES}),
+    EXISTS (SELECT 1 FROM ${table} t WHERE t.repository_id = ?1 AND t.digest = x.child AND t.media_type = x.type),
+    EXISTS (SELECT 1 FROM repository_blobs l JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
+      WHERE l.digest = x.child AND l.repository_id = ?1))`;

@@ -229,7 +229,7 @@ describe('a slice costs', () => {
         `INSERT INTO trash (repository_id, kind, name, repository, actor, deleted_at) SELECT 1000 + i, 'repository', '', 'acme/' || i, 'x', ${past} FROM n`,
         300,
       ),
-      rows(`INSERT INTO manifests SELECT 1001, i, 'type', '', 's', 1, 1, 0, 'manifests/sha256/x/' || i, NULL FROM n`, 1500),
+      rows(`INSERT INTO manifests SELECT 1001, i, 'type', '', 's', 1, 1, 0, NULL, 'manifests/sha256/x/' || i, NULL FROM n`, 1500),
       rows(
         `INSERT INTO tag_history (repository_id, tag, point, at, digest, actor) SELECT 1, 't', i, ${past}, 'd' || i, 'x' FROM n`,
         2000,
@@ -262,7 +262,7 @@ describe('a slice costs', () => {
   test('the same where manifests are many: what is in use is found by indexes', async () => {
     await pushImage(world, 'acme/api', 'v1', 1, LARGE);
     await world.env.DB.batch([
-      rows(`INSERT INTO manifests SELECT 1, i, 'type', '', NULL, 1, 1, 0, NULL, '{}' FROM n`, 3000),
+      rows(`INSERT INTO manifests SELECT 1, i, 'type', '', NULL, 1, 1, 0, NULL, NULL, '{}' FROM n`, 3000),
       rows(
         `INSERT INTO trashed_manifests (repository_id, digest, media_type, artifact_type, size, pushed_at, content)
          SELECT 1, i, 'type', '', 1, 1, '{}' FROM n`,

@@ -191,7 +191,7 @@ describe('a manifest that is deleted', () => {
     const trashed = await rowsOf('trashed_manifests', 'object_key, digest');
     expect(trashed).toHaveLength(1);
     expect(trashed).not.toEqual([older]);
-    expect(await rowsOf('trash', 'name, tags')).toEqual([{ name: image.digest, tags: '["v2"]' }]);
+    expect(await rowsOf('trash', 'name, tags')).toEqual([{ name: image.digest, tags: '["v1","v2"]' }]);
     expect(await rowsOf('tombstones', 'object_key')).toEqual([{ object_key: older?.object_key }]);
     expect(await violations(world.env)).toEqual([]);
   });
