@@ -48,20 +48,24 @@ export interface Scrubbed {
   report: ScrubReport;
 }
 
-/** One slice. Begins a pass where none is under way. @param now in milliseconds */
+/** One slice, of several shelves where there is little on them. Begins a pass where none is under way. @param now in milliseconds */
 export async function scrubSlice(env: Stores, now: number): Promise<Scrubbed> {
   const pass = await openPass<ScrubReport>(env, 'scrub', beginning(0) as Cursor, NOTHING_FOUND);
-  const { report, cursor } = pass;
-  const names = Object.keys(SHELVES);
-  const shelf = SHELVES[cursor.phase];
-  const at = names.indexOf(cursor.phase);
-  let next: Cursor | null = beginning(at + 1);
-  if (shelf) {
-    const end = await scrubShelf(env, shelf, String(cursor.after[0]), report, now);
-    if (end !== END) next = { phase: cursor.phase, after: [end] };
-  }
-  await savePass(env, pass, next);
-  return { ended: next === null, report };
+  const { report } = pass;
+  const enough = { objects: report.objects + PAGE[settings(env).scrub] / 2, bytes: report.bytes + HASHED_MAX / 2 };
+  let cursor: Cursor | null = pass.cursor;
+  do {
+    cursor = await scrubStep(env, cursor, report, now);
+  } while (cursor?.after[0] === '' && report.objects < enough.objects && report.bytes < enough.bytes);
+  await savePass(env, pass, cursor);
+  return { ended: cursor === null, report };
+}
+
+/** A page of one shelf; where it ends, the next one begins. */
+async function scrubStep(env: Stores, { phase, after }: Cursor, report: ScrubReport, now: number): Promise<Cursor | null> {
+  const shelf = SHELVES[phase];
+  const end = shelf ? await scrubShelf(env, shelf, String(after[0]), report, now) : END;
+  return end === END ? beginning(Object.keys(SHELVES).indexOf(phase) + 1) : { phase, after: [end] };
 }
 
 function beginning(at: number): Cursor | null {

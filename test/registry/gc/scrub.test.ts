@@ -313,7 +313,10 @@ describe('a slice', () => {
       ended = (await scrubSlice(env, Date.now() + 30 * DAY)).ended;
       slices.push(counts);
     }
-    expect(slices.length).toBeGreaterThanOrEqual(5);
+    // The last one goes on from shelf to shelf, as there is nothing on two of them.
+    expect(slices.length).toBe(4);
+    const last = slices.pop();
+    expect(last).toMatchObject({ r2Writes: 2 });
     for (const { d1, rowsRead, r2Reads, r2Writes } of slices) {
       expect(d1).toBeLessThanOrEqual(6);
       expect(rowsRead).toBeLessThanOrEqual(3000);
@@ -346,7 +349,7 @@ describe('a slice', () => {
     await manyBlobs(250);
     const report = await scrub(worldOf({ ...world.env, SCRUB: 'hash' }));
     expect(report).toMatchObject({ objects: 200, hashed: 200, missing: 25 });
-    expect(report.slices).toBeGreaterThanOrEqual(5);
+    expect(report.slices).toBe(3);
   });
 
   test.each(FAULTS)('that ends in %s at any call harms nothing, and is made up for', async (fault) => {
