@@ -13,7 +13,7 @@ import { timeOf } from './parts.ts';
 
 /** ECR's limit. */
 const RULES_MAX = 50;
-/** Each is looked for in every tag of the repository. */
+/** Of a rule; all together have a limit of their own. */
 const LIST_MAX = 50;
 const DESCRIPTION_MAX = 256;
 
@@ -84,7 +84,7 @@ export const previewBody = z.strictObject({
 
 const reportSchema = z.strictObject({
   at: z.iso.datetime(),
-  by: z.string().describe('`registry`: the schedule'),
+  by: z.nullable(z.string()).describe('`registry`: the schedule. For those who may push; `null` for others'),
   tags: z.int().describe('That were deleted'),
   manifests: z.int(),
   remaining: z.int().describe('Tags and manifests that were to go and did not, as they changed meanwhile or were too many'),
@@ -144,6 +144,9 @@ function shownItem({ digest, rule, reason }: DoomedTag | DoomedManifest, tag: st
   return { tag, digest, rule, reason };
 }
 
-export function shownReport({ at, by, tags, manifests, remaining, failed }: Report): z.output<typeof reportSchema> {
-  return { at: timeOf(at), by, tags, manifests, remaining, failed };
+export function shownReport(
+  { at, by, tags, manifests, remaining, failed }: Report,
+  tellsWho: boolean,
+): z.output<typeof reportSchema> {
+  return { at: timeOf(at), by: tellsWho ? by : null, tags, manifests, remaining, failed };
 }

@@ -1,9 +1,13 @@
 /** The rules that a repository is tidied up by: saved, previewed, carried out. */
 import { Hono } from 'hono';
+import type { Authority } from '../../auth/authority.ts';
+import { allows } from '../../auth/policy.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { bytesOnlyOf } from '../../registry/lifecycle/candidates.ts';
+import { PATTERNS_MAX, RANGES_MAX } from '../../registry/lifecycle/policy.ts';
 import { planLifecycle, runLifecycle } from '../../registry/lifecycle/run.ts';
 import { deleteLifecycle, getLifecycle, saveLifecycle } from '../../registry/lifecycle/saved.ts';
+import { MANIFESTS_MAX, TAGS_MAX } from '../../registry/lifecycle/slices.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asksFor } from './guard.ts';
 import {
@@ -29,7 +33,7 @@ export const lifecycle = new Hono<AppEnv>({ strict: false })
       description: 'It is carried out once a day. There is nothing here where none is saved.',
       answers: { 200: { description: 'The policy, its ETag, and what its last run did', schema: lifecycleSchema } },
     }),
-    async (c) => answerLifecycle(c, c.var.repository),
+    async (c) => answerLifecycle(c),
   )
   .put(
     '/repositories/:name{.+}/-/lifecycle',
@@ -40,15 +44,15 @@ export const lifecycle = new Hono<AppEnv>({ strict: false })
       description: `In ECR's grammar, without storage classes. All rules look at all there is; the first whose requirement on tags
 is met decides, and what it lets stay is safe from those after it. They decide about tags and untagged manifests, not about images:
 a tag that is kept keeps only itself, and a manifest goes with the last tag that names it. Tags that are immutable stay unless a rule
-says \`includeImmutable\`. Rules that \`keep\` win over all others. What goes can be restored from the trash.`,
+says \`includeImmutable\`. Rules that \`keep\` win over all others. What goes can be restored from the trash. All rules together may
+have up to ${PATTERNS_MAX} patterns and prefixes of tags, and ${RANGES_MAX} ranges of versions.`,
       conditional: true,
       body: policySchema,
       answers: { 200: { description: 'Saved; the new ETag', schema: lifecycleSchema } },
     }),
     async (c) => {
-      const { repository, body } = c.var;
-      await saveLifecycle(c.env, repository, body, { ifVersion: expectedVersion(c), by: actorOf(c) });
-      return answerLifecycle(c, repository);
+      await saveLifecycle(c.env, c.var.repository, c.var.body, { ifVersion: expectedVersion(c), by: actorOf(c) });
+      return answerLifecycle(c);
     },
   )
   .delete(
@@ -92,8 +96,10 @@ says \`includeImmutable\`. Rules that \`keep\` win over all others. What goes ca
     operation({
       group: GROUP,
       summary: 'Carry the saved lifecycle policy out now',
-      description:
-        'With `If-Match` and the ETag of a preview only if it would delete just what that one listed. A large plan is carried out in parts: run it again while something remains.',
+      description: `A large plan is carried out in parts: run it again while something remains. With \`If-Match\` and the ETag of a
+preview only if it would delete just what that one listed, and then all of it or nothing, whatever is pushed meanwhile. Where it takes
+several parts, as it does for more than ${TAGS_MAX} tags or ${MANIFESTS_MAX} manifests and for what different rules took, that holds
+for each part: one that has changed ends the run with 412, and the message says what was deleted before it.`,
       conditional: true,
       answers: { 200: { description: 'What was deleted', schema: deletedSchema } },
     }),
@@ -104,9 +110,12 @@ says \`includeImmutable\`. Rules that \`keep\` win over all others. What goes ca
     },
   );
 
-async function answerLifecycle(c: RequestContext, repository: RepositoryName): Promise<Response> {
+type Asking = RequestContext & { var: { repository: RepositoryName; authority: Authority } };
+
+async function answerLifecycle(c: Asking): Promise<Response> {
+  const { repository, authority } = c.var;
   const { policy, report, version } = await getLifecycle(c.env, repository);
-  const lastReport = report && shownReport(report);
+  const lastReport = report && shownReport(report, allows(authority, 'push', repository));
   return answer({ policy, lastRanAt: lastReport?.at ?? null, lastReport }, { version });
 }
 

@@ -9,6 +9,7 @@ import { append, type Holding, holdingOf, type Inventory, type Leftover, peel, t
 import type { LifecyclePolicy } from './policy.ts';
 import { losesHolder, losesTags, nameOf, type Verdict, WAS_LEFT } from './reasons.ts';
 import { keptBy, overCount, selected, type Unit } from './selecting.ts';
+import { versionOf } from './versions.ts';
 
 export interface DoomedTag extends Verdict {
   tag: Tag;
@@ -43,7 +44,8 @@ export interface Circumstances {
 
 export function choose(policy: LifecyclePolicy, { inventory, mutability, now }: Circumstances): Plan {
   const holding = holdingOf(inventory);
-  const units = unitsOf(inventory, holding);
+  const versioned = policy.rules.some(({ selection }) => selection.tagSemverRange !== undefined);
+  const units = unitsOf(inventory, holding, versioned);
   const kept = new Set(rulesOf(policy, 'keep').flatMap(({ selection }) => keptBy(selection, selected(selection, units), now)));
   const fixed = new Set(units.filter(({ tag }) => tag !== null && isImmutable(mutability, tag)));
   const taken = takenBy(
@@ -64,17 +66,19 @@ function rulesOf({ rules }: LifecyclePolicy, type: 'expire' | 'keep') {
   return rules.filter(({ action }) => action.type === type).sort((a, b) => a.rulePriority - b.rulePriority);
 }
 
-function unitsOf({ tags, manifests }: Inventory, { holders }: Holding): Unit[] {
+/** @param versioned whether a rule asks what versions the tags are */
+function unitsOf({ tags, manifests }: Inventory, { holders }: Holding, versioned: boolean): Unit[] {
   const stored = new Map(manifests.map((manifest) => [manifest.digest, manifest]));
   const tagged = new Set(tags.map(({ digest }) => digest));
   return [
     ...tags.map(({ tag, digest, updatedAt }) => {
-      return { tag, digest, time: updatedAt, pulledOn: stored.get(digest)?.pulledOn ?? null, held: false };
+      const version = versioned ? versionOf(tag) : null;
+      return { tag, version, digest, time: updatedAt, pulledOn: stored.get(digest)?.pulledOn ?? null, held: false };
     }),
     ...manifests
       .filter(({ digest }) => !tagged.has(digest))
       .map(({ digest, pushedAt, pulledOn }) => {
-        return { tag: null, digest, time: pushedAt, pulledOn, held: holders.has(digest) };
+        return { tag: null, version: null, digest, time: pushedAt, pulledOn, held: holders.has(digest) };
       }),
   ];
 }
@@ -98,7 +102,7 @@ function takenBy(
       decided.add(unit);
       const reason = over.get(unit);
       const mayTake = !kept.has(unit) && (!fixed.has(unit) || rule.action.includeImmutable === true);
-      if (reason !== undefined && mayTake) taken.set(unit, { rule: nameOf(rule), reason });
+      if (reason !== undefined && mayTake) taken.set(unit, { rule: nameOf(rule), reason: reason() });
     }
   }
   return taken;

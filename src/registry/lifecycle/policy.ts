@@ -37,10 +37,14 @@ export interface LifecyclePolicy {
 /** ECR's limit. */
 const WILDCARDS_MAX = 4;
 
+/** Of all rules together, as each is looked for in every tag: with so many, thousands of tags are judged in under a second. */
+export const PATTERNS_MAX = 100;
+export const RANGES_MAX = 5;
+
 /** What is wrong with a policy whose fields are of the right types, each with the index of its rule. */
 export function complaintsAbout({ rules }: LifecyclePolicy): { at: number; message: string }[] {
   return rules.flatMap((rule, at) => {
-    const found = [...ofTags(rule), ...ofCount(rule), ...ofAction(rule), ...ofOthers(rule, at, rules)];
+    const found = [...ofTags(rule), ...ofCount(rule), ...ofAction(rule), ...ofOthers(rule, at, rules), ...ofAll(at, rules)];
     return found.map((message) => ({ at, message: `rule ${rule.rulePriority}: ${message}` }));
   });
 }
@@ -105,5 +109,21 @@ function ofOthers({ rulePriority, selection, action }: Rule, at: number, rules: 
     ...(repeated ? ['another rule has this rulePriority'] : []),
     ...(ordered && second ? [`only one rule that expires may be about "${tagStatus}"`] : []),
     ...(ordered && overtaken ? ['the rule about "any" has the highest rulePriority of those that expire'] : []),
+  ];
+}
+
+/** Said of the rule that is the first beyond the limit. */
+function ofAll(at: number, rules: Rule[]): string[] {
+  const patterns = ({ selection: { tagPatternList = [], tagPrefixList = [] } }: Rule) =>
+    tagPatternList.length + tagPrefixList.length;
+  const ranges = ({ selection: { tagSemverRange } }: Rule) => (tagSemverRange === undefined ? 0 : 1);
+  const passes = (count: (rule: Rule) => number, max: number) => {
+    const before = rules.slice(0, at).reduce((sum, rule) => sum + count(rule), 0);
+    const now = before + count(rules[at] as Rule);
+    return before <= max && now > max;
+  };
+  return [
+    ...(passes(patterns, PATTERNS_MAX) ? [`all rules together may have up to ${PATTERNS_MAX} patterns and prefixes`] : []),
+    ...(passes(ranges, RANGES_MAX) ? [`all rules together may have up to ${RANGES_MAX} of tagSemverRange`] : []),
   ];
 }

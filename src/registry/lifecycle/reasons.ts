@@ -25,8 +25,10 @@ export function unused(days: number, { used, pulled }: { used: number; pulled: b
   return `not pulled for ${daysOf(days)}: ${pulled ? 'last used' : 'never pulled, pushed'} ${dayOf(used)}`;
 }
 
-export function tooMany(nth: number, { countNumber = 0, ...selection }: Selection): string {
-  return `${ordinal(nth)} newest of ${imagesOf(selection)}, ${countNumber} ${countNumber === 1 ? 'is' : 'are'} kept`;
+/** What is said of the `nth` image. */
+export function tooMany({ countNumber = 0, ...selection }: Selection): (nth: number) => string {
+  const images = imagesOf(selection);
+  return (nth) => `${ordinal(nth)} newest of ${images}, ${countNumber} ${countNumber === 1 ? 'is' : 'are'} kept`;
 }
 
 export function losesTags(tags: string[]): string {
@@ -53,8 +55,13 @@ export function ofRules(rules: RuleName[]): string {
 
 function imagesOf({ tagStatus, tagPatternList, tagPrefixList }: Selection): string {
   if (tagStatus === 'untagged') return 'the untagged images';
-  if (tagPatternList) return `images that match ${listed(tagPatternList)}`;
-  return tagPrefixList ? `images with tags that begin with ${listed(tagPrefixList)}` : 'all images';
+  if (tagPatternList) return `images that match ${firstOf(tagPatternList)}`;
+  return tagPrefixList ? `images with tags that begin with ${firstOf(tagPrefixList)}` : 'all images';
+}
+
+/** It is said of each image: all of a long list would be megabytes. */
+function firstOf(texts: string[]): string {
+  return texts.length <= 4 ? listed(texts) : listed([...texts.slice(0, 3), `${texts.length - 3} more`]);
 }
 
 /** `a, b and c` */

@@ -24,8 +24,6 @@ const SLICES_PER_RUN = 10;
 /** Seconds between two runs of a repository. */
 const PERIOD = 24 * 60 * 60;
 
-/** Who the registry is where it acts by itself. */
-
 export interface Planned {
   plan: Plan;
   /** The same for the same list. */
@@ -51,7 +49,8 @@ export interface Deleted {
 
 /**
  * What has changed since it was looked at stays.
- * @param options.ifPlan the plan it has to be, as the preview named it; `null`: any
+ * @param options.ifPlan the plan it has to be, as the preview named it, and to stay until it is carried out; `null`: any. Of one
+ * that takes several slices, each is carried out as it was planned or ends the run.
  * @throws NAME_UNKNOWN, NOT_FOUND, CONFLICT, PRECONDITION_FAILED, UNSUPPORTED
  */
 export async function runLifecycle(
@@ -67,8 +66,10 @@ export async function runLifecycle(
     });
   }
   const slices = slicesOf(plan);
-  const work = { slices: slices.slice(0, SLICES_PER_RUN), rule: candidates.mutabilityRule, by };
+  const work = { slices: slices.slice(0, SLICES_PER_RUN), rule: candidates.mutabilityRule, by, whole: ifPlan !== null };
   const { tags, manifests, failure } = await deleteSlices(env, repository, work);
+  // It is as if nobody had asked: the day of the schedule's next run stays.
+  if (failure instanceof ChangedMeanwhile && tags.size + manifests.size === 0) throw failure;
   const deleted = {
     tags: plan.tags.filter(({ tag }) => tags.has(tag)),
     manifests: plan.manifests.filter(({ digest }) => manifests.has(digest)),
@@ -99,19 +100,32 @@ function leftoverOf({ digest, leasedUntil, rule }: DoomedManifest): Leftover {
 async function deleteSlices(
   env: Stores,
   repository: RepositoryName,
-  { slices, rule, by }: { slices: Slice[]; rule: string; by: Actor },
+  { slices, rule, by, whole }: { slices: Slice[]; rule: string; by: Actor; whole: boolean },
 ): Promise<{ tags: Set<string>; manifests: Set<string>; failure: Error | null }> {
   const gone = { tags: new Set<string>(), manifests: new Set<string>(), failure: null };
   for (const { tags, levels, reason } of slices) {
     try {
-      const deleted = await deleteDoomed(env, repository, { rule, tags: tags.map(doomedTag), levels }, { by, reason });
+      const deleted = await deleteDoomed(env, repository, { rule, tags: tags.map(doomedTag), levels }, { by, reason, whole });
       for (const { tag } of deleted.tags) gone.tags.add(tag);
       for (const digest of deleted.manifests) gone.manifests.add(digest);
+      const refused = deleted.tags.length + deleted.manifests.length === 0;
+      if (whole && refused) return { ...gone, failure: new ChangedMeanwhile(gone) };
     } catch (error) {
       return { ...gone, failure: error instanceof Error ? error : new Error(String(error)) };
     }
   }
   return gone;
+}
+
+/** For whoever meant one list, and no other. */
+class ChangedMeanwhile extends RegistryError {
+  constructor({ tags, manifests }: { tags: Set<string>; manifests: Set<string> }) {
+    const done =
+      tags.size + manifests.size === 0
+        ? 'nothing was deleted'
+        : `${tags.size} of its tags and ${manifests.size} of its manifests were deleted before that`;
+    super('PRECONDITION_FAILED', { message: `what was listed changed meanwhile, and ${done}: preview the rules again` });
+  }
 }
 
 function doomedTag({ tag, digest, immutable }: Slice['tags'][number]) {

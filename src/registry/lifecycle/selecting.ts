@@ -1,10 +1,11 @@
 /** Which tags and untagged manifests a rule is about, and which of those its count is over. Pure. */
+import type SemVer from 'semver/classes/semver.js';
 import type { Digest } from '../../oci/digest.ts';
-import { matches } from '../../oci/pattern.ts';
+import { matcherOf } from '../../oci/pattern.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { Selection } from './policy.ts';
 import { tooMany, tooOld, unused } from './reasons.ts';
-import { descending, parseRange, versionIn } from './versions.ts';
+import { descending, parseRange } from './versions.ts';
 
 /** Seconds. */
 const DAY = 24 * 60 * 60;
@@ -13,6 +14,8 @@ const DAY = 24 * 60 * 60;
 export interface Unit {
   /** `null`: an untagged manifest. */
   tag: Tag | null;
+  /** What the tag is as a version; `null`: none, or no rule asks for it. */
+  version: SemVer | null;
   digest: Digest;
   /** Seconds since the epoch: when it was pushed. */
   time: number;
@@ -28,12 +31,12 @@ export function selected(selection: Selection, units: readonly Unit[]): Unit[] {
   if (tagStatus === 'any') return [...units];
   if (tagStatus === 'untagged') return units.filter(({ tag }) => tag === null);
   const tests = [
-    ...(tagPatternList ?? []).map((pattern) => (tag: string) => matches(pattern, tag)),
+    ...(tagPatternList ?? []).map(matcherOf),
     ...(tagPrefixList ?? []).map((prefix) => (tag: string) => tag.startsWith(prefix)),
   ];
   const listed = tests.length > 0 ? matchingAll(tests, units) : units.filter(({ tag }) => tag !== null);
   const range = tagSemverRange === undefined ? null : parseRange(tagSemverRange);
-  return range ? listed.filter(({ tag }) => tag !== null && versionIn(tag, range) !== null) : listed;
+  return range ? listed.filter(({ version }) => version !== null && range.test(version)) : listed;
 }
 
 /** ECR: an image must match all entries of a list, by whichever of its tags. Of its tags, those that match any are meant. */
@@ -50,18 +53,17 @@ function matchingAll(tests: ((tag: string) => boolean)[], units: readonly Unit[]
   return hits.filter(({ digest }) => met.get(digest)?.size === tests.length);
 }
 
-/** Of those selected, the ones that the count lets go, each with why. */
-export function overCount(selection: Selection, units: readonly Unit[], now: number): Map<Unit, string> {
+/** Of those selected, the ones that the count lets go, each with why: in words where somebody asks. */
+export function overCount(selection: Selection, units: readonly Unit[], now: number): Map<Unit, () => string> {
   const { countType, countNumber = 0 } = selection;
   if (countType === 'imageCountMoreThan') return beyondNewest(selection, units);
-  const reasons = units.map((unit): [Unit, string | null] => {
-    if (countType === 'sinceImagePushed') {
-      return [unit, now - unit.time > countNumber * DAY ? tooOld(countNumber, unit.time) : null];
-    }
-    const { used, pulled } = lastUse(unit);
-    return [unit, now - used > countNumber * DAY ? unused(countNumber, { used, pulled }) : null];
-  });
-  return new Map(reasons.filter((entry): entry is [Unit, string] => entry[1] !== null));
+  const before = now - countNumber * DAY;
+  if (countType === 'sinceImagePushed') {
+    const old = units.filter(({ time }) => time < before);
+    return new Map(old.map((unit) => [unit, () => tooOld(countNumber, unit.time)]));
+  }
+  const idle = units.filter((unit) => lastUse(unit).used < before);
+  return new Map(idle.map((unit) => [unit, () => unused(countNumber, lastUse(unit))]));
 }
 
 /** Of a pull only the day is known: the end of it. What was pushed or tagged again since counts as used then. */
@@ -71,21 +73,20 @@ function lastUse({ time, pulledOn }: Unit): { used: number; pulled: boolean } {
 }
 
 /** Counts images, youngest first: one is as young as the youngest of its units. */
-function beyondNewest(selection: Selection, units: readonly Unit[]): Map<Unit, string> {
+function beyondNewest(selection: Selection, units: readonly Unit[]): Map<Unit, () => string> {
   const newest = new Map<Digest, number>();
   for (const { digest, time } of units) newest.set(digest, Math.max(time, newest.get(digest) ?? 0));
   const order = [...newest].sort(([a, timeOfA], [b, timeOfB]) => timeOfB - timeOfA || (a < b ? -1 : 1));
   const rank = new Map(order.map(([digest], n) => [digest, n + 1]));
   const over = units.map((unit) => ({ unit, nth: rank.get(unit.digest) ?? 0 }));
-  return new Map(
-    over.filter(({ nth }) => nth > (selection.countNumber ?? 0)).map(({ unit, nth }) => [unit, tooMany(nth, selection)]),
-  );
+  const words = tooMany(selection);
+  return new Map(over.filter(({ nth }) => nth > (selection.countNumber ?? 0)).map(({ unit, nth }) => [unit, () => words(nth)]));
 }
 
 /** What a rule keeps, of those selected. */
 export function keptBy(selection: Selection, units: readonly Unit[], now: number): Unit[] {
   const { countType, countNumber, tagSemverRange } = selection;
-  if (tagSemverRange !== undefined && countNumber !== undefined) return highest(tagSemverRange, countNumber, units);
+  if (tagSemverRange !== undefined && countNumber !== undefined) return highest(countNumber, units);
   if (countType === undefined) return [...units];
   // A manifest that an index holds is part of that image, and no image of its own.
   const counted = countType === 'imageCountMoreThan' ? units.filter(({ held }) => !held) : units;
@@ -94,13 +95,8 @@ export function keptBy(selection: Selection, units: readonly Unit[], now: number
 }
 
 /** Two tags of one version count once. */
-function highest(text: string, count: number, units: readonly Unit[]): Unit[] {
-  const range = parseRange(text);
-  if (!range) return [];
-  const versions = units.flatMap((unit) => {
-    const version = versionIn(unit.tag ?? '', range);
-    return version ? [{ unit, version }] : [];
-  });
+function highest(count: number, units: readonly Unit[]): Unit[] {
+  const versions = units.flatMap((unit) => (unit.version ? [{ unit, version: unit.version }] : []));
   const order = [...new Map(versions.map(({ version }) => [version.version, version])).values()].sort(descending);
   const kept = new Set(order.slice(0, count).map(({ version }) => version));
   return versions.filter(({ version }) => kept.has(version.version)).map(({ unit }) => unit);

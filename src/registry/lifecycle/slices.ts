@@ -19,17 +19,16 @@ export const MANIFESTS_MAX = 200;
 export const TAGS_MAX = 1000;
 export const LEVELS_MAX = 10;
 
-/** Only what is larger than a slice by itself is cut: then holders go before what they hold. */
+/** Only what is larger than a slice by itself is cut: then tags go before what they name, and holders before what they hold. */
 export function slicesOf(plan: Plan): Slice[] {
   const open = new Map<string, Slice>();
   const slices: Slice[] = [];
-  for (const { tags, levels, reason } of bundlesOf(plan)) {
-    const pieces = cut(levels);
-    const [piece = []] = pieces;
-    const current = open.get(reason);
-    if (pieces.length > 1) slices.push(...pieces.map((part, n) => ({ tags: n === 0 ? tags : [], levels: part, reason })));
-    else if (current && fits(current, tags, piece)) add(current, tags, piece);
-    else open.set(reason, opened(slices, { tags: [...tags], levels: piece, reason }));
+  for (const bundle of bundlesOf(plan)) {
+    const [slice, ...others] = cut(bundle);
+    const current = open.get(slice.reason);
+    if (others.length > 0) slices.push(slice, ...others);
+    else if (current && fits(current, slice)) add(current, slice);
+    else open.set(slice.reason, opened(slices, slice));
   }
   return slices;
 }
@@ -81,7 +80,19 @@ function distinct(rules: RuleName[]): RuleName[] {
   return [...byPriority.values()].sort((a, b) => a.priority - b.priority);
 }
 
-function cut(levels: Digest[][]): Digest[][][] {
+function cut({ tags, levels, reason }: Slice): [Slice, ...Slice[]] {
+  const [piece = [], ...others] = cutLevels(levels);
+  const rest: [Slice, ...Slice[]] = [
+    { tags: tags.slice(0, TAGS_MAX), levels: piece, reason },
+    ...others.map((part) => ({ tags: [], levels: part, reason })),
+  ];
+  for (let from = TAGS_MAX; from < tags.length; from += TAGS_MAX) {
+    rest.unshift({ tags: tags.slice(from, from + TAGS_MAX), levels: [], reason });
+  }
+  return rest;
+}
+
+function cutLevels(levels: Digest[][]): Digest[][][] {
   const pieces: Digest[][][] = [[]];
   let size = 0;
   for (const level of levels) {
@@ -106,11 +117,11 @@ function opened(slices: Slice[], slice: Slice): Slice {
   return slice;
 }
 
-function fits({ tags, levels }: Slice, more: DoomedTag[], moreLevels: Digest[][]): boolean {
-  return tags.length + more.length <= TAGS_MAX && levels.flat().length + moreLevels.flat().length <= MANIFESTS_MAX;
+function fits({ tags, levels }: Slice, more: Slice): boolean {
+  return tags.length + more.tags.length <= TAGS_MAX && levels.flat().length + more.levels.flat().length <= MANIFESTS_MAX;
 }
 
-function add(slice: Slice, tags: DoomedTag[], levels: Digest[][]): void {
+function add(slice: Slice, { tags, levels }: Slice): void {
   slice.tags.push(...tags);
   levels.forEach((level, n) => {
     const known = slice.levels[n];

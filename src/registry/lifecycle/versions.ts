@@ -18,9 +18,8 @@ export function parseRange(text: string): Range | null {
 }
 
 /** The version that a tag is, with a leading `v` or without; `null` where it is none. A partial one, as `1.2`, is none. */
-export function versionIn(tag: string, range: Range): SemVer | null {
-  const version = parse(tag);
-  return version !== null && range.test(version) ? version : null;
+export function versionOf(tag: string): SemVer | null {
+  return parse(tag);
 }
 
 /** For sorting: the highest first. */

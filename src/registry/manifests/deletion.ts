@@ -162,13 +162,14 @@ const UNHELD = `NOT EXISTS (SELECT 1 FROM tags INDEXED BY tags_by_digest WHERE r
 
 /**
  * One batch: returns what really went. @param reason which rule it was, for people
+ * @param whole all of it, or nothing where any of it has changed
  * @throws UNSUPPORTED where the registry is set to delete nothing
  */
 export async function deleteDoomed(
   env: Stores,
   repository: RepositoryName,
   { rule, tags, levels }: Doomed,
-  deletion: { by: Actor; reason: string },
+  { whole = false, ...deletion }: { by: Actor; reason: string; whole?: boolean },
 ): Promise<{ tags: { tag: Tag; digest: Digest }[]; manifests: Digest[] }> {
   requireDeletion(env);
   const references = new Map(
@@ -180,13 +181,29 @@ export async function deleteDoomed(
     const { entries, rest, answering } = dropManifests(env, repository, known, deletion, UNHELD);
     return { statements: [...entries, ...rest], answering: entries.length + answering };
   });
-  const guard = refuseUnless(env, `${RULE} = ?2`, repository, rule);
-  const results = await tryBatch(env, [guard, ...dropped, ...steps.flatMap(({ statements }) => statements)]);
+  const { before: changed, after: left } = whole ? guardWhole(env, repository, tags, levels.flat()) : { before: [], after: [] };
+  const guards = [refuseUnless(env, `${RULE} = ?2`, repository, rule), ...changed];
+  const results = await tryBatch(env, [...guards, ...dropped, ...steps.flatMap(({ statements }) => statements), ...left]);
   if (!results) return { tags: [], manifests: [] };
-  const gone = results[dropped.length]?.results as { tag: Tag; digest: Digest }[];
+  const gone = results[guards.length + dropped.length - 1]?.results as { tag: Tag; digest: Digest }[];
   const manifests = steps.flatMap(({ answering }, n) => {
-    const before = steps.slice(0, n).reduce((sum, { statements }) => sum + statements.length, 1 + dropped.length);
+    const before = steps.slice(0, n).reduce((sum, { statements }) => sum + statements.length, guards.length + dropped.length);
     return ((results[before + answering]?.results ?? []) as { digest: Digest }[]).map(({ digest }) => digest);
   });
   return { tags: gone, manifests };
+}
+
+/**
+ * What keeps a batch from doing half of it: before, each tag names what it did and each manifest is there; after, none of the
+ * manifests is, which something may have come to hold.
+ */
+function guardWhole(env: Database, repository: RepositoryName, tags: Doomed['tags'], manifests: Digest[]) {
+  const { sql, parameter } = tagsOfList(tags);
+  const list = JSON.stringify(manifests);
+  const there = `(SELECT count(*) FROM json_each(?2) CROSS JOIN manifests m ON m.repository_id = ${HERE} AND m.digest = value)`;
+  const all = `(SELECT count(*) FROM (${sql})) = json_array_length(?3) AND ${there} = json_array_length(?2)`;
+  return {
+    before: [refuseUnless(env, all, repository, list, parameter)],
+    after: [refuseUnless(env, `${there} = 0`, repository, list)],
+  };
 }

@@ -26,7 +26,7 @@ interface Item {
 interface Body {
   policy: { rules: unknown[] };
   lastRanAt: string | null;
-  lastReport: { by: string; tags: number; manifests: number; remaining: number; failed: string | null } | null;
+  lastReport: { by: string | null; tags: number; manifests: number; remaining: number; failed: string | null } | null;
   tags: number;
   manifests: number;
   bytes: number;
@@ -228,6 +228,23 @@ describe('who may', () => {
   });
 });
 
+describe('who carried the rules out', () => {
+  test('is told to those who may push, and not to whoever reads a public repository', async () => {
+    const [reader, writer] = [await inviteUser(world, 'rita'), await inviteUser(world, 'will')];
+    await makeOrganization(world, 'acme', { members: [reader, writer] });
+    await makeTeam(world, 'acme', 'writers', [writer], [{ actions: 'push and pull', repositories: ['acme/*'] }]);
+    expect((await api('PATCH', `/repositories/${APP}`, { body: { visibility: 'public' } })).status).toBe(200);
+    await save();
+    await run();
+    for (const as of [null, reader.basic]) {
+      const { status, body } = await api('GET', PATH, { as });
+      expect([status, body.lastReport?.by]).toEqual([200, null]);
+      expect(JSON.stringify(body)).not.toContain('user:');
+    }
+    expect((await api('GET', PATH, { as: writer.basic })).body.lastReport?.by).toBe('user:admin');
+  });
+});
+
 describe('a preview', () => {
   test('lists what would go, by which rule and why, and changes nothing', async () => {
     const { digest } = await pushImage(world, APP, 'v1');
@@ -373,6 +390,26 @@ async function mixed(): Promise<void> {
     .run();
 }
 
+/** A run on condition of a preview, and a tag that is moved just before the batch that deletes for the `nth` time. */
+async function movedBefore(nth: number, tag: string, etag: string | null): Promise<ApiAnswer<Body>> {
+  const image = await imageIn(world, APP, 90);
+  const orderly = world;
+  let deletions = 0;
+  const DB = new Proxy(orderly.env.DB, {
+    get(target, name) {
+      const value = Reflect.get(target, name) as unknown;
+      if (name !== 'batch') return typeof value === 'function' ? value.bind(target) : value;
+      return async (statements: D1PreparedStatement[]) => {
+        // A batch that deletes has six statements and more; the others have up to four.
+        if (statements.length > 5 && deletions++ === nth) await putManifest(orderly, APP, tag, textOf(image));
+        return target.batch(statements);
+      };
+    },
+  });
+  const headers = { 'if-match': etag ?? '' };
+  return anyApi<Body>(worldOf({ ...orderly.env, DB }), 'POST', `${PATH}/run`, { headers });
+}
+
 describe('a run', () => {
   test('deletes just what the preview lists, and records why', async () => {
     await mixed();
@@ -437,6 +474,98 @@ describe('a run', () => {
     }
     const now = (await preview()).headers.get('etag') as string;
     expect((await run(`${etag}, ${now}`)).body.tags).toBe(2);
+  });
+
+  test('on condition of a preview deletes all that was listed, or nothing, wherever a push comes between two steps of it', async () => {
+    const pushes: ((other: World, images: Content[]) => Promise<Response>)[] = [
+      async (other) => putManifest(other, APP, 'b', textOf(await imageIn(other, APP, 3))),
+      (other, [, image]) => putManifest(other, APP, 'c', textOf(image as Content)),
+      (other, [image]) => other.fetch('DELETE', `/v2/${APP}/manifests/${image?.digest}`),
+      (other, [, , loose]) => putManifest(other, APP, (loose as Content).digest, textOf(loose as Content)),
+      (other, [, , loose]) => other.fetch('DELETE', `/v2/${APP}/manifests/${loose?.digest}`),
+    ];
+    for (const push of pushes) {
+      const seen = new Set<string>();
+      await everyOrder(world, async () => {
+        world = await newWorld();
+        const images = [
+          await pushImage(world, APP, 'a', 1),
+          await pushImage(world, APP, 'b', 2),
+          await pushImage(world, APP, null, 4),
+        ];
+        await age(20);
+        await save();
+        const etag = (await preview()).headers.get('etag') ?? '';
+        return {
+          outer: (running) => running.fetch('POST', `/api/v1${PATH}/run`, { headers: { 'if-match': etag } }),
+          inner: (other) => push(other, images),
+          check: async (answer) => {
+            const { tags = 0, manifests = 0, remaining = 0 } = (await answer.json()) as Partial<Body>;
+            seen.add(`${answer.status}: ${tags} ${manifests} ${remaining}`);
+            expect(await violations(world.env)).toEqual([]);
+          },
+        };
+      });
+      expect([...seen].sort()).toEqual(['200: 2 3 0', '412: 0 0 0']);
+    }
+  });
+
+  test('on condition of a preview that is refused puts the next run of the schedule off by nothing', async () => {
+    await pushImage(world, APP, 'v1');
+    await pushImage(world, APP, 'v2', 2);
+    await age(20);
+    await save();
+    const etag = (await preview()).headers.get('etag');
+    const { body } = await movedBefore(0, 'v2', etag);
+    expect(body.errors[0]).toMatchObject({
+      code: 'PRECONDITION_FAILED',
+      message: expect.stringContaining('nothing was deleted'),
+    });
+    expect(await tagNames()).toEqual(['v1', 'v2']);
+    expect(await world.env.DB.prepare('SELECT ran_at FROM lifecycle_policies').first('ran_at')).toBe(0);
+  });
+
+  test('on condition of a preview, in several parts, ends at the one that has changed, and says what it did', async () => {
+    await pushImage(world, APP, 'v1');
+    await pushImage(world, APP, 'v2', 2);
+    await pushImage(world, APP, 'v3', 3);
+    await age(20);
+    await save(policyOf(...['v1', 'v2', 'v3'].map((name) => rule({ ...tagged(name), ...olderThan(14) }))));
+    const etag = (await preview()).headers.get('etag');
+    const answer = await movedBefore(1, 'v2', etag);
+    expect(refused(answer)).toBe('412 PRECONDITION_FAILED');
+    const said = expect.stringContaining('1 of its tags and 1 of its manifests were deleted before');
+    expect(answer.body.errors[0]).toMatchObject({ message: said });
+    expect(await tagNames()).toEqual(['v2', 'v3']);
+    expect((await api('GET', PATH)).body.lastReport).toMatchObject({ tags: 1, manifests: 1, remaining: 4, failed: said });
+  });
+
+  test('takes one image with thousands of long tags in parts', { timeout: 60_000 }, async () => {
+    const { digest } = await pushImage(world, APP, 'first', 1);
+    await pushImage(world, APP, 'other', 2);
+    await world.env.DB.prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9500)
+       INSERT INTO tags SELECT (SELECT id FROM repositories), printf('a%0127d', i), ?1, 0 FROM n`,
+    )
+      .bind(digest)
+      .run();
+    await world.env.DB.prepare(
+      `INSERT INTO tag_history (repository_id, tag, point, at, digest, actor)
+       SELECT repository_id, name, 1, 0, digest, 'user:admin' FROM tags WHERE name LIKE 'a0%'`,
+    ).run();
+    await age(20);
+    await save(policyOf(rule({ ...tagged('*'), ...olderThan(14) })));
+    const asInProduction = worldOf(limited(world.env));
+    const first = await anyApi<Body>(asInProduction, 'POST', `${PATH}/run`);
+    expect(first.status, JSON.stringify(first.body.errors)).toBe(200);
+    expect(first.body).toMatchObject({ tags: 9501, manifests: 1, remaining: 2 });
+    expect((await anyApi<Body>(asInProduction, 'POST', `${PATH}/run`)).body).toMatchObject({
+      tags: 1,
+      manifests: 1,
+      remaining: 0,
+    });
+    expect(await present()).toEqual([]);
+    expect(await violations(world.env)).toEqual([]);
   });
 
   test('takes back what was leased when what held it went, once the lease is over', async () => {
@@ -642,7 +771,7 @@ describe('a crash', () => {
   test('in the middle of what is too large for one batch leaves nothing behind for good', async () => {
     const { digest } = await pushImage(world, APP, 'v1');
     await world.env.DB.prepare(
-      `INSERT INTO manifests SELECT repository_id, value, media_type, artifact_type, ?2, size, pushed_at, 0, object_key, content
+      `INSERT INTO manifests SELECT repository_id, value, media_type, artifact_type, ?2, size, pushed_at, 0, NULL, object_key, content
        FROM manifests, json_each(?1)`,
     )
       .bind(JSON.stringify(Array.from({ length: 250 }, (_, n) => `sha256:${String(n).padStart(64, '0')}`)), digest)

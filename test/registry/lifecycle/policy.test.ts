@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { policySchema } from '../../../src/http/api/lifecycle-schemas.ts';
 import { complaintsAbout } from '../../../src/registry/lifecycle/policy.ts';
-import { parseRange, versionIn } from '../../../src/registry/lifecycle/versions.ts';
+import { parseRange, versionOf } from '../../../src/registry/lifecycle/versions.ts';
 import { type Brief, KEEP, moreThan, olderThan, policyOf, tagged, unpulledFor } from './stock.ts';
 
 const complaints = (...rules: Brief[]) => complaintsAbout(policyOf(...rules)).map(({ message }) => message);
@@ -141,6 +141,24 @@ describe('rules among each other', () => {
     expect(complaints(keep, some, { ...untagged, action: KEEP }, untagged, keep, any, keep)).toEqual([]);
   });
 
+  test('together they have up to 100 patterns and prefixes, which is said of the first beyond', () => {
+    const names = (n: number) => Array.from({ length: n }, (_, at) => `v${at}`);
+    const patterns = (n: number) => ({ selection: { ...tagged(...names(n)), ...moreThan(1) } });
+    const prefixes = (n: number) => ({ selection: { ...PREFIX, tagPrefixList: names(n) }, action: KEEP });
+    const over = 'all rules together may have up to 100 patterns and prefixes';
+    expect(complaints(patterns(50), prefixes(30), patterns(20), untagged)).toEqual([]);
+    expect(complaints(patterns(50), prefixes(30), patterns(21), patterns(1))).toEqual([`rule 3: ${over}`]);
+    expect(complaints(patterns(101))).toEqual([`rule 1: ${over}`]);
+  });
+
+  test('together they have up to 5 ranges of versions', () => {
+    const range = { selection: { tagStatus: 'tagged', tagSemverRange: '>=1' } as const, action: KEEP };
+    expect(complaints(range, range, some, range, range, range)).toEqual([]);
+    expect(complaints(range, range, some, range, range, range, range, range)).toEqual([
+      'rule 7: all rules together may have up to 5 of tagSemverRange',
+    ]);
+  });
+
   test('there are 1 to 50', () => {
     const rules = (n: number) => policyOf(...Array.from({ length: n }, () => some));
     expect(said(rules(50))).toEqual([]);
@@ -195,6 +213,6 @@ test.each([
   ['release-1.2.3', undefined],
   ['9'.repeat(100), undefined],
 ])('as a version of ">=1", the tag %s is %s', (tag, version) => {
-  const range = parseRange('>=1');
-  expect(range && versionIn(tag, range)?.version).toBe(version);
+  const found = versionOf(tag);
+  expect(found && parseRange('>=1')?.test(found) ? found.version : undefined).toBe(version);
 });

@@ -8,7 +8,7 @@ import { complaintsAbout, type LifecyclePolicy } from '../../../src/registry/lif
 import { LEVELS_MAX, MANIFESTS_MAX, slicesOf, TAGS_MAX } from '../../../src/registry/lifecycle/slices.ts';
 import { isImmutable } from '../../../src/registry/tags/mutability.ts';
 import { LINEAR, slowdown } from '../../world/growth.ts';
-import { applied, type Brief, digestOf, type Image, KEEP, NOW, planFor, policyOf, stock } from './stock.ts';
+import { applied, type Brief, digestOf, type Image, KEEP, moreThan, NOW, planFor, policyOf, stock, tagged } from './stock.ts';
 
 const TAGS = ['v1.0.0', 'v1.1.0', '1.2.0', 'v2.0.0', 'main', 'main-2', 'pr-1', 'pr-2', 'x'];
 const PATTERNS = ['*', 'v*', 'v1*', 'main*', 'pr-*', '*1*', 'x', '*-*'];
@@ -258,6 +258,14 @@ describe('slices', () => {
     }
   });
 
+  test('of an image with more tags than fit have tags alone, until the last of them goes with it', () => {
+    const tags = Object.fromEntries(Array.from({ length: 2500 }, (_, n) => [`t${n}`, 9]));
+    const slices = slicesOf(planFor(stock({ a: { tags, pushed: 9 }, b: { tags: ['x'], pushed: 9 } }), all));
+    const sizes = slices.map((slice) => `${slice.tags.length} ${slice.levels.flat().length}`);
+    expect(sizes).toEqual(['500 0', '1000 0', '1000 1', '1 1']);
+    expect(new Set(slices.flatMap((slice) => slice.tags.map(({ tag }) => tag))).size).toBe(2501);
+  });
+
   test('have a limit of tags as well', () => {
     const tags = Object.fromEntries(Array.from({ length: 2500 }, (_, n) => [`t${n}`, 9]));
     const slices = slicesOf(planFor(stock({ a: { tags: { ...tags, young: 0 } } }), all));
@@ -289,6 +297,53 @@ describe('time', () => {
       return () => void planFor(inventory, rules);
     };
     expect(slowdown(work, 100, 10_000)).toBeLessThan(LINEAR);
+  });
+
+  test('of the longest policies is under a second for 5,000 tags', { timeout: 60_000 }, () => {
+    const a = (n: number) => 'a'.repeat(n);
+    const pieces = (piece: (n: number) => string) => {
+      let text = '';
+      for (let n = 10; text.length + piece(n).length <= 200; n++) text += piece(n);
+      return text.replace(/[| ]+$/, '');
+    };
+    const patterns: ((n: number) => string)[] = [
+      (n) => `*a*a*a*${a(n)}`,
+      (n) => `*a*a*a*${a(n)}b`,
+      (n) => `*aa*${a(20 + n)}b*`,
+      (n) => `*${a(30)}b${a(20 + n)}*`,
+      (n) => `*${a(n)}aab*`,
+      () => '*aaaaab*',
+    ];
+    const ranges = [(n: number) => `<${n}||`, (n: number) => `<${n} `, (n: number) => `~${n}||`];
+    const names = [
+      (n: number) => `${n}-${a(110)}`,
+      (n: number) => `9999.9.${n}`,
+      (n: number) => `0.0.0-${'a.'.repeat(50)}${n}`,
+    ];
+    const days = { countType: 'sinceImagePushed', countUnit: 'days', countNumber: 1 } as const;
+    for (const pattern of patterns) {
+      for (const name of names) {
+        const inventory = stock(
+          Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`m${n}`, { tags: [name(n)], pushed: n % 30 }])),
+        );
+        for (const range of ranges) {
+          const policy = policyOf(
+            ...Array.from({ length: 45 }, (_, rule) => ({
+              selection: { ...tagged(...[1, 2].map((n) => pattern(rule + n))), ...(rule % 2 ? days : moreThan(5)) },
+            })),
+            ...Array.from({ length: 5 }, () => ({
+              selection: { ...tagged('*', '*.*'), tagSemverRange: pieces(range), countNumber: 1 },
+              action: KEEP,
+            })),
+          );
+          expect(complaintsAbout(policy)).toEqual([]);
+          const start = performance.now();
+          planFor(inventory, policy);
+          const took = performance.now() - start;
+          expect(took, `${pattern(1)} ${name(1)} ${pieces(range)}`).toBeLessThan(1000);
+        }
+      }
+    }
   });
 
   test('600 manifests that each list all before them are each seen once', () => {
