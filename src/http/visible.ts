@@ -4,10 +4,12 @@ import { withRepositories } from '../auth/lookup.ts';
 import { allows } from '../auth/policy.ts';
 import type { Sourced } from '../auth/statement.ts';
 import { common, liesIn, type Place, pullPatterns, reachOf, repositoriesNaming } from '../auth/visibility.ts';
+import { badParameter } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { listRepositories } from '../registry/repositories/repositories.ts';
 import type { RequestContext } from './context.ts';
+import { openPlace, sealPlace } from './sealed-place.ts';
 
 /**
  * Goes, and candidates of the second; each after it takes twice as many, up to a limit. It is what one request may cost where
@@ -16,6 +18,9 @@ import type { RequestContext } from './context.ts';
 const ROUNDS = 12;
 const CHUNK = 1000;
 const CHUNK_MAX = 4000;
+
+/** As places in it are sealed for it. */
+const LIST = 'repositories';
 
 export interface Filter {
   /** Only `acme/...`. */
@@ -46,22 +51,30 @@ async function mayPull(c: RequestContext, authority: Authority, names: Repositor
   );
 }
 
+export interface VisiblePage extends Page<RepositoryName> {
+  /** What the next page begins after: the last item, or a place that is sealed, as it may be that of what is hidden. `null`: the end. */
+  next: string | null;
+}
+
 /**
- * What the caller may pull, in bytewise order. A page may be short where it took too long to fill, and says then that there is
- * more, after the last that it shows: what was looked at and is hidden is not named.
+ * What the caller may pull, in bytewise order. A page may be short, or empty, where it took too long to fill, and says then that
+ * there is more: what was looked at and is hidden is not named.
+ * @throws UNSUPPORTED (400) where it is to begin at a place that is none of ours
  */
 export async function visibleRepositories(
   c: RequestContext,
   authority: Authority,
   { after, limit }: PageQuery,
   filter: Filter = {},
-): Promise<Page<RepositoryName>> {
+): Promise<VisiblePage> {
+  const place: string | null = await openPlace(c.env, LIST, after);
+  if (place === null) throw badParameter('"last" is no place in this list: begin anew');
   const limits = limitsOf(authority, filter);
   const reach = limits.reduce(common, reachOf(pullPatterns(authority)));
   // `0` is what comes after the slash.
   const [start, end] = filter.namespace === undefined ? ['', undefined] : [`${filter.namespace}/`, `${filter.namespace}0`];
   const found: RepositoryName[] = [];
-  let from = after > start ? after : start;
+  let from = place > start ? place : start;
   for (let round = 0; round < ROUNDS; round++) {
     const size = round === 0 ? limit + 1 : Math.max(limit, Math.min(CHUNK * 2 ** (round - 1), CHUNK_MAX));
     const page = { after: from, limit: size };
@@ -75,8 +88,9 @@ export async function visibleRepositories(
     const known = candidates.items.filter((name) => horizon === undefined || name <= horizon);
     found.push(...(await mayPull(c, authority, known)));
     const done = horizon === undefined || (end !== undefined && horizon >= end);
-    if (found.length > limit || done) return { items: found.slice(0, limit), more: found.length > limit };
+    if (found.length > limit) return { items: found.slice(0, limit), more: true, next: found[limit - 1] ?? null };
+    if (done) return { items: found, more: false, next: null };
     from = horizon;
   }
-  return { items: found.slice(0, limit), more: true };
+  return { items: found, more: true, next: await sealPlace(c.env, LIST, from) };
 }

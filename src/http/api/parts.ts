@@ -48,9 +48,17 @@ export function pageOf({ n = PAGE_DEFAULT, last = '' }: { n?: number | undefined
   return { after: last, limit: n };
 }
 
-/** @param keyOf what the next page begins after */
-export function answerPage<T, S>({ items, more }: Page<T>, shown: (item: T) => S, keyOf: (shown: S) => string): Response {
+/**
+ * @param keyOf what the next page begins after
+ * @param brokeOff the place, sealed, where the page ended behind its last item; `null`: it did not
+ */
+export function answerPage<T, S>(
+  { items, more }: Page<T>,
+  shown: (item: T) => S,
+  keyOf: (shown: S) => string,
+  brokeOff: string | null = null,
+): Response {
   const all = items.map(shown);
   const last = all.at(-1);
-  return answer({ items: all, next: more && last !== undefined ? keyOf(last) : null });
+  return answer({ items: all, next: brokeOff ?? (more && last !== undefined ? keyOf(last) : null) });
 }

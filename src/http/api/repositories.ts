@@ -63,7 +63,8 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'The repositories that you may pull',
-      description: 'Without credentials: those that are public.',
+      description:
+        'Without credentials: those that are public. A page may be short or empty before the end, which is where `next` is null.',
       query: list,
       answers: { 200: { description: 'A page of them, by name', schema: pageSchema(summarySchema) } },
     }),
@@ -75,11 +76,11 @@ export const repositories = new Hono<AppEnv>({ strict: false })
         search: search?.replaceAll(/[A-Z]+/g, (text) => text.toLowerCase()),
         namespace: namespace && parseName(namespace),
       };
-      const { items, more } = await visibleRepositories(c, authority, { after: last, limit: n }, filter);
+      const { items, next } = await visibleRepositories(c, authority, { after: last, limit: n }, filter);
       const policies = await getPolicies(c.env, items.map(subjectOf));
       const pages = await describeRepositories(c.env, items);
       const shown = pages.map((page) => summaryOf(page, isPublic(policies.get(subjectOf(page.name)) ?? [])));
-      return answer({ items: shown, next: more ? (items.at(-1) ?? null) : null });
+      return answer({ items: shown, next });
     },
   )
   .get(

@@ -6,6 +6,7 @@ import { giveBackPolicy } from '../../auth/policies.ts';
 import { allows } from '../../auth/policy.ts';
 import { common, reachOf } from '../../auth/visibility.ts';
 import { isDigest } from '../../oci/digest.ts';
+import { RegistryError } from '../../oci/errors.ts';
 import { isTag } from '../../oci/reference.ts';
 import { purgeEntry } from '../../registry/gc/purge.ts';
 import { requireDeletion } from '../../registry/manifests/deletion.ts';
@@ -14,16 +15,21 @@ import {
   findEntry,
   listDeletedRepositories,
   listTrash,
+  type Place,
   type TrashEntry,
 } from '../../registry/trash/listing.ts';
 import { restoreRepository } from '../../registry/trash/repositories.ts';
 import { notInTrash, restoreManifest, restoreTag } from '../../registry/trash/restore.ts';
 import { type AppEnv, actorOf, finishing, type RequestContext } from '../context.ts';
+import { openPlace, sealPlace } from '../sealed-place.ts';
 import { asks, asksAboutTrash, asksFor } from './guard.ts';
 import { answer, operation, PAGE_QUERY, pageSchema } from './operation.ts';
 import { answerPage, pageOf, timeOf } from './parts.ts';
 
 const GROUP = 'Trash';
+
+/** The list of deleted repositories, as places in it are sealed for it. */
+const DELETED = 'deleted-repositories';
 
 const deleted = {
   deletedAt: z.iso.datetime(),
@@ -139,16 +145,17 @@ export const trash = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Deleted repositories that you may restore',
       query: list,
+      description: 'A page may be short or empty before the end, which is where `next` is null.',
       answers: { 200: { description: 'A page of them, by name', schema: pageSchema(repositorySchema) } },
     }),
     async (c) => {
       const { authority } = c.var;
       const { after, limit } = pageOf(c.var.query);
-      const [name = '', entry = ''] = after.split(' ');
-      const place = { name, entry: /^\d{1,15}$/.test(entry) ? Number(entry) : 0 };
+      const place = placeOf(await openPlace(c.env, DELETED, after));
       const mayAdminister = (repository: string) => allows(authority, 'admin', repository);
       const page = await listDeletedRepositories(c.env, { after: place, limit }, reachToAdmin(authority), mayAdminister);
-      return answerPage(page, shownRepository, (shown) => `${shown.name} ${shown.entry}`);
+      const brokeOff = page.brokeOff && (await sealPlace(c.env, DELETED, keyOf(page.brokeOff)));
+      return answerPage(page, shownRepository, keyOf, brokeOff);
     },
   )
   .post(
@@ -183,6 +190,17 @@ export const trash = new Hono<AppEnv>({ strict: false })
       return answerPurged(c, { repositoryId: entry, kind: 'repository', name: '' }, name);
     },
   );
+
+function keyOf({ name, entry }: { name: string; entry: number | string }): string {
+  return `${name} ${entry}`;
+}
+
+/** @throws INVALID */
+function placeOf(key: string | null): Place {
+  if (key === null) throw new RegistryError('INVALID', { message: '`last` is no place in this list: begin anew' });
+  const [name = '', entry = ''] = key.split(' ');
+  return { name, entry: /^\d{1,15}$/.test(entry) ? Number(entry) : 0 };
+}
 
 /** What cannot exist is not there. @throws MANIFEST_UNKNOWN */
 function tagIn(c: RequestContext) {

@@ -10,7 +10,7 @@ export const base = new Hono<AppEnv>({ strict: false })
 
   .get('/_catalog', mayOverall('catalog'), async (c) => {
     const limit = pageSize(c);
-    const { items, more } = await visibleRepositories(c, judged(c), { after: single(c, 'last') ?? '', limit });
-    const link = more && items.length > 0 ? nextLink(c, { n: String(limit), last: items.at(-1) }) : {};
+    const { items, next } = await visibleRepositories(c, judged(c), { after: single(c, 'last') ?? '', limit });
+    const link = next === null ? {} : nextLink(c, { n: String(limit), last: next });
     return c.json({ repositories: items }, 200, link);
   });

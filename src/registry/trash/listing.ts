@@ -96,6 +96,11 @@ export interface Place {
   entry: number;
 }
 
+export interface DeletedPage extends Page<DeletedRepository> {
+  /** Where it broke off, as it was taking too long: a name that whoever asks may not see. `null`: with its last item. */
+  brokeOff: Place | null;
+}
+
 /** Goes, and rows of each that follows the first: what one request may cost where most is hidden from whoever asks. */
 const ROUNDS = 8;
 const CHUNK = 2000;
@@ -103,24 +108,24 @@ const CHUNK = 2000;
 /**
  * By name, of those that can be restored. Reads each prefix by the index and no further than the page goes.
  * @param reach where to look: beginnings of names, '' for all, and names; a superset
- * @param isShown whether whoever asks may know of it; what is hidden is not named, not even as the place to go on from
+ * @param isShown whether whoever asks may know of it; what is hidden is not named
  */
 export async function listDeletedRepositories(
   env: Stores,
   { after, limit }: { after: Place; limit: number },
   reach: { prefixes: string[]; names: string[] },
   isShown: (name: RepositoryName) => boolean,
-): Promise<Page<DeletedRepository>> {
+): Promise<DeletedPage> {
   const found: DeletedRepository[] = [];
   let from = after;
   for (let round = 0; round < ROUNDS; round++) {
     const size = round === 0 ? limit + 1 : Math.max(limit + 1, CHUNK);
     const rows = await deletedAfter(env, from, size, reach);
     found.push(...rows.filter(({ name }) => isShown(name)));
-    if (found.length > limit || rows.length < size) return pageOf(found, limit);
+    if (found.length > limit || rows.length < size) return { ...pageOf(found, limit), brokeOff: null };
     from = rows.at(-1) ?? from;
   }
-  return { items: found.slice(0, limit), more: true };
+  return { items: found, more: true, brokeOff: from };
 }
 
 async function deletedAfter(

@@ -495,6 +495,22 @@ describe('with thousands in front that somebody may not see', () => {
     },
   );
 
+  test('by more policies than one request looks through, paging goes on from a place that names nothing', async () => {
+    await holdMany('mine/0-denied-', 45_000, DENIED);
+    const token = await catalogToken(alice.basic);
+    for (const n of [2, 100]) {
+      const { names, text, pages } = await allPages(alice.basic, n);
+      expect([names, pages > 1]).toEqual([MINE, true]);
+      expect(text).not.toContain('denied');
+      const catalog = await catalogPages(token, n);
+      expect(catalog.names).toEqual(MINE);
+      expect(catalog.text).not.toContain('denied');
+    }
+    expect(refused(await api(world, 'GET', '/repositories?last=~made-up', { as: alice.basic }))).toBe('400 UNSUPPORTED');
+    const place = (await api<Listed>(world, 'GET', '/repositories?n=2', { as: alice.basic })).body.next ?? '';
+    expect(refused(await api(world, 'GET', `/trash?last=${place}`, { as: alice.basic }))).toBe('400 INVALID');
+  });
+
   test('a search is in order and names each once, where some are found by pattern and others by their policies', async () => {
     await holdMany('aaa/', 3000, OPEN);
     await hold('bbb/needle', [PUBLIC]);

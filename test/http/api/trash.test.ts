@@ -1,5 +1,6 @@
 /** The trash by the management API: deleted repositories, who may see, restore and purge what, and what nobody learns. */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { sealPlace } from '../../../src/http/sealed-place.ts';
 import {
   deletedRepositories,
   namesInTrash,
@@ -436,6 +437,67 @@ describe('the list of deleted repositories', () => {
       },
     });
     expect(items.map(({ entry }) => entry)).toEqual(all.map(({ entry }) => entry));
+  });
+
+  describe('where thousands are hidden from whoever asks', () => {
+    beforeEach(async () => {
+      await allow(olga, { actions: ['admin'], repositories: ['*-mine'] });
+      await world.env.DB.prepare(
+        `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 16000)
+         INSERT INTO trash (repository_id, kind, name, repository, actor, deleted_at)
+         SELECT 1000000 + i, 'repository', '', 'hidden/r' || i, 'user:mallory', unixepoch() FROM n`,
+      ).run();
+      for (const name of ['first/is-mine', 'zoo/is-mine']) {
+        await make(name);
+        await api(world, 'DELETE', path(name));
+      }
+    });
+
+    const page = (last: string, at = world) =>
+      api<{ items: { name: string }[]; next: string | null }>(at, 'GET', `/trash?n=100&last=${encodeURIComponent(last)}`, {
+        as: olga.basic,
+      });
+    /** Pages end with what is shown, until one breaks off. */
+    async function brokenOff(): Promise<string> {
+      const { body } = await page('');
+      expect(body.items.map(({ name }) => name)).toContain('first/is-mine');
+      return body.next ?? '';
+    }
+
+    test('goes on to the end', async () => {
+      const items = await everyItem<{ name: string }>(world, '/trash', { n: 100, as: olga.basic });
+      expect(items.map(({ name }) => name).slice(-2)).toEqual(['olga/own', 'zoo/is-mine']);
+      expect(items.filter(({ name }) => name.startsWith('hidden/'))).toEqual([]);
+    });
+
+    test('says where it goes on in words that nobody reads, of one length, and different each time', async () => {
+      const [one, other] = [await brokenOff(), await brokenOff()];
+      expect(one).toMatch(/^~[\w-]+=*$/);
+      expect(one).not.toBe(other);
+      for (const place of ['a 1', `${'a'.repeat(255)} ${10 ** 15 - 1}`]) {
+        expect(await sealPlace(world.env, 'any list', place)).toHaveLength(one.length);
+      }
+      expect(one.length).toBeLessThanOrEqual(512);
+      expect(atob(one.slice(1).replaceAll('-', '+').replaceAll('_', '/'))).not.toContain('hidden');
+      expect((await page(one)).body.items.at(-1)?.name).toBe('zoo/is-mine');
+    });
+
+    test('goes on while the secret of the registry is replaced, and not from a place that is made up', async () => {
+      const place = await brokenOff();
+      const { REGISTRY_SECRET: old = '' } = world.env;
+      const replaced = worldOf({ ...world.env, REGISTRY_SECRET: 'x'.repeat(40), REGISTRY_SECRET_PREVIOUS: old });
+      expect((await page(place, replaced)).body.items.at(-1)?.name).toBe('zoo/is-mine');
+      for (const wrong of [
+        '~',
+        '~a',
+        '~aaaa',
+        `${place.slice(0, -8)}AAAA${place.slice(-4)}`,
+        place.slice(0, -4),
+        `${place}%`,
+      ]) {
+        expect(refused(await page(wrong)), wrong).toBe('400 INVALID');
+      }
+    });
   });
 
   test('tells when each was deleted, by whom and until when', async () => {

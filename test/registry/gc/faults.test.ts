@@ -229,7 +229,10 @@ describe('a slice costs', () => {
         `INSERT INTO trash (repository_id, kind, name, repository, actor, deleted_at) SELECT 1000 + i, 'repository', '', 'acme/' || i, 'x', ${past} FROM n`,
         300,
       ),
-      rows(`INSERT INTO manifests SELECT 1001, i, 'type', '', 's', 1, 1, 0, NULL, 'manifests/sha256/x/' || i, NULL FROM n`, 1500),
+      rows(
+        `INSERT INTO manifests SELECT 1001, i, 'type', '', 's', 1, 1, 0, NULL, 'manifests/sha256/x/' || i, NULL FROM n`,
+        1500,
+      ),
       rows(
         `INSERT INTO tag_history (repository_id, tag, point, at, digest, actor) SELECT 1, 't', i, ${past}, 'd' || i, 'x' FROM n`,
         2000,
