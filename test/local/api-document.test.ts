@@ -7,7 +7,10 @@ import { type Registry, startRegistry } from '../world/registry.ts';
 interface Document {
   openapi: string;
   servers: { url: string }[];
-  paths: Record<string, Record<string, { operationId: string; parameters?: { name: string; in: string }[] }>>;
+  paths: Record<
+    string,
+    Record<string, { operationId: string; parameters?: { name: string; in: string; description?: string }[] }>
+  >;
 }
 
 let registry: Registry;
@@ -48,6 +51,9 @@ test('names of operations are unique, and each parameter of a path is described'
   for (const { path, parameters = [] } of operations) {
     const inPath = parameters.filter((parameter) => parameter.in === 'path').map(({ name }) => `{${name}}`);
     expect(path.match(/\{\w+\}/g) ?? [], path).toEqual(inPath);
+    for (const { name, in: place, description } of parameters) {
+      if (place === 'path') expect(description, `${path}: ${name}`).toMatch(/./);
+    }
   }
 });
 
@@ -62,4 +68,6 @@ test('the page shows every operation, loads nothing from elsewhere and runs no s
     for (const { operationId } of Object.values(methods)) expect(page).toContain(`id="${operationId}"`);
   }
   expect(page).not.toMatch(/<script|(?:src|href)="https?:/);
+  const groups = [...page.matchAll(/<h2 id="[^"]*">([^<]*)</g)].map((match) => match[1]);
+  expect(groups.indexOf('Repositories')).toBe(groups.indexOf('Tags') - 1);
 });

@@ -45,7 +45,7 @@ export function referencePage(paths: Paths, origin: string, nonce: string): Html
   const entries = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]): Entry => ({ method, path, operation: operation as Described })),
   );
-  const groups = Map.groupBy(entries, ({ operation }) => operation.tags[0] ?? '');
+  const groups = Map.groupBy(inOrder(entries), ({ operation }) => operation.tags[0] ?? '');
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -71,6 +71,14 @@ a <code>code</code>, and a <code>message</code> that says what is wrong.</p>
 <main>${[...groups].map(([group, members]) => section(group, members))}</main>
 </body>
 </html>`;
+}
+
+/** As the routes are tried, but that repositories stand before what is below one, which is tried first. */
+function inOrder(entries: Entry[]): Entry[] {
+  const isOf = (group: string) => (entry: Entry) => entry.operation.tags[0] === group;
+  const first = entries.findIndex(isOf('Tags'));
+  const others = (part: Entry[]) => part.filter((entry) => !isOf('Repositories')(entry));
+  return [...others(entries.slice(0, first)), ...entries.filter(isOf('Repositories')), ...others(entries.slice(first))];
 }
 
 function section(group: string, entries: Entry[]): Html {
