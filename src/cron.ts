@@ -5,6 +5,7 @@ import { type Env, settings } from './env.ts';
 import { expireEvents } from './events/history.ts';
 import { announce } from './queue.ts';
 import { collectSlice } from './registry/gc/collector.ts';
+import { getPasses } from './registry/gc/passes.ts';
 import { scrubSlice } from './registry/gc/scrub.ts';
 import { runDueLifecycles } from './registry/lifecycle/run.ts';
 import { expireUploads, sweepPieces } from './registry/uploads/expiry.ts';
@@ -26,14 +27,16 @@ const PAGES_PER_SWEEP = 10;
 
 /** One job that fails keeps none of the others from being done. @param now in milliseconds, the time the schedule fired */
 export async function runScheduled(env: Env, now: number): Promise<void> {
+  const isHourly = new Date(now).getUTCMinutes() < SWEEP_MINUTES;
   const jobs = [
     () => expireUploads(env, uploadIdAt(now - UPLOAD_LIFETIME * 1000), UPLOADS_PER_RUN),
     () => announce(env),
     () => endHopeless(env, DELIVERIES_PER_RUN),
     () => remindOfForgotten(env, DELIVERIES_PER_RUN),
+    () => collect(env, isHourly),
+    ...(isHourly ? hourly(env, now) : []),
+    // Last, as these may take long: whatever cuts them off cuts nothing else.
     () => runDueLifecycles(env, { limit: LIFECYCLES_PER_RUN }),
-    () => collectSlice(env, (repositoryId) => dropTrashedPolicies(env, [repositoryId])),
-    ...(new Date(now).getUTCMinutes() < SWEEP_MINUTES ? hourly(env, now) : []),
   ];
   const failures: unknown[] = [];
   for (const job of jobs) await job().catch((error: unknown) => failures.push(error));
@@ -51,6 +54,12 @@ function hourly(env: Env, now: number): (() => Promise<unknown>)[] {
     async () => removeEnded(env, await cursorOf(env), DELIVERIES_PER_RUN),
     async () => expireEvents(env, { days: eventDays, upTo: await cursorOf(env), limit: EVENTS_PER_RUN }),
   ];
+}
+
+/** A pass begins once an hour, as it reads all there is, and is gone on with by every run. */
+async function collect(env: Env, mayBegin: boolean): Promise<void> {
+  if (!mayBegin && !(await getPasses(env, 'gc')).running) return;
+  await collectSlice(env, (repositoryId) => dropTrashedPolicies(env, [repositoryId]));
 }
 
 /** A piece may be named by no row for as long as a signed location lives: twice that is on the safe side. */

@@ -1,7 +1,9 @@
-/** What the clock starts: uploads that nobody finished go, and nothing else does. */
+/** What the clock starts: what nobody finished, needs or wants to keep goes, and nothing else does. */
 import { beforeEach, expect, test } from 'vitest';
 import { runScheduled } from '../src/cron.ts';
-import { contentOf, noise } from './world/images.ts';
+import { contentOf, noise, pushImage } from './world/images.ts';
+import { api } from './world/people.ts';
+import { tagsOf } from './world/reading.ts';
 import { newWorld, type World } from './world/world.ts';
 
 const DAY = 24 * 60 * 60 * 1000;
@@ -93,3 +95,55 @@ test.each([
     expect(await keys()).toHaveLength(left);
   },
 );
+
+const TEN_MINUTES = 600_000;
+const passes = async () =>
+  (await world.env.DB.prepare("SELECT version FROM maintenance WHERE job = 'gc'").first<number>('version')) ?? 0;
+
+test('the collector begins a pass once an hour, and goes on with it at every run', async () => {
+  const hour = later(0);
+  await runScheduled(world.env, hour + TEN_MINUTES);
+  expect(await passes()).toBe(0);
+  await runScheduled(world.env, hour);
+  const begun = await passes();
+  expect(begun).toBeGreaterThan(0);
+  await runScheduled(world.env, hour + TEN_MINUTES);
+  expect(await passes()).toBe(begun);
+  await world.env.DB.prepare(`UPDATE maintenance SET cursor = '{"phase":"links","after":["",0]}' WHERE job = 'gc'`).run();
+  await runScheduled(world.env, hour + TEN_MINUTES);
+  expect(await passes()).toBeGreaterThan(begun);
+  expect(await world.env.DB.prepare("SELECT cursor FROM maintenance WHERE job = 'gc'").first('cursor')).toBe('');
+});
+
+test('what lay in the trash for its days goes, with the policy that was kept for it', async () => {
+  world = await newWorld({ TRASH_DAYS: '0', GRACE_SECONDS: '0' });
+  await pushImage(world, 'acme/api', 'v1');
+  await api(world, 'PATCH', '/repositories/acme/api', { body: { visibility: 'public' } });
+  expect((await api(world, 'DELETE', '/repositories/acme/api?force=true')).status).toBe(204);
+  const kept = async () => (await world.env.DB.prepare("SELECT 1 FROM policies WHERE subject LIKE 'trash:%'").all()).results;
+  expect(await kept()).toHaveLength(1);
+  await world.env.DB.prepare('UPDATE repository_blobs SET leased_until = 0').run();
+  const hour = later(0);
+  for (let n = 0; n < 3; n++) await runScheduled(world.env, hour);
+  expect(await kept()).toEqual([]);
+  expect(await keys()).toEqual([]);
+  expect((await world.env.DB.prepare('SELECT 1 FROM manifests').all()).results).toEqual([]);
+});
+
+test('lifecycle rules are carried out once a day, by the registry', async () => {
+  await pushImage(world, 'acme/api', 'v1', 1);
+  await pushImage(world, 'acme/api', 'v2', 2);
+  const rule = {
+    rulePriority: 1,
+    selection: { tagStatus: 'any', countType: 'imageCountMoreThan', countNumber: 1 },
+    action: { type: 'expire' },
+  };
+  await api(world, 'PUT', '/repositories/acme/api/-/lifecycle', { body: { rules: [rule] } });
+  await runScheduled(world.env, later(0));
+  expect(await tagsOf(world, 'acme/api')).toHaveLength(1);
+  const { items } = (await api<{ items: { actor: { subject: string } }[] }>(world, 'GET', '/events?type=tag.deleted')).body;
+  expect(items.map(({ actor }) => actor.subject)).toEqual(['registry']);
+  await pushImage(world, 'acme/api', 'v3', 3);
+  await runScheduled(world.env, later(0));
+  expect(await tagsOf(world, 'acme/api')).toHaveLength(2);
+});

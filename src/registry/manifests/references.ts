@@ -3,17 +3,30 @@ import type { Env } from '../../env.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { readText } from '../../storage/objects.ts';
 
-interface Document {
-  config?: { digest?: string };
-  layers?: { digest?: string }[];
-  manifests?: { digest?: string }[];
+interface Descriptor {
+  digest: Digest;
+  mediaType?: string;
 }
 
-/** Digests of blobs and manifests, each once. */
-export function referencesIn(text: string): string[] {
-  const { config, layers, manifests } = JSON.parse(text) as Document;
-  const descriptors = [config, layers, manifests].flat();
-  return [...new Set(descriptors.flatMap((descriptor) => descriptor?.digest ?? []))];
+interface Document {
+  config?: Descriptor;
+  layers?: Descriptor[];
+  manifests?: Descriptor[];
+}
+
+/** A descriptor of a document: where it stands decides what it may lead to. */
+export interface Described {
+  child: Digest;
+  list: 'config' | 'layers' | 'manifests';
+  type: string | null;
+}
+
+/** @param text a document that was checked when it was pushed */
+export function descriptorsIn(text: string): Described[] {
+  const { config, layers = [], manifests = [] } = JSON.parse(text) as Document;
+  const of = (list: Described['list'], descriptors: Descriptor[]) =>
+    descriptors.map(({ digest, mediaType }) => ({ child: digest, list, type: mediaType ?? null }));
+  return [...of('config', config ? [config] : []), ...of('layers', layers), ...of('manifests', manifests)];
 }
 
 /** A manifest's row as far as its document is concerned; `inline`: what a document in the row points at (JSON). */
@@ -33,5 +46,5 @@ export const INLINE_REFERENCES = `(SELECT json_group_array(DISTINCT d) FROM (
 export async function referencesOf(env: Pick<Env, 'BLOBS'>, { inline, object_key }: DocumentRow): Promise<string[] | null> {
   if (object_key === null) return inline === null ? null : (JSON.parse(inline) as string[]);
   const text = object_key === '' ? null : await readText(env, object_key);
-  return text === null ? null : referencesIn(text);
+  return text === null ? null : [...new Set(descriptorsIn(text).map(({ child }) => child))];
 }

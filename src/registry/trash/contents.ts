@@ -6,8 +6,9 @@ import type { Env } from '../../env.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { readText } from '../../storage/objects.ts';
+import { descriptorsIn } from '../manifests/references.ts';
 import { findMissing, goneForGood, type Missing } from './blobs.ts';
-import { type Outside, referencesIn } from './references.ts';
+import type { Outside } from './references.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
 
@@ -94,7 +95,7 @@ async function readOutside(env: Stores, level: TrashedDocument[], limit: number)
     kept.map(async ({ digest, objectKey }) => {
       const text = objectKey ? await readText(env, objectKey) : null;
       if (text === null) throw goneForGood([digest]);
-      return { parent: digest, references: referencesIn(text) };
+      return { parent: digest, references: descriptorsIn(text) };
     }),
   );
 }

@@ -1,37 +1,12 @@
 /** What documents in the trash point at. The database reads those in their rows by itself; those in the bucket are told to it. */
 import type { Digest } from '../../oci/digest.ts';
 import { MANIFEST_MEDIA_TYPES } from '../../oci/manifest.ts';
-
-/** A descriptor: where it stands decides what it may lead to. */
-interface Reference {
-  child: Digest;
-  list: 'config' | 'layers' | 'manifests';
-  type: string | null;
-}
+import type { Described } from '../manifests/references.ts';
 
 /** Of a document that is kept in the bucket. */
 export interface Outside {
   parent: Digest;
-  references: Reference[];
-}
-
-interface Descriptor {
-  digest: Digest;
-  mediaType?: string;
-}
-
-interface Document {
-  config?: Descriptor;
-  layers?: Descriptor[];
-  manifests?: Descriptor[];
-}
-
-/** @param text a document that was checked when it was pushed */
-export function referencesIn(text: string): Reference[] {
-  const { config, layers = [], manifests = [] } = JSON.parse(text) as Document;
-  const of = (list: Reference['list'], descriptors: Descriptor[]) =>
-    descriptors.map(({ digest, mediaType }) => ({ child: digest, list, type: mediaType ?? null }));
-  return [...of('config', config ? [config] : []), ...of('layers', layers), ...of('manifests', manifests)];
+  references: Described[];
 }
 
 const OF_DOCUMENTS = `FROM json_each(?2) s CROSS JOIN trashed_manifests d ON d.repository_id = ?1 AND d.digest = s.value`;
