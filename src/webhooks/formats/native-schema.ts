@@ -92,7 +92,10 @@ export const NATIVE_SCHEMA = {
     },
     other: {
       required: ['target'],
-      properties: { target: { type: 'object', description: 'What it happened to, as it was recorded.' } },
+      properties: {
+        target: { type: 'object', description: 'What it happened to, as it was recorded.' },
+        repository: { ...text, description: 'The repository that it is about, if it is about one.' },
+      },
     },
   },
 } as const;
