@@ -1,4 +1,5 @@
 -- The database of Berth. One section per owning folder of src/; no other folder names its tables.
+-- The files of migrations/ produce it, one after the other; a test compares the two. A change goes into both.
 -- Times are seconds since the epoch on the database's clock. Applying this file twice does no harm.
 -- STRICT everywhere; WITHOUT ROWID for text keys, as D1 bills each index entry as a row written.
 

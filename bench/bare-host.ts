@@ -22,7 +22,7 @@ const worker = await emulate({
   host: '127.0.0.1',
   port: 0,
   variables: {},
-  schema: SCHEMA,
+  prepare: (database) => database.batch(SCHEMA.map((statement) => database.prepare(statement))),
 });
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.removeAllListeners(signal).once(signal, () => void worker.dispose().then(() => process.exit(0)));

@@ -36,7 +36,7 @@ const PACKAGES: Record<string, string[]> = {
   semver: ['registry'],
   miniflare: ['local'],
   esbuild: ['local'],
-  '@cloudflare/workers-types': ['env.ts'],
+  '@cloudflare/workers-types': ['env.ts', 'local'],
   'cloudflare:workers': ['events'],
 };
 

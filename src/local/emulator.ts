@@ -5,6 +5,7 @@
 import { join, resolve } from 'node:path';
 import { getCACertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
+import type { D1Database } from '@cloudflare/workers-types';
 import { build } from 'esbuild';
 import { Log, LogLevel, Miniflare } from 'miniflare';
 
@@ -40,16 +41,20 @@ export interface Emulation {
   queues?: Record<string, Queue>;
   /** Whether the Worker's `fetch` reaches this machine and what is beside it; for development. */
   reachesPrivate?: boolean;
-  /** Statements that make the database what the Worker expects. */
-  schema: string[];
+  /** Makes the database what the Worker expects, before the Worker answers anything. */
+  prepare: (database: D1Database) => Promise<unknown>;
 }
 
 /** Resolves when the Worker answers, with its tables in place: only then is the socket opened. */
 export async function emulate(emulation: Emulation): Promise<Miniflare> {
   const contents = await bundle(emulation.main);
   const worker = new Miniflare(optionsOf(emulation, contents, false));
-  const database = await worker.getD1Database('DB');
-  await database.batch(emulation.schema.map((statement) => database.prepare(statement)));
+  try {
+    await emulation.prepare(await worker.getD1Database('DB'));
+  } catch (error) {
+    await worker.dispose();
+    throw error;
+  }
   await worker.setOptions(optionsOf(emulation, contents, true));
   return worker;
 }

@@ -1,9 +1,10 @@
 /** The registry on the emulator: its settings, its schema, and the schedule, which the emulator does not run by itself. */
+import type { D1Database } from '@cloudflare/workers-types';
 import type { Miniflare } from 'miniflare';
 import { settings } from '../env.ts';
 import { emulate, type Queue } from './emulator.ts';
-import type { Options } from './options.ts';
-import { readSchema } from './schema.ts';
+import { type Options, StartError } from './options.ts';
+import { migrate, NewerSchemaError, readMigrations } from './schema.ts';
 
 // Copies of what wrangler.toml says, held equal by a test: reading it takes all of wrangler, and longer than a start.
 export const SCHEDULE_MINUTES = 10;
@@ -37,7 +38,7 @@ export async function startRuntime(options: Options): Promise<Runtime> {
     limits: LIMITS,
     queues: QUEUES,
     reachesPrivate: insecureIssuers || insecureWebhooks,
-    schema: await readSchema(),
+    prepare: (database) => upgrade(database, dataDir),
   });
   const stopSchedule = runSchedule(worker);
   return {
@@ -46,6 +47,18 @@ export async function startRuntime(options: Options): Promise<Runtime> {
       await worker.dispose();
     },
   };
+}
+
+/** @throws StartError if a newer version wrote the data; nothing is changed then */
+async function upgrade(database: D1Database, dataDir: string): Promise<void> {
+  try {
+    await migrate(database, await readMigrations());
+  } catch (error) {
+    if (!(error instanceof NewerSchemaError)) throw error;
+    throw new StartError(
+      `The data in ${dataDir} was written by a newer version of Berth: ${error.message}. Nothing was changed. Install that version or a later one, or set DATA_DIR to another folder.`,
+    );
+  }
 }
 
 /** Now, as what the queues held went with the last process and is found again by the schedule; then as often as on Cloudflare. */

@@ -1,11 +1,63 @@
-/** The statements of schema.sql, one by one, as D1 wants them. */
-import { readFile } from 'node:fs/promises';
+/**
+ * How a database comes to its schema: the numbered files of `migrations/`, each applied once and as one transaction. Their names
+ * are kept in the table that `wrangler d1 migrations` keeps too, so that either can go on where the other stopped.
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import type { D1Database } from '@cloudflare/workers-types';
 
-/** There are no triggers in it: once the comments are gone, every semicolon ends a statement. */
+const ROOT = new URL('../../', import.meta.url);
+
+export interface Migration {
+  /** The file's name, `0001-initial.sql`. They are applied in the order of their names. */
+  name: string;
+  statements: string[];
+}
+
+/** The database was written by a newer version of Berth. Nothing was changed. */
+export class NewerSchemaError extends Error {}
+
+/** The statements of schema.sql, which is what the migrations together produce. */
 export async function readSchema(): Promise<string[]> {
-  const text = await readFile(new URL('../../schema.sql', import.meta.url), 'utf8');
+  return statementsOf(await readFile(new URL('schema.sql', ROOT), 'utf8'));
+}
+
+export async function readMigrations(): Promise<Migration[]> {
+  const names = (await readdir(new URL('migrations/', ROOT))).filter((name) => name.endsWith('.sql')).sort();
+  const read = async (name: string) => statementsOf(await readFile(new URL(`migrations/${name}`, ROOT), 'utf8'));
+  return Promise.all(names.map(async (name) => ({ name, statements: await read(name) })));
+}
+
+/** D1 takes statements one by one. There are no triggers: without its comments, every semicolon ends a statement. */
+export function statementsOf(text: string): string[] {
   return text
     .replaceAll(/--.*$/gm, '')
     .split(';')
     .filter((statement) => statement.trim() !== '');
 }
+
+/**
+ * Applies what the database lacks. A migration and the record of it are one batch, so a process that is killed meanwhile leaves
+ * the one or the other.
+ * @returns the names of the migrations that were applied
+ * @throws NewerSchemaError if the database has a migration that is not in the list
+ */
+export async function migrate(database: D1Database, migrations: Migration[]): Promise<string[]> {
+  await database.prepare(RECORD).run();
+  const { results } = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>();
+  const applied = new Set(results.map(({ name }) => name));
+  const unknown = [...applied].filter((name) => !migrations.some((migration) => migration.name === name));
+  if (unknown.length > 0) throw new NewerSchemaError(`its schema has ${unknown.join(', ')}, which this version does not know`);
+  const pending = migrations.filter(({ name }) => !applied.has(name));
+  for (const { name, statements } of pending) {
+    const record = database.prepare('INSERT INTO d1_migrations (name) VALUES (?1)').bind(name);
+    await database.batch([...statements.map((statement) => database.prepare(statement)), record]);
+  }
+  return pending.map(({ name }) => name);
+}
+
+/** As wrangler makes it (4.156, `d1 migrations apply`). */
+const RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT UNIQUE,
+  applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
+)`;

@@ -68,7 +68,7 @@ async function startAsker(folder: string, reachesPrivate: boolean): Promise<Mini
     port: 0,
     variables: {},
     reachesPrivate,
-    schema: ['CREATE TABLE IF NOT EXISTS names (name TEXT) STRICT'],
+    prepare: async () => {},
   });
 }
 

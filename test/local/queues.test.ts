@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { D1Database } from '@cloudflare/workers-types';
 import type { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { unstable_readConfig } from 'wrangler';
@@ -48,8 +49,9 @@ beforeAll(async () => {
   const main = join(dataDir, 'consumer.js');
   await writeFile(main, CONSUMER);
   const queues = Object.fromEntries(Object.entries(QUEUES).map(([binding, queue]) => [binding, { ...queue, ...HASTE }]));
-  const schema = ['CREATE TABLE IF NOT EXISTS arrivals (queue TEXT, bodies TEXT) STRICT'];
-  worker = await emulate({ name: 'consumer', main, dataDir, host: '127.0.0.1', port: 0, variables: {}, queues, schema });
+  const prepare = (database: D1Database) =>
+    database.prepare('CREATE TABLE IF NOT EXISTS arrivals (queue TEXT, bodies TEXT) STRICT').run();
+  worker = await emulate({ name: 'consumer', main, dataDir, host: '127.0.0.1', port: 0, variables: {}, queues, prepare });
 });
 afterAll(async () => {
   await worker?.dispose();

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Miniflare } from 'miniflare';
 import { emulate } from '../../src/local/emulator.ts';
 import { QUEUES } from '../../src/local/runtime.ts';
-import { readSchema } from '../../src/local/schema.ts';
+import { migrate, readMigrations } from '../../src/local/schema.ts';
 import { Random } from '../history/random.ts';
 import { freePort } from '../world/registry.ts';
 import { audit, letUploadsExpire } from './audit.ts';
@@ -117,7 +117,7 @@ async function running<T>(
       TRASH_DAYS: '0',
     },
     queues: QUEUES,
-    schema: await readSchema(),
+    prepare: async (database) => migrate(database, await readMigrations()),
   });
   try {
     return await during(worker, new Connection(log, `http://127.0.0.1:${port}`, PASSWORD));
