@@ -7,9 +7,13 @@ import { FORMATS, type FormatName } from './formats/all.ts';
 export type Scope = string;
 export const REGISTRY: Scope = 'registry';
 
-/** `null`: all of them. Patterns as statements have them (`oci/pattern.ts`). */
+/** Stands in `types` for every event that the format can express. */
+export const EVERY_TYPE = '*';
+
+/** `null` means no restriction. Patterns are those of statements (`oci/pattern.ts`). */
 export interface Filter {
-  types: EventType[] | null;
+  /** `null`: a webhook that was made before types had a default. It hears every type but those that its format must ask for. */
+  types: (EventType | typeof EVERY_TYPE)[] | null;
   /** Only events about a repository of one of these names. */
   repositories: string[] | null;
   /** Only events that name one of these tags. */
@@ -40,8 +44,17 @@ export function hears({ scope, filter, format }: Listener, event: RecordedEvent)
     // A format that a later version of the registry had: it must not hold up the others.
     Object.hasOwn(FORMATS, format) &&
     FORMATS[format].speaksOf(event.type) &&
-    (types === null || types.includes(event.type)) &&
+    hearsType(types, event.type) &&
     (repositories === null || (isAboutRepository(event.about) && repositories.some((one) => matches(one, event.about)))) &&
     (tags === null || (typeof tag === 'string' && tags.some((one) => matches(one, tag))))
   );
+}
+
+function hearsType(types: Filter['types'], type: EventType): boolean {
+  return types === null || types.includes(EVERY_TYPE) || types.includes(type);
+}
+
+/** What a webhook hears that names no types: pushes, so that a receiver that deploys does not run on anything else. */
+export function defaultTypes(): EventType[] {
+  return ['tag.created', 'tag.moved'];
 }

@@ -1,7 +1,7 @@
 /** Which events a subscription hears: every part of its filter by itself, and all of them together. */
 import { describe, expect, test } from 'vitest';
 import { EVENT_TYPES, type RecordedEvent } from '../../src/events/event.ts';
-import { type Filter, hears, scopesOf } from '../../src/webhooks/filter.ts';
+import { defaultTypes, type Filter, hears, scopesOf } from '../../src/webhooks/filter.ts';
 import { FORMAT_NAMES, FORMATS, type FormatName } from '../../src/webhooks/formats/all.ts';
 
 const ALL: Filter = { types: null, repositories: null, tags: null };
@@ -55,6 +55,10 @@ describe('filters', () => {
     [{ types: ['tag.created'] }, pushed, true],
     [{ types: ['tag.moved', 'tag.deleted'] }, pushed, false],
     [{ types: [] }, pushed, false],
+    [{ types: ['*'] }, pushed, true],
+    [{ types: ['*'] }, joined, true],
+    [{ types: defaultTypes() }, pushed, true],
+    [{ types: defaultTypes() }, joined, false],
     [{ repositories: ['acme/*'] }, pushed, true],
     [{ repositories: ['acme/api', '*/api'] }, pushed, true],
     [{ repositories: ['acme/tools'] }, pushed, false],
@@ -82,4 +86,10 @@ describe('formats', () => {
       expect(hears(listening('registry', {}, name as FormatName), pushed)).toBe(false);
     }
   });
+});
+
+test('what a webhook hears that names no types is pushes, and never its own changes', () => {
+  const heard = EVENT_TYPES.filter((type) => hears(listening('registry', { types: defaultTypes() }), { ...pushed, type }));
+  expect(heard.filter((type) => !/^tag\.(?:created|moved|pushed)$/.test(type))).toEqual([]);
+  expect(heard).toEqual(expect.arrayContaining(['tag.created', 'tag.moved']));
 });

@@ -7,7 +7,7 @@ import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
 import { refusalOfAddress } from '../../webhooks/endpoint/address.ts';
 import { refusalOfHeaders } from '../../webhooks/endpoint/custom-headers.ts';
 import { type Endpoint, shownUrl, unseal } from '../../webhooks/endpoint/sealing.ts';
-import type { Filter, Scope } from '../../webhooks/filter.ts';
+import { defaultTypes, EVERY_TYPE, type Filter, type Scope } from '../../webhooks/filter.ts';
 import { FORMAT_NAMES, FORMATS, type FormatName } from '../../webhooks/formats/all.ts';
 import type { Change, Subscription } from '../../webhooks/subscriptions.ts';
 import { originOf, type RequestContext } from '../context.ts';
@@ -30,8 +30,15 @@ const headers = z
 const format = z.enum(FORMAT_NAMES);
 
 const types = z
-  .nullable(z.array(z.enum(TYPES)).min(1).max(TYPES.length))
-  .describe('Only events of these types. `null`: of all that the format has words for');
+  .nullable(
+    z
+      .array(z.enum([EVERY_TYPE, ...TYPES]))
+      .min(1)
+      .max(TYPES.length + 1),
+  )
+  .describe(
+    'The types of events that are delivered. `["*"]`: all that the format can express. Left out or `null`: pushes (a tag was created or moved)',
+  );
 
 const repositories = z
   .nullable(z.array(z.string().refine(isRepositoryPattern, 'is no repository name or pattern')).min(1).max(PATTERNS_MAX))
@@ -75,7 +82,7 @@ const webhookSchema = z.strictObject({
     ),
   headerNames: z.array(z.string()),
   format,
-  types: z.nullable(z.array(z.string())),
+  types: z.array(z.string()).describe('`["*"]`: all that the format can express'),
   repositories: z.nullable(z.array(z.string())),
   tags: z.nullable(z.array(z.string())),
   description: z.string(),
@@ -105,6 +112,7 @@ export async function shownWebhook(c: RequestContext, webhook: Subscription): Pr
     headerNames: Object.keys(endpoint?.headers ?? {}),
     format: webhook.format,
     ...filter,
+    types: filter.types ?? [EVERY_TYPE],
     description: said,
     enabled: disabled === null,
     disabled,
@@ -144,7 +152,7 @@ export function endpointIn(c: RequestContext, endpoint: Endpoint): Endpoint {
 }
 
 interface SentFilter {
-  types?: EventType[] | null | undefined;
+  types?: Filter['types'] | undefined;
   repositories?: string[] | null | undefined;
   tags?: string[] | null | undefined;
 }
@@ -158,14 +166,13 @@ export function filterIn(
   before: Filter,
   { scope, format: name }: { scope: Scope; format: FormatName },
 ): Filter {
-  const wanted = sent.types === undefined ? before.types : sent.types;
+  const types = sent.types === undefined ? before.types : orderedTypes(sent.types ?? defaultTypes());
   const filter = {
-    // In one order, whatever they came in.
-    types: wanted && TYPES.filter((type) => wanted.includes(type)),
+    types,
     repositories: sent.repositories === undefined ? before.repositories : sent.repositories,
     tags: sent.tags === undefined ? before.tags : sent.tags,
   };
-  const mute = filter.types?.filter((type) => !FORMATS[name].speaksOf(type)) ?? [];
+  const mute = types?.filter((type) => type !== EVERY_TYPE && !FORMATS[name].speaksOf(type)) ?? [];
   if (mute.length > 0) throw invalid(`body.types: the format "${name}" has no words for ${mute.join(', ')}`);
   if (filter.repositories && scope.startsWith('repository:')) {
     throw invalid('body.repositories: this webhook is about one repository');
@@ -173,7 +180,15 @@ export function filterIn(
   return filter;
 }
 
-export const EVERYTHING: Filter = { types: null, repositories: null, tags: null };
+/** In one order, whatever they came in. */
+function orderedTypes(sent: NonNullable<Filter['types']>): NonNullable<Filter['types']> {
+  return sent.includes(EVERY_TYPE) ? [EVERY_TYPE] : TYPES.filter((type) => sent.includes(type));
+}
+
+/** The filter of a new webhook for which nothing is said. */
+export function newFilter(): Filter {
+  return { types: defaultTypes(), repositories: null, tags: null };
+}
 
 /** What the request makes of the webhook. @throws INVALID, CONFLICT */
 export async function changeIn(

@@ -34,10 +34,10 @@ import {
   answerMadeWebhook,
   answerWebhook,
   changeIn,
-  EVERYTHING,
   endpointIn,
   filterIn,
   madeWebhookSchema,
+  newFilter,
   repositoryWebhookBody,
   shownWebhook,
   shownWebhookSchema,
@@ -60,7 +60,7 @@ const list = {
 const make = {
   group: GROUP,
   description:
-    'It hears what happens from now on. The secret is shown once; a repeated request with the same `Idempotency-Key` has the same answer. There may be 50 in one place.',
+    'It hears what happens from now on: pushes, unless `types` says otherwise. The secret is shown once; a repeated request with the same `Idempotency-Key` has the same answer. There may be 50 in one place.',
   repeatable: true,
   answers: { 201: { description: 'The webhook and its secret', schema: madeWebhookSchema } },
 } as const;
@@ -228,7 +228,7 @@ async function answerNew(
     scope,
     description,
     endpoint: endpointIn(c, { url, headers }),
-    filter: filterIn(sent, EVERYTHING, { scope, format }),
+    filter: filterIn(sent, newFilter(), { scope, format }),
     format,
     origin: originOf(c),
   };

@@ -156,7 +156,7 @@ describe('the list', () => {
 
   test('says of what is about an organization so', async () => {
     await api('PUT', '/organizations/acme', {});
-    const id = await make('/organizations/acme/webhooks');
+    const id = await make('/organizations/acme/webhooks', { types: ['*'] });
     await api('PUT', '/organizations/acme/teams/dev', {});
     await match();
     expect((await oneOf(id)).event).toMatchObject({ type: 'team.created', repository: null, organization: 'acme' });

@@ -30,7 +30,7 @@ interface Shown {
   url: string | null;
   headerNames: string[];
   format: string;
-  types: string[] | null;
+  types: string[];
   repositories: string[] | null;
   tags: string[] | null;
   description: string;
@@ -173,6 +173,38 @@ async function sentByTest(id: string): Promise<Sent> {
   expect(sent).toHaveLength(1);
   return sent[0] as Sent;
 }
+
+describe('the types of a webhook', () => {
+  test.each([
+    ['left out', {}],
+    ['null', { types: null }],
+  ])('that are %s are pushes', async (_, body) => {
+    for (const format of ['native', 'docker-hub', 'distribution', 'harbor', 'eventbridge', 'slack']) {
+      const { shown: webhook } = await make(REPOSITORY, { ...body, format });
+      expect(webhook.types).toEqual(['tag.created', 'tag.moved']);
+    }
+  });
+
+  test('are all of the format with "*", whatever stands beside it', async () => {
+    const { id, shown: webhook } = await make(REPOSITORY, { types: ['tag.created', '*'] });
+    expect(webhook.types).toEqual(['*']);
+    expect((await change(id, { description: 'later' })).body.types).toEqual(['*']);
+    expect((await change(id, { types: null })).body.types).toEqual(['tag.created', 'tag.moved']);
+  });
+
+  test('of a webhook that was made without any, before there was a default, are still all', async () => {
+    const { id } = await make();
+    const { id: slack } = await make(REPOSITORY, { format: 'slack' });
+    await world.env.DB.prepare("UPDATE subscriptions SET filter = json_set(filter, '$.types', NULL)").run();
+    for (const one of [id, slack]) {
+      expect((await shown(one)).types).toEqual(['*']);
+      // A change of something else does not take them away.
+      expect((await change(one, { description: 'changed' })).body.types).toEqual(['*']);
+    }
+    const { results } = await world.env.DB.prepare('SELECT filter FROM subscriptions').all<{ filter: string }>();
+    expect(results.map(({ filter }) => JSON.parse(filter).types)).toEqual([null, null]);
+  });
+});
 
 describe('a webhook that is made', () => {
   test.each([
@@ -548,7 +580,7 @@ describe('a change', () => {
       [{ format: 'slack' }, { format: 'slack', url: 'https://hooks.example.com/…' }],
       [
         { types: null, tags: null },
-        { types: null, tags: null },
+        { types: ['tag.created', 'tag.moved'], tags: null },
       ],
       [{ enabled: false }, { enabled: false, disabled: 'by user:admin' }],
       [{ format: 'native' }, { format: 'native', url: before.url }],
@@ -644,7 +676,7 @@ describe('a change', () => {
     expect(await unchanged(() => change(id, { format: 'docker-hub' }))).toBe('400 INVALID');
     expect((await change(id, { format: 'docker-hub', types: ['tag.created'] })).status).toBe(200);
     expect(await unchanged(() => change(id, { types: ['tag.deleted'] }))).toBe('400 INVALID');
-    expect((await change(id, { types: null })).body.types).toBeNull();
+    expect((await change(id, { types: ['*'] })).body.types).toEqual(['*']);
   });
 
   test('is made to the version that was seen, if it says which', async () => {
