@@ -6,6 +6,7 @@ import { RegistryError } from '../oci/errors.ts';
 import type { Database } from './directory.ts';
 import { EVERYONE, nameOf } from './names.ts';
 import type { Statement } from './statement.ts';
+import { checkStatements } from './statement-limits.ts';
 import { DELETED } from './within.ts';
 
 export interface Policy {
@@ -77,7 +78,7 @@ export async function getPolicies(env: Database, subjects: readonly string[]): P
 /**
  * Returns the policy's new version.
  * @param guard statements for the batch that refuse it where the subject is not there
- * @throws PRECONDITION_FAILED where it is not the version that was expected, NOT_FOUND or NAME_UNKNOWN where the guard refuses
+ * @throws INVALID for more than a policy may hold; PRECONDITION_FAILED where it is not the version that was expected, NOT_FOUND or NAME_UNKNOWN where the guard refuses
  */
 export async function savePolicy(
   env: Database,
@@ -116,8 +117,9 @@ function recordPolicy(env: Database, subject: string, statements: readonly State
   });
 }
 
-/** For a batch: what makes these the statements of `subject`. */
+/** For a batch: what makes these the statements of `subject`. @throws INVALID for more than a policy may hold */
 export function policyStatements(env: Database, subject: string, statements: readonly Statement[]): D1PreparedStatement[] {
+  checkStatements(statements);
   const save = env.DB.prepare(
     `INSERT INTO policies (subject, statements) VALUES (?1, ?2)
      ON CONFLICT DO UPDATE SET statements = ?2, version = version + 1`,

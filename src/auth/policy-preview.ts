@@ -6,6 +6,7 @@ import type { Database } from './directory.ts';
 import { authoritiesOf, authorityOfGroup } from './lookup.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
 import { ACTIONS, evaluate, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
+import { checkStatements } from './statement-limits.ts';
 
 /** Callers times repositories: what one request may compare within a Worker's CPU time. */
 const PAIRS_MAX = 400;
@@ -66,9 +67,13 @@ export interface Plan {
   repositories: string[];
 }
 
-/** @param asker is told of people one by one only as far as they may know of them */
+/**
+ * @param asker is told of people one by one only as far as they may know of them
+ * @throws INVALID for statements that could not be saved
+ */
 export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
   const { before, after, repositories } = plan;
+  checkStatements(after);
   const { people, others } = await concerned(env, subject, [...before, ...after], asker);
   const room = Math.max(1, Math.floor(PAIRS_MAX / Math.max(1, repositories.length)));
   const stranger = await authorityOfGroup(env, EVERYONE, repositories);

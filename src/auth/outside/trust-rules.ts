@@ -6,6 +6,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
+import { checkStatements } from '../statement-limits.ts';
 import { allOf, type Change, organizationRow, requireOrganization, type Span } from '../within.ts';
 import type { TrustRule } from './oidc.ts';
 
@@ -62,10 +63,11 @@ export async function getRule(env: Database, subject: string): Promise<StoredRul
 /**
  * Creates or replaces.
  * @param rule one that `checkRule` has let pass
- * @throws PRECONDITION_FAILED, CONFLICT where there are too many, NOT_FOUND where its organization is not there
+ * @throws INVALID for statements beyond the limits of a policy, PRECONDITION_FAILED, CONFLICT where there are too many, NOT_FOUND where its organization is not there
  */
 export async function putRule(env: Database, rule: NewRule, { ifVersion, by }: Change): Promise<StoredRule> {
   const { subject, issuer, audience, claims, statements, description } = rule;
+  checkStatements(statements, 'a trust rule');
   const organization = organizationOf(subject);
   const saved = await tryBatch(env, [
     ...(organization === '' ? [] : [requireOrganization(env, organization), requireRoom(env, subject)]),

@@ -11,6 +11,7 @@ import type { Secrets } from '../../secrets.ts';
 import type { Database } from '../directory.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Statement } from '../statement.ts';
+import { checkStatements } from '../statement-limits.ts';
 import type { Span } from '../within.ts';
 
 export interface AccessKey {
@@ -92,7 +93,7 @@ export async function listKeys(
 /**
  * The same request with the same idempotency key has the same id, and so makes nothing and has the same answer.
  * @throws CONFLICT where the owner has too many or is disabled, or another request came with that idempotency key;
- * NOT_FOUND where there is no such owner
+ * NOT_FOUND where there is no such owner; INVALID for statements beyond the limits of a policy
  */
 export async function createKey(env: Database & Secrets, wanted: NewKey): Promise<MadeKey> {
   const { owner, by, idempotency } = wanted;
@@ -109,12 +110,13 @@ export async function createKey(env: Database & Secrets, wanted: NewKey): Promis
   return { key, secret: await accessKeySecret(env, id) };
 }
 
-/** For a batch: what makes the key, and tells of it, where it is not there yet. */
+/** For a batch: what makes the key, and tells of it, where it is not there yet. @throws INVALID for too many statements */
 export function insertKey(
   env: Database,
   id: string,
   { owner, name, statements, days, by }: Omit<NewKey, 'idempotency'>,
 ): D1PreparedStatement[] {
+  if (statements) checkStatements(statements, 'a key');
   const narrowing = statements && JSON.stringify(statements);
   return [
     record(env, {
@@ -178,13 +180,14 @@ function changed(id: string, change: string): string {
     WHERE new.name <> old.name OR new.statements IS NOT old.statements OR new.expires_at <> old.expires_at`;
 }
 
-/** @throws CONFLICT for a key that has ended, or would with this; PRECONDITION_FAILED, NOT_FOUND */
+/** @throws CONFLICT for a key that has ended, or would with this; PRECONDITION_FAILED, NOT_FOUND, INVALID for too many statements */
 export async function changeKey(
   env: Database,
   { id, owner }: AccessKey,
   { name, statements, days }: KeyChange,
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<AccessKey> {
+  if (statements) checkStatements(statements, 'a key');
   const change = JSON.stringify({
     ...(name === undefined ? {} : { name }),
     ...(statements === undefined ? {} : { statements: statements && JSON.stringify(statements) }),

@@ -2,10 +2,8 @@
 import * as z from 'zod';
 import { isPrincipal } from '../../auth/names.ts';
 import { ACTIONS, PRESETS, type Preset, type Sourced, type Statement, TAG_ACTIONS } from '../../auth/statement.ts';
+import { PATTERNS_MAX, POLICY_MAX_BYTES, STATEMENTS_MAX } from '../../auth/statement-limits.ts';
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
-
-const PATTERNS_MAX = 50;
-const STATEMENTS_MAX = 100;
 
 const presets = Object.keys(PRESETS) as [Preset, ...Preset[]];
 
@@ -41,8 +39,10 @@ export const repositoryStatement = z
   .strictObject({ effect, actions, principals, tags: tagPatterns })
   .superRefine(onlyWhereTagsCount);
 
-export const identityStatements = z.array(identityStatement).max(STATEMENTS_MAX);
-export const repositoryStatements = z.array(repositoryStatement).max(STATEMENTS_MAX);
+const LIMITS = `Up to ${STATEMENTS_MAX}, and ${POLICY_MAX_BYTES} bytes as JSON in all`;
+
+export const identityStatements = z.array(identityStatement).max(STATEMENTS_MAX).describe(LIMITS);
+export const repositoryStatements = z.array(repositoryStatement).max(STATEMENTS_MAX).describe(LIMITS);
 
 type Sent = z.output<typeof identityStatement> | z.output<typeof repositoryStatement>;
 

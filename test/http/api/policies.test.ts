@@ -243,21 +243,58 @@ describe('a policy', () => {
     expect((await put(USER, [{ ...own, repositories: ['*', 'beta/x', 'myfirstapp', 'a*-b/*'] }])).status).toBe(200);
   });
 
-  test('has up to 100 statements, of up to 50 patterns, and counts with all of them', async () => {
-    const repositories = Array.from({ length: 50 }, (_, n) => `acme/${'x'.repeat(60)}-${n}`);
-    const statements = Array.from({ length: 100 }, (_, n) => ({
+  test('has up to 50 statements, of up to 50 patterns, and counts with all of them', async () => {
+    const repositories = Array.from({ length: 50 }, (_, n) => `acme/x-${n}`);
+    const statements = Array.from({ length: 50 }, (_, n) => ({
       effect: 'allow',
       actions: ['pull'],
-      repositories: n === 99 ? [...repositories.slice(1), 'acme/api'] : repositories,
+      repositories: n === 49 ? [...repositories.slice(1), 'acme/api'] : ['acme/x'],
     }));
     expect((await put(TEAM, statements)).status).toBe(200);
-    expect((await get(TEAM)).body.statements).toHaveLength(100);
+    expect((await get(TEAM)).body.statements).toHaveLength(50);
     expect(refused(await put(TEAM, [...statements, own]))).toBe('400 INVALID');
     expect(refused(await put(TEAM, [{ ...own, repositories: [...repositories, 'acme/api'] }]))).toBe('400 INVALID');
-    const principals = Array.from({ length: 50 }, (_, n) => `user:${'x'.repeat(58)}-${n}`);
-    const many = Array.from({ length: 100 }, () => ({ actions: ['push'], principals, tags: ['v*'] }));
-    expect((await put(REPOSITORY, [...many.slice(1), named])).status).toBe(200);
-    expect(refused(await put(REPOSITORY, [...many, named]))).toBe('400 INVALID');
+    const principals = Array.from({ length: 50 }, (_, n) => `user:x-${n}`);
+    const many = Array.from({ length: 10 }, () => ({ actions: ['push'], principals, tags: ['v*'] }));
+    expect((await put(REPOSITORY, [...many, named])).status).toBe(200);
+    const different = Array.from({ length: 5 }, (_, n) => ({ ...named, principals: principals.map((one) => `${one}-${n}`) }));
+    expect(refused(await put(REPOSITORY, different))).toBe('400 INVALID');
+  });
+
+  test('has up to 16 KB in UTF-8, whatever it hangs on: the refusal names the limit, and nothing is changed', async () => {
+    const tags = (n: number) => Array.from({ length: 44 }, (_, at) => `${'x'.repeat(20)}-${n}-${at}`);
+    const large = (statement: Record<string, unknown>) =>
+      Array.from({ length: 14 }, (_, n) => ({ ...statement, actions: ['push'], tags: tags(n) }));
+    const key = await api<{ key: { id: string } }>(world, 'POST', '/keys', { body: { name: 'mine' } });
+    const saving: [method: string, path: string, body: object][] = [
+      ...FITTING.flatMap(([path, statement]): [string, string, object][] => [
+        ['PUT', path, { statements: large(statement) }],
+        ['PUT', `${path}?dryRun=true`, { statements: large(statement) }],
+      ]),
+      ['POST', '/keys', { name: 'narrowed', statements: large(own) }],
+      ['POST', '/organizations/acme/robots/ci/keys', { name: 'narrowed', statements: large(own) }],
+      ['PATCH', `/keys/${key.body.key.id}`, { statements: large(own) }],
+      [
+        'PUT',
+        '/organizations/acme/trust-rules/deploy',
+        {
+          issuer: 'https://token.actions.githubusercontent.com',
+          claims: { repository_id: '1' },
+          statements: large(own).map((statement) => ({
+            ...statement,
+            tags: statement.tags.slice(0, 20).map((tag) => `${tag}${'y'.repeat(30)}`),
+          })),
+        },
+      ],
+    ];
+    const events = await eventsDuring(world, async () => {
+      for (const [method, path, body] of saving) {
+        const answer = await api<{ errors: { message: string }[] }>(world, method, path, { body });
+        expect(refused(answer), path).toBe('400 INVALID');
+        expect(answer.body.errors[0]?.message, path).toMatch(/up to 16384 .*Nothing was saved/);
+      }
+    });
+    expect(events).toEqual([]);
   });
 
   test('is recorded once when it is saved, with what it says and whoever did it', async () => {

@@ -1,0 +1,39 @@
+/**
+ * Limits of the statements that hang on anything: a policy, an access key or a trust rule. Whatever a request has to read of
+ * somebody else's making is bounded by them (invariant 12), so every function that stores statements checks them here. Pure.
+ */
+import { RegistryError } from '../oci/errors.ts';
+import type { Statement } from './statement.ts';
+
+/** UTF-8 bytes of all statements together, as JSON. */
+export const POLICY_MAX_BYTES = 16 * 1024;
+export const STATEMENTS_MAX = 50;
+/** Of each list of one statement: repositories, tags, principals. */
+export const PATTERNS_MAX = 50;
+/** Different principals of all statements together: each is a row of an index. */
+export const PRINCIPALS_MAX = 200;
+
+/** @param what it is called in the refusal: "a policy", "a key" @throws INVALID, which names the limit */
+export function checkStatements(statements: readonly Statement[], what = 'a policy'): void {
+  refuseOver(statements.length, STATEMENTS_MAX, 'statements', what);
+  statements.forEach(({ repositories, tags = [], principals = [] }, n) => {
+    for (const [name, list] of Object.entries({ repositories, tags, principals })) {
+      refuseOver(list.length, PATTERNS_MAX, `${name} in one statement`, what, ` (statement ${n + 1})`);
+    }
+  });
+  refuseOver(new Set(statements.flatMap(({ principals = [] }) => principals)).size, PRINCIPALS_MAX, 'principals in all', what);
+  refuseOver(bytesOf(statements), POLICY_MAX_BYTES, 'bytes as JSON', what);
+}
+
+/** UTF-8 bytes of the JSON that is stored. */
+export function bytesOf(statements: readonly Statement[]): number {
+  return new TextEncoder().encode(JSON.stringify(statements)).byteLength;
+}
+
+function refuseOver(count: number, limit: number, unit: string, what: string, where = ''): void {
+  if (count <= limit) return;
+  throw new RegistryError('INVALID', {
+    message: `${what} has up to ${limit} ${unit}; this one has ${count}${where}. Nothing was saved.`,
+    detail: { limit, count },
+  });
+}
