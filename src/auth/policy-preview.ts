@@ -1,11 +1,10 @@
 /** What would change if a policy were saved: who gains and who loses what, by the engine that will decide it then. */
 
-import { matches } from '../oci/pattern.ts';
 import { type Authority, onIdentity, onRepository } from './authority.ts';
 import type { Database } from './directory.ts';
 import { authoritiesOf, authorityOfGroup } from './lookup.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
-import { ACTIONS, evaluate, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
+import { ACTIONS, evaluate, isAbout, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
 import { checkStatements } from './statement-limits.ts';
 
 /** Callers times repositories: what one request may compare within a Worker's CPU time. */
@@ -34,8 +33,8 @@ export function differenceFor(
   allBefore: readonly Sourced[],
   allAfter: readonly Sourced[],
 ): Difference {
-  const isAbout = ({ statement }: Sourced) => statement.repositories.some((pattern) => matches(pattern, repository));
-  const [before, after] = [allBefore.filter(isAbout), allAfter.filter(isAbout)];
+  const isRelevant = ({ statement }: Sourced) => isAbout(statement.repositories, repository);
+  const [before, after] = [allBefore.filter(isRelevant), allAfter.filter(isRelevant)];
   const patterns = [...new Set([...before, ...after].flatMap(({ statement }) => statement.tags ?? []))];
   const change = (from: readonly Sourced[], to: readonly Sourced[]) =>
     ACTIONS.flatMap((action): Right[] => {

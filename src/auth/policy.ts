@@ -2,10 +2,11 @@
  * What a caller may do: the only place that decides. An access token is limited by its grants, and good for reading until it
  * ends; everything that changes something asks the database as well, so that a revocation counts at once.
  */
+import { RegistryError } from '../oci/errors.ts';
 import type { Authority } from './authority.ts';
 import type { Proof } from './proof.ts';
 import type { Action, Grant } from './scope.ts';
-import { type Decision, evaluate, mightAllow, type RepositoryAction } from './statement.ts';
+import { type Decision, decisions, evaluate, mightAllow, type RepositoryAction } from './statement.ts';
 
 /** Whoever makes the request, as far as what they showed says by itself. */
 export interface Caller {
@@ -33,6 +34,36 @@ function covers(grant: Grant, action: Action, repository: string | null): boolea
 export function allows(authority: Authority, action: RepositoryAction, repository: string, tag: string | null = null): boolean {
   const question = { action, repository, tag, principals: authority.principals };
   return [authority.statements, ...authority.bounds].every((statements) => evaluate(statements, question).allowed);
+}
+
+/** Comparisons of names and tags with patterns that one request may make: a few milliseconds of CPU. */
+export const COMPARISONS_MAX = 200_000;
+
+/**
+ * For each of some actions, the tags with which it is not allowed. One tag is always judged: what a policy may hold bounds that.
+ * @throws UNSUPPORTED where several tags take more comparisons than one request may make
+ */
+export function tagsDenied<A extends RepositoryAction>(
+  authority: Authority,
+  actions: readonly A[],
+  repository: string,
+  tags: readonly string[],
+): Record<A, string[]> {
+  const judges = actions.map((action) => {
+    const question = { action, repository, principals: authority.principals };
+    return { action, all: [authority.statements, ...authority.bounds].map((statements) => decisions(statements, question)) };
+  });
+  const each = judges.flatMap(({ all }) => all).reduce((sum, { comparisons }) => sum + comparisons, 0);
+  if (tags.length > 1 && each * tags.length > COMPARISONS_MAX) {
+    const fitting = Math.max(1, Math.floor(COMPARISONS_MAX / each));
+    const message = `the policies that count here have so many patterns that ${tags.length} tags take ${each * tags.length} comparisons, and one request may make ${COMPARISONS_MAX}: name up to ${fitting} tags at a time. Nothing was stored`;
+    throw new RegistryError('UNSUPPORTED', { message });
+  }
+  const denied = judges.map(({ action, all }) => [
+    action,
+    tags.filter((tag) => !all.every((statements) => statements.about(tag).allowed)),
+  ]);
+  return Object.fromEntries(denied);
 }
 
 /** Whether there is a tag with which it is allowed; for tokens, which are asked for before the tag is known. */

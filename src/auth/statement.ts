@@ -2,7 +2,7 @@
  * The one engine that decides who may do what. Nothing is allowed unless a statement allows it, and a statement that denies
  * wins over all that allow. Pure: the same statements and question have the same answer, in whatever order they come.
  */
-import { matches } from '../oci/pattern.ts';
+import { patternList } from '../oci/pattern.ts';
 
 /** What a statement can allow. `retag` moves an existing tag; `push` brings content and new tags. */
 export const ACTIONS = ['pull', 'push', 'retag', 'delete', 'admin', 'create'] as const;
@@ -55,10 +55,30 @@ export interface Decision {
 }
 
 export function evaluate(statements: readonly Sourced[], question: Question): Decision {
-  return decide(
-    question,
-    statements.filter(({ statement }) => concerns(statement, question) && meansTag(statement, question)),
-  );
+  return decisions(statements, question).about(question.tag);
+}
+
+/** Answers one question about many tags. */
+export interface Decisions {
+  about(tag: string | null): Decision;
+  /** Comparisons with patterns that each tag takes at most. */
+  comparisons: number;
+}
+
+/** What does not depend on the tag is compared once, here; `about` compares the tag alone. */
+export function decisions(statements: readonly Sourced[], question: Omit<Question, 'tag'>): Decisions {
+  const relevant = statements.filter(({ statement }) => concerns(statement, question));
+  return {
+    about: (tag) =>
+      decide(
+        question,
+        relevant.filter(({ statement }) => meansTag(statement, { tag, action: question.action })),
+      ),
+    comparisons: relevant.reduce(
+      (sum, { statement }) => sum + (statement.tags ? patternList(statement.tags).comparisons : 0),
+      0,
+    ),
+  };
 }
 
 /** Whether there is a tag with which the answer would be yes. */
@@ -79,23 +99,39 @@ function decide(question: Pick<Question, 'action'>, matched: Sourced[]): Decisio
 
 /** The first by name of where it hangs, so that an explanation does not depend on the order either. */
 function firstOf(matched: Sourced[], effect: Statement['effect']): Sourced | undefined {
-  return matched.filter(({ statement }) => statement.effect === effect).sort((a, b) => (a.from < b.from ? -1 : 1))[0];
+  let first: Sourced | undefined;
+  for (const one of matched) {
+    if (one.statement.effect === effect && (first === undefined || one.from < first.from)) first = one;
+  }
+  return first;
 }
 
-function concerns({ actions, repositories, principals }: Statement, question: Omit<Question, 'tag'>): boolean {
+export function concerns({ actions, repositories, principals }: Statement, question: Omit<Question, 'tag'>): boolean {
   return (
-    actions.includes(question.action) &&
-    repositories.some((pattern) => matches(pattern, question.repository)) &&
-    (principals === undefined || principals.some((principal) => question.principals.includes(principal)))
+    actions.includes(question.action) && isAbout(repositories, question.repository) && names(principals, question.principals)
   );
+}
+
+/** Whether a statement's patterns of repositories mean this one. */
+export function isAbout(patterns: readonly string[], repository: string): boolean {
+  return patternList(patterns).matches(repository);
+}
+
+const sets = new WeakMap<readonly string[], ReadonlySet<string>>();
+
+function names(principals: readonly string[] | undefined, asking: readonly string[]): boolean {
+  if (principals === undefined) return true;
+  const known = sets.get(asking) ?? new Set(asking);
+  sets.set(asking, known);
+  return principals.some((principal) => known.has(principal));
 }
 
 /**
  * Where no tag is named: content may be pushed by whoever may push some tag, as a tag needs content; it may not be deleted
  * by whoever may delete some tags only, nor while some of its tags must not be: a deletion by digest takes all of them.
  */
-function meansTag({ tags, effect }: Statement, { tag, action }: Question): boolean {
+function meansTag({ tags, effect }: Statement, { tag, action }: Pick<Question, 'tag' | 'action'>): boolean {
   if (!tags) return true;
-  if (tag !== null) return tags.some((pattern) => matches(pattern, tag));
+  if (tag !== null) return patternList(tags).matches(tag);
   return effect === 'allow' ? action === 'push' : action === 'delete';
 }

@@ -7,7 +7,7 @@
  */
 import { createMiddleware } from 'hono/factory';
 import type { Authority } from '../auth/authority.ts';
-import { ANONYMOUS, allows, isGranted } from '../auth/policy.ts';
+import { ANONYMOUS, allows, isGranted, tagsDenied } from '../auth/policy.ts';
 import { type Action, scopeFor } from '../auth/scope.ts';
 import { settings } from '../env.ts';
 import { RegistryError } from '../oci/errors.ts';
@@ -84,13 +84,13 @@ export function mayCreateByPush(c: RequestContext, repository: RepositoryName): 
   return settings(c.env).createOnPush && allows(judged(c), 'create', repository);
 }
 
-/** `push` makes a tag, `retag` moves one: which it will be is known only where it happens. */
+/**
+ * `push` makes a tag, `retag` moves one: which it will be is known only where it happens.
+ * @throws UNSUPPORTED where so many tags take too many comparisons
+ */
 export function rightsTo(c: RequestContext, repository: RepositoryName, tags: Tag[]): { notToMake: Tag[]; notToMove: Tag[] } {
-  const authority = judged(c);
-  return {
-    notToMake: tags.filter((tag) => !allows(authority, 'push', repository, tag)),
-    notToMove: tags.filter((tag) => !allows(authority, 'retag', repository, tag)),
-  };
+  const { push, retag } = tagsDenied(judged(c), ['push', 'retag'], repository, tags);
+  return { notToMake: push as Tag[], notToMove: retag as Tag[] };
 }
 
 /** Whether the caller may do something else here than what the route asks for: in the token, or in the database. */

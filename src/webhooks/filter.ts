@@ -1,6 +1,6 @@
 /** Which events a subscription hears: by its scope, by what it asks for, and by what its format has words for. Pure. */
 import { type EventType, isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
-import { matches } from '../oci/pattern.ts';
+import { patternList } from '../oci/pattern.ts';
 import { FORMATS, type FormatName } from './formats/all.ts';
 
 /** `repository:acme/api`, `organization:acme`, or `registry` for all there is. */
@@ -45,8 +45,8 @@ export function hears({ scope, filter, format }: Listener, event: RecordedEvent)
     Object.hasOwn(FORMATS, format) &&
     FORMATS[format].speaksOf(event.type) &&
     hearsType(types, event.type) &&
-    (repositories === null || (isAboutRepository(event.about) && repositories.some((one) => matches(one, event.about)))) &&
-    (tags === null || (typeof tag === 'string' && tags.some((one) => matches(one, tag))))
+    (repositories === null || (isAboutRepository(event.about) && patternList(repositories).matches(event.about))) &&
+    (tags === null || (typeof tag === 'string' && patternList(tags).matches(tag)))
   );
 }
 

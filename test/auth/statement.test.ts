@@ -1,8 +1,11 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
-import { onRepository, rolesOf } from '../../src/auth/authority.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { onRepository, rolesOf, stranger } from '../../src/auth/authority.ts';
+import { NOTHING } from '../../src/auth/directory.ts';
+import { COMPARISONS_MAX, tagsDenied } from '../../src/auth/policy.ts';
 import {
   ACTIONS,
+  decisions,
   evaluate,
   mightAllow,
   PRESETS,
@@ -359,4 +362,67 @@ describe('what might be allowed', () => {
     expect(mightAllow(statements, ask('retag'))).toBe(true);
     for (const tag of [null, 'v1', 'v2', 'latest']) expect(evaluate(statements, ask('retag', tag)).allowed).toBe(false);
   });
+});
+
+describe('the work of an evaluation', () => {
+  /** As many patterns as fit a policy, none of which matches. */
+  const heavy = Array.from({ length: 50 }, (_, n) =>
+    hang(`team:${n}`, {
+      actions: ['push', 'retag'],
+      repositories: Array.from({ length: 50 }, (__, m) => `*${n}*${m}*`).concat('*'),
+      tags: Array.from({ length: 50 }, (__, m) => `*${n}*${m}*x`),
+    }),
+  );
+  const asker = (statements: Sourced[]) => ({ ...stranger(NOTHING), subject: 'user:alice', principals: ALICE, statements });
+  const tags = Array.from({ length: 100 }, (_, n) => `tag-${n}`);
+
+  test('compiles each pattern once for each policy that was loaded', () => {
+    const list = heavy.map(({ from, statement }) => hang(from, { ...statement, tags: [...(statement.tags ?? [])] }));
+    const ask100 = () => tags.map((tag) => evaluate(list, ask('push', tag)));
+    ask100();
+    const split = vi.spyOn(String.prototype, 'split');
+    ask100();
+    expect(split).not.toHaveBeenCalled();
+    split.mockRestore();
+  });
+
+  test('compares what does not depend on the tag once for all tags', () => {
+    fc.assert(
+      fc.property(all, questions, (list, { tag: _, ...question }) => {
+        const { about } = decisions(list, question);
+        for (const tag of [null, ...ASKED_TAGS]) expect(about(tag)).toEqual(evaluate(list, { ...question, tag }));
+      }),
+    );
+  });
+
+  test('for many tags is bounded, and one tag is always judged', () => {
+    const many = () => tagsDenied(asker(heavy), ['push', 'retag'], 'acme/api', tags);
+    expect(many).toThrow(`one request may make ${COMPARISONS_MAX}`);
+    const [, fitting] = /name up to (\d+) tags/.exec(messageOf(many)) ?? [];
+    const some = tags.slice(0, Number(fitting));
+    expect(tagsDenied(asker(heavy), ['push', 'retag'], 'acme/api', some)).toEqual({ push: some, retag: some });
+    const heavier = Array.from({ length: 20 }, () => heavy).flat();
+    expect(tagsDenied(asker(heavier), ['push', 'retag'], 'acme/api', ['v1'])).toEqual({ push: ['v1'], retag: ['v1'] });
+  });
+
+  test('for many tags is bounded for the limits of a credential as well', () => {
+    const authority = { ...asker([EVERYTHING]), bounds: [heavy] };
+    expect(() => tagsDenied(authority, ['push'], 'acme/api', tags)).toThrow('comparisons');
+  });
+
+  test('for a hundred tags against usual policies fits', () => {
+    const usual = Array.from({ length: 50 }, (_, n) =>
+      hang(`team:${n}`, { actions: ['push'], tags: Array.from({ length: 50 }, (__, m) => `v${n}.${m}.*`) }),
+    );
+    expect(tagsDenied(asker(usual), ['push', 'retag'], 'acme/api', tags)).toEqual({ push: tags, retag: tags });
+  });
+
+  function messageOf(call: () => unknown): string {
+    try {
+      call();
+      return '';
+    } catch (error) {
+      return (error as Error).message;
+    }
+  }
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { isRepositoryPattern, isTagPattern, matches } from '../../src/oci/pattern.ts';
+import { isRepositoryPattern, isTagPattern, matches, patternList } from '../../src/oci/pattern.ts';
 import { isTag } from '../../src/oci/reference.ts';
 
 describe('a pattern of repositories', () => {
@@ -140,5 +140,35 @@ describe('a pattern', () => {
       const expected = !pattern.includes('b');
       for (let n = 0; n < 20_000; n++) if (matches(pattern, text) !== expected) expect.unreachable();
     }
+  });
+});
+
+describe('a list of patterns', () => {
+  const unit = fc.constantFrom('a', 'a', 'b', '/', '*', '*');
+  const patterns = fc.array(fc.string({ unit, maxLength: 6 }), { maxLength: 12 });
+  const texts = fc.string({ unit: fc.constantFrom('a', 'b', '/'), maxLength: 8 });
+
+  test('matches what one of its patterns matches, and nothing else', () => {
+    fc.assert(
+      fc.property(
+        patterns,
+        texts,
+        (list, text) => patternList(list).matches(text) === list.some((pattern) => matches(pattern, text)),
+      ),
+      { numRuns: 20_000 },
+    );
+  });
+
+  test('is compiled once, however often it is asked', () => {
+    const list = Array.from({ length: 50 }, (_, n) => `v*${n}`);
+    const first = patternList(list);
+    for (let n = 0; n < 100; n++) expect(patternList(list)).toBe(first);
+  });
+
+  test('counts names and beginnings as look-ups, and every part of the other patterns', () => {
+    const lookups = Array.from({ length: 500 }, (_, n) => [`name-${n}`, `${'p'.repeat(n % 3)}-${n}*`]).flat();
+    expect(patternList(lookups).comparisons).toBeLessThan(20);
+    const others = Array.from({ length: 500 }, (_, n) => `*${n}*a*b`);
+    expect(patternList(others).comparisons).toBe(500 * 4);
   });
 });

@@ -8,7 +8,7 @@ import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
-import { matches } from '../../oci/pattern.ts';
+import { patternList } from '../../oci/pattern.ts';
 import { HERE } from '../repositories/repositories.ts';
 
 /** ECR's names (API reference, PutImageTagMutability). */
@@ -23,7 +23,7 @@ export interface Mutability {
 const MUTABLE: Mutability = { value: 'MUTABLE', exclusions: [] };
 
 export function isImmutable({ value, exclusions }: Mutability, tag: string): boolean {
-  const excluded = exclusions.some((pattern) => matches(pattern, tag));
+  const excluded = patternList(exclusions).matches(tag);
   return value.startsWith('IMMUTABLE') !== excluded;
 }
 
