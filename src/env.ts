@@ -1,7 +1,11 @@
-/** The bindings and settings of the Worker: their names, types and defaults, in one place. Imports nothing of ours. */
+/**
+ * The bindings and settings of Berth: their names, types and defaults, in one place. Imports nothing of ours.
+ *
+ * A setting stands in one table: what reads it, what `npm start` passes on, and the table of the README are made from it.
+ */
 import type { D1Database, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 
-export interface Env {
+export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>> {
   /** D1: everything but bytes; `schema.sql`. */
   DB: D1Database;
   /** R2: blobs, large manifests and the pieces of unfinished uploads; `src/storage/keys.ts`. */
@@ -10,14 +14,8 @@ export interface Env {
   EVENTS: Queue;
   /** Deliveries to be tried, now or after a delay; `src/webhooks/`. */
   DELIVERIES: Queue;
-  /** What was tried for the last time; its consumer writes down that it failed. */
+  /** Deliveries that were tried for the last time. The consumer marks them as failed. */
   DEAD_LETTERS: Queue;
-  /** The one secret, 32 characters or more; every key is derived from it (`src/auth/secrets.ts`). */
-  REGISTRY_SECRET?: string;
-  /** Accepted for verification while REGISTRY_SECRET is being replaced. */
-  REGISTRY_SECRET_PREVIOUS?: string;
-  /** The administrator's password; derived from REGISTRY_SECRET where it is not set. */
-  ADMIN_PASSWORD?: string;
   /** Wrong passwords from one address; without the binding nothing is limited. Counted by each Cloudflare location. */
   WRONG_PASSWORDS?: RateLimit;
   /** Requests for tokens of one account from one address. */
@@ -26,134 +24,195 @@ export interface Env {
   UPLOAD_STARTS?: RateLimit;
   /** Test deliveries of one webhook. */
   TEST_DELIVERIES?: RateLimit;
-  /** `on` (default): a push makes the repository, if whoever pushes may create it. `off`: it is made by the API only. */
-  CREATE_ON_PUSH?: string;
-  /** Days an access key lives, where nothing is said and at most. */
-  KEY_DEFAULT_DAYS?: string;
-  KEY_MAX_DAYS?: string;
-  /** `on`: outside issuers may be plain http and on this machine. For development. */
-  INSECURE_ISSUERS?: string;
-  /** `on`: webhooks may go to plain http and to private addresses. For development. */
-  INSECURE_WEBHOOKS?: string;
-  /** Days that events, and deliveries that came to an end, are kept. */
-  EVENT_DAYS?: string;
-  DELIVERY_DAYS?: string;
-  /** Days that what was deleted can be restored; 0: not at all. */
-  TRASH_DAYS?: string;
-  /** Days that a tag's history goes back. */
-  HISTORY_DAYS?: string;
-  /** `on` (default). `off`: no tag, manifest, blob or repository is deleted, neither by people nor by rules. */
-  DELETION?: string;
-  /** Seconds that an unneeded blob is kept after it came, and its bytes after its row: D1 can be restored so far back. */
-  GRACE_SECONDS?: string;
-  /** Seconds for which content is kept for somebody who was told that it is here (invariant 8). Only tests change it. */
-  LEASE_SECONDS?: string;
-  /** `checksums`: the scrub compares sizes and the checksums that R2 keeps. `hash`: it reads and hashes, needs a paid plan's CPU. */
-  SCRUB?: string;
-  /** `storage` (default): R2 verifies digests. `stream`: the Worker hashes while it reads, needs a paid plan's CPU. */
-  VERIFY?: string;
-  /** Origin that clients use, where it differs from the one the Worker sees, as behind a proxy. */
-  PUBLIC_URL?: string;
-  /** Bytes of a part of a long upload. Only tests change it. */
-  PART_BYTES?: string;
-  /** Bytes of the largest object of one R2 put: 5 GiB. Only tests change it. */
-  MAX_PUT_BYTES?: string;
 }
 
-/** The part of Env that settings are made of. */
-export type Vars = Pick<
-  Env,
-  | 'VERIFY'
-  | 'PUBLIC_URL'
-  | 'PART_BYTES'
-  | 'MAX_PUT_BYTES'
-  | 'CREATE_ON_PUSH'
-  | 'KEY_DEFAULT_DAYS'
-  | 'KEY_MAX_DAYS'
-  | 'INSECURE_ISSUERS'
-  | 'INSECURE_WEBHOOKS'
-  | 'EVENT_DAYS'
-  | 'DELIVERY_DAYS'
-  | 'TRASH_DAYS'
-  | 'HISTORY_DAYS'
-  | 'DELETION'
-  | 'GRACE_SECONDS'
-  | 'LEASE_SECONDS'
-  | 'SCRUB'
->;
+/** The values of the settings as they were given. An empty text counts as not given. */
+export type Vars = Partial<Record<keyof typeof SETTINGS, string>>;
 
-export interface Settings {
-  verify: 'storage' | 'stream';
-  publicUrl: string | null;
-  partBytes: number;
-  maxPutBytes: number;
-  createOnPush: boolean;
-  keyDefaultDays: number;
-  keyMaxDays: number;
-  insecureIssuers: boolean;
-  insecureWebhooks: boolean;
-  eventDays: number;
-  deliveryDays: number;
-  trashDays: number;
-  historyDays: number;
-  deletion: boolean;
-  graceSeconds: number;
-  leaseSeconds: number;
-  scrub: 'checksums' | 'hash';
+/** One setting: how its text is read, and what the README says about it. */
+export interface Setting<T = unknown> {
+  /** `tests`: only tests change it, so it is in no documentation and `npm start` ignores it. */
+  where: 'everywhere' | 'npm start' | 'tests';
+  /** The values it takes, in words. */
+  values: string;
+  /** The default, in words. */
+  fallback: string;
+  about: string;
+  /** @throws Error that says what is wrong with the value. `given`: the other settings, for a default that depends on one. */
+  read: (value: string | undefined, given: Record<string, string | undefined>) => T;
 }
 
 const MIB = 1024 * 1024;
 /** Seconds. */
 const DAY = 24 * 60 * 60;
-
 /** R2 wants parts of at least 5 MiB, all of one size; one buffer of 8 MiB fits an isolate's 128 MB many times over. */
 const PART_BYTES = 8 * MIB;
 /** R2 limit of a single put (platform limits, "Maximum upload size"). */
 const MAX_PUT_BYTES = 5 * 1024 * MIB;
+/** Longer than any that makes sense, short enough for arithmetic on dates. */
+const MAX_DAYS = 3650;
 
-const checked = new WeakMap<object, Settings>();
+/** Settings of the Worker. Under `npm start` they are environment variables, in a deployment variables of `wrangler.toml`. */
+export const SETTINGS = {
+  PUBLIC_URL: origin(
+    'the origin that clients use, where a proxy in front of the registry changes it: `https://registry.example.com`',
+  ),
+  VERIFY: choice('storage', ['storage', 'stream'], 'how a chunked upload is verified, see below'),
+  CREATE_ON_PUSH: flag('on', '`off`: repositories are made by the API only, not by a first push'),
+  KEY_DEFAULT_DAYS: days(90, 1, 'how long an access key lives, if its maker says nothing; `KEY_MAX_DAYS` where that is less'),
+  KEY_MAX_DAYS: days(366, 1, 'how long an access key lives at most'),
+  EVENT_DAYS: days(90, 1, 'how long events are kept'),
+  DELIVERY_DAYS: days(14, 1, 'how long deliveries that came to an end are kept'),
+  TRASH_DAYS: days(7, 0, 'how long what was deleted can be restored; 0: not at all'),
+  HISTORY_DAYS: days(365, 1, "how far back a tag's history goes"),
+  DELETION: flag('on', '`off`: nothing is deleted, by nobody and no rule'),
+  GRACE_SECONDS: seconds(
+    DAY,
+    0,
+    'everywhere',
+    'how long a blob that nothing needs is kept after it came, and its bytes after its row: so far back can the database be restored without missing any',
+  ),
+  SCRUB: {
+    ...choice(
+      'checksums',
+      ['checksums', 'hash'],
+      "`hash`: the scrub reads and hashes what is stored, which needs a paid plan's CPU",
+    ),
+    fallback: '`checksums`; `hash` with `VERIFY=stream`',
+    read: (value, { VERIFY }) => oneOf(value, ['checksums', 'hash']) ?? (VERIFY === 'stream' ? 'hash' : 'checksums'),
+  } satisfies Setting<'checksums' | 'hash'>,
+  INSECURE_ISSUERS: flag('off', '`on`: issuers of CI tokens may be plain http on this machine; for development'),
+  INSECURE_WEBHOOKS: flag(
+    'off',
+    '`on`: webhooks may go to plain http and private addresses; for development. Under `npm start` either of the two lets the program reach private addresses, by whatever name',
+  ),
+  LEASE_SECONDS: seconds(DAY, 1, 'tests', 'how long content is kept for somebody who was told that it is here (invariant 8)'),
+  PART_BYTES: integer(PART_BYTES, 1, 1024 * MIB, 'tests', 'bytes of a part of a long upload'),
+  MAX_PUT_BYTES: integer(MAX_PUT_BYTES, 1, MAX_PUT_BYTES, 'tests', 'bytes of the largest object of one R2 put'),
+};
 
-/** @throws Error naming the setting that is wrong */
+/** Settings of `npm start` alone. */
+export const START_SETTINGS = {
+  PORT: integer(8787, 1, 65535, 'npm start', 'where it listens'),
+  HOST: text('127.0.0.1', 'on which address it listens; docker wants TLS from every other host than its own'),
+  DATA_DIR: text('data', 'where all state goes: blobs, database, secret'),
+};
+
+/** Secrets: of a deployment they are set by `wrangler secret put`, never in `wrangler.toml`. */
+export const SECRETS = {
+  REGISTRY_SECRET: secret(32, 'made at the first start', 'the one secret; every key is derived from it'),
+  REGISTRY_SECRET_PREVIOUS: secret(32, 'none', 'accepted for verification while `REGISTRY_SECRET` is being replaced'),
+  ADMIN_PASSWORD: secret(1, 'derived from the secret', "the administrator's password; `npm run password` prints it"),
+};
+
+type CamelCase<S extends string> = S extends `${infer Head}_${infer Rest}`
+  ? `${Lowercase<Head>}${Capitalize<CamelCase<Rest>>}`
+  : Lowercase<S>;
+
+/** The settings as values, under their names in camel case: `TRASH_DAYS` is `trashDays`. */
+export type Settings = {
+  [Name in keyof typeof SETTINGS as CamelCase<Name>]: ReturnType<(typeof SETTINGS)[Name]['read']>;
+};
+
+const read = new WeakMap<object, Settings>();
+
+/** @throws Error naming the setting that is wrong, and the values it takes */
 export function settings(env: Vars): Settings {
-  const known = checked.get(env);
+  const known = read.get(env);
   if (known) return known;
-  const result: Settings = {
-    verify: oneOf('VERIFY', env.VERIFY || 'storage', ['storage', 'stream']),
-    publicUrl: env.PUBLIC_URL ? new URL(env.PUBLIC_URL).origin : null,
-    partBytes: positive('PART_BYTES', env.PART_BYTES, PART_BYTES),
-    maxPutBytes: positive('MAX_PUT_BYTES', env.MAX_PUT_BYTES, MAX_PUT_BYTES),
-    createOnPush: oneOf('CREATE_ON_PUSH', env.CREATE_ON_PUSH || 'on', ['on', 'off']) === 'on',
-    keyDefaultDays: positive('KEY_DEFAULT_DAYS', env.KEY_DEFAULT_DAYS, 90),
-    keyMaxDays: positive('KEY_MAX_DAYS', env.KEY_MAX_DAYS, 366),
-    insecureIssuers: oneOf('INSECURE_ISSUERS', env.INSECURE_ISSUERS || 'off', ['on', 'off']) === 'on',
-    insecureWebhooks: oneOf('INSECURE_WEBHOOKS', env.INSECURE_WEBHOOKS || 'off', ['on', 'off']) === 'on',
-    eventDays: positive('EVENT_DAYS', env.EVENT_DAYS, 90),
-    deliveryDays: positive('DELIVERY_DAYS', env.DELIVERY_DAYS, 14),
-    trashDays: natural('TRASH_DAYS', env.TRASH_DAYS, 7),
-    historyDays: positive('HISTORY_DAYS', env.HISTORY_DAYS, 365),
-    deletion: oneOf('DELETION', env.DELETION || 'on', ['on', 'off']) === 'on',
-    graceSeconds: natural('GRACE_SECONDS', env.GRACE_SECONDS, DAY),
-    leaseSeconds: positive('LEASE_SECONDS', env.LEASE_SECONDS, DAY),
-    scrub: oneOf('SCRUB', env.SCRUB || (env.VERIFY === 'stream' ? 'hash' : 'checksums'), ['checksums', 'hash']),
-  };
-  checked.set(env, result);
+  const result = readAll(SETTINGS, env) as Settings;
+  if (env.KEY_DEFAULT_DAYS && result.keyDefaultDays > result.keyMaxDays) {
+    throw new Error(
+      `KEY_DEFAULT_DAYS is "${env.KEY_DEFAULT_DAYS}": it must be at most KEY_MAX_DAYS, which is ${result.keyMaxDays}`,
+    );
+  }
+  result.keyDefaultDays = Math.min(result.keyDefaultDays, result.keyMaxDays);
+  read.set(env, result);
   return result;
 }
 
-function oneOf<T extends string>(name: string, value: string, allowed: readonly T[]): T {
+/** The values of `npm start`'s own settings. @throws Error as `settings` does */
+export function startSettings(env: Record<string, string | undefined>): { port: number; host: string; dataDir: string } {
+  return readAll(START_SETTINGS, env) as { port: number; host: string; dataDir: string };
+}
+
+/** @throws Error naming the secret that is too short. The value is not in the message. */
+export function checkSecrets(env: Partial<Record<keyof typeof SECRETS, string>>): void {
+  readAll(SECRETS, env);
+}
+
+function readAll(table: Record<string, Setting>, env: Record<string, string | undefined>): Record<string, unknown> {
+  const entries = Object.entries(table).map(([name, setting]) => {
+    const value = env[name] || undefined;
+    try {
+      return [name.toLowerCase().replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase()), setting.read(value, env)];
+    } catch (error) {
+      const shown = table === SECRETS ? 'too short' : `"${value}"`;
+      throw new Error(`${name} is ${shown}: it must be ${(error as Error).message}`);
+    }
+  });
+  return Object.fromEntries(entries);
+}
+
+function choice<T extends string>(fallback: T, allowed: readonly T[], about: string): Setting<T> {
+  const read = (value: string | undefined) => oneOf(value, allowed) ?? fallback;
+  return { where: 'everywhere', values: allowed.map(quoted).join(', '), fallback: quoted(fallback), about, read };
+}
+
+function flag(fallback: 'on' | 'off', about: string): Setting<boolean> {
+  const { read, ...rest } = choice(fallback, ['on', 'off'], about);
+  return { ...rest, read: (value, given) => read(value, given) === 'on' };
+}
+
+function days(fallback: number, least: number, about: string): Setting<number> {
+  return { ...integer(fallback, least, MAX_DAYS, 'everywhere', about), values: `days, ${least} to ${MAX_DAYS}` };
+}
+
+function seconds(fallback: number, least: number, where: Setting['where'], about: string): Setting<number> {
+  const most = MAX_DAYS * DAY;
+  return { ...integer(fallback, least, most, where, about), values: `seconds, ${least} to ${most}` };
+}
+
+function integer(fallback: number, least: number, most: number, where: Setting['where'], about: string): Setting<number> {
+  const read = (value: string | undefined) => {
+    if (value === undefined) return fallback;
+    const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+    if (!(number >= least && number <= most)) throw new Error(`a whole number from ${least} to ${most}`);
+    return number;
+  };
+  return { where, values: `${least} to ${most}`, fallback: quoted(String(fallback)), about, read };
+}
+
+function origin(about: string): Setting<string | null> {
+  const read = (value: string | undefined) => {
+    if (value === undefined) return null;
+    const url = URL.canParse(value) ? new URL(value) : null;
+    const plain = url && /^https?:$/.test(url.protocol) && [url.origin, `${url.origin}/`].includes(url.href);
+    if (!plain) throw new Error('an origin, as https://registry.example.com, without a path');
+    return url.origin;
+  };
+  return { where: 'everywhere', values: 'an origin', fallback: 'the address of the request', about, read };
+}
+
+function text(fallback: string, about: string): Setting<string> {
+  return { where: 'npm start', values: 'text', fallback: quoted(fallback), about, read: (value) => value ?? fallback };
+}
+
+function secret(minLength: number, fallback: string, about: string): Setting<string | null> {
+  const read = (value: string | undefined) => {
+    if (value !== undefined && value.length < minLength) throw new Error(`${minLength} characters or more`);
+    return value ?? null;
+  };
+  return { where: 'everywhere', values: `${minLength} characters or more`, fallback, about, read };
+}
+
+/** The value, if it is one of these; nothing, if there is none. @throws Error with the values there are */
+function oneOf<T extends string>(value: string | undefined, allowed: readonly T[]): T | undefined {
   const found = allowed.find((candidate) => candidate === value);
-  if (!found) throw new Error(`${name} is "${value}": it must be one of ${allowed.join(', ')}`);
+  if (value !== undefined && !found) throw new Error(`one of ${allowed.join(', ')}`);
   return found;
 }
 
-function positive(name: string, value: string | undefined, fallback: number): number {
-  const number = natural(name, value, fallback);
-  if (number === 0) throw new Error(`${name} is "${value}": it must be a positive number`);
-  return number;
-}
-
-function natural(name: string, value: string | undefined, fallback: number): number {
-  const number = value ? Number(value) : fallback;
-  if (!Number.isSafeInteger(number) || number < 0) throw new Error(`${name} is "${value}": it must be a whole number`);
-  return number;
+function quoted(value: string): string {
+  return `\`${value}\``;
 }

@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
+import { checkSecrets, settings } from '../env.ts';
 import { badParameter, nothingHere, RegistryError } from '../oci/errors.ts';
 import { requireSecret } from '../secrets.ts';
 import { LOOP_HEADER } from '../webhooks/delivery/attempt.ts';
@@ -27,10 +28,12 @@ const headers = createMiddleware<AppEnv>(async function headers(c, next) {
   c.res.headers.set('x-content-type-options', 'nosniff');
 });
 
-/** A registry without its secret serves nothing, and says what to do: there is no secret in that. */
+/** A registry without its secret, or with a setting that makes no sense, serves nothing and says what to do. No value of a secret is in that. */
 const configured = createMiddleware<AppEnv>(async function configured(c, next) {
   try {
     requireSecret(c.env);
+    checkSecrets(c.env);
+    settings(c.env);
   } catch (error) {
     console.error((error as Error).message);
     throw new RegistryError('UNAVAILABLE', { message: `this registry is not set up: ${(error as Error).message}` });

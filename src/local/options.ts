@@ -2,63 +2,42 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { settings } from '../env.ts';
+import { checkSecrets, SECRETS, SETTINGS, type Setting, settings, startSettings } from '../env.ts';
 
 export interface Options {
   host: string;
   port: number;
   dataDir: string;
-  secret: string;
   /** The first start on this data: it made the secret. */
   first: boolean;
-  adminPassword: string | undefined;
   /** Settings of the Worker itself (`src/env.ts`), as they were given. */
   variables: Record<string, string>;
+  secrets: Record<string, string> & { REGISTRY_SECRET: string };
 }
 
 /** A mistake of whoever started it: shown as it is, without a stack. */
 export class StartError extends Error {}
 
-/** @throws StartError */
+/** @throws StartError that names the setting that is wrong */
 export function readOptions(env: NodeJS.ProcessEnv): Options {
-  const port = Number(env.PORT || 8787);
-  if (!Number.isInteger(port) || port < 1 || port > 65535)
-    throw new StartError(`PORT is "${env.PORT}": it must be 1 to 65535.`);
-  const variables = readVariables(env);
-  const dataDir = resolve(env.DATA_DIR || 'data');
-  const { secret, first } = readSecret(dataDir, env.REGISTRY_SECRET);
-  return {
-    host: env.HOST || '127.0.0.1',
-    port,
-    dataDir,
-    secret,
-    first,
-    adminPassword: env.ADMIN_PASSWORD || undefined,
-    variables,
-  };
+  try {
+    const { port, host, dataDir: folder } = startSettings(env);
+    const variables = givenOf(env, SETTINGS);
+    settings(variables);
+    checkSecrets(env);
+    const dataDir = resolve(folder);
+    const { secret, first } = readSecret(dataDir, env.REGISTRY_SECRET);
+    const secrets = { ...givenOf(env, SECRETS), REGISTRY_SECRET: secret };
+    return { host, port, dataDir, first, variables, secrets };
+  } catch (error) {
+    throw error instanceof StartError ? error : new StartError(`${(error as Error).message}.`);
+  }
 }
 
-const VARIABLES = [
-  'VERIFY',
-  'CREATE_ON_PUSH',
-  'KEY_DEFAULT_DAYS',
-  'KEY_MAX_DAYS',
-  'INSECURE_ISSUERS',
-  'INSECURE_WEBHOOKS',
-  'EVENT_DAYS',
-  'DELIVERY_DAYS',
-  'PUBLIC_URL',
-] as const;
-
-/** Checked by whoever will read them, before anything starts. */
-function readVariables(env: NodeJS.ProcessEnv): Record<string, string> {
-  const variables = Object.fromEntries(VARIABLES.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
-  try {
-    settings(variables);
-  } catch (error) {
-    throw new StartError(`${(error as Error).message}.`);
-  }
-  return variables;
+/** What the environment says of these settings, but for those of tests. */
+function givenOf(env: NodeJS.ProcessEnv, table: Record<string, Setting>): Record<string, string> {
+  const names = Object.keys(table).filter((name) => table[name]?.where !== 'tests');
+  return Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
 }
 
 /** Everything else is derived from it, so it is made once and never printed. */

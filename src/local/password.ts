@@ -2,7 +2,4 @@
 import { administratorPassword } from '../auth/secrets.ts';
 import { readOptions } from './options.ts';
 
-const { secret, adminPassword } = readOptions(process.env);
-console.log(
-  await administratorPassword({ REGISTRY_SECRET: secret, ...(adminPassword ? { ADMIN_PASSWORD: adminPassword } : {}) }),
-);
+console.log(await administratorPassword(readOptions(process.env).secrets));

@@ -22,7 +22,7 @@ export interface Runtime {
 }
 
 export async function startRuntime(options: Options): Promise<Runtime> {
-  const { host, port, dataDir, secret, adminPassword, variables } = options;
+  const { host, port, dataDir, variables, secrets } = options;
   const { insecureIssuers, insecureWebhooks } = settings(variables);
   const worker = await emulate({
     name: 'berth',
@@ -30,11 +30,7 @@ export async function startRuntime(options: Options): Promise<Runtime> {
     dataDir,
     host,
     port,
-    variables: {
-      ...variables,
-      REGISTRY_SECRET: secret,
-      ...(adminPassword ? { ADMIN_PASSWORD: adminPassword } : {}),
-    },
+    variables: { ...variables, ...secrets },
     limits: LIMITS,
     queues: QUEUES,
     reachesPrivate: insecureIssuers || insecureWebhooks,

@@ -43,11 +43,12 @@ function requirePort({ host, port }: Options): Promise<void> {
 async function welcome(options: Options): Promise<string> {
   const local = options.host === '0.0.0.0' || options.host === '::' ? '127.0.0.1' : options.host;
   const registry = `${local}:${options.port}`;
-  const shown = options.first && !options.adminPassword;
-  const password = options.adminPassword
+  const { secrets } = options;
+  const shown = options.first && !secrets.ADMIN_PASSWORD;
+  const password = secrets.ADMIN_PASSWORD
     ? 'the one in ADMIN_PASSWORD'
-    : `${shown ? `${await administratorPassword({ REGISTRY_SECRET: options.secret })}   (again: ` : '('}npm run --silent password)`;
-  const login = options.adminPassword ? 'echo "$ADMIN_PASSWORD"' : 'npm run --silent password';
+    : `${shown ? `${await administratorPassword(secrets)}   (again: ` : '('}npm run --silent password)`;
+  const login = secrets.ADMIN_PASSWORD ? 'echo "$ADMIN_PASSWORD"' : 'npm run --silent password';
   return `
 Berth is ready at http://${registry}
 

@@ -171,3 +171,16 @@ test.each(['/v2/', '/v2/a/manifests/b', '/token', '/api/v1/me'])(
     expect(await response.text()).toContain('REGISTRY_SECRET is not set');
   },
 );
+
+test.each([
+  ['VERIFY', 'never', 'VERIFY is "never": it must be one of storage, stream'],
+  ['TRASH_DAYS', '-1', 'TRASH_DAYS is "-1": it must be a whole number from 0 to 3650'],
+  ['REGISTRY_SECRET_PREVIOUS', 'short', 'REGISTRY_SECRET_PREVIOUS is too short: it must be 32 characters or more'],
+])('a deployment whose %s makes no sense serves nothing and says why', async (name, value, message) => {
+  const bad = worldOf({ ...world.env, [name]: value });
+  for (const path of ['/v2/', '/token', '/api/v1/me']) {
+    const response = await bad.fetch('GET', path, { authorization: null });
+    expect(await refusal(response.clone())).toBe('503 UNAVAILABLE');
+    expect(await response.text()).toContain(message.replaceAll('"', '\\"'));
+  }
+});

@@ -1,0 +1,91 @@
+/** One table of settings: `npm start` obeys all of them, refuses what makes no sense, and the README lists them. */
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { SECRETS, SETTINGS, type Setting, START_SETTINGS, settings } from '../../src/env.ts';
+import { readOptions } from '../../src/local/options.ts';
+import { settingsTable } from '../settings-table.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const ALL: Record<string, Setting> = { ...START_SETTINGS, ...SETTINGS, ...SECRETS };
+const documented = Object.entries(ALL).filter(([, { where }]) => where !== 'tests');
+
+/** A value that is not the default, for each setting. */
+const OTHER: Record<string, string> = {
+  PUBLIC_URL: 'https://registry.example.com',
+  VERIFY: 'stream',
+  CREATE_ON_PUSH: 'off',
+  DELETION: 'off',
+  SCRUB: 'hash',
+  INSECURE_ISSUERS: 'on',
+  INSECURE_WEBHOOKS: 'on',
+};
+
+test('the README has the table of the settings as the code has them; `npm run settings` writes it', async () => {
+  expect(await readFile(`${ROOT}/README.md`, 'utf8')).toContain(settingsTable());
+});
+
+test.each(Object.keys(SETTINGS).filter((name) => ALL[name]?.where !== 'tests'))(
+  '`npm start` passes %s on to the Worker',
+  (name) => {
+    const value = OTHER[name] ?? '3';
+    const options = readOptions({ [name]: value, REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: '/tmp' });
+    expect(options.variables).toEqual({ [name]: value });
+    expect(settings(options.variables)).not.toEqual(settings({}));
+  },
+);
+
+test.each(Object.keys(SECRETS))('`npm start` passes %s on to the Worker', (name) => {
+  const value = 'y'.repeat(40);
+  const options = readOptions({ REGISTRY_SECRET: 'x'.repeat(32), [name]: value, DATA_DIR: '/tmp' });
+  expect(options.secrets).toMatchObject({ [name]: value });
+});
+
+describe('a value that makes no sense', () => {
+  const names = documented.map(([name]) => name).filter((name) => !(name in SECRETS) && !['HOST', 'DATA_DIR'].includes(name));
+  test.each(names)('of %s is refused by name, with the values it takes', (name) => {
+    const given = { REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: '/tmp', [name]: 'nonsense' };
+    expect(() => readOptions(given)).toThrow(new RegExp(`^${name} is "nonsense": it must be .+`));
+  });
+
+  test.each(['REGISTRY_SECRET', 'REGISTRY_SECRET_PREVIOUS'])('of %s is refused without being shown', (name) => {
+    const given = { REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: '/tmp', [name]: 'hunter2' };
+    expect(() => readOptions(given)).toThrow(`${name} is too short: it must be 32 characters or more.`);
+  });
+
+  test.each([
+    ['TRASH_DAYS', '-1'],
+    ['TRASH_DAYS', '1.5'],
+    ['TRASH_DAYS', '1e3'],
+    ['TRASH_DAYS', '99999999999999999999'],
+    ['EVENT_DAYS', '0'],
+    ['DELETION', 'OFF'],
+    ['SCRUB', 'none'],
+    ['PUBLIC_URL', 'registry.example.com'],
+    ['PUBLIC_URL', 'https://example.com/registry'],
+    ['PUBLIC_URL', 'https://user@example.com'],
+    ['PUBLIC_URL', 'ftp://example.com'],
+    ['PORT', '0'],
+    ['PORT', '8787x'],
+  ])('%s=%s is refused', (name, value) => {
+    expect(() => readOptions({ REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: '/tmp', [name]: value })).toThrow(
+      `${name} is "${value}": it must be `,
+    );
+  });
+
+  test('two that contradict each other are refused', () => {
+    expect(() => settings({ KEY_DEFAULT_DAYS: '90', KEY_MAX_DAYS: '30' })).toThrow(
+      'KEY_DEFAULT_DAYS is "90": it must be at most',
+    );
+    expect(settings({ KEY_MAX_DAYS: '30' })).toMatchObject({ keyDefaultDays: 30, keyMaxDays: 30 });
+  });
+
+  test('ends the start in one sentence, without a stack', async () => {
+    const child = spawn(process.execPath, ['src/local/start.ts'], { cwd: ROOT, env: { ...process.env, DELETION: 'never' } });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data));
+    expect(await new Promise((resolve) => child.on('exit', resolve))).toBe(1);
+    expect(output.trim()).toBe('DELETION is "never": it must be one of on, off.');
+  });
+});

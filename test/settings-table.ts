@@ -1,0 +1,21 @@
+/** The README's table of settings, made from the code's. `node test/settings-table.ts` writes it into the README. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { SECRETS, SETTINGS, type Setting, START_SETTINGS } from '../src/env.ts';
+
+export function settingsTable(): string {
+  const all: Record<string, Setting> = { ...START_SETTINGS, ...SETTINGS, ...SECRETS };
+  const rows = Object.entries(all).flatMap(([name, { where, values, fallback, about }]) =>
+    where === 'tests' ? [] : [`| \`${name}\` | ${fallback} | ${values} | ${about} |`],
+  );
+  return ['| setting | default | values | what it is |', '|---|---|---|---|', ...rows].join('\n');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const readme = fileURLToPath(new URL('../README.md', import.meta.url));
+  const text = readFileSync(readme, 'utf8');
+  writeFileSync(
+    readme,
+    text.replace(/^\| setting \| default \|.*\n(?:\|.*\n)+/m, () => `${settingsTable()}\n`),
+  );
+}
