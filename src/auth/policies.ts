@@ -137,13 +137,22 @@ export function policyStatements(env: Database, subject: string, statements: rea
   ];
 }
 
-/** For the batch that makes a repository: its first policy. */
+/**
+ * For the batch that makes a repository: its first policy.
+ * @param mayAdminister whether the maker may change the policy afterwards
+ * @throws DENIED where it opens the repository and they may not
+ */
 export function firstPolicy(
   env: Database,
   subject: string,
   visibility: 'public' | 'private',
-  by: Actor,
+  { by, mayAdminister }: { by: Actor; mayAdminister: boolean },
 ): D1PreparedStatement[] {
+  if (visibility === 'public' && !mayAdminister) {
+    const message =
+      'you may create this repository, but the right to admin, which making it public needs, is missing: nothing was made';
+    throw new RegistryError('DENIED', { message });
+  }
   const statements = withVisibility([], visibility);
   const recorded = statements.length > 0 ? [recordPolicy(env, subject, statements, by)] : [];
   return [...policyStatements(env, subject, statements), ...recorded];

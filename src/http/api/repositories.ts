@@ -100,7 +100,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Make a repository, or set what is said of one',
       description:
-        'Private unless said otherwise. Of one that is there, which takes the right to administer it, what is left out stays.',
+        'Private unless said otherwise. Whoever may create but not administer it makes it private and without a description. Of one that is there, which takes the right to administer it, what is left out stays.',
       conditional: true,
       body: changeSchema,
       answers: {
@@ -112,8 +112,9 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       const { repository, authority, body } = c.var;
       const ifVersion = expectedVersion(c);
       if (ifVersion === null || ifVersion === 0) {
-        const also = firstPolicy(c.env, subjectOf(repository), body.visibility ?? 'private', actorOf(c));
-        if (await makeRepository(c.env, repository, body, actorOf(c), also)) return answerRepository(c, repository, 201);
+        const maker = { by: actorOf(c), mayAdminister: allows(authority, 'admin', repository) };
+        const also = () => firstPolicy(c.env, subjectOf(repository), body.visibility ?? 'private', maker);
+        if (await makeRepository(c.env, repository, body, { ...maker, also })) return answerRepository(c, repository, 201);
         if (ifVersion === 0) throw new RegistryError('PRECONDITION_FAILED', { message: 'it is there already' });
       }
       requireTaken(authority, c, repository);

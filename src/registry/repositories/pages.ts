@@ -55,14 +55,26 @@ export interface Change {
   overview?: string | undefined;
 }
 
-/** `false` where it is there already. */
+export interface Making {
+  by: Actor;
+  /** Whether the maker may change the repository afterwards. Without that right they set nothing but its name. */
+  mayAdminister: boolean;
+  /** Further statements for the batch; may refuse as well. */
+  also: () => Also;
+}
+
+/**
+ * Returns `false` where it is there already.
+ * @throws DENIED where the maker sets what they may not change
+ */
 export async function makeRepository(
   env: Database,
   repository: RepositoryName,
   { description = '', overview = '' }: Change,
-  by: Actor,
-  also: Also,
+  { by, mayAdminister, also }: Making,
 ): Promise<boolean> {
+  if (!mayAdminister && (await describeRepository(env, repository))) return false;
+  if (!mayAdminister && (description !== '' || overview !== '')) throw maySetNothing('a description or an overview');
   const made = await tryBatch(env, [
     refuseUnless(env, `NOT ${THERE}`, repository),
     env.DB.prepare('INSERT INTO repositories (name, created_at) VALUES (?1, unixepoch())').bind(repository),
@@ -72,9 +84,14 @@ export async function makeRepository(
       overview,
     ),
     record(env, { about: repository, by, select: `SELECT 'repository.created' AS type, '{}' AS target`, parameters: [] }),
-    ...also,
+    ...also(),
   ]);
   return made !== null;
+}
+
+function maySetNothing(what: string): RegistryError {
+  const message = `you may create this repository, but the right to admin, which ${what} needs, is missing: nothing was made`;
+  return new RegistryError('DENIED', { message });
 }
 
 /** Whether there is something to change in repository ?1. */

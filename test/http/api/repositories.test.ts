@@ -156,6 +156,37 @@ describe('whoever may create but not administer', () => {
     expect(types).toEqual([]);
   });
 
+  test.each<[string, Record<string, string>]>([
+    ['public', { visibility: 'public' }],
+    ['described', { description: 'Official images' }],
+    ['with an overview', { overview: '# Official images' }],
+  ])('makes none that is %s, as each needs the right to change it', async (_, body) => {
+    const statement = (actions: string[]) => ({ actions, repositories: ['acme/*'] });
+    const statements = [statement(['create', 'pull', 'push'])];
+    await allow(carol, ['create', 'pull', 'push'], ['acme/*']);
+    const types = await typesDuring(async () => {
+      expect(refused(await make('acme/new', { as: carol.basic, body }))).toBe('403 DENIED');
+      expect(refused(await make('acme/new', { as: carol.basic, body, headers: { 'if-none-match': '*' } }))).toBe('403 DENIED');
+    });
+    expect(types).toEqual([]);
+    expect((await describe_('acme/new')).status).toBe(404);
+    // The same for a key of somebody who may administer it, and for a right that is denied.
+    const key = await api<{ secret: string }>(world, 'POST', '/keys', { body: { name: 'k', statements } });
+    const bearer = `Bearer ${key.body.secret}`;
+    expect(refused(await make('acme/new', { as: bearer, body }))).toBe('403 DENIED');
+    const denied = [statement(['create', 'admin']), { effect: 'deny', ...statement(['admin']) }];
+    await api(world, 'PUT', '/users/carol/policy', { body: { statements: denied } });
+    expect(refused(await make('acme/new', { as: carol.basic, body }))).toBe('403 DENIED');
+    await allow(carol, ['create', 'admin', 'pull'], ['acme/*']);
+    expect(await make('acme/new', { as: carol.basic, body })).toMatchObject({ status: 201, body });
+  });
+
+  test('makes one that says what would be so anyway', async () => {
+    await allow(carol, ['create'], ['acme/*']);
+    const body = { visibility: 'private', description: '', overview: '' };
+    expect((await make('acme/new', { as: carol.basic, body })).status).toBe(201);
+  });
+
   test('may not ask by If-Match whether a repository is there', async () => {
     await allow(carol, ['create'], ['acme/*']);
     const headers = { 'if-match': '"1"' };
