@@ -17,14 +17,15 @@ const ARROWS: Record<string, string[]> = {
   'queue.ts': ['facts.ts', 'webhooks', 'events', 'env.ts'],
   'facts.ts': ['registry', 'auth', 'webhooks', 'events', 'oci'],
   'cron.ts': ['queue.ts', 'registry', 'auth', 'webhooks', 'events', 'env.ts'],
-  local: ['auth', 'env.ts'],
+  local: ['auth', 'env.ts', 'addresses.ts'],
   registry: ['oci', 'storage', 'events', 'env.ts'],
-  auth: ['oci', 'events', 'secrets.ts', 'env.ts'],
-  webhooks: ['oci', 'events', 'secrets.ts', 'env.ts'],
+  auth: ['oci', 'events', 'secrets.ts', 'env.ts', 'addresses.ts'],
+  webhooks: ['oci', 'events', 'secrets.ts', 'env.ts', 'addresses.ts'],
   storage: ['oci', 'env.ts'],
   events: ['oci', 'env.ts'],
   'secrets.ts': ['env.ts'],
   oci: [],
+  'addresses.ts': [],
   'env.ts': [],
 };
 

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { D1Database } from '@cloudflare/workers-types';
 import { build } from 'esbuild';
 import { Log, LogLevel, Miniflare } from 'miniflare';
+import { NAT64, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6 } from '../addresses.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** As in wrangler.toml. */
@@ -102,21 +103,21 @@ function bindingsOf({ name, variables, limits = {}, queues = {} }: Emulation) {
 
 const OUTSIDE = 'outside';
 
-/** What is on this machine or beside it, of IPv4. */
-const PRIVATE = [
-  ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.168.0.0/16'],
-  '198.18.0.0/15',
-];
-
 /**
- * What workerd's "public" has besides: what it does not know of the above, and IPv6 addresses that others may turn into IPv4
- * ones. Of NAT64 only the private ones (RFC 6052, section 3.1), as by it a network without IPv4 reaches all that has nothing else.
+ * Denied at connect time, whatever workerd itself takes for public: the table that webhook addresses are checked with. NAT64 is
+ * allowed as far as the IPv4 address in it is public, since a network without IPv4 reaches everything else through it.
  */
 const DENIED = [
-  ...PRIVATE,
-  ...PRIVATE.map((range) => range.replace(/^(.*)\/(.*)$/, (_, address, bits) => `64:ff9b::${address}/${96 + Number(bits)}`)),
-  ...['::/96', '64:ff9b:1::/48', '2002::/16', 'fec0::/10'],
+  ...NOT_PUBLIC_IPV4.map(([range]) => range),
+  ...NOT_PUBLIC_IPV4.map(([range]) => throughNat64(range)),
+  ...NOT_PUBLIC_IPV6.map(([range]) => range).filter((range) => range !== NAT64),
 ];
+
+/** `10.0.0.0/8` as `64:ff9b::10.0.0.0/104`. */
+function throughNat64(range: string): string {
+  const [address, bits] = range.split('/');
+  return `${NAT64.replace('/96', '')}${address}/${96 + Number(bits)}`;
+}
 
 /**
  * The Worker's only way out. The emulator would let it reach every address, by any name that resolves to one, as no Worker can
@@ -128,7 +129,7 @@ function outside() {
   // As the emulator's own way out: the runtime finds no certificates on Windows.
   const trustedCertificates = getCACertificates(process.platform === 'win32' ? 'default' : 'extra');
   const tlsOptions = { trustBrowserCas: true, trustedCertificates };
-  const network = { type: 'network' as const, allow: ['public'], deny: DENIED, tlsOptions };
+  const network = { type: 'network' as const, allow: ['public', NAT64], deny: DENIED, tlsOptions };
   return { config: { name: OUTSIDE, ...COMPATIBILITY, manifest: manifestOf(contents), env: { PUBLIC: network }, exports: {} } };
 }
 

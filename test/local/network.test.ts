@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { NOT_PUBLIC_IPV4 } from '../../src/addresses.ts';
 import { emulate } from '../../src/local/emulator.ts';
 
 /** Asks for what it is told to, and says what came of it. */
@@ -124,20 +125,44 @@ describe('otherwise a Worker', () => {
     expect(await told(free)).toBe(await told(port));
   });
 
-  test('is let to what is public, though nobody answers at an address of documentation (RFC 5737)', async () => {
-    expect((await ask(worker, `http://192.0.2.1:${port}/`)).error).not.toMatch(REFUSED);
+  test('is let to what is public, though nobody answers there (RFC 7534, AS112)', async () => {
+    expect((await ask(worker, `http://192.31.196.1:${port}/`)).error).not.toMatch(REFUSED);
   });
 
-  test.each(['10.0.0.1', '172.16.0.1', '192.168.0.1', '169.254.169.254', '100.64.0.1', '198.18.0.1', '0.1.2.3', '224.0.0.1'])(
-    'is not let to %s',
-    async (address) => {
-      expect((await ask(worker, `http://${address}:${port}/`)).error).toMatch(REFUSED);
-    },
-  );
+  test('is let to what is public through NAT64 (RFC 6052)', async () => {
+    expect((await ask(worker, `http://[64:ff9b::192.31.196.1]:${port}/`)).error).not.toMatch(REFUSED);
+  });
+
+  test.each(NOT_PUBLIC_IPV4)('is not let to %s (%s), nor through NAT64', async (range) => {
+    for (const address of endsOf(range)) {
+      expect((await ask(worker, `http://${address}:${port}/`)).error, address).toMatch(REFUSED);
+      expect((await ask(worker, `http://[64:ff9b::${address}]:${port}/`)).error, address).toMatch(REFUSED);
+    }
+  });
+
   test.each([
     ...['[fc00::1]', '[fe80::1]', '[fec0::1]', '[::127.0.0.1]', '[::ffff:10.0.0.1]', '[2002:7f00:1::1]', '[2001::1]'],
-    ...['[64:ff9b::7f00:1]', '[64:ff9b::10.1.2.3]', '[64:ff9b::169.254.169.254]', '[64:ff9b:1::1]'],
+    ...[
+      '[64:ff9b:1::1]',
+      '[100::1]',
+      '[100:0:0:1::1]',
+      '[2001:2::1]',
+      '[2001:20::1]',
+      '[2001:db8::1]',
+      '[3fff::1]',
+      '[5f00::1]',
+    ],
+    ...['[4000::1]', '[ff02::1]'],
   ])('is not let to %s', async (address) => {
     expect((await ask(worker, `http://${address}:${port}/`)).error).toMatch(REFUSED);
   });
 });
+
+/** The first and the last address of a range. */
+function endsOf(range: string): string[] {
+  const [address = '', bits] = range.split('/');
+  const first = address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
+  return [first, first + 2 ** (32 - Number(bits)) - 1].map((n) =>
+    [n / 2 ** 24, n / 2 ** 16, n / 2 ** 8, n].map((part) => Math.floor(part) % 256).join('.'),
+  );
+}

@@ -3,6 +3,7 @@
  * what a token's header names. Fetched within fixed bounds, kept for a while in this isolate.
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import { INTERNAL_NAME, NAME_OF_ADDRESS } from '../../addresses.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { World } from '../occasion.ts';
 
@@ -34,13 +35,17 @@ export function isIssuer(text: string, insecure: boolean): boolean {
   return (text === url.href || text === url.origin) && isOutside(url, insecure);
 }
 
-/** A name with a dot, and no address: nothing on this machine or beside it. URL has brought every form of an address to one. */
+/** A name with a dot, and no address: `URL` has brought every spelling of an address to digits and dots, or to brackets. */
 const PUBLIC_HOST = /^(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*$/;
 
 function isOutside({ protocol, username, password, hostname }: URL, insecure: boolean): boolean {
   if (username !== '' || password !== '') return false;
   if (insecure) return protocol === 'https:' || protocol === 'http:';
-  return protocol === 'https:' && PUBLIC_HOST.test(hostname) && !hostname.endsWith('.localhost');
+  return protocol === 'https:' && isPublicName(hostname);
+}
+
+function isPublicName(hostname: string): boolean {
+  return PUBLIC_HOST.test(hostname) && !INTERNAL_NAME.test(hostname) && !NAME_OF_ADDRESS.test(hostname);
 }
 
 /** Values only: what is a promise or a stream in one request of a Worker must not be awaited in another. */
@@ -110,13 +115,17 @@ async function refresh(issuer: string, kept: Known, world: Outside, fresh: boole
   }
 }
 
-/** An issuer that cannot be asked is no wrong password: the client shall try again (invariant 10). */
+/**
+ * An issuer that cannot be asked is no wrong password: the client tries again (invariant 10). The reason goes to the log alone.
+ * Whoever names an issuer must not learn from the answer whether a host is there, what it answers, or how fast.
+ */
 function unreachable(issuer: string, reason: string, cause?: unknown): RegistryError {
   console.error(`issuer ${issuer}: ${reason}`);
-  return new RegistryError('UNAVAILABLE', { message: `the issuer ${issuer} could not be reached: ${reason}`, cause });
+  const message = `the keys of the issuer ${issuer} could not be had: its OpenID Connect discovery must be public. Try again later`;
+  return new RegistryError('UNAVAILABLE', { message, cause });
 }
 
-/** An answer that keys cannot be taken from; the message is fit to be shown. */
+/** An answer that keys cannot be taken from; the message is for the log. */
 class Unusable extends Error {}
 
 /** `fresh`: past Cloudflare's cache, which would answer with the keys that are known already. */

@@ -3,6 +3,7 @@
  * made and again before each try. A name may still resolve to a private address. On Cloudflare there is none to be reached, and
  * a local run asks through a network service that has public addresses only (`src/local/emulator.ts`).
  */
+import { INTERNAL_NAME, NAME_OF_ADDRESS, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, type Range } from '../../addresses.ts';
 
 export interface Ground {
   /** Hosts by which the registry is reached, with their ports where these are not the default. */
@@ -65,12 +66,8 @@ function withoutDots(hostname: string): string {
   return hostname.replace(/\.+$/, '');
 }
 
-/** Never names of the public internet: RFC 2606, 6761, 6762, 7686, 8375 and 9476, those kept back by ICANN, clusters', habit. */
-const NOT_PUBLIC =
-  /(?:^|\.)(localhost|local|localdomain|internal|private|intranet|lan|corp|home|mail|svc|consul|test|invalid|example|onion|i2p|alt|arpa)$/;
-
-/** The best known services that give a name to any address, private ones too. There are others, and anyone can make one. */
-const NAMES_OF_ADDRESSES = /(?:^|\.)(nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me|vcap\.me|traefik\.me)$/;
+/** Names for documentation and tests, and of other networks (RFC 2606, 7686, 9476): nothing is behind them. */
+const NOBODY = /(?:^|\.)(test|invalid|example|onion|i2p|alt)$/;
 
 const NAME_MAX_LENGTH = 253;
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
@@ -80,9 +77,9 @@ function refusalOfHost(hostname: string): string | null {
   const kind = kindOf(name);
   // Cloudflare's fetch answers a public one with error 1003, so nothing is lost.
   if (kind !== null) return `the host is an IP address${kind && ` (${kind})`}: webhooks go to public names`;
-  const domain = NOT_PUBLIC.exec(name)?.[1];
+  const domain = INTERNAL_NAME.exec(name)?.[1] ?? NOBODY.exec(name)?.[1];
   if (domain) return `the host is not public: the internet has no names under ".${domain}"`;
-  const service = NAMES_OF_ADDRESSES.exec(name)?.[1];
+  const service = NAME_OF_ADDRESS.exec(name)?.[1];
   if (service) return `the host may be private: names under ${service} stand for any address`;
   const labels = name.split('.');
   if (labels.length < 2) return 'the host has no dot: webhooks go to public names';
@@ -91,51 +88,11 @@ function refusalOfHost(hostname: string): string | null {
   return null;
 }
 
-/** Ranges that are not public, by the IANA special-purpose address registries (RFC 6890) and RFC 5771. */
-const IPV4 = ranges(bitsOf4, [
-  ['0.0.0.0/8', 'unspecified'],
-  ['10.0.0.0/8', 'private'],
-  ['100.64.0.0/10', 'carrier-grade NAT'],
-  ['127.0.0.0/8', 'loopback'],
-  ['169.254.0.0/16', 'link-local (cloud metadata)'],
-  ['172.16.0.0/12', 'private'],
-  ['192.0.0.0/24', 'reserved'],
-  ['192.0.2.0/24', 'documentation'],
-  ['192.88.99.0/24', 'reserved'],
-  ['192.168.0.0/16', 'private'],
-  ['198.18.0.0/15', 'benchmarking'],
-  ['198.51.100.0/24', 'documentation'],
-  ['203.0.113.0/24', 'documentation'],
-  ['224.0.0.0/4', 'multicast'],
-  ['240.0.0.0/4', 'reserved'],
-]);
+const IPV4 = ranges(bitsOf4, NOT_PUBLIC_IPV4);
+const IPV6 = ranges(bitsOf6, NOT_PUBLIC_IPV6);
 
-/** The first that matches counts. Those that carry an IPv4 address could bring it to whoever translates them. */
-const IPV6 = ranges(bitsOf6, [
-  ['::/128', 'unspecified'],
-  ['::1/128', 'loopback'],
-  ['::ffff:0:0/96', 'IPv4-mapped'],
-  ['::/96', 'IPv4-compatible'],
-  ['64:ff9b::/96', 'NAT64'],
-  ['64:ff9b:1::/48', 'NAT64'],
-  ['2001::/32', 'Teredo'],
-  ['2001:db8::/32', 'documentation'],
-  ['2001::/23', 'reserved'],
-  ['2002::/16', '6to4'],
-  ['3fff::/20', 'documentation'],
-  ['fc00::/7', 'unique local'],
-  ['fe80::/10', 'link-local (cloud metadata)'],
-  ['fec0::/10', 'site-local'],
-  ['ff00::/8', 'multicast'],
-  // All of the public ones are in 2000::/3 (RFC 4291, section 2.4).
-  ['::/3', 'reserved'],
-  ['4000::/2', 'reserved'],
-  ['8000::/1', 'reserved'],
-]);
-
-type Range = [prefix: string, kind: string];
-
-function ranges(bitsOf: (address: string) => string, rows: Range[]): Range[] {
+/** The ranges with their prefixes in bits. */
+function ranges(bitsOf: (address: string) => string, rows: readonly Range[]): Range[] {
   return rows.map(([range, kind]) => {
     const [address = '', length] = range.split('/');
     return [bitsOf(address).slice(0, Number(length)), kind];
@@ -151,7 +108,7 @@ function kindOf(hostname: string): string | null {
   return kind === 'IPv4-mapped' ? `${kind} ${kindIn(IPV4, bits.slice(96))}`.trim() : kind;
 }
 
-function kindIn(table: Range[], bits: string): string {
+function kindIn(table: readonly Range[], bits: string): string {
   return table.find(([prefix]) => bits.startsWith(prefix))?.[1] ?? '';
 }
 

@@ -4,14 +4,18 @@ import { type TrustRule, verifyOutsideToken } from '../../../src/auth/outside/oi
 import { RegistryError } from '../../../src/oci/errors.ts';
 import { AUDIENCE, type Issuer, newIssuer, newKey } from '../../world/token-issuer.ts';
 
-beforeEach(() => vi.spyOn(console, 'error').mockImplementation(() => undefined));
+let logged: string[];
+beforeEach(() => {
+  logged = [];
+  vi.spyOn(console, 'error').mockImplementation((line) => logged.push(String(line)));
+});
 afterEach(() => vi.restoreAllMocks());
 
 function rules(issuer: Issuer): TrustRule[] {
   return [{ subject: 'ci:acme/x', issuer: issuer.url, audience: AUDIENCE, claims: { sub: 'somebody' }, statements: [] }];
 }
 
-/** `somebody`, `nobody`, or why the issuer could not be asked. */
+/** `somebody`, `nobody`, or why the issuer could not be asked, as the log has it: the caller is told the same whatever it was. */
 async function outcome(issuer: Issuer, token: string, seconds = 0): Promise<string> {
   try {
     const identity = await verifyOutsideToken(token, rules(issuer), issuer.world(seconds));
@@ -19,8 +23,10 @@ async function outcome(issuer: Issuer, token: string, seconds = 0): Promise<stri
   } catch (error) {
     if (!(error instanceof RegistryError)) throw error;
     expect(error.status).toBe(503);
-    expect(error.message).toContain(`the issuer ${issuer.url} could not be reached: `);
-    return error.message.split(' could not be reached: ')[1] as string;
+    const told = `the keys of the issuer ${issuer.url} could not be had: its OpenID Connect discovery must be public. Try again later`;
+    expect(error.message).toBe(told);
+    expect(error.detail).toBeUndefined();
+    return (logged.at(-1) ?? '').replace(`issuer ${issuer.url}: `, '');
   }
 }
 
@@ -270,6 +276,12 @@ describe('an issuer is', () => {
     'https://user:password@gitlab.com',
     'https://localhost',
     'https://issuer.localhost',
+    'https://metadata.google.internal',
+    'https://router.lan',
+    'https://vault.service.consul',
+    'https://printer.local',
+    'https://10.0.0.1.nip.io',
+    'https://localtest.me',
     'https://registry',
     'https://127.0.0.1',
     'https://2130706433',
