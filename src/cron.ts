@@ -2,6 +2,7 @@
 import { expireLogins } from './auth/logins.ts';
 import { dropTrashedPolicies } from './auth/policies.ts';
 import { type Env, settings } from './env.ts';
+import { databaseFailure, isDailyLimit } from './events/database-failure.ts';
 import { expireEvents } from './events/history.ts';
 import { announce } from './queue.ts';
 import { collectSlice } from './registry/gc/collector.ts';
@@ -39,7 +40,11 @@ export async function runScheduled(env: Env, now: number): Promise<void> {
     () => runDueLifecycles(env, { limit: LIFECYCLES_PER_RUN }),
   ];
   const failures: unknown[] = [];
-  for (const job of jobs) await job().catch((error: unknown) => failures.push(error));
+  for (const job of jobs) {
+    await job().catch((error: unknown) => failures.push(error));
+    // No other job would get further today.
+    if (isDailyLimit(databaseFailure(failures.at(-1)))) break;
+  }
   for (const failure of failures) console.error('schedule:', failure);
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} jobs of the schedule failed`);
 }

@@ -1,6 +1,7 @@
 /** What the queues bring: announcements of events, deliveries to be tried, and dead letters. Each queue has its own consumer. */
 import type { Env } from './env.ts';
 import type { Background } from './events/batch.ts';
+import { pauseAfter } from './events/database-failure.ts';
 import type { Announcement } from './events/event.ts';
 import { factsOf } from './facts.ts';
 import type { World } from './webhooks/delivery/attempt.ts';
@@ -27,7 +28,7 @@ async function match(batch: MessageBatch, env: Env): Promise<void> {
     if (!all) await announce(env);
   } catch (error) {
     console.error('events could not be matched:', error instanceof Error ? error.message : error);
-    batch.retryAll({ delaySeconds: LATER });
+    batch.retryAll({ delaySeconds: pauseAfter(error, LATER, Date.now()) });
   }
 }
 

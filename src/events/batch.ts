@@ -5,6 +5,7 @@
  */
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
+import { databaseFailure } from './database-failure.ts';
 import { type Announcement, QUIET_TYPES } from './event.ts';
 
 export type Database = Pick<Env, 'DB' | 'EVENTS'>;
@@ -38,10 +39,12 @@ export async function tryBatch(env: Database, statements: D1PreparedStatement[])
 
 /**
  * Whether a batch that failed so is worth another try. D1 repeats only reads by itself; a write that it lost, as it does when its
- * own code is updated, may have been committed or not. An overloaded database is not asked again.
+ * own code is updated, may have been committed or not. A database that is overloaded, has used up its day or refused the
+ * statement is not asked again.
  */
 export function isLost(error: unknown): boolean {
-  return !(error instanceof Error && error.message.includes('overloaded'));
+  const failure = databaseFailure(error);
+  return failure === null || failure === 'lost';
 }
 
 /** For a batch that does no harm when it is carried out twice, whatever happens in between. */

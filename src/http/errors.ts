@@ -1,4 +1,5 @@
 /** The one place where an error becomes a response: the envelope of distribution-spec, "Error Codes". */
+import { databaseFailure, isDailyLimit, secondsToMidnight } from '../events/database-failure.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { RequestContext } from './context.ts';
 
@@ -14,11 +15,34 @@ export function errorResponse(error: unknown, c: RequestContext): Response {
   return new Response(c.req.method === 'HEAD' ? null : body, { status, headers });
 }
 
+/** Seconds for which an overloaded database is left alone: at least, and how many more by chance, so that not all come back at once. */
+const OVERLOAD_PAUSE = { least: 5, more: 10 };
+
 /**
- * Whatever is no refusal of ours is a store that failed, or a mistake of ours; either way the request was not carried out
- * and the client may try again. It is never told as "absent" or "not allowed" (invariant 10), nor is the cause shown.
+ * Any error that is not a refusal is a store that failed, or a mistake of ours. It is never told as "absent" or "not allowed"
+ * (invariant 10), and the cause is not shown, only what the client can do about it.
  */
 function unavailable(error: unknown): RegistryError {
   console.error('request failed:', error instanceof Error ? (error.stack ?? error.message) : error);
+  const failure = databaseFailure(error);
+  if (isDailyLimit(failure)) return dayUsedUp(failure, Date.now());
+  if (failure === 'overloaded') {
+    const seconds = String(OVERLOAD_PAUSE.least + Math.floor(Math.random() * OVERLOAD_PAUSE.more));
+    const message = `the database has too much to do: try again in ${seconds} seconds`;
+    return new RegistryError('UNAVAILABLE', { message, headers: { 'retry-after': seconds }, cause: error });
+  }
+  if (failure === 'lost') {
+    const message = 'the connection to the database was lost: try again. Repeating the request does no harm';
+    return new RegistryError('UNAVAILABLE', { message, cause: error });
+  }
   return new RegistryError('UNAVAILABLE', { cause: error });
+}
+
+/** The registry is down for the rest of the day, and nothing but a paid plan or midnight helps. */
+function dayUsedUp(failure: 'rows-read' | 'rows-written', now: number): RegistryError {
+  const kind = failure === 'rows-read' ? 'read' : 'written';
+  const message =
+    `the day's limit of database rows ${kind} on Cloudflare's free plan is used up: nothing was changed, ` +
+    'and the registry answers again after 00:00 UTC, or at once on the paid plan';
+  return new RegistryError('TOOMANYREQUESTS', { message, headers: { 'retry-after': String(secondsToMidnight(now)) } });
 }

@@ -3,7 +3,8 @@
  * batch's back, and no endpoint may have more than a few connections at a time.
  */
 import type { Env } from '../../env.ts';
-import type { Background, Database } from '../../events/batch.ts';
+import { type Background, type Database, isLost } from '../../events/batch.ts';
+import { pauseAfter } from '../../events/database-failure.ts';
 import { attempt, type Settings, type World } from './attempt.ts';
 import { claimDeliveries } from './claims.ts';
 import {
@@ -47,7 +48,7 @@ export async function deliver(env: Stores, batch: MessageBatch, world: World, wo
   const free = reminders.filter((one) => places.get(one) !== null);
   const busy = reminders.filter((one) => places.get(one) === null);
   const give = (one: Reminder) => giveConnection(one.key, places.get(one) ?? null);
-  const loaded = await loadFor(env, free);
+  const { loaded, pause } = await loadFor(env, free, world);
   const tried = free.flatMap((reminder) => {
     const one = loaded?.get(deliveryId(reminder.key));
     return one?.claimed ? [{ reminder, result: attempt(env, one, world).finally(() => give(reminder)) }] : [];
@@ -56,7 +57,7 @@ export async function deliver(env: Stores, batch: MessageBatch, world: World, wo
   for (const one of others) give(one);
   const left = loaded
     ? others.map((one) => leave(env, one, loaded.get(deliveryId(one.key)), world))
-    : others.map((one) => again(env, one, postponed(SOON, world.random())));
+    : others.map((one) => again(env, one, postponed(pause, world.random())));
   await Promise.all([
     ...left,
     ...busy.map((one) => again(env, one, postponed(SOON, world.random()))),
@@ -89,15 +90,19 @@ async function goOn(env: Stores, message: Message<unknown>): Promise<void> {
   }
 }
 
-/** `null` where the database could not be asked: all are tried again later. */
-async function loadFor(env: Stores, reminders: Reminder[]): Promise<Map<string, Loaded> | null> {
-  if (reminders.length === 0) return new Map();
+/** `loaded` is `null` if the database could not be asked: all are tried again after `pause` seconds. */
+async function loadFor(
+  env: Stores,
+  reminders: Reminder[],
+  world: World,
+): Promise<{ loaded: Map<string, Loaded> | null; pause: number }> {
+  if (reminders.length === 0) return { loaded: new Map(), pause: SOON };
   try {
     const keys = reminders.map(({ key }) => key);
-    return new Map((await claimDeliveries(env, keys)).map((one) => [deliveryId(one.key), one]));
+    return { loaded: new Map((await claimDeliveries(env, keys)).map((one) => [deliveryId(one.key), one])), pause: SOON };
   } catch (error) {
     console.error('deliveries could not be read:', error instanceof Error ? error.message : error);
-    return null;
+    return { loaded: null, pause: pauseAfter(error, SOON, world.now()) };
   }
 }
 
@@ -175,7 +180,9 @@ async function saveTwice(env: Stores, results: Result[]): Promise<boolean> {
       await saveResults(env, results);
       return true;
     } catch (error) {
-      if (last) console.error('attempts could not be written down:', error instanceof Error ? error.message : error);
+      if (!last && isLost(error)) continue;
+      console.error('attempts could not be written down:', error instanceof Error ? error.message : error);
+      return false;
     }
   }
   return false;
