@@ -187,6 +187,29 @@ describe('a rule', () => {
     expect(await names('/trust-rules')).toEqual(['everywhere']);
   });
 
+  test.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty'])(
+    'keeps a condition on a claim called %s',
+    async (name) => {
+      const conditions = JSON.parse(`{"project":"42","${name}":"a"}`);
+      const statements = [{ actions: ['pull'], repositories: ['acme/*'], when: JSON.parse(`{"${name}":["a","b*"]}`) }];
+      await saveRule('/organizations/acme/trust-rules/deploy', { claims: conditions, statements });
+      const read = await world.fetch('GET', '/api/v1/organizations/acme/trust-rules/deploy');
+      const saved = JSON.stringify(await read.json());
+      expect(saved).toContain(`"${name}":"a"`);
+      expect(saved).toContain(`"${name}":["a","b*"]`);
+      const granted = async (claims: string) => {
+        const authorization = basicOf('ci', await job(JSON.parse(claims)));
+        return (await world.fetch('GET', '/token?scope=repository:acme/api:pull', { authorization })).status;
+      };
+      expect(await granted('{}')).toBe(401);
+      expect(await granted(`{"${name}":"b"}`)).toBe(401);
+      expect(await granted(`{"${name}":"a"}`)).toBe(200);
+      const claims = encodeURIComponent(`{"project":"42","${name}":"a"}`);
+      const asked = `/explain?principal=ci:acme/deploy&action=pull&repository=acme/api&claims=${claims}`;
+      expect((await api(world, 'GET', asked)).body).toMatchObject({ allowed: true });
+    },
+  );
+
   test.each<[string, object]>([
     ['without a narrowing condition', { claims: {} }],
     ['that trusts everybody of an issuer', { claims: { sub: '*' } }],

@@ -12,6 +12,7 @@ import { authorityOf } from '../authenticate.ts';
 import type { AppEnv } from '../context.ts';
 import { asks, requireRight } from './guard.ts';
 import { answer, operation } from './operation.ts';
+import { recordOf } from './parts.ts';
 import { shownSource, sourceSchema } from './statements.ts';
 
 const question = z.strictObject({
@@ -68,7 +69,7 @@ function shownFor(repository: string, { from, statement }: Sourced) {
 }
 
 function claimsOf(text: string | undefined): Record<string, string> {
-  const parsed = z.record(z.string(), z.string()).safeParse(text === undefined ? {} : jsonOf(text));
+  const parsed = recordOf(z.string()).safeParse(text === undefined ? {} : jsonOf(text));
   if (parsed.success) return parsed.data;
   throw new RegistryError('INVALID', { message: 'query.claims: is no JSON object of texts' });
 }

@@ -62,3 +62,23 @@ export function answerPage<T, S>(
   const last = all.at(-1);
   return answer({ items: all, next: brokeOff ?? (more && last !== undefined ? keyOf(last) : null) });
 }
+
+/**
+ * An object whose keys are the sender's to choose. zod's own record drops the key `__proto__` in silence: a condition of that name
+ * would be lost, and what it narrows with it. The key passes zod under another name, and has its own again afterwards.
+ */
+export function recordOf<T extends z.ZodType>(value: T, keyMaxLength = 100) {
+  const record = z.record(z.string().max(keyMaxLength), value);
+  return z
+    .preprocess((sent) => renamed(sent, '__proto__', DISGUISE), record)
+    .transform((got) => renamed(got, DISGUISE, '__proto__'));
+}
+
+/** No name of anything: a client that sends it means `__proto__`. */
+const DISGUISE = '\0__proto__';
+
+function renamed<T>(value: T, from: string, to: string): T {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, from)) return value;
+  const entries = Object.entries(value).map(([name, one]) => [name === from ? to : name, one]);
+  return Object.fromEntries(entries) as T;
+}

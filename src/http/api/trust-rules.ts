@@ -11,14 +11,14 @@ import { settings } from '../../env.ts';
 import { type AppEnv, actorOf, occasionOf, type RequestContext } from '../context.ts';
 import { asks } from './guard.ts';
 import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
-import { answerPage, pageOf, timeOf } from './parts.ts';
+import { answerPage, pageOf, recordOf, timeOf } from './parts.ts';
 import { actions, actionsOf, effect } from './statements.ts';
 
 const GROUP = 'Trust rules';
 
-const conditions = z
-  .record(z.string().max(100), z.union([z.string().max(500), z.array(z.string().max(500)).max(20)]))
-  .describe('By claim: a pattern, or several of which one must match. `*` stands for any run of characters.');
+const conditions = recordOf(z.union([z.string().max(500), z.array(z.string().max(500)).max(20)])).describe(
+  'By claim: a pattern, or several of which one must match. `*` stands for any run of characters.',
+);
 
 const patterns = z.array(z.string().max(300)).min(1).max(20);
 
