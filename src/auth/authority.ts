@@ -15,6 +15,8 @@ export interface Authority {
   principals: string[];
   /** What hangs on them, on their roles, and on the repositories that were asked for. */
   statements: Sourced[];
+  /** Subjects whose policies are larger than one request reads; `*`: more organizations or teams than that. */
+  unread: string[];
   /** Limits of the credential: what it allows must be allowed by each of them too. */
   bounds: Sourced[][];
   administrator: boolean;
@@ -31,11 +33,29 @@ export interface Authority {
   login: { id: string; generation: number; current: boolean } | null;
 }
 
+/**
+ * Policies that were not read may deny: whatever they can be about is denied. A team's or robot's can be about its organization's
+ * repositories, a user's about all.
+ */
+export function ofUnread(unread: readonly string[]): Sourced[] {
+  return unread.map((subject) => ({
+    from: subject,
+    unread: true,
+    statement: { effect: 'deny', actions: ACTIONS, repositories: [rangeOf(subject)] },
+  }));
+}
+
+function rangeOf(subject: string): string {
+  if (subject.startsWith('repository:')) return nameOf(subject);
+  return organizationOf(subject) === '' ? '*' : `${organizationOf(subject)}/*`;
+}
+
 export function stranger(loaded: Loaded): Authority {
   return {
     subject: '',
     principals: [EVERYONE],
     statements: ofRepositories(loaded),
+    unread: loaded.unread,
     bounds: [],
     administrator: false,
     owns: [],
@@ -49,9 +69,10 @@ export function stranger(loaded: Loaded): Authority {
 }
 
 export function ofRepositories(loaded: Loaded): Sourced[] {
-  return loaded.policies
+  const read = loaded.policies
     .filter(({ subject }) => subject.startsWith('repository:'))
     .flatMap(({ subject, statements }) => onRepository(nameOf(subject), statements));
+  return [...read, ...ofUnread(loaded.unread.filter((subject) => subject.startsWith('repository:')))];
 }
 
 /** A repository's own statements are about that repository, and about whoever they name. */
@@ -78,6 +99,9 @@ export function ofAccount(proof: Exclude<Proof, { kind: 'outside' }>, loaded: Lo
   const refresh = proof.kind === 'token' ? (proof.login ?? null) : null;
   if (refresh && (!login || login.ended)) return null;
   const { subject } = account;
+  // An administrator could take back whatever denies them something: what was not read keeps them out of nothing.
+  const known = account.administrator === 1 ? { ...loaded, unread: [] } : loaded;
+  const unread = known.unread.filter((one) => !one.startsWith('repository:'));
   return {
     ...stranger(loaded),
     subject,
@@ -92,8 +116,10 @@ export function ofAccount(proof: Exclude<Proof, { kind: 'outside' }>, loaded: Lo
       ...loaded.policies
         .filter((policy) => !policy.subject.startsWith('repository:'))
         .flatMap((policy) => onIdentity(policy.subject, policy.statements)),
-      ...ofRepositories(loaded),
+      ...ofUnread(unread),
+      ...ofRepositories(known),
     ],
+    unread: loaded.unread,
     bounds: key?.statements ? [onIdentity(`key:${key.id}`, key.statements)] : [],
     administrator: account.administrator === 1,
     owns: ownedBy(loaded),

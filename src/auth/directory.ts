@@ -1,6 +1,6 @@
-/** What the database knows of somebody, read with one statement, and the account that is there from the beginning. */
+/** What the database knows of somebody, read with one statement as far as one request may, and the account that is there from the beginning. */
 import type { Env } from '../env.ts';
-import { likenessOf, nameOf } from './names.ts';
+import { likenessOf, nameOf, namespaceOf, organizationOf } from './names.ts';
 import type { TrustRule } from './outside/oidc.ts';
 import type { Statement } from './statement.ts';
 
@@ -10,29 +10,50 @@ export const BOOTSTRAP = 'user:admin';
 
 const RULE = `json_object('subject', subject, 'issuer', issuer, 'audience', audience, 'claims', json(claims), 'statements', json(statements))`;
 
+/** UTF-8 bytes of policies that one request reads of the subject that it is about and its teams, and of each repository. */
+export const READ_MAX_BYTES = 64 * 1024;
+/** Bytes of a team's policy that come with the team; the text of a longer one is asked for. */
+const INLINE_MAX_BYTES = 4 * 1024;
+/** Organizations and teams of one subject that are read: more than can be saved. */
+const MEMBERSHIPS_MAX = 1000;
+const TEAMS_MAX = 3000;
+/** Subjects of one question that each of these limits counts for. */
+const SUBJECTS_READ = 16;
+
 /**
- * A row for each of the subjects ?1, or for the owner of key ?2: everything about them, the policies of repositories ?3, trust
- * rules of issuer ?4 or named in ?5, and login ?6. Columns, as D1 compounds no more than five selects.
+ * One row each: a subject of ?1 (or the owner of key ?2) with its account, policy, organizations, key and login ?6; a team of it
+ * with its policy, ?7 rows of them; a policy of repositories ?3; a trust rule of issuer ?4, or named in ?5. Rows, because one JSON value of
+ * everything can outgrow what a database answers. D1 compounds no more than five selects.
  */
-const LOAD = `WITH who(subject) AS (
-    SELECT coalesce(value, (SELECT owner FROM access_keys WHERE id = ?2)) FROM json_each(?1))
-  SELECT
-    (SELECT json_object('subject', a.subject, 'administrator', administrator, 'disabled', disabled, 'epoch', epoch)
-      FROM accounts a WHERE a.subject = who.subject) AS account,
-    (SELECT json_object('id', id, 'owner', owner, 'statements', json(statements), 'expires_at', expires_at,
-        'ended', expires_at <= unixepoch() OR revoked_at IS NOT NULL, 'unused', last_used_day IS NOT unixepoch() / 86400)
-      FROM access_keys WHERE id = ?2) AS key,
-    (SELECT json_group_array(json_object('organization', organization, 'role', role)) FROM members WHERE user = who.subject)
-      AS members,
-    (SELECT json_group_array(team) FROM team_members WHERE user = who.subject) AS teams,
-    (SELECT json_group_array(json_object('subject', p.subject, 'statements', json(statements))) FROM policies p
-      WHERE p.subject IN (SELECT who.subject UNION ALL SELECT team FROM team_members WHERE user = who.subject
-        UNION ALL SELECT 'repository:' || value FROM json_each(?3))) AS policies,
-    (SELECT json_group_array(${RULE}) FROM trust_rules WHERE issuer = ?4) AS issued,
-    (SELECT json_group_array(${RULE}) FROM trust_rules WHERE subject IN (SELECT value FROM json_each(?5))) AS named,
-    (SELECT json_object('id', id, 'generation', generation, 'ended', ended OR expires_at <= unixepoch())
-      FROM logins WHERE id = ?6) AS login
-  FROM who`;
+const LOAD = `WITH who(n, subject) AS NOT MATERIALIZED (
+    SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = ?2)) FROM json_each(?1))
+  SELECT n, 'subject' AS kind, subject, 0 AS bytes, json_object(
+    'account', json((SELECT json_object('subject', a.subject, 'administrator', administrator, 'disabled', disabled, 'epoch', epoch)
+      FROM accounts a WHERE a.subject = who.subject)),
+    'policy', json((SELECT json_object('bytes', octet_length(statements), 'data', ${readable('statements')})
+      FROM policies p WHERE p.subject = who.subject)),
+    'key', json((SELECT json_object('id', id, 'owner', owner,
+        'statements', json(iif(statements IS NULL, NULL, coalesce(${readable('statements')}, '[]'))),
+        'expires_at', expires_at, 'ended', expires_at <= unixepoch() OR revoked_at IS NOT NULL,
+        'unused', last_used_day IS NOT unixepoch() / 86400)
+      FROM access_keys WHERE id = ?2)),
+    'members', json((SELECT json_group_array(json_object('organization', organization, 'role', role))
+      FROM (SELECT organization, role FROM members WHERE user = who.subject LIMIT ${MEMBERSHIPS_MAX}))),
+    'login', json((SELECT json_object('id', id, 'generation', generation, 'ended', ended OR expires_at <= unixepoch())
+      FROM logins WHERE id = ?6))) AS data
+  FROM who
+  UNION ALL SELECT * FROM (
+    SELECT n, 'team', team, octet_length(statements), ${readable('statements', INLINE_MAX_BYTES)}
+    FROM who JOIN team_members ON user = who.subject LEFT JOIN policies ON policies.subject = team LIMIT ?7)
+  UNION ALL SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
+    FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(?3))
+  UNION ALL SELECT 0, 'issued', subject, 0, ${RULE} FROM trust_rules WHERE issuer = ?4
+  UNION ALL SELECT 0, 'named', subject, 0, ${RULE} FROM trust_rules WHERE subject IN (SELECT value FROM json_each(?5))`;
+
+/** SQL: a column's text where one request may read it, or NULL. */
+export function readable(column: string, most = READ_MAX_BYTES): string {
+  return `iif(octet_length(${column}) <= ${most}, ${column}, NULL)`;
+}
 
 export interface Loaded {
   account: { subject: string; administrator: number; disabled: number; epoch: number } | null;
@@ -47,6 +68,8 @@ export interface Loaded {
   members: { organization: string; role: 'owner' | 'member' }[];
   teams: string[];
   policies: { subject: string; statements: Statement[] }[];
+  /** Whose policies are larger than one request reads, or all that lies beyond: `*`. Each may deny anything that it can be about. */
+  unread: string[];
   issued: TrustRule[];
   named: TrustRule[];
   login: { id: string; generation: number; ended: number } | null;
@@ -58,6 +81,7 @@ export const NOTHING: Loaded = {
   members: [],
   teams: [],
   policies: [],
+  unread: [],
   issued: [],
   named: [],
   login: null,
@@ -71,19 +95,106 @@ export interface Further {
   login: string | null;
 }
 
+interface Row {
+  n: number;
+  kind: 'subject' | 'team' | 'repository' | 'issued' | 'named';
+  subject: string | null;
+  /** Of a policy; `null`: none was saved. */
+  bytes: number | null;
+  data: string | null;
+}
+
+/** A row of kind `subject`, as JSON. */
+type SubjectData = Pick<Loaded, 'account' | 'key' | 'members' | 'login'> & {
+  policy: { bytes: number; data: string | null } | null;
+};
+
+/** One statement; a second one for longer policies of teams. */
 export async function loadSubjects(
   env: Database,
   subjects: readonly (string | null)[],
   repositories: readonly string[],
   { key, issuer, rules, login }: Further,
 ): Promise<Loaded[]> {
+  // Questions about many people are asked by whoever administers something, and answered in parts.
+  const share = Math.min(subjects.length, SUBJECTS_READ);
   const { results } = await env.DB.prepare(LOAD)
-    .bind(JSON.stringify(subjects), key, JSON.stringify(repositories), issuer, JSON.stringify(rules), login)
-    .all<Record<keyof Loaded, string | null>>();
-  return results.map((row) => {
-    const columns = Object.entries(row).map(([name, json]) => [name, json === null ? null : JSON.parse(json)]);
-    return { ...NOTHING, ...Object.fromEntries(columns) } as Loaded;
-  });
+    .bind(
+      ...[JSON.stringify(subjects), key, JSON.stringify(repositories), issuer, JSON.stringify(rules), login],
+      TEAMS_MAX * share,
+    )
+    .all<Row>();
+  const teams = results.filter(({ kind }) => kind === 'team');
+  const read = await readTeams(env, teams, repositories, READ_MAX_BYTES * share);
+  const common = results.filter(({ kind }) => kind !== 'subject' && kind !== 'team');
+  return results
+    .filter(({ kind }) => kind === 'subject')
+    .map((row) => {
+      const own = teams.filter(({ n }) => n === row.n).map((team) => ({ ...team, data: read.get(team.subject ?? '') ?? null }));
+      const loaded = loadedOf(row, [...own, ...common]);
+      return teams.length < TEAMS_MAX * share ? loaded : { ...loaded, unread: [...loaded.unread, '*'] };
+    });
+}
+
+function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): Loaded {
+  const { policy, ...known } = JSON.parse(data ?? '{}') as SubjectData;
+  const of = (kind: Row['kind']) => rows.filter((row) => row.kind === kind);
+  const policies = [
+    ...(policy ? [{ ...policy, n, kind: 'subject', subject }] : []),
+    ...[...of('team'), ...of('repository')].filter(({ bytes }) => bytes !== null),
+  ];
+  const unread = policies.flatMap((row) => (row.data === null ? [row.subject ?? ''] : []));
+  return {
+    ...NOTHING,
+    ...known,
+    teams: of('team').map((row) => row.subject ?? ''),
+    policies: policies.flatMap((row) =>
+      row.data === null ? [] : [{ subject: row.subject ?? '', statements: JSON.parse(row.data) as Statement[] }],
+    ),
+    unread: known.members.length < MEMBERSHIPS_MAX ? unread : [...unread, '*'],
+    issued: of('issued').map((row) => JSON.parse(row.data ?? 'null') as TrustRule),
+    named: of('named').map((row) => JSON.parse(row.data ?? 'null') as TrustRule),
+  };
+}
+
+/**
+ * The policies of teams, as many as one request reads: those of organizations that the request is about, then of those that have
+ * least, so that nobody's large policies keep small ones of others from being read.
+ */
+async function readTeams(
+  env: Database,
+  rows: readonly Row[],
+  repositories: readonly string[],
+  most: number,
+): Promise<Map<string, string>> {
+  const teams = new Map(
+    rows.flatMap((row) => (row.bytes === null ? [] : [[row.subject ?? '', row as Row & { bytes: number }]])),
+  );
+  const sizes = new Map<string, number>();
+  for (const { subject, bytes } of teams.values()) {
+    const organization = organizationOf(subject ?? '');
+    sizes.set(organization, (sizes.get(organization) ?? 0) + bytes);
+  }
+  const asked = new Set(repositories.map(namespaceOf));
+  const order = [...sizes].sort(([a, less], [b, more]) => Number(asked.has(b)) - Number(asked.has(a)) || less - more);
+  const chosen = new Set<string>();
+  let room = most;
+  for (const [organization, bytes] of order) {
+    if (bytes > room) continue;
+    room -= bytes;
+    chosen.add(organization);
+  }
+  const wanted = [...teams.values()].filter(({ subject }) => chosen.has(organizationOf(subject ?? '')));
+  const long = wanted.flatMap(({ subject, data }) => (data === null ? [subject] : []));
+  const inline = wanted.flatMap(({ subject, data }): [string, string][] => (data === null ? [] : [[subject ?? '', data]]));
+  if (long.length === 0) return new Map(inline);
+  const { results } = await env.DB.prepare(
+    `SELECT subject, ${readable('statements')} AS statements FROM policies WHERE subject IN (SELECT value FROM json_each(?1))`,
+  )
+    .bind(JSON.stringify(long))
+    .all<{ subject: string; statements: string | null }>();
+  const asText = results.flatMap((row): [string, string][] => (row.statements === null ? [] : [[row.subject, row.statements]]));
+  return new Map([...inline, ...asText]);
 }
 
 /** Once: where two come at the same time, one row is made, and one that is there is left as it is. */

@@ -60,6 +60,7 @@ async function authorityOfPrincipal(
 
 function reasonOf({ decidedBy, allowed }: Decision, limitedBy: string | null, action: RepositoryAction): string {
   if (limitedBy) return `whoever holds it may, but ${limitedBy} is narrowed and does not reach that far`;
+  if (decidedBy?.unread) return `denied, as what hangs on ${decidedBy.from} is larger than one request reads: make it smaller`;
   if (!decidedBy) return `nothing allows it: the right to ${action} is missing`;
   return allowed ? `allowed by ${decidedBy.from}` : `denied by ${decidedBy.from}, and a statement that denies wins`;
 }

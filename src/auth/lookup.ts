@@ -5,12 +5,21 @@ import {
   foremost,
   ofAccount,
   ofRepositories,
+  ofUnread,
   onIdentity,
   onRepository,
   outsider,
   stranger,
 } from './authority.ts';
-import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from './directory.ts';
+import {
+  BOOTSTRAP,
+  createBootstrapAdministrator,
+  type Database,
+  type Loaded,
+  loadSubjects,
+  NOTHING,
+  readable,
+} from './directory.ts';
 import { EVERYONE, nameOf } from './names.ts';
 import type { World } from './occasion.ts';
 import { verifyOutsideToken } from './outside/oidc.ts';
@@ -81,7 +90,11 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
   return {
     ...stranger(loaded),
     principals: [...new Set([principal, EVERYONE])],
-    statements: [...own.flatMap((policy) => onIdentity(policy.subject, policy.statements)), ...ofRepositories(loaded)],
+    statements: [
+      ...own.flatMap((policy) => onIdentity(policy.subject, policy.statements)),
+      ...ofUnread(loaded.unread.filter((subject) => subject === principal)),
+      ...ofRepositories(loaded),
+    ],
   };
 }
 
@@ -100,14 +113,17 @@ export async function withRepositories(
   repositories: readonly string[],
 ): Promise<Authority> {
   const { results } = await env.DB.prepare(
-    `SELECT subject, json(statements) AS statements FROM policies
+    `SELECT subject, ${readable('statements')} AS statements FROM policies
      WHERE subject IN (SELECT 'repository:' || value FROM json_each(?1))`,
   )
     .bind(JSON.stringify(repositories))
-    .all<{ subject: string; statements: string }>();
+    .all<{ subject: string; statements: string | null }>();
   const own = authority.statements.filter(({ from }) => !from.startsWith('repository:'));
-  const others = results.flatMap((row) => onRepository(nameOf(row.subject), JSON.parse(row.statements) as Statement[]));
-  return { ...authority, statements: [...own, ...others] };
+  const others = results.flatMap(({ subject, statements }) =>
+    statements === null ? [] : onRepository(nameOf(subject), JSON.parse(statements) as Statement[]),
+  );
+  const unread = results.flatMap(({ subject, statements }) => (statements === null ? [subject] : []));
+  return { ...authority, statements: [...own, ...others, ...(authority.administrator ? [] : ofUnread(unread))] };
 }
 
 /**

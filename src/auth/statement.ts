@@ -36,6 +36,8 @@ export interface Sourced {
   statement: Statement;
   /** Of a role. To administer cannot be denied to it: nobody could take such a denial back. */
   standing?: boolean;
+  /** Stands for a policy that is larger than one request reads, and might deny anything that it can be about. */
+  unread?: true;
 }
 
 export interface Question {

@@ -1,5 +1,6 @@
 /** D1 as it is in production, where the emulator is kinder: no value and no row beyond 2 MB, no more than 100 parameters. */
 import type { Env } from '../../src/env.ts';
+import { intercepted } from './intercept.ts';
 
 const MAX_BYTES = 2_000_000;
 const MAX_PARAMETERS = 100;
@@ -27,4 +28,18 @@ export function limited(env: Env): Env {
     },
   });
   return { ...env, DB: database };
+}
+
+/** D1 whose answers are as in production: no value and no row beyond 2 MB, and 50 MB in all. */
+export function limitedAnswers(env: Env): Env {
+  const DB = intercepted(env.DB, async (_, effect) => {
+    const answer = await effect();
+    const results = [answer].flat().flatMap((one) => (one as Partial<D1Result> | null)?.results ?? one ?? []);
+    const rows = results.map((row) => new TextEncoder().encode(JSON.stringify(row)).length);
+    const largest = Math.max(0, ...rows);
+    if (largest > MAX_BYTES) throw new Error(`D1_ERROR: string or blob too big: SQLITE_TOOBIG (${largest} bytes)`);
+    if (rows.reduce((sum, size) => sum + size, 0) > 25 * MAX_BYTES) throw new Error('D1_ERROR: the answer is too large');
+    return answer;
+  });
+  return { ...env, DB };
 }

@@ -30,6 +30,9 @@ const meSchema = z.strictObject({
   administrator: z.boolean(),
   organizations: z.array(z.strictObject({ name: z.string(), role: z.enum(['owner', 'member']) })),
   teams: z.array(z.string()).describe('`acme/dev`'),
+  unread: z
+    .optional(z.array(z.string()))
+    .describe('Whose policies are larger than one request reads: whatever they can be about is denied, but to administrators'),
   credential: z.strictObject({
     kind: z.enum(['password', 'key', 'login', 'ci']).describe('What this request was made with'),
     key: z.nullable(z.string()).describe('The id of the access key, also of the one that a login was made with'),
@@ -112,13 +115,14 @@ function noAccount(): RegistryError {
 }
 
 function shownAuthority(authority: Authority): z.input<typeof meSchema> {
-  const { subject, administrator, owns, belongsTo, principals, credential, via, bounds, until } = authority;
+  const { subject, administrator, owns, belongsTo, principals, credential, via, bounds, until, unread } = authority;
   return {
     subject,
     username: loginNameOf(subject),
     administrator,
     organizations: belongsTo.map((name) => ({ name, role: owns.includes(name) ? 'owner' : 'member' })),
     teams: principals.flatMap((principal) => (principal.startsWith('team:') ? [principal.slice('team:'.length)] : [])),
+    ...(unread.length > 0 ? { unread } : {}),
     credential: {
       kind: credential as Exclude<typeof credential, 'none'>,
       key: via.key ?? null,
