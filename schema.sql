@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS repository_blobs (
 
 -- One row a manifest of a repository. artifact_type is empty where the document has none. content holds the document up
 -- to 128 KiB, object_key the R2 object of a larger one: empty once a reader found that object gone. leased_until: until then no
--- rule takes it for being untagged, as a client was told that it need not push it (invariant 8). attempt: the put that brought it.
+-- rule takes it for being untagged, as a client was told that it need not push it (invariant 8). pushed_at, attempt: the last put of it.
 -- content stands last, so that lists do not read it.
 CREATE TABLE IF NOT EXISTS manifests (
   repository_id INTEGER NOT NULL,

@@ -31,6 +31,7 @@ export const EVENT_TYPES = [
   'manifest.restored',
   'tag.created',
   'tag.moved',
+  'tag.pushed',
   'tag.deleted',
   'blob.mounted',
   'blob.deleted',

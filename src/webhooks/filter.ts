@@ -44,17 +44,19 @@ export function hears({ scope, filter, format }: Listener, event: RecordedEvent)
     // A format that a later version of the registry had: it must not hold up the others.
     Object.hasOwn(FORMATS, format) &&
     FORMATS[format].speaksOf(event.type) &&
-    hearsType(types, event.type) &&
+    hearsType(types, format, event.type) &&
     (repositories === null || (isAboutRepository(event.about) && patternList(repositories).matches(event.about))) &&
     (tags === null || (typeof tag === 'string' && patternList(tags).matches(tag)))
   );
 }
 
-function hearsType(types: Filter['types'], type: EventType): boolean {
-  return types === null || types.includes(EVERY_TYPE) || types.includes(type);
+function hearsType(types: Filter['types'], format: FormatName, type: EventType): boolean {
+  if (types === null) return !FORMATS[format].onlyIfNamed.includes(type);
+  return types.includes(EVERY_TYPE) || types.includes(type);
 }
 
 /** What a webhook hears that names no types: pushes, so that a receiver that deploys does not run on anything else. */
-export function defaultTypes(): EventType[] {
-  return ['tag.created', 'tag.moved'];
+export function defaultTypes(format: FormatName): EventType[] {
+  const pushes: EventType[] = ['tag.created', 'tag.moved', 'tag.pushed'];
+  return pushes.filter((type) => !FORMATS[format].onlyIfNamed.includes(type));
 }

@@ -38,6 +38,7 @@ test.each(attributes)('an event without %s is refused', (attribute) => {
 test.each([
   ['tag.created', ['registry', 'repository', 'tag', 'digest', 'mediaType', 'size', 'image', 'actor']],
   ['tag.moved', ['registry', 'repository', 'tag', 'digest', 'previousDigest', 'mediaType', 'size', 'image', 'actor']],
+  ['tag.pushed', ['registry', 'repository', 'tag', 'digest', 'changed', 'mediaType', 'size', 'image', 'actor']],
   ['tag.deleted', ['registry', 'repository', 'tag', 'digest', 'image', 'actor']],
   ['manifest.pushed', ['registry', 'repository', 'digest', 'mediaType', 'size', 'image', 'actor']],
   ['manifest.deleted', ['registry', 'repository', 'digest', 'mediaType', 'image', 'actor']],

@@ -37,7 +37,7 @@ const types = z
       .max(TYPES.length + 1),
   )
   .describe(
-    'The types of events that are delivered. `["*"]`: all that the format can express. Left out or `null`: pushes (a tag was created or moved)',
+    'The types of events that are delivered. `["*"]`: all that the format can express. Left out or `null`: pushes (a tag was created or moved, and in the formats of other registries `tag.pushed`, a push that changes nothing)',
   );
 
 const repositories = z
@@ -166,7 +166,7 @@ export function filterIn(
   before: Filter,
   { scope, format: name }: { scope: Scope; format: FormatName },
 ): Filter {
-  const types = sent.types === undefined ? before.types : orderedTypes(sent.types ?? defaultTypes());
+  const types = sent.types === undefined ? before.types : orderedTypes(sent.types ?? defaultTypes(name));
   const filter = {
     types,
     repositories: sent.repositories === undefined ? before.repositories : sent.repositories,
@@ -186,8 +186,8 @@ function orderedTypes(sent: NonNullable<Filter['types']>): NonNullable<Filter['t
 }
 
 /** The filter of a new webhook for which nothing is said. */
-export function newFilter(): Filter {
-  return { types: defaultTypes(), repositories: null, tags: null };
+export function newFilter(format: FormatName): Filter {
+  return { types: defaultTypes(format), repositories: null, tags: null };
 }
 
 /** What the request makes of the webhook. @throws INVALID, CONFLICT */

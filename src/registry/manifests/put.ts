@@ -28,7 +28,7 @@ export type MovedTags = { tag: Tag; previous: Digest }[];
 
 /**
  * end-7. References, manifest, tags, history and events in one batch (invariants 2, 3 and 6). Putting again what is there
- * changes nothing and records nothing.
+ * changes nothing, but it is a push: the manifest and its tags become younger, and each tag has an event.
  * @throws MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID, DENIED (with 412 where its condition does not hold), NAME_UNKNOWN
  */
 export async function putManifest(env: Stores, put: ManifestPut, work: Background): Promise<MovedTags> {
@@ -79,12 +79,12 @@ function movedBy(results: D1Result[] | null): MovedTags | null {
 /** Points of a tag's history that are looked at: others may have changed it since. */
 const POINTS = 100;
 
-/** What attempt ?4 has changed: tags of ?2, or without any, the manifest ?3, which may have been deleted since. */
+/** What attempt ?4 has written: tags of ?2 that it changed, and the manifest ?3, which may have been deleted since. */
 const DONE = `SELECT h.tag, h.previous FROM json_each(?2) d CROSS JOIN tag_history h
     ON h.repository_id = ${HERE} AND h.tag = d.value AND h.attempt = ?4 AND h.point > ${lastPoint('d.value')} - ${POINTS}
-  UNION ALL SELECT NULL, NULL WHERE json_array_length(?2) = 0 AND (
+  UNION ALL SELECT NULL, NULL WHERE
     EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${HERE} AND digest = ?3 AND attempt = ?4)
-    OR EXISTS (SELECT 1 FROM trashed_manifests WHERE repository_id = ${HERE} AND digest = ?3 AND attempt = ?4))`;
+    OR EXISTS (SELECT 1 FROM trashed_manifests WHERE repository_id = ${HERE} AND digest = ?3 AND attempt = ?4)`;
 
 async function doneBy(env: Stores, { repository, tags, digest }: ManifestPut, attempt: Attempt): Promise<MovedTags | null> {
   const { results } = await env.DB.prepare(DONE)
@@ -101,8 +101,11 @@ function putStatements(
   attempt: Attempt,
   judgement: Judgement,
 ): [D1PreparedStatement, ...D1PreparedStatement[]] {
-  const { repository, digest, manifest, size, tags, by } = put;
+  const { repository, digest, manifest, size, tags, by, notToMake, notToMove } = put;
   const { mediaType } = manifest;
+  // Whoever has no right to a tag at all does not refresh it, and sets off no deployment of it.
+  const pushedAgain = tags.filter((tag) => !notToMake.includes(tag) || !notToMove.includes(tag));
+  const change = { repository, digest, mediaType, size, tags, by, attempt: attempt.id, pushedAgain };
   const references = listed(manifest);
   return [
     env.DB.prepare(MOVING).bind(repository, JSON.stringify(tags), digest),
@@ -117,7 +120,7 @@ function putStatements(
       `INSERT INTO manifest_references (repository_id, child, parent)
        SELECT ${HERE}, value ->> 'digest', ?3 FROM json_each(?2) WHERE TRUE ON CONFLICT DO NOTHING`,
     ).bind(repository, references, digest),
-    ...(tags.length > 0 ? changeTags(env, { repository, digest, mediaType, size, tags, by, attempt: attempt.id }) : []),
+    ...(tags.length > 0 ? changeTags(env, change) : []),
   ];
 }
 
@@ -132,7 +135,7 @@ function recordUntagged(env: Database, { repository, digest, manifest, size, by 
   });
 }
 
-/** One that comes without a tag is leased, until what shall name it has come (invariant 8). */
+/** A put without a tag takes a lease, until what shall name the manifest has come (invariant 8). `pushed_at` is the last put. */
 function insertManifest(
   env: Database & Vars,
   { repository, digest, manifest, size, tags }: ManifestPut,
@@ -145,8 +148,7 @@ function insertManifest(
     `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, object_key, content, leased_until, attempt)
      VALUES (${HERE}, ?2, ?3, ?4, ?5, ?6, unixepoch(), ?7, ?8, iif(?9, unixepoch() + ?10, 0), ?11)
      ON CONFLICT DO UPDATE SET object_key = iif(object_key = '', excluded.object_key, object_key),
-       leased_until = max(leased_until, excluded.leased_until), attempt = iif(object_key = '', excluded.attempt, attempt)
-     WHERE object_key = '' OR leased_until < excluded.leased_until - ?10 / 2`,
+       leased_until = iif(leased_until < excluded.leased_until - ?10 / 2, excluded.leased_until, leased_until), attempt = excluded.attempt, pushed_at = excluded.pushed_at`,
   ).bind(
     repository,
     digest,

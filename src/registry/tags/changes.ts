@@ -21,39 +21,45 @@ export interface TagChange {
   by: Actor;
   /** The put that changes them, if it has to find out later whether it did. */
   attempt?: string;
+  /** Tags whose time is refreshed, with an event, where they name the manifest already: a push of what is there is a push. */
+  pushedAgain?: Tag[];
 }
 
 /**
- * The statements that have `tags` name the manifest, for a batch that makes sure of the manifest: events, history, tags. Of a
- * tag that names it already, nothing is written.
+ * The statements that have `tags` name the manifest, for a batch that makes sure of the manifest: events, history, tags. A tag
+ * that names it already is written only if it is in `pushedAgain`; it gets no point in the history, as nothing changed.
  */
 export function changeTags(
   env: Database,
-  { repository, digest, mediaType, size, tags, by, attempt }: TagChange,
+  { repository, digest, mediaType, size, tags, by, attempt, pushedAgain = [] }: TagChange,
 ): D1PreparedStatement[] {
   const names = JSON.stringify(tags);
+  const again = JSON.stringify(pushedAgain);
   const changing = (list: string) =>
-    `FROM json_each(${list}) LEFT JOIN tags t ON t.repository_id = ${HERE} AND t.name = value
-     WHERE t.digest IS NULL OR t.digest <> ?3`;
-  const target = `'tag', value, 'digest', ?3, 'mediaType', ?5, 'size', ?6`;
+    `FROM json_each(${list}) n LEFT JOIN tags t ON t.repository_id = ${HERE} AND t.name = n.value
+     WHERE t.digest IS NOT ?3`;
+  const target = `'tag', n.value, 'digest', ?3, 'mediaType', ?5, 'size', ?6`;
   return [
     record(env, {
       about: repository,
       by,
-      select: `SELECT CASE WHEN t.digest IS NULL THEN 'tag.created' ELSE 'tag.moved' END AS type,
-          CASE WHEN t.digest IS NULL THEN json_object(${target}) ELSE json_object(${target}, 'previous', t.digest) END AS target
-        ${changing('?4')}`,
-      parameters: [digest, names, mediaType, size],
+      select: `SELECT CASE WHEN t.digest IS NULL THEN 'tag.created' WHEN t.digest = ?3 THEN 'tag.pushed' ELSE 'tag.moved' END AS type,
+          CASE WHEN t.digest IS NULL THEN json_object(${target})
+            WHEN t.digest = ?3 THEN json_object(${target}, 'changed', json('false'))
+            ELSE json_object(${target}, 'previous', t.digest) END AS target
+        ${changing('?4')} OR n.value IN (SELECT value FROM json_each(?7))`,
+      parameters: [digest, names, mediaType, size, again],
     }),
     env.DB.prepare(
       `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, attempt)
-       SELECT ${HERE}, value, ${lastPoint('value')} + 1, unixepoch(), ?3, t.digest, ?4, ?5, ?6 ${changing('?2')}`,
+       SELECT ${HERE}, n.value, ${lastPoint('n.value')} + 1, unixepoch(), ?3, t.digest, ?4, ?5, ?6 ${changing('?2')}`,
     ).bind(repository, names, digest, by.subject, by.key ?? null, attempt ?? null),
     env.DB.prepare(
       `INSERT INTO tags (repository_id, name, digest, updated_at)
        SELECT ${HERE}, value, ?3, unixepoch() FROM json_each(?2) WHERE TRUE
-       ON CONFLICT DO UPDATE SET digest = ?3, updated_at = unixepoch() WHERE digest <> ?3`,
-    ).bind(repository, names, digest),
+       ON CONFLICT DO UPDATE SET digest = ?3, updated_at = unixepoch()
+       WHERE digest <> ?3 OR name IN (SELECT value FROM json_each(?4))`,
+    ).bind(repository, names, digest, again),
   ];
 }
 

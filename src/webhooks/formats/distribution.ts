@@ -20,6 +20,7 @@ type Action = 'push' | 'mount' | 'delete';
 const ACTIONS: Partial<Record<EventType, Action>> = {
   'tag.created': 'push',
   'tag.moved': 'push',
+  'tag.pushed': 'push',
   'manifest.pushed': 'push',
   'blob.mounted': 'mount',
   'tag.deleted': 'delete',
@@ -34,6 +35,7 @@ export const distribution: Format = {
   contentType: 'application/vnd.docker.distribution.events.v2+json',
   needsFacts: false,
   speaksOf: (type) => type in ACTIONS,
+  onlyIfNamed: [],
   render(occurrence) {
     const event = pushShownFor(occurrence.event);
     const action = ACTIONS[event.type] ?? 'push';

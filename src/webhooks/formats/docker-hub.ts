@@ -2,12 +2,17 @@
  * What Docker Hub posts (docs.docker.com/docker-hub/repos/manage/webhooks, "Example webhook payload"): a push of a tag, and
  * nothing else. It has no field for the registry, so its receivers take the repository for one of Docker Hub.
  */
+import type { EventType } from '../../events/event.ts';
 import { type Format, operatorOf, pushShownFor, splitName, textOf } from './format.ts';
+
+/** It posts every push, one that changes nothing included. */
+const PUSHES: readonly EventType[] = ['tag.created', 'tag.moved', 'tag.pushed'];
 
 export const dockerHub: Format = {
   contentType: 'application/json',
   needsFacts: true,
-  speaksOf: (type) => type === 'tag.created' || type === 'tag.moved',
+  speaksOf: (type) => PUSHES.includes(type),
+  onlyIfNamed: [],
   render({ event: happened, facts, origin }) {
     const event = pushShownFor(happened);
     const { namespace, name } = splitName(event);

@@ -14,6 +14,7 @@ const REGION = 'auto';
 const ACTIONS: Partial<Record<EventType, 'PUSH' | 'DELETE'>> = {
   'tag.created': 'PUSH',
   'tag.moved': 'PUSH',
+  'tag.pushed': 'PUSH',
   'manifest.pushed': 'PUSH',
   'tag.deleted': 'DELETE',
   'manifest.deleted': 'DELETE',
@@ -23,6 +24,7 @@ export const eventbridge: Format = {
   contentType: 'application/json',
   needsFacts: false,
   speaksOf: (type) => type in ACTIONS,
+  onlyIfNamed: [],
   render({ event: happened }) {
     const event = pushShownFor(happened);
     return JSON.stringify({

@@ -17,10 +17,15 @@ export interface Occurrence {
   origin: string;
 }
 
+/** Pushes that change nothing: our own receivers act on changes, those of other registries expect every push. */
+export const UNCHANGED: readonly EventType[] = ['tag.pushed'];
+
 export interface Format {
   contentType: string;
   /** The types of events that it has words for; a webhook of this format hears no others. */
   speaksOf: (type: EventType) => boolean;
+  /** Of those, the ones that a webhook hears only if its filter names them. */
+  onlyIfNamed: readonly EventType[];
   needsFacts: boolean;
   /** The body: of one event always the same bytes, so that a repeated delivery can be told by them too. */
   render: (occurrence: Occurrence) => string;

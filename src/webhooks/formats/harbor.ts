@@ -8,6 +8,7 @@ import { type Format, hostOf, type Occurrence, operatorOf, pushShownFor, splitNa
 const TYPES: Partial<Record<EventType, 'PUSH_ARTIFACT' | 'DELETE_ARTIFACT'>> = {
   'tag.created': 'PUSH_ARTIFACT',
   'tag.moved': 'PUSH_ARTIFACT',
+  'tag.pushed': 'PUSH_ARTIFACT',
   'manifest.pushed': 'PUSH_ARTIFACT',
   'tag.deleted': 'DELETE_ARTIFACT',
   'manifest.deleted': 'DELETE_ARTIFACT',
@@ -17,6 +18,7 @@ export const harbor: Format = {
   contentType: 'application/json',
   needsFacts: true,
   speaksOf: (type) => type in TYPES,
+  onlyIfNamed: [],
   render({ event: happened, facts, origin }) {
     const event = pushShownFor(happened);
     return JSON.stringify({

@@ -52,6 +52,7 @@ export const NATIVE_SCHEMA = {
   oneOf: [
     eventsOf(['tag.created'], { allOf: [ref('image'), ref('tagged'), ref('stored')] }),
     eventsOf(['tag.moved'], { allOf: [ref('image'), ref('tagged'), ref('stored'), { required: ['previousDigest'] }] }),
+    eventsOf(['tag.pushed'], { allOf: [ref('image'), ref('tagged'), ref('stored'), { required: ['changed'] }] }),
     eventsOf(['tag.deleted'], { allOf: [ref('image'), ref('tagged')] }),
     eventsOf(['manifest.pushed', 'manifest.restored'], { allOf: [ref('image'), ref('stored')] }),
     eventsOf(['manifest.deleted'], { allOf: [ref('image'), { required: ['mediaType'] }] }),
@@ -75,6 +76,7 @@ export const NATIVE_SCHEMA = {
         tag: { type: 'string', pattern: '^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$' },
         digest: ref('digest'),
         previousDigest: { ...ref('digest'), description: 'What the tag named before it was moved.' },
+        changed: { const: false, description: 'The tag named this manifest already, and was pushed again.' },
         mediaType: { type: 'string', description: 'Of the manifest.' },
         size: { type: 'integer', minimum: 0, description: 'Of the manifest, in bytes.' },
         image: { ...text, description: 'registry.example.com/acme/api:v1@sha256:…, as clients take it.' },

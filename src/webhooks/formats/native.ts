@@ -3,7 +3,7 @@
  * promises is written down in `native-schema.ts`.
  */
 import { type EventType, isAboutRepository, type RecordedEvent } from '../../events/event.ts';
-import { type Format, hostOf, numberOf, type Occurrence, textOf, timestampOf } from './format.ts';
+import { type Format, hostOf, numberOf, type Occurrence, textOf, timestampOf, UNCHANGED } from './format.ts';
 
 /** The largest safe integer has as many digits. */
 const SEQUENCE_DIGITS = 16;
@@ -12,6 +12,7 @@ export const native: Format = {
   contentType: 'application/cloudevents+json',
   needsFacts: false,
   speaksOf: () => true,
+  onlyIfNamed: UNCHANGED,
   render(occurrence) {
     const { event, origin } = occurrence;
     return JSON.stringify({
@@ -74,6 +75,7 @@ function imageOf(event: RecordedEvent, registry: string): Record<string, unknown
     tag,
     digest,
     previousDigest: textOf(event, 'previous'),
+    changed: event.target.changed,
     mediaType: textOf(event, 'mediaType'),
     size: numberOf(event, 'size'),
     image: `${registry}/${event.about}${tag === undefined ? '' : `:${tag}`}@${digest}`,

@@ -3,7 +3,7 @@
  * Mattermost and Rocket.Chat take the same.
  */
 import type { EventType, RecordedEvent } from '../../events/event.ts';
-import { type Format, hostOf, numberOf, operatorOf, textOf, timestampOf } from './format.ts';
+import { type Format, hostOf, numberOf, operatorOf, textOf, timestampOf, UNCHANGED } from './format.ts';
 
 /** `repository:tag` at its longest. A sentence has four names at most, and a text object of Slack 3000 characters. */
 const NAME_MAX_LENGTH = 400;
@@ -13,6 +13,7 @@ export const slack: Format = {
   contentType: 'application/json',
   needsFacts: false,
   speaksOf: () => true,
+  onlyIfNamed: UNCHANGED,
   render(occurrence) {
     const { event } = occurrence;
     const sentence = SENTENCES[event.type](whoOf(event), event);
@@ -84,6 +85,7 @@ const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string
   'manifest.restored': (who, e) => `${who} restored ${digest(e)} in ${repository(e)}.`,
   'tag.created': (who, e) => `${who} pushed ${tag(e)}, a new tag, as ${digest(e)}.`,
   'tag.moved': (who, e) => `${who} moved ${tag(e)} from ${digest(e, 'previous')} to ${digest(e)}.`,
+  'tag.pushed': (who, e) => `${who} pushed ${tag(e)} again, and it still is ${digest(e)}.`,
   'tag.deleted': (who, e) => `${who} deleted the tag ${tag(e)}, which was ${digest(e)}.`,
   'blob.mounted': (who, e) => `${who} mounted the blob ${digest(e)}${source(e)} into ${repository(e)}.`,
   'blob.deleted': (who, e) => `${who} deleted the blob ${digest(e)} from ${repository(e)}.`,

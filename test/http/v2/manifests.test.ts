@@ -231,7 +231,7 @@ describe('tags beside a digest', () => {
 });
 
 describe('the record', () => {
-  test('has one event for a first push, one a tag that is made or moved, and none for a push of what is there', async () => {
+  test('has one event for a first push, one a tag that is made, moved or pushed again, and none for a digest', async () => {
     const [one, two] = [await pushImage(world, 'acme/record', 'v1', 8), await imageIn(world, 'acme/record', 9)];
     await putManifest(world, 'acme/record', 'v1', textOf(one));
     await putManifest(world, 'acme/record', one.digest, textOf(one));
@@ -241,6 +241,7 @@ describe('the record', () => {
     expect(await eventsOf(world, 'acme/record')).toEqual([
       { type: 'repository.created', target: {} },
       { type: 'tag.created', target: { tag: 'v1', ...about(one) } },
+      ...Array(2).fill({ type: 'tag.pushed', target: { tag: 'v1', ...about(one), changed: false } }),
       { type: 'tag.moved', target: { tag: 'v1', ...about(two), previous: one.digest } },
       { type: 'tag.created', target: { tag: 'v2', ...about(two) } },
     ]);

@@ -161,11 +161,10 @@ describe('a put with If-Match', () => {
     expect(await refusedUntouched(() => put(world, 'v1', one, { match: quoted(one, two) }))).toBe(PRECONDITION);
   });
 
-  test('of the image that is put itself, where the tag names that already, is taken and writes nothing', async () => {
+  test('of the image that is put itself, where the tag names that already, is taken and moves nothing', async () => {
     await must(put(world, 'v1', one));
-    const before = await contents();
-    await must(put(world, 'v1', one, { match: quoted(one) }));
-    expect(await contents()).toEqual(before);
+    const events = await eventsDuring(world, () => must(put(world, 'v1', one, { match: quoted(one) })));
+    expect(events.map(({ type }) => type)).toEqual(['tag.pushed']);
     expect(await refusedUntouched(() => put(world, 'v1', one, { match: quoted(two) }))).toBe(PRECONDITION);
   });
 

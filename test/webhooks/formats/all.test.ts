@@ -4,11 +4,11 @@ import { EVENT_TYPES, type EventType } from '../../../src/events/event.ts';
 import { FORMAT_NAMES, FORMATS, type FormatName } from '../../../src/webhooks/formats/all.ts';
 import { example } from './examples.ts';
 
-const IMAGES: EventType[] = ['manifest.pushed', 'manifest.deleted', 'tag.created', 'tag.moved', 'tag.deleted'];
+const IMAGES: EventType[] = ['manifest.pushed', 'manifest.deleted', 'tag.created', 'tag.moved', 'tag.pushed', 'tag.deleted'];
 
 const SPOKEN: Record<FormatName, readonly EventType[]> = {
   native: EVENT_TYPES,
-  'docker-hub': ['tag.created', 'tag.moved'],
+  'docker-hub': ['tag.created', 'tag.moved', 'tag.pushed'],
   distribution: [...IMAGES, 'blob.mounted', 'blob.deleted'],
   harbor: IMAGES,
   eventbridge: IMAGES,

@@ -51,6 +51,7 @@ describe('an event about an image', () => {
 
   test.each([
     ['tag.created', 'acme/api:v1', { ...tagged, mediaType: INDEX, size: 1234 }],
+    ['tag.pushed', 'acme/api:v1', { ...tagged, mediaType: INDEX, size: 1234, changed: false }],
     ['tag.deleted', 'acme/api:v1', tagged],
     ['manifest.pushed', 'acme/api', { ...untagged, mediaType: INDEX, size: 1234 }],
     ['manifest.deleted', 'acme/api', { ...untagged, mediaType: INDEX }],
@@ -164,6 +165,6 @@ function takenByArgo({ type, subject = '', source, data }: CloudEvent): Record<s
 test('Argo CD Image Updater takes events about tags, with all it looks for', () => {
   const image = { registry: 'registry.example.com', repository: 'acme/api', tag: 'v1', digest: DIGEST };
   const taken = EVENT_TYPES.flatMap((type) => (takenByArgo(rendered(type)) ? [type] : []));
-  expect(taken).toEqual(['tag.created', 'tag.moved', 'tag.deleted'] satisfies EventType[]);
+  expect(taken).toEqual(['tag.created', 'tag.moved', 'tag.pushed', 'tag.deleted'] satisfies EventType[]);
   for (const type of taken) expect(takenByArgo(rendered(type))).toEqual(image);
 });

@@ -37,7 +37,7 @@ describe('docker-hub', () => {
     },
   };
 
-  test.each(['tag.created', 'tag.moved'] as const)('%s is a push', (type) => {
+  test.each(['tag.created', 'tag.moved', 'tag.pushed'] as const)('%s is a push', (type) => {
     expect(rendered('docker-hub', type)).toEqual(body);
   });
 
@@ -80,6 +80,7 @@ describe('distribution', () => {
   test.each([
     ['tag.created', { ...pushed, tag: 'v1' }],
     ['tag.moved', { ...pushed, tag: 'v1' }],
+    ['tag.pushed', { ...pushed, tag: 'v1' }],
     ['manifest.pushed', pushed],
   ] as const)('%s is a push', (type, target) => {
     expect(rendered('distribution', type)).toEqual(envelope('push', 'PUT', target));
@@ -124,13 +125,14 @@ describe('distribution', () => {
     const types: EventType[] = [
       'tag.created',
       'tag.moved',
+      'tag.pushed',
       'manifest.pushed',
       'blob.mounted',
       'tag.deleted',
       'manifest.deleted',
     ];
     const taken = types.flatMap((type) => takenByKeel(FORMATS.distribution.render(example(type))));
-    expect(taken).toEqual(['registry.example.com/acme/api:v1', 'registry.example.com/acme/api:v1']);
+    expect(taken).toEqual(Array(3).fill('registry.example.com/acme/api:v1'));
   });
 });
 
@@ -159,6 +161,7 @@ describe('harbor', () => {
   test.each([
     ['tag.created', 'PUSH_ARTIFACT', { digest: DIGEST, ...tagged }],
     ['tag.moved', 'PUSH_ARTIFACT', { digest: DIGEST, ...tagged }],
+    ['tag.pushed', 'PUSH_ARTIFACT', { digest: DIGEST, ...tagged }],
     ['manifest.pushed', 'PUSH_ARTIFACT', untagged],
     ['tag.deleted', 'DELETE_ARTIFACT', tagged],
     ['manifest.deleted', 'DELETE_ARTIFACT', untagged],
@@ -182,6 +185,7 @@ describe('eventbridge', () => {
   test.each([
     ['tag.created', { 'action-type': 'PUSH', 'image-tag': 'v1' }],
     ['tag.moved', { 'action-type': 'PUSH', 'image-tag': 'v1' }],
+    ['tag.pushed', { 'action-type': 'PUSH', 'image-tag': 'v1' }],
     ['manifest.pushed', { 'action-type': 'PUSH' }],
     ['tag.deleted', { 'action-type': 'DELETE', 'image-tag': 'v1' }],
     ['manifest.deleted', { 'action-type': 'DELETE' }],
