@@ -228,7 +228,7 @@ async function answerNew(
     scope,
     description,
     endpoint: endpointIn(c, { url, headers }),
-    filter: filterIn(sent, newFilter(c.var.body.format), { scope, format }),
+    filter: filterIn(sent, newFilter(format), { scope, format }),
     format,
     origin: originOf(c),
   };
