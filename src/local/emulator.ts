@@ -51,7 +51,7 @@ export async function emulate(emulation: Emulation): Promise<Miniflare> {
   const contents = await bundle(emulation.main);
   const worker = new Miniflare(optionsOf(emulation, contents, false));
   try {
-    await emulation.prepare(await worker.getD1Database('DB'));
+    await emulation.prepare(await worker.getD1Database('DB', emulation.name));
   } catch (error) {
     await worker.dispose();
     throw error;
@@ -60,16 +60,26 @@ export async function emulate(emulation: Emulation): Promise<Miniflare> {
   return worker;
 }
 
+/**
+ * The emulator has an entrance of its own, on a port that every user of the machine can reach: it serves objects of the bucket
+ * without asking who calls, and passes requests on to the first Worker. Here it leads nowhere. The first Worker answers 404, and
+ * `upstream` puts a path in front of every request, so that none matches an address of the emulator's. What the emulator itself
+ * asks of the runtime goes past that, with a secret of its own. `enableDevRegistry` would open a debug port without authentication.
+ */
+const CLOSED = { upstream: 'http://closed.invalid/closed/', enableDevRegistry: false, unsafeLocalExplorer: false };
+
 function optionsOf(emulation: Emulation, contents: string, listening: boolean): ConstructorParameters<typeof Miniflare>[0] {
   const { name, dataDir, host, port, queues = {}, reachesPrivate = false } = emulation;
   const triggers = Object.values(queues).map((queue) => ({ type: 'queue' as const, ...queue }));
   return {
+    ...CLOSED,
     host: '127.0.0.1',
     port: 0,
     log: new Log(LogLevel.ERROR),
     logRequests: false,
     resourcePersistencePath: join(dataDir, 'storage'),
     workers: [
+      closed(),
       {
         config: { name, ...COMPATIBILITY, manifest: manifestOf(contents), env: bindingsOf(emulation), triggers, exports: {} },
         dev: {
@@ -81,6 +91,11 @@ function optionsOf(emulation: Emulation, contents: string, listening: boolean): 
       ...(reachesPrivate ? [] : [outside()]),
     ],
   };
+}
+
+function closed() {
+  const contents = 'export default { fetch: () => new Response(null, { status: 404 }) }';
+  return { config: { name: 'closed', ...COMPATIBILITY, manifest: manifestOf(contents), env: {}, exports: {} } };
 }
 
 function manifestOf(contents: string) {

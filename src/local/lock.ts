@@ -1,23 +1,42 @@
 /**
  * One registry a data folder. The lock is a listening socket: the system lets go of it with its process, however that
- * ends, so there is never a stale lock to remove by hand.
+ * ends, so there is never a stale lock to remove by hand. It lies in the folder's private part, where no other user of the
+ * machine can take it or stand in for it.
  */
 import { createHash } from 'node:crypto';
-import { realpathSync, rmSync } from 'node:fs';
+import { mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { StartError } from './options.ts';
+import { join, relative } from 'node:path';
+import { StartError } from './start-error.ts';
 
-/** @throws StartError where another process holds the folder */
+/** Bytes of a socket's path that every system takes (`sun_path`: 104 on macOS, 108 on Linux). */
+const PATH_MAX = 100;
+
+/** @throws StartError if another process holds the folder */
 export async function lockFolder(dataDir: string): Promise<void> {
-  const name = `berth-${createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 24)}`;
-  const path = process.platform === 'win32' ? `\\\\.\\pipe\\${name}` : join(tmpdir(), `${name}.lock`);
+  const { path, remove } = socketPath(dataDir);
+  process.once('exit', remove);
   if (await listens(path)) return;
   // Taken, or left behind by a process that was killed: only a living one answers.
   if (!(await answers(path))) rmSync(path, { force: true });
   if (await listens(path)) return;
   throw new StartError(`A registry is already running on ${dataDir}. Stop it first, or set DATA_DIR to another folder.`);
+}
+
+/** Where the lock listens, as a path that is short enough: if need be through a link that only this process knows. */
+function socketPath(dataDir: string): { path: string; remove: () => void } {
+  if (process.platform === 'win32') {
+    const name = createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 24);
+    return { path: `\\\\.\\pipe\\berth-${name}`, remove: () => {} };
+  }
+  const folder = join(realpathSync(dataDir), 'storage');
+  const paths = [join(folder, 'lock'), relative(process.cwd(), join(folder, 'lock'))];
+  const short = paths.find((path) => Buffer.byteLength(path) <= PATH_MAX);
+  if (short !== undefined) return { path: short, remove: () => {} };
+  const link = mkdtempSync(join(tmpdir(), 'berth-'));
+  symlinkSync(folder, join(link, 'd'));
+  return { path: join(link, 'd', 'lock'), remove: () => rmSync(link, { recursive: true, force: true }) };
 }
 
 /** Whether the lock is ours now. */

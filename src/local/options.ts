@@ -1,8 +1,10 @@
 /** Settings of `npm start`, read from the environment once, and the files that outlive a start. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { checkSecrets, SECRETS, SETTINGS, type Setting, settings, startSettings } from '../env.ts';
+import { claimFolder } from './folder.ts';
+import { StartError } from './start-error.ts';
 
 export interface Options {
   host: string;
@@ -15,9 +17,6 @@ export interface Options {
   secrets: Record<string, string> & { REGISTRY_SECRET: string };
 }
 
-/** A mistake of whoever started it: shown as it is, without a stack. */
-export class StartError extends Error {}
-
 /** @throws StartError that names the setting that is wrong */
 export function readOptions(env: NodeJS.ProcessEnv): Options {
   try {
@@ -26,6 +25,7 @@ export function readOptions(env: NodeJS.ProcessEnv): Options {
     settings(variables);
     checkSecrets(env);
     const dataDir = resolve(folder);
+    claimFolder(dataDir);
     const { secret, first } = readSecret(dataDir, env.REGISTRY_SECRET);
     const secrets = { ...givenOf(env, SECRETS), REGISTRY_SECRET: secret };
     return { host, port, dataDir, first, variables, secrets };
@@ -45,7 +45,6 @@ function readSecret(dataDir: string, given: string | undefined): { secret: strin
   if (given) return { secret: given, first: false };
   const file = join(dataDir, 'secret');
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     try {
       writeFileSync(file, `${randomBytes(32).toString('base64url')}\n`, { flag: 'wx', mode: 0o600 });
       return { secret: readFileSync(file, 'utf8').trim(), first: true };

@@ -3,13 +3,16 @@ import type { D1Database } from '@cloudflare/workers-types';
 import type { Miniflare } from 'miniflare';
 import { settings } from '../env.ts';
 import { emulate, type Queue } from './emulator.ts';
-import { type Options, StartError } from './options.ts';
+import type { Options } from './options.ts';
 import { migrate, NewerSchemaError, readMigrations } from './schema.ts';
+import { StartError } from './start-error.ts';
 
 // Copies of what wrangler.toml says, held equal by a test: reading it takes all of wrangler, and longer than a start.
 export const SCHEDULE_MINUTES = 10;
 // The other limits there protect what is shared; here everybody is one, and it is their own machine.
 export const LIMITS = { WRONG_PASSWORDS: 30 };
+/** Of the Worker, its database and its bucket. */
+const NAME = 'berth';
 const DEAD_LETTERS = 'berth-dead-letters';
 export const QUEUES: Record<string, Queue> = {
   EVENTS: { name: 'berth-events', maxBatchSize: 100, maxBatchTimeout: 1, maxRetries: 20, deadLetterQueue: DEAD_LETTERS },
@@ -25,7 +28,7 @@ export async function startRuntime(options: Options): Promise<Runtime> {
   const { host, port, dataDir, variables, secrets } = options;
   const { insecureIssuers, insecureWebhooks } = settings(variables);
   const worker = await emulate({
-    name: 'berth',
+    name: NAME,
     main: 'src/index.ts',
     dataDir,
     host,
@@ -36,7 +39,7 @@ export async function startRuntime(options: Options): Promise<Runtime> {
     reachesPrivate: insecureIssuers || insecureWebhooks,
     prepare: (database) => upgrade(database, dataDir),
   });
-  const stopSchedule = runSchedule(worker);
+  const stopSchedule = runSchedule(worker, NAME);
   return {
     stop: async () => {
       stopSchedule();
@@ -58,11 +61,11 @@ async function upgrade(database: D1Database, dataDir: string): Promise<void> {
 }
 
 /** Now, as what the queues held went with the last process and is found again by the schedule; then as often as on Cloudflare. */
-export function runSchedule(worker: Pick<Miniflare, 'getWorker'>): () => void {
+export function runSchedule(worker: Pick<Miniflare, 'getWorker'>, name: string): () => void {
   let stopped = false;
   const run = async () => {
     try {
-      const { scheduled } = await worker.getWorker();
+      const { scheduled } = await worker.getWorker(name);
       const { outcome } = await scheduled({ scheduledTime: new Date() });
       if (outcome !== 'ok') console.error(`schedule: ${outcome}`);
     } catch (error) {

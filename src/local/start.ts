@@ -2,9 +2,10 @@
 import { createServer } from 'node:net';
 import { administratorPassword } from '../auth/secrets.ts';
 import { lockFolder } from './lock.ts';
-import { type Options, readOptions, StartError } from './options.ts';
+import { type Options, readOptions } from './options.ts';
 import { endOrphan, rememberRuntime } from './orphan.ts';
 import { startRuntime } from './runtime.ts';
+import { StartError } from './start-error.ts';
 
 async function main(): Promise<void> {
   const options = readOptions(process.env);

@@ -66,7 +66,7 @@ async function send(binding: string, bodies: string[]): Promise<void> {
 
 /** Batches of a queue in which any of the messages is. */
 async function arrivals(queue: string, bodies: string[]): Promise<Arrival[]> {
-  const database = await worker.getD1Database('DB');
+  const database = await worker.getD1Database('DB', 'consumer');
   const { results } = await database.prepare('SELECT queue, bodies FROM arrivals').all<{ queue: string; bodies: string }>();
   return results
     .map((row) => ({ queue: row.queue, bodies: JSON.parse(row.bodies) as string[] }))
@@ -97,16 +97,16 @@ test.each(['EVENTS', 'DELIVERIES'])('what is never taken from %s goes to the dea
 
 test('the schedule runs at the start, not only ten minutes later', async () => {
   expect(await arrivals('schedule', [])).toEqual([]);
-  const stop = runSchedule(worker);
+  const stop = runSchedule(worker, 'consumer');
   await expect.poll(() => arrivals('schedule', []), SOON).toHaveLength(1);
   stop();
 });
 
 test('a schedule that fails is said to have failed', async () => {
   const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
-  const database = await worker.getD1Database('DB');
+  const database = await worker.getD1Database('DB', 'consumer');
   await database.prepare('ALTER TABLE arrivals RENAME TO elsewhere').run();
-  const stop = runSchedule(worker);
+  const stop = runSchedule(worker, 'consumer');
   await expect.poll(() => said.mock.calls, SOON).toEqual([['schedule: exception']]);
   stop();
   await database.prepare('ALTER TABLE elsewhere RENAME TO arrivals').run();

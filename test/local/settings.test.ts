@@ -1,6 +1,9 @@
 /** One table of settings: `npm start` obeys all of them, refuses what makes no sense, and the README lists them. */
 import { spawn } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { SECRETS, SETTINGS, type Setting, START_SETTINGS, settings } from '../../src/env.ts';
@@ -8,6 +11,8 @@ import { readOptions } from '../../src/local/options.ts';
 import { settingsTable } from '../settings-table.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+/** Of a registry that is never started. */
+const folder = mkdtempSync(join(tmpdir(), 'berth-'));
 const ALL: Record<string, Setting> = { ...START_SETTINGS, ...SETTINGS, ...SECRETS };
 const documented = Object.entries(ALL).filter(([, { where }]) => where !== 'tests');
 
@@ -30,7 +35,7 @@ test.each(Object.keys(SETTINGS).filter((name) => ALL[name]?.where !== 'tests'))(
   '`npm start` passes %s on to the Worker',
   (name) => {
     const value = OTHER[name] ?? '3';
-    const options = readOptions({ [name]: value, REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: '/tmp' });
+    const options = readOptions({ [name]: value, REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: folder });
     expect(options.variables).toEqual({ [name]: value });
     expect(settings(options.variables)).not.toEqual(settings({}));
   },
@@ -38,19 +43,19 @@ test.each(Object.keys(SETTINGS).filter((name) => ALL[name]?.where !== 'tests'))(
 
 test.each(Object.keys(SECRETS))('`npm start` passes %s on to the Worker', (name) => {
   const value = 'y'.repeat(40);
-  const options = readOptions({ REGISTRY_SECRET: 'x'.repeat(32), [name]: value, DATA_DIR: '/tmp' });
+  const options = readOptions({ REGISTRY_SECRET: 'x'.repeat(32), [name]: value, DATA_DIR: folder });
   expect(options.secrets).toMatchObject({ [name]: value });
 });
 
 describe('a value that makes no sense', () => {
   const names = documented.map(([name]) => name).filter((name) => !(name in SECRETS) && !['HOST', 'DATA_DIR'].includes(name));
   test.each(names)('of %s is refused by name, with the values it takes', (name) => {
-    const given = { REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: '/tmp', [name]: 'nonsense' };
+    const given = { REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: folder, [name]: 'nonsense' };
     expect(() => readOptions(given)).toThrow(new RegExp(`^${name} is "nonsense": it must be .+`));
   });
 
   test.each(['REGISTRY_SECRET', 'REGISTRY_SECRET_PREVIOUS'])('of %s is refused without being shown', (name) => {
-    const given = { REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: '/tmp', [name]: 'hunter2' };
+    const given = { REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: folder, [name]: 'hunter2' };
     expect(() => readOptions(given)).toThrow(`${name} is too short: it must be 32 characters or more.`);
   });
 
@@ -69,7 +74,7 @@ describe('a value that makes no sense', () => {
     ['PORT', '0'],
     ['PORT', '8787x'],
   ])('%s=%s is refused', (name, value) => {
-    expect(() => readOptions({ REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: '/tmp', [name]: value })).toThrow(
+    expect(() => readOptions({ REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: folder, [name]: value })).toThrow(
       `${name} is "${value}": it must be `,
     );
   });

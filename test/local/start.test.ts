@@ -29,8 +29,8 @@ function start(env: Record<string, string>): Promise<Ended> {
 
 /** Says whether it got the lock of the folder in its argument, and lives on. */
 const LOCK_AND_WAIT = `
-  import('./src/local/lock.ts')
-    .then(({ lockFolder }) => lockFolder(process.argv[1]))
+  Promise.all([import('./src/local/folder.ts'), import('./src/local/lock.ts')])
+    .then(([{ claimFolder }, { lockFolder }]) => (claimFolder(process.argv[1]), lockFolder(process.argv[1])))
     .then(() => console.log('locked'), () => console.log('taken'));
   setInterval(() => {}, 1000);`;
 

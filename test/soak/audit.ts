@@ -32,14 +32,14 @@ const REMAINS: Record<string, string> = {
 
 /** As if the day had passed after which uploads are over. Whether there are any. */
 export async function letUploadsExpire(worker: Miniflare): Promise<boolean> {
-  const database = await worker.getD1Database('DB');
+  const database = await worker.getD1Database('DB', 'berth');
   const { meta } = await database.prepare('UPDATE uploads SET expires_at = unixepoch() - 1').run();
   return meta.changes > 0;
 }
 
 /** @param uploads whether those that nobody finished are over, and have left nothing either */
 export async function audit(worker: Miniflare, uploads: boolean): Promise<Audit> {
-  const database = await worker.getD1Database('DB');
+  const database = await worker.getD1Database('DB', 'berth');
   const complaints: string[] = [];
   for (const [what, sql] of Object.entries(REMAINS)) {
     const { results } = await database.prepare(sql).all<{ what: string }>();
@@ -63,7 +63,7 @@ export async function audit(worker: Miniflare, uploads: boolean): Promise<Audit>
 }
 
 async function objectsOf(worker: Miniflare): Promise<Map<string, number>> {
-  const bucket = await worker.getR2Bucket('BLOBS');
+  const bucket = await worker.getR2Bucket('BLOBS', 'berth');
   const objects = new Map<string, number>();
   let cursor: string | undefined;
   do {

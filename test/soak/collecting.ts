@@ -77,7 +77,7 @@ export class Collecting {
 export async function runSchedule(worker: Miniflare, hourly: boolean, days = 0): Promise<void> {
   const now = new Date(Date.now() + days * 24 * 60 * 60_000);
   now.setUTCMinutes(hourly ? 7 : 37);
-  const { scheduled } = await worker.getWorker();
+  const { scheduled } = await worker.getWorker('berth');
   const { outcome } = await scheduled({ scheduledTime: now });
   if (outcome !== 'ok') throw new Error(`the schedule ended with ${outcome}`);
 }
