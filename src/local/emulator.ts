@@ -9,6 +9,7 @@ import type { D1Database } from '@cloudflare/workers-types';
 import { build } from 'esbuild';
 import { Log, LogLevel, Miniflare } from 'miniflare';
 import { NAT64, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6 } from '../addresses.ts';
+import { printLog } from './log.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** As in wrangler.toml. */
@@ -42,6 +43,8 @@ export interface Emulation {
   queues?: Record<string, Queue>;
   /** Whether the Worker's `fetch` reaches this machine and what is beside it; for development. */
   reachesPrivate?: boolean;
+  /** Called when the runtime ended by itself and another one has taken its place. */
+  restarted?: () => void;
   /** Makes the database what the Worker expects, before the Worker answers anything. */
   prepare: (database: D1Database) => Promise<unknown>;
 }
@@ -77,6 +80,8 @@ function optionsOf(emulation: Emulation, contents: string, listening: boolean): 
     port: 0,
     log: new Log(LogLevel.ERROR),
     logRequests: false,
+    handleStructuredLogs: printLog,
+    unsafeHandleRuntimeRestart: () => emulation.restarted?.(),
     resourcePersistencePath: join(dataDir, 'storage'),
     workers: [
       closed(),

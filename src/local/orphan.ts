@@ -16,7 +16,7 @@ interface Process {
   command: string;
 }
 
-/** To be called once the runtime is up. */
+/** To be called once the runtime is up, and again whenever another one took its place. */
 export function rememberRuntime(dataDir: string): void {
   const mine = processes().filter(({ parent, command }) => parent === process.pid && command.includes(RUNTIME));
   writeFileSync(fileIn(dataDir), mine.map(({ pid }) => `${pid}\n`).join(''));
@@ -27,8 +27,17 @@ export async function endOrphan(dataDir: string): Promise<void> {
   const orphans = () => processes().filter(({ pid, command }) => known.includes(pid) && command.includes(RUNTIME));
   const known = rememberedIn(dataDir);
   if (known.length === 0) return;
-  for (const { pid } of orphans()) process.kill(pid, 'SIGKILL');
+  for (const { pid } of orphans()) kill(pid);
   for (let waited = 0; orphans().length > 0 && waited < GONE_WITHIN_MS; waited += 50) await sleep(50);
+}
+
+/** One that ended by itself between the look and the kill is as good as killed. */
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 function rememberedIn(dataDir: string): number[] {

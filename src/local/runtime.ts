@@ -4,6 +4,7 @@ import type { Miniflare } from 'miniflare';
 import { settings } from '../env.ts';
 import { emulate, type Queue } from './emulator.ts';
 import type { Options } from './options.ts';
+import { rememberRuntime } from './orphan.ts';
 import { migrate, NewerSchemaError, readMigrations } from './schema.ts';
 import { StartError } from './start-error.ts';
 
@@ -38,7 +39,12 @@ export async function startRuntime(options: Options): Promise<Runtime> {
     queues: QUEUES,
     reachesPrivate: insecureIssuers || insecureWebhooks,
     prepare: (database) => upgrade(database, dataDir),
+    restarted: () => {
+      console.error('The runtime ended unexpectedly and was started again.');
+      rememberRuntime(dataDir);
+    },
   });
+  rememberRuntime(dataDir);
   const stopSchedule = runSchedule(worker, NAME);
   return {
     stop: async () => {

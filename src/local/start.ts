@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { administratorPassword } from '../auth/secrets.ts';
 import { lockFolder } from './lock.ts';
 import { type Options, readOptions } from './options.ts';
-import { endOrphan, rememberRuntime } from './orphan.ts';
+import { endOrphan } from './orphan.ts';
 import { startRuntime } from './runtime.ts';
 import { StartError } from './start-error.ts';
 
@@ -13,7 +13,6 @@ async function main(): Promise<void> {
   await endOrphan(options.dataDir);
   await requirePort(options);
   const runtime = await startRuntime(options);
-  rememberRuntime(options.dataDir);
   let stopping = false;
   const stop = () => {
     if (stopping) return;

@@ -5,7 +5,7 @@ import { createServer as createTcpServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Miniflare } from 'miniflare';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { NOT_PUBLIC_IPV4 } from '../../src/addresses.ts';
 import { emulate } from '../../src/local/emulator.ts';
 
@@ -166,3 +166,17 @@ function endsOf(range: string): string[] {
     [n / 2 ** 24, n / 2 ** 16, n / 2 ** 8, n].map((part) => Math.floor(part) % 256).join('.'),
   );
 }
+
+test.each(['http://no-such-host.invalid/', 'http://10.0.0.1/'])(
+  'a request to %s that fails is one line in the log, without a stack',
+  async (url) => {
+    const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    const worker = await startAsker('log', false);
+    expect((await ask(worker, url)).error).toBeDefined();
+    await expect.poll(() => said.mock.calls.length).toBe(1);
+    expect(said.mock.calls[0]?.[0]).toMatch(/^runtime: [^\n]+$/);
+    expect(said.mock.calls[0]?.[0]).not.toMatch(/stack|workerd@/);
+    said.mockRestore();
+    await worker.dispose();
+  },
+);

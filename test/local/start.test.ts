@@ -1,7 +1,7 @@
 /** `npm start` as a newcomer meets it: what it prints, what it obeys, and how it ends. */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -142,4 +142,49 @@ test('a start ends what a killed one has left behind, and takes over its data', 
   expect(() => process.kill(runtime, 0)).toThrow();
   expect((await fetch(`${registry.url}/v2/`, { headers: basic(registry.password) })).status).toBe(200);
   await registry.stop();
+});
+
+test('a runtime that ended by itself is replaced, and a start after a kill ends its replacement too', async () => {
+  const registry = await startRegistry();
+  const pid = async () => Number(await readFile(join(registry.dataDir, 'runtime.pid'), 'utf8'));
+  const first = await pid();
+  process.kill(first, 'SIGKILL');
+  await expect.poll(pid, { timeout: 20_000 }).not.toBe(first);
+  expect((await fetch(`${registry.url}/v2/`, { headers: basic(registry.password) })).status).toBe(200);
+  expect(registry.output()).toContain('The runtime ended unexpectedly and was started again.');
+  const second = await pid();
+  const gone = new Promise((resolve) => registry.process.once('exit', resolve));
+  registry.process.kill('SIGKILL');
+  await gone;
+  await registry.restart();
+  expect(() => process.kill(second, 0)).toThrow();
+  await registry.stop();
+});
+
+test('a left-over runtime that ends between the look and the kill does no harm', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
+  const bin = join(dataDir, 'bin');
+  await mkdir(bin);
+  // A `ps` that still shows a process which is gone.
+  const gone = 4_000_000;
+  await writeFile(
+    join(bin, 'ps'),
+    `#!/bin/sh\nn=$(cat ${bin}/n 2>/dev/null || echo 0)\necho $((n + 1)) > ${bin}/n\n[ $n -lt 1 ] && echo "${gone} 1 workerd serve"\nexit 0\n`,
+  );
+  await chmod(join(bin, 'ps'), 0o755);
+  await writeFile(join(dataDir, 'runtime.pid'), `${gone}\n`);
+  const registry = await startRegistry({ env: { DATA_DIR: dataDir, PATH: `${bin}:${process.env.PATH}` } });
+  expect((await fetch(`${registry.url}/v2/`, { headers: basic(registry.password) })).status).toBe(200);
+  await registry.stop();
+  await rm(dataDir, { recursive: true, force: true });
+});
+
+test('a given REGISTRY_SECRET and a new folder start, and the folder is made', async () => {
+  const parent = await mkdtemp(join(tmpdir(), 'berth-'));
+  const registry = await startRegistry({
+    env: { DATA_DIR: join(parent, 'new'), REGISTRY_SECRET: 'a-secret-of-the-tests-0123456789abcdef' },
+  });
+  expect((await stat(join(parent, 'new'))).mode & 0o077).toBe(0);
+  await registry.stop();
+  await rm(parent, { recursive: true, force: true });
 });
