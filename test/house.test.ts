@@ -63,6 +63,7 @@ const TABLES: Record<string, string> = {
   tombstones: 'registry',
   accounts: 'auth',
   members: 'auth',
+  organization_invitations: 'auth',
   teams: 'auth',
   team_members: 'auth',
   policies: 'auth',

@@ -4,9 +4,10 @@ import { type Actor, aboutOf } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Database } from './directory.ts';
-import { EVERYONE, nameOf } from './names.ts';
+import { EVERYONE, nameOf, organizationOf } from './names.ts';
 import type { Statement } from './statement.ts';
-import { checkStatements } from './statement-limits.ts';
+import { bytesOf, checkStatements } from './statement-limits.ts';
+import { policyRoomRefusal, requirePolicyRoom } from './team-limits.ts';
 import { DELETED } from './within.ts';
 
 export interface Policy {
@@ -78,7 +79,8 @@ export async function getPolicies(env: Database, subjects: readonly string[]): P
 /**
  * Returns the policy's new version.
  * @param guard statements for the batch that refuse it where the subject is not there
- * @throws INVALID for more than a policy may hold; PRECONDITION_FAILED where it is not the version that was expected, NOT_FOUND or NAME_UNKNOWN where the guard refuses
+ * @throws INVALID for more than a policy may hold or be about; CONFLICT for more than the members of a team may have to read;
+ *   PRECONDITION_FAILED where it is not the version that was expected, NOT_FOUND or NAME_UNKNOWN where the guard refuses
  */
 export async function savePolicy(
   env: Database,
@@ -86,9 +88,13 @@ export async function savePolicy(
   statements: readonly Statement[],
   { ifVersion, by, guard }: { ifVersion: number | null; by: Actor; guard: D1PreparedStatement[] },
 ): Promise<number> {
+  requireWithin(subject, statements);
+  const bytes = bytesOf(statements);
+  const isTeam = subject.startsWith('team:');
   const saved = await tryBatch(env, [
     ...guard,
     refuseVersion(env, subject, ifVersion),
+    ...(isTeam ? [requirePolicyRoom(env, subject, bytes)] : []),
     ...policyStatements(env, subject, statements),
     recordPolicy(env, subject, statements, by),
     select(env, subject),
@@ -96,7 +102,22 @@ export async function savePolicy(
   const version = (saved?.at(-1)?.results[0] as Row | undefined)?.version;
   if (version !== undefined) return version;
   const { version: actual } = await getPolicy(env, subject);
-  throw ifVersion !== null && actual !== ifVersion ? new RegistryError('PRECONDITION_FAILED') : absent(subject);
+  if (ifVersion !== null && actual !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
+  throw (isTeam && (await policyRoomRefusal(env, subject, bytes))) || absent(subject);
+}
+
+/**
+ * An organization's owners give away what is theirs. Other repositories are opened to a team or robot by a policy of their own.
+ * @throws INVALID
+ */
+export function requireWithin(subject: string, statements: readonly Statement[]): void {
+  const organization = subject.startsWith('team:') || subject.startsWith('robot:') ? organizationOf(subject) : '';
+  if (organization === '') return;
+  const outside = statements.flatMap(({ repositories }) => repositories).find((one) => !one.startsWith(`${organization}/`));
+  if (outside === undefined) return;
+  throw new RegistryError('INVALID', {
+    message: `"${outside}" is outside of ${organization}/: a repository elsewhere is opened to ${subject} by its own policy`,
+  });
 }
 
 function absent(subject: string): RegistryError {

@@ -4,6 +4,7 @@ import { type Authority, onIdentity, onRepository } from './authority.ts';
 import type { Database } from './directory.ts';
 import { authoritiesOf, authorityOfGroup } from './lookup.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
+import { requireWithin } from './policies.ts';
 import { ACTIONS, evaluate, isAbout, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
 import { checkStatements } from './statement-limits.ts';
 
@@ -73,6 +74,7 @@ export interface Plan {
 export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
   const { before, after, repositories } = plan;
   checkStatements(after);
+  requireWithin(subject, after);
   const { people, others } = await concerned(env, subject, [...before, ...after], asker);
   const room = Math.max(1, Math.floor(PAIRS_MAX / Math.max(1, repositories.length)));
   const stranger = await authorityOfGroup(env, EVERYONE, repositories);

@@ -55,6 +55,8 @@ export const EVENT_TYPES = [
   'organization.created',
   'organization.changed',
   'organization.deleted',
+  'member.invited',
+  'member.uninvited',
   'member.changed',
   'member.removed',
   'team.created',

@@ -4,7 +4,7 @@ import type { Action } from '../auth/scope.ts';
 /**
  * `anyone`: no credentials needed. `login`: anybody whose credentials are right. `account`: a user with an access key that is
  * not narrowed, and not a login password. `administrator` and `owner` (of the organization in the path) want
- * that as well, and the role; `member` is any member of it. An action is one on the repository in the path. `webhook`: whoever
+ * that as well, and the role; `owner or self` the role or to be the user in the path; `member` is any member of it. An action is one on the repository in the path. `webhook`: whoever
  * may administer what the webhook in the path listens to; `trash`: the deleted repository in the path.
  */
 export type Requirement =
@@ -15,6 +15,7 @@ export type Requirement =
   | 'account'
   | 'administrator'
   | 'owner'
+  | 'owner or self'
   | 'member'
   | 'webhook'
   | 'trash';
@@ -39,6 +40,9 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
 
   '/api/v1/me': { GET: 'login' },
   '/api/v1/me/logins': { DELETE: 'login' },
+  '/api/v1/me/invitations': { GET: 'account' },
+  '/api/v1/me/invitations/:organization': { DELETE: 'account' },
+  '/api/v1/me/invitations/:organization/accept': { POST: 'account' },
   '/api/v1/login-password': { POST: 'login' },
   '/api/v1/explain': { GET: 'login' },
 
@@ -52,11 +56,13 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/api/v1/organizations': { GET: 'login' },
   '/api/v1/organizations/:organization': { GET: 'member', PUT: 'administrator', PATCH: 'owner', DELETE: 'administrator' },
   '/api/v1/organizations/:organization/members': { GET: 'member' },
-  '/api/v1/organizations/:organization/members/:user': { PUT: 'owner', DELETE: 'owner' },
+  '/api/v1/organizations/:organization/members/:user': { PUT: 'owner', DELETE: 'owner or self' },
+  '/api/v1/organizations/:organization/invitations': { GET: 'owner' },
+  '/api/v1/organizations/:organization/invitations/:user': { DELETE: 'owner' },
   '/api/v1/organizations/:organization/teams': { GET: 'member' },
   '/api/v1/organizations/:organization/teams/:team': { GET: 'member', PUT: 'owner', DELETE: 'owner' },
   '/api/v1/organizations/:organization/teams/:team/members': { GET: 'member' },
-  '/api/v1/organizations/:organization/teams/:team/members/:user': { PUT: 'owner', DELETE: 'owner' },
+  '/api/v1/organizations/:organization/teams/:team/members/:user': { PUT: 'owner', DELETE: 'owner or self' },
   '/api/v1/organizations/:organization/teams/:team/policy': { GET: 'owner', PUT: 'owner' },
   '/api/v1/organizations/:organization/robots': { GET: 'owner' },
   '/api/v1/organizations/:organization/robots/:robot': { GET: 'owner', PUT: 'owner', DELETE: 'owner' },

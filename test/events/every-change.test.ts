@@ -230,12 +230,43 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
       { role: 'member' },
       {
         as: alice.basic,
-        records: ['organization:acme: member.changed'],
+        records: ['organization:acme: member.invited'],
         notFor: [null, bob.basic, olga.basic],
         // The last owner stays one.
         absent: ['acme/members/nobody-here', 'nobody/members/olga', 'acme/members/alice'].map(below),
       },
     ),
+  'DELETE /api/v1/organizations/:organization/invitations/:user': async ({ alice, bob, olga }) => {
+    await api(world, 'PUT', '/organizations/acme/members/olga', { as: alice.basic, body: { role: 'member' } });
+    return bare('/organizations/acme/invitations/olga', {
+      as: alice.basic,
+      records: ['organization:acme: member.uninvited'],
+      notFor: [null, bob.basic, olga.basic],
+      absent: ['/organizations/nobody/invitations/-'],
+    });
+  },
+  'POST /api/v1/me/invitations/:organization/accept': async ({ alice, robot, olga }) => {
+    await api(world, 'PUT', '/organizations/acme/members/olga', { as: alice.basic, body: { role: 'member' } });
+    return json(
+      '/me/invitations/acme/accept',
+      {},
+      {
+        as: olga.basic,
+        records: ['organization:acme: member.changed'],
+        notFor: [null, robot.basic],
+        absent: ['/api/v1/me/invitations/nobody/accept'],
+      },
+    );
+  },
+  'DELETE /api/v1/me/invitations/:organization': async ({ alice, robot, olga }) => {
+    await api(world, 'PUT', '/organizations/acme/members/olga', { as: alice.basic, body: { role: 'member' } });
+    return bare('/me/invitations/acme', {
+      as: olga.basic,
+      records: ['organization:acme: member.uninvited'],
+      notFor: [null, robot.basic],
+      absent: ['/me/invitations/-'],
+    });
+  },
   'DELETE /api/v1/organizations/:organization/members/:user': ({ alice, olga }) =>
     bare('/organizations/acme/members/bob', {
       as: alice.basic,

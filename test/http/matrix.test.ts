@@ -160,6 +160,11 @@ const expectations: Record<string, (identity: Identity) => string> = {
     if (identity === 'administrator' || identity === 'organization owner') return 'let in';
     return identity === 'puller' || identity === 'pusher' ? '403 DENIED' : 'hidden';
   }),
+  'owner or self': whole((identity) => {
+    // Paul is the user of the path.
+    if (identity === 'administrator' || identity === 'organization owner' || identity === 'puller') return 'let in';
+    return identity === 'pusher' ? '403 DENIED' : 'hidden';
+  }),
   member: (identity) => {
     if (identity === 'anonymous') return '401 UNAUTHORIZED';
     const members: Identity[] = ['puller', 'pusher', 'narrowed key', 'organization owner', 'administrator'];

@@ -180,6 +180,9 @@ function removeItself(env: Database, name: string, by: Actor): D1PreparedStateme
       parameters: [subject],
     }),
     env.DB.prepare('DELETE FROM policies WHERE subject >= ?1 AND subject < ?2').bind(teams.from, teams.before),
+    env.DB.prepare(
+      'DELETE FROM organization_invitations INDEXED BY organization_invitations_by_organization WHERE organization = ?1',
+    ).bind(name),
     env.DB.prepare('DELETE FROM members INDEXED BY members_by_organization WHERE organization = ?1').bind(name),
     env.DB.prepare(`UPDATE accounts SET disabled = ${DELETED}, version = version + 1 WHERE subject = ?1`).bind(subject),
   ];

@@ -9,6 +9,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
+import { requireRoomFor, roomForRefusal } from '../team-limits.ts';
 import { allOf, type Change, DELETED, listWithin, only, organizationRow, requireOrganization, type Span } from '../within.ts';
 import { revokeKeysOf } from './access-keys.ts';
 
@@ -60,7 +61,7 @@ export async function listRobots(env: Database, organization: string, { after, l
 
 /**
  * Makes a robot, or changes one. To disable it ends its logins: they do not come back when it is enabled again, as its keys do.
- * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT where there was one of this name
+ * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT where there was one of this name, and beyond the number of robots
  */
 export async function putRobot(
   env: Database,
@@ -72,6 +73,7 @@ export async function putRobot(
   const saved = await tryBatch(env, [
     requireOrganization(env, organizationOf(subject)),
     requireVersion(env, subject, ifVersion),
+    requireRoomFor(env, subject),
     refuseUnless(env, `NOT EXISTS (SELECT 1 FROM accounts WHERE subject = ?1 AND disabled = ${DELETED})`, subject),
     record(env, {
       about: aboutOf(subject),
@@ -106,6 +108,8 @@ async function refusalOf(env: Database, subject: string, ifVersion: number | nul
   if (!there?.results.length) return new RegistryError('NOT_FOUND');
   const version = (robot?.results[0] as Row | undefined)?.version ?? 0;
   if (ifVersion !== null && version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
+  const full = robot?.results.length ? null : await roomForRefusal(env, subject);
+  if (full) return full;
   return new RegistryError('CONFLICT', { message: `${subject} was deleted, and its name is not given again` });
 }
 

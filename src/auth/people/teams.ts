@@ -12,6 +12,7 @@ import type { Database } from '../directory.ts';
 import { nameOf, organizationOf } from '../names.ts';
 import { namedInTrash } from '../policies.ts';
 import { allows } from '../policy.ts';
+import { memberRoomRefusal, requireMemberRoom, requireRoomFor, roomForRefusal } from '../team-limits.ts';
 import { allOf, type Change, listWithin, only, organizationRow, requireOrganization, type Span } from '../within.ts';
 
 export interface Team {
@@ -49,7 +50,7 @@ export function listTeams(env: Database, organization: string, { after, limit }:
  * Makes a team, or changes what is said of it.
  * @param description left out, it stays as it is
  * @param authority whoever asks: a refusal names the repositories that they may see
- * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT while policies name a deleted team of this name
+ * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT while policies name a deleted team of this name, and beyond the number of teams
  */
 export async function putTeam(
   env: Database,
@@ -60,6 +61,7 @@ export async function putTeam(
   const saved = await tryBatch(env, [
     requireOrganization(env, organizationOf(subject)),
     requireVersion(env, subject, ifVersion),
+    requireRoomFor(env, subject),
     refuseUnless(
       env,
       `EXISTS (SELECT 1 FROM teams WHERE subject = ?1) OR NOT EXISTS (SELECT 1 FROM policies WHERE subject = ?1)
@@ -109,6 +111,8 @@ async function refusalOf(
   if (!there?.results.length) return new RegistryError('NOT_FOUND');
   const version = (team?.results[0] as Team | undefined)?.version ?? 0;
   if (ifVersion !== null && version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
+  const full = team?.results.length ? null : await roomForRefusal(env, subject);
+  if (full) return full;
   const all = ((naming?.results ?? []) as { repository: string }[]).map(({ repository }) => repository);
   const repositories = all.filter((repository) => allows(authority, 'pull', repository));
   const named = [...repositories, ...(repositories.length < all.length ? ['repositories that you may not see'] : [])];
@@ -154,12 +158,13 @@ export async function listTeamMembers(env: Database, subject: string, { after, l
   return { items: items.map(({ user }) => nameOf(user)), more };
 }
 
-/** @throws NOT_FOUND, CONFLICT for somebody who is no member of the organization */
+/** @throws NOT_FOUND, CONFLICT for somebody who is no member of the organization, and beyond the limits */
 export async function addTeamMember(env: Database, subject: string, user: string, by: Actor): Promise<{ added: boolean }> {
   const organization = organizationOf(subject);
   const done = await tryBatch(env, [
     refuseUnless(env, 'EXISTS (SELECT 1 FROM teams WHERE subject = ?1)', subject),
     refuseUnless(env, `EXISTS (SELECT 1 FROM members WHERE user = 'user:' || ?1 AND organization = ?2)`, user, organization),
+    requireMemberRoom(env, subject, `user:${user}`),
     record(env, {
       about: aboutOf(subject),
       by,
@@ -173,6 +178,9 @@ export async function addTeamMember(env: Database, subject: string, user: string
   ]);
   if (done) return { added: (done.at(-1)?.results.length ?? 0) > 0 };
   await getTeam(env, subject);
+  const member = env.DB.prepare(`SELECT 1 FROM members WHERE user = 'user:' || ?1 AND organization = ?2`);
+  const full = (await member.bind(user, organization).first()) && (await memberRoomRefusal(env, subject, `user:${user}`));
+  if (full) throw full;
   throw new RegistryError('CONFLICT', {
     message: `${user} is no member of ${organization}: only its members can be in a team of it`,
   });

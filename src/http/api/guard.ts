@@ -17,14 +17,17 @@ import type { AppEnv, RequestContext } from '../context.ts';
 type Judged = AppEnv & { Variables: { authority: Authority } };
 
 /** For routes that are about people, or about the caller; see `Requirement` for what each means. */
-export function asks(requirement: 'login' | 'account' | 'administrator' | 'owner' | 'member') {
+export function asks(requirement: 'login' | 'account' | 'administrator' | 'owner' | 'owner or self' | 'member') {
   const guard = createMiddleware<Judged>(async function asks(c, next) {
     const authority = await authorityOf(c, c.var.caller.proof, []);
     if (authority.subject === '') throw unauthorized(c, {});
     if (requirement !== 'login' && requirement !== 'member') requireWhole(authority);
     if (requirement === 'administrator' && !authority.administrator) throw onlyFor('an administrator');
-    if (requirement === 'owner' || requirement === 'member') {
-      requireRole(authority, (c.req.param('organization') ?? '').toLowerCase(), requirement);
+    const organization = (c.req.param('organization') ?? '').toLowerCase();
+    if (requirement === 'owner' || requirement === 'member') requireRole(authority, organization, requirement);
+    const self = authority.subject === `user:${(c.req.param('user') ?? '').toLowerCase()}`;
+    if (requirement === 'owner or self' && !(self && authority.belongsTo.includes(organization))) {
+      requireRole(authority, organization, 'owner');
     }
     c.set('authority', authority);
     await next();

@@ -3,15 +3,17 @@ import { Hono } from 'hono';
 import { accepts } from 'hono/accepts';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
-import { loginNameOf } from '../../auth/names.ts';
+import { loginNameOf, nameOf } from '../../auth/names.ts';
 import { endLogins } from '../../auth/people/accounts.ts';
+import { acceptMembership, endInvitation, invitationsOf } from '../../auth/people/member-invitations.ts';
 import { LOGIN_PASSWORD_MAX_LIFETIME, type Minted, mintLoginPassword } from '../../auth/tokens.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitTokenRequests } from '../limits.ts';
 import { asks, requireWhole } from './guard.ts';
-import { answer, answerNothing, operation } from './operation.ts';
-import { timeOf } from './parts.ts';
+import { answer, answerNothing, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { memberInvitationSchema, shownInvitation } from './organizations.ts';
+import { answerPage, organizationIn, pageOf, timeOf } from './parts.ts';
 import { logoutQuery } from './users.ts';
 
 const GROUP = 'You';
@@ -41,6 +43,8 @@ const meSchema = z.strictObject({
   }),
 });
 
+const joinedSchema = z.strictObject({ organization: z.string(), role: z.enum(['owner', 'member']) });
+
 const loginBody = z.strictObject({
   lifetime: z
     .optional(z.number().int().min(LIFETIME_MIN).max(LOGIN_PASSWORD_MAX_LIFETIME))
@@ -65,6 +69,49 @@ export const me = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'As what you showed says', schema: meSchema } },
     }),
     (c) => answer(shownAuthority(c.var.authority)),
+  )
+  .get(
+    '/me/invitations',
+    asks('account'),
+    operation({
+      group: GROUP,
+      summary: 'Organizations that have invited you',
+      query: z.strictObject(PAGE_QUERY),
+      answers: { 200: { description: 'A page of them, by organization', schema: pageSchema(memberInvitationSchema) } },
+    }),
+    async (c) => {
+      const page = await invitationsOf(c.env, c.var.authority.subject, pageOf(c.var.query));
+      return answerPage(page, shownInvitation, ({ organization }) => organization);
+    },
+  )
+  .post(
+    '/me/invitations/:organization/accept',
+    asks('account'),
+    operation({
+      group: GROUP,
+      summary: 'Join an organization that has invited you',
+      description: 'You can leave it at any time: `DELETE /organizations/{organization}/members/{you}`.',
+      body: z.strictObject({}),
+      answers: { 200: { description: 'You are a member', schema: joinedSchema } },
+    }),
+    async (c) => {
+      const organization = organizationIn(c);
+      const { role } = await acceptMembership(c.env, organization, actorOf(c));
+      return answer({ organization, role });
+    },
+  )
+  .delete(
+    '/me/invitations/:organization',
+    asks('account'),
+    operation({
+      group: GROUP,
+      summary: 'Decline an invitation to an organization',
+      answers: { 204: { description: 'No invitation of it is open for you' } },
+    }),
+    async (c) => {
+      await endInvitation(c.env, organizationIn(c), nameOf(c.var.authority.subject), actorOf(c));
+      return answerNothing();
+    },
   )
   .delete(
     '/me/logins',

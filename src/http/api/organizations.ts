@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { parseName, parseNewName } from '../../auth/names.ts';
+import { endInvitation, invitationsTo, type MemberInvitation } from '../../auth/people/member-invitations.ts';
 import { listMembers, putMember, removeMember } from '../../auth/people/members.ts';
 import {
   deleteOrganization,
@@ -26,6 +27,15 @@ const organizationBody = z.strictObject({ description });
 const role = z.enum(['owner', 'member']).describe('Owners decide on members, teams, robots and all repositories');
 const memberSchema = z.strictObject({ user: z.string(), role });
 const memberBody = z.strictObject({ role });
+export const memberInvitationSchema = z.strictObject({
+  organization: z.string(),
+  user: z.string(),
+  role,
+  invitedBy: z.string(),
+  expiresAt: z.iso.datetime(),
+});
+
+const invitedMemberSchema = memberSchema.extend({ invited: z.literal(true), expiresAt: z.iso.datetime() });
 
 const query = z.strictObject(PAGE_QUERY);
 
@@ -132,34 +142,68 @@ export const organizations = new Hono<AppEnv>({ strict: false })
     asks('owner'),
     operation({
       group: GROUP,
-      summary: 'Add a member to an organization, or change their role',
-      description: 'The last owner stays one.',
+      summary: 'Invite somebody to an organization, or change the role of a member',
+      description: `Whoever is not a member yet has to accept: \`POST /me/invitations/{organization}/accept\`. An administrator of the registry
+adds them at once. The last owner stays one.`,
       body: memberBody,
       answers: {
-        200: { description: 'A member they were, and have this role now', schema: memberSchema },
-        201: { description: 'Added', schema: memberSchema },
+        200: { description: 'The role of the member is this now', schema: memberSchema },
+        201: { description: 'Added, by an administrator', schema: memberSchema },
+        202: { description: 'Invited: a member once they accept', schema: invitedMemberSchema },
       },
     }),
     async (c) => {
       const member = { user: parseName(c.req.param('user')), role: c.var.body.role };
-      const { added } = await putMember(c.env, organizationIn(c), member, actorOf(c));
-      return answer(member, { status: added ? 201 : 200 });
+      const { outcome, expiresAt } = await putMember(c.env, organizationIn(c), member, actorOf(c));
+      if (expiresAt !== null) return answer({ ...member, invited: true, expiresAt: timeOf(expiresAt) }, { status: 202 });
+      return answer(member, { status: outcome === 'added' ? 201 : 200 });
     },
   )
   .delete(
     '/organizations/:organization/members/:user',
-    asks('owner'),
+    asks('owner or self'),
     operation({
       group: GROUP,
-      summary: 'Remove a member from an organization',
-      description: 'They leave its teams too. The last owner stays.',
+      summary: 'Remove a member from an organization, or leave it',
+      description: 'Owners remove anybody, and everybody may leave. They leave its teams too. The last owner stays.',
       answers: { 204: { description: 'Removed' } },
     }),
     async (c) => {
       await removeMember(c.env, organizationIn(c), parseName(c.req.param('user')), actorOf(c));
       return answerNothing();
     },
+  )
+  .get(
+    '/organizations/:organization/invitations',
+    asks('owner'),
+    operation({
+      group: GROUP,
+      summary: 'Who is invited to an organization and has not answered',
+      query,
+      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(memberInvitationSchema) } },
+    }),
+    async (c) => {
+      const page = await invitationsTo(c.env, organizationIn(c), pageOf(c.var.query));
+      return answerPage(page, shownInvitation, ({ user }) => user);
+    },
+  )
+  .delete(
+    '/organizations/:organization/invitations/:user',
+    asks('owner'),
+    operation({
+      group: GROUP,
+      summary: 'Take back an invitation to an organization',
+      answers: { 204: { description: 'No invitation of this user is open' } },
+    }),
+    async (c) => {
+      await endInvitation(c.env, organizationIn(c), parseName(c.req.param('user')), actorOf(c));
+      return answerNothing();
+    },
   );
+
+export function shownInvitation({ expiresAt, ...invitation }: MemberInvitation): z.output<typeof memberInvitationSchema> {
+  return { ...invitation, expiresAt: timeOf(expiresAt) };
+}
 
 function shown({ name, description: said, createdAt }: Organization): z.output<typeof organizationSchema> {
   return { name, description: said, createdAt: timeOf(createdAt) };

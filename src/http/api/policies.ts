@@ -6,13 +6,12 @@ import { readPolicy, requireSubject, savePolicy } from '../../auth/policies.ts';
 import { previewPolicy } from '../../auth/policy-preview.ts';
 import { ACTIONS, type Statement } from '../../auth/statement.ts';
 import { reachOf } from '../../auth/visibility.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { listRepositories, requireInBatch } from '../../registry/repositories/repositories.ts';
 import { judged } from '../authorize.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asks, asksFor } from './guard.ts';
 import { answer, expectedVersion, operation } from './operation.ts';
-import { organizationIn, subjectIn } from './parts.ts';
+import { subjectIn } from './parts.ts';
 import { identityStatements, repositoryStatements, shownStatement, statementOf, statementSchema } from './statements.ts';
 
 const GROUP = 'Policies';
@@ -71,7 +70,7 @@ export const policies = new Hono<AppEnv>({ strict: false })
     '/organizations/:organization/teams/:team/policy',
     asks('owner'),
     operation({ ...save, summary: "Save a team's policy", body: identityBody }),
-    async (c) => saveWithin(c, subjectIn(c, 'team'), c.var.body.statements.map(statementOf)),
+    async (c) => saveIdentity(c, subjectIn(c, 'team'), c.var.body.statements.map(statementOf)),
   )
   .get(
     '/organizations/:organization/robots/:robot/policy',
@@ -83,7 +82,7 @@ export const policies = new Hono<AppEnv>({ strict: false })
     '/organizations/:organization/robots/:robot/policy',
     asks('owner'),
     operation({ ...save, summary: "Save a robot's policy", body: identityBody }),
-    async (c) => saveWithin(c, subjectIn(c, 'robot'), c.var.body.statements.map(statementOf)),
+    async (c) => saveIdentity(c, subjectIn(c, 'robot'), c.var.body.statements.map(statementOf)),
   )
   .get(
     '/repositories/:name{.+}/-/policy',
@@ -111,19 +110,6 @@ async function answerPolicy(c: RequestContext, subject: string, guard = [require
 
 function saveIdentity(c: SavingContext, subject: string, statements: Statement[]): Promise<Response> {
   return answerSaved(c, subject, statements, [requireSubject(c.env, subject)]);
-}
-
-/**
- * An organization's owners give away what is theirs. Other repositories are opened to a team by a policy of their own.
- * @throws INVALID
- */
-function saveWithin(c: SavingContext, subject: string, statements: Statement[]): Promise<Response> {
-  const organization = organizationIn(c);
-  const outside = statements.flatMap(({ repositories }) => repositories).find((one) => !one.startsWith(`${organization}/`));
-  if (outside === undefined) return saveIdentity(c, subject, statements);
-  throw new RegistryError('INVALID', {
-    message: `"${outside}" is outside of ${organization}/: a repository elsewhere is opened to ${subject} by its own policy`,
-  });
 }
 
 /** Repositories that a dry run looks at. */

@@ -121,10 +121,10 @@ export const teams = new Hono<AppEnv>({ strict: false })
   )
   .delete(
     '/organizations/:organization/teams/:team/members/:user',
-    asks('owner'),
+    asks('owner or self'),
     operation({
       group: GROUP,
-      summary: 'Remove somebody from a team',
+      summary: 'Remove somebody from a team, or leave it',
       answers: { 204: { description: 'Removed' } },
     }),
     async (c) => {

@@ -39,6 +39,8 @@ const TARGETS: Record<EventType, [about: string, target: Record<string, unknown>
   'organization.created': ['organization:acme', { subject: 'organization:acme', description: '' }],
   'organization.changed': ['organization:acme', { subject: 'organization:acme', description: 'Makers' }],
   'organization.deleted': ['organization:acme', { subject: 'organization:acme' }],
+  'member.invited': ['organization:acme', { subject: 'organization:acme', user: 'user:bob', role: 'member', previous: null }],
+  'member.uninvited': ['organization:acme', { subject: 'organization:acme', user: 'user:bob' }],
   'member.changed': [
     'organization:acme',
     { subject: 'organization:acme', user: 'user:bob', role: 'owner', previous: 'member' },

@@ -52,6 +52,8 @@ const SENTENCES: Record<EventType, string> = {
   'organization.created': '`alice` created the organization `acme`.',
   'organization.changed': '`alice` changed the organization `acme`.',
   'organization.deleted': '`alice` deleted the organization `acme`.',
+  'member.invited': '`alice` invited `bob` to the organization `acme`.',
+  'member.uninvited': '`alice` ended the invitation of `bob` to the organization `acme`.',
   'member.changed': '`alice` made `bob` `owner` of the organization `acme`.',
   'member.removed': '`alice` removed `bob` from the organization `acme`.',
   'team.created': '`alice` created the team `acme/dev`.',
