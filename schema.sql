@@ -187,6 +187,14 @@ CREATE TABLE IF NOT EXISTS pulls (
   PRIMARY KEY (repository_id, digest, day)
 ) STRICT, WITHOUT ROWID;
 
+-- The day on which a client last asked for a manifest without getting it (HEAD), as nodes do that have the image: it is in use.
+CREATE TABLE IF NOT EXISTS manifest_checks (
+  repository_id INTEGER NOT NULL,
+  digest TEXT NOT NULL,
+  day INTEGER NOT NULL,
+  PRIMARY KEY (repository_id, digest)
+) STRICT, WITHOUT ROWID;
+
 -- What the repositories of a namespace hold, each blob counted once; empty: those without one. Counted anew by the collector, as it
 -- alone makes room; where there is a limit, what is pushed is added by the batch that brings it. max_bytes: the limit, NULL for
 -- none. warned: whether the warning was given since it was last below its threshold.

@@ -57,6 +57,7 @@ const TABLES: Record<string, string> = {
   trashed_manifests: 'registry',
   trashed_references: 'registry',
   pulls: 'registry',
+  manifest_checks: 'registry',
   usage: 'registry',
   maintenance: 'registry',
   uploads: 'registry',

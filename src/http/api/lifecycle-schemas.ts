@@ -42,7 +42,9 @@ const selectionSchema = z.strictObject(
       .describe('Of rules that keep: tags that are versions in this range, as `^1.2 || >=2`; with `countNumber`, the newest'),
     countType: z
       .optional(z.enum(COUNT_TYPES, { error: inWords }))
-      .describe('`sinceImagePulled`: of an image that was never pulled, since it was pushed'),
+      .describe(
+        '`sinceImagePulled`: a pull of anything that an index lists is one of the index, and one of an image is one of what refers to it; so is a check (HEAD). Of what was never pulled nor checked, since it was pushed',
+      ),
     countUnit: z.optional(z.enum(['days'])).describe('Of `sinceImagePushed` and `sinceImagePulled`'),
     countNumber: z.optional(z.int().min(1)),
   },
@@ -116,13 +118,27 @@ export const planSchema = z.strictObject({
   bytes: z.int().describe('That come back once the trash is emptied: what nothing else here or elsewhere needs'),
   waiting: z
     .int()
-    .describe('Manifests that nothing holds any more, but that a client was told are here: they go with a later run'),
+    .describe(
+      'Manifests that the rules would take, and that are left alone for now: for some hours after one was pushed without a tag, or a client that may push was told that it is here. They go with a later run',
+    ),
+  waitingUntil: z.optional(z.iso.datetime()).describe('By then all of these may go. Absent where there are none'),
+  note: z.optional(z.string()).describe('The same in words, where something is left alone'),
 });
 
 export const deletedSchema = z.strictObject({
   ...listSchema,
   remaining: z.int().describe('Of the plan, what is there still: run it again'),
 });
+
+/** What a lease keeps for now, so that a list that is short or empty says why. */
+export function shownWaiting({ waiting }: Pick<Plan, 'waiting'>, leaseSeconds: number) {
+  if (waiting.length === 0) return { waiting: 0 };
+  const until = timeOf(waiting.reduce((latest, { leasedUntil }) => Math.max(latest, leasedUntil), 0));
+  const what = waiting.length === 1 ? '1 more manifest is' : `${waiting.length} more manifests are`;
+  const hours = Math.round((leaseSeconds / 3600) * 10) / 10;
+  const note = `${what} left alone until ${until}: what was pushed without a tag, or a client was told is here, is kept for ${hours} hours`;
+  return { waiting: waiting.length, waitingUntil: until, note };
+}
 
 /** Items of an answer. */
 const ITEMS_MAX = 1000;

@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import type { Authority } from '../../auth/authority.ts';
 import { allows } from '../../auth/policy.ts';
+import { settings } from '../../env.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { bytesOnlyOf } from '../../registry/lifecycle/candidates.ts';
 import { PATTERNS_MAX, RANGES_MAX } from '../../registry/lifecycle/policy.ts';
@@ -18,6 +19,7 @@ import {
   previewBody,
   shownList,
   shownReport,
+  shownWaiting,
 } from './lifecycle-schemas.ts';
 import { answer, answerNothing, expectedVersion, operation } from './operation.ts';
 
@@ -76,7 +78,8 @@ have up to ${PATTERNS_MAX} patterns and prefixes of tags, and ${RANGES_MAX} rang
     operation({
       group: GROUP,
       summary: 'What a lifecycle policy would delete, and why',
-      description: 'Nothing is deleted. The counts are of all there is, the list is cut after 1,000.',
+      description:
+        'Nothing is deleted. The counts are of all there is, the list is cut after 1,000. Right after a push the list may be short: `waiting`, `waitingUntil` and `note` say what is left alone for now.',
       body: previewBody,
       answers: { 200: { description: 'The plan; its ETag is the same for the same list', schema: planSchema } },
     }),
@@ -85,7 +88,7 @@ have up to ${PATTERNS_MAX} patterns and prefixes of tags, and ${RANGES_MAX} rang
       const { plan, etag } = await planLifecycle(c.env, repository, body.policy);
       const blobs = await bytesOnlyOf(c.env, repository, plan.levels.flat());
       const bytes = plan.manifests.reduce((sum, { size }) => sum + size, blobs);
-      const response = answer({ ...shownList(plan), bytes, waiting: plan.left.length });
+      const response = answer({ ...shownList(plan), bytes, ...shownWaiting(plan, settings(c.env).leaseSeconds) });
       response.headers.set('etag', etag);
       return response;
     },

@@ -64,6 +64,11 @@ const pullsQuery = z
 const pullsSchema = z.strictObject({
   total: count,
   lastPulledAt: z.nullable(z.iso.date()).describe('The day, in UTC; null: never'),
+  lastCheckedAt: z
+    .optional(z.iso.date())
+    .describe(
+      'The last day on which a client asked for the manifest without getting it (HEAD), as nodes with `imagePullPolicy: Always` do. It is no pull; for clean-up it is a use. Absent: never',
+    ),
   days: z.array(z.strictObject({ day: z.iso.date(), pulls: count })).describe('Days with pulls, newest first, up to 366'),
 });
 
@@ -138,7 +143,7 @@ export const usage = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'How often an image is pulled, or all of a repository',
       description:
-        'Of all its images at once: for whoever may push there. An estimate: of each image, up to 16 pulls a day are counted one by one, and what is more is sampled, so that pulls need not write. The standard error is below 18 % of a day of an image, and less of more of them; that of a day on which it was pulled at all is none. A pull is a GET of a manifest: one of an image for several platforms is one of the index, and one of what the index names. Looking (HEAD) does not count.',
+        'Of all its images at once: for whoever may push there. An estimate: of each image, up to 16 pulls a day are counted one by one, and what is more is sampled, so that pulls need not write. The standard error is below 18 % of a day of an image, and less of more of them; that of a day on which it was pulled at all is none. A pull is a GET of a manifest: one of an image for several platforms is one of the index, and one of what the index names. Asking (HEAD) is no pull: its last day stands beside.',
       query: pullsQuery,
       answers: { 200: { description: 'Its pulls', schema: pullsSchema } },
     }),
@@ -167,11 +172,12 @@ function dayOf(day: number): string {
   return timeOf(day * SECONDS_PER_DAY).slice(0, 'YYYY-MM-DD'.length);
 }
 
-function shownPulls({ total, days }: Pulls): z.output<typeof pullsSchema> {
+function shownPulls({ total, checkedOn, days }: Pulls): z.output<typeof pullsSchema> {
   const [newest] = days;
   return {
     total,
     lastPulledAt: newest ? dayOf(newest.day) : null,
+    ...(checkedOn === null ? {} : { lastCheckedAt: dayOf(checkedOn) }),
     days: days.map(({ day, pulls }) => ({ day: dayOf(day), pulls })),
   };
 }

@@ -8,7 +8,7 @@ import { parseReference, parseReferenceToRead, parseTag, type Reference, type Ta
 import { deleteManifest } from '../../registry/manifests/deletion.ts';
 import { getManifest, statManifest, statManifestForPush } from '../../registry/manifests/manifests.ts';
 import { type MovedTags, putManifest } from '../../registry/manifests/put.ts';
-import { notePull } from '../../registry/usage/pulls.ts';
+import { noteCheck, notePull } from '../../registry/usage/pulls.ts';
 import { may, mayAlso, mayCreateByPush, rightsTo } from '../authorize.ts';
 import { sendContent } from '../content.ts';
 import { type AppEnv, actorOf, afterwards, finishing } from '../context.ts';
@@ -29,6 +29,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
       const head = await (willSkipPush
         ? statManifestForPush(c.env, repository, reference.digest)
         : statManifest(c.env, repository, reference));
+      afterwards(c).waitUntil(noteCheck(c.env, { repository, digest: head.digest }));
       return sendContent(c, { ...head, caching }, async () => new Uint8Array());
     }
     const manifest = await getManifest(c.env, repository, reference);

@@ -7,7 +7,7 @@ import { type Cursor, messageOf, noteProblem, openPass, savePass } from './passe
 import { TRASH } from './purge.ts';
 import { REPOSITORIES } from './purge-repository.ts';
 import { type GcReport, isSpent, NOTHING_SPENT, type Phase, type Slice, type Stores } from './slice.ts';
-import { HISTORY, LINKS, PULLS, REFERENCES } from './sweeps.ts';
+import { CHECKS, HISTORY, LINKS, PULLS, REFERENCES } from './sweeps.ts';
 import { BLOBS, TOMBSTONES } from './tombstones.ts';
 
 /** What is not needed any more is counted no more. A count that fails is for the next pass: this one has done its work. */
@@ -26,6 +26,7 @@ const PHASES: [name: string, phase: Phase][] = [
   ['references', REFERENCES],
   ['history', HISTORY],
   ['pulls', PULLS],
+  ['checks', CHECKS],
   ['links', LINKS],
   ['blobs', BLOBS],
   ['tombstones', TOMBSTONES],

@@ -16,6 +16,7 @@ const TABLES = [
   ['trashed_manifests', 'digest', ROWS],
   ['tag_history', 'tag, point', ROWS],
   ['pulls', 'digest, day', ROWS],
+  ['manifest_checks', 'digest', ROWS],
   ['trash', 'kind, name', `${ROWS} AND kind <> 'repository'`],
 ] as const;
 

@@ -26,7 +26,7 @@ const ENOUGH: Spent = { statements: 20, rowsRead: 10_000, rowsWritten: 300 };
 export interface GcReport {
   /** Entries of the trash. */
   purged: number;
-  /** Rows of tags' history and of counted pulls that were forgotten. */
+  /** Rows of tags' history, and of pulls and checks, that were forgotten. */
   history: number;
   pulls: number;
   /** Blobs that a repository does not need any more. */

@@ -56,6 +56,22 @@ export const PULLS: Phase = {
   },
 };
 
+/** When a manifest was last asked for, once it is gone from its repository and from the trash. */
+export const CHECKS: Phase = {
+  start: [0, ''],
+  async step(slice, after) {
+    const of = 'repository_id = x.repository_id AND digest = x.digest';
+    const old: Walk = {
+      table: 'manifest_checks',
+      key: ['repository_id', 'digest'],
+      condition: `NOT EXISTS (SELECT 1 FROM manifests WHERE ${of}) AND NOT EXISTS (SELECT 1 FROM trashed_manifests WHERE ${of})`,
+    };
+    const { swept, next } = await sweep(slice, old, after);
+    slice.report.pulls += swept;
+    return next;
+  },
+};
+
 /** Invariant 4: nothing of the repository points at the blob, neither where it is nor in its trash, and nobody was told of it lately. */
 export const LINKS: Phase = {
   start: ['', 0],

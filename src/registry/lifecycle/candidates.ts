@@ -41,7 +41,8 @@ export async function loadCandidates(env: Database, repository: RepositoryName):
        FROM repositories r LEFT JOIN lifecycle_policies p ON p.repository_id = r.id WHERE r.name = ?1`,
       `SELECT name AS tag, digest, updated_at AS updatedAt FROM tags WHERE repository_id = ${HERE} LIMIT ${CANDIDATES_MAX + 1}`,
       `SELECT m.digest, m.subject, m.size, m.pushed_at AS pushedAt, m.leased_until AS leasedUntil,
-         (SELECT max(p.day) FROM pulls p WHERE p.repository_id = m.repository_id AND p.digest = m.digest) AS pulledOn
+         (SELECT max(p.day) FROM pulls p WHERE p.repository_id = m.repository_id AND p.digest = m.digest) AS pulledOn,
+         (SELECT k.day FROM manifest_checks k WHERE k.repository_id = m.repository_id AND k.digest = m.digest) AS checkedOn
        FROM manifests m WHERE m.repository_id = ${HERE} LIMIT ${CANDIDATES_MAX + 1}`,
       `SELECT x.parent, x.child FROM manifests m
        CROSS JOIN manifest_references x ON x.repository_id = m.repository_id AND x.child = m.digest

@@ -9,6 +9,7 @@ import { append, type Holding, holdingOf, type Inventory, type Leftover, peel, t
 import type { LifecyclePolicy } from './policy.ts';
 import { losesHolder, losesTags, nameOf, type Verdict, WAS_LEFT } from './reasons.ts';
 import { keptBy, overCount, selected, type Unit } from './selecting.ts';
+import { usesOf } from './uses.ts';
 import { versionOf } from './versions.ts';
 
 export interface DoomedTag extends Verdict {
@@ -33,6 +34,8 @@ export interface Plan {
   holding: Holding;
   /** Nothing holds these any more, but they are leased: they stay for now. */
   left: Leftover[];
+  /** What the rules would take and a lease keeps for now: those of `left`, and what a rule took by itself. */
+  waiting: { digest: Digest; leasedUntil: number }[];
 }
 
 export interface Circumstances {
@@ -67,18 +70,20 @@ function rulesOf({ rules }: LifecyclePolicy, type: 'expire' | 'keep') {
 }
 
 /** @param versioned whether a rule asks what versions the tags are */
-function unitsOf({ tags, manifests }: Inventory, { holders }: Holding, versioned: boolean): Unit[] {
-  const stored = new Map(manifests.map((manifest) => [manifest.digest, manifest]));
+function unitsOf(inventory: Inventory, { holders }: Holding, versioned: boolean): Unit[] {
+  const { tags, manifests } = inventory;
+  const uses = usesOf(inventory);
+  const useOf = (digest: Digest) => uses.get(digest) ?? { pulledOn: null, checkedOn: null };
   const tagged = new Set(tags.map(({ digest }) => digest));
   return [
     ...tags.map(({ tag, digest, updatedAt }) => {
       const version = versioned ? versionOf(tag) : null;
-      return { tag, version, digest, time: updatedAt, pulledOn: stored.get(digest)?.pulledOn ?? null, held: false };
+      return { tag, version, digest, time: updatedAt, ...useOf(digest), held: false };
     }),
     ...manifests
       .filter(({ digest }) => !tagged.has(digest))
-      .map(({ digest, pushedAt, pulledOn }) => {
-        return { tag: null, version: null, digest, time: pushedAt, pulledOn, held: holders.has(digest) };
+      .map(({ digest, pushedAt }) => {
+        return { tag: null, version: null, digest, time: pushedAt, ...useOf(digest), held: holders.has(digest) };
       }),
   ];
 }
@@ -125,12 +130,13 @@ function doomedManifests({
   kept,
   taken,
   now,
-}: Decided): Pick<Plan, 'manifests' | 'levels' | 'left'> {
+}: Decided): Pick<Plan, 'manifests' | 'levels' | 'left' | 'waiting'> {
   const unitsByDigest = new Map<Digest, Unit[]>();
   for (const unit of units) append(unitsByDigest, unit.digest, unit);
   const leftovers = new Map(inventory.left.map((leftover) => [leftover.digest, leftover]));
   const doomed = new Map<Digest, DoomedManifest>();
   const left: Leftover[] = [];
+  const waiting: Plan['waiting'] = [];
 
   function verdictOn(
     { digest, subject, leasedUntil }: StoredManifest,
@@ -157,12 +163,14 @@ function doomedManifests({
     if (verdict === null) return false;
     const { digest, size, leasedUntil } = manifest;
     const { own, rule, reason } = verdict;
-    if (leasedUntil <= now) doomed.set(digest, { digest, size, leasedUntil, rule, reason });
+    const goes = leasedUntil <= now;
+    if (goes) doomed.set(digest, { digest, size, leasedUntil, rule, reason });
+    else waiting.push({ digest, leasedUntil });
     // What a rule took by itself, it will take again.
-    else if (!own) left.push({ digest, leasedUntil, rule });
-    return leasedUntil <= now;
+    if (!goes && !own) left.push({ digest, leasedUntil, rule });
+    return goes;
   });
-  return { manifests: [...doomed.values()], levels, left };
+  return { manifests: [...doomed.values()], levels, left, waiting };
 }
 
 /** The same list has the same text, whatever order it was found in. */

@@ -9,7 +9,7 @@ import type { RuleName } from './reasons.ts';
 export interface StoredTag {
   tag: Tag;
   digest: Digest;
-  /** When it last came to name something else. */
+  /** When it was last pushed, be it that it named the same before. */
   updatedAt: number;
 }
 
@@ -21,8 +21,10 @@ export interface StoredManifest {
   pushedAt: number;
   /** Until then somebody relies on it, who was told that it is here (invariant 8). */
   leasedUntil: number;
-  /** Days since the epoch; `null`: never. */
+  /** The day of its own last pull, in days since the epoch; `null`: never. */
   pulledOn: number | null;
+  /** The day on which a client last asked for it without getting it (HEAD). */
+  checkedOn?: number | null;
 }
 
 /** A manifest that a run let be, as it was leased, when all that held it had gone: it goes with the first run after that. */

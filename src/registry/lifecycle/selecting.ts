@@ -5,13 +5,14 @@ import { matcherOf } from '../../oci/pattern.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { Selection } from './policy.ts';
 import { tooMany, tooOld, unused } from './reasons.ts';
+import type { Use } from './uses.ts';
 import { descending, parseRange } from './versions.ts';
 
 /** Seconds. */
 const DAY = 24 * 60 * 60;
 
-/** What a rule decides about: a tag, or a manifest without one. */
-export interface Unit {
+/** What a rule decides about: a tag, or a manifest without one; with the last use of its image. */
+export interface Unit extends Use {
   /** `null`: an untagged manifest. */
   tag: Tag | null;
   /** What the tag is as a version; `null`: none, or no rule asks for it. */
@@ -19,8 +20,6 @@ export interface Unit {
   digest: Digest;
   /** Seconds since the epoch: when it was pushed. */
   time: number;
-  /** The day of its image's last pull, in days since the epoch. */
-  pulledOn: number | null;
   /** An untagged one that another manifest holds. */
   held: boolean;
 }
@@ -66,10 +65,10 @@ export function overCount(selection: Selection, units: readonly Unit[], now: num
   return new Map(idle.map((unit) => [unit, () => unused(countNumber, lastUse(unit))]));
 }
 
-/** Of a pull only the day is known: the end of it. What was pushed or tagged again since counts as used then. */
-function lastUse({ time, pulledOn }: Unit): { used: number; pulled: boolean } {
-  const pulledAt = pulledOn === null ? 0 : (pulledOn + 1) * DAY - 1;
-  return pulledAt > time ? { used: pulledAt, pulled: true } : { used: time, pulled: pulledOn !== null };
+/** Only the day of a pull or check is known: the end of it counts. A push since then counts as use as well. */
+function lastUse({ time, pulledOn, checkedOn }: Unit): { used: number; pulled: boolean } {
+  const day = Math.max(pulledOn ?? -1, checkedOn ?? -1);
+  return { used: Math.max(time, (day + 1) * DAY - 1), pulled: day >= 0 };
 }
 
 /** Counts images, youngest first: one is as young as the youngest of its units. */

@@ -35,8 +35,27 @@ export async function notePull(
     .run();
 }
 
+/**
+ * A client asked for a manifest without getting it (HEAD), as nodes do that have the image already: it is in use. Only the last day
+ * is kept, so it is one row written for an image and day.
+ */
+export async function noteCheck(
+  env: Reading,
+  { repository, digest }: { repository: RepositoryName; digest: Digest },
+): Promise<void> {
+  await env.DB.prepare(
+    `INSERT INTO manifest_checks (repository_id, digest, day)
+     SELECT id, ?2, unixepoch() / ${SECONDS_PER_DAY} FROM repositories WHERE name = ?1
+     ON CONFLICT DO UPDATE SET day = excluded.day WHERE day < excluded.day`,
+  )
+    .bind(repository, digest)
+    .run();
+}
+
 export interface Pulls {
   total: number;
+  /** The day of the last check, which is no pull; `null`: never. */
+  checkedOn: number | null;
   /** Days since the epoch; newest first. */
   days: { day: number; pulls: number }[];
 }
@@ -47,14 +66,16 @@ export async function pullsOf(env: Reading, repository: RepositoryName, digest: 
   const mine = `p.repository_id = r.id ${digest ? 'AND p.digest = ?2' : ''}`;
   const [total, days] = await env.DB.batch([
     env.DB.prepare(
-      `SELECT coalesce(sum(p.count), 0) AS total FROM repositories r LEFT JOIN pulls p ON ${mine} WHERE r.name = ?1 GROUP BY r.id`,
+      `SELECT coalesce(sum(p.count), 0) AS total,
+         (SELECT max(k.day) FROM manifest_checks k WHERE k.repository_id = r.id ${digest ? 'AND k.digest = ?2' : ''}) AS checkedOn
+       FROM repositories r LEFT JOIN pulls p ON ${mine} WHERE r.name = ?1 GROUP BY r.id`,
     ).bind(...parameters),
     env.DB.prepare(
       `SELECT p.day, sum(p.count) AS pulls FROM repositories r CROSS JOIN pulls p ON ${mine} WHERE r.name = ?1
        GROUP BY p.day ORDER BY p.day DESC LIMIT ${DAYS_MAX}`,
     ).bind(...parameters),
   ]);
-  const sum = total?.results[0] as { total: number } | undefined;
+  const sum = total?.results[0] as Omit<Pulls, 'days'> | undefined;
   if (!sum) throw new RegistryError('NAME_UNKNOWN');
-  return { total: sum.total, days: (days?.results ?? []) as Pulls['days'] };
+  return { ...sum, days: (days?.results ?? []) as Pulls['days'] };
 }

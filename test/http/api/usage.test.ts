@@ -239,6 +239,15 @@ describe('pulls', () => {
     expect((await pulls(`?digest=sha256:${'0'.repeat(64)}`)).body).toEqual({ total: 0, lastPulledAt: null, days: [] });
   });
 
+  test('stand apart from checks, of which the last day is told', async () => {
+    expect((await pulls('?tag=v1')).body).not.toHaveProperty('lastCheckedAt');
+    await world.fetch('HEAD', '/v2/acme/api/manifests/v1');
+    await world.env.DB.prepare('UPDATE manifest_checks SET day = 20001').run();
+    expect((await pulls('?tag=v1')).body).toMatchObject({ total: 3, lastCheckedAt: '2024-10-05' });
+    expect((await pulls('')).body).toMatchObject({ total: 4, lastCheckedAt: '2024-10-05' });
+    expect((await pulls('?tag=v2')).body).not.toHaveProperty('lastCheckedAt');
+  });
+
   test('of what cannot be asked for are refused', async () => {
     expect(refused(await pulls('?tag=v9'))).toBe('404 MANIFEST_UNKNOWN');
     expect(refused(await pulls(`?tag=v1&digest=${image.digest}`))).toBe('400 INVALID');

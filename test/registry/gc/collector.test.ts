@@ -240,6 +240,17 @@ describe('old history', () => {
   });
 });
 
+test('when a manifest was last asked for is forgotten once it is gone, from the trash as well', async () => {
+  const kept = await pushImage(world, 'acme/api', 'v1', 1);
+  const trashed = await pushImage(world, 'acme/api', 'v2', 2);
+  for (const tag of ['v1', 'v2']) await world.fetch('HEAD', `${API}/manifests/${tag}`);
+  await world.env.DB.prepare("INSERT INTO manifest_checks SELECT id, 'sha256:gone', 1 FROM repositories").run();
+  await world.fetch('DELETE', `${API}/manifests/${trashed.digest}`);
+  expect(await collect(world)).toMatchObject({ pulls: 1 });
+  const { results } = await world.env.DB.prepare('SELECT digest FROM manifest_checks').all<{ digest: string }>();
+  expect(results.map(({ digest }) => digest).sort()).toEqual([kept.digest, trashed.digest].sort());
+});
+
 test('old counts of pulls are forgotten, but for the last one of an image that is there', async () => {
   const { digest } = await pushImage(world, 'acme/api', 'v1');
   const id = await world.env.DB.prepare('SELECT id FROM repositories').first<number>('id');

@@ -83,6 +83,7 @@ async function manyRows(id: number, rows: number): Promise<void> {
       "INSERT INTO manifests SELECT ?1, 'sha256:' || i, 'type', '', NULL, 1, 1, 0, NULL, iif(i % 2, NULL, 'manifests/sha256/x/' || ?1 || i), iif(i % 2, '{}', NULL) FROM n",
     ),
     each("INSERT INTO pulls SELECT ?1, 'sha256:' || i, 1, 1 FROM n"),
+    each("INSERT INTO manifest_checks SELECT ?1, 'sha256:' || i, 1 FROM n"),
     each(
       "INSERT INTO trash (repository_id, kind, name, repository, digest, actor, deleted_at) SELECT ?1, 'tag', 'd' || i, 'acme/api', 'sha256:' || i, 'x', unixepoch() FROM n",
     ),
@@ -102,7 +103,7 @@ describe('a deleted repository', () => {
     // Its own entries fell due with it: some were purged before their turn came with the rest.
     expect(purged).toBeGreaterThan(0);
     expect(problems).toEqual([]);
-    for (const table of ['tags', 'tag_history', 'manifest_references', 'manifests', 'pulls', 'trash']) {
+    for (const table of ['tags', 'tag_history', 'manifest_references', 'manifests', 'pulls', 'manifest_checks', 'trash']) {
       expect(await count(world, table, `repository_id = ${id}`), table).toBe(0);
     }
     expect(await count(world, 'tombstones')).toBe(750);

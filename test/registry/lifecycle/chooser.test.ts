@@ -194,6 +194,78 @@ describe('the last pull', () => {
   });
 });
 
+describe('the last use', () => {
+  const old = rule({ ...ANY, ...unpulledFor(30) });
+  /** An index of an index, with a signature and an SBOM of the image below, of which nothing is used but `used`. */
+  const multi = (used: string, use: Image): Record<string, Image> => {
+    const images: Record<string, Image> = {
+      index: { tags: ['v1', 'latest'], pushed: 100, children: ['nested', 'amd'] },
+      nested: { pushed: 100, children: ['arm'] },
+      arm: { pushed: 100 },
+      amd: { pushed: 100 },
+      signature: { tags: ['signed'], pushed: 100, subject: 'index' },
+      sbom: { tags: ['listed'], pushed: 100, subject: 'signature' },
+    };
+    return { ...images, [used]: { ...images[used], ...use } };
+  };
+
+  test.each([
+    ['index', { pulled: 1 }],
+    ['nested', { pulled: 1 }],
+    ['arm', { pulled: 1 }],
+    ['amd', { pulled: 29 }],
+    ['arm', { checked: 1 }],
+    ['index', { checked: 29 }],
+    ['arm', { pulled: 90, checked: 1 }],
+    ['arm', { pulled: 1, checked: 90 }],
+  ] as [string, Image][])('of %s is one of the index, its tags and what refers to it: %j', (used, use) => {
+    expect(taken(multi(used, use), old)).toEqual([]);
+  });
+
+  test('that is too long ago keeps nothing, wherever it was', () => {
+    for (const used of ['index', 'nested', 'arm', 'amd']) {
+      const everything = ['@amd', '@arm', '@index', '@nested', '@sbom', '@signature', 'latest', 'listed', 'signed', 'v1'];
+      expect(taken(multi(used, { pulled: 40, checked: 40 }), old)).toEqual(everything);
+    }
+  });
+
+  test('of what an index lists is one of each index that lists it, and of no other', () => {
+    const images = {
+      one: { tags: ['v1'], pushed: 100, children: ['shared'] },
+      two: { tags: ['v2'], pushed: 100, children: ['shared', 'own'] },
+      other: { tags: ['v3'], pushed: 100, children: ['own'] },
+      shared: { pushed: 100, pulled: 1 },
+      own: { pushed: 100 },
+    };
+    expect(taken(images, old)).toEqual(['@other', 'v3']);
+  });
+
+  test('of an index is none of what it lists and has a tag of its own, nor one of a signature one of its image', () => {
+    const images = {
+      index: { tags: ['v1'], pushed: 100, pulled: 1, children: ['arm'] },
+      arm: { tags: ['v1-arm'], pushed: 100 },
+      image: { tags: ['v2'], pushed: 100 },
+      signature: { pushed: 100, pulled: 1, subject: 'image' },
+    };
+    expect(taken(images, old)).toEqual(['@image', '@signature', 'v1-arm', 'v2']);
+  });
+
+  test('is what rules keep by, too', () => {
+    const keep = { selection: { ...tagged('v*'), ...unpulledFor(30) }, action: KEEP };
+    const gone = taken(multi('arm', { pulled: 1 }), rule({ ...ANY, ...olderThan(1) }), keep);
+    expect(gone).toEqual(['latest', 'listed', 'signed']);
+  });
+
+  test('of a check is told as a use, not as a pull', () => {
+    const images = { a: { tags: ['a'], pushed: 100, checked: 40.5 }, b: { tags: ['b'], pushed: 100.5 } };
+    const { tags } = planFor(stock(images), policyOf(old));
+    expect(tags.map(({ reason }) => reason)).toEqual([
+      'not pulled for 30 days: last used 2026-09-05',
+      'not pulled for 30 days: never pulled, pushed 2026-07-07',
+    ]);
+  });
+});
+
 describe('rules that keep', () => {
   const old = rule({ ...ANY, ...olderThan(1) });
   const kept = (images: Record<string, Image>, selection: Brief['selection']) =>
@@ -268,8 +340,10 @@ describe('what is never taken', () => {
     expect(taken(images, everything)).toEqual(['old']);
   });
 
-  test('an untagged manifest that is leased, until it is not', () => {
+  test('an untagged manifest that is leased, until it is not; the plan says so', () => {
     expect(taken({ a: { pushed: 9, leased: 1 } }, everything)).toEqual([]);
+    const plan = planFor(stock({ a: { pushed: 9, leased: 1 }, b: { pushed: 0, leased: 1 } }), policyOf(everything));
+    expect(plan.waiting).toEqual([{ digest: digestOf('a'), leasedUntil: ago(-1) }]);
     expect(taken({ a: { pushed: 9, leased: -1 } }, everything)).toEqual(['@a']);
   });
 

@@ -8,7 +8,21 @@ import { complaintsAbout, type LifecyclePolicy } from '../../../src/registry/lif
 import { LEVELS_MAX, MANIFESTS_MAX, slicesOf, TAGS_MAX } from '../../../src/registry/lifecycle/slices.ts';
 import { isImmutable } from '../../../src/registry/tags/mutability.ts';
 import { LINEAR, slowdown } from '../../world/growth.ts';
-import { applied, type Brief, digestOf, type Image, KEEP, moreThan, NOW, planFor, policyOf, stock, tagged } from './stock.ts';
+import {
+  applied,
+  type Brief,
+  DAY,
+  digestOf,
+  type Image,
+  KEEP,
+  moreThan,
+  NOW,
+  planFor,
+  policyOf,
+  stock,
+  tagged,
+  unpulledFor,
+} from './stock.ts';
 
 const TAGS = ['v1.0.0', 'v1.1.0', '1.2.0', 'v2.0.0', 'main', 'main-2', 'pr-1', 'pr-2', 'x'];
 const PATTERNS = ['*', 'v*', 'v1*', 'main*', 'pr-*', '*1*', 'x', '*-*'];
@@ -20,6 +34,7 @@ const repositories = fc
       tags: fc.dictionary(fc.constantFrom(...TAGS), fc.integer({ min: 0, max: 40 }), { maxKeys: 3 }),
       pushed: fc.integer({ min: 0, max: 40 }),
       pulled: fc.option(fc.integer({ min: 0, max: 40 }), { nil: undefined }),
+      checked: fc.option(fc.integer({ min: 0, max: 40 }), { nil: undefined, freq: 1 }),
       leased: fc.option(fc.integer({ min: -1, max: 1 }), { nil: undefined, freq: 4 }),
       children: fc.uniqueArray(fc.nat(20), { maxLength: 4 }),
       subject: fc.option(fc.nat(25), { nil: undefined }),
@@ -29,7 +44,7 @@ const repositories = fc
   .map((drawn) => {
     const seen = new Set<string>();
     const images: Record<string, Image> = {};
-    drawn.forEach(({ tags, pushed, pulled, leased, children, subject }, n) => {
+    drawn.forEach(({ tags, pushed, pulled, checked, leased, children, subject }, n) => {
       const own = Object.entries(tags).filter(([tag]) => !seen.has(tag));
       for (const [tag] of own) seen.add(tag);
       images[`m${n}`] = {
@@ -37,6 +52,7 @@ const repositories = fc
         pushed,
         children: children.filter((child) => child < n).map((child) => `m${child}`),
         ...(pulled === undefined ? {} : { pulled }),
+        ...(checked === undefined ? {} : { checked }),
         ...(leased === undefined ? {} : { leased: leased || 1 }),
         ...(subject === undefined || subject === n ? {} : { subject: `m${subject}` }),
       };
@@ -115,6 +131,25 @@ describe('of every plan', () => {
       );
       expect(referrers).toEqual([]);
     });
+  });
+
+  test('by its last pull alone, no tag goes while anything that its image is made of was used since', () => {
+    fc.assert(
+      fc.property(repositories, fc.integer({ min: 1, max: 30 }), (inventory, days) => {
+        const rules = policyOf({ selection: { tagStatus: 'any', ...unpulledFor(days) } });
+        const own = new Map(inventory.manifests.map((manifest) => [manifest.digest, manifest]));
+        const used = (digest: Digest): boolean => {
+          const { pulledOn = null, checkedOn = null } = own.get(digest) ?? {};
+          const day = Math.max(pulledOn ?? -1, checkedOn ?? -1);
+          return (
+            (day + 1) * DAY - 1 >= NOW - days * DAY ||
+            inventory.references.some(({ parent, child }) => parent === digest && used(child))
+          );
+        };
+        for (const { digest } of planFor(inventory, rules).tags) expect(used(digest)).toBe(false);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   test('a manifest goes only when it is not leased and all of its tags go', () => {

@@ -17,6 +17,8 @@ export interface Image {
   /** Days ago. */
   pushed?: number;
   pulled?: number;
+  /** When a client last asked for it (HEAD), in days ago. */
+  checked?: number;
   children?: string[];
   subject?: string;
   /** Days from now. */
@@ -34,13 +36,14 @@ export function stock(images: Record<string, Image>): Inventory {
         return { tag: tag as Tag, digest: digestOf(name), updatedAt: ago(days) };
       }),
     ),
-    manifests: all.map(([name, { pushed = 0, pulled, subject, leased }]) => ({
+    manifests: all.map(([name, { pushed = 0, pulled, checked, subject, leased }]) => ({
       digest: digestOf(name),
       subject: subject === undefined ? null : digestOf(subject),
       size: 100,
       pushedAt: ago(pushed),
       leasedUntil: leased === undefined ? 0 : ago(-leased),
       pulledOn: pulled === undefined ? null : Math.floor(ago(pulled) / DAY),
+      checkedOn: checked === undefined ? null : Math.floor(ago(checked) / DAY),
     })),
     references: all.flatMap(([name, { children = [] }]) =>
       children.map((child) => ({ parent: digestOf(name), child: digestOf(child) })),

@@ -86,6 +86,43 @@ describe('pulls of an image on a day', () => {
   });
 });
 
+describe('a check (HEAD)', () => {
+  const check = (reference: string, on = world) => on.fetch('HEAD', `/v2/${REPOSITORY}/manifests/${reference}`);
+  const days = async () => {
+    const sql = 'SELECT digest, unixepoch() / 86400 - day AS ago FROM manifest_checks ORDER BY digest';
+    return (await world.env.DB.prepare(sql).all()).results;
+  };
+
+  test('keeps the last day on which an image was asked for, by tag or digest, and counts no pull', async () => {
+    for (const reference of ['v1', image.digest, 'v1']) expect((await check(reference)).status).toBe(200);
+    expect(await days()).toEqual([{ digest: image.digest, ago: 0 }]);
+    await world.env.DB.prepare('UPDATE manifest_checks SET day = day - 3').run();
+    expect(await pullsOf(world.env, REPOSITORY, image.digest)).toMatchObject({ total: 0, days: [] });
+    const today = await world.env.DB.prepare('SELECT unixepoch() / 86400 AS day').first<number>('day');
+    for (const digest of [image.digest, null]) {
+      expect(await pullsOf(world.env, REPOSITORY, digest)).toMatchObject({ checkedOn: Number(today) - 3 });
+    }
+    await check('v1');
+    expect(await days()).toEqual([{ digest: image.digest, ago: 0 }]);
+  });
+
+  test('of what is not there, or may not be seen, is none', async () => {
+    expect((await check('v2')).status).toBe(404);
+    expect((await world.fetch('HEAD', `/v2/${REPOSITORY}/manifests/v1`, { authorization: null })).status).toBe(401);
+    expect(await days()).toEqual([]);
+  });
+
+  test('is one row on a day and image, however often, and is answered whatever becomes of it', async () => {
+    const { env, counts } = counting(world.env);
+    for (let n = 0; n < 40; n++) expect((await check('v1', worldOf(env))).status).toBe(200);
+    expect(counts.rowsWritten).toBe(1);
+    const probe = faulty(world.env);
+    await check('v1', worldOf(probe.env));
+    const failing = faulty(world.env, 'fail-before', probe.calls.length - 1);
+    expect((await check('v1', worldOf(failing.env))).status).toBe(200);
+  });
+});
+
 describe('a request', () => {
   const get = (path: string, init = {}) => world.fetch('GET', `/v2/${REPOSITORY}/${path}`, init);
   const total = async () => (await pullsOf(world.env, REPOSITORY, image.digest)).total;

@@ -1,0 +1,70 @@
+/**
+ * When images were last used. A client that pulls an image for several platforms may ask only for one of the manifests that its
+ * index lists, so a use of what is listed is a use of the index, however deep; and a use of an image is one of what refers to it.
+ * Pure; days since the epoch.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import { append, type Inventory, type StoredManifest } from './inventory.ts';
+
+export interface Use {
+  /** The day of the last pull; `null`: never. */
+  pulledOn: number | null;
+  /** The day on which a client last asked whether it is still there (HEAD). */
+  checkedOn: number | null;
+}
+
+/** Of each manifest, with all uses that count for it. Takes time in proportion to what there is. */
+export function usesOf({ manifests, references }: Pick<Inventory, 'manifests' | 'references'>): Map<Digest, Use> {
+  const uses = new Map(manifests.map(({ digest, pulledOn, checkedOn = null }) => [digest, { pulledOn, checkedOn }]));
+  passToParents(uses, references);
+  passToReferrers(uses, manifests);
+  return uses;
+}
+
+/** Each manifest after all that it lists. */
+function passToParents(uses: Map<Digest, Use>, references: Inventory['references']): void {
+  const parents = new Map<Digest, Digest[]>();
+  const open = new Map<Digest, number>();
+  for (const { parent, child } of references) {
+    if (!uses.has(parent) || !uses.has(child)) continue;
+    append(parents, child, parent);
+    open.set(parent, (open.get(parent) ?? 0) + 1);
+  }
+  const ready = [...parents.keys()].filter((digest) => !open.has(digest));
+  for (let child = ready.pop(); child !== undefined; child = ready.pop()) {
+    for (const parent of parents.get(child) ?? []) {
+      pass(uses, child, parent);
+      const left = (open.get(parent) ?? 0) - 1;
+      open.set(parent, left);
+      if (left === 0) ready.push(parent);
+    }
+  }
+}
+
+/** Each referrer after its subject. Chains may be long, and those of forged digests may be circles. */
+function passToReferrers(uses: Map<Digest, Use>, manifests: readonly StoredManifest[]): void {
+  const subjects = new Map(manifests.flatMap(({ digest, subject }) => (subject === null ? [] : [[digest, subject]])));
+  const done = new Set<Digest>();
+  for (const start of subjects.keys()) {
+    const chain: Digest[] = [];
+    for (let digest: Digest | undefined = start; digest && !done.has(digest); digest = subjects.get(digest)) {
+      done.add(digest);
+      chain.push(digest);
+    }
+    for (const digest of chain.reverse()) {
+      const subject = subjects.get(digest);
+      if (subject && uses.has(subject)) pass(uses, subject, digest);
+    }
+  }
+}
+
+function pass(uses: Map<Digest, Use>, from: Digest, to: Digest): void {
+  const [used, use] = [uses.get(from), uses.get(to)];
+  if (!used || !use) return;
+  use.pulledOn = later(use.pulledOn, used.pulledOn);
+  use.checkedOn = later(use.checkedOn, used.checkedOn);
+}
+
+function later(one: number | null, other: number | null): number | null {
+  return one === null || (other !== null && other > one) ? other : one;
+}
