@@ -343,7 +343,10 @@ CREATE TABLE IF NOT EXISTS logins (
 ) STRICT, WITHOUT ROWID;
 
 -- Which tokens of which outside issuer are somebody here, and what they may do. subject: `ci:<organization>/<name>`, or
--- `ci:<name>` for a rule of the registry as a whole. claims and statements are JSON (src/auth/oidc.ts).
+-- `ci:<name>` for a rule of the registry as a whole; organization: the same, empty for the registry. claims and statements are
+-- JSON (src/auth/outside/oidc.ts). lifetime: seconds that what is issued for a job goes on. revision: the id of the event that
+-- tells of the present version: a login from before it does not know this version. keyed: the version that trust_rule_keys is
+-- of; every other rule is looked at for each token of its issuer.
 CREATE TABLE IF NOT EXISTS trust_rules (
   subject TEXT PRIMARY KEY,
   issuer TEXT NOT NULL,
@@ -352,10 +355,38 @@ CREATE TABLE IF NOT EXISTS trust_rules (
   statements TEXT NOT NULL,
   description TEXT NOT NULL DEFAULT '',
   created_at INTEGER NOT NULL,
-  version INTEGER NOT NULL DEFAULT 1
+  version INTEGER NOT NULL DEFAULT 1,
+  lifetime INTEGER NOT NULL DEFAULT 3600,
+  disabled INTEGER NOT NULL DEFAULT 0,
+  organization TEXT NOT NULL DEFAULT '',
+  revision INTEGER NOT NULL DEFAULT 0,
+  keyed INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS trust_rules_by_issuer ON trust_rules (issuer, subject);
+CREATE INDEX IF NOT EXISTS trust_rules_unkeyed ON trust_rules (issuer, organization) WHERE keyed <> version;
+
+-- By what a rule is found: one claim that names its jobs, with each value that the rule takes.
+CREATE TABLE IF NOT EXISTS trust_rule_keys (
+  issuer TEXT NOT NULL,
+  claim TEXT NOT NULL,
+  value TEXT NOT NULL,
+  organization TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  PRIMARY KEY (issuer, claim, value, organization, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS trust_rule_keys_by_subject ON trust_rule_keys (subject);
+
+-- Outside tokens that were shown as a password while they were valid. id: the SHA-256 of the token. since: the newest event then.
+CREATE TABLE IF NOT EXISTS outside_logins (
+  id TEXT PRIMARY KEY,
+  began_at INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS outside_logins_by_end ON outside_logins (expires_at);
 
 -- ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 

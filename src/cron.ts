@@ -1,5 +1,6 @@
 /** What the clock starts, in slices that fit the free plan; each picks up where rows and keys say it is due. */
 import { expireLogins } from './auth/logins.ts';
+import { expireOutsideLogins } from './auth/outside/logins.ts';
 import { dropTrashedPolicies } from './auth/policies.ts';
 import { type Env, settings } from './env.ts';
 import { databaseFailure, isDailyLimit } from './events/database-failure.ts';
@@ -53,6 +54,7 @@ function hourly(env: Env, now: number): (() => Promise<unknown>)[] {
   const { eventDays, deliveryDays } = settings(env);
   return [
     () => expireLogins(env, LOGINS_PER_RUN),
+    () => expireOutsideLogins(env, LOGINS_PER_RUN),
     () => sweepAbandoned(env, now),
     () => scrubSlice(env, now),
     () => expireDeliveries(env, deliveryDays, DELIVERIES_PER_RUN),

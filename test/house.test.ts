@@ -72,6 +72,8 @@ const TABLES: Record<string, string> = {
   access_keys: 'auth',
   logins: 'auth',
   trust_rules: 'auth',
+  trust_rule_keys: 'auth',
+  outside_logins: 'auth',
   refusals: 'events',
   events: 'events',
   subscriptions: 'webhooks',

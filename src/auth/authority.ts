@@ -3,9 +3,10 @@
  * was shown. Pure: `lookup.ts` asks the database.
  */
 import type { Loaded } from './directory.ts';
-import { EVERYONE, loginNameOf, nameOf, namespaceOf, organizationOf } from './names.ts';
-import { type OutsideIdentity, statementsOf } from './outside/oidc.ts';
-import type { Proof, Via } from './proof.ts';
+import { EVERYONE, loginNameOf, nameOf, organizationOf } from './names.ts';
+import type { OutsideLogin } from './outside/logins.ts';
+import { statementsOf, type TrustRule } from './outside/oidc.ts';
+import type { Job, Proof, Via } from './proof.ts';
 import { ACTIONS, type Sourced, type Statement } from './statement.ts';
 
 export interface Authority {
@@ -29,6 +30,8 @@ export interface Authority {
   credential: 'none' | 'password' | 'key' | 'login' | 'ci';
   /** An access key that has not been used today yet. */
   unused: string | null;
+  /** An outside token that is shown for the first time. */
+  unseen: OutsideLogin | null;
   /** Of a refresh token. */
   login: { id: string; generation: number; current: boolean } | null;
 }
@@ -64,6 +67,7 @@ export function stranger(loaded: Loaded): Authority {
     until: null,
     credential: 'none',
     unused: null,
+    unseen: null,
     login: null,
   };
 }
@@ -167,47 +171,18 @@ export function rolesOf(subject: string, administrator: boolean, owns: readonly 
   ];
 }
 
-/** What a token of ours remembers: a few rules, as it travels in a header. */
-const RULES_MAX = 10;
-
-/**
- * Any organization may trust the same jobs. What they do in a repository they do by the rule of its own organization, or else by
- * one of the registry's: those come first, and give them their name.
- */
-export function foremost(identity: OutsideIdentity, repositories: readonly string[]): OutsideIdentity {
-  const namespaces = ['', ...repositories.map(namespaceOf)];
-  const rank = ({ subject }: { subject: string }) => {
-    const at = namespaces.lastIndexOf(organizationOf(subject));
-    return at < 0 ? 2 : at === 0 ? 1 : 0;
-  };
-  const rules = identity.rules.toSorted((a, b) => rank(a) - rank(b) || (a.subject < b.subject ? -1 : 1));
-  return { ...identity, rules: rules.slice(0, RULES_MAX) };
-}
-
-export function outsider({ rules, claims, until }: OutsideIdentity, loaded: Loaded): Authority {
-  const subjects = rules.map(({ subject }) => subject);
+/** A job, by the rules that count for it here. @param subject the name it has until one of them decides something (`actingAs`) */
+export function ofJob(job: Job, rules: readonly TrustRule[], subject: string, loaded: Loaded): Authority {
   return {
     ...stranger(loaded),
-    subject: subjects[0] ?? '',
-    principals: [...subjects, EVERYONE],
-    statements: [...rules.flatMap((rule) => onIdentity(rule.subject, statementsOf(rule, claims))), ...ofRepositories(loaded)],
-    via: { epoch: 0, rules: subjects, claims },
-    until,
+    subject,
+    principals: [...rules.map((rule) => rule.subject), EVERYONE],
+    statements: [
+      ...rules.flatMap((rule) => onIdentity(rule.subject, statementsOf(rule, job.claims))),
+      ...ofRepositories(loaded),
+    ],
+    via: { epoch: 0, job },
+    until: Math.max(job.at, ...rules.map(({ lifetime }) => job.at + lifetime)),
     credential: 'ci',
-  };
-}
-
-/** An outside identity that was verified when its token was made; the rules are asked again, as they stand now. */
-export function continued(proof: Extract<Proof, { kind: 'token' }>, loaded: Loaded): Authority | null {
-  const { rules = [], claims = {} } = proof.via;
-  const { login } = loaded;
-  const refresh = proof.login ?? null;
-  if (refresh && (!login || login.ended)) return null;
-  const still = loaded.named.filter(({ subject }) => rules.includes(subject));
-  if (still.length === 0) return null;
-  return {
-    ...outsider({ rules: still, claims, until: proof.until }, loaded),
-    subject: proof.subject,
-    login: refresh && login ? { ...refresh, current: login.generation === refresh.generation } : null,
   };
 }

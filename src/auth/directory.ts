@@ -1,14 +1,11 @@
 /** What the database knows of somebody, read with one statement as far as one request may, and the account that is there from the beginning. */
 import type { Env } from '../env.ts';
 import { likenessOf, nameOf, namespaceOf, organizationOf } from './names.ts';
-import type { TrustRule } from './outside/oidc.ts';
 import type { Statement } from './statement.ts';
 
 export type Database = Pick<Env, 'DB' | 'EVENTS'>;
 
 export const BOOTSTRAP = 'user:admin';
-
-const RULE = `json_object('subject', subject, 'issuer', issuer, 'audience', audience, 'claims', json(claims), 'statements', json(statements))`;
 
 /** UTF-8 bytes of policies that one request reads of the subject that it is about and its teams, and of each repository. */
 export const READ_MAX_BYTES = 64 * 1024;
@@ -21,9 +18,9 @@ const TEAMS_MAX = 3000;
 const SUBJECTS_READ = 16;
 
 /**
- * One row each: a subject of ?1 (or the owner of key ?2) with its account, policy, organizations, key and login ?6; a team of it
- * with its policy, ?7 rows of them; a policy of repositories ?3; a trust rule of issuer ?4, or named in ?5. Rows, because one JSON value of
- * everything can outgrow what a database answers. D1 compounds no more than five selects.
+ * One row each: a subject of ?1 (or the owner of key ?2) with its account, policy, organizations, key and login ?4; a team of it
+ * with its policy, ?5 rows of them; a policy of repositories ?3. Rows, because one JSON value of everything can outgrow what a
+ * database answers. D1 compounds no more than five selects.
  */
 const LOAD = `WITH who(n, subject) AS NOT MATERIALIZED (
     SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = ?2)) FROM json_each(?1))
@@ -40,15 +37,13 @@ const LOAD = `WITH who(n, subject) AS NOT MATERIALIZED (
     'members', json((SELECT json_group_array(json_object('organization', organization, 'role', role))
       FROM (SELECT organization, role FROM members WHERE user = who.subject LIMIT ${MEMBERSHIPS_MAX}))),
     'login', json((SELECT json_object('id', id, 'generation', generation, 'ended', ended OR expires_at <= unixepoch())
-      FROM logins WHERE id = ?6))) AS data
+      FROM logins WHERE id = ?4))) AS data
   FROM who
   UNION ALL SELECT * FROM (
     SELECT n, 'team', team, octet_length(statements), ${readable('statements', INLINE_MAX_BYTES)}
-    FROM who JOIN team_members ON user = who.subject LEFT JOIN policies ON policies.subject = team LIMIT ?7)
+    FROM who JOIN team_members ON user = who.subject LEFT JOIN policies ON policies.subject = team LIMIT ?5)
   UNION ALL SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
-    FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(?3))
-  UNION ALL SELECT 0, 'issued', subject, 0, ${RULE} FROM trust_rules WHERE issuer = ?4
-  UNION ALL SELECT 0, 'named', subject, 0, ${RULE} FROM trust_rules WHERE subject IN (SELECT value FROM json_each(?5))`;
+    FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(?3))`;
 
 /** SQL: a column's text where one request may read it, or NULL. */
 export function readable(column: string, most = READ_MAX_BYTES): string {
@@ -70,8 +65,6 @@ export interface Loaded {
   policies: { subject: string; statements: Statement[] }[];
   /** Whose policies are larger than one request reads, or all that lies beyond: `*`. Each may deny anything that it can be about. */
   unread: string[];
-  issued: TrustRule[];
-  named: TrustRule[];
   login: { id: string; generation: number; ended: number } | null;
 }
 
@@ -82,22 +75,18 @@ export const NOTHING: Loaded = {
   teams: [],
   policies: [],
   unread: [],
-  issued: [],
-  named: [],
   login: null,
 };
 
 /** What else is looked up, by what the caller showed. */
 export interface Further {
   key: string | null;
-  issuer: string | null;
-  rules: string[];
   login: string | null;
 }
 
 interface Row {
   n: number;
-  kind: 'subject' | 'team' | 'repository' | 'issued' | 'named';
+  kind: 'subject' | 'team' | 'repository';
   subject: string | null;
   /** Of a policy; `null`: none was saved. */
   bytes: number | null;
@@ -114,15 +103,12 @@ export async function loadSubjects(
   env: Database,
   subjects: readonly (string | null)[],
   repositories: readonly string[],
-  { key, issuer, rules, login }: Further,
+  { key, login }: Further,
 ): Promise<Loaded[]> {
   // Questions about many people are asked by whoever administers something, and answered in parts.
   const share = Math.min(subjects.length, SUBJECTS_READ);
   const { results } = await env.DB.prepare(LOAD)
-    .bind(
-      ...[JSON.stringify(subjects), key, JSON.stringify(repositories), issuer, JSON.stringify(rules), login],
-      TEAMS_MAX * share,
-    )
+    .bind(JSON.stringify(subjects), key, JSON.stringify(repositories), login, TEAMS_MAX * share)
     .all<Row>();
   const teams = results.filter(({ kind }) => kind === 'team');
   const read = await readTeams(env, teams, repositories, READ_MAX_BYTES * share);
@@ -152,8 +138,6 @@ function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): Loaded {
       row.data === null ? [] : [{ subject: row.subject ?? '', statements: JSON.parse(row.data) as Statement[] }],
     ),
     unread: known.members.length < MEMBERSHIPS_MAX ? unread : [...unread, '*'],
-    issued: of('issued').map((row) => JSON.parse(row.data ?? 'null') as TrustRule),
-    named: of('named').map((row) => JSON.parse(row.data ?? 'null') as TrustRule),
   };
 }
 

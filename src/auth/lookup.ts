@@ -1,16 +1,5 @@
 /** Asks the database about somebody: one statement, whatever they showed, and for questions about others. */
-import {
-  type Authority,
-  continued,
-  foremost,
-  ofAccount,
-  ofRepositories,
-  ofUnread,
-  onIdentity,
-  onRepository,
-  outsider,
-  stranger,
-} from './authority.ts';
+import { type Authority, ofAccount, ofJob, ofRepositories, ofUnread, onIdentity, onRepository, stranger } from './authority.ts';
 import {
   BOOTSTRAP,
   createBootstrapAdministrator,
@@ -22,12 +11,14 @@ import {
 } from './directory.ts';
 import { EVERYONE, nameOf } from './names.ts';
 import type { World } from './occasion.ts';
-import { verifyOutsideToken } from './outside/oidc.ts';
+import { authorityOfJob, authorityOfOutside } from './outside/jobs.ts';
+import { findRule } from './outside/trust-rules.ts';
 import type { Proof } from './proof.ts';
 import type { Statement } from './statement.ts';
 
 /**
  * `null` where what was shown does not count any more, or never did.
+ * @throws UNAUTHORIZED where it is right, and there is more to say of why it does not count
  * @param proof `null`: a stranger
  * @param repositories whose own statements are wanted
  */
@@ -38,23 +29,20 @@ export async function loadAuthority(
   world: World,
 ): Promise<Authority | null> {
   if (proof === null && repositories.length === 0) return stranger(NOTHING);
-  const loaded = await loadOrBegin(env, proof, repositories);
-  if (proof === null) return stranger(loaded);
-  if (proof.kind === 'outside') {
-    const identity = await verifyOutsideToken(proof.token, loaded.issued, world);
-    return identity && outsider(foremost(identity, repositories), loaded);
-  }
-  if (proof.kind === 'token' && proof.via.rules) return continued(proof, loaded);
-  return ofAccount(proof, loaded);
+  const load = () => loadOrBegin(env, proof, repositories);
+  if (proof === null) return stranger(await load());
+  if (proof.kind === 'outside') return authorityOfOutside(env, proof, repositories, world, load);
+  const job = proof.kind === 'token' ? proof.via.job : undefined;
+  if (proof.kind === 'token' && job) return authorityOfJob(env, proof, job, repositories, world, load);
+  return ofAccount(proof, await load());
 }
 
-async function load(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
+async function loadOne(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
   const token = proof?.kind === 'token' ? proof : null;
   const subject = proof?.kind === 'password' ? BOOTSTRAP : (token?.subject ?? null);
   const key = proof?.kind === 'key' ? proof.key : (token?.via.key ?? null);
-  const issuer = proof?.kind === 'outside' ? proof.issuer : null;
   const login = token?.login?.id ?? null;
-  const [loaded] = await loadSubjects(env, [subject], repositories, { key, issuer, rules: token?.via.rules ?? [], login });
+  const [loaded] = await loadSubjects(env, [subject], repositories, { key, login });
   return loaded ?? NOTHING;
 }
 
@@ -68,13 +56,13 @@ export async function authoritiesOf(
   subjects: readonly string[],
   repositories: readonly string[],
 ): Promise<Authority[]> {
-  const all = await loadSubjects(env, subjects, repositories, { key: null, issuer: null, rules: [], login: null });
+  const all = await loadSubjects(env, subjects, repositories, { key: null, login: null });
   return all.flatMap((loaded) => ofAccount({ kind: 'password', mark: '' }, loaded) ?? []);
 }
 
 /** The owner of a key, within its limits. `null` where it has ended. */
 export async function authorityOfKey(env: Database, key: string, repositories: readonly string[]): Promise<Authority | null> {
-  const [loaded] = await loadSubjects(env, [null], repositories, { key, issuer: null, rules: [], login: null });
+  const [loaded] = await loadSubjects(env, [null], repositories, { key, login: null });
   return loaded ? ofAccount({ kind: 'key', key, name: null }, loaded) : null;
 }
 
@@ -82,8 +70,6 @@ export async function authorityOfKey(env: Database, key: string, repositories: r
 export async function authorityOfGroup(env: Database, principal: string, repositories: readonly string[]): Promise<Authority> {
   const [loaded = NOTHING] = await loadSubjects(env, [principal], repositories, {
     key: null,
-    issuer: null,
-    rules: [],
     login: null,
   });
   const own = loaded.policies.filter(({ subject }) => subject === principal && !subject.startsWith('repository:'));
@@ -100,10 +86,10 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
 
 /** The bootstrap administrator's account is made when its password is first used. */
 async function loadOrBegin(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
-  const loaded = await load(env, proof, repositories);
+  const loaded = await loadOne(env, proof, repositories);
   if (proof?.kind !== 'password' || loaded.account) return loaded;
   await createBootstrapAdministrator(env);
-  return load(env, proof, repositories);
+  return loadOne(env, proof, repositories);
 }
 
 /** The same caller with the statements of further repositories. */
@@ -136,11 +122,12 @@ export async function authorityOfRule(
   claims: Record<string, string>,
   repositories: readonly string[],
 ): Promise<Authority | null> {
-  const further = { key: null, issuer: null, rules: [rule], login: null };
-  const [loaded = NOTHING] = await loadSubjects(env, [''], repositories, further);
-  const [found] = loaded.named;
-  if (!found) return null;
+  const [[loaded = NOTHING], found] = await Promise.all([
+    loadSubjects(env, [''], repositories, { key: null, login: null }),
+    findRule(env, rule),
+  ]);
+  if (!found || found.disabled) return null;
   const exact = Object.entries(found.claims).filter(([, pattern]) => typeof pattern === 'string' && !pattern.includes('*'));
   const assumed = { ...(Object.fromEntries(exact) as Record<string, string>), ...claims, iss: found.issuer };
-  return outsider({ rules: [found], claims: assumed, until: 0 }, loaded);
+  return ofJob({ claims: assumed, omitted: [], audiences: [], at: 0, since: 0 }, [found], found.subject, loaded);
 }

@@ -72,6 +72,24 @@ export function mightDo(authority: Authority, action: RepositoryAction, reposito
   return [authority.statements, ...authority.bounds].every((statements) => mightAllow(statements, question));
 }
 
+/**
+ * Whose name something that is allowed is done under: of a job, the rule that allows it, as several may be about the job.
+ * @param tag the first of those that the request names
+ */
+export function actingAs(authority: Authority, action: RepositoryAction, repository: string, tag: string | null): string {
+  if (authority.credential !== 'ci') return authority.subject;
+  // A push that moves a tag is a retag, and content may be pushed without a tag.
+  const asked: [RepositoryAction, string | null][] = [
+    [action, tag],
+    ...(action === 'push' ? ([['retag', tag]] as [RepositoryAction, string | null][]) : []),
+    [action, null],
+  ];
+  const { principals, statements } = authority;
+  const decided = asked.map(([one, on]) => evaluate(statements, { action: one, repository, tag: on, principals }));
+  const rules = decided.flatMap(({ allowed, decidedBy }) => (allowed && decidedBy ? [decidedBy.from] : []));
+  return rules.find((from) => from.startsWith('ci:')) ?? authority.subject;
+}
+
 /** Why. `limited`: where the credential reaches less far than whoever holds it. */
 export function explain(
   authority: Authority,

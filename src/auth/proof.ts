@@ -13,9 +13,24 @@ export interface Via {
   key?: string;
   /** The end of the login password that it was made with, in seconds since the epoch: rotation does not outlive it. */
   until?: number;
-  /** Trust rules (`trust_rules.subject`), and those of the outside token's claims that they look at. */
-  rules?: string[];
-  claims?: Record<string, string>;
+  job?: Job;
+}
+
+/** A job of an outside issuer. Which trust rules count for it is asked at each use. */
+export interface Job {
+  /** What its token said, as text. */
+  claims: Record<string, string>;
+  /** Claims that are too long to be remembered: a rule that looks at one of them does not count. */
+  omitted: string[];
+  audiences: string[];
+  /** When it logged in, seconds since the epoch, and the newest event then: a rule that was saved later does not count. */
+  at: number;
+  since: number;
+}
+
+/** Who an upload belongs to: of a job itself, as rules that are made meanwhile give it other names. */
+export function holderOf(subject: string, via: Via | undefined): string {
+  return via?.job ? `ci ${via.job.claims.iss} ${via.job.claims.sub}` : subject;
 }
 
 export type Proof =
@@ -25,5 +40,8 @@ export type Proof =
   | { kind: 'key'; key: string; name: string | null }
   /** A JWT of another issuer, not verified yet: whom to believe is in the database. */
   | { kind: 'outside'; token: string; issuer: string }
-  /** A token of ours. `until`: its end, seconds since the epoch. `login`: of a refresh token, the login it continues. */
-  | { kind: 'token'; subject: string; via: Via; until: number; login?: { id: string; generation: number } };
+  /**
+   * A token of ours. `until`: its end, seconds since the epoch. `login`: of a refresh token, the login it continues. `access`: it
+   * is an access token, which lives for minutes.
+   */
+  | { kind: 'token'; subject: string; via: Via; until: number; login?: { id: string; generation: number }; access?: true };

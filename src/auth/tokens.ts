@@ -63,7 +63,7 @@ export async function verifyAccessToken(env: Passwords, token: string, occasion:
   const claims = await verifyOnce(env, token, occasion);
   if (!claims || !(await isOfPassword(env, claims))) return null;
   const grants = (claims.access as Grant[] | undefined) ?? [];
-  return { proof: claims.sub === '' ? null : proofOf(claims), subject: claims.sub ?? '', grants };
+  return { proof: claims.sub === '' ? null : { ...proofOf(claims), access: true }, subject: claims.sub ?? '', grants };
 }
 
 /** Of one made with the bootstrap administrator's password: whether that is still the password. */

@@ -87,7 +87,11 @@ function parseBasic(value: string): { name: string; password: string } | null {
  * @throws UNAUTHORIZED where what they showed does not count any more
  */
 export async function authorityOf(c: RequestContext, proof: Proof | null, repositories: readonly string[]): Promise<Authority> {
-  const authority = await loadAuthority(c.env, proof, repositories, occasionOf(c));
+  const authority = await loadAuthority(c.env, proof, repositories, occasionOf(c)).catch((error: unknown) => {
+    // Genuine, and of no use here: no guess, and no reason to keep why from whoever holds it.
+    if (!(error instanceof RegistryError) || error.code !== 'UNAUTHORIZED') throw error;
+    throw unauthorized(c, { error: 'invalid_token', message: error.message });
+  });
   if (!authority) throw await wrongCredentials(c);
   if (authority.unused) afterwards(c).waitUntil(noteUse(c.env, authority.unused));
   return authority;

@@ -7,7 +7,7 @@
  */
 import { createMiddleware } from 'hono/factory';
 import type { Authority } from '../auth/authority.ts';
-import { ANONYMOUS, allows, isGranted, tagsDenied } from '../auth/policy.ts';
+import { ANONYMOUS, actingAs, allows, isGranted, tagsDenied } from '../auth/policy.ts';
 import { type Action, scopeFor } from '../auth/scope.ts';
 import { settings } from '../env.ts';
 import { RegistryError } from '../oci/errors.ts';
@@ -40,8 +40,14 @@ async function judge(
   repository: RepositoryName,
 ): Promise<void> {
   const authority = await authorityOf(c, c.var.caller.proof, [repository, ...sourceOf(c)]);
-  c.set('authority', authority);
+  c.set('authority', { ...authority, subject: actingAs(authority, action, repository, tagNamed(c)) });
   if (!allows(authority, action, repository, tagDeleted(c))) throw refusal(c, action, repository);
+}
+
+/** The tag that a put or a deletion names, for the record of who did it. */
+function tagNamed(c: RequestContext): string | null {
+  const reference = c.req.param('reference') ?? '';
+  return isTag(reference) ? reference : (c.req.query('tag') ?? null);
 }
 
 type Setter = (key: 'authority', value: Authority) => void;

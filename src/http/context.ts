@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import type { Authority } from '../auth/authority.ts';
 import type { World } from '../auth/occasion.ts';
 import type { Caller } from '../auth/policy.ts';
+import { holderOf } from '../auth/proof.ts';
 import { type Env, settings } from '../env.ts';
 import type { Background } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
@@ -31,6 +32,13 @@ export function actorOf(c: RequestContext): Actor {
   const { authority, caller } = c.var;
   const key = authority?.via.key;
   return { subject: authority?.subject ?? caller.subject, ...(key ? { key } : {}) };
+}
+
+/** Who an upload belongs to, from its first request to its last. */
+export function uploaderOf(c: RequestContext): string {
+  const { authority, caller } = c.var;
+  const via = authority?.via ?? (caller.proof?.kind === 'token' ? caller.proof.via : undefined);
+  return holderOf(actorOf(c).subject, via);
 }
 
 /**

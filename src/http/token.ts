@@ -4,6 +4,7 @@
  */
 import { type Context, Hono } from 'hono';
 import { beginLogin, continueLogin } from '../auth/logins.ts';
+import { noteOutsideLogin } from '../auth/outside/logins.ts';
 import { grantable } from '../auth/policy.ts';
 import type { Proof } from '../auth/proof.ts';
 import { formatGrant, type Grant, MAX_SCOPES, parseScopes } from '../auth/scope.ts';
@@ -64,6 +65,8 @@ async function answer(
   if (!(await continueLogin(c.env, authority, offline))) throw await wrongCredentials(c);
   const grants = grantable(authority, asked);
   const access = await mintAccessToken(c.env, authority, grants, occasion);
+  // A client that gets no refresh token shows the same password again, after it has expired too.
+  if (authority.unseen && !offline) await noteOutsideLogin(c.env, authority.unseen);
   const refresh = offline && proof ? { refresh_token: await beginLogin(c.env, authority, occasion) } : {};
   const scope = oauth ? { scope: grants.map(formatGrant).join(' ') } : { token: access.token };
   const seconds = Math.max(1, access.expiresAt - Math.floor(occasion.now / 1000));

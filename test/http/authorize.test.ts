@@ -121,7 +121,17 @@ describe('an access token is refused', () => {
     ['of an account that is not there', { sub: 'user:nobody' }],
     ['made in an epoch that is over', { via: { epoch: 7 } }],
     ['of a key that is not there', { via: { epoch: 0, key: 'BRTHAAAAAAAAAAAAAAAA' } }],
-    ['of a trust rule that is not there', { sub: 'ci:acme/x', via: { epoch: 0, rules: ['ci:acme/x'] } }],
+    ['of a job as older versions wrote it down', { sub: 'ci:acme/x', via: { epoch: 0, rules: ['ci:acme/x'] } }],
+    [
+      'of a job that no trust rule is about',
+      {
+        sub: 'ci:acme/x',
+        via: {
+          epoch: 0,
+          job: { claims: { iss: 'https://ci.test', sub: 'a' }, omitted: [], audiences: [], at: 2e9, since: 2e9 },
+        },
+      },
+    ],
     ['that does not say what it was made with', { via: undefined }],
   ])('where something would change: one %s', async (_, claims) => {
     const authorization = `Bearer ${await forge(world, 'access-token', claims)}`;

@@ -273,19 +273,22 @@ describe('a refresh token ends', () => {
     expect(lifetimeOf(await rotated(next))).toBeLessThanOrEqual(900);
   });
 
-  test('with the CI token it was made from, also after a rotation, and with its rule', async () => {
+  test('with the lifetime of the trust rule it was made by, also after a rotation, and with the rule', async () => {
     const issuer = await newIssuer();
     vi.spyOn(globalThis, 'fetch').mockImplementation(issuer.world().fetch);
     try {
       const rule = '/organizations/acme/trust-rules/deploy';
       const statements = [{ actions: 'push and pull', repositories: ['acme/*'] }];
-      await api(world, 'PUT', rule, { body: { issuer: issuer.url, claims: { project: '42' }, statements } });
+      await api(world, 'PUT', rule, { body: { issuer: issuer.url, claims: { project: '42' }, statements, lifetime: 900 } });
       const now = Math.floor(Date.now() / 1000);
       const job = await issuer.sign({ sub: 'job', project: '42', iat: now, nbf: now, exp: now + 600 });
       const token = await login({ basic: basicOf('ci', job) });
       expect(await granted(await refresh(token))).toBe(SCOPE);
       const next = await rotated(token);
-      for (const one of [token, next]) expect(lifetimeOf(one)).toBeLessThanOrEqual(600);
+      for (const one of [token, next]) {
+        expect(lifetimeOf(one)).toBeLessThanOrEqual(900);
+        expect(lifetimeOf(one)).toBeGreaterThan(800);
+      }
       expect((await api(world, 'DELETE', rule)).status).toBe(204);
       await refused(await refresh(next));
     } finally {

@@ -1,6 +1,7 @@
 /** An outside issuer for tests: real keys, real tokens, its two documents served through a `fetch` that writes down who asked. */
 import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from 'jose';
 import type { World as Outside } from '../../src/auth/occasion.ts';
+import { mismatches, type Told, type TrustRule, verifyToken } from '../../src/auth/outside/oidc.ts';
 
 export const NOW = Date.UTC(2026, 10, 20, 12);
 export const AUDIENCE = 'registry.test';
@@ -87,4 +88,17 @@ function fetchOf(issuer: Issuer): typeof fetch {
     if (url === issuer.jwks) return Response.json({ keys: issuer.keys });
     return new Response('nothing here', { status: 404 });
   }) as typeof fetch;
+}
+
+/** Whom rules take a token for: verified, and compared with each rule of its issuer. `null`: nobody. */
+export async function takenFor(
+  token: string,
+  rules: TrustRule[],
+  world: Outside,
+): Promise<{ rules: TrustRule[]; told: Told } | null> {
+  const issuer = rules[0]?.issuer ?? '';
+  const genuine = await verifyToken(token, issuer, world);
+  if (!genuine || genuine.refused !== null) return null;
+  const matched = rules.filter((rule) => mismatches(rule, genuine.told).length === 0);
+  return matched.length === 0 ? null : { rules: matched, told: genuine.told };
 }

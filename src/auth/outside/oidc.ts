@@ -1,24 +1,15 @@
 /**
  * Outside identities: a token of another issuer, such as a CI job's, is somebody here if a trust rule says so. Verified as
- * RFC 8725 advises, with everything fixed by us and nothing by the token.
+ * RFC 8725 advises, with everything fixed by us and nothing by the token. Pure but for the issuer's keys.
  */
-import { type JWTPayload, jwtVerify } from 'jose';
+import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
 import { RegistryError } from '../../oci/errors.ts';
+import type { Job } from '../proof.ts';
 import type { Statement } from '../statement.ts';
-import {
-  ALWAYS_READ,
-  admitsOrigin,
-  allHold,
-  type Claims,
-  type Conditions,
-  claimsOf,
-  namesIn,
-  namesInPattern,
-  pick,
-  substitute,
-  widen,
-} from './claims.ts';
+import { allHold, type Claims, type Conditions, claimsOf, namesIn, unmet } from './claims.ts';
 import { isIssuer, keysOf, type Outside } from './issuers.ts';
+import { admitsSource } from './sources.ts';
+import { namesInPattern, type RefKind, refKindOf, substitute, widen } from './templates.ts';
 
 /** `tags` and `repositories` may hold placeholders: `{ref_name}`, `{pull_request}` or the name of any claim. */
 export interface RuleStatement extends Statement {
@@ -34,69 +25,119 @@ export interface TrustRule {
   /** All of them must hold. */
   claims: Conditions;
   statements: RuleStatement[];
+  /** Seconds that what is issued for a job goes on. */
+  lifetime: number;
 }
 
-export interface OutsideIdentity {
-  rules: TrustRule[];
-  /** Those that the rules look at. */
-  claims: Claims;
-  /** Seconds since the epoch. */
-  until: number;
+/** A job as its token tells of it; when it logged in is added by whoever takes it. */
+export type Told = Pick<Job, 'claims' | 'omitted' | 'audiences'>;
+
+/** A token whose signature is its issuer's. */
+export interface Genuine {
+  told: Told;
+  /** Why the token itself does not count, in words for whoever holds it; `null`: it does. */
+  refused: string | null;
 }
 
 /** Asymmetric ones only: a public key must not pass for a shared secret (RFC 8725, section 2.1). */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
 
 const TOKEN_MAX_LENGTH = 16 * 1024;
-/** Of a claim that is copied into our own tokens, which travel in headers. */
+/** Characters of a claim, and of all, that are copied into our own tokens, which travel in headers. */
 const CLAIM_MAX_LENGTH = 1024;
+const CLAIMS_MAX_LENGTH = 4096;
+const NAMES_MAX_LENGTH = 1024;
 
 /** Seconds. */
 const MAX_LIFETIME = 24 * 60 * 60;
 const CLOCK_TOLERANCE = 60;
 
-/**
- * `null` where the token is not valid, or no rule is about it. Nobody is asked for keys where there is no rule.
- * @param rules those whose issuer is the one that the token names
- * @throws UNAVAILABLE where the issuer cannot be reached
- */
-export async function verifyOutsideToken(token: string, rules: TrustRule[], world: Outside): Promise<OutsideIdentity | null> {
-  const issuer = rules[0]?.issuer ?? '';
-  if (token.length > TOKEN_MAX_LENGTH || !isIssuer(issuer, world.insecureIssuers)) return null;
-  const candidates = rules.filter((rule) => rule.issuer === issuer);
-  const payload = await verifiedPayload(token, candidates, world);
-  if (!payload || !hasSaneTimes(payload, world.now)) return null;
-  const all = claimsOf(payload);
-  const matched = candidates.filter(({ audience, claims }) => [payload.aud].flat().includes(audience) && allHold(claims, all));
-  const claims = pick(all, new Set([...ALWAYS_READ, ...matched.flatMap(namesInRule)]));
-  if (matched.length === 0 || Object.values(claims).some((value) => value.length > CLAIM_MAX_LENGTH)) return null;
-  return { rules: matched, claims, until: Math.floor(payload.exp ?? 0) };
-}
-
-async function verifiedPayload(token: string, rules: TrustRule[], world: Outside): Promise<JWTPayload | null> {
-  const issuer = rules[0]?.issuer ?? '';
+/** What the token says before anything is proven; `null` where it cannot be a token of that issuer. */
+export function toldBy(token: string, issuer: string): Told | null {
+  if (token.length > TOKEN_MAX_LENGTH) return null;
   try {
-    const { payload } = await jwtVerify(token, keysOf(issuer, world), {
-      algorithms: ALGORITHMS,
-      issuer,
-      audience: rules.map(({ audience }) => audience),
-      requiredClaims: ['exp', 'iat', 'sub'],
-      currentDate: new Date(world.now),
-      clockTolerance: CLOCK_TOLERANCE,
-    });
-    return payload;
-  } catch (error) {
-    // All else is the token's or the key's fault: jose refuses the one, and the runtime a key that it cannot import.
-    if (error instanceof RegistryError) throw error;
+    const payload = decodeJwt(token);
+    return payload.iss === issuer ? toldIn(payload) : null;
+  } catch {
     return null;
   }
 }
 
+/**
+ * `null` where the signature is not the issuer's, or the token is of no shape that we take.
+ * @throws UNAVAILABLE where the issuer cannot be reached
+ */
+export async function verifyToken(token: string, issuer: string, world: Outside): Promise<Genuine | null> {
+  if (token.length > TOKEN_MAX_LENGTH || !isIssuer(issuer, world.insecureIssuers)) return null;
+  const verified = await verifiedPayload(token, issuer, world);
+  if (!verified) return null;
+  const told = toldIn(verified.payload);
+  if (!told) return null;
+  return {
+    told,
+    refused: verified.refused ?? refusalOfTimes(verified.payload, world.now) ?? refusalOfShape(verified.payload, told),
+  };
+}
+
+/** The audience is each rule's own matter, and so is left out here. */
+async function verifiedPayload(
+  token: string,
+  issuer: string,
+  world: Outside,
+): Promise<{ payload: JWTPayload; refused: string | null } | null> {
+  try {
+    const { payload } = await jwtVerify(token, keysOf(issuer, world), {
+      algorithms: ALGORITHMS,
+      issuer,
+      requiredClaims: ['exp', 'iat', 'sub', 'aud'],
+      currentDate: new Date(world.now),
+      clockTolerance: CLOCK_TOLERANCE,
+    });
+    return { payload, refused: null };
+  } catch (error) {
+    if (error instanceof RegistryError) throw error;
+    // jose looks at claims only once the signature is right. All else is the token's or the key's fault: jose refuses the one,
+    // and the runtime a key that it cannot import.
+    if (error instanceof errors.JWTExpired)
+      return { payload: error.payload, refused: refusalOfTimes(error.payload, world.now) };
+    if (!(error instanceof errors.JWTClaimValidationFailed) || error.payload.iss !== issuer) return null;
+    const why = error.reason === 'missing' ? 'is missing' : 'does not count yet, or has no valid value';
+    return { payload: error.payload, refused: `its claim "${error.claim}" ${why}` };
+  }
+}
+
 /** jose knows no longest lifetime, and its tolerance would prolong a token; ours is for an issuer whose clock is ahead. */
-function hasSaneTimes({ iat = Number.NaN, exp = Number.NaN, sub }: JWTPayload, now: number): boolean {
+function refusalOfTimes({ iat = Number.NaN, exp = Number.NaN }: JWTPayload, now: number): string | null {
   const seconds = now / 1000;
-  const timely = exp > seconds && iat <= seconds + CLOCK_TOLERANCE && exp - iat <= MAX_LIFETIME;
-  return timely && typeof sub === 'string' && sub !== '';
+  if (exp <= seconds) return `it has expired at ${timeOf(exp)}: get another one from your CI and log in with that`;
+  if (!(iat <= seconds + CLOCK_TOLERANCE)) return 'it says that it was made in the future ("iat")';
+  return exp - iat <= MAX_LIFETIME ? null : 'it lives for more than a day ("exp"): a CI token lives for minutes';
+}
+
+function timeOf(seconds: number): string {
+  const time = new Date(seconds * 1000);
+  return Number.isNaN(time.getTime()) ? 'no time' : time.toISOString();
+}
+
+function refusalOfShape({ sub }: JWTPayload, { claims }: Told): string | null {
+  if (typeof sub !== 'string' || sub === '') return 'its claim "sub" is no text';
+  return Object.hasOwn(claims, 'sub') ? null : `its claim "sub" has more than ${CLAIM_MAX_LENGTH} characters`;
+}
+
+/** The claims that are remembered. Which of them rules look at is not known yet: rules are chosen at each use. */
+function toldIn(payload: JWTPayload): Told | null {
+  const { aud, ...rest } = payload;
+  const all = Object.entries(claimsOf(rest)).sort(([, a], [, b]) => a.length - b.length);
+  const kept: [string, string][] = [];
+  let length = 0;
+  for (const [name, value] of all) {
+    length += name.length + value.length;
+    if (value.length <= CLAIM_MAX_LENGTH && length <= CLAIMS_MAX_LENGTH) kept.push([name, value]);
+  }
+  const omitted = all.slice(kept.length).map(([name]) => name);
+  const audiences = [aud ?? []].flat().filter((one) => typeof one === 'string');
+  if (JSON.stringify([omitted, audiences]).length > NAMES_MAX_LENGTH) return null;
+  return { claims: Object.fromEntries(kept), omitted, audiences };
 }
 
 function namesInRule({ claims, statements }: TrustRule): string[] {
@@ -107,24 +148,34 @@ function namesInRule({ claims, statements }: TrustRule): string[] {
   return [...namesIn(claims), ...statements.flatMap(inStatement)];
 }
 
-/**
- * What the rule says of a token with these claims; nothing where they are not, or not any more, such as it asks for.
- * @param claims as `verifyOutsideToken` gave them
- */
-export function statementsOf(rule: TrustRule, claims: Claims): Statement[] {
-  if (!allHold(rule.claims, claims) || claims.iss !== rule.issuer) return [];
-  return rule.statements.filter((statement) => counts(statement, claims)).flatMap((statement) => resolve(statement, claims));
+/** Why a rule is not about a token, by the token's own claims; nothing where it is. What the rule wants is not told. */
+export function mismatches(rule: TrustRule, { claims, omitted, audiences }: Told): { claim: string; is: string | null }[] {
+  const is = (claim: string) => (Object.hasOwn(claims, claim) ? (claims[claim] ?? null) : null);
+  const looked = namesInRule(rule);
+  return [
+    ...(audiences.includes(rule.audience) ? [] : [{ claim: 'aud', is: audiences.join(', ') || null }]),
+    ...(claims.iss === rule.issuer ? [] : [{ claim: 'iss', is: is('iss') }]),
+    ...unmet(rule.claims, claims).map((claim) => ({ claim, is: is(claim) })),
+    ...omitted.filter((claim) => looked.includes(claim)).map((claim) => ({ claim, is: 'a text that is too long' })),
+  ];
 }
 
-/** What a pull request may do must be said for pull requests; what is forbidden is forbidden to them as well. */
-function counts({ effect, when = {} }: RuleStatement, claims: Claims): boolean {
-  return allHold(when, claims) && (effect === 'deny' || admitsOrigin(when, claims));
+/** What the rule says of a token with these claims; nothing where it is not about it. */
+export function statementsOf(rule: TrustRule, claims: Claims): Statement[] {
+  if (!allHold(rule.claims, claims) || claims.iss !== rule.issuer) return [];
+  return rule.statements.flatMap((statement) => {
+    const conditions = [rule.claims, statement.when ?? {}];
+    if (!allHold(statement.when ?? {}, claims)) return [];
+    // What a foreign source may do must be said for it; what is forbidden is forbidden to it as well.
+    if (statement.effect === 'allow' && !admitsSource(conditions, claims)) return [];
+    return resolve(statement, claims, refKindOf(conditions));
+  });
 }
 
 /** A pattern whose claim is absent says nothing: it is left out of what is allowed, and stays in what is denied. */
-function resolve({ effect, actions, repositories, tags }: RuleStatement, claims: Claims): Statement[] {
-  const known = repositories.map((pattern) => substitute(pattern, 'repository', claims));
-  const knownTags = tags?.map((pattern) => substitute(pattern, 'tag', claims));
+function resolve({ effect, actions, repositories, tags }: RuleStatement, claims: Claims, refs: RefKind): Statement[] {
+  const known = repositories.map((pattern) => substitute(pattern, 'repository', claims, refs));
+  const knownTags = tags?.map((pattern) => substitute(pattern, 'tag', claims, refs));
   if (effect === 'deny') {
     const wide = repositories.map((pattern, n) => known[n] ?? widen(pattern));
     const narrowed = knownTags?.every((tag) => tag !== null) ? { tags: knownTags } : {};

@@ -6,16 +6,22 @@ import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
 import { isRuleSubject, organizationOf } from '../names.ts';
 import { ACTIONS, TAG_ACTIONS } from '../statement.ts';
-import { type Conditions, PLACEHOLDER } from './claims.ts';
+import type { Conditions } from './claims.ts';
 import { isIssuer } from './issuers.ts';
 import type { RuleStatement, TrustRule } from './oidc.ts';
+import { ambiguityIn, PLACEHOLDER } from './templates.ts';
 
 const MAX_CONDITIONS = 20;
 const MAX_STATEMENTS = 20;
 const MAX_PATTERNS = 20;
 const MAX_TEXT_LENGTH = 255;
-/** Of the rule as JSON: every rule of an issuer is read whenever a token of it comes. */
-const MAX_RULE_LENGTH = 32 * 1024;
+/** UTF-8 bytes of a rule's conditions and statements as JSON: they are read whenever a token comes that the rule names. */
+const MAX_RULE_BYTES = 16 * 1024;
+
+/** Seconds that what is issued for a job goes on. */
+export const LIFETIME_DEFAULT = 60 * 60;
+export const LIFETIME_MIN = 60;
+export const LIFETIME_MAX = 12 * 60 * 60;
 
 const CLAIM_NAME = /^[A-Za-z0-9_.:/-]{1,128}$/;
 
@@ -31,7 +37,7 @@ const GITLAB_IDS = ['project_id', 'namespace_id'];
  * @throws INVALID
  */
 export function checkRule(rule: TrustRule, organization: string, insecureIssuers: boolean): void {
-  const { subject, issuer, audience, claims, statements } = rule;
+  const { subject, issuer, audience, claims, statements, lifetime } = rule;
   demand(
     isRuleSubject(subject) && organizationOf(subject) === organization,
     'the name of the rule is not one of its organization',
@@ -41,13 +47,22 @@ export function checkRule(rule: TrustRule, organization: string, insecureIssuers
     'issuer: an https URL as tokens have it in "iss", with a public host and no query, fragment or user',
   );
   demand(isText(audience), 'audience: what tokens must have in "aud"; best is this registry\'s own host');
-  demand(JSON.stringify(rule).length <= MAX_RULE_LENGTH, `a rule has up to ${MAX_RULE_LENGTH} characters in all`);
+  const bytes = new TextEncoder().encode(JSON.stringify([claims, statements])).byteLength;
+  demand(
+    bytes <= MAX_RULE_BYTES,
+    `a trust rule has up to ${MAX_RULE_BYTES} bytes of claims and statements, as JSON in UTF-8; this one has ${bytes}. Nothing was saved`,
+  );
+  demand(
+    Number.isInteger(lifetime) && lifetime >= LIFETIME_MIN && lifetime <= LIFETIME_MAX,
+    `lifetime: ${LIFETIME_MIN} to ${LIFETIME_MAX} seconds`,
+  );
   checkConditions('claims', claims);
   checkNarrow(claims);
   checkIds(issuer, claims);
   demand(statements.length > 0 && statements.length <= MAX_STATEMENTS, `statements: 1 to ${MAX_STATEMENTS} of them`);
   statements.forEach((statement, n) => {
     checkStatement(`statements[${n}]`, statement, organization);
+    checkTemplates(`statements[${n}]`, statement);
   });
 }
 
@@ -141,6 +156,18 @@ function checkStatement(where: string, statement: RuleStatement, organization: s
     );
   }
   if (when) checkConditions(`${where}.when`, when);
+}
+
+function checkTemplates(where: string, { repositories, tags = [] }: RuleStatement): void {
+  for (const [name, kind, patterns] of [
+    ['repositories', 'repository', repositories],
+    ['tags', 'tag', tags],
+  ] as const) {
+    for (const pattern of patterns) {
+      const ambiguity = ambiguityIn(pattern, kind);
+      demand(ambiguity === null, `${where}.${name}: "${pattern}" is ambiguous: ${ambiguity}`);
+    }
+  }
 }
 
 function isListOf<T>(list: readonly T[], check: (one: T) => boolean): boolean {

@@ -1,17 +1,21 @@
 /** Trust rules as they are kept: listed, read, saved and deleted, each change under the version that it was made from. */
+import { settings, type Vars } from '../../env.ts';
 import { commit, refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { NEWEST, record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
-import { checkStatements } from '../statement-limits.ts';
 import { allOf, type Change, organizationRow, requireOrganization, type Span } from '../within.ts';
+import { keysOfRule } from './claims.ts';
 import type { TrustRule } from './oidc.ts';
+import { checkRule } from './rule-check.ts';
 
 export interface NewRule extends TrustRule {
   description: string;
+  /** Of a disabled rule nobody is let in, and whoever was is out at once. */
+  disabled: boolean;
 }
 
 export interface StoredRule extends NewRule {
@@ -20,7 +24,7 @@ export interface StoredRule extends NewRule {
   version: number;
 }
 
-const COLUMNS = 'subject, issuer, audience, claims, statements, description, created_at, version';
+const COLUMNS = 'subject, issuer, audience, claims, statements, description, created_at, version, lifetime, disabled';
 
 interface Row {
   subject: string;
@@ -31,10 +35,18 @@ interface Row {
   description: string;
   created_at: number;
   version: number;
+  lifetime: number;
+  disabled: number;
 }
 
-function ruleOf({ created_at, claims, statements, ...row }: Row): StoredRule {
-  return { ...row, claims: JSON.parse(claims), statements: JSON.parse(statements), createdAt: created_at };
+function ruleOf({ created_at, claims, statements, disabled, ...row }: Row): StoredRule {
+  return {
+    ...row,
+    disabled: disabled === 1,
+    claims: JSON.parse(claims),
+    statements: JSON.parse(statements),
+    createdAt: created_at,
+  };
 }
 
 /**
@@ -53,41 +65,43 @@ export async function listRules(env: Database, organization: string, { after, li
   return pageOf(results.map(ruleOf), limit);
 }
 
+export async function findRule(env: Database, subject: string): Promise<StoredRule | null> {
+  const row = await env.DB.prepare(`SELECT ${COLUMNS} FROM trust_rules WHERE subject = ?1`).bind(subject).first<Row>();
+  return row && ruleOf(row);
+}
+
 /** @throws NOT_FOUND */
 export async function getRule(env: Database, subject: string): Promise<StoredRule> {
-  const row = await env.DB.prepare(`SELECT ${COLUMNS} FROM trust_rules WHERE subject = ?1`).bind(subject).first<Row>();
-  if (!row) throw new RegistryError('NOT_FOUND');
-  return ruleOf(row);
+  const rule = await findRule(env, subject);
+  if (!rule) throw new RegistryError('NOT_FOUND');
+  return rule;
 }
 
 /**
- * Creates or replaces.
- * @param rule one that `checkRule` has let pass
- * @throws INVALID for statements beyond the limits of a policy, PRECONDITION_FAILED, CONFLICT where there are too many, NOT_FOUND where its organization is not there
+ * Creates or replaces. What a job got by the version before ends.
+ * @throws INVALID for a rule that means nobody in particular, or beyond its limits; CONFLICT where its organization has too many;
+ * PRECONDITION_FAILED; NOT_FOUND where its organization is not there
  */
-export async function putRule(env: Database, rule: NewRule, { ifVersion, by }: Change): Promise<StoredRule> {
-  const { subject, issuer, audience, claims, statements, description } = rule;
-  checkStatements(statements, 'a trust rule');
+export async function putRule(env: Database & Vars, rule: NewRule, { ifVersion, by }: Change): Promise<StoredRule> {
+  const { subject, claims, statements } = rule;
   const organization = organizationOf(subject);
+  checkRule(rule, organization, settings(env).insecureIssuers);
   const saved = await tryBatch(env, [
-    ...(organization === '' ? [] : [requireOrganization(env, organization), requireRoom(env, subject)]),
+    ...(organization === '' ? [] : [requireOrganization(env, organization)]),
+    requireRoom(env, subject, bytesOf(claims) + bytesOf(statements)),
     refuseUnless(
       env,
       '?2 IS NULL OR coalesce((SELECT version FROM trust_rules WHERE subject = ?1), 0) = ?2',
       subject,
       ifVersion,
     ),
-    env.DB.prepare(
-      `INSERT INTO trust_rules (subject, issuer, audience, claims, statements, description, created_at)
-       VALUES (?1, ?2, ?3, ?4, ?5, ?6, unixepoch())
-       ON CONFLICT DO UPDATE SET issuer = ?2, audience = ?3, claims = ?4, statements = ?5, description = ?6,
-         version = version + 1`,
-    ).bind(subject, issuer, audience, JSON.stringify(claims), JSON.stringify(statements), description),
+    ...saving(env, rule),
     record(env, {
       about: aboutOf(subject),
       by,
       select: `SELECT 'trust-rule.saved' AS type, json_object('subject', subject, 'issuer', issuer, 'audience', audience,
-          'claims', json(claims), 'statements', json(statements), 'version', version) AS target
+          'claims', json(claims), 'statements', json(statements), 'version', version, 'lifetime', lifetime,
+          'disabled', json(iif(disabled, 'true', 'false'))) AS target
         FROM trust_rules WHERE subject = ?3`,
       parameters: [subject],
     }),
@@ -97,22 +111,68 @@ export async function putRule(env: Database, rule: NewRule, { ifVersion, by }: C
   if (row) return ruleOf(row);
   const there = organization === '' || (await organizationRow(env, organization).first()) !== null;
   if (!there) throw new RegistryError('NOT_FOUND');
-  const { items } = await listRules(env, organization, { after: '', limit: RULES_MAX });
-  if (organization === '' || items.length < RULES_MAX || items.some((rule) => rule.subject === subject)) {
-    throw new RegistryError('PRECONDITION_FAILED');
-  }
-  throw new RegistryError('CONFLICT', { message: `${organization} has ${RULES_MAX} rules already: delete one first` });
+  const version = (await findRule(env, subject))?.version ?? 0;
+  throw ifVersion !== null && version !== ifVersion ? new RegistryError('PRECONDITION_FAILED') : noRoom(organization);
 }
 
-/** Of an organization: each login with a token of an issuer reads all rules that are about it. */
+function saving(env: Database, rule: NewRule): D1PreparedStatement[] {
+  const { subject, issuer, audience, claims, statements, description, lifetime, disabled } = rule;
+  const organization = organizationOf(subject);
+  const keys = keysOfRule(claims);
+  return [
+    // The revision is the id that the event of this change will have. Logins know the newest event of their time.
+    env.DB.prepare(
+      `INSERT INTO trust_rules (subject, issuer, audience, claims, statements, description, created_at, lifetime, disabled,
+         organization, revision, keyed)
+       VALUES (?1, ?2, ?3, ?4, ?5, ?6, unixepoch(), ?7, ?8, ?9, ${NEWEST} + 1, ?10)
+       ON CONFLICT DO UPDATE SET issuer = ?2, audience = ?3, claims = ?4, statements = ?5, description = ?6, lifetime = ?7,
+         disabled = ?8, organization = ?9, revision = ${NEWEST} + 1, version = version + 1, keyed = iif(?10, version + 1, 0)`,
+    ).bind(
+      ...[subject, issuer, audience, JSON.stringify(claims), JSON.stringify(statements), description],
+      ...[lifetime, Number(disabled), organization, Number(keys.length > 0)],
+    ),
+    env.DB.prepare('DELETE FROM trust_rule_keys WHERE subject = ?1').bind(subject),
+    env.DB.prepare(
+      `INSERT INTO trust_rule_keys (issuer, claim, value, organization, subject)
+       SELECT ?1, value ->> 0, value ->> 1, ?2, ?3 FROM json_each(?4)`,
+    ).bind(issuer, organization, subject, JSON.stringify(keys)),
+  ];
+}
+
+/** Of an organization. */
 const RULES_MAX = 50;
+/** Of an organization, and of the registry: bytes of conditions and statements together, as a request reads those that fit it. */
+const RULES_MAX_BYTES = 64 * 1024;
+const REGISTRY_MAX_BYTES = 512 * 1024;
 
-function requireRoom(env: Database, subject: string): D1PreparedStatement {
-  const { from, before } = allOf('ci', organizationOf(subject));
-  const room = `EXISTS (SELECT 1 FROM trust_rules WHERE subject = ?1)
-    OR (SELECT count(*) FROM trust_rules WHERE subject >= ?2 AND subject < ?3) < ${RULES_MAX}`;
-  return refuseUnless(env, room, subject, from, before);
+function noRoom(organization: string): RegistryError {
+  const whose = organization === '' ? 'the registry' : organization;
+  const limit = organization === '' ? `${REGISTRY_MAX_BYTES} bytes` : `${RULES_MAX} rules, and ${RULES_MAX_BYTES} bytes`;
+  const message = `the trust rules of ${whose} have up to ${limit} in all: delete or shorten one first. Nothing was saved`;
+  return new RegistryError('CONFLICT', { message });
 }
+
+/** Rules beyond the limits, of an older version, can still be made smaller. */
+function requireRoom(env: Database, subject: string, bytes: number): D1PreparedStatement {
+  const organization = organizationOf(subject);
+  const size = 'octet_length(claims) + octet_length(statements)';
+  const room = (others: string, most: number) =>
+    `(SELECT coalesce(sum(${size}), 0) + ?2 FROM trust_rules WHERE ${others} AND subject <> ?1) <= ${most}
+      OR EXISTS (SELECT 1 FROM trust_rules WHERE subject = ?1 AND ?2 <= ${size})`;
+  if (organization === '') return refuseUnless(env, room("organization = ''", REGISTRY_MAX_BYTES), subject, bytes);
+  const { from, before } = allOf('ci', organization);
+  const those = 'subject >= ?3 AND subject < ?4';
+  const number = `EXISTS (SELECT 1 FROM trust_rules WHERE subject = ?1)
+    OR (SELECT count(*) FROM trust_rules WHERE ${those}) < ${RULES_MAX}`;
+  return refuseUnless(env, `(${number}) AND (${room(those, RULES_MAX_BYTES)})`, subject, bytes, from, before);
+}
+
+function bytesOf(value: object): number {
+  return new TextEncoder().encode(JSON.stringify(value)).byteLength;
+}
+
+/** SQL: no rule has this key any more. */
+const IS_GONE = 'NOT EXISTS (SELECT 1 FROM trust_rules r WHERE r.subject = trust_rule_keys.subject)';
 
 /** @throws NOT_FOUND, PRECONDITION_FAILED */
 export async function deleteRule(env: Database, subject: string, { ifVersion, by }: Change): Promise<void> {
@@ -129,6 +189,7 @@ export async function deleteRule(env: Database, subject: string, { ifVersion, by
       ifVersion,
     ),
     env.DB.prepare('SELECT subject FROM trust_rules WHERE subject = ?1').bind(subject),
+    env.DB.prepare(`DELETE FROM trust_rule_keys WHERE subject = ?1 AND ${IS_GONE}`).bind(subject),
   ]);
   if (deleted?.results.length) return;
   throw new RegistryError(left?.results.length ? 'PRECONDITION_FAILED' : 'NOT_FOUND');
@@ -145,5 +206,6 @@ export function removeRules(env: Database, { from, before }: Span, by: Actor): D
       parameters: [from, before],
     }),
     env.DB.prepare('DELETE FROM trust_rules WHERE subject >= ?1 AND subject < ?2').bind(from, before),
+    env.DB.prepare('DELETE FROM trust_rule_keys WHERE subject >= ?1 AND subject < ?2').bind(from, before),
   ];
 }

@@ -4,7 +4,7 @@
  */
 import { createMiddleware } from 'hono/factory';
 import type { Authority } from '../../auth/authority.ts';
-import { allows, isWhole } from '../../auth/policy.ts';
+import { actingAs, allows, isWhole } from '../../auth/policy.ts';
 import type { RepositoryAction } from '../../auth/statement.ts';
 import { aboutOf, isAboutRepository, organizationAbout } from '../../events/event.ts';
 import { RegistryError } from '../../oci/errors.ts';
@@ -65,8 +65,9 @@ export function asksFor(action: RepositoryAction) {
     async function asksFor(c, next) {
       const repository = parseRepositoryName(c.req.param('name') ?? '');
       const authority = await authorityOf(c, c.var.caller.proof, [repository]);
-      requireRight(c, authority, action, repository, action === 'delete' ? (c.req.param('tag') ?? null) : null);
-      c.set('authority', authority);
+      const tag = c.req.param('tag') ?? null;
+      requireRight(c, authority, action, repository, action === 'delete' ? tag : null);
+      c.set('authority', { ...authority, subject: actingAs(authority, action, repository, tag) });
       c.set('repository', repository);
       await next();
     },
@@ -99,7 +100,7 @@ export function asksAboutWebhook() {
       const authority = await authorityOf(c, c.var.caller.proof, about !== null && isAboutRepository(about) ? [about] : []);
       if (authority.subject === '') throw unauthorized(c, {});
       if (webhook === null || about === null || !mayAdminister(authority, about)) throw new RegistryError('NOT_FOUND');
-      c.set('authority', authority);
+      c.set('authority', { ...authority, subject: actingAs(authority, 'admin', about, null) });
       c.set('webhook', webhook);
       await next();
     },
@@ -119,7 +120,7 @@ export function asksAboutTrash() {
       const authority = await authorityOf(c, c.var.caller.proof, []);
       if (authority.subject === '') throw unauthorized(c, {});
       if (trashed === null || !allows(authority, 'admin', trashed.name)) throw new RegistryError('NOT_FOUND');
-      c.set('authority', authority);
+      c.set('authority', { ...authority, subject: actingAs(authority, 'admin', trashed.name, null) });
       c.set('trashed', trashed);
       await next();
     },

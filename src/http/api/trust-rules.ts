@@ -3,11 +3,10 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import { parseName } from '../../auth/names.ts';
 import type { RuleStatement } from '../../auth/outside/oidc.ts';
-import { checkRule } from '../../auth/outside/rule-check.ts';
+import { LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN } from '../../auth/outside/rule-check.ts';
 import { deleteRule, getRule, listRules, putRule, type StoredRule } from '../../auth/outside/trust-rules.ts';
 import { getOrganization } from '../../auth/people/organizations.ts';
 import { ACTIONS } from '../../auth/statement.ts';
-import { settings } from '../../env.ts';
 import { type AppEnv, actorOf, occasionOf, type RequestContext } from '../context.ts';
 import { asks } from './guard.ts';
 import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
@@ -28,10 +27,14 @@ const statement = z.strictObject({
   repositories: patterns.describe('May hold `{claim}`: what the token says'),
   tags: z
     .optional(patterns)
-    .describe('For `push`, `retag` and `delete`. May hold `{claim}`, `{ref_name}` and `{pull_request}`: `pr-{pull_request}-*`'),
+    .describe(
+      'For `push`, `retag` and `delete`. May hold `{claim}`, `{ref_name}` and `{pull_request}`: `pr-{pull_request}-*`. Two values never give one tag: `feature/x` is `feature..x`, and a value is separated from a star by two dashes, `{ref_name}--*`',
+    ),
   when: z
     .optional(conditions)
-    .describe('Further conditions. Jobs of pull requests have only what names `event_name` (of GitLab, `pipeline_source`)'),
+    .describe(
+      'Further conditions. Jobs that something else than the repository\'s own refs set off, such as `pull_request*`, `workflow_run` and `issue_comment` (`event_name`), or `merge_request_event` and `parent_pipeline` (GitLab\'s `pipeline_source`), have only what names that or asks for `ref_protected: "true"`',
+    ),
 });
 
 const body = z.strictObject({
@@ -44,6 +47,15 @@ const body = z.strictObject({
   ),
   statements: z.array(statement).min(1).max(20),
   description: z.optional(z.string().max(500)),
+  lifetime: z
+    .int()
+    .min(LIFETIME_MIN)
+    .max(LIFETIME_MAX)
+    .default(LIFETIME_DEFAULT)
+    .describe(
+      'Seconds that a login goes on, however soon its CI token expires. It ends at once when the rule is changed or deleted',
+    ),
+  disabled: z.boolean().default(false).describe('Lets nobody in, and ends the logins that there are'),
 });
 
 const ruleSchema = z.strictObject({
@@ -62,6 +74,8 @@ const ruleSchema = z.strictObject({
     }),
   ),
   description: z.string(),
+  lifetime: z.int(),
+  disabled: z.boolean(),
   createdAt: z.iso.datetime(),
 });
 
@@ -73,7 +87,9 @@ const list = {
 const read = { group: GROUP, answers: { 200: { description: 'The rule, and its ETag', schema: ruleSchema } } } as const;
 const save = {
   group: GROUP,
-  description: 'A job then logs in with any user name and its own token as password: nothing is stored with it.',
+  description: `A job then logs in with any user name and its own token as password: nothing is stored with it. What it may do in
+\`acme/api\` is said by the rules of \`acme\` and of the registry alone, and events name the rule that allowed it. An organization has up to 50
+rules, and 64 KB of claims and statements in all. Whoever shows a token with a right signature that no rule takes is told why.`,
   conditional: true,
   body,
   answers: {
@@ -147,7 +163,6 @@ async function saveRule(c: RequestContext, { statements, audience, description =
     description,
     statements: statements.map(statementOf),
   };
-  checkRule(rule, organizationIn(c), settings(c.env).insecureIssuers);
   const saved = await putRule(c.env, rule, { ifVersion: expectedVersion(c), by: actorOf(c) });
   return answer(shownRule(saved), { status: saved.version === 1 ? 201 : 200, version: saved.version });
 }

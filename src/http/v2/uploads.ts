@@ -11,7 +11,7 @@ import { repositoriesHolding, requireRepository } from '../../registry/repositor
 import { newUploadId, type Upload } from '../../registry/uploads/sessions.ts';
 import { appendToUpload, cancelUpload, finishUpload, uploadAtOnce, uploadOffset } from '../../registry/uploads/uploads.ts';
 import { insufficientScope, judged, may, mayCreateByPush, neededScope } from '../authorize.ts';
-import { type AppEnv, actorOf, afterwards, finishing, occasionOf } from '../context.ts';
+import { type AppEnv, actorOf, afterwards, finishing, occasionOf, uploaderOf } from '../context.ts';
 import { limitUploadStarts } from '../limits.ts';
 import { chunkOf, single } from '../params.ts';
 
@@ -114,13 +114,13 @@ function progress(c: UploadContext, status: 202 | 204, offset: number, location:
 }
 
 async function locationOf(c: UploadContext, upload: Upload): Promise<string> {
-  const sealed = await sealUpload(c.env, upload, actorOf(c).subject, occasionOf(c));
+  const sealed = await sealUpload(c.env, upload, uploaderOf(c), occasionOf(c));
   return `/v2/${upload.repository}/blobs/uploads/${sealed}`;
 }
 
 async function uploadOf(c: UploadContext): Promise<Upload> {
   const { repository } = c.var;
-  const expected = { repository, subject: actorOf(c).subject };
+  const expected = { repository, subject: uploaderOf(c) };
   const upload = await unsealUpload(c.env, c.req.param('upload') ?? '', expected, occasionOf(c));
   if (!upload) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
   return { ...upload, mayCreate: c.req.method === 'PUT' && mayCreateByPush(c, repository), by: actorOf(c) };

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { isIssuer } from '../../../src/auth/outside/issuers.ts';
-import { type TrustRule, verifyOutsideToken } from '../../../src/auth/outside/oidc.ts';
+import type { TrustRule } from '../../../src/auth/outside/oidc.ts';
 import { RegistryError } from '../../../src/oci/errors.ts';
-import { AUDIENCE, type Issuer, newIssuer, newKey } from '../../world/token-issuer.ts';
+import { AUDIENCE, type Issuer, newIssuer, newKey, takenFor } from '../../world/token-issuer.ts';
 
 let logged: string[];
 beforeEach(() => {
@@ -12,13 +12,22 @@ beforeEach(() => {
 afterEach(() => vi.restoreAllMocks());
 
 function rules(issuer: Issuer): TrustRule[] {
-  return [{ subject: 'ci:acme/x', issuer: issuer.url, audience: AUDIENCE, claims: { sub: 'somebody' }, statements: [] }];
+  return [
+    {
+      subject: 'ci:acme/x',
+      issuer: issuer.url,
+      audience: AUDIENCE,
+      claims: { sub: 'somebody' },
+      statements: [],
+      lifetime: 3600,
+    },
+  ];
 }
 
 /** `somebody`, `nobody`, or why the issuer could not be asked, as the log has it: the caller is told the same whatever it was. */
 async function outcome(issuer: Issuer, token: string, seconds = 0): Promise<string> {
   try {
-    const identity = await verifyOutsideToken(token, rules(issuer), issuer.world(seconds));
+    const identity = await takenFor(token, rules(issuer), issuer.world(seconds));
     return identity ? 'somebody' : 'nobody';
   } catch (error) {
     if (!(error instanceof RegistryError)) throw error;
@@ -305,8 +314,8 @@ describe('an issuer is', () => {
   test('asked only as far as that is allowed now, though its rule was saved before', async () => {
     const issuer = await newIssuer({ url: 'http://localhost:9999' });
     const token = await issuer.sign();
-    expect(await verifyOutsideToken(token, rules(issuer), issuer.world())).toBeNull();
+    expect(await takenFor(token, rules(issuer), issuer.world())).toBeNull();
     expect(issuer.requests).toEqual([]);
-    expect(await verifyOutsideToken(token, rules(issuer), { ...issuer.world(), insecureIssuers: true })).not.toBeNull();
+    expect(await takenFor(token, rules(issuer), { ...issuer.world(), insecureIssuers: true })).not.toBeNull();
   });
 });

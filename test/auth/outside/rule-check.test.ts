@@ -11,6 +11,7 @@ const RULE: TrustRule = {
   audience: 'registry.test',
   claims: { repository_id: '74' },
   statements: [PULL],
+  lifetime: 3600,
 };
 
 function refusal(rule: Partial<TrustRule>, organization = 'acme', insecure = false): string | null {
@@ -178,6 +179,55 @@ describe('a rule is refused', () => {
     expect(refusal({ statements: [] })).toMatch(/^statements: 1 to 20/);
     expect(refusal({ statements: Array(21).fill(PULL) })).toMatch(/^statements: 1 to 20/);
     const repositories = Array(20).fill(`acme/${'a'.repeat(200)}`);
-    expect(refusal({ statements: Array(20).fill({ ...PULL, repositories }) })).toMatch(/^a rule has up to 32768 characters/);
+    expect(refusal({ statements: Array(20).fill({ ...PULL, repositories }) })).toMatch(
+      /^a trust rule has up to 16384 bytes .* this one has \d+\. Nothing was saved$/,
+    );
+  });
+
+  test('past 16 KiB in bytes, however few its characters', () => {
+    const conditions = (text: string) =>
+      Object.fromEntries(Array.from({ length: 19 }, (_, n) => [`c${n}`, Array(15).fill(text)]));
+    expect(refusal({ claims: { repository_id: '74', ...conditions('e'.repeat(50)) } })).toBeNull();
+    expect(refusal({ claims: { repository_id: '74', ...conditions('€'.repeat(50)) } })).toMatch(/up to 16384 bytes/);
+  });
+
+  test.each([0, 59, 43_201, 1.5, Number.NaN, -3600])('with a lifetime of %d seconds', (lifetime) => {
+    expect(refusal({ lifetime })).toBe('lifetime: 60 to 43200 seconds');
+  });
+
+  test.each([
+    ['{actor}-*', '--'],
+    ['*{actor}', '--'],
+    ['*-x-{actor}', '--'],
+    ['{actor}*', '--'],
+    ['{actor}-{environment}', '--'],
+    ['{actor}-{run_id}-*', '--'],
+    ['{run_id}*', '-'],
+    ['{run_id}{run_attempt}', '-'],
+    ['{run_id}a{run_attempt}', '-'],
+    ['{actor}{run_id}', '-'],
+  ])('with the tags %s, whose values run into each other', (tag, separator) => {
+    expect(refusalOf({ actions: ['push'], tags: [tag] })).toMatch(
+      new RegExp(`^statements\\[0\\]\\.tags: .* is ambiguous: .* run into each other, .*: put ${separator} between them`),
+    );
+  });
+
+  test.each([
+    '{actor}',
+    'x-{actor}-y',
+    '{actor}--*',
+    '*--{actor}',
+    '{actor}--{environment}',
+    '{actor}-{run_id}',
+    'pr-{pull_request}-*',
+  ])('but not with the tags %s', (tag) => expect(refusalOf({ actions: ['push'], tags: [tag] })).toBeNull());
+
+  test('with repositories whose values run into each other', () => {
+    for (const name of ['acme/{actor}-*', 'acme/{actor}*', 'acme/*{actor}', 'acme/{actor}-{environment}']) {
+      expect(refusalOf({ repositories: [name] })).toMatch(/\.repositories: .* is ambiguous: /);
+    }
+    for (const name of ['acme/{actor}', 'acme/{actor}/*', 'acme/{repository}/*', 'acme/{actor}/x-{environment}']) {
+      expect(refusalOf({ repositories: [name] })).toBeNull();
+    }
   });
 });

@@ -11,6 +11,8 @@ const RULE: NewRule = {
   claims: { repository_id: '74', ref: ['refs/heads/main', 'refs/tags/*'] },
   statements: [{ effect: 'allow', actions: ['push'], repositories: ['acme/api'], tags: ['v*'], when: { ref_type: 'tag' } }],
   description: 'from main',
+  lifetime: 3600,
+  disabled: false,
 };
 
 let world: World;
@@ -25,7 +27,11 @@ async function addOrganization(name: string): Promise<void> {
 }
 
 function put(rule: Partial<NewRule> = {}, ifVersion: number | null = null) {
-  return putRule(world.env, { ...RULE, ...rule }, { ifVersion, by });
+  const { subject = RULE.subject } = rule;
+  const [, organization = ''] = /^ci:(.*)\//.exec(subject) ?? [];
+  const repositories = [organization === '' ? 'acme/api' : `${organization}/api`];
+  const statements = RULE.statements.map((statement) => ({ ...statement, repositories }));
+  return putRule(world.env, { ...RULE, statements, ...rule }, { ifVersion, by });
 }
 
 async function events(): Promise<Record<string, unknown>[]> {
@@ -47,8 +53,10 @@ describe('a trust rule', () => {
       issuer: 'https://gitlab.com',
       audience: 'b',
       claims: { project_id: '1' },
-      statements: [],
+      statements: [{ effect: 'allow' as const, actions: ['pull'] as const, repositories: ['acme/*'] }],
       description: '',
+      lifetime: 600,
+      disabled: true,
     };
     expect(await put(changed, first.version)).toEqual({ ...RULE, ...changed, createdAt: 5, version: 2 });
   });
@@ -109,7 +117,7 @@ describe('a trust rule', () => {
         type: 'trust-rule.saved',
         about: 'organization:acme',
         actor: 'user:alice',
-        target: { subject, issuer, audience, claims, statements, version: 1 },
+        target: { subject, issuer, audience, claims, statements, version: 1, lifetime: 3600, disabled: false },
       },
       { type: 'trust-rule.deleted', about: 'organization:acme', actor: 'user:alice', target: { subject, issuer, version: 1 } },
     ]);
@@ -117,9 +125,9 @@ describe('a trust rule', () => {
 
   test('may hold quotes and what looks like SQL or a parameter', async () => {
     const description = `'); DROP TABLE trust_rules; -- ?1 "x" 😀`;
-    expect(await put({ description, claims: { sub: description } })).toMatchObject({
+    expect(await put({ description, claims: { ...RULE.claims, sub: description } })).toMatchObject({
       description,
-      claims: { sub: description },
+      claims: { ...RULE.claims, sub: description },
     });
   });
 });

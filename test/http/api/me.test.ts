@@ -77,7 +77,9 @@ async function ofCi(): Promise<string> {
     `INSERT INTO trust_rules (subject, issuer, audience, claims, statements, created_at)
      VALUES ('ci:acme/deploy', 'https://ci.test', 'registry.test', '{}', '[]', 0)`,
   );
-  const via = { epoch: 0, rules: ['ci:acme/deploy'], claims: {} };
+  const claimed = { iss: 'https://ci.test', sub: 'job' };
+  const job = { claims: claimed, omitted: [], audiences: ['registry.test'], at: Math.floor(Date.now() / 1000), since: 0 };
+  const via = { epoch: 0, job };
   const claims = { sub: 'ci:acme/deploy', via, access: undefined };
   return `Bearer ${await forge(world, 'login-password', claims, { typ: 'berth-login+jwt' })}`;
 }

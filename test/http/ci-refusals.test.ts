@@ -1,0 +1,135 @@
+/** Why a CI token opens nothing: said to whoever holds it, once its signature is proven right, and to nobody else. */
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { refusal } from '../world/images.ts';
+import { getToken, type Jobs, jobsOf, messageIn, PUSH } from '../world/jobs.ts';
+import { api, basicOf } from '../world/people.ts';
+import { newKey } from '../world/token-issuer.ts';
+import { newWorld, type World, worldOf } from '../world/world.ts';
+
+let world: World;
+let jobs: Jobs;
+const guesses = vi.fn(async () => ({ success: true }));
+
+beforeEach(async () => {
+  const made = await newWorld();
+  guesses.mockClear();
+  world = worldOf({ ...made.env, WRONG_PASSWORDS: { limit: guesses } });
+  jobs = await jobsOf(world);
+  for (const organization of ['acme', 'other'])
+    expect((await api(world, 'PUT', `/organizations/${organization}`)).status).toBe(201);
+});
+
+const SECRET = 'refs/heads/the-secret-branch';
+const GENUINE = 'the signature of this CI token is right, but';
+
+async function why(claims: Record<string, unknown>, scopes: string[] = []): Promise<string> {
+  const response = await getToken(world, await jobs.token(claims), scopes);
+  expect(await refusal(response.clone())).toBe('401 UNAUTHORIZED');
+  expect(response.headers.get('www-authenticate')).toBeTruthy();
+  return messageIn(response);
+}
+
+describe('a genuine token is told', () => {
+  beforeEach(() => jobs.trust('acme/deploy', { claims: { project: '42', ref: SECRET, environment: ['prod', 'stage'] } }));
+
+  test.each([[[] as string[]], [[PUSH('acme/api')]], [[PUSH('other/api')]]])(
+    'which of its claims do not fit (scopes %j)',
+    async (scopes) => {
+      const message = await why({ ref: 'refs/heads/main' }, scopes);
+      expect(message).toBe(
+        `${GENUINE} no trust rule takes it: its claim "ref" is "refs/heads/main", which the rule does not accept; its claim "environment" is absent, which the rule does not accept`,
+      );
+      expect(message).not.toContain('secret');
+      expect(message).not.toContain('deploy');
+    },
+  );
+
+  test('that it is for another audience', async () => {
+    const message = await why({ ref: SECRET, environment: 'prod', aud: 'https://github.com/acme' });
+    expect(message).toMatch(
+      /its audience \("aud"\) is "https:\/\/github.com\/acme", and the rule wants another: .* the host of this registry$/,
+    );
+    expect(await why({ ref: SECRET, environment: 'prod', aud: ['a', 'b'] })).toContain('("aud") is "a, b"');
+  });
+
+  test('that no rule is about it', async () => {
+    expect(await why({ project: '43' })).toBe(`${GENUINE} no trust rule is about it (iss "${jobs.issuer.url}", sub "job")`);
+  });
+
+  test('that it has expired, is of the future, or lives for too long', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    expect(await why({ exp: now - 1 })).toMatch(/it has expired at 20\d\d-.*: get another one from your CI/);
+    expect(await why({ exp: now - 100_000, iat: now - 100_600, nbf: now - 100_600 })).toMatch(/it has expired at 20\d\d-/);
+    expect(await why({ nbf: now + 500 })).toMatch(/its claim "nbf" does not count yet/);
+    expect(await why({ iat: now + 500, exp: now + 600, nbf: now })).toMatch(/made in the future \("iat"\)/);
+    expect(await why({ exp: now + 100_000 })).toMatch(/it lives for more than a day/);
+    expect(await why({ sub: '' })).toMatch(/its claim "sub"/);
+  });
+
+  test('with long and strange values in one line that a header can carry', async () => {
+    const response = await getToken(world, await jobs.token({ ref: `é"\\\r\n${'x'.repeat(900)}` }));
+    expect(response.status).toBe(401);
+    expect((await messageIn(response)).length).toBeLessThan(600);
+    const direct = await world.fetch('GET', '/v2/acme/api/tags/list', {
+      authorization: basicOf('ci', await jobs.token({ ref: 'é"\\' })),
+    });
+    expect(direct.headers.get('www-authenticate')).toMatch(/^Bearer realm=.*error="invalid_token",error_description="[ -~]*"$/);
+  });
+
+  test('in the API and in /v2 as well', async () => {
+    const authorization = basicOf('ci', await jobs.token({ ref: 'refs/heads/main' }));
+    for (const path of ['/api/v1/me', '/v2/', '/v2/acme/api/tags/list', '/api/v1/repositories']) {
+      const response = await world.fetch('GET', path, { authorization });
+      expect(`${path} ${response.status}`).toBe(`${path} 401`);
+      expect(await messageIn(response)).toContain('its claim "ref" is "refs/heads/main"');
+    }
+  });
+
+  test('and none of it counts as a guess', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    for (const claims of [{}, { project: '43' }, { aud: 'a' }, { exp: now - 1 }, { nbf: now + 500 }]) await why(claims);
+    expect(guesses).not.toHaveBeenCalled();
+  });
+});
+
+describe('nothing is told', () => {
+  const WRONG = 'the credentials are wrong or have expired: log in again';
+
+  beforeEach(() => jobs.trust('acme/deploy', { claims: { project: '42', ref: SECRET } }));
+
+  test('to a token that somebody else signed, whatever is wrong with it besides', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const times = { iat: now, nbf: now, exp: now + 600 };
+    const key = await newKey();
+    for (const claims of [
+      {},
+      { project: '42', ref: SECRET },
+      { project: '42' },
+      { aud: 'elsewhere' },
+      { exp: now - 9 },
+      { sub: '' },
+    ]) {
+      for (const kid of [key.kid, jobs.issuer.key.kid]) {
+        const token = await jobs.issuer.sign({ ...times, ...claims }, { kid }, key);
+        const response = await getToken(world, token, [PUSH('acme/api')]);
+        expect(response.status).toBe(401);
+        expect(await messageIn(response)).toBe(WRONG);
+      }
+    }
+  });
+
+  test('of rules that do not name the job by an id, as anybody of the issuer could ask', async () => {
+    await jobs.forget('acme/deploy');
+    await jobs.trust('acme/wide', { claims: { project: '4*', ref: SECRET, environment: 'x' } });
+    await jobs.trust('acme/narrow', { claims: { project: '41', ref: SECRET } });
+    const message = await why({ ref: 'refs/heads/main' }, [PUSH('acme/api')]);
+    expect(message).toContain('no trust rule is about it');
+  });
+
+  test('to an issuer that nobody trusts: it is not even asked', async () => {
+    await jobs.forget('acme/deploy');
+    const response = await getToken(world, await jobs.token());
+    expect(await messageIn(response)).toBe(WRONG);
+    expect(jobs.issuer.requests).toEqual([]);
+  });
+});
