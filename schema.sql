@@ -3,6 +3,17 @@
 -- Times are seconds since the epoch on the database's clock. Applying this file twice does no harm.
 -- STRICT everywhere; WITHOUT ROWID for text keys, as D1 bills each index entry as a row written.
 
+-- ── ownership.ts ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- The registry that this database belongs to: one row. id is also in the bucket. secret_mark is derived from REGISTRY_SECRET, by
+-- which a deployment with another secret is known as another registry.
+CREATE TABLE IF NOT EXISTS registry (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  id TEXT NOT NULL,
+  secret_mark TEXT NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+
 -- ── registry ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- Written by an explicit call or with the first content of a repository. AUTOINCREMENT: an id is never used again, so what the collector has

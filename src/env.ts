@@ -86,6 +86,14 @@ export const SETTINGS = {
     'off',
     '`on`: webhooks may go to plain http and private addresses; for development. Under `npm start` either of the two lets the program reach private addresses, by whatever name',
   ),
+  ADOPT_REGISTRY: {
+    where: 'everywhere',
+    values: 'an id',
+    fallback: 'none',
+    about:
+      'the id of a registry whose database and bucket this one takes over, as the refusal names it: after `REGISTRY_SECRET` was replaced without `REGISTRY_SECRET_PREVIOUS`',
+    read: (value) => value ?? null,
+  } satisfies Setting<string | null>,
   LEASE_SECONDS: seconds(DAY, 1, 'tests', 'how long content is kept for somebody who was told that it is here (invariant 8)'),
   PART_BYTES: integer(PART_BYTES, 1, 1024 * MIB, 'tests', 'bytes of a part of a long upload'),
   MAX_PUT_BYTES: integer(MAX_PUT_BYTES, 1, MAX_PUT_BYTES, 'tests', 'bytes of the largest object of one R2 put'),

@@ -1,11 +1,21 @@
-/** The Worker's entry points. No logic: requests go to `http/`, messages to `queue.ts`, the schedule to `cron.ts`. */
+/**
+ * The Worker's entry points. No logic: requests go to `http/`, messages to `queue.ts`, the schedule to `cron.ts`. The last two do
+ * nothing with a database of another registry; `http/app.ts` tells clients so.
+ */
 import { runScheduled } from './cron.ts';
 import type { Env } from './env.ts';
 import { app } from './http/app.ts';
+import { requireOwnStores } from './ownership.ts';
 import { consume } from './queue.ts';
 
 export default {
   fetch: app.fetch,
-  queue: (batch, env, context) => consume(batch, env, context),
-  scheduled: (controller, env) => runScheduled(env, controller.scheduledTime),
+  queue: async (batch, env, context) => {
+    await requireOwnStores(env);
+    await consume(batch, env, context);
+  },
+  scheduled: async (controller, env) => {
+    await requireOwnStores(env);
+    await runScheduled(env, controller.scheduledTime);
+  },
 } satisfies ExportedHandler<Env>;

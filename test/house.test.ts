@@ -12,11 +12,12 @@ const sources = Object.entries(files).map(([path, text]) => ({ path: path.replac
 
 /** Room -> the rooms it may import, besides itself. */
 const ARROWS: Record<string, string[]> = {
-  'index.ts': ['http', 'queue.ts', 'cron.ts', 'env.ts'],
-  http: ['facts.ts', 'registry', 'auth', 'webhooks', 'events', 'oci', 'secrets.ts', 'env.ts'],
-  'queue.ts': ['facts.ts', 'webhooks', 'events', 'env.ts'],
+  'index.ts': ['ownership.ts', 'http', 'queue.ts', 'cron.ts', 'env.ts'],
+  http: ['ownership.ts', 'facts.ts', 'registry', 'auth', 'webhooks', 'events', 'oci', 'secrets.ts', 'env.ts'],
+  'queue.ts': ['ownership.ts', 'facts.ts', 'webhooks', 'events', 'env.ts'],
   'facts.ts': ['registry', 'auth', 'webhooks', 'events', 'oci'],
-  'cron.ts': ['queue.ts', 'registry', 'auth', 'webhooks', 'events', 'env.ts'],
+  'cron.ts': ['ownership.ts', 'queue.ts', 'registry', 'auth', 'webhooks', 'events', 'env.ts'],
+  'ownership.ts': ['storage', 'secrets.ts', 'env.ts'],
   local: ['auth', 'env.ts', 'addresses.ts'],
   registry: ['oci', 'storage', 'events', 'env.ts'],
   auth: ['oci', 'events', 'secrets.ts', 'env.ts', 'addresses.ts'],
@@ -43,6 +44,7 @@ const PACKAGES: Record<string, string[]> = {
 
 /** Tables, by the room whose SQL may name them. */
 const TABLES: Record<string, string> = {
+  registry: 'ownership.ts',
   repositories: 'registry',
   repository_pages: 'registry',
   blobs: 'registry',

@@ -4,6 +4,7 @@ import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
 import { checkSecrets, settings } from '../env.ts';
 import { badParameter, nothingHere, RegistryError } from '../oci/errors.ts';
+import { ForeignStoreError, requireOwnStores } from '../ownership.ts';
 import { requireSecret } from '../secrets.ts';
 import { LOOP_HEADER } from '../webhooks/delivery/attempt.ts';
 import { api } from './api/all.ts';
@@ -37,6 +38,18 @@ const configured = createMiddleware<AppEnv>(async function configured(c, next) {
   } catch (error) {
     console.error((error as Error).message);
     throw new RegistryError('UNAVAILABLE', { message: `this registry is not set up: ${(error as Error).message}` });
+  }
+  await next();
+});
+
+/** A database or a bucket of another registry is not served from, and not written to. */
+const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
+  try {
+    await requireOwnStores(c.env);
+  } catch (error) {
+    if (!(error instanceof ForeignStoreError)) throw error;
+    console.error(error.message);
+    throw new RegistryError('UNAVAILABLE', { message: `this registry is not set up: ${error.message}` });
   }
   await next();
 });
@@ -99,10 +112,11 @@ export const app = new Hono<AppEnv>({ getPath: routedPath });
 app.onError((error, c) => errorResponse(error, c));
 app.notFound((c) => errorResponse(nothingHere(), c));
 app.use(headers, noLoop, plainHost);
-app.use('/v2/*', configured, plainPath, authenticate);
-app.use('/token', configured);
+app.use('/v2/*', configured, plainPath, ownStores, authenticate);
+app.use('/token', configured, ownStores);
 for (const resource of [base, tags, manifests, referrers, uploads, blobs]) mount('/v2', resource);
-app.use('/api/*', configured, plainApiPath, authenticateApi);
+app.use('/api/*', configured, plainApiPath);
+app.use('/api/v1/*', ownStores, authenticateApi);
 for (const resource of api) mount('/api/v1', resource);
 mount('/api', documentation);
 mount('/token', token);

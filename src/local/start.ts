@@ -13,6 +13,10 @@ async function main(): Promise<void> {
   await endOrphan(options.dataDir);
   await requirePort(options);
   const runtime = await startRuntime(options);
+  await requireAnswer(options).catch(async (error: unknown) => {
+    await runtime.stop();
+    throw error;
+  });
   let stopping = false;
   const stop = () => {
     if (stopping) return;
@@ -40,9 +44,22 @@ function requirePort({ host, port }: Options): Promise<void> {
   });
 }
 
+/** A registry that cannot serve says so in its first answer. @throws StartError with what it says */
+async function requireAnswer(options: Options): Promise<void> {
+  const response = await fetch(`http://${addressOf(options)}/v2/`);
+  if (response.status < 500) return;
+  const { errors } = (await response.json()) as { errors: { message: string }[] };
+  throw new StartError(`The registry on ${options.dataDir} cannot serve: ${errors[0]?.message}.`);
+}
+
+/** By which this machine reaches the registry. */
+function addressOf({ host, port }: Options): string {
+  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `${name.includes(':') ? `[${name}]` : name}:${port}`;
+}
+
 async function welcome(options: Options): Promise<string> {
-  const local = options.host === '0.0.0.0' || options.host === '::' ? '127.0.0.1' : options.host;
-  const registry = `${local}:${options.port}`;
+  const registry = addressOf(options);
   const { secrets } = options;
   const shown = options.first && !secrets.ADMIN_PASSWORD;
   const password = secrets.ADMIN_PASSWORD

@@ -4,12 +4,14 @@
  *   blobs/<algorithm>/<hex>/<nonce>        a blob put with its digest known; R2 keeps the checksum too
  *   blobs/stream/<nonce>                   a blob hashed while it came: its digest was known only at the end
  *   manifests/<algorithm>/<hex>/<nonce>    a manifest too large for its row in D1
+ *   registry                               the id of the registry that the bucket belongs to (src/ownership.ts)
  *   uploads/<upload id>/<nonce>            a piece of an unfinished upload; ids begin with their time, so old ones sort first
  *
- * Every write takes a fresh nonce, so no key is ever written twice and a late delete cannot hit a new object (invariant 7).
+ * Every write takes a fresh nonce, so no key but `registry` is ever written twice and a late delete cannot hit a new object (invariant 7).
  */
 import { type Digest, isDigest } from '../oci/digest.ts';
 
+export const REGISTRY_KEY = 'registry';
 export const UPLOADS_PREFIX = 'uploads/';
 /** Of all keys that begin with a blob's digest: no algorithm begins otherwise. */
 export const DIGESTS_PREFIX = 'blobs/sha';

@@ -52,6 +52,10 @@ export async function readText(env: Bucket, key: string): Promise<string | null>
   return object ? await object.text() : null;
 }
 
+export async function putText(env: Bucket, key: string, text: string): Promise<void> {
+  await env.BLOBS.put(key, text, { httpMetadata: { contentType: 'text/plain' } });
+}
+
 export async function deleteObjects(env: Bucket, keys: string[]): Promise<void> {
   for (let at = 0; at < keys.length; at += DELETE_MAX_KEYS) {
     await env.BLOBS.delete(keys.slice(at, at + DELETE_MAX_KEYS));

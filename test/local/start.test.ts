@@ -188,3 +188,15 @@ test('a given REGISTRY_SECRET and a new folder start, and the folder is made', a
   await registry.stop();
   await rm(parent, { recursive: true, force: true });
 });
+
+test('a start with another secret on data that was used before is refused in words', async () => {
+  const registry = await startRegistry({ env: { REGISTRY_SECRET: 'the-first-secret-of-the-tests-0123456789' } });
+  const gone = new Promise((resolve) => registry.process.once('exit', resolve));
+  registry.process.kill('SIGINT');
+  await gone;
+  const env = { DATA_DIR: registry.dataDir, PORT: new URL(registry.url).port };
+  const ended = await start({ ...env, REGISTRY_SECRET: 'another-secret-of-the-tests-0123456789' });
+  expect(ended).toMatchObject({ code: 1, output: expect.stringContaining('the database belongs to another registry') });
+  expect(ended.output).not.toContain('    at ');
+  await registry.stop();
+});

@@ -7,6 +7,7 @@ import { env } from 'cloudflare:workers';
 import { administratorPassword } from '../../src/auth/secrets.ts';
 import type { Env } from '../../src/env.ts';
 import worker from '../../src/index.ts';
+import { requireOwnStores } from '../../src/ownership.ts';
 import { TestQueue } from './queues.ts';
 
 export const ORIGIN = 'https://registry.test';
@@ -31,7 +32,10 @@ export interface Send {
 export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
   const bindings = env as unknown as Env & { SCHEMA: string[] };
   const tables = bindings.SCHEMA.flatMap((statement) => /CREATE TABLE IF NOT EXISTS (\w+)/.exec(statement)?.[1] ?? []);
-  const statements = [...bindings.SCHEMA, ...tables.map((table) => `DELETE FROM ${table}`)];
+  const statements = [...tables.map((table) => `DELETE FROM ${table}`)];
+  await bindings.DB.batch(bindings.SCHEMA.map((statement) => bindings.DB.prepare(statement)));
+  // Asked once an isolate: not in the requests whose calls a test counts.
+  await requireOwnStores(bindings);
   await bindings.DB.batch(statements.map((statement) => bindings.DB.prepare(statement)));
   for (let page = await bindings.BLOBS.list(); page.objects.length > 0; page = await bindings.BLOBS.list()) {
     await bindings.BLOBS.delete(page.objects.map(({ key }) => key));
