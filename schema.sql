@@ -317,10 +317,12 @@ CREATE TABLE IF NOT EXISTS policies (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT, WITHOUT ROWID;
 
--- Whom a repository's policy names, for the lists of what somebody may see. Written with the policy.
+-- Whom a repository's policy names, for the lists of what somebody may see. Written with the policy. pull: what the policy says to
+-- them about pulling, 1 for allowing it and 2 for denying it, added up; NULL in rows of an earlier version, where only the policy says.
 CREATE TABLE IF NOT EXISTS policy_principals (
   principal TEXT NOT NULL,
   repository TEXT NOT NULL,
+  pull INTEGER,
   PRIMARY KEY (principal, repository)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,20 +1,11 @@
 /** Asks the database about somebody: one statement, whatever they showed, and for questions about others. */
-import { type Authority, ofAccount, ofJob, ofRepositories, ofUnread, onIdentity, onRepository, stranger } from './authority.ts';
-import {
-  BOOTSTRAP,
-  createBootstrapAdministrator,
-  type Database,
-  type Loaded,
-  loadSubjects,
-  NOTHING,
-  readable,
-} from './directory.ts';
-import { EVERYONE, nameOf } from './names.ts';
+import { type Authority, ofAccount, ofJob, ofRepositories, ofUnread, onIdentity, stranger } from './authority.ts';
+import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from './directory.ts';
+import { EVERYONE } from './names.ts';
 import type { World } from './occasion.ts';
 import { authorityOfJob, authorityOfOutside } from './outside/jobs.ts';
 import { findRule } from './outside/trust-rules.ts';
 import type { Proof } from './proof.ts';
-import type { Statement } from './statement.ts';
 
 /**
  * `null` where what was shown does not count any more, or never did.
@@ -90,26 +81,6 @@ async function loadOrBegin(env: Database, proof: Proof | null, repositories: rea
   if (proof?.kind !== 'password' || loaded.account) return loaded;
   await createBootstrapAdministrator(env);
   return loadOne(env, proof, repositories);
-}
-
-/** The same caller with the statements of further repositories. */
-export async function withRepositories(
-  env: Database,
-  authority: Authority,
-  repositories: readonly string[],
-): Promise<Authority> {
-  const { results } = await env.DB.prepare(
-    `SELECT subject, ${readable('statements')} AS statements FROM policies
-     WHERE subject IN (SELECT 'repository:' || value FROM json_each(?1))`,
-  )
-    .bind(JSON.stringify(repositories))
-    .all<{ subject: string; statements: string | null }>();
-  const own = authority.statements.filter(({ from }) => !from.startsWith('repository:'));
-  const others = results.flatMap(({ subject, statements }) =>
-    statements === null ? [] : onRepository(nameOf(subject), JSON.parse(statements) as Statement[]),
-  );
-  const unread = results.flatMap(({ subject, statements }) => (statements === null ? [subject] : []));
-  return { ...authority, statements: [...own, ...others, ...(authority.administrator ? [] : ofUnread(unread))] };
 }
 
 /**

@@ -8,6 +8,7 @@ import { EVERYONE, nameOf, organizationOf } from './names.ts';
 import type { Statement } from './statement.ts';
 import { bytesOf, checkStatements } from './statement-limits.ts';
 import { policyRoomRefusal, requirePolicyRoom } from './team-limits.ts';
+import { PULL_BITS } from './visibility.ts';
 import { DELETED } from './within.ts';
 
 export interface Policy {
@@ -64,16 +65,6 @@ export async function readPolicy(env: Database, subject: string, guard: D1Prepar
   const read = await tryBatch(env, [...guard, select(env, subject)]);
   if (!read) throw absent(subject);
   return policyOf(read.at(-1)?.results[0] as Row | undefined);
-}
-
-/** Of several subjects at once; those that have none are left out. */
-export async function getPolicies(env: Database, subjects: readonly string[]): Promise<Map<string, Statement[]>> {
-  const { results } = await env.DB.prepare(
-    'SELECT subject, statements FROM policies WHERE subject IN (SELECT value FROM json_each(?1))',
-  )
-    .bind(JSON.stringify(subjects))
-    .all<{ subject: string; statements: string }>();
-  return new Map(results.map((row) => [row.subject, JSON.parse(row.statements) as Statement[]]));
 }
 
 /**
@@ -147,14 +138,13 @@ export function policyStatements(env: Database, subject: string, statements: rea
   ).bind(subject, JSON.stringify(statements));
   if (!subject.startsWith('repository:')) return [save];
   const repository = nameOf(subject);
-  const principals = JSON.stringify(statements.flatMap((statement) => statement.principals ?? []));
   return [
     save,
     env.DB.prepare('DELETE FROM policy_principals WHERE repository = ?1').bind(repository),
-    env.DB.prepare('INSERT INTO policy_principals (principal, repository) SELECT DISTINCT value, ?1 FROM json_each(?2)').bind(
-      repository,
-      principals,
-    ),
+    env.DB.prepare(
+      `INSERT INTO policy_principals (principal, repository, pull) SELECT p.value, ?1, ${PULL_BITS}
+       FROM json_each(?2) s, json_each(s.value, '$.principals') p GROUP BY p.value`,
+    ).bind(repository, JSON.stringify(statements)),
   ];
 }
 
@@ -224,8 +214,8 @@ export function giveBackPolicy(env: Pick<Database, 'DB'>, subject: string, entry
   return [
     env.DB.prepare('UPDATE policies SET subject = ?1 WHERE subject = ?2').bind(subject, setAside(entry)),
     env.DB.prepare(
-      `INSERT INTO policy_principals (principal, repository)
-       SELECT DISTINCT p.value, ?2 FROM policies, json_each(statements) s, json_each(s.value, '$.principals') p WHERE subject = ?1`,
+      `INSERT INTO policy_principals (principal, repository, pull) SELECT p.value, ?2, ${PULL_BITS}
+       FROM policies, json_each(statements) s, json_each(s.value, '$.principals') p WHERE subject = ?1 GROUP BY p.value`,
     ).bind(subject, nameOf(subject)),
   ];
 }

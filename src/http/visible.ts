@@ -1,9 +1,17 @@
 /** Lists of repositories as their reader may see them: candidates by index, each judged, until a page is full. */
 import type { Authority } from '../auth/authority.ts';
-import { withRepositories } from '../auth/lookup.ts';
-import { allows } from '../auth/policy.ts';
-import type { Sourced } from '../auth/statement.ts';
-import { common, liesIn, type Place, pullPatterns, reachOf, repositoriesNaming } from '../auth/visibility.ts';
+import {
+  common,
+  type Judge,
+  judgeOf,
+  type Place,
+  placeTest,
+  pullPatterns,
+  pullsSaid,
+  reachOf,
+  repositoriesNaming,
+  type Said,
+} from '../auth/visibility.ts';
 import { badParameter } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
@@ -35,23 +43,42 @@ function limitsOf({ bounds }: Authority, { namespace }: Filter): Place[] {
   return namespace === undefined ? narrowed : [{ prefixes: [`${namespace}/`], names: [] }, ...narrowed];
 }
 
-/** How far a round has seen everything there is: the end of the list that ended first, `undefined` where none was cut off. */
-function earlier(one: string | undefined, other: string | undefined): string | undefined {
-  return one === undefined || other === undefined ? (one ?? other) : one < other ? one : other;
+/** How far a round has seen everything there is: the list that was cut off first, `undefined` where none was. */
+function earliest(ends: (string | undefined)[]): string | undefined {
+  return ends.filter((end) => end !== undefined).sort()[0];
 }
 
-/** Each by the caller's own statements and its own: the others' are about none but themselves. */
-async function mayPull(c: RequestContext, authority: Authority, names: RepositoryName[]): Promise<RepositoryName[]> {
-  const { statements } = await withRepositories(c.env, authority, names);
-  const from = new Map<string, Sourced[]>();
-  for (const statement of statements) from.set(statement.from, [...(from.get(statement.from) ?? []), statement]);
-  const own = statements.filter((statement) => !statement.from.startsWith('repository:'));
-  return names.filter((name) =>
-    allows({ ...authority, statements: [...own, ...(from.get(`repository:${name}`) ?? [])] }, 'pull', name),
-  );
+/** A repository that the reader may pull, and whether everybody may. */
+export interface Visible {
+  name: RepositoryName;
+  isPublic: boolean;
 }
 
-export interface VisiblePage extends Page<RepositoryName> {
+interface Judged {
+  visible: Visible[];
+  /** Up to here, where comparing the rest is for another request; `undefined`: all were judged. */
+  stoppedAt: string | undefined;
+}
+
+/** Each by the caller's own statements and what its own policy says: the policies of the others are about none but themselves. */
+function judged(judge: Judge, said: Map<string, Said>, names: RepositoryName[], from: string): Judged {
+  const visible: Visible[] = [];
+  for (const [n, name] of names.entries()) {
+    const may = judge(name, said.get(name));
+    if (may === null) return { visible, stoppedAt: names[n - 1] ?? from };
+    if (may) visible.push({ name, isPublic: said.get(name)?.isPublic ?? false });
+  }
+  return { visible, stoppedAt: undefined };
+}
+
+/** The next names of a sorted list, and where it was cut off. */
+function nextOf(names: readonly string[], { after, limit }: PageQuery): { items: string[]; cut: string | undefined } {
+  const rest = names.filter((name) => name > after);
+  const items = rest.slice(0, limit);
+  return { items, cut: rest.length > limit ? items.at(-1) : undefined };
+}
+
+export interface VisiblePage extends Page<Visible> {
   /** What the next page begins after: the last item, or a place that is sealed, as it may be that of what is hidden. `null`: the end. */
   next: string | null;
 }
@@ -70,26 +97,39 @@ export async function visibleRepositories(
   const place: string | null = await openPlace(c.env, LIST, after);
   if (place === null) throw badParameter('"last" is no place in this list: begin anew');
   const limits = limitsOf(authority, filter);
+  const within = limits.map(placeTest);
   const reach = limits.reduce(common, reachOf(pullPatterns(authority)));
+  // The index finds these by their prefix: it need not look for them by name as well.
+  const isBehindPrefix = placeTest({ ...reach, names: [] });
+  const judge = judgeOf(authority, 'pull');
   // `0` is what comes after the slash.
   const [start, end] = filter.namespace === undefined ? ['', undefined] : [`${filter.namespace}/`, `${filter.namespace}0`];
-  const found: RepositoryName[] = [];
+  const found: Visible[] = [];
   let from = place > start ? place : start;
   for (let round = 0; round < ROUNDS; round++) {
     const size = round === 0 ? limit + 1 : Math.max(limit, Math.min(CHUNK * 2 ** (round - 1), CHUNK_MAX));
     const page = { after: from, limit: size };
     const named = await repositoriesNaming(c.env, authority, page);
-    const names = [...reach.names, ...named.filter((name) => limits.every((place) => liesIn(place, name)))];
+    const own = nextOf(reach.names, page);
+    const names = [...own.items, ...named.filter((name) => !isBehindPrefix(name) && within.every((test) => test(name)))];
     const candidates = await listRepositories(c.env, page, { prefixes: reach.prefixes, names, search: filter.search ?? '' });
-    const horizon = earlier(
+    const horizon = earliest([
       named.length < page.limit ? undefined : named.at(-1),
       candidates.more ? candidates.items.at(-1) : undefined,
-    );
+      own.cut,
+    ]);
     const known = candidates.items.filter((name) => horizon === undefined || name <= horizon);
-    found.push(...(await mayPull(c, authority, known)));
-    const done = horizon === undefined || (end !== undefined && horizon >= end);
-    if (found.length > limit) return { items: found.slice(0, limit), more: true, next: found[limit - 1] ?? null };
-    if (done) return { items: found, more: false, next: null };
+    const naming = new Set(named);
+    const said = await pullsSaid(
+      c.env,
+      authority.principals,
+      known.filter((name) => naming.has(name)),
+    );
+    const { visible, stoppedAt } = judged(judge, said, known, from);
+    found.push(...visible);
+    if (found.length > limit) return { items: found.slice(0, limit), more: true, next: found[limit - 1]?.name ?? null };
+    if (stoppedAt !== undefined) return { items: found, more: true, next: await sealPlace(c.env, LIST, stoppedAt) };
+    if (horizon === undefined || (end !== undefined && horizon >= end)) return { items: found, more: false, next: null };
     from = horizon;
   }
   return { items: found, more: true, next: await sealPlace(c.env, LIST, from) };

@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
 import { parseName } from '../../auth/names.ts';
-import { firstPolicy, getPolicies, getPolicy, isPublic, keepPolicy, setVisibility } from '../../auth/policies.ts';
+import { firstPolicy, getPolicy, isPublic, keepPolicy, setVisibility } from '../../auth/policies.ts';
 import { allows } from '../../auth/policy.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -12,7 +12,7 @@ import {
   describeRepositories,
   describeRepository,
   makeRepository,
-  type RepositoryPage,
+  type RepositorySummary,
 } from '../../registry/repositories/pages.ts';
 import { deleteRepository } from '../../registry/trash/repositories.ts';
 import { endSubscriptions } from '../../webhooks/subscriptions.ts';
@@ -77,9 +77,12 @@ export const repositories = new Hono<AppEnv>({ strict: false })
         namespace: namespace && parseName(namespace),
       };
       const { items, next } = await visibleRepositories(c, authority, { after: last, limit: n }, filter);
-      const policies = await getPolicies(c.env, items.map(subjectOf));
-      const pages = await describeRepositories(c.env, items);
-      const shown = pages.map((page) => summaryOf(page, isPublic(policies.get(subjectOf(page.name)) ?? [])));
+      const pages = await describeRepositories(
+        c.env,
+        items.map(({ name }) => name),
+      );
+      const open = new Set(items.filter(({ isPublic: isOpen }) => isOpen).map(({ name }) => name));
+      const shown = pages.map((page) => summaryOf(page, open.has(page.name)));
       return answer({ items: shown, next });
     },
   )
@@ -189,7 +192,7 @@ async function answerRepository(c: RequestContext, repository: RepositoryName, s
   return answer(body, { status, version: page.version });
 }
 
-function summaryOf({ name, description, createdAt }: RepositoryPage, isOpen: boolean) {
+function summaryOf({ name, description, createdAt }: RepositorySummary, isOpen: boolean) {
   return {
     name,
     visibility: isOpen ? 'public' : 'private',

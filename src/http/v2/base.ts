@@ -12,5 +12,5 @@ export const base = new Hono<AppEnv>({ strict: false })
     const limit = pageSize(c);
     const { items, next } = await visibleRepositories(c, judged(c), { after: single(c, 'last') ?? '', limit });
     const link = next === null ? {} : nextLink(c, { n: String(limit), last: next });
-    return c.json({ repositories: items }, 200, link);
+    return c.json({ repositories: items.map(({ name }) => name) }, 200, link);
   });

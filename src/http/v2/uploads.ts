@@ -1,8 +1,8 @@
 /** end-4, end-5, end-6, end-11, end-13 and end-14: how blobs come in. */
 import { type Context, Hono } from 'hono';
-import { withRepositories } from '../../auth/lookup.ts';
 import { allows, isGranted } from '../../auth/policy.ts';
 import { sealUpload, unsealUpload } from '../../auth/tokens.ts';
+import { judgeOf, pullsSaid } from '../../auth/visibility.ts';
 import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryName, type RepositoryName } from '../../oci/name.ts';
@@ -89,8 +89,10 @@ const HOLDERS_MAX = 100;
 async function readableHolders(c: UploadContext, digest: Digest): Promise<RepositoryName[]> {
   const holders = await repositoriesHolding(c.env, digest, HOLDERS_MAX);
   if (holders.length === 0) return [];
-  const authority = await withRepositories(c.env, judged(c), holders);
-  return holders.filter((name) => allows(authority, 'pull', name));
+  const authority = judged(c);
+  const said = await pullsSaid(c.env, authority.principals, holders);
+  const judge = judgeOf(authority, 'pull');
+  return holders.filter((name) => judge(name, said.get(name)));
 }
 
 /**

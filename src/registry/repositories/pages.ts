@@ -6,43 +6,36 @@ import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { HERE } from './repositories.ts';
 
-export interface RepositoryPage {
+/** What a list shows of a repository. */
+export interface RepositorySummary {
   name: RepositoryName;
   description: string;
-  /** Markdown. */
-  overview: string;
   /** Seconds since the epoch. */
   createdAt: number;
-  version: number;
 }
 
-interface Row {
-  name: RepositoryName;
-  description: string;
+export interface RepositoryPage extends RepositorySummary {
+  /** Markdown. */
   overview: string;
-  created_at: number;
   version: number;
 }
 
-const DESCRIBE = `SELECT r.name, r.created_at, coalesce(p.description, '') AS description, coalesce(p.overview, '') AS overview,
-    coalesce(p.version, 1) AS version
-  FROM repositories r LEFT JOIN repository_pages p ON p.repository_id = r.id`;
-
-function pageOf({ name, description, overview, created_at, version }: Row): RepositoryPage {
-  return { name, description, overview, createdAt: created_at, version };
-}
+const SUMMARY = `r.name, r.created_at AS createdAt, coalesce(p.description, '') AS description`;
+const FROM = 'FROM repositories r LEFT JOIN repository_pages p ON p.repository_id = r.id';
+const DESCRIBE = `SELECT ${SUMMARY}, coalesce(p.overview, '') AS overview, coalesce(p.version, 1) AS version ${FROM}`;
 
 export async function describeRepository(env: Database, repository: RepositoryName): Promise<RepositoryPage | null> {
-  const row = await env.DB.prepare(`${DESCRIBE} WHERE r.name = ?1`).bind(repository).first<Row>();
-  return row && pageOf(row);
+  return env.DB.prepare(`${DESCRIBE} WHERE r.name = ?1`).bind(repository).first<RepositoryPage>();
 }
 
-/** By name, in bytewise order. Those that are not there are left out. */
-export async function describeRepositories(env: Database, names: readonly RepositoryName[]): Promise<RepositoryPage[]> {
-  const { results } = await env.DB.prepare(`${DESCRIBE} WHERE r.name IN (SELECT value FROM json_each(?1)) ORDER BY r.name`)
+/** By name, in bytewise order, without their overviews: those are long. Those that are not there are left out. */
+export async function describeRepositories(env: Database, names: readonly RepositoryName[]): Promise<RepositorySummary[]> {
+  const { results } = await env.DB.prepare(
+    `SELECT ${SUMMARY} ${FROM} WHERE r.name IN (SELECT value FROM json_each(?1)) ORDER BY r.name`,
+  )
     .bind(JSON.stringify(names))
-    .all<Row>();
-  return results.map(pageOf);
+    .all<RepositorySummary>();
+  return results;
 }
 
 const THERE = 'EXISTS (SELECT 1 FROM repositories WHERE name = ?1)';
