@@ -3,6 +3,7 @@
  * `node bench/bare-host.ts DATA_DIR` prints its address; SIGINT ends it.
  */
 import { emulate } from '../src/local/emulator.ts';
+import { freePort } from '../test/world/registry.ts';
 
 /** The rows that the registry's questions read, each under a key of its own. */
 const SCHEMA = [
@@ -15,16 +16,17 @@ const SCHEMA = [
 const [dataDir] = process.argv.slice(2);
 if (dataDir === undefined) throw new Error('usage: node bench/bare-host.ts DATA_DIR');
 
+const port = await freePort();
 const worker = await emulate({
   name: 'bare',
   main: 'bench/workers/bare.ts',
   dataDir,
   host: '127.0.0.1',
-  port: 0,
+  port,
   variables: {},
   prepare: (database) => database.batch(SCHEMA.map((statement) => database.prepare(statement))),
 });
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.removeAllListeners(signal).once(signal, () => void worker.dispose().then(() => process.exit(0)));
 }
-console.log(String(await worker.unsafeGetDirectURL('bare')));
+console.log(`http://127.0.0.1:${port}/`);

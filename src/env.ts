@@ -16,8 +16,10 @@ export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>>
   DELIVERIES: Queue;
   /** Deliveries that were tried for the last time. The consumer marks them as failed. */
   DEAD_LETTERS: Queue;
-  /** Wrong passwords from one address; without the binding nothing is limited. Counted by each Cloudflare location. */
+  /** Wrong passwords from one network; without the binding nothing is limited. Counted by each Cloudflare location. */
   WRONG_PASSWORDS?: RateLimit;
+  /** `socket`: no Cloudflare is in front, so its headers are not to be believed. Only `npm start` sets it. */
+  ADDRESS_FROM?: string;
   /** Requests for tokens of one account from one address. */
   TOKEN_REQUESTS?: RateLimit;
   /** Uploads begun by one account. */
@@ -110,7 +112,7 @@ export const START_SETTINGS = {
 export const SECRETS = {
   REGISTRY_SECRET: secret(32, 'made at the first start', 'the one secret; every key is derived from it'),
   REGISTRY_SECRET_PREVIOUS: secret(32, 'none', 'accepted for verification while `REGISTRY_SECRET` is being replaced'),
-  ADMIN_PASSWORD: secret(1, 'derived from the secret', "the administrator's password; `npm run password` prints it"),
+  ADMIN_PASSWORD: secret(16, 'derived from the secret', "the administrator's password; `npm run password` prints it"),
 };
 
 type CamelCase<S extends string> = S extends `${infer Head}_${infer Rest}`
@@ -208,7 +210,7 @@ function text(fallback: string, about: string): Setting<string> {
 
 function secret(minLength: number, fallback: string, about: string): Setting<string | null> {
   const read = (value: string | undefined) => {
-    if (value !== undefined && value.length < minLength) throw new Error(`${minLength} characters or more`);
+    if (value !== undefined && [...value].length < minLength) throw new Error(`${minLength} characters or more`);
     return value ?? null;
   };
   return { where: 'everywhere', values: `${minLength} characters or more`, fallback, about, read };

@@ -6,12 +6,21 @@ import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { sameSecret } from '../secrets.ts';
 import type { Occasion } from './occasion.ts';
 import type { Proof } from './proof.ts';
-import { ADMINISTRATOR, administratorPassword, isAccessKeySecret, keyIdIn, type Passwords, passwordMark } from './secrets.ts';
+import {
+  ADMINISTRATOR,
+  administratorPassword,
+  isAccessKeySecret,
+  keyIdIn,
+  type Passwords,
+  passwordMark,
+  SECRET_PREFIX,
+} from './secrets.ts';
 import { LOGIN_PASSWORD_TYPE, verifyLoginPassword } from './tokens.ts';
 
 /**
- * `null` for an unknown name and a wrong password alike; both take the same work. `expired`: a login password of ours that
- * was right once.
+ * `expired`: a login password of ours that was right once. `guess`: it may be the administrator's password, if a person chose
+ * that: `proofOfAdministrator` compares it, and whoever calls that bounds how often. `null`: wrong, and no guess, as what is
+ * generated (160 bits) or signed cannot be guessed.
  * @param name `null` where a password comes alone, as an API's bearer token does
  */
 export async function proofOfPassword(
@@ -19,17 +28,33 @@ export async function proofOfPassword(
   name: string | null,
   password: string,
   occasion: Occasion,
-): Promise<Proof | 'expired' | null> {
-  const right = await sameSecret(password, await administratorPassword(env));
-  if (right && (name ?? ADMINISTRATOR).toLowerCase() === ADMINISTRATOR)
-    return { kind: 'password', mark: await passwordMark(env) };
+): Promise<Proof | 'expired' | 'guess' | null> {
   const key = keyIdIn(password);
-  if (key !== null) return (await isAccessKeySecret(env, password)) ? { kind: 'key', key, name } : null;
-  return isJwt(password) ? proofOfToken(env, password, occasion) : null;
+  if (key !== null && (await isAccessKeySecret(env, password))) return { kind: 'key', key, name };
+  const token = isToken(password) ? await proofOfToken(env, password, occasion) : null;
+  if (token !== null) return token;
+  if (!looksGenerated(password) || looksGenerated(env.ADMIN_PASSWORD ?? '')) return 'guess';
+  return proofOfAdministrator(env, name, password);
 }
 
-function isJwt(text: string): boolean {
-  return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text);
+function looksGenerated(text: string): boolean {
+  return text.startsWith(SECRET_PREFIX) || isToken(text);
+}
+
+/** A JWT, as far as its header says. */
+function isToken(text: string): boolean {
+  try {
+    return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text) && decodeProtectedHeader(text) !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** `null` for another name and another password alike; both take the same work. */
+export async function proofOfAdministrator(env: Passwords, name: string | null, password: string): Promise<Proof | null> {
+  const right = await sameSecret(password, await administratorPassword(env));
+  if (!right || (name ?? ADMINISTRATOR).toLowerCase() !== ADMINISTRATOR) return null;
+  return { kind: 'password', mark: await passwordMark(env) };
 }
 
 /** One of ours, or one to be verified against the trust rules of the issuer it claims. */

@@ -20,6 +20,9 @@ export interface Caller {
 
 export const ANONYMOUS: Caller = { subject: '', proof: null, grants: null };
 
+/** Showed a token that is not valid here, or not any more: may do nothing, and is told so. */
+export const INVALID_TOKEN: Caller = { subject: '', proof: null, grants: [] };
+
 /** Whether what was shown reaches that far. Says nothing of whether the right is still there. */
 export function isGranted(caller: Caller, action: Action, repository: string | null): boolean {
   return caller.grants === null || caller.grants.some((grant) => covers(grant, action, repository));

@@ -10,9 +10,12 @@ export type Passwords = Secrets & Pick<Env, 'ADMIN_PASSWORD'>;
 /** The user name of the account that is there from the beginning. */
 export const ADMINISTRATOR = 'admin';
 
-/** Its password, if none is set: 160 bits in lower case, with a prefix by which secret scanners know it. */
+/** What all that we generate begins with, so that secret scanners know it. */
+export const SECRET_PREFIX = 'berth_';
+
+/** Its password, if none is set: 160 bits in lower case. */
 export async function administratorPassword(env: Passwords): Promise<string> {
-  return env.ADMIN_PASSWORD || `berth_${base32(await derive(requireSecret(env), `password ${ADMINISTRATOR}`))}`;
+  return env.ADMIN_PASSWORD || `${SECRET_PREFIX}${base32(await derive(requireSecret(env), `password ${ADMINISTRATOR}`))}`;
 }
 
 /** By which tokens made with that password know it: another password ends them. */
@@ -49,7 +52,7 @@ export async function isAccessKeySecret(env: Secrets, text: string): Promise<boo
 
 /** Not kept in memory, as whoever asks chooses the id. */
 async function keySecretFrom(secret: string, id: string): Promise<string> {
-  return `berth_${id}_${base32(await hkdf(secret, `access-key ${id}`))}`;
+  return `${SECRET_PREFIX}${id}_${base32(await hkdf(secret, `access-key ${id}`))}`;
 }
 
 /** The id of an access key, of the shape of AWS's: 20 capital letters and digits, 80 bits of them from `seed`. */

@@ -4,17 +4,18 @@
  */
 import { createMiddleware } from 'hono/factory';
 import type { Authority } from '../auth/authority.ts';
-import { proofOfPassword } from '../auth/credentials.ts';
+import { proofOfAdministrator, proofOfPassword } from '../auth/credentials.ts';
 import { noteUse } from '../auth/directory.ts';
 import { loadAuthority } from '../auth/lookup.ts';
-import { ANONYMOUS, type Caller } from '../auth/policy.ts';
+import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';
 import type { Proof } from '../auth/proof.ts';
 import { verifyAccessToken } from '../auth/tokens.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { type AppEnv, afterwards, occasionOf, originOf, type RequestContext } from './context.ts';
-import { limitWrongPasswords } from './limits.ts';
+import { guess } from './limits.ts';
 
-/** For /v2: sets `caller`. Nothing shown is a stranger; something wrong shown is a 401, not a stranger. */
+/** For /v2: sets `caller`. Nothing shown is a stranger; something wrong shown is a 401, not a stranger. Of a token, the route says
+ * that, as its challenge names the scope that the route needs. */
 export const authenticate = createMiddleware<AppEnv>(async function authenticate(c, next) {
   const header = c.req.header('authorization');
   c.set('caller', header === undefined ? ANONYMOUS : await callerOf(c, header));
@@ -31,16 +32,15 @@ export const authenticateApi = createMiddleware<AppEnv>(async function authentic
 async function callerOf(c: RequestContext, header: string): Promise<Caller> {
   const [scheme, value] = partsOf(header);
   if (scheme === 'basic') return callerByProof(await proofOfBasic(c, value));
-  const token = scheme === 'bearer' ? await verifyAccessToken(c.env, value, occasionOf(c)) : null;
-  if (token) return token;
-  throw await wrongCredentials(c);
+  if (scheme !== 'bearer') throw wrongCredentials(c);
+  return (await verifyAccessToken(c.env, value, occasionOf(c))) ?? INVALID_TOKEN;
 }
 
 async function callerOfApi(c: RequestContext, header: string): Promise<Caller> {
   const [scheme, value] = partsOf(header);
   if (scheme === 'basic') return callerByProof(await proofOfBasic(c, value));
   if (scheme === 'bearer') return callerByProof(await proofOf(c, null, value));
-  throw await wrongCredentials(c);
+  throw wrongCredentials(c);
 }
 
 function callerByProof(proof: Proof): Caller {
@@ -55,15 +55,16 @@ export function partsOf(header: string): [scheme: string, value: string] {
 /** RFC 7617: `base64(name:password)`, UTF-8. @throws UNAUTHORIZED, TOOMANYREQUESTS */
 export async function proofOfBasic(c: RequestContext, basic: string): Promise<Proof> {
   const credentials = parseBasic(basic);
-  if (!credentials) throw await wrongCredentials(c);
+  if (!credentials) throw wrongCredentials(c);
   return proofOf(c, credentials.name, credentials.password);
 }
 
 /** @throws UNAUTHORIZED, TOOMANYREQUESTS */
 export async function proofOf(c: RequestContext, name: string | null, password: string): Promise<Proof> {
-  const proof = await proofOfPassword(c.env, name, password, occasionOf(c));
-  if (proof === 'expired') throw expired(c);
-  if (proof === null) throw await wrongCredentials(c);
+  const found = await proofOfPassword(c.env, name, password, occasionOf(c));
+  if (found === 'expired') throw expired(c);
+  const proof = found === 'guess' ? await guess(c, () => proofOfAdministrator(c.env, name, password)) : found;
+  if (proof === null) throw wrongCredentials(c);
   return proof;
 }
 
@@ -84,23 +85,29 @@ function parseBasic(value: string): { name: string; password: string } | null {
 
 /**
  * Everything about the caller, with the policies of these repositories. One statement.
+ * @param scope what the request needs, for the challenge
  * @throws UNAUTHORIZED where what they showed does not count any more
  */
-export async function authorityOf(c: RequestContext, proof: Proof | null, repositories: readonly string[]): Promise<Authority> {
+export async function authorityOf(
+  c: RequestContext,
+  proof: Proof | null,
+  repositories: readonly string[],
+  scope?: string,
+): Promise<Authority> {
   const authority = await loadAuthority(c.env, proof, repositories, occasionOf(c)).catch((error: unknown) => {
-    // Genuine, and of no use here: no guess, and no reason to keep why from whoever holds it.
+    // Genuine, and of no use here: no reason to keep why from whoever holds it.
     if (!(error instanceof RegistryError) || error.code !== 'UNAUTHORIZED') throw error;
-    throw unauthorized(c, { error: 'invalid_token', message: error.message });
+    throw wrongCredentials(c, scope, error.message);
   });
-  if (!authority) throw await wrongCredentials(c);
+  if (!authority) throw wrongCredentials(c, scope);
   if (authority.unused) afterwards(c).waitUntil(noteUse(c.env, authority.unused));
   return authority;
 }
 
-/** Counted, so that guessing is slow. */
-export async function wrongCredentials(c: RequestContext): Promise<RegistryError> {
-  await limitWrongPasswords(c);
-  return unauthorized(c, { error: 'invalid_token', message: 'the credentials are wrong or have expired: log in again' });
+/** For what is wrong, and for what was right once: it may have ended, or be for another place. */
+export function wrongCredentials(c: RequestContext, scope?: string, why?: string): RegistryError {
+  const message = why ?? 'the credentials are wrong or have expired: log in again';
+  return unauthorized(c, { ...(scope === undefined ? {} : { scope }), error: 'invalid_token', message });
 }
 
 function expired(c: RequestContext): RegistryError {

@@ -7,13 +7,13 @@
  */
 import { createMiddleware } from 'hono/factory';
 import type { Authority } from '../auth/authority.ts';
-import { ANONYMOUS, actingAs, allows, isGranted, tagsDenied } from '../auth/policy.ts';
+import { ANONYMOUS, actingAs, allows, INVALID_TOKEN, isGranted, tagsDenied } from '../auth/policy.ts';
 import { type Action, scopeFor } from '../auth/scope.ts';
 import { settings } from '../env.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../oci/name.ts';
 import { isTag, type Tag } from '../oci/reference.ts';
-import { authorityOf, unauthorized } from './authenticate.ts';
+import { authorityOf, unauthorized, wrongCredentials } from './authenticate.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 
 type Guarded = AppEnv & { Variables: { repository: RepositoryName } };
@@ -39,7 +39,8 @@ async function judge(
   action: Exclude<Action, 'catalog'>,
   repository: RepositoryName,
 ): Promise<void> {
-  const authority = await authorityOf(c, c.var.caller.proof, [repository, ...sourceOf(c)]);
+  const needed = neededScope(c, action, repository);
+  const authority = await authorityOf(c, c.var.caller.proof, [repository, ...sourceOf(c)], needed);
   c.set('authority', { ...authority, subject: actingAs(authority, action, repository, tagNamed(c)) });
   if (!allows(authority, action, repository, tagDeleted(c))) throw refusal(c, action, repository);
 }
@@ -68,6 +69,7 @@ function sourceOf(c: RequestContext): RepositoryName[] {
 export function mayOverall(requirement: 'catalog' | 'login') {
   const guard = createMiddleware<AppEnv>(async function mayOverall(c, next) {
     const { caller } = c.var;
+    if (caller === INVALID_TOKEN && requirement === 'login') throw wrongCredentials(c);
     if (caller === ANONYMOUS) throw requirement === 'login' ? unauthorized(c, {}) : refusal(c, requirement, '');
     if (requirement === 'catalog' && !isGranted(caller, 'catalog', null)) throw refusal(c, requirement, '');
     if (requirement === 'catalog' || caller.grants === null) c.set('authority', await authorityOf(c, caller.proof, []));
@@ -113,6 +115,7 @@ function refusal(c: RequestContext, action: Action, repository: string): Registr
   const { caller, authority } = c.var;
   const scope = neededScope(c, action, repository);
   if (caller === ANONYMOUS) return unauthorized(c, { scope });
+  if (caller === INVALID_TOKEN) return wrongCredentials(c, scope);
   const visible =
     action !== 'pull' && action !== 'catalog' && (authority ? allows(authority, 'pull', repository) : knows(c, repository));
   const missing = visible ? { message: `you may pull ${repository}, but the right to ${action} is missing` } : {};

@@ -1,18 +1,47 @@
 /** Floods: what is counted, by whom, and the 429 that answers them (RFC 6585, section 4). Never a secret in a key. */
 import type { Env } from '../env.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { networkOf } from './address.ts';
 import type { RequestContext } from './context.ts';
 
 /** Seconds over which the bindings of wrangler.toml count. */
 const PERIOD = 60;
 
-/** Wrong credentials from one address. Right ones are never refused for the wrong ones before them: nobody is locked out. */
-export function limitWrongPasswords(c: RequestContext): Promise<void> {
-  return limit(c.env.WRONG_PASSWORDS, addressOf(c), 'too many wrong passwords from this address');
+/** Networks from which a right password came, and not too many wrong ones since. Of this isolate. */
+const familiar = new Set<string>();
+const FAMILIAR_MAX = 1000;
+
+/**
+ * Compares a password that a person may have chosen. A network has so many wrong ones a minute, and past that no password from
+ * there is looked at: a guesser who reads on learns nothing. The limiter can count but cannot be asked. So a guess is counted
+ * before it is compared, and the right one costs a guess too, but only once: from then on this isolate counts the wrong ones.
+ * @param compare yields `null` for a wrong one
+ * @throws TOOMANYREQUESTS
+ */
+export async function guess<T>(c: RequestContext, compare: () => Promise<T | null>): Promise<T | null> {
+  const network = networkOf(c);
+  const known = familiar.has(network);
+  if (!known) await limitWrongPasswords(c);
+  const right = await compare();
+  // Counted now: a wrong one, and any that was compared while another one used up the limit.
+  if (known && (right === null || !familiar.has(network))) await limitWrongPasswords(c);
+  if (right !== null) familiar.add(network);
+  if (familiar.size > FAMILIAR_MAX) familiar.clear();
+  return right;
+}
+
+/** Counts something wrong that a person may have typed. Keys and tokens cannot be guessed, and are never counted. */
+export async function limitWrongPasswords(c: RequestContext): Promise<void> {
+  try {
+    await limit(c.env.WRONG_PASSWORDS, networkOf(c), 'too many wrong passwords from this address');
+  } catch (error) {
+    familiar.delete(networkOf(c));
+    throw error;
+  }
 }
 
 export function limitTokenRequests(c: RequestContext, subject: string): Promise<void> {
-  return limit(c.env.TOKEN_REQUESTS, `${subject} ${addressOf(c)}`, 'too many requests for tokens');
+  return limit(c.env.TOKEN_REQUESTS, `${subject} ${networkOf(c)}`, 'too many requests for tokens');
 }
 
 export function limitUploadStarts(c: RequestContext, subject: string): Promise<void> {
@@ -22,11 +51,6 @@ export function limitUploadStarts(c: RequestContext, subject: string): Promise<v
 /** Whoever tests a webhook has the registry ask an address of theirs, and learns whether it answers. */
 export function limitTestDeliveries(c: RequestContext, webhook: string): Promise<void> {
   return limit(c.env.TEST_DELIVERIES, webhook, 'too many tests of this webhook');
-}
-
-/** Cloudflare writes this header itself. On a laptop there is none: everybody there is one. */
-function addressOf(c: RequestContext): string {
-  return c.req.header('cf-connecting-ip') ?? 'local';
 }
 
 /** @throws TOOMANYREQUESTS */

@@ -34,7 +34,7 @@ async function proofByHeader(c: Context<AppEnv>): Promise<Proof | null> {
   const header = c.req.header('authorization');
   if (header === undefined) return null;
   const [scheme, value] = partsOf(header);
-  if (scheme !== 'basic') throw await wrongCredentials(c);
+  if (scheme !== 'basic') throw wrongCredentials(c);
   return proofOfBasic(c, value);
 }
 
@@ -44,7 +44,7 @@ async function proofByForm(c: Context<AppEnv>, form: URLSearchParams): Promise<P
       return proofOf(c, form.get('username') ?? '', form.get('password') ?? '');
     case 'refresh_token': {
       const proof = await verifyRefreshToken(c.env, form.get('refresh_token') ?? '', occasionOf(c));
-      if (!proof) throw await wrongCredentials(c);
+      if (!proof) throw wrongCredentials(c);
       return proof;
     }
     default:
@@ -62,7 +62,7 @@ async function answer(
   const authority = await authorityOf(c, proof, repositories);
   await limitTokenRequests(c, authority.subject);
   const occasion = occasionOf(c);
-  if (!(await continueLogin(c.env, authority, offline))) throw await wrongCredentials(c);
+  if (!(await continueLogin(c.env, authority, offline))) throw wrongCredentials(c);
   const grants = grantable(authority, asked);
   const access = await mintAccessToken(c.env, authority, grants, occasion);
   // A client that gets no refresh token shows the same password again, after it has expired too.

@@ -10,6 +10,7 @@ import { build } from 'esbuild';
 import { Log, LogLevel, Miniflare } from 'miniflare';
 import { NAT64, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6 } from '../addresses.ts';
 import { printLog } from './log.ts';
+import { socketBinding } from './socket.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** As in wrangler.toml. */
@@ -73,6 +74,7 @@ const CLOSED = { upstream: 'http://closed.invalid/closed/', enableDevRegistry: f
 
 function optionsOf(emulation: Emulation, contents: string, listening: boolean): ConstructorParameters<typeof Miniflare>[0] {
   const { name, dataDir, host, port, queues = {}, reachesPrivate = false } = emulation;
+  const env = { ...bindingsOf(emulation), ...(listening ? { SOCKET: socketBinding({ host, port }) } : {}) };
   const triggers = Object.values(queues).map((queue) => ({ type: 'queue' as const, ...queue }));
   return {
     ...CLOSED,
@@ -86,9 +88,8 @@ function optionsOf(emulation: Emulation, contents: string, listening: boolean): 
     workers: [
       closed(),
       {
-        config: { name, ...COMPATIBILITY, manifest: manifestOf(contents), env: bindingsOf(emulation), triggers, exports: {} },
+        config: { name, ...COMPATIBILITY, manifest: manifestOf(contents), env, triggers, exports: {} },
         dev: {
-          unsafeDirectSockets: listening ? [{ host, port }] : [],
           stripCfConnectingIp: true,
           ...(reachesPrivate ? {} : { outboundService: { type: 'worker' as const, worker: OUTSIDE } }),
         },
@@ -108,7 +109,10 @@ function manifestOf(contents: string) {
 }
 
 function bindingsOf({ name, variables, limits = {}, queues = {} }: Emulation) {
-  const texts = Object.entries(variables).map(([key, value]) => [key, { type: 'text' as const, value }]);
+  const texts = Object.entries({ ...variables, ADDRESS_FROM: 'socket' }).map(([key, value]) => [
+    key,
+    { type: 'text' as const, value },
+  ]);
   const limiters = Object.entries(limits).map(([key, limit]) => [
     key,
     { type: 'rate-limit' as const, namespace: key, simple: { limit, period: 60 as const } },

@@ -1,5 +1,11 @@
 /** `npm run password`: the administrator's password, to be piped into `docker login --password-stdin`. */
 import { administratorPassword } from '../auth/secrets.ts';
 import { readOptions } from './options.ts';
+import { StartError } from './start-error.ts';
 
-console.log(await administratorPassword(readOptions(process.env).secrets));
+try {
+  console.log(await administratorPassword(readOptions(process.env).secrets));
+} catch (error) {
+  console.error(error instanceof StartError ? error.message : error);
+  process.exit(1);
+}

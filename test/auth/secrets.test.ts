@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { proofOfPassword } from '../../src/auth/credentials.ts';
+import { proofOfAdministrator, proofOfPassword } from '../../src/auth/credentials.ts';
 import { accessKeySecret, administratorPassword, isAccessKeySecret, keyIdFrom, keyIdIn } from '../../src/auth/secrets.ts';
 import { requireSecret, sameSecret, signingKey, verificationKeys } from '../../src/secrets.ts';
 
@@ -55,8 +55,11 @@ test('the secret of an access key names its key, and is right under the secret b
 
 test('a password is right for its account alone, whatever the case of the name', async () => {
   const env = { REGISTRY_SECRET: SECRET, ADMIN_PASSWORD: 'given' };
-  const proof = (name: string, password: string) =>
-    proofOfPassword(env, name, password, { service: 'registry.test', now: Date.now() });
+  const proof = async (name: string, password: string) => {
+    // What a person may have chosen is a guess, whether it is right or not.
+    expect(await proofOfPassword(env, name, password, { service: 'registry.test', now: Date.now() })).toBe('guess');
+    return proofOfAdministrator(env, name, password);
+  };
   expect(await proof('ADMIN', 'given')).toMatchObject({ kind: 'password' });
   expect(await proof('admin', 'Given')).toBeNull();
   expect(await proof('other', 'given')).toBeNull();

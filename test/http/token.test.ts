@@ -147,10 +147,14 @@ describe("the administrator's password", () => {
   });
 
   test('ends what was made with it when it is changed', async () => {
-    const before = worldOf({ ...world.env, ADMIN_PASSWORD: 'the-one-before' });
-    const response = await before.fetch('GET', '/token?offline_token=true&scope=repository:a/b:pull', as('the-one-before'));
+    const before = worldOf({ ...world.env, ADMIN_PASSWORD: 'the-password-before' });
+    const response = await before.fetch(
+      'GET',
+      '/token?offline_token=true&scope=repository:a/b:pull',
+      as('the-password-before'),
+    );
     const { access_token, refresh_token = '' } = (await response.json()) as TokenAnswer;
-    const login = await before.fetch('POST', '/api/v1/login-password', as('the-one-before'));
+    const login = await before.fetch('POST', '/api/v1/login-password', as('the-password-before'));
     const { password } = (await login.json()) as { password: string };
     const pull = { authorization: `Bearer ${access_token}` };
     expect((await before.fetch('GET', '/v2/a/b/tags/list', pull)).status).toBe(404);
@@ -176,6 +180,9 @@ test.each([
   ['VERIFY', 'never', 'VERIFY is "never": it must be one of storage, stream'],
   ['TRASH_DAYS', '-1', 'TRASH_DAYS is "-1": it must be a whole number from 0 to 3650'],
   ['REGISTRY_SECRET_PREVIOUS', 'short', 'REGISTRY_SECRET_PREVIOUS is too short: it must be 32 characters or more'],
+  ['ADMIN_PASSWORD', 'fifteen letters', 'ADMIN_PASSWORD is too short: it must be 16 characters or more'],
+  // Eight characters, of two UTF-16 units each.
+  ['ADMIN_PASSWORD', '\u{1f433}'.repeat(8), 'ADMIN_PASSWORD is too short: it must be 16 characters or more'],
 ])('a deployment whose %s makes no sense serves nothing and says why', async (name, value, message) => {
   const bad = worldOf({ ...world.env, [name]: value });
   for (const path of ['/v2/', '/token', '/api/v1/me']) {

@@ -8,6 +8,7 @@ import type { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { NOT_PUBLIC_IPV4 } from '../../src/addresses.ts';
 import { emulate } from '../../src/local/emulator.ts';
+import { freePort } from '../world/registry.ts';
 
 /** Asks for what it is told to, and says what came of it. */
 const ASKER = `export default {
@@ -60,22 +61,27 @@ function listen(server: Server): Promise<number> {
   });
 }
 
+const addresses = new WeakMap<Miniflare, string>();
+
 async function startAsker(folder: string, reachesPrivate: boolean): Promise<Miniflare> {
-  return emulate({
+  const own = await freePort();
+  const worker = await emulate({
     name: 'asker',
     main: join(dataDir, 'asker.js'),
     dataDir: join(dataDir, folder),
     host: '127.0.0.1',
-    port: 0,
+    port: own,
     variables: {},
     reachesPrivate,
     prepare: async () => {},
   });
+  addresses.set(worker, `http://127.0.0.1:${own}`);
+  return worker;
 }
 
 async function ask(worker: Miniflare | undefined, url: string): Promise<Answer> {
   if (!worker) throw new Error('it did not start');
-  const response = await fetch(await worker.unsafeGetDirectURL('asker'), { method: 'POST', body: url });
+  const response = await fetch(addresses.get(worker) ?? '', { method: 'POST', body: url });
   return (await response.json()) as Answer;
 }
 

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { unstable_readConfig } from 'wrangler';
 import { COMPATIBILITY, emulate } from '../../src/local/emulator.ts';
 import { LIMITS, QUEUES, runSchedule, SCHEDULE_MINUTES } from '../../src/local/runtime.ts';
+import { freePort } from '../world/registry.ts';
 
 const WRANGLER = fileURLToPath(new URL('../../wrangler.toml', import.meta.url));
 
@@ -43,6 +44,7 @@ const HASTE = { maxBatchTimeout: 1, maxRetries: 1 };
 
 let dataDir: string;
 let worker: Miniflare;
+let port: number;
 
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
@@ -51,7 +53,8 @@ beforeAll(async () => {
   const queues = Object.fromEntries(Object.entries(QUEUES).map(([binding, queue]) => [binding, { ...queue, ...HASTE }]));
   const prepare = (database: D1Database) =>
     database.prepare('CREATE TABLE IF NOT EXISTS arrivals (queue TEXT, bodies TEXT) STRICT').run();
-  worker = await emulate({ name: 'consumer', main, dataDir, host: '127.0.0.1', port: 0, variables: {}, queues, prepare });
+  port = await freePort();
+  worker = await emulate({ name: 'consumer', main, dataDir, host: '127.0.0.1', port, variables: {}, queues, prepare });
 });
 afterAll(async () => {
   await worker?.dispose();
@@ -59,7 +62,7 @@ afterAll(async () => {
 });
 
 async function send(binding: string, bodies: string[]): Promise<void> {
-  const url = await worker.unsafeGetDirectURL('consumer');
+  const url = `http://127.0.0.1:${port}`;
   const response = await fetch(url, { method: 'POST', body: JSON.stringify({ binding, bodies }) });
   expect(response.status).toBe(200);
 }

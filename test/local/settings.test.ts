@@ -54,9 +54,14 @@ describe('a value that makes no sense', () => {
     expect(() => readOptions(given)).toThrow(new RegExp(`^${name} is "nonsense": it must be .+`));
   });
 
-  test.each(['REGISTRY_SECRET', 'REGISTRY_SECRET_PREVIOUS'])('of %s is refused without being shown', (name) => {
+  test.each([
+    ['REGISTRY_SECRET', 32],
+    ['REGISTRY_SECRET_PREVIOUS', 32],
+    ['ADMIN_PASSWORD', 16],
+  ])('of %s is refused without being shown', (name, least) => {
     const given = { REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: folder, [name]: 'hunter2' };
-    expect(() => readOptions(given)).toThrow(`${name} is too short: it must be 32 characters or more.`);
+    expect(() => readOptions(given)).toThrow(`${name} is too short: it must be ${least} characters or more.`);
+    expect(readOptions({ ...given, [name]: 'h'.repeat(least) }).secrets[name]).toBe('h'.repeat(least));
   });
 
   test.each([

@@ -18,9 +18,9 @@ interface Ended {
 }
 
 /** Starts the program and waits until it ends by itself. */
-function start(env: Record<string, string>): Promise<Ended> {
+function start(env: Record<string, string>, program = 'src/local/start.ts'): Promise<Ended> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['src/local/start.ts'], { cwd: ROOT, env: { ...process.env, ...env } });
+    const child = spawn(process.execPath, [program], { cwd: ROOT, env: { ...process.env, ...env } });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data));
     child.on('exit', (code) => resolve({ code, output }));
@@ -108,10 +108,13 @@ test.each([
   ['a port that is none', { PORT: 'http' }, 'PORT is "http"'],
   ['a way to verify that is none', { VERIFY: 'never' }, 'VERIFY is "never"'],
   ['a folder it cannot make', { DATA_DIR: '/dev/null/data' }, 'DATA_DIR /dev/null/data cannot be used'],
-])('%s is refused in one sentence, without a stack', async (_, env, message) => {
-  const ended = await start(env);
-  expect(ended).toMatchObject({ code: 1, output: expect.stringContaining(message) });
-  expect(ended.output).not.toContain('    at ');
+  ['a password that is short', { ADMIN_PASSWORD: 'fifteen letters' }, 'ADMIN_PASSWORD is too short: it must be 16 characters'],
+])('%s is refused in one sentence, without a stack, also where the password is asked for', async (_, env, message) => {
+  for (const program of ['src/local/start.ts', 'src/local/password.ts']) {
+    const ended = await start(env, program);
+    expect(ended, program).toMatchObject({ code: 1, output: expect.stringContaining(message) });
+    expect(ended.output).not.toContain('    at ');
+  }
 });
 
 test('Ctrl-C ends it cleanly, and what was pushed is there at the next start', async () => {

@@ -114,13 +114,13 @@ export interface Accepted {
 
 /**
  * Whoever holds the token joins, and is given an access key; of two at once, one. `expired`: a token that was right until its
- * time. `null`: every other that opens nothing, used ones included.
+ * time. `closed`: one of ours that opens nothing any more. `null`: no token of ours.
  */
 export async function acceptInvitation(
   env: Database & Secrets & Vars,
   token: string,
   occasion: Occasion,
-): Promise<Accepted | 'expired' | null> {
+): Promise<Accepted | 'expired' | 'closed' | null> {
   const claims = await verify(env, INVITATION, token, occasion);
   if (claims === null || claims === 'expired') return claims;
   const { sub: subject, invitation } = claims;
@@ -140,7 +140,7 @@ export async function acceptInvitation(
     env.DB.prepare('SELECT expires_at AS expiresAt FROM access_keys WHERE id = ?1').bind(id),
     selectUser(env, subject),
   ]);
-  if (!results) return null;
+  if (!results) return 'closed';
   const made = results.at(-2)?.results[0] as { expiresAt: number };
   return { user: userIn(results), key: { id, secret: await accessKeySecret(env, id), ...made } };
 }

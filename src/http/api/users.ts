@@ -183,8 +183,8 @@ and closes their invitation; access keys work again once they are enabled, unles
     async (c) => {
       const accepted = await acceptInvitation(c.env, c.var.body.token, occasionOf(c));
       if (accepted === 'expired') throw closed('this invitation has expired: ask an administrator for a new one');
-      if (accepted) return answerAccepted(c, accepted);
-      await limitWrongPasswords(c);
+      if (accepted === null) await limitWrongPasswords(c);
+      if (accepted !== null && accepted !== 'closed') return answerAccepted(c, accepted);
       throw closed('this invitation opens nothing: it was used, or replaced by a newer one, or a part of the link is missing');
     },
   );
