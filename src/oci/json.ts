@@ -20,7 +20,7 @@ export function parseStrictJson(bytes: Uint8Array): { text: string; value: unkno
   if (outline.structure > MAX_STRUCTURE) throw new SyntaxError(`more than ${MAX_STRUCTURE} brackets, colons and commas`);
   const value: unknown = JSON.parse(text);
   // A repeated key collapses when it is parsed: then the text has more members than the value.
-  if (outline.members !== countMembers(value)) throw new SyntaxError('an object repeats a key');
+  if (outline.members !== countMembers(value)) throw new SyntaxError(`an object repeats a key${repeatedKey(text)}`);
   return { text, value };
 }
 
@@ -62,6 +62,26 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
+/** `: "layers"`, for the message about valid JSON in which a key is repeated. */
+function repeatedKey(text: string): string {
+  const open: (Set<string> | null)[] = [];
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if (char === '{') open.push(new Set());
+    else if (char === '[') open.push(null);
+    else if (char === '}' || char === ']') open.pop();
+    else if (char === '"') {
+      const end = endOfString(text, at);
+      const isKey = /^\s*:/.test(text.slice(end + 1, end + 100));
+      const key = isKey ? (JSON.parse(text.slice(at, end + 1)) as string) : '';
+      if (isKey && open.at(-1)?.has(key)) return `: ${JSON.stringify(key.slice(0, 100))}`;
+      if (isKey) open.at(-1)?.add(key);
+      at = end;
+    }
+  }
+  return '';
+}
+
 function countMembers(root: unknown): number {
   let members = 0;
   const pending: unknown[] = [root];
@@ -73,4 +93,9 @@ function countMembers(root: unknown): number {
     for (const child of children) pending.push(child);
   }
   return members;
+}
+
+/** How long a value is as JSON in UTF-8. */
+export function jsonBytes(value: unknown): number {
+  return new TextEncoder().encode(JSON.stringify(value)).byteLength;
 }

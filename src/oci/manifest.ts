@@ -63,11 +63,13 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null | un
   const mediaType = parseContentType(contentType);
   const { text, value } = parseDocument(bytes);
   const document = object(value, 'a manifest');
-  if (document.schemaVersion !== 2) invalid('schemaVersion is not 2; Docker image manifest schema 1 is not supported');
-  if (document.mediaType !== undefined && document.mediaType !== mediaType) {
-    invalid('mediaType and Content-Type differ');
+  if (document.schemaVersion === 1) invalid(withdrawn(SCHEMA_1) ?? '');
+  if (document.schemaVersion !== 2) invalid('schemaVersion is not 2');
+  const stated = optionalText(document.mediaType, 'mediaType');
+  if (stated !== null && stated !== mediaType) {
+    invalid(withdrawn(stated) ?? `mediaType is ${shown(stated)}, and Content-Type is ${mediaType}: they must be the same`);
   }
-  const subject = document.subject === undefined ? null : descriptor(document.subject, 'subject').digest;
+  const subject = isAbsent(document.subject) ? null : descriptor(document.subject, 'subject').digest;
   const { references, configType } = KINDS[mediaType] === 'image' ? imageParts(document) : indexParts(document);
   const artifactType = artifactTypeOf(document) || configType;
   annotations(document.annotations, 'annotations');
@@ -77,13 +79,25 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null | un
 function parseContentType(contentType: string | null | undefined): ManifestMediaType {
   const type = (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
   if (isManifestMediaType(type)) return type;
-  const hint = /manifest\.v1\+/.test(type) ? 'Docker image manifest schema 1 is not supported: push schema 2 or OCI' : '';
-  return invalid(hint || `Content-Type is none of ${MANIFEST_MEDIA_TYPES.join(', ')}`);
+  return invalid(withdrawn(type) ?? `Content-Type is none of ${MANIFEST_MEDIA_TYPES.join(', ')}`);
+}
+
+const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+json';
+
+/** Types that once were manifests: what to push in their place; `null` for all others. */
+function withdrawn(type: string): string | null {
+  if (type === SCHEMA_1 || type === 'application/vnd.docker.distribution.manifest.v1+prettyjws') {
+    return 'Docker image manifest schema 1 is not supported: push schema 2, or an OCI image manifest';
+  }
+  if (/^application\/vnd\.(?:oci|cncf\.oras)\.artifact\.manifest\.v1\+json$/.test(type)) {
+    return `artifact manifests (${type}) are not supported, as they were withdrawn before OCI 1.1: push an OCI image manifest with an artifactType`;
+  }
+  return null;
 }
 
 function artifactTypeOf(document: Record<string, unknown>): string | null {
   const text = optionalText(document.artifactType, 'artifactType');
-  return text === null || ARTIFACT_TYPE.test(text) ? text : invalid('artifactType is no media type');
+  return text === null || ARTIFACT_TYPE.test(text) ? text : invalid('artifactType is not a media type');
 }
 
 function parseDocument(bytes: Uint8Array): { text: string; value: unknown } {
@@ -101,9 +115,9 @@ interface Parts {
 }
 
 function imageParts(document: Record<string, unknown>): Parts {
-  if (document.manifests !== undefined) invalid('an image manifest has no manifests (CVE-2021-41190)');
+  if (!isAbsent(document.manifests)) invalid('an image manifest has no manifests (CVE-2021-41190)');
   const config: ManifestReference = { ...descriptor(document.config, 'config'), kind: 'blob', required: true };
-  const layers = list(document.layers, 'layers').map((layer, n): ManifestReference => {
+  const layers = optionalList(document.layers, 'layers').map((layer, n): ManifestReference => {
     const target = descriptor(layer, `layers[${n}]`);
     return { ...target, kind: 'blob', required: !FOREIGN_LAYER.test(target.mediaType) };
   });
@@ -111,10 +125,10 @@ function imageParts(document: Record<string, unknown>): Parts {
 }
 
 function indexParts(document: Record<string, unknown>): Parts {
-  if (document.layers !== undefined || document.config !== undefined) {
+  if (!isAbsent(document.layers) || !isAbsent(document.config)) {
     invalid('an index has neither config nor layers (CVE-2021-41190)');
   }
-  const references = list(document.manifests, 'manifests').map((child, n): ManifestReference => {
+  const references = optionalList(document.manifests, 'manifests').map((child, n): ManifestReference => {
     const target = descriptor(child, `manifests[${n}]`);
     // BuildKit's registry cache lists layers in an index: what is no manifest by type is a blob.
     return { ...target, kind: isManifestMediaType(target.mediaType) ? 'manifest' : 'blob', required: true };
@@ -131,33 +145,58 @@ interface Descriptor {
 /** image-spec descriptor.md, "Properties". `data` is kept as it came and never trusted in place of the content. */
 function descriptor(value: unknown, where: string): Descriptor {
   const { mediaType, digest, size, urls, annotations: notes, data, artifactType } = object(value, where);
-  if (typeof mediaType !== 'string' || !MEDIA_TYPE.test(mediaType)) return invalid(`${where}.mediaType is no media type`);
-  if (typeof digest !== 'string' || !isDigest(digest)) return invalid(`${where}.digest is no sha256 or sha512 digest`);
-  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return invalid(`${where}.size is no byte count`);
-  if (urls !== undefined) list(urls, `${where}.urls`).forEach((url) => void optionalText(url, `${where}.urls`));
+  if (typeof mediaType !== 'string' || !MEDIA_TYPE.test(mediaType)) return invalid(`${where}.mediaType is not a media type`);
+  if (typeof digest !== 'string' || !isDigest(digest)) return invalid(`${where}.digest is not a sha256 or sha512 digest`);
+  for (const [n, url] of optionalList(urls, `${where}.urls`).entries()) text(url, `${where}.urls[${n}]`);
   annotations(notes, `${where}.annotations`);
   optionalText(data, `${where}.data`);
   optionalText(artifactType, `${where}.artifactType`);
-  return { mediaType, digest, size };
+  return { mediaType, digest, size: sizeOf(size, digest, `${where}.size`) };
+}
+
+/** Of no bytes, which Go leaves out as the zero that it is. */
+const EMPTY_CONTENT: readonly string[] = [
+  'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
+  'sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e',
+];
+
+function sizeOf(size: unknown, digest: Digest, where: string): number {
+  if (isAbsent(size) && EMPTY_CONTENT.includes(digest)) return 0;
+  if (isAbsent(size)) return invalid(`${where} is missing: only content of no bytes may leave it out`);
+  return typeof size === 'number' && Number.isSafeInteger(size) && size >= 0 ? size : invalid(`${where} is not a byte count`);
 }
 
 function annotations(value: unknown, where: string): void {
-  if (value === undefined || value === null) return;
-  for (const text of Object.values(object(value, where))) optionalText(text, where);
+  if (isAbsent(value)) return;
+  for (const [key, note] of Object.entries(object(value, where))) text(note, `${where}[${shown(key)}]`);
+}
+
+/** Of what a client sent, for a message: JSON, and not too long. */
+function shown(text: string): string {
+  return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text);
+}
+
+/** Go writes a nil slice, map or pointer as `null`, and leaves out zero values: both mean that there is nothing. */
+function isAbsent(value: unknown): value is undefined | null {
+  return value === undefined || value === null;
 }
 
 function object(value: unknown, where: string): Record<string, unknown> {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  return invalid(`${where} is no JSON object`);
+  return invalid(isAbsent(value) ? `${where} is missing` : `${where} is not a JSON object`);
 }
 
-function list(value: unknown, where: string): unknown[] {
-  return Array.isArray(value) ? value : invalid(`${where} is no list`);
+function optionalList(value: unknown, where: string): unknown[] {
+  if (isAbsent(value)) return [];
+  return Array.isArray(value) ? value : invalid(`${where} is not a list`);
+}
+
+function text(value: unknown, where: string): string {
+  return typeof value === 'string' ? value : invalid(`${where} is not a string`);
 }
 
 function optionalText(value: unknown, where: string): string | null {
-  if (value === undefined) return null;
-  return typeof value === 'string' ? value : invalid(`${where} is no text`);
+  return isAbsent(value) ? null : text(value, where);
 }
 
 /**

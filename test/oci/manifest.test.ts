@@ -255,6 +255,97 @@ describe('a document is no manifest', () => {
   });
 });
 
+describe('what Go writes for nothing', () => {
+  const EMPTY = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
+  const absent = { mediaType: null, annotations: null, subject: null, artifactType: null };
+  const inside = { urls: null, annotations: null, data: null, artifactType: null, platform: null };
+
+  test.each<[string, unknown]>([
+    ['layers that are null', image({ layers: null })],
+    ['layers that are left out', image({ layers: undefined })],
+    ['manifests that are null, in an image', image({ manifests: null })],
+    ['every optional field as null', image({ ...absent, manifests: null, layers: [layer(3, inside)] })],
+    ['every optional field of the config as null', image({ config: { ...config, ...inside } })],
+    ['an empty config without its size', image({ config: { ...config, digest: EMPTY, size: undefined } })],
+    ['an empty config whose size is null', image({ config: { ...config, digest: EMPTY, size: null } })],
+    ['an empty layer without its size', image({ layers: [layer(3, { digest: EMPTY, size: undefined })] })],
+  ])('is nothing in an image with %s', (_, document) => {
+    expect(parse(document)).toMatchObject({ mediaType: IMAGE_TYPE, artifactType: CONFIG_TYPE, subject: null });
+  });
+
+  test.each<[string, unknown]>([
+    ['manifests that are null', index({ manifests: null })],
+    ['manifests that are left out', index({ manifests: undefined })],
+    ['config and layers that are null', index({ config: null, layers: null })],
+    ['every optional field as null', index({ ...absent, manifests: [child(3, inside)] })],
+  ])('is nothing in an index with %s', (_, document) => {
+    expect(parseIndex(document)).toMatchObject({ mediaType: INDEX_TYPE, artifactType: null, subject: null });
+  });
+
+  test.each<[string, unknown]>([
+    ['config is missing', image({ config: null })],
+    ['config is missing', image({ config: undefined })],
+    ['layers[0].size is missing: only content of no bytes may leave it out', image({ layers: [layer(3, { size: null })] })],
+    ['layers[0].mediaType is not a media type', image({ layers: [layer(3, { mediaType: null })] })],
+    ['layers[0].digest is not a sha256 or sha512 digest', image({ layers: [layer(3, { digest: null })] })],
+    ['layers[0] is missing', image({ layers: [null] })],
+    ['schemaVersion is not 2', image({ schemaVersion: null })],
+  ])('is not enough where there has to be something: %s', (message, document) => {
+    expect(() => parse(document)).toThrow(message);
+  });
+});
+
+describe('a refusal names', () => {
+  test.each<[string, string, unknown]>([
+    ['the annotation', 'annotations["org.example"] is not a string', image({ annotations: { ok: 'a', 'org.example': 7 } })],
+    ['the annotation that is null', 'annotations["a"] is not a string', image({ annotations: { a: null } })],
+    [
+      'the layer and its annotation',
+      'layers[1].annotations["x"] is',
+      image({ layers: [layer(3), layer(4, { annotations: { x: [] } })] }),
+    ],
+    ['the config and its annotation', 'config.annotations["x"] is', image({ config: { ...config, annotations: { x: 1 } } })],
+    ['the subject and its annotation', 'subject.annotations["x"] is', image({ subject: layer(3, { annotations: { x: 1 } }) })],
+    ['the url', 'layers[0].urls[1] is not a string', image({ layers: [layer(3, { urls: ['a', 1] })] })],
+    ['the type that was stated', `mediaType is "${DOCKER_IMAGE}"`, image({ mediaType: DOCKER_IMAGE })],
+    [
+      'the key that is repeated',
+      'an object repeats a key: "layers"',
+      '{"schemaVersion":2,"layers":[],"config":{"a":{}},"layers":[]}',
+    ],
+    ['the key that is repeated within', 'repeats a key: "b"', '{"a":[{"b":1},{"b":2,"c":{"b":1},"b":3}]}'],
+  ])('%s', (_, message, document) => {
+    expect(() => parse(document)).toThrow(message);
+  });
+
+  test('no more of a key than is needed to find it', () => {
+    for (const key of ['k'.repeat(100_000), '\u20ac'.repeat(50_000)]) {
+      try {
+        parse(image({ annotations: { [key]: 1 } }));
+        expect.unreachable();
+      } catch (error) {
+        expect((error as Error).message.length).toBeLessThan(200);
+      }
+    }
+  });
+});
+
+describe('a type that was withdrawn', () => {
+  test.each([
+    ['application/vnd.oci.artifact.manifest.v1+json', 'artifact manifests'],
+    ['application/vnd.cncf.oras.artifact.manifest.v1+json', 'artifact manifests'],
+    ['application/vnd.docker.distribution.manifest.v1+json', 'schema 1'],
+    ['application/vnd.docker.distribution.manifest.v1+prettyjws', 'schema 1'],
+  ])('%s is refused with what it is, in Content-Type and in mediaType', (type, what) => {
+    expect(() => parse(image(), type)).toThrow(what);
+    expect(() => parse(image({ mediaType: type }))).toThrow(what);
+  });
+
+  test('is known by its version, too', () => {
+    expect(() => parse(image({ schemaVersion: 1 }))).toThrow('schema 1');
+  });
+});
+
 test('what else is in a manifest is let through, keys of every object included', () => {
   const text = '{"__proto__":{"layers":[]},"constructor":1,"x":[{"y":null}],';
   const document = `${text}${JSON.stringify(image({ annotations: { __proto__x: 'a', constructor: 'b' } })).slice(1)}`;

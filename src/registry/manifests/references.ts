@@ -9,9 +9,9 @@ interface Descriptor {
 }
 
 interface Document {
-  config?: Descriptor;
-  layers?: Descriptor[];
-  manifests?: Descriptor[];
+  config?: Descriptor | null;
+  layers?: Descriptor[] | null;
+  manifests?: Descriptor[] | null;
 }
 
 /** A descriptor of a document: where it stands decides what it may lead to. */
@@ -23,10 +23,10 @@ export interface Described {
 
 /** @param text a document that was checked when it was pushed */
 export function descriptorsIn(text: string): Described[] {
-  const { config, layers = [], manifests = [] } = JSON.parse(text) as Document;
+  const { config, layers, manifests } = JSON.parse(text) as Document;
   const of = (list: Described['list'], descriptors: Descriptor[]) =>
     descriptors.map(({ digest, mediaType }) => ({ child: digest, list, type: mediaType ?? null }));
-  return [...of('config', config ? [config] : []), ...of('layers', layers), ...of('manifests', manifests)];
+  return [...of('config', config ? [config] : []), ...of('layers', layers ?? []), ...of('manifests', manifests ?? [])];
 }
 
 /** A manifest's row as far as its document is concerned; `inline`: what a document in the row points at (JSON). */

@@ -11,11 +11,14 @@ export interface Outside {
 
 const OF_DOCUMENTS = `FROM json_each(?2) s CROSS JOIN trashed_manifests d ON d.repository_id = ?1 AND d.digest = s.value`;
 
-/** A SELECT of what the manifests ?2 (JSON) of the trash of repository ?1 point at; ?3: those outside of it, a JSON list of `Outside`. */
+/**
+ * A SELECT of what the manifests ?2 (JSON) of the trash of repository ?1 point at; ?3: those outside of it, a JSON list of
+ * `Outside`. A list in a document may be `null`: json_each answers that with one row, which is not an object.
+ */
 export const REFERENCES = `SELECT d.digest AS parent, d.content ->> '$.config.digest' AS child, 'config' AS list,
       d.content ->> '$.config.mediaType' AS type ${OF_DOCUMENTS} AND d.content ->> '$.config.digest' IS NOT NULL
-  UNION SELECT d.digest, r.value ->> 'digest', 'layers', r.value ->> 'mediaType' ${OF_DOCUMENTS} CROSS JOIN json_each(d.content, '$.layers') r
-  UNION SELECT d.digest, r.value ->> 'digest', 'manifests', r.value ->> 'mediaType' ${OF_DOCUMENTS} CROSS JOIN json_each(d.content, '$.manifests') r
+  UNION SELECT d.digest, r.value ->> 'digest', 'layers', r.value ->> 'mediaType' ${OF_DOCUMENTS} CROSS JOIN json_each(d.content, '$.layers') r ON r.type = 'object'
+  UNION SELECT d.digest, r.value ->> 'digest', 'manifests', r.value ->> 'mediaType' ${OF_DOCUMENTS} CROSS JOIN json_each(d.content, '$.manifests') r ON r.type = 'object'
   UNION SELECT o.value ->> 'parent', r.value ->> 'child', r.value ->> 'list', r.value ->> 'type'
     FROM json_each(?3) o CROSS JOIN json_each(o.value, '$.references') r`;
 
