@@ -1,5 +1,5 @@
 /** The map of the registry's addresses, and what holds for every one of them. */
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
 import { checkSecrets, settings } from '../env.ts';
@@ -15,6 +15,7 @@ import { errorResponse } from './errors.ts';
 import { join } from './join.ts';
 import { ROUTES } from './routes.ts';
 import { token } from './token.ts';
+import { drainUnread } from './unread.ts';
 import { base } from './v2/base.ts';
 import { blobs } from './v2/blobs.ts';
 import { manifests } from './v2/manifests.ts';
@@ -24,10 +25,20 @@ import { uploads } from './v2/uploads.ts';
 
 const headers = createMiddleware<AppEnv>(async function headers(c, next) {
   await next();
+  if (c.req.method === 'GET' || c.req.method === 'HEAD') await measure(c);
   // On the answer itself: set on the context now, they would have it made anew.
   c.res.headers.set('docker-distribution-api-version', 'registry/2.0');
   c.res.headers.set('x-content-type-options', 'nosniff');
 });
+
+/** Content-Length of a body in memory, which the runtime counts only where it is sent: HEAD says what GET does. */
+async function measure(c: Context<AppEnv>): Promise<void> {
+  const { status, headers, body } = c.res;
+  if (!body || headers.has('content-length')) return;
+  const bytes = await c.res.arrayBuffer();
+  headers.set('content-length', String(bytes.byteLength));
+  c.res = new Response(bytes, { status, headers });
+}
 
 /** A registry without its secret, or with a setting that makes no sense, serves nothing and says what to do. No value of a secret is in that. */
 const configured = createMiddleware<AppEnv>(async function configured(c, next) {
@@ -63,7 +74,7 @@ const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
 });
 
 /** One name or address, with or without a port: it ends up in realms and audiences, and the runtime lets anything through. */
-const HOST = /^(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?$/i;
+const HOST = /^(?:[\w.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 
 const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
   const host = c.req.header('host');
@@ -86,11 +97,15 @@ const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
 });
 
 /**
- * The management API takes a repository's name with its slashes as %2F too, as generated clients send it. They are decoded
- * once, before anything looks at the path: routing, authorisation and look-up read what this gives.
+ * The management API takes percent-encoding, as generated clients send it: a repository's name with its slashes as %2F, a digest
+ * with %3A. `routedPath` has decoded it once; what is encoded twice, or cannot be decoded, is refused.
  */
 const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, next) {
-  if (c.req.path.includes('%') || c.req.path.includes('//')) throw nothingHere();
+  if (/[%\p{Cc}\ufffd]/u.test(c.req.path)) {
+    const message = 'the path has percent-encoding that is not UTF-8, is encoded twice, or stands for a control character';
+    throw new RegistryError('INVALID', { message });
+  }
+  if (c.req.path.includes('//')) throw nothingHere();
   await next();
 });
 
@@ -103,15 +118,15 @@ const PATH_MAX_PARTS = 160;
  */
 function routedPath(request: Request): string {
   const sent = getPathNoStrict(request);
-  const path = sent.startsWith('/api/') ? sent.replaceAll(/%2f/gi, '/') : sent;
+  const path = sent.startsWith('/api/') ? decoded(sent) : sent;
   return path.split('/', PATH_MAX_PARTS + 1).length > PATH_MAX_PARTS ? '/v2/%' : path;
 }
 
 export const app = new Hono<AppEnv>({ getPath: routedPath });
 
-app.onError((error, c) => errorResponse(error, c));
-app.notFound((c) => errorResponse(nothingHere(), c));
-app.use(headers, noLoop, plainHost);
+app.onError((error) => errorResponse(error));
+app.notFound(() => errorResponse(nothingHere()));
+app.use(drainUnread, headers, noLoop, plainHost);
 app.use('/v2/*', configured, plainPath, ownStores, authenticate);
 app.use('/token', configured, ownStores);
 for (const resource of [base, tags, manifests, referrers, uploads, blobs]) mount('/v2', resource);
@@ -121,6 +136,15 @@ for (const resource of api) mount('/api/v1', resource);
 mount('/api', documentation);
 mount('/token', token);
 mount('/join', join);
+
+/** As it was sent, where it cannot be decoded. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
 
 /**
  * The routes of a resource, and for each of its paths the refusal of other methods. That stands before the next resource:

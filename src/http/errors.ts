@@ -1,18 +1,50 @@
 /** The one place where an error becomes a response: the envelope of distribution-spec, "Error Codes". */
 import { databaseFailure, isDailyLimit, secondsToMidnight } from '../events/database-failure.ts';
 import { RegistryError } from '../oci/errors.ts';
-import type { RequestContext } from './context.ts';
+import { jsonBytes } from '../oci/json.ts';
 
 /** Seconds after which a client may try again what failed for a reason of ours. */
 const RETRY_AFTER = '1';
 
-export function errorResponse(error: unknown, c: RequestContext): Response {
+export function errorResponse(error: unknown): Response {
   const refusal = error instanceof RegistryError ? error : unavailable(error);
   const { code, message, detail, status } = refusal;
+  const envelope = { errors: [bounded({ code, message, ...(detail === undefined ? {} : { detail }) })] };
   const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...refusal.headers });
   if ((status === 503 || status === 429) && !headers.has('retry-after')) headers.set('retry-after', RETRY_AFTER);
-  const body = JSON.stringify({ errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] });
-  return new Response(c.req.method === 'HEAD' ? null : body, { status, headers });
+  return new Response(JSON.stringify(envelope), { status, headers });
+}
+
+/** Bytes: oras-go reads no more than 8 KiB of an error, and then shows none of it. */
+const BODY_MAX_BYTES = 7 * 1024;
+const MESSAGE_MAX_BYTES = 2 * 1024;
+
+interface Told {
+  code: string;
+  message: string;
+  detail?: unknown;
+}
+
+/** Names as many of a list as fit, and says how many there are; anything else that does not fit is left out. */
+function bounded(told: Told): Told {
+  const message = cut(told.message, MESSAGE_MAX_BYTES);
+  const { code, detail } = told;
+  if (detail === undefined || jsonBytes({ code, message, detail }) <= BODY_MAX_BYTES) return { ...told, message };
+  if (!Array.isArray(detail)) return { code, message };
+  let room = BODY_MAX_BYTES - jsonBytes({ code, message }) - 100;
+  const named: unknown[] = [];
+  for (const one of detail) {
+    room -= jsonBytes(one) + 1;
+    if (room < 0) break;
+    named.push(one);
+  }
+  return { code, message: `${message} (${detail.length} in all, of which ${named.length} are named)`, detail: named };
+}
+
+function cut(text: string, bytes: number): string {
+  let length = text.length;
+  while (jsonBytes(text.slice(0, length)) > bytes) length = Math.floor(length * 0.8);
+  return length === text.length ? text : `${text.slice(0, length)}...`;
 }
 
 /** Seconds for which an overloaded database is left alone: at least, and how many more by chance, so that not all come back at once. */

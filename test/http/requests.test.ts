@@ -188,6 +188,31 @@ describe('HEAD', () => {
     expect(await rows()).toEqual(before);
   });
 
+  test('says how long the body of the GET is, of every answer that has one', async () => {
+    await pushImage(world, 'acme/api', 'v1');
+    for (const path of [
+      '/v2/',
+      '/v2/_catalog',
+      '/v2/acme/api/tags/list',
+      '/v2/acme/none/tags/list',
+      `/v2/acme/api/referrers/${NO_DIGEST}`,
+      '/token',
+      '/api',
+      '/api/openapi.json',
+      '/api/event.schema.json',
+      '/api/v1/me',
+      '/api/v1/repositories',
+      '/api/v1/nothing',
+      '/join',
+      '/nothing',
+    ]) {
+      const [got, head] = [await world.fetch('GET', path), await world.fetch('HEAD', path)];
+      const { byteLength } = await got.arrayBuffer();
+      expect([path, head.headers.get('content-length')]).toEqual([path, String(byteLength)]);
+      expect(byteLength).toBeGreaterThan(0);
+    }
+  });
+
   test('of the token service is as the GET', async () => {
     const [got, head] = [await world.fetch('GET', '/token'), await world.fetch('HEAD', '/token')];
     expect(head.status).toBe(got.status);

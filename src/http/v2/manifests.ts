@@ -14,10 +14,14 @@ import { sendContent } from '../content.ts';
 import { type AppEnv, actorOf, afterwards, finishing } from '../context.ts';
 import { readBody } from '../params.ts';
 
-/** The specification asks for 10 at least. */
+/** The specification asks for 10 at least. Each is named in a header of the answer, and many proxies take 16 KiB of those. */
 const MAX_TAGS = 100;
-/** Bytes of all warnings of one answer (distribution-spec, "Warnings"). */
-const MAX_WARNING_BYTES = 4096;
+const MAX_TAGS_LENGTH = 8192;
+/** Headers that name tags: Python's http.client reads no answer that has more than 100 in all. From there on several share one. */
+const MAX_TAG_HEADERS = 40;
+/** Bytes of all warnings of one answer: half of what the specification allows ("Warnings"). And headers that say them. */
+const MAX_WARNING_BYTES = 2048;
+const MAX_WARNINGS = 20;
 
 export const manifests = new Hono<AppEnv>({ strict: false })
   .get('/:name{.+}/manifests/:reference', may('pull'), async (c) => {
@@ -70,7 +74,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     c.header('location', `/v2/${repository}/manifests/${digest}`);
     c.header('docker-content-digest', digest);
     if (manifest.subject) c.header('oci-subject', manifest.subject);
-    if (further.length > 0) for (const tag of tags) c.header('oci-tag', tag, { append: true });
+    if (further.length > 0) for (const names of tagHeaders(tags)) c.header('oci-tag', names, { append: true });
     for (const warning of warningsOf(moved)) c.header('warning', warning, { append: true });
     return c.body(null, 201);
   })
@@ -87,12 +91,24 @@ function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   const texts = reference.tag ? [reference.tag, ...parameters] : parameters;
   if (texts.length > MAX_TAGS)
     throw new RegistryError('UNSUPPORTED', { status: 414, message: `up to ${MAX_TAGS} tags at a time` });
-  return [...new Set(texts.map(parseTag))];
+  const tags = [...new Set(texts.map(parseTag))];
+  if (tags.join('').length > MAX_TAGS_LENGTH) {
+    const message = `the tags of one request may have up to ${MAX_TAGS_LENGTH} characters together`;
+    throw new RegistryError('UNSUPPORTED', { status: 414, message });
+  }
+  return tags;
+}
+
+/** A list may stand in one header or in several (RFC 9110, 5.3). */
+function tagHeaders(tags: Tag[]): string[] {
+  const perHeader = Math.ceil(tags.length / MAX_TAG_HEADERS);
+  const count = Math.ceil(tags.length / perHeader);
+  return Array.from({ length: count }, (_, n) => tags.slice(n * perHeader, (n + 1) * perHeader).join(', '));
 }
 
 /** People learn only afterwards that a push has moved a tag: say so, and say what it named before. */
 function warningsOf(moved: MovedTags): string[] {
   const warnings = moved.map(({ tag, previous }) => `299 - "tag ${tag} has moved: it named ${previous}"`);
   const fitting = Math.floor(MAX_WARNING_BYTES / Math.max(1, ...warnings.map((warning) => `${warning}, `.length)));
-  return warnings.slice(0, fitting);
+  return warnings.slice(0, Math.min(fitting, MAX_WARNINGS));
 }

@@ -1,12 +1,18 @@
 /** Manifests whose subject is a given digest (distribution-spec, "Listing Referrers"). */
 import type { Env } from '../../env.ts';
 import type { Digest } from '../../oci/digest.ts';
+import { jsonBytes } from '../../oci/json.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { readText } from '../../storage/objects.ts';
 
-/** Bytes of the documents behind one page: their annotations are part of the answer, and each may have megabytes. */
+/**
+ * Bytes of a page, and of the documents behind it: their annotations are part of the answer, and each may have megabytes.
+ * oras-go reads lists of up to 4 MiB.
+ */
 const PAGE_MAX_BYTES = 4 * 1024 * 1024;
+/** Of these, what stands around the entries. */
+const ENVELOPE_BYTES = 1024;
 
 export interface Referrer {
   mediaType: string;
@@ -59,8 +65,30 @@ export async function listReferrers(
     .bind(repository, subject, after?.artifactType ?? '', after?.digest ?? '', limit + 1, ...(type ? [artifactType] : []))
     .all<Row>();
   const { items } = pageOf(results, limit);
-  const more = (results[0]?.candidates ?? 0) > items.length;
-  return { items: await Promise.all(items.map((row) => referrerOf(env, row))), more };
+  const fitting = firstThatFit(await Promise.all(items.map((row) => referrerOf(env, row))));
+  return { items: fitting, more: (results[0]?.candidates ?? 0) > fitting.length };
+}
+
+/** One at least: an entry that is longer than a page by itself loses its longest annotations. Its manifest has them all. */
+function firstThatFit(referrers: Referrer[]): Referrer[] {
+  let room = PAGE_MAX_BYTES - ENVELOPE_BYTES;
+  const fitting: Referrer[] = [];
+  for (const referrer of referrers) {
+    const entry = fitting.length === 0 ? shortened(referrer, room) : referrer;
+    room -= jsonBytes(entry) + 1;
+    if (room < 0) return fitting;
+    fitting.push(entry);
+  }
+  return fitting;
+}
+
+function shortened(referrer: Referrer, room: number): Referrer {
+  let excess = jsonBytes(referrer) - room + 1;
+  if (excess <= 0) return referrer;
+  const bySize = Object.entries(referrer.annotations ?? {}).map((one) => ({ one, bytes: jsonBytes(one) }));
+  bySize.sort((a, b) => a.bytes - b.bytes);
+  while (excess > 0 && bySize.length > 0) excess -= (bySize.pop()?.bytes ?? 0) - 2;
+  return { ...referrer, annotations: Object.fromEntries(bySize.map(({ one }) => one)) };
 }
 
 async function referrerOf(env: Pick<Env, 'BLOBS'>, row: Row): Promise<Referrer> {
