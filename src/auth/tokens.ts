@@ -137,6 +137,8 @@ export interface UploadLocation {
   id: string;
   repository: RepositoryName;
   algorithm: DigestAlgorithm;
+  /** Bytes that the upload had received when the location was given out; `null` in a location of an older version. */
+  offset: number | null;
 }
 
 /** An upload as a place in a URL: it binds the upload to a repository and to whoever began it. */
@@ -144,7 +146,7 @@ export function sealUpload(env: Secrets, upload: UploadLocation, subject: string
   return mint(
     env,
     LOCATION,
-    { subject, claims: { upload: upload.id, name: upload.repository, alg: upload.algorithm } },
+    { subject, claims: { upload: upload.id, name: upload.repository, alg: upload.algorithm, at: upload.offset } },
     occasion,
   );
 }
@@ -159,5 +161,10 @@ export async function unsealUpload(
   const claims = await verify(env, LOCATION, sealed, occasion);
   if (claims === null || claims === 'expired') return null;
   if (claims.sub !== expected.subject || claims.name !== expected.repository) return null;
-  return { id: claims.upload as string, repository: expected.repository, algorithm: claims.alg as DigestAlgorithm };
+  return {
+    id: claims.upload as string,
+    repository: expected.repository,
+    algorithm: claims.alg as DigestAlgorithm,
+    offset: (claims.at as number | undefined) ?? null,
+  };
 }

@@ -128,11 +128,11 @@ function knows(c: RequestContext, repository: string): boolean {
 }
 
 /** What a client has to ask for; a mount needs its source as well (end-11). */
-export function neededScope(c: RequestContext, action: Action, repository: string): string {
+function neededScope(c: RequestContext, action: Action, repository: string): string {
   return [scopeFor(action, repository), ...sourceOf(c).map((from) => scopeFor('pull', from))].join(' ');
 }
 
 /** 401 for somebody whose token is right and does not reach far enough (RFC 6750, 3.1). */
-export function insufficientScope(c: RequestContext, scope: string, about: { message?: string } = {}): RegistryError {
+function insufficientScope(c: RequestContext, scope: string, about: { message?: string } = {}): RegistryError {
   return unauthorized(c, { scope, error: 'insufficient_scope', ...about });
 }

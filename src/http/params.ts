@@ -1,5 +1,5 @@
 /** Reading requests: query parameters, bodies and conditions, each parsed once at the door. */
-import { badParameter, RegistryError } from '../oci/errors.ts';
+import { badParameter, bodyBroke, RegistryError } from '../oci/errors.ts';
 import { parseChunkRange } from '../oci/range.ts';
 import type { Chunk } from '../registry/uploads/uploads.ts';
 import type { RequestContext } from './context.ts';
@@ -43,18 +43,33 @@ export function chunkOf(c: RequestContext): Chunk {
   return { body: { stream, length: stream ? length : 0 }, range: parseChunkRange(c.req.header('content-range')) };
 }
 
-/** The whole body. @throws SIZE_INVALID (413) as soon as it is longer than `max` bytes */
+/** The whole body. @throws SIZE_INVALID (413) as soon as it is longer than `max` bytes, (400) where it breaks off */
 export async function readBody(c: RequestContext, max: number): Promise<Uint8Array> {
   const tooLarge = () => new RegistryError('SIZE_INVALID', { status: 413, message: `the body may have up to ${max} bytes` });
   const length = contentLength(c);
   if (length !== null && length > max) throw tooLarge();
-  if (length !== null) return new Uint8Array(await c.req.arrayBuffer());
-  const chunks: Uint8Array[] = [];
+  const bytes = await (length === null ? readUpTo(c.req.raw.body as ReadableStream, max) : c.req.arrayBuffer()).catch(
+    (error: unknown) => {
+      throw bodyBroke(error);
+    },
+  );
+  if (bytes === null) throw tooLarge();
+  return new Uint8Array(bytes);
+}
+
+/** `null` for a body that is longer; what follows of it can still be read. */
+async function readUpTo(body: ReadableStream<Uint8Array>, max: number): Promise<ArrayBuffer | null> {
+  const reader = body.getReader();
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
-  for await (const chunk of c.req.raw.body as ReadableStream<Uint8Array>) {
-    size += chunk.byteLength;
-    if (size > max) throw tooLarge();
-    chunks.push(chunk);
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      size += next.value.byteLength;
+      if (size > max) return null;
+      chunks.push(next.value as Uint8Array<ArrayBuffer>);
+    }
+  } finally {
+    reader.releaseLock();
   }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+  return new Blob(chunks).arrayBuffer();
 }

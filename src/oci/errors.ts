@@ -65,3 +65,9 @@ export function nothingHere(): RegistryError {
 export function badParameter(message: string): RegistryError {
   return new RegistryError('UNSUPPORTED', { status: 400, message });
 }
+
+/** The body of a request ended early, or its chunks cannot be read: the client's fault, or that of its connection. */
+export function bodyBroke(cause: unknown): RegistryError {
+  const message = 'the body of the request broke off before its end, or is not encoded as HTTP says: send it again';
+  return new RegistryError('SIZE_INVALID', { message, cause });
+}

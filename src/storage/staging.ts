@@ -15,7 +15,7 @@ import { RegistryError } from '../oci/errors.ts';
 import { pieceKey } from './keys.ts';
 import { abortMultipart, appendPart, MAX_PARTS, type Multipart } from './multipart.ts';
 import { type Bucket, deleteObjects, openSurely } from './objects.ts';
-import { buffersOf, concatenated, hasher, type Incoming } from './streams.ts';
+import { buffersOf, hasher, type Incoming, joined, storeBody } from './streams.ts';
 
 interface Piece {
   key: string;
@@ -107,9 +107,9 @@ async function appendPiece(
 ): Promise<Appended> {
   const { kept, absorbed, size } = absorb(staged.pieces, length, limits);
   const piece = { key: pieceKey(uploadId), size };
-  const tail = content instanceof Uint8Array ? async () => new Response(content).body as ReadableStream : async () => content;
-  const whole = absorbed.length > 0 ? concatenated([...absorbed.map((old) => opener(env, old)), tail], size) : content;
-  await env.BLOBS.put(piece.key, whole);
+  const before = { sources: absorbed.map((old) => opener(env, old)), size: size - length };
+  const store = (whole: ReadableStream | Uint8Array) => env.BLOBS.put(piece.key, whole);
+  await (content instanceof Uint8Array ? store(joined(before, content)) : storeBody(before, content, length, store));
   return {
     staged: { ...staged, pieces: [...kept, piece], digest: null, lastPart: null },
     superseded: { ...NOTHING_STAGED, pieces: absorbed },
@@ -184,8 +184,8 @@ async function appendBuffer(
   ]);
   return {
     staged: { ...piece.staged, lastPart: last?.etags.at(-1) ?? null },
-    superseded: joined(before.superseded, piece.superseded),
-    written: joined(before.written, piece.written),
+    superseded: merged(before.superseded, piece.superseded),
+    written: merged(before.written, piece.written),
     interrupted: null,
   };
 }
@@ -196,7 +196,7 @@ async function* wholeBuffers(
   size: number,
   broken: (error: unknown) => void,
 ): AsyncGenerator<Uint8Array> {
-  const buffers = buffersOf(stream, size);
+  const buffers = buffersOf(stream, size, 'left');
   try {
     for (;;) {
       const next = await buffers.next().catch((error: unknown) => void broken(error));
@@ -217,7 +217,7 @@ export async function discard(env: Bucket, staged: Staged): Promise<void> {
   if (staged.multipart) await abortMultipart(env, staged.multipart);
 }
 
-function joined(one: Staged, other: Staged): Staged {
+function merged(one: Staged, other: Staged): Staged {
   return { ...NOTHING_STAGED, multipart: one.multipart ?? other.multipart, pieces: [...one.pieces, ...other.pieces] };
 }
 

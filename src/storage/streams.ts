@@ -4,6 +4,7 @@
  */
 import type { DigestAlgorithm } from '../oci/digest.ts';
 import { type Digest, digestFromHash, webCryptoName } from '../oci/digest.ts';
+import { bodyBroke, type RegistryError } from '../oci/errors.ts';
 
 /** A request body: `length` is what Content-Length says, `null` for a chunked one. */
 export interface Incoming {
@@ -14,8 +15,13 @@ export interface Incoming {
 /**
  * The stream in buffers of `size` bytes, the last one shorter. A buffer is valid until the next one is asked for: its
  * memory is used again.
+ * @param rest what becomes of a stream that is not read to its end
  */
-export async function* buffersOf(stream: ReadableStream, size: number): AsyncGenerator<Uint8Array> {
+export async function* buffersOf(
+  stream: ReadableStream,
+  size: number,
+  rest: 'cancelled' | 'left' = 'cancelled',
+): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader({ mode: 'byob' });
   let memory = new ArrayBuffer(size);
   try {
@@ -27,8 +33,19 @@ export async function* buffersOf(stream: ReadableStream, size: number): AsyncGen
       memory = value.buffer as ArrayBuffer;
     }
   } finally {
-    await reader.cancel().catch(() => {});
+    if (rest === 'cancelled') await reader.cancel().catch(() => {});
+    else reader.releaseLock();
   }
+}
+
+/** Whether no byte comes. Of a body of unknown length the first byte is taken: it can be read no further then, unless it is empty. */
+export async function isEmpty({ stream, length }: Incoming): Promise<boolean> {
+  if (!stream || length === 0) return true;
+  if (length !== null) return false;
+  const reader = stream.getReader({ mode: 'byob' });
+  const { value } = await reader.readAtLeast(1, new Uint8Array(1)).catch(() => ({ value: null }));
+  reader.releaseLock();
+  return value?.byteLength === 0 || value === undefined;
 }
 
 /** One stream of known length from several, pumped natively; a failing source fails the whole. */
@@ -57,4 +74,78 @@ export function hasher(algorithm: DigestAlgorithm): { update(bytes: Uint8Array):
       return digestFromHash(algorithm, await stream.digest);
     },
   };
+}
+
+/** Bytes up to which a body is held in memory rather than piped: less than one read of a longer one. */
+const SMALL_BODY = 256 * 1024;
+
+/** What comes before a body in the object that it becomes part of. */
+export interface Before {
+  sources: (() => Promise<ReadableStream>)[];
+  size: number;
+}
+
+/** Bytes in memory, behind what comes before them. */
+export function joined({ sources, size }: Before, bytes: Uint8Array): ReadableStream | Uint8Array {
+  if (sources.length === 0) return bytes;
+  return concatenated([...sources, async () => new Response(bytes).body as ReadableStream], size + bytes.byteLength);
+}
+
+/**
+ * Gives a request's body of known length to `store`. A store that fails does not say whether its own connection broke or the
+ * client's, so the body is watched on its way; a small one is read first.
+ * @throws SIZE_INVALID (400) where the body broke off
+ */
+export async function storeBody<T>(
+  before: Before,
+  stream: ReadableStream,
+  length: number,
+  store: (content: ReadableStream | Uint8Array) => Promise<T>,
+): Promise<T> {
+  if (length <= SMALL_BODY) return store(joined(before, await readSmall(stream, length)));
+  const { readable, writable } = new FixedLengthStream(before.size + length);
+  let broke: RegistryError | null = null;
+  const pump = async () => {
+    for (const open of before.sources) await (await open()).pipeTo(writable, { preventClose: true });
+    await stream.pipeTo(writable, { preventCancel: true });
+  };
+  const pumped = pump().catch(async (error: unknown) => {
+    if (!stream.locked && (await hasFailed(stream))) broke = bodyBroke(error);
+    await writable.abort(error).catch(() => {});
+  });
+  try {
+    return await store(readable);
+  } catch (error) {
+    await readable.cancel().catch(() => {});
+    await Promise.race([pumped, scheduler.wait(PUMP_ENDS_WITHIN)]);
+    throw broke ?? error;
+  }
+}
+
+async function readSmall(stream: ReadableStream, length: number): Promise<Uint8Array> {
+  const reader = stream.getReader({ mode: 'byob' });
+  try {
+    const { value } = await reader.readAtLeast(length, new Uint8Array(length));
+    if (value?.byteLength === length) return value;
+  } catch (error) {
+    throw bodyBroke(error);
+  } finally {
+    reader.releaseLock();
+  }
+  throw bodyBroke(null);
+}
+
+/** Milliseconds. */
+const PUMP_ENDS_WITHIN = 100;
+
+/** Of a stream that nobody reads any more. */
+async function hasFailed(stream: ReadableStream): Promise<boolean> {
+  const reader = stream.getReader();
+  const failed = reader.closed.then(
+    () => false,
+    () => true,
+  );
+  const result = await Promise.race([failed, scheduler.wait(0).then(() => false)]);
+  reader.releaseLock();
+  return result;
 }

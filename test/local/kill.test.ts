@@ -29,9 +29,11 @@ async function pushUntilKilled(blobs: Map<string, Buffer>, tags: Map<string, str
       const bytes = randomBytes(size);
       const digest = digestOf(bytes);
       const begun = await fetch(at(`/v2/${REPOSITORY}/blobs/uploads/`), { method: 'POST', headers });
-      const location = at(begun.headers.get('location') ?? '');
+      let location = at(begun.headers.get('location') ?? '');
       for (let offset = 0; offset < size; offset += 100_000) {
-        await fetch(location, { method: 'PATCH', headers, body: new Uint8Array(bytes.subarray(offset, offset + 100_000)) });
+        const body = new Uint8Array(bytes.subarray(offset, offset + 100_000));
+        const patched = await fetch(location, { method: 'PATCH', headers, body });
+        location = at(patched.headers.get('location') ?? '');
       }
       location.searchParams.set('digest', digest);
       const done = await fetch(location, { method: 'PUT', headers });
@@ -76,8 +78,12 @@ test('nothing that was answered 201 is lost, however often it is killed', async 
 test('an upload that was cut off by the kill goes on from the offset the registry states', async () => {
   const bytes = randomBytes(3 * MIB);
   const begun = await fetch(at(`/v2/${REPOSITORY}/blobs/uploads/`), { method: 'POST', headers });
-  const location = at(begun.headers.get('location') ?? '');
-  await fetch(location, { method: 'PATCH', headers, body: new Uint8Array(bytes.subarray(0, MIB)) });
+  const first = await fetch(at(begun.headers.get('location') ?? ''), {
+    method: 'PATCH',
+    headers,
+    body: new Uint8Array(bytes.subarray(0, MIB)),
+  });
+  const location = at(first.headers.get('location') ?? '');
   const cut = fetch(location, { method: 'PATCH', headers, body: new Uint8Array(bytes.subarray(MIB)) }).catch(() => {});
   await registry.kill9();
   await cut;

@@ -13,6 +13,8 @@ export interface Answer {
 
 export interface Connection {
   write(data: string | Uint8Array): void;
+  /** Writes, and waits until all of it has been taken, or the connection has ended. */
+  sent(data: Uint8Array): Promise<void>;
   /** The next answer; `null` where the connection ends without one. */
   answer(options?: { to?: string }): Promise<Answer | null>;
   /** Sends no more, and still listens. */
@@ -27,6 +29,7 @@ export function connection(target: Target): Promise<Connection> {
   const input = new Input(socket);
   const opened: Connection = {
     write: (data) => void socket.write(data),
+    sent: (data) => new Promise((resolve) => void socket.write(data, () => resolve())),
     answer: ({ to = 'GET' } = {}) => readAnswer(input, to),
     end: () => void socket.end(),
     hangUp: () => socket.resetAndDestroy(),

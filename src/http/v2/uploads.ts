@@ -10,7 +10,7 @@ import { mountBlob } from '../../registry/blobs.ts';
 import { repositoriesHolding, requireRepository } from '../../registry/repositories/repositories.ts';
 import { newUploadId, type Upload } from '../../registry/uploads/sessions.ts';
 import { appendToUpload, cancelUpload, finishUpload, uploadAtOnce, uploadOffset } from '../../registry/uploads/uploads.ts';
-import { insufficientScope, judged, may, mayCreateByPush, neededScope } from '../authorize.ts';
+import { judged, may, mayCreateByPush } from '../authorize.ts';
 import { type AppEnv, actorOf, afterwards, finishing, occasionOf, uploaderOf } from '../context.ts';
 import { limitUploadStarts } from '../limits.ts';
 import { chunkOf, single } from '../params.ts';
@@ -26,9 +26,9 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     const mount = single(c, 'mount');
     if (mount !== undefined && isDigest(mount) && (await mounted(c, mount, mayCreate))) return created(c, mount);
     const algorithm = parseAlgorithm(single(c, 'digest-algorithm') ?? 'sha256');
-    const upload: Upload = { id: newUploadId(Date.now()), repository, algorithm, mayCreate, by: actorOf(c) };
+    const upload: Upload = { id: newUploadId(Date.now()), repository, algorithm, offset: 0, mayCreate, by: actorOf(c) };
     const parameter = digestParameter(c);
-    if (parameter === undefined) return progress(c, 202, 0, await locationOf(c, upload), upload);
+    if (parameter === undefined) return progress(c, 202, 0, upload);
     const digest = parseDigest(parameter);
     await finishing(c, uploadAtOnce(c.env, upload, digest, chunkOf(c), afterwards(c)));
     return created(c, digest);
@@ -36,14 +36,14 @@ export const uploads = new Hono<AppEnv>({ strict: false })
 
   .get('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
     const upload = await uploadOf(c);
-    return progress(c, 204, await uploadOffset(c.env, upload), c.req.path, upload);
+    return progress(c, 204, await uploadOffset(c.env, upload), upload);
   })
 
   .patch('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
     const upload = await uploadOf(c);
     return inStep(c, upload, async () => {
       const offset = await finishing(c, appendToUpload(c.env, upload, chunkOf(c), afterwards(c)));
-      return progress(c, 202, offset, await locationOf(c, upload), upload);
+      return progress(c, 202, offset, upload);
     });
   })
 
@@ -95,29 +95,26 @@ async function readableHolders(c: UploadContext, digest: Digest): Promise<Reposi
   return holders.filter((name) => judge(name, said.get(name)));
 }
 
-/**
- * The named source, if the caller may pull it. A caller who may, but whose token was not asked for it, is told which scopes
- * to ask for, as the challenge of a mount would have told them; one who may not gets an upload like anybody.
- */
+/** The named source, if the caller may pull it and shows a token for it. Anybody else gets an upload (end-11). */
 function readable(c: UploadContext, from: string): RepositoryName[] {
-  const { caller, repository } = c.var;
-  if (!isRepositoryName(from) || !allows(judged(c), 'pull', from)) return [];
-  if (isGranted(caller, 'pull', from)) return [from];
-  throw insufficientScope(c, neededScope(c, 'push', repository));
+  const isReadable = isRepositoryName(from) && allows(judged(c), 'pull', from) && isGranted(c.var.caller, 'pull', from);
+  return isReadable ? [from] : [];
 }
 
 function created(c: UploadContext, digest: Digest): Response {
   return c.body(null, 201, { location: `/v2/${c.var.repository}/blobs/${digest}`, 'docker-content-digest': digest });
 }
 
-/** `Range` says what has been received; the protocol has no way to say nothing but `0-0`. */
-function progress(c: UploadContext, status: 202 | 204, offset: number, location: string, { id }: Upload): Response {
-  return c.body(null, status, { location, range: `0-${Math.max(0, offset - 1)}`, 'docker-upload-uuid': id });
+async function progress(c: UploadContext, status: 202 | 204, offset: number, upload: Upload): Promise<Response> {
+  return c.body(null, status, { ...(await standing(c, upload, offset)), 'docker-upload-uuid': upload.id });
 }
 
-async function locationOf(c: UploadContext, upload: Upload): Promise<string> {
-  const sealed = await sealUpload(c.env, upload, uploaderOf(c), occasionOf(c));
-  return `/v2/${upload.repository}/blobs/uploads/${sealed}`;
+/** `Range` says what has been received; the protocol has no way to say nothing but `0-0`. The location says where to go on. */
+async function standing(c: UploadContext, upload: Upload, offset: number): Promise<{ location: string; range: string }> {
+  const range = `0-${Math.max(0, offset - 1)}`;
+  if (c.req.method !== 'POST' && upload.offset === offset) return { location: c.req.path, range };
+  const sealed = await sealUpload(c.env, { ...upload, offset }, uploaderOf(c), occasionOf(c));
+  return { location: `/v2/${upload.repository}/blobs/uploads/${sealed}`, range };
 }
 
 async function uploadOf(c: UploadContext): Promise<Upload> {
@@ -135,7 +132,10 @@ async function inStep(c: UploadContext, upload: Upload, work: () => Promise<Resp
   } catch (error) {
     if (!(error instanceof RegistryError) || error.code !== 'BLOB_UPLOAD_INVALID') throw error;
     const { offset } = (error.detail ?? { offset: await uploadOffset(c.env, upload) }) as { offset: number };
-    const headers = { location: c.req.path, range: `0-${Math.max(0, offset - 1)}` };
-    throw new RegistryError(error.code, { message: error.message, detail: { offset }, headers });
+    throw new RegistryError(error.code, {
+      message: error.message,
+      detail: { offset },
+      headers: await standing(c, upload, offset),
+    });
   }
 }

@@ -23,6 +23,8 @@ export interface Upload extends Pusher {
   repository: RepositoryName;
   /** What the client will digest with; a hint, so that the hash can be taken while the bytes come. */
   algorithm: DigestAlgorithm;
+  /** Bytes received when the location was given out: a chunk without Content-Range begins there. `null`: not known. */
+  offset: number | null;
 }
 
 /** Seconds an upload lives after it last received something; a signed location lives as long. */
@@ -60,8 +62,16 @@ interface SessionRow {
   max_bytes: number | null;
 }
 
-/** @param bringing what it will turn out to be, where that is known: what the organization holds already needs no room */
-export async function loadSession(env: Stores, { id, repository }: Upload, bringing: Digest | null = null): Promise<Session> {
+/**
+ * A location that says that something was received belongs to a row: without one the upload has expired.
+ * @param bringing what it will turn out to be, where that is known: what the organization holds already needs no room
+ * @throws BLOB_UPLOAD_UNKNOWN
+ */
+export async function loadSession(
+  env: Stores,
+  { id, repository, offset }: Upload,
+  bringing: Digest | null = null,
+): Promise<Session> {
   const row = await env.DB.prepare(
     `SELECT s.state, s.version, s.staged, s.digest, s.expires_at <= unixepoch() AS expired, u.bytes,
        CASE WHEN u.max_bytes IS NULL OR ?3 IS NULL THEN u.max_bytes WHEN NOT ${holds('?2', '?3')} THEN u.max_bytes END AS max_bytes
@@ -70,8 +80,8 @@ export async function loadSession(env: Stores, { id, repository }: Upload, bring
     .bind(id, organizationAbout(repository), bringing)
     .first<SessionRow>();
   const limit = row && limitOf(repository, row.bytes, row.max_bytes);
-  if (!row || row.state === null) return { ...FRESH, limit };
-  if (row.expired) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  if ((!row || row.state === null) && !offset) return { ...FRESH, limit };
+  if (!row || row.state === null || row.expired) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
   return { state: row.state, version: row.version, staged: JSON.parse(row.staged) as Staged, digest: row.digest, limit };
 }
 
@@ -127,16 +137,20 @@ export async function commitSession(
  * Ends the upload for good and returns what it had received; `null` where it has ended before, or has changed since
  * `version`, if one is given. The object of its multipart upload goes to the collector: a finish may still complete it.
  */
-export async function closeSession(env: Stores, { id, repository }: Upload, version: number | null): Promise<Staged | null> {
+export async function closeSession(
+  env: Stores,
+  { id, repository, offset }: Upload,
+  version: number | null,
+): Promise<Staged | null> {
   const [closed] = await env.DB.batch<{ staged: string }>([
     env.DB.prepare(
       `INSERT INTO uploads (id, repository, state, version, size, staged, expires_at)
        SELECT ?1, ?2, 'closed', 1, 0, ?4, unixepoch() + ${UPLOAD_LIFETIME}
-       WHERE ?3 IS NULL OR ?3 = 0 OR EXISTS (SELECT 1 FROM uploads WHERE id = ?1)
+       WHERE (?3 IS NULL AND ?5 = 0) OR ?3 = 0 OR EXISTS (SELECT 1 FROM uploads WHERE id = ?1)
        ON CONFLICT (id) DO UPDATE SET state = 'closed', version = version + 1
        WHERE state = 'open' AND expires_at > unixepoch() AND (?3 IS NULL OR version = ?3)
        RETURNING staged`,
-    ).bind(id, repository, version, JSON.stringify(NOTHING_STAGED)),
+    ).bind(id, repository, version, JSON.stringify(NOTHING_STAGED), offset ?? 0),
     env.DB.prepare(
       `INSERT INTO tombstones (object_key, made_at) SELECT staged ->> '$.multipart.key', unixepoch()
        FROM uploads WHERE id = ?1 AND state = 'closed' AND staged ->> '$.multipart.key' IS NOT NULL ON CONFLICT DO NOTHING`,

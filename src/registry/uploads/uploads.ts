@@ -10,13 +10,13 @@
 import { settings } from '../../env.ts';
 import type { Background } from '../../events/batch.ts';
 import { algorithmOf, type Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
+import { bodyBroke, RegistryError } from '../../oci/errors.ts';
 import type { ByteRange } from '../../oci/range.ts';
 import { assemble } from '../../storage/assembly.ts';
 import { blobKey } from '../../storage/keys.ts';
 import { deleteObjects, putVerified } from '../../storage/objects.ts';
 import { append, discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
-import type { Incoming } from '../../storage/streams.ts';
+import { type Incoming, isEmpty, storeBody } from '../../storage/streams.ts';
 import { type Blob, statBlobForPush } from '../blobs.ts';
 import { fits, type Limit, limitFor, overLimit, requireRoom, requireRoomFor } from '../usage/limit.ts';
 import {
@@ -48,6 +48,7 @@ export async function uploadOffset(env: Stores, upload: Upload): Promise<number>
  */
 export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, work: Background): Promise<number> {
   const session = await loadSession(env, upload);
+  await requireInStep(upload, session, chunk);
   const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk).catch(
     async (error: unknown) => {
       await endHopeless(env, upload, session, error, work);
@@ -61,8 +62,23 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
     }
     work.waitUntil(discard(env, superseded));
   }
-  if (interrupted) throw connectionBroke(interrupted);
+  if (interrupted) throw bodyBroke(interrupted);
   return stagedSize(staged);
+}
+
+/**
+ * A chunk without Content-Range begins where its location says. A request that is sent again to its old location is refused, as
+ * its bytes may have been received the first time. @throws BLOB_UPLOAD_INVALID
+ */
+async function requireInStep(upload: Upload, session: Session, { body, range }: Chunk): Promise<void> {
+  const offset = stagedSize(openStaged(session));
+  if (range || !isStale(upload, session) || (await isEmpty(body))) return;
+  throw outOfStep(offset);
+}
+
+/** Whether the upload stood elsewhere when its location was given out. */
+function isStale(upload: Upload, session: Session): boolean {
+  return upload.offset !== null && upload.offset !== stagedSize(session.staged);
 }
 
 /** Writes the chunk's bytes behind what is staged. The row does not know of them yet. */
@@ -106,10 +122,6 @@ function lengthMismatch(): RegistryError {
   return new RegistryError('SIZE_INVALID', { message: 'Content-Range and the length of the body differ' });
 }
 
-function connectionBroke(cause: unknown): RegistryError {
-  return new RegistryError('UNAVAILABLE', { message: 'the connection broke', cause });
-}
-
 /**
  * Of a request that failed: has another one changed the upload meanwhile? Then bytes may have been taken from under this
  * one, which is a matter of order, not a fault.
@@ -151,12 +163,22 @@ export async function finishUpload(env: Stores, upload: Upload, digest: Digest, 
   try {
     if (await publish(env, upload, session, digest, chunk, work)) return;
   } catch (error) {
+    if (isMisplaced(upload, session, chunk, error)) throw outOfStep(stagedSize(session.staged));
     await endHopeless(env, upload, session, error, work);
     if (!(await overtaken(env, upload, session, error))) {
       throw await asIfNew(env, upload, stagedSize(session.staged) + (chunk.body.length ?? 0), error);
     }
   }
   await settle(env, upload, digest);
+}
+
+/**
+ * The last chunk came to an old location without Content-Range, and the digest shows that it does not belong behind what was
+ * received. The upload stays open: what it has received may be right.
+ */
+function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, error: unknown): boolean {
+  const isOtherContent = error instanceof RegistryError && error.code === 'DIGEST_INVALID';
+  return isOtherContent && !range && body.stream !== null && isStale(upload, session);
 }
 
 /**
@@ -197,6 +219,7 @@ async function publish(env: Stores, upload: Upload, session: Session, digest: Di
     : await putStaged(env, upload, session, digest, chunk, work);
   const kept = await commitSession(env, upload, session, blob);
   work.waitUntil(deleteObjects(env, leftOver(session.staged, written, blob.objectKey, kept)));
+  if (kept !== null && session.version === 0) rememberFinished(upload.id);
   if (kept === null) await requireRoomFor(env, upload.repository, digest, blob.size);
   return kept !== null;
 }
@@ -230,7 +253,8 @@ async function putWhole(env: Stores, digest: Digest, { body, range }: Chunk): Pr
   if (range && range.offset !== 0) throw outOfStep(0);
   if (range && range.length !== size) throw lengthMismatch();
   const objectKey = blobKey(digest);
-  await putVerified(env, objectKey, body.stream ?? '', digest);
+  const put = (content: ReadableStream | Uint8Array | string) => putVerified(env, objectKey, content, digest);
+  await (body.stream ? storeBody({ sources: [], size: 0 }, body.stream, size, put) : put(''));
   return { blob: { digest, size, objectKey }, written: NOTHING_STAGED };
 }
 
@@ -244,7 +268,7 @@ async function putStaged(
 ): Promise<Verified> {
   const { staged, written, interrupted } = await receive(env, { ...upload, algorithm: algorithmOf(digest) }, session, chunk);
   try {
-    if (interrupted) throw connectionBroke(interrupted);
+    if (interrupted) throw bodyBroke(interrupted);
     const objectKey = await assemble(env, staged, digest, settings(env));
     return { blob: { digest, size: stagedSize(staged), objectKey }, written };
   } catch (error) {
@@ -253,8 +277,22 @@ async function putStaged(
   }
 }
 
+/**
+ * Uploads that came in one request and were finished: they have no row, and a row each would be the dearest part of a push. What
+ * another isolate has finished is not known here; its cancellation is a 204 and cancels nothing.
+ */
+const finishedAtOnce = new Set<string>();
+const FINISHED_MAX = 2000;
+
+function rememberFinished(id: string): void {
+  const [oldest] = finishedAtOnce;
+  if (oldest !== undefined && finishedAtOnce.size >= FINISHED_MAX) finishedAtOnce.delete(oldest);
+  finishedAtOnce.add(id);
+}
+
 /** end-14. @throws BLOB_UPLOAD_UNKNOWN */
 export async function cancelUpload(env: Stores, upload: Upload, work: Background): Promise<void> {
+  if (finishedAtOnce.has(upload.id)) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
   const staged = await closeSession(env, upload, null);
   if (!staged) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
   work.waitUntil(discard(env, staged));

@@ -146,6 +146,15 @@ describe('a mount with a token', () => {
     expect((await mount(`mount=${blob.digest}&from=${SOURCE}`, authorization)).status).toBe(201);
   });
 
+  test('that does not cover the source is a 202 and an upload, though its subject may pull there', async () => {
+    const authorization = await header(`repository:${TARGET}:pull,push`);
+    const response = await mount(`mount=${blob.digest}&from=${SOURCE}`, authorization);
+    expect(response.status).toBe(202);
+    const location = `${response.headers.get('location')}?digest=${blob.digest}`;
+    expect((await world.fetch('PUT', location, { authorization, body: blob.bytes })).status).toBe(201);
+    expect(await pulled(world, TARGET, blob.digest)).toBe(blob.digest);
+  });
+
   test('that may not push here is a 401, whatever is mounted', async () => {
     for (const authorization of [await header(`repository:${TARGET}:pull`), await header(`repository:${SOURCE}:pull,push`)]) {
       for (const query of [`mount=${blob.digest}&from=${SOURCE}`, `mount=${blob.digest}`]) {

@@ -8,7 +8,7 @@ import { FAULTS, faulty } from '../../world/faults.ts';
 import { type Content, contentOf, imageIn, pushBlob, pushImage, putManifest, textOf } from '../../world/images.ts';
 import { eventsDuring, makeOrganization, makeTeam, tally } from '../../world/organizations.ts';
 import { api, inviteUser, type Person } from '../../world/people.ts';
-import { begin, finish, keysOf, layer, orphansOf, patch, postWhole, sized, unsized } from '../../world/uploads.ts';
+import { begin, finish, keysOf, layer, locationOf, orphansOf, patch, postWhole, sized, unsized } from '../../world/uploads.ts';
 import { newWorld, type World, worldOf } from '../../world/world.ts';
 
 interface Refusal {
@@ -61,9 +61,13 @@ async function inTurn(...requests: (() => Promise<Response>)[]): Promise<Respons
 }
 
 async function chunked(to: World, repository: string, { bytes, digest }: Content, chunks: (typeof sized)[]): Promise<Response> {
-  const location = await begin(to, repository);
+  let location = await begin(to, repository);
   const size = Math.ceil(bytes.byteLength / chunks.length);
-  const patches = chunks.map((send, n) => () => patch(to, location, send(bytes.slice(n * size, (n + 1) * size))));
+  const patches = chunks.map((send, n) => async () => {
+    const response = await patch(to, location, send(bytes.slice(n * size, (n + 1) * size)));
+    location = locationOf(response) || location;
+    return response;
+  });
   return inTurn(...patches, () => finish(to, location, digest));
 }
 
@@ -153,8 +157,9 @@ describe('an upload that is refused', () => {
     ['unknown', unsized],
   ])('in the middle is over, by a chunk of %s length: its bytes are gone, and it takes no more', async (_, send) => {
     await limit(100_000);
-    const location = await begin(world);
-    expect((await patch(world, location, sized(layer(60_000)))).status).toBe(202);
+    const begun = await patch(world, await begin(world), sized(layer(60_000)));
+    expect(begun.status).toBe(202);
+    const location = locationOf(begun);
     expect(await stored(), 'it is not counted before it is a blob').toEqual({ bytes: 0, blobs: 0 });
     const [status, { message }] = await refusal(await patch(world, location, send(layer(50_000, 2))));
     expect(status).toBe('403 DENIED');

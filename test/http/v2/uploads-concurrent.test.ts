@@ -13,6 +13,7 @@ import {
   finish,
   keysOf,
   layer,
+  locationOf,
   MODES,
   orphansOf,
   patch,
@@ -178,8 +179,8 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     test('that came in several chunks are done, or told to try again and then done', async () => {
       const { bytes, digest } = await contentOf(layer(2 * part + 10));
       const location = await begin(world);
-      await patch(world, location, unsized(bytes.slice(0, part + 10)));
-      await patch(world, location, sized(bytes.slice(part + 10)));
+      const next = locationOf(await patch(world, location, unsized(bytes.slice(0, part + 10))));
+      await patch(world, next, sized(bytes.slice(part + 10)));
       const answers = await Promise.all([finish(world, location, digest), finish(world, location, digest)]);
       for (const { status, headers } of answers) expect(status === 201 || headers.has('retry-after')).toBe(true);
       expect((await finish(world, location, digest)).status).toBe(201);
@@ -267,8 +268,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
 
     test('and a PATCH at once: the upload is gone, whichever came first, and so are the bytes', async () => {
-      const location = await begin(world);
-      await patch(world, location, sized(layer(1000)));
+      const location = locationOf(await patch(world, await begin(world), sized(layer(1000))));
       const [cancelled, patched] = await Promise.all([
         world.fetch('DELETE', location),
         patch(world, location, sized(layer(1000, 2))),
@@ -294,8 +294,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     let slow: Held;
 
     beforeEach(async () => {
-      location = await begin(world);
-      await patch(world, location, sized(bytes));
+      location = locationOf(await patch(world, await begin(world), sized(bytes)));
       slow = heldAt(world, 'BLOBS', 'get');
     });
 
@@ -335,12 +334,13 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     test('are a 416 for a PATCH that another PATCH has overtaken, and a 404 once it is finished', async () => {
       const patched = patch(slow.world, location, sized(layer(1000, 2)));
       await slow.reached;
-      expect((await patch(world, location, sized(layer(1000, 3)))).status).toBe(202);
+      const next = await patch(world, location, sized(layer(1000, 3)));
+      expect(next.status).toBe(202);
       slow.release();
       expect(progressOf(await patched)).toBe('416 0-1999');
       const whole = await contentOf(new Uint8Array([...bytes, ...layer(1000, 3)]));
       const slower = heldAt(world, 'BLOBS', 'get');
-      const late = patch(slower.world, location, sized(layer(2000, 4)));
+      const late = patch(slower.world, locationOf(next), sized(layer(2000, 4)));
       await slower.reached;
       expect((await finish(world, location, whole.digest)).status).toBe(201);
       slower.release();
@@ -354,8 +354,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     /** An upload in one PATCH, and a finish of it that stands before its commit. */
     async function aboutToCommit(end: Uint8Array<ArrayBuffer>) {
       const bytes = layer(sizes.first);
-      const location = await begin(world);
-      await patch(world, location, unsized(bytes));
+      const location = locationOf(await patch(world, await begin(world), unsized(bytes)));
       const slow = heldAt(world, 'DB', 'batch');
       const { digest } = await contentOf(new Uint8Array([...bytes, ...end]));
       const finished = finish(slow.world, location, digest, end.byteLength > 0 ? sized(end) : {});
@@ -400,8 +399,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   });
 
   test('an upload whose time runs out while a PATCH is under way takes nothing more', async () => {
-    const location = await begin(world);
-    await patch(world, location, sized(layer(1000)));
+    const location = locationOf(await patch(world, await begin(world), sized(layer(1000))));
     const reading = Promise.withResolvers<void>();
     const gate = Promise.withResolvers<void>();
     const body = new ReadableStream({
