@@ -49,8 +49,8 @@ const MIB = 1024 * 1024;
 const DAY = 24 * 60 * 60;
 /** R2 wants parts of at least 5 MiB, all of one size; one buffer of 8 MiB fits an isolate's 128 MB many times over. */
 const PART_BYTES = 8 * MIB;
-/** R2 limit of a single put (platform limits, "Maximum upload size"). */
-const MAX_PUT_BYTES = 5 * 1024 * MIB;
+/** R2 limit of a single put: 5 GiB less 5 MiB (platform limits, "Maximum upload size", footnote). */
+const MAX_PUT_BYTES = 5 * 1024 * MIB - 5 * MIB;
 /** Longer than any that makes sense, short enough for arithmetic on dates. */
 const MAX_DAYS = 3650;
 

@@ -14,9 +14,7 @@ const BUFFER_BYTES = 256 * 1024;
 export const drainUnread = createMiddleware<AppEnv>(async function drainUnread(c, next) {
   await next();
   const { body, bodyUsed } = c.req.raw;
-  // 429: whoever floods the registry is not listened to any longer.
-  const isRefused = c.res.status >= 400 && c.res.status !== 429;
-  if (!body || body.locked || (bodyUsed && !isRefused)) return;
+  if (!body || body.locked || (bodyUsed && c.res.status < 400)) return;
   if (Number(c.req.header('content-length') ?? 0) > DRAIN_MAX_BYTES) return;
   await Promise.race([drain(body), scheduler.wait(DRAIN_MAX_TIME)]);
 });

@@ -1,6 +1,6 @@
 /** Blobs of a repository: stat, open, publish, mount, delete. Their bytes are shared, the right to see them is not. */
 import { type Env, settings, type Vars } from '../env.ts';
-import { commit, type Database, refuseUnless, tryBatch } from '../events/batch.ts';
+import { commit, type Database, persistently, refuseUnless, tryBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -156,7 +156,7 @@ export async function deleteBlob(env: Database, repository: RepositoryName, dige
     WHERE child = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)`;
   const here = `SELECT 1 FROM repository_blobs
     WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)`;
-  const deleted = await tryBatch(env, [
+  const statements = () => [
     refuseUnless(env, `EXISTS (${here}) AND NOT EXISTS (${referenced})`, repository, digest),
     env.DB.prepare(
       'DELETE FROM repository_blobs WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)',
@@ -167,13 +167,15 @@ export async function deleteBlob(env: Database, repository: RepositoryName, dige
       select: `SELECT 'blob.deleted' AS type, json_object('digest', ?3) AS target`,
       parameters: [digest],
     }),
-  ]);
-  if (deleted) return;
-  const parents = await env.DB.prepare(`${referenced} LIMIT 10`).bind(repository, digest).all<{ parent: string }>();
-  await statBlob(env, repository, digest);
-  throw stillReferenced(
-    digest,
-    parents.results.map((row) => row.parent),
+  ];
+  await persistently(
+    () => tryBatch(env, statements()),
+    async () => {
+      const { results } = await env.DB.prepare(`${referenced} LIMIT 10`).bind(repository, digest).all<{ parent: string }>();
+      await statBlob(env, repository, digest);
+      const parents = results.map((row) => row.parent);
+      return parents.length > 0 ? stillReferenced(digest, parents) : null;
+    },
   );
 }
 

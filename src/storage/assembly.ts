@@ -2,7 +2,8 @@
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { blobKey } from './keys.ts';
 import { abortMultipart, appendPart, completeMultipart, type Multipart } from './multipart.ts';
-import { type Bucket, digestMismatch, openSurely, putVerified } from './objects.ts';
+import { type Bucket, digestMismatch, openSurely, putVerified, statObject } from './objects.ts';
+import { persistent } from './retry.ts';
 import { type Limits, openers, type Staged, stagedSize } from './staging.ts';
 import { buffersOf, concatenated, hasher } from './streams.ts';
 
@@ -20,11 +21,13 @@ export async function assemble(env: Bucket, staged: Staged, digest: Digest, limi
   if (staged.multipart) return assembleParts(env, staged, staged.multipart, digest, limits.partBytes);
   const sources = openers(env, staged);
   if (size > limits.maxPutBytes) return assembleLong(env, sources, size, digest, limits.partBytes);
-  const key = blobKey(digest);
-  const [only, ...more] = sources;
-  const body = !only ? '' : more.length === 0 ? await only() : concatenated(sources, size);
-  await putVerified(env, key, body, digest);
-  return key;
+  return persistent(async () => {
+    const key = blobKey(digest);
+    const [only, ...more] = sources;
+    const body = !only ? '' : more.length === 0 ? await only() : concatenated(sources, size);
+    await putVerified(env, key, body, digest);
+    return key;
+  });
 }
 
 /** The parts are there, the pieces become the rest of them; what was not hashed on its way in is read once more. */
@@ -38,7 +41,7 @@ async function assembleParts(
   try {
     await completeMultipart(env, await allParts(env, staged, multipart, partBytes));
   } catch (error) {
-    const object = await env.BLOBS.head(multipart.key);
+    const object = await statObject(env, multipart.key);
     if (!object) throw error;
     return assembleAgain(env, staged, multipart, object.size, digest, partBytes);
   }

@@ -4,6 +4,7 @@
  */
 import { streamKey } from './keys.ts';
 import type { Bucket } from './objects.ts';
+import { persistent } from './retry.ts';
 
 /** R2 limit of parts a multipart upload. */
 export const MAX_PARTS = 10_000;
@@ -19,20 +20,20 @@ export interface Multipart {
 /** One more part; the first one begins the object, under a key of its own. */
 export async function appendPart(env: Bucket, before: Multipart | null, bytes: Uint8Array): Promise<Multipart> {
   const multipart = before ?? (await createMultipart(env));
-  const { etag } = await resume(env, multipart).uploadPart(multipart.etags.length + 1, bytes);
+  const { etag } = await persistent(() => resume(env, multipart).uploadPart(multipart.etags.length + 1, bytes));
   return { ...multipart, etags: [...multipart.etags, etag], size: multipart.size + bytes.byteLength };
 }
 
 async function createMultipart(env: Bucket): Promise<Multipart> {
   const key = streamKey();
-  const { uploadId } = await env.BLOBS.createMultipartUpload(key, {
-    httpMetadata: { contentType: 'application/octet-stream' },
-  });
+  const httpMetadata = { contentType: 'application/octet-stream' };
+  const { uploadId } = await persistent(() => env.BLOBS.createMultipartUpload(key, { httpMetadata }));
   return { key, uploadId, etags: [], size: 0 };
 }
 
 export async function completeMultipart(env: Bucket, multipart: Multipart): Promise<void> {
-  await resume(env, multipart).complete(multipart.etags.map((etag, n) => ({ etag, partNumber: n + 1 })));
+  const parts = multipart.etags.map((etag, n) => ({ etag, partNumber: n + 1 }));
+  await persistent(() => resume(env, multipart).complete(parts));
 }
 
 /** Lets go of the parts. Does nothing to one that was completed. */

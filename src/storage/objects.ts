@@ -3,6 +3,7 @@ import type { Env } from '../env.ts';
 import { algorithmOf, type Digest, type DigestAlgorithm, digestFromHash, hexOf, webCryptoName } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { ByteRange } from '../oci/range.ts';
+import { persistent } from './retry.ts';
 
 export type Bucket = Pick<Env, 'BLOBS'>;
 
@@ -23,7 +24,8 @@ export async function putVerified(
 ): Promise<void> {
   const checksum = { [algorithmOf(digest)]: hexOf(digest) };
   try {
-    await env.BLOBS.put(key, body, { ...checksum, httpMetadata: { contentType: 'application/octet-stream' } });
+    const put = () => env.BLOBS.put(key, body, { ...checksum, httpMetadata: { contentType: 'application/octet-stream' } });
+    await (body instanceof ReadableStream ? put() : persistent(put));
   } catch (error) {
     if (error instanceof Error && error.message.includes(CHECKSUM_MISMATCH)) throw digestMismatch(digest, error);
     throw error;
@@ -36,7 +38,7 @@ export function digestMismatch(digest: Digest, cause?: unknown): RegistryError {
 
 /** The bytes of an object, `null` where it is gone. The range must lie within the object: R2 ignores one that does not. */
 export async function openObject(env: Bucket, key: string, range: ByteRange | null): Promise<ReadableStream | null> {
-  const object = await env.BLOBS.get(key, range ? { range } : undefined);
+  const object = await persistent(() => env.BLOBS.get(key, range ? { range } : undefined));
   return object?.body ?? null;
 }
 
@@ -48,8 +50,7 @@ export async function openSurely(env: Bucket, key: string, range: ByteRange | nu
 }
 
 export async function readText(env: Bucket, key: string): Promise<string | null> {
-  const object = await env.BLOBS.get(key);
-  return object ? await object.text() : null;
+  return persistent(async () => (await (await env.BLOBS.get(key))?.text()) ?? null);
 }
 
 export async function putText(env: Bucket, key: string, text: string): Promise<void> {
@@ -58,13 +59,13 @@ export async function putText(env: Bucket, key: string, text: string): Promise<v
 
 export async function deleteObjects(env: Bucket, keys: string[]): Promise<void> {
   for (let at = 0; at < keys.length; at += DELETE_MAX_KEYS) {
-    await env.BLOBS.delete(keys.slice(at, at + DELETE_MAX_KEYS));
+    await persistent(() => env.BLOBS.delete(keys.slice(at, at + DELETE_MAX_KEYS)));
   }
 }
 
 /** Up to 1,000 keys after `startAfter`, in order. */
 export async function listKeys(env: Bucket, prefix: string, startAfter?: string): Promise<string[]> {
-  const page = await env.BLOBS.list({ prefix, ...(startAfter ? { startAfter } : {}) });
+  const page = await persistent(() => env.BLOBS.list({ prefix, ...(startAfter ? { startAfter } : {}) }));
   return page.objects.map((object) => object.key);
 }
 
@@ -89,13 +90,13 @@ export async function listObjects(
   startAfter: string,
   limit: number,
 ): Promise<{ objects: StoredObject[]; more: boolean }> {
-  const page = await env.BLOBS.list({ prefix, limit, ...(startAfter ? { startAfter } : {}) });
+  const page = await persistent(() => env.BLOBS.list({ prefix, limit, ...(startAfter ? { startAfter } : {}) }));
   return { objects: page.objects.map(storedOf), more: page.truncated };
 }
 
 /** `null` where it is gone. */
 export async function statObject(env: Bucket, key: string): Promise<StoredObject | null> {
-  const object = await env.BLOBS.head(key);
+  const object = await persistent(() => env.BLOBS.head(key));
   return object && storedOf(object);
 }
 

@@ -15,6 +15,7 @@ import { RegistryError } from '../oci/errors.ts';
 import { pieceKey } from './keys.ts';
 import { abortMultipart, appendPart, MAX_PARTS, type Multipart } from './multipart.ts';
 import { type Bucket, deleteObjects, openSurely } from './objects.ts';
+import { persistent } from './retry.ts';
 import { buffersOf, hasher, type Incoming, joined, storeBody } from './streams.ts';
 
 interface Piece {
@@ -59,6 +60,12 @@ export function stagedSize(staged: Staged): number {
   return staged.pieces.reduce((sum, piece) => sum + piece.size, staged.multipart?.size ?? 0);
 }
 
+/**
+ * What the finish of an upload can read and hash within 300 s of CPU, the most that a paid plan gives a request (`limits.cpu_ms`),
+ * at up to 6 ms a megabyte.
+ */
+const STREAM_MAX_BYTES = 46 * 1024 ** 3;
+
 /** @throws SIZE_INVALID (413) where the upload grows past what a lane can publish */
 export async function append(
   env: Bucket,
@@ -69,7 +76,7 @@ export async function append(
   algorithm: DigestAlgorithm,
 ): Promise<Appended> {
   const size = stagedSize(staged);
-  const lane = limits.verify === 'stream' ? MAX_PARTS * limits.partBytes : limits.maxPutBytes;
+  const lane = limits.verify === 'stream' ? Math.min(MAX_PARTS * limits.partBytes, STREAM_MAX_BYTES) : limits.maxPutBytes;
   const capacity = Math.min(lane, limits.room ?? lane);
   if (body.length !== null && size + body.length > capacity) throw tooLarge(capacity);
   if (!body.stream || body.length === 0) return unchanged(staged);
@@ -109,7 +116,8 @@ async function appendPiece(
   const piece = { key: pieceKey(uploadId), size };
   const before = { sources: absorbed.map((old) => opener(env, old)), size: size - length };
   const store = (whole: ReadableStream | Uint8Array) => env.BLOBS.put(piece.key, whole);
-  await (content instanceof Uint8Array ? store(joined(before, content)) : storeBody(before, content, length, store));
+  if (content instanceof Uint8Array) await persistent(() => store(joined(before, content)));
+  else await storeBody(before, content, length, store);
   return {
     staged: { ...staged, pieces: [...kept, piece], digest: null, lastPart: null },
     superseded: { ...NOTHING_STAGED, pieces: absorbed },
@@ -199,7 +207,10 @@ async function* wholeBuffers(
   const buffers = buffersOf(stream, size, 'left');
   try {
     for (;;) {
-      const next = await buffers.next().catch((error: unknown) => void broken(error));
+      const next = await buffers.next().catch((error: unknown) => {
+        if (error instanceof RegistryError) throw error;
+        broken(error);
+      });
       if (!next || next.done) return;
       yield next.value;
     }

@@ -5,6 +5,7 @@
 import type { DigestAlgorithm } from '../oci/digest.ts';
 import { type Digest, digestFromHash, webCryptoName } from '../oci/digest.ts';
 import { bodyBroke, type RegistryError } from '../oci/errors.ts';
+import { type Reservation, release, reserve } from './memory.ts';
 
 /** A request body: `length` is what Content-Length says, `null` for a chunked one. */
 export interface Incoming {
@@ -15,6 +16,7 @@ export interface Incoming {
 /**
  * The stream in buffers of `size` bytes, the last one shorter. A buffer is valid until the next one is asked for: its
  * memory is used again.
+ * @throws TOOMANYREQUESTS where other bodies have taken the memory that there is
  * @param rest what becomes of a stream that is not read to its end
  */
 export async function* buffersOf(
@@ -23,19 +25,52 @@ export async function* buffersOf(
   rest: 'cancelled' | 'left' = 'cancelled',
 ): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader({ mode: 'byob' });
-  let memory = new ArrayBuffer(size);
+  const reservation: Reservation = { bytes: 0 };
+  let memory: ArrayBuffer | null = null;
   try {
     for (;;) {
-      const { value, done } = await reader.readAtLeast(size, new Uint8Array(memory));
-      if (value && value.byteLength > 0) yield value;
-      if (done || !value) return;
-      if (value.byteLength < size) return;
-      memory = value.buffer as ArrayBuffer;
+      const { bytes, isLast } = await fill(reader, size, memory, reservation);
+      if (bytes.byteLength > 0) yield bytes;
+      if (isLast) return;
+      memory = bytes.buffer as ArrayBuffer;
     }
   } finally {
+    release(reservation);
     if (rest === 'cancelled') await reader.cancel().catch(() => {});
     else reader.releaseLock();
   }
+}
+
+/** Most bodies of unknown length are short: memory is taken as bytes come, twice as much each time. */
+const FIRST_BUFFER = 64 * 1024;
+
+/** The next `size` bytes, fewer at the end. @param memory of the buffer before, to be used again */
+async function fill(
+  reader: ReadableStreamBYOBReader,
+  size: number,
+  memory: ArrayBuffer | null,
+  reservation: Reservation,
+): Promise<{ bytes: Uint8Array; isLast: boolean }> {
+  let buffer = memory ?? grown(null, Math.min(size, FIRST_BUFFER), reservation);
+  let filled = 0;
+  for (;;) {
+    const wanted = buffer.byteLength - filled;
+    const { value } = await reader.readAtLeast(wanted, new Uint8Array(buffer, filled, wanted));
+    // Without a value the stream was cancelled, and the buffer went with it.
+    if (!value) return { bytes: new Uint8Array(), isLast: true };
+    buffer = value.buffer as ArrayBuffer;
+    filled += value.byteLength;
+    const isLast = value.byteLength < wanted;
+    if (isLast || filled === size) return { bytes: new Uint8Array(buffer, 0, filled), isLast };
+    buffer = grown(buffer, Math.min(size, 2 * filled), reservation);
+  }
+}
+
+function grown(before: ArrayBuffer | null, size: number, reservation: Reservation): ArrayBuffer {
+  reserve(reservation, size);
+  const buffer = new ArrayBuffer(size);
+  if (before) new Uint8Array(buffer).set(new Uint8Array(before));
+  return buffer;
 }
 
 /** Whether no byte comes. Of a body of unknown length the first byte is taken: it can be read no further then, unless it is empty. */

@@ -3,7 +3,7 @@
  * is one batch, which sees by itself whether what it was decided on still holds.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
-import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import type { Condition } from '../../oci/condition.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -14,7 +14,7 @@ import { stillReferenced } from '../blobs.ts';
 import { HERE } from '../repositories/repositories.ts';
 import { dropTags, tagNamed, tagsNaming, tagsOfList } from '../tags/changes.ts';
 import { type Conditional, failingCondition, guardConditions } from '../tags/guards.ts';
-import { guardImmutable, immutable, judgementOf, RULE, underRule } from '../tags/mutability.ts';
+import { guardImmutable, immutable, type Judgement, judgementOf, RULE, underRule } from '../tags/mutability.ts';
 import { dropManifests } from './drop.ts';
 import { unknownManifest } from './manifests.ts';
 import { unmetCondition } from './put-refusals.ts';
@@ -54,14 +54,16 @@ async function deleteTag(
 ): Promise<void> {
   const selection = tagNamed(tag);
   const on = { repository, digest: '' as Digest, tags: [tag], condition };
-  const deleted = await underRule(env, repository, (judgement) =>
+  const attempt = (judgement: Judgement) =>
     tryBatch(env, [
       guardImmutable(env, repository, { sql: selection.sql, parameters: ['', tag] }, judgement, judgement.free([tag])),
       ...guardConditions(env, on),
       ...dropTags(env, repository, selection, { by, reason: null }, true),
-    ]),
+    ]);
+  const deleted = await persistently(
+    () => underRule(env, repository, attempt),
+    async () => (await unmet(env, on)) ?? (await immutableAmong(env, repository, selection.sql, tag)),
   );
-  if (!deleted) throw (await unmet(env, on)) ?? (await immutableAmong(env, repository, selection.sql, tag));
   if (!deleted.at(-1)?.results.length) throw unknownManifest({ tag });
 }
 
@@ -72,17 +74,34 @@ async function unmet(env: Database, on: Conditional): Promise<RegistryError | nu
   return failing && unmetCondition(failing);
 }
 
+/** What lists manifest ?2. */
+const PARENTS = `SELECT parent FROM manifest_references WHERE repository_id = ${HERE} AND child = ?2`;
+
 async function deleteByDigest(env: Stores, on: Conditional, by: Actor): Promise<void> {
   const { repository, digest } = on;
-  const parents = `SELECT parent FROM manifest_references WHERE repository_id = ${HERE} AND child = ?2`;
+  const { gone } = await persistently(
+    () => deleteOnce(env, on, by),
+    async () => {
+      const { results } = await env.DB.prepare(`${PARENTS} LIMIT 10`).bind(repository, digest).all<{ parent: string }>();
+      const referencedBy = results.map((row) => row.parent);
+      if (referencedBy.length > 0) return stillReferenced(digest, referencedBy);
+      return (await unmet(env, on)) ?? (await immutableAmong(env, repository, tagsNaming(digest).sql, digest));
+    },
+  );
+  if (!gone) throw unknownManifest({ digest });
+}
+
+/** `null`: refused. @throws MANIFEST_UNKNOWN */
+async function deleteOnce(env: Stores, on: Conditional, by: Actor): Promise<{ gone: number | undefined } | null> {
+  const { repository, digest } = on;
   const tags = tagsNaming(digest);
   const references = await referencesHere(env, repository, [digest]);
   if (references.length === 0) throw unknownManifest({ digest });
-  const deleted = await underRule(env, repository, async (judgement) => {
+  return underRule(env, repository, async (judgement) => {
     const names = judgement.rule === '' ? [] : (await tagsHere(env, repository, tags.sql, digest)).map(({ name }) => name);
     const { entries, rest, answering } = dropManifests(env, repository, references, { by, reason: null }, 'TRUE');
     const results = await tryBatch(env, [
-      refuseUnless(env, `NOT EXISTS (${parents})`, repository, digest),
+      refuseUnless(env, `NOT EXISTS (${PARENTS})`, repository, digest),
       guardImmutable(env, repository, { sql: tags.sql, parameters: ['', digest] }, judgement, judgement.free(names)),
       ...guardConditions(env, on),
       ...entries,
@@ -91,14 +110,6 @@ async function deleteByDigest(env: Stores, on: Conditional, by: Actor): Promise<
     ]);
     return results && { gone: results.at(answering - rest.length)?.results.length };
   });
-  if (deleted?.gone) return;
-  if (deleted) throw unknownManifest({ digest });
-  const { results } = await env.DB.prepare(`${parents} LIMIT 10`).bind(repository, digest).all<{ parent: string }>();
-  if (results.length === 0) throw (await unmet(env, on)) ?? (await immutableAmong(env, repository, tags.sql, digest));
-  throw stillReferenced(
-    digest,
-    results.map((row) => row.parent),
-  );
 }
 
 /** @param selection of tags; ?1 is the repository, ?3 its parameter */
@@ -114,8 +125,7 @@ async function immutableAmong(env: Database, repository: RepositoryName, selecti
   const rule = await env.DB.prepare(`SELECT ${RULE} AS rule`).bind(repository).first<string>('rule');
   const free = judgementOf(rule ?? '').free(tags.map(({ name }) => name));
   const fixed = tags.filter(({ name }) => !free.includes(name));
-  if (fixed.length > 0) return immutable(fixed);
-  return new RegistryError('UNAVAILABLE', { message: 'the repository changed meanwhile, try again' });
+  return fixed.length > 0 ? immutable(fixed) : null;
 }
 
 /** Of those that are there: what they point at. */

@@ -25,8 +25,8 @@ export function listed({ references }: Manifest): string {
   return JSON.stringify(references.map((one) => (one.kind === 'blob' ? { ...one, mediaType: undefined } : one)));
 }
 
-/** Which precondition it was. Where none holds any more, another request came between: the client may simply try again. */
-export async function refusalOf(env: Database, put: ManifestPut): Promise<RegistryError> {
+/** Which precondition it was. `null`: all of them hold by now, as another request came between. */
+export async function refusalOf(env: Database, put: ManifestPut): Promise<RegistryError | null> {
   const { repository, digest, manifest } = put;
   const [unmet, otherType, taken, absentTags, contested, rules] = await env.DB.batch([
     env.DB.prepare(UNMET).bind(repository, listed(manifest)),
@@ -49,8 +49,7 @@ export async function refusalOf(env: Database, put: ManifestPut): Promise<Regist
       : null) ??
     (failing ? unmetCondition(failing) : null) ??
     (fixed.length > 0 ? immutable(fixed) : null) ??
-    (await manifestOverLimit(env, put)) ??
-    new RegistryError('UNAVAILABLE', { message: 'the repository changed meanwhile, try again' })
+    (await manifestOverLimit(env, put))
   );
 }
 

@@ -1,6 +1,6 @@
 /** Putting a manifest: its references, the document, its tags and their history, and what is recorded of it, in one batch. */
 import { type Env, settings, type Vars } from '../../env.ts';
-import { type Background, type Database, isLost, refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Background, type Database, isLost, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import { record } from '../../events/outbox.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
@@ -39,10 +39,14 @@ export async function putManifest(env: Stores, put: ManifestPut, work: Backgroun
   const objectKey = size > INLINE_MAX_BYTES ? manifestKey(digest) : null;
   if (objectKey) await putVerified(env, objectKey, manifest.text, digest);
   const attempt = { id: crypto.randomUUID(), objectKey };
-  const moved = await underRule(env, repository, (judgement) => putOnce(env, put, attempt, judgement));
-  if (objectKey) work.waitUntil(discardUnused(env, repository, digest, objectKey));
-  if (!moved) throw await refusalOf(env, put);
-  return moved;
+  try {
+    return await persistently(
+      () => underRule(env, repository, (judgement) => putOnce(env, put, attempt, judgement)),
+      () => refusalOf(env, put),
+    );
+  } finally {
+    if (objectKey) work.waitUntil(discardUnused(env, repository, digest, objectKey));
+  }
 }
 
 /** A put, of which it can be told later whether it was carried out. */

@@ -1,5 +1,5 @@
 /** What people say of a repository, and making and changing one by an explicit call. */
-import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
@@ -104,7 +104,7 @@ export async function changeRepository(
   { ifVersion, by, also }: { ifVersion: number | null; by: Actor; also: Also },
 ): Promise<void> {
   const wanted = [description ?? null, overview ?? null, also.length];
-  const changed = await tryBatch(env, [
+  const statements = () => [
     refuseUnless(env, THERE, repository),
     refuseVersion(env, repository, ifVersion),
     record(env, {
@@ -120,8 +120,11 @@ export async function changeRepository(
          version = version + 1`,
     ).bind(repository, ...wanted),
     ...also,
-  ]);
-  if (!changed) throw await refusalOf(env, repository, ifVersion);
+  ];
+  await persistently(
+    () => tryBatch(env, statements()),
+    () => refusalOf(env, repository, ifVersion),
+  );
 }
 
 /** For a batch about a repository that is expected to have a version; `null`: any. */
@@ -130,12 +133,15 @@ export function refuseVersion(env: Database, repository: RepositoryName, ifVersi
   return refuseUnless(env, `?2 IS NULL OR ${version} = ?2`, repository, ifVersion);
 }
 
-/** Why a batch about a repository was refused. */
-export async function refusalOf(env: Database, repository: RepositoryName, ifVersion: number | null): Promise<RegistryError> {
+/** Why a batch about a repository was refused; `null`: nothing would refuse it now. */
+export async function refusalOf(
+  env: Database,
+  repository: RepositoryName,
+  ifVersion: number | null,
+): Promise<RegistryError | null> {
   const page = await describeRepository(env, repository);
   if (!page) return new RegistryError('NAME_UNKNOWN');
-  if (ifVersion !== null && page.version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
-  return new RegistryError('UNAVAILABLE', { message: 'the repository changed meanwhile, try again' });
+  return ifVersion !== null && page.version !== ifVersion ? new RegistryError('PRECONDITION_FAILED') : null;
 }
 
 /** For the batch that takes an organization away: refuses it while a repository has its name. */

@@ -1,5 +1,5 @@
 /** What a tag has named, since when and by whom; and having it name one of these again. */
-import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
@@ -84,6 +84,14 @@ interface Manifest {
  * @throws NOT_FOUND where it never named it; CONFLICT where the manifest is gone; DENIED, PRECONDITION_FAILED
  */
 export async function rollBack(env: Database, put: TagPut, tag: Tag, by: Actor): Promise<void> {
+  await persistently(
+    () => rollBackOnce(env, put, tag, by),
+    () => refusalOf(env, put, tag),
+  );
+}
+
+/** `null`: refused. */
+async function rollBackOnce(env: Database, put: TagPut, tag: Tag, by: Actor): Promise<D1Result[] | null> {
   const { repository, digest } = put;
   const named = await env.DB.prepare(
     `SELECT 1 FROM tag_history WHERE repository_id = ${HERE} AND tag = ?2 AND digest = ?3 LIMIT 1`,
@@ -95,14 +103,13 @@ export async function rollBack(env: Database, put: TagPut, tag: Tag, by: Actor):
     WHERE repository_id = ${HERE} AND digest = ?2 AND object_key IS NOT ''`;
   const found = await env.DB.prepare(manifest).bind(repository, digest).first<Manifest>();
   if (!found) throw await gone(env, put);
-  const done = await underRule(env, repository, (judgement) =>
+  return underRule(env, repository, (judgement) =>
     tryBatch(env, [
       refuseUnless(env, `EXISTS (${manifest})`, repository, digest),
       ...guardsOf(env, put, judgement),
       ...changeTags(env, { repository, digest, mediaType: found.media_type, size: found.size, tags: [tag], by }),
     ]),
   );
-  if (!done) throw await refusalOf(env, put, tag);
 }
 
 async function gone(env: Database, { repository, digest }: TagPut): Promise<RegistryError> {
@@ -113,7 +120,7 @@ async function gone(env: Database, { repository, digest }: TagPut): Promise<Regi
   return new RegistryError('CONFLICT', { message, detail: { digest, inTrash: trashed !== null } });
 }
 
-async function refusalOf(env: Database, put: TagPut, tag: Tag): Promise<RegistryError> {
+async function refusalOf(env: Database, put: TagPut, tag: Tag): Promise<RegistryError | null> {
   const { repository, digest, notToMake, notToMove } = put;
   const failing = await failingCondition(env, put);
   if (failing) return new RegistryError('PRECONDITION_FAILED', { detail: { tag, digest: failing.now || null } });
@@ -128,6 +135,5 @@ async function refusalOf(env: Database, put: TagPut, tag: Tag): Promise<Registry
   if (contested.results.length > 0 && judgementOf(state?.rule ?? '').free([tag]).length === 0)
     return immutable(contested.results);
   const missing = state?.now === null ? (notToMake.length > 0 ? 'push' : null) : notToMove.length > 0 ? 'retag' : null;
-  if (missing) return new RegistryError('DENIED', { message: `the right to ${missing} ${tag} is missing` });
-  return new RegistryError('UNAVAILABLE', { message: 'the repository changed meanwhile, try again' });
+  return missing ? new RegistryError('DENIED', { message: `the right to ${missing} ${tag} is missing` }) : null;
 }

@@ -1,6 +1,6 @@
 /** Repositories into the trash and back: deleted with all they have, found by their entry, and restored. */
 import type { Vars } from '../../env.ts';
-import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
@@ -75,10 +75,18 @@ interface Removal {
  */
 export async function deleteRepository(env: Database & Vars, repository: RepositoryName, removal: Removal): Promise<void> {
   requireDeletion(env);
+  await persistently(
+    () => deleteOnce(env, repository, removal),
+    () => deletionRefusal(env, repository, removal),
+  );
+}
+
+/** `null`: refused. @throws NAME_UNKNOWN */
+async function deleteOnce(env: Database, repository: RepositoryName, removal: Removal): Promise<D1Result[] | null> {
   const { ifVersion, evenIfNotEmpty, by, also } = removal;
   const id = await env.DB.prepare('SELECT id FROM repositories WHERE name = ?1').bind(repository).first<number>('id');
   if (id === null) throw new RegistryError('NAME_UNKNOWN');
-  const deleted = await underRule(env, repository, async (judgement) =>
+  return underRule(env, repository, async (judgement) =>
     tryBatch(env, [
       refuseUnless(env, 'EXISTS (SELECT 1 FROM repositories WHERE name = ?1 AND id = ?2)', repository, id),
       refuseVersion(env, repository, ifVersion),
@@ -93,19 +101,18 @@ export async function deleteRepository(env: Database & Vars, repository: Reposit
       env.DB.prepare('DELETE FROM repositories WHERE name = ?1').bind(repository),
     ]),
   );
-  if (!deleted) throw await deletionRefusal(env, repository, removal);
 }
 
 const EMPTY = `NOT EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${HERE})`;
 
 async function deletionRefusal(env: Database, repository: RepositoryName, { ifVersion, evenIfNotEmpty }: Removal) {
   const refusal = await refusalOf(env, repository, ifVersion);
-  if (refusal.code !== 'UNAVAILABLE') return refusal;
+  if (refusal) return refusal;
   if (await hasFixedTags(env, repository)) {
     return new RegistryError('CONFLICT', { message: 'some of its tags are immutable: change that first' });
   }
   const isEmpty = await env.DB.prepare(`SELECT ${EMPTY} AS empty`).bind(repository).first<number>('empty');
-  if (evenIfNotEmpty || isEmpty === 1) return refusal;
+  if (evenIfNotEmpty || isEmpty === 1) return null;
   return new RegistryError('CONFLICT', {
     message: 'it is not empty: delete it with force=true, and all its images go with it',
   });

@@ -3,7 +3,7 @@
  * that refuses itself where any of it is so no longer.
  */
 import type { Env, Vars } from '../../env.ts';
-import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
@@ -23,9 +23,6 @@ export interface Restored {
   notRestored: Tag[];
   manifests: Digest[];
 }
-
-/** The repository may change between the reading and the batch; if it does so that often, the client may try again. */
-const ATTEMPTS = 3;
 
 /**
  * With its tags that are free now, what it lists and what refers to it.
@@ -51,7 +48,7 @@ export function restoreManifest(env: Stores, repository: RepositoryName, digest:
       ...restoring(env, restore),
     ]);
     return done && { tags: free, notRestored: named.filter((tag) => !free.includes(tag)), manifests: contents.manifests };
-  });
+  }, noReason);
 }
 
 /**
@@ -70,7 +67,7 @@ export function restoreTag(env: Stores, repository: RepositoryName, tag: Tag, by
       ...restoring(env, { ...entry, repository, tags: free, judgement, contents, by }),
     ]);
     return done && { tags: free, notRestored: [], manifests: contents.manifests };
-  });
+  }, noReason);
 }
 
 interface TagEntry {
@@ -99,13 +96,8 @@ async function findTag(env: Stores, repository: RepositoryName, tag: Tag): Promi
   return { ...entry, mediaType };
 }
 
-async function persistently(attempt: () => Promise<Restored | null>): Promise<Restored> {
-  for (let tries = 0; tries < ATTEMPTS; tries++) {
-    const done = await attempt();
-    if (done) return done;
-  }
-  throw new RegistryError('UNAVAILABLE', { message: 'the repository changed meanwhile, try again' });
-}
+/** What refuses it is found by the next try, which reads everything anew. */
+const noReason = async () => null;
 
 /** Of tags, those that are not there, and are not kept for something else by a rule that makes them immutable. */
 async function freeTags(
