@@ -31,10 +31,10 @@ const headers = createMiddleware<AppEnv>(async function headers(c, next) {
   c.res.headers.set('x-content-type-options', 'nosniff');
 });
 
-/** Content-Length of a body in memory, which the runtime counts only where it is sent: HEAD says what GET does. */
+/** Content-Length of a body in memory, which the runtime counts only where it is sent: HEAD says what GET does. Errors are left to it. */
 async function measure(c: Context<AppEnv>): Promise<void> {
   const { status, headers, body } = c.res;
-  if (!body || headers.has('content-length')) return;
+  if (!body || !c.res.ok || headers.has('content-length')) return;
   const bytes = await c.res.arrayBuffer();
   headers.set('content-length', String(bytes.byteLength));
   c.res = new Response(bytes, { status, headers });

@@ -1,6 +1,7 @@
 /** Answers that carry stored content: identity headers, conditions (RFC 9110, section 13) and ranges (section 14). */
 import type { Digest } from '../oci/digest.ts';
-import { type ByteRange, contentRange, requestedRange } from '../oci/range.ts';
+import { type ByteRange, contentRange, requestedRanges } from '../oci/range.ts';
+import { multipartOf } from './byteranges.ts';
 import type { RequestContext } from './context.ts';
 
 interface Content {
@@ -38,9 +39,16 @@ export async function sendContent(
   headers.set('content-length', String(size));
   if (c.req.method === 'HEAD') return new Response(null, { headers });
   const condition = c.req.header('if-range');
-  const range = condition === undefined || condition === etag ? requestedRange(c.req.header('range'), size) : null;
+  const ranges = condition === undefined || condition === etag ? requestedRanges(c.req.header('range'), size) : null;
+  const [range, ...more] = ranges ?? [];
+  if (!range) return new Response((await open(null)) as BodyInit, { headers });
+  if (more.length > 0) {
+    const { contentType, length, body } = await multipartOf([range, ...more], content, open);
+    headers.set('content-type', contentType);
+    headers.set('content-length', String(length));
+    return new Response(body, { status: 206, headers });
+  }
   const body = await open(range);
-  if (!range) return new Response(body as BodyInit, { headers });
   headers.set('content-length', String(range.length));
   headers.set('content-range', contentRange(range, size));
   return new Response(body as BodyInit, { status: 206, headers });

@@ -67,7 +67,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null | un
   if (document.schemaVersion !== 2) invalid('schemaVersion is not 2');
   const stated = optionalText(document.mediaType, 'mediaType');
   if (stated !== null && stated !== mediaType) {
-    invalid(withdrawn(stated) ?? `mediaType is ${shown(stated)}, and Content-Type is ${mediaType}: they must be the same`);
+    invalid(withdrawn(stated) ?? `mediaType and Content-Type differ: ${shown(stated)} and ${shown(mediaType)}`);
   }
   const subject = isAbsent(document.subject) ? null : descriptor(document.subject, 'subject').digest;
   const { references, configType } = KINDS[mediaType] === 'image' ? imageParts(document) : indexParts(document);

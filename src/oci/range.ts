@@ -7,7 +7,22 @@ export interface ByteRange {
   length: number;
 }
 
-const ONE_RANGE = /^bytes=(?:(\d+)-(\d*)|-(\d+))$/i;
+const RANGE = /^(?:(\d+)-(\d*)|-(\d+))$/;
+
+/** `backwards`: its end lies before its beginning. `null`: it is no range. */
+function rangeOf(spec: string, size: number): ByteRange | 'outside' | 'backwards' | null {
+  const match = RANGE.exec(spec);
+  if (!match) return null;
+  const [, first, last, suffix] = match;
+  if (first === undefined) {
+    const length = Math.min(Number(suffix), size);
+    return length > 0 ? { offset: size - length, length } : 'outside';
+  }
+  const offset = Number(first);
+  if (last && Number(last) < offset) return 'backwards';
+  const end = last ? Math.min(Number(last), size - 1) : size - 1;
+  return offset < size ? { offset, length: end - offset + 1 } : 'outside';
+}
 
 /**
  * The part of a content of `size` bytes that a `Range` header asks for; `null` where the whole is to be sent: no header,
@@ -15,17 +30,49 @@ const ONE_RANGE = /^bytes=(?:(\d+)-(\d*)|-(\d+))$/i;
  * @throws SIZE_INVALID (416) with the size in `Content-Range`
  */
 export function requestedRange(header: string | null | undefined, size: number): ByteRange | null {
-  const match = header ? ONE_RANGE.exec(header.trim()) : null;
-  if (!match) return null;
-  const [, first, last, suffix] = match;
-  if (first === undefined) {
-    const length = Math.min(Number(suffix), size);
-    return length > 0 ? { offset: size - length, length } : unsatisfiable(size);
+  const range = rangeOf(/^bytes=(.*)$/i.exec(header?.trim() ?? '')?.[1] ?? '', size);
+  return range === 'outside' || range === 'backwards' ? unsatisfiable(size) : range;
+}
+
+/** Ranges of one header that are looked at, and those that are sent apart. */
+const RANGES_MAX = 1024;
+const PARTS_MAX = 32;
+
+/** Bytes between two ranges that are sent along with them: as many as a part of its own would cost. */
+const NEAR = 128;
+
+/**
+ * The same for several ranges: in their order, without those that lie outside, and joined where they overlap or are near to each
+ * other, so that no byte is sent twice. More than 32 of them are not looked at, nor is a list with anything else in it.
+ * @throws SIZE_INVALID (416) where none lies within the content
+ */
+export function requestedRanges(header: string | null | undefined, size: number): ByteRange[] | null {
+  const list = /^bytes=(.*)$/is.exec(header?.trim() ?? '')?.[1] ?? '';
+  const specs = list.split(',', RANGES_MAX + 1).map((spec) => spec.trim());
+  if (specs.length > RANGES_MAX) return null;
+  const given = specs.filter((spec) => spec !== '');
+  if (given.length <= 1) {
+    const range = requestedRange(given.length === 1 ? `bytes=${given[0]}` : header, size);
+    return range && [range];
   }
-  const offset = Number(first);
-  if (last && Number(last) < offset) return unsatisfiable(size);
-  const end = last ? Math.min(Number(last), size - 1) : size - 1;
-  return offset < size ? { offset, length: end - offset + 1 } : unsatisfiable(size);
+  const ranges = given.map((spec) => rangeOf(spec, size));
+  if (ranges.some((range) => range === null || range === 'backwards')) return null;
+  const within = ranges.filter((range) => typeof range === 'object' && range !== null);
+  const joined = join(within.sort((a, b) => a.offset - b.offset));
+  if (joined.length === 0) return unsatisfiable(size);
+  return joined.length > PARTS_MAX ? null : joined;
+}
+
+/** @param sorted by where they begin */
+function join(sorted: ByteRange[]): ByteRange[] {
+  const joined: ByteRange[] = [];
+  for (const { offset, length } of sorted) {
+    const before = joined.at(-1);
+    if (before && offset <= before.offset + before.length + NEAR) {
+      before.length = Math.max(before.length, offset + length - before.offset);
+    } else joined.push({ offset, length });
+  }
+  return joined;
 }
 
 function unsatisfiable(size: number): never {

@@ -142,19 +142,23 @@ export async function storeBody<T>(
   let broke: RegistryError | null = null;
   const pump = async () => {
     for (const open of before.sources) await (await open()).pipeTo(writable, { preventClose: true });
-    await stream.pipeTo(writable, { preventCancel: true });
+    await stream.pipeTo(writable, { preventAbort: true, preventCancel: true }).catch((error: unknown) => {
+      broke = bodyBroke(error);
+      throw broke;
+    });
   };
-  const pumped = pump().catch(async (error: unknown) => {
-    if (!stream.locked && (await hasFailed(stream))) broke = bodyBroke(error);
-    await writable.abort(error).catch(() => {});
-  });
+  pump().catch((error: unknown) => writable.abort(error).catch(() => {}));
   try {
     return await store(readable);
   } catch (error) {
     await readable.cancel().catch(() => {});
-    await Promise.race([pumped, scheduler.wait(PUMP_ENDS_WITHIN)]);
-    throw broke ?? error;
+    throw endedBy(error, broke) ?? error;
   }
+}
+
+/** `broke`, where a store says that it was this which ended what it read, and not a failure of its own. */
+function endedBy(error: unknown, broke: RegistryError | null): RegistryError | null {
+  return broke && error instanceof Error && error.message.includes(broke.message) ? broke : null;
 }
 
 async function readSmall(stream: ReadableStream, length: number): Promise<Uint8Array> {
@@ -168,19 +172,4 @@ async function readSmall(stream: ReadableStream, length: number): Promise<Uint8A
     reader.releaseLock();
   }
   throw bodyBroke(null);
-}
-
-/** Milliseconds. */
-const PUMP_ENDS_WITHIN = 100;
-
-/** Of a stream that nobody reads any more. */
-async function hasFailed(stream: ReadableStream): Promise<boolean> {
-  const reader = stream.getReader();
-  const failed = reader.closed.then(
-    () => false,
-    () => true,
-  );
-  const result = await Promise.race([failed, scheduler.wait(0).then(() => false)]);
-  reader.releaseLock();
-  return result;
 }

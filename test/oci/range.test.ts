@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { contentRange, parseChunkRange, requestedRange } from '../../src/oci/range.ts';
+import { contentRange, parseChunkRange, requestedRange, requestedRanges } from '../../src/oci/range.ts';
 
 describe('a Range of a content of 1,000 bytes', () => {
   test.each<[string, number, number]>([
@@ -113,5 +113,69 @@ describe('the Content-Range of a chunk', () => {
   test('that is not there claims nothing', () => {
     expect(parseChunkRange(undefined)).toBeNull();
     expect(parseChunkRange(null)).toBeNull();
+  });
+});
+
+describe('several ranges of a content of 10,000 bytes', () => {
+  const spans = (header: string, size = 10_000) =>
+    requestedRanges(header, size)
+      ?.map(({ offset, length }) => `${offset}-${offset + length - 1}`)
+      .join(' ') ?? null;
+
+  test.each([
+    ['bytes=0-9,1000-1009', '0-9 1000-1009'],
+    ['bytes=1000-1009,0-9', '0-9 1000-1009'],
+    ['bytes=0-9, -10', '0-9 9990-9999'],
+    ['bytes=0-0,9999-', '0-0 9999-9999'],
+    ['bytes=0-9,1000-1009,20000-', '0-9 1000-1009'],
+    ['bytes=0-99,50-149', '0-149'],
+    ['bytes=0-99,100-199', '0-199'],
+    ['bytes=0-99,228-299', '0-299'],
+    ['bytes=0-99,229-299', '0-99 229-299'],
+    ['bytes=0-999,10-19', '0-999'],
+    ['bytes=5000-,-5000', '5000-9999'],
+    ['BYTES=0-9,\t1000-1009 ,', '0-9 1000-1009'],
+    ['bytes=7-7', '7-7'],
+  ])('%s are %s', (header, expected) => {
+    expect(spans(header)).toBe(expected);
+  });
+
+  const apart = (count: number) => `bytes=${Array.from({ length: count }, (_, n) => `${n * 300}-${n * 300 + 9}`).join()}`;
+
+  test('are up to 32 after they were joined, and the whole where they are more', () => {
+    expect(spans(apart(32))?.split(' ')).toHaveLength(32);
+    expect(spans(apart(33))).toBeNull();
+    expect(spans(`bytes=${Array.from({ length: 1000 }, (_, n) => `${n * 2}-${n * 2}`).join()}`)).toBe('0-1998');
+    expect(spans(`bytes=${'0-1,'.repeat(2000)}`)).toBeNull();
+  });
+
+  test.each(['bytes=0-9,a-b', 'bytes=0-9,9-0', 'bytes=0-9,-', 'bytes=0-9;10-19', 'bytes=0-9 10-19', 'items=0-9,1000-1009'])(
+    '%s is not looked at',
+    (header) => {
+      expect(spans(header)).toBeNull();
+    },
+  );
+
+  test.each(['bytes=10000-,20000-', 'bytes=-0,10000-'])('%s lie outside, all of them', (header) => {
+    expect(() => spans(header)).toThrow(expect.objectContaining({ status: 416 }));
+    expect(() => spans('bytes=0-9,1000-1009', 0)).toThrow(expect.objectContaining({ status: 416 }));
+  });
+
+  test('hold every byte that was asked for, and none twice', () => {
+    const spec = fc.tuple(fc.nat(3000), fc.nat(300)).map(([first, length]) => [first, first + length] as const);
+    fc.assert(
+      fc.property(fc.array(spec, { minLength: 2, maxLength: 40 }), fc.integer({ min: 1, max: 3000 }), (specs, size) => {
+        const asked = specs.filter(([first]) => first < size);
+        fc.pre(asked.length > 0);
+        const ranges = requestedRanges(`bytes=${specs.map(([first, last]) => `${first}-${last}`).join()}`, size);
+        const bytes = (ranges ?? [{ offset: 0, length: size }]).flatMap(({ offset, length }) =>
+          Array.from({ length }, (_, n) => offset + n),
+        );
+        expect(new Set(bytes).size).toBe(bytes.length);
+        expect(Math.max(...bytes)).toBeLessThan(size);
+        const sent = new Set(bytes);
+        for (const [first, last] of asked) expect(sent.has(first) && sent.has(Math.min(last, size - 1))).toBe(true);
+      }),
+    );
   });
 });

@@ -14,14 +14,15 @@ import { sendContent } from '../content.ts';
 import { type AppEnv, actorOf, afterwards, finishing } from '../context.ts';
 import { readBody } from '../params.ts';
 
-/** The specification asks for 10 at least. Each is named in a header of the answer, and many proxies take 16 KiB of those. */
+/** The specification asks for 10 at least. */
 const MAX_TAGS = 100;
-const MAX_TAGS_LENGTH = 8192;
 /** Headers that name tags: Python's http.client reads no answer that has more than 100 in all. From there on several share one. */
 const MAX_TAG_HEADERS = 40;
-/** Bytes of all warnings of one answer: half of what the specification allows ("Warnings"). And headers that say them. */
-const MAX_WARNING_BYTES = 2048;
+/** Headers that warn, and bytes of them (distribution-spec, "Warnings": 4096 at most). */
 const MAX_WARNINGS = 20;
+const MAX_WARNING_BYTES = 4096;
+/** Bytes of headers about tags, warnings among them: many proxies take 16 KiB of headers in all. */
+const MAX_TAG_BYTES = 14 * 1024;
 
 export const manifests = new Hono<AppEnv>({ strict: false })
   .get('/:name{.+}/manifests/:reference', may('pull'), async (c) => {
@@ -74,8 +75,9 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     c.header('location', `/v2/${repository}/manifests/${digest}`);
     c.header('docker-content-digest', digest);
     if (manifest.subject) c.header('oci-subject', manifest.subject);
-    if (further.length > 0) for (const names of tagHeaders(tags)) c.header('oci-tag', names, { append: true });
-    for (const warning of warningsOf(moved)) c.header('warning', warning, { append: true });
+    const names = further.length > 0 ? tagHeaders(tags) : [];
+    for (const name of names) c.header('oci-tag', name, { append: true });
+    for (const warning of warningsOf(moved, bytesOf('oci-tag', names))) c.header('warning', warning, { append: true });
     return c.body(null, 201);
   })
 
@@ -91,12 +93,7 @@ function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   const texts = reference.tag ? [reference.tag, ...parameters] : parameters;
   if (texts.length > MAX_TAGS)
     throw new RegistryError('UNSUPPORTED', { status: 414, message: `up to ${MAX_TAGS} tags at a time` });
-  const tags = [...new Set(texts.map(parseTag))];
-  if (tags.join('').length > MAX_TAGS_LENGTH) {
-    const message = `the tags of one request may have up to ${MAX_TAGS_LENGTH} characters together`;
-    throw new RegistryError('UNSUPPORTED', { status: 414, message });
-  }
-  return tags;
+  return [...new Set(texts.map(parseTag))];
 }
 
 /** A list may stand in one header or in several (RFC 9110, 5.3). */
@@ -106,9 +103,15 @@ function tagHeaders(tags: Tag[]): string[] {
   return Array.from({ length: count }, (_, n) => tags.slice(n * perHeader, (n + 1) * perHeader).join(', '));
 }
 
-/** People learn only afterwards that a push has moved a tag: say so, and say what it named before. */
-function warningsOf(moved: MovedTags): string[] {
+/** As headers stand in an answer of HTTP/1.1: each with its name, a colon and a line break. */
+function bytesOf(name: string, values: string[]): number {
+  return values.reduce((sum, value) => sum + name.length + value.length + 4, 0);
+}
+
+/** People learn only afterwards that a push has moved a tag: say so, and say what it named before. @param used bytes that other headers take */
+function warningsOf(moved: MovedTags, used: number): string[] {
   const warnings = moved.map(({ tag, previous }) => `299 - "tag ${tag} has moved: it named ${previous}"`);
-  const fitting = Math.floor(MAX_WARNING_BYTES / Math.max(1, ...warnings.map((warning) => `${warning}, `.length)));
-  return warnings.slice(0, Math.min(fitting, MAX_WARNINGS));
+  const longest = Math.max(1, ...warnings.map((warning) => bytesOf('warning', [warning])));
+  const room = Math.min(MAX_WARNING_BYTES, MAX_TAG_BYTES - used);
+  return warnings.slice(0, Math.min(MAX_WARNINGS, Math.floor(room / longest)));
 }

@@ -1,8 +1,7 @@
-/** What clients can read of an answer is bounded: the number and length of its headers, and the length of an error. */
+/** What clients can read of an answer is bounded: the length of its headers, and of an error. Pushes of many tags: `local/headers.test.ts`. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { CONFIG_TYPE, descriptorOf, imageIn, LAYER_TYPE, pushBlob, putManifest, textOf } from '../../world/images.ts';
+import { CONFIG_TYPE, descriptorOf, LAYER_TYPE, pushBlob, putManifest } from '../../world/images.ts';
 import { api } from '../../world/people.ts';
-import { tagsOf } from '../../world/reading.ts';
 import { newWorld, type World } from '../../world/world.ts';
 
 const REPOSITORY = 'acme/api';
@@ -12,43 +11,10 @@ beforeEach(async () => {
   world = await newWorld();
 });
 
-const query = (tags: string[]) => tags.map((tag) => `tag=${tag}`).join('&');
-/** As many as there may be at once, each `length` long. */
-const hundred = (length: number) => Array.from({ length: 100 }, (_, n) => `t${n}`.padEnd(length, 'x'));
 const bytesOf = (response: Response) =>
   [...response.headers].reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0);
 
 describe('headers', () => {
-  test('of a push of a hundred tags name them all, in no more lines than any client reads', async () => {
-    const [first, second] = [await imageIn(world, REPOSITORY, 1), await imageIn(world, REPOSITORY, 2)];
-    for (const image of [first, second]) {
-      const lines = await headerLines(() =>
-        putManifest(world, REPOSITORY, `${image.digest}?${query(hundred(70))}`, textOf(image)),
-      );
-      expect(lines.filter(([name]) => name === 'oci-tag').flatMap(([, value]) => value.split(', '))).toEqual(hundred(70));
-      expect(lines.length).toBeLessThan(75);
-      expect(lines.reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0)).toBeLessThan(14 * 1024);
-    }
-    expect(await tagsOf(world, REPOSITORY)).toHaveLength(100);
-  });
-
-  test('of few tags name each in a line of its own', async () => {
-    const image = await imageIn(world, REPOSITORY, 1);
-    const lines = await headerLines(() =>
-      putManifest(world, REPOSITORY, `${image.digest}?${query(hundred(5).slice(0, 40))}`, textOf(image)),
-    );
-    expect(lines.filter(([name]) => name === 'oci-tag').map(([, value]) => value)).toEqual(hundred(5).slice(0, 40));
-  });
-
-  test('that would be too long are refused before anything is tagged', async () => {
-    const image = await imageIn(world, REPOSITORY, 1);
-    const response = await putManifest(world, REPOSITORY, `${image.digest}?${query(hundred(128))}`, textOf(image));
-    expect(response.status).toBe(414);
-    expect(await response.text()).toContain('8192 characters');
-    expect((await world.fetch('GET', `/v2/${REPOSITORY}/tags/list`)).status).toBe(200);
-    expect(await tagsOf(world, REPOSITORY)).toEqual([]);
-  });
-
   test('of a challenge do not repeat a host that is longer than one can be', async () => {
     for (const path of ['/v2/', '/token', '/api/v1/me']) {
       const response = await world.fetch('GET', path, { authorization: null, headers: { host: 'a'.repeat(20_000) } });
@@ -64,23 +30,6 @@ describe('headers', () => {
     expect(response.status).toBe(401);
     expect(bytesOf(response)).toBeLessThan(8192);
   });
-
-  /** As they are set one by one: a Headers object joins them. */
-  async function headerLines(send: () => Promise<Response>): Promise<[string, string][]> {
-    const set: string[][] = [];
-    const original = Headers.prototype.append;
-    Headers.prototype.append = function append(this: Headers, name: string, value: string) {
-      set.push([name.toLowerCase(), value]);
-      original.call(this, name, value);
-    };
-    const response = await send().finally(() => {
-      Headers.prototype.append = original;
-    });
-    expect(response.status).toBe(201);
-    const appended = set.filter(([name]) => name === 'oci-tag' || name === 'warning') as [string, string][];
-    const others = [...response.headers].filter(([name]) => name !== 'oci-tag' && name !== 'warning');
-    return [...appended, ...others];
-  }
 });
 
 describe('an error is shorter than 8 KiB', () => {
