@@ -68,7 +68,8 @@ async function referencesAreLinked(env: Env): Promise<string[]> {
   const unlinked = results.map(({ child, parent }) => `the reference of ${parent} to ${child} dangles`);
   const counted = await env.DB.prepare(
     `SELECT m.digest FROM manifests m, json_each(m.content, '$.layers') AS layer
-     WHERE NOT EXISTS (SELECT 1 FROM manifest_references x WHERE x.repository_id = m.repository_id AND x.parent = m.digest AND x.child = layer.value ->> 'digest')`,
+     WHERE layer.type = 'object' AND NOT EXISTS (
+       SELECT 1 FROM manifest_references x WHERE x.repository_id = m.repository_id AND x.parent = m.digest AND x.child = layer.value ->> 'digest')`,
   ).all<{ digest: string }>();
   return [...unlinked, ...counted.results.map(({ digest }) => `a layer of ${digest} is not referenced`)];
 }
@@ -115,7 +116,7 @@ async function trashIsWhole(env: Env): Promise<string[]> {
       WHERE ${KEPT} AND NOT EXISTS (SELECT 1 FROM trashed_manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.parent)
         AND NOT EXISTS (SELECT 1 FROM events WHERE type = 'trash.purged' AND target ->> 'name' = x.parent)`,
     'cannot be restored: a layer of it is gone or not held': `SELECT x.digest AS what FROM trashed_manifests x, json_each(x.content, '$.layers') AS layer
-      WHERE ${KEPT} AND NOT EXISTS (SELECT 1 FROM trashed_references r JOIN blobs b ON b.digest = r.child
+      WHERE layer.type = 'object' AND ${KEPT} AND NOT EXISTS (SELECT 1 FROM trashed_references r JOIN blobs b ON b.digest = r.child
         WHERE r.repository_id = x.repository_id AND r.parent = x.digest AND r.child = layer.value ->> 'digest')`,
   };
   const found = await Promise.all(
