@@ -55,7 +55,7 @@ export async function sendContent(
 }
 
 /** `If-None-Match`: weak comparison, a list, or `*`. */
-function matches(header: string | undefined, etag: string): boolean {
+export function matches(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false;
   return header.trim() === '*' || header.split(',').some((one) => one.trim().replace(/^W\//, '') === etag);
 }

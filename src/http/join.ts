@@ -5,6 +5,7 @@
 import { Hono } from 'hono';
 import { html, raw } from 'hono/html';
 import { type AppEnv, originOf } from './context.ts';
+import { pageHeaders } from './page.ts';
 
 export const join = new Hono<AppEnv>({ strict: false }).get('/', (c) => {
   const nonce = crypto.randomUUID();
@@ -18,8 +19,7 @@ export const join = new Hono<AppEnv>({ strict: false }).get('/', (c) => {
       "base-uri 'none'",
       "form-action 'none'",
     ].join('; '),
-    'referrer-policy': 'no-referrer',
-    'cross-origin-opener-policy': 'same-origin',
+    ...pageHeaders(c),
     'x-robots-tag': 'noindex',
     'cache-control': 'no-store',
   });

@@ -1,17 +1,21 @@
-/** The OpenAPI document of the management API and a page on which to read it, and the schema of what webhooks are sent. */
+/**
+ * The OpenAPI document of the management API and a page on which to read it, and the schema of what webhooks are sent. They are
+ * made of the routes, so there is no build step that could make them: each is made once in an isolate, when it is first asked for,
+ * and has an ETag by which readers keep it.
+ */
 import { Hono } from 'hono';
 import { NATIVE_SCHEMA } from '../../webhooks/formats/native-schema.ts';
 import { type AppEnv, originOf } from '../context.ts';
+import { answerFixed, type Fixed, fixed, pageHeaders, styleSource } from '../page.ts';
 import { api } from './all.ts';
 import { openApiDocument, type Paths, pathsOf } from './openapi.ts';
-import { referencePage } from './reference-page.ts';
+import { referencePage, STYLE } from './reference-page.ts';
 
 const routes = api.flatMap((resource) => resource.routes.map((route) => ({ ...route, path: `/api/v1${route.path}` })));
 
 /** Seconds. Only a new version of the registry changes it. */
 const SCHEMA_MAX_AGE = 60 * 60;
 
-/** Made when it is first asked for, and once: not at the start of every isolate, nor for every reader. */
 let made: Paths | undefined;
 
 function paths(): Paths {
@@ -19,21 +23,41 @@ function paths(): Paths {
   return made;
 }
 
+/** By kind and origin: one of these, but for who asks under other names, which may be any. */
+const documents = new Map<string, Promise<Fixed>>();
+const DOCUMENTS_MAX = 16;
+
+function once(kind: string, origin: string, make: () => string | Promise<string>): Promise<Fixed> {
+  const key = `${kind} ${origin}`;
+  const known = documents.get(key);
+  if (known) return known;
+  if (documents.size >= DOCUMENTS_MAX) documents.clear();
+  const document = Promise.resolve(make()).then(fixed);
+  documents.set(key, document);
+  return document;
+}
+
+const revalidated = { 'cache-control': 'no-cache' };
+
 export const documentation = new Hono<AppEnv>({ strict: false })
-  .get('/openapi.json', (c) => c.json(openApiDocument(paths(), originOf(c))))
+  .get('/openapi.json', async (c) => {
+    const document = await once('openapi', originOf(c), () => JSON.stringify(openApiDocument(paths(), originOf(c))));
+    return answerFixed(c, document, { 'content-type': 'application/json', ...revalidated });
+  })
 
-  .get('/event.schema.json', (c) =>
-    c.body(JSON.stringify(NATIVE_SCHEMA), 200, {
-      'content-type': 'application/schema+json',
-      'cache-control': `public, max-age=${SCHEMA_MAX_AGE}`,
-    }),
-  )
+  .get('/event.schema.json', async (c) => {
+    const document = await once('events', '', () => JSON.stringify(NATIVE_SCHEMA));
+    const cached = { 'cache-control': `public, max-age=${SCHEMA_MAX_AGE}` };
+    return answerFixed(c, document, { 'content-type': 'application/schema+json', ...cached });
+  })
 
-  .get('/', (c) => {
-    const nonce = crypto.randomUUID();
-    return c.html(referencePage(paths(), originOf(c), nonce), 200, {
-      'content-security-policy': `default-src 'none'; style-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
-      'referrer-policy': 'no-referrer',
-      'cache-control': 'no-cache',
+  .get('/', async (c) => {
+    const document = await once('page', originOf(c), async () => `${await referencePage(paths(), originOf(c))}`);
+    const style = await styleSource(STYLE);
+    return answerFixed(c, document, {
+      'content-type': 'text/html; charset=UTF-8',
+      'content-security-policy': `default-src 'none'; style-src ${style}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+      ...pageHeaders(c),
+      ...revalidated,
     });
   });

@@ -41,7 +41,7 @@ interface Entry {
 
 type Html = ReturnType<typeof html>;
 
-export function referencePage(paths: Paths, origin: string, nonce: string): Html {
+export function referencePage(paths: Paths, origin: string): Html {
   const entries = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]): Entry => ({ method, path, operation: operation as Described })),
   );
@@ -52,7 +52,7 @@ export function referencePage(paths: Paths, origin: string, nonce: string): Html
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>API · Berth</title>
-<style nonce="${nonce}">${raw(STYLE)}</style>
+<style>${raw(STYLE)}</style>
 </head>
 <body>
 <header>
@@ -62,7 +62,7 @@ export function referencePage(paths: Paths, origin: string, nonce: string): Html
 of the format <code>native</code> are sent.</p>
 <p>Send an access key as bearer token, or user name and key as Basic. Errors have the envelope of the registry's own API:
 a <code>code</code>, and a <code>message</code> that says what is wrong.</p>
-<pre><code>curl -H "Authorization: Bearer $BERTH_KEY" ${origin}/api/v1/me</code></pre>
+<pre tabindex="0"><code>curl -H "Authorization: Bearer $BERTH_KEY" ${origin}/api/v1/me</code></pre>
 <p>A change can be made on condition: send the <code>ETag</code> of what you read as <code>If-Match</code>, and it is refused
 (412) if somebody else was faster. What a path names is made with PUT, which may be repeated; keys and webhooks are made with POST, and an
 <code>Idempotency-Key</code> makes that safe to repeat.</p>
@@ -145,7 +145,7 @@ function slug(group: string): string {
   return group.toLowerCase().replaceAll(/\W+/g, '-');
 }
 
-const STYLE = `
+export const STYLE = `
 :root { color-scheme: light dark; --line: light-dark(#d8dee4, #333a44); --soft: light-dark(#f4f6f8, #1a1f26); --dim: light-dark(#59636e, #9aa5b1);
   --link: light-dark(#0757b8, #7ab7ff); }
 * { box-sizing: border-box; }
@@ -153,7 +153,7 @@ body { margin: 0 auto; max-width: 64rem; padding: 2rem 1rem 6rem; font: 16px/1.5
   color: light-dark(#1b1f24, #e6eaee); }
 h1 { font-size: 1.9rem; margin: 0 0 .5rem; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; } h3 { font-size: .95rem; margin: 1rem 0 .25rem; }
 p { margin: .5rem 0; max-width: 46rem; } a { color: var(--link); }
-code, pre { font: 13.5px/1.5 ui-monospace, monospace; } pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem; overflow-x: auto; }
+code, pre { font: 13.5px/1.5 ui-monospace, monospace; } pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem; overflow-x: auto; } pre:focus-visible { outline: 2px solid var(--link); outline-offset: 1px; }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; list-style: none; }
 details { border: 1px solid var(--line); border-radius: 6px; margin: .4rem 0; }
 summary { display: flex; flex-wrap: wrap; align-items: baseline; gap: .25rem .75rem; padding: .5rem .75rem; cursor: pointer; }

@@ -1,0 +1,69 @@
+/** Pages and documents for people: what protects them in a browser, and that a reader need not load them again. */
+import { beforeAll, describe, expect, test } from 'vitest';
+import { newWorld, type World, worldOf } from '../world/world.ts';
+
+let world: World;
+
+beforeAll(async () => {
+  world = await newWorld();
+});
+
+const get = (path: string, headers: Record<string, string> = {}, of = world) =>
+  of.fetch('GET', path, { authorization: null, headers });
+
+describe.each(['/api', '/api/', '/join', '/join/'])('the page %s', (path) => {
+  test('is shown in no other page, and shares no window with another origin', async () => {
+    const { headers } = await get(path);
+    expect(headers.get('x-frame-options')).toBe('DENY');
+    expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
+    expect(headers.get('cross-origin-opener-policy')).toBe('same-origin');
+    expect(headers.get('referrer-policy')).toBe('no-referrer');
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+  });
+
+  test('stays with https where it is asked for by https, and says nothing of it on a laptop', async () => {
+    expect((await get(path)).headers.get('strict-transport-security')).toMatch(/^max-age=\d{8}/);
+    const laptop = worldOf({ ...world.env, PUBLIC_URL: 'http://localhost:8787' });
+    expect((await get(path, {}, laptop)).headers.get('strict-transport-security')).toBeNull();
+  });
+
+  test('lets the keyboard reach whatever scrolls', async () => {
+    const pres = (await (await get(path)).text()).match(/<pre[^>]*>/g) ?? [];
+    expect(pres.length).toBeGreaterThan(0);
+    for (const pre of pres) expect(pre).toBe('<pre tabindex="0">');
+  });
+});
+
+describe.each([
+  ['/api', 'text/html; charset=UTF-8'],
+  ['/api/openapi.json', 'application/json'],
+  ['/api/event.schema.json', 'application/schema+json'],
+])('the document %s', (path, type) => {
+  test('is the same each time, and need not be loaded again', async () => {
+    const [first, second] = [await get(path), await get(path)];
+    const etag = first.headers.get('etag') ?? '';
+    expect(etag).toMatch(/^"sha256:[0-9a-f]{64}"$/);
+    expect(first.headers.get('content-type')).toBe(type);
+    expect(second.headers.get('etag')).toBe(etag);
+    expect(await second.text()).toBe(await first.text());
+    for (const known of [etag, `W/${etag}`, `"other", ${etag}`, '*']) {
+      const again = await get(path, { 'if-none-match': known });
+      expect([again.status, await again.text(), again.headers.get('etag')]).toEqual([304, '', etag]);
+    }
+    expect((await get(path, { 'if-none-match': '"other"' })).status).toBe(200);
+  });
+
+  test('is another one for another origin, where it names that', async () => {
+    const other = worldOf({ ...world.env, PUBLIC_URL: 'https://other.example' });
+    const [here, there] = [await get(path), await get(path, {}, other)];
+    expect(here.headers.get('etag') === there.headers.get('etag')).toBe(path.includes('event'));
+    expect((await there.text()).includes('other.example')).toBe(!path.includes('event'));
+  });
+});
+
+test('the style of the reference is the one that its policy lets in', async () => {
+  const response = await get('/api');
+  const style = /<style>(.*)<\/style>/s.exec(await response.text())?.[1] ?? '';
+  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(style)));
+  expect(response.headers.get('content-security-policy')).toContain(`'sha256-${btoa(String.fromCharCode(...hash))}'`);
+});
