@@ -1,7 +1,7 @@
 /** The statements that hang on users, teams, robots and repositories: read and saved as one document each. */
 import { refuseUnless, tryBatch } from '../events/batch.ts';
 import { type Actor, aboutOf } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
+import { bytesOf as bytesInSql, record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Database } from './directory.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
@@ -86,8 +86,8 @@ export async function savePolicy(
     ...guard,
     refuseVersion(env, subject, ifVersion),
     ...(isTeam ? [requirePolicyRoom(env, subject, bytes)] : []),
-    ...policyStatements(env, subject, statements),
     recordPolicy(env, subject, statements, by),
+    ...policyStatements(env, subject, statements),
     select(env, subject),
   ]);
   const version = (saved?.at(-1)?.results[0] as Row | undefined)?.version;
@@ -120,11 +120,26 @@ function refuseVersion(env: Database, subject: string, ifVersion: number | null)
   return refuseUnless(env, `?2 IS NULL OR ${version} = ?2`, subject, ifVersion);
 }
 
+/** Bytes of the statements that an event lists as new, and as removed. */
+const LISTED_MAX_BYTES = 4096;
+
+/**
+ * Before the policy is written: the event says what changes, not the whole policy. `statements` are those that are new; what does
+ * not fit in either list is counted in `omitted`.
+ */
 function recordPolicy(env: Database, subject: string, statements: readonly Statement[], by: Actor): D1PreparedStatement {
+  const before = `coalesce((SELECT statements FROM policies WHERE subject = ?3), '[]')`;
+  const differing = (list: string, other: string) =>
+    `SELECT value, sum(${bytesInSql('value')}) OVER (ORDER BY key) AS bytes FROM json_each(${list})
+     WHERE value NOT IN (SELECT value FROM json_each(${other}))`;
+  const listed = (name: string) => `(SELECT json_group_array(json(value)) FROM ${name} WHERE bytes <= ${LISTED_MAX_BYTES})`;
   return record(env, {
     about: aboutOf(subject),
     by,
-    select: `SELECT 'policy.saved' AS type, json_object('subject', ?3, 'statements', json(?4)) AS target`,
+    select: `WITH added AS (${differing('?4', before)}), removed AS (${differing(before, '?4')})
+      SELECT 'policy.saved' AS type, json_object('subject', ?3, 'statements', ${listed('added')}, 'removed', ${listed('removed')},
+        'omitted', (SELECT count(*) FROM (SELECT bytes FROM added UNION ALL SELECT bytes FROM removed) WHERE bytes > ${LISTED_MAX_BYTES}),
+        'count', json_object('from', json_array_length(${before}), 'to', json_array_length(?4))) AS target`,
     parameters: [subject, JSON.stringify(statements)],
   });
 }
@@ -166,7 +181,7 @@ export function firstPolicy(
   }
   const statements = withVisibility([], visibility);
   const recorded = statements.length > 0 ? [recordPolicy(env, subject, statements, by)] : [];
-  return [...policyStatements(env, subject, statements), ...recorded];
+  return [...recorded, ...policyStatements(env, subject, statements)];
 }
 
 /** For a batch: what makes a repository public or private; nothing where it is so already. Refuses it if that has changed since. */
@@ -179,7 +194,7 @@ export async function setVisibility(
   const { statements, version } = await getPolicy(env, subject);
   if (isPublic(statements) === (visibility === 'public')) return [];
   const next = withVisibility(statements, visibility);
-  return [refuseVersion(env, subject, version), ...policyStatements(env, subject, next), recordPolicy(env, subject, next, by)];
+  return [refuseVersion(env, subject, version), recordPolicy(env, subject, next, by), ...policyStatements(env, subject, next)];
 }
 
 /** For the batch that takes the subject itself away; of a repository, see `keepPolicy`. */

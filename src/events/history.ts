@@ -2,7 +2,7 @@
 import type { Env } from '../env.ts';
 import type { Page } from '../oci/page.ts';
 import type { EventType, RecordedEvent } from './event.ts';
-import { NEWEST } from './outbox.ts';
+import { bytesOf, NEWEST } from './outbox.ts';
 
 type Reading = Pick<Env, 'DB'>;
 
@@ -39,6 +39,14 @@ export async function eventsAfter(env: Reading, id: number, limit: number): Prom
   return { items: results.map(({ more: _, ...row }) => eventOf(row)), more: results.at(-1)?.more === 1 };
 }
 
+/** Those of the events that are still kept, by their ids. */
+export async function eventsById(env: Reading, ids: readonly number[]): Promise<Map<number, RecordedEvent>> {
+  const { results } = await env.DB.prepare('SELECT * FROM events WHERE id IN (SELECT value FROM json_each(?1))')
+    .bind(JSON.stringify(ids))
+    .all<Row>();
+  return new Map(results.map((row) => [row.id, eventOf(row)]));
+}
+
 /** The newest event's id, 0 where there is none. */
 export async function newestEvent(env: Reading): Promise<number> {
   return (await env.DB.prepare(`SELECT ${NEWEST} AS id`).first<number>('id')) ?? 0;
@@ -57,7 +65,9 @@ export interface Search {
 }
 
 /** Rows that one page may read: of what is rare it is short, and says where to go on. */
-const ROWS_PER_PAGE = 5000;
+const ROWS_PER_PAGE = 1000;
+/** Bytes of targets of one page: what is shown of them must fit an answer of 1 MiB. */
+const BYTES_PER_PAGE = 900_000;
 
 export interface Found {
   items: RecordedEvent[];
@@ -72,23 +82,39 @@ export async function searchEvents(env: Reading, search: Search, before: number 
   const organization = about && 'organization' in about ? about.organization : null;
   const end = until === null ? Number.MAX_SAFE_INTEGER : await firstEventSince(env, until);
   const start = since === null ? 0 : await firstEventSince(env, since);
-  const window = (columns: string) => `SELECT ${columns} FROM events WHERE id < ?1 AND id >= ?2
-    AND ${exactly === null ? '?3 IS NULL' : 'about = ?3'} ORDER BY id DESC LIMIT ${ROWS_PER_PAGE}`;
-  const place = [Math.min(before ?? end, end), Math.max(start, after + 1), exactly];
-  const [found, seen] = await env.DB.batch([
-    env.DB.prepare(
-      `SELECT * FROM (${window('*')})
-       WHERE actor = coalesce(?4, actor) AND (?5 IS NULL OR type IN (SELECT value FROM json_each(?5)))
-         AND (?6 IS NULL OR about = 'organization:' || ?6 OR substr(about, 1, length(?6) + 1) = ?6 || '/')
-       ORDER BY id DESC LIMIT ?7`,
-    ).bind(...place, actor, types && JSON.stringify(types), organization, limit + 1),
-    env.DB.prepare(`SELECT count(*) AS count, min(id) AS last FROM (${window('id')})`).bind(...place),
-  ]);
-  const rows = (found?.results ?? []) as Row[];
-  const items = rows.slice(0, limit).map(eventOf);
-  const { count, last } = (seen?.results[0] ?? { count: 0, last: null }) as { count: number; last: number | null };
-  const further = rows.length > limit ? (items.at(-1)?.id ?? null) : count === ROWS_PER_PAGE ? last : null;
-  return { items, next: further };
+  // One scan: what was looked at is counted whether or not it matches. Targets are read of what is shown alone.
+  const { results } = await env.DB.prepare(
+    `WITH seen AS MATERIALIZED (SELECT id, type, about, actor FROM events WHERE id < ?1 AND id >= ?2
+         AND ${exactly === null ? '?3 IS NULL' : 'about = ?3'} ORDER BY id DESC LIMIT ${ROWS_PER_PAGE}),
+       found AS (SELECT id FROM seen
+         WHERE actor = coalesce(?4, actor) AND (?5 IS NULL OR type IN (SELECT value FROM json_each(?5)))
+           AND (?6 IS NULL OR about = 'organization:' || ?6 OR substr(about, 1, length(?6) + 1) = ?6 || '/')
+         ORDER BY id DESC LIMIT ?7),
+       page AS (SELECT e.*, sum(${bytesOf('e.target')}) OVER (ORDER BY e.id DESC) - ${bytesOf('e.target')} AS before
+         FROM found f JOIN events e ON e.id = f.id)
+     SELECT page.*, (SELECT count(*) FROM seen) AS seen_count, (SELECT min(id) FROM seen) AS seen_last,
+       (SELECT count(*) FROM found) AS found_count
+     FROM (SELECT 1) LEFT JOIN page ON before < ${BYTES_PER_PAGE} ORDER BY id DESC`,
+  )
+    .bind(
+      Math.min(before ?? end, end),
+      Math.max(start, after + 1),
+      exactly,
+      actor,
+      types && JSON.stringify(types),
+      organization,
+      limit + 1,
+    )
+    .all<Partial<Row> & { seen_count: number; seen_last: number | null; found_count: number }>();
+  const { seen_count = 0, seen_last = null, found_count = 0 } = results[0] ?? {};
+  const rows = results.filter((row): row is Row & (typeof results)[number] => row.id !== null);
+  const items = rows
+    .slice(0, limit)
+    .map(({ id, at, type, about: of, sequence, target, actor: who, key_id }) =>
+      eventOf({ id, at, type, about: of, sequence, target, actor: who, key_id }),
+    );
+  const isCut = found_count > items.length;
+  return { items, next: isCut ? (items.at(-1)?.id ?? null) : seen_count === ROWS_PER_PAGE ? seen_last : null };
 }
 
 /**

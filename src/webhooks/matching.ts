@@ -7,7 +7,7 @@ import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
 import { isAboutRepository, type RecordedEvent } from '../events/event.ts';
 import { eventsAfter, newestEvent } from '../events/history.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import { type EventData, insertDeliveries, type NewDelivery, sendDeliveries } from './delivery/deliveries.ts';
+import { insertDeliveries, type NewDelivery, sendDeliveries, storedData } from './delivery/deliveries.ts';
 import { hears, scopesOf } from './filter.ts';
 import { FORMATS } from './formats/all.ts';
 import type { RepositoryFacts } from './formats/format.ts';
@@ -106,7 +106,7 @@ export async function dataFor(pairs: Pair[], describe: Describe): Promise<{ rows
   const rows = pairs.map(({ event, listener }) => {
     const known = FORMATS[listener.format].needsFacts ? (facts.get(event.about) ?? null) : null;
     const name = `${event.id} ${known !== null}`;
-    const place = places.get(name) ?? data.push(JSON.stringify({ event, facts: known } satisfies EventData)) - 1;
+    const place = places.get(name) ?? data.push(storedData({ event, facts: known })) - 1;
     places.set(name, place);
     return { subscription: listener.id, event: event.id, data: place };
   });

@@ -1,6 +1,7 @@
 /** The record of what happened: its numbers, who it says did it, and the announcement of it. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Env } from '../../src/env.ts';
+import { record, TARGET_MAX_BYTES } from '../../src/events/outbox.ts';
 import { FAULTS, faulty } from '../world/faults.ts';
 import {
   type Content,
@@ -365,5 +366,62 @@ describe('the announcement', () => {
         break;
       }
     }
+  });
+});
+
+describe('the target of an event', () => {
+  const recorded = async (target: object) => {
+    const select = `SELECT 'user.changed' AS type, ?3 AS target`;
+    await record(world.env, { about: '', by: { subject: 'user:admin' }, select, parameters: [JSON.stringify(target)] }).run();
+    return world.env.DB.prepare(
+      'SELECT target, length(CAST(target AS BLOB)) AS bytes FROM events ORDER BY id DESC LIMIT 1',
+    ).first<{ target: string; bytes: number }>() as Promise<{ target: string; bytes: number }>;
+  };
+
+  test('is kept as it is up to 16 KiB', async () => {
+    const target = { name: '€'.repeat(5000), on: true, off: false, none: null, list: [1, { a: 'b' }] };
+    expect(JSON.parse((await recorded(target)).target)).toEqual(target);
+  });
+
+  test.each([
+    ['a text of ASCII', { subject: 'user:a', text: 'x'.repeat(17_000) }, ['text']],
+    ['a text of three bytes a character, short in characters', { subject: 'user:a', text: '€'.repeat(6000) }, ['text']],
+    ['a text of four bytes a character', { subject: 'user:a', text: '😀'.repeat(5000) }, ['text']],
+    ['a list', { subject: 'user:a', list: Array(5000).fill('long') }, ['list']],
+    ['an object', { subject: 'user:a', nested: { deep: 'x'.repeat(20_000) } }, ['nested']],
+    ['a field whose name is a path', { subject: 'user:a', 'a.b"c[0]': 'y'.repeat(20_000) }, ['a.b"c[0]']],
+    ['several', { subject: 'user:a', one: 'x'.repeat(9000), two: ['y'.repeat(9000)] }, ['one', 'two']],
+  ])('beyond that is shortened and says so: %s', async (_, target, truncated) => {
+    const { target: text, bytes } = await recorded({ ...target, on: true, count: 7, small: [1, 2] });
+    expect(bytes).toBeLessThanOrEqual(TARGET_MAX_BYTES);
+    expect(JSON.parse(text)).toMatchObject({ subject: 'user:a', on: true, count: 7, small: [1, 2], truncated });
+  });
+
+  test('has 16 KiB at most, however many fields there are', async () => {
+    const many = Object.fromEntries(Array.from({ length: 3000 }, (_, n) => [`field${n}`, '€'.repeat(150)]));
+    expect((await recorded(many)).bytes).toBeLessThanOrEqual(TARGET_MAX_BYTES);
+  });
+
+  test('of a policy says what changed, not all that stands there', async () => {
+    await api(world, 'PUT', '/repositories/acme/api');
+    const statement = (n: number) => ({ actions: ['push'], principals: ['user:admin'], tags: [`v${n}-${'x'.repeat(80)}`] });
+    const save = async (statements: object[]) => {
+      const { status } = await api(world, 'PUT', '/repositories/acme/api/-/policy', { body: { statements } });
+      expect(status).toBe(200);
+      const { results } = await world.env.DB.prepare('SELECT target FROM events ORDER BY id DESC LIMIT 1').all<{
+        target: string;
+      }>();
+      return results[0]?.target ?? '';
+    };
+    const forty = Array.from({ length: 40 }, (_, n) => statement(n));
+    const first = await save(forty);
+    expect(first.length).toBeLessThan(10_000);
+    expect(JSON.parse(first)).toMatchObject({ subject: 'repository:acme/api', removed: [], count: { from: 0, to: 40 } });
+    expect(JSON.parse(first).omitted).toBe(40 - JSON.parse(first).statements.length);
+    const second = JSON.parse(await save([...forty.slice(1), statement(100)]));
+    expect(second).toMatchObject({ count: { from: 40, to: 40 }, omitted: 0 });
+    expect([second.statements.length, second.removed.length]).toEqual([1, 1]);
+    expect(JSON.stringify(second.statements)).toContain('v100-');
+    expect(JSON.stringify(second.removed)).toContain('v0-');
   });
 });

@@ -243,3 +243,31 @@ test('a subscription of a format that this version does not know holds up none o
   expect(await toldTo(good.id)).toEqual(['v0', 'v1']);
   expect(scene.sink.acknowledged).toHaveLength(2);
 });
+
+describe('a large event', () => {
+  const long = { subject: 'user:alice', note: '€'.repeat(4000) };
+
+  test('is stored once, however many hear it, and comes to each of them whole', async () => {
+    for (let n = 0; n < 30; n++) await subscribe(scene);
+    await happen('', [long], 'user.changed');
+    await match(scene);
+    const stored = (await rowsOf(scene)).map(({ event_data }) => event_data.length);
+    expect(stored).toHaveLength(30);
+    expect(Math.max(...stored)).toBeLessThan(1500);
+    await untilQuiet(scene, cron);
+    expect(scene.sink.acknowledged).toHaveLength(30);
+    expect(scene.sink.posts.map(({ body }) => JSON.parse(body).data.target)).toEqual(Array(30).fill(long));
+  });
+
+  test('that is no longer kept is not sent, and says so', async () => {
+    const { id } = await subscribe(scene);
+    await happen('', [long, long], 'user.changed');
+    await match(scene);
+    const [first] = await rowsOf(scene);
+    await scene.env.DB.prepare('DELETE FROM events WHERE id = ?1').bind(first?.event).run();
+    await untilQuiet(scene, cron);
+    expect(await statesOf(scene)).toEqual(['failed', 'delivered']);
+    const [gone] = await rowsOf(scene);
+    expect(gone?.subscription).toBe(id);
+  });
+});

@@ -14,7 +14,7 @@ import { isRepositoryName } from '../../oci/name.ts';
 import { authorityOf } from '../authenticate.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { asks, requireOwner, requireRight } from './guard.ts';
-import { answer, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answerItems, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
 import { instant, secondsOf, timeOf } from './parts.ts';
 
 const query = z
@@ -75,7 +75,7 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
       after: await visibleAfter(c, c.var.authority, repository),
     };
     const { items, next } = await searchEvents(c.env, search, last === undefined ? null : Number(last), n);
-    return answer({ items: items.map(shownEvent), next: next === null ? null : String(next) });
+    return answerItems(items.map(shownEvent), next === null ? null : String(next), ({ id }) => String(id));
   },
 );
 

@@ -119,6 +119,32 @@ export function answer(body: object, { status = 200, version }: { status?: numbe
   return Response.json(body, { status, headers });
 }
 
+/** Bytes of JSON of one answer. What no page of the usual size comes near. */
+export const ANSWER_MAX_BYTES = 1024 * 1024;
+/** Of it, left for what stands around the items: the cursor has up to 512 characters. */
+const AROUND_BYTES = 4096;
+
+/**
+ * A page of a list, cut where it would have more than 1 MiB of JSON. One item at least: each is bounded where it is stored.
+ * @param keyOf the cursor behind an item, used where the page is cut
+ * @param next the cursor behind the whole page; `null` at the end of the list
+ */
+export function answerItems<S>(items: readonly S[], next: string | null, keyOf: (item: S) => string): Response {
+  const encoder = new TextEncoder();
+  const texts: string[] = [];
+  let bytes = AROUND_BYTES;
+  for (const item of items) {
+    const text = JSON.stringify(item);
+    bytes += encoder.encode(text).byteLength + 1;
+    if (bytes > ANSWER_MAX_BYTES && texts.length > 0) break;
+    texts.push(text);
+  }
+  const last = items[texts.length - 1];
+  const end = texts.length < items.length && last !== undefined ? keyOf(last) : next;
+  const headers = { 'cache-control': 'no-store', 'content-type': 'application/json' };
+  return new Response(`{"items":[${texts.join(',')}],"next":${JSON.stringify(end)}}`, { headers });
+}
+
 export function answerNothing(): Response {
   return new Response(null, { status: 204 });
 }

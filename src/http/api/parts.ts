@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { parseName } from '../../auth/names.ts';
 import type { Page } from '../../oci/page.ts';
 import type { RequestContext } from '../context.ts';
-import { answer, PAGE_DEFAULT } from './operation.ts';
+import { answerItems, PAGE_DEFAULT } from './operation.ts';
 
 const DESCRIPTION_MAX = 200;
 
@@ -60,7 +60,7 @@ export function answerPage<T, S>(
 ): Response {
   const all = items.map(shown);
   const last = all.at(-1);
-  return answer({ items: all, next: brokeOff ?? (more && last !== undefined ? keyOf(last) : null) });
+  return answerItems(all, brokeOff ?? (more && last !== undefined ? keyOf(last) : null), keyOf);
 }
 
 /**

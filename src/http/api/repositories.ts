@@ -20,7 +20,16 @@ import { authorityOf } from '../authenticate.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { visibleRepositories } from '../visible.ts';
 import { asksFor, requireRight } from './guard.ts';
-import { answer, answerNothing, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import {
+  answer,
+  answerItems,
+  answerNothing,
+  expectedVersion,
+  operation,
+  PAGE_DEFAULT,
+  PAGE_QUERY,
+  pageSchema,
+} from './operation.ts';
 import { timeOf } from './parts.ts';
 
 const GROUP = 'Repositories';
@@ -83,7 +92,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       );
       const open = new Set(items.filter(({ isPublic: isOpen }) => isOpen).map(({ name }) => name));
       const shown = pages.map((page) => summaryOf(page, open.has(page.name)));
-      return answer({ items: shown, next });
+      return answerItems(shown, next, ({ name }) => name);
     },
   )
   .get(

@@ -12,7 +12,7 @@ import { getMutability, MUTABILITIES, type Mutability, saveMutability } from '..
 import { rightsTo } from '../authorize.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asksFor } from './guard.ts';
-import { answer, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerItems, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
 import { timeOf } from './parts.ts';
 
 const GROUP = 'Tags';
@@ -86,7 +86,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
       const { items, more } = await listHistory(c.env, repository, tagIn(c), before, n);
       const tellsWho = allows(authority, 'push', repository);
       const shown = items.map((point) => shownPoint(point, tellsWho));
-      return answer({ items: shown, next: more ? String(items.at(-1)?.point) : null });
+      return answerItems(shown, more ? String(items.at(-1)?.point) : null, ({ point }) => String(point));
     },
   )
   .post(

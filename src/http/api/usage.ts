@@ -13,7 +13,7 @@ import { setQuota } from '../../registry/usage/quota.ts';
 import { listUsage, type Usage } from '../../registry/usage/usage.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks, asksFor, requireRight } from './guard.ts';
-import { answer, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerItems, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
 import { organizationIn, timeOf } from './parts.ts';
 
 const GROUP = 'Usage';
@@ -89,7 +89,11 @@ export const usage = new Hono<AppEnv>({ strict: false })
       const { items, more } = await listUsage(c.env, last ?? null, n);
       const next = items.at(-1)?.namespace;
       // The empty name is the first there is; what follows it begins after this, as does what follows nothing.
-      return answer({ items: items.map(shown), next: more && next !== undefined ? next || '-' : null });
+      return answerItems(
+        items.map(shown),
+        more && next !== undefined ? next || '-' : null,
+        ({ namespace }) => namespace || '-',
+      );
     },
   )
   .get(

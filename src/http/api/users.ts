@@ -10,7 +10,16 @@ import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitWrongPasswords } from '../limits.ts';
 import { asks } from './guard.ts';
-import { answer, answerNothing, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import {
+  answer,
+  answerItems,
+  answerNothing,
+  expectedVersion,
+  operation,
+  PAGE_DEFAULT,
+  PAGE_QUERY,
+  pageSchema,
+} from './operation.ts';
 import { timeOf } from './parts.ts';
 
 const GROUP = 'Users';
@@ -85,7 +94,7 @@ export const users = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { n = PAGE_DEFAULT, last = '', search = '' } = c.var.query;
       const { items, more } = await listUsers(c.env, { after: last.toLowerCase(), limit: n, search });
-      return answer({ items: items.map(shownUser), next: more ? (items.at(-1)?.name ?? null) : null });
+      return answerItems(items.map(shownUser), more ? (items.at(-1)?.name ?? null) : null, ({ name }) => name);
     },
   )
   .get(

@@ -6,6 +6,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import { type Attempt, type DeliveryKey, deliveryId, deliveryKeyOf } from '../../webhooks/delivery/deliveries.ts';
 import {
   type Delivery,
+  type DeliverySummary,
   getDelivery,
   listDeliveries,
   replayDelivery,
@@ -145,20 +146,21 @@ function requireEnabled({ disabled }: Subscription): void {
   throw new RegistryError('CONFLICT', { message: `the webhook is disabled (${disabled}): enable it first` });
 }
 
-function shown({ key, data, state: now, attempts, createdAt, dueAt }: Delivery): z.output<typeof deliverySchema> {
+function shown({ key, data, state: now, attempts, createdAt, dueAt }: DeliverySummary): z.output<typeof deliverySchema> {
   const { target: _, actor: __, ...event } = shownEvent(data.event);
   return {
     id: deliveryId(key),
     event,
     state: now,
-    attempts: attempts.length,
+    attempts,
     createdAt: timeOf(createdAt),
     next: now === 'waiting' ? timeOf(dueAt) : null,
   };
 }
 
 function shownWithAttempts(delivery: Delivery): z.output<typeof deliveryWithAttemptsSchema> {
-  return { ...shown(delivery), attempts: delivery.attempts.map(shownAttempt) };
+  const { attempts } = delivery;
+  return { ...shown({ ...delivery, attempts: attempts.length }), attempts: attempts.map(shownAttempt) };
 }
 
 function shownAttempt({ at, next, ...attempt }: Attempt): z.output<typeof attemptSchema> {

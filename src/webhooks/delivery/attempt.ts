@@ -58,7 +58,7 @@ export async function attempt(env: Settings, loaded: Loaded, world: World): Prom
   const id = deliveryId(key);
   const answer = subscription.disabled
     ? refused(`the webhook is disabled (${subscription.disabled})`)
-    : await post(env, subscription, { id, read: () => JSON.parse(loaded.eventData) as EventData }, world).catch(failed);
+    : await post(env, subscription, { id, read: () => dataOf(loaded) }, world).catch(failed);
   const { status, error, response, latencyMs, retryAfter, final } = answer;
   const delivered = isSuccess(status);
   const gone = status === 410;
@@ -70,6 +70,13 @@ export async function attempt(env: Settings, loaded: Loaded, world: World): Prom
 
 function refused(error: string): Answer {
   return { status: null, error, response: '', latencyMs: 0, retryAfter: 0, final: true };
+}
+
+/** @throws Error where the row cannot be read, or refers to an event that is no longer kept */
+function dataOf({ eventData }: Loaded): EventData {
+  const data = JSON.parse(eventData) as EventData;
+  if (data.reference) throw new Error('its event is no longer kept');
+  return data;
 }
 
 /** A mistake of ours, about this one: it must not hold up the others. */

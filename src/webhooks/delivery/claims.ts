@@ -2,7 +2,17 @@
 import type { Database } from '../../events/batch.ts';
 import { type Row as SubscriptionRow, subscriptionOf } from '../subscriptions.ts';
 import { askedAgain } from './breaker.ts';
-import { type Attempt, CLAIM, type DeliveryKey, deliveryId, EARLY, type Loaded, MEANT, type State } from './deliveries.ts';
+import {
+  type Attempt,
+  CLAIM,
+  type DeliveryKey,
+  deliveryId,
+  EARLY,
+  type Loaded,
+  MEANT,
+  type State,
+  withTargets,
+} from './deliveries.ts';
 import { BREAK_AFTER, MAX_TRIES } from './schedule.ts';
 
 type Row = SubscriptionRow & {
@@ -43,7 +53,8 @@ export async function claimDeliveries(env: Database, keys: readonly DeliveryKey[
   ]);
   const mine = new Set(((claimed?.results ?? []) as unknown as DeliveryKey[]).map(deliveryId));
   const loaded = ((rows?.results ?? []) as Row[]).map((row) => loadedOf(row, mine));
-  return Promise.all(loaded.map(async (one) => (await askedAgain(env, one, loaded)) ?? one));
+  const claims = await Promise.all(loaded.map(async (one) => (await askedAgain(env, one, loaded)) ?? one));
+  return withTargets(env, claims);
 }
 
 function loadedOf(row: Row, mine: Set<string>): Loaded {

@@ -6,6 +6,7 @@
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import type { RecordedEvent } from '../../events/event.ts';
+import { eventsById } from '../../events/history.ts';
 import type { RepositoryFacts } from '../formats/format.ts';
 import type { Subscription } from '../subscriptions.ts';
 import { MAX_TRIES } from './schedule.ts';
@@ -35,8 +36,43 @@ export interface Attempt {
 
 /** What a row says of its event. */
 export interface EventData {
+  /** The event's target is not in this copy: it is read from the event itself. First, as `isReference` looks for it there. */
+  reference?: true;
   event: RecordedEvent;
   facts: RepositoryFacts | null;
+}
+
+/** Bytes of a target that each webhook's delivery has a copy of. A push has some 300. */
+const COPIED_MAX_BYTES = 1024;
+
+/** As it is stored: one long event with many webhooks must not grow the database by as many copies of it. */
+export function storedData(data: EventData): string {
+  const { event, facts } = data;
+  if (new TextEncoder().encode(JSON.stringify(event.target)).byteLength <= COPIED_MAX_BYTES) return JSON.stringify(data);
+  return JSON.stringify({ reference: true, event: { ...event, target: {} }, facts } satisfies EventData);
+}
+
+function isReference(stored: string): boolean {
+  return stored.startsWith('{"reference":true');
+}
+
+/**
+ * With the targets that the rows only refer to: one query, and only where there are any. A reference to an event that is no
+ * longer kept stays one.
+ */
+export async function withTargets(env: Database, all: Loaded[]): Promise<Loaded[]> {
+  const references = all.filter(({ eventData }) => isReference(eventData));
+  if (references.length === 0) return all;
+  const events = await eventsById(
+    env,
+    references.map(({ key }) => key.event),
+  );
+  return all.map((one) => {
+    const event = isReference(one.eventData) ? events.get(one.key.event) : undefined;
+    if (!event) return one;
+    const { facts } = JSON.parse(one.eventData) as EventData;
+    return { ...one, eventData: JSON.stringify({ event, facts } satisfies EventData) };
+  });
 }
 
 export interface Loaded {

@@ -18,16 +18,19 @@ type Stores = Database & Pick<Env, 'DELIVERIES'>;
 export const REPLAY_MAX = 500;
 const EVENTS_PER_REQUEST = 1000;
 
-export interface Delivery {
+export interface DeliverySummary {
   key: DeliveryKey;
   data: EventData;
   state: State;
-  attempts: Attempt[];
+  /** How many of them are kept. */
+  attempts: number;
   /** Seconds since the epoch. */
   createdAt: number;
   /** When it is tried next, or was last. */
   dueAt: number;
 }
+
+export type Delivery = Omit<DeliverySummary, 'attempts'> & { attempts: Attempt[] };
 
 interface Row {
   subscription: string;
@@ -39,15 +42,13 @@ interface Row {
   attempts: string;
 }
 
-function deliveryOf({ subscription, event, event_data, state, created_at, due_at, attempts }: Row): Delivery {
-  return {
-    key: { subscription, event },
-    data: JSON.parse(event_data) as EventData,
-    state,
-    attempts: JSON.parse(attempts) as Attempt[],
-    createdAt: created_at,
-    dueAt: due_at,
-  };
+function summaryOf({ subscription, event, event_data, state, created_at, due_at }: Omit<Row, 'attempts'>) {
+  const data = JSON.parse(event_data) as EventData;
+  return { key: { subscription, event }, data, state, createdAt: created_at, dueAt: due_at };
+}
+
+function deliveryOf(row: Row): Delivery {
+  return { ...summaryOf(row), attempts: JSON.parse(row.attempts) as Attempt[] };
 }
 
 /**
@@ -59,14 +60,17 @@ export async function listDeliveries(
   env: Database,
   { id }: Subscription,
   { before, limit, state }: { before: number | null; limit: number; state: State | null },
-): Promise<Page<Delivery>> {
+): Promise<Page<DeliverySummary>> {
   const { results } = await env.DB.prepare(
-    `SELECT * FROM deliveries WHERE subscription = ?1 AND event < ?2 AND state = coalesce(?3, state)
-     ORDER BY event DESC LIMIT ?4`,
+    `SELECT subscription, event, event_data, state, created_at, due_at, json_array_length(attempts) AS attempts
+     FROM deliveries WHERE subscription = ?1 AND event < ?2 AND state = coalesce(?3, state) ORDER BY event DESC LIMIT ?4`,
   )
     .bind(id, before ?? Number.MAX_SAFE_INTEGER, state, limit + 1)
-    .all<Row>();
-  return pageOf(results.map(deliveryOf), limit);
+    .all<Omit<Row, 'attempts'> & { attempts: number }>();
+  return pageOf(
+    results.map(({ attempts, ...row }) => ({ ...summaryOf(row), attempts })),
+    limit,
+  );
 }
 
 /** @throws NOT_FOUND */

@@ -1,0 +1,103 @@
+/** Lists that nobody can make large: an answer has a bound in bytes, and a call has a bound in rows that it reads. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { commit } from '../../../src/events/batch.ts';
+import { record } from '../../../src/events/outbox.ts';
+import { createSubscription } from '../../../src/webhooks/subscriptions.ts';
+import { counting } from '../../world/counting.ts';
+import { makeOrganization } from '../../world/organizations.ts';
+import { api } from '../../world/people.ts';
+import { newWorld, ORIGIN, type World, worldOf } from '../../world/world.ts';
+
+const MAX_BYTES = 1024 * 1024;
+const by = { subject: 'user:admin' };
+let world: World;
+
+beforeEach(async () => {
+  world = await newWorld();
+  await makeOrganization(world, 'acme');
+});
+
+/** Walks all pages. Each must fit. @returns the items, and the largest page in bytes */
+async function walk(path: string): Promise<{ items: { id: string | number }[]; largest: number; pages: number }> {
+  const items: { id: string | number }[] = [];
+  let [largest, pages] = [0, 0];
+  for (let last: string | null = ''; last !== null; pages++) {
+    const { status, text, body } = await page(`${path}${last === '' ? '' : `&last=${encodeURIComponent(last)}`}`);
+    expect(status, text.slice(0, 200)).toBe(200);
+    const { length } = new TextEncoder().encode(text);
+    expect(length).toBeLessThanOrEqual(MAX_BYTES);
+    largest = Math.max(largest, length);
+    items.push(...body.items);
+    last = body.next;
+  }
+  return { items, largest, pages };
+}
+
+async function page(path: string) {
+  const response = await world.fetch('GET', `/api/v1${path}`);
+  const text = await response.text();
+  return { status: response.status, text, body: JSON.parse(text) as { items: { id: string }[]; next: string | null } };
+}
+
+/** Events with targets as long as they may be, of characters that have three bytes, or six where JSON escapes them. */
+async function manyEvents(count: number, character: string): Promise<void> {
+  const bytes = new TextEncoder().encode(JSON.stringify(character)).length - 2;
+  const target = JSON.stringify({ subject: 'user:x', note: character.repeat(Math.floor(16_000 / bytes)) });
+  const one = () =>
+    record(world.env, { about: '', by, select: `SELECT 'user.changed' AS type, ?3 AS target`, parameters: [target] });
+  for (let n = 0; n < count; n += 50) await commit(world.env, Array.from({ length: Math.min(50, count - n) }, one));
+}
+
+describe('GET /events', () => {
+  test.each(['x', '€', '\u0001'])('has 1 MiB at most, and its pages leave nothing out: %j', async (character) => {
+    await manyEvents(200, character);
+    const { items, pages } = await walk('/events?n=1000');
+    const ids = items.map(({ id }) => Number(id));
+    expect(ids.length).toBeGreaterThanOrEqual(200);
+    expect(ids).toEqual([...new Set(ids)].sort((a, b) => b - a));
+    expect(Math.min(...ids)).toBe(1);
+    expect(pages).toBeGreaterThan(2);
+  });
+
+  test.each([
+    'n=1000',
+    'n=1',
+    'n=1000&actor=user:nobody',
+    'n=1000&type=tag.moved',
+    'n=1000&organization=acme',
+    'n=1000&repository=acme/api&type=tag.moved',
+  ])('reads some thousands of rows at most, of 20,000 that there are: %s', async (query) => {
+    await world.env.DB.prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+       INSERT INTO events (at, type, about, sequence, target, actor)
+       SELECT unixepoch(), 'tag.created', 'acme/api', i, '{"tag":"v' || i || '"}', 'user:alice' FROM n`,
+    ).run();
+    await world.env.DB.prepare('INSERT OR IGNORE INTO repositories (name, created_at) VALUES (?1, 0)').bind('acme/api').run();
+    const { env, counts } = counting(world.env);
+    expect((await api(worldOf(env), 'GET', `/events?${query}`)).status).toBe(200);
+    expect(counts.rowsRead).toBeLessThan(5000);
+  });
+});
+
+test('a list of webhooks, each as large as it may be, has 1 MiB at most and leaves nothing out', async () => {
+  const patterns = Array.from({ length: 50 }, (_, n) => `acme/${'x'.repeat(240)}${n}*`);
+  const tags = Array.from({ length: 50 }, (_, n) => `${'v'.repeat(120)}${n}*`);
+  const ids: string[] = [];
+  for (let n = 0; n < 50; n++) {
+    const { subscription } = await createSubscription(
+      world.env,
+      {
+        scope: 'organization:acme',
+        description: '€'.repeat(200),
+        endpoint: { url: `https://hooks.example.com/${'p'.repeat(1900)}`, headers: {} },
+        filter: { types: ['*'], repositories: patterns, tags },
+        format: 'native',
+        origin: ORIGIN,
+      },
+      { by, idempotency: null, guard: [] },
+    );
+    ids.push(subscription.id);
+  }
+  const { items } = await walk('/organizations/acme/webhooks?n=1000');
+  expect(items.map(({ id }) => id)).toEqual(ids.sort());
+});
