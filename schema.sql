@@ -432,7 +432,8 @@ CREATE INDEX IF NOT EXISTS events_by_about ON events (about);
 -- a key that is derived from the registry's secret, as either may hold a credential. filter: JSON. origin: the registry's own
 -- address, as who made it saw it. generation: of its secret, which is derived too; until previous_until the one before signs
 -- as well. disabled: why, NULL while it is enabled. failures: attempts in a row that failed; until open_until nothing is tried.
--- It hears events after first_event, and up to last_event once it, or what it is about, was deleted.
+-- It hears events after first_event, and up to last_event once it, or what it is about, was deleted. responsible: whose right it
+-- needs, where that is not whoever made it: who gave it its endpoint or enabled it last.
 CREATE TABLE IF NOT EXISTS subscriptions (
   id TEXT PRIMARY KEY,
   scope TEXT NOT NULL,
@@ -450,10 +451,14 @@ CREATE TABLE IF NOT EXISTS subscriptions (
   last_event INTEGER,
   created_at INTEGER NOT NULL,
   created_by TEXT NOT NULL,
-  version INTEGER NOT NULL DEFAULT 1
+  version INTEGER NOT NULL DEFAULT 1,
+  responsible TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS subscriptions_by_scope ON subscriptions (scope, id);
+
+-- The webhooks of somebody who leaves.
+CREATE INDEX IF NOT EXISTS subscriptions_by_owner ON subscriptions (coalesce(responsible, created_by));
 
 -- An event on its way to a subscription, at most one row for both. event_data: the event as it was recorded (JSON), with what
 -- its format wants to know of the repository beside it. state: a waiting one is tried at due_at, by whoever claims it: one at a

@@ -3,7 +3,7 @@ import type { Env } from './env.ts';
 import type { Background } from './events/batch.ts';
 import { pauseAfter } from './events/database-failure.ts';
 import type { Announcement } from './events/event.ts';
-import { factsOf } from './facts.ts';
+import { factsOf, standingIn } from './facts.ts';
 import type { World } from './webhooks/delivery/attempt.ts';
 import { buryAll, deliver } from './webhooks/delivery/deliver.ts';
 import { matchEvents, unmatchedEvent } from './webhooks/matching.ts';
@@ -24,7 +24,8 @@ export async function consume(batch: MessageBatch, env: Env, work: Background): 
 /** All messages of a batch say the same: that there is something to match. */
 async function match(batch: MessageBatch, env: Env): Promise<void> {
   try {
-    const all = await matchEvents(env, (repositories) => factsOf(env, repositories), SLICES_PER_RUN);
+    const rights = { standing: standingIn(env), now: world.now() };
+    const all = await matchEvents(env, (repositories) => factsOf(env, repositories), SLICES_PER_RUN, rights);
     if (!all) await announce(env);
   } catch (error) {
     console.error('events could not be matched:', error instanceof Error ? error.message : error);

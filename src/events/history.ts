@@ -65,7 +65,7 @@ export interface Search {
 }
 
 /** Rows that one page may read: of what is rare it is short, and says where to go on. */
-const ROWS_PER_PAGE = 1000;
+const ROWS_PER_PAGE = 4100;
 /** Bytes of targets of one page: what is shown of them must fit an answer of 1 MiB. */
 const BYTES_PER_PAGE = 900_000;
 

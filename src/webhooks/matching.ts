@@ -11,6 +11,7 @@ import { insertDeliveries, type NewDelivery, sendDeliveries, storedData } from '
 import { hears, scopesOf } from './filter.ts';
 import { FORMATS } from './formats/all.ts';
 import type { RepositoryFacts } from './formats/format.ts';
+import { dueForReview, review, reviewAfter, type Standing } from './standing.ts';
 import { type Row, type Subscription, subscriptionOf } from './subscriptions.ts';
 
 /** What other rooms know of repositories: of those that are not there, nothing. */
@@ -23,9 +24,14 @@ const DELIVERIES_PER_SLICE = 500;
 type Stores = Database & Pick<Env, 'DELIVERIES'>;
 
 /** Up to `slices` of the events that were not matched yet, in the order in which they happened. Returns whether that was all. */
-export async function matchEvents(env: Stores, describe: Describe, slices: number): Promise<boolean> {
+export async function matchEvents(
+  env: Stores,
+  describe: Describe,
+  slices: number,
+  rights: Rights | null = null,
+): Promise<boolean> {
   for (let slice = 0; slice < slices; slice++) {
-    if (!(await matchSlice(env, describe))) return true;
+    if (!(await matchSlice(env, describe, rights))) return true;
   }
   return (await unmatchedEvent(env)) === null;
 }
@@ -41,12 +47,24 @@ export async function cursorOf(env: Database): Promise<number> {
   return (await env.DB.prepare('SELECT event FROM match_cursor').first<number>('event')) ?? 0;
 }
 
+/** How the owners of webhooks are asked about, and the clock in milliseconds. */
+export interface Rights {
+  standing: Standing;
+  now: number;
+}
+
+/** Disables the webhooks of those who lost their right by what was recorded last. What it does not see, the matching does. */
+export async function reviewNewest(env: Database, standing: Standing): Promise<void> {
+  const { items } = await eventsAfter(env, await cursorOf(env), EVENTS_PER_SLICE);
+  await reviewAfter(env, items, standing);
+}
+
 /** Whether there is more: `false` where all were matched that were there when it began; those after them are announced too. */
-async function matchSlice(env: Stores, describe: Describe): Promise<boolean> {
+async function matchSlice(env: Stores, describe: Describe, rights: Rights | null): Promise<boolean> {
   const from = await cursorOf(env);
   const { items: events, more } = await eventsAfter(env, from, EVENTS_PER_SLICE);
   if (events.length === 0) return false;
-  const pairs = pairsOf(events, await listenersTo(env, events));
+  const pairs = await allowedPairs(env, events, rights);
   const { dealtWith, last } = fitting(events, pairs);
   const made = await dataFor(dealtWith, describe);
   const done = await tryBatch(env, [
@@ -58,6 +76,17 @@ async function matchSlice(env: Stores, describe: Describe): Promise<boolean> {
   if (!done) return true;
   await sendDeliveries(env, made.rows);
   return more || last !== events.at(-1);
+}
+
+/** Events and those who hear them, without the webhooks of those who have lost the right. */
+async function allowedPairs(env: Database, events: RecordedEvent[], rights: Rights | null): Promise<Pair[]> {
+  if (rights) await reviewAfter(env, events, rights.standing);
+  const pairs = pairsOf(events, await listenersTo(env, events));
+  const listeners = new Map(pairs.map(({ listener }) => [listener.id, listener]));
+  // Those that are over were in order when they ended.
+  const current = [...listeners.values()].filter(({ lastEvent }) => lastEvent === null);
+  const lost = rights ? await review(env, dueForReview(current, rights.now), rights.standing) : new Set();
+  return lost.size === 0 ? pairs : pairs.filter(({ listener }) => !lost.has(listener.id));
 }
 
 async function listenersTo(env: Database, events: RecordedEvent[]): Promise<Subscription[]> {

@@ -29,6 +29,8 @@ export interface Subscription extends Listener, Signer {
   lastEvent: number | null;
   createdAt: number;
   createdBy: string;
+  /** Whose right it needs: whoever made it, or last gave it an endpoint or enabled it. */
+  owner: string;
   version: number;
 }
 
@@ -50,10 +52,11 @@ export interface Row {
   created_at: number;
   created_by: string;
   version: number;
+  responsible: string | null;
 }
 
 export function subscriptionOf(row: Row): Subscription {
-  const { filter, previous_until, open_until, first_event, last_event, created_at, created_by, ...same } = row;
+  const { filter, previous_until, open_until, first_event, last_event, created_at, created_by, responsible, ...same } = row;
   return {
     ...same,
     filter: JSON.parse(filter) as Filter,
@@ -63,6 +66,7 @@ export function subscriptionOf(row: Row): Subscription {
     lastEvent: last_event,
     createdAt: created_at,
     createdBy: created_by,
+    owner: responsible ?? created_by,
   };
 }
 
@@ -191,7 +195,8 @@ export async function changeSubscription(
       `UPDATE subscriptions SET description = coalesce(?2, description), endpoint = coalesce(?3, endpoint),
          filter = coalesce(?4, filter), format = coalesce(?5, format), origin = ?6, version = version + 1,
          disabled = CASE ?7 WHEN 1 THEN NULL WHEN 0 THEN 'by ' || ?8 ELSE disabled END,
-         failures = iif(?7 = 1 OR ?3 IS NOT NULL, 0, failures), open_until = iif(?7 = 1 OR ?3 IS NOT NULL, 0, open_until)
+         failures = iif(?7 = 1 OR ?3 IS NOT NULL, 0, failures), open_until = iif(?7 = 1 OR ?3 IS NOT NULL, 0, open_until),
+         responsible = iif(?7 = 1 OR ?3 IS NOT NULL, ?8, responsible)
        WHERE id = ?1`,
     ).bind(id, description, sealed, filter ? JSON.stringify(filter) : null, format, origin, enabledFlag(enabled), by.subject),
     select(env, id),

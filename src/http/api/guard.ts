@@ -3,10 +3,11 @@
  * it is not there: an organization, a repository or a webhook of somebody else is a 404, as one that does not exist.
  */
 import { createMiddleware } from 'hono/factory';
+import { administers } from '../../auth/administering.ts';
 import type { Authority } from '../../auth/authority.ts';
 import { actingAs, allows, isWhole } from '../../auth/policy.ts';
 import type { RepositoryAction } from '../../auth/statement.ts';
-import { aboutOf, isAboutRepository, organizationAbout } from '../../events/event.ts';
+import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { findTrashedRepository, type TrashedRepository } from '../../registry/trash/repositories.ts';
@@ -99,7 +100,7 @@ export function asksAboutWebhook() {
       const about = webhook && aboutOf(webhook.scope);
       const authority = await authorityOf(c, c.var.caller.proof, about !== null && isAboutRepository(about) ? [about] : []);
       if (authority.subject === '') throw unauthorized(c, {});
-      if (webhook === null || about === null || !mayAdminister(authority, about)) throw new RegistryError('NOT_FOUND');
+      if (webhook === null || about === null || !administers(authority, about)) throw new RegistryError('NOT_FOUND');
       c.set('authority', { ...authority, subject: actingAs(authority, 'admin', about, null) });
       c.set('webhook', webhook);
       await next();
@@ -130,9 +131,3 @@ export function asksAboutTrash() {
 
 /** The id of a repository. */
 const ENTRY = /^[1-9]\d{0,14}$/;
-
-/** @param about a repository's name, `organization:acme`, or empty for the registry itself */
-function mayAdminister(authority: Authority, about: string): boolean {
-  if (isAboutRepository(about)) return allows(authority, 'admin', about);
-  return isWhole(authority) && (authority.administrator || (about !== '' && authority.owns.includes(organizationAbout(about))));
-}

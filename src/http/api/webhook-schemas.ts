@@ -87,7 +87,11 @@ const webhookSchema = z.strictObject({
   tags: z.nullable(z.array(z.string())),
   description: z.string(),
   enabled: z.boolean(),
-  disabled: z.nullable(z.string()).describe('Why it is told nothing: `by …`, or `gone` where its endpoint answered 410'),
+  disabled: z
+    .nullable(z.string())
+    .describe(
+      'Why it is told nothing: `by …`; `gone`, as its endpoint answered 410; `owner-lost-access`, as whoever made it, or last gave it its URL or enabled it, may not administer any more what it listens to. With `enabled: true` whoever may takes it over',
+    ),
   failures: z.int().describe('In a row'),
   pausedUntil: z.nullable(z.iso.datetime()).describe('As its endpoint failed too often, it is left in peace until then'),
   previousSecretUntil: z.nullable(z.iso.datetime()).describe('Until then the secret before the last one signs as well'),

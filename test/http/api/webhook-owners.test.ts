@@ -1,0 +1,227 @@
+/** Webhooks of people who left, were disabled or lost the right: they stop, the owners are told, and somebody can take them over. */
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { consume } from '../../../src/queue.ts';
+import { pushImage } from '../../world/images.ts';
+import { makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
+import { type ApiRequest, api as anyApi, inviteUser, type Person } from '../../world/people.ts';
+import { deliverBatch, type TestQueue } from '../../world/queues.ts';
+import { newWorld, type World } from '../../world/world.ts';
+
+interface Body {
+  webhook: { id: string };
+  enabled: boolean;
+  disabled: string | null;
+  items: { type: string; target: Record<string, unknown>; repository: string | null; actor: { subject: string } }[];
+}
+
+const api = (method: string, path: string, request?: ApiRequest) => anyApi<Body>(world, method, path, request);
+
+const REPOSITORY = '/repositories/acme/api/-/webhooks';
+const ORGANIZATION = '/organizations/acme/webhooks';
+const LOST = 'owner-lost-access';
+const ADMIN = { actions: 'all actions', repositories: ['acme/*'] };
+
+let world: World;
+/** Owners of acme, a member of its team of administrators, an administrator of the registry, a robot, and one whom a policy names. */
+let olga: Person;
+let oscar: Person;
+let tina: Person;
+let rita: Person;
+let robot: Person;
+let paul: Person;
+
+beforeEach(async () => {
+  world = await newWorld();
+  [olga, oscar, tina, paul] = (await Promise.all(['olga', 'oscar', 'tina', 'paul'].map((name) => inviteUser(world, name)))) as [
+    Person,
+    Person,
+    Person,
+    Person,
+  ];
+  rita = await inviteUser(world, 'rita', { administrator: true });
+  await makeOrganization(world, 'acme', { owners: [olga, oscar], members: [tina] });
+  await makeTeam(world, 'acme', 'admins', [tina], [ADMIN]);
+  robot = await makeRobot(world, 'acme', 'ci', [ADMIN]);
+  await done('PUT', '/repositories/acme/api');
+  await done('PUT', '/repositories/acme/api/-/policy', {
+    body: { statements: [{ actions: 'all actions', principals: [paul.subject] }] },
+  });
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+async function done(method: string, path: string, request?: ApiRequest) {
+  const answer = await api(method, path, request);
+  expect(answer.status, `${method} ${path}: ${JSON.stringify(answer.body)}`).toBeLessThan(300);
+  return answer;
+}
+
+async function make(place: string, person: Person): Promise<string> {
+  const body = { url: 'https://hooks.example.com/in', types: ['*'] };
+  return (await done('POST', place, { as: person.basic, body })).body.webhook.id;
+}
+
+const queue = (name: 'EVENTS' | 'DELIVERIES') => world.env[name] as unknown as TestQueue;
+
+async function matched(): Promise<void> {
+  await world.env.EVENTS.send({ newest: 1 });
+  while (queue('EVENTS').held.length > 0) await deliverBatch(queue('EVENTS'), consume, world.env);
+}
+
+/** Works the queues off. @returns what was posted */
+async function delivered(): Promise<number> {
+  await matched();
+  let posts = 0;
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async () => {
+    posts++;
+    return new Response('thanks');
+  });
+  for (let n = queue('DELIVERIES').held.length; n > 0; n -= 5) await deliverBatch(queue('DELIVERIES'), consume, world.env, 5);
+  return posts;
+}
+
+const stateOf = async (id: string) => {
+  const { enabled, disabled } = (await done('GET', `/webhooks/${id}`)).body;
+  return { enabled, disabled };
+};
+
+const off = { enabled: false, disabled: LOST };
+const on = { enabled: true, disabled: null };
+
+const WAYS: [string, () => Person, string, () => Promise<unknown>][] = [
+  ['an owner who is removed', () => oscar, ORGANIZATION, () => done('DELETE', '/organizations/acme/members/oscar')],
+  [
+    'an owner who becomes a member',
+    () => oscar,
+    ORGANIZATION,
+    () => done('PUT', '/organizations/acme/members/oscar', { body: { role: 'member' } }),
+  ],
+  ['an owner who is disabled', () => oscar, ORGANIZATION, () => done('PATCH', '/users/oscar', { body: { disabled: true } })],
+  ['an owner, of a repository', () => oscar, REPOSITORY, () => done('DELETE', '/organizations/acme/members/oscar')],
+  ['a member who is removed', () => tina, REPOSITORY, () => done('DELETE', '/organizations/acme/members/tina')],
+  [
+    'a member who leaves the team',
+    () => tina,
+    REPOSITORY,
+    () => done('DELETE', '/organizations/acme/teams/admins/members/tina'),
+  ],
+  ['a member whose team is deleted', () => tina, REPOSITORY, () => done('DELETE', '/organizations/acme/teams/admins')],
+  [
+    "a member whose team's policy changes",
+    () => tina,
+    REPOSITORY,
+    () => done('PUT', '/organizations/acme/teams/admins/policy', { body: { statements: [] } }),
+  ],
+  [
+    'somebody whom the repository names no more',
+    () => paul,
+    REPOSITORY,
+    () => done('PUT', '/repositories/acme/api/-/policy', { body: { statements: [] } }),
+  ],
+  [
+    'somebody of a repository, who is disabled',
+    () => paul,
+    REPOSITORY,
+    () => done('PATCH', '/users/paul', { body: { disabled: true } }),
+  ],
+  [
+    'an administrator who is one no more',
+    () => rita,
+    '/webhooks',
+    () => done('PATCH', '/users/rita', { body: { administrator: false } }),
+  ],
+  [
+    'an administrator who is disabled',
+    () => rita,
+    '/webhooks',
+    () => done('PATCH', '/users/rita', { body: { disabled: true } }),
+  ],
+  ['a robot that is deleted', () => robot, REPOSITORY, () => done('DELETE', '/organizations/acme/robots/ci')],
+  [
+    'a robot that is disabled',
+    () => robot,
+    REPOSITORY,
+    () => done('PUT', '/organizations/acme/robots/ci', { body: { disabled: true } }),
+  ],
+  [
+    'a robot whose policy changes',
+    () => robot,
+    REPOSITORY,
+    () => done('PUT', '/organizations/acme/robots/ci/policy', { body: { statements: [] } }),
+  ],
+];
+
+describe.each(WAYS)('a webhook of %s', (_, person, place, lose) => {
+  test('is disabled at once, sends nothing more, and the owners are told', async () => {
+    const id = await make(place, person());
+    await pushImage(world, 'acme/api', 'before');
+    // Waits to be sent when the right is lost.
+    await matched();
+    await lose();
+    expect(await stateOf(id)).toEqual(off);
+    await pushImage(world, 'acme/api', 'after');
+    expect(await delivered()).toBe(0);
+    const about = place === '/webhooks' ? '' : place === REPOSITORY ? '&repository=acme/api' : '&organization=acme';
+    const { items } = (await done('GET', `/events?type=webhook.disabled${about}`)).body;
+    expect(items.map(({ target, actor }) => [target.reason, target.owner, target.id, actor.subject])).toEqual([
+      [LOST, person().subject, id, 'registry'],
+    ]);
+  });
+
+  test('goes on where the change does not take the right, or is of others', async () => {
+    const id = await make(place, place === '/webhooks' ? await inviteUser(world, 'ruth', { administrator: true }) : olga);
+    await lose();
+    await pushImage(world, 'acme/api', 'after');
+    expect(await delivered()).toBeGreaterThan(0);
+    expect(await stateOf(id)).toEqual(on);
+  });
+
+  test('is disabled when the next event is matched, where the review after the change was lost', async () => {
+    const id = await make(place, person());
+    await matched();
+    await lose();
+    await world.env.DB.prepare('UPDATE subscriptions SET disabled = NULL').run();
+    await pushImage(world, 'acme/api', 'after');
+    expect(await delivered()).toBe(0);
+    expect(await stateOf(id)).toEqual(off);
+  });
+});
+
+test('a webhook is taken over by enabling it, and then needs the right of whoever did', async () => {
+  const id = await make(ORGANIZATION, oscar);
+  await done('DELETE', '/organizations/acme/members/oscar');
+  expect(await stateOf(id)).toEqual(off);
+  await done('PATCH', `/webhooks/${id}`, { as: olga.basic, body: { enabled: true } });
+  await pushImage(world, 'acme/api', 'v2');
+  expect(await delivered()).toBeGreaterThan(0);
+  expect(await stateOf(id)).toEqual(on);
+  await done('PUT', '/organizations/acme/members/oscar', { body: { role: 'owner' } });
+  await done('DELETE', '/organizations/acme/members/olga');
+  expect(await stateOf(id)).toEqual(off);
+});
+
+test('whoever comes back enables their webhook again, and it is not enabled by itself', async () => {
+  const id = await make(ORGANIZATION, oscar);
+  await done('DELETE', '/organizations/acme/members/oscar');
+  await done('PUT', '/organizations/acme/members/oscar', { body: { role: 'owner' } });
+  expect(await stateOf(id)).toEqual(off);
+  await done('PATCH', `/webhooks/${id}`, { as: oscar.basic, body: { enabled: true } });
+  await pushImage(world, 'acme/api', 'v2');
+  expect(await delivered()).toBeGreaterThan(0);
+});
+
+test('a webhook needs the right of whoever gave it its URL last', async () => {
+  const id = await make(ORGANIZATION, olga);
+  await done('PATCH', `/webhooks/${id}`, { as: oscar.basic, body: { url: 'https://oscar.example.com/' } });
+  await done('DELETE', '/organizations/acme/members/oscar');
+  expect(await stateOf(id)).toEqual(off);
+});
+
+test('a webhook that somebody disabled keeps saying who it was', async () => {
+  const id = await make(ORGANIZATION, oscar);
+  await done('PATCH', `/webhooks/${id}`, { as: olga.basic, body: { enabled: false } });
+  await done('DELETE', '/organizations/acme/members/oscar');
+  expect(await stateOf(id)).toEqual({ enabled: false, disabled: 'by user:olga' });
+});
