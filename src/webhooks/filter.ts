@@ -38,7 +38,6 @@ export function scopesOf({ about }: Pick<RecordedEvent, 'about'>): Scope[] {
 
 export function hears({ scope, filter, format }: Listener, event: RecordedEvent): boolean {
   const { types, repositories, tags } = filter;
-  const { tag } = event.target;
   return (
     scopesOf(event).includes(scope) &&
     // A format that a later version of the registry had: it must not hold up the others.
@@ -46,8 +45,15 @@ export function hears({ scope, filter, format }: Listener, event: RecordedEvent)
     FORMATS[format].speaksOf(event.type) &&
     hearsType(types, format, event.type) &&
     (repositories === null || (isAboutRepository(event.about) && patternList(repositories).matches(event.about))) &&
-    (tags === null || (typeof tag === 'string' && patternList(tags).matches(tag)))
+    (tags === null || namesOneOf(tags, event))
   );
+}
+
+/** An event about a whole repository names its tags. Where there are more than it has room for, one of them may be meant. */
+function namesOneOf(patterns: string[], { target: { tag, tags, hasMoreTags } }: RecordedEvent): boolean {
+  const named = [tag, ...(Array.isArray(tags) ? tags : [])].filter((one) => typeof one === 'string');
+  const wanted = patternList(patterns);
+  return hasMoreTags === true || named.some((one) => wanted.matches(one));
 }
 
 function hearsType(types: Filter['types'], format: FormatName, type: EventType): boolean {

@@ -59,6 +59,22 @@ export async function restoreRepository(
   });
 }
 
+/** Tags that the event of a repository's deletion names. */
+const NAMED_MAX = 100;
+
+/** While its row is there: names the tags that go with it, as webhooks may ask for some of them only. */
+function recordDeletion(env: Database, repository: RepositoryName, by: Actor): D1PreparedStatement {
+  const named = `SELECT name FROM tags WHERE repository_id = ${HERE} ORDER BY name`;
+  return record(env, {
+    about: repository,
+    by,
+    select: `SELECT 'repository.deleted' AS type, json_patch(
+        json_object('tags', (SELECT json_group_array(name) FROM (${named} LIMIT ${NAMED_MAX}))),
+        iif(EXISTS (${named} LIMIT 1 OFFSET ${NAMED_MAX}), '{"hasMoreTags":true}', '{}')) AS target`,
+    parameters: [],
+  });
+}
+
 interface Removal {
   /** Whether manifests may go with it. */
   evenIfNotEmpty: boolean;
@@ -92,7 +108,7 @@ async function deleteOnce(env: Database, repository: RepositoryName, removal: Re
       refuseVersion(env, repository, ifVersion),
       ...(evenIfNotEmpty ? [] : [refuseUnless(env, EMPTY, repository)]),
       ...(await guardFixedTags(env, repository, judgement)),
-      record(env, { about: repository, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target`, parameters: [] }),
+      recordDeletion(env, repository, by),
       ...also(id),
       env.DB.prepare(
         `INSERT INTO trash (repository_id, kind, name, repository, actor, key_id, deleted_at, created_at)

@@ -26,6 +26,8 @@ const ACTIONS: Partial<Record<EventType, Action>> = {
   'tag.deleted': 'delete',
   'manifest.deleted': 'delete',
   'blob.deleted': 'delete',
+  // As `RepoDeleted` of its bridge: a target that names the repository alone.
+  'repository.deleted': 'delete',
 };
 
 /** With which requests clients do these. */

@@ -1,6 +1,7 @@
 /**
- * What Docker Hub posts (docs.docker.com/docker-hub/repos/manage/webhooks, "Example webhook payload"): a push of a tag, and
- * nothing else. It has no field for the registry, so its receivers take the repository for one of Docker Hub.
+ * What Docker Hub posts (docs.docker.com/docker-hub/repos/manage/webhooks, "Example webhook payload") for a push of a tag. It has no
+ * field for the registry, so its receivers take the repository for one of Docker Hub. Docker Hub posts nothing when a repository is
+ * deleted: who asks for that gets the same payload without a tag, with the status "Deleted".
  */
 import type { EventType } from '../../events/event.ts';
 import { type Format, operatorOf, pushShownFor, splitName, textOf } from './format.ts';
@@ -8,11 +9,13 @@ import { type Format, operatorOf, pushShownFor, splitName, textOf } from './form
 /** It posts every push, one that changes nothing included. */
 const PUSHES: readonly EventType[] = ['tag.created', 'tag.moved', 'tag.pushed'];
 
+const DELETED: EventType = 'repository.deleted';
+
 export const dockerHub: Format = {
   contentType: 'application/json',
   needsFacts: true,
-  speaksOf: (type) => PUSHES.includes(type),
-  onlyIfNamed: [],
+  speaksOf: (type) => PUSHES.includes(type) || type === DELETED,
+  onlyIfNamed: [DELETED],
   render({ event: happened, facts, origin }) {
     const event = pushShownFor(happened);
     const { namespace, name } = splitName(event);
@@ -37,7 +40,7 @@ export const dockerHub: Format = {
         repo_name: event.about,
         repo_url: url,
         star_count: 0,
-        status: 'Active',
+        status: event.type === DELETED ? 'Deleted' : 'Active',
       },
     });
   },

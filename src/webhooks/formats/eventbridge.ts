@@ -18,6 +18,8 @@ const ACTIONS: Partial<Record<EventType, 'PUSH' | 'DELETE'>> = {
   'manifest.pushed': 'PUSH',
   'tag.deleted': 'DELETE',
   'manifest.deleted': 'DELETE',
+  // Names neither a digest nor a tag: all of the repository's images are gone.
+  'repository.deleted': 'DELETE',
 };
 
 export const eventbridge: Format = {

@@ -18,7 +18,11 @@ export interface Occurrence {
 }
 
 /** Pushes that change nothing: our own receivers act on changes, those of other registries expect every push. */
-export const UNCHANGED: readonly EventType[] = ['tag.pushed'];
+const UNCHANGED: readonly EventType[] = ['tag.pushed'];
+/** Logins: webhooks that were made before they were recorded do not hear them. */
+const LOGINS: readonly EventType[] = ['login.succeeded', 'login.failed', 'login.issued'];
+/** What our own formats deliver only where it is asked for. */
+export const ASKED_FOR: readonly EventType[] = [...UNCHANGED, ...LOGINS];
 
 export interface Format {
   contentType: string;
@@ -45,6 +49,11 @@ export function timestampOf({ at }: Pick<RecordedEvent, 'at'>): string {
 export function textOf(event: RecordedEvent, field: string): string | undefined {
   const value = event.target[field];
   return typeof value === 'string' ? value : undefined;
+}
+
+/** The tags that an event about a whole repository names. */
+export function tagsOf({ target: { tags } }: RecordedEvent): string[] {
+  return Array.isArray(tags) ? tags.filter((tag) => typeof tag === 'string') : [];
 }
 
 export function numberOf(event: RecordedEvent, field: string): number | undefined {

@@ -3,7 +3,7 @@
  * `src/pkg/notifier/model/event.go`): artifacts pushed and deleted.
  */
 import type { EventType } from '../../events/event.ts';
-import { type Format, hostOf, type Occurrence, operatorOf, pushShownFor, splitName, textOf } from './format.ts';
+import { type Format, hostOf, type Occurrence, operatorOf, pushShownFor, splitName, tagsOf, textOf } from './format.ts';
 
 const TYPES: Partial<Record<EventType, 'PUSH_ARTIFACT' | 'DELETE_ARTIFACT'>> = {
   'tag.created': 'PUSH_ARTIFACT',
@@ -12,6 +12,7 @@ const TYPES: Partial<Record<EventType, 'PUSH_ARTIFACT' | 'DELETE_ARTIFACT'>> = {
   'manifest.pushed': 'PUSH_ARTIFACT',
   'tag.deleted': 'DELETE_ARTIFACT',
   'manifest.deleted': 'DELETE_ARTIFACT',
+  'repository.deleted': 'DELETE_ARTIFACT',
 };
 
 export const harbor: Format = {
@@ -26,7 +27,7 @@ export const harbor: Format = {
       occur_at: event.at,
       operator: operatorOf(event),
       event_data: {
-        resources: [resourceOf({ event, origin })],
+        resources: resourcesOf({ event, origin }),
         repository: {
           // Harbor leaves it away too, where the repository is gone.
           date_created: facts?.createdAt,
@@ -38,6 +39,13 @@ export const harbor: Format = {
     });
   },
 };
+
+/** Of a repository, each tag that went with it. */
+function resourcesOf({ event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown>[] {
+  if (event.type !== 'repository.deleted') return [resourceOf({ event, origin })];
+  const repository = `${hostOf({ origin })}/${event.about}`;
+  return tagsOf(event).map((tag) => ({ tag, resource_url: `${repository}:${tag}` }));
+}
 
 /** As in Harbor, what has no tag is named by its digest there too. */
 function resourceOf({ event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown> {

@@ -3,7 +3,7 @@
  * promises is written down in `native-schema.ts`.
  */
 import { type EventType, isAboutRepository, type RecordedEvent } from '../../events/event.ts';
-import { type Format, hostOf, numberOf, type Occurrence, textOf, timestampOf, UNCHANGED } from './format.ts';
+import { ASKED_FOR, type Format, hostOf, numberOf, type Occurrence, textOf, timestampOf } from './format.ts';
 
 /** The largest safe integer has as many digits. */
 const SEQUENCE_DIGITS = 16;
@@ -12,7 +12,7 @@ export const native: Format = {
   contentType: 'application/cloudevents+json',
   needsFacts: false,
   speaksOf: () => true,
-  onlyIfNamed: UNCHANGED,
+  onlyIfNamed: ASKED_FOR,
   render(occurrence) {
     const { event, origin } = occurrence;
     return JSON.stringify({

@@ -3,7 +3,7 @@
  * Mattermost and Rocket.Chat take the same.
  */
 import type { EventType, RecordedEvent } from '../../events/event.ts';
-import { type Format, hostOf, numberOf, operatorOf, textOf, timestampOf, UNCHANGED } from './format.ts';
+import { ASKED_FOR, type Format, hostOf, numberOf, operatorOf, textOf, timestampOf } from './format.ts';
 
 /** `repository:tag` at its longest. A sentence has four names at most, and a text object of Slack 3000 characters. */
 const NAME_MAX_LENGTH = 400;
@@ -13,7 +13,7 @@ export const slack: Format = {
   contentType: 'application/json',
   needsFacts: false,
   speaksOf: () => true,
-  onlyIfNamed: UNCHANGED,
+  onlyIfNamed: ASKED_FOR,
   render(occurrence) {
     const { event } = occurrence;
     const sentence = SENTENCES[event.type](whoOf(event), event);
@@ -107,6 +107,9 @@ const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string
   'user.invited': (who, e) => `${who} invited the user ${the(e, 'subject')}.`,
   'user.joined': (_, e) => `The user ${the(e, 'subject')} joined.`,
   'user.changed': (who, e) => `${who} changed the user ${the(e, 'subject')}.`,
+  'login.succeeded': (who) => `${who} logged in.`,
+  'login.failed': (_, e) => `Somebody failed to log in, ${count(e, 'attempts')} times within the hour so far.`,
+  'login.issued': (who, e) => `${who} had a login password made that is good until ${the(e, 'until')}.`,
   'login.ended': (who, e) => `${who} ended every login of ${whose(e, 'subject')}.`,
   'organization.created': (who, e) => `${who} created the organization ${the(e, 'subject')}.`,
   'organization.changed': (who, e) => `${who} changed the organization ${the(e, 'subject')}.`,
@@ -133,6 +136,8 @@ const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string
   'webhook.changed': (who, e) => `${who} changed the webhook ${the(e, 'id')}.`,
   'webhook.rotated': (who, e) => `${who} gave the webhook ${the(e, 'id')} a new secret.`,
   'webhook.disabled': (who, e) => `${who} disabled the webhook ${the(e, 'id')}.`,
+  'webhook.throttled': (_, e) =>
+    `The webhooks of ${the(e, 'owner')} have made ${count(e, 'maxDeliveries')} deliveries today and make no more before midnight (UTC).`,
   'webhook.deleted': (who, e) => `${who} deleted the webhook ${the(e, 'id')}.`,
   'webhook.test': (who) => `A test of this webhook, sent by ${who}.`,
 };

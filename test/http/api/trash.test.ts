@@ -13,6 +13,7 @@ import {
   trashRepository,
 } from '../../registry/trash/trash.ts';
 import { violations } from '../../world/checker.ts';
+import { counting } from '../../world/counting.ts';
 import { pushImage, putManifest, textOf } from '../../world/images.ts';
 import { eventsDuring, everyItem, makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
 import { type ApiAnswer, api, inviteUser, type Person, refused } from '../../world/people.ts';
@@ -67,7 +68,7 @@ describe('a repository that is restored', () => {
       expect(await restoreRepository(world, entry)).toMatchObject({ status: 200, body: { name: REPOSITORY } });
     });
     expect(events).toEqual([
-      { type: 'repository.deleted', target: {}, actor: 'user:admin' },
+      { type: 'repository.deleted', target: { tags: ['v1'] }, actor: 'user:admin' },
       { type: 'repository.restored', target: {}, actor: 'user:admin' },
     ]);
     const after = await api(world, 'GET', path(REPOSITORY));
@@ -524,5 +525,25 @@ describe('the list of deleted repositories', () => {
     expect(counts.rowsRead).toBeLessThan(200);
     await allow(olga, { actions: ['admin'], repositories: ['*-test'] });
     expect(await listed(olga.basic)).toContain('bravo/b-test');
+  });
+});
+
+describe('the event of a deleted repository', () => {
+  test('names its tags, a hundred at most, and says where there are more', async () => {
+    await make(REPOSITORY);
+    const { digest } = await pushImage(world, REPOSITORY, 'v1');
+    await world.env.DB.prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+       INSERT INTO tags (repository_id, name, digest, updated_at)
+       SELECT (SELECT id FROM repositories), '${'x'.repeat(110)}' || i, ?1, 0 FROM n`,
+    )
+      .bind(digest)
+      .run();
+    const { env, counts } = counting(world.env);
+    const events = await eventsDuring(world, () => trashRepository(worldOf(env), REPOSITORY));
+    const { tags, hasMoreTags } = (events[0]?.target ?? {}) as { tags: string[]; hasMoreTags: boolean };
+    expect([tags.length, tags[0], hasMoreTags]).toEqual([100, 'v1', true]);
+    expect(JSON.stringify(events[0]?.target).length).toBeLessThan(16 * 1024);
+    expect(counts.rowsRead).toBeLessThan(1000);
   });
 });

@@ -6,12 +6,16 @@ import { example } from './examples.ts';
 
 const IMAGES: EventType[] = ['manifest.pushed', 'manifest.deleted', 'tag.created', 'tag.moved', 'tag.pushed', 'tag.deleted'];
 
+const GONE: EventType = 'repository.deleted';
+
+const inOrder = (types: EventType[]) => EVENT_TYPES.filter((type) => types.includes(type));
+
 const SPOKEN: Record<FormatName, readonly EventType[]> = {
   native: EVENT_TYPES,
-  'docker-hub': ['tag.created', 'tag.moved', 'tag.pushed'],
-  distribution: [...IMAGES, 'blob.mounted', 'blob.deleted'],
-  harbor: IMAGES,
-  eventbridge: IMAGES,
+  'docker-hub': ['tag.created', 'tag.moved', 'tag.pushed', GONE],
+  distribution: inOrder([...IMAGES, 'blob.mounted', 'blob.deleted', GONE]),
+  harbor: [...IMAGES, GONE],
+  eventbridge: [...IMAGES, GONE],
   slack: EVENT_TYPES,
 };
 

@@ -234,3 +234,34 @@ describe('a test is shown as a push', () => {
     expect(rendered('eventbridge', 'webhook.test', { about })).toMatchObject({ detail: { 'repository-name': repository } });
   });
 });
+
+describe('a repository that is deleted', () => {
+  test('is a target without tag and digest for distribution, as its own bridge has it', () => {
+    expect(rendered('distribution', 'repository.deleted')).toMatchObject({
+      events: [{ action: 'delete', target: { repository: 'acme/api' }, request: { method: 'DELETE' } }],
+    });
+    const { events } = rendered('distribution', 'repository.deleted') as { events: { target: object }[] };
+    expect(events[0]?.target).toEqual({ repository: 'acme/api' });
+  });
+
+  test('is a deletion of each of its tags for harbor', () => {
+    const resources = ['v1', 'v2'].map((tag) => ({ tag, resource_url: `registry.example.com/acme/api:${tag}` }));
+    expect(rendered('harbor', 'repository.deleted')).toMatchObject({ type: 'DELETE_ARTIFACT', event_data: { resources } });
+  });
+
+  test('is a deletion of all images for eventbridge', () => {
+    const { detail } = rendered('eventbridge', 'repository.deleted');
+    expect(detail).toEqual({ result: 'SUCCESS', 'repository-name': 'acme/api', 'action-type': 'DELETE' });
+  });
+
+  test('is no push of anything for docker-hub', () => {
+    const { push_data, repository } = rendered('docker-hub', 'repository.deleted');
+    expect(push_data).toEqual({ pushed_at: 1_700_000_000, pusher: 'alice', images: [] });
+    expect(repository).toMatchObject({ repo_name: 'acme/api', status: 'Deleted' });
+  });
+
+  test('names its tags in the native format', () => {
+    const { event, origin } = example('repository.deleted');
+    expect(JSON.parse(FORMATS.native.render({ event, origin, facts: null })).data.target).toEqual({ tags: ['v1', 'v2'] });
+  });
+});

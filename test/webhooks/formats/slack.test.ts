@@ -48,6 +48,9 @@ const SENTENCES: Record<EventType, string> = {
   'user.invited': '`alice` invited the user `bob`.',
   'user.joined': 'The user `bob` joined.',
   'user.changed': '`alice` changed the user `bob`.',
+  'login.succeeded': '`alice` logged in.',
+  'login.failed': 'Somebody failed to log in, `10` times within the hour so far.',
+  'login.issued': '`alice` had a login password made that is good until `2023-11-14T23:13:20.000Z`.',
   'login.ended': '`alice` ended every login of `user:bob`.',
   'organization.created': '`alice` created the organization `acme`.',
   'organization.changed': '`alice` changed the organization `acme`.',
@@ -74,6 +77,7 @@ const SENTENCES: Record<EventType, string> = {
   'webhook.changed': '`alice` changed the webhook `wh1`.',
   'webhook.rotated': '`alice` gave the webhook `wh1` a new secret.',
   'webhook.disabled': '`alice` disabled the webhook `wh1`.',
+  'webhook.throttled': 'The webhooks of `acme` have made `2000` deliveries today and make no more before midnight (UTC).',
   'webhook.deleted': '`alice` deleted the webhook `wh1`.',
   'webhook.test': 'A test of this webhook, sent by `alice`.',
 };
