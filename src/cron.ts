@@ -4,7 +4,7 @@ import { expireOutsideLogins } from './auth/outside/logins.ts';
 import { dropTrashedPolicies } from './auth/policies.ts';
 import { type Env, settings } from './env.ts';
 import { databaseFailure, isDailyLimit } from './events/database-failure.ts';
-import { expireEvents } from './events/history.ts';
+import { expireAddresses, expireEvents } from './events/history.ts';
 import { announce } from './queue.ts';
 import { collectSlice } from './registry/gc/collector.ts';
 import { getPasses } from './registry/gc/passes.ts';
@@ -15,6 +15,7 @@ import { UPLOAD_LIFETIME, uploadIdAt } from './registry/uploads/sessions.ts';
 import { endHopeless, remindOfForgotten } from './webhooks/delivery/reminders.ts';
 import { expireDeliveries, removeEnded } from './webhooks/expiry.ts';
 import { cursorOf } from './webhooks/matching.ts';
+import { expireOwnerDays } from './webhooks/owner-days.ts';
 
 /** Rows of a slice: each costs up to four calls to a store, of which an invocation has 1,000. */
 const UPLOADS_PER_RUN = 50;
@@ -51,12 +52,14 @@ export async function runScheduled(env: Env, now: number): Promise<void> {
 }
 
 function hourly(env: Env, now: number): (() => Promise<unknown>)[] {
-  const { eventDays, deliveryDays } = settings(env);
+  const { eventDays, deliveryDays, auditAddressDays } = settings(env);
   return [
     () => expireLogins(env, LOGINS_PER_RUN),
     () => expireOutsideLogins(env, LOGINS_PER_RUN),
     () => sweepAbandoned(env, now),
     () => scrubSlice(env, now),
+    () => expireAddresses(env, { days: auditAddressDays, limit: EVENTS_PER_RUN }),
+    () => expireOwnerDays(env),
     () => expireDeliveries(env, deliveryDays, DELIVERIES_PER_RUN),
     async () => removeEnded(env, await cursorOf(env), DELIVERIES_PER_RUN),
     async () => expireEvents(env, { days: eventDays, upTo: await cursorOf(env), limit: EVENTS_PER_RUN }),

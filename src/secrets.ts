@@ -13,7 +13,8 @@ export type KeyLabel =
   | 'login-password'
   | 'invitation'
   | 'upload-location'
-  | 'subscription-endpoint';
+  | 'subscription-endpoint'
+  | 'audit-address';
 
 /** 256 bits as text need at least this many characters of any alphabet that people use. */
 const SECRET_MIN_LENGTH = 32;

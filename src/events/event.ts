@@ -4,6 +4,8 @@
 export interface Actor {
   subject: string;
   key?: string;
+  /** From where, as the audit log keeps it for a while: an address or a hash of one. It is in no delivery. */
+  address?: string;
 }
 
 /** Of what nobody asked for: rules, the collector, the scrub. */
@@ -51,6 +53,9 @@ export const EVENT_TYPES = [
   'user.invited',
   'user.joined',
   'user.changed',
+  'login.succeeded',
+  'login.failed',
+  'login.issued',
   'login.ended',
   'organization.created',
   'organization.changed',
@@ -77,6 +82,7 @@ export const EVENT_TYPES = [
   'webhook.changed',
   'webhook.rotated',
   'webhook.disabled',
+  'webhook.throttled',
   'webhook.deleted',
   'webhook.test',
 ] as const;
@@ -108,8 +114,22 @@ export function isAboutRepository(about: string): boolean {
   return about !== '' && !about.includes(':');
 }
 
-/** `acme` of `acme/api` and of `organization:acme`; empty for what belongs to the registry itself. */
+/**
+ * What events about logins of a subject are about: they are counted apart, so that none of the other numbers depend on them.
+ * `logins:acme` of robots and jobs of an organization.
+ */
+export function loginsOf(subject: string): string {
+  const [, organization = ''] = /^(?:robot|ci):([^/]+)\//.exec(subject) ?? [];
+  return `${LOGINS}${organization}`;
+}
+
+const LOGINS = 'logins:';
+/** What events about attempts are about that failed: they belong to nobody. */
+export const FAILED_LOGINS = 'failed-logins:';
+
+/** `acme` of `acme/api`, `organization:acme` and `logins:acme`; empty for what belongs to the registry itself. */
 export function organizationAbout(about: string): string {
-  if (about.startsWith('organization:')) return about.slice('organization:'.length);
+  const own = ['organization:', LOGINS].find((kind) => about.startsWith(kind));
+  if (own !== undefined) return about.slice(own.length);
   return about.includes('/') ? (about.split('/', 1)[0] as string) : '';
 }

@@ -15,11 +15,15 @@ interface Row {
   target: string;
   actor: string;
   key_id: string | null;
+  changes: string | null;
 }
 
-function eventOf({ target, actor, key_id, ...row }: Row): RecordedEvent {
+/** Without the address, which is for those who may read the log and goes to nobody else. */
+function eventOf({ id, at, type, about, sequence, target, actor, key_id, changes }: Row): RecordedEvent {
   const by = { subject: actor, ...(key_id === null ? {} : { key: key_id }) };
-  return { ...row, target: JSON.parse(target) as RecordedEvent['target'], by };
+  const said = JSON.parse(target) as RecordedEvent['target'];
+  const all = changes === null ? said : { ...said, changes: JSON.parse(changes) as unknown };
+  return { id, at, type, about, sequence, target: all, by };
 }
 
 /** Characters of targets that one page has: what is made of it must fit a statement (D1, "Limits": 2 MB). */
@@ -28,7 +32,7 @@ const PAGE_MAX = 500_000;
 /** In the order in which they happened, up to `limit`: of large ones fewer, but one at least. */
 export async function eventsAfter(env: Reading, id: number, limit: number): Promise<Page<RecordedEvent>> {
   const { results } = await env.DB.prepare(
-    `SELECT id, at, type, about, sequence, target, actor, key_id, more FROM (
+    `SELECT id, at, type, about, sequence, target, actor, key_id, changes, more FROM (
        SELECT *, sum(length(target)) OVER (ORDER BY id) - length(target) AS before,
          row_number() OVER (ORDER BY id) AS place, id < (SELECT max(id) FROM events) AS more
        FROM (SELECT * FROM events WHERE id > ?1 ORDER BY id LIMIT ?2))
@@ -36,7 +40,7 @@ export async function eventsAfter(env: Reading, id: number, limit: number): Prom
   )
     .bind(id, limit)
     .all<Row & { more: number }>();
-  return { items: results.map(({ more: _, ...row }) => eventOf(row)), more: results.at(-1)?.more === 1 };
+  return { items: results.map(eventOf), more: results.at(-1)?.more === 1 };
 }
 
 /** Those of the events that are still kept, by their ids. */
@@ -64,13 +68,17 @@ export interface Search {
   after: number;
 }
 
-/** Rows that one page may read: of what is rare it is short, and says where to go on. */
-const ROWS_PER_PAGE = 4100;
+/** Rows that one page may read where it is looked for by id, and by what it is about: of what is rare it is short. */
+const IDS_PER_PAGE = 4100;
+const ROWS_PER_PAGE = 2000;
 /** Bytes of targets of one page: what is shown of them must fit an answer of 1 MiB. */
 const BYTES_PER_PAGE = 900_000;
 
+/** As the log has it: with the address that it was done from, while that is kept. */
+export type Logged = RecordedEvent & { address: string | null };
+
 export interface Found {
-  items: RecordedEvent[];
+  items: Logged[];
   /** Where to go on: events before this one. `null` at the end. */
   next: number | null;
 }
@@ -82,40 +90,43 @@ export async function searchEvents(env: Reading, search: Search, before: number 
   const organization = about && 'organization' in about ? about.organization : null;
   const end = until === null ? Number.MAX_SAFE_INTEGER : await firstEventSince(env, until);
   const start = since === null ? 0 : await firstEventSince(env, since);
-  // One scan: what was looked at is counted whether or not it matches. Targets are read of what is shown alone.
-  const { results } = await env.DB.prepare(
-    `WITH seen AS MATERIALIZED (SELECT id, type, about, actor FROM events WHERE id < ?1 AND id >= ?2
-         AND ${exactly === null ? '?3 IS NULL' : 'about = ?3'} ORDER BY id DESC LIMIT ${ROWS_PER_PAGE}),
-       found AS (SELECT id FROM seen
-         WHERE actor = coalesce(?4, actor) AND (?5 IS NULL OR type IN (SELECT value FROM json_each(?5)))
-           AND (?6 IS NULL OR about = 'organization:' || ?6 OR substr(about, 1, length(?6) + 1) = ?6 || '/')
-         ORDER BY id DESC LIMIT ?7),
-       page AS (SELECT e.*, sum(${bytesOf('e.target')}) OVER (ORDER BY e.id DESC) - ${bytesOf('e.target')} AS before
-         FROM found f JOIN events e ON e.id = f.id)
-     SELECT page.*, (SELECT count(*) FROM seen) AS seen_count, (SELECT min(id) FROM seen) AS seen_last,
-       (SELECT count(*) FROM found) AS found_count
-     FROM (SELECT 1) LEFT JOIN page ON before < ${BYTES_PER_PAGE} ORDER BY id DESC`,
-  )
-    .bind(
-      Math.min(before ?? end, end),
-      Math.max(start, after + 1),
-      exactly,
-      actor,
-      types && JSON.stringify(types),
-      organization,
-      limit + 1,
-    )
-    .all<Partial<Row> & { seen_count: number; seen_last: number | null; found_count: number }>();
-  const { seen_count = 0, seen_last = null, found_count = 0 } = results[0] ?? {};
-  const rows = results.filter((row): row is Row & (typeof results)[number] => row.id !== null);
-  const items = rows
-    .slice(0, limit)
-    .map(({ id, at, type, about: of, sequence, target, actor: who, key_id }) =>
-      eventOf({ id, at, type, about: of, sequence, target, actor: who, key_id }),
-    );
-  const isCut = found_count > items.length;
-  return { items, next: isCut ? (items.at(-1)?.id ?? null) : seen_count === ROWS_PER_PAGE ? seen_last : null };
+  const place = [Math.min(before ?? end, end), Math.max(start, after + 1), exactly];
+  const { rows, below } = exactly === null ? BY_ID : BY_ABOUT;
+  const [found, further] = await env.DB.batch([
+    env.DB.prepare(
+      `SELECT id, at, type, about, sequence, actor, key_id, changes, address, iif(bytes <= ${BYTES_PER_PAGE}, target, NULL) AS target
+       FROM (SELECT *, sum(${bytesOf('target')}) OVER (ORDER BY id DESC) AS bytes FROM (
+         SELECT * FROM (${rows}) WHERE actor = coalesce(?4, actor) AND (?5 IS NULL OR type IN (SELECT value FROM json_each(?5)))
+           AND (?6 IS NULL OR about IN ('organization:' || ?6, 'logins:' || ?6) OR substr(about, 1, length(?6) + 1) = ?6 || '/')
+         ORDER BY id DESC LIMIT ?7))
+       ORDER BY id DESC`,
+    ).bind(...place, actor, types && JSON.stringify(types), organization, limit + 1),
+    env.DB.prepare(below).bind(...place),
+  ]);
+  const all = (found?.results ?? []) as (Omit<Row, 'target'> & { target: string | null; address: string | null })[];
+  const items = all
+    .flatMap(({ target, address, ...row }) => (target === null ? [] : [{ ...eventOf({ ...row, target }), address }]))
+    .slice(0, limit);
+  const past = ((further?.results ?? []) as { id: number | null }[])[0]?.id ?? null;
+  const next = items.length < all.length ? (items.at(-1)?.id ?? null) : past === null ? null : past + 1;
+  return { items, next };
 }
+
+/**
+ * SQL: the events before ?1 and from ?2 on that one page looks at, and the first one that it does not. Ids have few gaps, so that
+ * a span of them is a bound for the rows; what is about one thing lies apart, and is counted.
+ */
+const TOP = '(SELECT max(id) FROM events WHERE id < ?1)';
+const BY_ID = {
+  // One lower bound, as a search by the key takes no more.
+  rows: `SELECT * FROM events WHERE id < ?1 AND id >= max(?2, ${TOP} - ${IDS_PER_PAGE} + 1) AND ?3 IS NULL`,
+  below: `SELECT max(id) AS id FROM events WHERE id >= ?2 AND id <= ${TOP} - ${IDS_PER_PAGE} AND ?3 IS NULL`,
+};
+const OF_ONE = 'FROM events WHERE about = ?3 AND id < ?1 AND id >= ?2 ORDER BY id DESC';
+const BY_ABOUT = {
+  rows: `SELECT * ${OF_ONE} LIMIT ${ROWS_PER_PAGE}`,
+  below: `SELECT id ${OF_ONE} LIMIT 1 OFFSET ${ROWS_PER_PAGE}`,
+};
 
 /**
  * The event after which a repository is the one that has its name now: the deletion of the one before it, 0 where there was none.
@@ -169,5 +180,15 @@ export async function expireEvents(env: Reading, { days, upTo, limit }: { days: 
        ORDER BY id LIMIT ?2)`,
   )
     .bind(bound, limit)
+    .run();
+}
+
+/** Forgets up to `limit` addresses that are older than `days`. */
+export async function expireAddresses(env: Reading, { days, limit }: { days: number; limit: number }): Promise<void> {
+  await env.DB.prepare(
+    `UPDATE events SET address = NULL WHERE id IN (
+       SELECT id FROM events INDEXED BY events_with_address WHERE address IS NOT NULL AND id < ?1 ORDER BY id LIMIT ?2)`,
+  )
+    .bind(await firstEventWithin(env, days * 24 * 60 * 60), limit)
     .run();
 }

@@ -20,18 +20,68 @@ const TEXT_KEPT = 100;
  * ?2 the actor; `parameters` begin at ?3. The statement answers with what it wrote, for `tryBatch` to announce.
  * A target of more than 16 KiB is shortened, and names the fields that are not whole in `truncated`.
  * @param event.about a repository's name, `organization:acme`, or empty for the registry itself
+ * @param event.hasChanges whether `select` has a third column `changes`, which `changesIn` makes
  */
 export function record(
   env: Reading,
-  { about, by, select, parameters }: { about: string; by: Actor; select: string; parameters: unknown[] },
+  { about, by, select, parameters, hasChanges = false, onceIn, atMostADay }: NewEvent,
 ): D1PreparedStatement {
-  const key = `?${parameters.length + 3}`;
+  const [key, address] = [`?${parameters.length + 3}`, `?${parameters.length + 4}`];
+  const bounds = [
+    ...(onceIn === undefined
+      ? []
+      : [
+          `NOT EXISTS (${LAST_ABOUT} LIMIT ${LOOKED_AT}) o WHERE o.type = new.type AND o.actor = ?2
+      AND o.key_id IS ${key} AND o.address IS ${address} AND o.at > unixepoch() - ${onceIn})`,
+        ]),
+    ...(atMostADay === undefined
+      ? []
+      : [`NOT EXISTS (${LAST_ABOUT} LIMIT 1 OFFSET ${atMostADay - 1}) o WHERE o.at > unixepoch() - ${DAY})`]),
+  ];
   return env.DB.prepare(
-    `INSERT INTO events (at, type, about, sequence, target, actor, key_id)
+    `INSERT INTO events (at, type, about, sequence, target, actor, key_id, changes, address)
      SELECT unixepoch(), type, ?1, ${LAST_SEQUENCE} + row_number() OVER (),
-       iif(${bytesOf('target')} <= ${TARGET_MAX_BYTES}, target, ${SHORTENED}), ?2, ${key} FROM (${select})
+       iif(${bytesOf('target')} <= ${TARGET_MAX_BYTES}, target, ${SHORTENED}), ?2, ${key},
+       ${hasChanges ? `iif(${bytesOf('changes')} <= ${CHANGES_MAX_BYTES}, changes, '{"truncated":true}')` : 'NULL'}, ${address}
+     FROM (${select}) AS new ${bounds.length > 0 ? `WHERE ${bounds.join(' AND ')}` : ''}
      RETURNING id AS recorded_event, type`,
-  ).bind(about, by.subject, ...parameters, by.key ?? null);
+  ).bind(about, by.subject, ...parameters, by.key ?? null, by.address ?? null);
+}
+
+interface NewEvent {
+  about: string;
+  by: Actor;
+  select: string;
+  parameters: unknown[];
+  hasChanges?: boolean;
+  /** Seconds within which the same actor, with the same key from the same address, has one event of this type. */
+  onceIn?: number;
+  /** Of all about this. */
+  atMostADay?: number;
+}
+
+const LAST_ABOUT = 'SELECT 1 FROM (SELECT type, actor, key_id, address, at FROM events WHERE about = ?1 ORDER BY id DESC';
+/** Events that are looked at for one that says the same. */
+const LOOKED_AT = 200;
+const DAY = 24 * 60 * 60;
+
+const CHANGES_MAX_BYTES = 4 * 1024;
+
+/** A field that a change may concern, and SQL expressions of what it was and what it becomes. */
+export type ChangedField = [name: string, from: string, to: string];
+
+/** SQL: of these fields those that change, each as `{"from": …, "to": …}` (JSON). Long texts and lists are shortened. */
+export function changesIn(fields: readonly ChangedField[]): string {
+  const shown = (side: 1 | 2) =>
+    `iif(${bytesOf(`value -> ${side}`)} <= ${FIELD_MAX_BYTES}, json(value -> ${side}), substr(value ->> ${side}, 1, ${TEXT_KEPT}) || '…')`;
+  const all = fields.map(([name, from, to]) => `json_array('${name}', ${from}, ${to})`);
+  return `(SELECT json_group_object(value ->> 0, json_object('from', ${shown(1)}, 'to', ${shown(2)}))
+    FROM json_each(json_array(${all.join(', ')})) WHERE value -> 1 IS NOT value -> 2)`;
+}
+
+/** SQL: a truth of SQLite as one of JSON. */
+export function booleanIn(expression: string): string {
+  return `json(iif(${expression}, 'true', 'false'))`;
 }
 
 /** SQL: the length of a text in bytes of UTF-8, as `length` counts characters. */

@@ -6,11 +6,13 @@ import { createMiddleware } from 'hono/factory';
 import type { Authority } from '../auth/authority.ts';
 import { proofOfAdministrator, proofOfPassword } from '../auth/credentials.ts';
 import { noteUse } from '../auth/directory.ts';
+import { noteFailure } from '../auth/login-log.ts';
 import { loadAuthority } from '../auth/lookup.ts';
 import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';
 import type { Proof } from '../auth/proof.ts';
 import { verifyAccessToken } from '../auth/tokens.ts';
 import { RegistryError } from '../oci/errors.ts';
+import { auditAddressOf } from './audit-address.ts';
 import { type AppEnv, afterwards, occasionOf, originOf, type RequestContext } from './context.ts';
 import { guess } from './limits.ts';
 
@@ -63,9 +65,16 @@ export async function proofOfBasic(c: RequestContext, basic: string): Promise<Pr
 export async function proofOf(c: RequestContext, name: string | null, password: string): Promise<Proof> {
   const found = await proofOfPassword(c.env, name, password, occasionOf(c));
   if (found === 'expired') throw expired(c);
-  const proof = found === 'guess' ? await guess(c, () => proofOfAdministrator(c.env, name, password)) : found;
-  if (proof === null) throw wrongCredentials(c);
-  return proof;
+  const failed = () => logged(c, (where) => noteFailure(c.env, name, where, Date.now()));
+  const guessed = () =>
+    guess(c, () => proofOfAdministrator(c.env, name, password)).catch(async (error: unknown) => {
+      await failed();
+      throw error;
+    });
+  const proof = found === 'guess' ? await guessed() : found;
+  if (proof !== null) return proof;
+  await failed();
+  throw wrongCredentials(c);
 }
 
 /** Longer credentials than any that are in use are not looked at. */
@@ -108,6 +117,15 @@ export async function authorityOf(
 export function wrongCredentials(c: RequestContext, scope?: string, why?: string): RegistryError {
   const message = why ?? 'the credentials are wrong or have expired: log in again';
   return unauthorized(c, { ...(scope === undefined ? {} : { scope }), error: 'invalid_token', message });
+}
+
+/** A login is not refused because it could not be recorded. */
+export async function logged(c: RequestContext, note: (where: { address: string | null }) => Promise<void>): Promise<void> {
+  try {
+    await note({ address: await auditAddressOf(c) });
+  } catch (error) {
+    console.error('a login was not recorded:', error instanceof Error ? error.message : error);
+  }
 }
 
 function expired(c: RequestContext): RegistryError {

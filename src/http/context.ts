@@ -11,7 +11,7 @@ import type { Actor } from '../events/event.ts';
 export interface AppEnv {
   Bindings: Env;
   /** `authority`: set where the request was judged by the database, as all but pulls with a token are. */
-  Variables: { caller: Caller; authority?: Authority };
+  Variables: { caller: Caller; authority?: Authority; auditAddress?: string | null };
 }
 
 /** What the helpers of this room need of a context, whatever route it is of. */
@@ -29,9 +29,13 @@ export function occasionOf(c: RequestContext): World {
 }
 
 export function actorOf(c: RequestContext): Actor {
-  const { authority, caller } = c.var;
+  const { authority, caller, auditAddress } = c.var;
   const key = authority?.via.key;
-  return { subject: authority?.subject ?? caller.subject, ...(key ? { key } : {}) };
+  return {
+    subject: authority?.subject ?? caller.subject,
+    ...(key ? { key } : {}),
+    ...(auditAddress ? { address: auditAddress } : {}),
+  };
 }
 
 /** Who an upload belongs to, from its first request to its last. */

@@ -3,6 +3,7 @@
  * "OAuth2 Token Authentication"). Grants what the caller has of what was asked, which may be nothing; that is no error.
  */
 import { type Context, Hono } from 'hono';
+import { noteLogin } from '../auth/login-log.ts';
 import { beginLogin, continueLogin } from '../auth/logins.ts';
 import { noteOutsideLogin } from '../auth/outside/logins.ts';
 import { grantable } from '../auth/policy.ts';
@@ -10,9 +11,9 @@ import type { Proof } from '../auth/proof.ts';
 import { formatGrant, type Grant, MAX_SCOPES, parseScopes } from '../auth/scope.ts';
 import { mintAccessToken, verifyRefreshToken } from '../auth/tokens.ts';
 import { badParameter } from '../oci/errors.ts';
-import { authorityOf, partsOf, proofOf, proofOfBasic, wrongCredentials } from './authenticate.ts';
+import { authorityOf, logged, partsOf, proofOf, proofOfBasic, wrongCredentials } from './authenticate.ts';
 import { type AppEnv, occasionOf } from './context.ts';
-import { limitTokenRequests } from './limits.ts';
+import { limitLogins, limitTokenRequests } from './limits.ts';
 import { readBody } from './params.ts';
 
 /** Bytes of a form: many scopes and a token fit, a flood does not. */
@@ -61,8 +62,10 @@ async function answer(
   const repositories = asked.flatMap(({ type, name }) => (type === 'repository' ? [name] : []));
   const authority = await authorityOf(c, proof, repositories);
   await limitTokenRequests(c, authority.subject);
+  if (offline && proof && !authority.login) await limitLogins(c, authority.subject);
   const occasion = occasionOf(c);
   if (!(await continueLogin(c.env, authority, offline))) throw wrongCredentials(c);
+  if (offline && proof && !authority.login) await logged(c, (where) => noteLogin(c.env, authority, where, occasion.now));
   const grants = grantable(authority, asked);
   const access = await mintAccessToken(c.env, authority, grants, occasion);
   // A client that gets no refresh token shows the same password again, after it has expired too.

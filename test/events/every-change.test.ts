@@ -147,14 +147,15 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
     path: '/token',
     body: `grant_type=password&service=registry.test&client_id=test&username=alice&password=${alice.secret}&access_type=offline`,
     type: 'application/x-www-form-urlencoded',
-    records: [],
+    records: ['logins:: login.succeeded'],
     notFor: [],
     wrong: ['grant_type=password&username=alice&password=wrong', 'grant_type=none', 'grant_type=refresh_token&refresh_token=x'],
   }),
 
   'DELETE /api/v1/me/logins': ({ alice }) =>
     bare('/me/logins', { as: alice.basic, records: [': login.ended'], notFor: [null] }),
-  'POST /api/v1/login-password': ({ alice }) => json('/login-password', {}, { as: alice.basic, records: [], notFor: [null] }),
+  'POST /api/v1/login-password': ({ alice }) =>
+    json('/login-password', {}, { as: alice.basic, records: ['logins:: login.issued'], notFor: [null] }),
 
   'PUT /api/v1/users/:user': ({ alice }) =>
     json('/users/carol', { description: 'new' }, { records: [': user.invited'], notFor: [null, alice.basic] }),
@@ -770,7 +771,9 @@ describe.each(Object.entries(CHANGES))('%s', (route, changeIn) => {
       const response = await send(method, change, refused);
       expect([400, 401, 403, 404, 405, 409], `${JSON.stringify(refused)}: ${await response.text()}`).toContain(response.status);
     }
-    expect(await newestOf(world)).toBe(before);
-    expect(announcedTo(world)).toEqual([]);
+    // But that somebody failed to log in.
+    const events = await recordAfter(world, before);
+    expect(events.filter(({ type }) => type !== 'login.failed')).toEqual([]);
+    expect(announcedTo(world)).toHaveLength(events.length);
   });
 });

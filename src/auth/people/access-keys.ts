@@ -4,7 +4,7 @@
  */
 import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { changesIn, record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import type { Secrets } from '../../secrets.ts';
@@ -180,6 +180,13 @@ function changed(id: string, change: string): string {
     WHERE new.name <> old.name OR new.statements IS NOT old.statements OR new.expires_at <> old.expires_at`;
 }
 
+const was = (column: string) => `(SELECT ${column} FROM access_keys WHERE id = ?3)`;
+const CHANGES = changesIn([
+  ['name', was('name'), 'new.name'],
+  ['statements', `json(${was('statements')})`, 'json(new.statements)'],
+  ['expiresAt', was('expires_at'), 'new.expires_at'],
+]);
+
 /** @throws CONFLICT for a key that has ended, or would with this; PRECONDITION_FAILED, NOT_FOUND, INVALID for too many statements */
 export async function changeKey(
   env: Database,
@@ -201,9 +208,10 @@ export async function changeKey(
       about: aboutOf(owner),
       by,
       select: `SELECT 'key.changed' AS type,
-          json_object('id', id, 'owner', owner, 'name', name, 'statements', json(statements)) AS target
-        FROM (${changed('?3', '?4')})`,
+          json_object('id', id, 'owner', owner, 'name', name, 'statements', json(statements)) AS target, ${CHANGES} AS changes
+        FROM (${changed('?3', '?4')}) new`,
       parameters: [id, change],
+      hasChanges: true,
     }),
     env.DB.prepare(
       `UPDATE access_keys SET name = new.name, statements = new.statements, expires_at = new.expires_at, version = version + 1

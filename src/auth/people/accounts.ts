@@ -4,7 +4,7 @@
  */
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { booleanIn, changesIn, record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
@@ -127,6 +127,13 @@ function changed(subject: string, change: string): string {
     WHERE new.administrator <> old.administrator OR new.disabled <> old.disabled OR new.description <> old.description`;
 }
 
+const was = (column: string) => `(SELECT ${column} FROM accounts WHERE subject = ?3)`;
+const CHANGES = changesIn([
+  ['administrator', booleanIn(was('administrator')), booleanIn('new.administrator')],
+  ['disabled', booleanIn(was('disabled')), booleanIn('new.disabled')],
+  ['description', was('description'), 'new.description'],
+]);
+
 /** Whoever is disabled is logged out, and the link that was open stays closed when they are enabled again. */
 const APPLY = `UPDATE accounts SET administrator = new.administrator, description = new.description, disabled = new.disabled,
     epoch = epoch + (new.disabled > accounts.disabled),
@@ -162,9 +169,10 @@ export async function changeUser(
       by,
       select: `SELECT 'user.changed' AS type, json_object('subject', subject,
           'administrator', json(iif(administrator, 'true', 'false')), 'disabled', json(iif(disabled, 'true', 'false')),
-          'description', description) AS target
-        FROM (${changed('?3', '?4')})`,
+          'description', description) AS target, ${CHANGES} AS changes
+        FROM (${changed('?3', '?4')}) new`,
       parameters: [subject, wanted],
+      hasChanges: true,
     }),
     env.DB.prepare(APPLY).bind(subject, wanted),
     refuseUnless(env, HAS_ADMINISTRATOR),

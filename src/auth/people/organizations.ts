@@ -4,7 +4,7 @@
  */
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { changesIn, record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Authority } from '../authority.ts';
@@ -107,9 +107,11 @@ async function save(
       about: aboutOf(subject),
       by,
       select: `SELECT iif(subject IS NULL, 'organization.created', 'organization.changed') AS type,
-          json_object('subject', ?3, 'description', coalesce(?4, '')) AS target
+          json_object('subject', ?3, 'description', coalesce(?4, '')) AS target,
+          iif(subject IS NULL, NULL, ${changesIn([['description', 'description', '?4']])}) AS changes
         FROM (SELECT 1) LEFT JOIN accounts ON subject = ?3 WHERE subject IS NULL OR description <> ?4`,
       parameters: [subject, description ?? null],
+      hasChanges: true,
     }),
     env.DB.prepare(
       `INSERT INTO accounts (subject, likeness, description, created_at) VALUES (?1, ?2, coalesce(?3, ''), unixepoch())

@@ -4,7 +4,7 @@
  */
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { booleanIn, changesIn, record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
@@ -59,6 +59,11 @@ export async function listRobots(env: Database, organization: string, { after, l
   return { items: items.map(robotOf), more };
 }
 
+const CHANGES = changesIn([
+  ['description', 'description', 'coalesce(?4, description)'],
+  ['disabled', booleanIn('disabled'), booleanIn('coalesce(?5, disabled)')],
+]);
+
 /**
  * Makes a robot, or changes one. To disable it ends its logins: they do not come back when it is enabled again, as its keys do.
  * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT where there was one of this name, and beyond the number of robots
@@ -80,9 +85,11 @@ export async function putRobot(
       by,
       select: `SELECT iif(subject IS NULL, 'robot.created', 'robot.changed') AS type,
           json_object('subject', ?3, 'description', coalesce(?4, description, ''),
-            'disabled', json(iif(coalesce(?5, disabled, 0), 'true', 'false'))) AS target
+            'disabled', json(iif(coalesce(?5, disabled, 0), 'true', 'false'))) AS target,
+          iif(subject IS NULL, NULL, ${CHANGES}) AS changes
         FROM (SELECT 1) LEFT JOIN accounts ON subject = ?3 WHERE subject IS NULL OR description <> ?4 OR disabled <> ?5`,
       parameters: changes,
+      hasChanges: true,
     }),
     env.DB.prepare(
       `INSERT INTO accounts (subject, description, disabled, created_at)

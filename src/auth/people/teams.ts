@@ -4,7 +4,7 @@
  */
 import { commit, refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { changesIn, record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Authority } from '../authority.ts';
@@ -72,9 +72,11 @@ export async function putTeam(
       about: aboutOf(subject),
       by,
       select: `SELECT iif(subject IS NULL, 'team.created', 'team.changed') AS type,
-          json_object('subject', ?3, 'description', coalesce(?4, '')) AS target
+          json_object('subject', ?3, 'description', coalesce(?4, '')) AS target,
+          iif(subject IS NULL, NULL, ${changesIn([['description', 'description', '?4']])}) AS changes
         FROM (SELECT 1) LEFT JOIN teams ON subject = ?3 WHERE subject IS NULL OR description <> ?4`,
       parameters: [subject, description ?? null],
+      hasChanges: true,
     }),
     env.DB.prepare(
       `INSERT INTO teams (subject, description, created_at) VALUES (?1, coalesce(?2, ''), unixepoch())

@@ -7,8 +7,8 @@ import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
 import { namespaceOf, parseName } from '../../auth/names.ts';
 import { isWhole } from '../../auth/policy.ts';
-import { EVENT_TYPES, isAboutRepository, type RecordedEvent } from '../../events/event.ts';
-import { beginningOf, searchEvents } from '../../events/history.ts';
+import { EVENT_TYPES, isAboutRepository, organizationAbout, type RecordedEvent } from '../../events/event.ts';
+import { beginningOf, type Logged, searchEvents } from '../../events/history.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryName } from '../../oci/name.ts';
 import { authorityOf } from '../authenticate.ts';
@@ -53,6 +53,14 @@ export const eventSchema = z.strictObject({
   actor: z.strictObject({ subject: z.string(), key: z.nullable(z.string()).describe('The access key it was done with') }),
 });
 
+const loggedSchema = eventSchema.extend({
+  address: z
+    .optional(z.string())
+    .describe(
+      'From where it was done, or with `AUDIT_ADDRESSES=hashed` a hash of that: of logins and of requests to the API, for `AUDIT_ADDRESS_DAYS`',
+    ),
+});
+
 export const events = new Hono<AppEnv>({ strict: false }).get(
   '/events',
   asks('login'),
@@ -62,7 +70,8 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
     description:
       'The newest first. Without a repository or organization: for an administrator, all there is; for others, what they did themselves. A page may be short, and even empty, before the last one: go on until `next` is null.',
     query,
-    answers: { 200: { description: 'A page of events', schema: pageSchema(eventSchema) } },
+    rowsRead: 4200,
+    answers: { 200: { description: 'A page of events', schema: pageSchema(loggedSchema) } },
   }),
   async (c) => {
     const { n = PAGE_DEFAULT, last, repository, organization, type = null, since, until } = c.var.query;
@@ -75,7 +84,7 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
       after: await visibleAfter(c, c.var.authority, repository),
     };
     const { items, next } = await searchEvents(c.env, search, last === undefined ? null : Number(last), n);
-    return answerItems(items.map(shownEvent), next === null ? null : String(next), ({ id }) => String(id));
+    return answerItems(items.map(shownLogged), next === null ? null : String(next), ({ id }) => String(id));
   },
 );
 
@@ -115,6 +124,10 @@ function denied(message: string): RegistryError {
   return new RegistryError('DENIED', { message });
 }
 
+function shownLogged({ address, ...event }: Logged): z.output<typeof loggedSchema> {
+  return { ...shownEvent(event), ...(address === null ? {} : { address }) };
+}
+
 export function shownEvent({ id, sequence, at, type, about, target, by }: RecordedEvent): z.output<typeof eventSchema> {
   return {
     id,
@@ -122,7 +135,7 @@ export function shownEvent({ id, sequence, at, type, about, target, by }: Record
     at: timeOf(at),
     type,
     repository: isAboutRepository(about) ? about : null,
-    organization: about.startsWith('organization:') ? about.slice('organization:'.length) : null,
+    organization: isAboutRepository(about) ? null : organizationAbout(about) || null,
     target,
     actor: { subject: by.subject, key: by.key ?? null },
   };

@@ -3,11 +3,13 @@ import { Hono } from 'hono';
 import { accepts } from 'hono/accepts';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
+import { noteIssued } from '../../auth/login-log.ts';
 import { loginNameOf, nameOf } from '../../auth/names.ts';
 import { endLogins } from '../../auth/people/accounts.ts';
 import { acceptMembership, endInvitation, invitationsOf } from '../../auth/people/member-invitations.ts';
 import { LOGIN_PASSWORD_MAX_LIFETIME, type Minted, mintLoginPassword } from '../../auth/tokens.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import { logged } from '../authenticate.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitTokenRequests } from '../limits.ts';
 import { asks, requireWhole } from './guard.ts';
@@ -149,6 +151,7 @@ export const me = new Hono<AppEnv>({ strict: false })
       await limitTokenRequests(c, authority.subject);
       const lifetime = body.lifetime ?? LOGIN_PASSWORD_MAX_LIFETIME;
       const login = await mintLoginPassword(c.env, authority, lifetime, occasionOf(c));
+      await logged(c, (where) => noteIssued(c.env, authority, where, login.expiresAt));
       return answerLogin(
         c,
         login,

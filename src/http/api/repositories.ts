@@ -189,7 +189,7 @@ async function changed(
 ): Promise<Response> {
   const by = actorOf(c);
   const also = wanted ? await setVisibility(c.env, subjectOf(repository), wanted, by) : [];
-  await changeRepository(c.env, repository, change, { ifVersion, by, also });
+  await changeRepository(c.env, repository, change, { ifVersion, by, also, visibility: wanted });
   return answerRepository(c, repository, 200);
 }
 

@@ -1,7 +1,7 @@
 /** The policy of a repository: read, saved and taken away as one document. */
 import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { changesIn, record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { HERE, requireInBatch } from '../repositories/repositories.ts';
@@ -44,6 +44,8 @@ export function noPolicy(): RegistryError {
   return new RegistryError('NOT_FOUND', { message: 'this repository has no lifecycle policy' });
 }
 
+const SAVED = `SELECT policy FROM lifecycle_policies WHERE repository_id = ${HERE}`;
+
 /** Saved again as it is, it stays as it is. @throws NAME_UNKNOWN, PRECONDITION_FAILED */
 export async function saveLifecycle(
   env: Database,
@@ -58,9 +60,11 @@ export async function saveLifecycle(
     record(env, {
       about: repository,
       by,
-      select: `SELECT 'lifecycle.saved' AS type, json_object('rules', ?4) AS target
+      select: `SELECT 'lifecycle.saved' AS type, json_object('rules', ?4) AS target,
+          ${changesIn([['rules', `json((${SAVED})) -> '$.rules'`, `json(?3) -> '$.rules'`]])} AS changes
         WHERE NOT EXISTS (SELECT 1 FROM lifecycle_policies WHERE repository_id = ${HERE} AND policy = ?3)`,
       parameters: [text, policy.rules.length],
+      hasChanges: true,
     }),
     env.DB.prepare(
       `INSERT INTO lifecycle_policies (repository_id, policy) VALUES (${HERE}, ?2)

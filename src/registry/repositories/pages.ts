@@ -1,7 +1,7 @@
 /** What people say of a repository, and making and changing one by an explicit call. */
 import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { type ChangedField, changesIn, record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { HERE } from './repositories.ts';
@@ -92,6 +92,21 @@ const differs = (description: string, overview: string, further: string) =>
   `EXISTS (SELECT 1 FROM (${DESCRIBE} WHERE r.name = ?1)
     WHERE coalesce(${description}, description) <> description OR coalesce(${overview}, overview) <> overview OR ${further})`;
 
+interface RepositoryChange {
+  ifVersion: number | null;
+  by: Actor;
+  also: Also;
+  /** What `also` makes of it, if it is about that. */
+  visibility?: 'public' | 'private' | undefined;
+}
+
+/** What the event of a change names. */
+const FIELDS: ChangedField[] = [
+  ['description', 'description', 'coalesce(?3, description)'],
+  ['overview', 'overview', 'coalesce(?4, overview)'],
+  ['visibility', `CASE WHEN ?5 = 0 THEN ?6 WHEN ?6 = 'public' THEN 'private' WHEN ?6 = 'private' THEN 'public' END`, '?6'],
+];
+
 /**
  * Where all is so already, nothing happens.
  * @param ifVersion the version it is expected to have, `null` for any
@@ -101,7 +116,7 @@ export async function changeRepository(
   env: Database,
   repository: RepositoryName,
   { description, overview }: Change,
-  { ifVersion, by, also }: { ifVersion: number | null; by: Actor; also: Also },
+  { ifVersion, by, also, visibility }: RepositoryChange,
 ): Promise<void> {
   const wanted = [description ?? null, overview ?? null, also.length];
   const statements = () => [
@@ -110,8 +125,9 @@ export async function changeRepository(
     record(env, {
       about: repository,
       by,
-      select: `SELECT 'repository.changed' AS type, '{}' AS target WHERE ${differs('?3', '?4', '?5')}`,
-      parameters: wanted,
+      select: `SELECT 'repository.changed' AS type, json_object('changes', ${changesIn(FIELDS)}) AS target
+        FROM (${DESCRIBE} WHERE r.name = ?1) WHERE ${differs('?3', '?4', '?5')}`,
+      parameters: [...wanted, visibility ?? null],
     }),
     env.DB.prepare(
       `INSERT INTO repository_pages (repository_id, description, overview, version)

@@ -5,7 +5,7 @@
  */
 import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { changesIn, record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { patternList } from '../../oci/pattern.ts';
@@ -73,9 +73,11 @@ export async function saveMutability(
     record(env, {
       about: repository,
       by,
-      select: `SELECT 'tag-mutability.saved' AS type, json_object('imageTagMutability', ?4, 'exclusions', json(?5)) AS target
+      select: `SELECT 'tag-mutability.saved' AS type, json_object('imageTagMutability', ?4, 'exclusions', json(?5)) AS target,
+          ${changesIn([['rule', `iif(${RULE} = '', NULL, json(${RULE}))`, `iif(?3 = '', NULL, json(?3))`]])} AS changes
         WHERE ${RULE} <> ?3`,
       parameters: [rule, mutability.value, JSON.stringify(mutability.exclusions)],
+      hasChanges: true,
     }),
     env.DB.prepare(
       `INSERT INTO tag_mutability (repository_id, rule, version) SELECT ${HERE}, ?2, 2 WHERE ${RULE} <> ?2

@@ -1,7 +1,7 @@
 /** Setting what an organization may store. */
 import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { changesIn, record } from '../../events/outbox.ts';
 import { COUNTED, repositoriesOf, WARN_PERCENT } from './counting.ts';
 
 export interface Quota {
@@ -14,6 +14,11 @@ export interface Quota {
 /** SQL: what is wanted differs from the row, or from no limit, where there is none. */
 const differs = (maxBytes: string, warnPercent: string) =>
   `(max_bytes IS NOT ${maxBytes} OR coalesce(warn_percent, ${WARN_PERCENT}) <> coalesce(${warnPercent}, warn_percent, ${WARN_PERCENT}))`;
+
+const CHANGES = changesIn([
+  ['maxBytes', 'max_bytes', '?4'],
+  ['warnPercent', `coalesce(warn_percent, ${WARN_PERCENT})`, `coalesce(?5, warn_percent, ${WARN_PERCENT})`],
+]);
 
 /**
  * Sets the limit and counts the namespace, so that from here on its pushes are counted from the right number. What is over a new
@@ -35,9 +40,10 @@ export async function setQuota(
       about: `organization:${namespace}`,
       by,
       select: `SELECT 'quota.saved' AS type,
-          json_object('maxBytes', ?4, 'warnPercent', coalesce(?5, warn_percent, ${WARN_PERCENT})) AS target
+          json_object('maxBytes', ?4, 'warnPercent', coalesce(?5, warn_percent, ${WARN_PERCENT})) AS target, ${CHANGES} AS changes
         FROM (SELECT 1) LEFT JOIN usage ON namespace = ?3 WHERE ${differs('?4', '?5')}`,
       parameters: [namespace, maxBytes, warnPercent],
+      hasChanges: true,
     }),
     env.DB.prepare(
       `WITH own AS MATERIALIZED (${repositoriesOf('?1')}), counted AS (${COUNTED} UNION ALL SELECT ?1, 0, 0)

@@ -1,0 +1,94 @@
+/**
+ * Logins in the audit log: who logged in with what and from where, login passwords that were made, and attempts that failed. Rows are
+ * few, whatever is tried: of a credential and an address a login is recorded once a day and a login password once an hour, and failed
+ * attempts in steps of ten. A request for a token alone writes nothing: a key says itself on which day it was last used.
+ */
+import { commit, type Database } from '../events/batch.ts';
+import { type Actor, FAILED_LOGINS, loginsOf } from '../events/event.ts';
+import { record } from '../events/outbox.ts';
+import type { Authority } from './authority.ts';
+
+type Where = { address: string | null };
+
+/** What this isolate has recorded, by database: today's logins, and how often each address failed this hour. */
+interface Memory {
+  day: number;
+  seen: Set<string>;
+  hour: number;
+  failures: Map<string, number>;
+  /** Rows of failures in this hour. */
+  written: number;
+}
+
+const memories = new WeakMap<D1Database, Memory>();
+const HOUR_MS = 60 * 60 * 1000;
+const SEEN_MAX = 5000;
+/** Of an isolate in an hour, and of the registry in a day. */
+const FAILURES_PER_HOUR = 20;
+const FAILURES_PER_DAY = 200;
+
+function memoryOf({ DB }: Pick<Database, 'DB'>, now: number): Memory {
+  const memory = memories.get(DB) ?? { day: 0, seen: new Set(), hour: 0, failures: new Map(), written: 0 };
+  const [hour, day] = [Math.floor(now / HOUR_MS), Math.floor(now / HOUR_MS / 24)];
+  if (memory.day !== day || memory.seen.size >= SEEN_MAX) Object.assign(memory, { day, seen: new Set() });
+  if (memory.hour !== hour) Object.assign(memory, { hour, failures: new Map(), written: 0 });
+  if (memory.failures.size >= SEEN_MAX) memory.failures.clear();
+  memories.set(DB, memory);
+  return memory;
+}
+
+function actorOf({ subject, via: { key } }: Pick<Authority, 'subject' | 'via'>, { address }: Where): Actor {
+  return { subject, ...(key ? { key } : {}), ...(address === null ? {} : { address }) };
+}
+
+/** The first login of a credential from an address today. @param now milliseconds */
+export async function noteLogin(env: Database, authority: Authority, where: Where, now: number): Promise<void> {
+  const { subject, credential, via } = authority;
+  const { seen } = memoryOf(env, now);
+  const mark = JSON.stringify([subject, credential, via.key, where.address]);
+  if (subject === '' || seen.has(mark)) return;
+  seen.add(mark);
+  await commit(env, [statement(env, 'login.succeeded', actorOf(authority, where), { credential })]);
+}
+
+/** A login password that was made, the first in an hour. @param until when it ends, seconds */
+export async function noteIssued(env: Database, authority: Authority, where: Where, until: number): Promise<void> {
+  const target = { until: new Date(until * 1000).toISOString() };
+  await commit(env, [statement(env, 'login.issued', actorOf(authority, where), target)]);
+}
+
+/**
+ * An attempt with wrong credentials: the first from an address in an hour is recorded, and then the tenth, the hundredth and so on.
+ * @param name as it was tried; recorded only where it can be the name of an account, as people type passwords there
+ */
+export async function noteFailure(env: Database, name: string | null, where: Where, now: number): Promise<void> {
+  const memory = memoryOf(env, now);
+  const address = where.address ?? '';
+  const attempts = (memory.failures.get(address) ?? 0) + 1;
+  memory.failures.set(address, attempts);
+  if (!/^10*$/.test(String(attempts)) || memory.written >= FAILURES_PER_HOUR) return;
+  memory.written++;
+  const target = { attempts, ...(name !== null && NAME.test(name) ? { account: name.toLowerCase() } : {}) };
+  await commit(env, [statement(env, 'login.failed', { subject: '', ...(address === '' ? {} : { address }) }, target)]);
+}
+
+/** Of a user, a robot (`acme+ci`) or a key. */
+const NAME = /^[a-z0-9][a-z0-9._+-]{0,128}$/i;
+
+const HOUR = 60 * 60;
+
+function statement(
+  env: Database,
+  type: 'login.succeeded' | 'login.issued' | 'login.failed',
+  by: Actor,
+  target: object,
+): D1PreparedStatement {
+  const failed = type === 'login.failed';
+  return record(env, {
+    about: failed ? FAILED_LOGINS : loginsOf(by.subject),
+    by,
+    select: `SELECT '${type}' AS type, ?3 AS target`,
+    parameters: [JSON.stringify(target)],
+    ...(failed ? { atMostADay: FAILURES_PER_DAY } : { onceIn: type === 'login.issued' ? HOUR : 24 * HOUR }),
+  });
+}
