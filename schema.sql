@@ -355,6 +355,19 @@ CREATE TABLE IF NOT EXISTS logins (
   expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX IF NOT EXISTS logins_by_subject ON logins (subject);
+
+-- What an account has used up of a day (days since the epoch): rows that its requests read and wrote. Kept for a week.
+CREATE TABLE IF NOT EXISTS account_days (
+  account TEXT NOT NULL,
+  day INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (account, day, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS account_days_by_day ON account_days (day);
+
 -- Which tokens of which outside issuer are somebody here, and what they may do. subject: `ci:<organization>/<name>`, or
 -- `ci:<name>` for a rule of the registry as a whole; organization: the same, empty for the registry. claims and statements are
 -- JSON (src/auth/outside/oidc.ts). lifetime: seconds that what is issued for a job goes on. revision: the id of the event that
@@ -411,7 +424,9 @@ CREATE TABLE IF NOT EXISTS refusals (
 
 -- What happened, in order: one row a committed change, written by the batch that made it (invariant 6). It is the outbox and
 -- the audit log. about: the name of a repository, `organization:<name>`, or empty for the registry itself; sequence counts its
--- events without a gap. The newest event of each is never deleted, so that neither id nor sequence is given twice.
+-- events without a gap. The newest event of each is never deleted, so that neither id nor sequence is given twice. changes (JSON):
+-- which fields changed, from what to what. address: from where a person or a program did it by the API or logged in, kept for some
+-- days only; pushes and deletions of content have none. Events about logins are about `logins:` or `logins:<organization>`.
 CREATE TABLE IF NOT EXISTS events (
   id INTEGER PRIMARY KEY,
   at INTEGER NOT NULL,
@@ -420,11 +435,16 @@ CREATE TABLE IF NOT EXISTS events (
   sequence INTEGER NOT NULL,
   target TEXT NOT NULL,
   actor TEXT NOT NULL,
-  key_id TEXT
+  key_id TEXT,
+  changes TEXT,
+  address TEXT
 ) STRICT;
 
 -- The events of one thing, newest last: an index ends with the id.
 CREATE INDEX IF NOT EXISTS events_by_about ON events (about);
+
+-- Those whose address is to be forgotten one day.
+CREATE INDEX IF NOT EXISTS events_with_address ON events (id) WHERE address IS NOT NULL;
 
 -- ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -463,7 +483,7 @@ CREATE INDEX IF NOT EXISTS subscriptions_by_owner ON subscriptions (coalesce(res
 -- An event on its way to a subscription, at most one row for both. event_data: the event as it was recorded (JSON), with what
 -- its format wants to know of the repository beside it. state: a waiting one is tried at due_at, by whoever claims it: one at a
 -- time, until claimed_until. tries counts since it was last made to wait, and first_tried_at is since when its life is counted: its
--- first try, or its replay. attempts (JSON) is what people see of them.
+-- first try, or its replay. attempts (JSON) is what people see of them. replayed_at: when it was last made to wait again.
 CREATE TABLE IF NOT EXISTS deliveries (
   subscription TEXT NOT NULL,
   event INTEGER NOT NULL,
@@ -475,12 +495,21 @@ CREATE TABLE IF NOT EXISTS deliveries (
   tries INTEGER NOT NULL DEFAULT 0,
   first_tried_at INTEGER,
   attempts TEXT NOT NULL DEFAULT '[]',
+  replayed_at INTEGER,
   PRIMARY KEY (subscription, event)
 ) STRICT, WITHOUT ROWID;
 
 -- The sweep's, and the oldest that an endpoint which failed is asked with. Without due_at, so that a claim and a
 -- reminder do not write it.
 CREATE INDEX IF NOT EXISTS deliveries_waiting ON deliveries (subscription, event) WHERE state = 'waiting';
+
+-- How many deliveries the webhooks of an organization or user have made on a day (days since the epoch). Kept for two days.
+CREATE TABLE IF NOT EXISTS delivery_days (
+  owner TEXT NOT NULL,
+  day INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (owner, day)
+) STRICT, WITHOUT ROWID;
 
 -- How far the events have been matched with subscriptions: moved by the batch that makes the deliveries. One row.
 CREATE TABLE IF NOT EXISTS match_cursor (

@@ -24,8 +24,14 @@ export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>>
   TOKEN_REQUESTS?: RateLimit;
   /** Uploads begun by one account. */
   UPLOAD_STARTS?: RateLimit;
-  /** Test deliveries of one webhook. */
+  /** Test deliveries of one webhook; and of one account its tests and replays. */
   TEST_DELIVERIES?: RateLimit;
+  /** Requests of one account that write. */
+  WRITES?: RateLimit;
+  /** Lists, searches and reports that one account asks for. */
+  EXPENSIVE_READS?: RateLimit;
+  /** Logins begun by one account. */
+  LOGINS?: RateLimit;
 }
 
 /** The values of the settings as they were given. An empty text counts as not given. */
@@ -64,6 +70,33 @@ export const SETTINGS = {
   KEY_DEFAULT_DAYS: days(90, 1, 'how long an access key lives, if its maker says nothing; `KEY_MAX_DAYS` where that is less'),
   KEY_MAX_DAYS: days(366, 1, 'how long an access key lives at most'),
   EVENT_DAYS: days(90, 1, 'how long events are kept'),
+  ACCOUNT_ROWS_WRITTEN: integer(
+    40_000,
+    0,
+    1_000_000_000,
+    'everywhere',
+    "about how many rows of D1 one account's requests may write in a day, 0: no limit. The free plan has 100,000 a day for all. Not under `npm start`, and not for administrators",
+  ),
+  ACCOUNT_ROWS_READ: integer(
+    2_000_000,
+    0,
+    1_000_000_000_000,
+    'everywhere',
+    "about how many rows one account's lists and reports may read in a day, as above. The free plan has 5 million",
+  ),
+  OWNER_DELIVERIES: integer(
+    2000,
+    0,
+    1_000_000_000,
+    'everywhere',
+    "how many deliveries a day the webhooks of one organization or user and its repositories make, 0: no limit. The free plan's queues carry 3,300 a day for all",
+  ),
+  AUDIT_ADDRESSES: choice(
+    'plain',
+    ['plain', 'hashed', 'off'],
+    'how the log of events keeps addresses: as they are, as a keyed hash that is the same for the same address, or not',
+  ),
+  AUDIT_ADDRESS_DAYS: days(7, 1, 'how long the log of events keeps addresses'),
   DELIVERY_DAYS: days(14, 1, 'how long deliveries that came to an end are kept'),
   TRASH_DAYS: days(7, 0, 'how long what was deleted can be restored; 0: not at all'),
   HISTORY_DAYS: days(365, 1, "how far back a tag's history goes"),

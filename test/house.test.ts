@@ -73,6 +73,7 @@ const TABLES: Record<string, string> = {
   policy_principals: 'auth',
   access_keys: 'auth',
   logins: 'auth',
+  account_days: 'auth',
   trust_rules: 'auth',
   trust_rule_keys: 'auth',
   outside_logins: 'auth',
@@ -81,6 +82,7 @@ const TABLES: Record<string, string> = {
   subscriptions: 'webhooks',
   deliveries: 'webhooks',
   match_cursor: 'webhooks',
+  delivery_days: 'webhooks',
 };
 
 /** Lines of a file, and of a function, past which it is split; a file may say at its head why it is longer. */

@@ -3,8 +3,8 @@
  * takes no other. So a token is replaced only when a client asks for another one (`access_type=offline`): the one before
  * is then used up, and whoever shows it once more has stolen it, or was stolen from. That ends the login for both.
  */
-
 import type { Secrets } from '../secrets.ts';
+import { expireAllowances } from './allowance.ts';
 import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
 import type { Occasion } from './occasion.ts';
@@ -18,10 +18,32 @@ export async function beginLogin(env: Database & Secrets, authority: Authority, 
   return (await mintRefreshToken(env, authority, next, occasion)).token;
 }
 
+/**
+ * Logins of one account that live at once: where there are more the oldest end. A machine that logs in once a day has 30, a robot
+ * of a pipeline that runs 100 jobs a day has ten days for each.
+ */
+export const LIVING_MAX = 1000;
+/** The oldest are looked for once in so many logins that this isolate begins, as that reads a row for each that lives. */
+const LOOKED_FOR_EVERY = 16;
+const begun = new WeakMap<D1Database, number>();
+
 async function insertLogin(env: Database, id: string, subject: string): Promise<void> {
-  await env.DB.prepare('INSERT INTO logins (id, subject, expires_at) VALUES (?1, ?2, unixepoch() + ?3)')
-    .bind(id, subject, REFRESH_TOKEN_LIFETIME)
-    .run();
+  const count = begun.get(env.DB) ?? 0;
+  begun.set(env.DB, count + 1);
+  const insert = env.DB.prepare('INSERT INTO logins (id, subject, expires_at) VALUES (?1, ?2, unixepoch() + ?3)').bind(
+    id,
+    subject,
+    REFRESH_TOKEN_LIFETIME,
+  );
+  if (count % LOOKED_FOR_EVERY > 0) await insert.run();
+  else await env.DB.batch([insert, endOldest(env, subject)]);
+}
+
+function endOldest(env: Database, subject: string): D1PreparedStatement {
+  return env.DB.prepare(
+    `DELETE FROM logins WHERE id IN (
+       SELECT id FROM logins INDEXED BY logins_by_subject WHERE subject = ?1 ORDER BY expires_at DESC LIMIT -1 OFFSET ${LIVING_MAX})`,
+  ).bind(subject);
 }
 
 /**
@@ -49,10 +71,11 @@ async function rotateLogin(env: Database, { id, generation }: { id: string; gene
 
 /** What has ended is of no use any more. Returns how many rows went. */
 export async function expireLogins(env: Database, limit: number): Promise<number> {
-  const { meta } = await env.DB.prepare(
-    'DELETE FROM logins WHERE id IN (SELECT id FROM logins WHERE expires_at <= unixepoch() LIMIT ?1)',
-  )
-    .bind(limit)
-    .run();
-  return meta.changes;
+  const [expired] = await env.DB.batch([
+    env.DB.prepare('DELETE FROM logins WHERE id IN (SELECT id FROM logins WHERE expires_at <= unixepoch() LIMIT ?1)').bind(
+      limit,
+    ),
+    expireAllowances(env, limit),
+  ]);
+  return expired?.meta.changes ?? 0;
 }

@@ -1,17 +1,18 @@
-/** From where a request comes, as the audit log keeps it: the address, a hash of it, or nothing. */
+/** From where a request comes, as the audit log keeps it: the address (of IPv6 the network), a hash of it, or nothing. */
 import { createMiddleware } from 'hono/factory';
 import { settings } from '../env.ts';
 import { signingKey } from '../secrets.ts';
+import { networkOf } from './address.ts';
 import type { AppEnv, RequestContext } from './context.ts';
-import { addressOf } from './limits.ts';
+
 
 const HASH_BYTES = 10;
 
 /** `null` where it is not known, or not to be kept. */
 export async function auditAddressOf(c: RequestContext): Promise<string | null> {
   const { auditAddresses } = settings(c.env);
-  const address = addressOf(c);
-  if (auditAddresses === 'off' || address === 'local') return null;
+  const address = networkOf(c);
+  if (auditAddresses === 'off' || address === 'unknown') return null;
   if (auditAddresses === 'plain') return address;
   // Keyed, as there are few addresses and a plain hash of one is easily found. The same address has the same hash.
   const key = await crypto.subtle.importKey(

@@ -15,6 +15,7 @@ import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../o
 import { isTag, type Tag } from '../oci/reference.ts';
 import { authorityOf, unauthorized, wrongCredentials } from './authenticate.ts';
 import type { AppEnv, RequestContext } from './context.ts';
+import { limitExpensiveReads, limitWrites } from './limits.ts';
 
 type Guarded = AppEnv & { Variables: { repository: RepositoryName } };
 
@@ -27,10 +28,17 @@ export function may(action: Exclude<Action, 'catalog'>) {
     // HEAD reads, as GET does.
     const reads = c.req.method === 'GET' || c.req.method === 'HEAD';
     if (caller.grants === null || !reads) await judge(c, action, repository);
+    if (!reads) await limitWrites(c);
+    else if (isList(c)) await limitExpensiveReads(c);
     c.set('repository', repository);
     await next();
   });
   return Object.assign(guard, { requirement: action });
+}
+
+/** Of tags, or of referrers: they read a row for each item. */
+function isList(c: RequestContext): boolean {
+  return c.req.path.endsWith('/tags/list') || (c.req.path.includes('/referrers/') && c.req.param('reference') === undefined);
 }
 
 /** By the rights as they stand now. */
@@ -73,6 +81,7 @@ export function mayOverall(requirement: 'catalog' | 'login') {
     if (caller === ANONYMOUS) throw requirement === 'login' ? unauthorized(c, {}) : refusal(c, requirement, '');
     if (requirement === 'catalog' && !isGranted(caller, 'catalog', null)) throw refusal(c, requirement, '');
     if (requirement === 'catalog' || caller.grants === null) c.set('authority', await authorityOf(c, caller.proof, []));
+    if (requirement === 'catalog') await limitExpensiveReads(c, 5000);
     await next();
   });
   return Object.assign(guard, { requirement });

@@ -3,6 +3,7 @@ import type { Env } from '../env.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { networkOf } from './address.ts';
 import type { RequestContext } from './context.ts';
+import { charge } from './spending.ts';
 
 /** Seconds over which the bindings of wrangler.toml count. */
 const PERIOD = 60;
@@ -49,8 +50,47 @@ export function limitUploadStarts(c: RequestContext, subject: string): Promise<v
 }
 
 /** Whoever tests a webhook has the registry ask an address of theirs, and learns whether it answers. */
-export function limitTestDeliveries(c: RequestContext, webhook: string): Promise<void> {
-  return limit(c.env.TEST_DELIVERIES, webhook, 'too many tests of this webhook');
+export async function limitTestDeliveries(c: RequestContext, webhook: string): Promise<void> {
+  await limit(c.env.TEST_DELIVERIES, webhook, 'too many tests of this webhook');
+  await limitCalls(c);
+}
+
+/** Requests by which the registry calls hosts of the caller's choice. */
+export function limitCalls(c: RequestContext): Promise<void> {
+  return limit(c.env.TEST_DELIVERIES, `account ${accountOf(c)}`, 'too many tests and replays of webhooks by this account');
+}
+
+/** Logins that last: a row each, for as long as a refresh token lives. */
+export function limitLogins(c: RequestContext, subject: string): Promise<void> {
+  return limit(c.env.LOGINS, subject, 'too many logins begun by this account');
+}
+
+/** Rows that a request which writes takes: a blob or a change by the API some six to ten. */
+const ROWS_WRITTEN = 8;
+
+/** Every request that writes. */
+export async function limitWrites(c: RequestContext): Promise<void> {
+  await limit(c.env.WRITES, accountOf(c), 'too many requests that write by this account');
+  charge(c, accountOf(c), 'rows-written', ROWS_WRITTEN);
+}
+
+/** What a manifest writes besides, for each thing that it names. */
+export function chargeReferences(c: RequestContext, count: number): void {
+  charge(c, accountOf(c), 'rows-written', count);
+}
+
+/** Rows that a list reads where nothing more is known: its page, and what is looked at beside it. */
+const ROWS_READ = 500;
+
+/** Lists, searches and reports: each reads many rows. */
+export async function limitExpensiveReads(c: RequestContext, rows = ROWS_READ): Promise<void> {
+  await limit(c.env.EXPENSIVE_READS, accountOf(c), 'too many lists and reports asked for by this account');
+  charge(c, accountOf(c), 'rows-read', rows);
+}
+
+/** Who is counted together: an account, or whoever is not logged in by their address. */
+export function accountOf(c: RequestContext): string {
+  return (c.var.authority?.subject ?? c.var.caller?.subject) || `anonymous ${networkOf(c)}`;
 }
 
 /** @throws TOOMANYREQUESTS */

@@ -2,7 +2,7 @@
  * From events to deliveries. The cursor and the deliveries that were made up to it are one batch, so an event is matched once,
  * whatever message was lost, came twice, or came to two consumers; a message only says that there is something to do.
  */
-import type { Env } from '../env.ts';
+import type { Env, Vars } from '../env.ts';
 import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
 import { isAboutRepository, type RecordedEvent } from '../events/event.ts';
 import { eventsAfter, newestEvent } from '../events/history.ts';
@@ -11,6 +11,7 @@ import { insertDeliveries, type NewDelivery, sendDeliveries, storedData } from '
 import { hears, scopesOf } from './filter.ts';
 import { FORMATS } from './formats/all.ts';
 import type { RepositoryFacts } from './formats/format.ts';
+import { withinDay } from './owner-days.ts';
 import { dueForReview, review, reviewAfter, type Standing } from './standing.ts';
 import { type Row, type Subscription, subscriptionOf } from './subscriptions.ts';
 
@@ -21,7 +22,7 @@ export type Describe = (repositories: RepositoryName[]) => Promise<Map<string, R
 const EVENTS_PER_SLICE = 100;
 const DELIVERIES_PER_SLICE = 500;
 
-type Stores = Database & Pick<Env, 'DELIVERIES'>;
+type Stores = Database & Pick<Env, 'DELIVERIES'> & Vars;
 
 /** Up to `slices` of the events that were not matched yet, in the order in which they happened. Returns whether that was all. */
 export async function matchEvents(
@@ -66,10 +67,12 @@ async function matchSlice(env: Stores, describe: Describe, rights: Rights | null
   if (events.length === 0) return false;
   const pairs = await allowedPairs(env, events, rights);
   const { dealtWith, last } = fitting(events, pairs);
-  const made = await dataFor(dealtWith, describe);
+  const { allowed, statements } = await withinDay(env, dealtWith);
+  const made = await dataFor(allowed, describe);
   const done = await tryBatch(env, [
     refuseUnless(env, 'coalesce((SELECT event FROM match_cursor), 0) = ?1', from),
     ...(made.rows.length > 0 ? [insertDeliveries(env, made, 'DO NOTHING')] : []),
+    ...statements,
     env.DB.prepare('INSERT INTO match_cursor (one, event) VALUES (1, ?1) ON CONFLICT DO UPDATE SET event = ?1').bind(last.id),
   ]);
   // Refused: another consumer was faster, and has sent them.

@@ -1,7 +1,7 @@
 /** Subscriptions: who is told of which events, where, and in which format. Made, listed, changed and ended here. */
 import { type Database, refuseUnless, tryBatch, tryBatchTwice } from '../events/batch.ts';
 import { type Actor, aboutOf } from '../events/event.ts';
-import { NEWEST, record } from '../events/outbox.ts';
+import { booleanIn, changesIn, NEWEST, record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../oci/page.ts';
 import { base32, hkdf, requireSecret, type Secrets } from '../secrets.ts';
@@ -9,9 +9,7 @@ import { type Endpoint, seal, unseal } from './endpoint/sealing.ts';
 import { type Signer, secretOf } from './endpoint/signature.ts';
 import type { Filter, Listener, Scope } from './filter.ts';
 import type { FormatName } from './formats/all.ts';
-
-/** Of one scope. Each event is matched with all of them. */
-const SUBSCRIPTIONS_MAX = 50;
+import { refusalWithoutRoom, requireRoom } from './room.ts';
 
 export interface Subscription extends Listener, Signer {
   description: string;
@@ -96,7 +94,7 @@ export async function createSubscription(
   const values = [id, scope, description, sealed, JSON.stringify(filter), format, origin, by.subject];
   const made = await tryBatchTwice(env, [
     ...guard,
-    refuseUnless(env, ROOM, id, scope),
+    ...requireRoom(env, id, scope),
     record(env, {
       about: aboutOf(scope),
       by,
@@ -111,7 +109,7 @@ export async function createSubscription(
     select(env, id),
   ]);
   const row = made?.at(-1)?.results[0] as Row | undefined;
-  if (!made) throw await refusalOf(env, scope);
+  if (!made) throw await refusalWithoutRoom(env, scope);
   const sent = JSON.stringify([description, filter, format, endpoint]);
   const same =
     row && JSON.stringify([row.description, JSON.parse(row.filter), row.format, await unseal(env, id, row.endpoint)]);
@@ -121,16 +119,6 @@ export async function createSubscription(
   }
   return { subscription: subscriptionOf(row), secret: await secretOf(env, subscriptionOf(row)) };
 }
-
-async function refusalOf(env: Database, scope: Scope): Promise<RegistryError> {
-  const { items } = await listSubscriptions(env, scope, { after: '', limit: SUBSCRIPTIONS_MAX });
-  if (items.length === SUBSCRIPTIONS_MAX) return conflict(`there may be ${SUBSCRIPTIONS_MAX} webhooks here`);
-  return new RegistryError(scope.startsWith('repository:') ? 'NAME_UNKNOWN' : 'NOT_FOUND');
-}
-
-/** Subscription ?1 is there, or there is room for it in scope ?2. */
-const ROOM = `EXISTS (SELECT 1 FROM subscriptions WHERE id = ?1 AND last_event IS NULL)
-  OR (SELECT count(*) FROM subscriptions WHERE scope = ?2 AND last_event IS NULL) < ${SUBSCRIPTIONS_MAX}`;
 
 async function newId(env: Secrets, seed: string): Promise<string> {
   return `wh_${base32(await hkdf(requireSecret(env), `subscription-id ${seed}`)).slice(0, 20)}`;
@@ -172,6 +160,19 @@ export interface Change {
   origin: string;
 }
 
+/** What the event of a change names. Of an endpoint, which may hold secrets, only that it was given. */
+const CHANGES = changesIn([
+  ['description', 'description', `coalesce(?6 ->> 'description', description)`],
+  ['filter', 'json(filter)', `coalesce(json(?6 -> 'filter'), json(filter))`],
+  ['format', 'format', `coalesce(?6 ->> 'format', format)`],
+  ['enabled', booleanIn('disabled IS NULL'), booleanIn(`coalesce(?6 ->> 'enabled', disabled IS NULL)`)],
+  ['endpoint', 'NULL', `?6 ->> 'endpoint'`],
+]);
+
+function changesText({ description, filter, format, enabled, endpoint }: Change): string {
+  return JSON.stringify({ description, filter, format, enabled, endpoint: endpoint && 'replaced' });
+}
+
 /** Where all is so already, nothing happens. @throws NOT_FOUND, PRECONDITION_FAILED */
 export async function changeSubscription(
   env: Database & Secrets,
@@ -188,8 +189,10 @@ export async function changeSubscription(
     record(env, {
       about: aboutOf(scope),
       by,
-      select: `SELECT 'webhook.changed' AS type, json_object('id', ?3, 'scope', ?4, 'enabled', json(?5)) AS target`,
-      parameters: [id, scope, JSON.stringify(enabled)],
+      select: `SELECT 'webhook.changed' AS type, json_object('id', ?3, 'scope', ?4, 'enabled', json(?5)) AS target,
+        ${CHANGES} AS changes FROM subscriptions WHERE id = ?3`,
+      parameters: [id, scope, JSON.stringify(enabled), changesText(change)],
+      hasChanges: true,
     }),
     env.DB.prepare(
       `UPDATE subscriptions SET description = coalesce(?2, description), endpoint = coalesce(?3, endpoint),

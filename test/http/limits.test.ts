@@ -2,12 +2,14 @@
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
-import { refusal } from '../world/images.ts';
+import wrangler from '../../wrangler.toml?raw';
+import { pushImage, refusal } from '../world/images.ts';
+import { makeOrganization } from '../world/organizations.ts';
 import { api, basicOf, inviteUser } from '../world/people.ts';
 import { tokenFor } from '../world/tokens.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
 
-const { WRONG_PASSWORDS, TOKEN_REQUESTS, UPLOAD_STARTS } = env as unknown as Required<Env>;
+const { WRONG_PASSWORDS, TOKEN_REQUESTS, UPLOAD_STARTS, LOGINS, TEST_DELIVERIES } = env as unknown as Required<Env>;
 let world: World;
 
 beforeEach(async () => {
@@ -52,12 +54,13 @@ async function useUp(address: string, path = '/token'): Promise<void> {
 const refusalOf = async (response: Response) => (response.ok ? String(response.status) : refusal(response));
 
 /** Of `count` requests, how each was answered, in the order of the first of its kind. */
-async function answers(count: number, send: () => Promise<Response>): Promise<string[]> {
+async function answers(count: number, send: () => Promise<Response>, until: string | null = null): Promise<string[]> {
   const seen: string[] = [];
   for (let n = 0; n < count; n++) {
     const response = await send();
     const one = response.ok ? String(response.status) : await refusal(response);
     if (!seen.includes(one)) seen.push(one);
+    if (one === until) break;
   }
   return seen;
 }
@@ -186,4 +189,150 @@ test('uploads begun are limited for each account, and refused before anything is
   const begin = () => world.fetch('POST', '/v2/acme/api/blobs/uploads/');
   expect(await untilRefused(begin)).toBe('429 TOOMANYREQUESTS');
   expect((await begin()).headers.get('retry-after')).toBe('60');
+});
+
+/** The limiter counts in fixed minutes, so that up to twice as many fit where one ends in between. */
+const refusedAfter = (limit: number, send: () => Promise<Response>) => answers(2 * limit + 20, send, '429 TOOMANYREQUESTS');
+
+describe('logins that last', () => {
+  const offline = '/token?offline_token=true&service=registry';
+  const logins = () => world.env.DB.prepare('SELECT count(*) AS n FROM logins').first<number>('n');
+
+  test('are some hundreds a minute of one account, and a request for a token alone is none', async () => {
+    world = await newWorld({ LOGINS });
+    expect(await refusedAfter(300, () => world.fetch('GET', offline))).toEqual(['200', '429 TOOMANYREQUESTS']);
+    expect(await logins()).toBeGreaterThanOrEqual(300);
+    expect((await world.fetch('GET', '/token')).status).toBe(200);
+    const alice = await inviteUser(world, 'alice');
+    expect((await world.fetch('GET', offline, { authorization: alice.basic })).status).toBe(200);
+  });
+
+  test('are about a thousand of one account at once: the oldest end, and those of others go on', async () => {
+    world = await newWorld();
+    const alice = await inviteUser(world, 'alice');
+    expect((await world.fetch('GET', offline, { authorization: alice.basic })).status).toBe(200);
+    await world.env.DB.prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+       INSERT INTO logins (id, subject, expires_at) SELECT 'old' || i, 'user:admin', unixepoch() + i FROM n`,
+    ).run();
+    for (let n = 0; n < 40; n++) expect((await world.fetch('GET', offline)).status).toBe(200);
+    expect(await logins()).toBeLessThanOrEqual(1000 + 16 + 1);
+    const { results } = await world.env.DB.prepare("SELECT id FROM logins WHERE id LIKE 'old%' ORDER BY expires_at").all<{
+      id: string;
+    }>();
+    expect([results[0]?.id, results.at(-1)?.id]).toEqual([`old${1501 - results.length}`, 'old1500']);
+    const { results: hers } = await world.env.DB.prepare("SELECT id FROM logins WHERE subject = 'user:alice'").all();
+    expect(hers).toHaveLength(1);
+  });
+});
+
+/** A limiter that has had enough of these keys. */
+const few = (...keys: string[]) =>
+  ({ limit: async ({ key }: { key: string }) => ({ success: !keys.includes(key) }) }) as RateLimit;
+
+describe('an account', () => {
+  test('may write some thousand times a minute, by /v2 and by the API together, and others go on', async () => {
+    world = await newWorld({ WRITES: few('user:admin') });
+    const alice = await inviteUser(await newWorldOf(), 'alice');
+    for (const [method, path] of [
+      ['POST', '/v2/acme/api/blobs/uploads/'],
+      ['PUT', '/v2/acme/api/manifests/v1'],
+      ['DELETE', '/v2/acme/api/manifests/v1'],
+      ['PUT', '/api/v1/repositories/acme/api'],
+      ['POST', '/api/v1/login-password'],
+    ] as const) {
+      expect(await refusal(await world.fetch(method, path)), `${method} ${path}`).toBe('429 TOOMANYREQUESTS');
+    }
+    expect((await world.fetch('GET', '/api/v1/me')).status).toBe(200);
+    expect((await world.fetch('POST', '/v2/alice/api/blobs/uploads/', { authorization: alice.basic })).status).toBe(202);
+  });
+
+  /** The same database without the limit, to make somebody. */
+  const newWorldOf = async () => worldOf({ ...world.env, WRITES: undefined } as unknown as Env);
+
+  test('may send what sixty pushes a minute of ten layers need', () => {
+    const limitOf = (name: string) => Number(new RegExp(`name = "${name}"[^\\[]*limit = (\\d+)`).exec(wrangler)?.[1]);
+    expect(limitOf('WRITES')).toBeGreaterThanOrEqual(60 * 50);
+    expect(limitOf('LOGINS')).toBeGreaterThanOrEqual(200);
+    expect(limitOf('EXPENSIVE_READS')).toBeGreaterThanOrEqual(1000);
+  });
+
+  test('may ask for so many lists a minute, of whatever kind, and other requests go on', async () => {
+    world = await newWorld({ EXPENSIVE_READS: few('user:admin', 'anonymous local') });
+    await pushImage(worldOf({ ...world.env, EXPENSIVE_READS: undefined } as unknown as Env), 'acme/api', 'v1');
+    for (const path of [
+      '/api/v1/events',
+      '/api/v1/keys',
+      '/api/v1/users',
+      '/api/v1/trash',
+      '/api/v1/repositories',
+      '/v2/_catalog',
+      '/v2/acme/api/tags/list',
+      `/v2/acme/api/referrers/sha256:${'0'.repeat(64)}`,
+    ]) {
+      const response = await world.fetch('GET', path);
+      expect(await refusal(response), path).toBe('429 TOOMANYREQUESTS');
+      expect(response.headers.get('retry-after')).toBe('60');
+    }
+    for (const path of ['/api/v1/me', '/v2/', '/v2/acme/api/manifests/v1']) {
+      expect((await world.fetch('GET', path)).status, path).toBe(200);
+    }
+  });
+
+  test('has its webhooks called by tests and replays a few times a minute, whichever webhooks they are', async () => {
+    world = await newWorld({ TEST_DELIVERIES });
+    await makeOrganization(world, 'acme');
+    const ids: string[] = [];
+    for (let n = 0; n < 25; n++) {
+      const body = { url: 'https://hooks.example.com/' };
+      const made = await api<{ webhook: { id: string } }>(world, 'POST', '/organizations/acme/webhooks', { body });
+      ids.push(made.body.webhook.id);
+    }
+    let n = 0;
+    const replay = async () => {
+      const body = JSON.stringify({ since: '2020-01-01T00:00:00Z' });
+      const headers = { 'content-type': 'application/json' };
+      return world.fetch('POST', `/api/v1/webhooks/${ids[n++ % 25]}/replay`, { headers, body });
+    };
+    expect(await refusedAfter(10, replay)).toEqual(['202', '429 TOOMANYREQUESTS']);
+  });
+});
+
+describe("an account's day", () => {
+  /** Lets everything through: what counts here is the day. */
+  const open = { limit: async () => ({ success: true }) } as unknown as RateLimit;
+  const write = (by: string) => world.fetch('PUT', '/v2/alice/api/manifests/v1', { authorization: by, body: '{}' });
+
+  test('is used up by its writes: 429 until 00:00 UTC, which says so, and for others all goes on', async () => {
+    world = await newWorld({ WRITES: open, EXPENSIVE_READS: open, ACCOUNT_ROWS_WRITTEN: '1000' });
+    const [alice, bob] = [await inviteUser(world, 'alice'), await inviteUser(world, 'bob')];
+    expect(await answers(300, () => write(alice.basic), '429 TOOMANYREQUESTS')).toContain('429 TOOMANYREQUESTS');
+    const response = await write(alice.basic);
+    const seconds = Number(response.headers.get('retry-after'));
+    expect(seconds).toBeGreaterThan(0);
+    expect(seconds).toBeLessThanOrEqual(86_400);
+    expect(await response.text()).toMatch(/user:alice has written about 1000 rows .* limit of an account: .* 00:00 UTC/);
+    expect((await world.fetch('GET', '/api/v1/me', { authorization: alice.basic })).status).toBe(200);
+    expect((await world.fetch('GET', '/v2/', { authorization: alice.basic })).status).toBe(200);
+    expect((await write(bob.basic)).status).not.toBe(429);
+    // An administrator is not kept from what may have to be done.
+    expect(await answers(200, () => write(`Basic ${btoa('admin:the-password-of-the-tests')}`))).not.toContain(
+      '429 TOOMANYREQUESTS',
+    );
+  });
+
+  test('is used up by its lists and reports', async () => {
+    world = await newWorld({ WRITES: open, EXPENSIVE_READS: open, ACCOUNT_ROWS_READ: '50000' });
+    const alice = await inviteUser(world, 'alice');
+    const list = () => world.fetch('GET', '/api/v1/events', { authorization: alice.basic });
+    expect(await answers(40, list, '429 TOOMANYREQUESTS')).toEqual(['200', '429 TOOMANYREQUESTS']);
+    expect((await world.fetch('GET', '/api/v1/me', { authorization: alice.basic })).status).toBe(200);
+  });
+
+  test('costs a few rows, and none where there is no limit', async () => {
+    world = await newWorld({ WRITES: open, ACCOUNT_ROWS_WRITTEN: '0' });
+    const alice = await inviteUser(world, 'alice');
+    expect(await answers(150, () => write(alice.basic))).not.toContain('429 TOOMANYREQUESTS');
+    expect(await world.env.DB.prepare('SELECT count(*) AS n FROM account_days').first('n')).toBe(0);
+  });
 });

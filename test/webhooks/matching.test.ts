@@ -248,7 +248,7 @@ describe('a large event', () => {
   const long = { subject: 'user:alice', note: '€'.repeat(4000) };
 
   test('is stored once, however many hear it, and comes to each of them whole', async () => {
-    for (let n = 0; n < 30; n++) await subscribe(scene);
+    for (let n = 0; n < 30; n++) await subscribe(scene, { filter: { types: ['user.changed'] } });
     await happen('', [long], 'user.changed');
     await match(scene);
     const stored = (await rowsOf(scene)).map(({ event_data }) => event_data.length);
@@ -260,7 +260,7 @@ describe('a large event', () => {
   });
 
   test('that is no longer kept is not sent, and says so', async () => {
-    const { id } = await subscribe(scene);
+    const { id } = await subscribe(scene, { filter: { types: ['user.changed'] } });
     await happen('', [long, long], 'user.changed');
     await match(scene);
     const [first] = await rowsOf(scene);
@@ -269,5 +269,36 @@ describe('a large event', () => {
     expect(await statesOf(scene)).toEqual(['failed', 'delivered']);
     const [gone] = await rowsOf(scene);
     expect(gone?.subscription).toBe(id);
+  });
+});
+
+describe("an owner's day", () => {
+  test('has room for so many deliveries: what is beyond is left out, told once, and others go on', async () => {
+    scene = await newScene({ OWNER_DELIVERIES: '30' });
+    const [own, other, all] = [
+      await subscribe(scene, { ...only, scope: 'organization:acme' }),
+      await subscribe(scene, { ...only, scope: 'organization:zeta' }),
+      await subscribe(scene, only),
+    ];
+    await happen('acme/api', tags(25));
+    await match(scene);
+    await happen('acme/web', tags(25, 'w'));
+    await happen('zeta/api', tags(25, 'z'));
+    await happen('acme/web', tags(5, 'x'));
+    await untilQuiet(scene, cron);
+    expect(await toldTo(own.id)).toHaveLength(30);
+    expect(await toldTo(other.id)).toHaveLength(25);
+    expect(await toldTo(all.id)).toHaveLength(80);
+    const { results } = await scene.env.DB.prepare("SELECT about, target FROM events WHERE type = 'webhook.throttled'").all<{
+      about: string;
+      target: string;
+    }>();
+    expect(results.map(({ about, target }) => [about, JSON.parse(target)])).toEqual([
+      ['acme/web', { id: own.id, owner: 'acme', maxDeliveries: 30 }],
+    ]);
+    pass(scene, 24 * 60 * 60);
+    await happen('acme/api', tags(3, 'tomorrow'));
+    await untilQuiet(scene, cron);
+    expect(await toldTo(own.id)).toHaveLength(33);
   });
 });

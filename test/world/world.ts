@@ -49,6 +49,9 @@ function withoutLimits({
   TOKEN_REQUESTS: __,
   UPLOAD_STARTS: ___,
   TEST_DELIVERIES: ____,
+  WRITES: _____,
+  EXPENSIVE_READS: ______,
+  LOGINS: _______,
   ...bindings
 }: Env): Env {
   return bindings;

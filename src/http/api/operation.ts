@@ -8,6 +8,7 @@ import * as z from 'zod';
 import { RegistryError } from '../../oci/errors.ts';
 import { parseStrictJson } from '../../oci/json.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
+import { limitExpensiveReads, limitWrites } from '../limits.ts';
 import { readBody } from '../params.ts';
 
 /** Bytes: a repository's overview is the longest thing there is to send. */
@@ -23,6 +24,8 @@ export interface Operation {
   body?: z.ZodType;
   /** By status. Without a schema: no body. */
   answers: Record<number, { description: string; schema?: z.ZodType }>;
+  /** About how many rows it reads at most, where that is more than its page. */
+  rowsRead?: number;
   /** It can be asked for on condition: `If-Match` with the ETag of what is there, or `If-None-Match: *`. */
   conditional?: true;
   /** With an `Idempotency-Key` it can be sent again without being done again (draft-ietf-httpapi-idempotency-key-header). */
@@ -35,6 +38,9 @@ type Parsed<T extends z.ZodType | undefined> = T extends z.ZodType ? z.output<T>
 export function operation<const O extends Operation>(spec: O) {
   type Variables = { query: Parsed<O['query']>; body: Parsed<O['body']> };
   const check = createMiddleware<AppEnv & { Variables: Variables }>(async function check(c, next) {
+    // After the guard of the route, so that it is known who asks.
+    if (c.req.method !== 'GET' && c.req.method !== 'HEAD') await limitWrites(c);
+    else if (spec.query) await limitExpensiveReads(c, spec.rowsRead);
     c.set('query', (spec.query ? parsed(spec.query, queryOf(c), 'query') : undefined) as Variables['query']);
     c.set('body', (spec.body ? parsed(spec.body, await bodyOf(c), 'body') : undefined) as Variables['body']);
     await next();

@@ -15,6 +15,8 @@ import {
 } from '../../webhooks/delivery/history.ts';
 import type { Subscription } from '../../webhooks/subscriptions.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
+import { accountOf, limitCalls } from '../limits.ts';
+import { replaying } from '../spending.ts';
 import { eventSchema, shownEvent } from './events.ts';
 import { asksAboutWebhook } from './guard.ts';
 import { answer, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
@@ -38,8 +40,8 @@ const deliverySchema = z.strictObject({
 const attemptSchema = z.strictObject({
   at: z.iso.datetime(),
   status: z.nullable(z.int()).describe('Of the answer, if there was one'),
-  error: z.nullable(z.string()),
-  latencyMs: z.int(),
+  error: z.nullable(z.string()).describe('Why it is no success. That there was no answer is said alike, whatever the cause'),
+  latencyMs: z.int().describe('Until the answer; of an attempt without one always the longest that is waited'),
   response: z.string().describe('The beginning of the answer'),
   next: z.nullable(z.iso.datetime()).describe('When it was to be tried again'),
 });
@@ -97,7 +99,14 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const key = keyIn(c, c.var.webhook);
       requireEnabled(c.var.webhook);
-      return answer(shownWithAttempts(await replayDelivery(c.env, key)), { status: 202 });
+      await limitCalls(c);
+      const replayed = await replaying(
+        c,
+        accountOf(c),
+        () => replayDelivery(c.env, key),
+        () => 1,
+      );
+      return answer(shownWithAttempts(replayed), { status: 202 });
     },
   )
   .post(
@@ -107,7 +116,7 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Deliver events again: all that failed, or all since a time',
       description:
-        'Some hundreds at a time: where `next` is not null there is more, to be asked for with it as `after`, and the rest of the body as before.',
+        'Some hundreds at a time, and none twice within ten minutes: where `next` is not null there is more, to be asked for with it as `after`, and the rest of the body as before.',
       body: replayBody,
       answers: {
         202: {
@@ -119,10 +128,14 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { since, until, after = 0 } = c.var.body;
       requireEnabled(c.var.webhook);
-      if (since === undefined) return answer(await replayFailed(c.env, c.var.webhook, after), { status: 202 });
-      const span = { since: secondsOf(since), until: until === undefined ? null : secondsOf(until), after };
-      const replayed = await replaySince(c.env, c.var.webhook, span, (names) => factsOf(c.env, names));
-      return answer(replayed, { status: 202 });
+      await limitCalls(c);
+      const { webhook } = c.var;
+      const replay = () => {
+        if (since === undefined) return replayFailed(c.env, webhook, after);
+        const span = { since: secondsOf(since), until: until === undefined ? null : secondsOf(until), after };
+        return replaySince(c.env, webhook, span, (names) => factsOf(c.env, names));
+      };
+      return answer(await replaying(c, accountOf(c), replay, ({ count }) => count), { status: 202 });
     },
   );
 

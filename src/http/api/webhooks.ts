@@ -60,7 +60,7 @@ const list = {
 const make = {
   group: GROUP,
   description:
-    'It hears what happens from now on: pushes, unless `types` says otherwise. The secret is shown once; a repeated request with the same `Idempotency-Key` has the same answer. There may be 50 in one place.',
+    'It hears what happens from now on: pushes, unless `types` says otherwise. The secret is shown once; a repeated request with the same `Idempotency-Key` has the same answer. There may be 50 in one place, and 200 of an organization or a user with all repositories.',
   repeatable: true,
   answers: { 201: { description: 'The webhook and its secret', schema: madeWebhookSchema } },
 } as const;

@@ -12,6 +12,7 @@ import { noteCheck, notePull } from '../../registry/usage/pulls.ts';
 import { may, mayAlso, mayCreateByPush, rightsTo } from '../authorize.ts';
 import { sendContent } from '../content.ts';
 import { type AppEnv, actorOf, afterwards, finishing } from '../context.ts';
+import { chargeReferences } from '../limits.ts';
 import { readBody } from '../params.ts';
 
 /** The specification asks for 10 at least. */
@@ -23,6 +24,9 @@ const MAX_WARNINGS = 20;
 const MAX_WARNING_BYTES = 4096;
 /** Bytes of headers about tags, warnings among them: many proxies take 16 KiB of headers in all. */
 const MAX_TAG_BYTES = 14 * 1024;
+
+/** Rows that a tag writes: itself, its history and its event, with their indexes. */
+const ROWS_OF_A_TAG = 6;
 
 export const manifests = new Hono<AppEnv>({ strict: false })
   .get('/:name{.+}/manifests/:reference', may('pull'), async (c) => {
@@ -71,6 +75,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
       mayCreate: mayCreateByPush(c, repository),
       ...rightsTo(c, repository, tags),
     };
+    chargeReferences(c, manifest.references.length + ROWS_OF_A_TAG * tags.length);
     const moved = await finishing(c, putManifest(c.env, put, afterwards(c)));
     c.header('location', `/v2/${repository}/manifests/${digest}`);
     c.header('docker-content-digest', digest);

@@ -25,6 +25,7 @@ export type Settings = Secrets & Vars;
 
 /** For the connection, the answer, and the piece of it that is read. */
 export const TIMEOUT_MS = 10_000;
+const NO_ANSWER = `there was no answer: no connection, or none that answered within ${TIMEOUT_MS / 1000} seconds`;
 /** Bytes that are read of an answer, and characters of them that are kept. */
 const READ_MAX_BYTES = 4096;
 const KEPT_MAX = 1000;
@@ -146,8 +147,8 @@ async function send(url: string, { headers, body }: { headers: Record<string, st
     const error = isSuccess(status) ? null : `it answered with status ${status}`;
     return { ...common, status, error, response, retryAfter, latencyMs: world.now() - from };
   } catch {
-    const error = signal.aborted ? `it took longer than ${TIMEOUT_MS / 1000} seconds` : 'the connection failed';
-    return { ...common, status: null, error, response: '', latencyMs: world.now() - from };
+    // One message and one time, however it failed: who may name a URL must not learn which hosts and ports are open.
+    return { ...common, status: null, error: NO_ANSWER, response: '', latencyMs: TIMEOUT_MS };
   }
 }
 

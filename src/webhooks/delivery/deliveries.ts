@@ -184,10 +184,12 @@ export function insertDeliveries(
   env: Database,
   { rows, data }: { rows: readonly NewDelivery[]; data: readonly string[] },
   conflict: string,
+  replayed = false,
 ): D1PreparedStatement {
   return env.DB.prepare(
-    `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at)
-     SELECT s.id, value ->> 'event', ?2 ->> (value ->> 'data'), 'waiting', unixepoch(), unixepoch()
+    `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at, replayed_at)
+     SELECT s.id, value ->> 'event', ?2 ->> (value ->> 'data'), 'waiting', unixepoch(), unixepoch(),
+       ${replayed ? 'unixepoch()' : 'NULL'}
      FROM json_each(?1) JOIN subscriptions s ON s.id = value ->> 'subscription' WHERE TRUE ON CONFLICT ${conflict}`,
   ).bind(JSON.stringify(rows), JSON.stringify(data));
 }

@@ -83,7 +83,12 @@ export async function getDelivery(env: Database, { subscription, event }: Delive
 }
 
 /** Its life begins anew: `first_tried_at` is now, as of a row that is older than that is known how long it has waited. */
-const WAITING_AGAIN = "state = 'waiting', due_at = unixepoch(), tries = 0, first_tried_at = unixepoch(), claimed_until = 0";
+const WAITING_AGAIN =
+  "state = 'waiting', due_at = unixepoch(), tries = 0, first_tried_at = unixepoch(), claimed_until = 0, replayed_at = unixepoch()";
+
+/** Seconds within which no request for many has a delivery made twice: sent again and again it would be a flood. */
+const REPLAYED_ONCE_IN = 10 * 60;
+const MAY_BE_REPLAYED = `coalesce(deliveries.replayed_at, 0) <= unixepoch() - ${REPLAYED_ONCE_IN}`;
 
 /** Delivered again under its id, whatever became of it. One that waits is tried now. @throws NOT_FOUND */
 export async function replayDelivery(env: Stores, key: DeliveryKey): Promise<Delivery> {
@@ -108,7 +113,8 @@ export interface Replayed {
 export async function replayFailed(env: Stores, { id }: Subscription, after: number): Promise<Replayed> {
   const { results } = await env.DB.prepare(
     `UPDATE deliveries SET ${WAITING_AGAIN} WHERE subscription = ?1 AND state = 'failed' AND event IN (
-       SELECT event FROM deliveries WHERE subscription = ?1 AND state = 'failed' AND event > ?2 ORDER BY event LIMIT ?3)
+       SELECT event FROM deliveries
+       WHERE subscription = ?1 AND state = 'failed' AND event > ?2 AND ${MAY_BE_REPLAYED} ORDER BY event LIMIT ?3)
      RETURNING subscription, event`,
   )
     .bind(id, after, REPLAY_MAX)
@@ -140,8 +146,8 @@ export async function replaySince(
     wanted.map((event) => ({ event, listener: subscription })),
     describe,
   );
-  const again = `DO UPDATE SET ${WAITING_AGAIN} WHERE state <> 'waiting' RETURNING subscription, event`;
-  const { results } = await insertDeliveries(env, made, again).all<DeliveryKey>();
+  const again = `DO UPDATE SET ${WAITING_AGAIN} WHERE state <> 'waiting' AND ${MAY_BE_REPLAYED} RETURNING subscription, event`;
+  const { results } = await insertDeliveries(env, made, again, true).all<DeliveryKey>();
   await sendDeliveries(env, results);
   const ended = !more || (span.until !== null && (seen.at(-1)?.at ?? 0) >= span.until);
   const past = wanted.length < heard.length ? wanted.at(-1) : ended ? undefined : seen.at(-1);

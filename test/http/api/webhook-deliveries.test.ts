@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { consume } from '../../../src/queue.ts';
 import { pushImage } from '../../world/images.ts';
 import { everyItem } from '../../world/organizations.ts';
-import { type ApiAnswer, type ApiRequest, api as anyApi, refused } from '../../world/people.ts';
+import { type ApiAnswer, type ApiRequest, api as anyApi, inviteUser, refused } from '../../world/people.ts';
 import { deliverBatch, type TestQueue } from '../../world/queues.ts';
 import { newestOf } from '../../world/reading.ts';
 import { newWorld, type World } from '../../world/world.ts';
@@ -229,7 +229,9 @@ describe('a delivery', () => {
       throw new Error('connection refused');
     });
     const { body } = await api('GET', `/webhooks/${id}/deliveries/${(await oneOf(id)).id}`);
-    expect(body.attempts).toMatchObject([{ status: null, error: 'the connection failed', response: '' }]);
+    expect(body.attempts).toMatchObject([
+      { status: null, error: 'there was no answer: no connection, or none that answered within 10 seconds', response: '' },
+    ]);
   });
 
   test('shows no secret that the endpoint sent back', async () => {
@@ -465,4 +467,46 @@ test.each([
   await match();
   await setState(id, 'failed');
   expect(await unchanged(() => api('POST', `/webhooks/${id}/replay`, { body: JSON.stringify(body) }))).toBe('400 INVALID');
+});
+
+describe('replays are no flood:', () => {
+  test('ten requests for the same events call the endpoint once for each event', async () => {
+    const id = await make(REPOSITORY, { types: ['tag.created'] });
+    await pushAll(20);
+    await match();
+    expect(await deliver(fine)).toHaveLength(20);
+    const counts: number[] = [];
+    for (let n = 0; n < 10; n++) {
+      counts.push((await replay(id, { since: '2020-01-01T00:00:00Z' })).body.count);
+      await deliver(n % 2 ? fine : broken);
+    }
+    expect(counts).toEqual([20, ...Array(9).fill(0)]);
+    await setState(id, 'failed');
+    expect((await replay(id, { failed: true })).body.count).toBe(0);
+    await world.env.DB.prepare('UPDATE deliveries SET replayed_at = replayed_at - 601').run();
+    expect((await replay(id, { failed: true })).body.count).toBe(20);
+  });
+
+  test('an account has a thousand deliveries made again in a day', async () => {
+    const alice = await inviteUser(world, 'alice');
+    const body = { statements: [{ actions: 'all actions', principals: [alice.subject] }] };
+    expect((await api('PUT', '/repositories/acme/api/-/policy', { body })).status).toBe(200);
+    const id = await make(REPOSITORY, { types: ['tag.created'] });
+    await pushAll(2);
+    const again = () => api('POST', `/webhooks/${id}/replay`, { as: alice.basic, body: { since: '2020-01-01T00:00:00Z' } });
+    expect((await again()).body.count).toBe(2);
+    await world.env.DB.prepare("UPDATE account_days SET count = 1000 WHERE kind = 'replays'").run();
+    const { status, headers, body: refusal } = await again();
+    expect([status, refusal.errors[0].message]).toEqual([429, expect.stringContaining('user:alice had 1000 deliveries')]);
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+    const [one] = await deliveriesOf(id);
+    expect((await api('POST', `/webhooks/${id}/deliveries/${one?.id}/replay`, { as: alice.basic })).status).toBe(429);
+  });
+
+  async function pushAll(count: number): Promise<void> {
+    const { digest } = await pushImage(world, 'acme/api', 'v0');
+    const { body } = { body: await (await world.fetch('GET', `/v2/acme/api/manifests/${digest}`)).text() };
+    const headers = { 'content-type': 'application/vnd.oci.image.manifest.v1+json' };
+    for (let n = 1; n < count; n++) await world.fetch('PUT', `/v2/acme/api/manifests/v${n}`, { headers, body });
+  }
 });

@@ -993,3 +993,19 @@ test('the schema of what is sent in our own format is for everybody to read', as
   expect(await response.json()).toMatchObject({ $schema: 'https://json-schema.org/draft/2020-12/schema' });
   expect(await (await world.fetch('GET', '/api', { authorization: null })).text()).toContain('href="/api/event.schema.json"');
 });
+
+test('an organization has 200 webhooks with those of all its repositories, and one that is at its limit is refused with why', async () => {
+  await world.env.DB.prepare(
+    `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+     INSERT INTO subscriptions (id, scope, description, endpoint, filter, format, origin, first_event, created_at, created_by)
+     SELECT 'wh_' || i, 'repository:acme/r' || (i / 20), '', '', '{}', 'native', 'https://x', 0, 0, 'user:olga' FROM n`,
+  ).run();
+  for (const place of [REPOSITORY, ORGANIZATION]) {
+    const { status, body } = await api('POST', place, { body: { url: URL_ } });
+    expect([status, body.errors[0].message]).toEqual([409, expect.stringContaining('acme has 200 webhooks')]);
+  }
+  // Those of others, whose names begin alike too, have nothing to do with it.
+  await makeOrganization(world, 'acme2');
+  await make('/organizations/acme2/webhooks');
+  await make(REGISTRY);
+});

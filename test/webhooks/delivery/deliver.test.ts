@@ -410,7 +410,7 @@ describe('a hanging endpoint', () => {
     const [late] = (await rowsOf(scene)).filter(({ state }) => state === 'waiting');
     expect(late).toMatchObject({ tries: 1, claimed_until: 0 });
     expect(attemptsOf(late as NonNullable<typeof late>)).toMatchObject([
-      { status: null, error: 'it took longer than 10 seconds', latencyMs: 10_000 },
+      { status: null, error: 'there was no answer: no connection, or none that answered within 10 seconds', latencyMs: 10_000 },
     ]);
     expect(scene.deliveries.held.map(({ delaySeconds }) => delaySeconds)).toEqual([5, 5]);
     scene.sink.answer = status(200);
