@@ -5,7 +5,6 @@ import { signingKey } from '../secrets.ts';
 import { networkOf } from './address.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 
-
 const HASH_BYTES = 10;
 
 /** `null` where it is not known, or not to be kept. */
