@@ -122,6 +122,9 @@ describe('nothing is told', () => {
     await jobs.forget('acme/deploy');
     await jobs.trust('acme/wide', { claims: { project: '4*', ref: SECRET, environment: 'x' } });
     await jobs.trust('acme/narrow', { claims: { project: '41', ref: SECRET } });
+    await jobs.trust('acme/issuer', {
+      claims: { iss: jobs.issuer.url, jti: 'one', aud: 'registry.test', project: '4*', ref: SECRET },
+    });
     const message = await why({ ref: 'refs/heads/main' }, [PUSH('acme/api')]);
     expect(message).toContain('no trust rule is about it');
   });

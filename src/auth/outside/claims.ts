@@ -69,10 +69,11 @@ function subjectsOf(claims: Claims): string[] {
 /** Ids that never pass to somebody else: what a rule is found by, the narrowest first. */
 const IDS = ['repository_id', 'project_id', 'repository_owner_id', 'namespace_id', 'enterprise_id', 'sub'];
 
-/** Claims that many jobs of an issuer share: a rule is not found by these. */
+/** Claims that many jobs of an issuer share, or that say nothing of who it is: a rule is not found by these. */
 const SHARED = new Set(
-  'ref ref_type ref_path ref_protected event_name pipeline_source environment runner_environment workflow repository_visibility'.split(
-    ' ',
+  `iss aud exp nbf iat jti ref ref_type ref_path ref_protected head_ref base_ref event_name pipeline_source build_source environment
+  environment_protected runner_environment workflow job_workflow_ref repository_visibility project_visibility user_access_level`.split(
+    /\s+/,
   ),
 );
 

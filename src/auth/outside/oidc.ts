@@ -126,8 +126,7 @@ function refusalOfShape({ sub }: JWTPayload, { claims }: Told): string | null {
 
 /** The claims that are remembered. Which of them rules look at is not known yet: rules are chosen at each use. */
 function toldIn(payload: JWTPayload): Told | null {
-  const { aud, ...rest } = payload;
-  const all = Object.entries(claimsOf(rest)).sort(([, a], [, b]) => a.length - b.length);
+  const all = Object.entries(claimsOf(payload)).sort(([, a], [, b]) => a.length - b.length);
   const kept: [string, string][] = [];
   let length = 0;
   for (const [name, value] of all) {
@@ -135,7 +134,7 @@ function toldIn(payload: JWTPayload): Told | null {
     if (value.length <= CLAIM_MAX_LENGTH && length <= CLAIMS_MAX_LENGTH) kept.push([name, value]);
   }
   const omitted = all.slice(kept.length).map(([name]) => name);
-  const audiences = [aud ?? []].flat().filter((one) => typeof one === 'string');
+  const audiences = [payload.aud ?? []].flat().filter((one) => typeof one === 'string');
   if (JSON.stringify([omitted, audiences]).length > NAMES_MAX_LENGTH) return null;
   return { claims: Object.fromEntries(kept), omitted, audiences };
 }

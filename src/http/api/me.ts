@@ -29,7 +29,11 @@ const TEXT_TYPE = 'text/plain';
 const LIFETIME_MIN = 15 * 60;
 
 const meSchema = z.strictObject({
-  subject: z.string().describe('As statements and tokens write it: `user:alice`, `robot:acme/ci`, `ci:acme/deploy`'),
+  subject: z
+    .string()
+    .describe(
+      'As statements and tokens write it: `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; `ci`: a job that several organizations trust',
+    ),
   username: z.string().describe('For `docker login` with an access key'),
   administrator: z.boolean(),
   organizations: z.array(z.strictObject({ name: z.string(), role: z.enum(['owner', 'member']) })),
@@ -141,7 +145,7 @@ export const me = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'A password for docker login that ends by itself',
-      description: `Never good for more or longer than what you ask with. With \`Accept: text/plain\` the answer is the password alone:
+      description: `Never good for more or longer than what you ask with; made with a CI token, as long as its trust rule says. With \`Accept: text/plain\` the answer is the password alone:
 \`curl -H 'Accept: text/plain' … | docker login -u ${ANY_NAME} --password-stdin …\``,
       body: loginBody,
       answers: { 200: { description: 'The password', schema: loginSchema } },

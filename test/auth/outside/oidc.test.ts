@@ -62,6 +62,7 @@ describe('a token of another issuer', () => {
         claims: {
           ...GITHUB,
           iss: issuer.url,
+          aud: AUDIENCE,
           jti: 'one',
           iat: String(SECONDS),
           exp: String(SECONDS + 600),
@@ -286,6 +287,13 @@ describe('of several rules of an issuer', () => {
     expect(identity?.rules.map(({ subject }) => subject)).toEqual(['ci:acme/a', 'ci:acme/d']);
     expect(identity?.told.claims).toMatchObject({ iss: issuer.url, sub: 'somebody', project_id: '22', kind: 'abc' });
     expect(identity?.told.claims).not.toHaveProperty('absent');
+  });
+
+  test('a condition on the audience is one like any other', async () => {
+    const issuer = await newIssuer();
+    const rule = (aud: string) => ruleOf(issuer, { claims: { sub: 'somebody', aud } });
+    expect(await takenFor(await issuer.sign(), [rule('registry.*')], issuer.world())).not.toBeNull();
+    expect(await takenFor(await issuer.sign(), [rule('other')], issuer.world())).toBeNull();
   });
 
   test('a claim called __proto__ is a claim, and what every object has is none', async () => {

@@ -5,8 +5,8 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 
 export interface Issuer {
   url: string;
-  /** The token of a job, for whoever `aud` says. */
-  token(claims: { aud: string } & Record<string, string>): Promise<string>;
+  /** The token of a job, for whoever `aud` says. @param lifetime as `5m` */
+  token(claims: { aud: string } & Record<string, string>, lifetime?: string): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -26,13 +26,13 @@ export async function startIssuer(): Promise<Issuer> {
   documents['/.well-known/openid-configuration'] = { issuer: url, jwks_uri: `${url}/keys` };
   return {
     url,
-    token: ({ aud, ...claims }) =>
+    token: ({ aud, ...claims }, lifetime = LIFETIME) =>
       new SignJWT(claims)
         .setProtectedHeader(header)
         .setIssuer(url)
         .setAudience(aud)
         .setIssuedAt()
-        .setExpirationTime(LIFETIME)
+        .setExpirationTime(lifetime)
         .sign(privateKey),
     async stop() {
       server.closeAllConnections();

@@ -1,4 +1,5 @@
 /** CI without a stored secret: the token that the platform gives a job is the password, and a rule says what the job may tag. */
+import { setTimeout } from 'node:timers/promises';
 import type { Issuer } from './issuer.ts';
 import { person, type Stage } from './stage.ts';
 import { digestIn, refused, worked } from './steps.ts';
@@ -39,6 +40,9 @@ const PULL_REQUEST = {
 };
 const FORK = { ...MAIN, repository_id: '75' };
 
+/** A token that is over before the job is. */
+const BRIEF_SECONDS = 15;
+
 const NOT_THIS_TAG = 'denied: this tag does not exist, and the right to make it (push) is missing';
 
 export async function jobs(stage: Stage, issuer: Issuer): Promise<void> {
@@ -69,6 +73,18 @@ export async function jobs(stage: Stage, issuer: Issuer): Promise<void> {
   await step('it may not push main-2, nor pr-8-x', async () => {
     refused(await desk.push('one', 'acme/app:main-2'), NOT_THIS_TAG);
     refused(await desk.push('one', 'acme/app:pr-8-x'), NOT_THIS_TAG);
+  });
+  await step('a job pushes after its own token has expired, with docker and with skopeo', async () => {
+    const token = await issuer.token({ ...MAIN, aud: registry.host }, `${BRIEF_SECONDS}s`);
+    worked(await desk.login('ci', token));
+    // skopeo keeps nothing: it sends the token itself each time, first while it is valid.
+    const destination = ['--dest-tls-verify=false', '--dest-creds', `ci:${token}`];
+    const copy = (tag: string) =>
+      engine.skopeo('copy', ...destination, `${engine.layout}:one`, `docker://${registry.host}/acme/app:${tag}`);
+    worked(await copy('main-3'));
+    await setTimeout((BRIEF_SECONDS + 1) * 1000);
+    digestIn(await desk.push('two', 'acme/app:main-4'));
+    worked(await copy('main-5'));
   });
   await step('a job of another repository of the same name does not log in', async () => {
     refused(await login(FORK), 'unauthorized: ');
