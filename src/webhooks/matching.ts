@@ -54,12 +54,6 @@ export interface Rights {
   now: number;
 }
 
-/** Disables the webhooks of those who lost their right by what was recorded last. What it does not see, the matching does. */
-export async function reviewNewest(env: Database, standing: Standing): Promise<void> {
-  const { items } = await eventsAfter(env, await cursorOf(env), EVENTS_PER_SLICE);
-  await reviewAfter(env, items, standing);
-}
-
 /** Whether there is more: `false` where all were matched that were there when it began; those after them are announced too. */
 async function matchSlice(env: Stores, describe: Describe, rights: Rights | null): Promise<boolean> {
   const from = await cursorOf(env);

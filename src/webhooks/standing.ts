@@ -43,7 +43,23 @@ export async function reviewAfter(
   const repositories = changes.filter(({ about }) => isAboutRepository(about)).map(({ about }) => `repository:${about}`);
   // What a team may do, any of its members may have done: all webhooks of the organization's repositories are asked about.
   const teams = changes.flatMap(({ target }) => (typeof target.subject === 'string' ? teamsOf(target.subject) : []));
-  const lists = [people, repositories, teams].map((list) => JSON.stringify([...new Set(list)]));
+  return reviewOf(env, { people, repositories, organizations: teams }, standing);
+}
+
+/** Whose webhooks are asked about: of whom, of what, and of the repositories of which organizations (`repository:acme`). */
+export interface Affected {
+  people: string[];
+  repositories?: string[];
+  organizations?: string[];
+}
+
+/** One statement where nobody has lost anything. @returns the ids of those that were disabled */
+export async function reviewOf(
+  env: Database,
+  { people, repositories = [], organizations = [] }: Affected,
+  standing: Standing,
+): Promise<ReadonlySet<string>> {
+  const lists = [people, repositories, organizations].map((list) => JSON.stringify([...new Set(list)]));
   const { results } = await env.DB.prepare(
     `SELECT * FROM subscriptions WHERE id IN (
        SELECT s.id FROM json_each(?1) CROSS JOIN subscriptions s ON coalesce(s.responsible, s.created_by) = value
