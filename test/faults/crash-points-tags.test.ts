@@ -40,7 +40,10 @@ async function pointsOf(world: World, tag: string): Promise<unknown[]> {
 async function expectMoves(world: World, tag: string, ...images: (Content | null)[]): Promise<void> {
   expect(await pointsOf(world, tag)).toEqual(images.map((image) => image?.digest ?? null));
   expect(await digestAt(world, REPOSITORY, tag)).toBe(images.at(-1)?.digest ?? 404);
-  const { results } = await world.env.DB.prepare(`SELECT type FROM events WHERE target ->> 'tag' = ? ORDER BY id`)
+  // A client that tries again pushes what is there by then: that is an event of its own.
+  const { results } = await world.env.DB.prepare(
+    `SELECT type FROM events WHERE target ->> 'tag' = ? AND type <> 'tag.pushed' ORDER BY id`,
+  )
     .bind(tag)
     .all();
   expect(results).toHaveLength(images.length);

@@ -1,6 +1,6 @@
 /** What requests and answers about lifecycle policies are made of. */
 import * as z from 'zod';
-import type { DoomedManifest, DoomedTag, Plan } from '../../registry/lifecycle/chooser.ts';
+import type { DoomedAttached, DoomedManifest, DoomedTag, Plan } from '../../registry/lifecycle/chooser.ts';
 import {
   ACTION_TYPES,
   COUNT_TYPES,
@@ -108,8 +108,13 @@ const itemSchema = z.strictObject({
 
 const listSchema = {
   tags: z.int(),
+  attached: z
+    .optional(z.int())
+    .describe(
+      'Tags of signatures, attestations, SBOMs and lists of referrers that go with what they belong to by their name. They are not among `tags`; absent where there are none',
+    ),
   manifests: z.int(),
-  items: z.array(itemSchema).describe('The first of them: tags, then manifests'),
+  items: z.array(itemSchema).describe('The first of them: tags, those that belong to a manifest, then manifests'),
   truncated: z.boolean().describe('There are more than are listed'),
 };
 
@@ -143,20 +148,25 @@ export function shownWaiting({ waiting }: Pick<Plan, 'waiting'>, leaseSeconds: n
 /** Items of an answer. */
 const ITEMS_MAX = 1000;
 
-export function shownList({ tags, manifests }: Pick<Plan, 'tags' | 'manifests'>) {
+export function shownList({ tags, attached, manifests }: Pick<Plan, 'tags' | 'attached' | 'manifests'>) {
+  const named = [...tags.slice(0, ITEMS_MAX), ...attached.slice(0, Math.max(0, ITEMS_MAX - tags.length))];
   const items = [
-    ...tags.slice(0, ITEMS_MAX).map((item) => shownItem(item, item.tag)),
-    ...manifests.slice(0, Math.max(0, ITEMS_MAX - tags.length)).map((item) => shownItem(item, null)),
+    ...named.map((item) => shownItem(item, item.tag)),
+    ...manifests.slice(0, Math.max(0, ITEMS_MAX - named.length)).map((item) => shownItem(item, null)),
   ];
   return {
     tags: tags.length,
+    ...(attached.length > 0 ? { attached: attached.length } : {}),
     manifests: manifests.length,
     items,
-    truncated: items.length < tags.length + manifests.length,
+    truncated: items.length < tags.length + attached.length + manifests.length,
   };
 }
 
-function shownItem({ digest, rule, reason }: DoomedTag | DoomedManifest, tag: string | null): z.output<typeof itemSchema> {
+function shownItem(
+  { digest, rule, reason }: DoomedTag | DoomedAttached | DoomedManifest,
+  tag: string | null,
+): z.output<typeof itemSchema> {
   return { tag, digest, rule, reason };
 }
 

@@ -45,7 +45,9 @@ export const lifecycle = new Hono<AppEnv>({ strict: false })
       summary: "Save a repository's lifecycle policy",
       description: `In ECR's grammar, without storage classes. All rules look at all there is; the first whose requirement on tags
 is met decides, and what it lets stay is safe from those after it. They decide about tags and untagged manifests, not about images:
-a tag that is kept keeps only itself, and a manifest goes with the last tag that names it. Tags that are immutable stay unless a rule
+a tag that is kept keeps only itself, and a manifest goes with the last tag that names it. Tags that belong to another manifest by
+their name (\`sha256-<hex>\`, with \`.sig\`, \`.att\` or \`.sbom\` or without) are no images: they are neither selected nor counted, stay with it
+and go with it. Tags that are immutable stay unless a rule
 says \`includeImmutable\`. Rules that \`keep\` win over all others. What goes can be restored from the trash. All rules together may
 have up to ${PATTERNS_MAX} patterns and prefixes of tags, and ${RANGES_MAX} ranges of versions.`,
       conditional: true,

@@ -127,7 +127,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Say which tags cannot be changed',
       description:
-        'What is immutable is neither moved nor deleted, by whatever way, nor by a rule of clean-up unless that says so; `latest` is no exception. It holds for tags that are there already as well.',
+        'What is immutable is neither moved nor deleted, by whatever way, nor by a rule of clean-up unless that says so; `latest` is no exception, nor are the tags of signatures, which cosign moves to add one: exclude `sha256-*` for that. They still go with their image. It holds for tags that are there already as well.',
       conditional: true,
       body: mutabilitySchema,
       answers: { 200: { description: 'As it is now, and its new ETag', schema: mutabilitySchema } },

@@ -115,7 +115,7 @@ export const trash = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Restore a manifest',
       description:
-        'With those of its tags that are free, with what it lists, and with its referrers, as far as they are in the trash. Refused where content that it needs is gone for good.',
+        'With those of its tags that are free, with what it lists, and with its referrers, signatures and attestations, as far as they are in the trash and went with it. Refused where content that it needs is gone for good.',
       answers: restored,
     }),
     async (c) => answer(await finishing(c, restoreManifest(c.env, c.var.repository, digestIn(c), actorOf(c)))),

@@ -41,8 +41,10 @@ const usageSchema = storedSchema.extend({
 const holdingsSchema = storedSchema.extend({
   organization: z.string(),
   repositories: count,
-  tags: count,
-  manifests: count,
+  tags: count.describe(
+    'Without those of signatures, attestations, SBOMs and lists of referrers, which belong to an image by their name',
+  ),
+  manifests: count.describe('All of them: images, what indexes list, signatures and other referrers'),
   trash: z
     .strictObject({ bytes, repositories: count, tags: count, manifests: count })
     .describe('What of the bytes would go with the trash, and what can be restored from it'),

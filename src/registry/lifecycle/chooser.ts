@@ -5,6 +5,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { isImmutable, type Mutability } from '../tags/mutability.ts';
+import { type Attached, attachedIn } from './attached.ts';
 import { append, type Holding, holdingOf, type Inventory, type Leftover, peel, type StoredManifest } from './inventory.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { losesHolder, losesTags, nameOf, type Verdict, WAS_LEFT } from './reasons.ts';
@@ -19,6 +20,9 @@ export interface DoomedTag extends Verdict {
   immutable: boolean;
 }
 
+/** One that goes with the manifest that it belongs to, whatever rules say of its name. */
+export interface DoomedAttached extends Verdict, Attached {}
+
 export interface DoomedManifest extends Verdict {
   digest: Digest;
   size: number;
@@ -27,6 +31,7 @@ export interface DoomedManifest extends Verdict {
 
 export interface Plan {
   tags: DoomedTag[];
+  attached: DoomedAttached[];
   /** Each after all that hold it. */
   manifests: DoomedManifest[];
   /** Their digests: holders before what they hold. */
@@ -46,9 +51,10 @@ export interface Circumstances {
 }
 
 export function choose(policy: LifecyclePolicy, { inventory, mutability, now }: Circumstances): Plan {
-  const holding = holdingOf(inventory);
+  const attached = attachedIn(inventory);
+  const holding = holdingOf(inventory, attached);
   const versioned = policy.rules.some(({ selection }) => selection.tagSemverRange !== undefined);
-  const units = unitsOf(inventory, holding, versioned);
+  const units = unitsOf(inventory, { holding, attached, versioned });
   const kept = new Set(rulesOf(policy, 'keep').flatMap(({ selection }) => keptBy(selection, selected(selection, units), now)));
   const fixed = new Set(units.filter(({ tag }) => tag !== null && isImmutable(mutability, tag)));
   const taken = takenBy(
@@ -56,11 +62,13 @@ export function choose(policy: LifecyclePolicy, { inventory, mutability, now }: 
     units.filter(({ held }) => !held),
     { kept, fixed, now },
   );
+  const doomed = doomedManifests({ inventory, holding, attached, units, kept, taken, now });
   return {
     tags: [...taken].flatMap(([{ tag, digest }, verdict]) =>
       tag === null ? [] : [{ tag, digest, immutable: isImmutable(mutability, tag), ...verdict }],
     ),
-    ...doomedManifests({ inventory, holding, units, kept, taken, now }),
+    attached: attachedTo(doomed.manifests, attached),
+    ...doomed,
     holding,
   };
 }
@@ -69,10 +77,29 @@ function rulesOf({ rules }: LifecyclePolicy, type: 'expire' | 'keep') {
   return rules.filter(({ action }) => action.type === type).sort((a, b) => a.rulePriority - b.rulePriority);
 }
 
-/** @param versioned whether a rule asks what versions the tags are */
-function unitsOf(inventory: Inventory, { holders }: Holding, versioned: boolean): Unit[] {
-  const { tags, manifests } = inventory;
-  const uses = usesOf(inventory);
+function attachedTo(manifests: DoomedManifest[], attached: Attached[]): DoomedAttached[] {
+  const rules = new Map(manifests.map(({ digest, rule }) => [digest, rule]));
+  return attached.flatMap((one) => {
+    const rule = rules.get(one.subject);
+    return rule ? [{ ...one, rule, reason: losesHolder(one.subject, true) }] : [];
+  });
+}
+
+interface Considered {
+  holding: Holding;
+  attached: Attached[];
+  /** Whether a rule asks what versions the tags are. */
+  versioned: boolean;
+}
+
+/** What belongs to a subject by a tag's name or by its own word is no image, and decided with the subject. */
+function unitsOf(inventory: Inventory, { holding: { holders }, attached, versioned }: Considered): Unit[] {
+  const { manifests } = inventory;
+  const attachedTags = new Set(attached.map(({ tag }) => tag));
+  const tags = inventory.tags.filter(({ tag }) => !attachedTags.has(tag));
+  const attachedDigests = new Set(attached.map(({ digest }) => digest));
+  const there = new Set(manifests.map(({ digest }) => digest));
+  const uses = usesOf(inventory, attached);
   const useOf = (digest: Digest) => uses.get(digest) ?? { pulledOn: null, checkedOn: null };
   const tagged = new Set(tags.map(({ digest }) => digest));
   return [
@@ -81,7 +108,8 @@ function unitsOf(inventory: Inventory, { holders }: Holding, versioned: boolean)
       return { tag, version, digest, time: updatedAt, ...useOf(digest), held: false };
     }),
     ...manifests
-      .filter(({ digest }) => !tagged.has(digest))
+      .filter(({ digest }) => !tagged.has(digest) && !attachedDigests.has(digest))
+      .filter(({ subject }) => subject === null || !there.has(subject))
       .map(({ digest, pushedAt }) => {
         return { tag: null, version: null, digest, time: pushedAt, ...useOf(digest), held: holders.has(digest) };
       }),
@@ -116,50 +144,63 @@ function takenBy(
 interface Decided {
   inventory: Inventory;
   holding: Holding;
+  attached: Attached[];
   units: Unit[];
   kept: Set<Unit>;
   taken: Map<Unit, Verdict>;
   now: number;
 }
 
-/** A manifest goes when nothing names or holds it any more, be it that a rule took it or that what held it has gone. */
-function doomedManifests({
-  inventory,
-  holding,
-  units,
-  kept,
-  taken,
-  now,
-}: Decided): Pick<Plan, 'manifests' | 'levels' | 'left' | 'waiting'> {
-  const unitsByDigest = new Map<Digest, Unit[]>();
-  for (const unit of units) append(unitsByDigest, unit.digest, unit);
+/** What a verdict on a manifest is made of, beside the manifest: looked up for each. */
+interface Known {
+  kept: Set<Unit>;
+  taken: Map<Unit, Verdict>;
+  units: Map<Digest, Unit[]>;
+  leftovers: Map<Digest, Leftover>;
+  /** `digest subject` of what belongs to a subject by a tag. */
+  belongs: Set<string>;
+  doomed: Map<Digest, DoomedManifest>;
+}
+
+/**
+ * A manifest goes when nothing names or holds it any more, be it that a rule took it or that what held it has gone.
+ * @param last of those that held it; `null`: nothing did
+ */
+function verdictOn(
+  { digest, subject, leasedUntil }: StoredManifest,
+  last: Digest | null,
+  { kept, taken, units, leftovers, belongs, doomed }: Known,
+): (Verdict & { own: boolean }) | null {
+  const own = units.get(digest) ?? [];
+  if (own.some((unit) => kept.has(unit))) return null;
+  const verdicts = own.flatMap((unit) => taken.get(unit) ?? []);
+  const [first] = verdicts;
+  const [unit] = own;
+  if (unit?.tag) {
+    if (!first || verdicts.length < own.length) return null;
+    return { rule: first.rule, reason: losesTags(own.map(({ tag }) => tag ?? '')), own: false };
+  }
+  const holder = last === null ? undefined : doomed.get(last);
+  if (holder) {
+    const isSubject = holder.digest === subject || belongs.has(`${digest} ${holder.digest}`);
+    return { rule: holder.rule, reason: losesHolder(holder.digest, isSubject), own: false };
+  }
+  if (first) return { ...first, own: true };
+  const leftover = leftovers.get(digest);
+  return leftover?.leasedUntil === leasedUntil ? { rule: leftover.rule, reason: WAS_LEFT, own: false } : null;
+}
+
+function doomedManifests(decided: Decided): Pick<Plan, 'manifests' | 'levels' | 'left' | 'waiting'> {
+  const { inventory, holding, attached, kept, taken, now } = decided;
+  const units = new Map<Digest, Unit[]>();
+  for (const unit of decided.units) append(units, unit.digest, unit);
   const leftovers = new Map(inventory.left.map((leftover) => [leftover.digest, leftover]));
+  const belongs = new Set(attached.map(({ digest, subject }) => `${digest} ${subject}`));
   const doomed = new Map<Digest, DoomedManifest>();
   const left: Leftover[] = [];
   const waiting: Plan['waiting'] = [];
-
-  function verdictOn(
-    { digest, subject, leasedUntil }: StoredManifest,
-    last: Digest | null,
-  ): (Verdict & { own: boolean }) | null {
-    const own = unitsByDigest.get(digest) ?? [];
-    if (own.some((unit) => kept.has(unit))) return null;
-    const verdicts = own.flatMap((unit) => taken.get(unit) ?? []);
-    const [first] = verdicts;
-    const [unit] = own;
-    if (unit?.tag) {
-      if (!first || verdicts.length < own.length) return null;
-      return { rule: first.rule, reason: losesTags(own.map(({ tag }) => tag ?? '')), own: false };
-    }
-    const holder = last === null ? undefined : doomed.get(last);
-    if (holder) return { rule: holder.rule, reason: losesHolder(holder.digest, holder.digest === subject), own: false };
-    if (first) return { ...first, own: true };
-    const leftover = leftovers.get(digest);
-    return leftover?.leasedUntil === leasedUntil ? { rule: leftover.rule, reason: WAS_LEFT, own: false } : null;
-  }
-
   const levels = peel(inventory.manifests, holding, (manifest, last) => {
-    const verdict = verdictOn(manifest, last);
+    const verdict = verdictOn(manifest, last, { kept, taken, units, leftovers, belongs, doomed });
     if (verdict === null) return false;
     const { digest, size, leasedUntil } = manifest;
     const { own, rule, reason } = verdict;
@@ -174,8 +215,8 @@ function doomedManifests({
 }
 
 /** The same list has the same text, whatever order it was found in. */
-export function textOf({ tags, manifests }: Plan): string {
-  const tagLines = tags.map(({ tag, digest, rule }) => `${rule.priority} ${tag} ${digest}`);
+export function textOf({ tags, attached, manifests }: Plan): string {
+  const tagLines = [...tags, ...attached].map(({ tag, digest, rule }) => `${rule.priority} ${tag} ${digest}`);
   const manifestLines = manifests.map(({ digest, rule }) => `${rule.priority} ${digest}`);
   return [...tagLines, ...manifestLines].sort().join('\n');
 }

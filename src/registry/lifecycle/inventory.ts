@@ -48,7 +48,8 @@ export interface Holding {
   held: Map<Digest, Digest[]>;
 }
 
-export function holdingOf({ manifests, references }: Inventory): Holding {
+/** @param attached manifests that belong to another one by a tag: it holds them as it holds its referrers */
+export function holdingOf({ manifests, references }: Inventory, attached: { digest: Digest; subject: Digest }[]): Holding {
   const there = new Set(manifests.map(({ digest }) => digest));
   const holding: Holding = { holders: new Map(), held: new Map() };
   const hold = (holder: Digest, held: Digest) => {
@@ -58,6 +59,7 @@ export function holdingOf({ manifests, references }: Inventory): Holding {
   };
   for (const { parent, child } of references) hold(parent, child);
   for (const { digest, subject } of manifests) if (subject !== null) hold(subject, digest);
+  for (const { digest, subject } of attached) hold(subject, digest);
   return holding;
 }
 

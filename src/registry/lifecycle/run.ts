@@ -9,7 +9,7 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { deleteDoomed, requireDeletion } from '../manifests/deletion.ts';
 import { HERE } from '../repositories/repositories.ts';
 import { type Candidates, loadCandidates } from './candidates.ts';
-import { choose, type DoomedManifest, type DoomedTag, type Plan, textOf } from './chooser.ts';
+import { choose, type DoomedAttached, type DoomedManifest, type DoomedTag, type Plan, textOf } from './chooser.ts';
 import type { Leftover } from './inventory.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { LEFT_MAX, type Report } from './report.ts';
@@ -42,6 +42,7 @@ export async function planLifecycle(env: Database, repository: RepositoryName, t
 
 export interface Deleted {
   tags: DoomedTag[];
+  attached: DoomedAttached[];
   manifests: DoomedManifest[];
   /** Tags and manifests of the plan that are there still. */
   remaining: number;
@@ -66,12 +67,19 @@ export async function runLifecycle(
     });
   }
   const slices = slicesOf(plan);
-  const work = { slices: slices.slice(0, SLICES_PER_RUN), rule: candidates.mutabilityRule, by, whole: ifPlan !== null };
+  const work = {
+    slices: slices.slice(0, SLICES_PER_RUN),
+    attached: plan.attached,
+    rule: candidates.mutabilityRule,
+    by,
+    whole: ifPlan !== null,
+  };
   const { tags, manifests, failure } = await deleteSlices(env, repository, work);
   // It is as if nobody had asked: the day of the schedule's next run stays.
   if (failure instanceof ChangedMeanwhile && tags.size + manifests.size === 0) throw failure;
   const deleted = {
     tags: plan.tags.filter(({ tag }) => tags.has(tag)),
+    attached: plan.attached.filter(({ tag }) => tags.has(tag)),
     manifests: plan.manifests.filter(({ digest }) => manifests.has(digest)),
   };
   const remaining = plan.tags.length + plan.manifests.length - deleted.tags.length - deleted.manifests.length;
@@ -96,16 +104,27 @@ function leftoverOf({ digest, leasedUntil, rule }: DoomedManifest): Leftover {
   return { digest, leasedUntil, rule };
 }
 
+interface Work {
+  slices: Slice[];
+  attached: DoomedAttached[];
+  rule: string;
+  by: Actor;
+  whole: boolean;
+}
+
 /** Ends with the first that fails: those before it are done, as each is whole. */
 async function deleteSlices(
   env: Stores,
   repository: RepositoryName,
-  { slices, rule, by, whole }: { slices: Slice[]; rule: string; by: Actor; whole: boolean },
+  { slices, attached, rule, by, whole }: Work,
 ): Promise<{ tags: Set<string>; manifests: Set<string>; failure: Error | null }> {
   const gone = { tags: new Set<string>(), manifests: new Set<string>(), failure: null };
   for (const { tags, levels, reason } of slices) {
     try {
-      const deleted = await deleteDoomed(env, repository, { rule, tags: tags.map(doomedTag), levels }, { by, reason, whole });
+      const subjects = new Set(levels.flat());
+      const own = attached.filter(({ subject }) => subjects.has(subject)).map(attachedTag);
+      const doomed = { rule, tags: tags.map(doomedTag), levels, attached: own };
+      const deleted = await deleteDoomed(env, repository, doomed, { by, reason, whole });
       for (const { tag } of deleted.tags) gone.tags.add(tag);
       for (const digest of deleted.manifests) gone.manifests.add(digest);
       const refused = deleted.tags.length + deleted.manifests.length === 0;
@@ -130,6 +149,10 @@ class ChangedMeanwhile extends RegistryError {
 
 function doomedTag({ tag, digest, immutable }: Slice['tags'][number]) {
   return { tag, digest, reserved: immutable };
+}
+
+function attachedTag({ tag, digest, subject }: DoomedAttached) {
+  return { tag, digest, subject };
 }
 
 /** Only refusals are for people; what else went wrong is in the log. */

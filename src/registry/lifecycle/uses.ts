@@ -4,7 +4,8 @@
  * Pure; days since the epoch.
  */
 import type { Digest } from '../../oci/digest.ts';
-import { append, type Inventory, type StoredManifest } from './inventory.ts';
+import type { Attached } from './attached.ts';
+import { append, type Inventory } from './inventory.ts';
 
 export interface Use {
   /** The day of the last pull; `null`: never. */
@@ -14,10 +15,11 @@ export interface Use {
 }
 
 /** Of each manifest, with all uses that count for it. Takes time in proportion to what there is. */
-export function usesOf({ manifests, references }: Pick<Inventory, 'manifests' | 'references'>): Map<Digest, Use> {
+export function usesOf({ manifests, references }: Inventory, attached: readonly Attached[]): Map<Digest, Use> {
   const uses = new Map(manifests.map(({ digest, pulledOn, checkedOn = null }) => [digest, { pulledOn, checkedOn }]));
   passToParents(uses, references);
-  passToReferrers(uses, manifests);
+  const subjects = [...attached, ...manifests].map(({ digest, subject }): [Digest, Digest | null] => [digest, subject]);
+  passToReferrers(uses, subjects);
   return uses;
 }
 
@@ -42,8 +44,8 @@ function passToParents(uses: Map<Digest, Use>, references: Inventory['references
 }
 
 /** Each referrer after its subject. Chains may be long, and those of forged digests may be circles. */
-function passToReferrers(uses: Map<Digest, Use>, manifests: readonly StoredManifest[]): void {
-  const subjects = new Map(manifests.flatMap(({ digest, subject }) => (subject === null ? [] : [[digest, subject]])));
+function passToReferrers(uses: Map<Digest, Use>, pairs: [digest: Digest, subject: Digest | null][]): void {
+  const subjects = new Map(pairs.flatMap(([digest, subject]) => (subject === null ? [] : [[digest, subject]])));
   const done = new Set<Digest>();
   for (const start of subjects.keys()) {
     const chain: Digest[] = [];

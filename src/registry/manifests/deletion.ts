@@ -12,9 +12,10 @@ import type { RepositoryName } from '../../oci/name.ts';
 import type { Reference, Tag } from '../../oci/reference.ts';
 import { stillReferenced } from '../blobs.ts';
 import { HERE } from '../repositories/repositories.ts';
-import { dropTags, tagNamed, tagsNaming, tagsOfList } from '../tags/changes.ts';
+import { dropTags, tagNamed, tagsNaming, tagsOfList, tagsWithoutSubject } from '../tags/changes.ts';
 import { type Conditional, failingCondition, guardConditions } from '../tags/guards.ts';
 import { guardImmutable, immutable, type Judgement, judgementOf, RULE, underRule } from '../tags/mutability.ts';
+import { type AttachedTag, attachedBelow } from './attached.ts';
 import { dropManifests } from './drop.ts';
 import { unknownManifest } from './manifests.ts';
 import { unmetCondition } from './put-refusals.ts';
@@ -97,6 +98,7 @@ async function deleteOnce(env: Stores, on: Conditional, by: Actor): Promise<{ go
   const tags = tagsNaming(digest);
   const references = await referencesHere(env, repository, [digest]);
   if (references.length === 0) throw unknownManifest({ digest });
+  const attached = await attachedStatements(env, repository, digest, by);
   return underRule(env, repository, async (judgement) => {
     const names = judgement.rule === '' ? [] : (await tagsHere(env, repository, tags.sql, digest)).map(({ name }) => name);
     const { entries, rest, answering } = dropManifests(env, repository, references, { by, reason: null }, 'TRUE');
@@ -107,8 +109,21 @@ async function deleteOnce(env: Stores, on: Conditional, by: Actor): Promise<{ go
       ...entries,
       ...dropTags(env, repository, tags, { by, reason: null }, false),
       ...rest,
+      ...attached,
     ]);
-    return results && { gone: results.at(answering - rest.length)?.results.length };
+    return results && { gone: results.at(answering - rest.length - attached.length)?.results.length };
+  });
+}
+
+/** For the batch that deletes a manifest, after it: the tags that belong to it go, and what they named, unless something else holds it. */
+async function attachedStatements(env: Stores, repository: RepositoryName, digest: Digest, by: Actor) {
+  const levels = await attachedBelow(env, repository, digest);
+  if (levels.length === 0) return [];
+  const references = await referencesHere(env, repository, [...new Set(levels.flat().map((tag) => tag.digest))]);
+  return levels.flatMap((level) => {
+    const named = references.filter((manifest) => level.some((tag) => tag.digest === manifest.digest));
+    const { entries, rest } = dropManifests(env, repository, named, { by, reason: null }, UNNAMED);
+    return [...dropTags(env, repository, tagsWithoutSubject(level), { by, reason: null }, true), ...entries, ...rest];
   });
 }
 
@@ -154,6 +169,11 @@ async function referencesByRow(env: Database, repository: RepositoryName, parent
   return results.map(({ child }) => child);
 }
 
+interface GoneTag {
+  tag: Tag;
+  digest: Digest;
+}
+
 /** What a rule has chosen. Whatever has changed since it was chosen stays. */
 export interface Doomed {
   /** The rule on immutable tags that it was chosen under; where there is another by now, all of it stays. */
@@ -162,13 +182,17 @@ export interface Doomed {
   tags: { tag: Tag; digest: Digest; reserved: boolean }[];
   /** Parents before their children, subjects before their referrers: each level goes after the one before it. */
   levels: Digest[][];
+  /** Tags that belong to manifests of these levels by their name: each goes after its subject, and only if that went. */
+  attached?: AttachedTag[];
 }
 
-/** What nothing else holds: no tag, no manifest that lists it, no subject, and nobody who was told that it is here. */
-const UNHELD = `NOT EXISTS (SELECT 1 FROM tags INDEXED BY tags_by_digest WHERE repository_id = ${HERE} AND digest = m.digest)
+/** What nothing else holds: no tag, no manifest that lists it, and no subject. */
+const UNNAMED = `NOT EXISTS (SELECT 1 FROM tags INDEXED BY tags_by_digest WHERE repository_id = ${HERE} AND digest = m.digest)
   AND NOT EXISTS (SELECT 1 FROM manifest_references WHERE repository_id = ${HERE} AND child = m.digest)
-  AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = ${HERE} AND s.digest = m.subject)
-  AND m.leased_until <= unixepoch()`;
+  AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = ${HERE} AND s.digest = m.subject)`;
+
+/** The same, and nobody was told that it is here. */
+const UNHELD = `${UNNAMED} AND m.leased_until <= unixepoch()`;
 
 /**
  * One batch: returns what really went. @param reason which rule it was, for people
@@ -178,9 +202,9 @@ const UNHELD = `NOT EXISTS (SELECT 1 FROM tags INDEXED BY tags_by_digest WHERE r
 export async function deleteDoomed(
   env: Stores,
   repository: RepositoryName,
-  { rule, tags, levels }: Doomed,
+  { rule, tags, levels, attached = [] }: Doomed,
   { whole = false, ...deletion }: { by: Actor; reason: string; whole?: boolean },
-): Promise<{ tags: { tag: Tag; digest: Digest }[]; manifests: Digest[] }> {
+): Promise<{ tags: GoneTag[]; manifests: Digest[] }> {
   requireDeletion(env);
   const references = new Map(
     (await referencesHere(env, repository, levels.flat())).map((manifest) => [manifest.digest, manifest]),
@@ -189,17 +213,29 @@ export async function deleteDoomed(
   const steps = levels.map((level) => {
     const known = level.flatMap((digest) => references.get(digest) ?? []);
     const { entries, rest, answering } = dropManifests(env, repository, known, deletion, UNHELD);
-    return { statements: [...entries, ...rest], answering: entries.length + answering };
+    const own = attached.filter(({ subject }) => level.includes(subject));
+    const after = own.length > 0 ? dropTags(env, repository, tagsWithoutSubject(own), deletion, true) : [];
+    return {
+      statements: [...entries, ...rest, ...after],
+      answering: entries.length + answering,
+      tagsAt: after.length > 0 ? entries.length + rest.length + after.length - 1 : null,
+    };
   });
-  const { before: changed, after: left } = whole ? guardWhole(env, repository, tags, levels.flat()) : { before: [], after: [] };
+  const listed = [...tags, ...attached];
+  const { before: changed, after: left } = whole
+    ? guardWhole(env, repository, listed, levels.flat())
+    : { before: [], after: [] };
   const guards = [refuseUnless(env, `${RULE} = ?2`, repository, rule), ...changed];
   const results = await tryBatch(env, [...guards, ...dropped, ...steps.flatMap(({ statements }) => statements), ...left]);
   if (!results) return { tags: [], manifests: [] };
-  const gone = results[guards.length + dropped.length - 1]?.results as { tag: Tag; digest: Digest }[];
-  const manifests = steps.flatMap(({ answering }, n) => {
-    const before = steps.slice(0, n).reduce((sum, { statements }) => sum + statements.length, guards.length + dropped.length);
-    return ((results[before + answering]?.results ?? []) as { digest: Digest }[]).map(({ digest }) => digest);
-  });
+  const gone = results[guards.length + dropped.length - 1]?.results as GoneTag[];
+  let before = guards.length + dropped.length;
+  const manifests: Digest[] = [];
+  for (const { statements, answering, tagsAt } of steps) {
+    manifests.push(...((results[before + answering]?.results ?? []) as GoneTag[]).map(({ digest }) => digest));
+    if (tagsAt !== null) gone.push(...((results[before + tagsAt]?.results ?? []) as GoneTag[]));
+    before += statements.length;
+  }
   return { tags: gone, manifests };
 }
 
@@ -207,8 +243,8 @@ export async function deleteDoomed(
  * What keeps a batch from doing half of it: before, each tag names what it did and each manifest is there; after, none of the
  * manifests is, which something may have come to hold.
  */
-function guardWhole(env: Database, repository: RepositoryName, tags: Doomed['tags'], manifests: Digest[]) {
-  const { sql, parameter } = tagsOfList(tags);
+function guardWhole(env: Database, repository: RepositoryName, tags: GoneTag[], manifests: Digest[]) {
+  const { sql, parameter } = tagsOfList(tags.map(({ tag, digest }) => ({ tag, digest, reserved: false })));
   const list = JSON.stringify(manifests);
   const there = `(SELECT count(*) FROM json_each(?2) CROSS JOIN manifests m ON m.repository_id = ${HERE} AND m.digest = value)`;
   const all = `(SELECT count(*) FROM (${sql})) = json_array_length(?3) AND ${there} = json_array_length(?2)`;

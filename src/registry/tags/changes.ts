@@ -63,6 +63,36 @@ export function changeTags(
   ];
 }
 
+/** The statements that make tags, each of a manifest that is there. A tag that is there by now stays as it is. */
+export function bringTags(
+  env: Database,
+  repository: RepositoryName,
+  tags: { tag: Tag; digest: Digest }[],
+  by: Actor,
+): D1PreparedStatement[] {
+  const list = JSON.stringify(tags);
+  const coming = (parameter: string) => `FROM json_each(${parameter}) n
+    CROSS JOIN manifests m ON m.repository_id = ${HERE} AND m.digest = n.value ->> 'digest' AND m.object_key IS NOT ''
+    LEFT JOIN tags t ON t.repository_id = ${HERE} AND t.name = n.value ->> 'tag' WHERE t.name IS NULL`;
+  const name = `n.value ->> 'tag'`;
+  return [
+    record(env, {
+      about: repository,
+      by,
+      select: `SELECT 'tag.created' AS type,
+          json_object('tag', ${name}, 'digest', m.digest, 'mediaType', m.media_type, 'size', m.size) AS target ${coming('?3')}`,
+      parameters: [list],
+    }),
+    env.DB.prepare(
+      `INSERT INTO tag_history (repository_id, tag, point, at, digest, actor, key_id)
+       SELECT ${HERE}, ${name}, ${lastPoint(name)} + 1, unixepoch(), m.digest, ?3, ?4 ${coming('?2')}`,
+    ).bind(repository, list, by.subject, by.key ?? null),
+    env.DB.prepare(
+      `INSERT INTO tags (repository_id, name, digest, updated_at) SELECT ${HERE}, ${name}, m.digest, unixepoch() ${coming('?2')}`,
+    ).bind(repository, list),
+  ];
+}
+
 /** Which tags are to be deleted: a SELECT of `name`, `digest` and `reserved`; ?1 is the repository, ?3 its parameter. */
 export interface TagSelection {
   sql: string;
@@ -99,6 +129,16 @@ export function tagsOfList(list: { tag: Tag; digest: Digest; reserved: boolean }
   return {
     sql: `SELECT t.name, t.digest, value ->> 'reserved' AS reserved FROM json_each(?3)
       CROSS JOIN tags t ON t.repository_id = ${HERE} AND t.name = value ->> 'tag' AND t.digest = value ->> 'digest'`,
+    parameter: JSON.stringify(list),
+  };
+}
+
+/** Those of a list that still name what they did, and whose subject is gone: tags that belong to it by their name. */
+export function tagsWithoutSubject(list: { tag: Tag; digest: Digest; subject: Digest }[]): TagSelection {
+  return {
+    sql: `SELECT t.name, t.digest, 0 AS reserved FROM json_each(?3)
+      CROSS JOIN tags t ON t.repository_id = ${HERE} AND t.name = value ->> 'tag' AND t.digest = value ->> 'digest'
+      WHERE NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = ${HERE} AND s.digest = value ->> 'subject')`,
     parameter: JSON.stringify(list),
   };
 }

@@ -6,6 +6,7 @@
 import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { changesIn, record } from '../../events/outbox.ts';
+import { attachedTo } from '../../oci/attachment.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { patternList } from '../../oci/pattern.ts';
@@ -152,9 +153,12 @@ export function guardImmutable(
 /** @param tags those that it would have changed */
 export function immutable(tags: { name: string; digest: string }[]): RegistryError {
   const [first] = tags;
-  const message =
+  const which =
     tags.length === 1
       ? `the tag ${first?.name} is immutable: it names ${first?.digest}`
       : `${tags.length} tags are immutable, ${first?.name} among them`;
+  // cosign adds a second signature or attestation by moving the tag of the first, which ECR and Harbor refuse as well.
+  const signs = tags.some(({ name }) => attachedTo(name) !== null);
+  const message = signs ? `${which}; to add signatures under such a tag, exclude sha256-* from immutability` : which;
   return new RegistryError('DENIED', { message, detail: tags.slice(0, 10) });
 }

@@ -3,8 +3,10 @@
  * blobs that all of this needs.
  */
 import type { Env } from '../../env.ts';
+import { tagsAttachableTo } from '../../oci/attachment.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
+import type { Tag } from '../../oci/reference.ts';
 import { readText } from '../../storage/objects.ts';
 import { descriptorsIn } from '../manifests/references.ts';
 import { findMissing, goneForGood, type Missing } from './blobs.ts';
@@ -23,10 +25,12 @@ export interface Contents extends Missing {
   /** Children before those that list them. */
   manifests: Digest[];
   outside: Outside[];
+  /** Tags that belong to them by their name, and were deleted with them or after. */
+  attached: { tag: Tag; digest: Digest }[];
 }
 
 /** Where nothing has to come back. */
-export const NOTHING: Contents = { manifests: [], outside: [], links: [], foreign: [] };
+export const NOTHING: Contents = { manifests: [], outside: [], attached: [], links: [], foreign: [] };
 
 export interface TrashedDocument {
   digest: Digest;
@@ -61,10 +65,31 @@ async function gather(env: Stores, id: number, root: TrashedDocument, withReferr
   }
   if (JSON.stringify(outside).length > OUTSIDE_MAX_LENGTH) throw tooMuch();
   const manifests = [...found].reverse();
-  return { manifests, outside, ...(await findMissing(env, id, manifests, outside)) };
+  const attached = withReferrers ? await attachedTags(env, id, manifests) : [];
+  return { manifests, outside, attached, ...(await findMissing(env, id, manifests, outside)) };
 }
 
-/** Of what the manifests of a level list, and of their referrers, those in the trash. */
+/** Of a list of `tag` and `subject`, the tags in the trash that were not deleted before their subject: those had gone by themselves. */
+const ATTACHED = (list: string) => `FROM json_each(${list}) n
+  CROSS JOIN trash e ON e.repository_id = ?1 AND e.kind = 'tag' AND e.name = n.value ->> 'tag' AND NOT e.purging
+  CROSS JOIN trash s ON s.repository_id = ?1 AND s.kind = 'manifest' AND s.name = n.value ->> 'subject' AND s.deleted_at <= e.deleted_at`;
+
+function attachable(subjects: Digest[]): string {
+  return JSON.stringify(subjects.flatMap((subject) => tagsAttachableTo(subject).map((tag) => ({ tag, subject }))));
+}
+
+/** Those whose manifest comes back or is there. */
+async function attachedTags(env: Stores, id: number, manifests: Digest[]): Promise<Contents['attached']> {
+  const { results } = await env.DB.prepare(
+    `SELECT DISTINCT e.name AS tag, e.digest ${ATTACHED('?2')} WHERE e.digest IN (SELECT value FROM json_each(?3))
+       OR EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = ?1 AND m.digest = e.digest)`,
+  )
+    .bind(id, attachable(manifests), JSON.stringify(manifests))
+    .all<{ tag: Tag; digest: Digest }>();
+  return results;
+}
+
+/** Of what the manifests of a level list, of their referrers, and of what tags attach to them, those in the trash. */
 async function nextLevel(
   env: Stores,
   id: number,
@@ -73,17 +98,19 @@ async function nextLevel(
   withReferrers: boolean,
 ): Promise<TrashedDocument[]> {
   const listed = read.flatMap(({ references }) => references.map(({ child }) => child));
+  const digests = level.map(({ digest }) => digest);
   const { results } = await env.DB.prepare(
     `WITH wanted(digest) AS (
        SELECT r.value ->> 'digest' FROM json_each(?2) l
        CROSS JOIN trashed_manifests d ON d.repository_id = ?1 AND d.digest = l.value CROSS JOIN json_each(d.content, '$.manifests') r
        UNION SELECT value FROM json_each(?3)
        UNION SELECT digest FROM trashed_manifests
-         WHERE ?4 AND repository_id = ?1 AND subject IS NOT NULL AND subject IN (SELECT value FROM json_each(?2)))
+         WHERE ?4 AND repository_id = ?1 AND subject IS NOT NULL AND subject IN (SELECT value FROM json_each(?2))
+       UNION SELECT e.digest ${ATTACHED('?5')} WHERE ?4)
      SELECT t.digest, t.object_key AS objectKey FROM wanted w
      CROSS JOIN trashed_manifests t ON t.repository_id = ?1 AND t.digest = w.digest`,
   )
-    .bind(id, JSON.stringify(level.map(({ digest }) => digest)), JSON.stringify(listed), withReferrers ? 1 : 0)
+    .bind(id, JSON.stringify(digests), JSON.stringify(listed), withReferrers ? 1 : 0, attachable(digests))
     .all<TrashedDocument>();
   return results;
 }

@@ -9,7 +9,7 @@ import { record } from '../../events/outbox.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
-import { changeTags } from '../tags/changes.ts';
+import { bringTags, changeTags } from '../tags/changes.ts';
 import { CONTESTED } from '../tags/guards.ts';
 import { guardImmutable, type Judgement } from '../tags/mutability.ts';
 import type { Contents } from './contents.ts';
@@ -46,6 +46,7 @@ export function restoring(env: Stores, restore: Restore): D1PreparedStatement[] 
     ).bind(id, names, digest),
     refuseUnless(env, `EXISTS (${named})`, id, digest, mediaType),
     ...(tags.length > 0 ? changeTags(env, restore) : []),
+    ...(contents.attached.length > 0 ? attach(env, restore) : []),
     ...(contents.manifests.length > 0 ? clearAway(env, restore) : []),
   ];
 }
@@ -96,6 +97,18 @@ function bringBack(env: Stores, { id, repository, contents, by }: Restore): D1Pr
     env.DB.prepare(
       `DELETE FROM trashed_references WHERE (child, repository_id, parent) IN (SELECT child, ?1, parent FROM (${REFERENCES}))`,
     ).bind(id, manifests, outside),
+  ];
+}
+
+/** Signatures and their like come back under their tags, unless those name something by now. */
+function attach(env: Stores, { id, repository, contents, by }: Restore): D1PreparedStatement[] {
+  return [
+    ...bringTags(env, repository, contents.attached, by),
+    env.DB.prepare(
+      `DELETE FROM trash WHERE repository_id = ?1 AND kind = 'tag' AND (name, digest) IN (
+         SELECT t.name, t.digest FROM json_each(?2) n
+         CROSS JOIN tags t ON t.repository_id = ?1 AND t.name = n.value ->> 'tag' AND t.digest = n.value ->> 'digest')`,
+    ).bind(id, JSON.stringify(contents.attached)),
   ];
 }
 

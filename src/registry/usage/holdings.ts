@@ -1,5 +1,6 @@
 /** What an organization stores, counted when somebody asks: in all, what its parts are, and how much of it the trash alone holds. */
 import type { Database } from '../../events/batch.ts';
+import { isAttached } from '../tags/attached.ts';
 import { repositoriesOf, WARN_PERCENT } from './counting.ts';
 import type { Quota } from './quota.ts';
 
@@ -34,12 +35,18 @@ const MANIFESTS = `${OWN} SELECT coalesce(sum(size), 0) AS bytes, count(*) FILTE
   FROM (SELECT m.size, NOT own.trashed AS live FROM own CROSS JOIN manifests m ON m.repository_id = own.id
     UNION ALL SELECT m.size, 0 FROM own CROSS JOIN trashed_manifests m ON m.repository_id = own.id)`;
 
+const TAG = { name: 't.name', digest: 't.digest', repositoryId: 't.repository_id' };
+/** Signatures and their like are no images: their tags are not counted. */
+const ATTACHED = isAttached(TAG, ['manifests']);
+const ATTACHED_IN_TRASH = isAttached(TAG, ['manifests', 'trashed_manifests']);
+
 /** Of a repository in the trash, that alone: what it has is restored with it. */
 const ENTRIES = `${OWN} SELECT
     (SELECT count(*) FROM own WHERE NOT trashed) AS repositories,
     (SELECT count(*) FROM own WHERE trashed) AS trashedRepositories,
-    (SELECT count(*) FROM own CROSS JOIN tags t ON t.repository_id = own.id WHERE NOT trashed) AS tags,
-    (SELECT count(*) FROM own CROSS JOIN trash t ON t.repository_id = own.id AND t.kind = 'tag' WHERE NOT trashed) AS trashedTags,
+    (SELECT count(*) FROM own CROSS JOIN tags t ON t.repository_id = own.id WHERE NOT trashed AND NOT ${ATTACHED}) AS tags,
+    (SELECT count(*) FROM own CROSS JOIN trash t ON t.repository_id = own.id AND t.kind = 'tag'
+      WHERE NOT trashed AND NOT ${ATTACHED_IN_TRASH}) AS trashedTags,
     (SELECT count(*) FROM own CROSS JOIN trash t ON t.repository_id = own.id AND t.kind = 'manifest'
       WHERE NOT trashed) AS trashedManifests`;
 

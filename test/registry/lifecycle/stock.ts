@@ -76,7 +76,7 @@ export function goes(plan: Plan): string[] {
 }
 
 export function applied({ tags, manifests, references }: Inventory, plan: Plan): Inventory {
-  const goneTags = new Set<string>(plan.tags.map(({ tag }) => tag));
+  const goneTags = new Set<string>([...plan.tags, ...plan.attached].map(({ tag }) => tag));
   const gone = new Set(plan.manifests.map(({ digest }) => digest));
   return {
     tags: tags.filter(({ tag }) => !goneTags.has(tag)),

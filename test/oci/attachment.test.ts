@@ -1,0 +1,42 @@
+/** Tags that belong to a manifest by their name: which they are, and that nothing else is taken for one. */
+import { describe, expect, test } from 'vitest';
+import { attachedTo, beginningOf, tagsAttachableTo } from '../../src/oci/attachment.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import { isTag } from '../../src/oci/reference.ts';
+
+const HEX = '0123456789abcdef'.repeat(4);
+const SHORT: Digest = `sha256:${HEX}`;
+const LONG: Digest = `sha512:${HEX}${'f'.repeat(64)}`;
+
+test.each(['', '.sig', '.att', '.sbom'])('sha256-<hex>%s belongs to its digest', (suffix) => {
+  expect(attachedTo(`sha256-${HEX}${suffix}`)).toBe(SHORT);
+});
+
+test('sha512 digests are cut to 64 digits, as a tag has no room for more', () => {
+  expect(attachedTo(`sha512-${HEX}.sig`)).toBe(beginningOf(LONG));
+  expect(beginningOf(LONG)).toBe(`sha512:${HEX}`);
+});
+
+test.each([SHORT, LONG])('the tags that may be attached to %s are tags, and belong to it', (digest) => {
+  const tags = tagsAttachableTo(digest);
+  expect(tags).toHaveLength(4);
+  expect(tags.filter((tag) => !isTag(tag) || attachedTo(tag) !== beginningOf(digest))).toEqual([]);
+});
+
+describe('an ordinary tag', () => {
+  test.each([
+    'v1',
+    'latest',
+    'sha256',
+    'sha256-abc.sig',
+    `sha256-${HEX.slice(1)}.sig`,
+    `sha256-${HEX}0`,
+    `sha256-${HEX.toUpperCase()}.sig`,
+    `sha256-${HEX}.sig.old`,
+    `sha256-${HEX}.imgpkg`,
+    `sha256-${HEX}-amd64`,
+    `sha384-${HEX}`,
+    `x-sha256-${HEX}`,
+    HEX,
+  ])('%s', (tag) => expect(attachedTo(tag)).toBeNull());
+});
