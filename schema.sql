@@ -310,11 +310,13 @@ CREATE TABLE IF NOT EXISTS team_members (
 CREATE INDEX IF NOT EXISTS team_members_by_team ON team_members (team, user);
 
 -- The statements (JSON) that hang on a user, team, robot or repository, `repository:<name>`, as one document: it is read and
--- saved as a whole.
+-- saved as a whole. A name in them that nobody had is marked with `?` (src/auth/policy-names.ts). repository: of a deleted repository's,
+-- `trash:<id>`, its name.
 CREATE TABLE IF NOT EXISTS policies (
   subject TEXT PRIMARY KEY,
   statements TEXT NOT NULL,
-  version INTEGER NOT NULL DEFAULT 1
+  version INTEGER NOT NULL DEFAULT 1,
+  repository TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- Whom a repository's policy names, for the lists of what somebody may see. Written with the policy. pull: what the policy says to

@@ -10,3 +10,23 @@ CREATE TABLE IF NOT EXISTS organization_invitations (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS organization_invitations_by_organization ON organization_invitations (organization, user);
+
+-- Of a deleted repository's policy, the repository's name.
+ALTER TABLE policies ADD COLUMN repository TEXT;
+
+UPDATE policies SET repository = (SELECT repository FROM trash WHERE kind = 'repository' AND 'trash:' || repository_id = subject)
+WHERE subject LIKE 'trash:%';
+
+-- Names in what is allowed that nobody has: whoever takes one later is given nothing.
+UPDATE policies SET version = version + 1, statements = (
+  SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow' AND json_type(s.value, '$.principals') = 'array'
+    THEN json_set(s.value, '$.principals', json((SELECT json_group_array(iif((p.value = '*' OR EXISTS (SELECT 1 FROM accounts WHERE subject = p.value AND disabled <> 2) OR EXISTS (SELECT 1 FROM teams WHERE subject = p.value)), p.value, '?' || p.value))
+      FROM json_each(s.value, '$.principals') p)))
+    ELSE s.value END)) FROM json_each(statements) s)
+WHERE (subject LIKE 'repository:%' OR subject LIKE 'trash:%')
+  AND EXISTS (SELECT 1 FROM json_each(statements) s, json_each(s.value, '$.principals') p
+    WHERE s.value ->> 'effect' = 'allow' AND NOT (p.value = '*' OR EXISTS (SELECT 1 FROM accounts WHERE subject = p.value AND disabled <> 2) OR EXISTS (SELECT 1 FROM teams WHERE subject = p.value)));
+
+DELETE FROM policy_principals WHERE NOT EXISTS (
+  SELECT 1 FROM policies, json_each(statements) s, json_each(s.value, '$.principals') p
+  WHERE subject = 'repository:' || policy_principals.repository AND p.value = policy_principals.principal);

@@ -65,3 +65,44 @@ test('each migration has a number of its own, four digits and a name', () => {
   const numbers = names.map((name) => name.slice(0, 4));
   expect(new Set(numbers).size).toBe(numbers.length);
 });
+
+test('names in policies that nobody has are given nothing once somebody takes them', async () => {
+  await empty();
+  await apply(files['../migrations/0001-initial.sql'] as string);
+  const allowing = (effect: string, ...principals: string[]) => ({ effect, actions: ['pull'], repositories: [], principals });
+  const statements = [
+    allowing('allow', '*', 'user:bob', 'user:nobody'),
+    allowing('deny', 'user:nobody'),
+    allowing('allow', 'team:a/b'),
+  ];
+  const insert = (sql: string, ...values: unknown[]) => database.prepare(sql).bind(...values);
+  await database.batch([
+    insert("INSERT INTO accounts (subject, created_at) VALUES ('user:bob', 0)"),
+    insert(
+      "INSERT INTO policies (subject, statements) VALUES ('repository:a/api', ?1), ('trash:7', ?1)",
+      JSON.stringify(statements),
+    ),
+    insert(
+      "INSERT INTO policies (subject, statements) VALUES ('repository:a/web', ?1)",
+      JSON.stringify(statements.slice(1, 2)),
+    ),
+    insert("INSERT INTO policy_principals VALUES ('user:bob', 'a/api'), ('user:nobody', 'a/api'), ('team:a/b', 'a/api')"),
+    insert(
+      "INSERT INTO trash (repository_id, kind, name, repository, actor, deleted_at) VALUES (7, 'repository', '', 'a/old', 'user:bob', 0)",
+    ),
+  ]);
+  await apply(files['../migrations/0002-identity.sql'] as string);
+  const { results } = await database.prepare('SELECT * FROM policies ORDER BY subject').all();
+  const marked = [
+    allowing('allow', '*', 'user:bob', '?user:nobody'),
+    allowing('deny', 'user:nobody'),
+    allowing('allow', '?team:a/b'),
+  ];
+  expect(results).toMatchObject([
+    { subject: 'repository:a/api', statements: JSON.stringify(marked), version: 2, repository: null },
+    { subject: 'repository:a/web', statements: JSON.stringify(statements.slice(1, 2)), version: 1 },
+    { subject: 'trash:7', statements: JSON.stringify(marked), version: 2, repository: 'a/old' },
+  ]);
+  const named = await database.prepare('SELECT principal FROM policy_principals ORDER BY 1').all<{ principal: string }>();
+  expect(named.results.map(({ principal }) => principal)).toEqual(['user:bob', 'user:nobody']);
+});

@@ -7,6 +7,7 @@ import type { Database } from './directory.ts';
 import { authoritiesOf, authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';
 import { nameOf, namespaceOf, organizationOf } from './names.ts';
 import { explain } from './policy.ts';
+import { shownPrincipal } from './policy-names.ts';
 import { type Decision, evaluate, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
 
 export interface Asked {
@@ -91,5 +92,5 @@ function administrating(subject: string, statements: readonly Statement[], repos
     return evaluate(own, question).allowed ? [subject] : [];
   }
   const allowing = statements.filter(({ effect, actions }) => effect === 'allow' && actions.includes('admin'));
-  return allowing.flatMap(({ principals }) => principals ?? []);
+  return allowing.flatMap(({ principals }) => principals?.filter((one) => one === shownPrincipal(one)) ?? []);
 }

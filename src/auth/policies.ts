@@ -3,12 +3,13 @@ import { refuseUnless, tryBatch } from '../events/batch.ts';
 import { type Actor, aboutOf } from '../events/event.ts';
 import { bytesOf as bytesInSql, record } from '../events/outbox.ts';
 import { RegistryError } from '../oci/errors.ts';
+import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
+import { boundStatements, indexNames, selectNames, warningsOf, withoutMarks, withShownPrincipals } from './policy-names.ts';
 import type { Statement } from './statement.ts';
 import { bytesOf, checkStatements } from './statement-limits.ts';
 import { policyRoomRefusal, requirePolicyRoom } from './team-limits.ts';
-import { PULL_BITS } from './visibility.ts';
 import { DELETED } from './within.ts';
 
 export interface Policy {
@@ -60,15 +61,24 @@ export async function getPolicy(env: Database, subject: string): Promise<Policy>
   return policyOf(await select(env, subject).first<Row>());
 }
 
-/** @param guard as for `savePolicy` @throws NOT_FOUND or NAME_UNKNOWN where the guard refuses */
-export async function readPolicy(env: Database, subject: string, guard: D1PreparedStatement[]): Promise<Policy> {
-  const read = await tryBatch(env, [...guard, select(env, subject)]);
+/**
+ * @param guard as for `savePolicy`
+ * @param planned statements that are not saved, whose names to warn of
+ * @throws NOT_FOUND or NAME_UNKNOWN where the guard refuses
+ */
+export async function readPolicy(
+  env: Database,
+  subject: string,
+  { guard, asker, planned = null }: { guard: D1PreparedStatement[]; asker: Authority; planned?: readonly Statement[] | null },
+): Promise<Policy & { warnings: string[] }> {
+  const read = await tryBatch(env, [...guard, selectNames(env, { statements: planned, subject }, asker), select(env, subject)]);
   if (!read) throw absent(subject);
-  return policyOf(read.at(-1)?.results[0] as Row | undefined);
+  return { ...policyOf(read.at(-1)?.results[0] as Row | undefined), warnings: warningsOf(read.at(-2), asker) };
 }
 
 /**
- * Returns the policy's new version.
+ * Returns the policy's new version, and what there is to warn of.
+ * @param asker whoever saves it: is warned of names as far as they may know of them
  * @param guard statements for the batch that refuse it where the subject is not there
  * @throws INVALID for more than a policy may hold or be about; CONFLICT for more than the members of a team may have to read;
  *   PRECONDITION_FAILED where it is not the version that was expected, NOT_FOUND or NAME_UNKNOWN where the guard refuses
@@ -77,8 +87,8 @@ export async function savePolicy(
   env: Database,
   subject: string,
   statements: readonly Statement[],
-  { ifVersion, by, guard }: { ifVersion: number | null; by: Actor; guard: D1PreparedStatement[] },
-): Promise<number> {
+  { ifVersion, by, guard, asker }: { ifVersion: number | null; by: Actor; guard: D1PreparedStatement[]; asker: Authority },
+): Promise<{ version: number; warnings: string[] }> {
   requireWithin(subject, statements);
   const bytes = bytesOf(statements);
   const isTeam = subject.startsWith('team:');
@@ -88,10 +98,11 @@ export async function savePolicy(
     ...(isTeam ? [requirePolicyRoom(env, subject, bytes)] : []),
     recordPolicy(env, subject, statements, by),
     ...policyStatements(env, subject, statements),
+    selectNames(env, { statements: null, subject }, asker),
     select(env, subject),
   ]);
   const version = (saved?.at(-1)?.results[0] as Row | undefined)?.version;
-  if (version !== undefined) return version;
+  if (version !== undefined) return { version, warnings: warningsOf(saved?.at(-2), asker) };
   const { version: actual } = await getPolicy(env, subject);
   if (ifVersion !== null && actual !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
   throw (isTeam && (await policyRoomRefusal(env, subject, bytes))) || absent(subject);
@@ -128,7 +139,7 @@ const LISTED_MAX_BYTES = 4096;
  * not fit in either list is counted in `omitted`.
  */
 function recordPolicy(env: Database, subject: string, statements: readonly Statement[], by: Actor): D1PreparedStatement {
-  const before = `coalesce((SELECT statements FROM policies WHERE subject = ?3), '[]')`;
+  const before = withoutMarks(`coalesce((SELECT statements FROM policies WHERE subject = ?3), '[]')`);
   const differing = (list: string, other: string) =>
     `SELECT value, sum(${bytesInSql('value')}) OVER (ORDER BY key) AS bytes FROM json_each(${list})
      WHERE value NOT IN (SELECT value FROM json_each(${other}))`;
@@ -140,27 +151,19 @@ function recordPolicy(env: Database, subject: string, statements: readonly State
       SELECT 'policy.saved' AS type, json_object('subject', ?3, 'statements', ${listed('added')}, 'removed', ${listed('removed')},
         'omitted', (SELECT count(*) FROM (SELECT bytes FROM added UNION ALL SELECT bytes FROM removed) WHERE bytes > ${LISTED_MAX_BYTES}),
         'count', json_object('from', json_array_length(${before}), 'to', json_array_length(?4))) AS target`,
-    parameters: [subject, JSON.stringify(statements)],
+    parameters: [subject, JSON.stringify(statements.map(withShownPrincipals))],
   });
 }
 
 /** For a batch: what makes these the statements of `subject`. @throws INVALID for more than a policy may hold */
 export function policyStatements(env: Database, subject: string, statements: readonly Statement[]): D1PreparedStatement[] {
-  checkStatements(statements);
+  checkStatements(statements.map(withShownPrincipals));
+  const isOfRepository = subject.startsWith('repository:');
   const save = env.DB.prepare(
-    `INSERT INTO policies (subject, statements) VALUES (?1, ?2)
-     ON CONFLICT DO UPDATE SET statements = ?2, version = version + 1`,
+    `INSERT INTO policies (subject, statements) VALUES (?1, ${isOfRepository ? boundStatements('?2') : '?2'})
+     ON CONFLICT DO UPDATE SET statements = excluded.statements, version = version + 1`,
   ).bind(subject, JSON.stringify(statements));
-  if (!subject.startsWith('repository:')) return [save];
-  const repository = nameOf(subject);
-  return [
-    save,
-    env.DB.prepare('DELETE FROM policy_principals WHERE repository = ?1').bind(repository),
-    env.DB.prepare(
-      `INSERT INTO policy_principals (principal, repository, pull) SELECT p.value, ?1, ${PULL_BITS}
-       FROM json_each(?2) s, json_each(s.value, '$.principals') p GROUP BY p.value`,
-    ).bind(repository, JSON.stringify(statements)),
-  ];
+  return isOfRepository ? [save, ...indexNames(env, nameOf(subject))] : [save];
 }
 
 /**
@@ -213,7 +216,11 @@ function setAside(entry: number): string {
  */
 export function keepPolicy(env: Pick<Database, 'DB'>, subject: string, entry: number): D1PreparedStatement[] {
   return [
-    env.DB.prepare('UPDATE policies SET subject = ?2 WHERE subject = ?1').bind(subject, setAside(entry)),
+    env.DB.prepare('UPDATE policies SET subject = ?2, repository = ?3 WHERE subject = ?1').bind(
+      subject,
+      setAside(entry),
+      nameOf(subject),
+    ),
     env.DB.prepare('DELETE FROM policy_principals WHERE repository = ?1').bind(nameOf(subject)),
   ];
 }
@@ -227,11 +234,8 @@ export function namedInTrash(principal: string): string {
 /** For the batch that restores a repository, whose name has no policy then. */
 export function giveBackPolicy(env: Pick<Database, 'DB'>, subject: string, entry: number): D1PreparedStatement[] {
   return [
-    env.DB.prepare('UPDATE policies SET subject = ?1 WHERE subject = ?2').bind(subject, setAside(entry)),
-    env.DB.prepare(
-      `INSERT INTO policy_principals (principal, repository, pull) SELECT p.value, ?2, ${PULL_BITS}
-       FROM policies, json_each(statements) s, json_each(s.value, '$.principals') p WHERE subject = ?1 GROUP BY p.value`,
-    ).bind(subject, nameOf(subject)),
+    env.DB.prepare('UPDATE policies SET subject = ?1, repository = NULL WHERE subject = ?2').bind(subject, setAside(entry)),
+    ...indexNames(env, nameOf(subject)),
   ];
 }
 

@@ -5,6 +5,7 @@ import type { Database } from './directory.ts';
 import { authoritiesOf, authorityOfGroup } from './lookup.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
 import { requireWithin } from './policies.ts';
+import { shownPrincipal, unbound } from './policy-names.ts';
 import { ACTIONS, evaluate, isAbout, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
 import { checkStatements } from './statement-limits.ts';
 
@@ -80,7 +81,7 @@ export async function previewPolicy(env: Database, subject: string, plan: Plan, 
   const stranger = await authorityOfGroup(env, EVERYONE, repositories);
   const authorities = [
     ...(await authoritiesOf(env, people.slice(0, room), repositories)),
-    ...others.map((other) => ({ ...stranger, subject: other, principals: [...new Set([other, EVERYONE])] })),
+    ...others.map((other) => ({ ...stranger, subject: other, principals: [...new Set([other, unbound(other), EVERYONE])] })),
   ];
   const changes = authorities
     .slice(0, room)
@@ -115,7 +116,9 @@ async function concerned(
   statements: readonly Statement[],
   asker: Authority,
 ): Promise<Concerned> {
-  const named = subject.startsWith('repository:') ? statements.flatMap(({ principals }) => principals ?? []) : [subject];
+  const named = subject.startsWith('repository:')
+    ? statements.flatMap(({ principals }) => principals?.map(shownPrincipal) ?? [])
+    : [subject];
   const denied = statements.some(({ effect, principals }) => effect === 'deny' && principals?.includes(EVERYONE));
   const groups = named.filter((one) => isKnown(asker, one));
   const wanted = [JSON.stringify(groups), JSON.stringify(named), Number(denied), PAIRS_MAX + 1];

@@ -134,7 +134,7 @@ function sourced(repository: string, action: RepositoryAction, said: Said | unde
 
 /** Bits of `policy_principals.pull`. */
 const ALLOWS = 1;
-const DENIES = 2;
+export const DENIES = 2;
 
 /** SQL: the bit of one statement (JSON). Actions are words of a closed list, so comparing their text is enough. */
 const bitOf = (statement: string) =>

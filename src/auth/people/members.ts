@@ -6,7 +6,8 @@ import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
-import { allOf, listWithin, organizationRow, requireOrganization } from '../within.ts';
+import { type Grants, grantsIn, listOfGrants, removeGrants, selectGrants } from '../policy-names.ts';
+import { allOf, listWithin, only, organizationRow, requireOrganization } from '../within.ts';
 
 export type Role = 'owner' | 'member';
 
@@ -125,26 +126,27 @@ export async function roomRefusal(env: Database, organization: string, subject: 
   );
 }
 
-/** They leave the organization's teams too. Anybody may remove themselves. @throws NOT_FOUND, CONFLICT for the last owner */
-export async function removeMember(env: Database, organization: string, user: string, by: Actor): Promise<void> {
+/**
+ * They leave the organization's teams too, and its repositories allow them nothing by name any more; what is denied to them stays.
+ * Anybody may remove themselves. Returns what was taken from policies.
+ * @throws NOT_FOUND, CONFLICT for the last owner
+ */
+export async function removeMember(env: Database, organization: string, user: string, by: Actor): Promise<Grants> {
   const subject = `user:${user}`;
   const { from, before } = allOf('team', organization);
+  const isMember = 'EXISTS (SELECT 1 FROM members WHERE user = ?1 AND organization = ?2)';
   const done = await tryBatch(env, [
+    refuseUnless(env, isMember, subject, organization),
     requireAnotherOwner(env, organization, subject),
-    record(env, {
-      about: aboutOf(`organization:${organization}`),
-      by,
-      select: `SELECT 'team-member.removed' AS type, json_object('subject', team, 'user', user) AS target
-          FROM team_members WHERE user = ?4 AND team >= ?5 AND team < ?6
-        UNION ALL SELECT 'member.removed', json_object('subject', 'organization:' || ?3, 'user', user, 'role', role)
-          FROM members WHERE user = ?4 AND organization = ?3`,
-      parameters: [organization, subject, from, before],
-    }),
+    selectGrants(env, only(subject), organization),
+    recordRemoved(env, organization, subject, by),
+    ...removeGrants(env, only(subject), organization),
     env.DB.prepare('DELETE FROM team_members WHERE user = ?1 AND team >= ?2 AND team < ?3').bind(subject, from, before),
-    env.DB.prepare('DELETE FROM members WHERE user = ?1 AND organization = ?2 RETURNING user').bind(subject, organization),
+    env.DB.prepare('DELETE FROM members WHERE user = ?1 AND organization = ?2').bind(subject, organization),
   ]);
-  if (!done) throw lastOwner(organization, user);
-  if (!done.at(-1)?.results.length) throw new RegistryError('NOT_FOUND');
+  if (done) return grantsIn(done[2]);
+  const there = await env.DB.prepare(`SELECT 1 WHERE ${isMember}`).bind(subject, organization).first();
+  throw there ? lastOwner(organization, user) : new RegistryError('NOT_FOUND');
 }
 
 /** For a batch after which `subject` is no owner any more: refuses it where no other could act as one. */
@@ -168,6 +170,20 @@ async function refusalOf(env: Database, organization: string, user: string): Pro
   if (!account?.results.length)
     return new RegistryError('NOT_FOUND', { message: `there is no user "${user}", or not any more` });
   return (await roomRefusal(env, organization, `user:${user}`)) ?? lastOwner(organization, user);
+}
+
+function recordRemoved(env: Database, organization: string, subject: string, by: Actor): D1PreparedStatement {
+  const { from, before } = allOf('team', organization);
+  const member = `'subject', 'organization:' || ?3, 'user', user, 'role', role`;
+  return record(env, {
+    about: aboutOf(`organization:${organization}`),
+    by,
+    select: `SELECT 'team-member.removed' AS type, json_object('subject', team, 'user', user) AS target
+        FROM team_members WHERE user = ?4 AND team >= ?5 AND team < ?6
+      UNION ALL SELECT 'member.removed', iif(grants = '[]', json_object(${member}), json_object(${member}, 'grants', json(grants)))
+        FROM members, (SELECT ${listOfGrants('?4', '?3')} AS grants) WHERE user = ?4 AND organization = ?3`,
+    parameters: [organization, subject, from, before],
+  });
 }
 
 function lastOwner(organization: string, user: string): RegistryError {

@@ -9,6 +9,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
+import { type Grants, grantsIn, listOfGrants, removeGrants, selectGrants } from '../policy-names.ts';
 import { requireRoomFor, roomForRefusal } from '../team-limits.ts';
 import { allOf, type Change, DELETED, listWithin, only, organizationRow, requireOrganization, type Span } from '../within.ts';
 import { revokeKeysOf } from './access-keys.ts';
@@ -120,10 +121,19 @@ async function refusalOf(env: Database, subject: string, ifVersion: number | nul
   return new RegistryError('CONFLICT', { message: `${subject} was deleted, and its name is not given again` });
 }
 
-/** Its keys end, and its policy is forgotten. @throws NOT_FOUND, PRECONDITION_FAILED */
-export async function deleteRobot(env: Database, subject: string, { ifVersion, by }: Change): Promise<void> {
-  const deleted = await tryBatch(env, [requireVersion(env, subject, ifVersion), ...removeRobots(env, only(subject), by)]);
-  if (deleted?.at(-1)?.results.length) return;
+/**
+ * Its keys end, its policy is forgotten, and its organization's repositories allow it nothing by name any more. Returns what was
+ * taken from policies.
+ * @throws NOT_FOUND, PRECONDITION_FAILED
+ */
+export async function deleteRobot(env: Database, subject: string, { ifVersion, by }: Change): Promise<Grants> {
+  const organization = organizationOf(subject);
+  const deleted = await tryBatch(env, [
+    requireVersion(env, subject, ifVersion),
+    selectGrants(env, only(subject), organization),
+    ...removeRobots(env, only(subject), by),
+  ]);
+  if (deleted?.at(-1)?.results.length) return grantsIn(deleted[1]);
   if (!deleted) await getRobot(env, subject);
   throw new RegistryError(deleted ? 'NOT_FOUND' : 'PRECONDITION_FAILED');
 }
@@ -135,10 +145,13 @@ export function removeRobots(env: Database, { from, before }: Span, by: Actor): 
     record(env, {
       about: aboutOf(from),
       by,
-      select: `SELECT 'robot.deleted' AS type, json_object('subject', subject) AS target
-        FROM accounts WHERE subject >= ?3 AND subject < ?4 AND disabled <> ${DELETED}`,
-      parameters: [from, before],
+      select: `SELECT 'robot.deleted' AS type,
+          iif(grants = '[]', json_object('subject', subject), json_object('subject', subject, 'grants', json(grants))) AS target
+        FROM (SELECT subject, ${listOfGrants('subject', '?5')} AS grants FROM accounts
+          WHERE subject >= ?3 AND subject < ?4 AND disabled <> ${DELETED})`,
+      parameters: [from, before, organizationOf(from)],
     }),
+    ...removeGrants(env, { from, before }, organizationOf(from)),
     env.DB.prepare('DELETE FROM policies WHERE subject >= ?1 AND subject < ?2').bind(from, before),
     env.DB.prepare(
       `UPDATE accounts SET disabled = ${DELETED}, epoch = epoch + 1, version = version + 1

@@ -17,7 +17,7 @@ import { endSubscriptions } from '../../webhooks/subscriptions.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';
 import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
-import { answerPage, description, organizationIn, pageOf, timeOf } from './parts.ts';
+import { answerPage, answerRemoved, description, organizationIn, pageOf, removedSchema, timeOf } from './parts.ts';
 
 const GROUP = 'Organizations';
 
@@ -165,12 +165,15 @@ adds them at once. The last owner stays one.`,
     operation({
       group: GROUP,
       summary: 'Remove a member from an organization, or leave it',
-      description: 'Owners remove anybody, and everybody may leave. They leave its teams too. The last owner stays.',
-      answers: { 204: { description: 'Removed' } },
+      description: `Owners remove anybody, and everybody may leave. They leave its teams too, and policies of its repositories allow them nothing
+by name any more; what is denied to them stays denied. The last owner stays.`,
+      answers: {
+        200: { description: 'Removed, and what was taken from policies', schema: removedSchema },
+        204: { description: 'Removed; no policy allowed them anything by name' },
+      },
     }),
     async (c) => {
-      await removeMember(c.env, organizationIn(c), parseName(c.req.param('user')), actorOf(c));
-      return answerNothing();
+      return answerRemoved(await removeMember(c.env, organizationIn(c), parseName(c.req.param('user')), actorOf(c)));
     },
   )
   .get(

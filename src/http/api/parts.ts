@@ -1,9 +1,10 @@
 /** What requests and answers about organizations and their parts have in common. */
 import * as z from 'zod';
 import { parseName } from '../../auth/names.ts';
+import type { Grants } from '../../auth/policy-names.ts';
 import type { Page } from '../../oci/page.ts';
 import type { RequestContext } from '../context.ts';
-import { answerItems, PAGE_DEFAULT } from './operation.ts';
+import { answer, answerItems, answerNothing, PAGE_DEFAULT } from './operation.ts';
 
 const DESCRIPTION_MAX = 200;
 
@@ -81,4 +82,17 @@ function renamed<T>(value: T, from: string, to: string): T {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, from)) return value;
   const entries = Object.entries(value).map(([name, one]) => [name === from ? to : name, one]);
   return Object.fromEntries(entries) as T;
+}
+
+/** Repositories whose policies name somebody. */
+export const grantsSchema = z.strictObject({
+  repositories: z.array(z.string()).describe('The first 100, by name'),
+  count: z.number().describe('How many there are'),
+});
+
+export const removedSchema = z.strictObject({ removedGrants: grantsSchema });
+
+/** Of somebody who was taken out of an organization. */
+export function answerRemoved(removed: Grants): Response {
+  return removed.count === 0 ? answerNothing() : answer({ removedGrants: removed });
 }

@@ -16,7 +16,13 @@ import { identityStatements, repositoryStatements, shownStatement, statementOf, 
 
 const GROUP = 'Policies';
 
-const policySchema = z.strictObject({ statements: z.array(statementSchema) });
+const warnings = z
+  .optional(z.array(z.string()))
+  .describe(
+    'Of names that nobody has, or that you may not know of. A name is bound to whoever has it when the policy is saved',
+  );
+
+const policySchema = z.strictObject({ statements: z.array(statementSchema), warnings });
 
 const right = z.strictObject({ action: z.enum(ACTIONS), tags: z.optional(z.array(z.string())) });
 
@@ -25,6 +31,7 @@ const previewSchema = z.strictObject({
     z.strictObject({ principal: z.string(), repository: z.string(), gains: z.array(right), loses: z.array(right) }),
   ),
   truncated: z.boolean().describe('There was more to compare than one request may'),
+  warnings,
 });
 
 const read = {
@@ -104,8 +111,8 @@ export const policies = new Hono<AppEnv>({ strict: false })
 type SavingContext = RequestContext & { var: { query: { dryRun?: string | undefined } } };
 
 async function answerPolicy(c: RequestContext, subject: string, guard = [requireSubject(c.env, subject)]): Promise<Response> {
-  const { statements, version } = await readPolicy(c.env, subject, guard);
-  return answer({ statements: statements.map(shownStatement) }, { version });
+  const policy = await readPolicy(c.env, subject, { guard, asker: judged(c) });
+  return answer(shownPolicy(policy.statements, policy.warnings), { version: policy.version });
 }
 
 function saveIdentity(c: SavingContext, subject: string, statements: Statement[]): Promise<Response> {
@@ -122,8 +129,13 @@ async function answerSaved(
   guard: D1PreparedStatement[],
 ): Promise<Response> {
   if (c.var.query.dryRun === 'true') return answerPreview(c, subject, statements, guard);
-  const version = await savePolicy(c.env, subject, statements, { ifVersion: expectedVersion(c), by: actorOf(c), guard });
-  return answer({ statements: statements.map(shownStatement) }, { version });
+  const change = { ifVersion: expectedVersion(c), by: actorOf(c), guard, asker: judged(c) };
+  const saved = await savePolicy(c.env, subject, statements, change);
+  return answer(shownPolicy(statements, saved.warnings), { version: saved.version });
+}
+
+function shownPolicy(statements: readonly Statement[], said: string[]) {
+  return { statements: statements.map(shownStatement), ...(said.length > 0 ? { warnings: said } : {}) };
 }
 
 async function answerPreview(
@@ -132,7 +144,8 @@ async function answerPreview(
   after: Statement[],
   guard: D1PreparedStatement[],
 ): Promise<Response> {
-  const { statements: before } = await readPolicy(c.env, subject, guard);
+  const policy = await readPolicy(c.env, subject, { guard, asker: judged(c), planned: after });
+  const before = policy.statements;
   const { items, more } = subject.startsWith('repository:')
     ? { items: [nameOf(subject)], more: false }
     : await listRepositories(
@@ -142,5 +155,9 @@ async function answerPreview(
       );
   const plan = { before, after, repositories: items };
   const { changes, truncated } = await previewPolicy(c.env, subject, plan, judged(c));
-  return answer({ changes, truncated: truncated || more });
+  return answer({
+    changes,
+    truncated: truncated || more,
+    ...(policy.warnings.length > 0 ? { warnings: policy.warnings } : {}),
+  });
 }

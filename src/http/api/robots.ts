@@ -8,8 +8,18 @@ import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';
 import { answerNewKey, keyBody, keySchema, madeKeySchema, shownKey } from './key-schemas.ts';
-import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
-import { answerPage, description, lastPart, organizationIn, pageOf, subjectIn, timeOf } from './parts.ts';
+import { answer, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import {
+  answerPage,
+  answerRemoved,
+  description,
+  lastPart,
+  organizationIn,
+  pageOf,
+  removedSchema,
+  subjectIn,
+  timeOf,
+} from './parts.ts';
 
 const GROUP = 'Robots';
 
@@ -76,13 +86,16 @@ export const robots = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Delete a robot',
-      description: 'Its keys end, and its policy is forgotten. Its name is not given again.',
+      description: `Its keys end, its policy is forgotten, and policies of its organization's repositories allow it nothing by name any more.
+Its name is not given again.`,
       conditional: true,
-      answers: { 204: { description: 'Deleted' } },
+      answers: {
+        200: { description: 'Deleted, and what was taken from policies', schema: removedSchema },
+        204: { description: 'Deleted; no policy allowed it anything by name' },
+      },
     }),
     async (c) => {
-      await deleteRobot(c.env, subjectIn(c, 'robot'), { ifVersion: expectedVersion(c), by: actorOf(c) });
-      return answerNothing();
+      return answerRemoved(await deleteRobot(c.env, subjectIn(c, 'robot'), { ifVersion: expectedVersion(c), by: actorOf(c) }));
     },
   )
   .get(

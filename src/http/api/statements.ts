@@ -1,6 +1,7 @@
 /** Statements as people send them, checked field by field. */
 import * as z from 'zod';
 import { isPrincipal } from '../../auth/names.ts';
+import { shownPrincipal } from '../../auth/policy-names.ts';
 import { ACTIONS, PRESETS, type Preset, type Sourced, type Statement, TAG_ACTIONS } from '../../auth/statement.ts';
 import { PATTERNS_MAX, POLICY_MAX_BYTES, STATEMENTS_MAX } from '../../auth/statement-limits.ts';
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
@@ -90,7 +91,7 @@ export function shownStatement({ repositories, ...rest }: Statement) {
     ...rest,
     actions: [...rest.actions],
     ...(repositories.length > 0 ? { repositories: [...repositories] } : {}),
-    ...(rest.principals ? { principals: [...rest.principals] } : {}),
+    ...(rest.principals ? { principals: rest.principals.map(shownPrincipal) } : {}),
     ...(rest.tags ? { tags: [...rest.tags] } : {}),
   };
 }

@@ -6,6 +6,7 @@ import { loginNameOf, parseName } from '../../auth/names.ts';
 import { changeUser, endLogins, findUser, listUsers, shareOrganization, type User } from '../../auth/people/accounts.ts';
 import { type Accepted, acceptInvitation, invitationToken, inviteUser, openInvitation } from '../../auth/people/invitations.ts';
 import { isWhole } from '../../auth/policy.ts';
+import { grantsOf } from '../../auth/policy-names.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitWrongPasswords } from '../limits.ts';
@@ -20,7 +21,7 @@ import {
   PAGE_QUERY,
   pageSchema,
 } from './operation.ts';
-import { timeOf } from './parts.ts';
+import { grantsSchema, timeOf } from './parts.ts';
 
 const GROUP = 'Users';
 
@@ -47,6 +48,11 @@ const userSchema = z.strictObject({
   joined: z.boolean().describe('Has accepted an invitation'),
   description: z.string(),
   createdAt: z.iso.datetime(),
+});
+const changedSchema = userSchema.extend({
+  remainingGrants: z
+    .optional(grantsSchema)
+    .describe('Of a user who was disabled: policies that name them still, and count again once they are enabled'),
 });
 const colleagueSchema = userSchema.pick({ name: true, subject: true });
 
@@ -146,12 +152,13 @@ Asked again for somebody who has not joined yet, it answers the same invitation;
 and closes their invitation; access keys work again once they are enabled, unless they are revoked.`,
       body: changeBody,
       conditional: true,
-      answers: { 200: { description: 'Changed; the new ETag', schema: userSchema } },
+      answers: { 200: { description: 'Changed; the new ETag', schema: changedSchema } },
     }),
     async (c) => {
       const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
       const user = await changeUser(c.env, subjectIn(c), c.var.body, change);
-      return answer(shownUser(user), { version: user.version });
+      const grants = c.var.body.disabled === true ? await grantsOf(c.env, user.subject) : null;
+      return answer({ ...shownUser(user), ...(grants?.count ? { remainingGrants: grants } : {}) }, { version: user.version });
     },
   )
   .post(

@@ -2,7 +2,7 @@
  * How people learn registries, with the unchanged docker: an administrator, an organization with a team that pushes and one that
  * pulls, an outsider, a stranger, and a repository that is public for a while.
  */
-import { type Api, apiOf, type Key } from './api.ts';
+import { apiOf, type Key } from './api.ts';
 import { type Person, person, type Stage } from './stage.ts';
 import { digestIn, refused, same, worked } from './steps.ts';
 
@@ -63,15 +63,18 @@ export async function organization(stage: Stage): Promise<void> {
     await admin.call('PUT', '/organizations/acme/members/alice', { role: 'owner' });
   });
   await step('its owner makes a team that pushes and pulls', async () => {
-    await team(person(stage, 'alice').api, ADMINS, 'bob', 'push and pull');
+    await team(stage, ADMINS, 'bob', 'push and pull');
   });
   await step('its owner makes a team that pulls', async () => {
-    await team(person(stage, 'alice').api, USERS, 'carol', 'pull only');
+    await team(stage, USERS, 'carol', 'pull only');
   });
 }
 
-async function team(owner: Api, path: string, member: string, actions: string): Promise<void> {
+/** Alice invites, and the member accepts. */
+async function team(stage: Stage, path: string, member: string, actions: string): Promise<void> {
+  const owner = person(stage, 'alice').api;
   await owner.call('PUT', `/organizations/acme/members/${member}`, { role: 'member' });
+  await person(stage, member).api.call('POST', '/me/invitations/acme/accept', {});
   await owner.call('PUT', path, {});
   await owner.call('PUT', `${path}/members/${member}`, {});
   await owner.call('PUT', `${path}/policy`, { statements: [{ actions, repositories: ['acme/*'] }] });
