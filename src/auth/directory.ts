@@ -19,8 +19,8 @@ const SUBJECTS_READ = 16;
 
 /**
  * One row each: a subject of ?1 (or the owner of key ?2) with its account, policy, organizations, key and login ?4; a team of it
- * with its policy, ?5 rows of them; a policy of repositories ?3. Rows, because one JSON value of everything can outgrow what a
- * database answers. D1 compounds no more than five selects.
+ * with its policy of up to ?6 bytes, ?5 rows of them; a policy of repositories ?3. Rows, because one JSON value of everything can
+ * outgrow what a database answers. D1 compounds no more than five selects.
  */
 const LOAD = `WITH who(n, subject) AS NOT MATERIALIZED (
     SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = ?2)) FROM json_each(?1))
@@ -40,13 +40,13 @@ const LOAD = `WITH who(n, subject) AS NOT MATERIALIZED (
       FROM logins WHERE id = ?4))) AS data
   FROM who
   UNION ALL SELECT * FROM (
-    SELECT n, 'team', team, octet_length(statements), ${readable('statements', INLINE_MAX_BYTES)}
+    SELECT n, 'team', team, octet_length(statements), ${readable('statements', '?6')}
     FROM who JOIN team_members ON user = who.subject LEFT JOIN policies ON policies.subject = team LIMIT ?5)
   UNION ALL SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
     FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(?3))`;
 
 /** SQL: a column's text where one request may read it, or NULL. */
-export function readable(column: string, most = READ_MAX_BYTES): string {
+export function readable(column: string, most: number | string = READ_MAX_BYTES): string {
   return `iif(octet_length(${column}) <= ${most}, ${column}, NULL)`;
 }
 
@@ -108,7 +108,11 @@ export async function loadSubjects(
   // Questions about many people are asked by whoever administers something, and answered in parts.
   const share = Math.min(subjects.length, SUBJECTS_READ);
   const { results } = await env.DB.prepare(LOAD)
-    .bind(JSON.stringify(subjects), key, JSON.stringify(repositories), login, TEAMS_MAX * share)
+    // A team that many are in is read once.
+    .bind(
+      ...[JSON.stringify(subjects), key, JSON.stringify(repositories), login],
+      ...[TEAMS_MAX * share, subjects.length > 1 ? 0 : INLINE_MAX_BYTES],
+    )
     .all<Row>();
   const teams = results.filter(({ kind }) => kind === 'team');
   const read = await readTeams(env, teams, repositories, READ_MAX_BYTES * share);

@@ -180,3 +180,27 @@ describe('somebody about whom the database holds more than one request reads', (
     expect(await pull('alice/own', alice.basic)).toBe(403);
   });
 });
+
+test('a dry run about many people in many teams is answered', async () => {
+  const numbers = (count: number) => JSON.stringify(Array.from({ length: count }, (_, n) => n));
+  const person = "'user:p' || p.value";
+  await sql(
+    `INSERT INTO accounts (subject, likeness, created_at) SELECT ${person}, 'p' || value, 0 FROM json_each(?1) p`,
+    numbers(400),
+  );
+  await sql(
+    `INSERT INTO members (user, organization, role) SELECT ${person}, 'acme', 'member' FROM json_each(?1) p`,
+    numbers(400),
+  );
+  await sql(
+    `INSERT INTO team_members (user, team) SELECT ${person}, 'team:acme/t' || t.value FROM json_each(?1) p, json_each(?2) t`,
+    numbers(400),
+    numbers(45),
+  );
+  const insert = `INSERT INTO policies (subject, statements) SELECT 'team:acme/t' || value, ?1 FROM json_each(?2)`;
+  await sql(insert, statementsOf(3900), numbers(45));
+  const body = { statements: [{ actions: ['delete'], principals: ['organization:acme'] }] };
+  const answer = await api<{ changes: object[] }>(world, 'PUT', '/repositories/acme/api/-/policy?dryRun=true', { body });
+  expect(answer.status).toBe(200);
+  expect(answer.body.changes.length).toBeGreaterThan(100);
+});
