@@ -12,6 +12,7 @@ import type { Database } from '../directory.ts';
 import { nameOf, organizationOf } from '../names.ts';
 import { namedInTrash } from '../policies.ts';
 import { allows } from '../policy.ts';
+import { listOfGrants } from '../policy-names.ts';
 import { memberRoomRefusal, requireMemberRoom, requireRoomFor, roomForRefusal } from '../team-limits.ts';
 import { allOf, type Change, listWithin, only, organizationRow, requireOrganization, type Span } from '../within.ts';
 
@@ -138,9 +139,11 @@ export function removeTeams(env: Database, { from, before }: Span, by: Actor): D
     record(env, {
       about: aboutOf(from),
       by,
-      select: `SELECT 'team.deleted' AS type, json_object('subject', subject) AS target
-        FROM teams WHERE subject >= ?3 AND subject < ?4`,
-      parameters: [from, before],
+      // Policies that name it go on doing so, and give nothing: they keep the name from whoever would make another team.
+      select: `SELECT 'team.deleted' AS type,
+          iif(grants = '[]', json_object('subject', subject), json_object('subject', subject, 'grants', json(grants))) AS target
+        FROM (SELECT subject, ${listOfGrants('subject', '?5')} AS grants FROM teams WHERE subject >= ?3 AND subject < ?4)`,
+      parameters: [from, before, organizationOf(from)],
     }),
     env.DB.prepare(
       `INSERT INTO policies (subject, statements) SELECT subject, '[]' FROM teams WHERE subject >= ?1 AND subject < ?2

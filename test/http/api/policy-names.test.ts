@@ -119,7 +119,8 @@ describe('a name that nobody has when a policy is saved', () => {
     expect(
       (await save([allowing('team:acme/dev', 'robot:acme/ci', 'user:bob', 'organization:acme', '*')])).warnings,
     ).toBeUndefined();
-    await must('DELETE', `${ACME}/teams/dev`);
+    const events = await eventsDuring(world, () => must('DELETE', `${ACME}/teams/dev`));
+    expect(events).toMatchObject([{ type: 'team.deleted', target: { subject: 'team:acme/dev', grants: [REPOSITORY] } }]);
     expect((await api('GET', POLICY)).body.warnings).toEqual([expect.stringContaining('team:acme/dev is not there')]);
   });
 
