@@ -3,7 +3,7 @@
  * request, so that an explanation cannot differ from what happens.
  */
 import type { Authority } from './authority.ts';
-import type { Database } from './directory.ts';
+import { type Database, READ_MAX_BYTES } from './directory.ts';
 import { authoritiesOf, authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';
 import { nameOf, namespaceOf, organizationOf } from './names.ts';
 import { explain } from './policy.ts';
@@ -66,16 +66,25 @@ function reasonOf({ decidedBy, allowed }: Decision, limitedBy: string | null, ac
   return allowed ? `allowed by ${decidedBy.from}` : `denied by ${decidedBy.from}, and a statement that denies wins`;
 }
 
-/** Administrators, owners of the namespace, and whom statements of the repository or of its organization's teams let administer. */
+/** Owners that are named. */
+const OWNERS_MAX = 100;
+
+/**
+ * As far as one request reads: administrators, owners of the namespace, and whom statements of the repository or of its organization's teams let administer.
+ */
 export async function whoCanGrant(env: Database, repository: string): Promise<string[]> {
   const namespace = namespaceOf(repository);
   const { results } = await env.DB.prepare(
     `SELECT subject, NULL AS statements FROM accounts WHERE administrator = 1 AND disabled = 0
-     UNION ALL SELECT subject, NULL FROM members JOIN accounts ON subject = user
-       WHERE organization = ?1 AND role = 'owner' AND disabled = 0
+     UNION ALL SELECT * FROM (SELECT subject, NULL FROM members JOIN accounts ON subject = user
+       WHERE organization = ?1 AND role = 'owner' AND disabled = 0 LIMIT ${OWNERS_MAX})
      UNION ALL SELECT subject, NULL FROM accounts WHERE subject = 'user:' || ?1 AND disabled = 0
-     UNION ALL SELECT subject, statements FROM policies WHERE subject >= 'team:' || ?1 || '/' AND subject < 'team:' || ?1 || '0'
-     UNION ALL SELECT subject, statements FROM policies WHERE subject = 'repository:' || ?2`,
+     UNION ALL SELECT subject, statements FROM (
+       SELECT subject, statements, sum(octet_length(statements)) OVER (ORDER BY subject) AS total FROM policies
+       WHERE subject >= 'team:' || ?1 || '/' AND subject < 'team:' || ?1 || '0' AND instr(statements, '"admin"') > 0)
+       WHERE total <= ${READ_MAX_BYTES}
+     UNION ALL SELECT subject, statements FROM policies
+       WHERE subject = 'repository:' || ?2 AND octet_length(statements) <= ${READ_MAX_BYTES}`,
   )
     .bind(namespace, repository)
     .all<{ subject: string; statements: string | null }>();
