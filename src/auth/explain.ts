@@ -101,5 +101,5 @@ function administrating(subject: string, statements: readonly Statement[], repos
     return evaluate(own, question).allowed ? [subject] : [];
   }
   const allowing = statements.filter(({ effect, actions }) => effect === 'allow' && actions.includes('admin'));
-  return allowing.flatMap(({ principals }) => principals?.filter((one) => one === shownPrincipal(one)) ?? []);
+  return allowing.flatMap(({ principals }) => principals?.map(shownPrincipal) ?? []);
 }

@@ -147,7 +147,7 @@ export function removeRobots(env: Database, { from, before }: Span, by: Actor): 
       by,
       select: `SELECT 'robot.deleted' AS type,
           iif(grants = '[]', json_object('subject', subject), json_object('subject', subject, 'grants', json(grants))) AS target
-        FROM (SELECT subject, ${listOfGrants('subject', '?5')} AS grants FROM accounts
+        FROM (SELECT subject, ${listOfGrants('accounts.subject', '?5')} AS grants FROM accounts
           WHERE subject >= ?3 AND subject < ?4 AND disabled <> ${DELETED})`,
       parameters: [from, before, organizationOf(from)],
     }),

@@ -142,7 +142,7 @@ export function removeTeams(env: Database, { from, before }: Span, by: Actor): D
       // Policies that name it go on doing so, and give nothing: they keep the name from whoever would make another team.
       select: `SELECT 'team.deleted' AS type,
           iif(grants = '[]', json_object('subject', subject), json_object('subject', subject, 'grants', json(grants))) AS target
-        FROM (SELECT subject, ${listOfGrants('subject', '?5')} AS grants FROM teams WHERE subject >= ?3 AND subject < ?4)`,
+        FROM (SELECT subject, ${listOfGrants('teams.subject', '?5')} AS grants FROM teams WHERE subject >= ?3 AND subject < ?4)`,
       parameters: [from, before, organizationOf(from)],
     }),
     env.DB.prepare(

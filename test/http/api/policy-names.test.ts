@@ -195,7 +195,11 @@ describe('whoever is taken out of an organization', () => {
     await makeRobot(world, 'acme', 'ci');
     const other = await makeRobot(world, 'acme', 'ci-2');
     await save([allowing('robot:acme/ci', 'robot:acme/ci-2')]);
-    const answer = await api('DELETE', `${ACME}/robots/ci`, { as: alice.basic });
+    let answer = { status: 0, body: {} as Body };
+    const events = await eventsDuring(world, async () => {
+      answer = await api('DELETE', `${ACME}/robots/ci`, { as: alice.basic });
+    });
+    expect(events.at(-1)).toMatchObject({ type: 'robot.deleted', target: { grants: [REPOSITORY] } });
     expect(answer).toMatchObject({ status: 200, body: { removedGrants: { repositories: [REPOSITORY], count: 1 } } });
     expect(await namesOf()).toEqual(['allow robot:acme/ci-2']);
     expect(await pulls(other)).toBe(true);
