@@ -12,7 +12,6 @@ import type { Database } from '../directory.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Statement } from '../statement.ts';
 import { checkStatements } from '../statement-limits.ts';
-import type { Span } from '../within.ts';
 
 export interface AccessKey {
   id: string;
@@ -187,7 +186,12 @@ const CHANGES = changesIn([
   ['expiresAt', was('expires_at'), 'new.expires_at'],
 ]);
 
-/** @throws CONFLICT for a key that has ended, or would with this; PRECONDITION_FAILED, NOT_FOUND, INVALID for too many statements */
+/**
+ * A key does not prolong itself. One that was replaced is renamed only: its successor goes on as it is, and whoever narrows or
+ * shortens the old one shall not believe that both are.
+ * @throws CONFLICT for a key that has ended, would with this, or was replaced; DENIED, PRECONDITION_FAILED, NOT_FOUND; INVALID
+ * for statements beyond the limits of a policy
+ */
 export async function changeKey(
   env: Database,
   { id, owner }: AccessKey,
@@ -201,9 +205,12 @@ export async function changeKey(
     ...(days === undefined ? {} : { seconds: days * DAY }),
   });
   const possible = `EXISTS (SELECT 1 FROM access_keys WHERE id = ?1 AND ${LIVE} AND (?2 IS NULL OR version = ?2)
-    AND coalesce(created_at + (?3 ->> 'seconds') > unixepoch(), TRUE))`;
+    AND coalesce(created_at + (?3 ->> 'seconds') > unixepoch(), TRUE)
+    AND (NOT ?4 OR coalesce(created_at + (?3 ->> 'seconds') <= expires_at, TRUE))
+    AND (NOT ?5 OR NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = ?1)))`;
+  const reaches = statements !== undefined || days !== undefined;
   const results = await tryBatch(env, [
-    refuseUnless(env, possible, id, ifVersion, change),
+    refuseUnless(env, possible, id, ifVersion, change, Number(by.key === id), Number(reaches)),
     record(env, {
       about: aboutOf(owner),
       by,
@@ -220,46 +227,36 @@ export async function changeKey(
     select(env, id),
   ]);
   if (results) return keyOf(results.at(-1)?.results[0] as Row);
-  const { state, version } = await getKey(env, id);
-  if (state !== 'active') throw ended(state);
-  if (ifVersion !== null && version !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
-  throw conflict(`counted from its creation, ${days} days are over: to end a key, revoke it`);
+  throw await whyNotChanged(env, id, { ifVersion, by, reaches, days: days ?? 0 });
 }
 
-/** Ends it at once; the row stays for the record. Once is enough: again changes nothing. */
-export async function revokeKey(env: Database, { id, owner }: AccessKey, by: Actor): Promise<void> {
-  await tryBatchTwice(env, [
-    record(env, {
-      about: aboutOf(owner),
-      by,
-      select: `SELECT 'key.revoked' AS type, json_object('id', id, 'owner', owner, 'name', name) AS target
-        FROM access_keys WHERE id = ?3 AND revoked_at IS NULL`,
-      parameters: [id],
-    }),
-    env.DB.prepare(
-      'UPDATE access_keys SET revoked_at = unixepoch(), version = version + 1 WHERE id = ?1 AND revoked_at IS NULL',
-    ).bind(id),
-  ]);
+async function whyNotChanged(
+  env: Database,
+  id: string,
+  { ifVersion, by, reaches, days }: { ifVersion: number | null; by: Actor; reaches: boolean; days: number },
+): Promise<RegistryError> {
+  const { state, version, createdAt, expiresAt } = await getKey(env, id);
+  if (state !== 'active') return ended(state);
+  if (ifVersion !== null && version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
+  if (by.key === id && createdAt + days * DAY > expiresAt) return noLonger();
+  const successor = await successorOf(env, id);
+  if (!reaches || !successor) return conflict(`counted from its creation, ${days} days are over: to end a key, revoke it`);
+  return conflict(`this key was replaced by ${successor}: change that one, or revoke this one, which revokes both`);
 }
 
-/** For a batch: what revokes all that can be used of the keys of these owners. */
-export function revokeKeysOf(env: Database, { from, before }: Span, by: Actor): D1PreparedStatement[] {
-  return [
-    record(env, {
-      about: aboutOf(from),
-      by,
-      select: `SELECT 'key.revoked' AS type, json_object('id', id, 'owner', owner, 'name', name) AS target
-        FROM access_keys WHERE owner >= ?3 AND owner < ?4 AND ${LIVE}`,
-      parameters: [from, before],
-    }),
-    env.DB.prepare(
-      `UPDATE access_keys SET revoked_at = unixepoch(), version = version + 1 WHERE owner >= ?1 AND owner < ?2 AND ${LIVE}`,
-    ).bind(from, before),
-  ];
+/** The key that replaced this one, `null` for none. */
+export async function successorOf(env: Database, id: string): Promise<string | null> {
+  return env.DB.prepare('SELECT id FROM access_keys WHERE replaces = ?1').bind(id).first<string>('id');
 }
 
 export function ended(state: string): RegistryError {
   return conflict(`this key is ${state}: make another one`);
+}
+
+/** A key that asks for itself gets no longer life than it has. */
+export function noLonger(): RegistryError {
+  const message = 'a key does not prolong itself: its owner makes a new one with another key that is not narrowed';
+  return new RegistryError('DENIED', { message });
 }
 
 export function conflict(message: string): RegistryError {

@@ -10,7 +10,7 @@ import { type Page, pageOf } from '../../oci/page.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
 import { only } from '../within.ts';
-import { revokeKeysOf } from './access-keys.ts';
+import { revokeKeysOf } from './key-revocation.ts';
 
 export interface User {
   /** `user:alice` */

@@ -1,6 +1,7 @@
 /**
- * The replacement of access keys by new ones that can do the same. A key is replaced once: the id of its successor is derived
- * from its own, so that asking again makes nothing and has the same answer.
+ * The replacement of access keys by new ones that can do the same. A key is replaced once. Its successor's secret is told once:
+ * both keys work for a while, and whoever stole the old one would otherwise ask for the new one as well. An answer that was lost
+ * is given again to whoever knows the Idempotency-Key of the request, for a few minutes.
  */
 import { refuseUnless, tryBatchTwice } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -19,57 +20,67 @@ import {
   keyOf,
   LIVE,
   type MadeKey,
+  noLonger,
   noRoom,
   type Row,
   select,
+  successorOf,
 } from './access-keys.ts';
 
 export interface Rotation {
-  /** The key itself asks, or somebody who may do more than it. Which is never answered with what the other was given. */
-  asker: 'itself' | 'holder';
   /** Seconds that the old key goes on, at most. */
   overlap: number;
-  /** `null`: as long as the old one was made for, or `maxDays`. */
+  /** `null`: as long as the old one was made for, or `maxDays`. A key that replaces itself keeps its end, and says nothing here. */
   days: number | null;
   maxDays: number;
+  /** Whatever a client repeats a request with; `null`: the answer is given once. */
+  idempotency: string | null;
   by: Actor;
 }
 
+/** Seconds for which an answer is given again. */
+const ANSWERED_AGAIN = 10 * 60;
+
 /**
- * A key that can do what `old` can, and the end of that. A key is replaced once: its successor's id is derived from its own,
- * so that asking again makes nothing and has the same answer, as long as the successor is as it was made.
- * @throws CONFLICT where it has ended or was replaced otherwise, or the owner has too many or is disabled
+ * A key that can do what `old` can, and the end of that. With the old key itself, the new one ends when that would have ended.
+ * @throws CONFLICT where it has ended or was replaced already, or the owner has too many or is disabled; DENIED
  */
 export async function rotateKey(env: Database & Secrets, old: AccessKey, rotation: Rotation): Promise<MadeKey> {
-  const [id, other] = await successorsOf(env, old.id, rotation.asker);
+  const { days, idempotency, by } = rotation;
+  const byItself = by.key === old.id;
+  if (byItself && days !== null) throw noLonger();
+  const seed =
+    idempotency === null ? crypto.randomUUID() : JSON.stringify(['rotate', old.id, by.subject, byItself, idempotency]);
+  const id = await keyIdFrom(env, seed);
   const made = await tryBatchTwice(env, [
-    refuseUnless(env, POSSIBLE, old.id, id, other, old.owner, rotation.days && rotation.days * DAY),
-    ...succession(env, old, id, rotation),
+    refuseUnless(env, POSSIBLE, old.id, id, old.owner, days && days * DAY),
+    ...succession(env, old, id, byItself, rotation),
     ...shortening(env, old, id, rotation),
     select(env, id),
   ]);
-  if (!made) throw await whyNotRotated(env, old, [id, other]);
+  if (!made) throw await whyNotRotated(env, old);
   return { key: keyOf(made.at(-1)?.results[0] as Row), secret: await accessKeySecret(env, id) };
 }
 
 /**
- * That key ?1 of ?4 can be replaced by ?2, which lives for ?5 seconds, or was, and ?2 is as it was made and can do the same.
- * The first may have come to its end by that.
+ * That key ?1 of ?3 can be replaced by ?2, which lives for ?4 seconds, or was a moment ago, and ?2 is as it was made and can do
+ * the same. The first may have come to its end by that.
  */
-const POSSIBLE = `NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?3)
+const POSSIBLE = `NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = ?1 AND id <> ?2)
   AND CASE WHEN EXISTS (SELECT 1 FROM access_keys WHERE id = ?2)
     THEN EXISTS (SELECT 1 FROM access_keys old JOIN access_keys new ON new.id = ?2
       WHERE old.id = ?1 AND old.revoked_at IS NULL AND old.statements IS new.statements AND new.version = 1
-        AND new.revoked_at IS NULL AND new.expires_at > unixepoch() AND coalesce(new.expires_at - new.created_at = ?5, TRUE))
-    ELSE EXISTS (SELECT 1 FROM access_keys WHERE id = ?1 AND ${LIVE}) AND ${hasRoom('?4', '?1')} END`;
+        AND new.revoked_at IS NULL AND new.expires_at > unixepoch() AND new.created_at > unixepoch() - ${ANSWERED_AGAIN}
+        AND coalesce(new.expires_at - new.created_at = ?4, TRUE))
+    ELSE EXISTS (SELECT 1 FROM access_keys WHERE id = ?1 AND ${LIVE}) AND ${hasRoom('?3', '?1')} END`;
 
-/** The id of the successor for this asker, and the one for the other. */
-function successorsOf(env: Secrets, id: string, asker: Rotation['asker']): Promise<[string, string]> {
-  const idFor = (whom: Rotation['asker']) => keyIdFrom(env, JSON.stringify(['rotate', id, whom]));
-  return Promise.all([idFor(asker), idFor(asker === 'itself' ? 'holder' : 'itself')]);
-}
-
-function succession(env: Database, old: AccessKey, id: string, { days, maxDays, by }: Rotation): D1PreparedStatement[] {
+function succession(
+  env: Database,
+  old: AccessKey,
+  id: string,
+  byItself: boolean,
+  { days, maxDays, by }: Rotation,
+): D1PreparedStatement[] {
   return [
     record(env, {
       about: aboutOf(old.owner),
@@ -80,10 +91,11 @@ function succession(env: Database, old: AccessKey, id: string, { days, maxDays, 
       parameters: [id, old.id],
     }),
     env.DB.prepare(
-      `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at)
-       SELECT ?1, owner, name, statements, unixepoch(), ?3, unixepoch() + coalesce(?4, min(expires_at - created_at, ?5))
+      `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at, replaces)
+       SELECT ?1, owner, name, statements, unixepoch(), ?3,
+         iif(?6, min(expires_at, unixepoch() + ?5), unixepoch() + coalesce(?4, min(expires_at - created_at, ?5))), id
        FROM access_keys WHERE id = ?2 ON CONFLICT DO NOTHING`,
-    ).bind(id, old.id, by.subject, days && days * DAY, maxDays * DAY),
+    ).bind(id, old.id, by.subject, days && days * DAY, maxDays * DAY, Number(byItself)),
   ];
 }
 
@@ -104,10 +116,12 @@ function shortening(env: Database, old: AccessKey, id: string, { overlap, by }: 
   ];
 }
 
-async function whyNotRotated(env: Database, old: AccessKey, successors: string[]): Promise<RegistryError> {
+async function whyNotRotated(env: Database, old: AccessKey): Promise<RegistryError> {
   const { state } = await getKey(env, old.id);
   if (state !== 'active') return ended(state);
-  const there = await Promise.all(successors.map((id) => select(env, id).first<Row>()));
-  const successor = there.find((row) => row !== null);
-  return successor ? conflict(`this key was replaced already, by ${successor.id}`) : noRoom(env, old.owner);
+  const successor = await successorOf(env, old.id);
+  if (!successor) return noRoom(env, old.owner);
+  return conflict(
+    `this key was replaced already, by ${successor}, and its secret is told once: if it was not you, revoke this key, which revokes both`,
+  );
 }

@@ -12,7 +12,7 @@ import { organizationOf } from '../names.ts';
 import { type Grants, grantsIn, listOfGrants, removeGrants, selectGrants } from '../policy-names.ts';
 import { requireRoomFor, roomForRefusal } from '../team-limits.ts';
 import { allOf, type Change, DELETED, listWithin, only, organizationRow, requireOrganization, type Span } from '../within.ts';
-import { revokeKeysOf } from './access-keys.ts';
+import { revokeKeysOf } from './key-revocation.ts';
 
 export interface Robot {
   /** `robot:acme/ci` */

@@ -6,7 +6,8 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
 import { organizationOf } from '../../auth/names.ts';
-import { type AccessKey, changeKey, getKey, listKeys, revokeKey } from '../../auth/people/access-keys.ts';
+import { type AccessKey, changeKey, getKey, listKeys } from '../../auth/people/access-keys.ts';
+import { revokeKey } from '../../auth/people/key-revocation.ts';
 import { rotateKey } from '../../auth/people/key-rotation.ts';
 import { isWhole } from '../../auth/policy.ts';
 import { settings } from '../../env.ts';
@@ -26,7 +27,7 @@ import {
   narrowingOf,
   shownKey,
 } from './key-schemas.ts';
-import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerNothing, expectedVersion, idempotencyKeyOf, operation, PAGE_QUERY, pageSchema } from './operation.ts';
 import { answerPage, pageOf } from './parts.ts';
 
 const GROUP = 'Access keys';
@@ -44,9 +45,17 @@ const listQuery = z.strictObject({
 
 const changeBody = z.strictObject({ name: z.optional(keyName), statements: keyStatements, days: keyDays });
 
+const revokeQuery = z.strictObject({
+  successors: z
+    .optional(z.literal('keep'))
+    .describe('`keep`: keys that replaced it go on. For somebody else than the key itself'),
+});
+
 const rotateBody = z.strictObject({
   overlap: z.int().min(0).max(OVERLAP_MAX).default(OVERLAP_DEFAULT).describe('Seconds until the old key ends'),
-  days: keyDays.describe('How long the new key lives; as long as the old one where nothing is said'),
+  days: keyDays.describe(
+    'How long the new key lives; as long as the old one where nothing is said. Not for a key that replaces itself',
+  ),
 });
 
 export const keys = new Hono<AppEnv>({ strict: false })
@@ -117,13 +126,17 @@ export const keys = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Revoke an access key',
-      description: 'At once, and for good. It stays in the list, for the record. Any key may revoke itself.',
+      description:
+        'At once, and for good, with all keys that replaced it. It stays in the list, for the record. Any key may revoke itself.',
+      query: revokeQuery,
       answers: { 204: { description: 'Revoked' } },
     }),
     async (c) => {
       const key = await keyOf(c, c.var.authority);
-      if (!isItself(c.var.authority, key.id)) requireWhole(c.var.authority);
-      await revokeKey(c.env, key, actorOf(c));
+      const alone = c.var.query.successors === 'keep';
+      if (alone || !isItself(c.var.authority, key.id)) requireWhole(c.var.authority);
+      if (alone && isItself(c.var.authority, key.id)) throw denied('a key that ends itself ends its successors too');
+      await revokeKey(c.env, key, alone, actorOf(c));
       return answerNothing();
     },
   )
@@ -134,20 +147,20 @@ export const keys = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Replace an access key',
       description:
-        'By one that can do the same; the old one goes on for a while. Asked again, the answer is the same. A narrowed key may replace itself.',
+        'By one that can do the same, once; the old one goes on for a while. The new secret is told once: send an `Idempotency-Key` that nobody can guess, and for ten minutes the same request with it has the same answer. Any key may replace itself: the new one then ends when the old one would have ended. To revoke a key revokes those that replaced it.',
       body: rotateBody,
+      repeatable: true,
       answers: { 201: { description: 'The new key and its secret', schema: madeKeySchema } },
     }),
     async (c) => {
       const { overlap, days } = c.var.body;
       const key = await keyOf(c, c.var.authority);
-      const asker = askerOf(c.var.authority, key);
-      if (asker === 'itself' && days !== undefined) throw denied('a narrowed key lives as long as the one that it replaces');
+      requireRotation(c.var.authority, key);
       const rotation = {
-        asker,
         overlap,
         days: days === undefined ? null : daysOf(c.env, days),
         maxDays: settings(c.env).keyMaxDays,
+        idempotency: idempotencyKeyOf(c),
         by: actorOf(c),
       };
       return answerMadeKey(c, await rotateKey(c.env, key, rotation));
@@ -173,9 +186,9 @@ function ownsRobot({ administrator, owns }: Authority, subject: string): boolean
 }
 
 /** What a rotation gives is a secret: nobody gets one that is somebody else's, not even an administrator. @throws DENIED */
-function askerOf(authority: Authority, { id, owner }: AccessKey): 'itself' | 'holder' {
-  if (isWhole(authority) && (owner === authority.subject || ownsRobot(authority, owner))) return 'holder';
-  if (isItself(authority, id)) return 'itself';
+function requireRotation(authority: Authority, { id, owner }: AccessKey): void {
+  if (isItself(authority, id)) return;
+  if (isWhole(authority) && (owner === authority.subject || ownsRobot(authority, owner))) return;
   throw denied('a key is replaced by itself, or by its owner with a key that is not narrowed');
 }
 
