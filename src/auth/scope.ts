@@ -28,12 +28,17 @@ const MEANING: Record<Grant['type'], Map<string, Action[]>> = {
 /** More than any client asks for; a flood is not parsed. */
 export const MAX_SCOPES = 100;
 
-/** What cannot be granted by any right is left out: the protocol answers with the intersection, not with an error. */
-export function parseScopes(texts: string[]): Grant[] {
-  const grants = texts
-    .flatMap((text) => text.split(' '))
-    .filter((text) => text !== '')
-    .flatMap((text) => parseScope(text) ?? []);
+/** Scopes one by one, whatever space is between them. */
+export function wordsOf(texts: string[]): string[] {
+  return texts.flatMap((text) => text.split(/\s+/)).filter((word) => word !== '');
+}
+
+/**
+ * What cannot be granted by any right is left out: the protocol answers with the intersection, not with an error.
+ * @param service host and port of this registry: a scope may have it before the name
+ */
+export function parseScopes(texts: string[], service = ''): Grant[] {
+  const grants = wordsOf(texts).flatMap((text) => parseScope(text, service) ?? []);
   const byResource = Map.groupBy(grants, ({ type, name }) => `${type}:${name}`);
   return [...byResource.values()].map((same) => ({
     ...(same[0] as Grant),
@@ -41,17 +46,25 @@ export function parseScopes(texts: string[]): Grant[] {
   }));
 }
 
-function parseScope(text: string): Grant | null {
+/** A type may have a class, `repository(plugin)`, that means nothing any more (distribution, "Resource Class"). */
+const TYPE = /^(repository|registry)(?:\([a-z0-9]+\))?$/;
+
+function parseScope(text: string, service: string): Grant | null {
   const first = text.indexOf(':');
   const last = text.lastIndexOf(':');
   if (first < 0 || first === last) return null;
-  const type = text.slice(0, first);
-  const name = text.slice(first + 1, last);
-  if (type !== 'repository' && type !== 'registry') return null;
+  const type = TYPE.exec(text.slice(0, first))?.[1] as Grant['type'] | undefined;
+  if (type === undefined) return null;
+  const name = withoutHost(text.slice(first + 1, last), service);
   if (type === 'registry' ? name !== 'catalog' : !isRepositoryName(name)) return null;
   const wanted = text.slice(last + 1).split(',');
   const actions = new Set(wanted.flatMap((word) => MEANING[type].get(word) ?? []));
   return { type, name, actions: [...actions] };
+}
+
+/** A host with a port is no part of a name. One without could be: `registry.example.com/app` is a name like any other. */
+function withoutHost(name: string, service: string): string {
+  return service.includes(':') && name.startsWith(`${service}/`) ? name.slice(service.length + 1) : name;
 }
 
 /** What a client has to ask for to be allowed `action`; for the challenge. */

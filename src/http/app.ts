@@ -87,16 +87,23 @@ const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
 
 /**
  * No address of the protocol needs percent-encoding. Refusing it means that routing, authorisation and look-up cannot read
- * one path in different ways: as it was sent, as URL normalises it, or as the router decodes it.
+ * one path in different ways: as it was sent, as URL normalises it, or as the router decodes it. The colon of a digest is
+ * accepted as %3A, as some clients encode it: a whole digest at the end of a path has one meaning.
  */
 const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
   const sent = c.req.url.replace(/^[^/]*\/\/[^/]*/, '').split(/[?#]/, 1)[0] ?? '';
-  const paths = [sent, new URL(c.req.url).pathname, c.req.path];
+  const paths = [sent, new URL(c.req.url).pathname, c.req.path].map(withPlainDigest);
   if (paths.some((path) => path.includes('%') || path.includes('//'))) {
     throw new RegistryError('NAME_INVALID', { message: 'the path has percent-encoding, an empty part, or too many parts' });
   }
   await next();
 });
+
+const ENCODED_DIGEST = /^(\/v2\/.*\/sha(?:256|512))%3a([0-9a-f]{64}|[0-9a-f]{128})(\/?)$/i;
+
+function withPlainDigest(path: string): string {
+  return path.replace(ENCODED_DIGEST, '$1:$2$3');
+}
 
 /**
  * The management API takes percent-encoding, as generated clients send it: a repository's name with its slashes as %2F, a digest
@@ -120,7 +127,7 @@ const PATH_MAX_PARTS = 160;
  */
 function routedPath(request: Request): string {
   const sent = getPathNoStrict(request);
-  const path = sent.startsWith('/api/') ? decoded(sent) : sent;
+  const path = sent.startsWith('/api/') ? decoded(sent) : withPlainDigest(sent);
   return path.split('/', PATH_MAX_PARTS + 1).length > PATH_MAX_PARTS ? '/v2/%' : path;
 }
 

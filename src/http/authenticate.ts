@@ -49,9 +49,10 @@ function callerByProof(proof: Proof): Caller {
   return { subject: '', proof, grants: null };
 }
 
+/** What stands between and around does not matter. More than one value is none: nobody can tell which is meant. */
 export function partsOf(header: string): [scheme: string, value: string] {
-  const [scheme = '', value = ''] = header.split(' ', 2);
-  return [scheme.toLowerCase(), value];
+  const [scheme = '', value = '', ...more] = header.trim().split(/[ \t]+/);
+  return [scheme.toLowerCase(), more.length > 0 ? '' : value];
 }
 
 /** RFC 7617: `base64(name:password)`, UTF-8. @throws UNAUTHORIZED, TOOMANYREQUESTS */
@@ -80,10 +81,11 @@ export async function proofOf(c: RequestContext, name: string | null, password: 
 /** Longer credentials than any that are in use are not looked at. */
 const BASIC_MAX_LENGTH = 16 * 1024;
 
-function parseBasic(value: string): { name: string; password: string } | null {
+export function parseBasic(value: string): { name: string; password: string } | null {
   if (value.length > BASIC_MAX_LENGTH) return null;
   try {
-    const bytes = Uint8Array.from(atob(value), (char) => char.charCodeAt(0));
+    // Some clients use the alphabet that is for URLs.
+    const bytes = Uint8Array.from(atob(value.replaceAll('-', '+').replaceAll('_', '/')), (char) => char.charCodeAt(0));
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     const colon = text.indexOf(':');
     return colon < 0 ? null : { name: text.slice(0, colon), password: text.slice(colon + 1) };

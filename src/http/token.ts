@@ -8,10 +8,10 @@ import { beginLogin, continueLogin } from '../auth/logins.ts';
 import { noteOutsideLogin } from '../auth/outside/logins.ts';
 import { grantable } from '../auth/policy.ts';
 import type { Proof } from '../auth/proof.ts';
-import { formatGrant, type Grant, MAX_SCOPES, parseScopes } from '../auth/scope.ts';
+import { formatGrant, type Grant, MAX_SCOPES, parseScopes, wordsOf } from '../auth/scope.ts';
 import { mintAccessToken, verifyRefreshToken } from '../auth/tokens.ts';
 import { badParameter } from '../oci/errors.ts';
-import { authorityOf, logged, partsOf, proofOf, proofOfBasic, wrongCredentials } from './authenticate.ts';
+import { authorityOf, logged, parseBasic, partsOf, proofOf, proofOfBasic, wrongCredentials } from './authenticate.ts';
 import { type AppEnv, occasionOf } from './context.ts';
 import { limitLogins, limitTokenRequests } from './limits.ts';
 import { readBody } from './params.ts';
@@ -22,7 +22,8 @@ const FORM_MAX_BYTES = 64 * 1024;
 export const token = new Hono<AppEnv>({ strict: false })
   .get('/', async (c) => {
     const scopes = c.req.queries('scope') ?? [];
-    return answer(c, await proofByHeader(c), { scopes, offline: c.req.query('offline_token') === 'true', oauth: false });
+    const offline = /^(?:true|1)$/i.test(c.req.query('offline_token') ?? '');
+    return answer(c, await proofByHeader(c), { scopes, offline, oauth: false });
   })
 
   .post('/', async (c) => {
@@ -42,7 +43,7 @@ async function proofByHeader(c: Context<AppEnv>): Promise<Proof | null> {
 async function proofByForm(c: Context<AppEnv>, form: URLSearchParams): Promise<Proof> {
   switch (form.get('grant_type')) {
     case 'password':
-      return proofOf(c, form.get('username') ?? '', form.get('password') ?? '');
+      return proofByPassword(c, form.get('username') ?? '', form.get('password') ?? '');
     case 'refresh_token': {
       const proof = await verifyRefreshToken(c.env, form.get('refresh_token') ?? '', occasionOf(c));
       if (!proof) throw wrongCredentials(c);
@@ -53,12 +54,26 @@ async function proofByForm(c: Context<AppEnv>, form: URLSearchParams): Promise<P
   }
 }
 
+/**
+ * A form without a password has it in the header, as some clients send it. A header beside a form that has one is the client's own
+ * (RFC 6749, section 2.3.1), and says nothing of the user.
+ */
+async function proofByPassword(c: Context<AppEnv>, username: string, password: string): Promise<Proof> {
+  if (password !== '') return proofOf(c, username, password);
+  const [scheme, value] = partsOf(c.req.header('authorization') ?? '');
+  const basic = scheme === 'basic' ? parseBasic(value) : null;
+  if (basic && username !== '' && username !== basic.name) {
+    throw badParameter('the form and the Authorization header name different users');
+  }
+  return basic ? proofOf(c, basic.name, basic.password) : proofOf(c, username, password);
+}
+
 async function answer(
   c: Context<AppEnv>,
   proof: Proof | null,
   { scopes, offline, oauth }: { scopes: string[]; offline: boolean; oauth: boolean },
 ): Promise<Response> {
-  const asked = askedFor(scopes);
+  const asked = askedFor(scopes, occasionOf(c).service);
   const repositories = asked.flatMap(({ type, name }) => (type === 'repository' ? [name] : []));
   const authority = await authorityOf(c, proof, repositories);
   await limitTokenRequests(c, authority.subject);
@@ -78,9 +93,8 @@ async function answer(
 }
 
 /** @throws UNSUPPORTED (400) for more scopes than any client needs */
-function askedFor(scopes: string[]): Grant[] {
-  if (scopes.reduce((count, text) => count + text.split(' ').length, 0) > MAX_SCOPES) {
-    throw badParameter(`a token is for up to ${MAX_SCOPES} scopes`);
-  }
-  return parseScopes(scopes);
+function askedFor(scopes: string[], service: string): Grant[] {
+  const words = wordsOf(scopes);
+  if (words.length > MAX_SCOPES) throw badParameter(`a token is for up to ${MAX_SCOPES} scopes`);
+  return parseScopes(words, service);
 }

@@ -25,7 +25,10 @@ describe('a scope', () => {
 
   test.each([
     ['of another type', 'plugin:acme/api:pull'],
-    ['of a class', 'repository(plugin):acme/api:pull'],
+    ['of another type with a class', 'secret(plugin):acme/api:pull'],
+    ['of a class that is none', 'repository(Plugin):acme/api:pull'],
+    ['of a class that is empty', 'repository():acme/api:pull'],
+    ['of two classes', 'repository(a)(b):acme/api:pull'],
     ['of every repository', 'repository:*:pull'],
     ['of a host with a port', 'repository:host:5000/acme/api:pull'],
     ['of something else than the catalog', 'registry:users:*'],
@@ -34,6 +37,24 @@ describe('a scope', () => {
     ['that is only a colon', ':'],
   ])('%s grants nothing', (_, scope) => {
     expect(parseScopes([scope])).toEqual([]);
+  });
+
+  test.each([
+    ['of a class, which means nothing any more', 'repository(plugin):acme/api:pull,push'],
+    ['with a comma at its end', 'repository:acme/api:pull,push,'],
+    ['with an action that comes twice', 'repository:acme/api:pull,push,pull'],
+    ['after the host and port of this registry', 'repository:registry.test:5000/acme/api:pull,push'],
+    ['between spaces and tabs', '  repository:acme/api:pull \t\n repository:acme/api:push  '],
+  ])('%s has one meaning', (_, scope) => {
+    expect(parseScopes([scope], 'registry.test:5000')).toEqual([
+      { type: 'repository', name: 'acme/api', actions: ['pull', 'push'] },
+    ]);
+  });
+
+  test('with a host without a port is a name like any other', () => {
+    const [grant] = parseScopes(['repository:registry.test/acme/api:pull'], 'registry.test');
+    expect(grant?.name).toBe('registry.test/acme/api');
+    expect(parseScopes(['repository:elsewhere.test:5000/acme/api:pull'], 'registry.test:5000')).toEqual([]);
   });
 
   test('with actions nobody knows keeps the ones we know', () => {

@@ -80,7 +80,6 @@ describe('GET /token', () => {
 
   test.each([
     ['every repository', 'repository:*:pull'],
-    ['a plugin', 'repository(plugin):a/b:pull'],
     ['a type nobody knows', 'secrets:all:*'],
   ])('grants nothing for %s, and that is no error', async (_, scope) => {
     expect(decodeJwt(await tokenFor(world, scope)).access).toEqual([]);

@@ -4,13 +4,13 @@ import { parseDigest } from '../../oci/digest.ts';
 import { INDEX_MEDIA_TYPE } from '../../oci/manifest.ts';
 import { listReferrers } from '../../registry/manifests/referrers.ts';
 import { may } from '../authorize.ts';
-import type { AppEnv } from '../context.ts';
+import type { AppEnv, RequestContext } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';
 
 export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/referrers/:digest', may('pull'), async (c) => {
   const subject = parseDigest(c.req.param('digest'));
-  const artifactType = single(c, 'artifactType') || undefined;
-  const [lastType, last] = [single(c, 'lastType'), single(c, 'last')];
+  const artifactType = mediaType(c, 'artifactType') || undefined;
+  const [lastType, last] = [mediaType(c, 'lastType'), single(c, 'last')];
   const limit = Math.max(1, pageSize(c));
   const after = last === undefined ? undefined : { artifactType: lastType ?? '', digest: last };
   const { items, more } = await listReferrers(c.env, c.var.repository, { subject, artifactType, after, limit });
@@ -23,3 +23,8 @@ export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/ref
       : {}),
   });
 });
+
+/** A `+` that was not encoded reads as a space, and a media type has none. */
+function mediaType(c: RequestContext, name: string): string | undefined {
+  return single(c, name)?.replaceAll(' ', '+');
+}
