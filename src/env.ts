@@ -24,12 +24,14 @@ export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>>
   TOKEN_REQUESTS?: RateLimit;
   /** Uploads begun by one account. */
   UPLOAD_STARTS?: RateLimit;
-  /** Test deliveries of one webhook; and of one account its tests and replays. */
+  /** Test deliveries of one webhook, and replays that one account asks for. */
   TEST_DELIVERIES?: RateLimit;
   /** Requests of one account that write. */
   WRITES?: RateLimit;
   /** Lists, searches and reports that one account asks for. */
   EXPENSIVE_READS?: RateLimit;
+  /** Test deliveries of one account. */
+  CALLS?: RateLimit;
   /** Logins begun by one account. */
   LOGINS?: RateLimit;
 }

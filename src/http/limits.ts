@@ -52,12 +52,12 @@ export function limitUploadStarts(c: RequestContext, subject: string): Promise<v
 /** Whoever tests a webhook has the registry ask an address of theirs, and learns whether it answers. */
 export async function limitTestDeliveries(c: RequestContext, webhook: string): Promise<void> {
   await limit(c.env.TEST_DELIVERIES, webhook, 'too many tests of this webhook');
-  await limitCalls(c);
+  await limit(c.env.CALLS, accountOf(c), 'too many tests of webhooks by this account');
 }
 
-/** Requests by which the registry calls hosts of the caller's choice. */
-export function limitCalls(c: RequestContext): Promise<void> {
-  return limit(c.env.TEST_DELIVERIES, `account ${accountOf(c)}`, 'too many tests and replays of webhooks by this account');
+/** Each has up to some hundred deliveries made again, to hosts of the caller's choice. */
+export function limitReplays(c: RequestContext): Promise<void> {
+  return limit(c.env.TEST_DELIVERIES, `account ${accountOf(c)}`, 'too many replays of webhooks by this account');
 }
 
 /** Logins that last: a row each, for as long as a refresh token lives. */

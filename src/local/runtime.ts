@@ -11,7 +11,7 @@ import { StartError } from './start-error.ts';
 // Copies of what wrangler.toml says, held equal by a test: reading it takes all of wrangler, and longer than a start.
 export const SCHEDULE_MINUTES = 10;
 // The other limits there protect what is shared; here everybody is one, and it is their own machine.
-export const LIMITS = { WRONG_PASSWORDS: 30, LOGINS: 300, TEST_DELIVERIES: 10 };
+export const LIMITS = { WRONG_PASSWORDS: 30, LOGINS: 300, TEST_DELIVERIES: 10, CALLS: 100 };
 /** Of the Worker, its database and its bucket. */
 const NAME = 'berth';
 const DEAD_LETTERS = 'berth-dead-letters';

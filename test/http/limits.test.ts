@@ -279,7 +279,7 @@ describe('an account', () => {
     }
   });
 
-  test('has its webhooks called by tests and replays a few times a minute, whichever webhooks they are', async () => {
+  test('has deliveries made again a few times a minute, whichever webhooks they are of', async () => {
     world = await newWorld({ TEST_DELIVERIES });
     await makeOrganization(world, 'acme');
     const ids: string[] = [];

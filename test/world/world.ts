@@ -52,6 +52,7 @@ function withoutLimits({
   WRITES: _____,
   EXPENSIVE_READS: ______,
   LOGINS: _______,
+  CALLS: ________,
   ...bindings
 }: Env): Env {
   return bindings;

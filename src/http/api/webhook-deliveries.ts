@@ -15,7 +15,7 @@ import {
 } from '../../webhooks/delivery/history.ts';
 import type { Subscription } from '../../webhooks/subscriptions.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
-import { accountOf, limitCalls } from '../limits.ts';
+import { accountOf, limitReplays } from '../limits.ts';
 import { replaying } from '../spending.ts';
 import { eventSchema, shownEvent } from './events.ts';
 import { asksAboutWebhook } from './guard.ts';
@@ -99,7 +99,7 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const key = keyIn(c, c.var.webhook);
       requireEnabled(c.var.webhook);
-      await limitCalls(c);
+      await limitReplays(c);
       const replayed = await replaying(
         c,
         accountOf(c),
@@ -128,7 +128,7 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { since, until, after = 0 } = c.var.body;
       requireEnabled(c.var.webhook);
-      await limitCalls(c);
+      await limitReplays(c);
       const { webhook } = c.var;
       const replay = () => {
         if (since === undefined) return replayFailed(c.env, webhook, after);
