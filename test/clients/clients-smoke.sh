@@ -30,7 +30,7 @@ HERE=$(dirname "$SELF")
 CLIENTS="host/docker host/dockercli host/podman host/buildah host/skopeo host/ctr host/umoci
 trixie/docker trixie/podman trixie/buildah trixie/skopeo trixie/ctr trixie/oras trixie/cosign
 sid/docker sid/dockerctrd sid/podman sid/buildah sid/skopeo sid/ctr sid/umoci sid/oras sid/crane sid/cosign sid/notation
-sid/apptainer go/regctl go/helm"
+sid/apptainer go/regctl go/helm go/stargz"
 export CACHE=${SMOKE_CACHE:-${TMPDIR:-/tmp}/clients-smoke-cache}
 export LAYERS=${SMOKE_LAYERS:-64K,256K,1M} PREFIX=${SMOKE_PREFIX:-smoke} LIMIT=${SMOKE_TIMEOUT:-240} HERE
 

@@ -1,4 +1,5 @@
-# The clients that are built with Go: the module to build, with its version, and where the program is put.
+# The clients that are built with Go: the module to build, with its version, and where the program is put. `stargz` is a program
+# of ours around the snapshotter's reader, in a module of its own.
 
 go_module() {
   case $1 in
@@ -6,5 +7,6 @@ go_module() {
     helm) echo helm.sh/helm/v4/cmd/helm@v4.3.1;;
   esac
 }
-go_version() { local m; m=$(go_module "$1"); echo "${m##*@v}"; }
+stargz_version() { awk '$1 == "github.com/containerd/stargz-snapshotter" { print substr($2, 2) }' "$HERE/stargz/go.mod"; }
+go_version() { [ "$1" != stargz ] || { stargz_version; return; }; local m; m=$(go_module "$1"); echo "${m##*@v}"; }
 go_folder() { echo "$CACHE/go/$1-$(go_version "$1")"; }
