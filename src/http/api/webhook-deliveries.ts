@@ -116,7 +116,7 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Deliver events again: all that failed, or all since a time',
       description:
-        'Some hundreds at a time, and none twice within ten minutes: where `next` is not null there is more, to be asked for with it as `after`, and the rest of the body as before.',
+        'Some hundreds at a time, and what was delivered not twice within ten minutes: where `next` is not null there is more, to be asked for with it as `after`, and the rest of the body as before.',
       body: replayBody,
       answers: {
         202: {

@@ -86,9 +86,9 @@ export async function getDelivery(env: Database, { subscription, event }: Delive
 const WAITING_AGAIN =
   "state = 'waiting', due_at = unixepoch(), tries = 0, first_tried_at = unixepoch(), claimed_until = 0, replayed_at = unixepoch()";
 
-/** Seconds within which no request for many has a delivery made twice: sent again and again it would be a flood. */
+/** Seconds within which no request for many has one made twice that was delivered: sent again and again it would be a flood. */
 const REPLAYED_ONCE_IN = 10 * 60;
-const MAY_BE_REPLAYED = `coalesce(deliveries.replayed_at, 0) <= unixepoch() - ${REPLAYED_ONCE_IN}`;
+const MAY_BE_REPLAYED = `(deliveries.state = 'failed' OR coalesce(deliveries.replayed_at, 0) <= unixepoch() - ${REPLAYED_ONCE_IN})`;
 
 /** Delivered again under its id, whatever became of it. One that waits is tried now. @throws NOT_FOUND */
 export async function replayDelivery(env: Stores, key: DeliveryKey): Promise<Delivery> {
@@ -114,7 +114,7 @@ export async function replayFailed(env: Stores, { id }: Subscription, after: num
   const { results } = await env.DB.prepare(
     `UPDATE deliveries SET ${WAITING_AGAIN} WHERE subscription = ?1 AND state = 'failed' AND event IN (
        SELECT event FROM deliveries
-       WHERE subscription = ?1 AND state = 'failed' AND event > ?2 AND ${MAY_BE_REPLAYED} ORDER BY event LIMIT ?3)
+       WHERE subscription = ?1 AND state = 'failed' AND event > ?2 ORDER BY event LIMIT ?3)
      RETURNING subscription, event`,
   )
     .bind(id, after, REPLAY_MAX)

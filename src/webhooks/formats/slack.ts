@@ -137,7 +137,7 @@ const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string
   'webhook.rotated': (who, e) => `${who} gave the webhook ${the(e, 'id')} a new secret.`,
   'webhook.disabled': (who, e) => `${who} disabled the webhook ${the(e, 'id')}.`,
   'webhook.throttled': (_, e) =>
-    `The webhooks of ${the(e, 'owner')} have made ${count(e, 'maxDeliveries')} deliveries today and make no more before midnight (UTC).`,
+    `The webhooks of ${the(e, 'owner')} have made ${count(e, 'maxDeliveries')} deliveries today and make no more before midnight UTC.`,
   'webhook.deleted': (who, e) => `${who} deleted the webhook ${the(e, 'id')}.`,
   'webhook.test': (who) => `A test of this webhook, sent by ${who}.`,
 };

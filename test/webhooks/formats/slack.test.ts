@@ -77,7 +77,7 @@ const SENTENCES: Record<EventType, string> = {
   'webhook.changed': '`alice` changed the webhook `wh1`.',
   'webhook.rotated': '`alice` gave the webhook `wh1` a new secret.',
   'webhook.disabled': '`alice` disabled the webhook `wh1`.',
-  'webhook.throttled': 'The webhooks of `acme` have made `2000` deliveries today and make no more before midnight (UTC).',
+  'webhook.throttled': 'The webhooks of `acme` have made `2000` deliveries today and make no more before midnight UTC.',
   'webhook.deleted': '`alice` deleted the webhook `wh1`.',
   'webhook.test': 'A test of this webhook, sent by `alice`.',
 };
