@@ -206,9 +206,11 @@ CREATE TABLE IF NOT EXISTS manifest_checks (
   PRIMARY KEY (repository_id, digest)
 ) STRICT, WITHOUT ROWID;
 
--- What the repositories of a namespace hold, each blob counted once; empty: those without one. Counted anew by the collector, as it
--- alone makes room; where there is a limit, what is pushed is added by the batch that brings it. max_bytes: the limit, NULL for
--- none. warned: whether the warning was given since it was last below its threshold.
+-- What the repositories of a namespace hold, each blob counted once; empty: those without one. Where there is a limit, every batch
+-- that changes what is held changes bytes and blobs too, so they are right at once; the collector counts all namespaces anew.
+-- max_bytes: the limit, NULL for none. warned: whether the warning was given since usage was last below its threshold. staged: the
+-- bytes of unfinished uploads, kept like bytes. leading: the unfinished upload that may go on whatever the others have staged.
+-- kind: whose namespace it is.
 CREATE TABLE IF NOT EXISTS usage (
   namespace TEXT PRIMARY KEY,
   bytes INTEGER NOT NULL DEFAULT 0,
@@ -217,7 +219,10 @@ CREATE TABLE IF NOT EXISTS usage (
   max_bytes INTEGER,
   warn_percent INTEGER NOT NULL DEFAULT 80,
   warned INTEGER NOT NULL DEFAULT 0,
-  version INTEGER NOT NULL DEFAULT 1
+  version INTEGER NOT NULL DEFAULT 1,
+  staged INTEGER NOT NULL DEFAULT 0,
+  leading TEXT,
+  kind TEXT NOT NULL DEFAULT 'organization' CHECK (kind IN ('organization', 'user'))
 ) STRICT, WITHOUT ROWID;
 
 -- Where a job that goes through everything in slices stands. cursor: where its next slice begins. report (JSON): of the pass that is

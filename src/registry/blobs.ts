@@ -10,7 +10,8 @@ import type { ByteRange } from '../oci/range.ts';
 import { openObject } from '../storage/objects.ts';
 import { markBlobs } from './faults.ts';
 import { ensureRepository, type Pusher } from './repositories/repositories.ts';
-import { countBlob, requireRoomFor } from './usage/limit.ts';
+import { balanceBlob } from './usage/balance.ts';
+import { countBlob, requireRoomFor, type Staging } from './usage/limit.ts';
 
 export interface Blob {
   digest: Digest;
@@ -72,14 +73,14 @@ export async function openBlob(
 }
 
 /**
- * The statements that make verified bytes a blob of the repository; the last one selects the key under which the blob is
- * kept: another one than `objectKey` where the registry had it already.
+ * The statements that make verified bytes a blob of the repository. Where the registry had it already, it is kept under another
+ * key than `objectKey`.
  */
 export function publishBlob(
   env: Database & Vars,
   repository: RepositoryName,
   blob: Blob,
-  pusher: Pusher,
+  pusher: Pusher & { staging: Staging | null },
 ): D1PreparedStatement[] {
   const { digest, size, objectKey } = blob;
   return [
@@ -93,9 +94,8 @@ export function publishBlob(
        ON CONFLICT (digest) DO UPDATE SET size = ?2, object_key = ?3, created_at = unixepoch(), missing_since = NULL
        WHERE missing_since IS NOT NULL`,
     ).bind(digest, size, objectKey),
-    ...countBlob(env, repository, digest, pusher.by),
+    ...countBlob(env, repository, digest, pusher),
     linkBlob(env, repository, digest),
-    env.DB.prepare('SELECT object_key FROM blobs WHERE digest = ?1').bind(digest),
   ];
 }
 
@@ -136,14 +136,14 @@ export async function mountBlob(
           WHERE digest = ?3 AND repository_id = (SELECT id FROM repositories WHERE name = ?1))`,
       parameters: [digest, among, mount.isNamed],
     }),
-    ...countBlob(env, repository, digest, mount.by),
+    ...countBlob(env, repository, digest, { by: mount.by, staging: null }),
     linkBlob(env, repository, digest),
   ]);
   if (mounted !== null) return true;
   const size = await env.DB.prepare(`SELECT size FROM blobs WHERE digest = ?1 AND EXISTS (${source('?1', '?2')})`)
     .bind(digest, among)
     .first<number>('size');
-  if (size !== null) await requireRoomFor(env, repository, digest, size);
+  if (size !== null) await requireRoomFor(env, repository, digest, { size, staging: null });
   return false;
 }
 
@@ -156,11 +156,14 @@ export async function deleteBlob(env: Database, repository: RepositoryName, dige
     WHERE child = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)`;
   const here = `SELECT 1 FROM repository_blobs
     WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)`;
+  const { before, after } = balanceBlob(env, repository, digest);
   const statements = () => [
     refuseUnless(env, `EXISTS (${here}) AND NOT EXISTS (${referenced})`, repository, digest),
+    before,
     env.DB.prepare(
       'DELETE FROM repository_blobs WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)',
     ).bind(repository, digest),
+    after,
     record(env, {
       about: repository,
       by,

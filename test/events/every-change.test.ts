@@ -581,6 +581,16 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
         absent: ['nobody/quota'].map(below),
       },
     ),
+  'PUT /api/v1/users/:user/quota': ({ alice }) =>
+    json(
+      '/users/bob/quota',
+      { maxBytes: 1_000_000 },
+      {
+        records: [': quota.saved'],
+        notFor: [null, alice.basic],
+        absent: ['/api/v1/users/nobody-here/quota'],
+      },
+    ),
   // What it finds to do is leased, or lies in the trash for days.
   'POST /api/v1/scrub': ({ alice }) => bare('/scrub', { records: [], notFor: [null, alice.basic] }),
   'POST /api/v1/gc': ({ alice }) => bare('/gc', { records: [], notFor: [null, alice.basic] }),

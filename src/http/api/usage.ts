@@ -1,7 +1,10 @@
-/** What organizations store, what they may store, and how often images are pulled. */
+/** What organizations and users store, what they may store, and how often images are pulled. */
 import { Hono } from 'hono';
 import * as z from 'zod';
+import { parseName } from '../../auth/names.ts';
+import { findUser } from '../../auth/people/accounts.ts';
 import { getOrganization } from '../../auth/people/organizations.ts';
+import { isWhole } from '../../auth/policy.ts';
 import { requireOrganization } from '../../auth/within.ts';
 import { isDigest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
@@ -11,7 +14,7 @@ import { holdingsOf } from '../../registry/usage/holdings.ts';
 import { type Pulls, pullsOf } from '../../registry/usage/pulls.ts';
 import { setQuota } from '../../registry/usage/quota.ts';
 import { listUsage, type Usage } from '../../registry/usage/usage.ts';
-import { type AppEnv, actorOf } from '../context.ts';
+import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asks, asksFor, requireRight } from './guard.ts';
 import { answer, answerItems, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
 import { organizationIn, timeOf } from './parts.ts';
@@ -28,6 +31,9 @@ const storedSchema = z.strictObject({
     'Layers and configs, each once however many of its repositories hold it, and manifests; the trash included',
   ),
   blobs: count.describe('Layers and configs'),
+  staged: z
+    .optional(bytes)
+    .describe('What unfinished uploads have received, which counts against the limit too; left out where that is nothing'),
   maxBytes,
   warnPercent,
   percent: z.nullable(z.number()).describe('Of the limit that is used; null: there is none'),
@@ -38,8 +44,7 @@ const usageSchema = storedSchema.extend({
   namespace: z.string().describe('`acme` of `acme/api`: an organization or a user. Empty: repositories without one'),
 });
 
-const holdingsSchema = storedSchema.extend({
-  organization: z.string(),
+const holdings = {
   repositories: count,
   tags: count.describe(
     'Without those of signatures, attestations, SBOMs and lists of referrers, which belong to an image by their name',
@@ -48,13 +53,19 @@ const holdingsSchema = storedSchema.extend({
   trash: z
     .strictObject({ bytes, repositories: count, tags: count, manifests: count })
     .describe('What of the bytes would go with the trash, and what can be restored from it'),
-});
+};
+const holdingsSchema = storedSchema.extend({ organization: z.string(), ...holdings });
+const userHoldingsSchema = storedSchema.extend({ user: z.string(), ...holdings });
 
 const quotaSchema = z.strictObject({ maxBytes, warnPercent });
 const quotaBody = z.strictObject({
   maxBytes,
   warnPercent: z.optional(warnPercent).describe('Left out, it stays as it is; 80 at first'),
 });
+
+const QUOTA_DESCRIPTION = `What is over the limit stays, and can be pulled: only what is new is refused, with 403 and what is missing,
+what of it lies in the trash, and what unfinished uploads hold. Those count as well. What is deleted makes room once the trash has been
+emptied and the collector has passed. With null there is no limit.`;
 
 const pullsQuery = z
   .strictObject({
@@ -111,9 +122,44 @@ export const usage = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const organization = organizationIn(c);
       await getOrganization(c.env, organization);
-      const { countedAt, version, ...holdings } = await holdingsOf(c.env, organization);
-      const body = { organization, ...holdings, percent: percentOf(holdings), countedAt: timeOf(countedAt) };
-      return answer(body, { version });
+      const { version, ...stored } = await storedIn(c, organization);
+      return answer({ organization, ...stored }, { version });
+    },
+  )
+  .get(
+    '/users/:user/usage',
+    asks('login'),
+    operation({
+      group: GROUP,
+      summary: 'What a user stores',
+      description:
+        'In the repositories under their own name, counted now. For the user and for administrators. The ETag is that of the limit.',
+      answers: { 200: { description: 'What they store, of what they may', schema: userHoldingsSchema } },
+    }),
+    async (c) => {
+      const { authority } = c.var;
+      const { name, subject } = await userIn(c);
+      if (authority.subject !== subject && !(authority.administrator && isWhole(authority)))
+        throw new RegistryError('NOT_FOUND');
+      const { version, ...stored } = await storedIn(c, name);
+      return answer({ user: name, ...stored }, { version });
+    },
+  )
+  .put(
+    '/users/:user/quota',
+    asks('administrator'),
+    operation({
+      group: GROUP,
+      summary: 'Limit what a user may store',
+      description: `In the repositories under their own name. ${QUOTA_DESCRIPTION}`,
+      conditional: true,
+      body: quotaBody,
+      answers: { 200: { description: 'As it is now, and its new ETag', schema: quotaSchema } },
+    }),
+    async (c) => {
+      // A user is never deleted, so there is nothing to guard.
+      const { name } = await userIn(c);
+      return limitNamespace(c, { namespace: name, kind: 'user' }, []);
     },
   )
   .put(
@@ -122,24 +168,15 @@ export const usage = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Limit what an organization may store',
-      description:
-        'What is over the limit stays, and can be pulled: only what is new is refused, with 403 and what is missing. What is deleted makes room once the trash has been emptied and the collector has passed. With null there is no limit.',
+      description: QUOTA_DESCRIPTION,
       conditional: true,
       body: quotaBody,
       answers: { 200: { description: 'As it is now, and its new ETag', schema: quotaSchema } },
     }),
     async (c) => {
       const organization = organizationIn(c);
-      const { maxBytes: limit, warnPercent: percent = null } = c.var.body;
-      const guard = [requireOrganization(c.env, organization)];
-      const change = { ifVersion: expectedVersion(c), by: actorOf(c), guard };
-      const quota = await setQuota(c.env, organization, { maxBytes: limit, warnPercent: percent }, change);
-      if (!quota) {
-        await getOrganization(c.env, organization);
-        throw new RegistryError('PRECONDITION_FAILED');
-      }
-      const { version, ...body } = quota;
-      return answer(body, { version });
+      await getOrganization(c.env, organization);
+      return limitNamespace(c, { namespace: organization, kind: 'organization' }, [requireOrganization(c.env, organization)]);
     },
   )
   .get(
@@ -162,14 +199,45 @@ export const usage = new Hono<AppEnv>({ strict: false })
     },
   );
 
-function shown({ countedAt, ...stored }: Usage): z.output<typeof usageSchema> {
-  return { ...stored, percent: percentOf(stored), countedAt: timeOf(countedAt) };
+/** @throws NOT_FOUND */
+async function userIn(c: RequestContext) {
+  const user = await findUser(c.env, `user:${parseName(c.req.param('user') ?? '')}`);
+  if (!user) throw new RegistryError('NOT_FOUND');
+  return user;
+}
+
+async function storedIn(c: RequestContext, namespace: string) {
+  const { countedAt, staged, ...stored } = await holdingsOf(c.env, namespace);
+  return {
+    ...stored,
+    ...(staged > 0 ? { staged } : {}),
+    percent: percentOf({ ...stored, staged }),
+    countedAt: timeOf(countedAt),
+  };
+}
+
+type Limiting = RequestContext & { var: { body: z.output<typeof quotaBody> } };
+
+/** @param guard for the batch: that whom it is about is there. @throws PRECONDITION_FAILED */
+async function limitNamespace(c: Limiting, of: Parameters<typeof setQuota>[1], guard: D1PreparedStatement[]) {
+  const { maxBytes: limit, warnPercent: percent = null } = c.var.body;
+  const change = { ifVersion: expectedVersion(c), by: actorOf(c), guard };
+  const quota = await setQuota(c.env, of, { maxBytes: limit, warnPercent: percent }, change);
+  if (!quota) throw new RegistryError('PRECONDITION_FAILED');
+  const { version, ...body } = quota;
+  return answer(body, { version });
+}
+
+function shown({ countedAt, staged, ...stored }: Usage): z.output<typeof usageSchema> {
+  const percent = percentOf({ ...stored, staged });
+  return { ...stored, ...(staged > 0 ? { staged } : {}), percent, countedAt: timeOf(countedAt) };
 }
 
 /** With one decimal. Of nothing, everything is used. */
-function percentOf({ bytes: used, maxBytes: limit }: { bytes: number; maxBytes: number | null }): number | null {
+function percentOf(of: { bytes: number; staged: number; maxBytes: number | null }): number | null {
+  const { bytes: stored, staged, maxBytes: limit } = of;
   if (limit === null) return null;
-  return limit === 0 ? 100 : Math.round((used / limit) * 1000) / 10;
+  return limit === 0 ? 100 : Math.round(((stored + staged) / limit) * 1000) / 10;
 }
 
 const SECONDS_PER_DAY = 24 * 60 * 60;

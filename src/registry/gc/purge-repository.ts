@@ -3,6 +3,9 @@
  * then; the row of the trash goes last, so that whatever stops in between is gone on with.
  */
 import { refuseUnless } from '../../events/batch.ts';
+import { organizationAbout } from '../../events/event.ts';
+import { recountLimited } from '../usage/balance.ts';
+import { namespaceById } from '../usage/counting.ts';
 import { noteProblem } from './passes.ts';
 import { type Phase, read, type Slice, write } from './slice.ts';
 
@@ -52,7 +55,7 @@ export const REPOSITORIES: Phase = {
     if (!last) return null;
     if (row?.alive === 1) {
       noteProblem(slice.report, `the trash says that ${row.repository} was deleted, and it is there: nothing of it is purged`);
-    } else if (row && !(await purgeRepository(slice, row.repository_id))) return after;
+    } else if (row && !(await purgeRepository(slice, row))) return after;
     return row || rows.length === STEP ? [last.repository, last.repository_id] : null;
   },
 };
@@ -64,7 +67,7 @@ const PURGING = `NOT EXISTS (SELECT 1 FROM repositories WHERE id = ?1)
 const holds = ([table, , rows]: (typeof TABLES)[number]) => `EXISTS (SELECT 1 FROM ${table} WHERE ${rows})`;
 
 /** A step of it; `true` once nothing is left. */
-async function purgeRepository(slice: Slice, id: number): Promise<boolean> {
+async function purgeRepository(slice: Slice, { repository_id: id, repository }: Row): Promise<boolean> {
   const { env } = slice;
   const columns = TABLES.map((table) => `${holds(table)} AS ${table[0]}`);
   const [held] = await read<Record<string, number>>(slice, env.DB.prepare(`SELECT ${columns.join(', ')}`).bind(id));
@@ -77,6 +80,8 @@ async function purgeRepository(slice: Slice, id: number): Promise<boolean> {
     refuseUnless(env, [PURGING, ...TABLES.map((table) => `NOT ${holds(table)}`)].join(' AND '), id),
     ...SINGLES.map((table) => env.DB.prepare(`DELETE FROM ${table} WHERE repository_id = ?1`).bind(id)),
     env.DB.prepare("DELETE FROM trash WHERE repository_id = ?1 AND kind = 'repository'").bind(id),
+    // Its links stand under an id of no namespace from here on, and no index finds them by it.
+    recountLimited(env, organizationAbout(repository)),
     ...slice.also(id),
   ]);
   return true;
@@ -89,8 +94,13 @@ async function purgeFrom(slice: Slice, id: number, [table, key, rows]: (typeof T
     `INSERT INTO tombstones (object_key, made_at) SELECT object_key, unixepoch() FROM ${table}
      WHERE repository_id = ?1 AND digest IN (${chunk}) AND object_key > '' AND ${PURGING} ON CONFLICT DO NOTHING`,
   );
+  const counted = slice.env.DB.prepare(
+    `UPDATE usage SET bytes = bytes - coalesce((SELECT sum(size) FROM ${table}
+       WHERE repository_id = ?1 AND digest IN (${chunk}) AND ${PURGING}), 0)
+     WHERE namespace = ${namespaceById('?1')} AND namespace <> '' AND max_bytes IS NOT NULL`,
+  );
   const results = await write(slice, [
-    ...(table.endsWith('manifests') ? [tombstones.bind(id)] : []),
+    ...(table.endsWith('manifests') ? [tombstones.bind(id), counted.bind(id)] : []),
     slice.env.DB.prepare(`DELETE FROM ${table} WHERE repository_id = ?1 AND (${key}) IN (${chunk}) AND ${PURGING}`).bind(id),
   ]);
   return results?.at(-1)?.meta.changes ?? 0;

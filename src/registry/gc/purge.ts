@@ -6,6 +6,8 @@ import { settings } from '../../env.ts';
 import { type Database, tryBatch } from '../../events/batch.ts';
 import { type Actor, REGISTRY } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { balanceManifests } from '../usage/balance.ts';
 import type { Key } from './passes.ts';
 import { type Phase, read, type Slice, write } from './slice.ts';
 
@@ -111,12 +113,15 @@ function purgeStatements(env: Database, { repositoryId, kind, names, about }: En
   if (kind === 'repository') {
     return [event, bound(`UPDATE trash AS t SET purging = 1 WHERE ${CHOSEN} RETURNING name`)];
   }
+  const counter = balanceManifests(env, { sql: '?1', parameter: repositoryId }, names as Digest[]);
   const bytes = [
+    counter.before,
     bound(
       `INSERT INTO tombstones (object_key, made_at) SELECT m.object_key, unixepoch() FROM trashed_manifests m
        WHERE m.repository_id = ?3 AND m.digest IN (SELECT t.name FROM trash t WHERE ${CHOSEN}) AND m.object_key > '' ON CONFLICT DO NOTHING`,
     ),
     bound(`DELETE FROM trashed_manifests WHERE repository_id = ?3 AND digest IN (SELECT t.name FROM trash t WHERE ${CHOSEN})`),
+    counter.after,
   ];
   return [event, ...(kind === 'manifest' ? bytes : []), bound(`DELETE FROM trash AS t WHERE ${CHOSEN} RETURNING name`)];
 }

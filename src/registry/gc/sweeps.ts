@@ -1,5 +1,6 @@
 /** Rows that have outlived their use: what purged manifests pointed at, old history, old counts, and links to blobs. */
 import { settings } from '../../env.ts';
+import { balanceBlobs } from '../usage/balance.ts';
 import type { Phase } from './slice.ts';
 import { sweep, type Walk } from './walk.ts';
 
@@ -19,7 +20,7 @@ export const REFERENCES: Phase = {
       key: ['child', 'repository_id', 'parent'],
       condition: `NOT EXISTS (SELECT 1 FROM trashed_manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.parent)`,
     };
-    return (await sweep(slice, orphaned, after)).next;
+    return (await sweep(slice, orphaned, after, balanceBlobs)).next;
   },
 };
 
@@ -83,7 +84,7 @@ export const LINKS: Phase = {
         AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.repository_id = x.repository_id AND r.child = x.digest)
         AND NOT EXISTS (SELECT 1 FROM trashed_references r WHERE r.child = x.digest AND r.repository_id = x.repository_id)`,
     };
-    const { swept, next } = await sweep(slice, unneeded, after);
+    const { swept, next } = await sweep(slice, unneeded, after, balanceBlobs);
     slice.report.links += swept;
     return next;
   },

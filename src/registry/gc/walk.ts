@@ -1,4 +1,5 @@
 /** Going through a table by its primary key, some hundred rows a step, for those that meet a condition. */
+import type { Balance } from '../usage/balance.ts';
 import type { Key } from './passes.ts';
 import { read, type Slice, write } from './slice.ts';
 
@@ -45,16 +46,21 @@ export async function walk(
   return { keys, next: last?.place === STEP ? keyOf(last) : null };
 }
 
-/** Deletes what meets the condition still, and counts it. */
-export async function sweep(slice: Slice, of: Walk, after: Key): Promise<{ swept: number; next: Key | null }> {
+/** Deletes what meets the condition still, and counts it. @param counter for what blobs are held by: statements around the deletion */
+export async function sweep(
+  slice: Slice,
+  of: Walk,
+  after: Key,
+  counter: ((env: Slice['env'], keys: Key[]) => Balance) | null = null,
+): Promise<{ swept: number; next: Key | null }> {
   const { keys, next } = await walk(slice, of, after);
   if (keys.length === 0) return { swept: 0, next };
-  const results = await write(slice, [
-    slice.env.DB.prepare(`DELETE FROM ${of.table} AS x WHERE ${among(of.key)} AND (${of.condition})`).bind(
-      JSON.stringify(keys),
-    ),
-  ]);
-  return { swept: results?.[0]?.meta.changes ?? 0, next };
+  const deletion = slice.env.DB.prepare(`DELETE FROM ${of.table} AS x WHERE ${among(of.key)} AND (${of.condition})`).bind(
+    JSON.stringify(keys),
+  );
+  const around = counter?.(slice.env, keys);
+  const results = await write(slice, around ? [around.before, deletion, around.after] : [deletion]);
+  return { swept: results?.[around ? 1 : 0]?.meta.changes ?? 0, next };
 }
 
 /** Whether the key of a row is one of ?1, a list of keys. */

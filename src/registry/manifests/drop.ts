@@ -5,6 +5,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { HERE } from '../repositories/repositories.ts';
 import type { Deletion } from '../tags/changes.ts';
+import { balanceManifests } from '../usage/balance.ts';
 
 export interface Dropped {
   digest: Digest;
@@ -31,7 +32,8 @@ export function dropManifests(
   { by, reason }: Deletion,
   condition: string,
 ): Drop {
-  const list = JSON.stringify(manifests.map(({ digest }) => digest));
+  const digests = manifests.map(({ digest }) => digest);
+  const list = JSON.stringify(digests);
   const chosen = (columns: string) => `SELECT ${columns} FROM json_each(?3) CROSS JOIN manifests m
     ON m.repository_id = ${HERE} AND m.digest = value WHERE ${condition}`;
   // With those of an earlier deletion of it that was not restored.
@@ -39,7 +41,9 @@ export function dropManifests(
     SELECT t.name FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = ${HERE} AND t.digest = m.digest
     UNION SELECT o.value FROM trash e, json_each(e.tags) o
       WHERE e.repository_id = ${HERE} AND e.kind = 'manifest' AND e.name = m.digest)`;
+  const counter = balanceManifests(env, { sql: HERE, parameter: repository }, digests);
   const entries = [
+    counter.before,
     env.DB.prepare(
       `INSERT OR REPLACE INTO trash (repository_id, kind, name, repository, tags, reason, actor, key_id, deleted_at)
        ${chosen(`${HERE}, 'manifest', m.digest, ?1, (${names}), ?4, ?2, ?5, unixepoch()`)}`,
@@ -69,7 +73,7 @@ export function dropManifests(
   const gone = env.DB.prepare(
     `DELETE FROM manifests WHERE repository_id = ${HERE} AND digest IN (${chosen('m.digest')}) RETURNING digest`,
   ).bind(repository, null, list);
-  return { entries, rest: [...moving, ...keep, gone, ...forget], answering: moving.length + keep.length };
+  return { entries, rest: [...moving, ...keep, gone, ...forget, counter.after], answering: moving.length + keep.length };
 }
 
 /**

@@ -12,6 +12,7 @@ import type { Tag } from '../../oci/reference.ts';
 import { bringTags, changeTags } from '../tags/changes.ts';
 import { CONTESTED } from '../tags/guards.ts';
 import { guardImmutable, type Judgement } from '../tags/mutability.ts';
+import { balanceManifests } from '../usage/balance.ts';
 import type { Contents } from './contents.ts';
 import { REFERENCES, unmet } from './references.ts';
 
@@ -36,18 +37,20 @@ export function restoring(env: Stores, restore: Restore): D1PreparedStatement[] 
   const contested = { sql: CONTESTED, parameters: [names, digest] as [string, string] };
   const there = 'SELECT 1 FROM tags WHERE repository_id = ?1 AND name IN (SELECT value FROM json_each(?2))';
   const named = 'SELECT 1 FROM manifests WHERE repository_id = ?1 AND digest = ?2 AND media_type = ?3';
+  const counter = balanceManifests(env, { sql: '?1', parameter: id }, contents.manifests);
+  const hasManifests = contents.manifests.length > 0;
   return [
     refuseUnless(env, 'EXISTS (SELECT 1 FROM repositories WHERE id = ?1 AND name = ?2)', id, repository),
     refuseUnless(env, `NOT EXISTS (${there})`, id, names),
     guardImmutable(env, repository, contested, judgement, judgement.free(tags)),
-    ...(contents.manifests.length > 0 ? bringBack(env, restore) : []),
+    ...(hasManifests ? [counter.before, ...bringBack(env, restore)] : []),
     env.DB.prepare(
       `DELETE FROM trash WHERE repository_id = ?1 AND kind = 'tag' AND name IN (SELECT value FROM json_each(?2)) AND digest = ?3`,
     ).bind(id, names, digest),
     refuseUnless(env, `EXISTS (${named})`, id, digest, mediaType),
     ...(tags.length > 0 ? changeTags(env, restore) : []),
     ...(contents.attached.length > 0 ? attach(env, restore) : []),
-    ...(contents.manifests.length > 0 ? clearAway(env, restore) : []),
+    ...(hasManifests ? [...clearAway(env, restore), counter.after] : []),
   ];
 }
 

@@ -5,6 +5,7 @@
 import { UPLOADS_PREFIX, uploadIdOf, uploadPrefix } from '../../storage/keys.ts';
 import { deleteObjects, listKeys } from '../../storage/objects.ts';
 import { discard, type Staged } from '../../storage/staging.ts';
+import { releaseStaged } from '../usage/staged.ts';
 import type { Session, Stores } from './sessions.ts';
 
 /**
@@ -20,7 +21,10 @@ export async function expireUploads(env: Stores, before: string, limit: number):
   for (const { id, state, staged } of results) {
     if (state === 'open') await discardOpen(env, JSON.parse(staged) as Staged);
     await deleteObjects(env, await listKeys(env, uploadPrefix(id)));
-    await env.DB.prepare('DELETE FROM uploads WHERE id = ?1 AND expires_at <= unixepoch()').bind(id).run();
+    await env.DB.batch([
+      releaseStaged(env, id, 'expires_at <= unixepoch()'),
+      env.DB.prepare('DELETE FROM uploads WHERE id = ?1 AND expires_at <= unixepoch()').bind(id),
+    ]);
   }
   return results.length;
 }

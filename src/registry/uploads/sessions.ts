@@ -13,7 +13,10 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
 import { publishBlob } from '../blobs.ts';
 import type { Pusher } from '../repositories/repositories.ts';
-import { holds, type Limit, limitOf } from '../usage/limit.ts';
+import { holds } from '../usage/counting.ts';
+import { limitOf, type Staging } from '../usage/limit.ts';
+import type { Limit } from '../usage/room.ts';
+import { countStaged, guardStaged, othersStaged, releaseStaged } from '../usage/staged.ts';
 
 export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
@@ -59,7 +62,9 @@ interface SessionRow {
   digest: string | null;
   expired: number;
   bytes: number | null;
+  others: number | null;
   max_bytes: number | null;
+  kind: Limit['kind'] | null;
 }
 
 /**
@@ -73,13 +78,14 @@ export async function loadSession(
   bringing: Digest | null = null,
 ): Promise<Session> {
   const row = await env.DB.prepare(
-    `SELECT s.state, s.version, s.staged, s.digest, s.expires_at <= unixepoch() AS expired, u.bytes,
+    `SELECT s.state, s.version, s.staged, s.digest, s.expires_at <= unixepoch() AS expired, u.bytes, u.kind,
+       ${othersStaged('?1', "iif(s.state = 'open', s.size, 0)", 'u.')} AS others,
        CASE WHEN u.max_bytes IS NULL OR ?3 IS NULL THEN u.max_bytes WHEN NOT ${holds('?2', '?3')} THEN u.max_bytes END AS max_bytes
      FROM (SELECT 1) LEFT JOIN uploads s ON s.id = ?1 LEFT JOIN usage u ON u.namespace = ?2 AND ?2 <> ''`,
   )
     .bind(id, organizationAbout(repository), bringing)
     .first<SessionRow>();
-  const limit = row && limitOf(repository, row.bytes, row.max_bytes);
+  const limit = row && limitOf(repository, { ...row, staged: row.others });
   if ((!row || row.state === null) && !offset) return { ...FRESH, limit };
   if (!row || row.state === null || row.expired) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
   return { state: row.state, version: row.version, staged: JSON.parse(row.staged) as Staged, digest: row.digest, limit };
@@ -91,19 +97,32 @@ export function openStaged(session: Session): Staged {
   return session.staged;
 }
 
-/** Compare-and-swap: `false` where another request changed the upload since `session` was read. */
+/**
+ * Compare-and-swap: `false` where another request changed the upload since `session` was read, or there is no room any more for what
+ * it has staged.
+ */
 export async function saveSession(env: Stores, { id, repository }: Upload, session: Session, staged: Staged): Promise<boolean> {
-  const saved = await env.DB.prepare(
-    `INSERT INTO uploads (id, repository, state, version, size, staged, expires_at)
-     SELECT ?1, ?2, 'open', ?3 + 1, ?4, ?5, unixepoch() + ${UPLOAD_LIFETIME}
-     WHERE ?3 = 0 OR EXISTS (SELECT 1 FROM uploads WHERE id = ?1)
-     ON CONFLICT (id) DO UPDATE SET version = ?3 + 1, size = ?4, staged = ?5, expires_at = excluded.expires_at
-     WHERE version = ?3 AND state = 'open' AND expires_at > unixepoch()
-     RETURNING id`,
-  )
-    .bind(id, repository, session.version, stagedSize(staged), JSON.stringify(staged))
-    .first();
-  return saved !== null;
+  const text = JSON.stringify(staged);
+  const growth = {
+    namespace: organizationAbout(repository),
+    id,
+    before: stagedSize(session.staged),
+    after: stagedSize(staged),
+  };
+  const guards = guardStaged(env, growth);
+  const results = await tryBatch(env, [
+    ...guards,
+    env.DB.prepare(
+      `INSERT INTO uploads (id, repository, state, version, size, staged, expires_at)
+       SELECT ?1, ?2, 'open', ?3 + 1, ?4, ?5, unixepoch() + ${UPLOAD_LIFETIME}
+       WHERE ?3 = 0 OR EXISTS (SELECT 1 FROM uploads WHERE id = ?1)
+       ON CONFLICT (id) DO UPDATE SET version = ?3 + 1, size = ?4, staged = ?5, expires_at = excluded.expires_at
+       WHERE version = ?3 AND state = 'open' AND expires_at > unixepoch()
+       RETURNING id`,
+    ).bind(id, repository, session.version, growth.after, text),
+    ...countStaged(env, growth, text),
+  ]);
+  return (results?.[guards.length]?.results.length ?? 0) > 0;
 }
 
 /** The upload ?1 is still as version ?2 of it was; version 0 is no row at all. */
@@ -123,14 +142,22 @@ export async function commitSession(
 ): Promise<string | null> {
   const results = await tryBatch(env, [
     refuseUnless(env, UNCHANGED, id, session.version),
+    // In this order: what it has staged leaves room for what it becomes, and is released once that is counted.
+    ...publishBlob(env, repository, blob, { ...pusher, staging: stagingOf(id, session) }),
+    ...(session.version === 0 ? [] : [releaseStaged(env, id)]),
     env.DB.prepare(
       `UPDATE uploads SET state = 'committed', version = version + 1, digest = ?2, expires_at = unixepoch() + ${UPLOAD_LIFETIME}
        WHERE id = ?1`,
     ).bind(id, blob.digest),
-    ...publishBlob(env, repository, blob, pusher),
+    env.DB.prepare('SELECT object_key FROM blobs WHERE digest = ?1').bind(blob.digest),
   ]);
   const kept = results?.at(-1)?.results[0] as { object_key: string } | undefined;
   return kept?.object_key ?? null;
+}
+
+/** `null` for an upload that has staged nothing. */
+export function stagingOf(id: string, { version, staged }: Session): Staging | null {
+  return version === 0 ? null : { id, bytes: stagedSize(staged) };
 }
 
 /**
@@ -142,7 +169,8 @@ export async function closeSession(
   { id, repository, offset }: Upload,
   version: number | null,
 ): Promise<Staged | null> {
-  const [closed] = await env.DB.batch<{ staged: string }>([
+  const [, closed] = await env.DB.batch<{ staged: string }>([
+    releaseStaged(env, id, 'expires_at > unixepoch() AND (?2 IS NULL OR version = ?2)', version),
     env.DB.prepare(
       `INSERT INTO uploads (id, repository, state, version, size, staged, expires_at)
        SELECT ?1, ?2, 'closed', 1, 0, ?4, unixepoch() + ${UPLOAD_LIFETIME}

@@ -18,7 +18,8 @@ import { deleteObjects, putVerified } from '../../storage/objects.ts';
 import { append, discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
 import { type Incoming, isEmpty, storeBody } from '../../storage/streams.ts';
 import { type Blob, statBlobForPush } from '../blobs.ts';
-import { fits, type Limit, limitFor, overLimit, requireRoom, requireRoomFor } from '../usage/limit.ts';
+import { limitFor, requireRoomFor } from '../usage/limit.ts';
+import { explained, fits, type Limit, OverLimit, requireRoom, roomIn } from '../usage/room.ts';
 import {
   closeSession,
   commitSession,
@@ -28,6 +29,7 @@ import {
   type Session,
   type Stores,
   saveSession,
+  stagingOf,
   type Upload,
 } from './sessions.ts';
 
@@ -52,13 +54,15 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
   const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk).catch(
     async (error: unknown) => {
       await endHopeless(env, upload, session, error, work);
-      throw (await overtaken(env, upload, session, error)) ? outOfStep(await uploadOffset(env, upload)) : error;
+      throw (await overtaken(env, upload, session, error))
+        ? outOfStep(await uploadOffset(env, upload))
+        : await explained(env, error);
     },
   );
   if (written !== NOTHING_STAGED) {
     if (!(await saveSession(env, upload, session, staged))) {
       work.waitUntil(discard(env, written));
-      throw outOfStep(await uploadOffset(env, upload));
+      throw await unsaved(env, upload, session, stagedSize(staged), work);
     }
     work.waitUntil(discard(env, superseded));
   }
@@ -81,6 +85,17 @@ function isStale(upload: Upload, session: Session): boolean {
   return upload.offset !== null && upload.offset !== stagedSize(session.staged);
 }
 
+/** Why a chunk could not be saved: other uploads took the room while it came, which ends this one, or another request changed it. */
+async function unsaved(env: Stores, upload: Upload, before: Session, size: number, work: Background): Promise<unknown> {
+  const session = await loadSession(env, upload);
+  const { limit } = session;
+  if (session.version !== before.version || limit === null || fits(limit, size))
+    return outOfStep(stagedSize(openStaged(session)));
+  const error = new OverLimit(limit, size);
+  await endHopeless(env, upload, session, error, work);
+  return explained(env, error);
+}
+
 /** Writes the chunk's bytes behind what is staged. The row does not know of them yet. */
 async function receive(env: Stores, upload: Upload, session: Session, { body, range }: Chunk) {
   const before = openStaged(session);
@@ -99,16 +114,16 @@ async function receive(env: Stores, upload: Upload, session: Session, { body, ra
 /** A body of unknown length is cut off where the room ends. @throws DENIED */
 async function appendWithin(env: Stores, upload: Upload, before: Staged, body: Incoming, limit: Limit | null) {
   const lane = settings(env);
-  const room = limit === null ? Number.POSITIVE_INFINITY : Math.max(0, limit.maxBytes - limit.bytes);
+  const room = limit === null ? Number.POSITIVE_INFINITY : roomIn(limit);
   const narrowed = { ...lane, room, maxPutBytes: Math.min(lane.maxPutBytes, room) };
   const appended = await append(env, upload.id, before, body, narrowed, upload.algorithm).catch((error: unknown) => {
     const isNarrower = room < lane.maxPutBytes || lane.verify === 'stream';
     const isCutOff = isNarrower && error instanceof RegistryError && error.code === 'SIZE_INVALID';
-    throw limit !== null && isCutOff ? overLimit(limit, null) : error;
+    throw limit !== null && isCutOff ? new OverLimit(limit, null) : error;
   });
   if (limit === null || fits(limit, stagedSize(appended.staged))) return appended;
   await discard(env, appended.written);
-  throw overLimit(limit, null);
+  throw new OverLimit(limit, null);
 }
 
 function outOfStep(offset: number): RegistryError {
@@ -148,7 +163,7 @@ export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, 
   try {
     if (!(await publish(env, upload, session, digest, chunk, work))) throw outOfStep(0);
   } catch (error) {
-    throw await asIfNew(env, upload, length ?? 0, error);
+    throw await explained(env, await asIfNew(env, upload, length ?? 0, error));
   }
 }
 
@@ -166,7 +181,8 @@ export async function finishUpload(env: Stores, upload: Upload, digest: Digest, 
     if (isMisplaced(upload, session, chunk, error)) throw outOfStep(stagedSize(session.staged));
     await endHopeless(env, upload, session, error, work);
     if (!(await overtaken(env, upload, session, error))) {
-      throw await asIfNew(env, upload, stagedSize(session.staged) + (chunk.body.length ?? 0), error);
+      const size = stagedSize(session.staged) + (chunk.body.length ?? 0);
+      throw await explained(env, await asIfNew(env, upload, size, error));
     }
   }
   await settle(env, upload, digest);
@@ -188,7 +204,7 @@ function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, e
 async function asIfNew(env: Stores, { repository }: Upload, size: number, error: unknown): Promise<unknown> {
   if (!(error instanceof RegistryError) || error.code !== 'DIGEST_INVALID') return error;
   const limit = await limitFor(env, repository, null);
-  return limit === null || fits(limit, size) ? error : overLimit(limit, size);
+  return limit === null || fits(limit, size) ? error : new OverLimit(limit, size);
 }
 
 /** Says so once more only of what is there still, and then takes a lease (invariant 8). @throws BLOB_UPLOAD_UNKNOWN */
@@ -220,7 +236,9 @@ async function publish(env: Stores, upload: Upload, session: Session, digest: Di
   const kept = await commitSession(env, upload, session, blob);
   work.waitUntil(deleteObjects(env, leftOver(session.staged, written, blob.objectKey, kept)));
   if (kept !== null && session.version === 0) rememberFinished(upload.id);
-  if (kept === null) await requireRoomFor(env, upload.repository, digest, blob.size);
+  if (kept === null) {
+    await requireRoomFor(env, upload.repository, digest, { size: blob.size, staging: stagingOf(upload.id, session) });
+  }
   return kept !== null;
 }
 

@@ -5,16 +5,25 @@
  */
 
 /** SQL: `acme` of `acme/api`, empty where there is no slash. */
-const namespaceOf = (name: string) => `substr(${name}, 1, max(0, instr(${name}, '/') - 1))`;
+export const namespaceOf = (name: string) => `substr(${name}, 1, max(0, instr(${name}, '/') - 1))`;
 
-/** SQL of a repository's name: it is one of the namespace. `0` is what comes after the slash. */
-const isIn = (name: string, namespace: string) => `${name} > ${namespace} || '/' AND ${name} < ${namespace} || '0'`;
+/** SQL: the name is one of a repository of the namespace. `0` is what comes after the slash. */
+export const isIn = (name: string, namespace: string) => `${name} > ${namespace} || '/' AND ${name} < ${namespace} || '0'`;
 
 /** SQL: the repository with this id is one of the namespace, or one of it that is in the trash. */
 export const belongsTo = (id: string, namespace: string) => `(
   EXISTS (SELECT 1 FROM repositories r WHERE r.id = ${id} AND ${isIn('r.name', namespace)})
   OR EXISTS (SELECT 1 FROM trash t WHERE t.repository_id = ${id} AND t.kind = 'repository' AND t.name = ''
     AND ${isIn('t.repository', namespace)}))`;
+
+/** SQL: the namespace holds the blob, in one of its repositories or in their trash. */
+export const holds = (namespace: string, digest: string) => `(
+  EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = ${digest} AND ${belongsTo('l.repository_id', namespace)})
+  OR EXISTS (SELECT 1 FROM trashed_references x WHERE x.child = ${digest} AND ${belongsTo('x.repository_id', namespace)}))`;
+
+/** SQL: the namespace of the repository with this id, be it in the trash; NULL where there is none. */
+export const namespaceById = (id: string) => `coalesce((SELECT ${namespaceOf('name')} FROM repositories WHERE id = ${id}),
+  (SELECT ${namespaceOf('repository')} FROM trash WHERE repository_id = ${id} AND kind = 'repository' AND name = ''))`;
 
 /** SQL: repositories by id with their namespace, and those in the trash. Of all namespaces, or of ?1. */
 export const repositoriesOf = (namespaces: 'all' | '?1') => `SELECT id, ${namespaceOf('name')} AS namespace, 0 AS trashed

@@ -1,12 +1,15 @@
-/** What an organization stores, counted when somebody asks: in all, what its parts are, and how much of it the trash alone holds. */
+/** What a namespace stores, counted when somebody asks: in all, what its parts are, and how much of it the trash alone holds. */
 import type { Database } from '../../events/batch.ts';
 import { isAttached } from '../tags/attached.ts';
 import { repositoriesOf, WARN_PERCENT } from './counting.ts';
 import type { Quota } from './quota.ts';
+import { stagedOf } from './staged.ts';
 
 export interface Holdings extends Quota {
   bytes: number;
   blobs: number;
+  /** Bytes of unfinished uploads. */
+  staged: number;
   repositories: number;
   tags: number;
   manifests: number;
@@ -51,7 +54,7 @@ const ENTRIES = `${OWN} SELECT
       WHERE NOT trashed) AS trashedManifests`;
 
 const QUOTA = `SELECT max_bytes AS maxBytes, coalesce(warn_percent, ${WARN_PERCENT}) AS warnPercent, coalesce(version, 1) AS version,
-    unixepoch() AS countedAt
+    unixepoch() AS countedAt, coalesce((SELECT staged FROM (${stagedOf('?1')})), 0) AS staged
   FROM (SELECT 1) LEFT JOIN usage ON namespace = ?1`;
 
 type Sums = { bytes: number; trashed: number };
@@ -64,7 +67,7 @@ export async function holdingsOf(env: Database, namespace: string): Promise<Hold
     Sums & { blobs: number },
     Sums & { manifests: number },
     Entries,
-    Quota & { countedAt: number },
+    Quota & { countedAt: number; staged: number },
   ];
   return {
     ...quota,

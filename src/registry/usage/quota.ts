@@ -1,8 +1,9 @@
-/** Setting what an organization may store. */
+/** Setting what an organization or a user may store. */
 import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { changesIn, record } from '../../events/outbox.ts';
 import { COUNTED, repositoriesOf, WARN_PERCENT } from './counting.ts';
+import { stagedOf } from './staged.ts';
 
 export interface Quota {
   /** `null`: no limit. */
@@ -28,7 +29,7 @@ const CHANGES = changesIn([
  */
 export async function setQuota(
   env: Database,
-  namespace: string,
+  { namespace, kind }: { namespace: string; kind: 'organization' | 'user' },
   quota: { maxBytes: number | null; warnPercent: number | null },
   { ifVersion, by, guard }: { ifVersion: number | null; by: Actor; guard: D1PreparedStatement[] },
 ): Promise<Quota | null> {
@@ -37,22 +38,25 @@ export async function setQuota(
     ...guard,
     refuseUnless(env, `?2 IS NULL OR coalesce((SELECT version FROM usage WHERE namespace = ?1), 1) = ?2`, namespace, ifVersion),
     record(env, {
-      about: `organization:${namespace}`,
+      about: kind === 'organization' ? `organization:${namespace}` : '',
       by,
       select: `SELECT 'quota.saved' AS type,
-          json_object('maxBytes', ?4, 'warnPercent', coalesce(?5, warn_percent, ${WARN_PERCENT})) AS target, ${CHANGES} AS changes
+          json_patch(json_object('maxBytes', ?4, 'warnPercent', coalesce(?5, warn_percent, ${WARN_PERCENT})), ?6) AS target,
+          ${CHANGES} AS changes
         FROM (SELECT 1) LEFT JOIN usage ON namespace = ?3 WHERE ${differs('?4', '?5')}`,
-      parameters: [namespace, maxBytes, warnPercent],
+      parameters: [namespace, maxBytes, warnPercent, JSON.stringify(kind === 'user' ? { user: namespace } : {})],
       hasChanges: true,
     }),
     env.DB.prepare(
       `WITH own AS MATERIALIZED (${repositoriesOf('?1')}), counted AS (${COUNTED} UNION ALL SELECT ?1, 0, 0)
-       INSERT INTO usage (namespace, bytes, blobs, counted_at, max_bytes, warn_percent, version)
-       SELECT ?1, sum(bytes), sum(blobs), unixepoch(), ?2, coalesce(?3, ${WARN_PERCENT}), 2 FROM counted WHERE TRUE
+       INSERT INTO usage (namespace, bytes, blobs, counted_at, max_bytes, warn_percent, version, staged, kind)
+       SELECT ?1, sum(bytes), sum(blobs), unixepoch(), ?2, coalesce(?3, ${WARN_PERCENT}), 2,
+         coalesce((SELECT staged FROM (${stagedOf('?1')}) WHERE namespace = ?1), 0), ?4 FROM counted WHERE TRUE
        ON CONFLICT DO UPDATE SET bytes = excluded.bytes, blobs = excluded.blobs, counted_at = excluded.counted_at,
+         staged = excluded.staged, leading = NULL, kind = excluded.kind,
          max_bytes = ?2, warn_percent = coalesce(?3, warn_percent), warned = iif(${differs('?2', '?3')}, 0, warned),
          version = version + ${differs('?2', '?3')}`,
-    ).bind(namespace, maxBytes, warnPercent),
+    ).bind(namespace, maxBytes, warnPercent, kind),
     env.DB.prepare('SELECT max_bytes AS maxBytes, warn_percent AS warnPercent, version FROM usage WHERE namespace = ?1').bind(
       namespace,
     ),

@@ -2,12 +2,15 @@
 import type { Database } from '../../events/batch.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { COUNTED, reaches, repositoriesOf } from './counting.ts';
+import { stagedOf } from './staged.ts';
 
 export interface Usage {
   /** `acme` of `acme/api`; empty for names without a slash. */
   namespace: string;
   bytes: number;
   blobs: number;
+  /** Bytes of unfinished uploads. */
+  staged: number;
   /** `null`: no limit. */
   maxBytes: number | null;
   warnPercent: number;
@@ -24,19 +27,24 @@ const STILL_WARNED = `(warned AND max_bytes IS NOT NULL AND ${reaches('excluded.
 export async function recountUsage(env: Database): Promise<void> {
   await env.DB.prepare(
     `WITH own AS MATERIALIZED (${repositoriesOf('all')}),
-       counted AS (${COUNTED} UNION ALL SELECT namespace, 0, 0 FROM usage UNION ALL SELECT '', 0, 0)
-     INSERT INTO usage (namespace, bytes, blobs, counted_at)
-     SELECT namespace, sum(bytes), sum(blobs), unixepoch() FROM counted GROUP BY namespace
+       unfinished AS MATERIALIZED (${stagedOf('all')}),
+       counted AS (${COUNTED} UNION ALL SELECT namespace, 0, 0 FROM (SELECT namespace FROM usage UNION SELECT namespace FROM unfinished)
+         UNION ALL SELECT '', 0, 0)
+     INSERT INTO usage (namespace, bytes, blobs, counted_at, staged)
+     SELECT namespace, sum(bytes), sum(blobs), unixepoch(),
+       coalesce((SELECT staged FROM unfinished u WHERE u.namespace = counted.namespace), 0) FROM counted GROUP BY namespace
      ON CONFLICT DO UPDATE SET bytes = excluded.bytes, blobs = excluded.blobs, counted_at = excluded.counted_at,
-       warned = ${STILL_WARNED}
-     WHERE namespace = '' OR bytes <> excluded.bytes OR blobs <> excluded.blobs OR warned <> ${STILL_WARNED}`,
+       staged = excluded.staged, warned = ${STILL_WARNED},
+       leading = (SELECT id FROM uploads WHERE id = leading AND state = 'open')
+     WHERE namespace = '' OR bytes <> excluded.bytes OR blobs <> excluded.blobs OR warned <> ${STILL_WARNED}
+       OR staged <> excluded.staged`,
   ).run();
 }
 
 /** By name, in bytewise order. @param after `null` for the first page, which begins with the empty name */
 export async function listUsage(env: Database, after: string | null, limit: number): Promise<Page<Usage>> {
   const { results } = await env.DB.prepare(
-    `SELECT namespace, bytes, blobs, max_bytes AS maxBytes, warn_percent AS warnPercent,
+    `SELECT namespace, bytes, blobs, staged, max_bytes AS maxBytes, warn_percent AS warnPercent,
        max(counted_at, coalesce((SELECT counted_at FROM usage WHERE namespace = ''), 0)) AS countedAt
      FROM usage WHERE namespace >= ?1 ORDER BY namespace LIMIT ?2`,
   )

@@ -1,6 +1,7 @@
 /** Limits of organizations as pushes meet them: what fits is counted by the batch that brings it, what does not leaves nothing. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';
+import { expireUploads } from '../../../src/registry/uploads/expiry.ts';
 import { recountUsage } from '../../../src/registry/usage/usage.ts';
 import { violations } from '../../world/checker.ts';
 import { counting } from '../../world/counting.ts';
@@ -34,6 +35,11 @@ function stored(namespace = 'acme'): Promise<{ bytes: number; blobs: number } | 
   return world.env.DB.prepare('SELECT bytes, blobs FROM usage WHERE namespace = ?1')
     .bind(namespace)
     .first<{ bytes: number; blobs: number }>();
+}
+
+/** What unfinished uploads have received, as the row says. */
+async function stagedBytes(namespace = 'acme'): Promise<number | null> {
+  return world.env.DB.prepare('SELECT staged FROM usage WHERE namespace = ?1').bind(namespace).first<number>('staged');
 }
 
 /** The row, once all is counted anew. */
@@ -160,13 +166,15 @@ describe('an upload that is refused', () => {
     const begun = await patch(world, await begin(world), sized(layer(60_000)));
     expect(begun.status).toBe(202);
     const location = locationOf(begun);
-    expect(await stored(), 'it is not counted before it is a blob').toEqual({ bytes: 0, blobs: 0 });
+    expect(await stored(), 'it is no blob yet').toEqual({ bytes: 0, blobs: 0 });
+    expect(await stagedBytes()).toBe(60_000);
     const [status, { message }] = await refusal(await patch(world, location, send(layer(50_000, 2))));
     expect(status).toBe('403 DENIED');
     expect(message).toContain(send === sized ? 'this would add 110 kB' : 'there is room for 100 kB');
     expect((await world.fetch('GET', location)).status).toBe(404);
     expect((await patch(world, location, sized(layer(10)))).status).toBe(404);
     expect(await keysOf(world)).toEqual([]);
+    expect(await stagedBytes()).toBe(0);
   });
 
   test('for its announced length has sent nothing to R2', async () => {
@@ -188,7 +196,7 @@ describe('an upload that is refused', () => {
     expect(counts.r2Writes).toBe(1);
   });
 
-  test('costs no statement more than one that is taken', async () => {
+  test('costs no statement more than one that is taken, and one to say what lies in the trash', async () => {
     const statements = async (bytes: Uint8Array<ArrayBuffer>) => {
       const location = await begin(world);
       const { env, counts } = counting(world.env);
@@ -198,7 +206,7 @@ describe('an upload that is refused', () => {
     const unlimited = await statements(layer(1000));
     await limit(5000);
     expect(await statements(layer(1000, 2))).toBe(unlimited);
-    expect(await statements(layer(9000, 3))).toBe(unlimited);
+    expect(await statements(layer(9000, 3))).toBe(unlimited + 1);
   });
 
   test('is told of its own organization, and of nothing else', async () => {
@@ -217,6 +225,180 @@ describe('an upload that is refused', () => {
     expect((await world.fetch('POST', mount, { authorization: paul.basic })).status, 'as if it were not there').toBe(202);
     const absent = mount.replace(content.digest, `sha256:${'0'.repeat(64)}`);
     expect((await world.fetch('POST', absent, { authorization: paul.basic })).status).toBe(202);
+  });
+});
+
+describe('unfinished uploads', () => {
+  const room = 1_000_000;
+  const part = 400_000;
+
+  /** A chunk that is taken. @returns where the upload goes on */
+  async function taken(location: string, bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+    const response = await patch(world, location, sized(bytes));
+    expect(response.status).toBe(202);
+    return locationOf(response);
+  }
+
+  test.each([
+    ['announced', sized],
+    ['unknown', unsized],
+  ])('take room together: six of %s length stage no more than the limit', async (_, send) => {
+    await limit(room);
+    const statuses: number[] = [];
+    for (let n = 0; n < 6; n++)
+      statuses.push((await patch(world, await begin(world, `acme/r${n % 2}`), send(layer(part, n + 1)))).status);
+    expect(tally(statuses)).toEqual({ 202: 2, 403: 4 });
+    expect(await stagedBytes()).toBe(2 * part);
+    expect((await keysOf(world)).length).toBe(2 * Math.ceil(part / (64 * 1024 * 1024)));
+    expect((await api<{ staged: number; percent: number }>(world, 'GET', '/organizations/acme/usage')).body).toMatchObject({
+      staged: 2 * part,
+      percent: 80,
+    });
+  });
+
+  test('leave less room to a push in one request, a mount and a manifest, and the refusal says so', async () => {
+    const image = await imageIn(world, 'acme/api', 1);
+    const held = ((await recounted()) as { bytes: number }).bytes;
+    const content = await contentOf(layer(part, 7));
+    expect((await postWhole(world, 'elsewhere/base', content.digest, sized(content.bytes))).status).toBe(201);
+    const first = await taken(await begin(world), layer(part));
+    await limit(held + part + image.bytes.byteLength - 1);
+    const refused = [
+      await postWhole(world, 'acme/api', content.digest, sized(content.bytes)),
+      await world.fetch('POST', `/v2/acme/api/blobs/uploads/?mount=${content.digest}&from=elsewhere/base`),
+      await putManifest(world, 'acme/api', 'v1', textOf(image)),
+    ];
+    for (const response of refused) {
+      const [status, { message, detail }] = await refusal(response);
+      expect(status).toBe('403 DENIED');
+      expect(message).toContain('and 400 kB in unfinished uploads');
+      expect(message).toContain('finish or cancel uploads');
+      expect(detail).toMatchObject({ staged: part });
+    }
+    expect((await world.fetch('DELETE', first)).status).toBe(204);
+    expect(await stagedBytes()).toBe(0);
+    expect((await putManifest(world, 'acme/api', 'v1', textOf(image))).status).toBe(201);
+  });
+
+  test('that are finished, cancelled, refused or expired give their room back', async () => {
+    await limit(room);
+    const bytes = layer(100_000);
+    const { digest } = await contentOf(bytes);
+    const finished = await taken(await begin(world), bytes);
+    expect((await finish(world, finished, digest)).status).toBe(201);
+    expect([await stored(), await stagedBytes()]).toEqual([{ bytes: 100_000, blobs: 1 }, 0]);
+    expect((await finish(world, finished, digest)).status, 'asked again').toBe(201);
+    const cancelled = await taken(await begin(world), layer(100_000, 2));
+    expect((await world.fetch('DELETE', cancelled)).status).toBe(204);
+    expect(await stagedBytes()).toBe(0);
+    const refused = await taken(await begin(world), layer(100_000, 3));
+    expect((await finish(world, refused, digest)).status, 'not what it claims').toBe(400);
+    expect(await stagedBytes()).toBe(0);
+    await taken(await begin(world), layer(100_000, 4));
+    await world.env.DB.prepare("UPDATE uploads SET expires_at = 0 WHERE state = 'open'").run();
+    expect(await stagedBytes(), 'its bytes are there until they are removed').toBe(100_000);
+    await expireUploads(world.env, '~', 50);
+    expect(await stagedBytes()).toBe(0);
+    expect((await recounted())?.bytes).toBe(100_000);
+    expect(await stagedBytes()).toBe(0);
+  });
+
+  test('from before a limit was set count as well, and counting anew changes nothing', async () => {
+    expect((await patch(world, await begin(world), sized(layer(part)))).status).toBe(202);
+    expect((await patch(world, await begin(world, 'acme-x/api'), sized(layer(part)))).status).toBe(202);
+    await limit(room);
+    expect(await stagedBytes()).toBe(part);
+    await recountUsage(world.env);
+    expect(await stagedBytes()).toBe(part);
+  });
+
+  test('do not keep each other from the end: the first one may fill the room', async () => {
+    await limit(room);
+    const bytes = layer(900_000);
+    const first = await taken(await begin(world), bytes.slice(0, part));
+    const second = await taken(await begin(world), layer(part, 2));
+    expect((await patch(world, second, sized(layer(part, 3)))).status).toBe(403);
+    const third = await taken(await begin(world), layer(part, 4));
+    const whole = await taken(first, bytes.slice(part));
+    expect(await stagedBytes(), 'never past twice the limit').toBe(1_300_000);
+    expect((await finish(world, whole, (await contentOf(bytes)).digest)).status).toBe(201);
+    expect([await stored(), await stagedBytes()]).toEqual([{ bytes: 900_000, blobs: 1 }, part]);
+    expect((await patch(world, third, sized(layer(part, 5)))).status).toBe(403);
+    expect(await stagedBytes()).toBe(0);
+  });
+});
+
+describe('the room of what is deleted', () => {
+  test('is there at once: usage and limit are one number', async () => {
+    await limit(100_000);
+    const blob = await pushBlob(world, 'acme/api', layer(80_000));
+    await world.fetch('POST', `/v2/acme/base/blobs/uploads/?mount=${blob.digest}&from=acme/api`);
+    const usage = async () => (await api<{ bytes: number }>(world, 'GET', '/organizations/acme/usage')).body.bytes;
+    const remove = async (repository: string) =>
+      expect((await world.fetch('DELETE', `/v2/${repository}/blobs/${blob.digest}`)).status).toBe(202);
+    await remove('acme/api');
+    expect([await usage(), (await stored())?.bytes], 'the other repository holds it').toEqual([80_000, 80_000]);
+    await remove('acme/base');
+    expect([await usage(), (await stored())?.bytes]).toEqual([0, 0]);
+    await pushBlob(world, 'acme/api', layer(100_000, 2));
+  });
+
+  test('is told of as long as it lies in the trash: how much, and how it is freed', async () => {
+    const first = await pushImage(world, 'acme/api', 'v1', 1);
+    const { bytes } = (await recounted()) as { bytes: number };
+    await limit(bytes);
+    expect((await world.fetch('DELETE', `/v2/acme/api/manifests/${first.digest}`)).status).toBe(202);
+    expect((await stored())?.bytes).toBe(bytes);
+    const other = await contentOf('x');
+    const [status, { message, detail }] = await refusal(await postWhole(world, 'acme/api', other.digest, sized(other.bytes)));
+    expect(status).toBe('403 DENIED');
+    expect(message).toMatch(
+      /^acme may store \d+ bytes and stores \d+ bytes \(\d+ bytes of it in the trash\), .*: purge the trash/,
+    );
+    const { trash } = (await api<{ trash: { bytes: number } }>(world, 'GET', '/organizations/acme/usage')).body;
+    expect(detail).toMatchObject({ bytes, trash: trash.bytes });
+    expect(trash.bytes).toBe(bytes);
+    expect((await api(world, 'DELETE', `/repositories/acme/api/-/trash/manifests/${first.digest}`)).status).toBe(202);
+    expect((await stored())?.bytes).toBe(bytes - first.bytes.byteLength);
+    expect((await recounted())?.bytes).toBe(bytes - first.bytes.byteLength);
+    expect((await postWhole(world, 'acme/api', other.digest, sized(other.bytes))).status).toBe(201);
+  });
+});
+
+describe('a limit of a user', () => {
+  test('is about the repositories of their own name, and met and told as that of an organization', async () => {
+    const paul = await inviteUser(world, 'paul');
+    const answer = await api<{ maxBytes: number }>(world, 'PUT', '/users/paul/quota', { body: { maxBytes: 50_000 } });
+    expect([answer.status, answer.body]).toEqual([200, { maxBytes: 50_000, warnPercent: 80 }]);
+    const push = async (size: number, seed: number) => {
+      const { digest, bytes } = await contentOf(layer(size, seed));
+      const path = `/v2/paul/app/blobs/uploads/?digest=${digest}`;
+      return world.fetch('POST', path, { body: bytes, authorization: paul.basic });
+    };
+    await api(world, 'PUT', '/repositories/paul/app', { as: paul.basic, body: {} });
+    expect((await push(50_000, 1)).status).toBe(201);
+    const [status, { message, detail }] = await refusal(await push(1, 2));
+    expect(status).toBe('403 DENIED');
+    expect(message).toMatch(/^paul may store 50 kB and stores 50 kB, /);
+    expect(detail).toMatchObject({ user: 'paul', bytes: 50_000, maxBytes: 50_000 });
+    const usage = await api<{ user: string; bytes: number }>(world, 'GET', '/users/paul/usage', { as: paul.basic });
+    expect([usage.status, usage.body]).toMatchObject([200, { user: 'paul', bytes: 50_000, maxBytes: 50_000, percent: 100 }]);
+    expect(usage.headers.get('etag')).toBe(answer.headers.get('etag'));
+  });
+
+  test('is for an administrator to set, and its usage for the user and administrators to see', async () => {
+    const [paul, sam] = [await inviteUser(world, 'paul'), await inviteUser(world, 'sam')];
+    const body = { maxBytes: 5 };
+    expect((await api(world, 'PUT', '/users/paul/quota', { as: paul.basic, body })).status).toBe(403);
+    expect((await api(world, 'PUT', '/users/nobody/quota', { body })).status).toBe(404);
+    expect((await api(world, 'PUT', '/users/acme/quota', { body })).status).toBe(404);
+    expect((await api(world, 'GET', '/users/paul/usage', { as: sam.basic })).status).toBe(404);
+    expect((await api(world, 'GET', '/users/nobody/usage', { as: sam.basic })).status).toBe(404);
+    expect((await api(world, 'GET', '/users/paul/usage')).status).toBe(200);
+    const events = await eventsDuring(world, () => api(world, 'PUT', '/users/paul/quota', { body }));
+    expect(events).toMatchObject([{ type: 'quota.saved', target: { user: 'paul', maxBytes: 5 } }]);
+    const stale = await api(world, 'PUT', '/users/paul/quota', { body, headers: { 'if-match': '"1"' } });
+    expect(stale.status).toBe(412);
   });
 });
 

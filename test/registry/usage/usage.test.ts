@@ -1,6 +1,7 @@
 /** What namespaces store: counted by one statement for all, on demand for one, and here once more by hand. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { collectSlice } from '../../../src/registry/gc/collector.ts';
 import { holdingsOf } from '../../../src/registry/usage/holdings.ts';
 import { recountUsage } from '../../../src/registry/usage/usage.ts';
 import {
@@ -249,6 +250,9 @@ describe('whatever happens', () => {
       'delete manifest',
       'delete blob',
       'trash repository',
+      'restore tag',
+      'restore or purge manifest',
+      'collect',
     ),
     repository: fc.oneof(fc.constant('acme/a'), fc.constantFrom(...REPOSITORIES)),
     other: fc.constantFrom(...REPOSITORIES),
@@ -265,10 +269,34 @@ describe('whatever happens', () => {
     if (kind === 'delete tag') await world.fetch('DELETE', `${path}/manifests/v${seed}`);
     if (kind === 'trash repository') await trashRepository(repository);
     if (kind === 'image') await image(repository, seed);
+    if (kind === 'restore tag') await api(world, 'POST', `/repositories/${repository}/-/trash/tags/v${seed}/restore`);
+    if (kind === 'restore or purge manifest') await restoreOrPurge(repository, seed);
+    if (kind === 'collect') await collect();
     if (kind === 'delete manifest') {
       const head = await world.fetch('HEAD', `${path}/manifests/v${seed}`);
       const digest = head.headers.get('docker-content-digest');
       if (digest) await world.fetch('DELETE', `${path}/manifests/${digest}`);
+    }
+  }
+
+  async function restoreOrPurge(repository: string, seed: number): Promise<void> {
+    const path = `/repositories/${repository}/-/trash`;
+    const { items = [] } = (await api<{ items?: { name: string; kind: string }[] }>(world, 'GET', path)).body;
+    const entry = items.filter(({ kind }) => kind === 'manifest')[seed % 2];
+    if (!entry) return;
+    if (seed > 2) await api(world, 'POST', `${path}/manifests/${entry.name}/restore`);
+    else await api(world, 'DELETE', `${path}/manifests/${entry.name}`);
+  }
+
+  /** A slice of the collector on a day when everything is old. */
+  async function collect(): Promise<void> {
+    await world.env.DB.prepare('UPDATE repository_blobs SET leased_until = 0').run();
+    await world.env.DB.prepare('UPDATE trash SET deleted_at = deleted_at - 4 * 86400').run();
+    // Without the count of everything at its end, which would repair what was counted wrongly.
+    const prepare = (sql: string) => world.env.DB.prepare(sql.includes('INSERT INTO usage') ? 'SELECT 1' : sql);
+    const DB = { prepare, batch: world.env.DB.batch.bind(world.env.DB) } as unknown as D1Database;
+    for (let n = 0; n < 5; n++) {
+      if ((await collectSlice({ ...world.env, DB }, () => [])).ended) return;
     }
   }
 
@@ -302,10 +330,10 @@ describe('whatever happens', () => {
           const holdings = await holdingsOf(world.env, namespace);
           expect([holdings.bytes, holdings.blobs, holdings.trash.bytes], namespace).toEqual([bytes, blobs, trashed]);
         }
-        // Between two counts nothing is subtracted: what the pushes have counted is never too little.
-        expect(byPushes.bytes).toBeGreaterThanOrEqual(byHand.acme?.bytes ?? 0);
-        const removes = taken.some(({ kind }) => kind.startsWith('delete'));
-        if (!removes) expect(byPushes.bytes).toBe(byHand.acme?.bytes ?? 0);
+        expect(byPushes, 'the counter of the limit is the same number at every moment').toEqual({
+          bytes: byHand.acme?.bytes ?? 0,
+          blobs: byHand.acme?.blobs ?? 0,
+        });
       }),
       { numRuns: 40 },
     );
