@@ -128,13 +128,18 @@ CREATE TABLE IF NOT EXISTS tag_mutability (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
--- What a repository's tags and manifests are kept by: the policy (JSON), when it was last carried out, and what was done then (JSON).
+-- What a repository's tags and manifests are kept by: the policy (JSON), when it was last carried out to its end, and what was done
+-- then (JSON). pass (JSON): how far a run has come that goes through a large repository page by page. tried_at, attempts: when the
+-- schedule last began with it, and how often since it came on: one that ends each run waits longer and longer.
 CREATE TABLE IF NOT EXISTS lifecycle_policies (
   repository_id INTEGER PRIMARY KEY,
   policy TEXT NOT NULL,
   ran_at INTEGER NOT NULL DEFAULT 0,
   report TEXT,
-  version INTEGER NOT NULL DEFAULT 1
+  version INTEGER NOT NULL DEFAULT 1,
+  pass TEXT,
+  tried_at INTEGER NOT NULL DEFAULT 0,
+  attempts INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX IF NOT EXISTS lifecycle_policies_due ON lifecycle_policies (ran_at);
@@ -493,7 +498,8 @@ CREATE INDEX IF NOT EXISTS subscriptions_by_owner ON subscriptions (coalesce(res
 -- An event on its way to a subscription, at most one row for both. event_data: the event as it was recorded (JSON), with what
 -- its format wants to know of the repository beside it. state: a waiting one is tried at due_at, by whoever claims it: one at a
 -- time, until claimed_until. tries counts since it was last made to wait, and first_tried_at is since when its life is counted: its
--- first try, or its replay. attempts (JSON) is what people see of them. replayed_at: when it was last made to wait again.
+-- first try, or its replay. attempts (JSON) is what people see of them. replayed_at: when it was last made to wait again. reminded: how
+-- often the schedule has reminded the queue of it since its last try.
 CREATE TABLE IF NOT EXISTS deliveries (
   subscription TEXT NOT NULL,
   event INTEGER NOT NULL,
@@ -506,6 +512,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
   first_tried_at INTEGER,
   attempts TEXT NOT NULL DEFAULT '[]',
   replayed_at INTEGER,
+  reminded INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (subscription, event)
 ) STRICT, WITHOUT ROWID;
 
@@ -525,4 +532,13 @@ CREATE TABLE IF NOT EXISTS delivery_days (
 CREATE TABLE IF NOT EXISTS match_cursor (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   event INTEGER NOT NULL
+) STRICT;
+
+-- ── background ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- What the jobs of the schedule have spent of a day (days since the epoch). spent (JSON): of each job rows read, rows written and
+-- operations of queues.
+CREATE TABLE IF NOT EXISTS background_days (
+  day INTEGER PRIMARY KEY,
+  spent TEXT NOT NULL
 ) STRICT;

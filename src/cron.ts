@@ -9,7 +9,7 @@ import { announce } from './queue.ts';
 import { collectSlice } from './registry/gc/collector.ts';
 import { getPasses } from './registry/gc/passes.ts';
 import { scrubSlice } from './registry/gc/scrub.ts';
-import { runDueLifecycles } from './registry/lifecycle/run.ts';
+import { runDueLifecycles } from './registry/lifecycle/due.ts';
 import { expireUploads, sweepPieces } from './registry/uploads/expiry.ts';
 import { UPLOAD_LIFETIME, uploadIdAt } from './registry/uploads/sessions.ts';
 import { endHopeless, remindOfForgotten } from './webhooks/delivery/reminders.ts';

@@ -102,3 +102,10 @@ const LAST_SEQUENCE = 'coalesce((SELECT sequence FROM events WHERE about = ?1 OR
 
 /** The newest event, as an SQL expression: for rows of other rooms that begin or end with it. 0 where there is none. */
 export const NEWEST = 'coalesce((SELECT max(id) FROM events), 0)';
+
+/** When the first event after this one happened, as an SQL expression. NULL where there is none. */
+export const timeAfter = (id: string) => `(SELECT at FROM events WHERE id > ${id} ORDER BY id LIMIT 1)`;
+
+/** Whether anybody but `actor` has deleted a tag or manifest of what it is about since event `since`, as an SQL expression. */
+export const deletionsSince = (about: string, since: string, actor: string) => `EXISTS (SELECT 1 FROM events
+  WHERE about = ${about} AND id > ${since} AND type IN ('tag.deleted', 'manifest.deleted') AND actor <> ${actor})`;

@@ -1,5 +1,6 @@
 /** What requests and answers about lifecycle policies are made of. */
 import * as z from 'zod';
+import { RegistryError } from '../../oci/errors.ts';
 import type { DoomedAttached, DoomedManifest, DoomedTag, Plan } from '../../registry/lifecycle/chooser.ts';
 import {
   ACTION_TYPES,
@@ -9,6 +10,7 @@ import {
   TAG_STATUSES,
 } from '../../registry/lifecycle/policy.ts';
 import type { Report } from '../../registry/lifecycle/report.ts';
+import type { Thresholds } from '../../registry/lifecycle/thresholds.ts';
 import { timeOf } from './parts.ts';
 
 /** ECR's limit. */
@@ -80,8 +82,12 @@ export const policySchema = z
     for (const { at, message } of complaintsAbout(policy)) context.addIssue({ code: 'custom', path: ['rules', at], message });
   });
 
+/** A place and what 50 rules count: some 200 characters each. */
+const PLACE_MAX = 16_384;
+
 export const previewBody = z.strictObject({
   policy: z.optional(policySchema).describe('To be tried; left out, the saved one'),
+  after: z.optional(z.string().max(PLACE_MAX)).describe('The `next` of the page before'),
 });
 
 const reportSchema = z.strictObject({
@@ -120,7 +126,8 @@ const listSchema = {
 
 export const planSchema = z.strictObject({
   ...listSchema,
-  bytes: z.int().describe('That come back once the trash is emptied: what nothing else here or elsewhere needs'),
+  next: z.optional(z.string()).describe('Of a large repository: where the next page begins. Left out on the last one'),
+  bytes: z.optional(z.int()).describe('That come back once the trash is emptied: what nothing else here or elsewhere needs'),
   waiting: z
     .int()
     .describe(
@@ -133,6 +140,9 @@ export const planSchema = z.strictObject({
 export const deletedSchema = z.strictObject({
   ...listSchema,
   remaining: z.int().describe('Of the plan, what is there still: run it again'),
+  unfinished: z
+    .optional(z.literal(true))
+    .describe('Of a large repository: there are more pages. Run it again, or leave it to the schedule'),
 });
 
 /** What a lease keeps for now, so that a list that is short or empty says why. */
@@ -143,6 +153,28 @@ export function shownWaiting({ waiting }: Pick<Plan, 'waiting'>, leaseSeconds: n
   const hours = Math.round((leaseSeconds / 3600) * 10) / 10;
   const note = `${what} left alone until ${until}: what was pushed without a tag, or a client was told is here, is kept for ${hours} hours`;
   return { waiting: waiting.length, waitingUntil: until, note };
+}
+
+const placeSchema = z.tuple([
+  z.string().max(256),
+  z.record(z.string().regex(/^\d{1,15}$/), z.nullable(z.strictObject({ time: z.int(), digest: z.string() }))),
+]);
+
+/** What a page answered as `next`. @throws INVALID */
+export function placeOf(text: string | undefined): { after: string; thresholds: Thresholds | null } {
+  if (text === undefined) return { after: '', thresholds: null };
+  const place = placeSchema.safeParse(jsonOf(text));
+  if (!place.success) throw new RegistryError('INVALID', { message: 'body.after: is no `next` of a page before' });
+  const [after, thresholds] = place.data;
+  return { after, thresholds: thresholds as Thresholds };
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 /** Items of an answer. */

@@ -4,8 +4,9 @@ import type { Authority } from '../../auth/authority.ts';
 import { allows } from '../../auth/policy.ts';
 import { settings } from '../../env.ts';
 import type { RepositoryName } from '../../oci/name.ts';
-import { bytesOnlyOf } from '../../registry/lifecycle/candidates.ts';
-import { PATTERNS_MAX, RANGES_MAX } from '../../registry/lifecycle/policy.ts';
+import { bytesOnlyOf, WHOLE_MAX } from '../../registry/lifecycle/candidates.ts';
+import { planPage } from '../../registry/lifecycle/large.ts';
+import { type LifecyclePolicy, PATTERNS_MAX, RANGES_MAX } from '../../registry/lifecycle/policy.ts';
 import { planLifecycle, runLifecycle } from '../../registry/lifecycle/run.ts';
 import { deleteLifecycle, getLifecycle, saveLifecycle } from '../../registry/lifecycle/saved.ts';
 import { MANIFESTS_MAX, TAGS_MAX } from '../../registry/lifecycle/slices.ts';
@@ -14,6 +15,7 @@ import { asksFor } from './guard.ts';
 import {
   deletedSchema,
   lifecycleSchema,
+  placeOf,
   planSchema,
   policySchema,
   previewBody,
@@ -80,14 +82,18 @@ have up to ${PATTERNS_MAX} patterns and prefixes of tags, and ${RANGES_MAX} rang
     operation({
       group: GROUP,
       summary: 'What a lifecycle policy would delete, and why',
-      description:
-        'Nothing is deleted. The counts are of all there is, the list is cut after 1,000. Right after a push the list may be short: `waiting`, `waitingUntil` and `note` say what is left alone for now.',
+      description: `Nothing is deleted. The counts are of all there is, the list is cut after 1,000. A repository with more than
+${WHOLE_MAX} tags and manifests is listed page by page: counts and list are those of the page, \`next\` is what to send as \`after\` for
+the next one, and \`bytes\` and the ETag are missing. A page may be empty before the last one, which has no \`next\`. Right after a push the list may be short: \`waiting\`,
+\`waitingUntil\` and \`note\` say what is left alone for now.`,
       body: previewBody,
       answers: { 200: { description: 'The plan; its ETag is the same for the same list', schema: planSchema } },
     }),
     async (c) => {
       const { repository, body } = c.var;
-      const { plan, etag } = await planLifecycle(c.env, repository, body.policy);
+      const whole = body.after === undefined ? await planLifecycle(c.env, repository, body.policy) : null;
+      if (!whole) return answerPage(c, body.policy, body.after);
+      const { plan, etag } = whole;
       const blobs = await bytesOnlyOf(c.env, repository, plan.levels.flat());
       const bytes = plan.manifests.reduce((sum, { size }) => sum + size, blobs);
       const response = answer({ ...shownList(plan), bytes, ...shownWaiting(plan, settings(c.env).leaseSeconds) });
@@ -104,18 +110,30 @@ have up to ${PATTERNS_MAX} patterns and prefixes of tags, and ${RANGES_MAX} rang
       description: `A large plan is carried out in parts: run it again while something remains. With \`If-Match\` and the ETag of a
 preview only if it would delete just what that one listed, and then all of it or nothing, whatever is pushed meanwhile. Where it takes
 several parts, as it does for more than ${TAGS_MAX} tags or ${MANIFESTS_MAX} manifests and for what different rules took, that holds
-for each part: one that has changed ends the run with 412, and the message says what was deleted before it.`,
+for each part: one that has changed ends the run with 412, and the message says what was deleted before it. A repository with more than
+${WHOLE_MAX} tags and manifests is gone through page by page, a page for each request and for most runs of the schedule, and not on
+condition: \`unfinished\` says that there are more.`,
       conditional: true,
       answers: { 200: { description: 'What was deleted', schema: deletedSchema } },
     }),
     async (c) => {
       const { repository } = c.var;
-      const { remaining, ...deleted } = await runLifecycle(c.env, repository, { by: actorOf(c), ifPlan: expectedPlan(c) });
-      return answer({ ...shownList(deleted), remaining });
+      const options = { by: actorOf(c), ifPlan: expectedPlan(c) };
+      const { remaining, unfinished, ...deleted } = await runLifecycle(c.env, repository, options);
+      return answer({ ...shownList(deleted), remaining, ...(unfinished ? { unfinished } : {}) });
     },
   );
 
 type Asking = RequestContext & { var: { repository: RepositoryName; authority: Authority } };
+
+/** @param after as the page before answered it, `undefined` for the first one */
+async function answerPage(c: Asking, tried: LifecyclePolicy | undefined, after: string | undefined): Promise<Response> {
+  const { repository } = c.var;
+  const policy = tried ?? (await getLifecycle(c.env, repository)).policy;
+  const { plan, page, thresholds } = await planPage(c.env, repository, policy, placeOf(after));
+  const next = page.next === null ? {} : { next: JSON.stringify([page.next, thresholds]) };
+  return answer({ ...shownList(plan), ...shownWaiting(plan, settings(c.env).leaseSeconds), ...next });
+}
 
 async function answerLifecycle(c: Asking): Promise<Response> {
   const { repository, authority } = c.var;

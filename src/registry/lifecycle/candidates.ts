@@ -9,15 +9,24 @@ import type { Inventory, StoredManifest, StoredTag } from './inventory.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { type Report, reportOf } from './report.ts';
 
-/** Tags and manifests of a repository that rules look through: some 20 MB of the isolate's 128. */
+/** Tags and manifests of a repository that rules look through. */
 export const CANDIDATES_MAX = 50_000;
-const REFERENCES_MAX = 4 * CANDIDATES_MAX;
+/** So many are looked through at once, which takes some milliseconds of CPU; more are gone through page by page (`pages.ts`). */
+export const WHOLE_MAX = 1000;
 
 export interface Candidates {
   /** `null`: none is saved. */
   policy: LifecyclePolicy | null;
+  /** Of the policy. */
+  version: number;
   /** Of the last run. */
   report: Report | null;
+  /** What a run that goes through pages has come to (JSON); `null` where none is under way. */
+  pass: string | null;
+  /** How often the schedule has begun with it since it came on. */
+  attempts: number;
+  /** To be gone through page by page: then nothing of it is in the inventory. */
+  isLarge: boolean;
   inventory: Inventory;
   mutability: Mutability;
   /** The text that `mutability` is of, for the batch that deletes. */
@@ -30,47 +39,95 @@ interface Head {
   now: number;
   mutability_rule: string;
   policy: string | null;
+  version: number | null;
   report: string | null;
+  pass: string | null;
+  attempts: number | null;
+  large: number;
 }
 
-/** @throws NAME_UNKNOWN, CONFLICT where there is more than rules can look through */
+/** After so many attempts in vain a repository is gone through page by page, however small it is. */
+const VAIN = 3;
+
+const counted = (table: string, max: string) =>
+  `(SELECT count(*) FROM (SELECT 1 FROM ${table} WHERE repository_id = ${HERE} LIMIT ${max}))`;
+const LARGE = `(${counted('tags', `${WHOLE_MAX} + 1`)} + ${counted('manifests', `${WHOLE_MAX} + 1`)} > ${WHOLE_MAX}
+  OR EXISTS (SELECT 1 FROM lifecycle_policies WHERE repository_id = ${HERE} AND (pass IS NOT NULL OR attempts > ${VAIN})))`;
+
+const HEAD = (
+  large: string,
+) => `SELECT unixepoch() AS now, ${RULE} AS mutability_rule, p.policy, p.version, p.report, p.pass, p.attempts,
+    ${large} AS large
+  FROM repositories r LEFT JOIN lifecycle_policies p ON p.repository_id = r.id WHERE r.name = ?1`;
+const TAG = 'name AS tag, digest, updated_at AS updatedAt';
+const MANIFEST = `m.digest, m.subject, m.size, m.pushed_at AS pushedAt, m.leased_until AS leasedUntil,
+  (SELECT max(p.day) FROM pulls p WHERE p.repository_id = m.repository_id AND p.digest = m.digest) AS pulledOn,
+  (SELECT k.day FROM manifest_checks k WHERE k.repository_id = m.repository_id AND k.digest = m.digest) AS checkedOn`;
+
+/** All that there is, unless that is too much to be looked at at once. @throws NAME_UNKNOWN */
 export async function loadCandidates(env: Database, repository: RepositoryName): Promise<Candidates> {
-  const [heads, tags, manifests, references] = await env.DB.batch(
-    [
-      `SELECT unixepoch() AS now, ${RULE} AS mutability_rule, p.policy, p.report
-       FROM repositories r LEFT JOIN lifecycle_policies p ON p.repository_id = r.id WHERE r.name = ?1`,
-      `SELECT name AS tag, digest, updated_at AS updatedAt FROM tags WHERE repository_id = ${HERE} LIMIT ${CANDIDATES_MAX + 1}`,
-      `SELECT m.digest, m.subject, m.size, m.pushed_at AS pushedAt, m.leased_until AS leasedUntil,
-         (SELECT max(p.day) FROM pulls p WHERE p.repository_id = m.repository_id AND p.digest = m.digest) AS pulledOn,
-         (SELECT k.day FROM manifest_checks k WHERE k.repository_id = m.repository_id AND k.digest = m.digest) AS checkedOn
-       FROM manifests m WHERE m.repository_id = ${HERE} LIMIT ${CANDIDATES_MAX + 1}`,
-      `SELECT x.parent, x.child FROM manifests m
-       CROSS JOIN manifest_references x ON x.repository_id = m.repository_id AND x.child = m.digest
-       WHERE m.repository_id = ${HERE} LIMIT ${REFERENCES_MAX + 1}`,
-    ].map((sql) => env.DB.prepare(sql).bind(repository)),
+  const small = `NOT (SELECT ${LARGE})`;
+  return candidatesOf(
+    await env.DB.batch(
+      [
+        HEAD(LARGE),
+        `SELECT ${TAG} FROM tags WHERE repository_id = ${HERE} AND ${small}`,
+        `SELECT ${MANIFEST} FROM manifests m WHERE m.repository_id = ${HERE} AND ${small}`,
+        `SELECT x.parent, x.child FROM manifests m
+         CROSS JOIN manifest_references x ON x.repository_id = m.repository_id AND x.child = m.digest
+         WHERE m.repository_id = ${HERE} AND ${small}`,
+      ].map((sql) => env.DB.prepare(sql).bind(repository)),
+    ),
   );
+}
+
+/** Of some manifests and their tags. @throws NAME_UNKNOWN */
+export async function candidatesAmong(env: Database, repository: RepositoryName, digests: Digest[]): Promise<Candidates> {
+  const list = JSON.stringify(digests);
+  const among = (table: string, column: string) =>
+    `FROM json_each(?2) d CROSS JOIN ${table} ON repository_id = ${HERE} AND ${column} = d.value`;
+  return candidatesOf(
+    await env.DB.batch([
+      env.DB.prepare(HEAD('1')).bind(repository),
+      ...[
+        `SELECT ${TAG} ${among('tags INDEXED BY tags_by_digest', 'digest')}`,
+        `SELECT ${MANIFEST} ${among('manifests m', 'm.digest')}`,
+        `SELECT x.parent, x.child ${among('manifest_references x', 'x.child')}`,
+      ].map((sql) => env.DB.prepare(sql).bind(repository, list)),
+    ]),
+  );
+}
+
+function candidatesOf([heads, tags, manifests, references]: D1Result[]): Candidates {
   const head = heads?.results[0] as Head | undefined;
   if (!head) throw new RegistryError('NAME_UNKNOWN');
   const report = head.report === null ? null : reportOf(head.report);
-  const inventory = {
-    tags: (tags?.results ?? []) as StoredTag[],
-    manifests: (manifests?.results ?? []) as StoredManifest[],
-    references: (references?.results ?? []) as Inventory['references'],
-    left: report?.left ?? [],
-  };
-  refuseTooMany(inventory);
   return {
     policy: head.policy === null ? null : (JSON.parse(head.policy) as LifecyclePolicy),
+    version: head.version ?? 0,
     report,
-    inventory,
+    pass: head.pass,
+    attempts: head.attempts ?? 0,
+    isLarge: head.large === 1,
+    inventory: {
+      tags: (tags?.results ?? []) as StoredTag[],
+      manifests: (manifests?.results ?? []) as StoredManifest[],
+      references: (references?.results ?? []) as Inventory['references'],
+      left: report?.left ?? [],
+    },
     mutability: mutabilityOf(head.mutability_rule),
     mutabilityRule: head.mutability_rule,
     now: head.now,
   };
 }
 
-function refuseTooMany({ tags, manifests, references }: Inventory): void {
-  if (tags.length + manifests.length <= CANDIDATES_MAX && references.length <= REFERENCES_MAX) return;
+/** @throws CONFLICT where there is more than rules can look through */
+export async function refuseTooMany(env: Database, repository: RepositoryName): Promise<void> {
+  const max = `${CANDIDATES_MAX} + 1`;
+  const count = await env.DB.prepare(`SELECT ${counted('tags', max)} + ${counted('manifests', max)} AS count`)
+    .bind(repository)
+    .first<number>('count');
+  if ((count ?? 0) <= CANDIDATES_MAX) return;
   throw new RegistryError('CONFLICT', {
     message: `lifecycle rules look through up to ${CANDIDATES_MAX} tags and manifests of a repository, and this one has more`,
   });

@@ -7,9 +7,10 @@ import type { Tag } from '../../oci/reference.ts';
 import { isImmutable, type Mutability } from '../tags/mutability.ts';
 import { type Attached, attachedIn } from './attached.ts';
 import { append, type Holding, holdingOf, type Inventory, type Leftover, peel, type StoredManifest } from './inventory.ts';
-import type { LifecyclePolicy } from './policy.ts';
+import type { LifecyclePolicy, Rule } from './policy.ts';
 import { losesHolder, losesTags, nameOf, type Verdict, WAS_LEFT } from './reasons.ts';
-import { keptBy, overCount, selected, type Unit } from './selecting.ts';
+import { keptBy, overCount, selected, type Unit, type Whole } from './selecting.ts';
+import type { Thresholds } from './thresholds.ts';
 import { usesOf } from './uses.ts';
 import { versionOf } from './versions.ts';
 
@@ -48,19 +49,24 @@ export interface Circumstances {
   mutability: Mutability;
   /** Seconds since the epoch. */
   now: number;
+  /** What counts of images come to in the whole repository, where the inventory is a part of it. */
+  thresholds?: Thresholds;
 }
 
-export function choose(policy: LifecyclePolicy, { inventory, mutability, now }: Circumstances): Plan {
+export function choose(policy: LifecyclePolicy, { inventory, mutability, now, thresholds }: Circumstances): Plan {
   const attached = attachedIn(inventory);
   const holding = holdingOf(inventory, attached);
   const versioned = policy.rules.some(({ selection }) => selection.tagSemverRange !== undefined);
   const units = unitsOf(inventory, { holding, attached, versioned });
-  const kept = new Set(rulesOf(policy, 'keep').flatMap(({ selection }) => keptBy(selection, selected(selection, units), now)));
+  const whole = ({ rulePriority }: Rule) => (thresholds ? { threshold: thresholds[rulePriority] ?? null } : null);
+  const kept = new Set(
+    rulesOf(policy, 'keep').flatMap((rule) => keptBy(rule.selection, selected(rule.selection, units), now, whole(rule))),
+  );
   const fixed = new Set(units.filter(({ tag }) => tag !== null && isImmutable(mutability, tag)));
   const taken = takenBy(
     policy,
     units.filter(({ held }) => !held),
-    { kept, fixed, now },
+    { kept, fixed, now, whole },
   );
   const doomed = doomedManifests({ inventory, holding, attached, units, kept, taken, now });
   return {
@@ -123,13 +129,13 @@ function unitsOf(inventory: Inventory, { holding: { holders }, attached, version
 function takenBy(
   policy: LifecyclePolicy,
   units: Unit[],
-  { kept, fixed, now }: { kept: Set<Unit>; fixed: Set<Unit>; now: number },
+  { kept, fixed, now, whole }: { kept: Set<Unit>; fixed: Set<Unit>; now: number; whole: (rule: Rule) => Whole | null },
 ): Map<Unit, Verdict> {
   const decided = new Set<Unit>();
   const taken = new Map<Unit, Verdict>();
   for (const rule of rulesOf(policy, 'expire')) {
     const seen = selected(rule.selection, units);
-    const over = overCount(rule.selection, seen, now);
+    const over = overCount(rule.selection, seen, now, whole(rule));
     for (const unit of seen) {
       if (decided.has(unit)) continue;
       decided.add(unit);

@@ -31,6 +31,11 @@ export function tooMany({ countNumber = 0, ...selection }: Selection): (nth: num
   return (nth) => `${ordinal(nth)} newest of ${images}, ${countNumber} ${countNumber === 1 ? 'is' : 'are'} kept`;
 }
 
+/** The same where only a part of the repository was looked at. */
+export function notAmongNewest({ countNumber = 0, ...selection }: Selection): string {
+  return `not among the ${countNumber} newest of ${imagesOf(selection)}`;
+}
+
 export function losesTags(tags: string[]): string {
   const [first, ...others] = tags;
   if (others.length === 0) return `only held by the tag ${first}`;

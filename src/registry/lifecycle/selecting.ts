@@ -4,7 +4,8 @@ import type { Digest } from '../../oci/digest.ts';
 import { matcherOf } from '../../oci/pattern.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { Selection } from './policy.ts';
-import { tooMany, tooOld, unused } from './reasons.ts';
+import { notAmongNewest, tooMany, tooOld, unused } from './reasons.ts';
+import type { Threshold } from './thresholds.ts';
 import type { Use } from './uses.ts';
 import { descending, parseRange } from './versions.ts';
 
@@ -52,10 +53,26 @@ function matchingAll(tests: ((tag: string) => boolean)[], units: readonly Unit[]
   return hits.filter(({ digest }) => met.get(digest)?.size === tests.length);
 }
 
-/** Of those selected, the ones that the count lets go, each with why: in words where somebody asks. */
-export function overCount(selection: Selection, units: readonly Unit[], now: number): Map<Unit, () => string> {
+/** What is known of a whole repository to whom only a part of it is shown. */
+export interface Whole {
+  /** The last image that the rule's count keeps; `null`: there are not so many. */
+  threshold: Threshold | null;
+}
+
+/**
+ * Of those selected, the ones that the count lets go, each with why: in words where somebody asks.
+ * @param whole `null`: the units are all there are
+ */
+export function overCount(
+  selection: Selection,
+  units: readonly Unit[],
+  now: number,
+  whole: Whole | null,
+): Map<Unit, () => string> {
   const { countType, countNumber = 0 } = selection;
-  if (countType === 'imageCountMoreThan') return beyondNewest(selection, units);
+  if (countType === 'imageCountMoreThan') {
+    return whole ? beyondThreshold(selection, units, whole) : beyondNewest(selection, units);
+  }
   const before = now - countNumber * DAY;
   if (countType === 'sinceImagePushed') {
     const old = units.filter(({ time }) => time < before);
@@ -71,10 +88,27 @@ function lastUse({ time, pulledOn, checkedOn }: Unit): { used: number; pulled: b
   return { used: Math.max(time, (day + 1) * DAY - 1), pulled: day >= 0 };
 }
 
-/** Counts images, youngest first: one is as young as the youngest of its units. */
-function beyondNewest(selection: Selection, units: readonly Unit[]): Map<Unit, () => string> {
+/** An image is as young as the youngest of its units. */
+function timesOf(units: readonly Unit[]): Map<Digest, number> {
   const newest = new Map<Digest, number>();
   for (const { digest, time } of units) newest.set(digest, Math.max(time, newest.get(digest) ?? 0));
+  return newest;
+}
+
+/** Images that come after the last one of those that are kept. */
+function beyondThreshold(selection: Selection, units: readonly Unit[], { threshold }: Whole): Map<Unit, () => string> {
+  if (!threshold) return new Map();
+  const newest = timesOf(units);
+  const isOver = ({ digest }: Unit) => {
+    const time = newest.get(digest) ?? 0;
+    return time < threshold.time || (time === threshold.time && digest > threshold.digest);
+  };
+  return new Map(units.filter(isOver).map((unit) => [unit, () => notAmongNewest(selection)]));
+}
+
+/** Counts images, youngest first. */
+function beyondNewest(selection: Selection, units: readonly Unit[]): Map<Unit, () => string> {
+  const newest = timesOf(units);
   const order = [...newest].sort(([a, timeOfA], [b, timeOfB]) => timeOfB - timeOfA || (a < b ? -1 : 1));
   const rank = new Map(order.map(([digest], n) => [digest, n + 1]));
   const over = units.map((unit) => ({ unit, nth: rank.get(unit.digest) ?? 0 }));
@@ -82,14 +116,14 @@ function beyondNewest(selection: Selection, units: readonly Unit[]): Map<Unit, (
   return new Map(over.filter(({ nth }) => nth > (selection.countNumber ?? 0)).map(({ unit, nth }) => [unit, () => words(nth)]));
 }
 
-/** What a rule keeps, of those selected. */
-export function keptBy(selection: Selection, units: readonly Unit[], now: number): Unit[] {
+/** What a rule keeps, of those selected. Of versions that it counts, a part of a repository does not tell the highest: all are kept. */
+export function keptBy(selection: Selection, units: readonly Unit[], now: number, whole: Whole | null): Unit[] {
   const { countType, countNumber, tagSemverRange } = selection;
-  if (tagSemverRange !== undefined && countNumber !== undefined) return highest(countNumber, units);
+  if (tagSemverRange !== undefined && countNumber !== undefined) return whole ? [...units] : highest(countNumber, units);
   if (countType === undefined) return [...units];
   // A manifest that an index holds is part of that image, and no image of its own.
   const counted = countType === 'imageCountMoreThan' ? units.filter(({ held }) => !held) : units;
-  const over = overCount(selection, counted, now);
+  const over = overCount(selection, counted, now, whole);
   return counted.filter((unit) => !over.has(unit));
 }
 

@@ -4,7 +4,7 @@ import type { Actor } from '../../../src/events/event.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import { bytesOnlyOf, CANDIDATES_MAX, loadCandidates } from '../../../src/registry/lifecycle/candidates.ts';
-import { runDueLifecycles } from '../../../src/registry/lifecycle/run.ts';
+import { runDueLifecycles } from '../../../src/registry/lifecycle/due.ts';
 import { violations } from '../../world/checker.ts';
 import { counting } from '../../world/counting.ts';
 import { faulty } from '../../world/faults.ts';

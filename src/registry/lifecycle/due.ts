@@ -1,0 +1,48 @@
+/** The lifecycle policies that are due, as the schedule carries them out. */
+import { settings } from '../../env.ts';
+import type { Database } from '../../events/batch.ts';
+import { REGISTRY } from '../../events/event.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { noteRefusal, PERIOD, type Stores } from './carry-out.ts';
+import { runLifecycle } from './run.ts';
+
+/**
+ * Those that wait longest first. One that fails keeps none of the others from running, and is not tried again before them. A large
+ * repository takes one page of many, and the run ends with it.
+ */
+export async function runDueLifecycles(env: Stores, { limit }: { limit: number }): Promise<void> {
+  if (!settings(env).deletion) return;
+  const failures: unknown[] = [];
+  for (let n = 0; n < limit; n++) {
+    const repository = await claimDue(env);
+    if (repository === null) break;
+    try {
+      if ((await runLifecycle(env, repository, { by: REGISTRY, ifPlan: null })).unfinished) break;
+    } catch (error) {
+      failures.push(error);
+      if (error instanceof RegistryError) await noteRefusal(env, repository, error.message);
+    }
+  }
+  if (failures.length > 0) throw new AggregateError(failures, `${failures.length} lifecycle policies could not be carried out`);
+}
+
+/** Seconds until one that was begun is begun again, times the square of how often that was in vain; a day at most. */
+const AGAIN = 5 * 60;
+
+/**
+ * It is marked as begun, and as carried out only once it is: an invocation that uses up its CPU is ended without a word. One that
+ * ends each of them waits longer each time, and so does not keep out the others.
+ */
+async function claimDue(env: Database): Promise<RepositoryName | null> {
+  const row = await env.DB.prepare(
+    `UPDATE lifecycle_policies SET tried_at = unixepoch(), attempts = attempts + 1 WHERE repository_id = (
+       SELECT p.repository_id FROM lifecycle_policies p INDEXED BY lifecycle_policies_due
+       CROSS JOIN repositories r ON r.id = p.repository_id
+       WHERE p.ran_at <= unixepoch() - ${PERIOD}
+         AND p.tried_at <= unixepoch() - min(${PERIOD}, ${AGAIN} * max(1, p.attempts * p.attempts))
+       ORDER BY p.tried_at, p.ran_at LIMIT 1)
+     RETURNING (SELECT name FROM repositories WHERE id = repository_id) AS name`,
+  ).first<{ name: RepositoryName }>();
+  return row?.name ?? null;
+}
