@@ -5,7 +5,8 @@
 import type { Env, Vars } from '../env.ts';
 import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
 import { isAboutRepository, type RecordedEvent } from '../events/event.ts';
-import { eventsAfter, newestEvent } from '../events/history.ts';
+import { eventsAfter } from '../events/history.ts';
+import { NEWEST, timeAfter } from '../events/outbox.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { insertDeliveries, type NewDelivery, sendDeliveries, storedData } from './delivery/deliveries.ts';
 import { hears, scopesOf } from './filter.ts';
@@ -24,27 +25,56 @@ const DELIVERIES_PER_SLICE = 500;
 
 type Stores = Database & Pick<Env, 'DELIVERIES'> & Vars;
 
-/** Up to `slices` of the events that were not matched yet, in the order in which they happened. Returns whether that was all. */
+/**
+ * Up to `slices` of the events that were not matched yet, in the order in which they happened. Returns whether that was all.
+ * @param events of one slice
+ */
 export async function matchEvents(
   env: Stores,
   describe: Describe,
   slices: number,
   rights: Rights | null = null,
+  events = EVENTS_PER_SLICE,
 ): Promise<boolean> {
   for (let slice = 0; slice < slices; slice++) {
-    if (!(await matchSlice(env, describe, rights))) return true;
+    if (!(await matchSlice(env, describe, rights, events))) return true;
   }
   return (await unmatchedEvent(env)) === null;
 }
 
 /** The newest event, if it was not matched yet. */
 export async function unmatchedEvent(env: Database): Promise<number | null> {
-  const [newest, cursor] = await Promise.all([newestEvent(env), cursorOf(env)]);
-  return newest > cursor ? newest : null;
+  const [found] = await env.DB.batch([matchingState(env)]);
+  return matchingStateOf(found).unmatched;
+}
+
+const CURSOR = 'coalesce((SELECT event FROM match_cursor), 0)';
+
+export interface MatchingState {
+  /** The newest event that was matched. */
+  cursor: number;
+  /** The newest event, if it was not matched yet. */
+  unmatched: number | null;
+  /** Seconds for which the oldest of those has waited. */
+  waiting: number;
+}
+
+/** A statement that `matchingStateOf` reads. */
+export function matchingState(env: Database): D1PreparedStatement {
+  return env.DB.prepare(`SELECT ${CURSOR} AS cursor, ${NEWEST} AS newest, unixepoch() - ${timeAfter(CURSOR)} AS waiting`);
+}
+
+export function matchingStateOf(result: D1Result | undefined): MatchingState {
+  const {
+    cursor = 0,
+    newest = 0,
+    waiting,
+  } = (result?.results[0] ?? {}) as Partial<Record<'cursor' | 'newest' | 'waiting', number>>;
+  return { cursor, unmatched: newest > cursor ? newest : null, waiting: waiting ?? 0 };
 }
 
 /** The newest event that was matched. */
-export async function cursorOf(env: Database): Promise<number> {
+async function cursorOf(env: Database): Promise<number> {
   return (await env.DB.prepare('SELECT event FROM match_cursor').first<number>('event')) ?? 0;
 }
 
@@ -55,9 +85,9 @@ export interface Rights {
 }
 
 /** Whether there is more: `false` where all were matched that were there when it began; those after them are announced too. */
-async function matchSlice(env: Stores, describe: Describe, rights: Rights | null): Promise<boolean> {
+async function matchSlice(env: Stores, describe: Describe, rights: Rights | null, limit: number): Promise<boolean> {
   const from = await cursorOf(env);
-  const { items: events, more } = await eventsAfter(env, from, EVENTS_PER_SLICE);
+  const { items: events, more } = await eventsAfter(env, from, limit);
   if (events.length === 0) return false;
   const pairs = await allowedPairs(env, events, rights);
   const { dealtWith, last } = fitting(events, pairs);

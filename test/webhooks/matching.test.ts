@@ -10,7 +10,18 @@ import { deleteSubscription, endSubscriptions } from '../../src/webhooks/subscri
 import { pushImage } from '../world/images.ts';
 import { intercepted } from '../world/intercept.ts';
 import { limited } from '../world/limits.ts';
-import { drain, match, newScene, pass, rowsOf, type Scene, statesOf, subscribe, untilQuiet } from '../world/webhooks.ts';
+import {
+  drain,
+  match,
+  newScene,
+  pass,
+  rowsOf,
+  type Scene,
+  statesOf,
+  subscribe,
+  turning,
+  untilQuiet,
+} from '../world/webhooks.ts';
 
 let scene: Scene;
 const by = { subject: 'user:admin' };
@@ -20,7 +31,7 @@ beforeEach(async () => {
   scene = await newScene();
 });
 
-const cron = () => runScheduled(scene.env, scene.clock.now);
+const cron = () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors));
 
 /** Events of one type about one thing, as many as there are targets. */
 async function happen(about: string, targets: object[], type = 'tag.created', env: Env = scene.env): Promise<void> {
@@ -203,7 +214,10 @@ describe('the first event and the last', () => {
     await subscribe(scene, { scope: 'repository:acme/api' });
     await goes('acme/api', 'repository:acme/api');
     const count = () => scene.env.DB.prepare('SELECT count(*) AS n FROM subscriptions').first('n');
-    const hourly = () => runScheduled(scene.env, Math.floor(scene.clock.now / 3_600_000) * 3_600_000);
+    const hourly = async () => {
+      const hour = Math.floor(scene.clock.now / 3_600_000) * 3_600_000;
+      for (let run = 0; run < 6; run++) await runScheduled(scene.env, hour + run * 600_000, scene.doors);
+    };
     await hourly();
     expect(await count()).toBe(1);
     await match(scene);

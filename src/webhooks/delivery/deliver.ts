@@ -7,6 +7,7 @@ import { type Background, type Database, isLost } from '../../events/batch.ts';
 import { pauseAfter } from '../../events/database-failure.ts';
 import { attempt, type Settings, type World } from './attempt.ts';
 import { claimDeliveries } from './claims.ts';
+import { giveConnection, takeConnection } from './connections.ts';
 import {
   CLAIM,
   type DeliveryKey,
@@ -22,12 +23,10 @@ import { resume } from './reminders.ts';
 import { saveResults } from './results.ts';
 import { BREAK_AFTER, MAX_TRIES, postponed } from './schedule.ts';
 
-type Stores = Database & Pick<Env, 'DELIVERIES' | 'DEAD_LETTERS'> & Settings;
+export type Stores = Database & Pick<Env, 'DELIVERIES' | 'DEAD_LETTERS'> & Settings;
 
 /** Milliseconds for which a batch waits for its answers. */
 const PATIENCE_MS = 1000;
-/** Connections to one endpoint from this isolate. */
-const CONNECTIONS_MAX = 5;
 /** Of one message, after which another takes its place: a queue gives one up after 100 (`max_retries`). */
 const RETRIES_MAX = 80;
 /** Seconds until a delivery is looked at again, where the database or the endpoint is busy. */
@@ -146,7 +145,7 @@ async function settle(
 }
 
 /** Written down first: a message that is lost after that is about a row that says how it stands. */
-async function finish(env: Stores, all: { reminder: Reminder; done: Result }[]): Promise<void> {
+export async function finish(env: Stores, all: { reminder: Reminder; done: Result }[]): Promise<void> {
   if (all.length === 0) return;
   const saved = await saveTwice(
     env,
@@ -221,23 +220,4 @@ export async function buryAll(env: Database, batch: MessageBatch): Promise<void>
     console.error('dead letters could not be read:', error instanceof Error ? error.message : error);
     batch.retryAll({ delaySeconds: CLAIM });
   }
-}
-
-/** Connections of this isolate, by subscription: when each was taken. */
-const open = new Map<string, number[]>();
-
-/** `null` where there are enough. One whose invocation was ended before it gave it back counts until it cannot be open. */
-function takeConnection({ subscription }: DeliveryKey, now: number): number | null {
-  const taken = (open.get(subscription) ?? []).filter((since) => since > now - CLAIM * 1000 && since <= now);
-  if (taken.length >= CONNECTIONS_MAX) return null;
-  open.set(subscription, [...taken, now]);
-  return now;
-}
-
-function giveConnection({ subscription }: DeliveryKey, taken: number | null): void {
-  const all = open.get(subscription) ?? [];
-  const at = taken === null ? -1 : all.indexOf(taken);
-  const rest = at < 0 ? all : all.toSpliced(at, 1);
-  if (rest.length > 0) open.set(subscription, rest);
-  else open.delete(subscription);
 }

@@ -126,15 +126,17 @@ export function isResumption(value: unknown): value is Resumption {
   return typeof resume === 'string' && typeof after === 'number';
 }
 
-/** What a queue refuses waits for the cron. */
-export async function sendDeliveries(env: Pick<Env, 'DELIVERIES'>, keys: readonly DeliveryKey[]): Promise<void> {
+/** What a queue refuses waits for the cron: `false` then. */
+export async function sendDeliveries(env: Pick<Env, 'DELIVERIES'>, keys: readonly DeliveryKey[]): Promise<boolean> {
   try {
     for (let from = 0; from < keys.length; from += SEND_MAX) {
       const some = keys.slice(from, from + SEND_MAX);
       await env.DELIVERIES.sendBatch(some.map(({ subscription, event }) => ({ body: { subscription, event } })));
     }
+    return true;
   } catch (error) {
     console.error('deliveries wait for the cron:', error instanceof Error ? error.message : error);
+    return false;
   }
 }
 

@@ -5,7 +5,7 @@
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import { firstEventWithin } from '../../events/history.ts';
-import { type DeliveryKey, type Resumption, sendDeliveries } from './deliveries.ts';
+import { type DeliveryKey, MEANT, type Resumption, sendDeliveries } from './deliveries.ts';
 import { BREAK_AFTER, LIFETIME, MAX_TRIES } from './schedule.ts';
 
 /** Seconds after its time at which a delivery counts as forgotten by the queue. */
@@ -15,31 +15,80 @@ const FORGOTTEN = 5 * 60;
 const BROKEN = `s.failures >= ${BREAK_AFTER} AND s.disabled IS NULL`;
 const WAITS = "d.state = 'waiting' AND d.claimed_until <= unixepoch()";
 
+/** Deliveries of one webhook that the schedule tries by itself in one run: one with many does not keep out the others. */
+const DIRECT_OF_ONE = 4;
+
+/**
+ * Reminders after which an endpoint that failed is asked by the schedule: a first one may have come while its pause was not over yet,
+ * and is then spent.
+ */
+const PROBE_AFTER = 2;
+
+/** What was forgotten: how often the queue was reminded of it. */
+type Forgotten = DeliveryKey & { reminded: number; tries: number };
+
 /**
  * Reminds the queue of what waits past its time, up to `limit`: messages that were lost, or never sent, or given back while
  * their endpoint had a long pause. Of an endpoint whose pause is over it reminds with one, the oldest. @returns how many
  */
 export async function remindOfForgotten(env: Database & Pick<Env, 'DELIVERIES'>, limit: number): Promise<number> {
-  const [forgotten, first] = await env.DB.batch([
-    env.DB.prepare(
-      `UPDATE deliveries SET due_at = unixepoch() WHERE (subscription, event) IN (
-         SELECT d.subscription, d.event FROM subscriptions s
-         CROSS JOIN deliveries d INDEXED BY deliveries_waiting ON d.subscription = s.id
-         WHERE NOT (${BROKEN}) AND ${WAITS} AND d.due_at < unixepoch() - ${FORGOTTEN} LIMIT ?1)
-       RETURNING subscription, event`,
-    ).bind(limit),
-    env.DB.prepare(
-      `SELECT subscription, event FROM (
-         SELECT s.id AS subscription, (
+  return (await goOnWithForgotten(env, { messages: limit, direct: 0 })).reminded;
+}
+
+/**
+ * The same, and the deliveries that the caller has to try by itself, up to `limits.direct`: those that the queue was reminded of in
+ * vain, and those that it does not take a message for. @param limits.messages 0 where none may be sent
+ */
+export async function goOnWithForgotten(
+  env: Database & Pick<Env, 'DELIVERIES'>,
+  limits: { messages: number; direct: number },
+): Promise<{ reminded: number; direct: DeliveryKey[] }> {
+  const late = `${WAITS} AND d.due_at < unixepoch() - ${FORGOTTEN}`;
+  const [fresh, vain, first] = (
+    await env.DB.batch<Forgotten>([
+      env.DB.prepare(
+        `UPDATE deliveries SET due_at = unixepoch(), reminded = reminded + 1 WHERE (subscription, event) IN (
+           SELECT d.subscription, d.event FROM subscriptions s
+           CROSS JOIN deliveries d INDEXED BY deliveries_waiting ON d.subscription = s.id
+           WHERE NOT (${BROKEN}) AND ${late} AND (d.reminded = 0 OR d.tries >= ${MAX_TRIES} OR ?2 = 0) LIMIT ?1)
+         RETURNING subscription, event, reminded, tries`,
+      ).bind(limits.messages, limits.direct),
+      env.DB.prepare(
+        `SELECT d.subscription, d.event, d.reminded, d.tries FROM subscriptions s
+         CROSS JOIN deliveries d ON d.subscription = s.id AND d.event IN (
            SELECT d.event FROM deliveries d INDEXED BY deliveries_waiting
-           WHERE d.subscription = s.id AND ${WAITS} AND d.due_at <= unixepoch() ORDER BY d.event LIMIT 1) AS event
-         FROM subscriptions s WHERE ${BROKEN} AND s.open_until <= unixepoch())
-       WHERE event IS NOT NULL LIMIT ?1`,
-    ).bind(limit),
-  ]);
-  const keys = [...(forgotten?.results ?? []), ...(first?.results ?? [])] as unknown as DeliveryKey[];
-  await sendDeliveries(env, keys);
-  return keys.length;
+           WHERE d.subscription = s.id AND ${late} AND (d.tries < ${MAX_TRIES} AND d.reminded > 0 OR ?2 = 0)
+           ORDER BY d.event LIMIT ${DIRECT_OF_ONE})
+         WHERE NOT (${BROKEN}) ORDER BY d.due_at, d.event LIMIT ?1`,
+      ).bind(limits.direct, limits.messages),
+      env.DB.prepare(
+        `SELECT subscription, event, reminded, tries FROM (
+           SELECT s.id AS subscription, (
+             SELECT d.event FROM deliveries d INDEXED BY deliveries_waiting
+             WHERE d.subscription = s.id AND ${WAITS} AND d.due_at <= unixepoch() ORDER BY d.event LIMIT 1) AS event
+           FROM subscriptions s WHERE ${BROKEN} AND s.open_until <= unixepoch())
+         JOIN deliveries d USING (subscription, event) LIMIT ?1`,
+      ).bind(Math.max(limits.messages, limits.direct)),
+    ])
+  ).map(({ results }) => results) as [Forgotten[], Forgotten[], Forgotten[]];
+  const viaQueue = limits.direct === 0 || limits.messages > 0;
+  const isVain = ({ reminded, tries }: Forgotten) => reminded >= PROBE_AFTER && tries < MAX_TRIES && limits.direct > 0;
+  const probes = first.filter((one) => viaQueue && !isVain(one));
+  const tried = [...first.filter((one) => !probes.includes(one)), ...vain];
+  const messages = [...fresh, ...probes];
+  const sent = messages.length === 0 || (await sendDeliveries(env, messages));
+  if (sent && limits.direct > 0) await noteReminders(env, probes);
+  return { reminded: sent ? messages.length : 0, direct: [...tried, ...(sent ? [] : messages)].slice(0, limits.direct) };
+}
+
+async function noteReminders(env: Database, keys: DeliveryKey[]): Promise<void> {
+  if (keys.length === 0) return;
+  await env.DB.prepare(
+    `UPDATE deliveries SET reminded = reminded + 1 FROM (${MEANT}) AS m
+     WHERE deliveries.subscription = m.subscription AND deliveries.event = m.event`,
+  )
+    .bind(JSON.stringify(keys.map(({ subscription, event }) => ({ subscription, event }))))
+    .run();
 }
 
 /** Reminders of one resumption, and seconds until the next: an endpoint that is well again is not flooded. */

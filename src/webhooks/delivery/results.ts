@@ -27,7 +27,7 @@ export async function saveResults(env: Database, results: readonly Result[]): Pr
   }));
   await commit(env, [
     env.DB.prepare(
-      `UPDATE deliveries SET state = m.state, due_at = m.due, claimed_until = 0, tries = m.tries,
+      `UPDATE deliveries SET state = m.state, due_at = m.due, claimed_until = 0, reminded = 0, tries = m.tries,
          first_tried_at = coalesce(first_tried_at, m.at), attempts = m.attempts
        FROM (SELECT value ->> 'subscription' AS subscription, value ->> 'event' AS event, value ->> 'claim' AS claim,
          value ->> 'state' AS state, value ->> 'due' AS due, value ->> 'tries' AS tries, value ->> 'at' AS at,

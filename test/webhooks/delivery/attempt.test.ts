@@ -33,7 +33,7 @@ beforeEach(async () => {
   scene = await newScene();
 });
 
-const cron = () => runScheduled(scene.env, scene.clock.now);
+const cron = () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors));
 
 async function waiting(told: Told = {}) {
   const subscription = await subscribe(scene, { filter: { types: ['tag.created'] }, ...told });

@@ -34,7 +34,7 @@ beforeEach(async () => {
   scene = await newScene();
 });
 
-const cron = () => runScheduled(scene.env, scene.clock.now);
+const cron = () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors));
 
 interface Breaker {
   failures: number;

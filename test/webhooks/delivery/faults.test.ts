@@ -146,7 +146,7 @@ const STEPS: Record<string, Step> = {
       await pushImage(scene.world, 'acme/api', 'w', 1);
       pass(scene, 400);
     },
-    run: (scene, env) => runScheduled(env, Math.floor(scene.clock.now / 3_600_000) * 3_600_000),
+    run: (scene, env) => runScheduled(env, Math.floor(scene.clock.now / 3_600_000) * 3_600_000, scene.doors),
   },
   'the replay of one': {
     prepare: failedAll,
@@ -171,7 +171,7 @@ const STEPS: Record<string, Step> = {
 
 /** Works off the rest, and says what was taken, by id. */
 async function settled(scene: Scene): Promise<Record<string, number>> {
-  await untilQuiet(scene, () => runScheduled(scene.env, scene.clock.now));
+  await untilQuiet(scene, () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors)));
   const ids = new Set(scene.sink.posts.map(({ id }) => id));
   const rows = await rowsOf(scene);
   expect(
@@ -274,7 +274,7 @@ describe('a send to a queue', () => {
     await pushed(scene);
     for (let n = 0; n < 6; n++) {
       await match(scene);
-      await runScheduled(scene.env, scene.clock.now).catch(() => undefined);
+      await turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors)).catch(() => undefined);
       pass(scene, 600);
     }
     for (const queue of [scene.events, scene.deliveries, scene.deadLetters]) queue.down = false;

@@ -169,7 +169,7 @@ class Walk {
     cron: () => {
       pass(this.scene, 600);
       const { env, stopped } = this.faults();
-      const work = runScheduled(env, this.scene.clock.now).catch(() => undefined);
+      const work = turning(this.scene, runScheduled(env, this.scene.clock.now, this.scene.doors)).catch(() => undefined);
       return Promise.race([work, ...(stopped ? [stopped] : [])]);
     },
   };
@@ -197,7 +197,7 @@ class Walk {
   async heal(): Promise<void> {
     for (const queue of [this.scene.events, this.scene.deliveries, this.scene.deadLetters]) queue.down = false;
     this.moods.clear();
-    const cron = () => runScheduled(this.scene.env, this.scene.clock.now);
+    const cron = () => turning(this.scene, runScheduled(this.scene.env, this.scene.clock.now, this.scene.doors));
     await untilQuiet(this.scene, cron);
     for (const subscription of this.subscriptions) await replayFailed(this.scene.env, subscription, 0);
     await untilQuiet(this.scene, cron);

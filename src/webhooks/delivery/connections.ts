@@ -1,0 +1,24 @@
+/** How many connections this isolate has to each endpoint: no endpoint may have more than a few at a time. */
+import { CLAIM, type DeliveryKey } from './deliveries.ts';
+
+/** Connections to one endpoint from this isolate. */
+const CONNECTIONS_MAX = 5;
+
+/** Connections of this isolate, by subscription: when each was taken. */
+const open = new Map<string, number[]>();
+
+/** `null` where there are enough. One whose invocation was ended before it gave it back counts until it cannot be open. */
+export function takeConnection({ subscription }: DeliveryKey, now: number): number | null {
+  const taken = (open.get(subscription) ?? []).filter((since) => since > now - CLAIM * 1000 && since <= now);
+  if (taken.length >= CONNECTIONS_MAX) return null;
+  open.set(subscription, [...taken, now]);
+  return now;
+}
+
+export function giveConnection({ subscription }: DeliveryKey, taken: number | null): void {
+  const all = open.get(subscription) ?? [];
+  const at = taken === null ? -1 : all.indexOf(taken);
+  const rest = at < 0 ? all : all.toSpliced(at, 1);
+  if (rest.length > 0) open.set(subscription, rest);
+  else open.delete(subscription);
+}
