@@ -1,20 +1,28 @@
-/** What the clock starts, in slices that fit the free plan; each picks up where rows and keys say it is due. */
+/**
+ * What the clock starts, in slices that fit the free plan; each picks up where rows and keys say it is due. Six runs an hour share
+ * the jobs between them, so that none costs much while there is nothing to do. All of them together have a budget for the day.
+ */
 import { expireLogins } from './auth/logins.ts';
 import { expireOutsideLogins } from './auth/outside/logins.ts';
 import { dropTrashedPolicies } from './auth/policies.ts';
+import { type Cost, type Day, dayOf, forgetDays, type Job, today } from './background/budget.ts';
+import { runWithin, type Work } from './background/jobs.ts';
 import { type Env, settings } from './env.ts';
 import { databaseFailure, isDailyLimit } from './events/database-failure.ts';
 import { expireAddresses, expireEvents } from './events/history.ts';
-import { announce } from './queue.ts';
+import { announce, matchSome, world as outside } from './queue.ts';
 import { collectSlice } from './registry/gc/collector.ts';
-import { getPasses } from './registry/gc/passes.ts';
+import { passUnderWay } from './registry/gc/passes.ts';
 import { scrubSlice } from './registry/gc/scrub.ts';
 import { runDueLifecycles } from './registry/lifecycle/due.ts';
 import { expireUploads, sweepPieces } from './registry/uploads/expiry.ts';
 import { UPLOAD_LIFETIME, uploadIdAt } from './registry/uploads/sessions.ts';
-import { endHopeless, remindOfForgotten } from './webhooks/delivery/reminders.ts';
+import type { World } from './webhooks/delivery/attempt.ts';
+import type { DeliveryKey } from './webhooks/delivery/deliveries.ts';
+import { tryDirectly } from './webhooks/delivery/direct.ts';
+import { endHopeless, goOnWithForgotten } from './webhooks/delivery/reminders.ts';
 import { expireDeliveries, removeEnded } from './webhooks/expiry.ts';
-import { cursorOf } from './webhooks/matching.ts';
+import { type MatchingState, matchingState, matchingStateOf } from './webhooks/matching.ts';
 import { expireOwnerDays } from './webhooks/owner-days.ts';
 
 /** Rows of a slice: each costs up to four calls to a store, of which an invocation has 1,000. */
@@ -22,54 +30,130 @@ const UPLOADS_PER_RUN = 50;
 const LOGINS_PER_RUN = 1000;
 const DELIVERIES_PER_RUN = 1000;
 const EVENTS_PER_RUN = 1000;
+/** Messages that remind the queue of deliveries in one run. */
+const REMINDERS_PER_RUN = 200;
+/** Deliveries that the schedule tries by itself in one run: an invocation has 50 requests to the outside and 10 ms of CPU. */
+const DIRECT_PER_RUN = 20;
+/** Seconds after which an event that was announced and not matched is matched by the schedule. */
+const FORGOTTEN = 5 * 60;
 /** Repositories whose rules are carried out in one run: each is loaded as a whole. */
 const LIFECYCLES_PER_RUN = 2;
-/** Minutes into the hour within which one run falls, and sweeps: a page of a listing is a paid operation. */
-const SWEEP_MINUTES = 10;
+/** Minutes between two runs; the first of an hour falls within as many. */
+const RUN_MINUTES = 10;
+/** A page of a listing is a paid operation. */
 const PAGES_PER_SWEEP = 10;
 
+/** What a run knows when it begins, asked in one call. */
+interface Run {
+  /** In milliseconds, the time the schedule fired. */
+  now: number;
+  /** 0 to 5: which run of the hour it is. */
+  slot: number;
+  world: World;
+  isCollecting: boolean;
+  matching: MatchingState;
+}
+
 /** One job that fails keeps none of the others from being done. @param now in milliseconds, the time the schedule fired */
-export async function runScheduled(env: Env, now: number): Promise<void> {
-  const isHourly = new Date(now).getUTCMinutes() < SWEEP_MINUTES;
-  const jobs = [
-    () => expireUploads(env, uploadIdAt(now - UPLOAD_LIFETIME * 1000), UPLOADS_PER_RUN),
-    () => announce(env),
-    () => endHopeless(env, DELIVERIES_PER_RUN),
-    () => remindOfForgotten(env, DELIVERIES_PER_RUN),
-    () => collect(env, isHourly),
-    ...(isHourly ? hourly(env, now) : []),
-    // Last, as these may take long: whatever cuts them off cuts nothing else.
-    () => runDueLifecycles(env, { limit: LIFECYCLES_PER_RUN }),
-  ];
-  const failures: unknown[] = [];
-  for (const job of jobs) {
-    await job().catch((error: unknown) => failures.push(error));
-    // No other job would get further today.
-    if (isDailyLimit(databaseFailure(failures.at(-1)))) break;
-  }
+export async function runScheduled(env: Env, now: number, world: World = outside): Promise<void> {
+  const [budget, collecting, matching] = await env.DB.batch([today(env), passUnderWay(env, 'gc'), matchingState(env)]);
+  const run = {
+    now,
+    slot: Math.floor(new Date(now).getUTCMinutes() / RUN_MINUTES),
+    world,
+    isCollecting: collecting?.results.length === 1,
+    matching: matchingStateOf(matching),
+  };
+  const day: Day = dayOf(env, budget);
+  const failures = await runWithin(env, day, jobsOf(run), (failure) => isDailyLimit(databaseFailure(failure)));
   for (const failure of failures) console.error('schedule:', failure);
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} jobs of the schedule failed`);
 }
 
-function hourly(env: Env, now: number): (() => Promise<unknown>)[] {
-  const { eventDays, deliveryDays, auditAddressDays } = settings(env);
+/** The cheap ones first. Those that may take long take turns: whatever cuts one off every time does not cut off the same others. */
+function jobsOf(run: Run): Work[] {
+  const { slot, now, world } = run;
+  const direct: DeliveryKey[] = [];
+  const long: Work[] = [
+    ...(slot === 0 || run.isCollecting ? [work('collector', collect)] : []),
+    work('deliveries', (env) => tryDirectly(env, direct, world)),
+    ...(slot === 2
+      ? [work('scrub', (env) => scrubSlice(env, now))]
+      : [work('lifecycle', (env) => runDueLifecycles(env, { limit: LIFECYCLES_PER_RUN }))]),
+  ];
+  const turn = Math.floor(now / (RUN_MINUTES * 60_000)) % long.length;
   return [
-    () => expireLogins(env, LOGINS_PER_RUN),
-    () => expireOutsideLogins(env, LOGINS_PER_RUN),
-    () => sweepAbandoned(env, now),
-    () => scrubSlice(env, now),
-    () => expireAddresses(env, { days: auditAddressDays, limit: EVENTS_PER_RUN }),
-    () => expireOwnerDays(env),
-    () => expireDeliveries(env, deliveryDays, DELIVERIES_PER_RUN),
-    async () => removeEnded(env, await cursorOf(env), DELIVERIES_PER_RUN),
-    async () => expireEvents(env, { days: eventDays, upTo: await cursorOf(env), limit: EVENTS_PER_RUN }),
+    work('deliveries', (env, left) => match(env, run, left)),
+    work('deliveries', async (env, left) => {
+      const messages = Math.min(REMINDERS_PER_RUN, Math.floor(left.queueOperations / 3));
+      direct.push(...(await goOnWithForgotten(env, { messages, direct: DIRECT_PER_RUN })).direct);
+    }),
+    ...(slot === 2
+      ? []
+      : [work('expiry', (env) => expireUploads(env, uploadIdAt(now - UPLOAD_LIFETIME * 1000), UPLOADS_PER_RUN))]),
+    ...(ONCE_AN_HOUR[slot]?.(run) ?? []),
+    ...long.slice(turn),
+    ...long.slice(0, turn),
   ];
 }
 
+function work(job: Job, run: (env: Env, left: Cost) => Promise<unknown>): Work {
+  return { job, run };
+}
+
+/** Rows that may be deleted: each costs up to `rows` written. */
+function within(limit: number, { rowsWritten }: Cost, rows: number): number {
+  return Math.max(1, Math.min(limit, Math.floor(rowsWritten / rows)));
+}
+
+/** What needs no more than one run an hour, by the run that does it. */
+const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
+  ({ now }) => [work('expiry', (env) => sweepAbandoned(env, now))],
+  () => [
+    work('expiry', (env, left) => expireLogins(env, within(LOGINS_PER_RUN, left, 1))),
+    work('expiry', (env, left) => expireOutsideLogins(env, within(LOGINS_PER_RUN, left, 2))),
+    work('deliveries', (env, left) => endHopeless(env, within(DELIVERIES_PER_RUN, left, 2))),
+  ],
+  () => [],
+  ({ matching }) => [
+    work('expiry', (env, left) => expireDeliveries(env, settings(env).deliveryDays, within(DELIVERIES_PER_RUN, left, 2))),
+    work('expiry', (env, left) => removeEnded(env, matching.cursor, within(DELIVERIES_PER_RUN, left, 2))),
+  ],
+  ({ matching }) => [
+    work('expiry', (env, left) =>
+      expireEvents(env, { days: settings(env).eventDays, upTo: matching.cursor, limit: within(EVENTS_PER_RUN, left, 2) }),
+    ),
+    work('deliveries', (env, left) => endHopeless(env, within(DELIVERIES_PER_RUN, left, 2))),
+  ],
+  () => [
+    work('expiry', forgetDays),
+    work('expiry', expireOwnerDays),
+    work('expiry', (env, left) =>
+      expireAddresses(env, { days: settings(env).auditAddressDays, limit: within(EVENTS_PER_RUN, left, 2) }),
+    ),
+  ],
+];
+
+/** Announces what was not matched yet; what the queue does not take, or was told of in vain, is matched here. */
+async function match(env: Env, { matching }: Run, left: Cost): Promise<void> {
+  const { unmatched, waiting } = matching;
+  if (unmatched === null) return;
+  if (waiting < FORGOTTEN && left.queueOperations > 0) {
+    const told = await announce(env, unmatched).then(
+      () => true,
+      (error: unknown) => {
+        console.error('events are matched by the schedule:', error instanceof Error ? error.message : error);
+        return false;
+      },
+    );
+    if (told) return;
+  }
+  await matchSome(env);
+}
+
 /** A pass begins once an hour, as it reads all there is, and is gone on with by every run. */
-async function collect(env: Env, mayBegin: boolean): Promise<void> {
-  if (!mayBegin && !(await getPasses(env, 'gc')).running) return;
-  await collectSlice(env, (repositoryId) => dropTrashedPolicies(env, [repositoryId]));
+async function collect(env: Env, left: Cost): Promise<void> {
+  await collectSlice(env, (repositoryId) => dropTrashedPolicies(env, [repositoryId]), left);
 }
 
 /** A piece may be named by no row for as long as a signed location lives: twice that is on the safe side. */

@@ -61,6 +61,7 @@ const PART_BYTES = 8 * MIB;
 const MAX_PUT_BYTES = 5 * 1024 * MIB - 5 * MIB;
 /** Longer than any that makes sense, short enough for arithmetic on dates. */
 const MAX_DAYS = 3650;
+const MAX_BUDGET = 1_000_000_000;
 
 /** Settings of the Worker. Under `npm start` they are environment variables, in a deployment variables of `wrangler.toml`. */
 export const SETTINGS = {
@@ -118,6 +119,9 @@ export const SETTINGS = {
     fallback: '`checksums`; `hash` with `VERIFY=stream`',
     read: (value, { VERIFY }) => oneOf(value, ['checksums', 'hash']) ?? (VERIFY === 'stream' ? 'hash' : 'checksums'),
   } satisfies Setting<'checksums' | 'hash'>,
+  BACKGROUND_ROWS_WRITTEN: budget(20_000, 'rows that the jobs of the schedule may write on a day (UTC), all of them together'),
+  BACKGROUND_ROWS_READ: budget(1_000_000, 'rows that they may read'),
+  BACKGROUND_QUEUE_OPERATIONS: budget(2000, 'operations of queues that they may cause; a message is three'),
   INSECURE_ISSUERS: flag('off', '`on`: issuers of CI tokens may be plain http on this machine; for development'),
   INSECURE_WEBHOOKS: flag(
     'off',
@@ -226,6 +230,16 @@ function integer(fallback: number, least: number, most: number, where: Setting['
     return number;
   };
   return { where, values: `${least} to ${most}`, fallback: quoted(String(fallback)), about, read };
+}
+
+/** Of a day of the background jobs (`src/background/budget.ts`): a fifth of what the free plan allows. 0: no limit. */
+function budget(fallback: number, about: string): Setting<number> {
+  const setting = integer(fallback, 0, MAX_BUDGET, 'everywhere', about);
+  return {
+    ...setting,
+    values: `${setting.values}; 0: no limit`,
+    fallback: `${setting.fallback}; no limit under \`npm start\``,
+  };
 }
 
 function origin(about: string): Setting<string | null> {

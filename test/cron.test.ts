@@ -1,6 +1,8 @@
 /** What the clock starts: what nobody finished, needs or wants to keep goes, and nothing else does. */
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { runScheduled } from '../src/cron.ts';
+import { counting } from './world/counting.ts';
+import { faulty } from './world/faults.ts';
 import { contentOf, noise, pushImage } from './world/images.ts';
 import { api } from './world/people.ts';
 import { tagsOf } from './world/reading.ts';
@@ -97,6 +99,84 @@ test.each([
 );
 
 const TEN_MINUTES = 600_000;
+
+describe.each([0, 1, 2, 3, 4, 5])('run %i of the hour', (slot) => {
+  const run = () => later(0) + slot * TEN_MINUTES;
+
+  /** Something of everything, and nothing to be done with it. */
+  async function idle(): Promise<void> {
+    for (const [n, name] of ['acme/api', 'acme/base', 'other/api'].entries()) await pushImage(world, name, 'v1', n + 1);
+    await pushImage(world, 'acme/api', 'v2', 7);
+    await world.fetch('DELETE', '/v2/acme/api/manifests/v2');
+    const rule = {
+      rulePriority: 1,
+      selection: { tagStatus: 'any', countType: 'imageCountMoreThan', countNumber: 100 },
+      action: { type: 'expire' },
+    };
+    await api(world, 'PUT', '/repositories/acme/api/-/lifecycle', { body: { rules: [rule] } });
+    await api(world, 'POST', '/webhooks', { body: { url: 'https://hooks.example.com/x', types: ['tag.created'] } });
+    await world.env.DB.prepare('UPDATE lifecycle_policies SET ran_at = unixepoch()').run();
+    await world.env.DB.prepare(
+      'INSERT INTO match_cursor SELECT 1, max(id) FROM events WHERE TRUE ON CONFLICT DO UPDATE SET event = excluded.event',
+    ).run();
+  }
+
+  test('makes ten calls to the database at most while there is nothing to do', async () => {
+    await idle();
+    const { env, counts } = counting(world.env);
+    await runScheduled(env, run());
+    expect(counts.d1).toBeLessThanOrEqual(10);
+    expect(counts.rowsWritten).toBeLessThanOrEqual(10);
+    expect(counts.r2Writes).toBeLessThanOrEqual(slot === 2 ? 3 : 1);
+  });
+
+  test('does so in an empty registry as well', async () => {
+    const { env, counts } = counting(world.env);
+    await runScheduled(env, run());
+    expect(counts.d1).toBeLessThanOrEqual(10);
+  });
+});
+
+test('six runs do all there is to do: what expired is gone after an hour, whatever it is', async () => {
+  await pushImage(world, 'acme/api', 'v1');
+  const location = await begin();
+  await world.fetch('PATCH', location, { body: noise(3000) });
+  const { DB } = world.env;
+  await DB.prepare('UPDATE uploads SET expires_at = 1').run();
+  await DB.prepare("INSERT INTO logins (id, subject, expires_at) VALUES ('x', 'user:x', 1)").run();
+  await DB.prepare("INSERT INTO tombstones (object_key, made_at) VALUES ('blobs/sha256/x', 1)").run();
+  await DB.prepare('UPDATE events SET at = 1').run();
+  await DB.prepare('INSERT INTO match_cursor SELECT 1, max(id) FROM events').run();
+  for (let n = 0; n < 6; n++) await runScheduled(world.env, later(1) + n * TEN_MINUTES);
+  const left = async (table: string) => DB.prepare(`SELECT count(*) AS n FROM ${table}`).first<number>('n');
+  expect([await left('uploads'), await left('logins'), await left('tombstones')]).toEqual([0, 0, 0]);
+  // The newest about each thing stays.
+  expect(await left('events')).toBe(1);
+  const jobs = (await DB.prepare('SELECT job FROM maintenance WHERE finished IS NOT NULL ORDER BY job').all<{ job: string }>())
+    .results;
+  expect(jobs.map(({ job }) => job)).toEqual(['gc', 'scrub']);
+});
+
+test('a job that is cut off is gone on with: what it did before that is saved', async () => {
+  world = await newWorld({ GRACE_SECONDS: '0' });
+  await world.env.DB.prepare(
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+     INSERT INTO blobs SELECT 'sha256:' || printf('%064d', i), 1, 'blobs/sha256/x/' || i, 0, NULL FROM n`,
+  ).run();
+  const rows = async () => (await world.env.DB.prepare('SELECT count(*) AS n FROM blobs').first<number>('n')) ?? 0;
+  let before = await rows();
+  for (let n = 0; n < 12; n++) {
+    // Each run is ended after a few calls, and never says so.
+    const { env, stopped } = faulty(world.env, 'stop-after', 12);
+    await Promise.race([runScheduled(env, later(0) + n * TEN_MINUTES).catch(() => undefined), stopped]);
+    const cursor = await world.env.DB.prepare("SELECT cursor FROM maintenance WHERE job = 'gc'").first<string>('cursor');
+    const after = await rows();
+    if (after === 0) return;
+    expect(after, `run ${n} at ${cursor}`).toBeLessThan(before);
+    before = after;
+  }
+});
+
 const passes = async () =>
   (await world.env.DB.prepare("SELECT version FROM maintenance WHERE job = 'gc'").first<number>('version')) ?? 0;
 

@@ -13,11 +13,12 @@ const sources = Object.entries(files).map(([path, text]) => ({ path: path.replac
 /** Room -> the rooms it may import, besides itself. */
 const ARROWS: Record<string, string[]> = {
   'index.ts': ['ownership.ts', 'http', 'queue.ts', 'cron.ts', 'env.ts'],
-  http: ['ownership.ts', 'facts.ts', 'registry', 'auth', 'webhooks', 'events', 'oci', 'secrets.ts', 'env.ts'],
+  http: ['background', 'ownership.ts', 'facts.ts', 'registry', 'auth', 'webhooks', 'events', 'oci', 'secrets.ts', 'env.ts'],
   'queue.ts': ['ownership.ts', 'facts.ts', 'webhooks', 'events', 'env.ts'],
   'facts.ts': ['registry', 'auth', 'webhooks', 'events', 'oci'],
-  'cron.ts': ['ownership.ts', 'queue.ts', 'registry', 'auth', 'webhooks', 'events', 'env.ts'],
+  'cron.ts': ['background', 'ownership.ts', 'queue.ts', 'registry', 'auth', 'webhooks', 'events', 'env.ts'],
   'ownership.ts': ['storage', 'secrets.ts', 'env.ts'],
+  background: ['env.ts'],
   local: ['auth', 'env.ts', 'addresses.ts'],
   registry: ['oci', 'storage', 'events', 'env.ts'],
   auth: ['oci', 'events', 'secrets.ts', 'env.ts', 'addresses.ts'],
@@ -81,6 +82,7 @@ const TABLES: Record<string, string> = {
   events: 'events',
   subscriptions: 'webhooks',
   deliveries: 'webhooks',
+  background_days: 'background',
   match_cursor: 'webhooks',
   delivery_days: 'webhooks',
 };

@@ -2,7 +2,7 @@
 import type { Env } from '../env.ts';
 import type { Page } from '../oci/page.ts';
 import type { EventType, RecordedEvent } from './event.ts';
-import { bytesOf, NEWEST } from './outbox.ts';
+import { bytesOf } from './outbox.ts';
 
 type Reading = Pick<Env, 'DB'>;
 
@@ -49,11 +49,6 @@ export async function eventsById(env: Reading, ids: readonly number[]): Promise<
     .bind(JSON.stringify(ids))
     .all<Row>();
   return new Map(results.map((row) => [row.id, eventOf(row)]));
-}
-
-/** The newest event's id, 0 where there is none. */
-export async function newestEvent(env: Reading): Promise<number> {
-  return (await env.DB.prepare(`SELECT ${NEWEST} AS id`).first<number>('id')) ?? 0;
 }
 
 /** What to look for; `null` for any. Times are seconds since the epoch: `since` and later, before `until`. */

@@ -104,6 +104,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/api/v1/users/:user/usage': { GET: 'login' },
   '/api/v1/users/:user/quota': { PUT: 'administrator' },
   '/api/v1/gc': { GET: 'administrator', POST: 'administrator' },
+  '/api/v1/budget': { GET: 'administrator' },
   '/api/v1/scrub': { POST: 'administrator' },
   '/api/v1/fsck': { GET: 'administrator' },
 

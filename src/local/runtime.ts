@@ -21,6 +21,9 @@ export const QUEUES: Record<string, Queue> = {
   DEAD_LETTERS: { name: DEAD_LETTERS, maxBatchSize: 100, maxBatchTimeout: 5, maxRetries: 100 },
 };
 
+/** The emulator's database and queues have no days to be used up. */
+const NO_BUDGET = { BACKGROUND_ROWS_READ: '0', BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_QUEUE_OPERATIONS: '0' };
+
 export interface Runtime {
   stop(): Promise<void>;
 }
@@ -34,7 +37,7 @@ export async function startRuntime(options: Options): Promise<Runtime> {
     dataDir,
     host,
     port,
-    variables: { ...variables, ...secrets },
+    variables: { ...NO_BUDGET, ...variables, ...secrets },
     limits: LIMITS,
     queues: QUEUES,
     reachesPrivate: insecureIssuers || insecureWebhooks,

@@ -207,7 +207,7 @@ function onTrash(identity: Identity): string {
 
 /** What belongs to somebody is there for them and for administrators; Paul for whoever shares an organization with him. */
 const THEIRS: Record<string, Identity[]> = {
-  '/api/v1/users/:user/usage': ['administrator'],
+  '/api/v1/users/:user/usage': ['puller', 'administrator'],
   '/api/v1/users/:user': ['puller', 'pusher', 'narrowed key', 'organization owner', 'administrator'],
   '/api/v1/keys/:key': ['pusher', 'narrowed key', 'administrator'],
   '/api/v1/keys/:key/rotate': ['pusher'],

@@ -2,13 +2,28 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { dropTrashedPolicies } from '../../auth/policies.ts';
+import {
+  type Cost,
+  type Day,
+  dayOf,
+  JOBS,
+  type Job,
+  leftFor,
+  NOTHING,
+  today,
+  totalOf,
+  usedUp,
+} from '../../background/budget.ts';
+import { runCounted } from '../../background/jobs.ts';
+import type { Env } from '../../env.ts';
+import { secondsToMidnight } from '../../events/database-failure.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { collectSlice } from '../../registry/gc/collector.ts';
 import { fsck, isFsckCursor } from '../../registry/gc/fsck.ts';
 import { type Cursor, getPasses, type Passes } from '../../registry/gc/passes.ts';
 import { type ScrubReport, scrubSlice } from '../../registry/gc/scrub.ts';
 import type { GcReport } from '../../registry/gc/slice.ts';
-import { type AppEnv, finishing } from '../context.ts';
+import { type AppEnv, finishing, type RequestContext } from '../context.ts';
 import { asks } from './guard.ts';
 import { answer, operation, pageSchema } from './operation.ts';
 import { timeOf } from './parts.ts';
@@ -68,6 +83,32 @@ const findingSchema = z.strictObject({
   tag: z.optional(z.string()),
 });
 
+const whole = z.int().min(0);
+const costs = { rowsRead: whole, rowsWritten: whole, queueOperations: whole };
+const limited = z.nullable(whole).describe('null: no limit');
+const budgetSchema = z.strictObject({
+  budget: z.strictObject({ rowsRead: limited, rowsWritten: limited, queueOperations: limited }).describe('Of a day (UTC)'),
+  spent: z.strictObject(costs).describe('Today, by all jobs together'),
+  jobs: z
+    .array(
+      z.strictObject({
+        job: z.enum(JOBS),
+        spent: z.strictObject(costs),
+        left: z.strictObject({ rowsRead: limited, rowsWritten: limited, queueOperations: limited }),
+        stopped: z.nullable(z.string()).describe('Why it does nothing more today'),
+      }),
+    )
+    .describe('Each has a share that the others leave to it'),
+  resetsAt: z.iso.datetime(),
+});
+
+const forced = z.strictObject({
+  force: z.optional(z.enum(['true', 'false'])).describe("`true`: also where the day's budget of background jobs is used up"),
+});
+
+const BUDGET = `What it reads and writes counts as that of the schedule's own jobs. Where the day's budget leaves nothing to it, this is
+refused with 429, unless \`force=true\`.`;
+
 const place = z.strictObject({ last: z.optional(z.string().max(512)).describe('Where the page before ended') });
 
 export const maintenance = new Hono<AppEnv>({ strict: false })
@@ -86,17 +127,32 @@ export const maintenance = new Hono<AppEnv>({ strict: false })
       return answer({ collector: shown(collector), scrub: shown(scrub) });
     },
   )
+  .get(
+    '/budget',
+    asks('administrator'),
+    operation({
+      group: GROUP,
+      summary: 'What background jobs may use up today',
+      description: `The jobs of the schedule have a budget for the day, so that they leave most of what a plan allows to those who push and
+pull: rows of the database and operations of queues. A job for which nothing is left goes on after 00:00 UTC. The settings
+\`BACKGROUND_ROWS_READ\`, \`BACKGROUND_ROWS_WRITTEN\` and \`BACKGROUND_QUEUE_OPERATIONS\` change it.`,
+      answers: { 200: { description: 'The budget, what was spent, and what is left to each job', schema: budgetSchema } },
+    }),
+    async (c) => answer(shownBudget(await readDay(c.env), Date.now())),
+  )
   .post(
     '/gc',
     asks('administrator'),
     operation({
       group: GROUP,
       summary: 'Collect garbage now',
-      description: 'One slice of the pass that is under way, or the first one of a new pass.',
+      description: `One slice of the pass that is under way, or the first one of a new pass. ${BUDGET}`,
+      query: forced,
       answers: { 200: { description: 'What the pass has done so far', schema: sliceSchema } },
     }),
     async (c) => {
-      const work = collectSlice(c.env, (id) => dropTrashedPolicies(c.env, [id]));
+      const day = await dayFor(c, 'collector');
+      const work = runCounted(c.env, day, 'collector', (env) => collectSlice(env, (id) => dropTrashedPolicies(env, [id])));
       const { ended, phase, report } = await finishing(c, work);
       return answer({ pass: ended ? 'finished' : 'running', phase, report });
     },
@@ -107,12 +163,14 @@ export const maintenance = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Compare what is stored with what should be, now',
-      description:
-        'One slice of the pass that is under way, or the first one of a new pass. What is damaged or missing counts as absent from then on, so that the next push brings it again.',
+      description: `One slice of the pass that is under way, or the first one of a new pass. What is damaged or missing counts as absent
+from then on, so that the next push brings it again. ${BUDGET}`,
+      query: forced,
       answers: { 200: { description: 'What the pass has found so far', schema: scrubSliceSchema } },
     }),
     async (c) => {
-      const { ended, report } = await scrubSlice(c.env, Date.now());
+      const day = await dayFor(c, 'scrub');
+      const { ended, report } = await runCounted(c.env, day, 'scrub', (env) => scrubSlice(env, Date.now()));
       return answer({ pass: ended ? 'finished' : 'running', report });
     },
   )
@@ -131,6 +189,43 @@ export const maintenance = new Hono<AppEnv>({ strict: false })
       return answer({ items, next: next && textOf(next) });
     },
   );
+
+async function readDay(env: Env): Promise<Day> {
+  const [result] = await env.DB.batch([today(env)]);
+  return dayOf(env, result);
+}
+
+type Asked = RequestContext & { var: { query: z.output<typeof forced> } };
+
+/** @throws TOOMANYREQUESTS where the budget leaves nothing to the job, and nobody insists */
+async function dayFor(c: Asked, job: Job): Promise<Day> {
+  const day = await readDay(c.env);
+  const refusal = usedUp(day, job);
+  if (refusal && c.var.query.force !== 'true') {
+    const headers = { 'retry-after': String(secondsToMidnight(Date.now())) };
+    throw new RegistryError('TOOMANYREQUESTS', { message: `${refusal}. With force=true it is done now`, headers });
+  }
+  return day;
+}
+
+function shownBudget(day: Day, now: number): z.output<typeof budgetSchema> {
+  const finite = (cost: Cost) => {
+    const shown = (number: number) => (number === Number.POSITIVE_INFINITY ? null : number);
+    return {
+      rowsRead: shown(cost.rowsRead),
+      rowsWritten: shown(cost.rowsWritten),
+      queueOperations: shown(cost.queueOperations),
+    };
+  };
+  return {
+    budget: finite(day.budget),
+    spent: totalOf(day),
+    jobs: JOBS.map((job) => {
+      return { job, spent: day.spent[job] ?? NOTHING, left: finite(leftFor(day, job)), stopped: usedUp(day, job) };
+    }),
+    resetsAt: timeOf(Math.floor(now / 1000) + secondsToMidnight(now)),
+  };
+}
 
 function shown<R>({ running, finished }: Passes<R>) {
   return {

@@ -37,10 +37,15 @@ export async function openPass<R>(env: Reading, job: Job, first: Cursor, report:
   return { job, version: row.version, cursor: JSON.parse(row.cursor) as Cursor, report: JSON.parse(row.report) as R };
 }
 
-/** @param cursor where the next slice begins; `null`: the pass has come to its end */
-export async function savePass<R>(env: Reading, { job, report, version }: Pass<R>, cursor: Cursor | null): Promise<boolean> {
+/**
+ * Saves how far a slice has come, as often as it has come on: an invocation can be ended at any moment, and nothing tells it.
+ * `false` where another slice has saved meanwhile; then this one is to stop.
+ * @param cursor where the next slice begins; `null`: the pass has come to its end
+ */
+export async function savePass<R>(env: Reading, pass: Pass<R>, cursor: Cursor | null): Promise<boolean> {
+  const { job, report, version } = pass;
   const text = JSON.stringify(report);
-  const saved = cursor
+  const saving = cursor
     ? env.DB.prepare(
         'UPDATE maintenance SET cursor = ?3, report = ?4, version = version + 1 WHERE job = ?1 AND version = ?2 RETURNING job',
       ).bind(job, version, JSON.stringify(cursor), text)
@@ -49,7 +54,14 @@ export async function savePass<R>(env: Reading, { job, report, version }: Pass<R
            finished = json_set(?3, '$.startedAt', started_at, '$.finishedAt', unixepoch())
          WHERE job = ?1 AND version = ?2 RETURNING job`,
       ).bind(job, version, text);
-  return (await saved.first()) !== null;
+  const saved = (await saving.first()) !== null;
+  if (saved) pass.version += 1;
+  return saved;
+}
+
+/** A statement that `isUnderWay` reads. */
+export function passUnderWay(env: Reading, job: Job): D1PreparedStatement {
+  return env.DB.prepare("SELECT 1 FROM maintenance WHERE job = ?1 AND cursor <> ''").bind(job);
 }
 
 export interface Passes<R> {

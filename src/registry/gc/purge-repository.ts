@@ -37,19 +37,17 @@ interface Row {
   alive: number;
 }
 
-export const REPOSITORIES: Phase = {
+export const REPOSITORIES: Phase<Row> = {
   start: ['', 0],
-  async step(slice, after) {
-    const rows = await read<Row>(
-      slice,
-      slice.env.DB.prepare(
-        `SELECT t.repository, t.repository_id, t.purging,
-           EXISTS (SELECT 1 FROM repositories r WHERE r.id = t.repository_id) AS alive
-         FROM trash t INDEXED BY trash_of_repositories
-         WHERE t.kind = 'repository' AND (t.repository, t.repository_id) > (?1, ?2)
-         ORDER BY t.repository, t.repository_id LIMIT ${STEP}`,
-      ).bind(...after),
-    );
+  look: (env, after) =>
+    env.DB.prepare(
+      `SELECT t.repository, t.repository_id, t.purging,
+         EXISTS (SELECT 1 FROM repositories r WHERE r.id = t.repository_id) AS alive
+       FROM trash t INDEXED BY trash_of_repositories
+       WHERE t.kind = 'repository' AND (t.repository, t.repository_id) > (?1, ?2)
+       ORDER BY t.repository, t.repository_id LIMIT ${STEP}`,
+    ).bind(...after),
+  async act(slice, rows, after) {
     const row = rows.find(({ purging }) => purging === 1);
     const last = row ?? rows.at(-1);
     if (!last) return null;

@@ -9,7 +9,7 @@ import { record } from '../../events/outbox.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { balanceManifests } from '../usage/balance.ts';
 import type { Key } from './passes.ts';
-import { type Phase, read, type Slice, write } from './slice.ts';
+import { type Phase, type Slice, write } from './slice.ts';
 
 export interface TrashEntry {
   repositoryId: number;
@@ -49,19 +49,19 @@ const CHOSEN = `t.repository_id = ?3 AND t.kind = ?4 AND t.name IN (SELECT value
   AND t.deleted_at <= unixepoch() - ?6 AND t.purging = 0`;
 
 /** Those whose days are over, the oldest first. */
-export const TRASH: Phase = {
+export const TRASH: Phase<Row> = {
   start: [0, 0, '', ''],
-  async step(slice, after) {
-    const { trashDays, deletion } = settings(slice.env);
+  look(env, after) {
+    const { trashDays, deletion } = settings(env);
     if (!deletion) return null;
-    const rows = await read<Row>(
-      slice,
-      slice.env.DB.prepare(
-        `SELECT t.deleted_at, t.repository_id, t.kind, t.name, t.repository, ${GONE} FROM trash t
-         WHERE t.deleted_at <= unixepoch() - ?1 AND (t.deleted_at, t.repository_id, t.kind, t.name) > (?2, ?3, ?4, ?5)
-         ORDER BY t.deleted_at, t.repository_id, t.kind, t.name LIMIT ${STEP}`,
-      ).bind(trashDays * DAY, ...after),
-    );
+    return env.DB.prepare(
+      `SELECT t.deleted_at, t.repository_id, t.kind, t.name, t.repository, ${GONE} FROM trash t
+       WHERE t.deleted_at <= unixepoch() - ?1 AND (t.deleted_at, t.repository_id, t.kind, t.name) > (?2, ?3, ?4, ?5)
+       ORDER BY t.deleted_at, t.repository_id, t.kind, t.name LIMIT ${STEP}`,
+    ).bind(trashDays * DAY, ...after);
+  },
+  async act(slice, rows) {
+    const { trashDays } = settings(slice.env);
     const { groups, taken } = grouped(rows);
     for (const group of groups) await purgeDue(slice, group, trashDays * DAY);
     const last = taken.at(-1);

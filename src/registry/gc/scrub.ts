@@ -31,11 +31,13 @@ export interface ScrubReport {
 const NOTHING_FOUND: ScrubReport = { objects: 0, hashed: 0, bytes: 0, missing: 0, damaged: 0, orphans: 0, problems: [] };
 
 /** Objects of a slice: comparing them takes CPU, of which the free plan gives 10 ms; reading them takes a subrequest each. */
-const PAGE = { checksums: 500, hash: 100 };
+const PAGE = { checksums: 500, hash: 25 };
 /** Objects that are asked for one by one, as they seem to be gone. */
 const SUSPECTS_MAX = 50;
-/** Bytes after which a slice hashes no further object. */
-const HASHED_MAX = 256 * 1024 * 1024;
+/** Objects of a slice, which in the end is several pages. */
+const SLICE = { checksums: 250, hash: 50 };
+/** Bytes after which a page hashes no further object, and a slice no further page. */
+const HASHED_MAX = 64 * 1024 * 1024;
 /** Seconds for which a request that has put an object may still be about to name it. */
 const PUBLISHED_WITHIN = 60 * 60;
 /** Orphans of a slice that are believed, though they are more than half of what there is. A binding is soon mistaken. */
@@ -52,12 +54,16 @@ export interface Scrubbed {
 export async function scrubSlice(env: Stores, now: number): Promise<Scrubbed> {
   const pass = await openPass<ScrubReport>(env, 'scrub', beginning(0) as Cursor, NOTHING_FOUND);
   const { report } = pass;
-  const enough = { objects: report.objects + PAGE[settings(env).scrub] / 2, bytes: report.bytes + HASHED_MAX / 2 };
+  const { scrub } = settings(env);
+  const enough = { objects: report.objects + SLICE[scrub], bytes: report.bytes + 2 * HASHED_MAX };
   let cursor: Cursor | null = pass.cursor;
-  do {
+  let goesOn = true;
+  while (cursor && goesOn) {
     cursor = await scrubStep(env, cursor, report, now);
-  } while (cursor?.after[0] === '' && report.objects < enough.objects && report.bytes < enough.bytes);
-  await savePass(env, pass, cursor);
+    const isShort = cursor?.after[0] === '' || scrub === 'hash';
+    goesOn = isShort && report.objects < enough.objects && report.bytes < enough.bytes;
+    if (!(await savePass(env, pass, cursor))) break;
+  }
   return { ended: cursor === null, report };
 }
 

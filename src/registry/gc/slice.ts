@@ -20,7 +20,7 @@ export const NOTHING_SPENT: Spent = { statements: 0, rowsRead: 0, rowsWritten: 0
  * Once one of these is reached, no further step is begun. A step costs up to 17 statements, 3,000 rows read and 500 written;
  * of 144 slices a day, each leaves the larger part of what a day allows to those who push.
  */
-const ENOUGH: Spent = { statements: 20, rowsRead: 10_000, rowsWritten: 300 };
+export const ENOUGH: Spent = { statements: 20, rowsRead: 10_000, rowsWritten: 300 };
 
 /** What a pass did, in numbers. */
 export interface GcReport {
@@ -43,21 +43,41 @@ export interface Slice {
   env: Stores;
   report: GcReport;
   spent: Spent;
+  /** Once one of these is reached, no further step is begun; and rows that are left to the job today. */
+  enough: Spent & { left: number };
   /** Statements of other rooms for the batch with which the last of a deleted repository goes. */
   also: (repositoryId: number) => D1PreparedStatement[];
 }
 
-/** A kind of work: goes on after a key, and answers the next one, `null` once there is nothing left to look at. */
-export interface Phase {
+/**
+ * A kind of work, in steps: each looks at rows after a key, and acts on what it has found. Both are apart so that a pass which finds
+ * nothing to do anywhere is one batch of looks.
+ */
+export interface Phase<Row = unknown> {
   start: Key;
-  step(slice: Slice, after: Key): Promise<Key | null>;
+  /** `null`: there is nothing to be looked at. */
+  look(env: Stores, after: Key): D1PreparedStatement | null;
+  /** Answers the key to go on after, `null` once there is nothing left to look at. */
+  act(slice: Slice, rows: Row[], after: Key): Promise<Key | null>;
 }
 
-export function isSpent({ spent }: Pick<Slice, 'spent'>): boolean {
-  return spent.statements >= ENOUGH.statements || spent.rowsRead >= ENOUGH.rowsRead || spent.rowsWritten >= ENOUGH.rowsWritten;
+export function isSpent({ spent, enough = ENOUGH }: { spent: Spent; enough?: Spent }): boolean {
+  return spent.statements >= enough.statements || spent.rowsRead >= enough.rowsRead || spent.rowsWritten >= enough.rowsWritten;
 }
 
-export async function read<T>({ spent }: Pick<Slice, 'spent'>, statement: D1PreparedStatement): Promise<T[]> {
+/** What several statements answer. They are one call, and count as one. */
+export async function readAll(
+  { env, spent }: Pick<Slice, 'env' | 'spent'>,
+  statements: D1PreparedStatement[],
+): Promise<unknown[][]> {
+  if (statements.length === 0) return [];
+  const results = await env.DB.batch(statements);
+  tally(spent, results);
+  spent.statements += 1 - results.length;
+  return results.map((result) => result.results);
+}
+
+export async function read<T>({ spent }: { spent: Spent }, statement: D1PreparedStatement): Promise<T[]> {
   const result = await statement.all<T>();
   tally(spent, [result]);
   return result.results;

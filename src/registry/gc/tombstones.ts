@@ -7,19 +7,24 @@ import { REGISTRY } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import { deleteObjects } from '../../storage/objects.ts';
 import { noteProblem } from './passes.ts';
-import { type Phase, read, write } from './slice.ts';
-import { among, type Walk, walk } from './walk.ts';
+import { type Phase, type Stores, write } from './slice.ts';
+import { among, foundOf, lookOf, type Walk, type Walked } from './walk.ts';
 
 /** Invariant 4. The test, the tombstone and the row are one batch, each with the condition. */
-export const BLOBS: Phase = {
+const unneeded = (env: Stores): Walk => ({
+  table: 'blobs',
+  key: ['digest'],
+  condition: `x.created_at <= unixepoch() - ${settings(env).graceSeconds}
+    AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = x.digest)
+    AND NOT EXISTS (SELECT 1 FROM trashed_references r WHERE r.child = x.digest)`,
+});
+export const BLOBS: Phase<Walked> = {
   start: [''],
-  async step(slice, after) {
+  look: (env, after) => lookOf(env, unneeded(env), after),
+  async act(slice, rows) {
     const { env, report } = slice;
-    const condition = `x.created_at <= unixepoch() - ${settings(env).graceSeconds}
-      AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = x.digest)
-      AND NOT EXISTS (SELECT 1 FROM trashed_references r WHERE r.child = x.digest)`;
-    const unneeded: Walk = { table: 'blobs', key: ['digest'], condition };
-    const { keys, next } = await walk(slice, unneeded, after);
+    const { condition } = unneeded(env);
+    const { keys, next } = foundOf(unneeded(env), rows);
     if (keys.length === 0) return next;
     const list = JSON.stringify(keys);
     const chosen = `blobs AS x WHERE ${among(['digest'])} AND (${condition})`;
@@ -46,17 +51,21 @@ export const BLOBS: Phase = {
 /** Keys of a step; R2 deletes up to 1,000 in one call. */
 const STEP = 200;
 
-export const TOMBSTONES: Phase = {
+interface Tombstone {
+  object_key: string;
+  due: number;
+  named: number;
+}
+
+export const TOMBSTONES: Phase<Tombstone> = {
   start: [''],
-  async step(slice, after) {
+  look: (env, after) =>
+    env.DB.prepare(
+      `SELECT x.object_key, x.made_at <= unixepoch() - ?2 AS due, ${isNamed('x.object_key')} AS named
+       FROM tombstones x WHERE x.object_key > ?1 ORDER BY x.object_key LIMIT ${STEP}`,
+    ).bind(after[0], settings(env).graceSeconds),
+  async act(slice, rows) {
     const { env, report } = slice;
-    const rows = await read<{ object_key: string; due: number; named: number }>(
-      slice,
-      env.DB.prepare(
-        `SELECT x.object_key, x.made_at <= unixepoch() - ?2 AS due, ${isNamed('x.object_key')} AS named
-         FROM tombstones x WHERE x.object_key > ?1 ORDER BY x.object_key LIMIT ${STEP}`,
-      ).bind(after[0], settings(env).graceSeconds),
-    );
     for (const { object_key } of rows.filter(({ named }) => named === 1)) {
       noteProblem(report, `${object_key} is to be deleted, and is in use: it stays`);
     }

@@ -1,7 +1,7 @@
 /** Going through a table by its primary key, some hundred rows a step, for those that meet a condition. */
 import type { Balance } from '../usage/balance.ts';
 import type { Key } from './passes.ts';
-import { read, type Slice, write } from './slice.ts';
+import { read, type Slice, type Spent, type Stores, write } from './slice.ts';
 
 export interface Walk {
   table: string;
@@ -22,38 +22,41 @@ export interface Found {
   next: Key | null;
 }
 
+/** A row of `lookOf`: the columns of the key, whether it is what is looked for, and its place in the step. */
+export type Walked = Record<string, string | number>;
+
 /** The condition is judged by the database, and only what meets it comes here: a Worker of the free plan has 10 ms of CPU. */
-export async function walk(
-  slice: Pick<Slice, 'env' | 'spent'>,
-  { table, key, condition }: Walk,
-  after: Key,
-  max = FOUND_MAX,
-): Promise<Found> {
+export function lookOf(env: Pick<Stores, 'DB'>, { table, key, condition }: Walk, after: Key): D1PreparedStatement {
   const columns = key.join(', ');
-  const rows = await read<Record<string, string | number>>(
-    slice,
-    slice.env.DB.prepare(
-      `WITH step AS MATERIALIZED (
-         SELECT ${columns}, (${condition}) AS found, row_number() OVER (ORDER BY ${columns}) AS place
-         FROM (SELECT * FROM ${table} WHERE (${columns}) > (${key.map(() => '?').join(', ')}) ORDER BY ${columns} LIMIT ${STEP}) x)
-       SELECT * FROM step WHERE found OR place = ${STEP} ORDER BY ${columns}`,
-    ).bind(...after),
-  );
-  const keyOf = (row: Record<string, string | number>) => key.map((column) => row[column] as string | number);
+  return env.DB.prepare(
+    `WITH step AS MATERIALIZED (
+       SELECT ${columns}, (${condition}) AS found, row_number() OVER (ORDER BY ${columns}) AS place
+       FROM (SELECT * FROM ${table} WHERE (${columns}) > (${key.map(() => '?').join(', ')}) ORDER BY ${columns} LIMIT ${STEP}) x)
+     SELECT * FROM step WHERE found OR place = ${STEP} ORDER BY ${columns}`,
+  ).bind(...after);
+}
+
+/** What a look has found. */
+export function foundOf({ key }: Walk, rows: Walked[], max = FOUND_MAX): Found {
+  const keyOf = (row: Walked) => key.map((column) => row[column] as string | number);
   const keys = rows.filter((row) => row.found === 1).map(keyOf);
   if (keys.length > max) return { keys: keys.slice(0, max), next: keys[max - 1] ?? null };
   const last = rows.at(-1);
   return { keys, next: last?.place === STEP ? keyOf(last) : null };
 }
 
+export async function walk(slice: { env: Stores; spent: Spent }, of: Walk, after: Key, max = FOUND_MAX): Promise<Found> {
+  return foundOf(of, await read<Walked>(slice, lookOf(slice.env, of, after)), max);
+}
+
 /** Deletes what meets the condition still, and counts it. @param counter for what blobs are held by: statements around the deletion */
 export async function sweep(
   slice: Slice,
   of: Walk,
-  after: Key,
+  rows: Walked[],
   counter: ((env: Slice['env'], keys: Key[]) => Balance) | null = null,
 ): Promise<{ swept: number; next: Key | null }> {
-  const { keys, next } = await walk(slice, of, after);
+  const { keys, next } = foundOf(of, rows);
   if (keys.length === 0) return { swept: 0, next };
   const deletion = slice.env.DB.prepare(`DELETE FROM ${of.table} AS x WHERE ${among(of.key)} AND (${of.condition})`).bind(
     JSON.stringify(keys),

@@ -1,0 +1,125 @@
+/**
+ * What the jobs of the schedule may use up of a day, all of them together: a fifth of what the free plan allows, so that no job can
+ * take the registry down for those who push and pull. Counted by what D1 says that each statement cost, in one row a day, on the
+ * database's clock; D1's days end at 00:00 UTC too.
+ *
+ * Each job has a share that the others leave to it, and all of them may use what is shared out to nobody. So a large collection
+ * does not end the delivery of webhooks for the day.
+ */
+import { type Env, settings } from '../env.ts';
+
+export interface Cost {
+  rowsRead: number;
+  rowsWritten: number;
+  queueOperations: number;
+}
+
+export const NOTHING: Cost = { rowsRead: 0, rowsWritten: 0, queueOperations: 0 };
+
+/** Percent of the budget that the other jobs leave to each. */
+const SHARES = { deliveries: 15, expiry: 10, collector: 20, scrub: 5, lifecycle: 10 } as const;
+export type Job = keyof typeof SHARES;
+export const JOBS = Object.keys(SHARES) as Job[];
+
+/** Messages are sent by nobody else, so nothing of these operations is kept for the others. */
+const SENDERS: Job[] = ['deliveries'];
+
+const RESOURCES = {
+  rowsRead: 'rows read',
+  rowsWritten: 'rows written',
+  queueOperations: 'operations of queues',
+} as const satisfies Record<keyof Cost, string>;
+const NAMES = Object.keys(RESOURCES) as (keyof Cost)[];
+
+export interface Day {
+  /** Infinite where there is no limit. */
+  budget: Cost;
+  spent: Partial<Record<Job, Cost>>;
+}
+
+type Settings = Parameters<typeof settings>[0];
+
+/** The budget that the settings give, infinite where they say 0. */
+export function budgetOf(env: Settings): Cost {
+  const { backgroundRowsRead, backgroundRowsWritten, backgroundQueueOperations } = settings(env);
+  const limit = (number: number) => (number === 0 ? Number.POSITIVE_INFINITY : number);
+  return {
+    rowsRead: limit(backgroundRowsRead),
+    rowsWritten: limit(backgroundRowsWritten),
+    queueOperations: limit(backgroundQueueOperations),
+  };
+}
+
+/** A statement that `dayOf` reads. */
+export function today(env: Pick<Env, 'DB'>): D1PreparedStatement {
+  return env.DB.prepare('SELECT spent FROM background_days WHERE day = unixepoch() / 86400');
+}
+
+export function dayOf(env: Settings, result: D1Result | undefined): Day {
+  const [row] = (result?.results ?? []) as { spent: string }[];
+  const rows = Object.entries(JSON.parse(row?.spent ?? '{}') as Record<string, [number, number, number]>);
+  const spent = rows.map(([job, [rowsRead, rowsWritten, queueOperations]]) => [
+    job,
+    { rowsRead, rowsWritten, queueOperations },
+  ]);
+  return { budget: budgetOf(env), spent: Object.fromEntries(spent) as Day['spent'] };
+}
+
+/** Adds to what was spent today. One row, whatever it holds. */
+export async function spend(env: Pick<Env, 'DB'>, spent: Day['spent']): Promise<void> {
+  const rows = Object.entries(spent).map(([job, cost]) => [job, NAMES.map((name) => cost[name])]);
+  await env.DB.prepare(
+    `INSERT INTO background_days (day, spent) VALUES (unixepoch() / 86400, ?1)
+     ON CONFLICT DO UPDATE SET spent = (
+       SELECT json_group_object(key, json(cost)) FROM (
+         SELECT key, json_array(sum(value ->> 0), sum(value ->> 1), sum(value ->> 2)) AS cost
+         FROM (SELECT key, value FROM json_each(background_days.spent) UNION ALL SELECT key, value FROM json_each(?1)) GROUP BY key))`,
+  )
+    .bind(JSON.stringify(Object.fromEntries(rows)))
+    .run();
+}
+
+/** Days that are kept for people to look at. */
+const DAYS_KEPT = 8;
+
+export async function forgetDays(env: Pick<Env, 'DB'>): Promise<void> {
+  await env.DB.prepare(`DELETE FROM background_days WHERE day < unixepoch() / 86400 - ${DAYS_KEPT}`).run();
+}
+
+export function add(one: Cost, other: Cost): Cost {
+  return {
+    rowsRead: one.rowsRead + other.rowsRead,
+    rowsWritten: one.rowsWritten + other.rowsWritten,
+    queueOperations: one.queueOperations + other.queueOperations,
+  };
+}
+
+export function totalOf({ spent }: Day): Cost {
+  return Object.values(spent).reduce(add, NOTHING);
+}
+
+/** What a job may still spend today: what is left of all, without what is left of the shares of the others. */
+export function leftFor(day: Day, job: Job): Cost {
+  const total = totalOf(day);
+  const left = (name: keyof Cost) => {
+    const others = JOBS.filter((other) => other !== job && (name !== 'queueOperations' || SENDERS.includes(other)));
+    const kept = others.map((other) => Math.max(0, shareOf(day, other, name) - (day.spent[other]?.[name] ?? 0)));
+    if (day.budget[name] === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
+    // Its share is its own, though others may have gone past what was left to them: by a slice, or as somebody insisted.
+    const own = shareOf(day, job, name) - (day.spent[job]?.[name] ?? 0);
+    return Math.max(0, own, day.budget[name] - total[name] - kept.reduce((sum, one) => sum + one, 0));
+  };
+  return { rowsRead: left('rowsRead'), rowsWritten: left('rowsWritten'), queueOperations: left('queueOperations') };
+}
+
+function shareOf({ budget }: Day, job: Job, name: keyof Cost): number {
+  return Math.floor((budget[name] * SHARES[job]) / 100);
+}
+
+/** In words which resource of the database a job has used up; `null` while it may go on. */
+export function usedUp(day: Day, job: Job): string | null {
+  const left = leftFor(day, job);
+  const name = (['rowsWritten', 'rowsRead'] as const).find((one) => left[one] <= 0);
+  if (!name) return null;
+  return `the day's budget of background jobs leaves no ${RESOURCES[name]} to the ${job}: ${totalOf(day)[name]} of ${day.budget[name]} are used, the rest is kept for other jobs; it goes on after 00:00 UTC`;
+}

@@ -1,0 +1,92 @@
+/** Runs jobs one after the other, each with bindings that count, as long as the day's budget leaves something to it. */
+import type { Env } from '../env.ts';
+import { add, type Cost, type Day, type Job, leftFor, NOTHING, spend, usedUp } from './budget.ts';
+import { metered } from './metered.ts';
+
+export interface Work {
+  job: Job;
+  /** @param left what the job may still spend, for it to take no more on than that */
+  run: (env: Env, left: Cost) => Promise<unknown>;
+}
+
+/** Rows after which it is saved what was spent: an invocation can be ended at any moment, and nothing tells it. */
+const SAVED_AFTER = { rowsRead: 5000, rowsWritten: 200 };
+
+/** What it costs to save it. */
+const SAVING: Cost = { rowsRead: 2, rowsWritten: 1, queueOperations: 0 };
+
+/** What the jobs have spent since it was saved last. */
+class Account {
+  private unsaved: Day['spent'] = {};
+  private readonly env: Pick<Env, 'DB'>;
+  private readonly day: Day;
+
+  constructor(env: Pick<Env, 'DB'>, day: Day) {
+    this.env = env;
+    this.day = day;
+  }
+
+  async add(job: Job, cost: Cost): Promise<void> {
+    for (const spent of [this.day.spent, this.unsaved]) spent[job] = add(spent[job] ?? NOTHING, cost);
+    const { rowsRead, rowsWritten } = Object.values(this.unsaved).reduce(add, NOTHING);
+    if (rowsRead >= SAVED_AFTER.rowsRead || rowsWritten >= SAVED_AFTER.rowsWritten) await this.save();
+  }
+
+  /** What cannot be saved is for the next time. */
+  async save(): Promise<void> {
+    const [first] = Object.keys(this.unsaved) as Job[];
+    if (!first) return;
+    const saved = this.unsaved;
+    this.unsaved = {};
+    try {
+      await spend(this.env, { ...saved, [first]: add(saved[first] ?? NOTHING, SAVING) });
+    } catch (error) {
+      console.error('what the jobs have spent could not be saved:', error instanceof Error ? error.message : error);
+      for (const [job, cost] of Object.entries(saved) as [Job, Cost][])
+        this.unsaved[job] = add(this.unsaved[job] ?? NOTHING, cost);
+    }
+  }
+}
+
+/**
+ * A job that fails keeps none of the others from being run. A job for which nothing is left is not run, and that is no failure.
+ * @param isEnd whether no other job would get further after this failure
+ */
+export async function runWithin(
+  env: Env,
+  day: Day,
+  all: readonly Work[],
+  isEnd: (failure: unknown) => boolean,
+): Promise<unknown[]> {
+  const account = new Account(env, day);
+  const failures: unknown[] = [];
+  const told = new Set<Job>();
+  for (const { job, run } of all) {
+    const refusal = usedUp(day, job);
+    if (refusal && !told.has(job)) console.warn(refusal);
+    if (refusal) told.add(job);
+    else await runOne(env, day, { job, run }, account).catch((error: unknown) => failures.push(error));
+    if (isEnd(failures.at(-1))) break;
+  }
+  await account.save();
+  return failures;
+}
+
+async function runOne(env: Env, day: Day, { job, run }: Work, account: Account): Promise<void> {
+  const counted = metered(env, {
+    spent: (cost) => account.add(job, cost),
+    maySend: (operations) => leftFor(day, job).queueOperations >= operations,
+  });
+  await run(counted, leftFor(day, job));
+}
+
+/** One job that somebody asked for. Its cost counts as that of the schedule's. */
+export async function runCounted<T>(env: Env, day: Day, job: Job, run: (env: Env, left: Cost) => Promise<T>): Promise<T> {
+  const account = new Account(env, day);
+  try {
+    const counted = metered(env, { spent: (cost) => account.add(job, cost), maySend: () => true });
+    return await run(counted, leftFor(day, job));
+  } finally {
+    await account.save();
+  }
+}
