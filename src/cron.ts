@@ -14,13 +14,13 @@ import { announce, matchSome, world as outside } from './queue.ts';
 import { collectSlice } from './registry/gc/collector.ts';
 import { passUnderWay } from './registry/gc/passes.ts';
 import { scrubSlice } from './registry/gc/scrub.ts';
-import { runDueLifecycles } from './registry/lifecycle/due.ts';
-import { expireUploads, sweepPieces } from './registry/uploads/expiry.ts';
+import { anyLifecycleDue, runDueLifecycles } from './registry/lifecycle/due.ts';
+import { anyUploadExpired, expireUploads, sweepPieces } from './registry/uploads/expiry.ts';
 import { UPLOAD_LIFETIME, uploadIdAt } from './registry/uploads/sessions.ts';
 import type { World } from './webhooks/delivery/attempt.ts';
 import type { DeliveryKey } from './webhooks/delivery/deliveries.ts';
 import { tryDirectly } from './webhooks/delivery/direct.ts';
-import { endHopeless, goOnWithForgotten } from './webhooks/delivery/reminders.ts';
+import { anythingWaits, endHopeless, goOnWithForgotten } from './webhooks/delivery/reminders.ts';
 import { expireDeliveries, removeEnded } from './webhooks/expiry.ts';
 import { type MatchingState, matchingState, matchingStateOf } from './webhooks/matching.ts';
 import { expireOwnerDays } from './webhooks/owner-days.ts';
@@ -50,51 +50,64 @@ interface Run {
   /** 0 to 5: which run of the hour it is. */
   slot: number;
   world: World;
-  isCollecting: boolean;
   matching: MatchingState;
+  isCollecting: boolean;
+  /** Whether deliveries wait, lifecycle policies are due, and uploads have expired. */
+  hasDeliveries: boolean;
+  hasLifecycles: boolean;
+  hasUploads: boolean;
 }
 
 /** One job that fails keeps none of the others from being done. @param now in milliseconds, the time the schedule fired */
 export async function runScheduled(env: Env, now: number, world: World = outside): Promise<void> {
-  const [budget, collecting, matching] = await env.DB.batch([today(env), passUnderWay(env, 'gc'), matchingState(env)]);
-  const run = {
-    now,
-    slot: Math.floor(new Date(now).getUTCMinutes() / RUN_MINUTES),
-    world,
-    isCollecting: collecting?.results.length === 1,
-    matching: matchingStateOf(matching),
-  };
+  const [budget, matching, ...any] = await env.DB.batch([
+    today(env),
+    matchingState(env),
+    passUnderWay(env, 'gc'),
+    anythingWaits(env),
+    anyLifecycleDue(env),
+    anyUploadExpired(env, beganBefore(now)),
+  ]);
+  const [isCollecting = false, hasDeliveries = false, hasLifecycles = false, hasUploads = false] = any.map(
+    ({ results }) => results.length > 0,
+  );
+  const slot = Math.floor(new Date(now).getUTCMinutes() / RUN_MINUTES);
+  const found = { isCollecting, hasDeliveries, hasLifecycles, hasUploads };
+  const run = { now, slot, world, matching: matchingStateOf(matching), ...found };
   const day: Day = dayOf(env, budget);
   const failures = await runWithin(env, day, jobsOf(run), (failure) => isDailyLimit(databaseFailure(failure)));
   for (const failure of failures) console.error('schedule:', failure);
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} jobs of the schedule failed`);
 }
 
+/** Uploads that began earlier may have expired. */
+const beganBefore = (now: number) => uploadIdAt(now - UPLOAD_LIFETIME * 1000);
+
 /** The cheap ones first. Those that may take long take turns: whatever cuts one off every time does not cut off the same others. */
 function jobsOf(run: Run): Work[] {
-  const { slot, now, world } = run;
+  const { slot, now } = run;
   const direct: DeliveryKey[] = [];
   const long: Work[] = [
     ...(slot === 0 || run.isCollecting ? [work('collector', collect)] : []),
-    work('deliveries', (env) => tryDirectly(env, direct, world)),
-    ...(slot === 2
-      ? [work('scrub', (env) => scrubSlice(env, now))]
-      : [work('lifecycle', (env) => runDueLifecycles(env, { limit: LIFECYCLES_PER_RUN }))]),
+    ...(run.hasDeliveries ? [work('deliveries', (env) => tryDirectly(env, direct, run.world))] : []),
+    ...(slot === 2 ? [work('scrub', (env) => scrubSlice(env, now))] : []),
+    ...(run.hasLifecycles ? [work('lifecycle', (env) => runDueLifecycles(env, { limit: LIFECYCLES_PER_RUN }))] : []),
   ];
-  const turn = Math.floor(now / (RUN_MINUTES * 60_000)) % long.length;
+  const turn = Math.floor(now / (RUN_MINUTES * 60_000)) % Math.max(1, long.length);
   return [
-    work('deliveries', (env, left) => match(env, run, left)),
-    work('deliveries', async (env, left) => {
-      const messages = Math.min(REMINDERS_PER_RUN, Math.floor(left.queueOperations / 3));
-      direct.push(...(await goOnWithForgotten(env, { messages, direct: DIRECT_PER_RUN })).direct);
-    }),
-    ...(slot === 2
-      ? []
-      : [work('expiry', (env) => expireUploads(env, uploadIdAt(now - UPLOAD_LIFETIME * 1000), UPLOADS_PER_RUN))]),
+    ...(run.matching.unmatched === null ? [] : [work('deliveries', (env, left) => match(env, run.matching, left))]),
+    ...(run.hasDeliveries ? [work('deliveries', (env, left) => remind(env, left, direct))] : []),
+    ...(run.hasUploads ? [work('expiry', (env) => expireUploads(env, beganBefore(now), UPLOADS_PER_RUN))] : []),
     ...(ONCE_AN_HOUR[slot]?.(run) ?? []),
     ...long.slice(turn),
     ...long.slice(0, turn),
   ];
+}
+
+/** @param direct is given the deliveries that are to be tried without the queue */
+async function remind(env: Env, left: Cost, direct: DeliveryKey[]): Promise<void> {
+  const messages = Math.min(REMINDERS_PER_RUN, Math.floor(left.queueOperations / 3));
+  direct.push(...(await goOnWithForgotten(env, { messages, direct: DIRECT_PER_RUN })).direct);
 }
 
 function work(job: Job, run: (env: Env, left: Cost) => Promise<unknown>): Work {
@@ -135,8 +148,7 @@ const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
 ];
 
 /** Announces what was not matched yet; what the queue does not take, or was told of in vain, is matched here. */
-async function match(env: Env, { matching }: Run, left: Cost): Promise<void> {
-  const { unmatched, waiting } = matching;
+async function match(env: Env, { unmatched, waiting }: MatchingState, left: Cost): Promise<void> {
   if (unmatched === null) return;
   if (waiting < FORGOTTEN && left.queueOperations > 0) {
     const told = await announce(env, unmatched).then(

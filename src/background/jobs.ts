@@ -61,23 +61,22 @@ export async function runWithin(
   const account = new Account(env, day);
   const failures: unknown[] = [];
   const told = new Set<Job>();
+  // One for all of them, as they run one after the other: what is made of the bindings is made once.
+  let running: Job = 'expiry';
+  const counted = metered(env, {
+    spent: (cost) => account.add(running, cost),
+    maySend: (operations) => leftFor(day, running).queueOperations >= operations,
+  });
   for (const { job, run } of all) {
+    running = job;
     const refusal = usedUp(day, job);
     if (refusal && !told.has(job)) console.warn(refusal);
     if (refusal) told.add(job);
-    else await runOne(env, day, { job, run }, account).catch((error: unknown) => failures.push(error));
+    else await run(counted, leftFor(day, job)).catch((error: unknown) => failures.push(error));
     if (isEnd(failures.at(-1))) break;
   }
   await account.save();
   return failures;
-}
-
-async function runOne(env: Env, day: Day, { job, run }: Work, account: Account): Promise<void> {
-  const counted = metered(env, {
-    spent: (cost) => account.add(job, cost),
-    maySend: (operations) => leftFor(day, job).queueOperations >= operations,
-  });
-  await run(counted, leftFor(day, job));
 }
 
 /** One job that somebody asked for. Its cost counts as that of the schedule's. */

@@ -2,6 +2,8 @@
 import * as z from 'zod';
 import { RegistryError } from '../../oci/errors.ts';
 import type { DoomedAttached, DoomedManifest, DoomedTag, Plan } from '../../registry/lifecycle/chooser.ts';
+import { VERSIONS_MAX } from '../../registry/lifecycle/known.ts';
+import type { Place } from '../../registry/lifecycle/large.ts';
 import {
   ACTION_TYPES,
   COUNT_TYPES,
@@ -10,7 +12,6 @@ import {
   TAG_STATUSES,
 } from '../../registry/lifecycle/policy.ts';
 import type { Report } from '../../registry/lifecycle/report.ts';
-import type { Thresholds } from '../../registry/lifecycle/thresholds.ts';
 import { timeOf } from './parts.ts';
 
 /** ECR's limit. */
@@ -82,8 +83,8 @@ export const policySchema = z
     for (const { at, message } of complaintsAbout(policy)) context.addIssue({ code: 'custom', path: ['rules', at], message });
   });
 
-/** A place and what 50 rules count: some 200 characters each. */
-const PLACE_MAX = 16_384;
+/** A place and what rules count: five of them may count a thousand versions each. */
+const PLACE_MAX = 200_000;
 
 export const previewBody = z.strictObject({
   policy: z.optional(policySchema).describe('To be tried; left out, the saved one'),
@@ -155,18 +156,22 @@ export function shownWaiting({ waiting }: Pick<Plan, 'waiting'>, leaseSeconds: n
   return { waiting: waiting.length, waitingUntil: until, note };
 }
 
-const placeSchema = z.tuple([
-  z.string().max(256),
-  z.record(z.string().regex(/^\d{1,15}$/), z.nullable(z.strictObject({ time: z.int(), digest: z.string() }))),
-]);
+const priority = z.string().regex(/^\d{1,15}$/);
+const placeSchema = z.strictObject({
+  after: z.string().max(256),
+  known: z.strictObject({
+    thresholds: z.record(priority, z.nullable(z.strictObject({ time: z.int(), digest: z.string().max(256) }))),
+    versions: z.record(priority, z.array(z.string().max(128)).max(VERSIONS_MAX)),
+    scanned: z.nullable(z.string().max(256)),
+  }),
+});
 
-/** What a page answered as `next`. @throws INVALID */
-export function placeOf(text: string | undefined): { after: string; thresholds: Thresholds | null } {
-  if (text === undefined) return { after: '', thresholds: null };
+/** What a page answered as `next`; `null` for the first one. @throws INVALID */
+export function placeOf(text: string | undefined): Place | null {
+  if (text === undefined) return null;
   const place = placeSchema.safeParse(jsonOf(text));
-  if (!place.success) throw new RegistryError('INVALID', { message: 'body.after: is no `next` of a page before' });
-  const [after, thresholds] = place.data;
-  return { after, thresholds: thresholds as Thresholds };
+  if (place.success) return place.data as Place;
+  throw new RegistryError('INVALID', { message: 'body.after: is no `next` of a page before' });
 }
 
 function jsonOf(text: string): unknown {

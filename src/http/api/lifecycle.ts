@@ -83,7 +83,7 @@ have up to ${PATTERNS_MAX} patterns and prefixes of tags, and ${RANGES_MAX} rang
       group: GROUP,
       summary: 'What a lifecycle policy would delete, and why',
       description: `Nothing is deleted. The counts are of all there is, the list is cut after 1,000. A repository with more than
-${WHOLE_MAX} tags and manifests is listed page by page: counts and list are those of the page, \`next\` is what to send as \`after\` for
+${WHOLE_MAX} tags or manifests is listed page by page: counts and list are those of the page, \`next\` is what to send as \`after\` for
 the next one, and \`bytes\` and the ETag are missing. A page may be empty before the last one, which has no \`next\`. Right after a push the list may be short: \`waiting\`,
 \`waitingUntil\` and \`note\` say what is left alone for now.`,
       body: previewBody,
@@ -111,7 +111,7 @@ the next one, and \`bytes\` and the ETag are missing. A page may be empty before
 preview only if it would delete just what that one listed, and then all of it or nothing, whatever is pushed meanwhile. Where it takes
 several parts, as it does for more than ${TAGS_MAX} tags or ${MANIFESTS_MAX} manifests and for what different rules took, that holds
 for each part: one that has changed ends the run with 412, and the message says what was deleted before it. A repository with more than
-${WHOLE_MAX} tags and manifests is gone through page by page, a page for each request and for most runs of the schedule, and not on
+${WHOLE_MAX} tags or manifests is gone through page by page, a page for each request and for most runs of the schedule, and not on
 condition: \`unfinished\` says that there are more.`,
       conditional: true,
       answers: { 200: { description: 'What was deleted', schema: deletedSchema } },
@@ -130,8 +130,8 @@ type Asking = RequestContext & { var: { repository: RepositoryName; authority: A
 async function answerPage(c: Asking, tried: LifecyclePolicy | undefined, after: string | undefined): Promise<Response> {
   const { repository } = c.var;
   const policy = tried ?? (await getLifecycle(c.env, repository)).policy;
-  const { plan, page, thresholds } = await planPage(c.env, repository, policy, placeOf(after));
-  const next = page.next === null ? {} : { next: JSON.stringify([page.next, thresholds]) };
+  const { plan, next: place } = await planPage(c.env, repository, policy, placeOf(after));
+  const next = place === null ? {} : { next: JSON.stringify(place) };
   return answer({ ...shownList(plan), ...shownWaiting(plan, settings(c.env).leaseSeconds), ...next });
 }
 

@@ -7,10 +7,10 @@ import type { Tag } from '../../oci/reference.ts';
 import { isImmutable, type Mutability } from '../tags/mutability.ts';
 import { type Attached, attachedIn } from './attached.ts';
 import { append, type Holding, holdingOf, type Inventory, type Leftover, peel, type StoredManifest } from './inventory.ts';
+import { type Known, wholeFor } from './known.ts';
 import type { LifecyclePolicy, Rule } from './policy.ts';
 import { losesHolder, losesTags, nameOf, type Verdict, WAS_LEFT } from './reasons.ts';
 import { keptBy, overCount, selected, type Unit, type Whole } from './selecting.ts';
-import type { Thresholds } from './thresholds.ts';
 import { usesOf } from './uses.ts';
 import { versionOf } from './versions.ts';
 
@@ -49,16 +49,16 @@ export interface Circumstances {
   mutability: Mutability;
   /** Seconds since the epoch. */
   now: number;
-  /** What counts of images come to in the whole repository, where the inventory is a part of it. */
-  thresholds?: Thresholds;
+  /** What counts come to in the whole repository, where the inventory is a part of it. */
+  known?: Known;
 }
 
-export function choose(policy: LifecyclePolicy, { inventory, mutability, now, thresholds }: Circumstances): Plan {
+export function choose(policy: LifecyclePolicy, { inventory, mutability, now, known }: Circumstances): Plan {
   const attached = attachedIn(inventory);
   const holding = holdingOf(inventory, attached);
   const versioned = policy.rules.some(({ selection }) => selection.tagSemverRange !== undefined);
   const units = unitsOf(inventory, { holding, attached, versioned });
-  const whole = ({ rulePriority }: Rule) => (thresholds ? { threshold: thresholds[rulePriority] ?? null } : null);
+  const whole = (rule: Rule) => (known ? wholeFor(known, rule) : null);
   const kept = new Set(
     rulesOf(policy, 'keep').flatMap((rule) => keptBy(rule.selection, selected(rule.selection, units), now, whole(rule))),
   );

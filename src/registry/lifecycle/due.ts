@@ -27,6 +27,11 @@ export async function runDueLifecycles(env: Stores, { limit }: { limit: number }
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} lifecycle policies could not be carried out`);
 }
 
+/** A statement that answers a row where any is due. */
+export function anyLifecycleDue(env: Database): D1PreparedStatement {
+  return env.DB.prepare(`SELECT 1 FROM lifecycle_policies WHERE ran_at <= unixepoch() - ${PERIOD} LIMIT 1`);
+}
+
 /** Seconds until one that was begun is begun again, times the square of how often that was in vain; a day at most. */
 const AGAIN = 5 * 60;
 

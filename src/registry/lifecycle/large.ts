@@ -2,7 +2,7 @@
  * Lifecycle rules of a repository that is too large to be looked at at once: page by page, each within some milliseconds of CPU. What
  * the run has come to is saved with each page, so it is gone on with whatever ends an invocation.
  *
- * Counts are of the repository as it was when the run began. What is pushed meanwhile is younger than what they keep, so pushes change
+ * Counts are of the repository as it was when the run began, as are the versions that rules keep. What is pushed meanwhile is younger than what they keep, so pushes change
  * nothing for the pages that follow, however many there are. Where somebody deletes something they are found anew. A policy that is
  * changed begins a new run.
  */
@@ -16,13 +16,14 @@ import { type Candidates, refuseTooMany } from './candidates.ts';
 import { deleteSlices, finish, leftoverOf, SLICES_PER_RUN, type Stores } from './carry-out.ts';
 import { choose, type Plan } from './chooser.ts';
 import type { Leftover } from './inventory.ts';
-import { loadPage, PAGE, type Page } from './pages.ts';
+import { beginToKnow, type Known, knowMore } from './known.ts';
+import { loadPage, PAGE } from './pages.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { LEFT_MAX } from './report.ts';
 import type { Deleted } from './run.ts';
 import { noPolicy } from './saved.ts';
 import { slicesOf } from './slices.ts';
-import { findThresholds, type Thresholds } from './thresholds.ts';
+import { findThresholds } from './thresholds.ts';
 
 interface Pass {
   /** Of the policy that it carries out. */
@@ -33,8 +34,8 @@ interface Pass {
   after: string;
   /** Manifests of a page: fewer once an invocation was ended over one. */
   size: number;
-  thresholds: Thresholds;
-  /** The newest event when they were found. */
+  known: Known;
+  /** The newest event when counts were found. */
   foundAt: number;
   tags: number;
   manifests: number;
@@ -46,10 +47,14 @@ interface Pass {
 export async function runPage(env: Stores, repository: RepositoryName, found: Candidates, by: Actor): Promise<Deleted> {
   if (found.policy === null) throw noPolicy();
   const pass = await passOf(env, repository, found, found.policy);
+  if (pass.known.scanned !== null) {
+    await save(env, repository, { ...pass, known: await knowMore(env, repository, found.policy, pass.known) });
+    return { tags: [], attached: [], manifests: [], remaining: 0, unfinished: true };
+  }
   const page = await loadPage(env, repository, pass.after, pass.size);
   // Changed since: the next run begins anew.
   if (page.candidates.version !== pass.version) return { tags: [], attached: [], manifests: [], remaining: 0, unfinished: true };
-  const plan = choose(found.policy, { ...page.candidates, thresholds: pass.thresholds });
+  const plan = choose(found.policy, { ...page.candidates, known: pass.known });
   const slices = slicesOf(plan);
   const work = { slices: slices.slice(0, SLICES_PER_RUN), attached: plan.attached, rule: page.candidates.mutabilityRule, by, whole: false };
   const { tags, manifests, failure } = await deleteSlices(env, repository, work);
@@ -86,14 +91,15 @@ async function passOf(env: Database, repository: RepositoryName, found: Candidat
     const pass = { ...saved, size: sizeAfter(saved.size, found.attempts) };
     const newest = await newestUnlessDeleted(env, repository, pass.foundAt);
     if (newest === null) return pass;
-    return { ...pass, thresholds: await findThresholds(env, repository, policy), foundAt: newest };
+    const thresholds = await findThresholds(env, repository, policy);
+    return { ...pass, known: { ...pass.known, thresholds }, foundAt: newest };
   }
   await refuseTooMany(env, repository);
   // Before they are found: what happens meanwhile has them found again.
   const foundAt = (await env.DB.prepare(`SELECT ${NEWEST} AS id`).first<number>('id')) ?? 0;
-  const thresholds = await findThresholds(env, repository, policy);
+  const known = await beginToKnow(env, repository, policy);
   const nothing = { after: '', size: sizeAfter(PAGE, found.attempts), tags: 0, manifests: 0, remaining: 0, left: [] };
-  return { version: found.version, startedAt: found.now, thresholds, foundAt, ...nothing };
+  return { version: found.version, startedAt: found.now, known, foundAt, ...nothing };
 }
 
 /** A quarter for each attempt in vain: the first one is under way. */
@@ -130,29 +136,35 @@ async function end(env: Database, repository: RepositoryName, pass: Pass, by: Ac
 }
 
 export interface PlannedPage {
-  plan: Pick<Plan, 'tags' | 'manifests' | 'waiting'>;
-  page: Page;
-  thresholds: Thresholds;
+  plan: Pick<Plan, 'tags' | 'attached' | 'manifests' | 'waiting'>;
+  /** Where the next page begins, and what is known by then; `null` at the end. */
+  next: Place | null;
+}
+
+export interface Place {
+  after: string;
+  known: Known;
 }
 
 /**
- * What the rules would take of one page. @param thresholds as the page before answered them; `null` for the first one
- * @throws NAME_UNKNOWN, NOT_FOUND, CONFLICT
+ * What the rules would take of one page. Pages that only find out what there is as a whole are empty.
+ * @param place as the page before answered it; `null` for the first one @throws NAME_UNKNOWN, NOT_FOUND, CONFLICT
  */
 export async function planPage(
   env: Database,
   repository: RepositoryName,
   policy: LifecyclePolicy,
-  { after, thresholds }: { after: string; thresholds: Thresholds | null },
+  place: Place | null,
 ): Promise<PlannedPage> {
-  if (thresholds === null) await refuseTooMany(env, repository);
-  const known = thresholds ?? (await findThresholds(env, repository, policy));
+  if (place === null) await refuseTooMany(env, repository);
+  const { after, known } = place ?? { after: '', known: await beginToKnow(env, repository, policy) };
+  if (known.scanned !== null) {
+    const nothing = { tags: [], attached: [], manifests: [], waiting: [] };
+    return { plan: nothing, next: { after, known: await knowMore(env, repository, policy, known) } };
+  }
   const page = await loadPage(env, repository, after);
-  const { tags, manifests, waiting } = choose(policy, { ...page.candidates, thresholds: known });
+  const { tags, attached, manifests, waiting } = choose(policy, { ...page.candidates, known });
   const isOwn = ({ digest }: { digest: Digest }) => page.own.has(digest);
-  return {
-    plan: { tags: tags.filter(isOwn), manifests: manifests.filter(isOwn), waiting: waiting.filter(isOwn) },
-    page,
-    thresholds: known,
-  };
+  const plan = { tags: tags.filter(isOwn), attached: attached.filter(isOwn), manifests: manifests.filter(isOwn), waiting: waiting.filter(isOwn) };
+  return { plan, next: page.next === null ? null : { after: page.next, known } };
 }

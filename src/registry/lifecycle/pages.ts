@@ -10,9 +10,9 @@ import { HERE } from '../repositories/repositories.ts';
 import { CANDIDATES_MAX, type Candidates, candidatesAmong } from './candidates.ts';
 
 /** Manifests with which a page begins: judging it takes some milliseconds of CPU, of which an invocation has ten. */
-export const PAGE = 500;
+export const PAGE = 200;
 /** Manifests of a page with all that hangs together with them; with more, the page begins with fewer. */
-const CLOSED_MAX = 2000;
+const CLOSED_MAX = 1000;
 
 export interface Page {
   candidates: Candidates;

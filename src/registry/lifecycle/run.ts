@@ -110,6 +110,6 @@ export async function runLifecycle(
 
 function tooLargeForCondition(): RegistryError {
   return new RegistryError('CONFLICT', {
-    message: `this repository has more than ${WHOLE_MAX} tags and manifests, and is gone through page by page: a run of it cannot depend on a preview. Nothing was deleted`,
+    message: `this repository has more than ${WHOLE_MAX} tags or manifests, and is gone through page by page: a run of it cannot depend on a preview. Nothing was deleted`,
   });
 }

@@ -57,6 +57,8 @@ function matchingAll(tests: ((tag: string) => boolean)[], units: readonly Unit[]
 export interface Whole {
   /** The last image that the rule's count keeps; `null`: there are not so many. */
   threshold: Threshold | null;
+  /** The lowest of the highest versions that the rule keeps; `null`: it keeps all of its range. */
+  lowestVersion: SemVer | null;
 }
 
 /**
@@ -116,10 +118,12 @@ function beyondNewest(selection: Selection, units: readonly Unit[]): Map<Unit, (
   return new Map(over.filter(({ nth }) => nth > (selection.countNumber ?? 0)).map(({ unit, nth }) => [unit, () => words(nth)]));
 }
 
-/** What a rule keeps, of those selected. Of versions that it counts, a part of a repository does not tell the highest: all are kept. */
+/** What a rule keeps, of those selected. */
 export function keptBy(selection: Selection, units: readonly Unit[], now: number, whole: Whole | null): Unit[] {
   const { countType, countNumber, tagSemverRange } = selection;
-  if (tagSemverRange !== undefined && countNumber !== undefined) return whole ? [...units] : highest(countNumber, units);
+  if (tagSemverRange !== undefined && countNumber !== undefined) {
+    return whole ? atLeast(whole.lowestVersion, units) : highest(countNumber, units);
+  }
   if (countType === undefined) return [...units];
   // A manifest that an index holds is part of that image, and no image of its own.
   const counted = countType === 'imageCountMoreThan' ? units.filter(({ held }) => !held) : units;
@@ -127,10 +131,21 @@ export function keptBy(selection: Selection, units: readonly Unit[], now: number
   return counted.filter((unit) => !over.has(unit));
 }
 
-/** Two tags of one version count once. */
+function atLeast(lowest: SemVer | null, units: readonly Unit[]): Unit[] {
+  return units.filter(({ version }) => version && (lowest === null || descending(version, lowest) <= 0));
+}
+
 function highest(count: number, units: readonly Unit[]): Unit[] {
-  const versions = units.flatMap((unit) => (unit.version ? [{ unit, version: unit.version }] : []));
-  const order = [...new Map(versions.map(({ version }) => [version.version, version])).values()].sort(descending);
-  const kept = new Set(order.slice(0, count).map(({ version }) => version));
-  return versions.filter(({ version }) => kept.has(version.version)).map(({ unit }) => unit);
+  const kept = new Set(
+    highestOf(
+      count,
+      units.flatMap(({ version }) => version ?? []),
+    ).map(({ version }) => version),
+  );
+  return units.filter(({ version }) => version && kept.has(version.version));
+}
+
+/** The highest first. Two tags of one version count once. */
+export function highestOf(count: number, versions: readonly SemVer[]): SemVer[] {
+  return [...new Map(versions.map((version) => [version.version, version])).values()].sort(descending).slice(0, count);
 }

@@ -1,7 +1,7 @@
 /**
  * What rules that count need to know of a whole repository, so that the rest of it can be looked at page by page: of each rule, the
- * image after which the others are too many. The database finds it, as patterns are as well its matter as the program's, and its CPU
- * is not the Worker's. Versions are compared here, page by page.
+ * image after which the others are too many. The database finds it, as its CPU is not the Worker's. Of rules that keep the highest
+ * versions, those are found here (`known.ts`).
  */
 import type { Database } from '../../events/batch.ts';
 import type { Digest } from '../../oci/digest.ts';

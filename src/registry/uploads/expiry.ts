@@ -8,14 +8,19 @@ import { discard, type Staged } from '../../storage/staging.ts';
 import { releaseStaged } from '../usage/staged.ts';
 import type { Session, Stores } from './sessions.ts';
 
+const EXPIRED = 'id < ?1 AND expires_at <= unixepoch()';
+
+/** A statement that answers a row where there are any. @param before as `expireUploads` has it */
+export function anyUploadExpired(env: Pick<Stores, 'DB'>, before: string): D1PreparedStatement {
+  return env.DB.prepare(`SELECT 1 FROM uploads WHERE ${EXPIRED} LIMIT 1`).bind(before);
+}
+
 /**
  * Uploads whose time is up: their bytes go, then their rows. Returns how many; called again while there are any.
  * @param before ids of uploads begun later than this cannot have expired, and are not looked at
  */
 export async function expireUploads(env: Stores, before: string, limit: number): Promise<number> {
-  const { results } = await env.DB.prepare(
-    'SELECT id, state, staged FROM uploads WHERE id < ?1 AND expires_at <= unixepoch() LIMIT ?2',
-  )
+  const { results } = await env.DB.prepare(`SELECT id, state, staged FROM uploads WHERE ${EXPIRED} LIMIT ?2`)
     .bind(before, limit)
     .all<{ id: string; state: Session['state']; staged: string }>();
   for (const { id, state, staged } of results) {

@@ -15,17 +15,16 @@ const FORGOTTEN = 5 * 60;
 const BROKEN = `s.failures >= ${BREAK_AFTER} AND s.disabled IS NULL`;
 const WAITS = "d.state = 'waiting' AND d.claimed_until <= unixepoch()";
 
-/** Deliveries of one webhook that the schedule tries by itself in one run: one with many does not keep out the others. */
-const DIRECT_OF_ONE = 4;
+/** A statement that answers a row where anything waits that may be tried now. */
+export function anythingWaits(env: Database): D1PreparedStatement {
+  return env.DB.prepare(
+    `SELECT 1 FROM subscriptions s CROSS JOIN deliveries d INDEXED BY deliveries_waiting ON d.subscription = s.id
+     WHERE (NOT (${BROKEN}) OR s.open_until <= unixepoch()) AND ${WAITS} AND d.due_at <= unixepoch() LIMIT 1`,
+  );
+}
 
-/**
- * Reminders after which an endpoint that failed is asked by the schedule: a first one may have come while its pause was not over yet,
- * and is then spent.
- */
-const PROBE_AFTER = 2;
-
-/** What was forgotten: how often the queue was reminded of it. */
-type Forgotten = DeliveryKey & { reminded: number; tries: number };
+/** What was forgotten. `vain`: the queue was reminded of it, and nobody has asked its endpoint since. */
+type Forgotten = DeliveryKey & { vain: number };
 
 /**
  * Reminds the queue of what waits past its time, up to `limit`: messages that were lost, or never sent, or given back while
@@ -51,19 +50,21 @@ export async function goOnWithForgotten(
            SELECT d.subscription, d.event FROM subscriptions s
            CROSS JOIN deliveries d INDEXED BY deliveries_waiting ON d.subscription = s.id
            WHERE NOT (${BROKEN}) AND ${late} AND (d.reminded = 0 OR d.tries >= ${MAX_TRIES} OR ?2 = 0) LIMIT ?1)
-         RETURNING subscription, event, reminded, tries`,
+         RETURNING subscription, event`,
       ).bind(limits.messages, limits.direct),
       env.DB.prepare(
-        `SELECT d.subscription, d.event, d.reminded, d.tries FROM subscriptions s
+        `SELECT d.subscription, d.event FROM subscriptions s
          CROSS JOIN deliveries d ON d.subscription = s.id AND d.event IN (
            SELECT d.event FROM deliveries d INDEXED BY deliveries_waiting
            WHERE d.subscription = s.id AND ${late} AND (d.tries < ${MAX_TRIES} AND d.reminded > 0 OR ?2 = 0)
-           ORDER BY d.event LIMIT ${DIRECT_OF_ONE})
-         WHERE NOT (${BROKEN}) ORDER BY d.due_at, d.event LIMIT ?1`,
+           ORDER BY d.event LIMIT ?1)
+         WHERE NOT (${BROKEN})
+         ORDER BY row_number() OVER (PARTITION BY d.subscription ORDER BY d.event), d.due_at LIMIT ?1`,
       ).bind(limits.direct, limits.messages),
       env.DB.prepare(
-        `SELECT subscription, event, reminded, tries FROM (
-           SELECT s.id AS subscription, (
+        `SELECT subscription, event, reminded > 0 AND due_at < unixepoch() - ${FORGOTTEN} AND open_until <= due_at
+             AND tries < ${MAX_TRIES} AS vain FROM (
+           SELECT s.id AS subscription, s.open_until, (
              SELECT d.event FROM deliveries d INDEXED BY deliveries_waiting
              WHERE d.subscription = s.id AND ${WAITS} AND d.due_at <= unixepoch() ORDER BY d.event LIMIT 1) AS event
            FROM subscriptions s WHERE ${BROKEN} AND s.open_until <= unixepoch())
@@ -72,19 +73,26 @@ export async function goOnWithForgotten(
     ])
   ).map(({ results }) => results) as [Forgotten[], Forgotten[], Forgotten[]];
   const viaQueue = limits.direct === 0 || limits.messages > 0;
-  const isVain = ({ reminded, tries }: Forgotten) => reminded >= PROBE_AFTER && tries < MAX_TRIES && limits.direct > 0;
-  const probes = first.filter((one) => viaQueue && !isVain(one));
+  const probes = first.filter(({ vain: isVain }) => viaQueue && (isVain === 0 || limits.direct === 0));
   const tried = [...first.filter((one) => !probes.includes(one)), ...vain];
   const messages = [...fresh, ...probes];
   const sent = messages.length === 0 || (await sendDeliveries(env, messages));
   if (sent && limits.direct > 0) await noteReminders(env, probes);
-  return { reminded: sent ? messages.length : 0, direct: [...tried, ...(sent ? [] : messages)].slice(0, limits.direct) };
+  const direct = inTurn([...tried, ...(sent ? [] : messages)]).slice(0, limits.direct);
+  return { reminded: sent ? messages.length : 0, direct };
+}
+
+/** One of each webhook, then a second one of each, and so on: one with many does not keep out the others. */
+function inTurn(keys: DeliveryKey[]): DeliveryKey[] {
+  const bySubscription = [...Map.groupBy(keys, ({ subscription }) => subscription).values()];
+  const longest = Math.max(0, ...bySubscription.map(({ length }) => length));
+  return Array.from({ length: longest }, (_, n) => bySubscription.flatMap((own) => own[n] ?? [])).flat();
 }
 
 async function noteReminders(env: Database, keys: DeliveryKey[]): Promise<void> {
   if (keys.length === 0) return;
   await env.DB.prepare(
-    `UPDATE deliveries SET reminded = reminded + 1 FROM (${MEANT}) AS m
+    `UPDATE deliveries SET due_at = unixepoch(), reminded = reminded + 1 FROM (${MEANT}) AS m
      WHERE deliveries.subscription = m.subscription AND deliveries.event = m.event`,
   )
     .bind(JSON.stringify(keys.map(({ subscription, event }) => ({ subscription, event }))))
