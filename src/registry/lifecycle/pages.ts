@@ -8,6 +8,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { HERE } from '../repositories/repositories.ts';
 import { CANDIDATES_MAX, type Candidates, candidatesAmong } from './candidates.ts';
+import { IS_SUBJECT, NAMES_SUBJECT } from './thresholds.ts';
 
 /** Manifests with which a page begins: judging it takes some milliseconds of CPU, of which an invocation has ten. */
 export const PAGE = 200;
@@ -43,8 +44,8 @@ export async function loadPage(env: Database, repository: RepositoryName, after:
   }
 }
 
-/** Tags of a manifest's signatures and attestations are named by its digest, as are fallback tags of its referrers. */
-const SIGNATURE = 'sha256-*';
+/** SQL: how the tags begin that belong to a manifest by their name. */
+const beginning = (digest: string) => `substr(replace(${digest}, ':', '-'), 1, 71)`;
 
 /** SQL: what stands beside manifest `c.digest`, whichever of both holds the other. */
 const NEIGHBOURS = `SELECT * FROM (
@@ -57,9 +58,9 @@ const NEIGHBOURS = `SELECT * FROM (
     SELECT x.child FROM manifests m CROSS JOIN manifest_references x ON x.repository_id = m.repository_id AND x.parent = m.digest
       WHERE m.repository_id = ${HERE} AND m.digest = c.digest AND m.content IS NULL
     UNION ALL SELECT t.digest FROM tags t WHERE t.repository_id = ${HERE}
-      AND t.name >= replace(c.digest, ':', '-') AND t.name < replace(c.digest, ':', '-') || '/'
-    UNION ALL SELECT 'sha256:' || substr(t.name, 8, 64) FROM tags t INDEXED BY tags_by_digest
-      WHERE t.repository_id = ${HERE} AND t.digest = c.digest AND t.name GLOB '${SIGNATURE}')`;
+      AND t.name >= ${beginning('c.digest')} AND t.name < ${beginning('c.digest')} || '/'
+    UNION ALL SELECT s.digest FROM tags t INDEXED BY tags_by_digest CROSS JOIN manifests s ON ${IS_SUBJECT}
+      WHERE t.repository_id = ${HERE} AND t.digest = c.digest AND ${NAMES_SUBJECT})`;
 
 const CLOSURE = `WITH RECURSIVE own (digest) AS MATERIALIZED (
     SELECT digest FROM manifests WHERE repository_id = ${HERE} AND digest > ?2 ORDER BY digest LIMIT ?3),

@@ -35,7 +35,7 @@ function nthImage(env: Database, repository: RepositoryName, selection: Selectio
   const { tagStatus, tagPatternList, tagPrefixList = [], countNumber = 0 } = selection;
   const patterns = [...(tagPatternList ?? []), ...tagPrefixList.map((prefix) => `${prefix}*`)];
   const matches = patterns.map((pattern, n) => matching(pattern, n));
-  const tagged = `SELECT digest, max(updated_at) AS time FROM tags WHERE repository_id = ${HERE} ${
+  const tagged = `SELECT digest, max(updated_at) AS time FROM tags t WHERE repository_id = ${HERE} AND NOT ${ATTACHED} ${
     matches.length > 0 ? `AND (${matches.join(' OR ')})` : ''
   } GROUP BY digest ${matches.length > 0 ? `HAVING ${matches.map((match) => `max(${match})`).join(' AND ')}` : ''}`;
   const images = { tagged, untagged: UNTAGGED, any: `${tagged} UNION ALL ${UNTAGGED}` }[tagStatus];
@@ -43,6 +43,14 @@ function nthImage(env: Database, repository: RepositoryName, selection: Selectio
     `SELECT time, digest FROM (${images}) ORDER BY time DESC, digest LIMIT 1 OFFSET ?3 - 1 + 0 * json_array_length(?2)`,
   ).bind(repository, JSON.stringify(patterns.flatMap((pattern) => [pattern.split('*')])), countNumber);
 }
+
+/** SQL: tag `t` is named as those are that belong to another manifest: signatures, attestations, SBOMs and lists of referrers. */
+export const NAMES_SUBJECT = `t.name GLOB 'sha[25][51][62]-*' AND length(t.name) IN (71, 75, 76)`;
+const SUBJECT = "substr(t.name, 1, 6) || ':' || substr(t.name, 8, 64)";
+/** SQL: manifest `s` is the one that tag `t` belongs to by its name. */
+export const IS_SUBJECT = `s.repository_id = t.repository_id AND s.digest >= ${SUBJECT} AND s.digest < ${SUBJECT} || 'g'`;
+/** SQL: tag `t` belongs to another manifest that is there, and is no image of its own. */
+const ATTACHED = `(${NAMES_SUBJECT} AND EXISTS (SELECT 1 FROM manifests s WHERE ${IS_SUBJECT} AND s.digest <> t.digest))`;
 
 /** Untagged manifests that nothing holds: what is listed by an index is part of that image, and none of its own. */
 const UNTAGGED = `SELECT m.digest, m.pushed_at AS time FROM manifests m WHERE m.repository_id = ${HERE}
