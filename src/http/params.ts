@@ -1,7 +1,7 @@
 /** Reading requests: query parameters, bodies and conditions, each parsed once at the door. */
 import { badParameter, bodyBroke, RegistryError } from '../oci/errors.ts';
 import { parseChunkRange } from '../oci/range.ts';
-import type { Chunk } from '../registry/uploads/uploads.ts';
+import type { Chunk } from '../registry/uploads/receiving.ts';
 import type { RequestContext } from './context.ts';
 
 /** Entries of a page, at most and where the client does not say. */

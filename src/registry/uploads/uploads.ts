@@ -11,15 +11,15 @@ import { settings } from '../../env.ts';
 import type { Background } from '../../events/batch.ts';
 import { algorithmOf, type Digest } from '../../oci/digest.ts';
 import { bodyBroke, RegistryError } from '../../oci/errors.ts';
-import type { ByteRange } from '../../oci/range.ts';
 import { assemble } from '../../storage/assembly.ts';
 import { blobKey } from '../../storage/keys.ts';
 import { deleteObjects, putVerified } from '../../storage/objects.ts';
-import { append, discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
-import { type Incoming, isEmpty, storeBody } from '../../storage/streams.ts';
+import { discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
+import { isEmpty, storeBody } from '../../storage/streams.ts';
 import { type Blob, statBlobForPush } from '../blobs.ts';
 import { limitFor, requireRoomFor } from '../usage/limit.ts';
-import { explained, fits, type Limit, OverLimit, requireRoom, roomIn } from '../usage/room.ts';
+import { explained, fits, OverLimit, requireRoom } from '../usage/room.ts';
+import { type Chunk, lengthMismatch, outOfStep, receive } from './receiving.ts';
 import {
   closeSession,
   commitSession,
@@ -32,12 +32,6 @@ import {
   stagingOf,
   type Upload,
 } from './sessions.ts';
-
-export interface Chunk {
-  body: Incoming;
-  /** The bytes it claims to be, `null` where it does not say. */
-  range: ByteRange | null;
-}
 
 /** end-13: bytes received so far. @throws BLOB_UPLOAD_UNKNOWN */
 export async function uploadOffset(env: Stores, upload: Upload): Promise<number> {
@@ -94,47 +88,6 @@ async function unsaved(env: Stores, upload: Upload, before: Session, size: numbe
   const error = new OverLimit(limit, size);
   await endHopeless(env, upload, session, error, work);
   return explained(env, error);
-}
-
-/** Writes the chunk's bytes behind what is staged. The row does not know of them yet. */
-async function receive(env: Stores, upload: Upload, session: Session, { body, range }: Chunk) {
-  const before = openStaged(session);
-  const offset = stagedSize(before);
-  if (range && range.offset !== offset) throw outOfStep(offset);
-  if (range && body.length !== null && body.length !== range.length) throw lengthMismatch();
-  requireRoom(session.limit, offset + (body.length ?? 0));
-  const appended = await appendWithin(env, upload, before, body, session.limit);
-  if (range && !appended.interrupted && stagedSize(appended.staged) !== offset + range.length) {
-    await discard(env, appended.written);
-    throw lengthMismatch();
-  }
-  return appended;
-}
-
-/** A body of unknown length is cut off where the room ends. @throws DENIED */
-async function appendWithin(env: Stores, upload: Upload, before: Staged, body: Incoming, limit: Limit | null) {
-  const lane = settings(env);
-  const room = limit === null ? Number.POSITIVE_INFINITY : roomIn(limit);
-  const narrowed = { ...lane, room, maxPutBytes: Math.min(lane.maxPutBytes, room) };
-  const appended = await append(env, upload.id, before, body, narrowed, upload.algorithm).catch((error: unknown) => {
-    const isNarrower = room < lane.maxPutBytes || lane.verify === 'stream';
-    const isCutOff = isNarrower && error instanceof RegistryError && error.code === 'SIZE_INVALID';
-    throw limit !== null && isCutOff ? new OverLimit(limit, null) : error;
-  });
-  if (limit === null || fits(limit, stagedSize(appended.staged))) return appended;
-  await discard(env, appended.written);
-  throw new OverLimit(limit, null);
-}
-
-function outOfStep(offset: number): RegistryError {
-  return new RegistryError('BLOB_UPLOAD_INVALID', {
-    message: `the upload stands at ${offset} bytes: go on from there`,
-    detail: { offset },
-  });
-}
-
-function lengthMismatch(): RegistryError {
-  return new RegistryError('SIZE_INVALID', { message: 'Content-Range and the length of the body differ' });
 }
 
 /**

@@ -1,0 +1,55 @@
+/** Taking the bytes of a chunk, behind what an upload has staged already: as far as there is room for them. */
+import { settings } from '../../env.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { ByteRange } from '../../oci/range.ts';
+import { append, discard, type Staged, stagedSize } from '../../storage/staging.ts';
+import type { Incoming } from '../../storage/streams.ts';
+import { fits, type Limit, OverLimit, requireRoom, roomIn } from '../usage/room.ts';
+import { openStaged, type Session, type Stores, type Upload } from './sessions.ts';
+
+export interface Chunk {
+  body: Incoming;
+  /** The bytes it claims to be, `null` where it does not say. */
+  range: ByteRange | null;
+}
+
+/** Writes the chunk's bytes behind what is staged. The row does not know of them yet. */
+export async function receive(env: Stores, upload: Upload, session: Session, { body, range }: Chunk) {
+  const before = openStaged(session);
+  const offset = stagedSize(before);
+  if (range && range.offset !== offset) throw outOfStep(offset);
+  if (range && body.length !== null && body.length !== range.length) throw lengthMismatch();
+  requireRoom(session.limit, offset + (body.length ?? 0));
+  const appended = await appendWithin(env, upload, before, body, session.limit);
+  if (range && !appended.interrupted && stagedSize(appended.staged) !== offset + range.length) {
+    await discard(env, appended.written);
+    throw lengthMismatch();
+  }
+  return appended;
+}
+
+/** A body of unknown length is cut off where the room ends. @throws DENIED */
+async function appendWithin(env: Stores, upload: Upload, before: Staged, body: Incoming, limit: Limit | null) {
+  const lane = settings(env);
+  const room = limit === null ? Number.POSITIVE_INFINITY : roomIn(limit);
+  const narrowed = { ...lane, room, maxPutBytes: Math.min(lane.maxPutBytes, room) };
+  const appended = await append(env, upload.id, before, body, narrowed, upload.algorithm).catch((error: unknown) => {
+    const isNarrower = room < lane.maxPutBytes || lane.verify === 'stream';
+    const isCutOff = isNarrower && error instanceof RegistryError && error.code === 'SIZE_INVALID';
+    throw limit !== null && isCutOff ? new OverLimit(limit, null) : error;
+  });
+  if (limit === null || fits(limit, stagedSize(appended.staged))) return appended;
+  await discard(env, appended.written);
+  throw new OverLimit(limit, null);
+}
+
+export function outOfStep(offset: number): RegistryError {
+  return new RegistryError('BLOB_UPLOAD_INVALID', {
+    message: `the upload stands at ${offset} bytes: go on from there`,
+    detail: { offset },
+  });
+}
+
+export function lengthMismatch(): RegistryError {
+  return new RegistryError('SIZE_INVALID', { message: 'Content-Range and the length of the body differ' });
+}
