@@ -158,7 +158,7 @@ interface Decided {
 }
 
 /** What a verdict on a manifest is made of, beside the manifest: looked up for each. */
-interface Known {
+interface Consulted {
   kept: Set<Unit>;
   taken: Map<Unit, Verdict>;
   units: Map<Digest, Unit[]>;
@@ -175,7 +175,7 @@ interface Known {
 function verdictOn(
   { digest, subject, leasedUntil }: StoredManifest,
   last: Digest | null,
-  { kept, taken, units, leftovers, belongs, doomed }: Known,
+  { kept, taken, units, leftovers, belongs, doomed }: Consulted,
 ): (Verdict & { own: boolean }) | null {
   const own = units.get(digest) ?? [];
   if (own.some((unit) => kept.has(unit))) return null;

@@ -53,10 +53,17 @@ export async function runPage(env: Stores, repository: RepositoryName, found: Ca
   }
   const page = await loadPage(env, repository, pass.after, pass.size);
   // Changed since: the next run begins anew.
-  if (page.candidates.version !== pass.version) return { tags: [], attached: [], manifests: [], remaining: 0, unfinished: true };
+  if (page.candidates.version !== pass.version)
+    return { tags: [], attached: [], manifests: [], remaining: 0, unfinished: true };
   const plan = choose(found.policy, { ...page.candidates, known: pass.known });
   const slices = slicesOf(plan);
-  const work = { slices: slices.slice(0, SLICES_PER_RUN), attached: plan.attached, rule: page.candidates.mutabilityRule, by, whole: false };
+  const work = {
+    slices: slices.slice(0, SLICES_PER_RUN),
+    attached: plan.attached,
+    rule: page.candidates.mutabilityRule,
+    by,
+    whole: false,
+  };
   const { tags, manifests, failure } = await deleteSlices(env, repository, work);
   const deleted = {
     tags: plan.tags.filter(({ tag }) => tags.has(tag)),
@@ -165,6 +172,11 @@ export async function planPage(
   const page = await loadPage(env, repository, after);
   const { tags, attached, manifests, waiting } = choose(policy, { ...page.candidates, known });
   const isOwn = ({ digest }: { digest: Digest }) => page.own.has(digest);
-  const plan = { tags: tags.filter(isOwn), attached: attached.filter(isOwn), manifests: manifests.filter(isOwn), waiting: waiting.filter(isOwn) };
+  const plan = {
+    tags: tags.filter(isOwn),
+    attached: attached.filter(isOwn),
+    manifests: manifests.filter(isOwn),
+    waiting: waiting.filter(isOwn),
+  };
   return { plan, next: page.next === null ? null : { after: page.next, known } };
 }
