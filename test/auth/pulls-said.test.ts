@@ -37,6 +37,11 @@ async function rows(): Promise<Record<string, number | null>> {
 }
 
 test('a policy that is saved, given back from the trash, or was there before the upgrade says the same', async () => {
+  // What is allowed to a name that nobody has is not listed.
+  const insert = 'INSERT INTO accounts (subject, created_at) SELECT value, 0 FROM json_each(?1)';
+  const users = ['user:alice', 'user:bob', 'user:carol'];
+  await world.env.DB.prepare(insert).bind(JSON.stringify(users)).run();
+  await world.env.DB.prepare("INSERT INTO teams (subject, created_at) VALUES ('team:acme/dev', 0)").run();
   await save('acme/api');
   expect(await rows()).toEqual(SAID);
   await api(world, 'DELETE', '/repositories/acme/api');
