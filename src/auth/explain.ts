@@ -3,12 +3,13 @@
  * request, so that an explanation cannot differ from what happens.
  */
 import type { Authority } from './authority.ts';
-import { type Database, READ_MAX_BYTES } from './directory.ts';
-import { authoritiesOf, authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';
-import { nameOf, namespaceOf, organizationOf } from './names.ts';
+import { type Database, READ_MAX_BYTES, readable } from './directory.ts';
+import { authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';
+import { EVERYONE, nameOf, namespaceOf, organizationOf } from './names.ts';
 import { explain } from './policy.ts';
 import { shownPrincipal } from './policy-names.ts';
 import { type Decision, evaluate, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
+import { groupByName, knowsOf, type Seen, seen, seesGroup, statementsOfRepositories, type Viewer, viewerOf } from './viewer.ts';
 
 export interface Asked {
   principal: string;
@@ -24,39 +25,114 @@ export interface Explained extends Decision {
   reason: string;
   /** The key whose own statements do not allow it. */
   limitedBy: string | null;
+  /** More may bear on it than the asker may know. */
+  partial: boolean;
 }
 
-export async function explainFor(env: Database, { principal, action, repository, tag, claims }: Asked): Promise<Explained> {
-  const authority = await authorityOfPrincipal(env, principal, repository, claims);
+/** @param asker is told what they may know: of others, what follows from the name alone */
+export async function explainFor(
+  env: Database,
+  { principal, action, repository, tag, claims }: Asked,
+  asker: Authority,
+): Promise<Explained> {
+  const viewer = viewerOf(asker);
+  const { authority, whole } = await seenPrincipal(env, viewer, { principal, repository, claims });
   if (!authority) {
-    return { allowed: false, decidedBy: null, matched: [], limitedBy: null, reason: `${principal} is not there, or has ended` };
+    const reason = `${principal} is not there, has ended, or is nobody whom you may ask about`;
+    return {
+      allowed: false,
+      decidedBy: null,
+      matched: [],
+      limitedBy: null,
+      partial: false,
+      reason: viewer.administrator ? `${principal} is not there, or has ended` : reason,
+    };
   }
-  const found = decided(authority, { principal, action, repository, tag });
-  if (action !== 'retag' || !found.allowed) return found;
+  const partial = !whole || namesHidden(viewer, principal, authority);
+  const found = { ...decided(authority, { principal, action, repository, tag }), partial };
+  const isMoving = action === 'retag' && found.allowed;
   // A tag is moved by pushing to it.
-  const push = decided(authority, { principal, action: 'push', repository, tag: null });
-  return push.allowed ? found : { ...push, reason: `to move a tag takes the right to push as well: ${push.reason}` };
+  const push = isMoving ? decided(authority, { principal, action: 'push', repository, tag: null }) : null;
+  const result =
+    push && !push.allowed
+      ? { ...push, partial, reason: `to move a tag takes the right to push as well: ${push.reason}` }
+      : found;
+  return partial ? { ...result, reason: `as far as you may know: ${result.reason}` } : result;
 }
 
-function decided(authority: Authority, { principal, action, repository, tag }: Omit<Asked, 'claims'>): Explained {
+/** Whether the repository's own statements name groups whose members the viewer may not know: they are left out for everybody. */
+function namesHidden(viewer: Viewer, principal: string, { statements }: Authority): boolean {
+  if (
+    viewer.administrator ||
+    principal === viewer.subject ||
+    principal === EVERYONE ||
+    /^(?:team|organization|key|ci):/.test(principal)
+  ) {
+    return false;
+  }
+  const named = statements.flatMap(({ statement }) => statement.principals ?? []);
+  return named.some((one) => /^(?:team|organization):/.test(one) && !seesGroup(viewer, one));
+}
+
+function decided(
+  authority: Authority,
+  { principal, action, repository, tag }: Omit<Asked, 'claims'>,
+): Omit<Explained, 'partial'> {
   const { limited, ...decision } = explain(authority, action, repository, tag);
   const limitedBy = decision.decidedBy?.statement.effect === 'allow' && limited ? principal : null;
   return { ...decision, limitedBy, reason: reasonOf(decision, limitedBy, action) };
 }
 
-async function authorityOfPrincipal(
+interface Subject {
+  principal: string;
+  repository: string;
+  claims: Record<string, string>;
+}
+
+type SeenPrincipal = { authority: Authority; whole: boolean } | { authority: null; whole: true };
+const NOBODY: SeenPrincipal = { authority: null, whole: true };
+
+/** As the viewer may see them, with the repository's own statements. */
+async function seenPrincipal(
   env: Database,
-  principal: string,
-  repository: string,
-  claims: Record<string, string>,
-): Promise<Authority | null> {
+  viewer: Viewer,
+  { principal, repository, claims }: Subject,
+): Promise<SeenPrincipal> {
   const kind = principal.slice(0, Math.max(0, principal.indexOf(':')));
-  if (kind === 'user' || kind === 'robot') return (await authoritiesOf(env, [principal], [repository]))[0] ?? null;
-  if (kind === 'key') return authorityOfKey(env, nameOf(principal), [repository]);
-  if (kind === 'ci') return authorityOfRule(env, principal, claims, [repository]);
-  const group = await authorityOfGroup(env, principal, [repository]);
-  // Whoever is in a team is in its organization.
-  return kind === 'team' ? { ...group, principals: [...group.principals, `organization:${organizationOf(principal)}`] } : group;
+  if (kind === 'key') return seenKey(env, viewer, nameOf(principal), repository);
+  if (kind === 'ci') {
+    const organization = organizationOf(principal);
+    const mayAsk = viewer.administrator || viewer.owns.includes(organization);
+    const authority = await authorityOfRule(env, principal, claims, [repository]);
+    return authority && mayAsk ? { authority, whole: true } : NOBODY;
+  }
+  const own = (await statementsOfRepositories(env, [repository])).get(repository) ?? [];
+  const found =
+    kind === 'user' || kind === 'robot'
+      ? (await seen(env, viewer, [principal], [repository]))[0]
+      : await seenGroup(env, viewer, principal);
+  if (!found) return NOBODY;
+  const { authority, whole } = found;
+  return { authority: { ...authority, statements: [...authority.statements, ...own] }, whole };
+}
+
+/** A key is known to its owner, to whoever shows it, and to those who are in charge of its owner. */
+async function seenKey(env: Database, viewer: Viewer, id: string, repository: string): Promise<SeenPrincipal> {
+  const authority = await authorityOfKey(env, id, [repository]);
+  if (!authority) return NOBODY;
+  const owner = authority.subject;
+  const isTheirs = owner === viewer.subject || viewer.key === id || viewer.administrator;
+  const isRobotOfTheirs = owner.startsWith('robot:') && viewer.owns.includes(organizationOf(owner));
+  return isTheirs || isRobotOfTheirs ? { authority, whole: true } : NOBODY;
+}
+
+/** A team's policy is for the owners of its organization; of an organization nothing but its name counts. */
+async function seenGroup(env: Database, viewer: Viewer, group: string): Promise<Seen> {
+  const byName = groupByName(group, knowsOf(viewer, group));
+  if (!group.startsWith('team:')) return { authority: byName, whole: true };
+  if (!viewer.administrator && !viewer.owns.includes(organizationOf(group))) return { authority: byName, whole: false };
+  const { statements } = await authorityOfGroup(env, group, []);
+  return { authority: { ...byName, statements }, whole: true };
 }
 
 function reasonOf({ decidedBy, allowed }: Decision, limitedBy: string | null, action: RepositoryAction): string {
@@ -71,27 +147,43 @@ const OWNERS_MAX = 100;
 
 /**
  * As far as one request reads: administrators, owners of the namespace, and whom statements of the repository or of its organization's teams let administer.
+ * By name where the viewer may know them, else by what they are.
  */
-export async function whoCanGrant(env: Database, repository: string): Promise<string[]> {
+export async function whoCanGrant(env: Database, repository: string, asker: Authority): Promise<string[]> {
+  const viewer = viewerOf(asker);
   const namespace = namespaceOf(repository);
   const { results } = await env.DB.prepare(
-    `SELECT subject, NULL AS statements FROM accounts WHERE administrator = 1 AND disabled = 0
-     UNION ALL SELECT * FROM (SELECT subject, NULL FROM members JOIN accounts ON subject = user
+    `SELECT 'administrator' AS kind, subject, NULL AS statements FROM accounts WHERE administrator = 1 AND disabled = 0
+     UNION ALL SELECT * FROM (SELECT 'owner', subject, NULL FROM members JOIN accounts ON subject = user
        WHERE organization = ?1 AND role = 'owner' AND disabled = 0 LIMIT ${OWNERS_MAX})
-     UNION ALL SELECT subject, NULL FROM accounts WHERE subject = 'user:' || ?1 AND disabled = 0
-     UNION ALL SELECT subject, statements FROM (
+     UNION ALL SELECT 'owner', subject, NULL FROM accounts WHERE subject = 'user:' || ?1 AND disabled = 0
+     UNION ALL SELECT 'team', subject, statements FROM (
        SELECT subject, statements, sum(octet_length(statements)) OVER (ORDER BY subject) AS total FROM policies
        WHERE subject >= 'team:' || ?1 || '/' AND subject < 'team:' || ?1 || '0' AND instr(statements, '"admin"') > 0)
        WHERE total <= ${READ_MAX_BYTES}
-     UNION ALL SELECT subject, statements FROM policies
-       WHERE subject = 'repository:' || ?2 AND octet_length(statements) <= ${READ_MAX_BYTES}`,
+     UNION ALL SELECT 'repository', subject, ${readable('statements')} FROM policies WHERE subject = 'repository:' || ?2`,
   )
     .bind(namespace, repository)
-    .all<{ subject: string; statements: string | null }>();
-  const granting = results.flatMap(({ subject, statements }) =>
-    statements === null ? [subject] : administrating(subject, JSON.parse(statements) as Statement[], repository),
-  );
-  return [...new Set(granting)].sort();
+    .all<{ kind: 'administrator' | 'owner' | 'team' | 'repository'; subject: string; statements: string | null }>();
+  const seesNamespace = viewer.administrator || viewer.belongsTo.includes(namespace);
+  const roles = viewer.administrator
+    ? []
+    : ['administrator', ...(seesNamespace || namespace === '' ? [] : [`owner of ${namespace}`])];
+  const named = results.flatMap(({ kind, subject, statements }) => {
+    const isShown =
+      kind === 'repository' || subject === viewer.subject || (kind === 'administrator' ? viewer.administrator : seesNamespace);
+    if (!isShown) return [];
+    return statements === null
+      ? isPerson(kind)
+        ? [subject]
+        : []
+      : administrating(subject, JSON.parse(statements) as Statement[], repository);
+  });
+  return [...new Set([...named, ...roles])].sort();
+}
+
+function isPerson(kind: string): boolean {
+  return kind === 'administrator' || kind === 'owner';
 }
 
 function administrating(subject: string, statements: readonly Statement[], repository: string): string[] {

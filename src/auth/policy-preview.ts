@@ -1,16 +1,23 @@
 /** What would change if a policy were saved: who gains and who loses what, by the engine that will decide it then. */
 
+import { RegistryError } from '../oci/errors.ts';
+import { patternList } from '../oci/pattern.ts';
 import { type Authority, onIdentity, onRepository } from './authority.ts';
 import type { Database } from './directory.ts';
-import { authoritiesOf, authorityOfGroup } from './lookup.ts';
-import { EVERYONE, nameOf, organizationOf } from './names.ts';
+import { EVERYONE, nameOf } from './names.ts';
 import { requireWithin } from './policies.ts';
-import { shownPrincipal, unbound } from './policy-names.ts';
-import { ACTIONS, evaluate, isAbout, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
+import { COMPARISONS_MAX } from './policy.ts';
+import { shownPrincipal } from './policy-names.ts';
+import { ACTIONS, decisions, isAbout, names, type RepositoryAction, type Sourced, type Statement } from './statement.ts';
 import { checkStatements } from './statement-limits.ts';
+import { groupByName, knowsOf, seen, statementsOfRepositories, type Viewer, viewerOf } from './viewer.ts';
 
 /** Callers times repositories: what one request may compare within a Worker's CPU time. */
 const PAIRS_MAX = 400;
+/** Comparisons of names and tags with patterns that a dry run may make. */
+const PREVIEW_COMPARISONS_MAX = 2 * COMPARISONS_MAX;
+/** Bytes of the own policies of people that a dry run reads. */
+const PEOPLE_MAX_BYTES = 512 * 1024;
 
 export interface Difference {
   principal: string;
@@ -25,31 +32,61 @@ export interface Right {
   tags?: string[];
 }
 
-/**
- * What would change for one caller and repository between two sets of statements. Tags are compared by the patterns that occur:
- * each by one that it matches.
- */
-export function differenceFor(
-  { principals, subject }: Pick<Authority, 'principals' | 'subject'>,
-  repository: string,
-  allBefore: readonly Sourced[],
-  allAfter: readonly Sourced[],
-): Difference {
-  const isRelevant = ({ statement }: Sourced) => isAbout(statement.repositories, repository);
-  const [before, after] = [allBefore.filter(isRelevant), allAfter.filter(isRelevant)];
-  const patterns = [...new Set([...before, ...after].flatMap(({ statement }) => statement.tags ?? []))];
-  const change = (from: readonly Sourced[], to: readonly Sourced[]) =>
-    ACTIONS.flatMap((action): Right[] => {
-      const may = (statements: readonly Sourced[], tag: string | null) =>
-        evaluate(statements, { action, repository, tag, principals }).allowed;
-      const won = (tag: string | null) => !may(from, tag) && may(to, tag);
-      // A tag that no pattern means stands for all the others.
-      if (won(OTHER_TAG)) return [{ action }];
-      const tags = patterns.filter((pattern) => won(pattern.replaceAll('*', OTHER_TAG)));
-      if (tags.length > 0) return [{ action, tags }];
-      return won(null) ? [{ action }] : [];
-    });
-  return { principal: subject, repository, gains: change(before, after), loses: change(after, before) };
+/** One caller and repository, and two sets of statements, of which only those about both are kept. */
+interface Pair {
+  principals: readonly string[];
+  principal: string;
+  repository: string;
+  before: Sourced[];
+  after: Sourced[];
+}
+
+function pairOf(authority: Authority, repository: string, before: readonly Sourced[], after: readonly Sourced[]): Pair {
+  const { principals, subject } = authority;
+  const isRelevant = ({ statement }: Sourced) =>
+    isAbout(statement.repositories, repository) && names(statement.principals, principals);
+  return { principals, principal: subject, repository, before: before.filter(isRelevant), after: after.filter(isRelevant) };
+}
+
+/** Tags are compared by the patterns that occur: each by one that it matches. */
+function patternsIn({ before, after }: Pair): string[] {
+  return [...new Set([...before, ...after].flatMap(({ statement }) => statement.tags ?? []))];
+}
+
+/** Comparisons that the difference takes at most. */
+function comparisonsOf(pair: Pair): number {
+  const { before, after } = pair;
+  const each = [...before, ...after].reduce(
+    (sum, { statement }) => sum + (statement.tags ? patternList(statement.tags).comparisons * statement.actions.length : 1),
+    1,
+  );
+  return each * (patternsIn(pair).length + 2);
+}
+
+function differenceOf(pair: Pair): Difference {
+  const { principals, principal, repository, before, after } = pair;
+  const patterns = patternsIn(pair);
+  // A tag that no pattern means stands for all the others.
+  const tags = [OTHER_TAG, ...patterns.map((pattern) => pattern.replaceAll('*', OTHER_TAG)), null];
+  const gains: Right[] = [];
+  const loses: Right[] = [];
+  for (const action of ACTIONS) {
+    const [may, will] = [before, after].map((statements) => {
+      const { about } = decisions(statements, { action, repository, principals });
+      return tags.map((tag) => about(tag).allowed);
+    }) as [boolean[], boolean[]];
+    gains.push(...rightIn(action, patterns, (n) => !may[n] && will[n] === true));
+    loses.push(...rightIn(action, patterns, (n) => may[n] === true && !will[n]));
+  }
+  return { principal, repository, gains, loses };
+}
+
+/** @param changed whether it changes for the tag of this number: first any other, then one of each pattern, then none */
+function rightIn(action: RepositoryAction, patterns: readonly string[], changed: (n: number) => boolean): Right[] {
+  if (changed(0)) return [{ action }];
+  const tags = patterns.filter((_, n) => changed(n + 1));
+  if (tags.length > 0) return [{ action, tags }];
+  return changed(patterns.length + 1) ? [{ action }] : [];
 }
 
 const OTHER_TAG = '__any_other_tag__';
@@ -70,85 +107,109 @@ export interface Plan {
 
 /**
  * @param asker is told of people one by one only as far as they may know of them
- * @throws INVALID for statements that could not be saved
+ * @throws INVALID for statements that could not be saved, or that take more comparisons than a dry run may make for one caller
+ * and repository alone
  */
 export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
   const { before, after, repositories } = plan;
   checkStatements(after);
   requireWithin(subject, after);
-  const { people, others } = await concerned(env, subject, [...before, ...after], asker);
+  const viewer = viewerOf(asker);
+  const { people, others, cut } = await concerned(env, subject, [...before, ...after], viewer);
   const room = Math.max(1, Math.floor(PAIRS_MAX / Math.max(1, repositories.length)));
-  const stranger = await authorityOfGroup(env, EVERYONE, repositories);
-  const authorities = [
-    ...(await authoritiesOf(env, people.slice(0, room), repositories)),
-    ...others.map((other) => ({ ...stranger, subject: other, principals: [...new Set([other, unbound(other), EVERYONE])] })),
-  ];
-  const changes = authorities
-    .slice(0, room)
-    .flatMap((authority) =>
-      repositories.map((repository) =>
-        differenceFor(authority, repository, authority.statements, replaced(authority, subject, after)),
-      ),
-    );
-  return {
-    changes: changes.filter(({ gains, loses }) => gains.length + loses.length > 0),
-    truncated: people.length + others.length > room,
-  };
+  const own = await statementsOfRepositories(env, repositories);
+  const known = await seen(env, viewer, people.slice(0, room), []);
+  const authorities = [...known.map(({ authority }) => authority), ...others.map((other) => groupByName(other, false))].slice(
+    0,
+    room,
+  );
+  const pairs = authorities.flatMap((authority) =>
+    [...own].map(([repository, statements]) => {
+      const all = [...authority.statements, ...statements];
+      return () => pairOf(authority, repository, all, replaced(all, subject, after));
+    }),
+  );
+  const { changes, complete } = compared(pairs);
+  const all = people.length + others.length <= room && own.size === repositories.length && !cut;
+  return { changes, truncated: !complete || !all };
+}
+
+/** As many as one request may compare, in their order. */
+function compared(pairs: readonly (() => Pair)[]): { changes: Difference[]; complete: boolean } {
+  const changes: Difference[] = [];
+  let spent = 0;
+  for (const [n, made] of pairs.entries()) {
+    const pair = made();
+    const comparisons = comparisonsOf(pair);
+    if (n === 0 && comparisons > PREVIEW_COMPARISONS_MAX) throw tooMany(pair, comparisons);
+    spent += comparisons;
+    if (spent > PREVIEW_COMPARISONS_MAX) return { changes, complete: false };
+    const difference = differenceOf(pair);
+    if (difference.gains.length + difference.loses.length > 0) changes.push(difference);
+  }
+  return { changes, complete: true };
+}
+
+function tooMany(pair: Pair, comparisons: number): RegistryError {
+  const message = `a dry run makes up to ${PREVIEW_COMPARISONS_MAX} comparisons; for ${pair.principal} in ${pair.repository} alone these statements take ${comparisons}, as they name ${patternsIn(pair).length} patterns of tags. Nothing was compared, and nothing is changed`;
+  return new RegistryError('INVALID', { message, detail: { limit: PREVIEW_COMPARISONS_MAX, count: comparisons } });
 }
 
 /** The caller's statements as they would be. */
-function replaced({ statements }: Authority, subject: string, after: readonly Statement[]): Sourced[] {
+function replaced(statements: readonly Sourced[], subject: string, after: readonly Statement[]): Sourced[] {
   const saved = subject.startsWith('repository:') ? onRepository(nameOf(subject), after) : onIdentity(subject, after);
   return [...statements.filter(({ from }) => from !== subject), ...saved];
 }
 
 interface Concerned {
-  /** Users and robots, to be judged by all that they are. */
+  /** Users and robots, each judged by what the viewer may know of them. */
   people: string[];
-  /** Everyone, and whom the asker may not know of: judged by what the statements say of them, be they there or not. */
+  /** Everyone, and whom the viewer may not know of: judged by what the statements say of them, be they there or not. */
   others: string[];
+  /** There are more people than one request reads. */
+  cut: boolean;
 }
 
 /** Whom the statements are about. Who belongs to a team or an organization is told to those who belong there too. */
-async function concerned(
-  env: Database,
-  subject: string,
-  statements: readonly Statement[],
-  asker: Authority,
-): Promise<Concerned> {
+async function concerned(env: Database, subject: string, statements: readonly Statement[], viewer: Viewer): Promise<Concerned> {
   const named = subject.startsWith('repository:')
     ? statements.flatMap(({ principals }) => principals?.map(shownPrincipal) ?? [])
     : [subject];
   const denied = statements.some(({ effect, principals }) => effect === 'deny' && principals?.includes(EVERYONE));
-  const groups = named.filter((one) => isKnown(asker, one));
+  const groups = named.filter((one) => knowsOf(viewer, one));
   const wanted = [JSON.stringify(groups), JSON.stringify(named), Number(denied), PAIRS_MAX + 1];
   const { results } = await env.DB.prepare(PEOPLE)
-    .bind(...wanted, JSON.stringify(asker.belongsTo), Number(asker.administrator))
-    .all<{ subject: string }>();
-  const people = new Set([...results.map((row) => row.subject), ...groups.filter(isPerson)]);
+    .bind(...wanted, JSON.stringify(viewer.belongsTo), Number(viewer.administrator))
+    .all<{ subject: string; bytes: number }>();
+  const found = fitting(results);
+  const people = new Set([...found, ...groups.filter(isPerson)]);
   const others = named.filter((one) => one === EVERYONE || !(people.has(one) || groups.includes(one)));
-  return { people: [...people].sort(), others: [...new Set(others)].sort() };
+  return { people: [...people].sort(), others: [...new Set(others)].sort(), cut: found.length < results.length };
+}
+
+/** The first of them whose own policies can be read together. */
+function fitting(rows: readonly { subject: string; bytes: number }[]): string[] {
+  let room = PEOPLE_MAX_BYTES;
+  const end = rows.findIndex(({ bytes }) => {
+    room -= bytes;
+    return room < 0;
+  });
+  return rows.slice(0, end < 0 ? rows.length : end).map(({ subject }) => subject);
 }
 
 function isPerson(principal: string): boolean {
   return principal.startsWith('user:') || principal.startsWith('robot:');
 }
 
-/** Without asking the database: of users, only administrators know them all. */
-function isKnown({ administrator, principals, belongsTo }: Authority, principal: string): boolean {
-  if (principal === EVERYONE) return false;
-  const organization = principal.startsWith('organization:') ? nameOf(principal) : organizationOf(principal);
-  return administrator || principals.includes(principal) || belongsTo.includes(organization);
-}
-
 /**
- * Members of groups ?1; of the asker's organizations ?5, those who are named in ?2. Where ?3 says that something is denied to
- * everyone, all of these organizations, and for an administrator (?6) of the registry. ?4 at most.
+ * Members of groups ?1; of the viewer's organizations ?5, those who are named in ?2. Where ?3 says that something is denied to
+ * everyone, all of these organizations, and for an administrator (?6) of the registry. ?4 at most. With the bytes of their policies.
  */
-const PEOPLE = `SELECT user AS subject FROM team_members WHERE team IN (SELECT value FROM json_each(?1))
-  UNION SELECT user FROM members
-    WHERE organization IN (SELECT substr(value, 14) FROM json_each(?1) WHERE value LIKE 'organization:%')
-  UNION SELECT user FROM members
-    WHERE organization IN (SELECT value FROM json_each(?5)) AND (?3 OR user IN (SELECT value FROM json_each(?2)))
-  UNION SELECT subject FROM accounts WHERE ?3 AND ?6 AND subject > 'robot:' AND subject < 'user;' AND disabled = 0
-  ORDER BY 1 LIMIT ?4`;
+const PEOPLE = `SELECT found.subject, coalesce(octet_length(statements), 0) AS bytes FROM (
+    SELECT user AS subject FROM team_members WHERE team IN (SELECT value FROM json_each(?1))
+    UNION SELECT user FROM members
+      WHERE organization IN (SELECT substr(value, 14) FROM json_each(?1) WHERE value LIKE 'organization:%')
+    UNION SELECT user FROM members
+      WHERE organization IN (SELECT value FROM json_each(?5)) AND (?3 OR user IN (SELECT value FROM json_each(?2)))
+    UNION SELECT subject FROM accounts WHERE ?3 AND ?6 AND subject > 'robot:' AND subject < 'user;' AND disabled = 0
+    ORDER BY 1 LIMIT ?4) found LEFT JOIN policies ON policies.subject = found.subject ORDER BY 1`;

@@ -125,3 +125,8 @@ function mayBeGranted(authority: Authority, { type, name }: Grant, action: Actio
 export function isWhole({ credential, bounds, subject }: Authority): boolean {
   return (credential === 'password' || credential === 'key') && bounds.length === 0 && subject.startsWith('user:');
 }
+
+/** Whether the credential is a part of a person or a robot, or a job: it reaches what it was made for, and is told of no people. */
+export function isNarrowed({ bounds, credential }: Pick<Authority, 'bounds' | 'credential'>): boolean {
+  return bounds.length > 0 || credential === 'ci' || credential === 'none';
+}

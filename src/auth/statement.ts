@@ -121,7 +121,8 @@ export function isAbout(patterns: readonly string[], repository: string): boolea
 
 const sets = new WeakMap<readonly string[], ReadonlySet<string>>();
 
-function names(principals: readonly string[] | undefined, asking: readonly string[]): boolean {
+/** Whether a statement that is about these principals is about somebody who is all of those. */
+export function names(principals: readonly string[] | undefined, asking: readonly string[]): boolean {
   if (principals === undefined) return true;
   const known = sets.get(asking) ?? new Set(asking);
   sets.set(asking, known);

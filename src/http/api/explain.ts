@@ -32,7 +32,14 @@ const answerSchema = z.strictObject({
   decidedBy: z.nullable(sourceSchema),
   matched: z.array(sourceSchema),
   limitedBy: z.nullable(z.string()).describe('The key whose own statements do not allow it'),
-  grantedBy: z.array(z.string()).describe('Who could grant what is missing'),
+  grantedBy: z
+    .array(z.string())
+    .describe('Who could grant what is missing; `administrator` and `owner of acme` stand for people whom you may not know'),
+  partial: z
+    .optional(z.literal(true))
+    .describe(
+      'Judged by the name, and by what you may know: whether they are there, and what else they belong to, is not told',
+    ),
 });
 
 export const explain = new Hono<AppEnv>({ strict: false }).get(
@@ -41,16 +48,18 @@ export const explain = new Hono<AppEnv>({ strict: false }).get(
   operation({
     group: 'Policies',
     summary: 'Whether somebody may do something, and why',
-    description: 'For whoever may administer the repository.',
+    description:
+      'For whoever may administer the repository. Administrators are told all, owners all about people and robots of their organizations, everybody about themselves. Of others the answer rests on their name and on the policy of the repository, and is marked `partial`. A narrowed key is told about itself alone.',
     query: question,
     answers: { 200: { description: 'The answer, and the statements it rests on', schema: answerSchema } },
   }),
   async (c) => {
     const { principal, action, repository, tag = null, claims } = c.var.query;
-    requireRight(c, await authorityOf(c, c.var.caller.proof, [repository]), 'admin', repository);
+    const asker = await authorityOf(c, c.var.caller.proof, [repository]);
+    requireRight(c, asker, 'admin', repository);
     const asked = { principal, action, repository, tag, claims: claimsOf(claims) };
-    const found = await explainFor(c.env, asked);
-    const grantedBy = found.allowed ? [] : await whoCanGrant(c.env, repository);
+    const found = await explainFor(c.env, asked, asker);
+    const grantedBy = found.allowed ? [] : await whoCanGrant(c.env, repository, asker);
     return answer({
       allowed: found.allowed,
       reason: found.reason,
@@ -58,6 +67,7 @@ export const explain = new Hono<AppEnv>({ strict: false }).get(
       matched: found.matched.map((source) => shownFor(repository, source)),
       limitedBy: found.limitedBy,
       grantedBy,
+      ...(found.partial ? { partial: true as const } : {}),
     });
   },
 );

@@ -505,3 +505,105 @@ describe('an explanation is for whoever may administer the repository', () => {
     expect(refused(await api(world, 'GET', `/explain?${query}`, { as: owner.basic }))).toBe('400 INVALID');
   });
 });
+
+describe('an explanation tells no more of people than whoever asks may know', () => {
+  let mallory: Person;
+  let owner: Person;
+  let member: Person;
+  let bob: Person;
+  const OWN = 'mallory/app';
+
+  beforeEach(async () => {
+    world = await newWorld();
+    [mallory, owner, member, bob] = [
+      await inviteUser(world, 'mallory'),
+      await inviteUser(world, 'owen'),
+      await inviteUser(world, 'mia'),
+      await inviteUser(world, 'bob'),
+    ];
+    await makeOrganization(world, 'acme', { owners: [owner], members: [member, bob] });
+    await makeOrganization(world, 'beta', { members: [bob] });
+    await makeTeam(world, 'acme', 'dev', [bob], [{ actions: 'pull only', repositories: ['acme/*'] }]);
+    await makeTeam(world, 'beta', 'ops', [bob]);
+    await makeRobot(world, 'acme', 'ci');
+    await done('PUT', `/repositories/${REPOSITORY}`, {});
+    await done('PUT', `/repositories/${OWN}`, {}, mallory.basic);
+  });
+
+  /** All that is answered, with the name taken out. */
+  async function answerAbout(principal: string, repository: string, as: string): Promise<string> {
+    const { status, body } = await ask({ principal, action: 'pull', repository }, as);
+    expect(status, JSON.stringify(body)).toBe(200);
+    return JSON.stringify(body).replaceAll(principal, '<principal>');
+  }
+
+  const named = (...principals: string[]) =>
+    done('PUT', `/repositories/${OWN}/-/policy`, { statements: [{ actions: ['pull'], principals }] }, mallory.basic);
+
+  test.each([
+    ['user:bob', 'user:nobody'],
+    ['user:admin', 'user:nobody'],
+    ['robot:acme/ci', 'robot:acme/none'],
+    ['robot:acme/ci', 'robot:none/ci'],
+    ['team:acme/dev', 'team:acme/none'],
+    ['organization:acme', 'organization:none'],
+    ['ci:acme/deploy', 'ci:none/deploy'],
+  ])('%s looks like %s to somebody who has nothing to do with either', async (there, absent) => {
+    await done('PUT', '/organizations/acme/trust-rules/deploy', {
+      issuer: 'https://issuer.example',
+      claims: { project: '42' },
+      statements: [{ actions: ['pull'], repositories: ['acme/*'] }],
+    });
+    expect(await answerAbout(there, OWN, mallory.basic)).toBe(await answerAbout(absent, OWN, mallory.basic));
+    if (there.startsWith('ci:')) return;
+    const namedAlone = async (principal: string) => {
+      await named(principal);
+      return answerAbout(principal, OWN, mallory.basic);
+    };
+    const answer = await namedAlone(there);
+    expect(answer).toContain('"allowed":true');
+    expect(answer).toBe(await namedAlone(absent));
+  });
+
+  test('to name a team or an organization does not tell who belongs to it', async () => {
+    await named('team:acme/dev', 'organization:beta');
+    expect(await answerAbout('user:bob', OWN, mallory.basic)).toBe(await answerAbout('user:nobody', OWN, mallory.basic));
+    expect(await answerAbout('user:bob', OWN, mallory.basic)).toContain('"allowed":false');
+    // An owner is told of their people, but not what those belong to elsewhere.
+    await done('PUT', `/repositories/${REPOSITORY}/-/policy`, {
+      statements: [{ actions: ['push'], principals: ['team:beta/ops'] }],
+    });
+    const asked = (action: string, as: string) => ask({ principal: bob.subject, action, repository: REPOSITORY }, as);
+    expect((await asked('pull', owner.basic)).body).toMatchObject({ allowed: true, decidedBy: { from: 'team:acme/dev' } });
+    expect((await asked('push', owner.basic)).body).toMatchObject({ allowed: false, partial: true });
+    expect((await ask({ principal: bob.subject, action: 'push', repository: REPOSITORY })).body).toMatchObject({
+      allowed: true,
+    });
+  });
+
+  test("a member who administers a repository sees memberships of the same organization, and nobody's own policy", async () => {
+    const statements = [{ actions: 'all actions', principals: [member.subject] }];
+    const pull = { actions: ['pull'], principals: ['team:acme/dev'] };
+    await done('PUT', `/repositories/${REPOSITORY}/-/policy`, { statements: [...statements, pull] });
+    await done('PUT', '/users/bob/policy', { statements: [{ actions: ['push'], repositories: [REPOSITORY] }] });
+    const asked = (action: string) => ask({ principal: bob.subject, action, repository: REPOSITORY }, member.basic);
+    expect((await asked('pull')).body).toMatchObject({ allowed: true, partial: true });
+    expect((await asked('push')).body).toMatchObject({ allowed: false, partial: true });
+  });
+
+  test('who could grant something is named to those who may know them', async () => {
+    const asked = async (as: string, repository: string) =>
+      ((await ask({ principal: 'user:nobody', action: 'push', repository }, as)).body as { grantedBy: string[] }).grantedBy;
+    expect(await asked(mallory.basic, OWN)).toEqual(['administrator', 'owner of mallory', 'user:mallory']);
+    expect(await asked(owner.basic, REPOSITORY)).toEqual(['administrator', 'user:owen']);
+    const statements = [{ actions: ['admin', 'pull'], principals: [mallory.subject] }];
+    await done('PUT', `/repositories/${REPOSITORY}/-/policy`, { statements });
+    expect(await asked(mallory.basic, REPOSITORY)).toEqual(['administrator', 'owner of acme', 'user:mallory']);
+  });
+
+  test('of themselves everybody is told all', async () => {
+    const { body } = await ask({ principal: mallory.subject, action: 'delete', repository: OWN }, mallory.basic);
+    expect(body).toMatchObject({ allowed: true, decidedBy: { from: 'namespace of user:mallory' } });
+    expect(body).not.toHaveProperty('partial');
+  });
+});
