@@ -3,8 +3,7 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
 import { giveBackPolicy } from '../../auth/policies.ts';
-import { allows } from '../../auth/policy.ts';
-import { common, reachOf } from '../../auth/visibility.ts';
+import { common, judgeOf, patternsOf, reachOf } from '../../auth/visibility.ts';
 import { isDigest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { isTag } from '../../oci/reference.ts';
@@ -152,8 +151,10 @@ export const trash = new Hono<AppEnv>({ strict: false })
       const { authority } = c.var;
       const { after, limit } = pageOf(c.var.query);
       const place = placeOf(await openPlace(c.env, DELETED, after));
-      const mayAdminister = (repository: string) => allows(authority, 'admin', repository);
-      const page = await listDeletedRepositories(c.env, { after: place, limit }, reachToAdmin(authority), mayAdminister);
+      const judge = judgeOf(authority, 'admin');
+      const page = await listDeletedRepositories(c.env, { after: place, limit }, reachToAdmin(authority), (name) =>
+        judge(name),
+      );
       const brokeOff = page.brokeOff && (await sealPlace(c.env, DELETED, keyOf(page.brokeOff)));
       return answerPage(page, shownRepository, keyOf, brokeOff);
     },
@@ -218,11 +219,8 @@ function digestIn(c: RequestContext) {
 
 /** Where names lie that the caller may administer: a superset, found by index. */
 function reachToAdmin({ statements, bounds }: Authority) {
-  const patterns = (of: Authority['statements']) =>
-    of
-      .filter(({ from, statement }) => !from.startsWith('repository:') && statement.effect === 'allow')
-      .flatMap(({ statement }) => (statement.actions.includes('admin') ? statement.repositories : []));
-  return bounds.map((bound) => reachOf(patterns(bound))).reduce(common, reachOf(patterns(statements)));
+  const reach = (of: Authority['statements']) => reachOf(patternsOf({ statements: of }, 'admin'));
+  return bounds.map(reach).reduce(common, reach(statements));
 }
 
 function shownEntry({ deletedAt, restorableUntil, ...entry }: TrashEntry) {

@@ -108,20 +108,24 @@ const CHUNK = 2000;
 /**
  * By name, of those that can be restored. Reads each prefix by the index and no further than the page goes.
  * @param reach where to look: beginnings of names, '' for all, and names; a superset
- * @param isShown whether whoever asks may know of it; what is hidden is not named
+ * @param isShown whether whoever asks may know of it; what is hidden is not named. `null`: to find that out is for another request
  */
 export async function listDeletedRepositories(
   env: Stores,
   { after, limit }: { after: Place; limit: number },
   reach: { prefixes: string[]; names: string[] },
-  isShown: (name: RepositoryName) => boolean,
+  isShown: (name: RepositoryName) => boolean | null,
 ): Promise<DeletedPage> {
   const found: DeletedRepository[] = [];
   let from = after;
   for (let round = 0; round < ROUNDS; round++) {
     const size = round === 0 ? limit + 1 : Math.max(limit + 1, CHUNK);
     const rows = await deletedAfter(env, from, size, reach);
-    found.push(...rows.filter(({ name }) => isShown(name)));
+    for (const [n, row] of rows.entries()) {
+      const shown = isShown(row.name);
+      if (shown === null && found.length <= limit) return { items: found, more: true, brokeOff: rows[n - 1] ?? from };
+      if (shown) found.push(row);
+    }
     if (found.length > limit || rows.length < size) return { ...pageOf(found, limit), brokeOff: null };
     from = rows.at(-1) ?? from;
   }
