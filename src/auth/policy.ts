@@ -60,7 +60,7 @@ export function tagsDenied<A extends RepositoryAction>(
   if (tags.length > 1 && each * tags.length > COMPARISONS_MAX) {
     const fitting = Math.max(1, Math.floor(COMPARISONS_MAX / each));
     const message = `the policies that count here have so many patterns that ${tags.length} tags take ${each * tags.length} comparisons, and one request may make ${COMPARISONS_MAX}: name up to ${fitting} tags at a time. Nothing was stored`;
-    throw new RegistryError('UNSUPPORTED', { message });
+    throw new RegistryError('UNSUPPORTED', { status: 400, message });
   }
   const denied = judges.map(({ action, all }) => [
     action,

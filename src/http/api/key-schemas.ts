@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { loginNameOf } from '../../auth/names.ts';
 import { type AccessKey, createKey, DAY, type MadeKey } from '../../auth/people/access-keys.ts';
+import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import { type Env, settings } from '../../env.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { actorOf, occasionOf, type RequestContext } from '../context.ts';
@@ -38,8 +39,16 @@ export const keySchema = z.strictObject({
   state: z.enum(['active', 'expired', 'revoked']),
 });
 
+export const keyWarnings = z
+  .optional(z.array(z.string()))
+  .describe('What its statements allow and is hardly meant, as push without pull, which docker needs');
+
+/** A key after a change of its statements. */
+export const changedKeySchema = keySchema.extend({ warnings: keyWarnings });
+
 export const madeKeySchema = z.strictObject({
   key: keySchema,
+  warnings: keyWarnings,
   secret: z.string().describe('Shown this once: the password of docker, the bearer token of this API'),
   aws: z.strictObject({ accessKeyId: z.string(), secretAccessKey: z.string() }).describe('The same for programs of AWS'),
   login: z.string().describe('To be typed on the command line, which then asks for the secret'),
@@ -74,6 +83,11 @@ export function shownKey(key: AccessKey) {
   };
 }
 
+export function warningsAbout({ statements }: AccessKey): { warnings?: string[] } {
+  const warnings = statements ? pushWithoutPull(statements, 'key') : [];
+  return warnings.length > 0 ? { warnings } : {};
+}
+
 /** A key for `owner` as the request describes it. @throws INVALID, and as `createKey` */
 export async function answerNewKey(
   c: RequestContext,
@@ -95,6 +109,7 @@ export async function answerNewKey(
 export function answerMadeKey(c: RequestContext, { key, secret }: MadeKey): Response {
   const made = {
     key: shownKey(key),
+    ...warningsAbout(key),
     secret,
     aws: { accessKeyId: key.id, secretAccessKey: secret },
     login: `docker login -u ${loginNameOf(key.owner)} ${occasionOf(c).service}`,

@@ -9,7 +9,7 @@ import { organizationOf } from '../../auth/names.ts';
 import { type AccessKey, changeKey, getKey, listKeys } from '../../auth/people/access-keys.ts';
 import { revokeKey } from '../../auth/people/key-revocation.ts';
 import { rotateKey } from '../../auth/people/key-rotation.ts';
-import { isWhole } from '../../auth/policy.ts';
+import { isNarrowed, isWhole } from '../../auth/policy.ts';
 import { settings } from '../../env.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
@@ -17,6 +17,7 @@ import { asks, requireWhole } from './guard.ts';
 import {
   answerMadeKey,
   answerNewKey,
+  changedKeySchema,
   daysOf,
   keyBody,
   keyDays,
@@ -26,6 +27,7 @@ import {
   madeKeySchema,
   narrowingOf,
   shownKey,
+  warningsAbout,
 } from './key-schemas.ts';
 import { answer, answerNothing, expectedVersion, idempotencyKeyOf, operation, PAGE_QUERY, pageSchema } from './operation.ts';
 import { answerPage, pageOf } from './parts.ts';
@@ -66,11 +68,14 @@ export const keys = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'List access keys',
       query: listQuery,
+      description: 'A narrowed key sees itself alone.',
       answers: { 200: { description: 'Your own, or those of `owner`', schema: pageSchema(keySchema) } },
     }),
     async (c) => {
-      const owner = (c.var.query.owner ?? c.var.authority.subject).toLowerCase();
-      requireReach(c.var.authority, owner);
+      const { authority } = c.var;
+      const owner = (c.var.query.owner ?? authority.subject).toLowerCase();
+      if (isNarrowed(authority)) return answerOwn(c, authority, owner);
+      requireReach(authority, owner);
       const page = await listKeys(c.env, { owner, ...pageOf(c.var.query) });
       return answerPage(page, shownKey, ({ id }) => id);
     },
@@ -107,7 +112,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
       summary: 'Rename or narrow an access key, or change how long it lives',
       body: changeBody,
       conditional: true,
-      answers: { 200: { description: 'The key as it is now, and its ETag', schema: keySchema } },
+      answers: { 200: { description: 'The key as it is now, and its ETag', schema: changedKeySchema } },
     }),
     async (c) => {
       const { name, statements, days } = c.var.body;
@@ -117,7 +122,8 @@ export const keys = new Hono<AppEnv>({ strict: false })
         ...(statements === undefined ? {} : { statements: narrowingOf(statements) }),
         ...(days === undefined ? {} : { days: daysOf(c.env, days) }),
       };
-      return answerKey(await changeKey(c.env, key, change, { ifVersion: expectedVersion(c), by: actorOf(c) }));
+      const changed = await changeKey(c.env, key, change, { ifVersion: expectedVersion(c), by: actorOf(c) });
+      return answer({ ...shownKey(changed), ...warningsAbout(changed) }, { version: changed.version });
     },
   )
   .delete(
@@ -132,6 +138,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
       answers: { 204: { description: 'Revoked' } },
     }),
     async (c) => {
+      requireItselfIfNarrowed(c, c.var.authority);
       const key = await keyOf(c, c.var.authority);
       const alone = c.var.query.successors === 'keep';
       if (alone || !isItself(c.var.authority, key.id)) requireWhole(c.var.authority);
@@ -154,6 +161,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const { overlap, days } = c.var.body;
+      requireItselfIfNarrowed(c, c.var.authority);
       const key = await keyOf(c, c.var.authority);
       requireRotation(c.var.authority, key);
       const rotation = {
@@ -167,9 +175,23 @@ export const keys = new Hono<AppEnv>({ strict: false })
     },
   );
 
+/** A narrowed credential sees the key that it is, or was made with. @throws NOT_FOUND as for anybody who asks about others */
+async function answerOwn(c: RequestContext, { subject, via }: Authority, owner: string): Promise<Response> {
+  if (owner !== subject) throw new RegistryError('NOT_FOUND');
+  return answer({ items: via.key === undefined ? [] : [shownKey(await getKey(c.env, via.key))], next: null });
+}
+
+/** Before it is looked for: which other keys there are is not told. @throws DENIED */
+function requireItselfIfNarrowed(c: RequestContext, authority: Authority): void {
+  if (authority.bounds.length === 0 || isItself(authority, c.req.param('key') ?? '')) return;
+  throw denied('a narrowed key replaces and revokes itself alone');
+}
+
 /** The key of the path. @throws NOT_FOUND where there is none that the caller may see */
 async function keyOf(c: RequestContext, authority: Authority): Promise<AccessKey> {
-  const key = await getKey(c.env, c.req.param('key') ?? '');
+  const id = c.req.param('key') ?? '';
+  if (isNarrowed(authority) && id !== authority.via.key) throw new RegistryError('NOT_FOUND');
+  const key = await getKey(c.env, id);
   requireReach(authority, key.owner);
   return key;
 }

@@ -3,7 +3,9 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import { nameOf, parseName } from '../../auth/names.ts';
 import { readPolicy, requireSubject, savePolicy } from '../../auth/policies.ts';
+import { withShownPrincipals } from '../../auth/policy-names.ts';
 import { previewPolicy } from '../../auth/policy-preview.ts';
+import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import { ACTIONS, type Statement } from '../../auth/statement.ts';
 import { reachOf } from '../../auth/visibility.ts';
 import { listRepositories, requireInBatch } from '../../registry/repositories/repositories.ts';
@@ -19,7 +21,7 @@ const GROUP = 'Policies';
 const warnings = z
   .optional(z.array(z.string()))
   .describe(
-    'Of names that nobody has, or that you may not know of. A name is bound to whoever has it when the policy is saved',
+    'Of names that nobody has, or that you may not know of: a name is bound to whoever has it when the policy is saved. And of push without pull, as docker needs both',
   );
 
 const policySchema = z.strictObject({ statements: z.array(statementSchema), warnings });
@@ -112,7 +114,7 @@ type SavingContext = RequestContext & { var: { query: { dryRun?: string | undefi
 
 async function answerPolicy(c: RequestContext, subject: string, guard = [requireSubject(c.env, subject)]): Promise<Response> {
   const policy = await readPolicy(c.env, subject, { guard, asker: judged(c) });
-  return answer(shownPolicy(policy.statements, policy.warnings), { version: policy.version });
+  return answer(shownPolicy(subject, policy.statements, policy.warnings), { version: policy.version });
 }
 
 function saveIdentity(c: SavingContext, subject: string, statements: Statement[]): Promise<Response> {
@@ -131,11 +133,17 @@ async function answerSaved(
   if (c.var.query.dryRun === 'true') return answerPreview(c, subject, statements, guard);
   const change = { ifVersion: expectedVersion(c), by: actorOf(c), guard, asker: judged(c) };
   const saved = await savePolicy(c.env, subject, statements, change);
-  return answer(shownPolicy(statements, saved.warnings), { version: saved.version });
+  return answer(shownPolicy(subject, statements, saved.warnings), { version: saved.version });
 }
 
-function shownPolicy(statements: readonly Statement[], said: string[]) {
-  return { statements: statements.map(shownStatement), ...(said.length > 0 ? { warnings: said } : {}) };
+function shownPolicy(subject: string, statements: readonly Statement[], ofNames: readonly string[]) {
+  return { statements: statements.map(shownStatement), ...warningsIn(subject, statements, ofNames) };
+}
+
+function warningsIn(subject: string, statements: readonly Statement[], ofNames: readonly string[]): { warnings?: string[] } {
+  const whose = subject.startsWith('repository:') ? 'repository' : 'identity';
+  const said = [...ofNames, ...pushWithoutPull(statements.map(withShownPrincipals), whose)];
+  return said.length > 0 ? { warnings: said } : {};
 }
 
 async function answerPreview(
@@ -155,9 +163,5 @@ async function answerPreview(
       );
   const plan = { before, after, repositories: items };
   const { changes, truncated } = await previewPolicy(c.env, subject, plan, judged(c));
-  return answer({
-    changes,
-    truncated: truncated || more,
-    ...(policy.warnings.length > 0 ? { warnings: policy.warnings } : {}),
-  });
+  return answer({ changes, truncated: truncated || more, ...warningsIn(subject, after, policy.warnings) });
 }

@@ -6,6 +6,7 @@ import type { RuleStatement } from '../../auth/outside/oidc.ts';
 import { LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN } from '../../auth/outside/rule-check.ts';
 import { deleteRule, getRule, listRules, putRule, type StoredRule } from '../../auth/outside/trust-rules.ts';
 import { getOrganization } from '../../auth/people/organizations.ts';
+import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import { ACTIONS } from '../../auth/statement.ts';
 import { type AppEnv, actorOf, occasionOf, type RequestContext } from '../context.ts';
 import { asks } from './guard.ts';
@@ -85,6 +86,13 @@ const list = {
   answers: { 200: { description: 'A page of them, by name', schema: pageSchema(ruleSchema) } },
 } as const;
 const read = { group: GROUP, answers: { 200: { description: 'The rule, and its ETag', schema: ruleSchema } } } as const;
+/** A rule after it was saved. */
+const savedSchema = ruleSchema.extend({
+  warnings: z
+    .optional(z.array(z.string()))
+    .describe('What it allows and is hardly meant, as push without pull, which docker needs'),
+});
+
 const save = {
   group: GROUP,
   description: `A job then logs in with any user name and its own token as password: nothing is stored with it. What it may do in
@@ -93,8 +101,8 @@ rules, and 64 KB of claims and statements in all. Whoever shows a token with a r
   conditional: true,
   body,
   answers: {
-    200: { description: 'Changed', schema: ruleSchema },
-    201: { description: 'Made', schema: ruleSchema },
+    200: { description: 'Changed', schema: savedSchema },
+    201: { description: 'Made', schema: savedSchema },
   },
 } as const;
 const remove = { group: GROUP, conditional: true, answers: { 204: { description: 'Deleted' } } } as const;
@@ -164,7 +172,9 @@ async function saveRule(c: RequestContext, { statements, audience, description =
     statements: statements.map(statementOf),
   };
   const saved = await putRule(c.env, rule, { ifVersion: expectedVersion(c), by: actorOf(c) });
-  return answer(shownRule(saved), { status: saved.version === 1 ? 201 : 200, version: saved.version });
+  const warnings = pushWithoutPull(saved.statements, 'identity');
+  const shown = { ...shownRule(saved), ...(warnings.length > 0 ? { warnings } : {}) };
+  return answer(shown, { status: saved.version === 1 ? 201 : 200, version: saved.version });
 }
 
 async function removeRule(c: RequestContext): Promise<Response> {
