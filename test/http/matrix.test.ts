@@ -167,7 +167,8 @@ const expectations: Record<string, (identity: Identity) => string> = {
   }),
   member: (identity) => {
     if (identity === 'anonymous') return '401 UNAUTHORIZED';
-    const members: Identity[] = ['puller', 'pusher', 'narrowed key', 'organization owner', 'administrator'];
+    if (identity === 'narrowed key') return '403 DENIED';
+    const members: Identity[] = ['puller', 'pusher', 'organization owner', 'administrator'];
     return members.includes(identity) ? 'let in' : 'hidden';
   },
 };
@@ -208,8 +209,8 @@ function onTrash(identity: Identity): string {
 /** What belongs to somebody is there for them and for administrators; Paul for whoever shares an organization with him. */
 const THEIRS: Record<string, Identity[]> = {
   '/api/v1/users/:user/usage': ['puller', 'administrator'],
-  '/api/v1/users/:user': ['puller', 'pusher', 'narrowed key', 'organization owner', 'administrator'],
-  '/api/v1/keys/:key': ['pusher', 'narrowed key', 'administrator'],
+  '/api/v1/users/:user': ['puller', 'pusher', 'organization owner', 'administrator'],
+  '/api/v1/keys/:key': ['pusher', 'administrator'],
   '/api/v1/keys/:key/rotate': ['pusher'],
 };
 
@@ -220,6 +221,8 @@ function expected({ method, requirement, path }: Row, identity: Identity, kind: 
   const denied: Record<string, Identity[]> = {
     'DELETE /api/v1/keys/:key': ['narrowed key'],
     'POST /api/v1/keys/:key/rotate': ['narrowed key', 'administrator'],
+    'DELETE /api/v1/me/logins': ['narrowed key'],
+    'GET /api/v1/organizations': ['narrowed key'],
     // Of all that their owner did, or other jobs of the same rule.
     'GET /api/v1/events': ['narrowed key', 'CI token'],
   };

@@ -287,3 +287,95 @@ test("a narrowed key makes no key, invites nobody and saves no policy, though it
     expect((await api(world, method, path, { as: dev.bearer, body })).status, `${method} ${path}`).toBeLessThan(300);
   }
 });
+
+describe('a narrowed key, and a login made with one, of an administrator who owns an organization', () => {
+  let key: Key;
+  let login: string;
+  let spare: string;
+
+  beforeEach(async () => {
+    await api(world, 'PATCH', '/users/dev', { body: { administrator: true } });
+    await inviteUser(world, 'mia');
+    await api(world, 'PUT', '/organizations/acme');
+    for (const [name, role] of [
+      ['dev', 'owner'],
+      ['mia', 'member'],
+    ] as const) {
+      const added = await api(world, 'PUT', `/organizations/acme/members/${name}`, { body: { role } });
+      expect(added.status, JSON.stringify(added.body)).toBeLessThan(300);
+    }
+    await api(world, 'PUT', '/organizations/acme/teams/ops', { body: {} });
+    await api(world, 'PUT', '/organizations/other');
+    key = await keyWith(EVERYTHING);
+    spare = (await keyWith(EVERYTHING)).id;
+    const made = await api<{ password: string }>(world, 'POST', '/login-password', { as: key.bearer, body: {} });
+    login = `Bearer ${made.body.password}`;
+  });
+
+  const both = (): [string, string][] => [
+    ['the key', key.bearer],
+    ['a login', login],
+  ];
+
+  test('sees itself, and nothing of people', async () => {
+    for (const [what, as] of both()) {
+      const me = await api(world, 'GET', '/me', { as });
+      expect(me.body, what).toMatchObject({ subject: 'user:dev', administrator: false, organizations: [], teams: [] });
+      expect(me.body, what).toMatchObject({ credential: { narrowed: true, key: key.id } });
+      const keys = await api<{ items: { id: string }[] }>(world, 'GET', '/keys', { as });
+      expect(keys.body.items.map(({ id }) => id)).toEqual([key.id]);
+      expect((await api(world, 'GET', `/keys/${key.id}`, { as })).status).toBe(200);
+      expect((await api(world, 'GET', '/users/dev', { as })).body).toEqual({ name: 'dev', subject: 'user:dev' });
+      const hidden = [`/keys/${spare}`, `/keys/${dev.keyId}`, '/keys/BRTHAAAAAAAAAAAAAAAA', '/users/mia', '/users/nobody'];
+      for (const path of [...hidden, '/keys?owner=user:mia', '/keys?owner=user:nobody']) {
+        expect(refused(await api(world, 'GET', path, { as })), `${what} ${path}`).toBe('404 NOT_FOUND');
+      }
+      const people = ['/organizations', '/organizations/acme', '/organizations/acme/members', '/organizations/acme/teams'];
+      const teams = ['/organizations/acme/teams/ops', '/organizations/acme/teams/ops/members', '/organizations/none/members'];
+      for (const path of [...people, ...teams]) {
+        expect(refused(await api(world, 'GET', path, { as })), `${what} ${path}`).toBe('403 DENIED');
+      }
+    }
+  });
+
+  test('ends no logins, and replaces and revokes no other key', async () => {
+    const before = await contents();
+    for (const [what, as] of both()) {
+      for (const query of ['', '?keys=true']) {
+        expect(refused(await api(world, 'DELETE', `/me/logins${query}`, { as })), what).toBe('403 DENIED');
+      }
+      for (const id of [spare, dev.keyId]) {
+        expect(refused(await api(world, 'DELETE', `/keys/${id}`, { as })), what).toBe('403 DENIED');
+        expect(refused(await api(world, 'POST', `/keys/${id}/rotate`, { as, body: {} })), what).toBe('403 DENIED');
+      }
+    }
+    expect(await contents()).toEqual(before);
+  });
+
+  test('is told by a dry run and by explain of nobody who belongs to what, or is there', async () => {
+    await api(world, 'PUT', '/organizations/acme/teams/ops/members/mia', { body: {} });
+    for (const [what, as] of both()) {
+      const about = (one: string) =>
+        api<{ changes: { principal: string }[] }>(world, 'PUT', '/repositories/acme/api/-/policy?dryRun=true', {
+          as,
+          body: { statements: [{ actions: ['pull', 'push'], principals: [one] }] },
+        });
+      for (const one of ['team:acme/ops', 'team:acme/none', 'organization:acme', 'user:mia', 'user:nobody', 'robot:acme/x']) {
+        const { body } = await about(one);
+        expect(
+          body.changes.map(({ principal }) => principal),
+          `${what} ${one}`,
+        ).toEqual([one]);
+      }
+      const asked = async (principal: string) => {
+        const query = new URLSearchParams({ principal, action: 'pull', repository: 'acme/api' });
+        const { body } = await api(world, 'GET', `/explain?${query}`, { as });
+        return JSON.parse(JSON.stringify(body).replaceAll(principal, '<principal>'));
+      };
+      expect(await asked('user:mia')).toEqual(await asked('user:nobody'));
+      expect(await asked('user:dev')).toEqual(await asked('user:nobody'));
+      expect(await asked(`key:${spare}`)).toEqual(await asked('key:BRTHAAAAAAAAAAAAAAAA'));
+      expect(await asked(`key:${key.id}`)).toMatchObject({ allowed: true });
+    }
+  });
+});

@@ -25,6 +25,7 @@ export function asks(requirement: 'login' | 'account' | 'administrator' | 'owner
     if (requirement !== 'login' && requirement !== 'member') requireWhole(authority);
     if (requirement === 'administrator' && !authority.administrator) throw onlyFor('an administrator');
     const organization = (c.req.param('organization') ?? '').toLowerCase();
+    if (requirement === 'member') requireNotNarrowed(authority);
     if (requirement === 'owner' || requirement === 'member') requireRole(authority, organization, requirement);
     const self = authority.subject === `user:${(c.req.param('user') ?? '').toLowerCase()}`;
     if (requirement === 'owner or self' && !(self && authority.belongsTo.includes(organization))) {
@@ -41,6 +42,17 @@ export function requireWhole(authority: Authority): void {
   if (isWhole(authority)) return;
   throw new RegistryError('DENIED', {
     message: "this needs a user's access key that is not narrowed: not a login, a robot's key or a CI token",
+  });
+}
+
+/**
+ * For what is about people, or ends what others of the same owner hold. The answer is the same whatever there is.
+ * @throws DENIED for a credential that reaches less far than its owner
+ */
+export function requireNotNarrowed({ bounds }: Authority): void {
+  if (bounds.length === 0) return;
+  throw new RegistryError('DENIED', {
+    message: 'a narrowed key reaches itself and the repositories that it is for: this needs one that is not narrowed',
   });
 }
 

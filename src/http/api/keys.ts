@@ -102,7 +102,11 @@ export const keys = new Hono<AppEnv>({ strict: false })
       summary: 'An access key',
       answers: { 200: { description: 'The key, and its ETag', schema: keySchema } },
     }),
-    async (c) => answerKey(await keyOf(c, c.var.authority)),
+    async (c) => {
+      const key = await keyOf(c, c.var.authority);
+      if (isNarrowed(c.var.authority) && key.id !== c.var.authority.via.key) throw new RegistryError('NOT_FOUND');
+      return answerKey(key);
+    },
   )
   .patch(
     '/keys/:key',
@@ -138,7 +142,6 @@ export const keys = new Hono<AppEnv>({ strict: false })
       answers: { 204: { description: 'Revoked' } },
     }),
     async (c) => {
-      requireItselfIfNarrowed(c, c.var.authority);
       const key = await keyOf(c, c.var.authority);
       const alone = c.var.query.successors === 'keep';
       if (alone || !isItself(c.var.authority, key.id)) requireWhole(c.var.authority);
@@ -161,7 +164,6 @@ export const keys = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const { overlap, days } = c.var.body;
-      requireItselfIfNarrowed(c, c.var.authority);
       const key = await keyOf(c, c.var.authority);
       requireRotation(c.var.authority, key);
       const rotation = {
@@ -181,17 +183,9 @@ async function answerOwn(c: RequestContext, { subject, via }: Authority, owner: 
   return answer({ items: via.key === undefined ? [] : [shownKey(await getKey(c.env, via.key))], next: null });
 }
 
-/** Before it is looked for: which other keys there are is not told. @throws DENIED */
-function requireItselfIfNarrowed(c: RequestContext, authority: Authority): void {
-  if (authority.bounds.length === 0 || isItself(authority, c.req.param('key') ?? '')) return;
-  throw denied('a narrowed key replaces and revokes itself alone');
-}
-
 /** The key of the path. @throws NOT_FOUND where there is none that the caller may see */
 async function keyOf(c: RequestContext, authority: Authority): Promise<AccessKey> {
-  const id = c.req.param('key') ?? '';
-  if (isNarrowed(authority) && id !== authority.via.key) throw new RegistryError('NOT_FOUND');
-  const key = await getKey(c.env, id);
+  const key = await getKey(c.env, c.req.param('key') ?? '');
   requireReach(authority, key.owner);
   return key;
 }

@@ -12,7 +12,7 @@ import { RegistryError } from '../../oci/errors.ts';
 import { logged } from '../authenticate.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitTokenRequests } from '../limits.ts';
-import { asks, requireWhole } from './guard.ts';
+import { asks, requireNotNarrowed, requireWhole } from './guard.ts';
 import { answer, answerNothing, operation, PAGE_QUERY, pageSchema } from './operation.ts';
 import { memberInvitationSchema, shownInvitation } from './organizations.ts';
 import { answerPage, organizationIn, pageOf, timeOf } from './parts.ts';
@@ -35,7 +35,7 @@ const meSchema = z.strictObject({
       'As statements and tokens write it: `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; `ci`: a job that several organizations trust',
     ),
   username: z.string().describe('For `docker login` with an access key'),
-  administrator: z.boolean(),
+  administrator: z.boolean().describe('This, organizations and teams are not told to a narrowed key'),
   organizations: z.array(z.strictObject({ name: z.string(), role: z.enum(['owner', 'member']) })),
   teams: z.array(z.string()).describe('`acme/dev`'),
   unread: z
@@ -126,13 +126,14 @@ export const me = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Log out everywhere',
       description:
-        'Ends your login passwords and refresh tokens at once, this one included. What was logged in may still pull for up to five minutes.',
+        'Ends your login passwords and refresh tokens at once, this one included. What was logged in may still pull for up to five minutes. Not for a narrowed key.',
       query: logoutQuery,
       answers: { 204: { description: 'Logged out' } },
     }),
     async (c) => {
       const { authority, query } = c.var;
       if (authority.credential === 'ci') throw noAccount();
+      requireNotNarrowed(authority);
       const keys = query.keys === 'true';
       if (keys) requireWhole(authority);
       await endLogins(c.env, authority.subject, { keys, by: actorOf(c) });
@@ -168,8 +169,17 @@ function noAccount(): RegistryError {
   return new RegistryError('INVALID', { message: 'a CI token has no account that could be logged out: it ends by itself' });
 }
 
+const NOBODY: Pick<Authority, 'administrator' | 'owns' | 'belongsTo' | 'principals'> = {
+  administrator: false,
+  owns: [],
+  belongsTo: [],
+  principals: [],
+};
+
 function shownAuthority(authority: Authority): z.input<typeof meSchema> {
-  const { subject, administrator, owns, belongsTo, principals, credential, via, bounds, until, unread } = authority;
+  const { subject, credential, via, bounds, until, unread } = authority;
+  // What its owner is beside that, a narrowed key can do nothing with.
+  const { administrator, owns, belongsTo, principals } = bounds.length > 0 ? NOBODY : authority;
   return {
     subject,
     username: loginNameOf(subject),

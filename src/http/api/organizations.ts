@@ -12,10 +12,11 @@ import {
   type Organization,
   putOrganization,
 } from '../../auth/people/organizations.ts';
+import { isWhole } from '../../auth/policy.ts';
 import { requireNoRepositories } from '../../registry/repositories/pages.ts';
 import { endSubscriptions } from '../../webhooks/subscriptions.ts';
 import { type AppEnv, actorOf } from '../context.ts';
-import { asks } from './guard.ts';
+import { asks, requireNotNarrowed } from './guard.ts';
 import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
 import { answerPage, answerRemoved, description, organizationIn, pageOf, removedSchema, timeOf } from './parts.ts';
 
@@ -46,11 +47,16 @@ export const organizations = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'The organizations that you belong to',
-      description: 'For an administrator: all of them.',
+      description: 'For an administrator: all of them. Not for a narrowed key.',
       query,
       answers: { 200: { description: 'A page of them, by name', schema: pageSchema(organizationSchema) } },
     }),
-    async (c) => answerPage(await listOrganizations(c.env, c.var.authority, pageOf(c.var.query)), shown, ({ name }) => name),
+    async (c) => {
+      const { authority, query: page } = c.var;
+      requireNotNarrowed(authority);
+      const reader = { ...authority, administrator: authority.administrator && isWhole(authority) };
+      return answerPage(await listOrganizations(c.env, reader, pageOf(page)), shown, ({ name }) => name);
+    },
   )
   .get(
     '/organizations/:organization',

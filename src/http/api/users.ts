@@ -2,11 +2,13 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
-import { loginNameOf, parseName } from '../../auth/names.ts';
+import { loginNameOf, nameOf, parseName } from '../../auth/names.ts';
 import { changeUser, endLogins, findUser, listUsers, shareOrganization, type User } from '../../auth/people/accounts.ts';
 import { type Accepted, acceptInvitation, invitationToken, inviteUser, openInvitation } from '../../auth/people/invitations.ts';
-import { isWhole } from '../../auth/policy.ts';
+
+import { isNarrowed, isWhole } from '../../auth/policy.ts';
 import { grantsOf } from '../../auth/policy-names.ts';
+
 import { RegistryError } from '../../oci/errors.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitWrongPasswords } from '../limits.ts';
@@ -110,12 +112,14 @@ export const users = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'A user',
       description:
-        'Everything for the user and for administrators; for members of an organization of theirs, that they are there.',
+        'Everything for the user and for administrators; for members of an organization of theirs, that they are there. A narrowed key is told its owner alone.',
       answers: { 200: { description: 'The user, and its ETag', schema: z.union([userSchema, colleagueSchema]) } },
     }),
     async (c) => {
       const { authority } = c.var;
-      const user = await findUser(c.env, subjectIn(c));
+      const subject = subjectIn(c);
+      if (isNarrowed(authority)) return answer(nameAlone(authority, subject));
+      const user = await findUser(c.env, subject);
       if (user && seesAll(authority, user)) return answer(shownUser(user), { version: user.version });
       if (!user || !(await shareOrganization(c.env, authority.subject, user.subject))) throw new RegistryError('NOT_FOUND');
       return answer({ name: user.name, subject: user.subject });
@@ -207,6 +211,12 @@ and closes their invitation; access keys work again once they are enabled, unles
 
 function subjectIn(c: RequestContext): string {
   return `user:${parseName(c.req.param('user') ?? '')}`;
+}
+
+/** A narrowed credential is told whose it is, and of nobody else. @throws NOT_FOUND */
+function nameAlone({ subject }: Authority, asked: string): z.output<typeof colleagueSchema> {
+  if (asked !== subject) throw new RegistryError('NOT_FOUND');
+  return { name: nameOf(subject), subject };
 }
 
 function seesAll(authority: Authority, { subject }: User): boolean {

@@ -18,7 +18,7 @@ beforeEach(async () => {
 
 /** As many patterns of the dearest kind as fit a policy. */
 const heavy = (rest: object) =>
-  Array.from({ length: 35 }, (_, n) => ({
+  Array.from({ length: 20 }, (_, n) => ({
     actions: ['push', 'retag'],
     ...rest,
     tags: Array.from({ length: 50 }, (__, m) => `*${n}*${m}*`),

@@ -104,7 +104,9 @@ describe('a repository that is restored', () => {
     expect(after.body).toEqual({ statements });
     expect(etag(after)).toBe(etag(before));
     for (const as of [bob.basic, null]) expect(await listed(as)).toEqual([REPOSITORY]);
-    const { results } = await world.env.DB.prepare('SELECT principal, repository FROM policy_principals ORDER BY principal').all();
+    const { results } = await world.env.DB.prepare(
+      'SELECT principal, repository FROM policy_principals ORDER BY principal',
+    ).all();
     expect(results).toEqual([
       { principal: '*', repository: REPOSITORY },
       { principal: bob.subject, repository: REPOSITORY },
