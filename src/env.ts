@@ -133,7 +133,10 @@ export const SETTINGS = {
     fallback: 'none',
     about:
       'the id of a registry whose database and bucket this one takes over, as the refusal names it: after `REGISTRY_SECRET` was replaced without `REGISTRY_SECRET_PREVIOUS`',
-    read: (value) => value ?? null,
+    read: (value) => {
+      if (value !== undefined && !/^[0-9a-f-]{36}$/.test(value)) throw new Error('the id of a registry, 36 characters');
+      return value ?? null;
+    },
   } satisfies Setting<string | null>,
   LEASE_SECONDS: seconds(DAY, 1, 'tests', 'how long content is kept for somebody who was told that it is here (invariant 8)'),
   PART_BYTES: integer(PART_BYTES, 1, 1024 * MIB, 'tests', 'bytes of a part of a long upload'),

@@ -75,7 +75,7 @@ test('a secret that is replaced keeps its registry, with the one before it or wi
   expect((await owner())?.secret_mark).not.toBe(before?.secret_mark);
   const third = deployment();
   expect((await third.fetch('GET', '/v2/')).status).toBe(503);
-  expect((await deployment({ ADOPT_REGISTRY: 'another-id' }).fetch('GET', '/v2/')).status).toBe(503);
+  expect((await deployment({ ADOPT_REGISTRY: crypto.randomUUID() }).fetch('GET', '/v2/')).status).toBe(503);
   const adopting = worldOf({ ...third.env, ADOPT_REGISTRY: before?.id as string });
   expect((await adopting.fetch('GET', '/v2/')).status).toBe(200);
   expect((await third.fetch('GET', '/v2/')).status).toBe(200);
