@@ -20,7 +20,7 @@ import { UPLOAD_LIFETIME, uploadIdAt } from './registry/uploads/sessions.ts';
 import type { World } from './webhooks/delivery/attempt.ts';
 import type { DeliveryKey } from './webhooks/delivery/deliveries.ts';
 import { tryDirectly } from './webhooks/delivery/direct.ts';
-import { anythingWaits, endHopeless, goOnWithForgotten } from './webhooks/delivery/reminders.ts';
+import { anythingWaits, endHopeless, goOnWithForgotten, remindOfForgotten } from './webhooks/delivery/reminders.ts';
 import { expireDeliveries, removeEnded } from './webhooks/expiry.ts';
 import { type MatchingState, matchingState, matchingStateOf } from './webhooks/matching.ts';
 import { expireOwnerDays } from './webhooks/owner-days.ts';
@@ -78,6 +78,22 @@ export async function runScheduled(env: Env, now: number, world: World = outside
   const failures = await runWithin(env, day, jobsOf(run), (failure) => isDailyLimit(databaseFailure(failure)));
   for (const failure of failures) console.error('schedule:', failure);
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} jobs of the schedule failed`);
+}
+
+/**
+ * Schedules that `npm start` has besides, by name, and the seconds after which each takes a message for lost: its queues are in memory and
+ * end with the process. Neither has a budget, as the machine has no day's limit.
+ */
+const LOST_AFTER: Record<string, number> = { '@restart': 0, '@minute': 60 };
+
+/** What the schedule of this name does. @param now in milliseconds, the time it fired */
+export async function runNamed(env: Env, cron: string, now: number): Promise<void> {
+  const lostAfter = LOST_AFTER[cron];
+  if (lostAfter === undefined) return runScheduled(env, now);
+  const [matching] = await env.DB.batch([matchingState(env)]);
+  const { unmatched } = matchingStateOf(matching);
+  if (unmatched !== null) await announce(env, unmatched);
+  await remindOfForgotten(env, DELIVERIES_PER_RUN, lostAfter);
 }
 
 /** Uploads that began earlier may have expired. */

@@ -2,7 +2,7 @@
  * The Worker's entry points. No logic: requests go to `http/`, messages to `queue.ts`, the schedule to `cron.ts`. The last two do
  * nothing with a database of another registry; `http/app.ts` tells clients so.
  */
-import { runScheduled } from './cron.ts';
+import { runNamed } from './cron.ts';
 import type { Env } from './env.ts';
 import { app } from './http/app.ts';
 import { requireOwnStores } from './ownership.ts';
@@ -16,6 +16,6 @@ export default {
   },
   scheduled: async (controller, env) => {
     await requireOwnStores(env);
-    await runScheduled(env, controller.scheduledTime);
+    await runNamed(env, controller.cron, controller.scheduledTime);
   },
 } satisfies ExportedHandler<Env>;

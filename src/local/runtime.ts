@@ -69,22 +69,25 @@ async function upgrade(database: D1Database, dataDir: string): Promise<void> {
   }
 }
 
-/** Now, as what the queues held went with the last process and is found again by the schedule; then as often as on Cloudflare. */
+/**
+ * The schedule of Cloudflare every ten minutes, and its first run now. Besides, the queues are in memory: what they held went with
+ * the last process, so it is looked for at once, and then every minute what was lost otherwise.
+ */
 export function runSchedule(worker: Pick<Miniflare, 'getWorker'>, name: string): () => void {
   let stopped = false;
-  const run = async () => {
+  const run = async (cron: string) => {
     try {
       const { scheduled } = await worker.getWorker(name);
-      const { outcome } = await scheduled({ scheduledTime: new Date() });
+      const { outcome } = await scheduled({ scheduledTime: new Date(), cron });
       if (outcome !== 'ok') console.error(`schedule: ${outcome}`);
     } catch (error) {
       if (!stopped) console.error('schedule:', error);
     }
   };
-  void run();
-  const timer = setInterval(() => void run(), SCHEDULE_MINUTES * 60_000);
+  void run('@restart').then(() => run(''));
+  const timers = [setInterval(() => void run(''), SCHEDULE_MINUTES * 60_000), setInterval(() => void run('@minute'), 60_000)];
   return () => {
     stopped = true;
-    clearInterval(timer);
+    for (const timer of timers) clearInterval(timer);
   };
 }

@@ -3,6 +3,8 @@
  * there with the right bytes, what was not can be pushed again, and an upload goes on from where it really stands.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Registry, startRegistry } from '../world/registry.ts';
@@ -106,4 +108,36 @@ test('an upload that was cut off by the kill goes on from the offset the registr
   expect((await fetch(location, { method: 'PUT', headers })).status).toBe(201);
   const pulled = await fetch(at(`/v2/${REPOSITORY}/blobs/${digestOf(bytes)}`), { headers });
   expect(digestOf(new Uint8Array(await pulled.arrayBuffer()))).toBe(digestOf(bytes));
+});
+
+test('a webhook that was to be delivered when the program was killed is delivered soon after the next start', async () => {
+  const heard: string[] = [];
+  const endpoint = createServer((request, response) => {
+    let body = '';
+    request
+      .on('data', (data) => (body += data))
+      .on('end', () => {
+        heard.push(body);
+        response.end();
+      });
+  });
+  await new Promise<void>((resolve) => endpoint.listen(0, '127.0.0.1', resolve));
+  const { port } = endpoint.address() as AddressInfo;
+  const hooked = await startRegistry({ env: { INSECURE_WEBHOOKS: 'on' } });
+  const bearer = { authorization: `Bearer ${hooked.password}`, 'content-type': 'application/json' };
+  const made = await fetch(`${hooked.url}/api/v1/webhooks`, {
+    method: 'POST',
+    headers: bearer,
+    body: JSON.stringify({ url: `http://127.0.0.1:${port}/`, types: ['repository.created'] }),
+  });
+  expect(made.status).toBe(201);
+  const created = await fetch(`${hooked.url}/api/v1/repositories/acme`, { method: 'PUT', headers: bearer, body: '{}' });
+  expect(created.status).toBe(201);
+  await hooked.kill9();
+  expect(heard, 'the queue waits a second for more').toEqual([]);
+  await hooked.restart();
+  await expect.poll(() => heard.length, { timeout: 30_000 }).toBe(1);
+  expect(heard[0]).toContain('repository.created');
+  await hooked.stop();
+  endpoint.close();
 });

@@ -31,7 +31,7 @@ export default {
       if (message.body.startsWith('never') && !batch.queue.includes('dead')) message.retry();
     }
   },
-  scheduled: (controller, env) => write(env, 'schedule', []),
+  scheduled: (controller, env) => write(env, 'schedule', [controller.cron]),
 };`;
 
 interface Arrival {
@@ -98,10 +98,10 @@ test.each(['EVENTS', 'DELIVERIES'])('what is never taken from %s goes to the dea
   expect(await arrivals(QUEUES[binding]?.name ?? '', [body]), 'one try and one more').toHaveLength(2);
 });
 
-test('the schedule runs at the start, not only ten minutes later', async () => {
-  expect(await arrivals('schedule', [])).toEqual([]);
+test('at the start what the queues lost is looked for, and the schedule runs, not only ten minutes later', async () => {
   const stop = runSchedule(worker, 'consumer');
-  await expect.poll(() => arrivals('schedule', []), SOON).toHaveLength(1);
+  await expect.poll(() => arrivals('schedule', ['@restart']), SOON).toHaveLength(1);
+  await expect.poll(() => arrivals('schedule', ['']), SOON).toHaveLength(1);
   stop();
 });
 
@@ -110,7 +110,7 @@ test('a schedule that fails is said to have failed', async () => {
   const database = await worker.getD1Database('DB', 'consumer');
   await database.prepare('ALTER TABLE arrivals RENAME TO elsewhere').run();
   const stop = runSchedule(worker, 'consumer');
-  await expect.poll(() => said.mock.calls, SOON).toEqual([['schedule: exception']]);
+  await expect.poll(() => said.mock.calls, SOON).toEqual([['schedule: exception'], ['schedule: exception']]);
   stop();
   await database.prepare('ALTER TABLE elsewhere RENAME TO arrivals').run();
   said.mockRestore();

@@ -23,6 +23,7 @@ const OTHER: Record<string, string> = {
   CREATE_ON_PUSH: 'off',
   DELETION: 'off',
   SCRUB: 'hash',
+  AUDIT_ADDRESSES: 'off',
   ADOPT_REGISTRY: '5c927445-27ba-4ab5-8318-df982c62b221',
   INSECURE_ISSUERS: 'on',
   INSECURE_WEBHOOKS: 'on',

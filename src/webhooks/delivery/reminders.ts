@@ -30,19 +30,25 @@ type Forgotten = DeliveryKey & { vain: number };
  * Reminds the queue of what waits past its time, up to `limit`: messages that were lost, or never sent, or given back while
  * their endpoint had a long pause. Of an endpoint whose pause is over it reminds with one, the oldest. @returns how many
  */
-export async function remindOfForgotten(env: Database & Pick<Env, 'DELIVERIES'>, limit: number): Promise<number> {
-  return (await goOnWithForgotten(env, { messages: limit, direct: 0 })).reminded;
+export async function remindOfForgotten(
+  env: Database & Pick<Env, 'DELIVERIES'>,
+  limit: number,
+  after = FORGOTTEN,
+): Promise<number> {
+  return (await goOnWithForgotten(env, { messages: limit, direct: 0 }, after)).reminded;
 }
 
 /**
  * The same, and the deliveries that the caller has to try by itself, up to `limits.direct`: those that the queue was reminded of in
  * vain, and those that it does not take a message for. @param limits.messages 0 where none may be sent
+ * @param after seconds after its time at which a delivery counts as forgotten
  */
 export async function goOnWithForgotten(
   env: Database & Pick<Env, 'DELIVERIES'>,
   limits: { messages: number; direct: number },
+  after = FORGOTTEN,
 ): Promise<{ reminded: number; direct: DeliveryKey[] }> {
-  const late = `${WAITS} AND d.due_at < unixepoch() - ${FORGOTTEN}`;
+  const late = `${WAITS} AND d.due_at < unixepoch() - ${after}`;
   const [fresh, vain, first] = (
     await env.DB.batch<Forgotten>([
       env.DB.prepare(
