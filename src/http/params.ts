@@ -26,7 +26,8 @@ export function pageSize(c: RequestContext): number {
 export function nextLink(c: RequestContext, parameters: Record<string, string | undefined>): Record<string, string> {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, value);
-  return { link: `<${c.req.path}?${query}>; rel="next"` };
+  // A space as it is sent in a path too: a plus is taken as a plus where the value is a media type.
+  return { link: `<${c.req.path}?${query.toString().replaceAll('+', '%20')}>; rel="next"` };
 }
 
 /** `Content-Length` in bytes, `null` for a body of unknown length. */

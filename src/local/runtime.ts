@@ -22,7 +22,7 @@ export const QUEUES: Record<string, Queue> = {
 };
 
 /** The emulator's database and queues have no days to be used up. */
-const NO_BUDGET = { BACKGROUND_ROWS_READ: '0', BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_QUEUE_OPERATIONS: '0' };
+export const NO_BUDGET = { BACKGROUND_ROWS_READ: '0', BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_QUEUE_OPERATIONS: '0' };
 
 export interface Runtime {
   stop(): Promise<void>;

@@ -24,7 +24,14 @@ export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/ref
   });
 });
 
-/** A `+` that was not encoded reads as a space, and a media type has none. */
+/**
+ * The parameter with a `+` as it was sent. Forms write a space so, but media types have a `+` in many names and many clients do not
+ * encode it; a space is sent as `%20`.
+ */
 function mediaType(c: RequestContext, name: string): string | undefined {
-  return single(c, name)?.replaceAll(' ', '+');
+  const decoded = single(c, name);
+  const sent = new RegExp(`[?&]${name}=([^&]*)`).exec(new URL(c.req.url).search)?.[1];
+  if (decoded === undefined || sent === undefined || !sent.includes('+')) return decoded;
+  // Read again with the plus encoded, as everything else of a query is read.
+  return new URLSearchParams(`${name}=${sent.replaceAll('+', '%2B')}`).get(name) ?? decoded;
 }

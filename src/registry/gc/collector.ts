@@ -104,11 +104,14 @@ export async function collectSlice(
   return { ended: cursor === null, phase: cursor?.phase ?? null, report: slice.report };
 }
 
-/** Step by step until enough is spent. `pass.cursor` is where it stands. */
+/**
+ * Step by step until enough is spent. `pass.cursor` is where it stands. A slice makes at least one step: the looks that come first may
+ * spend it all, and a pass that only ever looks would not end.
+ */
 async function goThrough(slice: Slice, pass: Pass<GcReport>): Promise<Cursor | null> {
   let looks = isBeginning(pass.cursor) ? await firstLooks(slice) : new Map<string, unknown[]>();
   let unsaved = 0;
-  while (!isSpent(slice)) {
+  do {
     const written = slice.spent.rowsWritten;
     const next = await stepOf(slice, pass.cursor, looks.get(pass.cursor.phase));
     if (next === null) return null;
@@ -119,7 +122,7 @@ async function goThrough(slice: Slice, pass: Pass<GcReport>): Promise<Cursor | n
     if (unsaved < SAVED_AFTER) continue;
     unsaved = 0;
     if (!(await savePass(slice.env, pass, pass.cursor))) break;
-  }
+  } while (!isSpent(slice));
   return pass.cursor;
 }
 

@@ -206,10 +206,12 @@ describe('within the limits of D1', () => {
       size: n,
     }));
 
-  test('a manifest points at up to 4,000 digests, of which each that is missing is named', async () => {
+  test('a manifest points at up to 4,000 digests, of which those that are missing are counted, and named as far as 8 KiB go', async () => {
     const response = await putManifest(worldOf(limited(world.env)), 'acme/api', 'v1', image({ layers: layers(3999) }));
-    const { errors } = (await response.json()) as { errors: { code: string; detail: unknown[] }[] };
-    expect([errors[0]?.code, errors[0]?.detail.length]).toEqual(['MANIFEST_BLOB_UNKNOWN', 3999]);
+    const body = await response.text();
+    expect(body.length).toBeLessThan(8 * 1024);
+    expect(body).toContain('MANIFEST_BLOB_UNKNOWN');
+    expect(body).toMatch(/\b3,?999\b/);
     expect(await refused(image({ layers: layers(4000) }))).toBe('400 MANIFEST_INVALID');
   });
 

@@ -349,7 +349,8 @@ describe('a slice', () => {
     await manyBlobs(250);
     const report = await scrub(worldOf({ ...world.env, SCRUB: 'hash' }));
     expect(report).toMatchObject({ objects: 200, hashed: 200, missing: 25 });
-    expect(report.slices).toBe(3);
+    // Of 50 objects each.
+    expect(report.slices).toBe(4);
   });
 
   test.each(FAULTS)('that ends in %s at any call harms nothing, and is made up for', async (fault) => {

@@ -60,6 +60,10 @@ const repositories = fc
     return stock(images);
   });
 
+function withoutSubjects(inventory: Inventory): Inventory {
+  return { ...inventory, manifests: inventory.manifests.map((manifest) => ({ ...manifest, subject: null })) };
+}
+
 const counts = (countsImages: boolean) =>
   fc.oneof(
     fc.record({
@@ -224,7 +228,8 @@ describe('of every plan', () => {
 
   test('carried out, it leaves nothing for a second time, where no images are counted', () => {
     fc.assert(
-      fc.property(repositories, policies({ countsImages: false, lists: 1 }), (inventory, policy) => {
+      // A referrer that was kept for the use of its subject has no such use once the subject is gone: it goes the next time.
+      fc.property(repositories.map(withoutSubjects), policies({ countsImages: false, lists: 1 }), (inventory, policy) => {
         const second = planFor(applied(inventory, planFor(inventory, policy)), policy);
         expect([second.tags, second.manifests]).toEqual([[], []]);
       }),
