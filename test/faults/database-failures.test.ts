@@ -95,9 +95,9 @@ describe.each([
     expect(Math.abs(retryAll.mock.calls[0]?.[0].delaySeconds - secondsToMidnight(Date.now()))).toBeLessThan(30);
   });
 
-  test('the schedule stops with its first job', async () => {
+  test('the schedule stops with its first question', async () => {
     const { world: full, asked } = failing(text);
-    await expect(runScheduled(full.env, Date.now())).rejects.toThrow('1 jobs of the schedule failed');
+    await expect(runScheduled(full.env, Date.now())).rejects.toThrow('free tier daily row');
     expect(asked()).toBe(1);
   });
 });

@@ -106,7 +106,7 @@ test("an upload that somebody began is nobody else's, though they may push there
 });
 
 describe('what happens to one', () => {
-  const hook = { url: 'https://hooks.example.com/in' };
+  const hook = { url: 'https://hooks.example.com/in', types: ['*'] };
 
   /** What all deliveries there are say: nothing is sent, and what would be is in the rows. */
   async function heard(webhook: string): Promise<string[]> {

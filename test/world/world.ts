@@ -67,6 +67,12 @@ function testQueues(): Pick<Env, 'EVENTS' | 'DELIVERIES' | 'DEAD_LETTERS'> {
   };
 }
 
+/** Leaves the stores to whichever deployment comes next, as if none had used them. */
+export async function forgetOwner({ env: { DB, BLOBS } }: World): Promise<void> {
+  await DB.prepare('DELETE FROM registry').run();
+  await BLOBS.delete('registry');
+}
+
 /** The same stores seen through other bindings or settings. */
 export function worldOf(bindings: Env): World {
   return { env: bindings, fetch: (method, path, init = {}) => send(bindings, method, path, init) };

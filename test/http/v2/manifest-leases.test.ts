@@ -107,6 +107,8 @@ describe('a put', () => {
 describe('HEAD by digest of somebody who may push', () => {
   test('takes a lease where there is none or less than half of one, and writes one row then and nothing otherwise', async () => {
     await must(put('v1'));
+    // The first HEAD of a day also notes that the image is in use.
+    await rowsWritten('HEAD', image.digest);
     for (const [left, then] of [
       [-1_000_000, whole],
       [0, whole],
@@ -126,6 +128,8 @@ describe('HEAD by digest of somebody who may push', () => {
     await must(put('v1'));
     const [pull, push] = ['pull', 'pull,push'].map((actions) => tokenFor(world, `repository:${REPOSITORY}:${actions}`));
     const withToken = async (token: Promise<string> | undefined) => ({ authorization: `Bearer ${await token}` });
+    // One row a day for the image's use, and none for a lease.
+    expect(await rowsWritten('HEAD', image.digest, await withToken(pull))).toBe(1);
     expect(await rowsWritten('HEAD', image.digest, await withToken(pull))).toBe(0);
     expect(await leaseOf(image)).toBe(0);
     expect(await rowsWritten('HEAD', image.digest, await withToken(push))).toBe(1);
