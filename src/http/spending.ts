@@ -5,6 +5,7 @@
  */
 import { countReplays, type Kind, replaysToday, spend } from '../auth/allowance.ts';
 import { settings } from '../env.ts';
+import { secondsToMidnight } from '../events/database-failure.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { afterwards, type RequestContext } from './context.ts';
 
@@ -84,6 +85,6 @@ function usedUp(name: string, kind: Kind, max: number, now: number): RegistryErr
 function until(what: string, now: number): RegistryError {
   return new RegistryError('TOOMANYREQUESTS', {
     message: `${what}, which is the limit of an account: it may go on at 00:00 UTC. Nothing was changed`,
-    headers: { 'retry-after': String(Math.ceil((DAY_MS - (now % DAY_MS)) / 1000)) },
+    headers: { 'retry-after': String(secondsToMidnight(now)) },
   });
 }

@@ -12,7 +12,7 @@ import { authorityOf } from '../authenticate.ts';
 import type { AppEnv } from '../context.ts';
 import { asks, requireRight } from './guard.ts';
 import { answer, operation } from './operation.ts';
-import { recordOf } from './parts.ts';
+import { jsonOf, recordOf } from './parts.ts';
 import { shownSource, sourceSchema } from './statements.ts';
 
 const question = z.strictObject({
@@ -82,12 +82,4 @@ function claimsOf(text: string | undefined): Record<string, string> {
   const parsed = recordOf(z.string()).safeParse(text === undefined ? {} : jsonOf(text));
   if (parsed.success) return parsed.data;
   throw new RegistryError('INVALID', { message: 'query.claims: is no JSON object of texts' });
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

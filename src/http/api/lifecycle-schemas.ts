@@ -12,7 +12,7 @@ import {
   TAG_STATUSES,
 } from '../../registry/lifecycle/policy.ts';
 import type { Report } from '../../registry/lifecycle/report.ts';
-import { timeOf } from './parts.ts';
+import { jsonOf, timeOf } from './parts.ts';
 
 /** ECR's limit. */
 const RULES_MAX = 50;
@@ -172,14 +172,6 @@ export function placeOf(text: string | undefined): Place | null {
   const place = placeSchema.safeParse(jsonOf(text));
   if (place.success) return place.data as Place;
   throw new RegistryError('INVALID', { message: 'body.after: is no `next` of a page before' });
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }
 
 /** Items of an answer. */

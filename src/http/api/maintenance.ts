@@ -26,7 +26,7 @@ import type { GcReport } from '../../registry/gc/slice.ts';
 import { type AppEnv, finishing, type RequestContext } from '../context.ts';
 import { asks } from './guard.ts';
 import { answer, operation, pageSchema } from './operation.ts';
-import { timeOf } from './parts.ts';
+import { jsonOf, timeOf } from './parts.ts';
 
 const GROUP = 'Maintenance';
 
@@ -251,12 +251,4 @@ function cursorOf(text: string | undefined): Cursor | null {
     if (isFsckCursor({ phase, after })) return { phase, after };
   }
   throw new RegistryError('INVALID', { message: 'query.last: is no `next` of a page before' });
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

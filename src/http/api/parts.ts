@@ -96,3 +96,12 @@ export const removedSchema = z.strictObject({ removedGrants: grantsSchema });
 export function answerRemoved(removed: Grants): Response {
   return removed.count === 0 ? answerNothing() : answer({ removedGrants: removed });
 }
+
+/** The value that a parameter holds as JSON; `null` if it is none, which no schema of ours takes. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
