@@ -42,7 +42,7 @@ export function record(
     `INSERT INTO events (at, type, about, sequence, target, actor, key_id, changes, address)
      SELECT unixepoch(), type, ?1, ${LAST_SEQUENCE} + row_number() OVER (),
        iif(${bytesOf('target')} <= ${TARGET_MAX_BYTES}, target, ${SHORTENED}), ?2, ${key},
-       ${hasChanges ? `iif(${bytesOf('changes')} <= ${CHANGES_MAX_BYTES}, changes, '{"truncated":true}')` : 'NULL'}, ${address}
+       ${hasChanges ? `iif(${bytesOf('changes')} > ${CHANGES_MAX_BYTES}, '{"truncated":true}', changes)` : 'NULL'}, ${address}
      FROM (${select}) AS new ${bounds.length > 0 ? `WHERE ${bounds.join(' AND ')}` : ''}
      RETURNING id AS recorded_event, type`,
   ).bind(about, by.subject, ...parameters, by.key ?? null, by.address ?? null);

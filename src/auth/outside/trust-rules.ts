@@ -2,7 +2,7 @@
 import { settings, type Vars } from '../../env.ts';
 import { commit, refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { NEWEST, record } from '../../events/outbox.ts';
+import { booleanIn, changesIn, NEWEST, record } from '../../events/outbox.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Database } from '../directory.ts';
@@ -95,16 +95,8 @@ export async function putRule(env: Database & Vars, rule: NewRule, { ifVersion, 
       subject,
       ifVersion,
     ),
+    recordSaved(env, rule, by),
     ...saving(env, rule),
-    record(env, {
-      about: aboutOf(subject),
-      by,
-      select: `SELECT 'trust-rule.saved' AS type, json_object('subject', subject, 'issuer', issuer, 'audience', audience,
-          'claims', json(claims), 'statements', json(statements), 'version', version, 'lifetime', lifetime,
-          'disabled', json(iif(disabled, 'true', 'false'))) AS target
-        FROM trust_rules WHERE subject = ?3`,
-      parameters: [subject],
-    }),
     env.DB.prepare(`SELECT ${COLUMNS} FROM trust_rules WHERE subject = ?1`).bind(subject),
   ]);
   const row = saved?.at(-1)?.results[0] as Row | undefined;
@@ -115,18 +107,46 @@ export async function putRule(env: Database & Vars, rule: NewRule, { ifVersion, 
   throw ifVersion !== null && version !== ifVersion ? new RegistryError('PRECONDITION_FAILED') : noRoom(organization);
 }
 
+const CHANGES = changesIn([
+  ['issuer', 'issuer', '?4'],
+  ['audience', 'audience', '?5'],
+  ['claims', 'json(claims)', 'json(?6)'],
+  ['statements', 'json(statements)', 'json(?7)'],
+  ['description', 'description', '?8'],
+  ['lifetime', 'lifetime', '?9'],
+  ['disabled', booleanIn('disabled'), booleanIn('?10')],
+]);
+
+/** Before the rule is saved, as it says what changes. */
+function recordSaved(env: Database, rule: NewRule, by: Actor): D1PreparedStatement {
+  const { subject, issuer, audience, claims, statements, description, lifetime, disabled } = rule;
+  return record(env, {
+    about: aboutOf(subject),
+    by,
+    select: `SELECT 'trust-rule.saved' AS type, json_object('subject', ?3, 'issuer', ?4, 'audience', ?5, 'claims', json(?6),
+        'statements', json(?7), 'version', coalesce(version, 0) + 1, 'lifetime', ?9, 'disabled', ${booleanIn('?10')}) AS target,
+        iif(subject IS NULL, NULL, ${CHANGES}) AS changes
+      FROM (SELECT 1) LEFT JOIN trust_rules ON subject = ?3`,
+    parameters: [
+      ...[subject, issuer, audience, JSON.stringify(claims), JSON.stringify(statements)],
+      ...[description, lifetime, Number(disabled)],
+    ],
+    hasChanges: true,
+  });
+}
+
 function saving(env: Database, rule: NewRule): D1PreparedStatement[] {
   const { subject, issuer, audience, claims, statements, description, lifetime, disabled } = rule;
   const organization = organizationOf(subject);
   const keys = keysOfRule(claims);
   return [
-    // The revision is the id that the event of this change will have. Logins know the newest event of their time.
+    // The revision is the id of the event of this change, which is the newest. Logins know the newest event of their time.
     env.DB.prepare(
       `INSERT INTO trust_rules (subject, issuer, audience, claims, statements, description, created_at, lifetime, disabled,
          organization, revision, keyed)
-       VALUES (?1, ?2, ?3, ?4, ?5, ?6, unixepoch(), ?7, ?8, ?9, ${NEWEST} + 1, ?10)
+       VALUES (?1, ?2, ?3, ?4, ?5, ?6, unixepoch(), ?7, ?8, ?9, ${NEWEST}, ?10)
        ON CONFLICT DO UPDATE SET issuer = ?2, audience = ?3, claims = ?4, statements = ?5, description = ?6, lifetime = ?7,
-         disabled = ?8, organization = ?9, revision = ${NEWEST} + 1, version = version + 1, keyed = iif(?10, version + 1, 0)`,
+         disabled = ?8, organization = ?9, revision = ${NEWEST}, version = version + 1, keyed = iif(?10, version + 1, 0)`,
     ).bind(
       ...[subject, issuer, audience, JSON.stringify(claims), JSON.stringify(statements), description],
       ...[lifetime, Number(disabled), organization, Number(keys.length > 0)],

@@ -243,8 +243,25 @@ describe('what a change changed is in the log, from what to what:', () => {
     await done('PUT', '/organizations/acme/teams/dev', { description: 'Developers' });
     expect(await changesOf('team.changed')).toEqual({ description: { from: '', to: 'Developers' } });
     await makeRobot(world, 'acme', 'ci');
+    expect(await changesOf('robot.created'), 'what is made changes nothing').toBe(undefined);
     await done('PUT', '/organizations/acme/robots/ci', { disabled: true });
     expect(await changesOf('robot.changed')).toEqual({ disabled: { from: false, to: true } });
+  });
+
+  test('a trust rule', async () => {
+    const rule = {
+      issuer: 'https://token.actions.githubusercontent.com',
+      claims: { repository_id: '123456789' },
+      statements: [{ actions: ['pull'], repositories: ['acme/api'] }],
+    };
+    const path = '/organizations/acme/trust-rules/deploy';
+    await done('PUT', path, rule);
+    expect(await changesOf('trust-rule.saved')).toBe(undefined);
+    await done('PUT', path, { ...rule, lifetime: 600, claims: { repository_id: '987654321' } });
+    expect(await changesOf('trust-rule.saved')).toEqual({
+      claims: { from: { repository_id: '123456789' }, to: { repository_id: '987654321' } },
+      lifetime: { from: 3600, to: 600 },
+    });
   });
 
   test('a key', async () => {
