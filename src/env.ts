@@ -190,8 +190,13 @@ export function startSettings(env: Record<string, string | undefined>): { port: 
 
 /** @throws Error naming the secret that is too short. The value is not in the message. */
 export function checkSecrets(env: Partial<Record<keyof typeof SECRETS, string>>): void {
+  if (checkedSecrets.has(env)) return;
   readAll(SECRETS, env);
+  checkedSecrets.add(env);
 }
+
+/** Bindings are one object for the life of an isolate: its requests check them once. */
+const checkedSecrets = new WeakSet<object>();
 
 function readAll(table: Record<string, Setting>, env: Record<string, string | undefined>): Record<string, unknown> {
   const entries = Object.entries(table).map(([name, setting]) => {

@@ -22,7 +22,7 @@ interface Owner {
 
 const MARK_LENGTH = 26;
 
-/** Checks that succeeded, by the mark of the secret: one in the life of an isolate. */
+/** Checks that succeeded, by the secrets: one in the life of an isolate. Every request looks here, so nothing is derived before. */
 const checked = new Map<string, Promise<void>>();
 
 /**
@@ -30,12 +30,12 @@ const checked = new Map<string, Promise<void>>();
  * @throws ForeignStoreError
  */
 export async function requireOwnStores(env: Stores): Promise<void> {
-  const [mark = '', ...previous] = await Promise.all(secretsOf(env).map(markOf));
-  const known = checked.get(mark) ?? check(env, mark, previous);
-  checked.set(mark, known);
+  const secrets = secretsOf(env).join('\0');
+  const known = checked.get(secrets) ?? check(env);
+  checked.set(secrets, known);
   // A check that failed is made again by the next request.
   await known.catch((error: unknown) => {
-    checked.delete(mark);
+    checked.delete(secrets);
     throw error;
   });
 }
@@ -44,7 +44,8 @@ async function markOf(secret: string): Promise<string> {
   return base32(await derive(secret, 'registry-mark')).slice(0, MARK_LENGTH);
 }
 
-async function check(env: Stores, mark: string, previous: string[]): Promise<void> {
+async function check(env: Stores): Promise<void> {
+  const [mark = '', ...previous] = await Promise.all(secretsOf(env).map(markOf));
   const [found, inBucket] = await Promise.all([readOwner(env), readText(env, REGISTRY_KEY)]);
   const adopted = settings(env).adoptRegistry;
   if (!found && inBucket !== null && inBucket !== adopted) throw new ForeignStoreError(foreign('bucket', inBucket));
