@@ -6,7 +6,7 @@
  * A registry is known by its secret, of which the database holds a derived mark (HKDF), never the secret itself.
  */
 import { type Env, settings } from './env.ts';
-import { base32, derive, type Secrets, secretsOf } from './secrets.ts';
+import { deriveText, type Secrets, secretsOf } from './secrets.ts';
 import { REGISTRY_KEY } from './storage/keys.ts';
 import { putText, readText } from './storage/objects.ts';
 
@@ -25,6 +25,14 @@ const MARK_LENGTH = 26;
 /** Checks that succeeded, by the secrets: one in the life of an isolate. Every request looks here, so nothing is derived before. */
 const checked = new Map<string, Promise<void>>();
 
+/** Bindings are one object for the life of an isolate: most requests find theirs here. */
+const passed = new WeakSet<Stores>();
+
+/** True if `requireOwnStores` succeeded with these bindings. */
+export function isChecked(env: Stores): boolean {
+  return passed.has(env);
+}
+
 /**
  * One call to D1 and one to R2, in the first request of an isolate.
  * @throws ForeignStoreError
@@ -38,10 +46,11 @@ export async function requireOwnStores(env: Stores): Promise<void> {
     checked.delete(secrets);
     throw error;
   });
+  passed.add(env);
 }
 
 async function markOf(secret: string): Promise<string> {
-  return base32(await derive(secret, 'registry-mark')).slice(0, MARK_LENGTH);
+  return (await deriveText(secret, 'registry-mark')).slice(0, MARK_LENGTH);
 }
 
 async function check(env: Stores): Promise<void> {

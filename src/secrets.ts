@@ -54,6 +54,16 @@ export function derive(secret: string, label: string): Promise<Uint8Array<ArrayB
   return known;
 }
 
+const derivedTexts = new Map<string, Promise<string>>();
+
+/** The same as text: 32 characters of base32, 160 bits. */
+export function deriveText(secret: string, label: string): Promise<string> {
+  const id = `${secret}\0${label}`;
+  const known = derivedTexts.get(id) ?? derive(secret, label).then(base32);
+  derivedTexts.set(id, known);
+  return known;
+}
+
 export async function hkdf(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
   const material = await crypto.subtle.importKey('raw', encoder.encode(secret), 'HKDF', false, ['deriveBits']);

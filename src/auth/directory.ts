@@ -19,10 +19,12 @@ const SUBJECTS_READ = 16;
 
 /**
  * One row each: a subject of ?1 (or the owner of key ?2) with its account, policy, organizations, key and login ?4; a team of it
- * with its policy of up to ?6 bytes, ?5 rows of them; a policy of repositories ?3. Rows, because one JSON value of everything can
- * outgrow what a database answers. D1 compounds no more than five selects.
+ * with its policy of up to ?5 bytes; a policy of repositories ?3. Rows, because one JSON value of everything can outgrow what a
+ * database answers. D1 compounds no more than five selects.
+ * @param teamsMax rows of teams. A number and no parameter: SQLite compiles a statement again for each value of a limit, which
+ * takes ten times as long as running it.
  */
-const LOAD = `WITH who(n, subject) AS NOT MATERIALIZED (
+const loadStatement = (teamsMax: number) => `WITH who(n, subject) AS NOT MATERIALIZED (
     SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = ?2)) FROM json_each(?1))
   SELECT n, 'subject' AS kind, subject, 0 AS bytes, json_object(
     'account', json((SELECT json_object('subject', a.subject, 'administrator', administrator, 'disabled', disabled, 'epoch', epoch)
@@ -40,8 +42,8 @@ const LOAD = `WITH who(n, subject) AS NOT MATERIALIZED (
       FROM logins WHERE id = ?4))) AS data
   FROM who
   UNION ALL SELECT * FROM (
-    SELECT n, 'team', team, octet_length(statements), ${readable('statements', '?6')}
-    FROM who JOIN team_members ON user = who.subject LEFT JOIN policies ON policies.subject = team LIMIT ?5)
+    SELECT n, 'team', team, octet_length(statements), ${readable('statements', '?5')}
+    FROM who JOIN team_members ON user = who.subject LEFT JOIN policies ON policies.subject = team LIMIT ${teamsMax})
   UNION ALL SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
     FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(?3))`;
 
@@ -107,12 +109,10 @@ export async function loadSubjects(
 ): Promise<Loaded[]> {
   // Questions about many people are asked by whoever administers something, and answered in parts.
   const share = Math.min(subjects.length, SUBJECTS_READ);
-  const { results } = await env.DB.prepare(LOAD)
-    // A team that many are in is read once.
-    .bind(
-      ...[JSON.stringify(subjects), key, JSON.stringify(repositories), login],
-      ...[TEAMS_MAX * share, subjects.length > 1 ? 0 : INLINE_MAX_BYTES],
-    )
+  // The policy of a team that many are in is read once, by `readTeams`.
+  const inline = subjects.length > 1 ? 0 : INLINE_MAX_BYTES;
+  const { results } = await env.DB.prepare(loadStatement(TEAMS_MAX * share))
+    .bind(JSON.stringify(subjects), key, JSON.stringify(repositories), login, inline)
     .all<Row>();
   const teams = results.filter(({ kind }) => kind === 'team');
   const read = await readTeams(env, teams, repositories, READ_MAX_BYTES * share);
@@ -128,16 +128,15 @@ export async function loadSubjects(
 
 function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): Loaded {
   const { policy, ...known } = JSON.parse(data ?? '{}') as SubjectData;
-  const of = (kind: Row['kind']) => rows.filter((row) => row.kind === kind);
   const policies = [
     ...(policy ? [{ ...policy, n, kind: 'subject', subject }] : []),
-    ...[...of('team'), ...of('repository')].filter(({ bytes }) => bytes !== null),
+    ...rows.filter(({ bytes }) => bytes !== null),
   ];
   const unread = policies.flatMap((row) => (row.data === null ? [row.subject ?? ''] : []));
   return {
     ...NOTHING,
     ...known,
-    teams: of('team').map((row) => row.subject ?? ''),
+    teams: rows.flatMap(({ kind, subject: team }) => (kind === 'team' ? [team ?? ''] : [])),
     policies: policies.flatMap((row) =>
       row.data === null ? [] : [{ subject: row.subject ?? '', statements: JSON.parse(row.data) as Statement[] }],
     ),
@@ -155,6 +154,7 @@ async function readTeams(
   repositories: readonly string[],
   most: number,
 ): Promise<Map<string, string>> {
+  if (rows.length === 0) return new Map();
   const teams = new Map(
     rows.flatMap((row) => (row.bytes === null ? [] : [[row.subject ?? '', row as Row & { bytes: number }]])),
   );

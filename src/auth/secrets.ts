@@ -3,7 +3,7 @@
  * the secrets of access keys.
  */
 import type { Env } from '../env.ts';
-import { base32, derive, hkdf, requireSecret, type Secrets, sameSecret, secretsOf } from '../secrets.ts';
+import { base32, deriveText, hkdf, requireSecret, type Secrets, sameSecret, secretsOf } from '../secrets.ts';
 
 export type Passwords = Secrets & Pick<Env, 'ADMIN_PASSWORD'>;
 
@@ -15,13 +15,13 @@ export const SECRET_PREFIX = 'berth_';
 
 /** Its password, if none is set: 160 bits in lower case. */
 export async function administratorPassword(env: Passwords): Promise<string> {
-  return env.ADMIN_PASSWORD || `${SECRET_PREFIX}${base32(await derive(requireSecret(env), `password ${ADMINISTRATOR}`))}`;
+  return env.ADMIN_PASSWORD || `${SECRET_PREFIX}${await deriveText(requireSecret(env), `password ${ADMINISTRATOR}`)}`;
 }
 
 /** By which tokens made with that password know it: another password ends them. */
 export async function passwordMark(env: Passwords): Promise<string> {
-  const mark = await derive(requireSecret(env), `password-mark ${await administratorPassword(env)}`);
-  return base32(mark).slice(0, 16);
+  const mark = await deriveText(requireSecret(env), `password-mark ${await administratorPassword(env)}`);
+  return mark.slice(0, 16);
 }
 
 /** Whether it is the mark of the password, be it under the secret before. */

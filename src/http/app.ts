@@ -4,7 +4,7 @@ import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
 import { checkSecrets, settings } from '../env.ts';
 import { badParameter, nothingHere, RegistryError } from '../oci/errors.ts';
-import { ForeignStoreError, requireOwnStores } from '../ownership.ts';
+import { ForeignStoreError, isChecked, requireOwnStores } from '../ownership.ts';
 import { requireSecret } from '../secrets.ts';
 import { LOOP_HEADER } from '../webhooks/delivery/attempt.ts';
 import { api } from './api/all.ts';
@@ -27,13 +27,16 @@ import { uploads } from './v2/uploads.ts';
 
 const headers = createMiddleware<AppEnv>(async function headers(c, next) {
   await next();
-  if (c.req.method === 'GET' || c.req.method === 'HEAD') await measure(c);
+  if (c.req.method === 'HEAD') await measure(c);
   // On the answer itself: set on the context now, they would have it made anew.
   c.res.headers.set('docker-distribution-api-version', 'registry/2.0');
   c.res.headers.set('x-content-type-options', 'nosniff');
 });
 
-/** Content-Length of a body in memory, which the runtime counts only where it is sent: HEAD says what GET does. Errors are left to it. */
+/**
+ * Content-Length of the answer to HEAD. Hono runs the GET handler and drops its body; the runtime counts only bodies that are sent.
+ * It counts those of errors by itself.
+ */
 async function measure(c: Context<AppEnv>): Promise<void> {
   const { status, headers, body } = c.res;
   if (!body || !c.res.ok || headers.has('content-length')) return;
@@ -58,7 +61,7 @@ const configured = createMiddleware<AppEnv>(async function configured(c, next) {
 /** A database or a bucket of another registry is not served from, and not written to. */
 const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
   try {
-    await requireOwnStores(c.env);
+    if (!isChecked(c.env)) await requireOwnStores(c.env);
   } catch (error) {
     if (!(error instanceof ForeignStoreError)) throw error;
     console.error(error.message);

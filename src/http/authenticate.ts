@@ -13,7 +13,7 @@ import type { Proof } from '../auth/proof.ts';
 import { verifyAccessToken } from '../auth/tokens.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { auditAddressOf } from './audit-address.ts';
-import { type AppEnv, afterwards, occasionOf, originOf, type RequestContext } from './context.ts';
+import { type AppEnv, afterwards, hostOf, occasionOf, originOf, type RequestContext } from './context.ts';
 import { guess } from './limits.ts';
 
 /** For /v2: sets `caller`. Nothing shown is a stranger; something wrong shown is a 401, not a stranger. Of a token, the route says
@@ -138,7 +138,7 @@ function expired(c: RequestContext): RegistryError {
 /** 401 with the challenge that tells a client where to get a token and for what (distribution, "Token Authentication"). */
 export function unauthorized(c: RequestContext, about: { scope?: string; error?: string; message?: string }): RegistryError {
   const origin = originOf(c);
-  const parts = [`realm="${origin}/token"`, `service="${new URL(origin).host}"`];
+  const parts = [`realm="${origin}/token"`, `service="${hostOf(c)}"`];
   if (about.scope) parts.push(`scope="${about.scope}"`);
   if (about.error) parts.push(`error="${about.error}"`);
   // What docker shows of a push that is refused (RFC 6750, section 3): a quoted string of ASCII.

@@ -17,15 +17,38 @@ export interface AppEnv {
 /** What the helpers of this room need of a context, whatever route it is of. */
 export type RequestContext = Pick<Context<AppEnv>, 'env' | 'req' | 'executionCtx' | 'var'>;
 
-/** Scheme and host that the client used, or the ones the deployment says it has. */
-export function originOf(c: RequestContext): string {
-  return settings(c.env).publicUrl ?? new URL(c.req.url).origin;
+interface Place {
+  origin: string;
+  host: string;
 }
 
-/** The service that tokens are for, the time and the network: the only clock below this room is the database's. */
+/** Parsed once a request: parsing an address costs as much as a route's own work. */
+const places = new WeakMap<RequestContext['req'], Place>();
+
+function placeOf(c: RequestContext): Place {
+  const known = places.get(c.req);
+  if (known) return known;
+  const { publicUrl } = settings(c.env);
+  const { origin, host } = new URL(publicUrl ?? c.req.url);
+  const place = { origin, host };
+  places.set(c.req, place);
+  return place;
+}
+
+/** Scheme and host that the client used, or the ones the deployment says it has. */
+export function originOf(c: RequestContext): string {
+  return placeOf(c).origin;
+}
+
+/** The same without the scheme: the service that tokens are for. */
+export function hostOf(c: RequestContext): string {
+  return placeOf(c).host;
+}
+
+/** The service, the time and the network: the only clock below this room is the database's. */
 export function occasionOf(c: RequestContext): World {
   const { insecureIssuers } = settings(c.env);
-  return { service: new URL(originOf(c)).host, now: Date.now(), fetch: (...of) => fetch(...of), insecureIssuers };
+  return { service: hostOf(c), now: Date.now(), fetch: (...of) => fetch(...of), insecureIssuers };
 }
 
 export function actorOf(c: RequestContext): Actor {
