@@ -10,6 +10,7 @@ import { boundStatements, indexNames, selectNames, warningsOf, withoutMarks, wit
 import type { Statement } from './statement.ts';
 import { bytesOf, checkStatements } from './statement-limits.ts';
 import { policyRoomRefusal, requirePolicyRoom } from './team-limits.ts';
+import { viewerOf } from './viewer.ts';
 import { DELETED } from './within.ts';
 
 export interface Policy {
@@ -71,9 +72,14 @@ export async function readPolicy(
   subject: string,
   { guard, asker, planned = null }: { guard: D1PreparedStatement[]; asker: Authority; planned?: readonly Statement[] | null },
 ): Promise<Policy & { warnings: string[] }> {
-  const read = await tryBatch(env, [...guard, selectNames(env, { statements: planned, subject }, asker), select(env, subject)]);
+  const viewer = viewerOf(asker);
+  const read = await tryBatch(env, [
+    ...guard,
+    selectNames(env, { statements: planned, subject }, viewer),
+    select(env, subject),
+  ]);
   if (!read) throw absent(subject);
-  return { ...policyOf(read.at(-1)?.results[0] as Row | undefined), warnings: warningsOf(read.at(-2), asker) };
+  return { ...policyOf(read.at(-1)?.results[0] as Row | undefined), warnings: warningsOf(read.at(-2), viewer) };
 }
 
 /**
@@ -92,17 +98,18 @@ export async function savePolicy(
   requireWithin(subject, statements);
   const bytes = bytesOf(statements);
   const isTeam = subject.startsWith('team:');
+  const viewer = viewerOf(asker);
   const saved = await tryBatch(env, [
     ...guard,
     refuseVersion(env, subject, ifVersion),
     ...(isTeam ? [requirePolicyRoom(env, subject, bytes)] : []),
     recordPolicy(env, subject, statements, by),
     ...policyStatements(env, subject, statements),
-    selectNames(env, { statements: null, subject }, asker),
+    selectNames(env, { statements: null, subject }, viewer),
     select(env, subject),
   ]);
   const version = (saved?.at(-1)?.results[0] as Row | undefined)?.version;
-  if (version !== undefined) return { version, warnings: warningsOf(saved?.at(-2), asker) };
+  if (version !== undefined) return { version, warnings: warningsOf(saved?.at(-2), viewer) };
   const { version: actual } = await getPolicy(env, subject);
   if (ifVersion !== null && actual !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
   throw (isTeam && (await policyRoomRefusal(env, subject, bytes))) || absent(subject);

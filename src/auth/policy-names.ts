@@ -3,7 +3,6 @@
  * a name that nobody has is stored with a mark, which no caller's principals bear, so that whoever takes the name later gets
  * nothing. What is denied to a name is denied to whoever has it. A request that is judged pays nothing for this.
  */
-import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
 import type { Statement } from './statement.ts';
@@ -145,6 +144,14 @@ export async function grantsOf(env: Database, subject: string): Promise<Grants> 
   return { count: results[0]?.count ?? 0, repositories: results.map(({ repository }) => repository) };
 }
 
+/** Whoever is told, as far as they may know of people: `viewerOf` says that. Of a narrowed credential it is nobody. */
+interface Asker {
+  administrator: boolean;
+  subject: string;
+  owns: readonly string[];
+  belongsTo: readonly string[];
+}
+
 interface Named {
   /** As stored. */
   principal: string;
@@ -160,7 +167,7 @@ interface Named {
 export function selectNames(
   env: Database,
   { statements, subject }: { statements: readonly Statement[] | null; subject: string },
-  asker: Authority,
+  asker: Asker,
 ): D1PreparedStatement {
   return env.DB.prepare(
     `SELECT principal, ${isThere('name')} AS there,
@@ -173,11 +180,11 @@ export function selectNames(
 }
 
 /** What there is to say of names. To whoever may not know of somebody, one that is there and one that is not sound the same. */
-export function warningsOf(result: D1Result | undefined, asker: Authority): string[] {
+export function warningsOf(result: D1Result | undefined, asker: Asker): string[] {
   return ((result?.results ?? []) as unknown as Named[]).flatMap((named) => warningOf(named, asker) ?? []);
 }
 
-function warningOf({ principal, there, disabled, colleague }: Named, asker: Authority): string | null {
+function warningOf({ principal, there, disabled, colleague }: Named, asker: Asker): string | null {
   const name = shownPrincipal(principal);
   if (!mayKnow(asker, name, colleague === 1)) {
     return `${name} is nobody of an organization of yours: if there is nobody of this name now, nothing is allowed to whoever takes it later`;
@@ -189,7 +196,7 @@ function warningOf({ principal, there, disabled, colleague }: Named, asker: Auth
 }
 
 /** Users know themselves and their colleagues, members the teams of their organization, owners its robots. */
-function mayKnow({ administrator, subject, belongsTo, owns }: Authority, name: string, colleague: boolean): boolean {
+function mayKnow({ administrator, subject, belongsTo, owns }: Asker, name: string, colleague: boolean): boolean {
   if (administrator || name === subject) return true;
   if (name.startsWith('user:')) return colleague;
   if (name.startsWith('organization:')) return belongsTo.includes(nameOf(name));

@@ -378,4 +378,33 @@ describe('a narrowed key, and a login made with one, of an administrator who own
       expect(await asked(`key:${key.id}`)).toMatchObject({ allowed: true });
     }
   });
+
+  test('is warned of names in the same words, be they colleagues, teams, robots, or nobody; also where its owner is an administrator', async () => {
+    await api(world, 'PUT', '/organizations/acme/robots/ci', { body: {} });
+    for (const administrator of [false, true]) {
+      expect((await api(world, 'PATCH', '/users/dev', { body: { administrator } })).status).toBe(200);
+      for (const [what, as] of both()) {
+        for (const query of ['', '?dryRun=true']) {
+          const warned = async (one: string) => {
+            const body = { statements: [{ actions: ['pull'], principals: [one] }] };
+            const path = `/repositories/acme/api/-/policy${query}`;
+            const answer = await api<{ warnings?: string[] }>(world, 'PUT', path, { as, body });
+            expect(answer.status).toBe(200);
+            return JSON.stringify(answer.body.warnings).replaceAll(one, '<name>');
+          };
+          const ofNobody = await warned('user:nobody');
+          for (const one of [
+            'user:mia',
+            'user:admin',
+            'team:acme/ops',
+            'team:acme/none',
+            'robot:acme/ci',
+            'organization:acme',
+          ]) {
+            expect(await warned(one), `${what} ${query} ${one}`).toBe(ofNobody);
+          }
+        }
+      }
+    }
+  });
 });
