@@ -14,6 +14,10 @@ const INLINE_MAX_BYTES = 4 * 1024;
 /** Organizations and teams of one subject that are read: more than can be saved. */
 const MEMBERSHIPS_MAX = 1000;
 const TEAMS_MAX = 3000;
+/** Bytes of policies of repositories that a request reads which names many: as many of the first ones as fit. */
+const REPOSITORIES_MAX_BYTES = 128 * 1024;
+/** So many fit whatever they say, and are not added up. */
+const FEW = 4;
 /** Subjects of one question that each of these limits counts for. */
 const SUBJECTS_READ = 16;
 
@@ -24,7 +28,7 @@ const SUBJECTS_READ = 16;
  * @param teamsMax rows of teams. A number and no parameter: SQLite compiles a statement again for each value of a limit, which
  * takes ten times as long as running it.
  */
-const loadStatement = (teamsMax: number) => `WITH who(n, subject) AS NOT MATERIALIZED (
+const loadStatement = (teamsMax: number, ofRepositories: string) => `WITH who(n, subject) AS NOT MATERIALIZED (
     SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = ?2)) FROM json_each(?1))
   SELECT n, 'subject' AS kind, subject, 0 AS bytes, json_object(
     'account', json((SELECT json_object('subject', a.subject, 'administrator', administrator, 'disabled', disabled, 'epoch', epoch)
@@ -44,8 +48,15 @@ const loadStatement = (teamsMax: number) => `WITH who(n, subject) AS NOT MATERIA
   UNION ALL SELECT * FROM (
     SELECT n, 'team', team, octet_length(statements), ${readable('statements', '?5')}
     FROM who JOIN team_members ON user = who.subject LEFT JOIN policies ON policies.subject = team LIMIT ${teamsMax})
-  UNION ALL SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
+  UNION ALL ${ofRepositories}`;
+
+const OF_REPOSITORIES = `SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
     FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(?3))`;
+
+/** The same, in their order, and none beyond what one request reads. */
+const OF_MANY_REPOSITORIES = `SELECT 0, 'repository', subject, bytes, iif(total <= ${REPOSITORIES_MAX_BYTES}, ${readable('statements')}, NULL)
+    FROM (SELECT subject, statements, octet_length(statements) AS bytes, sum(octet_length(statements)) OVER (ORDER BY r.key) AS total
+      FROM json_each(?3) r CROSS JOIN policies ON subject = 'repository:' || r.value)`;
 
 /** SQL: a column's text where one request may read it, or NULL. */
 export function readable(column: string, most: number | string = READ_MAX_BYTES): string {
@@ -111,7 +122,8 @@ export async function loadSubjects(
   const share = Math.min(subjects.length, SUBJECTS_READ);
   // The policy of a team that many are in is read once, by `readTeams`.
   const inline = subjects.length > 1 ? 0 : INLINE_MAX_BYTES;
-  const { results } = await env.DB.prepare(loadStatement(TEAMS_MAX * share))
+  const isBounded = subjects.length === 1 && repositories.length > FEW;
+  const { results } = await env.DB.prepare(loadStatement(TEAMS_MAX * share, isBounded ? OF_MANY_REPOSITORIES : OF_REPOSITORIES))
     .bind(JSON.stringify(subjects), key, JSON.stringify(repositories), login, inline)
     .all<Row>();
   const teams = results.filter(({ kind }) => kind === 'team');

@@ -1,4 +1,5 @@
 /** A database that holds more about somebody than one request reads: they are let in still, and nobody gets more than is theirs. */
+import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { pushImage } from '../world/images.ts';
 import { limitedAnswers } from '../world/limits.ts';
@@ -179,6 +180,33 @@ describe('somebody about whom the database holds more than one request reads', (
     expect((await api(world, 'GET', '/me', { as: alice.basic })).status).toBe(200);
     expect(await pull('alice/own', alice.basic)).toBe(403);
   });
+});
+
+test('a token for many repositories is for the first whose policies one request reads, and any of them can be had alone', async () => {
+  const long = {
+    effect: 'allow',
+    actions: ['push'],
+    principals: ['user:nobody'],
+    tags: Array.from({ length: 50 }, (_, n) => `${'x'.repeat(100)}${n}`),
+  };
+  const everybody = { effect: 'allow', actions: ['pull'], repositories: [], principals: ['*'] };
+  const statements = JSON.stringify([everybody, long, { ...long, actions: ['retag'] }, { ...long, actions: ['delete'] }]);
+  const names = Array.from({ length: 20 }, (_, n) => `acme/many${String(n).padStart(2, '0')}`);
+  for (const name of names) {
+    await sql('INSERT INTO repositories (name, created_at) VALUES (?1, 0)', name);
+    await sql('INSERT INTO policies (subject, statements) VALUES (?1, ?2)', `repository:${name}`, statements);
+  }
+  const granted = async (...asked: string[]) => {
+    const query = asked.map((name) => `scope=repository:${name}:pull`).join('&');
+    const response = await world.fetch('GET', `/token?${query}`, { authorization: null });
+    expect(response.status).toBe(200);
+    const { token } = (await response.json()) as { token: string };
+    return (decodeJwt(token).access as { name: string }[]).map(({ name }) => name);
+  };
+  const fitting = Math.floor((128 * 1024) / statements.length);
+  expect(await granted(...names)).toEqual(names.slice(0, fitting));
+  expect(await granted(...names.toReversed())).toEqual(names.toReversed().slice(0, fitting));
+  for (const name of names) expect(await granted(name)).toEqual([name]);
 });
 
 test('a dry run about many people in many teams is answered', async () => {
