@@ -8,7 +8,7 @@ import type { Job } from '../proof.ts';
 import type { Statement } from '../statement.ts';
 import { allHold, type Claims, type Conditions, claimsOf, namesIn, unmet } from './claims.ts';
 import { isIssuer, keysOf, type Outside } from './issuers.ts';
-import { admitsSource } from './sources.ts';
+import { admitsSource, unreadableSources } from './sources.ts';
 import { namesInPattern, type RefKind, refKindOf, substitute, widen } from './templates.ts';
 
 /** `tags` and `repositories` may hold placeholders: `{ref_name}`, `{pull_request}` or the name of any claim. */
@@ -136,7 +136,8 @@ function toldIn(payload: JWTPayload): Told | null {
   const omitted = all.slice(kept.length).map(([name]) => name);
   const audiences = [payload.aud ?? []].flat().filter((one) => typeof one === 'string');
   if (JSON.stringify([omitted, audiences]).length > NAMES_MAX_LENGTH) return null;
-  return { claims: Object.fromEntries(kept), omitted, audiences };
+  const claims = Object.fromEntries(kept);
+  return { claims: { ...claims, ...unreadableSources(payload, claims) }, omitted, audiences };
 }
 
 function namesInRule({ claims, statements }: TrustRule): string[] {

@@ -26,6 +26,20 @@ const OWN: Record<string, readonly string[]> = {
 /** Semaphore and others tell a pull request by the kind of its ref. */
 const OWN_REF_TYPES = ['branch', 'tag'];
 
+/** What a claim is taken to say that tells the source and cannot be read: no list has it, so that it is foreign. */
+const UNREADABLE = '?';
+
+/**
+ * The claims that tell the source, where they are there and `claims` has no text of them: those of another type, or too long.
+ * Without them such a job would pass for one of an issuer that has no sources.
+ */
+export function unreadableSources(payload: Record<string, unknown>, claims: Claims): Claims {
+  const names = [...Object.keys(OWN), 'ref_type'].filter(
+    (name) => (payload[name] ?? null) !== null && !Object.hasOwn(claims, name),
+  );
+  return Object.fromEntries(names.map((name) => [name, UNREADABLE]));
+}
+
 /** Pull requests by name: their ref may be called protected, and what they run is still a stranger's. */
 const PULL_REQUEST = /^pull_request|^(?:merge_request|external_pull_request)_event$|^pull-request$/;
 

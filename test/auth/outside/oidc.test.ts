@@ -446,6 +446,22 @@ describe('a pull request', () => {
   });
 });
 
+describe('a claim that tells the source and is no text that can be read', () => {
+  test.each(
+    ['event_name', 'pipeline_source', 'build_source', 'ref_type'].flatMap((name) =>
+      [['push'], { name: 'push' }, 'x'.repeat(2000)].map((value): [string, unknown] => [name, value]),
+    ),
+  )('makes the job a foreign one: %s', async (name, value) => {
+    const issuer = await newIssuer();
+    const rule = ruleOf(issuer, { statements: [push(['plain']), push(['protected'], { ref_protected: 'true' })] });
+    const claimed = { sub: 'somebody', ref: 'main', ref_protected: 'true' };
+    const identity = await takenFor(await issuer.sign({ ...claimed, [name]: value }), [rule], issuer.world());
+    expect(statementsOf(rule, identity?.told.claims ?? {}).flatMap(({ tags }) => tags)).toEqual(['protected']);
+    const absent = await takenFor(await issuer.sign({ ...claimed, [name]: null }), [rule], issuer.world());
+    expect(statementsOf(rule, absent?.told.claims ?? {}).flatMap(({ tags }) => tags)).toEqual(['plain', 'protected']);
+  });
+});
+
 describe('a source that is not the repository itself', () => {
   const plain = push(['plain']);
   const protectedOnly = push(['protected'], { ref_protected: 'true' });
