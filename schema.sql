@@ -342,7 +342,7 @@ CREATE INDEX IF NOT EXISTS policy_principals_by_repository ON policy_principals 
 
 -- Access keys. The secret is derived from the id and the registry's secret: no credential is here. statements (JSON) narrow
 -- what its owner may do, NULL: not at all. last_used_day: days since the epoch, written once a day. replaces: the key that this one
--- replaced.
+-- replaced. made_with: the key whose holder asked for this one, where that is another one.
 CREATE TABLE IF NOT EXISTS access_keys (
   id TEXT PRIMARY KEY,
   owner TEXT NOT NULL,
@@ -354,11 +354,13 @@ CREATE TABLE IF NOT EXISTS access_keys (
   revoked_at INTEGER,
   last_used_day INTEGER,
   version INTEGER NOT NULL DEFAULT 1,
-  replaces TEXT
+  replaces TEXT,
+  made_with TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS access_keys_by_owner ON access_keys (owner, id);
 CREATE INDEX IF NOT EXISTS access_keys_by_replaced ON access_keys (replaces) WHERE replaces IS NOT NULL;
+CREATE INDEX IF NOT EXISTS access_keys_by_maker ON access_keys (made_with) WHERE made_with IS NOT NULL;
 
 -- Logins that were given a refresh token. generation: how often it was rotated; a token of an earlier one has been used by
 -- somebody else, and ends the login.

@@ -28,6 +28,8 @@ export interface AccessKey {
   /** Days since the epoch. */
   lastUsedDay: number | null;
   state: 'active' | 'expired' | 'revoked';
+  /** The id of another key with which it was asked for. */
+  madeWith: string | null;
   version: number;
 }
 
@@ -56,7 +58,7 @@ export const DAY = 24 * 60 * 60;
 export const LIVE = 'revoked_at IS NULL AND expires_at > unixepoch()';
 
 const COLUMNS = `id, owner, name, statements, created_at AS createdAt, created_by AS createdBy, expires_at AS expiresAt,
-  revoked_at AS revokedAt, last_used_day AS lastUsedDay, version,
+  revoked_at AS revokedAt, last_used_day AS lastUsedDay, version, made_with AS madeWith,
   CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= unixepoch() THEN 'expired' ELSE 'active' END AS state`;
 
 export type Row = Omit<AccessKey, 'statements'> & { statements: string | null };
@@ -126,9 +128,9 @@ export function insertKey(
       parameters: [id, owner, name, narrowing],
     }),
     env.DB.prepare(
-      `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at)
-       VALUES (?1, ?2, ?3, ?4, unixepoch(), ?5, unixepoch() + ?6) ON CONFLICT DO NOTHING`,
-    ).bind(id, owner, name, narrowing, by.subject, days * DAY),
+      `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at, made_with)
+       VALUES (?1, ?2, ?3, ?4, unixepoch(), ?5, unixepoch() + ?6, ?7) ON CONFLICT DO NOTHING`,
+    ).bind(id, owner, name, narrowing, by.subject, days * DAY, by.key ?? null),
   ];
 }
 

@@ -34,6 +34,42 @@ export async function revokeKey(env: Database, { id, owner }: AccessKey, alone: 
   ]);
 }
 
+/** Keys that one revocation ends beside the key itself. */
+const MADE_MAX = 1000;
+
+/** SQL: key ?1 and all that were made with it, or with those, or replaced one of them. */
+const FAMILY = `(WITH RECURSIVE family (id) AS (SELECT ?1 UNION
+    SELECT k.id FROM family CROSS JOIN access_keys k ON k.replaces = family.id
+    UNION SELECT k.id FROM family CROSS JOIN access_keys k ON k.made_with = family.id)
+  SELECT id FROM family)`;
+
+/** The keys that can be used and were made with this one, directly or not: a thief of a whole key has those too. */
+export async function keysMadeWith(env: Database, id: string): Promise<Pick<AccessKey, 'id' | 'owner'>[]> {
+  const { results } = await env.DB.prepare(
+    `SELECT id, owner FROM access_keys WHERE id IN ${FAMILY} AND id <> ?1 AND ${LIVE} ORDER BY owner, id LIMIT ${MADE_MAX}`,
+  )
+    .bind(id)
+    .all<Pick<AccessKey, 'id' | 'owner'>>();
+  return results;
+}
+
+/** Ends keys of one owner, and nothing that replaced them. */
+export async function revokeKeys(env: Database, owner: string, ids: readonly string[], by: Actor): Promise<void> {
+  const those = (list: string) => `id IN (SELECT value FROM json_each(${list})) AND revoked_at IS NULL`;
+  await tryBatchTwice(env, [
+    record(env, {
+      about: aboutOf(owner),
+      by,
+      select: `SELECT 'key.revoked' AS type, json_object('id', id, 'owner', owner, 'name', name) AS target
+        FROM access_keys WHERE owner = ?4 AND ${those('?3')}`,
+      parameters: [JSON.stringify(ids), owner],
+    }),
+    env.DB.prepare(
+      `UPDATE access_keys SET revoked_at = unixepoch(), version = version + 1 WHERE owner = ?2 AND ${those('?1')}`,
+    ).bind(JSON.stringify(ids), owner),
+  ]);
+}
+
 /** For a batch: what revokes all that can be used of the keys of these owners. */
 export function revokeKeysOf(env: Database, { from, before }: Span, by: Actor): D1PreparedStatement[] {
   return [

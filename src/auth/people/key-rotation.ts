@@ -91,11 +91,11 @@ function succession(
       parameters: [id, old.id],
     }),
     env.DB.prepare(
-      `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at, replaces)
+      `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at, replaces, made_with)
        SELECT ?1, owner, name, statements, unixepoch(), ?3,
-         iif(?6, min(expires_at, unixepoch() + ?5), unixepoch() + coalesce(?4, min(expires_at - created_at, ?5))), id
+         iif(?6, min(expires_at, unixepoch() + ?5), unixepoch() + coalesce(?4, min(expires_at - created_at, ?5))), id, ?7
        FROM access_keys WHERE id = ?2 ON CONFLICT DO NOTHING`,
-    ).bind(id, old.id, by.subject, days && days * DAY, maxDays * DAY, Number(byItself)),
+    ).bind(id, old.id, by.subject, days && days * DAY, maxDays * DAY, Number(byItself), byItself ? null : (by.key ?? null)),
   ];
 }
 

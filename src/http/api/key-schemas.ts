@@ -33,6 +33,11 @@ export const keySchema = z.strictObject({
   statements: z.nullable(z.array(statementSchema)).describe('`null`: not narrowed'),
   createdAt: z.iso.datetime(),
   createdBy: z.string(),
+  madeWith: z
+    .nullable(z.string())
+    .describe(
+      'The id of another key with which it was asked for; `null` where that is not known, or not told to a narrowed key',
+    ),
   expiresAt: z.iso.datetime(),
   revokedAt: z.nullable(z.iso.datetime()),
   lastUsedOn: z.nullable(z.iso.date()).describe('In UTC'),
@@ -68,7 +73,7 @@ export function narrowingOf(sent: z.output<typeof keyStatements>) {
 }
 
 export function shownKey(key: AccessKey) {
-  const { id, name, owner, createdBy, state } = key;
+  const { id, name, owner, createdBy, madeWith, state } = key;
   return {
     id,
     name,
@@ -76,6 +81,7 @@ export function shownKey(key: AccessKey) {
     statements: key.statements?.map(shownStatement) ?? null,
     createdAt: timeOf(key.createdAt),
     createdBy,
+    madeWith,
     expiresAt: timeOf(key.expiresAt),
     revokedAt: key.revokedAt === null ? null : timeOf(key.revokedAt),
     lastUsedOn: key.lastUsedDay === null ? null : timeOf(key.lastUsedDay * DAY).slice(0, 10),

@@ -7,7 +7,7 @@ import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
 import { organizationOf } from '../../auth/names.ts';
 import { type AccessKey, changeKey, getKey, listKeys } from '../../auth/people/access-keys.ts';
-import { revokeKey } from '../../auth/people/key-revocation.ts';
+import { keysMadeWith, revokeKey, revokeKeys } from '../../auth/people/key-revocation.ts';
 import { rotateKey } from '../../auth/people/key-rotation.ts';
 import { isNarrowed, isWhole } from '../../auth/policy.ts';
 import { settings } from '../../env.ts';
@@ -51,6 +51,11 @@ const revokeQuery = z.strictObject({
   successors: z
     .optional(z.literal('keep'))
     .describe('`keep`: keys that replaced it go on. For somebody else than the key itself'),
+  made: z
+    .optional(z.literal('revoke'))
+    .describe(
+      '`revoke`: keys that were made with it, and with those, end as well: your own, and those of robots of organizations you own',
+    ),
 });
 
 const rotateBody = z.strictObject({
@@ -105,7 +110,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const key = await keyOf(c, c.var.authority);
       if (isNarrowed(c.var.authority) && key.id !== c.var.authority.via.key) throw new RegistryError('NOT_FOUND');
-      return answerKey(key);
+      return answerKey(isNarrowed(c.var.authority) ? { ...key, madeWith: null } : key);
     },
   )
   .patch(
@@ -137,7 +142,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Revoke an access key',
       description:
-        'At once, and for good, with all keys that replaced it. It stays in the list, for the record. Any key may revoke itself.',
+        'At once, and for good, with all keys that replaced it. Keys that were made with it go on unless `made` says otherwise: the lists say of each key with which one it was made (`madeWith`). It stays in the list, for the record. Any key may revoke itself.',
       query: revokeQuery,
       answers: { 204: { description: 'Revoked' } },
     }),
@@ -146,7 +151,9 @@ export const keys = new Hono<AppEnv>({ strict: false })
       const alone = c.var.query.successors === 'keep';
       if (alone || !isItself(c.var.authority, key.id)) requireWhole(c.var.authority);
       if (alone && isItself(c.var.authority, key.id)) throw denied('a key that ends itself ends its successors too');
+      if (c.var.query.made) requireWhole(c.var.authority);
       await revokeKey(c.env, key, alone, actorOf(c));
+      if (c.var.query.made) await revokeMade(c, c.var.authority, key.id);
       return answerNothing();
     },
   )
@@ -180,7 +187,29 @@ export const keys = new Hono<AppEnv>({ strict: false })
 /** A narrowed credential sees the key that it is, or was made with. @throws NOT_FOUND as for anybody who asks about others */
 async function answerOwn(c: RequestContext, { subject, via }: Authority, owner: string): Promise<Response> {
   if (owner !== subject) throw new RegistryError('NOT_FOUND');
-  return answer({ items: via.key === undefined ? [] : [shownKey(await getKey(c.env, via.key))], next: null });
+  return answer({
+    items: via.key === undefined ? [] : [shownKey({ ...(await getKey(c.env, via.key)), madeWith: null })],
+    next: null,
+  });
+}
+
+/** Who has made a key with one that ends may make another meanwhile: what is left is looked for again. */
+const ROUNDS = 5;
+
+/** Ends what was made with a key, as far as whoever asks may see it. */
+async function revokeMade(c: RequestContext, authority: Authority, id: string): Promise<void> {
+  for (let round = 0; round < ROUNDS; round++) {
+    const made = (await keysMadeWith(c.env, id)).filter(({ owner }) => reaches(authority, owner));
+    if (made.length === 0) return;
+    for (const [owner, keys] of Map.groupBy(made, (key) => key.owner)) {
+      await revokeKeys(
+        c.env,
+        owner,
+        keys.map((key) => key.id),
+        actorOf(c),
+      );
+    }
+  }
 }
 
 /** The key of the path. @throws NOT_FOUND where there is none that the caller may see */
@@ -192,8 +221,11 @@ async function keyOf(c: RequestContext, authority: Authority): Promise<AccessKey
 
 /** @throws NOT_FOUND, as a key that is not there */
 function requireReach(authority: Authority, owner: string): void {
-  if (owner === authority.subject || (isWhole(authority) && (authority.administrator || ownsRobot(authority, owner)))) return;
-  throw new RegistryError('NOT_FOUND');
+  if (!reaches(authority, owner)) throw new RegistryError('NOT_FOUND');
+}
+
+function reaches(authority: Authority, owner: string): boolean {
+  return owner === authority.subject || (isWhole(authority) && (authority.administrator || ownsRobot(authority, owner)));
 }
 
 /** An administrator stands in for the owners of every organization. */
