@@ -613,6 +613,15 @@ describe('rotating', () => {
     },
   );
 
+  test('again without an Idempotency-Key is refused, to whoever asked first as well', async () => {
+    for (const by of ['itself', 'owner']) {
+      const old = await make({ statements: [PULL] });
+      const as = by === 'itself' ? old.bearer : alice.bearer;
+      madeIn(await rotate(old.id, as));
+      expect(await unchanged(() => rotate(old.id, as))).toBe('409 CONFLICT');
+    }
+  });
+
   test('again some time later is told by no Idempotency-Key', async () => {
     const old = await make({ statements: [PULL] });
     const next = madeIn(await rotate(old.id, old.bearer, {}, REPEATED));

@@ -1,5 +1,6 @@
 /** What the collector takes away, what it leaves, and that nobody who was told of content loses it. */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { faulty } from '../../world/faults.ts';
 import {
   contentOf,
   INDEX_TYPE,
@@ -369,4 +370,18 @@ describe('the trash', () => {
     ]);
     expect(await wrong(world)).toEqual([]);
   });
+});
+
+test('what a slice did before it was cut off is in the report of its pass', async () => {
+  await world.env.DB.prepare(
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
+     INSERT INTO repository_blobs (repository_id, digest, leased_until) SELECT 1, 'sha256:' || printf('%064d', i), 0 FROM n`,
+  ).run();
+  // It is ended after its first deletion, and never says so.
+  const { env, stopped } = faulty(world.env, 'stop-after', 4);
+  await Promise.race([slice(env), stopped]);
+  const left = await count(world, 'repository_blobs');
+  expect(left).toBeGreaterThan(0);
+  expect(left).toBeLessThan(250);
+  expect(await collect(world)).toMatchObject({ links: 250 });
 });
