@@ -388,7 +388,7 @@ CREATE INDEX IF NOT EXISTS account_days_by_day ON account_days (day);
 -- Which tokens of which outside issuer are somebody here, and what they may do. subject: `ci:<organization>/<name>`, or
 -- `ci:<name>` for a rule of the registry as a whole; organization: the same, empty for the registry. claims and statements are
 -- JSON (src/auth/outside/oidc.ts). lifetime: seconds that what is issued for a job goes on. revision: the id of the event that
--- tells of the present version: a login from before it does not know this version. keyed: the version that trust_rule_keys is
+-- tells of what it says now: a login from before it does not know this version. keyed: the version that trust_rule_keys is
 -- of; every other rule is looked at for each token of its issuer.
 CREATE TABLE IF NOT EXISTS trust_rules (
   subject TEXT PRIMARY KEY,

@@ -8,6 +8,7 @@ import { proofOfAdministrator, proofOfPassword } from '../auth/credentials.ts';
 import { noteUse } from '../auth/directory.ts';
 import { noteFailure } from '../auth/login-log.ts';
 import { loadAuthority } from '../auth/lookup.ts';
+import { noteOutsideLogin } from '../auth/outside/logins.ts';
 import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';
 import type { Proof } from '../auth/proof.ts';
 import { verifyAccessToken } from '../auth/tokens.ts';
@@ -112,6 +113,10 @@ export async function authorityOf(
   });
   if (!authority) throw wrongCredentials(c, scope);
   if (authority.unused) afterwards(c).waitUntil(noteUse(c.env, authority.unused));
+  // The token service does so itself, where it gives nothing that goes on in the token's place.
+  if (authority.unseen && !c.req.path.startsWith('/token')) {
+    afterwards(c).waitUntil(noteOutsideLogin(c.env, authority.unseen));
+  }
   return authority;
 }
 

@@ -87,6 +87,15 @@ const WAYS: [string, () => Promise<(scope: string) => Promise<Response>>][] = [
     },
   ],
   [
+    'a script that showed the CI token to /v2 only',
+    async () => {
+      const token = await shortToken();
+      const shown = await world.fetch('GET', '/v2/', { authorization: basicOf('ci', token) });
+      expect(shown.status).toBe(200);
+      return (scope) => getToken(world, token, [scope]);
+    },
+  ],
+  [
     'a client that posts the CI token again',
     async () => {
       const token = await shortToken();
@@ -156,6 +165,12 @@ describe.each(WAYS)('a login of %s', (_, login) => {
     await end();
     expect(await refusal(await tokenFor(SCOPE))).toBe('401 UNAUTHORIZED');
     expect(await refusal(await tokenFor(''))).toBe('401 UNAUTHORIZED');
+  });
+
+  test('goes on where the same rule is saved again', async () => {
+    const tokenFor = await login();
+    await jobs.trust('acme/deploy');
+    expect(await pushAs(world, await bearerIn(await tokenFor(SCOPE)), 'acme/api', 'v1')).toBe('201');
   });
 
   test('is not prolonged by what another organization says', async () => {

@@ -78,7 +78,7 @@ export async function getRule(env: Database, subject: string): Promise<StoredRul
 }
 
 /**
- * Creates or replaces. What a job got by the version before ends.
+ * Creates or replaces. What a job got by the version before ends, unless this one says the same.
  * @throws INVALID for a rule that means nobody in particular, or beyond its limits; CONFLICT where its organization has too many;
  * PRECONDITION_FAILED; NOT_FOUND where its organization is not there
  */
@@ -135,6 +135,10 @@ function recordSaved(env: Database, rule: NewRule, by: Actor): D1PreparedStateme
   });
 }
 
+/** SQL: the row says what is being saved. A program that saves its rules again and again ends nobody's login. */
+const IS_SAME = `issuer = ?2 AND audience = ?3 AND claims = ?4 AND statements = ?5 AND description = ?6 AND lifetime = ?7
+  AND disabled = ?8`;
+
 function saving(env: Database, rule: NewRule): D1PreparedStatement[] {
   const { subject, issuer, audience, claims, statements, description, lifetime, disabled } = rule;
   const organization = organizationOf(subject);
@@ -146,7 +150,7 @@ function saving(env: Database, rule: NewRule): D1PreparedStatement[] {
          organization, revision, keyed)
        VALUES (?1, ?2, ?3, ?4, ?5, ?6, unixepoch(), ?7, ?8, ?9, ${NEWEST}, ?10)
        ON CONFLICT DO UPDATE SET issuer = ?2, audience = ?3, claims = ?4, statements = ?5, description = ?6, lifetime = ?7,
-         disabled = ?8, organization = ?9, revision = ${NEWEST}, version = version + 1, keyed = iif(?10, version + 1, 0)`,
+         disabled = ?8, organization = ?9, revision = iif(${IS_SAME}, revision, ${NEWEST}), version = version + 1, keyed = iif(?10, version + 1, 0)`,
     ).bind(
       ...[subject, issuer, audience, JSON.stringify(claims), JSON.stringify(statements), description],
       ...[lifetime, Number(disabled), organization, Number(keys.length > 0)],
