@@ -9,7 +9,7 @@ import type { Proof } from './proof.ts';
 
 /**
  * `null` where what was shown does not count any more, or never did.
- * @throws UNAUTHORIZED where it is right, and there is more to say of why it does not count
+ * @throws unauthenticated where it is right, and there is more to say of why it does not count
  * @param proof `null`: a stranger
  * @param repositories whose own statements are wanted
  */

@@ -2,7 +2,7 @@
  * Names of users, organizations, teams and robots, and how statements and tokens write them down: `user:alice`,
  * `team:acme/dev`, `robot:acme/ci`. Pure.
  */
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 
 export type SubjectKind = 'user' | 'organization' | 'team' | 'robot' | 'ci' | 'repository' | 'key';
 
@@ -25,19 +25,19 @@ const RESERVED = new Set(
 
 /**
  * A name for a new user, organization, team or robot, in lower case.
- * @throws INVALID for a name outside the grammar, or a reserved one
+ * @throws request-invalid for a name outside the grammar, or a reserved one
  */
 export function parseNewName(text: string): string {
   const name = parseName(text);
-  if (RESERVED.has(likenessOf(name))) throw new RegistryError('INVALID', { message: `the name "${name}" is reserved` });
+  if (RESERVED.has(likenessOf(name))) throw new Refusal('request-invalid', { message: `the name "${name}" is reserved` });
   return name;
 }
 
-/** Names are case-insensitive: they are kept in lower case. @throws INVALID */
+/** Names are case-insensitive: they are kept in lower case. @throws request-invalid */
 export function parseName(text: string): string {
   const name = lowerCaseOf(text);
   if (isAccountName(name)) return name;
-  throw new RegistryError('INVALID', {
+  throw new Refusal('request-invalid', {
     message: `a name is up to ${ACCOUNT_MAX_LENGTH} characters: letters and digits, separated by one of . _ or -`,
   });
 }

@@ -2,7 +2,7 @@
 import { refuseUnless, tryBatch } from '../events/batch.ts';
 import { type Actor, aboutOf } from '../events/event.ts';
 import { bytesOf as bytesInSql, record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
@@ -65,7 +65,7 @@ export async function getPolicy(env: Database, subject: string): Promise<Policy>
 /**
  * @param guard as for `savePolicy`
  * @param planned statements that are not saved, whose names to warn of
- * @throws NOT_FOUND or NAME_UNKNOWN where the guard refuses
+ * @throws not-found or repository-unknown where the guard refuses
  */
 export async function readPolicy(
   env: Database,
@@ -86,8 +86,8 @@ export async function readPolicy(
  * Returns the policy's new version, and what there is to warn of.
  * @param asker whoever saves it: is warned of names as far as they may know of them
  * @param guard statements for the batch that refuse it where the subject is not there
- * @throws INVALID for more than a policy may hold or be about; CONFLICT for more than the members of a team may have to read;
- *   PRECONDITION_FAILED where it is not the version that was expected, NOT_FOUND or NAME_UNKNOWN where the guard refuses
+ * @throws request-invalid for more than a policy may hold or be about; conflict for more than the members of a team may have to read;
+ *   version-mismatch where it is not the version that was expected, not-found or repository-unknown where the guard refuses
  */
 export async function savePolicy(
   env: Database,
@@ -111,26 +111,26 @@ export async function savePolicy(
   const version = (saved?.at(-1)?.results[0] as Row | undefined)?.version;
   if (version !== undefined) return { version, warnings: warningsOf(saved?.at(-2), viewer) };
   const { version: actual } = await getPolicy(env, subject);
-  if (ifVersion !== null && actual !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
+  if (ifVersion !== null && actual !== ifVersion) throw new Refusal('version-mismatch');
   throw (isTeam && (await policyRoomRefusal(env, subject, bytes))) || absent(subject);
 }
 
 /**
  * An organization's owners give away what is theirs. Other repositories are opened to a team or robot by a policy of their own.
- * @throws INVALID
+ * @throws request-invalid
  */
 export function requireWithin(subject: string, statements: readonly Statement[]): void {
   const organization = subject.startsWith('team:') || subject.startsWith('robot:') ? organizationOf(subject) : '';
   if (organization === '') return;
   const outside = statements.flatMap(({ repositories }) => repositories).find((one) => !one.startsWith(`${organization}/`));
   if (outside === undefined) return;
-  throw new RegistryError('INVALID', {
+  throw new Refusal('request-invalid', {
     message: `"${outside}" is outside of ${organization}/: a repository elsewhere is opened to ${subject} by its own policy`,
   });
 }
 
-function absent(subject: string): RegistryError {
-  return new RegistryError(subject.startsWith('repository:') ? 'NAME_UNKNOWN' : 'NOT_FOUND');
+function absent(subject: string): Refusal {
+  return new Refusal(subject.startsWith('repository:') ? 'repository-unknown' : 'not-found');
 }
 
 function refuseVersion(env: Database, subject: string, ifVersion: number | null): D1PreparedStatement {
@@ -162,7 +162,7 @@ function recordPolicy(env: Database, subject: string, statements: readonly State
   });
 }
 
-/** For a batch: what makes these the statements of `subject`. @throws INVALID for more than a policy may hold */
+/** For a batch: what makes these the statements of `subject`. @throws request-invalid for more than a policy may hold */
 export function policyStatements(env: Database, subject: string, statements: readonly Statement[]): D1PreparedStatement[] {
   checkStatements(statements.map(withShownPrincipals));
   const isOfRepository = subject.startsWith('repository:');
@@ -176,7 +176,7 @@ export function policyStatements(env: Database, subject: string, statements: rea
 /**
  * For the batch that makes a repository: its first policy.
  * @param mayAdminister whether the maker may change the policy afterwards
- * @throws DENIED where it opens the repository and they may not
+ * @throws forbidden where it opens the repository and they may not
  */
 export function firstPolicy(
   env: Database,
@@ -187,7 +187,7 @@ export function firstPolicy(
   if (visibility === 'public' && !mayAdminister) {
     const message =
       'you may create this repository, but the right to admin, which making it public needs, is missing: nothing was made';
-    throw new RegistryError('DENIED', { message });
+    throw new Refusal('forbidden', { message });
   }
   const statements = withVisibility([], visibility);
   const recorded = statements.length > 0 ? [recordPolicy(env, subject, statements, by)] : [];

@@ -1,7 +1,7 @@
 /** What would change if a policy were saved: who gains and who loses what, by the engine that will decide it then. */
 
-import { RegistryError } from '../oci/errors.ts';
 import { patternList } from '../oci/pattern.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { type Authority, onIdentity, onRepository } from './authority.ts';
 import type { Database } from './directory.ts';
 import { EVERYONE, nameOf } from './names.ts';
@@ -107,7 +107,7 @@ export interface Plan {
 
 /**
  * @param asker is told of people one by one only as far as they may know of them
- * @throws INVALID for statements that could not be saved, or that take more comparisons than a dry run may make for one caller
+ * @throws request-invalid for statements that could not be saved, or that take more comparisons than a dry run may make for one caller
  * and repository alone
  */
 export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
@@ -150,9 +150,9 @@ function compared(pairs: readonly (() => Pair)[]): { changes: Difference[]; comp
   return { changes, complete: true };
 }
 
-function tooMany(pair: Pair, comparisons: number): RegistryError {
+function tooMany(pair: Pair, comparisons: number): Refusal {
   const message = `a dry run makes up to ${PREVIEW_COMPARISONS_MAX} comparisons; for ${pair.principal} in ${pair.repository} alone these statements take ${comparisons}, as they name ${patternsIn(pair).length} patterns of tags. Nothing was compared, and nothing is changed`;
-  return new RegistryError('INVALID', { message, detail: { limit: PREVIEW_COMPARISONS_MAX, count: comparisons } });
+  return new Refusal('request-invalid', { message, detail: { limit: PREVIEW_COMPARISONS_MAX, count: comparisons } });
 }
 
 /** The caller's statements as they would be. */

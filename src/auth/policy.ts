@@ -2,7 +2,7 @@
  * What a caller may do: the only place that decides. An access token is limited by its grants, and good for reading until it
  * ends; everything that changes something asks the database as well, so that a revocation counts at once.
  */
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import type { Authority } from './authority.ts';
 import type { Proof } from './proof.ts';
 import type { Action, Grant } from './scope.ts';
@@ -44,7 +44,7 @@ export const COMPARISONS_MAX = 200_000;
 
 /**
  * For each of some actions, the tags with which it is not allowed. One tag is always judged: what a policy may hold bounds that.
- * @throws UNSUPPORTED where several tags take more comparisons than one request may make
+ * @throws parameter-invalid where several tags take more comparisons than one request may make
  */
 export function tagsDenied<A extends RepositoryAction>(
   authority: Authority,
@@ -60,7 +60,7 @@ export function tagsDenied<A extends RepositoryAction>(
   if (tags.length > 1 && each * tags.length > COMPARISONS_MAX) {
     const fitting = Math.max(1, Math.floor(COMPARISONS_MAX / each));
     const message = `the policies that count here have so many patterns that ${tags.length} tags take ${each * tags.length} comparisons, and one request may make ${COMPARISONS_MAX}: name up to ${fitting} tags at a time. Nothing was stored`;
-    throw new RegistryError('UNSUPPORTED', { status: 400, message });
+    throw new Refusal('too-much-work', { message });
   }
   const denied = judges.map(({ action, all }) => [
     action,

@@ -2,7 +2,7 @@
  * Limits of the statements that hang on anything: a policy, an access key or a trust rule. Whatever a request has to read of
  * somebody else's making is bounded by them (invariant 12), so every function that stores statements checks them here. Pure.
  */
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import type { Statement } from './statement.ts';
 
 /** UTF-8 bytes of all statements together, as JSON. */
@@ -13,7 +13,7 @@ export const PATTERNS_MAX = 50;
 /** Different principals of all statements together: each is a row of an index. */
 export const PRINCIPALS_MAX = 200;
 
-/** @param what it is called in the refusal: "a policy", "a key" @throws INVALID, which names the limit */
+/** @param what it is called in the refusal: "a policy", "a key" @throws request-invalid, which names the limit */
 export function checkStatements(statements: readonly Statement[], what = 'a policy'): void {
   refuseOver(statements.length, STATEMENTS_MAX, 'statements', what);
   statements.forEach(({ repositories, tags = [], principals = [] }, n) => {
@@ -32,7 +32,7 @@ export function bytesOf(statements: readonly Statement[]): number {
 
 function refuseOver(count: number, limit: number, unit: string, what: string, where = ''): void {
   if (count <= limit) return;
-  throw new RegistryError('INVALID', {
+  throw new Refusal('request-invalid', {
     message: `${what} has up to ${limit} ${unit}; this one has ${count}${where}. Nothing was saved.`,
     detail: { limit, count },
   });

@@ -3,7 +3,7 @@
  * Limits are by organization, so that none can use up what another has, nor learn of it.
  */
 import { refuseUnless } from '../events/batch.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import type { Database } from './directory.ts';
 import { nameOf, organizationOf } from './names.ts';
 import { allOf } from './within.ts';
@@ -31,7 +31,7 @@ export function requireRoomFor(env: Database, subject: string): D1PreparedStatem
 }
 
 /** For the same, after it was refused: `null` where it was for something else. */
-export async function roomForRefusal(env: Database, subject: string): Promise<RegistryError | null> {
+export async function roomForRefusal(env: Database, subject: string): Promise<Refusal | null> {
   const isTeam = subject.startsWith('team:');
   const { from, before } = allOf(isTeam ? 'team' : 'robot', organizationOf(subject));
   const [table, alive, most] = isTeam ? ['teams', 'TRUE', TEAMS_MAX] : ['accounts', 'disabled < 2', ROBOTS_MAX];
@@ -39,7 +39,7 @@ export async function roomForRefusal(env: Database, subject: string): Promise<Re
     .bind(from, before)
     .first<number>('count');
   if ((count ?? 0) < most) return null;
-  return conflict(`${organizationOf(subject)} has ${most} ${isTeam ? 'teams' : 'robots'} already: delete one first`);
+  return limitReached(`${organizationOf(subject)} has ${most} ${isTeam ? 'teams' : 'robots'} already: delete one first`);
 }
 
 /** ?1 the team, ?2 the user, ?3 and ?4 the span of the organization's teams. */
@@ -59,18 +59,20 @@ export function requireMemberRoom(env: Database, team: string, user: string): D1
 }
 
 /** For the same, after it was refused: `null` where it was for something else. */
-export async function memberRoomRefusal(env: Database, team: string, user: string): Promise<RegistryError | null> {
+export async function memberRoomRefusal(env: Database, team: string, user: string): Promise<Refusal | null> {
   const row = await env.DB.prepare(
     `SELECT ${MEMBER_ROOM.members} AS members, ${MEMBER_ROOM.teams} AS teams, ${MEMBER_ROOM.bytes} AS bytes`,
   )
     .bind(...memberParameters(team, user))
     .first<Record<keyof typeof MEMBER_ROOM, number>>();
   const organization = organizationOf(team);
-  if (!row?.members) return conflict(`${nameOf(team)} has ${TEAM_MEMBERS_MAX} members already, as many as a team may have`);
+  if (!row?.members) return limitReached(`${nameOf(team)} has ${TEAM_MEMBERS_MAX} members already, as many as a team may have`);
   if (!row.teams)
-    return conflict(`${nameOf(user)} is in ${TEAMS_OF_MEMBER_MAX} teams of ${organization} already, as many as one may be in`);
+    return limitReached(
+      `${nameOf(user)} is in ${TEAMS_OF_MEMBER_MAX} teams of ${organization} already, as many as one may be in`,
+    );
   if (row.bytes) return null;
-  return conflict(
+  return limitReached(
     `with this team, the policies of ${nameOf(user)}'s teams in ${organization} would have more than ${TEAM_BYTES_MAX} bytes`,
   );
 }
@@ -95,15 +97,15 @@ export function requirePolicyRoom(env: Database, team: string, bytes: number): D
 }
 
 /** For the same, after it was refused: `null` where it was for something else. */
-export async function policyRoomRefusal(env: Database, team: string, bytes: number): Promise<RegistryError | null> {
+export async function policyRoomRefusal(env: Database, team: string, bytes: number): Promise<Refusal | null> {
   const { from, before } = allOf('team', organizationOf(team));
   const member = await env.DB.prepare(OVERFULL).bind(team, from, before, bytes).first<string>('user');
   if (member === null) return null;
-  return conflict(
+  return limitReached(
     `with these ${bytes} bytes, the policies of ${nameOf(member)}'s teams in ${organizationOf(team)} would have more than ${TEAM_BYTES_MAX} bytes`,
   );
 }
 
-function conflict(message: string): RegistryError {
-  return new RegistryError('CONFLICT', { message: `${message}. Nothing was changed.` });
+function limitReached(message: string): Refusal {
+  return new Refusal('limit-reached', { message: `${message}. Nothing was changed.` });
 }

@@ -4,8 +4,8 @@
  */
 import { refuseUnless } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
-import { RegistryError } from '../oci/errors.ts';
 import { type Page, pageOf } from '../oci/page.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import type { Database } from './directory.ts';
 
 /** `disabled` of an account that was deleted: disabled for ever, so that its name passes to nobody. */
@@ -50,7 +50,7 @@ export function organizationRow(env: Database, organization: string): D1Prepared
  * A page, and whether there is what it is a list of, in one go.
  * @param container yields a row if it is there
  * @param rows yields one more than `limit` where there are more
- * @throws NOT_FOUND
+ * @throws not-found
  */
 export async function listWithin<T>(
   env: Database,
@@ -59,7 +59,7 @@ export async function listWithin<T>(
   limit: number,
 ): Promise<Page<T>> {
   const [there, found] = await env.DB.batch([container, rows]);
-  if (!there?.results.length) throw new RegistryError('NOT_FOUND');
+  if (!there?.results.length) throw new Refusal('not-found');
   const results = (found?.results ?? []) as T[];
   return pageOf(results, limit);
 }

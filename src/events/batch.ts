@@ -5,7 +5,7 @@
  */
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { databaseFailure } from './database-failure.ts';
 import { type Announcement, QUIET_TYPES } from './event.ts';
 
@@ -65,12 +65,9 @@ const RACES_MAX = 5;
  * For a change whose batch may be refused by what another request has just changed, and then changed back. `refusal` looks for the
  * reason: where there is none any more, the change is tried again.
  * @param attempt `null`: refused
- * @throws what `refusal` finds; UNAVAILABLE where every try was overtaken
+ * @throws what `refusal` finds; overtaken where every try was overtaken
  */
-export async function persistently<T>(
-  attempt: () => Promise<T | null>,
-  refusal: () => Promise<RegistryError | null>,
-): Promise<T> {
+export async function persistently<T>(attempt: () => Promise<T | null>, refusal: () => Promise<Refusal | null>): Promise<T> {
   for (let tries = 0; tries < RACES_MAX; tries++) {
     const done = await attempt();
     if (done !== null) return done;
@@ -78,7 +75,7 @@ export async function persistently<T>(
     if (reason) throw reason;
   }
   const message = 'others keep changing this at the same time: nothing was changed, try again';
-  throw new RegistryError('UNAVAILABLE', { message });
+  throw new Refusal('overtaken', { message });
 }
 
 /** A row that `record` wrote, or any other. */

@@ -3,16 +3,16 @@ import { type Context, Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
 import { checkSecrets, settings } from '../env.ts';
-import { badParameter, nothingHere, RegistryError } from '../oci/errors.ts';
 import { ForeignStoreError, isChecked, requireOwnStores } from '../ownership.ts';
 import { requireSecret } from '../secrets.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { LOOP_HEADER } from '../webhooks/delivery/attempt.ts';
 import { api } from './api/all.ts';
 import { documentation } from './api/documentation.ts';
 import { withAuditAddress } from './audit-address.ts';
 import { authenticate, authenticateApi } from './authenticate.ts';
 import type { AppEnv } from './context.ts';
-import { errorResponse } from './errors.ts';
+import { DoorRefusal, errorResponse } from './errors.ts';
 import { join } from './join.ts';
 import { reviewWebhooks } from './review.ts';
 import { ROUTES } from './routes.ts';
@@ -53,7 +53,7 @@ const configured = createMiddleware<AppEnv>(async function configured(c, next) {
     settings(c.env);
   } catch (error) {
     console.error((error as Error).message);
-    throw new RegistryError('UNAVAILABLE', { message: `this registry is not set up: ${(error as Error).message}` });
+    throw new Refusal('not-set-up', { message: `this registry is not set up: ${(error as Error).message}` });
   }
   await next();
 });
@@ -65,7 +65,7 @@ const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
   } catch (error) {
     if (!(error instanceof ForeignStoreError)) throw error;
     console.error(error.message);
-    throw new RegistryError('UNAVAILABLE', { message: `this registry is not set up: ${error.message}` });
+    throw new Refusal('not-set-up', { message: `this registry is not set up: ${error.message}` });
   }
   await next();
 });
@@ -73,7 +73,7 @@ const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
 /** A registry tells others what happened, and is not told: no event may lead to itself, by whatever way round (RFC 5842, 7.2). */
 const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
   if (c.req.header(LOOP_HEADER) !== undefined) {
-    throw new RegistryError('DENIED', { status: 508, message: 'a webhook may not be sent to a registry' });
+    throw new Refusal('webhook-loop', { message: 'a webhook may not be sent to a registry' });
   }
   await next();
 });
@@ -84,7 +84,7 @@ const HOST = /^(?:[\w.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
   const host = c.req.header('host');
   if (!URL.canParse(c.req.url) || (host !== undefined && !HOST.test(host)))
-    throw badParameter('the host is no name or address');
+    throw new Refusal('parameter-invalid', { message: 'the host is no name or address' });
   await next();
 });
 
@@ -97,7 +97,9 @@ const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
   const sent = c.req.url.replace(/^[^/]*\/\/[^/]*/, '').split(/[?#]/, 1)[0] ?? '';
   const paths = [sent, new URL(c.req.url).pathname, c.req.path].map(withPlainDigest);
   if (paths.some((path) => path.includes('%') || path.includes('//'))) {
-    throw new RegistryError('NAME_INVALID', { message: 'the path has percent-encoding, an empty part, or too many parts' });
+    throw new Refusal('repository-name-invalid', {
+      message: 'the path has percent-encoding, an empty part, or too many parts',
+    });
   }
   await next();
 });
@@ -115,9 +117,9 @@ function withPlainDigest(path: string): string {
 const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, next) {
   if (/[%\p{Cc}\ufffd]/u.test(c.req.path)) {
     const message = 'the path has percent-encoding that is not UTF-8, is encoded twice, or stands for a control character';
-    throw new RegistryError('INVALID', { message });
+    throw new Refusal('request-invalid', { message });
   }
-  if (c.req.path.includes('//')) throw nothingHere();
+  if (c.req.path.includes('//')) throw new Refusal('address-unknown');
   await next();
 });
 
@@ -136,8 +138,8 @@ function routedPath(request: Request): string {
 
 export const app = new Hono<AppEnv>({ getPath: routedPath });
 
-app.onError((error) => errorResponse(error));
-app.notFound(() => errorResponse(nothingHere()));
+app.onError((error, c) => errorResponse(error, c.req.path));
+app.notFound((c) => errorResponse(new Refusal('address-unknown'), c.req.path));
 app.use(drainUnread, headers, noLoop, plainHost);
 app.use('/v2/*', configured, plainPath, ownStores, authenticate);
 app.use('/token', configured, ownStores);
@@ -168,7 +170,7 @@ function mount(prefix: string, resource: Hono<AppEnv>): void {
     const methods = Object.keys(ROUTES[path] ?? ROUTES[`${path}/`] ?? {});
     const allow = methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
     app.all(path, () => {
-      throw new RegistryError('UNSUPPORTED', { headers: { allow } });
+      throw new DoorRefusal('method-not-allowed', { headers: { allow } });
     });
   }
 }

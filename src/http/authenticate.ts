@@ -12,9 +12,10 @@ import { noteOutsideLogin } from '../auth/outside/logins.ts';
 import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';
 import type { Proof } from '../auth/proof.ts';
 import { verifyAccessToken } from '../auth/tokens.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { isRefusal, type Refusal } from '../vocabulary/refusal.ts';
 import { auditAddressOf } from './audit-address.ts';
 import { type AppEnv, afterwards, hostOf, occasionOf, originOf, type RequestContext } from './context.ts';
+import { DoorRefusal } from './errors.ts';
 import { guess } from './limits.ts';
 
 /** For /v2: sets `caller`. Nothing shown is a stranger; something wrong shown is a 401, not a stranger. Of a token, the route says
@@ -56,14 +57,14 @@ export function partsOf(header: string): [scheme: string, value: string] {
   return [scheme.toLowerCase(), more.length > 0 ? '' : value];
 }
 
-/** RFC 7617: `base64(name:password)`, UTF-8. @throws UNAUTHORIZED, TOOMANYREQUESTS */
+/** RFC 7617: `base64(name:password)`, UTF-8. @throws unauthenticated, rate-limited */
 export async function proofOfBasic(c: RequestContext, basic: string): Promise<Proof> {
   const credentials = parseBasic(basic);
   if (!credentials) throw wrongCredentials(c);
   return proofOf(c, credentials.name, credentials.password);
 }
 
-/** @throws UNAUTHORIZED, TOOMANYREQUESTS */
+/** @throws unauthenticated, rate-limited */
 export async function proofOf(c: RequestContext, name: string | null, password: string): Promise<Proof> {
   const found = await proofOfPassword(c.env, name, password, occasionOf(c));
   if (found === 'expired') throw expired(c);
@@ -98,7 +99,7 @@ export function parseBasic(value: string): { name: string; password: string } | 
 /**
  * Everything about the caller, with the policies of these repositories. One statement.
  * @param scope what the request needs, for the challenge
- * @throws UNAUTHORIZED where what they showed does not count any more
+ * @throws unauthenticated where what they showed does not count any more
  */
 export async function authorityOf(
   c: RequestContext,
@@ -108,7 +109,7 @@ export async function authorityOf(
 ): Promise<Authority> {
   const authority = await loadAuthority(c.env, proof, repositories, occasionOf(c)).catch((error: unknown) => {
     // Genuine, and of no use here: no reason to keep why from whoever holds it.
-    if (!(error instanceof RegistryError) || error.code !== 'UNAUTHORIZED') throw error;
+    if (!isRefusal(error, 'unauthenticated')) throw error;
     throw wrongCredentials(c, scope, error.message);
   });
   if (!authority) throw wrongCredentials(c, scope);
@@ -121,7 +122,7 @@ export async function authorityOf(
 }
 
 /** For what is wrong, and for what was right once: it may have ended, or be for another place. */
-export function wrongCredentials(c: RequestContext, scope?: string, why?: string): RegistryError {
+export function wrongCredentials(c: RequestContext, scope?: string, why?: string): Refusal {
   const message = why ?? 'the credentials are wrong or have expired: log in again';
   return unauthorized(c, { ...(scope === undefined ? {} : { scope }), error: 'invalid_token', message });
 }
@@ -135,13 +136,13 @@ export async function logged(c: RequestContext, note: (where: { address: string 
   }
 }
 
-function expired(c: RequestContext): RegistryError {
+function expired(c: RequestContext): Refusal {
   const message = `this login has expired: get a new password with POST ${originOf(c)}/api/v1/login-password, and docker login again`;
   return unauthorized(c, { error: 'invalid_token', message });
 }
 
 /** 401 with the challenge that tells a client where to get a token and for what (distribution, "Token Authentication"). */
-export function unauthorized(c: RequestContext, about: { scope?: string; error?: string; message?: string }): RegistryError {
+export function unauthorized(c: RequestContext, about: { scope?: string; error?: string; message?: string }): Refusal {
   const origin = originOf(c);
   const parts = [`realm="${origin}/token"`, `service="${hostOf(c)}"`];
   if (about.scope) parts.push(`scope="${about.scope}"`);
@@ -152,7 +153,7 @@ export function unauthorized(c: RequestContext, about: { scope?: string; error?:
   const challenge = c.req.path.startsWith('/v2')
     ? `Bearer ${parts.join(',')}`
     : `${c.req.path.startsWith('/api') ? 'Bearer' : 'Basic'} realm="berth"`;
-  return new RegistryError('UNAUTHORIZED', {
+  return new DoorRefusal('unauthenticated', {
     ...(about.message ? { message: about.message } : {}),
     headers: { 'www-authenticate': challenge, 'cache-control': 'no-store' },
   });

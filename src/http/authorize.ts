@@ -10,9 +10,9 @@ import type { Authority } from '../auth/authority.ts';
 import { ANONYMOUS, actingAs, allows, INVALID_TOKEN, isGranted, tagsDenied } from '../auth/policy.ts';
 import { type Action, scopeFor } from '../auth/scope.ts';
 import { settings } from '../env.ts';
-import { RegistryError } from '../oci/errors.ts';
 import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../oci/name.ts';
 import { isTag, type Tag } from '../oci/reference.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { authorityOf, unauthorized, wrongCredentials } from './authenticate.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 import { limitExpensiveReads, limitWrites } from './limits.ts';
@@ -103,7 +103,7 @@ export function mayCreateByPush(c: RequestContext, repository: RepositoryName): 
 
 /**
  * `push` makes a tag, `retag` moves one: which it will be is known only where it happens.
- * @throws UNSUPPORTED where so many tags take too many comparisons
+ * @throws parameter-invalid where so many tags take too many comparisons
  */
 export function rightsTo(c: RequestContext, repository: RepositoryName, tags: Tag[]): { notToMake: Tag[]; notToMove: Tag[] } {
   const { push, retag } = tagsDenied(judged(c), ['push', 'retag'], repository, tags);
@@ -120,7 +120,7 @@ export function mayAlso(c: RequestContext, action: 'push', repository: Repositor
  * The same for a repository that is private and one that is not there; a client that sees 401 may ask for more. Whoever may
  * pull knows of the repository, and is told what is missing.
  */
-function refusal(c: RequestContext, action: Action, repository: string): RegistryError {
+function refusal(c: RequestContext, action: Action, repository: string): Refusal {
   const { caller, authority } = c.var;
   const scope = neededScope(c, action, repository);
   if (caller === ANONYMOUS) return unauthorized(c, { scope });
@@ -129,7 +129,7 @@ function refusal(c: RequestContext, action: Action, repository: string): Registr
     action !== 'pull' && action !== 'catalog' && (authority ? allows(authority, 'pull', repository) : knows(c, repository));
   const missing = visible ? { message: `you may pull ${repository}, but the right to ${action} is missing` } : {};
   if (caller.grants !== null && !isGranted(caller, action, repository || null)) return insufficientScope(c, scope, missing);
-  return new RegistryError('DENIED', missing);
+  return new Refusal('forbidden', missing);
 }
 
 function knows(c: RequestContext, repository: string): boolean {
@@ -142,6 +142,6 @@ function neededScope(c: RequestContext, action: Action, repository: string): str
 }
 
 /** 401 for somebody whose token is right and does not reach far enough (RFC 6750, 3.1). */
-function insufficientScope(c: RequestContext, scope: string, about: { message?: string } = {}): RegistryError {
+function insufficientScope(c: RequestContext, scope: string, about: { message?: string } = {}): Refusal {
   return unauthorized(c, { scope, error: 'insufficient_scope', ...about });
 }

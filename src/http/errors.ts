@@ -1,18 +1,45 @@
 /** The one place where an error becomes a response: the envelope of distribution-spec, "Error Codes". */
 import { databaseFailure, isDailyLimit, secondsToMidnight } from '../events/database-failure.ts';
-import { RegistryError } from '../oci/errors.ts';
 import { jsonBytes } from '../oci/json.ts';
+import type { Reason } from '../vocabulary/reasons.ts';
+import { type Particulars, Refusal } from '../vocabulary/refusal.ts';
+import { API, V2 } from './refusals.ts';
 
 /** Seconds after which a client may try again what failed for a reason of ours. */
 const RETRY_AFTER = '1';
 
-export function errorResponse(error: unknown): Response {
-  const refusal = error instanceof RegistryError ? error : unavailable(error);
-  const { code, message, detail, status } = refusal;
+/** A refusal of a door, with headers that only that door knows. */
+export class DoorRefusal extends Refusal {
+  readonly headers: Record<string, string>;
+
+  constructor(reason: Reason, { headers, ...particulars }: Particulars & { headers: Record<string, string> }) {
+    super(reason, particulars);
+    this.headers = headers;
+  }
+}
+
+/** @param path of the request: the management API has codes of its own */
+export function errorResponse(error: unknown, path: string): Response {
+  const refusal = error instanceof Refusal ? error : unavailable(error);
+  const { reason, message, detail } = refusal;
+  const [status, code] = (path.startsWith('/api/') ? API : V2)[reason];
   const envelope = { errors: [bounded({ code, message, ...(detail === undefined ? {} : { detail }) })] };
-  const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...refusal.headers });
+  const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...headersOf(refusal) });
   if ((status === 503 || status === 429) && !headers.has('retry-after')) headers.set('retry-after', RETRY_AFTER);
   return new Response(JSON.stringify(envelope), { status, headers });
+}
+
+/** What is not deleted can be read (RFC 9110, 15.5.6). */
+const READ_ONLY: readonly Reason[] = ['content-referenced', 'deletion-disabled'];
+
+function headersOf(refusal: Refusal): Record<string, string> {
+  const { reason, retryAfter, size } = refusal;
+  return {
+    ...(READ_ONLY.includes(reason) ? { allow: 'GET, HEAD' } : {}),
+    ...(size === null ? {} : { 'content-range': `bytes */${size}` }),
+    ...(retryAfter === null ? {} : { 'retry-after': String(retryAfter) }),
+    ...(refusal instanceof DoorRefusal ? refusal.headers : {}),
+  };
 }
 
 /** Bytes: oras-go reads no more than 8 KiB of an error, and then shows none of it. */
@@ -54,27 +81,24 @@ const OVERLOAD_PAUSE = { least: 5, more: 10 };
  * Any error that is not a refusal is a store that failed, or a mistake of ours. It is never told as "absent" or "not allowed"
  * (invariant 10), and the cause is not shown, only what the client can do about it.
  */
-function unavailable(error: unknown): RegistryError {
+function unavailable(error: unknown): Refusal {
   console.error('request failed:', error instanceof Error ? (error.stack ?? error.message) : error);
   const failure = databaseFailure(error);
   if (isDailyLimit(failure)) return dayUsedUp(failure, Date.now());
   if (failure === 'overloaded') {
-    const seconds = String(OVERLOAD_PAUSE.least + Math.floor(Math.random() * OVERLOAD_PAUSE.more));
-    const message = `the database has too much to do: try again in ${seconds} seconds`;
-    return new RegistryError('UNAVAILABLE', { message, headers: { 'retry-after': seconds }, cause: error });
+    const retryAfter = OVERLOAD_PAUSE.least + Math.floor(Math.random() * OVERLOAD_PAUSE.more);
+    const message = `the database has too much to do: try again in ${retryAfter} seconds`;
+    return new Refusal('database-busy', { message, retryAfter, cause: error });
   }
-  if (failure === 'lost') {
-    const message = 'the connection to the database was lost: try again. Repeating the request does no harm';
-    return new RegistryError('UNAVAILABLE', { message, cause: error });
-  }
-  return new RegistryError('UNAVAILABLE', { cause: error });
+  if (failure === 'lost') return new Refusal('connection-lost', { cause: error });
+  return new Refusal('storage-unavailable', { cause: error });
 }
 
 /** The registry is down for the rest of the day, and nothing but a paid plan or midnight helps. */
-function dayUsedUp(failure: 'rows-read' | 'rows-written', now: number): RegistryError {
+function dayUsedUp(failure: 'rows-read' | 'rows-written', now: number): Refusal {
   const kind = failure === 'rows-read' ? 'read' : 'written';
   const message =
     `the day's limit of database rows ${kind} on Cloudflare's free plan is used up: nothing was changed, ` +
     'and the registry answers again after 00:00 UTC, or at once on the paid plan';
-  return new RegistryError('TOOMANYREQUESTS', { message, headers: { 'retry-after': String(secondsToMidnight(now)) } });
+  return new Refusal('daily-limit', { message, retryAfter: secondsToMidnight(now) });
 }

@@ -1,6 +1,6 @@
 /** Floods: what is counted, by whom, and the 429 that answers them (RFC 6585, section 4). Never a secret in a key. */
 import type { Env } from '../env.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { networkOf } from './address.ts';
 import type { RequestContext } from './context.ts';
 import { charge } from './spending.ts';
@@ -17,7 +17,7 @@ const FAMILIAR_MAX = 1000;
  * there is looked at: a guesser who reads on learns nothing. The limiter can count but cannot be asked. So a guess is counted
  * before it is compared, and the right one costs a guess too, but only once: from then on this isolate counts the wrong ones.
  * @param compare yields `null` for a wrong one
- * @throws TOOMANYREQUESTS
+ * @throws rate-limited
  */
 export async function guess<T>(c: RequestContext, compare: () => Promise<T | null>): Promise<T | null> {
   const network = networkOf(c);
@@ -93,11 +93,11 @@ export function accountOf(c: RequestContext): string {
   return (c.var.authority?.subject ?? c.var.caller?.subject) || `anonymous ${networkOf(c)}`;
 }
 
-/** @throws TOOMANYREQUESTS */
+/** @throws rate-limited */
 async function limit(binding: Env['WRONG_PASSWORDS'], key: string, message: string): Promise<void> {
   if (!binding || (await binding.limit({ key })).success) return;
-  throw new RegistryError('TOOMANYREQUESTS', {
+  throw new Refusal('rate-limited', {
     message: `${message}: wait a minute`,
-    headers: { 'retry-after': String(PERIOD) },
+    retryAfter: PERIOD,
   });
 }

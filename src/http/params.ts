@@ -1,24 +1,25 @@
 /** Reading requests: query parameters, bodies and conditions, each parsed once at the door. */
-import { badParameter, bodyBroke, RegistryError } from '../oci/errors.ts';
+
 import { parseChunkRange } from '../oci/range.ts';
 import type { Chunk } from '../registry/uploads/receiving.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import type { RequestContext } from './context.ts';
 
 /** Entries of a page, at most and where the client does not say. */
 const PAGE_MAX = 1000;
 
-/** A parameter that must not be repeated. @throws UNSUPPORTED (400) */
+/** A parameter that must not be repeated. @throws parameter-invalid (400) */
 export function single(c: RequestContext, name: string): string | undefined {
   const values = c.req.queries(name) ?? [];
-  if (values.length > 1) throw badParameter(`"${name}" is given more than once`);
+  if (values.length > 1) throw new Refusal('parameter-invalid', { message: `"${name}" is given more than once` });
   return values[0];
 }
 
-/** `n` of a list: clamped, 0 allowed. @throws UNSUPPORTED (400) */
+/** `n` of a list: clamped, 0 allowed. @throws parameter-invalid (400) */
 export function pageSize(c: RequestContext): number {
   const text = single(c, 'n');
   if (text === undefined) return PAGE_MAX;
-  if (!/^\d{1,15}$/.test(text)) throw badParameter('"n" is not a whole number');
+  if (!/^\d{1,15}$/.test(text)) throw new Refusal('parameter-invalid', { message: '"n" is not a whole number' });
   return Math.min(Number(text), PAGE_MAX);
 }
 
@@ -37,21 +38,21 @@ function contentLength(c: RequestContext): number | null {
   return c.req.raw.body ? null : 0;
 }
 
-/** The bytes of an upload that this request carries. @throws BLOB_UPLOAD_INVALID */
+/** The bytes of an upload that this request carries. @throws chunk-out-of-order */
 export function chunkOf(c: RequestContext): Chunk {
   const length = contentLength(c);
   const stream = length === 0 ? null : (c.req.raw.body as ReadableStream | null);
   return { body: { stream, length: stream ? length : 0 }, range: parseChunkRange(c.req.header('content-range')) };
 }
 
-/** The whole body. @throws SIZE_INVALID (413) as soon as it is longer than `max` bytes, (400) where it breaks off */
+/** The whole body. @throws length-mismatch (413) as soon as it is longer than `max` bytes, (400) where it breaks off */
 export async function readBody(c: RequestContext, max: number): Promise<Uint8Array> {
-  const tooLarge = () => new RegistryError('SIZE_INVALID', { status: 413, message: `the body may have up to ${max} bytes` });
+  const tooLarge = () => new Refusal('body-too-large', { message: `the body may have up to ${max} bytes` });
   const length = contentLength(c);
   if (length !== null && length > max) throw tooLarge();
   const bytes = await (length === null ? readUpTo(c.req.raw.body as ReadableStream, max) : c.req.arrayBuffer()).catch(
     (error: unknown) => {
-      throw bodyBroke(error);
+      throw new Refusal('body-incomplete', { cause: error });
     },
   );
   if (bytes === null) throw tooLarge();

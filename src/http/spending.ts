@@ -6,7 +6,7 @@
 import { countReplays, type Kind, replaysToday, spend } from '../auth/allowance.ts';
 import { settings } from '../env.ts';
 import { secondsToMidnight } from '../events/database-failure.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { afterwards, type RequestContext } from './context.ts';
 
 interface Account {
@@ -24,7 +24,7 @@ const WORDS: Record<Kind, string> = { 'rows-read': 'read', 'rows-written': 'writ
 
 const accounts = new WeakMap<D1Database, Map<string, Account>>();
 
-/** @throws TOOMANYREQUESTS where the account's day is used up */
+/** @throws daily-limit where the account's day is used up */
 export function charge(c: RequestContext, name: string, kind: Kind, rows: number): void {
   if (!c.env.WRITES || c.var.authority?.administrator) return;
   const max = limitsOf(c)[kind];
@@ -48,7 +48,7 @@ export function charge(c: RequestContext, name: string, kind: Kind, rows: number
 /** Of a day, without those of administrators: a third of what the queues of the free plan carry. */
 const REPLAYS_PER_DAY = 1000;
 
-/** Has webhooks called again, and counts how often. @throws TOOMANYREQUESTS where the account's day is used up */
+/** Has webhooks called again, and counts how often. @throws daily-limit where the account's day is used up */
 export async function replaying<T>(
   c: RequestContext,
   name: string,
@@ -78,13 +78,13 @@ function accountIn(c: RequestContext, name: string): Account {
   return account;
 }
 
-function usedUp(name: string, kind: Kind, max: number, now: number): RegistryError {
+function usedUp(name: string, kind: Kind, max: number, now: number): Refusal {
   return until(`${name} has ${WORDS[kind]} about ${max} rows of the database today`, now);
 }
 
-function until(what: string, now: number): RegistryError {
-  return new RegistryError('TOOMANYREQUESTS', {
+function until(what: string, now: number): Refusal {
+  return new Refusal('daily-limit', {
     message: `${what}, which is the limit of an account: it may go on at 00:00 UTC. Nothing was changed`,
-    headers: { 'retry-after': String(secondsToMidnight(now)) },
+    retryAfter: secondsToMidnight(now),
   });
 }

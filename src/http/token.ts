@@ -10,7 +10,7 @@ import { grantable } from '../auth/policy.ts';
 import type { Proof } from '../auth/proof.ts';
 import { formatGrant, type Grant, MAX_SCOPES, parseScopes, wordsOf } from '../auth/scope.ts';
 import { mintAccessToken, verifyRefreshToken } from '../auth/tokens.ts';
-import { badParameter } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { authorityOf, logged, parseBasic, partsOf, proofOf, proofOfBasic, wrongCredentials } from './authenticate.ts';
 import { type AppEnv, occasionOf } from './context.ts';
 import { limitLogins, limitTokenRequests } from './limits.ts';
@@ -50,7 +50,7 @@ async function proofByForm(c: Context<AppEnv>, form: URLSearchParams): Promise<P
       return proof;
     }
     default:
-      throw badParameter('grant_type is password or refresh_token');
+      throw new Refusal('parameter-invalid', { message: 'grant_type is password or refresh_token' });
   }
 }
 
@@ -63,7 +63,7 @@ async function proofByPassword(c: Context<AppEnv>, username: string, password: s
   const [scheme, value] = partsOf(c.req.header('authorization') ?? '');
   const basic = scheme === 'basic' ? parseBasic(value) : null;
   if (basic && username !== '' && username !== basic.name) {
-    throw badParameter('the form and the Authorization header name different users');
+    throw new Refusal('parameter-invalid', { message: 'the form and the Authorization header name different users' });
   }
   return basic ? proofOf(c, basic.name, basic.password) : proofOf(c, username, password);
 }
@@ -92,9 +92,10 @@ async function answer(
   return c.json({ ...scope, access_token: access.token, ...times, ...refresh }, 200, { 'cache-control': 'no-store' });
 }
 
-/** @throws UNSUPPORTED (400) for more scopes than any client needs */
+/** @throws parameter-invalid (400) for more scopes than any client needs */
 function askedFor(scopes: string[], service: string): Grant[] {
   const words = wordsOf(scopes);
-  if (words.length > MAX_SCOPES) throw badParameter(`a token is for up to ${MAX_SCOPES} scopes`);
+  if (words.length > MAX_SCOPES)
+    throw new Refusal('parameter-invalid', { message: `a token is for up to ${MAX_SCOPES} scopes` });
   return parseScopes(words, service);
 }

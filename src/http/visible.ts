@@ -12,10 +12,10 @@ import {
   repositoriesNaming,
   type Said,
 } from '../auth/visibility.ts';
-import { badParameter } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { listRepositories } from '../registry/repositories/repositories.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import type { RequestContext } from './context.ts';
 import { openPlace, sealPlace } from './sealed-place.ts';
 
@@ -86,7 +86,7 @@ export interface VisiblePage extends Page<Visible> {
 /**
  * What the caller may pull, in bytewise order. A page may be short, or empty, where it took too long to fill, and says then that
  * there is more: what was looked at and is hidden is not named.
- * @throws UNSUPPORTED (400) where it is to begin at a place that is none of ours
+ * @throws parameter-invalid (400) where it is to begin at a place that is none of ours
  */
 export async function visibleRepositories(
   c: RequestContext,
@@ -95,7 +95,7 @@ export async function visibleRepositories(
   filter: Filter = {},
 ): Promise<VisiblePage> {
   const place: string | null = await openPlace(c.env, LIST, after);
-  if (place === null) throw badParameter('"last" is no place in this list: begin anew');
+  if (place === null) throw new Refusal('parameter-invalid', { message: '"last" is no place in this list: begin anew' });
   const limits = limitsOf(authority, filter);
   const within = limits.map(placeTest);
   const reach = limits.reduce(common, reachOf(pullPatterns(authority)));

@@ -1,5 +1,5 @@
 /** Conditions of a put (RFC 9110, sections 13.1.1 and 13.1.2): what its tags must name, or must not, for it to be carried out. */
-import { badParameter } from './errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 
 /** `*`: anything at all. */
 type Named = '*' | string[];
@@ -15,7 +15,7 @@ const MAX_NAMED = 100;
 /** One element of a list of entity tags (8.8.3), which may be empty (5.6.1.2). */
 const ELEMENT = /[ \t]*(?:(?<weak>W\/)?"(?<opaque>[!#-~\x80-\xff]*)"[ \t]*)?(?:,|$)/y;
 
-/** `null`: none. @throws UNSUPPORTED (400) for a header outside the grammar */
+/** `null`: none. @throws parameter-invalid (400) for a header outside the grammar */
 export function parseCondition(ifMatch: string | undefined, ifNoneMatch: string | undefined): Condition | null {
   if (ifMatch === undefined && ifNoneMatch === undefined) return null;
   return { match: parseNamed('If-Match', ifMatch), noneMatch: parseNamed('If-None-Match', ifNoneMatch) };
@@ -27,7 +27,9 @@ function parseNamed(header: 'If-Match' | 'If-None-Match', text: string | undefin
   if (text.trim() === '*') return '*';
   const tags = tagsIn(text);
   if (tags === null || tags.length === 0 || tags.length > MAX_NAMED) {
-    throw badParameter(`${header} is "*" or up to ${MAX_NAMED} digests in quotes, separated by commas`);
+    throw new Refusal('parameter-invalid', {
+      message: `${header} is "*" or up to ${MAX_NAMED} digests in quotes, separated by commas`,
+    });
   }
   return tags.filter(({ weak }) => !weak || header === 'If-None-Match').map(({ opaque }) => opaque);
 }

@@ -2,7 +2,7 @@
  * Content digests, `algorithm:hex` (image-spec descriptor.md, "Digests"). A `Digest` is text that has been checked:
  * below the door nobody parses one again.
  */
-import { RegistryError } from './errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 
 export type DigestAlgorithm = 'sha256' | 'sha512';
 export type Digest = `${DigestAlgorithm}:${string}`;
@@ -14,16 +14,16 @@ export function isDigest(text: string): text is Digest {
   return GRAMMAR.test(text);
 }
 
-/** @throws DIGEST_INVALID */
+/** @throws digest-mismatch */
 export function parseDigest(text: string | undefined | null): Digest {
   if (text && isDigest(text)) return text;
-  throw new RegistryError('DIGEST_INVALID', { message: 'a digest is sha256:<64 hex> or sha512:<128 hex>' });
+  throw new Refusal('digest-invalid', { message: 'a digest is sha256:<64 hex> or sha512:<128 hex>' });
 }
 
-/** @throws DIGEST_INVALID for an algorithm that this registry does not store under */
+/** @throws digest-mismatch for an algorithm that this registry does not store under */
 export function parseAlgorithm(text: string): DigestAlgorithm {
   if (text === 'sha256' || text === 'sha512') return text;
-  throw new RegistryError('DIGEST_INVALID', { message: 'digest-algorithm is sha256 or sha512' });
+  throw new Refusal('digest-invalid', { message: 'digest-algorithm is sha256 or sha512' });
 }
 
 export function algorithmOf(digest: Digest): DigestAlgorithm {

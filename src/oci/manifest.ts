@@ -2,8 +2,9 @@
  * Manifests and indexes (image-spec manifest.md and image-index.md; Docker image manifest version 2, schema 2):
  * which types are stored, whether a document is one, and what it points at. Pure: existence is the registry's question.
  */
+
+import { Refusal } from '../vocabulary/refusal.ts';
 import { type Digest, isDigest } from './digest.ts';
-import { RegistryError } from './errors.ts';
 import { parseStrictJson } from './json.ts';
 
 /** Bytes. The specification asks for 4 MiB at least; D1 and R2 are not the limit, the parse within a Worker's CPU is. */
@@ -58,7 +59,7 @@ export function isManifestMediaType(text: string): text is ManifestMediaType {
   return Object.hasOwn(KINDS, text);
 }
 
-/** @throws MANIFEST_INVALID with the reason */
+/** @throws manifest-invalid with the reason */
 export function parseManifest(bytes: Uint8Array, contentType: string | null | undefined): Manifest {
   const mediaType = parseContentType(contentType);
   const { text, value } = parseDocument(bytes);
@@ -218,5 +219,5 @@ function distinct(references: ManifestReference[]): ManifestReference[] {
 }
 
 function invalid(message: string): never {
-  throw new RegistryError('MANIFEST_INVALID', { message });
+  throw new Refusal('manifest-invalid', { message });
 }

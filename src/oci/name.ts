@@ -2,7 +2,7 @@
  * Repository names (distribution-spec, "Pulling manifests"). The branded type is the proof that a name was parsed,
  * so that authorisation and lookup see one and the same string.
  */
-import { RegistryError } from './errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 
 export type RepositoryName = string & { readonly __brand: 'RepositoryName' };
 
@@ -16,10 +16,10 @@ export function isRepositoryName(text: string): text is RepositoryName {
   return text.length <= NAME_MAX_LENGTH && text.split('/').every((component) => COMPONENT.test(component));
 }
 
-/** @throws NAME_INVALID */
+/** @throws repository-name-invalid */
 export function parseRepositoryName(text: string): RepositoryName {
   if (isRepositoryName(text)) return text;
-  throw new RegistryError('NAME_INVALID', {
+  throw new Refusal('repository-name-invalid', {
     message: `a repository name is up to ${NAME_MAX_LENGTH} characters: lower-case letters and digits, separated by . _ __ - or /`,
   });
 }

@@ -1,5 +1,5 @@
 /** Byte ranges: `Range` of a download (RFC 9110, section 14) and `Content-Range` of an upload chunk (distribution-spec). */
-import { RegistryError } from './errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 
 /** Bytes `offset` to `offset + length - 1`. */
 export interface ByteRange {
@@ -27,7 +27,7 @@ function rangeOf(spec: string, size: number): ByteRange | 'outside' | 'backwards
 /**
  * The part of a content of `size` bytes that a `Range` header asks for; `null` where the whole is to be sent: no header,
  * another unit, a syntax we do not know, or several ranges (RFC 9110, 14.2: a server may ignore the field).
- * @throws SIZE_INVALID (416) with the size in `Content-Range`
+ * @throws length-mismatch (416) with the size in `Content-Range`
  */
 export function requestedRange(header: string | null | undefined, size: number): ByteRange | null {
   const range = rangeOf(/^bytes=(.*)$/i.exec(header?.trim() ?? '')?.[1] ?? '', size);
@@ -44,7 +44,7 @@ const NEAR = 128;
 /**
  * The same for several ranges: in their order, without those that lie outside, and joined where they overlap or are near to each
  * other, so that no byte is sent twice. More than 32 of them are not looked at, nor is a list with anything else in it.
- * @throws SIZE_INVALID (416) where none lies within the content
+ * @throws length-mismatch (416) where none lies within the content
  */
 export function requestedRanges(header: string | null | undefined, size: number): ByteRange[] | null {
   const list = /^bytes=(.*)$/is.exec(header?.trim() ?? '')?.[1] ?? '';
@@ -76,10 +76,9 @@ function join(sorted: ByteRange[]): ByteRange[] {
 }
 
 function unsatisfiable(size: number): never {
-  throw new RegistryError('SIZE_INVALID', {
-    status: 416,
+  throw new Refusal('range-not-satisfiable', {
     message: `the range lies outside the ${size} bytes of the content`,
-    headers: { 'content-range': `bytes */${size}` },
+    size,
   });
 }
 
@@ -90,11 +89,11 @@ export function contentRange({ offset, length }: ByteRange, size: number): strin
 /** `<start>-<end>`, both inclusive. Some clients prefix the unit and some append the size: accepted where unambiguous. */
 const CHUNK = /^(?:bytes[ =])?(\d{1,16})-(\d{1,16})(?:\/(?:(\d{1,16})|\*))?$/;
 
-/** The bytes a chunk claims to be, `null` where it claims nothing. @throws BLOB_UPLOAD_INVALID */
+/** The bytes a chunk claims to be, `null` where it claims nothing. @throws chunk-out-of-order */
 export function parseChunkRange(header: string | null | undefined): ByteRange | null {
   if (header === undefined || header === null) return null;
   const match = CHUNK.exec(header.trim());
   const [first, last, size] = [Number(match?.[1]), Number(match?.[2]), Number(match?.[3] ?? Infinity)];
   if (match && last >= first && last < size && Number.isSafeInteger(last)) return { offset: first, length: last - first + 1 };
-  throw new RegistryError('BLOB_UPLOAD_INVALID', { message: 'Content-Range is <first byte>-<last byte>' });
+  throw new Refusal('chunk-out-of-order', { message: 'Content-Range is <first byte>-<last byte>' });
 }

@@ -1,6 +1,7 @@
 /** References to a manifest: a tag or a digest (distribution-spec, "Pulling manifests"). */
+
+import { Refusal } from '../vocabulary/refusal.ts';
 import { type Digest, parseDigest } from './digest.ts';
-import { RegistryError } from './errors.ts';
 
 export type Tag = string & { readonly __brand: 'Tag' };
 export type Reference = { tag: Tag; digest?: never } | { digest: Digest; tag?: never };
@@ -13,24 +14,24 @@ export function isTag(text: string): text is Tag {
 
 /**
  * Text with a colon can only be meant as a digest, anything else only as a tag.
- * @throws DIGEST_INVALID, or MANIFEST_INVALID for a tag outside the grammar
+ * @throws digest-mismatch, or manifest-invalid for a tag outside the grammar
  */
 export function parseReference(text: string): Reference {
   if (text.includes(':')) return { digest: parseDigest(text) };
   return { tag: parseTag(text) };
 }
 
-/** For reading: what cannot exist is not there. @throws DIGEST_INVALID, MANIFEST_UNKNOWN */
+/** For reading: what cannot exist is not there. @throws digest-mismatch, manifest-unknown */
 export function parseReferenceToRead(text: string): Reference {
   if (text.includes(':')) return { digest: parseDigest(text) };
   if (isTag(text)) return { tag: text };
-  throw new RegistryError('MANIFEST_UNKNOWN');
+  throw new Refusal('manifest-unknown');
 }
 
-/** @throws MANIFEST_INVALID */
+/** @throws manifest-invalid */
 export function parseTag(text: string): Tag {
   if (isTag(text)) return text;
-  throw new RegistryError('MANIFEST_INVALID', {
+  throw new Refusal('tag-invalid', {
     message: 'a tag is up to 128 letters, digits, "_", "." and "-", and begins with a letter, a digit or "_"',
   });
 }

@@ -4,10 +4,10 @@ import { commit, type Database, persistently, refuseUnless, tryBatch } from '../
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
-import { RegistryError } from '../oci/errors.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { openObject } from '../storage/objects.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { markBlobs } from './faults.ts';
 import { ensureRepository, type Pusher } from './repositories/repositories.ts';
 import { balanceBlob } from './usage/balance.ts';
@@ -29,7 +29,7 @@ interface StatRow {
   object_key: string;
 }
 
-/** @throws BLOB_UNKNOWN */
+/** @throws blob-unknown */
 export async function statBlob(env: Database, repository: RepositoryName, digest: Digest): Promise<Blob> {
   return blobOf(digest, await env.DB.prepare(STAT).bind(repository, digest).first<StatRow>());
 }
@@ -37,7 +37,7 @@ export async function statBlob(env: Database, repository: RepositoryName, digest
 /**
  * For somebody who may push and will skip the upload if it is here: takes a lease (invariant 8), which is renewed at half, so
  * that a push that meets the same layers again and again does not write each time.
- * @throws BLOB_UNKNOWN
+ * @throws blob-unknown
  */
 export async function statBlobForPush(env: Database & Vars, repository: RepositoryName, digest: Digest): Promise<Blob> {
   const [, found] = await env.DB.batch<StatRow>([
@@ -52,13 +52,13 @@ export async function statBlobForPush(env: Database & Vars, repository: Reposito
 }
 
 function blobOf(digest: Digest, row: StatRow | null | undefined): Blob {
-  if (!row) throw new RegistryError('BLOB_UNKNOWN', { detail: { digest } });
+  if (!row) throw new Refusal('blob-unknown', { detail: { digest } });
   return { digest, size: row.size, objectKey: row.object_key };
 }
 
 /**
  * The bytes. Where the row says yes and the object is gone, the blob counts as absent from then on, so that the next push
- * brings it again instead of skipping it. @throws BLOB_UNKNOWN
+ * brings it again instead of skipping it. @throws blob-unknown
  */
 export async function openBlob(
   env: Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>,
@@ -69,7 +69,7 @@ export async function openBlob(
   if (stream) return stream;
   await commit(env, markBlobs(env, [{ key: blob.objectKey, digest: blob.digest, reason: 'missing' }]));
   console.error(`blob ${blob.digest}: the object ${blob.objectKey} is missing`);
-  throw new RegistryError('BLOB_UNKNOWN', { detail: { digest: blob.digest } });
+  throw new Refusal('blob-unknown', { detail: { digest: blob.digest } });
 }
 
 /**
@@ -111,7 +111,7 @@ function linkBlob(env: Database & Vars, repository: RepositoryName, digest: Dige
  * end-11: links a blob that another repository holds; `false` where none of `sources` does.
  * @param mount.sources the repositories the caller may pull from and means
  * @param mount.isNamed whether the caller named it: one that was found for them is told to nobody, as others may not know of it
- * @throws DENIED where it is over the organization's limit
+ * @throws quota-exceeded where it is over the organization's limit
  */
 export async function mountBlob(
   env: Database & Vars,
@@ -149,7 +149,7 @@ export async function mountBlob(
 
 /**
  * end-10. Unlinks it from the repository; the bytes go when no repository holds them any more.
- * @throws BLOB_UNKNOWN, or UNSUPPORTED while a manifest of the repository still references it (invariant 2)
+ * @throws blob-unknown, or parameter-invalid while a manifest of the repository still references it (invariant 2)
  */
 export async function deleteBlob(env: Database, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
   const referenced = `SELECT parent FROM manifest_references
@@ -182,10 +182,8 @@ export async function deleteBlob(env: Database, repository: RepositoryName, dige
   );
 }
 
-export function stillReferenced(digest: Digest, parents: string[]): RegistryError {
-  return new RegistryError('UNSUPPORTED', {
-    message: 'this content is part of a manifest that is still there: delete that first',
+export function stillReferenced(digest: Digest, parents: string[]): Refusal {
+  return new Refusal('content-referenced', {
     detail: { digest, referencedBy: parents },
-    headers: { allow: 'GET, HEAD' },
   });
 }

@@ -10,7 +10,7 @@ import { buffersOf, concatenated, hasher } from './streams.ts';
 /**
  * Makes one object of everything staged and returns its key. Nothing that is staged is deleted by it, so it may be called
  * again after a failure.
- * @throws DIGEST_INVALID where the bytes hash to something else. The object of a multipart upload is left then: another
+ * @throws digest-mismatch where the bytes hash to something else. The object of a multipart upload is left then: another
  * finish may have published it, and only the upload's row knows.
  */
 export async function assemble(env: Bucket, staged: Staged, digest: Digest, limits: Limits): Promise<string> {

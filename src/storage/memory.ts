@@ -2,7 +2,7 @@
  * The memory of this isolate that buffers of bodies may take. It has 128 MB for everything, and a request that goes beyond ends
  * all of them.
  */
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 
 /** Bytes: of as many long uploads of unknown length as eight parts of 8 MiB, of short ones of as many as a thousand. */
 const BUFFERED_MAX = 64 * 1024 * 1024;
@@ -18,14 +18,14 @@ export interface Reservation {
 /** Held weakly: the runtime ends a request whose client is gone without running anything of it to its end. */
 const reservations = new Set<WeakRef<Reservation>>();
 
-/** @throws TOOMANYREQUESTS where the other bodies leave no room for so many bytes */
+/** @throws memory-full where the other bodies leave no room for so many bytes */
 export function reserve(reservation: Reservation, bytes: number): void {
   if (heldByOthers(reservation) + bytes > BUFFERED_MAX) {
-    throw new RegistryError('TOOMANYREQUESTS', {
+    throw new Refusal('memory-full', {
       message:
         'this registry is receiving as many uploads of unknown length as it has memory for: nothing of this request was kept, ' +
         `try again in ${RETRY_AFTER} seconds`,
-      headers: { 'retry-after': String(RETRY_AFTER) },
+      retryAfter: RETRY_AFTER,
     });
   }
   if (reservation.bytes === 0) reservations.add(new WeakRef(reservation));

@@ -1,8 +1,8 @@
 /** Whole objects in R2: put with a checksum, open with a range, delete. What the keys mean is in `keys.ts`. */
 import type { Env } from '../env.ts';
 import { algorithmOf, type Digest, type DigestAlgorithm, digestFromHash, hexOf, webCryptoName } from '../oci/digest.ts';
-import { RegistryError } from '../oci/errors.ts';
 import type { ByteRange } from '../oci/range.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { persistent } from './retry.ts';
 
 export type Bucket = Pick<Env, 'BLOBS'>;
@@ -14,7 +14,7 @@ const DELETE_MAX_KEYS = 1000;
 
 /**
  * Stores `body` under `key` if it hashes to `digest`; R2 does the hashing, at no CPU cost to the Worker.
- * @throws DIGEST_INVALID and stores nothing, where it does not
+ * @throws digest-mismatch and stores nothing, where it does not
  */
 export async function putVerified(
   env: Bucket,
@@ -32,8 +32,8 @@ export async function putVerified(
   }
 }
 
-export function digestMismatch(digest: Digest, cause?: unknown): RegistryError {
-  return new RegistryError('DIGEST_INVALID', { message: 'the content does not have this digest', detail: { digest }, cause });
+export function digestMismatch(digest: Digest, cause?: unknown): Refusal {
+  return new Refusal('digest-mismatch', { message: 'the content does not have this digest', detail: { digest }, cause });
 }
 
 /** The bytes of an object, `null` where it is gone. The range must lie within the object: R2 ignores one that does not. */

@@ -11,7 +11,7 @@
  * 5 MiB; `partBytes` is that size, and also the most that is held in memory.
  */
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { pieceKey } from './keys.ts';
 import { abortMultipart, appendPart, MAX_PARTS, type Multipart } from './multipart.ts';
 import { type Bucket, deleteObjects, openSurely } from './objects.ts';
@@ -66,7 +66,7 @@ export function stagedSize(staged: Staged): number {
  */
 const STREAM_MAX_BYTES = 46 * 1024 ** 3;
 
-/** @throws SIZE_INVALID (413) where the upload grows past what a lane can publish */
+/** @throws length-mismatch (413) where the upload grows past what a lane can publish */
 export async function append(
   env: Bucket,
   uploadId: string,
@@ -92,9 +92,8 @@ function unchanged(staged: Staged): Appended {
   return { staged, superseded: NOTHING_STAGED, written: NOTHING_STAGED, interrupted: null };
 }
 
-function tooLarge(capacity: number): RegistryError {
-  return new RegistryError('SIZE_INVALID', {
-    status: 413,
+function tooLarge(capacity: number): Refusal {
+  return new Refusal('blob-too-large', {
     message: `a blob may have up to ${capacity} bytes on this registry`,
   });
 }
@@ -208,7 +207,7 @@ async function* wholeBuffers(
   try {
     for (;;) {
       const next = await buffers.next().catch((error: unknown) => {
-        if (error instanceof RegistryError) throw error;
+        if (error instanceof Refusal) throw error;
         broken(error);
       });
       if (!next || next.done) return;

@@ -4,7 +4,7 @@
  */
 import type { DigestAlgorithm } from '../oci/digest.ts';
 import { type Digest, digestFromHash, webCryptoName } from '../oci/digest.ts';
-import { bodyBroke, type RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { type Reservation, release, reserve } from './memory.ts';
 
 /** A request body: `length` is what Content-Length says, `null` for a chunked one. */
@@ -16,7 +16,7 @@ export interface Incoming {
 /**
  * The stream in buffers of `size` bytes, the last one shorter. A buffer is valid until the next one is asked for: its
  * memory is used again.
- * @throws TOOMANYREQUESTS where other bodies have taken the memory that there is
+ * @throws memory-full where other bodies have taken the memory that there is
  * @param rest what becomes of a stream that is not read to its end
  */
 export async function* buffersOf(
@@ -129,7 +129,7 @@ export function joined({ sources, size }: Before, bytes: Uint8Array): ReadableSt
 /**
  * Gives a request's body of known length to `store`. A store that fails does not say whether its own connection broke or the
  * client's, so the body is watched on its way; a small one is read first.
- * @throws SIZE_INVALID (400) where the body broke off
+ * @throws length-mismatch (400) where the body broke off
  */
 export async function storeBody<T>(
   before: Before,
@@ -139,11 +139,11 @@ export async function storeBody<T>(
 ): Promise<T> {
   if (length <= SMALL_BODY) return store(joined(before, await readSmall(stream, length)));
   const { readable, writable } = new FixedLengthStream(before.size + length);
-  let broke: RegistryError | null = null;
+  let broke: Refusal | null = null;
   const pump = async () => {
     for (const open of before.sources) await (await open()).pipeTo(writable, { preventClose: true });
     await stream.pipeTo(writable, { preventAbort: true, preventCancel: true }).catch((error: unknown) => {
-      broke = bodyBroke(error);
+      broke = new Refusal('body-incomplete', { cause: error });
       throw broke;
     });
   };
@@ -157,7 +157,7 @@ export async function storeBody<T>(
 }
 
 /** `broke`, where a store says that it was this which ended what it read, and not a failure of its own. */
-function endedBy(error: unknown, broke: RegistryError | null): RegistryError | null {
+function endedBy(error: unknown, broke: Refusal | null): Refusal | null {
   return broke && error instanceof Error && error.message.includes(broke.message) ? broke : null;
 }
 
@@ -167,9 +167,9 @@ async function readSmall(stream: ReadableStream, length: number): Promise<Uint8A
     const { value } = await reader.readAtLeast(length, new Uint8Array(length));
     if (value?.byteLength === length) return value;
   } catch (error) {
-    throw bodyBroke(error);
+    throw new Refusal('body-incomplete', { cause: error });
   } finally {
     reader.releaseLock();
   }
-  throw bodyBroke(null);
+  throw new Refusal('body-incomplete');
 }

@@ -1,6 +1,6 @@
 /** How many webhooks there may be. */
 import { type Database, refuseUnless } from '../events/batch.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import type { Scope } from './filter.ts';
 import { ownerOf } from './owner-days.ts';
 
@@ -14,19 +14,19 @@ export function requireRoom(env: Database, id: string, scope: Scope): D1Prepared
 }
 
 /** Why a webhook was not made: there is no room, or nothing that it could listen to. */
-export async function refusalWithoutRoom(env: Database, scope: Scope): Promise<RegistryError> {
+export async function refusalWithoutRoom(env: Database, scope: Scope): Promise<Refusal> {
   const here = await env.DB.prepare('SELECT count(*) AS count FROM subscriptions WHERE scope = ?1 AND last_event IS NULL')
     .bind(scope)
     .first<number>('count');
-  if ((here ?? 0) >= SUBSCRIPTIONS_MAX) return conflict(`there may be ${SUBSCRIPTIONS_MAX} webhooks here`);
+  if ((here ?? 0) >= SUBSCRIPTIONS_MAX) return limitReached(`there may be ${SUBSCRIPTIONS_MAX} webhooks here`);
   const owner = ownerOf(scope);
   const count = await env.DB.prepare(`SELECT ${COUNT_OF_OWNER} AS count`).bind(null, owner).first<number>('count');
   if (owner !== '' && (count ?? 0) >= SUBSCRIPTIONS_OF_OWNER_MAX) {
-    return conflict(
+    return limitReached(
       `${owner} has ${SUBSCRIPTIONS_OF_OWNER_MAX} webhooks, with those of its repositories, and may have no more: one of the organization hears of all its repositories`,
     );
   }
-  return new RegistryError(scope.startsWith('repository:') ? 'NAME_UNKNOWN' : 'NOT_FOUND');
+  return new Refusal(scope.startsWith('repository:') ? 'repository-unknown' : 'not-found');
 }
 
 /** Subscription ?1 is there, or there is room for it in scope ?2. */
@@ -42,6 +42,6 @@ const COUNT_OF_OWNER = `((SELECT count(*) FROM subscriptions WHERE scope = 'orga
 const ROOM_OF_OWNER = `?2 = '' OR EXISTS (SELECT 1 FROM subscriptions WHERE id = ?1 AND last_event IS NULL)
   OR ${COUNT_OF_OWNER} < ${SUBSCRIPTIONS_OF_OWNER_MAX}`;
 
-function conflict(message: string): RegistryError {
-  return new RegistryError('CONFLICT', { message });
+function limitReached(message: string): Refusal {
+  return new Refusal('limit-reached', { message });
 }

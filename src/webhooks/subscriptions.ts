@@ -2,9 +2,9 @@
 import { type Database, refuseUnless, tryBatch, tryBatchTwice } from '../events/batch.ts';
 import { type Actor, aboutOf } from '../events/event.ts';
 import { booleanIn, changesIn, NEWEST, record } from '../events/outbox.ts';
-import { RegistryError } from '../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../oci/page.ts';
 import { base32, hkdf, requireSecret, type Secrets } from '../secrets.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
 import { type Endpoint, seal, unseal } from './endpoint/sealing.ts';
 import { type Signer, secretOf } from './endpoint/signature.ts';
 import type { Filter, Listener, Scope } from './filter.ts';
@@ -80,7 +80,7 @@ export interface Wanted {
 /**
  * The same request with the same idempotency key has the same id, and so makes nothing and has the same answer.
  * @param guard statements for the batch that refuse it where what the scope names is not there
- * @throws NOT_FOUND or NAME_UNKNOWN where the guard refuses; CONFLICT where the scope has too many, or another request came with
+ * @throws not-found or repository-unknown where the guard refuses; conflict where the scope has too many, or another request came with
  *   that idempotency key
  */
 export async function createSubscription(
@@ -133,10 +133,10 @@ export async function findSubscription(env: Database, id: string): Promise<Subsc
   return row && subscriptionOf(row);
 }
 
-/** @throws NOT_FOUND */
+/** @throws not-found */
 export async function getSubscription(env: Database, id: string): Promise<Subscription> {
   const found = await findSubscription(env, id);
-  if (!found) throw new RegistryError('NOT_FOUND');
+  if (!found) throw new Refusal('not-found');
   return found;
 }
 
@@ -173,7 +173,7 @@ function changesText({ description, filter, format, enabled, endpoint }: Change)
   return JSON.stringify({ description, filter, format, enabled, endpoint: endpoint && 'replaced' });
 }
 
-/** Where all is so already, nothing happens. @throws NOT_FOUND, PRECONDITION_FAILED */
+/** Where all is so already, nothing happens. @throws not-found, version-mismatch */
 export async function changeSubscription(
   env: Database & Secrets,
   subscription: Subscription,
@@ -229,7 +229,7 @@ const VERSION = 'EXISTS (SELECT 1 FROM subscriptions WHERE id = ?1 AND last_even
 
 /**
  * Another secret. The one before signs beside it for `overlap` seconds.
- * @throws NOT_FOUND, PRECONDITION_FAILED
+ * @throws not-found, version-mismatch
  */
 export async function rotateSecret(
   env: Database & Secrets,
@@ -263,10 +263,10 @@ async function ofResult(env: Database, id: string, results: D1Result[] | null): 
   const row = results?.at(-1)?.results[0] as Row | undefined;
   if (row) return subscriptionOf(row);
   await getSubscription(env, id);
-  throw new RegistryError('PRECONDITION_FAILED');
+  throw new Refusal('version-mismatch');
 }
 
-/** At once: what waits is not sent any more. Its rows are removed by the cron. @throws NOT_FOUND, PRECONDITION_FAILED */
+/** At once: what waits is not sent any more. Its rows are removed by the cron. @throws not-found, version-mismatch */
 export async function deleteSubscription(
   env: Database,
   { id, scope }: Subscription,
@@ -288,6 +288,6 @@ export function endSubscriptions(env: Pick<Database, 'DB'>, scope: Scope): D1Pre
   return env.DB.prepare(`UPDATE subscriptions SET last_event = ${NEWEST} WHERE scope = ?1 AND last_event IS NULL`).bind(scope);
 }
 
-function conflict(message: string): RegistryError {
-  return new RegistryError('CONFLICT', { message });
+function conflict(message: string): Refusal {
+  return new Refusal('conflict', { message });
 }

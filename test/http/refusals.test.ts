@@ -1,152 +1,61 @@
-/** What answers give away to somebody who has no right to know it, and what hostile parameters do to the new routes. */
-import { beforeEach, describe, expect, test } from 'vitest';
-import { trashRepository } from '../registry/trash/trash.ts';
-import { counting } from '../world/counting.ts';
-import { noise, pushBlob, pushImage } from '../world/images.ts';
-import { makeOrganization } from '../world/organizations.ts';
-import { type ApiRequest, api, inviteUser, type Person } from '../world/people.ts';
-import { tokenFor } from '../world/tokens.ts';
-import { newWorld, type World, worldOf } from '../world/world.ts';
+/** The tables in which the doors say why they refuse. */
+import { expect, test } from 'vitest';
+import { errorResponse } from '../../src/http/errors.ts';
+import { API, V2 } from '../../src/http/refusals.ts';
+import { REASONS, type Reason } from '../../src/vocabulary/reasons.ts';
+import { Refusal } from '../../src/vocabulary/refusal.ts';
 
-const REPOSITORY = 'acme/api';
-const ROOT = `/repositories/${REPOSITORY}`;
-const RULES = {
-  rules: [
-    {
-      rulePriority: 1,
-      selection: { tagStatus: 'untagged', countType: 'imageCountMoreThan', countNumber: 1 },
-      action: { type: 'expire' },
-    },
+/** distribution-spec 1.1, "Error Codes". */
+const SPECIFIED = [
+  ...[
+    'BLOB_UNKNOWN',
+    'BLOB_UPLOAD_INVALID',
+    'BLOB_UPLOAD_UNKNOWN',
+    'DIGEST_INVALID',
+    'MANIFEST_BLOB_UNKNOWN',
+    'MANIFEST_INVALID',
   ],
-};
-
-let world: World;
-let bob: Person;
-
-beforeEach(async () => {
-  world = await newWorld();
-  bob = await inviteUser(world, 'bob');
-  await makeOrganization(world, 'acme', { members: [bob] });
-});
-
-async function must(method: string, path: string, request?: ApiRequest): Promise<void> {
-  const { status, body } = await api(world, method, path, request);
-  expect(status, `${method} ${path}: ${JSON.stringify(body)}`).toBeLessThan(300);
-}
-
-const ABSENT = `sha256:${'a'.repeat(64)}`;
-/** Of a repository. */
-const ROUTES: [method: string, path: string, body?: object][] = [
-  ['GET', '-/tags/v1/history'],
-  ['POST', '-/tags/v1/rollback', { point: 1 }],
-  ['GET', '-/tag-mutability'],
-  ['PUT', '-/tag-mutability', { imageTagMutability: 'IMMUTABLE' }],
-  ['GET', '-/pulls?tag=v1'],
-  ['GET', '-/lifecycle'],
-  ['PUT', '-/lifecycle', RULES],
-  ['DELETE', '-/lifecycle'],
-  ['POST', '-/lifecycle/preview'],
-  ['POST', '-/lifecycle/run'],
-  ['GET', '-/trash'],
-  ['DELETE', '-/trash/tags/v1'],
-  ['POST', '-/trash/tags/v1/restore'],
-  ['DELETE', `-/trash/manifests/${ABSENT}`],
-  ['POST', `-/trash/manifests/${ABSENT}/restore`],
+  ...[
+    'MANIFEST_UNKNOWN',
+    'NAME_INVALID',
+    'NAME_UNKNOWN',
+    'SIZE_INVALID',
+    'UNAUTHORIZED',
+    'DENIED',
+    'UNSUPPORTED',
+    'TOOMANYREQUESTS',
+  ],
 ];
+const reasons = Object.keys(REASONS) as Reason[];
 
-describe('to a stranger and to a user without a right', () => {
-  test('what is private and what is absent have one answer, to the headers and the questions to the database', async () => {
-    await pushImage(world, REPOSITORY, 'v1', 1);
-    await pushImage(world, 'acme/gone', 'v1', 1);
-    const entry = await trashRepository(world, 'acme/gone');
-    await must('GET', '/me', { as: bob.basic });
-    const { env, counts } = counting(world.env);
-    const counted = worldOf(env);
-    const ask = async (as: string | null, method: string, path: string, body?: object) => {
-      const before = counts.d1;
-      const response = await counted.fetch(method, `/api/v1${path}`, {
-        authorization: as,
-        ...(body ? { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) } : {}),
-      });
-      return [response.status, await response.text(), [...response.headers], counts.d1 - before];
-    };
-    for (const as of [bob.basic, null]) {
-      for (const [method, path, body] of ROUTES) {
-        const absent = await ask(as, method, `/repositories/acme/not/${path}`, body);
-        expect(await ask(as, method, `${ROOT}/${path}`, body), `${method} ${path}`).toEqual(absent);
-        expect(absent[0]).toBe(as === null ? 401 : 404);
-      }
-      for (const [method, path] of [
-        ['POST', '/restore'],
-        ['DELETE', ''],
-      ] as const) {
-        expect(await ask(as, method, `/trash/${entry}${path}`)).toEqual(await ask(as, method, `/trash/999999${path}`));
-      }
-    }
-  });
-
-  test('an access token for pulling is no credential of the API', async () => {
-    await pushImage(world, REPOSITORY, 'v1', 1);
-    const authorization = await tokenFor(world, `repository:${REPOSITORY}:pull`);
-    const as = authorization.startsWith('Bearer ') ? authorization : `Bearer ${authorization}`;
-    for (const [method, path, body] of ROUTES) {
-      expect((await api(world, method, `${ROOT}/${path}`, { as, ...(body ? { body } : {}) })).status).toBe(401);
-    }
-  });
+test('every 4xx answer under /v2 has a code of the specification', () => {
+  const others = reasons.filter((reason) => V2[reason][0] < 500 && !SPECIFIED.includes(V2[reason][1]));
+  expect(others).toEqual([]);
 });
 
-describe('to somebody who may push to one repository of an organization that is full', () => {
-  test('a digest that they claim without its bytes has one answer, whether another repository has it or none', async () => {
-    const secret = await pushBlob(world, 'acme/secret', noise(3_000_000, 9));
-    await must('PUT', ROOT);
-    const statements = [{ effect: 'allow', actions: 'push and pull', principals: ['user:bob'] }];
-    await must('PUT', `${ROOT}/-/policy`, { body: { statements } });
-    await must('PUT', '/organizations/acme/quota', { body: { maxBytes: 3_000_100 } });
-    const claim = async (digest: string) => {
-      const path = `/v2/${REPOSITORY}/blobs/uploads/?digest=${digest}`;
-      const response = await world.fetch('POST', path, { authorization: bob.basic, body: noise(2_000_000, 1) });
-      return [response.status, (await response.text()).replaceAll(digest, '')];
-    };
-    expect(await claim(secret.digest)).toEqual(await claim(ABSENT));
-  });
+test('a reason has the same status at both doors, except where clients of the protocol need another one', () => {
+  const different = reasons.filter((reason) => V2[reason][0] !== API[reason][0]);
+  expect(different).toEqual(['content-gone', 'overtaken']);
 });
 
-describe('hostile parameters', () => {
-  const LAST = [
-    ...["'", '%', '_', '\\', '\0', 'a\0b', '__proto__', 'constructor', '-1', '1e308', '9007199254740993', '\u{10FFFF}'],
-    ...['tag', 'manifest sha256:', 'acme/api 999999999999999', 'acme/api 1e3', 'x'.repeat(512), 'x'.repeat(513)],
-    ...['["blobs","\\ud800"]', '["manifests",1e308,"x"]', '["__proto__"]', '["gc",1]', '[]', 'null', '{}'],
-  ];
-  const BODIES = [
-    ...['{"__proto__":{}}', '{"point":1,"__proto__":{}}', '{"point":1e308}', '{"point":9007199254740991}', '[]', 'null'],
-    ...['{"maxBytes":1e308}', '{"maxBytes":-1}', '{"maxBytes":9007199254740992}', '{"maxBytes":1.5}', '{"maxBytes":"1"}'],
-    ...['{"maxBytes":1,"organization":"other"}', '{"rules":[{"__proto__":1}]}', '{"imageTagMutability":"__proto__"}'],
-  ];
+test('a lost race is a conflict or asks to try again, never a storage error', () => {
+  expect([V2.overtaken[0], API.overtaken[0]]).toEqual([429, 409]);
+});
 
-  test('are refused or mean nothing: no list answers with a 5xx', async () => {
-    await pushImage(world, REPOSITORY, 'v1', 1);
-    await world.fetch('DELETE', `/v2/${REPOSITORY}/manifests/v1`);
-    for (const path of [`${ROOT}/-/tags/v1/history`, `${ROOT}/-/trash`, '/trash', '/usage', '/fsck', `${ROOT}/-/pulls`]) {
-      for (const last of LAST) {
-        const { status } = await api(world, 'GET', `${path}?last=${encodeURIComponent(last)}`);
-        expect([200, 400], `${path} ${JSON.stringify(last)}`).toContain(status);
-      }
-    }
-  });
+test.each(reasons)('%s is said at both doors, with when to try again if that may help', async (reason) => {
+  for (const path of ['/v2/acme/api/tags/list', '/api/v1/me']) {
+    const answer = errorResponse(new Refusal(reason), path);
+    const { errors } = (await answer.json()) as { errors: { code: string; message: string }[] };
+    expect(errors).toEqual([{ code: (path.startsWith('/api') ? API : V2)[reason][1], message: REASONS[reason] }]);
+    expect(answer.headers.has('retry-after')).toBe([429, 503].includes(answer.status));
+  }
+});
 
-  test('of a body are refused, and change nothing', async () => {
-    await pushImage(world, REPOSITORY, 'v1', 1);
-    for (const [method, path] of [
-      ['POST', `${ROOT}/-/tags/v1/rollback`],
-      ['PUT', `${ROOT}/-/tag-mutability`],
-      ['PUT', `${ROOT}/-/lifecycle`],
-      ['POST', `${ROOT}/-/lifecycle/preview`],
-      ['PUT', '/organizations/acme/quota'],
-    ] as const) {
-      for (const body of BODIES) {
-        const { status } = await api(world, method, path, { body });
-        expect([400, 404], `${method} ${path} ${body}`).toContain(status);
-      }
-    }
-  });
+test('what a refusal says besides goes where the protocol wants it', () => {
+  const late = errorResponse(new Refusal('memory-full', { retryAfter: 7 }), '/v2/');
+  expect(late.headers.get('retry-after')).toBe('7');
+  const outside = errorResponse(new Refusal('range-not-satisfiable', { size: 10 }), '/v2/');
+  expect(outside.headers.get('content-range')).toBe('bytes */10');
+  const kept = errorResponse(new Refusal('content-referenced'), '/v2/');
+  expect(kept.headers.get('allow')).toBe('GET, HEAD');
 });

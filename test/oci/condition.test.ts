@@ -1,7 +1,7 @@
 /** What the headers of a conditional put mean (RFC 9110, sections 5.6.1, 8.8.3 and 13.1). */
 import { describe, expect, test } from 'vitest';
 import { parseCondition } from '../../src/oci/condition.ts';
-import { RegistryError } from '../../src/oci/errors.ts';
+import { Refusal } from '../../src/vocabulary/refusal.ts';
 import { LINEAR, slowdown } from '../world/growth.ts';
 
 const A = `sha256:${'a'.repeat(64)}`;
@@ -51,7 +51,7 @@ describe('what a header names', () => {
   test('is 100 at most', () => {
     const list = (count: number) => Array.from({ length: count }, (_, n) => `"${n}"`).join(',');
     expect(match(list(100))).toHaveLength(100);
-    expect(() => match(list(101))).toThrow(RegistryError);
+    expect(() => match(list(101))).toThrow(Refusal);
   });
 });
 
@@ -94,7 +94,7 @@ describe('a header outside the grammar is refused, never read as no condition', 
   ])('in time that grows with its length only: %s', (_, text) => {
     const workOf = (size: number) => {
       const header = text(size);
-      return () => expect(() => match(header)).toThrow(RegistryError);
+      return () => expect(() => match(header)).toThrow(Refusal);
     };
     expect(slowdown(workOf, 1000, 64_000)).toBeLessThan(LINEAR);
   });

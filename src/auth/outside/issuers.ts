@@ -4,7 +4,7 @@
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { INTERNAL_NAME, NAME_OF_ADDRESS } from '../../addresses.ts';
-import { RegistryError } from '../../oci/errors.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { World } from '../occasion.ts';
 
 /** What of the world it takes to ask an issuer. */
@@ -72,7 +72,7 @@ function knownOf(issuer: string): Known {
   return made;
 }
 
-/** The key that a token's `alg` and `kid` mean, for `jwtVerify`. @throws UNAVAILABLE where the issuer cannot be reached */
+/** The key that a token's `alg` and `kid` mean, for `jwtVerify`. @throws issuer-unreachable where the issuer cannot be reached */
 export function keysOf(issuer: string, world: Outside): JWTVerifyGetKey {
   return async (header, token) => {
     const kept = knownOf(issuer);
@@ -119,10 +119,10 @@ async function refresh(issuer: string, kept: Known, world: Outside, fresh: boole
  * An issuer that cannot be asked is no wrong password: the client tries again (invariant 10). The reason goes to the log alone.
  * Whoever names an issuer must not learn from the answer whether a host is there, what it answers, or how fast.
  */
-function unreachable(issuer: string, reason: string, cause?: unknown): RegistryError {
+function unreachable(issuer: string, reason: string, cause?: unknown): Refusal {
   console.error(`issuer ${issuer}: ${reason}`);
   const message = `the keys of the issuer ${issuer} could not be had: its OpenID Connect discovery must be public. Try again later`;
-  return new RegistryError('UNAVAILABLE', { message, cause });
+  return new Refusal('issuer-unreachable', { message, cause });
 }
 
 /** An answer that keys cannot be taken from; the message is for the log. */

@@ -3,7 +3,7 @@
  * repository that the request is about, for as long as its lifetime says, and as it was when the job logged in.
  */
 import { decodeJwt } from 'jose';
-import { RegistryError } from '../../oci/errors.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Authority, ofJob } from '../authority.ts';
 import type { Database, Loaded } from '../directory.ts';
 import { namespaceOf, organizationOf } from '../names.ts';
@@ -24,7 +24,7 @@ type Token = Extract<Proof, { kind: 'token' }>;
 
 /**
  * Whoever shows an outside token. `null` where its signature is not right.
- * @throws UNAUTHORIZED where it is right and the token opens nothing, with the reason; UNAVAILABLE where the issuer cannot be asked
+ * @throws unauthenticated where it is right and the token opens nothing, with the reason; issuer-unreachable where the issuer cannot be asked
  */
 export async function authorityOfOutside(
   env: Database,
@@ -140,8 +140,8 @@ function hasEnded(token: string, now: number): boolean {
   return typeof exp === 'number' && exp <= now / 1000;
 }
 
-function refused(reason: string): RegistryError {
-  return new RegistryError('UNAUTHORIZED', { message: `the signature of this CI token is right, but ${reason}` });
+function refused(reason: string): Refusal {
+  return new Refusal('unauthenticated', { message: `the signature of this CI token is right, but ${reason}` });
 }
 
 /**

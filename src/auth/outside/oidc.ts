@@ -3,7 +3,7 @@
  * RFC 8725 advises, with everything fixed by us and nothing by the token. Pure but for the issuer's keys.
  */
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
-import { RegistryError } from '../../oci/errors.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Job } from '../proof.ts';
 import type { Statement } from '../statement.ts';
 import { allHold, type Claims, type Conditions, claimsOf, namesIn, unmet } from './claims.ts';
@@ -65,7 +65,7 @@ export function toldBy(token: string, issuer: string): Told | null {
 
 /**
  * `null` where the signature is not the issuer's, or the token is of no shape that we take.
- * @throws UNAVAILABLE where the issuer cannot be reached
+ * @throws issuer-unreachable where the issuer cannot be reached
  */
 export async function verifyToken(token: string, issuer: string, world: Outside): Promise<Genuine | null> {
   if (token.length > TOKEN_MAX_LENGTH || !isIssuer(issuer, world.insecureIssuers)) return null;
@@ -95,7 +95,7 @@ async function verifiedPayload(
     });
     return { payload, refused: null };
   } catch (error) {
-    if (error instanceof RegistryError) throw error;
+    if (error instanceof Refusal) throw error;
     // jose looks at claims only once the signature is right. All else is the token's or the key's fault: jose refuses the one,
     // and the runtime a key that it cannot import.
     if (error instanceof errors.JWTExpired)

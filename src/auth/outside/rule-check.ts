@@ -2,8 +2,9 @@
  * What a trust rule must be before it is saved: narrow enough to mean somebody in particular, by what cannot be taken over,
  * and about nothing outside its organization. Pure; refuses in words that say what to write instead.
  */
-import { RegistryError } from '../../oci/errors.ts';
+
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { isRuleSubject, organizationOf } from '../names.ts';
 import { ACTIONS, TAG_ACTIONS } from '../statement.ts';
 import type { Conditions } from './claims.ts';
@@ -34,7 +35,7 @@ const GITLAB_IDS = ['project_id', 'namespace_id'];
 
 /**
  * @param organization the one whose rule it is; empty for the registry as a whole
- * @throws INVALID
+ * @throws request-invalid
  */
 export function checkRule(rule: TrustRule, organization: string, insecureIssuers: boolean): void {
   const { subject, issuer, audience, claims, statements, lifetime } = rule;
@@ -67,7 +68,7 @@ export function checkRule(rule: TrustRule, organization: string, insecureIssuers
 }
 
 function demand(condition: boolean, message: string): void {
-  if (!condition) throw new RegistryError('INVALID', { message });
+  if (!condition) throw new Refusal('request-invalid', { message });
 }
 
 /** Without control characters. */

@@ -3,8 +3,8 @@ import { settings, type Vars } from '../../env.ts';
 import { commit, refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { booleanIn, changesIn, NEWEST, record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
 import { allOf, type Change, organizationRow, requireOrganization, type Span } from '../within.ts';
@@ -70,17 +70,17 @@ export async function findRule(env: Database, subject: string): Promise<StoredRu
   return row && ruleOf(row);
 }
 
-/** @throws NOT_FOUND */
+/** @throws not-found */
 export async function getRule(env: Database, subject: string): Promise<StoredRule> {
   const rule = await findRule(env, subject);
-  if (!rule) throw new RegistryError('NOT_FOUND');
+  if (!rule) throw new Refusal('not-found');
   return rule;
 }
 
 /**
  * Creates or replaces. What a job got by the version before ends, unless this one says the same.
- * @throws INVALID for a rule that means nobody in particular, or beyond its limits; CONFLICT where its organization has too many;
- * PRECONDITION_FAILED; NOT_FOUND where its organization is not there
+ * @throws request-invalid for a rule that means nobody in particular, or beyond its limits; limit-reached where its organization has
+ * too many; version-mismatch; not-found where its organization is not there
  */
 export async function putRule(env: Database & Vars, rule: NewRule, { ifVersion, by }: Change): Promise<StoredRule> {
   const { subject, claims, statements } = rule;
@@ -102,9 +102,9 @@ export async function putRule(env: Database & Vars, rule: NewRule, { ifVersion, 
   const row = saved?.at(-1)?.results[0] as Row | undefined;
   if (row) return ruleOf(row);
   const there = organization === '' || (await organizationRow(env, organization).first()) !== null;
-  if (!there) throw new RegistryError('NOT_FOUND');
+  if (!there) throw new Refusal('not-found');
   const version = (await findRule(env, subject))?.version ?? 0;
-  throw ifVersion !== null && version !== ifVersion ? new RegistryError('PRECONDITION_FAILED') : noRoom(organization);
+  throw ifVersion !== null && version !== ifVersion ? new Refusal('version-mismatch') : noRoom(organization);
 }
 
 const CHANGES = changesIn([
@@ -169,11 +169,11 @@ const RULES_MAX = 50;
 const RULES_MAX_BYTES = 64 * 1024;
 const REGISTRY_MAX_BYTES = 512 * 1024;
 
-function noRoom(organization: string): RegistryError {
+function noRoom(organization: string): Refusal {
   const whose = organization === '' ? 'the registry' : organization;
   const limit = organization === '' ? `${REGISTRY_MAX_BYTES} bytes` : `${RULES_MAX} rules, and ${RULES_MAX_BYTES} bytes`;
   const message = `the trust rules of ${whose} have up to ${limit} in all: delete or shorten one first. Nothing was saved`;
-  return new RegistryError('CONFLICT', { message });
+  return new Refusal('limit-reached', { message });
 }
 
 /** Rules beyond the limits, of an older version, can still be made smaller. */
@@ -198,7 +198,7 @@ function bytesOf(value: object): number {
 /** SQL: no rule has this key any more. */
 const IS_GONE = 'NOT EXISTS (SELECT 1 FROM trust_rules r WHERE r.subject = trust_rule_keys.subject)';
 
-/** @throws NOT_FOUND, PRECONDITION_FAILED */
+/** @throws not-found, version-mismatch */
 export async function deleteRule(env: Database, subject: string, { ifVersion, by }: Change): Promise<void> {
   const [, deleted, left] = await commit(env, [
     record(env, {
@@ -216,7 +216,7 @@ export async function deleteRule(env: Database, subject: string, { ifVersion, by
     env.DB.prepare(`DELETE FROM trust_rule_keys WHERE subject = ?1 AND ${IS_GONE}`).bind(subject),
   ]);
   if (deleted?.results.length) return;
-  throw new RegistryError(left?.results.length ? 'PRECONDITION_FAILED' : 'NOT_FOUND');
+  throw new Refusal(left?.results.length ? 'version-mismatch' : 'not-found');
 }
 
 /** For the batch that takes an organization away: nobody vouches for what its rules say any more. */

@@ -5,9 +5,9 @@
 import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { changesIn, record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import type { Secrets } from '../../secrets.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Statement } from '../statement.ts';
@@ -71,10 +71,10 @@ export function select(env: Database, id: string): D1PreparedStatement {
   return env.DB.prepare(`SELECT ${COLUMNS} FROM access_keys WHERE id = ?1`).bind(id);
 }
 
-/** @throws NOT_FOUND */
+/** @throws not-found */
 export async function getKey(env: Database, id: string): Promise<AccessKey> {
   const row = await select(env, id).first<Row>();
-  if (!row) throw new RegistryError('NOT_FOUND');
+  if (!row) throw new Refusal('not-found');
   return keyOf(row);
 }
 
@@ -93,8 +93,8 @@ export async function listKeys(
 
 /**
  * The same request with the same idempotency key has the same id, and so makes nothing and has the same answer.
- * @throws CONFLICT where the owner has too many or is disabled, or another request came with that idempotency key;
- * NOT_FOUND where there is no such owner; INVALID for statements beyond the limits of a policy
+ * @throws conflict where the owner has too many or is disabled, or another request came with that idempotency key;
+ * not-found where there is no such owner; request-invalid for statements beyond the limits of a policy
  */
 export async function createKey(env: Database & Secrets, wanted: NewKey): Promise<MadeKey> {
   const { owner, by, idempotency } = wanted;
@@ -111,7 +111,7 @@ export async function createKey(env: Database & Secrets, wanted: NewKey): Promis
   return { key, secret: await accessKeySecret(env, id) };
 }
 
-/** For a batch: what makes the key, and tells of it, where it is not there yet. @throws INVALID for too many statements */
+/** For a batch: what makes the key, and tells of it, where it is not there yet. @throws request-invalid for too many statements */
 export function insertKey(
   env: Database,
   id: string,
@@ -140,11 +140,13 @@ export function hasRoom(owner: string, but: string): string {
     AND (SELECT count(*) FROM access_keys WHERE owner = ${owner} AND id <> ${but} AND ${LIVE}) < ${LIVE_KEYS_MAX})`;
 }
 
-export async function noRoom(env: Database, owner: string): Promise<RegistryError> {
+export async function noRoom(env: Database, owner: string): Promise<Refusal> {
   const account = await env.DB.prepare('SELECT disabled FROM accounts WHERE subject = ?1').bind(owner).first();
-  if (!account) return new RegistryError('NOT_FOUND');
-  if (account.disabled) return conflict(`${owner} is disabled`);
-  return conflict(`${owner} has ${LIVE_KEYS_MAX} keys already: revoke those that are not needed`);
+  if (!account) return new Refusal('not-found');
+  if (account.disabled) return new Refusal('disabled', { message: `${owner} is disabled` });
+  return new Refusal('limit-reached', {
+    message: `${owner} has ${LIVE_KEYS_MAX} keys already: revoke those that are not needed`,
+  });
 }
 
 /** As it was made: what was changed or has ended since is no answer to the request that made it. */
@@ -191,7 +193,7 @@ const CHANGES = changesIn([
 /**
  * A key does not prolong itself. One that was replaced is renamed only: its successor goes on as it is, and whoever narrows or
  * shortens the old one shall not believe that both are.
- * @throws CONFLICT for a key that has ended, would with this, or was replaced; DENIED, PRECONDITION_FAILED, NOT_FOUND; INVALID
+ * @throws conflict for a key that has ended, would with this, or was replaced; forbidden, version-mismatch, not-found; request-invalid
  * for statements beyond the limits of a policy
  */
 export async function changeKey(
@@ -236,10 +238,10 @@ async function whyNotChanged(
   env: Database,
   id: string,
   { ifVersion, by, reaches, days }: { ifVersion: number | null; by: Actor; reaches: boolean; days: number },
-): Promise<RegistryError> {
+): Promise<Refusal> {
   const { state, version, createdAt, expiresAt } = await getKey(env, id);
   if (state !== 'active') return ended(state);
-  if (ifVersion !== null && version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
+  if (ifVersion !== null && version !== ifVersion) return new Refusal('version-mismatch');
   if (by.key === id && createdAt + days * DAY > expiresAt) return noLonger();
   const successor = await successorOf(env, id);
   if (!reaches || !successor) return conflict(`counted from its creation, ${days} days are over: to end a key, revoke it`);
@@ -251,16 +253,16 @@ export async function successorOf(env: Database, id: string): Promise<string | n
   return env.DB.prepare('SELECT id FROM access_keys WHERE replaces = ?1').bind(id).first<string>('id');
 }
 
-export function ended(state: string): RegistryError {
+export function ended(state: string): Refusal {
   return conflict(`this key is ${state}: make another one`);
 }
 
 /** A key that asks for itself gets no longer life than it has. */
-export function noLonger(): RegistryError {
+export function noLonger(): Refusal {
   const message = 'a key does not prolong itself: its owner makes a new one with another key that is not narrowed';
-  return new RegistryError('DENIED', { message });
+  return new Refusal('forbidden', { message });
 }
 
-export function conflict(message: string): RegistryError {
-  return new RegistryError('CONFLICT', { message });
+export function conflict(message: string): Refusal {
+  return new Refusal('conflict', { message });
 }

@@ -5,8 +5,8 @@
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { booleanIn, changesIn, record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
 import { only } from '../within.ts';
@@ -83,10 +83,10 @@ export async function findUser(env: Database, subject: string): Promise<User | n
   return row && userOf(row);
 }
 
-/** @throws NOT_FOUND */
+/** @throws not-found */
 export async function getUser(env: Database, subject: string): Promise<User> {
   const user = await findUser(env, subject);
-  if (!user) throw new RegistryError('NOT_FOUND');
+  if (!user) throw new Refusal('not-found');
   return user;
 }
 
@@ -148,7 +148,7 @@ const HAS_ADMINISTRATOR = `EXISTS (SELECT 1 FROM accounts
 /**
  * What is not in `change` stays as it is.
  * @param ifVersion the version that it is made to; `null` for any
- * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT where no administrator would be left
+ * @throws not-found, version-mismatch, conflict where no administrator would be left
  */
 export async function changeUser(
   env: Database,
@@ -180,8 +180,8 @@ export async function changeUser(
   ]);
   if (results) return userIn(results);
   const { version } = await getUser(env, subject);
-  if (ifVersion !== null && version !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
-  throw new RegistryError('CONFLICT', {
+  if (ifVersion !== null && version !== ifVersion) throw new Refusal('version-mismatch');
+  throw new Refusal('last-administrator', {
     message: `${nameOf(subject)} is the last administrator: make somebody else one first`,
   });
 }
@@ -190,7 +190,7 @@ export async function changeUser(
  * Ends every login of a user or robot: login passwords and refresh tokens at once, and access tokens for whatever changes
  * something.
  * @param keys their access keys as well
- * @throws NOT_FOUND
+ * @throws not-found
  */
 export async function endLogins(env: Database, subject: string, { keys, by }: { keys: boolean; by: Actor }): Promise<void> {
   const ended = await tryBatch(env, [
@@ -204,5 +204,5 @@ export async function endLogins(env: Database, subject: string, { keys, by }: { 
     env.DB.prepare('UPDATE accounts SET epoch = epoch + 1 WHERE subject = ?1').bind(subject),
     ...(keys ? revokeKeysOf(env, only(subject), by) : []),
   ]);
-  if (!ended) throw new RegistryError('NOT_FOUND');
+  if (!ended) throw new Refusal('not-found');
 }

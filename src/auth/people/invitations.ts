@@ -6,8 +6,8 @@ import { settings, type Vars } from '../../env.ts';
 import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { Secrets } from '../../secrets.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { type Kind, mint, verify } from '../jwt.ts';
 import { likenessOf, nameOf, parseNewName } from '../names.ts';
@@ -24,7 +24,7 @@ const FIRST_KEY = 'first key';
 /**
  * Makes the user, or changes one that is there, and has an invitation open for whoever has not joined yet. Asked again, it
  * changes nothing.
- * @throws INVALID for a name that nobody can have; CONFLICT for one too much like another's; PRECONDITION_FAILED
+ * @throws request-invalid for a name that nobody can have; conflict for one too much like another's; version-mismatch
  */
 export async function inviteUser(
   env: Database,
@@ -34,7 +34,7 @@ export async function inviteUser(
 ): Promise<{ user: User; made: boolean }> {
   const made = (await findUser(env, subject)) ? null : await makeUser(env, subject, wanted, { ifVersion, by });
   if (made) return { user: made, made: true };
-  if (ifVersion === 0) throw new RegistryError('PRECONDITION_FAILED', { message: `${nameOf(subject)} is there already` });
+  if (ifVersion === 0) throw new Refusal('version-mismatch', { message: `${nameOf(subject)} is there already` });
   const user = await changeUser(env, subject, wanted, { ifVersion, by });
   if (user.joined || user.disabled || user.invitation) return { user, made: false };
   return { user: await openInvitation(env, subject, { keepOpen: true, by }), made: false };
@@ -48,7 +48,7 @@ async function makeUser(
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<User | null> {
   const likeness = likenessOf(parseNewName(nameOf(subject)));
-  if (ifVersion) throw new RegistryError('PRECONDITION_FAILED');
+  if (ifVersion) throw new Refusal('version-mismatch');
   const results = await tryBatch(env, [
     refuseUnless(env, 'NOT EXISTS (SELECT 1 FROM accounts WHERE likeness = ?1 OR subject = ?2)', likeness, subject),
     env.DB.prepare(
@@ -60,7 +60,7 @@ async function makeUser(
   ]);
   if (results) return userIn(results);
   if (await findUser(env, subject)) return null;
-  throw new RegistryError('CONFLICT', { message: `${nameOf(subject)} is too much like a name that is taken` });
+  throw new Refusal('name-taken', { message: `${nameOf(subject)} is too much like a name that is taken` });
 }
 
 function recordInvited(env: Database, subject: string, by: Actor, condition = 'TRUE'): D1PreparedStatement {
@@ -77,7 +77,7 @@ function recordInvited(env: Database, subject: string, by: Actor, condition = 'T
 /**
  * A new link for a user; the one before, if there is one, opens nothing any more.
  * @param keepOpen not where one is open
- * @throws NOT_FOUND; CONFLICT for a user who is disabled
+ * @throws not-found; conflict for a user who is disabled
  */
 export async function openInvitation(
   env: Database,
@@ -96,7 +96,7 @@ export async function openInvitation(
   ]);
   if (results) return userIn(results);
   await getUser(env, subject);
-  throw new RegistryError('CONFLICT', { message: `${nameOf(subject)} is disabled: enable them first` });
+  throw new Refusal('disabled', { message: `${nameOf(subject)} is disabled: enable them first` });
 }
 
 /** The token of the open invitation, the same in all that counts each time; `null` where none is open. */

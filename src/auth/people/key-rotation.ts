@@ -6,8 +6,8 @@
 import { refuseUnless, tryBatchTwice } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
-import type { RegistryError } from '../../oci/errors.ts';
 import type { Secrets } from '../../secrets.ts';
+import type { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import {
@@ -43,7 +43,7 @@ const ANSWERED_AGAIN = 10 * 60;
 
 /**
  * A key that can do what `old` can, and the end of that. With the old key itself, the new one ends when that would have ended.
- * @throws CONFLICT where it has ended or was replaced already, or the owner has too many or is disabled; DENIED
+ * @throws conflict where it has ended or was replaced already, or the owner has too many or is disabled; forbidden
  */
 export async function rotateKey(env: Database & Secrets, old: AccessKey, rotation: Rotation): Promise<MadeKey> {
   const { days, idempotency, by } = rotation;
@@ -116,7 +116,7 @@ function shortening(env: Database, old: AccessKey, id: string, { overlap, by }: 
   ];
 }
 
-async function whyNotRotated(env: Database, old: AccessKey): Promise<RegistryError> {
+async function whyNotRotated(env: Database, old: AccessKey): Promise<Refusal> {
   const { state } = await getKey(env, old.id);
   if (state !== 'active') return ended(state);
   const successor = await successorOf(env, old.id);

@@ -5,8 +5,8 @@
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
 import { listWithin, organizationRow, requireOrganization } from '../within.ts';
@@ -42,7 +42,7 @@ export async function invitationsOf(
   return pageOf(results, limit);
 }
 
-/** Those of one organization, by user. @throws NOT_FOUND */
+/** Those of one organization, by user. @throws not-found */
 export function invitationsTo(
   env: Database,
   organization: string,
@@ -55,7 +55,7 @@ export function invitationsTo(
   return listWithin(env, organizationRow(env, organization), rows, limit);
 }
 
-/** The invited user joins. @throws CONFLICT where no invitation is open, or one of the two has no room */
+/** The invited user joins. @throws conflict where no invitation is open, or one of the two has no room */
 export async function acceptMembership(env: Database, organization: string, by: Actor): Promise<Member> {
   const user = nameOf(by.subject);
   const invited = `SELECT 1 FROM organization_invitations WHERE user = ?1 AND organization = ?2 AND ${OPEN}`;
@@ -88,12 +88,12 @@ export async function acceptMembership(env: Database, organization: string, by: 
   const full = await roomRefusal(env, organization, by.subject);
   const open = await env.DB.prepare(invited).bind(by.subject, organization).first();
   if (open && full) throw full;
-  throw new RegistryError('CONFLICT', {
+  throw new Refusal('conflict', {
     message: `no invitation of yours to ${organization} is open: ask an owner for another`,
   });
 }
 
-/** The user declines, or an owner takes it back. Where none is open nothing happens. @throws NOT_FOUND to an owner of nothing */
+/** The user declines, or an owner takes it back. Where none is open nothing happens. @throws not-found to an owner of nothing */
 export async function endInvitation(env: Database, organization: string, user: string, by: Actor): Promise<void> {
   const subject = `user:${user}`;
   const done = await tryBatch(env, [
@@ -107,7 +107,7 @@ export async function endInvitation(env: Database, organization: string, user: s
     }),
     forgetInvitation(env, organization, subject),
   ]);
-  if (!done) throw new RegistryError('NOT_FOUND');
+  if (!done) throw new Refusal('not-found');
 }
 
 function forgetInvitation(env: Database, organization: string, subject: string): D1PreparedStatement {

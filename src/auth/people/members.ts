@@ -2,8 +2,8 @@
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
 import { type Grants, grantsIn, listOfGrants, removeGrants, selectGrants } from '../policy-names.ts';
@@ -17,7 +17,7 @@ export interface Member {
   role: Role;
 }
 
-/** By name. @throws NOT_FOUND */
+/** By name. @throws not-found */
 export async function listMembers(env: Database, organization: string, { after, limit }: PageQuery): Promise<Page<Member>> {
   const rows = env.DB.prepare(
     `SELECT user, role FROM members INDEXED BY members_by_organization
@@ -42,7 +42,7 @@ export type Outcome = 'added' | 'changed' | 'invited';
 /**
  * Gives a member another role, and invites somebody who is none. Only an administrator of the registry adds without asking: they
  * set up organizations with their first owner, and could act in the user's place anyway.
- * @throws NOT_FOUND where there is no such organization or user, or the user is disabled; CONFLICT for the last owner, and beyond
+ * @throws not-found where there is no such organization or user, or the user is disabled; conflict for the last owner, and beyond
  *   the limits of members, invitations or organizations
  */
 export async function putMember(
@@ -111,17 +111,17 @@ export function requireRoom(env: Database, organization: string, subject: string
 }
 
 /** For the same, after it was refused: `null` where it was for something else. */
-export async function roomRefusal(env: Database, organization: string, subject: string): Promise<RegistryError | null> {
+export async function roomRefusal(env: Database, organization: string, subject: string): Promise<Refusal | null> {
   const row = await env.DB.prepare(
     `SELECT ${ROOM.members} AS members, ${ROOM.invitations} AS invitations, ${ROOM.organizations} AS organizations`,
   )
     .bind(organization, subject)
     .first<Record<keyof typeof ROOM, number>>();
-  const conflict = (message: string) => new RegistryError('CONFLICT', { message: `${message}. Nothing was changed.` });
-  if (!row?.members) return conflict(`${organization} has ${MEMBERS_MAX} members already, as many as an organization may have`);
-  if (!row.invitations) return conflict(`${organization} has ${INVITATIONS_MAX} open invitations: take back some first`);
+  const full = (message: string) => new Refusal('limit-reached', { message: `${message}. Nothing was changed.` });
+  if (!row?.members) return full(`${organization} has ${MEMBERS_MAX} members already, as many as an organization may have`);
+  if (!row.invitations) return full(`${organization} has ${INVITATIONS_MAX} open invitations: take back some first`);
   if (row.organizations) return null;
-  return conflict(
+  return full(
     `${nameOf(subject)} belongs to ${ORGANIZATIONS_MAX} organizations already, as many as one user may: leave one first`,
   );
 }
@@ -129,7 +129,7 @@ export async function roomRefusal(env: Database, organization: string, subject: 
 /**
  * They leave the organization's teams too, and its repositories allow them nothing by name any more; what is denied to them stays.
  * Anybody may remove themselves. Returns what was taken from policies.
- * @throws NOT_FOUND, CONFLICT for the last owner
+ * @throws not-found, conflict for the last owner
  */
 export async function removeMember(env: Database, organization: string, user: string, by: Actor): Promise<Grants> {
   const subject = `user:${user}`;
@@ -146,7 +146,7 @@ export async function removeMember(env: Database, organization: string, user: st
   ]);
   if (done) return grantsIn(done[2]);
   const there = await env.DB.prepare(`SELECT 1 WHERE ${isMember}`).bind(subject, organization).first();
-  throw there ? lastOwner(organization, user) : new RegistryError('NOT_FOUND');
+  throw there ? lastOwner(organization, user) : new Refusal('not-found');
 }
 
 /** For a batch after which `subject` is no owner any more: refuses it where no other could act as one. */
@@ -161,14 +161,13 @@ function requireAnotherOwner(env: Database, organization: string, subject: strin
   );
 }
 
-async function refusalOf(env: Database, organization: string, user: string): Promise<RegistryError> {
+async function refusalOf(env: Database, organization: string, user: string): Promise<Refusal> {
   const [there, account] = await env.DB.batch([
     organizationRow(env, organization),
     env.DB.prepare(`SELECT 1 FROM accounts WHERE subject = 'user:' || ?1 AND disabled = 0`).bind(user),
   ]);
-  if (!there?.results.length) return new RegistryError('NOT_FOUND');
-  if (!account?.results.length)
-    return new RegistryError('NOT_FOUND', { message: `there is no user "${user}", or not any more` });
+  if (!there?.results.length) return new Refusal('not-found');
+  if (!account?.results.length) return new Refusal('not-found', { message: `there is no user "${user}", or not any more` });
   return (await roomRefusal(env, organization, `user:${user}`)) ?? lastOwner(organization, user);
 }
 
@@ -186,8 +185,8 @@ function recordRemoved(env: Database, organization: string, subject: string, by:
   });
 }
 
-function lastOwner(organization: string, user: string): RegistryError {
-  return new RegistryError('CONFLICT', {
+function lastOwner(organization: string, user: string): Refusal {
+  return new Refusal('last-owner', {
     message: `${user} is the last owner of ${organization}: make somebody else one first`,
   });
 }

@@ -5,8 +5,8 @@
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { changesIn, record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
 import { likenessOf, nameOf } from '../names.ts';
@@ -35,10 +35,10 @@ function select(env: Database, name: string): D1PreparedStatement {
   return env.DB.prepare(`SELECT ${COLUMNS} FROM accounts WHERE subject = 'organization:' || ?1 AND disabled = 0`).bind(name);
 }
 
-/** @throws NOT_FOUND */
+/** @throws not-found */
 export async function getOrganization(env: Database, name: string): Promise<Organization> {
   const row = await select(env, name).first<Row>();
-  if (!row) throw new RegistryError('NOT_FOUND');
+  if (!row) throw new Refusal('not-found');
   return organizationOf(row);
 }
 
@@ -64,7 +64,7 @@ export async function listOrganizations(
 /**
  * Makes it, or changes what is said of it.
  * @param description left out, it stays as it is
- * @throws CONFLICT where the name is taken, looks like one that is, or was that of one that is deleted; PRECONDITION_FAILED
+ * @throws conflict where the name is taken, looks like one that is, or was that of one that is deleted; version-mismatch
  */
 export async function putOrganization(
   env: Database,
@@ -77,7 +77,7 @@ export async function putOrganization(
   return organization;
 }
 
-/** @throws NOT_FOUND, PRECONDITION_FAILED */
+/** @throws not-found, version-mismatch */
 export async function describeOrganization(
   env: Database,
   name: string,
@@ -87,7 +87,7 @@ export async function describeOrganization(
   const saved = await save(env, name, description, change, [requireOrganization(env, name)]);
   if (saved) return saved.organization;
   await getOrganization(env, name);
-  throw new RegistryError('PRECONDITION_FAILED');
+  throw new Refusal('version-mismatch');
 }
 
 async function save(
@@ -129,7 +129,7 @@ function requireVersion(env: Database, name: string, ifVersion: number | null): 
   return refuseUnless(env, `?2 IS NULL OR coalesce((${version}), 0) = ?2`, name, ifVersion);
 }
 
-async function refusalOf(env: Database, name: string, { ifVersion }: Change): Promise<RegistryError> {
+async function refusalOf(env: Database, name: string, { ifVersion }: Change): Promise<Refusal> {
   const { results } = await env.DB.prepare(
     'SELECT subject, disabled, version FROM accounts WHERE subject = ?1 OR likeness = ?2',
   )
@@ -137,17 +137,17 @@ async function refusalOf(env: Database, name: string, { ifVersion }: Change): Pr
     .all<{ subject: string; disabled: number; version: number }>();
   const own = results.find(({ subject }) => subject === `organization:${name}`);
   const version = own?.disabled === 0 ? own.version : 0;
-  if (ifVersion !== null && version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
-  if (own?.disabled) return conflict(`the organization "${name}" was deleted, and its name is not given again`);
+  if (ifVersion !== null && version !== ifVersion) return new Refusal('version-mismatch');
+  if (own?.disabled) return nameTaken(`the organization "${name}" was deleted, and its name is not given again`);
   const other = results.find(({ subject }) => subject !== own?.subject);
-  return conflict(other ? `"${name}" is taken, or looks too much like ${other.subject}` : `"${name}" is taken`);
+  return nameTaken(other ? `"${name}" is taken, or looks too much like ${other.subject}` : `"${name}" is taken`);
 }
 
 /**
  * Its members, teams, robots, keys and trust rules go with it, at once.
  * @param batch statements of other rooms for the batch: `guard` refuses it while something of others would be left without an
  *   owner, `also` comes after the record of it
- * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT where the guard refuses
+ * @throws not-found, version-mismatch, conflict where the guard refuses
  */
 export async function deleteOrganization(
   env: Database,
@@ -167,8 +167,8 @@ export async function deleteOrganization(
   ]);
   if (deleted) return;
   const { version } = await getOrganization(env, name);
-  if (ifVersion !== null && version !== ifVersion) throw new RegistryError('PRECONDITION_FAILED');
-  throw conflict(`${name} still has repositories: delete them first`);
+  if (ifVersion !== null && version !== ifVersion) throw new Refusal('version-mismatch');
+  throw new Refusal('not-empty', { message: `${name} still has repositories: delete them first` });
 }
 
 function removeItself(env: Database, name: string, by: Actor): D1PreparedStatement[] {
@@ -190,6 +190,6 @@ function removeItself(env: Database, name: string, by: Actor): D1PreparedStateme
   ];
 }
 
-function conflict(message: string): RegistryError {
-  return new RegistryError('CONFLICT', { message });
+function nameTaken(message: string): Refusal {
+  return new Refusal('name-taken', { message });
 }

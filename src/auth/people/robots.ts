@@ -5,8 +5,8 @@
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { booleanIn, changesIn, record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
 import { type Grants, grantsIn, listOfGrants, removeGrants, selectGrants } from '../policy-names.ts';
@@ -42,14 +42,14 @@ function select(env: Database, subject: string): D1PreparedStatement {
   return env.DB.prepare(`SELECT ${COLUMNS} FROM accounts WHERE subject = ?1 AND disabled <> ${DELETED}`).bind(subject);
 }
 
-/** @throws NOT_FOUND */
+/** @throws not-found */
 export async function getRobot(env: Database, subject: string): Promise<Robot> {
   const row = await select(env, subject).first<Row>();
-  if (!row) throw new RegistryError('NOT_FOUND');
+  if (!row) throw new Refusal('not-found');
   return robotOf(row);
 }
 
-/** By name. @throws NOT_FOUND */
+/** By name. @throws not-found */
 export async function listRobots(env: Database, organization: string, { after, limit }: PageQuery): Promise<Page<Robot>> {
   const { from, before } = allOf('robot', organization);
   const rows = env.DB.prepare(
@@ -67,7 +67,7 @@ const CHANGES = changesIn([
 
 /**
  * Makes a robot, or changes one. To disable it ends its logins: they do not come back when it is enabled again, as its keys do.
- * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT where there was one of this name, and beyond the number of robots
+ * @throws not-found, version-mismatch, conflict where there was one of this name, and beyond the number of robots
  */
 export async function putRobot(
   env: Database,
@@ -111,20 +111,20 @@ function requireVersion(env: Database, subject: string, ifVersion: number | null
   return refuseUnless(env, `?2 IS NULL OR coalesce((${version}), 0) = ?2`, subject, ifVersion);
 }
 
-async function refusalOf(env: Database, subject: string, ifVersion: number | null): Promise<RegistryError> {
+async function refusalOf(env: Database, subject: string, ifVersion: number | null): Promise<Refusal> {
   const [there, robot] = await env.DB.batch([organizationRow(env, organizationOf(subject)), select(env, subject)]);
-  if (!there?.results.length) return new RegistryError('NOT_FOUND');
+  if (!there?.results.length) return new Refusal('not-found');
   const version = (robot?.results[0] as Row | undefined)?.version ?? 0;
-  if (ifVersion !== null && version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
+  if (ifVersion !== null && version !== ifVersion) return new Refusal('version-mismatch');
   const full = robot?.results.length ? null : await roomForRefusal(env, subject);
   if (full) return full;
-  return new RegistryError('CONFLICT', { message: `${subject} was deleted, and its name is not given again` });
+  return new Refusal('name-taken', { message: `${subject} was deleted, and its name is not given again` });
 }
 
 /**
  * Its keys end, its policy is forgotten, and its organization's repositories allow it nothing by name any more. Returns what was
  * taken from policies.
- * @throws NOT_FOUND, PRECONDITION_FAILED
+ * @throws not-found, version-mismatch
  */
 export async function deleteRobot(env: Database, subject: string, { ifVersion, by }: Change): Promise<Grants> {
   const organization = organizationOf(subject);
@@ -135,7 +135,7 @@ export async function deleteRobot(env: Database, subject: string, { ifVersion, b
   ]);
   if (deleted?.at(-1)?.results.length) return grantsIn(deleted[1]);
   if (!deleted) await getRobot(env, subject);
-  throw new RegistryError(deleted ? 'NOT_FOUND' : 'PRECONDITION_FAILED');
+  throw new Refusal(deleted ? 'not-found' : 'version-mismatch');
 }
 
 /** For a batch: what takes these robots away. The last yields them. */

@@ -5,8 +5,8 @@
 import { commit, refuseUnless, tryBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { changesIn, record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
 import { nameOf, organizationOf } from '../names.ts';
@@ -31,14 +31,14 @@ function select(env: Database, subject: string): D1PreparedStatement {
   return env.DB.prepare(`SELECT ${COLUMNS} FROM teams WHERE subject = ?1`).bind(subject);
 }
 
-/** @throws NOT_FOUND */
+/** @throws not-found */
 export async function getTeam(env: Database, subject: string): Promise<Team> {
   const team = await select(env, subject).first<Team>();
-  if (!team) throw new RegistryError('NOT_FOUND');
+  if (!team) throw new Refusal('not-found');
   return team;
 }
 
-/** By name. @throws NOT_FOUND */
+/** By name. @throws not-found */
 export function listTeams(env: Database, organization: string, { after, limit }: PageQuery): Promise<Page<Team>> {
   const { from, before } = allOf('team', organization);
   const rows = env.DB.prepare(
@@ -51,7 +51,7 @@ export function listTeams(env: Database, organization: string, { after, limit }:
  * Makes a team, or changes what is said of it.
  * @param description left out, it stays as it is
  * @param authority whoever asks: a refusal names the repositories that they may see
- * @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT while policies name a deleted team of this name, and beyond the number of teams
+ * @throws not-found, version-mismatch, conflict while policies name a deleted team of this name, and beyond the number of teams
  */
 export async function putTeam(
   env: Database,
@@ -97,12 +97,7 @@ function requireVersion(env: Database, subject: string, ifVersion: number | null
 
 const NAMED_MAX = 100;
 
-async function refusalOf(
-  env: Database,
-  subject: string,
-  ifVersion: number | null,
-  authority: Authority,
-): Promise<RegistryError> {
+async function refusalOf(env: Database, subject: string, ifVersion: number | null, authority: Authority): Promise<Refusal> {
   const [there, team, naming] = await env.DB.batch([
     organizationRow(env, organizationOf(subject)),
     select(env, subject),
@@ -111,26 +106,26 @@ async function refusalOf(
       NAMED_MAX,
     ),
   ]);
-  if (!there?.results.length) return new RegistryError('NOT_FOUND');
+  if (!there?.results.length) return new Refusal('not-found');
   const version = (team?.results[0] as Team | undefined)?.version ?? 0;
-  if (ifVersion !== null && version !== ifVersion) return new RegistryError('PRECONDITION_FAILED');
+  if (ifVersion !== null && version !== ifVersion) return new Refusal('version-mismatch');
   const full = team?.results.length ? null : await roomForRefusal(env, subject);
   if (full) return full;
   const all = ((naming?.results ?? []) as { repository: string }[]).map(({ repository }) => repository);
   const repositories = all.filter((repository) => allows(authority, 'pull', repository));
   const named = [...repositories, ...(repositories.length < all.length ? ['repositories that you may not see'] : [])];
-  return new RegistryError('CONFLICT', {
+  return new Refusal('conflict', {
     message: `there was a team of this name, and policies still name it: take it out of them first (${named.join(', ')})`,
     detail: { repositories },
   });
 }
 
-/** Its members and its policy go with it. @throws NOT_FOUND, PRECONDITION_FAILED */
+/** Its members and its policy go with it. @throws not-found, version-mismatch */
 export async function deleteTeam(env: Database, subject: string, { ifVersion, by }: Change): Promise<void> {
   const deleted = await tryBatch(env, [requireVersion(env, subject, ifVersion), ...removeTeams(env, only(subject), by)]);
   if (deleted?.at(-1)?.results.length) return;
   if (!deleted) await getTeam(env, subject);
-  throw new RegistryError(deleted ? 'NOT_FOUND' : 'PRECONDITION_FAILED');
+  throw new Refusal(deleted ? 'not-found' : 'version-mismatch');
 }
 
 /** For a batch: what takes these teams away. The last yields them. */
@@ -154,7 +149,7 @@ export function removeTeams(env: Database, { from, before }: Span, by: Actor): D
   ];
 }
 
-/** Users' names. @throws NOT_FOUND */
+/** Users' names. @throws not-found */
 export async function listTeamMembers(env: Database, subject: string, { after, limit }: PageQuery): Promise<Page<string>> {
   const rows = env.DB.prepare(
     `SELECT user FROM team_members WHERE team = ?1 AND user > 'user:' || ?2 ORDER BY user LIMIT ?3`,
@@ -163,7 +158,7 @@ export async function listTeamMembers(env: Database, subject: string, { after, l
   return { items: items.map(({ user }) => nameOf(user)), more };
 }
 
-/** @throws NOT_FOUND, CONFLICT for somebody who is no member of the organization, and beyond the limits */
+/** @throws not-found, conflict for somebody who is no member of the organization, and beyond the limits */
 export async function addTeamMember(env: Database, subject: string, user: string, by: Actor): Promise<{ added: boolean }> {
   const organization = organizationOf(subject);
   const done = await tryBatch(env, [
@@ -186,12 +181,12 @@ export async function addTeamMember(env: Database, subject: string, user: string
   const member = env.DB.prepare(`SELECT 1 FROM members WHERE user = 'user:' || ?1 AND organization = ?2`);
   const full = (await member.bind(user, organization).first()) && (await memberRoomRefusal(env, subject, `user:${user}`));
   if (full) throw full;
-  throw new RegistryError('CONFLICT', {
+  throw new Refusal('conflict', {
     message: `${user} is no member of ${organization}: only its members can be in a team of it`,
   });
 }
 
-/** @throws NOT_FOUND */
+/** @throws not-found */
 export async function removeTeamMember(env: Database, subject: string, user: string, by: Actor): Promise<void> {
   const [, removed] = await commit(env, [
     record(env, {
@@ -203,5 +198,5 @@ export async function removeTeamMember(env: Database, subject: string, user: str
     }),
     env.DB.prepare(`DELETE FROM team_members WHERE user = 'user:' || ?1 AND team = ?2 RETURNING user`).bind(user, subject),
   ]);
-  if (!removed?.results.length) throw new RegistryError('NOT_FOUND');
+  if (!removed?.results.length) throw new Refusal('not-found');
 }

@@ -9,8 +9,8 @@ import { namespaceOf, parseName } from '../../auth/names.ts';
 import { isWhole } from '../../auth/policy.ts';
 import { EVENT_TYPES, isAboutRepository, organizationAbout, type RecordedEvent } from '../../events/event.ts';
 import { beginningOf, type Logged, searchEvents } from '../../events/history.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryName } from '../../oci/name.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { authorityOf } from '../authenticate.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { asks, requireOwner, requireRight } from './guard.ts';
@@ -90,7 +90,7 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
 
 /**
  * Whose doings the caller may see of what they ask for; `null`: anybody's.
- * @throws DENIED, and NOT_FOUND where they may not know of the repository or organization
+ * @throws forbidden, and not-found where they may not know of the repository or organization
  */
 async function visibleActor(
   c: RequestContext,
@@ -120,8 +120,8 @@ async function visibleAfter(c: RequestContext, authority: Authority, repository:
   return isOwner && isWhole(authority) ? 0 : beginningOf(c.env, repository);
 }
 
-function denied(message: string): RegistryError {
-  return new RegistryError('DENIED', { message });
+function denied(message: string): Refusal {
+  return new Refusal('forbidden', { message });
 }
 
 function shownLogged({ address, ...event }: Logged): z.output<typeof loggedSchema> {

@@ -4,10 +4,10 @@ import * as z from 'zod';
 import { explainFor, whoCanGrant } from '../../auth/explain.ts';
 import { isPrincipal } from '../../auth/names.ts';
 import { ACTIONS, type Sourced } from '../../auth/statement.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryName } from '../../oci/name.ts';
 import { matches } from '../../oci/pattern.ts';
 import { isTag } from '../../oci/reference.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { authorityOf } from '../authenticate.ts';
 import type { AppEnv } from '../context.ts';
 import { asks, requireRight } from './guard.ts';
@@ -81,5 +81,5 @@ function shownFor(repository: string, { from, statement }: Sourced) {
 function claimsOf(text: string | undefined): Record<string, string> {
   const parsed = recordOf(z.string()).safeParse(text === undefined ? {} : jsonOf(text));
   if (parsed.success) return parsed.data;
-  throw new RegistryError('INVALID', { message: 'query.claims: is no JSON object of texts' });
+  throw new Refusal('request-invalid', { message: 'query.claims: is no JSON object of texts' });
 }

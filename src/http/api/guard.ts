@@ -8,9 +8,9 @@ import type { Authority } from '../../auth/authority.ts';
 import { actingAs, allows, isWhole } from '../../auth/policy.ts';
 import type { RepositoryAction } from '../../auth/statement.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { findTrashedRepository, type TrashedRepository } from '../../registry/trash/repositories.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { findSubscription, type Subscription } from '../../webhooks/subscriptions.ts';
 import { authorityOf, unauthorized } from '../authenticate.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
@@ -40,23 +40,23 @@ export function asks(requirement: 'login' | 'account' | 'administrator' | 'owner
 /** People, their policies and keys are changed by whole credentials only: what is narrowed must not make what is not. */
 export function requireWhole(authority: Authority): void {
   if (isWhole(authority)) return;
-  throw new RegistryError('DENIED', {
+  throw new Refusal('forbidden', {
     message: "this needs a user's access key that is not narrowed: not a login, a robot's key or a CI token",
   });
 }
 
 /**
  * For what is about people, or ends what others of the same owner hold. The answer is the same whatever there is.
- * @throws DENIED for a credential that reaches less far than its owner
+ * @throws forbidden for a credential that reaches less far than its owner
  */
 export function requireNotNarrowed({ bounds }: Authority): void {
   if (bounds.length === 0) return;
-  throw new RegistryError('DENIED', {
+  throw new Refusal('forbidden', {
     message: 'a narrowed key reaches itself and the repositories that it is for: this needs one that is not narrowed',
   });
 }
 
-/** For requests that name an organization elsewhere than in the path. @throws DENIED, NOT_FOUND */
+/** For requests that name an organization elsewhere than in the path. @throws forbidden, not-found */
 export function requireOwner(authority: Authority, organization: string): void {
   requireWhole(authority);
   requireRole(authority, organization, 'owner');
@@ -64,12 +64,12 @@ export function requireOwner(authority: Authority, organization: string): void {
 
 function requireRole(authority: Authority, organization: string, role: 'owner' | 'member'): void {
   if (authority.administrator || authority.owns.includes(organization)) return;
-  if (!authority.belongsTo.includes(organization)) throw new RegistryError('NOT_FOUND');
+  if (!authority.belongsTo.includes(organization)) throw new Refusal('not-found');
   if (role === 'owner') throw onlyFor(`an owner of ${organization}`);
 }
 
-function onlyFor(whom: string): RegistryError {
-  return new RegistryError('DENIED', { message: `this is for ${whom}` });
+function onlyFor(whom: string): Refusal {
+  return new Refusal('forbidden', { message: `this is for ${whom}` });
 }
 
 /** For routes of a repository: hands over its name. Of a tag in the path, it may be all that the caller may delete. */
@@ -88,7 +88,7 @@ export function asksFor(action: RepositoryAction) {
   return Object.assign(guard, { requirement: action });
 }
 
-/** @throws UNAUTHORIZED to a stranger, NOT_FOUND to somebody who may not even pull, DENIED to others */
+/** @throws unauthenticated to a stranger, not-found to somebody who may not even pull, forbidden to others */
 export function requireRight(
   c: RequestContext,
   authority: Authority,
@@ -99,9 +99,9 @@ export function requireRight(
   if (allows(authority, action, repository, tag)) return;
   if (authority.subject === '') throw unauthorized(c, {});
   if (allows(authority, 'pull', repository)) {
-    throw new RegistryError('DENIED', { message: `you may pull ${repository}, but the right to ${action} is missing` });
+    throw new Refusal('forbidden', { message: `you may pull ${repository}, but the right to ${action} is missing` });
   }
-  throw new RegistryError('NOT_FOUND');
+  throw new Refusal('not-found');
 }
 
 /** For routes of a webhook: hands it over to whoever may administer what it listens to. To all others it is not there. */
@@ -112,7 +112,7 @@ export function asksAboutWebhook() {
       const about = webhook && aboutOf(webhook.scope);
       const authority = await authorityOf(c, c.var.caller.proof, about !== null && isAboutRepository(about) ? [about] : []);
       if (authority.subject === '') throw unauthorized(c, {});
-      if (webhook === null || about === null || !administers(authority, about)) throw new RegistryError('NOT_FOUND');
+      if (webhook === null || about === null || !administers(authority, about)) throw new Refusal('not-found');
       c.set('authority', { ...authority, subject: actingAs(authority, 'admin', about, null) });
       c.set('webhook', webhook);
       await next();
@@ -132,7 +132,7 @@ export function asksAboutTrash() {
       const trashed = ENTRY.test(entry) ? await findTrashedRepository(c.env, Number(entry)) : null;
       const authority = await authorityOf(c, c.var.caller.proof, []);
       if (authority.subject === '') throw unauthorized(c, {});
-      if (trashed === null || !allows(authority, 'admin', trashed.name)) throw new RegistryError('NOT_FOUND');
+      if (trashed === null || !allows(authority, 'admin', trashed.name)) throw new Refusal('not-found');
       c.set('authority', { ...authority, subject: actingAs(authority, 'admin', trashed.name, null) });
       c.set('trashed', trashed);
       await next();

@@ -4,7 +4,7 @@ import { loginNameOf } from '../../auth/names.ts';
 import { type AccessKey, createKey, DAY, type MadeKey } from '../../auth/people/access-keys.ts';
 import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import { type Env, settings } from '../../env.ts';
-import { RegistryError } from '../../oci/errors.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { actorOf, occasionOf, type RequestContext } from '../context.ts';
 import { answer, idempotencyKeyOf } from './operation.ts';
 import { timeOf } from './parts.ts';
@@ -59,12 +59,12 @@ export const madeKeySchema = z.strictObject({
   login: z.string().describe('To be typed on the command line, which then asks for the secret'),
 });
 
-/** @throws INVALID for more than this registry gives */
+/** @throws request-invalid for more than this registry gives */
 export function daysOf(env: Env, sent: number | undefined): number {
   const { keyDefaultDays, keyMaxDays } = settings(env);
   const days = sent ?? keyDefaultDays;
   if (days <= keyMaxDays) return days;
-  throw new RegistryError('INVALID', { message: `body.days: a key lives for up to ${keyMaxDays} days here` });
+  throw new Refusal('request-invalid', { message: `body.days: a key lives for up to ${keyMaxDays} days here` });
 }
 
 /** As they are kept. */
@@ -94,7 +94,7 @@ export function warningsAbout({ statements }: AccessKey): { warnings?: string[] 
   return warnings.length > 0 ? { warnings } : {};
 }
 
-/** A key for `owner` as the request describes it. @throws INVALID, and as `createKey` */
+/** A key for `owner` as the request describes it. @throws request-invalid, and as `createKey` */
 export async function answerNewKey(
   c: RequestContext,
   owner: string,

@@ -11,7 +11,7 @@ import { keysMadeWith, revokeKey, revokeKeys } from '../../auth/people/key-revoc
 import { rotateKey } from '../../auth/people/key-rotation.ts';
 import { isNarrowed, isWhole } from '../../auth/policy.ts';
 import { settings } from '../../env.ts';
-import { RegistryError } from '../../oci/errors.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asks, requireWhole } from './guard.ts';
 import {
@@ -109,7 +109,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const key = await keyOf(c, c.var.authority);
-      if (isNarrowed(c.var.authority) && key.id !== c.var.authority.via.key) throw new RegistryError('NOT_FOUND');
+      if (isNarrowed(c.var.authority) && key.id !== c.var.authority.via.key) throw new Refusal('not-found');
       return answerKey(isNarrowed(c.var.authority) ? { ...key, madeWith: null } : key);
     },
   )
@@ -184,9 +184,9 @@ export const keys = new Hono<AppEnv>({ strict: false })
     },
   );
 
-/** A narrowed credential sees the key that it is, or was made with. @throws NOT_FOUND as for anybody who asks about others */
+/** A narrowed credential sees the key that it is, or was made with. @throws not-found as for anybody who asks about others */
 async function answerOwn(c: RequestContext, { subject, via }: Authority, owner: string): Promise<Response> {
-  if (owner !== subject) throw new RegistryError('NOT_FOUND');
+  if (owner !== subject) throw new Refusal('not-found');
   return answer({
     items: via.key === undefined ? [] : [shownKey({ ...(await getKey(c.env, via.key)), madeWith: null })],
     next: null,
@@ -212,16 +212,16 @@ async function revokeMade(c: RequestContext, authority: Authority, id: string): 
   }
 }
 
-/** The key of the path. @throws NOT_FOUND where there is none that the caller may see */
+/** The key of the path. @throws not-found where there is none that the caller may see */
 async function keyOf(c: RequestContext, authority: Authority): Promise<AccessKey> {
   const key = await getKey(c.env, c.req.param('key') ?? '');
   requireReach(authority, key.owner);
   return key;
 }
 
-/** @throws NOT_FOUND, as a key that is not there */
+/** @throws not-found, as a key that is not there */
 function requireReach(authority: Authority, owner: string): void {
-  if (!reaches(authority, owner)) throw new RegistryError('NOT_FOUND');
+  if (!reaches(authority, owner)) throw new Refusal('not-found');
 }
 
 function reaches(authority: Authority, owner: string): boolean {
@@ -233,7 +233,7 @@ function ownsRobot({ administrator, owns }: Authority, subject: string): boolean
   return subject.startsWith('robot:') && (administrator || owns.includes(organizationOf(subject)));
 }
 
-/** What a rotation gives is a secret: nobody gets one that is somebody else's, not even an administrator. @throws DENIED */
+/** What a rotation gives is a secret: nobody gets one that is somebody else's, not even an administrator. @throws forbidden */
 function requireRotation(authority: Authority, { id, owner }: AccessKey): void {
   if (isItself(authority, id)) return;
   if (isWhole(authority) && (owner === authority.subject || ownsRobot(authority, owner))) return;
@@ -244,8 +244,8 @@ function isItself({ credential, via }: Authority, key: string): boolean {
   return credential === 'key' && via.key === key;
 }
 
-function denied(message: string): RegistryError {
-  return new RegistryError('DENIED', { message });
+function denied(message: string): Refusal {
+  return new Refusal('forbidden', { message });
 }
 
 function answerKey(key: AccessKey): Response {

@@ -1,6 +1,5 @@
 /** What requests and answers about lifecycle policies are made of. */
 import * as z from 'zod';
-import { RegistryError } from '../../oci/errors.ts';
 import type { DoomedAttached, DoomedManifest, DoomedTag, Plan } from '../../registry/lifecycle/chooser.ts';
 import { VERSIONS_MAX } from '../../registry/lifecycle/known.ts';
 import type { Place } from '../../registry/lifecycle/large.ts';
@@ -12,6 +11,7 @@ import {
   TAG_STATUSES,
 } from '../../registry/lifecycle/policy.ts';
 import type { Report } from '../../registry/lifecycle/report.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { jsonOf, timeOf } from './parts.ts';
 
 /** ECR's limit. */
@@ -166,12 +166,12 @@ const placeSchema = z.strictObject({
   }),
 });
 
-/** What a page answered as `next`; `null` for the first one. @throws INVALID */
+/** What a page answered as `next`; `null` for the first one. @throws request-invalid */
 export function placeOf(text: string | undefined): Place | null {
   if (text === undefined) return null;
   const place = placeSchema.safeParse(jsonOf(text));
   if (place.success) return place.data as Place;
-  throw new RegistryError('INVALID', { message: 'body.after: is no `next` of a page before' });
+  throw new Refusal('request-invalid', { message: 'body.after: is no `next` of a page before' });
 }
 
 /** Items of an answer. */

@@ -17,12 +17,12 @@ import {
 import { runCounted } from '../../background/jobs.ts';
 import type { Env } from '../../env.ts';
 import { secondsToMidnight } from '../../events/database-failure.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { collectSlice } from '../../registry/gc/collector.ts';
 import { fsck, isFsckCursor } from '../../registry/gc/fsck.ts';
 import { type Cursor, getPasses, type Passes } from '../../registry/gc/passes.ts';
 import { type ScrubReport, scrubSlice } from '../../registry/gc/scrub.ts';
 import type { GcReport } from '../../registry/gc/slice.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, finishing, type RequestContext } from '../context.ts';
 import { asks } from './guard.ts';
 import { answer, operation, pageSchema } from './operation.ts';
@@ -197,13 +197,13 @@ async function readDay(env: Env): Promise<Day> {
 
 type Asked = RequestContext & { var: { query: z.output<typeof forced> } };
 
-/** @throws TOOMANYREQUESTS where the budget leaves nothing to the job, and nobody insists */
+/** @throws daily-limit where the budget leaves nothing to the job, and nobody insists */
 async function dayFor(c: Asked, job: Job): Promise<Day> {
   const day = await readDay(c.env);
   const refusal = usedUp(day, job);
   if (refusal && c.var.query.force !== 'true') {
-    const headers = { 'retry-after': String(secondsToMidnight(Date.now())) };
-    throw new RegistryError('TOOMANYREQUESTS', { message: `${refusal}. With force=true it is done now`, headers });
+    const retryAfter = secondsToMidnight(Date.now());
+    throw new Refusal('daily-limit', { message: `${refusal}. With force=true it is done now`, retryAfter });
   }
   return day;
 }
@@ -242,7 +242,7 @@ function textOf({ phase, after }: Cursor): string {
   return JSON.stringify([phase, ...after]);
 }
 
-/** @throws INVALID */
+/** @throws request-invalid */
 function cursorOf(text: string | undefined): Cursor | null {
   if (text === undefined) return null;
   const parts = z.tuple([z.string()], z.union([z.string(), z.int()])).safeParse(jsonOf(text));
@@ -250,5 +250,5 @@ function cursorOf(text: string | undefined): Cursor | null {
     const [phase, ...after] = parts.data;
     if (isFsckCursor({ phase, after })) return { phase, after };
   }
-  throw new RegistryError('INVALID', { message: 'query.last: is no `next` of a page before' });
+  throw new Refusal('request-invalid', { message: 'query.last: is no `next` of a page before' });
 }

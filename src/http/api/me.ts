@@ -8,7 +8,7 @@ import { loginNameOf, nameOf } from '../../auth/names.ts';
 import { endLogins } from '../../auth/people/accounts.ts';
 import { acceptMembership, endInvitation, invitationsOf } from '../../auth/people/member-invitations.ts';
 import { LOGIN_PASSWORD_MAX_LIFETIME, type Minted, mintLoginPassword } from '../../auth/tokens.ts';
-import { RegistryError } from '../../oci/errors.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { logged } from '../authenticate.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitTokenRequests } from '../limits.ts';
@@ -165,8 +165,8 @@ export const me = new Hono<AppEnv>({ strict: false })
     },
   );
 
-function noAccount(): RegistryError {
-  return new RegistryError('INVALID', { message: 'a CI token has no account that could be logged out: it ends by itself' });
+function noAccount(): Refusal {
+  return new Refusal('request-invalid', { message: 'a CI token has no account that could be logged out: it ends by itself' });
 }
 
 const NOBODY: Pick<Authority, 'administrator' | 'owns' | 'belongsTo' | 'principals'> = {

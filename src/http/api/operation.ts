@@ -5,8 +5,8 @@
 import type { Handler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import * as z from 'zod';
-import { RegistryError } from '../../oci/errors.ts';
 import { parseStrictJson } from '../../oci/json.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { limitExpensiveReads, limitWrites } from '../limits.ts';
 import { readBody } from '../params.ts';
@@ -34,7 +34,7 @@ export interface Operation {
 
 type Parsed<T extends z.ZodType | undefined> = T extends z.ZodType ? z.output<T> : undefined;
 
-/** Checks query and body, and hands them over parsed. @throws INVALID (400) with what is wrong where */
+/** Checks query and body, and hands them over parsed. @throws request-invalid (400) with what is wrong where */
 export function operation<const O extends Operation>(spec: O) {
   type Variables = { query: Parsed<O['query']>; body: Parsed<O['body']> };
   const check = createMiddleware<AppEnv & { Variables: Variables }>(async function check(c, next) {
@@ -58,13 +58,16 @@ function parsed(schema: z.ZodType, value: unknown, place: string): unknown {
   if (result.success) return result.data;
   const detail = result.error.issues.map(({ path, message }) => ({ at: [place, ...path].join('.'), message }));
   const first = detail[0];
-  throw new RegistryError('INVALID', { message: first ? `${first.at}: ${first.message}` : 'the request is not valid', detail });
+  throw new Refusal('request-invalid', {
+    message: first ? `${first.at}: ${first.message}` : 'the request is not valid',
+    detail,
+  });
 }
 
 function queryOf(c: RequestContext): Record<string, string> {
   const all = Object.entries(c.req.queries());
   const repeated = all.find(([, values]) => values.length > 1);
-  if (repeated) throw new RegistryError('INVALID', { message: `"${repeated[0]}" is given more than once` });
+  if (repeated) throw new Refusal('request-invalid', { message: `"${repeated[0]}" is given more than once` });
   return Object.fromEntries(all.map(([name, values]) => [name, values[0] ?? '']));
 }
 
@@ -73,11 +76,11 @@ async function bodyOf(c: RequestContext): Promise<unknown> {
   const bytes = await readBody(c, BODY_MAX_BYTES);
   if (bytes.byteLength === 0) return {};
   const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
-  if (type !== 'application/json') throw new RegistryError('INVALID', { message: 'the body must be application/json' });
+  if (type !== 'application/json') throw new Refusal('request-invalid', { message: 'the body must be application/json' });
   try {
     return parseStrictJson(bytes).value;
   } catch (error) {
-    throw new RegistryError('INVALID', { message: `the body is not valid JSON: ${(error as Error).message}` });
+    throw new Refusal('request-invalid', { message: `the body is not valid JSON: ${(error as Error).message}` });
   }
 }
 
@@ -102,21 +105,21 @@ export function expectedVersion(c: RequestContext): number | null {
   const header = c.req.header('if-match');
   if (header === undefined) return null;
   const version = /^"(\d{1,15})"$/.exec(header.trim())?.[1];
-  if (version === undefined) throw new RegistryError('PRECONDITION_FAILED', { message: 'If-Match is not an ETag of ours' });
+  if (version === undefined) throw new Refusal('version-mismatch', { message: 'If-Match is not an ETag of ours' });
   return Number(version);
 }
 
 /**
  * What a client repeats a request with (draft-ietf-httpapi-idempotency-key-header): a string in quotes, or as many send it,
  * without. `null`: none.
- * @throws INVALID
+ * @throws request-invalid
  */
 export function idempotencyKeyOf(c: RequestContext): string | null {
   const header = c.req.header('idempotency-key');
   if (header === undefined) return null;
   const key = /^"([^"\\]+)"$/.exec(header)?.[1] ?? header;
   if (/^[!#-[\]-~]{1,255}$/.test(key)) return key;
-  throw new RegistryError('INVALID', { message: 'Idempotency-Key is up to 255 letters, digits and signs, without spaces' });
+  throw new Refusal('request-invalid', { message: 'Idempotency-Key is up to 255 letters, digits and signs, without spaces' });
 }
 
 /** What is answered is about people and rights, and may be a secret: it is kept by no cache. */

@@ -18,12 +18,12 @@ export const description = z
   )
   .describe('Left out, it stays as it is');
 
-/** @throws INVALID */
+/** @throws request-invalid */
 export function organizationIn(c: RequestContext): string {
   return parseName(c.req.param('organization') ?? '');
 }
 
-/** `team:acme/dev`, of the path. @throws INVALID */
+/** `team:acme/dev`, of the path. @throws request-invalid */
 export function subjectIn(c: RequestContext, kind: 'team' | 'robot'): string {
   return `${kind}:${organizationIn(c)}/${parseName(c.req.param(kind) ?? '')}`;
 }

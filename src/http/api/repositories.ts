@@ -5,7 +5,6 @@ import type { Authority } from '../../auth/authority.ts';
 import { parseName } from '../../auth/names.ts';
 import { firstPolicy, getPolicy, isPublic, keepPolicy, setVisibility } from '../../auth/policies.ts';
 import { allows } from '../../auth/policy.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import {
   changeRepository,
@@ -15,6 +14,7 @@ import {
   type RepositorySummary,
 } from '../../registry/repositories/pages.ts';
 import { deleteRepository } from '../../registry/trash/repositories.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { endSubscriptions } from '../../webhooks/subscriptions.ts';
 import { authorityOf } from '../authenticate.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
@@ -127,11 +127,11 @@ export const repositories = new Hono<AppEnv>({ strict: false })
         const maker = { by: actorOf(c), mayAdminister: allows(authority, 'admin', repository) };
         const also = () => firstPolicy(c.env, subjectOf(repository), body.visibility ?? 'private', maker);
         if (await makeRepository(c.env, repository, body, { ...maker, also })) return answerRepository(c, repository, 201);
-        if (ifVersion === 0) throw new RegistryError('PRECONDITION_FAILED', { message: 'it is there already' });
+        if (ifVersion === 0) throw new Refusal('version-mismatch', { message: 'it is there already' });
       }
       requireTaken(authority, c, repository);
       // RFC 9110, 13.1.1: what is not there has no version.
-      if (ifVersion !== null && !(await describeRepository(c.env, repository))) throw new RegistryError('PRECONDITION_FAILED');
+      if (ifVersion !== null && !(await describeRepository(c.env, repository))) throw new Refusal('version-mismatch');
       return changed(c, repository, body, ifVersion);
     },
   )
@@ -177,7 +177,7 @@ function subjectOf(repository: RepositoryName): string {
 
 /** Somebody who may create here learns that the name is taken; more only if they may administer it. */
 function requireTaken(authority: Authority, c: RequestContext, repository: RepositoryName): void {
-  if (!allows(authority, 'pull', repository)) throw new RegistryError('CONFLICT', { message: 'this name is taken' });
+  if (!allows(authority, 'pull', repository)) throw new Refusal('name-taken');
   requireRight(c, authority, 'admin', repository);
 }
 
@@ -195,7 +195,7 @@ async function changed(
 
 async function answerRepository(c: RequestContext, repository: RepositoryName, status: number): Promise<Response> {
   const page = await describeRepository(c.env, repository);
-  if (!page) throw new RegistryError('NAME_UNKNOWN');
+  if (!page) throw new Refusal('repository-unknown');
   const { statements } = await getPolicy(c.env, subjectOf(repository));
   const body = { ...summaryOf(page, isPublic(statements)), overview: page.overview };
   return answer(body, { status, version: page.version });

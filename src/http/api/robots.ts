@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { loginNameOf } from '../../auth/names.ts';
 import { listKeys } from '../../auth/people/access-keys.ts';
 import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../auth/people/robots.ts';
-import { RegistryError } from '../../oci/errors.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';
 import { answerNewKey, keyBody, keySchema, madeKeySchema, shownKey } from './key-schemas.ts';
@@ -126,7 +126,7 @@ Its name is not given again.`,
     }),
     async (c) => {
       const robot = await getRobot(c.env, subjectIn(c, 'robot'));
-      if (robot.disabled) throw new RegistryError('CONFLICT', { message: `${robot.subject} is disabled` });
+      if (robot.disabled) throw new Refusal('disabled', { message: `${robot.subject} is disabled` });
       return answerNewKey(c, robot.subject, c.var.body);
     },
   );

@@ -4,11 +4,11 @@ import * as z from 'zod';
 import { allows } from '../../auth/policy.ts';
 import { parseCondition } from '../../oci/condition.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { digestAt, type HistoryPoint, listHistory, rollBack } from '../../registry/tags/history.ts';
 import { getMutability, MUTABILITIES, type Mutability, saveMutability } from '../../registry/tags/mutability.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { rightsTo } from '../authorize.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asksFor } from './guard.ts';
@@ -141,10 +141,10 @@ export const tags = new Hono<AppEnv>({ strict: false })
     },
   );
 
-/** What cannot be a tag has no history. @throws NOT_FOUND */
+/** What cannot be a tag has no history. @throws not-found */
 function tagIn(c: RequestContext): Tag {
   const tag = c.req.param('tag') ?? '';
-  if (!isTag(tag)) throw new RegistryError('NOT_FOUND');
+  if (!isTag(tag)) throw new Refusal('not-found');
   return tag;
 }
 

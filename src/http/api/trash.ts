@@ -5,7 +5,6 @@ import type { Authority } from '../../auth/authority.ts';
 import { giveBackPolicy } from '../../auth/policies.ts';
 import { common, judgeOf, patternsOf, reachOf } from '../../auth/visibility.ts';
 import { isDigest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { isTag } from '../../oci/reference.ts';
 import { purgeEntry } from '../../registry/gc/purge.ts';
 import { requireDeletion } from '../../registry/manifests/deletion.ts';
@@ -19,6 +18,7 @@ import {
 } from '../../registry/trash/listing.ts';
 import { restoreRepository } from '../../registry/trash/repositories.ts';
 import { notInTrash, restoreManifest, restoreTag } from '../../registry/trash/restore.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, finishing, type RequestContext } from '../context.ts';
 import { openPlace, sealPlace } from '../sealed-place.ts';
 import { asks, asksAboutTrash, asksFor } from './guard.ts';
@@ -196,21 +196,21 @@ function keyOf({ name, entry }: { name: string; entry: number | string }): strin
   return `${name} ${entry}`;
 }
 
-/** @throws INVALID */
+/** @throws request-invalid */
 function placeOf(key: string | null): Place {
-  if (key === null) throw new RegistryError('INVALID', { message: '`last` is no place in this list: begin anew' });
+  if (key === null) throw new Refusal('request-invalid', { message: '`last` is no place in this list: begin anew' });
   const [name = '', entry = ''] = key.split(' ');
   return { name, entry: /^\d{1,15}$/.test(entry) ? Number(entry) : 0 };
 }
 
-/** What cannot exist is not there. @throws MANIFEST_UNKNOWN */
+/** What cannot exist is not there. @throws manifest-unknown */
 function tagIn(c: RequestContext) {
   const tag = c.req.param('tag') ?? '';
   if (!isTag(tag)) throw notInTrash();
   return tag;
 }
 
-/** @throws MANIFEST_UNKNOWN */
+/** @throws manifest-unknown */
 function digestIn(c: RequestContext) {
   const digest = c.req.param('digest') ?? '';
   if (!isDigest(digest)) throw notInTrash();
@@ -232,7 +232,7 @@ function shownRepository({ entry, name, deletedAt, deletedBy, restorableUntil }:
   return { entry: String(entry), name, deletedBy, ...times };
 }
 
-/** @throws MANIFEST_UNKNOWN where it is not in the trash, UNSUPPORTED where the registry is set to delete nothing */
+/** @throws manifest-unknown where it is not in the trash, parameter-invalid where the registry is set to delete nothing */
 async function answerPurged(
   c: RequestContext,
   entry: { repositoryId: number; kind: 'tag' | 'manifest' | 'repository'; name: string } | null,

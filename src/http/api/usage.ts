@@ -7,13 +7,13 @@ import { getOrganization } from '../../auth/people/organizations.ts';
 import { isWhole } from '../../auth/policy.ts';
 import { requireOrganization } from '../../auth/within.ts';
 import { isDigest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { isTag } from '../../oci/reference.ts';
 import { statManifest } from '../../registry/manifests/manifests.ts';
 import { holdingsOf } from '../../registry/usage/holdings.ts';
 import { type Pulls, pullsOf } from '../../registry/usage/pulls.ts';
 import { setQuota } from '../../registry/usage/quota.ts';
 import { listUsage, type Usage } from '../../registry/usage/usage.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asks, asksFor, requireRight } from './guard.ts';
 import { answer, answerItems, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
@@ -139,8 +139,7 @@ export const usage = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { authority } = c.var;
       const { name, subject } = await userIn(c);
-      if (authority.subject !== subject && !(authority.administrator && isWhole(authority)))
-        throw new RegistryError('NOT_FOUND');
+      if (authority.subject !== subject && !(authority.administrator && isWhole(authority))) throw new Refusal('not-found');
       const { version, ...stored } = await storedIn(c, name);
       return answer({ user: name, ...stored }, { version });
     },
@@ -199,10 +198,10 @@ export const usage = new Hono<AppEnv>({ strict: false })
     },
   );
 
-/** @throws NOT_FOUND */
+/** @throws not-found */
 async function userIn(c: RequestContext) {
   const user = await findUser(c.env, `user:${parseName(c.req.param('user') ?? '')}`);
-  if (!user) throw new RegistryError('NOT_FOUND');
+  if (!user) throw new Refusal('not-found');
   return user;
 }
 
@@ -218,12 +217,12 @@ async function storedIn(c: RequestContext, namespace: string) {
 
 type Limiting = RequestContext & { var: { body: z.output<typeof quotaBody> } };
 
-/** @param guard for the batch: that whom it is about is there. @throws PRECONDITION_FAILED */
+/** @param guard for the batch: that whom it is about is there. @throws version-mismatch */
 async function limitNamespace(c: Limiting, of: Parameters<typeof setQuota>[1], guard: D1PreparedStatement[]) {
   const { maxBytes: limit, warnPercent: percent = null } = c.var.body;
   const change = { ifVersion: expectedVersion(c), by: actorOf(c), guard };
   const quota = await setQuota(c.env, of, { maxBytes: limit, warnPercent: percent }, change);
-  if (!quota) throw new RegistryError('PRECONDITION_FAILED');
+  if (!quota) throw new Refusal('version-mismatch');
   const { version, ...body } = quota;
   return answer(body, { version });
 }

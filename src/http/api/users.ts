@@ -9,7 +9,7 @@ import { type Accepted, acceptInvitation, invitationToken, inviteUser, openInvit
 import { isNarrowed, isWhole } from '../../auth/policy.ts';
 import { grantsOf } from '../../auth/policy-names.ts';
 
-import { RegistryError } from '../../oci/errors.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitWrongPasswords } from '../limits.ts';
 import { asks } from './guard.ts';
@@ -121,7 +121,7 @@ export const users = new Hono<AppEnv>({ strict: false })
       if (isNarrowed(authority)) return answer(nameAlone(authority, subject));
       const user = await findUser(c.env, subject);
       if (user && seesAll(authority, user)) return answer(shownUser(user), { version: user.version });
-      if (!user || !(await shareOrganization(c.env, authority.subject, user.subject))) throw new RegistryError('NOT_FOUND');
+      if (!user || !(await shareOrganization(c.env, authority.subject, user.subject))) throw new Refusal('not-found');
       return answer({ name: user.name, subject: user.subject });
     },
   )
@@ -213,9 +213,9 @@ function subjectIn(c: RequestContext): string {
   return `user:${parseName(c.req.param('user') ?? '')}`;
 }
 
-/** A narrowed credential is told whose it is, and of nobody else. @throws NOT_FOUND */
+/** A narrowed credential is told whose it is, and of nobody else. @throws not-found */
 function nameAlone({ subject }: Authority, asked: string): z.output<typeof colleagueSchema> {
-  if (asked !== subject) throw new RegistryError('NOT_FOUND');
+  if (asked !== subject) throw new Refusal('not-found');
   return { name: nameOf(subject), subject };
 }
 
@@ -223,8 +223,8 @@ function seesAll(authority: Authority, { subject }: User): boolean {
   return authority.subject === subject || (authority.administrator && isWhole(authority));
 }
 
-function closed(message: string): RegistryError {
-  return new RegistryError('INVALID', { message });
+function closed(message: string): Refusal {
+  return new Refusal('request-invalid', { message });
 }
 
 function shownUser({ name, subject, administrator: isAdministrator, disabled, joined, description: about, createdAt }: User) {

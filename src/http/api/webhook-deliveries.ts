@@ -2,7 +2,7 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { factsOf } from '../../facts.ts';
-import { RegistryError } from '../../oci/errors.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Attempt, type DeliveryKey, deliveryId, deliveryKeyOf } from '../../webhooks/delivery/deliveries.ts';
 import {
   type Delivery,
@@ -139,24 +139,24 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
     },
   );
 
-/** @throws INVALID */
+/** @throws request-invalid */
 function eventIn(delivery: string): number {
   const key = deliveryKeyOf(delivery);
-  if (!key) throw new RegistryError('INVALID', { message: 'query.last: is no id of a delivery' });
+  if (!key) throw new Refusal('request-invalid', { message: 'query.last: is no id of a delivery' });
   return key.event;
 }
 
-/** The delivery of the path. @throws NOT_FOUND for one of another webhook */
+/** The delivery of the path. @throws not-found for one of another webhook */
 function keyIn(c: RequestContext, { id }: Subscription): DeliveryKey {
   const key = deliveryKeyOf(c.req.param('delivery') ?? '');
-  if (key?.subscription !== id) throw new RegistryError('NOT_FOUND');
+  if (key?.subscription !== id) throw new Refusal('not-found');
   return key;
 }
 
-/** @throws CONFLICT */
+/** @throws conflict */
 function requireEnabled({ disabled }: Subscription): void {
   if (disabled === null) return;
-  throw new RegistryError('CONFLICT', { message: `the webhook is disabled (${disabled}): enable it first` });
+  throw new Refusal('disabled', { message: `the webhook is disabled (${disabled}): enable it first` });
 }
 
 function shown({ key, data, state: now, attempts, createdAt, dueAt }: DeliverySummary): z.output<typeof deliverySchema> {

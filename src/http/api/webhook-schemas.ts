@@ -2,8 +2,8 @@
 import * as z from 'zod';
 import { settings } from '../../env.ts';
 import { EVENT_TYPES, type EventType } from '../../events/event.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { refusalOfAddress } from '../../webhooks/endpoint/address.ts';
 import { refusalOfHeaders } from '../../webhooks/endpoint/custom-headers.ts';
 import { type Endpoint, shownUrl, unseal } from '../../webhooks/endpoint/sealing.ts';
@@ -145,7 +145,7 @@ export async function answerMadeWebhook(
   return answer({ webhook: await shownWebhook(c, subscription), secret }, { status, version: subscription.version });
 }
 
-/** @throws INVALID, with words that name no secret */
+/** @throws request-invalid, with words that name no secret */
 export function endpointIn(c: RequestContext, endpoint: Endpoint): Endpoint {
   const ownHosts = [originOf(c), c.req.url].map((own) => new URL(own).host);
   const ofUrl = refusalOfAddress(endpoint.url, { ownHosts, insecure: settings(c.env).insecureWebhooks });
@@ -163,7 +163,7 @@ interface SentFilter {
 
 /**
  * As it is kept; what is left out is as in `before`.
- * @throws INVALID for one by which the webhook could hear less than it says
+ * @throws request-invalid for one by which the webhook could hear less than it says
  */
 export function filterIn(
   sent: SentFilter,
@@ -194,7 +194,7 @@ export function newFilter(format: FormatName): Filter {
   return { types: defaultTypes(format), repositories: null, tags: null };
 }
 
-/** What the request makes of the webhook. @throws INVALID, CONFLICT */
+/** What the request makes of the webhook. @throws request-invalid, conflict */
 export async function changeIn(
   c: RequestContext,
   webhook: Subscription,
@@ -215,7 +215,7 @@ async function mergedEndpoint(
   const known = await unseal(c.env, webhook.id, webhook.endpoint);
   const to = sent.url ?? known?.url;
   if (to === undefined) {
-    throw new RegistryError('CONFLICT', {
+    throw new Refusal('conflict', {
       message: 'the URL cannot be read since the secret of the registry was replaced: give it again, with its headers',
     });
   }
@@ -223,6 +223,6 @@ async function mergedEndpoint(
   return { url: to, headers: sent.headers ?? (stays ? known.headers : {}) };
 }
 
-function invalid(message: string): RegistryError {
-  return new RegistryError('INVALID', { message });
+function invalid(message: string): Refusal {
+  return new Refusal('request-invalid', { message });
 }

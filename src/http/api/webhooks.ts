@@ -9,10 +9,10 @@ import { getOrganization } from '../../auth/people/organizations.ts';
 import { requireOrganization } from '../../auth/within.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { factsOf } from '../../facts.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { describeRepository } from '../../registry/repositories/pages.ts';
 import { requireInBatch } from '../../registry/repositories/repositories.ts';
+import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import type { World } from '../../webhooks/delivery/attempt.ts';
 import { REGISTRY, type Scope } from '../../webhooks/filter.ts';
 import {
@@ -115,7 +115,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     operation({ ...list, summary: 'The webhooks of a repository' }),
     async (c) => {
       const { repository } = c.var;
-      if (!(await describeRepository(c.env, repository))) throw new RegistryError('NAME_UNKNOWN');
+      if (!(await describeRepository(c.env, repository))) throw new Refusal('repository-unknown');
       return answerList(c, `repository:${repository}`);
     },
   )
@@ -216,7 +216,7 @@ async function answerList(c: RequestContext & { var: { query: z.output<typeof li
   );
 }
 
-/** @param guard refuses it where what it is to listen to is not there @throws INVALID, and as `createSubscription` */
+/** @param guard refuses it where what it is to listen to is not there @throws request-invalid, and as `createSubscription` */
 async function answerNew(
   c: RequestContext,
   scope: Scope,
@@ -243,12 +243,12 @@ async function changed(
   sent: z.output<typeof webhookChangeBody>,
   ifVersion: number | null,
 ): Promise<Subscription> {
-  if (ifVersion !== null && ifVersion !== webhook.version) throw new RegistryError('PRECONDITION_FAILED');
+  if (ifVersion !== null && ifVersion !== webhook.version) throw new Refusal('version-mismatch');
   const change = await changeIn(c, webhook, sent);
   try {
     return await changeSubscription(c.env, webhook, change, { ifVersion: webhook.version, by: actorOf(c) });
   } catch (error) {
-    const overtaken = error instanceof RegistryError && error.code === 'PRECONDITION_FAILED' && ifVersion === null;
+    const overtaken = isRefusal(error, 'version-mismatch') && ifVersion === null;
     if (!overtaken) throw error;
     return changed(c, await getSubscription(c.env, webhook.id), sent, null);
   }

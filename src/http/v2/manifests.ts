@@ -2,13 +2,13 @@
 import { Hono } from 'hono';
 import { parseCondition } from '../../oci/condition.ts';
 import { algorithmOf, digestOf } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { MANIFEST_MAX_BYTES, parseManifest } from '../../oci/manifest.ts';
 import { parseReference, parseReferenceToRead, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
 import { deleteManifest } from '../../registry/manifests/deletion.ts';
 import { getManifest, statManifest, statManifestForPush } from '../../registry/manifests/manifests.ts';
 import { type MovedTags, putManifest } from '../../registry/manifests/put.ts';
 import { noteCheck, notePull } from '../../registry/usage/pulls.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { may, mayAlso, mayCreateByPush, rightsTo } from '../authorize.ts';
 import { sendContent } from '../content.ts';
 import { type AppEnv, actorOf, afterwards, finishing } from '../context.ts';
@@ -58,7 +58,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     const bytes = await readBody(c, MANIFEST_MAX_BYTES);
     const digest = await digestOf(reference.digest ? algorithmOf(reference.digest) : 'sha256', bytes);
     if (reference.digest && reference.digest !== digest) {
-      throw new RegistryError('DIGEST_INVALID', {
+      throw new Refusal('digest-mismatch', {
         message: 'the manifest does not have the digest in its URL',
         detail: { digest },
       });
@@ -93,11 +93,10 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     return c.body(null, 202);
   });
 
-/** end-7b: tags beside a digest; a manifest that is put under a tag has that one. @throws MANIFEST_INVALID, UNSUPPORTED */
+/** end-7b: tags beside a digest; a manifest that is put under a tag has that one. @throws manifest-invalid, parameter-invalid */
 function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   const texts = reference.tag ? [reference.tag, ...parameters] : parameters;
-  if (texts.length > MAX_TAGS)
-    throw new RegistryError('UNSUPPORTED', { status: 414, message: `up to ${MAX_TAGS} tags at a time` });
+  if (texts.length > MAX_TAGS) throw new Refusal('too-many-tags', { message: `up to ${MAX_TAGS} tags at a time` });
   return [...new Set(texts.map(parseTag))];
 }
 

@@ -4,14 +4,15 @@ import { allows, isGranted } from '../../auth/policy.ts';
 import { sealUpload, unsealUpload } from '../../auth/tokens.ts';
 import { judgeOf, pullsSaid } from '../../auth/visibility.ts';
 import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { isRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { mountBlob } from '../../registry/blobs.ts';
 import { repositoriesHolding, requireRepository } from '../../registry/repositories/repositories.ts';
 import { newUploadId, type Upload } from '../../registry/uploads/sessions.ts';
 import { appendToUpload, cancelUpload, finishUpload, uploadAtOnce, uploadOffset } from '../../registry/uploads/uploads.ts';
+import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { judged, may, mayCreateByPush } from '../authorize.ts';
 import { type AppEnv, actorOf, afterwards, finishing, occasionOf, uploaderOf } from '../context.ts';
+import { DoorRefusal } from '../errors.ts';
 import { limitUploadStarts } from '../limits.ts';
 import { chunkOf, single } from '../params.ts';
 
@@ -61,10 +62,10 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     return c.body(null, 204);
   });
 
-/** A digest given twice is no digest. @throws DIGEST_INVALID */
+/** A digest given twice is no digest. @throws digest-mismatch */
 function digestParameter(c: UploadContext): string | undefined {
   const digests = c.req.queries('digest') ?? [];
-  if (digests.length > 1) throw new RegistryError('DIGEST_INVALID', { message: 'the digest is given more than once' });
+  if (digests.length > 1) throw new Refusal('digest-invalid', { message: 'the digest is given more than once' });
   return digests[0];
 }
 
@@ -121,7 +122,7 @@ async function uploadOf(c: UploadContext): Promise<Upload> {
   const { repository } = c.var;
   const expected = { repository, subject: uploaderOf(c) };
   const upload = await unsealUpload(c.env, c.req.param('upload') ?? '', expected, occasionOf(c));
-  if (!upload) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  if (!upload) throw new Refusal('upload-unknown');
   return { ...upload, mayCreate: c.req.method === 'PUT' && mayCreateByPush(c, repository), by: actorOf(c) };
 }
 
@@ -130,9 +131,9 @@ async function inStep(c: UploadContext, upload: Upload, work: () => Promise<Resp
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof RegistryError) || error.code !== 'BLOB_UPLOAD_INVALID') throw error;
+    if (!isRefusal(error, 'chunk-out-of-order')) throw error;
     const { offset } = (error.detail ?? { offset: await uploadOffset(c.env, upload) }) as { offset: number };
-    throw new RegistryError(error.code, {
+    throw new DoorRefusal(error.reason, {
       message: error.message,
       detail: { offset },
       headers: await standing(c, upload, offset),

@@ -1,8 +1,8 @@
 /** A repository as the chooser looks at it, read in one transaction; and how many bytes come back of what it chose. */
 import type { Database } from '../../events/batch.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { HERE } from '../repositories/repositories.ts';
 import { type Mutability, mutabilityOf, RULE } from '../tags/mutability.ts';
 import type { Inventory, StoredManifest, StoredTag } from './inventory.ts';
@@ -63,7 +63,7 @@ const MANIFEST = `m.digest, m.subject, m.size, m.pushed_at AS pushedAt, m.leased
   (SELECT max(p.day) FROM pulls p WHERE p.repository_id = m.repository_id AND p.digest = m.digest) AS pulledOn,
   (SELECT k.day FROM manifest_checks k WHERE k.repository_id = m.repository_id AND k.digest = m.digest) AS checkedOn`;
 
-/** All that there is, unless that is too much to be looked at at once. @throws NAME_UNKNOWN */
+/** All that there is, unless that is too much to be looked at at once. @throws repository-unknown */
 export async function loadCandidates(env: Database, repository: RepositoryName): Promise<Candidates> {
   const small = `NOT (SELECT ${LARGE})`;
   return candidatesOf(
@@ -80,7 +80,7 @@ export async function loadCandidates(env: Database, repository: RepositoryName):
   );
 }
 
-/** Of some manifests and their tags. @throws NAME_UNKNOWN */
+/** Of some manifests and their tags. @throws repository-unknown */
 export async function candidatesAmong(env: Database, repository: RepositoryName, digests: Digest[]): Promise<Candidates> {
   const list = JSON.stringify(digests);
   const among = (table: string, column: string) =>
@@ -99,7 +99,7 @@ export async function candidatesAmong(env: Database, repository: RepositoryName,
 
 function candidatesOf([heads, tags, manifests, references]: D1Result[]): Candidates {
   const head = heads?.results[0] as Head | undefined;
-  if (!head) throw new RegistryError('NAME_UNKNOWN');
+  if (!head) throw new Refusal('repository-unknown');
   const report = head.report === null ? null : reportOf(head.report);
   return {
     policy: head.policy === null ? null : (JSON.parse(head.policy) as LifecyclePolicy),
@@ -120,7 +120,7 @@ function candidatesOf([heads, tags, manifests, references]: D1Result[]): Candida
   };
 }
 
-/** @throws CONFLICT where there is more than rules can look through */
+/** @throws conflict where there is more than rules can look through */
 export async function refuseTooMany(env: Database, repository: RepositoryName): Promise<void> {
   const counted = (table: string) =>
     `(SELECT count(*) FROM (SELECT 1 FROM ${table} WHERE repository_id = ${HERE} LIMIT ${CANDIDATES_MAX} + 1))`;
@@ -128,7 +128,7 @@ export async function refuseTooMany(env: Database, repository: RepositoryName): 
     .bind(repository)
     .first<number>('count');
   if ((count ?? 0) <= CANDIDATES_MAX) return;
-  throw new RegistryError('CONFLICT', {
+  throw new Refusal('limit-reached', {
     message: `lifecycle rules look through up to ${CANDIDATES_MAX} tags and manifests of a repository, and this one has more`,
   });
 }

@@ -3,8 +3,8 @@ import type { Env, Vars } from '../../env.ts';
 import { commit, type Database } from '../../events/batch.ts';
 import { type Actor, REGISTRY } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { deleteDoomed } from '../manifests/deletion.ts';
 import { HERE } from '../repositories/repositories.ts';
 import type { DoomedAttached, DoomedManifest } from './chooser.ts';
@@ -58,13 +58,13 @@ export async function deleteSlices(
 }
 
 /** For whoever meant one list, and no other. */
-export class ChangedMeanwhile extends RegistryError {
+export class ChangedMeanwhile extends Refusal {
   constructor({ tags, manifests }: { tags: Set<string>; manifests: Set<string> }) {
     const done =
       tags.size + manifests.size === 0
         ? 'nothing was deleted'
         : `${tags.size} of its tags and ${manifests.size} of its manifests were deleted before that`;
-    super('PRECONDITION_FAILED', { message: `what was listed changed meanwhile, and ${done}: preview the rules again` });
+    super('version-mismatch', { message: `what was listed changed meanwhile, and ${done}: preview the rules again` });
   }
 }
 
@@ -78,7 +78,7 @@ function attachedTag({ tag, digest, subject }: DoomedAttached) {
 
 /** Only refusals are for people; what else went wrong is in the log. */
 export function wordsOf(error: Error): string {
-  return error instanceof RegistryError ? error.message : 'the run broke off, and goes on with the next one';
+  return error instanceof Refusal ? error.message : 'the run broke off, and goes on with the next one';
 }
 
 /** Of more than a run takes on, the rest is due at once, behind all that is due already. */

@@ -2,8 +2,8 @@
 import { settings } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import { REGISTRY } from '../../events/event.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { noteRefusal, PERIOD, type Stores } from './carry-out.ts';
 import { runLifecycle } from './run.ts';
 
@@ -21,7 +21,7 @@ export async function runDueLifecycles(env: Stores, { limit }: { limit: number }
       if ((await runLifecycle(env, repository, { by: REGISTRY, ifPlan: null })).unfinished) break;
     } catch (error) {
       failures.push(error);
-      if (error instanceof RegistryError) await noteRefusal(env, repository, error.message);
+      if (error instanceof Refusal) await noteRefusal(env, repository, error.message);
     }
   }
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} lifecycle policies could not be carried out`);

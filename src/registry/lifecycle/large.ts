@@ -43,7 +43,7 @@ interface Pass {
   left: Leftover[];
 }
 
-/** A page of the run that is under way, or the first one of a new run. @throws NAME_UNKNOWN, NOT_FOUND, CONFLICT */
+/** A page of the run that is under way, or the first one of a new run. @throws repository-unknown, not-found, conflict */
 export async function runPage(env: Stores, repository: RepositoryName, found: Candidates, by: Actor): Promise<Deleted> {
   if (found.policy === null) throw noPolicy();
   const pass = await passOf(env, repository, found, found.policy);
@@ -155,7 +155,7 @@ export interface Place {
 
 /**
  * What the rules would take of one page. Pages that only find out what there is as a whole are empty.
- * @param place as the page before answered it; `null` for the first one @throws NAME_UNKNOWN, NOT_FOUND, CONFLICT
+ * @param place as the page before answered it; `null` for the first one @throws repository-unknown, not-found, conflict
  */
 export async function planPage(
   env: Database,

@@ -2,8 +2,8 @@
 import type { Database } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { digestOf } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { requireDeletion } from '../manifests/deletion.ts';
 import { type Candidates, loadCandidates, WHOLE_MAX } from './candidates.ts';
 import { ChangedMeanwhile, deleteSlices, finish, leftoverOf, SLICES_PER_RUN, type Stores, wordsOf } from './carry-out.ts';
@@ -21,7 +21,7 @@ export interface Planned {
   candidates: Candidates;
 }
 
-/** `null` for a repository that is too large to be looked at at once. @throws NAME_UNKNOWN, NOT_FOUND */
+/** `null` for a repository that is too large to be looked at at once. @throws repository-unknown, not-found */
 export async function planLifecycle(
   env: Database,
   repository: RepositoryName,
@@ -56,7 +56,7 @@ export interface Deleted {
  * What has changed since it was looked at stays.
  * @param options.ifPlan the plan it has to be, as the preview named it, and to stay until it is carried out; `null`: any. Of one
  * that takes several slices, each is carried out as it was planned or ends the run.
- * @throws NAME_UNKNOWN, NOT_FOUND, CONFLICT, PRECONDITION_FAILED, UNSUPPORTED
+ * @throws repository-unknown, not-found, conflict, version-mismatch, parameter-invalid
  */
 export async function runLifecycle(
   env: Stores,
@@ -71,7 +71,7 @@ export async function runLifecycle(
   }
   const { plan, etag, candidates } = await planned(found);
   if (ifPlan && !ifPlan(etag)) {
-    throw new RegistryError('PRECONDITION_FAILED', {
+    throw new Refusal('version-mismatch', {
       message: 'the rules would take something else by now: preview them again',
     });
   }
@@ -108,8 +108,8 @@ export async function runLifecycle(
   return { ...deleted, remaining, unfinished: false };
 }
 
-function tooLargeForCondition(): RegistryError {
-  return new RegistryError('CONFLICT', {
+function tooLargeForCondition(): Refusal {
+  return new Refusal('limit-reached', {
     message: `this repository has more than ${WHOLE_MAX} tags or manifests, and is gone through page by page: a run of it cannot depend on a preview. Nothing was deleted`,
   });
 }

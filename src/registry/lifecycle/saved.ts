@@ -2,8 +2,8 @@
 import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { changesIn, record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { HERE, requireInBatch } from '../repositories/repositories.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { type Report, reportOf } from './report.ts';
@@ -26,7 +26,7 @@ interface Row {
   version: number;
 }
 
-/** @throws NAME_UNKNOWN, NOT_FOUND where none is saved */
+/** @throws repository-unknown, not-found where none is saved */
 export async function getLifecycle(env: Database, repository: RepositoryName): Promise<SavedPolicy> {
   const row = await env.DB.prepare(
     `SELECT p.policy, p.report, p.version FROM repositories r
@@ -34,19 +34,19 @@ export async function getLifecycle(env: Database, repository: RepositoryName): P
   )
     .bind(repository)
     .first<Row>();
-  if (!row) throw new RegistryError('NAME_UNKNOWN');
+  if (!row) throw new Refusal('repository-unknown');
   if (row.policy === null) throw noPolicy();
   const report = row.report === null ? null : reportOf(row.report);
   return { policy: JSON.parse(row.policy) as LifecyclePolicy, report, version: row.version };
 }
 
-export function noPolicy(): RegistryError {
-  return new RegistryError('NOT_FOUND', { message: 'this repository has no lifecycle policy' });
+export function noPolicy(): Refusal {
+  return new Refusal('not-found', { message: 'this repository has no lifecycle policy' });
 }
 
 const SAVED = `SELECT policy FROM lifecycle_policies WHERE repository_id = ${HERE}`;
 
-/** Saved again as it is, it stays as it is. @throws NAME_UNKNOWN, PRECONDITION_FAILED */
+/** Saved again as it is, it stays as it is. @throws repository-unknown, version-mismatch */
 export async function saveLifecycle(
   env: Database,
   repository: RepositoryName,
@@ -74,7 +74,7 @@ export async function saveLifecycle(
   if (!saved) throw await refusalOf(env, repository);
 }
 
-/** @throws NAME_UNKNOWN, NOT_FOUND, PRECONDITION_FAILED */
+/** @throws repository-unknown, not-found, version-mismatch */
 export async function deleteLifecycle(env: Database, repository: RepositoryName, { ifVersion, by }: Change): Promise<void> {
   const deleted = await tryBatch(env, [
     requireInBatch(env, repository),
@@ -97,7 +97,7 @@ function refuseVersion(env: Database, repository: RepositoryName, ifVersion: num
   return refuseUnless(env, `?2 IS NULL OR ${version} = ?2`, repository, ifVersion);
 }
 
-async function refusalOf(env: Database, repository: RepositoryName): Promise<RegistryError> {
+async function refusalOf(env: Database, repository: RepositoryName): Promise<Refusal> {
   const there = await env.DB.prepare('SELECT 1 FROM repositories WHERE name = ?1').bind(repository).first();
-  return new RegistryError(there ? 'PRECONDITION_FAILED' : 'NAME_UNKNOWN');
+  return new Refusal(there ? 'version-mismatch' : 'repository-unknown');
 }

@@ -7,9 +7,9 @@ import { type Database, persistently, refuseUnless, tryBatch } from '../../event
 import type { Actor } from '../../events/event.ts';
 import type { Condition } from '../../oci/condition.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Reference, Tag } from '../../oci/reference.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { stillReferenced } from '../blobs.ts';
 import { HERE } from '../repositories/repositories.ts';
 import { dropTags, tagNamed, tagsNaming, tagsOfList, tagsWithoutSubject } from '../tags/changes.ts';
@@ -23,16 +23,16 @@ import { type DocumentRow, INLINE_REFERENCES, referencesOf } from './references.
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** @throws UNSUPPORTED where the registry is set to delete nothing */
+/** @throws parameter-invalid where the registry is set to delete nothing */
 export function requireDeletion(env: Vars): void {
   if (settings(env).deletion) return;
-  throw new RegistryError('UNSUPPORTED', { message: 'this registry deletes nothing', headers: { allow: 'GET, HEAD' } });
+  throw new Refusal('deletion-disabled');
 }
 
 /**
  * end-9. A tag goes alone; a digest goes with its tags.
  * @param condition of the request: what the tag must name, or whether the manifest must be there
- * @throws MANIFEST_UNKNOWN, UNSUPPORTED, DENIED for what is immutable, and with 412 where the condition does not hold
+ * @throws manifest-unknown, content-referenced, deletion-disabled, tag-immutable, condition-failed
  */
 export async function deleteManifest(
   env: Stores,
@@ -69,7 +69,7 @@ async function deleteTag(
 }
 
 /** What is not there is a 404, whatever the condition (RFC 9110, 13.2.1). */
-async function unmet(env: Database, on: Conditional): Promise<RegistryError | null> {
+async function unmet(env: Database, on: Conditional): Promise<Refusal | null> {
   const failing = await failingCondition(env, on);
   if (failing?.now === '') return unknownManifest(on.tags[0] ? { tag: on.tags[0] } : { digest: on.digest });
   return failing && unmetCondition(failing);
@@ -92,7 +92,7 @@ async function deleteByDigest(env: Stores, on: Conditional, by: Actor): Promise<
   if (!gone) throw unknownManifest({ digest });
 }
 
-/** `null`: refused. @throws MANIFEST_UNKNOWN */
+/** `null`: refused. @throws manifest-unknown */
 async function deleteOnce(env: Stores, on: Conditional, by: Actor): Promise<{ gone: number | undefined } | null> {
   const { repository, digest } = on;
   const tags = tagsNaming(digest);
@@ -197,7 +197,7 @@ const UNHELD = `${UNNAMED} AND m.leased_until <= unixepoch()`;
 /**
  * One batch: returns what really went. @param reason which rule it was, for people
  * @param whole all of it, or nothing where any of it has changed
- * @throws UNSUPPORTED where the registry is set to delete nothing
+ * @throws parameter-invalid where the registry is set to delete nothing
  */
 export async function deleteDoomed(
   env: Stores,

@@ -2,10 +2,10 @@
 import { type Env, settings, type Vars } from '../../env.ts';
 import { commit, type Database } from '../../events/batch.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Reference } from '../../oci/reference.ts';
 import { readText } from '../../storage/objects.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { markManifests } from '../faults.ts';
 import { HERE } from '../repositories/repositories.ts';
 
@@ -31,7 +31,7 @@ interface HeadRow {
   size: number;
 }
 
-/** @throws MANIFEST_UNKNOWN */
+/** @throws manifest-unknown */
 export async function statManifest(env: Database, repository: RepositoryName, reference: Reference): Promise<ManifestHead> {
   const row = await env.DB.prepare(`SELECT m.digest, m.media_type, m.size ${locate(reference)}`)
     .bind(repository, reference.tag ?? reference.digest)
@@ -42,7 +42,7 @@ export async function statManifest(env: Database, repository: RepositoryName, re
 
 /**
  * For somebody who may push and will skip the manifest if it is here: takes a lease (invariant 8), so that no rule takes it for
- * being untagged before what shall name it has come. @throws MANIFEST_UNKNOWN
+ * being untagged before what shall name it has come. @throws manifest-unknown
  */
 export async function statManifestForPush(
   env: Database & Vars,
@@ -62,7 +62,7 @@ export async function statManifestForPush(
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
 
-/** end-3. @throws MANIFEST_UNKNOWN */
+/** end-3. @throws manifest-unknown */
 export async function getManifest(
   env: Stores,
   repository: RepositoryName,
@@ -86,6 +86,6 @@ async function markMissing(env: Database, repository: RepositoryName, digest: Di
   if (objectKey) await commit(env, markManifests(env, [{ key: objectKey, digest, reason: 'missing' }]));
 }
 
-export function unknownManifest(reference: Reference): RegistryError {
-  return new RegistryError('MANIFEST_UNKNOWN', { detail: reference });
+export function unknownManifest(reference: Reference): Refusal {
+  return new Refusal('manifest-unknown', { detail: reference });
 }

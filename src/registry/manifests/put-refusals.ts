@@ -1,7 +1,7 @@
 /** Why a put of a manifest was refused, asked afterwards: the batch itself only says that one of its preconditions did not hold. */
 import type { Database } from '../../events/batch.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { Manifest } from '../../oci/manifest.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { HERE, unknownRepository } from '../repositories/repositories.ts';
 import { CONTESTED, failingCondition, MAKING, type ManifestPut, MOVING } from '../tags/guards.ts';
 import { immutable, judgementOf, RULE } from '../tags/mutability.ts';
@@ -26,7 +26,7 @@ export function listed({ references }: Manifest): string {
 }
 
 /** Which precondition it was. `null`: all of them hold by now, as another request came between. */
-export async function refusalOf(env: Database, put: ManifestPut): Promise<RegistryError | null> {
+export async function refusalOf(env: Database, put: ManifestPut): Promise<Refusal | null> {
   const { repository, digest, manifest } = put;
   const [unmet, otherType, taken, absentTags, contested, rules] = await env.DB.batch([
     env.DB.prepare(UNMET).bind(repository, listed(manifest)),
@@ -58,27 +58,26 @@ function immutableOf(contested: { name: string; digest: string }[], rule: string
   return contested.filter(({ name }) => !free.includes(name));
 }
 
-function refusedContent(references: { digest: string; present: number }[], hasOtherType: boolean): RegistryError | null {
+function refusedContent(references: { digest: string; present: number }[], hasOtherType: boolean): Refusal | null {
   const absent = references.filter((row) => !row.present).map((row) => ({ digest: row.digest }));
-  if (absent.length > 0) return new RegistryError('MANIFEST_BLOB_UNKNOWN', { detail: absent });
+  if (absent.length > 0) return new Refusal('references-unknown', { detail: absent });
   if (references.length > 0) {
     const message = 'a descriptor states another size or media type than its content has';
-    return new RegistryError('MANIFEST_INVALID', { message, detail: references.map((row) => ({ digest: row.digest })) });
+    return new Refusal('manifest-invalid', { message, detail: references.map((row) => ({ digest: row.digest })) });
   }
   if (!hasOtherType) return null;
-  return new RegistryError('MANIFEST_INVALID', { message: 'this content was pushed before with another media type' });
+  return new Refusal('manifest-invalid', { message: 'this content was pushed before with another media type' });
 }
 
-function denied(message: string, detail: unknown): RegistryError {
-  return new RegistryError('DENIED', { message, detail });
+function denied(message: string, detail: unknown): Refusal {
+  return new Refusal('forbidden', { message, detail });
 }
 
 /** 412 (RFC 9110, 15.5.13); of the specification's codes it is the nearest. */
-export function unmetCondition({ name, now }: { name: string; now: string }): RegistryError {
+export function unmetCondition({ name, now }: { name: string; now: string }): Refusal {
   const what = name === '' ? 'this manifest' : `the tag ${name}`;
   const message = now === '' ? `${what} is not there` : name === '' ? `${what} is there` : `${what} names ${now}`;
-  return new RegistryError('DENIED', {
-    status: 412,
+  return new Refusal('condition-failed', {
     message: `the condition of this request does not hold: ${message}`,
     detail: name === '' ? undefined : { tag: name, digest: now || null },
   });

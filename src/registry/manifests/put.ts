@@ -3,11 +3,11 @@ import { type Env, settings, type Vars } from '../../env.ts';
 import { type Background, type Database, isLost, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import { record } from '../../events/outbox.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { manifestKey } from '../../storage/keys.ts';
 import { deleteObjects, putVerified } from '../../storage/objects.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { ensureRepository, HERE } from '../repositories/repositories.ts';
 import { changeTags, lastPoint } from '../tags/changes.ts';
 import { guardsOf, type ManifestPut, MOVING } from '../tags/guards.ts';
@@ -29,12 +29,12 @@ export type MovedTags = { tag: Tag; previous: Digest }[];
 /**
  * end-7. References, manifest, tags, history and events in one batch (invariants 2, 3 and 6). Putting again what is there
  * changes nothing, but it is a push: the manifest and its tags become younger, and each tag has an event.
- * @throws MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID, DENIED (with 412 where its condition does not hold), NAME_UNKNOWN
+ * @throws references-unknown, manifest-invalid, forbidden, condition-failed, tag-immutable, quota-exceeded, repository-unknown
  */
 export async function putManifest(env: Stores, put: ManifestPut, work: Background): Promise<MovedTags> {
   const { repository, digest, manifest, size } = put;
   if (manifest.references.length > MAX_REFERENCES) {
-    throw new RegistryError('MANIFEST_INVALID', { message: `a manifest may reference up to ${MAX_REFERENCES} digests` });
+    throw new Refusal('manifest-invalid', { message: `a manifest may reference up to ${MAX_REFERENCES} digests` });
   }
   const objectKey = size > INLINE_MAX_BYTES ? manifestKey(digest) : null;
   if (objectKey) await putVerified(env, objectKey, manifest.text, digest);

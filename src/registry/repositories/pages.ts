@@ -2,8 +2,8 @@
 import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { type ChangedField, changesIn, record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { HERE } from './repositories.ts';
 
 /** What a list shows of a repository. */
@@ -58,7 +58,7 @@ export interface Making {
 
 /**
  * Returns `false` where it is there already.
- * @throws DENIED where the maker sets what they may not change
+ * @throws forbidden where the maker sets what they may not change
  */
 export async function makeRepository(
   env: Database,
@@ -82,9 +82,9 @@ export async function makeRepository(
   return made !== null;
 }
 
-function maySetNothing(what: string): RegistryError {
+function maySetNothing(what: string): Refusal {
   const message = `you may create this repository, but the right to admin, which ${what} needs, is missing: nothing was made`;
-  return new RegistryError('DENIED', { message });
+  return new Refusal('forbidden', { message });
 }
 
 /** Whether there is something to change in repository ?1. */
@@ -110,7 +110,7 @@ const FIELDS: ChangedField[] = [
 /**
  * Where all is so already, nothing happens.
  * @param ifVersion the version it is expected to have, `null` for any
- * @throws NAME_UNKNOWN, PRECONDITION_FAILED
+ * @throws repository-unknown, version-mismatch
  */
 export async function changeRepository(
   env: Database,
@@ -150,14 +150,10 @@ export function refuseVersion(env: Database, repository: RepositoryName, ifVersi
 }
 
 /** Why a batch about a repository was refused; `null`: nothing would refuse it now. */
-export async function refusalOf(
-  env: Database,
-  repository: RepositoryName,
-  ifVersion: number | null,
-): Promise<RegistryError | null> {
+export async function refusalOf(env: Database, repository: RepositoryName, ifVersion: number | null): Promise<Refusal | null> {
   const page = await describeRepository(env, repository);
-  if (!page) return new RegistryError('NAME_UNKNOWN');
-  return ifVersion !== null && page.version !== ifVersion ? new RegistryError('PRECONDITION_FAILED') : null;
+  if (!page) return new Refusal('repository-unknown');
+  return ifVersion !== null && page.version !== ifVersion ? new Refusal('version-mismatch') : null;
 }
 
 /** For the batch that takes an organization away: refuses it while a repository has its name. */

@@ -3,9 +3,9 @@ import { type Database, refuseUnless } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 
 /** The id of repository ?1, as an SQL expression. */
 export const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
@@ -39,13 +39,13 @@ export function requireInBatch(env: Database, repository: RepositoryName): D1Pre
   return refuseUnless(env, 'EXISTS (SELECT 1 FROM repositories WHERE name = ?1)', repository);
 }
 
-/** For somebody who may push there but not create it, before any byte is taken. @throws NAME_UNKNOWN */
+/** For somebody who may push there but not create it, before any byte is taken. @throws repository-unknown */
 export async function requireRepository(env: Database, repository: RepositoryName): Promise<void> {
   if (!(await env.DB.prepare('SELECT 1 FROM repositories WHERE name = ?1').bind(repository).first())) throw unknownRepository();
 }
 
-export function unknownRepository(): RegistryError {
-  return new RegistryError('NAME_UNKNOWN', {
+export function unknownRepository(): Refusal {
+  return new Refusal('repository-unknown', {
     message: 'this repository does not exist, and the right to create it is missing',
   });
 }

@@ -2,9 +2,9 @@
 import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { HERE } from '../repositories/repositories.ts';
 import { changeTags } from './changes.ts';
 import { CONTESTED, failingCondition, guardsOf, type TagPut } from './guards.ts';
@@ -36,7 +36,7 @@ interface Row {
 /**
  * The newest first. One statement also tells a tag that never was from an unknown repository.
  * @param before the point to go on before; `null` for the newest
- * @throws NAME_UNKNOWN
+ * @throws repository-unknown
  */
 export async function listHistory(
   env: Database,
@@ -54,7 +54,7 @@ export async function listHistory(
   )
     .bind(repository, tag, before ?? Number.MAX_SAFE_INTEGER, limit + 1)
     .all<Row | { point: null }>();
-  if (results.length === 0) throw new RegistryError('NAME_UNKNOWN');
+  if (results.length === 0) throw new Refusal('repository-unknown');
   const rows = results.filter((row) => row.point !== null);
   const items = rows.slice(0, limit).map(({ actor, key_id, present, ...row }) => ({
     ...row,
@@ -64,13 +64,13 @@ export async function listHistory(
   return { items, more: rows.length > limit };
 }
 
-/** @throws NOT_FOUND, or CONFLICT for the point at which it was deleted */
+/** @throws not-found, or conflict for the point at which it was deleted */
 export async function digestAt(env: Database, repository: RepositoryName, tag: Tag, point: number): Promise<Digest> {
   const row = await env.DB.prepare(`SELECT digest FROM tag_history WHERE repository_id = ${HERE} AND tag = ?2 AND point = ?3`)
     .bind(repository, tag, point)
     .first<{ digest: Digest | null }>();
-  if (!row) throw new RegistryError('NOT_FOUND', { message: `the history of ${tag} has no point ${point}` });
-  if (row.digest === null) throw new RegistryError('CONFLICT', { message: `at point ${point} the tag was deleted` });
+  if (!row) throw new Refusal('not-found', { message: `the history of ${tag} has no point ${point}` });
+  if (row.digest === null) throw new Refusal('conflict', { message: `at point ${point} the tag was deleted` });
   return row.digest;
 }
 
@@ -81,7 +81,7 @@ interface Manifest {
 
 /**
  * Has a tag name a manifest of its repository that it has named before. That it names it already is no error.
- * @throws NOT_FOUND where it never named it; CONFLICT where the manifest is gone; DENIED, PRECONDITION_FAILED
+ * @throws not-found where it never named it; conflict where the manifest is gone; forbidden, version-mismatch
  */
 export async function rollBack(env: Database, put: TagPut, tag: Tag, by: Actor): Promise<void> {
   await persistently(
@@ -98,7 +98,7 @@ async function rollBackOnce(env: Database, put: TagPut, tag: Tag, by: Actor): Pr
   )
     .bind(repository, tag, digest)
     .first();
-  if (!named) throw new RegistryError('NOT_FOUND', { message: `the tag ${tag} has not named ${digest}` });
+  if (!named) throw new Refusal('not-found', { message: `the tag ${tag} has not named ${digest}` });
   const manifest = `SELECT media_type, size FROM manifests
     WHERE repository_id = ${HERE} AND digest = ?2 AND object_key IS NOT ''`;
   const found = await env.DB.prepare(manifest).bind(repository, digest).first<Manifest>();
@@ -112,18 +112,18 @@ async function rollBackOnce(env: Database, put: TagPut, tag: Tag, by: Actor): Pr
   );
 }
 
-async function gone(env: Database, { repository, digest }: TagPut): Promise<RegistryError> {
+async function gone(env: Database, { repository, digest }: TagPut): Promise<Refusal> {
   const trashed = await env.DB.prepare(`SELECT 1 FROM trash WHERE repository_id = ${HERE} AND kind = 'manifest' AND name = ?2`)
     .bind(repository, digest)
     .first();
   const message = trashed ? `${digest} is in the trash: restore it first` : `${digest} is not there any more`;
-  return new RegistryError('CONFLICT', { message, detail: { digest, inTrash: trashed !== null } });
+  return new Refusal('conflict', { message, detail: { digest, inTrash: trashed !== null } });
 }
 
-async function refusalOf(env: Database, put: TagPut, tag: Tag): Promise<RegistryError | null> {
+async function refusalOf(env: Database, put: TagPut, tag: Tag): Promise<Refusal | null> {
   const { repository, digest, notToMake, notToMove } = put;
   const failing = await failingCondition(env, put);
-  if (failing) return new RegistryError('PRECONDITION_FAILED', { detail: { tag, digest: failing.now || null } });
+  if (failing) return new Refusal('version-mismatch', { detail: { tag, digest: failing.now || null } });
   const state = await env.DB.prepare(
     `SELECT ${RULE} AS rule, (SELECT digest FROM tags WHERE repository_id = ${HERE} AND name = ?2) AS now`,
   )
@@ -135,5 +135,5 @@ async function refusalOf(env: Database, put: TagPut, tag: Tag): Promise<Registry
   if (contested.results.length > 0 && judgementOf(state?.rule ?? '').free([tag]).length === 0)
     return immutable(contested.results);
   const missing = state?.now === null ? (notToMake.length > 0 ? 'push' : null) : notToMove.length > 0 ? 'retag' : null;
-  return missing ? new RegistryError('DENIED', { message: `the right to ${missing} ${tag} is missing` }) : null;
+  return missing ? new Refusal('forbidden', { message: `the right to ${missing} ${tag} is missing` }) : null;
 }

@@ -7,9 +7,9 @@ import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { changesIn, record } from '../../events/outbox.ts';
 import { attachedTo } from '../../oci/attachment.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { patternList } from '../../oci/pattern.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { HERE } from '../repositories/repositories.ts';
 
 /** ECR's names (API reference, PutImageTagMutability). */
@@ -40,7 +40,7 @@ export function mutabilityOf(rule: string): Mutability {
 /** The rule of repository ?1, as an SQL expression. */
 export const RULE = `coalesce((SELECT rule FROM tag_mutability WHERE repository_id = ${HERE}), '')`;
 
-/** @throws NAME_UNKNOWN */
+/** @throws repository-unknown */
 export async function getMutability(
   env: Database,
   repository: RepositoryName,
@@ -51,14 +51,14 @@ export async function getMutability(
   )
     .bind(repository)
     .first<{ rule: string; version: number }>();
-  if (!row) throw new RegistryError('NAME_UNKNOWN');
+  if (!row) throw new Refusal('repository-unknown');
   return { ...row, mutability: mutabilityOf(row.rule) };
 }
 
 /**
  * Tags that are there are as immutable from now on as those that come. Where it is so already, nothing happens.
  * @param ifVersion the version it is expected to have, `null` for any
- * @throws NAME_UNKNOWN, PRECONDITION_FAILED
+ * @throws repository-unknown, version-mismatch
  */
 export async function saveMutability(
   env: Database,
@@ -87,7 +87,7 @@ export async function saveMutability(
   ]);
   if (saved) return;
   await getMutability(env, repository);
-  throw new RegistryError('PRECONDITION_FAILED');
+  throw new Refusal('version-mismatch');
 }
 
 /** What a change was decided on: the rule's text, and which of some tags may be changed under it. */
@@ -151,7 +151,7 @@ export function guardImmutable(
 }
 
 /** @param tags those that it would have changed */
-export function immutable(tags: { name: string; digest: string }[]): RegistryError {
+export function immutable(tags: { name: string; digest: string }[]): Refusal {
   const [first] = tags;
   const which =
     tags.length === 1
@@ -160,5 +160,5 @@ export function immutable(tags: { name: string; digest: string }[]): RegistryErr
   // cosign adds a second signature or attestation by moving the tag of the first, which ECR and Harbor refuse as well.
   const signs = tags.some(({ name }) => attachedTo(name) !== null);
   const message = signs ? `${which}; to add signatures under such a tag, exclude sha256-* from immutability` : which;
-  return new RegistryError('DENIED', { message, detail: tags.slice(0, 10) });
+  return new Refusal('tag-immutable', { message, detail: tags.slice(0, 10) });
 }

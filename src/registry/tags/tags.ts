@@ -1,11 +1,11 @@
 /** Tags of a repository: listed here; changed in `changes.ts`, with a manifest or by themselves. */
 
 import type { Database } from '../../events/batch.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 
-/** end-8. One statement also tells an empty repository from an unknown one. @throws NAME_UNKNOWN */
+/** end-8. One statement also tells an empty repository from an unknown one. @throws repository-unknown */
 export async function listTags(env: Database, repository: RepositoryName, { after, limit }: PageQuery): Promise<Page<string>> {
   const { results } = await env.DB.prepare(
     `SELECT t.name FROM repositories r
@@ -14,7 +14,7 @@ export async function listTags(env: Database, repository: RepositoryName, { afte
   )
     .bind(repository, after, limit + 1)
     .all<{ name: string | null }>();
-  if (results.length === 0) throw new RegistryError('NAME_UNKNOWN');
+  if (results.length === 0) throw new Refusal('repository-unknown');
   return pageOf(
     results.map((row) => row.name).filter((name) => name !== null),
     limit,

@@ -4,9 +4,9 @@
  */
 import type { Env } from '../../env.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { type ManifestReference, parseManifest } from '../../oci/manifest.ts';
 import { readText } from '../../storage/objects.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Outside, REFERENCES, unmet } from './references.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
@@ -30,7 +30,7 @@ const PARENTS_MAX = 100;
 /** Digests that a refusal names. */
 const NAMED_MAX = 10;
 
-/** @throws CONFLICT naming what is gone for good */
+/** @throws conflict naming what is gone for good */
 export async function findMissing(env: Stores, id: number, manifests: Digest[], outside: Outside[]): Promise<Missing> {
   // What a reference leads to depends on its type alone, so one of those that are alike is looked at. A child that was pushed again
   // as another type cannot be had as this one.
@@ -88,7 +88,7 @@ async function kept(env: Stores, references: ManifestReference[]): Promise<Diges
   return results.map(({ digest }) => digest);
 }
 
-export function goneForGood(digests: Digest[]): RegistryError {
+export function goneForGood(digests: Digest[]): Refusal {
   const detail = [...new Set(digests)].slice(0, NAMED_MAX).map((digest) => ({ digest }));
-  return new RegistryError('CONFLICT', { message: 'content that it needs is gone for good', detail });
+  return new Refusal('content-gone', { detail });
 }

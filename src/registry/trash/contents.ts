@@ -5,9 +5,9 @@
 import type { Env } from '../../env.ts';
 import { tagsAttachableTo } from '../../oci/attachment.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { readText } from '../../storage/objects.ts';
+import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { descriptorsIn } from '../manifests/references.ts';
 import { findMissing, goneForGood, type Missing } from './blobs.ts';
 import type { Outside } from './references.ts';
@@ -40,13 +40,13 @@ export interface TrashedDocument {
 
 /**
  * Referrers stay in the trash where they cannot be had, or are too many: the manifest needs none of them.
- * @throws CONFLICT naming what is gone for good, or where it is too much for one go
+ * @throws conflict naming what is gone for good, or where it is too much for one go
  */
 export async function contentsOf(env: Stores, id: number, root: TrashedDocument): Promise<Contents> {
   try {
     return await gather(env, id, root, true);
   } catch (error) {
-    if (!(error instanceof RegistryError) || error.code !== 'CONFLICT') throw error;
+    if (!isRefusal(error, 'limit-reached', 'content-gone')) throw error;
     return await gather(env, id, root, false);
   }
 }
@@ -127,7 +127,7 @@ async function readOutside(env: Stores, level: TrashedDocument[], limit: number)
   );
 }
 
-function tooMuch(): RegistryError {
+function tooMuch(): Refusal {
   const message = `more than ${MANIFESTS_MAX} manifests, or ${OUTSIDE_MAX} large ones, would come back: restore what it lists first`;
-  return new RegistryError('CONFLICT', { message });
+  return new Refusal('limit-reached', { message });
 }

@@ -1,9 +1,9 @@
 /** What lies in the trash: of a repository, and repositories themselves. */
 import { type Env, settings, type Vars } from '../../env.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 
 type Stores = Pick<Env, 'DB'> & Vars;
 
@@ -43,7 +43,7 @@ function deletedOf(env: Vars, { deleted_at, actor, reason }: Row): Deleted {
   return { deletedAt: deleted_at, deletedBy: actor, reason, restorableUntil };
 }
 
-/** Manifests by digest, then tags by name. @param after the entry that the page before ended with @throws NAME_UNKNOWN */
+/** Manifests by digest, then tags by name. @param after the entry that the page before ended with @throws repository-unknown */
 export async function listTrash(
   env: Stores,
   repository: RepositoryName,
@@ -60,7 +60,7 @@ export async function listTrash(
     .all<
       Row & { kind: TrashEntry['kind'] | null; name: string; digest: Digest; tags: string; media_type: string; size: number }
     >();
-  if (results.length === 0) throw new RegistryError('NAME_UNKNOWN');
+  if (results.length === 0) throw new Refusal('repository-unknown');
   const found = results.flatMap(({ kind, ...row }) => (kind === null ? [] : { kind, ...row }));
   const { items, more } = pageOf(found, limit);
   const shown = items.map(({ kind, name, digest, tags, media_type, size, ...row }) => ({

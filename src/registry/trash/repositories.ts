@@ -3,8 +3,8 @@ import type { Vars } from '../../env.ts';
 import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { requireDeletion } from '../manifests/deletion.ts';
 import { refusalOf, refuseVersion } from '../repositories/pages.ts';
 import { HERE } from '../repositories/repositories.ts';
@@ -31,7 +31,7 @@ export async function findTrashedRepository(env: Database, entry: number): Promi
 /**
  * Under its own id, so that all that was left under it is its own again.
  * @param also what belongs to other rooms, for the same batch
- * @throws CONFLICT where its name is taken or its content is being taken away
+ * @throws conflict where its name is taken or its content is being taken away
  */
 export async function restoreRepository(
   env: Database,
@@ -51,8 +51,8 @@ export async function restoreRepository(
   ]);
   if (restored) return;
   const there = await findTrashedRepository(env, entry);
-  if (!there) throw new RegistryError('NOT_FOUND');
-  throw new RegistryError('CONFLICT', {
+  if (!there) throw new Refusal('not-found');
+  throw new Refusal('conflict', {
     message: there.isPurging
       ? 'its content is being taken away already'
       : 'there is a repository of this name: it would have to go first',
@@ -87,7 +87,7 @@ interface Removal {
 /**
  * Into the trash: only its row goes. What it held is named by its id, which no other repository is given: from here on nobody can
  * reach it, until it is restored or purged.
- * @throws NAME_UNKNOWN, PRECONDITION_FAILED, CONFLICT where it is not empty or has immutable tags, UNSUPPORTED
+ * @throws repository-unknown, version-mismatch, conflict where it is not empty or has immutable tags, parameter-invalid
  */
 export async function deleteRepository(env: Database & Vars, repository: RepositoryName, removal: Removal): Promise<void> {
   requireDeletion(env);
@@ -97,11 +97,11 @@ export async function deleteRepository(env: Database & Vars, repository: Reposit
   );
 }
 
-/** `null`: refused. @throws NAME_UNKNOWN */
+/** `null`: refused. @throws repository-unknown */
 async function deleteOnce(env: Database, repository: RepositoryName, removal: Removal): Promise<D1Result[] | null> {
   const { ifVersion, evenIfNotEmpty, by, also } = removal;
   const id = await env.DB.prepare('SELECT id FROM repositories WHERE name = ?1').bind(repository).first<number>('id');
-  if (id === null) throw new RegistryError('NAME_UNKNOWN');
+  if (id === null) throw new Refusal('repository-unknown');
   return underRule(env, repository, async (judgement) =>
     tryBatch(env, [
       refuseUnless(env, 'EXISTS (SELECT 1 FROM repositories WHERE name = ?1 AND id = ?2)', repository, id),
@@ -125,11 +125,11 @@ async function deletionRefusal(env: Database, repository: RepositoryName, { ifVe
   const refusal = await refusalOf(env, repository, ifVersion);
   if (refusal) return refusal;
   if (await hasFixedTags(env, repository)) {
-    return new RegistryError('CONFLICT', { message: 'some of its tags are immutable: change that first' });
+    return new Refusal('conflict', { message: 'some of its tags are immutable: change that first' });
   }
   const isEmpty = await env.DB.prepare(`SELECT ${EMPTY} AS empty`).bind(repository).first<number>('empty');
   if (evenIfNotEmpty || isEmpty === 1) return null;
-  return new RegistryError('CONFLICT', {
+  return new Refusal('not-empty', {
     message: 'it is not empty: delete it with force=true, and all its images go with it',
   });
 }

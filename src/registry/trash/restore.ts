@@ -6,9 +6,9 @@ import type { Env, Vars } from '../../env.ts';
 import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { CONTESTED } from '../tags/guards.ts';
 import { type Judgement, judgementOf, RULE } from '../tags/mutability.ts';
 import { goneForGood } from './blobs.ts';
@@ -26,7 +26,7 @@ export interface Restored {
 
 /**
  * With its tags that are free now, what it lists and what refers to it.
- * @throws MANIFEST_UNKNOWN where it is not in the trash, CONFLICT where content that it needs is gone for good
+ * @throws manifest-unknown where it is not in the trash, conflict where content that it needs is gone for good
  */
 export function restoreManifest(env: Stores, repository: RepositoryName, digest: Digest, by: Actor): Promise<Restored> {
   return persistently(async () => {
@@ -53,7 +53,7 @@ export function restoreManifest(env: Stores, repository: RepositoryName, digest:
 
 /**
  * With its manifest, where that is in the trash too; the other tags of that one stay there.
- * @throws MANIFEST_UNKNOWN where it is not in the trash, CONFLICT where it cannot name what it did
+ * @throws manifest-unknown where it is not in the trash, conflict where it cannot name what it did
  */
 export function restoreTag(env: Stores, repository: RepositoryName, tag: Tag, by: Actor): Promise<Restored> {
   return persistently(async () => {
@@ -79,7 +79,7 @@ interface TagEntry {
   isThere: number;
 }
 
-/** @throws MANIFEST_UNKNOWN, CONFLICT where what it named is gone for good */
+/** @throws manifest-unknown, conflict where what it named is gone for good */
 async function findTag(env: Stores, repository: RepositoryName, tag: Tag): Promise<TagEntry> {
   const entry = await env.DB.prepare(
     `SELECT r.id, e.digest, coalesce(m.media_type, t.media_type) AS mediaType, coalesce(m.size, t.size) AS size,
@@ -128,12 +128,12 @@ function requireEntry(env: Database, id: number, condition: string, second: stri
   return refuseUnless(env, `EXISTS (${entry})`, id, second, third);
 }
 
-export function notInTrash(): RegistryError {
-  return new RegistryError('MANIFEST_UNKNOWN', { message: 'there is nothing of this name in the trash' });
+export function notInTrash(): Refusal {
+  return new Refusal('manifest-unknown', { message: 'there is nothing of this name in the trash' });
 }
 
-function taken(tag: Tag): RegistryError {
-  return new RegistryError('CONFLICT', {
+function taken(tag: Tag): Refusal {
+  return new Refusal('conflict', {
     message: `the tag ${tag} exists by now, or is kept for something else: to move it, roll it back`,
   });
 }

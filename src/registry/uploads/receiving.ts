@@ -1,9 +1,9 @@
 /** Taking the bytes of a chunk, behind what an upload has staged already: as far as there is room for them. */
 import { settings } from '../../env.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { ByteRange } from '../../oci/range.ts';
 import { append, discard, type Staged, stagedSize } from '../../storage/staging.ts';
 import type { Incoming } from '../../storage/streams.ts';
+import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { fits, type Limit, OverLimit, requireRoom, roomIn } from '../usage/room.ts';
 import { openStaged, type Session, type Stores, type Upload } from './sessions.ts';
 
@@ -28,14 +28,14 @@ export async function receive(env: Stores, upload: Upload, session: Session, { b
   return appended;
 }
 
-/** A body of unknown length is cut off where the room ends. @throws DENIED */
+/** A body of unknown length is cut off where the room ends. @throws quota-exceeded */
 async function appendWithin(env: Stores, upload: Upload, before: Staged, body: Incoming, limit: Limit | null) {
   const lane = settings(env);
   const room = limit === null ? Number.POSITIVE_INFINITY : roomIn(limit);
   const narrowed = { ...lane, room, maxPutBytes: Math.min(lane.maxPutBytes, room) };
   const appended = await append(env, upload.id, before, body, narrowed, upload.algorithm).catch((error: unknown) => {
     const isNarrower = room < lane.maxPutBytes || lane.verify === 'stream';
-    const isCutOff = isNarrower && error instanceof RegistryError && error.code === 'SIZE_INVALID';
+    const isCutOff = isNarrower && isRefusal(error, 'blob-too-large', 'length-mismatch');
     throw limit !== null && isCutOff ? new OverLimit(limit, null) : error;
   });
   if (limit === null || fits(limit, stagedSize(appended.staged))) return appended;
@@ -43,13 +43,13 @@ async function appendWithin(env: Stores, upload: Upload, before: Staged, body: I
   throw new OverLimit(limit, null);
 }
 
-export function outOfStep(offset: number): RegistryError {
-  return new RegistryError('BLOB_UPLOAD_INVALID', {
+export function outOfStep(offset: number): Refusal {
+  return new Refusal('chunk-out-of-order', {
     message: `the upload stands at ${offset} bytes: go on from there`,
     detail: { offset },
   });
 }
 
-export function lengthMismatch(): RegistryError {
-  return new RegistryError('SIZE_INVALID', { message: 'Content-Range and the length of the body differ' });
+export function lengthMismatch(): Refusal {
+  return new Refusal('length-mismatch', { message: 'Content-Range and the length of the body differ' });
 }

@@ -8,9 +8,9 @@ import type { Env, Vars } from '../../env.ts';
 import { refuseUnless, tryBatch } from '../../events/batch.ts';
 import { organizationAbout } from '../../events/event.ts';
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { publishBlob } from '../blobs.ts';
 import type { Pusher } from '../repositories/repositories.ts';
 import { holds } from '../usage/counting.ts';
@@ -70,7 +70,7 @@ interface SessionRow {
 /**
  * A location that says that something was received belongs to a row: without one the upload has expired.
  * @param bringing what it will turn out to be, where that is known: what the organization holds already needs no room
- * @throws BLOB_UPLOAD_UNKNOWN
+ * @throws upload-unknown
  */
 export async function loadSession(
   env: Stores,
@@ -87,13 +87,13 @@ export async function loadSession(
     .first<SessionRow>();
   const limit = row && limitOf(repository, { ...row, staged: row.others });
   if ((!row || row.state === null) && !offset) return { ...FRESH, limit };
-  if (!row || row.state === null || row.expired) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  if (!row || row.state === null || row.expired) throw new Refusal('upload-unknown');
   return { state: row.state, version: row.version, staged: JSON.parse(row.staged) as Staged, digest: row.digest, limit };
 }
 
-/** What has been received. @throws BLOB_UPLOAD_UNKNOWN for an upload that has ended */
+/** What has been received. @throws upload-unknown for an upload that has ended */
 export function openStaged(session: Session): Staged {
-  if (session.state !== 'open') throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  if (session.state !== 'open') throw new Refusal('upload-unknown');
   return session.staged;
 }
 

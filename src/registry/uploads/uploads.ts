@@ -10,12 +10,12 @@
 import { settings } from '../../env.ts';
 import type { Background } from '../../events/batch.ts';
 import { algorithmOf, type Digest } from '../../oci/digest.ts';
-import { bodyBroke, RegistryError } from '../../oci/errors.ts';
 import { assemble } from '../../storage/assembly.ts';
 import { blobKey } from '../../storage/keys.ts';
 import { deleteObjects, putVerified } from '../../storage/objects.ts';
 import { discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
 import { isEmpty, storeBody } from '../../storage/streams.ts';
+import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { type Blob, statBlobForPush } from '../blobs.ts';
 import { limitFor, requireRoomFor } from '../usage/limit.ts';
 import { explained, fits, OverLimit, requireRoom } from '../usage/room.ts';
@@ -33,14 +33,14 @@ import {
   type Upload,
 } from './sessions.ts';
 
-/** end-13: bytes received so far. @throws BLOB_UPLOAD_UNKNOWN */
+/** end-13: bytes received so far. @throws upload-unknown */
 export async function uploadOffset(env: Stores, upload: Upload): Promise<number> {
   return stagedSize(openStaged(await loadSession(env, upload)));
 }
 
 /**
  * end-5. Returns the upload's new offset.
- * @throws BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID (416, `detail.offset` says where to go on), SIZE_INVALID, DENIED
+ * @throws upload-unknown, chunk-out-of-order (416, `detail.offset` says where to go on), length-mismatch, quota-exceeded
  */
 export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, work: Background): Promise<number> {
   const session = await loadSession(env, upload);
@@ -60,13 +60,13 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
     }
     work.waitUntil(discard(env, superseded));
   }
-  if (interrupted) throw bodyBroke(interrupted);
+  if (interrupted) throw new Refusal('body-incomplete', { cause: interrupted });
   return stagedSize(staged);
 }
 
 /**
  * A chunk without Content-Range begins where its location says. A request that is sent again to its old location is refused, as
- * its bytes may have been received the first time. @throws BLOB_UPLOAD_INVALID
+ * its bytes may have been received the first time. @throws chunk-out-of-order
  */
 async function requireInStep(upload: Upload, session: Session, { body, range }: Chunk): Promise<void> {
   const offset = stagedSize(openStaged(session));
@@ -95,20 +95,20 @@ async function unsaved(env: Stores, upload: Upload, before: Session, size: numbe
  * one, which is a matter of order, not a fault.
  */
 async function overtaken(env: Stores, upload: Upload, session: Session, error: unknown): Promise<boolean> {
-  if (error instanceof RegistryError) return false;
+  if (isRefusal(error)) return false;
   return (await loadSession(env, upload)).version !== session.version;
 }
 
 /** What can never become this blob, or has no room, is over: its bytes are of no use. */
 async function endHopeless(env: Stores, upload: Upload, session: Session, error: unknown, work: Background): Promise<void> {
-  if (!(error instanceof RegistryError) || !['DIGEST_INVALID', 'DENIED'].includes(error.code)) return;
+  if (!isRefusal(error, 'digest-mismatch', 'quota-exceeded')) return;
   if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, session.staged));
 }
 
 /** Bytes from which on it is asked before they come whether there is room: fewer are sooner put and, if need be, deleted again. */
 const ASKED_FIRST = 1024 * 1024;
 
-/** end-4b: a blob in one request, by an upload that nobody else can know of. @throws DIGEST_INVALID, SIZE_INVALID, DENIED */
+/** end-4b: a blob in one request, by an upload that nobody else can know of. @throws digest-mismatch, length-mismatch, quota-exceeded */
 export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const { length } = chunk.body;
   const asks = length === null || length >= ASKED_FIRST;
@@ -122,7 +122,7 @@ export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, 
 
 /**
  * end-6. Asked again for a digest that it has committed, an upload says yes again: the first answer may have been lost.
- * @throws DIGEST_INVALID and DENIED, and closes the upload; BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID, SIZE_INVALID
+ * @throws digest-mismatch and quota-exceeded, and closes the upload; upload-unknown, chunk-out-of-order, length-mismatch
  */
 export async function finishUpload(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const session = await loadSession(env, upload, digest);
@@ -146,7 +146,7 @@ export async function finishUpload(env: Stores, upload: Upload, digest: Digest, 
  * received. The upload stays open: what it has received may be right.
  */
 function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, error: unknown): boolean {
-  const isOtherContent = error instanceof RegistryError && error.code === 'DIGEST_INVALID';
+  const isOtherContent = isRefusal(error, 'digest-mismatch');
   return isOtherContent && !range && body.stream !== null && isStale(upload, session);
 }
 
@@ -155,17 +155,17 @@ function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, e
  * repository of it holds that.
  */
 async function asIfNew(env: Stores, { repository }: Upload, size: number, error: unknown): Promise<unknown> {
-  if (!(error instanceof RegistryError) || error.code !== 'DIGEST_INVALID') return error;
+  if (!isRefusal(error, 'digest-mismatch')) return error;
   const limit = await limitFor(env, repository, null);
   return limit === null || fits(limit, size) ? error : new OverLimit(limit, size);
 }
 
-/** Says so once more only of what is there still, and then takes a lease (invariant 8). @throws BLOB_UPLOAD_UNKNOWN */
+/** Says so once more only of what is there still, and then takes a lease (invariant 8). @throws upload-unknown */
 async function requireStill(env: Stores, { repository }: Upload, digest: Digest): Promise<void> {
   try {
     await statBlobForPush(env, repository, digest);
   } catch (error) {
-    if (error instanceof RegistryError && error.code === 'BLOB_UNKNOWN') throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+    if (isRefusal(error, 'blob-unknown')) throw new Refusal('upload-unknown');
     throw error;
   }
 }
@@ -239,7 +239,7 @@ async function putStaged(
 ): Promise<Verified> {
   const { staged, written, interrupted } = await receive(env, { ...upload, algorithm: algorithmOf(digest) }, session, chunk);
   try {
-    if (interrupted) throw bodyBroke(interrupted);
+    if (interrupted) throw new Refusal('body-incomplete', { cause: interrupted });
     const objectKey = await assemble(env, staged, digest, settings(env));
     return { blob: { digest, size: stagedSize(staged), objectKey }, written };
   } catch (error) {
@@ -261,10 +261,10 @@ function rememberFinished(id: string): void {
   finishedAtOnce.add(id);
 }
 
-/** end-14. @throws BLOB_UPLOAD_UNKNOWN */
+/** end-14. @throws upload-unknown */
 export async function cancelUpload(env: Stores, upload: Upload, work: Background): Promise<void> {
-  if (finishedAtOnce.has(upload.id)) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  if (finishedAtOnce.has(upload.id)) throw new Refusal('upload-unknown');
   const staged = await closeSession(env, upload, null);
-  if (!staged) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  if (!staged) throw new Refusal('upload-unknown');
   work.waitUntil(discard(env, staged));
 }

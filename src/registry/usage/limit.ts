@@ -7,8 +7,8 @@ import { type Database, refuseUnless } from '../../events/batch.ts';
 import { type Actor, organizationAbout } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import type { Refusal } from '../../vocabulary/refusal.ts';
 import { holds, reaches } from './counting.ts';
 import { explained, fits, type Limit, OverLimit } from './room.ts';
 import { othersStaged } from './staged.ts';
@@ -151,7 +151,7 @@ export async function limitFor(
 }
 
 /** After a batch was refused: `null` where it was not for want of room. */
-export async function manifestOverLimit(env: Database, manifest: CountedManifest): Promise<RegistryError | null> {
+export async function manifestOverLimit(env: Database, manifest: CountedManifest): Promise<Refusal | null> {
   const { repository, digest, size } = manifest;
   const row = await env.DB.prepare(
     `SELECT bytes, staged, max_bytes, kind FROM usage
@@ -164,7 +164,7 @@ export async function manifestOverLimit(env: Database, manifest: CountedManifest
 }
 
 /**
- * For a blob whose batch was refused, or that has no session to ask with. @throws DENIED
+ * For a blob whose batch was refused, or that has no session to ask with. @throws quota-exceeded
  */
 export async function requireRoomFor(
   env: Database,

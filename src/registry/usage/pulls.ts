@@ -7,8 +7,8 @@
  */
 import type { Env } from '../../env.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 
 type Reading = Pick<Env, 'DB'>;
 
@@ -60,7 +60,7 @@ export interface Pulls {
   days: { day: number; pulls: number }[];
 }
 
-/** Of an image, or of all that a repository has. @throws NAME_UNKNOWN */
+/** Of an image, or of all that a repository has. @throws repository-unknown */
 export async function pullsOf(env: Reading, repository: RepositoryName, digest: Digest | null): Promise<Pulls> {
   const parameters = digest ? [repository, digest] : [repository];
   const mine = `p.repository_id = r.id ${digest ? 'AND p.digest = ?2' : ''}`;
@@ -76,6 +76,6 @@ export async function pullsOf(env: Reading, repository: RepositoryName, digest: 
     ).bind(...parameters),
   ]);
   const sum = total?.results[0] as Omit<Pulls, 'days'> | undefined;
-  if (!sum) throw new RegistryError('NAME_UNKNOWN');
+  if (!sum) throw new Refusal('repository-unknown');
   return { ...sum, days: (days?.results ?? []) as Pulls['days'] };
 }

@@ -1,6 +1,6 @@
 /** The room that a limit leaves, and the refusal of what does not fit: it says what takes the room and how to free it. */
 import type { Database } from '../../events/batch.ts';
-import { RegistryError } from '../../oci/errors.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { repositoriesOf } from './counting.ts';
 
 export interface Limit {
@@ -22,13 +22,13 @@ export function roomIn({ bytes, staged, maxBytes }: Limit): number {
   return Math.max(0, maxBytes - bytes - staged);
 }
 
-/** @throws DENIED */
+/** @throws quota-exceeded */
 export function requireRoom(limit: Limit | null, size: number): void {
   if (limit !== null && !fits(limit, size)) throw new OverLimit(limit, size);
 }
 
 /** It tells whoever may push there, and it is about that namespace alone. */
-export class OverLimit extends RegistryError {
+export class OverLimit extends Refusal {
   readonly limit: Limit;
   readonly adds: number | null;
 
@@ -38,7 +38,7 @@ export class OverLimit extends RegistryError {
     const inTrash = trashed > 0 ? ` (${sizeText(trashed)} of it in the trash)` : '';
     const unfinished = staged > 0 ? ` and ${sizeText(staged)} in unfinished uploads` : '';
     const added = adds === null ? `there is room for ${sizeText(roomIn(limit))}` : `this would add ${sizeText(adds)}`;
-    super('DENIED', {
+    super('quota-exceeded', {
       message: `${namespace} may store ${sizeText(maxBytes)} and stores ${sizeText(bytes)}${inTrash}${unfinished}, ${added}: ${remedies(trashed, staged)}`,
       detail: {
         [kind]: namespace,

@@ -4,8 +4,8 @@ import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import { aboutOf } from '../../events/event.ts';
 import { beginningOf, eventsAfter, firstEventSince } from '../../events/history.ts';
-import { RegistryError } from '../../oci/errors.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import { hears } from '../filter.ts';
 import type { Describe } from '../matching.ts';
 import { dataFor } from '../matching.ts';
@@ -73,12 +73,12 @@ export async function listDeliveries(
   );
 }
 
-/** @throws NOT_FOUND */
+/** @throws not-found */
 export async function getDelivery(env: Database, { subscription, event }: DeliveryKey): Promise<Delivery> {
   const row = await env.DB.prepare('SELECT * FROM deliveries WHERE subscription = ?1 AND event = ?2')
     .bind(subscription, event)
     .first<Row>();
-  if (!row) throw new RegistryError('NOT_FOUND');
+  if (!row) throw new Refusal('not-found');
   return deliveryOf(row);
 }
 
@@ -90,7 +90,7 @@ const WAITING_AGAIN =
 const REPLAYED_ONCE_IN = 10 * 60;
 const MAY_BE_REPLAYED = `(deliveries.state = 'failed' OR coalesce(deliveries.replayed_at, 0) <= unixepoch() - ${REPLAYED_ONCE_IN})`;
 
-/** Delivered again under its id, whatever became of it. One that waits is tried now. @throws NOT_FOUND */
+/** Delivered again under its id, whatever became of it. One that waits is tried now. @throws not-found */
 export async function replayDelivery(env: Stores, key: DeliveryKey): Promise<Delivery> {
   await env.DB.prepare(
     `UPDATE deliveries SET ${WAITING_AGAIN} WHERE subscription = ?1 AND event = ?2 AND claimed_until <= unixepoch()`,

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { isIssuer } from '../../../src/auth/outside/issuers.ts';
 import type { TrustRule } from '../../../src/auth/outside/oidc.ts';
-import { RegistryError } from '../../../src/oci/errors.ts';
+import { Refusal } from '../../../src/vocabulary/refusal.ts';
 import { AUDIENCE, type Issuer, newIssuer, newKey, takenFor } from '../../world/token-issuer.ts';
 
 let logged: string[];
@@ -30,8 +30,8 @@ async function outcome(issuer: Issuer, token: string, seconds = 0): Promise<stri
     const identity = await takenFor(token, rules(issuer), issuer.world(seconds));
     return identity ? 'somebody' : 'nobody';
   } catch (error) {
-    if (!(error instanceof RegistryError)) throw error;
-    expect(error.status).toBe(503);
+    if (!(error instanceof Refusal)) throw error;
+    expect(error.reason).toBe('issuer-unreachable');
     const told = `the keys of the issuer ${issuer.url} could not be had: its OpenID Connect discovery must be public. Try again later`;
     expect(error.message).toBe(told);
     expect(error.detail).toBeUndefined();

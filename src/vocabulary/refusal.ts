@@ -1,0 +1,36 @@
+/** The error that carries a reason from the function that refuses to the door that says so. */
+import { REASONS, type Reason } from './reasons.ts';
+
+/** What a refusal says besides its reason. */
+export interface Particulars {
+  /** For people: what is wrong, what stays unchanged, and what to do. */
+  message?: string;
+  /** For programs, as JSON. */
+  detail?: unknown;
+  /** Seconds after which trying again may help. */
+  retryAfter?: number;
+  /** Bytes of the content, for `range-not-satisfiable`. */
+  size?: number;
+  cause?: unknown;
+}
+
+export class Refusal extends Error {
+  readonly reason: Reason;
+  readonly detail: unknown;
+  readonly retryAfter: number | null;
+  readonly size: number | null;
+
+  constructor(reason: Reason, particulars: Particulars = {}) {
+    super(particulars.message ?? REASONS[reason], { cause: particulars.cause });
+    this.name = 'Refusal';
+    this.reason = reason;
+    this.detail = particulars.detail;
+    this.retryAfter = particulars.retryAfter ?? null;
+    this.size = particulars.size ?? null;
+  }
+}
+
+/** True if `error` refuses for one of these reasons; for any reason if none is named. */
+export function isRefusal(error: unknown, ...reasons: Reason[]): error is Refusal {
+  return error instanceof Refusal && (reasons.length === 0 || reasons.includes(error.reason));
+}
