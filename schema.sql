@@ -433,10 +433,34 @@ CREATE INDEX IF NOT EXISTS outside_logins_by_end ON outside_logins (expires_at);
 
 -- ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Refuses every row: a statement that would insert here ends its batch. So a D1 batch, which knows no IF, states a
--- precondition, and what it guards is written as one or not at all. Always empty.
+-- Refuses every row, so that a batch can have preconditions: a statement that would insert a row here ends its batch, and nothing
+-- of it is written. The constraint that fails is named after the reason (vocabulary/reasons.ts) and is in D1's error. The last one
+-- is for reasons without a constraint. Always empty.
 CREATE TABLE IF NOT EXISTS refusals (
-  reason TEXT NOT NULL CONSTRAINT precondition CHECK (reason IS NULL)
+  reason TEXT NOT NULL,
+  CONSTRAINT not_found CHECK (reason <> 'not-found'),
+  CONSTRAINT repository_unknown CHECK (reason <> 'repository-unknown'),
+  CONSTRAINT manifest_unknown CHECK (reason <> 'manifest-unknown'),
+  CONSTRAINT blob_unknown CHECK (reason <> 'blob-unknown'),
+  CONSTRAINT upload_unknown CHECK (reason <> 'upload-unknown'),
+  CONSTRAINT references_unknown CHECK (reason <> 'references-unknown'),
+  CONSTRAINT manifest_invalid CHECK (reason <> 'manifest-invalid'),
+  CONSTRAINT content_referenced CHECK (reason <> 'content-referenced'),
+  CONSTRAINT content_gone CHECK (reason <> 'content-gone'),
+  CONSTRAINT tag_immutable CHECK (reason <> 'tag-immutable'),
+  CONSTRAINT quota_exceeded CHECK (reason <> 'quota-exceeded'),
+  CONSTRAINT condition_failed CHECK (reason <> 'condition-failed'),
+  CONSTRAINT forbidden CHECK (reason <> 'forbidden'),
+  CONSTRAINT version_mismatch CHECK (reason <> 'version-mismatch'),
+  CONSTRAINT name_taken CHECK (reason <> 'name-taken'),
+  CONSTRAINT limit_reached CHECK (reason <> 'limit-reached'),
+  CONSTRAINT last_owner CHECK (reason <> 'last-owner'),
+  CONSTRAINT last_administrator CHECK (reason <> 'last-administrator'),
+  CONSTRAINT disabled CHECK (reason <> 'disabled'),
+  CONSTRAINT not_empty CHECK (reason <> 'not-empty'),
+  CONSTRAINT conflict CHECK (reason <> 'conflict'),
+  CONSTRAINT overtaken CHECK (reason <> 'overtaken'),
+  CONSTRAINT precondition CHECK (reason IS NULL)
 ) STRICT;
 
 -- What happened, in order: one row a committed change, written by the batch that made it (invariant 6). It is the outbox and

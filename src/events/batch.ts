@@ -5,15 +5,142 @@
  */
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
-import { Refusal } from '../vocabulary/refusal.ts';
+import { PRECONDITIONS, type Precondition } from '../vocabulary/reasons.ts';
+import { isRefusal, type Particulars, Refusal } from '../vocabulary/refusal.ts';
 import { databaseFailure } from './database-failure.ts';
 import { type Announcement, QUIET_TYPES } from './event.ts';
+import { type Parameters, prepare } from './sql.ts';
 
 export type Database = Pick<Env, 'DB' | 'EVENTS'>;
 
 /** Work that may outlive the answer. Nothing necessary is given to it: the cron finishes what it leaves (invariant 9). */
 export interface Background {
   waitUntil(work: Promise<unknown>): void;
+}
+
+/** The rows that one statement of a batch will yield. */
+export interface Handle<Row> {
+  readonly index: number;
+  /** Only in the type. */
+  readonly row?: Row;
+}
+
+/** What a batch yielded, by the handles of its statements. */
+export interface Results {
+  of<Row>(handle: Handle<Row>): Row[];
+  /** The first row of a statement that yields at most one. */
+  first<Row>(handle: Handle<Row>): Row | null;
+  /** Rows that a statement wrote. */
+  changes(handle: Handle<unknown>): number;
+}
+
+/** What a refusal says besides its reason: known beforehand, or asked when a batch was refused for it. */
+type Saying = Particulars | (() => Promise<Particulars>) | undefined;
+
+interface CommitOptions {
+  /** For a batch that does no harm when it is carried out twice, whatever happens in between: a lost answer is asked for again. */
+  repeatable?: boolean;
+}
+
+/**
+ * A transaction: statements that are carried out in order, all or none. Its preconditions are statements too, so they hold at the
+ * moment of the change; the first that does not hold refuses the batch.
+ */
+export class Batch {
+  readonly #env: Database;
+  readonly #statements: D1PreparedStatement[] = [];
+  readonly #sayings = new Map<Precondition, Saying>();
+
+  constructor(env: Database) {
+    this.#env = env;
+  }
+
+  /**
+   * A precondition.
+   * @param condition an SQL expression
+   * @param says what the refusal says; a function is called only when the batch was refused for this reason. Preconditions of one
+   *   batch with the same reason share what they say: give it to one of them, as a function that finds out which it was.
+   */
+  require(reason: Precondition, condition: string, parameters: Parameters = {}, says?: Saying): void {
+    if (says !== undefined && this.#sayings.has(reason)) throw new Error(`two preconditions of one batch say why: ${reason}`);
+    if (says !== undefined) this.#sayings.set(reason, says);
+    this.run(`INSERT INTO refusals (reason) SELECT '${reason}' WHERE NOT coalesce((${condition}), FALSE)`, parameters);
+  }
+
+  /** A statement whose rows nobody asks for. */
+  run(sql: string, parameters: Parameters = {}): Handle<never> {
+    return this.add(prepare(this.#env, sql, parameters));
+  }
+
+  /** A statement with rows: a SELECT, or one with RETURNING. */
+  query<Row>(sql: string, parameters: Parameters = {}): Handle<Row> {
+    return this.add(prepare(this.#env, sql, parameters));
+  }
+
+  add<Row>(statement: D1PreparedStatement): Handle<Row> {
+    this.#statements.push(statement);
+    return { index: this.#statements.length - 1 };
+  }
+
+  /** What the batch recorded is announced to the queue behind the answer. @throws Refusal for the first precondition that does not hold */
+  async commit({ repeatable = false }: CommitOptions = {}): Promise<Results> {
+    try {
+      return resultsOf(await commit(this.#env, this.#statements));
+    } catch (error) {
+      if (!repeatable || preconditionIn(error) || !isLost(error)) throw await this.#refusalOf(error);
+    }
+    try {
+      return resultsOf(await commit(this.#env, this.#statements));
+    } catch (error) {
+      throw await this.#refusalOf(error);
+    }
+  }
+
+  async #refusalOf(error: unknown): Promise<unknown> {
+    const reason = preconditionIn(error);
+    if (reason === null) return error;
+    const says = this.#sayings.get(reason);
+    return new Refusal(reason, typeof says === 'function' ? await says() : says);
+  }
+}
+
+export function newBatch(env: Database): Batch {
+  return new Batch(env);
+}
+
+const CONSTRAINTS = new Map(PRECONDITIONS.map((reason) => [reason.replaceAll('-', '_'), reason]));
+
+/** The precondition that ended a batch, `null` for any other error. */
+function preconditionIn(error: unknown): Precondition | null {
+  const constraint = error instanceof Error ? /CHECK constraint failed: (\w+)/.exec(error.message)?.[1] : undefined;
+  return CONSTRAINTS.get(constraint ?? '') ?? null;
+}
+
+function resultsOf(results: D1Result[]): Results {
+  const rows = <Row>({ index }: Handle<Row>) => (results[index]?.results ?? []) as Row[];
+  return {
+    of: rows,
+    first: (handle) => rows(handle)[0] ?? null,
+    changes: ({ index }) => results[index]?.meta.changes ?? 0,
+  };
+}
+
+/** Tries of a change that others race with: each takes a call of the database or two, and one is won soon. */
+const RACES_MAX = 5;
+
+/**
+ * For a change that was decided on what was read before, and requires in its batch that this still holds (`overtaken`). Where
+ * another request came between, it is read and decided again.
+ * @throws overtaken where every try was
+ */
+export async function withRetries<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isRefusal(error, 'overtaken') || tries >= RACES_MAX) throw error;
+    }
+  }
 }
 
 /** `condition` is an SQL expression. */
@@ -57,9 +184,6 @@ export async function tryBatchTwice(env: Database, statements: D1PreparedStateme
     return await tryBatch(env, statements);
   }
 }
-
-/** Tries of a change that others race with: each takes two calls of the database, and one is won soon. */
-const RACES_MAX = 5;
 
 /**
  * For a change whose batch may be refused by what another request has just changed, and then changed back. `refusal` looks for the

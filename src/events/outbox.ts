@@ -3,7 +3,9 @@
  * batch that makes the change, so the two are committed together or not at all (invariant 6).
  */
 import type { Env } from '../env.ts';
+import type { Batch } from './batch.ts';
 import type { Actor } from './event.ts';
+import type { Parameters } from './sql.ts';
 
 type Reading = Pick<Env, 'DB'>;
 
@@ -46,6 +48,44 @@ export function record(
      FROM (${select}) AS new ${bounds.length > 0 ? `WHERE ${bounds.join(' AND ')}` : ''}
      RETURNING id AS recorded_event, type`,
   ).bind(about, by.subject, ...parameters, by.key ?? null, by.address ?? null);
+}
+
+/** An event for each row of `select`. Its SQL may name the values of `parameters`. */
+export interface EventSource extends Omit<NewEvent, 'parameters'> {
+  parameters?: Parameters;
+}
+
+/**
+ * Adds to a batch the record of what it changes: one event for each row that `select` yields, with the columns `type` and `target`
+ * (JSON). The change decides in SQL whether there is something to tell, in the transaction in which it happens. A target of more
+ * than 16 KiB is shortened, and names the fields that are not whole in `truncated`.
+ */
+export function recordEvent(batch: Batch, { about, by, select, parameters, ...options }: EventSource): void {
+  const { hasChanges = false, onceIn, atMostADay } = options;
+  const last = LAST_ABOUT.replace('?1', ':event_about');
+  const bounds = [
+    ...(onceIn === undefined
+      ? []
+      : [
+          `NOT EXISTS (${last} LIMIT ${LOOKED_AT}) o WHERE o.type = new.type AND o.actor = :event_actor
+      AND o.key_id IS :event_key AND o.address IS :event_address AND o.at > unixepoch() - ${onceIn})`,
+        ]),
+    ...(atMostADay === undefined
+      ? []
+      : [`NOT EXISTS (${last} LIMIT 1 OFFSET ${atMostADay - 1}) o WHERE o.at > unixepoch() - ${DAY})`]),
+  ];
+  batch.query(
+    `INSERT INTO events (at, type, about, sequence, target, actor, key_id, changes, address)
+     SELECT unixepoch(), type, :event_about, ${LAST_SEQUENCE.replace('?1', ':event_about')} + row_number() OVER (),
+       iif(${bytesOf('target')} <= ${TARGET_MAX_BYTES}, target, ${SHORTENED}), :event_actor, :event_key,
+       ${hasChanges ? `iif(${bytesOf('changes')} > ${CHANGES_MAX_BYTES}, '{"truncated":true}', changes)` : 'NULL'}, :event_address
+     FROM (${select}) AS new ${bounds.length > 0 ? `WHERE ${bounds.join(' AND ')}` : ''}
+     RETURNING id AS recorded_event, type`,
+    {
+      ...parameters,
+      ...{ event_about: about, event_actor: by.subject, event_key: by.key ?? null, event_address: by.address ?? null },
+    },
+  );
 }
 
 interface NewEvent {

@@ -64,3 +64,15 @@ export const REASONS = {
 } as const satisfies Record<string, string>;
 
 export type Reason = keyof typeof REASONS;
+
+/**
+ * Reasons for which the database itself can end a batch. The table `refusals` has a CHECK constraint for each of them: a new one
+ * needs a migration.
+ */
+export const PRECONDITIONS = [
+  ...['not-found', 'repository-unknown', 'manifest-unknown', 'blob-unknown', 'upload-unknown', 'references-unknown'],
+  ...['manifest-invalid', 'content-referenced', 'content-gone', 'tag-immutable', 'quota-exceeded', 'condition-failed'],
+  ...['forbidden', 'version-mismatch', 'name-taken', 'limit-reached', 'last-owner', 'last-administrator', 'disabled'],
+  ...['not-empty', 'conflict', 'overtaken'],
+] as const satisfies readonly Reason[];
+export type Precondition = (typeof PRECONDITIONS)[number];
