@@ -12,8 +12,24 @@ const sources = Object.entries(files).map(([path, text]) => ({ path: path.replac
 
 /** Room -> the rooms it may import, besides itself. */
 const ARROWS: Record<string, string[]> = {
+  app: [
+    'vocabulary',
+    'background',
+    'ownership.ts',
+    'facts.ts',
+    'registry',
+    'auth',
+    'webhooks',
+    'events',
+    'oci',
+    'secrets.ts',
+    'env.ts',
+  ],
+  contract: ['vocabulary', 'oci'],
   'index.ts': ['ownership.ts', 'http', 'queue.ts', 'cron.ts', 'env.ts'],
   http: [
+    'app',
+    'contract',
     'vocabulary',
     'background',
     'ownership.ts',
@@ -48,7 +64,7 @@ const ARROWS: Record<string, string[]> = {
 const PACKAGES: Record<string, string[]> = {
   hono: ['http'],
   jose: ['auth'],
-  zod: ['http'],
+  zod: ['http', 'contract'],
   semver: ['registry'],
   miniflare: ['local'],
   esbuild: ['local'],

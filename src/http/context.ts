@@ -1,5 +1,6 @@
 /** What travels with a request: bindings, who makes it, where and when. */
 import type { Context } from 'hono';
+import type { Call } from '../app/call.ts';
 import type { Authority } from '../auth/authority.ts';
 import type { World } from '../auth/occasion.ts';
 import type { Caller } from '../auth/policy.ts';
@@ -81,4 +82,11 @@ export function afterwards(c: RequestContext): Background {
 export async function finishing<T>(c: RequestContext, work: Promise<T>): Promise<T> {
   c.executionCtx.waitUntil(work.catch(() => {}));
   return await work;
+}
+
+/** What operations need of a request. @throws Error if no guard has loaded the caller's rights, which is a mistake of ours */
+export function callOf(c: RequestContext): Call {
+  const { authority, auditAddress = null } = c.var;
+  if (!authority) throw new Error("no guard has loaded the caller's rights");
+  return { env: c.env, authority, address: auditAddress, origin: originOf(c), now: Date.now(), work: afterwards(c) };
 }

@@ -7,6 +7,7 @@ import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
 import { namespaceOf, parseName } from '../../auth/names.ts';
 import { isWhole } from '../../auth/policy.ts';
+import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { EVENT_TYPES, isAboutRepository, organizationAbout, type RecordedEvent } from '../../events/event.ts';
 import { beginningOf, type Logged, searchEvents } from '../../events/history.ts';
 import { isRepositoryName } from '../../oci/name.ts';
@@ -14,7 +15,7 @@ import { Refusal } from '../../vocabulary/refusal.ts';
 import { authorityOf } from '../authenticate.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { asks, requireOwner, requireRight } from './guard.ts';
-import { answerItems, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answerItems, operation } from './operation.ts';
 import { instant, secondsOf, timeOf } from './parts.ts';
 
 const query = z

@@ -10,6 +10,7 @@ import { type AccessKey, changeKey, getKey, listKeys } from '../../auth/people/a
 import { keysMadeWith, revokeKey, revokeKeys } from '../../auth/people/key-revocation.ts';
 import { rotateKey } from '../../auth/people/key-rotation.ts';
 import { isNarrowed, isWhole } from '../../auth/policy.ts';
+import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { settings } from '../../env.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
@@ -29,7 +30,7 @@ import {
   shownKey,
   warningsAbout,
 } from './key-schemas.ts';
-import { answer, answerNothing, expectedVersion, idempotencyKeyOf, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerNothing, expectedVersion, idempotencyKeyOf, operation } from './operation.ts';
 import { answerPage, pageOf } from './parts.ts';
 
 const GROUP = 'Access keys';

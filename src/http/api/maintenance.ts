@@ -15,6 +15,7 @@ import {
   usedUp,
 } from '../../background/budget.ts';
 import { runCounted } from '../../background/jobs.ts';
+import { pageSchema } from '../../contract/pages.ts';
 import type { Env } from '../../env.ts';
 import { secondsToMidnight } from '../../events/database-failure.ts';
 import { collectSlice } from '../../registry/gc/collector.ts';
@@ -25,7 +26,7 @@ import type { GcReport } from '../../registry/gc/slice.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, finishing, type RequestContext } from '../context.ts';
 import { asks } from './guard.ts';
-import { answer, operation, pageSchema } from './operation.ts';
+import { answer, operation } from './operation.ts';
 import { jsonOf, timeOf } from './parts.ts';
 
 const GROUP = 'Maintenance';

@@ -4,7 +4,7 @@
  */
 import type { Handler } from 'hono';
 import { createMiddleware } from 'hono/factory';
-import * as z from 'zod';
+import type * as z from 'zod';
 import { parseStrictJson } from '../../oci/json.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
@@ -83,21 +83,6 @@ async function bodyOf(c: RequestContext): Promise<unknown> {
     throw new Refusal('request-invalid', { message: `the body is not valid JSON: ${(error as Error).message}` });
   }
 }
-
-/** A page of a list: the items, and what to give as `last` for the next one. */
-export function pageSchema<T extends z.ZodType>(item: T) {
-  return z.strictObject({
-    items: z.array(item),
-    next: z.nullable(z.string()).describe('`last` of the next page; null at the end'),
-  });
-}
-
-export const PAGE_QUERY = {
-  n: z.optional(z.coerce.number().int().min(1).max(1000)).describe('How many, 100 where nothing is said'),
-  last: z.optional(z.string().max(512)).describe('Where the page before ended'),
-};
-
-export const PAGE_DEFAULT = 100;
 
 /** The version that a change is to be made to: of `If-Match`; 0, for nothing, of `If-None-Match: *`; `null` for any. */
 export function expectedVersion(c: RequestContext): number | null {

@@ -13,11 +13,12 @@ import {
   putOrganization,
 } from '../../auth/people/organizations.ts';
 import { isWhole } from '../../auth/policy.ts';
+import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { requireNoRepositories } from '../../registry/repositories/pages.ts';
 import { endSubscriptions } from '../../webhooks/subscriptions.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks, requireNotNarrowed } from './guard.ts';
-import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerNothing, expectedVersion, operation } from './operation.ts';
 import { answerPage, answerRemoved, description, organizationIn, pageOf, removedSchema, timeOf } from './parts.ts';
 
 const GROUP = 'Organizations';

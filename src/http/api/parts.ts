@@ -2,9 +2,10 @@
 import * as z from 'zod';
 import { parseName } from '../../auth/names.ts';
 import type { Grants } from '../../auth/policy-names.ts';
+import { PAGE_DEFAULT } from '../../contract/pages.ts';
 import type { Page } from '../../oci/page.ts';
 import type { RequestContext } from '../context.ts';
-import { answer, answerItems, answerNothing, PAGE_DEFAULT } from './operation.ts';
+import { answer, answerItems, answerNothing } from './operation.ts';
 
 const DESCRIPTION_MAX = 200;
 

@@ -4,11 +4,12 @@ import * as z from 'zod';
 import { loginNameOf } from '../../auth/names.ts';
 import { listKeys } from '../../auth/people/access-keys.ts';
 import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../auth/people/robots.ts';
+import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';
 import { answerNewKey, keyBody, keySchema, madeKeySchema, shownKey } from './key-schemas.ts';
-import { answer, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, expectedVersion, operation } from './operation.ts';
 import {
   answerPage,
   answerRemoved,

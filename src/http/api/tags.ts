@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { allows } from '../../auth/policy.ts';
+import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { parseCondition } from '../../oci/condition.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -12,7 +13,7 @@ import { Refusal } from '../../vocabulary/refusal.ts';
 import { rightsTo } from '../authorize.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asksFor } from './guard.ts';
-import { answer, answerItems, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerItems, expectedVersion, operation } from './operation.ts';
 import { timeOf } from './parts.ts';
 
 const GROUP = 'Tags';

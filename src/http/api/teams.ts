@@ -12,9 +12,10 @@ import {
   removeTeamMember,
   type Team,
 } from '../../auth/people/teams.ts';
+import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { type AppEnv, actorOf } from '../context.ts';
 import { asks } from './guard.ts';
-import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerNothing, expectedVersion, operation } from './operation.ts';
 import { answerPage, description, lastPart, organizationIn, pageOf, subjectIn, timeOf } from './parts.ts';
 
 const GROUP = 'Teams';

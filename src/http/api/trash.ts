@@ -1,9 +1,11 @@
 /** What was deleted: listed, restored, or taken away for good before its days are over. */
 import { Hono } from 'hono';
 import * as z from 'zod';
+import { openCursor, sealCursor } from '../../app/sealed-cursor.ts';
 import type { Authority } from '../../auth/authority.ts';
 import { giveBackPolicy } from '../../auth/policies.ts';
 import { common, judgeOf, patternsOf, reachOf } from '../../auth/visibility.ts';
+import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { isDigest } from '../../oci/digest.ts';
 import { isTag } from '../../oci/reference.ts';
 import { purgeEntry } from '../../registry/gc/purge.ts';
@@ -20,9 +22,8 @@ import { restoreRepository } from '../../registry/trash/repositories.ts';
 import { notInTrash, restoreManifest, restoreTag } from '../../registry/trash/restore.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, finishing, type RequestContext } from '../context.ts';
-import { openPlace, sealPlace } from '../sealed-place.ts';
 import { asks, asksAboutTrash, asksFor } from './guard.ts';
-import { answer, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, operation } from './operation.ts';
 import { answerPage, pageOf, timeOf } from './parts.ts';
 
 const GROUP = 'Trash';
@@ -150,12 +151,12 @@ export const trash = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { authority } = c.var;
       const { after, limit } = pageOf(c.var.query);
-      const place = placeOf(await openPlace(c.env, DELETED, after));
+      const place = placeOf(await openCursor(c.env, DELETED, after));
       const judge = judgeOf(authority, 'admin');
       const page = await listDeletedRepositories(c.env, { after: place, limit }, reachToAdmin(authority), (name) =>
         judge(name),
       );
-      const brokeOff = page.brokeOff && (await sealPlace(c.env, DELETED, keyOf(page.brokeOff)));
+      const brokeOff = page.brokeOff && (await sealCursor(c.env, DELETED, keyOf(page.brokeOff)));
       return answerPage(page, shownRepository, keyOf, brokeOff);
     },
   )

@@ -8,9 +8,10 @@ import { deleteRule, getRule, listRules, putRule, type StoredRule } from '../../
 import { getOrganization } from '../../auth/people/organizations.ts';
 import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import { ACTIONS } from '../../auth/statement.ts';
+import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { type AppEnv, actorOf, occasionOf, type RequestContext } from '../context.ts';
 import { asks } from './guard.ts';
-import { answer, answerNothing, expectedVersion, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerNothing, expectedVersion, operation } from './operation.ts';
 import { answerPage, pageOf, recordOf, timeOf } from './parts.ts';
 import { actions, actionsOf, effect } from './statements.ts';
 

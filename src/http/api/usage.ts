@@ -6,6 +6,7 @@ import { findUser } from '../../auth/people/accounts.ts';
 import { getOrganization } from '../../auth/people/organizations.ts';
 import { isWhole } from '../../auth/policy.ts';
 import { requireOrganization } from '../../auth/within.ts';
+import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { isDigest } from '../../oci/digest.ts';
 import { isTag } from '../../oci/reference.ts';
 import { statManifest } from '../../registry/manifests/manifests.ts';
@@ -16,7 +17,7 @@ import { listUsage, type Usage } from '../../registry/usage/usage.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { asks, asksFor, requireRight } from './guard.ts';
-import { answer, answerItems, expectedVersion, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerItems, expectedVersion, operation } from './operation.ts';
 import { organizationIn, timeOf } from './parts.ts';
 
 const GROUP = 'Usage';

@@ -8,21 +8,12 @@ import { type Accepted, acceptInvitation, invitationToken, inviteUser, openInvit
 
 import { isNarrowed, isWhole } from '../../auth/policy.ts';
 import { grantsOf } from '../../auth/policy-names.ts';
-
+import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitWrongPasswords } from '../limits.ts';
 import { asks } from './guard.ts';
-import {
-  answer,
-  answerItems,
-  answerNothing,
-  expectedVersion,
-  operation,
-  PAGE_DEFAULT,
-  PAGE_QUERY,
-  pageSchema,
-} from './operation.ts';
+import { answer, answerItems, answerNothing, expectedVersion, operation } from './operation.ts';
 import { grantsSchema, timeOf } from './parts.ts';
 
 const GROUP = 'Users';

@@ -1,6 +1,7 @@
 /** What became of a webhook's deliveries, attempt by attempt, and having them delivered again. */
 import { Hono } from 'hono';
 import * as z from 'zod';
+import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { factsOf } from '../../facts.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Attempt, type DeliveryKey, deliveryId, deliveryKeyOf } from '../../webhooks/delivery/deliveries.ts';
@@ -19,7 +20,7 @@ import { accountOf, limitReplays } from '../limits.ts';
 import { replaying } from '../spending.ts';
 import { eventSchema, shownEvent } from './events.ts';
 import { asksAboutWebhook } from './guard.ts';
-import { answer, operation, PAGE_DEFAULT, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, operation } from './operation.ts';
 import { answerPage, instant, secondsOf, timeOf } from './parts.ts';
 
 const GROUP = 'Webhooks';

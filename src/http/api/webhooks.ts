@@ -7,6 +7,7 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import { getOrganization } from '../../auth/people/organizations.ts';
 import { requireOrganization } from '../../auth/within.ts';
+import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { factsOf } from '../../facts.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -28,7 +29,7 @@ import { sendTest } from '../../webhooks/test-delivery.ts';
 import { type AppEnv, actorOf, originOf, type RequestContext } from '../context.ts';
 import { limitTestDeliveries } from '../limits.ts';
 import { asks, asksAboutWebhook, asksFor } from './guard.ts';
-import { answer, answerNothing, expectedVersion, idempotencyKeyOf, operation, PAGE_QUERY, pageSchema } from './operation.ts';
+import { answer, answerNothing, expectedVersion, idempotencyKeyOf, operation } from './operation.ts';
 import { answerPage, organizationIn, pageOf } from './parts.ts';
 import {
   answerMadeWebhook,

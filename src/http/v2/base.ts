@@ -1,16 +1,19 @@
 /** end-1, and `_catalog`: what is asked of the registry as a whole. */
 import { Hono } from 'hono';
+import { visibleRepositories } from '../../app/visible.ts';
 import { judged, mayOverall } from '../authorize.ts';
 import type { AppEnv } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';
-import { visibleRepositories } from '../visible.ts';
 
 export const base = new Hono<AppEnv>({ strict: false })
   .get('/', mayOverall('login'), (c) => c.json({}))
 
   .get('/_catalog', mayOverall('catalog'), async (c) => {
     const limit = pageSize(c);
-    const { items, next } = await visibleRepositories(c, judged(c), { after: single(c, 'last') ?? '', limit });
+    const { items, next } = await visibleRepositories(
+      { env: c.env, authority: judged(c) },
+      { after: single(c, 'last') ?? '', limit },
+    );
     const link = next === null ? {} : nextLink(c, { n: String(limit), last: next });
     return c.json({ repositories: items.map(({ name }) => name) }, 200, link);
   });

@@ -1,6 +1,6 @@
 /** The trash by the management API: deleted repositories, who may see, restore and purge what, and what nobody learns. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { sealPlace } from '../../../src/http/sealed-place.ts';
+import { sealCursor } from '../../../src/app/sealed-cursor.ts';
 import {
   deletedRepositories,
   namesInTrash,
@@ -478,7 +478,7 @@ describe('the list of deleted repositories', () => {
       expect(one).toMatch(/^~[\w-]+=*$/);
       expect(one).not.toBe(other);
       for (const place of ['a 1', `${'a'.repeat(255)} ${10 ** 15 - 1}`]) {
-        expect(await sealPlace(world.env, 'any list', place)).toHaveLength(one.length);
+        expect(await sealCursor(world.env, 'any list', place)).toHaveLength(one.length);
       }
       expect(one.length).toBeLessThanOrEqual(512);
       expect(atob(one.slice(1).replaceAll('-', '+').replaceAll('_', '/'))).not.toContain('hidden');

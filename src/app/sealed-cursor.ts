@@ -1,21 +1,21 @@
 /**
- * Where a list goes on that its reader left among what is hidden from them: a name they must not see, so they are handed it sealed
- * (AES-256-GCM, under a key that is derived from the registry's secret), and all of one length.
+ * Encrypted pagination cursors (AES-256-GCM), for pages that end at a name the caller may not see. All have the same length, so the
+ * length tells nothing either.
  */
 import { derive, requireSecret, type Secrets, secretsOf } from '../secrets.ts';
 
 const IV_BYTES = 12;
 const LABEL = 'place-in-list';
-/** More than a place has: the longest name and a number. */
-const PLACE_LENGTH = 288;
-/** No name begins so. */
+/** Characters: more than the longest name with a number behind it. */
+const CURSOR_LENGTH = 288;
+/** What an encrypted cursor begins with, and no name does. */
 const MARK = '~';
 
-/** @param list the path of it: what is sealed for one means nothing to another */
-export async function sealPlace(env: Secrets, list: string, place: string): Promise<string> {
+/** @param list the name of the list: a cursor of one list is refused by another */
+export async function sealCursor(env: Secrets, list: string, cursor: string): Promise<string> {
   const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
   const key = await imported(await derive(requireSecret(env), LABEL));
-  const text = new TextEncoder().encode(place.padEnd(PLACE_LENGTH));
+  const text = new TextEncoder().encode(cursor.padEnd(CURSOR_LENGTH));
   const sealed = new Uint8Array(await crypto.subtle.encrypt(algorithm(iv, list), key, text));
   return (
     MARK +
@@ -25,8 +25,8 @@ export async function sealPlace(env: Secrets, list: string, place: string): Prom
   );
 }
 
-/** What is not sealed is as it was; `null` for what is, but not by us, or not for this list. */
-export async function openPlace(env: Secrets, list: string, text: string): Promise<string | null> {
+/** A plain cursor is returned as it is. `null`: encrypted, but not by this registry or not for this list. */
+export async function openCursor(env: Secrets, list: string, text: string): Promise<string | null> {
   if (!text.startsWith(MARK)) return text;
   const bytes = bytesOf(text.slice(MARK.length));
   for (const secret of secretsOf(env)) {
@@ -39,7 +39,7 @@ export async function openPlace(env: Secrets, list: string, text: string): Promi
   return null;
 }
 
-/** Nothing of what is no base64url. */
+/** Empty if the text is not base64url. */
 function bytesOf(text: string): Uint8Array<ArrayBuffer> {
   if (!/^[\w-]+=*$/.test(text) || text.length % 4 !== 0) return new Uint8Array();
   return Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (character) => character.charCodeAt(0));

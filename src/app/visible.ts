@@ -12,12 +12,13 @@ import {
   repositoriesNaming,
   type Said,
 } from '../auth/visibility.ts';
+import type { Database } from '../events/batch.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { listRepositories } from '../registry/repositories/repositories.ts';
+import type { Secrets } from '../secrets.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import type { RequestContext } from './context.ts';
-import { openPlace, sealPlace } from './sealed-place.ts';
+import { openCursor, sealCursor } from './sealed-cursor.ts';
 
 /**
  * Goes, and candidates of the second; each after it takes twice as many, up to a limit. It is what one request may cost where
@@ -89,12 +90,11 @@ export interface VisiblePage extends Page<Visible> {
  * @throws parameter-invalid (400) where it is to begin at a place that is none of ours
  */
 export async function visibleRepositories(
-  c: RequestContext,
-  authority: Authority,
+  { env, authority }: { env: Database & Secrets; authority: Authority },
   { after, limit }: PageQuery,
   filter: Filter = {},
 ): Promise<VisiblePage> {
-  const place: string | null = await openPlace(c.env, LIST, after);
+  const place: string | null = await openCursor(env, LIST, after);
   if (place === null) throw new Refusal('parameter-invalid', { message: '"last" is no place in this list: begin anew' });
   const limits = limitsOf(authority, filter);
   const within = limits.map(placeTest);
@@ -109,10 +109,10 @@ export async function visibleRepositories(
   for (let round = 0; round < ROUNDS; round++) {
     const size = round === 0 ? limit + 1 : Math.max(limit, Math.min(CHUNK * 2 ** (round - 1), CHUNK_MAX));
     const page = { after: from, limit: size };
-    const named = await repositoriesNaming(c.env, authority, page);
+    const named = await repositoriesNaming(env, authority, page);
     const own = nextOf(reach.names, page);
     const names = [...own.items, ...named.filter((name) => !isBehindPrefix(name) && within.every((test) => test(name)))];
-    const candidates = await listRepositories(c.env, page, { prefixes: reach.prefixes, names, search: filter.search ?? '' });
+    const candidates = await listRepositories(env, page, { prefixes: reach.prefixes, names, search: filter.search ?? '' });
     const horizon = earliest([
       named.length < page.limit ? undefined : named.at(-1),
       candidates.more ? candidates.items.at(-1) : undefined,
@@ -121,16 +121,16 @@ export async function visibleRepositories(
     const known = candidates.items.filter((name) => horizon === undefined || name <= horizon);
     const naming = new Set(named);
     const said = await pullsSaid(
-      c.env,
+      env,
       authority.principals,
       known.filter((name) => naming.has(name)),
     );
     const { visible, stoppedAt } = judged(judge, said, known, from);
     found.push(...visible);
     if (found.length > limit) return { items: found.slice(0, limit), more: true, next: found[limit - 1]?.name ?? null };
-    if (stoppedAt !== undefined) return { items: found, more: true, next: await sealPlace(c.env, LIST, stoppedAt) };
+    if (stoppedAt !== undefined) return { items: found, more: true, next: await sealCursor(env, LIST, stoppedAt) };
     if (horizon === undefined || (end !== undefined && horizon >= end)) return { items: found, more: false, next: null };
     from = horizon;
   }
-  return { items: found, more: true, next: await sealPlace(c.env, LIST, from) };
+  return { items: found, more: true, next: await sealCursor(env, LIST, from) };
 }

@@ -1,0 +1,103 @@
+/**
+ * Rights, asked by every operation before it reads or changes anything. A caller who may not know of a thing is told what somebody
+ * is told who asks for a thing that does not exist.
+ */
+import { actingAs, allows, isWhole } from '../auth/policy.ts';
+import type { RepositoryAction } from '../auth/statement.ts';
+import type { Actor } from '../events/event.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import type { Call } from './call.ts';
+
+/** Who is recorded as having made a change. */
+export function actorOf({ authority, address }: Pick<Call, 'authority' | 'address'>): Actor {
+  const { key } = authority.via;
+  return { subject: authority.subject, ...(key ? { key } : {}), ...(address === null ? {} : { address }) };
+}
+
+/**
+ * @param tag the tag that the request names, if it names one
+ * @returns the actor to record: for a CI job, the trust rule that allows this
+ * @throws unauthenticated to an anonymous caller, not-found to one who may not even pull, forbidden to others
+ */
+export function requireRight(
+  call: Pick<Call, 'authority' | 'address'>,
+  action: RepositoryAction,
+  repository: RepositoryName,
+  tag: string | null = null,
+): Actor {
+  const { authority } = call;
+  // Only a deletion is narrowed by the tag here: a push may name tags in its body too, and asks for each of them.
+  if (!allows(authority, action, repository, action === 'delete' ? tag : null)) {
+    if (authority.subject === '') throw new Refusal('unauthenticated');
+    if (!allows(authority, 'pull', repository)) throw new Refusal('not-found');
+    throw new Refusal('forbidden', { message: `you may pull ${repository}, but the right to ${action} is missing` });
+  }
+  return { ...actorOf(call), subject: actingAs(authority, action, repository, tag) };
+}
+
+/** @throws unauthenticated */
+export function requireLogin({ authority }: Pick<Call, 'authority'>): void {
+  if (authority.subject === '') throw new Refusal('unauthenticated');
+}
+
+/**
+ * Requires a user's own access key. People, their policies and keys are changed by such keys only: a narrowed credential must not
+ * make one that is not.
+ * @throws unauthenticated, forbidden
+ */
+export function requireUnscopedUser(call: Pick<Call, 'authority'>): void {
+  requireLogin(call);
+  if (isWhole(call.authority)) return;
+  throw new Refusal('forbidden', {
+    message: "this needs a user's access key that is not narrowed: not a login, a robot's key or a CI token",
+  });
+}
+
+/** @throws unauthenticated, forbidden */
+export function requireAdministrator(call: Pick<Call, 'authority'>): void {
+  requireUnscopedUser(call);
+  if (!call.authority.administrator) throw onlyFor('an administrator');
+}
+
+/**
+ * Requires a credential that is not narrowed, for what is about people. The answer is the same whatever there is.
+ * @throws unauthenticated, forbidden
+ */
+export function requireNotNarrowed(call: Pick<Call, 'authority'>): void {
+  requireLogin(call);
+  if (call.authority.bounds.length === 0) return;
+  throw new Refusal('forbidden', {
+    message: 'a narrowed key reaches itself and the repositories that it is for: this needs one that is not narrowed',
+  });
+}
+
+/** An administrator counts as an owner of every organization. @throws unauthenticated, forbidden, not-found to who is no member */
+export function requireOwner(call: Pick<Call, 'authority'>, organization: string): void {
+  requireUnscopedUser(call);
+  requireRole(call, organization, 'owner');
+}
+
+/** @throws unauthenticated, forbidden, not-found to who is no member */
+export function requireMember(call: Pick<Call, 'authority'>, organization: string): void {
+  requireNotNarrowed(call);
+  requireRole(call, organization, 'member');
+}
+
+/** @param user a user's name: members may take themselves out. @throws unauthenticated, forbidden, not-found to who is no member */
+export function requireOwnerOrSelf(call: Pick<Call, 'authority'>, organization: string, user: string): void {
+  requireUnscopedUser(call);
+  const { subject, belongsTo } = call.authority;
+  if (subject === `user:${user}` && belongsTo.includes(organization)) return;
+  requireRole(call, organization, 'owner');
+}
+
+function requireRole({ authority }: Pick<Call, 'authority'>, organization: string, role: 'owner' | 'member'): void {
+  if (authority.administrator || authority.owns.includes(organization)) return;
+  if (!authority.belongsTo.includes(organization)) throw new Refusal('not-found');
+  if (role === 'owner') throw onlyFor(`an owner of ${organization}`);
+}
+
+function onlyFor(whom: string): Refusal {
+  return new Refusal('forbidden', { message: `this is for ${whom}` });
+}

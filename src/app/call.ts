@@ -1,0 +1,18 @@
+/** What an operation needs of the request that calls it. Each door makes one for a request (`http/context.ts`). */
+import type { Authority } from '../auth/authority.ts';
+import type { Env } from '../env.ts';
+import type { Background } from '../events/batch.ts';
+
+export interface Call {
+  env: Env;
+  /** The caller with all rights that bear on what the request is about, as the database has them now. */
+  authority: Authority;
+  /** The address (or a hash of it) that the audit log keeps with a change; `null`: none. */
+  address: string | null;
+  /** Scheme and host under which clients reach the registry. */
+  origin: string;
+  /** Milliseconds since the epoch. */
+  now: number;
+  /** Runs work that may outlive the answer. */
+  work: Background;
+}

@@ -1,0 +1,159 @@
+/** Repositories: list, read, create, change and delete them. */
+import { parseName } from '../auth/names.ts';
+import { firstPolicy, getPolicy, isPublic, keepPolicy, setVisibility } from '../auth/policies.ts';
+import { allows } from '../auth/policy.ts';
+import { withRetries } from '../events/batch.ts';
+import type { Actor } from '../events/event.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import type { PageQuery } from '../oci/page.ts';
+import {
+  changeRepository as changeRow,
+  describeRepositories,
+  describeRepository,
+  makeRepository,
+  type RepositorySummary,
+} from '../registry/repositories/pages.ts';
+import { deleteRepository as moveToTrash } from '../registry/trash/repositories.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import { endSubscriptions } from '../webhooks/subscriptions.ts';
+import { requireRight } from './access.ts';
+import type { Call } from './call.ts';
+import { visibleRepositories } from './visible.ts';
+
+export type Visibility = 'private' | 'public';
+
+export interface ListedRepository extends RepositorySummary {
+  visibility: Visibility;
+}
+
+export interface Repository extends ListedRepository {
+  /** Markdown. */
+  overview: string;
+  version: number;
+}
+
+/** What a request sets. A field that is left out stays as it is; a new repository is private and has no texts. */
+export interface RepositoryChange {
+  visibility?: Visibility | undefined;
+  description?: string | undefined;
+  /** Markdown. */
+  overview?: string | undefined;
+}
+
+export interface RepositoryFilter {
+  /** The name of an organization or user. */
+  namespace?: string | undefined;
+  /** Part of the name or of the description. */
+  search?: string | undefined;
+}
+
+/** A page of repositories that the caller may pull, and the cursor of the next page; it may be short before the end. */
+export async function listRepositories(
+  call: Call,
+  page: PageQuery,
+  { namespace, search }: RepositoryFilter,
+): Promise<{ items: ListedRepository[]; next: string | null }> {
+  const filter = {
+    // ASCII only, as SQLite's lower() does to what it is compared with.
+    search: search?.replaceAll(/[A-Z]+/g, (text) => text.toLowerCase()),
+    namespace: namespace && parseName(namespace),
+  };
+  const { items, next } = await visibleRepositories(call, page, filter);
+  const visibility = new Map(items.map((item) => [item.name, item.isPublic ? ('public' as const) : ('private' as const)]));
+  const summaries = await describeRepositories(
+    call.env,
+    items.map(({ name }) => name),
+  );
+  return { items: summaries.map((one) => ({ ...one, visibility: visibility.get(one.name) ?? 'private' })), next };
+}
+
+export async function getRepository(call: Call, repository: RepositoryName): Promise<Repository> {
+  requireRight(call, 'pull', repository);
+  return readRepository(call, repository);
+}
+
+async function readRepository(call: Call, repository: RepositoryName): Promise<Repository> {
+  const [found, { statements }] = await Promise.all([
+    describeRepository(call.env, repository),
+    getPolicy(call.env, subjectOf(repository)),
+  ]);
+  if (!found) throw new Refusal('repository-unknown');
+  return { ...found, visibility: isPublic(statements) ? 'public' : 'private' };
+}
+
+/**
+ * Creates a repository, or changes the one of this name.
+ * @param ifVersion the version that the repository is expected to have; 0: it is expected to be absent; `null`: any
+ * @throws name-taken to who may create here but not see the repository; forbidden, version-mismatch
+ */
+export async function putRepository(
+  call: Call,
+  repository: RepositoryName,
+  wanted: RepositoryChange,
+  ifVersion: number | null,
+): Promise<{ isNew: boolean; repository: Repository }> {
+  const by = requireRight(call, 'create', repository);
+  if (ifVersion === null || ifVersion === 0) {
+    if (await create(call, repository, wanted, by)) return { isNew: true, repository: await readRepository(call, repository) };
+    if (ifVersion === 0) throw new Refusal('version-mismatch', { message: 'it is there already' });
+  }
+  if (!allows(call.authority, 'pull', repository)) throw new Refusal('name-taken');
+  requireRight(call, 'admin', repository);
+  // RFC 9110, 13.1.1: an absent repository has no version.
+  if (ifVersion !== null && !(await describeRepository(call.env, repository))) throw new Refusal('version-mismatch');
+  return { isNew: false, repository: await change(call, repository, wanted, { ifVersion, by }) };
+}
+
+/** @returns `false` if there is one of this name */
+function create(call: Call, repository: RepositoryName, wanted: RepositoryChange, by: Actor): Promise<boolean> {
+  const maker = { by, mayAdminister: allows(call.authority, 'admin', repository) };
+  const also = () => firstPolicy(call.env, subjectOf(repository), wanted.visibility ?? 'private', maker);
+  return makeRepository(call.env, repository, wanted, { ...maker, also });
+}
+
+/** @param ifVersion the version that the repository is expected to have; `null`: any */
+export async function changeRepository(
+  call: Call,
+  repository: RepositoryName,
+  wanted: RepositoryChange,
+  ifVersion: number | null,
+): Promise<Repository> {
+  const by = requireRight(call, 'admin', repository);
+  return change(call, repository, wanted, { ifVersion, by });
+}
+
+async function change(
+  call: Call,
+  repository: RepositoryName,
+  { visibility, ...texts }: RepositoryChange,
+  { ifVersion, by }: { ifVersion: number | null; by: Actor },
+): Promise<Repository> {
+  // The policy is read first; if another request saves it meanwhile, the batch is refused.
+  await withRetries(async () => {
+    const also = visibility ? await setVisibility(call.env, subjectOf(repository), visibility, by) : [];
+    await changeRow(call.env, repository, texts, { ifVersion, by, also, visibility });
+  });
+  return readRepository(call, repository);
+}
+
+/**
+ * Moves a repository into the trash with all it has. Its policy is kept there; its webhooks end.
+ * @throws not-empty without `force`; conflict for immutable tags; version-mismatch
+ */
+export async function deleteRepository(
+  call: Call,
+  repository: RepositoryName,
+  { force, ifVersion }: { force: boolean; ifVersion: number | null },
+): Promise<void> {
+  const by = requireRight(call, 'admin', repository);
+  await moveToTrash(call.env, repository, {
+    evenIfNotEmpty: force,
+    ifVersion,
+    by,
+    also: (id) => [...keepPolicy(call.env, subjectOf(repository), id), endSubscriptions(call.env, subjectOf(repository))],
+  });
+}
+
+function subjectOf(repository: RepositoryName): string {
+  return `repository:${repository}`;
+}

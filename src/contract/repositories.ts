@@ -1,0 +1,36 @@
+/** Repositories in the management API. */
+import * as z from 'zod';
+import { PAGE_QUERY } from './pages.ts';
+
+/** Characters: Docker Hub's length of a short description. */
+const DESCRIPTION_MAX = 100;
+const OVERVIEW_MAX = 100_000;
+
+const visibility = z
+  .enum(['private', 'public'])
+  .describe('Everybody may pull from a public repository. It is a statement of its policy, and nothing else.');
+
+export const repositoryChange = z.strictObject({
+  visibility: z.optional(visibility),
+  description: z.optional(z.string().max(DESCRIPTION_MAX)),
+  overview: z.optional(z.string().max(OVERVIEW_MAX)).describe('Markdown'),
+});
+
+export const repositorySummary = z.strictObject({
+  name: z.string(),
+  visibility,
+  description: z.string(),
+  createdAt: z.iso.datetime(),
+});
+
+export const repository = repositorySummary.extend({ overview: z.string() });
+
+export const repositoryQuery = z.strictObject({
+  ...PAGE_QUERY,
+  search: z.optional(z.string().max(255)).describe('Part of the name or of the description'),
+  namespace: z.optional(z.string().max(64)).describe('Only repositories of this organization or user'),
+});
+
+export const repositoryDeletion = z.strictObject({
+  force: z.optional(z.enum(['true', 'false'])).describe('`true`: delete its images with it'),
+});
