@@ -12,7 +12,7 @@ import {
 } from '../../src/auth/names.ts';
 import { isRepositoryName } from '../../src/oci/name.ts';
 
-const REFUSED = expect.objectContaining({ code: 'INVALID' });
+const REFUSED = expect.objectContaining({ reason: 'request-invalid' });
 const letters = fc.constantFrom('a', 'z', '0', '9', '.', '_', '-');
 const likely = fc.string({ unit: letters, maxLength: 8 });
 const names = fc.stringMatching(/^[a-z0-9]{1,4}([._-][a-z0-9]{1,4}){0,3}$/);

@@ -52,7 +52,7 @@ describe('a repository name', () => {
     ['with a NUL', 'a\0b'],
     ['with a prototype key', '__proto__'],
   ])('is not %s', (_, text) => {
-    expect(() => parseRepositoryName(text)).toThrow(expect.objectContaining({ code: 'NAME_INVALID', status: 400 }));
+    expect(() => parseRepositoryName(text)).toThrow(expect.objectContaining({ reason: 'repository-name-invalid' }));
   });
 
   test('has up to 255 characters', () => {

@@ -43,9 +43,9 @@ describe('a tag', () => {
   test.each(['', '.x', '-x', 'a b', 'a+b', 'a/b', '..', 'é', 'a\n', 't'.repeat(129)])(
     'outside the grammar (%j) cannot be set, and is not there when it is asked for',
     (text) => {
-      expect(() => parseReference(text)).toThrow(expect.objectContaining({ code: 'MANIFEST_INVALID', status: 400 }));
-      expect(() => parseTag(text)).toThrow(expect.objectContaining({ code: 'MANIFEST_INVALID', status: 400 }));
-      expect(() => parseReferenceToRead(text)).toThrow(expect.objectContaining({ code: 'MANIFEST_UNKNOWN', status: 404 }));
+      expect(() => parseReference(text)).toThrow(expect.objectContaining({ reason: 'tag-invalid' }));
+      expect(() => parseTag(text)).toThrow(expect.objectContaining({ reason: 'tag-invalid' }));
+      expect(() => parseReferenceToRead(text)).toThrow(expect.objectContaining({ reason: 'manifest-unknown' }));
     },
   );
 });
@@ -59,12 +59,12 @@ describe('a reference with a colon', () => {
   test.each(['sha256:short', 'a:b', ':', 'latest:', `sha256:${'A'.repeat(64)}`, `${digest}a`])(
     'is refused as a digest when it is none: %s',
     (text) => {
-      expect(() => parseReference(text)).toThrow(expect.objectContaining({ code: 'DIGEST_INVALID', status: 400 }));
-      expect(() => parseReferenceToRead(text)).toThrow(expect.objectContaining({ code: 'DIGEST_INVALID', status: 400 }));
+      expect(() => parseReference(text)).toThrow(expect.objectContaining({ reason: 'digest-invalid' }));
+      expect(() => parseReferenceToRead(text)).toThrow(expect.objectContaining({ reason: 'digest-invalid' }));
     },
   );
 
   test('is no tag, not even a right digest', () => {
-    expect(() => parseTag(digest)).toThrow(expect.objectContaining({ code: 'MANIFEST_INVALID' }));
+    expect(() => parseTag(digest)).toThrow(expect.objectContaining({ reason: 'tag-invalid' }));
   });
 });

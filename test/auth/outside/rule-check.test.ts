@@ -19,7 +19,7 @@ function refusal(rule: Partial<TrustRule>, organization = 'acme', insecure = fal
     checkRule({ ...RULE, ...rule }, organization, insecure);
     return null;
   } catch (error) {
-    expect(error).toMatchObject({ code: 'INVALID' });
+    expect(error).toMatchObject({ reason: 'request-invalid' });
     return (error as Error).message;
   }
 }

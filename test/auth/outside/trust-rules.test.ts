@@ -63,23 +63,23 @@ describe('a trust rule', () => {
 
   test('is created only where there is none, if that is asked for', async () => {
     expect(await put({}, 0)).toMatchObject({ version: 1 });
-    await expect(put({ description: 'again' }, 0)).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
+    await expect(put({ description: 'again' }, 0)).rejects.toMatchObject({ reason: 'version-mismatch' });
     expect(await getRule(world.env, RULE.subject)).toMatchObject({ version: 1, description: 'from main' });
   });
 
   test('is changed only under the version that was seen, and not where there is none', async () => {
-    await expect(put({}, 1)).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
+    await expect(put({}, 1)).rejects.toMatchObject({ reason: 'version-mismatch' });
     await put();
     await put();
-    await expect(put({ description: 'late' }, 1)).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
+    await expect(put({ description: 'late' }, 1)).rejects.toMatchObject({ reason: 'version-mismatch' });
     expect(await getRule(world.env, RULE.subject)).toMatchObject({ version: 2, description: 'from main' });
     expect(await events()).toHaveLength(2);
   });
 
   test('is saved only while its organization is there; one of the registry as a whole has none', async () => {
-    await expect(put({ subject: 'ci:absent/deploy' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(put({ subject: 'ci:absent/deploy' })).rejects.toMatchObject({ reason: 'not-found' });
     await world.env.DB.prepare("UPDATE accounts SET disabled = 2 WHERE subject = 'organization:acme'").run();
-    await expect(put()).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(put()).rejects.toMatchObject({ reason: 'not-found' });
     expect(await events()).toEqual([]);
     expect(await put({ subject: 'ci:deploy' })).toMatchObject({ version: 1 });
   });
@@ -95,14 +95,14 @@ describe('a trust rule', () => {
     await put();
     await put();
     await expect(deleteRule(world.env, RULE.subject, { ifVersion: 1, by })).rejects.toMatchObject({
-      code: 'PRECONDITION_FAILED',
+      reason: 'version-mismatch',
     });
     await deleteRule(world.env, RULE.subject, { ifVersion: 2, by });
-    await expect(getRule(world.env, RULE.subject)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(getRule(world.env, RULE.subject)).rejects.toMatchObject({ reason: 'not-found' });
     await put();
     await deleteRule(world.env, RULE.subject, { ifVersion: null, by });
-    await expect(deleteRule(world.env, RULE.subject, { ifVersion: null, by })).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    await expect(deleteRule(world.env, RULE.subject, { ifVersion: 3, by })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(deleteRule(world.env, RULE.subject, { ifVersion: null, by })).rejects.toMatchObject({ reason: 'not-found' });
+    await expect(deleteRule(world.env, RULE.subject, { ifVersion: 3, by })).rejects.toMatchObject({ reason: 'not-found' });
   });
 
   test('is recorded with what it says, once for each change that happens', async () => {
@@ -135,10 +135,10 @@ describe('a trust rule', () => {
 describe('an organization', () => {
   test('has up to 50 rules, of which each can still be changed', async () => {
     for (let n = 0; n < 50; n++) await put({ subject: `ci:acme/rule${n}` });
-    await expect(put({ subject: 'ci:acme/one-more' })).rejects.toMatchObject({ code: 'CONFLICT' });
-    await expect(put({ subject: 'ci:acme/one-more' }, 0)).rejects.toMatchObject({ code: 'CONFLICT' });
+    await expect(put({ subject: 'ci:acme/one-more' })).rejects.toMatchObject({ reason: 'limit-reached' });
+    await expect(put({ subject: 'ci:acme/one-more' }, 0)).rejects.toMatchObject({ reason: 'limit-reached' });
     expect((await put({ subject: 'ci:acme/rule7', description: 'changed' })).version).toBe(2);
-    await expect(put({ subject: 'ci:acme/rule7' }, 1)).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
+    await expect(put({ subject: 'ci:acme/rule7' }, 1)).rejects.toMatchObject({ reason: 'version-mismatch' });
     expect((await put({ subject: 'ci:zeta/first' })).version).toBe(1);
   });
 });

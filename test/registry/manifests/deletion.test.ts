@@ -354,7 +354,7 @@ describe('where the registry is set to delete nothing (DELETION=off)', () => {
     expect((await off.fetch('DELETE', `/v2/${REPOSITORY}/manifests/v1`, { authorization: null })).status).toBe(401);
     expect(refused(await api(off, 'DELETE', `/repositories/${REPOSITORY}?force=true`))).toBe('405 UNSUPPORTED');
     await expect(deleteDoomed(off.env, REPOSITORY, { rule: '', tags: [], levels: [] }, BY_RULE)).rejects.toMatchObject({
-      code: 'UNSUPPORTED',
+      reason: 'deletion-disabled',
     });
     for (const path of ['manifests/v1', `manifests/${image.digest}`, `blobs/${blob.digest}`])
       await must(world.fetch('DELETE', `/v2/${REPOSITORY}/${path}`));

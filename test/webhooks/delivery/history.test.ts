@@ -90,7 +90,7 @@ describe('one is delivered again', () => {
 
   test('that is not there: not found, and nothing is sent', async () => {
     const key = { subscription: 'wh_aaaaaaaaaaaaaaaaaaaa', event: 1 };
-    await expect(replayDelivery(scene.env, key)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(replayDelivery(scene.env, key)).rejects.toMatchObject({ reason: 'not-found' });
     expect(scene.deliveries.held).toEqual([]);
   });
 
