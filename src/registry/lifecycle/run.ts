@@ -18,7 +18,6 @@ export interface Planned {
   plan: Plan;
   /** The same for the same list. */
   etag: string;
-  candidates: Candidates;
 }
 
 /** `null` for a repository that is too large to be looked at at once. @throws repository-unknown, not-found */
@@ -28,14 +27,14 @@ export async function planLifecycle(
   tried?: LifecyclePolicy,
 ): Promise<Planned | null> {
   const candidates = await loadCandidates(env, repository);
-  return candidates.isLarge ? null : planned(candidates, tried);
+  if (candidates.isLarge) return null;
+  const plan = planOf(candidates, tried ?? candidates.policy);
+  return { plan, etag: await etagOf(plan) };
 }
 
-async function planned(candidates: Candidates, tried?: LifecyclePolicy): Promise<Planned> {
-  const policy = tried ?? candidates.policy;
+function planOf(candidates: Candidates, policy: LifecyclePolicy | null): Plan {
   if (policy === null) throw noPolicy();
-  const plan = choose(policy, candidates);
-  return { plan, etag: await etagOf(plan), candidates };
+  return choose(policy, candidates);
 }
 
 export async function etagOf(plan: Plan): Promise<string> {
@@ -69,8 +68,8 @@ export async function runLifecycle(
     if (ifPlan) throw tooLargeForCondition();
     return runPage(env, repository, found, by);
   }
-  const { plan, etag, candidates } = await planned(found);
-  if (ifPlan && !ifPlan(etag)) {
+  const plan = planOf(found, found.policy);
+  if (ifPlan && !ifPlan(await etagOf(plan))) {
     throw new Refusal('version-mismatch', {
       message: 'the rules would take something else by now: preview them again',
     });
@@ -79,7 +78,7 @@ export async function runLifecycle(
   const work = {
     slices: slices.slice(0, SLICES_PER_RUN),
     attached: plan.attached,
-    rule: candidates.mutabilityRule,
+    rule: found.mutabilityRule,
     by,
     whole: ifPlan !== null,
   };
@@ -95,7 +94,7 @@ export async function runLifecycle(
   const unfinished = slices.length > SLICES_PER_RUN;
   const still = unfinished || failure ? plan.manifests.filter(({ digest }) => !manifests.has(digest)) : [];
   const report = {
-    at: candidates.now,
+    at: found.now,
     by: by.subject,
     tags: deleted.tags.length,
     manifests: deleted.manifests.length,

@@ -118,7 +118,11 @@ function opened(slices: Slice[], slice: Slice): Slice {
 }
 
 function fits({ tags, levels }: Slice, more: Slice): boolean {
-  return tags.length + more.tags.length <= TAGS_MAX && levels.flat().length + more.levels.flat().length <= MANIFESTS_MAX;
+  return tags.length + more.tags.length <= TAGS_MAX && countOf(levels) + countOf(more.levels) <= MANIFESTS_MAX;
+}
+
+function countOf(levels: Digest[][]): number {
+  return levels.reduce((sum, level) => sum + level.length, 0);
 }
 
 function add(slice: Slice, { tags, levels }: Slice): void {
