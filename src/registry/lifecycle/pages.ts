@@ -13,7 +13,7 @@ import { IS_SUBJECT, NAMES_SUBJECT } from './thresholds.ts';
 /** Manifests with which a page begins: judging it takes some milliseconds of CPU, of which an invocation has ten. */
 export const PAGE = 200;
 /** Manifests of a page with all that hangs together with them; with more, the page begins with fewer. */
-const CLOSED_MAX = 1000;
+const CLOSED_MAX = 500;
 
 export interface Page {
   candidates: Candidates;
@@ -28,7 +28,7 @@ export interface Page {
  * @param most manifests with which the page begins
  */
 export async function loadPage(env: Database, repository: RepositoryName, after: string, most = PAGE): Promise<Page> {
-  for (let size = most; ; size = Math.max(1, Math.floor(size / 8))) {
+  for (let size = most; ; size = Math.max(1, Math.floor(size / 2))) {
     const limit = size === 1 ? CANDIDATES_MAX : CLOSED_MAX;
     const { results } = await env.DB.prepare(CLOSURE)
       .bind(repository, after, size, limit + 1)
