@@ -82,6 +82,11 @@ export class Batch {
     return { index: this.#statements.length - 1 };
   }
 
+  /** Goes with `statementsOf`. */
+  get statements(): readonly D1PreparedStatement[] {
+    return this.#statements;
+  }
+
   /** What the batch recorded is announced to the queue behind the answer. @throws Refusal for the first precondition that does not hold */
   async commit({ repeatable = false }: CommitOptions = {}): Promise<Results> {
     try {
@@ -108,7 +113,18 @@ export function newBatch(env: Database): Batch {
   return new Batch(env);
 }
 
-const CONSTRAINTS = new Map(PRECONDITIONS.map((reason) => [reason.replaceAll('-', '_'), reason]));
+/** The steps that a function adds to a batch, as statements for a caller that still collects those. Goes with `tryBatch`. */
+export function statementsOf(env: Database, add: (batch: Batch) => void): D1PreparedStatement[] {
+  const batch = new Batch(env);
+  add(batch);
+  return [...batch.statements];
+}
+
+const CONSTRAINTS = new Map<string, Precondition>([
+  ...PRECONDITIONS.map((reason) => [reason.replaceAll('-', '_'), reason] as const),
+  // Of a `refuseUnless` in a batch with named preconditions. Goes with it.
+  ['precondition', 'overtaken'],
+]);
 
 /** The precondition that ended a batch, `null` for any other error. */
 function preconditionIn(error: unknown): Precondition | null {
@@ -160,7 +176,7 @@ export async function tryBatch(env: Database, statements: D1PreparedStatement[])
   try {
     return await commit(env, statements);
   } catch (error) {
-    if (error instanceof Error && error.message.includes('CHECK constraint failed: precondition')) return null;
+    if (preconditionIn(error) !== null) return null;
     throw error;
   }
 }
