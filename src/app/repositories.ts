@@ -1,5 +1,5 @@
 /** Repositories: list, read, create, change and delete them. */
-import { parseName } from '../auth/names.ts';
+
 import { firstPolicy, getPolicy, isPublic, keepPolicy, setVisibility } from '../auth/policies.ts';
 import { allows } from '../auth/policy.ts';
 import { withRetries } from '../events/batch.ts';
@@ -14,6 +14,7 @@ import {
   type RepositorySummary,
 } from '../registry/repositories/pages.ts';
 import { deleteRepository as moveToTrash } from '../registry/trash/repositories.ts';
+import { parseName } from '../vocabulary/names.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { endSubscriptions } from '../webhooks/subscriptions.ts';
 import { requireRight } from './access.ts';

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { isRepositoryName } from '../../src/oci/name.ts';
 import {
   isPrincipal,
   likenessOf,
@@ -9,8 +10,7 @@ import {
   organizationOf,
   parseName,
   parseNewName,
-} from '../../src/auth/names.ts';
-import { isRepositoryName } from '../../src/oci/name.ts';
+} from '../../src/vocabulary/names.ts';
 
 const REFUSED = expect.objectContaining({ reason: 'request-invalid' });
 const letters = fc.constantFrom('a', 'z', '0', '9', '.', '_', '-');

@@ -5,18 +5,20 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
-import { namespaceOf, parseName } from '../../auth/names.ts';
 import { isWhole } from '../../auth/policy.ts';
+import { instant } from '../../contract/fields.ts';
 import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { EVENT_TYPES, isAboutRepository, organizationAbout, type RecordedEvent } from '../../events/event.ts';
 import { beginningOf, type Logged, searchEvents } from '../../events/history.ts';
 import { isRepositoryName } from '../../oci/name.ts';
+import { namespaceOf, parseName } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { authorityOf } from '../authenticate.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
+import { answerItems, timeOf } from './answers.ts';
 import { asks, requireOwner, requireRight } from './guard.ts';
-import { answerItems, operation } from './operation.ts';
-import { instant, secondsOf, timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { secondsOf } from './params.ts';
 
 const query = z
   .strictObject({

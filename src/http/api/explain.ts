@@ -2,17 +2,19 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { explainFor, whoCanGrant } from '../../auth/explain.ts';
-import { isPrincipal } from '../../auth/names.ts';
 import { ACTIONS, type Sourced } from '../../auth/statement.ts';
+import { recordOf } from '../../contract/fields.ts';
 import { isRepositoryName } from '../../oci/name.ts';
 import { matches } from '../../oci/pattern.ts';
 import { isTag } from '../../oci/reference.ts';
+import { isPrincipal } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { authorityOf } from '../authenticate.ts';
 import type { AppEnv } from '../context.ts';
+import { answer } from './answers.ts';
 import { asks, requireRight } from './guard.ts';
-import { answer, operation } from './operation.ts';
-import { jsonOf, recordOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { jsonOf } from './params.ts';
 import { shownSource, sourceSchema } from './statements.ts';
 
 const question = z.strictObject({

@@ -1,13 +1,13 @@
 /** What requests and answers about access keys have in common, whoever owns the key. */
 import * as z from 'zod';
-import { loginNameOf } from '../../auth/names.ts';
 import { type AccessKey, createKey, DAY, type MadeKey } from '../../auth/people/access-keys.ts';
 import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import { type Env, settings } from '../../env.ts';
+import { loginNameOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { actorOf, occasionOf, type RequestContext } from '../context.ts';
-import { answer, idempotencyKeyOf } from './operation.ts';
-import { timeOf } from './parts.ts';
+import { answer, timeOf } from './answers.ts';
+import { idempotencyKeyOf } from './params.ts';
 import { identityStatements, shownStatement, statementOf, statementSchema } from './statements.ts';
 
 export const keyName = z

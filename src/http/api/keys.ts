@@ -5,15 +5,16 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
-import { organizationOf } from '../../auth/names.ts';
 import { type AccessKey, changeKey, getKey, listKeys } from '../../auth/people/access-keys.ts';
 import { keysMadeWith, revokeKey, revokeKeys } from '../../auth/people/key-revocation.ts';
 import { rotateKey } from '../../auth/people/key-rotation.ts';
 import { isNarrowed, isWhole } from '../../auth/policy.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { settings } from '../../env.ts';
+import { organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
+import { answer, answerNothing, answerPage } from './answers.ts';
 import { asks, requireWhole } from './guard.ts';
 import {
   answerMadeKey,
@@ -30,8 +31,8 @@ import {
   shownKey,
   warningsAbout,
 } from './key-schemas.ts';
-import { answer, answerNothing, expectedVersion, idempotencyKeyOf, operation } from './operation.ts';
-import { answerPage, pageOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion, idempotencyKeyOf, pageQueryOf } from './params.ts';
 
 const GROUP = 'Access keys';
 
@@ -82,7 +83,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
       const owner = (c.var.query.owner ?? authority.subject).toLowerCase();
       if (isNarrowed(authority)) return answerOwn(c, authority, owner);
       requireReach(authority, owner);
-      const page = await listKeys(c.env, { owner, ...pageOf(c.var.query) });
+      const page = await listKeys(c.env, { owner, ...pageQueryOf(c.var.query) });
       return answerPage(page, shownKey, ({ id }) => id);
     },
   )

@@ -12,7 +12,8 @@ import {
 } from '../../registry/lifecycle/policy.ts';
 import type { Report } from '../../registry/lifecycle/report.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { jsonOf, timeOf } from './parts.ts';
+import { timeOf } from './answers.ts';
+import { jsonOf } from './params.ts';
 
 /** ECR's limit. */
 const RULES_MAX = 50;

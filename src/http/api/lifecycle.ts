@@ -11,6 +11,7 @@ import { planLifecycle, runLifecycle } from '../../registry/lifecycle/run.ts';
 import { deleteLifecycle, getLifecycle, saveLifecycle } from '../../registry/lifecycle/saved.ts';
 import { MANIFESTS_MAX, TAGS_MAX } from '../../registry/lifecycle/slices.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
+import { answer, answerNothing } from './answers.ts';
 import { asksFor } from './guard.ts';
 import {
   deletedSchema,
@@ -23,7 +24,8 @@ import {
   shownReport,
   shownWaiting,
 } from './lifecycle-schemas.ts';
-import { answer, answerNothing, expectedVersion, operation } from './operation.ts';
+import { operation } from './operation.ts';
+import { expectedVersion } from './params.ts';
 
 const GROUP = 'Lifecycle';
 

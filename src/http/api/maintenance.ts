@@ -25,9 +25,10 @@ import { type ScrubReport, scrubSlice } from '../../registry/gc/scrub.ts';
 import type { GcReport } from '../../registry/gc/slice.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, finishing, type RequestContext } from '../context.ts';
+import { answer, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
-import { answer, operation } from './operation.ts';
-import { jsonOf, timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { jsonOf } from './params.ts';
 
 const GROUP = 'Maintenance';
 

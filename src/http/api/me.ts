@@ -4,19 +4,20 @@ import { accepts } from 'hono/accepts';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
 import { noteIssued } from '../../auth/login-log.ts';
-import { loginNameOf, nameOf } from '../../auth/names.ts';
 import { endLogins } from '../../auth/people/accounts.ts';
 import { acceptMembership, endInvitation, invitationsOf } from '../../auth/people/member-invitations.ts';
 import { LOGIN_PASSWORD_MAX_LIFETIME, type Minted, mintLoginPassword } from '../../auth/tokens.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import { loginNameOf, nameOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { logged } from '../authenticate.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitTokenRequests } from '../limits.ts';
+import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { asks, requireNotNarrowed, requireWhole } from './guard.ts';
-import { answer, answerNothing, operation } from './operation.ts';
+import { operation } from './operation.ts';
 import { memberInvitationSchema, shownInvitation } from './organizations.ts';
-import { answerPage, organizationIn, pageOf, timeOf } from './parts.ts';
+import { organizationIn, pageQueryOf } from './params.ts';
 import { logoutQuery } from './users.ts';
 
 const GROUP = 'You';
@@ -87,7 +88,7 @@ export const me = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'A page of them, by organization', schema: pageSchema(memberInvitationSchema) } },
     }),
     async (c) => {
-      const page = await invitationsOf(c.env, c.var.authority.subject, pageOf(c.var.query));
+      const page = await invitationsOf(c.env, c.var.authority.subject, pageQueryOf(c.var.query));
       return answerPage(page, shownInvitation, ({ organization }) => organization);
     },
   )

@@ -1,7 +1,6 @@
 /** Organizations and their members. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { parseName, parseNewName } from '../../auth/names.ts';
 import { endInvitation, invitationsTo, type MemberInvitation } from '../../auth/people/member-invitations.ts';
 import { listMembers, putMember, removeMember } from '../../auth/people/members.ts';
 import {
@@ -13,13 +12,16 @@ import {
   putOrganization,
 } from '../../auth/people/organizations.ts';
 import { isWhole } from '../../auth/policy.ts';
+import { description, removedSchema } from '../../contract/fields.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { requireNoRepositories } from '../../registry/repositories/pages.ts';
+import { parseName, parseNewName } from '../../vocabulary/names.ts';
 import { endSubscriptions } from '../../webhooks/subscriptions.ts';
 import { type AppEnv, actorOf } from '../context.ts';
+import { answer, answerNothing, answerPage, answerRemoved, timeOf } from './answers.ts';
 import { asks, requireNotNarrowed } from './guard.ts';
-import { answer, answerNothing, expectedVersion, operation } from './operation.ts';
-import { answerPage, answerRemoved, description, organizationIn, pageOf, removedSchema, timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion, organizationIn, pageQueryOf } from './params.ts';
 
 const GROUP = 'Organizations';
 
@@ -56,7 +58,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       const { authority, query: page } = c.var;
       requireNotNarrowed(authority);
       const reader = { ...authority, administrator: authority.administrator && isWhole(authority) };
-      return answerPage(await listOrganizations(c.env, reader, pageOf(page)), shown, ({ name }) => name);
+      return answerPage(await listOrganizations(c.env, reader, pageQueryOf(page)), shown, ({ name }) => name);
     },
   )
   .get(
@@ -136,7 +138,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'A page of them, by name', schema: pageSchema(memberSchema) } },
     }),
     async (c) => {
-      const page = await listMembers(c.env, organizationIn(c), pageOf(c.var.query));
+      const page = await listMembers(c.env, organizationIn(c), pageQueryOf(c.var.query));
       return answerPage(
         page,
         (member) => member,
@@ -193,7 +195,7 @@ by name any more; what is denied to them stays denied. The last owner stays.`,
       answers: { 200: { description: 'A page of them, by name', schema: pageSchema(memberInvitationSchema) } },
     }),
     async (c) => {
-      const page = await invitationsTo(c.env, organizationIn(c), pageOf(c.var.query));
+      const page = await invitationsTo(c.env, organizationIn(c), pageQueryOf(c.var.query));
       return answerPage(page, shownInvitation, ({ user }) => user);
     },
   )

@@ -1,7 +1,6 @@
 /** Policies: the statements that hang on a user, a team, a robot or a repository. Each is read and saved as one document. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { nameOf, parseName } from '../../auth/names.ts';
 import { readPolicy, requireSubject, savePolicy } from '../../auth/policies.ts';
 import { withShownPrincipals } from '../../auth/policy-names.ts';
 import { previewPolicy } from '../../auth/policy-preview.ts';
@@ -9,11 +8,13 @@ import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import { ACTIONS, type Statement } from '../../auth/statement.ts';
 import { reachOf } from '../../auth/visibility.ts';
 import { listRepositories, requireInBatch } from '../../registry/repositories/repositories.ts';
+import { nameOf, parseName } from '../../vocabulary/names.ts';
 import { judged } from '../authorize.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
+import { answer } from './answers.ts';
 import { asks, asksFor } from './guard.ts';
-import { answer, expectedVersion, operation } from './operation.ts';
-import { subjectIn } from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion, subjectIn } from './params.ts';
 import { identityStatements, repositoryStatements, shownStatement, statementOf, statementSchema } from './statements.ts';
 
 const GROUP = 'Policies';

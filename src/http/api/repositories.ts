@@ -20,9 +20,10 @@ import {
 } from '../../contract/repositories.ts';
 import { authorityOf } from '../authenticate.ts';
 import { type AppEnv, callOf } from '../context.ts';
+import { answer, answerItems, answerNothing, timeOf } from './answers.ts';
 import { asksFor } from './guard.ts';
-import { answer, answerItems, answerNothing, expectedVersion, operation } from './operation.ts';
-import { pageOf, timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion, pageQueryOf } from './params.ts';
 
 const GROUP = 'Repositories';
 
@@ -39,7 +40,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       c.set('authority', await authorityOf(c, c.var.caller.proof, []));
-      const { items, next } = await listRepositories(callOf(c), pageOf(c.var.query), c.var.query);
+      const { items, next } = await listRepositories(callOf(c), pageQueryOf(c.var.query), c.var.query);
       return answerItems(items.map(shownSummary), next, ({ name }) => name);
     },
   )

@@ -1,26 +1,18 @@
 /** Robots of an organization, and their keys. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { loginNameOf } from '../../auth/names.ts';
 import { listKeys } from '../../auth/people/access-keys.ts';
 import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../auth/people/robots.ts';
+import { description, removedSchema } from '../../contract/fields.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import { loginNameOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf } from '../context.ts';
+import { answer, answerPage, answerRemoved, lastPart, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
 import { answerNewKey, keyBody, keySchema, madeKeySchema, shownKey } from './key-schemas.ts';
-import { answer, expectedVersion, operation } from './operation.ts';
-import {
-  answerPage,
-  answerRemoved,
-  description,
-  lastPart,
-  organizationIn,
-  pageOf,
-  removedSchema,
-  subjectIn,
-  timeOf,
-} from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion, organizationIn, pageQueryOf, subjectIn } from './params.ts';
 
 const GROUP = 'Robots';
 
@@ -49,7 +41,7 @@ export const robots = new Hono<AppEnv>({ strict: false })
       query,
       answers: { 200: { description: 'A page of them, by name', schema: pageSchema(robotSchema) } },
     }),
-    async (c) => answerPage(await listRobots(c.env, organizationIn(c), pageOf(c.var.query)), shown, ({ name }) => name),
+    async (c) => answerPage(await listRobots(c.env, organizationIn(c), pageQueryOf(c.var.query)), shown, ({ name }) => name),
   )
   .get(
     '/organizations/:organization/robots/:robot',
@@ -110,7 +102,7 @@ Its name is not given again.`,
     }),
     async (c) => {
       const { subject } = await getRobot(c.env, subjectIn(c, 'robot'));
-      const page = await listKeys(c.env, { owner: subject, ...pageOf(c.var.query) });
+      const page = await listKeys(c.env, { owner: subject, ...pageQueryOf(c.var.query) });
       return answerPage(page, shownKey, ({ id }) => id);
     },
   )

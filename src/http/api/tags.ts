@@ -12,9 +12,10 @@ import { getMutability, MUTABILITIES, type Mutability, saveMutability } from '..
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { rightsTo } from '../authorize.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
+import { answer, answerItems, timeOf } from './answers.ts';
 import { asksFor } from './guard.ts';
-import { answer, answerItems, expectedVersion, operation } from './operation.ts';
-import { timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion } from './params.ts';
 
 const GROUP = 'Tags';
 

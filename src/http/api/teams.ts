@@ -1,7 +1,6 @@
 /** Teams of an organization and their members. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { parseName } from '../../auth/names.ts';
 import {
   addTeamMember,
   deleteTeam,
@@ -12,11 +11,14 @@ import {
   removeTeamMember,
   type Team,
 } from '../../auth/people/teams.ts';
+import { description } from '../../contract/fields.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, actorOf } from '../context.ts';
+import { answer, answerNothing, answerPage, lastPart, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
-import { answer, answerNothing, expectedVersion, operation } from './operation.ts';
-import { answerPage, description, lastPart, organizationIn, pageOf, subjectIn, timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion, organizationIn, pageQueryOf, subjectIn } from './params.ts';
 
 const GROUP = 'Teams';
 
@@ -36,7 +38,7 @@ export const teams = new Hono<AppEnv>({ strict: false })
       query,
       answers: { 200: { description: 'A page of them, by name', schema: pageSchema(teamSchema) } },
     }),
-    async (c) => answerPage(await listTeams(c.env, organizationIn(c), pageOf(c.var.query)), shown, ({ name }) => name),
+    async (c) => answerPage(await listTeams(c.env, organizationIn(c), pageQueryOf(c.var.query)), shown, ({ name }) => name),
   )
   .get(
     '/organizations/:organization/teams/:team',
@@ -94,7 +96,7 @@ export const teams = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'A page of them, by name', schema: pageSchema(memberSchema) } },
     }),
     async (c) => {
-      const page = await listTeamMembers(c.env, subjectIn(c, 'team'), pageOf(c.var.query));
+      const page = await listTeamMembers(c.env, subjectIn(c, 'team'), pageQueryOf(c.var.query));
       return answerPage(
         page,
         (user) => ({ user }),

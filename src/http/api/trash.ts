@@ -22,9 +22,10 @@ import { restoreRepository } from '../../registry/trash/repositories.ts';
 import { notInTrash, restoreManifest, restoreTag } from '../../registry/trash/restore.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, finishing, type RequestContext } from '../context.ts';
+import { answer, answerPage, timeOf } from './answers.ts';
 import { asks, asksAboutTrash, asksFor } from './guard.ts';
-import { answer, operation } from './operation.ts';
-import { answerPage, pageOf, timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { pageQueryOf } from './params.ts';
 
 const GROUP = 'Trash';
 
@@ -90,7 +91,7 @@ export const trash = new Hono<AppEnv>({ strict: false })
       },
     }),
     async (c) => {
-      const { after, limit } = pageOf(c.var.query);
+      const { after, limit } = pageQueryOf(c.var.query);
       const [kind = '', ...name] = after.split(' ');
       const page = await listTrash(c.env, c.var.repository, { after: { kind, name: name.join(' ') }, limit });
       return answerPage(page, shownEntry, (entry) => `${entry.kind} ${entry.name}`);
@@ -150,7 +151,7 @@ export const trash = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const { authority } = c.var;
-      const { after, limit } = pageOf(c.var.query);
+      const { after, limit } = pageQueryOf(c.var.query);
       const place = placeOf(await openCursor(c.env, DELETED, after));
       const judge = judgeOf(authority, 'admin');
       const page = await listDeletedRepositories(c.env, { after: place, limit }, reachToAdmin(authority), (name) =>

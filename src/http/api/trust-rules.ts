@@ -1,18 +1,20 @@
 /** Trust rules: which tokens of outside issuers are somebody here, and what they may do. Of an organization, or of the registry. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { parseName } from '../../auth/names.ts';
 import type { RuleStatement } from '../../auth/outside/oidc.ts';
 import { LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN } from '../../auth/outside/rule-check.ts';
 import { deleteRule, getRule, listRules, putRule, type StoredRule } from '../../auth/outside/trust-rules.ts';
 import { getOrganization } from '../../auth/people/organizations.ts';
 import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import { ACTIONS } from '../../auth/statement.ts';
+import { recordOf } from '../../contract/fields.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, actorOf, occasionOf, type RequestContext } from '../context.ts';
+import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
-import { answer, answerNothing, expectedVersion, operation } from './operation.ts';
-import { answerPage, pageOf, recordOf, timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion, pageQueryOf } from './params.ts';
 import { actions, actionsOf, effect } from './statements.ts';
 
 const GROUP = 'Trust rules';
@@ -151,10 +153,10 @@ function subjectOf(organization: string, name: string): string {
   return organization === '' ? `ci:${name}` : `ci:${organization}/${name}`;
 }
 
-async function answerList(c: RequestContext, query: Parameters<typeof pageOf>[0]): Promise<Response> {
+async function answerList(c: RequestContext, query: Parameters<typeof pageQueryOf>[0]): Promise<Response> {
   const organization = organizationIn(c);
   if (organization !== '') await getOrganization(c.env, organization);
-  const { after, limit } = pageOf(query);
+  const { after, limit } = pageQueryOf(query);
   const page = await listRules(c.env, organization, { after: after && subjectOf(organization, after), limit });
   return answerPage(page, shownRule, ({ name }) => name);
 }

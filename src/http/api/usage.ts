@@ -1,7 +1,6 @@
 /** What organizations and users store, what they may store, and how often images are pulled. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { parseName } from '../../auth/names.ts';
 import { findUser } from '../../auth/people/accounts.ts';
 import { getOrganization } from '../../auth/people/organizations.ts';
 import { isWhole } from '../../auth/policy.ts';
@@ -14,11 +13,13 @@ import { holdingsOf } from '../../registry/usage/holdings.ts';
 import { type Pulls, pullsOf } from '../../registry/usage/pulls.ts';
 import { setQuota } from '../../registry/usage/quota.ts';
 import { listUsage, type Usage } from '../../registry/usage/usage.ts';
+import { parseName } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
+import { answer, answerItems, timeOf } from './answers.ts';
 import { asks, asksFor, requireRight } from './guard.ts';
-import { answer, answerItems, expectedVersion, operation } from './operation.ts';
-import { organizationIn, timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion, organizationIn } from './params.ts';
 
 const GROUP = 'Usage';
 

@@ -2,19 +2,20 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
-import { loginNameOf, nameOf, parseName } from '../../auth/names.ts';
 import { changeUser, endLogins, findUser, listUsers, shareOrganization, type User } from '../../auth/people/accounts.ts';
 import { type Accepted, acceptInvitation, invitationToken, inviteUser, openInvitation } from '../../auth/people/invitations.ts';
-
 import { isNarrowed, isWhole } from '../../auth/policy.ts';
 import { grantsOf } from '../../auth/policy-names.ts';
+import { grantsSchema } from '../../contract/fields.ts';
 import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import { loginNameOf, nameOf, parseName } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
 import { limitWrongPasswords } from '../limits.ts';
+import { answer, answerItems, answerNothing, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
-import { answer, answerItems, answerNothing, expectedVersion, operation } from './operation.ts';
-import { grantsSchema, timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion } from './params.ts';
 
 const GROUP = 'Users';
 

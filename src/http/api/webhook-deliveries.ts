@@ -1,6 +1,7 @@
 /** What became of a webhook's deliveries, attempt by attempt, and having them delivered again. */
 import { Hono } from 'hono';
 import * as z from 'zod';
+import { instant } from '../../contract/fields.ts';
 import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { factsOf } from '../../facts.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -18,10 +19,11 @@ import type { Subscription } from '../../webhooks/subscriptions.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { accountOf, limitReplays } from '../limits.ts';
 import { replaying } from '../spending.ts';
+import { answer, answerPage, timeOf } from './answers.ts';
 import { eventSchema, shownEvent } from './events.ts';
 import { asksAboutWebhook } from './guard.ts';
-import { answer, operation } from './operation.ts';
-import { answerPage, instant, secondsOf, timeOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { secondsOf } from './params.ts';
 
 const GROUP = 'Webhooks';
 

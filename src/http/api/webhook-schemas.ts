@@ -1,5 +1,6 @@
 /** What requests and answers about webhooks have in common, whatever they listen to. */
 import * as z from 'zod';
+import { description } from '../../contract/fields.ts';
 import { settings } from '../../env.ts';
 import { EVENT_TYPES, type EventType } from '../../events/event.ts';
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
@@ -11,8 +12,7 @@ import { defaultTypes, EVERY_TYPE, type Filter, type Scope } from '../../webhook
 import { FORMAT_NAMES, FORMATS, type FormatName } from '../../webhooks/formats/all.ts';
 import type { Change, Subscription } from '../../webhooks/subscriptions.ts';
 import { originOf, type RequestContext } from '../context.ts';
-import { answer } from './operation.ts';
-import { description, timeOf } from './parts.ts';
+import { answer, timeOf } from './answers.ts';
 
 const PATTERNS_MAX = 50;
 

@@ -28,9 +28,10 @@ import {
 import { sendTest } from '../../webhooks/test-delivery.ts';
 import { type AppEnv, actorOf, originOf, type RequestContext } from '../context.ts';
 import { limitTestDeliveries } from '../limits.ts';
+import { answer, answerNothing, answerPage } from './answers.ts';
 import { asks, asksAboutWebhook, asksFor } from './guard.ts';
-import { answer, answerNothing, expectedVersion, idempotencyKeyOf, operation } from './operation.ts';
-import { answerPage, organizationIn, pageOf } from './parts.ts';
+import { operation } from './operation.ts';
+import { expectedVersion, idempotencyKeyOf, organizationIn, pageQueryOf } from './params.ts';
 import {
   answerMadeWebhook,
   answerWebhook,
@@ -208,7 +209,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
   );
 
 async function answerList(c: RequestContext & { var: { query: z.output<typeof list.query> } }, scope: Scope) {
-  const { items, more } = await listSubscriptions(c.env, scope, pageOf(c.var.query));
+  const { items, more } = await listSubscriptions(c.env, scope, pageQueryOf(c.var.query));
   const shown = await Promise.all(items.map((webhook) => shownWebhook(c, webhook)));
   return answerPage(
     { items: shown, more },
