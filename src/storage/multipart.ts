@@ -36,6 +36,11 @@ export async function completeMultipart(env: Bucket, multipart: Multipart): Prom
   await persistent(() => resume(env, multipart).complete(parts));
 }
 
+/** R2: no such upload, as it was completed or let go of (10024); a part was written again meanwhile (10025). */
+export function isSpoilt(error: unknown): boolean {
+  return error instanceof Error && /\((?:10024|10025)\)/.test(error.message);
+}
+
 /** Lets go of the parts. Does nothing to one that was completed. */
 export async function abortMultipart(env: Bucket, multipart: Multipart): Promise<void> {
   await resume(env, multipart)

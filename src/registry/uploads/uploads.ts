@@ -19,6 +19,7 @@ import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { type Blob, statBlobForPush } from '../blobs.ts';
 import { limitFor, requireRoomFor } from '../usage/limit.ts';
 import { explained, fits, OverLimit, requireRoom } from '../usage/room.ts';
+import { uncontested } from './contested.ts';
 import { type Chunk, lengthMismatch, outOfStep, receive } from './receiving.ts';
 import {
   closeSession,
@@ -128,8 +129,9 @@ export async function finishUpload(env: Stores, upload: Upload, digest: Digest, 
   const session = await loadSession(env, upload, digest);
   if (session.state === 'committed' && session.digest === digest) return requireStill(env, upload, digest);
   openStaged(session);
+  const attempt = () => publish(env, upload, session, digest, chunk, work);
   try {
-    if (await publish(env, upload, session, digest, chunk, work)) return;
+    if (await uncontested(attempt, (error) => overtaken(env, upload, session, error), chunk.body.stream === null)) return;
   } catch (error) {
     if (isMisplaced(upload, session, chunk, error)) throw outOfStep(stagedSize(session.staged));
     await endHopeless(env, upload, session, error, work);
