@@ -1,5 +1,6 @@
 /** Which events a subscription hears: by its scope, by what it asks for, and by what its format has words for. Pure. */
 import { type EventType, isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
+import { attachedTo } from '../oci/attachment.ts';
 import { patternList } from '../oci/pattern.ts';
 import { FORMATS, type FormatName } from './formats/all.ts';
 
@@ -44,9 +45,19 @@ export function hears({ scope, filter, format }: Listener, event: RecordedEvent)
     Object.hasOwn(FORMATS, format) &&
     FORMATS[format].speaksOf(event.type) &&
     hearsType(types, format, event.type) &&
+    (types === null || types.includes(EVERY_TYPE) || tags !== null || !isOfAttachedTag(event)) &&
     (repositories === null || (isAboutRepository(event.about) && patternList(repositories).matches(event.about))) &&
     (tags === null || namesOneOf(tags, event))
   );
+}
+
+/**
+ * A signature, an attestation, an SBOM or a list of referrers is no image: what deploys images does not run on its tag. Those hear
+ * of it that listen to every type, or whose filter of tags lets it through. An image may be tagged with its own digest.
+ */
+function isOfAttachedTag({ target: { tag, digest } }: RecordedEvent): boolean {
+  const subject = typeof tag === 'string' ? attachedTo(tag) : null;
+  return subject !== null && !(typeof digest === 'string' && digest.startsWith(subject));
 }
 
 /** An event about a whole repository names its tags. Where there are more than it has room for, one of them may be meant. */

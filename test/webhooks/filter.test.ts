@@ -1,6 +1,6 @@
 /** Which events a subscription hears: every part of its filter by itself, and all of them together. */
 import { describe, expect, test } from 'vitest';
-import { EVENT_TYPES, type RecordedEvent } from '../../src/events/event.ts';
+import { EVENT_TYPES, type EventType, type RecordedEvent } from '../../src/events/event.ts';
 import { defaultTypes, type Filter, hears, scopesOf } from '../../src/webhooks/filter.ts';
 import { FORMAT_NAMES, FORMATS, type FormatName } from '../../src/webhooks/formats/all.ts';
 
@@ -99,6 +99,36 @@ describe('formats', () => {
     expect(hears(listening('registry', { tags: ['v*'] }, format), again)).toBe(heard);
     expect(hears(listening('registry', { types: ['tag.pushed'] }, format), again)).toBe(true);
     expect(hears(listening('registry', { types: ['tag.created', 'tag.moved'] }, format), again)).toBe(false);
+  });
+
+  describe.each(FORMAT_NAMES)('%s', (format) => {
+    const hex = 'a'.repeat(64);
+    const names = ['', '.sig', '.att', '.sbom'].map((suffix) => `sha256-${hex}${suffix}`);
+    test.each([...names, `sha512-${hex}.sig`])(
+      'a push of %s, which belongs to an image, is heard only where it is asked for',
+      (tag) => {
+        const heard = (type: EventType, filter: Partial<Filter>) =>
+          hears(listening('registry', filter, format), {
+            ...pushed,
+            type,
+            target: { tag, digest: `sha256:${'b'.repeat(64)}` },
+          });
+        for (const type of ['tag.created', 'tag.moved', 'tag.pushed'] as const) {
+          expect(heard(type, { types: defaultTypes(format) })).toBe(false);
+          expect(heard(type, { types: [type], repositories: ['acme/*'] })).toBe(false);
+          expect(heard(type, { types: [type], tags: ['v*'] })).toBe(false);
+          expect(heard(type, { types: ['*'] })).toBe(true);
+          expect(heard(type, { types: [type], tags: ['sha*'] })).toBe(true);
+        }
+        // A webhook of before types had a default keeps what it hears.
+        expect(heard('tag.created', { types: null })).toBe(true);
+      },
+    );
+
+    test('an image that is tagged with its own digest is an image', () => {
+      const target = { tag: `sha256-${hex}`, digest: `sha256:${hex}` };
+      expect(hears(listening('registry', { types: defaultTypes(format) }, format), { ...pushed, target })).toBe(true);
+    });
   });
 
   test('one that this version does not know hears nothing, and breaks nothing', () => {

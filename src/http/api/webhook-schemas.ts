@@ -37,7 +37,7 @@ const types = z
       .max(TYPES.length + 1),
   )
   .describe(
-    'The types of events that are delivered. `["*"]`: all that the format can express. Left out or `null`: pushes (a tag was created or moved, and in the formats of other registries `tag.pushed`, a push that changes nothing)',
+    'The types of events that are delivered. `["*"]`: all that the format can express. Left out or `null`: pushes (a tag was created or moved, and in the formats of other registries `tag.pushed`, a push that changes nothing). Tags of signatures, attestations, SBOMs and lists of referrers are heard with `["*"]` or a filter of tags that matches them',
   );
 
 const repositories = z
