@@ -27,19 +27,33 @@ const AROUND_BYTES = 4096;
  * @param next the cursor behind the whole page; `null` at the end of the list
  */
 export function answerItems<S>(items: readonly S[], next: string | null, keyOf: (item: S) => string): Response {
+  const texts = textsWithin(items, AROUND_BYTES);
+  const last = items[texts.length - 1];
+  const end = texts.length < items.length && last !== undefined ? keyOf(last) : next;
+  const headers = { 'cache-control': 'no-store', 'content-type': 'application/json' };
+  return new Response(`{"items":[${texts.join(',')}],"next":${JSON.stringify(end)}}`, { headers });
+}
+
+/** Bytes left for the rest of an answer that has a list and more. */
+const BESIDE_BYTES = 256 * 1024;
+
+/** The first of them, as many as an answer of 1 MiB has room for. */
+export function withinAnswer<S>(items: readonly S[]): S[] {
+  return items.slice(0, textsWithin(items, BESIDE_BYTES).length);
+}
+
+/** JSON of the first of them, as many as 1 MiB has room for beside so many bytes of other things. One at least. */
+function textsWithin(items: readonly unknown[], around: number): string[] {
   const encoder = new TextEncoder();
   const texts: string[] = [];
-  let bytes = AROUND_BYTES;
+  let bytes = around;
   for (const item of items) {
     const text = JSON.stringify(item);
     bytes += encoder.encode(text).byteLength + 1;
     if (bytes > ANSWER_MAX_BYTES && texts.length > 0) break;
     texts.push(text);
   }
-  const last = items[texts.length - 1];
-  const end = texts.length < items.length && last !== undefined ? keyOf(last) : next;
-  const headers = { 'cache-control': 'no-store', 'content-type': 'application/json' };
-  return new Response(`{"items":[${texts.join(',')}],"next":${JSON.stringify(end)}}`, { headers });
+  return texts;
 }
 
 /**

@@ -12,7 +12,7 @@ import {
 } from '../../registry/lifecycle/policy.ts';
 import type { Report } from '../../registry/lifecycle/report.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { timeOf } from './answers.ts';
+import { timeOf, withinAnswer } from './answers.ts';
 import { jsonOf } from './params.ts';
 
 /** ECR's limit. */
@@ -180,10 +180,10 @@ const ITEMS_MAX = 1000;
 
 export function shownList({ tags, attached, manifests }: Pick<Plan, 'tags' | 'attached' | 'manifests'>) {
   const named = [...tags.slice(0, ITEMS_MAX), ...attached.slice(0, Math.max(0, ITEMS_MAX - tags.length))];
-  const items = [
+  const items = withinAnswer([
     ...named.map((item) => shownItem(item, item.tag)),
     ...manifests.slice(0, Math.max(0, ITEMS_MAX - named.length)).map((item) => shownItem(item, null)),
-  ];
+  ]);
   return {
     tags: tags.length,
     ...(attached.length > 0 ? { attached: attached.length } : {}),

@@ -3,6 +3,7 @@
  * rows a call. What R2 holds is the scrub's matter; here is what it found.
  */
 import { algorithmOf, type Digest, digestOf } from '../../oci/digest.ts';
+import { jsonBytes } from '../../oci/json.ts';
 import { type Finding, missingBlobs, missingChildren } from './fsck-findings.ts';
 import { type Cursor, getPasses, type Key } from './passes.ts';
 import type { ScrubReport } from './scrub.ts';
@@ -27,6 +28,10 @@ const DESCRIBED = 20;
 const DOCUMENTS_MAX = 1_000_000;
 /** Findings after which a page ends. */
 const ENOUGH = 100;
+/** Bytes of findings about blobs of one step. With what else a page may have, it keeps within 1 MiB. */
+const BLOBS_MAX_BYTES = 256 * 1024;
+/** Repositories that are named for one blob. */
+const REPOSITORIES_NAMED = 50;
 
 const SCRUB: Step = {
   start: [],
@@ -52,10 +57,35 @@ const BLOBS: Step = {
       after,
       DESCRIBED,
     );
-    if (keys.length > 0) check.found.push(...(await missingBlobs(check, keys.flat() as Digest[])));
-    return next;
+    return (await describeBlobs(check, keys.flat() as Digest[])) ?? next;
   },
 };
+
+/** Blobs one after the other, as far as a page has room. Answers where to go on, where it ends before the last of them. */
+async function describeBlobs(check: Check, digests: Digest[]): Promise<Key | null> {
+  if (digests.length === 0) return null;
+  const found = Map.groupBy(await missingBlobs(check, digests), ({ digest }) => digest);
+  let bytes = 0;
+  for (const [n, digest] of digests.entries()) {
+    const ofBlob = firstOf(found.get(digest) ?? [], digest);
+    bytes += jsonBytes(ofBlob);
+    const before = digests[n - 1];
+    if (before !== undefined && bytes > BLOBS_MAX_BYTES) return [before];
+    check.found.push(...ofBlob);
+  }
+  return null;
+}
+
+/** A blob may be in thousands of repositories. */
+function firstOf(found: Finding[], digest: Digest): Finding[] {
+  if (found.length <= REPOSITORIES_NAMED) return found;
+  const more = found.length - REPOSITORIES_NAMED;
+  const problem = `the bytes of blob ${digest} are gone or damaged in ${more} more ${more === 1 ? 'repository' : 'repositories'} at least`;
+  return [
+    ...found.slice(0, REPOSITORIES_NAMED),
+    { digest, problem, remedy: 'One push of it, to any of them, heals all of them' },
+  ];
+}
 
 interface DocumentRow {
   repository_id: number;

@@ -4,6 +4,7 @@ import { commit } from '../../../src/events/batch.ts';
 import { record } from '../../../src/events/outbox.ts';
 import { createSubscription } from '../../../src/webhooks/subscriptions.ts';
 import { counting } from '../../world/counting.ts';
+import { noise, pushBlob, pushImage } from '../../world/images.ts';
 import { makeOrganization } from '../../world/organizations.ts';
 import { api } from '../../world/people.ts';
 import { newWorld, ORIGIN, type World, worldOf } from '../../world/world.ts';
@@ -100,4 +101,49 @@ test('a list of webhooks, each as large as it may be, has 1 MiB at most and leav
   }
   const { items } = await walk('/organizations/acme/webhooks?n=1000');
   expect(items.map(({ id }) => id)).toEqual(ids.sort());
+});
+
+/** Many rows that nobody would write by requests within a test. @param sql has ?1, the number of rows */
+const rows = (sql: string, count: number) =>
+  world.env.DB.prepare(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) ${sql}`)
+    .bind(count)
+    .run();
+
+test('a preview of rules with long descriptions, about tags with long names, has 1 MiB at most and says that it is cut', async () => {
+  await pushImage(world, 'acme/api', 'v1');
+  await rows(
+    `INSERT INTO tags SELECT m.repository_id, 'v' || i || '-' || substr('${'x'.repeat(128)}', 1, 120), m.digest, 1 FROM n, manifests m`,
+    900,
+  );
+  const selection = { tagStatus: 'any', countType: 'sinceImagePushed', countUnit: 'days', countNumber: 1 };
+  const rule = { rulePriority: 1, description: '\ud800'.repeat(256), selection, action: { type: 'expire' } };
+  const response = await world.fetch('POST', '/api/v1/repositories/acme/api/-/lifecycle/preview', {
+    body: JSON.stringify({ policy: { rules: [rule] } }),
+    headers: { 'content-type': 'application/json' },
+  });
+  const text = await response.text();
+  expect(response.status, text.slice(0, 200)).toBe(200);
+  expect(new TextEncoder().encode(text).length).toBeLessThanOrEqual(MAX_BYTES);
+  const { tags, items, truncated } = JSON.parse(text) as { tags: number; items: unknown[]; truncated: boolean };
+  expect([tags, truncated]).toEqual([900, true]);
+  expect(items.length).toBeGreaterThan(300);
+});
+
+test('a page about content that thousands of repositories have lost has 1 MiB at most, and every blob is told of', async () => {
+  const { digest } = await pushBlob(world, 'acme/api', noise(100));
+  await rows(
+    `INSERT INTO repositories (name, created_at) SELECT 'acme/' || substr('${'x'.repeat(250)}', 1, 240) || i, 0 FROM n`,
+    1500,
+  );
+  await rows(`INSERT INTO blobs SELECT 'sha256:' || printf('%064x', i), 1, 'blobs/' || i, 0, 1 FROM n WHERE i < ?1`, 30);
+  await rows(
+    `INSERT INTO repository_blobs SELECT 'sha256:' || printf('%064x', i), r.id, 0 FROM n, repositories r WHERE i < ?1 AND (i = 1 OR r.id % 25 = 0)`,
+    30,
+  );
+  await world.env.DB.prepare('UPDATE blobs SET missing_since = 1 WHERE digest = ?1').bind(digest).run();
+  const { items, pages } = await walk('/fsck?');
+  const told = new Set(items.map((item) => (item as unknown as { digest: string }).digest));
+  expect(told.size).toBe(30);
+  expect(pages).toBeGreaterThan(2);
+  expect(items.map((item) => (item as unknown as { problem: string }).problem).join()).toContain('more repositories at least');
 });
