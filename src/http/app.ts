@@ -35,7 +35,7 @@ const headers = createMiddleware<AppEnv>(async function headers(c, next) {
 
 /**
  * Content-Length of the answer to HEAD. Hono runs the GET handler and drops its body; the runtime counts only bodies that are sent.
- * It counts those of errors by itself.
+ * Errors have theirs already.
  */
 async function measure(c: Context<AppEnv>): Promise<void> {
   const { status, headers, body } = c.res;

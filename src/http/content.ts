@@ -1,4 +1,5 @@
 /** Answers that carry stored content: identity headers, conditions (RFC 9110, section 13) and ranges (section 14). */
+import type { Context } from 'hono';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, contentRange, requestedRanges } from '../oci/range.ts';
 import { multipartOf } from './byteranges.ts';
@@ -58,4 +59,10 @@ export async function sendContent(
 export function matches(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false;
   return header.trim() === '*' || header.split(',').some((one) => one.trim().replace(/^W\//, '') === etag);
+}
+
+/** A document that was made for this answer. It says how long it is, to HEAD as to GET. */
+export function sendJson(c: Context, value: unknown, headers: Record<string, string> = {}): Response {
+  const body = new Uint8Array(new TextEncoder().encode(JSON.stringify(value)));
+  return c.body(body, 200, { 'content-type': 'application/json', ...headers, 'content-length': String(body.byteLength) });
 }

@@ -24,9 +24,12 @@ export function errorResponse(error: unknown, path: string): Response {
   const { reason, message, detail } = refusal;
   const [status, code] = (path.startsWith('/api/') ? API : V2)[reason];
   const envelope = { errors: [bounded({ code, message, ...(detail === undefined ? {} : { detail }) })] };
+  const body = new TextEncoder().encode(JSON.stringify(envelope));
   const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...headersOf(refusal) });
+  // For HEAD too: its answer loses the body, and the runtime counts only bodies that are sent.
+  headers.set('content-length', String(body.byteLength));
   if ((status === 503 || status === 429) && !headers.has('retry-after')) headers.set('retry-after', RETRY_AFTER);
-  return new Response(JSON.stringify(envelope), { status, headers });
+  return new Response(body, { status, headers });
 }
 
 /** What is not deleted can be read (RFC 9110, 15.5.6). */

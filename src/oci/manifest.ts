@@ -65,10 +65,13 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null | un
   const { text, value } = parseDocument(bytes);
   const document = object(value, 'a manifest');
   if (document.schemaVersion === 1) invalid(withdrawn(SCHEMA_1) ?? '');
-  if (document.schemaVersion !== 2) invalid('schemaVersion is not 2');
   const stated = optionalText(document.mediaType, 'mediaType');
+  // First of all, as artifact manifests have no schemaVersion.
+  const unsupported = withdrawn(stated ?? '');
+  if (unsupported !== null) invalid(unsupported);
+  if (document.schemaVersion !== 2) invalid('schemaVersion is not 2');
   if (stated !== null && stated !== mediaType) {
-    invalid(withdrawn(stated) ?? `mediaType and Content-Type differ: ${shown(stated)} and ${shown(mediaType)}`);
+    invalid(`mediaType and Content-Type differ: ${shown(stated)} and ${shown(mediaType)}`);
   }
   const subject = isAbsent(document.subject) ? null : descriptor(document.subject, 'subject').digest;
   const { references, configType } = KINDS[mediaType] === 'image' ? imageParts(document) : indexParts(document);

@@ -87,7 +87,7 @@ export function contentRange({ offset, length }: ByteRange, size: number): strin
 }
 
 /** `<start>-<end>`, both inclusive. Some clients prefix the unit and some append the size: accepted where unambiguous. */
-const CHUNK = /^(?:bytes[ =])?(\d{1,16})-(\d{1,16})(?:\/(?:(\d{1,16})|\*))?$/;
+const CHUNK = /^(?:bytes(?: +|=))?(\d{1,16})-(\d{1,16})(?:\/(?:(\d{1,16})|\*))?$/i;
 
 /** The bytes a chunk claims to be, `null` where it claims nothing. @throws chunk-out-of-order */
 export function parseChunkRange(header: string | null | undefined): ByteRange | null {

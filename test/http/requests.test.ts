@@ -188,7 +188,7 @@ describe('HEAD', () => {
     expect(await rows()).toEqual(before);
   });
 
-  test('says how long the body of the GET is, of every answer that succeeds', async () => {
+  test('says how long the body of the GET is, of every answer', async () => {
     await pushImage(world, 'acme/api', 'v1');
     for (const path of [
       '/v2/',
@@ -202,6 +202,14 @@ describe('HEAD', () => {
       '/api/v1/me',
       '/api/v1/repositories',
       '/join',
+      '/v2/nothing',
+      '/v2/acme/none/tags/list',
+      '/v2/acme/api/manifests/none',
+      `/v2/acme/api/blobs/${NO_DIGEST}`,
+      '/v2/UPPER/tags/list',
+      '/v2/acme/api/blobs/uploads',
+      '/api/v1/nothing',
+      '/api/v1/users/nobody',
     ]) {
       const [got, head] = [await world.fetch('GET', path), await world.fetch('HEAD', path)];
       const { byteLength } = await got.arrayBuffer();

@@ -336,6 +336,8 @@ describe('a type that was withdrawn', () => {
   ])('%s is refused with what it is, in Content-Type and in mediaType', (type, what) => {
     expect(() => parse(image(), type)).toThrow(what);
     expect(() => parse(image({ mediaType: type }))).toThrow(what);
+    // As they are: an artifact manifest has no schemaVersion.
+    expect(() => parse({ mediaType: type, artifactType: 'application/x', blobs: [] })).toThrow(what);
   });
 
   test('is known by its version, too', () => {

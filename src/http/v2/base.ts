@@ -2,11 +2,12 @@
 import { Hono } from 'hono';
 import { visibleRepositories } from '../../app/visible.ts';
 import { judged, mayOverall } from '../authorize.ts';
+import { sendJson } from '../content.ts';
 import type { AppEnv } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';
 
 export const base = new Hono<AppEnv>({ strict: false })
-  .get('/', mayOverall('login'), (c) => c.json({}))
+  .get('/', mayOverall('login'), (c) => sendJson(c, {}))
 
   .get('/_catalog', mayOverall('catalog'), async (c) => {
     const limit = pageSize(c);
@@ -15,5 +16,5 @@ export const base = new Hono<AppEnv>({ strict: false })
       { after: single(c, 'last') ?? '', limit },
     );
     const link = next === null ? {} : nextLink(c, { n: String(limit), last: next });
-    return c.json({ repositories: items.map(({ name }) => name) }, 200, link);
+    return sendJson(c, { repositories: items.map(({ name }) => name) }, link);
   });

@@ -4,6 +4,7 @@ import { parseDigest } from '../../oci/digest.ts';
 import { INDEX_MEDIA_TYPE } from '../../oci/manifest.ts';
 import { listReferrers } from '../../registry/manifests/referrers.ts';
 import { may } from '../authorize.ts';
+import { sendJson } from '../content.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';
 
@@ -15,13 +16,17 @@ export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/ref
   const after = last === undefined ? undefined : { artifactType: lastType ?? '', digest: last };
   const { items, more } = await listReferrers(c.env, c.var.repository, { subject, artifactType, after, limit });
   const end = items.at(-1);
-  return c.body(JSON.stringify({ schemaVersion: 2, mediaType: INDEX_MEDIA_TYPE, manifests: items }), 200, {
-    'content-type': INDEX_MEDIA_TYPE,
-    ...(artifactType ? { 'oci-filters-applied': 'artifactType' } : {}),
-    ...(more && end
-      ? nextLink(c, { artifactType, n: single(c, 'n'), lastType: end.artifactType ?? '', last: end.digest })
-      : {}),
-  });
+  return sendJson(
+    c,
+    { schemaVersion: 2, mediaType: INDEX_MEDIA_TYPE, manifests: items },
+    {
+      'content-type': INDEX_MEDIA_TYPE,
+      ...(artifactType ? { 'oci-filters-applied': 'artifactType' } : {}),
+      ...(more && end
+        ? nextLink(c, { artifactType, n: single(c, 'n'), lastType: end.artifactType ?? '', last: end.digest })
+        : {}),
+    },
+  );
 });
 
 /**

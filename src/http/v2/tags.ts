@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { listTags } from '../../registry/tags/tags.ts';
 import { may } from '../authorize.ts';
+import { sendJson } from '../content.ts';
 import type { AppEnv } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';
 
@@ -10,5 +11,5 @@ export const tags = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/tags/lis
   const limit = pageSize(c);
   const { items, more } = await listTags(c.env, repository, { after: single(c, 'last') ?? '', limit });
   const link = more && limit > 0 ? nextLink(c, { n: String(limit), last: items.at(-1) }) : {};
-  return c.json({ name: repository, tags: items }, 200, link);
+  return sendJson(c, { name: repository, tags: items }, link);
 });
