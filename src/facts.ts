@@ -3,7 +3,7 @@ import { mayAdminister } from './auth/administering.ts';
 import { publicAmong } from './auth/visibility.ts';
 import type { Database } from './events/batch.ts';
 import type { RepositoryName } from './oci/name.ts';
-import { describeRepositories } from './registry/repositories/pages.ts';
+import { describeRepositories } from './registry/repositories/descriptions.ts';
 import type { RepositoryFacts } from './webhooks/formats/format.ts';
 import type { Standing } from './webhooks/standing.ts';
 

@@ -2,20 +2,20 @@
 
 import { firstPolicy, getPolicy, isPublic, keepPolicy, setVisibility } from '../auth/policies.ts';
 import { allows } from '../auth/policy.ts';
-import { withRetries } from '../events/batch.ts';
+import { newBatch, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { PageQuery } from '../oci/page.ts';
 import {
-  changeRepository as changeRow,
+  createRepository as addRepository,
+  changeRepository as changeDescription,
   describeRepositories,
   describeRepository,
-  makeRepository,
   type RepositorySummary,
-} from '../registry/repositories/pages.ts';
+} from '../registry/repositories/descriptions.ts';
 import { deleteRepository as moveToTrash } from '../registry/trash/repositories.ts';
 import { parseName } from '../vocabulary/names.ts';
-import { Refusal } from '../vocabulary/refusal.ts';
+import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { endSubscriptions } from '../webhooks/subscriptions.ts';
 import { requireRight } from './access.ts';
 import type { Call } from './call.ts';
@@ -106,10 +106,20 @@ export async function putRepository(
 }
 
 /** @returns `false` if there is one of this name */
-function create(call: Call, repository: RepositoryName, wanted: RepositoryChange, by: Actor): Promise<boolean> {
-  const maker = { by, mayAdminister: allows(call.authority, 'admin', repository) };
-  const also = () => firstPolicy(call.env, subjectOf(repository), wanted.visibility ?? 'private', maker);
-  return makeRepository(call.env, repository, wanted, { ...maker, also });
+async function create(call: Call, repository: RepositoryName, wanted: RepositoryChange, by: Actor): Promise<boolean> {
+  const creator = { by, mayAdminister: allows(call.authority, 'admin', repository) };
+  // Tells a creator who may not set all this that the name is taken, if it is.
+  if (!creator.mayAdminister && (await describeRepository(call.env, repository))) return false;
+  const batch = newBatch(call.env);
+  addRepository(batch, repository, wanted, creator);
+  for (const step of firstPolicy(call.env, subjectOf(repository), wanted.visibility ?? 'private', creator)) batch.add(step);
+  try {
+    await batch.commit();
+    return true;
+  } catch (error) {
+    if (isRefusal(error, 'name-taken')) return false;
+    throw error;
+  }
 }
 
 /** @param ifVersion the version that the repository is expected to have; `null`: any */
@@ -131,8 +141,11 @@ async function change(
 ): Promise<Repository> {
   // The policy is read first; if another request saves it meanwhile, the batch is refused.
   await withRetries(async () => {
-    const also = visibility ? await setVisibility(call.env, subjectOf(repository), visibility, by) : [];
-    await changeRow(call.env, repository, texts, { ifVersion, by, also, visibility });
+    const policy = visibility ? await setVisibility(call.env, subjectOf(repository), visibility, by) : [];
+    const batch = newBatch(call.env);
+    changeDescription(batch, repository, texts, { ifVersion, by, visibility: policy.length > 0 ? (visibility ?? null) : null });
+    for (const step of policy) batch.add(step);
+    await batch.commit();
   });
   return readRepository(call, repository);
 }

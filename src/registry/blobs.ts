@@ -1,6 +1,6 @@
 /** Blobs of a repository: stat, open, publish, mount, delete. Their bytes are shared, the right to see them is not. */
 import { type Env, settings, type Vars } from '../env.ts';
-import { commit, type Database, persistently, refuseUnless, tryBatch } from '../events/batch.ts';
+import { commit, type Database, persistently, refuseUnless, statementsOf, tryBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -84,7 +84,7 @@ export function publishBlob(
 ): D1PreparedStatement[] {
   const { digest, size, objectKey } = blob;
   return [
-    ...ensureRepository(env, repository, pusher),
+    ...statementsOf(env, (batch) => ensureRepository(batch, repository, pusher)),
     env.DB.prepare(
       `INSERT INTO tombstones (object_key, made_at)
        SELECT object_key, unixepoch() FROM blobs WHERE digest = ?1 AND missing_since IS NOT NULL ON CONFLICT DO NOTHING`,
@@ -126,7 +126,7 @@ export async function mountBlob(
   const among = JSON.stringify(sources);
   const mounted = await tryBatch(env, [
     refuseUnless(env, `EXISTS (${source('?1', '?2')})`, digest, among),
-    ...ensureRepository(env, repository, mount),
+    ...statementsOf(env, (batch) => ensureRepository(batch, repository, mount)),
     record(env, {
       about: repository,
       by: mount.by,

@@ -14,7 +14,8 @@ import {
 import { isWhole } from '../../auth/policy.ts';
 import { description, removedSchema } from '../../contract/fields.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
-import { requireNoRepositories } from '../../registry/repositories/pages.ts';
+import { statementsOf } from '../../events/batch.ts';
+import { requireNoRepositories } from '../../registry/repositories/descriptions.ts';
 import { parseName, parseNewName } from '../../vocabulary/names.ts';
 import { endSubscriptions } from '../../webhooks/subscriptions.ts';
 import { type AppEnv, actorOf } from '../context.ts';
@@ -122,7 +123,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       const name = organizationIn(c);
       const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
       await deleteOrganization(c.env, name, change, {
-        guard: [requireNoRepositories(c.env, name)],
+        guard: statementsOf(c.env, (batch) => requireNoRepositories(batch, name)),
         also: [endSubscriptions(c.env, `organization:${name}`)],
       });
       return answerNothing();

@@ -11,7 +11,7 @@ import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { factsOf } from '../../facts.ts';
 import type { RepositoryName } from '../../oci/name.ts';
-import { describeRepository } from '../../registry/repositories/pages.ts';
+import { describeRepository } from '../../registry/repositories/descriptions.ts';
 import { requireInBatch } from '../../registry/repositories/repositories.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import type { World } from '../../webhooks/delivery/attempt.ts';

@@ -6,7 +6,7 @@ import { judgeOf, pullsSaid } from '../../auth/visibility.ts';
 import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/digest.ts';
 import { isRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { mountBlob } from '../../registry/blobs.ts';
-import { repositoriesHolding, requireRepository } from '../../registry/repositories/repositories.ts';
+import { checkRepositoryExists, repositoriesHolding } from '../../registry/repositories/repositories.ts';
 import { newUploadId, type Upload } from '../../registry/uploads/sessions.ts';
 import { appendToUpload, cancelUpload, finishUpload, uploadAtOnce, uploadOffset } from '../../registry/uploads/uploads.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
@@ -23,7 +23,7 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     const { repository } = c.var;
     await limitUploadStarts(c, judged(c).subject);
     const mayCreate = mayCreateByPush(c, repository);
-    if (!mayCreate) await requireRepository(c.env, repository);
+    if (!mayCreate) await checkRepositoryExists(c.env, repository);
     const mount = single(c, 'mount');
     if (mount !== undefined && isDigest(mount) && (await mounted(c, mount, mayCreate))) return created(c, mount);
     const algorithm = parseAlgorithm(single(c, 'digest-algorithm') ?? 'sha256');

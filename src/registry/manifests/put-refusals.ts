@@ -2,7 +2,7 @@
 import type { Database } from '../../events/batch.ts';
 import type { Manifest } from '../../oci/manifest.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { HERE, unknownRepository } from '../repositories/repositories.ts';
+import { HERE } from '../repositories/repositories.ts';
 import { CONTESTED, failingCondition, MAKING, type ManifestPut, MOVING } from '../tags/guards.ts';
 import { immutable, judgementOf, RULE } from '../tags/mutability.ts';
 import { manifestOverLimit } from '../usage/limit.ts';
@@ -37,7 +37,10 @@ export async function refusalOf(env: Database, put: ManifestPut): Promise<Refusa
     env.DB.prepare(`SELECT ${RULE} AS rule, ${HERE} IS NOT NULL AS present`).bind(repository),
   ]);
   const { rule, present } = (rules?.results[0] ?? {}) as { rule: string; present: number };
-  if (!put.mayCreate && !present) return unknownRepository();
+  if (!put.mayCreate && !present)
+    return new Refusal('repository-unknown', {
+      message: 'this repository does not exist, and the right to create it is missing',
+    });
   const references = (unmet?.results ?? []) as { digest: string; present: number; differs: number | null }[];
   const fixed = immutableOf((contested?.results ?? []) as { name: string; digest: string }[], rule);
   const failing = await failingCondition(env, put);

@@ -1,6 +1,14 @@
 /** Putting a manifest: its references, the document, its tags and their history, and what is recorded of it, in one batch. */
 import { type Env, settings, type Vars } from '../../env.ts';
-import { type Background, type Database, isLost, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
+import {
+  type Background,
+  type Database,
+  isLost,
+  persistently,
+  refuseUnless,
+  statementsOf,
+  tryBatch,
+} from '../../events/batch.ts';
 import { record } from '../../events/outbox.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -116,7 +124,7 @@ function putStatements(
     refuseUnless(env, `NOT EXISTS (${UNMET})`, repository, references),
     refuseUnless(env, `NOT EXISTS (${OTHER_TYPE})`, repository, digest, mediaType),
     ...guardsOf(env, put, judgement),
-    ...ensureRepository(env, repository, put),
+    ...statementsOf(env, (batch) => ensureRepository(batch, repository, put)),
     ...(tags.length === 0 ? [recordUntagged(env, put)] : []),
     ...countManifest(env, put, by),
     insertManifest(env, put, attempt),

@@ -1,103 +1,115 @@
-/** Repositories: they are made by an explicit call or with their first content, described, found, listed and deleted. */
-import { type Database, refuseUnless } from '../../events/batch.ts';
+/** Repositories: found by name or blob, listed, and created by a first push. */
+import { type Batch, type Database, refuseUnless } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { recordEvent } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
+import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 
-/** The id of repository ?1, as an SQL expression. */
+/** SQL: the id of `:repository`; NULL if it does not exist. */
+export const REPOSITORY_ID = '(SELECT id FROM repositories WHERE name = :repository)';
+
+/** `REPOSITORY_ID` with a numbered parameter. Goes when the last module uses named ones. */
 export const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
 
-/**
- * For the batch that stores content: makes the repository where it is not there yet, or refuses the batch, if whoever pushes
- * may not create it.
- */
-export function ensureRepository(env: Database, repository: RepositoryName, { mayCreate, by }: Pusher): D1PreparedStatement[] {
-  if (!mayCreate) return [requireInBatch(env, repository)];
-  const absent = 'NOT EXISTS (SELECT 1 FROM repositories WHERE name = ?1)';
-  return [
-    record(env, {
-      about: repository,
-      by,
-      select: `SELECT 'repository.created' AS type, '{}' AS target WHERE ${absent}`,
-      parameters: [],
-    }),
-    env.DB.prepare(`INSERT INTO repositories (name, created_at) SELECT ?1, unixepoch() WHERE ${absent}`).bind(repository),
-  ];
-}
+/** SQL condition: `:repository` exists. */
+export const REPOSITORY_EXISTS = 'EXISTS (SELECT 1 FROM repositories WHERE name = :repository)';
 
-/** Whoever brings content, and whether that may make the repository, where it is not there yet. */
+/** Who pushes content. */
 export interface Pusher {
+  /** True if the push may create the repository. */
   mayCreate: boolean;
   by: Actor;
 }
 
-/** For a batch that is about a repository: refuses it where there is none. */
+/** Adds the steps that create the repository if it does not exist. A pusher who may not create it is refused: `repository-unknown`. */
+export function ensureRepository(batch: Batch, repository: RepositoryName, { mayCreate, by }: Pusher): void {
+  if (!mayCreate) {
+    requireRepository(batch, repository, NOT_CREATED);
+    return;
+  }
+  recordEvent(batch, {
+    about: repository,
+    by,
+    select: `SELECT 'repository.created' AS type, '{}' AS target WHERE NOT ${REPOSITORY_EXISTS}`,
+    parameters: { repository },
+  });
+  batch.run(`INSERT INTO repositories (name, created_at) SELECT :repository, unixepoch() WHERE NOT ${REPOSITORY_EXISTS}`, {
+    repository,
+  });
+}
+
+const NOT_CREATED = { message: 'this repository does not exist, and the right to create it is missing' };
+
+/** Refuses the batch with `repository-unknown` if the repository does not exist. */
+export function requireRepository(batch: Batch, repository: RepositoryName, says?: Particulars): void {
+  batch.require('repository-unknown', REPOSITORY_EXISTS, { repository }, says);
+}
+
+/** `requireRepository` for a list of statements. Goes when the last module uses batches. */
 export function requireInBatch(env: Database, repository: RepositoryName): D1PreparedStatement {
   return refuseUnless(env, 'EXISTS (SELECT 1 FROM repositories WHERE name = ?1)', repository);
 }
 
-/** For somebody who may push there but not create it, before any byte is taken. @throws repository-unknown */
-export async function requireRepository(env: Database, repository: RepositoryName): Promise<void> {
-  if (!(await env.DB.prepare('SELECT 1 FROM repositories WHERE name = ?1').bind(repository).first())) throw unknownRepository();
+/** For a pusher who may not create repositories: refuses before any byte is received. @throws repository-unknown */
+export async function checkRepositoryExists(env: Database, repository: RepositoryName): Promise<void> {
+  const found = await prepare(env, 'SELECT 1 FROM repositories WHERE name = :repository', { repository }).first();
+  if (!found) throw new Refusal('repository-unknown', NOT_CREATED);
 }
 
-export function unknownRepository(): Refusal {
-  return new Refusal('repository-unknown', {
-    message: 'this repository does not exist, and the right to create it is missing',
-  });
-}
-
-/** Some of the repositories that hold a blob. */
+/** Up to `limit` of the repositories that hold a blob. */
 export async function repositoriesHolding(env: Database, digest: Digest, limit: number): Promise<RepositoryName[]> {
-  const { results } = await env.DB.prepare(
-    `SELECT r.name FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id WHERE l.digest = ?1 LIMIT ?2`,
-  )
-    .bind(digest, limit)
-    .all<{ name: RepositoryName }>();
+  const { results } = await prepare(
+    env,
+    // The limit is a literal: SQLite would compile the statement again for each value of a bound one.
+    `SELECT r.name FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id
+     WHERE l.digest = :digest LIMIT ${Math.trunc(limit)}`,
+    { digest },
+  ).all<{ name: RepositoryName }>();
   return results.map(({ name }) => name);
 }
 
-/** Which repositories somebody may come to see; a superset, each is asked about before it is shown. */
+/** The repositories that a caller may be able to see. This is a superset: rights to each are checked before it is shown. */
 export interface Reach {
-  /** Beginnings of names; '' for all. */
+  /** Prefixes of names; '' for all names. */
   prefixes: string[];
   names: string[];
   /** Part of the name or of the description, in lower case. */
   search?: string;
 }
 
-const FOUND = `(?5 = '' OR instr(r.name, ?5) > 0 OR EXISTS (
-    SELECT 1 FROM repository_pages d WHERE d.repository_id = r.id AND instr(lower(d.description), ?5) > 0))`;
+const MATCHES_SEARCH = `(:search = '' OR instr(r.name, :search) > 0 OR EXISTS (
+    SELECT 1 FROM repository_pages d WHERE d.repository_id = r.id AND instr(lower(d.description), :search) > 0))`;
 
 /**
- * The next name after `after` within reach: the smallest that one of the prefixes comes to. One lower bound, as the index seeks
- * by one only; no character of a name sorts before the one that is added.
+ * SQL: the smallest name after `after` that has one of the prefixes. There is one lower bound because an index seeks by one only.
+ * `char(1)` sorts before every character of a name.
  */
-const next = (after: string) => `(SELECT min(name) FROM (
+const nextName = (after: string) => `(SELECT min(name) FROM (
     SELECT (SELECT name FROM repositories r WHERE name >= max(p.value, ${after} || char(1)) AND name < p.value || char(1114111)
-      AND ${FOUND} ORDER BY name LIMIT 1) AS name FROM json_each(?3) p))`;
+      AND ${MATCHES_SEARCH} ORDER BY name LIMIT 1) AS name FROM json_each(:prefixes) p))`;
 
 /**
- * Names in bytewise order, of those within `reach`. Goes from one to the next by the index, so that it reads in proportion to
- * the page and to the prefixes, and nothing of what lies between.
+ * Names within `reach`, in bytewise order. The query steps through the index from one name to the next, so it reads in proportion to
+ * the page and the number of prefixes, whatever lies between.
  */
 export async function listRepositories(
   env: Database,
   { after, limit }: PageQuery,
   reach: Reach,
 ): Promise<Page<RepositoryName>> {
-  const { results } = await env.DB.prepare(
+  const { results } = await prepare(
+    env,
     `WITH RECURSIVE page(name) AS (
-       SELECT ${next('?1')} UNION ALL SELECT ${next('page.name')} FROM page WHERE page.name IS NOT NULL LIMIT ?2)
+       SELECT ${nextName(':after')} UNION ALL SELECT ${nextName('page.name')} FROM page WHERE page.name IS NOT NULL LIMIT :rows)
      SELECT name FROM page WHERE name IS NOT NULL
-     UNION SELECT r.name FROM json_each(?4) n CROSS JOIN repositories r ON r.name = n.value WHERE n.value > ?1 AND ${FOUND}
-     ORDER BY 1 LIMIT ?2`,
-  )
-    .bind(after, limit + 1, JSON.stringify(reach.prefixes), JSON.stringify(reach.names), reach.search ?? '')
-    .all<{ name: RepositoryName }>();
+     UNION SELECT r.name FROM json_each(:names) n CROSS JOIN repositories r ON r.name = n.value
+       WHERE n.value > :after AND ${MATCHES_SEARCH}
+     ORDER BY 1 LIMIT :rows`,
+    { after, rows: limit + 1, prefixes: reach.prefixes, names: reach.names, search: reach.search ?? '' },
+  ).all<{ name: RepositoryName }>();
   return pageOf(
     results.map((row) => row.name),
     limit,

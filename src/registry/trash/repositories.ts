@@ -6,7 +6,7 @@ import { record } from '../../events/outbox.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { requireDeletion } from '../manifests/deletion.ts';
-import { refusalOf, refuseVersion } from '../repositories/pages.ts';
+import { refusalOf, refuseVersion } from '../repositories/descriptions.ts';
 import { HERE } from '../repositories/repositories.ts';
 import { underRule } from '../tags/mutability.ts';
 import { guardFixedTags, hasFixedTags } from './fixed-tags.ts';
