@@ -2,7 +2,7 @@
  * Rights, asked by every operation before it reads or changes anything. A caller who may not know of a thing is told what somebody
  * is told who asks for a thing that does not exist.
  */
-import { actingAs, allows, isWhole } from '../auth/policy.ts';
+import { actingAs, allows, isUnscopedUser } from '../auth/policy.ts';
 import type { RepositoryAction } from '../auth/statement.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -48,7 +48,7 @@ export function requireLogin({ authority }: Pick<Call, 'authority'>): void {
  */
 export function requireUnscopedUser(call: Pick<Call, 'authority'>): void {
   requireLogin(call);
-  if (isWhole(call.authority)) return;
+  if (isUnscopedUser(call.authority)) return;
   throw new Refusal('forbidden', {
     message: "this needs a user's access key that is not narrowed: not a login, a robot's key or a CI token",
   });

@@ -3,12 +3,15 @@ import { isAboutRepository, organizationAbout } from '../events/event.ts';
 import type { Authority } from './authority.ts';
 import { BOOTSTRAP, type Database } from './directory.ts';
 import { authoritiesOf, authorityOfRule } from './lookup.ts';
-import { allows, isWhole } from './policy.ts';
+import { allows, isUnscopedUser } from './policy.ts';
 
 /** @param about a repository's name, `organization:acme`, or empty for the registry itself */
 export function administers(authority: Authority, about: string): boolean {
   if (isAboutRepository(about)) return allows(authority, 'admin', about);
-  return isWhole(authority) && (authority.administrator || (about !== '' && authority.owns.includes(organizationAbout(about))));
+  return (
+    isUnscopedUser(authority) &&
+    (authority.administrator || (about !== '' && authority.owns.includes(organizationAbout(about))))
+  );
 }
 
 /** Whether each subject may administer that as things stand now, with no narrowed credential. */

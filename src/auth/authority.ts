@@ -2,11 +2,12 @@
  * Who somebody is and all that bears on what they may do, as `policy.ts` decides on it: made of what the database knows and of what
  * was shown. Pure: `lookup.ts` asks the database.
  */
+
+import type { Credential, CredentialOrigin, Job } from './credential.ts';
 import type { Loaded } from './directory.ts';
 import { EVERYONE, loginNameOf, nameOf, organizationOf } from './names.ts';
 import type { OutsideLogin } from './outside/logins.ts';
 import { statementsOf, type TrustRule } from './outside/oidc.ts';
-import type { Job, Proof, Via } from './proof.ts';
 import { ACTIONS, type Sourced, type Statement } from './statement.ts';
 
 export interface Authority {
@@ -25,7 +26,7 @@ export interface Authority {
   owns: string[];
   belongsTo: string[];
   /** What tokens made for this caller shall remember, and the end they must not outlive (seconds since the epoch). */
-  via: Via;
+  via: CredentialOrigin;
   until: number | null;
   credential: 'none' | 'password' | 'key' | 'login' | 'ci';
   /** An access key that has not been used today yet. */
@@ -53,7 +54,7 @@ function rangeOf(subject: string): string {
   return organizationOf(subject) === '' ? '*' : `${organizationOf(subject)}/*`;
 }
 
-export function stranger(loaded: Loaded): Authority {
+export function anonymous(loaded: Loaded): Authority {
   return {
     subject: '',
     principals: [EVERYONE],
@@ -93,21 +94,21 @@ export function onIdentity(from: string, statements: readonly Statement[]): Sour
   return statements.map(({ principals: _, ...statement }) => ({ from, statement }));
 }
 
-export function ofAccount(proof: Exclude<Proof, { kind: 'outside' }>, loaded: Loaded): Authority | null {
+export function ofAccount(credential: Exclude<Credential, { kind: 'outside' }>, loaded: Loaded): Authority | null {
   const { account, key, login } = loaded;
-  const via = viaOf(proof, account?.epoch ?? 0);
+  const via = viaOf(credential, account?.epoch ?? 0);
   const keyId = via.key;
   if (!account || account.disabled || account.epoch !== via.epoch) return null;
   if (keyId !== undefined && (!key || key.ended || key.owner !== account.subject)) return null;
-  if (proof.kind === 'key' && !isNameFor(proof.name, account.subject, proof.key)) return null;
-  const refresh = proof.kind === 'token' ? (proof.login ?? null) : null;
+  if (credential.kind === 'key' && !isNameFor(credential.name, account.subject, credential.key)) return null;
+  const refresh = credential.kind === 'token' ? (credential.login ?? null) : null;
   if (refresh && (!login || login.ended)) return null;
   const { subject } = account;
   // An administrator could take back whatever denies them something: what was not read keeps them out of nothing.
   const known = account.administrator === 1 ? { ...loaded, unread: [] } : loaded;
   const unread = known.unread.filter((one) => !one.startsWith('repository:'));
   return {
-    ...stranger(loaded),
+    ...anonymous(loaded),
     subject,
     principals: [
       subject,
@@ -129,16 +130,16 @@ export function ofAccount(proof: Exclude<Proof, { kind: 'outside' }>, loaded: Lo
     owns: ownedBy(loaded),
     belongsTo: loaded.members.map(({ organization }) => organization),
     via,
-    until: endOf(proof, key?.expires_at ?? null),
-    credential: proof.kind === 'token' ? 'login' : proof.kind,
+    until: endOf(credential, key?.expires_at ?? null),
+    credential: credential.kind === 'token' ? 'login' : credential.kind,
     unused: key?.unused ? key.id : null,
     login: refresh && login ? { ...refresh, current: login.generation === refresh.generation } : null,
   };
 }
 
-function viaOf(proof: Exclude<Proof, { kind: 'outside' }>, epoch: number): Via {
-  if (proof.kind === 'token') return proof.login ? proof.via : { ...proof.via, until: proof.until };
-  return proof.kind === 'key' ? { epoch, key: proof.key } : { epoch, password: proof.mark };
+function viaOf(credential: Exclude<Credential, { kind: 'outside' }>, epoch: number): CredentialOrigin {
+  if (credential.kind === 'token') return credential.login ? credential.via : { ...credential.via, until: credential.until };
+  return credential.kind === 'key' ? { epoch, key: credential.key } : { epoch, password: credential.mark };
 }
 
 function ownedBy(loaded: Loaded): string[] {
@@ -151,8 +152,8 @@ function isNameFor(name: string | null, owner: string, key: string): boolean {
 }
 
 /** What made a login password or a key's token ends it too; a refresh token is no bound itself, as each use gives a new one. */
-function endOf(proof: Proof, keyEnd: number | null): number | null {
-  const own = proof.kind !== 'token' ? null : proof.login ? (proof.via.until ?? null) : proof.until;
+function endOf(credential: Credential, keyEnd: number | null): number | null {
+  const own = credential.kind !== 'token' ? null : credential.login ? (credential.via.until ?? null) : credential.until;
   const ends = [own, keyEnd].filter((end) => end !== null);
   return ends.length === 0 ? null : Math.min(...ends);
 }
@@ -174,7 +175,7 @@ export function rolesOf(subject: string, administrator: boolean, owns: readonly 
 /** A job, by the rules that count for it here. @param subject the name it has until one of them decides something (`actingAs`) */
 export function ofJob(job: Job, rules: readonly TrustRule[], subject: string, loaded: Loaded): Authority {
   return {
-    ...stranger(loaded),
+    ...anonymous(loaded),
     subject,
     principals: [...rules.map((rule) => rule.subject), EVERYONE],
     statements: [

@@ -1,6 +1,6 @@
 /** What the database knows of somebody, read with one statement as far as one request may, and the account that is there from the beginning. */
 import type { Env } from '../env.ts';
-import { likenessOf, nameOf, namespaceOf, organizationOf } from './names.ts';
+import { confusableSkeleton, nameOf, namespaceOf, organizationOf } from './names.ts';
 import type { Statement } from './statement.ts';
 
 export type Database = Pick<Env, 'DB' | 'EVENTS'>;
@@ -202,7 +202,7 @@ export async function createBootstrapAdministrator(env: Database): Promise<void>
   await env.DB.prepare(
     `INSERT INTO accounts (subject, likeness, administrator, created_at) VALUES (?1, ?2, 1, unixepoch()) ON CONFLICT DO NOTHING`,
   )
-    .bind(BOOTSTRAP, likenessOf(nameOf(BOOTSTRAP)))
+    .bind(BOOTSTRAP, confusableSkeleton(nameOf(BOOTSTRAP)))
     .run();
 }
 

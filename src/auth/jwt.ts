@@ -5,7 +5,7 @@
  */
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import { type KeyLabel, type Secrets, signingKey, verificationKeys } from '../secrets.ts';
-import type { Occasion } from './occasion.ts';
+import type { TokenContext } from './runtime.ts';
 
 const ALGORITHM = 'HS256';
 const ISSUER = 'berth';
@@ -22,7 +22,7 @@ export async function mint(
   env: Secrets,
   kind: Kind,
   { subject, claims, until }: { subject: string; claims: JWTPayload; until?: number | null },
-  { service, now }: Occasion,
+  { service, now }: TokenContext,
 ): Promise<string> {
   const issuedAt = Math.floor(now / 1000);
   return new SignJWT(claims)
@@ -47,7 +47,7 @@ export async function verify(
   env: Secrets,
   kind: Kind,
   token: string,
-  { service, now }: Occasion,
+  { service, now }: TokenContext,
 ): Promise<JWTPayload | 'expired' | null> {
   for (const key of await verificationKeys(env, kind.label)) {
     try {

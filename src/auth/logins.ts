@@ -7,15 +7,15 @@ import type { Secrets } from '../secrets.ts';
 import { expireAllowances } from './allowance.ts';
 import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
-import type { Occasion } from './occasion.ts';
+import type { TokenContext } from './runtime.ts';
 import { mintRefreshToken, REFRESH_TOKEN_LIFETIME } from './tokens.ts';
 
 /** For the caller of `authority`: a refresh token, the first of a login or the next of the one it continues. */
-export async function beginLogin(env: Database & Secrets, authority: Authority, occasion: Occasion): Promise<string> {
+export async function beginLogin(env: Database & Secrets, authority: Authority, context: TokenContext): Promise<string> {
   const { login } = authority;
   const next = login ? { id: login.id, generation: login.generation + 1 } : { id: crypto.randomUUID(), generation: 0 };
   if (!login) await insertLogin(env, next.id, authority.subject);
-  return (await mintRefreshToken(env, authority, next, occasion)).token;
+  return (await mintRefreshToken(env, authority, next, context)).token;
 }
 
 /**

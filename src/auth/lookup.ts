@@ -1,37 +1,37 @@
 /** Asks the database about somebody: one statement, whatever they showed, and for questions about others. */
-import { type Authority, ofAccount, ofJob, ofRepositories, ofUnread, onIdentity, stranger } from './authority.ts';
+import { type Authority, anonymous, ofAccount, ofJob, ofRepositories, ofUnread, onIdentity } from './authority.ts';
+import type { Credential } from './credential.ts';
 import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from './directory.ts';
 import { EVERYONE } from './names.ts';
-import type { World } from './occasion.ts';
 import { authorityOfJob, authorityOfOutside } from './outside/jobs.ts';
 import { findRule } from './outside/trust-rules.ts';
-import type { Proof } from './proof.ts';
+import type { Runtime } from './runtime.ts';
 
 /**
  * `null` where what was shown does not count any more, or never did.
  * @throws unauthenticated where it is right, and there is more to say of why it does not count
- * @param proof `null`: a stranger
+ * @param credential `null`: a stranger
  * @param repositories whose own statements are wanted
  */
 export async function loadAuthority(
   env: Database,
-  proof: Proof | null,
+  credential: Credential | null,
   repositories: readonly string[],
-  world: World,
+  runtime: Runtime,
 ): Promise<Authority | null> {
-  if (proof === null && repositories.length === 0) return stranger(NOTHING);
-  const load = () => loadOrBegin(env, proof, repositories);
-  if (proof === null) return stranger(await load());
-  if (proof.kind === 'outside') return authorityOfOutside(env, proof, repositories, world, load);
-  const job = proof.kind === 'token' ? proof.via.job : undefined;
-  if (proof.kind === 'token' && job) return authorityOfJob(env, proof, job, repositories, world, load);
-  return ofAccount(proof, await load());
+  if (credential === null && repositories.length === 0) return anonymous(NOTHING);
+  const load = () => loadOrBegin(env, credential, repositories);
+  if (credential === null) return anonymous(await load());
+  if (credential.kind === 'outside') return authorityOfOutside(env, credential, repositories, runtime, load);
+  const job = credential.kind === 'token' ? credential.via.job : undefined;
+  if (credential.kind === 'token' && job) return authorityOfJob(env, credential, job, repositories, runtime, load);
+  return ofAccount(credential, await load());
 }
 
-async function loadOne(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
-  const token = proof?.kind === 'token' ? proof : null;
-  const subject = proof?.kind === 'password' ? BOOTSTRAP : (token?.subject ?? null);
-  const key = proof?.kind === 'key' ? proof.key : (token?.via.key ?? null);
+async function loadOne(env: Database, credential: Credential | null, repositories: readonly string[]): Promise<Loaded> {
+  const token = credential?.kind === 'token' ? credential : null;
+  const subject = credential?.kind === 'password' ? BOOTSTRAP : (token?.subject ?? null);
+  const key = credential?.kind === 'key' ? credential.key : (token?.via.key ?? null);
   const login = token?.login?.id ?? null;
   const [loaded] = await loadSubjects(env, [subject], repositories, { key, login });
   return loaded ?? NOTHING;
@@ -57,7 +57,7 @@ export async function authorityOfKey(env: Database, key: string, repositories: r
   return loaded ? ofAccount({ kind: 'key', key, name: null }, loaded) : null;
 }
 
-/** Somebody of whom only this is known: a stranger, or any member of a team or an organization. */
+/** Somebody of whom only this is known: a anonymous, or any member of a team or an organization. */
 export async function authorityOfGroup(env: Database, principal: string, repositories: readonly string[]): Promise<Authority> {
   const [loaded = NOTHING] = await loadSubjects(env, [principal], repositories, {
     key: null,
@@ -65,7 +65,7 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
   });
   const own = loaded.policies.filter(({ subject }) => subject === principal && !subject.startsWith('repository:'));
   return {
-    ...stranger(loaded),
+    ...anonymous(loaded),
     principals: [...new Set([principal, EVERYONE])],
     statements: [
       ...own.flatMap((policy) => onIdentity(policy.subject, policy.statements)),
@@ -76,11 +76,11 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
 }
 
 /** The bootstrap administrator's account is made when its password is first used. */
-async function loadOrBegin(env: Database, proof: Proof | null, repositories: readonly string[]): Promise<Loaded> {
-  const loaded = await loadOne(env, proof, repositories);
-  if (proof?.kind !== 'password' || loaded.account) return loaded;
+async function loadOrBegin(env: Database, credential: Credential | null, repositories: readonly string[]): Promise<Loaded> {
+  const loaded = await loadOne(env, credential, repositories);
+  if (credential?.kind !== 'password' || loaded.account) return loaded;
   await createBootstrapAdministrator(env);
-  return loadOne(env, proof, repositories);
+  return loadOne(env, credential, repositories);
 }
 
 /**

@@ -4,24 +4,24 @@
  */
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Authority } from './authority.ts';
-import type { Proof } from './proof.ts';
+import type { Credential } from './credential.ts';
 import type { Action, Grant } from './scope.ts';
 import { type Decision, decisions, evaluate, mightAllow, type RepositoryAction } from './statement.ts';
 
 /** Whoever makes the request, as far as what they showed says by itself. */
 export interface Caller {
-  /** Empty for a stranger, and until the database was asked for somebody who showed no token of ours. */
+  /** Empty for a anonymous, and until the database was asked for somebody who showed no token of ours. */
   subject: string;
   /** `null`: a stranger. */
-  proof: Proof | null;
+  credential: Credential | null;
   /** Of an access token; `null`: not limited by what was shown. */
   grants: Grant[] | null;
 }
 
-export const ANONYMOUS: Caller = { subject: '', proof: null, grants: null };
+export const ANONYMOUS: Caller = { subject: '', credential: null, grants: null };
 
 /** Showed a token that is not valid here, or not any more: may do nothing, and is told so. */
-export const INVALID_TOKEN: Caller = { subject: '', proof: null, grants: [] };
+export const INVALID_TOKEN: Caller = { subject: '', credential: null, grants: [] };
 
 /** Whether what was shown reaches that far. Says nothing of whether the right is still there. */
 export function isGranted(caller: Caller, action: Action, repository: string | null): boolean {
@@ -122,7 +122,7 @@ function mayBeGranted(authority: Authority, { type, name }: Grant, action: Actio
  * Whether it is a person who shows all that they are: with an access key that is not narrowed, or the administrator's password.
  * A robot's key is for what the robot does: one that was stolen must not make others that outlive it.
  */
-export function isWhole({ credential, bounds, subject }: Authority): boolean {
+export function isUnscopedUser({ credential, bounds, subject }: Authority): boolean {
   return (credential === 'password' || credential === 'key') && bounds.length === 0 && subject.startsWith('user:');
 }
 

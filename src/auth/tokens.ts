@@ -6,9 +6,9 @@ import type { JWTPayload } from 'jose';
 import type { DigestAlgorithm } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Secrets } from '../secrets.ts';
+import type { Credential, CredentialOrigin } from './credential.ts';
 import { endOf, type Kind, mint, verify } from './jwt.ts';
-import type { Occasion } from './occasion.ts';
-import type { Proof, Via } from './proof.ts';
+import type { TokenContext } from './runtime.ts';
 import type { Grant } from './scope.ts';
 import { isPasswordMark, type Passwords } from './secrets.ts';
 
@@ -28,7 +28,7 @@ export const REFRESH_TOKEN_LIFETIME = REFRESH.lifetime;
 /** Whoever a token is for, what it is made with, and the end of that: seconds since the epoch, `null` for none. */
 export interface Holder {
   subject: string;
-  via: Via;
+  via: CredentialOrigin;
   until: number | null;
 }
 
@@ -38,43 +38,47 @@ export interface Minted {
   expiresAt: number;
 }
 
-async function mintFor(env: Secrets, kind: Kind, holder: Holder, claims: JWTPayload, occasion: Occasion): Promise<Minted> {
+async function mintFor(env: Secrets, kind: Kind, holder: Holder, claims: JWTPayload, context: TokenContext): Promise<Minted> {
   const token = await mint(
     env,
     kind,
     { subject: holder.subject, claims: { via: holder.via, ...claims }, until: holder.until },
-    occasion,
+    context,
   );
-  return { token, expiresAt: endOf(kind, occasion.now, holder.until) };
+  return { token, expiresAt: endOf(kind, context.now, holder.until) };
 }
 
-export function mintAccessToken(env: Secrets, holder: Holder, grants: Grant[], occasion: Occasion): Promise<Minted> {
-  return mintFor(env, ACCESS, holder, { access: grants }, occasion);
+export function mintAccessToken(env: Secrets, holder: Holder, grants: Grant[], context: TokenContext): Promise<Minted> {
+  return mintFor(env, ACCESS, holder, { access: grants }, context);
 }
 
 export interface AccessToken {
-  proof: Proof | null;
+  credential: Credential | null;
   subject: string;
   grants: Grant[];
 }
 
 /** What the token allows, `null` for one that is not ours, not valid, or not valid any more. */
-export async function verifyAccessToken(env: Passwords, token: string, occasion: Occasion): Promise<AccessToken | null> {
-  const claims = await verifyOnce(env, token, occasion);
+export async function verifyAccessToken(env: Passwords, token: string, context: TokenContext): Promise<AccessToken | null> {
+  const claims = await verifyOnce(env, token, context);
   if (!claims || !(await isOfPassword(env, claims))) return null;
   const grants = (claims.access as Grant[] | undefined) ?? [];
-  return { proof: claims.sub === '' ? null : { ...proofOf(claims), access: true }, subject: claims.sub ?? '', grants };
+  return {
+    credential: claims.sub === '' ? null : { ...credentialOf(claims), access: true },
+    subject: claims.sub ?? '',
+    grants,
+  };
 }
 
 /** Of one made with the bootstrap administrator's password: whether that is still the password. */
 async function isOfPassword(env: Passwords, claims: JWTPayload): Promise<boolean> {
-  const { password } = (claims.via as Via | undefined) ?? {};
+  const { password } = (claims.via as CredentialOrigin | undefined) ?? {};
   return password === undefined || (await isPasswordMark(env, password));
 }
 
-function proofOf(claims: JWTPayload): Proof & { kind: 'token' } {
+function credentialOf(claims: JWTPayload): Credential & { kind: 'token' } {
   // One that says nothing of its origin is of no epoch.
-  const via = (claims.via as Via | undefined) ?? { epoch: -1 };
+  const via = (claims.via as CredentialOrigin | undefined) ?? { epoch: -1 };
   return { kind: 'token', subject: claims.sub ?? '', via, until: claims.exp ?? 0 };
 }
 
@@ -88,11 +92,11 @@ interface Verified {
 const verified = new Map<string, Verified>();
 const VERIFIED_MAX = 500;
 
-async function verifyOnce(env: Secrets, token: string, occasion: Occasion): Promise<JWTPayload | null> {
-  const against = `${env.REGISTRY_SECRET}\0${env.REGISTRY_SECRET_PREVIOUS}\0${occasion.service}`;
+async function verifyOnce(env: Secrets, token: string, context: TokenContext): Promise<JWTPayload | null> {
+  const against = `${env.REGISTRY_SECRET}\0${env.REGISTRY_SECRET_PREVIOUS}\0${context.service}`;
   const known = verified.get(token);
-  if (known?.against === against && (known.claims.exp ?? 0) > occasion.now / 1000) return known.claims;
-  const claims = await verify(env, ACCESS, token, occasion);
+  if (known?.against === against && (known.claims.exp ?? 0) > context.now / 1000) return known.claims;
+  const claims = await verify(env, ACCESS, token, context);
   if (claims === null || claims === 'expired') return null;
   if (verified.size >= VERIFIED_MAX) verified.clear();
   verified.set(token, { claims, against });
@@ -104,31 +108,31 @@ export function mintRefreshToken(
   env: Secrets,
   holder: Holder,
   login: { id: string; generation: number },
-  occasion: Occasion,
+  context: TokenContext,
 ): Promise<Minted> {
-  return mintFor(env, REFRESH, holder, { login: login.id, generation: login.generation }, occasion);
+  return mintFor(env, REFRESH, holder, { login: login.id, generation: login.generation }, context);
 }
 
-export async function verifyRefreshToken(env: Passwords, token: string, occasion: Occasion): Promise<Proof | null> {
-  const claims = await verify(env, REFRESH, token, occasion);
+export async function verifyRefreshToken(env: Passwords, token: string, context: TokenContext): Promise<Credential | null> {
+  const claims = await verify(env, REFRESH, token, context);
   if (claims === null || claims === 'expired' || !(await isOfPassword(env, claims))) return null;
-  return { ...proofOf(claims), login: { id: String(claims.login), generation: Number(claims.generation) } };
+  return { ...credentialOf(claims), login: { id: String(claims.login), generation: Number(claims.generation) } };
 }
 
 /** @param lifetime seconds, 12 hours at most */
-export function mintLoginPassword(env: Secrets, holder: Holder, lifetime: number, occasion: Occasion): Promise<Minted> {
-  return mintFor(env, { ...LOGIN, lifetime: Math.min(lifetime, LOGIN.lifetime) }, holder, {}, occasion);
+export function mintLoginPassword(env: Secrets, holder: Holder, lifetime: number, context: TokenContext): Promise<Minted> {
+  return mintFor(env, { ...LOGIN, lifetime: Math.min(lifetime, LOGIN.lifetime) }, holder, {}, context);
 }
 
 /** `expired`: one that was right once. */
 export async function verifyLoginPassword(
   env: Passwords,
   token: string,
-  occasion: Occasion,
-): Promise<Proof | 'expired' | null> {
-  const claims = await verify(env, LOGIN, token, occasion);
+  context: TokenContext,
+): Promise<Credential | 'expired' | null> {
+  const claims = await verify(env, LOGIN, token, context);
   if (claims === null || claims === 'expired') return claims;
-  return (await isOfPassword(env, claims)) ? proofOf(claims) : null;
+  return (await isOfPassword(env, claims)) ? credentialOf(claims) : null;
 }
 
 export const LOGIN_PASSWORD_TYPE = LOGIN.typ;
@@ -142,12 +146,12 @@ export interface UploadLocation {
 }
 
 /** An upload as a place in a URL: it binds the upload to a repository and to whoever began it. */
-export function sealUpload(env: Secrets, upload: UploadLocation, subject: string, occasion: Occasion): Promise<string> {
+export function sealUpload(env: Secrets, upload: UploadLocation, subject: string, context: TokenContext): Promise<string> {
   return mint(
     env,
     LOCATION,
     { subject, claims: { upload: upload.id, name: upload.repository, alg: upload.algorithm, at: upload.offset } },
-    occasion,
+    context,
   );
 }
 
@@ -156,9 +160,9 @@ export async function unsealUpload(
   env: Secrets,
   sealed: string,
   expected: { repository: RepositoryName; subject: string },
-  occasion: Occasion,
+  context: TokenContext,
 ): Promise<UploadLocation | null> {
-  const claims = await verify(env, LOCATION, sealed, occasion);
+  const claims = await verify(env, LOCATION, sealed, context);
   if (claims === null || claims === 'expired') return null;
   if (claims.sub !== expected.subject || claims.name !== expected.repository) return null;
   return {

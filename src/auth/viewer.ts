@@ -3,11 +3,11 @@
  * in their organizations; members see who else is in the organization and its teams; everybody is told of themselves. Of all
  * others an answer rests on their name alone, so that it is the same whether they are there or not.
  */
-import { type Authority, ofRepositories, rolesOf, stranger } from './authority.ts';
+import { type Authority, anonymous, ofRepositories, rolesOf } from './authority.ts';
 import { type Database, NOTHING, READ_MAX_BYTES } from './directory.ts';
 import { authoritiesOf } from './lookup.ts';
 import { EVERYONE, nameOf, organizationOf } from './names.ts';
-import { isNarrowed, isWhole } from './policy.ts';
+import { isNarrowed, isUnscopedUser } from './policy.ts';
 import { unbound } from './policy-names.ts';
 import type { Sourced, Statement } from './statement.ts';
 
@@ -26,7 +26,7 @@ export function viewerOf(authority: Authority): Viewer {
   const { subject, owns, belongsTo, via, administrator } = authority;
   const key = via.key ?? null;
   if (isNarrowed(authority)) return { subject: '', key, administrator: false, owns: [], belongsTo: [] };
-  const whole = isWhole(authority);
+  const whole = isUnscopedUser(authority);
   return { subject, key, administrator: whole && administrator, owns: whole ? owns : [], belongsTo };
 }
 
@@ -119,7 +119,7 @@ function byTheirName(subject: string, memberships: readonly Membership[]): Autho
   const groups = memberships.map(({ organization, team }) => team ?? `organization:${organization}`);
   const owned = memberships.flatMap(({ organization, role }) => (role === 'owner' ? [organization] : []));
   return {
-    ...stranger(NOTHING),
+    ...anonymous(NOTHING),
     subject,
     principals: [...new Set([subject, unbound(subject), ...groups, EVERYONE])],
     statements: rolesOf(subject, false, owned),
@@ -133,7 +133,7 @@ function byTheirName(subject: string, memberships: readonly Membership[]): Autho
 export function groupByName(group: string, isKnown: boolean): Authority {
   const organization = group.startsWith('team:') ? [`organization:${organizationOf(group)}`] : [];
   return {
-    ...stranger(NOTHING),
+    ...anonymous(NOTHING),
     subject: group,
     principals: [...new Set([group, ...(isKnown ? [] : [unbound(group)]), ...organization, EVERYONE])],
   };

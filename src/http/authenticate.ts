@@ -4,17 +4,17 @@
  */
 import { createMiddleware } from 'hono/factory';
 import type { Authority } from '../auth/authority.ts';
-import { proofOfAdministrator, proofOfPassword } from '../auth/credentials.ts';
+import type { Credential } from '../auth/credential.ts';
 import { noteUse } from '../auth/directory.ts';
 import { noteFailure } from '../auth/login-log.ts';
 import { loadAuthority } from '../auth/lookup.ts';
 import { noteOutsideLogin } from '../auth/outside/logins.ts';
+import { credentialOfAdministrator, credentialOfPassword } from '../auth/passwords.ts';
 import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';
-import type { Proof } from '../auth/proof.ts';
 import { verifyAccessToken } from '../auth/tokens.ts';
 import { isRefusal, type Refusal } from '../vocabulary/refusal.ts';
 import { auditAddressOf } from './audit-address.ts';
-import { type AppEnv, afterwards, hostOf, occasionOf, originOf, type RequestContext } from './context.ts';
+import { type AppEnv, afterwards, hostOf, originOf, type RequestContext, runtimeOf } from './context.ts';
 import { DoorRefusal } from './errors.ts';
 import { guess } from './limits.ts';
 
@@ -35,20 +35,20 @@ export const authenticateApi = createMiddleware<AppEnv>(async function authentic
 
 async function callerOf(c: RequestContext, header: string): Promise<Caller> {
   const [scheme, value] = partsOf(header);
-  if (scheme === 'basic') return callerByProof(await proofOfBasic(c, value));
+  if (scheme === 'basic') return callerByCredential(await credentialOfBasic(c, value));
   if (scheme !== 'bearer') throw wrongCredentials(c);
-  return (await verifyAccessToken(c.env, value, occasionOf(c))) ?? INVALID_TOKEN;
+  return (await verifyAccessToken(c.env, value, runtimeOf(c))) ?? INVALID_TOKEN;
 }
 
 async function callerOfApi(c: RequestContext, header: string): Promise<Caller> {
   const [scheme, value] = partsOf(header);
-  if (scheme === 'basic') return callerByProof(await proofOfBasic(c, value));
-  if (scheme === 'bearer') return callerByProof(await proofOf(c, null, value));
+  if (scheme === 'basic') return callerByCredential(await credentialOfBasic(c, value));
+  if (scheme === 'bearer') return callerByCredential(await credentialOf(c, null, value));
   throw wrongCredentials(c);
 }
 
-function callerByProof(proof: Proof): Caller {
-  return { subject: '', proof, grants: null };
+function callerByCredential(credential: Credential): Caller {
+  return { subject: '', credential, grants: null };
 }
 
 /** What stands between and around does not matter. More than one value is none: nobody can tell which is meant. */
@@ -58,24 +58,24 @@ export function partsOf(header: string): [scheme: string, value: string] {
 }
 
 /** RFC 7617: `base64(name:password)`, UTF-8. @throws unauthenticated, rate-limited */
-export async function proofOfBasic(c: RequestContext, basic: string): Promise<Proof> {
+export async function credentialOfBasic(c: RequestContext, basic: string): Promise<Credential> {
   const credentials = parseBasic(basic);
   if (!credentials) throw wrongCredentials(c);
-  return proofOf(c, credentials.name, credentials.password);
+  return credentialOf(c, credentials.name, credentials.password);
 }
 
 /** @throws unauthenticated, rate-limited */
-export async function proofOf(c: RequestContext, name: string | null, password: string): Promise<Proof> {
-  const found = await proofOfPassword(c.env, name, password, occasionOf(c));
+export async function credentialOf(c: RequestContext, name: string | null, password: string): Promise<Credential> {
+  const found = await credentialOfPassword(c.env, name, password, runtimeOf(c));
   if (found === 'expired') throw expired(c);
   const failed = () => logged(c, (where) => noteFailure(c.env, name, where, Date.now()));
   const guessed = () =>
-    guess(c, () => proofOfAdministrator(c.env, name, password)).catch(async (error: unknown) => {
+    guess(c, () => credentialOfAdministrator(c.env, name, password)).catch(async (error: unknown) => {
       await failed();
       throw error;
     });
-  const proof = found === 'guess' ? await guessed() : found;
-  if (proof !== null) return proof;
+  const credential = found === 'guess' ? await guessed() : found;
+  if (credential !== null) return credential;
   await failed();
   throw wrongCredentials(c);
 }
@@ -101,13 +101,13 @@ export function parseBasic(value: string): { name: string; password: string } | 
  * @param scope what the request needs, for the challenge
  * @throws unauthenticated where what they showed does not count any more
  */
-export async function authorityOf(
+export async function loadCallerAuthority(
   c: RequestContext,
-  proof: Proof | null,
+  credential: Credential | null,
   repositories: readonly string[],
   scope?: string,
 ): Promise<Authority> {
-  const authority = await loadAuthority(c.env, proof, repositories, occasionOf(c)).catch((error: unknown) => {
+  const authority = await loadAuthority(c.env, credential, repositories, runtimeOf(c)).catch((error: unknown) => {
     // Genuine, and of no use here: no reason to keep why from whoever holds it.
     if (!isRefusal(error, 'unauthenticated')) throw error;
     throw wrongCredentials(c, scope, error.message);

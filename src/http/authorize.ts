@@ -13,7 +13,7 @@ import { settings } from '../env.ts';
 import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../oci/name.ts';
 import { isTag, type Tag } from '../oci/reference.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { authorityOf, unauthorized, wrongCredentials } from './authenticate.ts';
+import { loadCallerAuthority, unauthorized, wrongCredentials } from './authenticate.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 import { limitExpensiveReads, limitWrites } from './limits.ts';
 
@@ -48,7 +48,7 @@ async function judge(
   repository: RepositoryName,
 ): Promise<void> {
   const needed = neededScope(c, action, repository);
-  const authority = await authorityOf(c, c.var.caller.proof, [repository, ...sourceOf(c)], needed);
+  const authority = await loadCallerAuthority(c, c.var.caller.credential, [repository, ...sourceOf(c)], needed);
   c.set('authority', { ...authority, subject: actingAs(authority, action, repository, tagNamed(c)) });
   if (!allows(authority, action, repository, tagDeleted(c))) throw refusal(c, action, repository);
 }
@@ -80,7 +80,8 @@ export function mayOverall(requirement: 'catalog' | 'login') {
     if (caller === INVALID_TOKEN && requirement === 'login') throw wrongCredentials(c);
     if (caller === ANONYMOUS) throw requirement === 'login' ? unauthorized(c, {}) : refusal(c, requirement, '');
     if (requirement === 'catalog' && !isGranted(caller, 'catalog', null)) throw refusal(c, requirement, '');
-    if (requirement === 'catalog' || caller.grants === null) c.set('authority', await authorityOf(c, caller.proof, []));
+    if (requirement === 'catalog' || caller.grants === null)
+      c.set('authority', await loadCallerAuthority(c, caller.credential, []));
     if (requirement === 'catalog') await limitExpensiveReads(c, 5000);
     await next();
   });
@@ -91,14 +92,14 @@ export function mayOverall(requirement: 'catalog' | 'login') {
  * The authority of a request that was judged by the database.
  * @throws Error for one that was not, which is a mistake of ours
  */
-export function judged(c: RequestContext): Authority {
+export function authorityOf(c: RequestContext): Authority {
   if (!c.var.authority) throw new Error('this request was not judged by the database');
   return c.var.authority;
 }
 
 /** Whether a push may make the repository. @throws Error for a request that was not judged */
 export function mayCreateByPush(c: RequestContext, repository: RepositoryName): boolean {
-  return settings(c.env).createOnPush && allows(judged(c), 'create', repository);
+  return settings(c.env).createOnPush && allows(authorityOf(c), 'create', repository);
 }
 
 /**
@@ -106,7 +107,7 @@ export function mayCreateByPush(c: RequestContext, repository: RepositoryName): 
  * @throws parameter-invalid where so many tags take too many comparisons
  */
 export function rightsTo(c: RequestContext, repository: RepositoryName, tags: Tag[]): { notToMake: Tag[]; notToMove: Tag[] } {
-  const { push, retag } = tagsDenied(judged(c), ['push', 'retag'], repository, tags);
+  const { push, retag } = tagsDenied(authorityOf(c), ['push', 'retag'], repository, tags);
   return { notToMake: push as Tag[], notToMove: retag as Tag[] };
 }
 

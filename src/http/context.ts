@@ -2,9 +2,9 @@
 import type { Context } from 'hono';
 import type { Call } from '../app/call.ts';
 import type { Authority } from '../auth/authority.ts';
-import type { World } from '../auth/occasion.ts';
+import { holderOf } from '../auth/credential.ts';
 import type { Caller } from '../auth/policy.ts';
-import { holderOf } from '../auth/proof.ts';
+import type { Runtime } from '../auth/runtime.ts';
 import { type Env, settings } from '../env.ts';
 import type { Background } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
@@ -47,7 +47,7 @@ export function hostOf(c: RequestContext): string {
 }
 
 /** The service, the time and the network: the only clock below this room is the database's. */
-export function occasionOf(c: RequestContext): World {
+export function runtimeOf(c: RequestContext): Runtime {
   const { insecureIssuers } = settings(c.env);
   return { service: hostOf(c), now: Date.now(), fetch: (...of) => fetch(...of), insecureIssuers };
 }
@@ -65,7 +65,7 @@ export function actorOf(c: RequestContext): Actor {
 /** Who an upload belongs to, from its first request to its last. */
 export function uploaderOf(c: RequestContext): string {
   const { authority, caller } = c.var;
-  const via = authority?.via ?? (caller.proof?.kind === 'token' ? caller.proof.via : undefined);
+  const via = authority?.via ?? (caller.credential?.kind === 'token' ? caller.credential.via : undefined);
   return holderOf(actorOf(c).subject, via);
 }
 

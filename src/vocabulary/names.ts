@@ -20,7 +20,7 @@ const RESERVED = new Set(
   repository robot robots root search settings signin signup staff status support system team teams token undefined user users
   v1 v2 www`
     .split(/\s+/)
-    .map(likenessOf),
+    .map(confusableSkeleton),
 );
 
 /**
@@ -29,7 +29,8 @@ const RESERVED = new Set(
  */
 export function parseNewName(text: string): string {
   const name = parseName(text);
-  if (RESERVED.has(likenessOf(name))) throw new Refusal('request-invalid', { message: `the name "${name}" is reserved` });
+  if (RESERVED.has(confusableSkeleton(name)))
+    throw new Refusal('request-invalid', { message: `the name "${name}" is reserved` });
   return name;
 }
 
@@ -48,7 +49,7 @@ function lowerCaseOf(text: string): string {
 }
 
 /** Names that are taken for each other have one likeness: `acme-io` and `acmeio`, `paypa1` and `paypal`, `rnail` and `mail`. */
-export function likenessOf(name: string): string {
+export function confusableSkeleton(name: string): string {
   return name
     .replaceAll(/[._-]/g, '')
     .replaceAll('0', 'o')

@@ -1,7 +1,7 @@
 /** Lists of repositories do not read policies: what each says about pulling stands beside whom it names. */
 import { beforeEach, expect, test } from 'vitest';
 import migration from '../../migrations/0003-rights.sql?raw';
-import { stranger } from '../../src/auth/authority.ts';
+import { anonymous } from '../../src/auth/authority.ts';
 import { NOTHING } from '../../src/auth/directory.ts';
 import { COMPARISONS_MAX } from '../../src/auth/policy.ts';
 import type { Sourced } from '../../src/auth/statement.ts';
@@ -96,7 +96,7 @@ const own = (effect: 'allow' | 'deny', repositories: string[]): Sourced => ({
   from: 'user:alice',
   statement: { effect, actions: ['pull'], repositories },
 });
-const asker = (statements: Sourced[]) => ({ ...stranger(NOTHING), subject: 'user:alice', statements });
+const asker = (statements: Sourced[]) => ({ ...anonymous(NOTHING), subject: 'user:alice', statements });
 
 test('judging many repositories is bounded, and at least one is judged', () => {
   const heavy = Array.from({ length: 250 }, (_, n) =>

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { proofOfAdministrator, proofOfPassword } from '../../src/auth/credentials.ts';
+import { credentialOfAdministrator, credentialOfPassword } from '../../src/auth/passwords.ts';
 import { accessKeySecret, administratorPassword, isAccessKeySecret, keyIdFrom, keyIdIn } from '../../src/auth/secrets.ts';
 import { requireSecret, sameSecret, signingKey, verificationKeys } from '../../src/secrets.ts';
 
@@ -57,8 +57,8 @@ test('a password is right for its account alone, whatever the case of the name',
   const env = { REGISTRY_SECRET: SECRET, ADMIN_PASSWORD: 'given' };
   const proof = async (name: string, password: string) => {
     // What a person may have chosen is a guess, whether it is right or not.
-    expect(await proofOfPassword(env, name, password, { service: 'registry.test', now: Date.now() })).toBe('guess');
-    return proofOfAdministrator(env, name, password);
+    expect(await credentialOfPassword(env, name, password, { service: 'registry.test', now: Date.now() })).toBe('guess');
+    return credentialOfAdministrator(env, name, password);
   };
   expect(await proof('ADMIN', 'given')).toMatchObject({ kind: 'password' });
   expect(await proof('admin', 'Given')).toBeNull();

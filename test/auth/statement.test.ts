@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { onRepository, rolesOf, stranger } from '../../src/auth/authority.ts';
+import { anonymous, onRepository, rolesOf } from '../../src/auth/authority.ts';
 import { NOTHING } from '../../src/auth/directory.ts';
 import { COMPARISONS_MAX, tagsDenied } from '../../src/auth/policy.ts';
 import {
@@ -373,7 +373,7 @@ describe('the work of an evaluation', () => {
       tags: Array.from({ length: 50 }, (__, m) => `*${n}*${m}*x`),
     }),
   );
-  const asker = (statements: Sourced[]) => ({ ...stranger(NOTHING), subject: 'user:alice', principals: ALICE, statements });
+  const asker = (statements: Sourced[]) => ({ ...anonymous(NOTHING), subject: 'user:alice', principals: ALICE, statements });
   const tags = Array.from({ length: 100 }, (_, n) => `tag-${n}`);
 
   test('compiles each pattern once for each policy that was loaded', () => {

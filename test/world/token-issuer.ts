@@ -1,7 +1,7 @@
 /** An outside issuer for tests: real keys, real tokens, its two documents served through a `fetch` that writes down who asked. */
 import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from 'jose';
-import type { World as Outside } from '../../src/auth/occasion.ts';
 import { mismatches, type Told, type TrustRule, verifyToken } from '../../src/auth/outside/oidc.ts';
+import type { Runtime as Outside } from '../../src/auth/runtime.ts';
 
 export const NOW = Date.UTC(2026, 10, 20, 12);
 export const AUDIENCE = 'registry.test';

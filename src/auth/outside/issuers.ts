@@ -5,10 +5,10 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { INTERNAL_NAME, NAME_OF_ADDRESS } from '../../addresses.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import type { World } from '../occasion.ts';
+import type { Runtime } from '../runtime.ts';
 
-/** What of the world it takes to ask an issuer. */
-export type Outside = Pick<World, 'now' | 'fetch' | 'insecureIssuers'>;
+/** What of the runtime it takes to ask an issuer. */
+export type Outside = Pick<Runtime, 'now' | 'fetch' | 'insecureIssuers'>;
 
 const ISSUER_MAX_LENGTH = 255;
 
@@ -27,7 +27,7 @@ const EDGE_TTL = 300;
 
 /**
  * An issuer's identifier, in the one spelling that a token's `iss` is compared with: an https URL with no query, fragment or
- * user (Discovery 1.0, section 2), and a host out in the world.
+ * user (Discovery 1.0, section 2), and a host out in the runtime.
  */
 export function isIssuer(text: string, insecure: boolean): boolean {
   const url = URL.parse(text);
@@ -73,15 +73,15 @@ function knownOf(issuer: string): Known {
 }
 
 /** The key that a token's `alg` and `kid` mean, for `jwtVerify`. @throws issuer-unreachable where the issuer cannot be reached */
-export function keysOf(issuer: string, world: Outside): JWTVerifyGetKey {
+export function keysOf(issuer: string, runtime: Outside): JWTVerifyGetKey {
   return async (header, token) => {
     const kept = knownOf(issuer);
-    const keys = kept.keys && world.now - kept.fetchedAt < KEEP ? kept.keys : await refresh(issuer, kept, world, false);
+    const keys = kept.keys && runtime.now - kept.fetchedAt < KEEP ? kept.keys : await refresh(issuer, kept, runtime, false);
     try {
       return await createLocalJWKSet(keys)(header, token);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
-      const newer = await newerKeys(issuer, kept, world);
+      const newer = await newerKeys(issuer, kept, runtime);
       if (!newer) throw error;
       return createLocalJWKSet(newer)(header, token);
     }
@@ -89,27 +89,27 @@ export function keysOf(issuer: string, world: Outside): JWTVerifyGetKey {
 }
 
 /** An issuer may have changed its keys, and anyone can make up a `kid`: it is asked once a minute at most. */
-async function newerKeys(issuer: string, kept: Known, world: Outside): Promise<JSONWebKeySet | null> {
-  if (world.now - kept.askedAt < COOLDOWN) {
+async function newerKeys(issuer: string, kept: Known, runtime: Outside): Promise<JSONWebKeySet | null> {
+  if (runtime.now - kept.askedAt < COOLDOWN) {
     if (kept.answered) return null;
     throw unreachable(issuer, 'it has not answered yet');
   }
-  kept.askedAt = world.now;
+  kept.askedAt = runtime.now;
   kept.answered = false;
-  const keys = await refresh(issuer, kept, world, true);
+  const keys = await refresh(issuer, kept, runtime, true);
   kept.answered = true;
   return keys;
 }
 
-async function refresh(issuer: string, kept: Known, world: Outside, fresh: boolean): Promise<JSONWebKeySet> {
-  if (world.now - kept.failedAt < PAUSE) throw unreachable(issuer, 'it failed a moment ago');
+async function refresh(issuer: string, kept: Known, runtime: Outside, fresh: boolean): Promise<JSONWebKeySet> {
+  if (runtime.now - kept.failedAt < PAUSE) throw unreachable(issuer, 'it failed a moment ago');
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    const keys = await fetchKeys(issuer, { ...world, signal, fresh: fresh || kept.failedAt > 0 });
-    Object.assign(kept, { keys, fetchedAt: world.now, failedAt: Number.NEGATIVE_INFINITY });
+    const keys = await fetchKeys(issuer, { ...runtime, signal, fresh: fresh || kept.failedAt > 0 });
+    Object.assign(kept, { keys, fetchedAt: runtime.now, failedAt: Number.NEGATIVE_INFINITY });
     return keys;
   } catch (cause) {
-    kept.failedAt = world.now;
+    kept.failedAt = runtime.now;
     const reason = signal.aborted ? 'it took too long' : cause instanceof Unusable ? cause.message : 'the connection failed';
     throw unreachable(issuer, reason, cause);
   }

@@ -5,10 +5,10 @@
 import { decodeJwt } from 'jose';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Authority, ofJob } from '../authority.ts';
+import type { Credential, Job } from '../credential.ts';
 import type { Database, Loaded } from '../directory.ts';
 import { namespaceOf, organizationOf } from '../names.ts';
-import type { World } from '../occasion.ts';
-import type { Job, Proof } from '../proof.ts';
+import type { Runtime } from '../runtime.ts';
 import { outsideLoginId } from './logins.ts';
 import { mismatches, type Told, toldBy, verifyToken } from './oidc.ts';
 import { type SavedRule, type Selection, selectRules } from './selection.ts';
@@ -19,8 +19,8 @@ const SOME_JOB = 'ci';
 /** Seconds that a login goes on of which not all rules were read. */
 const UNKNOWN_LIFETIME = 300;
 
-type Outside = Extract<Proof, { kind: 'outside' }>;
-type Token = Extract<Proof, { kind: 'token' }>;
+type Outside = Extract<Credential, { kind: 'outside' }>;
+type Token = Extract<Credential, { kind: 'token' }>;
 
 /**
  * Whoever shows an outside token. `null` where its signature is not right.
@@ -30,7 +30,7 @@ export async function authorityOfOutside(
   env: Database,
   { token, issuer }: Outside,
   repositories: readonly string[],
-  world: World,
+  runtime: Runtime,
   load: () => Promise<Loaded>,
 ): Promise<Authority | null> {
   const told = toldBy(token, issuer);
@@ -38,11 +38,11 @@ export async function authorityOfOutside(
   const selecting = told && selectRules(env, { issuer, claims: told.claims, login }, organizationsOf(repositories));
   const [loaded, selection] = await Promise.all([load(), selecting]);
   if (!told || !login || !selection?.trusted) return null;
-  const now = Math.floor(world.now / 1000);
+  const now = Math.floor(runtime.now / 1000);
   // It was verified when it was first shown, and is found by all of its bytes: the issuer may have changed its keys since.
-  const job = hasEnded(token, world.now) ? selection.seen && { ...told, ...selection.seen } : null;
+  const job = hasEnded(token, runtime.now) ? selection.seen && { ...told, ...selection.seen } : null;
   if (job) return authorityIn(env, job, { repositories, now, loaded, selection });
-  const genuine = await verifyToken(token, issuer, world);
+  const genuine = await verifyToken(token, issuer, runtime);
   if (!genuine) return null;
   if (genuine.refused !== null) throw refused(genuine.refused);
   const begun = { ...genuine.told, at: now, since: selection.newest };
@@ -56,22 +56,22 @@ export async function authorityOfOutside(
 /** Whoever shows a token of ours that was made for a job; the rules are asked again, as they stand now. */
 export async function authorityOfJob(
   env: Database,
-  proof: Token,
+  credential: Token,
   job: Job,
   repositories: readonly string[],
-  world: World,
+  runtime: Runtime,
   load: () => Promise<Loaded>,
 ): Promise<Authority | null> {
   const issuer = job.claims.iss ?? '';
   const selecting = selectRules(env, { issuer, claims: job.claims, login: null }, organizationsOf(repositories));
   const [loaded, selection] = await Promise.all([load(), selecting]);
-  const refresh = proof.login ?? null;
+  const refresh = credential.login ?? null;
   if (refresh && (!loaded.login || loaded.login.ended)) return null;
   // What lives for minutes is judged by the rules as they are now. What lives for hours ends with the version that it is from.
-  const known = proof.access ? { ...job, since: selection.newest } : job;
-  const authority = await authorityIn(env, known, { repositories, now: Math.floor(world.now / 1000), loaded, selection });
+  const known = credential.access ? { ...job, since: selection.newest } : job;
+  const authority = await authorityIn(env, known, { repositories, now: Math.floor(runtime.now / 1000), loaded, selection });
   // A login password ends what is made with it; of a refresh token each use gives a new one.
-  const bound = refresh ? (proof.via.until ?? null) : proof.until;
+  const bound = refresh ? (credential.via.until ?? null) : credential.until;
   const until = Math.min(authority.until ?? Number.POSITIVE_INFINITY, bound ?? Number.POSITIVE_INFINITY);
   return {
     ...authority,

@@ -4,7 +4,7 @@
  */
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import type { Job } from '../proof.ts';
+import type { Job } from '../credential.ts';
 import type { Statement } from '../statement.ts';
 import { allHold, type Claims, type Conditions, claimsOf, namesIn, unmet } from './claims.ts';
 import { isIssuer, keysOf, type Outside } from './issuers.ts';
@@ -67,15 +67,15 @@ export function toldBy(token: string, issuer: string): Told | null {
  * `null` where the signature is not the issuer's, or the token is of no shape that we take.
  * @throws issuer-unreachable where the issuer cannot be reached
  */
-export async function verifyToken(token: string, issuer: string, world: Outside): Promise<Genuine | null> {
-  if (token.length > TOKEN_MAX_LENGTH || !isIssuer(issuer, world.insecureIssuers)) return null;
-  const verified = await verifiedPayload(token, issuer, world);
+export async function verifyToken(token: string, issuer: string, runtime: Outside): Promise<Genuine | null> {
+  if (token.length > TOKEN_MAX_LENGTH || !isIssuer(issuer, runtime.insecureIssuers)) return null;
+  const verified = await verifiedPayload(token, issuer, runtime);
   if (!verified) return null;
   const told = toldIn(verified.payload);
   if (!told) return null;
   return {
     told,
-    refused: verified.refused ?? refusalOfTimes(verified.payload, world.now) ?? refusalOfShape(verified.payload, told),
+    refused: verified.refused ?? refusalOfTimes(verified.payload, runtime.now) ?? refusalOfShape(verified.payload, told),
   };
 }
 
@@ -83,14 +83,14 @@ export async function verifyToken(token: string, issuer: string, world: Outside)
 async function verifiedPayload(
   token: string,
   issuer: string,
-  world: Outside,
+  runtime: Outside,
 ): Promise<{ payload: JWTPayload; refused: string | null } | null> {
   try {
-    const { payload } = await jwtVerify(token, keysOf(issuer, world), {
+    const { payload } = await jwtVerify(token, keysOf(issuer, runtime), {
       algorithms: ALGORITHMS,
       issuer,
       requiredClaims: ['exp', 'iat', 'sub', 'aud'],
-      currentDate: new Date(world.now),
+      currentDate: new Date(runtime.now),
       clockTolerance: CLOCK_TOLERANCE,
     });
     return { payload, refused: null };
@@ -99,7 +99,7 @@ async function verifiedPayload(
     // jose looks at claims only once the signature is right. All else is the token's or the key's fault: jose refuses the one,
     // and the runtime a key that it cannot import.
     if (error instanceof errors.JWTExpired)
-      return { payload: error.payload, refused: refusalOfTimes(error.payload, world.now) };
+      return { payload: error.payload, refused: refusalOfTimes(error.payload, runtime.now) };
     if (!(error instanceof errors.JWTClaimValidationFailed) || error.payload.iss !== issuer) return null;
     const why = error.reason === 'missing' ? 'is missing' : 'does not count yet, or has no valid value';
     return { payload: error.payload, refused: `its claim "${error.claim}" ${why}` };

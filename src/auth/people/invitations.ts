@@ -10,8 +10,8 @@ import type { Secrets } from '../../secrets.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { type Kind, mint, verify } from '../jwt.ts';
-import { likenessOf, nameOf, parseNewName } from '../names.ts';
-import type { Occasion } from '../occasion.ts';
+import { confusableSkeleton, nameOf, parseNewName } from '../names.ts';
+import type { TokenContext } from '../runtime.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Minted } from '../tokens.ts';
 import { DAY, insertKey } from './access-keys.ts';
@@ -47,7 +47,7 @@ async function makeUser(
   { administrator = false, description = '' }: Omit<UserChange, 'disabled'>,
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<User | null> {
-  const likeness = likenessOf(parseNewName(nameOf(subject)));
+  const likeness = confusableSkeleton(parseNewName(nameOf(subject)));
   if (ifVersion) throw new Refusal('version-mismatch');
   const results = await tryBatch(env, [
     refuseUnless(env, 'NOT EXISTS (SELECT 1 FROM accounts WHERE likeness = ?1 OR subject = ?2)', likeness, subject),
@@ -100,10 +100,10 @@ export async function openInvitation(
 }
 
 /** The token of the open invitation, the same in all that counts each time; `null` where none is open. */
-export async function invitationToken(env: Secrets, user: User, occasion: Occasion): Promise<Minted | null> {
+export async function invitationToken(env: Secrets, user: User, context: TokenContext): Promise<Minted | null> {
   if (!user.invitation) return null;
   const { id, until } = user.invitation;
-  const token = await mint(env, INVITATION, { subject: user.subject, claims: { invitation: id }, until }, occasion);
+  const token = await mint(env, INVITATION, { subject: user.subject, claims: { invitation: id }, until }, context);
   return { token, expiresAt: until };
 }
 
@@ -119,9 +119,9 @@ export interface Accepted {
 export async function acceptInvitation(
   env: Database & Secrets & Vars,
   token: string,
-  occasion: Occasion,
+  context: TokenContext,
 ): Promise<Accepted | 'expired' | 'closed' | null> {
-  const claims = await verify(env, INVITATION, token, occasion);
+  const claims = await verify(env, INVITATION, token, context);
   if (claims === null || claims === 'expired') return claims;
   const { sub: subject, invitation } = claims;
   if (subject === undefined || typeof invitation !== 'string') return null;

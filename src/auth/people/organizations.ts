@@ -9,7 +9,7 @@ import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
-import { likenessOf, nameOf } from '../names.ts';
+import { confusableSkeleton, nameOf } from '../names.ts';
 import { removeRules } from '../outside/trust-rules.ts';
 import { allOf, type Change, DELETED, requireOrganization } from '../within.ts';
 import { removeRobots } from './robots.ts';
@@ -102,7 +102,7 @@ async function save(
   const saved = await tryBatch(env, [
     ...guard,
     requireVersion(env, name, ifVersion),
-    refuseUnless(env, `NOT EXISTS (${others})`, subject, likenessOf(name)),
+    refuseUnless(env, `NOT EXISTS (${others})`, subject, confusableSkeleton(name)),
     record(env, {
       about: aboutOf(subject),
       by,
@@ -116,7 +116,7 @@ async function save(
     env.DB.prepare(
       `INSERT INTO accounts (subject, likeness, description, created_at) VALUES (?1, ?2, coalesce(?3, ''), unixepoch())
        ON CONFLICT (subject) DO UPDATE SET description = ?3, version = version + 1 WHERE description <> ?3 RETURNING version`,
-    ).bind(subject, likenessOf(name), description ?? null),
+    ).bind(subject, confusableSkeleton(name), description ?? null),
     select(env, name),
   ]);
   if (!saved) return null;
@@ -133,7 +133,7 @@ async function refusalOf(env: Database, name: string, { ifVersion }: Change): Pr
   const { results } = await env.DB.prepare(
     'SELECT subject, disabled, version FROM accounts WHERE subject = ?1 OR likeness = ?2',
   )
-    .bind(`organization:${name}`, likenessOf(name))
+    .bind(`organization:${name}`, confusableSkeleton(name))
     .all<{ subject: string; disabled: number; version: number }>();
   const own = results.find(({ subject }) => subject === `organization:${name}`);
   const version = own?.disabled === 0 ? own.version : 0;

@@ -5,7 +5,7 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
-import { isWhole } from '../../auth/policy.ts';
+import { isUnscopedUser } from '../../auth/policy.ts';
 import { instant } from '../../contract/fields.ts';
 import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { EVENT_TYPES, isAboutRepository, organizationAbout, type RecordedEvent } from '../../events/event.ts';
@@ -13,7 +13,7 @@ import { beginningOf, type Logged, searchEvents } from '../../events/history.ts'
 import { isRepositoryName } from '../../oci/name.ts';
 import { namespaceOf, parseName } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { authorityOf } from '../authenticate.ts';
+import { loadCallerAuthority } from '../authenticate.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { answerItems, timeOf } from './answers.ts';
 import { asks, requireOwner, requireRight } from './guard.ts';
@@ -102,14 +102,14 @@ async function visibleActor(
 ): Promise<string | null> {
   const actor = sent?.toLowerCase() ?? null;
   if (repository !== undefined) {
-    requireRight(c, await authorityOf(c, c.var.caller.proof, [repository]), 'admin', repository);
+    requireRight(c, await loadCallerAuthority(c, c.var.caller.credential, [repository]), 'admin', repository);
     return actor;
   }
   if (organization !== undefined) {
     requireOwner(authority, parseName(organization));
     return actor;
   }
-  if (authority.administrator && isWhole(authority)) return actor;
+  if (authority.administrator && isUnscopedUser(authority)) return actor;
   // What a key or a job is narrowed to, others of the same name are not.
   if (authority.bounds.length > 0 || authority.credential === 'ci') throw denied('name a repository that you may administer');
   if (actor !== null && actor !== authority.subject) throw denied('what others did is for an administrator');
@@ -120,7 +120,7 @@ async function visibleActor(
 async function visibleAfter(c: RequestContext, authority: Authority, repository: string | undefined): Promise<number> {
   if (repository === undefined) return 0;
   const isOwner = authority.administrator || authority.owns.includes(namespaceOf(repository));
-  return isOwner && isWhole(authority) ? 0 : beginningOf(c.env, repository);
+  return isOwner && isUnscopedUser(authority) ? 0 : beginningOf(c.env, repository);
 }
 
 function denied(message: string): Refusal {

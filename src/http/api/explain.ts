@@ -9,7 +9,7 @@ import { matches } from '../../oci/pattern.ts';
 import { isTag } from '../../oci/reference.ts';
 import { isPrincipal } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { authorityOf } from '../authenticate.ts';
+import { loadCallerAuthority } from '../authenticate.ts';
 import type { AppEnv } from '../context.ts';
 import { answer } from './answers.ts';
 import { asks, requireRight } from './guard.ts';
@@ -57,7 +57,7 @@ export const explain = new Hono<AppEnv>({ strict: false }).get(
   }),
   async (c) => {
     const { principal, action, repository, tag = null, claims } = c.var.query;
-    const asker = await authorityOf(c, c.var.caller.proof, [repository]);
+    const asker = await loadCallerAuthority(c, c.var.caller.credential, [repository]);
     requireRight(c, asker, 'admin', repository);
     const asked = { principal, action, repository, tag, claims: claimsOf(claims) };
     const found = await explainFor(c.env, asked, asker);

@@ -5,14 +5,14 @@
 import { createMiddleware } from 'hono/factory';
 import { administers } from '../../auth/administering.ts';
 import type { Authority } from '../../auth/authority.ts';
-import { actingAs, allows, isWhole } from '../../auth/policy.ts';
+import { actingAs, allows, isUnscopedUser } from '../../auth/policy.ts';
 import type { RepositoryAction } from '../../auth/statement.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { findTrashedRepository, type TrashedRepository } from '../../registry/trash/repositories.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { findSubscription, type Subscription } from '../../webhooks/subscriptions.ts';
-import { authorityOf, unauthorized } from '../authenticate.ts';
+import { loadCallerAuthority, unauthorized } from '../authenticate.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 
 type Judged = AppEnv & { Variables: { authority: Authority } };
@@ -20,7 +20,7 @@ type Judged = AppEnv & { Variables: { authority: Authority } };
 /** For routes that are about people, or about the caller; see `Requirement` for what each means. */
 export function asks(requirement: 'login' | 'account' | 'administrator' | 'owner' | 'owner or self' | 'member') {
   const guard = createMiddleware<Judged>(async function asks(c, next) {
-    const authority = await authorityOf(c, c.var.caller.proof, []);
+    const authority = await loadCallerAuthority(c, c.var.caller.credential, []);
     if (authority.subject === '') throw unauthorized(c, {});
     if (requirement !== 'login' && requirement !== 'member') requireWhole(authority);
     if (requirement === 'administrator' && !authority.administrator) throw onlyFor('an administrator');
@@ -39,7 +39,7 @@ export function asks(requirement: 'login' | 'account' | 'administrator' | 'owner
 
 /** People, their policies and keys are changed by whole credentials only: what is narrowed must not make what is not. */
 export function requireWhole(authority: Authority): void {
-  if (isWhole(authority)) return;
+  if (isUnscopedUser(authority)) return;
   throw new Refusal('forbidden', {
     message: "this needs a user's access key that is not narrowed: not a login, a robot's key or a CI token",
   });
@@ -77,7 +77,7 @@ export function asksFor(action: RepositoryAction) {
   const guard = createMiddleware<AppEnv & { Variables: { authority: Authority; repository: RepositoryName } }>(
     async function asksFor(c, next) {
       const repository = parseRepositoryName(c.req.param('name') ?? '');
-      const authority = await authorityOf(c, c.var.caller.proof, [repository]);
+      const authority = await loadCallerAuthority(c, c.var.caller.credential, [repository]);
       const tag = c.req.param('tag') ?? null;
       requireRight(c, authority, action, repository, action === 'delete' ? tag : null);
       c.set('authority', { ...authority, subject: actingAs(authority, action, repository, tag) });
@@ -110,7 +110,11 @@ export function asksAboutWebhook() {
     async function asksAboutWebhook(c, next) {
       const webhook = await findSubscription(c.env, c.req.param('webhook') ?? '');
       const about = webhook && aboutOf(webhook.scope);
-      const authority = await authorityOf(c, c.var.caller.proof, about !== null && isAboutRepository(about) ? [about] : []);
+      const authority = await loadCallerAuthority(
+        c,
+        c.var.caller.credential,
+        about !== null && isAboutRepository(about) ? [about] : [],
+      );
       if (authority.subject === '') throw unauthorized(c, {});
       if (webhook === null || about === null || !administers(authority, about)) throw new Refusal('not-found');
       c.set('authority', { ...authority, subject: actingAs(authority, 'admin', about, null) });
@@ -130,7 +134,7 @@ export function asksAboutTrash() {
     async function asksAboutTrash(c, next) {
       const entry = c.req.param('entry') ?? '';
       const trashed = ENTRY.test(entry) ? await findTrashedRepository(c.env, Number(entry)) : null;
-      const authority = await authorityOf(c, c.var.caller.proof, []);
+      const authority = await loadCallerAuthority(c, c.var.caller.credential, []);
       if (authority.subject === '') throw unauthorized(c, {});
       if (trashed === null || !allows(authority, 'admin', trashed.name)) throw new Refusal('not-found');
       c.set('authority', { ...authority, subject: actingAs(authority, 'admin', trashed.name, null) });

@@ -5,7 +5,7 @@ import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import { type Env, settings } from '../../env.ts';
 import { loginNameOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { actorOf, occasionOf, type RequestContext } from '../context.ts';
+import { actorOf, type RequestContext, runtimeOf } from '../context.ts';
 import { answer, timeOf } from './answers.ts';
 import { idempotencyKeyOf } from './params.ts';
 import { identityStatements, shownStatement, statementOf, statementSchema } from './statements.ts';
@@ -118,7 +118,7 @@ export function answerMadeKey(c: RequestContext, { key, secret }: MadeKey): Resp
     ...warningsAbout(key),
     secret,
     aws: { accessKeyId: key.id, secretAccessKey: secret },
-    login: `docker login -u ${loginNameOf(key.owner)} ${occasionOf(c).service}`,
+    login: `docker login -u ${loginNameOf(key.owner)} ${runtimeOf(c).service}`,
   };
   return answer(made, { status: 201, version: key.version });
 }

@@ -8,7 +8,7 @@ import type { Authority } from '../../auth/authority.ts';
 import { type AccessKey, changeKey, getKey, listKeys } from '../../auth/people/access-keys.ts';
 import { keysMadeWith, revokeKey, revokeKeys } from '../../auth/people/key-revocation.ts';
 import { rotateKey } from '../../auth/people/key-rotation.ts';
-import { isNarrowed, isWhole } from '../../auth/policy.ts';
+import { isNarrowed, isUnscopedUser } from '../../auth/policy.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { settings } from '../../env.ts';
 import { organizationOf } from '../../vocabulary/names.ts';
@@ -227,7 +227,7 @@ function requireReach(authority: Authority, owner: string): void {
 }
 
 function reaches(authority: Authority, owner: string): boolean {
-  return owner === authority.subject || (isWhole(authority) && (authority.administrator || ownsRobot(authority, owner)));
+  return owner === authority.subject || (isUnscopedUser(authority) && (authority.administrator || ownsRobot(authority, owner)));
 }
 
 /** An administrator stands in for the owners of every organization. */
@@ -238,7 +238,7 @@ function ownsRobot({ administrator, owns }: Authority, subject: string): boolean
 /** What a rotation gives is a secret: nobody gets one that is somebody else's, not even an administrator. @throws forbidden */
 function requireRotation(authority: Authority, { id, owner }: AccessKey): void {
   if (isItself(authority, id)) return;
-  if (isWhole(authority) && (owner === authority.subject || ownsRobot(authority, owner))) return;
+  if (isUnscopedUser(authority) && (owner === authority.subject || ownsRobot(authority, owner))) return;
   throw denied('a key is replaced by itself, or by its owner with a key that is not narrowed');
 }
 

@@ -11,7 +11,7 @@ import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { loginNameOf, nameOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { logged } from '../authenticate.ts';
-import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
+import { type AppEnv, actorOf, originOf, type RequestContext, runtimeOf } from '../context.ts';
 import { limitTokenRequests } from '../limits.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { asks, requireNotNarrowed, requireWhole } from './guard.ts';
@@ -157,7 +157,7 @@ export const me = new Hono<AppEnv>({ strict: false })
       const { authority, body } = c.var;
       await limitTokenRequests(c, authority.subject);
       const lifetime = body.lifetime ?? LOGIN_PASSWORD_MAX_LIFETIME;
-      const login = await mintLoginPassword(c.env, authority, lifetime, occasionOf(c));
+      const login = await mintLoginPassword(c.env, authority, lifetime, runtimeOf(c));
       await logged(c, (where) => noteIssued(c.env, authority, where, login.expiresAt));
       return answerLogin(
         c,

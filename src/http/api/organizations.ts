@@ -11,7 +11,7 @@ import {
   type Organization,
   putOrganization,
 } from '../../auth/people/organizations.ts';
-import { isWhole } from '../../auth/policy.ts';
+import { isUnscopedUser } from '../../auth/policy.ts';
 import { description, removedSchema } from '../../contract/fields.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { statementsOf } from '../../events/batch.ts';
@@ -58,7 +58,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { authority, query: page } = c.var;
       requireNotNarrowed(authority);
-      const reader = { ...authority, administrator: authority.administrator && isWhole(authority) };
+      const reader = { ...authority, administrator: authority.administrator && isUnscopedUser(authority) };
       return answerPage(await listOrganizations(c.env, reader, pageQueryOf(page)), shown, ({ name }) => name);
     },
   )

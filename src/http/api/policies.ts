@@ -9,7 +9,7 @@ import { ACTIONS, type Statement } from '../../auth/statement.ts';
 import { reachOf } from '../../auth/visibility.ts';
 import { listRepositories, requireInBatch } from '../../registry/repositories/repositories.ts';
 import { nameOf, parseName } from '../../vocabulary/names.ts';
-import { judged } from '../authorize.ts';
+import { authorityOf } from '../authorize.ts';
 import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
 import { answer } from './answers.ts';
 import { asks, asksFor } from './guard.ts';
@@ -114,7 +114,7 @@ export const policies = new Hono<AppEnv>({ strict: false })
 type SavingContext = RequestContext & { var: { query: { dryRun?: string | undefined } } };
 
 async function answerPolicy(c: RequestContext, subject: string, guard = [requireSubject(c.env, subject)]): Promise<Response> {
-  const policy = await readPolicy(c.env, subject, { guard, asker: judged(c) });
+  const policy = await readPolicy(c.env, subject, { guard, asker: authorityOf(c) });
   return answer(shownPolicy(subject, policy.statements, policy.warnings), { version: policy.version });
 }
 
@@ -132,7 +132,7 @@ async function answerSaved(
   guard: D1PreparedStatement[],
 ): Promise<Response> {
   if (c.var.query.dryRun === 'true') return answerPreview(c, subject, statements, guard);
-  const change = { ifVersion: expectedVersion(c), by: actorOf(c), guard, asker: judged(c) };
+  const change = { ifVersion: expectedVersion(c), by: actorOf(c), guard, asker: authorityOf(c) };
   const saved = await savePolicy(c.env, subject, statements, change);
   return answer(shownPolicy(subject, statements, saved.warnings), { version: saved.version });
 }
@@ -153,7 +153,7 @@ async function answerPreview(
   after: Statement[],
   guard: D1PreparedStatement[],
 ): Promise<Response> {
-  const policy = await readPolicy(c.env, subject, { guard, asker: judged(c), planned: after });
+  const policy = await readPolicy(c.env, subject, { guard, asker: authorityOf(c), planned: after });
   const before = policy.statements;
   const { items, more } = subject.startsWith('repository:')
     ? { items: [nameOf(subject)], more: false }
@@ -163,6 +163,6 @@ async function answerPreview(
         reachOf([...before, ...after].flatMap(({ repositories }) => repositories)),
       );
   const plan = { before, after, repositories: items };
-  const { changes, truncated } = await previewPolicy(c.env, subject, plan, judged(c));
+  const { changes, truncated } = await previewPolicy(c.env, subject, plan, authorityOf(c));
   return answer({ changes, truncated: truncated || more, ...warningsIn(subject, after, policy.warnings) });
 }

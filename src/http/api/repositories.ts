@@ -18,7 +18,7 @@ import {
   repository as repositorySchema,
   repositorySummary,
 } from '../../contract/repositories.ts';
-import { authorityOf } from '../authenticate.ts';
+import { loadCallerAuthority } from '../authenticate.ts';
 import { type AppEnv, callOf } from '../context.ts';
 import { answer, answerItems, answerNothing, timeOf } from './answers.ts';
 import { asksFor } from './guard.ts';
@@ -39,7 +39,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'A page of them, by name', schema: pageSchema(repositorySummary) } },
     }),
     async (c) => {
-      c.set('authority', await authorityOf(c, c.var.caller.proof, []));
+      c.set('authority', await loadCallerAuthority(c, c.var.caller.credential, []));
       const { items, next } = await listRepositories(callOf(c), pageQueryOf(c.var.query), c.var.query);
       return answerItems(items.map(shownSummary), next, ({ name }) => name);
     },

@@ -10,7 +10,7 @@ import { ACTIONS } from '../../auth/statement.ts';
 import { recordOf } from '../../contract/fields.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { parseName } from '../../vocabulary/names.ts';
-import { type AppEnv, actorOf, occasionOf, type RequestContext } from '../context.ts';
+import { type AppEnv, actorOf, type RequestContext, runtimeOf } from '../context.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
 import { operation } from './operation.ts';
@@ -170,7 +170,7 @@ async function saveRule(c: RequestContext, { statements, audience, description =
   const rule = {
     ...rest,
     subject: subjectIn(c),
-    audience: audience ?? occasionOf(c).service,
+    audience: audience ?? runtimeOf(c).service,
     description,
     statements: statements.map(statementOf),
   };

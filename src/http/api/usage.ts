@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import { findUser } from '../../auth/people/accounts.ts';
 import { getOrganization } from '../../auth/people/organizations.ts';
-import { isWhole } from '../../auth/policy.ts';
+import { isUnscopedUser } from '../../auth/policy.ts';
 import { requireOrganization } from '../../auth/within.ts';
 import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { isDigest } from '../../oci/digest.ts';
@@ -141,7 +141,8 @@ export const usage = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { authority } = c.var;
       const { name, subject } = await userIn(c);
-      if (authority.subject !== subject && !(authority.administrator && isWhole(authority))) throw new Refusal('not-found');
+      if (authority.subject !== subject && !(authority.administrator && isUnscopedUser(authority)))
+        throw new Refusal('not-found');
       const { version, ...stored } = await storedIn(c, name);
       return answer({ user: name, ...stored }, { version });
     },

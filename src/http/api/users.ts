@@ -4,13 +4,13 @@ import * as z from 'zod';
 import type { Authority } from '../../auth/authority.ts';
 import { changeUser, endLogins, findUser, listUsers, shareOrganization, type User } from '../../auth/people/accounts.ts';
 import { type Accepted, acceptInvitation, invitationToken, inviteUser, openInvitation } from '../../auth/people/invitations.ts';
-import { isNarrowed, isWhole } from '../../auth/policy.ts';
+import { isNarrowed, isUnscopedUser } from '../../auth/policy.ts';
 import { grantsOf } from '../../auth/policy-names.ts';
 import { grantsSchema } from '../../contract/fields.ts';
 import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { loginNameOf, nameOf, parseName } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { type AppEnv, actorOf, occasionOf, originOf, type RequestContext } from '../context.ts';
+import { type AppEnv, actorOf, originOf, type RequestContext, runtimeOf } from '../context.ts';
 import { limitWrongPasswords } from '../limits.ts';
 import { answer, answerItems, answerNothing, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
@@ -193,7 +193,7 @@ and closes their invitation; access keys work again once they are enabled, unles
       answers: { 200: { description: 'Joined', schema: acceptedSchema } },
     }),
     async (c) => {
-      const accepted = await acceptInvitation(c.env, c.var.body.token, occasionOf(c));
+      const accepted = await acceptInvitation(c.env, c.var.body.token, runtimeOf(c));
       if (accepted === 'expired') throw closed('this invitation has expired: ask an administrator for a new one');
       if (accepted === null) await limitWrongPasswords(c);
       if (accepted !== null && accepted !== 'closed') return answerAccepted(c, accepted);
@@ -212,7 +212,7 @@ function nameAlone({ subject }: Authority, asked: string): z.output<typeof colle
 }
 
 function seesAll(authority: Authority, { subject }: User): boolean {
-  return authority.subject === subject || (authority.administrator && isWhole(authority));
+  return authority.subject === subject || (authority.administrator && isUnscopedUser(authority));
 }
 
 function closed(message: string): Refusal {
@@ -233,7 +233,7 @@ function shownUser({ name, subject, administrator: isAdministrator, disabled, jo
 
 /** The token stands behind the #: browsers send that to nobody, so it is in no log and in no Referer. */
 async function answerInvited(c: RequestContext, user: User, status: 200 | 201): Promise<Response> {
-  const open = await invitationToken(c.env, user, occasionOf(c));
+  const open = await invitationToken(c.env, user, runtimeOf(c));
   const invitation = open && {
     url: `${originOf(c)}/join#${open.token}`,
     token: open.token,

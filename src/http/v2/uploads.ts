@@ -10,8 +10,8 @@ import { checkRepositoryExists, repositoriesHolding } from '../../registry/repos
 import { newUploadId, type Upload } from '../../registry/uploads/sessions.ts';
 import { appendToUpload, cancelUpload, finishUpload, uploadAtOnce, uploadOffset } from '../../registry/uploads/uploads.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
-import { judged, may, mayCreateByPush } from '../authorize.ts';
-import { type AppEnv, actorOf, afterwards, finishing, occasionOf, uploaderOf } from '../context.ts';
+import { authorityOf, may, mayCreateByPush } from '../authorize.ts';
+import { type AppEnv, actorOf, afterwards, finishing, runtimeOf, uploaderOf } from '../context.ts';
 import { DoorRefusal } from '../errors.ts';
 import { limitUploadStarts } from '../limits.ts';
 import { chunkOf, single } from '../params.ts';
@@ -21,7 +21,7 @@ type UploadContext = Context<AppEnv & { Variables: { repository: RepositoryName 
 export const uploads = new Hono<AppEnv>({ strict: false })
   .post('/:name{.+}/blobs/uploads', may('push'), async (c) => {
     const { repository } = c.var;
-    await limitUploadStarts(c, judged(c).subject);
+    await limitUploadStarts(c, authorityOf(c).subject);
     const mayCreate = mayCreateByPush(c, repository);
     if (!mayCreate) await checkRepositoryExists(c.env, repository);
     const mount = single(c, 'mount');
@@ -90,7 +90,7 @@ const HOLDERS_MAX = 100;
 async function readableHolders(c: UploadContext, digest: Digest): Promise<RepositoryName[]> {
   const holders = await repositoriesHolding(c.env, digest, HOLDERS_MAX);
   if (holders.length === 0) return [];
-  const authority = judged(c);
+  const authority = authorityOf(c);
   const said = await pullsSaid(c.env, authority.principals, holders);
   const judge = judgeOf(authority, 'pull');
   return holders.filter((name) => judge(name, said.get(name)));
@@ -98,7 +98,7 @@ async function readableHolders(c: UploadContext, digest: Digest): Promise<Reposi
 
 /** The named source, if the caller may pull it and shows a token for it. Anybody else gets an upload (end-11). */
 function readable(c: UploadContext, from: string): RepositoryName[] {
-  const isReadable = isRepositoryName(from) && allows(judged(c), 'pull', from) && isGranted(c.var.caller, 'pull', from);
+  const isReadable = isRepositoryName(from) && allows(authorityOf(c), 'pull', from) && isGranted(c.var.caller, 'pull', from);
   return isReadable ? [from] : [];
 }
 
@@ -114,14 +114,14 @@ async function progress(c: UploadContext, status: 202 | 204, offset: number, upl
 async function standing(c: UploadContext, upload: Upload, offset: number): Promise<{ location: string; range: string }> {
   const range = `0-${Math.max(0, offset - 1)}`;
   if (c.req.method !== 'POST' && upload.offset === offset) return { location: c.req.path, range };
-  const sealed = await sealUpload(c.env, { ...upload, offset }, uploaderOf(c), occasionOf(c));
+  const sealed = await sealUpload(c.env, { ...upload, offset }, uploaderOf(c), runtimeOf(c));
   return { location: `/v2/${upload.repository}/blobs/uploads/${sealed}`, range };
 }
 
 async function uploadOf(c: UploadContext): Promise<Upload> {
   const { repository } = c.var;
   const expected = { repository, subject: uploaderOf(c) };
-  const upload = await unsealUpload(c.env, c.req.param('upload') ?? '', expected, occasionOf(c));
+  const upload = await unsealUpload(c.env, c.req.param('upload') ?? '', expected, runtimeOf(c));
   if (!upload) throw new Refusal('upload-unknown');
   return { ...upload, mayCreate: c.req.method === 'PUT' && mayCreateByPush(c, repository), by: actorOf(c) };
 }

@@ -4,7 +4,7 @@
  */
 
 /** What a token of ours was made with. */
-export interface Via {
+export interface CredentialOrigin {
   /** The account's epoch: logging out everywhere begins another. */
   epoch: number;
   /** The mark of the bootstrap administrator's password. */
@@ -29,11 +29,11 @@ export interface Job {
 }
 
 /** Who an upload belongs to: of a job itself, as rules that are made meanwhile give it other names. */
-export function holderOf(subject: string, via: Via | undefined): string {
+export function holderOf(subject: string, via: CredentialOrigin | undefined): string {
   return via?.job ? `ci ${via.job.claims.iss} ${via.job.claims.sub}` : subject;
 }
 
-export type Proof =
+export type Credential =
   /** The bootstrap administrator's password. */
   | { kind: 'password'; mark: string }
   /** An access key's secret. `name`: the user name it came with, `null` where there is none. */
@@ -44,4 +44,11 @@ export type Proof =
    * A token of ours. `until`: its end, seconds since the epoch. `login`: of a refresh token, the login it continues. `access`: it
    * is an access token, which lives for minutes.
    */
-  | { kind: 'token'; subject: string; via: Via; until: number; login?: { id: string; generation: number }; access?: true };
+  | {
+      kind: 'token';
+      subject: string;
+      via: CredentialOrigin;
+      until: number;
+      login?: { id: string; generation: number };
+      access?: true;
+    };
