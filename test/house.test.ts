@@ -240,7 +240,7 @@ test('what is recorded is in the list of what can happen, and the list names not
       .filter(({ path }) => roomOf(path) === room && !path.startsWith('webhooks/formats/'))
       .flatMap(({ text }) => [...codeOf(text).matchAll(kind)].map((match) => match[1]));
   const recorded = [...named('registry'), ...named('auth'), ...named('webhooks')];
-  expect([...new Set(recorded)].sort()).toEqual([...new Set(named('events'))].sort());
+  expect([...new Set(recorded)].sort()).toEqual([...new Set(named('vocabulary'))].sort());
 });
 
 test('the clock and chance are read at the doors only', () => {

@@ -3,9 +3,9 @@
  * is told who asks for a thing that does not exist.
  */
 import { actingAs, allows, isUnscopedUser } from '../auth/policy.ts';
-import type { RepositoryAction } from '../auth/statement.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
+import type { RepositoryAction } from '../vocabulary/actions.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Call } from './call.ts';
 

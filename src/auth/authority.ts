@@ -3,12 +3,13 @@
  * was shown. Pure: `lookup.ts` asks the database.
  */
 
+import { ACTIONS } from '../vocabulary/actions.ts';
 import type { Credential, CredentialOrigin, Job } from './credential.ts';
 import type { Loaded } from './directory.ts';
 import { EVERYONE, loginNameOf, nameOf, organizationOf } from './names.ts';
 import type { OutsideLogin } from './outside/logins.ts';
 import { statementsOf, type TrustRule } from './outside/oidc.ts';
-import { ACTIONS, type Sourced, type Statement } from './statement.ts';
+import type { Sourced, Statement } from './statement.ts';
 
 export interface Authority {
   /** `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; empty for a stranger. */

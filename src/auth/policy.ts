@@ -2,11 +2,13 @@
  * What a caller may do: the only place that decides. An access token is limited by its grants, and good for reading until it
  * ends; everything that changes something asks the database as well, so that a revocation counts at once.
  */
+
+import type { RepositoryAction } from '../vocabulary/actions.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Authority } from './authority.ts';
 import type { Credential } from './credential.ts';
 import type { Action, Grant } from './scope.ts';
-import { type Decision, decisions, evaluate, mightAllow, type RepositoryAction } from './statement.ts';
+import { type Decision, decisions, evaluate, mightAllow } from './statement.ts';
 
 /** Whoever makes the request, as far as what they showed says by itself. */
 export interface Caller {

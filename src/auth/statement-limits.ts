@@ -2,14 +2,11 @@
  * Limits of the statements that hang on anything: a policy, an access key or a trust rule. Whatever a request has to read of
  * somebody else's making is bounded by them (invariant 12), so every function that stores statements checks them here. Pure.
  */
+
+import { PATTERNS_MAX, POLICY_MAX_BYTES, STATEMENTS_MAX } from '../vocabulary/limits.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Statement } from './statement.ts';
 
-/** UTF-8 bytes of all statements together, as JSON. */
-export const POLICY_MAX_BYTES = 16 * 1024;
-export const STATEMENTS_MAX = 50;
-/** Of each list of one statement: repositories, tags, principals. */
-export const PATTERNS_MAX = 50;
 /** Different principals of all statements together: each is a row of an index. */
 export const PRINCIPALS_MAX = 200;
 

@@ -3,21 +3,7 @@
  * wins over all that allow. Pure: the same statements and question have the same answer, in whatever order they come.
  */
 import { patternList } from '../oci/pattern.ts';
-
-/** What a statement can allow. `retag` moves an existing tag; `push` brings content and new tags. */
-export const ACTIONS = ['pull', 'push', 'retag', 'delete', 'admin', 'create'] as const;
-export type RepositoryAction = (typeof ACTIONS)[number];
-
-/** The usual sets of actions, by name. */
-export const PRESETS = {
-  'pull only': ['pull'],
-  'push and pull': ['pull', 'push', 'retag'],
-  'all actions': [...ACTIONS],
-} as const satisfies Record<string, readonly RepositoryAction[]>;
-export type Preset = keyof typeof PRESETS;
-
-/** Actions that name a tag, and so can be narrowed to some. Not `pull`: what has a tag can be pulled by its digest as well. */
-export const TAG_ACTIONS: readonly RepositoryAction[] = ['push', 'retag', 'delete'];
+import type { RepositoryAction } from '../vocabulary/actions.ts';
 
 export interface Statement {
   effect: 'allow' | 'deny';

@@ -6,6 +6,7 @@ import type { JWTPayload } from 'jose';
 import type { DigestAlgorithm } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Secrets } from '../secrets.ts';
+import { LOGIN_PASSWORD_MAX_LIFETIME } from '../vocabulary/limits.ts';
 import type { Credential, CredentialOrigin } from './credential.ts';
 import { endOf, type Kind, mint, verify } from './jwt.ts';
 import type { TokenContext } from './runtime.ts';
@@ -17,12 +18,10 @@ const HOUR = 60 * 60;
 /** The access token's lifetime is the longest that a revocation may take to reach pulls. */
 const ACCESS: Kind = { label: 'access-token', typ: 'berth-access+jwt', lifetime: 5 * 60 };
 const REFRESH: Kind = { label: 'refresh-token', typ: 'berth-refresh+jwt', lifetime: 30 * 24 * HOUR };
-/** As long as ECR's authorization token. */
-const LOGIN: Kind = { label: 'login-password', typ: 'berth-login+jwt', lifetime: 12 * HOUR };
+const LOGIN: Kind = { label: 'login-password', typ: 'berth-login+jwt', lifetime: LOGIN_PASSWORD_MAX_LIFETIME };
 /** As long as an upload lives that receives nothing. */
 const LOCATION: Kind = { label: 'upload-location', typ: 'berth-upload+jwt', lifetime: 24 * HOUR };
 
-export const LOGIN_PASSWORD_MAX_LIFETIME = LOGIN.lifetime;
 export const REFRESH_TOKEN_LIFETIME = REFRESH.lifetime;
 
 /** Whoever a token is for, what it is made with, and the end of that: seconds since the epoch, `null` for none. */

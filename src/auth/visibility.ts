@@ -3,11 +3,12 @@
  * engine, within the comparisons that one request may make.
  */
 import { patternList } from '../oci/pattern.ts';
+import type { RepositoryAction } from '../vocabulary/actions.ts';
 import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
 import { EVERYONE } from './names.ts';
 import { allows, COMPARISONS_MAX } from './policy.ts';
-import type { RepositoryAction, Sourced } from './statement.ts';
+import type { Sourced } from './statement.ts';
 
 /** Where names lie: behind beginnings of them, '' for all, or one by one. Both sorted, and no prefix begins with another. */
 export interface Place {

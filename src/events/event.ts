@@ -1,5 +1,7 @@
 /** What can happen to a registry, as it is recorded and later delivered. Pure: it knows neither tables nor listeners. */
 
+import type { EventType } from '../vocabulary/event-types.ts';
+
 /** Whoever did it, as the record remembers them: a subject such as `user:admin`, and the access key they did it with. */
 export interface Actor {
   subject: string;
@@ -26,68 +28,6 @@ export interface RecordedEvent {
   target: Record<string, unknown>;
   by: Actor;
 }
-
-export const EVENT_TYPES = [
-  'manifest.pushed',
-  'manifest.deleted',
-  'manifest.restored',
-  'tag.created',
-  'tag.moved',
-  'tag.pushed',
-  'tag.deleted',
-  'blob.mounted',
-  'blob.deleted',
-  'blob.missing',
-  'repository.created',
-  'repository.changed',
-  'repository.deleted',
-  'repository.restored',
-  'tag-mutability.saved',
-  'lifecycle.saved',
-  'lifecycle.deleted',
-  'lifecycle.ran',
-  'trash.purged',
-  'gc.collected',
-  'quota.saved',
-  'quota.warned',
-  'user.invited',
-  'user.joined',
-  'user.changed',
-  'login.succeeded',
-  'login.failed',
-  'login.issued',
-  'login.ended',
-  'organization.created',
-  'organization.changed',
-  'organization.deleted',
-  'member.invited',
-  'member.uninvited',
-  'member.changed',
-  'member.removed',
-  'team.created',
-  'team.changed',
-  'team.deleted',
-  'team-member.added',
-  'team-member.removed',
-  'robot.created',
-  'robot.changed',
-  'robot.deleted',
-  'key.created',
-  'key.changed',
-  'key.revoked',
-  'policy.saved',
-  'trust-rule.saved',
-  'trust-rule.deleted',
-  'webhook.created',
-  'webhook.changed',
-  'webhook.rotated',
-  'webhook.disabled',
-  'webhook.throttled',
-  'webhook.deleted',
-  'webhook.test',
-] as const;
-
-export type EventType = (typeof EVENT_TYPES)[number];
 
 /** Part of a push whose manifest will follow, and has an event of its own: nobody is woken for these alone. */
 export const QUIET_TYPES: readonly string[] = ['blob.mounted'] satisfies EventType[];

@@ -1,7 +1,8 @@
 /** Reading what happened: in order for those who deliver it, the newest first for people, and forgetting it in time. */
 import type { Env } from '../env.ts';
 import type { Page } from '../oci/page.ts';
-import type { EventType, RecordedEvent } from './event.ts';
+import type { EventType } from '../vocabulary/event-types.ts';
+import type { RecordedEvent } from './event.ts';
 import { bytesOf } from './outbox.ts';
 
 type Reading = Pick<Env, 'DB'>;

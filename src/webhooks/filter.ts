@@ -1,15 +1,14 @@
 /** Which events a subscription hears: by its scope, by what it asks for, and by what its format has words for. Pure. */
-import { type EventType, isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
+import { isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
 import { attachedTo } from '../oci/attachment.ts';
 import { patternList } from '../oci/pattern.ts';
-import { FORMATS, type FormatName } from './formats/all.ts';
+import type { EventType } from '../vocabulary/event-types.ts';
+import { EVERY_TYPE, type FormatName } from '../vocabulary/webhooks.ts';
+import { FORMATS } from './formats/all.ts';
 
 /** `repository:acme/api`, `organization:acme`, or `registry` for all there is. */
 export type Scope = string;
 export const REGISTRY: Scope = 'registry';
-
-/** Stands in `types` for every event that the format can express. */
-export const EVERY_TYPE = '*';
 
 /** `null` means no restriction. Patterns are those of statements (`oci/pattern.ts`). */
 export interface Filter {

@@ -5,10 +5,10 @@ import { booleanIn, changesIn, NEWEST, record } from '../events/outbox.ts';
 import { type Page, type PageQuery, pageOf } from '../oci/page.ts';
 import { base32, hkdf, requireSecret, type Secrets } from '../secrets.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
+import type { FormatName } from '../vocabulary/webhooks.ts';
 import { type Endpoint, seal, unseal } from './endpoint/sealing.ts';
 import { type Signer, secretOf } from './endpoint/signature.ts';
 import type { Filter, Listener, Scope } from './filter.ts';
-import type { FormatName } from './formats/all.ts';
 import { refusalWithoutRoom, requireRoom } from './room.ts';
 
 export interface Subscription extends Listener, Signer {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { pushWithoutPull } from '../../src/auth/policy-warnings.ts';
-import type { RepositoryAction, Statement } from '../../src/auth/statement.ts';
+import type { Statement } from '../../src/auth/statement.ts';
+import type { RepositoryAction } from '../../src/vocabulary/actions.ts';
 
 const on = (repositories: string[], ...actions: RepositoryAction[]): Statement => ({ effect: 'allow', actions, repositories });
 const to = (principals: string[], ...actions: RepositoryAction[]): Statement => ({ ...on([], ...actions), principals });

@@ -3,17 +3,8 @@ import { describe, expect, test, vi } from 'vitest';
 import { anonymous, onRepository, rolesOf } from '../../src/auth/authority.ts';
 import { NOTHING } from '../../src/auth/directory.ts';
 import { COMPARISONS_MAX, tagsDenied } from '../../src/auth/policy.ts';
-import {
-  ACTIONS,
-  decisions,
-  evaluate,
-  mightAllow,
-  PRESETS,
-  type Question,
-  type RepositoryAction,
-  type Sourced,
-  type Statement,
-} from '../../src/auth/statement.ts';
+import { decisions, evaluate, mightAllow, type Question, type Sourced, type Statement } from '../../src/auth/statement.ts';
+import { ACTIONS, PRESETS, type RepositoryAction } from '../../src/vocabulary/actions.ts';
 
 const ALICE = ['user:alice', 'organization:acme', 'team:acme/dev', '*'];
 const EVERYTHING: Sourced = { from: 'everything', statement: { effect: 'allow', actions: ACTIONS, repositories: ['*'] } };

@@ -2,10 +2,11 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Authority, onRepository, rolesOf } from '../../src/auth/authority.ts';
 import { allows } from '../../src/auth/policy.ts';
-import type { RepositoryAction, Sourced, Statement } from '../../src/auth/statement.ts';
+import type { Sourced, Statement } from '../../src/auth/statement.ts';
 import { pullPatterns, reachOf, repositoriesNaming } from '../../src/auth/visibility.ts';
 import { isRepositoryName } from '../../src/oci/name.ts';
 import { listRepositories, type Reach } from '../../src/registry/repositories/repositories.ts';
+import type { RepositoryAction } from '../../src/vocabulary/actions.ts';
 import { counting } from '../world/counting.ts';
 import { newWorld, type World } from '../world/world.ts';
 

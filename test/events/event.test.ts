@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { aboutOf, EVENT_TYPES, organizationAbout, QUIET_TYPES } from '../../src/events/event.ts';
+import { aboutOf, organizationAbout, QUIET_TYPES } from '../../src/events/event.ts';
 import { isRepositoryName } from '../../src/oci/name.ts';
+import { EVENT_TYPES } from '../../src/vocabulary/event-types.ts';
 
 const names = fc.stringMatching(/^[a-z0-9]{1,4}([._-][a-z0-9]{1,4}){0,3}$/);
 

@@ -2,7 +2,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { expect, test } from 'vitest';
-import { EVENT_TYPES, type EventType } from '../../src/events/event.ts';
+import { EVENT_TYPES, type EventType } from '../../src/vocabulary/event-types.ts';
 import { native } from '../../src/webhooks/formats/native.ts';
 import { NATIVE_SCHEMA } from '../../src/webhooks/formats/native-schema.ts';
 import { example } from '../webhooks/formats/examples.ts';

@@ -1,8 +1,10 @@
 /** Which events a subscription hears: every part of its filter by itself, and all of them together. */
 import { describe, expect, test } from 'vitest';
-import { EVENT_TYPES, type EventType, type RecordedEvent } from '../../src/events/event.ts';
+import type { RecordedEvent } from '../../src/events/event.ts';
+import { EVENT_TYPES, type EventType } from '../../src/vocabulary/event-types.ts';
+import { FORMAT_NAMES, type FormatName } from '../../src/vocabulary/webhooks.ts';
 import { defaultTypes, type Filter, hears, scopesOf } from '../../src/webhooks/filter.ts';
-import { FORMAT_NAMES, FORMATS, type FormatName } from '../../src/webhooks/formats/all.ts';
+import { FORMATS } from '../../src/webhooks/formats/all.ts';
 
 const ALL: Filter = { types: null, repositories: null, tags: null };
 const pushed: RecordedEvent = {

@@ -4,9 +4,10 @@
  */
 
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
+import { ACTIONS, TAG_ACTIONS } from '../../vocabulary/actions.ts';
+import { RULE_LIFETIME_MAX, RULE_LIFETIME_MIN } from '../../vocabulary/limits.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { isRuleSubject, organizationOf } from '../names.ts';
-import { ACTIONS, TAG_ACTIONS } from '../statement.ts';
 import type { Conditions } from './claims.ts';
 import { isIssuer } from './issuers.ts';
 import type { RuleStatement, TrustRule } from './oidc.ts';
@@ -18,11 +19,6 @@ const MAX_PATTERNS = 20;
 const MAX_TEXT_LENGTH = 255;
 /** UTF-8 bytes of a rule's conditions and statements as JSON: they are read whenever a token comes that the rule names. */
 const MAX_RULE_BYTES = 16 * 1024;
-
-/** Seconds that what is issued for a job goes on. */
-export const LIFETIME_DEFAULT = 60 * 60;
-export const LIFETIME_MIN = 60;
-export const LIFETIME_MAX = 12 * 60 * 60;
 
 const CLAIM_NAME = /^[A-Za-z0-9_.:/-]{1,128}$/;
 
@@ -54,8 +50,8 @@ export function checkRule(rule: TrustRule, organization: string, insecureIssuers
     `a trust rule has up to ${MAX_RULE_BYTES} bytes of claims and statements, as JSON in UTF-8; this one has ${bytes}. Nothing was saved`,
   );
   demand(
-    Number.isInteger(lifetime) && lifetime >= LIFETIME_MIN && lifetime <= LIFETIME_MAX,
-    `lifetime: ${LIFETIME_MIN} to ${LIFETIME_MAX} seconds`,
+    Number.isInteger(lifetime) && lifetime >= RULE_LIFETIME_MIN && lifetime <= RULE_LIFETIME_MAX,
+    `lifetime: ${RULE_LIFETIME_MIN} to ${RULE_LIFETIME_MAX} seconds`,
   );
   checkConditions('claims', claims);
   checkNarrow(claims);

@@ -2,11 +2,12 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { explainFor, whoCanGrant } from '../../auth/explain.ts';
-import { ACTIONS, type Sourced } from '../../auth/statement.ts';
+import type { Sourced } from '../../auth/statement.ts';
 import { recordOf } from '../../contract/fields.ts';
 import { isRepositoryName } from '../../oci/name.ts';
 import { matches } from '../../oci/pattern.ts';
 import { isTag } from '../../oci/reference.ts';
+import { ACTIONS } from '../../vocabulary/actions.ts';
 import { isPrincipal } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { loadCallerAuthority } from '../authenticate.ts';

@@ -1,9 +1,10 @@
 /** Statements as people send them, checked field by field. */
 import * as z from 'zod';
 import { shownPrincipal } from '../../auth/policy-names.ts';
-import { ACTIONS, PRESETS, type Preset, type Sourced, type Statement, TAG_ACTIONS } from '../../auth/statement.ts';
-import { PATTERNS_MAX, POLICY_MAX_BYTES, STATEMENTS_MAX } from '../../auth/statement-limits.ts';
+import type { Sourced, Statement } from '../../auth/statement.ts';
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
+import { ACTIONS, PRESETS, type Preset, TAG_ACTIONS } from '../../vocabulary/actions.ts';
+import { PATTERNS_MAX, POLICY_MAX_BYTES, STATEMENTS_MAX } from '../../vocabulary/limits.ts';
 import { isPrincipal } from '../../vocabulary/names.ts';
 
 const presets = Object.keys(PRESETS) as [Preset, ...Preset[]];

@@ -2,13 +2,13 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import type { RuleStatement } from '../../auth/outside/oidc.ts';
-import { LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN } from '../../auth/outside/rule-check.ts';
 import { deleteRule, getRule, listRules, putRule, type StoredRule } from '../../auth/outside/trust-rules.ts';
 import { getOrganization } from '../../auth/people/organizations.ts';
 import { pushWithoutPull } from '../../auth/policy-warnings.ts';
-import { ACTIONS } from '../../auth/statement.ts';
 import { recordOf } from '../../contract/fields.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import { ACTIONS } from '../../vocabulary/actions.ts';
+import { RULE_LIFETIME_DEFAULT, RULE_LIFETIME_MAX, RULE_LIFETIME_MIN } from '../../vocabulary/limits.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, actorOf, type RequestContext, runtimeOf } from '../context.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
@@ -53,9 +53,9 @@ const body = z.strictObject({
   description: z.optional(z.string().max(500)),
   lifetime: z
     .int()
-    .min(LIFETIME_MIN)
-    .max(LIFETIME_MAX)
-    .default(LIFETIME_DEFAULT)
+    .min(RULE_LIFETIME_MIN)
+    .max(RULE_LIFETIME_MAX)
+    .default(RULE_LIFETIME_DEFAULT)
     .describe(
       'Seconds that a login goes on, however soon its CI token expires. It ends at once when the rule is changed or deleted',
     ),

@@ -2,14 +2,15 @@
 import * as z from 'zod';
 import { description } from '../../contract/fields.ts';
 import { settings } from '../../env.ts';
-import { EVENT_TYPES, type EventType } from '../../events/event.ts';
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
+import { EVENT_TYPES, type EventType } from '../../vocabulary/event-types.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
+import { EVERY_TYPE, FORMAT_NAMES, type FormatName } from '../../vocabulary/webhooks.ts';
 import { refusalOfAddress } from '../../webhooks/endpoint/address.ts';
 import { refusalOfHeaders } from '../../webhooks/endpoint/custom-headers.ts';
 import { type Endpoint, shownUrl, unseal } from '../../webhooks/endpoint/sealing.ts';
-import { defaultTypes, EVERY_TYPE, type Filter, type Scope } from '../../webhooks/filter.ts';
-import { FORMAT_NAMES, FORMATS, type FormatName } from '../../webhooks/formats/all.ts';
+import { defaultTypes, type Filter, type Scope } from '../../webhooks/filter.ts';
+import { FORMATS } from '../../webhooks/formats/all.ts';
 import type { Change, Subscription } from '../../webhooks/subscriptions.ts';
 import { originOf, type RequestContext } from '../context.ts';
 import { answer, timeOf } from './answers.ts';

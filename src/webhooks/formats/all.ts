@@ -1,4 +1,6 @@
 /** The payload formats, by the names under which webhooks ask for them. */
+
+import type { FormatName } from '../../vocabulary/webhooks.ts';
 import { distribution } from './distribution.ts';
 import { dockerHub } from './docker-hub.ts';
 import { eventbridge } from './eventbridge.ts';
@@ -8,10 +10,6 @@ import { native } from './native.ts';
 import { slack } from './slack.ts';
 
 export const FORMATS = { native, 'docker-hub': dockerHub, distribution, harbor, eventbridge, slack } as const satisfies Record<
-  string,
+  FormatName,
   Format
 >;
-
-export type FormatName = keyof typeof FORMATS;
-
-export const FORMAT_NAMES = Object.keys(FORMATS) as [FormatName, ...FormatName[]];

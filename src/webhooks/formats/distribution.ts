@@ -2,7 +2,8 @@
  * The notifications of CNCF Distribution (distribution.github.io, "Work with notifications"; `notifications/event.go`), as Keel
  * and GitLab read them: an envelope of events, here always of one.
  */
-import type { EventType, RecordedEvent } from '../../events/event.ts';
+import type { RecordedEvent } from '../../events/event.ts';
+import type { EventType } from '../../vocabulary/event-types.ts';
 import {
   type Format,
   hostOf,

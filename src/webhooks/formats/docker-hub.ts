@@ -3,7 +3,7 @@
  * field for the registry, so its receivers take the repository for one of Docker Hub. Docker Hub posts nothing when a repository is
  * deleted: who asks for that gets the same payload without a tag, with the status "Deleted".
  */
-import type { EventType } from '../../events/event.ts';
+import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, operatorOf, pushShownFor, splitName, textOf } from './format.ts';
 
 /** It posts every push, one that changes nothing included. */

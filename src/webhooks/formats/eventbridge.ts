@@ -2,7 +2,7 @@
  * "ECR Image Action", as Amazon EventBridge hands it on (Amazon ECR User Guide, "Amazon ECR events and EventBridge"), for
  * functions that were written for it.
  */
-import type { EventType } from '../../events/event.ts';
+import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, pushShownFor, textOf, timestampOf, uuidOf } from './format.ts';
 
 /** Nobody's: there is no account here, and receivers check for twelve digits. */

@@ -1,5 +1,6 @@
 /** What a payload format is, and what there is to make a payload of. One file a format; `all.ts` is the table of them. */
-import { type EventType, organizationAbout, type RecordedEvent } from '../../events/event.ts';
+import { organizationAbout, type RecordedEvent } from '../../events/event.ts';
+import type { EventType } from '../../vocabulary/event-types.ts';
 
 /** What some formats say of a repository, as it was when its event was matched. */
 export interface RepositoryFacts {

@@ -2,7 +2,7 @@
  * Harbor's webhooks, payload format "Default" (goharbor.io/docs, "Configure Webhook Notifications"; Harbor's
  * `src/pkg/notifier/model/event.go`): artifacts pushed and deleted.
  */
-import type { EventType } from '../../events/event.ts';
+import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, hostOf, type Occurrence, operatorOf, pushShownFor, splitName, tagsOf, textOf } from './format.ts';
 
 const TYPES: Partial<Record<EventType, 'PUSH_ARTIFACT' | 'DELETE_ARTIFACT'>> = {

@@ -2,7 +2,7 @@
  * What a receiver of our own format may rely on, as JSON Schema (draft 2020-12). Fields may be added to events; none that is
  * required here goes away, and none changes its meaning.
  */
-import { EVENT_TYPES, type EventType } from '../../events/event.ts';
+import { EVENT_TYPES, type EventType } from '../../vocabulary/event-types.ts';
 import { isAboutBlob, typeOf } from './native.ts';
 
 const text = { type: 'string', minLength: 1 } as const;

@@ -2,7 +2,8 @@
  * Our own format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec), with all that was recorded. What it
  * promises is written down in `native-schema.ts`.
  */
-import { type EventType, isAboutRepository, type RecordedEvent } from '../../events/event.ts';
+import { isAboutRepository, type RecordedEvent } from '../../events/event.ts';
+import type { EventType } from '../../vocabulary/event-types.ts';
 import { ASKED_FOR, type Format, hostOf, numberOf, type Occurrence, textOf, timestampOf } from './format.ts';
 
 /** The largest safe integer has as many digits. */

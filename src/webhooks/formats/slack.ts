@@ -2,7 +2,8 @@
  * A message for a Slack incoming webhook: one sentence an event, in `mrkdwn` (docs.slack.dev, "Formatting message text").
  * Mattermost and Rocket.Chat take the same.
  */
-import type { EventType, RecordedEvent } from '../../events/event.ts';
+import type { RecordedEvent } from '../../events/event.ts';
+import type { EventType } from '../../vocabulary/event-types.ts';
 import { ASKED_FOR, type Format, hostOf, numberOf, operatorOf, textOf, timestampOf } from './format.ts';
 
 /** `repository:tag` at its longest. A sentence has four names at most, and a text object of Slack 3000 characters. */

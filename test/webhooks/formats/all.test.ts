@@ -1,7 +1,8 @@
 /** What holds for every format: what it speaks of, and that a body is JSON, small, and the same each time. */
 import { describe, expect, test } from 'vitest';
-import { EVENT_TYPES, type EventType } from '../../../src/events/event.ts';
-import { FORMAT_NAMES, FORMATS, type FormatName } from '../../../src/webhooks/formats/all.ts';
+import { EVENT_TYPES, type EventType } from '../../../src/vocabulary/event-types.ts';
+import { FORMAT_NAMES, type FormatName } from '../../../src/vocabulary/webhooks.ts';
+import { FORMATS } from '../../../src/webhooks/formats/all.ts';
 import { example } from './examples.ts';
 
 const IMAGES: EventType[] = ['manifest.pushed', 'manifest.deleted', 'tag.created', 'tag.moved', 'tag.pushed', 'tag.deleted'];

@@ -1,5 +1,6 @@
 /** An event of each type, with the target that is recorded for it. */
-import type { EventType, RecordedEvent } from '../../../src/events/event.ts';
+import type { RecordedEvent } from '../../../src/events/event.ts';
+import type { EventType } from '../../../src/vocabulary/event-types.ts';
 import type { Occurrence, RepositoryFacts } from '../../../src/webhooks/formats/format.ts';
 
 export const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;

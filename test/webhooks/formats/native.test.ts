@@ -1,6 +1,6 @@
 /** Our own format: what it says of each type, and that Argo CD Image Updater takes from it what is an image, and no more. */
 import { describe, expect, test } from 'vitest';
-import { EVENT_TYPES, type EventType } from '../../../src/events/event.ts';
+import { EVENT_TYPES, type EventType } from '../../../src/vocabulary/event-types.ts';
 import { native } from '../../../src/webhooks/formats/native.ts';
 import { DIGEST, example, PREVIOUS } from './examples.ts';
 

@@ -1,6 +1,7 @@
 /** The formats of other registries, which have words for pushes and deletions: each body as its receivers know it. */
 import { describe, expect, test } from 'vitest';
-import type { EventType, RecordedEvent } from '../../../src/events/event.ts';
+import type { RecordedEvent } from '../../../src/events/event.ts';
+import type { EventType } from '../../../src/vocabulary/event-types.ts';
 import { FORMATS } from '../../../src/webhooks/formats/all.ts';
 import { DIGEST, example, NO_DIGEST } from './examples.ts';
 

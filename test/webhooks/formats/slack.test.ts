@@ -1,7 +1,7 @@
 /** Messages for Slack: a sentence for each type, and no name in it that Slack takes for anything but a name. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { EventType } from '../../../src/events/event.ts';
+import type { EventType } from '../../../src/vocabulary/event-types.ts';
 import { slack } from '../../../src/webhooks/formats/slack.ts';
 import { example } from './examples.ts';
 
