@@ -2,9 +2,10 @@
  * Rights, asked by every operation before it reads or changes anything. A caller who may not know of a thing is told what somebody
  * is told who asks for a thing that does not exist.
  */
-import { actingAs, allows, isUnscopedUser } from '../auth/policy.ts';
+import { actingAs, allows, isUnscopedUser, tagsDenied } from '../auth/policy.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
+import type { Tag } from '../oci/reference.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Call } from './call.ts';
@@ -34,6 +35,25 @@ export function requireRight(
     throw new Refusal('forbidden', { message: `you may pull ${repository}, but the right to ${action} is missing` });
   }
   return { ...actorOf(call), subject: actingAs(authority, action, repository, tag) };
+}
+
+/**
+ * The tags that the caller must not create (`push`) and must not move (`retag`). Whether a tag is created or moved is known only in
+ * the batch that writes it.
+ * @throws too-much-work if the policies have too many patterns for this many tags
+ */
+export function deniedTags(
+  { authority }: Pick<Call, 'authority'>,
+  repository: RepositoryName,
+  tags: readonly Tag[],
+): { notToMake: Tag[]; notToMove: Tag[] } {
+  const { push, retag } = tagsDenied(authority, ['push', 'retag'], repository, tags);
+  return { notToMake: push as Tag[], notToMove: retag as Tag[] };
+}
+
+/** True if the caller may know who changed something in a repository: names of people are for those who push there. */
+export function maySeeActors({ authority }: Pick<Call, 'authority'>, repository: RepositoryName): boolean {
+  return allows(authority, 'push', repository);
 }
 
 /** @throws unauthenticated */

@@ -34,3 +34,30 @@ export class Refusal extends Error {
 export function isRefusal(error: unknown, ...reasons: Reason[]): error is Refusal {
   return error instanceof Refusal && (reasons.length === 0 || reasons.includes(error.reason));
 }
+
+/** What is wrong with one field of an input, as `rules.0` names it; empty: the input as a whole. */
+export interface FieldError {
+  at: string;
+  message: string;
+}
+
+/** @throws request-invalid, if there are any errors: its message names the first, its detail has all */
+export function requireNoErrors(errors: FieldError[]): void {
+  const [first] = errors;
+  if (first) throw new Refusal('request-invalid', { message: textOf(first), detail: errors });
+}
+
+/** Runs an operation, and gives the fields that it refuses their place in the request: `rules.0` becomes `body.rules.0`. */
+export async function withFieldsIn<T>(place: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!isRefusal(error, 'request-invalid') || !Array.isArray(error.detail)) throw error;
+    const errors = (error.detail as FieldError[]).map(({ at, message }) => ({ at: at ? `${place}.${at}` : place, message }));
+    throw new Refusal('request-invalid', { message: textOf(errors[0] as FieldError), detail: errors });
+  }
+}
+
+function textOf({ at, message }: FieldError): string {
+  return at ? `${at}: ${message}` : message;
+}

@@ -6,7 +6,7 @@ import type { Handler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type * as z from 'zod';
 import { parseStrictJson } from '../../oci/json.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
+import { Refusal, requireNoErrors } from '../../vocabulary/refusal.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { limitExpensiveReads, limitWrites } from '../limits.ts';
 import { readBody } from '../params.ts';
@@ -56,12 +56,8 @@ export function operationOf(handler: Handler | object): Operation | null {
 function parsed(schema: z.ZodType, value: unknown, place: string): unknown {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const detail = result.error.issues.map(({ path, message }) => ({ at: [place, ...path].join('.'), message }));
-  const first = detail[0];
-  throw new Refusal('request-invalid', {
-    message: first ? `${first.at}: ${first.message}` : 'the request is not valid',
-    detail,
-  });
+  const errors = result.error.issues.map(({ path, message }) => ({ at: [place, ...path].join('.'), message }));
+  return requireNoErrors(errors);
 }
 
 function queryOf(c: RequestContext): Record<string, string> {

@@ -1,17 +1,21 @@
-/** What a tag has named, bringing it back to that, and which tags cannot be changed. */
+/** Tags: their history, rolling them back, and which of them cannot be changed. */
 import { Hono } from 'hono';
-import * as z from 'zod';
-import { allows } from '../../auth/policy.ts';
-import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import type * as z from 'zod';
+import {
+  getTagMutability,
+  listTagHistory,
+  putTagMutability,
+  rollBackTag,
+  type TagChange,
+  type VersionedMutability,
+} from '../../app/tags.ts';
+import { PAGE_DEFAULT, pageSchema } from '../../contract/pages.ts';
+import { historyPoint, historyQuery, rollback, rolledBack, tagMutability } from '../../contract/tags.ts';
 import { parseCondition } from '../../oci/condition.ts';
-import { type Digest, isDigest } from '../../oci/digest.ts';
-import type { RepositoryName } from '../../oci/name.ts';
+import type { Digest } from '../../oci/digest.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
-import { digestAt, type HistoryPoint, listHistory, rollBack } from '../../registry/tags/history.ts';
-import { getMutability, MUTABILITIES, type Mutability, saveMutability } from '../../registry/tags/mutability.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
-import { rightsTo } from '../authorize.ts';
-import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
+import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
+import { type AppEnv, callOf, type RequestContext } from '../context.ts';
 import { answer, answerItems, timeOf } from './answers.ts';
 import { asksFor } from './guard.ts';
 import { operation } from './operation.ts';
@@ -19,76 +23,22 @@ import { expectedVersion } from './params.ts';
 
 const GROUP = 'Tags';
 
-const digest = z.string().refine(isDigest, 'is no digest');
-
-const pointSchema = z.strictObject({
-  point: z.int().describe('Counts the changes of this tag'),
-  at: z.iso.datetime(),
-  digest: z.nullable(z.string()).describe('What it named from then on; null: it was deleted'),
-  previous: z.nullable(z.string()).describe('What it named before'),
-  present: z.boolean().describe('Whether that image is still there, so that the tag can be brought back to it'),
-  actor: z
-    .nullable(z.strictObject({ subject: z.string(), key: z.nullable(z.string()) }))
-    .describe('Who did it, and with which access key: for those who may push here'),
-});
-
-const historyQuery = z.strictObject({
-  ...PAGE_QUERY,
-  last: z.optional(z.string().regex(/^[1-9]\d{0,14}$/, 'is no point')).describe('Where the page before ended'),
-});
-
-const rollbackSchema = z
-  .strictObject({
-    point: z.optional(z.int().min(1)).describe('Of the history: what the tag named from then on'),
-    digest: z.optional(digest).describe('What the tag has named at some time'),
-  })
-  .refine((sent) => (sent.point === undefined) !== (sent.digest === undefined), 'has one of point and digest');
-
-const rolledBackSchema = z.strictObject({ tag: z.string(), digest: z.string() });
-
-/** ECR's limits (API reference, ImageTagMutabilityExclusionFilter); the filters of both kinds are wildcards. */
-const EXCLUSIONS_MAX = 5;
-const mutabilitySchema = z
-  .strictObject({
-    imageTagMutability: z.enum(MUTABILITIES),
-    imageTagMutabilityExclusionFilters: z
-      .optional(
-        z
-          .array(
-            z.strictObject({
-              filterType: z.optional(z.literal('WILDCARD')),
-              filter: z.string().regex(/^[0-9A-Za-z._*-]{1,128}$/, 'is no filter: letters, digits, ".", "_", "-" and "*"'),
-            }),
-          )
-          .max(EXCLUSIONS_MAX),
-      )
-      .describe('Tags for which the opposite holds: 1 to 5, with `*` for any run of characters'),
-  })
-  .refine(
-    ({ imageTagMutability: value, imageTagMutabilityExclusionFilters: filters = [] }) =>
-      value.endsWith('_WITH_EXCLUSION') === filters.length > 0,
-    'has 1 to 5 exclusion filters with …_WITH_EXCLUSION, and none without',
-  );
-
 export const tags = new Hono<AppEnv>({ strict: false })
   .get(
     '/repositories/:name{.+}/-/tags/:tag/history',
     asksFor('pull'),
     operation({
       group: GROUP,
-      summary: 'What a tag has named',
-      description: 'The newest first. It goes back `HISTORY_DAYS`, and outlives the tag.',
+      summary: 'Read the history of a tag',
+      description: 'Newest first. The history is kept for `HISTORY_DAYS`, and remains when the tag is deleted.',
       query: historyQuery,
-      answers: { 200: { description: 'A page of its changes', schema: pageSchema(pointSchema) } },
+      answers: { 200: { description: 'A page of changes', schema: pageSchema(historyPoint) } },
     }),
     async (c) => {
-      const { n = PAGE_DEFAULT, last } = c.var.query;
-      const { repository, authority } = c.var;
+      const { n: limit = PAGE_DEFAULT, last } = c.var.query;
       const before = last === undefined ? null : Number(last);
-      const { items, more } = await listHistory(c.env, repository, tagIn(c), before, n);
-      const tellsWho = allows(authority, 'push', repository);
-      const shown = items.map((point) => shownPoint(point, tellsWho));
-      return answerItems(shown, more ? String(items.at(-1)?.point) : null, ({ point }) => String(point));
+      const { items, more } = await listTagHistory(callOf(c), c.var.repository, tagIn(c), { before, limit });
+      return answerItems(items.map(shownChange), more ? String(items.at(-1)?.point) : null, ({ point }) => String(point));
     },
   )
   .post(
@@ -96,19 +46,18 @@ export const tags = new Hono<AppEnv>({ strict: false })
     asksFor('push'),
     operation({
       group: GROUP,
-      summary: 'Have a tag name again what it named before',
+      summary: 'Roll a tag back',
       description:
-        'To a point of its history, or to a digest in it. A tag that is there has to be one that you may move (`retag`), one that was deleted one that you may make (`push`). With `If-Match: "sha256:…"` only if it names that now.',
-      body: rollbackSchema,
-      answers: { 200: { description: 'It names that now', schema: rolledBackSchema } },
+        'Makes the tag name an image that it has named before, given by a point of its history or by a digest. To move an existing tag you need the right to `retag` it; to create a deleted one again, the right to `push` it. With `If-Match: "sha256:…"` the tag is only changed if it names that digest now.',
+      body: rollback,
+      answers: { 200: { description: 'The digest that the tag names now', schema: rolledBack } },
     }),
     async (c) => {
       const { repository, body } = c.var;
       const tag = tagIn(c);
-      const digest = (body.digest as Digest | undefined) ?? (await digestAt(c.env, repository, tag, body.point as number));
+      const to = body.digest === undefined ? { point: body.point as number } : { digest: body.digest as Digest };
       const condition = parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
-      const put = { repository, digest, tags: [tag], condition, ...rightsTo(c, repository, [tag]) };
-      await rollBack(c.env, put, tag, actorOf(c));
+      const digest = await rollBackTag(callOf(c), repository, tag, to, condition);
       return answer({ tag, digest });
     },
   )
@@ -117,49 +66,44 @@ export const tags = new Hono<AppEnv>({ strict: false })
     asksFor('pull'),
     operation({
       group: GROUP,
-      summary: 'Which tags cannot be changed',
-      answers: { 200: { description: 'One of four values as ECR has them, and its ETag', schema: mutabilitySchema } },
+      summary: 'Read which tags are immutable',
+      answers: { 200: { description: 'One of the four values of ECR, and its ETag', schema: tagMutability } },
     }),
-    async (c) => answerMutability(c),
+    async (c) => answerMutability(await getTagMutability(callOf(c), c.var.repository)),
   )
   .put(
     '/repositories/:name{.+}/-/tag-mutability',
     asksFor('admin'),
     operation({
       group: GROUP,
-      summary: 'Say which tags cannot be changed',
+      summary: 'Set which tags are immutable',
       description:
-        'What is immutable is neither moved nor deleted, by whatever way, nor by a rule of clean-up unless that says so; `latest` is no exception, nor are the tags of signatures, which cosign moves to add one: exclude `sha256-*` for that. They still go with their image. It holds for tags that are there already as well.',
+        'An immutable tag can be neither moved nor deleted. Lifecycle rules leave it alone, too, unless a rule has `includeImmutable`. `latest` is no exception, nor are the tags of signatures, which cosign moves to add a signature: exclude `sha256-*` for that. Deleting an image still deletes its tags. The setting applies to existing tags as well.',
       conditional: true,
-      body: mutabilitySchema,
-      answers: { 200: { description: 'As it is now, and its new ETag', schema: mutabilitySchema } },
+      body: tagMutability,
+      answers: { 200: { description: 'The setting as saved, and its new ETag', schema: tagMutability } },
     }),
     async (c) => {
-      const { repository, body } = c.var;
-      const exclusions = (body.imageTagMutabilityExclusionFilters ?? []).map(({ filter }) => filter);
-      const mutability: Mutability = { value: body.imageTagMutability, exclusions: [...new Set(exclusions)] };
-      await saveMutability(c.env, repository, mutability, { ifVersion: expectedVersion(c), by: actorOf(c) });
-      return answerMutability(c);
+      const { imageTagMutability: value, imageTagMutabilityExclusionFilters: filters = [] } = c.var.body;
+      const mutability = { value, exclusions: filters.map(({ filter }) => filter) };
+      const saved = putTagMutability(callOf(c), c.var.repository, mutability, expectedVersion(c));
+      return answerMutability(await withFieldsIn('body', saved));
     },
   );
 
-/** What cannot be a tag has no history. @throws not-found */
+/** A text that cannot be a tag has no history. @throws not-found */
 function tagIn(c: RequestContext): Tag {
   const tag = c.req.param('tag') ?? '';
   if (!isTag(tag)) throw new Refusal('not-found');
   return tag;
 }
 
-function shownPoint({ by, at, ...point }: HistoryPoint, tellsWho: boolean): z.output<typeof pointSchema> {
-  return { ...point, at: timeOf(at), actor: tellsWho ? { subject: by.subject, key: by.key ?? null } : null };
+function shownChange({ by, at, ...point }: TagChange): z.output<typeof historyPoint> {
+  return { ...point, at: timeOf(at), actor: by && { subject: by.subject, key: by.key ?? null } };
 }
 
-async function answerMutability(c: RequestContext & { var: { repository: RepositoryName } }): Promise<Response> {
-  const { mutability, version } = await getMutability(c.env, c.var.repository);
-  const filters = mutability.exclusions.map((filter) => ({ filterType: 'WILDCARD', filter }));
-  const body = {
-    imageTagMutability: mutability.value,
-    ...(filters.length > 0 ? { imageTagMutabilityExclusionFilters: filters } : {}),
-  };
-  return answer(body, { version });
+function answerMutability({ mutability: { value, exclusions }, version }: VersionedMutability): Response {
+  const filters = exclusions.map((filter) => ({ filterType: 'WILDCARD', filter }));
+  const excluding = filters.length > 0 ? { imageTagMutabilityExclusionFilters: filters } : {};
+  return answer({ imageTagMutability: value, ...excluding }, { version });
 }

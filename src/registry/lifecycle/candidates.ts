@@ -2,9 +2,10 @@
 import type { Database } from '../../events/batch.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import type { Mutability } from '../../vocabulary/mutability.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { HERE } from '../repositories/repositories.ts';
-import { type Mutability, mutabilityOf, RULE } from '../tags/mutability.ts';
+import { mutabilityOf, RULE } from '../tags/mutability.ts';
 import type { Inventory, StoredManifest, StoredTag } from './inventory.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { type Report, reportOf } from './report.ts';

@@ -4,7 +4,8 @@
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
-import { isImmutable, type Mutability } from '../tags/mutability.ts';
+import type { Mutability } from '../../vocabulary/mutability.ts';
+import { isImmutable } from '../tags/mutability.ts';
 import { type Attached, attachedIn } from './attached.ts';
 import { append, type Holding, holdingOf, type Inventory, type Leftover, peel, type StoredManifest } from './inventory.ts';
 import { type Known, wholeFor } from './known.ts';

@@ -9,17 +9,9 @@ import { changesIn, record } from '../../events/outbox.ts';
 import { attachedTo } from '../../oci/attachment.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { patternList } from '../../oci/pattern.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
+import { EXCLUSION, EXCLUSIONS_MAX, type Mutability } from '../../vocabulary/mutability.ts';
+import { type FieldError, Refusal, requireNoErrors } from '../../vocabulary/refusal.ts';
 import { HERE } from '../repositories/repositories.ts';
-
-/** ECR's names (API reference, PutImageTagMutability). */
-export const MUTABILITIES = ['MUTABLE', 'IMMUTABLE', 'IMMUTABLE_WITH_EXCLUSION', 'MUTABLE_WITH_EXCLUSION'] as const;
-
-export interface Mutability {
-  value: (typeof MUTABILITIES)[number];
-  /** Tags for which the opposite holds: patterns with `*`. None of the first two values. */
-  exclusions: string[];
-}
 
 const MUTABLE: Mutability = { value: 'MUTABLE', exclusions: [] };
 
@@ -55,10 +47,18 @@ export async function getMutability(
   return { ...row, mutability: mutabilityOf(row.rule) };
 }
 
+function errorsIn({ value, exclusions }: Mutability): FieldError[] {
+  const wrong = exclusions.filter((filter) => !EXCLUSION.test(filter)).map((filter) => `"${filter}" is not a filter`);
+  const hasSome = exclusions.length > 0 && exclusions.length <= EXCLUSIONS_MAX;
+  const fits = value.endsWith('_WITH_EXCLUSION') ? hasSome : exclusions.length === 0;
+  const count = `has 1 to ${EXCLUSIONS_MAX} exclusion filters with …_WITH_EXCLUSION, and none without`;
+  return [...wrong, ...(fits ? [] : [count])].map((message) => ({ at: '', message }));
+}
+
 /**
  * Tags that are there are as immutable from now on as those that come. Where it is so already, nothing happens.
  * @param ifVersion the version it is expected to have, `null` for any
- * @throws repository-unknown, version-mismatch
+ * @throws request-invalid, repository-unknown, version-mismatch
  */
 export async function saveMutability(
   env: Database,
@@ -66,6 +66,7 @@ export async function saveMutability(
   mutability: Mutability,
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<void> {
+  requireNoErrors(errorsIn(mutability));
   const rule = ruleOf(mutability);
   const version = `coalesce((SELECT version FROM tag_mutability WHERE repository_id = ${HERE}), 1)`;
   const saved = await tryBatch(env, [

@@ -4,7 +4,7 @@ import type { Tag } from '../../../src/oci/reference.ts';
 import { choose, type Plan } from '../../../src/registry/lifecycle/chooser.ts';
 import type { Inventory } from '../../../src/registry/lifecycle/inventory.ts';
 import type { LifecyclePolicy, Rule } from '../../../src/registry/lifecycle/policy.ts';
-import type { Mutability } from '../../../src/registry/tags/mutability.ts';
+import type { Mutability } from '../../../src/vocabulary/mutability.ts';
 
 export const DAY = 24 * 60 * 60;
 /** 2026-10-15T12:00:00Z */

@@ -1,0 +1,50 @@
+/** Tags in the management API: their history, rolling them back, and which of them cannot be changed. */
+import * as z from 'zod';
+import { isDigest } from '../oci/digest.ts';
+import { EXCLUSION, EXCLUSIONS_MAX, MUTABILITIES } from '../vocabulary/mutability.ts';
+import { PAGE_QUERY } from './pages.ts';
+
+const digest = z.string().refine(isDigest, 'is not a digest');
+
+export const historyPoint = z.strictObject({
+  point: z.int().describe('Numbers the changes of this tag, from 1'),
+  at: z.iso.datetime(),
+  digest: z.nullable(z.string()).describe('The digest that the tag names from this point on; null: the tag was deleted'),
+  previous: z.nullable(z.string()).describe('The digest that it named before'),
+  present: z.boolean().describe('True if that image still exists, so that the tag can be rolled back to it'),
+  actor: z
+    .nullable(z.strictObject({ subject: z.string(), key: z.nullable(z.string()) }))
+    .describe('Who changed it, and with which access key. Null unless you may push here'),
+});
+
+export const historyQuery = z.strictObject({
+  ...PAGE_QUERY,
+  last: z.optional(z.string().regex(/^[1-9]\d{0,14}$/, 'is not a point')).describe('`next` of the page before'),
+});
+
+export const rollback = z
+  .strictObject({
+    point: z.optional(z.int().min(1)).describe('A point of the history: the tag names what it named from there on'),
+    digest: z.optional(digest).describe('A digest that the tag has named before'),
+  })
+  .refine((sent) => (sent.point === undefined) !== (sent.digest === undefined), 'has one of point and digest');
+
+export const rolledBack = z.strictObject({ tag: z.string(), digest: z.string() });
+
+export const tagMutability = z.strictObject({
+  imageTagMutability: z.enum(MUTABILITIES),
+  imageTagMutabilityExclusionFilters: z
+    .optional(
+      z
+        .array(
+          z.strictObject({
+            filterType: z.optional(z.literal('WILDCARD')),
+            filter: z.string().regex(EXCLUSION, 'is not a filter: letters, digits, ".", "_", "-" and "*"'),
+          }),
+        )
+        .max(EXCLUSIONS_MAX),
+    )
+    .describe(
+      `Tags for which the opposite holds: 1 to ${EXCLUSIONS_MAX} filters with …_WITH_EXCLUSION, none otherwise. \`*\` stands for any run of characters`,
+    ),
+});

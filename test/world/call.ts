@@ -1,0 +1,52 @@
+/** Operations called without a door: the `Call` of a person, and an assertion that a refused operation changes nothing. */
+import { expect } from 'vitest';
+import type { Call } from '../../src/app/call.ts';
+import { loadAuthority } from '../../src/auth/lookup.ts';
+import { passwordMark } from '../../src/auth/secrets.ts';
+import { isRefusal } from '../../src/vocabulary/refusal.ts';
+import type { Person } from './people.ts';
+import { ORIGIN, type World } from './world.ts';
+
+/**
+ * @param person `null`: anonymous
+ * @param repositories those that the operation is about: their policies bear on the caller's rights
+ */
+export async function callAs(
+  world: World,
+  person: Person | 'administrator' | null,
+  repositories: readonly string[] = [],
+): Promise<Call> {
+  const { env } = world;
+  const credential =
+    person === 'administrator'
+      ? ({ kind: 'password', mark: await passwordMark(env) } as const)
+      : person && ({ kind: 'key', key: person.keyId, name: person.name } as const);
+  const now = Date.now();
+  const network = { service: new URL(ORIGIN).host, now, fetch, insecureIssuers: false };
+  const authority = await loadAuthority(env, credential, repositories, network);
+  if (!authority) throw new Error('the credential does not count');
+  return { env, authority, address: null, origin: ORIGIN, now, work: { waitUntil: () => {} } };
+}
+
+/** Every row of every table, without those of the registry's own log of work. */
+async function everyRow({ env }: World): Promise<Record<string, unknown[]>> {
+  const tables = (env as unknown as { SCHEMA: string[] }).SCHEMA.flatMap(
+    (statement) => /CREATE TABLE IF NOT EXISTS (\w+)/.exec(statement)?.[1] ?? [],
+  );
+  const results = await env.DB.batch(tables.map((table) => env.DB.prepare(`SELECT * FROM ${table}`)));
+  return Object.fromEntries(tables.map((table, n) => [table, results[n]?.results ?? []]));
+}
+
+/** Runs an operation that must be refused, and expects that nothing in the database changed. @returns the reason */
+export async function reasonOf(world: World, operation: () => Promise<unknown>): Promise<string> {
+  const before = await everyRow(world);
+  const outcome = await operation().then(
+    (value) => `it was done: ${JSON.stringify(value)}`,
+    (error: unknown) => {
+      if (isRefusal(error)) return error.reason;
+      throw error;
+    },
+  );
+  expect(await everyRow(world)).toEqual(before);
+  return outcome;
+}
