@@ -17,6 +17,7 @@ import { scrubSlice } from './registry/gc/scrub.ts';
 import { anyLifecycleDue, runDueLifecycles } from './registry/lifecycle/due.ts';
 import { anyUploadExpired, expireUploads, sweepPieces } from './registry/uploads/expiry.ts';
 import { UPLOAD_LIFETIME, uploadIdAt } from './registry/uploads/sessions.ts';
+import { report } from './telemetry.ts';
 import type { World } from './webhooks/delivery/attempt.ts';
 import type { DeliveryKey } from './webhooks/delivery/deliveries.ts';
 import { tryDirectly } from './webhooks/delivery/direct.ts';
@@ -76,7 +77,7 @@ export async function runScheduled(env: Env, now: number, world: World = outside
   const run = { now, slot, world, matching: matchingStateOf(matching), ...found };
   const day: Day = dayOf(env, budget);
   const failures = await runWithin(env, day, jobsOf(run), (failure) => isDailyLimit(databaseFailure(failure)));
-  for (const failure of failures) console.error('schedule:', failure);
+  for (const error of failures) report('schedule.job-failed', { error });
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} jobs of the schedule failed`);
 }
 
@@ -170,7 +171,7 @@ async function match(env: Env, { unmatched, waiting }: MatchingState, left: Cost
     const told = await announce(env, unmatched).then(
       () => true,
       (error: unknown) => {
-        console.error('events are matched by the schedule:', error instanceof Error ? error.message : error);
+        report('events.not-announced', { error });
         return false;
       },
     );

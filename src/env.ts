@@ -1,7 +1,6 @@
 /**
- * The bindings and settings of Berth: their names, types and defaults, in one place. Imports nothing of ours.
- *
- * A setting stands in one table: what reads it, what `npm start` passes on, and the table of the README are made from it.
+ * The bindings and settings of Berth: their names, types and defaults. One table of settings is the source of what reads them, of
+ * what `npm start` passes on, and of the documentation. This file imports no other of ours.
  */
 import type { D1Database, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 
@@ -138,6 +137,14 @@ export const SETTINGS = {
       return value ?? null;
     },
   } satisfies Setting<string | null>,
+  LOG: {
+    ...choice(
+      'json',
+      ['json', 'text', 'off'],
+      'what is logged: `json`: a line of JSON for each request and each event of the background; `text`: problems alone, in words; `off`: nothing',
+    ),
+    fallback: '`json`; `text` under `npm start`',
+  } satisfies Setting<'json' | 'text' | 'off'>,
   LEASE_SECONDS: seconds(DAY, 1, 'tests', 'how long content is kept for somebody who was told that it is here (invariant 8)'),
   PART_BYTES: integer(PART_BYTES, 1, 1024 * MIB, 'tests', 'bytes of a part of a long upload'),
   MAX_PUT_BYTES: integer(MAX_PUT_BYTES, 1, MAX_PUT_BYTES, 'tests', 'bytes of the largest object of one R2 put'),
@@ -181,6 +188,13 @@ export function settings(env: Vars): Settings {
   result.keyDefaultDays = Math.min(result.keyDefaultDays, result.keyMaxDays);
   read.set(env, result);
   return result;
+}
+
+/** The same deployment with some bindings wrapped. Its settings are not read again. */
+export function withBindings<E extends Vars>(env: E, wrapped: Partial<E>): E {
+  const copy = { ...env, ...wrapped };
+  read.set(copy, settings(env));
+  return copy;
 }
 
 /** The values of `npm start`'s own settings. @throws Error as `settings` does */

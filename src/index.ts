@@ -7,15 +7,18 @@ import type { Env } from './env.ts';
 import { app } from './http/app.ts';
 import { requireOwnStores } from './ownership.ts';
 import { consume } from './queue.ts';
+import { observed } from './telemetry.ts';
 
 export default {
   fetch: app.fetch,
   queue: async (batch, env, context) => {
     await requireOwnStores(env);
-    await consume(batch, env, context);
+    const run = (counted: Env) => consume(batch, counted, context);
+    await observed(env, 'queue', { queue: batch.queue, messages: batch.messages.length }, { now: Date.now, run });
   },
   scheduled: async (controller, env) => {
     await requireOwnStores(env);
-    await runNamed(env, controller.cron, controller.scheduledTime);
+    const run = (counted: Env) => runNamed(counted, controller.cron, controller.scheduledTime);
+    await observed(env, 'schedule', { cron: controller.cron }, { now: Date.now, run });
   },
 } satisfies ExportedHandler<Env>;

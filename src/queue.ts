@@ -4,6 +4,7 @@ import type { Background } from './events/batch.ts';
 import { pauseAfter } from './events/database-failure.ts';
 import type { Announcement } from './events/event.ts';
 import { factsOf, standingIn } from './facts.ts';
+import { report } from './telemetry.ts';
 import type { World } from './webhooks/delivery/attempt.ts';
 import { buryAll, deliver } from './webhooks/delivery/deliver.ts';
 import { matchEvents, unmatchedEvent } from './webhooks/matching.ts';
@@ -29,7 +30,7 @@ async function match(batch: MessageBatch, env: Env): Promise<void> {
     const newest = all ? null : await unmatchedEvent(env);
     if (newest !== null) await announce(env, newest);
   } catch (error) {
-    console.error('events could not be matched:', error instanceof Error ? error.message : error);
+    report('events.not-matched', { error });
     batch.retryAll({ delaySeconds: pauseAfter(error, LATER, Date.now()) });
   }
 }

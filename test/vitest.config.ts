@@ -11,6 +11,8 @@ export default defineConfig({
   test: {
     // Most of the time is spent in the runtime's own processes: vitest's default leaves a core idle.
     maxWorkers: '100%',
+    // Many tests make stores fail on purpose. What a test that passes prints is of no interest.
+    silent: 'passed-only',
     projects: [
       {
         plugins: [
@@ -21,6 +23,7 @@ export default defineConfig({
               queueConsumers: {},
               bindings: {
                 SCHEMA: await readSchema(),
+                LOG: 'text',
                 REGISTRY_SECRET: 'a-secret-of-the-tests-0123456789abcdef',
                 ADMIN_PASSWORD: 'the-password-of-the-tests',
               },

@@ -6,6 +6,7 @@
 import { commit, type Database } from '../events/batch.ts';
 import { type Actor, FAILED_LOGINS, loginsOf } from '../events/event.ts';
 import { record } from '../events/outbox.ts';
+import { bindingOf } from '../telemetry.ts';
 import type { Authority } from './authority.ts';
 
 type Where = { address: string | null };
@@ -28,12 +29,13 @@ const FAILURES_PER_HOUR = 20;
 const FAILURES_PER_DAY = 200;
 
 function memoryOf({ DB }: Pick<Database, 'DB'>, now: number): Memory {
-  const memory = memories.get(DB) ?? { day: 0, seen: new Set(), hour: 0, failures: new Map(), written: 0 };
+  const database = bindingOf(DB);
+  const memory = memories.get(database) ?? { day: 0, seen: new Set(), hour: 0, failures: new Map(), written: 0 };
   const [hour, day] = [Math.floor(now / HOUR_MS), Math.floor(now / HOUR_MS / 24)];
   if (memory.day !== day || memory.seen.size >= SEEN_MAX) Object.assign(memory, { day, seen: new Set() });
   if (memory.hour !== hour) Object.assign(memory, { hour, failures: new Map(), written: 0 });
   if (memory.failures.size >= SEEN_MAX) memory.failures.clear();
-  memories.set(DB, memory);
+  memories.set(database, memory);
   return memory;
 }
 

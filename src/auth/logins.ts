@@ -4,6 +4,7 @@
  * is then used up, and whoever shows it once more has stolen it, or was stolen from. That ends the login for both.
  */
 import type { Secrets } from '../secrets.ts';
+import { bindingOf } from '../telemetry.ts';
 import { expireAllowances } from './allowance.ts';
 import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
@@ -28,8 +29,9 @@ const LOOKED_FOR_EVERY = 16;
 const begun = new WeakMap<D1Database, number>();
 
 async function insertLogin(env: Database, id: string, subject: string): Promise<void> {
-  const count = begun.get(env.DB) ?? 0;
-  begun.set(env.DB, count + 1);
+  const database = bindingOf(env.DB);
+  const count = begun.get(database) ?? 0;
+  begun.set(database, count + 1);
   const insert = env.DB.prepare('INSERT INTO logins (id, subject, expires_at) VALUES (?1, ?2, unixepoch() + ?3)').bind(
     id,
     subject,

@@ -1,5 +1,6 @@
 /** Runs jobs one after the other, each with bindings that count, as long as the day's budget leaves something to it. */
 import type { Env } from '../env.ts';
+import { report } from '../telemetry.ts';
 import { add, type Cost, type Day, type Job, leftFor, NOTHING, spend, usedUp } from './budget.ts';
 import { metered } from './metered.ts';
 
@@ -41,7 +42,7 @@ class Account {
     try {
       await spend(this.env, { ...saved, [first]: add(saved[first] ?? NOTHING, SAVING) });
     } catch (error) {
-      console.error('what the jobs have spent could not be saved:', error instanceof Error ? error.message : error);
+      report('schedule.budget-not-saved', { error });
       for (const [job, cost] of Object.entries(saved) as [Job, Cost][])
         this.unsaved[job] = add(this.unsaved[job] ?? NOTHING, cost);
     }
@@ -70,13 +71,27 @@ export async function runWithin(
   for (const { job, run } of all) {
     running = job;
     const refusal = usedUp(day, job);
-    if (refusal && !told.has(job)) console.warn(refusal);
+    if (refusal && !told.has(job)) report('schedule.budget-used-up', { message: refusal, job });
     if (refusal) told.add(job);
-    else await run(counted, leftFor(day, job)).catch((error: unknown) => failures.push(error));
+    else await runOne(day, job, () => run(counted, leftFor(day, job))).catch((error: unknown) => failures.push(error));
     if (isEnd(failures.at(-1))) break;
   }
   await account.save();
   return failures;
+}
+
+/** Runs a job and logs what it cost. */
+async function runOne(day: Day, job: Job, run: () => Promise<unknown>): Promise<void> {
+  const before = day.spent[job] ?? NOTHING;
+  let outcome = 'failed';
+  try {
+    await run();
+    outcome = 'ok';
+  } finally {
+    const after = day.spent[job] ?? NOTHING;
+    const names = Object.keys(NOTHING) as (keyof Cost)[];
+    report('schedule.job', { job, outcome, ...Object.fromEntries(names.map((name) => [name, after[name] - before[name]])) });
+  }
 }
 
 /** One job that somebody asked for. Its cost counts as that of the schedule's. */

@@ -5,6 +5,7 @@
  */
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
+import { report } from '../telemetry.ts';
 import { PRECONDITIONS, type Precondition } from '../vocabulary/reasons.ts';
 import { isRefusal, type Particulars, Refusal } from '../vocabulary/refusal.ts';
 import { databaseFailure } from './database-failure.ts';
@@ -228,7 +229,7 @@ function announceRecorded(env: Database, results: D1Result[]): void {
   );
   if (recorded.length === 0) return;
   const announcement: Announcement = { newest: Math.max(...recorded.map(({ recorded_event = 0 }) => recorded_event)) };
-  const failed = (error: unknown) => console.error('events wait for the cron:', error instanceof Error ? error.message : error);
+  const failed = (error: unknown) => report('events.not-announced', { error });
   try {
     waitUntil(env.EVENTS.send(announcement).then(() => undefined, failed));
   } catch (error) {

@@ -2,9 +2,10 @@
 import { type Context, Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
-import { checkSecrets, settings } from '../env.ts';
+import { checkSecrets, settings, withBindings } from '../env.ts';
 import { ForeignStoreError, isChecked, requireOwnStores } from '../ownership.ts';
 import { requireSecret } from '../secrets.ts';
+import { countedStores, logsEverything, report } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { LOOP_HEADER } from '../webhooks/delivery/attempt.ts';
 import { api } from './api/all.ts';
@@ -12,8 +13,9 @@ import { documentation } from './api/documentation.ts';
 import { withAuditAddress } from './audit-address.ts';
 import { authenticate, authenticateApi } from './authenticate.ts';
 import type { AppEnv } from './context.ts';
-import { DoorRefusal, errorResponse } from './errors.ts';
+import { asRefusal, DoorRefusal, errorResponse } from './errors.ts';
 import { join } from './join.ts';
+import { logRequest } from './request-log.ts';
 import { reviewWebhooks } from './review.ts';
 import { ROUTES } from './routes.ts';
 import { token } from './token.ts';
@@ -52,21 +54,25 @@ const configured = createMiddleware<AppEnv>(async function configured(c, next) {
     checkSecrets(c.env);
     settings(c.env);
   } catch (error) {
-    console.error((error as Error).message);
-    throw new Refusal('not-set-up', { message: `this registry is not set up: ${(error as Error).message}` });
+    throw notSetUp(error as Error);
   }
   await next();
 });
 
-/** A database or a bucket of another registry is not served from, and not written to. */
+function notSetUp({ message }: Error): Refusal {
+  report('registry.not-set-up', { message });
+  return new Refusal('not-set-up', { message: `this registry is not set up: ${message}` });
+}
+
+/** Refuses stores of another registry, and counts what the request asks of its own. */
 const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
   try {
     if (!isChecked(c.env)) await requireOwnStores(c.env);
   } catch (error) {
     if (!(error instanceof ForeignStoreError)) throw error;
-    console.error(error.message);
-    throw new Refusal('not-set-up', { message: `this registry is not set up: ${error.message}` });
+    throw notSetUp(error);
   }
+  if (logsEverything()) c.env = withBindings(c.env, countedStores(c.env, c.var.counts));
   await next();
 });
 
@@ -138,9 +144,9 @@ function routedPath(request: Request): string {
 
 export const app = new Hono<AppEnv>({ getPath: routedPath });
 
-app.onError((error, c) => errorResponse(error, c.req.path));
-app.notFound((c) => errorResponse(new Refusal('address-unknown'), c.req.path));
-app.use(drainUnread, headers, noLoop, plainHost);
+app.onError((error, c) => refuse(c, asRefusal(error, c.var.requestId)));
+app.notFound((c) => refuse(c, new Refusal('address-unknown')));
+app.use(logRequest, drainUnread, headers, noLoop, plainHost);
 app.use('/v2/*', configured, plainPath, ownStores, authenticate);
 app.use('/token', configured, ownStores);
 for (const resource of [base, tags, manifests, referrers, uploads, blobs]) mount('/v2', resource);
@@ -150,6 +156,11 @@ for (const resource of api) mount('/api/v1', resource);
 mount('/api', documentation);
 mount('/token', token);
 mount('/join', join);
+
+function refuse(c: Context<AppEnv>, refusal: Refusal): Response {
+  c.set('reason', refusal.reason);
+  return errorResponse(refusal, c.req.path);
+}
 
 /** As it was sent, where it cannot be decoded. */
 function decoded(path: string): string {

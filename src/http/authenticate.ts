@@ -12,6 +12,7 @@ import { noteOutsideLogin } from '../auth/outside/logins.ts';
 import { credentialOfAdministrator, credentialOfPassword } from '../auth/passwords.ts';
 import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';
 import { verifyAccessToken } from '../auth/tokens.ts';
+import { report } from '../telemetry.ts';
 import { isRefusal, type Refusal } from '../vocabulary/refusal.ts';
 import { auditAddressOf } from './audit-address.ts';
 import { type AppEnv, afterwards, hostOf, originOf, type RequestContext, runtimeOf } from './context.ts';
@@ -132,7 +133,7 @@ export async function logged(c: RequestContext, note: (where: { address: string 
   try {
     await note({ address: await auditAddressOf(c) });
   } catch (error) {
-    console.error('a login was not recorded:', error instanceof Error ? error.message : error);
+    report('login.not-recorded', { requestId: c.var.requestId, error });
   }
 }
 

@@ -8,11 +8,22 @@ import type { Runtime } from '../auth/runtime.ts';
 import { type Env, settings } from '../env.ts';
 import type { Background } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
+import { type Counts, report } from '../telemetry.ts';
+import type { Reason } from '../vocabulary/reasons.ts';
 
 export interface AppEnv {
   Bindings: Env;
   /** `authority`: set where the request was judged by the database, as all but pulls with a token are. */
-  Variables: { caller: Caller; authority?: Authority; auditAddress?: string | null };
+  Variables: {
+    caller: Caller;
+    authority?: Authority;
+    auditAddress?: string | null;
+    requestId: string;
+    counts: Counts;
+    /** For the log: who got a token, and why a request was refused. */
+    subject?: string;
+    reason?: Reason;
+  };
 }
 
 /** What the helpers of this room need of a context, whatever route it is of. */
@@ -74,7 +85,7 @@ export function uploaderOf(c: RequestContext): string {
  * count against the request.
  */
 export function afterwards(c: RequestContext): Background {
-  const log = (error: unknown) => console.error('left for the collector:', error instanceof Error ? error.message : error);
+  const log = (error: unknown) => report('request.work-failed', { requestId: c.var.requestId, error });
   return { waitUntil: (work) => c.executionCtx.waitUntil(work.catch(log)) };
 }
 

@@ -1,6 +1,7 @@
 /** The one place where an error becomes a response: the envelope of distribution-spec, "Error Codes". */
 import { databaseFailure, isDailyLimit, secondsToMidnight } from '../events/database-failure.ts';
 import { jsonBytes } from '../oci/json.ts';
+import { report } from '../telemetry.ts';
 import type { Reason } from '../vocabulary/reasons.ts';
 import { type Particulars, Refusal } from '../vocabulary/refusal.ts';
 import { API, V2 } from './refusals.ts';
@@ -18,9 +19,15 @@ export class DoorRefusal extends Refusal {
   }
 }
 
+/** The refusal that tells a client of this error. */
+export function asRefusal(error: unknown, requestId: string): Refusal {
+  if (error instanceof Refusal) return error;
+  report('request.failed', { requestId, error });
+  return unavailable(error);
+}
+
 /** @param path of the request: the management API has codes of its own */
-export function errorResponse(error: unknown, path: string): Response {
-  const refusal = error instanceof Refusal ? error : unavailable(error);
+export function errorResponse(refusal: Refusal, path: string): Response {
   const { reason, message, detail } = refusal;
   const [status, code] = (path.startsWith('/api/') ? API : V2)[reason];
   const envelope = { errors: [bounded({ code, message, ...(detail === undefined ? {} : { detail }) })] };
@@ -85,7 +92,6 @@ const OVERLOAD_PAUSE = { least: 5, more: 10 };
  * (invariant 10), and the cause is not shown, only what the client can do about it.
  */
 function unavailable(error: unknown): Refusal {
-  console.error('request failed:', error instanceof Error ? (error.stack ?? error.message) : error);
   const failure = databaseFailure(error);
   if (isDailyLimit(failure)) return dayUsedUp(failure, Date.now());
   if (failure === 'overloaded') {

@@ -4,6 +4,7 @@
  */
 import { createMiddleware } from 'hono/factory';
 import { standingIn } from '../facts.ts';
+import { report } from '../telemetry.ts';
 import { type Affected, reviewOf } from '../webhooks/standing.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 
@@ -16,7 +17,7 @@ export const reviewWebhooks = createMiddleware<AppEnv>(async function reviewWebh
   try {
     await reviewOf(c.env, affected, standingIn(c.env));
   } catch (error) {
-    console.error('webhooks are reviewed when the change is matched:', error instanceof Error ? error.message : error);
+    report('webhooks.review-failed', { requestId: c.var.requestId, error });
   }
 });
 

@@ -6,6 +6,7 @@
 import { countReplays, type Kind, replaysToday, spend } from '../auth/allowance.ts';
 import { settings } from '../env.ts';
 import { secondsToMidnight } from '../events/database-failure.ts';
+import { bindingOf } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { afterwards, type RequestContext } from './context.ts';
 
@@ -70,8 +71,9 @@ function limitsOf(c: RequestContext): Record<Kind, number> {
 }
 
 function accountIn(c: RequestContext, name: string): Account {
-  const all = accounts.get(c.env.DB) ?? new Map<string, Account>();
-  accounts.set(c.env.DB, all);
+  const database = bindingOf(c.env.DB);
+  const all = accounts.get(database) ?? new Map<string, Account>();
+  accounts.set(database, all);
   const account = all.get(name) ?? { unsaved: { 'rows-read': 0, 'rows-written': 0 }, over: {} };
   if (all.size >= ACCOUNTS_MAX) all.clear();
   all.set(name, account);

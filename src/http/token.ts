@@ -84,6 +84,7 @@ async function answer(
   const asked = askedFor(scopes, runtimeOf(c).service);
   const repositories = asked.flatMap(({ type, name }) => (type === 'repository' ? [name] : []));
   const authority = await loadCallerAuthority(c, credential, repositories);
+  c.set('subject', authority.subject);
   await limitTokenRequests(c, authority.subject);
   if (offline && credential && !authority.login) await limitLogins(c, authority.subject);
   const context = runtimeOf(c);

@@ -21,8 +21,13 @@ export const QUEUES: Record<string, Queue> = {
   DEAD_LETTERS: { name: DEAD_LETTERS, maxBatchSize: 100, maxBatchTimeout: 5, maxRetries: 100 },
 };
 
-/** The emulator's database and queues have no days to be used up. */
-export const NO_BUDGET = { BACKGROUND_ROWS_READ: '0', BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_QUEUE_OPERATIONS: '0' };
+/** Settings that differ from their defaults: no day's budget, since the machine has none, and a log for people to read. */
+export const DEFAULTS = {
+  BACKGROUND_ROWS_READ: '0',
+  BACKGROUND_ROWS_WRITTEN: '0',
+  BACKGROUND_QUEUE_OPERATIONS: '0',
+  LOG: 'text',
+};
 
 export interface Runtime {
   stop(): Promise<void>;
@@ -37,7 +42,7 @@ export async function startRuntime(options: Options): Promise<Runtime> {
     dataDir,
     host,
     port,
-    variables: { ...NO_BUDGET, ...variables, ...secrets },
+    variables: { ...DEFAULTS, ...variables, ...secrets },
     limits: LIMITS,
     queues: QUEUES,
     reachesPrivate: insecureIssuers || insecureWebhooks,

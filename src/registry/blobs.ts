@@ -7,6 +7,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { openObject } from '../storage/objects.ts';
+import { report } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { markBlobs } from './faults.ts';
 import { ensureRepository, type Pusher } from './repositories/repositories.ts';
@@ -68,7 +69,7 @@ export async function openBlob(
   const stream = await openObject(env, blob.objectKey, range);
   if (stream) return stream;
   await commit(env, markBlobs(env, [{ key: blob.objectKey, digest: blob.digest, reason: 'missing' }]));
-  console.error(`blob ${blob.digest}: the object ${blob.objectKey} is missing`);
+  report('blob.object-missing', { digest: blob.digest, object: blob.objectKey });
   throw new Refusal('blob-unknown', { detail: { digest: blob.digest } });
 }
 

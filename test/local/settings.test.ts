@@ -22,6 +22,7 @@ const OTHER: Record<string, string> = {
   VERIFY: 'stream',
   CREATE_ON_PUSH: 'off',
   DELETION: 'off',
+  LOG: 'text',
   SCRUB: 'hash',
   AUDIT_ADDRESSES: 'off',
   ADOPT_REGISTRY: '5c927445-27ba-4ab5-8318-df982c62b221',

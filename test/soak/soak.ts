@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Miniflare } from 'miniflare';
 import { emulate } from '../../src/local/emulator.ts';
-import { NO_BUDGET, QUEUES } from '../../src/local/runtime.ts';
+import { DEFAULTS, QUEUES } from '../../src/local/runtime.ts';
 import { migrate, readMigrations } from '../../src/local/schema.ts';
 import { Random } from '../history/random.ts';
 import { freePort } from '../world/registry.ts';
@@ -115,7 +115,7 @@ async function running<T>(
       GRACE_SECONDS: String(grace),
       LEASE_SECONDS: String(plan.toldLease ?? plan.lease),
       TRASH_DAYS: '0',
-      ...NO_BUDGET,
+      ...DEFAULTS,
     },
     queues: QUEUES,
     prepare: async (database) => migrate(database, await readMigrations()),

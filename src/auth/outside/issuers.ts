@@ -4,6 +4,7 @@
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { INTERNAL_NAME, NAME_OF_ADDRESS } from '../../addresses.ts';
+import { report } from '../../telemetry.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Runtime } from '../runtime.ts';
 
@@ -120,7 +121,7 @@ async function refresh(issuer: string, kept: Known, runtime: Outside, fresh: boo
  * Whoever names an issuer must not learn from the answer whether a host is there, what it answers, or how fast.
  */
 function unreachable(issuer: string, reason: string, cause?: unknown): Refusal {
-  console.error(`issuer ${issuer}: ${reason}`);
+  report('issuer.unreachable', { message: reason, issuer });
   const message = `the keys of the issuer ${issuer} could not be had: its OpenID Connect discovery must be public. Try again later`;
   return new Refusal('issuer-unreachable', { message, cause });
 }

@@ -3,6 +3,7 @@
  * two at once both do their work, which does no harm when it is done twice, and one's report counts.
  */
 import type { Env } from '../../env.ts';
+import { report } from '../../telemetry.ts';
 
 type Reading = Pick<Env, 'DB'>;
 
@@ -84,7 +85,7 @@ export async function getPasses<R>(env: Reading, job: Job): Promise<Passes<R>> {
 const MAX_PROBLEMS = 50;
 
 export function noteProblem({ problems }: { problems: string[] }, problem: string): void {
-  console.error(problem);
+  report('maintenance.problem', { message: problem });
   if (problems.length < MAX_PROBLEMS && !problems.includes(problem)) problems.push(problem);
 }
 

@@ -5,6 +5,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Reference } from '../../oci/reference.ts';
 import { readText } from '../../storage/objects.ts';
+import { report } from '../../telemetry.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { markManifests } from '../faults.ts';
 import { HERE } from '../repositories/repositories.ts';
@@ -82,7 +83,7 @@ export async function getManifest(
 
 /** From then on it counts as absent, so that the next push brings it again instead of skipping it. */
 async function markMissing(env: Database, repository: RepositoryName, digest: Digest, objectKey: string | null): Promise<void> {
-  console.error(`manifest ${digest} of ${repository}: the object ${objectKey} is missing`);
+  report('manifest.object-missing', { digest, repository, object: objectKey });
   if (objectKey) await commit(env, markManifests(env, [{ key: objectKey, digest, reason: 'missing' }]));
 }
 

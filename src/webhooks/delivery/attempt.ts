@@ -4,6 +4,7 @@
  */
 import { settings, type Vars } from '../../env.ts';
 import type { Secrets } from '../../secrets.ts';
+import { report } from '../../telemetry.ts';
 import { refusalOfAddress } from '../endpoint/address.ts';
 import { redacted } from '../endpoint/redaction.ts';
 import { type Endpoint, unseal } from '../endpoint/sealing.ts';
@@ -82,7 +83,7 @@ function dataOf({ eventData }: Loaded): EventData {
 
 /** A mistake of ours, about this one: it must not hold up the others. */
 function failed(error: unknown): Answer {
-  console.error('a delivery could not be made:', error);
+  report('deliveries.attempt-failed', { error });
   return refused('it could not be made');
 }
 

@@ -5,6 +5,7 @@
 import type { Env } from '../../env.ts';
 import { type Background, type Database, isLost } from '../../events/batch.ts';
 import { pauseAfter } from '../../events/database-failure.ts';
+import { report } from '../../telemetry.ts';
 import { attempt, type Settings, type World } from './attempt.ts';
 import { claimDeliveries } from './claims.ts';
 import { giveConnection, takeConnection } from './connections.ts';
@@ -84,7 +85,7 @@ async function goOn(env: Stores, message: Message<unknown>): Promise<void> {
     await resume(env, message.body);
     message.ack();
   } catch (error) {
-    console.error('what waits could not be read:', error instanceof Error ? error.message : error);
+    report('deliveries.not-resumed', { error });
     message.retry({ delaySeconds: SOON });
   }
 }
@@ -100,7 +101,7 @@ async function loadFor(
     const keys = reminders.map(({ key }) => key);
     return { loaded: new Map((await claimDeliveries(env, keys)).map((one) => [deliveryId(one.key), one])), pause: SOON };
   } catch (error) {
-    console.error('deliveries could not be read:', error instanceof Error ? error.message : error);
+    report('deliveries.not-read', { error });
     return { loaded: null, pause: pauseAfter(error, SOON, world.now()) };
   }
 }
@@ -167,7 +168,7 @@ async function resumeRecovered(env: Stores, all: { done: Result }[]): Promise<vo
   const recovered = all.filter(({ done }) => done.delivered && done.loaded.subscription.failures >= BREAK_AFTER);
   for (const id of new Set(recovered.map(({ done }) => done.loaded.subscription.id))) {
     await env.DELIVERIES.send({ resume: id, after: 0 } satisfies Resumption).catch((error: unknown) => {
-      console.error('what waits is left to the cron:', error instanceof Error ? error.message : error);
+      report('deliveries.not-resumed', { error });
     });
   }
 }
@@ -180,7 +181,7 @@ async function saveTwice(env: Stores, results: Result[]): Promise<boolean> {
       return true;
     } catch (error) {
       if (!last && isLost(error)) continue;
-      console.error('attempts could not be written down:', error instanceof Error ? error.message : error);
+      report('deliveries.not-saved', { error });
       return false;
     }
   }
@@ -194,7 +195,7 @@ async function again(env: Stores, { key, message }: Reminder, delaySeconds: numb
     await env.DELIVERIES.send(key, { delaySeconds });
     message?.ack();
   } catch (error) {
-    console.error('a delivery waits for the cron:', error instanceof Error ? error.message : error);
+    report('deliveries.not-sent', { error });
     message?.retry({ delaySeconds });
   }
 }
@@ -205,7 +206,7 @@ async function bury(env: Stores, message: Message<unknown> | null, body: unknown
     await env.DEAD_LETTERS.send(body);
     message?.ack();
   } catch (error) {
-    console.error('no dead letters:', error instanceof Error ? error.message : error);
+    report('deliveries.not-dead-lettered', { error });
     message?.retry({ delaySeconds: SOON });
   }
 }
@@ -213,11 +214,12 @@ async function bury(env: Stores, message: Message<unknown> | null, body: unknown
 /** The consumer of dead letters. What is not about a delivery is about events, and the cron goes on with those. */
 export async function buryAll(env: Database, batch: MessageBatch): Promise<void> {
   const keys = batch.messages.flatMap(({ body }) => (isDeliveryKey(body) ? [body] : []));
-  for (const { body } of batch.messages) if (!isDeliveryKey(body)) console.error('a dead letter:', JSON.stringify(body));
+  for (const { id, body } of batch.messages)
+    if (!isDeliveryKey(body)) report('deliveries.dead-letter-unknown', { message: id });
   try {
     await markFailed(env, keys);
   } catch (error) {
-    console.error('dead letters could not be read:', error instanceof Error ? error.message : error);
+    report('deliveries.not-saved', { error });
     batch.retryAll({ delaySeconds: CLAIM });
   }
 }

@@ -7,6 +7,7 @@ import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import type { RecordedEvent } from '../../events/event.ts';
 import { eventsById } from '../../events/history.ts';
+import { report } from '../../telemetry.ts';
 import type { RepositoryFacts } from '../formats/format.ts';
 import type { Subscription } from '../subscriptions.ts';
 import { MAX_TRIES } from './schedule.ts';
@@ -135,7 +136,7 @@ export async function sendDeliveries(env: Pick<Env, 'DELIVERIES'>, keys: readonl
     }
     return true;
   } catch (error) {
-    console.error('deliveries wait for the cron:', error instanceof Error ? error.message : error);
+    report('deliveries.not-sent', { error });
     return false;
   }
 }

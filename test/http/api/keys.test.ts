@@ -210,6 +210,7 @@ describe('a key that is made', () => {
 
   test('is no secret that is stored or logged, nor are those of the answers after it', async () => {
     const logged = (['log', 'info', 'warn', 'error', 'debug'] as const).map((level) => vi.spyOn(console, level));
+    world = worldOf({ ...world.env, LOG: 'json' });
     const made = await make({ statements: [PULL] }, alice.bearer, { 'idempotency-key': 'once' });
     await doors(made);
     const next = madeIn(await rotate(made.id, made.bearer));
@@ -800,7 +801,7 @@ describe('the day of last use', () => {
 
   test('is not in the way of the request: where it cannot be written, the answer is the same', async () => {
     const key = await make();
-    const logged = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
     const DB = new Proxy(world.env.DB, {
       get(target, name) {
         if (name !== 'prepare') return Reflect.get(target, name);

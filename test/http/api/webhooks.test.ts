@@ -369,6 +369,7 @@ describe('a webhook that is made', () => {
 
 test('no secret of a webhook is stored, recorded, logged, or shown again', async () => {
   const logged = (['log', 'info', 'warn', 'error', 'debug'] as const).map((level) => vi.spyOn(console, level));
+  world = worldOf({ ...world.env, LOG: 'json' });
   endpoint(() => new Response('no', { status: 500 }));
   withoutWaiting();
   const shownLater: unknown[] = [];

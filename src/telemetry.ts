@@ -1,0 +1,266 @@
+/**
+ * Structured logs, and the counters behind them: one line for each request and one for each event of the background. No line holds
+ * a credential, a query string or a body.
+ */
+import { type Env, withBindings } from './env.ts';
+
+/** Every event that is logged, and how urgent it is. An `info` line is written in JSON mode only. */
+const EVENTS = {
+  request: 'info',
+  'request.failed': 'error',
+  'request.work-failed': 'warn',
+  'registry.not-set-up': 'error',
+  'login.not-recorded': 'warn',
+  'issuer.unreachable': 'warn',
+  'webhooks.review-failed': 'warn',
+  queue: 'info',
+  schedule: 'info',
+  'schedule.job': 'info',
+  'schedule.job-failed': 'error',
+  'schedule.budget-used-up': 'warn',
+  'schedule.budget-not-saved': 'warn',
+  'events.not-announced': 'warn',
+  'events.not-matched': 'error',
+  'deliveries.not-sent': 'warn',
+  'deliveries.not-read': 'error',
+  'deliveries.not-saved': 'error',
+  'deliveries.attempt-failed': 'error',
+  'deliveries.not-resumed': 'warn',
+  'deliveries.not-dead-lettered': 'warn',
+  'deliveries.dead-letter-unknown': 'warn',
+  'blob.object-missing': 'error',
+  'manifest.object-missing': 'error',
+  'maintenance.problem': 'error',
+} as const satisfies Record<string, 'info' | 'warn' | 'error'>;
+
+export type EventName = keyof typeof EVENTS;
+
+/** Particulars of an event. Of `error` the message is logged. A value that is `undefined` is left out. */
+export interface Fields {
+  [name: string]: unknown;
+  message?: string;
+  error?: unknown;
+}
+
+type Mode = 'json' | 'text' | 'off';
+
+/** Bytes of an error's stack, or of any other text, that a line holds. */
+const TEXT_MAX_LENGTH = 4000;
+
+let mode: Mode = 'text';
+
+/** Takes the mode from the settings. An isolate serves one deployment, so the mode is the isolate's. */
+export function configureLog({ LOG }: Pick<Env, 'LOG'>): void {
+  mode = LOG === 'text' || LOG === 'off' ? LOG : 'json';
+}
+
+/** True if requests and the runs of the background are logged, and so have to be counted. */
+export function logsEverything(): boolean {
+  return mode === 'json';
+}
+
+/** Writes one line. */
+export function report(event: EventName, { error, ...fields }: Fields = {}): void {
+  const level = EVENTS[event];
+  if (mode === 'off' || (mode === 'text' && level === 'info')) return;
+  const all = { ...fields, ...(error === undefined ? {} : { error: textOf(event, error) }) };
+  const line = mode === 'json' ? JSON.stringify({ event, level, ...all }) : plain(event, all);
+  if (level === 'info') console.log(line);
+  else if (level === 'warn') console.warn(line);
+  else console.error(line);
+}
+
+/** The stack only where an unexpected error ended a request: elsewhere the message says enough. */
+function textOf(event: EventName, error: unknown): string {
+  if (!(error instanceof Error)) return String(error).slice(0, TEXT_MAX_LENGTH);
+  return ((event === 'request.failed' && error.stack) || error.message).slice(0, TEXT_MAX_LENGTH);
+}
+
+/** For people who read a terminal: `deliveries.not-sent: the queue is away (subscription abc)`. */
+function plain(event: EventName, { message, error, ...fields }: Fields): string {
+  const said = [message, error].filter((text) => text !== undefined).join(': ');
+  const rest = Object.entries(fields).flatMap(([name, value]) => (value == null ? [] : [`${name} ${value}`]));
+  return `${event}${said === '' ? '' : `: ${said}`}${rest.length === 0 ? '' : ` (${rest.join(', ')})`}`;
+}
+
+/** What a request or a run of the background asked of D1 and R2. */
+export interface Counts {
+  /** Round trips. A batch is one. */
+  d1Calls: number;
+  rowsRead: number;
+  rowsWritten: number;
+  /** Operations that R2 charges as class A: put, list, and those of a multipart upload. */
+  r2ClassA: number;
+  /** Class B: get and head. Deletions are free. */
+  r2ClassB: number;
+}
+
+export function newCounts(): Counts {
+  return { d1Calls: 0, rowsRead: 0, rowsWritten: 0, r2ClassA: 0, r2ClassB: 0 };
+}
+
+/**
+ * Runs one invocation of the background with stores that count, and logs it.
+ * @param now the clock, in milliseconds
+ */
+export async function observed(
+  env: Env,
+  event: 'queue' | 'schedule',
+  fields: Fields,
+  { now, run }: { now: () => number; run: (env: Env) => Promise<unknown> },
+): Promise<void> {
+  configureLog(env);
+  if (!logsEverything()) {
+    await run(env);
+    return;
+  }
+  const counts = newCounts();
+  const started = now();
+  let outcome = 'failed';
+  try {
+    await run(withBindings(env, countedStores(env, counts)));
+    outcome = 'ok';
+  } finally {
+    report(event, { ...fields, outcome, ...counts, ms: now() - started });
+  }
+}
+
+type Stores = Pick<Env, 'DB' | 'BLOBS'>;
+
+/** Wraps the stores so that they add to `counts`. */
+export function countedStores({ DB, BLOBS }: Stores, counts: Counts): Stores {
+  const database = countedDatabase(DB, (results) => {
+    counts.d1Calls++;
+    for (const { meta } of results) {
+      counts.rowsRead += meta.rows_read;
+      counts.rowsWritten += meta.rows_written;
+    }
+  });
+  return { DB: database, BLOBS: new CountedBucket(BLOBS, counts) as unknown as R2Bucket };
+}
+
+/** Is told what a round trip to D1 returned, before the caller gets it. If it returns a promise, that is awaited. */
+type Tell = (results: readonly D1Result<unknown>[]) => void | Promise<void>;
+
+export function countedDatabase(database: D1Database, tell: Tell): D1Database {
+  return new CountedDatabase(database, tell) as unknown as D1Database;
+}
+
+/** The binding behind a database that counts. For memory that is kept for each database and outlives a request. */
+export function bindingOf(database: D1Database): D1Database {
+  return database instanceof CountedDatabase ? bindingOf(database.inner) : database;
+}
+
+class CountedDatabase {
+  readonly inner: D1Database;
+  private readonly tell: Tell;
+
+  constructor(inner: D1Database, tell: Tell) {
+    this.inner = inner;
+    this.tell = tell;
+  }
+
+  prepare(sql: string): CountedStatement {
+    return new CountedStatement(this.inner.prepare(sql), this.tell);
+  }
+
+  async batch(statements: (D1PreparedStatement | CountedStatement)[]): Promise<D1Result<unknown>[]> {
+    const inner = statements.map((one) => (one instanceof CountedStatement ? one.inner : one));
+    const results = await this.inner.batch(inner);
+    await this.tell(results);
+    return results;
+  }
+}
+
+class CountedStatement {
+  readonly inner: D1PreparedStatement;
+  private readonly tell: Tell;
+
+  constructor(inner: D1PreparedStatement, tell: Tell) {
+    this.inner = inner;
+    this.tell = tell;
+  }
+
+  bind(...values: unknown[]): CountedStatement {
+    return new CountedStatement(this.inner.bind(...values), this.tell);
+  }
+
+  async all(): Promise<D1Result<Record<string, unknown>>> {
+    const result = await this.inner.all<Record<string, unknown>>();
+    await this.tell([result]);
+    return result;
+  }
+
+  async run(): Promise<D1Result<unknown>> {
+    const result = await this.inner.run();
+    await this.tell([result]);
+    return result;
+  }
+
+  /** Asks with `all`, since D1 does not say what `first` cost. */
+  async first(column?: string): Promise<unknown> {
+    const [row] = (await this.all()).results;
+    if (row === undefined) return null;
+    return column === undefined ? row : (row[column] ?? null);
+  }
+}
+
+class CountedBucket {
+  private readonly inner: R2Bucket;
+  private readonly counts: Counts;
+
+  constructor(inner: R2Bucket, counts: Counts) {
+    this.inner = inner;
+    this.counts = counts;
+  }
+
+  get(key: string, options: R2GetOptions = {}): Promise<R2Object | null> {
+    this.counts.r2ClassB++;
+    return this.inner.get(key, options);
+  }
+
+  head(key: string): Promise<R2Object | null> {
+    this.counts.r2ClassB++;
+    return this.inner.head(key);
+  }
+
+  put(...parameters: Parameters<R2Bucket['put']>): Promise<R2Object | null> {
+    this.counts.r2ClassA++;
+    return this.inner.put(...parameters);
+  }
+
+  list(options?: R2ListOptions): Promise<R2Objects> {
+    this.counts.r2ClassA++;
+    return this.inner.list(options);
+  }
+
+  delete(keys: string | string[]): Promise<void> {
+    return this.inner.delete(keys);
+  }
+
+  async createMultipartUpload(key: string, options?: R2MultipartOptions): Promise<R2MultipartUpload> {
+    this.counts.r2ClassA++;
+    return countedUpload(await this.inner.createMultipartUpload(key, options), this.counts);
+  }
+
+  resumeMultipartUpload(key: string, id: string): R2MultipartUpload {
+    return countedUpload(this.inner.resumeMultipartUpload(key, id), this.counts);
+  }
+}
+
+function countedUpload(inner: R2MultipartUpload, counts: Counts): R2MultipartUpload {
+  const { key, uploadId } = inner;
+  return {
+    key,
+    uploadId,
+    uploadPart: (...parameters) => {
+      counts.r2ClassA++;
+      return inner.uploadPart(...parameters);
+    },
+    complete: (parts) => {
+      counts.r2ClassA++;
+      return inner.complete(parts);
+    },
+    abort: () => inner.abort(),
+  };
+}
