@@ -13,6 +13,7 @@ const sources = Object.entries(files).map(([path, text]) => ({ path: path.replac
 /** Room -> the rooms it may import, besides itself. */
 const ARROWS: Record<string, string[]> = {
   app: [
+    'contract',
     'vocabulary',
     'background',
     'ownership.ts',

@@ -2,6 +2,7 @@
  * Access keys as they are kept: made, listed, changed and revoked, each change as one batch with its event
  * (invariant 6). A key's secret is derived whenever it is shown; nothing secret is written.
  */
+import { settings, type Vars } from '../../env.ts';
 import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { changesIn, record } from '../../events/outbox.ts';
@@ -96,7 +97,8 @@ export async function listKeys(
  * @throws conflict where the owner has too many or is disabled, or another request came with that idempotency key;
  * not-found where there is no such owner; request-invalid for statements beyond the limits of a policy
  */
-export async function createKey(env: Database & Secrets, wanted: NewKey): Promise<MadeKey> {
+export async function createKey(env: Database & Secrets & Vars, wanted: NewKey): Promise<MadeKey> {
+  requireLifetime(env, wanted.days);
   const { owner, by, idempotency } = wanted;
   const seed = idempotency === null ? crypto.randomUUID() : JSON.stringify(['create', owner, by.subject, idempotency]);
   const id = await keyIdFrom(env, seed);
@@ -109,6 +111,15 @@ export async function createKey(env: Database & Secrets, wanted: NewKey): Promis
   const key = keyOf(made.at(-1)?.results[0] as Row);
   if (!isUntouched(key) || !isAnswerTo(key, wanted)) throw conflict('this Idempotency-Key came with another request before');
   return { key, secret: await accessKeySecret(env, id) };
+}
+
+/** @throws request-invalid for a key that would work longer than this registry allows */
+export function requireLifetime(env: Vars, days: number): void {
+  const { keyMaxDays } = settings(env);
+  if (days <= keyMaxDays) return;
+  throw new Refusal('request-invalid', {
+    message: `days: a key of this registry works for up to ${keyMaxDays} days. Nothing was saved`,
+  });
 }
 
 /** For a batch: what makes the key, and tells of it, where it is not there yet. @throws request-invalid for too many statements */
@@ -197,11 +208,12 @@ const CHANGES = changesIn([
  * for statements beyond the limits of a policy
  */
 export async function changeKey(
-  env: Database,
+  env: Database & Vars,
   { id, owner }: AccessKey,
   { name, statements, days }: KeyChange,
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<AccessKey> {
+  if (days !== undefined) requireLifetime(env, days);
   if (statements) checkStatements(statements, 'a key');
   const change = JSON.stringify({
     ...(name === undefined ? {} : { name }),

@@ -3,6 +3,7 @@
  * both keys work for a while, and whoever stole the old one would otherwise ask for the new one as well. An answer that was lost
  * is given again to whoever knows the Idempotency-Key of the request, for a few minutes.
  */
+import { settings, type Vars } from '../../env.ts';
 import { refuseUnless, tryBatchTwice } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
@@ -23,6 +24,7 @@ import {
   noLonger,
   noRoom,
   type Row,
+  requireLifetime,
   select,
   successorOf,
 } from './access-keys.ts';
@@ -30,9 +32,8 @@ import {
 export interface Rotation {
   /** Seconds that the old key goes on, at most. */
   overlap: number;
-  /** `null`: as long as the old one was made for, or `maxDays`. A key that replaces itself keeps its end, and says nothing here. */
+  /** `null`: as long as the old one was made for, up to KEY_MAX_DAYS. A key that replaces itself keeps its end, and says nothing here. */
   days: number | null;
-  maxDays: number;
   /** Whatever a client repeats a request with; `null`: the answer is given once. */
   idempotency: string | null;
   by: Actor;
@@ -45,10 +46,11 @@ const ANSWERED_AGAIN = 10 * 60;
  * A key that can do what `old` can, and the end of that. With the old key itself, the new one ends when that would have ended.
  * @throws conflict where it has ended or was replaced already, or the owner has too many or is disabled; forbidden
  */
-export async function rotateKey(env: Database & Secrets, old: AccessKey, rotation: Rotation): Promise<MadeKey> {
+export async function rotateKey(env: Database & Secrets & Vars, old: AccessKey, rotation: Rotation): Promise<MadeKey> {
   const { days, idempotency, by } = rotation;
   const byItself = by.key === old.id;
   if (byItself && days !== null) throw noLonger();
+  if (days !== null) requireLifetime(env, days);
   const seed =
     idempotency === null ? crypto.randomUUID() : JSON.stringify(['rotate', old.id, by.subject, byItself, idempotency]);
   const id = await keyIdFrom(env, seed);
@@ -75,11 +77,11 @@ const POSSIBLE = `NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = ?1 AND 
     ELSE EXISTS (SELECT 1 FROM access_keys WHERE id = ?1 AND ${LIVE}) AND ${hasRoom('?3', '?1')} END`;
 
 function succession(
-  env: Database,
+  env: Database & Vars,
   old: AccessKey,
   id: string,
   byItself: boolean,
-  { days, maxDays, by }: Rotation,
+  { days, by }: Rotation,
 ): D1PreparedStatement[] {
   return [
     record(env, {
@@ -95,7 +97,15 @@ function succession(
        SELECT ?1, owner, name, statements, unixepoch(), ?3,
          iif(?6, min(expires_at, unixepoch() + ?5), unixepoch() + coalesce(?4, min(expires_at - created_at, ?5))), id, ?7
        FROM access_keys WHERE id = ?2 ON CONFLICT DO NOTHING`,
-    ).bind(id, old.id, by.subject, days && days * DAY, maxDays * DAY, Number(byItself), byItself ? null : (by.key ?? null)),
+    ).bind(
+      id,
+      old.id,
+      by.subject,
+      days && days * DAY,
+      settings(env).keyMaxDays * DAY,
+      Number(byItself),
+      byItself ? null : (by.key ?? null),
+    ),
   ];
 }
 

@@ -1,9 +1,11 @@
 /** Who may do what, and why: for those who answer for a repository. */
 import { Hono } from 'hono';
 import * as z from 'zod';
+import { shownStatement } from '../../app/statements.ts';
 import { explainFor, whoCanGrant } from '../../auth/explain.ts';
 import type { Sourced } from '../../auth/statement.ts';
 import { recordOf } from '../../contract/fields.ts';
+import { sourceSchema } from '../../contract/statements.ts';
 import { isRepositoryName } from '../../oci/name.ts';
 import { matches } from '../../oci/pattern.ts';
 import { isTag } from '../../oci/reference.ts';
@@ -16,7 +18,6 @@ import { answer } from './answers.ts';
 import { asks, requireRight } from './guard.ts';
 import { operation } from './operation.ts';
 import { jsonOf } from './params.ts';
-import { shownSource, sourceSchema } from './statements.ts';
 
 const question = z.strictObject({
   principal: z
@@ -78,7 +79,7 @@ export const explain = new Hono<AppEnv>({ strict: false }).get(
 /** Of a statement that is about others as well, what makes it be about this one: whoever asks may not know of the others. */
 function shownFor(repository: string, { from, statement }: Sourced) {
   const repositories = statement.repositories.filter((pattern) => matches(pattern, repository));
-  return shownSource({ from, statement: { ...statement, repositories } });
+  return { from, ...shownStatement({ ...statement, repositories }) };
 }
 
 function claimsOf(text: string | undefined): Record<string, string> {

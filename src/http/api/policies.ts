@@ -1,12 +1,14 @@
 /** Policies: the statements that hang on a user, a team, a robot or a repository. Each is read and saved as one document. */
 import { Hono } from 'hono';
 import * as z from 'zod';
+import { shownStatement, storedStatement as statementOf } from '../../app/statements.ts';
 import { readPolicy, requireSubject, savePolicy } from '../../auth/policies.ts';
 import { withShownPrincipals } from '../../auth/policy-names.ts';
 import { previewPolicy } from '../../auth/policy-preview.ts';
 import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import type { Statement } from '../../auth/statement.ts';
 import { reachOf } from '../../auth/visibility.ts';
+import { identityStatements, repositoryStatements, statementSchema } from '../../contract/statements.ts';
 import { listRepositories, requireInBatch } from '../../registry/repositories/repositories.ts';
 import { ACTIONS } from '../../vocabulary/actions.ts';
 import { nameOf, parseName } from '../../vocabulary/names.ts';
@@ -16,7 +18,6 @@ import { answer } from './answers.ts';
 import { asks, asksFor } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, subjectIn } from './params.ts';
-import { identityStatements, repositoryStatements, shownStatement, statementOf, statementSchema } from './statements.ts';
 
 const GROUP = 'Policies';
 

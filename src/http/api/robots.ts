@@ -1,18 +1,18 @@
 /** Robots of an organization, and their keys. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { listKeys } from '../../auth/people/access-keys.ts';
+import { createRobotKey, listRobotKeys } from '../../app/keys.ts';
 import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../auth/people/robots.ts';
 import { description, removedSchema } from '../../contract/fields.ts';
+import { createdKeySchema, keySchema, newKey } from '../../contract/keys.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { loginNameOf } from '../../vocabulary/names.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
-import { type AppEnv, actorOf } from '../context.ts';
+import { type AppEnv, actorOf, callOf } from '../context.ts';
 import { answer, answerPage, answerRemoved, lastPart, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
-import { answerNewKey, keyBody, keySchema, madeKeySchema, shownKey } from './key-schemas.ts';
+import { answerCreatedKey, shownKey } from './key-answers.ts';
 import { operation } from './operation.ts';
-import { expectedVersion, organizationIn, pageQueryOf, subjectIn } from './params.ts';
+import { expectedVersion, idempotencyKeyOf, organizationIn, pageQueryOf, subjectIn } from './params.ts';
 
 const GROUP = 'Robots';
 
@@ -101,8 +101,7 @@ Its name is not given again.`,
       answers: { 200: { description: 'A page of them, by id', schema: pageSchema(keySchema) } },
     }),
     async (c) => {
-      const { subject } = await getRobot(c.env, subjectIn(c, 'robot'));
-      const page = await listKeys(c.env, { owner: subject, ...pageQueryOf(c.var.query) });
+      const page = await listRobotKeys(callOf(c), subjectIn(c, 'robot'), pageQueryOf(c.var.query));
       return answerPage(page, shownKey, ({ id }) => id);
     },
   )
@@ -113,15 +112,11 @@ Its name is not given again.`,
       group: GROUP,
       summary: 'Make a key for a robot',
       description: 'The secret is shown this once. Send an `Idempotency-Key` to be able to repeat the request.',
-      body: keyBody,
+      body: newKey,
       repeatable: true,
-      answers: { 201: { description: 'Made', schema: madeKeySchema } },
+      answers: { 201: { description: 'Made', schema: createdKeySchema } },
     }),
-    async (c) => {
-      const robot = await getRobot(c.env, subjectIn(c, 'robot'));
-      if (robot.disabled) throw new Refusal('disabled', { message: `${robot.subject} is disabled` });
-      return answerNewKey(c, robot.subject, c.var.body);
-    },
+    async (c) => answerCreatedKey(c, await createRobotKey(callOf(c), subjectIn(c, 'robot'), c.var.body, idempotencyKeyOf(c))),
   );
 
 function answerRobot(robot: Robot, status = 200): Response {

@@ -7,6 +7,7 @@ import { getOrganization } from '../../auth/people/organizations.ts';
 import { pushWithoutPull } from '../../auth/policy-warnings.ts';
 import { recordOf } from '../../contract/fields.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import { actions, actionsIn, effect } from '../../contract/statements.ts';
 import { ACTIONS } from '../../vocabulary/actions.ts';
 import { RULE_LIFETIME_DEFAULT, RULE_LIFETIME_MAX, RULE_LIFETIME_MIN } from '../../vocabulary/limits.ts';
 import { parseName } from '../../vocabulary/names.ts';
@@ -15,7 +16,6 @@ import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, pageQueryOf } from './params.ts';
-import { actions, actionsOf, effect } from './statements.ts';
 
 const GROUP = 'Trust rules';
 
@@ -188,7 +188,7 @@ async function removeRule(c: RequestContext): Promise<Response> {
 function statementOf({ actions: sent, tags, when, ...rest }: z.output<typeof statement>): RuleStatement {
   return {
     ...rest,
-    actions: actionsOf(sent),
+    actions: actionsIn(sent),
     ...(tags ? { tags } : {}),
     ...(when ? { when } : {}),
   };

@@ -1,0 +1,78 @@
+/** Policy statements in the management API: as people send them, and as they are shown. */
+import * as z from 'zod';
+import { isRepositoryPattern, isTagPattern } from '../oci/pattern.ts';
+import { ACTIONS, PRESETS, type Preset, type RepositoryAction, TAG_ACTIONS } from '../vocabulary/actions.ts';
+import { PATTERNS_MAX, POLICY_MAX_BYTES, STATEMENTS_MAX } from '../vocabulary/limits.ts';
+import { isPrincipal } from '../vocabulary/names.ts';
+
+const presets = Object.keys(PRESETS) as [Preset, ...Preset[]];
+
+export const effect = z.enum(['allow', 'deny']).default('allow');
+
+export const actions = z
+  .union([z.array(z.enum(ACTIONS)).min(1).max(ACTIONS.length), z.enum(presets)])
+  .describe(`A list of actions, or one of the presets ${presets.map((name) => `\`${name}\``).join(', ')}`);
+
+const repositoryPatterns = z
+  .array(z.string().refine(isRepositoryPattern, 'is no repository name or pattern'))
+  .min(1)
+  .max(PATTERNS_MAX)
+  .describe('Repository names or patterns. `*` matches any characters, including slashes');
+
+const tagPatterns = z
+  .optional(z.array(z.string().refine(isTagPattern, 'is no tag or pattern')).min(1).max(PATTERNS_MAX))
+  .describe('Limits `push`, `retag` and `delete` to matching tags');
+
+const principals = z
+  .array(z.string().refine(isPrincipal, 'is no principal'))
+  .min(1)
+  .max(PATTERNS_MAX)
+  .describe('`user:…`, `organization:…`, `team:…/…`, `robot:…/…`, or `*` for everybody, including anonymous callers');
+
+/** A statement of a user, team, robot or key. */
+export const identityStatement = z
+  .strictObject({ effect, actions, repositories: repositoryPatterns, tags: tagPatterns })
+  .superRefine(onlyActionsWithTags);
+
+/** A statement of a repository. */
+export const repositoryStatement = z
+  .strictObject({ effect, actions, principals, tags: tagPatterns })
+  .superRefine(onlyActionsWithTags);
+
+const LIMITS = `Up to ${STATEMENTS_MAX} statements, and ${POLICY_MAX_BYTES} bytes as JSON`;
+
+export const identityStatements = z.array(identityStatement).max(STATEMENTS_MAX).describe(LIMITS);
+export const repositoryStatements = z.array(repositoryStatement).max(STATEMENTS_MAX).describe(LIMITS);
+
+/** A statement as it was sent. */
+export type SentStatement = z.output<typeof identityStatement> | z.output<typeof repositoryStatement>;
+
+/** Refuses tags beside an action that they do not limit: a tagged image can also be pulled by its digest. */
+function onlyActionsWithTags({ actions: sent, tags }: SentStatement, context: z.RefinementCtx): void {
+  const others = actionsIn(sent).filter((action) => !TAG_ACTIONS.includes(action));
+  if (!tags || others.length === 0) return;
+  const message = `tags narrow push, retag and delete only: put ${others.join(', ')} into a statement without tags`;
+  context.addIssue({ code: 'custom', path: ['tags'], message });
+}
+
+/** The actions of a list or a preset, always in the same order. */
+export function actionsIn(sent: z.output<typeof actions>): RepositoryAction[] {
+  const listed: readonly RepositoryAction[] = typeof sent === 'string' ? PRESETS[sent] : sent;
+  return ACTIONS.filter((action) => listed.includes(action));
+}
+
+/** A statement as it is shown. */
+export const statementSchema = z.strictObject({
+  effect: z.enum(['allow', 'deny']),
+  actions: z.array(z.enum(ACTIONS)),
+  repositories: z.optional(z.array(z.string())),
+  principals: z.optional(z.array(z.string())),
+  tags: z.optional(z.array(z.string())),
+});
+
+export type ShownStatement = z.output<typeof statementSchema>;
+
+/** A statement, and the subject or role that it belongs to. */
+export const sourceSchema = statementSchema.extend({ from: z.string() });
+
+export const warningsSchema = z.optional(z.array(z.string()));

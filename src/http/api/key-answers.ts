@@ -1,0 +1,42 @@
+/** Answers about access keys, for the routes of users and of robots. */
+import type { AccessKey, CreatedKey } from '../../app/keys.ts';
+import { shownStatement } from '../../app/statements.ts';
+import { loginNameOf } from '../../vocabulary/names.ts';
+import { hostOf, type RequestContext } from '../context.ts';
+import { answer, timeOf } from './answers.ts';
+
+/** Seconds. */
+const DAY = 24 * 60 * 60;
+
+export function shownKey({ id, name, owner, createdBy, madeWith, state, ...key }: AccessKey) {
+  return {
+    id,
+    name,
+    owner,
+    statements: key.statements?.map(shownStatement) ?? null,
+    createdAt: timeOf(key.createdAt),
+    createdBy,
+    madeWith,
+    expiresAt: timeOf(key.expiresAt),
+    revokedAt: key.revokedAt === null ? null : timeOf(key.revokedAt),
+    lastUsedOn: key.lastUsedDay === null ? null : timeOf(key.lastUsedDay * DAY).slice(0, 10),
+    state,
+  };
+}
+
+/** These answers are the only ones with a secret. */
+export function answerCreatedKey(c: RequestContext, { key, warnings, secret }: CreatedKey): Response {
+  const created = {
+    key: shownKey(key),
+    ...shownWarnings(warnings),
+    secret,
+    aws: { accessKeyId: key.id, secretAccessKey: secret },
+    login: `docker login -u ${loginNameOf(key.owner)} ${hostOf(c)}`,
+  };
+  return answer(created, { status: 201, version: key.version });
+}
+
+/** The field is left out if there is nothing to warn of. */
+export function shownWarnings(warnings: string[]): { warnings?: string[] } {
+  return warnings.length > 0 ? { warnings } : {};
+}
