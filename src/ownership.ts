@@ -1,9 +1,10 @@
 /**
- * A database and a bucket belong to one registry. The first deployment that uses them leaves its mark in both; another one that is
- * bound to them by mistake is refused before it reads or writes anything else. Two deployments that share them would delete each
- * other's layers and deliver each other's webhooks.
+ * Checks once in the life of an isolate that the database and the bucket are this registry's, and that the database has the schema
+ * of this build.
  *
- * A registry is known by its secret, of which the database holds a derived mark (HKDF), never the secret itself.
+ * The first deployment that uses two stores leaves its mark in both. A deployment that is bound to stores of another registry by
+ * mistake is refused before it reads or writes anything else: the two would delete each other's layers and deliver each other's
+ * webhooks. The mark is derived from the secret (HKDF), so the database never holds the secret itself.
  */
 import { type Env, settings } from './env.ts';
 import { deriveText, type Secrets, secretsOf } from './secrets.ts';
@@ -12,8 +13,15 @@ import { putText, readText } from './storage/objects.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS' | 'ADOPT_REGISTRY'> & Secrets;
 
-/** The database or the bucket is another registry's. The message says which, and what to do. Nothing was changed. */
-export class ForeignStoreError extends Error {}
+/** The stores belong to another registry, or lack migrations. The message says which, and what to do. Nothing was changed. */
+export class UnusableStoreError extends Error {}
+
+/**
+ * The newest file of `migrations/`, and a text in the definition of a table that only this migration brings. Both change with each
+ * new migration; a test compares them with the files. The text decides, so a database that was made from `schema.sql`, without
+ * the table of migrations, counts as up to date.
+ */
+export const SCHEMA = { version: 12, table: 'refusals', contains: 'CONSTRAINT overtaken' } as const;
 
 interface Owner {
   id: string;
@@ -22,10 +30,10 @@ interface Owner {
 
 const MARK_LENGTH = 26;
 
-/** Checks that succeeded, by the secrets: one in the life of an isolate. Every request looks here, so nothing is derived before. */
+/** Checks that succeeded or are under way, by the secrets: one in the life of an isolate. */
 const checked = new Map<string, Promise<void>>();
 
-/** Bindings are one object for the life of an isolate: most requests find theirs here. */
+/** Bindings that passed. They are one object for the life of an isolate, so most requests need no more than this look. */
 const passed = new WeakSet<Stores>();
 
 /** True if `requireOwnStores` succeeded with these bindings. */
@@ -34,14 +42,14 @@ export function isChecked(env: Stores): boolean {
 }
 
 /**
- * One call to D1 and one to R2, in the first request of an isolate.
- * @throws ForeignStoreError
+ * Takes one call to D1 and one to R2 in the first request of an isolate, and none afterwards.
+ * @throws UnusableStoreError
  */
 export async function requireOwnStores(env: Stores): Promise<void> {
   const secrets = secretsOf(env).join('\0');
   const known = checked.get(secrets) ?? check(env);
   checked.set(secrets, known);
-  // A check that failed is made again by the next request.
+  // The next request makes a check that failed again.
   await known.catch((error: unknown) => {
     checked.delete(secrets);
     throw error;
@@ -57,22 +65,53 @@ async function check(env: Stores): Promise<void> {
   const [mark = '', ...previous] = await Promise.all(secretsOf(env).map(markOf));
   const [found, inBucket] = await Promise.all([readOwner(env), readText(env, REGISTRY_KEY)]);
   const adopted = settings(env).adoptRegistry;
-  if (!found && inBucket !== null && inBucket !== adopted) throw new ForeignStoreError(foreign('bucket', inBucket));
+  if (!found && inBucket !== null && inBucket !== adopted) throw foreign('bucket', inBucket);
   const owner = found ?? (await claimDatabase(env, mark));
   if (owner.mark !== mark) {
-    if (!previous.includes(owner.mark) && owner.id !== adopted) throw new ForeignStoreError(foreign('database', owner.id));
+    if (!previous.includes(owner.mark) && owner.id !== adopted) throw foreign('database', owner.id);
     await env.DB.prepare('UPDATE registry SET secret_mark = ?1 WHERE secret_mark = ?2').bind(mark, owner.mark).run();
   }
   if (inBucket === owner.id) return;
-  if (inBucket !== null && inBucket !== adopted) throw new ForeignStoreError(foreign('bucket', inBucket));
+  if (inBucket !== null && inBucket !== adopted) throw foreign('bucket', inBucket);
   await putText(env, REGISTRY_KEY, owner.id);
 }
 
+/** @throws UnusableStoreError if the schema is older than this build's */
 async function readOwner(env: Pick<Env, 'DB'>): Promise<Owner | null> {
-  return env.DB.prepare('SELECT id, secret_mark AS mark FROM registry').first<Owner>();
+  const schema = env.DB.prepare('SELECT 1 FROM sqlite_master WHERE name = ?1 AND instr(sql, ?2) > 0');
+  const select = env.DB.prepare('SELECT id, secret_mark AS mark FROM registry');
+  try {
+    const [current, owner] = await env.DB.batch([schema.bind(SCHEMA.table, SCHEMA.contains), select]);
+    if (current?.results.length === 0) throw await outdated(env);
+    return (owner?.results[0] as Owner | undefined) ?? null;
+  } catch (error) {
+    throw isMissingTable(error) ? await outdated(env) : error;
+  }
 }
 
-/** Of several deployments that claim it at once, one is the owner. */
+function isMissingTable(error: unknown): boolean {
+  return error instanceof Error && error.message.includes('no such table');
+}
+
+async function outdated(env: Pick<Env, 'DB'>): Promise<UnusableStoreError> {
+  const version = await schemaVersion(env);
+  return new UnusableStoreError(
+    `the database's schema is at ${version}, this build needs ${SCHEMA.version}: run npm run deploy. Nothing was changed`,
+  );
+}
+
+/** The number of the last migration; of a database without the table of migrations 1, or 0 if it is empty. */
+async function schemaVersion({ DB }: Pick<Env, 'DB'>): Promise<number> {
+  const tables = await DB.prepare(
+    "SELECT name FROM sqlite_master WHERE name IN ('d1_migrations', 'accounts') ORDER BY name DESC LIMIT 1",
+  ).first<string>('name');
+  if (tables !== 'd1_migrations') return tables === null ? 0 : 1;
+  return (
+    (await DB.prepare('SELECT max(CAST(substr(name, 1, 4) AS INTEGER)) AS newest FROM d1_migrations').first('newest')) ?? 0
+  );
+}
+
+/** If several deployments claim the database at once, one of them becomes its owner. */
 async function claimDatabase(env: Pick<Env, 'DB'>, mark: string): Promise<Owner> {
   const insert =
     'INSERT INTO registry (one, id, secret_mark, created_at) VALUES (1, ?1, ?2, unixepoch()) ON CONFLICT DO NOTHING';
@@ -81,10 +120,10 @@ async function claimDatabase(env: Pick<Env, 'DB'>, mark: string): Promise<Owner>
   return read?.results[0] as Owner;
 }
 
-function foreign(store: 'database' | 'bucket', id: string): string {
-  return (
+function foreign(store: 'database' | 'bucket', id: string): UnusableStoreError {
+  return new UnusableStoreError(
     `the ${store} belongs to another registry (${id}), and nothing in it was touched: ` +
-    `give this one a database and a bucket of its own. If it is the same registry with a new REGISTRY_SECRET, set ` +
-    `REGISTRY_SECRET_PREVIOUS to the old secret, or, if the old one is to count no more, ADOPT_REGISTRY to ${id}`
+      `give this one a database and a bucket of its own. If it is the same registry with a new REGISTRY_SECRET, set ` +
+      `REGISTRY_SECRET_PREVIOUS to the old secret, or, if the old one is to count no more, ADOPT_REGISTRY to ${id}`,
   );
 }

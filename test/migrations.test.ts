@@ -2,6 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import schema from '../schema.sql?raw';
+import { SCHEMA } from '../src/ownership.ts';
 
 const files = import.meta.glob('../migrations/*.sql', { query: '?raw', import: 'default', eager: true }) as Record<
   string,
@@ -58,6 +59,17 @@ test('the migrations, applied in their order to an empty database, produce schem
   for (const name of [...names].sort()) await apply(files[`../migrations/${name}`] as string);
   expect(await objects()).toEqual(expected);
   expect(Object.keys(expected).length).toBeGreaterThan(30);
+});
+
+test('the build knows the newest migration, and recognizes a database that has it', async () => {
+  const definition = async () => (await objects())[SCHEMA.table] ?? '';
+  const sorted = [...names].sort();
+  expect(SCHEMA.version).toBe(Number(sorted.at(-1)?.slice(0, 4)));
+  await empty();
+  for (const name of sorted.slice(0, -1)) await apply(files[`../migrations/${name}`] as string);
+  expect(await definition()).not.toContain(SCHEMA.contains);
+  await apply(files[`../migrations/${sorted.at(-1)}`] as string);
+  expect(await definition()).toContain(SCHEMA.contains);
 });
 
 test('each migration has a number of its own, four digits and a name', () => {

@@ -1,8 +1,9 @@
 /** A database and a bucket belong to one registry: a second deployment that is bound to them by mistake touches nothing. */
-import { beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../src/env.ts';
 import worker from '../src/index.ts';
-import { requireOwnStores } from '../src/ownership.ts';
+import { requireOwnStores, SCHEMA } from '../src/ownership.ts';
+import { counting } from './world/counting.ts';
 import { pushImage, refusal } from './world/images.ts';
 import { newWorld, type World, worldOf } from './world/world.ts';
 
@@ -97,6 +98,73 @@ test('a check that could not ask the database is a 503, and is made again by the
   const away = worldOf({ ...first.env, DB });
   expect((await away.fetch('GET', '/v2/')).status).toBe(503);
   expect((await first.fetch('GET', '/v2/')).status).toBe(200);
+});
+
+describe('a database that lacks migrations', () => {
+  const migrations = import.meta.glob('../migrations/*.sql', { query: '?raw', import: 'default', eager: true });
+  const run = async (...texts: string[]) => {
+    const statements = texts.flatMap((text) => text.replaceAll(/--.*$/gm, '').split(';'));
+    const all = statements.filter((statement) => statement.trim() !== '');
+    await world.env.DB.batch(all.map((statement) => world.env.DB.prepare(statement)));
+  };
+  const tables = async () => {
+    const { results } = await world.env.DB.prepare(
+      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'",
+    ).all<{ name: string }>();
+    return results.map(({ name }) => name);
+  };
+  const upTo = (number: number) =>
+    Object.entries(migrations)
+      .filter(([path]) => Number(/(\d{4})-/.exec(path)?.[1]) <= number)
+      .sort(([one], [other]) => (one < other ? -1 : 1));
+
+  beforeEach(async () => {
+    for (const table of await tables()) await run(`DROP TABLE ${table}`);
+  });
+  // The next test finds the whole schema again.
+  afterEach(async () => {
+    for (const table of await tables()) await run(`DROP TABLE ${table}`);
+  });
+
+  test.each([
+    [0, 'an empty one'],
+    [1, 'the first schema without a table of migrations'],
+    [3, 'one that stopped at 3'],
+    [10, 'one that stopped at 10'],
+  ])('is refused with its version: %i, %s', async (version) => {
+    for (const [, text] of upTo(version)) await run(text as string);
+    if (version > 1) {
+      await run('CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT UNIQUE)');
+      for (const [path] of upTo(version)) await run(`INSERT INTO d1_migrations (name) VALUES ('${path.split('/').at(-1)}')`);
+    }
+    const before = await tables();
+    for (const path of ['/v2/', '/token', '/api/v1/me']) {
+      const response = await deployment().fetch('GET', path);
+      expect(await refusal(response.clone())).toBe('503 UNAVAILABLE');
+      const needs = `schema is at ${version}, this build needs ${SCHEMA.version}: run npm run deploy`;
+      expect(await response.text()).toContain(needs);
+    }
+    expect(await tables()).toEqual(before);
+    expect(await inBucket()).toBeUndefined();
+  });
+
+  test('is served as soon as it has them', async () => {
+    const waiting = deployment();
+    expect((await waiting.fetch('GET', '/v2/')).status).toBe(503);
+    for (const [, text] of upTo(9999)) await run(text as string);
+    expect((await waiting.fetch('GET', '/v2/')).status).toBe(200);
+  });
+});
+
+test('the stores and the schema are checked once: in one call to D1, and another to claim a new database', async () => {
+  const first = deployment();
+  const { env, counts } = counting(first.env);
+  await requireOwnStores(env);
+  const made = { ...counts };
+  const second = counting({ ...first.env, REGISTRY_SECRET: first.env.REGISTRY_SECRET as string });
+  await requireOwnStores(second.env);
+  expect(made.d1).toBe(2);
+  expect(second.counts.d1).toBe(0);
 });
 
 test('the secret is in neither store', async () => {

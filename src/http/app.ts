@@ -3,7 +3,7 @@ import { type Context, Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
 import { checkSecrets, settings, withBindings } from '../env.ts';
-import { ForeignStoreError, isChecked, requireOwnStores } from '../ownership.ts';
+import { isChecked, requireOwnStores, UnusableStoreError } from '../ownership.ts';
 import { requireSecret } from '../secrets.ts';
 import { countedStores, logsEverything, report } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -64,12 +64,12 @@ function notSetUp({ message }: Error): Refusal {
   return new Refusal('not-set-up', { message: `this registry is not set up: ${message}` });
 }
 
-/** Refuses stores of another registry, and counts what the request asks of its own. */
+/** Refuses stores of another registry or an older schema, and counts what the request asks of its own. */
 const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
   try {
     if (!isChecked(c.env)) await requireOwnStores(c.env);
   } catch (error) {
-    if (!(error instanceof ForeignStoreError)) throw error;
+    if (!(error instanceof UnusableStoreError)) throw error;
     throw notSetUp(error);
   }
   if (logsEverything()) c.env = withBindings(c.env, countedStores(c.env, c.var.counts));
