@@ -99,3 +99,12 @@ function countMembers(root: unknown): number {
 export function jsonBytes(value: unknown): number {
   return new TextEncoder().encode(JSON.stringify(value)).byteLength;
 }
+
+/** The value of a text that should be JSON; `null` if it is not, which no schema accepts. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

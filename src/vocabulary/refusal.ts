@@ -41,20 +41,24 @@ export interface FieldError {
   message: string;
 }
 
-/** @throws request-invalid, if there are any errors: its message names the first, its detail has all */
-export function requireNoErrors(errors: FieldError[]): void {
-  const [first] = errors;
-  if (first) throw new Refusal('request-invalid', { message: textOf(first), detail: errors });
+/** Refuses an input: the message has the first error, the detail has all. */
+export function invalidInput(...errors: [FieldError, ...FieldError[]]): Refusal {
+  return new Refusal('request-invalid', { message: textOf(errors[0]), detail: errors });
+}
+
+/** @throws request-invalid if there are any errors */
+export function requireNoErrors([first, ...others]: FieldError[]): void {
+  if (first) throw invalidInput(first, ...others);
 }
 
 /** Runs an operation, and gives the fields that it refuses their place in the request: `rules.0` becomes `body.rules.0`. */
-export async function withFieldsIn<T>(place: string, work: Promise<T>): Promise<T> {
+export async function withFieldsIn<T>(place: string, work: () => T | Promise<T>): Promise<T> {
   try {
-    return await work;
+    return await work();
   } catch (error) {
     if (!isRefusal(error, 'request-invalid') || !Array.isArray(error.detail)) throw error;
     const errors = (error.detail as FieldError[]).map(({ at, message }) => ({ at: at ? `${place}.${at}` : place, message }));
-    throw new Refusal('request-invalid', { message: textOf(errors[0] as FieldError), detail: errors });
+    throw invalidInput(...(errors as [FieldError]));
   }
 }
 

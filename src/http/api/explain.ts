@@ -6,6 +6,7 @@ import { explainFor, whoCanGrant } from '../../auth/explain.ts';
 import type { Sourced } from '../../auth/statement.ts';
 import { recordOf } from '../../contract/fields.ts';
 import { sourceSchema } from '../../contract/statements.ts';
+import { jsonOf } from '../../oci/json.ts';
 import { isRepositoryName } from '../../oci/name.ts';
 import { matches } from '../../oci/pattern.ts';
 import { isTag } from '../../oci/reference.ts';
@@ -17,7 +18,6 @@ import type { AppEnv } from '../context.ts';
 import { answer } from './answers.ts';
 import { asks, requireRight } from './guard.ts';
 import { operation } from './operation.ts';
-import { jsonOf } from './params.ts';
 
 const question = z.strictObject({
   principal: z

@@ -1,29 +1,39 @@
-/** The rules that a repository is tidied up by: saved, previewed, carried out. */
+/** Lifecycle policies of repositories: saved, previewed and run. */
 import { Hono } from 'hono';
-import type { Authority } from '../../auth/authority.ts';
-import { allows } from '../../auth/policy.ts';
-import { settings } from '../../env.ts';
-import type { RepositoryName } from '../../oci/name.ts';
-import { bytesOnlyOf, WHOLE_MAX } from '../../registry/lifecycle/candidates.ts';
-import { planPage } from '../../registry/lifecycle/large.ts';
-import { type LifecyclePolicy, PATTERNS_MAX, RANGES_MAX } from '../../registry/lifecycle/policy.ts';
-import { planLifecycle, runLifecycle } from '../../registry/lifecycle/run.ts';
-import { deleteLifecycle, getLifecycle, saveLifecycle } from '../../registry/lifecycle/saved.ts';
-import { MANIFESTS_MAX, TAGS_MAX } from '../../registry/lifecycle/slices.ts';
-import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
-import { answer, answerNothing } from './answers.ts';
-import { asksFor } from './guard.ts';
+import type * as z from 'zod';
 import {
-  deletedSchema,
-  lifecycleSchema,
-  placeOf,
-  planSchema,
-  policySchema,
-  previewBody,
-  shownList,
-  shownReport,
-  shownWaiting,
-} from './lifecycle-schemas.ts';
+  deleteLifecycle,
+  getLifecycle,
+  type Lifecycle,
+  type LifecycleItem,
+  type LifecycleItems,
+  type LifecyclePreview,
+  type LifecycleReport,
+  previewLifecycle,
+  putLifecycle,
+  runLifecycle,
+} from '../../app/lifecycle.ts';
+import {
+  lifecycleDeletions,
+  type lifecycleItem,
+  lifecyclePlan,
+  lifecyclePolicy,
+  lifecyclePreview,
+  type lifecycleReport,
+  savedLifecycle,
+} from '../../contract/lifecycle.ts';
+import { settings } from '../../env.ts';
+import {
+  RULE_PATTERNS_MAX,
+  SLICE_MANIFESTS_MAX,
+  SLICE_TAGS_MAX,
+  VERSION_RANGES_MAX,
+  WHOLE_MAX,
+} from '../../vocabulary/lifecycle.ts';
+import { withFieldsIn } from '../../vocabulary/refusal.ts';
+import { type AppEnv, callOf, type RequestContext } from '../context.ts';
+import { answer, answerNothing, timeOf, withinAnswer } from './answers.ts';
+import { asksFor } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion } from './params.ts';
 
@@ -35,11 +45,11 @@ export const lifecycle = new Hono<AppEnv>({ strict: false })
     asksFor('pull'),
     operation({
       group: GROUP,
-      summary: "A repository's lifecycle policy",
-      description: 'It is carried out once a day. There is nothing here where none is saved.',
-      answers: { 200: { description: 'The policy, its ETag, and what its last run did', schema: lifecycleSchema } },
+      summary: "Read a repository's lifecycle policy",
+      description: 'The policy runs once a day. 404 if none is saved.',
+      answers: { 200: { description: 'The policy, its ETag, and what its last run did', schema: savedLifecycle } },
     }),
-    async (c) => answerLifecycle(c),
+    async (c) => answerLifecycle(await getLifecycle(callOf(c), c.var.repository)),
   )
   .put(
     '/repositories/:name{.+}/-/lifecycle',
@@ -47,20 +57,22 @@ export const lifecycle = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: "Save a repository's lifecycle policy",
-      description: `In ECR's grammar, without storage classes. All rules look at all there is; the first whose requirement on tags
-is met decides, and what it lets stay is safe from those after it. They decide about tags and untagged manifests, not about images:
-a tag that is kept keeps only itself, and a manifest goes with the last tag that names it. Tags that belong to another manifest by
-their name (\`sha256-<hex>\`, with \`.sig\`, \`.att\` or \`.sbom\` or without) are no images: they are neither selected nor counted, stay with it
-and go with it. Tags that are immutable stay unless a rule
-says \`includeImmutable\`. Rules that \`keep\` win over all others. What goes can be restored from the trash. All rules together may
-have up to ${PATTERNS_MAX} patterns and prefixes of tags, and ${RANGES_MAX} ranges of versions.`,
+      description: `The grammar is that of ECR, without storage classes and with rules that keep.
+
+- Every rule looks at all tags and untagged manifests. The first rule whose tag conditions match decides, and what it leaves is safe from later rules. Rules that \`keep\` win over all others.
+- Rules decide about tags and untagged manifests, not about images: a tag that is kept keeps only itself, and a manifest is deleted with the last tag that names it.
+- Tags that belong to another manifest by their name (\`sha256-<hex>\`, with or without \`.sig\`, \`.att\` or \`.sbom\`) are neither selected nor counted. They are kept and deleted with that manifest.
+- Immutable tags stay, unless a rule has \`includeImmutable\`.
+- What is deleted can be restored from the trash.
+
+All rules together may have up to ${RULE_PATTERNS_MAX} patterns and prefixes of tags, and ${VERSION_RANGES_MAX} version ranges.`,
       conditional: true,
-      body: policySchema,
-      answers: { 200: { description: 'Saved; the new ETag', schema: lifecycleSchema } },
+      body: lifecyclePolicy,
+      answers: { 200: { description: 'The policy as saved, and its new ETag', schema: savedLifecycle } },
     }),
     async (c) => {
-      await saveLifecycle(c.env, c.var.repository, c.var.body, { ifVersion: expectedVersion(c), by: actorOf(c) });
-      return answerLifecycle(c);
+      const { repository, body } = c.var;
+      return answerLifecycle(await withFieldsIn('body', () => putLifecycle(callOf(c), repository, body, expectedVersion(c))));
     },
   )
   .delete(
@@ -69,12 +81,12 @@ have up to ${PATTERNS_MAX} patterns and prefixes of tags, and ${RANGES_MAX} rang
     operation({
       group: GROUP,
       summary: "Delete a repository's lifecycle policy",
-      description: 'What it took stays in the trash for its time.',
+      description: 'What the policy has deleted stays in the trash until its time is up.',
       conditional: true,
       answers: { 204: { description: 'Deleted' } },
     }),
     async (c) => {
-      await deleteLifecycle(c.env, c.var.repository, { ifVersion: expectedVersion(c), by: actorOf(c) });
+      await deleteLifecycle(callOf(c), c.var.repository, expectedVersion(c));
       return answerNothing();
     },
   )
@@ -83,24 +95,17 @@ have up to ${PATTERNS_MAX} patterns and prefixes of tags, and ${RANGES_MAX} rang
     asksFor('admin'),
     operation({
       group: GROUP,
-      summary: 'What a lifecycle policy would delete, and why',
-      description: `Nothing is deleted. The counts are of all there is, the list is cut after 1,000. A repository with more than
-${WHOLE_MAX} tags or manifests is listed page by page: counts and list are those of the page, \`next\` is what to send as \`after\` for
-the next one, and \`bytes\` and the ETag are missing. A page may be empty before the last one, which has no \`next\`. Right after a push the list may be short: \`waiting\`,
-\`waitingUntil\` and \`note\` say what is left alone for now.`,
-      body: previewBody,
-      answers: { 200: { description: 'The plan; its ETag is the same for the same list', schema: planSchema } },
+      summary: 'Preview what a lifecycle policy would delete, and why',
+      description: `Deletes nothing. The counts include everything; the list is cut after 1,000 items. A repository with more than
+${WHOLE_MAX} tags or manifests is previewed page by page: counts and list are those of the page, \`next\` is sent as \`after\` for the next
+page, and \`bytes\` and the ETag are absent. A page may be empty before the last one, which has no \`next\`. Soon after a push the list
+may be short: \`waiting\`, \`waitingUntil\` and \`note\` say what is left alone for now.`,
+      body: lifecyclePreview,
+      answers: { 200: { description: 'The plan. Its ETag identifies the list', schema: lifecyclePlan } },
     }),
     async (c) => {
       const { repository, body } = c.var;
-      const whole = body.after === undefined ? await planLifecycle(c.env, repository, body.policy) : null;
-      if (!whole) return answerPage(c, body.policy, body.after);
-      const { plan, etag } = whole;
-      const blobs = await bytesOnlyOf(c.env, repository, plan.levels.flat());
-      const bytes = plan.manifests.reduce((sum, { size }) => sum + size, blobs);
-      const response = answer({ ...shownList(plan), bytes, ...shownWaiting(plan, settings(c.env).leaseSeconds) });
-      response.headers.set('etag', etag);
-      return response;
+      return answerPreview(c, await withFieldsIn('body', () => previewLifecycle(callOf(c), repository, body)));
     },
   )
   .post(
@@ -108,46 +113,79 @@ the next one, and \`bytes\` and the ETag are missing. A page may be empty before
     asksFor('admin'),
     operation({
       group: GROUP,
-      summary: 'Carry the saved lifecycle policy out now',
-      description: `A large plan is carried out in parts: run it again while something remains. With \`If-Match\` and the ETag of a
-preview only if it would delete just what that one listed, and then all of it or nothing, whatever is pushed meanwhile. Where it takes
-several parts, as it does for more than ${TAGS_MAX} tags or ${MANIFESTS_MAX} manifests and for what different rules took, that holds
-for each part: one that has changed ends the run with 412, and the message says what was deleted before it. A repository with more than
-${WHOLE_MAX} tags or manifests is gone through page by page, a page for each request and for most runs of the schedule, and not on
-condition: \`unfinished\` says that there are more.`,
+      summary: 'Run the saved lifecycle policy now',
+      description: `A large plan is carried out in parts: run it again while \`remaining\` is not 0.
+
+With \`If-Match\` and the ETag of a preview, it deletes exactly what that preview listed, or nothing. A plan with more than
+${SLICE_TAGS_MAX} tags or ${SLICE_MANIFESTS_MAX} manifests, or with items of several rules, takes several steps, and this holds for each of them: if something of a
+step has changed, the run ends with 412, and the message says what was deleted before.
+
+A repository with more than ${WHOLE_MAX} tags or manifests is processed page by page, one page for each request and for most runs of the
+schedule. It cannot be run on condition. \`unfinished\` says that there are more pages.`,
       conditional: true,
-      answers: { 200: { description: 'What was deleted', schema: deletedSchema } },
+      answers: { 200: { description: 'What was deleted', schema: lifecycleDeletions } },
     }),
     async (c) => {
-      const { repository } = c.var;
-      const options = { by: actorOf(c), ifPlan: expectedPlan(c) };
-      const { remaining, unfinished, ...deleted } = await runLifecycle(c.env, repository, options);
-      return answer({ ...shownList(deleted), remaining, ...(unfinished ? { unfinished } : {}) });
+      const { remaining, unfinished, ...deleted } = await runLifecycle(callOf(c), c.var.repository, expectedPlan(c));
+      return answer({ ...shownItems(deleted), remaining, ...(unfinished ? { unfinished } : {}) });
     },
   );
 
-type Asking = RequestContext & { var: { repository: RepositoryName; authority: Authority } };
-
-/** @param after as the page before answered it, `undefined` for the first one */
-async function answerPage(c: Asking, tried: LifecyclePolicy | undefined, after: string | undefined): Promise<Response> {
-  const { repository } = c.var;
-  const policy = tried ?? (await getLifecycle(c.env, repository)).policy;
-  const { plan, next: place } = await planPage(c.env, repository, policy, placeOf(after));
-  const next = place === null ? {} : { next: JSON.stringify(place) };
-  return answer({ ...shownList(plan), ...shownWaiting(plan, settings(c.env).leaseSeconds), ...next });
-}
-
-async function answerLifecycle(c: Asking): Promise<Response> {
-  const { repository, authority } = c.var;
-  const { policy, report, version } = await getLifecycle(c.env, repository);
-  const lastReport = report && shownReport(report, allows(authority, 'push', repository));
-  return answer({ policy, lastRanAt: lastReport?.at ?? null, lastReport }, { version });
-}
-
-/** RFC 9110, section 13.1.1: `*`, or a list of which one has to be the plan's; `null` without a condition. */
+/** RFC 9110, section 13.1.1: `*`, or a list that must contain the plan's ETag; `null` without a condition. */
 function expectedPlan(c: RequestContext): ((etag: string) => boolean) | null {
   const header = c.req.header('if-match');
   if (header === undefined || header.trim() === '*') return null;
   const etags = header.split(',').map((etag) => etag.trim());
   return (etag) => etags.includes(etag);
+}
+
+function answerLifecycle({ policy, report, version }: Lifecycle): Response {
+  const lastReport = report && shownReport(report);
+  return answer({ policy, lastRanAt: lastReport?.at ?? null, lastReport }, { version });
+}
+
+function shownReport({ at, by, tags, manifests, remaining, failed }: LifecycleReport): z.output<typeof lifecycleReport> {
+  return { at: timeOf(at), by, tags, manifests, remaining, failed };
+}
+
+function answerPreview(c: RequestContext, { plan, whole, next }: LifecyclePreview): Response {
+  const body = {
+    ...shownItems(plan),
+    ...(whole && { bytes: whole.bytes }),
+    ...shownWaiting(plan, settings(c.env).leaseSeconds),
+  };
+  const response = answer(next === null ? body : { ...body, next });
+  if (whole) response.headers.set('etag', whole.etag);
+  return response;
+}
+
+/** Explains a list that is short because leases protect manifests. */
+function shownWaiting({ waiting }: LifecyclePreview['plan'], leaseSeconds: number) {
+  if (waiting.length === 0) return { waiting: 0 };
+  const until = timeOf(waiting.reduce((latest, { leasedUntil }) => Math.max(latest, leasedUntil), 0));
+  const what = waiting.length === 1 ? '1 more manifest is' : `${waiting.length} more manifests are`;
+  const hours = Math.round((leaseSeconds / 3600) * 10) / 10;
+  const why = `a manifest that was pushed without a tag, or that a client was told exists, is kept for ${hours} hours`;
+  return { waiting: waiting.length, waitingUntil: until, note: `${what} left alone until ${until}: ${why}` };
+}
+
+const ITEMS_MAX = 1000;
+
+function shownItems({ tags, attached, manifests }: LifecycleItems) {
+  const named = [...tags.slice(0, ITEMS_MAX), ...attached.slice(0, Math.max(0, ITEMS_MAX - tags.length))];
+  const items = withinAnswer([
+    ...named.map((item) => shownItem(item, item.tag)),
+    ...manifests.slice(0, Math.max(0, ITEMS_MAX - named.length)).map((item) => shownItem(item, null)),
+  ]);
+  return {
+    tags: tags.length,
+    ...(attached.length > 0 ? { attached: attached.length } : {}),
+    manifests: manifests.length,
+    items,
+    truncated: items.length < tags.length + attached.length + manifests.length,
+  };
+}
+
+function shownItem({ digest, rule, reason }: LifecycleItem, tag: string | null): z.output<typeof lifecycleItem> {
+  return { tag, digest, rule, reason };
 }

@@ -18,6 +18,7 @@ import { runCounted } from '../../background/jobs.ts';
 import { pageSchema } from '../../contract/pages.ts';
 import type { Env } from '../../env.ts';
 import { secondsToMidnight } from '../../events/database-failure.ts';
+import { jsonOf } from '../../oci/json.ts';
 import { collectSlice } from '../../registry/gc/collector.ts';
 import { fsck, isFsckCursor } from '../../registry/gc/fsck.ts';
 import { type Cursor, getPasses, type Passes } from '../../registry/gc/passes.ts';
@@ -28,7 +29,6 @@ import { type AppEnv, finishing, type RequestContext } from '../context.ts';
 import { answer, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
 import { operation } from './operation.ts';
-import { jsonOf } from './params.ts';
 
 const GROUP = 'Maintenance';
 

@@ -26,15 +26,6 @@ export function secondsOf(time: z.output<typeof instant>): number {
   return Math.ceil(Date.parse(time) / 1000);
 }
 
-/** The value of a parameter that holds JSON; `null` if it is not JSON, which no schema accepts. */
-export function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
-
 /** The version that the caller expects: that of `If-Match`; 0 (absent) for `If-None-Match: *`; `null` for any. */
 export function expectedVersion(c: RequestContext): number | null {
   if (c.req.header('if-none-match')?.trim() === '*') return 0;

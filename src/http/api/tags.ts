@@ -86,8 +86,8 @@ export const tags = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { imageTagMutability: value, imageTagMutabilityExclusionFilters: filters = [] } = c.var.body;
       const mutability = { value, exclusions: filters.map(({ filter }) => filter) };
-      const saved = putTagMutability(callOf(c), c.var.repository, mutability, expectedVersion(c));
-      return answerMutability(await withFieldsIn('body', saved));
+      const put = () => putTagMutability(callOf(c), c.var.repository, mutability, expectedVersion(c));
+      return answerMutability(await withFieldsIn('body', put));
     },
   );
 

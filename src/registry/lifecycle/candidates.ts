@@ -2,6 +2,7 @@
 import type { Database } from '../../events/batch.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import { WHOLE_MAX } from '../../vocabulary/lifecycle.ts';
 import type { Mutability } from '../../vocabulary/mutability.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { HERE } from '../repositories/repositories.ts';
@@ -12,8 +13,6 @@ import { type Report, reportOf } from './report.ts';
 
 /** Tags and manifests of a repository that rules look through. */
 export const CANDIDATES_MAX = 50_000;
-/** So many tags, and as many manifests, are looked through at once, which takes five milliseconds of CPU; more page by page. */
-export const WHOLE_MAX = 1000;
 
 export interface Candidates {
   /** `null`: none is saved. */

@@ -6,6 +6,7 @@ import type { Database } from '../../events/batch.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
+import { VERSIONS_MAX } from '../../vocabulary/lifecycle.ts';
 import { HERE } from '../repositories/repositories.ts';
 import type { LifecyclePolicy, Rule } from './policy.ts';
 import { highestOf, selected, type Whole } from './selecting.ts';
@@ -22,8 +23,6 @@ export interface Known {
 
 /** Tags whose versions are looked at at once. */
 const TAGS = 700;
-/** Versions that a rule counts; one that keeps more of a large repository keeps all of its range. */
-export const VERSIONS_MAX = 1000;
 
 const countsVersions = ({ selection: { tagSemverRange, countNumber } }: Rule) =>
   tagSemverRange !== undefined && countNumber !== undefined && countNumber <= VERSIONS_MAX;

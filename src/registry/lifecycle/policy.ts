@@ -1,14 +1,21 @@
 /**
  * Lifecycle policies: ECR's grammar (Amazon ECR User Guide, "Lifecycle policy properties") without its storage classes, and
- * beside it rules that keep. What one field cannot say for itself is checked here.
+ * rules that keep added.
  */
 import { isTagPattern } from '../../oci/pattern.ts';
 import { isTag } from '../../oci/reference.ts';
+import {
+  type ACTION_TYPES,
+  type COUNT_TYPES,
+  RULE_DESCRIPTION_MAX,
+  RULE_PATTERNS_MAX,
+  RULES_MAX,
+  TAG_LIST_MAX,
+  type TAG_STATUSES,
+  VERSION_RANGES_MAX,
+} from '../../vocabulary/lifecycle.ts';
+import { type FieldError, requireNoErrors } from '../../vocabulary/refusal.ts';
 import { parseRange } from './versions.ts';
-
-export const TAG_STATUSES = ['tagged', 'untagged', 'any'] as const;
-export const COUNT_TYPES = ['imageCountMoreThan', 'sinceImagePushed', 'sinceImagePulled'] as const;
-export const ACTION_TYPES = ['expire', 'keep'] as const;
 
 export interface Selection {
   tagStatus: (typeof TAG_STATUSES)[number];
@@ -37,15 +44,36 @@ export interface LifecyclePolicy {
 /** ECR's limit. */
 const WILDCARDS_MAX = 4;
 
-/** Of all rules together, as each is looked for in every tag: with so many, thousands of tags are judged in under a second. */
-export const PATTERNS_MAX = 100;
-export const RANGES_MAX = 5;
+/** @throws request-invalid */
+export function requireValidPolicy(policy: LifecyclePolicy): void {
+  requireNoErrors(sizeErrors(policy));
+  requireNoErrors(policyErrors(policy));
+}
 
-/** What is wrong with a policy whose fields are of the right types, each with the index of its rule. */
-export function complaintsAbout({ rules }: LifecyclePolicy): { at: number; message: string }[] {
-  return rules.flatMap((rule, at) => {
-    const found = [...ofTags(rule), ...ofCount(rule), ...ofAction(rule), ...ofOthers(rule, at, rules), ...ofAll(at, rules)];
-    return found.map((message) => ({ at, message: `rule ${rule.rulePriority}: ${message}` }));
+/** Checks each field by itself: another door's schema may not. */
+function sizeErrors({ rules }: LifecyclePolicy): FieldError[] {
+  if (rules.length === 0 || rules.length > RULES_MAX) return [{ at: 'rules', message: `has 1 to ${RULES_MAX} rules` }];
+  return rules.flatMap(
+    ({ rulePriority, description = '', selection: { tagPatternList, tagPrefixList, countNumber = 1 } }, n) => {
+      const entries = Math.max(tagPatternList?.length ?? 0, tagPrefixList?.length ?? 0);
+      const isWhole = (number: number) => Number.isSafeInteger(number) && number >= 1;
+      const found = [
+        ...(isWhole(rulePriority) ? [] : ['rulePriority is a whole number from 1']),
+        ...(isWhole(countNumber) ? [] : ['countNumber is a whole number from 1']),
+        ...(description.length > RULE_DESCRIPTION_MAX ? [`description has up to ${RULE_DESCRIPTION_MAX} characters`] : []),
+        ...(/\p{Cc}/u.test(description) ? ['description is one line of text'] : []),
+        ...(entries > TAG_LIST_MAX ? [`a list of tags has up to ${TAG_LIST_MAX} entries`] : []),
+      ];
+      return found.map((message) => ({ at: `rules.${n}`, message }));
+    },
+  );
+}
+
+/** What is wrong with a policy whose fields are right by themselves. */
+export function policyErrors({ rules }: LifecyclePolicy): FieldError[] {
+  return rules.flatMap((rule, n) => {
+    const found = [...ofTags(rule), ...ofCount(rule), ...ofAction(rule), ...ofOthers(rule, n, rules), ...ofAll(n, rules)];
+    return found.map((message) => ({ at: `rules.${n}`, message: `rule ${rule.rulePriority}: ${message}` }));
   });
 }
 
@@ -123,7 +151,11 @@ function ofAll(at: number, rules: Rule[]): string[] {
     return before <= max && now > max;
   };
   return [
-    ...(passes(patterns, PATTERNS_MAX) ? [`all rules together may have up to ${PATTERNS_MAX} patterns and prefixes`] : []),
-    ...(passes(ranges, RANGES_MAX) ? [`all rules together may have up to ${RANGES_MAX} of tagSemverRange`] : []),
+    ...(passes(patterns, RULE_PATTERNS_MAX)
+      ? [`all rules together may have up to ${RULE_PATTERNS_MAX} patterns and prefixes`]
+      : []),
+    ...(passes(ranges, VERSION_RANGES_MAX)
+      ? [`all rules together may have up to ${VERSION_RANGES_MAX} of tagSemverRange`]
+      : []),
   ];
 }

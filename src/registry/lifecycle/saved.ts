@@ -5,7 +5,7 @@ import { changesIn, record } from '../../events/outbox.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { HERE, requireInBatch } from '../repositories/repositories.ts';
-import type { LifecyclePolicy } from './policy.ts';
+import { type LifecyclePolicy, requireValidPolicy } from './policy.ts';
 import { type Report, reportOf } from './report.ts';
 
 export interface SavedPolicy {
@@ -46,13 +46,14 @@ export function noPolicy(): Refusal {
 
 const SAVED = `SELECT policy FROM lifecycle_policies WHERE repository_id = ${HERE}`;
 
-/** Saved again as it is, it stays as it is. @throws repository-unknown, version-mismatch */
+/** Saves a policy. The same policy saved again changes nothing. @throws request-invalid, repository-unknown, version-mismatch */
 export async function saveLifecycle(
   env: Database,
   repository: RepositoryName,
   policy: LifecyclePolicy,
   { ifVersion, by }: Change,
 ): Promise<void> {
+  requireValidPolicy(policy);
   const text = JSON.stringify(policy);
   const saved = await tryBatch(env, [
     requireInBatch(env, repository),

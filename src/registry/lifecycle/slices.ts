@@ -3,6 +3,7 @@
  * no half of it. Pure.
  */
 import type { Digest } from '../../oci/digest.ts';
+import { SLICE_MANIFESTS_MAX, SLICE_TAGS_MAX } from '../../vocabulary/lifecycle.ts';
 import type { DoomedTag, Plan } from './chooser.ts';
 import { append } from './inventory.ts';
 import { ofRules, type RuleName } from './reasons.ts';
@@ -14,9 +15,7 @@ export interface Slice {
   reason: string;
 }
 
-/** Of a slice. Their lists are bound parameters of up to 2 MB; each level is some statements of the batch. */
-export const MANIFESTS_MAX = 200;
-export const TAGS_MAX = 1000;
+/** Levels of manifests in one batch: each is some statements of it. */
 export const LEVELS_MAX = 10;
 
 /** Only what is larger than a slice by itself is cut: then tags go before what they name, and holders before what they hold. */
@@ -83,11 +82,11 @@ function distinct(rules: RuleName[]): RuleName[] {
 function cut({ tags, levels, reason }: Slice): [Slice, ...Slice[]] {
   const [piece = [], ...others] = cutLevels(levels);
   const rest: [Slice, ...Slice[]] = [
-    { tags: tags.slice(0, TAGS_MAX), levels: piece, reason },
+    { tags: tags.slice(0, SLICE_TAGS_MAX), levels: piece, reason },
     ...others.map((part) => ({ tags: [], levels: part, reason })),
   ];
-  for (let from = TAGS_MAX; from < tags.length; from += TAGS_MAX) {
-    rest.unshift({ tags: tags.slice(from, from + TAGS_MAX), levels: [], reason });
+  for (let from = SLICE_TAGS_MAX; from < tags.length; from += SLICE_TAGS_MAX) {
+    rest.unshift({ tags: tags.slice(from, from + SLICE_TAGS_MAX), levels: [], reason });
   }
   return rest;
 }
@@ -98,7 +97,7 @@ function cutLevels(levels: Digest[][]): Digest[][][] {
   for (const level of levels) {
     for (let from = 0; from < level.length; ) {
       const piece = pieces.at(-1) as Digest[][];
-      const part = level.slice(from, from + MANIFESTS_MAX - size);
+      const part = level.slice(from, from + SLICE_MANIFESTS_MAX - size);
       if (part.length === 0 || piece.length === LEVELS_MAX) {
         pieces.push([]);
         size = 0;
@@ -118,7 +117,7 @@ function opened(slices: Slice[], slice: Slice): Slice {
 }
 
 function fits({ tags, levels }: Slice, more: Slice): boolean {
-  return tags.length + more.tags.length <= TAGS_MAX && countOf(levels) + countOf(more.levels) <= MANIFESTS_MAX;
+  return tags.length + more.tags.length <= SLICE_TAGS_MAX && countOf(levels) + countOf(more.levels) <= SLICE_MANIFESTS_MAX;
 }
 
 function countOf(levels: Digest[][]): number {

@@ -3,13 +3,11 @@ import Range from 'semver/classes/range.js';
 import type SemVer from 'semver/classes/semver.js';
 import compare from 'semver/functions/compare.js';
 import parse from 'semver/functions/parse.js';
-
-/** Longer than anybody writes one, and short enough that a range is looked through for every tag. */
-const RANGE_MAX_LENGTH = 200;
+import { VERSION_RANGE_MAX } from '../../vocabulary/lifecycle.ts';
 
 /** `null` for text that is no range. */
 export function parseRange(text: string): Range | null {
-  if (text.length > RANGE_MAX_LENGTH) return null;
+  if (text.length > VERSION_RANGE_MAX) return null;
   try {
     return new Range(text);
   } catch {

@@ -1,18 +1,19 @@
 /** Which policies can be saved: ECR's rules about rules, and those about what is ours. */
 import { describe, expect, test } from 'vitest';
-import { policySchema } from '../../../src/http/api/lifecycle-schemas.ts';
-import { complaintsAbout } from '../../../src/registry/lifecycle/policy.ts';
+import { lifecyclePolicy } from '../../../src/contract/lifecycle.ts';
+import { policyErrors } from '../../../src/registry/lifecycle/policy.ts';
 import { parseRange, versionOf } from '../../../src/registry/lifecycle/versions.ts';
 import { type Brief, KEEP, moreThan, olderThan, policyOf, tagged, unpulledFor } from './stock.ts';
 
-const complaints = (...rules: Brief[]) => complaintsAbout(policyOf(...rules)).map(({ message }) => message);
+const complaints = (...rules: Brief[]) => policyErrors(policyOf(...rules)).map(({ message }) => message);
 const expiring = (selection: object) => complaints({ selection: selection as Brief['selection'] });
 const keeping = (selection: object) => complaints({ selection: selection as Brief['selection'], action: KEEP });
 
-/** What the schema says of a document as it is sent. */
+/** The errors of a document as it is sent: those of the schema, or else those that the registry finds before it saves. */
 function said(document: unknown): string[] {
-  const result = policySchema.safeParse(document);
-  return result.success ? [] : result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  const result = lifecyclePolicy.safeParse(document);
+  if (result.success) return policyErrors(result.data).map(({ at, message }) => `${at}: ${message}`);
+  return result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
 }
 
 const sent = (selection: object, action: object = { type: 'expire' }, more: object = {}) =>

@@ -4,9 +4,10 @@ import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { Plan } from '../../../src/registry/lifecycle/chooser.ts';
 import type { Inventory } from '../../../src/registry/lifecycle/inventory.ts';
-import { complaintsAbout, type LifecyclePolicy } from '../../../src/registry/lifecycle/policy.ts';
-import { LEVELS_MAX, MANIFESTS_MAX, slicesOf, TAGS_MAX } from '../../../src/registry/lifecycle/slices.ts';
+import { type LifecyclePolicy, policyErrors } from '../../../src/registry/lifecycle/policy.ts';
+import { LEVELS_MAX, slicesOf } from '../../../src/registry/lifecycle/slices.ts';
 import { isImmutable } from '../../../src/registry/tags/mutability.ts';
+import { SLICE_MANIFESTS_MAX, SLICE_TAGS_MAX } from '../../../src/vocabulary/lifecycle.ts';
 import { LINEAR, slowdown } from '../../world/growth.ts';
 import {
   applied,
@@ -120,7 +121,7 @@ const gone = ({ manifests }: Plan) => new Set(manifests.map(({ digest }) => dige
 
 describe('of every plan', () => {
   test('the policies are such as can be saved', () => {
-    fc.assert(fc.property(anything, (policy) => void expect(complaintsAbout(policy)).toEqual([])));
+    fc.assert(fc.property(anything, (policy) => void expect(policyErrors(policy)).toEqual([])));
   });
 
   test('nothing that stays dangles: no tag without its manifest, no index without what it lists, no referrer of what stays', () => {
@@ -294,7 +295,7 @@ describe('slices', () => {
     expect(slices.flatMap(({ levels }) => levels.flat())).toHaveLength(plan.manifests.length);
     for (const { levels } of slices) {
       expect(levels.length).toBeLessThanOrEqual(LEVELS_MAX);
-      expect(levels.flat().length).toBeLessThanOrEqual(MANIFESTS_MAX);
+      expect(levels.flat().length).toBeLessThanOrEqual(SLICE_MANIFESTS_MAX);
     }
   });
 
@@ -309,7 +310,7 @@ describe('slices', () => {
   test('have a limit of tags as well', () => {
     const tags = Object.fromEntries(Array.from({ length: 2500 }, (_, n) => [`t${n}`, 9]));
     const slices = slicesOf(planFor(stock({ a: { tags: { ...tags, young: 0 } } }), all));
-    expect(slices.map((slice) => slice.tags.length)).toEqual([TAGS_MAX, TAGS_MAX, 500]);
+    expect(slices.map((slice) => slice.tags.length)).toEqual([SLICE_TAGS_MAX, SLICE_TAGS_MAX, 500]);
   });
 });
 
@@ -376,7 +377,7 @@ describe('time', () => {
               action: KEEP,
             })),
           );
-          expect(complaintsAbout(policy)).toEqual([]);
+          expect(policyErrors(policy)).toEqual([]);
           const start = performance.now();
           planFor(inventory, policy);
           const took = performance.now() - start;

@@ -1,0 +1,153 @@
+/** Lifecycle policies in the management API. Rules that concern several fields are checked by the registry, not here. */
+import * as z from 'zod';
+import {
+  ACTION_TYPES,
+  COUNT_TYPES,
+  RULE_DESCRIPTION_MAX,
+  RULES_MAX,
+  TAG_LIST_MAX,
+  TAG_STATUSES,
+  TAG_TEXT_MAX,
+  VERSION_RANGE_MAX,
+  VERSIONS_MAX,
+} from '../vocabulary/lifecycle.ts';
+
+const UNSUPPORTED = 'storage classes are not supported';
+
+/** ECR's words for storage classes. A policy that uses them gets another message than a misspelt one. */
+const STORAGE_CLASS_WORDS = ['storageClass', 'targetStorageClass', 'transition', 'sinceImageTransitioned'];
+
+/** A message for zod: `undefined` leaves zod its own. */
+function messageFor(issue: { code?: string | undefined; keys?: unknown; input?: unknown }): string | undefined {
+  const given = issue.code === 'unrecognized_keys' ? (issue.keys as unknown[]) : [issue.input];
+  return given.some((one) => STORAGE_CLASS_WORDS.includes(one as string)) ? UNSUPPORTED : undefined;
+}
+
+const tagList = z.array(z.string().min(1).max(TAG_TEXT_MAX)).min(1).max(TAG_LIST_MAX);
+
+const selection = z.strictObject(
+  {
+    tagStatus: z.enum(TAG_STATUSES),
+    tagPatternList: z
+      .optional(tagList)
+      .describe('`*` stands for any run of characters, up to four times. The tags of an image must match every entry.'),
+    tagPrefixList: z.optional(tagList),
+    tagSemverRange: z
+      .optional(z.string().min(1).max(VERSION_RANGE_MAX))
+      .describe(
+        'Only in rules that keep: tags that are versions in this range, like `^1.2 || >=2`. With `countNumber`, the highest of them',
+      ),
+    countType: z
+      .optional(z.enum(COUNT_TYPES, { error: messageFor }))
+      .describe(
+        '`sinceImagePulled`: counts from the last pull or check (HEAD) of the image. Pulling a part of an index counts for the index, and pulling an image counts for its referrers. An image that was never pulled nor checked counts from its push',
+      ),
+    countUnit: z.optional(z.enum(['days'])).describe('Needed with `sinceImagePushed` and `sinceImagePulled`'),
+    countNumber: z.optional(z.int().min(1)),
+  },
+  { error: messageFor },
+);
+
+const rule = z.strictObject(
+  {
+    rulePriority: z.int().min(1),
+    description: z.optional(
+      z
+        .string()
+        .max(RULE_DESCRIPTION_MAX)
+        .refine((text) => !/\p{Cc}/u.test(text), 'is one line of text'),
+    ),
+    selection,
+    action: z
+      .strictObject(
+        {
+          type: z.enum(ACTION_TYPES, { error: messageFor }),
+          includeImmutable: z.optional(z.boolean()).describe('Only in rules that expire: immutable tags are deleted, too'),
+        },
+        { error: messageFor },
+      )
+      .describe('`keep` wins over every rule that expires, whatever its priority'),
+  },
+  { error: messageFor },
+);
+
+export const lifecyclePolicy = z.strictObject({ rules: z.array(rule).min(1).max(RULES_MAX) });
+
+/** Characters of a preview's cursor. It holds the versions that rules keep: five rules may count a thousand versions each. */
+const CURSOR_MAX = 200_000;
+
+export const lifecyclePreview = z.strictObject({
+  policy: z.optional(lifecyclePolicy).describe('The policy to try; the saved one if left out'),
+  after: z.optional(z.string().max(CURSOR_MAX)).describe('`next` of the page before'),
+});
+
+const priority = z.string().regex(/^\d{1,15}$/);
+
+/** The cursor of a preview, as JSON. */
+export const lifecyclePreviewCursor = z.strictObject({
+  after: z.string().max(256),
+  known: z.strictObject({
+    thresholds: z.record(priority, z.nullable(z.strictObject({ time: z.int(), digest: z.string().max(256) }))),
+    versions: z.record(priority, z.array(z.string().max(128)).max(VERSIONS_MAX)),
+    scanned: z.nullable(z.string().max(256)),
+  }),
+});
+
+export const lifecycleReport = z.strictObject({
+  at: z.iso.datetime(),
+  by: z.nullable(z.string()).describe('Who ran it; `registry`: the schedule. Null unless you may push here'),
+  tags: z.int().describe('Deleted tags'),
+  manifests: z.int().describe('Deleted manifests'),
+  remaining: z
+    .int()
+    .describe('Tags and manifests that were due but were not deleted: they had changed, or there were too many'),
+  failed: z.nullable(z.string()).describe('Why the run ended early'),
+});
+
+export const savedLifecycle = z.strictObject({
+  policy: lifecyclePolicy,
+  lastRanAt: z.nullable(z.iso.datetime()),
+  lastReport: z.nullable(lifecycleReport),
+});
+
+export const lifecycleItem = z.strictObject({
+  tag: z.nullable(z.string()).describe('Null: the manifest itself'),
+  digest: z.string(),
+  rule: z.strictObject({ priority: z.int(), description: z.nullable(z.string()) }),
+  reason: z.string(),
+});
+
+const list = {
+  tags: z.int(),
+  attached: z
+    .optional(z.int())
+    .describe(
+      'Tags of signatures, attestations, SBOMs and lists of referrers that are deleted with the image that their name refers to. Not counted in `tags`; absent if there are none',
+    ),
+  manifests: z.int(),
+  items: z.array(lifecycleItem).describe('The first of them: tags, then tags attached to a manifest, then manifests'),
+  truncated: z.boolean().describe('True if there are more than are listed'),
+};
+
+export const lifecyclePlan = z.strictObject({
+  ...list,
+  next: z.optional(z.string()).describe('In a large repository: `after` of the next page. Absent on the last page'),
+  bytes: z
+    .optional(z.int())
+    .describe('Bytes that are freed when the trash is emptied: content that no other image of the registry needs'),
+  waiting: z
+    .int()
+    .describe(
+      'Manifests that the rules select but that are left alone for some hours, because they were pushed without a tag or a client was told that they exist. A later run deletes them',
+    ),
+  waitingUntil: z.optional(z.iso.datetime()).describe('When all of these may be deleted. Absent if there are none'),
+  note: z.optional(z.string()).describe('The same in words. Absent if there are none'),
+});
+
+export const lifecycleDeletions = z.strictObject({
+  ...list,
+  remaining: z.int().describe('What the plan contains and is still there: run it again'),
+  unfinished: z
+    .optional(z.literal(true))
+    .describe('In a large repository: there are more pages. Run it again, or leave it to the schedule'),
+});
