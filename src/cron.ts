@@ -8,11 +8,12 @@ import { dropTrashedPolicies } from './auth/policies.ts';
 import { type Cost, type Day, dayOf, forgetDays, type Job, today } from './background/budget.ts';
 import { runWithin, type Work } from './background/jobs.ts';
 import { type Env, settings } from './env.ts';
+import type { Batch } from './events/batch.ts';
 import { databaseFailure, isDailyLimit } from './events/database-failure.ts';
 import { expireAddresses, expireEvents } from './events/history.ts';
 import { announce, matchSome, world as outside } from './queue.ts';
 import { collectSlice } from './registry/gc/collector.ts';
-import { passUnderWay } from './registry/gc/passes.ts';
+import { runningPass } from './registry/gc/passes.ts';
 import { scrubSlice } from './registry/gc/scrub.ts';
 import { anyLifecycleDue, runDueLifecycles } from './registry/lifecycle/due.ts';
 import { anyUploadExpired, expireUploads, sweepPieces } from './registry/uploads/expiry.ts';
@@ -64,7 +65,7 @@ export async function runScheduled(env: Env, now: number, world: World = outside
   const [budget, matching, ...any] = await env.DB.batch([
     today(env),
     matchingState(env),
-    passUnderWay(env, 'gc'),
+    runningPass(env, 'gc'),
     anythingWaits(env),
     anyLifecycleDue(env),
     anyUploadExpired(env, beganBefore(now)),
@@ -182,7 +183,10 @@ async function match(env: Env, { unmatched, waiting }: MatchingState, left: Cost
 
 /** A pass begins once an hour, as it reads all there is, and is gone on with by every run. */
 async function collect(env: Env, left: Cost): Promise<void> {
-  await collectSlice(env, (repositoryId) => dropTrashedPolicies(env, [repositoryId]), left);
+  const alsoPurge = (batch: Batch, repositoryId: number) => {
+    for (const statement of dropTrashedPolicies(env, [repositoryId])) batch.add(statement);
+  };
+  await collectSlice(env, alsoPurge, left);
 }
 
 /** A piece may be named by no row for as long as a signed location lives: twice that is on the safe side. */

@@ -33,6 +33,8 @@ export interface Results {
   first<Row>(handle: Handle<Row>): Row | null;
   /** Rows that a statement wrote. */
   changes(handle: Handle<unknown>): number;
+  /** D1's own count for the whole batch, index entries included. */
+  readonly rows: { read: number; written: number };
 }
 
 /** What a refusal says besides its reason: known beforehand, or asked when a batch was refused for it. */
@@ -139,6 +141,10 @@ function resultsOf(results: D1Result[]): Results {
     of: rows,
     first: (handle) => rows(handle)[0] ?? null,
     changes: ({ index }) => results[index]?.meta.changes ?? 0,
+    rows: {
+      read: results.reduce((sum, { meta }) => sum + meta.rows_read, 0),
+      written: results.reduce((sum, { meta }) => sum + meta.rows_written, 0),
+    },
   };
 }
 

@@ -4,7 +4,7 @@ import { collectSlice } from '../../src/registry/gc/collector.ts';
 
 /** Whether the pass came to its end. */
 export async function collectOne(env: Env): Promise<boolean> {
-  return (await collectSlice(env, () => [])).ended;
+  return (await collectSlice(env, () => {})).ended;
 }
 
 /** Passes until what one makes needless is taken by the next: trash, then manifests' references, links, blobs, tombstones. */

@@ -154,7 +154,11 @@ pull: rows of the database and operations of queues. A job for which nothing is 
     }),
     async (c) => {
       const day = await dayFor(c, 'collector');
-      const work = runCounted(c.env, day, 'collector', (env) => collectSlice(env, (id) => dropTrashedPolicies(env, [id])));
+      const work = runCounted(c.env, day, 'collector', (env) =>
+        collectSlice(env, (batch, id) => {
+          for (const statement of dropTrashedPolicies(env, [id])) batch.add(statement);
+        }),
+      );
       const { ended, phase, report } = await finishing(c, work);
       return answer({ pass: ended ? 'finished' : 'running', phase, report });
     },

@@ -1,43 +1,56 @@
 /**
- * The garbage collector: one pass goes through everything, phase by phase, in slices that fit an invocation. Whatever it does can
- * be done twice, and by two at once, as each statement that takes something away asks once more whether it may.
+ * The garbage collector. One pass goes through the whole registry, phase by phase, in slices that fit an invocation. Each statement
+ * that deletes something checks its condition again, so a slice can be repeated, and two slices can run at once.
  */
+import { prepare } from '../../events/sql.ts';
 import { recountUsage } from '../usage/usage.ts';
 import { type Cursor, messageOf, noteProblem, openPass, type Pass, savePass } from './passes.ts';
 import { TRASH } from './purge.ts';
 import { REPOSITORIES } from './purge-repository.ts';
-import { ENOUGH, type GcReport, isSpent, NOTHING_SPENT, type Phase, read, readAll, type Slice, type Stores } from './slice.ts';
+import {
+  type AlsoPurge,
+  type GcReport,
+  isExhausted,
+  NOTHING_SPENT,
+  type Phase,
+  read,
+  readAll,
+  SLICE_BUDGET,
+  type Slice,
+  type Stores,
+} from './slice.ts';
 import { CHECKS, HISTORY, LINKS, PULLS, REFERENCES } from './sweeps.ts';
 import { BLOBS, TOMBSTONES } from './tombstones.ts';
 
-/** Rows that a count may read to be made in every pass; a larger one is made once a day. It reads some six rows for each blob. */
+/** A count that reads at most this many rows is made in every pass; a larger one once a day. It reads some six rows for each blob. */
 const CHEAP_COUNT = 20_000;
 const ROWS_PER_BLOB = 6;
 const DAY = 24 * 60 * 60;
 
-interface Counted {
+interface LastCount {
   blobs: number;
   age: number | null;
 }
 
-/** What is not needed any more is counted no more. A count that fails is for the next pass: this one has done its work. */
-const USAGE: Phase<Counted> = {
+/** Counts the usage of namespaces, after everything else is deleted. If the count fails, the next pass counts. */
+const USAGE: Phase<LastCount> = {
   start: [],
   look: (env) =>
-    env.DB.prepare(
+    prepare(
+      env,
       `SELECT coalesce(sum(blobs), 0) AS blobs, unixepoch() - max(counted_at) FILTER (WHERE namespace = '') AS age FROM usage`,
     ),
-  async act({ env, report, enough }, [last]) {
+  async act({ env, report, rowsLeftToday }, [last]) {
     const rows = (last?.blobs ?? 0) * ROWS_PER_BLOB;
     const isDue = rows <= CHEAP_COUNT || last?.age == null || last.age >= DAY;
-    if (isDue && rows <= enough.left) {
+    if (isDue && rows <= rowsLeftToday) {
       await recountUsage(env).catch((error: unknown) => noteProblem(report, `usage: ${messageOf(error)}`));
     }
     return null;
   },
 };
 
-/** In this order, each makes work for the next. */
+/** In this order, because each phase makes work for the next. */
 const PHASES = [
   ['trash', TRASH],
   ['repositories', REPOSITORIES],
@@ -54,46 +67,46 @@ const PHASES = [
 const NOTHING_DONE: GcReport = { purged: 0, history: 0, pulls: 0, links: 0, blobs: 0, bytes: 0, objects: 0, problems: [] };
 
 export interface Collected {
-  /** Whether the pass came to its end with this slice. */
+  /** True if the pass is finished. */
   ended: boolean;
-  /** What the next slice goes on with; `null` at the end of the pass. */
+  /** The phase with which the next slice continues; `null` at the end of the pass. */
   phase: string | null;
-  /** Of the pass so far. */
+  /** The whole pass so far. */
   report: GcReport;
 }
 
 /** Rows that the job may still read and write today. */
-export interface Allowance {
+export interface RowsLeft {
   rowsRead: number;
   rowsWritten: number;
 }
 
-/** Steps that only look, after which it is saved how far a slice has come. */
+/** Steps without a write after which the progress is saved. */
 const SAVED_AFTER = 5;
 
 /**
- * One slice. Begins a pass where none is under way, with a look at the first rows of all phases at once: mostly there is nothing to
- * do in any.
- * @param also statements of other rooms for the batch with which the last of a deleted repository goes: what they keep under its id
- * @param left what it may still spend
+ * Runs one slice of the running pass, or of a new one. A new pass first looks at the first rows of all phases in one batch, because
+ * usually there is nothing to do.
  */
 export async function collectSlice(
   env: Stores,
-  also: Slice['also'],
-  left: Allowance = { rowsRead: Number.POSITIVE_INFINITY, rowsWritten: Number.POSITIVE_INFINITY },
+  alsoPurge: AlsoPurge,
+  left: RowsLeft = { rowsRead: Number.POSITIVE_INFINITY, rowsWritten: Number.POSITIVE_INFINITY },
 ): Promise<Collected> {
   const pass = await openPass<GcReport>(env, 'gc', beginning(0) as Cursor, NOTHING_DONE);
-  const enough = {
-    statements: ENOUGH.statements,
-    rowsRead: Math.min(ENOUGH.rowsRead, left.rowsRead),
-    rowsWritten: Math.min(ENOUGH.rowsWritten, left.rowsWritten),
-    left: left.rowsRead,
+  const budget = {
+    statements: SLICE_BUDGET.statements,
+    rowsRead: Math.min(SLICE_BUDGET.rowsRead, left.rowsRead),
+    rowsWritten: Math.min(SLICE_BUDGET.rowsWritten, left.rowsWritten),
   };
-  const slice: Slice = { env, report: pass.report, spent: { ...NOTHING_SPENT }, enough, also };
+  const slice: Slice = {
+    ...{ env, report: pass.report, budget, spent: { ...NOTHING_SPENT } },
+    ...{ rowsLeftToday: left.rowsRead, alsoPurge },
+  };
   let cursor: Cursor | null = pass.cursor;
   let failure: unknown = null;
   try {
-    cursor = await goThrough(slice, pass);
+    cursor = await runSteps(slice, pass);
   } catch (error) {
     failure = error;
     cursor = pass.cursor;
@@ -105,24 +118,24 @@ export async function collectSlice(
 }
 
 /**
- * Step by step until enough is spent. `pass.cursor` is where it stands. A slice makes at least one step: the looks that come first may
- * spend it all, and a pass that only ever looks would not end.
+ * Runs steps until the budget is used up; `pass.cursor` follows them. A slice makes at least one step: the first looks may use up the
+ * budget, and a pass of looks alone would never end.
  */
-async function goThrough(slice: Slice, pass: Pass<GcReport>): Promise<Cursor | null> {
+async function runSteps(slice: Slice, pass: Pass<GcReport>): Promise<Cursor | null> {
   let looks = isBeginning(pass.cursor) ? await firstLooks(slice) : new Map<string, unknown[]>();
   let unsaved = 0;
   do {
     const written = slice.spent.rowsWritten;
     const next = await stepOf(slice, pass.cursor, looks.get(pass.cursor.phase));
     if (next === null) return null;
-    // What was looked at beforehand holds as long as nothing has changed.
+    // The first looks are valid as long as nothing was written.
     if (slice.spent.rowsWritten > written || next.phase === pass.cursor.phase) looks = new Map();
     unsaved += slice.spent.rowsWritten > written ? SAVED_AFTER : looks.size > 0 ? 0 : 1;
     pass.cursor = next;
     if (unsaved < SAVED_AFTER) continue;
     unsaved = 0;
     if (!(await savePass(slice.env, pass, pass.cursor))) break;
-  } while (!isSpent(slice));
+  } while (!isExhausted(slice));
   return pass.cursor;
 }
 
@@ -135,7 +148,7 @@ async function stepOf(slice: Slice, { phase, after }: Cursor, looked: unknown[] 
   return next ? { phase, after: next } : beginning(at + 1);
 }
 
-/** By phase, what its first step finds now. */
+/** The rows that the first step of each phase would find now. */
 async function firstLooks(slice: Slice): Promise<Map<string, unknown[]>> {
   const looks = PHASES.flatMap(([name, phase]) => {
     const look = phase.look(slice.env, phase.start);

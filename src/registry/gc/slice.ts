@@ -1,100 +1,108 @@
 /**
- * What one slice of the collector may cost, and its way to the database, which counts: it fits an invocation of the free plan
+ * The budget of one slice of the collector, and database calls that count against it. A slice fits an invocation of the free plan
  * (D1, "Limits": 50 statements an invocation, 5,000,000 rows read and 100,000 written a day).
  */
 import type { Env, Vars } from '../../env.ts';
-import { tryBatch } from '../../events/batch.ts';
+import type { Batch, Results } from '../../events/batch.ts';
+import { isRefusal } from '../../vocabulary/refusal.ts';
 import type { Key } from './passes.ts';
 
 export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-export interface Spent {
+export interface Budget {
   statements: number;
   rowsRead: number;
   rowsWritten: number;
 }
 
-export const NOTHING_SPENT: Spent = { statements: 0, rowsRead: 0, rowsWritten: 0 };
+export const NOTHING_SPENT: Budget = { statements: 0, rowsRead: 0, rowsWritten: 0 };
 
 /**
- * Once one of these is reached, no further step is begun. A step costs up to 17 statements, 3,000 rows read and 500 written;
- * of 144 slices a day, each leaves the larger part of what a day allows to those who push.
+ * No further step begins once one of these numbers is reached. A step costs up to 17 statements, 3,000 rows read and 500 rows
+ * written. A day has 144 slices: together they leave most of the free plan's day to users.
  */
-export const ENOUGH: Spent = { statements: 20, rowsRead: 10_000, rowsWritten: 300 };
+export const SLICE_BUDGET: Budget = { statements: 20, rowsRead: 10_000, rowsWritten: 300 };
 
 /** What a pass did, in numbers. */
 export interface GcReport {
-  /** Entries of the trash. */
+  /** Purged entries of the trash. */
   purged: number;
-  /** Rows of tags' history, and of pulls and checks, that were forgotten. */
+  /** Deleted rows of the tag history. */
   history: number;
+  /** Deleted rows of pull counts and manifest checks. */
   pulls: number;
-  /** Blobs that a repository does not need any more. */
+  /** Deleted links between a repository and a blob. */
   links: number;
-  /** Blobs that no repository needs any more, and their bytes. */
+  /** Deleted blobs, and their bytes. */
   blobs: number;
   bytes: number;
-  /** Objects of R2 that were deleted. */
+  /** Deleted R2 objects. */
   objects: number;
   problems: string[];
 }
 
+/** Adds the steps of other modules to the batch that deletes the last rows of a purged repository. */
+export type AlsoPurge = (batch: Batch, repositoryId: number) => void;
+
 export interface Slice {
   env: Stores;
   report: GcReport;
-  spent: Spent;
-  /** Once one of these is reached, no further step is begun; and rows that are left to the job today. */
-  enough: Spent & { left: number };
-  /** Statements of other rooms for the batch with which the last of a deleted repository goes. */
-  also: (repositoryId: number) => D1PreparedStatement[];
+  spent: Budget;
+  budget: Budget;
+  /** Rows that the job may still read today. */
+  rowsLeftToday: number;
+  alsoPurge: AlsoPurge;
 }
 
 /**
- * A kind of work, in steps: each looks at rows after a key, and acts on what it has found. Both are apart so that a pass which finds
- * nothing to do anywhere is one batch of looks.
+ * One kind of work, in steps. A step first looks at the rows after a key, then acts on them. The two are separate so that a pass can
+ * look at the first rows of all phases in one batch.
  */
 export interface Phase<Row = unknown> {
   start: Key;
-  /** `null`: there is nothing to be looked at. */
+  /** `null`: there is nothing to look at. */
   look(env: Stores, after: Key): D1PreparedStatement | null;
-  /** Answers the key to go on after, `null` once there is nothing left to look at. */
+  /** Returns the key after which the next step continues; `null` at the end. */
   act(slice: Slice, rows: Row[], after: Key): Promise<Key | null>;
 }
 
-export function isSpent({ spent, enough = ENOUGH }: { spent: Spent; enough?: Spent }): boolean {
-  return spent.statements >= enough.statements || spent.rowsRead >= enough.rowsRead || spent.rowsWritten >= enough.rowsWritten;
+export function isExhausted({ spent, budget = SLICE_BUDGET }: { spent: Budget; budget?: Budget }): boolean {
+  return spent.statements >= budget.statements || spent.rowsRead >= budget.rowsRead || spent.rowsWritten >= budget.rowsWritten;
 }
 
-/** What several statements answer. They are one call, and count as one. */
+/** Reads with several statements. They are one call to D1 and count as one statement. */
 export async function readAll(
   { env, spent }: Pick<Slice, 'env' | 'spent'>,
   statements: D1PreparedStatement[],
 ): Promise<unknown[][]> {
   if (statements.length === 0) return [];
   const results = await env.DB.batch(statements);
-  tally(spent, results);
-  spent.statements += 1 - results.length;
+  spent.statements += 1;
+  for (const { meta } of results) count(spent, { read: meta.rows_read, written: meta.rows_written });
   return results.map((result) => result.results);
 }
 
-export async function read<T>({ spent }: { spent: Spent }, statement: D1PreparedStatement): Promise<T[]> {
-  const result = await statement.all<T>();
-  tally(spent, [result]);
-  return result.results;
-}
-
-/** The batch's results, or `null` where a precondition refused it. */
-export async function write({ env, spent }: Slice, statements: D1PreparedStatement[]): Promise<D1Result[] | null> {
-  const results = await tryBatch(env, statements);
-  if (results) tally(spent, results);
-  else spent.statements += statements.length;
+export async function read<T>({ spent }: { spent: Budget }, statement: D1PreparedStatement): Promise<T[]> {
+  const { results, meta } = await statement.all<T>();
+  spent.statements += 1;
+  count(spent, { read: meta.rows_read, written: meta.rows_written });
   return results;
 }
 
-function tally(spent: Spent, results: D1Result[]): void {
-  spent.statements += results.length;
-  for (const { meta } of results) {
-    spent.rowsRead += meta.rows_read;
-    spent.rowsWritten += meta.rows_written;
+/** Commits a batch. Returns `null` if a concurrent change refused it; a later step looks again. */
+export async function write({ spent }: Slice, batch: Batch): Promise<Results | null> {
+  spent.statements += batch.statements.length;
+  try {
+    const results = await batch.commit();
+    count(spent, results.rows);
+    return results;
+  } catch (error) {
+    if (isRefusal(error, 'overtaken')) return null;
+    throw error;
   }
+}
+
+function count(spent: Budget, rows: Results['rows']): void {
+  spent.rowsRead += rows.read;
+  spent.rowsWritten += rows.written;
 }

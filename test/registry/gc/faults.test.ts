@@ -133,7 +133,7 @@ test('a tombstone of a key that is in use is an alarm, and deletes nothing', asy
   ]);
   for (const key of before) await world.env.DB.prepare('INSERT INTO tombstones VALUES (?1, 0)').bind(key).run();
   const { problems, objects } = await collect(world);
-  expect(problems).toEqual(before.map((key) => `${key} is to be deleted, and is in use: it stays`));
+  expect(problems).toEqual(before.map((key) => `object ${key} has a tombstone but is in use: it is not deleted`));
   expect([objects, await keys(world)]).toEqual([0, before]);
   expect(await digestAt(world, 'acme/api', 'v1')).toBe(image.digest);
 });

@@ -1,7 +1,7 @@
 /** What `fsck` finds: each kind of damage is planted, and told of with what needs it and what helps. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { fsck } from '../../../src/registry/gc/fsck.ts';
-import type { Finding } from '../../../src/registry/gc/fsck-findings.ts';
+import type { Finding } from '../../../src/registry/gc/fsck-checks.ts';
 import type { Cursor } from '../../../src/registry/gc/passes.ts';
 import { counting } from '../../world/counting.ts';
 import {
@@ -115,7 +115,7 @@ describe('it tells of', () => {
     expect(problems).toContainEqual([gone.digest, `the document of manifest ${gone.digest} in acme/api is gone`]);
     expect(problems).toContainEqual([
       other.digest,
-      `the document of manifest ${other.digest} in acme/api is not what its digest says`,
+      `the document of manifest ${other.digest} in acme/api does not match its digest`,
     ]);
     expect(problems).toContainEqual([lost.digest, expect.stringMatching('neither there nor in the trash')]);
     expect(problems).toHaveLength(3);
@@ -128,8 +128,8 @@ describe('it tells of', () => {
     await run("INSERT INTO manifest_references SELECT id, ?1, 'sha256:nobody' FROM repositories", digest);
     const findings = await found();
     expect(findings.map(({ problem }) => problem).sort()).toEqual([
-      `acme/api counts a reference of manifest sha256:nobody to ${digest}, and that manifest is not there`,
-      `manifest ${image.digest} of acme/api needs ${digest}, which is not there`,
+      `acme/api has a reference from manifest sha256:nobody to ${digest}, but that manifest is gone`,
+      `manifest ${image.digest} of acme/api needs ${digest}, which is gone`,
     ]);
     expect(findings[0]).toMatchObject({ repository: 'acme/api', digest });
   });
@@ -142,7 +142,7 @@ describe('it tells of', () => {
         repository: 'acme/api',
         tag: 'v1',
         digest: 'sha256:nothing',
-        problem: 'tag v1 of acme/api names sha256:nothing, which is not there',
+        problem: 'tag v1 of acme/api names sha256:nothing, which is gone',
         remedy: expect.any(String),
       },
     ]);

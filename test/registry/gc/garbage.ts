@@ -26,7 +26,9 @@ export async function daysPass({ env }: World, days: number): Promise<void> {
 }
 
 export function slice(env: Env): Promise<Collected> {
-  return collectSlice(env, (id) => dropTrashedPolicies(env, [id]));
+  return collectSlice(env, (batch, id) => {
+    for (const statement of dropTrashedPolicies(env, [id])) batch.add(statement);
+  });
 }
 
 /** To the end of the pass: what it did, and in how many slices. */

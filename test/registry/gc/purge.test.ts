@@ -119,7 +119,7 @@ describe('a deleted repository', () => {
       .bind(await idOf('acme/api'))
       .run();
     const { problems } = await collect(world);
-    expect(problems).toEqual([expect.stringMatching('acme/api was deleted, and it is there')]);
+    expect(problems).toEqual([expect.stringMatching('acme/api exists and is also in the trash')]);
     expect(await digestAt(world, 'acme/api', 'v1')).toBe(image.digest);
     expect(await wrong(world)).toEqual([]);
   });

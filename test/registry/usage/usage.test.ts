@@ -296,7 +296,7 @@ describe('whatever happens', () => {
     const prepare = (sql: string) => world.env.DB.prepare(sql.includes('INSERT INTO usage') ? 'SELECT 1' : sql);
     const DB = { prepare, batch: world.env.DB.batch.bind(world.env.DB) } as unknown as D1Database;
     for (let n = 0; n < 5; n++) {
-      if ((await collectSlice({ ...world.env, DB }, () => [])).ended) return;
+      if ((await collectSlice({ ...world.env, DB }, () => {})).ended) return;
     }
   }
 
