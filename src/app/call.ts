@@ -16,3 +16,8 @@ export interface Call {
   /** Runs work that may outlive the answer. */
   work: Background;
 }
+
+/** Host and port under which clients reach the registry: the service that its tokens are for. */
+export function serviceOf({ origin }: Pick<Call, 'origin'>): string {
+  return new URL(origin).host;
+}

@@ -2,7 +2,6 @@
 import type { Hono } from 'hono';
 import type { AppEnv } from '../context.ts';
 import { events } from './events.ts';
-import { explain } from './explain.ts';
 import { keys } from './keys.ts';
 import { lifecycle } from './lifecycle.ts';
 import { maintenance } from './maintenance.ts';
@@ -29,7 +28,6 @@ export const api: Hono<AppEnv>[] = [
   teams,
   robots,
   trustRules,
-  explain,
   policies,
   webhooks,
   webhookDeliveries,

@@ -1,5 +1,5 @@
 /** Answers of the management API. No cache keeps them: they are about people and rights, and may hold secrets. */
-import type { Grants } from '../../auth/policy-names.ts';
+import type { Grants } from '../../app/organizations.ts';
 import type { Page } from '../../oci/page.ts';
 
 export function answer(body: object, { status = 200, version }: { status?: number; version?: number } = {}): Response {

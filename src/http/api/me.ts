@@ -1,72 +1,28 @@
-/** The caller: who they are, their login passwords, and logging out everywhere. */
+/** Routes of the caller: who they are, invitations to organizations, login passwords, and logging out everywhere. */
 import { Hono } from 'hono';
 import { accepts } from 'hono/accepts';
 import * as z from 'zod';
-import type { Authority } from '../../auth/authority.ts';
-import { noteIssued } from '../../auth/login-log.ts';
-import { endLogins } from '../../auth/people/accounts.ts';
-import { acceptMembership, endInvitation, invitationsOf } from '../../auth/people/member-invitations.ts';
-import { type Minted, mintLoginPassword } from '../../auth/tokens.ts';
+import { type Caller, createLoginPassword, describeCaller, logOutEverywhere } from '../../app/login.ts';
+import { acceptMembership, declineInvitation, listOwnInvitations } from '../../app/organizations.ts';
+import { joinedSchema, memberInvitationSchema } from '../../contract/organizations.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
-import { LOGIN_PASSWORD_MAX_LIFETIME } from '../../vocabulary/limits.ts';
-import { loginNameOf, nameOf } from '../../vocabulary/names.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
-import { logged } from '../authenticate.ts';
-import { type AppEnv, actorOf, originOf, type RequestContext, runtimeOf } from '../context.ts';
+import { callerSchema, loginPasswordRequest, loginPasswordSchema, logout } from '../../contract/people.ts';
+import { loginNameOf } from '../../vocabulary/names.ts';
+import { type AppEnv, callOf, hostOf, type RequestContext } from '../context.ts';
 import { limitTokenRequests } from '../limits.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
-import { asks, requireNotNarrowed, requireWhole } from './guard.ts';
+import { asks } from './guard.ts';
 import { operation } from './operation.ts';
-import { memberInvitationSchema, shownInvitation } from './organizations.ts';
+import { shownInvitation } from './organizations.ts';
 import { organizationIn, pageQueryOf } from './params.ts';
-import { logoutQuery } from './users.ts';
 
 const GROUP = 'You';
 
-/** ECR's, which scripts have in them. A login password says by itself whose it is. */
+/** The user name of ECR, which scripts contain. A login password works with any user name. */
 const ANY_NAME = 'AWS';
 
 const JSON_TYPE = 'application/json';
 const TEXT_TYPE = 'text/plain';
-
-const LIFETIME_MIN = 15 * 60;
-
-const meSchema = z.strictObject({
-  subject: z
-    .string()
-    .describe(
-      'As statements and tokens write it: `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; `ci`: a job that several organizations trust',
-    ),
-  username: z.string().describe('For `docker login` with an access key'),
-  administrator: z.boolean().describe('This, organizations and teams are not told to a narrowed key'),
-  organizations: z.array(z.strictObject({ name: z.string(), role: z.enum(['owner', 'member']) })),
-  teams: z.array(z.string()).describe('`acme/dev`'),
-  unread: z
-    .optional(z.array(z.string()))
-    .describe('Whose policies are larger than one request reads: whatever they can be about is denied, but to administrators'),
-  credential: z.strictObject({
-    kind: z.enum(['password', 'key', 'login', 'ci']).describe('What this request was made with'),
-    key: z.nullable(z.string()).describe('The id of the access key, also of the one that a login was made with'),
-    narrowed: z.boolean().describe('Reaches less far than whoever holds it'),
-    expiresAt: z.nullable(z.iso.datetime()),
-  }),
-});
-
-const joinedSchema = z.strictObject({ organization: z.string(), role: z.enum(['owner', 'member']) });
-
-const loginBody = z.strictObject({
-  lifetime: z
-    .optional(z.number().int().min(LIFETIME_MIN).max(LOGIN_PASSWORD_MAX_LIFETIME))
-    .describe(`Seconds; ${LOGIN_PASSWORD_MAX_LIFETIME} where nothing is said`),
-});
-
-const loginSchema = z.strictObject({
-  username: z.string().describe('Any name will do'),
-  password: z.string(),
-  expiresAt: z.iso.datetime(),
-  registry: z.string().describe('Host and port, as in the name of an image'),
-  command: z.string().describe('Takes the password on its standard input'),
-});
 
 export const me = new Hono<AppEnv>({ strict: false })
   .get(
@@ -74,22 +30,22 @@ export const me = new Hono<AppEnv>({ strict: false })
     asks('login'),
     operation({
       group: GROUP,
-      summary: 'Who you are',
-      answers: { 200: { description: 'As what you showed says', schema: meSchema } },
+      summary: 'Read who you are',
+      answers: { 200: { description: 'You, according to the credential of this request', schema: callerSchema } },
     }),
-    (c) => answer(shownAuthority(c.var.authority)),
+    (c) => answer(shownCaller(describeCaller(callOf(c)))),
   )
   .get(
     '/me/invitations',
     asks('account'),
     operation({
       group: GROUP,
-      summary: 'Organizations that have invited you',
+      summary: 'List the organizations that have invited you',
       query: z.strictObject(PAGE_QUERY),
-      answers: { 200: { description: 'A page of them, by organization', schema: pageSchema(memberInvitationSchema) } },
+      answers: { 200: { description: 'A page of invitations, by organization', schema: pageSchema(memberInvitationSchema) } },
     }),
     async (c) => {
-      const page = await invitationsOf(c.env, c.var.authority.subject, pageQueryOf(c.var.query));
+      const page = await listOwnInvitations(callOf(c), pageQueryOf(c.var.query));
       return answerPage(page, shownInvitation, ({ organization }) => organization);
     },
   )
@@ -99,13 +55,13 @@ export const me = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Join an organization that has invited you',
-      description: 'You can leave it at any time: `DELETE /organizations/{organization}/members/{you}`.',
+      description: 'You can leave the organization at any time: `DELETE /organizations/{organization}/members/{you}`.',
       body: z.strictObject({}),
       answers: { 200: { description: 'You are a member', schema: joinedSchema } },
     }),
     async (c) => {
       const organization = organizationIn(c);
-      const { role } = await acceptMembership(c.env, organization, actorOf(c));
+      const { role } = await acceptMembership(callOf(c), organization);
       return answer({ organization, role });
     },
   )
@@ -115,10 +71,10 @@ export const me = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Decline an invitation to an organization',
-      answers: { 204: { description: 'No invitation of it is open for you' } },
+      answers: { 204: { description: 'You have no open invitation of this organization' } },
     }),
     async (c) => {
-      await endInvitation(c.env, organizationIn(c), nameOf(c.var.authority.subject), actorOf(c));
+      await declineInvitation(callOf(c), organizationIn(c));
       return answerNothing();
     },
   )
@@ -129,17 +85,12 @@ export const me = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Log out everywhere',
       description:
-        'Ends your login passwords and refresh tokens at once, this one included. What was logged in may still pull for up to five minutes. Not for a narrowed key.',
-      query: logoutQuery,
-      answers: { 204: { description: 'Logged out' } },
+        'Ends your login passwords and refresh tokens at once, including the one of this request. Clients that were logged in can pull for up to five more minutes. Narrowed keys are refused.',
+      query: logout,
+      answers: { 204: { description: 'You are logged out' } },
     }),
     async (c) => {
-      const { authority, query } = c.var;
-      if (authority.credential === 'ci') throw noAccount();
-      requireNotNarrowed(authority);
-      const keys = query.keys === 'true';
-      if (keys) requireWhole(authority);
-      await endLogins(c.env, authority.subject, { keys, by: actorOf(c) });
+      await logOutEverywhere(callOf(c), { keys: c.var.query.keys === 'true' });
       return answerNothing();
     },
   )
@@ -148,59 +99,32 @@ export const me = new Hono<AppEnv>({ strict: false })
     asks('login'),
     operation({
       group: GROUP,
-      summary: 'A password for docker login that ends by itself',
-      description: `Never good for more or longer than what you ask with; made with a CI token, as long as its trust rule says. With \`Accept: text/plain\` the answer is the password alone:
+      summary: 'Create a password for docker login that expires by itself',
+      description: `The password allows no more, and works no longer, than the credential of this request. If that is a CI token, it works as long as the trust rule says. With \`Accept: text/plain\` the answer is only the password:
 \`curl -H 'Accept: text/plain' … | docker login -u ${ANY_NAME} --password-stdin …\``,
-      body: loginBody,
-      answers: { 200: { description: 'The password', schema: loginSchema } },
+      body: loginPasswordRequest,
+      answers: { 200: { description: 'The password', schema: loginPasswordSchema } },
     }),
     async (c) => {
-      const { authority, body } = c.var;
-      await limitTokenRequests(c, authority.subject);
-      const lifetime = body.lifetime ?? LOGIN_PASSWORD_MAX_LIFETIME;
-      const login = await mintLoginPassword(c.env, authority, lifetime, runtimeOf(c));
-      await logged(c, (where) => noteIssued(c.env, authority, where, login.expiresAt));
-      return answerLogin(
-        c,
-        login,
-        accepts(c, { header: 'Accept', supports: [JSON_TYPE, TEXT_TYPE], default: '' }) === TEXT_TYPE,
-      );
+      await limitTokenRequests(c, c.var.authority.subject);
+      const password = await createLoginPassword(callOf(c), c.var.body.lifetime);
+      const plain = accepts(c, { header: 'Accept', supports: [JSON_TYPE, TEXT_TYPE], default: '' }) === TEXT_TYPE;
+      return answerLogin(c, password, plain);
     },
   );
 
-function noAccount(): Refusal {
-  return new Refusal('request-invalid', { message: 'a CI token has no account that could be logged out: it ends by itself' });
-}
-
-const NOBODY: Pick<Authority, 'administrator' | 'owns' | 'belongsTo' | 'principals'> = {
-  administrator: false,
-  owns: [],
-  belongsTo: [],
-  principals: [],
-};
-
-function shownAuthority(authority: Authority): z.input<typeof meSchema> {
-  const { subject, credential, via, bounds, until, unread } = authority;
-  // What its owner is beside that, a narrowed key can do nothing with.
-  const { administrator, owns, belongsTo, principals } = bounds.length > 0 ? NOBODY : authority;
+function shownCaller({ unread, credential, ...caller }: Caller): z.input<typeof callerSchema> {
+  const { expiresAt } = credential;
   return {
-    subject,
-    username: loginNameOf(subject),
-    administrator,
-    organizations: belongsTo.map((name) => ({ name, role: owns.includes(name) ? 'owner' : 'member' })),
-    teams: principals.flatMap((principal) => (principal.startsWith('team:') ? [principal.slice('team:'.length)] : [])),
+    ...caller,
+    username: loginNameOf(caller.subject),
     ...(unread.length > 0 ? { unread } : {}),
-    credential: {
-      kind: credential as Exclude<typeof credential, 'none'>,
-      key: via.key ?? null,
-      narrowed: bounds.length > 0,
-      expiresAt: until === null ? null : timeOf(until),
-    },
+    credential: { ...credential, expiresAt: expiresAt === null ? null : timeOf(expiresAt) },
   };
 }
 
-function answerLogin(c: RequestContext, { token, expiresAt }: Minted, plain: boolean): Response {
-  const registry = new URL(originOf(c)).host;
+function answerLogin(c: RequestContext, { token, expiresAt }: { token: string; expiresAt: number }, plain: boolean): Response {
+  const registry = hostOf(c);
   const command = `docker login --username ${ANY_NAME} --password-stdin ${registry}`;
   const response = plain
     ? new Response(token, { headers: { 'content-type': `${TEXT_TYPE}; charset=utf-8`, 'cache-control': 'no-store' } })

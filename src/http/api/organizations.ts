@@ -1,46 +1,38 @@
-/** Organizations and their members. */
+/** Routes of organizations and their members. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { endInvitation, invitationsTo, type MemberInvitation } from '../../auth/people/member-invitations.ts';
-import { listMembers, putMember, removeMember } from '../../auth/people/members.ts';
 import {
   deleteOrganization,
   describeOrganization,
   getOrganization,
+  listInvitations,
+  listMembers,
   listOrganizations,
+  type MemberInvitation,
   type Organization,
+  putMember,
   putOrganization,
-} from '../../auth/people/organizations.ts';
-import { isUnscopedUser } from '../../auth/policy.ts';
-import { description, removedSchema } from '../../contract/fields.ts';
+  removeMember,
+  withdrawInvitation,
+} from '../../app/organizations.ts';
+import { removedSchema } from '../../contract/fields.ts';
+import {
+  invitedMemberSchema,
+  memberChange,
+  memberInvitationSchema,
+  memberSchema,
+  organizationChange,
+  organizationSchema,
+} from '../../contract/organizations.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
-import { statementsOf } from '../../events/batch.ts';
-import { requireNoRepositories } from '../../registry/repositories/descriptions.ts';
-import { parseName, parseNewName } from '../../vocabulary/names.ts';
-import { endSubscriptions } from '../../webhooks/subscriptions.ts';
-import { type AppEnv, actorOf } from '../context.ts';
+import { parseName } from '../../vocabulary/names.ts';
+import { type AppEnv, callOf } from '../context.ts';
 import { answer, answerNothing, answerPage, answerRemoved, timeOf } from './answers.ts';
-import { asks, requireNotNarrowed } from './guard.ts';
+import { asks } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn, pageQueryOf } from './params.ts';
 
 const GROUP = 'Organizations';
-
-const organizationSchema = z.strictObject({ name: z.string(), description: z.string(), createdAt: z.iso.datetime() });
-const organizationBody = z.strictObject({ description });
-
-const role = z.enum(['owner', 'member']).describe('Owners decide on members, teams, robots and all repositories');
-const memberSchema = z.strictObject({ user: z.string(), role });
-const memberBody = z.strictObject({ role });
-export const memberInvitationSchema = z.strictObject({
-  organization: z.string(),
-  user: z.string(),
-  role,
-  invitedBy: z.string(),
-  expiresAt: z.iso.datetime(),
-});
-
-const invitedMemberSchema = memberSchema.extend({ invited: z.literal(true), expiresAt: z.iso.datetime() });
 
 const query = z.strictObject(PAGE_QUERY);
 
@@ -50,46 +42,41 @@ export const organizations = new Hono<AppEnv>({ strict: false })
     asks('login'),
     operation({
       group: GROUP,
-      summary: 'The organizations that you belong to',
-      description: 'For an administrator: all of them. Not for a narrowed key.',
+      summary: 'List your organizations',
+      description: 'Administrators get all organizations. Narrowed keys are refused.',
       query,
-      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(organizationSchema) } },
+      answers: { 200: { description: 'A page of organizations, by name', schema: pageSchema(organizationSchema) } },
     }),
-    async (c) => {
-      const { authority, query: page } = c.var;
-      requireNotNarrowed(authority);
-      const reader = { ...authority, administrator: authority.administrator && isUnscopedUser(authority) };
-      return answerPage(await listOrganizations(c.env, reader, pageQueryOf(page)), shown, ({ name }) => name);
-    },
+    async (c) => answerPage(await listOrganizations(callOf(c), pageQueryOf(c.var.query)), shown, ({ name }) => name),
   )
   .get(
     '/organizations/:organization',
     asks('member'),
     operation({
       group: GROUP,
-      summary: 'An organization',
-      answers: { 200: { description: 'What is said of it, and its ETag', schema: organizationSchema } },
+      summary: 'Read an organization',
+      answers: { 200: { description: 'The organization and its ETag', schema: organizationSchema } },
     }),
-    async (c) => answerOrganization(await getOrganization(c.env, organizationIn(c))),
+    async (c) => answerOrganization(await getOrganization(callOf(c), organizationIn(c))),
   )
   .put(
     '/organizations/:organization',
     asks('administrator'),
     operation({
       group: GROUP,
-      summary: 'Make an organization, or describe one',
-      description: 'A new one has no members: add an owner next. Of names that look alike only one is given.',
+      summary: 'Create or describe an organization',
+      description:
+        'A new organization has no members: add an owner next. Names that could be confused with an existing one are rejected.',
       conditional: true,
-      body: organizationBody,
+      body: organizationChange,
       answers: {
-        200: { description: 'It was there, and is as described now', schema: organizationSchema },
-        201: { description: 'Made', schema: organizationSchema },
+        200: { description: 'The organization existed and was described', schema: organizationSchema },
+        201: { description: 'The created organization', schema: organizationSchema },
       },
     }),
     async (c) => {
-      const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
-      const name = parseNewName(c.req.param('organization'));
-      const { organization, created } = await putOrganization(c.env, name, c.var.body.description, change);
+      const { description } = c.var.body;
+      const { organization, created } = await putOrganization(callOf(c), organizationIn(c), description, expectedVersion(c));
       return answerOrganization(organization, created ? 201 : 200);
     },
   )
@@ -100,12 +87,12 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Describe an organization',
       conditional: true,
-      body: organizationBody,
-      answers: { 200: { description: 'As it is now, and its new ETag', schema: organizationSchema } },
+      body: organizationChange,
+      answers: { 200: { description: 'The changed organization and its new ETag', schema: organizationSchema } },
     }),
     async (c) => {
-      const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
-      return answerOrganization(await describeOrganization(c.env, organizationIn(c), c.var.body.description, change));
+      const { description } = c.var.body;
+      return answerOrganization(await describeOrganization(callOf(c), organizationIn(c), description, expectedVersion(c)));
     },
   )
   .delete(
@@ -115,17 +102,12 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Delete an organization',
       description:
-        'Refused while it has repositories. Its members, teams, robots, keys, trust rules and webhooks go with it, and its name is not given again.',
+        'Refused while the organization has repositories. Its members, teams, robots, keys, trust rules and webhooks are deleted with it, and nobody can take its name again.',
       conditional: true,
-      answers: { 204: { description: 'Deleted' } },
+      answers: { 204: { description: 'The organization was deleted' } },
     }),
     async (c) => {
-      const name = organizationIn(c);
-      const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
-      await deleteOrganization(c.env, name, change, {
-        guard: statementsOf(c.env, (batch) => requireNoRepositories(batch, name)),
-        also: [endSubscriptions(c.env, `organization:${name}`)],
-      });
+      await deleteOrganization(callOf(c), organizationIn(c), expectedVersion(c));
       return answerNothing();
     },
   )
@@ -134,12 +116,12 @@ export const organizations = new Hono<AppEnv>({ strict: false })
     asks('member'),
     operation({
       group: GROUP,
-      summary: 'The members of an organization',
+      summary: 'List the members of an organization',
       query,
-      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(memberSchema) } },
+      answers: { 200: { description: 'A page of members, by name', schema: pageSchema(memberSchema) } },
     }),
     async (c) => {
-      const page = await listMembers(c.env, organizationIn(c), pageQueryOf(c.var.query));
+      const page = await listMembers(callOf(c), organizationIn(c), pageQueryOf(c.var.query));
       return answerPage(
         page,
         (member) => member,
@@ -152,19 +134,19 @@ export const organizations = new Hono<AppEnv>({ strict: false })
     asks('owner'),
     operation({
       group: GROUP,
-      summary: 'Invite somebody to an organization, or change the role of a member',
-      description: `Whoever is not a member yet has to accept: \`POST /me/invitations/{organization}/accept\`. An administrator of the registry
-adds them at once. The last owner stays one.`,
-      body: memberBody,
+      summary: 'Invite a user to an organization, or change the role of a member',
+      description: `A user who is not a member yet has to accept: \`POST /me/invitations/{organization}/accept\`. An administrator of the registry
+adds users without asking them. The role of the last owner cannot be changed.`,
+      body: memberChange,
       answers: {
-        200: { description: 'The role of the member is this now', schema: memberSchema },
-        201: { description: 'Added, by an administrator', schema: memberSchema },
-        202: { description: 'Invited: a member once they accept', schema: invitedMemberSchema },
+        200: { description: "The member's role was updated", schema: memberSchema },
+        201: { description: 'An administrator added the user', schema: memberSchema },
+        202: { description: 'The user is invited and becomes a member on accepting', schema: invitedMemberSchema },
       },
     }),
     async (c) => {
       const member = { user: parseName(c.req.param('user')), role: c.var.body.role };
-      const { outcome, expiresAt } = await putMember(c.env, organizationIn(c), member, actorOf(c));
+      const { outcome, expiresAt } = await putMember(callOf(c), organizationIn(c), member);
       if (expiresAt !== null) return answer({ ...member, invited: true, expiresAt: timeOf(expiresAt) }, { status: 202 });
       return answer(member, { status: outcome === 'added' ? 201 : 200 });
     },
@@ -175,28 +157,26 @@ adds them at once. The last owner stays one.`,
     operation({
       group: GROUP,
       summary: 'Remove a member from an organization, or leave it',
-      description: `Owners remove anybody, and everybody may leave. They leave its teams too, and policies of its repositories allow them nothing
-by name any more; what is denied to them stays denied. The last owner stays.`,
+      description: `Owners may remove any member, and members may remove themselves. The member also leaves the teams, and is removed from
+statements that allow something in policies of the organization's repositories; statements that deny something stay. The last owner cannot be removed.`,
       answers: {
-        200: { description: 'Removed, and what was taken from policies', schema: removedSchema },
-        204: { description: 'Removed; no policy allowed them anything by name' },
+        200: { description: 'The member was removed; lists the policies that changed', schema: removedSchema },
+        204: { description: 'The member was removed; no policy named them' },
       },
     }),
-    async (c) => {
-      return answerRemoved(await removeMember(c.env, organizationIn(c), parseName(c.req.param('user')), actorOf(c)));
-    },
+    async (c) => answerRemoved(await removeMember(callOf(c), organizationIn(c), parseName(c.req.param('user')))),
   )
   .get(
     '/organizations/:organization/invitations',
     asks('owner'),
     operation({
       group: GROUP,
-      summary: 'Who is invited to an organization and has not answered',
+      summary: 'List the open invitations of an organization',
       query,
-      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(memberInvitationSchema) } },
+      answers: { 200: { description: 'A page of invitations, by user', schema: pageSchema(memberInvitationSchema) } },
     }),
     async (c) => {
-      const page = await invitationsTo(c.env, organizationIn(c), pageQueryOf(c.var.query));
+      const page = await listInvitations(callOf(c), organizationIn(c), pageQueryOf(c.var.query));
       return answerPage(page, shownInvitation, ({ user }) => user);
     },
   )
@@ -205,11 +185,11 @@ by name any more; what is denied to them stays denied. The last owner stays.`,
     asks('owner'),
     operation({
       group: GROUP,
-      summary: 'Take back an invitation to an organization',
-      answers: { 204: { description: 'No invitation of this user is open' } },
+      summary: 'Withdraw an invitation to an organization',
+      answers: { 204: { description: 'The user has no open invitation' } },
     }),
     async (c) => {
-      await endInvitation(c.env, organizationIn(c), parseName(c.req.param('user')), actorOf(c));
+      await withdrawInvitation(callOf(c), organizationIn(c), parseName(c.req.param('user')));
       return answerNothing();
     },
   );

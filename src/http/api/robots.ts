@@ -1,13 +1,14 @@
-/** Robots of an organization, and their keys. */
+/** Routes of robots and their keys. */
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { createRobotKey, listRobotKeys } from '../../app/keys.ts';
-import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../auth/people/robots.ts';
-import { description, removedSchema } from '../../contract/fields.ts';
+import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../app/organizations.ts';
+import { removedSchema } from '../../contract/fields.ts';
 import { createdKeySchema, keySchema, newKey } from '../../contract/keys.ts';
+import { robotChange, robotSchema } from '../../contract/organizations.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { loginNameOf } from '../../vocabulary/names.ts';
-import { type AppEnv, actorOf, callOf } from '../context.ts';
+import { type AppEnv, callOf } from '../context.ts';
 import { answer, answerPage, answerRemoved, lastPart, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
 import { answerCreatedKey, shownKey } from './key-answers.ts';
@@ -15,19 +16,6 @@ import { operation } from './operation.ts';
 import { expectedVersion, idempotencyKeyOf, organizationIn, pageQueryOf, subjectIn } from './params.ts';
 
 const GROUP = 'Robots';
-
-const robotSchema = z.strictObject({
-  name: z.string(),
-  login: z.string().describe('Its user name where it logs in with a key as password'),
-  description: z.string(),
-  disabled: z.boolean(),
-  createdAt: z.iso.datetime(),
-});
-
-const robotBody = z.strictObject({
-  description,
-  disabled: z.optional(z.boolean()).describe('It may do nothing then, and its logins end. Left out, it stays as it is'),
-});
 
 const query = z.strictObject(PAGE_QUERY);
 
@@ -37,39 +25,39 @@ export const robots = new Hono<AppEnv>({ strict: false })
     asks('owner'),
     operation({
       group: GROUP,
-      summary: 'The robots of an organization',
+      summary: 'List the robots of an organization',
       query,
-      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(robotSchema) } },
+      answers: { 200: { description: 'A page of robots, by name', schema: pageSchema(robotSchema) } },
     }),
-    async (c) => answerPage(await listRobots(c.env, organizationIn(c), pageQueryOf(c.var.query)), shown, ({ name }) => name),
+    async (c) =>
+      answerPage(await listRobots(callOf(c), organizationIn(c), pageQueryOf(c.var.query)), shown, ({ name }) => name),
   )
   .get(
     '/organizations/:organization/robots/:robot',
     asks('owner'),
     operation({
       group: GROUP,
-      summary: 'A robot',
-      answers: { 200: { description: 'The robot, and its ETag', schema: robotSchema } },
+      summary: 'Read a robot',
+      answers: { 200: { description: 'The robot and its ETag', schema: robotSchema } },
     }),
-    async (c) => answerRobot(await getRobot(c.env, subjectIn(c, 'robot'))),
+    async (c) => answerRobot(await getRobot(callOf(c), subjectIn(c, 'robot'))),
   )
   .put(
     '/organizations/:organization/robots/:robot',
     asks('owner'),
     operation({
       group: GROUP,
-      summary: 'Make a robot, describe, disable or enable it',
-      description: 'A new one may do nothing: save its policy and make it a key next.',
+      summary: 'Create, describe, disable or enable a robot',
+      description: 'A new robot has no rights: save its policy and create a key for it next.',
       conditional: true,
-      body: robotBody,
+      body: robotChange,
       answers: {
-        200: { description: 'It was there, and is like this now', schema: robotSchema },
-        201: { description: 'Made', schema: robotSchema },
+        200: { description: 'The robot existed and was changed', schema: robotSchema },
+        201: { description: 'The created robot', schema: robotSchema },
       },
     }),
     async (c) => {
-      const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
-      const { robot, created } = await putRobot(c.env, subjectIn(c, 'robot'), c.var.body, change);
+      const { robot, created } = await putRobot(callOf(c), subjectIn(c, 'robot'), c.var.body, expectedVersion(c));
       return answerRobot(robot, created ? 201 : 200);
     },
   )
@@ -79,26 +67,24 @@ export const robots = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Delete a robot',
-      description: `Its keys end, its policy is forgotten, and policies of its organization's repositories allow it nothing by name any more.
-Its name is not given again.`,
+      description: `Revokes its keys, deletes its policy, and removes it from statements that allow something in policies of the organization's
+repositories. Nobody can take its name again.`,
       conditional: true,
       answers: {
-        200: { description: 'Deleted, and what was taken from policies', schema: removedSchema },
-        204: { description: 'Deleted; no policy allowed it anything by name' },
+        200: { description: 'The robot was deleted; lists the policies that changed', schema: removedSchema },
+        204: { description: 'The robot was deleted; no policy named it' },
       },
     }),
-    async (c) => {
-      return answerRemoved(await deleteRobot(c.env, subjectIn(c, 'robot'), { ifVersion: expectedVersion(c), by: actorOf(c) }));
-    },
+    async (c) => answerRemoved(await deleteRobot(callOf(c), subjectIn(c, 'robot'), expectedVersion(c))),
   )
   .get(
     '/organizations/:organization/robots/:robot/keys',
     asks('owner'),
     operation({
       group: GROUP,
-      summary: "A robot's keys",
+      summary: 'List the keys of a robot',
       query,
-      answers: { 200: { description: 'A page of them, by id', schema: pageSchema(keySchema) } },
+      answers: { 200: { description: 'A page of keys, by id', schema: pageSchema(keySchema) } },
     }),
     async (c) => {
       const page = await listRobotKeys(callOf(c), subjectIn(c, 'robot'), pageQueryOf(c.var.query));
@@ -110,11 +96,11 @@ Its name is not given again.`,
     asks('owner'),
     operation({
       group: GROUP,
-      summary: 'Make a key for a robot',
-      description: 'The secret is shown this once. Send an `Idempotency-Key` to be able to repeat the request.',
+      summary: 'Create a key for a robot',
+      description: 'The secret is shown only once. A repeated request with the same `Idempotency-Key` gets the same answer.',
       body: newKey,
       repeatable: true,
-      answers: { 201: { description: 'Made', schema: createdKeySchema } },
+      answers: { 201: { description: 'The key and its secret', schema: createdKeySchema } },
     }),
     async (c) => answerCreatedKey(c, await createRobotKey(callOf(c), subjectIn(c, 'robot'), c.var.body, idempotencyKeyOf(c))),
   );

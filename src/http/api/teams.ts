@@ -1,4 +1,4 @@
-/** Teams of an organization and their members. */
+/** Routes of teams and their members. */
 import { Hono } from 'hono';
 import * as z from 'zod';
 import {
@@ -10,21 +10,17 @@ import {
   putTeam,
   removeTeamMember,
   type Team,
-} from '../../auth/people/teams.ts';
-import { description } from '../../contract/fields.ts';
+} from '../../app/organizations.ts';
+import { teamChange, teamMemberSchema, teamSchema } from '../../contract/organizations.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { parseName } from '../../vocabulary/names.ts';
-import { type AppEnv, actorOf } from '../context.ts';
+import { type AppEnv, callOf } from '../context.ts';
 import { answer, answerNothing, answerPage, lastPart, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn, pageQueryOf, subjectIn } from './params.ts';
 
 const GROUP = 'Teams';
-
-const teamSchema = z.strictObject({ name: z.string(), description: z.string(), createdAt: z.iso.datetime() });
-const teamBody = z.strictObject({ description });
-const memberSchema = z.strictObject({ user: z.string() });
 
 const query = z.strictObject(PAGE_QUERY);
 
@@ -34,40 +30,40 @@ export const teams = new Hono<AppEnv>({ strict: false })
     asks('member'),
     operation({
       group: GROUP,
-      summary: 'The teams of an organization',
+      summary: 'List the teams of an organization',
       query,
-      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(teamSchema) } },
+      answers: { 200: { description: 'A page of teams, by name', schema: pageSchema(teamSchema) } },
     }),
-    async (c) => answerPage(await listTeams(c.env, organizationIn(c), pageQueryOf(c.var.query)), shown, ({ name }) => name),
+    async (c) => answerPage(await listTeams(callOf(c), organizationIn(c), pageQueryOf(c.var.query)), shown, ({ name }) => name),
   )
   .get(
     '/organizations/:organization/teams/:team',
     asks('member'),
     operation({
       group: GROUP,
-      summary: 'A team',
-      answers: { 200: { description: 'What is said of it, and its ETag', schema: teamSchema } },
+      summary: 'Read a team',
+      answers: { 200: { description: 'The team and its ETag', schema: teamSchema } },
     }),
-    async (c) => answerTeam(await getTeam(c.env, subjectIn(c, 'team'))),
+    async (c) => answerTeam(await getTeam(callOf(c), subjectIn(c, 'team'))),
   )
   .put(
     '/organizations/:organization/teams/:team',
     asks('owner'),
     operation({
       group: GROUP,
-      summary: 'Make a team, or describe one',
+      summary: 'Create or describe a team',
       description:
-        'A new one may do nothing: save its policy next. A name that a deleted team had is refused while policies of repositories still name that team.',
+        'A new team has no rights: save its policy next. The name of a deleted team is refused while policies of repositories still name that team.',
       conditional: true,
-      body: teamBody,
+      body: teamChange,
       answers: {
-        200: { description: 'It was there, and is as described now', schema: teamSchema },
-        201: { description: 'Made', schema: teamSchema },
+        200: { description: 'The team existed and was described', schema: teamSchema },
+        201: { description: 'The created team', schema: teamSchema },
       },
     }),
     async (c) => {
-      const change = { ifVersion: expectedVersion(c), by: actorOf(c), authority: c.var.authority };
-      const { team, created } = await putTeam(c.env, subjectIn(c, 'team'), c.var.body.description, change);
+      const { description } = c.var.body;
+      const { team, created } = await putTeam(callOf(c), subjectIn(c, 'team'), description, expectedVersion(c));
       return answerTeam(team, created ? 201 : 200);
     },
   )
@@ -77,12 +73,12 @@ export const teams = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Delete a team',
-      description: 'With its policy. Policies of repositories that name it name nobody then.',
+      description: 'Deletes its policy too. Statements of repositories that name the team have no effect afterwards.',
       conditional: true,
-      answers: { 204: { description: 'Deleted' } },
+      answers: { 204: { description: 'The team was deleted' } },
     }),
     async (c) => {
-      await deleteTeam(c.env, subjectIn(c, 'team'), { ifVersion: expectedVersion(c), by: actorOf(c) });
+      await deleteTeam(callOf(c), subjectIn(c, 'team'), expectedVersion(c));
       return answerNothing();
     },
   )
@@ -91,12 +87,12 @@ export const teams = new Hono<AppEnv>({ strict: false })
     asks('member'),
     operation({
       group: GROUP,
-      summary: 'The members of a team',
+      summary: 'List the members of a team',
       query,
-      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(memberSchema) } },
+      answers: { 200: { description: 'A page of members, by name', schema: pageSchema(teamMemberSchema) } },
     }),
     async (c) => {
-      const page = await listTeamMembers(c.env, subjectIn(c, 'team'), pageQueryOf(c.var.query));
+      const page = await listTeamMembers(callOf(c), subjectIn(c, 'team'), pageQueryOf(c.var.query));
       return answerPage(
         page,
         (user) => ({ user }),
@@ -112,13 +108,13 @@ export const teams = new Hono<AppEnv>({ strict: false })
       summary: 'Add a member of the organization to a team',
       body: z.strictObject({}),
       answers: {
-        200: { description: 'They were in it', schema: memberSchema },
-        201: { description: 'Added', schema: memberSchema },
+        200: { description: 'The user was a member already', schema: teamMemberSchema },
+        201: { description: 'The user was added', schema: teamMemberSchema },
       },
     }),
     async (c) => {
       const user = parseName(c.req.param('user'));
-      const { added } = await addTeamMember(c.env, subjectIn(c, 'team'), user, actorOf(c));
+      const { added } = await addTeamMember(callOf(c), subjectIn(c, 'team'), user);
       return answer({ user }, { status: added ? 201 : 200 });
     },
   )
@@ -127,11 +123,11 @@ export const teams = new Hono<AppEnv>({ strict: false })
     asks('owner or self'),
     operation({
       group: GROUP,
-      summary: 'Remove somebody from a team, or leave it',
-      answers: { 204: { description: 'Removed' } },
+      summary: 'Remove a member from a team, or leave it',
+      answers: { 204: { description: 'The member was removed' } },
     }),
     async (c) => {
-      await removeTeamMember(c.env, subjectIn(c, 'team'), parseName(c.req.param('user')), actorOf(c));
+      await removeTeamMember(callOf(c), subjectIn(c, 'team'), parseName(c.req.param('user')));
       return answerNothing();
     },
   );

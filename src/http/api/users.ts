@@ -1,85 +1,41 @@
-/** Users: invite, describe, change, and log them out. */
+/** Routes of users and their invitations. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import type { Authority } from '../../auth/authority.ts';
-import { changeUser, endLogins, findUser, listUsers, shareOrganization, type User } from '../../auth/people/accounts.ts';
-import { type Accepted, acceptInvitation, invitationToken, inviteUser, openInvitation } from '../../auth/people/invitations.ts';
-import { isNarrowed, isUnscopedUser } from '../../auth/policy.ts';
-import { grantsOf } from '../../auth/policy-names.ts';
-import { grantsSchema } from '../../contract/fields.ts';
-import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
-import { loginNameOf, nameOf, parseName } from '../../vocabulary/names.ts';
+import {
+  type Accepted,
+  acceptInvitation,
+  changeUser,
+  getUser,
+  type Invited,
+  inviteUser,
+  listUsers,
+  logOutUser,
+  openInvitation,
+  type User,
+} from '../../app/people.ts';
+import { pageSchema } from '../../contract/pages.ts';
+import {
+  changedUserSchema,
+  colleagueSchema,
+  invitationAcceptance,
+  invitedUserSchema,
+  joinedUserSchema,
+  logout,
+  userChange,
+  userInvitation,
+  userQuery,
+  userSchema,
+} from '../../contract/people.ts';
+import { loginNameOf, parseName } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { type AppEnv, actorOf, originOf, type RequestContext, runtimeOf } from '../context.ts';
+import { type AppEnv, callOf, hostOf, originOf, type RequestContext } from '../context.ts';
 import { limitWrongPasswords } from '../limits.ts';
-import { answer, answerItems, answerNothing, timeOf } from './answers.ts';
+import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { asks } from './guard.ts';
 import { operation } from './operation.ts';
-import { expectedVersion } from './params.ts';
+import { expectedVersion, pageQueryOf } from './params.ts';
 
 const GROUP = 'Users';
-
-const DESCRIPTION_MAX = 255;
-/** An invitation has 400 characters or so. */
-const TOKEN_MAX = 2048;
-
-const administrator = z.optional(z.boolean()).describe('May do everything, everywhere');
-const description = z.optional(z.string().max(DESCRIPTION_MAX)).describe('For administrators: who this is');
-
-const inviteBody = z.strictObject({ administrator, description });
-const changeBody = z.strictObject({
-  administrator,
-  disabled: z.optional(z.boolean()).describe('Nothing of theirs opens anything any more'),
-  description,
-});
-const acceptBody = z.strictObject({ token: z.string().max(TOKEN_MAX).describe('What follows the # of the link') });
-
-const userSchema = z.strictObject({
-  name: z.string(),
-  subject: z.string().describe('As statements and tokens write it: `user:alice`'),
-  administrator: z.boolean(),
-  disabled: z.boolean(),
-  joined: z.boolean().describe('Has accepted an invitation'),
-  description: z.string(),
-  createdAt: z.iso.datetime(),
-});
-const changedSchema = userSchema.extend({
-  remainingGrants: z
-    .optional(grantsSchema)
-    .describe('Of a user who was disabled: policies that name them still, and count again once they are enabled'),
-});
-const colleagueSchema = userSchema.pick({ name: true, subject: true });
-
-const invitationSchema = z.strictObject({
-  url: z.url().describe('To be sent to whom it is for. Whoever opens it first and accepts is that user.'),
-  token: z.string(),
-  expiresAt: z.iso.datetime(),
-});
-
-const invitedSchema = z.strictObject({
-  user: userSchema,
-  invitation: z.nullable(invitationSchema).describe('null for a user who has joined'),
-});
-
-const acceptedSchema = z.strictObject({
-  user: userSchema,
-  key: z.strictObject({
-    id: z.string(),
-    secret: z.string().describe('Shown this once'),
-    expiresAt: z.iso.datetime(),
-  }),
-  registry: z.string().describe('Host and port, as in the name of an image'),
-  login: z.string().describe('To be typed on the command line, which then asks for the secret'),
-});
-
-export const logoutQuery = z.strictObject({
-  keys: z.optional(z.enum(['true', 'false'])).describe('`true`: revoke the access keys as well'),
-});
-
-const listQuery = z.strictObject({
-  ...PAGE_QUERY,
-  search: z.optional(z.string().max(255)).describe('Part of the name or of the description'),
-});
 
 export const users = new Hono<AppEnv>({ strict: false })
   .get(
@@ -87,14 +43,14 @@ export const users = new Hono<AppEnv>({ strict: false })
     asks('administrator'),
     operation({
       group: GROUP,
-      summary: 'All users',
-      query: listQuery,
-      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(userSchema) } },
+      summary: 'List all users',
+      query: userQuery,
+      answers: { 200: { description: 'A page of users, by name', schema: pageSchema(userSchema) } },
     }),
     async (c) => {
-      const { n = PAGE_DEFAULT, last = '', search = '' } = c.var.query;
-      const { items, more } = await listUsers(c.env, { after: last.toLowerCase(), limit: n, search });
-      return answerItems(items.map(shownUser), more ? (items.at(-1)?.name ?? null) : null, ({ name }) => name);
+      const { search = '' } = c.var.query;
+      const page = await listUsers(callOf(c), { ...pageQueryOf(c.var.query), search });
+      return answerPage(page, shownUser, ({ name }) => name);
     },
   )
   .get(
@@ -102,19 +58,14 @@ export const users = new Hono<AppEnv>({ strict: false })
     asks('login'),
     operation({
       group: GROUP,
-      summary: 'A user',
+      summary: 'Read a user',
       description:
-        'Everything for the user and for administrators; for members of an organization of theirs, that they are there. A narrowed key is told its owner alone.',
-      answers: { 200: { description: 'The user, and its ETag', schema: z.union([userSchema, colleagueSchema]) } },
+        'The user and administrators see everything; members of a common organization see only the name. A narrowed key sees only the name of its owner.',
+      answers: { 200: { description: 'The user and its ETag', schema: z.union([userSchema, colleagueSchema]) } },
     }),
     async (c) => {
-      const { authority } = c.var;
-      const subject = subjectIn(c);
-      if (isNarrowed(authority)) return answer(nameAlone(authority, subject));
-      const user = await findUser(c.env, subject);
-      if (user && seesAll(authority, user)) return answer(shownUser(user), { version: user.version });
-      if (!user || !(await shareOrganization(c.env, authority.subject, user.subject))) throw new Refusal('not-found');
-      return answer({ name: user.name, subject: user.subject });
+      const user = await getUser(callOf(c), subjectIn(c));
+      return 'version' in user ? answer(shownUser(user), { version: user.version }) : answer(user);
     },
   )
   .put(
@@ -123,19 +74,18 @@ export const users = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Invite a user',
-      description: `Answers a link for them to open: it gives them an access key, once, within seven days. Nobody chooses a password.
-Asked again for somebody who has not joined yet, it answers the same invitation; a user who is there already is changed as by PATCH.`,
-      body: inviteBody,
+      description: `The answer contains a link for the user to open within seven days. It works once, and gives them an access key. Nobody chooses
+a password. Inviting a user again who has not joined yet gives the same link; an existing user is changed as by PATCH.`,
+      body: userInvitation,
       conditional: true,
       answers: {
-        200: { description: 'The user was there already', schema: invitedSchema },
-        201: { description: 'Invited', schema: invitedSchema },
+        200: { description: 'The user existed', schema: invitedUserSchema },
+        201: { description: 'The user was created and invited', schema: invitedUserSchema },
       },
     }),
     async (c) => {
-      const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
-      const { user, made } = await inviteUser(c.env, subjectIn(c), c.var.body, change);
-      return answerInvited(c, user, made ? 201 : 200);
+      const { created, ...invited } = await inviteUser(callOf(c), subjectIn(c), c.var.body, expectedVersion(c));
+      return answerInvited(c, invited, created ? 201 : 200);
     },
   )
   .patch(
@@ -144,17 +94,16 @@ Asked again for somebody who has not joined yet, it answers the same invitation;
     operation({
       group: GROUP,
       summary: 'Change, disable or enable a user',
-      description: `A user is never deleted, so that the name cannot pass to somebody else: disabling is the deletion. It logs them out
-and closes their invitation; access keys work again once they are enabled, unless they are revoked.`,
-      body: changeBody,
+      description: `Users are disabled instead of deleted, so that nobody else can take the name. Disabling a user logs them out and closes their
+invitation. Enabling the user makes access keys work again, except revoked ones.`,
+      body: userChange,
       conditional: true,
-      answers: { 200: { description: 'Changed; the new ETag', schema: changedSchema } },
+      answers: { 200: { description: 'The changed user and the new ETag', schema: changedUserSchema } },
     }),
     async (c) => {
-      const change = { ifVersion: expectedVersion(c), by: actorOf(c) };
-      const user = await changeUser(c.env, subjectIn(c), c.var.body, change);
-      const grants = c.var.body.disabled === true ? await grantsOf(c.env, user.subject) : null;
-      return answer({ ...shownUser(user), ...(grants?.count ? { remainingGrants: grants } : {}) }, { version: user.version });
+      const { user, remainingGrants } = await changeUser(callOf(c), subjectIn(c), c.var.body, expectedVersion(c));
+      const grants = remainingGrants && remainingGrants.count > 0 ? { remainingGrants } : {};
+      return answer({ ...shownUser(user), ...grants }, { version: user.version });
     },
   )
   .post(
@@ -162,11 +111,11 @@ and closes their invitation; access keys work again once they are enabled, unles
     asks('administrator'),
     operation({
       group: GROUP,
-      summary: 'A new invitation',
-      description: 'For a user who let the one before expire, or who has lost every access key. The link before stops working.',
-      answers: { 201: { description: 'The link', schema: invitedSchema } },
+      summary: 'Create a new invitation',
+      description: 'For a user whose invitation expired, or who lost all access keys. An earlier link stops working.',
+      answers: { 201: { description: 'The invitation', schema: invitedUserSchema } },
     }),
-    async (c) => answerInvited(c, await openInvitation(c.env, subjectIn(c), { keepOpen: false, by: actorOf(c) }), 201),
+    async (c) => answerInvited(c, await openInvitation(callOf(c), subjectIn(c)), 201),
   )
   .delete(
     '/users/:user/logins',
@@ -174,12 +123,13 @@ and closes their invitation; access keys work again once they are enabled, unles
     operation({
       group: GROUP,
       summary: 'Log a user out everywhere',
-      description: 'Ends login passwords and refresh tokens at once. What was logged in may still pull for up to five minutes.',
-      query: logoutQuery,
-      answers: { 204: { description: 'Logged out' } },
+      description:
+        'Ends login passwords and refresh tokens at once. Clients that were logged in can pull for up to five more minutes.',
+      query: logout,
+      answers: { 204: { description: 'The user was logged out' } },
     }),
     async (c) => {
-      await endLogins(c.env, subjectIn(c), { keys: c.var.query.keys === 'true', by: actorOf(c) });
+      await logOutUser(callOf(c), subjectIn(c), { keys: c.var.query.keys === 'true' });
       return answerNothing();
     },
   )
@@ -188,31 +138,23 @@ and closes their invitation; access keys work again once they are enabled, unles
     operation({
       group: GROUP,
       summary: 'Accept an invitation',
-      description: 'Gives an access key, and uses the invitation up.',
-      body: acceptBody,
-      answers: { 200: { description: 'Joined', schema: acceptedSchema } },
+      description: 'The answer contains an access key. An invitation works once.',
+      body: invitationAcceptance,
+      answers: { 200: { description: 'The user and their first access key', schema: joinedUserSchema } },
     }),
     async (c) => {
-      const accepted = await acceptInvitation(c.env, c.var.body.token, runtimeOf(c));
+      const accepted = await acceptInvitation({ env: c.env, origin: originOf(c), now: Date.now() }, c.var.body.token);
       if (accepted === 'expired') throw closed('this invitation has expired: ask an administrator for a new one');
       if (accepted === null) await limitWrongPasswords(c);
       if (accepted !== null && accepted !== 'closed') return answerAccepted(c, accepted);
-      throw closed('this invitation opens nothing: it was used, or replaced by a newer one, or a part of the link is missing');
+      throw closed(
+        'this invitation does not work: it was used, it was replaced by a newer one, or a part of the link is missing. Ask an administrator for a new one',
+      );
     },
   );
 
 function subjectIn(c: RequestContext): string {
   return `user:${parseName(c.req.param('user') ?? '')}`;
-}
-
-/** A narrowed credential is told whose it is, and of nobody else. @throws not-found */
-function nameAlone({ subject }: Authority, asked: string): z.output<typeof colleagueSchema> {
-  if (asked !== subject) throw new Refusal('not-found');
-  return { name: nameOf(subject), subject };
-}
-
-function seesAll(authority: Authority, { subject }: User): boolean {
-  return authority.subject === subject || (authority.administrator && isUnscopedUser(authority));
 }
 
 function closed(message: string): Refusal {
@@ -231,19 +173,18 @@ function shownUser({ name, subject, administrator: isAdministrator, disabled, jo
   };
 }
 
-/** The token stands behind the #: browsers send that to nobody, so it is in no log and in no Referer. */
-async function answerInvited(c: RequestContext, user: User, status: 200 | 201): Promise<Response> {
-  const open = await invitationToken(c.env, user, runtimeOf(c));
-  const invitation = open && {
-    url: `${originOf(c)}/join#${open.token}`,
-    token: open.token,
-    expiresAt: timeOf(open.expiresAt),
+async function answerInvited(c: RequestContext, { user, invitation }: Invited, status: 200 | 201): Promise<Response> {
+  // Browsers send what follows the # to nobody, so the token is in no log and in no Referer header.
+  const link = invitation && {
+    url: `${originOf(c)}/join#${invitation.token}`,
+    token: invitation.token,
+    expiresAt: timeOf(invitation.expiresAt),
   };
-  return answer({ user: shownUser(user), invitation }, { status, version: user.version });
+  return answer({ user: shownUser(user), invitation: link }, { status, version: user.version });
 }
 
 function answerAccepted(c: RequestContext, { user, key }: Accepted): Response {
-  const registry = new URL(originOf(c)).host;
+  const registry = hostOf(c);
   return answer({
     user: shownUser(user),
     key: { ...key, expiresAt: timeOf(key.expiresAt) },

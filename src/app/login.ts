@@ -1,0 +1,84 @@
+/** The caller: who they are, login passwords, and logging out everywhere. */
+import type { Authority } from '../auth/authority.ts';
+import { noteIssued } from '../auth/login-log.ts';
+import { endLogins } from '../auth/people/accounts.ts';
+import { type Minted, mintLoginPassword } from '../auth/tokens.ts';
+import { report } from '../telemetry.ts';
+import { LOGIN_PASSWORD_MAX_LIFETIME } from '../vocabulary/limits.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import { actorOf, requireLogin, requireNotNarrowed, requireUnscopedUser } from './access.ts';
+import { type Call, serviceOf } from './call.ts';
+
+export interface Caller {
+  subject: string;
+  administrator: boolean;
+  organizations: { name: string; role: 'owner' | 'member' }[];
+  /** `acme/dev` */
+  teams: string[];
+  /** Subjects whose policies are larger than one request reads. */
+  unread: string[];
+  credential: {
+    kind: Exclude<Authority['credential'], 'none'>;
+    key: string | null;
+    narrowed: boolean;
+    /** Seconds since the epoch. */
+    expiresAt: number | null;
+  };
+}
+
+const NOBODY: Pick<Authority, 'administrator' | 'owns' | 'belongsTo' | 'principals'> = {
+  administrator: false,
+  owns: [],
+  belongsTo: [],
+  principals: [],
+};
+
+/** A narrowed credential gets nothing about what else its owner is: it cannot use that. */
+export function describeCaller(call: Call): Caller {
+  requireLogin(call);
+  const { subject, credential, via, until, unread, ...authority } = call.authority;
+  const narrowed = authority.bounds.length > 0;
+  const { administrator, owns, belongsTo, principals } = narrowed ? NOBODY : authority;
+  return {
+    subject,
+    administrator,
+    organizations: belongsTo.map((name) => ({ name, role: owns.includes(name) ? 'owner' : 'member' })),
+    teams: principals.flatMap((principal) => (principal.startsWith('team:') ? [principal.slice('team:'.length)] : [])),
+    unread,
+    credential: {
+      kind: credential as Caller['credential']['kind'],
+      key: via.key ?? null,
+      narrowed,
+      expiresAt: until,
+    },
+  };
+}
+
+/** Ends all logins of the caller. @param keys also revokes their access keys, which needs a credential that is not narrowed */
+export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }): Promise<void> {
+  requireLogin(call);
+  if (call.authority.credential === 'ci') {
+    throw new Refusal('request-invalid', {
+      message: 'a CI token has no account that could be logged out. It expires by itself',
+    });
+  }
+  requireNotNarrowed(call);
+  if (keys) requireUnscopedUser(call);
+  await endLogins(call.env, call.authority.subject, { keys, by: actorOf(call) });
+}
+
+/**
+ * A password for docker that expires by itself. It allows no more, and works no longer, than the caller's own credential.
+ * @param lifetime seconds; default: the maximum
+ */
+export async function createLoginPassword(call: Call, lifetime: number | undefined): Promise<Minted> {
+  requireLogin(call);
+  const { env, authority, address, now } = call;
+  const context = { service: serviceOf(call), now };
+  const password = await mintLoginPassword(env, authority, lifetime ?? LOGIN_PASSWORD_MAX_LIFETIME, context);
+  // A password that could not be recorded is issued all the same.
+  await noteIssued(env, authority, { address }, password.expiresAt).catch((error: unknown) =>
+    report('login.not-recorded', { error }),
+  );
+  return password;
+}

@@ -1,0 +1,250 @@
+/** Organizations, their members, teams and robots. An administrator counts as an owner of every organization. */
+import {
+  acceptMembership as acceptInvitation,
+  endInvitation,
+  invitationsOf,
+  invitationsTo,
+  type MemberInvitation,
+} from '../auth/people/member-invitations.ts';
+import {
+  listMembers as listMemberRows,
+  type Member,
+  type Outcome,
+  putMember as saveMember,
+  removeMember as takeMember,
+} from '../auth/people/members.ts';
+import {
+  deleteOrganization as deleteRow,
+  describeOrganization as describeRow,
+  listOrganizations as listRows,
+  type Organization,
+  putOrganization as putRow,
+  getOrganization as readRow,
+} from '../auth/people/organizations.ts';
+import {
+  deleteRobot as deleteRobotRow,
+  getRobot as getRobotRow,
+  listRobots as listRobotRows,
+  putRobot as putRobotRow,
+  type Robot,
+  type RobotChange,
+} from '../auth/people/robots.ts';
+import {
+  addTeamMember as addTeamMemberRow,
+  deleteTeam as deleteTeamRow,
+  getTeam as getTeamRow,
+  listTeamMembers as listTeamMemberRows,
+  listTeams as listTeamRows,
+  putTeam as putTeamRow,
+  removeTeamMember as removeTeamMemberRow,
+  type Team,
+} from '../auth/people/teams.ts';
+import { isUnscopedUser } from '../auth/policy.ts';
+import type { Grants } from '../auth/policy-names.ts';
+import { statementsOf } from '../events/batch.ts';
+import type { Page, PageQuery } from '../oci/page.ts';
+import { requireNoRepositories } from '../registry/repositories/descriptions.ts';
+import { nameOf, organizationOf, parseNewName } from '../vocabulary/names.ts';
+import { endSubscriptions } from '../webhooks/subscriptions.ts';
+import {
+  actorOf,
+  requireAdministrator,
+  requireMember,
+  requireNotNarrowed,
+  requireOwner,
+  requireOwnerOrSelf,
+  requireUnscopedUser,
+} from './access.ts';
+import type { Call } from './call.ts';
+
+export type { MemberInvitation } from '../auth/people/member-invitations.ts';
+export type { Member, Outcome } from '../auth/people/members.ts';
+export type { Organization } from '../auth/people/organizations.ts';
+export type { Robot, RobotChange } from '../auth/people/robots.ts';
+export type { Team } from '../auth/people/teams.ts';
+export type { Grants } from '../auth/policy-names.ts';
+
+/** What is recorded with a change, and the version that it is made to: 0 for an absent thing, `null` for any. */
+function changeOf(call: Call, ifVersion: number | null) {
+  return { ifVersion, by: actorOf(call) };
+}
+
+/** Lists the organizations of the caller; for an administrator, all of them. */
+export async function listOrganizations(call: Call, page: PageQuery): Promise<Page<Organization>> {
+  requireNotNarrowed(call);
+  const { authority } = call;
+  return listRows(call.env, { ...authority, administrator: authority.administrator && isUnscopedUser(authority) }, page);
+}
+
+export async function getOrganization(call: Call, name: string): Promise<Organization> {
+  requireMember(call, name);
+  return readRow(call.env, name);
+}
+
+/**
+ * Creates an organization, or describes the one of this name.
+ * @throws request-invalid for a reserved name; name-taken for one that can be confused with another; version-mismatch
+ */
+export async function putOrganization(
+  call: Call,
+  name: string,
+  description: string | undefined,
+  ifVersion: number | null,
+): Promise<{ organization: Organization; created: boolean }> {
+  requireAdministrator(call);
+  return putRow(call.env, parseNewName(name), description, changeOf(call, ifVersion));
+}
+
+/** @throws not-found, version-mismatch */
+export async function describeOrganization(
+  call: Call,
+  name: string,
+  description: string | undefined,
+  ifVersion: number | null,
+): Promise<Organization> {
+  requireOwner(call, name);
+  return describeRow(call.env, name, description, changeOf(call, ifVersion));
+}
+
+/**
+ * Deletes an organization with its members, teams, robots, keys, trust rules and webhooks.
+ * @throws not-empty while it has repositories; not-found, version-mismatch
+ */
+export async function deleteOrganization(call: Call, name: string, ifVersion: number | null): Promise<void> {
+  requireAdministrator(call);
+  await deleteRow(call.env, name, changeOf(call, ifVersion), {
+    guard: statementsOf(call.env, (batch) => requireNoRepositories(batch, name)),
+    also: [endSubscriptions(call.env, `organization:${name}`)],
+  });
+}
+
+export async function listMembers(call: Call, organization: string, page: PageQuery): Promise<Page<Member>> {
+  requireMember(call, organization);
+  return listMemberRows(call.env, organization, page);
+}
+
+/** Changes the role of a member, or invites a user. @throws not-found, last-owner, limit-reached */
+export async function putMember(
+  call: Call,
+  organization: string,
+  member: Member,
+): Promise<{ outcome: Outcome; expiresAt: number | null }> {
+  requireOwner(call, organization);
+  return saveMember(call.env, organization, member, actorOf(call));
+}
+
+/**
+ * Removes a member. Members may remove themselves.
+ * @returns what policies of the organization's repositories no longer allow the member by name
+ */
+export async function removeMember(call: Call, organization: string, user: string): Promise<Grants> {
+  requireOwnerOrSelf(call, organization, user);
+  return takeMember(call.env, organization, user, actorOf(call));
+}
+
+/** Lists the invitations of an organization that nobody has answered yet. */
+export async function listInvitations(call: Call, organization: string, page: PageQuery): Promise<Page<MemberInvitation>> {
+  requireOwner(call, organization);
+  return invitationsTo(call.env, organization, page);
+}
+
+export async function withdrawInvitation(call: Call, organization: string, user: string): Promise<void> {
+  requireOwner(call, organization);
+  await endInvitation(call.env, organization, user, actorOf(call));
+}
+
+/** Lists the organizations that have invited the caller. */
+export async function listOwnInvitations(call: Call, page: PageQuery): Promise<Page<MemberInvitation>> {
+  requireUnscopedUser(call);
+  return invitationsOf(call.env, call.authority.subject, page);
+}
+
+/** @throws conflict if the organization has not invited the caller; limit-reached */
+export async function acceptMembership(call: Call, organization: string): Promise<Member> {
+  requireUnscopedUser(call);
+  return acceptInvitation(call.env, organization, actorOf(call));
+}
+
+export async function declineInvitation(call: Call, organization: string): Promise<void> {
+  requireUnscopedUser(call);
+  await endInvitation(call.env, organization, nameOf(call.authority.subject), actorOf(call));
+}
+
+export async function listTeams(call: Call, organization: string, page: PageQuery): Promise<Page<Team>> {
+  requireMember(call, organization);
+  return listTeamRows(call.env, organization, page);
+}
+
+/** @param team a subject, as in all operations on teams */
+export async function getTeam(call: Call, team: string): Promise<Team> {
+  requireMember(call, organizationOf(team));
+  return getTeamRow(call.env, team);
+}
+
+/**
+ * Creates a team, or describes the one of this name.
+ * @throws conflict while policies name a deleted team of this name; version-mismatch, limit-reached, not-found
+ */
+export async function putTeam(
+  call: Call,
+  team: string,
+  description: string | undefined,
+  ifVersion: number | null,
+): Promise<{ team: Team; created: boolean }> {
+  requireOwner(call, organizationOf(team));
+  return putTeamRow(call.env, team, description, { ...changeOf(call, ifVersion), authority: call.authority });
+}
+
+/** Deletes a team with its policy. */
+export async function deleteTeam(call: Call, team: string, ifVersion: number | null): Promise<void> {
+  requireOwner(call, organizationOf(team));
+  await deleteTeamRow(call.env, team, changeOf(call, ifVersion));
+}
+
+export async function listTeamMembers(call: Call, team: string, page: PageQuery): Promise<Page<string>> {
+  requireMember(call, organizationOf(team));
+  return listTeamMemberRows(call.env, team, page);
+}
+
+/** @throws conflict for a user who is not a member of the organization */
+export async function addTeamMember(call: Call, team: string, user: string): Promise<{ added: boolean }> {
+  requireOwner(call, organizationOf(team));
+  return addTeamMemberRow(call.env, team, user, actorOf(call));
+}
+
+/** Members may remove themselves. */
+export async function removeTeamMember(call: Call, team: string, user: string): Promise<void> {
+  requireOwnerOrSelf(call, organizationOf(team), user);
+  await removeTeamMemberRow(call.env, team, user, actorOf(call));
+}
+
+export async function listRobots(call: Call, organization: string, page: PageQuery): Promise<Page<Robot>> {
+  requireOwner(call, organization);
+  return listRobotRows(call.env, organization, page);
+}
+
+/** @param robot a subject, as in all operations on robots */
+export async function getRobot(call: Call, robot: string): Promise<Robot> {
+  requireOwner(call, organizationOf(robot));
+  return getRobotRow(call.env, robot);
+}
+
+/** Creates a robot, or describes, disables or enables the one of this name. */
+export async function putRobot(
+  call: Call,
+  robot: string,
+  change: RobotChange,
+  ifVersion: number | null,
+): Promise<{ robot: Robot; created: boolean }> {
+  requireOwner(call, organizationOf(robot));
+  return putRobotRow(call.env, robot, change, changeOf(call, ifVersion));
+}
+
+/**
+ * Deletes a robot with its keys and its policy.
+ * @returns what policies of the organization's repositories no longer allow the robot by name
+ */
+export async function deleteRobot(call: Call, robot: string, ifVersion: number | null): Promise<Grants> {
+  requireOwner(call, organizationOf(robot));
+  return deleteRobotRow(call.env, robot, changeOf(call, ifVersion));
+}

@@ -1,0 +1,160 @@
+/** Policies of users, teams, robots and repositories: read, preview and save them; and why somebody may do something. */
+import { explainFor, whoCanGrant } from '../auth/explain.ts';
+import { readPolicy, requireSubject, savePolicy as writePolicy } from '../auth/policies.ts';
+import { withShownPrincipals } from '../auth/policy-names.ts';
+import { previewPolicy as compare, type Difference } from '../auth/policy-preview.ts';
+import { pushWithoutPull } from '../auth/policy-warnings.ts';
+import type { Sourced, Statement } from '../auth/statement.ts';
+import { reachOf } from '../auth/visibility.ts';
+import type { SentStatement, ShownStatement } from '../contract/statements.ts';
+import type { Actor } from '../events/event.ts';
+import { parseRepositoryName, type RepositoryName } from '../oci/name.ts';
+import { matches } from '../oci/pattern.ts';
+import { listRepositories, requireInBatch } from '../registry/repositories/repositories.ts';
+import type { RepositoryAction } from '../vocabulary/actions.ts';
+import { nameOf, organizationOf } from '../vocabulary/names.ts';
+import { actorOf, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
+import type { Call } from './call.ts';
+import { shownStatement, storedStatement } from './statements.ts';
+
+export interface Policy {
+  statements: ShownStatement[];
+  /** Likely mistakes in them. */
+  warnings: string[];
+  version: number;
+}
+
+/** Repositories that a preview compares. */
+const PREVIEW_MAX = 100;
+
+/** @param subject `user:alice`, `team:acme/dev`, `robot:acme/ci` or `repository:acme/api` */
+export async function getPolicy(call: Call, subject: string): Promise<Policy> {
+  requireMayEdit(call, subject);
+  const { statements, warnings, version } = await read(call, subject, null);
+  return shown(subject, statements, warnings, version);
+}
+
+/**
+ * Replaces a policy.
+ * @param ifVersion the version that the policy is expected to have; 0: none was ever saved; `null`: any
+ * @throws request-invalid beyond the limits of a policy, and for a team's or robot's repositories outside its organization
+ */
+export async function savePolicy(
+  call: Call,
+  subject: string,
+  sent: readonly SentStatement[],
+  ifVersion: number | null,
+): Promise<Policy> {
+  const by = requireMayEdit(call, subject);
+  const statements = sent.map(storedStatement);
+  const change = { ifVersion, by, guard: [mustExist(call, subject)], asker: call.authority };
+  const { version, warnings } = await writePolicy(call.env, subject, statements, change);
+  return shown(subject, statements, warnings, version);
+}
+
+export interface Preview {
+  changes: Difference[];
+  /** There was more to compare than one request may. */
+  truncated: boolean;
+  warnings: string[];
+}
+
+/** Compares a policy with one that is not saved: which callers would gain and lose which rights. */
+export async function previewPolicy(call: Call, subject: string, sent: readonly SentStatement[]): Promise<Preview> {
+  requireMayEdit(call, subject);
+  const after = sent.map(storedStatement);
+  const { statements: before, warnings } = await read(call, subject, after);
+  const { items, more } = subject.startsWith('repository:')
+    ? { items: [nameOf(subject)], more: false }
+    : await listRepositories(
+        call.env,
+        { after: '', limit: PREVIEW_MAX },
+        reachOf([...before, ...after].flatMap(({ repositories }) => repositories)),
+      );
+  const { changes, truncated } = await compare(call.env, subject, { before, after, repositories: items }, call.authority);
+  return { changes, truncated: truncated || more, warnings: [...warnings, ...mistakesIn(subject, after)] };
+}
+
+/**
+ * Administrators edit the policies of users, owners of an organization those of its teams and robots, and callers with the right to
+ * administer a repository its policy.
+ * @returns the actor to record
+ */
+function requireMayEdit(call: Call, subject: string): Actor {
+  if (subject.startsWith('repository:')) return requireRight(call, 'admin', repositoryIn(subject));
+  const organization = organizationOf(subject);
+  if (organization === '') requireAdministrator(call);
+  else requireOwner(call, organization);
+  return actorOf(call);
+}
+
+function repositoryIn(subject: string): RepositoryName {
+  return parseRepositoryName(nameOf(subject));
+}
+
+function mustExist({ env }: Call, subject: string): D1PreparedStatement {
+  return subject.startsWith('repository:') ? requireInBatch(env, repositoryIn(subject)) : requireSubject(env, subject);
+}
+
+/** @param planned statements that are not saved; warnings are then about these */
+function read(call: Call, subject: string, planned: readonly Statement[] | null) {
+  return readPolicy(call.env, subject, { guard: [mustExist(call, subject)], asker: call.authority, planned });
+}
+
+function shown(subject: string, statements: readonly Statement[], warnings: readonly string[], version: number): Policy {
+  return {
+    statements: statements.map(shownStatement),
+    warnings: [...warnings, ...mistakesIn(subject, statements)],
+    version,
+  };
+}
+
+function mistakesIn(subject: string, statements: readonly Statement[]): string[] {
+  const whose = subject.startsWith('repository:') ? 'repository' : 'identity';
+  return pushWithoutPull(statements.map(withShownPrincipals), whose);
+}
+
+export interface Question {
+  principal: string;
+  action: RepositoryAction;
+  repository: RepositoryName;
+  tag: string | null;
+  /** With a `ci:` principal: the claims of its token. */
+  claims: Record<string, string>;
+}
+
+export type ShownSource = ShownStatement & { from: string };
+
+export interface Explanation {
+  allowed: boolean;
+  reason: string;
+  decidedBy: ShownSource | null;
+  matched: ShownSource[];
+  limitedBy: string | null;
+  grantedBy: string[];
+  partial: boolean;
+}
+
+/** Says whether somebody may do something, and why. Only for callers who may administer the repository. */
+export async function explain(call: Call, question: Question): Promise<Explanation> {
+  requireLogin(call);
+  const { env, authority } = call;
+  const { repository } = question;
+  requireRight(call, 'admin', repository);
+  const { allowed, reason, decidedBy, matched, limitedBy, partial } = await explainFor(env, question, authority);
+  return {
+    allowed,
+    reason,
+    decidedBy: decidedBy && shownFor(repository, decidedBy),
+    matched: matched.map((source) => shownFor(repository, source)),
+    limitedBy,
+    grantedBy: allowed ? [] : await whoCanGrant(env, repository, authority),
+    partial,
+  };
+}
+
+/** Shows only the patterns that match this repository: the caller may not know of the others. */
+function shownFor(repository: string, { from, statement }: Sourced): ShownSource {
+  const repositories = statement.repositories.filter((pattern) => matches(pattern, repository));
+  return { from, ...shownStatement({ ...statement, repositories }) };
+}

@@ -1,0 +1,77 @@
+/**
+ * Trust rules: which tokens of outside issuers may log in, and what their jobs may do. A rule belongs to an organization, or to the
+ * registry as a whole. `auth/outside/rule-check.ts` says which rules are safe.
+ */
+import type { RuleStatement } from '../auth/outside/oidc.ts';
+import { getRule, listRules, putRule, deleteRule as removeRule, type StoredRule } from '../auth/outside/trust-rules.ts';
+import { getOrganization } from '../auth/people/organizations.ts';
+import { pushWithoutPull } from '../auth/policy-warnings.ts';
+import { actionsIn } from '../contract/statements.ts';
+import type { NewTrustRule } from '../contract/trust-rules.ts';
+import type { Page, PageQuery } from '../oci/page.ts';
+import { organizationOf } from '../vocabulary/names.ts';
+import { actorOf, requireAdministrator, requireOwner } from './access.ts';
+import { type Call, serviceOf } from './call.ts';
+
+export type TrustRule = StoredRule;
+
+/** The subject of a rule. @param organization empty for a rule of the registry */
+export function ruleSubject(organization: string, name: string): string {
+  return organization === '' ? `ci:${name}` : `ci:${organization}/${name}`;
+}
+
+/** @param organization empty for the rules of the registry. @param page its cursor is the name of a rule */
+export async function listTrustRules(call: Call, organization: string, page: PageQuery): Promise<Page<TrustRule>> {
+  requireMayEdit(call, organization);
+  if (organization !== '') await getOrganization(call.env, organization);
+  const after = page.after && ruleSubject(organization, page.after);
+  return listRules(call.env, organization, { after, limit: page.limit });
+}
+
+export async function getTrustRule(call: Call, subject: string): Promise<TrustRule> {
+  requireMayEdit(call, organizationOf(subject));
+  return getRule(call.env, subject);
+}
+
+/**
+ * Creates a rule, or replaces the one of this name.
+ * @param ifVersion the version that the rule is expected to have; 0: it is expected to be absent; `null`: any
+ * @throws request-invalid for a rule that is not safe; limit-reached, version-mismatch, not-found
+ */
+export async function putTrustRule(
+  call: Call,
+  subject: string,
+  { statements, audience, description = '', ...rest }: NewTrustRule,
+  ifVersion: number | null,
+): Promise<{ rule: TrustRule; warnings: string[] }> {
+  requireMayEdit(call, organizationOf(subject));
+  const wanted = {
+    ...rest,
+    subject,
+    audience: audience ?? serviceOf(call),
+    description,
+    statements: statements.map(storedRuleStatement),
+  };
+  const rule = await putRule(call.env, wanted, { ifVersion, by: actorOf(call) });
+  return { rule, warnings: pushWithoutPull(rule.statements, 'identity') };
+}
+
+/** Deletes a rule and ends the logins that it allowed. */
+export async function deleteTrustRule(call: Call, subject: string, ifVersion: number | null): Promise<void> {
+  requireMayEdit(call, organizationOf(subject));
+  await removeRule(call.env, subject, { ifVersion, by: actorOf(call) });
+}
+
+function requireMayEdit(call: Call, organization: string): void {
+  if (organization === '') requireAdministrator(call);
+  else requireOwner(call, organization);
+}
+
+function storedRuleStatement({ actions, tags, when, ...rest }: NewTrustRule['statements'][number]): RuleStatement {
+  return {
+    ...rest,
+    actions: actionsIn(actions),
+    ...(tags ? { tags } : {}),
+    ...(when ? { when } : {}),
+  };
+}

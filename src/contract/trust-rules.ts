@@ -1,0 +1,78 @@
+/** Trust rules in the management API. */
+import * as z from 'zod';
+import { ACTIONS } from '../vocabulary/actions.ts';
+import { RULE_LIFETIME_DEFAULT, RULE_LIFETIME_MAX, RULE_LIFETIME_MIN } from '../vocabulary/limits.ts';
+import { recordOf } from './fields.ts';
+import { actions, effect, warningsSchema } from './statements.ts';
+
+const conditions = recordOf(z.union([z.string().max(500), z.array(z.string().max(500)).max(20)])).describe(
+  'For each claim a pattern, or several of which one must match. `*` matches any characters',
+);
+
+const patterns = z.array(z.string().max(300)).min(1).max(20);
+
+const statement = z.strictObject({
+  effect,
+  actions,
+  repositories: patterns.describe('Names or patterns. `{claim}` stands for the value of that claim in the token'),
+  tags: z
+    .optional(patterns)
+    .describe(
+      'Limits `push`, `retag` and `delete`. May contain `{claim}`, `{ref_name}` and `{pull_request}`: `pr-{pull_request}-*`. Different values never become the same tag: `feature/x` becomes `feature..x`, and two dashes separate a value from a star, as in `{ref_name}--*`',
+    ),
+  when: z
+    .optional(conditions)
+    .describe(
+      'Further conditions of this statement. A job that something other than the repository\'s own refs starts, such as `pull_request*`, `workflow_run` and `issue_comment` (`event_name`), or `merge_request_event` and `parent_pipeline` (GitLab\'s `pipeline_source`), only gets statements that name that event or require `ref_protected: "true"`',
+    ),
+});
+
+export const newTrustRule = z.strictObject({
+  issuer: z.string().max(500).describe('The `iss` of its tokens, such as `https://token.actions.githubusercontent.com`'),
+  audience: z.optional(z.string().min(1).max(500)).describe("The `aud` that tokens must have. Default: this registry's host"),
+  claims: conditions.describe(
+    'Conditions that all must hold. At least one must identify somebody; for GitHub and GitLab by id, because names can pass to others',
+  ),
+  statements: z.array(statement).min(1).max(20),
+  description: z.optional(z.string().max(500)),
+  lifetime: z
+    .int()
+    .min(RULE_LIFETIME_MIN)
+    .max(RULE_LIFETIME_MAX)
+    .default(RULE_LIFETIME_DEFAULT)
+    .describe(
+      'Seconds that a login lasts, even if its CI token expires sooner. It ends at once when the rule is changed or deleted',
+    ),
+  disabled: z.boolean().default(false).describe('Allows no new logins and ends existing ones'),
+});
+
+export type NewTrustRule = z.output<typeof newTrustRule>;
+
+const shownConditions = z.record(z.string(), z.union([z.string(), z.array(z.string())]));
+
+export const trustRuleSchema = z.strictObject({
+  name: z.string(),
+  principal: z.string(),
+  issuer: z.string(),
+  audience: z.string(),
+  claims: shownConditions,
+  statements: z.array(
+    z.strictObject({
+      effect: z.enum(['allow', 'deny']),
+      actions: z.array(z.enum(ACTIONS)),
+      repositories: z.array(z.string()),
+      tags: z.optional(z.array(z.string())),
+      when: z.optional(shownConditions),
+    }),
+  ),
+  description: z.string(),
+  lifetime: z.int(),
+  disabled: z.boolean(),
+  createdAt: z.iso.datetime(),
+});
+
+export const savedTrustRuleSchema = trustRuleSchema.extend({
+  warnings: warningsSchema.describe(
+    'Likely mistakes in the statements. Example: push without pull, with which docker does not work',
+  ),
+});
