@@ -4,11 +4,10 @@
  */
 import { expireLogins } from './auth/logins.ts';
 import { expireOutsideLogins } from './auth/outside/logins.ts';
-import { dropTrashedPolicies } from './auth/policies.ts';
+import { deleteTrashedPolicies } from './auth/policies.ts';
 import { type Cost, type Day, dayOf, forgetDays, type Job, today } from './background/budget.ts';
 import { runWithin, type Work } from './background/jobs.ts';
 import { type Env, settings } from './env.ts';
-import type { Batch } from './events/batch.ts';
 import { databaseFailure, isDailyLimit } from './events/database-failure.ts';
 import { expireAddresses, expireEvents } from './events/history.ts';
 import { announce, matchSome, world as outside } from './queue.ts';
@@ -183,10 +182,7 @@ async function match(env: Env, { unmatched, waiting }: MatchingState, left: Cost
 
 /** A pass begins once an hour, as it reads all there is, and is gone on with by every run. */
 async function collect(env: Env, left: Cost): Promise<void> {
-  const alsoPurge = (batch: Batch, repositoryId: number) => {
-    for (const statement of dropTrashedPolicies(env, [repositoryId])) batch.add(statement);
-  };
-  await collectSlice(env, alsoPurge, left);
+  await collectSlice(env, (batch, repositoryId) => deleteTrashedPolicies(batch, [repositoryId]), left);
 }
 
 /** A piece may be named by no row for as long as a signed location lives: twice that is on the safe side. */

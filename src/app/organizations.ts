@@ -14,12 +14,12 @@ import {
   removeMember as takeMember,
 } from '../auth/people/members.ts';
 import {
-  deleteOrganization as deleteRow,
   describeOrganization as describeRow,
   listOrganizations as listRows,
   type Organization,
   putOrganization as putRow,
   getOrganization as readRow,
+  removeOrganization,
 } from '../auth/people/organizations.ts';
 import {
   deleteRobot as deleteRobotRow,
@@ -41,7 +41,7 @@ import {
 } from '../auth/people/teams.ts';
 import { isUnscopedUser } from '../auth/policy.ts';
 import type { Grants } from '../auth/policy-names.ts';
-import { statementsOf } from '../events/batch.ts';
+import { newBatch } from '../events/batch.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { requireNoRepositories } from '../registry/repositories/descriptions.ts';
 import { nameOf, organizationOf, parseNewName } from '../vocabulary/names.ts';
@@ -112,10 +112,11 @@ export async function describeOrganization(
  */
 export async function deleteOrganization(call: Call, name: string, ifVersion: number | null): Promise<void> {
   requireAdministrator(call);
-  await deleteRow(call.env, name, changeOf(call, ifVersion), {
-    guard: statementsOf(call.env, (batch) => requireNoRepositories(batch, name)),
-    also: [endSubscriptions(call.env, `organization:${name}`)],
-  });
+  const batch = newBatch(call.env);
+  removeOrganization(batch, name, changeOf(call, ifVersion));
+  requireNoRepositories(batch, name);
+  batch.add(endSubscriptions(call.env, `organization:${name}`));
+  await batch.commit();
 }
 
 export async function listMembers(call: Call, organization: string, page: PageQuery): Promise<Page<Member>> {

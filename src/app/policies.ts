@@ -1,16 +1,17 @@
 /** Policies of users, teams, robots and repositories: read, preview and save them; and why somebody may do something. */
 import { explainFor, whoCanGrant } from '../auth/explain.ts';
-import { readPolicy, requireSubject, savePolicy as writePolicy } from '../auth/policies.ts';
+import { policyIn, queryPolicy, savePolicy as writePolicy } from '../auth/policies.ts';
 import { withShownPrincipals } from '../auth/policy-names.ts';
 import { previewPolicy as compare, type Difference } from '../auth/policy-preview.ts';
 import { pushWithoutPull } from '../auth/policy-warnings.ts';
 import type { Sourced, Statement } from '../auth/statement.ts';
 import { reachOf } from '../auth/visibility.ts';
 import type { SentStatement, ShownStatement } from '../contract/statements.ts';
+import { type Batch, newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { parseRepositoryName, type RepositoryName } from '../oci/name.ts';
 import { matches } from '../oci/pattern.ts';
-import { listRepositories, requireInBatch } from '../registry/repositories/repositories.ts';
+import { listRepositories, requireRepository } from '../registry/repositories/repositories.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
 import { nameOf, organizationOf } from '../vocabulary/names.ts';
 import { actorOf, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
@@ -47,8 +48,10 @@ export async function savePolicy(
 ): Promise<Policy> {
   const by = requireMayEdit(call, subject);
   const statements = sent.map(storedStatement);
-  const change = { ifVersion, by, guard: [mustExist(call, subject)], asker: call.authority };
-  const { version, warnings } = await writePolicy(call.env, subject, statements, change);
+  const batch = newBatch(call.env);
+  const saved = writePolicy(batch, call.env, { subject, statements }, { ifVersion, by, asker: call.authority });
+  requireRepositoryOf(batch, subject);
+  const { version, warnings } = policyIn(await batch.commit(), saved);
   return shown(subject, statements, warnings, version);
 }
 
@@ -92,13 +95,17 @@ function repositoryIn(subject: string): RepositoryName {
   return parseRepositoryName(nameOf(subject));
 }
 
-function mustExist({ env }: Call, subject: string): D1PreparedStatement {
-  return subject.startsWith('repository:') ? requireInBatch(env, repositoryIn(subject)) : requireSubject(env, subject);
+/** Refuses the batch with `repository-unknown` if the repository of this policy does not exist. */
+function requireRepositoryOf(batch: Batch, subject: string): void {
+  if (subject.startsWith('repository:')) requireRepository(batch, repositoryIn(subject));
 }
 
 /** @param planned statements that are not saved; warnings are then about these */
-function read(call: Call, subject: string, planned: readonly Statement[] | null) {
-  return readPolicy(call.env, subject, { guard: [mustExist(call, subject)], asker: call.authority, planned });
+async function read(call: Call, subject: string, planned: readonly Statement[] | null) {
+  const batch = newBatch(call.env);
+  requireRepositoryOf(batch, subject);
+  const policy = queryPolicy(batch, subject, call.authority, planned);
+  return policyIn(await batch.commit(), policy);
 }
 
 function shown(subject: string, statements: readonly Statement[], warnings: readonly string[], version: number): Policy {

@@ -1,8 +1,8 @@
 /** Repositories: list, read, create, change and delete them. */
 
-import { firstPolicy, getPolicy, isPublic, keepPolicy, setVisibility } from '../auth/policies.ts';
+import { getPolicy, isPublic, trashPolicy, visibilityChange, writeFirstPolicy, writeVisibility } from '../auth/policies.ts';
 import { allows } from '../auth/policy.ts';
-import { newBatch, withRetries } from '../events/batch.ts';
+import { newBatch, statementsOf, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { PageQuery } from '../oci/page.ts';
@@ -112,7 +112,7 @@ async function create(call: Call, repository: RepositoryName, wanted: Repository
   if (!creator.mayAdminister && (await describeRepository(call.env, repository))) return false;
   const batch = newBatch(call.env);
   addRepository(batch, repository, wanted, creator);
-  for (const step of firstPolicy(call.env, subjectOf(repository), wanted.visibility ?? 'private', creator)) batch.add(step);
+  writeFirstPolicy(batch, subjectOf(repository), wanted.visibility ?? 'private', creator);
   try {
     await batch.commit();
     return true;
@@ -141,10 +141,10 @@ async function change(
 ): Promise<Repository> {
   // The policy is read first; if another request saves it meanwhile, the batch is refused.
   await withRetries(async () => {
-    const policy = visibility ? await setVisibility(call.env, subjectOf(repository), visibility, by) : [];
+    const policy = visibility ? await visibilityChange(call.env, subjectOf(repository), visibility) : null;
     const batch = newBatch(call.env);
-    changeDescription(batch, repository, texts, { ifVersion, by, visibility: policy.length > 0 ? (visibility ?? null) : null });
-    for (const step of policy) batch.add(step);
+    changeDescription(batch, repository, texts, { ifVersion, by, visibility: policy && visibility ? visibility : null });
+    if (policy) writeVisibility(batch, subjectOf(repository), policy, by);
     await batch.commit();
   });
   return readRepository(call, repository);
@@ -164,7 +164,10 @@ export async function deleteRepository(
     evenIfNotEmpty: force,
     ifVersion,
     by,
-    also: (id) => [...keepPolicy(call.env, subjectOf(repository), id), endSubscriptions(call.env, subjectOf(repository))],
+    also: (id) => [
+      ...statementsOf(call.env, (batch) => trashPolicy(batch, subjectOf(repository), id)),
+      endSubscriptions(call.env, subjectOf(repository)),
+    ],
   });
 }
 

@@ -6,7 +6,7 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import { type Authority, onIdentity, onRepository } from './authority.ts';
 import type { Database } from './directory.ts';
 import { EVERYONE, nameOf } from './names.ts';
-import { requireWithin } from './policies.ts';
+import { requireWithinOrganization } from './policies.ts';
 import { COMPARISONS_MAX } from './policy.ts';
 import { shownPrincipal } from './policy-names.ts';
 import { decisions, isAbout, names, type Sourced, type Statement } from './statement.ts';
@@ -114,7 +114,7 @@ export interface Plan {
 export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
   const { before, after, repositories } = plan;
   checkStatements(after);
-  requireWithin(subject, after);
+  requireWithinOrganization(subject, after);
   const viewer = viewerOf(asker);
   const { people, others, cut } = await concerned(env, subject, [...before, ...after], viewer);
   const room = Math.max(1, Math.floor(PAIRS_MAX / Math.max(1, repositories.length)));

@@ -1,65 +1,70 @@
 /**
- * What the parts of an organization have in common: they need it to be there, all that bears its name stands together, and
- * is listed page by page.
+ * What teams, robots and trust rules share as parts of an organization: names in one range of the primary key, a precondition that
+ * the organization exists, and lists by page.
  */
-import { refuseUnless } from '../events/batch.ts';
+import { type Batch, newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
+import type { Parameters } from '../events/sql.ts';
 import { type Page, pageOf } from '../oci/page.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Database } from './directory.ts';
 
-/** `disabled` of an account that was deleted: disabled for ever, so that its name passes to nobody. */
+/** `disabled` of a deleted account. The row stays, so that nobody else can take its name. */
 export const DELETED = 2;
 
-/** Who changes something, and the version that they have seen: 0 for nothing, `null` for whichever there is. */
+/** Who makes a change, and the version that it expects: 0 if it expects nothing there, `null` for any version. */
 export interface Change {
   ifVersion: number | null;
   by: Actor;
 }
 
-/** Subjects from one on and before another, in the order of their bytes. */
-export interface Span {
-  from: string;
-  before: string;
-}
+/** Subjects from `from` (included) to `before` (excluded), in byte order. */
+export type SubjectRange = Readonly<Record<'from' | 'before', string>>;
 
-/** Nothing that a name may hold is smaller than `-`. */
-export function only(subject: string): Span {
+/** The range that holds one subject. No character of a name is smaller than `-`, and `!` is. */
+export function only(subject: string): SubjectRange {
   return { from: subject, before: `${subject}!` };
 }
 
-/** `0` is what comes after the slash. */
-export function allOf(kind: 'team' | 'robot' | 'ci', organization: string): Span {
+/** All subjects of a kind in an organization. `0` is the character after `/`. */
+export function allOf(kind: 'team' | 'robot' | 'ci', organization: string): SubjectRange {
   return { from: `${kind}:${organization}/`, before: `${kind}:${organization}0` };
 }
 
-/** SQL: organization ?1 is there. */
-export const ORGANIZATION_IS_THERE = `EXISTS (SELECT 1 FROM accounts WHERE subject = 'organization:' || ?1 AND disabled = 0)`;
+/** SQL: organization :organization exists. */
+export const ORGANIZATION_EXISTS = `EXISTS (SELECT 1 FROM accounts WHERE subject = 'organization:' || :organization AND disabled = 0)`;
 
-/** For a batch that changes something within an organization: refuses it where there is none. */
-export function requireOrganization(env: Database, organization: string): D1PreparedStatement {
-  return refuseUnless(env, ORGANIZATION_IS_THERE, organization);
-}
-
-/** For the same, after it was refused. */
-export function organizationRow(env: Database, organization: string): D1PreparedStatement {
-  return env.DB.prepare(`SELECT 1 WHERE ${ORGANIZATION_IS_THERE}`).bind(organization);
+/** Refuses the batch with `not-found` if the organization does not exist. */
+export function requireOrganization(batch: Batch, organization: string): void {
+  batch.require('not-found', ORGANIZATION_EXISTS, { organization });
 }
 
 /**
- * A page, and whether there is what it is a list of, in one go.
- * @param container yields a row if it is there
- * @param rows yields one more than `limit` where there are more
- * @throws not-found
+ * Refuses the batch with `version-mismatch` unless `version` yields the expected one.
+ * @param version SELECT of the version. No row counts as version 0
+ * @param ifVersion `null`: any version will do
  */
-export async function listWithin<T>(
+export function requireVersion(batch: Batch, version: string, parameters: Parameters, ifVersion: number | null): void {
+  if (ifVersion === null) return;
+  batch.require('version-mismatch', `coalesce((${version}), 0) = :ifVersion`, { ...parameters, ifVersion });
+}
+
+/**
+ * Reads one page of a list and checks that its container exists, in one batch.
+ * @param container SQL condition
+ * @param rows SELECT that ends with `LIMIT :rows`, which is one more than a page has
+ * @throws not-found if the container does not exist
+ */
+export async function listWithin<Row>(
   env: Database,
-  container: D1PreparedStatement,
-  rows: D1PreparedStatement,
-  limit: number,
-): Promise<Page<T>> {
-  const [there, found] = await env.DB.batch([container, rows]);
-  if (!there?.results.length) throw new Refusal('not-found');
-  const results = (found?.results ?? []) as T[];
-  return pageOf(results, limit);
+  container: string,
+  rows: string,
+  { limit, ...parameters }: Parameters & { limit: number },
+): Promise<Page<Row>> {
+  const batch = newBatch(env);
+  const containers = batch.query(`SELECT 1 WHERE ${container}`, parameters);
+  const found = batch.query<Row>(rows, { ...parameters, rows: limit + 1 });
+  const results = await batch.commit({ repeatable: true });
+  if (!results.first(containers)) throw new Refusal('not-found');
+  return pageOf(results.of(found), limit);
 }

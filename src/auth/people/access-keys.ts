@@ -1,27 +1,29 @@
 /**
- * Access keys as they are kept: made, listed, changed and revoked, each change as one batch with its event
- * (invariant 6). A key's secret is derived whenever it is shown; nothing secret is written.
+ * Access keys: create, read, list and change them. Each change is one batch with its event (invariant 6). A key's secret is derived
+ * whenever it is shown; the database stores no secret.
  */
 import { settings, type Vars } from '../../env.ts';
-import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
+import { type Batch, type Handle, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { changesIn, record } from '../../events/outbox.ts';
+import { changesIn, recordEvent } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import type { Secrets } from '../../secrets.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
+import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Statement } from '../statement.ts';
 import { checkStatements } from '../statement-limits.ts';
+import { type Change, requireVersion } from '../within.ts';
 
 export interface AccessKey {
   id: string;
   /** `user:alice`, `robot:acme/ci` */
   owner: string;
   name: string;
-  /** `null`: not narrowed. */
+  /** Limits what the owner may do with this key; `null`: no limit. */
   statements: Statement[] | null;
-  /** Seconds since the epoch, as are the others. */
+  /** Seconds since the epoch, like the other times. */
   createdAt: number;
   createdBy: string;
   expiresAt: number;
@@ -29,12 +31,12 @@ export interface AccessKey {
   /** Days since the epoch. */
   lastUsedDay: number | null;
   state: 'active' | 'expired' | 'revoked';
-  /** The id of another key with which it was asked for. */
+  /** The id of the key that created this one. */
   madeWith: string | null;
   version: number;
 }
 
-/** A key and its secret, which is shown this once. */
+/** A key and its secret, which is shown once. */
 export interface MadeKey {
   key: AccessKey;
   secret: string;
@@ -45,236 +47,258 @@ export interface NewKey {
   name: string;
   statements: Statement[] | null;
   days: number;
-  /** Whatever a client repeats a request with; `null`: each request makes a key. */
+  /** The request's Idempotency-Key; `null`: each request creates a key. */
   idempotency: string | null;
   by: Actor;
 }
 
-/** Keys of one owner that can be used at the same time. */
+/** Usable keys of one owner. */
 export const LIVE_KEYS_MAX = 100;
 
 export const DAY = 24 * 60 * 60;
 
-/** Of a row: the key can be used. */
+/** SQL: the key of this row of `access_keys` can be used. */
 export const LIVE = 'revoked_at IS NULL AND expires_at > unixepoch()';
 
 const COLUMNS = `id, owner, name, statements, created_at AS createdAt, created_by AS createdBy, expires_at AS expiresAt,
   revoked_at AS revokedAt, last_used_day AS lastUsedDay, version, made_with AS madeWith,
   CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= unixepoch() THEN 'expired' ELSE 'active' END AS state`;
 
-export type Row = Omit<AccessKey, 'statements'> & { statements: string | null };
+const SELECT_KEY = `SELECT ${COLUMNS} FROM access_keys WHERE id = :id`;
 
-export function keyOf({ statements, ...row }: Row): AccessKey {
-  return { ...row, statements: statements === null ? null : (JSON.parse(statements) as Statement[]) };
+/** SQL: key :id exists. */
+const KEY_EXISTS = 'EXISTS (SELECT 1 FROM access_keys WHERE id = :id)';
+
+type KeyRow = Omit<AccessKey, 'statements'> & { statements: string | null };
+
+/** Parses the row of `queryKey`. @throws Error if there is none */
+export function keyOf(row: KeyRow | null): AccessKey {
+  if (!row) throw new Error('the batch that wrote a key did not read it back');
+  return { ...row, statements: row.statements === null ? null : (JSON.parse(row.statements) as Statement[]) };
 }
 
-export function select(env: Database, id: string): D1PreparedStatement {
-  return env.DB.prepare(`SELECT ${COLUMNS} FROM access_keys WHERE id = ?1`).bind(id);
+export function queryKey(batch: Batch, id: string): Handle<KeyRow> {
+  return batch.query(SELECT_KEY, { id });
 }
 
 /** @throws not-found */
 export async function getKey(env: Database, id: string): Promise<AccessKey> {
-  const row = await select(env, id).first<Row>();
+  const row = await prepare(env, SELECT_KEY, { id }).first<KeyRow>();
   if (!row) throw new Refusal('not-found');
   return keyOf(row);
 }
 
-/** In the order of their ids. @param page `after` is the id that the page before ended with, '' for the first */
+/** Lists keys by id. @param page `after`: the last id of the previous page, '' for the first page */
 export async function listKeys(
   env: Database,
   { owner, after, limit }: { owner: string; after: string; limit: number },
 ): Promise<Page<AccessKey>> {
-  const { results } = await env.DB.prepare(
-    `SELECT ${COLUMNS} FROM access_keys WHERE owner = ?1 AND id > ?2 ORDER BY id LIMIT ?3`,
-  )
-    .bind(owner, after, limit + 1)
-    .all<Row>();
+  const { results } = await prepare(
+    env,
+    `SELECT ${COLUMNS} FROM access_keys WHERE owner = :owner AND id > :after ORDER BY id LIMIT :rows`,
+    { owner, after, rows: limit + 1 },
+  ).all<KeyRow>();
   return pageOf(results.map(keyOf), limit);
 }
 
-/**
- * The same request with the same idempotency key has the same id, and so makes nothing and has the same answer.
- * @throws conflict where the owner has too many or is disabled, or another request came with that idempotency key;
- * not-found where there is no such owner; request-invalid for statements beyond the limits of a policy
- */
-export async function createKey(env: Database & Secrets & Vars, wanted: NewKey): Promise<MadeKey> {
-  requireLifetime(env, wanted.days);
-  const { owner, by, idempotency } = wanted;
-  const seed = idempotency === null ? crypto.randomUUID() : JSON.stringify(['create', owner, by.subject, idempotency]);
-  const id = await keyIdFrom(env, seed);
-  const made = await tryBatchTwice(env, [
-    refuseUnless(env, `EXISTS (SELECT 1 FROM access_keys WHERE id = ?1) OR ${hasRoom('?2', '?1')}`, id, owner),
-    ...insertKey(env, id, wanted),
-    select(env, id),
-  ]);
-  if (!made) throw await noRoom(env, owner);
-  const key = keyOf(made.at(-1)?.results[0] as Row);
-  if (!isUntouched(key) || !isAnswerTo(key, wanted)) throw conflict('this Idempotency-Key came with another request before');
-  return { key, secret: await accessKeySecret(env, id) };
-}
-
-/** @throws request-invalid for a key that would work longer than this registry allows */
-export function requireLifetime(env: Vars, days: number): void {
+/** Checks how long a key is wanted to live. @returns seconds @throws request-invalid beyond `KEY_MAX_DAYS` */
+export function checkedLifetime(env: Vars, days: number): number {
   const { keyMaxDays } = settings(env);
-  if (days <= keyMaxDays) return;
+  if (days <= keyMaxDays) return days * DAY;
   throw new Refusal('request-invalid', {
     message: `days: a key of this registry works for up to ${keyMaxDays} days. Nothing was saved`,
   });
 }
 
-/** For a batch: what makes the key, and tells of it, where it is not there yet. @throws request-invalid for too many statements */
+/**
+ * Creates a key. A repeated request with the same Idempotency-Key derives the same id, so it creates nothing and gets the same
+ * answer.
+ * @throws not-found if the owner does not exist; disabled; limit-reached; conflict if the Idempotency-Key came with another request,
+ * or its key was changed or has ended since; request-invalid for a lifetime or statements beyond the limits
+ */
+export async function createKey(env: Database & Secrets & Vars, wanted: NewKey): Promise<MadeKey> {
+  const { owner, by, idempotency } = wanted;
+  const lifetime = checkedLifetime(env, wanted.days);
+  const seed = idempotency === null ? crypto.randomUUID() : JSON.stringify(['create', owner, by.subject, idempotency]);
+  const id = await keyIdFrom(env, seed);
+  const batch = newBatch(env);
+  batch.require(
+    'conflict',
+    `NOT ${KEY_EXISTS} OR EXISTS (SELECT 1 FROM access_keys WHERE id = :id AND ${LIVE} AND version = 1
+      AND name = :name AND statements IS :statements AND expires_at - created_at = :lifetime)`,
+    { id, name: wanted.name, statements: wanted.statements && JSON.stringify(wanted.statements), lifetime },
+    { message: 'this Idempotency-Key was used before, for another request. Nothing was created: send a new one' },
+  );
+  requireRoomForKey(batch, owner, { id });
+  insertKey(batch, id, { ...wanted, lifetime });
+  const key = queryKey(batch, id);
+  const results = await batch.commit({ repeatable: true });
+  return { key: keyOf(results.first(key)), secret: await accessKeySecret(env, id) };
+}
+
+/** Inserts a key and records it, unless it exists. @throws request-invalid for too many statements */
 export function insertKey(
-  env: Database,
+  batch: Batch,
   id: string,
-  { owner, name, statements, days, by }: Omit<NewKey, 'idempotency'>,
-): D1PreparedStatement[] {
+  { owner, name, statements, lifetime, by }: Omit<NewKey, 'idempotency' | 'days'> & { lifetime: number },
+): void {
   if (statements) checkStatements(statements, 'a key');
-  const narrowing = statements && JSON.stringify(statements);
-  return [
-    record(env, {
-      about: aboutOf(owner),
-      by,
-      select: `SELECT 'key.created' AS type, json_object('id', ?3, 'owner', ?4, 'name', ?5, 'statements', json(?6)) AS target
-        WHERE NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?3)`,
-      parameters: [id, owner, name, narrowing],
-    }),
-    env.DB.prepare(
-      `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at, made_with)
-       VALUES (?1, ?2, ?3, ?4, unixepoch(), ?5, unixepoch() + ?6, ?7) ON CONFLICT DO NOTHING`,
-    ).bind(id, owner, name, narrowing, by.subject, days * DAY, by.key ?? null),
-  ];
-}
-
-/** Whether `owner` can be given a key, not counting key `but`. */
-export function hasRoom(owner: string, but: string): string {
-  return `(EXISTS (SELECT 1 FROM accounts WHERE subject = ${owner} AND disabled = 0)
-    AND (SELECT count(*) FROM access_keys WHERE owner = ${owner} AND id <> ${but} AND ${LIVE}) < ${LIVE_KEYS_MAX})`;
-}
-
-export async function noRoom(env: Database, owner: string): Promise<Refusal> {
-  const account = await env.DB.prepare('SELECT disabled FROM accounts WHERE subject = ?1').bind(owner).first();
-  if (!account) return new Refusal('not-found');
-  if (account.disabled) return new Refusal('disabled', { message: `${owner} is disabled` });
-  return new Refusal('limit-reached', {
-    message: `${owner} has ${LIVE_KEYS_MAX} keys already: revoke those that are not needed`,
+  const parameters = { id, owner, name, statements: statements && JSON.stringify(statements), lifetime };
+  recordEvent(batch, {
+    about: aboutOf(owner),
+    by,
+    select: `SELECT 'key.created' AS type,
+        json_object('id', :id, 'owner', :owner, 'name', :name, 'statements', json(:statements)) AS target
+      WHERE NOT ${KEY_EXISTS}`,
+    parameters,
   });
+  batch.run(
+    `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at, made_with)
+     VALUES (:id, :owner, :name, :statements, unixepoch(), :creator, unixepoch() + :lifetime, :creatorKey)
+     ON CONFLICT DO NOTHING`,
+    { ...parameters, creator: by.subject, creatorKey: by.key ?? null },
+  );
 }
 
-/** As it was made: what was changed or has ended since is no answer to the request that made it. */
-function isUntouched({ state, version }: AccessKey): boolean {
-  return state === 'active' && version === 1;
-}
-
-function isAnswerTo(key: AccessKey, { name, statements, days }: NewKey): boolean {
-  return key.name === name && sameStatements(key.statements, statements) && lifetimeOf(key) === days * DAY;
-}
-
-function sameStatements(some: Statement[] | null, others: Statement[] | null): boolean {
-  return JSON.stringify(some) === JSON.stringify(others);
-}
-
-function lifetimeOf({ createdAt, expiresAt }: AccessKey): number {
-  return expiresAt - createdAt;
+/**
+ * Refuses the batch if `owner` cannot be given the new key `id`. A key that exists already needs no room.
+ * @param replaced the key that the new one replaces, which is not counted
+ */
+export function requireRoomForKey(
+  batch: Batch,
+  owner: string,
+  { id, replaced = null }: { id: string; replaced?: string | null },
+): void {
+  const parameters = { owner, id, replaced };
+  const ownerIs = (condition: string) =>
+    `${KEY_EXISTS} OR EXISTS (SELECT 1 FROM accounts WHERE subject = :owner AND ${condition})`;
+  batch.require('not-found', ownerIs('TRUE'), parameters);
+  batch.require('disabled', ownerIs('disabled = 0'), parameters, { message: `${owner} is disabled: nothing was created` });
+  batch.require(
+    'limit-reached',
+    `${KEY_EXISTS}
+     OR (SELECT count(*) FROM access_keys WHERE owner = :owner AND id IS NOT :replaced AND ${LIVE}) < ${LIVE_KEYS_MAX}`,
+    parameters,
+    {
+      message: `${owner} has ${LIVE_KEYS_MAX} keys, the most there can be. Nothing was created: revoke keys that are not needed`,
+    },
+  );
 }
 
 export interface KeyChange {
   name?: string;
   statements?: Statement[] | null;
-  /** From its creation on. */
+  /** Counted from the creation of the key. */
   days?: number;
 }
 
-/** Key `id` as it is with `change`, in JSON, made to it; no row where that changes nothing. */
-function changed(id: string, change: string): string {
-  return `SELECT new.* FROM access_keys old JOIN (
-      SELECT id, owner, coalesce(${change} ->> 'name', name) AS name,
-        CASE WHEN json_type(${change}, '$.statements') IS NULL THEN statements ELSE ${change} ->> 'statements' END AS statements,
-        coalesce(created_at + (${change} ->> 'seconds'), expires_at) AS expires_at
-      FROM access_keys WHERE id = ${id}) new ON new.id = old.id
+/** SQL: key :id after :change (JSON). No row if nothing would change. */
+const CHANGED_KEY = `SELECT new.* FROM access_keys old JOIN (
+      SELECT id, owner, coalesce(:change ->> 'name', name) AS name,
+        CASE WHEN json_type(:change, '$.statements') IS NULL THEN statements ELSE :change ->> 'statements' END AS statements,
+        coalesce(created_at + (:change ->> 'seconds'), expires_at) AS expires_at
+      FROM access_keys WHERE id = :id) new ON new.id = old.id
     WHERE new.name <> old.name OR new.statements IS NOT old.statements OR new.expires_at <> old.expires_at`;
-}
 
-const was = (column: string) => `(SELECT ${column} FROM access_keys WHERE id = ?3)`;
+const before = (column: string) => `(SELECT ${column} FROM access_keys WHERE id = :id)`;
 const CHANGES = changesIn([
-  ['name', was('name'), 'new.name'],
-  ['statements', `json(${was('statements')})`, 'json(new.statements)'],
-  ['expiresAt', was('expires_at'), 'new.expires_at'],
+  ['name', before('name'), 'new.name'],
+  ['statements', `json(${before('statements')})`, 'json(new.statements)'],
+  ['expiresAt', before('expires_at'), 'new.expires_at'],
 ]);
 
 /**
- * A key does not prolong itself. One that was replaced is renamed only: its successor goes on as it is, and whoever narrows or
- * shortens the old one shall not believe that both are.
- * @throws conflict for a key that has ended, would with this, or was replaced; forbidden, version-mismatch, not-found; request-invalid
- * for statements beyond the limits of a policy
+ * Changes a key. A key cannot prolong itself. A key that was replaced can only be renamed: its successor does not change with it, so
+ * narrowing or shortening it would not have the effect that its owner expects.
+ * @throws conflict if the key has ended, would end with this change, or was replaced; forbidden, version-mismatch, not-found;
+ * request-invalid for a lifetime or statements beyond the limits
  */
 export async function changeKey(
   env: Database & Vars,
   { id, owner }: AccessKey,
   { name, statements, days }: KeyChange,
-  { ifVersion, by }: { ifVersion: number | null; by: Actor },
+  { ifVersion, by }: Change,
 ): Promise<AccessKey> {
-  if (days !== undefined) requireLifetime(env, days);
   if (statements) checkStatements(statements, 'a key');
+  const seconds = days === undefined ? undefined : checkedLifetime(env, days);
   const change = JSON.stringify({
     ...(name === undefined ? {} : { name }),
     ...(statements === undefined ? {} : { statements: statements && JSON.stringify(statements) }),
-    ...(days === undefined ? {} : { seconds: days * DAY }),
+    ...(seconds === undefined ? {} : { seconds }),
   });
-  const possible = `EXISTS (SELECT 1 FROM access_keys WHERE id = ?1 AND ${LIVE} AND (?2 IS NULL OR version = ?2)
-    AND coalesce(created_at + (?3 ->> 'seconds') > unixepoch(), TRUE)
-    AND (NOT ?4 OR coalesce(created_at + (?3 ->> 'seconds') <= expires_at, TRUE))
-    AND (NOT ?5 OR NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = ?1)))`;
-  const reaches = statements !== undefined || days !== undefined;
-  const results = await tryBatch(env, [
-    refuseUnless(env, possible, id, ifVersion, change, Number(by.key === id), Number(reaches)),
-    record(env, {
-      about: aboutOf(owner),
-      by,
-      select: `SELECT 'key.changed' AS type,
-          json_object('id', id, 'owner', owner, 'name', name, 'statements', json(statements)) AS target, ${CHANGES} AS changes
-        FROM (${changed('?3', '?4')}) new`,
-      parameters: [id, change],
-      hasChanges: true,
-    }),
-    env.DB.prepare(
-      `UPDATE access_keys SET name = new.name, statements = new.statements, expires_at = new.expires_at, version = version + 1
-       FROM (${changed('?1', '?2')}) new WHERE access_keys.id = new.id`,
-    ).bind(id, change),
-    select(env, id),
-  ]);
-  if (results) return keyOf(results.at(-1)?.results[0] as Row);
-  throw await whyNotChanged(env, id, { ifVersion, by, reaches, days: days ?? 0 });
+  const batch = newBatch(env);
+  requireChangeable(
+    batch,
+    { id, ifVersion, change, byItself: by.key === id, renamesOnly: statements === undefined && days === undefined },
+    () => whyNotChangeable(env, id, days),
+  );
+  recordEvent(batch, {
+    about: aboutOf(owner),
+    by,
+    select: `SELECT 'key.changed' AS type,
+        json_object('id', id, 'owner', owner, 'name', name, 'statements', json(statements)) AS target, ${CHANGES} AS changes
+      FROM (${CHANGED_KEY}) new`,
+    parameters: { id, change },
+    hasChanges: true,
+  });
+  batch.run(
+    `UPDATE access_keys SET name = new.name, statements = new.statements, expires_at = new.expires_at, version = version + 1
+     FROM (${CHANGED_KEY}) new WHERE access_keys.id = new.id`,
+    { id, change },
+  );
+  const key = queryKey(batch, id);
+  return keyOf((await batch.commit()).first(key));
 }
 
-async function whyNotChanged(
-  env: Database,
-  id: string,
-  { ifVersion, by, reaches, days }: { ifVersion: number | null; by: Actor; reaches: boolean; days: number },
-): Promise<Refusal> {
-  const { state, version, createdAt, expiresAt } = await getKey(env, id);
-  if (state !== 'active') return ended(state);
-  if (ifVersion !== null && version !== ifVersion) return new Refusal('version-mismatch');
-  if (by.key === id && createdAt + days * DAY > expiresAt) return noLonger();
+interface ChangeCheck {
+  id: string;
+  ifVersion: number | null;
+  change: string;
+  byItself: boolean;
+  renamesOnly: boolean;
+}
+
+function requireChangeable(
+  batch: Batch,
+  { id, ifVersion, change, byItself, renamesOnly }: ChangeCheck,
+  whyConflict: () => Promise<Particulars>,
+): void {
+  const keyHas = (condition: string) => `EXISTS (SELECT 1 FROM access_keys WHERE id = :id AND ${condition})`;
+  batch.require('not-found', KEY_EXISTS, { id });
+  batch.require('conflict', keyHas(LIVE), { id }, whyConflict);
+  requireVersion(batch, 'SELECT version FROM access_keys WHERE id = :id', { id }, ifVersion);
+  batch.require(
+    'forbidden',
+    `NOT :byItself OR ${keyHas("coalesce(created_at + (:change ->> 'seconds') <= expires_at, TRUE)")}`,
+    { id, change, byItself },
+    PROLONGS_ITSELF,
+  );
+  batch.require('conflict', ':renamesOnly OR NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = :id)', { id, renamesOnly });
+  batch.require('conflict', keyHas("coalesce(created_at + (:change ->> 'seconds') > unixepoch(), TRUE)"), { id, change });
+}
+
+async function whyNotChangeable(env: Database, id: string, days = 0): Promise<Particulars> {
+  const { state } = await getKey(env, id);
+  if (state !== 'active') return hasEnded(state);
   const successor = await successorOf(env, id);
-  if (!reaches || !successor) return conflict(`counted from its creation, ${days} days are over: to end a key, revoke it`);
-  return conflict(`this key was replaced by ${successor}: change that one, or revoke this one, which revokes both`);
+  return {
+    message: successor
+      ? `this key was replaced by ${successor}. Nothing was changed: change that one, or revoke this one, which revokes both`
+      : `${days} days from its creation are over. Nothing was changed: to end a key, revoke it`,
+  };
 }
 
-/** The key that replaced this one, `null` for none. */
+/** The id of the key that replaced this one. */
 export async function successorOf(env: Database, id: string): Promise<string | null> {
-  return env.DB.prepare('SELECT id FROM access_keys WHERE replaces = ?1').bind(id).first<string>('id');
+  return prepare(env, 'SELECT id FROM access_keys WHERE replaces = :id', { id }).first<string>('id');
 }
 
-export function ended(state: string): Refusal {
-  return conflict(`this key is ${state}: make another one`);
+export function hasEnded(state: string): Particulars {
+  return { message: `this key is ${state}. Nothing was changed: create another one` };
 }
 
-/** A key that asks for itself gets no longer life than it has. */
-export function noLonger(): Refusal {
-  const message = 'a key does not prolong itself: its owner makes a new one with another key that is not narrowed';
-  return new Refusal('forbidden', { message });
-}
-
-export function conflict(message: string): Refusal {
-  return new Refusal('conflict', { message });
-}
+/** A refusal of what would let a key live longer with no other key than itself. */
+export const PROLONGS_ITSELF: Particulars = {
+  message:
+    'a key cannot prolong itself. Nothing was changed: its owner creates a new one with another key that is not narrowed',
+};

@@ -1,15 +1,16 @@
 /**
- * Users as they are kept: found, listed, changed and logged out, each change as one batch with its event (invariant 6). A user
- * is never deleted, so that the name cannot pass to somebody else: to disable one is all that a deletion would do.
+ * Users: read, list, change and log them out. Each change is one batch with its event (invariant 6). A user is disabled instead of
+ * deleted, so that nobody else can take the name.
  */
-import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Batch, type Handle, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { booleanIn, changesIn, record } from '../../events/outbox.ts';
+import { booleanIn, changesIn, recordEvent } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
-import { only } from '../within.ts';
+import { type Change, only, requireVersion } from '../within.ts';
 import { revokeKeysOf } from './key-revocation.ts';
 
 export interface User {
@@ -18,30 +19,34 @@ export interface User {
   name: string;
   administrator: boolean;
   disabled: boolean;
-  /** Has ever had a way in: an access key, or the password of the first administrator. */
+  /** The user has or had an access key, or is the first administrator, who has a password. */
   joined: boolean;
   description: string;
   /** Seconds since the epoch. */
   createdAt: number;
-  /** The one-time link that is open. */
+  /** The one-time link that the user can still open. */
   invitation: { id: string; until: number } | null;
   version: number;
 }
 
+/** Fields that are left out stay as they are. */
 export interface UserChange {
   administrator?: boolean | undefined;
   disabled?: boolean | undefined;
   description?: string | undefined;
 }
 
-/** Of a row of accounts: only accepting an invitation takes it away, and gives a key. */
+/** SQL: the user of this row of `accounts` has joined. Accepting an invitation removes it and creates an access key. */
 const JOINED = `(invitation IS NULL OR subject = '${BOOTSTRAP}'
   OR EXISTS (SELECT 1 FROM access_keys WHERE owner = accounts.subject))`;
 
 const COLUMNS = `subject, administrator, disabled, description, created_at, version, invitation, invited_until,
   ${JOINED} AS joined, invited_until > unixepoch() AS open`;
 
-interface Row {
+/** SQL: account :subject exists. */
+const ACCOUNT_EXISTS = 'EXISTS (SELECT 1 FROM accounts WHERE subject = :subject)';
+
+interface UserRow {
   subject: string;
   administrator: number;
   disabled: number;
@@ -54,7 +59,9 @@ interface Row {
   open: number | null;
 }
 
-function userOf(row: Row): User {
+/** Parses the row of `queryUser`. @throws Error if there is none */
+export function userOf(row: UserRow | null): User {
+  if (!row) throw new Error('the batch that wrote a user did not read it back');
   const { subject, invitation, invited_until: until } = row;
   return {
     subject,
@@ -69,17 +76,14 @@ function userOf(row: Row): User {
   };
 }
 
-/** For the end of a batch; `userIn` reads its results. */
-export function selectUser(env: Database, subject: string): D1PreparedStatement {
-  return env.DB.prepare(`SELECT ${COLUMNS} FROM accounts WHERE subject = ?1`).bind(subject);
-}
+const SELECT_USER = `SELECT ${COLUMNS} FROM accounts WHERE subject = :subject`;
 
-export function userIn(results: D1Result[]): User {
-  return userOf(results.at(-1)?.results[0] as Row);
+export function queryUser(batch: Batch, subject: string): Handle<UserRow> {
+  return batch.query(SELECT_USER, { subject });
 }
 
 export async function findUser(env: Database, subject: string): Promise<User | null> {
-  const row = await selectUser(env, subject).first<Row>();
+  const row = await prepare(env, SELECT_USER, { subject }).first<UserRow>();
   return row && userOf(row);
 }
 
@@ -91,118 +95,103 @@ export async function getUser(env: Database, subject: string): Promise<User> {
 }
 
 /**
- * By name.
- * @param query `after` is the name that the page before ended with, '' for the first; `search` a part of name or description
+ * Lists users by name.
+ * @param query `after`: the last name of the previous page, '' for the first page; `search`: part of a name or description
  */
 export async function listUsers(
   env: Database,
   { after, limit, search }: { after: string; limit: number; search: string },
 ): Promise<Page<User>> {
-  const { results } = await env.DB.prepare(
-    `SELECT ${COLUMNS} FROM accounts WHERE subject > 'user:' || ?1 AND subject < 'user;'
-       AND (instr(substr(subject, 6), lower(?3)) > 0 OR instr(lower(description), lower(?3)) > 0)
-     ORDER BY subject LIMIT ?2`,
-  )
-    .bind(after, limit + 1, search)
-    .all<Row>();
+  const { results } = await prepare(
+    env,
+    `SELECT ${COLUMNS} FROM accounts WHERE subject > 'user:' || :after AND subject < 'user;'
+       AND (instr(substr(subject, 6), lower(:search)) > 0 OR instr(lower(description), lower(:search)) > 0)
+     ORDER BY subject LIMIT :rows`,
+    { after, search, rows: limit + 1 },
+  ).all<UserRow>();
   return pageOf(results.map(userOf), limit);
 }
 
 export async function shareOrganization(env: Database, one: string, other: string): Promise<boolean> {
-  const shared = await env.DB.prepare(
-    'SELECT 1 FROM members a JOIN members b ON b.organization = a.organization AND b.user = ?2 WHERE a.user = ?1 LIMIT 1',
-  )
-    .bind(one, other)
-    .first();
+  const shared = await prepare(
+    env,
+    'SELECT 1 FROM members a JOIN members b ON b.organization = a.organization AND b.user = :other WHERE a.user = :one LIMIT 1',
+    { one, other },
+  ).first();
   return shared !== null;
 }
 
-/** Account ?1 as it is with change ?2, in JSON; no row where that changes nothing. In `record`, both are counted from ?3. */
-function changed(subject: string, change: string): string {
-  return `SELECT new.* FROM accounts old JOIN (
-      SELECT subject, coalesce(${change} ->> 'administrator', administrator) AS administrator,
-        coalesce(${change} ->> 'disabled', disabled) AS disabled,
-        coalesce(${change} ->> 'description', description) AS description
-      FROM accounts WHERE subject = ${subject}) new ON new.subject = old.subject
+/** SQL: account :subject after :change (JSON). No row if nothing would change. */
+const CHANGED_ACCOUNT = `SELECT new.* FROM accounts old JOIN (
+      SELECT subject, coalesce(:change ->> 'administrator', administrator) AS administrator,
+        coalesce(:change ->> 'disabled', disabled) AS disabled,
+        coalesce(:change ->> 'description', description) AS description
+      FROM accounts WHERE subject = :subject) new ON new.subject = old.subject
     WHERE new.administrator <> old.administrator OR new.disabled <> old.disabled OR new.description <> old.description`;
-}
 
-const was = (column: string) => `(SELECT ${column} FROM accounts WHERE subject = ?3)`;
+const before = (column: string) => `(SELECT ${column} FROM accounts WHERE subject = :subject)`;
 const CHANGES = changesIn([
-  ['administrator', booleanIn(was('administrator')), booleanIn('new.administrator')],
-  ['disabled', booleanIn(was('disabled')), booleanIn('new.disabled')],
-  ['description', was('description'), 'new.description'],
+  ['administrator', booleanIn(before('administrator')), booleanIn('new.administrator')],
+  ['disabled', booleanIn(before('disabled')), booleanIn('new.disabled')],
+  ['description', before('description'), 'new.description'],
 ]);
 
-/** Whoever is disabled is logged out, and the link that was open stays closed when they are enabled again. */
-const APPLY = `UPDATE accounts SET administrator = new.administrator, description = new.description, disabled = new.disabled,
+/** A new epoch logs the user out. Disabling also ends an open invitation, so that enabling does not open it again. */
+const APPLY_CHANGE = `UPDATE accounts SET administrator = new.administrator, description = new.description, disabled = new.disabled,
     epoch = epoch + (new.disabled > accounts.disabled),
     invited_until = iif(new.disabled AND invitation IS NOT NULL, min(invited_until, unixepoch()), invited_until),
     version = version + 1
-  FROM (${changed('?1', '?2')}) new WHERE accounts.subject = new.subject`;
+  FROM (${CHANGED_ACCOUNT}) new WHERE accounts.subject = new.subject`;
 
-/** Somebody has to be left who can undo it. An invitation that nobody has accepted yet is nobody. */
+/** SQL: an administrator is left who can log in. An invited administrator who has not joined does not count. */
 const HAS_ADMINISTRATOR = `EXISTS (SELECT 1 FROM accounts
   WHERE subject > 'user:' AND subject < 'user;' AND administrator = 1 AND disabled = 0 AND ${JOINED})`;
 
-/**
- * What is not in `change` stays as it is.
- * @param ifVersion the version that it is made to; `null` for any
- * @throws not-found, version-mismatch, conflict where no administrator would be left
- */
-export async function changeUser(
-  env: Database,
-  subject: string,
-  change: UserChange,
-  { ifVersion, by }: { ifVersion: number | null; by: Actor },
-): Promise<User> {
-  const wanted = JSON.stringify(change);
-  const results = await tryBatch(env, [
-    refuseUnless(
-      env,
-      'EXISTS (SELECT 1 FROM accounts WHERE subject = ?1 AND (?2 IS NULL OR version = ?2))',
-      subject,
-      ifVersion,
-    ),
-    record(env, {
-      about: aboutOf(subject),
-      by,
-      select: `SELECT 'user.changed' AS type, json_object('subject', subject,
-          'administrator', json(iif(administrator, 'true', 'false')), 'disabled', json(iif(disabled, 'true', 'false')),
-          'description', description) AS target, ${CHANGES} AS changes
-        FROM (${changed('?3', '?4')}) new`,
-      parameters: [subject, wanted],
-      hasChanges: true,
-    }),
-    env.DB.prepare(APPLY).bind(subject, wanted),
-    refuseUnless(env, HAS_ADMINISTRATOR),
-    selectUser(env, subject),
-  ]);
-  if (results) return userIn(results);
-  const { version } = await getUser(env, subject);
-  if (ifVersion !== null && version !== ifVersion) throw new Refusal('version-mismatch');
-  throw new Refusal('last-administrator', {
-    message: `${nameOf(subject)} is the last administrator: make somebody else one first`,
+/** @throws not-found, version-mismatch, last-administrator */
+export async function changeUser(env: Database, subject: string, wanted: UserChange, { ifVersion, by }: Change): Promise<User> {
+  const batch = newBatch(env);
+  const change = JSON.stringify(wanted);
+  batch.require('not-found', ACCOUNT_EXISTS, { subject });
+  requireVersion(batch, 'SELECT version FROM accounts WHERE subject = :subject', { subject }, ifVersion);
+  recordEvent(batch, {
+    about: aboutOf(subject),
+    by,
+    select: `SELECT 'user.changed' AS type, json_object('subject', subject,
+        'administrator', ${booleanIn('administrator')}, 'disabled', ${booleanIn('disabled')},
+        'description', description) AS target, ${CHANGES} AS changes
+      FROM (${CHANGED_ACCOUNT}) new`,
+    parameters: { subject, change },
+    hasChanges: true,
   });
+  batch.run(APPLY_CHANGE, { subject, change });
+  batch.require(
+    'last-administrator',
+    HAS_ADMINISTRATOR,
+    {},
+    {
+      message: `${nameOf(subject)} is the last administrator: nothing was changed. Make somebody else an administrator first`,
+    },
+  );
+  const user = queryUser(batch, subject);
+  return userOf((await batch.commit()).first(user));
 }
 
 /**
- * Ends every login of a user or robot: login passwords and refresh tokens at once, and access tokens for whatever changes
+ * Ends every login of a user or robot: login passwords and refresh tokens at once, access tokens at the next request that changes
  * something.
- * @param keys their access keys as well
+ * @param keys revoke all access keys too
  * @throws not-found
  */
 export async function endLogins(env: Database, subject: string, { keys, by }: { keys: boolean; by: Actor }): Promise<void> {
-  const ended = await tryBatch(env, [
-    refuseUnless(env, 'EXISTS (SELECT 1 FROM accounts WHERE subject = ?1)', subject),
-    record(env, {
-      about: aboutOf(subject),
-      by,
-      select: `SELECT 'login.ended' AS type, json_object('subject', ?3) AS target`,
-      parameters: [subject],
-    }),
-    env.DB.prepare('UPDATE accounts SET epoch = epoch + 1 WHERE subject = ?1').bind(subject),
-    ...(keys ? revokeKeysOf(env, only(subject), by) : []),
-  ]);
-  if (!ended) throw new Refusal('not-found');
+  const batch = newBatch(env);
+  batch.require('not-found', ACCOUNT_EXISTS, { subject });
+  recordEvent(batch, {
+    about: aboutOf(subject),
+    by,
+    select: `SELECT 'login.ended' AS type, json_object('subject', :subject) AS target`,
+    parameters: { subject },
+  });
+  batch.run('UPDATE accounts SET epoch = epoch + 1 WHERE subject = :subject', { subject });
+  if (keys) revokeKeysOf(batch, only(subject), by);
+  await batch.commit();
 }

@@ -1,105 +1,122 @@
 /**
- * Invitations: how a user comes to be, and how one who lost every key comes back. Whoever holds the link gets an access key,
+ * Invitations of users. An invitation creates a user, or lets one in who lost every key: whoever opens the link gets an access key,
  * once. The link is a token that names the user and the invitation; the database knows which invitation is open.
  */
 import { settings, type Vars } from '../../env.ts';
-import { refuseUnless, tryBatch, tryBatchTwice } from '../../events/batch.ts';
+import { type Batch, newBatch, withRetries } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { booleanIn, recordEvent } from '../../events/outbox.ts';
 import type { Secrets } from '../../secrets.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
+import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { type Kind, mint, verify } from '../jwt.ts';
 import { confusableSkeleton, nameOf, parseNewName } from '../names.ts';
 import type { TokenContext } from '../runtime.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import type { Minted } from '../tokens.ts';
+import type { Change } from '../within.ts';
 import { DAY, insertKey } from './access-keys.ts';
-import { changeUser, findUser, getUser, selectUser, type User, type UserChange, userIn } from './accounts.ts';
+import { changeUser, findUser, queryUser, type User, type UserChange, userOf } from './accounts.ts';
 
 const INVITATION: Kind = { label: 'invitation', typ: 'berth-invitation+jwt', lifetime: 7 * DAY };
 
 const FIRST_KEY = 'first key';
 
 /**
- * Makes the user, or changes one that is there, and has an invitation open for whoever has not joined yet. Asked again, it
- * changes nothing.
- * @throws request-invalid for a name that nobody can have; conflict for one too much like another's; version-mismatch
+ * Creates a user with an open invitation, or changes an existing user. A user who has not joined yet then has an open invitation. A
+ * repeated request changes nothing.
+ * @throws request-invalid for a name outside the grammar or reserved; name-taken for a name that can be confused with another;
+ * version-mismatch
  */
-export async function inviteUser(
+export function inviteUser(
   env: Database,
   subject: string,
   wanted: Omit<UserChange, 'disabled'>,
-  { ifVersion, by }: { ifVersion: number | null; by: Actor },
+  { ifVersion, by }: Change,
 ): Promise<{ user: User; made: boolean }> {
-  const made = (await findUser(env, subject)) ? null : await makeUser(env, subject, wanted, { ifVersion, by });
-  if (made) return { user: made, made: true };
-  if (ifVersion === 0) throw new Refusal('version-mismatch', { message: `${nameOf(subject)} is there already` });
-  const user = await changeUser(env, subject, wanted, { ifVersion, by });
-  if (user.joined || user.disabled || user.invitation) return { user, made: false };
-  return { user: await openInvitation(env, subject, { keepOpen: true, by }), made: false };
+  return withRetries(async () => {
+    if (!(await findUser(env, subject))) {
+      return { user: await createUser(env, subject, wanted, { ifVersion, by }), made: true };
+    }
+    if (ifVersion === 0) throw new Refusal('version-mismatch', { message: `${nameOf(subject)} is there already` });
+    const user = await changeUser(env, subject, wanted, { ifVersion, by });
+    if (user.joined || user.disabled || user.invitation) return { user, made: false };
+    return { user: await openInvitation(env, subject, { keepOpen: true, by }), made: false };
+  });
 }
 
-/** `null` where somebody else has just made it. */
-async function makeUser(
+/** @throws overtaken if the user exists; name-taken, version-mismatch, request-invalid */
+async function createUser(
   env: Database,
   subject: string,
   { administrator = false, description = '' }: Omit<UserChange, 'disabled'>,
-  { ifVersion, by }: { ifVersion: number | null; by: Actor },
-): Promise<User | null> {
-  const likeness = confusableSkeleton(parseNewName(nameOf(subject)));
+  { ifVersion, by }: Change,
+): Promise<User> {
+  const skeleton = confusableSkeleton(parseNewName(nameOf(subject)));
   if (ifVersion) throw new Refusal('version-mismatch');
-  const results = await tryBatch(env, [
-    refuseUnless(env, 'NOT EXISTS (SELECT 1 FROM accounts WHERE likeness = ?1 OR subject = ?2)', likeness, subject),
-    env.DB.prepare(
-      `INSERT INTO accounts (subject, likeness, administrator, description, invitation, invited_until, created_at)
-       VALUES (?1, ?2, ?3, ?4, ?5, unixepoch() + ?6, unixepoch())`,
-    ).bind(subject, likeness, administrator ? 1 : 0, description, crypto.randomUUID(), INVITATION.lifetime),
-    recordInvited(env, subject, by),
-    selectUser(env, subject),
-  ]);
-  if (results) return userIn(results);
-  if (await findUser(env, subject)) return null;
-  throw new Refusal('name-taken', { message: `${nameOf(subject)} is too much like a name that is taken` });
+  const batch = newBatch(env);
+  batch.require('overtaken', 'NOT EXISTS (SELECT 1 FROM accounts WHERE subject = :subject)', { subject });
+  batch.require(
+    'name-taken',
+    'NOT EXISTS (SELECT 1 FROM accounts WHERE likeness = :skeleton)',
+    { skeleton },
+    {
+      message: `${nameOf(subject)} is too much like a name that is taken. Nothing was created: choose another name`,
+    },
+  );
+  batch.run(
+    `INSERT INTO accounts (subject, likeness, administrator, description, invitation, invited_until, created_at)
+     VALUES (:subject, :skeleton, :administrator, :description, :invitation, unixepoch() + :lifetime, unixepoch())`,
+    { subject, skeleton, administrator, description, invitation: crypto.randomUUID(), lifetime: INVITATION.lifetime },
+  );
+  recordInvited(batch, subject, by, 'TRUE');
+  const user = queryUser(batch, subject);
+  return userOf((await batch.commit()).first(user));
 }
 
-function recordInvited(env: Database, subject: string, by: Actor, condition = 'TRUE'): D1PreparedStatement {
-  return record(env, {
+function recordInvited(batch: Batch, subject: string, by: Actor, condition: string): void {
+  recordEvent(batch, {
     about: aboutOf(subject),
     by,
     select: `SELECT 'user.invited' AS type,
-        json_object('subject', subject, 'administrator', json(iif(administrator, 'true', 'false'))) AS target
-      FROM accounts WHERE subject = ?3 AND ${condition}`,
-    parameters: [subject],
+        json_object('subject', subject, 'administrator', ${booleanIn('administrator')}) AS target
+      FROM accounts WHERE subject = :subject AND ${condition}`,
+    parameters: { subject },
   });
 }
 
 /**
- * A new link for a user; the one before, if there is one, opens nothing any more.
- * @param keepOpen not where one is open
- * @throws not-found; conflict for a user who is disabled
+ * Opens a new invitation for a user. The link of the previous one stops working.
+ * @param keepOpen does nothing if an invitation is open
+ * @throws not-found, disabled
  */
 export async function openInvitation(
   env: Database,
   subject: string,
   { keepOpen, by }: { keepOpen: boolean; by: Actor },
 ): Promise<User> {
-  const needed = keepOpen ? 'coalesce(invited_until <= unixepoch(), TRUE)' : 'TRUE';
-  const results = await tryBatch(env, [
-    refuseUnless(env, 'EXISTS (SELECT 1 FROM accounts WHERE subject = ?1 AND disabled = 0)', subject),
-    recordInvited(env, subject, by, needed),
-    env.DB.prepare(
-      `UPDATE accounts SET invitation = ?2, invited_until = unixepoch() + ?3, version = version + 1
-       WHERE subject = ?1 AND ${needed}`,
-    ).bind(subject, crypto.randomUUID(), INVITATION.lifetime),
-    selectUser(env, subject),
-  ]);
-  if (results) return userIn(results);
-  await getUser(env, subject);
-  throw new Refusal('disabled', { message: `${nameOf(subject)} is disabled: enable them first` });
+  const isNeeded = keepOpen ? 'coalesce(invited_until <= unixepoch(), TRUE)' : 'TRUE';
+  const batch = newBatch(env);
+  batch.require('not-found', 'EXISTS (SELECT 1 FROM accounts WHERE subject = :subject)', { subject });
+  batch.require(
+    'disabled',
+    'EXISTS (SELECT 1 FROM accounts WHERE subject = :subject AND disabled = 0)',
+    { subject },
+    {
+      message: `${nameOf(subject)} is disabled. Nothing was changed: enable them first`,
+    },
+  );
+  recordInvited(batch, subject, by, isNeeded);
+  batch.run(
+    `UPDATE accounts SET invitation = :invitation, invited_until = unixepoch() + :lifetime, version = version + 1
+     WHERE subject = :subject AND ${isNeeded}`,
+    { subject, invitation: crypto.randomUUID(), lifetime: INVITATION.lifetime },
+  );
+  const user = queryUser(batch, subject);
+  return userOf((await batch.commit()).first(user));
 }
 
-/** The token of the open invitation, the same in all that counts each time; `null` where none is open. */
+/** A token for the user's open invitation; `null` if none is open. */
 export async function invitationToken(env: Secrets, user: User, context: TokenContext): Promise<Minted | null> {
   if (!user.invitation) return null;
   const { id, until } = user.invitation;
@@ -113,8 +130,9 @@ export interface Accepted {
 }
 
 /**
- * Whoever holds the token joins, and is given an access key; of two at once, one. `expired`: a token that was right until its
- * time. `closed`: one of ours that opens nothing any more. `null`: no token of ours.
+ * Accepts an invitation: the user joins and gets an access key. If two requests come at once, one of them succeeds.
+ * @returns `expired`: the token was valid until it expired; `closed`: its invitation was used or replaced; `null`: it is no token of
+ * this registry
  */
 export async function acceptInvitation(
   env: Database & Secrets & Vars,
@@ -125,34 +143,45 @@ export async function acceptInvitation(
   if (claims === null || claims === 'expired') return claims;
   const { sub: subject, invitation } = claims;
   if (subject === undefined || typeof invitation !== 'string') return null;
+  try {
+    return await join(env, subject, invitation);
+  } catch (error) {
+    if (isRefusal(error, 'conflict')) return 'closed';
+    throw error;
+  }
+}
+
+/** SQL: key :key exists, which means that this batch was committed before and its answer was lost. */
+const HAS_JOINED = 'EXISTS (SELECT 1 FROM access_keys WHERE id = :key)';
+
+/** @throws conflict if the invitation is not open */
+async function join(env: Database & Secrets & Vars, subject: string, invitation: string): Promise<Accepted> {
   const id = await keyIdFrom(env, crypto.randomUUID());
-  // Carried out again, where the first answer was lost, it finds its own key and changes nothing.
-  const open = `NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?1) AND EXISTS (SELECT 1 FROM accounts
-    WHERE subject = ?2 AND invitation = ?3 AND invited_until > unixepoch() AND disabled = 0)`;
-  const results = await tryBatchTwice(env, [
-    refuseUnless(env, `EXISTS (SELECT 1 FROM access_keys WHERE id = ?1) OR ${open}`, id, subject, invitation),
-    recordJoined(env, subject, id),
-    ...insertFirstKey(env, subject, id),
-    env.DB.prepare(
-      `UPDATE accounts SET invitation = NULL, invited_until = NULL, version = version + 1
-       WHERE subject = ?1 AND invitation = ?2`,
-    ).bind(subject, invitation),
-    env.DB.prepare('SELECT expires_at AS expiresAt FROM access_keys WHERE id = ?1').bind(id),
-    selectUser(env, subject),
-  ]);
-  if (!results) return 'closed';
-  const made = results.at(-2)?.results[0] as { expiresAt: number };
-  return { user: userIn(results), key: { id, secret: await accessKeySecret(env, id), ...made } };
-}
-
-function recordJoined(env: Database, subject: string, key: string): D1PreparedStatement {
-  const select = `SELECT 'user.joined' AS type, json_object('subject', ?3) AS target
-    WHERE NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?4)`;
-  return record(env, { about: aboutOf(subject), by: { subject }, select, parameters: [subject, key] });
-}
-
-function insertFirstKey(env: Database & Vars, owner: string, id: string): D1PreparedStatement[] {
+  const parameters = { key: id, subject, invitation };
+  const batch = newBatch(env);
+  batch.require(
+    'conflict',
+    `${HAS_JOINED} OR EXISTS (SELECT 1 FROM accounts
+       WHERE subject = :subject AND invitation = :invitation AND invited_until > unixepoch() AND disabled = 0)`,
+    parameters,
+  );
+  recordEvent(batch, {
+    about: aboutOf(subject),
+    by: { subject },
+    select: `SELECT 'user.joined' AS type, json_object('subject', :subject) AS target WHERE NOT ${HAS_JOINED}`,
+    parameters,
+  });
   const { keyDefaultDays, keyMaxDays } = settings(env);
-  const days = Math.min(keyDefaultDays, keyMaxDays);
-  return insertKey(env, id, { owner, name: FIRST_KEY, statements: null, days, by: { subject: owner } });
+  const lifetime = Math.min(keyDefaultDays, keyMaxDays) * DAY;
+  insertKey(batch, id, { owner: subject, name: FIRST_KEY, statements: null, lifetime, by: { subject } });
+  batch.run(
+    `UPDATE accounts SET invitation = NULL, invited_until = NULL, version = version + 1
+     WHERE subject = :subject AND invitation = :invitation`,
+    parameters,
+  );
+  const key = batch.query<{ expiresAt: number }>('SELECT expires_at AS expiresAt FROM access_keys WHERE id = :key', parameters);
+  const user = queryUser(batch, subject);
+  const results = await batch.commit({ repeatable: true });
+  const expiresAt = results.first(key)?.expiresAt ?? 0;
+  return { user: userOf(results.first(user)), key: { id, secret: await accessKeySecret(env, id), expiresAt } };
 }

@@ -1,137 +1,133 @@
 /**
- * The replacement of access keys by new ones that can do the same. A key is replaced once. Its successor's secret is told once:
- * both keys work for a while, and whoever stole the old one would otherwise ask for the new one as well. An answer that was lost
- * is given again to whoever knows the Idempotency-Key of the request, for a few minutes.
+ * Rotation of access keys: a key is replaced by a new one with the same rights, once. The new secret is told once, because both keys
+ * work for a while and a thief of the old one could ask for it too. A lost answer is repeated for a few minutes to a client that
+ * sends the same Idempotency-Key.
  */
 import { settings, type Vars } from '../../env.ts';
-import { refuseUnless, tryBatchTwice } from '../../events/batch.ts';
+import { type Batch, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { recordEvent } from '../../events/outbox.ts';
 import type { Secrets } from '../../secrets.ts';
-import type { Refusal } from '../../vocabulary/refusal.ts';
+import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import {
   type AccessKey,
-  conflict,
+  checkedLifetime,
   DAY,
-  ended,
   getKey,
-  hasRoom,
+  hasEnded,
   keyOf,
   LIVE,
   type MadeKey,
-  noLonger,
-  noRoom,
-  type Row,
-  requireLifetime,
-  select,
+  PROLONGS_ITSELF,
+  queryKey,
+  requireRoomForKey,
   successorOf,
 } from './access-keys.ts';
 
 export interface Rotation {
-  /** Seconds that the old key goes on, at most. */
+  /** Seconds that the old key works on, at most. */
   overlap: number;
-  /** `null`: as long as the old one was made for, up to KEY_MAX_DAYS. A key that replaces itself keeps its end, and says nothing here. */
+  /** `null`: as long as the old key was made for, or the registry's maximum. A key that rotates itself keeps its end. */
   days: number | null;
-  /** Whatever a client repeats a request with; `null`: the answer is given once. */
+  /** The request's Idempotency-Key; `null`: the answer is given once. */
   idempotency: string | null;
   by: Actor;
 }
 
-/** Seconds for which an answer is given again. */
-const ANSWERED_AGAIN = 10 * 60;
+/** Seconds for which an answer is repeated. */
+const REPEATED_FOR = 10 * 60;
 
 /**
- * A key that can do what `old` can, and the end of that. With the old key itself, the new one ends when that would have ended.
- * @throws conflict where it has ended or was replaced already, or the owner has too many or is disabled; forbidden
+ * Creates a key with the rights of `old`, which then soon ends. A key that rotates itself does not get a later end.
+ * The caller checks who may rotate the key.
+ * @throws forbidden if a key asks for a later end of its own; conflict if the key has ended or was rotated already; disabled,
+ * limit-reached; request-invalid for a lifetime beyond the limit
  */
 export async function rotateKey(env: Database & Secrets & Vars, old: AccessKey, rotation: Rotation): Promise<MadeKey> {
   const { days, idempotency, by } = rotation;
+  const lifetime = days === null ? null : checkedLifetime(env, days);
   const byItself = by.key === old.id;
-  if (byItself && days !== null) throw noLonger();
-  if (days !== null) requireLifetime(env, days);
+  if (byItself && days !== null) throw new Refusal('forbidden', PROLONGS_ITSELF);
   const seed =
     idempotency === null ? crypto.randomUUID() : JSON.stringify(['rotate', old.id, by.subject, byItself, idempotency]);
   const id = await keyIdFrom(env, seed);
-  const made = await tryBatchTwice(env, [
-    refuseUnless(env, POSSIBLE, old.id, id, old.owner, days && days * DAY),
-    ...succession(env, old, id, byItself, rotation),
-    ...shortening(env, old, id, rotation),
-    select(env, id),
-  ]);
-  if (!made) throw await whyNotRotated(env, old);
-  return { key: keyOf(made.at(-1)?.results[0] as Row), secret: await accessKeySecret(env, id) };
+  const batch = newBatch(env);
+  batch.require('conflict', ROTATABLE, { old: old.id, new: id, lifetime }, () => whyNotRotatable(env, old));
+  requireRoomForKey(batch, old.owner, { id, replaced: old.id });
+  insertSuccessor(batch, old, { id, lifetime, lifetimeMax: settings(env).keyMaxDays * DAY, byItself, by });
+  shortenOld(batch, old, id, rotation);
+  const key = queryKey(batch, id);
+  const results = await batch.commit({ repeatable: true });
+  return { key: keyOf(results.first(key)), secret: await accessKeySecret(env, id) };
 }
 
 /**
- * That key ?1 of ?3 can be replaced by ?2, which lives for ?4 seconds, or was a moment ago, and ?2 is as it was made and can do
- * the same. The first may have come to its end by that.
+ * SQL: key :old can be replaced by key :new with a lifetime of :lifetime seconds, or was a moment ago and :new is unmodified. In the
+ * second case :old may have reached its shortened end.
  */
-const POSSIBLE = `NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = ?1 AND id <> ?2)
-  AND CASE WHEN EXISTS (SELECT 1 FROM access_keys WHERE id = ?2)
-    THEN EXISTS (SELECT 1 FROM access_keys old JOIN access_keys new ON new.id = ?2
-      WHERE old.id = ?1 AND old.revoked_at IS NULL AND old.statements IS new.statements AND new.version = 1
-        AND new.revoked_at IS NULL AND new.expires_at > unixepoch() AND new.created_at > unixepoch() - ${ANSWERED_AGAIN}
-        AND coalesce(new.expires_at - new.created_at = ?4, TRUE))
-    ELSE EXISTS (SELECT 1 FROM access_keys WHERE id = ?1 AND ${LIVE}) AND ${hasRoom('?3', '?1')} END`;
+const ROTATABLE = `NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = :old AND id <> :new)
+  AND CASE WHEN EXISTS (SELECT 1 FROM access_keys WHERE id = :new)
+    THEN EXISTS (SELECT 1 FROM access_keys old JOIN access_keys new ON new.id = :new
+      WHERE old.id = :old AND old.revoked_at IS NULL AND old.statements IS new.statements AND new.version = 1
+        AND new.revoked_at IS NULL AND new.expires_at > unixepoch() AND new.created_at > unixepoch() - ${REPEATED_FOR}
+        AND coalesce(new.expires_at - new.created_at = :lifetime, TRUE))
+    ELSE EXISTS (SELECT 1 FROM access_keys WHERE id = :old AND ${LIVE}) END`;
 
-function succession(
-  env: Database & Vars,
-  old: AccessKey,
-  id: string,
-  byItself: boolean,
-  { days, by }: Rotation,
-): D1PreparedStatement[] {
-  return [
-    record(env, {
-      about: aboutOf(old.owner),
-      by,
-      select: `SELECT 'key.created' AS type, json_object('id', ?3, 'owner', owner, 'name', name,
-          'statements', json(statements), 'replaces', id) AS target
-        FROM access_keys WHERE id = ?4 AND NOT EXISTS (SELECT 1 FROM access_keys WHERE id = ?3)`,
-      parameters: [id, old.id],
-    }),
-    env.DB.prepare(
-      `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at, replaces, made_with)
-       SELECT ?1, owner, name, statements, unixepoch(), ?3,
-         iif(?6, min(expires_at, unixepoch() + ?5), unixepoch() + coalesce(?4, min(expires_at - created_at, ?5))), id, ?7
-       FROM access_keys WHERE id = ?2 ON CONFLICT DO NOTHING`,
-    ).bind(
-      id,
-      old.id,
-      by.subject,
-      days && days * DAY,
-      settings(env).keyMaxDays * DAY,
-      Number(byItself),
-      byItself ? null : (by.key ?? null),
-    ),
-  ];
+interface Successor {
+  id: string;
+  /** Seconds; `null`: as the old key. */
+  lifetime: number | null;
+  lifetimeMax: number;
+  byItself: boolean;
+  by: Actor;
 }
 
-function shortening(env: Database, old: AccessKey, id: string, { overlap, by }: Rotation): D1PreparedStatement[] {
-  return [
-    record(env, {
-      about: aboutOf(old.owner),
-      by,
-      select: `SELECT 'key.changed' AS type, json_object('id', id, 'owner', owner, 'name', name,
-          'statements', json(statements), 'replacedBy', ?4) AS target
-        FROM access_keys WHERE id = ?3 AND expires_at > unixepoch() + ?5`,
-      parameters: [old.id, id, overlap],
-    }),
-    env.DB.prepare(
-      `UPDATE access_keys SET expires_at = unixepoch() + ?2, version = version + 1
-       WHERE id = ?1 AND expires_at > unixepoch() + ?2`,
-    ).bind(old.id, overlap),
-  ];
-}
-
-async function whyNotRotated(env: Database, old: AccessKey): Promise<Refusal> {
-  const { state } = await getKey(env, old.id);
-  if (state !== 'active') return ended(state);
-  const successor = await successorOf(env, old.id);
-  if (!successor) return noRoom(env, old.owner);
-  return conflict(
-    `this key was replaced already, by ${successor}, and its secret is told once: if it was not you, revoke this key, which revokes both`,
+function insertSuccessor(batch: Batch, old: AccessKey, { id, lifetime, lifetimeMax, byItself, by }: Successor): void {
+  recordEvent(batch, {
+    about: aboutOf(old.owner),
+    by,
+    select: `SELECT 'key.created' AS type, json_object('id', :new, 'owner', owner, 'name', name,
+        'statements', json(statements), 'replaces', id) AS target
+      FROM access_keys WHERE id = :old AND NOT EXISTS (SELECT 1 FROM access_keys WHERE id = :new)`,
+    parameters: { old: old.id, new: id },
+  });
+  batch.run(
+    `INSERT INTO access_keys (id, owner, name, statements, created_at, created_by, expires_at, replaces, made_with)
+     SELECT :new, owner, name, statements, unixepoch(), :creator,
+       iif(:byItself, min(expires_at, unixepoch() + :lifetimeMax),
+         unixepoch() + coalesce(:lifetime, min(expires_at - created_at, :lifetimeMax))), id, :creatorKey
+     FROM access_keys WHERE id = :old ON CONFLICT DO NOTHING`,
+    {
+      ...{ old: old.id, new: id, lifetime, lifetimeMax, byItself },
+      ...{ creator: by.subject, creatorKey: byItself ? null : (by.key ?? null) },
+    },
   );
+}
+
+function shortenOld(batch: Batch, old: AccessKey, id: string, { overlap, by }: Rotation): void {
+  const parameters = { old: old.id, new: id, overlap };
+  recordEvent(batch, {
+    about: aboutOf(old.owner),
+    by,
+    select: `SELECT 'key.changed' AS type, json_object('id', id, 'owner', owner, 'name', name,
+        'statements', json(statements), 'replacedBy', :new) AS target
+      FROM access_keys WHERE id = :old AND expires_at > unixepoch() + :overlap`,
+    parameters,
+  });
+  batch.run(
+    `UPDATE access_keys SET expires_at = unixepoch() + :overlap, version = version + 1
+     WHERE id = :old AND expires_at > unixepoch() + :overlap`,
+    parameters,
+  );
+}
+
+async function whyNotRotatable(env: Database, old: AccessKey): Promise<Particulars> {
+  const { state } = await getKey(env, old.id);
+  if (state !== 'active') return hasEnded(state);
+  const successor = await successorOf(env, old.id);
+  return {
+    message: `this key was rotated already, to ${successor}, and its secret is told once. Nothing was changed: if it was not you, revoke this key, which revokes both`,
+  };
 }

@@ -1,16 +1,16 @@
 /**
- * Invitations to join an organization. What an organization says of its members counts in their requests, so nobody becomes one
- * without having agreed: the invited user accepts or declines, and its owners may take the invitation back.
+ * Invitations to join an organization. Policies of an organization apply to its members' requests, so nobody becomes a member
+ * without agreeing: the invited user accepts or declines, and an owner can withdraw the invitation.
  */
-import { refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Batch, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { recordEvent } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
-import { listWithin, organizationRow, requireOrganization } from '../within.ts';
-import { type Member, type Role, requireRoom, roomRefusal } from './members.ts';
+import { listWithin, ORGANIZATION_EXISTS, requireOrganization } from '../within.ts';
+import { type Member, type Role, requireMembershipRoom } from './members.ts';
 
 export interface MemberInvitation {
   organization: string;
@@ -25,94 +25,93 @@ export interface MemberInvitation {
 
 const COLUMNS = 'organization, substr(user, 6) AS user, role, invited_by AS invitedBy, expires_at AS expiresAt';
 
+/** SQL: the invitation of this row can be accepted. */
 const OPEN = 'expires_at > unixepoch()';
 
-/** Those of one user, by organization. */
+/** Lists the open invitations of one user, by organization. */
 export async function invitationsOf(
   env: Database,
   subject: string,
   { after, limit }: PageQuery,
 ): Promise<Page<MemberInvitation>> {
-  const { results } = await env.DB.prepare(
-    `SELECT ${COLUMNS} FROM organization_invitations WHERE user = ?1 AND organization > ?2 AND ${OPEN}
-     ORDER BY organization LIMIT ?3`,
-  )
-    .bind(subject, after, limit + 1)
-    .all<MemberInvitation>();
+  const { results } = await prepare(
+    env,
+    `SELECT ${COLUMNS} FROM organization_invitations WHERE user = :subject AND organization > :after AND ${OPEN}
+     ORDER BY organization LIMIT :rows`,
+    { subject, after, rows: limit + 1 },
+  ).all<MemberInvitation>();
   return pageOf(results, limit);
 }
 
-/** Those of one organization, by user. @throws not-found */
+/** Lists the open invitations to one organization, by user. @throws not-found */
 export function invitationsTo(
   env: Database,
   organization: string,
   { after, limit }: PageQuery,
 ): Promise<Page<MemberInvitation>> {
-  const rows = env.DB.prepare(
+  return listWithin(
+    env,
+    ORGANIZATION_EXISTS,
     `SELECT ${COLUMNS} FROM organization_invitations INDEXED BY organization_invitations_by_organization
-     WHERE organization = ?1 AND user > 'user:' || ?2 AND ${OPEN} ORDER BY user LIMIT ?3`,
-  ).bind(organization, after, limit + 1);
-  return listWithin(env, organizationRow(env, organization), rows, limit);
+     WHERE organization = :organization AND user > 'user:' || :after AND ${OPEN} ORDER BY user LIMIT :rows`,
+    { organization, after, limit },
+  );
 }
 
-/** The invited user joins. @throws conflict where no invitation is open, or one of the two has no room */
+/** The invited user joins. @throws conflict if no invitation is open; limit-reached for the user or the organization */
 export async function acceptMembership(env: Database, organization: string, by: Actor): Promise<Member> {
-  const user = nameOf(by.subject);
-  const invited = `SELECT 1 FROM organization_invitations WHERE user = ?1 AND organization = ?2 AND ${OPEN}`;
-  const done = await tryBatch(env, [
-    requireOrganization(env, organization),
-    refuseUnless(
-      env,
-      `EXISTS (${invited}) AND EXISTS (SELECT 1 FROM accounts WHERE subject = ?1 AND disabled = 0)`,
-      by.subject,
-      organization,
-    ),
-    requireRoom(env, organization, by.subject),
-    record(env, {
-      about: aboutOf(`organization:${organization}`),
-      by,
-      select: `SELECT 'member.changed' AS type,
-          json_object('subject', 'organization:' || organization, 'user', user, 'role', role, 'previous', NULL) AS target
-        FROM organization_invitations WHERE user = ?3 AND organization = ?4`,
-      parameters: [by.subject, organization],
-    }),
-    env.DB.prepare(
-      `INSERT INTO members (user, organization, role)
-       SELECT user, organization, role FROM organization_invitations WHERE user = ?1 AND organization = ?2 ON CONFLICT DO NOTHING`,
-    ).bind(by.subject, organization),
-    forgetInvitation(env, organization, by.subject),
-    env.DB.prepare('SELECT role FROM members WHERE user = ?1 AND organization = ?2').bind(by.subject, organization),
-  ]);
-  const made = done?.at(-1)?.results[0] as { role: Role } | undefined;
-  if (made) return { user, role: made.role };
-  const full = await roomRefusal(env, organization, by.subject);
-  const open = await env.DB.prepare(invited).bind(by.subject, organization).first();
-  if (open && full) throw full;
-  throw new Refusal('conflict', {
-    message: `no invitation of yours to ${organization} is open: ask an owner for another`,
+  const parameters = { subject: by.subject, organization };
+  const batch = newBatch(env);
+  batch.require(
+    'conflict',
+    `EXISTS (SELECT 1 FROM organization_invitations WHERE user = :subject AND organization = :organization AND ${OPEN})
+     AND EXISTS (SELECT 1 FROM accounts WHERE subject = :subject AND disabled = 0) AND ${ORGANIZATION_EXISTS}`,
+    parameters,
+    { message: `you have no open invitation to ${organization}. Nothing was changed: ask an owner for another one` },
+  );
+  requireMembershipRoom(batch, env, organization, by.subject);
+  recordEvent(batch, {
+    about: aboutOf(`organization:${organization}`),
+    by,
+    select: `SELECT 'member.changed' AS type,
+        json_object('subject', 'organization:' || organization, 'user', user, 'role', role, 'previous', NULL) AS target
+      FROM organization_invitations WHERE user = :subject AND organization = :organization`,
+    parameters,
   });
+  batch.run(
+    `INSERT INTO members (user, organization, role)
+     SELECT user, organization, role FROM organization_invitations WHERE user = :subject AND organization = :organization
+     ON CONFLICT DO NOTHING`,
+    parameters,
+  );
+  deleteInvitation(batch, organization, by.subject);
+  const member = batch.query<{ role: Role }>(
+    'SELECT role FROM members WHERE user = :subject AND organization = :organization',
+    parameters,
+  );
+  const results = await batch.commit();
+  return { user: nameOf(by.subject), role: results.first(member)?.role ?? 'member' };
 }
 
-/** The user declines, or an owner takes it back. Where none is open nothing happens. @throws not-found to an owner of nothing */
+/** The user declines, or an owner withdraws the invitation. Does nothing if none is open. @throws not-found to an owner */
 export async function endInvitation(env: Database, organization: string, user: string, by: Actor): Promise<void> {
   const subject = `user:${user}`;
-  const done = await tryBatch(env, [
-    ...(by.subject === subject ? [] : [requireOrganization(env, organization)]),
-    record(env, {
-      about: aboutOf(`organization:${organization}`),
-      by,
-      select: `SELECT 'member.uninvited' AS type, json_object('subject', 'organization:' || organization, 'user', user) AS target
-        FROM organization_invitations WHERE user = ?3 AND organization = ?4 AND ${OPEN}`,
-      parameters: [subject, organization],
-    }),
-    forgetInvitation(env, organization, subject),
-  ]);
-  if (!done) throw new Refusal('not-found');
+  const batch = newBatch(env);
+  if (by.subject !== subject) requireOrganization(batch, organization);
+  recordEvent(batch, {
+    about: aboutOf(`organization:${organization}`),
+    by,
+    select: `SELECT 'member.uninvited' AS type, json_object('subject', 'organization:' || organization, 'user', user) AS target
+      FROM organization_invitations WHERE user = :subject AND organization = :organization AND ${OPEN}`,
+    parameters: { subject, organization },
+  });
+  deleteInvitation(batch, organization, subject);
+  await batch.commit();
 }
 
-function forgetInvitation(env: Database, organization: string, subject: string): D1PreparedStatement {
-  return env.DB.prepare('DELETE FROM organization_invitations WHERE user = ?1 AND organization = ?2').bind(
+function deleteInvitation(batch: Batch, organization: string, subject: string): void {
+  batch.run('DELETE FROM organization_invitations WHERE user = :subject AND organization = :organization', {
     subject,
     organization,
-  );
+  });
 }

@@ -1,7 +1,7 @@
 /** Garbage collection and the check of what is stored, for administrators. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { dropTrashedPolicies } from '../../auth/policies.ts';
+import { deleteTrashedPolicies } from '../../auth/policies.ts';
 import {
   type Cost,
   type Day,
@@ -155,9 +155,7 @@ pull: rows of the database and operations of queues. A job for which nothing is 
     async (c) => {
       const day = await dayFor(c, 'collector');
       const work = runCounted(c.env, day, 'collector', (env) =>
-        collectSlice(env, (batch, id) => {
-          for (const statement of dropTrashedPolicies(env, [id])) batch.add(statement);
-        }),
+        collectSlice(env, (batch, id) => deleteTrashedPolicies(batch, [id])),
       );
       const { ended, phase, report } = await finishing(c, work);
       return answer({ pass: ended ? 'finished' : 'running', phase, report });

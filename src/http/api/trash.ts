@@ -3,9 +3,10 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import { openCursor, sealCursor } from '../../app/sealed-cursor.ts';
 import type { Authority } from '../../auth/authority.ts';
-import { giveBackPolicy } from '../../auth/policies.ts';
+import { restorePolicy } from '../../auth/policies.ts';
 import { common, judgeOf, patternsOf, reachOf } from '../../auth/visibility.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import { statementsOf } from '../../events/batch.ts';
 import { isDigest } from '../../oci/digest.ts';
 import { isTag } from '../../oci/reference.ts';
 import { purgeEntry } from '../../registry/gc/purge.ts';
@@ -173,7 +174,7 @@ export const trash = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const { trashed } = c.var;
-      const also = giveBackPolicy(c.env, `repository:${trashed.name}`, trashed.entry);
+      const also = statementsOf(c.env, (batch) => restorePolicy(batch, `repository:${trashed.name}`, trashed.entry));
       await finishing(c, restoreRepository(c.env, trashed, { by: actorOf(c), also }));
       return answer({ name: trashed.name });
     },

@@ -6,6 +6,7 @@ import { getOrganization } from '../../auth/people/organizations.ts';
 import { isUnscopedUser } from '../../auth/policy.ts';
 import { requireOrganization } from '../../auth/within.ts';
 import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import { statementsOf } from '../../events/batch.ts';
 import { isDigest } from '../../oci/digest.ts';
 import { isTag } from '../../oci/reference.ts';
 import { statManifest } from '../../registry/manifests/manifests.ts';
@@ -178,7 +179,11 @@ export const usage = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const organization = organizationIn(c);
       await getOrganization(c.env, organization);
-      return limitNamespace(c, { namespace: organization, kind: 'organization' }, [requireOrganization(c.env, organization)]);
+      return limitNamespace(
+        c,
+        { namespace: organization, kind: 'organization' },
+        statementsOf(c.env, (batch) => requireOrganization(batch, organization)),
+      );
     },
   )
   .get(

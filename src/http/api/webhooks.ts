@@ -8,6 +8,7 @@ import * as z from 'zod';
 import { getOrganization } from '../../auth/people/organizations.ts';
 import { requireOrganization } from '../../auth/within.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import { statementsOf } from '../../events/batch.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { factsOf } from '../../facts.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -108,7 +109,12 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     operation({ ...make, summary: 'Make a webhook of an organization', body: webhookBody }),
     async (c) => {
       const organization = organizationIn(c);
-      return answerNew(c, `organization:${organization}`, c.var.body, [requireOrganization(c.env, organization)]);
+      return answerNew(
+        c,
+        `organization:${organization}`,
+        c.var.body,
+        statementsOf(c.env, (batch) => requireOrganization(batch, organization)),
+      );
     },
   )
   .get(

@@ -608,7 +608,7 @@ describe('rotating', () => {
         for (const as of [old.bearer, alice.bearer]) {
           const answer = await rotate(old.id, as, {}, how);
           expect(refused(answer)).toBe('409 CONFLICT');
-          expect(JSON.stringify(answer.body)).toContain(`replaced already, by ${successor}`);
+          expect(JSON.stringify(answer.body)).toContain(`rotated already, to ${successor}`);
         }
       }
     },

@@ -121,7 +121,7 @@ describe('a name that nobody has when a policy is saved', () => {
     ).toBeUndefined();
     const events = await eventsDuring(world, () => must('DELETE', `${ACME}/teams/dev`));
     expect(events).toMatchObject([{ type: 'team.deleted', target: { subject: 'team:acme/dev', grants: [REPOSITORY] } }]);
-    expect((await api('GET', POLICY)).body.warnings).toEqual([expect.stringContaining('team:acme/dev is not there')]);
+    expect((await api('GET', POLICY)).body.warnings).toEqual([expect.stringContaining('team:acme/dev does not exist')]);
   });
 
   test('sounds like one that is there, to whoever may not know of either', async () => {

@@ -1,5 +1,5 @@
 /** A world in which days pass, and the collector and the scrub are run to their end; for the tests of this folder. */
-import { dropTrashedPolicies } from '../../../src/auth/policies.ts';
+import { deleteTrashedPolicies } from '../../../src/auth/policies.ts';
 import type { Env } from '../../../src/env.ts';
 import { type Collected, collectSlice } from '../../../src/registry/gc/collector.ts';
 import { type ScrubReport, scrubSlice } from '../../../src/registry/gc/scrub.ts';
@@ -26,9 +26,7 @@ export async function daysPass({ env }: World, days: number): Promise<void> {
 }
 
 export function slice(env: Env): Promise<Collected> {
-  return collectSlice(env, (batch, id) => {
-    for (const statement of dropTrashedPolicies(env, [id])) batch.add(statement);
-  });
+  return collectSlice(env, (batch, id) => deleteTrashedPolicies(batch, [id]));
 }
 
 /** To the end of the pass: what it did, and in how many slices. */
