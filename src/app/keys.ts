@@ -3,13 +3,8 @@
  * robots, and administrators all keys. For other callers a key does not exist.
  */
 import type { Authority } from '../auth/authority.ts';
-import {
-  type AccessKey,
-  createKey as addKey,
-  changeKey as changeRow,
-  getKey as readKey,
-  listKeys as readKeys,
-} from '../auth/people/access-keys.ts';
+import { type AccessKey, createKey as addKey, getKey as readKey, listKeys as readKeys } from '../auth/people/access-keys.ts';
+import { changeKey as changeRow } from '../auth/people/key-changes.ts';
 import { revokeKey as endKey, revokeKeys as endKeys, keysMadeWith } from '../auth/people/key-revocation.ts';
 import { rotateKey as replaceKey } from '../auth/people/key-rotation.ts';
 import { getRobot } from '../auth/people/robots.ts';
