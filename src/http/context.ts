@@ -1,6 +1,7 @@
 /** What travels with a request: bindings, who makes it, where and when. */
 import type { Context } from 'hono';
 import type { Call } from '../app/call.ts';
+import type { ContentCall } from '../app/content.ts';
 import type { Authority } from '../auth/authority.ts';
 import { holderOf } from '../auth/credential.ts';
 import type { Caller } from '../auth/policy.ts';
@@ -100,4 +101,10 @@ export function callOf(c: RequestContext): Call {
   const { authority, auditAddress = null } = c.var;
   if (!authority) throw new Error("no guard has loaded the caller's rights");
   return { env: c.env, authority, address: auditAddress, origin: originOf(c), now: Date.now(), work: afterwards(c) };
+}
+
+/** The same for requests about content, some of which an access token allows by itself. */
+export function contentCallOf(c: RequestContext): ContentCall {
+  const { authority = null, caller, auditAddress = null } = c.var;
+  return { env: c.env, caller, authority, address: auditAddress, origin: originOf(c), now: Date.now(), work: afterwards(c) };
 }

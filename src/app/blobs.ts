@@ -1,0 +1,162 @@
+/** Blobs by the distribution protocol: pull, mount, upload, delete. */
+
+import { allows, isGranted } from '../auth/policy.ts';
+import type { UploadLocation } from '../auth/tokens.ts';
+import { sealUpload, unsealUpload } from '../auth/tokens.ts';
+import { judgeOf, pullsSaid } from '../auth/visibility.ts';
+import type { Actor } from '../events/event.ts';
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
+import { isRepositoryName, type RepositoryName } from '../oci/name.ts';
+import type { ByteRange } from '../oci/range.ts';
+import { mountBlob as linkBlob, openBlob, statBlob, statBlobForPush, deleteBlob as unlinkBlob } from '../registry/blobs.ts';
+import { requireDeletion } from '../registry/manifests/deletion.ts';
+import { checkRepositoryExists, repositoriesHolding } from '../registry/repositories/repositories.ts';
+import type { Chunk } from '../registry/uploads/receiving.ts';
+import { newUploadId, type Upload } from '../registry/uploads/sessions.ts';
+import {
+  appendToUpload,
+  cancelUpload as cancelSession,
+  finishUpload as finishSession,
+  uploadAtOnce,
+  uploadOffset,
+} from '../registry/uploads/uploads.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import {
+  type ContentCall,
+  finishing,
+  mayCreateByPush,
+  mayOnContent,
+  requireChange,
+  requireRead,
+  uploaderOf,
+  withAuthority,
+} from './content.ts';
+
+export type { Upload };
+
+export interface OpenBlob {
+  digest: Digest;
+  /** Bytes. */
+  size: number;
+  open(range: ByteRange | null): Promise<ReadableStream>;
+}
+
+/** end-2, GET. One query. */
+export async function pullBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
+  requireRead(call, repository);
+  const blob = await statBlob(call.env, repository, digest);
+  return { digest, size: blob.size, open: (range) => openBlob(call.env, blob, range) };
+}
+
+/** end-2, HEAD. For a caller who may push it takes a lease: a client that finds the blob here skips its upload. */
+export async function checkBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
+  if (!mayOnContent(call, 'push', repository)) return pullBlob(call, repository, digest);
+  requireRead(call, repository);
+  const blob = await statBlobForPush(call.env, repository, digest);
+  return { digest, size: blob.size, open: (range) => openBlob(call.env, blob, range) };
+}
+
+/** end-10 */
+export async function deleteBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<void> {
+  const by = requireChange(call, 'delete', repository, null);
+  requireDeletion(call.env);
+  await unlinkBlob(call.env, repository, digest, by);
+}
+
+/**
+ * An upload that the caller may go on with, as its signed location says.
+ * @throws upload-unknown for the location of another caller or repository
+ */
+export async function openUpload(
+  call: ContentCall,
+  repository: RepositoryName,
+  location: string,
+  clock: { service: string; now: number },
+): Promise<Upload> {
+  const by = requireUpload(call, repository);
+  const found = await unsealUpload(call.env, location, { repository, subject: uploaderOf(call) }, clock);
+  if (!found) throw new Refusal('upload-unknown');
+  return { ...found, mayCreate: call.authority !== null && mayCreateByPush(call, repository), by };
+}
+
+/** The offset of an upload may be read with an access token alone. @throws forbidden, not-found */
+function requireUpload(call: ContentCall, repository: RepositoryName): Actor {
+  if (call.authority !== null) return requireChange(call, 'push', repository, null);
+  if (!mayOnContent(call, 'push', repository)) throw new Refusal('forbidden');
+  return { subject: call.caller.subject };
+}
+
+/** A new upload. It has no row before it receives something. @throws repository-unknown if the caller may not create it */
+export async function startUpload(call: ContentCall, repository: RepositoryName, algorithm: DigestAlgorithm): Promise<Upload> {
+  const by = requireChange(call, 'push', repository, null);
+  const mayCreate = mayCreateByPush(call, repository);
+  if (!mayCreate) await checkRepositoryExists(call.env, repository);
+  return { id: newUploadId(call.now), repository, algorithm, offset: 0, mayCreate, by };
+}
+
+/** The location of an upload that has received `offset` bytes, signed for this caller. */
+export function locationOf(
+  call: ContentCall,
+  upload: UploadLocation,
+  offset: number,
+  clock: { service: string; now: number },
+): Promise<string> {
+  return sealUpload(call.env, { ...upload, offset }, uploaderOf(call), clock);
+}
+
+/**
+ * end-11. A blob that cannot be mounted is uploaded: no reason is given, and that is no error.
+ * @param from the repository that the client names; `undefined`: any that the caller may pull
+ */
+export async function mountBlob(call: ContentCall, upload: Upload, digest: Digest, from: string | undefined): Promise<boolean> {
+  const { repository, mayCreate, by } = upload;
+  const sources = from === undefined ? await readableHolders(call, digest) : readable(call, from);
+  const mount = { repository, digest, sources, isNamed: from !== undefined, by, mayCreate };
+  return finishing(call, linkBlob(call.env, mount));
+}
+
+/** Repositories that are looked at for a mount without a source. */
+const HOLDERS_MAX = 100;
+
+/**
+ * Repositories that hold the blob and that the caller may pull. The scopes of the access token do not matter: a client cannot ask for
+ * the scope of a repository it does not know of.
+ */
+async function readableHolders(call: ContentCall, digest: Digest): Promise<RepositoryName[]> {
+  const holders = await repositoriesHolding(call.env, digest, HOLDERS_MAX);
+  if (holders.length === 0) return [];
+  const { authority } = withAuthority(call);
+  const said = await pullsSaid(call.env, authority.principals, holders);
+  const judge = judgeOf(authority, 'pull');
+  return holders.filter((name) => judge(name, said.get(name)));
+}
+
+/** The named source, if the caller may pull it and has a token for it. */
+function readable(call: ContentCall, from: string): RepositoryName[] {
+  const { authority } = withAuthority(call);
+  return isRepositoryName(from) && allows(authority, 'pull', from) && isGranted(call.caller, 'pull', from) ? [from] : [];
+}
+
+/** end-4b: the whole blob in one request. */
+export async function uploadBlob(call: ContentCall, upload: Upload, digest: Digest, chunk: Chunk): Promise<void> {
+  await finishing(call, uploadAtOnce(call.env, upload, digest, chunk, call.work));
+}
+
+/** end-13: bytes received so far. @throws upload-unknown */
+export function offsetOf(call: ContentCall, upload: Upload): Promise<number> {
+  return uploadOffset(call.env, upload);
+}
+
+/** end-5. Returns the new offset. @throws chunk-out-of-order with `detail.offset` */
+export function appendChunk(call: ContentCall, upload: Upload, chunk: Chunk): Promise<number> {
+  return finishing(call, appendToUpload(call.env, upload, chunk, call.work));
+}
+
+/** end-6 @throws chunk-out-of-order with `detail.offset` */
+export function finishUpload(call: ContentCall, upload: Upload, digest: Digest, chunk: Chunk): Promise<void> {
+  return finishing(call, finishSession(call.env, upload, digest, chunk, call.work));
+}
+
+export function cancelUpload(call: ContentCall, upload: Upload): Promise<void> {
+  return cancelSession(call.env, upload, call.work);
+}

@@ -1,0 +1,103 @@
+/** Manifests and tags by the distribution protocol: pull, push, delete, list. */
+import type { Condition } from '../oci/condition.ts';
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
+import { type Manifest, parseManifest } from '../oci/manifest.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import type { Page, PageQuery } from '../oci/page.ts';
+import type { Reference, Tag } from '../oci/reference.ts';
+import { deleteManifest as deleteStored } from '../registry/manifests/deletion.ts';
+import { getManifest, statManifest, statManifestForPush } from '../registry/manifests/manifests.ts';
+import { type MovedTags, putManifest } from '../registry/manifests/put.ts';
+import { listReferrers as listStoredReferrers } from '../registry/manifests/referrers.ts';
+import { listTags as listStoredTags } from '../registry/tags/tags.ts';
+import { noteCheck, notePull } from '../registry/usage/pulls.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import { deniedTags } from './access.ts';
+import {
+  type ContentCall,
+  finishing,
+  mayCreateByPush,
+  mayOnContent,
+  requireChange,
+  requireRead,
+  withAuthority,
+} from './content.ts';
+
+/** end-3, GET. The pull is counted after the answer. One query. */
+export async function pullManifest(call: ContentCall, repository: RepositoryName, reference: Reference, random: number) {
+  requireRead(call, repository);
+  const manifest = await getManifest(call.env, repository, reference);
+  call.work.waitUntil(notePull(call.env, { repository, digest: manifest.digest, random }));
+  return manifest;
+}
+
+/**
+ * end-3, HEAD. It counts as use for clean-up, and not as a pull. For a caller who may push it takes a lease: a client that finds the
+ * manifest here skips its upload.
+ */
+export async function checkManifest(call: ContentCall, repository: RepositoryName, reference: Reference) {
+  requireRead(call, repository);
+  const head = await (reference.digest && mayOnContent(call, 'push', repository)
+    ? statManifestForPush(call.env, repository, reference.digest)
+    : statManifest(call.env, repository, reference));
+  call.work.waitUntil(noteCheck(call.env, { repository, digest: head.digest }));
+  return head;
+}
+
+export type { MovedTags };
+
+export interface PushedManifest {
+  repository: RepositoryName;
+  bytes: Uint8Array;
+  contentType: string | undefined;
+  /** The digest that the client expects; `null`: SHA-256 is computed. */
+  expected: Digest | null;
+  tags: Tag[];
+  condition: Condition | null;
+  /** Called with the parsed manifest before anything is written, for limits of the door. */
+  charge?: (manifest: Manifest) => void;
+}
+
+/** end-7 @throws digest-mismatch, manifest-invalid, and what `putManifest` throws */
+export async function pushManifest(
+  call: ContentCall,
+  { repository, bytes, contentType, expected, tags, condition, charge }: PushedManifest,
+): Promise<{ digest: Digest; manifest: Manifest; moved: MovedTags }> {
+  const by = requireChange(call, 'push', repository, tags[0] ?? null);
+  const digest = await digestOf(expected ? algorithmOf(expected) : 'sha256', bytes);
+  if (expected && expected !== digest) {
+    throw new Refusal('digest-mismatch', { message: 'the manifest does not have the digest in its URL', detail: { digest } });
+  }
+  const manifest = parseManifest(bytes, contentType);
+  const rights = { ...deniedTags(withAuthority(call), repository, tags), mayCreate: mayCreateByPush(call, repository) };
+  charge?.(manifest);
+  const put = { repository, digest, manifest, size: bytes.byteLength, tags, condition, by, ...rights };
+  return { digest, manifest, moved: await finishing(call, putManifest(call.env, put, call.work)) };
+}
+
+/** end-9 */
+export async function deleteManifest(
+  call: ContentCall,
+  repository: RepositoryName,
+  reference: Reference,
+  condition: Condition | null,
+): Promise<void> {
+  const by = requireChange(call, 'delete', repository, reference.tag ?? null);
+  await finishing(call, deleteStored(call.env, repository, reference, condition, by));
+}
+
+/** end-8 */
+export function listTags(call: ContentCall, repository: RepositoryName, page: PageQuery): Promise<Page<string>> {
+  requireRead(call, repository);
+  return listStoredTags(call.env, repository, page);
+}
+
+/** end-12 */
+export function listReferrers(
+  call: ContentCall,
+  repository: RepositoryName,
+  query: Parameters<typeof listStoredReferrers>[2],
+): ReturnType<typeof listStoredReferrers> {
+  requireRead(call, repository);
+  return listStoredReferrers(call.env, repository, query);
+}
