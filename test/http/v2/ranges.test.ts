@@ -47,7 +47,7 @@ describe('a range', () => {
     async (range) => {
       const response = await get({ range });
       expect(response.headers.get('content-range')).toBe(`bytes */${SIZE}`);
-      expect(response.headers.get('content-length')).toBeNull();
+      expect(response.headers.get('content-length')).not.toBe(String(SIZE));
       expect(await refusal(response)).toMatch(/^416 /);
     },
   );
