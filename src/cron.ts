@@ -4,7 +4,7 @@
  */
 import { expireLogins } from './auth/logins.ts';
 import { expireOutsideLogins } from './auth/outside/logins.ts';
-import { deleteTrashedPolicies } from './auth/policies.ts';
+import { deleteTrashedPolicies } from './auth/rights/policies.ts';
 import { type Cost, type Day, dayOf, forgetDays, type Job, today } from './background/budget.ts';
 import { runWithin, type Work } from './background/jobs.ts';
 import { type Env, settings } from './env.ts';

@@ -1,5 +1,5 @@
 /** What webhooks need to know that other rooms know: what repositories are like, and who may still administer them. */
-import { mayAdminister } from './auth/administering.ts';
+import { mayAdminister } from './auth/rights/administering.ts';
 import { publicAmong } from './auth/visibility.ts';
 import type { Database } from './events/batch.ts';
 import type { RepositoryName } from './oci/name.ts';

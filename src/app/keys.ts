@@ -9,7 +9,7 @@ import { revokeKey as endKey, revokeKeys as endKeys, keysMadeWith } from '../aut
 import { rotateKey as replaceKey } from '../auth/people/key-rotation.ts';
 import { getRobot } from '../auth/people/robots.ts';
 import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
-import { pushWithoutPull } from '../auth/policy-warnings.ts';
+import { pushWithoutPull } from '../auth/rights/policy-warnings.ts';
 import type { KeyChange, KeyRevocation, KeyRotation, NewKey } from '../contract/keys.ts';
 import { settings } from '../env.ts';
 import type { Page, PageQuery } from '../oci/page.ts';

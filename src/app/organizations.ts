@@ -40,7 +40,7 @@ import {
   type Team,
 } from '../auth/people/teams.ts';
 import { isUnscopedUser } from '../auth/policy.ts';
-import type { Grants } from '../auth/policy-names.ts';
+import type { Grants } from '../auth/rights/policy-names.ts';
 import { newBatch } from '../events/batch.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { requireNoRepositories } from '../registry/repositories/descriptions.ts';
@@ -62,7 +62,7 @@ export type { Member, Outcome } from '../auth/people/members.ts';
 export type { Organization } from '../auth/people/organizations.ts';
 export type { Robot, RobotChange } from '../auth/people/robots.ts';
 export type { Team } from '../auth/people/teams.ts';
-export type { Grants } from '../auth/policy-names.ts';
+export type { Grants } from '../auth/rights/policy-names.ts';
 
 /** What is recorded with a change, and the version that it is made to: 0 for an absent thing, `null` for any. */
 function changeOf(call: Call, ifVersion: number | null) {

@@ -15,7 +15,7 @@ import {
   openInvitation as open,
 } from '../auth/people/invitations.ts';
 import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
-import { type Grants, grantsOf } from '../auth/policy-names.ts';
+import { type Grants, grantsOf } from '../auth/rights/policy-names.ts';
 import type { UserChange, UserInvitation } from '../contract/people.ts';
 import type { Page } from '../oci/page.ts';
 import { nameOf } from '../vocabulary/names.ts';

@@ -1,9 +1,9 @@
 /** Policies of users, teams, robots and repositories: read, preview and save them; and why somebody may do something. */
-import { explainFor, whoCanGrant } from '../auth/explain.ts';
-import { policyIn, queryPolicy, savePolicy as writePolicy } from '../auth/policies.ts';
-import { withShownPrincipals } from '../auth/policy-names.ts';
-import { previewPolicy as compare, type Difference } from '../auth/policy-preview.ts';
-import { pushWithoutPull } from '../auth/policy-warnings.ts';
+import { explainFor, whoCanGrant } from '../auth/rights/explain.ts';
+import { policyIn, queryPolicy, savePolicy as writePolicy } from '../auth/rights/policies.ts';
+import { withShownPrincipals } from '../auth/rights/policy-names.ts';
+import { previewPolicy as compare, type Difference } from '../auth/rights/policy-preview.ts';
+import { pushWithoutPull } from '../auth/rights/policy-warnings.ts';
 import type { Sourced, Statement } from '../auth/statement.ts';
 import { reachOf } from '../auth/visibility.ts';
 import type { SentStatement, ShownStatement } from '../contract/statements.ts';

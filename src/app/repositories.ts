@@ -1,7 +1,14 @@
 /** Repositories: list, read, create, change and delete them. */
 
-import { getPolicy, isPublic, trashPolicy, visibilityChange, writeFirstPolicy, writeVisibility } from '../auth/policies.ts';
 import { allows } from '../auth/policy.ts';
+import {
+  getPolicy,
+  isPublic,
+  trashPolicy,
+  visibilityChange,
+  writeFirstPolicy,
+  writeVisibility,
+} from '../auth/rights/policies.ts';
 import { newBatch, statementsOf, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';

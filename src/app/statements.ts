@@ -1,5 +1,5 @@
 /** Policy statements between the form in which people send and read them and the form that is stored. */
-import { shownPrincipal } from '../auth/policy-names.ts';
+import { shownPrincipal } from '../auth/rights/policy-names.ts';
 import type { Statement } from '../auth/statement.ts';
 import { actionsIn, type SentStatement, type ShownStatement } from '../contract/statements.ts';
 

@@ -4,11 +4,9 @@
  */
 
 import { ACTIONS } from '../vocabulary/actions.ts';
-import type { Credential, CredentialOrigin, Job } from './credential.ts';
+import type { Credential, CredentialOrigin, OutsideLogin } from './credential.ts';
 import type { Loaded } from './directory.ts';
 import { EVERYONE, loginNameOf, nameOf, organizationOf } from './names.ts';
-import type { OutsideLogin } from './outside/logins.ts';
-import { statementsOf, type TrustRule } from './outside/oidc.ts';
 import type { Sourced, Statement } from './statement.ts';
 
 export interface Authority {
@@ -42,7 +40,7 @@ export interface Authority {
  * Policies that were not read may deny: whatever they can be about is denied. A team's or robot's can be about its organization's
  * repositories, a user's about all.
  */
-export function ofUnread(unread: readonly string[]): Sourced[] {
+export function unreadDenials(unread: readonly string[]): Sourced[] {
   return unread.map((subject) => ({
     from: subject,
     unread: true,
@@ -59,7 +57,7 @@ export function anonymous(loaded: Loaded): Authority {
   return {
     subject: '',
     principals: [EVERYONE],
-    statements: ofRepositories(loaded),
+    statements: repositoryStatements(loaded),
     unread: loaded.unread,
     bounds: [],
     administrator: false,
@@ -74,11 +72,11 @@ export function anonymous(loaded: Loaded): Authority {
   };
 }
 
-export function ofRepositories(loaded: Loaded): Sourced[] {
+export function repositoryStatements(loaded: Loaded): Sourced[] {
   const read = loaded.policies
     .filter(({ subject }) => subject.startsWith('repository:'))
     .flatMap(({ subject, statements }) => onRepository(nameOf(subject), statements));
-  return [...read, ...ofUnread(loaded.unread.filter((subject) => subject.startsWith('repository:')))];
+  return [...read, ...unreadDenials(loaded.unread.filter((subject) => subject.startsWith('repository:')))];
 }
 
 /** A repository's own statements are about that repository, and about whoever they name. */
@@ -95,7 +93,7 @@ export function onIdentity(from: string, statements: readonly Statement[]): Sour
   return statements.map(({ principals: _, ...statement }) => ({ from, statement }));
 }
 
-export function ofAccount(credential: Exclude<Credential, { kind: 'outside' }>, loaded: Loaded): Authority | null {
+export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>, loaded: Loaded): Authority | null {
   const { account, key, login } = loaded;
   const via = viaOf(credential, account?.epoch ?? 0);
   const keyId = via.key;
@@ -122,8 +120,8 @@ export function ofAccount(credential: Exclude<Credential, { kind: 'outside' }>, 
       ...loaded.policies
         .filter((policy) => !policy.subject.startsWith('repository:'))
         .flatMap((policy) => onIdentity(policy.subject, policy.statements)),
-      ...ofUnread(unread),
-      ...ofRepositories(known),
+      ...unreadDenials(unread),
+      ...repositoryStatements(known),
     ],
     unread: loaded.unread,
     bounds: key?.statements ? [onIdentity(`key:${key.id}`, key.statements)] : [],
@@ -171,20 +169,4 @@ export function rolesOf(subject: string, administrator: boolean, owns: readonly 
     ...owns.map((organization) => all(`owner of ${organization}`, `${organization}/*`)),
     ...(subject.startsWith('user:') ? [all(`namespace of ${subject}`, `${nameOf(subject)}/*`)] : []),
   ];
-}
-
-/** A job, by the rules that count for it here. @param subject the name it has until one of them decides something (`actingAs`) */
-export function ofJob(job: Job, rules: readonly TrustRule[], subject: string, loaded: Loaded): Authority {
-  return {
-    ...anonymous(loaded),
-    subject,
-    principals: [...rules.map((rule) => rule.subject), EVERYONE],
-    statements: [
-      ...rules.flatMap((rule) => onIdentity(rule.subject, statementsOf(rule, job.claims))),
-      ...ofRepositories(loaded),
-    ],
-    via: { epoch: 0, job },
-    until: Math.max(job.at, ...rules.map(({ lifetime }) => job.at + lifetime)),
-    credential: 'ci',
-  };
 }

@@ -1,34 +1,43 @@
 /**
- * What a caller has shown, once its signature or secret was checked and before the database was asked: whether it still
- * counts, and for what, is `authority.ts`'s to say.
+ * Credentials that a caller has shown. Their signature or secret is verified, and the database is not asked yet: `authority.ts`
+ * decides whether they are still valid, and for what.
  */
 
-/** What a token of ours was made with. */
+/** What a token of this registry was made with. */
 export interface CredentialOrigin {
-  /** The account's epoch: logging out everywhere begins another. */
+  /** The account's epoch. Logging out everywhere begins a new one. */
   epoch: number;
-  /** The mark of the bootstrap administrator's password. */
+  /** The fingerprint of the bootstrap administrator's password. */
   password?: string;
   /** The id of an access key. */
   key?: string;
-  /** The end of the login password that it was made with, in seconds since the epoch: rotation does not outlive it. */
+  /** The end of the login password that it was made with, in seconds since the epoch. Rotating a refresh token does not extend it. */
   until?: number;
   job?: Job;
 }
 
-/** A job of an outside issuer. Which trust rules count for it is asked at each use. */
+/** A CI job, identified by a token of an outside issuer. Each request looks up which trust rules apply to it. */
 export interface Job {
-  /** What its token said, as text. */
+  /** The claims of its token, as text. */
   claims: Record<string, string>;
-  /** Claims that are too long to be remembered: a rule that looks at one of them does not count. */
+  /** Claims that are too long to keep. A rule with a condition on one of them does not apply. */
   omitted: string[];
   audiences: string[];
-  /** When it logged in, seconds since the epoch, and the newest event then: a rule that was saved later does not count. */
+  /** The time of its login, in seconds since the epoch, and the newest event then. A rule that was saved later does not apply. */
   at: number;
   since: number;
 }
 
-/** Who an upload belongs to: of a job itself, as rules that are made meanwhile give it other names. */
+/** The first use of an outside token: one row for each token. */
+export interface OutsideLogin {
+  id: string;
+  /** Seconds since the epoch, like `until`. */
+  at: number;
+  since: number;
+  until: number;
+}
+
+/** The owner of an upload. A job owns its uploads itself, because rules that are made meanwhile can change its subject. */
 export function holderOf(subject: string, via: CredentialOrigin | undefined): string {
   return via?.job ? `ci ${via.job.claims.iss} ${via.job.claims.sub}` : subject;
 }
@@ -36,13 +45,13 @@ export function holderOf(subject: string, via: CredentialOrigin | undefined): st
 export type Credential =
   /** The bootstrap administrator's password. */
   | { kind: 'password'; mark: string }
-  /** An access key's secret. `name`: the user name it came with, `null` where there is none. */
+  /** The secret of an access key. `name`: the user name that came with it; `null`: none. */
   | { kind: 'key'; key: string; name: string | null }
-  /** A JWT of another issuer, not verified yet: whom to believe is in the database. */
+  /** A JWT of another issuer, not verified yet: the database knows which issuers are trusted. */
   | { kind: 'outside'; token: string; issuer: string }
   /**
-   * A token of ours. `until`: its end, seconds since the epoch. `login`: of a refresh token, the login it continues. `access`: it
-   * is an access token, which lives for minutes.
+   * A token of this registry. `until`: its end, in seconds since the epoch. `login`: the login that a refresh token continues.
+   * `access`: true for an access token, which lives for minutes.
    */
   | {
       kind: 'token';

@@ -28,7 +28,7 @@ const SUBJECTS_READ = 16;
  * @param teamsMax rows of teams. A number and no parameter: SQLite compiles a statement again for each value of a limit, which
  * takes ten times as long as running it.
  */
-const loadStatement = (teamsMax: number, ofRepositories: string) => `WITH who(n, subject) AS NOT MATERIALIZED (
+const loadStatement = (teamsMax: number, repositoryStatements: string) => `WITH who(n, subject) AS NOT MATERIALIZED (
     SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = ?2)) FROM json_each(?1))
   SELECT n, 'subject' AS kind, subject, 0 AS bytes, json_object(
     'account', json((SELECT json_object('subject', a.subject, 'administrator', administrator, 'disabled', disabled, 'epoch', epoch)
@@ -48,7 +48,7 @@ const loadStatement = (teamsMax: number, ofRepositories: string) => `WITH who(n,
   UNION ALL SELECT * FROM (
     SELECT n, 'team', team, octet_length(statements), ${readable('statements', '?5')}
     FROM who JOIN team_members ON user = who.subject LEFT JOIN policies ON policies.subject = team LIMIT ${teamsMax})
-  UNION ALL ${ofRepositories}`;
+  UNION ALL ${repositoryStatements}`;
 
 const OF_REPOSITORIES = `SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
     FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(?3))`;

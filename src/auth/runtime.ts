@@ -1,13 +1,16 @@
-/** Where and when a credential is shown, and what can be reached from there: what auth must not find out by itself. */
+/** The clock, the network and the host name, which the domain gets as arguments. */
 
-/** The audience of our tokens is the host that clients use; `now` is in milliseconds. */
+/** Where and when a token is made or verified. */
 export interface TokenContext {
+  /** The audience of our tokens: the host under which clients reach the registry. */
   service: string;
+  /** Milliseconds since the epoch. */
   now: number;
 }
 
-/** The network too: keys of outside issuers are fetched, from plain http only where that is allowed. */
+/** A token context with the network, from which the keys of outside issuers are fetched. */
 export interface Runtime extends TokenContext {
   fetch: typeof fetch;
+  /** Allows issuers with plain http. */
   insecureIssuers: boolean;
 }

@@ -37,7 +37,7 @@ describe('a genuine token is told', () => {
     async (scopes) => {
       const message = await why({ ref: 'refs/heads/main' }, scopes);
       expect(message).toBe(
-        `${GENUINE} no trust rule takes it: its claim "ref" is "refs/heads/main", which the rule does not accept; its claim "environment" is absent, which the rule does not accept`,
+        `${GENUINE} no trust rule admits it: its claim "ref" is "refs/heads/main", which the rule does not accept; its claim "environment" is absent, which the rule does not accept`,
       );
       expect(message).not.toContain('secret');
       expect(message).not.toContain('deploy');
@@ -47,13 +47,13 @@ describe('a genuine token is told', () => {
   test('that it is for another audience', async () => {
     const message = await why({ ref: SECRET, environment: 'prod', aud: 'https://github.com/acme' });
     expect(message).toMatch(
-      /its audience \("aud"\) is "https:\/\/github.com\/acme", and the rule wants another: .* the host of this registry$/,
+      /its audience \("aud"\) is "https:\/\/github.com\/acme", and the rule requires another one: .* the host of this registry$/,
     );
     expect(await why({ ref: SECRET, environment: 'prod', aud: ['a', 'b'] })).toContain('("aud") is "a, b"');
   });
 
   test('that no rule is about it', async () => {
-    expect(await why({ project: '43' })).toBe(`${GENUINE} no trust rule is about it (iss "${jobs.issuer.url}", sub "job")`);
+    expect(await why({ project: '43' })).toBe(`${GENUINE} no trust rule applies to it (iss "${jobs.issuer.url}", sub "job")`);
   });
 
   test('that it has expired, is of the future, or lives for too long', async () => {
@@ -126,7 +126,7 @@ describe('nothing is told', () => {
       claims: { iss: jobs.issuer.url, jti: 'one', aud: 'registry.test', project: '4*', ref: SECRET },
     });
     const message = await why({ ref: 'refs/heads/main' }, [PUSH('acme/api')]);
-    expect(message).toContain('no trust rule is about it');
+    expect(message).toContain('no trust rule applies to it');
   });
 
   test('to an issuer that nobody trusts: it is not even asked', async () => {

@@ -1,7 +1,7 @@
 /** Operations called without a door: the `Call` of a person, and an assertion that a refused operation changes nothing. */
 import { expect } from 'vitest';
 import type { Call } from '../../src/app/call.ts';
-import { loadAuthority } from '../../src/auth/lookup.ts';
+import { loadAuthority } from '../../src/auth/rights/lookup.ts';
 import { passwordMark } from '../../src/auth/secrets.ts';
 import { isRefusal } from '../../src/vocabulary/refusal.ts';
 import type { Person } from './people.ts';

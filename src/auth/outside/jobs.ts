@@ -1,30 +1,31 @@
 /**
- * Jobs of outside issuers as callers: which trust rules count for them in a request, and why none does. A rule counts by the
- * repository that the request is about, for as long as its lifetime says, and as it was when the job logged in.
+ * CI jobs of outside issuers as callers: which trust rules apply to them in a request, and why none does. The rules of the
+ * repository's organization apply, for their lifetime, and only in the version that the job logged in under.
  */
 import { decodeJwt } from 'jose';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { type Authority, ofJob } from '../authority.ts';
+import { type Authority, anonymous, onIdentity, repositoryStatements } from '../authority.ts';
 import type { Credential, Job } from '../credential.ts';
 import type { Database, Loaded } from '../directory.ts';
-import { namespaceOf, organizationOf } from '../names.ts';
+import { EVERYONE, namespaceOf, organizationOf } from '../names.ts';
 import type { Runtime } from '../runtime.ts';
 import { outsideLoginId } from './logins.ts';
-import { mismatches, type Told, toldBy, verifyToken } from './oidc.ts';
+import { mismatches, statementsOf, type Told, type TrustRule, toldBy, verifyToken } from './oidc.ts';
 import { type SavedRule, type Selection, selectRules } from './selection.ts';
 
-/** A job that rules of several organizations are about, where a request is about none of them. */
+/** The subject of a job to which rules of several organizations apply, in a request about none of them. */
 const SOME_JOB = 'ci';
 
-/** Seconds that a login goes on of which not all rules were read. */
+/** Seconds that a login lasts if not all rules could be read. */
 const UNKNOWN_LIFETIME = 300;
 
 type Outside = Extract<Credential, { kind: 'outside' }>;
 type Token = Extract<Credential, { kind: 'token' }>;
 
 /**
- * Whoever shows an outside token. `null` where its signature is not right.
- * @throws unauthenticated where it is right and the token opens nothing, with the reason; issuer-unreachable where the issuer cannot be asked
+ * The authority of a caller with an outside token.
+ * @returns `null` if the signature is wrong or nobody trusts the issuer
+ * @throws unauthenticated with the reason if the signature is right and no rule applies; issuer-unreachable
  */
 export async function authorityOfOutside(
   env: Database,
@@ -39,7 +40,7 @@ export async function authorityOfOutside(
   const [loaded, selection] = await Promise.all([load(), selecting]);
   if (!told || !login || !selection?.trusted) return null;
   const now = Math.floor(runtime.now / 1000);
-  // It was verified when it was first shown, and is found by all of its bytes: the issuer may have changed its keys since.
+  // An expired token that was used before was verified then, and is found by its hash. The issuer may have other keys now.
   const job = hasEnded(token, runtime.now) ? selection.seen && { ...told, ...selection.seen } : null;
   if (job) return authorityIn(env, job, { repositories, now, loaded, selection });
   const genuine = await verifyToken(token, issuer, runtime);
@@ -53,7 +54,7 @@ export async function authorityOfOutside(
   };
 }
 
-/** Whoever shows a token of ours that was made for a job; the rules are asked again, as they stand now. */
+/** The authority of a caller with a token of this registry that was made for a job. Reads the rules as they are now. */
 export async function authorityOfJob(
   env: Database,
   credential: Token,
@@ -67,10 +68,10 @@ export async function authorityOfJob(
   const [loaded, selection] = await Promise.all([load(), selecting]);
   const refresh = credential.login ?? null;
   if (refresh && (!loaded.login || loaded.login.ended)) return null;
-  // What lives for minutes is judged by the rules as they are now. What lives for hours ends with the version that it is from.
+  // An access token lives for minutes and follows the current rules. Longer logins end with the version that they began under.
   const known = credential.access ? { ...job, since: selection.newest } : job;
   const authority = await authorityIn(env, known, { repositories, now: Math.floor(runtime.now / 1000), loaded, selection });
-  // A login password ends what is made with it; of a refresh token each use gives a new one.
+  // A login password limits the tokens made with it. A refresh token is no limit itself, as each use gives a new one.
   const bound = refresh ? (credential.via.until ?? null) : credential.until;
   const until = Math.min(authority.until ?? Number.POSITIVE_INFINITY, bound ?? Number.POSITIVE_INFINITY);
   return {
@@ -90,22 +91,41 @@ interface Use {
 }
 
 /**
- * Rules of other organizations are asked only where none of the repository's own is about the job: somebody they make of it, who
- * may do there what everybody may.
+ * Applies the rules of the repository's organization. If there are none, rules of other organizations make the job a known caller
+ * who may do what everybody may.
  */
 async function authorityIn(env: Database, job: Job, { repositories, now, loaded, selection }: Use): Promise<Authority> {
-  const rules = inOrder(
+  const rules = rankRules(
     selection.rules.filter((rule) => counts(rule, job, now)),
     repositories,
   );
-  if (rules.length > 0) return ofJob(job, rules, nameIn(rules, repositories), loaded);
+  if (rules.length > 0) return fromTrustRules(job, rules, nameIn(rules, repositories), loaded);
   const asked = { issuer: job.claims.iss ?? '', claims: job.claims, login: null };
   const all = repositories.length === 0 ? selection : await selectRules(env, asked, null);
   const elsewhere = all.rules.filter((rule) => counts(rule, job, now));
   if (elsewhere.length === 0 && !all.cut) throw refused(reasonFor(job, [...selection.rules, ...all.rules], now));
   const ends = elsewhere.map(({ lifetime }) => job.at + lifetime);
   const until = ends.length === 0 ? now + UNKNOWN_LIFETIME : Math.max(...ends);
-  return { ...ofJob(job, [], SOME_JOB, loaded), until };
+  return { ...fromTrustRules(job, [], SOME_JOB, loaded), until };
+}
+
+/**
+ * The authority that trust rules give to a job.
+ * @param subject the job's name until a statement of one rule decides a request (`actingAs`)
+ */
+export function fromTrustRules(job: Job, rules: readonly TrustRule[], subject: string, loaded: Loaded): Authority {
+  return {
+    ...anonymous(loaded),
+    subject,
+    principals: [...rules.map((rule) => rule.subject), EVERYONE],
+    statements: [
+      ...rules.flatMap((rule) => onIdentity(rule.subject, statementsOf(rule, job.claims))),
+      ...repositoryStatements(loaded),
+    ],
+    via: { epoch: 0, job },
+    until: Math.max(job.at, ...rules.map(({ lifetime }) => job.at + lifetime)),
+    credential: 'ci',
+  };
 }
 
 function organizationsOf(repositories: readonly string[]): string[] | null {
@@ -116,25 +136,25 @@ function counts(rule: SavedRule, job: Job, now: number): boolean {
   return isCurrent(rule, job) && now < job.at + rule.lifetime && mismatches(rule, job).length === 0;
 }
 
-/** As it was when the job logged in. */
+/** True if the rule has not changed since the job logged in. */
 function isCurrent(rule: SavedRule, job: Job): boolean {
   return rule.revision <= job.since;
 }
 
-/** Those of the repository's own organization first, then those of its source, then the registry's. */
-function inOrder(rules: SavedRule[], repositories: readonly string[]): SavedRule[] {
+/** Orders rules: those of the repository's organization first, then those of a mount's source, then the registry's. */
+function rankRules(rules: SavedRule[], repositories: readonly string[]): SavedRule[] {
   const namespaces = [...repositories.map(namespaceOf), ''];
   const rank = ({ subject }: SavedRule) => namespaces.indexOf(organizationOf(subject));
   return rules.toSorted((a, b) => rank(a) - rank(b) || (a.subject < b.subject ? -1 : 1));
 }
 
-/** A request about no organization in particular names none of several. */
+/** The subject for a request. A request about no repository does not choose between several organizations. */
 function nameIn(rules: readonly SavedRule[], repositories: readonly string[]): string {
   const organizations = new Set(rules.map(({ subject }) => organizationOf(subject)));
   return (organizations.size === 1 || repositories.length > 0 ? rules[0]?.subject : undefined) ?? SOME_JOB;
 }
 
-/** Unverified: decides only whether a token that was seen before is the one that is asked about. */
+/** True if the token has expired. Not verified: only decides whether to look for an earlier use of the same token. */
 function hasEnded(token: string, now: number): boolean {
   const { exp } = decodeJwt(token);
   return typeof exp === 'number' && exp <= now / 1000;
@@ -145,25 +165,25 @@ function refused(reason: string): Refusal {
 }
 
 /**
- * Compared with the rules that name this very job by an id, and no others: whoever has a token of the issuer must not learn what
- * others' rules want. What a rule wants is not told either, only which of the token's own claims does not fit.
+ * Explains why no rule applies. Only rules that name this job by an id are compared, and only the token's own claims are told: a
+ * caller with any token of the issuer must not learn what the rules of others require.
  */
 function reasonFor(job: Job, rules: readonly SavedRule[], now: number): string {
   const about = rules.filter(({ names }) => names);
   const fitting = about.filter((rule) => mismatches(rule, job).length === 0);
   if (fitting.some((rule) => isCurrent(rule, job) && now >= job.at + rule.lifetime)) {
-    return 'the time for which its trust rule lets it go on is over: log in again with a new CI token';
+    return 'the lifetime that its trust rule allows is over: log in again with a new CI token';
   }
   if (fitting.length > 0) return 'its trust rule was changed since this login: log in again with a new CI token';
   const [nearest] = about.map((rule) => mismatches(rule, job)).sort((a, b) => a.length - b.length);
-  if (!nearest) return `no trust rule is about it (${shown(job)})`;
-  return `no trust rule takes it: ${nearest.map(describe).join('; ')}`;
+  if (!nearest) return `no trust rule applies to it (${shown(job)})`;
+  return `no trust rule admits it: ${nearest.map(describe).join('; ')}`;
 }
 
 function describe({ claim, is }: { claim: string; is: string | null }): string {
   const value = is === null ? 'is absent' : `is "${shorten(is)}"`;
   if (claim !== 'aud') return `its claim "${claim}" ${value}, which the rule does not accept`;
-  return `its audience ("aud") ${value}, and the rule wants another: where nothing else is said in the rule, it is the host of this registry`;
+  return `its audience ("aud") ${value}, and the rule requires another one: by default, the host of this registry`;
 }
 
 function shown({ claims }: Told): string {

@@ -7,7 +7,7 @@ import type { Page, PageQuery } from '../../oci/page.ts';
 import type { Particulars } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { nameOf } from '../names.ts';
-import { type Grants, grantsIn, listOfGrants, queryGrants, removeGrants } from '../policy-names.ts';
+import { type Grants, grantsIn, listOfGrants, queryGrants, removeGrants } from '../rights/policy-names.ts';
 import { allOf, listWithin, ORGANIZATION_EXISTS, only } from '../within.ts';
 
 export type Role = 'owner' | 'member';

@@ -10,7 +10,7 @@ import type { Page, PageQuery } from '../../oci/page.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
 import { organizationOf } from '../names.ts';
-import { type Grants, grantsIn, listOfGrants, queryGrants, removeGrants } from '../policy-names.ts';
+import { type Grants, grantsIn, listOfGrants, queryGrants, removeGrants } from '../rights/policy-names.ts';
 import { requireRoomInOrganization } from '../team-limits.ts';
 import {
   allOf,

@@ -11,9 +11,9 @@ import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import type { Authority } from '../authority.ts';
 import type { Database } from '../directory.ts';
 import { nameOf, organizationOf } from '../names.ts';
-import { namedInTrash } from '../policies.ts';
 import { allows } from '../policy.ts';
-import { listOfGrants } from '../policy-names.ts';
+import { namedInTrash } from '../rights/policies.ts';
+import { listOfGrants } from '../rights/policy-names.ts';
 import { requireRoomInOrganization, requireTeamMemberRoom } from '../team-limits.ts';
 import {
   allOf,

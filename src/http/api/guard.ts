@@ -3,9 +3,9 @@
  * it is not there: an organization, a repository or a webhook of somebody else is a 404, as one that does not exist.
  */
 import { createMiddleware } from 'hono/factory';
-import { administers } from '../../auth/administering.ts';
 import type { Authority } from '../../auth/authority.ts';
 import { actingAs, allows, isUnscopedUser } from '../../auth/policy.ts';
+import { administers } from '../../auth/rights/administering.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { findTrashedRepository, type TrashedRepository } from '../../registry/trash/repositories.ts';

@@ -1,7 +1,7 @@
 /** Garbage collection and the check of what is stored, for administrators. */
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { deleteTrashedPolicies } from '../../auth/policies.ts';
+import { deleteTrashedPolicies } from '../../auth/rights/policies.ts';
 import {
   type Cost,
   type Day,

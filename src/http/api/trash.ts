@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import { openCursor, sealCursor } from '../../app/sealed-cursor.ts';
 import type { Authority } from '../../auth/authority.ts';
-import { restorePolicy } from '../../auth/policies.ts';
+import { restorePolicy } from '../../auth/rights/policies.ts';
 import { common, judgeOf, patternsOf, reachOf } from '../../auth/visibility.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { statementsOf } from '../../events/batch.ts';

@@ -1,5 +1,5 @@
 /** A world in which days pass, and the collector and the scrub are run to their end; for the tests of this folder. */
-import { deleteTrashedPolicies } from '../../../src/auth/policies.ts';
+import { deleteTrashedPolicies } from '../../../src/auth/rights/policies.ts';
 import type { Env } from '../../../src/env.ts';
 import { type Collected, collectSlice } from '../../../src/registry/gc/collector.ts';
 import { type ScrubReport, scrubSlice } from '../../../src/registry/gc/scrub.ts';

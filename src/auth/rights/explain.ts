@@ -3,14 +3,14 @@
  * request, so that an explanation cannot differ from what happens.
  */
 
-import type { RepositoryAction } from '../vocabulary/actions.ts';
-import type { Authority } from './authority.ts';
-import { type Database, READ_MAX_BYTES, readable } from './directory.ts';
+import type { RepositoryAction } from '../../vocabulary/actions.ts';
+import type { Authority } from '../authority.ts';
+import { type Database, READ_MAX_BYTES, readable } from '../directory.ts';
+import { EVERYONE, nameOf, namespaceOf, organizationOf } from '../names.ts';
+import { explain } from '../policy.ts';
+import { type Decision, evaluate, type Sourced, type Statement } from '../statement.ts';
 import { authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';
-import { EVERYONE, nameOf, namespaceOf, organizationOf } from './names.ts';
-import { explain } from './policy.ts';
 import { shownPrincipal } from './policy-names.ts';
-import { type Decision, evaluate, type Sourced, type Statement } from './statement.ts';
 import { groupByName, knowsOf, type Seen, seen, seesGroup, statementsOfRepositories, type Viewer, viewerOf } from './viewer.ts';
 
 export interface Asked {

@@ -1,11 +1,11 @@
 /** Asks the database about somebody: one statement, whatever they showed, and for questions about others. */
-import { type Authority, anonymous, ofAccount, ofJob, ofRepositories, ofUnread, onIdentity } from './authority.ts';
-import type { Credential } from './credential.ts';
-import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from './directory.ts';
-import { EVERYONE } from './names.ts';
-import { authorityOfJob, authorityOfOutside } from './outside/jobs.ts';
-import { findRule } from './outside/trust-rules.ts';
-import type { Runtime } from './runtime.ts';
+import { type Authority, anonymous, fromAccount, onIdentity, repositoryStatements, unreadDenials } from '../authority.ts';
+import type { Credential } from '../credential.ts';
+import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from '../directory.ts';
+import { EVERYONE } from '../names.ts';
+import { authorityOfJob, authorityOfOutside, fromTrustRules } from '../outside/jobs.ts';
+import { findRule } from '../outside/trust-rules.ts';
+import type { Runtime } from '../runtime.ts';
 
 /**
  * `null` where what was shown does not count any more, or never did.
@@ -25,7 +25,7 @@ export async function loadAuthority(
   if (credential.kind === 'outside') return authorityOfOutside(env, credential, repositories, runtime, load);
   const job = credential.kind === 'token' ? credential.via.job : undefined;
   if (credential.kind === 'token' && job) return authorityOfJob(env, credential, job, repositories, runtime, load);
-  return ofAccount(credential, await load());
+  return fromAccount(credential, await load());
 }
 
 async function loadOne(env: Database, credential: Credential | null, repositories: readonly string[]): Promise<Loaded> {
@@ -48,13 +48,13 @@ export async function authoritiesOf(
   repositories: readonly string[],
 ): Promise<Authority[]> {
   const all = await loadSubjects(env, subjects, repositories, { key: null, login: null });
-  return all.flatMap((loaded) => ofAccount({ kind: 'password', mark: '' }, loaded) ?? []);
+  return all.flatMap((loaded) => fromAccount({ kind: 'password', mark: '' }, loaded) ?? []);
 }
 
 /** The owner of a key, within its limits. `null` where it has ended. */
 export async function authorityOfKey(env: Database, key: string, repositories: readonly string[]): Promise<Authority | null> {
   const [loaded] = await loadSubjects(env, [null], repositories, { key, login: null });
-  return loaded ? ofAccount({ kind: 'key', key, name: null }, loaded) : null;
+  return loaded ? fromAccount({ kind: 'key', key, name: null }, loaded) : null;
 }
 
 /** Somebody of whom only this is known: a anonymous, or any member of a team or an organization. */
@@ -69,8 +69,8 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
     principals: [...new Set([principal, EVERYONE])],
     statements: [
       ...own.flatMap((policy) => onIdentity(policy.subject, policy.statements)),
-      ...ofUnread(loaded.unread.filter((subject) => subject === principal)),
-      ...ofRepositories(loaded),
+      ...unreadDenials(loaded.unread.filter((subject) => subject === principal)),
+      ...repositoryStatements(loaded),
     ],
   };
 }
@@ -100,5 +100,5 @@ export async function authorityOfRule(
   if (!found || found.disabled) return null;
   const exact = Object.entries(found.claims).filter(([, pattern]) => typeof pattern === 'string' && !pattern.includes('*'));
   const assumed = { ...(Object.fromEntries(exact) as Record<string, string>), ...claims, iss: found.issuer };
-  return ofJob({ claims: assumed, omitted: [], audiences: [], at: 0, since: 0 }, [found], found.subject, loaded);
+  return fromTrustRules({ claims: assumed, omitted: [], audiences: [], at: 0, since: 0 }, [found], found.subject, loaded);
 }

@@ -1,9 +1,9 @@
 /** Who may administer a repository, an organization or the registry: for routes, and for what people left behind. */
-import { isAboutRepository, organizationAbout } from '../events/event.ts';
-import type { Authority } from './authority.ts';
-import { BOOTSTRAP, type Database } from './directory.ts';
+import { isAboutRepository, organizationAbout } from '../../events/event.ts';
+import type { Authority } from '../authority.ts';
+import { BOOTSTRAP, type Database } from '../directory.ts';
+import { allows, isUnscopedUser } from '../policy.ts';
 import { authoritiesOf, authorityOfRule } from './lookup.ts';
-import { allows, isUnscopedUser } from './policy.ts';
 
 /** @param about a repository's name, `organization:acme`, or empty for the registry itself */
 export function administers(authority: Authority, about: string): boolean {

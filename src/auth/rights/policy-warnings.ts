@@ -1,6 +1,6 @@
 /** What statements say that is allowed and hardly meant. Pure; whoever saves them is told, and they are saved all the same. */
-import { EVERYONE, organizationOf } from './names.ts';
-import { evaluate, type Sourced, type Statement } from './statement.ts';
+import { EVERYONE, organizationOf } from '../names.ts';
+import { evaluate, type Sourced, type Statement } from '../statement.ts';
 
 /** Patterns and principals that are looked at: a few are enough to say what is wrong. */
 const LOOKED_AT_MAX = 100;

@@ -1,16 +1,16 @@
 /** What would change if a policy were saved: who gains and who loses what, by the engine that will decide it then. */
 
-import { patternList } from '../oci/pattern.ts';
-import { ACTIONS, type RepositoryAction } from '../vocabulary/actions.ts';
-import { Refusal } from '../vocabulary/refusal.ts';
-import { type Authority, onIdentity, onRepository } from './authority.ts';
-import type { Database } from './directory.ts';
-import { EVERYONE, nameOf } from './names.ts';
+import { patternList } from '../../oci/pattern.ts';
+import { ACTIONS, type RepositoryAction } from '../../vocabulary/actions.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
+import { type Authority, onIdentity, onRepository } from '../authority.ts';
+import type { Database } from '../directory.ts';
+import { EVERYONE, nameOf } from '../names.ts';
+import { COMPARISONS_MAX } from '../policy.ts';
+import { decisions, isAbout, names, type Sourced, type Statement } from '../statement.ts';
+import { checkStatements } from '../statement-limits.ts';
 import { requireWithinOrganization } from './policies.ts';
-import { COMPARISONS_MAX } from './policy.ts';
 import { shownPrincipal } from './policy-names.ts';
-import { decisions, isAbout, names, type Sourced, type Statement } from './statement.ts';
-import { checkStatements } from './statement-limits.ts';
 import { groupByName, knowsOf, seen, statementsOfRepositories, type Viewer, viewerOf } from './viewer.ts';
 
 /** Callers times repositories: what one request may compare within a Worker's CPU time. */

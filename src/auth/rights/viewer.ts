@@ -3,13 +3,13 @@
  * in their organizations; members see who else is in the organization and its teams; everybody is told of themselves. Of all
  * others an answer rests on their name alone, so that it is the same whether they are there or not.
  */
-import { type Authority, anonymous, ofRepositories, rolesOf } from './authority.ts';
-import { type Database, NOTHING, READ_MAX_BYTES } from './directory.ts';
+import { type Authority, anonymous, repositoryStatements, rolesOf } from '../authority.ts';
+import { type Database, NOTHING, READ_MAX_BYTES } from '../directory.ts';
+import { EVERYONE, nameOf, organizationOf } from '../names.ts';
+import { isNarrowed, isUnscopedUser } from '../policy.ts';
+import type { Sourced, Statement } from '../statement.ts';
 import { authoritiesOf } from './lookup.ts';
-import { EVERYONE, nameOf, organizationOf } from './names.ts';
-import { isNarrowed, isUnscopedUser } from './policy.ts';
 import { unbound } from './policy-names.ts';
-import type { Sourced, Statement } from './statement.ts';
 
 export interface Viewer {
   /** Empty where the credential is narrowed: such a one is told of nobody. */
@@ -167,7 +167,7 @@ export async function statementsOfRepositories(
       if (!row.fits) return [];
       const policies =
         row.statements === null ? [] : [{ subject: row.subject, statements: JSON.parse(row.statements) as Statement[] }];
-      return [[name, ofRepositories({ ...NOTHING, policies, unread: row.statements === null ? [row.subject] : [] })]];
+      return [[name, repositoryStatements({ ...NOTHING, policies, unread: row.statements === null ? [row.subject] : [] })]];
     }),
   );
 }

@@ -2,14 +2,18 @@
  * Policies: the statements of users, teams, robots and repositories. Each policy is read and saved as one document. The saving
  * functions check the limits of a policy, that a team or robot stays within its organization, and that the subject exists.
  */
-import type { Batch, Handle, Results } from '../events/batch.ts';
-import { type Actor, aboutOf } from '../events/event.ts';
-import { bytesOf as bytesInSql, recordEvent } from '../events/outbox.ts';
-import { prepare } from '../events/sql.ts';
-import { Refusal } from '../vocabulary/refusal.ts';
-import type { Authority } from './authority.ts';
-import type { Database } from './directory.ts';
-import { EVERYONE, nameOf, organizationOf } from './names.ts';
+import type { Batch, Handle, Results } from '../../events/batch.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
+import { bytesOf as bytesInSql, recordEvent } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
+import type { Authority } from '../authority.ts';
+import type { Database } from '../directory.ts';
+import { EVERYONE, nameOf, organizationOf } from '../names.ts';
+import type { Statement } from '../statement.ts';
+import { bytesOf, checkStatements } from '../statement-limits.ts';
+import { requirePolicyRoom } from '../team-limits.ts';
+import { DELETED, requireVersion } from '../within.ts';
 import {
   boundStatements,
   indexNames,
@@ -19,11 +23,7 @@ import {
   withoutMarks,
   withShownPrincipals,
 } from './policy-names.ts';
-import type { Statement } from './statement.ts';
-import { bytesOf, checkStatements } from './statement-limits.ts';
-import { requirePolicyRoom } from './team-limits.ts';
 import { type Viewer, viewerOf } from './viewer.ts';
-import { DELETED, requireVersion } from './within.ts';
 
 export interface Policy {
   statements: Statement[];

@@ -3,13 +3,13 @@
  * nobody has is stored with a mark, which matches no principal, so that whoever takes the name later is allowed nothing. A deny
  * statement applies to whoever has the name. Deciding a request does not look at any of this.
  */
-import type { Batch, Handle } from '../events/batch.ts';
-import { prepare } from '../events/sql.ts';
-import type { Database } from './directory.ts';
-import { EVERYONE, nameOf, organizationOf } from './names.ts';
-import type { Statement } from './statement.ts';
-import { DENIES, PULL_BITS } from './visibility.ts';
-import { DELETED, type SubjectRange } from './within.ts';
+import type { Batch, Handle } from '../../events/batch.ts';
+import { prepare } from '../../events/sql.ts';
+import type { Database } from '../directory.ts';
+import { EVERYONE, nameOf, organizationOf } from '../names.ts';
+import type { Statement } from '../statement.ts';
+import { DENIES, PULL_BITS } from '../visibility.ts';
+import { DELETED, type SubjectRange } from '../within.ts';
 
 const MARK = '?';
 
