@@ -21,3 +21,9 @@ export interface Call {
 export function serviceOf({ origin }: Pick<Call, 'origin'>): string {
   return new URL(origin).host;
 }
+
+/** Awaits work that must not stop halfway: the runtime finishes it even if the client hangs up. */
+export async function finishing<T>({ work }: Pick<Call, 'work'>, running: Promise<T>): Promise<T> {
+  work.waitUntil(running.catch(() => {}));
+  return await running;
+}

@@ -95,7 +95,8 @@ export async function visibleRepositories(
   filter: Filter = {},
 ): Promise<VisiblePage> {
   const place: string | null = await openCursor(env, LIST, after);
-  if (place === null) throw new Refusal('parameter-invalid', { message: '"last" is no place in this list: begin anew' });
+  if (place === null)
+    throw new Refusal('parameter-invalid', { message: '`last` is not a valid cursor; start from the first page' });
   const limits = limitsOf(authority, filter);
   const within = limits.map(placeTest);
   const reach = limits.reduce(common, reachOf(pullPatterns(authority)));

@@ -8,7 +8,6 @@ import { actingAs, allows, isUnscopedUser } from '../../auth/policy.ts';
 import { administers } from '../../auth/rights/administering.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/name.ts';
-import { findTrashedRepository, type TrashedRepository } from '../../registry/trash/repositories.ts';
 import type { RepositoryAction } from '../../vocabulary/actions.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { findSubscription, type Subscription } from '../../webhooks/subscriptions.ts';
@@ -125,25 +124,13 @@ export function asksAboutWebhook() {
   return Object.assign(guard, { requirement: 'webhook' as const });
 }
 
-/**
- * For routes of a deleted repository: hands it over to whoever may administer its name. To all others it is not there. Its own
- * policy does not count, nor that of another repository which has the name now.
- */
+/** For routes of a deleted repository: the operation finds it, and refuses those who may not administer its name. */
 export function asksAboutTrash() {
-  const guard = createMiddleware<AppEnv & { Variables: { authority: Authority; trashed: TrashedRepository } }>(
-    async function asksAboutTrash(c, next) {
-      const entry = c.req.param('entry') ?? '';
-      const trashed = ENTRY.test(entry) ? await findTrashedRepository(c.env, Number(entry)) : null;
-      const authority = await loadCallerAuthority(c, c.var.caller.credential, []);
-      if (authority.subject === '') throw unauthorized(c, {});
-      if (trashed === null || !allows(authority, 'admin', trashed.name)) throw new Refusal('not-found');
-      c.set('authority', { ...authority, subject: actingAs(authority, 'admin', trashed.name, null) });
-      c.set('trashed', trashed);
-      await next();
-    },
-  );
+  const guard = createMiddleware<Judged>(async function asksAboutTrash(c, next) {
+    const authority = await loadCallerAuthority(c, c.var.caller.credential, []);
+    if (authority.subject === '') throw unauthorized(c, {});
+    c.set('authority', authority);
+    await next();
+  });
   return Object.assign(guard, { requirement: 'trash' as const });
 }
-
-/** The id of a repository. */
-const ENTRY = /^[1-9]\d{0,14}$/;

@@ -1,6 +1,8 @@
 /** What became of a webhook's deliveries, attempt by attempt, and having them delivered again. */
 import { Hono } from 'hono';
 import * as z from 'zod';
+import { activityOf } from '../../app/activity.ts';
+import { event } from '../../contract/activity.ts';
 import { instant } from '../../contract/fields.ts';
 import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { factsOf } from '../../facts.ts';
@@ -20,7 +22,7 @@ import type { AppEnv, RequestContext } from '../context.ts';
 import { accountOf, limitReplays } from '../limits.ts';
 import { replaying } from '../spending.ts';
 import { answer, answerPage, timeOf } from './answers.ts';
-import { eventSchema, shownEvent } from './events.ts';
+import { shownEvent } from './events.ts';
 import { asksAboutWebhook } from './guard.ts';
 import { operation } from './operation.ts';
 import { secondsOf } from './params.ts';
@@ -33,7 +35,7 @@ const listQuery = z.strictObject({ ...PAGE_QUERY, state: z.optional(state) });
 
 const deliverySchema = z.strictObject({
   id: z.string().describe('Its receiver has it as `webhook-id`, the same at each attempt'),
-  event: eventSchema.omit({ target: true, actor: true }),
+  event: event.omit({ target: true, actor: true }),
   state,
   attempts: z.int().describe('How many of them are kept'),
   createdAt: z.iso.datetime(),
@@ -163,7 +165,7 @@ function requireEnabled({ disabled }: Subscription): void {
 }
 
 function shown({ key, data, state: now, attempts, createdAt, dueAt }: DeliverySummary): z.output<typeof deliverySchema> {
-  const { target: _, actor: __, ...event } = shownEvent(data.event);
+  const { target: _, actor: __, ...event } = shownEvent(activityOf(data.event));
   return {
     id: deliveryId(key),
     event,

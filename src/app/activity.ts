@@ -1,0 +1,113 @@
+/** The audit log, and who may read which events. */
+import { isUnscopedUser } from '../auth/policy.ts';
+import { isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
+import { beginningOf, searchEvents } from '../events/history.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import type { EventType } from '../vocabulary/event-types.ts';
+import { namespaceOf, parseName } from '../vocabulary/names.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import { requireLogin, requireOwner, requireRight } from './access.ts';
+import type { Call } from './call.ts';
+
+/** An event as people read it. */
+export type Activity = Omit<RecordedEvent, 'about'> & {
+  /** The repository that the event is about; `null`: it is not about one. */
+  repository: string | null;
+  /** The organization that the event is about; `null`: it is about a repository or the registry itself. */
+  organization: string | null;
+};
+
+export type LoggedActivity = Activity & {
+  /** The address (or a hash of it) of the client; `null`: not recorded, or no longer kept. */
+  address: string | null;
+};
+
+/** A field that is left out does not filter. Times are seconds since the epoch. */
+export interface ActivityFilter {
+  repository?: RepositoryName | undefined;
+  /** Events about an organization and its repositories. Ignored with `repository`. */
+  organization?: string | undefined;
+  actor?: string | undefined;
+  types?: readonly EventType[] | undefined;
+  since?: number | undefined;
+  /** Only events before this time. */
+  until?: number | undefined;
+}
+
+/**
+ * Lists events, newest first. A page may be short before the end.
+ * - With a repository, for those who administer it; with an organization, for its owners.
+ * - Otherwise all events for administrators, and for others those of their own actions.
+ * @param page.before the event behind which the page begins; `null`: the newest
+ * @throws unauthenticated, forbidden, not-found if the caller may not know of the repository or organization
+ */
+export async function listActivity(
+  call: Call,
+  { repository, organization, actor, types, since, until }: ActivityFilter,
+  { before, limit }: { before: number | null; limit: number },
+): Promise<{ items: LoggedActivity[]; next: number | null }> {
+  requireLogin(call);
+  const filter = {
+    repository,
+    organization: organization === undefined ? undefined : parseName(organization),
+    actor: actor?.toLowerCase() ?? null,
+  };
+  const search = {
+    about: aboutOf(filter),
+    actor: visibleActor(call, filter),
+    types: types ?? null,
+    since: since ?? null,
+    until: until ?? null,
+    after: repository !== undefined ? await firstVisible(call, repository) : 0,
+  };
+  const { items, next } = await searchEvents(call.env, search, before, limit);
+  return { items: items.map(({ address, ...event }) => ({ ...activityOf(event), address })), next };
+}
+
+interface Filter {
+  repository: RepositoryName | undefined;
+  organization: string | undefined;
+  actor: string | null;
+}
+
+function aboutOf({ repository, organization }: Filter): Parameters<typeof searchEvents>[1]['about'] {
+  if (repository !== undefined) return { exactly: repository };
+  return organization === undefined ? null : { organization };
+}
+
+/** The actor whose events the caller may see; `null`: every actor. */
+function visibleActor(call: Call, { repository, organization, actor }: Filter): string | null {
+  const { authority } = call;
+  if (repository !== undefined) {
+    requireRight(call, 'admin', repository);
+    return actor;
+  }
+  if (organization !== undefined) {
+    requireOwner(call, organization);
+    return actor;
+  }
+  if (authority.administrator && isUnscopedUser(authority)) return actor;
+  // A narrowed key and a CI job share the subject with credentials that reach further.
+  if (authority.bounds.length > 0 || authority.credential === 'ci') throw denied('name a repository that you may administer');
+  if (actor !== null && actor !== authority.subject) throw denied('what others did is for an administrator');
+  return authority.subject;
+}
+
+function denied(message: string): Refusal {
+  return new Refusal('forbidden', { message });
+}
+
+/** Events of an earlier repository of this name are for owners of the namespace and administrators only. */
+async function firstVisible({ env, authority }: Call, repository: RepositoryName): Promise<number> {
+  const ownsName = authority.administrator || authority.owns.includes(namespaceOf(repository));
+  return ownsName && isUnscopedUser(authority) ? 0 : beginningOf(env, repository);
+}
+
+export function activityOf({ about, ...event }: RecordedEvent): Activity {
+  const isOfRepository = isAboutRepository(about);
+  return {
+    ...event,
+    repository: isOfRepository ? about : null,
+    organization: isOfRepository ? null : organizationAbout(about) || null,
+  };
+}

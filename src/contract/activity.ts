@@ -1,0 +1,56 @@
+/** The audit log in the management API. */
+import * as z from 'zod';
+import { isRepositoryName } from '../oci/name.ts';
+import { EVENT_TYPES } from '../vocabulary/event-types.ts';
+import { instant } from './fields.ts';
+import { PAGE_QUERY } from './pages.ts';
+
+export const activityQuery = z
+  .strictObject({
+    ...PAGE_QUERY,
+    last: z.optional(z.string().regex(/^[1-9]\d{0,14}$/, 'is not an event')).describe('`next` of the page before'),
+    repository: z
+      .optional(z.string().refine(isRepositoryName, 'is not a repository name'))
+      .describe(
+        'Only events about this repository, which may be deleted. You need the right to administer it. If another repository had this name before, its events are shown only to owners of the organization',
+      ),
+    organization: z
+      .optional(z.string().max(64))
+      .describe('Only events about this organization and its repositories. For its owners'),
+    actor: z
+      .optional(z.string().max(255))
+      .describe('Only what this subject did: `user:…`, `robot:…/…`, `ci:…`, or `registry`, the registry itself'),
+    type: z
+      .optional(
+        z
+          .string()
+          .max(1000)
+          .transform((text) => text.split(','))
+          .pipe(z.array(z.enum(EVENT_TYPES))),
+      )
+      .describe('Only events of these types, separated by commas'),
+    since: z.optional(instant).describe('Only events at this time or later'),
+    until: z.optional(instant).describe('Only events before this time'),
+  })
+  .refine((sent) => sent.repository === undefined || sent.organization === undefined, 'has one of repository and organization');
+
+export const event = z.strictObject({
+  id: z.int().describe('Grows with every event of the registry'),
+  sequence: z.int().describe('Numbers the events about one repository, one organization, or the registry itself, without gaps'),
+  at: z.iso.datetime(),
+  type: z.string(),
+  repository: z.nullable(z.string()),
+  organization: z
+    .nullable(z.string())
+    .describe('Set if the event is about an organization, its people, teams, robots or rules'),
+  target: z.record(z.string(), z.unknown()).describe('What was changed; the fields depend on the type'),
+  actor: z.strictObject({ subject: z.string(), key: z.nullable(z.string()).describe('The access key that was used') }),
+});
+
+export const loggedEvent = event.extend({
+  address: z
+    .optional(z.string())
+    .describe(
+      'The address of the client, or with `AUDIT_ADDRESSES=hashed` a hash of it. Recorded for logins and requests to the API, and kept for `AUDIT_ADDRESS_DAYS`',
+    ),
+});

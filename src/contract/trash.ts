@@ -1,0 +1,38 @@
+/** The trash in the management API: deleted tags, manifests and repositories. */
+import * as z from 'zod';
+import { PAGE_QUERY } from './pages.ts';
+
+const deletion = {
+  deletedAt: z.iso.datetime(),
+  deletedBy: z.string().describe('A subject; `registry` if a lifecycle rule deleted it'),
+  restorableUntil: z.iso.datetime().describe('After this time it can be restored only as long as it is still listed'),
+};
+
+export const trashEntry = z.strictObject({
+  kind: z.enum(['manifest', 'tag']),
+  name: z.string().describe('The digest of the manifest, or the tag'),
+  digest: z.string().describe('The digest of the manifest, or of what the tag named'),
+  tags: z.array(z.string()).describe('Tags that were deleted with the manifest'),
+  mediaType: z.nullable(z.string()).describe('Only of a manifest'),
+  size: z.nullable(z.int()).describe('Bytes of the manifest'),
+  reason: z.nullable(z.string()).describe('The lifecycle rule that deleted it; null if somebody did'),
+  ...deletion,
+});
+
+export const trashedRepository = z.strictObject({
+  entry: z.string().describe('Identifies it in the trash, as there may be several of one name'),
+  name: z.string(),
+  ...deletion,
+});
+
+export const restored = z.strictObject({
+  tags: z.array(z.string()).describe('Restored tags'),
+  notRestored: z.array(z.string()).describe('Tags that were deleted with it and exist again by now; they stay in the trash'),
+  manifests: z.array(z.string()).describe('Digests of the restored manifests'),
+});
+
+export const restoredRepository = z.strictObject({ name: z.string() });
+
+export const purged = z.strictObject({ purged: z.string(), note: z.string() });
+
+export const trashQuery = z.strictObject(PAGE_QUERY);
