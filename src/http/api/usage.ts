@@ -1,92 +1,45 @@
-/** What organizations and users store, what they may store, and how often images are pulled. */
+/** Usage and quotas of organizations and users, and pulls of images. */
 import { Hono } from 'hono';
-import * as z from 'zod';
-import { findUser } from '../../auth/people/accounts.ts';
-import { getOrganization } from '../../auth/people/organizations.ts';
-import { isUnscopedUser } from '../../auth/policy.ts';
-import { requireOrganization } from '../../auth/within.ts';
-import { PAGE_DEFAULT, PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
-import { statementsOf } from '../../events/batch.ts';
-import { isDigest } from '../../oci/digest.ts';
-import { isTag } from '../../oci/reference.ts';
-import { statManifest } from '../../registry/manifests/manifests.ts';
-import { holdingsOf } from '../../registry/usage/holdings.ts';
-import { type Pulls, pullsOf } from '../../registry/usage/pulls.ts';
-import { setQuota } from '../../registry/usage/quota.ts';
-import { listUsage, type Usage } from '../../registry/usage/usage.ts';
+import type * as z from 'zod';
+import {
+  getOrganizationUsage,
+  getPulls,
+  getUserUsage,
+  type Holdings,
+  listUsage,
+  type Pulls,
+  putOrganizationQuota,
+  putUserQuota,
+  type Quota,
+  type Usage,
+  usageCursor,
+} from '../../app/usage.ts';
+import { PAGE_DEFAULT, pageSchema } from '../../contract/pages.ts';
+import {
+  namespaceUsage,
+  organizationUsage,
+  pulls,
+  pullsQuery,
+  quota,
+  quotaChange,
+  usageQuery,
+  userUsage,
+} from '../../contract/usage.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Tag } from '../../oci/reference.ts';
 import { parseName } from '../../vocabulary/names.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
-import { type AppEnv, actorOf, type RequestContext } from '../context.ts';
-import { answer, answerItems, timeOf } from './answers.ts';
-import { asks, asksFor, requireRight } from './guard.ts';
+import { withFieldsIn } from '../../vocabulary/refusal.ts';
+import { type AppEnv, callOf, type RequestContext } from '../context.ts';
+import { answer, answerPage, timeOf } from './answers.ts';
+import { asks, asksFor } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn } from './params.ts';
 
 const GROUP = 'Usage';
 
-const bytes = z.int().min(0);
-const count = z.int().min(0);
-const maxBytes = z.nullable(bytes).describe('What may be stored; null: no limit');
-const warnPercent = z.int().min(1).max(100).describe('Of the limit: past it the event `quota.warned` is recorded, once');
-
-const storedSchema = z.strictObject({
-  bytes: bytes.describe(
-    'Layers and configs, each once however many of its repositories hold it, and manifests; the trash included',
-  ),
-  blobs: count.describe('Layers and configs'),
-  staged: z
-    .optional(bytes)
-    .describe('What unfinished uploads have received, which counts against the limit too; left out where that is nothing'),
-  maxBytes,
-  warnPercent,
-  percent: z.nullable(z.number()).describe('Of the limit that is used; null: there is none'),
-  countedAt: z.iso.datetime(),
-});
-
-const usageSchema = storedSchema.extend({
-  namespace: z.string().describe('`acme` of `acme/api`: an organization or a user. Empty: repositories without one'),
-});
-
-const holdings = {
-  repositories: count,
-  tags: count.describe(
-    'Without those of signatures, attestations, SBOMs and lists of referrers, which belong to an image by their name',
-  ),
-  manifests: count.describe('All of them: images, what indexes list, signatures and other referrers'),
-  trash: z
-    .strictObject({ bytes, repositories: count, tags: count, manifests: count })
-    .describe('What of the bytes would go with the trash, and what can be restored from it'),
-};
-const holdingsSchema = storedSchema.extend({ organization: z.string(), ...holdings });
-const userHoldingsSchema = storedSchema.extend({ user: z.string(), ...holdings });
-
-const quotaSchema = z.strictObject({ maxBytes, warnPercent });
-const quotaBody = z.strictObject({
-  maxBytes,
-  warnPercent: z.optional(warnPercent).describe('Left out, it stays as it is; 80 at first'),
-});
-
-const QUOTA_DESCRIPTION = `What is over the limit stays, and can be pulled: only what is new is refused, with 403 and what is missing,
-what of it lies in the trash, and what unfinished uploads hold. Those count as well. What is deleted makes room once the trash has been
-emptied and the collector has passed. With null there is no limit.`;
-
-const pullsQuery = z
-  .strictObject({
-    tag: z.optional(z.string().refine(isTag, 'is no tag')).describe('Of the image that it names now'),
-    digest: z.optional(z.string().refine(isDigest, 'is no digest')),
-  })
-  .refine(({ tag, digest }) => tag === undefined || digest === undefined, 'has one of tag and digest');
-
-const pullsSchema = z.strictObject({
-  total: count,
-  lastPulledAt: z.nullable(z.iso.date()).describe('The day, in UTC; null: never'),
-  lastCheckedAt: z
-    .optional(z.iso.date())
-    .describe(
-      'The last day on which a client asked for the manifest without getting it (HEAD), as nodes with `imagePullPolicy: Always` do. It is no pull; for clean-up it is a use. Absent: never',
-    ),
-  days: z.array(z.strictObject({ day: z.iso.date(), pulls: count })).describe('Days with pulls, newest first, up to 366'),
-});
+const QUOTA_DESCRIPTION = `What exceeds a new limit stays, and can be pulled: only new content is refused, with 403 and the bytes that
+are missing, that lie in the trash, and that unfinished uploads hold. The latter two count as well. Deleted content frees space when
+the trash has been emptied and garbage collection has run. \`null\`: no limit.`;
 
 export const usage = new Hono<AppEnv>({ strict: false })
   .get(
@@ -94,22 +47,15 @@ export const usage = new Hono<AppEnv>({ strict: false })
     asks('administrator'),
     operation({
       group: GROUP,
-      summary: 'What all organizations and users store',
+      summary: 'List what all organizations and users store',
       description:
-        'As it was last counted, which the collector does at the end of each of its passes. Where there is a limit, pushes since are in it.',
-      query: z.strictObject(PAGE_QUERY),
-      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(usageSchema) } },
+        'As garbage collection counted it at the end of its last pass. If there is a limit, later pushes are included.',
+      query: usageQuery,
+      answers: { 200: { description: 'A page, by name', schema: pageSchema(namespaceUsage) } },
     }),
     async (c) => {
-      const { n = PAGE_DEFAULT, last } = c.var.query;
-      const { items, more } = await listUsage(c.env, last ?? null, n);
-      const next = items.at(-1)?.namespace;
-      // The empty name is the first there is; what follows it begins after this, as does what follows nothing.
-      return answerItems(
-        items.map(shown),
-        more && next !== undefined ? next || '-' : null,
-        ({ namespace }) => namespace || '-',
-      );
+      const { n: limit = PAGE_DEFAULT, last: after = null } = c.var.query;
+      return answerPage(await listUsage(callOf(c), { after, limit }), shownUsage, usageCursor);
     },
   )
   .get(
@@ -117,16 +63,14 @@ export const usage = new Hono<AppEnv>({ strict: false })
     asks('owner'),
     operation({
       group: GROUP,
-      summary: 'What an organization stores',
+      summary: 'Read what an organization stores',
       description:
-        'Counted now, and exactly. For owners, as that reads every link between a repository and a layer that the registry has, of all organizations: some rows for each image. The ETag is that of the limit.',
-      answers: { 200: { description: 'What it stores, of what it may', schema: holdingsSchema } },
+        'Counted now, and exactly. Only for owners, because it reads some rows for each image of the whole registry. The ETag is that of the limit.',
+      answers: { 200: { description: 'Usage and limit', schema: organizationUsage } },
     }),
     async (c) => {
       const organization = organizationIn(c);
-      await getOrganization(c.env, organization);
-      const { version, ...stored } = await storedIn(c, organization);
-      return answer({ organization, ...stored }, { version });
+      return answerHoldings({ organization }, await getOrganizationUsage(callOf(c), organization));
     },
   )
   .get(
@@ -134,18 +78,14 @@ export const usage = new Hono<AppEnv>({ strict: false })
     asks('login'),
     operation({
       group: GROUP,
-      summary: 'What a user stores',
+      summary: 'Read what a user stores',
       description:
         'In the repositories under their own name, counted now. For the user and for administrators. The ETag is that of the limit.',
-      answers: { 200: { description: 'What they store, of what they may', schema: userHoldingsSchema } },
+      answers: { 200: { description: 'Usage and limit', schema: userUsage } },
     }),
     async (c) => {
-      const { authority } = c.var;
-      const { name, subject } = await userIn(c);
-      if (authority.subject !== subject && !(authority.administrator && isUnscopedUser(authority)))
-        throw new Refusal('not-found');
-      const { version, ...stored } = await storedIn(c, name);
-      return answer({ user: name, ...stored }, { version });
+      const user = userIn(c);
+      return answerHoldings({ user }, await getUserUsage(callOf(c), user));
     },
   )
   .put(
@@ -153,16 +93,15 @@ export const usage = new Hono<AppEnv>({ strict: false })
     asks('administrator'),
     operation({
       group: GROUP,
-      summary: 'Limit what a user may store',
+      summary: 'Set what a user may store',
       description: `In the repositories under their own name. ${QUOTA_DESCRIPTION}`,
       conditional: true,
-      body: quotaBody,
-      answers: { 200: { description: 'As it is now, and its new ETag', schema: quotaSchema } },
+      body: quotaChange,
+      answers: { 200: { description: 'The limit as saved, and its new ETag', schema: quota } },
     }),
     async (c) => {
-      // A user is never deleted, so there is nothing to guard.
-      const { name } = await userIn(c);
-      return limitNamespace(c, { namespace: name, kind: 'user' }, []);
+      const put = () => putUserQuota(callOf(c), userIn(c), c.var.body, expectedVersion(c));
+      return answerQuota(await withFieldsIn('body', put));
     },
   )
   .put(
@@ -170,20 +109,15 @@ export const usage = new Hono<AppEnv>({ strict: false })
     asks('administrator'),
     operation({
       group: GROUP,
-      summary: 'Limit what an organization may store',
+      summary: 'Set what an organization may store',
       description: QUOTA_DESCRIPTION,
       conditional: true,
-      body: quotaBody,
-      answers: { 200: { description: 'As it is now, and its new ETag', schema: quotaSchema } },
+      body: quotaChange,
+      answers: { 200: { description: 'The limit as saved, and its new ETag', schema: quota } },
     }),
     async (c) => {
-      const organization = organizationIn(c);
-      await getOrganization(c.env, organization);
-      return limitNamespace(
-        c,
-        { namespace: organization, kind: 'organization' },
-        statementsOf(c.env, (batch) => requireOrganization(batch, organization)),
-      );
+      const put = () => putOrganizationQuota(callOf(c), organizationIn(c), c.var.body, expectedVersion(c));
+      return answerQuota(await withFieldsIn('body', put));
     },
   )
   .get(
@@ -191,60 +125,48 @@ export const usage = new Hono<AppEnv>({ strict: false })
     asksFor('pull'),
     operation({
       group: GROUP,
-      summary: 'How often an image is pulled, or all of a repository',
-      description:
-        'Of all its images at once: for whoever may push there. An estimate: of each image, up to 16 pulls a day are counted one by one, and what is more is sampled, so that pulls need not write. The standard error is below 18 % of a day of an image, and less of more of them; that of a day on which it was pulled at all is none. A pull is a GET of a manifest: one of an image for several platforms is one of the index, and one of what the index names. Asking (HEAD) is no pull: its last day stands beside.',
+      summary: 'Count pulls of an image or a repository',
+      description: `Without a tag or digest it counts all images of the repository, for which you need the right to push.
+
+The numbers are estimates: up to 16 pulls of an image a day are counted exactly, further ones are sampled, so that most pulls need not
+write. The standard error is below 18 % for a day of one image, and smaller for sums. Days without pulls are exact.
+
+A pull is a GET of a manifest. Pulling an image for several platforms counts once for the index and once for the image in it. A check
+(HEAD) is not a pull; the last day of one is given in \`lastCheckedAt\`.`,
       query: pullsQuery,
-      answers: { 200: { description: 'Its pulls', schema: pullsSchema } },
+      answers: { 200: { description: 'The pulls', schema: pulls } },
     }),
     async (c) => {
-      const { repository, authority, query } = c.var;
-      // Of all its images at once it is dear to count.
-      if (query.tag === undefined && query.digest === undefined) requireRight(c, authority, 'push', repository);
-      const named = query.tag === undefined ? query.digest : (await statManifest(c.env, repository, { tag: query.tag })).digest;
-      return answer(shownPulls(await pullsOf(c.env, repository, named ?? null)));
+      const { tag, digest } = c.var.query;
+      const image = { tag: tag as Tag | undefined, digest: digest as Digest | undefined };
+      return answer(shownPulls(await getPulls(callOf(c), c.var.repository, image)));
     },
   );
 
-/** @throws not-found */
-async function userIn(c: RequestContext) {
-  const user = await findUser(c.env, `user:${parseName(c.req.param('user') ?? '')}`);
-  if (!user) throw new Refusal('not-found');
-  return user;
+/** @throws request-invalid */
+function userIn(c: RequestContext): string {
+  return parseName(c.req.param('user') ?? '');
 }
 
-async function storedIn(c: RequestContext, namespace: string) {
-  const { countedAt, staged, ...stored } = await holdingsOf(c.env, namespace);
-  return {
-    ...stored,
-    ...(staged > 0 ? { staged } : {}),
-    percent: percentOf({ ...stored, staged }),
-    countedAt: timeOf(countedAt),
-  };
+function answerHoldings(whose: { organization: string } | { user: string }, holdings: Holdings): Response {
+  const { version, countedAt, staged, ...rest } = holdings;
+  const percent = percentOf(holdings);
+  return answer({ ...whose, ...rest, ...(staged > 0 ? { staged } : {}), percent, countedAt: timeOf(countedAt) }, { version });
 }
 
-type Limiting = RequestContext & { var: { body: z.output<typeof quotaBody> } };
-
-/** @param guard for the batch: that whom it is about is there. @throws version-mismatch */
-async function limitNamespace(c: Limiting, of: Parameters<typeof setQuota>[1], guard: D1PreparedStatement[]) {
-  const { maxBytes: limit, warnPercent: percent = null } = c.var.body;
-  const change = { ifVersion: expectedVersion(c), by: actorOf(c), guard };
-  const quota = await setQuota(c.env, of, { maxBytes: limit, warnPercent: percent }, change);
-  if (!quota) throw new Refusal('version-mismatch');
-  const { version, ...body } = quota;
+function answerQuota({ version, ...body }: Quota): Response {
   return answer(body, { version });
 }
 
-function shown({ countedAt, staged, ...stored }: Usage): z.output<typeof usageSchema> {
-  const percent = percentOf({ ...stored, staged });
-  return { ...stored, ...(staged > 0 ? { staged } : {}), percent, countedAt: timeOf(countedAt) };
+function shownUsage(usageOf: Usage): z.output<typeof namespaceUsage> {
+  const { countedAt, staged, ...rest } = usageOf;
+  return { ...rest, ...(staged > 0 ? { staged } : {}), percent: percentOf(usageOf), countedAt: timeOf(countedAt) };
 }
 
-/** With one decimal. Of nothing, everything is used. */
-function percentOf(of: { bytes: number; staged: number; maxBytes: number | null }): number | null {
-  const { bytes: stored, staged, maxBytes: limit } = of;
-  if (limit === null) return null;
-  return limit === 0 ? 100 : Math.round(((stored + staged) / limit) * 1000) / 10;
+/** With one decimal. A limit of 0 is always used up. */
+function percentOf({ bytes, staged, maxBytes }: { bytes: number; staged: number; maxBytes: number | null }): number | null {
+  if (maxBytes === null) return null;
+  return maxBytes === 0 ? 100 : Math.round(((bytes + staged) / maxBytes) * 1000) / 10;
 }
 
 const SECONDS_PER_DAY = 24 * 60 * 60;
@@ -253,12 +175,12 @@ function dayOf(day: number): string {
   return timeOf(day * SECONDS_PER_DAY).slice(0, 'YYYY-MM-DD'.length);
 }
 
-function shownPulls({ total, checkedOn, days }: Pulls): z.output<typeof pullsSchema> {
+function shownPulls({ total, checkedOn, days }: Pulls): z.output<typeof pulls> {
   const [newest] = days;
   return {
     total,
     lastPulledAt: newest ? dayOf(newest.day) : null,
     ...(checkedOn === null ? {} : { lastCheckedAt: dayOf(checkedOn) }),
-    days: days.map(({ day, pulls }) => ({ day: dayOf(day), pulls })),
+    days: days.map(({ day, pulls: times }) => ({ day: dayOf(day), pulls: times })),
   };
 }

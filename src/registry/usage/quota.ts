@@ -2,6 +2,7 @@
 import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { changesIn, record } from '../../events/outbox.ts';
+import { type FieldError, requireNoErrors } from '../../vocabulary/refusal.ts';
 import { COUNTED, repositoriesOf, WARN_PERCENT } from './counting.ts';
 import { stagedOf } from './staged.ts';
 
@@ -21,6 +22,15 @@ const CHANGES = changesIn([
   ['warnPercent', `coalesce(warn_percent, ${WARN_PERCENT})`, `coalesce(?5, warn_percent, ${WARN_PERCENT})`],
 ]);
 
+function errorsIn({ maxBytes, warnPercent }: { maxBytes: number | null; warnPercent: number | null }): FieldError[] {
+  const isBytes = maxBytes === null || (Number.isSafeInteger(maxBytes) && maxBytes >= 0);
+  const isPercent = warnPercent === null || (Number.isInteger(warnPercent) && warnPercent >= 1 && warnPercent <= 100);
+  return [
+    ...(isBytes ? [] : [{ at: 'maxBytes', message: 'is a whole number from 0' }]),
+    ...(isPercent ? [] : [{ at: 'warnPercent', message: 'is a whole number from 1 to 100' }]),
+  ];
+}
+
 /**
  * Sets the limit and counts the namespace, so that from here on its pushes are counted from the right number. What is over a new
  * limit stays. `null` where it was refused: the version is another, or a guard did not hold.
@@ -34,6 +44,7 @@ export async function setQuota(
   { ifVersion, by, guard }: { ifVersion: number | null; by: Actor; guard: D1PreparedStatement[] },
 ): Promise<Quota | null> {
   const { maxBytes, warnPercent } = quota;
+  requireNoErrors(errorsIn(quota));
   const set = await tryBatch(env, [
     ...guard,
     refuseUnless(env, `?2 IS NULL OR coalesce((SELECT version FROM usage WHERE namespace = ?1), 1) = ?2`, namespace, ifVersion),

@@ -1,0 +1,113 @@
+/** Usage and quotas of organizations and users, and pulls of images. */
+import { findUser } from '../auth/people/accounts.ts';
+import { getOrganization } from '../auth/people/organizations.ts';
+import { isUnscopedUser } from '../auth/policy.ts';
+import { requireOrganization } from '../auth/within.ts';
+import { statementsOf } from '../events/batch.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import type { Page } from '../oci/page.ts';
+import type { Tag } from '../oci/reference.ts';
+import { statManifest } from '../registry/manifests/manifests.ts';
+import { holdingsOf } from '../registry/usage/holdings.ts';
+import { type Pulls, pullsOf } from '../registry/usage/pulls.ts';
+import { type Quota, setQuota } from '../registry/usage/quota.ts';
+import { listUsage as listRows, type Usage } from '../registry/usage/usage.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import { actorOf, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
+import type { Call } from './call.ts';
+
+export type { Pulls, Quota, Usage };
+export type Holdings = Awaited<ReturnType<typeof holdingsOf>>;
+
+/**
+ * Usage of all namespaces, by name, as garbage collection counted it last.
+ * @param page.after a cursor; `null`: the first page
+ */
+export async function listUsage(call: Call, page: { after: string | null; limit: number }): Promise<Page<Usage>> {
+  requireAdministrator(call);
+  return listRows(call.env, page.after, page.limit);
+}
+
+/** The cursor behind an item of `listUsage`. The empty namespace is the first; `-` is smaller than every other name. */
+export function usageCursor({ namespace }: Pick<Usage, 'namespace'>): string {
+  return namespace || '-';
+}
+
+/** Counts now. Reads every link between a repository and a blob, so only owners may ask. */
+export async function getOrganizationUsage(call: Call, organization: string): Promise<Holdings> {
+  requireOwner(call, organization);
+  await getOrganization(call.env, organization);
+  return holdingsOf(call.env, organization);
+}
+
+/** Counts the repositories under the user's own name. For the user and administrators: to others the user does not exist. */
+export async function getUserUsage(call: Call, user: string): Promise<Holdings> {
+  requireLogin(call);
+  const { authority } = call;
+  const { name, subject } = await getUser(call, user);
+  const isAdministrator = authority.administrator && isUnscopedUser(authority);
+  if (authority.subject !== subject && !isAdministrator) throw new Refusal('not-found');
+  return holdingsOf(call.env, name);
+}
+
+/** @throws not-found */
+async function getUser({ env }: Call, name: string): Promise<{ name: string; subject: string }> {
+  const user = await findUser(env, `user:${name}`);
+  if (!user) throw new Refusal('not-found');
+  return user;
+}
+
+export interface QuotaChange {
+  /** `null`: no limit. */
+  maxBytes: number | null;
+  /** Unchanged if left out. */
+  warnPercent?: number | undefined;
+}
+
+/** @param ifVersion the version that the quota is expected to have; `null`: any. @throws request-invalid, not-found, version-mismatch */
+export async function putUserQuota(call: Call, user: string, change: QuotaChange, ifVersion: number | null): Promise<Quota> {
+  requireAdministrator(call);
+  // A user is never deleted, so the batch need not check again that they exist.
+  const { name } = await getUser(call, user);
+  return putQuota(call, { namespace: name, kind: 'user' }, change, { ifVersion, guard: [] });
+}
+
+/** @param ifVersion the version that the quota is expected to have; `null`: any. @throws request-invalid, not-found, version-mismatch */
+export async function putOrganizationQuota(
+  call: Call,
+  organization: string,
+  change: QuotaChange,
+  ifVersion: number | null,
+): Promise<Quota> {
+  requireAdministrator(call);
+  await getOrganization(call.env, organization);
+  const guard = statementsOf(call.env, (batch) => requireOrganization(batch, organization));
+  return putQuota(call, { namespace: organization, kind: 'organization' }, change, { ifVersion, guard });
+}
+
+async function putQuota(
+  call: Call,
+  namespace: Parameters<typeof setQuota>[1],
+  { maxBytes, warnPercent = null }: { maxBytes: number | null; warnPercent?: number | null | undefined },
+  condition: { ifVersion: number | null; guard: D1PreparedStatement[] },
+): Promise<Quota> {
+  const quota = await setQuota(call.env, namespace, { maxBytes, warnPercent }, { ...condition, by: actorOf(call) });
+  if (!quota) throw new Refusal('version-mismatch');
+  return quota;
+}
+
+/**
+ * Pulls of one image, or of a whole repository, which is expensive to count and therefore needs the right to push.
+ * @throws repository-unknown, manifest-unknown
+ */
+export async function getPulls(
+  call: Call,
+  repository: RepositoryName,
+  { tag, digest }: { tag?: Tag | undefined; digest?: Digest | undefined },
+): Promise<Pulls> {
+  requireRight(call, 'pull', repository);
+  if (tag === undefined && digest === undefined) requireRight(call, 'push', repository);
+  const named = tag === undefined ? digest : (await statManifest(call.env, repository, { tag })).digest;
+  return pullsOf(call.env, repository, named ?? null);
+}

@@ -1,0 +1,71 @@
+/** Usage, quotas and pulls in the management API. */
+import * as z from 'zod';
+import { isDigest } from '../oci/digest.ts';
+import { isTag } from '../oci/reference.ts';
+import { PAGE_QUERY } from './pages.ts';
+
+const bytes = z.int().min(0);
+const count = z.int().min(0);
+const maxBytes = z.nullable(bytes).describe('Bytes that may be stored; null: no limit');
+const warnPercent = z
+  .int()
+  .min(1)
+  .max(100)
+  .describe('Percent of the limit. When it is exceeded, the event `quota.warned` is recorded once');
+
+const stored = z.strictObject({
+  bytes: bytes.describe(
+    'Layers, configs and manifests, the trash included. A blob counts once, however many repositories hold it',
+  ),
+  blobs: count.describe('Layers and configs'),
+  staged: z
+    .optional(bytes)
+    .describe('Bytes received by unfinished uploads. They count against the limit. Absent if there are none'),
+  maxBytes,
+  warnPercent,
+  percent: z.nullable(z.number()).describe('Percent of the limit in use; null: no limit'),
+  countedAt: z.iso.datetime(),
+});
+
+export const namespaceUsage = stored.extend({
+  namespace: z.string().describe('An organization or user: `acme` of `acme/api`. Empty: repositories without one'),
+});
+
+const holdings = {
+  repositories: count,
+  tags: count.describe(
+    'Without tags that belong to an image by their name: signatures, attestations, SBOMs and lists of referrers',
+  ),
+  manifests: count.describe('All manifests: images, the parts of indexes, signatures and other referrers'),
+  trash: z
+    .strictObject({ bytes, repositories: count, tags: count, manifests: count })
+    .describe('What can be restored from the trash, and the bytes that are freed when it is emptied'),
+};
+export const organizationUsage = stored.extend({ organization: z.string(), ...holdings });
+export const userUsage = stored.extend({ user: z.string(), ...holdings });
+
+export const usageQuery = z.strictObject(PAGE_QUERY);
+
+export const quota = z.strictObject({ maxBytes, warnPercent });
+export const quotaChange = z.strictObject({
+  maxBytes,
+  warnPercent: z.optional(warnPercent).describe('Percent of the limit. Unchanged if left out; 80 at first'),
+});
+
+export const pullsQuery = z
+  .strictObject({
+    tag: z.optional(z.string().refine(isTag, 'is not a tag')).describe('Only pulls of the image that this tag names now'),
+    digest: z.optional(z.string().refine(isDigest, 'is not a digest')).describe('Only pulls of this image'),
+  })
+  .refine(({ tag, digest }) => tag === undefined || digest === undefined, 'has one of tag and digest');
+
+export const pulls = z.strictObject({
+  total: count,
+  lastPulledAt: z.nullable(z.iso.date()).describe('Day in UTC; null: never'),
+  lastCheckedAt: z
+    .optional(z.iso.date())
+    .describe(
+      'Last day on which a client checked the manifest (HEAD) without pulling it, as nodes with `imagePullPolicy: Always` do. A check is not a pull, but counts as a use for lifecycle rules. Absent: never',
+    ),
+  days: z.array(z.strictObject({ day: z.iso.date(), pulls: count })).describe('Days with pulls, newest first, up to 366'),
+});
