@@ -1,7 +1,7 @@
 /** The trash: deleted tags, manifests and repositories, listed, restored, or purged before their time is up. */
 import type { Authority } from '../auth/authority.ts';
-import { restorePolicy } from '../auth/policies.ts';
 import { allows } from '../auth/policy.ts';
+import { restorePolicy } from '../auth/rights/policies.ts';
 import { common, judgeOf, patternsOf, reachOf } from '../auth/visibility.ts';
 import { statementsOf } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
