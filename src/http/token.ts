@@ -3,14 +3,10 @@
  * "OAuth2 Token Authentication"). Grants what the caller has of what was asked, which may be nothing; that is no error.
  */
 import { type Context, Hono } from 'hono';
+import { issueToken, repositoriesIn, requestedScopes, startsLogin } from '../app/tokens.ts';
 import type { Credential } from '../auth/credential.ts';
-import { noteLogin } from '../auth/login-log.ts';
-import { beginLogin, continueLogin } from '../auth/logins.ts';
-import { noteOutsideLogin } from '../auth/outside/logins.ts';
-import { grantable } from '../auth/policy.ts';
-import { formatGrant, type Grant, MAX_SCOPES, parseScopes, wordsOf } from '../auth/scope.ts';
-import { mintAccessToken, verifyRefreshToken } from '../auth/tokens.ts';
-import { Refusal } from '../vocabulary/refusal.ts';
+import { verifyRefreshToken } from '../auth/tokens.ts';
+import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import {
   credentialOf,
   credentialOfBasic,
@@ -81,30 +77,23 @@ async function answer(
   credential: Credential | null,
   { scopes, offline, oauth }: { scopes: string[]; offline: boolean; oauth: boolean },
 ): Promise<Response> {
-  const asked = askedFor(scopes, runtimeOf(c).service);
-  const repositories = asked.flatMap(({ type, name }) => (type === 'repository' ? [name] : []));
-  const authority = await loadCallerAuthority(c, credential, repositories);
+  const context = runtimeOf(c);
+  const requested = requestedScopes(scopes, context.service);
+  const lasting = offline && credential !== null;
+  const authority = await loadCallerAuthority(c, credential, repositoriesIn(requested));
   c.set('subject', authority.subject);
   await limitTokenRequests(c, authority.subject);
-  if (offline && credential && !authority.login) await limitLogins(c, authority.subject);
-  const context = runtimeOf(c);
-  if (!(await continueLogin(c.env, authority, offline))) throw wrongCredentials(c);
-  if (offline && credential && !authority.login) await logged(c, (where) => noteLogin(c.env, authority, where, context.now));
-  const grants = grantable(authority, asked);
-  const access = await mintAccessToken(c.env, authority, grants, context);
-  // A client that gets no refresh token shows the same password again, after it has expired too.
-  if (authority.unseen && !offline) await noteOutsideLogin(c.env, authority.unseen);
-  const refresh = offline && credential ? { refresh_token: await beginLogin(c.env, authority, context) } : {};
-  const scope = oauth ? { scope: grants.map(formatGrant).join(' ') } : { token: access.token };
-  const seconds = Math.max(1, access.expiresAt - Math.floor(context.now / 1000));
-  const times = { expires_in: seconds, issued_at: new Date(context.now).toISOString() };
-  return c.json({ ...scope, access_token: access.token, ...times, ...refresh }, 200, { 'cache-control': 'no-store' });
-}
-
-/** @throws parameter-invalid (400) for more scopes than any client needs */
-function askedFor(scopes: string[], service: string): Grant[] {
-  const words = wordsOf(scopes);
-  if (words.length > MAX_SCOPES)
-    throw new Refusal('parameter-invalid', { message: `a token is for up to ${MAX_SCOPES} scopes` });
-  return parseScopes(words, service);
+  if (startsLogin(authority, lasting)) await limitLogins(c, authority.subject);
+  const call = { env: c.env, authority, context, logged: (note: Parameters<typeof logged>[1]) => logged(c, note) };
+  const issued = await issueToken(call, requested, lasting).catch((error: unknown) => {
+    throw isRefusal(error, 'unauthenticated') ? wrongCredentials(c) : error;
+  });
+  const body = {
+    ...(oauth ? { scope: issued.scope } : { token: issued.token }),
+    access_token: issued.token,
+    expires_in: issued.expiresIn,
+    issued_at: new Date(issued.issuedAt).toISOString(),
+    ...(issued.refreshToken === null ? {} : { refresh_token: issued.refreshToken }),
+  };
+  return c.json(body, 200, { 'cache-control': 'no-store' });
 }

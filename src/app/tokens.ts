@@ -1,0 +1,75 @@
+/**
+ * The token service (distribution, "Token Authentication Specification"): an access token with as much of the requested scopes as the
+ * caller may have, and for a login that lasts a refresh token.
+ */
+import type { Authority } from '../auth/authority.ts';
+import { noteLogin } from '../auth/login-log.ts';
+import { beginLogin, continueLogin } from '../auth/logins.ts';
+import { noteOutsideLogin } from '../auth/outside/logins.ts';
+import { grantable } from '../auth/policy.ts';
+import type { TokenContext } from '../auth/runtime.ts';
+import { formatGrant, type Grant, MAX_SCOPES, parseScopes, wordsOf } from '../auth/scope.ts';
+import { mintAccessToken } from '../auth/tokens.ts';
+import type { Env } from '../env.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+
+export interface TokenCall {
+  env: Env;
+  /** The caller, with the policies of the requested repositories. */
+  authority: Authority;
+  context: TokenContext;
+  /** Runs a note for the audit log with the address to keep. A note that fails refuses nobody. */
+  logged: (note: (where: { address: string | null }) => Promise<void>) => Promise<void>;
+}
+
+export interface IssuedToken {
+  token: string;
+  /** Seconds. */
+  expiresIn: number;
+  /** Milliseconds since the epoch. */
+  issuedAt: number;
+  /** What was granted, as scopes. */
+  scope: string;
+  refreshToken: string | null;
+}
+
+/**
+ * The scopes of a request. Unknown ones are left out: the protocol answers with the intersection, not with an error.
+ * @throws parameter-invalid for more scopes than any client needs
+ */
+export function requestedScopes(scopes: string[], service: string): Grant[] {
+  const words = wordsOf(scopes);
+  if (words.length <= MAX_SCOPES) return parseScopes(words, service);
+  throw new Refusal('parameter-invalid', { message: `a token is for up to ${MAX_SCOPES} scopes` });
+}
+
+/** The repositories whose policies bear on these scopes. */
+export function repositoriesIn(scopes: Grant[]): string[] {
+  return scopes.flatMap(({ type, name }) => (type === 'repository' ? [name] : []));
+}
+
+/**
+ * @param lasting the client asks for a refresh token, and is not anonymous
+ * @throws unauthenticated for a refresh token that was used up
+ */
+export async function issueToken(call: TokenCall, scopes: Grant[], lasting: boolean): Promise<IssuedToken> {
+  const { env, authority, context } = call;
+  if (!(await continueLogin(env, authority, lasting))) throw new Refusal('unauthenticated');
+  if (startsLogin(authority, lasting)) await call.logged((where) => noteLogin(env, authority, where, context.now));
+  const grants = grantable(authority, scopes);
+  const { token, expiresAt } = await mintAccessToken(env, authority, grants, context);
+  // A client without a refresh token shows the CI token again, after its end too.
+  if (authority.unseen && !lasting) await noteOutsideLogin(env, authority.unseen);
+  return {
+    token,
+    expiresIn: Math.max(1, expiresAt - Math.floor(context.now / 1000)),
+    issuedAt: context.now,
+    scope: grants.map(formatGrant).join(' '),
+    refreshToken: lasting ? await beginLogin(env, authority, context) : null,
+  };
+}
+
+/** True if the request begins a login that lasts, and does not continue one. */
+export function startsLogin({ login }: Authority, lasting: boolean): boolean {
+  return lasting && !login;
+}
