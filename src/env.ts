@@ -5,133 +5,133 @@
 import type { D1Database, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 
 export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>> {
-  /** D1: everything but bytes; `schema.sql`. */
+  /** D1 holds everything except bytes; see `schema.sql`. */
   DB: D1Database;
-  /** R2: blobs, large manifests and the pieces of unfinished uploads; `src/storage/keys.ts`. */
+  /** R2 holds blobs, large manifests and pieces of unfinished uploads; see `src/storage/keys.ts`. */
   BLOBS: R2Bucket;
-  /** Announcements of events that were committed; `src/events/`. Their consumer matches them with subscriptions. */
+  /** Announces committed events (`src/events/`). The consumer matches them with subscriptions. */
   EVENTS: Queue;
-  /** Deliveries to be tried, now or after a delay; `src/webhooks/`. */
+  /** Deliveries to send, now or after a delay (`src/webhooks/`). */
   DELIVERIES: Queue;
-  /** Deliveries that were tried for the last time. The consumer marks them as failed. */
+  /** Deliveries whose last attempt failed. The consumer marks them as failed. */
   DEAD_LETTERS: Queue;
-  /** Wrong passwords from one network; without the binding nothing is limited. Counted by each Cloudflare location. */
+  /** Wrong passwords from one network. Each Cloudflare location counts by itself; without the binding there is no limit. */
   WRONG_PASSWORDS?: RateLimit;
-  /** `socket`: no Cloudflare is in front, so its headers are not to be believed. Only `npm start` sets it. */
+  /** `socket`: Cloudflare is not in front, so its headers are ignored. Only `npm start` sets it. */
   ADDRESS_FROM?: string;
-  /** Requests for tokens of one account from one address. */
+  /** Token requests of one account from one address. */
   TOKEN_REQUESTS?: RateLimit;
-  /** Uploads begun by one account. */
+  /** Uploads that one account begins. */
   UPLOAD_STARTS?: RateLimit;
-  /** Test deliveries of one webhook, and replays that one account asks for. */
+  /** Test deliveries of one webhook, and replays requested by one account. */
   TEST_DELIVERIES?: RateLimit;
-  /** Requests of one account that write. */
+  /** Writing requests of one account. */
   WRITES?: RateLimit;
-  /** Lists, searches and reports that one account asks for. */
+  /** Lists, searches and reports requested by one account. */
   EXPENSIVE_READS?: RateLimit;
   /** Test deliveries of one account. */
   CALLS?: RateLimit;
-  /** Logins begun by one account. */
+  /** Logins that one account begins. */
   LOGINS?: RateLimit;
 }
 
-/** The values of the settings as they were given. An empty text counts as not given. */
+/** The values of the settings as they were given. An empty string counts as not given. */
 export type Vars = Partial<Record<keyof typeof SETTINGS, string>>;
 
-/** One setting: how its text is read, and what the README says about it. */
+/** One setting: how its text is parsed, and how it is documented. */
 export interface Setting<T = unknown> {
-  /** `tests`: only tests change it, so it is in no documentation and `npm start` ignores it. */
+  /** `tests`: only tests change it, so it is not documented and `npm start` ignores it. */
   where: 'everywhere' | 'npm start' | 'tests';
-  /** The values it takes, in words. */
+  /** The values it accepts, in words. */
   values: string;
   /** The default, in words. */
   fallback: string;
   about: string;
-  /** @throws Error that says what is wrong with the value. `given`: the other settings, for a default that depends on one. */
+  /** @param given the other settings, for a default that depends on one. @throws Error that says what is wrong with the value */
   read: (value: string | undefined, given: Record<string, string | undefined>) => T;
 }
 
 const MIB = 1024 * 1024;
 /** Seconds. */
 const DAY = 24 * 60 * 60;
-/** R2 wants parts of at least 5 MiB, all of one size; one buffer of 8 MiB fits an isolate's 128 MB many times over. */
+/** R2 requires parts of at least 5 MiB and of equal size. A buffer of 8 MiB fits easily into an isolate's 128 MB. */
 const PART_BYTES = 8 * MIB;
-/** R2 limit of a single put: 5 GiB less 5 MiB (platform limits, "Maximum upload size", footnote). */
+/** R2's limit for a single put: 5 GiB minus 5 MiB (platform limits, "Maximum upload size", footnote). */
 const MAX_PUT_BYTES = 5 * 1024 * MIB - 5 * MIB;
-/** Longer than any that makes sense, short enough for arithmetic on dates. */
+/** Ten years: longer than any useful lifetime, short enough for date arithmetic. */
 const MAX_DAYS = 3650;
 const MAX_BUDGET = 1_000_000_000;
 
-/** Settings of the Worker. Under `npm start` they are environment variables, in a deployment variables of `wrangler.toml`. */
+/** Settings of the Worker: environment variables under `npm start`, variables of `wrangler.toml` in a deployment. */
 export const SETTINGS = {
   PUBLIC_URL: origin(
-    'the origin that clients use, where a proxy in front of the registry changes it: `https://registry.example.com`',
+    'the origin that clients use, if a proxy in front of the registry changes it: `https://registry.example.com`',
   ),
   VERIFY: choice('storage', ['storage', 'stream'], 'how a chunked upload is verified, see below'),
-  CREATE_ON_PUSH: flag('on', '`off`: repositories are made by the API only, not by a first push'),
-  KEY_DEFAULT_DAYS: days(90, 1, 'how long an access key lives, if its maker says nothing; `KEY_MAX_DAYS` where that is less'),
-  KEY_MAX_DAYS: days(366, 1, 'how long an access key lives at most'),
+  CREATE_ON_PUSH: flag('on', '`off`: only the API creates repositories, not a first push'),
+  KEY_DEFAULT_DAYS: days(90, 1, 'default lifetime of an access key; `KEY_MAX_DAYS` if that is shorter'),
+  KEY_MAX_DAYS: days(366, 1, 'longest lifetime of an access key'),
   EVENT_DAYS: days(90, 1, 'how long events are kept'),
   ACCOUNT_ROWS_WRITTEN: integer(
     40_000,
     0,
     1_000_000_000,
     'everywhere',
-    "about how many rows of D1 one account's requests may write in a day, 0: no limit. The free plan has 100,000 a day for all. Not under `npm start`, and not for administrators",
+    'about how many rows of D1 the requests of one account may write in a day; 0: no limit. The free plan has 100,000 a day for all accounts. It does not apply under `npm start` or to administrators',
   ),
   ACCOUNT_ROWS_READ: integer(
     2_000_000,
     0,
     1_000_000_000_000,
     'everywhere',
-    "about how many rows one account's lists and reports may read in a day, as above. The free plan has 5 million",
+    'about how many rows the lists and reports of one account may read in a day, as above. The free plan has 5 million',
   ),
   OWNER_DELIVERIES: integer(
     2000,
     0,
     1_000_000_000,
     'everywhere',
-    "how many deliveries a day the webhooks of one organization or user and its repositories make, 0: no limit. The free plan's queues carry 3,300 a day for all",
+    'how many deliveries a day the webhooks of one organization or user and its repositories may send; 0: no limit. The queues of the free plan carry 3,300 a day for all',
   ),
   AUDIT_ADDRESSES: choice(
     'plain',
     ['plain', 'hashed', 'off'],
-    'how the log of events keeps addresses: as they are, as a keyed hash that is the same for the same address, or not',
+    'how the audit log keeps addresses: in plain text, as a keyed hash that is equal for equal addresses, or not at all',
   ),
-  AUDIT_ADDRESS_DAYS: days(7, 1, 'how long the log of events keeps addresses'),
-  DELIVERY_DAYS: days(14, 1, 'how long deliveries that came to an end are kept'),
-  TRASH_DAYS: days(7, 0, 'how long what was deleted can be restored; 0: not at all'),
+  AUDIT_ADDRESS_DAYS: days(7, 1, 'how long the audit log keeps addresses'),
+  DELIVERY_DAYS: days(14, 1, 'how long finished deliveries are kept'),
+  TRASH_DAYS: days(7, 0, 'how long deleted content can be restored; 0: not at all'),
   HISTORY_DAYS: days(365, 1, "how far back a tag's history goes"),
-  DELETION: flag('on', '`off`: nothing is deleted, by nobody and no rule'),
+  DELETION: flag('on', '`off`: nobody and no policy can delete anything'),
   GRACE_SECONDS: seconds(
     DAY,
     0,
     'everywhere',
-    'how long a blob that nothing needs is kept after it came, and its bytes after its row: so far back can the database be restored without missing any',
+    'how long an unreferenced blob is kept after its upload, and its bytes after its row. The database can be restored from a backup of that age without missing bytes',
   ),
   SCRUB: {
     ...choice(
       'checksums',
       ['checksums', 'hash'],
-      "`hash`: the scrub reads and hashes what is stored, which needs a paid plan's CPU",
+      '`hash`: the scrub reads and hashes stored content, which needs the CPU time of a paid plan',
     ),
     fallback: '`checksums`; `hash` with `VERIFY=stream`',
     read: (value, { VERIFY }) => oneOf(value, ['checksums', 'hash']) ?? (VERIFY === 'stream' ? 'hash' : 'checksums'),
   } satisfies Setting<'checksums' | 'hash'>,
-  BACKGROUND_ROWS_WRITTEN: budget(20_000, 'rows that the jobs of the schedule may write on a day (UTC), all of them together'),
+  BACKGROUND_ROWS_WRITTEN: budget(20_000, 'rows that all background jobs together may write in a day (UTC)'),
   BACKGROUND_ROWS_READ: budget(1_000_000, 'rows that they may read'),
-  BACKGROUND_QUEUE_OPERATIONS: budget(2000, 'operations of queues that they may cause; a message is three'),
-  INSECURE_ISSUERS: flag('off', '`on`: issuers of CI tokens may be plain http on this machine; for development'),
+  BACKGROUND_QUEUE_OPERATIONS: budget(2000, 'queue operations that they may cause; a message takes three'),
+  INSECURE_ISSUERS: flag('off', '`on`: issuers of CI tokens may use plain http on this machine; for development'),
   INSECURE_WEBHOOKS: flag(
     'off',
-    '`on`: webhooks may go to plain http and private addresses; for development. Under `npm start` either of the two lets the program reach private addresses, by whatever name',
+    '`on`: webhooks may go to plain http and private addresses; for development. Under `npm start` this setting or `INSECURE_ISSUERS` lets the program reach private addresses',
   ),
   ADOPT_REGISTRY: {
     where: 'everywhere',
     values: 'an id',
     fallback: 'none',
     about:
-      'the id of a registry whose database and bucket this one takes over, as the refusal names it: after `REGISTRY_SECRET` was replaced without `REGISTRY_SECRET_PREVIOUS`',
+      'the id of a registry whose database and bucket this one takes over. The refusal shows the id after `REGISTRY_SECRET` was replaced without `REGISTRY_SECRET_PREVIOUS`',
     read: (value) => {
       if (value !== undefined && !/^[0-9a-f-]{36}$/.test(value)) throw new Error('the id of a registry, 36 characters');
       return value ?? null;
@@ -141,26 +141,26 @@ export const SETTINGS = {
     ...choice(
       'json',
       ['json', 'text', 'off'],
-      'what is logged: `json`: a line of JSON for each request and each event of the background; `text`: problems alone, in words; `off`: nothing',
+      '`json`: logs a line of JSON for each request and each background event; `text`: logs only problems, as text; `off`: logs nothing',
     ),
     fallback: '`json`; `text` under `npm start`',
   } satisfies Setting<'json' | 'text' | 'off'>,
-  LEASE_SECONDS: seconds(DAY, 1, 'tests', 'how long content is kept for somebody who was told that it is here (invariant 8)'),
-  PART_BYTES: integer(PART_BYTES, 1, 1024 * MIB, 'tests', 'bytes of a part of a long upload'),
+  LEASE_SECONDS: seconds(DAY, 1, 'tests', 'how long content is kept for a client that was told it exists (invariant 8)'),
+  PART_BYTES: integer(PART_BYTES, 1, 1024 * MIB, 'tests', 'bytes of a part of a multipart upload'),
   MAX_PUT_BYTES: integer(MAX_PUT_BYTES, 1, MAX_PUT_BYTES, 'tests', 'bytes of the largest object of one R2 put'),
 };
 
-/** Settings of `npm start` alone. */
+/** Settings that only `npm start` has. */
 export const START_SETTINGS = {
-  PORT: integer(8787, 1, 65535, 'npm start', 'where it listens'),
-  HOST: text('127.0.0.1', 'on which address it listens; docker wants TLS from every other host than its own'),
-  DATA_DIR: text('data', 'where all state goes: blobs, database, secret'),
+  PORT: integer(8787, 1, 65535, 'npm start', 'the port it listens on'),
+  HOST: text('127.0.0.1', 'the address it listens on; docker requires TLS for any host but its own'),
+  DATA_DIR: text('data', 'the folder of all state: blobs, database, secret'),
 };
 
-/** Secrets: of a deployment they are set by `wrangler secret put`, never in `wrangler.toml`. */
+/** Secrets. In a deployment `wrangler secret put` sets them, never `wrangler.toml`. */
 export const SECRETS = {
-  REGISTRY_SECRET: secret(32, 'made at the first start', 'the one secret; every key is derived from it'),
-  REGISTRY_SECRET_PREVIOUS: secret(32, 'none', 'accepted for verification while `REGISTRY_SECRET` is being replaced'),
+  REGISTRY_SECRET: secret(32, 'made at the first start', 'the one secret, from which every key is derived'),
+  REGISTRY_SECRET_PREVIOUS: secret(32, 'none', 'still verifies while `REGISTRY_SECRET` is being replaced'),
   ADMIN_PASSWORD: secret(16, 'derived from the secret', "the administrator's password; `npm run password` prints it"),
 };
 
@@ -168,14 +168,14 @@ type CamelCase<S extends string> = S extends `${infer Head}_${infer Rest}`
   ? `${Lowercase<Head>}${Capitalize<CamelCase<Rest>>}`
   : Lowercase<S>;
 
-/** The settings as values, under their names in camel case: `TRASH_DAYS` is `trashDays`. */
+/** The parsed settings, under their names in camel case: `TRASH_DAYS` is `trashDays`. */
 export type Settings = {
   [Name in keyof typeof SETTINGS as CamelCase<Name>]: ReturnType<(typeof SETTINGS)[Name]['read']>;
 };
 
 const read = new WeakMap<object, Settings>();
 
-/** @throws Error naming the setting that is wrong, and the values it takes */
+/** @throws Error with the name of the wrong setting and the values it accepts */
 export function settings(env: Vars): Settings {
   const known = read.get(env);
   if (known) return known;
@@ -202,14 +202,14 @@ export function startSettings(env: Record<string, string | undefined>): { port: 
   return readAll(START_SETTINGS, env) as { port: number; host: string; dataDir: string };
 }
 
-/** @throws Error naming the secret that is too short. The value is not in the message. */
+/** @throws Error with the name of the secret that is too short, but not its value */
 export function checkSecrets(env: Partial<Record<keyof typeof SECRETS, string>>): void {
   if (checkedSecrets.has(env)) return;
   readAll(SECRETS, env);
   checkedSecrets.add(env);
 }
 
-/** Bindings are one object for the life of an isolate: its requests check them once. */
+/** Bindings that passed. They are one object for the life of an isolate, so its requests check them once. */
 const checkedSecrets = new WeakSet<object>();
 
 function readAll(table: Record<string, Setting>, env: Record<string, string | undefined>): Record<string, unknown> {
@@ -254,7 +254,7 @@ function integer(fallback: number, least: number, most: number, where: Setting['
   return { where, values: `${least} to ${most}`, fallback: quoted(String(fallback)), about, read };
 }
 
-/** Of a day of the background jobs (`src/background/budget.ts`): a fifth of what the free plan allows. 0: no limit. */
+/** A daily budget of the background jobs (`src/background/budget.ts`). The default is a fifth of the free plan. 0: no limit. */
 function budget(fallback: number, about: string): Setting<number> {
   const setting = integer(fallback, 0, MAX_BUDGET, 'everywhere', about);
   return {
@@ -287,7 +287,7 @@ function secret(minLength: number, fallback: string, about: string): Setting<str
   return { where: 'everywhere', values: `${minLength} characters or more`, fallback, about, read };
 }
 
-/** The value, if it is one of these; nothing, if there is none. @throws Error with the values there are */
+/** The value, or `undefined` if none is given. @throws Error if it is not one of the allowed values */
 function oneOf<T extends string>(value: string | undefined, allowed: readonly T[]): T | undefined {
   const found = allowed.find((candidate) => candidate === value);
   if (value !== undefined && !found) throw new Error(`one of ${allowed.join(', ')}`);

@@ -1,6 +1,6 @@
 /**
- * The Worker's entry points. No logic: requests go to `http/`, messages to `queue.ts`, the schedule to `cron.ts`. The last two do
- * nothing with a database of another registry; `http/app.ts` tells clients so.
+ * The Worker's entry points: requests go to `http/`, messages to `queue.ts`, the schedule to `cron.ts`. Messages and the schedule
+ * are refused if the stores belong to another registry; `http/app.ts` refuses requests.
  */
 import { runNamed } from './cron.ts';
 import type { Env } from './env.ts';

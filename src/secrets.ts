@@ -1,12 +1,12 @@
 /**
- * The one secret of the registry, and what is derived from it by HKDF-SHA256 (RFC 5869), each under a label of its own. So D1
- * stores no credential, and what is made for one purpose can never pass for another: they do not share a key.
+ * The registry's one secret, and the keys derived from it by HKDF-SHA256 (RFC 5869). Each key has a label of its own, so nothing made
+ * for one purpose passes for another. D1 stores no credential.
  */
 import type { Env } from './env.ts';
 
 export type Secrets = Pick<Env, 'REGISTRY_SECRET' | 'REGISTRY_SECRET_PREVIOUS'>;
 
-/** What a key is for. Part of every key: changing a label ends all that was made with it. */
+/** The purpose of a key. Changing a label invalidates everything made with its key. */
 export type KeyLabel =
   | 'access-token'
   | 'refresh-token'
@@ -16,13 +16,13 @@ export type KeyLabel =
   | 'subscription-endpoint'
   | 'audit-address';
 
-/** 256 bits as text need at least this many characters of any alphabet that people use. */
+/** 256 bits take at least this many characters in any usual encoding. */
 const SECRET_MIN_LENGTH = 32;
 const KEY_BYTES = 32;
 
 const derived = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
 
-/** @throws Error where the deployment has no secret worth the name: it then serves nothing */
+/** @throws Error if the secret is missing or too short; the deployment then serves nothing */
 export function requireSecret(env: Secrets): string {
   const secret = env.REGISTRY_SECRET ?? '';
   if (secret.length >= SECRET_MIN_LENGTH) return secret;
@@ -31,22 +31,22 @@ export function requireSecret(env: Secrets): string {
   );
 }
 
-/** The key to sign with. */
+/** The key that signs. */
 export function signingKey(env: Secrets, label: KeyLabel): Promise<Uint8Array<ArrayBuffer>> {
   return derive(requireSecret(env), label);
 }
 
-/** The keys to verify with: the current one, and while the secret is being replaced the one before. */
+/** The keys that verify: the current one and, during a rotation of the secret, the previous one. */
 export function verificationKeys(env: Secrets, label: KeyLabel): Promise<Uint8Array<ArrayBuffer>[]> {
   return Promise.all(secretsOf(env).map((secret) => derive(secret, label)));
 }
 
-/** The current secret, and while it is being replaced the one before. */
+/** The current secret and, during a rotation, the previous one. */
 export function secretsOf(env: Secrets): string[] {
   return [requireSecret(env), ...(env.REGISTRY_SECRET_PREVIOUS ? [env.REGISTRY_SECRET_PREVIOUS] : [])];
 }
 
-/** Kept in memory: for labels of ours alone, not for what whoever asks may choose. */
+/** Derives a key and keeps it in memory. The label must not come from a client, since each label takes memory. */
 export function derive(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
   const id = `${secret}\0${label}`;
   const known = derived.get(id) ?? hkdf(secret, label);
@@ -56,7 +56,7 @@ export function derive(secret: string, label: string): Promise<Uint8Array<ArrayB
 
 const derivedTexts = new Map<string, Promise<string>>();
 
-/** The same as text: 32 characters of base32, 160 bits. */
+/** Derives a key as text: 32 characters of base32, 160 bits. */
 export function deriveText(secret: string, label: string): Promise<string> {
   const id = `${secret}\0${label}`;
   const known = derivedTexts.get(id) ?? derive(secret, label).then(base32);
@@ -71,12 +71,12 @@ export async function hkdf(secret: string, label: string): Promise<Uint8Array<Ar
   return new Uint8Array(await crypto.subtle.deriveBits(parameters, material, KEY_BYTES * 8));
 }
 
-/** Five bits a byte: 160 bits of 32 bytes. */
+/** Encodes five bits of each byte, so 32 bytes become 160 bits. */
 export function base32(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte & 31]).join('');
 }
 
-/** Compares in constant time, whatever the lengths: the hashes are compared, byte by byte to the end. */
+/** Compares in constant time, whatever the lengths, since it compares all bytes of the two hashes. */
 export async function sameSecret(given: string, expected: string): Promise<boolean> {
   const [one, other] = await Promise.all([sha256(given), sha256(expected)]);
   return one.reduce((difference, byte, at) => difference | (byte ^ (other[at] ?? 0)), 0) === 0;

@@ -1,4 +1,4 @@
-/** The map of the registry's addresses, and what holds for every one of them. */
+/** The routes of the registry, and the middleware that all of them share. */
 import { type Context, Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
@@ -30,14 +30,14 @@ import { uploads } from './v2/uploads.ts';
 const headers = createMiddleware<AppEnv>(async function headers(c, next) {
   await next();
   if (c.req.method === 'HEAD') await measure(c);
-  // On the answer itself: set on the context now, they would have it made anew.
+  // Set on the response: Hono's context would build a new one.
   c.res.headers.set('docker-distribution-api-version', 'registry/2.0');
   c.res.headers.set('x-content-type-options', 'nosniff');
 });
 
 /**
- * Content-Length of the answer to HEAD. Hono runs the GET handler and drops its body; the runtime counts only bodies that are sent.
- * Errors have theirs already.
+ * Sets Content-Length on the answer to HEAD: Hono runs the GET handler and drops its body, and the runtime measures only bodies that
+ * are sent. Errors have a length already.
  */
 async function measure(c: Context<AppEnv>): Promise<void> {
   const { status, headers, body } = c.res;
@@ -47,7 +47,7 @@ async function measure(c: Context<AppEnv>): Promise<void> {
   c.res = new Response(bytes, { status, headers });
 }
 
-/** A registry without its secret, or with a setting that makes no sense, serves nothing and says what to do. No value of a secret is in that. */
+/** Refuses every request if a secret or a setting is wrong, and says what to do. The message never shows a secret. */
 const configured = createMiddleware<AppEnv>(async function configured(c, next) {
   try {
     requireSecret(c.env);
@@ -76,7 +76,7 @@ const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
   await next();
 });
 
-/** A registry tells others what happened, and is not told: no event may lead to itself, by whatever way round (RFC 5842, 7.2). */
+/** Refuses webhooks of a registry, so that no event causes itself through a loop (RFC 5842, 7.2). */
 const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
   if (c.req.header(LOOP_HEADER) !== undefined) {
     throw new Refusal('webhook-loop', { message: 'a webhook may not be sent to a registry' });
@@ -84,7 +84,7 @@ const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
   await next();
 });
 
-/** One name or address, with or without a port: it ends up in realms and audiences, and the runtime lets anything through. */
+/** A host name or an address, with or without a port. It becomes part of realms and audiences, and the runtime checks nothing. */
 const HOST = /^(?:[\w.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 
 const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
@@ -95,9 +95,9 @@ const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
 });
 
 /**
- * No address of the protocol needs percent-encoding. Refusing it means that routing, authorisation and look-up cannot read
- * one path in different ways: as it was sent, as URL normalises it, or as the router decodes it. The colon of a digest is
- * accepted as %3A, as some clients encode it: a whole digest at the end of a path has one meaning.
+ * Refuses percent-encoding, which no address of the protocol needs. So routing, authorization and look-up all read the same path:
+ * the one that was sent, not one that URL normalizes or the router decodes. Some clients encode the colon of a digest: `%3A` is
+ * accepted before a whole digest at the end of a path, where it has one meaning.
  */
 const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
   const sent = c.req.url.replace(/^[^/]*\/\/[^/]*/, '').split(/[?#]/, 1)[0] ?? '';
@@ -117,8 +117,8 @@ function withPlainDigest(path: string): string {
 }
 
 /**
- * The management API takes percent-encoding, as generated clients send it: a repository's name with its slashes as %2F, a digest
- * with %3A. `routedPath` has decoded it once; what is encoded twice, or cannot be decoded, is refused.
+ * The management API accepts percent-encoding, which generated clients use: `%2F` in a repository's name, `%3A` in a digest.
+ * `routedPath` has decoded it once. A path that is encoded twice, or cannot be decoded, is refused.
  */
 const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, next) {
   if (/[%\p{Cc}\ufffd]/u.test(c.req.path)) {
@@ -129,12 +129,12 @@ const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, nex
   await next();
 });
 
-/** A name of 255 characters has 128 at most, an address of ours a few more. */
+/** A repository's name of 255 characters has at most 128 parts, and no route adds more than a few. */
 const PATH_MAX_PARTS = 160;
 
 /**
- * The path without a slash at its end. The router's work grows with the square of a path's parts, and is done before anything
- * of ours is asked: one with too many is answered as `plainPath` answers.
+ * The path without a slash at its end. The router runs before any middleware, and its work grows with the square of the path's
+ * parts: a path with too many is replaced by one that `plainPath` refuses.
  */
 function routedPath(request: Request): string {
   const sent = getPathNoStrict(request);
@@ -162,7 +162,7 @@ function refuse(c: Context<AppEnv>, refusal: Refusal): Response {
   return errorResponse(refusal, c.req.path);
 }
 
-/** As it was sent, where it cannot be decoded. */
+/** The decoded path, or the path as it was sent if it cannot be decoded. */
 function decoded(path: string): string {
   try {
     return decodeURIComponent(path);
@@ -172,8 +172,8 @@ function decoded(path: string): string {
 }
 
 /**
- * The routes of a resource, and for each of its paths the refusal of other methods. That stands before the next resource:
- * `GET .../blobs/uploads` is no blob with a strange digest.
+ * Adds the routes of a resource, and refuses other methods on each of its paths. The refusal precedes the next resource, so
+ * `GET .../blobs/uploads` is not read as a blob with an odd digest.
  */
 function mount(prefix: string, resource: Hono<AppEnv>): void {
   app.route(prefix, resource);

@@ -1,4 +1,4 @@
-/** The one place where an error becomes a response: the envelope of distribution-spec, "Error Codes". */
+/** Turns an error into a response, in the envelope of distribution-spec, "Error Codes". */
 import { databaseFailure, isDailyLimit, secondsToMidnight } from '../events/database-failure.ts';
 import { jsonBytes } from '../oci/json.ts';
 import { report } from '../telemetry.ts';
@@ -6,10 +6,10 @@ import type { Reason } from '../vocabulary/reasons.ts';
 import { type Particulars, Refusal } from '../vocabulary/refusal.ts';
 import { API, V2 } from './refusals.ts';
 
-/** Seconds after which a client may try again what failed for a reason of ours. */
+/** Seconds after which a client may retry a request that failed on the registry's side. */
 const RETRY_AFTER = '1';
 
-/** A refusal of a door, with headers that only that door knows. */
+/** A refusal with headers that only its door knows. */
 export class DoorRefusal extends Refusal {
   readonly headers: Record<string, string>;
 
@@ -26,20 +26,20 @@ export function asRefusal(error: unknown, requestId: string): Refusal {
   return unavailable(error);
 }
 
-/** @param path of the request: the management API has codes of its own */
+/** @param path of the request, since the management API has codes of its own */
 export function errorResponse(refusal: Refusal, path: string): Response {
   const { reason, message, detail } = refusal;
   const [status, code] = (path.startsWith('/api/') ? API : V2)[reason];
   const envelope = { errors: [bounded({ code, message, ...(detail === undefined ? {} : { detail }) })] };
   const body = new TextEncoder().encode(JSON.stringify(envelope));
   const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...headersOf(refusal) });
-  // For HEAD too: its answer loses the body, and the runtime counts only bodies that are sent.
+  // Set for HEAD, whose answer loses the body: the runtime measures only bodies that are sent.
   headers.set('content-length', String(body.byteLength));
   if ((status === 503 || status === 429) && !headers.has('retry-after')) headers.set('retry-after', RETRY_AFTER);
   return new Response(body, { status, headers });
 }
 
-/** What is not deleted can be read (RFC 9110, 15.5.6). */
+/** Refused deletions: the resource can still be read (RFC 9110, 15.5.6). */
 const READ_ONLY: readonly Reason[] = ['content-referenced', 'deletion-disabled'];
 
 function headersOf(refusal: Refusal): Record<string, string> {
@@ -52,7 +52,7 @@ function headersOf(refusal: Refusal): Record<string, string> {
   };
 }
 
-/** Bytes: oras-go reads no more than 8 KiB of an error, and then shows none of it. */
+/** oras-go shows nothing of an error above 8 KiB. */
 const BODY_MAX_BYTES = 7 * 1024;
 const MESSAGE_MAX_BYTES = 2 * 1024;
 
@@ -62,7 +62,7 @@ interface Told {
   detail?: unknown;
 }
 
-/** Names as many of a list as fit, and says how many there are; anything else that does not fit is left out. */
+/** Shortens the message, and a list in `detail` to the items that fit. Any other `detail` that does not fit is left out. */
 function bounded(told: Told): Told {
   const message = cut(told.message, MESSAGE_MAX_BYTES);
   const { code, detail } = told;
@@ -84,12 +84,12 @@ function cut(text: string, bytes: number): string {
   return length === text.length ? text : `${text.slice(0, length)}...`;
 }
 
-/** Seconds for which an overloaded database is left alone: at least, and how many more by chance, so that not all come back at once. */
+/** Seconds until clients retry on an overloaded database, plus a random part that keeps them from all coming at once. */
 const OVERLOAD_PAUSE = { least: 5, more: 10 };
 
 /**
- * Any error that is not a refusal is a store that failed, or a mistake of ours. It is never told as "absent" or "not allowed"
- * (invariant 10), and the cause is not shown, only what the client can do about it.
+ * An error that is not a refusal means that a store failed, or that the code has a bug. It is never answered as "absent" or "not
+ * allowed" (invariant 10). The answer says what the client can do, and never shows the cause.
  */
 function unavailable(error: unknown): Refusal {
   const failure = databaseFailure(error);
@@ -103,7 +103,7 @@ function unavailable(error: unknown): Refusal {
   return new Refusal('storage-unavailable', { cause: error });
 }
 
-/** The registry is down for the rest of the day, and nothing but a paid plan or midnight helps. */
+/** The free plan's day is used up, so the registry serves nothing until midnight UTC or a paid plan. */
 function dayUsedUp(failure: 'rows-read' | 'rows-written', now: number): Refusal {
   const kind = failure === 'rows-read' ? 'read' : 'written';
   const message =

@@ -1,6 +1,6 @@
 /**
- * A Worker on the embedded runtime, with D1 and R2 kept in a folder and a socket of its own, past the emulator's entry
- * Worker with its request log and its development pages.
+ * Runs a Worker on the embedded runtime. D1 and R2 are kept in a folder. The Worker has a socket of its own, which bypasses the
+ * emulator's entry Worker with its request log and development pages.
  */
 import { join, resolve } from 'node:path';
 import { getCACertificates } from 'node:tls';
@@ -13,7 +13,7 @@ import { printLog } from './log.ts';
 import { socketBinding } from './socket.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-/** As in wrangler.toml. */
+/** The same as in wrangler.toml. */
 export const COMPATIBILITY = {
   compatibilityDate: '2026-11-01',
   compatibilityFlags: ['global_fetch_strictly_public', 'queue_consumer_no_wait_for_wait_until'],
@@ -40,17 +40,17 @@ export interface Emulation {
   variables: Record<string, string>;
   /** Rate limiters: how often a minute. */
   limits?: Record<string, number>;
-  /** By the binding that sends to them. They are kept in memory, and end with the emulation. */
+  /** By the binding that sends to them. They are kept in memory and end with the process. */
   queues?: Record<string, Queue>;
-  /** Whether the Worker's `fetch` reaches this machine and what is beside it; for development. */
+  /** Lets the Worker's `fetch` reach this machine and its network; for development. */
   reachesPrivate?: boolean;
-  /** Called when the runtime ended by itself and another one has taken its place. */
+  /** Called when the runtime ended unexpectedly and was replaced. */
   restarted?: () => void;
-  /** Makes the database what the Worker expects, before the Worker answers anything. */
+  /** Brings the database to the schema that the Worker expects, before the Worker serves anything. */
   prepare: (database: D1Database) => Promise<unknown>;
 }
 
-/** Resolves when the Worker answers, with its tables in place: only then is the socket opened. */
+/** Resolves when the Worker serves. The socket is opened only after the database is prepared. */
 export async function emulate(emulation: Emulation): Promise<Miniflare> {
   const contents = await bundle(emulation.main);
   const worker = new Miniflare(optionsOf(emulation, contents, false));
@@ -65,10 +65,10 @@ export async function emulate(emulation: Emulation): Promise<Miniflare> {
 }
 
 /**
- * The emulator has an entrance of its own, on a port that every user of the machine can reach: it serves objects of the bucket
- * without asking who calls, and passes requests on to the first Worker. Here it leads nowhere. The first Worker answers 404, and
- * `upstream` puts a path in front of every request, so that none matches an address of the emulator's. What the emulator itself
- * asks of the runtime goes past that, with a secret of its own. `enableDevRegistry` would open a debug port without authentication.
+ * Closes the emulator's own port, which every user of the machine can reach. It would serve the bucket's objects without
+ * authentication, and forwards other requests to the first Worker. That Worker answers 404, and `upstream` adds a path in front of
+ * every request, so that none matches an address of the emulator. The emulator's own calls to the runtime use a secret and are not
+ * affected. `enableDevRegistry` would open a debug port without authentication.
  */
 const CLOSED = { upstream: 'http://closed.invalid/closed/', enableDevRegistry: false, unsafeLocalExplorer: false };
 
@@ -128,8 +128,8 @@ function bindingsOf({ name, variables, limits = {}, queues = {} }: Emulation) {
 const OUTSIDE = 'outside';
 
 /**
- * Denied at connect time, whatever workerd itself takes for public: the table that webhook addresses are checked with. NAT64 is
- * allowed as far as the IPv4 address in it is public, since a network without IPv4 reaches everything else through it.
+ * Addresses denied when the runtime connects, even if workerd counts them as public: the same table that checks webhook addresses.
+ * NAT64 is allowed if the IPv4 address in it is public, since a network without IPv4 reaches everything through NAT64.
  */
 const DENIED = [
   ...NOT_PUBLIC_IPV4.map(([range]) => range),
@@ -144,13 +144,12 @@ function throughNat64(range: string): string {
 }
 
 /**
- * The Worker's only way out. The emulator would let it reach every address, by any name that resolves to one, as no Worker can
- * on Cloudflare. Here the runtime itself chooses among the addresses that a name has, at the time it connects: a name cannot
- * resolve to another one between a check and the call.
+ * The Worker's only way to the outside. On Cloudflare a Worker cannot reach private addresses; the emulator would allow it. The
+ * runtime checks the address at the moment it connects, so a name cannot resolve to another address after the check.
  */
 function outside() {
   const contents = 'export default { fetch: (request, env) => env.PUBLIC.fetch(request) }';
-  // As the emulator's own way out: the runtime finds no certificates on Windows.
+  // The same as the emulator does for its own connections: the runtime finds no certificates on Windows.
   const trustedCertificates = getCACertificates(process.platform === 'win32' ? 'default' : 'extra');
   const tlsOptions = { trustBrowserCas: true, trustedCertificates };
   const network = { type: 'network' as const, allow: ['public', NAT64], deny: DENIED, tlsOptions };

@@ -1,20 +1,20 @@
 /**
- * The data folder belongs to whoever starts the registry, and nobody else reads or writes what is in it: a secret, and a database
- * and layers that the registry's own rights would keep from other users of the machine.
+ * Makes the data folder private to the user who starts the registry. It holds the secret, the database and the layers, which other
+ * users of the machine must not reach past the registry's own access control.
  */
 import { chmodSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { StartError } from './start-error.ts';
 
-/** Entries of the folder whose content is for its owner alone. */
-const PRIVATE = ['secret', 'storage'];
+/** Entries of the folder that only its owner may read or write. */
+const PRIVATE = ['secret', 'storage', 'backups'];
 const GROUP_AND_OTHERS = 0o077;
 const WRITABLE_BY_OTHERS = 0o002;
 
 /**
- * Makes the folder if it is not there, and takes the rights of group and others from what a copy or an earlier version left open.
- * The mode of the folder itself stays as it is, since it may hold other things too. New files are made for their owner alone.
- * @throws StartError if the folder is not the caller's, or others may write to it; nothing is changed then
+ * Creates the folder if it is missing, and removes the permissions of group and others that a copy or an earlier version left. The
+ * mode of the folder itself stays, since it may hold other files too. New files are readable by their owner alone.
+ * @throws StartError if another user owns the folder or may write to it; nothing is changed then
  */
 export function claimFolder(dataDir: string): void {
   process.umask(GROUP_AND_OTHERS);
@@ -29,7 +29,7 @@ export function claimFolder(dataDir: string): void {
   }
 }
 
-/** Windows has no such modes and no such owner. */
+/** Checks owner and mode. Windows has neither in this form. */
 function requireOwn(path: string): void {
   if (process.platform === 'win32') return;
   const { uid, mode } = statSync(path);

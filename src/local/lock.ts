@@ -1,7 +1,6 @@
 /**
- * One registry a data folder. The lock is a listening socket: the system lets go of it with its process, however that
- * ends, so there is never a stale lock to remove by hand. It lies in the folder's private part, where no other user of the
- * machine can take it or stand in for it.
+ * Allows one registry per data folder. The lock is a listening socket, which the system releases when its process ends in any way, so
+ * nobody has to remove a stale lock. It lies in the private part of the folder, where no other user can take or imitate it.
  */
 import { createHash } from 'node:crypto';
 import { mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
@@ -10,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { StartError } from './start-error.ts';
 
-/** Bytes of a socket's path that every system takes (`sun_path`: 104 on macOS, 108 on Linux). */
+/** The longest socket path in bytes that every system accepts (`sun_path`: 104 on macOS, 108 on Linux). */
 const PATH_MAX = 100;
 
 /** @throws StartError if another process holds the folder */
@@ -18,13 +17,13 @@ export async function lockFolder(dataDir: string): Promise<void> {
   const { path, remove } = socketPath(dataDir);
   process.once('exit', remove);
   if (await listens(path)) return;
-  // Taken, or left behind by a process that was killed: only a living one answers.
+  // The socket is taken, or a killed process left it behind: only a living process answers.
   if (!(await answers(path))) rmSync(path, { force: true });
   if (await listens(path)) return;
   throw new StartError(`A registry is already running on ${dataDir}. Stop it first, or set DATA_DIR to another folder.`);
 }
 
-/** Where the lock listens, as a path that is short enough: if need be through a link that only this process knows. */
+/** A short enough path of the lock's socket, if necessary through a temporary symbolic link. */
 function socketPath(dataDir: string): { path: string; remove: () => void } {
   if (process.platform === 'win32') {
     const name = createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 24);
@@ -39,7 +38,7 @@ function socketPath(dataDir: string): { path: string; remove: () => void } {
   return { path: join(link, 'd', 'lock'), remove: () => rmSync(link, { recursive: true, force: true }) };
 }
 
-/** Whether the lock is ours now. */
+/** Takes the lock. False if another process has it. */
 function listens(path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.end());

@@ -1,10 +1,10 @@
-/** What the runtime and the Worker in it print, one clear line each. */
+/** Prints what the runtime and the Worker log, one clear line each. */
 
-/** The runtime's own words for a failure: where in its source, what, and behind it a stack of addresses that help nobody here. */
+/** A failure as the runtime prints it: the place in its source, the message, and a stack of addresses that is useless here. */
 const RUNTIME_FAILURE = /^(?:.*? = )?\S+\.(?:c\+\+|h|rs):\d+: (?:failed|disconnected|overloaded): /;
 const STACK = /;?\s*\bstack: (?:\S+@[0-9a-f]+\s*)+[\s\S]*$/;
 
-/** Of the runtime, without its stack and its source; of the Worker, as it is. */
+/** Removes source and stack from a message of the runtime. A message of the Worker stays as it is. */
 export function plainMessage(message: string): string {
   const cut = message.replace(STACK, '');
   if (cut === message && !RUNTIME_FAILURE.test(message)) return message;

@@ -1,4 +1,4 @@
-/** Settings of `npm start`, read from the environment once, and the files that outlive a start. */
+/** Reads the settings of `npm start` from the environment, and the secret from the data folder. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -10,9 +10,9 @@ export interface Options {
   host: string;
   port: number;
   dataDir: string;
-  /** The first start on this data: it made the secret. */
+  /** True for the first start on this data, which made the secret. */
   first: boolean;
-  /** Settings of the Worker itself (`src/env.ts`), as they were given. */
+  /** Settings of the Worker (`src/env.ts`), as they were given. */
   variables: Record<string, string>;
   secrets: Record<string, string> & { REGISTRY_SECRET: string };
 }
@@ -34,13 +34,13 @@ export function readOptions(env: NodeJS.ProcessEnv): Options {
   }
 }
 
-/** What the environment says of these settings, but for those of tests. */
+/** The given values of these settings, without those that only tests may change. */
 function givenOf(env: NodeJS.ProcessEnv, table: Record<string, Setting>): Record<string, string> {
   const names = Object.keys(table).filter((name) => table[name]?.where !== 'tests');
   return Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
 }
 
-/** Everything else is derived from it, so it is made once and never printed. */
+/** The secret that every other is derived from. It is made once and never printed. */
 function readSecret(dataDir: string, given: string | undefined): { secret: string; first: boolean } {
   if (given) return { secret: given, first: false };
   const file = join(dataDir, 'secret');

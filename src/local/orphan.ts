@@ -1,6 +1,6 @@
 /**
- * The runtime is a process of its own, and outlives this one where that is killed without a chance to say so: still
- * listening, still writing to the data. Its process id is kept beside the data, and the next start ends it first.
+ * Ends a runtime that outlived its registry. The runtime is a process of its own: if this process is killed, it keeps listening and
+ * writing to the data. Its process id is kept beside the data, and the next start ends it first.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -16,13 +16,13 @@ interface Process {
   command: string;
 }
 
-/** To be called once the runtime is up, and again whenever another one took its place. */
+/** Saves the runtime's process id. Call it when the runtime is up, and again when it was replaced. */
 export function rememberRuntime(dataDir: string): void {
   const mine = processes().filter(({ parent, command }) => parent === process.pid && command.includes(RUNTIME));
   writeFileSync(fileIn(dataDir), mine.map(({ pid }) => `${pid}\n`).join(''));
 }
 
-/** To be called by whoever holds the lock of the folder: then nobody else's runtime can be on it. */
+/** Ends the runtime that an earlier start left. The caller holds the folder's lock, so the runtime is nobody else's. */
 export async function endOrphan(dataDir: string): Promise<void> {
   const orphans = () => processes().filter(({ pid, command }) => known.includes(pid) && command.includes(RUNTIME));
   const known = rememberedIn(dataDir);
@@ -31,7 +31,7 @@ export async function endOrphan(dataDir: string): Promise<void> {
   for (let waited = 0; orphans().length > 0 && waited < GONE_WITHIN_MS; waited += 50) await sleep(50);
 }
 
-/** One that ended by itself between the look and the kill is as good as killed. */
+/** Ignores a process that ended by itself in the meantime. */
 function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
@@ -52,7 +52,7 @@ function fileIn(dataDir: string): string {
   return join(dataDir, 'runtime.pid');
 }
 
-/** POSIX `ps`. Where there is none (Windows, a minimal container), nothing is remembered and nothing ended. */
+/** The processes by POSIX `ps`. Without it (Windows, a minimal container) nothing is saved and nothing is ended. */
 function processes(): Process[] {
   try {
     const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 }).split(

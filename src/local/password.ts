@@ -1,4 +1,4 @@
-/** `npm run password`: the administrator's password, to be piped into `docker login --password-stdin`. */
+/** `npm run password`: prints the administrator's password, for `docker login --password-stdin`. */
 import { administratorPassword } from '../auth/secrets.ts';
 import { readOptions } from './options.ts';
 import { StartError } from './start-error.ts';

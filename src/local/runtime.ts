@@ -1,18 +1,19 @@
-/** The registry on the emulator: its settings, its schema, and the schedule, which the emulator does not run by itself. */
+/** Runs the registry on the emulator: settings, schema, and the schedule, which the emulator does not run by itself. */
 import type { D1Database } from '@cloudflare/workers-types';
 import type { Miniflare } from 'miniflare';
 import { settings } from '../env.ts';
+import { copyDatabase } from './backup.ts';
 import { emulate, type Queue } from './emulator.ts';
 import type { Options } from './options.ts';
 import { rememberRuntime } from './orphan.ts';
 import { migrate, NewerSchemaError, readMigrations } from './schema.ts';
 import { StartError } from './start-error.ts';
 
-// Copies of what wrangler.toml says, held equal by a test: reading it takes all of wrangler, and longer than a start.
+// Copies of the values in wrangler.toml, which a test compares. Reading the file takes all of wrangler, and longer than a start.
 export const SCHEDULE_MINUTES = 10;
-// The other limits there protect what is shared; here everybody is one, and it is their own machine.
+// The other limits of wrangler.toml protect users from each other. On a machine of one's own there is nobody to protect.
 export const LIMITS = { WRONG_PASSWORDS: 30, LOGINS: 300, TEST_DELIVERIES: 10, CALLS: 100 };
-/** Of the Worker, its database and its bucket. */
+/** The name of the Worker, its database and its bucket. */
 const NAME = 'berth';
 const DEAD_LETTERS = 'berth-dead-letters';
 export const QUEUES: Record<string, Queue> = {
@@ -62,21 +63,35 @@ export async function startRuntime(options: Options): Promise<Runtime> {
   };
 }
 
-/** @throws StartError if a newer version wrote the data; nothing is changed then */
+/**
+ * Migrates the database, after a copy of it.
+ * @throws StartError if a newer version wrote the data, which is unchanged then, or if a migration failed
+ */
 async function upgrade(database: D1Database, dataDir: string): Promise<void> {
+  let copy = '';
   try {
-    await migrate(database, await readMigrations());
+    const applied = await migrate(database, await readMigrations(), (first) => {
+      copy = copyDatabase(dataDir, first);
+    });
+    if (copy === '') return;
+    const names = applied.length === 1 ? applied[0] : `${applied[0]} to ${applied.at(-1)}`;
+    console.log(`The database was upgraded (${names}). A copy of it as it was before is in ${copy}`);
   } catch (error) {
-    if (!(error instanceof NewerSchemaError)) throw error;
-    throw new StartError(
-      `The data in ${dataDir} was written by a newer version of Berth: ${error.message}. Nothing was changed. Install that version or a later one, or set DATA_DIR to another folder.`,
-    );
+    if (error instanceof NewerSchemaError) throw newerData(dataDir, error);
+    const held = copy === '' ? 'Nothing was changed.' : `A copy of it as it was before is in ${copy}`;
+    throw new StartError(`The database in ${dataDir} could not be upgraded: ${(error as Error).message}. ${held}`);
   }
 }
 
+function newerData(dataDir: string, { message }: NewerSchemaError): StartError {
+  return new StartError(
+    `The data in ${dataDir} was written by a newer version of Berth: ${message}. Nothing was changed. Install that version or a later one, or set DATA_DIR to another folder.`,
+  );
+}
+
 /**
- * The schedule of Cloudflare every ten minutes, and its first run now. Besides, the queues are in memory: what they held went with
- * the last process, so it is looked for at once, and then every minute what was lost otherwise.
+ * Runs the schedule of Cloudflare now and every ten minutes. The queues are in memory and end with the process, so another schedule
+ * sends again what they lost: once now, and then every minute.
  */
 export function runSchedule(worker: Pick<Miniflare, 'getWorker'>, name: string): () => void {
   let stopped = false;

@@ -1,6 +1,6 @@
 /**
- * How a database comes to its schema: the numbered files of `migrations/`, each applied once and as one transaction. Their names
- * are kept in the table that `wrangler d1 migrations` keeps too, so that either can go on where the other stopped.
+ * Applies the numbered files of `migrations/` to a database, each once and as one transaction. Their names are recorded in the table
+ * that `wrangler d1 migrations` uses too, so either can continue where the other stopped.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import type { D1Database } from '@cloudflare/workers-types';
@@ -8,7 +8,7 @@ import type { D1Database } from '@cloudflare/workers-types';
 const ROOT = new URL('../../', import.meta.url);
 
 export interface Migration {
-  /** The file's name, `0001-initial.sql`. They are applied in the order of their names. */
+  /** The file's name, `0001-initial.sql`. Migrations are applied in the order of their names. */
   name: string;
   statements: string[];
 }
@@ -16,7 +16,7 @@ export interface Migration {
 /** The database was written by a newer version of Berth. Nothing was changed. */
 export class NewerSchemaError extends Error {}
 
-/** The statements of schema.sql, which is what the migrations together produce. */
+/** The statements of schema.sql, which is the result of all migrations. */
 export async function readSchema(): Promise<string[]> {
   return statementsOf(await readFile(new URL('schema.sql', ROOT), 'utf8'));
 }
@@ -27,7 +27,7 @@ export async function readMigrations(): Promise<Migration[]> {
   return Promise.all(names.map(async (name) => ({ name, statements: await read(name) })));
 }
 
-/** D1 takes statements one by one. There are no triggers: without its comments, every semicolon ends a statement. */
+/** Splits SQL, since D1 takes one statement at a time. There are no triggers, so outside comments each semicolon ends a statement. */
 export function statementsOf(text: string): string[] {
   return text
     .replaceAll(/--.*$/gm, '')
@@ -36,23 +36,35 @@ export function statementsOf(text: string): string[] {
 }
 
 /**
- * Applies what the database lacks. A migration and the record of it are one batch, so a process that is killed meanwhile leaves
- * the one or the other.
+ * Applies the migrations that the database lacks. A migration and the record of it are one batch, so a process that is killed
+ * meanwhile leaves both or neither.
+ * @param beforeFirst is called before anything is changed in a database that holds something, with the first migration it lacks
  * @returns the names of the migrations that were applied
  * @throws NewerSchemaError if the database has a migration that is not in the list
  */
-export async function migrate(database: D1Database, migrations: Migration[]): Promise<string[]> {
-  await database.prepare(RECORD).run();
-  const { results } = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>();
-  const applied = new Set(results.map(({ name }) => name));
+export async function migrate(
+  database: D1Database,
+  migrations: Migration[],
+  beforeFirst: (name: string) => void = () => {},
+): Promise<string[]> {
+  const tables = await namesIn(database, 'SELECT name FROM sqlite_master');
+  const applied = tables.has('d1_migrations') ? await namesIn(database, 'SELECT name FROM d1_migrations') : new Set();
   const unknown = [...applied].filter((name) => !migrations.some((migration) => migration.name === name));
   if (unknown.length > 0) throw new NewerSchemaError(`its schema has ${unknown.join(', ')}, which this version does not know`);
   const pending = migrations.filter(({ name }) => !applied.has(name));
+  const [first] = pending;
+  if (first && tables.has('accounts')) beforeFirst(first.name);
+  await database.prepare(RECORD).run();
   for (const { name, statements } of pending) {
     const record = database.prepare('INSERT INTO d1_migrations (name) VALUES (?1)').bind(name);
     await database.batch([...statements.map((statement) => database.prepare(statement)), record]);
   }
   return pending.map(({ name }) => name);
+}
+
+async function namesIn(database: D1Database, select: string): Promise<Set<string>> {
+  const { results } = await database.prepare(select).all<{ name: string }>();
+  return new Set(results.map(({ name }) => name));
 }
 
 /** As wrangler makes it (4.156, `d1 migrations apply`). */

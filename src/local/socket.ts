@@ -1,12 +1,12 @@
 /**
- * The socket of the registry, as a plugin of the emulator. The emulator's own direct sockets believe a header, `MF-CF-Blob`, about
- * where a request comes from, and take remote procedure calls past the Worker's front door from whoever can connect. This one
- * speaks HTTP and nothing else, and the runtime itself says which address is at its other end.
+ * The registry's socket, as a plugin of the emulator. The emulator's own direct sockets trust a header, `MF-CF-Blob`, about where a
+ * request comes from, and accept remote procedure calls from anybody who can connect. This socket speaks only HTTP, and the runtime
+ * itself tells the address of the client.
  */
 import type { Plugin } from 'miniflare';
 
 const NAME = 'berth-socket';
-/** The emulator's name of a Worker. */
+/** How the emulator names a Worker's service. */
 const WORKER_PREFIX = 'core:user:';
 
 export interface Address {
@@ -14,7 +14,7 @@ export interface Address {
   port: number;
 }
 
-/** A binding that opens the socket. The Worker itself does not see it. */
+/** A binding that opens the socket and that the Worker does not see. */
 export function socketBinding(address: Address) {
   return {
     type: 'unsafe:socket' as const,
@@ -40,7 +40,7 @@ const plugin = {
   },
 } satisfies Plugin;
 
-/** The emulator imports this file and looks here. */
+/** The emulator imports this file and reads this export. */
 export const plugins = { [NAME]: plugin };
 
 function addressText({ host, port }: Address): string {

@@ -1,2 +1,2 @@
-/** A mistake of whoever starts the registry: shown as it is, without a stack. */
+/** An error that the user who starts the registry can correct. It is shown without a stack. */
 export class StartError extends Error {}

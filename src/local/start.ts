@@ -1,4 +1,4 @@
-/** `npm start`: the registry on this machine. */
+/** `npm start`: runs the registry on this machine. */
 import { createServer } from 'node:net';
 import { administratorPassword } from '../auth/secrets.ts';
 import { lockFolder } from './lock.ts';
@@ -27,12 +27,12 @@ async function main(): Promise<void> {
       () => process.exit(1),
     );
   };
-  // The emulator's own handlers would end the process at once, with an exit code that npm reports as a failure.
+  // The emulator's own handlers would end the process at once, with an exit code that npm reports as an error.
   for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal).on(signal, stop);
   console.log(await welcome(options));
 }
 
-/** Tried here, as the runtime says less clearly what is wrong. */
+/** Tries the port here, since the runtime's error is less clear. */
 function requirePort({ host, port }: Options): Promise<void> {
   return new Promise((resolve, reject) => {
     const server = createServer();
@@ -44,7 +44,7 @@ function requirePort({ host, port }: Options): Promise<void> {
   });
 }
 
-/** A registry that cannot serve says so in its first answer. @throws StartError with what it says */
+/** Asks the registry whether it can serve. @throws StartError with its answer if it cannot */
 async function requireAnswer(options: Options): Promise<void> {
   const response = await fetch(`http://${addressOf(options)}/v2/`);
   if (response.status < 500) return;
@@ -52,7 +52,7 @@ async function requireAnswer(options: Options): Promise<void> {
   throw new StartError(`The registry on ${options.dataDir} cannot serve: ${errors[0]?.message}.`);
 }
 
-/** By which this machine reaches the registry. */
+/** The address by which this machine reaches the registry. */
 function addressOf({ host, port }: Options): string {
   const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   return `${name.includes(':') ? `[${name}]` : name}:${port}`;

@@ -1,11 +1,13 @@
 /** `npm start` on data that another version wrote: an older database is upgraded without loss, a newer one is left alone. */
-import { spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFile, spawn } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import type { D1Database } from '@cloudflare/workers-types';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { copyDatabase } from '../../src/local/backup.ts';
 import { emulate } from '../../src/local/emulator.ts';
 import { readMigrations } from '../../src/local/schema.ts';
 import { startRegistry } from '../world/registry.ts';
@@ -48,6 +50,102 @@ test('a database of a version without numbered migrations is upgraded, and keeps
     applied.push(...results.map(({ name }) => name));
   });
   expect(applied).toEqual((await readMigrations()).map(({ name }) => name));
+});
+
+/** Unpacks what `fixtures/make-174add3.ts` made, and yields what that version answered. */
+async function unpack(): Promise<{ credentials: Record<string, string>; answers: Record<string, Record<string, unknown>> }> {
+  await promisify(execFile)('tar', ['-xzf', join(import.meta.dirname, 'fixtures/174add3.tar.gz'), '-C', dataDir]);
+  return JSON.parse(await readFile(join(dataDir, 'held.json'), 'utf8'));
+}
+
+interface Item {
+  id?: unknown;
+}
+
+/** An answer without what changes by itself. New events are left out of their list. */
+function lasting(answer: object, before: { items?: Item[] }): object {
+  const changing = ['countedAt', 'restorableUntil', 'lastUsedOn', 'lastRanAt', 'lastReport'];
+  const { items, ...rest } = JSON.parse(JSON.stringify(answer, (key, value) => (changing.includes(key) ? undefined : value)));
+  const known = new Set(before.items?.map(({ id }) => id));
+  return items ? { ...rest, items: items.filter(({ id }: Item) => known.has(id)), next: null } : rest;
+}
+
+describe('a data folder of version 174add3', () => {
+  // What the folder holds is older than the usual lifetimes.
+  const lifetimes = ['KEY_MAX_DAYS', 'EVENT_DAYS', 'DELIVERY_DAYS', 'TRASH_DAYS', 'HISTORY_DAYS'];
+  const start = () =>
+    startRegistry({
+      env: {
+        ...Object.fromEntries(lifetimes.map((name) => [name, '3650'])),
+        DATA_DIR: join(dataDir, 'data'),
+        ADMIN_PASSWORD: '',
+      },
+    });
+  const basic = (name: string, password: string) => ({
+    authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`,
+  });
+
+  test('is upgraded, and keeps its people, keys, rights, images, trash and events', async () => {
+    const { credentials, answers } = await unpack();
+    const registry = await start();
+    const { stdout } = await promisify(execFile)(process.execPath, ['src/local/password.ts'], {
+      cwd: ROOT,
+      env: { ...process.env, DATA_DIR: join(dataDir, 'data') },
+    });
+    const admin = basic('admin', stdout.trim());
+    const get = (path: string, headers: Record<string, string>) => fetch(`${registry.url}${path}`, { headers });
+    for (const [path, before] of Object.entries(answers)) {
+      const answer = await get(path, admin);
+      expect(answer.status, path).toBe(200);
+      const text = await answer.text();
+      if (path.includes('/blobs/')) expect(text).toBe(before);
+      else expect(lasting(JSON.parse(text), before), path).toMatchObject(lasting(before, before));
+    }
+    for (const name of ['alice', 'bob', 'carol', 'acme+deployer']) {
+      const password = credentials[name] ?? '';
+      expect((await get('/v2/acme/api/manifests/v1', basic(name, password))).status, name).toBe(200);
+      const robots = await get('/api/v1/organizations/acme/robots', basic(name, password));
+      expect(robots.ok, name).toBe(name === 'alice');
+    }
+    await registry.stop();
+  });
+
+  test('is copied first: the copy is the old database', async () => {
+    await unpack();
+    const registry = await start();
+    const [copy = ''] = await readdir(join(dataDir, 'data/backups'));
+    expect(registry.output()).toContain(`A copy of it as it was before is in ${join(dataDir, 'data/backups', copy)}`);
+    expect(copy).toMatch(/^\d{8}T\d{6}Z-before-0001-initial$/);
+    await registry.restart();
+    expect(await readdir(join(dataDir, 'data/backups'))).toEqual([copy]);
+    await registry.stop();
+    await mkdir(join(dataDir, 'storage'), { recursive: true });
+    await rename(join(dataDir, 'data/backups', copy), join(dataDir, 'storage/d1'));
+    const found: unknown[] = [];
+    await inDatabase(async (database) => {
+      const { results } = await database.prepare("SELECT name FROM sqlite_master WHERE name = 'd1_migrations'").all();
+      found.push(results.length, await database.prepare("SELECT 1 FROM accounts WHERE subject = 'user:alice'").first('1'));
+    });
+    expect(found).toEqual([0, 1]);
+  });
+});
+
+test('the two newest copies are kept', async () => {
+  await mkdir(join(dataDir, 'storage/d1'), { recursive: true });
+  await writeFile(join(dataDir, 'storage/d1/database'), 'rows');
+  for (const name of ['20250101T000000Z-before-0002-a', '20260101T000000Z-before-0003-b']) {
+    await mkdir(join(dataDir, 'backups', name), { recursive: true });
+  }
+  const copy = copyDatabase(dataDir, '0004-c.sql');
+  expect(await readdir(join(dataDir, 'backups'))).toEqual(['20260101T000000Z-before-0003-b', copy.split('/').at(-1)]);
+  expect(await readFile(join(copy, 'database'), 'utf8')).toBe('rows');
+});
+
+test('a new database is not copied', async () => {
+  const registry = await startRegistry({ env: { DATA_DIR: dataDir } });
+  expect(await readdir(dataDir)).not.toContain('backups');
+  expect(registry.output()).not.toContain('upgraded');
+  await registry.stop();
 });
 
 test('a database of a newer version is refused in one sentence, and stays as it is', async () => {
