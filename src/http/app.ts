@@ -11,7 +11,7 @@ import { LOOP_HEADER } from '../webhooks/delivery/attempt.ts';
 import { api } from './api/all.ts';
 import { documentation } from './api/documentation.ts';
 import { withAuditAddress } from './audit-address.ts';
-import { authenticate, authenticateApi } from './authenticate.ts';
+import { authenticate, authenticateApi, withChallenge } from './authenticate.ts';
 import type { AppEnv } from './context.ts';
 import { asRefusal, DoorRefusal, errorResponse } from './errors.ts';
 import { join } from './join.ts';
@@ -159,7 +159,7 @@ mount('/join', join);
 
 function refuse(c: Context<AppEnv>, refusal: Refusal): Response {
   c.set('reason', refusal.reason);
-  return errorResponse(refusal, c.req.path);
+  return errorResponse(withChallenge(c, refusal), c.req.path);
 }
 
 /** The decoded path, or the path as it was sent if it cannot be decoded. */

@@ -142,6 +142,12 @@ function expired(c: RequestContext): Refusal {
   return unauthorized(c, { error: 'invalid_token', message });
 }
 
+/** Adds the challenge to a refusal of an operation: each 401 has one (RFC 9110, 15.5.2). */
+export function withChallenge(c: RequestContext, refusal: Refusal): Refusal {
+  const isBare = refusal.reason === 'unauthenticated' && !(refusal instanceof DoorRefusal);
+  return isBare ? unauthorized(c, { message: refusal.message }) : refusal;
+}
+
 /** 401 with the challenge that tells a client where to get a token and for what (distribution, "Token Authentication"). */
 export function unauthorized(c: RequestContext, about: { scope?: string; error?: string; message?: string }): Refusal {
   const origin = originOf(c);

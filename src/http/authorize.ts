@@ -7,11 +7,10 @@
  */
 import { createMiddleware } from 'hono/factory';
 import type { Authority } from '../auth/authority.ts';
-import { ANONYMOUS, actingAs, allows, INVALID_TOKEN, isGranted, tagsDenied } from '../auth/policy.ts';
+import { ANONYMOUS, actingAs, allows, INVALID_TOKEN, isGranted } from '../auth/policy.ts';
 import { type Action, scopeFor } from '../auth/scope.ts';
-import { settings } from '../env.ts';
 import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../oci/name.ts';
-import { isTag, type Tag } from '../oci/reference.ts';
+import { isTag } from '../oci/reference.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { loadCallerAuthority, unauthorized, wrongCredentials } from './authenticate.ts';
 import type { AppEnv, RequestContext } from './context.ts';
@@ -86,35 +85,6 @@ export function mayOverall(requirement: 'catalog' | 'login') {
     await next();
   });
   return Object.assign(guard, { requirement });
-}
-
-/**
- * The authority of a request that was judged by the database.
- * @throws Error for one that was not, which is a mistake of ours
- */
-export function authorityOf(c: RequestContext): Authority {
-  if (!c.var.authority) throw new Error('this request was not judged by the database');
-  return c.var.authority;
-}
-
-/** Whether a push may make the repository. @throws Error for a request that was not judged */
-export function mayCreateByPush(c: RequestContext, repository: RepositoryName): boolean {
-  return settings(c.env).createOnPush && allows(authorityOf(c), 'create', repository);
-}
-
-/**
- * `push` makes a tag, `retag` moves one: which it will be is known only where it happens.
- * @throws parameter-invalid where so many tags take too many comparisons
- */
-export function rightsTo(c: RequestContext, repository: RepositoryName, tags: Tag[]): { notToMake: Tag[]; notToMove: Tag[] } {
-  const { push, retag } = tagsDenied(authorityOf(c), ['push', 'retag'], repository, tags);
-  return { notToMake: push as Tag[], notToMove: retag as Tag[] };
-}
-
-/** Whether the caller may do something else here than what the route asks for: in the token, or in the database. */
-export function mayAlso(c: RequestContext, action: 'push', repository: RepositoryName): boolean {
-  const { caller, authority } = c.var;
-  return isGranted(caller, action, repository) && (authority === undefined || allows(authority, action, repository));
 }
 
 /**

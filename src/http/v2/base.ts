@@ -1,9 +1,9 @@
 /** end-1, and `_catalog`: what is asked of the registry as a whole. */
 import { Hono } from 'hono';
 import { visibleRepositories } from '../../app/visible.ts';
-import { authorityOf, mayOverall } from '../authorize.ts';
+import { mayOverall } from '../authorize.ts';
 import { sendJson } from '../content.ts';
-import type { AppEnv } from '../context.ts';
+import { type AppEnv, callOf } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';
 
 export const base = new Hono<AppEnv>({ strict: false })
@@ -11,10 +11,7 @@ export const base = new Hono<AppEnv>({ strict: false })
 
   .get('/_catalog', mayOverall('catalog'), async (c) => {
     const limit = pageSize(c);
-    const { items, next } = await visibleRepositories(
-      { env: c.env, authority: authorityOf(c) },
-      { after: single(c, 'last') ?? '', limit },
-    );
+    const { items, next } = await visibleRepositories(callOf(c), { after: single(c, 'last') ?? '', limit });
     const link = next === null ? {} : nextLink(c, { n: String(limit), last: next });
     return sendJson(c, { repositories: items.map(({ name }) => name) }, link);
   });

@@ -15,8 +15,8 @@ import {
 import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
-import { authorityOf, may } from '../authorize.ts';
-import { type AppEnv, contentCallOf, runtimeOf } from '../context.ts';
+import { may } from '../authorize.ts';
+import { type AppEnv, callOf, contentCallOf, runtimeOf } from '../context.ts';
 import { DoorRefusal } from '../errors.ts';
 import { limitUploadStarts } from '../limits.ts';
 import { chunkOf, single } from '../params.ts';
@@ -25,7 +25,7 @@ type UploadContext = Context<AppEnv & { Variables: { repository: RepositoryName 
 
 export const uploads = new Hono<AppEnv>({ strict: false })
   .post('/:name{.+}/blobs/uploads', may('push'), async (c) => {
-    await limitUploadStarts(c, authorityOf(c).subject);
+    await limitUploadStarts(c, callOf(c).authority.subject);
     const call = contentCallOf(c);
     const algorithm = parseAlgorithm(single(c, 'digest-algorithm') ?? 'sha256');
     const upload = await startUpload(call, c.var.repository, algorithm);
