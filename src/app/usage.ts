@@ -3,7 +3,7 @@ import { findUser } from '../auth/people/accounts.ts';
 import { getOrganization } from '../auth/people/organizations.ts';
 import { isUnscopedUser } from '../auth/policy.ts';
 import { requireOrganization } from '../auth/within.ts';
-import { statementsOf } from '../events/batch.ts';
+import { type Batch, newBatch } from '../events/batch.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Page } from '../oci/page.ts';
@@ -70,7 +70,7 @@ export async function putUserQuota(call: Call, user: string, change: QuotaChange
   requireAdministrator(call);
   // A user is never deleted, so the batch need not check again that they exist.
   const { name } = await getUser(call, user);
-  return putQuota(call, { namespace: name, kind: 'user' }, change, { ifVersion, guard: [] });
+  return putQuota(call, { namespace: name, kind: 'user' }, change, { ifVersion, guard: () => {} });
 }
 
 /** @param ifVersion the version that the quota is expected to have; `null`: any. @throws request-invalid, not-found, version-mismatch */
@@ -82,7 +82,7 @@ export async function putOrganizationQuota(
 ): Promise<Quota> {
   requireAdministrator(call);
   await getOrganization(call.env, organization);
-  const guard = statementsOf(call.env, (batch) => requireOrganization(batch, organization));
+  const guard = (batch: Batch) => requireOrganization(batch, organization);
   return putQuota(call, { namespace: organization, kind: 'organization' }, change, { ifVersion, guard });
 }
 
@@ -90,11 +90,13 @@ async function putQuota(
   call: Call,
   namespace: Parameters<typeof setQuota>[1],
   { maxBytes, warnPercent = null }: { maxBytes: number | null; warnPercent?: number | null | undefined },
-  condition: { ifVersion: number | null; guard: D1PreparedStatement[] },
+  { ifVersion, guard }: { ifVersion: number | null; guard: (batch: Batch) => void },
 ): Promise<Quota> {
-  const quota = await setQuota(call.env, namespace, { maxBytes, warnPercent }, { ...condition, by: actorOf(call) });
-  if (!quota) throw new Refusal('version-mismatch');
-  return quota;
+  const batch = newBatch(call.env);
+  guard(batch);
+  const saved = setQuota(batch, namespace, { maxBytes, warnPercent }, { ifVersion, by: actorOf(call) });
+  const results = await batch.commit();
+  return results.first(saved) as Quota;
 }
 
 /**

@@ -70,6 +70,19 @@ export class Batch {
     this.run(`INSERT INTO refusals (reason) SELECT '${reason}' WHERE NOT coalesce((${condition}), FALSE)`, parameters);
   }
 
+  /**
+   * A precondition that can fail for several reasons.
+   * @param refusals a SELECT of reasons to refuse for, the first one first; it holds if there is no row
+   * @param says what a refusal for each of the reasons says
+   */
+  requireNone(refusals: string, parameters: Parameters, says: Partial<Record<Precondition, Saying>>): void {
+    for (const [reason, saying] of Object.entries(says) as [Precondition, Saying][]) {
+      if (this.#sayings.has(reason)) throw new Error(`two preconditions of one batch say why: ${reason}`);
+      this.#sayings.set(reason, saying);
+    }
+    this.run(`INSERT INTO refusals (reason) ${refusals}`, parameters);
+  }
+
   /** A statement whose rows nobody asks for. */
   run(sql: string, parameters: Parameters = {}): Handle<never> {
     return this.add(prepare(this.#env, sql, parameters));

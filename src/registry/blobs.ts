@@ -1,18 +1,19 @@
-/** Blobs of a repository: stat, open, publish, mount, delete. Their bytes are shared, the right to see them is not. */
+/** Blobs of a repository: stat, open, publish, mount, delete. Repositories share the bytes of a blob, but not the right to see it. */
 import { type Env, settings, type Vars } from '../env.ts';
-import { commit, type Database, persistently, refuseUnless, statementsOf, tryBatch } from '../events/batch.ts';
+import { type Batch, type Database, newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
+import { recordEvent } from '../events/outbox.ts';
+import { prepare } from '../events/sql.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { openObject } from '../storage/objects.ts';
 import { report } from '../telemetry.ts';
-import { Refusal } from '../vocabulary/refusal.ts';
+import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { markBlobs } from './faults.ts';
-import { ensureRepository, type Pusher } from './repositories/repositories.ts';
-import { balanceBlob } from './usage/balance.ts';
-import { countBlob, requireRoomFor, type Staging } from './usage/limit.ts';
+import { ensureRepository, type Pusher, REPOSITORY_ID } from './repositories/repositories.ts';
+import { rebalanceBlob } from './usage/balance.ts';
+import { countBlob, type Staging } from './usage/limit.ts';
 
 export interface Blob {
   digest: Digest;
@@ -21,9 +22,9 @@ export interface Blob {
 }
 
 const STAT = `SELECT b.size, b.object_key FROM repositories r
-   JOIN repository_blobs l ON l.digest = ?2 AND l.repository_id = r.id
+   JOIN repository_blobs l ON l.digest = :digest AND l.repository_id = r.id
    JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
-   WHERE r.name = ?1`;
+   WHERE r.name = :repository`;
 
 interface StatRow {
   size: number;
@@ -32,34 +33,34 @@ interface StatRow {
 
 /** @throws blob-unknown */
 export async function statBlob(env: Database, repository: RepositoryName, digest: Digest): Promise<Blob> {
-  return blobOf(digest, await env.DB.prepare(STAT).bind(repository, digest).first<StatRow>());
+  return blobOf(digest, await prepare(env, STAT, { repository, digest }).first<StatRow>());
 }
 
 /**
- * For somebody who may push and will skip the upload if it is here: takes a lease (invariant 8), which is renewed at half, so
- * that a push that meets the same layers again and again does not write each time.
+ * Stats a blob for a client that may push and will skip the upload if the blob exists. Takes a lease (invariant 8). A lease is
+ * renewed when half of it is over, so that pushes that meet the same layers again and again do not write each time.
  * @throws blob-unknown
  */
 export async function statBlobForPush(env: Database & Vars, repository: RepositoryName, digest: Digest): Promise<Blob> {
-  const [, found] = await env.DB.batch<StatRow>([
-    env.DB.prepare(
-      `UPDATE repository_blobs SET leased_until = unixepoch() + ?3
-       WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)
-         AND leased_until < unixepoch() + ?3 / 2`,
-    ).bind(repository, digest, settings(env).leaseSeconds),
-    env.DB.prepare(STAT).bind(repository, digest),
-  ]);
-  return blobOf(digest, found?.results[0]);
+  const batch = newBatch(env);
+  batch.run(
+    `UPDATE repository_blobs SET leased_until = unixepoch() + :lease
+     WHERE digest = :digest AND repository_id = ${REPOSITORY_ID} AND leased_until < unixepoch() + :lease / 2`,
+    { repository, digest, lease: settings(env).leaseSeconds },
+  );
+  const found = batch.query<StatRow>(STAT, { repository, digest });
+  const results = await batch.commit();
+  return blobOf(digest, results.first(found));
 }
 
-function blobOf(digest: Digest, row: StatRow | null | undefined): Blob {
+function blobOf(digest: Digest, row: StatRow | null): Blob {
   if (!row) throw new Refusal('blob-unknown', { detail: { digest } });
   return { digest, size: row.size, objectKey: row.object_key };
 }
 
 /**
- * The bytes. Where the row says yes and the object is gone, the blob counts as absent from then on, so that the next push
- * brings it again instead of skipping it. @throws blob-unknown
+ * Opens the bytes of a blob. If the object is gone although there is a row, the blob is marked as missing, so that the next push
+ * uploads it again instead of skipping it. @throws blob-unknown
  */
 export async function openBlob(
   env: Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>,
@@ -68,123 +69,123 @@ export async function openBlob(
 ): Promise<ReadableStream> {
   const stream = await openObject(env, blob.objectKey, range);
   if (stream) return stream;
-  await commit(env, markBlobs(env, [{ key: blob.objectKey, digest: blob.digest, reason: 'missing' }]));
+  const batch = newBatch(env);
+  markBlobs(batch, [{ key: blob.objectKey, digest: blob.digest, reason: 'missing' }]);
+  await batch.commit();
   report('blob.object-missing', { digest: blob.digest, object: blob.objectKey });
   throw new Refusal('blob-unknown', { detail: { digest: blob.digest } });
 }
 
 /**
- * The statements that make verified bytes a blob of the repository. Where the registry had it already, it is kept under another
- * key than `objectKey`.
+ * Adds the steps that make verified bytes a blob of the repository. If the registry has the blob already, it keeps its object, and
+ * `blob.objectKey` is not used. They refuse the batch with `repository-unknown` or `quota-exceeded`.
  */
 export function publishBlob(
+  batch: Batch,
   env: Database & Vars,
   repository: RepositoryName,
   blob: Blob,
-  pusher: Pusher & { staging: Staging | null },
-): D1PreparedStatement[] {
+  { staging, ...pusher }: Pusher & { staging: Staging | null },
+): void {
   const { digest, size, objectKey } = blob;
-  return [
-    ...statementsOf(env, (batch) => ensureRepository(batch, repository, pusher)),
-    env.DB.prepare(
-      `INSERT INTO tombstones (object_key, made_at)
-       SELECT object_key, unixepoch() FROM blobs WHERE digest = ?1 AND missing_since IS NOT NULL ON CONFLICT DO NOTHING`,
-    ).bind(digest),
-    env.DB.prepare(
-      `INSERT INTO blobs (digest, size, object_key, created_at) VALUES (?1, ?2, ?3, unixepoch())
-       ON CONFLICT (digest) DO UPDATE SET size = ?2, object_key = ?3, created_at = unixepoch(), missing_since = NULL
-       WHERE missing_since IS NOT NULL`,
-    ).bind(digest, size, objectKey),
-    ...countBlob(env, repository, digest, pusher),
-    linkBlob(env, repository, digest),
-  ];
+  ensureRepository(batch, repository, pusher);
+  batch.run(
+    `INSERT INTO tombstones (object_key, made_at)
+     SELECT object_key, unixepoch() FROM blobs WHERE digest = :digest AND missing_since IS NOT NULL ON CONFLICT DO NOTHING`,
+    { digest },
+  );
+  batch.run(
+    `INSERT INTO blobs (digest, size, object_key, created_at) VALUES (:digest, :size, :objectKey, unixepoch())
+     ON CONFLICT (digest) DO UPDATE SET size = :size, object_key = :objectKey, created_at = unixepoch(), missing_since = NULL
+     WHERE missing_since IS NOT NULL`,
+    { digest, size, objectKey },
+  );
+  countBlob(batch, env, { repository, digest, size, by: pusher.by, staging });
+  linkBlob(batch, env, repository, digest);
 }
 
-function linkBlob(env: Database & Vars, repository: RepositoryName, digest: Digest): D1PreparedStatement {
-  return env.DB.prepare(
+function linkBlob(batch: Batch, env: Vars, repository: RepositoryName, digest: Digest): void {
+  batch.run(
     `INSERT INTO repository_blobs (digest, repository_id, leased_until)
-     SELECT ?2, id, unixepoch() + ?3 FROM repositories WHERE name = ?1
-     ON CONFLICT DO UPDATE SET leased_until = excluded.leased_until WHERE leased_until < excluded.leased_until - ?3 / 2`,
-  ).bind(repository, digest, settings(env).leaseSeconds);
-}
-
-/**
- * end-11: links a blob that another repository holds; `false` where none of `sources` does.
- * @param mount.sources the repositories the caller may pull from and means
- * @param mount.isNamed whether the caller named it: one that was found for them is told to nobody, as others may not know of it
- * @throws quota-exceeded where it is over the organization's limit
- */
-export async function mountBlob(
-  env: Database & Vars,
-  mount: Pusher & { repository: RepositoryName; digest: Digest; sources: RepositoryName[]; isNamed: boolean },
-): Promise<boolean> {
-  const { repository, digest, sources } = mount;
-  if (sources.length === 0) return false;
-  const source = (wanted: string, among: string) => `SELECT r.name FROM repository_blobs l
-    JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
-    JOIN repositories r ON r.id = l.repository_id AND r.name IN (SELECT value FROM json_each(${among}))
-    WHERE l.digest = ${wanted} LIMIT 1`;
-  const among = JSON.stringify(sources);
-  const mounted = await tryBatch(env, [
-    refuseUnless(env, `EXISTS (${source('?1', '?2')})`, digest, among),
-    ...statementsOf(env, (batch) => ensureRepository(batch, repository, mount)),
-    record(env, {
-      about: repository,
-      by: mount.by,
-      select: `SELECT 'blob.mounted' AS type,
-          iif(?5, json_object('digest', ?3, 'from', (${source('?3', '?4')})), json_object('digest', ?3)) AS target
-        WHERE NOT EXISTS (SELECT 1 FROM repository_blobs
-          WHERE digest = ?3 AND repository_id = (SELECT id FROM repositories WHERE name = ?1))`,
-      parameters: [digest, among, mount.isNamed],
-    }),
-    ...countBlob(env, repository, digest, { by: mount.by, staging: null }),
-    linkBlob(env, repository, digest),
-  ]);
-  if (mounted !== null) return true;
-  const size = await env.DB.prepare(`SELECT size FROM blobs WHERE digest = ?1 AND EXISTS (${source('?1', '?2')})`)
-    .bind(digest, among)
-    .first<number>('size');
-  if (size !== null) await requireRoomFor(env, repository, digest, { size, staging: null });
-  return false;
-}
-
-/**
- * end-10. Unlinks it from the repository; the bytes go when no repository holds them any more.
- * @throws blob-unknown, or parameter-invalid while a manifest of the repository still references it (invariant 2)
- */
-export async function deleteBlob(env: Database, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
-  const referenced = `SELECT parent FROM manifest_references
-    WHERE child = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)`;
-  const here = `SELECT 1 FROM repository_blobs
-    WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)`;
-  const { before, after } = balanceBlob(env, repository, digest);
-  const statements = () => [
-    refuseUnless(env, `EXISTS (${here}) AND NOT EXISTS (${referenced})`, repository, digest),
-    before,
-    env.DB.prepare(
-      'DELETE FROM repository_blobs WHERE digest = ?2 AND repository_id = (SELECT id FROM repositories WHERE name = ?1)',
-    ).bind(repository, digest),
-    after,
-    record(env, {
-      about: repository,
-      by,
-      select: `SELECT 'blob.deleted' AS type, json_object('digest', ?3) AS target`,
-      parameters: [digest],
-    }),
-  ];
-  await persistently(
-    () => tryBatch(env, statements()),
-    async () => {
-      const { results } = await env.DB.prepare(`${referenced} LIMIT 10`).bind(repository, digest).all<{ parent: string }>();
-      await statBlob(env, repository, digest);
-      const parents = results.map((row) => row.parent);
-      return parents.length > 0 ? stillReferenced(digest, parents) : null;
-    },
+     SELECT :digest, id, unixepoch() + :lease FROM repositories WHERE name = :repository
+     ON CONFLICT DO UPDATE SET leased_until = excluded.leased_until WHERE leased_until < excluded.leased_until - :lease / 2`,
+    { repository, digest, lease: settings(env).leaseSeconds },
   );
 }
 
-export function stillReferenced(digest: Digest, parents: string[]): Refusal {
-  return new Refusal('content-referenced', {
-    detail: { digest, referencedBy: parents },
+interface Mount extends Pusher {
+  repository: RepositoryName;
+  digest: Digest;
+  /** Repositories that the caller may pull from. */
+  sources: RepositoryName[];
+  /** True if the caller named the source. The event names no other source, as its readers may not know of that repository. */
+  isNamed: boolean;
+}
+
+/** SQL: the name of one of the repositories `:sources` that hold the blob. */
+const SOURCE = `SELECT r.name FROM repository_blobs l
+  JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
+  JOIN repositories r ON r.id = l.repository_id AND r.name IN (SELECT value FROM json_each(:sources))
+  WHERE l.digest = :digest LIMIT 1`;
+
+/**
+ * end-11: links a blob that another repository holds.
+ * @returns `false` if none of `sources` holds it
+ * @throws quota-exceeded, repository-unknown
+ */
+export async function mountBlob(
+  env: Database & Vars,
+  { repository, digest, sources, isNamed, ...pusher }: Mount,
+): Promise<boolean> {
+  if (sources.length === 0) return false;
+  const batch = newBatch(env);
+  batch.require('blob-unknown', `EXISTS (${SOURCE})`, { digest, sources });
+  ensureRepository(batch, repository, pusher);
+  recordEvent(batch, {
+    about: repository,
+    by: pusher.by,
+    select: `SELECT 'blob.mounted' AS type,
+        iif(:isNamed, json_object('digest', :digest, 'from', (${SOURCE})), json_object('digest', :digest)) AS target
+      WHERE NOT EXISTS (SELECT 1 FROM repository_blobs WHERE digest = :digest AND repository_id = ${REPOSITORY_ID})`,
+    parameters: { repository, digest, sources, isNamed },
+  });
+  countBlob(batch, env, { repository, digest, size: null, by: pusher.by, staging: null });
+  linkBlob(batch, env, repository, digest);
+  try {
+    await batch.commit();
+    return true;
+  } catch (error) {
+    if (isRefusal(error, 'blob-unknown')) return false;
+    throw error;
+  }
+}
+
+/**
+ * end-10: unlinks a blob from the repository. Its bytes are deleted once no repository holds it.
+ * @throws blob-unknown; content-referenced while a manifest of the repository references it (invariant 2)
+ */
+export async function deleteBlob(env: Database, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
+  const link = `FROM repository_blobs WHERE digest = :digest AND repository_id = ${REPOSITORY_ID}`;
+  const batch = newBatch(env);
+  batch.require('blob-unknown', `EXISTS (SELECT 1 ${link})`, { repository, digest }, { detail: { digest } });
+  requireUnreferenced(batch, env, repository, digest);
+  const addRemainder = rebalanceBlob(batch, repository, digest);
+  batch.run(`DELETE ${link}`, { repository, digest });
+  addRemainder();
+  recordEvent(batch, {
+    about: repository,
+    by,
+    select: `SELECT 'blob.deleted' AS type, json_object('digest', :digest) AS target`,
+    parameters: { digest },
+  });
+  await batch.commit();
+}
+
+/** Refuses the batch with `content-referenced` while a manifest of the repository references the blob or manifest `digest`. */
+export function requireUnreferenced(batch: Batch, env: Database, repository: RepositoryName, digest: Digest): void {
+  const parents = `SELECT parent FROM manifest_references WHERE child = :digest AND repository_id = ${REPOSITORY_ID}`;
+  batch.require('content-referenced', `NOT EXISTS (${parents})`, { repository, digest }, async () => {
+    const { results } = await prepare(env, `${parents} LIMIT 10`, { repository, digest }).all<{ parent: string }>();
+    return { detail: { digest, referencedBy: results.map(({ parent }) => parent) } };
   });
 }

@@ -1,55 +1,54 @@
 /**
- * Objects that are not what their rows say, as a reader or the scrub finds them: from then on they count as absent, so that the next
- * push brings them again instead of skipping them; and it is recorded, for whoever has to know.
+ * Marks objects that are not what their rows say, found by a reader or the scrub. A marked blob or manifest counts as absent, so that
+ * the next push uploads it again instead of skipping it. The event `blob.missing` tells those who have to know.
  */
-import type { Database } from '../events/batch.ts';
+import type { Batch, Handle } from '../events/batch.ts';
 import { REGISTRY } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
+import { recordEvent } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
 
 export interface Fault {
-  /** Of the object. */
+  /** The key of the object. */
   key: string;
   digest: Digest;
   reason: 'missing' | 'damaged';
 }
 
-/** The last statement answers those that were not known before. */
-export function markBlobs(env: Database, faults: Fault[]): D1PreparedStatement[] {
-  const list = JSON.stringify(faults);
-  return [
-    record(env, {
-      about: '',
-      by: REGISTRY,
-      select: `SELECT 'blob.missing' AS type, json_object('digest', b.digest, 'reason', value ->> 'reason') AS target
-        FROM json_each(?3) CROSS JOIN blobs b ON b.digest = value ->> 'digest' AND b.object_key = value ->> 'key'
-        WHERE b.missing_since IS NULL`,
-      parameters: [list],
-    }),
-    env.DB.prepare(
-      `UPDATE blobs SET missing_since = unixepoch() WHERE missing_since IS NULL
-         AND (digest, object_key) IN (SELECT value ->> 'digest', value ->> 'key' FROM json_each(?1)) RETURNING object_key AS key`,
-    ).bind(list),
-  ];
+/** Adds the steps that mark blobs. @returns those that were not marked before */
+export function markBlobs(batch: Batch, faults: Fault[]): Handle<{ key: string }> {
+  recordEvent(batch, {
+    about: '',
+    by: REGISTRY,
+    select: `SELECT 'blob.missing' AS type, json_object('digest', b.digest, 'reason', value ->> 'reason') AS target
+      FROM json_each(:faults) CROSS JOIN blobs b ON b.digest = value ->> 'digest' AND b.object_key = value ->> 'key'
+      WHERE b.missing_since IS NULL`,
+    parameters: { faults },
+  });
+  return batch.query<{ key: string }>(
+    `UPDATE blobs SET missing_since = unixepoch() WHERE missing_since IS NULL
+       AND (digest, object_key) IN (SELECT value ->> 'digest', value ->> 'key' FROM json_each(:faults)) RETURNING object_key AS key`,
+    { faults },
+  );
 }
 
-/** What is in the trash is marked as well, and nobody is told: whoever restores it is. The last statement answers as above. */
-export function markManifests(env: Database, faults: Fault[]): D1PreparedStatement[] {
-  const list = JSON.stringify(faults);
-  const among = `object_key IN (SELECT value ->> 'key' FROM json_each(?1))`;
-  return [
-    record(env, {
-      about: '',
-      by: REGISTRY,
-      select: `SELECT 'blob.missing' AS type, json_object('digest', m.digest, 'reason', value ->> 'reason') AS target
-        FROM json_each(?3) CROSS JOIN manifests m ON m.object_key = value ->> 'key'`,
-      parameters: [list],
-    }),
-    env.DB.prepare(`UPDATE trashed_manifests SET object_key = '' WHERE ${among}`).bind(list),
-    env.DB.prepare(
-      `INSERT INTO tombstones (object_key, made_at)
-       SELECT value ->> 'key', unixepoch() FROM json_each(?1) WHERE value ->> 'reason' = 'damaged' ON CONFLICT DO NOTHING`,
-    ).bind(list),
-    env.DB.prepare(`UPDATE manifests SET object_key = '' WHERE ${among} RETURNING digest`).bind(list),
-  ];
+/**
+ * Adds the steps that mark manifests. Manifests in the trash are marked without an event: whoever restores one is told.
+ * @returns the manifests outside of the trash that were not marked before
+ */
+export function markManifests(batch: Batch, faults: Fault[]): Handle<{ digest: Digest }> {
+  const isAmong = `object_key IN (SELECT value ->> 'key' FROM json_each(:faults))`;
+  recordEvent(batch, {
+    about: '',
+    by: REGISTRY,
+    select: `SELECT 'blob.missing' AS type, json_object('digest', m.digest, 'reason', value ->> 'reason') AS target
+      FROM json_each(:faults) CROSS JOIN manifests m ON m.object_key = value ->> 'key'`,
+    parameters: { faults },
+  });
+  batch.run(`UPDATE trashed_manifests SET object_key = '' WHERE ${isAmong}`, { faults });
+  batch.run(
+    `INSERT INTO tombstones (object_key, made_at)
+     SELECT value ->> 'key', unixepoch() FROM json_each(:faults) WHERE value ->> 'reason' = 'damaged' ON CONFLICT DO NOTHING`,
+    { faults },
+  );
+  return batch.query<{ digest: Digest }>(`UPDATE manifests SET object_key = '' WHERE ${isAmong} RETURNING digest`, { faults });
 }

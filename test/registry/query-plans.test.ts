@@ -3,7 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/name.ts';
-import { deleteDoomed } from '../../src/registry/manifests/deletion.ts';
+import { deleteExpired } from '../../src/registry/manifests/deletion.ts';
 import { counting } from '../world/counting.ts';
 import { type Content, IMAGE_TYPE, imageIn, pushImage, textOf } from '../world/images.ts';
 import { api } from '../world/people.ts';
@@ -108,7 +108,7 @@ test.each<[string, (at: World) => Promise<unknown>]>([
     async (at) => {
       const digest = one.digest as Digest;
       const doomed = { rule: '', tags: [{ tag: 'v1' as never, digest, reserved: false }], levels: [[digest]] };
-      await deleteDoomed(at.env, REPOSITORY, doomed, { by: { subject: 'registry' }, reason: 'rule 1' });
+      await deleteExpired(at.env, REPOSITORY, doomed, { by: { subject: 'registry' }, reason: 'rule 1' });
     },
   ],
 ])('%s reads no table from end to end', async (_, request) => {

@@ -2,7 +2,7 @@
  * The three key ranges of the bucket whose objects are named by rows. Each has its prefix, the rows for a part of the range, and a
  * way to mark rows whose object is missing or damaged. Keys and rows have the same order, so the scrub compares both side by side.
  */
-import type { Database } from '../../events/batch.ts';
+import type { Batch, Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { DIGESTS_PREFIX, digestOfKey, endOfKeys, MANIFESTS_PREFIX, STREAMS_PREFIX } from '../../storage/keys.ts';
@@ -24,7 +24,7 @@ export interface KeyRange {
    */
   rows(env: Database, after: string, end: string): Promise<{ rows: StoredRow[]; end: string }>;
   /** Marks the content as absent, so that the next push uploads it again. */
-  mark(env: Database, faults: Fault[]): D1PreparedStatement[];
+  mark(batch: Batch, faults: Fault[]): void;
 }
 
 /** Rows that are read at once. */

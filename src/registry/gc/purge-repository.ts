@@ -91,7 +91,7 @@ async function purgeRepository(slice: Slice, { repository_id: id, repository }: 
   for (const table of SINGLES) batch.run(`DELETE FROM ${table} WHERE repository_id = :id`, { id });
   batch.run("DELETE FROM trash WHERE repository_id = :id AND kind = 'repository'", { id });
   // From here on the repository's id belongs to no namespace, so its remaining links count for none. No index finds them by id.
-  batch.add(recountLimited(env, organizationAbout(repository)));
+  recountLimited(batch, organizationAbout(repository));
   slice.alsoPurge(batch, id);
   await write(slice, batch);
   return true;

@@ -9,7 +9,7 @@ import { type Actor, REGISTRY } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { balanceManifests } from '../usage/balance.ts';
+import { rebalanceManifests } from '../usage/balance.ts';
 import type { Key } from './passes.ts';
 import { type Phase, write } from './slice.ts';
 
@@ -71,7 +71,7 @@ export const TRASH: Phase<Row> = {
     const { groups, taken } = grouped(rows);
     for (const group of groups) {
       const batch = newBatch(slice.env);
-      const purged = purgeGroup(batch, slice.env, group, { age, by: REGISTRY });
+      const purged = purgeGroup(batch, group, { age, by: REGISTRY });
       slice.report.purged += (await write(slice, batch))?.of(purged).length ?? 0;
     }
     const last = taken.at(-1);
@@ -110,7 +110,6 @@ function aboutOf({ repository, is_gone }: Pick<Row, 'repository' | 'is_gone'>): 
 /** Purges those entries of the group that are due. The handle has their names. */
 function purgeGroup(
   batch: Batch,
-  env: Database,
   { repositoryId, kind, names, about }: Group,
   { age, by }: { age: number; by: Actor },
 ): Handle<{ name: string }> {
@@ -124,8 +123,8 @@ function purgeGroup(
   });
   if (kind === 'repository') return batch.query(`UPDATE trash AS t SET purging = 1 WHERE ${IS_DUE} RETURNING name`, due);
   if (kind === 'manifest') {
-    const balance = balanceManifests(env, { sql: '?1', parameter: repositoryId }, names as Digest[]);
-    batch.add(balance.before);
+    const repository = { id: ':repository_id', parameters: due };
+    const addRemainder = rebalanceManifests(batch, repository, names as Digest[]);
     batch.run(
       `INSERT INTO tombstones (object_key, made_at) SELECT m.object_key, unixepoch() FROM trashed_manifests m
        WHERE m.repository_id = :repository_id AND m.digest IN (SELECT t.name FROM trash t WHERE ${IS_DUE}) AND m.object_key > ''
@@ -137,7 +136,7 @@ function purgeGroup(
        WHERE repository_id = :repository_id AND digest IN (SELECT t.name FROM trash t WHERE ${IS_DUE})`,
       due,
     );
-    batch.add(balance.after);
+    addRemainder();
   }
   return batch.query(`DELETE FROM trash AS t WHERE ${IS_DUE} RETURNING name`, due);
 }
@@ -156,6 +155,6 @@ export async function purgeEntry(env: Database, { repositoryId, kind, name }: Tr
   ).first<Pick<Row, 'repository' | 'is_gone'>>();
   if (!row) return false;
   const batch = newBatch(env);
-  const purged = purgeGroup(batch, env, { repositoryId, kind, names: [name], about: aboutOf(row) }, { age: 0, by });
+  const purged = purgeGroup(batch, { repositoryId, kind, names: [name], about: aboutOf(row) }, { age: 0, by });
   return (await batch.commit()).of(purged).length > 0;
 }

@@ -157,7 +157,7 @@ async function mark(env: Stores, range: KeyRange, faults: Fault[], report: Scrub
     noteProblem(report, `${range.kind} ${digest}: the object ${key} is ${reason}`);
   }
   const batch = newBatch(env);
-  for (const statement of range.mark(env, faults)) batch.add(statement);
+  range.mark(batch, faults);
   await batch.commit();
 }
 

@@ -1,6 +1,6 @@
 /** Deletes rows that are no longer needed: references of purged manifests, old history, old counts, and links to blobs. */
 import { settings } from '../../env.ts';
-import { balanceBlobs } from '../usage/balance.ts';
+import { rebalanceBlobs } from '../usage/balance.ts';
 import type { GcReport, Phase, Stores } from './slice.ts';
 import { lookOf, sweep, type Walk, type WalkRow } from './walk.ts';
 
@@ -13,7 +13,7 @@ function sweeping(
   start: Phase['start'],
   walkOf: (env: Stores) => Walk,
   counted: 'history' | 'pulls' | 'links' | null,
-  balance: typeof balanceBlobs | null = null,
+  balance: typeof rebalanceBlobs | null = null,
 ): Phase<WalkRow> {
   return {
     start,
@@ -35,7 +35,7 @@ export const REFERENCES = sweeping(
     condition: `NOT EXISTS (SELECT 1 FROM trashed_manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.parent)`,
   }),
   null,
-  balanceBlobs,
+  rebalanceBlobs,
 );
 
 /** Old points of the tag history. The newest point of a tag stays while the tag exists or its name is reserved. */
@@ -84,5 +84,5 @@ export const LINKS = sweeping(
       AND NOT EXISTS (SELECT 1 FROM trashed_references r WHERE r.child = x.digest AND r.repository_id = x.repository_id)`,
   }),
   'links',
-  balanceBlobs,
+  rebalanceBlobs,
 );

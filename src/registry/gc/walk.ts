@@ -1,7 +1,7 @@
 /** Walks a table by its primary key, some hundred rows a step, and finds the rows that meet a condition. */
-import { newBatch } from '../../events/batch.ts';
+import { type Batch, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
-import type { Balance } from '../usage/balance.ts';
+import type { Closing } from '../usage/balance.ts';
 import type { Key } from './passes.ts';
 import { type Budget, read, type Slice, type Stores, write } from './slice.ts';
 
@@ -63,15 +63,14 @@ export async function sweep(
   slice: Slice,
   of: Walk,
   rows: WalkRow[],
-  balance: ((env: Slice['env'], keys: Key[]) => Balance) | null = null,
+  balance: ((batch: Batch, keys: Key[]) => Closing) | null = null,
 ): Promise<{ swept: number; next: Key | null }> {
   const { keys, next } = matchesIn(of, rows);
   if (keys.length === 0) return { swept: 0, next };
   const batch = newBatch(slice.env);
-  const around = balance?.(slice.env, keys);
-  if (around) batch.add(around.before);
+  const addRemainder = balance?.(batch, keys);
   const deleted = batch.run(`DELETE FROM ${of.table} AS x WHERE ${isAmongKeys(of.key)} AND (${of.condition})`, { keys });
-  if (around) batch.add(around.after);
+  addRemainder?.();
   const results = await write(slice, batch);
   return { swept: results?.changes(deleted) ?? 0, next };
 }

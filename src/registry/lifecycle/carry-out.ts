@@ -5,7 +5,7 @@ import { type Actor, REGISTRY } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { deleteDoomed } from '../manifests/deletion.ts';
+import { deleteExpired } from '../manifests/deletion.ts';
 import { HERE } from '../repositories/repositories.ts';
 import type { DoomedAttached, DoomedManifest } from './chooser.ts';
 import type { Leftover } from './inventory.ts';
@@ -45,7 +45,7 @@ export async function deleteSlices(
       const subjects = new Set(levels.flat());
       const own = attached.filter(({ subject }) => subjects.has(subject)).map(attachedTag);
       const doomed = { rule, tags: tags.map(doomedTag), levels, attached: own };
-      const deleted = await deleteDoomed(env, repository, doomed, { by, reason, whole });
+      const deleted = await deleteExpired(env, repository, doomed, { by, reason, whole });
       for (const { tag } of deleted.tags) gone.tags.add(tag);
       for (const digest of deleted.manifests) gone.manifests.add(digest);
       const refused = deleted.tags.length + deleted.manifests.length === 0;

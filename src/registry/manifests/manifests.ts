@@ -1,6 +1,7 @@
-/** Manifests of a repository: stat and get. `put.ts` brings them, `deletion.ts` takes them away. */
+/** Manifests of a repository: stat and get. `put.ts` and `deletion.ts` change them. */
 import { type Env, settings, type Vars } from '../../env.ts';
-import { commit, type Database } from '../../events/batch.ts';
+import { type Database, newBatch } from '../../events/batch.ts';
+import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Reference } from '../../oci/reference.ts';
@@ -8,7 +9,7 @@ import { readText } from '../../storage/objects.ts';
 import { report } from '../../telemetry.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { markManifests } from '../faults.ts';
-import { HERE } from '../repositories/repositories.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>;
 
@@ -18,12 +19,12 @@ export interface ManifestHead {
   size: number;
 }
 
-/** One statement for both kinds of reference. A document whose object is known to be gone (an empty key) is not there. */
+/** SQL: finds a manifest by tag or digest (`:reference`). An empty key marks a document whose object is gone: it counts as absent. */
 function locate(reference: Reference): string {
   const named = reference.tag
-    ? 'JOIN tags t ON t.repository_id = r.id AND t.name = ?2 JOIN manifests m ON m.repository_id = r.id AND m.digest = t.digest'
-    : 'JOIN manifests m ON m.repository_id = r.id AND m.digest = ?2';
-  return `FROM repositories r ${named} AND m.object_key IS NOT '' WHERE r.name = ?1`;
+    ? 'JOIN tags t ON t.repository_id = r.id AND t.name = :reference JOIN manifests m ON m.repository_id = r.id AND m.digest = t.digest'
+    : 'JOIN manifests m ON m.repository_id = r.id AND m.digest = :reference';
+  return `FROM repositories r ${named} AND m.object_key IS NOT '' WHERE r.name = :repository`;
 }
 
 interface HeadRow {
@@ -34,31 +35,32 @@ interface HeadRow {
 
 /** @throws manifest-unknown */
 export async function statManifest(env: Database, repository: RepositoryName, reference: Reference): Promise<ManifestHead> {
-  const row = await env.DB.prepare(`SELECT m.digest, m.media_type, m.size ${locate(reference)}`)
-    .bind(repository, reference.tag ?? reference.digest)
-    .first<HeadRow>();
+  const sql = `SELECT m.digest, m.media_type, m.size ${locate(reference)}`;
+  const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<HeadRow>();
   if (!row) throw unknownManifest(reference);
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
 
 /**
- * For somebody who may push and will skip the manifest if it is here: takes a lease (invariant 8), so that no rule takes it for
- * being untagged before what shall name it has come. @throws manifest-unknown
+ * Stats a manifest for a client that may push and will skip the push if the manifest exists. Takes a lease (invariant 8), so that no
+ * lifecycle rule deletes it as untagged before the tag or index that names it comes. @throws manifest-unknown
  */
 export async function statManifestForPush(
   env: Database & Vars,
   repository: RepositoryName,
   digest: Digest,
 ): Promise<ManifestHead> {
-  const lease = settings(env).leaseSeconds;
-  const [, found] = await env.DB.batch<HeadRow>([
-    env.DB.prepare(
-      `UPDATE manifests SET leased_until = unixepoch() + ?3
-       WHERE repository_id = ${HERE} AND digest = ?2 AND leased_until < unixepoch() + ?3 / 2`,
-    ).bind(repository, digest, lease),
-    env.DB.prepare(`SELECT m.digest, m.media_type, m.size ${locate({ digest })}`).bind(repository, digest),
-  ]);
-  const row = found?.results[0];
+  const batch = newBatch(env);
+  batch.run(
+    `UPDATE manifests SET leased_until = unixepoch() + :lease
+     WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND leased_until < unixepoch() + :lease / 2`,
+    { repository, digest, lease: settings(env).leaseSeconds },
+  );
+  const found = batch.query<HeadRow>(`SELECT m.digest, m.media_type, m.size ${locate({ digest })}`, {
+    repository,
+    reference: digest,
+  });
+  const row = (await batch.commit()).first(found);
   if (!row) throw unknownManifest({ digest });
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
@@ -69,9 +71,10 @@ export async function getManifest(
   repository: RepositoryName,
   reference: Reference,
 ): Promise<ManifestHead & { text: string }> {
-  const row = await env.DB.prepare(`SELECT m.digest, m.media_type, m.size, m.content, m.object_key ${locate(reference)}`)
-    .bind(repository, reference.tag ?? reference.digest)
-    .first<HeadRow & { content: string | null; object_key: string | null }>();
+  const sql = `SELECT m.digest, m.media_type, m.size, m.content, m.object_key ${locate(reference)}`;
+  const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<
+    HeadRow & { content: string | null; object_key: string | null }
+  >();
   if (!row) throw unknownManifest(reference);
   const text = row.content ?? (await readText(env, row.object_key ?? ''));
   if (text === null) {
@@ -81,10 +84,13 @@ export async function getManifest(
   return { digest: row.digest, mediaType: row.media_type, size: row.size, text };
 }
 
-/** From then on it counts as absent, so that the next push brings it again instead of skipping it. */
+/** Marks a manifest whose object is gone as absent, so that the next push uploads it again instead of skipping it. */
 async function markMissing(env: Database, repository: RepositoryName, digest: Digest, objectKey: string | null): Promise<void> {
   report('manifest.object-missing', { digest, repository, object: objectKey });
-  if (objectKey) await commit(env, markManifests(env, [{ key: objectKey, digest, reason: 'missing' }]));
+  if (!objectKey) return;
+  const batch = newBatch(env);
+  markManifests(batch, [{ key: objectKey, digest, reason: 'missing' }]);
+  await batch.commit();
 }
 
 export function unknownManifest(reference: Reference): Refusal {

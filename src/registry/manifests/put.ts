@@ -1,42 +1,45 @@
-/** Putting a manifest: its references, the document, its tags and their history, and what is recorded of it, in one batch. */
+/** Puts a manifest: its references, its document, its tags with their history, and the events, in one batch. */
 import { type Env, settings, type Vars } from '../../env.ts';
-import {
-  type Background,
-  type Database,
-  isLost,
-  persistently,
-  refuseUnless,
-  statementsOf,
-  tryBatch,
-} from '../../events/batch.ts';
-import { record } from '../../events/outbox.ts';
+import { type Background, type Batch, type Handle, isLost, newBatch, type Results } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { recordEvent } from '../../events/outbox.ts';
+import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
+import type { Manifest } from '../../oci/manifest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { manifestKey } from '../../storage/keys.ts';
 import { deleteObjects, putVerified } from '../../storage/objects.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
-import { ensureRepository, HERE } from '../repositories/repositories.ts';
+import { isRefusal, type Particulars, Refusal } from '../../vocabulary/refusal.ts';
+import { ensureRepository, REPOSITORY_ID } from '../repositories/repositories.ts';
 import { changeTags, lastPoint } from '../tags/changes.ts';
-import { guardsOf, type ManifestPut, MOVING } from '../tags/guards.ts';
-import { type Judgement, underRule } from '../tags/mutability.ts';
+import { MOVING_TAGS, requireCondition, requireTagRights, type TagPut, tagsHeldByOthers } from '../tags/guards.ts';
+import { type Judgement, requireMutable, withMutabilityRule } from '../tags/mutability.ts';
 import { countManifest } from '../usage/limit.ts';
-import { listed, OTHER_TYPE, refusalOf, UNMET } from './put-refusals.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** What a put may point at: their list is one bound parameter, of which D1 takes 2 MB. */
+/** References of a manifest. Their list is one bound parameter, and D1 takes 2 MB of that. */
 const MAX_REFERENCES = 4000;
 
-/** Bytes up to which a document lives in its row: a D1 row ends at 2 MB, and a list should not drag megabytes along. */
+/** Bytes up to which a document is stored in its row: a D1 row has at most 2 MB, and lists should not read megabytes. */
 const INLINE_MAX_BYTES = 128 * 1024;
 
-/** What the tags of a put named before: only those that really moved. */
+export interface ManifestPut extends TagPut {
+  manifest: Manifest;
+  /** Bytes. */
+  size: number;
+  by: Actor;
+  /** True if the put may create the repository. */
+  mayCreate: boolean;
+}
+
+/** Tags that a put moved, each with the digest that it named before. */
 export type MovedTags = { tag: Tag; previous: Digest }[];
 
 /**
- * end-7. References, manifest, tags, history and events in one batch (invariants 2, 3 and 6). Putting again what is there
- * changes nothing, but it is a push: the manifest and its tags become younger, and each tag has an event.
+ * end-7: puts a manifest (invariants 2, 3 and 6). If the manifest is there already, this is still a push: the manifest and its tags
+ * get a new time, and each tag has an event.
  * @throws references-unknown, manifest-invalid, forbidden, condition-failed, tag-immutable, quota-exceeded, repository-unknown
  */
 export async function putManifest(env: Stores, put: ManifestPut, work: Background): Promise<MovedTags> {
@@ -48,144 +51,201 @@ export async function putManifest(env: Stores, put: ManifestPut, work: Backgroun
   if (objectKey) await putVerified(env, objectKey, manifest.text, digest);
   const attempt = { id: crypto.randomUUID(), objectKey };
   try {
-    return await persistently(
-      () => underRule(env, repository, (judgement) => putOnce(env, put, attempt, judgement)),
-      () => refusalOf(env, put),
-    );
+    return await withMutabilityRule(env, repository, (judgement) => putOnce(env, put, attempt, judgement));
   } finally {
     if (objectKey) work.waitUntil(discardUnused(env, repository, digest, objectKey));
   }
 }
 
-/** A put, of which it can be told later whether it was carried out. */
+/** One put. Its id is written with what it changes, so that it can be found out later whether it was carried out. */
 interface Attempt {
   id: string;
-  /** Of a document of its own. */
+  /** The object of a long document. */
   objectKey: string | null;
 }
 
 /**
- * Where the answer of the batch was lost, it is tried again unless it was carried out: another change may have come in between,
- * and must not be undone. `null`: refused.
+ * If the answer of the batch was lost, the batch is tried again unless it was carried out. It requires that it was not: another
+ * change may have come after it and must not be undone.
  */
-async function putOnce(env: Stores, put: ManifestPut, attempt: Attempt, judgement: Judgement): Promise<MovedTags | null> {
-  const [moving, ...statements] = putStatements(env, put, attempt, judgement);
+async function putOnce(env: Stores, put: ManifestPut, attempt: Attempt, judgement: Judgement): Promise<MovedTags> {
+  const first = newBatch(env);
+  const moving = addPut(first, env, put, attempt, judgement);
   try {
-    return movedBy(await tryBatch(env, [moving, ...statements]));
+    return movedIn(await first.commit(), moving);
   } catch (error) {
-    if (!isLost(error)) throw error;
-    const carriedOut = await doneBy(env, put, attempt);
-    if (carriedOut) return carriedOut;
-    // It may be carried out just now: then this one is refused.
-    const { repository, tags, digest } = put;
-    const guard = refuseUnless(env, `NOT EXISTS (${DONE})`, repository, JSON.stringify(tags), digest, attempt.id);
-    return movedBy(await tryBatch(env, [moving, guard, ...statements])) ?? doneBy(env, put, attempt);
+    if (isRefusal(error) || !isLost(error)) throw error;
+  }
+  const carriedOut = await writtenBy(env, put, attempt);
+  if (carriedOut) return carriedOut;
+  const second = newBatch(env);
+  // The first batch may be carried out only now.
+  second.require('overtaken', `NOT EXISTS (${WRITTEN})`, writtenParameters(put, attempt));
+  const movingNow = addPut(second, env, put, attempt, judgement);
+  try {
+    return movedIn(await second.commit(), movingNow);
+  } catch (error) {
+    const written = isRefusal(error, 'overtaken') ? await writtenBy(env, put, attempt) : null;
+    if (written) return written;
+    throw error;
   }
 }
 
-function movedBy(results: D1Result[] | null): MovedTags | null {
-  const moved = results?.[0]?.results as { name: Tag; digest: Digest }[] | undefined;
-  return moved ? moved.map((row) => ({ tag: row.name, previous: row.digest })) : null;
+interface MovingTag {
+  name: Tag;
+  digest: Digest;
 }
 
-/** Points of a tag's history that are looked at: others may have changed it since. */
+function movedIn(results: Results, moving: Handle<MovingTag>): MovedTags {
+  return results.of(moving).map(({ name, digest }) => ({ tag: name, previous: digest }));
+}
+
+/** Points of a tag's history that are searched for the attempt: other requests may have changed the tag since. */
 const POINTS = 100;
 
-/** What attempt ?4 has written: tags of ?2 that it changed, and the manifest ?3, which may have been deleted since. */
-const DONE = `SELECT h.tag, h.previous FROM json_each(?2) d CROSS JOIN tag_history h
-    ON h.repository_id = ${HERE} AND h.tag = d.value AND h.attempt = ?4 AND h.point > ${lastPoint('d.value')} - ${POINTS}
+/**
+ * SQL: what the put `:attempt` has written: the tags of `:tags` that it changed, and a row of NULLs for the manifest, which may be in
+ * the trash by now.
+ */
+const WRITTEN = `SELECT h.tag, h.previous FROM json_each(:tags) d CROSS JOIN tag_history h
+    ON h.repository_id = ${REPOSITORY_ID} AND h.tag = d.value AND h.attempt = :attempt AND h.point > ${lastPoint('d.value')} - ${POINTS}
   UNION ALL SELECT NULL, NULL WHERE
-    EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${HERE} AND digest = ?3 AND attempt = ?4)
-    OR EXISTS (SELECT 1 FROM trashed_manifests WHERE repository_id = ${HERE} AND digest = ?3 AND attempt = ?4)`;
+    EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND attempt = :attempt)
+    OR EXISTS (SELECT 1 FROM trashed_manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND attempt = :attempt)`;
 
-async function doneBy(env: Stores, { repository, tags, digest }: ManifestPut, attempt: Attempt): Promise<MovedTags | null> {
-  const { results } = await env.DB.prepare(DONE)
-    .bind(repository, JSON.stringify(tags), digest, attempt.id)
-    .all<{ tag: Tag | null; previous: Digest | null }>();
+function writtenParameters({ repository, tags, digest }: ManifestPut, attempt: Attempt): Parameters {
+  return { repository, tags, digest, attempt: attempt.id };
+}
+
+/** The tags that the attempt moved; `null` if it was not carried out. */
+async function writtenBy(env: Stores, put: ManifestPut, attempt: Attempt): Promise<MovedTags | null> {
+  const { results } = await prepare(env, WRITTEN, writtenParameters(put, attempt)).all<{
+    tag: Tag | null;
+    previous: Digest | null;
+  }>();
   if (results.length === 0) return null;
   return results.flatMap(({ tag, previous }) => (tag && previous ? [{ tag, previous }] : []));
 }
 
-/** The first of them answers which tags are about to move. */
-function putStatements(
-  env: Database & Vars,
-  put: ManifestPut,
-  attempt: Attempt,
-  judgement: Judgement,
-): [D1PreparedStatement, ...D1PreparedStatement[]] {
+/** Adds the preconditions and steps of a put. @returns the tags that it moves */
+function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, judgement: Judgement): Handle<MovingTag> {
   const { repository, digest, manifest, size, tags, by, notToMake, notToMove } = put;
   const { mediaType } = manifest;
-  // Whoever has no right to a tag at all does not refresh it, and sets off no deployment of it.
+  const moving = batch.query<MovingTag>(MOVING_TAGS, { repository, tags, digest });
+  ensureRepository(batch, repository, put);
+  const references = listOf(manifest);
+  requireContent(batch, env, put, references);
+  requireTagRights(batch, env, put, deniedTags);
+  requireCondition(batch, env, put);
+  if (tags.length > 0) requireMutable(batch, env, repository, tagsHeldByOthers(tags, digest), { judgement, names: tags });
+  if (tags.length === 0) recordUntagged(batch, put);
+  countManifest(batch, env, put, by);
+  insertManifest(batch, env, put, attempt);
+  batch.run(
+    `INSERT INTO manifest_references (repository_id, child, parent)
+     SELECT ${REPOSITORY_ID}, value ->> 'digest', :digest FROM json_each(:references) WHERE TRUE ON CONFLICT DO NOTHING`,
+    { repository, digest, references },
+  );
+  // A caller with no right at all to a tag does not refresh it, and so triggers no deployment of it.
   const pushedAgain = tags.filter((tag) => !notToMake.includes(tag) || !notToMove.includes(tag));
-  const change = { repository, digest, mediaType, size, tags, by, attempt: attempt.id, pushedAgain };
-  const references = listed(manifest);
-  return [
-    env.DB.prepare(MOVING).bind(repository, JSON.stringify(tags), digest),
-    refuseUnless(env, `NOT EXISTS (${UNMET})`, repository, references),
-    refuseUnless(env, `NOT EXISTS (${OTHER_TYPE})`, repository, digest, mediaType),
-    ...guardsOf(env, put, judgement),
-    ...statementsOf(env, (batch) => ensureRepository(batch, repository, put)),
-    ...(tags.length === 0 ? [recordUntagged(env, put)] : []),
-    ...countManifest(env, put, by),
-    insertManifest(env, put, attempt),
-    env.DB.prepare(
-      `INSERT INTO manifest_references (repository_id, child, parent)
-       SELECT ${HERE}, value ->> 'digest', ?3 FROM json_each(?2) WHERE TRUE ON CONFLICT DO NOTHING`,
-    ).bind(repository, references, digest),
-    ...(tags.length > 0 ? changeTags(env, change) : []),
-  ];
+  if (tags.length > 0) changeTags(batch, { repository, digest, mediaType, size, tags, by, attempt: attempt.id, pushedAgain });
+  return moving;
 }
 
-/** One that comes without a tag has an event of its own, if it is new. */
-function recordUntagged(env: Database, { repository, digest, manifest, size, by }: ManifestPut): D1PreparedStatement {
-  return record(env, {
+function deniedTags({ moving, tags }: { moving: boolean; tags: unknown[] }): Particulars {
+  const message = moving
+    ? 'this tag exists, and the right to move it (retag) is missing'
+    : 'this tag does not exist, and the right to make it (push) is missing';
+  return { message, detail: tags };
+}
+
+/** SQL: the references of `:references` that are not linked in the repository, or differ from what their descriptor says. */
+const UNMET_REFERENCES = `SELECT value ->> 'digest' AS digest, coalesce(b.size, m.size) IS NOT NULL AS present
+  FROM json_each(:references)
+  LEFT JOIN repository_blobs l ON value ->> 'kind' = 'blob' AND l.digest = value ->> 'digest' AND l.repository_id = ${REPOSITORY_ID}
+  LEFT JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
+  LEFT JOIN manifests m ON value ->> 'kind' = 'manifest' AND m.digest = value ->> 'digest' AND m.repository_id = ${REPOSITORY_ID}
+  WHERE (b.digest IS NULL AND m.digest IS NULL AND value ->> 'required')
+     OR coalesce(b.size, m.size) <> value ->> 'size' OR m.media_type <> value ->> 'mediaType'`;
+
+/** SQL: the manifest was pushed before with another media type. */
+const OTHER_MEDIA_TYPE = `SELECT media_type FROM manifests
+  WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND media_type <> :mediaType`;
+
+/**
+ * The references as one parameter (JSON). Only manifests have a media type of their own to compare; leaving it out for blobs keeps
+ * the longest list within D1's 2 MB.
+ */
+function listOf({ references }: Manifest): string {
+  return JSON.stringify(references.map((one) => (one.kind === 'blob' ? { ...one, mediaType: undefined } : one)));
+}
+
+/** Refuses the batch with `references-unknown` or `manifest-invalid` (invariant 2). */
+function requireContent(batch: Batch, env: Stores, { repository, digest, manifest }: ManifestPut, references: string): void {
+  const parameters = { repository, digest, mediaType: manifest.mediaType, references };
+  const unmet = async (present: 0 | 1) => {
+    const sql = `SELECT digest FROM (${UNMET_REFERENCES}) WHERE present = :present`;
+    return (await prepare(env, sql, { ...parameters, present }).all<{ digest: Digest }>()).results;
+  };
+  batch.requireNone(
+    `SELECT iif(present, 'manifest-invalid', 'references-unknown') FROM (${UNMET_REFERENCES}) ORDER BY present LIMIT 1`,
+    parameters,
+    {
+      'references-unknown': async () => ({ detail: await unmet(0) }),
+      'manifest-invalid': async () => {
+        const differing = await unmet(1);
+        if (differing.length === 0) return { message: 'this content was pushed before with another media type' };
+        return { message: 'a descriptor states another size or media type than its content has', detail: differing };
+      },
+    },
+  );
+  batch.require('manifest-invalid', `NOT EXISTS (${OTHER_MEDIA_TYPE})`, parameters);
+}
+
+/** Records the push of a manifest without a tag, if the manifest is new. */
+function recordUntagged(batch: Batch, { repository, digest, manifest, size, by }: ManifestPut): void {
+  recordEvent(batch, {
     about: repository,
     by,
-    select: `SELECT 'manifest.pushed' AS type, json_object('digest', ?3, 'mediaType', ?4, 'size', ?5) AS target
-      WHERE NOT EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${HERE} AND digest = ?3)`,
-    parameters: [digest, manifest.mediaType, size],
+    select: `SELECT 'manifest.pushed' AS type, json_object('digest', :digest, 'mediaType', :mediaType, 'size', :size) AS target
+      WHERE NOT EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest)`,
+    parameters: { repository, digest, mediaType: manifest.mediaType, size },
   });
 }
 
-/** A put without a tag takes a lease, until what shall name the manifest has come (invariant 8). `pushed_at` is the last put. */
+/** A manifest without a tag gets a lease, until the tag or index that names it comes (invariant 8). `pushed_at` is the last put. */
 function insertManifest(
-  env: Database & Vars,
+  batch: Batch,
+  env: Vars,
   { repository, digest, manifest, size, tags }: ManifestPut,
   { id, objectKey }: Attempt,
-) {
+): void {
   const { mediaType, artifactType, subject, text } = manifest;
-  const content = objectKey ? null : text;
-  const lease = settings(env).leaseSeconds;
-  return env.DB.prepare(
-    `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, object_key, content, leased_until, attempt)
-     VALUES (${HERE}, ?2, ?3, ?4, ?5, ?6, unixepoch(), ?7, ?8, iif(?9, unixepoch() + ?10, 0), ?11)
+  batch.run(
+    `INSERT INTO manifests
+       (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, object_key, content, leased_until, attempt)
+     VALUES (${REPOSITORY_ID}, :digest, :mediaType, :artifactType, :subject, :size, unixepoch(), :objectKey, :content,
+       iif(:takesLease, unixepoch() + :lease, 0), :attempt)
      ON CONFLICT DO UPDATE SET object_key = iif(object_key = '', excluded.object_key, object_key),
-       leased_until = iif(leased_until < excluded.leased_until - ?10 / 2, excluded.leased_until, leased_until), attempt = excluded.attempt, pushed_at = excluded.pushed_at`,
-  ).bind(
-    repository,
-    digest,
-    mediaType,
-    artifactType ?? '',
-    subject,
-    size,
-    objectKey,
-    content,
-    tags.length === 0 ? 1 : 0,
-    lease,
-    id,
+       leased_until = iif(leased_until < excluded.leased_until - :lease / 2, excluded.leased_until, leased_until),
+       attempt = excluded.attempt, pushed_at = excluded.pushed_at`,
+    {
+      ...{ repository, digest, mediaType, artifactType: artifactType ?? '', subject, size, objectKey },
+      ...{ content: objectKey ? null : text, takesLease: tags.length === 0, lease: settings(env).leaseSeconds, attempt: id },
+    },
   );
 }
 
-/** The document was there already, or was refused: then nothing names the new object. It may have been deleted since. */
+/** Deletes the new object if no row names it: the document was there already, or the put was refused. */
 async function discardUnused(env: Stores, repository: RepositoryName, digest: Digest, objectKey: string): Promise<void> {
-  const of = (table: string) =>
-    `EXISTS (SELECT 1 FROM ${table} WHERE repository_id = r.id AND digest = ?2 AND object_key = ?3)`;
-  const kept = await env.DB.prepare(
-    `SELECT 1 FROM (SELECT id FROM repositories WHERE name = ?1
-       UNION ALL SELECT repository_id FROM trash WHERE kind = 'repository' AND repository = ?1) r
-     WHERE ${of('manifests')} OR ${of('trashed_manifests')} LIMIT 1`,
-  )
-    .bind(repository, digest, objectKey)
-    .first();
+  const isIn = (table: string) =>
+    `EXISTS (SELECT 1 FROM ${table} WHERE repository_id = r.id AND digest = :digest AND object_key = :objectKey)`;
+  const kept = await prepare(
+    env,
+    `SELECT 1 FROM (SELECT id FROM repositories WHERE name = :repository
+       UNION ALL SELECT repository_id FROM trash WHERE kind = 'repository' AND repository = :repository) r
+     WHERE ${isIn('manifests')} OR ${isIn('trashed_manifests')} LIMIT 1`,
+    { repository, digest, objectKey },
+  ).first();
   if (!kept) await deleteObjects(env, [objectKey]);
 }

@@ -1,5 +1,6 @@
-/** Manifests whose subject is a given digest (distribution-spec, "Listing Referrers"). */
+/** Lists the manifests whose subject is a given digest (distribution-spec, "Listing Referrers"). */
 import type { Env } from '../../env.ts';
+import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { jsonBytes } from '../../oci/json.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -7,11 +8,11 @@ import { type Page, pageOf } from '../../oci/page.ts';
 import { readText } from '../../storage/objects.ts';
 
 /**
- * Bytes of a page, and of the documents behind it: their annotations are part of the answer, and each may have megabytes.
- * oras-go reads lists of up to 4 MiB.
+ * Bytes of one answer, and of the documents that are read for it: their annotations are part of the answer and may have megabytes
+ * each. oras-go reads lists of up to 4 MiB.
  */
 const PAGE_MAX_BYTES = 4 * 1024 * 1024;
-/** Of these, what stands around the entries. */
+/** Bytes of the answer that are reserved for the JSON around the entries. */
 const ENVELOPE_BYTES = 1024;
 
 export interface Referrer {
@@ -40,20 +41,21 @@ interface Row {
   candidates: number;
 }
 
-/** end-12. A subject that is not there, or a repository that is not there, has no referrers; that is no error. */
+/** end-12. The list is empty, and that is no error, if the subject or the repository does not exist. */
 export async function listReferrers(
   env: Pick<Env, 'DB' | 'BLOBS'>,
   repository: RepositoryName,
   { subject, artifactType, after, limit }: ReferrersQuery,
 ): Promise<Page<Referrer>> {
-  const type = artifactType === undefined ? '' : 'AND m.artifact_type = ?6';
-  // Which ones fit a page is found without their contents, which would be megabytes to sort.
-  const { results } = await env.DB.prepare(
+  const type = artifactType === undefined ? '' : 'AND m.artifact_type = :artifactType';
+  // The page is chosen without the contents, as sorting those would move megabytes.
+  const { results } = await prepare(
+    env,
     `WITH candidates AS (
        SELECT m.repository_id, m.artifact_type, m.digest, m.size
-       FROM repositories r JOIN manifests m ON m.repository_id = r.id AND m.subject = ?2
-       WHERE r.name = ?1 AND (m.artifact_type, m.digest) > (?3, ?4) ${type}
-       ORDER BY m.artifact_type, m.digest LIMIT ?5),
+       FROM repositories r JOIN manifests m ON m.repository_id = r.id AND m.subject = :subject
+       WHERE r.name = :repository AND (m.artifact_type, m.digest) > (:afterType, :afterDigest) ${type}
+       ORDER BY m.artifact_type, m.digest LIMIT :rows),
      measured AS (
        SELECT *, count(*) OVER () AS candidates, sum(size) OVER (ORDER BY artifact_type, digest) - size AS bytes_before
        FROM candidates)
@@ -61,15 +63,17 @@ export async function listReferrers(
        json_extract(m.content, '$.annotations') AS annotations
      FROM measured p JOIN manifests m ON m.repository_id = p.repository_id AND m.digest = p.digest
      WHERE p.bytes_before < ${PAGE_MAX_BYTES} ORDER BY p.artifact_type, p.digest`,
-  )
-    .bind(repository, subject, after?.artifactType ?? '', after?.digest ?? '', limit + 1, ...(type ? [artifactType] : []))
-    .all<Row>();
+    {
+      ...{ repository, subject, artifactType: artifactType ?? null, rows: limit + 1 },
+      ...{ afterType: after?.artifactType ?? '', afterDigest: after?.digest ?? '' },
+    },
+  ).all<Row>();
   const { items } = pageOf(results, limit);
   const fitting = firstThatFit(await Promise.all(items.map((row) => referrerOf(env, row))));
   return { items: fitting, more: (results[0]?.candidates ?? 0) > fitting.length };
 }
 
-/** One at least: an entry that is longer than a page by itself loses its longest annotations. Its manifest has them all. */
+/** The first entries that fit an answer, at least one. An entry that is too long by itself loses its longest annotations. */
 function firstThatFit(referrers: Referrer[]): Referrer[] {
   let room = PAGE_MAX_BYTES - ENVELOPE_BYTES;
   const fitting: Referrer[] = [];

@@ -1,15 +1,16 @@
-/** Making, moving and deleting tags: the one place where a tag, its event and its history are written, in one batch. */
-import type { Database } from '../../events/batch.ts';
+/** Creates, moves and deletes tags. Only here a tag, its history and its event are written, always in one batch. */
+import type { Batch, Handle } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { recordEvent } from '../../events/outbox.ts';
+import type { Parameters } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
-import { HERE } from '../repositories/repositories.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
 
-/** SQL: how often tag `name` of repository ?1 has changed so far. */
-export const lastPoint = (name: string) =>
-  `coalesce((SELECT point FROM tag_history WHERE repository_id = ${HERE} AND tag = ${name} ORDER BY point DESC LIMIT 1), 0)`;
+/** SQL: the number of the newest point in the history of tag `name` of `:repository`; 0 if it has none. */
+export const lastPoint = (name: string) => `coalesce(
+  (SELECT point FROM tag_history WHERE repository_id = ${REPOSITORY_ID} AND tag = ${name} ORDER BY point DESC LIMIT 1), 0)`;
 
 export interface TagChange {
   repository: RepositoryName;
@@ -19,159 +20,163 @@ export interface TagChange {
   size: number;
   tags: Tag[];
   by: Actor;
-  /** The put that changes them, if it has to find out later whether it did. */
+  /** The id of the put, if the caller needs to find out later whether the batch was committed. */
   attempt?: string;
-  /** Tags whose time is refreshed, with an event, where they name the manifest already: a push of what is there is a push. */
+  /** Tags that get a new time and an event even if they name the manifest already: pushing an image again is a push. */
   pushedAgain?: Tag[];
 }
 
 /**
- * The statements that have `tags` name the manifest, for a batch that makes sure of the manifest: events, history, tags. A tag
- * that names it already is written only if it is in `pushedAgain`; it gets no point in the history, as nothing changed.
+ * Adds the steps that make `tags` name a manifest: event, history, tag. The batch must make sure that the manifest exists. A tag
+ * that names the manifest already is written only if it is in `pushedAgain`; it gets no new point in its history.
  */
 export function changeTags(
-  env: Database,
+  batch: Batch,
   { repository, digest, mediaType, size, tags, by, attempt, pushedAgain = [] }: TagChange,
-): D1PreparedStatement[] {
-  const names = JSON.stringify(tags);
-  const again = JSON.stringify(pushedAgain);
-  const changing = (list: string) =>
-    `FROM json_each(${list}) n LEFT JOIN tags t ON t.repository_id = ${HERE} AND t.name = n.value
-     WHERE t.digest IS NOT ?3`;
-  const target = `'tag', n.value, 'digest', ?3, 'mediaType', ?5, 'size', ?6`;
-  return [
-    record(env, {
-      about: repository,
-      by,
-      select: `SELECT CASE WHEN t.digest IS NULL THEN 'tag.created' WHEN t.digest = ?3 THEN 'tag.pushed' ELSE 'tag.moved' END AS type,
-          CASE WHEN t.digest IS NULL THEN json_object(${target})
-            WHEN t.digest = ?3 THEN json_object(${target}, 'changed', json('false'))
-            ELSE json_object(${target}, 'previous', t.digest) END AS target
-        ${changing('?4')} OR n.value IN (SELECT value FROM json_each(?7))`,
-      parameters: [digest, names, mediaType, size, again],
-    }),
-    env.DB.prepare(
-      `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, attempt)
-       SELECT ${HERE}, n.value, ${lastPoint('n.value')} + 1, unixepoch(), ?3, t.digest, ?4, ?5, ?6 ${changing('?2')}`,
-    ).bind(repository, names, digest, by.subject, by.key ?? null, attempt ?? null),
-    env.DB.prepare(
-      `INSERT INTO tags (repository_id, name, digest, updated_at)
-       SELECT ${HERE}, value, ?3, unixepoch() FROM json_each(?2) WHERE TRUE
-       ON CONFLICT DO UPDATE SET digest = ?3, updated_at = unixepoch()
-       WHERE digest <> ?3 OR name IN (SELECT value FROM json_each(?4))`,
-    ).bind(repository, names, digest, again),
-  ];
+): void {
+  const parameters = { repository, digest, tags, pushedAgain };
+  const changing = `FROM json_each(:tags) n LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = n.value
+     WHERE t.digest IS NOT :digest`;
+  const target = `'tag', n.value, 'digest', :digest, 'mediaType', :mediaType, 'size', :size`;
+  recordEvent(batch, {
+    about: repository,
+    by,
+    select: `SELECT CASE WHEN t.digest IS NULL THEN 'tag.created' WHEN t.digest = :digest THEN 'tag.pushed' ELSE 'tag.moved' END AS type,
+        CASE WHEN t.digest IS NULL THEN json_object(${target})
+          WHEN t.digest = :digest THEN json_object(${target}, 'changed', json('false'))
+          ELSE json_object(${target}, 'previous', t.digest) END AS target
+      ${changing} OR n.value IN (SELECT value FROM json_each(:pushedAgain))`,
+    parameters: { ...parameters, mediaType, size },
+  });
+  batch.run(
+    `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, attempt)
+     SELECT ${REPOSITORY_ID}, n.value, ${lastPoint('n.value')} + 1, unixepoch(), :digest, t.digest, :actor, :key, :attempt ${changing}`,
+    { ...parameters, actor: by.subject, key: by.key ?? null, attempt: attempt ?? null },
+  );
+  batch.run(
+    `INSERT INTO tags (repository_id, name, digest, updated_at)
+     SELECT ${REPOSITORY_ID}, value, :digest, unixepoch() FROM json_each(:tags) WHERE TRUE
+     ON CONFLICT DO UPDATE SET digest = :digest, updated_at = unixepoch()
+     WHERE digest <> :digest OR name IN (SELECT value FROM json_each(:pushedAgain))`,
+    parameters,
+  );
 }
 
-/** The statements that make tags, each of a manifest that is there. A tag that is there by now stays as it is. */
-export function bringTags(
-  env: Database,
-  repository: RepositoryName,
-  tags: { tag: Tag; digest: Digest }[],
-  by: Actor,
-): D1PreparedStatement[] {
-  const list = JSON.stringify(tags);
-  const coming = (parameter: string) => `FROM json_each(${parameter}) n
-    CROSS JOIN manifests m ON m.repository_id = ${HERE} AND m.digest = n.value ->> 'digest' AND m.object_key IS NOT ''
-    LEFT JOIN tags t ON t.repository_id = ${HERE} AND t.name = n.value ->> 'tag' WHERE t.name IS NULL`;
+/** Adds the steps that create tags, each for a manifest that exists. A tag that exists stays as it is. */
+export function createTags(batch: Batch, repository: RepositoryName, tags: { tag: Tag; digest: Digest }[], by: Actor): void {
+  const parameters = { repository, tags };
+  const creating = `FROM json_each(:tags) n
+    CROSS JOIN manifests m ON m.repository_id = ${REPOSITORY_ID} AND m.digest = n.value ->> 'digest' AND m.object_key IS NOT ''
+    LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = n.value ->> 'tag' WHERE t.name IS NULL`;
   const name = `n.value ->> 'tag'`;
-  return [
-    record(env, {
-      about: repository,
-      by,
-      select: `SELECT 'tag.created' AS type,
-          json_object('tag', ${name}, 'digest', m.digest, 'mediaType', m.media_type, 'size', m.size) AS target ${coming('?3')}`,
-      parameters: [list],
-    }),
-    env.DB.prepare(
-      `INSERT INTO tag_history (repository_id, tag, point, at, digest, actor, key_id)
-       SELECT ${HERE}, ${name}, ${lastPoint(name)} + 1, unixepoch(), m.digest, ?3, ?4 ${coming('?2')}`,
-    ).bind(repository, list, by.subject, by.key ?? null),
-    env.DB.prepare(
-      `INSERT INTO tags (repository_id, name, digest, updated_at) SELECT ${HERE}, ${name}, m.digest, unixepoch() ${coming('?2')}`,
-    ).bind(repository, list),
-  ];
+  recordEvent(batch, {
+    about: repository,
+    by,
+    select: `SELECT 'tag.created' AS type,
+        json_object('tag', ${name}, 'digest', m.digest, 'mediaType', m.media_type, 'size', m.size) AS target ${creating}`,
+    parameters,
+  });
+  batch.run(
+    `INSERT INTO tag_history (repository_id, tag, point, at, digest, actor, key_id)
+     SELECT ${REPOSITORY_ID}, ${name}, ${lastPoint(name)} + 1, unixepoch(), m.digest, :actor, :key ${creating}`,
+    { ...parameters, actor: by.subject, key: by.key ?? null },
+  );
+  batch.run(
+    `INSERT INTO tags (repository_id, name, digest, updated_at)
+     SELECT ${REPOSITORY_ID}, ${name}, m.digest, unixepoch() ${creating}`,
+    parameters,
+  );
 }
 
-/** Which tags are to be deleted: a SELECT of `name`, `digest` and `reserved`; ?1 is the repository, ?3 its parameter. */
+/** A SELECT of tags of `:repository`, with the columns `name`, `digest` and `reserved`. */
 export interface TagSelection {
   sql: string;
-  parameter: string;
+  parameters: Parameters;
 }
 
 export interface Deletion {
   by: Actor;
-  /** Which rule it was, for people; `null` where somebody did it. */
+  /** The lifecycle rule that deletes, for people; `null` if somebody asked for the deletion. */
   reason: string | null;
 }
 
-/** One tag, whatever it names. */
+/** Selects one tag, whatever it names. */
 export function tagNamed(tag: Tag): TagSelection {
   return {
-    sql: `SELECT name, digest, 0 AS reserved FROM tags WHERE repository_id = ${HERE} AND name = ?3`,
-    parameter: tag,
+    sql: `SELECT name, digest, 0 AS reserved FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = :tag`,
+    parameters: { tag },
   };
 }
 
-/** All tags of a manifest. */
+/** Selects all tags of a manifest. */
 export function tagsNaming(digest: Digest): TagSelection {
   return {
-    sql: `SELECT name, digest, 0 AS reserved FROM tags INDEXED BY tags_by_digest WHERE repository_id = ${HERE} AND digest = ?3`,
-    parameter: digest,
+    sql: `SELECT name, digest, 0 AS reserved FROM tags INDEXED BY tags_by_digest
+      WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest`,
+    parameters: { digest },
   };
+}
+
+/** SQL: the tags of the list `:listed` that still name the same digest. CROSS JOIN makes SQLite go from the list to the tags, by
+ * their key, and not the other way (sqlite.org/optoverview.html, 8.2). */
+const LISTED_TAGS = `FROM json_each(:listed)
+  CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value ->> 'tag' AND t.digest = value ->> 'digest'`;
+
+/** Selects the tags of a list that still name the same digest. `reserved`: the name is kept for that digest, as it was immutable. */
+export function tagsOfList(list: { tag: Tag; digest: Digest; reserved: boolean }[]): TagSelection {
+  return { sql: `SELECT t.name, t.digest, value ->> 'reserved' AS reserved ${LISTED_TAGS}`, parameters: { listed: list } };
+}
+
+/** Selects the tags of a list that still name the same digest, and whose subject, to which they belong by their name, is gone. */
+export function tagsWithoutSubject(list: { tag: Tag; digest: Digest; subject: Digest }[]): TagSelection {
+  return {
+    sql: `SELECT t.name, t.digest, 0 AS reserved ${LISTED_TAGS}
+      WHERE NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = ${REPOSITORY_ID} AND s.digest = value ->> 'subject')`,
+    parameters: { listed: list },
+  };
+}
+
+export interface DeletedTag {
+  tag: Tag;
+  /** The digest that the tag named. */
+  digest: Digest;
 }
 
 /**
- * Those of a list that still name what they did. `reserved`: kept for what it named, as it was immutable. A CROSS JOIN has SQLite go
- * from the list to the tags, by their key, and not the other way (sqlite.org/optoverview.html, 8.2).
+ * Adds the steps that delete tags.
+ * @param toTrash true: each tag gets an entry in the trash, by which it can be restored
+ * @returns the tags that were deleted
  */
-export function tagsOfList(list: { tag: Tag; digest: Digest; reserved: boolean }[]): TagSelection {
-  return {
-    sql: `SELECT t.name, t.digest, value ->> 'reserved' AS reserved FROM json_each(?3)
-      CROSS JOIN tags t ON t.repository_id = ${HERE} AND t.name = value ->> 'tag' AND t.digest = value ->> 'digest'`,
-    parameter: JSON.stringify(list),
-  };
-}
-
-/** Those of a list that still name what they did, and whose subject is gone: tags that belong to it by their name. */
-export function tagsWithoutSubject(list: { tag: Tag; digest: Digest; subject: Digest }[]): TagSelection {
-  return {
-    sql: `SELECT t.name, t.digest, 0 AS reserved FROM json_each(?3)
-      CROSS JOIN tags t ON t.repository_id = ${HERE} AND t.name = value ->> 'tag' AND t.digest = value ->> 'digest'
-      WHERE NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = ${HERE} AND s.digest = value ->> 'subject')`,
-    parameter: JSON.stringify(list),
-  };
-}
-
-/** The statements that delete tags; the last answers `tag` and `digest` of each. @param toTrash whether each is restored by itself */
-export function dropTags(
-  env: Database,
+export function deleteTags(
+  batch: Batch,
   repository: RepositoryName,
-  { sql, parameter }: TagSelection,
+  selected: TagSelection,
   { by, reason }: Deletion,
-  toTrash: boolean,
-): D1PreparedStatement[] {
-  const key = by.key ?? null;
-  const entries = env.DB.prepare(
-    `INSERT OR REPLACE INTO trash (repository_id, kind, name, repository, digest, reason, actor, key_id, deleted_at)
-     SELECT ${HERE}, 'tag', name, ?1, digest, ?4, ?2, ?5, unixepoch() FROM (${sql})`,
-  ).bind(repository, by.subject, parameter, reason, key);
-  return [
-    record(env, {
-      about: repository,
-      by,
-      select: `SELECT 'tag.deleted' AS type,
-          json_patch(json_object('tag', name, 'digest', digest), json_object('reason', ?4)) AS target FROM (${sql})`,
-      parameters: [parameter, reason],
-    }),
-    env.DB.prepare(
-      `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, reserved)
-       SELECT ${HERE}, name, ${lastPoint('name')} + 1, unixepoch(), NULL, digest, ?2, ?4, reserved FROM (${sql})`,
-    ).bind(repository, by.subject, parameter, key),
-    ...(toTrash ? [entries] : []),
-    env.DB.prepare(
-      `DELETE FROM tags WHERE repository_id = ${HERE} AND name IN (SELECT name FROM (${sql}))
-       RETURNING name AS tag, digest`,
-    ).bind(repository, null, parameter),
-  ];
+  { toTrash }: { toTrash: boolean },
+): Handle<DeletedTag> {
+  const parameters = { ...selected.parameters, repository, reason, actor: by.subject, key: by.key ?? null };
+  recordEvent(batch, {
+    about: repository,
+    by,
+    select: `SELECT 'tag.deleted' AS type,
+        json_patch(json_object('tag', name, 'digest', digest), json_object('reason', :reason)) AS target FROM (${selected.sql})`,
+    parameters,
+  });
+  batch.run(
+    `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, reserved)
+     SELECT ${REPOSITORY_ID}, name, ${lastPoint('name')} + 1, unixepoch(), NULL, digest, :actor, :key, reserved FROM (${selected.sql})`,
+    parameters,
+  );
+  if (toTrash) {
+    batch.run(
+      `INSERT OR REPLACE INTO trash (repository_id, kind, name, repository, digest, reason, actor, key_id, deleted_at)
+       SELECT ${REPOSITORY_ID}, 'tag', name, :repository, digest, :reason, :actor, :key, unixepoch() FROM (${selected.sql})`,
+      parameters,
+    );
+  }
+  return batch.query<DeletedTag>(
+    `DELETE FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name IN (SELECT name FROM (${selected.sql}))
+     RETURNING name AS tag, digest`,
+    parameters,
+  );
 }

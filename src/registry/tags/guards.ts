@@ -1,111 +1,125 @@
-/** What a put of a manifest must meet beside its references: rights to its tags, their immutability, the client's conditions. */
-import { type Database, refuseUnless } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+/** Preconditions of changes to tags: the caller's rights to the tags, and the conditions of the request (`If-Match`, `If-None-Match`). */
+import type { Batch, Database } from '../../events/batch.ts';
+import { prepare } from '../../events/sql.ts';
 import type { Condition } from '../../oci/condition.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { Manifest } from '../../oci/manifest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
-import { HERE } from '../repositories/repositories.ts';
-import { guardImmutable, type Judgement } from './mutability.ts';
+import type { Particulars } from '../../vocabulary/refusal.ts';
+import { HERE, REPOSITORY_ID } from '../repositories/repositories.ts';
+import type { TagSelection } from './changes.ts';
 
-/** Of tags that are about to name a manifest: which may be made where they are not there, and moved where they are. */
+/** Rights that the caller lacks to tags that a request would make name a manifest. */
 export interface TagRights {
+  /** Tags that the caller may not create. */
   notToMake: Tag[];
+  /** Tags that the caller may not move to another manifest. */
   notToMove: Tag[];
 }
 
-/** What a condition is about: tags, or where there are none, the manifest. */
+/** What a condition is about: tags; if there are none, the manifest. */
 export interface Conditional {
   repository: RepositoryName;
-  digest: Digest;
+  /** The manifest; `null` if the request is about a tag, whatever it names. */
+  digest: Digest | null;
   tags: Tag[];
   condition: Condition | null;
 }
 
-export interface TagPut extends TagRights, Conditional {}
-
-export interface ManifestPut extends TagPut {
-  manifest: Manifest;
-  /** Bytes. */
-  size: number;
-  by: Actor;
-  /** Whether whoever puts it may make the repository, where that is not there yet. */
-  mayCreate: boolean;
+export interface TagPut extends TagRights, Conditional {
+  digest: Digest;
 }
 
-/** Tags of ?2 that exist and name something else than ?3. */
-export const MOVING = `SELECT name, digest FROM tags WHERE repository_id = ${HERE} AND name IN (SELECT value FROM json_each(?2)) AND digest <> ?3`;
+/** SQL: the tags of `:tags` that name something else than `:digest`. */
+export const MOVING_TAGS = `SELECT name, digest FROM tags
+  WHERE repository_id = ${REPOSITORY_ID} AND name IN (SELECT value FROM json_each(:tags)) AND digest <> :digest`;
 
-/** Tags of ?2 that do not exist. */
-export const MAKING = `SELECT value AS name FROM json_each(?2)
-  WHERE NOT EXISTS (SELECT 1 FROM tags WHERE repository_id = ${HERE} AND name = value)`;
+/** SQL: the tags of `:tags` that do not exist. */
+const ABSENT_TAGS = `SELECT value AS name FROM json_each(:tags)
+  WHERE NOT EXISTS (SELECT 1 FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = value)`;
 
-/** Tags of ?2 that name something else than ?3, or did when they were deleted and reserved for it: what immutability forbids. */
+/** SQL: the tags of `:tags` that name something else than `:digest`, or were deleted and are reserved for something else. */
+const TAGS_HELD_BY_OTHERS = `SELECT value AS name, coalesce(t.digest, h.previous) AS digest FROM json_each(:tags)
+  LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value
+  LEFT JOIN tag_history h ON t.name IS NULL AND h.repository_id = ${REPOSITORY_ID} AND h.tag = value AND h.reserved
+    AND h.point = (SELECT max(point) FROM tag_history l WHERE l.repository_id = ${REPOSITORY_ID} AND l.tag = value)
+  WHERE coalesce(t.digest, h.previous) <> :digest`;
+
+/** Selects the tags that cannot name `digest` while they are immutable. */
+export function tagsHeldByOthers(tags: Tag[], digest: Digest): Pick<TagSelection, 'sql' | 'parameters'> {
+  return { sql: TAGS_HELD_BY_OTHERS, parameters: { tags, digest } };
+}
+
+/** `TAGS_HELD_BY_OTHERS` with numbered parameters. Goes when the trash is converted. */
 export const CONTESTED = `SELECT value AS name, coalesce(t.digest, h.previous) AS digest FROM json_each(?2)
   LEFT JOIN tags t ON t.repository_id = ${HERE} AND t.name = value
   LEFT JOIN tag_history h ON t.name IS NULL AND h.repository_id = ${HERE} AND h.tag = value AND h.reserved
     AND h.point = (SELECT max(point) FROM tag_history l WHERE l.repository_id = ${HERE} AND l.tag = value)
   WHERE coalesce(t.digest, h.previous) <> ?3`;
 
-/** What each tag of ?2 names, '' where it is not there; for a put without tags, whether the manifest ?3 is there, with its document. */
-const NOW = `SELECT value AS name, coalesce(t.digest, '') AS now FROM json_each(?2)
-    LEFT JOIN tags t ON t.repository_id = ${HERE} AND t.name = value
-  UNION ALL SELECT '', coalesce((SELECT digest FROM manifests WHERE repository_id = ${HERE} AND digest = ?3 AND object_key IS NOT ''), '')
-    WHERE json_array_length(?2) = 0`;
+/**
+ * Refuses the batch with `forbidden` if it would move or create a tag without the right to. Most callers have rights to all tags.
+ * @param says what the refusal says of the tags; `moving`: they exist and would be moved
+ */
+export function requireTagRights(
+  batch: Batch,
+  env: Database,
+  { repository, digest, notToMake, notToMove }: TagPut,
+  says: (denied: { moving: boolean; tags: unknown[] }) => Particulars,
+): void {
+  const moving = { repository, digest, tags: notToMove };
+  const creating = { repository, tags: notToMake };
+  const particulars = async () => {
+    const moved = (await prepare(env, MOVING_TAGS, moving).all()).results;
+    if (moved.length > 0) return says({ moving: true, tags: moved });
+    return says({ moving: false, tags: (await prepare(env, ABSENT_TAGS, creating).all()).results });
+  };
+  if (notToMove.length > 0) batch.require('forbidden', `NOT EXISTS (${MOVING_TAGS})`, moving, particulars);
+  if (notToMake.length === 0) return;
+  batch.require('forbidden', `NOT EXISTS (${ABSENT_TAGS})`, creating, notToMove.length > 0 ? undefined : particulars);
+}
 
-/** A right to all tags, as most callers have, is nothing to guard. */
-export function guardsOf(env: Database, put: TagPut, judgement: Judgement): D1PreparedStatement[] {
-  const { repository, digest, tags, notToMake, notToMove } = put;
-  const make = refuseUnless(env, `NOT EXISTS (${MAKING})`, repository, JSON.stringify(notToMake));
-  const move = refuseUnless(env, `NOT EXISTS (${MOVING})`, repository, JSON.stringify(notToMove), digest);
-  const contested = { sql: CONTESTED, parameters: [JSON.stringify(tags), digest] as [string, string] };
-  return [
-    ...(notToMake.length > 0 ? [make] : []),
-    ...(notToMove.length > 0 ? [move] : []),
-    ...(tags.length > 0 ? [guardImmutable(env, repository, contested, judgement, judgement.free(tags))] : []),
-    ...guardConditions(env, put),
+/**
+ * SQL: the digest that each tag of `:tags` names, '' for one that does not exist. If there are no tags: the digest of the manifest
+ * `:digest`, '' if it does not exist with its document.
+ */
+const CURRENT_DIGESTS = `SELECT value AS name, coalesce(t.digest, '') AS current FROM json_each(:tags)
+    LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value
+  UNION ALL SELECT '', coalesce(
+      (SELECT digest FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND object_key IS NOT ''), '')
+    WHERE json_array_length(:tags) = 0`;
+
+/** Refuses the batch with `reason` if a tag, or the manifest, does not meet the condition of the request. */
+export function requireCondition(
+  batch: Batch,
+  env: Database,
+  { repository, digest, tags, condition }: Conditional,
+  reason: 'condition-failed' | 'version-mismatch' = 'condition-failed',
+): void {
+  if (condition === null) return;
+  const { match, noneMatch } = condition;
+  const failing = `SELECT name, current FROM (${CURRENT_DIGESTS}) WHERE ${unmetBy(condition)}`;
+  const parameters = { repository, digest, tags, match, noneMatch };
+  batch.require(reason, `NOT EXISTS (${failing})`, parameters, async () => {
+    const first = await prepare(env, `${failing} LIMIT 1`, parameters).first<{ name: string; current: string }>();
+    return first === null ? {} : failedCondition(first);
+  });
+}
+
+/** SQL condition on a row of CURRENT_DIGESTS: it does not meet the condition of the request. */
+function unmetBy({ match, noneMatch }: Condition): string {
+  const unmet = [
+    ...(match === '*' ? ["current = ''"] : match ? ['current NOT IN (SELECT value FROM json_each(:match))'] : []),
+    ...(noneMatch === '*' ? ["current <> ''"] : noneMatch ? ['current IN (SELECT value FROM json_each(:noneMatch))'] : []),
   ];
+  return unmet.length > 0 ? `(${unmet.join(' OR ')})` : 'FALSE';
 }
 
-export function guardConditions(env: Database, on: Conditional): D1PreparedStatement[] {
-  return on.condition ? conditionsOf(on.condition).map((unmet) => guardCondition(env, on, unmet)) : [];
-}
-
-interface Unmet {
-  /** Of a row of NOW: whether it does not meet the condition; ?4 is `named`. */
-  sql: string;
-  named: string[];
-}
-
-function conditionsOf({ match, noneMatch }: Condition): Unmet[] {
-  const listed = 'IN (SELECT value FROM json_each(?4))';
-  return [
-    ...(match === '*' ? [{ sql: "now = ''", named: [] }] : match ? [{ sql: `now NOT ${listed}`, named: match }] : []),
-    ...(noneMatch === '*' ? [{ sql: "now <> ''", named: [] }] : noneMatch ? [{ sql: `now ${listed}`, named: noneMatch }] : []),
-  ];
-}
-
-function guardCondition(env: Database, on: Conditional, { sql, named }: Unmet): D1PreparedStatement {
-  const { repository, digest, tags } = on;
-  return refuseUnless(
-    env,
-    `NOT EXISTS (SELECT 1 FROM (${NOW}) WHERE ?4 IS NOT NULL AND ${sql})`,
-    repository,
-    JSON.stringify(tags),
-    digest,
-    JSON.stringify(named),
-  );
-}
-
-/** Which tag fails the condition, and what it names; for the answer. */
-export async function failingCondition(env: Database, on: Conditional): Promise<{ name: string; now: string } | null> {
-  const { match, noneMatch } = on.condition ?? { match: null, noneMatch: null };
-  const meets = (now: string) =>
-    (match === null || (match === '*' ? now !== '' : match.includes(now))) &&
-    (noneMatch === null || (noneMatch === '*' ? now === '' : !noneMatch.includes(now)));
-  const { results } = await env.DB.prepare(NOW)
-    .bind(on.repository, JSON.stringify(on.tags), on.digest)
-    .all<{ name: string; now: string }>();
-  return results.find(({ now }) => !meets(now)) ?? null;
+function failedCondition({ name, current }: { name: string; current: string }): Particulars {
+  const what = name === '' ? 'this manifest' : `the tag ${name}`;
+  const state = current === '' ? 'does not exist' : name === '' ? 'exists' : `names ${current}`;
+  return {
+    message: `the condition of this request does not hold: ${what} ${state}. Nothing was changed`,
+    detail: name === '' ? undefined : { tag: name, digest: current || null },
+  };
 }

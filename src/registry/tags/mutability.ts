@@ -1,17 +1,20 @@
 /**
- * Which tags of a repository cannot be changed: ECR's four values and its filters. Patterns are matched here, not in SQL, so a
- * change is decided on a rule that was read before, and its batch compares the rule's text with the one there is then: what was
- * decided on a rule that has changed since is refused.
+ * Immutable tags of a repository: ECR's four values and its filters. Patterns are matched in TypeScript, not in SQL, so a change is
+ * decided on a rule that was read before. Its batch compares the text of that rule with the current one and is refused as `overtaken`
+ * if they differ.
  */
-import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch, refuseUnless, withRetries } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { changesIn, record } from '../../events/outbox.ts';
+import { changesIn, recordEvent } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
 import { attachedTo } from '../../oci/attachment.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { patternList } from '../../oci/pattern.ts';
 import { EXCLUSION, EXCLUSIONS_MAX, type Mutability } from '../../vocabulary/mutability.ts';
-import { type FieldError, Refusal, requireNoErrors } from '../../vocabulary/refusal.ts';
-import { HERE } from '../repositories/repositories.ts';
+import type { Precondition } from '../../vocabulary/reasons.ts';
+import { type FieldError, type Particulars, Refusal, requireNoErrors } from '../../vocabulary/refusal.ts';
+import { HERE, REPOSITORY_ID, requireRepository } from '../repositories/repositories.ts';
+import type { TagSelection } from './changes.ts';
 
 const MUTABLE: Mutability = { value: 'MUTABLE', exclusions: [] };
 
@@ -20,7 +23,7 @@ export function isImmutable({ value, exclusions }: Mutability, tag: string): boo
   return value.startsWith('IMMUTABLE') !== excluded;
 }
 
-/** A rule as it is stored, which is what batches compare: empty where every tag may move. */
+/** The text of a rule as it is stored and compared: empty if every tag may move. */
 function ruleOf({ value, exclusions }: Mutability): string {
   return value === 'MUTABLE' ? '' : JSON.stringify({ value, exclusions });
 }
@@ -29,7 +32,10 @@ export function mutabilityOf(rule: string): Mutability {
   return rule === '' ? MUTABLE : (JSON.parse(rule) as Mutability);
 }
 
-/** The rule of repository ?1, as an SQL expression. */
+/** SQL: the text of the rule of `:repository`; '' if every tag may move. */
+export const MUTABILITY_RULE = `coalesce((SELECT rule FROM tag_mutability WHERE repository_id = ${REPOSITORY_ID}), '')`;
+
+/** `MUTABILITY_RULE` with a numbered parameter. Goes when the last module uses named ones. */
 export const RULE = `coalesce((SELECT rule FROM tag_mutability WHERE repository_id = ${HERE}), '')`;
 
 /** @throws repository-unknown */
@@ -37,12 +43,12 @@ export async function getMutability(
   env: Database,
   repository: RepositoryName,
 ): Promise<{ mutability: Mutability; rule: string; version: number }> {
-  const row = await env.DB.prepare(
+  const row = await prepare(
+    env,
     `SELECT coalesce(m.rule, '') AS rule, coalesce(m.version, 1) AS version
-     FROM repositories r LEFT JOIN tag_mutability m ON m.repository_id = r.id WHERE r.name = ?1`,
-  )
-    .bind(repository)
-    .first<{ rule: string; version: number }>();
+     FROM repositories r LEFT JOIN tag_mutability m ON m.repository_id = r.id WHERE r.name = :repository`,
+    { repository },
+  ).first<{ rule: string; version: number }>();
   if (!row) throw new Refusal('repository-unknown');
   return { ...row, mutability: mutabilityOf(row.rule) };
 }
@@ -56,8 +62,8 @@ function errorsIn({ value, exclusions }: Mutability): FieldError[] {
 }
 
 /**
- * Tags that are there are as immutable from now on as those that come. Where it is so already, nothing happens.
- * @param ifVersion the version it is expected to have, `null` for any
+ * Saves which tags are immutable, existing ones included. If the rule is the same already, nothing changes.
+ * @param ifVersion the version that the rule must have; `null`: any
  * @throws request-invalid, repository-unknown, version-mismatch
  */
 export async function saveMutability(
@@ -67,72 +73,136 @@ export async function saveMutability(
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<void> {
   requireNoErrors(errorsIn(mutability));
-  const rule = ruleOf(mutability);
-  const version = `coalesce((SELECT version FROM tag_mutability WHERE repository_id = ${HERE}), 1)`;
-  const saved = await tryBatch(env, [
-    refuseUnless(env, 'EXISTS (SELECT 1 FROM repositories WHERE name = ?1)', repository),
-    refuseUnless(env, `?2 IS NULL OR ${version} = ?2`, repository, ifVersion),
-    record(env, {
-      about: repository,
-      by,
-      select: `SELECT 'tag-mutability.saved' AS type, json_object('imageTagMutability', ?4, 'exclusions', json(?5)) AS target,
-          ${changesIn([['rule', `iif(${RULE} = '', NULL, json(${RULE}))`, `iif(?3 = '', NULL, json(?3))`]])} AS changes
-        WHERE ${RULE} <> ?3`,
-      parameters: [rule, mutability.value, JSON.stringify(mutability.exclusions)],
-      hasChanges: true,
-    }),
-    env.DB.prepare(
-      `INSERT INTO tag_mutability (repository_id, rule, version) SELECT ${HERE}, ?2, 2 WHERE ${RULE} <> ?2
-       ON CONFLICT DO UPDATE SET rule = ?2, version = version + 1`,
-    ).bind(repository, rule),
-  ]);
-  if (saved) return;
-  await getMutability(env, repository);
-  throw new Refusal('version-mismatch');
+  const parameters = { repository, rule: ruleOf(mutability), value: mutability.value, exclusions: mutability.exclusions };
+  const version = `coalesce((SELECT version FROM tag_mutability WHERE repository_id = ${REPOSITORY_ID}), 1)`;
+  const batch = newBatch(env);
+  requireRepository(batch, repository);
+  if (ifVersion !== null) batch.require('version-mismatch', `${version} = :ifVersion`, { repository, ifVersion });
+  recordEvent(batch, {
+    about: repository,
+    by,
+    select: `SELECT 'tag-mutability.saved' AS type, json_object('imageTagMutability', :value, 'exclusions', json(:exclusions)) AS target,
+        ${changesIn([['rule', `iif(${MUTABILITY_RULE} = '', NULL, json(${MUTABILITY_RULE}))`, `iif(:rule = '', NULL, json(:rule))`]])} AS changes
+      WHERE ${MUTABILITY_RULE} <> :rule`,
+    parameters,
+    hasChanges: true,
+  });
+  batch.run(
+    `INSERT INTO tag_mutability (repository_id, rule, version) SELECT ${REPOSITORY_ID}, :rule, 2 WHERE ${MUTABILITY_RULE} <> :rule
+     ON CONFLICT DO UPDATE SET rule = :rule, version = version + 1`,
+    parameters,
+  );
+  await batch.commit();
 }
 
-/** What a change was decided on: the rule's text, and which of some tags may be changed under it. */
+/** The rule that a change is decided on, and which of some tags may be changed under it. */
 export interface Judgement {
   rule: string;
-  free: (tags: string[]) => string[];
+  free: <T extends string>(tags: T[]) => T[];
 }
 
-/** Of a rule that was not read: if there is one, no tag is free. */
-const UNREAD: Judgement = { rule: '', free: () => [] };
+/** Optimistic default: assume there is no rule. If there is one, and it concerns the change, the batch is refused as overtaken. */
+const ASSUMED: Judgement = { rule: '', free: () => [] };
 
 export function judgementOf(rule: string): Judgement {
   const mutability = mutabilityOf(rule);
   return { rule, free: (tags) => tags.filter((tag) => !isImmutable(mutability, tag)) };
 }
 
-/** A rule may change between its reading and the batch; somebody who changes it that often is waited for no longer. */
-const ATTEMPTS = 3;
+/**
+ * Makes a change under the repository's rule, first without reading the rule: most repositories have none. If the batch was
+ * overtaken, the rule is read and the change is decided again.
+ */
+export async function withMutabilityRule<T>(
+  env: Database,
+  repository: RepositoryName,
+  attempt: (judgement: Judgement) => Promise<T>,
+): Promise<T> {
+  let isRead = false;
+  return withRetries(async () => {
+    const judgement = isRead ? judgementOf(await readRule(env, repository)) : ASSUMED;
+    isRead = true;
+    return attempt(judgement);
+  });
+}
+
+async function readRule(env: Database, repository: RepositoryName): Promise<string> {
+  const rule = await prepare(env, `SELECT ${MUTABILITY_RULE} AS rule`, { repository }).first<string>('rule');
+  return rule ?? '';
+}
+
+/** How a batch is refused that would change immutable tags. */
+interface ImmutableRefusal {
+  reason: Precondition;
+  says?: Particulars;
+}
 
 /**
- * Tries a change without having read the rule, as most repositories have none or are not touched by it. Where it was refused
- * and there is a rule, it is tried again with that. `null`: refused for whatever reason.
+ * Refuses the batch if it would change an immutable tag, and as `overtaken` if there is a rule that the change was not decided on.
+ * @param changing selects the tags that the batch would change, with the columns `name` and `digest`
+ * @param decided.names the tags that the judgement was asked about
  */
+export function requireMutable(
+  batch: Batch,
+  env: Database,
+  repository: RepositoryName,
+  changing: Pick<TagSelection, 'sql' | 'parameters'>,
+  { judgement, names }: { judgement: Judgement; names: string[] },
+  { reason, says }: ImmutableRefusal = { reason: 'tag-immutable' },
+): void {
+  const parameters = { ...changing.parameters, repository };
+  batch.require(
+    'overtaken',
+    `${MUTABILITY_RULE} = '' OR NOT EXISTS (SELECT 1 FROM (${changing.sql})
+       WHERE ${MUTABILITY_RULE} <> :rule OR name NOT IN (SELECT value FROM json_each(:names)))`,
+    { ...parameters, rule: judgement.rule, names },
+  );
+  if (judgement.rule === '') return;
+  const free = new Set(judgement.free(names));
+  const immutable = names.filter((name) => !free.has(name));
+  if (immutable.length === 0) return;
+  const refused = `SELECT name, digest FROM (${changing.sql}) WHERE name IN (SELECT value FROM json_each(:immutable))`;
+  batch.require(reason, `${MUTABILITY_RULE} = '' OR NOT EXISTS (${refused})`, { ...parameters, immutable }, async () => {
+    if (says) return says;
+    const { results } = await prepare(env, refused, { ...parameters, immutable }).all<{ name: string; digest: string }>();
+    return immutableTags(results);
+  });
+}
+
+/** @param tags the tags that would have been changed */
+function immutableTags(tags: { name: string; digest: string }[]): Particulars {
+  const [first] = tags;
+  const which =
+    tags.length === 1
+      ? `the tag ${first?.name} is immutable: it names ${first?.digest}`
+      : `${tags.length} tags are immutable, ${first?.name} among them`;
+  // cosign adds a second signature or attestation by moving the tag of the first, which ECR and Harbor refuse as well.
+  const signs = tags.some(({ name }) => attachedTo(name) !== null);
+  const message = signs ? `${which}; to add signatures under such a tag, exclude sha256-* from immutability` : which;
+  return tags.length === 0 ? {} : { message, detail: tags.slice(0, 10) };
+}
+
+/** A rule may change between its reading and the batch; after so many tries the change is given up. */
+const ATTEMPTS = 3;
+
+/** `withMutabilityRule` for lists of statements; `null`: refused, for whatever reason. Goes when the trash is converted. */
 export async function underRule<T>(
   env: Database,
   repository: RepositoryName,
   attempt: (judgement: Judgement) => Promise<T | null>,
 ): Promise<T | null> {
-  let judgement = UNREAD;
+  let judgement = ASSUMED;
   for (let tries = 0; tries < ATTEMPTS; tries++) {
     const done = await attempt(judgement);
     if (done !== null) return done;
-    const rule = await env.DB.prepare(`SELECT ${RULE} AS rule`).bind(repository).first<string>('rule');
+    const rule = await readRule(env, repository);
     if (!rule || rule === judgement.rule) return null;
     judgement = judgementOf(rule);
   }
   return null;
 }
 
-/**
- * For a batch that changes tags: refuses it where one of them must not be changed.
- * @param changing a SELECT of the `name` of each tag that it would change; ?1 is the repository, ?2 and ?3 are its parameters
- * @param free of those, the ones that may be changed under the rule
- */
+/** `requireMutable` for lists of statements. Goes when the trash is converted. */
 export function guardImmutable(
   env: Database,
   repository: RepositoryName,
@@ -149,17 +219,4 @@ export function guardImmutable(
     rule,
     JSON.stringify(free),
   );
-}
-
-/** @param tags those that it would have changed */
-export function immutable(tags: { name: string; digest: string }[]): Refusal {
-  const [first] = tags;
-  const which =
-    tags.length === 1
-      ? `the tag ${first?.name} is immutable: it names ${first?.digest}`
-      : `${tags.length} tags are immutable, ${first?.name} among them`;
-  // cosign adds a second signature or attestation by moving the tag of the first, which ECR and Harbor refuse as well.
-  const signs = tags.some(({ name }) => attachedTo(name) !== null);
-  const message = signs ? `${which}; to add signatures under such a tag, exclude sha256-* from immutability` : which;
-  return new Refusal('tag-immutable', { message, detail: tags.slice(0, 10) });
 }

@@ -3,13 +3,13 @@
  * when that was decided.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
-import { refuseUnless } from '../../events/batch.ts';
+import { refuseUnless, statementsOf } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { record } from '../../events/outbox.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
-import { bringTags, changeTags } from '../tags/changes.ts';
+import { changeTags, createTags } from '../tags/changes.ts';
 import { CONTESTED } from '../tags/guards.ts';
 import { guardImmutable, type Judgement } from '../tags/mutability.ts';
 import { balanceManifests } from '../usage/balance.ts';
@@ -48,7 +48,7 @@ export function restoring(env: Stores, restore: Restore): D1PreparedStatement[] 
       `DELETE FROM trash WHERE repository_id = ?1 AND kind = 'tag' AND name IN (SELECT value FROM json_each(?2)) AND digest = ?3`,
     ).bind(id, names, digest),
     refuseUnless(env, `EXISTS (${named})`, id, digest, mediaType),
-    ...(tags.length > 0 ? changeTags(env, restore) : []),
+    ...(tags.length > 0 ? statementsOf(env, (batch) => changeTags(batch, restore)) : []),
     ...(contents.attached.length > 0 ? attach(env, restore) : []),
     ...(hasManifests ? [...clearAway(env, restore), counter.after] : []),
   ];
@@ -106,7 +106,7 @@ function bringBack(env: Stores, { id, repository, contents, by }: Restore): D1Pr
 /** Signatures and their like come back under their tags, unless those name something by now. */
 function attach(env: Stores, { id, repository, contents, by }: Restore): D1PreparedStatement[] {
   return [
-    ...bringTags(env, repository, contents.attached, by),
+    ...statementsOf(env, (batch) => createTags(batch, repository, contents.attached, by)),
     env.DB.prepare(
       `DELETE FROM trash WHERE repository_id = ?1 AND kind = 'tag' AND (name, digest) IN (
          SELECT t.name, t.digest FROM json_each(?2) n

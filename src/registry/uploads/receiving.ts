@@ -1,4 +1,4 @@
-/** Taking the bytes of a chunk, behind what an upload has staged already: as far as there is room for them. */
+/** Receives the bytes of a chunk behind what an upload has staged already, as far as the limit leaves space. */
 import { settings } from '../../env.ts';
 import type { ByteRange } from '../../oci/range.ts';
 import { append, discard, type Staged, stagedSize } from '../../storage/staging.ts';
@@ -9,11 +9,11 @@ import { openStaged, type Session, type Stores, type Upload } from './sessions.t
 
 export interface Chunk {
   body: Incoming;
-  /** The bytes it claims to be, `null` where it does not say. */
+  /** The range of `Content-Range`; `null` if there is none. */
   range: ByteRange | null;
 }
 
-/** Writes the chunk's bytes behind what is staged. The row does not know of them yet. */
+/** Writes the bytes of a chunk. The upload's row does not name them yet. @throws chunk-out-of-order, length-mismatch, quota-exceeded */
 export async function receive(env: Stores, upload: Upload, session: Session, { body, range }: Chunk) {
   const before = openStaged(session);
   const offset = stagedSize(before);
@@ -28,7 +28,7 @@ export async function receive(env: Stores, upload: Upload, session: Session, { b
   return appended;
 }
 
-/** A body of unknown length is cut off where the room ends. @throws quota-exceeded */
+/** Appends a body; one of unknown length is cut off where the space ends. @throws quota-exceeded */
 async function appendWithin(env: Stores, upload: Upload, before: Staged, body: Incoming, limit: Limit | null) {
   const lane = settings(env);
   const room = limit === null ? Number.POSITIVE_INFINITY : roomIn(limit);
@@ -45,7 +45,7 @@ async function appendWithin(env: Stores, upload: Upload, before: Staged, body: I
 
 export function outOfStep(offset: number): Refusal {
   return new Refusal('chunk-out-of-order', {
-    message: `the upload stands at ${offset} bytes: go on from there`,
+    message: `the upload has received ${offset} bytes: continue from there`,
     detail: { offset },
   });
 }

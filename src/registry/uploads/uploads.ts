@@ -1,11 +1,12 @@
 /**
- * Uploads of a blob: append, finish, cancel. Until one has received something, and for one that comes in a single request,
- * there is no row: who holds its signed location holds a fresh upload.
+ * Uploads of a blob: append, finish, cancel. An upload that has received nothing, or comes in a single request, has no row: its
+ * signed location is all there is of it.
  *
- * Bytes are written first, under keys of the request's own, and the row is changed after them by compare-and-swap (invariant
- * 5, `sessions.ts`). Of two requests at once one wins; the other's bytes are discarded, and it is told where the
- * upload really stands. What its organization has no room for is refused before it is taken, as far as its length is known, and
- * otherwise as soon as it is past the room: the upload is over then, and its bytes go (`usage/limit.ts`).
+ * A request first writes its bytes, under keys of its own, and then changes the row by compare-and-swap (invariant 5, `sessions.ts`).
+ * If two requests are concurrent, one wins. The bytes of the other are discarded, and it is told how much the upload has received.
+ *
+ * A blob over the namespace's limit (`usage/limit.ts`) is refused before its bytes are received if its length is known, otherwise as
+ * soon as they exceed the limit. An upload that is refused for the limit, or for its digest, is closed.
  */
 import { settings } from '../../env.ts';
 import type { Background } from '../../events/batch.ts';
@@ -17,9 +18,9 @@ import { discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/
 import { isEmpty, storeBody } from '../../storage/streams.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { type Blob, statBlobForPush } from '../blobs.ts';
-import { limitFor, requireRoomFor } from '../usage/limit.ts';
+import { limitFor } from '../usage/limit.ts';
 import { explained, fits, OverLimit, requireRoom } from '../usage/room.ts';
-import { uncontested } from './contested.ts';
+import { finishDespiteOthers } from './concurrent-finish.ts';
 import { type Chunk, lengthMismatch, outOfStep, receive } from './receiving.ts';
 import {
   closeSession,
@@ -30,7 +31,6 @@ import {
   type Session,
   type Stores,
   saveSession,
-  stagingOf,
   type Upload,
 } from './sessions.ts';
 
@@ -40,34 +40,47 @@ export async function uploadOffset(env: Stores, upload: Upload): Promise<number>
 }
 
 /**
- * end-5. Returns the upload's new offset.
- * @throws upload-unknown, chunk-out-of-order (416, `detail.offset` says where to go on), length-mismatch, quota-exceeded
+ * end-5: appends a chunk.
+ * @returns the bytes that the upload has received
+ * @throws upload-unknown, chunk-out-of-order (`detail.offset` says where to continue), length-mismatch, quota-exceeded
  */
 export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, work: Background): Promise<number> {
   const session = await loadSession(env, upload);
   await requireInStep(upload, session, chunk);
-  const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk).catch(
-    async (error: unknown) => {
-      await endHopeless(env, upload, session, error, work);
-      throw (await overtaken(env, upload, session, error))
-        ? outOfStep(await uploadOffset(env, upload))
-        : await explained(env, error);
-    },
-  );
-  if (written !== NOTHING_STAGED) {
-    if (!(await saveSession(env, upload, session, staged))) {
-      work.waitUntil(discard(env, written));
-      throw await unsaved(env, upload, session, stagedSize(staged), work);
+  try {
+    const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk);
+    if (written !== NOTHING_STAGED) {
+      await saveOrDiscard(env, upload, session, { staged, written }, work);
+      work.waitUntil(discard(env, superseded));
     }
-    work.waitUntil(discard(env, superseded));
+    if (interrupted) throw new Refusal('body-incomplete', { cause: interrupted });
+    return stagedSize(staged);
+  } catch (error) {
+    await closeIfHopeless(env, upload, session, error, work);
+    if (await isOvertaken(env, upload, session, error)) throw outOfStep(await uploadOffset(env, upload));
+    throw await explained(env, error);
   }
-  if (interrupted) throw new Refusal('body-incomplete', { cause: interrupted });
-  return stagedSize(staged);
+}
+
+/** Saves what a request has received. If the batch is refused, discards what it has written. */
+async function saveOrDiscard(
+  env: Stores,
+  upload: Upload,
+  session: Session,
+  { staged, written }: { staged: Staged; written: Staged },
+  work: Background,
+): Promise<void> {
+  try {
+    await saveSession(env, upload, session, staged);
+  } catch (error) {
+    if (isRefusal(error)) work.waitUntil(discard(env, written));
+    throw error;
+  }
 }
 
 /**
- * A chunk without Content-Range begins where its location says. A request that is sent again to its old location is refused, as
- * its bytes may have been received the first time. @throws chunk-out-of-order
+ * Refuses a chunk without Content-Range that comes to an old location: such a chunk begins where its location says, and the request
+ * may be a repetition whose bytes were received the first time. @throws chunk-out-of-order
  */
 async function requireInStep(upload: Upload, session: Session, { body, range }: Chunk): Promise<void> {
   const offset = stagedSize(openStaged(session));
@@ -75,55 +88,45 @@ async function requireInStep(upload: Upload, session: Session, { body, range }: 
   throw outOfStep(offset);
 }
 
-/** Whether the upload stood elsewhere when its location was given out. */
+/** True if the upload has received something since its location was issued. */
 function isStale(upload: Upload, session: Session): boolean {
   return upload.offset !== null && upload.offset !== stagedSize(session.staged);
 }
 
-/** Why a chunk could not be saved: other uploads took the room while it came, which ends this one, or another request changed it. */
-async function unsaved(env: Stores, upload: Upload, before: Session, size: number, work: Background): Promise<unknown> {
-  const session = await loadSession(env, upload);
-  const { limit } = session;
-  if (session.version !== before.version || limit === null || fits(limit, size))
-    return outOfStep(stagedSize(openStaged(session)));
-  const error = new OverLimit(limit, size);
-  await endHopeless(env, upload, session, error, work);
-  return explained(env, error);
-}
-
 /**
- * Of a request that failed: has another one changed the upload meanwhile? Then bytes may have been taken from under this
- * one, which is a matter of order, not a fault.
+ * True if a concurrent request changed the upload. That request may have deleted bytes that this one reads, so any error other than
+ * a refusal is a conflict then, not a storage error.
  */
-async function overtaken(env: Stores, upload: Upload, session: Session, error: unknown): Promise<boolean> {
-  if (isRefusal(error)) return false;
+async function isOvertaken(env: Stores, upload: Upload, session: Session, error: unknown): Promise<boolean> {
+  if (isRefusal(error)) return error.reason === 'overtaken';
   return (await loadSession(env, upload)).version !== session.version;
 }
 
-/** What can never become this blob, or has no room, is over: its bytes are of no use. */
-async function endHopeless(env: Stores, upload: Upload, session: Session, error: unknown, work: Background): Promise<void> {
+/** Closes an upload that cannot become the blob any more, and deletes its bytes. */
+async function closeIfHopeless(env: Stores, upload: Upload, session: Session, error: unknown, work: Background): Promise<void> {
   if (!isRefusal(error, 'digest-mismatch', 'quota-exceeded')) return;
   if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, session.staged));
 }
 
-/** Bytes from which on it is asked before they come whether there is room: fewer are sooner put and, if need be, deleted again. */
-const ASKED_FIRST = 1024 * 1024;
+/** Bytes from which on the limit is read before the body is received. Shorter bodies are received first; the batch counts them. */
+const LIMIT_FIRST = 1024 * 1024;
 
-/** end-4b: a blob in one request, by an upload that nobody else can know of. @throws digest-mismatch, length-mismatch, quota-exceeded */
+/** end-4b: a blob in one request, by an upload that no other request can name. @throws digest-mismatch, length-mismatch, quota-exceeded */
 export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const { length } = chunk.body;
-  const asks = length === null || length >= ASKED_FIRST;
-  const session = { ...FRESH, limit: asks ? await limitFor(env, upload.repository, digest) : null };
+  const readsLimit = length === null || length >= LIMIT_FIRST;
+  const session = { ...FRESH, limit: readsLimit ? await limitFor(env, upload.repository, digest) : null };
   try {
-    if (!(await publish(env, upload, session, digest, chunk, work))) throw outOfStep(0);
+    await publish(env, upload, session, digest, chunk, work);
   } catch (error) {
+    if (isRefusal(error, 'overtaken')) throw outOfStep(0);
     throw await explained(env, await asIfNew(env, upload, length ?? 0, error));
   }
 }
 
 /**
- * end-6. Asked again for a digest that it has committed, an upload says yes again: the first answer may have been lost.
- * @throws digest-mismatch and quota-exceeded, and closes the upload; upload-unknown, chunk-out-of-order, length-mismatch
+ * end-6: finishes an upload. If the upload has committed the same digest before, it succeeds again: the first answer may have been lost.
+ * @throws digest-mismatch and quota-exceeded, which close the upload; upload-unknown, chunk-out-of-order, length-mismatch
  */
 export async function finishUpload(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const session = await loadSession(env, upload, digest);
@@ -131,11 +134,11 @@ export async function finishUpload(env: Stores, upload: Upload, digest: Digest, 
   openStaged(session);
   const attempt = () => publish(env, upload, session, digest, chunk, work);
   try {
-    if (await uncontested(attempt, (error) => overtaken(env, upload, session, error), chunk.body.stream === null)) return;
+    return await finishDespiteOthers(attempt, (error) => isOvertaken(env, upload, session, error), chunk.body.stream === null);
   } catch (error) {
     if (isMisplaced(upload, session, chunk, error)) throw outOfStep(stagedSize(session.staged));
-    await endHopeless(env, upload, session, error, work);
-    if (!(await overtaken(env, upload, session, error))) {
+    await closeIfHopeless(env, upload, session, error, work);
+    if (!(await isOvertaken(env, upload, session, error))) {
       const size = stagedSize(session.staged) + (chunk.body.length ?? 0);
       throw await explained(env, await asIfNew(env, upload, size, error));
     }
@@ -144,7 +147,7 @@ export async function finishUpload(env: Stores, upload: Upload, digest: Digest, 
 }
 
 /**
- * The last chunk came to an old location without Content-Range, and the digest shows that it does not belong behind what was
+ * True if the last chunk came to an old location without Content-Range, and the digest shows that it does not continue what was
  * received. The upload stays open: what it has received may be right.
  */
 function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, error: unknown): boolean {
@@ -153,8 +156,8 @@ function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, e
 }
 
 /**
- * What the organization holds costs nothing, but whoever claims a digest without its content must not learn by that whether some
- * repository of it holds that.
+ * Turns `digest-mismatch` into `quota-exceeded` if the content would not fit. A blob that the namespace holds already is exempt from
+ * the limit; without this, a client that claims the digest of a blob without its content would learn whether the namespace holds it.
  */
 async function asIfNew(env: Stores, { repository }: Upload, size: number, error: unknown): Promise<unknown> {
   if (!isRefusal(error, 'digest-mismatch')) return error;
@@ -162,7 +165,7 @@ async function asIfNew(env: Stores, { repository }: Upload, size: number, error:
   return limit === null || fits(limit, size) ? error : new OverLimit(limit, size);
 }
 
-/** Says so once more only of what is there still, and then takes a lease (invariant 8). @throws upload-unknown */
+/** Confirms a finished upload again only while its blob exists, and takes a lease on it (invariant 8). @throws upload-unknown */
 async function requireStill(env: Stores, { repository }: Upload, digest: Digest): Promise<void> {
   try {
     await statBlobForPush(env, repository, digest);
@@ -172,7 +175,7 @@ async function requireStill(env: Stores, { repository }: Upload, digest: Digest)
   }
 }
 
-/** Another request was faster: fine if it committed the same content. */
+/** After another request won: succeeds if that one committed the same content. @throws chunk-out-of-order, upload-unknown */
 async function settle(env: Stores, upload: Upload, digest: Digest): Promise<void> {
   const session = await loadSession(env, upload);
   if (session.state === 'committed' && session.digest === digest) return requireStill(env, upload, digest);
@@ -180,27 +183,36 @@ async function settle(env: Stores, upload: Upload, digest: Digest): Promise<void
 }
 
 /**
- * Verifies what is staged together with what comes, then publishes it (invariant 1). `false` where another request changed
- * the upload meanwhile.
+ * Verifies what is staged together with the chunk, then publishes it (invariant 1).
+ * @throws overtaken if another request changed the upload meanwhile; digest-mismatch, length-mismatch, quota-exceeded
  */
-async function publish(env: Stores, upload: Upload, session: Session, digest: Digest, chunk: Chunk, work: Background) {
+async function publish(
+  env: Stores,
+  upload: Upload,
+  session: Session,
+  digest: Digest,
+  chunk: Chunk,
+  work: Background,
+): Promise<void> {
   requireRoom(session.limit, stagedSize(session.staged) + (chunk.body.length ?? 0));
   const { blob, written } = isWhole(env, session, chunk)
     ? await putWhole(env, digest, chunk)
     : await putStaged(env, upload, session, digest, chunk, work);
-  const kept = await commitSession(env, upload, session, blob);
-  work.waitUntil(deleteObjects(env, leftOver(session.staged, written, blob.objectKey, kept)));
-  if (kept !== null && session.version === 0) rememberFinished(upload.id);
-  if (kept === null) {
-    await requireRoomFor(env, upload.repository, digest, { size: blob.size, staging: stagingOf(upload.id, session) });
+  const deleteUnused = (kept: string | null) =>
+    work.waitUntil(deleteObjects(env, unusedKeys(session.staged, written, blob.objectKey, kept)));
+  try {
+    deleteUnused(await commitSession(env, upload, session, blob));
+  } catch (error) {
+    if (isRefusal(error)) deleteUnused(null);
+    throw error;
   }
-  return kept !== null;
+  if (session.version === 0) rememberFinished(upload.id);
 }
 
-/** Keys of no use after a commit. `kept` is the key of the blob, `null` where another request was faster. */
-function leftOver(before: Staged, written: Staged, objectKey: string, kept: string | null): string[] {
+/** Keys that nobody needs after a commit. @param kept the key of the blob's object; `null` if the commit was refused */
+function unusedKeys(before: Staged, written: Staged, objectKey: string, kept: string | null): string[] {
   const parts = before.multipart ? [before.multipart.key] : [];
-  // Whoever was faster may have published the object of the parts that were there before.
+  // A request that won may have published the multipart object that was there before.
   if (kept === null) return [objectKey, ...keysOfPieces(written)].filter((key) => !parts.includes(key));
   return [objectKey, ...parts, ...keysOfPieces(before), ...keysOfPieces(written)].filter((key) => key !== kept);
 }
@@ -211,11 +223,11 @@ function keysOfPieces({ pieces }: Staged): string[] {
 
 interface Verified {
   blob: Blob;
-  /** What this request has staged on the way. */
+  /** What this request has staged. */
   written: Staged;
 }
 
-/** The direct lane: the whole blob in one request of known length, for an upload that has received nothing. */
+/** True for the direct lane: the whole blob in one request of known length, for an upload that has received nothing. */
 function isWhole(env: Stores, session: Session, { body }: Chunk): boolean {
   if (session.version > 0) return false;
   return !body.stream || (body.length !== null && body.length <= settings(env).maxPutBytes);
@@ -251,8 +263,8 @@ async function putStaged(
 }
 
 /**
- * Uploads that came in one request and were finished: they have no row, and a row each would be the dearest part of a push. What
- * another isolate has finished is not known here; its cancellation is a 204 and cancels nothing.
+ * Finished uploads that came in one request. They have no row: writing one would be the most expensive part of such a push. This
+ * isolate does not know what other isolates have finished; cancelling such an upload answers 204 and does nothing.
  */
 const finishedAtOnce = new Set<string>();
 const FINISHED_MAX = 2000;

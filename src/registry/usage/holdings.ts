@@ -1,5 +1,5 @@
-/** What a namespace stores, counted when somebody asks: in all, what its parts are, and how much of it the trash alone holds. */
-import type { Database } from '../../events/batch.ts';
+/** What a namespace stores, counted on request: in total, by kind, and how much of it only the trash holds. */
+import { type Database, newBatch } from '../../events/batch.ts';
 import { isAttached } from '../tags/attached.ts';
 import { repositoriesOf, WARN_PERCENT } from './counting.ts';
 import type { Quota } from './quota.ts';
@@ -14,15 +14,15 @@ export interface Holdings extends Quota {
   tags: number;
   manifests: number;
   trash: { bytes: number; repositories: number; tags: number; manifests: number };
-  /** Seconds since the epoch: now. */
+  /** When this was counted, in seconds since the epoch. */
   countedAt: number;
 }
 
-const OWN = `WITH own AS MATERIALIZED (${repositoriesOf('?1')})`;
+const OWN = `WITH own AS MATERIALIZED (${repositoriesOf('namespace')})`;
 
 /**
- * `live` is 0 of a blob that nothing holds but the trash: a repository in it, or a deleted manifest of one that is there, in which
- * no manifest needs it any more.
+ * SQL: bytes and blobs. `live` is 0 for a blob that only the trash holds: a deleted repository, or a deleted manifest of a repository
+ * in which no manifest needs the blob any more.
  */
 const BLOBS = `${OWN} SELECT coalesce(sum(size), 0) AS bytes, count(*) AS blobs, coalesce(sum(iif(live, 0, size)), 0) AS trashed
   FROM (SELECT digest, max(live) AS live FROM (
@@ -39,11 +39,11 @@ const MANIFESTS = `${OWN} SELECT coalesce(sum(size), 0) AS bytes, count(*) FILTE
     UNION ALL SELECT m.size, 0 FROM own CROSS JOIN trashed_manifests m ON m.repository_id = own.id)`;
 
 const TAG = { name: 't.name', digest: 't.digest', repositoryId: 't.repository_id' };
-/** Signatures and their like are no images: their tags are not counted. */
+/** Tags of signatures and the like are not counted: they are not images. */
 const ATTACHED = isAttached(TAG, ['manifests']);
 const ATTACHED_IN_TRASH = isAttached(TAG, ['manifests', 'trashed_manifests']);
 
-/** Of a repository in the trash, that alone: what it has is restored with it. */
+/** SQL: numbers of entries. A repository in the trash counts as one; its content is restored with it. */
 const ENTRIES = `${OWN} SELECT
     (SELECT count(*) FROM own WHERE NOT trashed) AS repositories,
     (SELECT count(*) FROM own WHERE trashed) AS trashedRepositories,
@@ -54,23 +54,26 @@ const ENTRIES = `${OWN} SELECT
       WHERE NOT trashed) AS trashedManifests`;
 
 const QUOTA = `SELECT max_bytes AS maxBytes, coalesce(warn_percent, ${WARN_PERCENT}) AS warnPercent, coalesce(version, 1) AS version,
-    unixepoch() AS countedAt, coalesce((SELECT staged FROM (${stagedOf('?1')})), 0) AS staged
-  FROM (SELECT 1) LEFT JOIN usage ON namespace = ?1`;
+    unixepoch() AS countedAt, coalesce((SELECT staged FROM (${stagedOf('namespace')})), 0) AS staged
+  FROM (SELECT 1) LEFT JOIN usage ON namespace = :namespace`;
 
 type Sums = { bytes: number; trashed: number };
 type Entries = Record<'repositories' | 'tags' | 'trashedRepositories' | 'trashedTags' | 'trashedManifests', number>;
 
-/** Reads every link of the registry, and all else of the namespace. */
+/** Reads every link of the registry, and all other rows of the namespace. */
 export async function holdingsOf(env: Database, namespace: string): Promise<Holdings> {
-  const statements = [BLOBS, MANIFESTS, ENTRIES, QUOTA].map((sql) => env.DB.prepare(sql).bind(namespace));
-  const [blobs, manifests, entries, quota] = (await env.DB.batch(statements)).map(({ results }) => results[0]) as [
-    Sums & { blobs: number },
-    Sums & { manifests: number },
-    Entries,
-    Quota & { countedAt: number; staged: number },
-  ];
+  const batch = newBatch(env);
+  const parameters = { namespace };
+  const blobsHeld = batch.query<Sums & { blobs: number }>(BLOBS, parameters);
+  const manifestsHeld = batch.query<Sums & { manifests: number }>(MANIFESTS, parameters);
+  const entriesHeld = batch.query<Entries>(ENTRIES, parameters);
+  const limit = batch.query<Quota & { countedAt: number; staged: number }>(QUOTA, parameters);
+  const results = await batch.commit();
+  const blobs = only(results.of(blobsHeld));
+  const manifests = only(results.of(manifestsHeld));
+  const entries = only(results.of(entriesHeld));
   return {
-    ...quota,
+    ...only(results.of(limit)),
     bytes: blobs.bytes + manifests.bytes,
     blobs: blobs.blobs,
     repositories: entries.repositories,
@@ -83,4 +86,9 @@ export async function holdingsOf(env: Database, namespace: string): Promise<Hold
       manifests: entries.trashedManifests,
     },
   };
+}
+
+/** The row of a query that always yields one. */
+function only<Row>([row]: Row[]): Row {
+  return row as Row;
 }

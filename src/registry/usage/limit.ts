@@ -1,52 +1,61 @@
 /**
- * What a namespace may store. Where there is a limit, the batch that brings something counts it and refuses what does not
- * fit, so that no two pushes can share the room of one; where there is none, nothing is written. What the namespace holds
- * already, in whichever of its repositories or in their trash, costs nothing. Unfinished uploads take room too (`staged.ts`).
+ * The limit of a namespace. The batch that brings content to a namespace with a limit counts it, and is refused if it does not fit,
+ * so that two concurrent pushes cannot both use the same free space. For a namespace without a limit nothing is written. Content that
+ * the namespace holds already, in any of its repositories or their trash, costs nothing. Unfinished uploads take space too
+ * (`staged.ts`).
  */
-import { type Database, refuseUnless } from '../../events/batch.ts';
+import type { Batch, Database } from '../../events/batch.ts';
 import { type Actor, organizationAbout } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { recordEvent } from '../../events/outbox.ts';
+import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
-import type { Refusal } from '../../vocabulary/refusal.ts';
+import type { Particulars } from '../../vocabulary/refusal.ts';
 import { holds, reaches } from './counting.ts';
-import { explained, fits, type Limit, OverLimit } from './room.ts';
+import { explained, type Limit, OverLimit } from './room.ts';
 import { othersStaged } from './staged.ts';
 
-/** An upload that has staged something: its own bytes leave room for what it becomes. */
+/** An upload that has staged bytes. Its own bytes do not take space from the blob that it becomes. */
 export interface Staging {
   id: string;
   bytes: number;
 }
 
-/** Something that a batch is about to bring. In SQL: its bytes, and whether it is there already; `first` is the number of its first parameter. */
+/** Content that a batch brings to a namespace. */
 interface Addition {
   namespace: string;
+  by: Actor;
   blobs: 0 | 1;
-  parameters: unknown[];
-  /** The upload that becomes it, if it has staged something. */
+  /** SQL: its bytes. */
+  bytes: string;
+  /** Its bytes, for the refusal; `null`: SQL knows them outside of the batch too. */
+  size: number | null;
+  /** SQL condition: the namespace holds it already. */
+  isHeld: string;
+  parameters: Parameters;
+  /** The upload that becomes it; `null` if none has staged bytes. */
   staging: Staging | null;
-  sql(first: number): { namespace: string; bytes: string; isThere: string };
 }
 
-/** For the batch that links a blob, after its row is there and before it is linked. @param staging the upload that becomes it */
-export function countBlob(
-  env: Database,
-  repository: RepositoryName,
-  digest: Digest,
-  { by, staging }: { by: Actor; staging: Staging | null },
-): D1PreparedStatement[] {
+interface CountedBlob {
+  repository: RepositoryName;
+  digest: Digest;
+  /** `null`: the blob has a row already. */
+  size: number | null;
+  by: Actor;
+  staging: Staging | null;
+}
+
+/** Counts a blob, or refuses the batch with `quota-exceeded`. The blob has its row at this point, but no link yet. */
+export function countBlob(batch: Batch, env: Database, { repository, digest, ...blob }: CountedBlob): void {
   const namespace = organizationAbout(repository);
-  return count(env, by, {
+  count(batch, env, {
+    ...blob,
     namespace,
     blobs: 1,
-    parameters: [namespace, digest],
-    staging,
-    sql: (first) => ({
-      namespace: `?${first}`,
-      bytes: `coalesce((SELECT size FROM blobs WHERE digest = ?${first + 1}), 0)`,
-      isThere: holds(`?${first}`, `?${first + 1}`),
-    }),
+    bytes: 'coalesce((SELECT size FROM blobs WHERE digest = :digest), 0)',
+    isHeld: holds(':namespace', ':digest'),
+    parameters: { namespace, digest },
   });
 }
 
@@ -56,122 +65,105 @@ interface CountedManifest {
   size: number;
 }
 
-/** For the batch that puts a manifest, before its row is written. */
-export function countManifest(env: Database, manifest: CountedManifest, by: Actor): D1PreparedStatement[] {
-  const { repository, digest, size } = manifest;
+/** Counts a manifest, or refuses the batch with `quota-exceeded`. The manifest has no row yet at this point. */
+export function countManifest(batch: Batch, env: Database, { repository, digest, size }: CountedManifest, by: Actor): void {
   const namespace = organizationAbout(repository);
-  return count(env, by, {
+  count(batch, env, {
     namespace,
+    by,
     blobs: 0,
-    parameters: [namespace, size, repository, digest],
+    bytes: ':size',
+    size,
+    isHeld: `EXISTS (SELECT 1 FROM manifests
+      WHERE repository_id = (SELECT id FROM repositories WHERE name = :repository) AND digest = :digest)`,
+    parameters: { namespace, size, repository, digest },
     staging: null,
-    sql: (first) => ({
-      namespace: `?${first}`,
-      bytes: `?${first + 1}`,
-      isThere: isManifestThere(`?${first + 2}`, `?${first + 3}`),
-    }),
   });
 }
 
-const isManifestThere = (repository: string, digest: string) => `EXISTS (SELECT 1 FROM manifests
-  WHERE repository_id = (SELECT id FROM repositories WHERE name = ${repository}) AND digest = ${digest})`;
+/** A name without a namespace has no limit. */
+function count(batch: Batch, env: Database, addition: Addition): void {
+  const { namespace, by, blobs, bytes, size, isHeld, parameters, staging } = addition;
+  if (namespace === '') return;
+  batch.require(
+    'quota-exceeded',
+    `NOT EXISTS (SELECT 1 FROM usage WHERE namespace = :namespace AND max_bytes IS NOT NULL
+      AND bytes + ${OTHERS_STAGED} + ${bytes} > max_bytes AND NOT ${isHeld})`,
+    { ...parameters, ...stagingParameters(staging) },
+    () =>
+      limitParticulars(env, namespace, staging, { sql: size === null ? bytes : ':size', parameters: { ...parameters, size } }),
+  );
+  recordEvent(batch, {
+    about: `organization:${namespace}`,
+    by,
+    select: `SELECT 'quota.warned' AS type, json_object('bytes', bytes + ${bytes}, 'maxBytes', max_bytes) AS target
+      FROM usage WHERE namespace = :namespace AND kind = 'organization' AND max_bytes IS NOT NULL AND warned = 0
+      AND ${reaches(`bytes + ${bytes}`)} AND NOT ${isHeld}`,
+    parameters,
+  });
+  batch.run(
+    `UPDATE usage SET bytes = bytes + ${bytes}, blobs = blobs + ${blobs}, warned = max(warned, ${reaches(`bytes + ${bytes}`)})
+     WHERE namespace = :namespace AND max_bytes IS NOT NULL AND NOT ${isHeld}`,
+    parameters,
+  );
+}
 
-/** Refuses the batch where it does not fit, warns once, and adds it. Names without a namespace can have no limit. */
-function count(env: Database, by: Actor, { namespace, blobs, parameters, staging, sql }: Addition): D1PreparedStatement[] {
-  if (namespace === '') return [];
-  const here = sql(1);
-  const inEvent = sql(3);
-  const staged = othersStaged(`?${parameters.length + 1}`, `?${parameters.length + 2}`);
-  return [
-    refuseUnless(
-      env,
-      `NOT EXISTS (SELECT 1 FROM usage WHERE namespace = ${here.namespace} AND max_bytes IS NOT NULL
-        AND bytes + ${staged} + ${here.bytes} > max_bytes AND NOT ${here.isThere})`,
-      ...parameters,
-      staging?.id ?? null,
-      staging?.bytes ?? 0,
-    ),
-    record(env, {
-      about: `organization:${namespace}`,
-      by,
-      select: `SELECT 'quota.warned' AS type, json_object('bytes', bytes + ${inEvent.bytes}, 'maxBytes', max_bytes) AS target
-        FROM usage WHERE namespace = ${inEvent.namespace} AND kind = 'organization' AND max_bytes IS NOT NULL AND warned = 0
-        AND ${reaches(`bytes + ${inEvent.bytes}`)} AND NOT ${inEvent.isThere}`,
-      parameters,
-    }),
-    env.DB.prepare(
-      `UPDATE usage SET bytes = bytes + ${here.bytes}, blobs = blobs + ${blobs},
-         warned = max(warned, ${reaches(`bytes + ${here.bytes}`)})
-       WHERE namespace = ${here.namespace} AND max_bytes IS NOT NULL AND NOT ${here.isThere}`,
-    ).bind(...parameters),
-  ];
+const OTHERS_STAGED = othersStaged(':stagingId', ':stagingBytes');
+
+function stagingParameters(staging: Staging | null): Parameters {
+  return { stagingId: staging?.id ?? null, stagingBytes: staging?.bytes ?? 0 };
+}
+
+/**
+ * What the refusal of a batch says of the limit.
+ * @param adds SQL: the bytes that do not fit
+ */
+export async function limitParticulars(
+  env: Database,
+  namespace: string,
+  staging: Staging | null,
+  adds: { sql: string; parameters: Parameters },
+): Promise<Particulars> {
+  const row = await prepare(
+    env,
+    `SELECT bytes, ${OTHERS_STAGED} AS staged, max_bytes, kind, ${adds.sql} AS adds
+     FROM usage WHERE namespace = :namespace AND max_bytes IS NOT NULL`,
+    { ...adds.parameters, ...stagingParameters(staging), namespace },
+  ).first<LimitRow & { adds: number }>();
+  const limit = limitIn(namespace, row);
+  if (row === null || limit === null) return {};
+  const { message, detail } = await explained(env, new OverLimit(limit, row.adds));
+  return { message, detail };
 }
 
 interface LimitRow {
-  bytes: number;
-  staged: number;
-  max_bytes: number;
-  kind: Limit['kind'];
+  bytes: number | null;
+  staged: number | null;
+  max_bytes: number | null;
+  kind: Limit['kind'] | null;
 }
 
-/** @param row as the database has it; `max_bytes` is `null` where there is no limit */
-export function limitOf(
-  repository: RepositoryName,
-  row: { [name in keyof LimitRow]: LimitRow[name] | null } | null,
-): Limit | null {
+function limitIn(namespace: string, row: LimitRow | null): Limit | null {
   if (!row || row.max_bytes === null) return null;
   const { bytes, staged, max_bytes, kind } = row;
-  return {
-    namespace: organizationAbout(repository),
-    kind: kind ?? 'organization',
-    bytes: bytes ?? 0,
-    staged: staged ?? 0,
-    maxBytes: max_bytes,
-  };
+  return { namespace, kind: kind ?? 'organization', bytes: bytes ?? 0, staged: staged ?? 0, maxBytes: max_bytes };
+}
+
+/** @param row as the database has it; `max_bytes` is `null` if there is no limit */
+export function limitOf(repository: RepositoryName, row: LimitRow | null): Limit | null {
+  return limitIn(organizationAbout(repository), row);
 }
 
 /**
- * `null`: no limit, or none for this blob, as the namespace holds it already.
- * @param digest `null`: whatever it is
- * @param staging the upload that is to become it, `null` where nothing of it is staged
+ * The limit of a repository's namespace; `null` if there is none, or if the namespace holds the blob already.
+ * @param digest `null`: any blob
  */
-export async function limitFor(
-  env: Database,
-  repository: RepositoryName,
-  digest: Digest | null,
-  staging: Staging | null = null,
-): Promise<Limit | null> {
-  const row = await env.DB.prepare(
-    `SELECT bytes, ${othersStaged('?3', '?4')} AS staged, max_bytes, kind
-     FROM usage WHERE namespace = ?1 AND max_bytes IS NOT NULL AND NOT ${holds('?1', '?2')}`,
-  )
-    .bind(organizationAbout(repository), digest, staging?.id ?? null, staging?.bytes ?? 0)
-    .first<LimitRow>();
+export async function limitFor(env: Database, repository: RepositoryName, digest: Digest | null): Promise<Limit | null> {
+  const row = await prepare(
+    env,
+    `SELECT bytes, staged, max_bytes, kind
+     FROM usage WHERE namespace = :namespace AND max_bytes IS NOT NULL AND NOT ${holds(':namespace', ':digest')}`,
+    { namespace: organizationAbout(repository), digest },
+  ).first<LimitRow>();
   return limitOf(repository, row);
-}
-
-/** After a batch was refused: `null` where it was not for want of room. */
-export async function manifestOverLimit(env: Database, manifest: CountedManifest): Promise<Refusal | null> {
-  const { repository, digest, size } = manifest;
-  const row = await env.DB.prepare(
-    `SELECT bytes, staged, max_bytes, kind FROM usage
-     WHERE namespace = ?1 AND max_bytes IS NOT NULL AND NOT ${isManifestThere('?2', '?3')}`,
-  )
-    .bind(organizationAbout(repository), repository, digest)
-    .first<LimitRow>();
-  const limit = limitOf(repository, row);
-  return limit && !fits(limit, size) ? explained(env, new OverLimit(limit, size)) : null;
-}
-
-/**
- * For a blob whose batch was refused, or that has no session to ask with. @throws quota-exceeded
- */
-export async function requireRoomFor(
-  env: Database,
-  repository: RepositoryName,
-  digest: Digest,
-  { size, staging }: { size: number; staging: Staging | null },
-): Promise<void> {
-  const limit = await limitFor(env, repository, digest, staging);
-  if (!fits(limit, size)) throw await explained(env, new OverLimit(limit as Limit, size));
 }

@@ -1,7 +1,7 @@
-/** Setting what an organization or a user may store. */
-import { type Database, refuseUnless, tryBatch } from '../../events/batch.ts';
+/** Sets how much an organization or a user may store. */
+import type { Batch, Handle } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { changesIn, record } from '../../events/outbox.ts';
+import { changesIn, recordEvent } from '../../events/outbox.ts';
 import { type FieldError, requireNoErrors } from '../../vocabulary/refusal.ts';
 import { COUNTED, repositoriesOf, WARN_PERCENT } from './counting.ts';
 import { stagedOf } from './staged.ts';
@@ -13,13 +13,13 @@ export interface Quota {
   version: number;
 }
 
-/** SQL: what is wanted differs from the row, or from no limit, where there is none. */
-const differs = (maxBytes: string, warnPercent: string) =>
-  `(max_bytes IS NOT ${maxBytes} OR coalesce(warn_percent, ${WARN_PERCENT}) <> coalesce(${warnPercent}, warn_percent, ${WARN_PERCENT}))`;
+/** SQL condition on a row of `usage`, or on NULLs if there is none: the wanted limit is another one. */
+const DIFFERS = `(max_bytes IS NOT :maxBytes
+  OR coalesce(warn_percent, ${WARN_PERCENT}) <> coalesce(:warnPercent, warn_percent, ${WARN_PERCENT}))`;
 
 const CHANGES = changesIn([
-  ['maxBytes', 'max_bytes', '?4'],
-  ['warnPercent', `coalesce(warn_percent, ${WARN_PERCENT})`, `coalesce(?5, warn_percent, ${WARN_PERCENT})`],
+  ['maxBytes', 'max_bytes', ':maxBytes'],
+  ['warnPercent', `coalesce(warn_percent, ${WARN_PERCENT})`, `coalesce(:warnPercent, warn_percent, ${WARN_PERCENT})`],
 ]);
 
 function errorsIn({ maxBytes, warnPercent }: { maxBytes: number | null; warnPercent: number | null }): FieldError[] {
@@ -32,45 +32,49 @@ function errorsIn({ maxBytes, warnPercent }: { maxBytes: number | null; warnPerc
 }
 
 /**
- * Sets the limit and counts the namespace, so that from here on its pushes are counted from the right number. What is over a new
- * limit stays. `null` where it was refused: the version is another, or a guard did not hold.
- * @param quota.warnPercent `null`: as it is
- * @param ifVersion the version it is expected to have, `null` for any; 1 of a limit that was never set
+ * Adds the steps that set the limit of a namespace and count what it stores, so that later pushes are counted from the right number.
+ * Content over a new limit stays. The steps refuse the batch with `version-mismatch`.
+ * @param quota.warnPercent `null`: stays as it is
+ * @param ifVersion the version that the limit must have, 1 if it was never set; `null`: any
+ * @returns the limit that was set
+ * @throws request-invalid
  */
-export async function setQuota(
-  env: Database,
+export function setQuota(
+  batch: Batch,
   { namespace, kind }: { namespace: string; kind: 'organization' | 'user' },
-  quota: { maxBytes: number | null; warnPercent: number | null },
-  { ifVersion, by, guard }: { ifVersion: number | null; by: Actor; guard: D1PreparedStatement[] },
-): Promise<Quota | null> {
-  const { maxBytes, warnPercent } = quota;
-  requireNoErrors(errorsIn(quota));
-  const set = await tryBatch(env, [
-    ...guard,
-    refuseUnless(env, `?2 IS NULL OR coalesce((SELECT version FROM usage WHERE namespace = ?1), 1) = ?2`, namespace, ifVersion),
-    record(env, {
-      about: kind === 'organization' ? `organization:${namespace}` : '',
-      by,
-      select: `SELECT 'quota.saved' AS type,
-          json_patch(json_object('maxBytes', ?4, 'warnPercent', coalesce(?5, warn_percent, ${WARN_PERCENT})), ?6) AS target,
-          ${CHANGES} AS changes
-        FROM (SELECT 1) LEFT JOIN usage ON namespace = ?3 WHERE ${differs('?4', '?5')}`,
-      parameters: [namespace, maxBytes, warnPercent, JSON.stringify(kind === 'user' ? { user: namespace } : {})],
-      hasChanges: true,
-    }),
-    env.DB.prepare(
-      `WITH own AS MATERIALIZED (${repositoriesOf('?1')}), counted AS (${COUNTED} UNION ALL SELECT ?1, 0, 0)
-       INSERT INTO usage (namespace, bytes, blobs, counted_at, max_bytes, warn_percent, version, staged, kind)
-       SELECT ?1, sum(bytes), sum(blobs), unixepoch(), ?2, coalesce(?3, ${WARN_PERCENT}), 2,
-         coalesce((SELECT staged FROM (${stagedOf('?1')}) WHERE namespace = ?1), 0), ?4 FROM counted WHERE TRUE
-       ON CONFLICT DO UPDATE SET bytes = excluded.bytes, blobs = excluded.blobs, counted_at = excluded.counted_at,
-         staged = excluded.staged, leading = NULL, kind = excluded.kind,
-         max_bytes = ?2, warn_percent = coalesce(?3, warn_percent), warned = iif(${differs('?2', '?3')}, 0, warned),
-         version = version + ${differs('?2', '?3')}`,
-    ).bind(namespace, maxBytes, warnPercent, kind),
-    env.DB.prepare('SELECT max_bytes AS maxBytes, warn_percent AS warnPercent, version FROM usage WHERE namespace = ?1').bind(
-      namespace,
-    ),
-  ]);
-  return (set?.at(-1)?.results[0] as Quota | undefined) ?? null;
+  { maxBytes, warnPercent }: { maxBytes: number | null; warnPercent: number | null },
+  { ifVersion, by }: { ifVersion: number | null; by: Actor },
+): Handle<Quota> {
+  requireNoErrors(errorsIn({ maxBytes, warnPercent }));
+  const parameters = { namespace, kind, maxBytes, warnPercent };
+  if (ifVersion !== null) {
+    const version = 'coalesce((SELECT version FROM usage WHERE namespace = :namespace), 1)';
+    batch.require('version-mismatch', `${version} = :ifVersion`, { namespace, ifVersion });
+  }
+  recordEvent(batch, {
+    about: kind === 'organization' ? `organization:${namespace}` : '',
+    by,
+    select: `SELECT 'quota.saved' AS type, json_patch(
+          json_object('maxBytes', :maxBytes, 'warnPercent', coalesce(:warnPercent, warn_percent, ${WARN_PERCENT})),
+          iif(:kind = 'user', json_object('user', :namespace), '{}')) AS target,
+        ${CHANGES} AS changes
+      FROM (SELECT 1) LEFT JOIN usage ON namespace = :namespace WHERE ${DIFFERS}`,
+    parameters,
+    hasChanges: true,
+  });
+  batch.run(
+    `WITH own AS MATERIALIZED (${repositoriesOf('namespace')}), counted AS (${COUNTED} UNION ALL SELECT :namespace, 0, 0)
+     INSERT INTO usage (namespace, bytes, blobs, counted_at, max_bytes, warn_percent, version, staged, kind)
+     SELECT :namespace, sum(bytes), sum(blobs), unixepoch(), :maxBytes, coalesce(:warnPercent, ${WARN_PERCENT}), 2,
+       coalesce((SELECT staged FROM (${stagedOf('namespace')}) WHERE namespace = :namespace), 0), :kind FROM counted WHERE TRUE
+     ON CONFLICT DO UPDATE SET bytes = excluded.bytes, blobs = excluded.blobs, counted_at = excluded.counted_at,
+       staged = excluded.staged, leading = NULL, kind = excluded.kind,
+       max_bytes = :maxBytes, warn_percent = coalesce(:warnPercent, warn_percent), warned = iif(${DIFFERS}, 0, warned),
+       version = version + ${DIFFERS}`,
+    parameters,
+  );
+  return batch.query<Quota>(
+    'SELECT max_bytes AS maxBytes, warn_percent AS warnPercent, version FROM usage WHERE namespace = :namespace',
+    { namespace },
+  );
 }

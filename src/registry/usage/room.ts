@@ -1,14 +1,15 @@
-/** The room that a limit leaves, and the refusal of what does not fit: it says what takes the room and how to free it. */
+/** The space that a limit leaves, and the refusal of content that does not fit: it says what takes the space and how to free some. */
 import type { Database } from '../../events/batch.ts';
+import { prepare } from '../../events/sql.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { repositoriesOf } from './counting.ts';
 
 export interface Limit {
   namespace: string;
   kind: 'organization' | 'user';
-  /** What it stores. */
+  /** Bytes that the namespace stores. */
   bytes: number;
-  /** Bytes of unfinished uploads that take room from what asks. */
+  /** Bytes of other unfinished uploads. */
   staged: number;
   maxBytes: number;
 }
@@ -17,7 +18,7 @@ export function fits(limit: Limit | null, size: number): boolean {
   return limit === null || limit.bytes + limit.staged + size <= limit.maxBytes;
 }
 
-/** What can still be added. */
+/** Bytes that can still be added. */
 export function roomIn({ bytes, staged, maxBytes }: Limit): number {
   return Math.max(0, maxBytes - bytes - staged);
 }
@@ -27,12 +28,12 @@ export function requireRoom(limit: Limit | null, size: number): void {
   if (limit !== null && !fits(limit, size)) throw new OverLimit(limit, size);
 }
 
-/** It tells whoever may push there, and it is about that namespace alone. */
+/** A refusal for `quota-exceeded`. Everybody who may push to the namespace learns how much it stores. */
 export class OverLimit extends Refusal {
   readonly limit: Limit;
   readonly adds: number | null;
 
-  /** @param adds `null`: more than there is room for. @param trashed bytes that only the trash holds */
+  /** @param adds bytes; `null`: not known, but more than fits. @param trashed bytes that only the trash holds */
   constructor(limit: Limit, adds: number | null, trashed = 0) {
     const { namespace, kind, bytes, staged, maxBytes } = limit;
     const inTrash = trashed > 0 ? ` (${sizeText(trashed)} of it in the trash)` : '';
@@ -62,19 +63,20 @@ function remedies(trashed: number, staged: number): string {
   ].join('; ');
 }
 
-/** The refusal with what lies in the trash; anything else as it is. */
-export async function explained<E>(env: Pick<Database, 'DB'>, error: E): Promise<E | OverLimit> {
+/** Adds to a refusal for the limit how many bytes only the trash holds. Returns any other error as it is. */
+export async function explained<E>(env: Pick<Database, 'DB'>, error: E): Promise<E> {
   if (!(error instanceof OverLimit)) return error;
-  return new OverLimit(error.limit, error.adds, await trashedBytes(env, error.limit.namespace));
+  return new OverLimit(error.limit, error.adds, await trashedBytes(env, error.limit.namespace)) as E;
 }
 
-/** References that are looked at: a refusal must not cost what an attacker could use up a day with. */
+/** References that are read at most: otherwise refused pushes could use up the free plan's rows of a day. */
 const REFERENCES_MAX = 1000;
 
-/** Bytes that nothing but the trash of a namespace holds, of as much as is looked at. */
+/** Bytes that only the trash of a namespace holds. It is a lower bound if the trash has many references. */
 async function trashedBytes(env: Pick<Database, 'DB'>, namespace: string): Promise<number> {
-  const row = await env.DB.prepare(
-    `WITH own AS MATERIALIZED (${repositoriesOf('?1')}),
+  const row = await prepare(
+    env,
+    `WITH own AS MATERIALIZED (${repositoriesOf('namespace')}),
        gone AS MATERIALIZED (
          SELECT child FROM (SELECT x.child FROM trashed_references x WHERE x.repository_id IN (SELECT id FROM own) LIMIT ${REFERENCES_MAX})
          UNION SELECT child FROM (SELECT f.child FROM own CROSS JOIN manifest_references f ON f.repository_id = own.id
@@ -85,15 +87,14 @@ async function trashedBytes(env: Pick<Database, 'DB'>, namespace: string): Promi
              OR EXISTS (SELECT 1 FROM manifest_references f WHERE f.repository_id = l.repository_id AND f.child = l.digest)))), 0)
        + coalesce((SELECT sum(m.size) FROM own CROSS JOIN trashed_manifests m ON m.repository_id = own.id), 0)
        + coalesce((SELECT sum(m.size) FROM own CROSS JOIN manifests m ON m.repository_id = own.id WHERE own.trashed), 0) AS bytes`,
-  )
-    .bind(namespace)
-    .first<{ bytes: number }>();
+    { namespace },
+  ).first<{ bytes: number }>();
   return row?.bytes ?? 0;
 }
 
 const UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
-/** Three digits, which is enough to see what is missing: the detail has all of them. */
+/** Three digits, for people. The detail of the refusal has the exact number. */
 function sizeText(bytes: number): string {
   const power = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
   return `${Number((bytes / 1000 ** power).toPrecision(3))} ${UNITS[power]}`;

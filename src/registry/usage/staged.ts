@@ -1,64 +1,71 @@
 /**
- * Bytes of unfinished uploads, as limited namespaces count them: by the batches that change the row of an upload. The sum of all of
- * them fits beside what is stored; but the upload that came first may fill the whole room by itself (`leading`), so that of many
- * at once one always comes to its end. So published and staged bytes together stay below twice the limit.
+ * Bytes of unfinished uploads. Batches that change the row of an upload count them for namespaces with a limit. Together they must
+ * fit beside what is stored, with one exception: the upload that came first (`leading`) may fill all free space by itself, so that of
+ * many concurrent uploads one always finishes. So stored and staged bytes together stay below twice the limit.
  */
-import { type Database, refuseUnless } from '../../events/batch.ts';
-import { isIn, namespaceOf } from './counting.ts';
+import type { Batch } from '../../events/batch.ts';
+import type { Parameters } from '../../events/sql.ts';
+import type { Particulars } from '../../vocabulary/refusal.ts';
+import { namespaceOf, within } from './counting.ts';
 
+/** The growth of an upload by one chunk. */
 export interface Growth {
   namespace: string;
-  /** Of the upload. */
+  /** The upload. */
   id: string;
-  /** Its bytes so far, and those that it is about to have. */
+  /** Bytes that it has staged so far. */
   before: number;
+  /** Bytes that it will have staged. */
   after: number;
 }
 
 /**
- * SQL of a row of `usage`: the staged bytes that leave less room for the upload `id`, which has staged `own` by itself. None while it
- * leads, or nobody does. `id` is NULL for what stages nothing.
+ * SQL on a row of `usage`: the staged bytes of other uploads, which leave less room for the upload `id`. 0 while that one leads, or
+ * none does. @param id SQL; NULL for content that stages nothing. @param own SQL: the bytes that it has staged itself
  */
 export const othersStaged = (id: string, own: string, usage = '') =>
   `iif(coalesce(${usage}leading, ${id}) = ${id}, 0, max(0, ${usage}staged - ${own}))`;
 
-/** Refuses the batch where the upload would not fit. */
-export function guardStaged(env: Database, { namespace, id, before, after }: Growth): D1PreparedStatement[] {
-  if (namespace === '' || after <= before) return [];
-  return [
-    refuseUnless(
-      env,
-      `NOT EXISTS (SELECT 1 FROM usage WHERE namespace = ?1 AND max_bytes IS NOT NULL
-        AND bytes + ?4 + ${othersStaged('?2', '?3')} > max_bytes)`,
-      namespace,
-      id,
-      before,
-      after,
-    ),
-  ];
+/** Refuses the batch with `quota-exceeded` if the namespace has no room for the upload. */
+export function requireRoomForStaged(
+  batch: Batch,
+  { namespace, id, before, after }: Growth,
+  says: () => Promise<Particulars>,
+): void {
+  if (namespace === '' || after <= before) return;
+  batch.require(
+    'quota-exceeded',
+    `NOT EXISTS (SELECT 1 FROM usage WHERE namespace = :namespace AND max_bytes IS NOT NULL
+      AND bytes + :after + ${othersStaged(':id', ':before')} > max_bytes)`,
+    { namespace, id, before, after },
+    says,
+  );
 }
 
-/** For the batch that has saved the upload. @param staged where its bytes are, by which its row is known as the one of this batch */
-export function countStaged(env: Database, { namespace, id, before, after }: Growth, staged: string): D1PreparedStatement[] {
-  if (namespace === '') return [];
-  return [
-    env.DB.prepare(
-      `UPDATE usage SET staged = staged + ?3, leading = coalesce(leading, ?2) WHERE namespace = ?1 AND max_bytes IS NOT NULL
-         AND EXISTS (SELECT 1 FROM uploads WHERE id = ?2 AND staged = ?4)`,
-    ).bind(namespace, id, after - before, staged),
-  ];
+/** Adds the step that counts the growth. The batch requires that the upload is as it was read. */
+export function countStaged(batch: Batch, { namespace, id, before, after }: Growth): void {
+  if (namespace === '') return;
+  batch.run(
+    `UPDATE usage SET staged = staged + :growth, leading = coalesce(leading, :id)
+     WHERE namespace = :namespace AND max_bytes IS NOT NULL`,
+    { namespace, id, growth: after - before },
+  );
 }
 
-/** For the batch that ends an open upload, before its row changes. @param condition SQL that it meets, with parameters from ?2 on */
-export function releaseStaged(env: Database, id: string, condition = 'TRUE', ...parameters: unknown[]): D1PreparedStatement {
-  return env.DB.prepare(
+/**
+ * Adds the step that releases the bytes of an open upload, before its row changes.
+ * @param condition SQL condition that the row must meet, in terms of `parameters`
+ */
+export function releaseStaged(batch: Batch, id: string, condition = 'TRUE', parameters: Parameters = {}): void {
+  batch.run(
     `UPDATE usage SET staged = max(0, usage.staged - s.size), leading = iif(leading = s.id, NULL, leading)
      FROM (SELECT id, size, ${namespaceOf('repository')} AS namespace FROM uploads
-       WHERE id = ?1 AND state = 'open' AND ${condition}) AS s
+       WHERE id = :id AND state = 'open' AND ${condition}) AS s
      WHERE usage.namespace = s.namespace AND s.namespace <> '' AND usage.max_bytes IS NOT NULL`,
-  ).bind(id, ...parameters);
+    { ...parameters, id },
+  );
 }
 
-/** SQL: what namespaces have staged; of all, or of ?1. */
-export const stagedOf = (namespaces: 'all' | '?1') => `SELECT ${namespaceOf('repository')} AS namespace, sum(size) AS staged
-  FROM uploads WHERE state = 'open' ${namespaces === 'all' ? '' : `AND ${isIn('repository', '?1')}`} GROUP BY 1`;
+/** SQL: the staged bytes of each namespace, or of `:namespace` alone. */
+export const stagedOf = (scope: 'all' | 'namespace') => `SELECT ${namespaceOf('repository')} AS namespace, sum(size) AS staged
+  FROM uploads WHERE state = 'open' AND ${within(scope, 'repository')} GROUP BY 1`;

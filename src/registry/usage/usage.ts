@@ -1,11 +1,12 @@
-/** What namespaces store, as it was last counted: by the collector for all of them, and by each push where there is a limit. */
+/** What namespaces store. The collector counts all of them; a push counts namespaces with a limit. */
 import type { Database } from '../../events/batch.ts';
+import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { COUNTED, reaches, repositoriesOf } from './counting.ts';
 import { stagedOf } from './staged.ts';
 
 export interface Usage {
-  /** `acme` of `acme/api`; empty for names without a slash. */
+  /** `acme` of `acme/api`; empty for repositories whose name has no slash. */
   namespace: string;
   bytes: number;
   blobs: number;
@@ -21,11 +22,12 @@ export interface Usage {
 const STILL_WARNED = `(warned AND max_bytes IS NOT NULL AND ${reaches('excluded.bytes')})`;
 
 /**
- * Counts everything anew, in one statement: no push falls between. Writes the rows that differ, and the one of the names without
- * a namespace, which says when it was.
+ * Counts all namespaces anew, in one statement, so that no push comes between. Writes the rows that differ, and the row of the empty
+ * namespace, which holds the time of the count.
  */
 export async function recountUsage(env: Database): Promise<void> {
-  await env.DB.prepare(
+  await prepare(
+    env,
     `WITH own AS MATERIALIZED (${repositoriesOf('all')}),
        unfinished AS MATERIALIZED (${stagedOf('all')}),
        counted AS (${COUNTED} UNION ALL SELECT namespace, 0, 0 FROM (SELECT namespace FROM usage UNION SELECT namespace FROM unfinished)
@@ -41,15 +43,15 @@ export async function recountUsage(env: Database): Promise<void> {
   ).run();
 }
 
-/** By name, in bytewise order. @param after `null` for the first page, which begins with the empty name */
+/** In bytewise order of their names. @param after `null`: the first page, which begins with the empty name */
 export async function listUsage(env: Database, after: string | null, limit: number): Promise<Page<Usage>> {
-  const { results } = await env.DB.prepare(
+  const { results } = await prepare(
+    env,
     `SELECT namespace, bytes, blobs, staged, max_bytes AS maxBytes, warn_percent AS warnPercent,
        max(counted_at, coalesce((SELECT counted_at FROM usage WHERE namespace = ''), 0)) AS countedAt
-     FROM usage WHERE namespace >= ?1 ORDER BY namespace LIMIT ?2`,
-  )
-    // Nothing that a name may hold is smaller than this character.
-    .bind(after === null ? '' : `${after}\u0001`, limit + 1)
-    .all<Usage>();
+     FROM usage WHERE namespace >= :start ORDER BY namespace LIMIT :rows`,
+    // \u0001 sorts before every character of a name.
+    { start: after === null ? '' : `${after}\u0001`, rows: limit + 1 },
+  ).all<Usage>();
   return pageOf(results, limit);
 }

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
-import { deleteDoomed } from '../../../src/registry/manifests/deletion.ts';
+import { deleteExpired } from '../../../src/registry/manifests/deletion.ts';
 import { getMutability } from '../../../src/registry/tags/mutability.ts';
 import { violations } from '../../world/checker.ts';
 import { faulty } from '../../world/faults.ts';
@@ -343,7 +343,7 @@ describe('a name that a rule took while it was immutable', () => {
   async function takeAway(tag: string, image: Content, reserved: boolean): Promise<void> {
     const { rule: text } = await getMutability(world.env, REPOSITORY as RepositoryName);
     const doomed = { rule: text, tags: [{ tag: tag as Tag, digest: image.digest as Digest, reserved }], levels: [] };
-    const gone = await deleteDoomed(world.env, REPOSITORY as RepositoryName, doomed, RULE_OF_CLEAN_UP);
+    const gone = await deleteExpired(world.env, REPOSITORY as RepositoryName, doomed, RULE_OF_CLEAN_UP);
     expect(gone).toEqual({ tags: [{ tag, digest: image.digest }], manifests: [] });
     expect(await digestAt(world, REPOSITORY, tag)).toBe(404);
   }

@@ -78,7 +78,7 @@ describe('a put with If-None-Match: *', () => {
     const refused = await put(world, 'v1', two, { noneMatch: '*' });
     expect(await messageOf(refused)).toEqual({
       code: 'DENIED',
-      message: `the condition of this request does not hold: the tag v1 names ${one.digest}`,
+      message: `the condition of this request does not hold: the tag v1 names ${one.digest}. Nothing was changed`,
       detail: { tag: 'v1', digest: one.digest },
     });
   });
@@ -108,7 +108,7 @@ describe('a put with If-None-Match: *', () => {
     await must(put(world, one.digest, one, { noneMatch: '*' }));
     const refused = await put(world, one.digest, one, { noneMatch: '*' });
     expect(await messageOf(refused.clone())).toMatchObject({
-      message: 'the condition of this request does not hold: this manifest is there',
+      message: 'the condition of this request does not hold: this manifest exists. Nothing was changed',
     });
     expect(await refusal(refused)).toBe(PRECONDITION);
     await must(world.fetch('DELETE', `/v2/${REPOSITORY}/manifests/${one.digest}`), 202);
@@ -147,7 +147,7 @@ describe('a put with If-Match', () => {
     await must(world.fetch('DELETE', `/v2/${REPOSITORY}/manifests/v1`), 202);
     const refused = await put(world, 'v1', two, { match: quoted(one) });
     expect(await messageOf(refused.clone())).toMatchObject({
-      message: 'the condition of this request does not hold: the tag v1 is not there',
+      message: 'the condition of this request does not hold: the tag v1 does not exist. Nothing was changed',
       detail: { tag: 'v1', digest: null },
     });
     expect(await refusal(refused)).toBe(PRECONDITION);

@@ -3,7 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { parseRepositoryName } from '../../../src/oci/name.ts';
 import { parseTag } from '../../../src/oci/reference.ts';
-import { deleteDoomed } from '../../../src/registry/manifests/deletion.ts';
+import { deleteExpired } from '../../../src/registry/manifests/deletion.ts';
 import { counting } from '../../world/counting.ts';
 import { IMAGE_TYPE } from '../../world/images.ts';
 import { api } from '../../world/people.ts';
@@ -38,7 +38,7 @@ test.each([10, 100])('%i images of 3,000 are two round trips, and rows in propor
   const chosen = Array.from({ length: count }, (_, n) => n * 7);
   const { env, counts } = counting(world.env);
   const tags = chosen.map((n) => ({ tag: parseTag(`t${n}`), digest: digestOf(n), reserved: false }));
-  const gone = await deleteDoomed(env, REPOSITORY, { rule: '', tags, levels: [chosen.map(digestOf)] }, deletion);
+  const gone = await deleteExpired(env, REPOSITORY, { rule: '', tags, levels: [chosen.map(digestOf)] }, deletion);
   expect([gone.tags.length, gone.manifests.length]).toEqual([count, count]);
   expect(counts.d1).toBe(2);
   expect(counts.rowsRead).toBeLessThanOrEqual(100 * count);

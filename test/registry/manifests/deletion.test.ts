@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
-import { type Doomed, deleteDoomed } from '../../../src/registry/manifests/deletion.ts';
+import { deleteExpired, type ExpiredContent } from '../../../src/registry/manifests/deletion.ts';
 import { getMutability } from '../../../src/registry/tags/mutability.ts';
 import { violations } from '../../world/checker.ts';
 import {
@@ -353,7 +353,7 @@ describe('where the registry is set to delete nothing (DELETION=off)', () => {
     }
     expect((await off.fetch('DELETE', `/v2/${REPOSITORY}/manifests/v1`, { authorization: null })).status).toBe(401);
     expect(refused(await api(off, 'DELETE', `/repositories/${REPOSITORY}?force=true`))).toBe('405 UNSUPPORTED');
-    await expect(deleteDoomed(off.env, REPOSITORY, { rule: '', tags: [], levels: [] }, BY_RULE)).rejects.toMatchObject({
+    await expect(deleteExpired(off.env, REPOSITORY, { rule: '', tags: [], levels: [] }, BY_RULE)).rejects.toMatchObject({
       reason: 'deletion-disabled',
     });
     for (const path of ['manifests/v1', `manifests/${image.digest}`, `blobs/${blob.digest}`])
@@ -365,8 +365,8 @@ const BY_RULE = { by: { subject: 'registry' }, reason: 'rule 1: untagged for 7 d
 
 describe('what a rule has chosen', () => {
   const nothing = { tags: [], manifests: [] };
-  const doom = (doomed: Partial<Doomed>) =>
-    deleteDoomed(world.env, REPOSITORY, { rule: '', tags: [], levels: [], ...doomed }, BY_RULE);
+  const doom = (doomed: Partial<ExpiredContent>) =>
+    deleteExpired(world.env, REPOSITORY, { rule: '', tags: [], levels: [], ...doomed }, BY_RULE);
   const tag = (name: string, { digest }: Content, reserved = false) => ({ tag: name as Tag, digest, reserved });
   const unleased = () => world.env.DB.prepare('UPDATE manifests SET leased_until = 0').run();
 
@@ -376,7 +376,7 @@ describe('what a rule has chosen', () => {
     return image;
   }
 
-  async function unchanged(doomed: Partial<Doomed>): Promise<void> {
+  async function unchanged(doomed: Partial<ExpiredContent>): Promise<void> {
     const before = await contents();
     expect(await doom(doomed)).toEqual(nothing);
     expect(await contents()).toEqual(before);
@@ -531,7 +531,7 @@ describe('what a rule has chosen', () => {
     await unchanged({ levels: [[], []] });
     const before = await contents();
     const elsewhere = { rule: '', tags: [tag('v1', image)], levels: [[image.digest]] };
-    expect(await deleteDoomed(world.env, 'acme/absent' as RepositoryName, elsewhere, BY_RULE)).toEqual(nothing);
+    expect(await deleteExpired(world.env, 'acme/absent' as RepositoryName, elsewhere, BY_RULE)).toEqual(nothing);
     expect(await contents()).toEqual(before);
   });
 
@@ -552,7 +552,7 @@ describe('what a rule has chosen', () => {
       .bind(JSON.stringify(digests), JSON.stringify(layers))
       .run();
     const doomed = { rule: '', tags: [], levels: [digests.slice(0, 199), digests.slice(199)] };
-    const gone = await deleteDoomed(limited(world.env), REPOSITORY, doomed, BY_RULE);
+    const gone = await deleteExpired(limited(world.env), REPOSITORY, doomed, BY_RULE);
     expect(gone.manifests).toEqual(digests);
     const left = await world.env.DB.prepare('SELECT count(*) AS n FROM manifest_references').first('n');
     const moved = await world.env.DB.prepare('SELECT count(*) AS n FROM trashed_references').first('n');

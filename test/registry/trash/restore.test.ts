@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
-import { deleteDoomed } from '../../../src/registry/manifests/deletion.ts';
+import { deleteExpired } from '../../../src/registry/manifests/deletion.ts';
 import { violations } from '../../world/checker.ts';
 import {
   CONFIG_TYPE,
@@ -61,7 +61,7 @@ async function doom(tags: { tag: string; digest: string; reserved: boolean }[], 
     levels: levels as Digest[][],
   };
   await world.env.DB.prepare('UPDATE manifests SET leased_until = 0').run();
-  return deleteDoomed(world.env, REPOSITORY as RepositoryName, doomed, { by: { subject: 'registry' }, reason: 'a rule' });
+  return deleteExpired(world.env, REPOSITORY as RepositoryName, doomed, { by: { subject: 'registry' }, reason: 'a rule' });
 }
 
 async function pulls(image: Content): Promise<void> {
