@@ -37,8 +37,11 @@ export interface Results {
   readonly rows: { read: number; written: number };
 }
 
-/** What a refusal says besides its reason: known beforehand, or asked when a batch was refused for it. */
-type Saying = Particulars | (() => Promise<Particulars>) | undefined;
+/**
+ * What a refusal says besides its reason: known beforehand, or asked when a batch was refused for it. The function returns `null` if
+ * it finds nothing wrong any more: then another request came between, and the batch was overtaken.
+ */
+type Saying = Particulars | (() => Promise<Particulars | null>) | undefined;
 
 interface CommitOptions {
   /** For a batch that does no harm when it is carried out twice, whatever happens in between: a lost answer is asked for again. */
@@ -121,7 +124,8 @@ export class Batch {
     const reason = preconditionIn(error);
     if (reason === null) return error;
     const says = this.#sayings.get(reason);
-    return new Refusal(reason, typeof says === 'function' ? await says() : says);
+    const said = typeof says === 'function' ? await says() : says;
+    return said === null ? new Refusal('overtaken') : new Refusal(reason, said);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Blobs of a repository: stat, open, publish, mount, delete. Repositories share the bytes of a blob, but not the right to see it. */
 import { type Env, settings, type Vars } from '../env.ts';
-import { type Batch, type Database, newBatch } from '../events/batch.ts';
+import { type Batch, type Database, newBatch, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { recordEvent } from '../events/outbox.ts';
 import { prepare } from '../events/sql.ts';
@@ -133,11 +133,12 @@ const SOURCE = `SELECT r.name FROM repository_blobs l
  * @returns `false` if none of `sources` holds it
  * @throws quota-exceeded, repository-unknown
  */
-export async function mountBlob(
-  env: Database & Vars,
-  { repository, digest, sources, isNamed, ...pusher }: Mount,
-): Promise<boolean> {
-  if (sources.length === 0) return false;
+export async function mountBlob(env: Database & Vars, mount: Mount): Promise<boolean> {
+  return mount.sources.length > 0 && withRetries(() => mountOnce(env, mount));
+}
+
+async function mountOnce(env: Database & Vars, mount: Mount): Promise<boolean> {
+  const { repository, digest, sources, isNamed, ...pusher } = mount;
   const batch = newBatch(env);
   batch.require('blob-unknown', `EXISTS (${SOURCE})`, { digest, sources });
   ensureRepository(batch, repository, pusher);
@@ -165,6 +166,10 @@ export async function mountBlob(
  * @throws blob-unknown; content-referenced while a manifest of the repository references it (invariant 2)
  */
 export async function deleteBlob(env: Database, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
+  await withRetries(() => deleteBlobOnce(env, repository, digest, by));
+}
+
+async function deleteBlobOnce(env: Database, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
   const link = `FROM repository_blobs WHERE digest = :digest AND repository_id = ${REPOSITORY_ID}`;
   const batch = newBatch(env);
   batch.require('blob-unknown', `EXISTS (SELECT 1 ${link})`, { repository, digest }, { detail: { digest } });
@@ -186,6 +191,6 @@ export function requireUnreferenced(batch: Batch, env: Database, repository: Rep
   const parents = `SELECT parent FROM manifest_references WHERE child = :digest AND repository_id = ${REPOSITORY_ID}`;
   batch.require('content-referenced', `NOT EXISTS (${parents})`, { repository, digest }, async () => {
     const { results } = await prepare(env, `${parents} LIMIT 10`, { repository, digest }).all<{ parent: string }>();
-    return { detail: { digest, referencedBy: results.map(({ parent }) => parent) } };
+    return results.length === 0 ? null : { detail: { digest, referencedBy: results.map(({ parent }) => parent) } };
   });
 }

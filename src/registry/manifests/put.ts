@@ -191,7 +191,10 @@ function requireContent(batch: Batch, env: Stores, { repository, digest, manifes
     `SELECT iif(present, 'manifest-invalid', 'references-unknown') FROM (${UNMET_REFERENCES}) ORDER BY present LIMIT 1`,
     parameters,
     {
-      'references-unknown': async () => ({ detail: await unmet(0) }),
+      'references-unknown': async () => {
+        const absent = await unmet(0);
+        return absent.length > 0 ? { detail: absent } : null;
+      },
       'manifest-invalid': async () => {
         const differing = await unmet(1);
         if (differing.length === 0) return { message: 'this content was pushed before with another media type' };

@@ -72,7 +72,8 @@ export function requireTagRights(
   const particulars = async () => {
     const moved = (await prepare(env, MOVING_TAGS, moving).all()).results;
     if (moved.length > 0) return says({ moving: true, tags: moved });
-    return says({ moving: false, tags: (await prepare(env, ABSENT_TAGS, creating).all()).results });
+    const absent = (await prepare(env, ABSENT_TAGS, creating).all()).results;
+    return absent.length > 0 ? says({ moving: false, tags: absent }) : null;
   };
   if (notToMove.length > 0) batch.require('forbidden', `NOT EXISTS (${MOVING_TAGS})`, moving, particulars);
   if (notToMake.length === 0) return;
@@ -102,7 +103,7 @@ export function requireCondition(
   const parameters = { repository, digest, tags, match, noneMatch };
   batch.require(reason, `NOT EXISTS (${failing})`, parameters, async () => {
     const first = await prepare(env, `${failing} LIMIT 1`, parameters).first<{ name: string; current: string }>();
-    return first === null ? {} : failedCondition(first);
+    return first && failedCondition(first);
   });
 }
 

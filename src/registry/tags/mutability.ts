@@ -165,7 +165,7 @@ export function requireMutable(
   batch.require(reason, `${MUTABILITY_RULE} = '' OR NOT EXISTS (${refused})`, { ...parameters, immutable }, async () => {
     if (says) return says;
     const { results } = await prepare(env, refused, { ...parameters, immutable }).all<{ name: string; digest: string }>();
-    return immutableTags(results);
+    return results.length > 0 ? immutableTags(results) : null;
   });
 }
 
@@ -179,7 +179,7 @@ function immutableTags(tags: { name: string; digest: string }[]): Particulars {
   // cosign adds a second signature or attestation by moving the tag of the first, which ECR and Harbor refuse as well.
   const signs = tags.some(({ name }) => attachedTo(name) !== null);
   const message = signs ? `${which}; to add signatures under such a tag, exclude sha256-* from immutability` : which;
-  return tags.length === 0 ? {} : { message, detail: tags.slice(0, 10) };
+  return { message, detail: tags.slice(0, 10) };
 }
 
 /** A rule may change between its reading and the batch; after so many tries the change is given up. */

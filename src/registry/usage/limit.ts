@@ -12,7 +12,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Particulars } from '../../vocabulary/refusal.ts';
 import { holds, reaches } from './counting.ts';
-import { explained, type Limit, OverLimit } from './room.ts';
+import { explained, fits, type Limit, OverLimit } from './room.ts';
 import { othersStaged } from './staged.ts';
 
 /** An upload that has staged bytes. Its own bytes do not take space from the blob that it becomes. */
@@ -115,7 +115,7 @@ function stagingParameters(staging: Staging | null): Parameters {
 }
 
 /**
- * What the refusal of a batch says of the limit.
+ * What the refusal of a batch says of the limit; `null` if the content would fit by now.
  * @param adds SQL: the bytes that do not fit
  */
 export async function limitParticulars(
@@ -123,7 +123,7 @@ export async function limitParticulars(
   namespace: string,
   staging: Staging | null,
   adds: { sql: string; parameters: Parameters },
-): Promise<Particulars> {
+): Promise<Particulars | null> {
   const row = await prepare(
     env,
     `SELECT bytes, ${OTHERS_STAGED} AS staged, max_bytes, kind, ${adds.sql} AS adds
@@ -131,7 +131,7 @@ export async function limitParticulars(
     { ...adds.parameters, ...stagingParameters(staging), namespace },
   ).first<LimitRow & { adds: number }>();
   const limit = limitIn(namespace, row);
-  if (row === null || limit === null) return {};
+  if (row === null || limit === null || fits(limit, row.adds)) return null;
   const { message, detail } = await explained(env, new OverLimit(limit, row.adds));
   return { message, detail };
 }

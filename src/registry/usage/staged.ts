@@ -30,7 +30,7 @@ export const othersStaged = (id: string, own: string, usage = '') =>
 export function requireRoomForStaged(
   batch: Batch,
   { namespace, id, before, after }: Growth,
-  says: () => Promise<Particulars>,
+  says: () => Promise<Particulars | null>,
 ): void {
   if (namespace === '' || after <= before) return;
   batch.require(
