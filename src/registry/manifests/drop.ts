@@ -50,20 +50,7 @@ export function trashManifests(
       ),
       parameters: { ...parameters, reason },
     });
-    // A document of the same digest that is in the trash already is replaced.
-    batch.run(
-      `INSERT OR IGNORE INTO tombstones (object_key, made_at)
-       SELECT x.object_key, unixepoch() FROM (${chosen('m.digest, m.object_key', condition)}) c
-       CROSS JOIN trashed_manifests x ON x.repository_id = ${REPOSITORY_ID} AND x.digest = c.digest
-       WHERE x.object_key > '' AND x.object_key IS NOT c.object_key`,
-      parameters,
-    );
-    batch.run(
-      `INSERT OR REPLACE INTO trashed_manifests
-         (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, attempt, object_key, content)
-       ${chosen('m.repository_id, m.digest, m.media_type, m.artifact_type, m.subject, m.size, m.pushed_at, m.attempt, m.object_key, m.content', condition)}`,
-      parameters,
-    );
+    copyDocuments(batch, parameters, condition);
     const lists = listsOf(manifests);
     copyReferences(batch, { repository, digests, lists }, condition);
     const moved = batch.query<{ digest: Digest }>(
@@ -74,6 +61,24 @@ export function trashManifests(
     addRemainder();
     return moved;
   };
+}
+
+/** Adds the steps that copy manifests that are about to be moved. */
+function copyDocuments(batch: Batch, parameters: { repository: RepositoryName; digests: Digest[] }, condition: string): void {
+  // A document of the same digest that is in the trash already is replaced.
+  batch.run(
+    `INSERT OR IGNORE INTO tombstones (object_key, made_at)
+     SELECT x.object_key, unixepoch() FROM (${chosen('m.digest, m.object_key', condition)}) c
+     CROSS JOIN trashed_manifests x ON x.repository_id = ${REPOSITORY_ID} AND x.digest = c.digest
+     WHERE x.object_key > '' AND x.object_key IS NOT c.object_key`,
+    parameters,
+  );
+  batch.run(
+    `INSERT OR REPLACE INTO trashed_manifests
+       (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, attempt, object_key, content)
+     ${chosen('m.repository_id, m.digest, m.media_type, m.artifact_type, m.subject, m.size, m.pushed_at, m.attempt, m.object_key, m.content', condition)}`,
+    parameters,
+  );
 }
 
 /** SQL: the manifests `m` of `:digests` that exist and meet the condition. */
