@@ -1,39 +1,41 @@
 /**
- * What one account may use up of the database's day, so that none uses up everybody's. Days are UTC, as those of D1's limits. What
- * requests read and wrote is added up by each isolate and written down now and then: one row for each account, day and kind.
+ * The share of the database's daily limits that one account has used, so that no account uses up the day of all others. Days are UTC,
+ * like those of D1's limits. Each isolate adds up what requests read and wrote and saves it now and then: one row for each account,
+ * day and kind.
  */
+import type { Batch } from '../events/batch.ts';
+import { prepare } from '../events/sql.ts';
 import type { Database } from './directory.ts';
 
 export type Kind = 'rows-read' | 'rows-written';
 
-/** Counted as they happen, as each one calls somebody. */
+/** Replayed deliveries are counted one by one, because each of them calls an outside server. */
 const REPLAYS = 'replays';
 
 const TODAY = 'unixepoch() / 86400';
-/** Days that counts are kept. */
+/** Days for which counts are kept. */
 const DAYS_KEPT = 7;
 
-/** Adds to what an account has used up today, and answers with it. */
+/** Adds to what an account has used today. @returns the new sums */
 export async function spend<K extends string>(
   env: Pick<Database, 'DB'>,
   account: string,
   used: Record<K, number>,
 ): Promise<Record<K, number>> {
-  const { results } = await env.DB.prepare(
+  const { results } = await prepare(
+    env,
     `INSERT INTO account_days (account, day, kind, count)
-     SELECT ?1, ${TODAY}, key, value FROM json_each(?2) WHERE value > 0
+     SELECT :account, ${TODAY}, key, value FROM json_each(:used) WHERE value > 0
      ON CONFLICT DO UPDATE SET count = count + excluded.count RETURNING kind, count`,
-  )
-    .bind(account, JSON.stringify(used))
-    .all<{ kind: K; count: number }>();
+    { account, used: JSON.stringify(used) },
+  ).all<{ kind: K; count: number }>();
   return { ...used, ...Object.fromEntries(results.map(({ kind, count }) => [kind, count])) };
 }
 
-/** Deliveries that an account had made again today. */
+/** Deliveries that an account has replayed today. */
 export async function replaysToday(env: Pick<Database, 'DB'>, account: string): Promise<number> {
-  const count = await env.DB.prepare(`SELECT count FROM account_days WHERE account = ?1 AND day = ${TODAY} AND kind = ?2`)
-    .bind(account, REPLAYS)
-    .first<number>('count');
+  const sql = `SELECT count FROM account_days WHERE account = :account AND day = ${TODAY} AND kind = :kind`;
+  const count = await prepare(env, sql, { account, kind: REPLAYS }).first<number>('count');
   return count ?? 0;
 }
 
@@ -41,10 +43,12 @@ export async function countReplays(env: Pick<Database, 'DB'>, account: string, c
   await spend(env, account, { [REPLAYS]: count });
 }
 
-/** For a batch: forgets what has no meaning any more. */
-export function expireAllowances(env: Pick<Database, 'DB'>, limit: number): D1PreparedStatement {
-  return env.DB.prepare(
+/** Deletes the counts of past days. */
+export function expireAllowances(batch: Batch, limit: number): void {
+  batch.run(
     `DELETE FROM account_days WHERE (account, day, kind) IN (
-       SELECT account, day, kind FROM account_days INDEXED BY account_days_by_day WHERE day <= ${TODAY} - ${DAYS_KEPT} LIMIT ?1)`,
-  ).bind(limit);
+       SELECT account, day, kind FROM account_days INDEXED BY account_days_by_day
+       WHERE day <= ${TODAY} - ${DAYS_KEPT} LIMIT :limit)`,
+    { limit },
+  );
 }

@@ -1,6 +1,6 @@
 /**
- * Who somebody is and all that bears on what they may do, as `policy.ts` decides on it: made of what the database knows and of what
- * was shown. Pure: `lookup.ts` asks the database.
+ * The authority of a caller: who it is, and all statements that `policy.ts` decides on. Made of a credential and of what
+ * `rights/lookup.ts` loads from the database. Pure.
  */
 
 import { ACTIONS } from '../vocabulary/actions.ts';
@@ -10,35 +10,35 @@ import { EVERYONE, loginNameOf, nameOf, organizationOf } from './names.ts';
 import type { Sourced, Statement } from './statement.ts';
 
 export interface Authority {
-  /** `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; empty for a stranger. */
+  /** `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; empty for an anonymous caller. */
   subject: string;
-  /** The subject and all it belongs to, everyone included. */
+  /** The subject and all groups that it belongs to, everyone included. */
   principals: string[];
-  /** What hangs on them, on their roles, and on the repositories that were asked for. */
+  /** The statements of these principals, of their roles, and of the repositories that were asked for. */
   statements: Sourced[];
-  /** Subjects whose policies are larger than one request reads; `*`: more organizations or teams than that. */
+  /** Subjects whose policies were too large to read; `*`: more organizations or teams than are read. */
   unread: string[];
-  /** Limits of the credential: what it allows must be allowed by each of them too. */
+  /** Limits of the credential: each of them must allow a request too. */
   bounds: Sourced[][];
   administrator: boolean;
   /** Organizations, by role. */
   owns: string[];
   belongsTo: string[];
-  /** What tokens made for this caller shall remember, and the end they must not outlive (seconds since the epoch). */
+  /** The origin that a token made for this caller names, and its latest end (seconds since the epoch). */
   via: CredentialOrigin;
   until: number | null;
   credential: 'none' | 'password' | 'key' | 'login' | 'ci';
-  /** An access key that has not been used today yet. */
+  /** The id of an access key that was not used today yet. */
   unused: string | null;
-  /** An outside token that is shown for the first time. */
+  /** An outside token that is used for the first time. */
   unseen: OutsideLogin | null;
-  /** Of a refresh token. */
+  /** The login that a refresh token continues. `current`: the token was not used up yet. */
   login: { id: string; generation: number; current: boolean } | null;
 }
 
 /**
- * Policies that were not read may deny: whatever they can be about is denied. A team's or robot's can be about its organization's
- * repositories, a user's about all.
+ * Statements that deny all that unread policies could deny: for a team or robot the repositories of its organization, for a user all
+ * repositories.
  */
 export function unreadDenials(unread: readonly string[]): Sourced[] {
   return unread.map((subject) => ({
@@ -79,7 +79,7 @@ export function repositoryStatements(loaded: Loaded): Sourced[] {
   return [...read, ...unreadDenials(loaded.unread.filter((subject) => subject.startsWith('repository:')))];
 }
 
-/** A repository's own statements are about that repository, and about whoever they name. */
+/** Attaches a repository's statements to it: they apply to this repository, and to the principals that they name. */
 export function onRepository(repository: string, statements: readonly Statement[]): Sourced[] {
   const from = `repository:${repository}`;
   return statements.map((statement) => ({
@@ -88,7 +88,7 @@ export function onRepository(repository: string, statements: readonly Statement[
   }));
 }
 
-/** What hangs on somebody, or on a team or a key of theirs. */
+/** Attaches statements to a user, robot, team or key: they apply to whoever has this identity. */
 export function onIdentity(from: string, statements: readonly Statement[]): Sourced[] {
   return statements.map(({ principals: _, ...statement }) => ({ from, statement }));
 }
@@ -103,7 +103,7 @@ export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>
   const refresh = credential.kind === 'token' ? (credential.login ?? null) : null;
   if (refresh && (!login || login.ended)) return null;
   const { subject } = account;
-  // An administrator could take back whatever denies them something: what was not read keeps them out of nothing.
+  // Unread policies deny nothing to an administrator, who could change them anyway.
   const known = account.administrator === 1 ? { ...loaded, unread: [] } : loaded;
   const unread = known.unread.filter((one) => !one.startsWith('repository:'));
   return {
@@ -145,19 +145,19 @@ function ownedBy(loaded: Loaded): string[] {
   return loaded.members.filter(({ role }) => role === 'owner').map(({ organization }) => organization);
 }
 
-/** A login password says whose it is by itself, and docker wants a user name: any will do. A key's must fit. */
+/** True if a user name fits a key. A login password comes with any user name, as docker requires one. */
 function isNameFor(name: string | null, owner: string, key: string): boolean {
   return name === null || name.toUpperCase() === key || name.toLowerCase() === loginNameOf(owner);
 }
 
-/** What made a login password or a key's token ends it too; a refresh token is no bound itself, as each use gives a new one. */
+/** The earliest end of a credential and of what it was made with. A refresh token has none itself, as each use gives a new one. */
 function endOf(credential: Credential, keyEnd: number | null): number | null {
   const own = credential.kind !== 'token' ? null : credential.login ? (credential.via.until ?? null) : credential.until;
   const ends = [own, keyEnd].filter((end) => end !== null);
   return ends.length === 0 ? null : Math.min(...ends);
 }
 
-/** Rights that come with what somebody is, as statements like all others. */
+/** The rights of roles, as statements: administrators, owners of an organization, and users in their own namespace. */
 export function rolesOf(subject: string, administrator: boolean, owns: readonly string[]): Sourced[] {
   const all = (from: string, pattern: string): Sourced => ({
     from,

@@ -1,5 +1,9 @@
-/** What the database knows of somebody, read with one statement as far as one request may, and the account that is there from the beginning. */
+/**
+ * Loads all that decides what a caller may do, with one statement and within the limits of one request (invariant 12); and the
+ * account of the first administrator.
+ */
 import type { Env } from '../env.ts';
+import { prepare } from '../events/sql.ts';
 import { confusableSkeleton, nameOf, namespaceOf, organizationOf } from './names.ts';
 import type { Statement } from './statement.ts';
 
@@ -7,29 +11,29 @@ export type Database = Pick<Env, 'DB' | 'EVENTS'>;
 
 export const BOOTSTRAP = 'user:admin';
 
-/** UTF-8 bytes of policies that one request reads of the subject that it is about and its teams, and of each repository. */
+/** UTF-8 bytes of policies that one request reads of the caller and its teams together, and of each repository. */
 export const READ_MAX_BYTES = 64 * 1024;
-/** Bytes of a team's policy that come with the team; the text of a longer one is asked for. */
+/** Bytes of a team's policy that are read with the team. A longer policy takes a second statement. */
 const INLINE_MAX_BYTES = 4 * 1024;
-/** Organizations and teams of one subject that are read: more than can be saved. */
+/** Organizations and teams of one subject that are read: more than it can have. */
 const MEMBERSHIPS_MAX = 1000;
 const TEAMS_MAX = 3000;
-/** Bytes of policies of repositories that a request reads which names many: as many of the first ones as fit. */
+/** Bytes of policies of repositories for a request that names many of them. The first ones that fit are read. */
 const REPOSITORIES_MAX_BYTES = 128 * 1024;
-/** So many fit whatever they say, and are not added up. */
+/** Repositories whose policies always fit, so that their sizes are not added up. */
 const FEW = 4;
-/** Subjects of one question that each of these limits counts for. */
+/** For a question about many subjects, the limits above are multiplied by their number, up to this one. */
 const SUBJECTS_READ = 16;
 
 /**
- * One row each: a subject of ?1 (or the owner of key ?2) with its account, policy, organizations, key and login ?4; a team of it
- * with its policy of up to ?5 bytes; a policy of repositories ?3. Rows, because one JSON value of everything can outgrow what a
- * database answers. D1 compounds no more than five selects.
- * @param teamsMax rows of teams. A number and no parameter: SQLite compiles a statement again for each value of a limit, which
- * takes ten times as long as running it.
+ * Loads, as one row each: a subject of :subjects (or the owner of key :key) with its account, policy, organizations, key and login
+ * :login; each of its teams with a policy of up to :inline bytes; each policy of :repositories. Not one JSON value, which can outgrow
+ * what D1 returns. D1 allows up to five SELECTs in a compound.
+ * @param teamsMax rows of teams: a literal, because SQLite compiles a statement again for each value of a bound LIMIT, which takes
+ * ten times as long as running it
  */
 const loadStatement = (teamsMax: number, repositoryStatements: string) => `WITH who(n, subject) AS NOT MATERIALIZED (
-    SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = ?2)) FROM json_each(?1))
+    SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = :key)) FROM json_each(:subjects))
   SELECT n, 'subject' AS kind, subject, 0 AS bytes, json_object(
     'account', json((SELECT json_object('subject', a.subject, 'administrator', administrator, 'disabled', disabled, 'epoch', epoch)
       FROM accounts a WHERE a.subject = who.subject)),
@@ -39,26 +43,28 @@ const loadStatement = (teamsMax: number, repositoryStatements: string) => `WITH 
         'statements', json(iif(statements IS NULL, NULL, coalesce(${readable('statements')}, '[]'))),
         'expires_at', expires_at, 'ended', expires_at <= unixepoch() OR revoked_at IS NOT NULL,
         'unused', last_used_day IS NOT unixepoch() / 86400)
-      FROM access_keys WHERE id = ?2)),
+      FROM access_keys WHERE id = :key)),
     'members', json((SELECT json_group_array(json_object('organization', organization, 'role', role))
       FROM (SELECT organization, role FROM members WHERE user = who.subject LIMIT ${MEMBERSHIPS_MAX}))),
     'login', json((SELECT json_object('id', id, 'generation', generation, 'ended', ended OR expires_at <= unixepoch())
-      FROM logins WHERE id = ?4))) AS data
+      FROM logins WHERE id = :login))) AS data
   FROM who
   UNION ALL SELECT * FROM (
-    SELECT n, 'team', team, octet_length(statements), ${readable('statements', '?5')}
+    SELECT n, 'team', team, octet_length(statements), ${readable('statements', ':inline')}
     FROM who JOIN team_members ON user = who.subject LEFT JOIN policies ON policies.subject = team LIMIT ${teamsMax})
   UNION ALL ${repositoryStatements}`;
 
 const OF_REPOSITORIES = `SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
-    FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(?3))`;
+    FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(:repositories))`;
 
-/** The same, in their order, and none beyond what one request reads. */
+/** As `OF_REPOSITORIES`, in the order of the request, and without the text of those beyond the limit. */
 const OF_MANY_REPOSITORIES = `SELECT 0, 'repository', subject, bytes, iif(total <= ${REPOSITORIES_MAX_BYTES}, ${readable('statements')}, NULL)
     FROM (SELECT subject, statements, octet_length(statements) AS bytes, sum(octet_length(statements)) OVER (ORDER BY r.key) AS total
-      FROM json_each(?3) r CROSS JOIN policies ON subject = 'repository:' || r.value)`;
+      FROM json_each(:repositories) r CROSS JOIN policies ON subject = 'repository:' || r.value)`;
 
-/** SQL: a column's text where one request may read it, or NULL. */
+const LOAD = loadStatement(TEAMS_MAX, OF_REPOSITORIES);
+
+/** SQL: a column's text, or NULL if it is larger than one request reads. */
 export function readable(column: string, most: number | string = READ_MAX_BYTES): string {
   return `iif(octet_length(${column}) <= ${most}, ${column}, NULL)`;
 }
@@ -76,7 +82,7 @@ export interface Loaded {
   members: { organization: string; role: 'owner' | 'member' }[];
   teams: string[];
   policies: { subject: string; statements: Statement[] }[];
-  /** Whose policies are larger than one request reads, or all that lies beyond: `*`. Each may deny anything that it can be about. */
+  /** Subjects whose policies were too large to read; `*`: more organizations or teams than are read. They might deny anything. */
   unread: string[];
   login: { id: string; generation: number; ended: number } | null;
 }
@@ -91,8 +97,8 @@ export const NOTHING: Loaded = {
   login: null,
 };
 
-/** What else is looked up, by what the caller showed. */
-export interface Further {
+/** The key and the login that the credential names. */
+export interface CredentialIds {
   key: string | null;
   login: string | null;
 }
@@ -101,31 +107,32 @@ interface Row {
   n: number;
   kind: 'subject' | 'team' | 'repository';
   subject: string | null;
-  /** Of a policy; `null`: none was saved. */
+  /** Bytes of the policy; `null`: there is none. */
   bytes: number | null;
   data: string | null;
 }
 
-/** A row of kind `subject`, as JSON. */
+/** The `data` (JSON) of a row of kind `subject`. */
 type SubjectData = Pick<Loaded, 'account' | 'key' | 'members' | 'login'> & {
   policy: { bytes: number; data: string | null } | null;
 };
 
-/** One statement; a second one for longer policies of teams. */
+/** Takes one statement, and a second one if teams have long policies. */
 export async function loadSubjects(
   env: Database,
   subjects: readonly (string | null)[],
   repositories: readonly string[],
-  { key, login }: Further,
+  { key, login }: CredentialIds,
 ): Promise<Loaded[]> {
-  // Questions about many people are asked by whoever administers something, and answered in parts.
   const share = Math.min(subjects.length, SUBJECTS_READ);
-  // The policy of a team that many are in is read once, by `readTeams`.
+  // With several subjects, `readTeams` reads each team's policy once.
   const inline = subjects.length > 1 ? 0 : INLINE_MAX_BYTES;
   const isBounded = subjects.length === 1 && repositories.length > FEW;
-  const { results } = await env.DB.prepare(loadStatement(TEAMS_MAX * share, isBounded ? OF_MANY_REPOSITORIES : OF_REPOSITORIES))
-    .bind(JSON.stringify(subjects), key, JSON.stringify(repositories), login, inline)
-    .all<Row>();
+  const sql =
+    subjects.length > 1 || isBounded
+      ? loadStatement(TEAMS_MAX * share, isBounded ? OF_MANY_REPOSITORIES : OF_REPOSITORIES)
+      : LOAD;
+  const { results } = await prepare(env, sql, { subjects, key, repositories, login, inline }).all<Row>();
   const teams = results.filter(({ kind }) => kind === 'team');
   const read = await readTeams(env, teams, repositories, READ_MAX_BYTES * share);
   const common = results.filter(({ kind }) => kind !== 'subject' && kind !== 'team');
@@ -157,8 +164,8 @@ function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): Loaded {
 }
 
 /**
- * The policies of teams, as many as one request reads: those of organizations that the request is about, then of those that have
- * least, so that nobody's large policies keep small ones of others from being read.
+ * Reads policies of teams up to the limit of one request. Those of the organizations that the request is about come first, then those
+ * of the organizations with the fewest bytes, so that large policies of one do not keep out small ones of others.
  */
 async function readTeams(
   env: Database,
@@ -188,25 +195,26 @@ async function readTeams(
   const long = wanted.flatMap(({ subject, data }) => (data === null ? [subject] : []));
   const inline = wanted.flatMap(({ subject, data }): [string, string][] => (data === null ? [] : [[subject ?? '', data]]));
   if (long.length === 0) return new Map(inline);
-  const { results } = await env.DB.prepare(
-    `SELECT subject, ${readable('statements')} AS statements FROM policies WHERE subject IN (SELECT value FROM json_each(?1))`,
-  )
-    .bind(JSON.stringify(long))
-    .all<{ subject: string; statements: string | null }>();
+  const { results } = await prepare(
+    env,
+    `SELECT subject, ${readable('statements')} AS statements FROM policies WHERE subject IN (SELECT value FROM json_each(:long))`,
+    { long },
+  ).all<{ subject: string; statements: string | null }>();
   const asText = results.flatMap((row): [string, string][] => (row.statements === null ? [] : [[row.subject, row.statements]]));
   return new Map([...inline, ...asText]);
 }
 
-/** Once: where two come at the same time, one row is made, and one that is there is left as it is. */
+/** Creates the account of the first administrator, unless it exists. */
 export async function createBootstrapAdministrator(env: Database): Promise<void> {
-  await env.DB.prepare(
-    `INSERT INTO accounts (subject, likeness, administrator, created_at) VALUES (?1, ?2, 1, unixepoch()) ON CONFLICT DO NOTHING`,
-  )
-    .bind(BOOTSTRAP, confusableSkeleton(nameOf(BOOTSTRAP)))
-    .run();
+  await prepare(
+    env,
+    `INSERT INTO accounts (subject, likeness, administrator, created_at) VALUES (:subject, :skeleton, 1, unixepoch())
+     ON CONFLICT DO NOTHING`,
+    { subject: BOOTSTRAP, skeleton: confusableSkeleton(nameOf(BOOTSTRAP)) },
+  ).run();
 }
 
-/** Writes down that a key was used today: one write a key and day. For after the answer. */
+/** Notes that a key was used today: one write for each key and day, after the answer. */
 export async function noteUse(env: Database, key: string): Promise<void> {
-  await env.DB.prepare('UPDATE access_keys SET last_used_day = unixepoch() / 86400 WHERE id = ?1').bind(key).run();
+  await prepare(env, 'UPDATE access_keys SET last_used_day = unixepoch() / 86400 WHERE id = :key', { key }).run();
 }

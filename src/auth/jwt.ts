@@ -1,7 +1,6 @@
 /**
- * How the registry's own JWTs are made and verified. Each kind has its own key, `typ` and longest lifetime, so none passes
- * for another. Verified by jose with everything fixed: algorithm, issuer, audience, type, required claims, and the lifetime,
- * which jose does not know.
+ * Makes and verifies the registry's own JWTs. Each kind has its own key, `typ` and longest lifetime, so that no kind passes for
+ * another. jose checks a fixed algorithm, issuer, audience, type and set of claims; the lifetime is checked here.
  */
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import { type KeyLabel, type Secrets, signingKey, verificationKeys } from '../secrets.ts';
@@ -13,11 +12,11 @@ const ISSUER = 'berth';
 export interface Kind {
   label: KeyLabel;
   typ: string;
-  /** Seconds, at most. */
+  /** The longest lifetime, in seconds. */
   lifetime: number;
 }
 
-/** @param until seconds since the epoch, where the token shall end before its kind's lifetime does */
+/** @param until an earlier end than the lifetime of its kind, in seconds since the epoch */
 export async function mint(
   env: Secrets,
   kind: Kind,
@@ -37,12 +36,12 @@ export async function mint(
     .sign(await signingKey(env, kind.label));
 }
 
-/** When a token made now would end, in seconds since the epoch. */
+/** The end of a token that is made now, in seconds since the epoch. */
 export function endOf(kind: Kind, now: number, until: number | null): number {
   return Math.min(Math.floor(now / 1000) + kind.lifetime, until ?? Number.POSITIVE_INFINITY);
 }
 
-/** The claims of a valid token; `expired` of one that was valid until its time; `null` of all else. */
+/** @returns the claims of a valid token; `expired` for one that was valid until it expired; `null` for any other text */
 export async function verify(
   env: Secrets,
   kind: Kind,

@@ -1,30 +1,30 @@
 /**
- * Logins in the audit log: who logged in with what and from where, login passwords that were made, and attempts that failed. Rows are
- * few, whatever is tried: of a credential and an address a login is recorded once a day and a login password once an hour, and failed
- * attempts in steps of ten. A request for a token alone writes nothing: a key says itself on which day it was last used.
+ * Logins in the audit log: successful logins, new login passwords, and failed attempts. To keep rows few, a login is recorded once a
+ * day for each credential and address, a login password once an hour, and failed attempts in steps of ten. A request for a token
+ * alone records nothing, because each key stores the day of its last use.
  */
-import { commit, type Database } from '../events/batch.ts';
+import { type Database, newBatch } from '../events/batch.ts';
 import { type Actor, FAILED_LOGINS, loginsOf } from '../events/event.ts';
-import { record } from '../events/outbox.ts';
+import { recordEvent } from '../events/outbox.ts';
 import { bindingOf } from '../telemetry.ts';
 import type { Authority } from './authority.ts';
 
 type Where = { address: string | null };
 
-/** What this isolate has recorded, by database: today's logins, and how often each address failed this hour. */
+/** What this isolate has recorded, by database: today's logins, and the failures of each address in this hour. */
 interface Memory {
   day: number;
   seen: Set<string>;
   hour: number;
   failures: Map<string, number>;
-  /** Rows of failures in this hour. */
+  /** Failures recorded in this hour. */
   written: number;
 }
 
 const memories = new WeakMap<D1Database, Memory>();
 const HOUR_MS = 60 * 60 * 1000;
 const SEEN_MAX = 5000;
-/** Of an isolate in an hour, and of the registry in a day. */
+/** Recorded failures of an isolate in an hour, and of the registry in a day. */
 const FAILURES_PER_HOUR = 20;
 const FAILURES_PER_DAY = 200;
 
@@ -43,25 +43,25 @@ function actorOf({ subject, via: { key } }: Pick<Authority, 'subject' | 'via'>, 
   return { subject, ...(key ? { key } : {}), ...(address === null ? {} : { address }) };
 }
 
-/** The first login of a credential from an address today. @param now milliseconds */
+/** Records the first login of a credential from an address today. @param now milliseconds */
 export async function noteLogin(env: Database, authority: Authority, where: Where, now: number): Promise<void> {
   const { subject, credential, via } = authority;
   const { seen } = memoryOf(env, now);
   const mark = JSON.stringify([subject, credential, via.key, where.address]);
   if (subject === '' || seen.has(mark)) return;
   seen.add(mark);
-  await commit(env, [statement(env, 'login.succeeded', actorOf(authority, where), { credential })]);
+  await recordLogin(env, 'login.succeeded', actorOf(authority, where), { credential });
 }
 
-/** A login password that was made, the first in an hour. @param until when it ends, seconds */
+/** Records a new login password, once an hour. @param until its end, in seconds since the epoch */
 export async function noteIssued(env: Database, authority: Authority, where: Where, until: number): Promise<void> {
   const target = { until: new Date(until * 1000).toISOString() };
-  await commit(env, [statement(env, 'login.issued', actorOf(authority, where), target)]);
+  await recordLogin(env, 'login.issued', actorOf(authority, where), target);
 }
 
 /**
- * An attempt with wrong credentials: the first from an address in an hour is recorded, and then the tenth, the hundredth and so on.
- * @param name as it was tried; recorded only where it can be the name of an account, as people type passwords there
+ * Records a failed attempt: the first one of an address in an hour, then the tenth, the hundredth and so on.
+ * @param name the user name that was sent. Recorded only if it can be an account's, because people type passwords there by mistake
  */
 export async function noteFailure(env: Database, name: string | null, where: Where, now: number): Promise<void> {
   const memory = memoryOf(env, now);
@@ -71,26 +71,28 @@ export async function noteFailure(env: Database, name: string | null, where: Whe
   if (!/^10*$/.test(String(attempts)) || memory.written >= FAILURES_PER_HOUR) return;
   memory.written++;
   const target = { attempts, ...(name !== null && NAME.test(name) ? { account: name.toLowerCase() } : {}) };
-  await commit(env, [statement(env, 'login.failed', { subject: '', ...(address === '' ? {} : { address }) }, target)]);
+  await recordLogin(env, 'login.failed', { subject: '', ...(address === '' ? {} : { address }) }, target);
 }
 
-/** Of a user, a robot (`acme+ci`) or a key. */
+/** The name of a user, a robot (`acme+ci`) or a key. */
 const NAME = /^[a-z0-9][a-z0-9._+-]{0,128}$/i;
 
 const HOUR = 60 * 60;
 
-function statement(
+async function recordLogin(
   env: Database,
   type: 'login.succeeded' | 'login.issued' | 'login.failed',
   by: Actor,
   target: object,
-): D1PreparedStatement {
+): Promise<void> {
   const failed = type === 'login.failed';
-  return record(env, {
+  const batch = newBatch(env);
+  recordEvent(batch, {
     about: failed ? FAILED_LOGINS : loginsOf(by.subject),
     by,
-    select: `SELECT '${type}' AS type, ?3 AS target`,
-    parameters: [JSON.stringify(target)],
+    select: `SELECT '${type}' AS type, :target AS target`,
+    parameters: { target: JSON.stringify(target) },
     ...(failed ? { atMostADay: FAILURES_PER_DAY } : { onceIn: type === 'login.issued' ? HOUR : 24 * HOUR }),
   });
+  await batch.commit();
 }

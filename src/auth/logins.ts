@@ -1,8 +1,10 @@
 /**
- * Logins that last, and their refresh tokens. docker keeps the one it got at `docker login` and uses it again and again; it
- * takes no other. So a token is replaced only when a client asks for another one (`access_type=offline`): the one before
- * is then used up, and whoever shows it once more has stolen it, or was stolen from. That ends the login for both.
+ * Logins with refresh tokens. docker keeps the token of `docker login`, uses it again and again, and accepts no other. So a token is
+ * rotated only when a client asks for another one (`access_type=offline`). The old token is then used up: if it is used once more, one
+ * of the two holders has stolen it, and the login ends for both.
  */
+import { newBatch } from '../events/batch.ts';
+import { prepare } from '../events/sql.ts';
 import type { Secrets } from '../secrets.ts';
 import { bindingOf } from '../telemetry.ts';
 import { expireAllowances } from './allowance.ts';
@@ -11,7 +13,7 @@ import type { Database } from './directory.ts';
 import type { TokenContext } from './runtime.ts';
 import { mintRefreshToken, REFRESH_TOKEN_LIFETIME } from './tokens.ts';
 
-/** For the caller of `authority`: a refresh token, the first of a login or the next of the one it continues. */
+/** Makes a refresh token for the caller: the first one of a new login, or the next one of the login that it continues. */
 export async function beginLogin(env: Database & Secrets, authority: Authority, context: TokenContext): Promise<string> {
   const { login } = authority;
   const next = login ? { id: login.id, generation: login.generation + 1 } : { id: crypto.randomUUID(), generation: 0 };
@@ -20,11 +22,11 @@ export async function beginLogin(env: Database & Secrets, authority: Authority, 
 }
 
 /**
- * Logins of one account that live at once: where there are more the oldest end. A machine that logs in once a day has 30, a robot
- * of a pipeline that runs 100 jobs a day has ten days for each.
+ * Open logins of one account. Beyond that the oldest end. A machine that logs in once a day has 30; with 100 jobs of a pipeline a day,
+ * a login of their robot lasts ten days.
  */
 export const LIVING_MAX = 1000;
-/** The oldest are looked for once in so many logins that this isolate begins, as that reads a row for each that lives. */
+/** One in so many new logins ends the oldest ones, which reads a row for each open login. */
 const LOOKED_FOR_EVERY = 16;
 const begun = new WeakMap<D1Database, number>();
 
@@ -32,52 +34,51 @@ async function insertLogin(env: Database, id: string, subject: string): Promise<
   const database = bindingOf(env.DB);
   const count = begun.get(database) ?? 0;
   begun.set(database, count + 1);
-  const insert = env.DB.prepare('INSERT INTO logins (id, subject, expires_at) VALUES (?1, ?2, unixepoch() + ?3)').bind(
-    id,
-    subject,
-    REFRESH_TOKEN_LIFETIME,
-  );
-  if (count % LOOKED_FOR_EVERY > 0) await insert.run();
-  else await env.DB.batch([insert, endOldest(env, subject)]);
-}
-
-function endOldest(env: Database, subject: string): D1PreparedStatement {
-  return env.DB.prepare(
-    `DELETE FROM logins WHERE id IN (
-       SELECT id FROM logins INDEXED BY logins_by_subject WHERE subject = ?1 ORDER BY expires_at DESC LIMIT -1 OFFSET ${LIVING_MAX})`,
-  ).bind(subject);
+  const batch = newBatch(env);
+  batch.run('INSERT INTO logins (id, subject, expires_at) VALUES (:id, :subject, unixepoch() + :lifetime)', {
+    ...{ id, subject, lifetime: REFRESH_TOKEN_LIFETIME },
+  });
+  if (count % LOOKED_FOR_EVERY === 0) {
+    batch.run(
+      `DELETE FROM logins WHERE id IN (SELECT id FROM logins INDEXED BY logins_by_subject
+         WHERE subject = :subject ORDER BY expires_at DESC LIMIT -1 OFFSET ${LIVING_MAX})`,
+      { subject },
+    );
+  }
+  await batch.commit();
 }
 
 /**
- * Before a token is given to somebody who showed a refresh token: `false` where that was used up already.
+ * Checks a refresh token before it yields an access token.
  * @param rotate the client asks for another refresh token, which uses this one up
+ * @returns `false` if it was used up before: the login has then ended
  */
 export async function continueLogin(env: Database, { login }: Authority, rotate: boolean): Promise<boolean> {
   if (!login) return true;
   if (login.current && !rotate) return true;
   const rotated = login.current && (await rotateLogin(env, login));
-  if (!rotated) await env.DB.prepare('UPDATE logins SET ended = 1 WHERE id = ?1').bind(login.id).run();
+  if (!rotated) await prepare(env, 'UPDATE logins SET ended = 1 WHERE id = :id', { id: login.id }).run();
   return rotated;
 }
 
-/** Compare-and-swap: of two who show the same token at once, one is not its owner. */
+/** Compare-and-swap: if two requests use the same token at once, one of them is not its owner. */
 async function rotateLogin(env: Database, { id, generation }: { id: string; generation: number }): Promise<boolean> {
-  const rotated = await env.DB.prepare(
-    `UPDATE logins SET generation = generation + 1, expires_at = unixepoch() + ?3
-     WHERE id = ?1 AND generation = ?2 AND ended = 0 RETURNING id`,
-  )
-    .bind(id, generation, REFRESH_TOKEN_LIFETIME)
-    .first();
+  const rotated = await prepare(
+    env,
+    `UPDATE logins SET generation = generation + 1, expires_at = unixepoch() + :lifetime
+     WHERE id = :id AND generation = :generation AND ended = 0 RETURNING id`,
+    { id, generation, lifetime: REFRESH_TOKEN_LIFETIME },
+  ).first();
   return rotated !== null;
 }
 
-/** What has ended is of no use any more. Returns how many rows went. */
+/** Deletes logins that have ended, and old counts. @returns the number of logins deleted */
 export async function expireLogins(env: Database, limit: number): Promise<number> {
-  const [expired] = await env.DB.batch([
-    env.DB.prepare('DELETE FROM logins WHERE id IN (SELECT id FROM logins WHERE expires_at <= unixepoch() LIMIT ?1)').bind(
-      limit,
-    ),
-    expireAllowances(env, limit),
-  ]);
-  return expired?.meta.changes ?? 0;
+  const batch = newBatch(env);
+  const expired = batch.run(
+    'DELETE FROM logins WHERE id IN (SELECT id FROM logins WHERE expires_at <= unixepoch() LIMIT :limit)',
+    { limit },
+  );
+  expireAllowances(batch, limit);
+  return (await batch.commit()).changes(expired);
 }

@@ -1,6 +1,6 @@
 /**
- * What somebody shows to say who they are, checked as far as it can be without the database: passwords of every kind that
- * the registry gives out, and tokens of outside issuers.
+ * Turns a password into a credential, as far as that is possible without the database: access keys, login passwords, the
+ * administrator's password, and tokens of outside issuers.
  */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { sameSecret } from '../secrets.ts';
@@ -18,10 +18,10 @@ import {
 import { LOGIN_PASSWORD_TYPE, verifyLoginPassword } from './tokens.ts';
 
 /**
- * `expired`: a login password of ours that was right once. `guess`: it may be the administrator's password, if a person chose
- * that: `credentialOfAdministrator` compares it, and whoever calls that bounds how often. `null`: wrong, and no guess, as what is
- * generated (160 bits) or signed cannot be guessed.
- * @param name `null` where a password comes alone, as an API's bearer token does
+ * @param name `null`: the password came without a user name, as a bearer token of the API does
+ * @returns `expired`: a login password that has expired. `guess`: it may be the administrator's password, if a person chose that; the
+ * caller limits how often `credentialOfAdministrator` compares it. `null`: wrong, and not a guess, because a generated (160 bits) or
+ * signed secret cannot be guessed
  */
 export async function credentialOfPassword(
   env: Passwords,
@@ -41,7 +41,7 @@ function looksGenerated(text: string): boolean {
   return text.startsWith(SECRET_PREFIX) || isToken(text);
 }
 
-/** A JWT, as far as its header says. */
+/** True if the text looks like a JWT and has a readable header. */
 function isToken(text: string): boolean {
   try {
     return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text) && decodeProtectedHeader(text) !== null;
@@ -50,7 +50,7 @@ function isToken(text: string): boolean {
   }
 }
 
-/** `null` for another name and another password alike; both take the same work. */
+/** `null` for a wrong name or password; both take the same time. */
 export async function credentialOfAdministrator(
   env: Passwords,
   name: string | null,
@@ -61,7 +61,7 @@ export async function credentialOfAdministrator(
   return { kind: 'password', mark: await passwordMark(env) };
 }
 
-/** One of ours, or one to be verified against the trust rules of the issuer it claims. */
+/** A login password, or a token to be verified against the trust rules of its issuer. */
 async function credentialOfToken(env: Passwords, token: string, context: TokenContext): Promise<Credential | 'expired' | null> {
   try {
     const { typ } = decodeProtectedHeader(token);

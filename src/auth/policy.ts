@@ -1,6 +1,6 @@
 /**
- * What a caller may do: the only place that decides. An access token is limited by its grants, and good for reading until it
- * ends; everything that changes something asks the database as well, so that a revocation counts at once.
+ * Decides what a caller may do. An access token is limited by its grants, and valid for reading until it ends; a request that changes
+ * something asks the database too, so that a revocation takes effect at once.
  */
 
 import type { RepositoryAction } from '../vocabulary/actions.ts';
@@ -10,22 +10,22 @@ import type { Credential } from './credential.ts';
 import type { Action, Grant } from './scope.ts';
 import { type Decision, decisions, evaluate, mightAllow } from './statement.ts';
 
-/** Whoever makes the request, as far as what they showed says by itself. */
+/** The caller of a request, as far as the credential says by itself. */
 export interface Caller {
-  /** Empty for a anonymous, and until the database was asked for somebody who showed no token of ours. */
+  /** Empty for an anonymous caller, and for any credential but a token until the database was asked. */
   subject: string;
-  /** `null`: a stranger. */
+  /** `null`: an anonymous caller. */
   credential: Credential | null;
-  /** Of an access token; `null`: not limited by what was shown. */
+  /** The grants of an access token; `null`: the credential is none. */
   grants: Grant[] | null;
 }
 
 export const ANONYMOUS: Caller = { subject: '', credential: null, grants: null };
 
-/** Showed a token that is not valid here, or not any more: may do nothing, and is told so. */
+/** A caller with an invalid or expired token, who may do nothing and is told so. */
 export const INVALID_TOKEN: Caller = { subject: '', credential: null, grants: [] };
 
-/** Whether what was shown reaches that far. Says nothing of whether the right is still there. */
+/** True if the grants of the credential cover this. The right may have been revoked since. */
 export function isGranted(caller: Caller, action: Action, repository: string | null): boolean {
   return caller.grants === null || caller.grants.some((grant) => covers(grant, action, repository));
 }
@@ -35,18 +35,18 @@ function covers(grant: Grant, action: Action, repository: string | null): boolea
   return named && grant.actions.includes(action);
 }
 
-/** @param tag `null`: the request names none */
+/** True if the caller may do this. @param tag `null`: the request names no tag */
 export function allows(authority: Authority, action: RepositoryAction, repository: string, tag: string | null = null): boolean {
   const question = { action, repository, tag, principals: authority.principals };
   return [authority.statements, ...authority.bounds].every((statements) => evaluate(statements, question).allowed);
 }
 
-/** Comparisons of names and tags with patterns that one request may make: a few milliseconds of CPU. */
+/** Pattern comparisons that one request may make: a few milliseconds of CPU. */
 export const COMPARISONS_MAX = 200_000;
 
 /**
- * For each of some actions, the tags with which it is not allowed. One tag is always judged: what a policy may hold bounds that.
- * @throws parameter-invalid where several tags take more comparisons than one request may make
+ * Finds, for each action, the tags with which it is not allowed. A single tag is always compared, as policies have limits.
+ * @throws too-much-work if several tags take more comparisons than one request may make
  */
 export function tagsDenied<A extends RepositoryAction>(
   authority: Authority,
@@ -61,7 +61,7 @@ export function tagsDenied<A extends RepositoryAction>(
   const each = judges.flatMap(({ all }) => all).reduce((sum, { comparisons }) => sum + comparisons, 0);
   if (tags.length > 1 && each * tags.length > COMPARISONS_MAX) {
     const fitting = Math.max(1, Math.floor(COMPARISONS_MAX / each));
-    const message = `the policies that count here have so many patterns that ${tags.length} tags take ${each * tags.length} comparisons, and one request may make ${COMPARISONS_MAX}: name up to ${fitting} tags at a time. Nothing was stored`;
+    const message = `the policies that apply here have so many patterns that ${tags.length} tags take ${each * tags.length} comparisons, and one request may make ${COMPARISONS_MAX}: name up to ${fitting} tags at a time. Nothing was stored`;
     throw new Refusal('too-much-work', { message });
   }
   const denied = judges.map(({ action, all }) => [
@@ -71,15 +71,15 @@ export function tagsDenied<A extends RepositoryAction>(
   return Object.fromEntries(denied);
 }
 
-/** Whether there is a tag with which it is allowed; for tokens, which are asked for before the tag is known. */
+/** True if some tag exists with which it is allowed. For tokens, which are requested before the tag is known. */
 export function mightDo(authority: Authority, action: RepositoryAction, repository: string): boolean {
   const question = { action, repository, principals: authority.principals };
   return [authority.statements, ...authority.bounds].every((statements) => mightAllow(statements, question));
 }
 
 /**
- * Whose name something that is allowed is done under: of a job, the rule that allows it, as several may be about the job.
- * @param tag the first of those that the request names
+ * The subject to record for an allowed action: for a job, the trust rule that allows it, as several may apply to the job.
+ * @param tag the first tag that the request names
  */
 export function actingAs(authority: Authority, action: RepositoryAction, repository: string, tag: string | null): string {
   if (authority.credential !== 'ci') return authority.subject;
@@ -95,7 +95,7 @@ export function actingAs(authority: Authority, action: RepositoryAction, reposit
   return rules.find((from) => from.startsWith('ci:')) ?? authority.subject;
 }
 
-/** Why. `limited`: where the credential reaches less far than whoever holds it. */
+/** Decides and says why. `limited`: the decision of the credential's own limit, if that does not allow it. */
 export function explain(
   authority: Authority,
   action: RepositoryAction,
@@ -108,7 +108,7 @@ export function explain(
   return { ...decision, allowed: decision.allowed && limited === null, limited };
 }
 
-/** Of what is asked for, that which the caller has: never an error (distribution, "Token Authentication Specification"). */
+/** The part of the requested grants that the caller has. Never an error (distribution, "Token Authentication Specification"). */
 export function grantable(authority: Authority, asked: Grant[]): Grant[] {
   return asked
     .map((grant) => ({ ...grant, actions: grant.actions.filter((action) => mayBeGranted(authority, grant, action)) }))
@@ -121,14 +121,14 @@ function mayBeGranted(authority: Authority, { type, name }: Grant, action: Actio
 }
 
 /**
- * Whether it is a person who shows all that they are: with an access key that is not narrowed, or the administrator's password.
- * A robot's key is for what the robot does: one that was stolen must not make others that outlive it.
+ * True for a user with a key that is not narrowed, or with the administrator's password. Not for a robot: a stolen robot key must not
+ * be able to create keys that outlive it.
  */
 export function isUnscopedUser({ credential, bounds, subject }: Authority): boolean {
   return (credential === 'password' || credential === 'key') && bounds.length === 0 && subject.startsWith('user:');
 }
 
-/** Whether the credential is a part of a person or a robot, or a job: it reaches what it was made for, and is told of no people. */
+/** True for a narrowed key, a job and an anonymous caller, who are told nothing about people. */
 export function isNarrowed({ bounds, credential }: Pick<Authority, 'bounds' | 'credential'>): boolean {
   return bounds.length > 0 || credential === 'ci' || credential === 'none';
 }

@@ -1,20 +1,20 @@
 /**
- * Scopes of the token protocol, `repository:name:pull,push` (distribution, "Token Scope Documentation"), to and from
- * text, and what they mean in the registry's own actions. Pure.
+ * Scopes of the token protocol, `repository:name:pull,push` (distribution, "Token Scope Documentation"): parses and formats them, and
+ * translates them to the registry's actions. Pure.
  */
 import { isRepositoryName } from '../oci/name.ts';
 
-/** What a token can carry. Whether a push may move a tag or make a repository is asked when it comes. */
+/** Actions that a token can carry. Each push is asked whether it may move a tag or create a repository. */
 export type Action = 'pull' | 'push' | 'delete' | 'admin' | 'catalog';
 
-/** A resource and what may be done to it; how a token carries rights. */
+/** A resource and the actions allowed on it, as a token carries them. */
 export interface Grant {
   type: 'repository' | 'registry';
   name: string;
   actions: Action[];
 }
 
-/** Clients know only `pull`, `push`, `delete` and `*`. */
+/** The actions that clients ask for, and what they mean. */
 const MEANING: Record<Grant['type'], Map<string, Action[]>> = {
   repository: new Map<string, Action[]>([
     ['pull', ['pull']],
@@ -25,17 +25,17 @@ const MEANING: Record<Grant['type'], Map<string, Action[]>> = {
   registry: new Map<string, Action[]>([['*', ['catalog']]]),
 };
 
-/** More than any client asks for; a flood is not parsed. */
+/** Scopes that one request may ask for: more than any client does. */
 export const MAX_SCOPES = 100;
 
-/** Scopes one by one, whatever space is between them. */
+/** Splits texts at white space into scopes. */
 export function wordsOf(texts: string[]): string[] {
   return texts.flatMap((text) => text.split(/\s+/)).filter((word) => word !== '');
 }
 
 /**
- * What cannot be granted by any right is left out: the protocol answers with the intersection, not with an error.
- * @param service host and port of this registry: a scope may have it before the name
+ * Parses scopes. Scopes that nobody could be granted are left out, as the protocol answers with the intersection and not with an error.
+ * @param service host and port of this registry, which a scope may have before the name
  */
 export function parseScopes(texts: string[], service = ''): Grant[] {
   const grants = wordsOf(texts).flatMap((text) => parseScope(text, service) ?? []);
@@ -46,7 +46,7 @@ export function parseScopes(texts: string[], service = ''): Grant[] {
   }));
 }
 
-/** A type may have a class, `repository(plugin)`, that means nothing any more (distribution, "Resource Class"). */
+/** A type may have a class, `repository(plugin)`, which is obsolete (distribution, "Resource Class"). */
 const TYPE = /^(repository|registry)(?:\([a-z0-9]+\))?$/;
 
 function parseScope(text: string, service: string): Grant | null {
@@ -62,19 +62,19 @@ function parseScope(text: string, service: string): Grant | null {
   return { type, name, actions: [...actions] };
 }
 
-/** A host with a port is no part of a name. One without could be: `registry.example.com/app` is a name like any other. */
+/** Removes a host with a port. A host without one stays: `registry.example.com/app` is a valid name. */
 function withoutHost(name: string, service: string): string {
   return service.includes(':') && name.startsWith(`${service}/`) ? name.slice(service.length + 1) : name;
 }
 
-/** What a client has to ask for to be allowed `action`; for the challenge. */
+/** The scope that a client has to ask for, for the challenge. */
 export function scopeFor(action: Action, repository: string): string {
   if (action === 'catalog') return 'registry:catalog:*';
   const wire = { pull: 'pull', push: 'pull,push', delete: 'delete', admin: '*' };
   return `repository:${repository}:${wire[action]}`;
 }
 
-/** A grant as a client of the protocol reads it. */
+/** Formats a grant for clients of the protocol. */
 export function formatGrant({ type, name, actions }: Grant): string {
   return `${type}:${name}:${(type === 'registry' ? ['*'] : actions).join(',')}`;
 }

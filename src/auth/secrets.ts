@@ -1,48 +1,47 @@
 /**
- * The passwords and keys of people, derived from the registry's one secret (`src/secrets.ts`): the administrator's password, and
- * the secrets of access keys.
+ * The bootstrap administrator's password and the secrets of access keys, derived from the registry's one secret (`src/secrets.ts`).
  */
 import type { Env } from '../env.ts';
 import { base32, deriveText, hkdf, requireSecret, type Secrets, sameSecret, secretsOf } from '../secrets.ts';
 
 export type Passwords = Secrets & Pick<Env, 'ADMIN_PASSWORD'>;
 
-/** The user name of the account that is there from the beginning. */
+/** The user name of the bootstrap administrator. */
 export const ADMINISTRATOR = 'admin';
 
-/** What all that we generate begins with, so that secret scanners know it. */
+/** The prefix of all generated secrets, for secret scanners. */
 export const SECRET_PREFIX = 'berth_';
 
-/** Its password, if none is set: 160 bits in lower case. */
+/** The administrator's password: `ADMIN_PASSWORD`, or 160 derived bits in lower case. */
 export async function administratorPassword(env: Passwords): Promise<string> {
   return env.ADMIN_PASSWORD || `${SECRET_PREFIX}${await deriveText(requireSecret(env), `password ${ADMINISTRATOR}`)}`;
 }
 
-/** By which tokens made with that password know it: another password ends them. */
+/** Password fingerprint stored in tokens. Changing the password revokes them. */
 export async function passwordMark(env: Passwords): Promise<string> {
   const mark = await deriveText(requireSecret(env), `password-mark ${await administratorPassword(env)}`);
   return mark.slice(0, 16);
 }
 
-/** Whether it is the mark of the password, be it under the secret before. */
+/** True if `mark` is the fingerprint of the password, under the current secret or the previous one. */
 export async function isPasswordMark(env: Passwords, mark: string): Promise<boolean> {
   const marks = await Promise.all(secretsOf(env).map((secret) => passwordMark({ ...env, REGISTRY_SECRET: secret })));
   return marks.includes(mark);
 }
 
-/** The secret of an access key: it names the key, so that it says by itself whose it is. 160 bits beside that. */
+/** The secret of an access key: its id and 160 derived bits. */
 export async function accessKeySecret(env: Secrets, id: string): Promise<string> {
   return keySecretFrom(requireSecret(env), id);
 }
 
 const KEY_SECRET = /^berth_(BRTH[A-Z2-7]{16})_[a-z2-7]{32}$/;
 
-/** The id in the secret of an access key, `null` for text of another shape. */
+/** The key id in the secret of an access key; `null` for any other text. */
 export function keyIdIn(text: string): string | null {
   return KEY_SECRET.exec(text)?.[1] ?? null;
 }
 
-/** Whether `text` is the secret of the key it names, under this registry's secret or the one before. */
+/** True if `text` is the secret of the key that it names, under the current registry secret or the previous one. */
 export async function isAccessKeySecret(env: Secrets, text: string): Promise<boolean> {
   const id = keyIdIn(text);
   if (id === null) return false;
@@ -50,12 +49,12 @@ export async function isAccessKeySecret(env: Secrets, text: string): Promise<boo
   return (await Promise.all(expected.map((one) => sameSecret(text, one)))).includes(true);
 }
 
-/** Not kept in memory, as whoever asks chooses the id. */
+/** Not cached, because the caller chooses the id. */
 async function keySecretFrom(secret: string, id: string): Promise<string> {
   return `${SECRET_PREFIX}${id}_${base32(await hkdf(secret, `access-key ${id}`))}`;
 }
 
-/** The id of an access key, of the shape of AWS's: 20 capital letters and digits, 80 bits of them from `seed`. */
+/** An access key's id in the format of AWS: 20 capital letters and digits, with 80 bits derived from `seed`. */
 export async function keyIdFrom(env: Secrets, seed: string): Promise<string> {
   const bytes = await hkdf(requireSecret(env), `access-key-id ${seed}`);
   return `BRTH${base32(bytes).slice(0, 16).toUpperCase()}`;

@@ -1,6 +1,6 @@
 /**
- * Limits of the statements that hang on anything: a policy, an access key or a trust rule. Whatever a request has to read of
- * somebody else's making is bounded by them (invariant 12), so every function that stores statements checks them here. Pure.
+ * Limits of the statements of a policy, an access key or a trust rule. A request may have to read statements that somebody else wrote
+ * (invariant 12), so every function that stores statements checks them here. Pure.
  */
 
 import { PATTERNS_MAX, POLICY_MAX_BYTES, STATEMENTS_MAX } from '../vocabulary/limits.ts';
@@ -10,7 +10,7 @@ import type { Statement } from './statement.ts';
 /** Different principals of all statements together: each is a row of an index. */
 export const PRINCIPALS_MAX = 200;
 
-/** @param what it is called in the refusal: "a policy", "a key" @throws request-invalid, which names the limit */
+/** @param what the name in the refusal: "a policy", "a key" @throws request-invalid, which names the limit */
 export function checkStatements(statements: readonly Statement[], what = 'a policy'): void {
   refuseOver(statements.length, STATEMENTS_MAX, 'statements', what);
   statements.forEach(({ repositories, tags = [], principals = [] }, n) => {
@@ -22,7 +22,7 @@ export function checkStatements(statements: readonly Statement[], what = 'a poli
   refuseOver(bytesOf(statements), POLICY_MAX_BYTES, 'bytes as JSON', what);
 }
 
-/** UTF-8 bytes of the JSON that is stored. */
+/** UTF-8 bytes of the stored JSON. */
 export function bytesOf(statements: readonly Statement[]): number {
   return new TextEncoder().encode(JSON.stringify(statements)).byteLength;
 }

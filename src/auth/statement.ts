@@ -1,6 +1,6 @@
 /**
- * The one engine that decides who may do what. Nothing is allowed unless a statement allows it, and a statement that denies
- * wins over all that allow. Pure: the same statements and question have the same answer, in whatever order they come.
+ * The engine that decides who may do what. Nothing is allowed unless a statement allows it, and a statement that denies wins. Pure:
+ * the order of the statements does not change the answer.
  */
 import { patternList } from '../oci/pattern.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
@@ -8,36 +8,36 @@ import type { RepositoryAction } from '../vocabulary/actions.ts';
 export interface Statement {
   effect: 'allow' | 'deny';
   actions: readonly RepositoryAction[];
-  /** Names or patterns. Of a repository's own statement: that repository. */
+  /** Names or patterns. A repository's own statement has the name of that repository. */
   repositories: readonly string[];
-  /** Whom it is about; absent from a statement that hangs on somebody. */
+  /** The principals that it applies to, in a repository's policy; absent in the policy of a user, team or robot. */
   principals?: readonly string[];
-  /** Patterns; absent: every tag, and what has none. */
+  /** Patterns; absent: every tag, and content without a tag. */
   tags?: readonly string[];
 }
 
-/** A statement and where it hangs: `team:acme/dev`, `repository:acme/api`, or a role such as `owner of acme`. */
+/** A statement and its source: `team:acme/dev`, `repository:acme/api`, or a role such as `owner of acme`. */
 export interface Sourced {
   from: string;
   statement: Statement;
-  /** Of a role. To administer cannot be denied to it: nobody could take such a denial back. */
+  /** True for a role's statement. `admin` cannot be denied to it: nobody could undo that. */
   standing?: boolean;
-  /** Stands for a policy that is larger than one request reads, and might deny anything that it can be about. */
+  /** Stands for a policy that was too large to read, which might deny anything that it applies to. */
   unread?: true;
 }
 
 export interface Question {
   action: RepositoryAction;
   repository: string;
-  /** `null`: the request names none, as one by digest does. */
+  /** `null`: the request names no tag, for example a pull by digest. */
   tag: string | null;
-  /** Whoever asks, and all they belong to. */
+  /** The caller and all groups that it belongs to. */
   principals: readonly string[];
 }
 
 export interface Decision {
   allowed: boolean;
-  /** The statement that decided; `null` where none matched. */
+  /** The statement that decided; `null`: none matched. */
   decidedBy: Sourced | null;
   matched: Sourced[];
 }
@@ -46,14 +46,14 @@ export function evaluate(statements: readonly Sourced[], question: Question): De
   return decisions(statements, question).about(question.tag);
 }
 
-/** Answers one question about many tags. */
+/** Decides one question for many tags. */
 export interface Decisions {
   about(tag: string | null): Decision;
-  /** Comparisons with patterns that each tag takes at most. */
+  /** Pattern comparisons that one tag takes at most. */
   comparisons: number;
 }
 
-/** What does not depend on the tag is compared once, here; `about` compares the tag alone. */
+/** Compares once all that does not depend on the tag; `about` compares only the tag. */
 export function decisions(statements: readonly Sourced[], question: Omit<Question, 'tag'>): Decisions {
   const relevant = statements.filter(({ statement }) => concerns(statement, question));
   return {
@@ -69,7 +69,7 @@ export function decisions(statements: readonly Sourced[], question: Omit<Questio
   };
 }
 
-/** Whether there is a tag with which the answer would be yes. */
+/** True if some tag exists for which the question would be allowed. */
 export function mightAllow(statements: readonly Sourced[], question: Omit<Question, 'tag'>): boolean {
   const matched = statements.filter(
     ({ statement }) => concerns(statement, question) && (statement.effect === 'allow' || !statement.tags),
@@ -85,7 +85,7 @@ function decide(question: Pick<Question, 'action'>, matched: Sourced[]): Decisio
   return { allowed: allow !== undefined && !overruled, decidedBy: (overruled ? deny : allow) ?? null, matched };
 }
 
-/** The first by name of where it hangs, so that an explanation does not depend on the order either. */
+/** The statement whose source is first by name, so that an explanation does not depend on the order either. */
 function firstOf(matched: Sourced[], effect: Statement['effect']): Sourced | undefined {
   let first: Sourced | undefined;
   for (const one of matched) {
@@ -100,14 +100,14 @@ export function concerns({ actions, repositories, principals }: Statement, quest
   );
 }
 
-/** Whether a statement's patterns of repositories mean this one. */
+/** True if one of these patterns matches the repository. */
 export function isAbout(patterns: readonly string[], repository: string): boolean {
   return patternList(patterns).matches(repository);
 }
 
 const sets = new WeakMap<readonly string[], ReadonlySet<string>>();
 
-/** Whether a statement that is about these principals is about somebody who is all of those. */
+/** True if a statement for `principals` applies to a caller with the principals `asking`. */
 export function names(principals: readonly string[] | undefined, asking: readonly string[]): boolean {
   if (principals === undefined) return true;
   const known = sets.get(asking) ?? new Set(asking);
@@ -116,8 +116,8 @@ export function names(principals: readonly string[] | undefined, asking: readonl
 }
 
 /**
- * Where no tag is named: content may be pushed by whoever may push some tag, as a tag needs content; it may not be deleted
- * by whoever may delete some tags only, nor while some of its tags must not be: a deletion by digest takes all of them.
+ * True if a statement applies to the tag. In a request without a tag, a right to push some tags allows pushing content, which a tag
+ * needs; a right to delete some tags does not allow deletion by digest, which removes all tags, and denying some tags denies it.
  */
 function meansTag({ tags, effect }: Statement, { tag, action }: Pick<Question, 'tag' | 'action'>): boolean {
   if (!tags) return true;

@@ -1,6 +1,6 @@
 /**
- * The registry's own tokens: access tokens for /v2, refresh tokens for /token, login passwords for both and for the API, and
- * the signed locations of uploads. Each remembers what it was made with, and is good for no more and no longer than that.
+ * The registry's own tokens: access tokens for /v2, refresh tokens for /token, login passwords for both and for the API, and signed
+ * locations of uploads. Each names the credential that it was made with, and allows no more and lasts no longer than that.
  */
 import type { JWTPayload } from 'jose';
 import type { DigestAlgorithm } from '../oci/digest.ts';
@@ -15,23 +15,23 @@ import { isPasswordMark, type Passwords } from './secrets.ts';
 
 const HOUR = 60 * 60;
 
-/** The access token's lifetime is the longest that a revocation may take to reach pulls. */
+/** The lifetime of an access token is the longest time until a revocation takes effect on pulls. */
 const ACCESS: Kind = { label: 'access-token', typ: 'berth-access+jwt', lifetime: 5 * 60 };
 const REFRESH: Kind = { label: 'refresh-token', typ: 'berth-refresh+jwt', lifetime: 30 * 24 * HOUR };
 const LOGIN: Kind = { label: 'login-password', typ: 'berth-login+jwt', lifetime: LOGIN_PASSWORD_MAX_LIFETIME };
-/** As long as an upload lives that receives nothing. */
+/** The lifetime of an upload that receives nothing. */
 const LOCATION: Kind = { label: 'upload-location', typ: 'berth-upload+jwt', lifetime: 24 * HOUR };
 
 export const REFRESH_TOKEN_LIFETIME = REFRESH.lifetime;
 
-/** Whoever a token is for, what it is made with, and the end of that: seconds since the epoch, `null` for none. */
+/** The subject of a token, its origin, and the end of the origin: seconds since the epoch; `null`: none. */
 export interface Holder {
   subject: string;
   via: CredentialOrigin;
   until: number | null;
 }
 
-/** A token and when it ends, in seconds since the epoch. */
+/** A token and its end, in seconds since the epoch. */
 export interface Minted {
   token: string;
   expiresAt: number;
@@ -57,7 +57,7 @@ export interface AccessToken {
   grants: Grant[];
 }
 
-/** What the token allows, `null` for one that is not ours, not valid, or not valid any more. */
+/** @returns what the token allows; `null` for a token of others, and for one that is invalid or has expired */
 export async function verifyAccessToken(env: Passwords, token: string, context: TokenContext): Promise<AccessToken | null> {
   const claims = await verifyOnce(env, token, context);
   if (!claims || !(await isOfPassword(env, claims))) return null;
@@ -69,25 +69,25 @@ export async function verifyAccessToken(env: Passwords, token: string, context: 
   };
 }
 
-/** Of one made with the bootstrap administrator's password: whether that is still the password. */
+/** False for a token made with an earlier password of the bootstrap administrator. */
 async function isOfPassword(env: Passwords, claims: JWTPayload): Promise<boolean> {
   const { password } = (claims.via as CredentialOrigin | undefined) ?? {};
   return password === undefined || (await isPasswordMark(env, password));
 }
 
 function credentialOf(claims: JWTPayload): Credential & { kind: 'token' } {
-  // One that says nothing of its origin is of no epoch.
+  // A token without an origin matches no epoch.
   const via = (claims.via as CredentialOrigin | undefined) ?? { epoch: -1 };
   return { kind: 'token', subject: claims.sub ?? '', via, until: claims.exp ?? 0 };
 }
 
 interface Verified {
   claims: JWTPayload;
-  /** What it was verified against: other secrets or another host are another question. */
+  /** The secrets and the host that it was verified against. */
   against: string;
 }
 
-/** Access tokens that were verified in this isolate: one is sent with each of the dozens of requests of a push. */
+/** Access tokens verified in this isolate. A push sends one token with dozens of requests. */
 const verified = new Map<string, Verified>();
 const VERIFIED_MAX = 500;
 
@@ -102,7 +102,7 @@ async function verifyOnce(env: Secrets, token: string, context: TokenContext): P
   return claims;
 }
 
-/** One of a login and its generation: `logins.ts` keeps count. */
+/** Makes a refresh token for one generation of a login, which `logins.ts` counts. */
 export function mintRefreshToken(
   env: Secrets,
   holder: Holder,
@@ -123,7 +123,7 @@ export function mintLoginPassword(env: Secrets, holder: Holder, lifetime: number
   return mintFor(env, { ...LOGIN, lifetime: Math.min(lifetime, LOGIN.lifetime) }, holder, {}, context);
 }
 
-/** `expired`: one that was right once. */
+/** @returns `expired` for a login password that was valid until it expired */
 export async function verifyLoginPassword(
   env: Passwords,
   token: string,
@@ -140,11 +140,11 @@ export interface UploadLocation {
   id: string;
   repository: RepositoryName;
   algorithm: DigestAlgorithm;
-  /** Bytes that the upload had received when the location was given out; `null` in a location of an older version. */
+  /** Bytes that the upload had received when the location was made; `null` in a location of an older version. */
   offset: number | null;
 }
 
-/** An upload as a place in a URL: it binds the upload to a repository and to whoever began it. */
+/** Makes the signed location of an upload, which binds it to a repository and to its owner. */
 export function sealUpload(env: Secrets, upload: UploadLocation, subject: string, context: TokenContext): Promise<string> {
   return mint(
     env,
@@ -154,7 +154,7 @@ export function sealUpload(env: Secrets, upload: UploadLocation, subject: string
   );
 }
 
-/** `null` where the location is not ours, another's, of another repository, or too old. */
+/** `null` for a forged or expired location, and for one of another owner or repository. */
 export async function unsealUpload(
   env: Secrets,
   sealed: string,

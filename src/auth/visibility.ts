@@ -1,7 +1,8 @@
 /**
- * Lists of what somebody may pull or administer. Where to look is a superset, found by index; then each name is judged by the
- * engine, within the comparisons that one request may make.
+ * Lists repositories that a caller may pull or administer. The index yields candidates, a superset; then the engine decides on each
+ * name, within the comparisons that one request may make.
  */
+import { prepare } from '../events/sql.ts';
 import { patternList } from '../oci/pattern.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
 import type { Authority } from './authority.ts';
@@ -10,13 +11,13 @@ import { EVERYONE } from './names.ts';
 import { allows, COMPARISONS_MAX } from './policy.ts';
 import type { Sourced } from './statement.ts';
 
-/** Where names lie: behind beginnings of them, '' for all, or one by one. Both sorted, and no prefix begins with another. */
+/** A set of names: those with one of the prefixes ('' for all), and single ones. Both are sorted; no prefix begins with another. */
 export interface Place {
   prefixes: string[];
   names: string[];
 }
 
-/** Patterns of the caller's own statements that allow them `action`, or of a limit of their credential. */
+/** Repository patterns of the caller's own statements, or of a credential's limit, that allow `action`. */
 export function patternsOf({ statements }: Pick<Authority, 'statements'>, action: RepositoryAction): string[] {
   return statements
     .filter(({ from, statement }) => !from.startsWith('repository:') && statement.effect === 'allow')
@@ -27,16 +28,16 @@ export function pullPatterns(authority: Pick<Authority, 'statements'>): string[]
   return patternsOf(authority, 'pull');
 }
 
-/** Names, and beginnings of names before the first `*`: what an index can find. */
+/** The names and prefixes that an index can find for these patterns. A prefix ends before the first `*`. */
 export function reachOf(patterns: readonly string[]): Place {
   const prefixes = patterns.filter((pattern) => pattern.includes('*')).map((pattern) => pattern.slice(0, pattern.indexOf('*')));
   return { prefixes: fewer(withoutCovered(prefixes)), names: sorted(patterns.filter((pattern) => !pattern.includes('*'))) };
 }
 
-/** Every step of a list asks the index once for each prefix, so more than these are looked for by what they have in common. */
+/** Each page of a list asks the index once for each prefix. More prefixes are replaced by their namespaces. */
 const PREFIXES_MAX = 50;
 
-/** Of too many, the namespaces that they lie in; of too many of those, all there is. */
+/** Replaces too many prefixes by their namespaces, and too many namespaces by all names. */
 function fewer(prefixes: string[]): string[] {
   if (prefixes.length <= PREFIXES_MAX) return prefixes;
   const namespaces = withoutCovered(prefixes.map((prefix) => prefix.slice(0, prefix.indexOf('/') + 1)));
@@ -47,7 +48,7 @@ function sorted(texts: readonly string[]): string[] {
   return [...new Set(texts)].sort();
 }
 
-/** `acme/` covers `acme/web-`, which follows it in the order of names. */
+/** Removes prefixes that another one covers: `acme/` covers `acme/web-`, which follows it when sorted. */
 function withoutCovered(prefixes: readonly string[]): string[] {
   const kept: string[] = [];
   for (const prefix of sorted(prefixes)) {
@@ -57,13 +58,13 @@ function withoutCovered(prefixes: readonly string[]): string[] {
   return kept;
 }
 
-/** Whether a name lies in a place; found by halving. */
+/** Returns a test for names of the set. It uses binary search. */
 export function placeTest({ prefixes, names }: Place): (name: string) => boolean {
   const known = new Set(names);
   return (name) => known.has(name) || isCovered(prefixes, name);
 }
 
-/** Only the greatest prefix that is not behind `text` can be its beginning, as none begins with another. */
+/** Only the greatest prefix up to `text` can cover it, as no prefix begins with another. */
 function isCovered(prefixes: readonly string[], text: string): boolean {
   let [low, high] = [0, prefixes.length];
   while (low < high) {
@@ -74,7 +75,7 @@ function isCovered(prefixes: readonly string[], text: string): boolean {
   return low > 0 && text.startsWith(prefixes[low - 1] as string);
 }
 
-/** What lies in both. */
+/** The intersection of two sets of names. */
 export function common(one: Place, other: Place): Place {
   const prefixes = [
     ...one.prefixes.filter((prefix) => isCovered(other.prefixes, prefix)),
@@ -84,19 +85,19 @@ export function common(one: Place, other: Place): Place {
   return { prefixes: withoutCovered(prefixes), names: sorted(names) };
 }
 
-/** What a repository's own policy says about pulling: to the caller, and whether it lets everybody pull. */
+/** What a repository's own policy says about pulling, to the caller and to everybody. */
 export interface Said {
   allows: boolean;
   denies: boolean;
   isPublic: boolean;
 }
 
-/** `null`: one request may not compare more; what comes next is for another. */
+/** Decides on a repository. `null`: the request has used up its comparisons. */
 export type Judge = (repository: string, said?: Said) => boolean | null;
 
 /**
- * Judges one repository after the other. The caller's own statements are brought together first, so that each of many patterns
- * is compared once for a repository.
+ * Returns a function that decides on one repository after the other. The caller's own statements are merged first, so that each
+ * pattern is compared once for a repository.
  */
 export function judgeOf(authority: Authority, action: RepositoryAction): Judge {
   const own = together(
@@ -113,7 +114,7 @@ export function judgeOf(authority: Authority, action: RepositoryAction): Judge {
   };
 }
 
-/** Statements that allow as one, and statements that deny as one. Those that decide in a way of their own stay apart. */
+/** Merges allow statements into one, and deny statements into one. Statements with tags, of roles and of unread policies stay. */
 function together(statements: readonly Sourced[], action: RepositoryAction): Sourced[] {
   const relevant = statements.filter(({ statement }) => statement.actions.includes(action));
   const isPlain = ({ standing, unread, statement: { tags } }: Sourced) => !standing && !unread && !tags;
@@ -137,7 +138,7 @@ function sourced(repository: string, action: RepositoryAction, said: Said | unde
 const ALLOWS = 1;
 export const DENIES = 2;
 
-/** SQL: the bit of one statement (JSON). Actions are words of a closed list, so comparing their text is enough. */
+/** SQL: the bit of one statement (JSON). Actions are words of a closed list, so a text search is enough. */
 const bitOf = (statement: string) =>
   `iif(instr(${statement} -> 'actions', '"pull"') > 0, iif(${statement} ->> 'effect' = 'deny', ${DENIES}, ${ALLOWS}), 0)`;
 
@@ -145,28 +146,28 @@ const bitOf = (statement: string) =>
 export const PULL_BITS = `max(${bitOf('s.value')} & ${ALLOWS}) + max(${bitOf('s.value')} & ${DENIES})`;
 
 /**
- * Rows that an earlier version of the registry wrote say nothing: the policy does. Most have one statement, for which no table of
- * statements is made. A principal has no character to be escaped.
+ * SQL: the bits of an index row. A row of an earlier version has none, and the policy is read instead; `json_each` is avoided for the
+ * usual policy of one statement. No character of a principal needs escaping.
  */
 const PULL = `coalesce(n.pull, (SELECT iif(json_array_length(q.statements) = 1, ${bitOf('(q.statements -> 0)')},
     (SELECT ${PULL_BITS} FROM json_each(q.statements) s WHERE instr(s.value -> 'principals', '"' || n.principal || '"') > 0))
   FROM policies q WHERE q.subject = 'repository:' || n.repository), 0)`;
 
 /**
- * What the own policies of repositories say about pulling to some principals, without reading any policy: each may be as large
- * as a policy gets. Those that name none of them are left out.
+ * Reads what policies of repositories say about pulling to some principals, from the index and not from the policies, which may be
+ * large. Repositories that name none of the principals are left out.
  */
 export async function pullsSaid(
   env: Pick<Database, 'DB'>,
   principals: readonly string[],
   repositories: readonly string[],
 ): Promise<Map<string, Said>> {
-  const { results } = await env.DB.prepare(
+  const { results } = await prepare(
+    env,
     `SELECT n.repository, n.principal, ${PULL} AS pull FROM policy_principals n
-     WHERE n.principal IN (SELECT value FROM json_each(?1)) AND n.repository IN (SELECT value FROM json_each(?2))`,
-  )
-    .bind(JSON.stringify(principals), JSON.stringify(repositories))
-    .all<{ repository: string; principal: string; pull: number }>();
+     WHERE n.principal IN (SELECT value FROM json_each(:principals)) AND n.repository IN (SELECT value FROM json_each(:repositories))`,
+    { principals, repositories },
+  ).all<{ repository: string; principal: string; pull: number }>();
   const said = new Map<string, Said>();
   for (const { repository, principal, pull } of results) {
     const before = said.get(repository);
@@ -179,26 +180,26 @@ export async function pullsSaid(
   return said;
 }
 
-/** Which of these repositories everybody may pull. */
+/** The repositories that everybody may pull. */
 export async function publicAmong(env: Pick<Database, 'DB'>, repositories: readonly string[]): Promise<Set<string>> {
   const said = await pullsSaid(env, [EVERYONE], repositories);
   return new Set([...said].filter(([, { isPublic }]) => isPublic).map(([repository]) => repository));
 }
 
-/** Repositories after `after` whose own policies name the caller, in bytewise order, up to `limit`; from one to the next. */
+/** Repositories after `after` whose policies name the caller, in byte order. Each step asks the index for the next one. */
 export async function repositoriesNaming(
   env: Database,
   { principals }: Pick<Authority, 'principals'>,
   { after, limit }: { after: string; limit: number },
 ): Promise<string[]> {
   const next = (from: string) => `(SELECT min(repository) FROM (SELECT (SELECT repository FROM policy_principals
-    WHERE principal = p.value AND repository > ${from} ORDER BY repository LIMIT 1) AS repository FROM json_each(?1) p))`;
-  const { results } = await env.DB.prepare(
+    WHERE principal = p.value AND repository > ${from} ORDER BY repository LIMIT 1) AS repository FROM json_each(:principals) p))`;
+  const { results } = await prepare(
+    env,
     `WITH RECURSIVE page(repository) AS (
-       SELECT ${next('?2')} UNION ALL SELECT ${next('page.repository')} FROM page WHERE page.repository IS NOT NULL LIMIT ?3)
+       SELECT ${next(':after')} UNION ALL SELECT ${next('page.repository')} FROM page WHERE page.repository IS NOT NULL LIMIT :limit)
      SELECT repository FROM page WHERE repository IS NOT NULL`,
-  )
-    .bind(JSON.stringify(principals), after, limit)
-    .all<{ repository: string }>();
+    { principals, after, limit },
+  ).all<{ repository: string }>();
   return results.map(({ repository }) => repository);
 }

@@ -1,4 +1,4 @@
-/** Who may administer a repository, an organization or the registry: for routes, and for what people left behind. */
+/** Decides who may administer a repository, an organization or the registry: for requests, and for webhooks whose creator may have left. */
 import { isAboutRepository, organizationAbout } from '../../events/event.ts';
 import type { Authority } from '../authority.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
@@ -14,7 +14,7 @@ export function administers(authority: Authority, about: string): boolean {
   );
 }
 
-/** Whether each subject may administer that as things stand now, with no narrowed credential. */
+/** Answers, for each question, whether the subject may administer this now, with a credential that is not narrowed. */
 export async function mayAdminister(
   env: Database,
   questions: readonly { subject: string; about: string }[],
@@ -29,12 +29,12 @@ export async function mayAdminister(
   for (const rule of rules) if (await ruleAdministers(env, rule)) trusted.add(rule);
   return questions.map(({ subject, about }) => {
     const authority = authorities.get(subject);
-    // The bootstrap administrator has no row before their password is first used, and cannot be disabled.
+    // The bootstrap administrator has no row before the first use of the password.
     return authority ? administers(authority, about) : subject === BOOTSTRAP || trusted.has(subject);
   });
 }
 
-/** Of a trust rule it is asked whether it still lets anybody administer anything: repositories may depend on the job's claims. */
+/** True if the trust rule allows some job to administer something. Which repository may depend on the job's claims. */
 async function ruleAdministers(env: Database, rule: string): Promise<boolean> {
   const authority = await authorityOfRule(env, rule, {}, []);
   return (

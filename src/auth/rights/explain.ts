@@ -1,8 +1,9 @@
 /**
- * Questions about others: may they, and why. Asked of the same statements and the same engine as every
- * request, so that an explanation cannot differ from what happens.
+ * Explains whether somebody may do something, and why. Uses the statements and the engine of every request, so that an explanation
+ * cannot differ from what happens.
  */
 
+import { prepare } from '../../events/sql.ts';
 import type { RepositoryAction } from '../../vocabulary/actions.ts';
 import type { Authority } from '../authority.ts';
 import { type Database, READ_MAX_BYTES, readable } from '../directory.ts';
@@ -18,20 +19,20 @@ export interface Asked {
   action: RepositoryAction;
   repository: string;
   tag: string | null;
-  /** Of a trust rule's token. */
+  /** Claims of the token, if the principal is a trust rule. */
   claims: Record<string, string>;
 }
 
 export interface Explained extends Decision {
   /** In words. */
   reason: string;
-  /** The key whose own statements do not allow it. */
+  /** The key whose own limit does not allow it. */
   limitedBy: string | null;
-  /** More may bear on it than the asker may know. */
+  /** The result may depend on something that the asker may not know. */
   partial: boolean;
 }
 
-/** @param asker is told what they may know: of others, what follows from the name alone */
+/** @param asker the caller. What they may not know is left out, and `partial` says so */
 export async function explainFor(
   env: Database,
   { principal, action, repository, tag, claims }: Asked,
@@ -40,29 +41,27 @@ export async function explainFor(
   const viewer = viewerOf(asker);
   const { authority, whole } = await seenPrincipal(env, viewer, { principal, repository, claims });
   if (!authority) {
-    const reason = `${principal} is not there, has ended, or is nobody whom you may ask about`;
+    const reason = `${principal} does not exist, has ended, or is nobody whom you may ask about`;
     return {
       allowed: false,
       decidedBy: null,
       matched: [],
       limitedBy: null,
       partial: false,
-      reason: viewer.administrator ? `${principal} is not there, or has ended` : reason,
+      reason: viewer.administrator ? `${principal} does not exist, or has ended` : reason,
     };
   }
   const partial = !whole || namesHidden(viewer, principal, authority);
   const found = { ...decided(authority, { principal, action, repository, tag }), partial };
   const isMoving = action === 'retag' && found.allowed;
-  // A tag is moved by pushing to it.
+  // Moving a tag takes a push.
   const push = isMoving ? decided(authority, { principal, action: 'push', repository, tag: null }) : null;
   const result =
-    push && !push.allowed
-      ? { ...push, partial, reason: `to move a tag takes the right to push as well: ${push.reason}` }
-      : found;
+    push && !push.allowed ? { ...push, partial, reason: `moving a tag takes the right to push too: ${push.reason}` } : found;
   return partial ? { ...result, reason: `as far as you may know: ${result.reason}` } : result;
 }
 
-/** Whether the repository's own statements name groups whose members the viewer may not know: they are left out for everybody. */
+/** True if the repository's policy names groups whose members the viewer may not know. Their statements were left out. */
 function namesHidden(viewer: Viewer, principal: string, { statements }: Authority): boolean {
   if (
     viewer.administrator ||
@@ -94,7 +93,7 @@ interface Subject {
 type SeenPrincipal = { authority: Authority; whole: boolean } | { authority: null; whole: true };
 const NOBODY: SeenPrincipal = { authority: null, whole: true };
 
-/** As the viewer may see them, with the repository's own statements. */
+/** A principal as the viewer may see it, with the repository's statements. */
 async function seenPrincipal(
   env: Database,
   viewer: Viewer,
@@ -118,7 +117,7 @@ async function seenPrincipal(
   return { authority: { ...authority, statements: [...authority.statements, ...own] }, whole };
 }
 
-/** A key is known to its owner, to whoever shows it, and to those who are in charge of its owner. */
+/** A key is known to its owner, to a caller who uses it, to administrators, and to the owners of a robot's organization. */
 async function seenKey(env: Database, viewer: Viewer, id: string, repository: string): Promise<SeenPrincipal> {
   const authority = await authorityOfKey(env, id, [repository]);
   if (!authority) return NOBODY;
@@ -128,7 +127,7 @@ async function seenKey(env: Database, viewer: Viewer, id: string, repository: st
   return isTheirs || isRobotOfTheirs ? { authority, whole: true } : NOBODY;
 }
 
-/** A team's policy is for the owners of its organization; of an organization nothing but its name counts. */
+/** A team's policy is known to the owners of its organization. An organization has no policy: only its name matters. */
 async function seenGroup(env: Database, viewer: Viewer, group: string): Promise<Seen> {
   const byName = groupByName(group, knowsOf(viewer, group));
   if (!group.startsWith('team:')) return { authority: byName, whole: true };
@@ -138,35 +137,37 @@ async function seenGroup(env: Database, viewer: Viewer, group: string): Promise<
 }
 
 function reasonOf({ decidedBy, allowed }: Decision, limitedBy: string | null, action: RepositoryAction): string {
-  if (limitedBy) return `whoever holds it may, but ${limitedBy} is narrowed and does not reach that far`;
-  if (decidedBy?.unread) return `denied, as what hangs on ${decidedBy.from} is larger than one request reads: make it smaller`;
+  if (limitedBy) return `its owner may, but ${limitedBy} is narrowed and does not allow it`;
+  if (decidedBy?.unread)
+    return `denied, because the policy of ${decidedBy.from} is larger than one request reads: make it smaller`;
   if (!decidedBy) return `nothing allows it: the right to ${action} is missing`;
-  return allowed ? `allowed by ${decidedBy.from}` : `denied by ${decidedBy.from}, and a statement that denies wins`;
+  return allowed ? `allowed by ${decidedBy.from}` : `denied by ${decidedBy.from}: a statement that denies wins`;
 }
 
-/** Owners that are named. */
+/** Owners that an answer names. */
 const OWNERS_MAX = 100;
 
 /**
- * As far as one request reads: administrators, owners of the namespace, and whom statements of the repository or of its organization's teams let administer.
- * By name where the viewer may know them, else by what they are.
+ * Lists who can grant rights in a repository, within the limits of one request: administrators, owners of the namespace, and those
+ * that statements of the repository or of its organization's teams allow to administer. The asker is told names that they may know,
+ * and roles instead of the others.
  */
 export async function whoCanGrant(env: Database, repository: string, asker: Authority): Promise<string[]> {
   const viewer = viewerOf(asker);
   const namespace = namespaceOf(repository);
-  const { results } = await env.DB.prepare(
+  const { results } = await prepare(
+    env,
     `SELECT 'administrator' AS kind, subject, NULL AS statements FROM accounts WHERE administrator = 1 AND disabled = 0
      UNION ALL SELECT * FROM (SELECT 'owner', subject, NULL FROM members JOIN accounts ON subject = user
-       WHERE organization = ?1 AND role = 'owner' AND disabled = 0 LIMIT ${OWNERS_MAX})
-     UNION ALL SELECT 'owner', subject, NULL FROM accounts WHERE subject = 'user:' || ?1 AND disabled = 0
+       WHERE organization = :namespace AND role = 'owner' AND disabled = 0 LIMIT ${OWNERS_MAX})
+     UNION ALL SELECT 'owner', subject, NULL FROM accounts WHERE subject = 'user:' || :namespace AND disabled = 0
      UNION ALL SELECT 'team', subject, statements FROM (
        SELECT subject, statements, sum(octet_length(statements)) OVER (ORDER BY subject) AS total FROM policies
-       WHERE subject >= 'team:' || ?1 || '/' AND subject < 'team:' || ?1 || '0' AND instr(statements, '"admin"') > 0)
+       WHERE subject >= 'team:' || :namespace || '/' AND subject < 'team:' || :namespace || '0' AND instr(statements, '"admin"') > 0)
        WHERE total <= ${READ_MAX_BYTES}
-     UNION ALL SELECT 'repository', subject, ${readable('statements')} FROM policies WHERE subject = 'repository:' || ?2`,
-  )
-    .bind(namespace, repository)
-    .all<{ kind: 'administrator' | 'owner' | 'team' | 'repository'; subject: string; statements: string | null }>();
+     UNION ALL SELECT 'repository', subject, ${readable('statements')} FROM policies WHERE subject = 'repository:' || :repository`,
+    { namespace, repository },
+  ).all<{ kind: 'administrator' | 'owner' | 'team' | 'repository'; subject: string; statements: string | null }>();
   const seesNamespace = viewer.administrator || viewer.belongsTo.includes(namespace);
   const roles = viewer.administrator
     ? []

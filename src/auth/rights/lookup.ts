@@ -1,4 +1,4 @@
-/** Asks the database about somebody: one statement, whatever they showed, and for questions about others. */
+/** Loads the authority of a caller by its credential, and of others for questions about them. Takes one statement. */
 import { type Authority, anonymous, fromAccount, onIdentity, repositoryStatements, unreadDenials } from '../authority.ts';
 import type { Credential } from '../credential.ts';
 import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from '../directory.ts';
@@ -8,10 +8,10 @@ import { findRule } from '../outside/trust-rules.ts';
 import type { Runtime } from '../runtime.ts';
 
 /**
- * `null` where what was shown does not count any more, or never did.
- * @throws unauthenticated where it is right, and there is more to say of why it does not count
- * @param credential `null`: a stranger
- * @param repositories whose own statements are wanted
+ * @param credential `null`: an anonymous caller
+ * @param repositories repositories whose policies to load
+ * @returns `null` if the credential is not valid, or not any more
+ * @throws unauthenticated for a genuine token of a CI job that no trust rule admits, with the reason
  */
 export async function loadAuthority(
   env: Database,
@@ -38,9 +38,8 @@ async function loadOne(env: Database, credential: Credential | null, repositorie
 }
 
 /**
- * As they would be with a credential that is not narrowed, without one being shown: for questions about others. One statement.
- * Who is disabled or not there is left out.
- * @param subjects users and robots
+ * The authority that users and robots have with a credential that is not narrowed, for questions about others. Leaves out those that
+ * are disabled or do not exist.
  */
 export async function authoritiesOf(
   env: Database,
@@ -51,13 +50,13 @@ export async function authoritiesOf(
   return all.flatMap((loaded) => fromAccount({ kind: 'password', mark: '' }, loaded) ?? []);
 }
 
-/** The owner of a key, within its limits. `null` where it has ended. */
+/** The authority of a key: its owner's, within its limits. `null` if the key has ended. */
 export async function authorityOfKey(env: Database, key: string, repositories: readonly string[]): Promise<Authority | null> {
   const [loaded] = await loadSubjects(env, [null], repositories, { key, login: null });
   return loaded ? fromAccount({ kind: 'key', key, name: null }, loaded) : null;
 }
 
-/** Somebody of whom only this is known: a anonymous, or any member of a team or an organization. */
+/** The authority that comes from one principal alone: everyone, a team or an organization. */
 export async function authorityOfGroup(env: Database, principal: string, repositories: readonly string[]): Promise<Authority> {
   const [loaded = NOTHING] = await loadSubjects(env, [principal], repositories, {
     key: null,
@@ -75,7 +74,7 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
   };
 }
 
-/** The bootstrap administrator's account is made when its password is first used. */
+/** Creates the bootstrap administrator's account when its password is first used. */
 async function loadOrBegin(env: Database, credential: Credential | null, repositories: readonly string[]): Promise<Loaded> {
   const loaded = await loadOne(env, credential, repositories);
   if (credential?.kind !== 'password' || loaded.account) return loaded;
@@ -84,8 +83,9 @@ async function loadOrBegin(env: Database, credential: Credential | null, reposit
 }
 
 /**
- * Whoever a trust rule takes a token with these claims for; conditions of the rule that only one value meets are taken as met.
- * `null` where there is no such rule.
+ * The authority of a job that a trust rule admits.
+ * @param claims claims of its token. Conditions of the rule that only one value fulfils are assumed to be fulfilled
+ * @returns `null` if the rule does not exist or is disabled
  */
 export async function authorityOfRule(
   env: Database,

@@ -1,5 +1,6 @@
-/** What would change if a policy were saved: who gains and who loses what, by the engine that will decide it then. */
+/** Previews a policy: who would gain and lose which rights if it were saved, by the engine that decides every request. */
 
+import { prepare } from '../../events/sql.ts';
 import { patternList } from '../../oci/pattern.ts';
 import { ACTIONS, type RepositoryAction } from '../../vocabulary/actions.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -13,11 +14,11 @@ import { requireWithinOrganization } from './policies.ts';
 import { shownPrincipal } from './policy-names.ts';
 import { groupByName, knowsOf, seen, statementsOfRepositories, type Viewer, viewerOf } from './viewer.ts';
 
-/** Callers times repositories: what one request may compare within a Worker's CPU time. */
+/** Callers times repositories that one preview compares, within a Worker's CPU time. */
 const PAIRS_MAX = 400;
-/** Comparisons of names and tags with patterns that a dry run may make. */
+/** Pattern comparisons that a preview may make. */
 const PREVIEW_COMPARISONS_MAX = 2 * COMPARISONS_MAX;
-/** Bytes of the own policies of people that a dry run reads. */
+/** Bytes of policies of users and robots that a preview reads. */
 const PEOPLE_MAX_BYTES = 512 * 1024;
 
 export interface Difference {
@@ -29,11 +30,11 @@ export interface Difference {
 
 export interface Right {
   action: RepositoryAction;
-  /** Patterns; absent: whatever the tag. */
+  /** Patterns; absent: any tag. */
   tags?: string[];
 }
 
-/** One caller and repository, and two sets of statements, of which only those about both are kept. */
+/** A caller, a repository, and the statements that apply to both, before and after. */
 interface Pair {
   principals: readonly string[];
   principal: string;
@@ -49,12 +50,12 @@ function pairOf(authority: Authority, repository: string, before: readonly Sourc
   return { principals, principal: subject, repository, before: before.filter(isRelevant), after: after.filter(isRelevant) };
 }
 
-/** Tags are compared by the patterns that occur: each by one that it matches. */
+/** The tag patterns that occur in the statements. */
 function patternsIn({ before, after }: Pair): string[] {
   return [...new Set([...before, ...after].flatMap(({ statement }) => statement.tags ?? []))];
 }
 
-/** Comparisons that the difference takes at most. */
+/** Pattern comparisons that `differenceOf` makes at most. */
 function comparisonsOf(pair: Pair): number {
   const { before, after } = pair;
   const each = [...before, ...after].reduce(
@@ -67,7 +68,7 @@ function comparisonsOf(pair: Pair): number {
 function differenceOf(pair: Pair): Difference {
   const { principals, principal, repository, before, after } = pair;
   const patterns = patternsIn(pair);
-  // A tag that no pattern means stands for all the others.
+  // A tag that no pattern matches stands for all other tags.
   const tags = [OTHER_TAG, ...patterns.map((pattern) => pattern.replaceAll('*', OTHER_TAG)), null];
   const gains: Right[] = [];
   const loses: Right[] = [];
@@ -82,7 +83,7 @@ function differenceOf(pair: Pair): Difference {
   return { principal, repository, gains, loses };
 }
 
-/** @param changed whether it changes for the tag of this number: first any other, then one of each pattern, then none */
+/** @param changed true if the right changes for tag n: 0 is any other tag, then one for each pattern, the last is no tag */
 function rightIn(action: RepositoryAction, patterns: readonly string[], changed: (n: number) => boolean): Right[] {
   if (changed(0)) return [{ action }];
   const tags = patterns.filter((_, n) => changed(n + 1));
@@ -94,22 +95,21 @@ const OTHER_TAG = '__any_other_tag__';
 
 export interface Preview {
   changes: Difference[];
-  /** There was more to compare than one request may. */
+  /** There was more to compare than one request may compare. */
   truncated: boolean;
 }
 
 export interface Plan {
-  /** The statements saved now. */
+  /** The saved statements. */
   before: Statement[];
   after: Statement[];
-  /** Those that the statements may be about, of a repository's policy that one. */
+  /** Repositories to compare: those that the statements may apply to, or the one whose policy it is. */
   repositories: string[];
 }
 
 /**
- * @param asker is told of people one by one only as far as they may know of them
- * @throws request-invalid for statements that could not be saved, or that take more comparisons than a dry run may make for one caller
- * and repository alone
+ * @param asker the caller, who is told about people only what they may know
+ * @throws request-invalid for statements that could not be saved, or that take too many comparisons for a single caller and repository
  */
 export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
   const { before, after, repositories } = plan;
@@ -135,7 +135,7 @@ export async function previewPolicy(env: Database, subject: string, plan: Plan, 
   return { changes, truncated: !complete || !all };
 }
 
-/** As many as one request may compare, in their order. */
+/** Compares pairs in order, up to the limit of one request. */
 function compared(pairs: readonly (() => Pair)[]): { changes: Difference[]; complete: boolean } {
   const changes: Difference[] = [];
   let spent = 0;
@@ -152,43 +152,43 @@ function compared(pairs: readonly (() => Pair)[]): { changes: Difference[]; comp
 }
 
 function tooMany(pair: Pair, comparisons: number): Refusal {
-  const message = `a dry run makes up to ${PREVIEW_COMPARISONS_MAX} comparisons; for ${pair.principal} in ${pair.repository} alone these statements take ${comparisons}, as they name ${patternsIn(pair).length} patterns of tags. Nothing was compared, and nothing is changed`;
+  const message = `a dry run makes up to ${PREVIEW_COMPARISONS_MAX} pattern comparisons; for ${pair.principal} in ${pair.repository} alone these statements take ${comparisons}, as they name ${patternsIn(pair).length} tag patterns. Nothing was compared or changed: use fewer patterns`;
   return new Refusal('request-invalid', { message, detail: { limit: PREVIEW_COMPARISONS_MAX, count: comparisons } });
 }
 
-/** The caller's statements as they would be. */
+/** The caller's statements after saving the policy. */
 function replaced(statements: readonly Sourced[], subject: string, after: readonly Statement[]): Sourced[] {
   const saved = subject.startsWith('repository:') ? onRepository(nameOf(subject), after) : onIdentity(subject, after);
   return [...statements.filter(({ from }) => from !== subject), ...saved];
 }
 
 interface Concerned {
-  /** Users and robots, each judged by what the viewer may know of them. */
+  /** Users and robots that the viewer may know. */
   people: string[];
-  /** Everyone, and whom the viewer may not know of: judged by what the statements say of them, be they there or not. */
+  /** Everyone, and principals that the viewer may not know: compared by name alone, whether they exist or not. */
   others: string[];
-  /** There are more people than one request reads. */
+  /** There are more people than one preview reads. */
   cut: boolean;
 }
 
-/** Whom the statements are about. Who belongs to a team or an organization is told to those who belong there too. */
+/** Finds whom the statements apply to. Members of a team or organization are listed only for a viewer who belongs to it. */
 async function concerned(env: Database, subject: string, statements: readonly Statement[], viewer: Viewer): Promise<Concerned> {
   const named = subject.startsWith('repository:')
     ? statements.flatMap(({ principals }) => principals?.map(shownPrincipal) ?? [])
     : [subject];
   const denied = statements.some(({ effect, principals }) => effect === 'deny' && principals?.includes(EVERYONE));
   const groups = named.filter((one) => knowsOf(viewer, one));
-  const wanted = [JSON.stringify(groups), JSON.stringify(named), Number(denied), PAIRS_MAX + 1];
-  const { results } = await env.DB.prepare(PEOPLE)
-    .bind(...wanted, JSON.stringify(viewer.belongsTo), Number(viewer.administrator))
-    .all<{ subject: string; bytes: number }>();
+  const { results } = await prepare(env, PEOPLE, {
+    ...{ groups, named, everyoneDenied: denied },
+    ...{ organizations: viewer.belongsTo, administrator: viewer.administrator },
+  }).all<{ subject: string; bytes: number }>();
   const found = fitting(results);
   const people = new Set([...found, ...groups.filter(isPerson)]);
   const others = named.filter((one) => one === EVERYONE || !(people.has(one) || groups.includes(one)));
   return { people: [...people].sort(), others: [...new Set(others)].sort(), cut: found.length < results.length };
 }
 
-/** The first of them whose own policies can be read together. */
+/** The first people whose policies fit into one preview. */
 function fitting(rows: readonly { subject: string; bytes: number }[]): string[] {
   let room = PEOPLE_MAX_BYTES;
   const end = rows.findIndex(({ bytes }) => {
@@ -203,14 +203,15 @@ function isPerson(principal: string): boolean {
 }
 
 /**
- * Members of groups ?1; of the viewer's organizations ?5, those who are named in ?2. Where ?3 says that something is denied to
- * everyone, all of these organizations, and for an administrator (?6) of the registry. ?4 at most. With the bytes of their policies.
+ * SQL: people with the bytes of their policies: members of :groups, and those of the viewer's :organizations that are :named. If
+ * :everyoneDenied, all members of these organizations, and for an :administrator all accounts.
  */
 const PEOPLE = `SELECT found.subject, coalesce(octet_length(statements), 0) AS bytes FROM (
-    SELECT user AS subject FROM team_members WHERE team IN (SELECT value FROM json_each(?1))
+    SELECT user AS subject FROM team_members WHERE team IN (SELECT value FROM json_each(:groups))
     UNION SELECT user FROM members
-      WHERE organization IN (SELECT substr(value, 14) FROM json_each(?1) WHERE value LIKE 'organization:%')
+      WHERE organization IN (SELECT substr(value, 14) FROM json_each(:groups) WHERE value LIKE 'organization:%')
     UNION SELECT user FROM members
-      WHERE organization IN (SELECT value FROM json_each(?5)) AND (?3 OR user IN (SELECT value FROM json_each(?2)))
-    UNION SELECT subject FROM accounts WHERE ?3 AND ?6 AND subject > 'robot:' AND subject < 'user;' AND disabled = 0
-    ORDER BY 1 LIMIT ?4) found LEFT JOIN policies ON policies.subject = found.subject ORDER BY 1`;
+      WHERE organization IN (SELECT value FROM json_each(:organizations))
+        AND (:everyoneDenied OR user IN (SELECT value FROM json_each(:named)))
+    UNION SELECT subject FROM accounts WHERE :everyoneDenied AND :administrator AND subject > 'robot:' AND subject < 'user;' AND disabled = 0
+    ORDER BY 1 LIMIT ${PAIRS_MAX + 1}) found LEFT JOIN policies ON policies.subject = found.subject ORDER BY 1`;

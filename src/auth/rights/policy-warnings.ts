@@ -1,18 +1,18 @@
-/** What statements say that is allowed and hardly meant. Pure; whoever saves them is told, and they are saved all the same. */
+/** Finds likely mistakes in statements. They are saved all the same, and whoever saves them is warned. Pure. */
 import { EVERYONE, organizationOf } from '../names.ts';
 import { evaluate, type Sourced, type Statement } from '../statement.ts';
 
-/** Patterns and principals that are looked at: a few are enough to say what is wrong. */
+/** Patterns and principals that are checked. */
 const LOOKED_AT_MAX = 100;
 const SHOWN_MAX = 5;
 
-/** Stands for whatever a star stands for. */
+/** Replaces a `*` in a pattern by a name that it matches. */
 const ANYTHING = 'any-other';
 
 /**
- * docker and other clients ask for pull with every push, and look whether content is there before they send it: who may push and
- * not pull cannot use them.
- * @param whose `statements`: of an identity; `repository`: they name principals; `key`: of a key, which nothing else widens
+ * Finds statements that allow push without pull. docker and other clients ask for pull with every push, and check for existing
+ * content before they send it, so they cannot push with such a right.
+ * @param whose `identity`: of a user, team, robot or trust rule; `repository`: with principals; `key`: of a key, which has no other
  */
 export function pushWithoutPull(statements: readonly Statement[], whose: 'identity' | 'repository' | 'key'): string[] {
   const pushing = statements.filter(({ effect, actions }) => effect === 'allow' && actions.includes('push'));
@@ -33,7 +33,7 @@ export function pushWithoutPull(statements: readonly Statement[], whose: 'identi
   ];
 }
 
-/** A repository's own statements are about that one. */
+/** Makes a repository's statement apply to any repository, for the comparison. */
 function inOne(statement: Statement, whose: string): Statement {
   return whose === 'repository' ? { ...statement, repositories: ['*'], principals: statement.principals ?? [] } : statement;
 }

@@ -1,8 +1,9 @@
 /**
- * What somebody may know of others. Who there is, and who belongs to what, is told to administrators; owners are told of those
- * in their organizations; members see who else is in the organization and its teams; everybody is told of themselves. Of all
- * others an answer rests on their name alone, so that it is the same whether they are there or not.
+ * What a caller may know about other people. Administrators know everything; owners know the accounts in their organizations; members
+ * know who else is in the organization and its teams; everybody knows themselves. About anybody else an answer is derived from the
+ * name alone, so that it is the same whether they exist or not.
  */
+import { prepare } from '../../events/sql.ts';
 import { type Authority, anonymous, repositoryStatements, rolesOf } from '../authority.ts';
 import { type Database, NOTHING, READ_MAX_BYTES } from '../directory.ts';
 import { EVERYONE, nameOf, organizationOf } from '../names.ts';
@@ -12,9 +13,9 @@ import { authoritiesOf } from './lookup.ts';
 import { unbound } from './policy-names.ts';
 
 export interface Viewer {
-  /** Empty where the credential is narrowed: such a one is told of nobody. */
+  /** Empty for a narrowed credential, which is told about nobody. */
   subject: string;
-  /** The id of the key that was shown, be it narrowed or not. */
+  /** The id of the key in use, narrowed or not. */
   key: string | null;
   administrator: boolean;
   /** Organizations. */
@@ -30,7 +31,7 @@ export function viewerOf(authority: Authority): Viewer {
   return { subject, key, administrator: whole && administrator, owns: whole ? owns : [], belongsTo };
 }
 
-/** Whether the viewer may know all about a principal that stands under its name alone: a team, a robot, an organization, themselves. */
+/** True if the viewer may know all about a principal because of its name: themselves, or a robot, team or organization of theirs. */
 export function knowsOf({ administrator, subject, owns, belongsTo }: Viewer, principal: string): boolean {
   if (principal === EVERYONE) return false;
   if (administrator || principal === subject) return true;
@@ -39,21 +40,21 @@ export function knowsOf({ administrator, subject, owns, belongsTo }: Viewer, pri
   return principal.startsWith('organization:') && belongsTo.includes(nameOf(principal));
 }
 
-/** An organization of the viewer's, or one of its teams. */
+/** True if the viewer may know the members of an organization or team. */
 export function seesGroup({ administrator, belongsTo }: Viewer, group: string): boolean {
   return administrator || belongsTo.includes(group.startsWith('organization:') ? nameOf(group) : organizationOf(group));
 }
 
-/** A principal as the viewer may see it, without the statements of any repository. */
+/** A principal as the viewer may see it, without statements of repositories. */
 export interface Seen {
   authority: Authority;
-  /** Nothing is left out that bears on what they may do. */
+  /** Nothing is hidden that affects what the principal may do. */
   whole: boolean;
 }
 
 /**
- * Users and robots, in the order of their names. Those whom the viewer may know all about are left out where they are not there;
- * all others are seen by their names, and by what the viewer's own organizations say of their membership.
+ * Users and robots as the viewer may see them, by name. Those that the viewer may know all about are left out if they do not exist;
+ * the others are derived from their names and from their memberships in the viewer's organizations.
  */
 export async function seen(
   env: Database,
@@ -73,7 +74,7 @@ export async function seen(
   return all.sort((a, b) => (a.authority.subject < b.authority.subject ? -1 : 1));
 }
 
-/** The same without what they belong to out of the viewer's sight. */
+/** Removes memberships that the viewer may not know of. */
 function withoutHidden(viewer: Viewer, authority: Authority): Seen {
   const statements = authority.statements.filter(({ from }) => !from.startsWith('repository:'));
   if (viewer.administrator || authority.subject === viewer.subject) {
@@ -96,22 +97,22 @@ interface Membership {
   team: string | null;
 }
 
-/** What the viewer's organizations say of these users, disabled or not. */
+/** Reads the memberships of these users in the viewer's organizations, disabled users included. */
 async function visibleMemberships(
   env: Database,
   { administrator, belongsTo }: Viewer,
   subjects: readonly string[],
 ): Promise<Map<string, Membership[]>> {
   if (administrator || belongsTo.length === 0) return new Map();
-  const { results } = await env.DB.prepare(
+  const { results } = await prepare(
+    env,
     `SELECT user, organization, role, NULL AS team FROM members
-       WHERE user IN (SELECT value FROM json_each(?1)) AND organization IN (SELECT value FROM json_each(?2))
-     UNION ALL SELECT user, o.value, NULL, team FROM team_members JOIN json_each(?2) o
+       WHERE user IN (SELECT value FROM json_each(:subjects)) AND organization IN (SELECT value FROM json_each(:organizations))
+     UNION ALL SELECT user, o.value, NULL, team FROM team_members JOIN json_each(:organizations) o
        ON team > 'team:' || o.value || '/' AND team < 'team:' || o.value || '0'
-       WHERE user IN (SELECT value FROM json_each(?1))`,
-  )
-    .bind(JSON.stringify(subjects), JSON.stringify(belongsTo))
-    .all<Membership & { user: string }>();
+       WHERE user IN (SELECT value FROM json_each(:subjects))`,
+    { subjects, organizations: belongsTo },
+  ).all<Membership & { user: string }>();
   return Map.groupBy(results, ({ user }) => user);
 }
 
@@ -127,8 +128,8 @@ function byTheirName(subject: string, memberships: readonly Membership[]): Autho
 }
 
 /**
- * A group, or anybody, seen by their name: whoever is in a team is in its organization.
- * @param isKnown whether the viewer may know of them; else a name that nobody has is treated as one that somebody has
+ * A group, or anybody, derived from the name: a member of a team is a member of its organization.
+ * @param isKnown true if the viewer may know whether it exists. If not, a name that nobody has is treated like one that somebody has
  */
 export function groupByName(group: string, isKnown: boolean): Authority {
   const organization = group.startsWith('team:') ? [`organization:${organizationOf(group)}`] : [];
@@ -139,26 +140,26 @@ export function groupByName(group: string, isKnown: boolean): Authority {
   };
 }
 
-/** Bytes of policies of repositories that one question reads. */
+/** Bytes of repositories' policies that one question reads. */
 const REPOSITORIES_MAX_BYTES = 512 * 1024;
 
 /**
- * The own statements of repositories, as many as one question reads: those that are not in the answer were too many. Those
- * without a policy are in it, with none.
+ * Reads the policies of repositories up to the limit of one question. A repository that is missing in the answer was beyond it; one
+ * without a policy has an empty list.
  */
 export async function statementsOfRepositories(
   env: Database,
   repositories: readonly string[],
 ): Promise<Map<string, Sourced[]>> {
-  const { results } = await env.DB.prepare(
+  const { results } = await prepare(
+    env,
     `WITH sized AS (SELECT subject, octet_length(statements) AS bytes, sum(octet_length(statements)) OVER (ORDER BY subject) AS total
-       FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(?1)))
+       FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(:repositories)))
      SELECT sized.subject, total <= ${REPOSITORIES_MAX_BYTES} AS fits,
        iif(total <= ${REPOSITORIES_MAX_BYTES} AND bytes <= ${READ_MAX_BYTES}, statements, NULL) AS statements
      FROM sized JOIN policies USING (subject)`,
-  )
-    .bind(JSON.stringify(repositories))
-    .all<{ subject: string; fits: number; statements: string | null }>();
+    { repositories },
+  ).all<{ subject: string; fits: number; statements: string | null }>();
   const rows = new Map(results.map((row) => [nameOf(row.subject), row]));
   return new Map(
     repositories.flatMap((name): [string, Sourced[]][] => {

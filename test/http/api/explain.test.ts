@@ -260,7 +260,7 @@ describe('an explanation says what decided', () => {
   test('where a statement denies it, with what would have allowed it', async () => {
     await policy([{ effect: 'deny', actions: ['pull'], principals: ['organization:acme'] }]);
     const { allowed, reason, decidedBy, matched } = await explained({ principal: alice.subject, action: 'pull' });
-    expect([allowed, reason]).toEqual([false, 'denied by repository:acme/api, and a statement that denies wins']);
+    expect([allowed, reason]).toEqual([false, 'denied by repository:acme/api: a statement that denies wins']);
     expect(decidedBy).toMatchObject({ from: 'repository:acme/api', effect: 'deny', principals: ['organization:acme'] });
     expect(matched.map(({ from, effect }) => `${from} ${effect}`).sort()).toEqual([
       'repository:acme/api deny',
@@ -305,7 +305,7 @@ describe('an explanation says what decided', () => {
     expect(await explained({ principal: key.principal, action: 'pull' })).toMatchObject({
       allowed: false,
       limitedBy: key.principal,
-      reason: `whoever holds it may, but ${key.principal} is narrowed and does not reach that far`,
+      reason: `its owner may, but ${key.principal} is narrowed and does not allow it`,
       decidedBy: TEAM,
       grantedBy: ['user:admin', 'user:owen'],
     });
@@ -364,7 +364,7 @@ describe('an explanation says what decided', () => {
     await policy([{ actions: ['retag'], principals: [alice.subject] }]);
     expect(await explained({ principal: alice.subject, action: 'retag', tag: 'v1' })).toMatchObject({
       allowed: false,
-      reason: 'to move a tag takes the right to push as well: nothing allows it: the right to push is missing',
+      reason: 'moving a tag takes the right to push too: nothing allows it: the right to push is missing',
       grantedBy: ['user:admin', 'user:owen'],
     });
   });
