@@ -1,29 +1,26 @@
 /**
- * What an outside token claims, and conditions on it. Pure. What a claim says is chosen by whoever names a branch, so a value
- * never means more than its own characters.
+ * Claims of outside tokens, and conditions on them. The author of a branch chooses values of claims, so a value is never read as a
+ * pattern. Pure.
  */
 import { matches } from '../../oci/pattern.ts';
 
-/** As text: numbers and truth values too. */
+/** Claims as text, numbers and booleans included. */
 export type Claims = Record<string, string>;
 
-/** A claim's name and what it must match: one pattern, or one of several. */
+/** By claim: the pattern, or one of the patterns, that it must match. */
 export type Conditions = Record<string, string | string[]>;
 
-/**
- * Both forms of GitHub's subject (GitHub Docs, "OpenID Connect reference"): repositories made after July 2026 have their ids
- * in it.
- */
+/** Both forms of GitHub's subject (GitHub Docs, "OpenID Connect reference"): that of repositories made after July 2026 has ids. */
 const SUBJECT = /^repo:([^@:/]+)(?:@(\d+))?\/([^@:/]+)(?:@(\d+))?:(.*)$/s;
 
-/** Claims that are text, a number or a truth value; others have no text to compare. */
+/** The claims that are text, a number or a boolean. Conditions cannot compare others. */
 export function claimsOf(payload: Record<string, unknown>): Claims {
   const comparable = ['string', 'number', 'boolean'];
   const found = Object.entries(payload).filter(([, value]) => comparable.includes(typeof value));
   return Object.fromEntries(found.map(([name, value]) => [name, String(value)]));
 }
 
-/** The claims that conditions look at. */
+/** The claims that conditions read. */
 export function namesIn(conditions: Conditions): string[] {
   const names = Object.keys(conditions);
   return names.includes('sub') ? [...names, 'repository_owner_id', 'repository_id'] : names;
@@ -33,7 +30,7 @@ export function allHold(conditions: Conditions, claims: Claims): boolean {
   return unmet(conditions, claims).length === 0;
 }
 
-/** The claims whose conditions are not met. An absent claim matches nothing. */
+/** The claims whose conditions are not fulfilled. An absent claim fulfils none. */
 export function unmet(conditions: Conditions, claims: Claims): string[] {
   return Object.keys(conditions).filter((name) => {
     const texts = textsOf(name, claims);
@@ -41,7 +38,7 @@ export function unmet(conditions: Conditions, claims: Claims): string[] {
   });
 }
 
-/** What is compared with the conditions on a claim: its text, and of a subject each of its forms. */
+/** The texts that conditions on a claim compare: its value, or each form of a subject. */
 function textsOf(name: string, claims: Claims): string[] {
   const text = valueIn(claims, name);
   return name === 'sub' ? subjectsOf(claims) : text === undefined ? [] : [text];
@@ -55,7 +52,7 @@ export function valueIn(claims: Claims, name: string): string | undefined {
   return Object.hasOwn(claims, name) ? claims[name] : undefined;
 }
 
-/** A subject in each of its forms; none where the ids in it are not those of the claims. */
+/** A subject in each of its forms. None if the ids in it differ from those in the claims. */
 function subjectsOf(claims: Claims): string[] {
   const subject = valueIn(claims, 'sub');
   if (subject === undefined) return [];
@@ -66,10 +63,10 @@ function subjectsOf(claims: Claims): string[] {
   return [`repo:${owner}/${name}:${rest}`, `repo:${owner}@${ownerId}/${name}@${repositoryId}:${rest}`];
 }
 
-/** Ids that never pass to somebody else: what a rule is found by, the narrowest first. */
+/** Claims that a rule is found by, the narrowest first: ids that never pass to somebody else. */
 const IDS = ['repository_id', 'project_id', 'repository_owner_id', 'namespace_id', 'enterprise_id', 'sub'];
 
-/** Claims that many jobs of an issuer share, or that say nothing of who it is: a rule is not found by these. */
+/** Claims that many jobs of an issuer share. A rule is not found by them. */
 const SHARED = new Set(
   `iss aud exp nbf iat jti ref ref_type ref_path ref_protected head_ref base_ref event_name pipeline_source build_source environment
   environment_protected runner_environment workflow job_workflow_ref repository_visibility project_visibility user_access_level`.split(
@@ -77,11 +74,11 @@ const SHARED = new Set(
   ),
 );
 
-/** A rule is found by one claim with exact values. Longer values are not looked for. */
+/** A rule is found by one claim with an exact value of up to this length. */
 export type Key = [claim: string, value: string];
 const KEY_MAX_LENGTH = 255;
 
-/** By what a rule with these conditions is found. None: it must be looked at for every token of its issuer. */
+/** The keys by which a rule is found. A rule without keys is read for every token of its issuer. */
 export function keysOfRule(conditions: Conditions): Key[] {
   const exact = Object.keys(conditions).filter((name) =>
     patternsOf(conditions, name).every((pattern) => !pattern.includes('*')),
@@ -90,7 +87,7 @@ export function keysOfRule(conditions: Conditions): Key[] {
   return claim === undefined ? [] : [...new Set(patternsOf(conditions, claim))].map((value) => [claim, value]);
 }
 
-/** By what the rules that name a token with these claims are found. */
+/** The keys of the rules that may apply to a token with these claims. */
 export function keysOfClaims(claims: Claims): Key[] {
   return Object.keys(claims)
     .filter((name) => !SHARED.has(name))

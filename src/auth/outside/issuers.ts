@@ -1,6 +1,6 @@
 /**
- * The keys of outside issuers, found as OpenID Connect Discovery 1.0 says: from the issuer's own documents only, never from
- * what a token's header names. Fetched within fixed bounds, kept for a while in this isolate.
+ * The public keys of outside issuers, from the documents of OpenID Connect Discovery 1.0 and never from an address in a token's
+ * header. Fetched with limits of time and size, and cached in this isolate.
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { INTERNAL_NAME, NAME_OF_ADDRESS } from '../../addresses.ts';
@@ -8,27 +8,27 @@ import { report } from '../../telemetry.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Runtime } from '../runtime.ts';
 
-/** What of the runtime it takes to ask an issuer. */
+/** The part of the runtime that fetching keys needs. */
 export type Outside = Pick<Runtime, 'now' | 'fetch' | 'insecureIssuers'>;
 
 const ISSUER_MAX_LENGTH = 255;
 
-/** For both documents together. */
+/** Limits of both documents together. */
 const TIMEOUT_MS = 5000;
 const MAX_BYTES = 256 * 1024;
 const MAX_KEYS = 100;
 
-/** Milliseconds for which keys are used; between two questions for an unknown key; after an attempt that failed. */
+/** Milliseconds: keys are cached for KEEP; a search for an unknown key waits for COOLDOWN; a failed attempt is repeated after PAUSE. */
 const KEEP = 10 * 60_000;
 const COOLDOWN = 60_000;
 const PAUSE = 5000;
 
-/** Seconds for which Cloudflare's cache may answer in the issuer's place. */
+/** Seconds for which Cloudflare's cache keeps an issuer's documents. */
 const EDGE_TTL = 300;
 
 /**
- * An issuer's identifier, in the one spelling that a token's `iss` is compared with: an https URL with no query, fragment or
- * user (Discovery 1.0, section 2), and a host out in the runtime.
+ * True for a valid issuer identifier: an https URL without query, fragment or user (Discovery 1.0, section 2), with a public host, in
+ * the canonical spelling that a token's `iss` is compared with.
  */
 export function isIssuer(text: string, insecure: boolean): boolean {
   const url = URL.parse(text);
@@ -36,7 +36,7 @@ export function isIssuer(text: string, insecure: boolean): boolean {
   return (text === url.href || text === url.origin) && isOutside(url, insecure);
 }
 
-/** A name with a dot, and no address: `URL` has brought every spelling of an address to digits and dots, or to brackets. */
+/** A host name with a dot, and no IP address: `URL` has normalized every spelling of an address to digits and dots, or brackets. */
 const PUBLIC_HOST = /^(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*$/;
 
 function isOutside({ protocol, username, password, hostname }: URL, insecure: boolean): boolean {
@@ -49,12 +49,12 @@ function isPublicName(hostname: string): boolean {
   return PUBLIC_HOST.test(hostname) && !INTERNAL_NAME.test(hostname) && !NAME_OF_ADDRESS.test(hostname);
 }
 
-/** Values only: what is a promise or a stream in one request of a Worker must not be awaited in another. */
+/** Holds values only: a Worker must not await a promise or stream of another request. */
 interface Known {
   keys: JSONWebKeySet | null;
   fetchedAt: number;
   failedAt: number;
-  /** When the issuer itself was last asked for an unknown key, and whether it answered. */
+  /** The last time that the issuer was asked for an unknown key, and whether it answered. */
   askedAt: number;
   answered: boolean;
 }
@@ -73,7 +73,7 @@ function knownOf(issuer: string): Known {
   return made;
 }
 
-/** The key that a token's `alg` and `kid` mean, for `jwtVerify`. @throws issuer-unreachable where the issuer cannot be reached */
+/** Finds the key for a token's `alg` and `kid`, for `jwtVerify`. @throws issuer-unreachable */
 export function keysOf(issuer: string, runtime: Outside): JWTVerifyGetKey {
   return async (header, token) => {
     const kept = knownOf(issuer);
@@ -89,7 +89,7 @@ export function keysOf(issuer: string, runtime: Outside): JWTVerifyGetKey {
   };
 }
 
-/** An issuer may have changed its keys, and anyone can make up a `kid`: it is asked once a minute at most. */
+/** Looks for newer keys, at most once a minute: an issuer may rotate its keys, but anybody can make up a `kid`. */
 async function newerKeys(issuer: string, kept: Known, runtime: Outside): Promise<JSONWebKeySet | null> {
   if (runtime.now - kept.askedAt < COOLDOWN) {
     if (kept.answered) return null;
@@ -117,19 +117,19 @@ async function refresh(issuer: string, kept: Known, runtime: Outside, fresh: boo
 }
 
 /**
- * An issuer that cannot be asked is no wrong password: the client tries again (invariant 10). The reason goes to the log alone.
- * Whoever names an issuer must not learn from the answer whether a host is there, what it answers, or how fast.
+ * An unreachable issuer is not a wrong password: the client tries again (invariant 10). The reason is only logged: the author of a
+ * rule must not learn from the answer whether a host exists, what it answers, or how fast.
  */
 function unreachable(issuer: string, reason: string, cause?: unknown): Refusal {
   report('issuer.unreachable', { message: reason, issuer });
-  const message = `the keys of the issuer ${issuer} could not be had: its OpenID Connect discovery must be public. Try again later`;
+  const message = `the keys of the issuer ${issuer} could not be fetched. Its OpenID Connect discovery must be public. Try again later`;
   return new Refusal('issuer-unreachable', { message, cause });
 }
 
-/** An answer that keys cannot be taken from; the message is for the log. */
+/** An answer without usable keys. The message is for the log. */
 class Unusable extends Error {}
 
-/** `fresh`: past Cloudflare's cache, which would answer with the keys that are known already. */
+/** `fresh`: bypasses Cloudflare's cache, which would answer with the known keys. */
 type Asking = Outside & { signal: AbortSignal; fresh: boolean };
 
 async function fetchKeys(issuer: string, asking: Asking): Promise<JSONWebKeySet> {
@@ -146,7 +146,7 @@ async function fetchKeys(issuer: string, asking: Asking): Promise<JSONWebKeySet>
 async function fetchDocument(url: string, { fetch, signal, fresh }: Asking): Promise<Record<string, unknown>> {
   const response = await fetch(url, {
     headers: { accept: 'application/json', 'user-agent': 'Berth' },
-    // A redirect could lead anywhere, so it is an answer like any other that is not 200.
+    // A redirect could lead anywhere, so it counts as a failure like any status but 200.
     redirect: 'manual',
     signal,
     ...(fresh ? { cache: 'no-store' } : { cf: { cacheTtl: EDGE_TTL, cacheEverything: true } }),

@@ -1,6 +1,6 @@
 /**
- * Outside identities: a token of another issuer, such as a CI job's, is somebody here if a trust rule says so. Verified as
- * RFC 8725 advises, with everything fixed by us and nothing by the token. Pure but for the issuer's keys.
+ * Tokens of outside issuers, such as those of CI jobs, and the statements that a trust rule gives them. Tokens are verified as RFC
+ * 8725 advises: the registry fixes every parameter, and the token none. Pure, except for fetching the issuer's keys.
  */
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -13,7 +13,7 @@ import { namesInPattern, type RefKind, refKindOf, substitute, widen } from './te
 
 /** `tags` and `repositories` may hold placeholders: `{ref_name}`, `{pull_request}` or the name of any claim. */
 export interface RuleStatement extends Statement {
-  /** Conditions on the token, besides the rule's own, under which the statement counts. */
+  /** Further conditions on the token under which the statement applies. */
   when?: Conditions;
 }
 
@@ -22,28 +22,28 @@ export interface TrustRule {
   subject: string;
   issuer: string;
   audience: string;
-  /** All of them must hold. */
+  /** Conditions, all of which must be fulfilled. */
   claims: Conditions;
   statements: RuleStatement[];
-  /** Seconds that what is issued for a job goes on. */
+  /** Seconds that a job's login lasts. */
   lifetime: number;
 }
 
-/** A job as its token tells of it; when it logged in is added by whoever takes it. */
+/** A job as its token describes it, without the time of its login. */
 export type Told = Pick<Job, 'claims' | 'omitted' | 'audiences'>;
 
-/** A token whose signature is its issuer's. */
+/** A token with a valid signature. */
 export interface Genuine {
   told: Told;
-  /** Why the token itself does not count, in words for whoever holds it; `null`: it does. */
+  /** Why the token is refused, in words for its holder; `null`: it is valid. */
   refused: string | null;
 }
 
-/** Asymmetric ones only: a public key must not pass for a shared secret (RFC 8725, section 2.1). */
+/** Asymmetric algorithms only: a public key must not pass for a shared secret (RFC 8725, section 2.1). */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
 
 const TOKEN_MAX_LENGTH = 16 * 1024;
-/** Characters of a claim, and of all, that are copied into our own tokens, which travel in headers. */
+/** Characters of one claim, and of all claims, that are copied into our own tokens, which are sent in headers. */
 const CLAIM_MAX_LENGTH = 1024;
 const CLAIMS_MAX_LENGTH = 4096;
 const NAMES_MAX_LENGTH = 1024;
@@ -52,7 +52,7 @@ const NAMES_MAX_LENGTH = 1024;
 const MAX_LIFETIME = 24 * 60 * 60;
 const CLOCK_TOLERANCE = 60;
 
-/** What the token says before anything is proven; `null` where it cannot be a token of that issuer. */
+/** Reads a token without verifying it. `null` if it cannot be a token of that issuer. */
 export function toldBy(token: string, issuer: string): Told | null {
   if (token.length > TOKEN_MAX_LENGTH) return null;
   try {
@@ -64,8 +64,9 @@ export function toldBy(token: string, issuer: string): Told | null {
 }
 
 /**
- * `null` where the signature is not the issuer's, or the token is of no shape that we take.
- * @throws issuer-unreachable where the issuer cannot be reached
+ * Verifies a token.
+ * @returns `null` if the signature is wrong, or the token has an unsupported form
+ * @throws issuer-unreachable
  */
 export async function verifyToken(token: string, issuer: string, runtime: Outside): Promise<Genuine | null> {
   if (token.length > TOKEN_MAX_LENGTH || !isIssuer(issuer, runtime.insecureIssuers)) return null;
@@ -79,7 +80,7 @@ export async function verifyToken(token: string, issuer: string, runtime: Outsid
   };
 }
 
-/** The audience is each rule's own matter, and so is left out here. */
+/** Verifies everything but the audience, which each rule checks. */
 async function verifiedPayload(
   token: string,
   issuer: string,
@@ -96,8 +97,8 @@ async function verifiedPayload(
     return { payload, refused: null };
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    // jose looks at claims only once the signature is right. All else is the token's or the key's fault: jose refuses the one,
-    // and the runtime a key that it cannot import.
+    // jose checks claims only after the signature. Any other error is about the token, which jose refuses, or about a key that the
+    // runtime cannot import.
     if (error instanceof errors.JWTExpired)
       return { payload: error.payload, refused: refusalOfTimes(error.payload, runtime.now) };
     if (!(error instanceof errors.JWTClaimValidationFailed) || error.payload.iss !== issuer) return null;
@@ -106,7 +107,7 @@ async function verifiedPayload(
   }
 }
 
-/** jose knows no longest lifetime, and its tolerance would prolong a token; ours is for an issuer whose clock is ahead. */
+/** jose has no maximum lifetime, and its tolerance would prolong a token. This tolerance is for an issuer whose clock is ahead. */
 function refusalOfTimes({ iat = Number.NaN, exp = Number.NaN }: JWTPayload, now: number): string | null {
   const seconds = now / 1000;
   if (exp <= seconds) return `it has expired at ${timeOf(exp)}: get another one from your CI and log in with that`;
@@ -124,7 +125,7 @@ function refusalOfShape({ sub }: JWTPayload, { claims }: Told): string | null {
   return Object.hasOwn(claims, 'sub') ? null : `its claim "sub" has more than ${CLAIM_MAX_LENGTH} characters`;
 }
 
-/** The claims that are remembered. Which of them rules look at is not known yet: rules are chosen at each use. */
+/** Selects the claims to keep: the shortest ones that fit. Rules are chosen at each use, so it is not known yet which they read. */
 function toldIn(payload: JWTPayload): Told | null {
   const all = Object.entries(claimsOf(payload)).sort(([, a], [, b]) => a.length - b.length);
   const kept: [string, string][] = [];
@@ -148,7 +149,7 @@ function namesInRule({ claims, statements }: TrustRule): string[] {
   return [...namesIn(claims), ...statements.flatMap(inStatement)];
 }
 
-/** Why a rule is not about a token, by the token's own claims; nothing where it is. What the rule wants is not told. */
+/** The claims of a token because of which a rule does not apply; none if it does. Does not tell what the rule requires. */
 export function mismatches(rule: TrustRule, { claims, omitted, audiences }: Told): { claim: string; is: string | null }[] {
   const is = (claim: string) => (Object.hasOwn(claims, claim) ? (claims[claim] ?? null) : null);
   const looked = namesInRule(rule);
@@ -160,19 +161,19 @@ export function mismatches(rule: TrustRule, { claims, omitted, audiences }: Told
   ];
 }
 
-/** What the rule says of a token with these claims; nothing where it is not about it. */
+/** The statements of a rule for a token with these claims; none if the rule does not apply. */
 export function statementsOf(rule: TrustRule, claims: Claims): Statement[] {
   if (!allHold(rule.claims, claims) || claims.iss !== rule.issuer) return [];
   return rule.statements.flatMap((statement) => {
     const conditions = [rule.claims, statement.when ?? {}];
     if (!allHold(statement.when ?? {}, claims)) return [];
-    // What a foreign source may do must be said for it; what is forbidden is forbidden to it as well.
+    // Allow statements must name a foreign source. Deny statements apply to every source.
     if (statement.effect === 'allow' && !admitsSource(conditions, claims)) return [];
     return resolve(statement, claims, refKindOf(conditions));
   });
 }
 
-/** A pattern whose claim is absent says nothing: it is left out of what is allowed, and stays in what is denied. */
+/** Fills in placeholders. A pattern whose claim is absent is left out of an allow statement, and widened in a deny statement. */
 function resolve({ effect, actions, repositories, tags }: RuleStatement, claims: Claims, refs: RefKind): Statement[] {
   const known = repositories.map((pattern) => substitute(pattern, 'repository', claims, refs));
   const knownTags = tags?.map((pattern) => substitute(pattern, 'tag', claims, refs));

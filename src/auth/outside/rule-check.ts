@@ -1,6 +1,6 @@
 /**
- * What a trust rule must be before it is saved: narrow enough to mean somebody in particular, by what cannot be taken over,
- * and about nothing outside its organization. Pure; refuses in words that say what to write instead.
+ * Checks a trust rule before it is saved: it must identify particular jobs, by claims that nobody else can take over, and apply only
+ * within its organization. Messages say what to write instead. Pure.
  */
 
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
@@ -17,20 +17,20 @@ const MAX_CONDITIONS = 20;
 const MAX_STATEMENTS = 20;
 const MAX_PATTERNS = 20;
 const MAX_TEXT_LENGTH = 255;
-/** UTF-8 bytes of a rule's conditions and statements as JSON: they are read whenever a token comes that the rule names. */
+/** UTF-8 bytes of a rule's conditions and statements as JSON, which every request of its jobs reads. */
 const MAX_RULE_BYTES = 16 * 1024;
 
 const CLAIM_NAME = /^[A-Za-z0-9_.:/-]{1,128}$/;
 
-/** Claims that say nothing about who it is (RFC 7519, section 4.1); the issuer and the audience are the rule's own. */
+/** Claims that do not identify a job (RFC 7519, section 4.1). The issuer and the audience are fields of the rule. */
 const SAY_NOTHING = new Set(['iss', 'aud', 'exp', 'nbf', 'iat', 'jti']);
 
-/** Numbers that never pass to somebody else, as the names beside them do when an account or a project is deleted. */
+/** Ids that never pass to somebody else. A name can, once its account or project is deleted. */
 const GITHUB_IDS = ['repository_id', 'repository_owner_id', 'enterprise_id'];
 const GITLAB_IDS = ['project_id', 'namespace_id'];
 
 /**
- * @param organization the one whose rule it is; empty for the registry as a whole
+ * @param organization the organization of the rule; empty for the registry as a whole
  * @throws request-invalid
  */
 export function checkRule(rule: TrustRule, organization: string, insecureIssuers: boolean): void {
@@ -67,7 +67,7 @@ function demand(condition: boolean, message: string): void {
   if (!condition) throw new Refusal('request-invalid', { message });
 }
 
-/** Without control characters. */
+/** True for a text of limited length without control characters. */
 function isText(text: string): boolean {
   return text.length > 0 && text.length <= MAX_TEXT_LENGTH && !/\p{Cc}/u.test(text);
 }
@@ -89,7 +89,7 @@ function checkNarrow(claims: Conditions): void {
   );
   demand(
     narrowing.length > 0,
-    'claims: at least one condition that not every token of the issuer fulfils, as "sub" with more than "*"',
+    'claims: at least one condition that not every token of the issuer fulfils, such as "sub" with more than "*"',
   );
 }
 
@@ -97,7 +97,7 @@ function saysSomething(pattern: string): boolean {
   return /[^*]/.test(pattern);
 }
 
-/** Names can be taken over: whoever registers a deleted account's name gets its repositories' names too. */
+/** Requires an id, because whoever registers a deleted account's name gets the names of its repositories too. */
 function checkIds(issuer: string, claims: Conditions): void {
   const wanted = [isGitHub(issuer) && GITHUB_IDS, (issuer === 'https://gitlab.com' || usesPaths(claims)) && GITLAB_IDS];
   for (const ids of wanted.filter((one) => one !== false)) {
@@ -108,7 +108,7 @@ function checkIds(issuer: string, claims: Conditions): void {
   }
 }
 
-/** github.com and what an enterprise customizes of it, data residency, and Enterprise Server. */
+/** True for GitHub: github.com with custom enterprise issuers, data residency, and Enterprise Server. */
 function isGitHub(issuer: string): boolean {
   const { hostname, pathname } = new URL(issuer);
   return (
@@ -118,7 +118,7 @@ function isGitHub(issuer: string): boolean {
   );
 }
 
-/** A GitLab somewhere else: its conditions give it away. */
+/** True if the conditions are those of a self-managed GitLab. */
 function usesPaths(claims: Conditions): boolean {
   const subjects = [claims.sub ?? []].flat();
   return (
@@ -171,7 +171,7 @@ function isListOf<T>(list: readonly T[], check: (one: T) => boolean): boolean {
   return list.length > 0 && list.length <= MAX_PATTERNS && list.every(check);
 }
 
-/** A pattern, with placeholders standing where characters may. */
+/** Accepts patterns with placeholders where characters may be. */
 function isTemplate(isPattern: (text: string) => boolean): (text: string) => boolean {
   return (text) => text.length <= MAX_TEXT_LENGTH && isPattern(text.replaceAll(PLACEHOLDER, 'x'));
 }

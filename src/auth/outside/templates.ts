@@ -1,33 +1,33 @@
 /**
- * Patterns of repositories and tags into which a token's claims are put: `pr-{pull_request}-*`, `{ref_name}`. Two values never give
- * one name: a branch that anybody may make must not reach the tag of another branch, or of a git tag. Pure.
+ * Templates of repositories and tags with a token's claims as placeholders: `pr-{pull_request}-*`, `{ref_name}`. Two values never
+ * result in the same name: a branch that anybody may create must not reach the tag of another branch, or of a git tag. Pure.
  */
 import { type Claims, type Conditions, patternsOf, valueIn } from './claims.ts';
 
-/** `{ref_name}`; any name that a program could have. */
+/** A placeholder such as `{ref_name}`. */
 export const PLACEHOLDER = /\{(\w+)\}/g;
 
-/** Where the number of a pull request or merge request may stand, besides a claim of its own. */
+/** A ref with the number of a pull request or merge request. */
 const PULL_REQUEST = /^refs\/(?:pull|merge-requests)\/(\d+)\//;
 
-/** Placeholders that are not a claim itself, and the claims that they are made of. */
+/** Placeholders that are derived from claims, and these claims. */
 const DERIVED: Record<string, readonly string[]> = {
   ref_name: ['ref', 'ref_type'],
   ref: ['ref', 'ref_type'],
   pull_request: ['ref', 'ref_path', 'merge_request_iid'],
 };
 
-/** Claims that hold the path of a repository: their slashes are the platform's and stay in a repository's name. */
+/** Claims with a repository path, whose slashes stay in a repository name. */
 const PATHS = new Set(['repository', 'project_path', 'namespace_path']);
 
-/** Names that the platforms compare without case. Others are left out of a repository's name where they have capital letters. */
+/** Claims that the platforms compare case-insensitively. Other claims with capital letters do not fit into a repository name. */
 const CASELESS = new Set([...PATHS, 'repository_owner', 'actor', 'user_login']);
 
-/** Values that are digits, or hex: they end where something else begins. */
+/** Claims whose values are decimal or hexadecimal digits, so that any other character ends them. */
 const CLOSED = /^pull_request$|_(?:id|iid|number|attempt|sha)$|^sha$/;
 const CLOSED_VALUE = /^[0-9a-f]+$/;
 
-/** The claims that a pattern's placeholders look at. */
+/** The claims that a pattern's placeholders read. */
 export function namesInPattern(pattern: string): string[] {
   return placeholdersIn(pattern).flatMap((name) => (Object.hasOwn(DERIVED, name) ? (DERIVED[name] ?? []) : [name]));
 }
@@ -36,12 +36,12 @@ function placeholdersIn(pattern: string): string[] {
   return [...pattern.matchAll(PLACEHOLDER)].map(([, name = '']) => name);
 }
 
-/** Which refs a statement is for, as its conditions say. */
+/** The kind of refs that a statement is for. */
 export type RefKind = 'branch' | 'tag';
 
 /**
- * A branch and a git tag may have one name, and whoever makes the one must not reach the image tags of the other. A statement is
- * for branches, or for git tags where its conditions admit nothing else.
+ * A branch and a git tag may have the same name, and must not reach each other's image tags. A statement is for git tags if its
+ * conditions admit nothing else, and for branches otherwise.
  * @param conditions those of the rule and those of the statement
  */
 export function refKindOf(conditions: readonly Conditions[]): RefKind {
@@ -55,8 +55,8 @@ export function refKindOf(conditions: readonly Conditions[]): RefKind {
 }
 
 /**
- * The pattern with values in its placeholders; `null` where one has none.
- * @param refs which refs `{ref_name}` means: a branch and a git tag may have one name
+ * Fills in the placeholders of a pattern. `null` if one has no value.
+ * @param refs the kind of refs that `{ref_name}` accepts
  */
 export function substitute(pattern: string, kind: 'tag' | 'repository', claims: Claims, refs: RefKind): string | null {
   let complete = true;
@@ -69,7 +69,7 @@ export function substitute(pattern: string, kind: 'tag' | 'repository', claims: 
   return complete ? text : null;
 }
 
-/** The pattern with anything in its placeholders. */
+/** Replaces each placeholder of a pattern by `*`. */
 export function widen(pattern: string): string {
   return pattern.replaceAll(PLACEHOLDER, '*');
 }
@@ -81,7 +81,7 @@ function placeholderOf(name: string, claims: Claims, refs: RefKind): string | nu
   return valueIn(claims, name) || null;
 }
 
-/** GitHub's refs are full (`refs/heads/main`), GitLab's are names, and `ref_type` says of what. */
+/** GitHub has full refs (`refs/heads/main`); GitLab has names, with the kind in `ref_type`. */
 function refName(claims: Claims, refs: RefKind): string | null {
   const ref = valueIn(claims, 'ref') ?? '';
   const [, full, name = ''] = /^refs\/(heads|tags)\/(.*)$/s.exec(ref) ?? [];
@@ -89,13 +89,13 @@ function refName(claims: Claims, refs: RefKind): string | null {
   return (full === 'heads' ? 'branch' : 'tag') === refs ? name || null : null;
 }
 
-/** As the token has it: of a name alone, what it is the name of must be plain. */
+/** The ref as the token has it. A short name is accepted only if it is known to be of the right kind. */
 function fullRef(claims: Claims, refs: RefKind): string | null {
   const ref = valueIn(claims, 'ref') ?? '';
   return ref.startsWith('refs/') || kindOf(claims) === refs ? ref || null : null;
 }
 
-/** An issuer that does not say it has branches. */
+/** The kind of a short ref; `branch` for an issuer that does not say. */
 function kindOf(claims: Claims): string {
   return valueIn(claims, 'ref_type') ?? 'branch';
 }
@@ -113,21 +113,20 @@ function inName(name: string, kind: 'tag' | 'repository', value: string): string
   return written.every((part) => part !== null) ? written.join('/') : null;
 }
 
-/** Of ASCII alone: there are letters beyond it whose lower case is within, as the Kelvin sign's. */
+/** ASCII only: the lower case of some other letters, such as the Kelvin sign, is an ASCII letter. */
 function lowerCaseOf(text: string): string {
   return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-/** A component of a repository's name has nothing to write other characters with: a value that has some is left out. */
+/** `null` for a value that is no valid component of a repository name, which has no escape sequence. */
 function repositoryTextOf(value: string): string | null {
   return /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/.test(value) ? value : null;
 }
 
 /**
- * A value in the alphabet of tags, each in one way of its own: `feature/x` is `feature..x`, and every other byte that a tag cannot
- * have `...` and its hex. No ref of git has `..`, `/.` or `//` (git-check-ref-format), so neither can be mistaken for a part of
- * one; a value that has them is left out. A dash that begins or ends a value, or follows another dash, is written in hex too: so no
- * value has `--`, which separates a value from what follows it.
+ * Encodes a value with the characters of tags, without collisions: `/` becomes `..`, and every other byte that a tag cannot have
+ * becomes `...` and its hex. No git ref contains `..`, `/.` or `//` (git-check-ref-format); a value that does gets `null`. A dash at the
+ * start or the end, or after a dash, becomes hex too, so that no value contains `--`, which separates a value from what follows.
  */
 function tagTextOf(value: string): string | null {
   if (/\.\.|\.\/|\/\.|\/\/|^[./]|[./]$/.test(value)) return null;
@@ -137,8 +136,8 @@ function tagTextOf(value: string): string | null {
 }
 
 /**
- * What is wrong with a template, or `null`: which part of a name is the value must be plain from the name, or one value reaches the
- * names of another. `{ref_name}-*` of the branch `release` would reach the tags of the branch `release-1`.
+ * Finds an ambiguity in a template; `null`: none. It must be clear where a value ends in a name, or one value reaches the names of
+ * another: `{ref_name}-*` of the branch `release` would reach the tags of the branch `release-1`.
  */
 export function ambiguityIn(pattern: string, kind: 'tag' | 'repository'): string | null {
   const parts = pattern.split(/(\{\w+\}|\*)/);
@@ -161,7 +160,7 @@ function isSeparated(one: string, other: string, fixed: string[], kind: 'tag' | 
   return fixed.some((text) => (separator === '-' ? /[^0-9a-f]/.test(text) : text.includes(separator)));
 }
 
-/** Digits and hex end where anything else begins. Of the other values a separator is needed that none of them has. */
+/** Any other character ends digits. Other values need a separator that no value contains. */
 function separatorOf(one: string, other: string, kind: 'tag' | 'repository'): string {
   const open = [one, other].filter((part) => part !== '*' && !CLOSED.test(part.slice(1, -1)));
   if (open.length === 0 || (open.length === 1 && one !== '*' && other !== '*')) return '-';
