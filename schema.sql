@@ -263,10 +263,10 @@ CREATE TABLE IF NOT EXISTS tombstones (
 
 -- ── auth ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Who there is. subject: `user:<name>`, `organization:<name>` or `robot:<organization>/<name>`. Rows are never deleted, so
--- that no name passes to somebody else while something still names it. likeness: what the name looks like; of users and
--- organizations no two look alike. disabled: 1, or 2 of one that was deleted. epoch grows when all logins are ended, and every
--- token names the one it was made in. version: for conditional updates. invitation: the id of the one-time link that is open.
+-- Accounts. subject: `user:<name>`, `organization:<name>` or `robot:<organization>/<name>`. Rows are never deleted, so that nobody
+-- else can take a name that something still names. likeness: the confusable skeleton of the name (UTS 39), unique among users and
+-- organizations. disabled: 1, or 2 for a deleted account. epoch: grows when all logins are ended; every token names the epoch in
+-- which it was made. version: for conditional updates. invitation: the id of the open one-time link.
 CREATE TABLE IF NOT EXISTS accounts (
   subject TEXT PRIMARY KEY,
   likeness TEXT UNIQUE,
@@ -280,7 +280,7 @@ CREATE TABLE IF NOT EXISTS accounts (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT, WITHOUT ROWID;
 
--- Users in organizations. User first: the question of every request is what somebody belongs to.
+-- Members of organizations. The key begins with the user, because every request reads what its caller belongs to.
 CREATE TABLE IF NOT EXISTS members (
   user TEXT NOT NULL,
   organization TEXT NOT NULL,
@@ -290,7 +290,7 @@ CREATE TABLE IF NOT EXISTS members (
 
 CREATE INDEX IF NOT EXISTS members_by_organization ON members (organization, user);
 
--- Organizations that have asked a user to join, until that user accepts or declines. After expires_at it counts for nothing.
+-- Open invitations to join an organization, until the user accepts or declines. They end at expires_at.
 CREATE TABLE IF NOT EXISTS organization_invitations (
   user TEXT NOT NULL,
   organization TEXT NOT NULL,
@@ -303,7 +303,7 @@ CREATE TABLE IF NOT EXISTS organization_invitations (
 
 CREATE INDEX IF NOT EXISTS organization_invitations_by_organization ON organization_invitations (organization, user);
 
--- subject: `team:<organization>/<name>`.
+-- Teams. subject: `team:<organization>/<name>`.
 CREATE TABLE IF NOT EXISTS teams (
   subject TEXT PRIMARY KEY,
   description TEXT NOT NULL DEFAULT '',
@@ -319,9 +319,9 @@ CREATE TABLE IF NOT EXISTS team_members (
 
 CREATE INDEX IF NOT EXISTS team_members_by_team ON team_members (team, user);
 
--- The statements (JSON) that hang on a user, team, robot or repository, `repository:<name>`, as one document: it is read and
--- saved as a whole. A name in them that nobody had is marked with `?` (src/auth/policy-names.ts). repository: of a deleted repository's,
--- `trash:<id>`, its name.
+-- Policies: the statements (JSON) of a user, team, robot or repository (`repository:<name>`), read and saved as one document. `?` marks
+-- a name that nobody had when the policy was saved (src/auth/rights/policy-names.ts). The policy of a repository in the trash has the
+-- subject `trash:<id>`; its column repository has the name.
 CREATE TABLE IF NOT EXISTS policies (
   subject TEXT PRIMARY KEY,
   statements TEXT NOT NULL,
@@ -329,8 +329,8 @@ CREATE TABLE IF NOT EXISTS policies (
   repository TEXT
 ) STRICT, WITHOUT ROWID;
 
--- Whom a repository's policy names, for the lists of what somebody may see. Written with the policy. pull: what the policy says to
--- them about pulling, 1 for allowing it and 2 for denying it, added up; NULL in rows of an earlier version, where only the policy says.
+-- Index of the principals that repositories' policies name, for lists of visible repositories. Written with the policy. pull: 1 if the
+-- policy allows them to pull, plus 2 if it denies it; NULL in rows of an earlier version, for which the policy is read.
 CREATE TABLE IF NOT EXISTS policy_principals (
   principal TEXT NOT NULL,
   repository TEXT NOT NULL,
@@ -340,9 +340,9 @@ CREATE TABLE IF NOT EXISTS policy_principals (
 
 CREATE INDEX IF NOT EXISTS policy_principals_by_repository ON policy_principals (repository, principal);
 
--- Access keys. The secret is derived from the id and the registry's secret: no credential is here. statements (JSON) narrow
--- what its owner may do, NULL: not at all. last_used_day: days since the epoch, written once a day. replaces: the key that this one
--- replaced. made_with: the key whose holder asked for this one, where that is another one.
+-- Access keys. The secret is derived from the id and the registry's secret, and not stored. statements (JSON): limits what the owner
+-- may do with the key; NULL: no limit. last_used_day: days since the epoch, written once a day. replaces: the key that this one
+-- replaced. made_with: another key that was used to create this one.
 CREATE TABLE IF NOT EXISTS access_keys (
   id TEXT PRIMARY KEY,
   owner TEXT NOT NULL,
@@ -362,8 +362,8 @@ CREATE INDEX IF NOT EXISTS access_keys_by_owner ON access_keys (owner, id);
 CREATE INDEX IF NOT EXISTS access_keys_by_replaced ON access_keys (replaces) WHERE replaces IS NOT NULL;
 CREATE INDEX IF NOT EXISTS access_keys_by_maker ON access_keys (made_with) WHERE made_with IS NOT NULL;
 
--- Logins that were given a refresh token. generation: how often it was rotated; a token of an earlier one has been used by
--- somebody else, and ends the login.
+-- Logins with a refresh token. generation: how often the token was rotated. Using a token of an earlier generation ends the login,
+-- because somebody has stolen it.
 CREATE TABLE IF NOT EXISTS logins (
   id TEXT PRIMARY KEY,
   subject TEXT NOT NULL,
@@ -374,7 +374,7 @@ CREATE TABLE IF NOT EXISTS logins (
 
 CREATE INDEX IF NOT EXISTS logins_by_subject ON logins (subject);
 
--- What an account has used up of a day (days since the epoch): rows that its requests read and wrote. Kept for a week.
+-- Use of each account by day (days since the epoch): rows that its requests read and wrote, and replayed deliveries. Kept for a week.
 CREATE TABLE IF NOT EXISTS account_days (
   account TEXT NOT NULL,
   day INTEGER NOT NULL,
@@ -385,11 +385,11 @@ CREATE TABLE IF NOT EXISTS account_days (
 
 CREATE INDEX IF NOT EXISTS account_days_by_day ON account_days (day);
 
--- Which tokens of which outside issuer are somebody here, and what they may do. subject: `ci:<organization>/<name>`, or
--- `ci:<name>` for a rule of the registry as a whole; organization: the same, empty for the registry. claims and statements are
--- JSON (src/auth/outside/oidc.ts). lifetime: seconds that what is issued for a job goes on. revision: the id of the event that
--- tells of what it says now: a login from before it does not know this version. keyed: the version that trust_rule_keys is
--- of; every other rule is looked at for each token of its issuer.
+-- Trust rules: which tokens of an outside issuer are admitted, and what they may do. subject: `ci:<organization>/<name>`, or
+-- `ci:<name>` for a rule of the registry as a whole; organization: empty for such a rule. claims and statements: JSON
+-- (src/auth/outside/oidc.ts). lifetime: seconds that a job's login lasts. revision: the id of the event of the current version, which
+-- admits only later logins. keyed: the version that trust_rule_keys is of; if it is another one, the rule is read for every token
+-- of its issuer.
 CREATE TABLE IF NOT EXISTS trust_rules (
   subject TEXT PRIMARY KEY,
   issuer TEXT NOT NULL,
@@ -409,7 +409,7 @@ CREATE TABLE IF NOT EXISTS trust_rules (
 CREATE INDEX IF NOT EXISTS trust_rules_by_issuer ON trust_rules (issuer, subject);
 CREATE INDEX IF NOT EXISTS trust_rules_unkeyed ON trust_rules (issuer, organization) WHERE keyed <> version;
 
--- By what a rule is found: one claim that names its jobs, with each value that the rule takes.
+-- Index of trust rules by one claim that identifies their jobs, with each value that the rule accepts.
 CREATE TABLE IF NOT EXISTS trust_rule_keys (
   issuer TEXT NOT NULL,
   claim TEXT NOT NULL,
@@ -421,7 +421,7 @@ CREATE TABLE IF NOT EXISTS trust_rule_keys (
 
 CREATE INDEX IF NOT EXISTS trust_rule_keys_by_subject ON trust_rule_keys (subject);
 
--- Outside tokens that were shown as a password while they were valid. id: the SHA-256 of the token. since: the newest event then.
+-- Outside tokens that were used as a password while they were valid. id: the SHA-256 of the token. since: the newest event then.
 CREATE TABLE IF NOT EXISTS outside_logins (
   id TEXT PRIMARY KEY,
   began_at INTEGER NOT NULL,
