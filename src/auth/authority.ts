@@ -4,9 +4,9 @@
  */
 
 import { ACTIONS } from '../vocabulary/actions.ts';
+import { EVERYONE, loginNameOf, nameOf, organizationOf } from '../vocabulary/names.ts';
 import type { Credential, CredentialOrigin, OutsideLogin } from './credential.ts';
 import type { Loaded } from './directory.ts';
-import { EVERYONE, loginNameOf, nameOf, organizationOf } from './names.ts';
 import type { Sourced, Statement } from './statement.ts';
 
 export interface Authority {

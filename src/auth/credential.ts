@@ -3,7 +3,7 @@
  * decides whether they are still valid, and for what.
  */
 
-/** What a token of this registry was made with. */
+/** The credential that a token of this registry was made with. */
 export interface CredentialOrigin {
   /** The account's epoch. Logging out everywhere begins a new one. */
   epoch: number;

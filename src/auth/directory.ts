@@ -4,7 +4,7 @@
  */
 import type { Env } from '../env.ts';
 import { prepare } from '../events/sql.ts';
-import { confusableSkeleton, nameOf, namespaceOf, organizationOf } from './names.ts';
+import { confusableSkeleton, nameOf, namespaceOf, organizationOf } from '../vocabulary/names.ts';
 import type { Statement } from './statement.ts';
 
 export type Database = Pick<Env, 'DB' | 'EVENTS'>;

@@ -11,7 +11,7 @@ import type { Authority } from './authority.ts';
 
 type Where = { address: string | null };
 
-/** What this isolate has recorded, by database: today's logins, and the failures of each address in this hour. */
+/** The records of this isolate, by database: today's logins, and the failures of each address in this hour. */
 interface Memory {
   day: number;
   seen: Set<string>;

@@ -4,9 +4,9 @@
  */
 import type { Batch } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
+import { nameOf, organizationOf } from '../vocabulary/names.ts';
 import type { Particulars } from '../vocabulary/refusal.ts';
 import type { Database } from './directory.ts';
-import { nameOf, organizationOf } from './names.ts';
 import { allOf, DELETED } from './within.ts';
 
 /** UTF-8 bytes of the policies of all teams of one organization that one member is in. */

@@ -5,9 +5,9 @@
 import { prepare } from '../events/sql.ts';
 import { patternList } from '../oci/pattern.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
+import { EVERYONE } from '../vocabulary/names.ts';
 import type { Authority } from './authority.ts';
 import type { Database } from './directory.ts';
-import { EVERYONE } from './names.ts';
 import { allows, COMPARISONS_MAX } from './policy.ts';
 import type { Sourced } from './statement.ts';
 
@@ -85,7 +85,7 @@ export function common(one: Place, other: Place): Place {
   return { prefixes: withoutCovered(prefixes), names: sorted(names) };
 }
 
-/** What a repository's own policy says about pulling, to the caller and to everybody. */
+/** The statements of a repository's own policy about pulling, for the caller and for everybody. */
 export interface Said {
   allows: boolean;
   denies: boolean;

@@ -1,6 +1,5 @@
 /**
- * What teams, robots and trust rules share as parts of an organization: names in one range of the primary key, a precondition that
- * the organization exists, and lists by page.
+ * Helpers for the parts of an organization (teams, robots, trust rules): ranges of subjects, preconditions, and lists by page.
  */
 import { type Batch, newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
@@ -12,7 +11,7 @@ import type { Database } from './directory.ts';
 /** `disabled` of a deleted account. The row stays, so that nobody else can take its name. */
 export const DELETED = 2;
 
-/** Who makes a change, and the version that it expects: 0 if it expects nothing there, `null` for any version. */
+/** The actor of a change, and the version that it expects: 0 if it expects nothing there, `null` for any version. */
 export interface Change {
   ifVersion: number | null;
   by: Actor;

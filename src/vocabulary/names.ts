@@ -6,14 +6,14 @@ import { Refusal } from './refusal.ts';
 
 export type SubjectKind = 'user' | 'organization' | 'team' | 'robot' | 'ci' | 'repository' | 'key';
 
-/** Everybody, strangers included. */
+/** Everybody, anonymous callers included. */
 export const EVERYONE = '*';
 
 /** A first component of repository names (distribution-spec, "Pulling manifests"), with single separators. */
 const ACCOUNT = /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/;
 const ACCOUNT_MAX_LENGTH = 64;
 
-/** By likeness: paths of ours, names that programs take for something else, and such as would pass for the registry itself. */
+/** Skeletons of reserved names: paths of the registry, words with a meaning to programs, and names that pass for the registry. */
 const RESERVED = new Set(
   `admin administrator all anonymous anyone api auth aws berth cdn-cgi ci dashboard docs everyone explore health help invitation
   join key keys library login logout me new none nobody null org organization organizations owner public registry repositories
@@ -43,12 +43,12 @@ export function parseName(text: string): string {
   });
 }
 
-/** Of ASCII alone: there are letters beyond it whose lower case is within, as the Kelvin sign's. */
+/** ASCII only: the lower case of some other letters, such as the Kelvin sign, is an ASCII letter. */
 function lowerCaseOf(text: string): string {
   return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-/** Names that are taken for each other have one likeness: `acme-io` and `acmeio`, `paypa1` and `paypal`, `rnail` and `mail`. */
+/** Names that can be confused have the same skeleton (UTS 39): `acme-io` and `acmeio`, `paypa1` and `paypal`, `rnail` and `mail`. */
 export function confusableSkeleton(name: string): string {
   return name
     .replaceAll(/[._-]/g, '')
@@ -70,20 +70,20 @@ export function organizationOf(subject: string): string {
   return name.includes('/') ? (name.split('/', 1)[0] as string) : '';
 }
 
-/** Whoever's name a repository begins with; empty for `myfirstapp`, which belongs to the registry itself. */
+/** The organization or user that a repository's name begins with; empty for `myfirstapp`, which belongs to the registry itself. */
 export function namespaceOf(repository: string): string {
   return repository.includes('/') ? (repository.split('/', 1)[0] as string) : '';
 }
 
-/** As a password's user name: `alice`, and for a robot `acme+ci`, as it may not hold a slash. */
+/** The user name for a password: `alice`, and `acme+ci` for a robot, as it cannot contain a slash. */
 export function loginNameOf(subject: string): string {
   return nameOf(subject).replace('/', '+');
 }
 
-/** Not a trust rule: what it may do is in the rule, with the conditions under which. */
+/** Trust rules are not among them: a rule has its own statements. */
 const PRINCIPAL_KINDS = ['user', 'organization', 'team', 'robot'];
 
-/** What the principals of a statement may be: everyone, or a user, organization, team or robot. */
+/** True for a valid principal of a statement: everyone, or a user, organization, team or robot. */
 export function isPrincipal(text: string): boolean {
   if (text === EVERYONE) return true;
   const kind = text.slice(0, Math.max(0, text.indexOf(':')));

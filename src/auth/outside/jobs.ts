@@ -3,11 +3,11 @@
  * repository's organization apply, for their lifetime, and only in the version that the job logged in under.
  */
 import { decodeJwt } from 'jose';
+import { EVERYONE, namespaceOf, organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Authority, anonymous, onIdentity, repositoryStatements } from '../authority.ts';
 import type { Credential, Job } from '../credential.ts';
 import type { Database, Loaded } from '../directory.ts';
-import { EVERYONE, namespaceOf, organizationOf } from '../names.ts';
 import type { Runtime } from '../runtime.ts';
 import { outsideLoginId } from './logins.ts';
 import { mismatches, statementsOf, type Told, type TrustRule, toldBy, verifyToken } from './oidc.ts';

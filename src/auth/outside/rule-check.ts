@@ -6,8 +6,8 @@
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
 import { ACTIONS, TAG_ACTIONS } from '../../vocabulary/actions.ts';
 import { RULE_LIFETIME_MAX, RULE_LIFETIME_MIN } from '../../vocabulary/limits.ts';
+import { isRuleSubject, organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { isRuleSubject, organizationOf } from '../names.ts';
 import type { Conditions } from './claims.ts';
 import { isIssuer } from './issuers.ts';
 import type { RuleStatement, TrustRule } from './oidc.ts';

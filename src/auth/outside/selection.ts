@@ -4,8 +4,8 @@
  */
 import { newBatch } from '../../events/batch.ts';
 import { NEWEST } from '../../events/outbox.ts';
+import { organizationOf } from '../../vocabulary/names.ts';
 import type { Database } from '../directory.ts';
-import { organizationOf } from '../names.ts';
 import { type Claims, keysOfClaims } from './claims.ts';
 import type { TrustRule } from './oidc.ts';
 

@@ -7,9 +7,9 @@ import { type Actor, aboutOf } from '../../events/event.ts';
 import { booleanIn, changesIn, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
+import { nameOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
-import { nameOf } from '../names.ts';
 import { type Change, only, requireVersion } from '../within.ts';
 import { revokeKeysOf } from './key-revocation.ts';
 

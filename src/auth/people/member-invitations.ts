@@ -7,8 +7,8 @@ import { type Actor, aboutOf } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
+import { nameOf } from '../../vocabulary/names.ts';
 import type { Database } from '../directory.ts';
-import { nameOf } from '../names.ts';
 import { listWithin, ORGANIZATION_EXISTS, requireOrganization } from '../within.ts';
 import { type Member, type Role, requireMembershipRoom } from './members.ts';
 

@@ -7,9 +7,9 @@ import { type Actor, aboutOf } from '../../events/event.ts';
 import { booleanIn, changesIn, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
+import { organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Database } from '../directory.ts';
-import { organizationOf } from '../names.ts';
 import { type Grants, grantsIn, listOfGrants, queryGrants, removeGrants } from '../rights/policy-names.ts';
 import { requireRoomInOrganization } from '../team-limits.ts';
 import {

@@ -5,9 +5,9 @@
 
 import { prepare } from '../../events/sql.ts';
 import type { RepositoryAction } from '../../vocabulary/actions.ts';
+import { EVERYONE, nameOf, namespaceOf, organizationOf } from '../../vocabulary/names.ts';
 import type { Authority } from '../authority.ts';
 import { type Database, READ_MAX_BYTES, readable } from '../directory.ts';
-import { EVERYONE, nameOf, namespaceOf, organizationOf } from '../names.ts';
 import { explain } from '../policy.ts';
 import { type Decision, evaluate, type Sourced, type Statement } from '../statement.ts';
 import { authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';

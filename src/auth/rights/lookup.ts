@@ -1,8 +1,9 @@
 /** Loads the authority of a caller by its credential, and of others for questions about them. Takes one statement. */
+
+import { EVERYONE } from '../../vocabulary/names.ts';
 import { type Authority, anonymous, fromAccount, onIdentity, repositoryStatements, unreadDenials } from '../authority.ts';
 import type { Credential } from '../credential.ts';
 import { BOOTSTRAP, createBootstrapAdministrator, type Database, type Loaded, loadSubjects, NOTHING } from '../directory.ts';
-import { EVERYONE } from '../names.ts';
 import { authorityOfJob, authorityOfOutside, fromTrustRules } from '../outside/jobs.ts';
 import { findRule } from '../outside/trust-rules.ts';
 import type { Runtime } from '../runtime.ts';

@@ -5,8 +5,8 @@
  */
 import type { Batch, Handle } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
+import { EVERYONE, nameOf, organizationOf } from '../../vocabulary/names.ts';
 import type { Database } from '../directory.ts';
-import { EVERYONE, nameOf, organizationOf } from '../names.ts';
 import type { Statement } from '../statement.ts';
 import { DENIES, PULL_BITS } from '../visibility.ts';
 import { DELETED, type SubjectRange } from '../within.ts';
@@ -149,7 +149,7 @@ export async function grantsOf(env: Database, subject: string): Promise<Grants> 
   return { count: results[0]?.count ?? 0, repositories: results.map(({ repository }) => repository) };
 }
 
-/** What the caller may know of people, as `viewerOf` says: nothing for a narrowed credential. */
+/** The caller, as far as it matters for knowing people: see `viewerOf`. A narrowed credential knows nobody. */
 interface Asker {
   administrator: boolean;
   subject: string;

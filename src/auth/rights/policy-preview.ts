@@ -3,10 +3,10 @@
 import { prepare } from '../../events/sql.ts';
 import { patternList } from '../../oci/pattern.ts';
 import { ACTIONS, type RepositoryAction } from '../../vocabulary/actions.ts';
+import { EVERYONE, nameOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Authority, onIdentity, onRepository } from '../authority.ts';
 import type { Database } from '../directory.ts';
-import { EVERYONE, nameOf } from '../names.ts';
 import { COMPARISONS_MAX } from '../policy.ts';
 import { decisions, isAbout, names, type Sourced, type Statement } from '../statement.ts';
 import { checkStatements } from '../statement-limits.ts';

@@ -1,5 +1,5 @@
 /** Finds likely mistakes in statements. They are saved all the same, and whoever saves them is warned. Pure. */
-import { EVERYONE, organizationOf } from '../names.ts';
+import { EVERYONE, organizationOf } from '../../vocabulary/names.ts';
 import { evaluate, type Sourced, type Statement } from '../statement.ts';
 
 /** Patterns and principals that are checked. */
