@@ -337,7 +337,7 @@ describe('an explanation says what decided', () => {
     ]) {
       expect(await explained({ principal, action: 'pull' }), principal).toMatchObject({
         allowed: false,
-        reason: `${principal} is not there, or has ended`,
+        reason: `${principal} does not exist, or has ended`,
         decidedBy: null,
         matched: [],
       });
