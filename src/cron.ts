@@ -10,7 +10,7 @@ import { runWithin, type Work } from './background/jobs.ts';
 import { type Env, settings } from './env.ts';
 import { databaseFailure, isDailyLimit } from './events/database-failure.ts';
 import { expireAddresses, expireEvents } from './events/history.ts';
-import { announce, matchSome, world as outside } from './queue.ts';
+import { announce, deliveryRuntime, matchSome } from './queue.ts';
 import { collectSlice } from './registry/gc/collector.ts';
 import { runningPass } from './registry/gc/passes.ts';
 import { scrubSlice } from './registry/gc/scrub.ts';
@@ -18,13 +18,13 @@ import { anyLifecycleDue, runDueLifecycles } from './registry/lifecycle/due.ts';
 import { anyUploadExpired, expireUploads, sweepPieces } from './registry/uploads/expiry.ts';
 import { UPLOAD_LIFETIME, uploadIdAt } from './registry/uploads/sessions.ts';
 import { report } from './telemetry.ts';
-import type { World } from './webhooks/delivery/attempt.ts';
+import type { DeliveryRuntime } from './webhooks/delivery/attempt.ts';
 import type { DeliveryKey } from './webhooks/delivery/deliveries.ts';
 import { tryDirectly } from './webhooks/delivery/direct.ts';
-import { anythingWaits, endHopeless, goOnWithForgotten, remindOfForgotten } from './webhooks/delivery/reminders.ts';
+import { type MatchingState, matchingState, matchingStateOf } from './webhooks/delivery/matching.ts';
+import { expireOwnerDays } from './webhooks/delivery/owner-days.ts';
+import { anyWaiting, failExpired, remindOfForgotten, retryForgotten } from './webhooks/delivery/reminders.ts';
 import { expireDeliveries, removeEnded } from './webhooks/expiry.ts';
-import { type MatchingState, matchingState, matchingStateOf } from './webhooks/matching.ts';
-import { expireOwnerDays } from './webhooks/owner-days.ts';
 
 /** Rows of a slice: each costs up to four calls to a store, of which an invocation has 1,000. */
 const UPLOADS_PER_RUN = 50;
@@ -50,7 +50,7 @@ interface Run {
   now: number;
   /** 0 to 5: which run of the hour it is. */
   slot: number;
-  world: World;
+  runtime: DeliveryRuntime;
   matching: MatchingState;
   isCollecting: boolean;
   /** Whether deliveries wait, lifecycle policies are due, and uploads have expired. */
@@ -60,12 +60,12 @@ interface Run {
 }
 
 /** One job that fails keeps none of the others from being done. @param now in milliseconds, the time the schedule fired */
-export async function runScheduled(env: Env, now: number, world: World = outside): Promise<void> {
+export async function runScheduled(env: Env, now: number, runtime: DeliveryRuntime = deliveryRuntime): Promise<void> {
   const [budget, matching, ...any] = await env.DB.batch([
     today(env),
     matchingState(env),
     runningPass(env, 'gc'),
-    anythingWaits(env),
+    anyWaiting(env),
     anyLifecycleDue(env),
     anyUploadExpired(env, beganBefore(now)),
   ]);
@@ -74,7 +74,7 @@ export async function runScheduled(env: Env, now: number, world: World = outside
   );
   const slot = Math.floor(new Date(now).getUTCMinutes() / RUN_MINUTES);
   const found = { isCollecting, hasDeliveries, hasLifecycles, hasUploads };
-  const run = { now, slot, world, matching: matchingStateOf(matching), ...found };
+  const run = { now, slot, runtime, matching: matchingStateOf(matching), ...found };
   const day: Day = dayOf(env, budget);
   const failures = await runWithin(env, day, jobsOf(run), (failure) => isDailyLimit(databaseFailure(failure)));
   for (const error of failures) report('schedule.job-failed', { error });
@@ -106,7 +106,7 @@ function jobsOf(run: Run): Work[] {
   const direct: DeliveryKey[] = [];
   const long: Work[] = [
     ...(slot === 0 || run.isCollecting ? [work('collector', collect)] : []),
-    ...(run.hasDeliveries ? [work('deliveries', (env) => tryDirectly(env, direct, run.world))] : []),
+    ...(run.hasDeliveries ? [work('deliveries', (env) => tryDirectly(env, direct, run.runtime))] : []),
     ...(slot === 2 ? [work('scrub', (env) => scrubSlice(env, now))] : []),
     ...(run.hasLifecycles ? [work('lifecycle', (env) => runDueLifecycles(env, { limit: LIFECYCLES_PER_RUN }))] : []),
   ];
@@ -124,7 +124,7 @@ function jobsOf(run: Run): Work[] {
 /** @param direct is given the deliveries that are to be tried without the queue */
 async function remind(env: Env, left: Cost, direct: DeliveryKey[]): Promise<void> {
   const messages = Math.min(REMINDERS_PER_RUN, Math.floor(left.queueOperations / 3));
-  direct.push(...(await goOnWithForgotten(env, { messages, direct: DIRECT_PER_RUN })).direct);
+  direct.push(...(await retryForgotten(env, { messages, direct: DIRECT_PER_RUN })).direct);
 }
 
 function work(job: Job, run: (env: Env, left: Cost) => Promise<unknown>): Work {
@@ -142,7 +142,7 @@ const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
   () => [
     work('expiry', (env, left) => expireLogins(env, within(LOGINS_PER_RUN, left, 1))),
     work('expiry', (env, left) => expireOutsideLogins(env, within(LOGINS_PER_RUN, left, 2))),
-    work('deliveries', (env, left) => endHopeless(env, within(DELIVERIES_PER_RUN, left, 2))),
+    work('deliveries', (env, left) => failExpired(env, within(DELIVERIES_PER_RUN, left, 2))),
   ],
   () => [],
   ({ matching }) => [
@@ -153,7 +153,7 @@ const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
     work('expiry', (env, left) =>
       expireEvents(env, { days: settings(env).eventDays, upTo: matching.cursor, limit: within(EVENTS_PER_RUN, left, 2) }),
     ),
-    work('deliveries', (env, left) => endHopeless(env, within(DELIVERIES_PER_RUN, left, 2))),
+    work('deliveries', (env, left) => failExpired(env, within(DELIVERIES_PER_RUN, left, 2))),
   ],
   () => [
     work('expiry', forgetDays),

@@ -5,9 +5,9 @@ import { pauseAfter } from './events/database-failure.ts';
 import type { Announcement } from './events/event.ts';
 import { factsOf, standingIn } from './facts.ts';
 import { report } from './telemetry.ts';
-import type { World } from './webhooks/delivery/attempt.ts';
-import { buryAll, deliver } from './webhooks/delivery/deliver.ts';
-import { matchEvents, unmatchedEvent } from './webhooks/matching.ts';
+import type { DeliveryRuntime } from './webhooks/delivery/attempt.ts';
+import { consumeDeadLetters, deliver } from './webhooks/delivery/deliver.ts';
+import { matchEvents, unmatchedEvent } from './webhooks/delivery/matching.ts';
 
 /** Of an invocation: each costs up to ten calls to D1 and the queue. */
 const SLICES_PER_RUN = 4;
@@ -17,15 +17,15 @@ const LATER = 30;
 export async function consume(batch: MessageBatch, env: Env, work: Background): Promise<void> {
   const kind = /dead-letters|deliveries|events/.exec(batch.queue)?.[0];
   if (kind === 'events') await match(batch, env);
-  else if (kind === 'deliveries') await deliver(env, batch, world, work);
-  else if (kind === 'dead-letters') await buryAll(env, batch);
+  else if (kind === 'deliveries') await deliver(env, batch, deliveryRuntime, work);
+  else if (kind === 'dead-letters') await consumeDeadLetters(env, batch);
   else throw new Error(`there is no consumer for the queue ${batch.queue}`);
 }
 
 /** All messages of a batch say the same: that there is something to match. */
 async function match(batch: MessageBatch, env: Env): Promise<void> {
   try {
-    const rights = { standing: standingIn(env), now: world.now() };
+    const rights = { standing: standingIn(env), now: deliveryRuntime.now() };
     const all = await matchEvents(env, (repositories) => factsOf(env, repositories), SLICES_PER_RUN, rights);
     const newest = all ? null : await unmatchedEvent(env);
     if (newest !== null) await announce(env, newest);
@@ -46,11 +46,11 @@ const EVENTS_OF_SCHEDULE = 50;
 
 /** The second way beside the queue: some of what was not matched yet. */
 export async function matchSome(env: Env): Promise<void> {
-  const rights = { standing: standingIn(env), now: world.now() };
+  const rights = { standing: standingIn(env), now: deliveryRuntime.now() };
   await matchEvents(env, (names) => factsOf(env, names), SLICES_OF_SCHEDULE, rights, EVENTS_OF_SCHEDULE);
 }
 
-export const world: World = {
+export const deliveryRuntime: DeliveryRuntime = {
   now: () => Date.now(),
   random: () => Math.random(),
   fetch: (url: string, init: RequestInit) => fetch(url, init),

@@ -115,7 +115,7 @@ export async function deleteOrganization(call: Call, name: string, ifVersion: nu
   const batch = newBatch(call.env);
   removeOrganization(batch, name, changeOf(call, ifVersion));
   requireNoRepositories(batch, name);
-  batch.add(endSubscriptions(call.env, `organization:${name}`));
+  endSubscriptions(batch, `organization:${name}`);
   await batch.commit();
 }
 

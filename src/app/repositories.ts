@@ -173,7 +173,7 @@ export async function deleteRepository(
     by,
     also: (id) => [
       ...statementsOf(call.env, (batch) => trashPolicy(batch, subjectOf(repository), id)),
-      endSubscriptions(call.env, subjectOf(repository)),
+      ...statementsOf(call.env, (batch) => endSubscriptions(batch, subjectOf(repository))),
     ],
   });
 }

@@ -173,12 +173,12 @@ const RACES_MAX = 5;
  * another request came between, it is read and decided again.
  * @throws overtaken where every try was
  */
-export async function withRetries<T>(attempt: () => Promise<T>): Promise<T> {
+export async function withRetries<T>(attempt: () => Promise<T>, triesMax = RACES_MAX): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await attempt();
     } catch (error) {
-      if (!isRefusal(error, 'overtaken') || tries >= RACES_MAX) throw error;
+      if (!isRefusal(error, 'overtaken') || tries >= triesMax) throw error;
     }
   }
 }

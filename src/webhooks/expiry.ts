@@ -1,34 +1,37 @@
-/** Forgetting, in slices of the cron: deliveries that came to an end some time ago, and all of subscriptions that were ended. */
-import type { Database } from '../events/batch.ts';
+/** Removes old deliveries and ended subscriptions, in slices run by the cron. */
+import { type Database, newBatch } from '../events/batch.ts';
 import { firstEventWithin } from '../events/history.ts';
+import { prepare } from '../events/sql.ts';
 
-/** Deliveries that came to an end more than `days` ago, up to `limit`. Their events are as old: they are found by these. */
+/** Deletes up to `limit` deliveries that ended more than `days` ago. They are found by their events, which are as old. */
 export async function expireDeliveries(env: Database, days: number, limit: number): Promise<void> {
   const seconds = days * 24 * 60 * 60;
-  await env.DB.prepare(
+  await prepare(
+    env,
     `DELETE FROM deliveries WHERE (subscription, event) IN (
        SELECT d.subscription, d.event FROM subscriptions s CROSS JOIN deliveries d ON d.subscription = s.id
-       WHERE d.event < ?1 AND d.state <> 'waiting' AND d.due_at < unixepoch() - ?2 LIMIT ?3)`,
-  )
-    .bind(await firstEventWithin(env, seconds), seconds, limit)
-    .run();
+       WHERE d.event < :before AND d.state <> 'waiting' AND d.due_at < unixepoch() - :seconds LIMIT :limit)`,
+    { before: await firstEventWithin(env, seconds), seconds, limit },
+  ).run();
 }
 
 /**
- * Subscriptions that hear no more: those that people deleted with all that waits, those whose scope is gone once the last event
- * was matched and delivered. Up to `limit` deliveries at a time.
+ * Removes subscriptions that hear no more events. A deleted webhook loses all its deliveries at once. A webhook whose scope was deleted
+ * is removed after its last event was matched and delivered. Deletes up to `limit` deliveries.
  * @param cursor the newest event that was matched
  */
 export async function removeEnded(env: Database, cursor: number, limit: number): Promise<void> {
-  const ended = 's.last_event <= ?1';
-  await env.DB.batch([
-    env.DB.prepare(
-      `DELETE FROM deliveries WHERE (subscription, event) IN (
-         SELECT d.subscription, d.event FROM subscriptions s CROSS JOIN deliveries d ON d.subscription = s.id
-         WHERE ${ended} AND (s.last_event = 0 OR d.state <> 'waiting') LIMIT ?2)`,
-    ).bind(cursor, limit),
-    env.DB.prepare(
-      `DELETE FROM subscriptions AS s WHERE ${ended} AND NOT EXISTS (SELECT 1 FROM deliveries WHERE subscription = s.id)`,
-    ).bind(cursor),
-  ]);
+  const isEnded = 's.last_event <= :cursor';
+  const batch = newBatch(env);
+  batch.run(
+    `DELETE FROM deliveries WHERE (subscription, event) IN (
+       SELECT d.subscription, d.event FROM subscriptions s CROSS JOIN deliveries d ON d.subscription = s.id
+       WHERE ${isEnded} AND (s.last_event = 0 OR d.state <> 'waiting') LIMIT :limit)`,
+    { cursor, limit },
+  );
+  batch.run(
+    `DELETE FROM subscriptions AS s WHERE ${isEnded} AND NOT EXISTS (SELECT 1 FROM deliveries WHERE subscription = s.id)`,
+    { cursor },
+  );
+  await batch.commit();
 }

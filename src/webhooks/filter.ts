@@ -1,22 +1,27 @@
-/** Which events a subscription hears: by its scope, by what it asks for, and by what its format has words for. Pure. */
-import { isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
+/** Which events a subscription hears: by its scope, its filter, and the types that its format can express. Pure. */
+import { aboutOf, isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
 import { attachedTo } from '../oci/attachment.ts';
 import { patternList } from '../oci/pattern.ts';
 import type { EventType } from '../vocabulary/event-types.ts';
 import { EVERY_TYPE, type FormatName } from '../vocabulary/webhooks.ts';
 import { FORMATS } from './formats/all.ts';
 
-/** `repository:acme/api`, `organization:acme`, or `registry` for all there is. */
+/** `repository:acme/api`, `organization:acme`, or `registry` for every event. */
 export type Scope = string;
 export const REGISTRY: Scope = 'registry';
 
-/** `null` means no restriction. Patterns are those of statements (`oci/pattern.ts`). */
+/** `acme` of `organization:acme` and `repository:acme/api`; empty for what belongs to the registry itself. */
+export function ownerOf(scope: Scope): string {
+  return organizationAbout(aboutOf(scope));
+}
+
+/** `null` means no restriction. Patterns are those of policy statements (`oci/pattern.ts`). */
 export interface Filter {
-  /** `null`: a webhook that was made before types had a default. It hears every type but those that its format must ask for. */
+  /** `null`: the webhook was created before types had a default. It hears all types except those in `onlyIfNamed` of its format. */
   types: (EventType | typeof EVERY_TYPE)[] | null;
-  /** Only events about a repository of one of these names. */
+  /** Only events about a repository whose name matches. */
   repositories: string[] | null;
-  /** Only events that name one of these tags. */
+  /** Only events that name a matching tag. */
   tags: string[] | null;
 }
 
@@ -40,7 +45,7 @@ export function hears({ scope, filter, format }: Listener, event: RecordedEvent)
   const { types, repositories, tags } = filter;
   return (
     scopesOf(event).includes(scope) &&
-    // A format that a later version of the registry had: it must not hold up the others.
+    // A later version of the registry may have stored another format. It must not block the other webhooks.
     Object.hasOwn(FORMATS, format) &&
     FORMATS[format].speaksOf(event.type) &&
     hearsType(types, format, event.type) &&
@@ -51,15 +56,15 @@ export function hears({ scope, filter, format }: Listener, event: RecordedEvent)
 }
 
 /**
- * A signature, an attestation, an SBOM or a list of referrers is no image: what deploys images does not run on its tag. Those hear
- * of it that listen to every type, or whose filter of tags lets it through. An image may be tagged with its own digest.
+ * True if the tag belongs to a signature, an attestation, an SBOM or a list of referrers. Deployments must not be triggered by these,
+ * so they are heard only with every type, or with a filter of tags that matches. An image may be tagged with its own digest.
  */
 function isOfAttachedTag({ target: { tag, digest } }: RecordedEvent): boolean {
   const subject = typeof tag === 'string' ? attachedTo(tag) : null;
   return subject !== null && !(typeof digest === 'string' && digest.startsWith(subject));
 }
 
-/** An event about a whole repository names its tags. Where there are more than it has room for, one of them may be meant. */
+/** An event about a whole repository names its tags. If it has more tags than it names, any tag may be among the others. */
 function namesOneOf(patterns: string[], { target: { tag, tags, hasMoreTags } }: RecordedEvent): boolean {
   const named = [tag, ...(Array.isArray(tags) ? tags : [])].filter((one) => typeof one === 'string');
   const wanted = patternList(patterns);
@@ -71,7 +76,7 @@ function hearsType(types: Filter['types'], format: FormatName, type: EventType):
   return types.includes(EVERY_TYPE) || types.includes(type);
 }
 
-/** What a webhook hears that names no types: pushes, so that a receiver that deploys does not run on anything else. */
+/** The types of a webhook that names none: pushes, so that a receiver that deploys is not triggered by anything else. */
 export function defaultTypes(format: FormatName): EventType[] {
   const pushes: EventType[] = ['tag.created', 'tag.moved', 'tag.pushed'];
   return pushes.filter((type) => !FORMATS[format].onlyIfNamed.includes(type));

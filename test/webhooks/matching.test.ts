@@ -2,10 +2,10 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../src/cron.ts';
 import type { Env } from '../../src/env.ts';
-import { commit } from '../../src/events/batch.ts';
+import { commit, statementsOf } from '../../src/events/batch.ts';
 import { record } from '../../src/events/outbox.ts';
 import { factsOf } from '../../src/facts.ts';
-import { matchEvents } from '../../src/webhooks/matching.ts';
+import { matchEvents } from '../../src/webhooks/delivery/matching.ts';
 import { deleteSubscription, endSubscriptions } from '../../src/webhooks/subscriptions.ts';
 import { pushImage } from '../world/images.ts';
 import { intercepted } from '../world/intercept.ts';
@@ -181,7 +181,7 @@ describe('the first event and the last', () => {
   async function goes(about: string, scope: string): Promise<void> {
     await commit(scene.env, [
       record(scene.env, { about, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target`, parameters: [] }),
-      endSubscriptions(scene.env, scope),
+      ...statementsOf(scene.env, (batch) => endSubscriptions(batch, scope)),
     ]);
   }
 

@@ -5,11 +5,13 @@
 import type { Env } from '../../src/env.ts';
 import type { Background } from '../../src/events/batch.ts';
 import { factsOf } from '../../src/facts.ts';
-import type { World as Doors } from '../../src/webhooks/delivery/attempt.ts';
-import { buryAll, deliver } from '../../src/webhooks/delivery/deliver.ts';
+import type { DeliveryRuntime } from '../../src/webhooks/delivery/attempt.ts';
+import { consumeDeadLetters, deliver } from '../../src/webhooks/delivery/deliver.ts';
 import { type Attempt, type DeliveryKey, deliveryId, type State } from '../../src/webhooks/delivery/deliveries.ts';
-import { matchEvents } from '../../src/webhooks/matching.ts';
-import { createSubscription, type Subscription, type Wanted } from '../../src/webhooks/subscriptions.ts';
+import { matchEvents } from '../../src/webhooks/delivery/matching.ts';
+import { seal } from '../../src/webhooks/endpoint/sealing.ts';
+import type { Filter } from '../../src/webhooks/filter.ts';
+import { createSubscription, type NewSubscription, type Subscription } from '../../src/webhooks/subscriptions.ts';
 import type { Held, TestQueue } from './queues.ts';
 import { newWorld, ORIGIN, type World, worldOf } from './world.ts';
 
@@ -108,7 +110,7 @@ export interface Scene {
   env: Env;
   clock: Clock;
   sink: Sink;
-  doors: Doors;
+  doors: DeliveryRuntime;
   events: TestQueue;
   deliveries: TestQueue;
   deadLetters: TestQueue;
@@ -136,27 +138,34 @@ export async function newScene(vars: Partial<Env> = {}): Promise<Scene> {
   };
 }
 
-const NO_FILTER = { types: null, repositories: null, tags: null };
+const NONE = {};
 
 export interface Told {
   scope?: string;
   url?: string;
   headers?: Record<string, string>;
-  filter?: Partial<Wanted['filter']>;
-  format?: Wanted['format'];
+  filter?: Partial<Filter>;
+  format?: NewSubscription['format'];
   origin?: string;
 }
 
 export async function subscribe(
   { env }: Pick<Scene, 'env'>,
-  { scope = 'registry', url = URL_OF_SINK, headers = {}, filter = {}, format = 'native', origin = ORIGIN }: Told = {},
+  { scope = 'registry', url = URL_OF_SINK, headers = NONE, filter = {}, format = 'native', origin = ORIGIN }: Told = {},
 ): Promise<Subscription & { secret: string }> {
   const { subscription, secret } = await createSubscription(
     env,
-    { scope, description: '', endpoint: { url, headers }, filter: { ...NO_FILTER, ...filter }, format, origin },
-    { by: { subject: 'user:admin' }, idempotency: null, guard: [] },
+    { scope, description: '', endpoint: { url: URL_OF_SINK, headers: {} }, ...filter, format, origin },
+    { by: { subject: 'user:admin' }, idempotency: null, requireScope: () => {} },
   );
-  return { ...subscription, secret };
+  const { id } = subscription;
+  // As a webhook that was created before types had a default, and before its endpoint was checked.
+  const types = filter.types ?? null;
+  const endpoint = url === URL_OF_SINK && headers === NONE ? subscription.endpoint : await seal(env, id, { url, headers });
+  await env.DB.prepare("UPDATE subscriptions SET filter = json_set(filter, '$.types', json(?2)), endpoint = ?3 WHERE id = ?1")
+    .bind(id, JSON.stringify(types), endpoint)
+    .run();
+  return { ...subscription, endpoint, filter: { ...subscription.filter, types }, secret };
 }
 
 /** Turns the clock, and so brings nearer what the queues hold back. */
@@ -245,7 +254,7 @@ export function deliverSome(scene: Scene, handing: Handing & { env?: Env } = {})
 
 export function bury(scene: Scene, handing: Handing & { env?: Env } = {}): Promise<number> {
   const { env = scene.env } = handing;
-  return handOver(scene.deadLetters, scene.deadLetters, (batch) => buryAll(env, batch), { size: 100, ...handing });
+  return handOver(scene.deadLetters, scene.deadLetters, (batch) => consumeDeadLetters(env, batch), { size: 100, ...handing });
 }
 
 /** Works off all that may be done now. */

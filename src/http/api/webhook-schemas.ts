@@ -1,18 +1,12 @@
 /** What requests and answers about webhooks have in common, whatever they listen to. */
 import * as z from 'zod';
 import { description } from '../../contract/fields.ts';
-import { settings } from '../../env.ts';
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
 import { EVENT_TYPES, type EventType } from '../../vocabulary/event-types.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
-import { EVERY_TYPE, FORMAT_NAMES, type FormatName } from '../../vocabulary/webhooks.ts';
-import { refusalOfAddress } from '../../webhooks/endpoint/address.ts';
-import { refusalOfHeaders } from '../../webhooks/endpoint/custom-headers.ts';
-import { type Endpoint, shownUrl, unseal } from '../../webhooks/endpoint/sealing.ts';
-import { defaultTypes, type Filter, type Scope } from '../../webhooks/filter.ts';
-import { FORMATS } from '../../webhooks/formats/all.ts';
-import type { Change, Subscription } from '../../webhooks/subscriptions.ts';
-import { originOf, type RequestContext } from '../context.ts';
+import { EVERY_TYPE, FORMAT_NAMES } from '../../vocabulary/webhooks.ts';
+import { shownUrl, unseal } from '../../webhooks/endpoint/sealing.ts';
+import type { Subscription } from '../../webhooks/subscriptions.ts';
+import type { RequestContext } from '../context.ts';
 import { answer, timeOf } from './answers.ts';
 
 const PATTERNS_MAX = 50;
@@ -144,86 +138,4 @@ export async function answerMadeWebhook(
   status: 200 | 201,
 ): Promise<Response> {
   return answer({ webhook: await shownWebhook(c, subscription), secret }, { status, version: subscription.version });
-}
-
-/** @throws request-invalid, with words that name no secret */
-export function endpointIn(c: RequestContext, endpoint: Endpoint): Endpoint {
-  const ownHosts = [originOf(c), c.req.url].map((own) => new URL(own).host);
-  const ofUrl = refusalOfAddress(endpoint.url, { ownHosts, insecure: settings(c.env).insecureWebhooks });
-  if (ofUrl !== null) throw invalid(`body.url: ${ofUrl}`);
-  const ofHeaders = refusalOfHeaders(endpoint.headers);
-  if (ofHeaders !== null) throw invalid(`body.headers: ${ofHeaders}`);
-  return endpoint;
-}
-
-interface SentFilter {
-  types?: Filter['types'] | undefined;
-  repositories?: string[] | null | undefined;
-  tags?: string[] | null | undefined;
-}
-
-/**
- * As it is kept; what is left out is as in `before`.
- * @throws request-invalid for one by which the webhook could hear less than it says
- */
-export function filterIn(
-  sent: SentFilter,
-  before: Filter,
-  { scope, format: name }: { scope: Scope; format: FormatName },
-): Filter {
-  const types = sent.types === undefined ? before.types : orderedTypes(sent.types ?? defaultTypes(name));
-  const filter = {
-    types,
-    repositories: sent.repositories === undefined ? before.repositories : sent.repositories,
-    tags: sent.tags === undefined ? before.tags : sent.tags,
-  };
-  const mute = types?.filter((type) => type !== EVERY_TYPE && !FORMATS[name].speaksOf(type)) ?? [];
-  if (mute.length > 0) throw invalid(`body.types: the format "${name}" has no words for ${mute.join(', ')}`);
-  if (filter.repositories && scope.startsWith('repository:')) {
-    throw invalid('body.repositories: this webhook is about one repository');
-  }
-  return filter;
-}
-
-/** In one order, whatever they came in. */
-function orderedTypes(sent: NonNullable<Filter['types']>): NonNullable<Filter['types']> {
-  return sent.includes(EVERY_TYPE) ? [EVERY_TYPE] : TYPES.filter((type) => sent.includes(type));
-}
-
-/** The filter of a new webhook for which nothing is said. */
-export function newFilter(format: FormatName): Filter {
-  return { types: defaultTypes(format), repositories: null, tags: null };
-}
-
-/** What the request makes of the webhook. @throws request-invalid, conflict */
-export async function changeIn(
-  c: RequestContext,
-  webhook: Subscription,
-  sent: z.output<typeof webhookChangeBody>,
-): Promise<Change> {
-  const filter = filterIn(sent, webhook.filter, { scope: webhook.scope, format: sent.format ?? webhook.format });
-  const moved = sent.url !== undefined || sent.headers !== undefined;
-  const endpoint = moved ? endpointIn(c, await mergedEndpoint(c, webhook, sent)) : undefined;
-  return { description: sent.description, endpoint, filter, format: sent.format, enabled: sent.enabled, origin: originOf(c) };
-}
-
-/** Headers may be credentials: what was given for one host is not sent to another, by whoever may change the URL. */
-async function mergedEndpoint(
-  c: RequestContext,
-  webhook: Subscription,
-  sent: { url?: string | undefined; headers?: Record<string, string> | undefined },
-): Promise<Endpoint> {
-  const known = await unseal(c.env, webhook.id, webhook.endpoint);
-  const to = sent.url ?? known?.url;
-  if (to === undefined) {
-    throw new Refusal('conflict', {
-      message: 'the URL cannot be read since the secret of the registry was replaced: give it again, with its headers',
-    });
-  }
-  const stays = known !== null && URL.parse(known.url)?.origin === URL.parse(to)?.origin;
-  return { url: to, headers: sent.headers ?? (stays ? known.headers : {}) };
-}
-
-function invalid(message: string): Refusal {
-  return new Refusal('request-invalid', { message });
 }

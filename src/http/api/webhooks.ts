@@ -8,25 +8,24 @@ import * as z from 'zod';
 import { getOrganization } from '../../auth/people/organizations.ts';
 import { requireOrganization } from '../../auth/within.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
-import { statementsOf } from '../../events/batch.ts';
+import type { Batch } from '../../events/batch.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { factsOf } from '../../facts.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { describeRepository } from '../../registry/repositories/descriptions.ts';
-import { requireInBatch } from '../../registry/repositories/repositories.ts';
-import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
-import type { World } from '../../webhooks/delivery/attempt.ts';
+import { requireRepository } from '../../registry/repositories/repositories.ts';
+import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
+import { changeSubscription } from '../../webhooks/changes.ts';
+import type { DeliveryRuntime } from '../../webhooks/delivery/attempt.ts';
+import { sendTest } from '../../webhooks/delivery/test-delivery.ts';
 import { REGISTRY, type Scope } from '../../webhooks/filter.ts';
 import {
-  changeSubscription,
   createSubscription,
   deleteSubscription,
-  getSubscription,
   listSubscriptions,
   rotateSecret,
   type Subscription,
 } from '../../webhooks/subscriptions.ts';
-import { sendTest } from '../../webhooks/test-delivery.ts';
 import { type AppEnv, actorOf, originOf, type RequestContext } from '../context.ts';
 import { limitTestDeliveries } from '../limits.ts';
 import { answer, answerNothing, answerPage } from './answers.ts';
@@ -36,11 +35,7 @@ import { expectedVersion, idempotencyKeyOf, organizationIn, pageQueryOf } from '
 import {
   answerMadeWebhook,
   answerWebhook,
-  changeIn,
-  endpointIn,
-  filterIn,
   madeWebhookSchema,
-  newFilter,
   repositoryWebhookBody,
   shownWebhook,
   shownWebhookSchema,
@@ -88,7 +83,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     '/webhooks',
     asks('administrator'),
     operation({ ...make, summary: 'Make a webhook of the registry', body: webhookBody }),
-    async (c) => answerNew(c, REGISTRY, c.var.body, []),
+    async (c) => answerNew(c, REGISTRY, c.var.body, () => {}),
   )
   .get(
     '/organizations/:organization/webhooks',
@@ -109,12 +104,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     operation({ ...make, summary: 'Make a webhook of an organization', body: webhookBody }),
     async (c) => {
       const organization = organizationIn(c);
-      return answerNew(
-        c,
-        `organization:${organization}`,
-        c.var.body,
-        statementsOf(c.env, (batch) => requireOrganization(batch, organization)),
-      );
+      return answerNew(c, `organization:${organization}`, c.var.body, (batch) => requireOrganization(batch, organization));
     },
   )
   .get(
@@ -133,7 +123,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     operation({ ...make, summary: 'Make a webhook of a repository', body: repositoryWebhookBody }),
     async (c) => {
       const { repository } = c.var;
-      return answerNew(c, `repository:${repository}`, c.var.body, [requireInBatch(c.env, repository)]);
+      return answerNew(c, `repository:${repository}`, c.var.body, (batch) => requireRepository(batch, repository));
     },
   )
   .get(
@@ -158,7 +148,13 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
       conditional: true,
       answers: { 200: { description: 'The webhook as it is now, and its ETag', schema: shownWebhookSchema } },
     }),
-    async (c) => answerWebhook(c, await changed(c, c.var.webhook, c.var.body, expectedVersion(c))),
+    async (c) => {
+      const { origin: requestOrigin } = new URL(c.req.url);
+      const wanted = { ...c.var.body, origin: originOf(c), requestOrigin };
+      const options = { ifVersion: expectedVersion(c), by: actorOf(c) };
+      const webhook = await withFieldsIn('body', () => changeSubscription(c.env, c.var.webhook, wanted, options));
+      return answerWebhook(c, webhook);
+    },
   )
   .delete(
     '/webhooks/:webhook',
@@ -209,7 +205,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { webhook } = c.var;
       await limitTestDeliveries(c, webhook.id);
-      const delivered = await sendTest(c.env, webhook, { by: actorOf(c), facts: await factsFor(c, webhook) }, world);
+      const delivered = await sendTest(c.env, webhook, { by: actorOf(c), facts: await factsFor(c, webhook) }, runtime);
       return answer({ delivered });
     },
   );
@@ -224,42 +220,18 @@ async function answerList(c: RequestContext & { var: { query: z.output<typeof li
   );
 }
 
-/** @param guard refuses it where what it is to listen to is not there @throws request-invalid, and as `createSubscription` */
+/** @param requireScope adds the precondition that what the webhook listens to exists @throws what `createSubscription` refuses */
 async function answerNew(
   c: RequestContext,
   scope: Scope,
   sent: z.output<typeof webhookBody>,
-  guard: D1PreparedStatement[],
+  requireScope: (batch: Batch) => void,
 ): Promise<Response> {
-  const { url, headers = {}, format, description = '' } = sent;
-  const wanted = {
-    scope,
-    description,
-    endpoint: endpointIn(c, { url, headers }),
-    filter: filterIn(sent, newFilter(format), { scope, format }),
-    format,
-    origin: originOf(c),
-  };
-  const made = await createSubscription(c.env, wanted, { by: actorOf(c), idempotency: idempotencyKeyOf(c), guard });
-  return answerMadeWebhook(c, made, 201);
-}
-
-/** What is left out stays as it was when the change is written: who changes it in between does not undo that, nor is undone. */
-async function changed(
-  c: RequestContext,
-  webhook: Subscription,
-  sent: z.output<typeof webhookChangeBody>,
-  ifVersion: number | null,
-): Promise<Subscription> {
-  if (ifVersion !== null && ifVersion !== webhook.version) throw new Refusal('version-mismatch');
-  const change = await changeIn(c, webhook, sent);
-  try {
-    return await changeSubscription(c.env, webhook, change, { ifVersion: webhook.version, by: actorOf(c) });
-  } catch (error) {
-    const overtaken = isRefusal(error, 'version-mismatch') && ifVersion === null;
-    if (!overtaken) throw error;
-    return changed(c, await getSubscription(c.env, webhook.id), sent, null);
-  }
+  const { url, headers = {}, description = '', ...rest } = sent;
+  const { origin: requestOrigin } = new URL(c.req.url);
+  const wanted = { ...rest, scope, description, endpoint: { url, headers }, origin: originOf(c), requestOrigin };
+  const creation = { by: actorOf(c), idempotency: idempotencyKeyOf(c), requireScope };
+  return answerMadeWebhook(c, await withFieldsIn('body', () => createSubscription(c.env, wanted, creation)), 201);
 }
 
 async function factsFor(c: RequestContext, { scope }: Subscription) {
@@ -268,7 +240,7 @@ async function factsFor(c: RequestContext, { scope }: Subscription) {
   return (await factsOf(c.env, [about as RepositoryName])).get(about) ?? null;
 }
 
-const world: World = {
+const runtime: DeliveryRuntime = {
   now: () => Date.now(),
   random: () => Math.random(),
   fetch: (url, init) => fetch(url, init),

@@ -1,6 +1,6 @@
 /**
- * One try of one delivery: a signed POST within fixed bounds. What comes back is read as far as people are shown it; a redirect
- * is followed nowhere, as it could lead anywhere.
+ * One attempt of one delivery: a signed POST with limits on time and size. Only the part of the answer that is shown to people is read.
+ * Redirects are not followed, because they could lead anywhere.
  */
 import { settings, type Vars } from '../../env.ts';
 import type { Secrets } from '../../secrets.ts';
@@ -14,9 +14,11 @@ import type { Subscription } from '../subscriptions.ts';
 import { deliveryId, type EventData, type Loaded, type Result } from './deliveries.ts';
 import { delayAfter, retryAfterOf } from './schedule.ts';
 
-/** What a door gives: the clock in milliseconds, chance from 0 to 1, and the network. */
-export interface World {
+/** Time, randomness and the network, given by the entry points. */
+export interface DeliveryRuntime {
+  /** Milliseconds since the epoch. */
   now: () => number;
+  /** From 0 to 1. */
   random: () => number;
   fetch: (url: string, init: RequestInit) => Promise<Response>;
   sleep: (milliseconds: number) => Promise<void>;
@@ -24,19 +26,19 @@ export interface World {
 
 export type Settings = Secrets & Vars;
 
-/** For the connection, the answer, and the piece of it that is read. */
+/** Time for the connection and for the part of the answer that is read. */
 export const TIMEOUT_MS = 10_000;
-const NO_ANSWER = `there was no answer: no connection, or none that answered within ${TIMEOUT_MS / 1000} seconds`;
-/** Bytes that are read of an answer, and characters of them that are kept. */
+const NO_ANSWER = `no answer: the connection failed, or there was no answer within ${TIMEOUT_MS / 1000} seconds`;
+/** Bytes of an answer that are read, and characters that are stored. */
 const READ_MAX_BYTES = 4096;
 const KEPT_MAX = 1000;
-/** Characters from which on a part of a path may be a key. */
+/** A segment of a path with at least so many characters may be a key. */
 const PATH_KEY_MIN = 16;
 
-/** By which a registry knows a delivery of a registry, and does not answer it: no event may lead to itself. */
+/** Marks deliveries. A registry refuses requests that have it, so that no event causes itself. */
 export const LOOP_HEADER = 'berth-webhook';
 
-/** What a POST has come to. */
+/** The outcome of a POST. */
 export interface Answer {
   status: number | null;
   error: string | null;
@@ -44,28 +46,28 @@ export interface Answer {
   latencyMs: number;
   /** Seconds. */
   retryAfter: number;
-  /** Whether there is a point in trying again, and whether the endpoint was asked at all. */
+  /** True if nothing was sent: another attempt would not help, and the endpoint is not to blame. */
   final: boolean;
 }
 
-/** Nothing else is: a redirect is a failure, too (Standard Webhooks, "Delivery"). */
+/** A redirect is a failure too (Standard Webhooks, "Delivery"). */
 export function isSuccess(status: number | null): boolean {
   return status !== null && status >= 200 && status < 300;
 }
 
-/** Never throws: what goes wrong is what it has come to. */
-export async function attempt(env: Settings, loaded: Loaded, world: World): Promise<Result> {
-  const at = Math.floor(world.now() / 1000);
+/** Never throws: an error is an outcome. */
+export async function attempt(env: Settings, loaded: Loaded, runtime: DeliveryRuntime): Promise<Result> {
+  const at = Math.floor(runtime.now() / 1000);
   const { subscription, key } = loaded;
   const id = deliveryId(key);
   const answer = subscription.disabled
     ? refused(`the webhook is disabled (${subscription.disabled})`)
-    : await post(env, subscription, { id, read: () => dataOf(loaded) }, world).catch(failed);
+    : await post(env, subscription, { id, read: () => dataOf(loaded) }, runtime).catch(failed);
   const { status, error, response, latencyMs, retryAfter, final } = answer;
   const delivered = isSuccess(status);
   const gone = status === 410;
   const age = at - (loaded.firstTriedAt ?? at);
-  const delay = delivered || gone || final ? null : delayAfter(loaded.tries + 1, { retryAfter, age, chance: world.random() });
+  const delay = delivered || gone || final ? null : delayAfter(loaded.tries + 1, { retryAfter, age, chance: runtime.random() });
   const next = delay === null ? null : at + delay;
   return { loaded, attempt: { at, status, error, latencyMs, response, next }, delivered, gone, asked: !final };
 }
@@ -74,28 +76,28 @@ function refused(error: string): Answer {
   return { status: null, error, response: '', latencyMs: 0, retryAfter: 0, final: true };
 }
 
-/** @throws Error where the row cannot be read, or refers to an event that is no longer kept */
+/** @throws Error if the row cannot be read, or refers to an event that is no longer stored */
 function dataOf({ eventData }: Loaded): EventData {
   const data = JSON.parse(eventData) as EventData;
-  if (data.reference) throw new Error('its event is no longer kept');
+  if (data.reference) throw new Error('its event is no longer stored');
   return data;
 }
 
-/** A mistake of ours, about this one: it must not hold up the others. */
+/** A bug that affects one delivery must not block the others. */
 function failed(error: unknown): Answer {
   report('deliveries.attempt-failed', { error });
-  return refused('it could not be made');
+  return refused('an internal error: nothing was sent');
 }
 
-/** Renders, signs and sends. Where it must not go nothing is sent. */
+/** Renders, signs and sends. Nothing is sent to an address that is not allowed. */
 export async function post(
   env: Settings,
   subscription: Subscription,
   { id, read }: { id: string; read: () => EventData },
-  world: World,
+  runtime: DeliveryRuntime,
 ): Promise<Answer> {
   const endpoint = await unseal(env, subscription.id, subscription.endpoint);
-  if (!endpoint) return refused('its URL was sealed under a secret of the registry that was replaced: give it again');
+  if (!endpoint) return refused("the stored URL cannot be read since the registry's secret was replaced: send the URL again");
   const { insecureWebhooks, publicUrl } = settings(env);
   const origin = publicUrl ?? subscription.origin;
   const ownHosts = [new URL(subscription.origin).host, new URL(origin).host];
@@ -103,27 +105,27 @@ export async function post(
   if (refusal) return refused(refusal);
   const format = FORMATS[subscription.format];
   const body = format.render({ ...read(), origin });
-  const signed = await signatureHeaders(env, subscription, { id, body, now: Math.floor(world.now() / 1000) });
+  const signed = await signatureHeaders(env, subscription, { id, body, now: Math.floor(runtime.now() / 1000) });
   const headers = {
-    // By their names in lower case, so that ours take the place of what an owner calls the same.
+    // In lower case, so that the headers below replace custom headers of the same name.
     ...Object.fromEntries(new Headers(endpoint.headers)),
     'content-type': format.contentType,
     'user-agent': 'Berth-Webhooks/1',
     [LOOP_HEADER]: id,
     ...signed,
   };
-  const answer = await send(endpoint.url, { headers, body }, world);
+  const answer = await send(endpoint.url, { headers, body }, runtime);
   if (answer.response === '') return answer;
   const hidden = [...(await allSecrets(env, subscription)), ...signaturesIn(signed), ...credentialsOf(endpoint)];
   return { ...answer, response: redacted(answer.response, hidden).slice(0, KEPT_MAX).toWellFormed() };
 }
 
-/** Of what is sent with it all that its receiver alone is to know. */
+/** The signatures among the headers that were sent. */
 function signaturesIn({ 'webhook-signature': signatures = '', 'x-signature': plain = '' }: Record<string, string>): string[] {
   return [...signatures.split(' '), plain].map((one) => one.replace(/^(?:v1,|sha256=)/, ''));
 }
 
-/** What an owner may have given as one. Of a path its long parts: services that take messages have their keys there. */
+/** Parts of the endpoint that may be credentials. Messaging services have keys in the path, so its long segments count. */
 function credentialsOf({ url, headers }: Endpoint): string[] {
   const { pathname, search, searchParams } = new URL(url);
   const path = pathname.split('/').filter((part) => part.length >= PATH_KEY_MIN);
@@ -134,26 +136,30 @@ function credentialsOf({ url, headers }: Endpoint): string[] {
   return [...Object.values(headers), ...searchParams.values(), ...raw, ...path];
 }
 
-async function send(url: string, { headers, body }: { headers: Record<string, string>; body: string }, world: World) {
+async function send(
+  url: string,
+  { headers, body }: { headers: Record<string, string>; body: string },
+  runtime: DeliveryRuntime,
+) {
   const controller = new AbortController();
   const { signal } = controller;
-  void world.sleep(TIMEOUT_MS).then(() => controller.abort());
-  const from = world.now();
+  void runtime.sleep(TIMEOUT_MS).then(() => controller.abort());
+  const from = runtime.now();
   const common = { retryAfter: 0, final: false };
   try {
-    const answer = await world.fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
+    const answer = await runtime.fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
     const response = await beginningOf(answer, signal);
     const { status } = answer;
-    const retryAfter = retryAfterOf(answer.headers.get('retry-after'), world.now());
-    const error = isSuccess(status) ? null : `it answered with status ${status}`;
-    return { ...common, status, error, response, retryAfter, latencyMs: world.now() - from };
+    const retryAfter = retryAfterOf(answer.headers.get('retry-after'), runtime.now());
+    const error = isSuccess(status) ? null : `the endpoint answered with status ${status}`;
+    return { ...common, status, error, response, retryAfter, latencyMs: runtime.now() - from };
   } catch {
-    // One message and one time, however it failed: who may name a URL must not learn which hosts and ports are open.
+    // The same message and time for every failure, so that nobody can scan hosts and ports with a webhook.
     return { ...common, status: null, error: NO_ANSWER, response: '', latencyMs: TIMEOUT_MS };
   }
 }
 
-/** Whatever more there is, is not read. An answer whose body breaks off is an answer all the same. */
+/** Reads the beginning of the body. An answer whose body breaks off still counts as an answer. */
 async function beginningOf(answer: Response, signal: AbortSignal): Promise<string> {
   if (!answer.body) return '';
   const reader = answer.body.getReader();
@@ -171,7 +177,7 @@ async function beginningOf(answer: Response, signal: AbortSignal): Promise<strin
       if (size >= READ_MAX_BYTES) break;
     }
   } catch {
-    // What there was of it is kept.
+    // Keep what was read.
   }
   stop();
   return text;

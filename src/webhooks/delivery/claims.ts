@@ -1,15 +1,15 @@
-/** Who tries a delivery: one at a time. Whoever claims a row has it for a minute, or until its result is written down. */
-import type { Database } from '../../events/batch.ts';
-import { type Row as SubscriptionRow, subscriptionOf } from '../subscriptions.ts';
-import { askedAgain } from './breaker.ts';
+/** Claims: one consumer at a time tries a delivery. A claim lasts a minute, or until the result is stored. */
+import { type Database, newBatch } from '../../events/batch.ts';
+import { type SubscriptionRow, subscriptionOf } from '../subscriptions.ts';
+import { claimProbe } from './breaker.ts';
 import {
   type Attempt,
   CLAIM,
   type DeliveryKey,
   deliveryId,
   EARLY,
+  KEYS,
   type Loaded,
-  MEANT,
   type State,
   withTargets,
 } from './deliveries.ts';
@@ -27,33 +27,34 @@ type Row = SubscriptionRow & {
   now: number;
 };
 
-/** Whether subscription `id` may be sent to, or has nothing sent to it anyway: an SQL expression. */
-const OPEN = (id: string) =>
+/** SQL: the breaker of subscription `id` is closed, or the subscription is disabled, so that nothing is sent anyway. */
+const isClosed = (id: string) =>
   `EXISTS (SELECT 1 FROM subscriptions WHERE id = ${id} AND (failures < ${BREAK_AFTER} OR disabled IS NOT NULL))`;
 
 /**
- * Claims what may be tried now and loads all of them; what is not there is left out. An endpoint that has failed too often in a
- * row is left in peace until its pause is over, and then asked by one delivery.
+ * Claims the deliveries that may be tried now, and loads all of them. Those that do not exist are left out. If the breaker of an endpoint
+ * is open, nothing is claimed until the pause is over, and then one delivery probes it.
  */
 export async function claimDeliveries(env: Database, keys: readonly DeliveryKey[]): Promise<Loaded[]> {
-  const meant = JSON.stringify(keys);
-  const [claimed, rows] = await env.DB.batch([
-    env.DB.prepare(
-      `UPDATE deliveries SET claimed_until = unixepoch() + ${CLAIM} FROM (${MEANT}) AS m
-       WHERE deliveries.subscription = m.subscription AND deliveries.event = m.event AND ${OPEN('m.subscription')}
-         AND state = 'waiting' AND due_at <= unixepoch() + ${EARLY} AND claimed_until <= unixepoch() AND tries < ${MAX_TRIES}
-       RETURNING deliveries.subscription, deliveries.event`,
-    ).bind(meant),
-    env.DB.prepare(
-      `SELECT s.*, d.event AS delivery_event, d.event_data, d.state, d.due_at, d.claimed_until, d.tries, d.first_tried_at,
-         d.attempts, unixepoch() AS now
-       FROM (${MEANT}) m JOIN deliveries d ON d.subscription = m.subscription AND d.event = m.event
-       JOIN subscriptions s ON s.id = d.subscription`,
-    ).bind(meant),
-  ]);
-  const mine = new Set(((claimed?.results ?? []) as unknown as DeliveryKey[]).map(deliveryId));
-  const loaded = ((rows?.results ?? []) as Row[]).map((row) => loadedOf(row, mine));
-  const claims = await Promise.all(loaded.map(async (one) => (await askedAgain(env, one, loaded)) ?? one));
+  const batch = newBatch(env);
+  const claimed = batch.query<DeliveryKey>(
+    `UPDATE deliveries SET claimed_until = unixepoch() + ${CLAIM} FROM (${KEYS}) AS k
+     WHERE deliveries.subscription = k.subscription AND deliveries.event = k.event AND ${isClosed('k.subscription')}
+       AND state = 'waiting' AND due_at <= unixepoch() + ${EARLY} AND claimed_until <= unixepoch() AND tries < ${MAX_TRIES}
+     RETURNING deliveries.subscription, deliveries.event`,
+    { keys },
+  );
+  const rows = batch.query<Row>(
+    `SELECT s.*, d.event AS delivery_event, d.event_data, d.state, d.due_at, d.claimed_until, d.tries, d.first_tried_at,
+       d.attempts, unixepoch() AS now
+     FROM (${KEYS}) k JOIN deliveries d ON d.subscription = k.subscription AND d.event = k.event
+     JOIN subscriptions s ON s.id = d.subscription`,
+    { keys },
+  );
+  const results = await batch.commit();
+  const mine = new Set(results.of(claimed).map(deliveryId));
+  const loaded = results.of(rows).map((row) => loadedOf(row, mine));
+  const claims = await Promise.all(loaded.map(async (one) => (await claimProbe(env, one, loaded)) ?? one));
   return withTargets(env, claims);
 }
 

@@ -1,13 +1,13 @@
-/** How many connections this isolate has to each endpoint: no endpoint may have more than a few at a time. */
+/** Limits the connections of this isolate to each endpoint. */
 import { CLAIM, type DeliveryKey } from './deliveries.ts';
 
 /** Connections to one endpoint from this isolate. */
 const CONNECTIONS_MAX = 5;
 
-/** Connections of this isolate, by subscription: when each was taken. */
+/** The times at which connections were taken, by subscription. */
 const open = new Map<string, number[]>();
 
-/** `null` where there are enough. One whose invocation was ended before it gave it back counts until it cannot be open. */
+/** Returns `null` if there are enough. A connection whose invocation was killed counts until its attempt must be over. */
 export function takeConnection({ subscription }: DeliveryKey, now: number): number | null {
   const taken = (open.get(subscription) ?? []).filter((since) => since > now - CLAIM * 1000 && since <= now);
   if (taken.length >= CONNECTIONS_MAX) return null;

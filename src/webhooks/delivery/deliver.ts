@@ -1,12 +1,12 @@
 /**
- * The consumer of deliveries. All of a batch are tried at once, and none waits for another: what is slow goes on behind the
- * batch's back, and no endpoint may have more than a few connections at a time.
+ * The queue consumers of deliveries and of dead letters. All deliveries of a batch are tried at once. A slow attempt continues after the
+ * batch has ended, so no delivery waits for another. Each endpoint has a few connections at a time at most.
  */
 import type { Env } from '../../env.ts';
 import { type Background, type Database, isLost } from '../../events/batch.ts';
 import { pauseAfter } from '../../events/database-failure.ts';
 import { report } from '../../telemetry.ts';
-import { attempt, type Settings, type World } from './attempt.ts';
+import { attempt, type DeliveryRuntime, type Settings } from './attempt.ts';
 import { claimDeliveries } from './claims.ts';
 import { giveConnection, takeConnection } from './connections.ts';
 import {
@@ -20,69 +20,70 @@ import {
   type Result,
   type Resumption,
 } from './deliveries.ts';
-import { resume } from './reminders.ts';
+import { sendReminders } from './reminders.ts';
 import { saveResults } from './results.ts';
 import { BREAK_AFTER, MAX_TRIES, postponed } from './schedule.ts';
 
 export type Stores = Database & Pick<Env, 'DELIVERIES' | 'DEAD_LETTERS'> & Settings;
 
-/** Milliseconds for which a batch waits for its answers. */
+/** Milliseconds for which a batch waits for the answers of endpoints. */
 const PATIENCE_MS = 1000;
-/** Of one message, after which another takes its place: a queue gives one up after 100 (`max_retries`). */
+/** Retries of one message, after which a new message replaces it: a queue gives a message up after 100 (`max_retries`). */
 const RETRIES_MAX = 80;
-/** Seconds until a delivery is looked at again, where the database or the endpoint is busy. */
+/** Seconds until a delivery is tried again if the database or the endpoint is busy. */
 const SOON = 10;
-/** Seconds past which nothing is kept in the queue just to wait: that costs an operation each time, and the cron reminds. */
+/** A message that must wait longer than so many seconds is dropped: each retry costs a queue operation, and the cron sends another. */
 const LONG = 10 * 60;
 
-/** A message and the delivery that it reminds of. `null`: it was acknowledged, as its attempt took long. */
+/** A delivery and its message. */
 interface Reminder {
   key: DeliveryKey;
+  /** `null`: there is none, or it was acknowledged because the attempt takes long. */
   message: Message<unknown> | null;
 }
 
-export async function deliver(env: Stores, batch: MessageBatch, world: World, work: Background): Promise<void> {
+export async function deliver(env: Stores, batch: MessageBatch, runtime: DeliveryRuntime, work: Background): Promise<void> {
   const reminders = await remindersIn(env, batch);
-  await Promise.all(batch.messages.map((message) => goOn(env, message)));
-  const places = new Map<Reminder, number | null>(reminders.map((one) => [one, takeConnection(one.key, world.now())]));
-  const free = reminders.filter((one) => places.get(one) !== null);
-  const busy = reminders.filter((one) => places.get(one) === null);
-  const give = (one: Reminder) => giveConnection(one.key, places.get(one) ?? null);
-  const { loaded, pause } = await loadFor(env, free, world);
+  await Promise.all(batch.messages.map((message) => resume(env, message)));
+  const connections = new Map<Reminder, number | null>(reminders.map((one) => [one, takeConnection(one.key, runtime.now())]));
+  const free = reminders.filter((one) => connections.get(one) !== null);
+  const busy = reminders.filter((one) => connections.get(one) === null);
+  const give = (one: Reminder) => giveConnection(one.key, connections.get(one) ?? null);
+  const { loaded, pause } = await loadFor(env, free, runtime);
   const tried = free.flatMap((reminder) => {
     const one = loaded?.get(deliveryId(reminder.key));
-    return one?.claimed ? [{ reminder, result: attempt(env, one, world).finally(() => give(reminder)) }] : [];
+    return one?.claimed ? [{ reminder, result: attempt(env, one, runtime).finally(() => give(reminder)) }] : [];
   });
   const others = free.filter(({ key }) => !loaded?.get(deliveryId(key))?.claimed);
   for (const one of others) give(one);
-  const left = loaded
-    ? others.map((one) => leave(env, one, loaded.get(deliveryId(one.key)), world))
-    : others.map((one) => again(env, one, postponed(pause, world.random())));
+  const skipped = loaded
+    ? others.map((one) => skip(env, one, loaded.get(deliveryId(one.key)), runtime))
+    : others.map((one) => remindLater(env, one, postponed(pause, runtime.random())));
   await Promise.all([
-    ...left,
-    ...busy.map((one) => again(env, one, postponed(SOON, world.random()))),
-    settle(env, tried, world, work),
+    ...skipped,
+    ...busy.map((one) => remindLater(env, one, postponed(SOON, runtime.random()))),
+    settle(env, tried, runtime, work),
   ]);
 }
 
-/** Of several messages about one delivery the first; what reminds of nothing goes to the dead letters. */
+/** The first message about each delivery; the others are acknowledged. A message about nothing goes to the dead letters. */
 async function remindersIn(env: Stores, batch: MessageBatch): Promise<Reminder[]> {
   const found = new Map<string, Reminder>();
   for (const message of batch.messages) {
     const { body } = message;
     if (isResumption(body)) continue;
-    if (!isDeliveryKey(body)) await bury(env, message, body);
+    if (!isDeliveryKey(body)) await deadLetter(env, message, body);
     else if (found.has(deliveryId(body))) message.ack();
     else found.set(deliveryId(body), { key: body, message });
   }
   return [...found.values()];
 }
 
-/** Of a message about an endpoint that is well again. */
-async function goOn(env: Stores, message: Message<unknown>): Promise<void> {
+/** Handles a message about an endpoint that works again. */
+async function resume(env: Stores, message: Message<unknown>): Promise<void> {
   if (!isResumption(message.body)) return;
   try {
-    await resume(env, message.body);
+    await sendReminders(env, message.body);
     message.ack();
   } catch (error) {
     report('deliveries.not-resumed', { error });
@@ -90,11 +91,11 @@ async function goOn(env: Stores, message: Message<unknown>): Promise<void> {
   }
 }
 
-/** `loaded` is `null` if the database could not be asked: all are tried again after `pause` seconds. */
+/** `loaded` is `null` if the database could not be read: all deliveries are tried again after `pause` seconds. */
 async function loadFor(
   env: Stores,
   reminders: Reminder[],
-  world: World,
+  runtime: DeliveryRuntime,
 ): Promise<{ loaded: Map<string, Loaded> | null; pause: number }> {
   if (reminders.length === 0) return { loaded: new Map(), pause: SOON };
   try {
@@ -102,35 +103,35 @@ async function loadFor(
     return { loaded: new Map((await claimDeliveries(env, keys)).map((one) => [deliveryId(one.key), one])), pause: SOON };
   } catch (error) {
     report('deliveries.not-read', { error });
-    return { loaded: null, pause: pauseAfter(error, SOON, world.now()) };
+    return { loaded: null, pause: pauseAfter(error, SOON, runtime.now()) };
   }
 }
 
 /**
- * One that is not to be tried now: it is done, or not there any more; somebody else tries it, who may die of it; it has its time
- * later, for which another message was sent; or its endpoint has a pause. What was not tried yet needs no message for that: it is
- * resumed when the endpoint is well again, and those that were tried find that out.
+ * Handles a delivery that must not be tried now. It may be done or deleted. Another consumer may try it, and may die doing so. It may be
+ * due later, for which another message was sent. Or the breaker of its endpoint is open: a delivery that was never tried then needs no
+ * message, because it is resumed when a delivery that was tried finds out that the endpoint works again.
  */
-async function leave(env: Stores, reminder: Reminder, loaded: Loaded | undefined, world: World): Promise<void> {
+async function skip(env: Stores, reminder: Reminder, loaded: Loaded | undefined, runtime: DeliveryRuntime): Promise<void> {
   if (loaded?.state !== 'waiting') return reminder.message?.ack();
-  // Its message was lost on the way to the dead letters.
-  if (loaded.tries >= MAX_TRIES) return bury(env, reminder.message, reminder.key);
+  // Its message to the dead letters was lost.
+  if (loaded.tries >= MAX_TRIES) return deadLetter(env, reminder.message, reminder.key);
   const { claimedUntil, dueAt, subscription, now } = loaded;
   const wait = Math.max(claimedUntil, dueAt, subscription.openUntil) - now;
   const isResumed = subscription.failures >= BREAK_AFTER && loaded.tries === 0 && claimedUntil <= now;
   if (isResumed || wait > LONG || (dueAt > now + CLAIM && claimedUntil <= now)) return reminder.message?.ack();
-  return again(env, reminder, postponed(wait, world.random()));
+  return remindLater(env, reminder, postponed(wait, runtime.random()));
 }
 
-/** What came to an end soon is written down at once; for the rest the batch does not wait. */
+/** Stores the outcomes of quick attempts at once. The batch does not wait for the others. */
 async function settle(
   env: Stores,
   tried: { reminder: Reminder; result: Promise<Result> }[],
-  world: World,
+  runtime: DeliveryRuntime,
   work: Background,
 ): Promise<void> {
   if (tried.length === 0) return;
-  const patience = world.sleep(PATIENCE_MS).then(() => null);
+  const patience = runtime.sleep(PATIENCE_MS).then(() => null);
   const soon = await Promise.all(
     tried.map(async ({ reminder, result }) => ({ reminder, result, done: await Promise.race([result, patience]) })),
   );
@@ -145,7 +146,7 @@ async function settle(
   );
 }
 
-/** Written down first: a message that is lost after that is about a row that says how it stands. */
+/** Stores outcomes, then handles the messages: if a message is lost after that, the row has the state. */
 export async function finish(env: Stores, all: { reminder: Reminder; done: Result }[]): Promise<void> {
   if (all.length === 0) return;
   const saved = await saveTwice(
@@ -155,15 +156,15 @@ export async function finish(env: Stores, all: { reminder: Reminder; done: Resul
   await Promise.all(
     all.map(({ reminder, done }) => {
       const { next, at } = done.attempt;
-      if (!saved) return again(env, reminder, CLAIM);
+      if (!saved) return remindLater(env, reminder, CLAIM);
       if (done.delivered) return reminder.message?.ack();
-      return next === null ? bury(env, reminder.message, reminder.key) : again(env, reminder, next - at);
+      return next === null ? deadLetter(env, reminder.message, reminder.key) : remindLater(env, reminder, next - at);
     }),
   );
   if (saved) await resumeRecovered(env, all);
 }
 
-/** Endpoints that failed too often, and now did not. */
+/** Resumes endpoints whose breaker was open and that succeeded now. */
 async function resumeRecovered(env: Stores, all: { done: Result }[]): Promise<void> {
   const recovered = all.filter(({ done }) => done.delivered && done.loaded.subscription.failures >= BREAK_AFTER);
   for (const id of new Set(recovered.map(({ done }) => done.loaded.subscription.id))) {
@@ -173,7 +174,7 @@ async function resumeRecovered(env: Stores, all: { done: Result }[]): Promise<vo
   }
 }
 
-/** An endpoint may have acknowledged what is written down here: that is worth a second try, and a second time does no harm. */
+/** Stores outcomes, with a second try: the endpoint may have acknowledged a delivery, and storing twice does no harm. */
 async function saveTwice(env: Stores, results: Result[]): Promise<boolean> {
   for (const last of [false, true]) {
     try {
@@ -188,8 +189,8 @@ async function saveTwice(env: Stores, results: Result[]): Promise<boolean> {
   return false;
 }
 
-/** Reminds of it again. What a queue refuses to take is left to it, and at last to the cron. */
-async function again(env: Stores, { key, message }: Reminder, delaySeconds: number): Promise<void> {
+/** Makes the message come again after a delay. If the queue refuses a new message, the old one is retried, or the cron sends one. */
+async function remindLater(env: Stores, { key, message }: Reminder, delaySeconds: number): Promise<void> {
   if (message && message.attempts < RETRIES_MAX) return message.retry({ delaySeconds });
   try {
     await env.DELIVERIES.send(key, { delaySeconds });
@@ -200,8 +201,8 @@ async function again(env: Stores, { key, message }: Reminder, delaySeconds: numb
   }
 }
 
-/** To the dead letters, whose consumer writes down that it failed. */
-async function bury(env: Stores, message: Message<unknown> | null, body: unknown): Promise<void> {
+/** Sends a message to the dead letters, whose consumer marks the delivery as failed. */
+async function deadLetter(env: Stores, message: Message<unknown> | null, body: unknown): Promise<void> {
   try {
     await env.DEAD_LETTERS.send(body);
     message?.ack();
@@ -211,8 +212,8 @@ async function bury(env: Stores, message: Message<unknown> | null, body: unknown
   }
 }
 
-/** The consumer of dead letters. What is not about a delivery is about events, and the cron goes on with those. */
-export async function buryAll(env: Database, batch: MessageBatch): Promise<void> {
+/** The consumer of dead letters. A message that is not about a delivery is about events, which the cron matches. */
+export async function consumeDeadLetters(env: Database, batch: MessageBatch): Promise<void> {
   const keys = batch.messages.flatMap(({ body }) => (isDeliveryKey(body) ? [body] : []));
   for (const { id, body } of batch.messages)
     if (!isDeliveryKey(body)) report('deliveries.dead-letter-unknown', { message: id });

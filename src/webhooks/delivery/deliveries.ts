@@ -1,52 +1,53 @@
 /**
- * What a delivery is: a row, which is the truth, and a message, which is only the reminder to look at it. One that is lost is sent
- * again by the cron, one that comes twice finds the row claimed, or done. waiting -> delivered or failed, and waiting again when
- * it is replayed: `claims.ts` and `results.ts` are the steps of that.
+ * A delivery is a row, which holds its state, and a message, which only reminds a consumer of the row. If a message is lost, the cron
+ * sends another; if it comes twice, the second finds the row claimed or done. States: waiting, then delivered or failed, and waiting
+ * again when it is replayed (`claims.ts`, `results.ts`).
  */
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import type { RecordedEvent } from '../../events/event.ts';
 import { eventsById } from '../../events/history.ts';
+import { prepare } from '../../events/sql.ts';
 import { report } from '../../telemetry.ts';
 import type { RepositoryFacts } from '../formats/format.ts';
 import type { Subscription } from '../subscriptions.ts';
 import { MAX_TRIES } from './schedule.ts';
 
-/** What a message carries. */
+/** The primary key of a delivery, and the body of its message. */
 export interface DeliveryKey {
   subscription: string;
-  /** Id of the event. */
+  /** The id of the event. */
   event: number;
 }
 
 export type State = 'waiting' | 'delivered' | 'failed';
 
-/** One try, as people see it. Times are seconds since the epoch. */
+/** One attempt, as people see it. Times are seconds since the epoch. */
 export interface Attempt {
   at: number;
-  /** Of the answer; `null` where there was none. */
+  /** The status of the answer; `null`: there was none. */
   status: number | null;
-  /** Why there was none, or why it is no success. */
+  /** Why the attempt failed; `null` if it succeeded. */
   error: string | null;
   latencyMs: number;
   /** The beginning of the answer. */
   response: string;
-  /** When it is tried again; `null` where it is not. */
+  /** The time of the next attempt; `null`: there is none. */
   next: number | null;
 }
 
-/** What a row says of its event. */
+/** The data of an event that is stored with each delivery. */
 export interface EventData {
-  /** The event's target is not in this copy: it is read from the event itself. First, as `isReference` looks for it there. */
+  /** The event's target is not in this copy and is read from the event. The first field, because `isReference` looks there. */
   reference?: true;
   event: RecordedEvent;
   facts: RepositoryFacts | null;
 }
 
-/** Bytes of a target that each webhook's delivery has a copy of. A push has some 300. */
+/** A target of up to so many bytes is copied into each delivery. A push has some 300. */
 const COPIED_MAX_BYTES = 1024;
 
-/** As it is stored: one long event with many webhooks must not grow the database by as many copies of it. */
+/** The stored form. A long target is not copied, because an event may have many deliveries. */
 export function storedData(data: EventData): string {
   const { event, facts } = data;
   if (new TextEncoder().encode(JSON.stringify(event.target)).byteLength <= COPIED_MAX_BYTES) return JSON.stringify(data);
@@ -58,8 +59,8 @@ function isReference(stored: string): boolean {
 }
 
 /**
- * With the targets that the rows only refer to: one query, and only where there are any. A reference to an event that is no
- * longer kept stays one.
+ * Reads the targets that rows only refer to, with at most one query. A reference to an event that is no longer stored stays a
+ * reference.
  */
 export async function withTargets(env: Database, all: Loaded[]): Promise<Loaded[]> {
   const references = all.filter(({ eventData }) => isReference(eventData));
@@ -79,33 +80,33 @@ export async function withTargets(env: Database, all: Loaded[]): Promise<Loaded[
 export interface Loaded {
   key: DeliveryKey;
   state: State;
-  /** `EventData` as it is stored: whoever sends it reads it, so that one which cannot be read is no matter of the others. */
+  /** `EventData` as JSON. It is parsed when it is sent, so that a row that cannot be parsed does not affect others. */
   eventData: string;
   tries: number;
   firstTriedAt: number | null;
   attempts: Attempt[];
   dueAt: number;
   claimedUntil: number;
-  /** Whether this call claimed it: until `claimedUntil`, and by that the claim is known. */
+  /** True if this call claimed the delivery. `claimedUntil` identifies the claim. */
   claimed: boolean;
   subscription: Subscription;
-  /** The database's clock, in seconds. */
+  /** The clock of the database, in seconds. */
   now: number;
 }
 
-/** Seconds: longer than an attempt may take. */
+/** Seconds that a claim lasts: longer than an attempt may take. */
 export const CLAIM = 60;
-/** Seconds by which a message may come too early: the database's clock is another one than the queue's. */
+/** Seconds by which a message may come too early: the database and the queue have different clocks. */
 export const EARLY = 5;
 /** Messages of one send (Cloudflare Queues, "Limits"). */
 const SEND_MAX = 100;
 
-/** `webhook-id` of a delivery, and its id in the API: the same at every try and every replay. */
+/** The `webhook-id` of a delivery and its id in the API. It stays the same for every attempt and every replay. */
 export function deliveryId({ subscription, event }: DeliveryKey): string {
   return `${subscription}_${event}`;
 }
 
-/** `null` for what is no id of a delivery. */
+/** Parses the id of a delivery; `null`: the text is not one. */
 export function deliveryKeyOf(id: string): DeliveryKey | null {
   const parts = /^(wh_[a-z2-7]{20})_([1-9]\d{0,14})$/.exec(id);
   return parts ? { subscription: parts[1] as string, event: Number(parts[2]) } : null;
@@ -116,7 +117,7 @@ export function isDeliveryKey(value: unknown): value is DeliveryKey {
   return typeof subscription === 'string' && typeof event === 'number';
 }
 
-/** A message that an endpoint is well again: what waits for it is to be reminded of, from after an event on. */
+/** A message: an endpoint works again, so send reminders of its waiting deliveries after this event. */
 export interface Resumption {
   resume: string;
   after: number;
@@ -127,7 +128,7 @@ export function isResumption(value: unknown): value is Resumption {
   return typeof resume === 'string' && typeof after === 'number';
 }
 
-/** What a queue refuses waits for the cron: `false` then. */
+/** Sends a message for each delivery. Returns `false` if the queue refused; the cron sends reminders later. */
 export async function sendDeliveries(env: Pick<Env, 'DELIVERIES'>, keys: readonly DeliveryKey[]): Promise<boolean> {
   try {
     for (let from = 0; from < keys.length; from += SEND_MAX) {
@@ -141,58 +142,48 @@ export async function sendDeliveries(env: Pick<Env, 'DELIVERIES'>, keys: readonl
   }
 }
 
-/** The delivery that a key of ?1 means. */
-export const MEANT = `SELECT value ->> 'subscription' AS subscription, value ->> 'event' AS event FROM json_each(?1)`;
+/** SQL: the deliveries of the list `:keys`. */
+export const KEYS = `SELECT value ->> 'subscription' AS subscription, value ->> 'event' AS event FROM json_each(:keys)`;
 
-/** Whether it may be tried now, but for the state of its endpoint. */
+/** True if the delivery may be tried now. Ignores the breaker of its endpoint. */
 export function isReady({ state, dueAt, claimedUntil, tries, now }: Loaded): boolean {
   return state === 'waiting' && dueAt <= now + EARLY && claimedUntil <= now && tries < MAX_TRIES;
 }
 
-/** What an attempt has come to. */
+/** The outcome of an attempt. */
 export interface Result {
   loaded: Loaded;
   attempt: Attempt;
   delivered: boolean;
-  /** 410: the endpoint wants no more (Standard Webhooks, "Delivery"). */
+  /** The endpoint answered 410: it wants no more deliveries (Standard Webhooks, "Delivery"). */
   gone: boolean;
-  /** Whether it says something about the endpoint: it was asked. */
+  /** True if a request was sent, so that the outcome says something about the endpoint. */
   asked: boolean;
 }
 
 /**
- * What came to the dead-letter queue has failed, if it was given up. What was delivered, made to wait again, or brought there by
- * its message alone (the queue gives one up after a number of tries, whatever these were) is left to whom it belongs.
+ * Marks deliveries from the dead-letter queue as failed if they had their last attempt. A queue gives a message up after a number of
+ * retries, so a delivery in any other state is not changed.
  */
 export async function markFailed(env: Database, keys: readonly DeliveryKey[]): Promise<void> {
-  await env.DB.prepare(
-    `UPDATE deliveries SET state = 'failed', claimed_until = 0 FROM (${MEANT}) AS m
-     WHERE deliveries.subscription = m.subscription AND deliveries.event = m.event AND deliveries.state = 'waiting'
+  await prepare(
+    env,
+    `UPDATE deliveries SET state = 'failed', claimed_until = 0 FROM (${KEYS}) AS k
+     WHERE deliveries.subscription = k.subscription AND deliveries.event = k.event AND deliveries.state = 'waiting'
        AND deliveries.tries >= ${MAX_TRIES}`,
-  )
-    .bind(JSON.stringify(keys))
-    .run();
+    { keys },
+  ).run();
 }
 
-/** What a new row is made of: `data` is the place of its event's in the list of them, which holds each once. */
+/** A delivery to insert. `data` is an index into the list of event data, which holds each event once. */
 export interface NewDelivery extends DeliveryKey {
   data: number;
 }
 
 /**
- * Rows that wait, with `conflict` saying what becomes of those that are there. Not for a subscription that was removed
- * meanwhile: nobody would remove them.
+ * SQL: inserts waiting deliveries. Parameters: `rows` (`NewDelivery[]`), `data` (texts of `storedData`), `replayed` (boolean). Append ON
+ * CONFLICT. The join leaves out subscriptions that were removed meanwhile: nobody would delete their deliveries.
  */
-export function insertDeliveries(
-  env: Database,
-  { rows, data }: { rows: readonly NewDelivery[]; data: readonly string[] },
-  conflict: string,
-  replayed = false,
-): D1PreparedStatement {
-  return env.DB.prepare(
-    `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at, replayed_at)
-     SELECT s.id, value ->> 'event', ?2 ->> (value ->> 'data'), 'waiting', unixepoch(), unixepoch(),
-       ${replayed ? 'unixepoch()' : 'NULL'}
-     FROM json_each(?1) JOIN subscriptions s ON s.id = value ->> 'subscription' WHERE TRUE ON CONFLICT ${conflict}`,
-  ).bind(JSON.stringify(rows), JSON.stringify(data));
-}
+export const INSERT_DELIVERIES = `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at, replayed_at)
+  SELECT s.id, value ->> 'event', :data ->> (value ->> 'data'), 'waiting', unixepoch(), unixepoch(), iif(:replayed, unixepoch(), NULL)
+  FROM json_each(:rows) JOIN subscriptions s ON s.id = value ->> 'subscription' WHERE TRUE`;

@@ -1,20 +1,19 @@
-/** What became of deliveries, and having them delivered again: one, those that failed, or all since a time. */
-
+/** The history of deliveries, and replays: of one delivery, of all that failed, or of all events since a time. */
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import { aboutOf } from '../../events/event.ts';
 import { beginningOf, eventsAfter, firstEventSince } from '../../events/history.ts';
+import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { hears } from '../filter.ts';
-import type { Describe } from '../matching.ts';
-import { dataFor } from '../matching.ts';
 import type { Subscription } from '../subscriptions.ts';
-import { type Attempt, type DeliveryKey, type EventData, insertDeliveries, type State, sendDeliveries } from './deliveries.ts';
+import { type Attempt, type DeliveryKey, type EventData, INSERT_DELIVERIES, type State, sendDeliveries } from './deliveries.ts';
+import { type Describe, dataFor } from './matching.ts';
 
 type Stores = Database & Pick<Env, 'DELIVERIES'>;
 
-/** Deliveries that one request makes wait again, and events that it looks at. */
+/** Deliveries that one request replays, and events that it looks at. */
 export const REPLAY_MAX = 500;
 const EVENTS_PER_REQUEST = 1000;
 
@@ -22,11 +21,11 @@ export interface DeliverySummary {
   key: DeliveryKey;
   data: EventData;
   state: State;
-  /** How many of them are kept. */
+  /** Number of stored attempts. */
   attempts: number;
   /** Seconds since the epoch. */
   createdAt: number;
-  /** When it is tried next, or was last. */
+  /** The time of the next attempt, or of the last one if there is no next. */
   dueAt: number;
 }
 
@@ -52,21 +51,22 @@ function deliveryOf(row: Row): Delivery {
 }
 
 /**
- * The newest first.
- * @param query.before the event that the page before ended with, `null` for the first
- * @param query.state `null` for any
+ * A page of deliveries, newest first.
+ * @param query.before the event with which the page before ended; `null`: the first page
+ * @param query.state `null`: any
  */
 export async function listDeliveries(
   env: Database,
   { id }: Subscription,
   { before, limit, state }: { before: number | null; limit: number; state: State | null },
 ): Promise<Page<DeliverySummary>> {
-  const { results } = await env.DB.prepare(
+  const { results } = await prepare(
+    env,
     `SELECT subscription, event, event_data, state, created_at, due_at, json_array_length(attempts) AS attempts
-     FROM deliveries WHERE subscription = ?1 AND event < ?2 AND state = coalesce(?3, state) ORDER BY event DESC LIMIT ?4`,
-  )
-    .bind(id, before ?? Number.MAX_SAFE_INTEGER, state, limit + 1)
-    .all<Omit<Row, 'attempts'> & { attempts: number }>();
+     FROM deliveries WHERE subscription = :id AND event < :before AND state = coalesce(:state, state)
+     ORDER BY event DESC LIMIT :rows`,
+    { id, before: before ?? Number.MAX_SAFE_INTEGER, state, rows: limit + 1 },
+  ).all<Omit<Row, 'attempts'> & { attempts: number }>();
   return pageOf(
     results.map(({ attempts, ...row }) => ({ ...summaryOf(row), attempts })),
     limit,
@@ -75,59 +75,61 @@ export async function listDeliveries(
 
 /** @throws not-found */
 export async function getDelivery(env: Database, { subscription, event }: DeliveryKey): Promise<Delivery> {
-  const row = await env.DB.prepare('SELECT * FROM deliveries WHERE subscription = ?1 AND event = ?2')
-    .bind(subscription, event)
-    .first<Row>();
+  const row = await prepare(env, 'SELECT * FROM deliveries WHERE subscription = :subscription AND event = :event', {
+    subscription,
+    event,
+  }).first<Row>();
   if (!row) throw new Refusal('not-found');
   return deliveryOf(row);
 }
 
-/** Its life begins anew: `first_tried_at` is now, as of a row that is older than that is known how long it has waited. */
+/** SQL: makes a delivery wait again. Its lifetime begins now, so `first_tried_at` is now too. */
 const WAITING_AGAIN =
   "state = 'waiting', due_at = unixepoch(), tries = 0, first_tried_at = unixepoch(), claimed_until = 0, replayed_at = unixepoch()";
 
-/** Seconds within which no request for many has one made twice that was delivered: sent again and again it would be a flood. */
+/** A request for many replays a delivery at most once within so many seconds, unless it failed: repeated requests must not flood. */
 const REPLAYED_ONCE_IN = 10 * 60;
 const MAY_BE_REPLAYED = `(deliveries.state = 'failed' OR coalesce(deliveries.replayed_at, 0) <= unixepoch() - ${REPLAYED_ONCE_IN})`;
 
-/** Delivered again under its id, whatever became of it. One that waits is tried now. @throws not-found */
+/** Sends a delivery again with the same id. A waiting delivery is tried now. @throws not-found */
 export async function replayDelivery(env: Stores, key: DeliveryKey): Promise<Delivery> {
-  await env.DB.prepare(
-    `UPDATE deliveries SET ${WAITING_AGAIN} WHERE subscription = ?1 AND event = ?2 AND claimed_until <= unixepoch()`,
-  )
-    .bind(key.subscription, key.event)
-    .run();
+  await prepare(
+    env,
+    `UPDATE deliveries SET ${WAITING_AGAIN}
+     WHERE subscription = :subscription AND event = :event AND claimed_until <= unixepoch()`,
+    { subscription: key.subscription, event: key.event },
+  ).run();
   const delivery = await getDelivery(env, key);
   await sendDeliveries(env, [key]);
   return delivery;
 }
 
 export interface Replayed {
-  /** How many wait again. */
+  /** Number of deliveries that wait again. */
   count: number;
-  /** The event to go on after; `null` where that was all. */
+  /** The event after which the next request continues; `null`: there is nothing more. */
   next: number | null;
 }
 
-/** All that failed, the oldest first. @param after the event that the request before ended with */
+/** Replays failed deliveries, oldest first. @param after the event with which the request before ended */
 export async function replayFailed(env: Stores, { id }: Subscription, after: number): Promise<Replayed> {
-  const { results } = await env.DB.prepare(
-    `UPDATE deliveries SET ${WAITING_AGAIN} WHERE subscription = ?1 AND state = 'failed' AND event IN (
+  const { results } = await prepare(
+    env,
+    `UPDATE deliveries SET ${WAITING_AGAIN} WHERE subscription = :id AND state = 'failed' AND event IN (
        SELECT event FROM deliveries
-       WHERE subscription = ?1 AND state = 'failed' AND event > ?2 ORDER BY event LIMIT ?3)
+       WHERE subscription = :id AND state = 'failed' AND event > :after ORDER BY event LIMIT ${REPLAY_MAX})
      RETURNING subscription, event`,
-  )
-    .bind(id, after, REPLAY_MAX)
-    .all<DeliveryKey>();
+    { id, after },
+  ).all<DeliveryKey>();
   await sendDeliveries(env, results);
   const last = Math.max(0, ...results.map(({ event }) => event));
   return { count: results.length, next: results.length < REPLAY_MAX ? null : last };
 }
 
 /**
- * All that the webhook would have heard since a time, were it there or not: what was delivered is delivered again, what is under
- * way stays so.
- * @param span seconds since the epoch; `after` is the event that the request before ended with
+ * Delivers all events since a time that the webhook's filter lets through, even events from before the webhook was created. Delivered
+ * ones are delivered again; waiting ones stay as they are.
+ * @param span seconds since the epoch; `after` is the event with which the request before ended
  */
 export async function replaySince(
   env: Stores,
@@ -142,12 +144,16 @@ export async function replaySince(
   const within = seen.filter(({ at }) => at >= span.since && (span.until === null || at < span.until));
   const heard = within.filter((event) => hears(subscription, event));
   const wanted = heard.slice(0, REPLAY_MAX);
-  const made = await dataFor(
+  const wanting = await dataFor(
     wanted.map((event) => ({ event, listener: subscription })),
     describe,
   );
-  const again = `DO UPDATE SET ${WAITING_AGAIN} WHERE state <> 'waiting' AND ${MAY_BE_REPLAYED} RETURNING subscription, event`;
-  const { results } = await insertDeliveries(env, made, again, true).all<DeliveryKey>();
+  const { results } = await prepare(
+    env,
+    `${INSERT_DELIVERIES} ON CONFLICT DO UPDATE SET ${WAITING_AGAIN} WHERE state <> 'waiting' AND ${MAY_BE_REPLAYED}
+     RETURNING subscription, event`,
+    { ...wanting, replayed: true },
+  ).all<DeliveryKey>();
   await sendDeliveries(env, results);
   const ended = !more || (span.until !== null && (seen.at(-1)?.at ?? 0) >= span.until);
   const past = wanted.length < heard.length ? wanted.at(-1) : ended ? undefined : seen.at(-1);

@@ -1,56 +1,56 @@
 /**
- * Where a webhook may be sent: to names of the public internet, and never to the registry itself. Pure: asked when a webhook is
- * made and again before each try. A name may still resolve to a private address. On Cloudflare there is none to be reached, and
- * a local run asks through a network service that has public addresses only (`src/local/emulator.ts`).
+ * Checks the address of a webhook: it must be a name of the public internet, and not the registry itself. Pure. The check is made when
+ * the webhook is stored and again before each attempt. A name may still resolve to a private address. On Cloudflare no private address
+ * can be reached, and a local run fetches through a network service that has public addresses only (`src/local/emulator.ts`).
  */
 import { INTERNAL_NAME, NAME_OF_ADDRESS, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, type Range } from '../../addresses.ts';
 
-export interface Ground {
-  /** Hosts by which the registry is reached, with their ports where these are not the default. */
+export interface AddressRules {
+  /** Hosts by which the registry is reached, with the port if it is not the default. */
   ownHosts: string[];
-  /** Plain http, every port and every host, for development. */
+  /** Allows http, every port and every host, for development. */
   insecure: boolean;
 }
 
 const MAX_LENGTH = 2048;
-/** Those on which Cloudflare proxies https (network ports): a fetch of a proxied host finds nothing at another one. */
+/** The ports on which Cloudflare proxies https ("Network ports"). A fetch of a proxied host fails on any other port. */
 const PORTS = ['443', '2053', '2083', '2087', '2096', '8443'];
 
-/** `null` where a webhook may be sent there, or what is wrong with it. That names no path and no query: they may be secret. */
-export function refusalOfAddress(text: string, ground: Ground): string | null {
-  const schemes = ground.insecure ? 'http:// or https://' : 'https://';
+/** Says what is wrong with an address; `null`: nothing. The message names no path and no query, which may be secret. */
+export function refusalOfAddress(text: string, rules: AddressRules): string | null {
+  const schemes = rules.insecure ? 'http:// or https://' : 'https://';
   if (text.length > MAX_LENGTH) return `an address has up to ${MAX_LENGTH} characters`;
-  // Parsers differ in what they make of these: the standard drops some, and takes others for slashes (WHATWG URL, 4.4).
+  // URL parsers differ here: the standard drops some of these characters and reads others as slashes (WHATWG URL, 4.4).
   if (/[\s\p{C}\\]/u.test(text)) return 'an address has no space, control character or backslash';
   const authority = /^https?:\/\/([^/?#]+)/i.exec(text)?.[1];
   if (authority === undefined) return `an address begins with ${schemes} and a host`;
   if (authority.includes('@')) return 'an address has no user and no password: what a receiver asks for goes into a header';
   if (text.includes('#')) return 'an address has no fragment, which would not be sent';
-  // Brings every spelling of a host to one: of an IP address in decimal, octal or hex, full-width, percent-encoded.
+  // Normalizes every spelling of a host: IP addresses in decimal, octal or hex, full-width and percent-encoded characters.
   const url = URL.parse(text);
   if (!url) return 'this is not a URL';
   if (url.href.length > MAX_LENGTH) return `an address has up to ${MAX_LENGTH} characters, after its encoding`;
-  if (isOwn(url, ground)) return 'this is the registry itself';
-  if (ground.insecure) return null;
+  if (isOwn(url, rules)) return 'this is the registry itself';
+  if (rules.insecure) return null;
   if (url.protocol !== 'https:') return `an address begins with ${schemes}`;
   if (!PORTS.includes(portOf(url))) return `port ${url.port} is none of ${PORTS.join(', ')}`;
   return refusalOfHost(url.hostname);
 }
 
 /**
- * Exactly the own hosts. Another Worker beside it under the account's workers.dev name is as good a receiver as any, and is
- * reached: with the flag `global_fetch_strictly_public` (wrangler.toml) a fetch in one's own zone goes in by the front door.
+ * True for exactly the registry's own hosts. Another Worker under the account's workers.dev name is a valid receiver and can be
+ * reached: with the flag `global_fetch_strictly_public` (wrangler.toml) a fetch within one's own zone goes through the front door.
  */
-function isOwn(url: URL, { ownHosts, insecure }: Ground): boolean {
+function isOwn(url: URL, { ownHosts, insecure }: AddressRules): boolean {
   return ownHosts.some((host) => {
     const own = URL.parse(`https://${host}`);
     if (!own || identityOf(own.hostname) !== identityOf(url.hostname)) return false;
-    // A name of the web is the registry's at every port. A development machine has other programs at other ports.
+    // A public name is the registry's at every port. A development machine has other programs on other ports.
     return !insecure || (own.port === '' ? ['80', '443'] : [own.port]).includes(portOf(url));
   });
 }
 
-/** One for each host, however it is written; all ways to say "this machine" are one. */
+/** The same text for every spelling of a host, and for all names of "this machine". */
 function identityOf(hostname: string): string {
   const name = withoutDots(hostname);
   const here = /(?:^|\.)localhost$/.test(name) || /(?:loopback|unspecified)$/.test(kindOf(name) ?? '');
@@ -61,12 +61,12 @@ function portOf({ port, protocol }: URL): string {
   return port || (protocol === 'https:' ? '443' : '80');
 }
 
-/** Of absolute names (RFC 1034, section 3.1). */
+/** Removes the final dot of absolute names (RFC 1034, section 3.1). */
 function withoutDots(hostname: string): string {
   return hostname.replace(/\.+$/, '');
 }
 
-/** Names for documentation and tests, and of other networks (RFC 2606, 7686, 9476): nothing is behind them. */
+/** Top-level domains for documentation, tests and other networks (RFC 2606, 7686, 9476): no public host has them. */
 const NOBODY = /(?:^|\.)(test|invalid|example|onion|i2p|alt)$/;
 
 const NAME_MAX_LENGTH = 253;
@@ -75,7 +75,7 @@ const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 function refusalOfHost(hostname: string): string | null {
   const name = withoutDots(hostname);
   const kind = kindOf(name);
-  // Cloudflare's fetch answers a public one with error 1003, so nothing is lost.
+  // Cloudflare's fetch refuses public IP addresses anyway, with error 1003.
   if (kind !== null) return `the host is an IP address${kind && ` (${kind})`}: webhooks go to public names`;
   const domain = INTERNAL_NAME.exec(name)?.[1] ?? NOBODY.exec(name)?.[1];
   if (domain) return `the host is not public: the internet has no names under ".${domain}"`;
@@ -91,7 +91,7 @@ function refusalOfHost(hostname: string): string | null {
 const IPV4 = ranges(bitsOf4, NOT_PUBLIC_IPV4);
 const IPV6 = ranges(bitsOf6, NOT_PUBLIC_IPV6);
 
-/** The ranges with their prefixes in bits. */
+/** The ranges with their prefixes as strings of bits. */
 function ranges(bitsOf: (address: string) => string, rows: readonly Range[]): Range[] {
   return rows.map(([range, kind]) => {
     const [address = '', length] = range.split('/');
@@ -99,7 +99,7 @@ function ranges(bitsOf: (address: string) => string, rows: readonly Range[]): Ra
   });
 }
 
-/** What kind of IP address a host of a URL is; empty for a public one, `null` for a name. */
+/** The kind of an IP address; empty for a public one, `null` for a name. */
 function kindOf(hostname: string): string | null {
   if (/^[\d.]+$/.test(hostname)) return kindIn(IPV4, bitsOf4(hostname));
   if (!hostname.startsWith('[')) return null;
@@ -116,7 +116,7 @@ function bitsOf4(address: string): string {
   return address.split('.').map(binary(8)).join('');
 }
 
-/** @param address as the URL standard writes it: in hex, its longest run of zeros left out */
+/** @param address as the URL standard writes it: in hex, with `::` for the longest run of zeros */
 function bitsOf6(address: string): string {
   const [before = [], after = []] = address.split('::').map((part) => (part === '' ? [] : part.split(':')));
   const zeros = new Array<string>(8 - before.length - after.length).fill('0');

@@ -1,6 +1,6 @@
 /**
- * The headers that a webhook's owner may have sent with it, `Authorization` for one. Pure: whoever makes a webhook says them,
- * so none may change where a delivery goes, how its body is read, who it seems to come from, or what it is signed with.
+ * Checks the custom headers of a webhook, such as `Authorization`. Pure. Any owner of a webhook sets them, so they must not change where
+ * a delivery goes, how its body is read, whom it seems to come from, or what it is signed with.
  */
 
 const MAX_HEADERS = 20;
@@ -9,32 +9,32 @@ const VALUE_MAX_LENGTH = 2000;
 
 /** RFC 9110, section 5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** Visible ASCII, with spaces and tabs between; the rest of RFC 9110, section 5.5, means something else to each receiver. */
+/** Visible ASCII, with spaces and tabs between. Receivers disagree on the other characters of RFC 9110, section 5.5. */
 const VALUE = /^(?:[!-~](?:[\t -~]*[!-~])?)?$/;
 
-/** Names that are refused, or with a hyphen at their end, the beginnings of such names. */
+/** Refused names. An entry that ends with a hyphen is a prefix. */
 const REFUSED = new Set([
-  // Where it goes and how its body is framed: the connection's, never the message's (RFC 9110, section 7.6.1; RFC 9112).
+  // Routing and framing: these belong to the connection, not to the message (RFC 9110, section 7.6.1; RFC 9112).
   ...['host', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'proxy-', 'te', 'trailer', 'upgrade'],
   ...['expect', 'http2-settings', 'max-forwards', 'early-data', 'alt-used', 'alt-svc'],
-  // What the body is and what is asked of it: ours, as the format says.
+  // The body and how it is negotiated: set by the format.
   ...['content-', 'accept-encoding', 'accept-charset', 'range', 'if-', 'date', 'user-agent'],
   ...['x-http-method', 'x-http-method-override', 'x-method-override', 'x-original-', 'x-rewrite-'],
-  // Whom it comes from: written by proxies, and believed by what is behind them.
+  // The sender: written by proxies, and trusted by what is behind them.
   ...['via', 'forwarded', 'x-forwarded-', 'x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'true-client-ip', 'cf-'],
-  // The emulator's own, by which its services tell each other what to do.
+  // Internal headers of the local emulator.
   'mf-',
   // Cloudflare's loop detection, which must see every round (RFC 8586).
   'cdn-loop',
-  // A browser's: fetch forbids them to scripts (Fetch, "forbidden request-header"). A cookie is a person's session, and no
-  // receiver of webhooks asks for one; whatever else is a credential goes into a header of its own.
+  // Headers of browsers, which fetch forbids to scripts (Fetch, "forbidden request-header"). A cookie is a person's session; no
+  // receiver of webhooks asks for one.
   ...['cookie', 'cookie2', 'set-cookie', 'set-cookie2', 'sec-', 'origin', 'referer', 'dnt', 'access-control-'],
-  // What is signed and said by us: Standard Webhooks, CloudEvents, HTTP message signatures (RFC 9421), GitHub's, and our own.
+  // Headers that the registry sets: Standard Webhooks, CloudEvents, HTTP message signatures (RFC 9421), GitHub's, and its own.
   ...['webhook-', 'ce-', 'signature', 'signature-', 'x-hub-signature', 'x-hub-signature-', 'x-signature', 'x-signature-'],
   ...['berth-', 'x-berth-'],
 ]);
 
-/** `null` where all of them may be sent, or what is wrong with the first that may not. Names no value: it may be secret. */
+/** Says what is wrong with the first header that is refused; `null`: nothing. Names no value, which may be secret. */
 export function refusalOfHeaders(headers: Record<string, string>): string | null {
   const entries = Object.entries(headers);
   if (entries.length > MAX_HEADERS) return `there may be up to ${MAX_HEADERS} headers`;
@@ -54,10 +54,9 @@ function refusalOfName(name: string): string | null {
   return isRefused(name) ? `the header "${name}" is not for a webhook's owner to set` : null;
 }
 
-/** An underscore counts as a hyphen, as it does to receivers that read headers as CGI has them (RFC 3875, section 4.1.18). */
+/** An underscore counts as a hyphen, because CGI does not tell them apart (RFC 3875, section 4.1.18). */
 function isRefused(given: string): boolean {
   const name = given.toLowerCase().replaceAll('_', '-');
-  // Beginnings end at a hyphen, of which there may be several.
   const beginnings = Array.from(name.matchAll(/-/g), ({ index }) => name.slice(0, index + 1));
   return [name, ...beginnings].some((beginning) => REFUSED.has(beginning));
 }

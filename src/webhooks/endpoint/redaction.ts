@@ -1,9 +1,9 @@
-/** An endpoint may send back what it was sent: what is a secret of that is not shown again, in whatever way it is written. Pure. */
+/** Hides secrets in the answer of an endpoint, which may echo what it was sent. Finds them in several encodings. Pure. */
 
-/** Shorter ones are found everywhere. */
+/** A shorter secret would match everywhere. */
 const SECRET_MIN = 4;
 
-/** @param secrets whole values; their words count as well, and what follows the prefix of a signing secret */
+/** @param secrets whole values; their words are hidden too, and signing secrets without their prefix */
 export function redacted(text: string, secrets: readonly string[]): string {
   const words = secrets.flatMap((value) => [value, value.replace(/^whsec_/, ''), ...value.split(/\s+/)]);
   const known = words.flatMap(spellings);
@@ -11,14 +11,14 @@ export function redacted(text: string, secrets: readonly string[]): string {
   return hidden.reduce((all, value) => all.replaceAll(value, '***'), withoutBeginning(text, hidden));
 }
 
-/** As they are; in a URL; in JSON, of which some write a slash with a backslash; in HTML. */
+/** The value as it is, in a URL, in JSON (some encoders escape slashes), and in HTML. */
 function spellings(value: string): string[] {
   const json = JSON.stringify(value).slice(1, -1);
   const html = value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
   return [value, encodeURIComponent(value), json, json.replaceAll('/', '\\/'), html];
 }
 
-/** What was read may end in the middle of one. */
+/** Cuts off the beginning of a secret at the end of the text: the answer may have been read up to the middle of one. */
 function withoutBeginning(text: string, hidden: readonly string[]): string {
   const cut = hidden.map((value) => {
     for (let length = Math.min(value.length - 1, text.length); length >= SECRET_MIN; length--) {

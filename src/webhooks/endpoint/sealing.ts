@@ -1,6 +1,6 @@
 /**
- * Where a webhook goes: a URL and headers of its owner's. Either may hold a credential, so the database has them sealed
- * (AES-256-GCM, under a key that is derived from the registry's secret), and people are shown what is no secret of them.
+ * The endpoint of a webhook: a URL and custom headers. Either may hold a credential, so both are stored encrypted (AES-256-GCM, with a
+ * key derived from the registry's secret), and only the parts that cannot be secret are shown.
  */
 import { type Secrets, signingKey, verificationKeys } from '../../secrets.ts';
 
@@ -12,7 +12,7 @@ export interface Endpoint {
 const IV_BYTES = 12;
 const LABEL = 'subscription-endpoint';
 
-/** @param id of the subscription: what is sealed for one cannot be put in the place of another's */
+/** @param id of the subscription: the ciphertext of one cannot be used for another */
 export async function seal(env: Secrets, id: string, endpoint: Endpoint): Promise<string> {
   const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
   const key = await imported(await signingKey(env, LABEL));
@@ -20,7 +20,7 @@ export async function seal(env: Secrets, id: string, endpoint: Endpoint): Promis
   return btoa(String.fromCharCode(...iv, ...new Uint8Array(sealed)));
 }
 
-/** `null` where it was sealed under a secret that is neither the current one nor the one before. */
+/** `null`: encrypted with a secret of the registry that is neither the current nor the previous one. */
 export async function unseal(env: Secrets, id: string, text: string): Promise<Endpoint | null> {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   for (const key of await verificationKeys(env, LABEL)) {
@@ -40,7 +40,7 @@ function imported(key: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
   return crypto.subtle.importKey('raw', key, 'AES-GCM', false, ['encrypt', 'decrypt']);
 }
 
-/** Without what may be a credential: the query, and where the path is one, as Slack's is, the path. */
+/** The URL without its query, which may be a credential. Of Slack the path is one too (`pathIsSecret`). */
 export function shownUrl({ url }: Endpoint, pathIsSecret: boolean): string {
   const { origin, pathname, search } = new URL(url);
   if (pathIsSecret) return `${origin}/…`;

@@ -1,15 +1,15 @@
 /**
- * Secrets of webhooks, and the signatures by which a receiver knows that a delivery is ours: Standard Webhooks, and two headers
- * for receivers that know only those. A secret is derived, never stored, and is shown once.
+ * Secrets of webhooks, and the signatures of deliveries: Standard Webhooks, and two more headers for receivers that know only those. A
+ * secret is derived, never stored, and shown once.
  */
 import { hkdf, requireSecret, type Secrets, secretsOf } from '../../secrets.ts';
 
-/** What it takes to know the secrets of a subscription. */
+/** The fields of a subscription from which its secrets are derived. */
 export interface Signer {
   id: string;
-  /** Which of its secrets: it grows when the secret is replaced. */
+  /** Number of the secret; it grows with each rotation. */
   generation: number;
-  /** Seconds since the epoch until which the secret before signs as well. */
+  /** Seconds since the epoch until which the previous secret signs as well. */
   previousUntil: number;
 }
 
@@ -23,17 +23,17 @@ async function secretFrom(secret: string, id: string, generation: number): Promi
   return `whsec_${btoa(String.fromCharCode(...bytes))}`;
 }
 
-/** All that may sign now, the newest first. @param now in seconds */
+/** The secrets that sign now, newest first. @param now in seconds */
 async function secretsNow(env: Secrets, { id, generation, previousUntil }: Signer, now: number): Promise<string[]> {
   const generations = previousUntil > now && generation > 1 ? [generation, generation - 1] : [generation];
   return Promise.all(secretsOf(env).flatMap((secret) => generations.map((one) => secretFrom(secret, id, one))));
 }
 
 /**
- * The headers of a delivery. `webhook-signature` has one signature for each secret that is valid; the other two have room for
- * one, by the newest, and are keyed with the secret as it was shown, `whsec_` included, as their receivers take it for text.
- * @param id of the delivery, the same at each try; without a dot
- * @param now in seconds, the time of this try
+ * The signature headers of a delivery. `webhook-signature` has one signature for each valid secret. The other two have one signature,
+ * by the newest secret; their key is the secret as it was shown, `whsec_` included, because their receivers use it as text.
+ * @param id of the delivery, the same at each attempt; without a dot
+ * @param now in seconds, the time of this attempt
  */
 export async function signatureHeaders(
   env: Secrets,
@@ -43,7 +43,7 @@ export async function signatureHeaders(
   return signedWith(await secretsNow(env, signer, now), { id, body, now });
 }
 
-/** @param secrets as they are shown, the newest first */
+/** @param secrets as they are shown, newest first */
 export async function signedWith(
   secrets: readonly string[],
   { id, body, now }: { id: string; body: string; now: number },
@@ -55,13 +55,13 @@ export async function signedWith(
     'webhook-id': id,
     'webhook-timestamp': String(now),
     'webhook-signature': signatures.join(' '),
-    // GitHub's, and Flux's for its generic-hmac receivers.
+    // GitHub's header, and the one of Flux's generic-hmac receivers.
     'x-hub-signature-256': plain,
     'x-signature': plain,
   };
 }
 
-/** Every secret that a receiver could be told of, so that none is shown where it comes back in an answer. */
+/** Every secret that the receiver may know: the answer of an endpoint is searched for them. */
 export function allSecrets(env: Secrets, signer: Signer): Promise<string[]> {
   return secretsNow(env, { ...signer, previousUntil: Number.POSITIVE_INFINITY }, 0);
 }

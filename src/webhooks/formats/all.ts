@@ -1,5 +1,4 @@
-/** The payload formats, by the names under which webhooks ask for them. */
-
+/** The payload formats by name. */
 import type { FormatName } from '../../vocabulary/webhooks.ts';
 import { distribution } from './distribution.ts';
 import { dockerHub } from './docker-hub.ts';

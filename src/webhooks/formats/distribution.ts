@@ -1,6 +1,6 @@
 /**
- * The notifications of CNCF Distribution (distribution.github.io, "Work with notifications"; `notifications/event.go`), as Keel
- * and GitLab read them: an envelope of events, here always of one.
+ * Notifications of CNCF Distribution (distribution.github.io, "Work with notifications"; `notifications/event.go`), which Keel and
+ * GitLab read: an envelope of events, here always with one event.
  */
 import type { RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
@@ -27,11 +27,11 @@ const ACTIONS: Partial<Record<EventType, Action>> = {
   'tag.deleted': 'delete',
   'manifest.deleted': 'delete',
   'blob.deleted': 'delete',
-  // As `RepoDeleted` of its bridge: a target that names the repository alone.
+  // Like `RepoDeleted` of its bridge: the target names the repository only.
   'repository.deleted': 'delete',
 };
 
-/** With which requests clients do these. */
+/** The method of the request that causes each action. */
 const METHODS: Record<Action, string> = { push: 'PUT', mount: 'POST', delete: 'DELETE' };
 
 export const distribution: Format = {
@@ -48,7 +48,7 @@ export const distribution: Format = {
       timestamp: timestampOf(event),
       action,
       target: targetOf(action, { ...occurrence, event }),
-      // Keel names the image by this host. Of the request itself no more is recorded than what it did.
+      // Keel names the image by this host. The events do not record the request itself.
       request: { id: '', host, method: METHODS[action], useragent: '' },
       actor: { name: operatorOf(event) },
       source: { addr: host },
@@ -60,7 +60,7 @@ export const distribution: Format = {
 function targetOf(action: Action, { event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown> {
   const repository = event.about;
   const [tag, digest] = [textOf(event, 'tag'), textOf(event, 'digest')];
-  // A tag goes without its manifest: naming the digest would say that the manifest is gone.
+  // Only the tag was deleted. A digest here would say that the manifest was deleted.
   if (action === 'delete') return tag === undefined ? { digest, repository } : { repository, tag };
   const base = `${origin}/v2/${repository}`;
   if (action === 'mount') {
@@ -70,7 +70,7 @@ function targetOf(action: Action, { event, origin }: Pick<Occurrence, 'event' | 
   return { ...descriptorOf(event), repository, url: `${base}/manifests/${digest}`, tag };
 }
 
-/** `length` is the older name of `size`; both are sent. */
+/** `length` is the older name of `size`. Both are sent. */
 function descriptorOf(event: RecordedEvent): Record<string, unknown> {
   const size = numberOf(event, 'size');
   return { mediaType: textOf(event, 'mediaType'), digest: textOf(event, 'digest'), size, length: size };

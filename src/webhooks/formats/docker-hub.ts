@@ -1,12 +1,12 @@
 /**
- * What Docker Hub posts (docs.docker.com/docker-hub/repos/manage/webhooks, "Example webhook payload") for a push of a tag. It has no
- * field for the registry, so its receivers take the repository for one of Docker Hub. Docker Hub posts nothing when a repository is
- * deleted: who asks for that gets the same payload without a tag, with the status "Deleted".
+ * Docker Hub's payload for a push of a tag (docs.docker.com/docker-hub/repos/manage/webhooks, "Example webhook payload"). It has no field
+ * for the registry, so receivers take the repository for one of Docker Hub. Docker Hub posts nothing when a repository is deleted; a
+ * webhook that asks for that event gets the same payload without a tag, with the status "Deleted".
  */
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, operatorOf, pushShownFor, splitName, textOf } from './format.ts';
 
-/** It posts every push, one that changes nothing included. */
+/** Docker Hub posts every push, even if nothing changes. */
 const PUSHES: readonly EventType[] = ['tag.created', 'tag.moved', 'tag.pushed'];
 
 const DELETED: EventType = 'repository.deleted';
@@ -21,12 +21,12 @@ export const dockerHub: Format = {
     const { namespace, name } = splitName(event);
     const url = `${origin}/${event.about}`;
     return JSON.stringify({
-      // Nothing listens there, nor at Docker Hub any more. It is an address all the same, as old receivers do call back.
+      // Nothing listens there, and nothing does at Docker Hub any more. Old receivers call it back, so it has to be an address.
       callback_url: url,
       push_data: { pushed_at: event.at, pusher: operatorOf(event), tag: textOf(event, 'tag'), images: [] },
       repository: {
         comment_count: 0,
-        // Of one that is gone nothing is known but that it was there when this happened.
+        // A deleted repository has no facts; it existed when the event happened.
         date_created: facts?.createdAt ?? event.at,
         description: facts?.description ?? '',
         dockerfile: '',

@@ -1,14 +1,11 @@
-/**
- * "ECR Image Action", as Amazon EventBridge hands it on (Amazon ECR User Guide, "Amazon ECR events and EventBridge"), for
- * functions that were written for it.
- */
+/** "ECR Image Action" as Amazon EventBridge delivers it (Amazon ECR User Guide, "Amazon ECR events and EventBridge"). */
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, pushShownFor, textOf, timestampOf, uuidOf } from './format.ts';
 
-/** Nobody's: there is no account here, and receivers check for twelve digits. */
+/** A placeholder: receivers check for twelve digits. */
 const ACCOUNT = '000000000000';
 
-/** No region of AWS, so that nobody builds the address of a real one of it; R2 has the same name for its only one. */
+/** Not a region of AWS, so that nobody builds the address of a real one. R2 calls its only region the same. */
 const REGION = 'auto';
 
 const ACTIONS: Partial<Record<EventType, 'PUSH' | 'DELETE'>> = {
@@ -18,7 +15,7 @@ const ACTIONS: Partial<Record<EventType, 'PUSH' | 'DELETE'>> = {
   'manifest.pushed': 'PUSH',
   'tag.deleted': 'DELETE',
   'manifest.deleted': 'DELETE',
-  // Names neither a digest nor a tag: all of the repository's images are gone.
+  // Names neither a digest nor a tag: all images of the repository were deleted.
   'repository.deleted': 'DELETE',
 };
 
@@ -35,7 +32,7 @@ export const eventbridge: Format = {
       'detail-type': 'ECR Image Action',
       source: 'aws.ecr',
       account: ACCOUNT,
-      // AWS has no fractions, and there are receivers that parse it with a fixed pattern.
+      // AWS sends no fractions of a second, and some receivers parse the time with a fixed pattern.
       time: timestampOf(event).replace(/\.\d+Z$/, 'Z'),
       region: REGION,
       resources: [],

@@ -1,8 +1,8 @@
-/** What a payload format is, and what there is to make a payload of. One file a format; `all.ts` is the table of them. */
+/** The interface of a payload format, and helpers to render one. Each format has a file; `all.ts` is their table. */
 import { organizationAbout, type RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
 
-/** What some formats say of a repository, as it was when its event was matched. */
+/** Facts about a repository that some formats include, as they were when the event was matched. */
 export interface RepositoryFacts {
   description: string;
   /** Seconds since the epoch. */
@@ -12,27 +12,27 @@ export interface RepositoryFacts {
 
 export interface Occurrence {
   event: RecordedEvent;
-  /** Of the event's repository; `null` where the format does not ask for them, or it is about none. */
+  /** `null` if the format needs no facts, or the event is about no repository. */
   facts: RepositoryFacts | null;
-  /** The registry's own address, `https://registry.example.com`: images are named by its host. */
+  /** The registry's own address, such as `https://registry.example.com`. Images are named by its host. */
   origin: string;
 }
 
-/** Pushes that change nothing: our own receivers act on changes, those of other registries expect every push. */
+/** Pushes that change nothing. Receivers of other registries' formats expect every push; those of our own act on changes. */
 const UNCHANGED: readonly EventType[] = ['tag.pushed'];
-/** Logins: webhooks that were made before they were recorded do not hear them. */
+/** Logins. Webhooks that were created before logins were recorded must not start to hear them. */
 const LOGINS: readonly EventType[] = ['login.succeeded', 'login.failed', 'login.issued'];
-/** What our own formats deliver only where it is asked for. */
+/** Types that our own formats deliver only if the filter names them. */
 export const ASKED_FOR: readonly EventType[] = [...UNCHANGED, ...LOGINS];
 
 export interface Format {
   contentType: string;
-  /** The types of events that it has words for; a webhook of this format hears no others. */
+  /** True for the types of events that the format can express. A webhook of this format hears no others. */
   speaksOf: (type: EventType) => boolean;
-  /** Of those, the ones that a webhook hears only if its filter names them. */
+  /** The types that a webhook hears only if its filter names them. */
   onlyIfNamed: readonly EventType[];
   needsFacts: boolean;
-  /** The body: of one event always the same bytes, so that a repeated delivery can be told by them too. */
+  /** The body. One event always has the same bytes, so receivers can recognize a repeated delivery by them. */
   render: (occurrence: Occurrence) => string;
 }
 
@@ -46,7 +46,7 @@ export function timestampOf({ at }: Pick<RecordedEvent, 'at'>): string {
   return new Date(at * 1000).toISOString();
 }
 
-/** Fields of a target, where they are text or numbers. */
+/** A field of the event's target, if it is text. */
 export function textOf(event: RecordedEvent, field: string): string | undefined {
   const value = event.target[field];
   return typeof value === 'string' ? value : undefined;
@@ -62,20 +62,20 @@ export function numberOf(event: RecordedEvent, field: string): number | undefine
   return typeof value === 'number' ? value : undefined;
 }
 
-/** Who did it, where there is a field for a user's name: `alice`. Others keep their kind, so that none is taken for a user. */
+/** The actor for a field that holds a user's name: `alice`. Other actors keep their kind, so none is mistaken for a user. */
 export function operatorOf({ by }: Pick<RecordedEvent, 'by'>): string {
   return by.subject.startsWith('user:') ? by.subject.slice('user:'.length) : by.subject;
 }
 
-/** As Docker Hub and Harbor split names: `acme` and `tools/api` of `acme/tools/api`; no namespace of a name in one piece. */
+/** Splits a name as Docker Hub and Harbor do: `acme` and `tools/api` of `acme/tools/api`. A name without a slash has no namespace. */
 export function splitName({ about }: Pick<RecordedEvent, 'about'>): { namespace: string; name: string } {
   const namespace = organizationAbout(about);
   return { namespace, name: namespace === '' ? about : about.slice(namespace.length + 1) };
 }
 
 /**
- * What a test is shown as by formats that have words for pushes only: as a push to a repository that is not there. One that is
- * might be deployed by it, with a tag that nobody pushed: Keel's policy `force` takes any.
+ * Formats that can express pushes only show a test as a push to a repository that does not exist. A test must not trigger a deployment
+ * of an existing repository with a tag that nobody pushed: Keel's policy `force` takes any tag.
  */
 export function pushShownFor(event: RecordedEvent): RecordedEvent {
   if (event.type !== 'webhook.test') return event;
@@ -90,8 +90,8 @@ export function pushShownFor(event: RecordedEvent): RecordedEvent {
 }
 
 /**
- * For formats whose receivers expect a UUID, and by it tell a repeated delivery: version 8 (RFC 9562, section 5.8), of when and
- * which, as ids alone begin with 1 in every registry.
+ * A UUID for formats whose receivers recognize a repeated delivery by it: version 8 (RFC 9562, section 5.8), made of the event's time and
+ * id. The id alone would not do, because it begins with 1 in every registry.
  */
 export function uuidOf({ id, at }: Pick<RecordedEvent, 'id' | 'at'>): string {
   const digits = (value: number) => value.toString(16).padStart(12, '0').slice(-12);

@@ -29,7 +29,7 @@ export const harbor: Format = {
       event_data: {
         resources: resourcesOf({ event, origin }),
         repository: {
-          // Harbor leaves it away too, where the repository is gone.
+          // Harbor leaves it out too if the repository was deleted.
           date_created: facts?.createdAt,
           ...splitName(event),
           repo_full_name: event.about,
@@ -40,19 +40,19 @@ export const harbor: Format = {
   },
 };
 
-/** Of a repository, each tag that went with it. */
+/** One resource, or for a deleted repository one for each of its tags. */
 function resourcesOf({ event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown>[] {
   if (event.type !== 'repository.deleted') return [resourceOf({ event, origin })];
   const repository = `${hostOf({ origin })}/${event.about}`;
   return tagsOf(event).map((tag) => ({ tag, resource_url: `${repository}:${tag}` }));
 }
 
-/** As in Harbor, what has no tag is named by its digest there too. */
+/** Like Harbor, an artifact without a tag has its digest in the field `tag`. */
 function resourceOf({ event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown> {
   const [tag, digest] = [textOf(event, 'tag'), textOf(event, 'digest')];
   const repository = `${hostOf({ origin })}/${event.about}`;
   if (tag === undefined) return { digest, tag: digest, resource_url: `${repository}@${digest}` };
   const resource = { tag, resource_url: `${repository}:${tag}` };
-  // A tag goes without its manifest, which Harbor has no type for: naming the digest would say that the artifact is gone.
+  // Only the tag was deleted, for which Harbor has no type. A digest here would say that the artifact was deleted.
   return event.type === 'tag.deleted' ? resource : { digest, ...resource };
 }

@@ -1,6 +1,6 @@
 /**
- * What a receiver of our own format may rely on, as JSON Schema (draft 2020-12). Fields may be added to events; none that is
- * required here goes away, and none changes its meaning.
+ * The contract of the native format, as JSON Schema (draft 2020-12). Fields may be added to events. A field that is required here is
+ * never removed, and no field changes its meaning.
  */
 import { EVENT_TYPES, type EventType } from '../../vocabulary/event-types.ts';
 import { isAboutBlob, typeOf } from './native.ts';
@@ -8,7 +8,7 @@ import { isAboutBlob, typeOf } from './native.ts';
 const text = { type: 'string', minLength: 1 } as const;
 const ref = (name: string) => ({ $ref: `#/$defs/${name}` });
 
-/** The types whose names begin so, with the data that they carry. */
+/** The event types with these prefixes, and the data that they carry. */
 function eventsOf(beginnings: string[], data: object): object {
   return { properties: { type: { enum: typesOf(beginnings) }, data } };
 }
@@ -17,7 +17,7 @@ function typesOf(beginnings: string[]): string[] {
   return EVENT_TYPES.filter((type) => beginnings.some((one) => type.startsWith(one))).map(typeOf);
 }
 
-/** Each event is of one of these, so that a type always says what its data holds. */
+/** Prefixes of events with their own data. Every event type matches exactly one branch of `oneOf`. */
 const CONTENT = ['tag.', 'manifest.', 'repository.'];
 const isOther = (type: EventType) => !isAboutBlob(type) && !CONTENT.some((one) => type.startsWith(one));
 
@@ -31,17 +31,18 @@ export const NATIVE_SCHEMA = {
     specversion: { const: '1.0' },
     id: {
       ...text,
-      description: 'Grows with every event of the registry. With "source" it names the event, however often it is sent.',
+      description:
+        'Grows with every event of the registry. Together with "source" it identifies the event, however often it is sent.',
     },
-    source: { ...text, format: 'uri', description: 'The address of the registry, and what in it the event is about.' },
+    source: { ...text, format: 'uri', description: 'The address of the registry, followed by what the event is about.' },
     type: { enum: EVENT_TYPES.map(typeOf) },
-    subject: { ...text, description: 'acme/api:v1, acme/api, team:acme/dev, key:BK1234. Absent where there is none to name.' },
+    subject: { ...text, description: 'acme/api:v1, acme/api, team:acme/dev, key:BK1234. Absent if the event has no subject.' },
     time: { type: 'string', format: 'date-time', description: 'When it happened.' },
     datacontenttype: { const: 'application/json' },
     sequence: {
       type: 'string',
       pattern: '^[0-9]{16}$',
-      description: 'Of the events with this "source": one more than that of the event before, zeros first, to compare as text.',
+      description: 'Counts the events with this "source" without gaps. Padded with zeros, so that it can be compared as text.',
     },
     data: {
       type: 'object',
@@ -64,7 +65,7 @@ export const NATIVE_SCHEMA = {
     digest: { type: 'string', pattern: '^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$' },
     actor: {
       type: 'object',
-      description: 'Who did it, and the access key that they did it with, if they did it with one.',
+      description: 'Who did it, and the access key that was used, if any.',
       required: ['subject'],
       properties: { subject: { type: 'string' }, key: text },
     },
@@ -75,11 +76,11 @@ export const NATIVE_SCHEMA = {
       properties: {
         tag: { type: 'string', pattern: '^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$' },
         digest: ref('digest'),
-        previousDigest: { ...ref('digest'), description: 'What the tag named before it was moved.' },
-        changed: { const: false, description: 'The tag named this manifest already, and was pushed again.' },
-        mediaType: { type: 'string', description: 'Of the manifest.' },
-        size: { type: 'integer', minimum: 0, description: 'Of the manifest, in bytes.' },
-        image: { ...text, description: 'registry.example.com/acme/api:v1@sha256:…, as clients take it.' },
+        previousDigest: { ...ref('digest'), description: 'The digest that the tag named before.' },
+        changed: { const: false, description: 'The tag named this manifest already and was pushed again.' },
+        mediaType: { type: 'string', description: 'Media type of the manifest.' },
+        size: { type: 'integer', minimum: 0, description: 'Size of the manifest in bytes.' },
+        image: { ...text, description: 'The reference that clients can pull: registry.example.com/acme/api:v1@sha256:…' },
       },
     },
     tagged: { required: ['tag'] },
@@ -89,14 +90,14 @@ export const NATIVE_SCHEMA = {
       required: ['digest'],
       properties: {
         digest: ref('digest'),
-        from: { ...text, description: 'The repository that it was mounted from, if whoever pushed it named one.' },
+        from: { ...text, description: 'The repository that the blob was mounted from, if the client named one.' },
       },
     },
     other: {
       required: ['target'],
       properties: {
-        target: { type: 'object', description: 'What it happened to, as it was recorded.' },
-        repository: { ...text, description: 'The repository that it is about, if it is about one.' },
+        target: { type: 'object', description: 'What the event happened to, as it was recorded.' },
+        repository: { ...text, description: 'The repository that the event is about, if any.' },
       },
     },
   },

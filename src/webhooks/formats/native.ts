@@ -1,12 +1,12 @@
 /**
- * Our own format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec), with all that was recorded. What it
- * promises is written down in `native-schema.ts`.
+ * The native format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec), with everything that was recorded. Its
+ * contract is `native-schema.ts`.
  */
 import { isAboutRepository, type RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { ASKED_FOR, type Format, hostOf, numberOf, type Occurrence, textOf, timestampOf } from './format.ts';
 
-/** The largest safe integer has as many digits. */
+/** Digits of the largest safe integer. */
 const SEQUENCE_DIGITS = 16;
 
 export const native: Format = {
@@ -19,20 +19,20 @@ export const native: Format = {
     return JSON.stringify({
       specversion: '1.0',
       id: String(event.id),
-      // Also the scope of `sequence`, which is counted by what the event is about.
+      // `sequence` counts the events with the same source.
       source: `${origin}/${event.about}`,
       type: typeOf(event.type),
       subject: subjectOf(event),
       time: timestampOf(event),
       datacontenttype: 'application/json',
-      // Compared as text (CloudEvents extension "Sequence"), hence the zeros.
+      // Padded, because it is compared as text (CloudEvents extension "Sequence").
       sequence: String(event.sequence).padStart(SEQUENCE_DIGITS, '0'),
       data: dataOf(occurrence),
     });
   },
 };
 
-/** Argo CD Image Updater takes each type with `image` in it for an image, so only those have it that are about one. */
+/** Argo CD Image Updater treats each type with `image` in its name as an image, so only events about images have it. */
 export function typeOf(type: EventType): string {
   return isAboutImage(type) ? `berth.image.${type}` : `berth.${type}`;
 }
@@ -41,14 +41,14 @@ function isAboutImage(type: EventType): boolean {
   return /^(?:tag|manifest)\./.test(type);
 }
 
-/** Of a repository: what is missing from storage is missing to all. */
+/** True for events about a blob of a repository. `blob.missing` is about the whole registry. */
 export function isAboutBlob(type: EventType): boolean {
   return type === 'blob.mounted' || type === 'blob.deleted';
 }
 
 /**
- * `acme/api:v1`, `acme/api`, `team:acme/dev`, `key:BK1234`. Without a tag there is no colon after a repository, digests
- * included: Argo CD Image Updater takes what follows it for a tag.
+ * `acme/api:v1`, `acme/api`, `team:acme/dev`, `key:BK1234`. A repository without a tag has no colon and no digest: Argo CD Image Updater
+ * takes what follows a colon for a tag.
  */
 function subjectOf(event: RecordedEvent): string | undefined {
   const [kind = ''] = event.type.split('.', 1);
@@ -69,7 +69,7 @@ function dataOf(occurrence: Occurrence): Record<string, unknown> {
   return { ...place, target, actor };
 }
 
-/** `registry`, `repository`, `tag` and `digest` are names that Argo CD Image Updater reads (its `pkg/webhook/cloudevents.go`). */
+/** Argo CD Image Updater reads `registry`, `repository`, `tag` and `digest` (its `pkg/webhook/cloudevents.go`). */
 function imageOf(event: RecordedEvent, registry: string): Record<string, unknown> {
   const [tag, digest] = [textOf(event, 'tag'), textOf(event, 'digest')];
   return {

@@ -6,7 +6,7 @@ import type { RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { ASKED_FOR, type Format, hostOf, numberOf, operatorOf, textOf, timestampOf } from './format.ts';
 
-/** `repository:tag` at its longest. A sentence has four names at most, and a text object of Slack 3000 characters. */
+/** Longer than any `repository:tag`. A sentence has at most four names, and a text object of Slack 3000 characters. */
 const NAME_MAX_LENGTH = 400;
 const SHORT_DIGEST = 12;
 
@@ -20,7 +20,7 @@ export const slack: Format = {
     const sentence = SENTENCES[event.type](whoOf(event), event);
     const context = `${code(hostOf(occurrence))}, <!date^${event.at}^{date_short_pretty} {time}|${timestampOf(event)}>`;
     return JSON.stringify({
-      // Where there are blocks, what a notification says.
+      // With blocks, this is the text of the notification.
       text: sentence,
       blocks: [
         { type: 'section', text: mrkdwn(sentence) },
@@ -30,14 +30,14 @@ export const slack: Format = {
   },
 };
 
-/** `verbatim`: no name becomes a link or a mention because it looks like one, as `example.com/tools` does. */
+/** `verbatim`: a name such as `example.com/tools` does not become a link or a mention. */
 function mrkdwn(text: string) {
   return { type: 'mrkdwn', text, verbatim: true };
 }
 
 /**
- * A name, as it stands. As code, Slack and its likes find neither links nor mentions nor formatting in it, and nothing in it
- * can end the code: backticks, line breaks and what cannot be seen are replaced.
+ * A name as code: Slack finds no links, mentions or formatting in it. Backticks, line breaks and invisible characters are replaced, so
+ * nothing in the name can end the code.
  */
 function code(name: string): string {
   const plain = name.slice(0, NAME_MAX_LENGTH).replaceAll(/[`\p{C}\p{Z}]/gu, ' ');
@@ -48,12 +48,12 @@ function whoOf(event: RecordedEvent): string {
   return event.by.subject === '' ? 'Somebody' : code(operatorOf(event));
 }
 
-/** A field of the target that names something; of a user, the name alone. */
+/** A field of the target that names something, without its kind: `alice` of `user:alice`. */
 function the(event: RecordedEvent, field: string): string {
   return code((textOf(event, field) ?? 'unknown').replace(/^(?:user|organization|team|robot|ci):/, ''));
 }
 
-/** The same, with the kind of what it names. */
+/** A field of the target that names something, with its kind. */
 function whose(event: RecordedEvent, field: string): string {
   return code(textOf(event, field) ?? 'unknown');
 }
@@ -67,14 +67,14 @@ function digest(event: RecordedEvent, field = 'digest'): string {
   return code(hex === '' ? algorithm : `${algorithm}:${hex.slice(0, SHORT_DIGEST)}`);
 }
 
-/** Of a mount whose source was not named by whoever pushed, nothing is known. */
+/** Empty if the client did not name the source of the mount. */
 function source(event: RecordedEvent): string {
   return textOf(event, 'from') === undefined ? '' : ` from ${the(event, 'from')}`;
 }
 
 const count = (event: RecordedEvent, field: string) => code(String(numberOf(event, field) ?? 'unknown'));
 
-/** What was in the trash: a tag or a digest by its name, or the repository itself. */
+/** The purged entry of the trash: a tag, a shortened digest, or the repository itself. */
 function thing(event: RecordedEvent): string {
   const name = textOf(event, 'name') ?? '';
   return name.includes(':') ? code(name.slice(0, 'sha256:'.length + SHORT_DIGEST)) : name === '' ? 'all' : code(name);
@@ -86,31 +86,31 @@ const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string
   'manifest.restored': (who, e) => `${who} restored ${digest(e)} in ${repository(e)}.`,
   'tag.created': (who, e) => `${who} pushed ${tag(e)}, a new tag, as ${digest(e)}.`,
   'tag.moved': (who, e) => `${who} moved ${tag(e)} from ${digest(e, 'previous')} to ${digest(e)}.`,
-  'tag.pushed': (who, e) => `${who} pushed ${tag(e)} again, and it still is ${digest(e)}.`,
-  'tag.deleted': (who, e) => `${who} deleted the tag ${tag(e)}, which was ${digest(e)}.`,
+  'tag.pushed': (who, e) => `${who} pushed ${tag(e)} again, and it still names ${digest(e)}.`,
+  'tag.deleted': (who, e) => `${who} deleted the tag ${tag(e)}, which named ${digest(e)}.`,
   'blob.mounted': (who, e) => `${who} mounted the blob ${digest(e)}${source(e)} into ${repository(e)}.`,
   'blob.deleted': (who, e) => `${who} deleted the blob ${digest(e)} from ${repository(e)}.`,
   'repository.created': (who, e) => `${who} created the repository ${repository(e)}.`,
   'repository.changed': (who, e) => `${who} changed the description of the repository ${repository(e)}.`,
   'repository.deleted': (who, e) => `${who} deleted the repository ${repository(e)}.`,
-  'blob.missing': (_, e) => `The blob ${digest(e)} is ${the(e, 'reason')} in storage, and the next push of it heals it.`,
+  'blob.missing': (_, e) => `The blob ${digest(e)} is ${the(e, 'reason')} in storage. The next push of it repairs it.`,
   'repository.restored': (who, e) => `${who} restored the repository ${repository(e)}.`,
   'tag-mutability.saved': (who, e) => `${who} made the tags of ${repository(e)} ${the(e, 'imageTagMutability')}.`,
   'lifecycle.saved': (who, e) => `${who} changed the lifecycle rules of ${repository(e)}.`,
   'lifecycle.deleted': (who, e) => `${who} deleted the lifecycle rules of ${repository(e)}.`,
   'lifecycle.ran': (_, e) =>
-    `The lifecycle rules of ${repository(e)} took ${count(e, 'tags')} tags and ${count(e, 'manifests')} images.`,
-  'trash.purged': (who, e) => `${who} took ${thing(e)} of ${repository(e)} out of the trash for good.`,
-  'gc.collected': (_, e) => `${count(e, 'blobs')} blobs that nothing needs were collected, ${count(e, 'bytes')} bytes.`,
-  'quota.saved': (who, e) => `${who} changed what ${code(e.about.slice(e.about.indexOf(':') + 1))} may store.`,
+    `The lifecycle rules of ${repository(e)} deleted ${count(e, 'tags')} tags and ${count(e, 'manifests')} images.`,
+  'trash.purged': (who, e) => `${who} purged ${thing(e)} of ${repository(e)} from the trash.`,
+  'gc.collected': (_, e) => `The garbage collector deleted ${count(e, 'blobs')} unneeded blobs, ${count(e, 'bytes')} bytes.`,
+  'quota.saved': (who, e) => `${who} changed the quota of ${code(e.about.slice(e.about.indexOf(':') + 1))}.`,
   'quota.warned': (_, e) =>
-    `${code(e.about.slice(e.about.indexOf(':') + 1))} stores ${count(e, 'bytes')} of the ${count(e, 'maxBytes')} bytes that it may.`,
+    `${code(e.about.slice(e.about.indexOf(':') + 1))} stores ${count(e, 'bytes')} bytes of its quota of ${count(e, 'maxBytes')} bytes.`,
   'user.invited': (who, e) => `${who} invited the user ${the(e, 'subject')}.`,
   'user.joined': (_, e) => `The user ${the(e, 'subject')} joined.`,
   'user.changed': (who, e) => `${who} changed the user ${the(e, 'subject')}.`,
   'login.succeeded': (who) => `${who} logged in.`,
   'login.failed': (_, e) => `Somebody failed to log in, ${count(e, 'attempts')} times within the hour so far.`,
-  'login.issued': (who, e) => `${who} had a login password made that is good until ${the(e, 'until')}.`,
+  'login.issued': (who, e) => `${who} issued a login password that is valid until ${the(e, 'until')}.`,
   'login.ended': (who, e) => `${who} ended every login of ${whose(e, 'subject')}.`,
   'organization.created': (who, e) => `${who} created the organization ${the(e, 'subject')}.`,
   'organization.changed': (who, e) => `${who} changed the organization ${the(e, 'subject')}.`,
@@ -138,7 +138,7 @@ const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string
   'webhook.rotated': (who, e) => `${who} gave the webhook ${the(e, 'id')} a new secret.`,
   'webhook.disabled': (who, e) => `${who} disabled the webhook ${the(e, 'id')}.`,
   'webhook.throttled': (_, e) =>
-    `The webhooks of ${the(e, 'owner')} have made ${count(e, 'maxDeliveries')} deliveries today and make no more before midnight UTC.`,
+    `The webhooks of ${the(e, 'owner')} have made ${count(e, 'maxDeliveries')} deliveries today, which is the limit, and make no more before midnight UTC.`,
   'webhook.deleted': (who, e) => `${who} deleted the webhook ${the(e, 'id')}.`,
   'webhook.test': (who) => `A test of this webhook, sent by ${who}.`,
 };

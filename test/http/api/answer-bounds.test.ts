@@ -91,11 +91,13 @@ test('a list of webhooks, each as large as it may be, has 1 MiB at most and leav
         scope: 'organization:acme',
         description: '€'.repeat(200),
         endpoint: { url: `https://hooks.example.com/${'p'.repeat(1900)}`, headers: {} },
-        filter: { types: ['*'], repositories: patterns, tags },
+        types: ['*'],
+        repositories: patterns,
+        tags,
         format: 'native',
         origin: ORIGIN,
       },
-      { by, idempotency: null, guard: [] },
+      { by, idempotency: null, requireScope: () => {} },
     );
     ids.push(subscription.id);
   }

@@ -203,7 +203,7 @@ describe('a delivery', () => {
         {
           at: expect.stringMatching(/Z$/),
           status: 503,
-          error: 'it answered with status 503',
+          error: 'the endpoint answered with status 503',
           latencyMs: expect.any(Number),
           response: 'out of order',
           next: waiting.next,
@@ -230,7 +230,7 @@ describe('a delivery', () => {
     });
     const { body } = await api('GET', `/webhooks/${id}/deliveries/${(await oneOf(id)).id}`);
     expect(body.attempts).toMatchObject([
-      { status: null, error: 'there was no answer: no connection, or none that answered within 10 seconds', response: '' },
+      { status: null, error: 'no answer: the connection failed, or there was no answer within 10 seconds', response: '' },
     ]);
   });
 

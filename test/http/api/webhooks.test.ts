@@ -329,7 +329,7 @@ describe('a webhook that is made', () => {
 
   test('says which words are missing', async () => {
     const { body } = await api('POST', REPOSITORY, { body: { url: URL_, format: 'docker-hub', types: ['tag.deleted'] } });
-    expect(body.errors[0].message).toBe('body.types: the format "docker-hub" has no words for tag.deleted');
+    expect(body.errors[0].message).toBe('body.types: the format "docker-hub" cannot express tag.deleted');
   });
 
   test('may not lead to the address that the deployment says it has, nor to the one it is reached by', async () => {

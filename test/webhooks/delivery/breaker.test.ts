@@ -1,11 +1,12 @@
 /** Endpoints that fail: when they are left in peace, who asks whether they are well again, and what becomes of what waits. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
+import { changeSubscription } from '../../../src/webhooks/changes.ts';
 import { deliver } from '../../../src/webhooks/delivery/deliver.ts';
 import { replayDelivery } from '../../../src/webhooks/delivery/history.ts';
-import { resume } from '../../../src/webhooks/delivery/reminders.ts';
+import { sendReminders } from '../../../src/webhooks/delivery/reminders.ts';
 import { BREAK_AFTER, LIFETIME } from '../../../src/webhooks/delivery/schedule.ts';
-import { changeSubscription, getSubscription } from '../../../src/webhooks/subscriptions.ts';
+import { getSubscription } from '../../../src/webhooks/subscriptions.ts';
 import { pushImage } from '../../world/images.ts';
 import { intercepted } from '../../world/intercept.ts';
 import { deliverBatch } from '../../world/queues.ts';
@@ -126,16 +127,16 @@ describe('after five failures in a row', () => {
     ).run();
     await scene.env.DB.prepare('UPDATE subscriptions SET failures = 0, open_until = 0').run();
     scene.deliveries.held.length = 0;
-    await resume(scene.env, { resume: id, after: 0 });
+    await sendReminders(scene.env, { resume: id, after: 0 });
     expect(scene.deliveries.held).toHaveLength(501);
     expect(scene.deliveries.held.at(-1)).toMatchObject({ body: { resume: id, after: 1500 }, delaySeconds: 5 });
     scene.deliveries.held.length = 0;
     await scene.env.DB.prepare('UPDATE subscriptions SET failures = 5').run();
-    await resume(scene.env, { resume: id, after: 1500 });
+    await sendReminders(scene.env, { resume: id, after: 1500 });
     expect(scene.deliveries.held).toEqual([]);
     await scene.env.DB.prepare('UPDATE subscriptions SET failures = 0').run();
-    await resume(scene.env, { resume: id, after: 1500 });
-    await resume(scene.env, { resume: id, after: 2000 });
+    await sendReminders(scene.env, { resume: id, after: 1500 });
+    await sendReminders(scene.env, { resume: id, after: 2000 });
     expect(scene.deliveries.held.filter(({ body }) => 'event' in (body as object))).toHaveLength(700);
   });
 
@@ -343,7 +344,7 @@ describe('an endpoint that never is well again', () => {
       expect(attempts.at(-1)?.next).toBeNull();
       expect(row.due_at - row.created_at).toBeLessThanOrEqual(LIFETIME + 3600);
     }
-    expect(rows.some(({ attempts }) => attempts.includes('not asked again'))).toBe(true);
+    expect(rows.some(({ attempts }) => attempts.includes('failed for too long'))).toBe(true);
     expect(scene.sink.posts.length).toBeLessThan(60);
     expect(scene.deliveries.held).toEqual([]);
   });

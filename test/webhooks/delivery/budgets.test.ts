@@ -9,9 +9,9 @@ import { expireEvents, searchEvents } from '../../../src/events/history.ts';
 import { record } from '../../../src/events/outbox.ts';
 import { factsOf } from '../../../src/facts.ts';
 import { listDeliveries, replayFailed, replaySince } from '../../../src/webhooks/delivery/history.ts';
-import { endHopeless, remindOfForgotten } from '../../../src/webhooks/delivery/reminders.ts';
+import { matchEvents } from '../../../src/webhooks/delivery/matching.ts';
+import { failExpired, remindOfForgotten } from '../../../src/webhooks/delivery/reminders.ts';
 import { expireDeliveries, removeEnded } from '../../../src/webhooks/expiry.ts';
-import { matchEvents } from '../../../src/webhooks/matching.ts';
 import { pushImage } from '../../world/images.ts';
 import { countingStatements, deliverSome, match, newScene, pass, type Scene, status, subscribe } from '../../world/webhooks.ts';
 
@@ -156,7 +156,7 @@ test('a run with thousands that wait for an endpoint which has a pause does not 
   await scene.env.DB.prepare('UPDATE subscriptions SET failures = 9, open_until = unixepoch() + 9000').run();
   pass(scene, 3600);
   expect((await cost((env) => remindOfForgotten(env, 1000))).rowsRead).toBeLessThanOrEqual(10);
-  expect((await cost((env) => endHopeless(env, 1000))).rowsRead).toBeLessThanOrEqual(60);
+  expect((await cost((env) => failExpired(env, 1000))).rowsRead).toBeLessThanOrEqual(60);
 });
 
 describe('queries go by an index', () => {
@@ -181,7 +181,7 @@ describe('queries go by an index', () => {
     'claiming and writing down': (env) => deliverSome(scene, { env }),
     listing: (env, subscription) => listDeliveries(env, subscription, { before: null, limit: 20, state: 'failed' }),
     reminding: (env) => remindOfForgotten(env, 100),
-    'ending what is hopeless': (env) => endHopeless(env, 100),
+    'ending what is hopeless': (env) => failExpired(env, 100),
     'replaying what failed': (env, subscription) => replayFailed(env, subscription, 0),
     'replaying a span': (env, subscription) => replaySince(env, subscription, { since: 0, until: null, after: 0 }, described),
     'expiring deliveries': (env) => expireDeliveries(env, 14, 100),

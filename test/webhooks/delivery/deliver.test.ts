@@ -3,8 +3,9 @@ import { createExecutionContext } from 'cloudflare:test';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
 import worker from '../../../src/index.ts';
+import { changeSubscription } from '../../../src/webhooks/changes.ts';
 import { deliver } from '../../../src/webhooks/delivery/deliver.ts';
-import { changeSubscription, deleteSubscription } from '../../../src/webhooks/subscriptions.ts';
+import { deleteSubscription } from '../../../src/webhooks/subscriptions.ts';
 import { pushImage } from '../../world/images.ts';
 import { intercepted } from '../../world/intercept.ts';
 import { deliverBatch } from '../../world/queues.ts';
@@ -333,7 +334,7 @@ test.each(['event_data', 'format'])('a row whose %s cannot be read fails, and no
   expect(states).toEqual(
     expect.arrayContaining([
       [true, 'delivered', null],
-      [false, 'failed', 'it could not be made'],
+      [false, 'failed', 'an internal error: nothing was sent'],
     ]),
   );
   expect(ids()).toHaveLength(1);
@@ -412,7 +413,7 @@ describe('a hanging endpoint', () => {
     const [late] = (await rowsOf(scene)).filter(({ state }) => state === 'waiting');
     expect(late).toMatchObject({ tries: 1, claimed_until: 0 });
     expect(attemptsOf(late as NonNullable<typeof late>)).toMatchObject([
-      { status: null, error: 'there was no answer: no connection, or none that answered within 10 seconds', latencyMs: 10_000 },
+      { status: null, error: 'no answer: the connection failed, or there was no answer within 10 seconds', latencyMs: 10_000 },
     ]);
     expect(scene.deliveries.held.map(({ delaySeconds }) => delaySeconds)).toEqual([5, 5]);
     scene.sink.answer = status(200);

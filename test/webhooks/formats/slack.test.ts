@@ -19,7 +19,7 @@ function rendered(...from: Parameters<typeof example>): Message {
   return JSON.parse(slack.render(example(...from))) as Message;
 }
 
-/** Of targets, all that sentences are made of. */
+/** The fields of targets that sentences name. */
 const FIELDS = ['tag', 'digest', 'previous', 'from', 'subject', 'user', 'role', 'id', 'owner'];
 
 const SENTENCES: Record<EventType, string> = {
@@ -28,29 +28,29 @@ const SENTENCES: Record<EventType, string> = {
   'manifest.restored': '`alice` restored `sha256:0123456789ab` in `acme/api`.',
   'tag.created': '`alice` pushed `acme/api:v1`, a new tag, as `sha256:0123456789ab`.',
   'tag.moved': '`alice` moved `acme/api:v1` from `sha256:fedcba987654` to `sha256:0123456789ab`.',
-  'tag.pushed': '`alice` pushed `acme/api:v1` again, and it still is `sha256:0123456789ab`.',
-  'tag.deleted': '`alice` deleted the tag `acme/api:v1`, which was `sha256:0123456789ab`.',
+  'tag.pushed': '`alice` pushed `acme/api:v1` again, and it still names `sha256:0123456789ab`.',
+  'tag.deleted': '`alice` deleted the tag `acme/api:v1`, which named `sha256:0123456789ab`.',
   'blob.mounted': '`alice` mounted the blob `sha256:0123456789ab` from `acme/base` into `acme/api`.',
   'blob.deleted': '`alice` deleted the blob `sha256:0123456789ab` from `acme/api`.',
   'repository.created': '`alice` created the repository `acme/api`.',
   'repository.changed': '`alice` changed the description of the repository `acme/api`.',
   'repository.deleted': '`alice` deleted the repository `acme/api`.',
-  'blob.missing': 'The blob `sha256:0123456789ab` is `damaged` in storage, and the next push of it heals it.',
+  'blob.missing': 'The blob `sha256:0123456789ab` is `damaged` in storage. The next push of it repairs it.',
   'repository.restored': '`alice` restored the repository `acme/api`.',
   'tag-mutability.saved': '`alice` made the tags of `acme/api` `IMMUTABLE_WITH_EXCLUSION`.',
   'lifecycle.saved': '`alice` changed the lifecycle rules of `acme/api`.',
   'lifecycle.deleted': '`alice` deleted the lifecycle rules of `acme/api`.',
-  'lifecycle.ran': 'The lifecycle rules of `acme/api` took `3` tags and `2` images.',
-  'trash.purged': '`alice` took `v1` of `acme/api` out of the trash for good.',
-  'gc.collected': '`7` blobs that nothing needs were collected, `4096` bytes.',
-  'quota.saved': '`alice` changed what `acme` may store.',
-  'quota.warned': '`acme` stores `801` of the `1000` bytes that it may.',
+  'lifecycle.ran': 'The lifecycle rules of `acme/api` deleted `3` tags and `2` images.',
+  'trash.purged': '`alice` purged `v1` of `acme/api` from the trash.',
+  'gc.collected': 'The garbage collector deleted `7` unneeded blobs, `4096` bytes.',
+  'quota.saved': '`alice` changed the quota of `acme`.',
+  'quota.warned': '`acme` stores `801` bytes of its quota of `1000` bytes.',
   'user.invited': '`alice` invited the user `bob`.',
   'user.joined': 'The user `bob` joined.',
   'user.changed': '`alice` changed the user `bob`.',
   'login.succeeded': '`alice` logged in.',
   'login.failed': 'Somebody failed to log in, `10` times within the hour so far.',
-  'login.issued': '`alice` had a login password made that is good until `2023-11-14T23:13:20.000Z`.',
+  'login.issued': '`alice` issued a login password that is valid until `2023-11-14T23:13:20.000Z`.',
   'login.ended': '`alice` ended every login of `user:bob`.',
   'organization.created': '`alice` created the organization `acme`.',
   'organization.changed': '`alice` changed the organization `acme`.',
@@ -77,7 +77,8 @@ const SENTENCES: Record<EventType, string> = {
   'webhook.changed': '`alice` changed the webhook `wh1`.',
   'webhook.rotated': '`alice` gave the webhook `wh1` a new secret.',
   'webhook.disabled': '`alice` disabled the webhook `wh1`.',
-  'webhook.throttled': 'The webhooks of `acme` have made `2000` deliveries today and make no more before midnight UTC.',
+  'webhook.throttled':
+    'The webhooks of `acme` have made `2000` deliveries today, which is the limit, and make no more before midnight UTC.',
   'webhook.deleted': '`alice` deleted the webhook `wh1`.',
   'webhook.test': 'A test of this webhook, sent by `alice`.',
 };

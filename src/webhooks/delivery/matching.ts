@@ -1,33 +1,36 @@
 /**
- * From events to deliveries. The cursor and the deliveries that were made up to it are one batch, so an event is matched once,
- * whatever message was lost, came twice, or came to two consumers; a message only says that there is something to do.
+ * Matches events with subscriptions and creates deliveries. The cursor and the deliveries up to it are written in one batch, so an event
+ * is matched once even if a message is lost, repeated, or handled by two consumers. A message only says that there is something to do.
  */
-import type { Env, Vars } from '../env.ts';
-import { type Database, refuseUnless, tryBatch } from '../events/batch.ts';
-import { isAboutRepository, type RecordedEvent } from '../events/event.ts';
-import { eventsAfter } from '../events/history.ts';
-import { NEWEST, timeAfter } from '../events/outbox.ts';
-import type { RepositoryName } from '../oci/name.ts';
-import { insertDeliveries, type NewDelivery, sendDeliveries, storedData } from './delivery/deliveries.ts';
-import { hears, scopesOf } from './filter.ts';
-import { FORMATS } from './formats/all.ts';
-import type { RepositoryFacts } from './formats/format.ts';
+import type { Env, Vars } from '../../env.ts';
+import { type Database, newBatch } from '../../events/batch.ts';
+import { isAboutRepository, type RecordedEvent } from '../../events/event.ts';
+import { eventsAfter } from '../../events/history.ts';
+import { NEWEST, timeAfter } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { isRefusal } from '../../vocabulary/refusal.ts';
+import { hears, scopesOf } from '../filter.ts';
+import { FORMATS } from '../formats/all.ts';
+import type { RepositoryFacts } from '../formats/format.ts';
+import { dueForReview, review, reviewAfter, type Standing } from '../standing.ts';
+import { type Subscription, type SubscriptionRow, subscriptionOf } from '../subscriptions.ts';
+import { INSERT_DELIVERIES, type NewDelivery, sendDeliveries, storedData } from './deliveries.ts';
 import { withinDay } from './owner-days.ts';
-import { dueForReview, review, reviewAfter, type Standing } from './standing.ts';
-import { type Row, type Subscription, subscriptionOf } from './subscriptions.ts';
 
-/** What other rooms know of repositories: of those that are not there, nothing. */
+/** Returns facts about repositories, for formats that include them. Repositories that do not exist are left out. */
 export type Describe = (repositories: RepositoryName[]) => Promise<Map<string, RepositoryFacts>>;
 
-/** Of one batch. A slice of events that would make more of them ends earlier. */
+/** Events and deliveries of one batch. A slice whose events cause more deliveries ends earlier. */
 const EVENTS_PER_SLICE = 100;
 const DELIVERIES_PER_SLICE = 500;
 
 type Stores = Database & Pick<Env, 'DELIVERIES'> & Vars;
 
 /**
- * Up to `slices` of the events that were not matched yet, in the order in which they happened. Returns whether that was all.
- * @param events of one slice
+ * Matches up to `slices` slices of the events that were not matched yet, oldest first.
+ * @param events number of events of a slice
+ * @returns `true` if all events are matched
  */
 export async function matchEvents(
   env: Stores,
@@ -42,7 +45,7 @@ export async function matchEvents(
   return (await unmatchedEvent(env)) === null;
 }
 
-/** The newest event, if it was not matched yet. */
+/** Returns the newest event if it was not matched yet. */
 export async function unmatchedEvent(env: Database): Promise<number | null> {
   const [found] = await env.DB.batch([matchingState(env)]);
   return matchingStateOf(found).unmatched;
@@ -55,11 +58,11 @@ export interface MatchingState {
   cursor: number;
   /** The newest event, if it was not matched yet. */
   unmatched: number | null;
-  /** Seconds for which the oldest of those has waited. */
+  /** Age of the oldest unmatched event, in seconds. */
   waiting: number;
 }
 
-/** A statement that `matchingStateOf` reads. */
+/** A statement whose result `matchingStateOf` reads. */
 export function matchingState(env: Database): D1PreparedStatement {
   return env.DB.prepare(`SELECT ${CURSOR} AS cursor, ${NEWEST} AS newest, unixepoch() - ${timeAfter(CURSOR)} AS waiting`);
 }
@@ -73,44 +76,51 @@ export function matchingStateOf(result: D1Result | undefined): MatchingState {
   return { cursor, unmatched: newest > cursor ? newest : null, waiting: waiting ?? 0 };
 }
 
-/** The newest event that was matched. */
+/** Returns the newest event that was matched. */
 async function cursorOf(env: Database): Promise<number> {
   return (await env.DB.prepare('SELECT event FROM match_cursor').first<number>('event')) ?? 0;
 }
 
-/** How the owners of webhooks are asked about, and the clock in milliseconds. */
+/** How the rights of webhook owners are checked. */
 export interface Rights {
   standing: Standing;
+  /** Milliseconds. */
   now: number;
 }
 
-/** Whether there is more: `false` where all were matched that were there when it began; those after them are announced too. */
+/** Returns `false` if all events are matched that existed when it began. Later events have announcements of their own. */
 async function matchSlice(env: Stores, describe: Describe, rights: Rights | null, limit: number): Promise<boolean> {
   const from = await cursorOf(env);
   const { items: events, more } = await eventsAfter(env, from, limit);
   if (events.length === 0) return false;
   const pairs = await allowedPairs(env, events, rights);
-  const { dealtWith, last } = fitting(events, pairs);
-  const { allowed, statements } = await withinDay(env, dealtWith);
-  const made = await dataFor(allowed, describe);
-  const done = await tryBatch(env, [
-    refuseUnless(env, 'coalesce((SELECT event FROM match_cursor), 0) = ?1', from),
-    ...(made.rows.length > 0 ? [insertDeliveries(env, made, 'DO NOTHING')] : []),
-    ...statements,
-    env.DB.prepare('INSERT INTO match_cursor (one, event) VALUES (1, ?1) ON CONFLICT DO UPDATE SET event = ?1').bind(last.id),
-  ]);
-  // Refused: another consumer was faster, and has sent them.
-  if (!done) return true;
-  await sendDeliveries(env, made.rows);
+  const { taken, last } = fitting(events, pairs);
+  const { allowed, count } = await withinDay(env, taken);
+  const created = await dataFor(allowed, describe);
+  const batch = newBatch(env);
+  batch.require('overtaken', `${CURSOR} = :from`, { from });
+  if (created.rows.length > 0) batch.run(`${INSERT_DELIVERIES} ON CONFLICT DO NOTHING`, { ...created, replayed: false });
+  count(batch);
+  batch.run('INSERT INTO match_cursor (one, event) VALUES (1, :last) ON CONFLICT DO UPDATE SET event = :last', {
+    last: last.id,
+  });
+  try {
+    await batch.commit();
+  } catch (error) {
+    // Another consumer was faster, and sends the messages.
+    if (isRefusal(error, 'overtaken')) return true;
+    throw error;
+  }
+  await sendDeliveries(env, created.rows);
   return more || last !== events.at(-1);
 }
 
-/** Events and those who hear them, without the webhooks of those who have lost the right. */
+/** Pairs each event with the webhooks that hear it, without webhooks whose owners lost their right. */
 async function allowedPairs(env: Database, events: RecordedEvent[], rights: Rights | null): Promise<Pair[]> {
   if (rights) await reviewAfter(env, events, rights.standing);
   const pairs = pairsOf(events, await listenersTo(env, events));
   const listeners = new Map(pairs.map(({ listener }) => [listener.id, listener]));
-  // Those that are over were in order when they ended.
+  // An ended webhook is not reviewed: its scope was deleted.
   const current = [...listeners.values()].filter(({ lastEvent }) => lastEvent === null);
   const lost = rights ? await review(env, dueForReview(current, rights.now), rights.standing) : new Set();
   return lost.size === 0 ? pairs : pairs.filter(({ listener }) => !lost.has(listener.id));
@@ -118,11 +128,11 @@ async function allowedPairs(env: Database, events: RecordedEvent[], rights: Righ
 
 async function listenersTo(env: Database, events: RecordedEvent[]): Promise<Subscription[]> {
   const scopes = [...new Set(events.flatMap(scopesOf))];
-  const { results } = await env.DB.prepare(
-    `SELECT * FROM subscriptions WHERE scope IN (SELECT value FROM json_each(?1)) AND disabled IS NULL`,
-  )
-    .bind(JSON.stringify(scopes))
-    .all<Row>();
+  const { results } = await prepare(
+    env,
+    'SELECT * FROM subscriptions WHERE scope IN (SELECT value FROM json_each(:scopes)) AND disabled IS NULL',
+    { scopes },
+  ).all<SubscriptionRow>();
   return results.map(subscriptionOf);
 }
 
@@ -140,18 +150,18 @@ function pairsOf(events: RecordedEvent[], listeners: Subscription[]): Pair[] {
   );
 }
 
-/** The pairs of as many events, from the first, as fit a slice: of one event all, however many. */
-function fitting(events: RecordedEvent[], pairs: Pair[]): { dealtWith: Pair[]; last: RecordedEvent } {
+/** The pairs of the first events that fit a slice. A single event is taken with all its pairs, however many. */
+function fitting(events: RecordedEvent[], pairs: Pair[]): { taken: Pair[]; last: RecordedEvent } {
   const past = pairs[DELIVERIES_PER_SLICE]?.event ?? null;
   const first = events[0] as RecordedEvent;
   const before = past === null ? events : events.filter(({ id }) => id < past.id);
   const last = before.at(-1) ?? first;
-  return { dealtWith: pairs.filter(({ event }) => event.id <= last.id), last };
+  return { taken: pairs.filter(({ event }) => event.id <= last.id), last };
 }
 
 /**
- * Rows for pairs, and what they say of their events: each event once, or twice where some formats want to know more of its
- * repository, as what is bound to a statement has 2 MB (D1, "Limits").
+ * The rows of deliveries, and the data of their events. Each event is in `data` once, or twice if only some formats include facts:
+ * a bound parameter has at most 2 MB (D1, "Limits").
  */
 export async function dataFor(pairs: Pair[], describe: Describe): Promise<{ rows: NewDelivery[]; data: string[] }> {
   const wanted = pairs.filter(({ event, listener }) => FORMATS[listener.format].needsFacts && isAboutRepository(event.about));

@@ -1,0 +1,92 @@
+/** What may be stored as a webhook: its endpoint, its filter, and how many webhooks there may be. */
+import { settings, type Vars } from '../env.ts';
+import type { Batch, Database } from '../events/batch.ts';
+import { prepare } from '../events/sql.ts';
+import { EVENT_TYPES, type EventType } from '../vocabulary/event-types.ts';
+import { type Particulars, requireNoErrors } from '../vocabulary/refusal.ts';
+import { EVERY_TYPE, type FormatName } from '../vocabulary/webhooks.ts';
+import { refusalOfAddress } from './endpoint/address.ts';
+import { refusalOfHeaders } from './endpoint/custom-headers.ts';
+import type { Endpoint } from './endpoint/sealing.ts';
+import { defaultTypes, type Filter, ownerOf, type Scope } from './filter.ts';
+import { FORMATS } from './formats/all.ts';
+
+/**
+ * Refuses an endpoint to which nothing may be sent. The message names no part of the endpoint that may be secret.
+ * @param origins addresses of the registry: a webhook must not call the registry itself
+ * @throws request-invalid
+ */
+export function checkEndpoint(env: Vars, { url, headers }: Endpoint, origins: readonly string[]): void {
+  const { insecureWebhooks } = settings(env);
+  const ownHosts = origins.map((own) => new URL(own).host);
+  const ofUrl = refusalOfAddress(url, { ownHosts, insecure: insecureWebhooks });
+  if (ofUrl !== null) requireNoErrors([{ at: 'url', message: ofUrl }]);
+  const ofHeaders = refusalOfHeaders(headers);
+  if (ofHeaders !== null) requireNoErrors([{ at: 'headers', message: ofHeaders }]);
+}
+
+/** What a request says of the filter. A field that is left out stays as it is; `null` means no restriction. */
+export interface WantedFilter {
+  /** `null`: the default types of the format. */
+  types?: Filter['types'] | undefined;
+  repositories?: string[] | null | undefined;
+  tags?: string[] | null | undefined;
+}
+
+/** The filter of a new webhook for which nothing is said. */
+export function newFilter(format: FormatName): Filter {
+  return { types: defaultTypes(format), repositories: null, tags: null };
+}
+
+/**
+ * The filter to store.
+ * @throws request-invalid if the webhook could never hear what the filter asks for
+ */
+export function filterOf(
+  wanted: WantedFilter,
+  before: Filter,
+  { scope, format }: { scope: Scope; format: FormatName },
+): Filter {
+  const types = wanted.types === undefined ? before.types : ordered(wanted.types ?? defaultTypes(format));
+  const repositories = wanted.repositories === undefined ? before.repositories : wanted.repositories;
+  const tags = wanted.tags === undefined ? before.tags : wanted.tags;
+  const mute = types?.filter((type) => type !== EVERY_TYPE && !FORMATS[format].speaksOf(type)) ?? [];
+  if (mute.length > 0) {
+    requireNoErrors([{ at: 'types', message: `the format "${format}" cannot express ${mute.join(', ')}` }]);
+  }
+  if (repositories && scope.startsWith('repository:')) {
+    requireNoErrors([{ at: 'repositories', message: 'this webhook is about one repository' }]);
+  }
+  return { types, repositories, tags };
+}
+
+/** The types in the order of the closed list, so that equal filters are stored alike. Tests are sent on request only. */
+function ordered(types: NonNullable<Filter['types']>): NonNullable<Filter['types']> {
+  if (types.includes(EVERY_TYPE)) return [EVERY_TYPE];
+  return EVENT_TYPES.filter((type: EventType) => type !== 'webhook.test' && types.includes(type));
+}
+
+/** Webhooks of one scope: each event is matched with all of them. */
+const SUBSCRIPTIONS_MAX = 50;
+/** Webhooks of an organization or a user, with those of all repositories. */
+const SUBSCRIPTIONS_OF_OWNER_MAX = 200;
+
+const IS_STORED = 'EXISTS (SELECT 1 FROM subscriptions WHERE id = :id AND last_event IS NULL)';
+const COUNT_IN_SCOPE = '(SELECT count(*) FROM subscriptions WHERE scope = :scope AND last_event IS NULL)';
+const COUNT_OF_OWNER = `((SELECT count(*) FROM subscriptions WHERE scope = 'organization:' || :owner AND last_event IS NULL)
+  + (SELECT count(*) FROM subscriptions
+      WHERE scope >= 'repository:' || :owner || '/' AND scope < 'repository:' || :owner || '0' AND last_event IS NULL))`;
+
+/** Refuses the batch with `limit-reached` if it would create one webhook too many. One that is stored already needs no room. */
+export function requireRoom(batch: Batch, env: Database, id: string, scope: Scope): void {
+  const owner = ownerOf(scope);
+  const says = async (): Promise<Particulars> => {
+    const inScope = await prepare(env, `SELECT ${COUNT_IN_SCOPE} AS count`, { scope }).first<number>('count');
+    if ((inScope ?? 0) >= SUBSCRIPTIONS_MAX) return { message: `there may be ${SUBSCRIPTIONS_MAX} webhooks here` };
+    const whose = `${owner} has ${SUBSCRIPTIONS_OF_OWNER_MAX} webhooks, with those of its repositories, and may have no more`;
+    return { message: `${whose}: one webhook of the organization hears of all its repositories` };
+  };
+  batch.require('limit-reached', `${IS_STORED} OR ${COUNT_IN_SCOPE} < ${SUBSCRIPTIONS_MAX}`, { id, scope }, says);
+  if (owner === '') return;
+  batch.require('limit-reached', `${IS_STORED} OR ${COUNT_OF_OWNER} < ${SUBSCRIPTIONS_OF_OWNER_MAX}`, { id, owner });
+}
