@@ -2,8 +2,7 @@
 import { lifecyclePreviewCursor } from '../contract/lifecycle.ts';
 import { jsonOf } from '../oci/json.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import { bytesOnlyOf } from '../registry/lifecycle/candidates.ts';
-import { type Place, planPage } from '../registry/lifecycle/large.ts';
+import { type PreviewCursor, planPage } from '../registry/lifecycle/large.ts';
 import { type LifecyclePolicy, requireValidPolicy } from '../registry/lifecycle/policy.ts';
 import { planLifecycle, runLifecycle as run } from '../registry/lifecycle/run.ts';
 import {
@@ -12,6 +11,7 @@ import {
   type SavedPolicy,
   saveLifecycle,
 } from '../registry/lifecycle/saved.ts';
+import { bytesFreedBy } from '../registry/lifecycle/snapshot.ts';
 import { invalidInput, withFieldsIn } from '../vocabulary/refusal.ts';
 import { maySeeActors, requireRight } from './access.ts';
 import type { Call } from './call.ts';
@@ -107,7 +107,7 @@ export async function previewLifecycle(
   const { env } = call;
   const whole = after === undefined ? await planLifecycle(env, repository, policy) : null;
   if (whole) {
-    const blobs = await bytesOnlyOf(env, repository, whole.plan.levels.flat());
+    const blobs = await bytesFreedBy(env, repository, whole.plan.levels.flat());
     const bytes = whole.plan.manifests.reduce((sum, { size }) => sum + size, blobs);
     return { plan: whole.plan, whole: { etag: whole.etag, bytes }, next: null };
   }
@@ -117,9 +117,9 @@ export async function previewLifecycle(
 }
 
 /** @throws request-invalid */
-function placeOf(cursor: string): Place {
+function placeOf(cursor: string): PreviewCursor {
   const place = lifecyclePreviewCursor.safeParse(jsonOf(cursor));
-  if (place.success) return place.data as Place;
+  if (place.success) return place.data as PreviewCursor;
   throw invalidInput({ at: 'after', message: 'is not the `next` of a page before' });
 }
 

@@ -1,6 +1,6 @@
 /**
- * Tags that belong to another manifest of the repository by their name (`oci/attachment.ts`). Rules neither select nor count them:
- * they stay while their subject stays, and go with it. Pure.
+ * Attached tags: tags that belong to another manifest of the repository by their name (`oci/attachment.ts`). Rules neither select nor
+ * count them; they stay as long as their subject and are deleted with it. Pure.
  */
 import { attachedTo, beginningOf } from '../../oci/attachment.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -9,14 +9,14 @@ import { append, type Inventory } from './inventory.ts';
 
 export interface Attached {
   tag: Tag;
-  /** What the tag names. */
+  /** The manifest that the tag names. */
   digest: Digest;
   subject: Digest;
 }
 
 /**
- * A tag is ordinary if its subject is not in the repository, if it names the subject itself, and if it would make a circle: nothing
- * in that could ever go.
+ * Finds the attached tags. A tag is an ordinary one if its subject is not in the repository, if it names the subject itself, or if it
+ * would close a cycle: nothing in a cycle could ever be deleted.
  */
 export function attachedIn({ tags, manifests, references }: Omit<Inventory, 'left'>): Attached[] {
   const named = tags.flatMap(({ tag, digest }) => {
@@ -29,12 +29,12 @@ export function attachedIn({ tags, manifests, references }: Omit<Inventory, 'lef
     const subject = subjects.get(beginning);
     return subject === undefined || subject === digest ? [] : [{ tag, digest, subject }];
   });
-  const circle = circular([
+  const cyclic = inCycles([
     ...references.map(({ parent, child }) => ({ from: parent, to: child })),
     ...manifests.flatMap(({ digest, subject }) => (subject === null ? [] : [{ from: subject, to: digest }])),
     ...attached.map(({ subject, digest }) => ({ from: subject, to: digest })),
   ]);
-  return attached.filter(({ subject, digest }) => !circle.has(subject) || !circle.has(digest));
+  return attached.filter(({ subject, digest }) => !cyclic.has(subject) || !cyclic.has(digest));
 }
 
 interface Edge {
@@ -42,15 +42,15 @@ interface Edge {
   to: Digest;
 }
 
-/** What is in a circle, or on the way from one to another. */
-function circular(edges: Edge[]): Set<Digest> {
-  const behind = unreached(edges);
+/** The manifests in a cycle, or on a path from one cycle to another. */
+function inCycles(edges: Edge[]): Set<Digest> {
+  const behind = remaining(edges);
   const inner = edges.filter(({ from, to }) => behind.has(from) && behind.has(to));
-  return unreached(inner.map(({ from, to }) => ({ from: to, to: from })));
+  return remaining(inner.map(({ from, to }) => ({ from: to, to: from })));
 }
 
-/** What stays when all that nothing points at is taken away, again and again. */
-function unreached(edges: Edge[]): Set<Digest> {
+/** The nodes that remain after repeatedly removing every node without an incoming edge. */
+function remaining(edges: Edge[]): Set<Digest> {
   const targets = new Map<Digest, Digest[]>();
   const open = new Map<Digest, number>();
   for (const { from, to } of edges) {

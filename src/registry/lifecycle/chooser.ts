@@ -1,47 +1,55 @@
 /**
- * What a policy lets go of what a repository holds, and why: the one place that decides it, for the preview and for the run.
- * What is decided about is a tag or an untagged manifest, not an image: a tag that is kept keeps only itself. Pure.
+ * Decides what a policy expires and why, for the preview and for the run. It decides about tags and untagged manifests, not about
+ * images: a tag that is kept keeps only itself. Pure.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { Mutability } from '../../vocabulary/mutability.ts';
 import { isImmutable } from '../tags/mutability.ts';
 import { type Attached, attachedIn } from './attached.ts';
-import { append, type Holding, holdingOf, type Inventory, type Leftover, peel, type StoredManifest } from './inventory.ts';
-import { type Known, wholeFor } from './known.ts';
+import {
+  append,
+  type Deferred,
+  type Inventory,
+  type ReferenceGraph,
+  referenceGraphOf,
+  type StoredManifest,
+  topologicalLevels,
+} from './inventory.ts';
 import type { LifecyclePolicy, Rule } from './policy.ts';
-import { losesHolder, losesTags, nameOf, type Verdict, WAS_LEFT } from './reasons.ts';
-import { keptBy, overCount, selected, type Unit, type Whole } from './selecting.ts';
+import { losesHolder, losesTags, nameOf, type Verdict, WAS_DEFERRED } from './reasons.ts';
+import { type Candidate, type CountBounds, keptBy, overCount, selected } from './selecting.ts';
+import { boundsFor, type Survey } from './survey.ts';
 import { usesOf } from './uses.ts';
 import { versionOf } from './versions.ts';
 
-export interface DoomedTag extends Verdict {
+export interface ExpiredTag extends Verdict {
   tag: Tag;
   digest: Digest;
-  /** It is immutable, and the rule takes it all the same. */
+  /** The tag is immutable, and the rule includes immutable tags. */
   immutable: boolean;
 }
 
-/** One that goes with the manifest that it belongs to, whatever rules say of its name. */
-export interface DoomedAttached extends Verdict, Attached {}
+/** An attached tag that is deleted with its subject, whatever the rules say about its name. */
+export interface ExpiredAttachedTag extends Verdict, Attached {}
 
-export interface DoomedManifest extends Verdict {
+export interface ExpiredManifest extends Verdict {
   digest: Digest;
   size: number;
   leasedUntil: number;
 }
 
-export interface Plan {
-  tags: DoomedTag[];
-  attached: DoomedAttached[];
-  /** Each after all that hold it. */
-  manifests: DoomedManifest[];
-  /** Their digests: holders before what they hold. */
+export interface ExpiryPlan {
+  tags: ExpiredTag[];
+  attached: ExpiredAttachedTag[];
+  /** Each manifest after all that hold it. */
+  manifests: ExpiredManifest[];
+  /** The digests of the manifests in topological levels: holders before what they hold. */
   levels: Digest[][];
-  holding: Holding;
-  /** Nothing holds these any more, but they are leased: they stay for now. */
-  left: Leftover[];
-  /** What the rules would take and a lease keeps for now: those of `left`, and what a rule took by itself. */
+  graph: ReferenceGraph;
+  /** Manifests that nothing holds any more but that are leased: a later run deletes them. */
+  left: Deferred[];
+  /** Manifests that the rules expire and a lease keeps for now: those of `left`, and those that a rule selected themselves. */
   waiting: { digest: Digest; leasedUntil: number }[];
 }
 
@@ -50,33 +58,33 @@ export interface Circumstances {
   mutability: Mutability;
   /** Seconds since the epoch. */
   now: number;
-  /** What counts come to in the whole repository, where the inventory is a part of it. */
-  known?: Known;
+  /** Facts about the whole repository, if the inventory is only a part of it. */
+  known?: Survey;
 }
 
-export function choose(policy: LifecyclePolicy, { inventory, mutability, now, known }: Circumstances): Plan {
+export function choose(policy: LifecyclePolicy, { inventory, mutability, now, known }: Circumstances): ExpiryPlan {
   const attached = attachedIn(inventory);
-  const holding = holdingOf(inventory, attached);
+  const graph = referenceGraphOf(inventory, attached);
   const versioned = policy.rules.some(({ selection }) => selection.tagSemverRange !== undefined);
-  const units = unitsOf(inventory, { holding, attached, versioned });
-  const whole = (rule: Rule) => (known ? wholeFor(known, rule) : null);
+  const candidates = candidatesIn(inventory, { graph, attached, versioned });
+  const whole = (rule: Rule) => (known ? boundsFor(known, rule) : null);
   const kept = new Set(
-    rulesOf(policy, 'keep').flatMap((rule) => keptBy(rule.selection, selected(rule.selection, units), now, whole(rule))),
+    rulesOf(policy, 'keep').flatMap((rule) => keptBy(rule.selection, selected(rule.selection, candidates), now, whole(rule))),
   );
-  const fixed = new Set(units.filter(({ tag }) => tag !== null && isImmutable(mutability, tag)));
+  const fixed = new Set(candidates.filter(({ tag }) => tag !== null && isImmutable(mutability, tag)));
   const taken = takenBy(
     policy,
-    units.filter(({ held }) => !held),
+    candidates.filter(({ held }) => !held),
     { kept, fixed, now, whole },
   );
-  const doomed = doomedManifests({ inventory, holding, attached, units, kept, taken, now });
+  const expired = expiredManifests({ inventory, graph, attached, candidates, kept, taken, now });
   return {
     tags: [...taken].flatMap(([{ tag, digest }, verdict]) =>
       tag === null ? [] : [{ tag, digest, immutable: isImmutable(mutability, tag), ...verdict }],
     ),
-    attached: attachedTo(doomed.manifests, attached),
-    ...doomed,
-    holding,
+    attached: attachedTo(expired.manifests, attached),
+    ...expired,
+    graph,
   };
 }
 
@@ -84,7 +92,7 @@ function rulesOf({ rules }: LifecyclePolicy, type: 'expire' | 'keep') {
   return rules.filter(({ action }) => action.type === type).sort((a, b) => a.rulePriority - b.rulePriority);
 }
 
-function attachedTo(manifests: DoomedManifest[], attached: Attached[]): DoomedAttached[] {
+function attachedTo(manifests: ExpiredManifest[], attached: Attached[]): ExpiredAttachedTag[] {
   const rules = new Map(manifests.map(({ digest, rule }) => [digest, rule]));
   return attached.flatMap((one) => {
     const rule = rules.get(one.subject);
@@ -93,14 +101,14 @@ function attachedTo(manifests: DoomedManifest[], attached: Attached[]): DoomedAt
 }
 
 interface Considered {
-  holding: Holding;
+  graph: ReferenceGraph;
   attached: Attached[];
-  /** Whether a rule asks what versions the tags are. */
+  /** True if a rule needs the versions of the tags. */
   versioned: boolean;
 }
 
-/** What belongs to a subject by a tag's name or by its own word is no image, and decided with the subject. */
-function unitsOf(inventory: Inventory, { holding: { holders }, attached, versioned }: Considered): Unit[] {
+/** Tags and untagged manifests that rules decide about. Attached tags and referrers are not: they share the fate of their subject. */
+function candidatesIn(inventory: Inventory, { graph: { holders }, attached, versioned }: Considered): Candidate[] {
   const { manifests } = inventory;
   const attachedTags = new Set(attached.map(({ tag }) => tag));
   const tags = inventory.tags.filter(({ tag }) => !attachedTags.has(tag));
@@ -124,25 +132,30 @@ function unitsOf(inventory: Inventory, { holding: { holders }, attached, version
 }
 
 /**
- * ECR, "Lifecycle policy evaluation rules": all rules look at all there is; the first whose requirement on tags is met decides,
- * and what it lets stay is safe from those after it.
+ * Evaluates the expiring rules as ECR does ("Lifecycle policy evaluation rules"): every rule looks at everything, the first rule whose tag
+ * requirement is met decides, and what it does not expire is safe from later rules.
  */
 function takenBy(
   policy: LifecyclePolicy,
-  units: Unit[],
-  { kept, fixed, now, whole }: { kept: Set<Unit>; fixed: Set<Unit>; now: number; whole: (rule: Rule) => Whole | null },
-): Map<Unit, Verdict> {
-  const decided = new Set<Unit>();
-  const taken = new Map<Unit, Verdict>();
+  candidates: Candidate[],
+  {
+    kept,
+    fixed,
+    now,
+    whole,
+  }: { kept: Set<Candidate>; fixed: Set<Candidate>; now: number; whole: (rule: Rule) => CountBounds | null },
+): Map<Candidate, Verdict> {
+  const decided = new Set<Candidate>();
+  const taken = new Map<Candidate, Verdict>();
   for (const rule of rulesOf(policy, 'expire')) {
-    const seen = selected(rule.selection, units);
+    const seen = selected(rule.selection, candidates);
     const over = overCount(rule.selection, seen, now, whole(rule));
-    for (const unit of seen) {
-      if (decided.has(unit)) continue;
-      decided.add(unit);
-      const reason = over.get(unit);
-      const mayTake = !kept.has(unit) && (!fixed.has(unit) || rule.action.includeImmutable === true);
-      if (reason !== undefined && mayTake) taken.set(unit, { rule: nameOf(rule), reason: reason() });
+    for (const candidate of seen) {
+      if (decided.has(candidate)) continue;
+      decided.add(candidate);
+      const reason = over.get(candidate);
+      const mayTake = !kept.has(candidate) && (!fixed.has(candidate) || rule.action.includeImmutable === true);
+      if (reason !== undefined && mayTake) taken.set(candidate, { rule: nameOf(rule), reason: reason() });
     }
   }
   return taken;
@@ -150,79 +163,79 @@ function takenBy(
 
 interface Decided {
   inventory: Inventory;
-  holding: Holding;
+  graph: ReferenceGraph;
   attached: Attached[];
-  units: Unit[];
-  kept: Set<Unit>;
-  taken: Map<Unit, Verdict>;
+  candidates: Candidate[];
+  kept: Set<Candidate>;
+  taken: Map<Candidate, Verdict>;
   now: number;
 }
 
-/** What a verdict on a manifest is made of, beside the manifest: looked up for each. */
+/** Lookups for the verdict on a manifest. */
 interface Consulted {
-  kept: Set<Unit>;
-  taken: Map<Unit, Verdict>;
-  units: Map<Digest, Unit[]>;
-  leftovers: Map<Digest, Leftover>;
-  /** `digest subject` of what belongs to a subject by a tag. */
+  kept: Set<Candidate>;
+  taken: Map<Candidate, Verdict>;
+  candidates: Map<Digest, Candidate[]>;
+  deferredBefore: Map<Digest, Deferred>;
+  /** `digest subject` of each attached tag. */
   belongs: Set<string>;
-  doomed: Map<Digest, DoomedManifest>;
+  expired: Map<Digest, ExpiredManifest>;
 }
 
 /**
- * A manifest goes when nothing names or holds it any more, be it that a rule took it or that what held it has gone.
- * @param last of those that held it; `null`: nothing did
+ * Decides about a manifest that no remaining manifest holds. It expires if a rule expired it, or all its tags, or its last holder.
+ * @param last the last manifest that held it; `null`: nothing did
  */
 function verdictOn(
   { digest, subject, leasedUntil }: StoredManifest,
   last: Digest | null,
-  { kept, taken, units, leftovers, belongs, doomed }: Consulted,
+  { kept, taken, candidates, deferredBefore, belongs, expired }: Consulted,
 ): (Verdict & { own: boolean }) | null {
-  const own = units.get(digest) ?? [];
-  if (own.some((unit) => kept.has(unit))) return null;
-  const verdicts = own.flatMap((unit) => taken.get(unit) ?? []);
+  const own = candidates.get(digest) ?? [];
+  if (own.some((candidate) => kept.has(candidate))) return null;
+  const verdicts = own.flatMap((candidate) => taken.get(candidate) ?? []);
   const [first] = verdicts;
-  const [unit] = own;
-  if (unit?.tag) {
+  const [candidate] = own;
+  if (candidate?.tag) {
     if (!first || verdicts.length < own.length) return null;
     return { rule: first.rule, reason: losesTags(own.map(({ tag }) => tag ?? '')), own: false };
   }
-  const holder = last === null ? undefined : doomed.get(last);
+  const holder = last === null ? undefined : expired.get(last);
   if (holder) {
     const isSubject = holder.digest === subject || belongs.has(`${digest} ${holder.digest}`);
     return { rule: holder.rule, reason: losesHolder(holder.digest, isSubject), own: false };
   }
   if (first) return { ...first, own: true };
-  const leftover = leftovers.get(digest);
-  return leftover?.leasedUntil === leasedUntil ? { rule: leftover.rule, reason: WAS_LEFT, own: false } : null;
+  const deferredOne = deferredBefore.get(digest);
+  return deferredOne?.leasedUntil === leasedUntil ? { rule: deferredOne.rule, reason: WAS_DEFERRED, own: false } : null;
 }
 
-function doomedManifests(decided: Decided): Pick<Plan, 'manifests' | 'levels' | 'left' | 'waiting'> {
-  const { inventory, holding, attached, kept, taken, now } = decided;
-  const units = new Map<Digest, Unit[]>();
-  for (const unit of decided.units) append(units, unit.digest, unit);
-  const leftovers = new Map(inventory.left.map((leftover) => [leftover.digest, leftover]));
+function expiredManifests(decided: Decided): Pick<ExpiryPlan, 'manifests' | 'levels' | 'left' | 'waiting'> {
+  const { inventory, graph, attached, kept, taken, now } = decided;
+  const candidates = new Map<Digest, Candidate[]>();
+  for (const candidate of decided.candidates) append(candidates, candidate.digest, candidate);
+  const deferredBefore = new Map(inventory.left.map((deferredOne) => [deferredOne.digest, deferredOne]));
   const belongs = new Set(attached.map(({ digest, subject }) => `${digest} ${subject}`));
-  const doomed = new Map<Digest, DoomedManifest>();
-  const left: Leftover[] = [];
-  const waiting: Plan['waiting'] = [];
-  const levels = peel(inventory.manifests, holding, (manifest, last) => {
-    const verdict = verdictOn(manifest, last, { kept, taken, units, leftovers, belongs, doomed });
+  const expired = new Map<Digest, ExpiredManifest>();
+  const left: Deferred[] = [];
+  const waiting: ExpiryPlan['waiting'] = [];
+  const levels = topologicalLevels(inventory.manifests, graph, (manifest, last) => {
+    const verdict = verdictOn(manifest, last, { kept, taken, candidates, deferredBefore, belongs, expired });
     if (verdict === null) return false;
     const { digest, size, leasedUntil } = manifest;
     const { own, rule, reason } = verdict;
     const goes = leasedUntil <= now;
-    if (goes) doomed.set(digest, { digest, size, leasedUntil, rule, reason });
+    if (goes) expired.set(digest, { digest, size, leasedUntil, rule, reason });
     else waiting.push({ digest, leasedUntil });
-    // What a rule took by itself, it will take again.
+    // A manifest that a rule selected itself will be selected again; it need not be remembered.
     if (!goes && !own) left.push({ digest, leasedUntil, rule });
     return goes;
   });
-  return { manifests: [...doomed.values()], levels, left, waiting };
+  return { manifests: [...expired.values()], levels, left, waiting };
 }
 
-/** The same list has the same text, whatever order it was found in. */
-export function textOf({ tags, attached, manifests }: Plan): string {
+/** A text that is the same for the same plan, whatever order the inventory had. */
+export function textOf({ tags, attached, manifests }: ExpiryPlan): string {
   const tagLines = [...tags, ...attached].map(({ tag, digest, rule }) => `${rule.priority} ${tag} ${digest}`);
   const manifestLines = manifests.map(({ digest, rule }) => `${rule.priority} ${digest}`);
   return [...tagLines, ...manifestLines].sort().join('\n');

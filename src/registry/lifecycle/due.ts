@@ -1,4 +1,4 @@
-/** The lifecycle policies that are due, as the schedule carries them out. */
+/** Carries out the lifecycle policies that are due, for the schedule. */
 import { settings } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import { REGISTRY } from '../../events/event.ts';
@@ -8,8 +8,8 @@ import { noteRefusal, PERIOD, type Stores } from './carry-out.ts';
 import { runLifecycle } from './run.ts';
 
 /**
- * Those that wait longest first. One that fails keeps none of the others from running, and is not tried again before them. A large
- * repository takes one page of many, and the run ends with it.
+ * Carries out policies that are due, those that wait longest first. A failure does not keep the others from running, and is not tried
+ * again before them. For a large repository one page is handled, and the call ends with it.
  */
 export async function runDueLifecycles(env: Stores, { limit }: { limit: number }): Promise<void> {
   if (!settings(env).deletion) return;
@@ -24,20 +24,20 @@ export async function runDueLifecycles(env: Stores, { limit }: { limit: number }
       if (error instanceof Refusal) await noteRefusal(env, repository, error.message);
     }
   }
-  if (failures.length > 0) throw new AggregateError(failures, `${failures.length} lifecycle policies could not be carried out`);
+  if (failures.length > 0) throw new AggregateError(failures, `${failures.length} lifecycle policies failed`);
 }
 
-/** A statement that answers a row where any is due. */
+/** A statement that yields a row if a policy is due. */
 export function anyLifecycleDue(env: Database): D1PreparedStatement {
   return env.DB.prepare(`SELECT 1 FROM lifecycle_policies WHERE ran_at <= unixepoch() - ${PERIOD} LIMIT 1`);
 }
 
-/** Seconds until one that was begun is begun again, times the square of how often that was in vain; a day at most. */
-const AGAIN = 5 * 60;
+/** Seconds until an attempt is repeated, times the square of the number of failed attempts; at most a day. */
+const RETRY_AFTER = 5 * 60;
 
 /**
- * It is marked as begun, and as carried out only once it is: an invocation that uses up its CPU is ended without a word. One that
- * ends each of them waits longer each time, and so does not keep out the others.
+ * Claims the policy that waits longest. Starting is recorded before, success after the run, because an invocation that uses up its CPU is
+ * killed without notice. A repository whose runs are killed waits longer each time, so it does not block the others.
  */
 async function claimDue(env: Database): Promise<RepositoryName | null> {
   const row = await env.DB.prepare(
@@ -45,7 +45,7 @@ async function claimDue(env: Database): Promise<RepositoryName | null> {
        SELECT p.repository_id FROM lifecycle_policies p INDEXED BY lifecycle_policies_due
        CROSS JOIN repositories r ON r.id = p.repository_id
        WHERE p.ran_at <= unixepoch() - ${PERIOD}
-         AND p.tried_at <= unixepoch() - min(${PERIOD}, ${AGAIN} * max(1, p.attempts * p.attempts))
+         AND p.tried_at <= unixepoch() - min(${PERIOD}, ${RETRY_AFTER} * max(1, p.attempts * p.attempts))
        ORDER BY p.tried_at, p.ran_at LIMIT 1)
      RETURNING (SELECT name FROM repositories WHERE id = repository_id) AS name`,
   ).first<{ name: RepositoryName }>();

@@ -1,6 +1,6 @@
 /**
- * What a repository holds, as rules look at it, and what holds what there: an index its manifests, a subject its referrers.
- * Pure; times are seconds since the epoch.
+ * The content of a repository for the rules, and the graph of what holds what: an index holds its manifests, a subject its referrers.
+ * Pure. Times are seconds since the epoch.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
@@ -9,7 +9,7 @@ import type { RuleName } from './reasons.ts';
 export interface StoredTag {
   tag: Tag;
   digest: Digest;
-  /** When it was last pushed, be it that it named the same before. */
+  /** The time of the last push, even if that changed nothing. */
   updatedAt: number;
 }
 
@@ -19,18 +19,18 @@ export interface StoredManifest {
   /** Bytes. */
   size: number;
   pushedAt: number;
-  /** Until then somebody relies on it, who was told that it is here (invariant 8). */
+  /** The end of its lease: a client was told that it exists and may rely on it (invariant 8). */
   leasedUntil: number;
-  /** The day of its own last pull, in days since the epoch; `null`: never. */
+  /** The day of its last pull, in days since the epoch; `null`: never. */
   pulledOn: number | null;
-  /** The day on which a client last asked for it without getting it (HEAD). */
+  /** The day of the last HEAD request. */
   checkedOn?: number | null;
 }
 
-/** A manifest that a run let be, as it was leased, when all that held it had gone: it goes with the first run after that. */
-export interface Leftover {
+/** A manifest that a run did not delete because it was leased, although nothing held it any more. The next run deletes it. */
+export interface Deferred {
   digest: Digest;
-  /** As it was then: where it is another by now, somebody came back for it. */
+  /** The lease at that time. If it changed since, a client needs the manifest again, and it stays. */
   leasedUntil: number;
   rule: RuleName;
 }
@@ -38,29 +38,33 @@ export interface Leftover {
 export interface Inventory {
   tags: StoredTag[];
   manifests: StoredManifest[];
-  /** Which manifests are listed by which. */
+  /** The manifests that indexes list. */
   references: { parent: Digest; child: Digest }[];
-  left: Leftover[];
+  /** Deferred by the last run. The name is the one in stored reports. */
+  left: Deferred[];
 }
 
-export interface Holding {
+export interface ReferenceGraph {
   holders: Map<Digest, Digest[]>;
   held: Map<Digest, Digest[]>;
 }
 
-/** @param attached manifests that belong to another one by a tag: it holds them as it holds its referrers */
-export function holdingOf({ manifests, references }: Inventory, attached: { digest: Digest; subject: Digest }[]): Holding {
+/** @param attached manifests that belong to a subject by a tag: the subject holds them like its referrers */
+export function referenceGraphOf(
+  { manifests, references }: Inventory,
+  attached: { digest: Digest; subject: Digest }[],
+): ReferenceGraph {
   const there = new Set(manifests.map(({ digest }) => digest));
-  const holding: Holding = { holders: new Map(), held: new Map() };
+  const graph: ReferenceGraph = { holders: new Map(), held: new Map() };
   const hold = (holder: Digest, held: Digest) => {
     if (!there.has(holder) || !there.has(held)) return;
-    append(holding.held, holder, held);
-    append(holding.holders, held, holder);
+    append(graph.held, holder, held);
+    append(graph.holders, held, holder);
   };
   for (const { parent, child } of references) hold(parent, child);
   for (const { digest, subject } of manifests) if (subject !== null) hold(subject, digest);
   for (const { digest, subject } of attached) hold(subject, digest);
-  return holding;
+  return graph;
 }
 
 export function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
@@ -70,20 +74,20 @@ export function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
 }
 
 /**
- * The manifests that go, in levels: each goes after all that hold it. Asked about each once, when nothing holds it any more;
- * where it stays, so does what it holds. Takes time in proportion to what there is, whatever its shape: an index may list a
- * manifest on many ways, and referrers may refer to each other in a long chain.
- * @param last the last of those that held it; `null`: nothing did
+ * The expired manifests in topological levels: each after all that hold it. `expires` is called once for each manifest that nothing holds
+ * any more. If a manifest stays, everything that it holds stays too. Linear time for every shape of graph: an index may reach a manifest
+ * on many paths, and referrers may form a long chain.
+ * @param expires `last` is the last manifest that held it; `null`: nothing did
  */
-export function peel(
+export function topologicalLevels(
   manifests: readonly StoredManifest[],
-  { holders, held }: Holding,
-  goes: (manifest: StoredManifest, last: Digest | null) => boolean,
+  { holders, held }: ReferenceGraph,
+  expires: (manifest: StoredManifest, last: Digest | null) => boolean,
 ): Digest[][] {
   const known = new Map(manifests.map((manifest) => [manifest.digest, manifest]));
   const open = new Map([...holders].map(([digest, all]) => [digest, all.length]));
   const levels: Digest[][] = [];
-  let level = manifests.filter(({ digest }) => !open.has(digest)).filter((manifest) => goes(manifest, null));
+  let level = manifests.filter(({ digest }) => !open.has(digest)).filter((manifest) => expires(manifest, null));
   while (level.length > 0) {
     levels.push(level.map(({ digest }) => digest));
     const next: StoredManifest[] = [];
@@ -92,7 +96,7 @@ export function peel(
         const left = (open.get(child) ?? 0) - 1;
         open.set(child, left);
         const manifest = known.get(child);
-        if (left === 0 && manifest && goes(manifest, digest)) next.push(manifest);
+        if (left === 0 && manifest && expires(manifest, digest)) next.push(manifest);
       }
     }
     level = next;

@@ -1,58 +1,58 @@
 /**
- * Lifecycle rules of a repository that is too large to be looked at at once: page by page, each within some milliseconds of CPU. What
- * the run has come to is saved with each page, so it is gone on with whatever ends an invocation.
+ * Lifecycle runs of repositories that are too large to load at once. A run goes page by page, each within some milliseconds of CPU. Its
+ * state is saved with each page, so a killed invocation is continued by the next.
  *
- * Counts are of the repository as it was when the run began, as are the versions that rules keep. What is pushed meanwhile is younger than what they keep, so pushes change
- * nothing for the pages that follow, however many there are. Where somebody deletes something they are found anew. A policy that is
- * changed begins a new run.
+ * The survey describes the repository as it was when the run began. Pushed images are newer than what the rules keep, so pushes do not
+ * change the pages that follow. If somebody deletes content, the thresholds are found again. A changed policy begins a new run.
  */
-import { commit, type Database } from '../../events/batch.ts';
+import type { Database } from '../../events/batch.ts';
 import { type Actor, REGISTRY } from '../../events/event.ts';
 import { deletionsSince, NEWEST } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
-import { HERE } from '../repositories/repositories.ts';
-import { type Candidates, refuseTooMany } from './candidates.ts';
-import { deleteSlices, finish, leftoverOf, SLICES_PER_RUN, type Stores } from './carry-out.ts';
-import { choose, type Plan } from './chooser.ts';
-import type { Leftover } from './inventory.ts';
-import { beginToKnow, type Known, knowMore } from './known.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
+import { deferredOf, deleteSlices, finish, SLICES_PER_RUN, type Stores } from './carry-out.ts';
+import { choose, type ExpiryPlan } from './chooser.ts';
+import type { Deferred } from './inventory.ts';
 import { loadPage, PAGE } from './pages.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { LEFT_MAX } from './report.ts';
 import type { Deleted } from './run.ts';
 import { noPolicy } from './saved.ts';
 import { slicesOf } from './slices.ts';
+import { requireManageable, type Snapshot } from './snapshot.ts';
+import { beginSurvey, continueSurvey, type Survey } from './survey.ts';
 import { findThresholds } from './thresholds.ts';
 
-interface Pass {
-  /** Of the policy that it carries out. */
+interface LargeRun {
+  /** The version of the policy. */
   version: number;
   /** Seconds since the epoch. */
   startedAt: number;
-  /** The digest that the page before ended with. */
+  /** The last digest of the page before. */
   after: string;
-  /** Manifests of a page: fewer once an invocation was ended over one. */
+  /** Manifests of a page: fewer after an invocation was killed. */
   size: number;
-  known: Known;
-  /** The newest event when counts were found. */
+  known: Survey;
+  /** The newest event when the thresholds were found. */
   foundAt: number;
   tags: number;
   manifests: number;
   remaining: number;
-  left: Leftover[];
+  left: Deferred[];
 }
 
-/** A page of the run that is under way, or the first one of a new run. @throws repository-unknown, not-found, conflict */
-export async function runPage(env: Stores, repository: RepositoryName, found: Candidates, by: Actor): Promise<Deleted> {
+/** Handles one page of the running run, or of a new one. @throws repository-unknown, not-found, limit-reached */
+export async function runPage(env: Stores, repository: RepositoryName, found: Snapshot, by: Actor): Promise<Deleted> {
   if (found.policy === null) throw noPolicy();
   const pass = await passOf(env, repository, found, found.policy);
   if (pass.known.scanned !== null) {
-    await save(env, repository, { ...pass, known: await knowMore(env, repository, found.policy, pass.known) });
+    await save(env, repository, { ...pass, known: await continueSurvey(env, repository, found.policy, pass.known) });
     return { tags: [], attached: [], manifests: [], remaining: 0, unfinished: true };
   }
   const page = await loadPage(env, repository, pass.after, pass.size);
-  // Changed since: the next run begins anew.
+  // The policy was changed: the next call begins a new run.
   if (page.candidates.version !== pass.version)
     return { tags: [], attached: [], manifests: [], remaining: 0, unfinished: true };
   const plan = choose(found.policy, { ...page.candidates, known: pass.known });
@@ -71,9 +71,9 @@ export async function runPage(env: Stores, repository: RepositoryName, found: Ca
     manifests: plan.manifests.filter(({ digest }) => manifests.has(digest)),
   };
   const remaining = plan.tags.length + plan.manifests.length - deleted.tags.length - deleted.manifests.length;
-  // What more there is of this page is taken by the next slice, which looks at it again.
+  // If the page has more slices than one call may delete, the next call handles the same page again.
   const isDone = slices.length <= SLICES_PER_RUN && !failure;
-  const still = isDone ? [] : plan.manifests.filter(({ digest }) => !manifests.has(digest)).map(leftoverOf);
+  const still = isDone ? [] : plan.manifests.filter(({ digest }) => !manifests.has(digest)).map(deferredOf);
   const come = {
     ...pass,
     tags: pass.tags + deleted.tags.length,
@@ -88,12 +88,12 @@ export async function runPage(env: Stores, repository: RepositoryName, found: Ca
   return { ...deleted, remaining, unfinished: !ended };
 }
 
-function distinct(left: Leftover[]): Leftover[] {
+function distinct(left: Deferred[]): Deferred[] {
   return [...new Map(left.map((one) => [one.digest, one])).values()].slice(0, LEFT_MAX);
 }
 
-async function passOf(env: Database, repository: RepositoryName, found: Candidates, policy: LifecyclePolicy): Promise<Pass> {
-  const saved = found.pass === null ? null : (JSON.parse(found.pass) as Pass);
+async function passOf(env: Database, repository: RepositoryName, found: Snapshot, policy: LifecyclePolicy): Promise<LargeRun> {
+  const saved = found.pass === null ? null : (JSON.parse(found.pass) as LargeRun);
   if (saved?.version === found.version) {
     const pass = { ...saved, size: sizeAfter(saved.size, found.attempts) };
     const newest = await newestUnlessDeleted(env, repository, pass.foundAt);
@@ -101,39 +101,39 @@ async function passOf(env: Database, repository: RepositoryName, found: Candidat
     const thresholds = await findThresholds(env, repository, policy);
     return { ...pass, known: { ...pass.known, thresholds }, foundAt: newest };
   }
-  await refuseTooMany(env, repository);
-  // Before they are found: what happens meanwhile has them found again.
-  const foundAt = (await env.DB.prepare(`SELECT ${NEWEST} AS id`).first<number>('id')) ?? 0;
-  const known = await beginToKnow(env, repository, policy);
+  await requireManageable(env, repository);
+  // Read before the survey: a deletion meanwhile makes the thresholds be found again.
+  const foundAt = (await prepare(env, `SELECT ${NEWEST} AS id`).first<number>('id')) ?? 0;
+  const known = await beginSurvey(env, repository, policy);
   const nothing = { after: '', size: sizeAfter(PAGE, found.attempts), tags: 0, manifests: 0, remaining: 0, left: [] };
   return { version: found.version, startedAt: found.now, known, foundAt, ...nothing };
 }
 
-/** A quarter for each attempt in vain: the first one is under way. */
+/** A quarter for each failed attempt. The last attempt is the running one. */
 function sizeAfter(size: number, attempts: number): number {
   return Math.max(1, Math.floor(size / 4 ** Math.max(0, attempts - 1)));
 }
 
-/** The newest event, where somebody has deleted something of the repository since; `null` otherwise. */
+/** Returns the newest event if somebody has deleted content of the repository since; else `null`. */
 async function newestUnlessDeleted(env: Database, repository: RepositoryName, since: number): Promise<number | null> {
-  const row = await env.DB.prepare(`SELECT ${NEWEST} AS newest, ${deletionsSince('?1', '?2', '?3')} AS deleted`)
-    .bind(repository, since, REGISTRY.subject)
-    .first<{ newest: number; deleted: number }>();
+  const row = await prepare(
+    env,
+    `SELECT ${NEWEST} AS newest, ${deletionsSince(':repository', ':since', ':registry')} AS deleted`,
+    { repository, since, registry: REGISTRY.subject },
+  ).first<{ newest: number; deleted: number }>();
   return row?.deleted ? row.newest : null;
 }
 
-/** Only while the policy is the one that it carries out. */
-async function save(env: Database, repository: RepositoryName, pass: Pass): Promise<void> {
-  await commit(env, [
-    env.DB.prepare(`UPDATE lifecycle_policies SET pass = ?2, attempts = 0 WHERE repository_id = ${HERE} AND version = ?3`).bind(
-      repository,
-      JSON.stringify(pass),
-      pass.version,
-    ),
-  ]);
+/** Saves the state, unless the policy was changed. */
+async function save(env: Database, repository: RepositoryName, pass: LargeRun): Promise<void> {
+  await prepare(
+    env,
+    `UPDATE lifecycle_policies SET pass = :pass, attempts = 0 WHERE repository_id = ${REPOSITORY_ID} AND version = :version`,
+    { repository, pass: JSON.stringify(pass), version: pass.version },
+  ).run();
 }
 
-async function end(env: Database, repository: RepositoryName, pass: Pass, by: Actor): Promise<void> {
+async function end(env: Database, repository: RepositoryName, pass: LargeRun, by: Actor): Promise<void> {
   const { startedAt: at, tags, manifests, remaining, left } = pass;
   await finish(env, repository, {
     by,
@@ -143,31 +143,32 @@ async function end(env: Database, repository: RepositoryName, pass: Pass, by: Ac
 }
 
 export interface PlannedPage {
-  plan: Pick<Plan, 'tags' | 'attached' | 'manifests' | 'waiting'>;
-  /** Where the next page begins, and what is known by then; `null` at the end. */
-  next: Place | null;
+  plan: Pick<ExpiryPlan, 'tags' | 'attached' | 'manifests' | 'waiting'>;
+  /** `null`: this is the last page. */
+  next: PreviewCursor | null;
 }
 
-export interface Place {
+export interface PreviewCursor {
   after: string;
-  known: Known;
+  known: Survey;
 }
 
 /**
- * What the rules would take of one page. Pages that only find out what there is as a whole are empty.
- * @param place as the page before answered it; `null` for the first one @throws repository-unknown, not-found, conflict
+ * Plans one page of a preview. Pages of the survey are empty.
+ * @param cursor `next` of the page before; `null`: the first page
+ * @throws repository-unknown, not-found, limit-reached
  */
 export async function planPage(
   env: Database,
   repository: RepositoryName,
   policy: LifecyclePolicy,
-  place: Place | null,
+  cursor: PreviewCursor | null,
 ): Promise<PlannedPage> {
-  if (place === null) await refuseTooMany(env, repository);
-  const { after, known } = place ?? { after: '', known: await beginToKnow(env, repository, policy) };
+  if (cursor === null) await requireManageable(env, repository);
+  const { after, known } = cursor ?? { after: '', known: await beginSurvey(env, repository, policy) };
   if (known.scanned !== null) {
     const nothing = { tags: [], attached: [], manifests: [], waiting: [] };
-    return { plan: nothing, next: { after, known: await knowMore(env, repository, policy, known) } };
+    return { plan: nothing, next: { after, known: await continueSurvey(env, repository, policy, known) } };
   }
   const page = await loadPage(env, repository, after);
   const { tags, attached, manifests, waiting } = choose(policy, { ...page.candidates, known });

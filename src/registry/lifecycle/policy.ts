@@ -1,6 +1,6 @@
 /**
- * Lifecycle policies: ECR's grammar (Amazon ECR User Guide, "Lifecycle policy properties") without its storage classes, and
- * rules that keep added.
+ * Lifecycle policies: the grammar of ECR (Amazon ECR User Guide, "Lifecycle policy properties") without its storage classes, and with
+ * rules that keep.
  */
 import { isTagPattern } from '../../oci/pattern.ts';
 import { isTag } from '../../oci/reference.ts';
@@ -19,10 +19,10 @@ import { parseRange } from './versions.ts';
 
 export interface Selection {
   tagStatus: (typeof TAG_STATUSES)[number];
-  /** Each with up to four `*`. */
+  /** Patterns with up to four `*` each. */
   tagPatternList?: string[] | undefined;
   tagPrefixList?: string[] | undefined;
-  /** Of rules that keep. */
+  /** Only in rules that keep. */
   tagSemverRange?: string | undefined;
   countType?: (typeof COUNT_TYPES)[number] | undefined;
   countUnit?: 'days' | undefined;
@@ -33,7 +33,7 @@ export interface Rule {
   rulePriority: number;
   description?: string | undefined;
   selection: Selection;
-  /** `includeImmutable`: it may take tags that are immutable. */
+  /** `includeImmutable`: the rule may expire immutable tags. */
   action: { type: (typeof ACTION_TYPES)[number]; includeImmutable?: boolean | undefined };
 }
 
@@ -50,7 +50,7 @@ export function requireValidPolicy(policy: LifecyclePolicy): void {
   requireNoErrors(policyErrors(policy));
 }
 
-/** Checks each field by itself: another door's schema may not. */
+/** Checks each field by itself. The schema of a door may not do so. */
 function sizeErrors({ rules }: LifecyclePolicy): FieldError[] {
   if (rules.length === 0 || rules.length > RULES_MAX) return [{ at: 'rules', message: `has 1 to ${RULES_MAX} rules` }];
   return rules.flatMap(
@@ -69,7 +69,7 @@ function sizeErrors({ rules }: LifecyclePolicy): FieldError[] {
   );
 }
 
-/** What is wrong with a policy whose fields are right by themselves. */
+/** Checks a policy whose fields are valid by themselves. */
 export function policyErrors({ rules }: LifecyclePolicy): FieldError[] {
   return rules.flatMap((rule, n) => {
     const found = [...ofTags(rule), ...ofCount(rule), ...ofAction(rule), ...ofOthers(rule, n, rules), ...ofAll(n, rules)];
@@ -89,10 +89,12 @@ function ofTags({ selection, action }: Rule): string[] {
   return [
     ...(listless || lists.length === 1 ? [] : ['"tagged" needs either tagPatternList or tagPrefixList']),
     ...(lists.some((list) => list.length === 0) ? ['a list of tags is empty'] : []),
-    ...(tagPatternList ?? []).filter((text) => !isTagPattern(text)).map((text) => `"${text}" is no pattern of tags`),
+    ...(tagPatternList ?? []).filter((text) => !isTagPattern(text)).map((text) => `"${text}" is not a valid tag pattern`),
     ...(tagPatternList ?? []).filter(tooWild).map((text) => `"${text}" has more than ${WILDCARDS_MAX} "*"`),
-    ...(tagPrefixList ?? []).filter((text) => !isTag(text)).map((text) => `no tag begins with "${text}"`),
-    ...(tagSemverRange !== undefined && !parseRange(tagSemverRange) ? [`"${tagSemverRange}" is no range of versions`] : []),
+    ...(tagPrefixList ?? []).filter((text) => !isTag(text)).map((text) => `"${text}" cannot be the beginning of a tag`),
+    ...(tagSemverRange !== undefined && !parseRange(tagSemverRange)
+      ? [`"${tagSemverRange}" is not a valid range of versions`]
+      : []),
   ];
 }
 
@@ -124,7 +126,7 @@ function ofAction({ selection, action }: Rule): string[] {
   return action.includeImmutable === undefined ? [] : ['includeImmutable is for rules that expire'];
 }
 
-/** A rule that keeps wins over the others wherever it stands: how many there are, and in which order, is for those that expire. */
+/** A rule that keeps wins over all others, so number and order are restricted for rules that expire only. */
 function ofOthers({ rulePriority, selection, action }: Rule, at: number, rules: Rule[]): string[] {
   const { tagStatus } = selection;
   const before = rules.slice(0, at);
@@ -136,11 +138,11 @@ function ofOthers({ rulePriority, selection, action }: Rule, at: number, rules: 
   return [
     ...(repeated ? ['another rule has this rulePriority'] : []),
     ...(ordered && second ? [`only one rule that expires may be about "${tagStatus}"`] : []),
-    ...(ordered && overtaken ? ['the rule about "any" has the highest rulePriority of those that expire'] : []),
+    ...(ordered && overtaken ? ['the rule about "any" must have the highest rulePriority of the rules that expire'] : []),
   ];
 }
 
-/** Said of the rule that is the first beyond the limit. */
+/** Reports a limit of the whole policy at the first rule that exceeds it. */
 function ofAll(at: number, rules: Rule[]): string[] {
   const patterns = ({ selection: { tagPatternList = [], tagPrefixList = [] } }: Rule) =>
     tagPatternList.length + tagPrefixList.length;

@@ -1,8 +1,8 @@
-/** Why a rule takes something, in words. */
+/** The reasons of expiry, in words. */
 import type { Digest } from '../../oci/digest.ts';
 import type { Rule, Selection } from './policy.ts';
 
-/** A rule as it is told of: what it was called when it took something. */
+/** A rule as it was named when it expired something. */
 export interface RuleName {
   priority: number;
   description: string | null;
@@ -25,13 +25,13 @@ export function unused(days: number, { used, pulled }: { used: number; pulled: b
   return `not pulled for ${daysOf(days)}: ${pulled ? 'last used' : 'never pulled, pushed'} ${dayOf(used)}`;
 }
 
-/** What is said of the `nth` image. */
+/** The reason for the `nth` image. */
 export function tooMany({ countNumber = 0, ...selection }: Selection): (nth: number) => string {
   const images = imagesOf(selection);
   return (nth) => `${ordinal(nth)} newest of ${images}, ${countNumber} ${countNumber === 1 ? 'is' : 'are'} kept`;
 }
 
-/** The same where only a part of the repository was looked at. */
+/** The reason for an image beyond a threshold, when only a part of the repository was read. */
 export function notAmongNewest({ countNumber = 0, ...selection }: Selection): string {
   return `not among the ${countNumber} newest of ${imagesOf(selection)}`;
 }
@@ -45,12 +45,12 @@ export function losesTags(tags: string[]): string {
 }
 
 export function losesHolder(holder: Digest, isSubject: boolean): string {
-  return isSubject ? `refers to ${holder}, and goes with it` : `only held by the index ${holder}`;
+  return isSubject ? `refers to ${holder}, which is deleted` : `only held by the index ${holder}`;
 }
 
-export const WAS_LEFT = 'what held it went before: it was left then, as a client had been told that it is here';
+export const WAS_DEFERRED = 'what held it was deleted before; it was kept then, because a client had been told that it exists';
 
-/** For the record of a deletion: which rules took what it is about. */
+/** The reason that a deletion records: the rules that expired its content. */
 export function ofRules(rules: RuleName[]): string {
   const [first] = rules;
   if (rules.length === 1 && first)
@@ -64,7 +64,7 @@ function imagesOf({ tagStatus, tagPatternList, tagPrefixList }: Selection): stri
   return tagPrefixList ? `images with tags that begin with ${firstOf(tagPrefixList)}` : 'all images';
 }
 
-/** It is said of each image: all of a long list would be megabytes. */
+/** Shortens a list: the reason is repeated for each image. */
 function firstOf(texts: string[]): string {
   return texts.length <= 4 ? listed(texts) : listed([...texts.slice(0, 3), `${texts.length - 3} more`]);
 }

@@ -1,21 +1,21 @@
-/** What a run did, as it is kept beside the policy until the next one. */
-import type { Leftover } from './inventory.ts';
+/** The report of a run, stored with the policy until the next run. */
+import type { Deferred } from './inventory.ts';
 
 export interface Report {
-  /** Seconds since the epoch: what was there then is what the run decided on. */
+  /** The time of the snapshot that the run decided on, in seconds since the epoch. */
   at: number;
-  /** Who carried the rules out: `registry` is the schedule. */
+  /** The subject who ran the rules; `registry`: the schedule. */
   by: string;
   tags: number;
   manifests: number;
-  /** Tags and manifests that were to go and are there still, for another run. */
+  /** Expired tags and manifests that were not deleted; another run deletes them. */
   remaining: number;
-  /** What the run ended with, where it failed. */
+  /** Why the run failed; `null`: it did not. */
   failed: string | null;
-  left: Leftover[];
+  left: Deferred[];
 }
 
-/** Of more, the others wait for a rule about untagged images. */
+/** Deferred manifests that a report keeps. Others wait for a rule about untagged images. */
 export const LEFT_MAX = 1500;
 
 export function reportOf(text: string): Report {

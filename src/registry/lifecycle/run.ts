@@ -1,4 +1,4 @@
-/** Carrying lifecycle policies out: what is deleted is what the preview lists, as both ask the same chooser. */
+/** Previews and runs of lifecycle policies. Both use the same chooser, so a run deletes what the preview lists. */
 import type { Database } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { digestOf } from '../../oci/digest.ts';
@@ -6,57 +6,57 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { WHOLE_MAX } from '../../vocabulary/lifecycle.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { requireDeletion } from '../manifests/deletion.ts';
-import { type Candidates, loadCandidates } from './candidates.ts';
-import { ChangedMeanwhile, deleteSlices, finish, leftoverOf, SLICES_PER_RUN, type Stores, wordsOf } from './carry-out.ts';
-import { choose, type DoomedAttached, type DoomedManifest, type DoomedTag, type Plan, textOf } from './chooser.ts';
+import { ChangedMeanwhile, deferredOf, deleteSlices, finish, messageFor, SLICES_PER_RUN, type Stores } from './carry-out.ts';
+import { choose, type ExpiredAttachedTag, type ExpiredManifest, type ExpiredTag, type ExpiryPlan, textOf } from './chooser.ts';
 import { runPage } from './large.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { LEFT_MAX } from './report.ts';
 import { noPolicy } from './saved.ts';
 import { slicesOf } from './slices.ts';
+import { loadSnapshot, type Snapshot } from './snapshot.ts';
 
 export interface Planned {
-  plan: Plan;
-  /** The same for the same list. */
+  plan: ExpiryPlan;
+  /** The same for the same plan. */
   etag: string;
 }
 
-/** `null` for a repository that is too large to be looked at at once. @throws repository-unknown, not-found */
+/** Plans a preview. Returns `null` if the repository is too large to load at once. @throws repository-unknown, not-found */
 export async function planLifecycle(
   env: Database,
   repository: RepositoryName,
   tried?: LifecyclePolicy,
 ): Promise<Planned | null> {
-  const candidates = await loadCandidates(env, repository);
+  const candidates = await loadSnapshot(env, repository);
   if (candidates.isLarge) return null;
   const plan = planOf(candidates, tried ?? candidates.policy);
   return { plan, etag: await etagOf(plan) };
 }
 
-function planOf(candidates: Candidates, policy: LifecyclePolicy | null): Plan {
+function planOf(candidates: Snapshot, policy: LifecyclePolicy | null): ExpiryPlan {
   if (policy === null) throw noPolicy();
   return choose(policy, candidates);
 }
 
-export async function etagOf(plan: Plan): Promise<string> {
+export async function etagOf(plan: ExpiryPlan): Promise<string> {
   return `"${await digestOf('sha256', new TextEncoder().encode(textOf(plan)))}"`;
 }
 
 export interface Deleted {
-  tags: DoomedTag[];
-  attached: DoomedAttached[];
-  manifests: DoomedManifest[];
-  /** Tags and manifests of the plan that are there still. */
+  tags: ExpiredTag[];
+  attached: ExpiredAttachedTag[];
+  manifests: ExpiredManifest[];
+  /** Tags and manifests of the plan that were not deleted. */
   remaining: number;
-  /** The repository is gone through page by page, and this was not the last one. */
+  /** True: the repository is handled page by page, and this was not the last page. */
   unfinished: boolean;
 }
 
 /**
- * What has changed since it was looked at stays.
- * @param options.ifPlan the plan it has to be, as the preview named it, and to stay until it is carried out; `null`: any. Of one
- * that takes several slices, each is carried out as it was planned or ends the run.
- * @throws repository-unknown, not-found, conflict, version-mismatch, parameter-invalid
+ * Carries out the policy of a repository. Content that changed since the snapshot stays.
+ * @param options.ifPlan true for the ETag of the plan that the caller has seen; `null`: any plan. Then each slice is deleted exactly as
+ *   planned, or the run ends.
+ * @throws repository-unknown, not-found, limit-reached, version-mismatch, deletion-disabled
  */
 export async function runLifecycle(
   env: Stores,
@@ -64,7 +64,7 @@ export async function runLifecycle(
   { by, ifPlan }: { by: Actor; ifPlan: ((etag: string) => boolean) | null },
 ): Promise<Deleted> {
   requireDeletion(env);
-  const found = await loadCandidates(env, repository);
+  const found = await loadSnapshot(env, repository);
   if (found.isLarge) {
     if (ifPlan) throw tooLargeForCondition();
     return runPage(env, repository, found, by);
@@ -72,7 +72,7 @@ export async function runLifecycle(
   const plan = planOf(found, found.policy);
   if (ifPlan && !ifPlan(await etagOf(plan))) {
     throw new Refusal('version-mismatch', {
-      message: 'the rules would take something else by now: preview them again',
+      message: 'the rules would delete something else now: nothing was deleted, preview them again',
     });
   }
   const slices = slicesOf(plan);
@@ -84,7 +84,7 @@ export async function runLifecycle(
     whole: ifPlan !== null,
   };
   const { tags, manifests, failure } = await deleteSlices(env, repository, work);
-  // It is as if nobody had asked: the day of the schedule's next run stays.
+  // Nothing was deleted, so the time of the next scheduled run does not change.
   if (failure instanceof ChangedMeanwhile && tags.size + manifests.size === 0) throw failure;
   const deleted = {
     tags: plan.tags.filter(({ tag }) => tags.has(tag)),
@@ -100,8 +100,8 @@ export async function runLifecycle(
     tags: deleted.tags.length,
     manifests: deleted.manifests.length,
     remaining,
-    failed: failure && wordsOf(failure),
-    left: [...plan.left, ...still.map(leftoverOf)].slice(0, LEFT_MAX),
+    failed: failure && messageFor(failure),
+    left: [...plan.left, ...still.map(deferredOf)].slice(0, LEFT_MAX),
   };
   await finish(env, repository, { by, report, dueAgain: unfinished });
   if (failure) throw failure;
@@ -110,6 +110,6 @@ export async function runLifecycle(
 
 function tooLargeForCondition(): Refusal {
   return new Refusal('limit-reached', {
-    message: `this repository has more than ${WHOLE_MAX} tags or manifests, and is gone through page by page: a run of it cannot depend on a preview. Nothing was deleted`,
+    message: `this repository has more than ${WHOLE_MAX} tags or manifests, so it is handled page by page, and a run cannot depend on a preview: nothing was deleted`,
   });
 }

@@ -1,27 +1,27 @@
 /**
- * A plan cut into batches: what hangs together (a tag, its manifest, and what only that held) goes in one, so that a crash leaves
- * no half of it. Pure.
+ * Cuts a plan into slices, each of which is one batch. Connected content (a tag, its manifest, and what only that held) is in one slice, so
+ * that a crash leaves no half of it. Pure.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { SLICE_MANIFESTS_MAX, SLICE_TAGS_MAX } from '../../vocabulary/lifecycle.ts';
-import type { DoomedTag, Plan } from './chooser.ts';
+import type { ExpiredTag, ExpiryPlan } from './chooser.ts';
 import { append } from './inventory.ts';
 import { ofRules, type RuleName } from './reasons.ts';
 
-export interface Slice {
-  tags: DoomedTag[];
+export interface PlanSlice {
+  tags: ExpiredTag[];
   levels: Digest[][];
-  /** Which rules took what is in it, for the record. */
+  /** The rules that expired its content, for the record. */
   reason: string;
 }
 
-/** Levels of manifests in one batch: each is some statements of it. */
+/** Levels of manifests in one batch: each takes some statements. */
 export const LEVELS_MAX = 10;
 
-/** Only what is larger than a slice by itself is cut: then tags go before what they name, and holders before what they hold. */
-export function slicesOf(plan: Plan): Slice[] {
-  const open = new Map<string, Slice>();
-  const slices: Slice[] = [];
+/** Only a bundle that is larger than a slice is cut. Then tags are deleted before their manifests, and holders before what they hold. */
+export function slicesOf(plan: ExpiryPlan): PlanSlice[] {
+  const open = new Map<string, PlanSlice>();
+  const slices: PlanSlice[] = [];
   for (const bundle of bundlesOf(plan)) {
     const [slice, ...others] = cut(bundle);
     const current = open.get(slice.reason);
@@ -32,10 +32,10 @@ export function slicesOf(plan: Plan): Slice[] {
   return slices;
 }
 
-/** What hangs together, in the order of the plan. */
-function bundlesOf(plan: Plan): Slice[] {
+/** The connected parts of the plan, in its order. */
+function bundlesOf(plan: ExpiryPlan): PlanSlice[] {
   const bundleOf = bundleNumbers(plan);
-  const tags = new Map<number | string, DoomedTag[]>();
+  const tags = new Map<number | string, ExpiredTag[]>();
   for (const tag of plan.tags) append(tags, bundleOf.get(tag.digest) ?? tag.tag, tag);
   const levels = new Map<number, Map<number, Digest[]>>();
   plan.levels.forEach((level, n) => {
@@ -55,17 +55,17 @@ function bundlesOf(plan: Plan): Slice[] {
   });
 }
 
-function bundleNumbers({ levels, holding }: Plan): Map<Digest, number> {
-  const doomed = new Set(levels.flat());
+function bundleNumbers({ levels, graph }: ExpiryPlan): Map<Digest, number> {
+  const expired = new Set(levels.flat());
   const numbers = new Map<Digest, number>();
   let bundle = 0;
-  for (const start of doomed) {
+  for (const start of expired) {
     if (numbers.has(start)) continue;
     const pending = [start];
     numbers.set(start, ++bundle);
     for (let digest = pending.pop(); digest !== undefined; digest = pending.pop()) {
-      for (const other of [...(holding.held.get(digest) ?? []), ...(holding.holders.get(digest) ?? [])]) {
-        if (!doomed.has(other) || numbers.has(other)) continue;
+      for (const other of [...(graph.held.get(digest) ?? []), ...(graph.holders.get(digest) ?? [])]) {
+        if (!expired.has(other) || numbers.has(other)) continue;
         numbers.set(other, bundle);
         pending.push(other);
       }
@@ -79,9 +79,9 @@ function distinct(rules: RuleName[]): RuleName[] {
   return [...byPriority.values()].sort((a, b) => a.priority - b.priority);
 }
 
-function cut({ tags, levels, reason }: Slice): [Slice, ...Slice[]] {
+function cut({ tags, levels, reason }: PlanSlice): [PlanSlice, ...PlanSlice[]] {
   const [piece = [], ...others] = cutLevels(levels);
-  const rest: [Slice, ...Slice[]] = [
+  const rest: [PlanSlice, ...PlanSlice[]] = [
     { tags: tags.slice(0, SLICE_TAGS_MAX), levels: piece, reason },
     ...others.map((part) => ({ tags: [], levels: part, reason })),
   ];
@@ -111,12 +111,12 @@ function cutLevels(levels: Digest[][]): Digest[][][] {
   return pieces;
 }
 
-function opened(slices: Slice[], slice: Slice): Slice {
+function opened(slices: PlanSlice[], slice: PlanSlice): PlanSlice {
   slices.push(slice);
   return slice;
 }
 
-function fits({ tags, levels }: Slice, more: Slice): boolean {
+function fits({ tags, levels }: PlanSlice, more: PlanSlice): boolean {
   return tags.length + more.tags.length <= SLICE_TAGS_MAX && countOf(levels) + countOf(more.levels) <= SLICE_MANIFESTS_MAX;
 }
 
@@ -124,7 +124,7 @@ function countOf(levels: Digest[][]): number {
   return levels.reduce((sum, level) => sum + level.length, 0);
 }
 
-function add(slice: Slice, { tags, levels }: Slice): void {
+function add(slice: PlanSlice, { tags, levels }: PlanSlice): void {
   slice.tags.push(...tags);
   levels.forEach((level, n) => {
     const known = slice.levels[n];

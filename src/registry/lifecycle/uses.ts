@@ -1,7 +1,6 @@
 /**
- * When images were last used. A client that pulls an image for several platforms may ask only for one of the manifests that its
- * index lists, so a use of what is listed is a use of the index, however deep; and a use of an image is one of what refers to it.
- * Pure; days since the epoch.
+ * The last use of each image. A client that pulls a multi-platform image may ask only for one of the manifests that its index lists, so a
+ * use of a listed manifest counts for the index, at any depth. A use of an image counts for its referrers too. Pure; days since the epoch.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { Attached } from './attached.ts';
@@ -10,11 +9,11 @@ import { append, type Inventory } from './inventory.ts';
 export interface Use {
   /** The day of the last pull; `null`: never. */
   pulledOn: number | null;
-  /** The day on which a client last asked whether it is still there (HEAD). */
+  /** The day of the last HEAD request; `null`: never. */
   checkedOn: number | null;
 }
 
-/** Of each manifest, with all uses that count for it. Takes time in proportion to what there is. */
+/** The use of each manifest, with all uses that count for it. Linear time. */
 export function usesOf({ manifests, references }: Inventory, attached: readonly Attached[]): Map<Digest, Use> {
   const uses = new Map(manifests.map(({ digest, pulledOn, checkedOn = null }) => [digest, { pulledOn, checkedOn }]));
   passToParents(uses, references);
@@ -23,7 +22,7 @@ export function usesOf({ manifests, references }: Inventory, attached: readonly 
   return uses;
 }
 
-/** Each manifest after all that it lists. */
+/** Visits each manifest after all that it lists. */
 function passToParents(uses: Map<Digest, Use>, references: Inventory['references']): void {
   const parents = new Map<Digest, Digest[]>();
   const open = new Map<Digest, number>();
@@ -43,7 +42,7 @@ function passToParents(uses: Map<Digest, Use>, references: Inventory['references
   }
 }
 
-/** Each referrer after its subject. Chains may be long, and those of forged digests may be circles. */
+/** Visits each referrer after its subject. Chains may be long, and with forged digests they may be cycles. */
 function passToReferrers(uses: Map<Digest, Use>, pairs: [digest: Digest, subject: Digest | null][]): void {
   const subjects = new Map(pairs.flatMap(([digest, subject]) => (subject === null ? [] : [[digest, subject]])));
   const done = new Set<Digest>();

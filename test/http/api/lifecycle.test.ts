@@ -3,8 +3,8 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { Actor } from '../../../src/events/event.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
-import { bytesOnlyOf, CANDIDATES_MAX, loadCandidates } from '../../../src/registry/lifecycle/candidates.ts';
 import { runDueLifecycles } from '../../../src/registry/lifecycle/due.ts';
+import { bytesFreedBy, CANDIDATES_MAX, loadSnapshot } from '../../../src/registry/lifecycle/snapshot.ts';
 import { violations } from '../../world/checker.ts';
 import { counting } from '../../world/counting.ts';
 import { faulty } from '../../world/faults.ts';
@@ -192,7 +192,7 @@ describe('the policy of a repository', () => {
         ({ message }) => message,
       );
       expect(messages).toEqual([
-        'rule 1: the rule about "any" has the highest rulePriority of those that expire',
+        'rule 1: the rule about "any" must have the highest rulePriority of the rules that expire',
         'rule 2: "*a*b*c*d*" has more than 4 "*"',
       ]);
     }
@@ -352,8 +352,8 @@ describe('the bytes that come back', () => {
       },
     });
     const env = { ...world.env, DB: explaining };
-    await loadCandidates(env, APP);
-    await bytesOnlyOf(
+    await loadSnapshot(env, APP);
+    await bytesFreedBy(
       env,
       APP,
       digests.map(({ digest }) => digest),
@@ -764,7 +764,12 @@ describe('a crash', () => {
     });
     expect(events.at(-1)).toMatchObject({ type: 'lifecycle.ran', target: { tags: 1, manifests: 1 } });
     const { lastReport } = (await api('GET', PATH)).body;
-    expect(lastReport).toMatchObject({ tags: 1, manifests: 1, remaining: 2, failed: expect.stringContaining('broke off') });
+    expect(lastReport).toMatchObject({
+      tags: 1,
+      manifests: 1,
+      remaining: 2,
+      failed: expect.stringContaining('was interrupted'),
+    });
     expect((await run()).body).toMatchObject({ tags: 1, manifests: 1, remaining: 0 });
   });
 

@@ -79,7 +79,7 @@ describe('a rule', () => {
     expect(planned.body).toMatchObject({ tags: 1, attached: 3, manifests: 4, truncated: false });
     expect(planned.body.items.flatMap(({ tag }) => tag ?? []).sort()).toEqual(['v1', ...attachedTags()].sort());
     expect(planned.body.items.find(({ tag }) => tag === tagOf(image))?.reason).toBe(
-      `refers to ${image.digest}, and goes with it`,
+      `refers to ${image.digest}, which is deleted`,
     );
     const done = await run({ 'if-match': planned.headers.get('etag') });
     expect(done.body).toMatchObject({ tags: 1, attached: 3, manifests: 4, remaining: 0 });

@@ -38,7 +38,7 @@ describe.each(['.sig', '.att', '.sbom', ''])('a tag sha256-<hex>%s', (suffix) =>
     [hex(2)]: { tags: { [tagOf(1, suffix)]: 90 }, pushed: 90 },
   });
 
-  test('stays with its image, however old it is, and goes with it, however young', () => {
+  test('stays with its image, however old it is, and is deleted with it, however young', () => {
     expect(gone(images(1), old)).toEqual([]);
     const young = { ...images(90), [hex(2)]: { tags: { [tagOf(1, suffix)]: 0 }, pushed: 0 } };
     expect(gone(young, old)).toEqual([at(1), at(2), tagOf(1, suffix), 'v1'].sort());
@@ -89,7 +89,7 @@ describe.each(['.sig', '.att', '.sbom', ''])('a tag sha256-<hex>%s', (suffix) =>
     const mutability = { value: 'IMMUTABLE_WITH_EXCLUSION' as const, exclusions: ['v*'] };
     const { attached, manifests } = planFor(stock(images(90)), policyOf(old), mutability);
     expect([attached.map(({ tag }) => tag), manifests.length]).toEqual([[tagOf(1, suffix)], 2]);
-    expect(attached[0]?.reason).toBe(`refers to ${digestOf(hex(1))}, and goes with it`);
+    expect(attached[0]?.reason).toBe(`refers to ${digestOf(hex(1))}, which is deleted`);
   });
 });
 

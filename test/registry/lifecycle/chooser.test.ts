@@ -400,7 +400,7 @@ describe('what goes with it', () => {
       'only held by the tag v1',
       'only held by the tag n-10',
       'only held by the index sha256:index',
-      'refers to sha256:arm, and goes with it',
+      'refers to sha256:arm, which is deleted',
     ]);
   });
 

@@ -75,15 +75,17 @@ describe('the requirement on tags', () => {
     expect(expiring({ ...tagged('*a*b*c*'), ...olderThan(1) })).toEqual([]);
     expect(expiring({ ...tagged('*a*b*c*d*'), ...olderThan(1) })).toEqual(['rule 1: "*a*b*c*d*" has more than 4 "*"']);
     for (const text of ['', 'a b', 'a/b', '-a', 'a?', 'x'.repeat(129)]) {
-      expect(expiring({ ...tagged(text), ...olderThan(1) })).toEqual([`rule 1: "${text}" is no pattern of tags`]);
+      expect(expiring({ ...tagged(text), ...olderThan(1) })).toEqual([`rule 1: "${text}" is not a valid tag pattern`]);
     }
     expect(expiring({ tagStatus: 'tagged', tagPrefixList: ['v*'], ...olderThan(1) })).toEqual([
-      'rule 1: no tag begins with "v*"',
+      'rule 1: "v*" cannot be the beginning of a tag',
     ]);
   });
 
   test('a range of versions is one, is not too long, and is of rules that keep', () => {
-    expect(keeping({ tagStatus: 'tagged', tagSemverRange: 'newest' })).toEqual(['rule 1: "newest" is no range of versions']);
+    expect(keeping({ tagStatus: 'tagged', tagSemverRange: 'newest' })).toEqual([
+      'rule 1: "newest" is not a valid range of versions',
+    ]);
     expect(keeping({ tagStatus: 'tagged', tagSemverRange: '1 || '.repeat(41) })).toHaveLength(1);
     expect(expiring({ ...tagged('v*'), tagSemverRange: '1.x', ...olderThan(1) })).toEqual([
       'rule 1: tagSemverRange goes without countType',
@@ -130,7 +132,7 @@ describe('rules among each other', () => {
     expect(complaints(some, untagged, any)).toEqual([]);
     expect(complaints(untagged, untagged)).toEqual(['rule 2: only one rule that expires may be about "untagged"']);
     expect(complaints(any, any)).toEqual([
-      'rule 1: the rule about "any" has the highest rulePriority of those that expire',
+      'rule 1: the rule about "any" must have the highest rulePriority of the rules that expire',
       'rule 2: only one rule that expires may be about "any"',
     ]);
     expect(complaints({ ...any, rulePriority: 1 }, { ...some, rulePriority: 2 })).toHaveLength(1);

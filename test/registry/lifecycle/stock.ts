@@ -1,7 +1,7 @@
 /** Repositories as the chooser sees them, written down by hand; and what is left of one once a plan is carried out. */
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
-import { choose, type Plan } from '../../../src/registry/lifecycle/chooser.ts';
+import { choose, type ExpiryPlan } from '../../../src/registry/lifecycle/chooser.ts';
 import type { Inventory } from '../../../src/registry/lifecycle/inventory.ts';
 import type { LifecyclePolicy, Rule } from '../../../src/registry/lifecycle/policy.ts';
 import type { Mutability } from '../../../src/vocabulary/mutability.ts';
@@ -66,16 +66,16 @@ export const moreThan = (countNumber: number) => ({ countType: 'imageCountMoreTh
 export const tagged = (...tagPatternList: string[]) => ({ tagStatus: 'tagged', tagPatternList }) as const;
 export const KEEP = { type: 'keep' } as const;
 
-export function planFor(inventory: Inventory, policy: LifecyclePolicy, mutability = MUTABLE): Plan {
+export function planFor(inventory: Inventory, policy: LifecyclePolicy, mutability = MUTABLE): ExpiryPlan {
   return choose(policy, { inventory, mutability, now: NOW });
 }
 
 /** What goes: tags by their names, manifests as `@name`. */
-export function goes(plan: Plan): string[] {
+export function goes(plan: ExpiryPlan): string[] {
   return [...plan.tags.map(({ tag }) => tag), ...plan.manifests.map(({ digest }) => digest.replace('sha256:', '@'))].sort();
 }
 
-export function applied({ tags, manifests, references }: Inventory, plan: Plan): Inventory {
+export function applied({ tags, manifests, references }: Inventory, plan: ExpiryPlan): Inventory {
   const goneTags = new Set<string>([...plan.tags, ...plan.attached].map(({ tag }) => tag));
   const gone = new Set(plan.manifests.map(({ digest }) => digest));
   return {

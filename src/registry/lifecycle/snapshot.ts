@@ -1,0 +1,182 @@
+/** A snapshot of a repository for the lifecycle rules, read in one transaction; and the bytes that a deletion would free. */
+import { type Database, type Handle, newBatch, type Results } from '../../events/batch.ts';
+import { prepare } from '../../events/sql.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { WHOLE_MAX } from '../../vocabulary/lifecycle.ts';
+import type { Mutability } from '../../vocabulary/mutability.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
+import { MUTABILITY_RULE, mutabilityOf } from '../tags/mutability.ts';
+import type { Inventory, StoredManifest, StoredTag } from './inventory.ts';
+import type { LifecyclePolicy } from './policy.ts';
+import { type Report, reportOf } from './report.ts';
+
+/** Tags and manifests of a repository that rules can handle. */
+export const CANDIDATES_MAX = 50_000;
+
+export interface Snapshot {
+  /** `null`: the repository has no policy. */
+  policy: LifecyclePolicy | null;
+  /** The version of the policy. */
+  version: number;
+  /** The report of the last run. */
+  report: Report | null;
+  /** The state of a run that goes page by page (JSON); `null`: there is none. */
+  pass: string | null;
+  /** Number of attempts of the schedule since the last progress. */
+  attempts: number;
+  /** True: the repository must be handled page by page, and the inventory is empty. */
+  isLarge: boolean;
+  inventory: Inventory;
+  mutability: Mutability;
+  /** The text of `mutability`, which the batch that deletes compares. */
+  mutabilityRule: string;
+  /** Seconds since the epoch, by the clock of the database. */
+  now: number;
+}
+
+interface Head {
+  now: number;
+  mutability_rule: string;
+  policy: string | null;
+  version: number | null;
+  report: string | null;
+  pass: string | null;
+  attempts: number | null;
+  large: number;
+}
+
+/** After so many failed attempts a repository is handled page by page, however small it is. */
+const FAILED_ATTEMPTS_MAX = 3;
+
+const isTooLong = (table: string) =>
+  `EXISTS (SELECT 1 FROM ${table} WHERE repository_id = ${REPOSITORY_ID} LIMIT 1 OFFSET ${WHOLE_MAX})`;
+/** SQL: the repository is handled page by page. */
+const IS_LARGE = `(${isTooLong('tags')} OR ${isTooLong('manifests')}
+  OR EXISTS (SELECT 1 FROM lifecycle_policies WHERE repository_id = ${REPOSITORY_ID} AND (pass IS NOT NULL OR attempts > ${FAILED_ATTEMPTS_MAX})))`;
+
+const head = (
+  isLarge: string,
+) => `SELECT unixepoch() AS now, ${MUTABILITY_RULE} AS mutability_rule, p.policy, p.version, p.report, p.pass, p.attempts,
+    ${isLarge} AS large
+  FROM repositories r LEFT JOIN lifecycle_policies p ON p.repository_id = r.id WHERE r.name = :repository`;
+const TAG = 'name AS tag, digest, updated_at AS updatedAt';
+const MANIFEST = `m.digest, m.subject, m.size, m.pushed_at AS pushedAt, m.leased_until AS leasedUntil,
+  (SELECT max(p.day) FROM pulls p WHERE p.repository_id = m.repository_id AND p.digest = m.digest) AS pulledOn,
+  (SELECT k.day FROM manifest_checks k WHERE k.repository_id = m.repository_id AND k.digest = m.digest) AS checkedOn`;
+
+/** Reads the whole repository, unless it is too large for that. @throws repository-unknown */
+export async function loadSnapshot(env: Database, repository: RepositoryName): Promise<Snapshot> {
+  const isSmall = `NOT (SELECT ${IS_LARGE})`;
+  const batch = newBatch(env);
+  const handles = {
+    heads: batch.query<Head>(head(IS_LARGE), { repository }),
+    tags: batch.query<StoredTag>(`SELECT ${TAG} FROM tags WHERE repository_id = ${REPOSITORY_ID} AND ${isSmall}`, {
+      repository,
+    }),
+    manifests: batch.query<StoredManifest>(
+      `SELECT ${MANIFEST} FROM manifests m WHERE m.repository_id = ${REPOSITORY_ID} AND ${isSmall}`,
+      { repository },
+    ),
+    references: batch.query<Reference>(
+      `SELECT x.parent, x.child FROM manifests m
+       CROSS JOIN manifest_references x ON x.repository_id = m.repository_id AND x.child = m.digest
+       WHERE m.repository_id = ${REPOSITORY_ID} AND ${isSmall}`,
+      { repository },
+    ),
+  };
+  return snapshotOf(await batch.commit(), handles);
+}
+
+/** Reads some manifests and their tags. @throws repository-unknown */
+export async function snapshotAmong(env: Database, repository: RepositoryName, digests: Digest[]): Promise<Snapshot> {
+  const among = (table: string, column: string) =>
+    `FROM json_each(:digests) d CROSS JOIN ${table} ON repository_id = ${REPOSITORY_ID} AND ${column} = d.value`;
+  const batch = newBatch(env);
+  const parameters = { repository, digests };
+  const handles = {
+    heads: batch.query<Head>(head('1'), { repository }),
+    tags: batch.query<StoredTag>(
+      `SELECT ${TAG} ${among('tags INDEXED BY tags_by_digest', 'digest')} ORDER BY name`,
+      parameters,
+    ),
+    manifests: batch.query<StoredManifest>(`SELECT ${MANIFEST} ${among('manifests m', 'm.digest')}`, parameters),
+    references: batch.query<Reference>(`SELECT x.parent, x.child ${among('manifest_references x', 'x.child')}`, parameters),
+  };
+  return snapshotOf(await batch.commit(), handles);
+}
+
+type Reference = Inventory['references'][number];
+
+interface Handles {
+  heads: Handle<Head>;
+  tags: Handle<StoredTag>;
+  manifests: Handle<StoredManifest>;
+  references: Handle<Reference>;
+}
+
+function snapshotOf(results: Results, { heads, tags, manifests, references }: Handles): Snapshot {
+  const row = results.first(heads);
+  if (!row) throw new Refusal('repository-unknown');
+  const report = row.report === null ? null : reportOf(row.report);
+  return {
+    policy: row.policy === null ? null : (JSON.parse(row.policy) as LifecyclePolicy),
+    version: row.version ?? 0,
+    report,
+    pass: row.pass,
+    attempts: row.attempts ?? 0,
+    isLarge: row.large === 1,
+    inventory: {
+      tags: results.of(tags),
+      manifests: results.of(manifests),
+      references: results.of(references),
+      left: report?.left ?? [],
+    },
+    mutability: mutabilityOf(row.mutability_rule),
+    mutabilityRule: row.mutability_rule,
+    now: row.now,
+  };
+}
+
+/** @throws limit-reached if the repository has more than rules can handle */
+export async function requireManageable(env: Database, repository: RepositoryName): Promise<void> {
+  const counted = (table: string) =>
+    `(SELECT count(*) FROM (SELECT 1 FROM ${table} WHERE repository_id = ${REPOSITORY_ID} LIMIT ${CANDIDATES_MAX} + 1))`;
+  const count = await prepare(env, `SELECT ${counted('tags')} + ${counted('manifests')} AS count`, {
+    repository,
+  }).first<number>('count');
+  if ((count ?? 0) <= CANDIDATES_MAX) return;
+  throw new Refusal('limit-reached', {
+    message: `lifecycle rules can handle up to ${CANDIDATES_MAX} tags and manifests of a repository, and this one has more: nothing was deleted`,
+  });
+}
+
+/**
+ * Bytes of the blobs that are freed once these manifests are deleted and purged: no other manifest of the repository references the
+ * blobs, and no other repository has them. Reads the repository's references once, in the order of their index.
+ */
+export async function bytesFreedBy(env: Database, repository: RepositoryName, manifests: Digest[]): Promise<number> {
+  if (manifests.length === 0) return 0;
+  const [first, second, third, fourth] = quarters(manifests);
+  const row = await prepare(
+    env,
+    `WITH expired (digest) AS (SELECT value FROM json_each(:first) UNION ALL SELECT value FROM json_each(:second)
+       UNION ALL SELECT value FROM json_each(:third) UNION ALL SELECT value FROM json_each(:fourth))
+     SELECT coalesce(sum(b.size), 0) AS bytes
+     FROM (SELECT child FROM manifest_references WHERE repository_id = ${REPOSITORY_ID}
+       GROUP BY child HAVING min(parent IN (SELECT digest FROM expired)) = 1) x
+     CROSS JOIN blobs b ON b.digest = x.child AND b.missing_since IS NULL
+     WHERE NOT EXISTS (SELECT 1 FROM repository_blobs l CROSS JOIN repositories r ON r.id = l.repository_id
+       WHERE l.digest = x.child AND r.name <> :repository)`,
+    { repository, first, second, third, fourth },
+  ).first<{ bytes: number }>();
+  return row?.bytes ?? 0;
+}
+
+/** Splits the digests over four parameters: a bound parameter has at most 2 MB, even with sha512 digests. */
+function quarters(manifests: Digest[]): [Digest[], Digest[], Digest[], Digest[]] {
+  const size = Math.ceil(manifests.length / 4);
+  const quarter = (n: number) => manifests.slice(n * size, (n + 1) * size);
+  return [quarter(0), quarter(1), quarter(2), quarter(3)];
+}
