@@ -16,16 +16,16 @@ CREATE TABLE IF NOT EXISTS registry (
 
 -- ── registry ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Written by an explicit call or with the first content of a repository. AUTOINCREMENT: an id is never used again, so what the collector has
--- not yet swept of a deleted repository cannot turn up in the next one.
+-- A row is created by an explicit call or by the first push. AUTOINCREMENT: an id is never reused, so rows of a deleted repository that
+-- the collector has not removed yet cannot appear in a new one.
 CREATE TABLE IF NOT EXISTS repositories (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE,
   created_at INTEGER NOT NULL
 ) STRICT;
 
--- What people wrote about a repository: apart from it, as every pull reads that row. overview is Markdown. version: for
--- conditional updates; it stands for the repository as a whole.
+-- Description and overview (Markdown) of a repository, in a table of their own because every pull reads the row in repositories.
+-- version is for conditional updates and counts changes of the repository as a whole.
 CREATE TABLE IF NOT EXISTS repository_pages (
   repository_id INTEGER PRIMARY KEY,
   description TEXT NOT NULL DEFAULT '',
@@ -33,8 +33,8 @@ CREATE TABLE IF NOT EXISTS repository_pages (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
--- One row a digest whose bytes are in R2 under object_key, verified (invariants 1 and 7). missing_since: a reader found
--- the object gone; the blob then counts as absent until somebody pushes it again.
+-- One row per digest whose verified bytes are in R2 under object_key (invariants 1 and 7). missing_since: when a reader found the
+-- object gone; from then on the blob counts as absent until it is pushed again.
 CREATE TABLE IF NOT EXISTS blobs (
   digest TEXT PRIMARY KEY,
   size INTEGER NOT NULL,
@@ -43,11 +43,12 @@ CREATE TABLE IF NOT EXISTS blobs (
   missing_since INTEGER
 ) STRICT, WITHOUT ROWID;
 
--- Blobs whose key does not begin with their digest, by that key: for the scrub, which comes from the objects.
+-- Blobs whose key does not begin with their digest, for the scrub, which looks rows up by the key of an object.
 CREATE INDEX IF NOT EXISTS blobs_streamed ON blobs (object_key) WHERE object_key >= 'blobs/stream/' AND object_key < 'blobs/stream0';
 
--- Which repository holds which blob. Digest first: it answers "is it here" as well as "does anybody still hold it".
--- leased_until: until then the collector leaves it alone, because a client was told it need not upload (invariant 8).
+-- Links: which repository holds which blob. The digest comes first, so that the key answers both "does this repository hold it" and
+-- "does any repository hold it". leased_until: the collector keeps the link until then, because a client was told that it need not
+-- upload the blob (invariant 8).
 CREATE TABLE IF NOT EXISTS repository_blobs (
   digest TEXT NOT NULL,
   repository_id INTEGER NOT NULL,
@@ -55,10 +56,10 @@ CREATE TABLE IF NOT EXISTS repository_blobs (
   PRIMARY KEY (digest, repository_id)
 ) STRICT, WITHOUT ROWID;
 
--- One row a manifest of a repository. artifact_type is empty where the document has none. content holds the document up
--- to 128 KiB, object_key the R2 object of a larger one: empty once a reader found that object gone. leased_until: until then no
--- rule takes it for being untagged, as a client was told that it need not push it (invariant 8). pushed_at, attempt: the last put of it.
--- content stands last, so that lists do not read it.
+-- One row per manifest of a repository. artifact_type is empty if the document has none. content holds a document of up to 128 KiB,
+-- object_key names the R2 object of a larger one and is empty once a reader found that object gone. leased_until: no lifecycle rule
+-- deletes the manifest as untagged until then (invariant 8). pushed_at, attempt: time and id of its last put. content is the last
+-- column, so that lists do not read it.
 CREATE TABLE IF NOT EXISTS manifests (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -75,15 +76,15 @@ CREATE TABLE IF NOT EXISTS manifests (
   CHECK ((object_key IS NULL) <> (content IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- Referrers of a subject, filtered or not, in the order of their pages.
+-- Referrers of a subject, with or without a filter, in the order in which they are listed.
 CREATE INDEX IF NOT EXISTS manifests_by_subject
   ON manifests (repository_id, subject, artifact_type, digest) WHERE subject IS NOT NULL;
 
--- Documents in R2, by their key: for the collector and the scrub, which come from the objects.
+-- Manifests whose document is in R2, for the collector and the scrub, which look rows up by the key of an object.
 CREATE INDEX IF NOT EXISTS manifests_stored ON manifests (object_key) WHERE object_key IS NOT NULL;
 
--- What a manifest points at within its repository (invariant 2): child is a blob or a manifest. Child first: the question
--- is always whether something still points at it.
+-- What a manifest references within its repository (invariant 2): child is a blob or a manifest. The child comes first, because the
+-- question is always whether a manifest still references it.
 CREATE TABLE IF NOT EXISTS manifest_references (
   repository_id INTEGER NOT NULL,
   child TEXT NOT NULL,
@@ -102,10 +103,9 @@ CREATE TABLE IF NOT EXISTS tags (
 
 CREATE INDEX IF NOT EXISTS tags_by_digest ON tags (repository_id, digest);
 
--- What each tag has named, written by the batch that changed it: point counts its changes. digest: what it named from then on,
--- NULL once it was deleted; previous: what it named before. attempt: the put that did it, by which one whose answer was lost knows
--- that it was carried out. reserved: of a deletion while the tag was immutable: the name may
--- come back for what it named, and for nothing else.
+-- History of each tag, written by the batch that changes it. point numbers the changes. digest: what the tag names from then on, NULL
+-- if it was deleted; previous: what it named before. attempt: the id of the put, by which a put whose answer was lost finds out that
+-- it was carried out. reserved: the tag was immutable when it was deleted, so its name may only name the same digest again.
 CREATE TABLE IF NOT EXISTS tag_history (
   repository_id INTEGER NOT NULL,
   tag TEXT NOT NULL,
@@ -120,17 +120,17 @@ CREATE TABLE IF NOT EXISTS tag_history (
   PRIMARY KEY (repository_id, tag, point)
 ) STRICT, WITHOUT ROWID;
 
--- Which tags of a repository cannot be changed. rule (JSON): one of ECR's four values and its filters, empty where every tag may
--- move: what was decided on is compared with it as text. version: for conditional updates.
+-- Which tags of a repository are immutable. rule (JSON): one of ECR's four values and its filters, empty if every tag may move. A batch
+-- that was decided on a rule compares it as text. version is for conditional updates.
 CREATE TABLE IF NOT EXISTS tag_mutability (
   repository_id INTEGER PRIMARY KEY,
   rule TEXT NOT NULL,
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
--- What a repository's tags and manifests are kept by: the policy (JSON), when it was last carried out to its end, and what was done
--- then (JSON). pass (JSON): how far a run has come that goes through a large repository page by page. tried_at, attempts: when the
--- schedule last began with it, and how often since it came on: one that ends each run waits longer and longer.
+-- Lifecycle policy (JSON) of a repository. ran_at, report (JSON): its last complete run. pass (JSON): the progress of a run through a
+-- large repository. tried_at, attempts: when the schedule last started it, and how often since it last made progress; a policy that
+-- makes none is retried less and less often.
 CREATE TABLE IF NOT EXISTS lifecycle_policies (
   repository_id INTEGER PRIMARY KEY,
   policy TEXT NOT NULL,
@@ -144,10 +144,9 @@ CREATE TABLE IF NOT EXISTS lifecycle_policies (
 
 CREATE INDEX IF NOT EXISTS lifecycle_policies_due ON lifecycle_policies (ran_at);
 
--- What was deleted and can be restored for a while. name: the tag, the manifest's digest, or empty for the repository itself, which
--- is restored with all it has under its id, and with its created_at. digest: what a tag named. tags (JSON): those that named a
--- manifest. reason: the rule that took it, NULL where somebody did. purging: its content is being taken away, it cannot be
--- restored any more.
+-- Deleted content that can be restored for a while. name: the tag, the manifest's digest, or empty for a repository, which is restored
+-- with all rows under its id and with its created_at. digest: what a tag named. tags (JSON): the tags that named a manifest. reason:
+-- the lifecycle rule that deleted it, NULL if a user did. purging: its content is being deleted, so it cannot be restored any more.
 CREATE TABLE IF NOT EXISTS trash (
   repository_id INTEGER NOT NULL,
   kind TEXT NOT NULL CHECK (kind IN ('tag', 'manifest', 'repository')),
@@ -167,7 +166,7 @@ CREATE TABLE IF NOT EXISTS trash (
 CREATE INDEX IF NOT EXISTS trash_by_time ON trash (deleted_at);
 CREATE INDEX IF NOT EXISTS trash_of_repositories ON trash (repository) WHERE kind = 'repository';
 
--- Manifests in the trash, as they were.
+-- Manifests in the trash, with the columns that they had.
 CREATE TABLE IF NOT EXISTS trashed_manifests (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -185,8 +184,8 @@ CREATE TABLE IF NOT EXISTS trashed_manifests (
 CREATE INDEX IF NOT EXISTS trashed_manifests_by_subject ON trashed_manifests (repository_id, subject) WHERE subject IS NOT NULL;
 CREATE INDEX IF NOT EXISTS trashed_manifests_stored ON trashed_manifests (object_key) WHERE object_key IS NOT NULL;
 
--- What they point at: it holds blobs as a manifest does, so that they can be restored, but is seen by nobody. Child first, as the
--- question is whether any repository's trash still needs it.
+-- What manifests in the trash reference. They keep blobs as other references do, so that the manifest can be restored. The child comes
+-- first, because the question is whether the trash of any repository still needs it.
 CREATE TABLE IF NOT EXISTS trashed_references (
   child TEXT NOT NULL,
   repository_id INTEGER NOT NULL,
@@ -194,7 +193,7 @@ CREATE TABLE IF NOT EXISTS trashed_references (
   PRIMARY KEY (child, repository_id, parent)
 ) STRICT, WITHOUT ROWID;
 
--- How often an image was pulled on a day (days since the epoch): exact while it is seldom, an estimate beyond (src/registry/usage/pulls.ts).
+-- Pulls of an image on a day (days since the epoch): exact for few pulls, an estimate for many (src/registry/usage/pulls.ts).
 CREATE TABLE IF NOT EXISTS pulls (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -203,7 +202,7 @@ CREATE TABLE IF NOT EXISTS pulls (
   PRIMARY KEY (repository_id, digest, day)
 ) STRICT, WITHOUT ROWID;
 
--- The day on which a client last asked for a manifest without getting it (HEAD), as nodes do that have the image: it is in use.
+-- The last day on which a client checked a manifest (HEAD), as nodes do that have the image already: the image is in use.
 CREATE TABLE IF NOT EXISTS manifest_checks (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -211,11 +210,10 @@ CREATE TABLE IF NOT EXISTS manifest_checks (
   PRIMARY KEY (repository_id, digest)
 ) STRICT, WITHOUT ROWID;
 
--- What the repositories of a namespace hold, each blob counted once; empty: those without one. Where there is a limit, every batch
--- that changes what is held changes bytes and blobs too, so they are right at once; the collector counts all namespaces anew.
--- max_bytes: the limit, NULL for none. warned: whether the warning was given since usage was last below its threshold. staged: the
--- bytes of unfinished uploads, kept like bytes. leading: the unfinished upload that may go on whatever the others have staged.
--- kind: whose namespace it is.
+-- What the repositories of a namespace hold, each blob counted once. The empty namespace is that of names without a slash. Every batch
+-- that changes the content of a namespace with a limit updates bytes and blobs; the collector counts all namespaces anew. max_bytes:
+-- the limit, NULL for none. warned: 1 if the warning was given since usage was last below its threshold. staged: bytes of unfinished
+-- uploads, kept like bytes. leading: the unfinished upload that may continue whatever the others have staged. kind: the owner's kind.
 CREATE TABLE IF NOT EXISTS usage (
   namespace TEXT PRIMARY KEY,
   bytes INTEGER NOT NULL DEFAULT 0,
@@ -230,8 +228,8 @@ CREATE TABLE IF NOT EXISTS usage (
   kind TEXT NOT NULL DEFAULT 'organization' CHECK (kind IN ('organization', 'user'))
 ) STRICT, WITHOUT ROWID;
 
--- Where a job that goes through everything in slices stands. cursor: where its next slice begins. report (JSON): of the pass that is
--- under way; finished (JSON): of the last one that came to its end. version: of two at once, one's slice counts.
+-- Progress of jobs that go through everything in slices. cursor: where the next slice begins. report (JSON): of the current pass;
+-- finished (JSON): of the last complete pass. version: of two concurrent slices only one is saved.
 CREATE TABLE IF NOT EXISTS maintenance (
   job TEXT PRIMARY KEY,
   cursor TEXT NOT NULL,
@@ -241,9 +239,9 @@ CREATE TABLE IF NOT EXISTS maintenance (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT, WITHOUT ROWID;
 
--- Uploads that have received something. Until then an upload lives in its signed location alone. version grows with every
--- write: the compare-and-swap of invariant 5. staged: where the bytes are (src/storage/staging.ts). A row outlives its
--- end until expires_at, so that its location cannot pass for a fresh one.
+-- Uploads that have received something; before that, the signed location is all there is of an upload. version grows with every write
+-- (compare-and-swap, invariant 5). staged: where the bytes are (src/storage/staging.ts). The row of an ended upload stays until
+-- expires_at, so that its location is not taken for that of a fresh upload.
 CREATE TABLE IF NOT EXISTS uploads (
   id TEXT PRIMARY KEY,
   repository TEXT NOT NULL,
@@ -255,7 +253,7 @@ CREATE TABLE IF NOT EXISTS uploads (
   expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- R2 objects whose last row has gone, to be deleted by the collector: rows first, bytes after (invariant 1).
+-- R2 objects whose last row was deleted. The collector deletes them: rows first, bytes after (invariant 1).
 CREATE TABLE IF NOT EXISTS tombstones (
   object_key TEXT PRIMARY KEY,
   made_at INTEGER NOT NULL
