@@ -1,4 +1,4 @@
-/** The end of an upload: one object of everything that is staged, verified. What staging is, says `staging.ts`. */
+/** Finishes an upload: makes one verified object of everything that is staged (`staging.ts`). */
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { blobKey } from './keys.ts';
 import { abortMultipart, appendPart, completeMultipart, type Multipart } from './multipart.ts';
@@ -8,10 +8,10 @@ import { type Limits, openers, type Staged, stagedSize } from './staging.ts';
 import { buffersOf, concatenated, hasher } from './streams.ts';
 
 /**
- * Makes one object of everything staged and returns its key. Nothing that is staged is deleted by it, so it may be called
- * again after a failure.
- * @throws digest-mismatch where the bytes hash to something else. The object of a multipart upload is left then: another
- * finish may have published it, and only the upload's row knows.
+ * Makes one object of everything that is staged and returns its key. It deletes nothing that is staged, so it can be called again
+ * after a failure.
+ * @throws digest-mismatch if the bytes have another digest. The object of a multipart upload stays then: another finish may have
+ * published it, and only the upload's row tells.
  */
 export async function assemble(env: Bucket, staged: Staged, digest: Digest, limits: Limits): Promise<string> {
   const size = stagedSize(staged);
@@ -30,7 +30,7 @@ export async function assemble(env: Bucket, staged: Staged, digest: Digest, limi
   });
 }
 
-/** The parts are there, the pieces become the rest of them; what was not hashed on its way in is read once more. */
+/** Completes the multipart upload, with the pieces as its last parts. Content that was not hashed as it came is read and hashed. */
 async function assembleParts(
   env: Bucket,
   staged: Staged,
@@ -52,8 +52,8 @@ async function assembleParts(
 }
 
 /**
- * Where chunks followed the first request, two finishes at once write the same parts, and one spoils the other's: R2 then
- * refuses to complete, and the client tries again.
+ * Uploads the pieces as parts. Two concurrent finishes write the same parts, and one can spoil the other's: R2 then refuses to
+ * complete (`isSpoilt`).
  */
 async function allParts(env: Bucket, staged: Staged, multipart: Multipart, partBytes: number): Promise<Multipart> {
   if (staged.pieces.length === 0) return multipart;
@@ -65,8 +65,8 @@ async function allParts(env: Bucket, staged: Staged, multipart: Multipart, partB
 }
 
 /**
- * Another finish has completed the object before, and died before its row was written, or lost to a request that went on.
- * So the object is this content, or begins with its parts, after which other bytes may stand.
+ * After another finish has completed the object, and died before it wrote the row or lost to another request. The object is this
+ * content, or begins with its parts and may continue with other bytes.
  */
 async function assembleAgain(
   env: Bucket,
@@ -82,7 +82,7 @@ async function assembleAgain(
   return assembleLong(env, [parts, ...openers(env, staged)], size, digest, partBytes);
 }
 
-/** Into a multipart object of its own, hashed on the way: what is longer than one put can be, or was half done. */
+/** Copies the sources into a new multipart object and hashes them: for content that is too long for one put, or was half finished. */
 async function assembleLong(
   env: Bucket,
   sources: (() => Promise<ReadableStream>)[],
@@ -107,7 +107,7 @@ async function assembleLong(
   }
 }
 
-/** By the algorithm of the digest that it should have. */
+/** The digest of an object's bytes, by the algorithm of the expected digest. */
 async function digestOfObject(env: Bucket, key: string, expected: Digest, partBytes: number): Promise<Digest> {
   const hash = hasher(algorithmOf(expected));
   for await (const bytes of buffersOf(await openSurely(env, key, null), partBytes)) await hash.update(bytes);

@@ -1,19 +1,19 @@
 /**
  * The layout of the bucket, on one page:
  *
- *   blobs/<algorithm>/<hex>/<nonce>        a blob put with its digest known; R2 keeps the checksum too
+ *   blobs/<algorithm>/<hex>/<nonce>        a blob whose digest was known when it was put; R2 keeps the checksum too
  *   blobs/stream/<nonce>                   a blob hashed while it came: its digest was known only at the end
  *   manifests/<algorithm>/<hex>/<nonce>    a manifest too large for its row in D1
  *   registry                               the id of the registry that the bucket belongs to (src/ownership.ts)
  *   uploads/<upload id>/<nonce>            a piece of an unfinished upload; ids begin with their time, so old ones sort first
  *
- * Every write takes a fresh nonce, so no key but `registry` is ever written twice and a late delete cannot hit a new object (invariant 7).
+ * Every write takes a fresh nonce, so no key but `registry` is written twice, and a late delete cannot hit a new object (invariant 7).
  */
 import { type Digest, isDigest } from '../oci/digest.ts';
 
 export const REGISTRY_KEY = 'registry';
 export const UPLOADS_PREFIX = 'uploads/';
-/** Of all keys that begin with a blob's digest: no algorithm begins otherwise. */
+/** Prefix of all keys that begin with a blob's digest: the names of both algorithms begin with `sha`. */
 export const DIGESTS_PREFIX = 'blobs/sha';
 export const STREAMS_PREFIX = 'blobs/stream/';
 export const MANIFESTS_PREFIX = 'manifests/';
@@ -42,14 +42,14 @@ export function uploadIdOf(key: string): string {
   return key.slice(UPLOADS_PREFIX.length, key.indexOf('/', UPLOADS_PREFIX.length));
 }
 
-/** What a blob's or a manifest's key begins with; `null` for one of a streamed blob. */
+/** The digest that the key of a blob or manifest begins with; `null` for the key of a streamed blob. */
 export function digestOfKey(key: string): Digest | null {
   const [, algorithm, hex] = key.split('/');
   const digest = `${algorithm}:${hex}`;
   return isDigest(digest) ? digest : null;
 }
 
-/** Keys of this blob sort before it, those of the next one behind it. */
+/** A bound that sorts after all keys of this blob and before those of the next digest. */
 export function endOfKeys(digest: Digest): string {
   return `blobs/${digest.replace(':', '/')}/~`;
 }

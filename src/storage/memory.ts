@@ -1,24 +1,24 @@
 /**
- * The memory of this isolate that buffers of bodies may take. It has 128 MB for everything, and a request that goes beyond ends
- * all of them.
+ * Limits the memory that buffers of request bodies take in this isolate. An isolate has 128 MB, and a request that exceeds them ends
+ * all requests of the isolate.
  */
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** Bytes: of as many long uploads of unknown length as eight parts of 8 MiB, of short ones of as many as a thousand. */
+/** Bytes: enough for eight long uploads of unknown length with parts of 8 MiB, or for a thousand short ones. */
 const BUFFERED_MAX = 64 * 1024 * 1024;
 
-/** Seconds after which some of the uploads that are under way may be done. */
+/** Seconds after which some of the current uploads may be finished. */
 const RETRY_AFTER = 5;
 
-/** What one body holds. */
+/** The memory that one body holds. */
 export interface Reservation {
   bytes: number;
 }
 
-/** Held weakly: the runtime ends a request whose client is gone without running anything of it to its end. */
+/** Weak references: if its client disconnects, the runtime ends a request without running its `finally` blocks. */
 const reservations = new Set<WeakRef<Reservation>>();
 
-/** @throws memory-full where the other bodies leave no room for so many bytes */
+/** @throws memory-full if the other bodies leave less than `bytes` */
 export function reserve(reservation: Reservation, bytes: number): void {
   if (heldByOthers(reservation) + bytes > BUFFERED_MAX) {
     throw new Refusal('memory-full', {
@@ -37,7 +37,7 @@ export function release(reservation: Reservation): void {
   heldByOthers(reservation);
 }
 
-/** Forgets what is held no longer on its way. */
+/** Also removes reservations that are released or collected. */
 function heldByOthers(reservation: Reservation): number {
   let sum = 0;
   for (const reference of reservations) {

@@ -1,15 +1,15 @@
 /**
- * An object that is written part by part, for blobs longer than one put can be. R2 wants parts of one size (all but the
- * last) of 5 MiB at least, and can verify no checksum of the whole: whoever completes one has hashed its bytes.
+ * Multipart objects, for blobs that are too long for one put. R2 requires parts of one size (all but the last) of at least 5 MiB. It
+ * verifies no checksum of the whole object, so the caller hashes the bytes.
  */
 import { streamKey } from './keys.ts';
 import type { Bucket } from './objects.ts';
 import { persistent } from './retry.ts';
 
-/** R2 limit of parts a multipart upload. */
+/** R2 limit: parts of one multipart upload. */
 export const MAX_PARTS = 10_000;
 
-/** What has been written so far, and how to go on. */
+/** An unfinished multipart upload with the parts that it has. */
 export interface Multipart {
   key: string;
   uploadId: string;
@@ -17,7 +17,7 @@ export interface Multipart {
   size: number;
 }
 
-/** One more part; the first one begins the object, under a key of its own. */
+/** Uploads one more part. The first part creates the object, under a new key. */
 export async function appendPart(env: Bucket, before: Multipart | null, bytes: Uint8Array): Promise<Multipart> {
   const multipart = before ?? (await createMultipart(env));
   const { etag } = await persistent(() => resume(env, multipart).uploadPart(multipart.etags.length + 1, bytes));
@@ -36,12 +36,12 @@ export async function completeMultipart(env: Bucket, multipart: Multipart): Prom
   await persistent(() => resume(env, multipart).complete(parts));
 }
 
-/** R2: no such upload, as it was completed or let go of (10024); a part was written again meanwhile (10025). */
+/** True for R2's errors 10024 (the upload was completed or aborted) and 10025 (a part was written again meanwhile). */
 export function isSpoilt(error: unknown): boolean {
   return error instanceof Error && /\((?:10024|10025)\)/.test(error.message);
 }
 
-/** Lets go of the parts. Does nothing to one that was completed. */
+/** Deletes the parts. Has no effect on a completed upload. */
 export async function abortMultipart(env: Bucket, multipart: Multipart): Promise<void> {
   await resume(env, multipart)
     .abort()

@@ -7,14 +7,14 @@ import { persistent } from './retry.ts';
 
 export type Bucket = Pick<Env, 'BLOBS'>;
 
-/** R2 refuses a put whose content has another checksum with this code, and stores nothing. */
+/** R2's error code for a put whose content has another checksum. It stores nothing then. */
 const CHECKSUM_MISMATCH = '(10037)';
-/** R2 limit of keys a delete call. */
+/** R2 limit: keys of one delete call. */
 const DELETE_MAX_KEYS = 1000;
 
 /**
  * Stores `body` under `key` if it hashes to `digest`; R2 does the hashing, at no CPU cost to the Worker.
- * @throws digest-mismatch and stores nothing, where it does not
+ * @throws digest-mismatch if it does not, and stores nothing
  */
 export async function putVerified(
   env: Bucket,
@@ -36,13 +36,13 @@ export function digestMismatch(digest: Digest, cause?: unknown): Refusal {
   return new Refusal('digest-mismatch', { message: 'the content does not have this digest', detail: { digest }, cause });
 }
 
-/** The bytes of an object, `null` where it is gone. The range must lie within the object: R2 ignores one that does not. */
+/** Opens an object; `null` if it is gone. The range must lie within the object: R2 ignores one that does not. */
 export async function openObject(env: Bucket, key: string, range: ByteRange | null): Promise<ReadableStream | null> {
   const object = await persistent(() => env.BLOBS.get(key, range ? { range } : undefined));
   return object?.body ?? null;
 }
 
-/** The same of an object of an upload, which is there unless another request has taken it away. */
+/** Opens an object of an upload, which exists unless another request has deleted it. @throws Error if it is gone */
 export async function openSurely(env: Bucket, key: string, range: ByteRange | null): Promise<ReadableStream> {
   const stream = await openObject(env, key, range);
   if (!stream) throw new Error(`the object ${key} of an upload is gone`);
@@ -69,7 +69,7 @@ export async function listKeys(env: Bucket, prefix: string, startAfter?: string)
   return page.objects.map((object) => object.key);
 }
 
-/** What R2 says of an object. */
+/** An object as R2 describes it. */
 export interface StoredObject {
   key: string;
   /** Bytes. */
@@ -77,13 +77,13 @@ export interface StoredObject {
   /** Milliseconds since the epoch. */
   uploadedAt: number;
   /**
-   * Of the checksum that R2 verified when the object was put, and keeps; not of the bytes as they are now. `null` for one that was
-   * put in parts, or with another checksum alone.
+   * From the checksum that R2 verified when the object was put, not from the bytes as they are now. `null` for an object that was put
+   * in parts, or without such a checksum.
    */
   digest: Digest | null;
 }
 
-/** In the order of their keys: up to `limit` after `startAfter`. `more`: whether there are others behind them. */
+/** Up to `limit` objects after `startAfter`, in the order of their keys. `more`: true if others follow. */
 export async function listObjects(
   env: Bucket,
   prefix: string,
@@ -94,7 +94,7 @@ export async function listObjects(
   return { objects: page.objects.map(storedOf), more: page.truncated };
 }
 
-/** `null` where it is gone. */
+/** `null` if the object is gone. */
 export async function statObject(env: Bucket, key: string): Promise<StoredObject | null> {
   const object = await persistent(() => env.BLOBS.head(key));
   return object && storedOf(object);
@@ -105,7 +105,7 @@ function storedOf({ key, size, uploaded, checksums: { sha256, sha512 } }: R2Obje
   return { key, size, uploadedAt: uploaded.getTime(), digest };
 }
 
-/** Reads the bytes as they are now; hashed by the runtime, none of them comes into memory. `null` where the object is gone. */
+/** Hashes the bytes as they are now, in the runtime, without holding them in memory. `null` if the object is gone. */
 export async function hashObject(env: Bucket, key: string, algorithm: DigestAlgorithm): Promise<Digest | null> {
   const stream = await openObject(env, key, null);
   if (!stream) return null;

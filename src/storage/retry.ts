@@ -1,14 +1,14 @@
-/** Errors of R2 that pass by themselves, and how often and how long they are waited for. */
+/** Retries R2 calls after transient errors. */
 
 /** R2's error codes: InternalError, ServiceUnavailable, TooManyRequests (a write a second for each key). */
 const TRANSIENT = /\((?:10001|10043|10058)\)/;
 
-/** Milliseconds before each further try: a client waits for all of them. The last one is longer than R2's second for a key. */
+/** Milliseconds before each retry, while the client waits. The last pause exceeds the second in which R2 takes one write per key. */
 const PAUSES = [100, 400, 1200];
 
 /**
- * For a call that may be made again, because nothing it needs is used up by it: a read, a deletion, a put of bytes in memory or of
- * objects that are still there. Never for the body of a request.
+ * Retries a call that can be repeated: a read, a deletion, a put of bytes in memory or of objects that still exist. Never a put of a
+ * request body, which can be read only once.
  */
 export async function persistent<T>(call: () => Promise<T>): Promise<T> {
   for (const pause of PAUSES) {
