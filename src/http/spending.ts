@@ -3,7 +3,7 @@
  * memory; every few hundred rows that is written down, and the answer says how much it was in all isolates. So it costs nothing on
  * most requests, and an account can go beyond its share by little. Without the bindings that limit a minute there is no day either.
  */
-import { countReplays, type Kind, replaysToday, spend } from '../auth/allowance.ts';
+import { type Kind, spend } from '../auth/allowance.ts';
 import { settings } from '../env.ts';
 import { secondsToMidnight } from '../events/database-failure.ts';
 import { bindingOf } from '../telemetry.ts';
@@ -44,25 +44,6 @@ export function charge(c: RequestContext, name: string, kind: Kind, rows: number
       }
     }),
   );
-}
-
-/** Of a day, without those of administrators: a third of what the queues of the free plan carry. */
-const REPLAYS_PER_DAY = 1000;
-
-/** Has webhooks called again, and counts how often. @throws daily-limit where the account's day is used up */
-export async function replaying<T>(
-  c: RequestContext,
-  name: string,
-  replay: () => Promise<T>,
-  countOf: (done: T) => number,
-): Promise<T> {
-  if (c.var.authority?.administrator) return replay();
-  if ((await replaysToday(c.env, name)) >= REPLAYS_PER_DAY) {
-    throw until(`${name} had ${REPLAYS_PER_DAY} deliveries made again today`, Date.now());
-  }
-  const done = await replay();
-  await countReplays(c.env, name, countOf(done));
-  return done;
 }
 
 function limitsOf(c: RequestContext): Record<Kind, number> {

@@ -13,9 +13,8 @@ import {
   requireUnscopedUser,
 } from '../../app/access.ts';
 import type { Call } from '../../app/call.ts';
+import { requireWebhook } from '../../app/subscriptions.ts';
 import type { Authority } from '../../auth/authority.ts';
-import { actingAs } from '../../auth/policy.ts';
-import { administers } from '../../auth/rights/administering.ts';
 import { aboutOf, isAboutRepository } from '../../events/event.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import type { RepositoryAction } from '../../vocabulary/actions.ts';
@@ -77,8 +76,10 @@ export function asksAboutWebhook() {
         about !== null && isAboutRepository(about) ? [about] : [],
       );
       requireLogin({ authority });
-      if (webhook === null || about === null || !administers(authority, about)) throw new Refusal('not-found');
-      c.set('authority', { ...authority, subject: actingAs(authority, 'admin', about, null) });
+      if (webhook === null) throw new Refusal('not-found');
+      c.set('authority', authority);
+      const { subject } = requireWebhook(callOf(c), webhook);
+      c.set('authority', { ...authority, subject });
       c.set('webhook', webhook);
       await next();
     },

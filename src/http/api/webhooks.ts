@@ -1,140 +1,109 @@
 /**
- * Webhooks: made and listed where they listen, in the registry, an organization or a repository; shown, changed, tested and
- * deleted by their id. What became of their deliveries is in `webhook-deliveries.ts`.
+ * Routes of webhooks: created and listed in the registry, an organization or a repository; read, changed, tested and deleted by their
+ * id. The routes of deliveries are in `webhook-deliveries.ts`.
  */
-
 import { Hono } from 'hono';
 import * as z from 'zod';
-import { getOrganization } from '../../auth/people/organizations.ts';
-import { requireOrganization } from '../../auth/within.ts';
-import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
-import type { Batch } from '../../events/batch.ts';
-import { aboutOf, isAboutRepository } from '../../events/event.ts';
-import { factsOf } from '../../facts.ts';
-import type { RepositoryName } from '../../oci/name.ts';
-import { describeRepository } from '../../registry/repositories/descriptions.ts';
-import { requireRepository } from '../../registry/repositories/repositories.ts';
-import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
-import { changeSubscription } from '../../webhooks/changes.ts';
-import type { DeliveryRuntime } from '../../webhooks/delivery/attempt.ts';
-import { sendTest } from '../../webhooks/delivery/test-delivery.ts';
-import { REGISTRY, type Scope } from '../../webhooks/filter.ts';
 import {
-  createSubscription,
-  deleteSubscription,
-  listSubscriptions,
-  rotateSecret,
-  type Subscription,
-} from '../../webhooks/subscriptions.ts';
-import { type AppEnv, actorOf, originOf, type RequestContext } from '../context.ts';
+  type CreatedWebhook,
+  changeWebhook,
+  createWebhook,
+  type DeliveryRuntime,
+  deleteWebhook,
+  describeWebhook,
+  listWebhooks,
+  REGISTRY,
+  rotateWebhookSecret,
+  type Scope,
+  testWebhook,
+  type Webhook,
+} from '../../app/subscriptions.ts';
+import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
+import {
+  createdWebhookSchema,
+  type NewWebhook,
+  newRepositoryWebhook,
+  newWebhook,
+  secretRotation,
+  testResult,
+  webhookChange,
+  webhookSchema,
+} from '../../contract/webhooks.ts';
+import { withFieldsIn } from '../../vocabulary/refusal.ts';
+import { EVERY_TYPE } from '../../vocabulary/webhooks.ts';
+import { type AppEnv, callOf, type RequestContext } from '../context.ts';
 import { limitTestDeliveries } from '../limits.ts';
-import { answer, answerNothing, answerPage } from './answers.ts';
+import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { asks, asksAboutWebhook, asksFor } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, idempotencyKeyOf, organizationIn, pageQueryOf } from './params.ts';
-import {
-  answerMadeWebhook,
-  answerWebhook,
-  madeWebhookSchema,
-  repositoryWebhookBody,
-  shownWebhook,
-  shownWebhookSchema,
-  webhookBody,
-  webhookChangeBody,
-} from './webhook-schemas.ts';
 
 const GROUP = 'Webhooks';
-
-/** Seconds that the secret before goes on signing. */
-const OVERLAP_DEFAULT = 24 * 60 * 60;
-const OVERLAP_MAX = 7 * OVERLAP_DEFAULT;
 
 const list = {
   group: GROUP,
   query: z.strictObject(PAGE_QUERY),
-  answers: { 200: { description: 'A page of them, by id', schema: pageSchema(shownWebhookSchema) } },
+  answers: { 200: { description: 'A page of webhooks, by id', schema: pageSchema(webhookSchema) } },
 } as const;
 
-const make = {
+const create = {
   group: GROUP,
   description:
-    'It hears what happens from now on: pushes, unless `types` says otherwise. The secret is shown once; a repeated request with the same `Idempotency-Key` has the same answer. There may be 50 in one place, and 200 of an organization or a user with all repositories.',
+    'The webhook gets events from now on: pushes, unless `types` says otherwise. The secret is shown only once; a repeated request with the same `Idempotency-Key` gets the same answer. A scope may have 50 webhooks, and an organization or user 200 including those of all repositories.',
   repeatable: true,
-  answers: { 201: { description: 'The webhook and its secret', schema: madeWebhookSchema } },
+  answers: { 201: { description: 'The webhook and its secret', schema: createdWebhookSchema } },
 } as const;
-
-const rotateBody = z.strictObject({
-  overlap: z
-    .int()
-    .min(0)
-    .max(OVERLAP_MAX)
-    .default(OVERLAP_DEFAULT)
-    .describe('Seconds for which deliveries are signed with the old secret, too'),
-});
 
 export const webhooks = new Hono<AppEnv>({ strict: false })
   .get(
     '/webhooks',
     asks('administrator'),
-    operation({ ...list, summary: 'The webhooks of the registry', description: 'They hear of everything there is.' }),
+    operation({ ...list, summary: 'List the webhooks of the registry', description: 'They get all events.' }),
     async (c) => answerList(c, REGISTRY),
   )
   .post(
     '/webhooks',
     asks('administrator'),
-    operation({ ...make, summary: 'Make a webhook of the registry', body: webhookBody }),
-    async (c) => answerNew(c, REGISTRY, c.var.body, () => {}),
+    operation({ ...create, summary: 'Create a webhook of the registry', body: newWebhook }),
+    async (c) => answerNew(c, REGISTRY, c.var.body),
   )
   .get(
     '/organizations/:organization/webhooks',
     asks('owner'),
     operation({
       ...list,
-      summary: 'The webhooks of an organization',
-      description: 'They hear of the organization, and of its repositories.',
+      summary: 'List the webhooks of an organization',
+      description: 'They get the events of the organization and of its repositories.',
     }),
-    async (c) => {
-      const { name } = await getOrganization(c.env, organizationIn(c));
-      return answerList(c, `organization:${name}`);
-    },
+    async (c) => answerList(c, `organization:${organizationIn(c)}`),
   )
   .post(
     '/organizations/:organization/webhooks',
     asks('owner'),
-    operation({ ...make, summary: 'Make a webhook of an organization', body: webhookBody }),
-    async (c) => {
-      const organization = organizationIn(c);
-      return answerNew(c, `organization:${organization}`, c.var.body, (batch) => requireOrganization(batch, organization));
-    },
+    operation({ ...create, summary: 'Create a webhook of an organization', body: newWebhook }),
+    async (c) => answerNew(c, `organization:${organizationIn(c)}`, c.var.body),
   )
   .get(
     '/repositories/:name{.+}/-/webhooks',
     asksFor('admin'),
-    operation({ ...list, summary: 'The webhooks of a repository' }),
-    async (c) => {
-      const { repository } = c.var;
-      if (!(await describeRepository(c.env, repository))) throw new Refusal('repository-unknown');
-      return answerList(c, `repository:${repository}`);
-    },
+    operation({ ...list, summary: 'List the webhooks of a repository' }),
+    async (c) => answerList(c, `repository:${c.var.repository}`),
   )
   .post(
     '/repositories/:name{.+}/-/webhooks',
     asksFor('admin'),
-    operation({ ...make, summary: 'Make a webhook of a repository', body: repositoryWebhookBody }),
-    async (c) => {
-      const { repository } = c.var;
-      return answerNew(c, `repository:${repository}`, c.var.body, (batch) => requireRepository(batch, repository));
-    },
+    operation({ ...create, summary: 'Create a webhook of a repository', body: newRepositoryWebhook }),
+    async (c) => answerNew(c, `repository:${c.var.repository}`, c.var.body),
   )
   .get(
     '/webhooks/:webhook',
     asksAboutWebhook(),
     operation({
       group: GROUP,
-      summary: 'A webhook',
-      answers: { 200: { description: 'The webhook, and its ETag', schema: shownWebhookSchema } },
+      summary: 'Read a webhook',
+      answers: { 200: { description: 'The webhook and its ETag', schema: webhookSchema } },
     }),
-    async (c) => answerWebhook(c, c.var.webhook),
+    async (c) => answerWebhook(await describeWebhook(callOf(c), c.var.webhook)),
   )
   .patch(
     '/webhooks/:webhook',
@@ -143,17 +112,15 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Change a webhook',
       description:
-        'What is left out stays as it is, with one exception: a URL with another scheme, host or port ends the headers, which may hold a credential for the old one. Give them again beside it.',
-      body: webhookChangeBody,
+        'Fields that are left out stay unchanged, with one exception: a URL with another scheme, host or port removes the headers, because they may contain a credential for the old host. Send them again with the URL.',
+      body: webhookChange,
       conditional: true,
-      answers: { 200: { description: 'The webhook as it is now, and its ETag', schema: shownWebhookSchema } },
+      answers: { 200: { description: 'The changed webhook and its new ETag', schema: webhookSchema } },
     }),
     async (c) => {
-      const { origin: requestOrigin } = new URL(c.req.url);
-      const wanted = { ...c.var.body, origin: originOf(c), requestOrigin };
-      const options = { ifVersion: expectedVersion(c), by: actorOf(c) };
-      const webhook = await withFieldsIn('body', () => changeSubscription(c.env, c.var.webhook, wanted, options));
-      return answerWebhook(c, webhook);
+      const conditions = { requestOrigin: requestOriginOf(c), ifVersion: expectedVersion(c) };
+      const change = () => changeWebhook(callOf(c), c.var.webhook, c.var.body, conditions);
+      return answerWebhook(await withFieldsIn('body', change));
     },
   )
   .delete(
@@ -162,12 +129,12 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Delete a webhook',
-      description: 'At once: what waits to be delivered is not sent any more.',
+      description: 'Takes effect at once: waiting deliveries are not sent.',
       conditional: true,
-      answers: { 204: { description: 'Deleted' } },
+      answers: { 204: { description: 'The webhook was deleted' } },
     }),
     async (c) => {
-      await deleteSubscription(c.env, c.var.webhook, { ifVersion: expectedVersion(c), by: actorOf(c) });
+      await deleteWebhook(callOf(c), c.var.webhook, expectedVersion(c));
       return answerNothing();
     },
   )
@@ -178,14 +145,14 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: "Replace a webhook's secret",
       description:
-        'Deliveries are signed with the old one as well for a while, and with none before that: sent again, it replaces what it gave. With `If-Match` it does so once.',
-      body: rotateBody,
+        'For a while, deliveries are signed with both the new and the old secret, but with no earlier one. A repeated request replaces the secret again, unless `If-Match` is sent.',
+      body: secretRotation,
       conditional: true,
-      answers: { 200: { description: 'The webhook and its new secret', schema: madeWebhookSchema } },
+      answers: { 200: { description: 'The webhook and its new secret', schema: createdWebhookSchema } },
     }),
     async (c) => {
-      const rotation = { overlap: c.var.body.overlap, ifVersion: expectedVersion(c), by: actorOf(c) };
-      return answerMadeWebhook(c, await rotateSecret(c.env, c.var.webhook, rotation), 200);
+      const rotation = { overlap: c.var.body.overlap, ifVersion: expectedVersion(c) };
+      return answerCreated(await rotateWebhookSecret(callOf(c), c.var.webhook, rotation), 200);
     },
   )
   .post(
@@ -193,51 +160,65 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     asksAboutWebhook(),
     operation({
       group: GROUP,
-      summary: 'Send a webhook a test',
-      description: 'Once, of an event that did not happen. That it failed is said after ten seconds, however it failed.',
+      summary: 'Send a test event to a webhook',
+      description: 'The event is sent once. Any failure is reported after ten seconds.',
       answers: {
-        200: {
-          description: 'Whether the endpoint answered with a status from 200 to 299',
-          schema: z.strictObject({ delivered: z.boolean() }),
-        },
+        200: { description: 'Whether the endpoint answered with a status from 200 to 299', schema: testResult },
       },
     }),
     async (c) => {
-      const { webhook } = c.var;
-      await limitTestDeliveries(c, webhook.id);
-      const delivered = await sendTest(c.env, webhook, { by: actorOf(c), facts: await factsFor(c, webhook) }, runtime);
-      return answer({ delivered });
+      await limitTestDeliveries(c, c.var.webhook.id);
+      return answer({ delivered: await testWebhook(callOf(c), c.var.webhook, runtime) });
     },
   );
 
 async function answerList(c: RequestContext & { var: { query: z.output<typeof list.query> } }, scope: Scope) {
-  const { items, more } = await listSubscriptions(c.env, scope, pageQueryOf(c.var.query));
-  const shown = await Promise.all(items.map((webhook) => shownWebhook(c, webhook)));
-  return answerPage(
-    { items: shown, more },
-    (webhook) => webhook,
-    ({ id }) => id,
-  );
+  const page = await listWebhooks(callOf(c), scope, pageQueryOf(c.var.query));
+  return answerPage(page, shownWebhook, ({ id }) => id);
 }
 
-/** @param requireScope adds the precondition that what the webhook listens to exists @throws what `createSubscription` refuses */
-async function answerNew(
-  c: RequestContext,
-  scope: Scope,
-  sent: z.output<typeof webhookBody>,
-  requireScope: (batch: Batch) => void,
-): Promise<Response> {
-  const { url, headers = {}, description = '', ...rest } = sent;
-  const { origin: requestOrigin } = new URL(c.req.url);
-  const wanted = { ...rest, scope, description, endpoint: { url, headers }, origin: originOf(c), requestOrigin };
-  const creation = { by: actorOf(c), idempotency: idempotencyKeyOf(c), requireScope };
-  return answerMadeWebhook(c, await withFieldsIn('body', () => createSubscription(c.env, wanted, creation)), 201);
+async function answerNew(c: RequestContext, scope: Scope, body: NewWebhook): Promise<Response> {
+  const options = { requestOrigin: requestOriginOf(c), idempotency: idempotencyKeyOf(c) };
+  return answerCreated(await withFieldsIn('body', () => createWebhook(callOf(c), scope, body, options)), 201);
 }
 
-async function factsFor(c: RequestContext, { scope }: Subscription) {
-  const about = aboutOf(scope);
-  if (!isAboutRepository(about)) return null;
-  return (await factsOf(c.env, [about as RepositoryName])).get(about) ?? null;
+/** The address that the request was sent to, which may differ from `PUBLIC_URL`. */
+function requestOriginOf(c: RequestContext): string {
+  return new URL(c.req.url).origin;
+}
+
+function answerWebhook(webhook: Webhook): Response {
+  return answer(shownWebhook(webhook), { version: webhook.version });
+}
+
+/** These answers are the only ones with a secret. */
+function answerCreated({ webhook, secret }: CreatedWebhook, status: 200 | 201): Response {
+  return answer({ webhook: shownWebhook(webhook), secret }, { status, version: webhook.version });
+}
+
+function shownWebhook(webhook: Webhook): z.output<typeof webhookSchema> {
+  const { id, scope, url, headerNames, format, filter, description, disabled, failures, createdBy } = webhook;
+  return {
+    id,
+    scope,
+    url,
+    headerNames,
+    format,
+    ...filter,
+    types: filter.types ?? [EVERY_TYPE],
+    description,
+    enabled: disabled === null,
+    disabled,
+    failures,
+    pausedUntil: timeIfAhead(webhook.openUntil),
+    previousSecretUntil: timeIfAhead(webhook.previousUntil),
+    createdAt: timeOf(webhook.createdAt),
+    createdBy,
+  };
+}
+
+function timeIfAhead(seconds: number): string | null {
+  return seconds * 1000 > Date.now() ? timeOf(seconds) : null;
 }
 
 const runtime: DeliveryRuntime = {

@@ -1,0 +1,274 @@
+/** Webhooks and their deliveries: for callers who may administer what a webhook listens to. */
+
+import { countReplays, replaysToday } from '../auth/allowance.ts';
+import { getOrganization } from '../auth/people/organizations.ts';
+import { actingAs } from '../auth/policy.ts';
+import { administers } from '../auth/rights/administering.ts';
+import { requireOrganization } from '../auth/within.ts';
+import type { NewWebhook, WebhookChange } from '../contract/webhooks.ts';
+import type { Batch } from '../events/batch.ts';
+import { secondsToMidnight } from '../events/database-failure.ts';
+import { type Actor, aboutOf, isAboutRepository } from '../events/event.ts';
+import { factsOf } from '../facts.ts';
+import { parseRepositoryName } from '../oci/name.ts';
+import type { Page, PageQuery } from '../oci/page.ts';
+import { describeRepository } from '../registry/repositories/descriptions.ts';
+import { requireRepository } from '../registry/repositories/repositories.ts';
+import { nameOf } from '../vocabulary/names.ts';
+import { invalidInput, Refusal } from '../vocabulary/refusal.ts';
+import { changeSubscription } from '../webhooks/changes.ts';
+import type { DeliveryRuntime } from '../webhooks/delivery/attempt.ts';
+import { type DeliveryKey, deliveryId, deliveryKeyOf } from '../webhooks/delivery/deliveries.ts';
+import {
+  type DeliverySummary,
+  type Replayed,
+  listDeliveries as readDeliveries,
+  getDelivery as readDelivery,
+  replayFailed,
+  replayDelivery as replayOne,
+  replaySince,
+  type Delivery as StoredDelivery,
+} from '../webhooks/delivery/history.ts';
+import { sendTest } from '../webhooks/delivery/test-delivery.ts';
+import { shownUrl, unseal } from '../webhooks/endpoint/sealing.ts';
+import type { Scope } from '../webhooks/filter.ts';
+import {
+  createSubscription,
+  deleteSubscription,
+  listSubscriptions,
+  rotateSecret,
+  type Subscription,
+} from '../webhooks/subscriptions.ts';
+import { actorOf, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
+import { type Activity, activityOf } from './activity.ts';
+import type { Call } from './call.ts';
+
+export type { DeliveryRuntime } from '../webhooks/delivery/attempt.ts';
+export type { Attempt } from '../webhooks/delivery/deliveries.ts';
+export type { Replayed } from '../webhooks/delivery/history.ts';
+export { REGISTRY, type Scope } from '../webhooks/filter.ts';
+export type { Subscription } from '../webhooks/subscriptions.ts';
+
+export interface Webhook extends Subscription {
+  /** Without parts that may be secret. `null`: unreadable, because the registry's secret was replaced. */
+  url: string | null;
+  headerNames: string[];
+}
+
+export interface CreatedWebhook {
+  webhook: Webhook;
+  /** Shown only once. */
+  secret: string;
+}
+
+export type Delivery<Attempts = StoredDelivery['attempts']> = Omit<DeliverySummary, 'key' | 'data' | 'attempts'> & {
+  id: string;
+  event: Activity;
+  attempts: Attempts;
+};
+
+/** Lists the webhooks of a scope: `registry`, `organization:acme` or `repository:acme/api`. */
+export async function listWebhooks(call: Call, scope: Scope, page: PageQuery): Promise<Page<Webhook>> {
+  requireScopeRight(call, scope);
+  if (scope.startsWith('organization:')) await getOrganization(call.env, nameOf(scope));
+  if (scope.startsWith('repository:') && !(await describeRepository(call.env, parseRepositoryName(nameOf(scope))))) {
+    throw new Refusal('repository-unknown');
+  }
+  const { items, more } = await listSubscriptions(call.env, scope, page);
+  return { items: await Promise.all(items.map((one) => withEndpoint(call, one))), more };
+}
+
+/**
+ * Creates a webhook.
+ * @param requestOrigin the address that the request was sent to: a webhook must not call the registry
+ * @param idempotency the client's idempotency key: a repeated request with it gets the same answer. `null`: none
+ * @throws request-invalid for an address, headers or a filter that are not allowed; limit-reached, conflict
+ */
+export async function createWebhook(
+  call: Call,
+  scope: Scope,
+  { url, headers = {}, description = '', ...rest }: NewWebhook,
+  { requestOrigin, idempotency }: { requestOrigin: string; idempotency: string | null },
+): Promise<CreatedWebhook> {
+  const by = requireScopeRight(call, scope);
+  const wanted = { ...rest, scope, description, endpoint: { url, headers }, origin: call.origin, requestOrigin };
+  const requireScope = (batch: Batch) => mustExist(batch, scope);
+  const { subscription, secret } = await createSubscription(call.env, wanted, { by, idempotency, requireScope });
+  return { webhook: await withEndpoint(call, subscription), secret };
+}
+
+/** The right to create and list the webhooks of a scope. @returns the actor to record */
+function requireScopeRight(call: Call, scope: Scope): Actor {
+  if (scope.startsWith('repository:')) return requireRight(call, 'admin', parseRepositoryName(nameOf(scope)));
+  if (scope.startsWith('organization:')) requireOwner(call, nameOf(scope));
+  else requireAdministrator(call);
+  return actorOf(call);
+}
+
+function mustExist(batch: Batch, scope: Scope): void {
+  if (scope.startsWith('repository:')) requireRepository(batch, parseRepositoryName(nameOf(scope)));
+  if (scope.startsWith('organization:')) requireOrganization(batch, nameOf(scope));
+}
+
+/**
+ * The right to a webhook, in the call's rights.
+ * @returns the actor to record
+ * @throws not-found to callers who may not administer what it listens to
+ */
+export function requireWebhook(call: Call, { scope }: Subscription): Actor {
+  requireLogin(call);
+  const about = aboutOf(scope);
+  if (!administers(call.authority, about)) throw new Refusal('not-found');
+  return { ...actorOf(call), subject: actingAs(call.authority, 'admin', about, null) };
+}
+
+export async function describeWebhook(call: Call, webhook: Subscription): Promise<Webhook> {
+  requireWebhook(call, webhook);
+  return withEndpoint(call, webhook);
+}
+
+async function withEndpoint({ env }: Call, subscription: Subscription): Promise<Webhook> {
+  const endpoint = await unseal(env, subscription.id, subscription.endpoint);
+  return {
+    ...subscription,
+    url: endpoint && shownUrl(endpoint, subscription.format === 'slack'),
+    headerNames: Object.keys(endpoint?.headers ?? {}),
+  };
+}
+
+/** Changes a webhook. Another host ends the headers: they may be a credential for the host before. @throws as `createWebhook` */
+export async function changeWebhook(
+  call: Call,
+  webhook: Subscription,
+  change: WebhookChange,
+  { requestOrigin, ifVersion }: { requestOrigin: string; ifVersion: number | null },
+): Promise<Webhook> {
+  const by = requireWebhook(call, webhook);
+  const wanted = { ...change, origin: call.origin, requestOrigin };
+  return withEndpoint(call, await changeSubscription(call.env, webhook, wanted, { ifVersion, by }));
+}
+
+/** Deletes a webhook at once: waiting deliveries are not sent. */
+export async function deleteWebhook(call: Call, webhook: Subscription, ifVersion: number | null): Promise<void> {
+  const by = requireWebhook(call, webhook);
+  await deleteSubscription(call.env, webhook, { ifVersion, by });
+}
+
+/** @param overlap seconds for which the old secret also signs */
+export async function rotateWebhookSecret(
+  call: Call,
+  webhook: Subscription,
+  { overlap, ifVersion }: { overlap: number; ifVersion: number | null },
+): Promise<CreatedWebhook> {
+  const by = requireWebhook(call, webhook);
+  const { subscription, secret } = await rotateSecret(call.env, webhook, { overlap, ifVersion, by });
+  return { webhook: await withEndpoint(call, subscription), secret };
+}
+
+/** Sends a test event once. @returns true if the endpoint answered with a status from 200 to 299 */
+export async function testWebhook(call: Call, webhook: Subscription, runtime: DeliveryRuntime): Promise<boolean> {
+  const by = requireWebhook(call, webhook);
+  const about = aboutOf(webhook.scope);
+  const repository = isAboutRepository(about) ? parseRepositoryName(about) : null;
+  const facts = repository === null ? null : ((await factsOf(call.env, [repository])).get(repository) ?? null);
+  return sendTest(call.env, webhook, { by, facts }, runtime);
+}
+
+/** @param page its cursor is the id of a delivery. @param state `null`: any */
+export async function listDeliveries(
+  call: Call,
+  webhook: Subscription,
+  { after, limit }: PageQuery,
+  state: StoredDelivery['state'] | null,
+): Promise<Page<Delivery<number>>> {
+  requireWebhook(call, webhook);
+  const before = after === '' ? null : deliveryKeyOf(after);
+  if (after !== '' && !before) throw invalidInput({ at: 'last', message: 'is not the id of a delivery' });
+  const { items, more } = await readDeliveries(call.env, webhook, { before: before?.event ?? null, limit, state });
+  return { items: items.map((one) => ({ ...one, ...named(one) })), more };
+}
+
+/** @throws not-found */
+export async function getDelivery(call: Call, webhook: Subscription, id: string): Promise<Delivery> {
+  requireWebhook(call, webhook);
+  return withId(await readDelivery(call.env, keyIn(webhook, id)));
+}
+
+function withId(delivery: StoredDelivery): Delivery {
+  return { ...delivery, ...named(delivery) };
+}
+
+function named({ key, data }: Pick<DeliverySummary, 'key' | 'data'>): { id: string; event: Activity } {
+  return { id: deliveryId(key), event: activityOf(data.event) };
+}
+
+/** @throws not-found for a delivery of another webhook */
+function keyIn({ id }: Subscription, delivery: string): DeliveryKey {
+  const key = deliveryKeyOf(delivery);
+  if (key?.subscription !== id) throw new Refusal('not-found');
+  return key;
+}
+
+/** Sends a delivery again with the same id; a waiting one is sent now. @throws disabled, daily-limit, not-found */
+export async function replayDelivery(call: Call, webhook: Subscription, id: string): Promise<Delivery> {
+  requireWebhook(call, webhook);
+  const key = keyIn(webhook, id);
+  requireEnabled(webhook);
+  return withId(
+    await replaying(
+      call,
+      () => replayOne(call.env, key),
+      () => 1,
+    ),
+  );
+}
+
+/** Seconds since the epoch. */
+export interface ReplaySpan {
+  since: number;
+  until: number | null;
+}
+
+/**
+ * Sends events again: some hundreds for each request.
+ * @param span `null`: all failed deliveries
+ * @param after `next` of the request before; 0: from the beginning
+ * @throws disabled, daily-limit
+ */
+export async function replayDeliveries(
+  call: Call,
+  webhook: Subscription,
+  span: ReplaySpan | null,
+  after: number,
+): Promise<Replayed> {
+  requireWebhook(call, webhook);
+  requireEnabled(webhook);
+  const replay = () =>
+    span === null
+      ? replayFailed(call.env, webhook, after)
+      : replaySince(call.env, webhook, { ...span, after }, (names) => factsOf(call.env, names));
+  return replaying(call, replay, ({ count }) => count);
+}
+
+function requireEnabled({ disabled }: Subscription): void {
+  if (disabled === null) return;
+  throw new Refusal('disabled', { message: `the webhook is disabled (${disabled}): enable it first. Nothing was sent` });
+}
+
+/** Replayed deliveries of one account in a day: a third of what the queues of the free plan carry. Administrators have no limit. */
+const REPLAYS_PER_DAY = 1000;
+
+/** Replays, and counts the deliveries. @throws daily-limit */
+async function replaying<T>({ env, authority, now }: Call, replay: () => Promise<T>, countOf: (done: T) => number): Promise<T> {
+  if (authority.administrator) return replay();
+  const { subject } = authority;
+  if ((await replaysToday(env, subject)) >= REPLAYS_PER_DAY) {
+    throw new Refusal('daily-limit', {
+      message: `${subject} had ${REPLAYS_PER_DAY} deliveries replayed today, which is the limit of an account. The limit resets at 00:00 UTC. Nothing was sent`,
+      retryAfter: secondsToMidnight(now),
+    });
+  }
+  const done = await replay();
+  await countReplays(env, subject, countOf(done));
+  return done;
+}

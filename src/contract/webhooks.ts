@@ -1,0 +1,160 @@
+/** Webhooks and their deliveries in the management API. */
+import * as z from 'zod';
+import { isRepositoryPattern, isTagPattern } from '../oci/pattern.ts';
+import { EVENT_TYPES, type EventType } from '../vocabulary/event-types.ts';
+import { EVERY_TYPE, FORMAT_NAMES } from '../vocabulary/webhooks.ts';
+import { event } from './activity.ts';
+import { description, instant } from './fields.ts';
+import { PAGE_QUERY } from './pages.ts';
+
+const PATTERNS_MAX = 50;
+
+/** Seconds for which the previous secret still signs. */
+const OVERLAP_DEFAULT = 24 * 60 * 60;
+const OVERLAP_MAX = 7 * OVERLAP_DEFAULT;
+
+/** A test event is only sent to the webhook that is tested. */
+const TYPES = EVENT_TYPES.filter((type) => type !== 'webhook.test') as [EventType, ...EventType[]];
+
+const url = z
+  .string()
+  .describe('`https://` and a host on the public internet. The URL may contain a secret: it is stored encrypted');
+
+const headers = z
+  .record(z.string(), z.string())
+  .describe('Sent with each delivery, for example `Authorization`. Stored encrypted and never shown again');
+
+const format = z.enum(FORMAT_NAMES);
+
+const types = z
+  .nullable(
+    z
+      .array(z.enum([EVERY_TYPE, ...TYPES]))
+      .min(1)
+      .max(TYPES.length + 1),
+  )
+  .describe(
+    'Event types to deliver. `["*"]`: all that the format can express. `null` or left out: pushes (a tag is created or moved; in the formats of other registries also `tag.pushed`, a push that changes nothing)',
+  );
+
+const repositories = z
+  .nullable(z.array(z.string().refine(isRepositoryPattern, 'is no repository name or pattern')).min(1).max(PATTERNS_MAX))
+  .describe('Only events about repositories with a matching name. `*` matches any characters. `null`: all events');
+
+const tags = z
+  .nullable(z.array(z.string().refine(isTagPattern, 'is no tag or pattern')).min(1).max(PATTERNS_MAX))
+  .describe('Only events that name a matching tag. `*` matches any characters. `null`: all events');
+
+export const newWebhook = z.strictObject({
+  url,
+  headers: z.optional(headers),
+  format: format.default('native'),
+  types: z.optional(types),
+  repositories: z.optional(repositories),
+  tags: z.optional(tags),
+  description,
+});
+export type NewWebhook = z.output<typeof newWebhook>;
+
+/** A webhook of a repository is only about that repository. */
+export const newRepositoryWebhook = newWebhook.omit({ repositories: true });
+
+export const webhookChange = z.strictObject({
+  url: z.optional(url),
+  headers: z.optional(headers),
+  format: z.optional(format),
+  types: z.optional(types),
+  repositories: z.optional(repositories),
+  tags: z.optional(tags),
+  description,
+  enabled: z.optional(z.boolean()).describe('`true` also sends to an endpoint that failed again at once'),
+});
+export type WebhookChange = z.output<typeof webhookChange>;
+
+export const webhookSchema = z.strictObject({
+  id: z.string(),
+  scope: z.string().describe('The source of its events: `registry`, `organization:…` or `repository:…`'),
+  url: z
+    .nullable(z.string())
+    .describe(
+      'Without parts that may be secret. `null`: unreadable since the secret of the registry was replaced; set the URL again',
+    ),
+  headerNames: z.array(z.string()),
+  format,
+  types: z.array(z.string()).describe('`["*"]`: all that the format can express'),
+  repositories: z.nullable(z.array(z.string())),
+  tags: z.nullable(z.array(z.string())),
+  description: z.string(),
+  enabled: z.boolean(),
+  disabled: z
+    .nullable(z.string())
+    .describe(
+      'Why nothing is sent. `by …`: somebody disabled it. `gone`: the endpoint answered 410. `owner-lost-access`: the user who created it, or who last set its URL or enabled it, may no longer administer its scope; anybody who may can take it over with `enabled: true`',
+    ),
+  failures: z.int().describe('Failed attempts in a row'),
+  pausedUntil: z.nullable(z.iso.datetime()).describe('The endpoint failed too often: nothing is sent before this time'),
+  previousSecretUntil: z
+    .nullable(z.iso.datetime())
+    .describe('Until this time, deliveries are also signed with the previous secret'),
+  createdAt: z.iso.datetime(),
+  createdBy: z.string(),
+});
+
+export const createdWebhookSchema = z.strictObject({
+  webhook: webhookSchema,
+  secret: z.string().describe('Shown only once. It signs the deliveries, as Standard Webhooks defines'),
+});
+
+export const secretRotation = z.strictObject({
+  overlap: z
+    .int()
+    .min(0)
+    .max(OVERLAP_MAX)
+    .default(OVERLAP_DEFAULT)
+    .describe('Seconds for which deliveries are also signed with the old secret'),
+});
+
+export const testResult = z.strictObject({ delivered: z.boolean() });
+
+const state = z.enum(['waiting', 'delivered', 'failed']);
+
+export const deliveryQuery = z.strictObject({ ...PAGE_QUERY, state: z.optional(state) });
+
+export const deliverySchema = z.strictObject({
+  id: z.string().describe('Sent as the header `webhook-id`, the same in each attempt'),
+  event: event.omit({ target: true, actor: true }),
+  state,
+  attempts: z.int().describe('Number of stored attempts'),
+  createdAt: z.iso.datetime(),
+  next: z.nullable(z.iso.datetime()).describe('The time of the next attempt of a waiting delivery'),
+});
+
+export const attemptSchema = z.strictObject({
+  at: z.iso.datetime(),
+  status: z.nullable(z.int()).describe('The status of the answer; `null` if there was none'),
+  error: z
+    .nullable(z.string())
+    .describe('Why the attempt failed. If there was no answer, the text is always the same, whatever the cause'),
+  latencyMs: z.int().describe('Time until the answer. Without an answer always the longest time that is waited'),
+  response: z.string().describe('The beginning of the answer'),
+  next: z.nullable(z.iso.datetime()).describe('The time for which the next attempt was planned'),
+});
+
+export const deliveryWithAttemptsSchema = deliverySchema.extend({
+  attempts: z.array(attemptSchema).describe('The last attempts, the oldest first'),
+});
+
+export const replayRequest = z
+  .strictObject({
+    failed: z.optional(z.literal(true)).describe('Replays all failed deliveries'),
+    since: z.optional(instant).describe('Replays all events from this time on, including those before the webhook was created'),
+    until: z.optional(instant).describe('With `since`: only events before this time'),
+    after: z.optional(z.int().min(0)).describe('`next` of the answer before'),
+  })
+  .refine(({ failed, since }) => (failed === undefined) !== (since === undefined), 'has one of failed and since')
+  .refine(({ since, until }) => until === undefined || since !== undefined, 'has until without since');
+
+export const replayResult = z.strictObject({
+  count: z.int(),
+  next: z.nullable(z.int()).describe('`after` of the next request; `null`: there is no more'),
+});
