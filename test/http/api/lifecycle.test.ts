@@ -843,7 +843,7 @@ describe('the schedule', () => {
     )
       .bind(CANDIDATES_MAX)
       .run();
-    await expect(tick(1)).rejects.toThrow('1 lifecycle policies could not be carried out');
+    await expect(tick(1)).rejects.toThrow('1 lifecycle policies failed');
     await tick(1);
     expect((await world.fetch('GET', '/v2/acme/b/manifests/v1')).status).toBe(404);
     expect((await world.fetch('GET', '/v2/acme/a/manifests/v1')).status).toBe(200);
