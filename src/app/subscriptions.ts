@@ -9,7 +9,6 @@ import type { NewWebhook, WebhookChange } from '../contract/webhooks.ts';
 import type { Batch } from '../events/batch.ts';
 import { secondsToMidnight } from '../events/database-failure.ts';
 import { type Actor, aboutOf, isAboutRepository } from '../events/event.ts';
-import { factsOf } from '../facts.ts';
 import { parseRepositoryName } from '../oci/name.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { describeRepository } from '../registry/repositories/descriptions.ts';
@@ -42,6 +41,7 @@ import {
 import { actorOf, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
 import { type Activity, activityOf } from './activity.ts';
 import type { Call } from './call.ts';
+import { factsOf } from './facts.ts';
 
 export type { DeliveryRuntime } from '../webhooks/delivery/attempt.ts';
 export type { Attempt } from '../webhooks/delivery/deliveries.ts';

@@ -7,6 +7,7 @@
  * does not end the delivery of webhooks for the day.
  */
 import { type Env, settings } from '../env.ts';
+import { JOBS, type Job } from '../vocabulary/jobs.ts';
 
 export interface Cost {
   rowsRead: number;
@@ -17,9 +18,7 @@ export interface Cost {
 export const NOTHING: Cost = { rowsRead: 0, rowsWritten: 0, queueOperations: 0 };
 
 /** Percent of the budget that the other jobs leave to each. */
-const SHARES = { deliveries: 15, expiry: 10, collector: 20, scrub: 5, lifecycle: 10 } as const;
-export type Job = keyof typeof SHARES;
-export const JOBS = Object.keys(SHARES) as Job[];
+const SHARES: Record<Job, number> = { deliveries: 15, expiry: 10, collector: 20, scrub: 5, lifecycle: 10 };
 
 /** Messages are sent by nobody else, so nothing of these operations is kept for the others. */
 const SENDERS: Job[] = ['deliveries'];

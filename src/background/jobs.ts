@@ -1,7 +1,8 @@
 /** Runs jobs one after the other, each with bindings that count, as long as the day's budget leaves something to it. */
 import type { Env } from '../env.ts';
 import { report } from '../telemetry.ts';
-import { add, type Cost, type Day, type Job, leftFor, NOTHING, spend, usedUp } from './budget.ts';
+import type { Job } from '../vocabulary/jobs.ts';
+import { add, type Cost, type Day, leftFor, NOTHING, spend, usedUp } from './budget.ts';
 import { metered } from './metered.ts';
 
 export interface Work {

@@ -3,7 +3,7 @@
  * they have none. After a change of a policy they stop when its event is matched, a second later.
  */
 import { createMiddleware } from 'hono/factory';
-import { standingIn } from '../facts.ts';
+import { standingIn } from '../app/facts.ts';
 import { report } from '../telemetry.ts';
 import { type Affected, reviewOf } from '../webhooks/standing.ts';
 import type { AppEnv, RequestContext } from './context.ts';

@@ -1,9 +1,10 @@
 /** The budget of background jobs: what they cost is counted as the database says, and no job spends what is not left to it. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { type Cost, type Day, JOBS, type Job, leftFor, NOTHING, totalOf, usedUp } from '../../src/background/budget.ts';
+import { type Cost, type Day, leftFor, NOTHING, totalOf, usedUp } from '../../src/background/budget.ts';
 import { runScheduled } from '../../src/cron.ts';
 import type { Env } from '../../src/env.ts';
+import { JOBS, type Job } from '../../src/vocabulary/jobs.ts';
 import { counting } from '../world/counting.ts';
 import { noise, pushBlob, pushImage } from '../world/images.ts';
 import { api, refused } from '../world/people.ts';

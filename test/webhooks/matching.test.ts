@@ -1,10 +1,10 @@
 /** From events to deliveries: each event to all who hear it, once, whoever matches it and however often. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { factsOf } from '../../src/app/facts.ts';
 import { runScheduled } from '../../src/cron.ts';
 import type { Env } from '../../src/env.ts';
 import { commit, statementsOf } from '../../src/events/batch.ts';
 import { record } from '../../src/events/outbox.ts';
-import { factsOf } from '../../src/facts.ts';
 import { matchEvents } from '../../src/webhooks/delivery/matching.ts';
 import { deleteSubscription, endSubscriptions } from '../../src/webhooks/subscriptions.ts';
 import { pushImage } from '../world/images.ts';

@@ -2,9 +2,10 @@
  * Webhooks of a test: a registry with a clock that the test turns, endpoints that answer as it says, and queues that are worked
  * off when it wants. Nothing waits for real time: what sleeps wakes when the clock is turned.
  */
+
+import { factsOf } from '../../src/app/facts.ts';
 import type { Env } from '../../src/env.ts';
 import type { Background } from '../../src/events/batch.ts';
-import { factsOf } from '../../src/facts.ts';
 import type { DeliveryRuntime } from '../../src/webhooks/delivery/attempt.ts';
 import { consumeDeadLetters, deliver } from '../../src/webhooks/delivery/deliver.ts';
 import { type Attempt, type DeliveryKey, deliveryId, type State } from '../../src/webhooks/delivery/deliveries.ts';

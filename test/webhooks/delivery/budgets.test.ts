@@ -3,11 +3,11 @@
  * the next (10,000 a day). A number here is a promise; a change that needs a larger one says so in its commit.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { factsOf } from '../../../src/app/facts.ts';
 import { runScheduled } from '../../../src/cron.ts';
 import { commit } from '../../../src/events/batch.ts';
 import { expireEvents, searchEvents } from '../../../src/events/history.ts';
 import { record } from '../../../src/events/outbox.ts';
-import { factsOf } from '../../../src/facts.ts';
 import { listDeliveries, replayFailed, replaySince } from '../../../src/webhooks/delivery/history.ts';
 import { matchEvents } from '../../../src/webhooks/delivery/matching.ts';
 import { failExpired, remindOfForgotten } from '../../../src/webhooks/delivery/reminders.ts';

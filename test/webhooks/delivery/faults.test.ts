@@ -4,9 +4,9 @@
  * one id, and twice only where the Worker died between the endpoint's word and writing it down.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { factsOf } from '../../../src/app/facts.ts';
 import { runScheduled } from '../../../src/cron.ts';
 import type { Env } from '../../../src/env.ts';
-import { factsOf } from '../../../src/facts.ts';
 import { replayDelivery, replayFailed, replaySince } from '../../../src/webhooks/delivery/history.ts';
 import { matchEvents } from '../../../src/webhooks/delivery/matching.ts';
 import { remindOfForgotten } from '../../../src/webhooks/delivery/reminders.ts';

@@ -1,8 +1,8 @@
 /** What became of deliveries, and having them again: one, what failed, or a span of time, in slices. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { factsOf } from '../../../src/app/facts.ts';
 import { eventsAfter, firstEventSince } from '../../../src/events/history.ts';
-import { factsOf } from '../../../src/facts.ts';
 import {
   getDelivery,
   listDeliveries,

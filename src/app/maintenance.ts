@@ -1,0 +1,116 @@
+/** Garbage collection, the scrub, the consistency check and the budget of background jobs, for administrators. */
+import { deleteTrashedPolicies } from '../auth/rights/policies.ts';
+import { type Cost, type Day, dayOf, leftFor, NOTHING, today, totalOf, usedUp } from '../background/budget.ts';
+import { runCounted } from '../background/jobs.ts';
+import { findingsCursor } from '../contract/maintenance.ts';
+import type { Env } from '../env.ts';
+import { secondsToMidnight } from '../events/database-failure.ts';
+import { jsonOf } from '../oci/json.ts';
+import { collectSlice } from '../registry/gc/collector.ts';
+import { fsck, isFsckCursor } from '../registry/gc/fsck.ts';
+import type { Finding } from '../registry/gc/fsck-checks.ts';
+import { type Cursor, getPasses, type Passes } from '../registry/gc/passes.ts';
+import { type ScrubReport, scrubSlice } from '../registry/gc/scrub.ts';
+import type { GcReport } from '../registry/gc/slice.ts';
+import { JOBS, type Job } from '../vocabulary/jobs.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import { requireAdministrator } from './access.ts';
+import { type Call, finishing } from './call.ts';
+
+export type { Cost, Finding, Passes };
+
+/** The current and the last passes of garbage collection and the scrub. */
+export async function getMaintenance(call: Call): Promise<{ collector: Passes<GcReport>; scrub: Passes<ScrubReport> }> {
+  requireAdministrator(call);
+  return {
+    collector: await getPasses<GcReport>(call.env, 'gc'),
+    scrub: await getPasses<ScrubReport>(call.env, 'scrub'),
+  };
+}
+
+export interface BudgetState {
+  /** Infinite if there is no limit. */
+  budget: Cost;
+  spent: Cost;
+  jobs: { job: Job; spent: Cost; left: Cost; stopped: string | null }[];
+  /** Seconds since the epoch. */
+  resetsAt: number;
+}
+
+export async function getBudget(call: Call): Promise<BudgetState> {
+  requireAdministrator(call);
+  const day = await readDay(call.env);
+  return {
+    budget: day.budget,
+    spent: totalOf(day),
+    jobs: JOBS.map((job) => {
+      return { job, spent: day.spent[job] ?? NOTHING, left: leftFor(day, job), stopped: usedUp(day, job) };
+    }),
+    resetsAt: Math.floor(call.now / 1000) + secondsToMidnight(call.now),
+  };
+}
+
+/**
+ * Runs one slice of garbage collection. It counts against the day's budget of background jobs.
+ * @param force true: run even if the budget is used up
+ * @throws daily-limit
+ */
+export async function collectNow(call: Call, { force }: { force: boolean }) {
+  requireAdministrator(call);
+  const day = await requireBudget(call, 'collector', force);
+  return finishing(
+    call,
+    runCounted(call.env, day, 'collector', (env) => collectSlice(env, deletePolicy)),
+  );
+}
+
+/** Adds to the batch that purges a deleted repository. */
+export function deletePolicy(batch: Parameters<typeof deleteTrashedPolicies>[0], repositoryId: number): void {
+  deleteTrashedPolicies(batch, [repositoryId]);
+}
+
+/** Runs one slice of the scrub, which compares what R2 stores with what the database expects. @throws daily-limit */
+export async function scrubNow(call: Call, { force }: { force: boolean }) {
+  requireAdministrator(call);
+  const day = await requireBudget(call, 'scrub', force);
+  return runCounted(call.env, day, 'scrub', (env) => scrubSlice(env, call.now));
+}
+
+async function readDay(env: Env): Promise<Day> {
+  const [result] = await env.DB.batch([today(env)]);
+  return dayOf(env, result);
+}
+
+/** @throws daily-limit */
+async function requireBudget({ env, now }: Call, job: Job, force: boolean): Promise<Day> {
+  const day = await readDay(env);
+  const why = usedUp(day, job);
+  if (why && !force) {
+    throw new Refusal('daily-limit', { message: `${why}. With force=true it is done now`, retryAfter: secondsToMidnight(now) });
+  }
+  return day;
+}
+
+/**
+ * Checks the consistency of the registry, and changes nothing. A page may be short or empty before the end.
+ * @param after the cursor that the page before gave
+ * @throws request-invalid
+ */
+export async function checkConsistency(
+  call: Call,
+  after: string | undefined,
+): Promise<{ items: Finding[]; next: string | null }> {
+  requireAdministrator(call);
+  const { items, next } = await fsck(call.env, after === undefined ? null : cursorOf(after));
+  return { items, next: next && JSON.stringify([next.phase, ...next.after]) };
+}
+
+/** @throws request-invalid */
+function cursorOf(text: string): Cursor {
+  const parts = findingsCursor.safeParse(jsonOf(text));
+  if (parts.success) {
+    const [phase, ...after] = parts.data;
+    if (isFsckCursor({ phase, after })) return { phase, after };
+  }
+  throw new Refusal('request-invalid', { message: '`last` is not a valid cursor; start from the first page' });
+}
