@@ -33,7 +33,6 @@ const ARROWS: Record<string, string[]> = {
     'app',
     'contract',
     'vocabulary',
-    'background',
     'ownership.ts',
     'registry',
     'auth',
