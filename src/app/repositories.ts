@@ -9,7 +9,7 @@ import {
   writeFirstPolicy,
   writeVisibility,
 } from '../auth/rights/policies.ts';
-import { newBatch, statementsOf, withRetries } from '../events/batch.ts';
+import { newBatch, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { PageQuery } from '../oci/page.ts';
@@ -171,10 +171,10 @@ export async function deleteRepository(
     evenIfNotEmpty: force,
     ifVersion,
     by,
-    also: (id) => [
-      ...statementsOf(call.env, (batch) => trashPolicy(batch, subjectOf(repository), id)),
-      ...statementsOf(call.env, (batch) => endSubscriptions(batch, subjectOf(repository))),
-    ],
+    also: (batch, id) => {
+      trashPolicy(batch, subjectOf(repository), id);
+      endSubscriptions(batch, subjectOf(repository));
+    },
   });
 }
 

@@ -3,7 +3,7 @@ import type { Authority } from '../auth/authority.ts';
 import { allows } from '../auth/policy.ts';
 import { restorePolicy } from '../auth/rights/policies.ts';
 import { common, judgeOf, patternsOf, reachOf } from '../auth/visibility.ts';
-import { statementsOf } from '../events/batch.ts';
+import { newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -95,7 +95,7 @@ export async function listDeletedRepositories(
   const page = await listRepositories(env, { after: place, limit }, reachToAdmin(authority), (name) => judge(name));
   const last = page.items.at(-1);
   const rest = page.more && last ? deletedRepositoryCursor(last) : null;
-  const next = page.brokeOff ? await sealCursor(env, DELETED_REPOSITORIES, deletedRepositoryCursor(page.brokeOff)) : rest;
+  const next = page.stoppedAt ? await sealCursor(env, DELETED_REPOSITORIES, deletedRepositoryCursor(page.stoppedAt)) : rest;
   return { items: page.items, next };
 }
 
@@ -126,8 +126,10 @@ function reachToAdmin({ statements, bounds }: Authority) {
  */
 export async function restoreRepository(call: Call, entry: string): Promise<{ name: RepositoryName }> {
   const { trashed, by } = await requireTrashed(call, entry);
-  const also = statementsOf(call.env, (batch) => restorePolicy(batch, `repository:${trashed.name}`, trashed.entry));
-  await finishing(call, restoreRow(call.env, trashed, { by, also }));
+  const batch = newBatch(call.env);
+  restoreRow(batch, call.env, trashed, by);
+  restorePolicy(batch, `repository:${trashed.name}`, trashed.entry);
+  await finishing(call, batch.commit());
   return { name: trashed.name };
 }
 

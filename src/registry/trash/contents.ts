@@ -1,46 +1,47 @@
 /**
- * What comes back with a manifest from the trash: what it lists and what refers to it, as far as that lies there too, and the
- * blobs that all of this needs.
+ * Finds what must be restored with a manifest: the manifests that it lists and those that refer to it, as far as they are in the trash,
+ * and the blobs that all of them need.
  */
 import type { Env } from '../../env.ts';
+import { prepare } from '../../events/sql.ts';
 import { tagsAttachableTo } from '../../oci/attachment.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { readText } from '../../storage/objects.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { descriptorsIn } from '../manifests/references.ts';
-import { findMissing, goneForGood, type Missing } from './blobs.ts';
-import type { Outside } from './references.ts';
+import { type BucketDocument, contentGone, findMissing, type MissingContent } from './references.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
 
-/** Of one restore, which is one batch: manifests, levels around the first one, and documents that are read from the bucket. */
+/** Limits of one restore, which is one batch: manifests, levels around the first one, and documents that are read from the bucket. */
 const MANIFESTS_MAX = 2000;
 const LEVELS_MAX = 10;
-const OUTSIDE_MAX = 50;
-/** Characters of what those documents point at: it is one bound parameter, of which D1 takes 2 MB. */
-const OUTSIDE_MAX_LENGTH = 1_800_000;
+const IN_BUCKET_MAX = 50;
+/** Characters of the references of those documents: they are one bound parameter, and D1 takes 2 MB. */
+const IN_BUCKET_MAX_LENGTH = 1_800_000;
 
-export interface Contents extends Missing {
-  /** Children before those that list them. */
+export interface Contents extends MissingContent {
+  /** Children before the manifests that list them. */
   manifests: Digest[];
-  outside: Outside[];
-  /** Tags that belong to them by their name, and were deleted with them or after. */
+  inBucket: BucketDocument[];
+  /** Tags that belong to the manifests by their name, and were deleted with them or later. */
   attached: { tag: Tag; digest: Digest }[];
 }
 
-/** Where nothing has to come back. */
-export const NOTHING: Contents = { manifests: [], outside: [], attached: [], links: [], foreign: [] };
+/** Nothing has to be restored. */
+export const NOTHING: Contents = { manifests: [], inBucket: [], attached: [], links: [], foreign: [] };
 
 export interface TrashedDocument {
   digest: Digest;
-  /** `null` where the document is in its row, empty where its object is known to be gone. */
+  /** `null`: the document is in its row. Empty: its object is known to be gone. */
   objectKey: string | null;
 }
 
 /**
- * Referrers stay in the trash where they cannot be had, or are too many: the manifest needs none of them.
- * @throws conflict naming what is gone for good, or where it is too much for one go
+ * Finds the contents of a restore. Referrers stay in the trash if their content is gone or they are too many: the manifest does not need
+ * them.
+ * @throws content-gone; limit-reached if one request cannot restore so much
  */
 export async function contentsOf(env: Stores, id: number, root: TrashedDocument): Promise<Contents> {
   try {
@@ -53,81 +54,84 @@ export async function contentsOf(env: Stores, id: number, root: TrashedDocument)
 
 async function gather(env: Stores, id: number, root: TrashedDocument, withReferrers: boolean): Promise<Contents> {
   const found = new Set<Digest>([root.digest]);
-  const outside: Outside[] = [];
+  const inBucket: BucketDocument[] = [];
   let level = [root];
   for (let depth = 0; level.length > 0; depth++) {
-    const read = await readOutside(env, level, OUTSIDE_MAX - outside.length);
-    outside.push(...read);
+    const read = await readFromBucket(env, level, IN_BUCKET_MAX - inBucket.length);
+    inBucket.push(...read);
     const next = await nextLevel(env, id, level, read, withReferrers);
     level = next.filter(({ digest }) => !found.has(digest));
     for (const { digest } of level) found.add(digest);
     if (depth === LEVELS_MAX || found.size > MANIFESTS_MAX) throw tooMuch();
   }
-  if (JSON.stringify(outside).length > OUTSIDE_MAX_LENGTH) throw tooMuch();
+  if (JSON.stringify(inBucket).length > IN_BUCKET_MAX_LENGTH) throw tooMuch();
   const manifests = [...found].reverse();
   const attached = withReferrers ? await attachedTags(env, id, manifests) : [];
-  return { manifests, outside, attached, ...(await findMissing(env, id, manifests, outside)) };
+  return { manifests, inBucket, attached, ...(await findMissing(env, { id, manifests, inBucket })) };
 }
 
-/** Of a list of `tag` and `subject`, the tags in the trash that were not deleted before their subject: those had gone by themselves. */
-const ATTACHED = (list: string) => `FROM json_each(${list}) n
-  CROSS JOIN trash e ON e.repository_id = ?1 AND e.kind = 'tag' AND e.name = n.value ->> 'tag' AND NOT e.purging
-  CROSS JOIN trash s ON s.repository_id = ?1 AND s.kind = 'manifest' AND s.name = n.value ->> 'subject' AND s.deleted_at <= e.deleted_at`;
+/**
+ * SQL: the tags of the list `:attachable` that are in the trash and were not deleted before their subject. A tag that was deleted
+ * earlier was deleted for itself.
+ */
+const ATTACHED = `FROM json_each(:attachable) n
+  CROSS JOIN trash e ON e.repository_id = :id AND e.kind = 'tag' AND e.name = n.value ->> 'tag' AND NOT e.purging
+  CROSS JOIN trash s ON s.repository_id = :id AND s.kind = 'manifest' AND s.name = n.value ->> 'subject' AND s.deleted_at <= e.deleted_at`;
 
-function attachable(subjects: Digest[]): string {
-  return JSON.stringify(subjects.flatMap((subject) => tagsAttachableTo(subject).map((tag) => ({ tag, subject }))));
+function attachableTo(subjects: Digest[]): { tag: string; subject: Digest }[] {
+  return subjects.flatMap((subject) => tagsAttachableTo(subject).map((tag) => ({ tag, subject })));
 }
 
-/** Those whose manifest comes back or is there. */
+/** The attached tags whose manifest is restored or exists. */
 async function attachedTags(env: Stores, id: number, manifests: Digest[]): Promise<Contents['attached']> {
-  const { results } = await env.DB.prepare(
-    `SELECT DISTINCT e.name AS tag, e.digest ${ATTACHED('?2')} WHERE e.digest IN (SELECT value FROM json_each(?3))
-       OR EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = ?1 AND m.digest = e.digest)`,
-  )
-    .bind(id, attachable(manifests), JSON.stringify(manifests))
-    .all<{ tag: Tag; digest: Digest }>();
+  const { results } = await prepare(
+    env,
+    `SELECT DISTINCT e.name AS tag, e.digest ${ATTACHED} WHERE e.digest IN (SELECT value FROM json_each(:manifests))
+       OR EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = :id AND m.digest = e.digest)`,
+    { id, manifests, attachable: attachableTo(manifests) },
+  ).all<{ tag: Tag; digest: Digest }>();
   return results;
 }
 
-/** Of what the manifests of a level list, of their referrers, and of what tags attach to them, those in the trash. */
+/** The manifests in the trash that the manifests of a level list, that refer to them, and that attached tags name. */
 async function nextLevel(
   env: Stores,
   id: number,
   level: TrashedDocument[],
-  read: Outside[],
+  read: BucketDocument[],
   withReferrers: boolean,
 ): Promise<TrashedDocument[]> {
   const listed = read.flatMap(({ references }) => references.map(({ child }) => child));
   const digests = level.map(({ digest }) => digest);
-  const { results } = await env.DB.prepare(
+  const { results } = await prepare(
+    env,
     `WITH wanted(digest) AS (
-       SELECT r.value ->> 'digest' FROM json_each(?2) l
-       CROSS JOIN trashed_manifests d ON d.repository_id = ?1 AND d.digest = l.value CROSS JOIN json_each(d.content, '$.manifests') r
-       UNION SELECT value FROM json_each(?3)
+       SELECT r.value ->> 'digest' FROM json_each(:digests) l
+       CROSS JOIN trashed_manifests d ON d.repository_id = :id AND d.digest = l.value CROSS JOIN json_each(d.content, '$.manifests') r
+       UNION SELECT value FROM json_each(:listed)
        UNION SELECT digest FROM trashed_manifests
-         WHERE ?4 AND repository_id = ?1 AND subject IS NOT NULL AND subject IN (SELECT value FROM json_each(?2))
-       UNION SELECT e.digest ${ATTACHED('?5')} WHERE ?4)
+         WHERE :withReferrers AND repository_id = :id AND subject IS NOT NULL AND subject IN (SELECT value FROM json_each(:digests))
+       UNION SELECT e.digest ${ATTACHED} WHERE :withReferrers)
      SELECT t.digest, t.object_key AS objectKey FROM wanted w
-     CROSS JOIN trashed_manifests t ON t.repository_id = ?1 AND t.digest = w.digest`,
-  )
-    .bind(id, JSON.stringify(digests), JSON.stringify(listed), withReferrers ? 1 : 0, attachable(digests))
-    .all<TrashedDocument>();
+     CROSS JOIN trashed_manifests t ON t.repository_id = :id AND t.digest = w.digest`,
+    { id, digests, listed, withReferrers, attachable: attachableTo(digests) },
+  ).all<TrashedDocument>();
   return results;
 }
 
-async function readOutside(env: Stores, level: TrashedDocument[], limit: number): Promise<Outside[]> {
-  const kept = level.filter(({ objectKey }) => objectKey !== null);
-  if (kept.length > limit) throw tooMuch();
+async function readFromBucket(env: Stores, level: TrashedDocument[], limit: number): Promise<BucketDocument[]> {
+  const inBucket = level.filter(({ objectKey }) => objectKey !== null);
+  if (inBucket.length > limit) throw tooMuch();
   return Promise.all(
-    kept.map(async ({ digest, objectKey }) => {
+    inBucket.map(async ({ digest, objectKey }) => {
       const text = objectKey ? await readText(env, objectKey) : null;
-      if (text === null) throw goneForGood([digest]);
+      if (text === null) throw contentGone([digest]);
       return { parent: digest, references: descriptorsIn(text) };
     }),
   );
 }
 
 function tooMuch(): Refusal {
-  const message = `more than ${MANIFESTS_MAX} manifests, or ${OUTSIDE_MAX} large ones, would come back: restore what it lists first`;
+  const message = `this would restore more than ${MANIFESTS_MAX} manifests, or more than ${IN_BUCKET_MAX} large ones: nothing was restored, restore the manifests that it lists first`;
   return new Refusal('limit-reached', { message });
 }

@@ -1,135 +1,163 @@
-/** Repositories into the trash and back: deleted with all they have, found by their entry, and restored. */
+/** Moves repositories to the trash, with everything they have, and restores them. */
 import type { Vars } from '../../env.ts';
-import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { record } from '../../events/outbox.ts';
+import { recordEvent } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
 import type { RepositoryName } from '../../oci/name.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
+import type { Tag } from '../../oci/reference.ts';
+import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import { requireDeletion } from '../manifests/deletion.ts';
-import { refusalOf, refuseVersion } from '../repositories/descriptions.ts';
-import { HERE } from '../repositories/repositories.ts';
-import { underRule } from '../tags/mutability.ts';
-import { guardFixedTags, hasFixedTags } from './fixed-tags.ts';
+import { requireVersion } from '../repositories/descriptions.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
+import { type Judgement, MUTABILITY_RULE, withMutabilityRule } from '../tags/mutability.ts';
 
 export interface TrashedRepository {
-  /** Its id: of one name there may have been several. */
+  /** The id of the repository. Several repositories of one name may be in the trash. */
   entry: number;
   name: RepositoryName;
   isPurging: boolean;
 }
 
-/** `null` where there is none. */
+/** Returns `null` if the entry does not exist. */
 export async function findTrashedRepository(env: Database, entry: number): Promise<TrashedRepository | null> {
-  const row = await env.DB.prepare(
-    `SELECT repository, purging FROM trash WHERE repository_id = ?1 AND kind = 'repository' AND name = ''`,
-  )
-    .bind(entry)
-    .first<{ repository: RepositoryName; purging: number }>();
+  const row = await prepare(env, `SELECT repository, purging ${ENTRY}`, { entry }).first<{
+    repository: RepositoryName;
+    purging: number;
+  }>();
   return row && { entry, name: row.repository, isPurging: row.purging === 1 };
 }
 
+const ENTRY = `FROM trash WHERE repository_id = :entry AND kind = 'repository' AND name = ''`;
+
 /**
- * Under its own id, so that all that was left under it is its own again.
- * @param also what belongs to other rooms, for the same batch
- * @throws conflict where its name is taken or its content is being taken away
+ * Adds the steps that restore a repository to a batch. It keeps its id, so everything that is stored under the id belongs to it again.
+ * They refuse the batch with `not-found` if the entry is gone, and with `conflict` if it is being purged or its name is taken.
  */
-export async function restoreRepository(
-  env: Database,
-  { entry, name }: TrashedRepository,
-  { by, also }: { by: Actor; also: D1PreparedStatement[] },
-): Promise<void> {
-  const here = `FROM trash WHERE repository_id = ?1 AND kind = 'repository' AND name = ''`;
-  const restored = await tryBatch(env, [
-    refuseUnless(env, `EXISTS (SELECT 1 ${here} AND repository = ?2 AND NOT purging)`, entry, name),
-    refuseUnless(env, 'NOT EXISTS (SELECT 1 FROM repositories WHERE name = ?1)', name),
-    env.DB.prepare(
-      `INSERT INTO repositories (id, name, created_at) SELECT repository_id, repository, coalesce(created_at, unixepoch()) ${here}`,
-    ).bind(entry),
-    record(env, { about: name, by, select: `SELECT 'repository.restored' AS type, '{}' AS target`, parameters: [] }),
-    ...also,
-    env.DB.prepare(`DELETE ${here}`).bind(entry),
-  ]);
-  if (restored) return;
-  const there = await findTrashedRepository(env, entry);
-  if (!there) throw new Refusal('not-found');
-  throw new Refusal('conflict', {
-    message: there.isPurging
-      ? 'its content is being taken away already'
-      : 'there is a repository of this name: it would have to go first',
+export function restoreRepository(batch: Batch, env: Database, { entry, name }: TrashedRepository, by: Actor): void {
+  batch.require('not-found', `EXISTS (SELECT 1 ${ENTRY} AND repository = :name)`, { entry, name });
+  batch.require('conflict', `EXISTS (SELECT 1 ${ENTRY} AND NOT purging)`, { entry }, async () => {
+    const isPurging = (await findTrashedRepository(env, entry))?.isPurging;
+    return {
+      message: isPurging
+        ? 'this repository is being purged: it cannot be restored any more'
+        : 'another repository has this name: nothing was restored, delete that one first',
+    };
   });
+  batch.require('conflict', 'NOT EXISTS (SELECT 1 FROM repositories WHERE name = :name)', { name });
+  batch.run(
+    `INSERT INTO repositories (id, name, created_at)
+     SELECT repository_id, repository, coalesce(created_at, unixepoch()) ${ENTRY}`,
+    { entry },
+  );
+  recordEvent(batch, { about: name, by, select: `SELECT 'repository.restored' AS type, '{}' AS target` });
+  batch.run(`DELETE ${ENTRY}`, { entry });
 }
 
-/** Tags that the event of a repository's deletion names. */
+interface Removal {
+  /** True: the repository is deleted even if it has manifests. */
+  evenIfNotEmpty: boolean;
+  ifVersion: number | null;
+  by: Actor;
+  /** Adds the steps of other modules to the batch. `id` is the repository's entry in the trash. */
+  also: (batch: Batch, id: number) => void;
+}
+
+/**
+ * Moves a repository to the trash. Only its row is deleted. Its content is stored under its id, which no other repository gets, so
+ * nobody can reach the content until the repository is restored or purged.
+ * @throws repository-unknown, version-mismatch; conflict if it has immutable tags; not-empty, deletion-disabled
+ */
+export async function deleteRepository(env: Database & Vars, repository: RepositoryName, removal: Removal): Promise<void> {
+  requireDeletion(env);
+  await withMutabilityRule(env, repository, (judgement) => deleteOnce(env, repository, { ...removal, judgement }));
+}
+
+async function deleteOnce(
+  env: Database,
+  repository: RepositoryName,
+  { ifVersion, evenIfNotEmpty, by, also, judgement }: Removal & { judgement: Judgement },
+): Promise<void> {
+  const id = await prepare(env, 'SELECT id FROM repositories WHERE name = :repository', { repository }).first<number>('id');
+  if (id === null) throw new Refusal('repository-unknown');
+  const batch = newBatch(env);
+  batch.require('overtaken', 'EXISTS (SELECT 1 FROM repositories WHERE name = :repository AND id = :id)', { repository, id });
+  requireVersion(batch, repository, ifVersion);
+  await requireNoImmutableTags(batch, env, repository, judgement);
+  if (!evenIfNotEmpty) {
+    const message = 'the repository is not empty: nothing was deleted. With force=true it is deleted with all its images';
+    const isEmpty = `NOT EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${REPOSITORY_ID})`;
+    batch.require('not-empty', isEmpty, { repository }, { message });
+  }
+  recordDeletion(batch, repository, by);
+  also(batch, id);
+  batch.run(
+    `INSERT INTO trash (repository_id, kind, name, repository, actor, key_id, deleted_at, created_at)
+     SELECT id, 'repository', '', name, :actor, :key, unixepoch(), created_at FROM repositories WHERE name = :repository`,
+    { repository, actor: by.subject, key: by.key ?? null },
+  );
+  batch.run('DELETE FROM repositories WHERE name = :repository', { repository });
+  await batch.commit();
+}
+
+/** Tags that the event of a deletion names. */
 const NAMED_MAX = 100;
 
-/** While its row is there: names the tags that go with it, as webhooks may ask for some of them only. */
-function recordDeletion(env: Database, repository: RepositoryName, by: Actor): D1PreparedStatement {
-  const named = `SELECT name FROM tags WHERE repository_id = ${HERE} ORDER BY name`;
-  return record(env, {
+/** The event names the tags of the repository, because webhooks may filter by tags. */
+function recordDeletion(batch: Batch, repository: RepositoryName, by: Actor): void {
+  const named = `SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID} ORDER BY name`;
+  recordEvent(batch, {
     about: repository,
     by,
     select: `SELECT 'repository.deleted' AS type, json_patch(
         json_object('tags', (SELECT json_group_array(name) FROM (${named} LIMIT ${NAMED_MAX}))),
         iif(EXISTS (${named} LIMIT 1 OFFSET ${NAMED_MAX}), '{"hasMoreTags":true}', '{}')) AS target`,
-    parameters: [],
+    parameters: { repository },
   });
 }
 
-interface Removal {
-  /** Whether manifests may go with it. */
-  evenIfNotEmpty: boolean;
-  ifVersion: number | null;
-  by: Actor;
-  /** What belongs to other rooms, for the same batch; `id` is the repository's entry in the trash. */
-  also: (id: number) => D1PreparedStatement[];
-}
+/** SQL: the tags of the repository, and names that are reserved because they were immutable. */
+const HELD_TAGS = `SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID}
+  UNION SELECT h.tag FROM tag_history h WHERE h.repository_id = ${REPOSITORY_ID} AND h.reserved AND h.point = (
+    SELECT max(point) FROM tag_history l WHERE l.repository_id = h.repository_id AND l.tag = h.tag)`;
+
+/** Tag names in one bound parameter, of which D1 takes 2 MB. */
+const CHUNK = 10_000;
 
 /**
- * Into the trash: only its row goes. What it held is named by its id, which no other repository is given: from here on nobody can
- * reach it, until it is restored or purged.
- * @throws repository-unknown, version-mismatch, conflict where it is not empty or has immutable tags, parameter-invalid
+ * Refuses the batch with `conflict` if the repository has immutable tags. A new repository of the same name would know nothing of them,
+ * so deleting and creating the repository would get around immutability.
  */
-export async function deleteRepository(env: Database & Vars, repository: RepositoryName, removal: Removal): Promise<void> {
-  requireDeletion(env);
-  await persistently(
-    () => deleteOnce(env, repository, removal),
-    () => deletionRefusal(env, repository, removal),
-  );
-}
-
-/** `null`: refused. @throws repository-unknown */
-async function deleteOnce(env: Database, repository: RepositoryName, removal: Removal): Promise<D1Result[] | null> {
-  const { ifVersion, evenIfNotEmpty, by, also } = removal;
-  const id = await env.DB.prepare('SELECT id FROM repositories WHERE name = ?1').bind(repository).first<number>('id');
-  if (id === null) throw new Refusal('repository-unknown');
-  return underRule(env, repository, async (judgement) =>
-    tryBatch(env, [
-      refuseUnless(env, 'EXISTS (SELECT 1 FROM repositories WHERE name = ?1 AND id = ?2)', repository, id),
-      refuseVersion(env, repository, ifVersion),
-      ...(evenIfNotEmpty ? [] : [refuseUnless(env, EMPTY, repository)]),
-      ...(await guardFixedTags(env, repository, judgement)),
-      recordDeletion(env, repository, by),
-      ...also(id),
-      env.DB.prepare(
-        `INSERT INTO trash (repository_id, kind, name, repository, actor, key_id, deleted_at, created_at)
-         SELECT id, 'repository', '', name, ?2, ?3, unixepoch(), created_at FROM repositories WHERE name = ?1`,
-      ).bind(repository, by.subject, by.key ?? null),
-      env.DB.prepare('DELETE FROM repositories WHERE name = ?1').bind(repository),
-    ]),
-  );
-}
-
-const EMPTY = `NOT EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${HERE})`;
-
-async function deletionRefusal(env: Database, repository: RepositoryName, { ifVersion, evenIfNotEmpty }: Removal) {
-  const refusal = await refusalOf(env, repository, ifVersion);
-  if (refusal) return refusal;
-  if (await hasFixedTags(env, repository)) {
-    return new Refusal('conflict', { message: 'some of its tags are immutable: change that first' });
+async function requireNoImmutableTags(
+  batch: Batch,
+  env: Database,
+  repository: RepositoryName,
+  judgement: Judgement,
+): Promise<void> {
+  const names = judgement.rule === '' ? [] : await heldTags(env, repository);
+  const free = new Set(judgement.free(names));
+  let says: Particulars | undefined = {
+    message: 'the repository has immutable tags: nothing was deleted, change its mutability first',
+  };
+  for (let start = 0; start === 0 || start < names.length; start += CHUNK) {
+    const chunk = names.slice(start, start + CHUNK);
+    const until = start + CHUNK < names.length ? (chunk.at(-1) ?? '') : '\u{10FFFF}';
+    const parameters = { repository, after: names[start - 1] ?? '', until };
+    const held = `SELECT 1 FROM (${HELD_TAGS}) WHERE name > :after AND name <= :until`;
+    const isUndecided = `${MUTABILITY_RULE} <> :rule OR name NOT IN (SELECT value FROM json_each(:names))`;
+    batch.require('overtaken', `${MUTABILITY_RULE} = '' OR NOT EXISTS (${held} AND (${isUndecided}))`, {
+      ...{ ...parameters, rule: judgement.rule, names: chunk },
+    });
+    const immutable = chunk.filter((name) => !free.has(name));
+    if (immutable.length === 0) continue;
+    const isImmutable = 'name IN (SELECT value FROM json_each(:immutable))';
+    batch.require('conflict', `NOT EXISTS (${held} AND ${isImmutable})`, { ...parameters, immutable }, says);
+    says = undefined;
   }
-  const isEmpty = await env.DB.prepare(`SELECT ${EMPTY} AS empty`).bind(repository).first<number>('empty');
-  if (evenIfNotEmpty || isEmpty === 1) return null;
-  return new Refusal('not-empty', {
-    message: 'it is not empty: delete it with force=true, and all its images go with it',
-  });
+}
+
+/** In bytewise order. */
+async function heldTags(env: Database, repository: RepositoryName): Promise<Tag[]> {
+  const { results } = await prepare(env, `SELECT name FROM (${HELD_TAGS}) ORDER BY name`, { repository }).all<{ name: Tag }>();
+  return results.map(({ name }) => name);
 }

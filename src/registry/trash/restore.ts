@@ -1,73 +1,89 @@
 /**
- * Restoring tags and manifests from the trash, each with all it needs: decided on what was read, and carried out by one batch
- * that refuses itself where any of it is so no longer.
+ * Restores tags and manifests from the trash, each with everything it needs. A restore is decided on what was read before. Its batch
+ * requires that this still holds; if it does not, the restore is decided again.
  */
-import type { Env, Vars } from '../../env.ts';
-import { type Database, persistently, refuseUnless, tryBatch } from '../../events/batch.ts';
+import { type Env, settings, type Vars } from '../../env.ts';
+import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
+import { recordEvent } from '../../events/outbox.ts';
+import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { CONTESTED } from '../tags/guards.ts';
-import { type Judgement, judgementOf, RULE } from '../tags/mutability.ts';
-import { goneForGood } from './blobs.ts';
-import { contentsOf, NOTHING } from './contents.ts';
-import { restoring } from './restore-batch.ts';
+import { changeTags, createTags } from '../tags/changes.ts';
+import { tagsHeldByOthers } from '../tags/guards.ts';
+import { type Judgement, judgementOf, MUTABILITY_RULE, requireMutable } from '../tags/mutability.ts';
+import { rebalanceManifests } from '../usage/balance.ts';
+import { type Contents, contentsOf, NOTHING } from './contents.ts';
+import { contentGone, TRASHED_REFERENCES, unmetReferences } from './references.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
 export interface Restored {
   tags: Tag[];
-  /** Tags that named it and cannot any more; they stay in the trash. */
+  /** Tags that named the manifest and are taken now. They stay in the trash. */
   notRestored: Tag[];
   manifests: Digest[];
 }
 
-/**
- * With its tags that are free now, what it lists and what refers to it.
- * @throws manifest-unknown where it is not in the trash, conflict where content that it needs is gone for good
- */
-export function restoreManifest(env: Stores, repository: RepositoryName, digest: Digest, by: Actor): Promise<Restored> {
-  return persistently(async () => {
-    const entry = await env.DB.prepare(
-      `SELECT r.id, e.tags, t.object_key AS objectKey, coalesce(m.media_type, t.media_type) AS mediaType, t.size
-       FROM repositories r JOIN trash e ON e.repository_id = r.id AND e.kind = 'manifest' AND e.name = ?2 AND NOT e.purging
-       JOIN trashed_manifests t ON t.repository_id = r.id AND t.digest = e.name
-       LEFT JOIN manifests m ON m.repository_id = r.id AND m.digest = e.name WHERE r.name = ?1`,
-    )
-      .bind(repository, digest)
-      .first<{ id: number; tags: string; objectKey: string | null; mediaType: string; size: number }>();
-    if (!entry) throw notInTrash();
-    const named = JSON.parse(entry.tags) as Tag[];
-    const { free, judgement } = await freeTags(env, repository, digest, named);
-    const contents = await contentsOf(env, entry.id, { digest, objectKey: entry.objectKey });
-    const restore = { ...entry, repository, digest, tags: free, judgement, contents, by };
-    const done = await tryBatch(env, [
-      requireEntry(env, entry.id, "kind = 'manifest' AND name = ?2 AND tags = ?3", digest, entry.tags),
-      ...restoring(env, restore),
-    ]);
-    return done && { tags: free, notRestored: named.filter((tag) => !free.includes(tag)), manifests: contents.manifests };
-  }, noReason);
+interface Restore {
+  /** The repository. */
+  id: number;
+  repository: RepositoryName;
+  digest: Digest;
+  mediaType: string;
+  size: number;
+  /** Tags that will name the manifest again. */
+  tags: Tag[];
+  judgement: Judgement;
+  contents: Contents;
+  by: Actor;
 }
 
 /**
- * With its manifest, where that is in the trash too; the other tags of that one stay there.
- * @throws manifest-unknown where it is not in the trash, conflict where it cannot name what it did
+ * Restores a manifest with its tags that are free, the manifests that it lists, and those that refer to it.
+ * @throws manifest-unknown if it is not in the trash; content-gone, limit-reached
+ */
+export function restoreManifest(env: Stores, repository: RepositoryName, digest: Digest, by: Actor): Promise<Restored> {
+  return withRetries(async () => {
+    const entry = await prepare(
+      env,
+      `SELECT r.id, e.tags, t.object_key AS objectKey, coalesce(m.media_type, t.media_type) AS mediaType, t.size
+       FROM repositories r JOIN trash e ON e.repository_id = r.id AND e.kind = 'manifest' AND e.name = :digest AND NOT e.purging
+       JOIN trashed_manifests t ON t.repository_id = r.id AND t.digest = e.name
+       LEFT JOIN manifests m ON m.repository_id = r.id AND m.digest = e.name WHERE r.name = :repository`,
+      { repository, digest },
+    ).first<{ id: number; tags: string; objectKey: string | null; mediaType: string; size: number }>();
+    if (!entry) throw notInTrash();
+    const { id, mediaType, size, objectKey } = entry;
+    const named = JSON.parse(entry.tags) as Tag[];
+    const { free, judgement } = await freeTags(env, repository, digest, named);
+    const contents = await contentsOf(env, id, { digest, objectKey });
+    const batch = newBatch(env);
+    requireEntry(batch, "kind = 'manifest' AND name = :digest AND tags = :tags", { id, digest, tags: entry.tags });
+    restore(batch, env, { id, repository, digest, mediaType, size, tags: free, judgement, contents, by });
+    await batch.commit();
+    return { tags: free, notRestored: named.filter((tag) => !free.includes(tag)), manifests: contents.manifests };
+  });
+}
+
+/**
+ * Restores a tag, with its manifest if that is in the trash too. Other tags of the manifest stay in the trash.
+ * @throws manifest-unknown if it is not in the trash; conflict if the tag is taken; content-gone, limit-reached
  */
 export function restoreTag(env: Stores, repository: RepositoryName, tag: Tag, by: Actor): Promise<Restored> {
-  return persistently(async () => {
-    const entry = await findTag(env, repository, tag);
-    const { free, judgement } = await freeTags(env, repository, entry.digest, [tag]);
+  return withRetries(async () => {
+    const { id, digest, mediaType, size, objectKey, isThere } = await findTag(env, repository, tag);
+    const { free, judgement } = await freeTags(env, repository, digest, [tag]);
     if (free.length === 0) throw taken(tag);
-    const { id, digest, objectKey } = entry;
-    const contents = entry.isThere ? NOTHING : await contentsOf(env, id, { digest, objectKey });
-    const done = await tryBatch(env, [
-      requireEntry(env, id, "kind = 'tag' AND name = ?2 AND digest = ?3", tag, digest),
-      ...restoring(env, { ...entry, repository, tags: free, judgement, contents, by }),
-    ]);
-    return done && { tags: free, notRestored: [], manifests: contents.manifests };
-  }, noReason);
+    const contents = isThere ? NOTHING : await contentsOf(env, id, { digest, objectKey });
+    const batch = newBatch(env);
+    requireEntry(batch, "kind = 'tag' AND name = :tag AND digest = :digest", { id, tag, digest });
+    restore(batch, env, { id, repository, digest, mediaType, size, tags: free, judgement, contents, by });
+    await batch.commit();
+    return { tags: free, notRestored: [], manifests: contents.manifests };
+  });
 }
 
 interface TagEntry {
@@ -76,64 +92,175 @@ interface TagEntry {
   mediaType: string;
   size: number;
   objectKey: string | null;
+  /** 1: the manifest exists. */
   isThere: number;
 }
 
-/** @throws manifest-unknown, conflict where what it named is gone for good */
+/** @throws manifest-unknown; content-gone if the manifest that the tag named was purged */
 async function findTag(env: Stores, repository: RepositoryName, tag: Tag): Promise<TagEntry> {
-  const entry = await env.DB.prepare(
+  const entry = await prepare(
+    env,
     `SELECT r.id, e.digest, coalesce(m.media_type, t.media_type) AS mediaType, coalesce(m.size, t.size) AS size,
        t.object_key AS objectKey, m.digest IS NOT NULL AS isThere
-     FROM repositories r JOIN trash e ON e.repository_id = r.id AND e.kind = 'tag' AND e.name = ?2 AND NOT e.purging
+     FROM repositories r JOIN trash e ON e.repository_id = r.id AND e.kind = 'tag' AND e.name = :tag AND NOT e.purging
      LEFT JOIN manifests m ON m.repository_id = r.id AND m.digest = e.digest AND m.object_key IS NOT ''
-     LEFT JOIN trashed_manifests t ON t.repository_id = r.id AND t.digest = e.digest WHERE r.name = ?1`,
-  )
-    .bind(repository, tag)
-    .first<Omit<TagEntry, 'mediaType'> & { mediaType: string | null }>();
+     LEFT JOIN trashed_manifests t ON t.repository_id = r.id AND t.digest = e.digest WHERE r.name = :repository`,
+    { repository, tag },
+  ).first<Omit<TagEntry, 'mediaType'> & { mediaType: string | null }>();
   if (!entry) throw notInTrash();
   const { mediaType } = entry;
-  if (mediaType === null) throw goneForGood([entry.digest]);
+  if (mediaType === null) throw contentGone([entry.digest]);
   return { ...entry, mediaType };
 }
 
-/** What refuses it is found by the next try, which reads everything anew. */
-const noReason = async () => null;
-
-/** Of tags, those that are not there, and are not kept for something else by a rule that makes them immutable. */
+/** The tags that do not exist, and that no rule of immutability reserves for another manifest. */
 async function freeTags(
   env: Database,
   repository: RepositoryName,
   digest: Digest,
   tags: Tag[],
 ): Promise<{ free: Tag[]; judgement: Judgement }> {
-  const names = JSON.stringify(tags);
-  const [rule, there, contested] = await env.DB.batch<{ name: Tag }>([
-    env.DB.prepare(`SELECT ${RULE} AS name`).bind(repository),
-    env.DB.prepare(
-      `SELECT t.name FROM repositories r JOIN tags t ON t.repository_id = r.id
-       WHERE r.name = ?1 AND t.name IN (SELECT value FROM json_each(?2))`,
-    ).bind(repository, names),
-    env.DB.prepare(`SELECT name FROM (${CONTESTED})`).bind(repository, names, digest),
-  ]);
-  const namesIn = (result: D1Result<{ name: Tag }> | undefined) => result?.results.map(({ name }) => name) ?? [];
-  const judgement = judgementOf(namesIn(rule)[0] ?? '');
+  const held = tagsHeldByOthers(tags, digest);
+  const batch = newBatch(env);
+  const rule = batch.query<{ rule: string }>(`SELECT ${MUTABILITY_RULE} AS rule`, { repository });
+  const existing = batch.query<{ name: Tag }>(
+    `SELECT t.name FROM repositories r JOIN tags t ON t.repository_id = r.id
+     WHERE r.name = :repository AND t.name IN (SELECT value FROM json_each(:tags))`,
+    { repository, tags },
+  );
+  const heldByOthers = batch.query<{ name: Tag }>(`SELECT name FROM (${held.sql})`, { ...held.parameters, repository });
+  const results = await batch.commit();
+  const judgement = judgementOf(results.first(rule)?.rule ?? '');
   const movable = judgement.free(tags);
-  const blocked = [...namesIn(there), ...namesIn(contested).filter((tag) => !movable.includes(tag))];
-  return { free: tags.filter((tag) => !blocked.includes(tag)), judgement };
+  const blocked = new Set([
+    ...results.of(existing).map(({ name }) => name),
+    ...results.of(heldByOthers).flatMap(({ name }) => (movable.includes(name) ? [] : [name])),
+  ]);
+  return { free: tags.filter((tag) => !blocked.has(tag)), judgement };
 }
 
-/** @param condition SQL of a row of the trash; ?2 and ?3 are its parameters */
-function requireEntry(env: Database, id: number, condition: string, second: string, third: string): D1PreparedStatement {
-  const entry = `SELECT 1 FROM trash WHERE repository_id = ?1 AND ${condition} AND NOT purging`;
-  return refuseUnless(env, `EXISTS (${entry})`, id, second, third);
+/** Requires that the entry of the trash is as it was read. @param condition SQL on a row of the trash */
+function requireEntry(batch: Batch, condition: string, parameters: Parameters): void {
+  const entry = `SELECT 1 FROM trash WHERE repository_id = :id AND ${condition} AND NOT purging`;
+  batch.require('overtaken', `EXISTS (${entry})`, parameters);
+}
+
+function restore(batch: Batch, env: Stores, restored: Restore): void {
+  const { id, repository, digest, mediaType, tags, judgement, contents } = restored;
+  batch.require('overtaken', 'EXISTS (SELECT 1 FROM repositories WHERE id = :id AND name = :repository)', { id, repository });
+  const existing = 'SELECT 1 FROM tags WHERE repository_id = :id AND name IN (SELECT value FROM json_each(:tags))';
+  batch.require('overtaken', `NOT EXISTS (${existing})`, { id, tags });
+  const held = tagsHeldByOthers(tags, digest);
+  requireMutable(batch, env, repository, held, { judgement, names: tags }, { reason: 'overtaken' });
+  const hasManifests = contents.manifests.length > 0;
+  const closing = hasManifests
+    ? rebalanceManifests(batch, { id: ':repositoryId', parameters: { repositoryId: id } }, contents.manifests)
+    : () => {};
+  if (hasManifests) restoreContents(batch, env, restored);
+  batch.run(
+    `DELETE FROM trash
+     WHERE repository_id = :id AND kind = 'tag' AND name IN (SELECT value FROM json_each(:tags)) AND digest = :digest`,
+    { id, tags, digest },
+  );
+  const manifest = 'SELECT 1 FROM manifests WHERE repository_id = :id AND digest = :digest AND media_type = :mediaType';
+  batch.require('overtaken', `EXISTS (${manifest})`, { id, digest, mediaType });
+  if (tags.length > 0) changeTags(batch, restored);
+  if (contents.attached.length > 0) restoreAttachedTags(batch, restored);
+  if (hasManifests) removeEntries(batch, restored);
+  closing();
+}
+
+const TRASHED = `FROM json_each(:manifests) s
+  CROSS JOIN trashed_manifests t ON t.repository_id = :id AND t.digest = s.value`;
+
+/** Restores documents, their references and the blobs that they need. All of it is still in the trash (invariant 2). */
+function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by }: Restore): void {
+  const { manifests, inBucket, links, foreign } = contents;
+  const lease = settings(env).leaseSeconds;
+  const entries = `SELECT 1 ${TRASHED} CROSS JOIN trash e
+    ON e.repository_id = t.repository_id AND e.kind = 'manifest' AND e.name = t.digest AND NOT e.purging`;
+  batch.require('overtaken', `(SELECT count(*) FROM (${entries})) = json_array_length(:manifests)`, { id, manifests });
+  batch.run(
+    `INSERT INTO repository_blobs (digest, repository_id, leased_until)
+     SELECT b.digest, :id, unixepoch() + :lease FROM json_each(:links) l JOIN blobs b ON b.digest = l.value WHERE TRUE
+     ON CONFLICT DO UPDATE SET leased_until = max(leased_until, excluded.leased_until)`,
+    { id, links, lease },
+  );
+  recordEvent(batch, {
+    about: repository,
+    by,
+    select: `SELECT 'manifest.restored' AS type, json_object('digest', t.digest, 'mediaType', t.media_type, 'size', t.size) AS target
+      ${TRASHED} WHERE NOT EXISTS (
+        SELECT 1 FROM manifests m WHERE m.repository_id = :id AND m.digest = t.digest AND m.object_key IS NOT '')`,
+    parameters: { id, manifests },
+  });
+  batch.run(
+    `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, leased_until, object_key, content)
+     SELECT :id, t.digest, t.media_type, t.artifact_type, t.subject, t.size, t.pushed_at, unixepoch() + :lease, t.object_key, t.content
+     ${TRASHED} WHERE TRUE
+     ON CONFLICT DO UPDATE SET object_key = excluded.object_key, content = excluded.content WHERE object_key = ''`,
+    { id, manifests, lease },
+  );
+  const isForeign = `SELECT 1 FROM json_each(:foreign) f WHERE f.value ->> 'child' = x.child AND f.value ->> 'type' = x.type`;
+  batch.require('overtaken', `NOT EXISTS (${unmetReferences('manifests')} AND NOT EXISTS (${isForeign}))`, {
+    ...{ id, manifests, inBucket, foreign },
+  });
+  batch.run(
+    `INSERT INTO manifest_references (repository_id, child, parent)
+     SELECT DISTINCT :id, child, parent FROM (${TRASHED_REFERENCES}) WHERE TRUE ON CONFLICT DO NOTHING`,
+    { id, manifests, inBucket },
+  );
+  batch.run(
+    `DELETE FROM trashed_references WHERE (child, repository_id, parent) IN (SELECT child, :id, parent FROM (${TRASHED_REFERENCES}))`,
+    { id, manifests, inBucket },
+  );
+}
+
+/** Restores the tags of signatures and the like, unless the tags exist again. */
+function restoreAttachedTags(batch: Batch, { id, repository, contents: { attached }, by }: Restore): void {
+  createTags(batch, repository, attached, by);
+  batch.run(
+    `DELETE FROM trash WHERE repository_id = :id AND kind = 'tag' AND (name, digest) IN (
+       SELECT t.name, t.digest FROM json_each(:attached) n
+       CROSS JOIN tags t ON t.repository_id = :id AND t.name = n.value ->> 'tag' AND t.digest = n.value ->> 'digest')`,
+    { id, attached },
+  );
+}
+
+/** Removes the restored manifests from the trash. Each of their tags that was not restored gets an entry of its own. */
+function removeEntries(batch: Batch, { id, digest, tags, contents: { manifests } }: Restore): void {
+  // A manifest that was pushed again since its deletion has two objects: the one of the trash gets a tombstone.
+  batch.run(
+    `INSERT INTO tombstones (object_key, made_at) SELECT t.object_key, unixepoch() ${TRASHED}
+     WHERE t.object_key > '' AND NOT EXISTS (
+       SELECT 1 FROM manifests m WHERE m.repository_id = :id AND m.digest = t.digest AND m.object_key = t.object_key)
+     ON CONFLICT DO NOTHING`,
+    { id, manifests },
+  );
+  batch.run(
+    `INSERT INTO trash (repository_id, kind, name, repository, digest, reason, actor, key_id, deleted_at)
+     SELECT :id, 'tag', n.value, e.repository, e.name, e.reason, e.actor, e.key_id, e.deleted_at
+     FROM json_each(:manifests) s CROSS JOIN trash e ON e.repository_id = :id AND e.kind = 'manifest' AND e.name = s.value
+     CROSS JOIN json_each(e.tags) n WHERE NOT (e.name = :digest AND n.value IN (SELECT value FROM json_each(:tags)))
+     ON CONFLICT DO UPDATE SET digest = excluded.digest, reason = excluded.reason, actor = excluded.actor, key_id = excluded.key_id,
+       deleted_at = excluded.deleted_at WHERE deleted_at < excluded.deleted_at`,
+    { id, manifests, digest, tags },
+  );
+  batch.run('DELETE FROM trashed_manifests WHERE repository_id = :id AND digest IN (SELECT value FROM json_each(:manifests))', {
+    ...{ id, manifests },
+  });
+  batch.run(
+    `DELETE FROM trash WHERE repository_id = :id AND kind = 'manifest' AND name IN (SELECT value FROM json_each(:manifests))`,
+    { id, manifests },
+  );
 }
 
 export function notInTrash(): Refusal {
-  return new Refusal('manifest-unknown', { message: 'there is nothing of this name in the trash' });
+  return new Refusal('manifest-unknown', { message: 'the trash has nothing of this name' });
 }
 
 function taken(tag: Tag): Refusal {
   return new Refusal('conflict', {
-    message: `the tag ${tag} exists by now, or is kept for something else: to move it, roll it back`,
+    message: `the tag ${tag} exists, or is reserved for another manifest: nothing was restored. To move the tag, roll it back`,
   });
 }
