@@ -1,10 +1,9 @@
 /**
- * What the jobs of the schedule may use up of a day, all of them together: a fifth of what the free plan allows, so that no job can
- * take the registry down for those who push and pull. Counted by what D1 says that each statement cost, in one row a day, on the
- * database's clock; D1's days end at 00:00 UTC too.
+ * The daily budget of background jobs (invariant 11): together they may use a fifth of the free plan, so that no job takes the registry
+ * down for users. Costs are counted as D1 reports them, in one row per day, by the clock of the database. D1's days end at 00:00 UTC too.
  *
- * Each job has a share that the others leave to it, and all of them may use what is shared out to nobody. So a large collection
- * does not end the delivery of webhooks for the day.
+ * Each job has a reserved share, and all jobs may use what is not reserved. So a large garbage collection does not stop the delivery of
+ * webhooks for the day.
  */
 import { type Env, settings } from '../env.ts';
 import { JOBS, type Job } from '../vocabulary/jobs.ts';
@@ -17,10 +16,10 @@ export interface Cost {
 
 export const NOTHING: Cost = { rowsRead: 0, rowsWritten: 0, queueOperations: 0 };
 
-/** Percent of the budget that the other jobs leave to each. */
+/** Percent of the budget that is reserved for each job. */
 const SHARES: Record<Job, number> = { deliveries: 15, expiry: 10, collector: 20, scrub: 5, lifecycle: 10 };
 
-/** Messages are sent by nobody else, so nothing of these operations is kept for the others. */
+/** The jobs that send messages. No queue operations are reserved for the others. */
 const SENDERS: Job[] = ['deliveries'];
 
 const RESOURCES = {
@@ -31,14 +30,14 @@ const RESOURCES = {
 const NAMES = Object.keys(RESOURCES) as (keyof Cost)[];
 
 export interface Day {
-  /** Infinite where there is no limit. */
+  /** Infinity: no limit. */
   budget: Cost;
   spent: Partial<Record<Job, Cost>>;
 }
 
 type Settings = Parameters<typeof settings>[0];
 
-/** The budget that the settings give, infinite where they say 0. */
+/** The budget by the settings, where 0 means no limit. */
 export function budgetOf(env: Settings): Cost {
   const { backgroundRowsRead, backgroundRowsWritten, backgroundQueueOperations } = settings(env);
   const limit = (number: number) => (number === 0 ? Number.POSITIVE_INFINITY : number);
@@ -49,7 +48,7 @@ export function budgetOf(env: Settings): Cost {
   };
 }
 
-/** A statement that `dayOf` reads. */
+/** A statement whose result `dayOf` reads. */
 export function today(env: Pick<Env, 'DB'>): D1PreparedStatement {
   return env.DB.prepare('SELECT spent FROM background_days WHERE day = unixepoch() / 86400');
 }
@@ -64,7 +63,7 @@ export function dayOf(env: Settings, result: D1Result | undefined): Day {
   return { budget: budgetOf(env), spent: Object.fromEntries(spent) as Day['spent'] };
 }
 
-/** Adds to what was spent today. One row, whatever it holds. */
+/** Adds to today's spending: one row. */
 export async function spend(env: Pick<Env, 'DB'>, spent: Day['spent']): Promise<void> {
   const rows = Object.entries(spent).map(([job, cost]) => [job, NAMES.map((name) => cost[name])]);
   await env.DB.prepare(
@@ -78,7 +77,7 @@ export async function spend(env: Pick<Env, 'DB'>, spent: Day['spent']): Promise<
     .run();
 }
 
-/** Days that are kept for people to look at. */
+/** Days that are stored, for people to see. */
 const DAYS_KEPT = 8;
 
 export async function forgetDays(env: Pick<Env, 'DB'>): Promise<void> {
@@ -97,14 +96,14 @@ export function totalOf({ spent }: Day): Cost {
   return Object.values(spent).reduce(add, NOTHING);
 }
 
-/** What a job may still spend today: what is left of all, without what is left of the shares of the others. */
+/** What a job may still spend today: the rest of the budget without the rest of the other jobs' shares. */
 export function leftFor(day: Day, job: Job): Cost {
   const total = totalOf(day);
   const left = (name: keyof Cost) => {
     const others = JOBS.filter((other) => other !== job && (name !== 'queueOperations' || SENDERS.includes(other)));
     const kept = others.map((other) => Math.max(0, shareOf(day, other, name) - (day.spent[other]?.[name] ?? 0)));
     if (day.budget[name] === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
-    // Its share is its own, though others may have gone past what was left to them: by a slice, or as somebody insisted.
+    // A job keeps its own share even if others have spent too much: by their last slice, or because somebody insisted.
     const own = shareOf(day, job, name) - (day.spent[job]?.[name] ?? 0);
     return Math.max(0, own, day.budget[name] - total[name] - kept.reduce((sum, one) => sum + one, 0));
   };
@@ -115,10 +114,10 @@ function shareOf({ budget }: Day, job: Job, name: keyof Cost): number {
   return Math.floor((budget[name] * SHARES[job]) / 100);
 }
 
-/** In words which resource of the database a job has used up; `null` while it may go on. */
+/** Says which resource a job has used up; `null`: it may run. */
 export function usedUp(day: Day, job: Job): string | null {
   const left = leftFor(day, job);
   const name = (['rowsWritten', 'rowsRead'] as const).find((one) => left[one] <= 0);
   if (!name) return null;
-  return `the day's budget of background jobs leaves no ${RESOURCES[name]} to the ${job}: ${totalOf(day)[name]} of ${day.budget[name]} are used, the rest is kept for other jobs; it goes on after 00:00 UTC`;
+  return `the day's budget of background jobs has no ${RESOURCES[name]} left for the ${job}: ${totalOf(day)[name]} of ${day.budget[name]} are used, the rest is reserved for other jobs. It continues after 00:00 UTC`;
 }

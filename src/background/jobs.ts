@@ -1,4 +1,4 @@
-/** Runs jobs one after the other, each with bindings that count, as long as the day's budget leaves something to it. */
+/** Runs jobs one after the other, with counting bindings, as long as the day's budget has something left for them. */
 import type { Env } from '../env.ts';
 import { report } from '../telemetry.ts';
 import type { Job } from '../vocabulary/jobs.ts';
@@ -7,17 +7,17 @@ import { metered } from './metered.ts';
 
 export interface Work {
   job: Job;
-  /** @param left what the job may still spend, for it to take no more on than that */
+  /** @param left what the job may still spend today */
   run: (env: Env, left: Cost) => Promise<unknown>;
 }
 
-/** Rows after which it is saved what was spent: an invocation can be ended at any moment, and nothing tells it. */
+/** Rows after which the spending is saved, because an invocation can be killed at any moment. */
 const SAVED_AFTER = { rowsRead: 5000, rowsWritten: 200 };
 
-/** What it costs to save it. */
+/** The cost of saving. */
 const SAVING: Cost = { rowsRead: 2, rowsWritten: 1, queueOperations: 0 };
 
-/** What the jobs have spent since it was saved last. */
+/** What the jobs have spent since the last save. */
 class Account {
   private unsaved: Day['spent'] = {};
   private readonly env: Pick<Env, 'DB'>;
@@ -34,7 +34,7 @@ class Account {
     if (rowsRead >= SAVED_AFTER.rowsRead || rowsWritten >= SAVED_AFTER.rowsWritten) await this.save();
   }
 
-  /** What cannot be saved is for the next time. */
+  /** Saves the spending. If that fails, the next save includes it. */
   async save(): Promise<void> {
     const [first] = Object.keys(this.unsaved) as Job[];
     if (!first) return;
@@ -51,8 +51,9 @@ class Account {
 }
 
 /**
- * A job that fails keeps none of the others from being run. A job for which nothing is left is not run, and that is no failure.
- * @param isEnd whether no other job would get further after this failure
+ * Runs jobs. A failure does not keep the others from running. A job whose budget is used up is skipped, which is not a failure.
+ * @param isEnd true if the other jobs would fail too after this failure
+ * @returns the failures
  */
 export async function runWithin(
   env: Env,
@@ -63,7 +64,7 @@ export async function runWithin(
   const account = new Account(env, day);
   const failures: unknown[] = [];
   const told = new Set<Job>();
-  // One for all of them, as they run one after the other: what is made of the bindings is made once.
+  // The jobs run one after the other, so they share the counting bindings.
   let running: Job = 'expiry';
   const counted = metered(env, {
     spent: (cost) => account.add(running, cost),
@@ -95,7 +96,7 @@ async function runOne(day: Day, job: Job, run: () => Promise<unknown>): Promise<
   }
 }
 
-/** One job that somebody asked for. Its cost counts as that of the schedule's. */
+/** Runs a job that somebody asked for. Its cost counts like that of the scheduled job. */
 export async function runCounted<T>(env: Env, day: Day, job: Job, run: (env: Env, left: Cost) => Promise<T>): Promise<T> {
   const account = new Account(env, day);
   try {

@@ -1,4 +1,4 @@
-/** Bindings that count what is done through them: rows of the database as it says itself, and messages sent to queues. */
+/** Bindings that count rows of the database, as D1 reports them, and messages sent to queues. */
 import { type Env, type Vars, withBindings } from '../env.ts';
 import { countedDatabase } from '../telemetry.ts';
 import { add, type Cost, NOTHING } from './budget.ts';
@@ -9,9 +9,9 @@ const OPERATIONS_PER_MESSAGE = 3;
 type Bindings = Pick<Env, 'DB' | 'EVENTS' | 'DELIVERIES' | 'DEAD_LETTERS'>;
 
 export interface Meter {
-  /** Is told of each cost as soon as it is known, and waited for. */
+  /** Called with each cost as soon as it is known, and awaited. */
   spent: (cost: Cost) => Promise<void>;
-  /** Whether so many operations of queues are left. */
+  /** True if so many queue operations are left. */
   maySend: (operations: number) => boolean;
 }
 
@@ -32,7 +32,8 @@ export function metered<E extends Bindings & Vars>(env: E, meter: Meter): E {
 function meteredQueue(queue: Queue, { spent, maySend }: Meter): Queue {
   const sending = async <T>(messages: number, send: () => Promise<T>): Promise<T> => {
     const operations = messages * OPERATIONS_PER_MESSAGE;
-    if (!maySend(operations)) throw new Error("the day's budget of background jobs leaves no operations of queues for it");
+    if (!maySend(operations))
+      throw new Error("the day's budget of background jobs has no queue operations left: the message was not sent");
     const sent = await send();
     await spent({ ...NOTHING, queueOperations: operations });
     return sent;

@@ -1,16 +1,16 @@
-/** What can happen to a registry, as it is recorded and later delivered. Pure: it knows neither tables nor listeners. */
+/** Events of a registry, as they are recorded and delivered. Pure: knows neither tables nor listeners. */
 
 import type { EventType } from '../vocabulary/event-types.ts';
 
-/** Whoever did it, as the record remembers them: a subject such as `user:admin`, and the access key they did it with. */
+/** Who did something: a subject such as `user:admin`, and the access key that was used. */
 export interface Actor {
   subject: string;
   key?: string;
-  /** From where, as the audit log keeps it for a while: an address or a hash of one. It is in no delivery. */
+  /** The client's address or a hash of it. The audit log keeps it for some days; no delivery has it. */
   address?: string;
 }
 
-/** Of what nobody asked for: rules, the collector, the scrub. */
+/** The actor of changes that nobody asked for: lifecycle rules, the collector, the scrub. */
 export const REGISTRY: Actor = { subject: 'registry' };
 
 /** An event as it was recorded. */
@@ -20,27 +20,27 @@ export interface RecordedEvent {
   /** Seconds since the epoch. */
   at: number;
   type: EventType;
-  /** The name of a repository, `organization:acme`, or empty where it is about the registry itself. */
+  /** The name of a repository, `organization:acme`, or empty for the registry itself. */
   about: string;
-  /** Of what it is about: 1, 2, 3 and so on without a gap, whatever happens elsewhere. */
+  /** Counts the events about the same thing: 1, 2, 3 and so on without a gap. */
   sequence: number;
-  /** What happened to what; its fields are those of its type. */
+  /** What the event happened to. The fields depend on the type. */
   target: Record<string, unknown>;
   by: Actor;
 }
 
-/** Part of a push whose manifest will follow, and has an event of its own: nobody is woken for these alone. */
+/** Parts of a push. The manifest that follows has an event of its own, so these alone are not announced. */
 export const QUIET_TYPES: readonly string[] = ['blob.mounted'] satisfies EventType[];
 
-/** What a queue carries: never what happened, only where to read it (Cloudflare Queues: a message has 128 KB). */
+/** A queue message. It does not contain the events, only where to read them (Cloudflare Queues: a message has at most 128 KB). */
 export interface Announcement {
-  /** The newest event that there is to read. */
+  /** The id of the newest event. */
   newest: number;
 }
 
 /**
- * What events about a subject are about: of `repository:acme/api` its name, of `organization:acme`, a team, a robot or a rule of it
- * the organization. A user belongs to the registry itself, as do its own rules.
+ * The `about` of events on a subject: the name of a repository; the organization of an organization, a team, a robot or a trust rule;
+ * empty for users and for trust rules of the registry.
  */
 export function aboutOf(subject: string): string {
   const at = subject.indexOf(':');
@@ -55,8 +55,8 @@ export function isAboutRepository(about: string): boolean {
 }
 
 /**
- * What events about logins of a subject are about: they are counted apart, so that none of the other numbers depend on them.
- * `logins:acme` of robots and jobs of an organization.
+ * The `about` of events on logins of a subject. They have a sequence of their own. Robots and CI jobs of an organization have
+ * `logins:acme`.
  */
 export function loginsOf(subject: string): string {
   const [, organization = ''] = /^(?:robot|ci):([^/]+)\//.exec(subject) ?? [];
@@ -64,10 +64,10 @@ export function loginsOf(subject: string): string {
 }
 
 const LOGINS = 'logins:';
-/** What events about attempts are about that failed: they belong to nobody. */
+/** The `about` of events on failed logins, which belong to nobody. */
 export const FAILED_LOGINS = 'failed-logins:';
 
-/** `acme` of `acme/api`, `organization:acme` and `logins:acme`; empty for what belongs to the registry itself. */
+/** `acme` for `acme/api`, `organization:acme` and `logins:acme`; empty for what belongs to the registry itself. */
 export function organizationAbout(about: string): string {
   const own = ['organization:', LOGINS].find((kind) => about.startsWith(kind));
   if (own !== undefined) return about.slice(own.length);

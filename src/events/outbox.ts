@@ -1,6 +1,6 @@
 /**
- * The record of what happened, which is the outbox too. `record` returns a statement, not a promise: the only way in is the
- * batch that makes the change, so the two are committed together or not at all (invariant 6).
+ * The table of events: the audit log and the outbox. Events are added to the batch that makes the change, so both are committed or
+ * neither is (invariant 6).
  */
 import type { Env } from '../env.ts';
 import type { Batch } from './batch.ts';
@@ -9,21 +9,14 @@ import type { Parameters } from './sql.ts';
 
 type Reading = Pick<Env, 'DB'>;
 
-/** Bytes of UTF-8 of an event's target. Whoever causes an event also causes a copy of it in every webhook that hears it. */
+/** Bytes of UTF-8 of an event's target. Each event causes a copy in every webhook that hears it. */
 export const TARGET_MAX_BYTES = 16 * 1024;
-/** A longer target keeps this many of its fields, each of them whole up to so many bytes. A longer text keeps its beginning. */
+/** A longer target keeps this many fields, each up to so many bytes. A longer text keeps its beginning. */
 const FIELDS_KEPT = 16;
 const FIELD_MAX_BYTES = 512;
 const TEXT_KEPT = 100;
 
-/**
- * One event for each row that `select` yields, with the columns `type` and `target` (JSON): the change decides in SQL
- * whether there is something to tell, in the transaction in which it happens. In `select`, ?1 is what the event is about and
- * ?2 the actor; `parameters` begin at ?3. The statement answers with what it wrote, for `tryBatch` to announce.
- * A target of more than 16 KiB is shortened, and names the fields that are not whole in `truncated`.
- * @param event.about a repository's name, `organization:acme`, or empty for the registry itself
- * @param event.hasChanges whether `select` has a third column `changes`, which `changesIn` makes
- */
+/** `recordEvent` for lists of statements: ?1 is `about`, ?2 the actor, and `parameters` begin at ?3. Goes with `tryBatch`. */
 export function record(
   env: Reading,
   { about, by, select, parameters, hasChanges = false, onceIn, atMostADay }: NewEvent,
@@ -50,15 +43,15 @@ export function record(
   ).bind(about, by.subject, ...parameters, by.key ?? null, by.address ?? null);
 }
 
-/** An event for each row of `select`. Its SQL may name the values of `parameters`. */
+/** An event for each row of `select`. The SQL may name the values of `parameters`, and `:event_about`, `:event_actor`. */
 export interface EventSource extends Omit<NewEvent, 'parameters'> {
   parameters?: Parameters;
 }
 
 /**
- * Adds to a batch the record of what it changes: one event for each row that `select` yields, with the columns `type` and `target`
- * (JSON). The change decides in SQL whether there is something to tell, in the transaction in which it happens. A target of more
- * than 16 KiB is shortened, and names the fields that are not whole in `truncated`.
+ * Adds the events of a change to its batch: one for each row that `select` yields, with the columns `type` and `target` (JSON), and
+ * `changes` (see `changesIn`) if `hasChanges` is set. Whether there is an event is decided in SQL, in the transaction of the change. A
+ * target of more than 16 KiB is shortened and names the shortened fields in `truncated`.
  */
 export function recordEvent(batch: Batch, { about, by, select, parameters, ...options }: EventSource): void {
   const { hasChanges = false, onceIn, atMostADay } = options;
@@ -94,23 +87,23 @@ interface NewEvent {
   select: string;
   parameters: unknown[];
   hasChanges?: boolean;
-  /** Seconds within which the same actor, with the same key from the same address, has one event of this type. */
+  /** Seconds within which the same actor, with the same key and address, has only one event of this type. */
   onceIn?: number;
-  /** Of all about this. */
+  /** Events with this `about` per day. */
   atMostADay?: number;
 }
 
 const LAST_ABOUT = 'SELECT 1 FROM (SELECT type, actor, key_id, address, at FROM events WHERE about = ?1 ORDER BY id DESC';
-/** Events that are looked at for one that says the same. */
+/** The newest events that are searched for an equal one. */
 const LOOKED_AT = 200;
 const DAY = 24 * 60 * 60;
 
 const CHANGES_MAX_BYTES = 4 * 1024;
 
-/** A field that a change may concern, and SQL expressions of what it was and what it becomes. */
+/** A field, and SQL expressions of its value before and after the change. */
 export type ChangedField = [name: string, from: string, to: string];
 
-/** SQL: of these fields those that change, each as `{"from": …, "to": …}` (JSON). Long texts and lists are shortened. */
+/** SQL: the fields that change, each as `{"from": …, "to": …}` (JSON). Long values are shortened. */
 export function changesIn(fields: readonly ChangedField[]): string {
   const shown = (side: 1 | 2) =>
     `iif(${bytesOf(`value -> ${side}`)} <= ${FIELD_MAX_BYTES}, json(value -> ${side}), substr(value ->> ${side}, 1, ${TEXT_KEPT}) || '…')`;
@@ -119,17 +112,17 @@ export function changesIn(fields: readonly ChangedField[]): string {
     FROM json_each(json_array(${all.join(', ')})) WHERE value -> 1 IS NOT value -> 2)`;
 }
 
-/** SQL: a truth of SQLite as one of JSON. */
+/** SQL: a boolean of SQLite as a boolean of JSON. */
 export function booleanIn(expression: string): string {
   return `json(iif(${expression}, 'true', 'false'))`;
 }
 
-/** SQL: the length of a text in bytes of UTF-8, as `length` counts characters. */
+/** SQL: the length of a text in bytes of UTF-8; `length` counts characters. */
 export function bytesOf(text: string): string {
   return `length(CAST(${text} AS BLOB))`;
 }
 
-/** SQL: `target` with its long fields shortened or left out. */
+/** SQL: `target` with long fields shortened or left out. */
 const FIELD = 'target -> f.fullkey';
 const IS_WHOLE = `f.place <= ${FIELDS_KEPT} AND ${bytesOf(FIELD)} <= ${FIELD_MAX_BYTES}`;
 const FIELDS = `(SELECT key, fullkey, type, value, row_number() OVER (ORDER BY id) AS place FROM json_each(target)) f`;
@@ -140,12 +133,12 @@ const SHORTENED = `json_set(
 
 const LAST_SEQUENCE = 'coalesce((SELECT sequence FROM events WHERE about = ?1 ORDER BY id DESC LIMIT 1), 0)';
 
-/** The newest event, as an SQL expression: for rows of other rooms that begin or end with it. 0 where there is none. */
+/** SQL: the id of the newest event; 0: there is none. For rows of other modules that begin or end with it. */
 export const NEWEST = 'coalesce((SELECT max(id) FROM events), 0)';
 
-/** When the first event after this one happened, as an SQL expression. NULL where there is none. */
+/** SQL: the time of the first event after this one; NULL: there is none. */
 export const timeAfter = (id: string) => `(SELECT at FROM events WHERE id > ${id} ORDER BY id LIMIT 1)`;
 
-/** Whether anybody but `actor` has deleted a tag or manifest of what it is about since event `since`, as an SQL expression. */
+/** SQL: true if anybody but `actor` has deleted a tag or manifest of a repository since event `since`. */
 export const deletionsSince = (about: string, since: string, actor: string) => `EXISTS (SELECT 1 FROM events
   WHERE about = ${about} AND id > ${since} AND type IN ('tag.deleted', 'manifest.deleted') AND actor <> ${actor})`;

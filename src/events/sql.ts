@@ -1,6 +1,6 @@
 /**
- * SQL with named parameters. D1 numbers them; a fragment of SQL that is used in several statements cannot know its numbers, so
- * each `:name` gets one when the statement is prepared. Values that a statement does not name are not bound.
+ * SQL with named parameters. D1 has numbered parameters only, and a fragment that is used in several statements cannot know its numbers.
+ * So each `:name` gets its number when the statement is prepared. Values that a statement does not name are not bound.
  */
 import type { Env } from '../env.ts';
 
@@ -12,13 +12,13 @@ interface Numbered {
   names: string[];
 }
 
-/** Statements by their text: most are constant, and the others few. */
+/** Numbered statements by their text. Most texts are constant. */
 const numbered = new Map<string, Numbered>();
 const NUMBERED_MAX = 2000;
-/** A text in quotes, where a colon means itself, or a parameter. */
+/** A quoted text, in which a colon is no parameter, or a parameter. */
 const QUOTED_OR_PARAMETER = /'(?:[^']|'')*'|:([a-z]\w*)/gi;
 
-/** @throws Error for a parameter without a value, which is a mistake of ours */
+/** @throws Error if a parameter has no value, which is a bug */
 export function prepare(env: Pick<Env, 'DB'>, sql: string, parameters: Parameters = {}): D1PreparedStatement {
   const { text, names } = numbersIn(sql);
   const statement = env.DB.prepare(text);

@@ -64,8 +64,8 @@ describe('a day of the schedule', () => {
     const { spent, jobs } = await budget();
     expect(spent[resource]).toBeLessThan(limit * 1.1);
     const { stopped } = jobs.find(({ job }) => job === 'collector') ?? {};
-    expect(stopped).toMatch(new RegExp(`leaves no ${name} to the collector: \\d+ of ${limit} are used, .* after 00:00 UTC`));
-    expect(warn.mock.calls.flat()).toContainEqual(expect.stringContaining(`leaves no ${name} to the collector`));
+    expect(stopped).toMatch(new RegExp(`has no ${name} left for the collector: \\d+ of ${limit} are used, .* after 00:00 UTC`));
+    expect(warn.mock.calls.flat()).toContainEqual(expect.stringContaining(`has no ${name} left for the collector`));
   });
 
   test('is counted as the database counts it', async () => {
