@@ -3,7 +3,6 @@
  * writes the dearest. A number here is a promise; a change that needs a larger one says so in its commit.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { record } from '../src/events/outbox.ts';
 import { type Counts, counting } from './world/counting.ts';
 import {
   CONFIG_TYPE,
@@ -20,6 +19,7 @@ import {
 } from './world/images.ts';
 import { api, inviteUser } from './world/people.ts';
 import { announcedTo } from './world/reading.ts';
+import { recordAll } from './world/record.ts';
 import { tokenFor } from './world/tokens.ts';
 import { newWorld, type Send, type World, worldOf } from './world/world.ts';
 
@@ -278,15 +278,15 @@ describe('an event', () => {
   const tagged = { about: 'acme/api', by: { subject: 'user:admin' }, select: `SELECT 'tag.created' AS type, '{}' AS target` };
 
   test('is two rows, its own and one of an index, and what it reads does not grow with the events there are', async () => {
-    const empty = await record(world.env, { ...tagged, parameters: [] }).run();
+    const empty = (await recordAll(world.env, [tagged])).rows;
     const insert = `INSERT INTO events (at, type, about, sequence, target, actor)
       SELECT unixepoch(), 'tag.created', iif(value % 2, 'acme/api', 'acme/other'), 2 + (value + 1) / 2, '{}', 'user:admin'
       FROM json_each(?1)`;
     const numbers = JSON.stringify(Array.from({ length: 20_000 }, (_, n) => n + 1));
     await world.env.DB.prepare(insert).bind(numbers).run();
-    const full = await record(world.env, { ...tagged, parameters: [] }).run();
-    expect([empty.meta.rows_written, full.meta.rows_written]).toEqual([2, 2]);
-    expect(full.meta.rows_read).toBeLessThanOrEqual(empty.meta.rows_read);
+    const full = (await recordAll(world.env, [tagged])).rows;
+    expect([empty.written, full.written]).toEqual([2, 2]);
+    expect(full.read).toBeLessThanOrEqual(empty.read);
   });
 
   test('of a first push is two of the seven rows that it writes; a further blob is two rows, and no event', async () => {

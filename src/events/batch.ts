@@ -1,7 +1,6 @@
 /**
- * D1's only transaction is a batch, and a batch knows no IF. `refuseUnless` is its precondition: a statement that ends the
- * batch where the condition does not hold, so that what follows is written as a whole or not at all. What a batch recorded is
- * announced to the queue once it is committed, beside the answer and not before it.
+ * D1's only transaction is `batch()`: a list of statements without IF. A `Batch` gives it preconditions with reasons, handles for the
+ * rows of its statements, and named parameters. Events that a batch recorded are announced to the queue behind the answer.
  */
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
@@ -14,7 +13,7 @@ import { type Parameters, prepare } from './sql.ts';
 
 export type Database = Pick<Env, 'DB' | 'EVENTS'>;
 
-/** Work that may outlive the answer. Nothing necessary is given to it: the cron finishes what it leaves (invariant 9). */
+/** Runs work that may outlive the answer. Nothing necessary depends on it: the cron finishes what it leaves (invariant 9). */
 export interface Background {
   waitUntil(work: Promise<unknown>): void;
 }
@@ -44,7 +43,7 @@ export interface Results {
 type Saying = Particulars | (() => Promise<Particulars | null>) | undefined;
 
 interface CommitOptions {
-  /** For a batch that does no harm when it is carried out twice, whatever happens in between: a lost answer is asked for again. */
+  /** True if carrying the batch out twice does no harm, whatever happens in between: it is sent again if its answer was lost. */
   repeatable?: boolean;
 }
 
@@ -101,9 +100,9 @@ export class Batch {
     return { index: this.#statements.length - 1 };
   }
 
-  /** Goes with `statementsOf`. */
-  get statements(): readonly D1PreparedStatement[] {
-    return this.#statements;
+  /** The number of its statements. */
+  get size(): number {
+    return this.#statements.length;
   }
 
   /** What the batch recorded is announced to the queue behind the answer. @throws Refusal for the first precondition that does not hold */
@@ -133,18 +132,7 @@ export function newBatch(env: Database): Batch {
   return new Batch(env);
 }
 
-/** The steps that a function adds to a batch, as statements for a caller that still collects those. Goes with `tryBatch`. */
-export function statementsOf(env: Database, add: (batch: Batch) => void): D1PreparedStatement[] {
-  const batch = new Batch(env);
-  add(batch);
-  return [...batch.statements];
-}
-
-const CONSTRAINTS = new Map<string, Precondition>([
-  ...PRECONDITIONS.map((reason) => [reason.replaceAll('-', '_'), reason] as const),
-  // Of a `refuseUnless` in a batch with named preconditions. Goes with it.
-  ['precondition', 'overtaken'],
-]);
+const CONSTRAINTS = new Map<string, Precondition>(PRECONDITIONS.map((reason) => [reason.replaceAll('-', '_'), reason]));
 
 /** The precondition that ended a batch, `null` for any other error. */
 function preconditionIn(error: unknown): Precondition | null {
@@ -165,13 +153,13 @@ function resultsOf(results: D1Result[]): Results {
   };
 }
 
-/** Tries of a change that others race with: each takes a call of the database or two, and one is won soon. */
+/** Tries of a change that other requests overtake. Each takes one or two calls of the database. */
 const RACES_MAX = 5;
 
 /**
- * For a change that was decided on what was read before, and requires in its batch that this still holds (`overtaken`). Where
- * another request came between, it is read and decided again.
- * @throws overtaken where every try was
+ * Repeats a change that is decided on what was read before. Its batch requires that this still holds, with the reason `overtaken`; if
+ * another request came between, everything is read and decided again.
+ * @throws overtaken if every try was overtaken
  */
 export async function withRetries<T>(attempt: () => Promise<T>, triesMax = RACES_MAX): Promise<T> {
   for (let tries = 1; ; tries++) {
@@ -183,69 +171,25 @@ export async function withRetries<T>(attempt: () => Promise<T>, triesMax = RACES
   }
 }
 
-/** `condition` is an SQL expression. */
-export function refuseUnless(env: Pick<Env, 'DB'>, condition: string, ...parameters: unknown[]): D1PreparedStatement {
-  return env.DB.prepare(`INSERT INTO refusals (reason) SELECT 'refused' WHERE NOT (${condition})`).bind(...parameters);
-}
-
-/** For a batch without preconditions. */
-export async function commit(env: Database, statements: D1PreparedStatement[]): Promise<D1Result[]> {
+async function commit(env: Database, statements: D1PreparedStatement[]): Promise<D1Result[]> {
   const results = await env.DB.batch(statements);
   announceRecorded(env, results);
   return results;
 }
 
-/** The batch's results, or `null` where a precondition refused it. */
-export async function tryBatch(env: Database, statements: D1PreparedStatement[]): Promise<D1Result[] | null> {
-  try {
-    return await commit(env, statements);
-  } catch (error) {
-    if (preconditionIn(error) !== null) return null;
-    throw error;
-  }
-}
-
 /**
- * Whether a batch that failed so is worth another try. D1 repeats only reads by itself; a write that it lost, as it does when its
- * own code is updated, may have been committed or not. A database that is overloaded, has used up its day or refused the
- * statement is not asked again.
+ * True if a failed batch is worth another try. D1 repeats only reads by itself; a lost write may have been committed or not. A
+ * database that is overloaded, has used up its daily limit or refused the statement is not asked again.
  */
 export function isLost(error: unknown): boolean {
   const failure = databaseFailure(error);
   return failure === null || failure === 'lost';
 }
 
-/** For a batch that does no harm when it is carried out twice, whatever happens in between. */
-export async function tryBatchTwice(env: Database, statements: D1PreparedStatement[]): Promise<D1Result[] | null> {
-  try {
-    return await tryBatch(env, statements);
-  } catch (error) {
-    if (!isLost(error)) throw error;
-    return await tryBatch(env, statements);
-  }
-}
-
-/**
- * For a change whose batch may be refused by what another request has just changed, and then changed back. `refusal` looks for the
- * reason: where there is none any more, the change is tried again.
- * @param attempt `null`: refused
- * @throws what `refusal` finds; overtaken where every try was overtaken
- */
-export async function persistently<T>(attempt: () => Promise<T | null>, refusal: () => Promise<Refusal | null>): Promise<T> {
-  for (let tries = 0; tries < RACES_MAX; tries++) {
-    const done = await attempt();
-    if (done !== null) return done;
-    const reason = await refusal();
-    if (reason) throw reason;
-  }
-  const message = 'others keep changing this at the same time: nothing was changed, try again';
-  throw new Refusal('overtaken', { message });
-}
-
-/** A row that `record` wrote, or any other. */
+/** A row that `recordEvent` wrote, or any other row. */
 type Recorded = { recorded_event?: number; type?: string };
 
-/** One message for all that a batch recorded, and for what was recorded before it. A queue that refuses it fails nothing. */
+/** Sends one message for all events of a batch. If the queue refuses it, the cron finds the events. */
 function announceRecorded(env: Database, results: D1Result[]): void {
   const recorded = (results.flatMap((result) => result.results) as Recorded[]).filter(
     ({ recorded_event, type }) => recorded_event !== undefined && !QUIET_TYPES.includes(type ?? ''),

@@ -2,12 +2,9 @@
  * The table of events: the audit log and the outbox. Events are added to the batch that makes the change, so both are committed or
  * neither is (invariant 6).
  */
-import type { Env } from '../env.ts';
 import type { Batch } from './batch.ts';
 import type { Actor } from './event.ts';
 import type { Parameters } from './sql.ts';
-
-type Reading = Pick<Env, 'DB'>;
 
 /** Bytes of UTF-8 of an event's target. Each event causes a copy in every webhook that hears it. */
 export const TARGET_MAX_BYTES = 16 * 1024;
@@ -16,38 +13,6 @@ const FIELDS_KEPT = 16;
 const FIELD_MAX_BYTES = 512;
 const TEXT_KEPT = 100;
 
-/** `recordEvent` for lists of statements: ?1 is `about`, ?2 the actor, and `parameters` begin at ?3. Goes with `tryBatch`. */
-export function record(
-  env: Reading,
-  { about, by, select, parameters, hasChanges = false, onceIn, atMostADay }: NewEvent,
-): D1PreparedStatement {
-  const [key, address] = [`?${parameters.length + 3}`, `?${parameters.length + 4}`];
-  const bounds = [
-    ...(onceIn === undefined
-      ? []
-      : [
-          `NOT EXISTS (${LAST_ABOUT} LIMIT ${LOOKED_AT}) o WHERE o.type = new.type AND o.actor = ?2
-      AND o.key_id IS ${key} AND o.address IS ${address} AND o.at > unixepoch() - ${onceIn})`,
-        ]),
-    ...(atMostADay === undefined
-      ? []
-      : [`NOT EXISTS (${LAST_ABOUT} LIMIT 1 OFFSET ${atMostADay - 1}) o WHERE o.at > unixepoch() - ${DAY})`]),
-  ];
-  return env.DB.prepare(
-    `INSERT INTO events (at, type, about, sequence, target, actor, key_id, changes, address)
-     SELECT unixepoch(), type, ?1, ${LAST_SEQUENCE} + row_number() OVER (),
-       iif(${bytesOf('target')} <= ${TARGET_MAX_BYTES}, target, ${SHORTENED}), ?2, ${key},
-       ${hasChanges ? `iif(${bytesOf('changes')} > ${CHANGES_MAX_BYTES}, '{"truncated":true}', changes)` : 'NULL'}, ${address}
-     FROM (${select}) AS new ${bounds.length > 0 ? `WHERE ${bounds.join(' AND ')}` : ''}
-     RETURNING id AS recorded_event, type`,
-  ).bind(about, by.subject, ...parameters, by.key ?? null, by.address ?? null);
-}
-
-/** An event for each row of `select`. The SQL may name the values of `parameters`, and `:event_about`, `:event_actor`. */
-export interface EventSource extends Omit<NewEvent, 'parameters'> {
-  parameters?: Parameters;
-}
-
 /**
  * Adds the events of a change to its batch: one for each row that `select` yields, with the columns `type` and `target` (JSON), and
  * `changes` (see `changesIn`) if `hasChanges` is set. Whether there is an event is decided in SQL, in the transaction of the change. A
@@ -55,21 +20,20 @@ export interface EventSource extends Omit<NewEvent, 'parameters'> {
  */
 export function recordEvent(batch: Batch, { about, by, select, parameters, ...options }: EventSource): void {
   const { hasChanges = false, onceIn, atMostADay } = options;
-  const last = LAST_ABOUT.replace('?1', ':event_about');
   const bounds = [
     ...(onceIn === undefined
       ? []
       : [
-          `NOT EXISTS (${last} LIMIT ${LOOKED_AT}) o WHERE o.type = new.type AND o.actor = :event_actor
+          `NOT EXISTS (${LAST_ABOUT} LIMIT ${LOOKED_AT}) o WHERE o.type = new.type AND o.actor = :event_actor
       AND o.key_id IS :event_key AND o.address IS :event_address AND o.at > unixepoch() - ${onceIn})`,
         ]),
     ...(atMostADay === undefined
       ? []
-      : [`NOT EXISTS (${last} LIMIT 1 OFFSET ${atMostADay - 1}) o WHERE o.at > unixepoch() - ${DAY})`]),
+      : [`NOT EXISTS (${LAST_ABOUT} LIMIT 1 OFFSET ${atMostADay - 1}) o WHERE o.at > unixepoch() - ${DAY})`]),
   ];
   batch.query(
     `INSERT INTO events (at, type, about, sequence, target, actor, key_id, changes, address)
-     SELECT unixepoch(), type, :event_about, ${LAST_SEQUENCE.replace('?1', ':event_about')} + row_number() OVER (),
+     SELECT unixepoch(), type, :event_about, ${LAST_SEQUENCE} + row_number() OVER (),
        iif(${bytesOf('target')} <= ${TARGET_MAX_BYTES}, target, ${SHORTENED}), :event_actor, :event_key,
        ${hasChanges ? `iif(${bytesOf('changes')} > ${CHANGES_MAX_BYTES}, '{"truncated":true}', changes)` : 'NULL'}, :event_address
      FROM (${select}) AS new ${bounds.length > 0 ? `WHERE ${bounds.join(' AND ')}` : ''}
@@ -81,11 +45,12 @@ export function recordEvent(batch: Batch, { about, by, select, parameters, ...op
   );
 }
 
-interface NewEvent {
+/** An event for each row of `select`. The SQL may name the values of `parameters`, and `:event_about`, `:event_actor`. */
+export interface EventSource {
   about: string;
   by: Actor;
   select: string;
-  parameters: unknown[];
+  parameters?: Parameters;
   hasChanges?: boolean;
   /** Seconds within which the same actor, with the same key and address, has only one event of this type. */
   onceIn?: number;
@@ -93,7 +58,8 @@ interface NewEvent {
   atMostADay?: number;
 }
 
-const LAST_ABOUT = 'SELECT 1 FROM (SELECT type, actor, key_id, address, at FROM events WHERE about = ?1 ORDER BY id DESC';
+const LAST_ABOUT =
+  'SELECT 1 FROM (SELECT type, actor, key_id, address, at FROM events WHERE about = :event_about ORDER BY id DESC';
 /** The newest events that are searched for an equal one. */
 const LOOKED_AT = 200;
 const DAY = 24 * 60 * 60;
@@ -131,7 +97,7 @@ const SHORTENED = `json_set(
       FROM ${FIELDS} WHERE f.place <= ${FIELDS_KEPT} AND (${IS_WHOLE} OR f.type = 'text')),
     '$.truncated', json((SELECT json_group_array(f.key) FROM ${FIELDS} WHERE f.place <= 2 * ${FIELDS_KEPT} AND NOT (${IS_WHOLE}))))`;
 
-const LAST_SEQUENCE = 'coalesce((SELECT sequence FROM events WHERE about = ?1 ORDER BY id DESC LIMIT 1), 0)';
+const LAST_SEQUENCE = 'coalesce((SELECT sequence FROM events WHERE about = :event_about ORDER BY id DESC LIMIT 1), 0)';
 
 /** SQL: the id of the newest event; 0: there is none. For rows of other modules that begin or end with it. */
 export const NEWEST = 'coalesce((SELECT max(id) FROM events), 0)';

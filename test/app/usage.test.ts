@@ -11,7 +11,7 @@ import {
 } from '../../src/app/usage.ts';
 import { parseRepositoryName } from '../../src/oci/name.ts';
 import { callAs, reasonOf } from '../world/call.ts';
-import { imageIn } from '../world/images.ts';
+import { pushImage } from '../world/images.ts';
 import { makeOrganization, makeTeam } from '../world/organizations.ts';
 import { inviteUser, type Person } from '../world/people.ts';
 import { newWorld, type World } from '../world/world.ts';
@@ -25,7 +25,7 @@ let stranger: Person;
 
 beforeEach(async () => {
   world = await newWorld();
-  await imageIn(world, REPOSITORY, 1);
+  await pushImage(world, REPOSITORY, 'v1');
   [owner, member, stranger] = [
     await inviteUser(world, 'owning'),
     await inviteUser(world, 'member'),

@@ -1,7 +1,7 @@
 /** The record of what happened: its numbers, who it says did it, and the announcement of it. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Env } from '../../src/env.ts';
-import { record, TARGET_MAX_BYTES } from '../../src/events/outbox.ts';
+import { TARGET_MAX_BYTES } from '../../src/events/outbox.ts';
 import { FAULTS, faulty } from '../world/faults.ts';
 import {
   type Content,
@@ -18,6 +18,7 @@ import { makeOrganization, makeRobot, makeTeam } from '../world/organizations.ts
 import { api, basicOf, inviteUser, type Person } from '../world/people.ts';
 import { TestQueue } from '../world/queues.ts';
 import { announcedTo, digestAt, newestOf, recordAfter } from '../world/reading.ts';
+import { recordAll } from '../world/record.ts';
 import { newIssuer } from '../world/token-issuer.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
 
@@ -371,8 +372,9 @@ describe('the announcement', () => {
 
 describe('the target of an event', () => {
   const recorded = async (target: object) => {
-    const select = `SELECT 'user.changed' AS type, ?3 AS target`;
-    await record(world.env, { about: '', by: { subject: 'user:admin' }, select, parameters: [JSON.stringify(target)] }).run();
+    const select = `SELECT 'user.changed' AS type, :target AS target`;
+    const parameters = { target: JSON.stringify(target) };
+    await recordAll(world.env, [{ about: '', by: { subject: 'user:admin' }, select, parameters }]);
     return world.env.DB.prepare(
       'SELECT target, length(CAST(target AS BLOB)) AS bytes FROM events ORDER BY id DESC LIMIT 1',
     ).first<{ target: string; bytes: number }>() as Promise<{ target: string; bytes: number }>;

@@ -1,9 +1,8 @@
 /** What is forgotten, when, and what never is: the newest about each thing, what was not matched, and what waits. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { commit } from '../../src/events/batch.ts';
 import { expireEvents } from '../../src/events/history.ts';
-import { record } from '../../src/events/outbox.ts';
 import { expireDeliveries, removeEnded } from '../../src/webhooks/expiry.ts';
+import { recordAll } from '../world/record.ts';
 import { newScene, pass, rowsOf, type Scene, subscribe } from '../world/webhooks.ts';
 
 let scene: Scene;
@@ -16,9 +15,7 @@ beforeEach(async () => {
 
 async function happen(about: string, type = 'tag.created'): Promise<void> {
   const by = { subject: 'user:admin' };
-  await commit(scene.env, [
-    record(scene.env, { about, by, select: 'SELECT ?3 AS type, ?4 AS target', parameters: [type, '{}'] }),
-  ]);
+  await recordAll(scene.env, [{ about, by, select: `SELECT :type AS type, '{}' AS target`, parameters: { type } }]);
 }
 
 const eventIds = async () =>

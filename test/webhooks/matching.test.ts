@@ -3,13 +3,14 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../src/app/facts.ts';
 import { runScheduled } from '../../src/cron.ts';
 import type { Env } from '../../src/env.ts';
-import { commit, statementsOf } from '../../src/events/batch.ts';
-import { record } from '../../src/events/outbox.ts';
+import { newBatch } from '../../src/events/batch.ts';
+import { recordEvent } from '../../src/events/outbox.ts';
 import { matchEvents } from '../../src/webhooks/delivery/matching.ts';
 import { deleteSubscription, endSubscriptions } from '../../src/webhooks/subscriptions.ts';
 import { pushImage } from '../world/images.ts';
 import { intercepted } from '../world/intercept.ts';
 import { limited } from '../world/limits.ts';
+import { recordAll } from '../world/record.ts';
 import {
   drain,
   match,
@@ -36,14 +37,11 @@ const cron = () => turning(scene, runScheduled(scene.env, scene.clock.now, scene
 /** Events of one type about one thing, as many as there are targets. */
 async function happen(about: string, targets: object[], type = 'tag.created', env: Env = scene.env): Promise<void> {
   for (let from = 0; from < targets.length; from += 50) {
-    await commit(
-      env,
-      targets
-        .slice(from, from + 50)
-        .map((target) =>
-          record(env, { about, by, select: 'SELECT ?3 AS type, ?4 AS target', parameters: [type, JSON.stringify(target)] }),
-        ),
-    );
+    const sources = targets.slice(from, from + 50).map((target) => ({
+      ...{ about, by, select: 'SELECT :type AS type, :target AS target' },
+      parameters: { type, target: JSON.stringify(target) },
+    }));
+    await recordAll(env, sources);
   }
 }
 
@@ -179,10 +177,10 @@ describe('the first event and the last', () => {
 
   /** As a repository's deletion is, or an organization's. */
   async function goes(about: string, scope: string): Promise<void> {
-    await commit(scene.env, [
-      record(scene.env, { about, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target`, parameters: [] }),
-      ...statementsOf(scene.env, (batch) => endSubscriptions(batch, scope)),
-    ]);
+    const batch = newBatch(scene.env);
+    recordEvent(batch, { about, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target` });
+    endSubscriptions(batch, scope);
+    await batch.commit();
   }
 
   test('the deletion of its repository is the last that a subscription hears, and then it is removed', async () => {

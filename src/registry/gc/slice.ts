@@ -91,7 +91,7 @@ export async function read<T>({ spent }: { spent: Budget }, statement: D1Prepare
 
 /** Commits a batch. Returns `null` if a concurrent change refused it; a later step looks again. */
 export async function write({ spent }: Slice, batch: Batch): Promise<Results | null> {
-  spent.statements += batch.statements.length;
+  spent.statements += batch.size;
   try {
     const results = await batch.commit();
     count(spent, results.rows);

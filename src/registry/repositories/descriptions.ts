@@ -1,11 +1,11 @@
 /** Descriptions of repositories; creation and changes by an explicit call. */
-import { type Batch, type Database, refuseUnless } from '../../events/batch.ts';
+import type { Batch, Database } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { type ChangedField, changesIn, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { HERE, REPOSITORY_EXISTS, REPOSITORY_ID, requireRepository } from './repositories.ts';
+import { REPOSITORY_EXISTS, REPOSITORY_ID, requireRepository } from './repositories.ts';
 
 /** What a list shows of a repository. */
 export interface RepositorySummary {
@@ -128,17 +128,4 @@ export function requireVersion(batch: Batch, repository: RepositoryName, ifVersi
 export function requireNoRepositories(batch: Batch, namespace: string): void {
   const isWithin = `name >= :namespace || '/' AND name < :namespace || '0'`;
   batch.require('not-empty', `NOT EXISTS (SELECT 1 FROM repositories WHERE ${isWithin})`, { namespace });
-}
-
-/** `requireVersion` for a list of statements. Goes when the trash is converted. */
-export function refuseVersion(env: Database, repository: RepositoryName, ifVersion: number | null): D1PreparedStatement {
-  const version = `coalesce((SELECT version FROM repository_pages WHERE repository_id = ${HERE}), 1)`;
-  return refuseUnless(env, `?2 IS NULL OR ${version} = ?2`, repository, ifVersion);
-}
-
-/** Why a list of statements about a repository was refused; `null`: it would not be refused now. Goes when the trash is converted. */
-export async function refusalOf(env: Database, repository: RepositoryName, ifVersion: number | null): Promise<Refusal | null> {
-  const found = await describeRepository(env, repository);
-  if (!found) return new Refusal('repository-unknown');
-  return ifVersion !== null && found.version !== ifVersion ? new Refusal('version-mismatch') : null;
 }

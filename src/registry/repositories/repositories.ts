@@ -1,5 +1,5 @@
 /** Repositories: found by name or blob, listed, and created by a first push. */
-import { type Batch, type Database, refuseUnless } from '../../events/batch.ts';
+import type { Batch, Database } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
@@ -10,9 +10,6 @@ import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 
 /** SQL: the id of `:repository`; NULL if it does not exist. */
 export const REPOSITORY_ID = '(SELECT id FROM repositories WHERE name = :repository)';
-
-/** `REPOSITORY_ID` with a numbered parameter. Goes when the last module uses named ones. */
-export const HERE = '(SELECT id FROM repositories WHERE name = ?1)';
 
 /** SQL condition: `:repository` exists. */
 export const REPOSITORY_EXISTS = 'EXISTS (SELECT 1 FROM repositories WHERE name = :repository)';
@@ -46,11 +43,6 @@ const NOT_CREATED = { message: 'this repository does not exist, and the right to
 /** Refuses the batch with `repository-unknown` if the repository does not exist. */
 export function requireRepository(batch: Batch, repository: RepositoryName, says?: Particulars): void {
   batch.require('repository-unknown', REPOSITORY_EXISTS, { repository }, says);
-}
-
-/** `requireRepository` for a list of statements. Goes when the last module uses batches. */
-export function requireInBatch(env: Database, repository: RepositoryName): D1PreparedStatement {
-  return refuseUnless(env, 'EXISTS (SELECT 1 FROM repositories WHERE name = ?1)', repository);
 }
 
 /** For a pusher who may not create repositories: refuses before any byte is received. @throws repository-unknown */

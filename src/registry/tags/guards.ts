@@ -6,7 +6,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { Particulars } from '../../vocabulary/refusal.ts';
-import { HERE, REPOSITORY_ID } from '../repositories/repositories.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import type { TagSelection } from './changes.ts';
 
 /** Rights that the caller lacks to tags that a request would make name a manifest. */
@@ -49,13 +49,6 @@ const TAGS_HELD_BY_OTHERS = `SELECT value AS name, coalesce(t.digest, h.previous
 export function tagsHeldByOthers(tags: Tag[], digest: Digest): Pick<TagSelection, 'sql' | 'parameters'> {
   return { sql: TAGS_HELD_BY_OTHERS, parameters: { tags, digest } };
 }
-
-/** `TAGS_HELD_BY_OTHERS` with numbered parameters. Goes when the trash is converted. */
-export const CONTESTED = `SELECT value AS name, coalesce(t.digest, h.previous) AS digest FROM json_each(?2)
-  LEFT JOIN tags t ON t.repository_id = ${HERE} AND t.name = value
-  LEFT JOIN tag_history h ON t.name IS NULL AND h.repository_id = ${HERE} AND h.tag = value AND h.reserved
-    AND h.point = (SELECT max(point) FROM tag_history l WHERE l.repository_id = ${HERE} AND l.tag = value)
-  WHERE coalesce(t.digest, h.previous) <> ?3`;
 
 /**
  * Refuses the batch with `forbidden` if it would move or create a tag without the right to. Most callers have rights to all tags.

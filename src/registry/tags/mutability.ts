@@ -3,7 +3,7 @@
  * decided on a rule that was read before. Its batch compares the text of that rule with the current one and is refused as `overtaken`
  * if they differ.
  */
-import { type Batch, type Database, newBatch, refuseUnless, withRetries } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { changesIn, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
@@ -13,7 +13,7 @@ import { patternList } from '../../oci/pattern.ts';
 import { EXCLUSION, EXCLUSIONS_MAX, type Mutability } from '../../vocabulary/mutability.ts';
 import type { Precondition } from '../../vocabulary/reasons.ts';
 import { type FieldError, type Particulars, Refusal, requireNoErrors } from '../../vocabulary/refusal.ts';
-import { HERE, REPOSITORY_ID, requireRepository } from '../repositories/repositories.ts';
+import { REPOSITORY_ID, requireRepository } from '../repositories/repositories.ts';
 import type { TagSelection } from './changes.ts';
 
 const MUTABLE: Mutability = { value: 'MUTABLE', exclusions: [] };
@@ -34,9 +34,6 @@ export function mutabilityOf(rule: string): Mutability {
 
 /** SQL: the text of the rule of `:repository`; '' if every tag may move. */
 export const MUTABILITY_RULE = `coalesce((SELECT rule FROM tag_mutability WHERE repository_id = ${REPOSITORY_ID}), '')`;
-
-/** `MUTABILITY_RULE` with a numbered parameter. Goes when the last module uses named ones. */
-export const RULE = `coalesce((SELECT rule FROM tag_mutability WHERE repository_id = ${HERE}), '')`;
 
 /** @throws repository-unknown */
 export async function getMutability(
@@ -180,43 +177,4 @@ function immutableTags(tags: { name: string; digest: string }[]): Particulars {
   const signs = tags.some(({ name }) => attachedTo(name) !== null);
   const message = signs ? `${which}; to add signatures under such a tag, exclude sha256-* from immutability` : which;
   return { message, detail: tags.slice(0, 10) };
-}
-
-/** A rule may change between its reading and the batch; after so many tries the change is given up. */
-const ATTEMPTS = 3;
-
-/** `withMutabilityRule` for lists of statements; `null`: refused, for whatever reason. Goes when the trash is converted. */
-export async function underRule<T>(
-  env: Database,
-  repository: RepositoryName,
-  attempt: (judgement: Judgement) => Promise<T | null>,
-): Promise<T | null> {
-  let judgement = ASSUMED;
-  for (let tries = 0; tries < ATTEMPTS; tries++) {
-    const done = await attempt(judgement);
-    if (done !== null) return done;
-    const rule = await readRule(env, repository);
-    if (!rule || rule === judgement.rule) return null;
-    judgement = judgementOf(rule);
-  }
-  return null;
-}
-
-/** `requireMutable` for lists of statements. Goes when the trash is converted. */
-export function guardImmutable(
-  env: Database,
-  repository: RepositoryName,
-  changing: { sql: string; parameters: [second: string, third: string] },
-  { rule }: Judgement,
-  free: string[],
-): D1PreparedStatement {
-  return refuseUnless(
-    env,
-    `${RULE} = '' OR NOT EXISTS (SELECT 1 FROM (${changing.sql})
-       WHERE ${RULE} <> ?4 OR name NOT IN (SELECT value FROM json_each(?5)))`,
-    repository,
-    ...changing.parameters,
-    rule,
-    JSON.stringify(free),
-  );
 }

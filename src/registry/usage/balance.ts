@@ -3,7 +3,7 @@
  * what it is about to touch, and at its end adds what is still held of it. So no batch needs to know which of its deletions free
  * bytes. For a namespace without a limit neither step writes anything.
  */
-import { type Batch, type Database, newBatch } from '../../events/batch.ts';
+import type { Batch } from '../../events/batch.ts';
 import { organizationAbout } from '../../events/event.ts';
 import type { Parameters } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -84,26 +84,4 @@ export function recountLimited(batch: Batch, namespace: string): void {
      WHERE namespace = :namespace AND namespace <> '' AND max_bytes IS NOT NULL`,
     { namespace },
   );
-}
-
-/** Both steps for a list of statements. Goes when the trash is converted. */
-export interface Balance {
-  before: D1PreparedStatement;
-  after: D1PreparedStatement;
-}
-
-export function balanceManifests(
-  env: Database,
-  repository: { sql: '?1'; parameter: number },
-  digests: readonly Digest[],
-): Balance {
-  const id = { id: ':repositoryId', parameters: { repositoryId: repository.parameter } };
-  return asStatements(env, (batch) => rebalanceManifests(batch, id, digests));
-}
-
-function asStatements(env: Database, rebalanced: (batch: Batch) => Closing): Balance {
-  const batch = newBatch(env);
-  rebalanced(batch)();
-  const [before, after] = batch.statements as [D1PreparedStatement, D1PreparedStatement];
-  return { before, after };
 }

@@ -1,12 +1,11 @@
 /** Lists that nobody can make large: an answer has a bound in bytes, and a call has a bound in rows that it reads. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { commit } from '../../../src/events/batch.ts';
-import { record } from '../../../src/events/outbox.ts';
 import { createSubscription } from '../../../src/webhooks/subscriptions.ts';
 import { counting } from '../../world/counting.ts';
 import { noise, pushBlob, pushImage } from '../../world/images.ts';
 import { makeOrganization } from '../../world/organizations.ts';
 import { api } from '../../world/people.ts';
+import { recordAll } from '../../world/record.ts';
 import { newWorld, ORIGIN, type World, worldOf } from '../../world/world.ts';
 
 const MAX_BYTES = 1024 * 1024;
@@ -44,9 +43,8 @@ async function page(path: string) {
 async function manyEvents(count: number, character: string): Promise<void> {
   const bytes = new TextEncoder().encode(JSON.stringify(character)).length - 2;
   const target = JSON.stringify({ subject: 'user:x', note: character.repeat(Math.floor(16_000 / bytes)) });
-  const one = () =>
-    record(world.env, { about: '', by, select: `SELECT 'user.changed' AS type, ?3 AS target`, parameters: [target] });
-  for (let n = 0; n < count; n += 50) await commit(world.env, Array.from({ length: Math.min(50, count - n) }, one));
+  const one = () => ({ about: '', by, select: `SELECT 'user.changed' AS type, :target AS target`, parameters: { target } });
+  for (let n = 0; n < count; n += 50) await recordAll(world.env, Array.from({ length: Math.min(50, count - n) }, one));
 }
 
 describe('GET /events', () => {

@@ -5,14 +5,13 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../../src/app/facts.ts';
 import { runScheduled } from '../../../src/cron.ts';
-import { commit } from '../../../src/events/batch.ts';
 import { expireEvents, searchEvents } from '../../../src/events/history.ts';
-import { record } from '../../../src/events/outbox.ts';
 import { listDeliveries, replayFailed, replaySince } from '../../../src/webhooks/delivery/history.ts';
 import { matchEvents } from '../../../src/webhooks/delivery/matching.ts';
 import { failExpired, remindOfForgotten } from '../../../src/webhooks/delivery/reminders.ts';
 import { expireDeliveries, removeEnded } from '../../../src/webhooks/expiry.ts';
 import { pushImage } from '../../world/images.ts';
+import { recordAll } from '../../world/record.ts';
 import { countingStatements, deliverSome, match, newScene, pass, type Scene, status, subscribe } from '../../world/webhooks.ts';
 
 let scene: Scene;
@@ -24,9 +23,8 @@ beforeEach(async () => {
 
 async function happen(count: number, about = 'acme/api'): Promise<void> {
   const by = { subject: 'user:admin' };
-  const one = () =>
-    record(scene.env, { about, by, select: 'SELECT ?3 AS type, ?4 AS target', parameters: ['tag.created', '{"tag":"v1"}'] });
-  for (let left = count; left > 0; left -= 50) await commit(scene.env, Array.from({ length: Math.min(left, 50) }, one));
+  const one = () => ({ about, by, select: `SELECT 'tag.created' AS type, '{"tag":"v1"}' AS target` });
+  for (let left = count; left > 0; left -= 50) await recordAll(scene.env, Array.from({ length: Math.min(left, 50) }, one));
 }
 
 const only = { filter: { types: ['tag.created' as const] } };

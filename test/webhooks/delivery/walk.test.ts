@@ -6,14 +6,13 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
 import type { Env } from '../../../src/env.ts';
-import { commit } from '../../../src/events/batch.ts';
 import type { RecordedEvent } from '../../../src/events/event.ts';
 import { eventsAfter } from '../../../src/events/history.ts';
-import { record } from '../../../src/events/outbox.ts';
 import { replayFailed } from '../../../src/webhooks/delivery/history.ts';
 import { hears } from '../../../src/webhooks/filter.ts';
 import type { Subscription } from '../../../src/webhooks/subscriptions.ts';
 import { FAULTS, faulty } from '../../world/faults.ts';
+import { recordAll } from '../../world/record.ts';
 import {
   type Answering,
   bury,
@@ -111,15 +110,13 @@ class Walk {
   private async happen(): Promise<void> {
     const count = 1 + this.chance.below(4);
     const target = () => JSON.stringify({ tag: this.chance.of(['v1', 'v2', 'latest']) });
-    const statements = Array.from({ length: count }, () =>
-      record(this.scene.env, {
-        about: this.chance.of(ABOUTS),
-        by: { subject: 'user:admin' },
-        select: 'SELECT ?3 AS type, ?4 AS target',
-        parameters: [this.chance.of(TYPES), target()],
-      }),
-    );
-    await commit(this.scene.env, statements);
+    const sources = Array.from({ length: count }, () => ({
+      about: this.chance.of(ABOUTS),
+      by: { subject: 'user:admin' },
+      select: 'SELECT :type AS type, :target AS target',
+      parameters: { type: this.chance.of(TYPES), target: target() },
+    }));
+    await recordAll(this.scene.env, sources);
   }
 
   private async matchOnce(): Promise<void> {

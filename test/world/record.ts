@@ -1,0 +1,10 @@
+/** Events without the change that would record them, for tests of what becomes of events. */
+import { type Database, newBatch, type Results } from '../../src/events/batch.ts';
+import { type EventSource, recordEvent } from '../../src/events/outbox.ts';
+
+/** Records events in one batch. */
+export function recordAll(env: Database, sources: readonly EventSource[]): Promise<Results> {
+  const batch = newBatch(env);
+  for (const source of sources) recordEvent(batch, source);
+  return batch.commit();
+}
