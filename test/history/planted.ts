@@ -26,7 +26,7 @@ export const forgettingTags: Plant = (env) => {
   let puts = 0;
   return rewriting(env, (sql) => {
     const isPut = sql.startsWith('INSERT INTO tags') && puts++ % 4 === 3;
-    return isPut ? sql.replace('json_each(?2) WHERE TRUE', 'json_each(?2) WHERE ?3 IS NULL') : sql;
+    return isPut ? sql.replace(/(json_each\(\?\d+\)) WHERE TRUE/, '$1 WHERE FALSE') : sql;
   });
 };
 
