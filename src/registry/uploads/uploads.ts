@@ -47,19 +47,22 @@ export async function uploadOffset(env: Stores, upload: Upload): Promise<number>
 export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, work: Background): Promise<number> {
   const session = await loadSession(env, upload);
   await requireInStep(upload, session, chunk);
-  try {
-    const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk);
-    if (written !== NOTHING_STAGED) {
-      await saveOrDiscard(env, upload, session, { staged, written }, work);
-      work.waitUntil(discard(env, superseded));
-    }
-    if (interrupted) throw new Refusal('body-incomplete', { cause: interrupted });
-    return stagedSize(staged);
-  } catch (error) {
+  const refused = async (error: unknown): Promise<never> => {
     await closeIfHopeless(env, upload, session, error, work);
     if (await isOvertaken(env, upload, session, error)) throw outOfStep(await uploadOffset(env, upload));
     throw await explained(env, error);
+  };
+  const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk).catch(refused);
+  if (written !== NOTHING_STAGED) {
+    // If the answer was lost, the chunk may have been saved: a storage error, after which the client asks for the offset.
+    await saveOrDiscard(env, upload, session, { staged, written }, work).catch((error: unknown) => {
+      if (!isRefusal(error)) throw error;
+      return refused(error);
+    });
+    work.waitUntil(discard(env, superseded));
   }
+  if (interrupted) throw new Refusal('body-incomplete', { cause: interrupted });
+  return stagedSize(staged);
 }
 
 /** Saves what a request has received. If the batch is refused, discards what it has written. */
