@@ -33,7 +33,7 @@ const preview = (path: string, statements: object[], as?: string) =>
 test('a dry run whose statements take too many comparisons is refused with the limit', async () => {
   const answer = await preview('/repositories/acme/api/-', heavy({ principals: ['user:alice'] }));
   expect(refused(answer)).toBe('400 INVALID');
-  expect(JSON.stringify(answer.body)).toMatch(/up to 400000 comparisons.*nothing is changed/);
+  expect(JSON.stringify(answer.body)).toMatch(/up to 400000 pattern comparisons.*Nothing was compared or changed/);
 });
 
 test('a dry run of many people and repositories stops where it has compared enough', async () => {
