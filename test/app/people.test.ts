@@ -25,8 +25,8 @@ import {
 } from '../../src/app/organizations.ts';
 import { changeUser, getUser, inviteUser as invite, listUsers, logOutUser, openInvitation } from '../../src/app/people.ts';
 import { callAs, reasonOf } from '../world/call.ts';
-import { makeOrganization, makeRobot, makeTeam } from '../world/organizations.ts';
-import { api, inviteUser, type Person, personOf } from '../world/people.ts';
+import { makeAcme, makeRobot, makeTeam } from '../world/organizations.ts';
+import { api, type Person, personOf } from '../world/people.ts';
 import { newWorld, type World } from '../world/world.ts';
 
 const TEAM = 'team:acme/dev';
@@ -41,12 +41,7 @@ let narrowed: Person;
 
 beforeEach(async () => {
   world = await newWorld();
-  [owner, member, outsider] = [
-    await inviteUser(world, 'owner1'),
-    await inviteUser(world, 'member1'),
-    await inviteUser(world, 'outsider1'),
-  ];
-  await makeOrganization(world, 'acme', { owners: [owner], members: [member] });
+  ({ owner, member, outsider } = await makeAcme(world));
   await makeTeam(world, 'acme', 'dev', [member]);
   robot = await makeRobot(world, 'acme', 'ci');
   const statements = [{ actions: 'all actions', repositories: ['acme/*'] }];

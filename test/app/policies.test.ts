@@ -4,8 +4,8 @@ import { explain, getPolicy, previewPolicy, savePolicy } from '../../src/app/pol
 import { deleteTrustRule, getTrustRule, listTrustRules, putTrustRule } from '../../src/app/trust-rules.ts';
 import { parseRepositoryName } from '../../src/oci/name.ts';
 import { callAs, reasonOf } from '../world/call.ts';
-import { makeOrganization, makeRobot, makeTeam } from '../world/organizations.ts';
-import { api, inviteUser, type Person } from '../world/people.ts';
+import { makeAcme, makeRobot, makeTeam } from '../world/organizations.ts';
+import { api, type Person } from '../world/people.ts';
 import { newWorld, type World } from '../world/world.ts';
 
 const REPOSITORY = parseRepositoryName('acme/api');
@@ -20,12 +20,7 @@ let robot: Person;
 
 beforeEach(async () => {
   world = await newWorld();
-  [owner, member, outsider] = [
-    await inviteUser(world, 'owner1'),
-    await inviteUser(world, 'member1'),
-    await inviteUser(world, 'outsider1'),
-  ];
-  await makeOrganization(world, 'acme', { owners: [owner], members: [member] });
+  ({ owner, member, outsider } = await makeAcme(world));
   await makeTeam(world, 'acme', 'dev', [member]);
   robot = await makeRobot(world, 'acme', 'ci', [{ actions: 'all actions', repositories: ['acme/*'] }]);
   expect((await api(world, 'PUT', `/repositories/${REPOSITORY}`, { body: {} })).status).toBe(201);

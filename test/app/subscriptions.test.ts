@@ -16,8 +16,8 @@ import {
 } from '../../src/app/subscriptions.ts';
 import { getSubscription } from '../../src/webhooks/subscriptions.ts';
 import { callAs, reasonOf } from '../world/call.ts';
-import { makeOrganization, makeRobot } from '../world/organizations.ts';
-import { api, inviteUser, type Person } from '../world/people.ts';
+import { makeAcme, makeRobot } from '../world/organizations.ts';
+import { api, type Person } from '../world/people.ts';
 import { newWorld, ORIGIN, type World } from '../world/world.ts';
 
 const REPOSITORY = 'acme/api';
@@ -34,12 +34,7 @@ let webhook: Subscription;
 
 beforeEach(async () => {
   world = await newWorld();
-  [owner, member, outsider] = [
-    await inviteUser(world, 'owner1'),
-    await inviteUser(world, 'member1'),
-    await inviteUser(world, 'outsider1'),
-  ];
-  await makeOrganization(world, 'acme', { owners: [owner], members: [member] });
+  ({ owner, member, outsider } = await makeAcme(world));
   robot = await makeRobot(world, 'acme', 'ci');
   expect((await api(world, 'PUT', `/repositories/${REPOSITORY}`, { body: {} })).status).toBe(201);
   const created = await createWebhook(await callAs(world, owner), 'organization:acme', body, options);

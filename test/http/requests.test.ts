@@ -4,29 +4,12 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { ROUTES } from '../../src/http/routes.ts';
 import { faulty } from '../world/faults.ts';
 import { noise, pushBlob, pushImage, refusal } from '../world/images.ts';
+import { SPEC_CODES } from '../world/spec-codes.ts';
 import { begin, countOf, shortened, statusOf } from '../world/uploads.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
-
-/** distribution-spec, "Error Codes": the only ones that a 4xx may carry. */
-const SPEC_CODES = [
-  'BLOB_UNKNOWN',
-  'BLOB_UPLOAD_INVALID',
-  'BLOB_UPLOAD_UNKNOWN',
-  'DIGEST_INVALID',
-  'MANIFEST_BLOB_UNKNOWN',
-  'MANIFEST_INVALID',
-  'MANIFEST_UNKNOWN',
-  'NAME_INVALID',
-  'NAME_UNKNOWN',
-  'SIZE_INVALID',
-  'UNAUTHORIZED',
-  'DENIED',
-  'UNSUPPORTED',
-  'TOOMANYREQUESTS',
-];
 
 let world: World;
 

@@ -1,6 +1,6 @@
 /** Organizations of a test with their people, teams and robots, made through the API as everything else. */
 import { expect } from 'vitest';
-import { type ApiRequest, api, basicOf, type Person } from './people.ts';
+import { type ApiRequest, api, basicOf, inviteUser, type Person } from './people.ts';
 import type { World } from './world.ts';
 
 interface People {
@@ -99,4 +99,13 @@ export function tally(values: (string | number)[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const value of values) counts[value] = (counts[value] ?? 0) + 1;
   return counts;
+}
+
+/** The organization `acme` with an owner and a member, and a user outside of it. */
+export async function makeAcme(world: World): Promise<{ owner: Person; member: Person; outsider: Person }> {
+  const owner = await inviteUser(world, 'owner1');
+  const member = await inviteUser(world, 'member1');
+  const outsider = await inviteUser(world, 'outsider1');
+  await makeOrganization(world, 'acme', { owners: [owner], members: [member] });
+  return { owner, member, outsider };
 }
