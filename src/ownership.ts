@@ -36,16 +36,12 @@ const checked = new Map<string, Promise<void>>();
 /** Bindings that passed. They are one object for the life of an isolate, so most requests need no more than this look. */
 const passed = new WeakSet<Stores>();
 
-/** True if `requireOwnStores` succeeded with these bindings. */
-export function isChecked(env: Stores): boolean {
-  return passed.has(env);
-}
-
 /**
  * Takes one call to D1 and one to R2 in the first request of an isolate, and none afterwards.
  * @throws UnusableStoreError
  */
 export async function requireOwnStores(env: Stores): Promise<void> {
+  if (passed.has(env)) return;
   const secrets = secretsOf(env).join('\0');
   const known = checked.get(secrets) ?? check(env);
   checked.set(secrets, known);

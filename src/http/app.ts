@@ -3,7 +3,7 @@ import { type Context, Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
 import { checkSecrets, settings, withBindings } from '../env.ts';
-import { isChecked, requireOwnStores, UnusableStoreError } from '../ownership.ts';
+import { requireOwnStores, UnusableStoreError } from '../ownership.ts';
 import { requireSecret } from '../secrets.ts';
 import { countedStores, logsEverything, report } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -67,7 +67,7 @@ function notSetUp({ message }: Error): Refusal {
 /** Refuses stores of another registry or an older schema, and counts what the request asks of its own. */
 const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
   try {
-    if (!isChecked(c.env)) await requireOwnStores(c.env);
+    await requireOwnStores(c.env);
   } catch (error) {
     if (!(error instanceof UnusableStoreError)) throw error;
     throw notSetUp(error);
