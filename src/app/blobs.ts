@@ -8,7 +8,14 @@ import type { Actor } from '../events/event.ts';
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import { isRepositoryName, type RepositoryName } from '../oci/name.ts';
 import type { ByteRange } from '../oci/range.ts';
-import { mountBlob as linkBlob, openBlob, statBlob, statBlobForPush, deleteBlob as unlinkBlob } from '../registry/blobs.ts';
+import {
+  type Blob,
+  mountBlob as linkBlob,
+  openBlob,
+  statBlob,
+  statBlobForPush,
+  deleteBlob as unlinkBlob,
+} from '../registry/blobs.ts';
 import { requireDeletion } from '../registry/manifests/deletion.ts';
 import { checkRepositoryExists, repositoriesHolding } from '../registry/repositories/repositories.ts';
 import type { Chunk } from '../registry/uploads/receiving.ts';
@@ -21,9 +28,9 @@ import {
   uploadOffset,
 } from '../registry/uploads/uploads.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
+import { finishing } from './call.ts';
 import {
   type ContentCall,
-  finishing,
   mayCreateByPush,
   mayOnContent,
   requireChange,
@@ -44,16 +51,18 @@ export interface OpenBlob {
 /** end-2, GET. One query. */
 export async function pullBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
   requireRead(call, repository);
-  const blob = await statBlob(call.env, repository, digest);
-  return { digest, size: blob.size, open: (range) => openBlob(call.env, blob, range) };
+  return opened(call, await statBlob(call.env, repository, digest));
 }
 
 /** end-2, HEAD. For a caller who may push it takes a lease: a client that finds the blob here skips its upload. */
 export async function checkBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
   if (!mayOnContent(call, 'push', repository)) return pullBlob(call, repository, digest);
   requireRead(call, repository);
-  const blob = await statBlobForPush(call.env, repository, digest);
-  return { digest, size: blob.size, open: (range) => openBlob(call.env, blob, range) };
+  return opened(call, await statBlobForPush(call.env, repository, digest));
+}
+
+function opened({ env }: ContentCall, blob: Blob): OpenBlob {
+  return { digest: blob.digest, size: blob.size, open: (range) => openBlob(env, blob, range) };
 }
 
 /** end-10 */
@@ -67,14 +76,9 @@ export async function deleteBlob(call: ContentCall, repository: RepositoryName, 
  * An upload that the caller may go on with, as its signed location says.
  * @throws upload-unknown for the location of another caller or repository
  */
-export async function openUpload(
-  call: ContentCall,
-  repository: RepositoryName,
-  location: string,
-  clock: { service: string; now: number },
-): Promise<Upload> {
+export async function openUpload(call: ContentCall, repository: RepositoryName, location: string): Promise<Upload> {
   const by = requireUpload(call, repository);
-  const found = await unsealUpload(call.env, location, { repository, subject: uploaderOf(call) }, clock);
+  const found = await unsealUpload(call.env, location, { repository, subject: uploaderOf(call) }, call);
   if (!found) throw new Refusal('upload-unknown');
   return { ...found, mayCreate: call.authority !== null && mayCreateByPush(call, repository), by };
 }
@@ -95,13 +99,8 @@ export async function startUpload(call: ContentCall, repository: RepositoryName,
 }
 
 /** The location of an upload that has received `offset` bytes, signed for this caller. */
-export function locationOf(
-  call: ContentCall,
-  upload: UploadLocation,
-  offset: number,
-  clock: { service: string; now: number },
-): Promise<string> {
-  return sealUpload(call.env, { ...upload, offset }, uploaderOf(call), clock);
+export function locationOf(call: ContentCall, upload: UploadLocation, offset: number): Promise<string> {
+  return sealUpload(call.env, { ...upload, offset }, uploaderOf(call), call);
 }
 
 /**

@@ -11,15 +11,12 @@ export interface Call {
   address: string | null;
   /** Scheme and host under which clients reach the registry. */
   origin: string;
+  /** Host and port of `origin`: the service that tokens are for. */
+  service: string;
   /** Milliseconds since the epoch. */
   now: number;
   /** Runs work that may outlive the answer. */
   work: Background;
-}
-
-/** Host and port under which clients reach the registry: the service that its tokens are for. */
-export function serviceOf({ origin }: Pick<Call, 'origin'>): string {
-  return new URL(origin).host;
 }
 
 /** Awaits work that must not stop halfway: the runtime finishes it even if the client hangs up. */

@@ -7,7 +7,6 @@ import { allows, type Caller, isGranted } from '../auth/policy.ts';
 import { settings } from '../env.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import type { RepositoryAction } from '../vocabulary/actions.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { requireRight } from './access.ts';
 import type { Call } from './call.ts';
@@ -57,19 +56,11 @@ export function withAuthority({ authority, ...call }: ContentCall): Call {
 
 /** True if a push by this caller may create the repository. */
 export function mayCreateByPush(call: ContentCall, repository: RepositoryName): boolean {
-  return (
-    settings(call.env).createOnPush && allows(withAuthority(call).authority, 'create' satisfies RepositoryAction, repository)
-  );
+  return settings(call.env).createOnPush && allows(withAuthority(call).authority, 'create', repository);
 }
 
 /** Whose upload it is, from its first request to its last. */
 export function uploaderOf({ caller, authority }: ContentCall): string {
   const origin = authority?.via ?? (caller.credential?.kind === 'token' ? caller.credential.via : undefined);
   return holderOf(authority?.subject ?? caller.subject, origin);
-}
-
-/** Awaits `work`, and has the runtime finish it even if the client disconnects meanwhile. */
-export async function finishing<T>({ work: background }: Pick<Call, 'work'>, work: Promise<T>): Promise<T> {
-  background.waitUntil(work.catch(() => {}));
-  return await work;
 }

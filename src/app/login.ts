@@ -7,7 +7,7 @@ import { report } from '../telemetry.ts';
 import { LOGIN_PASSWORD_MAX_LIFETIME } from '../vocabulary/limits.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { actorOf, requireLogin, requireNotNarrowed, requireUnscopedUser } from './access.ts';
-import { type Call, serviceOf } from './call.ts';
+import type { Call } from './call.ts';
 
 export interface Caller {
   subject: string;
@@ -73,9 +73,8 @@ export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }):
  */
 export async function createLoginPassword(call: Call, lifetime: number | undefined): Promise<Minted> {
   requireLogin(call);
-  const { env, authority, address, now } = call;
-  const context = { service: serviceOf(call), now };
-  const password = await mintLoginPassword(env, authority, lifetime ?? LOGIN_PASSWORD_MAX_LIFETIME, context);
+  const { env, authority, address } = call;
+  const password = await mintLoginPassword(env, authority, lifetime ?? LOGIN_PASSWORD_MAX_LIFETIME, call);
   // A password that could not be recorded is issued all the same.
   await noteIssued(env, authority, { address }, password.expiresAt).catch((error: unknown) =>
     report('login.not-recorded', { error }),

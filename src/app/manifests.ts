@@ -13,15 +13,8 @@ import { listTags as listStoredTags } from '../registry/tags/tags.ts';
 import { noteCheck, notePull } from '../registry/usage/pulls.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { deniedTags } from './access.ts';
-import {
-  type ContentCall,
-  finishing,
-  mayCreateByPush,
-  mayOnContent,
-  requireChange,
-  requireRead,
-  withAuthority,
-} from './content.ts';
+import { finishing } from './call.ts';
+import { type ContentCall, mayCreateByPush, mayOnContent, requireChange, requireRead, withAuthority } from './content.ts';
 
 /** end-3, GET. The pull is counted after the answer. One query. */
 export async function pullManifest(call: ContentCall, repository: RepositoryName, reference: Reference, random: number) {

@@ -21,7 +21,7 @@ import type { Page } from '../oci/page.ts';
 import { nameOf } from '../vocabulary/names.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { actorOf, requireAdministrator, requireLogin } from './access.ts';
-import { type Call, serviceOf } from './call.ts';
+import type { Call } from './call.ts';
 
 export type { User } from '../auth/people/accounts.ts';
 export type { Accepted } from '../auth/people/invitations.ts';
@@ -85,7 +85,7 @@ export async function openInvitation(call: Call, subject: string): Promise<Invit
 }
 
 async function invited(call: Call, user: User): Promise<Invited> {
-  return { user, invitation: await invitationToken(call.env, user, { service: serviceOf(call), now: call.now }) };
+  return { user, invitation: await invitationToken(call.env, user, call) };
 }
 
 /**
@@ -114,8 +114,8 @@ export async function logOutUser(call: Call, subject: string, { keys }: { keys: 
  * @returns `expired`: the token was valid until its time. `closed`: it was used or replaced. `null`: it is not from this registry
  */
 export function acceptInvitation(
-  call: Pick<Call, 'env' | 'origin' | 'now'>,
+  call: Pick<Call, 'env' | 'service' | 'now'>,
   token: string,
 ): Promise<Accepted | 'expired' | 'closed' | null> {
-  return accept(call.env, token, { service: serviceOf(call), now: call.now });
+  return accept(call.env, token, call);
 }

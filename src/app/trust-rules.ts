@@ -11,7 +11,7 @@ import type { NewTrustRule } from '../contract/trust-rules.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { organizationOf } from '../vocabulary/names.ts';
 import { actorOf, requireAdministrator, requireOwner } from './access.ts';
-import { type Call, serviceOf } from './call.ts';
+import type { Call } from './call.ts';
 
 export type TrustRule = StoredRule;
 
@@ -48,7 +48,7 @@ export async function putTrustRule(
   const wanted = {
     ...rest,
     subject,
-    audience: audience ?? serviceOf(call),
+    audience: audience ?? call.service,
     description,
     statements: statements.map(storedRuleStatement),
   };

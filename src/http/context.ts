@@ -3,12 +3,10 @@ import type { Context } from 'hono';
 import type { Call } from '../app/call.ts';
 import type { ContentCall } from '../app/content.ts';
 import type { Authority } from '../auth/authority.ts';
-import { holderOf } from '../auth/credential.ts';
 import type { Caller } from '../auth/policy.ts';
 import type { Runtime } from '../auth/runtime.ts';
 import { type Env, settings } from '../env.ts';
 import type { Background } from '../events/batch.ts';
-import type { Actor } from '../events/event.ts';
 import { type Counts, report } from '../telemetry.ts';
 import type { Reason } from '../vocabulary/reasons.ts';
 
@@ -64,23 +62,6 @@ export function runtimeOf(c: RequestContext): Runtime {
   return { service: hostOf(c), now: Date.now(), fetch: (...of) => fetch(...of), insecureIssuers };
 }
 
-export function actorOf(c: RequestContext): Actor {
-  const { authority, caller, auditAddress } = c.var;
-  const key = authority?.via.key;
-  return {
-    subject: authority?.subject ?? caller.subject,
-    ...(key ? { key } : {}),
-    ...(auditAddress ? { address: auditAddress } : {}),
-  };
-}
-
-/** Who an upload belongs to, from its first request to its last. */
-export function uploaderOf(c: RequestContext): string {
-  const { authority, caller } = c.var;
-  const via = authority?.via ?? (caller.credential?.kind === 'token' ? caller.credential.via : undefined);
-  return holderOf(actorOf(c).subject, via);
-}
-
 /**
  * For work whose failure concerns nobody but the log. Hono's context itself must not be handed down: a rejection there would
  * count against the request.
@@ -90,21 +71,21 @@ export function afterwards(c: RequestContext): Background {
   return { waitUntil: (work) => c.executionCtx.waitUntil(work.catch(log)) };
 }
 
-/** Awaits `work`, and has the runtime finish it even if the client hangs up in the middle. */
-export async function finishing<T>(c: RequestContext, work: Promise<T>): Promise<T> {
-  c.executionCtx.waitUntil(work.catch(() => {}));
-  return await work;
-}
-
 /** What operations need of a request. @throws Error if no guard has loaded the caller's rights, which is a mistake of ours */
 export function callOf(c: RequestContext): Call {
-  const { authority, auditAddress = null } = c.var;
+  const { authority } = c.var;
   if (!authority) throw new Error("no guard has loaded the caller's rights");
-  return { env: c.env, authority, address: auditAddress, origin: originOf(c), now: Date.now(), work: afterwards(c) };
+  return { ...baseOf(c), authority };
 }
 
 /** The same for requests about content, some of which an access token allows by itself. */
 export function contentCallOf(c: RequestContext): ContentCall {
-  const { authority = null, caller, auditAddress = null } = c.var;
-  return { env: c.env, caller, authority, address: auditAddress, origin: originOf(c), now: Date.now(), work: afterwards(c) };
+  const { authority = null, caller } = c.var;
+  return { ...baseOf(c), caller, authority };
+}
+
+function baseOf(c: RequestContext): Omit<Call, 'authority'> {
+  const { auditAddress = null } = c.var;
+  const { origin, host } = placeOf(c);
+  return { env: c.env, address: auditAddress, origin, service: host, now: Date.now(), work: afterwards(c) };
 }

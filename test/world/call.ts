@@ -25,7 +25,8 @@ export async function callAs(
   const network = { service: new URL(ORIGIN).host, now, fetch, insecureIssuers: false };
   const authority = await loadAuthority(env, credential, repositories, network);
   if (!authority) throw new Error('the credential does not count');
-  return { env, authority, address: null, origin: ORIGIN, now, work: { waitUntil: () => {} } };
+  const { service } = network;
+  return { env, authority, address: null, origin: ORIGIN, service, now, work: { waitUntil: () => {} } };
 }
 
 /** Every row of every table, without those of the registry's own log of work. */

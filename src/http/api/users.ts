@@ -143,7 +143,7 @@ invitation. Enabling the user makes access keys work again, except revoked ones.
       answers: { 200: { description: 'The user and their first access key', schema: joinedUserSchema } },
     }),
     async (c) => {
-      const accepted = await acceptInvitation({ env: c.env, origin: originOf(c), now: Date.now() }, c.var.body.token);
+      const accepted = await acceptInvitation({ env: c.env, service: hostOf(c), now: Date.now() }, c.var.body.token);
       if (accepted === 'expired') throw closed('this invitation has expired: ask an administrator for a new one');
       if (accepted === null) await limitWrongPasswords(c);
       if (accepted !== null && accepted !== 'closed') return answerAccepted(c, accepted);

@@ -16,7 +16,7 @@ import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/di
 import type { RepositoryName } from '../../oci/name.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { may } from '../authorize.ts';
-import { type AppEnv, callOf, contentCallOf, runtimeOf } from '../context.ts';
+import { type AppEnv, callOf, contentCallOf } from '../context.ts';
 import { DoorRefusal } from '../errors.ts';
 import { limitUploadStarts } from '../limits.ts';
 import { chunkOf, single } from '../params.ts';
@@ -86,13 +86,13 @@ async function progress(c: UploadContext, status: 202 | 204, offset: number, upl
 async function standing(c: UploadContext, upload: Upload, offset: number): Promise<{ location: string; range: string }> {
   const range = `0-${Math.max(0, offset - 1)}`;
   if (c.req.method !== 'POST' && upload.offset === offset) return { location: c.req.path, range };
-  const sealed = await locationOf(contentCallOf(c), upload, offset, runtimeOf(c));
+  const sealed = await locationOf(contentCallOf(c), upload, offset);
   return { location: `/v2/${upload.repository}/blobs/uploads/${sealed}`, range };
 }
 
 /** The upload of the path. @throws upload-unknown */
 function uploadOf(c: UploadContext): Promise<Upload> {
-  return openUpload(contentCallOf(c), c.var.repository, c.req.param('upload') ?? '', runtimeOf(c));
+  return openUpload(contentCallOf(c), c.var.repository, c.req.param('upload') ?? '');
 }
 
 /** Adds to a 416 where the client can go on. */
