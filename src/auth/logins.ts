@@ -25,7 +25,7 @@ export async function beginLogin(env: Database & Secrets, authority: Authority, 
  * Open logins of one account. Beyond that the oldest end. A machine that logs in once a day has 30; with 100 jobs of a pipeline a day,
  * a login of their robot lasts ten days.
  */
-export const LIVING_MAX = 1000;
+const LIVING_MAX = 1000;
 /** One in so many new logins ends the oldest ones, which reads a row for each open login. */
 const LOOKED_FOR_EVERY = 16;
 const begun = new WeakMap<D1Database, number>();

@@ -72,7 +72,7 @@ export function tagsDenied<A extends RepositoryAction>(
 }
 
 /** True if some tag exists with which it is allowed. For tokens, which are requested before the tag is known. */
-export function mightDo(authority: Authority, action: RepositoryAction, repository: string): boolean {
+function mightDo(authority: Authority, action: RepositoryAction, repository: string): boolean {
   const question = { action, repository, principals: authority.principals };
   return [authority.statements, ...authority.bounds].every((statements) => mightAllow(statements, question));
 }

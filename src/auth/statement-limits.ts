@@ -8,7 +8,7 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import type { Statement } from './statement.ts';
 
 /** Different principals of all statements together: each is a row of an index. */
-export const PRINCIPALS_MAX = 200;
+const PRINCIPALS_MAX = 200;
 
 /** @param what the name in the refusal: "a policy", "a key" @throws request-invalid, which names the limit */
 export function checkStatements(statements: readonly Statement[], what = 'a policy'): void {

@@ -94,7 +94,7 @@ function firstOf(matched: Sourced[], effect: Statement['effect']): Sourced | und
   return first;
 }
 
-export function concerns({ actions, repositories, principals }: Statement, question: Omit<Question, 'tag'>): boolean {
+function concerns({ actions, repositories, principals }: Statement, question: Omit<Question, 'tag'>): boolean {
   return (
     actions.includes(question.action) && isAbout(repositories, question.repository) && names(principals, question.principals)
   );

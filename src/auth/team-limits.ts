@@ -10,7 +10,7 @@ import type { Database } from './directory.ts';
 import { allOf, DELETED } from './within.ts';
 
 /** UTF-8 bytes of the policies of all teams of one organization that one member is in. */
-export const TEAM_BYTES_MAX = 32 * 1024;
+const TEAM_BYTES_MAX = 32 * 1024;
 const TEAMS_OF_MEMBER_MAX = 50;
 const TEAM_MEMBERS_MAX = 1000;
 const TEAMS_MAX = 200;

@@ -38,7 +38,7 @@ export interface Day {
 type Settings = Parameters<typeof settings>[0];
 
 /** The budget by the settings, where 0 means no limit. */
-export function budgetOf(env: Settings): Cost {
+function budgetOf(env: Settings): Cost {
   const { backgroundRowsRead, backgroundRowsWritten, backgroundQueueOperations } = settings(env);
   const limit = (number: number) => (number === 0 ? Number.POSITIVE_INFINITY : number);
   return {

@@ -30,14 +30,12 @@ const principals = z
   .describe('`user:…`, `organization:…`, `team:…/…`, `robot:…/…`, or `*` for everybody, including anonymous callers');
 
 /** A statement of a user, team, robot or key. */
-export const identityStatement = z
+const identityStatement = z
   .strictObject({ effect, actions, repositories: repositoryPatterns, tags: tagPatterns })
   .superRefine(onlyActionsWithTags);
 
 /** A statement of a repository. */
-export const repositoryStatement = z
-  .strictObject({ effect, actions, principals, tags: tagPatterns })
-  .superRefine(onlyActionsWithTags);
+const repositoryStatement = z.strictObject({ effect, actions, principals, tags: tagPatterns }).superRefine(onlyActionsWithTags);
 
 const LIMITS = `Up to ${STATEMENTS_MAX} statements, and ${POLICY_MAX_BYTES} bytes as JSON`;
 

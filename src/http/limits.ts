@@ -89,7 +89,7 @@ export async function limitExpensiveReads(c: RequestContext, rows = ROWS_READ): 
 }
 
 /** Who is counted together: an account, or whoever is not logged in by their address. */
-export function accountOf(c: RequestContext): string {
+function accountOf(c: RequestContext): string {
   return (c.var.authority?.subject ?? c.var.caller?.subject) || `anonymous ${networkOf(c)}`;
 }
 

@@ -5,7 +5,7 @@ const RUNTIME_FAILURE = /^(?:.*? = )?\S+\.(?:c\+\+|h|rs):\d+: (?:failed|disconne
 const STACK = /;?\s*\bstack: (?:\S+@[0-9a-f]+\s*)+[\s\S]*$/;
 
 /** Removes source and stack from a message of the runtime. A message of the Worker stays as it is. */
-export function plainMessage(message: string): string {
+function plainMessage(message: string): string {
   const cut = message.replace(STACK, '');
   if (cut === message && !RUNTIME_FAILURE.test(message)) return message;
   return `runtime: ${cut.replace(RUNTIME_FAILURE, '').trim()}`;

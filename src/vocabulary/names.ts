@@ -4,8 +4,6 @@
  */
 import { Refusal } from './refusal.ts';
 
-export type SubjectKind = 'user' | 'organization' | 'team' | 'robot' | 'ci' | 'repository' | 'key';
-
 /** Everybody, anonymous callers included. */
 export const EVERYONE = '*';
 

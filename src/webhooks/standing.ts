@@ -28,7 +28,7 @@ const REVIEWED_MAX = 500;
 /** Types of events after which somebody may have fewer rights. */
 const ABOUT_RIGHTS = /^(?:user|organization|member|team|team-member|robot|policy|trust-rule)\./;
 
-export function mayTakeRights({ type }: Pick<RecordedEvent, 'type'>): boolean {
+function mayTakeRights({ type }: Pick<RecordedEvent, 'type'>): boolean {
   return ABOUT_RIGHTS.test(type);
 }
 

@@ -52,7 +52,7 @@ export interface NewKey {
 }
 
 /** Usable keys of one owner. */
-export const LIVE_KEYS_MAX = 100;
+const LIVE_KEYS_MAX = 100;
 
 export const DAY = 24 * 60 * 60;
 

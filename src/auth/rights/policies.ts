@@ -43,7 +43,7 @@ function isPublicStatement({ effect, actions, principals }: Statement): boolean 
 }
 
 /** The statements with another visibility. What a public statement allows besides pulling by everybody is kept. */
-export function withVisibility(statements: readonly Statement[], visibility: 'public' | 'private'): Statement[] {
+function withVisibility(statements: readonly Statement[], visibility: 'public' | 'private'): Statement[] {
   if (visibility === 'public') return isPublic(statements) ? [...statements] : [...statements, PUBLIC];
   return statements.flatMap((statement) => (isPublicStatement(statement) ? withoutPublicPull(statement) : [statement]));
 }

@@ -17,7 +17,7 @@ function etagOf(version: number): string {
 }
 
 /** Bytes of JSON in one answer. A page of ordinary items is far smaller. */
-export const ANSWER_MAX_BYTES = 1024 * 1024;
+const ANSWER_MAX_BYTES = 1024 * 1024;
 /** Bytes reserved for what surrounds the items: the cursor has up to 512 characters. */
 const AROUND_BYTES = 4096;
 
