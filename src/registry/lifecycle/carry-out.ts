@@ -8,12 +8,23 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { deleteExpired } from '../manifests/deletion.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
-import type { ExpiredAttachedTag, ExpiredManifest } from './chooser.ts';
+import type { ExpiredAttachedTag, ExpiredManifest, ExpiredTag } from './chooser.ts';
 import type { Deferred } from './inventory.ts';
 import type { Report } from './report.ts';
 import type { PlanSlice } from './slices.ts';
 
 export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
+
+/** What a run has deleted. */
+export interface Deleted {
+  tags: ExpiredTag[];
+  attached: ExpiredAttachedTag[];
+  manifests: ExpiredManifest[];
+  /** Tags and manifests of the plan that were not deleted. */
+  remaining: number;
+  /** True: the repository is handled page by page, and this was not the last page. */
+  unfinished: boolean;
+}
 
 /** Slices of one run: each takes two calls to the database. */
 export const SLICES_PER_RUN = 10;

@@ -6,8 +6,17 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { WHOLE_MAX } from '../../vocabulary/lifecycle.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { requireDeletion } from '../manifests/deletion.ts';
-import { ChangedMeanwhile, deferredOf, deleteSlices, finish, messageFor, SLICES_PER_RUN, type Stores } from './carry-out.ts';
-import { choose, type ExpiredAttachedTag, type ExpiredManifest, type ExpiredTag, type ExpiryPlan, textOf } from './chooser.ts';
+import {
+  ChangedMeanwhile,
+  type Deleted,
+  deferredOf,
+  deleteSlices,
+  finish,
+  messageFor,
+  SLICES_PER_RUN,
+  type Stores,
+} from './carry-out.ts';
+import { choose, type ExpiryPlan, textOf } from './chooser.ts';
 import { runPage } from './large.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { LEFT_MAX } from './report.ts';
@@ -40,16 +49,6 @@ function planOf(candidates: Snapshot, policy: LifecyclePolicy | null): ExpiryPla
 
 export async function etagOf(plan: ExpiryPlan): Promise<string> {
   return `"${await digestOf('sha256', new TextEncoder().encode(textOf(plan)))}"`;
-}
-
-export interface Deleted {
-  tags: ExpiredTag[];
-  attached: ExpiredAttachedTag[];
-  manifests: ExpiredManifest[];
-  /** Tags and manifests of the plan that were not deleted. */
-  remaining: number;
-  /** True: the repository is handled page by page, and this was not the last page. */
-  unfinished: boolean;
 }
 
 /**

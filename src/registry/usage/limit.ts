@@ -11,6 +11,7 @@ import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Particulars } from '../../vocabulary/refusal.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { holds, reaches } from './counting.ts';
 import { explained, fits, type Limit, OverLimit } from './room.ts';
 import { othersStaged } from './staged.ts';
@@ -75,7 +76,7 @@ export function countManifest(batch: Batch, env: Database, { repository, digest,
     bytes: ':size',
     size,
     isHeld: `EXISTS (SELECT 1 FROM manifests
-      WHERE repository_id = (SELECT id FROM repositories WHERE name = :repository) AND digest = :digest)`,
+      WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest)`,
     parameters: { namespace, size, repository, digest },
     staging: null,
   });
