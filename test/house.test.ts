@@ -173,9 +173,6 @@ test('arrows go down only', () => {
 /** Assembles the folders of its room, so it may import all of them, and no file of the room may import it. */
 const ASSEMBLY = 'http/app.ts';
 
-/** Folders that still import each other. */
-const KNOWN_CIRCLES = ['webhooks', 'webhooks/delivery'];
-
 test('folders of one room do not import each other in circles, nor does a folder and one below it', () => {
   const folderOf = (path: string) => path.split('/').slice(0, -1).join('/');
   const arrows = new Map<string, Set<string>>();
@@ -190,14 +187,32 @@ test('folders of one room do not import each other in circles, nor does a folder
       }
     }
   }
+  expect(inCircles(arrows)).toEqual([]);
+});
+
+test('files do not import each other in circles', () => {
+  const arrows = new Map(
+    sources.map(({ path, text }) => [
+      path,
+      new Set(
+        importsOf(text)
+          .filter((target) => target.startsWith('.'))
+          .map((target) => resolveFrom(path, target)),
+      ),
+    ]),
+  );
+  expect(inCircles(arrows)).toEqual([]);
+});
+
+/** Names from which the arrows lead back to themselves. */
+function inCircles(arrows: Map<string, Set<string>>): string[] {
   const leadsTo = (from: string, to: string, seen = new Set<string>()): boolean => {
     if (seen.has(from)) return false;
     seen.add(from);
     return [...(arrows.get(from) ?? [])].some((next) => next === to || leadsTo(next, to, seen));
   };
-  const circles = [...arrows.keys()].filter((folder) => leadsTo(folder, folder));
-  expect(circles.filter((folder) => !KNOWN_CIRCLES.includes(folder))).toEqual([]);
-});
+  return [...arrows.keys()].filter((name) => leadsTo(name, name));
+}
 
 test('a package is imported by the rooms it is for', () => {
   expect(
