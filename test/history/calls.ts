@@ -1,4 +1,4 @@
-/** What clients did and were told: the history that is judged. */
+/** The history to check: what each client did and how it was answered. */
 
 export interface Call {
   /** For people. */

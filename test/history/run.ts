@@ -1,13 +1,13 @@
-/** A run: an empty registry, the clients and the collector on it, and what is to be complained of afterwards. */
+/** One seeded run: an empty registry, concurrent clients and the collector, then the complaints of every checker. */
 import type { Env } from '../../src/env.ts';
 import { violations } from '../world/checker.ts';
 import { FAULTS, faulty } from '../world/faults.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
 import type { Call } from './calls.ts';
+import { type Complaint, checkHistory } from './checker.ts';
 import { Client, type Stage } from './client.ts';
 import { collectAll, collectOne, leftOver } from './collecting.ts';
 import { contentsOf } from './contents.ts';
-import { type Complaint, judge } from './judge.ts';
 import { Random } from './random.ts';
 import { Turns } from './turns.ts';
 import { MUTABLE_TAGS, REPOSITORIES, runWorkload, TAGS } from './workload.ts';
@@ -15,24 +15,24 @@ import { MUTABLE_TAGS, REPOSITORIES, runWorkload, TAGS } from './workload.ts';
 export interface Report {
   complaints: Complaint[];
   calls: number;
-  /** By deed and status. */
+  /** Number of answers by deed and status. */
   answered: Map<string, number>;
-  /** Calls of which nobody knows how they ended. */
+  /** Number of calls whose outcome is unknown. */
   unknown: number;
 }
 
-/** Turns of the clients between two slices of the collector, at most; and how many of its slices meet a fault. */
+/** PAUSE: client turns between two slices of the collector, at most. FAULTY_SLICES: share of slices that meet a fault. */
 const PAUSE = 150;
 const FAULTY_SLICES = 0.3;
 const FAULTY_CALLS = 12;
 
-/** @param plant makes bindings with a bug of the true ones */
-export async function runSeed(seed: number, plant: (env: Env) => Env = (env) => env): Promise<Report> {
+/** @param seedBug wraps the bindings so that they behave with a known bug */
+export async function runSeed(seed: number, seedBug: (env: Env) => Env = (env) => env): Promise<Report> {
   const world = await newWorld({ GRACE_SECONDS: '0', TRASH_DAYS: '0' });
   await makeRepositories(world);
   const random = new Random(seed);
   const stage: Stage = {
-    world: worldOf(plant(world.env)),
+    world: worldOf(seedBug(world.env)),
     turns: new Turns(random),
     random,
     contents: await contentsOf(seed),
@@ -45,7 +45,7 @@ export async function runSeed(seed: number, plant: (env: Env) => Env = (env) => 
   const unknown = stage.history.filter(({ end }) => end === Number.POSITIVE_INFINITY).length;
   const present = await readEverything(stage);
   const complaints = [
-    ...judge(stage.history, TAGS, REPOSITORIES, stage.contents),
+    ...checkHistory(stage.history, TAGS, REPOSITORIES, stage.contents),
     ...(await violations(world.env)).map((why) => ({ about: 'the stores', why })),
     ...(await afterCollection(stage, world.env, present)),
   ];
@@ -80,7 +80,7 @@ async function collectOnce({ world, turns, random }: Stage): Promise<void> {
   await turns.pass(random.below(PAUSE));
 }
 
-/** What is there in the end, as a last client sees it: the manifests, as `repository@digest`. */
+/** Reads everything as one last client. Returns the manifests that exist, as `repository@digest`. */
 async function readEverything(stage: Stage): Promise<string[]> {
   const client = new Client('a reader afterwards', stage, false);
   const present: string[] = [];
@@ -96,7 +96,7 @@ async function readEverything(stage: Stage): Promise<string[]> {
   return present;
 }
 
-/** With every lease over, the collector takes what nobody needs, and nothing else. */
+/** With every lease expired, the collector must delete all that is unreferenced and nothing else. */
 async function afterCollection({ world, contents }: Stage, env: Env, present: string[]): Promise<Complaint[]> {
   await env.DB.prepare('UPDATE repository_blobs SET leased_until = unixepoch() - 1').run();
   await collectAll(env);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { parseCondition } from '../../src/oci/condition.ts';
 import { Refusal } from '../../src/vocabulary/refusal.ts';
-import { LINEAR, slowdown } from '../world/growth.ts';
+import { LINEAR, slowdown } from '../world/complexity.ts';
 
 const A = `sha256:${'a'.repeat(64)}`;
 const B = `sha512:${'b'.repeat(128)}`;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseStrictJson } from '../../src/oci/json.ts';
-import { LINEAR, slowdown } from '../world/growth.ts';
+import { LINEAR, slowdown } from '../world/complexity.ts';
 
 const encode = (text: string) => new TextEncoder().encode(text);
 const parse = (text: string) => parseStrictJson(encode(text)).value;

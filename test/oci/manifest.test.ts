@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MANIFEST_MAX_BYTES, type Manifest, parseManifest } from '../../src/oci/manifest.ts';
-import { LINEAR, slowdown } from '../world/growth.ts';
+import { LINEAR, slowdown } from '../world/complexity.ts';
 import { CONFIG_TYPE, IMAGE_TYPE, INDEX_TYPE, LAYER_TYPE } from '../world/images.ts';
 
 const DOCKER_IMAGE = 'application/vnd.docker.distribution.manifest.v2+json';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isRepositoryName, NAME_MAX_LENGTH, parseRepositoryName } from '../../src/oci/name.ts';
-import { LINEAR, slowdown } from '../world/growth.ts';
+import { LINEAR, slowdown } from '../world/complexity.ts';
 
 /** As distribution-spec writes it, "Pulling manifests". */
 const SPEC = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$/;

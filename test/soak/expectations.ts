@@ -1,4 +1,4 @@
-/** What the clients together may rely on, whatever else is under way: the judge of every answer. */
+/** Checks every answer against what the clients together may rely on, whatever else is under way. */
 
 /** Something of a repository that was acknowledged: a blob, a manifest. Times are milliseconds. */
 export class Thing {

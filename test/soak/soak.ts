@@ -27,12 +27,12 @@ export interface Plan {
   seed: number;
   /** After so many seconds it ends, whatever has been done. */
   seconds: number;
-  /** Seconds that clients rely on, and what the registry is told: another number only to plant a bug. */
+  /** Lease in seconds that clients rely on. `toldLease` differs from it only to seed a bug. */
   lease: number;
   toldLease?: number;
   /** Seconds: one round each, with a new start of the program before it. */
   grace: number[];
-  /** The Worker's entry file; another one only to plant a bug. */
+  /** The Worker's entry file; another one only to seed a bug. */
   main?: string;
   onProgress?: (line: string) => void;
 }

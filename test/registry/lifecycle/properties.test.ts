@@ -9,7 +9,7 @@ import { type LifecyclePolicy, policyErrors } from '../../../src/registry/lifecy
 import { LEVELS_MAX, slicesOf } from '../../../src/registry/lifecycle/slices.ts';
 import { isImmutable } from '../../../src/registry/tags/mutability.ts';
 import { SLICE_MANIFESTS_MAX, SLICE_TAGS_MAX } from '../../../src/vocabulary/lifecycle.ts';
-import { LINEAR, slowdown } from '../../world/growth.ts';
+import { LINEAR, slowdown } from '../../world/complexity.ts';
 import {
   applied,
   type Brief,

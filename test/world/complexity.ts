@@ -1,12 +1,12 @@
-/** How the time of a computation grows with its input: a ratio, which says the same on a slow machine as on a fast one. */
+/** Measures how running time grows with input size, as a ratio that does not depend on the speed of the machine. */
 
-/** Caches make large inputs some times slower than small ones; more than that is not linear. */
+/** Caches make large inputs a few times slower per byte than small ones. A ratio above this is not linear. */
 export const LINEAR = 12;
 
 /**
- * How many times more time a byte takes in a larger input than in the smallest: about 1 where the time is linear, and where
- * it is quadratic as many times as the input is larger. Sizes quadruple up to the largest, or until the answer is clear:
- * a quadratic one would take minutes there.
+ * Time per byte of a larger input divided by time per byte of the smallest: about 1 if the work is linear, and the ratio of
+ * the sizes if it is quadratic. Sizes quadruple up to the largest, or until the answer is clear, because quadratic work would
+ * take minutes at the largest size.
  */
 export function slowdown(workOf: (size: number) => () => void, smallest: number, largest: number): number {
   const base = timeOf(workOf(smallest)) / smallest;

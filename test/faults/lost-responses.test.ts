@@ -1,4 +1,4 @@
-/** What an answer promised, and another room's work in between: whoever was told that something is there, or comes back, finds it. */
+/** Lost and repeated responses: a client that was told something exists, or that sends a request again, finds it. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { collect } from '../registry/gc/garbage.ts';
 import { namesInTrash, purge, remove, restore, restored } from '../registry/trash/trash.ts';
@@ -40,7 +40,7 @@ const statusOf = async (path: string) => (await world.fetch('GET', `/v2/${REPOSI
 
 describe('an upload that is finished again', () => {
   test.for(['was collected', 'was lost', 'was deleted by a client'])(
-    'is no success any more once its blob %s: whoever is told 201 can use it',
+    'is answered 404 once its blob %s, so that a 201 always means the blob is usable',
     async (how) => {
       const impatient = worldOf({ ...world.env, GRACE_SECONDS: '0', LEASE_SECONDS: '1' });
       const blob = await contentOf(noise(50, 5));
@@ -63,7 +63,7 @@ describe('an upload that is finished again', () => {
     },
   );
 
-  test('extends the lease that its answer promises (invariant 8)', async () => {
+  test('extends the lease that its answer implies (invariant 8)', async () => {
     const blob = await contentOf(noise(50, 5));
     const location = locationOf(await patch(world, await begin(world, REPOSITORY), sized(blob.bytes)));
     expect((await finish(world, location, blob.digest)).status).toBe(201);
@@ -75,14 +75,14 @@ describe('an upload that is finished again', () => {
 });
 
 describe('restoring an index', () => {
-  /** Without a mediaType of its own, so that either type is right. */
+  /** A manifest without a mediaType field, so that either content type is valid. */
   async function untyped(): Promise<Content> {
     const config = descriptorOf(await pushBlob(world, REPOSITORY, '{"a":1}'), CONFIG_TYPE);
     const layers = [descriptorOf(await pushBlob(world, REPOSITORY, noise(50, 3)), LAYER_TYPE)];
     return contentOf(JSON.stringify({ schemaVersion: 2, config, layers }));
   }
 
-  test('whose child was pushed again with another media type is a conflict, and not to be tried again', async () => {
+  test('is refused as a conflict, not as retryable, if its child was pushed again with another media type', async () => {
     const child = await untyped();
     await put(child.digest, child);
     const index = await indexOf([child]);
@@ -92,7 +92,7 @@ describe('restoring an index', () => {
     expect(refused(await restore(world, REPOSITORY, index.digest))).toBe('409 CONFLICT');
   });
 
-  test('whose child is gone for good is refused, though a blob of the same bytes is there', async () => {
+  test('is refused if its child was purged, even if a blob with the same bytes exists', async () => {
     const child = await pushImage(world, REPOSITORY, null, 1);
     await pushBlob(world, REPOSITORY, child.bytes);
     const index = await indexOf([child]);
@@ -104,8 +104,8 @@ describe('restoring an index', () => {
   });
 });
 
-describe('an image that is deleted, comes again and is deleted again', () => {
-  test('keeps the tags of the first time in the trash: each is restored with it, or by itself', async () => {
+describe('an image that is deleted, pushed again and deleted again', () => {
+  test('keeps the tags of its first deletion in the trash: each is restored with the image or by itself', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1);
     await remove(world, REPOSITORY, image.digest);
     await put(image.digest, image);
@@ -115,7 +115,7 @@ describe('an image that is deleted, comes again and is deleted again', () => {
   });
 });
 
-test('a put that heals a lost document on condition that it is not there is no failed condition because its own answer was lost', async () => {
+test('a conditional put that repairs a lost document does not fail its own condition when its answer is lost', async () => {
   const image = await pushImage(world, REPOSITORY, null, 1, { annotations: { text: 'x'.repeat(200_000) } });
   const headers = { 'content-type': IMAGE_TYPE, 'if-none-match': '*' };
   const heal = async (at?: number) => {

@@ -1,4 +1,4 @@
-/** Judges a history: complaints, each of one tag, manifest or blob, with the few calls that contradict each other. */
+/** Checks a history. Each complaint is about one tag, manifest or blob and lists the few calls that contradict each other. */
 import type { Call } from './calls.ts';
 import type { Contents } from './contents.ts';
 import { contradiction, type Step } from './linearizable.ts';
@@ -10,15 +10,15 @@ export interface Complaint {
   why: string;
 }
 
-export function judge(history: Call[], tags: Tag[], repositories: readonly string[], contents: Contents): Complaint[] {
+export function checkHistory(history: Call[], tags: Tag[], repositories: readonly string[], contents: Contents): Complaint[] {
   return [
-    ...tags.flatMap((tag) => judgeTag(history, tag, contents)),
-    ...repositories.flatMap((repository) => judgeContent(history, repository, contents)),
-    ...history.flatMap((call) => judgeAnswer(call, tags)),
+    ...tags.flatMap((tag) => checkTag(history, tag, contents)),
+    ...repositories.flatMap((repository) => checkContent(history, repository, contents)),
+    ...history.flatMap((call) => checkAnswer(call, tags)),
   ];
 }
 
-function judgeTag(history: Call[], tag: Tag, { names }: Contents): Complaint[] {
+function checkTag(history: Call[], tag: Tag, { names }: Contents): Complaint[] {
   const about = `tag ${tag.repository}:${tag.name}`;
   const calls = history.filter(({ repository }) => repository === tag.repository);
   const steps = stepsOf(calls, names, (call) => onTag(call, tag));
@@ -31,14 +31,14 @@ function judgeTag(history: Call[], tag: Tag, { names }: Contents): Complaint[] {
   ];
 }
 
-/** What a tag was seen to name, or acknowledged to. */
+/** The digest that this call read from the tag or was acknowledged to write to it. */
 function valuesOf({ deed, status, told }: Call, tag: string): string[] {
   if (!('tag' in deed) || deed.tag !== tag || status < 200 || status > 201) return [];
   if (deed.kind === 'read') return told.digest ? [told.digest] : [];
   return deed.kind === 'delete-tag' ? [] : [deed.digest];
 }
 
-function judgeContent(history: Call[], repository: string, { manifests, blobs, names }: Contents): Complaint[] {
+function checkContent(history: Call[], repository: string, { manifests, blobs, names }: Contents): Complaint[] {
   const calls = history.filter((call) => call.repository === repository);
   return [
     ...manifests.flatMap(({ digest, subject }) => {
@@ -62,7 +62,7 @@ function inOrder(about: string, steps: Step[], calls: Call[]): Complaint[] {
   return [{ about, why: `no order of these explains all answers:\n${lines.join('\n')}` }];
 }
 
-/** Of each deed, the answers that say nothing wrong; whatever else was answered is a complaint by itself. */
+/** Allowed statuses of each deed; any other answer is a complaint. */
 const ANSWERS: Record<Call['deed']['kind'], number[]> = {
   put: [201, 400, 403, 412],
   'roll-back': [200, 403, 404, 409, 412],
@@ -77,7 +77,7 @@ const ANSWERS: Record<Call['deed']['kind'], number[]> = {
   mount: [201, 202],
 };
 
-function judgeAnswer(call: Call, tags: Tag[]): Complaint[] {
+function checkAnswer(call: Call, tags: Tag[]): Complaint[] {
   const { deed, status, told, repository, faulted, start } = call;
   const about = `${deed.kind} in ${repository} at ${start}`;
   const complaints: Complaint[] = [];

@@ -1,11 +1,11 @@
-/** Bindings with a bug in them, each of a kind that registries have had: for the judge's own trial. */
+/** Bindings with a seeded bug, each of a kind that real registries have had. They test the checker. */
 import type { Env } from '../../src/env.ts';
 
-export type Plant = (env: Env) => Env;
+export type SeedBug = (env: Env) => Env;
 
 type Statement = D1PreparedStatement;
 
-/** A database whose statements are others than those that were asked for. */
+/** Rewrites every statement before it reaches the database. */
 function rewriting(env: Env, rewrite: (sql: string) => string): Env {
   const DB = new Proxy(env.DB, {
     get(target, name) {
@@ -17,12 +17,12 @@ function rewriting(env: Env, rewrite: (sql: string) => string): Env {
   return { ...env, DB };
 }
 
-/** Preconditions that are only asked: a batch goes on where one does not hold. */
-export const withoutPreconditions: Plant = (env) =>
+/** Preconditions are evaluated but never abort the batch. */
+export const withoutPreconditions: SeedBug = (env) =>
   rewriting(env, (sql) => sql.replace('INSERT INTO refusals (reason) SELECT', 'SELECT'));
 
-/** One put in four is acknowledged, and its tag not written. */
-export const forgettingTags: Plant = (env) => {
+/** One put in four is acknowledged although its tag is not written. */
+export const forgettingTags: SeedBug = (env) => {
   let puts = 0;
   return rewriting(env, (sql) => {
     const isPut = sql.startsWith('INSERT INTO tags') && puts++ % 4 === 3;
@@ -30,12 +30,12 @@ export const forgettingTags: Plant = (env) => {
   });
 };
 
-/** A manifest goes, and the tags that name it stay. */
-export const keepingTags: Plant = (env) =>
+/** Deleting a manifest keeps the tags that name it. */
+export const keepingTags: SeedBug = (env) =>
   rewriting(env, (sql) => (sql.startsWith('DELETE FROM tags') ? sql.replace('RETURNING', 'AND FALSE RETURNING') : sql));
 
-/** A cache in front of the reads of tags, of which each entry is served a few times before it is asked for again. */
-export const withStaleTags: Plant = (env) => {
+/** A cache in front of tag reads. Each entry is served a few times before it is read again. */
+export const withStaleTags: SeedBug = (env) => {
   const cached = new Map<string, { row: unknown; left: number }>();
   const reading = (statement: Statement, key: string): Statement =>
     new Proxy(statement, {
