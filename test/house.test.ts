@@ -1,8 +1,9 @@
 /**
  * The architecture, as a test: which room may import which, who may touch what, how large a room may grow. The same table
- * stands in the README; a change of the house is a change of this file.
+ * stands in docs/architecture.md, and is compared with this one.
  */
 import { expect, test } from 'vitest';
+import architecture from '../docs/architecture.md?raw';
 import schema from '../schema.sql?raw';
 import { app } from '../src/http/app.ts';
 import { ROUTES } from '../src/http/routes.ts';
@@ -157,6 +158,15 @@ function complaints(
 
 test('every room is in the table', () => {
   expect([...new Set(sources.map(({ path }) => roomOf(path)))].filter((room) => !(room in ARROWS))).toEqual([]);
+});
+
+test('docs/architecture.md has the same table', () => {
+  const rows = [...architecture.matchAll(/^\| \d \| `([^`]+)` \| ([^|]+) \|/gm)].map(([, room = '', list = '']) => {
+    const imports = list === 'nothing' ? [] : list.split(', ');
+    return [room, imports.sort()];
+  });
+  const wanted = Object.entries(ARROWS).map(([room, to]) => [room, to.map((one) => one.replace('.ts', '')).sort()]);
+  expect(Object.fromEntries(rows)).toEqual(Object.fromEntries(wanted));
 });
 
 test('arrows go down only', () => {

@@ -1,4 +1,4 @@
-/** The README's table of settings, made from the code's. `node test/settings-table.ts` writes it into the README. */
+/** The table of docs/settings.md, made from the code's. `node test/settings-table.ts` writes it there. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { SECRETS, SETTINGS, type Setting, START_SETTINGS } from '../src/env.ts';
@@ -12,10 +12,10 @@ export function settingsTable(): string {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const readme = fileURLToPath(new URL('../README.md', import.meta.url));
-  const text = readFileSync(readme, 'utf8');
+  const page = fileURLToPath(new URL('../docs/settings.md', import.meta.url));
+  const text = readFileSync(page, 'utf8');
   writeFileSync(
-    readme,
+    page,
     text.replace(/^\| setting \| default \|.*\n(?:\|.*\n)+/m, () => `${settingsTable()}\n`),
   );
 }

@@ -1,4 +1,4 @@
-/** One table of settings: `npm start` obeys all of them, refuses what makes no sense, and the README lists them. */
+/** One table of settings: `npm start` obeys all of them, refuses what makes no sense, and docs/settings.md lists them. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -30,8 +30,8 @@ const OTHER: Record<string, string> = {
   INSECURE_WEBHOOKS: 'on',
 };
 
-test('the README has the table of the settings as the code has them; `npm run settings` writes it', async () => {
-  expect(await readFile(`${ROOT}/README.md`, 'utf8')).toContain(settingsTable());
+test('docs/settings.md has the table of the settings as the code has them; `npm run settings` writes it', async () => {
+  expect(await readFile(`${ROOT}/docs/settings.md`, 'utf8')).toContain(settingsTable());
 });
 
 test.each(Object.keys(SETTINGS).filter((name) => ALL[name]?.where !== 'tests'))(
