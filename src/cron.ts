@@ -1,9 +1,16 @@
 /** The schedule: its runs, by name, and what is logged when jobs fail. */
 import { type DeliveryRuntime, resumeLost } from './app/deliveries.ts';
 import { runJobs } from './app/schedule.ts';
+import { requireStores } from './app/setup.ts';
 import type { Env } from './env.ts';
 import { deliveryRuntime } from './queue.ts';
-import { report } from './telemetry.ts';
+import { observed, report } from './telemetry.ts';
+
+/** Runs the schedule that fired, and logs the run. @throws not-set-up */
+export async function handleSchedule({ cron, scheduledTime }: ScheduledController, env: Env): Promise<void> {
+  await requireStores(env);
+  await observed(env, 'schedule', { cron }, { now: Date.now, run: (counted) => runNamed(counted, cron, scheduledTime) });
+}
 
 /**
  * Runs the jobs that are due. A job that fails does not stop the others.

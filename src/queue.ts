@@ -1,6 +1,19 @@
 /** The messages of the queues. Each queue has its own consumer. */
 import { type DeliveryRuntime, handleAnnouncements, handleDeadLetters, handleDeliveries } from './app/deliveries.ts';
+import { requireStores } from './app/setup.ts';
 import type { Env } from './env.ts';
+import { observed } from './telemetry.ts';
+
+/** Handles a batch of messages, and logs it. @throws not-set-up, so that the messages come again */
+export async function handleMessages(
+  batch: MessageBatch,
+  env: Env,
+  context: Pick<ExecutionContext, 'waitUntil'>,
+): Promise<void> {
+  await requireStores(env);
+  const run = (counted: Env) => consume(batch, counted, context);
+  await observed(env, 'queue', { queue: batch.queue, messages: batch.messages.length }, { now: Date.now, run });
+}
 
 export async function consume(batch: MessageBatch, env: Env, work: Pick<ExecutionContext, 'waitUntil'>): Promise<void> {
   const kind = /dead-letters|deliveries|events/.exec(batch.queue)?.[0];

@@ -29,7 +29,7 @@ const ARROWS: Record<string, string[]> = {
     'env.ts',
   ],
   contract: ['vocabulary', 'oci'],
-  'index.ts': ['ownership.ts', 'http', 'queue.ts', 'cron.ts', 'telemetry.ts', 'env.ts'],
+  'index.ts': ['http', 'queue.ts', 'cron.ts', 'env.ts'],
   http: [
     'app',
     'contract',

@@ -1,9 +1,13 @@
-/** Where a request comes from: what floods are counted by. Never a name, and nothing that the client may choose. */
-import type { RequestContext } from './context.ts';
+/** The network that a request comes from, by which limits count. It is nothing that the client can choose. */
+import { createMiddleware } from 'hono/factory';
+import { auditAddress } from '../app/audit-address.ts';
+import type { AppEnv, RequestContext } from './context.ts';
+
+const UNKNOWN = 'unknown';
 
 /**
- * The network of the client, as text. On Cloudflare it is in a header that Cloudflare itself writes. Under `npm start` the
- * runtime tells the socket's address; a header is never read there, as the client could have written it.
+ * The network of the client. On Cloudflare it is in a header that Cloudflare itself writes. Under `npm start` it is the address of the
+ * socket; the header is not read there, because the client could have written it.
  */
 export function networkOf(c: RequestContext): string {
   if (c.env.ADDRESS_FROM !== 'socket') return networkIn(c.req.header('cf-connecting-ip') ?? '');
@@ -11,22 +15,35 @@ export function networkOf(c: RequestContext): string {
   return networkIn(typeof clientIp === 'string' ? withoutPort(clientIp) : '');
 }
 
-/** `192.0.2.1:5000` and `[2001:db8::1]:5000`, as the runtime writes them. */
+/** Removes the port from `192.0.2.1:5000` or `[2001:db8::1]:5000`. */
 function withoutPort(text: string): string {
   return text.replace(/^\[(.*)\](?::\d+)?$/, '$1').replace(/^([^:]*):\d+$/, '$1');
 }
 
+/** The network to record; `null`: not known. */
+export function recordedNetworkOf(c: RequestContext): string | null {
+  const network = networkOf(c);
+  return network === UNKNOWN ? null : network;
+}
+
+/** For the management API: changes are recorded with the client's address. */
+export const withAuditAddress = createMiddleware<AppEnv>(async function withAuditAddress(c, next) {
+  const isChange = c.req.method !== 'GET' && c.req.method !== 'HEAD';
+  if (isChange) c.set('auditAddress', await auditAddress(c.env, recordedNetworkOf(c)));
+  await next();
+});
+
 const GROUPS = 8;
 
 /**
- * An IPv4 address as it is, also where it is written as an IPv6 one. Of an IPv6 address its first 64 bits: each customer has at
- * least that many addresses. Text that is no address is one network.
+ * The network of an address: an IPv4 address itself, also if it is mapped into IPv6; for IPv6 the first 64 bits, because each customer
+ * has at least that many addresses. All text that is no address is one network.
  */
 export function networkIn(address: string): string {
   if (/^\d+\.\d+\.\d+\.\d+$/.test(address)) return address;
-  // URL writes every form of an IPv6 address in one way. A zone (`%eth0`) is the server's own name for a link.
+  // URL normalizes IPv6 addresses. A zone (`%eth0`) is the server's own name for a link.
   const host = URL.parse(`http://[${address.replace(/%.*$/, '')}]`)?.hostname.slice(1, -1);
-  if (host === undefined) return 'unknown';
+  if (host === undefined) return UNKNOWN;
   const [before = [], after = []] = host.split('::').map((half) => half.split(':').filter((group) => group !== ''));
   const groups = [...before, ...Array<string>(GROUPS - before.length - after.length).fill('0'), ...after];
   const numbers = groups.map((group) => Number.parseInt(group, 16));

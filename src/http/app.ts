@@ -2,15 +2,14 @@
 import { type Context, Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
-import { checkSecrets, settings, withBindings } from '../env.ts';
-import { requireOwnStores, UnusableStoreError } from '../ownership.ts';
-import { requireSecret } from '../secrets.ts';
-import { countedStores, logsEverything, report } from '../telemetry.ts';
+import { requireSettings, requireStores } from '../app/setup.ts';
+import { withBindings } from '../env.ts';
+import { countedStores, logsEverything } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { LOOP_HEADER } from '../webhooks/delivery/attempt.ts';
+import { LOOP_HEADER } from '../vocabulary/webhooks.ts';
+import { withAuditAddress } from './address.ts';
 import { api } from './api/all.ts';
 import { documentation } from './api/documentation.ts';
-import { withAuditAddress } from './audit-address.ts';
 import { authenticate, authenticateApi, withChallenge } from './authenticate.ts';
 import type { AppEnv } from './context.ts';
 import { asRefusal, DoorRefusal, errorResponse } from './errors.ts';
@@ -47,31 +46,15 @@ async function measure(c: Context<AppEnv>): Promise<void> {
   c.res = new Response(bytes, { status, headers });
 }
 
-/** Refuses every request if a secret or a setting is wrong, and says what to do. The message never shows a secret. */
+/** Refuses every request if a secret or a setting is wrong. */
 const configured = createMiddleware<AppEnv>(async function configured(c, next) {
-  try {
-    requireSecret(c.env);
-    checkSecrets(c.env);
-    settings(c.env);
-  } catch (error) {
-    throw notSetUp(error as Error);
-  }
+  requireSettings(c.env);
   await next();
 });
 
-function notSetUp({ message }: Error): Refusal {
-  report('registry.not-set-up', { message });
-  return new Refusal('not-set-up', { message: `this registry is not set up: ${message}` });
-}
-
 /** Refuses stores of another registry or an older schema, and counts what the request asks of its own. */
 const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
-  try {
-    await requireOwnStores(c.env);
-  } catch (error) {
-    if (!(error instanceof UnusableStoreError)) throw error;
-    throw notSetUp(error);
-  }
+  await requireStores(c.env);
   if (logsEverything()) c.env = withBindings(c.env, countedStores(c.env, c.var.counts));
   await next();
 });

@@ -3,6 +3,7 @@
  * still counts, and what they may do, is asked in `authorize.ts`.
  */
 import { createMiddleware } from 'hono/factory';
+import { auditAddress } from '../app/audit-address.ts';
 import type { Authority } from '../auth/authority.ts';
 import type { Credential } from '../auth/credential.ts';
 import { noteUse } from '../auth/directory.ts';
@@ -14,7 +15,7 @@ import { loadAuthority } from '../auth/rights/lookup.ts';
 import { verifyAccessToken } from '../auth/tokens.ts';
 import { report } from '../telemetry.ts';
 import { isRefusal, type Refusal } from '../vocabulary/refusal.ts';
-import { auditAddressOf } from './audit-address.ts';
+import { recordedNetworkOf } from './address.ts';
 import { type AppEnv, afterwards, hostOf, originOf, type RequestContext, runtimeOf } from './context.ts';
 import { DoorRefusal } from './errors.ts';
 import { guess } from './limits.ts';
@@ -131,7 +132,7 @@ export function wrongCredentials(c: RequestContext, scope?: string, why?: string
 /** A login is not refused because it could not be recorded. */
 export async function logged(c: RequestContext, note: (where: { address: string | null }) => Promise<void>): Promise<void> {
   try {
-    await note({ address: await auditAddressOf(c) });
+    await note({ address: await auditAddress(c.env, recordedNetworkOf(c)) });
   } catch (error) {
     report('login.not-recorded', { requestId: c.var.requestId, error });
   }

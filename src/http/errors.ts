@@ -1,5 +1,5 @@
 /** Turns an error into a response, in the envelope of distribution-spec, "Error Codes". */
-import { databaseFailure, isDailyLimit, secondsToMidnight } from '../events/database-failure.ts';
+import { refusalOfFailure } from '../app/failures.ts';
 import { jsonBytes } from '../oci/json.ts';
 import { report } from '../telemetry.ts';
 import type { Reason } from '../vocabulary/reasons.ts';
@@ -23,7 +23,7 @@ export class DoorRefusal extends Refusal {
 export function asRefusal(error: unknown, requestId: string): Refusal {
   if (error instanceof Refusal) return error;
   report('request.failed', { requestId, error });
-  return unavailable(error);
+  return refusalOfFailure(error, { now: Date.now(), random: Math.random() });
 }
 
 /** @param path of the request, since the management API has codes of its own */
@@ -82,32 +82,4 @@ function cut(text: string, bytes: number): string {
   let length = text.length;
   while (jsonBytes(text.slice(0, length)) > bytes) length = Math.floor(length * 0.8);
   return length === text.length ? text : `${text.slice(0, length)}...`;
-}
-
-/** Seconds until clients retry on an overloaded database, plus a random part that keeps them from all coming at once. */
-const OVERLOAD_PAUSE = { least: 5, more: 10 };
-
-/**
- * An error that is not a refusal means that a store failed, or that the code has a bug. It is never answered as "absent" or "not
- * allowed" (invariant 10). The answer says what the client can do, and never shows the cause.
- */
-function unavailable(error: unknown): Refusal {
-  const failure = databaseFailure(error);
-  if (isDailyLimit(failure)) return dayUsedUp(failure, Date.now());
-  if (failure === 'overloaded') {
-    const retryAfter = OVERLOAD_PAUSE.least + Math.floor(Math.random() * OVERLOAD_PAUSE.more);
-    const message = `the database has too much to do: try again in ${retryAfter} seconds`;
-    return new Refusal('database-busy', { message, retryAfter, cause: error });
-  }
-  if (failure === 'lost') return new Refusal('connection-lost', { cause: error });
-  return new Refusal('storage-unavailable', { cause: error });
-}
-
-/** The free plan's day is used up, so the registry serves nothing until midnight UTC or a paid plan. */
-function dayUsedUp(failure: 'rows-read' | 'rows-written', now: number): Refusal {
-  const kind = failure === 'rows-read' ? 'read' : 'written';
-  const message =
-    `the day's limit of database rows ${kind} on Cloudflare's free plan is used up: nothing was changed, ` +
-    'and the registry answers again after 00:00 UTC, or at once on the paid plan';
-  return new Refusal('daily-limit', { message, retryAfter: secondsToMidnight(now) });
 }

@@ -1,9 +1,9 @@
 /** Floods: what is counted, by whom, and the 429 that answers them (RFC 6585, section 4). Never a secret in a key. */
+import { charge as chargeAccount } from '../app/spending.ts';
 import type { Env } from '../env.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { networkOf } from './address.ts';
-import type { RequestContext } from './context.ts';
-import { charge } from './spending.ts';
+import { afterwards, type RequestContext } from './context.ts';
 
 /** Seconds over which the bindings of wrangler.toml count. */
 const PERIOD = 60;
@@ -71,12 +71,12 @@ const ROWS_WRITTEN = 8;
 /** Every request that writes. */
 export async function limitWrites(c: RequestContext): Promise<void> {
   await limit(c.env.WRITES, accountOf(c), 'too many requests that write by this account');
-  charge(c, accountOf(c), 'rows-written', ROWS_WRITTEN);
+  charge(c, 'rows-written', ROWS_WRITTEN);
 }
 
 /** What a manifest writes besides, for each thing that it names. */
 export function chargeReferences(c: RequestContext, count: number): void {
-  charge(c, accountOf(c), 'rows-written', count);
+  charge(c, 'rows-written', count);
 }
 
 /** Rows that a list reads where nothing more is known: its page, and what is looked at beside it. */
@@ -85,10 +85,16 @@ const ROWS_READ = 500;
 /** Lists, searches and reports: each reads many rows. */
 export async function limitExpensiveReads(c: RequestContext, rows = ROWS_READ): Promise<void> {
   await limit(c.env.EXPENSIVE_READS, accountOf(c), 'too many lists and reports asked for by this account');
-  charge(c, accountOf(c), 'rows-read', rows);
+  charge(c, 'rows-read', rows);
 }
 
-/** Who is counted together: an account, or whoever is not logged in by their address. */
+/** Administrators have no daily limit. @throws daily-limit */
+function charge(c: RequestContext, kind: 'rows-read' | 'rows-written', rows: number): void {
+  if (c.var.authority?.administrator) return;
+  chargeAccount({ env: c.env, work: afterwards(c), now: Date.now() }, accountOf(c), kind, rows);
+}
+
+/** The key of a limit: the account, or the network of an anonymous caller. */
 function accountOf(c: RequestContext): string {
   return (c.var.authority?.subject ?? c.var.caller?.subject) || `anonymous ${networkOf(c)}`;
 }

@@ -60,3 +60,18 @@ export const EVENT_TYPES = [
 ] as const;
 
 export type EventType = (typeof EVENT_TYPES)[number];
+
+/** The `type` of a CloudEvent. Argo CD Image Updater treats each type with `image` in its name as an image, so only events about images have it. */
+export function cloudEventType(type: EventType): string {
+  return isAboutImage(type) ? `berth.image.${type}` : `berth.${type}`;
+}
+
+/** True for events about a manifest or a tag. */
+export function isAboutImage(type: EventType): boolean {
+  return /^(?:tag|manifest)\./.test(type);
+}
+
+/** True for events about a blob of a repository. `blob.missing` is about the whole registry. */
+export function isAboutBlob(type: EventType): boolean {
+  return type === 'blob.mounted' || type === 'blob.deleted';
+}

@@ -4,7 +4,7 @@
  * and has an ETag by which readers keep it.
  */
 import { Hono } from 'hono';
-import { NATIVE_SCHEMA } from '../../webhooks/formats/native-schema.ts';
+import { EVENT_SCHEMA } from '../../contract/event-schema.ts';
 import { type AppEnv, originOf } from '../context.ts';
 import { answerFixed, type Fixed, fixed, pageHeaders, styleSource } from '../page.ts';
 import { api } from './all.ts';
@@ -46,7 +46,7 @@ export const documentation = new Hono<AppEnv>({ strict: false })
   })
 
   .get('/event.schema.json', async (c) => {
-    const document = await once('events', '', () => JSON.stringify(NATIVE_SCHEMA));
+    const document = await once('events', '', () => JSON.stringify(EVENT_SCHEMA));
     const cached = { 'cache-control': `public, max-age=${SCHEMA_MAX_AGE}` };
     return answerFixed(c, document, { 'content-type': 'application/schema+json', ...cached });
   })

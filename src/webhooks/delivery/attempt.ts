@@ -5,6 +5,7 @@
 import { settings, type Vars } from '../../env.ts';
 import type { Secrets } from '../../secrets.ts';
 import { report } from '../../telemetry.ts';
+import { LOOP_HEADER } from '../../vocabulary/webhooks.ts';
 import { refusalOfAddress } from '../endpoint/address.ts';
 import { redacted } from '../endpoint/redaction.ts';
 import { type Endpoint, unseal } from '../endpoint/sealing.ts';
@@ -34,9 +35,6 @@ const READ_MAX_BYTES = 4096;
 const KEPT_MAX = 1000;
 /** A segment of a path with at least so many characters may be a key. */
 const PATH_KEY_MIN = 16;
-
-/** Marks deliveries. A registry refuses requests that have it, so that no event causes itself. */
-export const LOOP_HEADER = 'berth-webhook';
 
 /** The outcome of a POST. */
 export interface Answer {

@@ -1,9 +1,9 @@
 /**
  * The native format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec), with everything that was recorded. Its
- * contract is `native-schema.ts`.
+ * contract is `contract/event-schema.ts`.
  */
 import { isAboutRepository, type RecordedEvent } from '../../events/event.ts';
-import type { EventType } from '../../vocabulary/event-types.ts';
+import { cloudEventType, isAboutBlob, isAboutImage } from '../../vocabulary/event-types.ts';
 import { ASKED_FOR, type Format, hostOf, numberOf, type Occurrence, textOf, timestampOf } from './format.ts';
 
 /** Digits of the largest safe integer. */
@@ -21,7 +21,7 @@ export const native: Format = {
       id: String(event.id),
       // `sequence` counts the events with the same source.
       source: `${origin}/${event.about}`,
-      type: typeOf(event.type),
+      type: cloudEventType(event.type),
       subject: subjectOf(event),
       time: timestampOf(event),
       datacontenttype: 'application/json',
@@ -31,20 +31,6 @@ export const native: Format = {
     });
   },
 };
-
-/** Argo CD Image Updater treats each type with `image` in its name as an image, so only events about images have it. */
-export function typeOf(type: EventType): string {
-  return isAboutImage(type) ? `berth.image.${type}` : `berth.${type}`;
-}
-
-function isAboutImage(type: EventType): boolean {
-  return /^(?:tag|manifest)\./.test(type);
-}
-
-/** True for events about a blob of a repository. `blob.missing` is about the whole registry. */
-export function isAboutBlob(type: EventType): boolean {
-  return type === 'blob.mounted' || type === 'blob.deleted';
-}
 
 /**
  * `acme/api:v1`, `acme/api`, `team:acme/dev`, `key:BK1234`. A repository without a tag has no colon and no digest: Argo CD Image Updater

@@ -1,9 +1,8 @@
 /**
- * The contract of the native format, as JSON Schema (draft 2020-12). Fields may be added to events. A field that is required here is
+ * Events as webhooks of the native format get them, as JSON Schema (draft 2020-12). Fields may be added to events. A field that is required here is
  * never removed, and no field changes its meaning.
  */
-import { EVENT_TYPES, type EventType } from '../../vocabulary/event-types.ts';
-import { isAboutBlob, typeOf } from './native.ts';
+import { cloudEventType, EVENT_TYPES, type EventType, isAboutBlob } from '../vocabulary/event-types.ts';
 
 const text = { type: 'string', minLength: 1 } as const;
 const ref = (name: string) => ({ $ref: `#/$defs/${name}` });
@@ -14,14 +13,14 @@ function eventsOf(beginnings: string[], data: object): object {
 }
 
 function typesOf(beginnings: string[]): string[] {
-  return EVENT_TYPES.filter((type) => beginnings.some((one) => type.startsWith(one))).map(typeOf);
+  return EVENT_TYPES.filter((type) => beginnings.some((one) => type.startsWith(one))).map(cloudEventType);
 }
 
 /** Prefixes of events with their own data. Every event type matches exactly one branch of `oneOf`. */
 const CONTENT = ['tag.', 'manifest.', 'repository.'];
 const isOther = (type: EventType) => !isAboutBlob(type) && !CONTENT.some((one) => type.startsWith(one));
 
-export const NATIVE_SCHEMA = {
+export const EVENT_SCHEMA = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
   title: 'An event of a Berth registry',
   description: 'A CloudEvent (specversion 1.0, JSON format, structured mode), with the extension attribute "sequence".',
@@ -35,7 +34,7 @@ export const NATIVE_SCHEMA = {
         'Grows with every event of the registry. Together with "source" it identifies the event, however often it is sent.',
     },
     source: { ...text, format: 'uri', description: 'The address of the registry, followed by what the event is about.' },
-    type: { enum: EVENT_TYPES.map(typeOf) },
+    type: { enum: EVENT_TYPES.map(cloudEventType) },
     subject: { ...text, description: 'acme/api:v1, acme/api, team:acme/dev, key:BK1234. Absent if the event has no subject.' },
     time: { type: 'string', format: 'date-time', description: 'When it happened.' },
     datacontenttype: { const: 'application/json' },
@@ -59,7 +58,7 @@ export const NATIVE_SCHEMA = {
     eventsOf(['manifest.deleted'], { allOf: [ref('image'), { required: ['mediaType'] }] }),
     eventsOf(['blob.mounted', 'blob.deleted'], ref('blob')),
     eventsOf(['repository.'], { allOf: [ref('repository'), ref('other')] }),
-    { properties: { type: { enum: EVENT_TYPES.filter(isOther).map(typeOf) }, data: ref('other') } },
+    { properties: { type: { enum: EVENT_TYPES.filter(isOther).map(cloudEventType) }, data: ref('other') } },
   ],
   $defs: {
     digest: { type: 'string', pattern: '^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$' },

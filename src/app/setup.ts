@@ -1,0 +1,31 @@
+/** Refuses all work while the registry is not set up: every entry point of the Worker asks before it does anything else. */
+import { checkSecrets, type Env, settings } from '../env.ts';
+import { requireOwnStores, UnusableStoreError } from '../ownership.ts';
+import { requireSecret } from '../secrets.ts';
+import { report } from '../telemetry.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+
+/** @throws not-set-up if a secret or a setting is wrong. The message says what to do, and never shows a secret */
+export function requireSettings(env: Env): void {
+  try {
+    requireSecret(env);
+    checkSecrets(env);
+    settings(env);
+  } catch (error) {
+    throw notSetUp(error as Error);
+  }
+}
+
+/** @throws not-set-up if the stores belong to another registry, or lack migrations */
+export async function requireStores(env: Env): Promise<void> {
+  try {
+    await requireOwnStores(env);
+  } catch (error) {
+    throw error instanceof UnusableStoreError ? notSetUp(error) : error;
+  }
+}
+
+function notSetUp({ message }: Error): Refusal {
+  report('registry.not-set-up', { message });
+  return new Refusal('not-set-up', { message: `this registry is not set up: ${message}` });
+}

@@ -1,0 +1,73 @@
+/**
+ * Limits the rows of the database that each account uses in a day. A request is charged with about as many rows as requests of its
+ * kind take, in the memory of this isolate. Every few hundred rows the sum is saved, which returns the sum of all isolates. So most
+ * requests pay nothing for it, and an account exceeds its share by little.
+ */
+import { type Kind, spend } from '../auth/allowance.ts';
+import { type Env, settings, type Vars } from '../env.ts';
+import { secondsToMidnight } from '../events/database-failure.ts';
+import { bindingOf } from '../telemetry.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import type { Call } from './call.ts';
+
+interface Account {
+  /** Rows that are not saved yet. */
+  unsaved: Record<Kind, number>;
+  /** The day (since the epoch) in which the account used up its share. */
+  over: Partial<Record<Kind, number>>;
+}
+
+/** Rows after which the sum is saved: reading is fifty times as cheap. */
+const SAVED_EVERY: Record<Kind, number> = { 'rows-read': 10_000, 'rows-written': 200 };
+const ACCOUNTS_MAX = 5000;
+const DAY_MS = 24 * 60 * 60 * 1000;
+const WORDS: Record<Kind, string> = { 'rows-read': 'read', 'rows-written': 'written' };
+
+const accounts = new WeakMap<D1Database, Map<string, Account>>();
+
+/**
+ * Charges an account with rows. A deployment without the binding `WRITES` has no limits.
+ * @throws daily-limit if the account has used up its share of the day
+ */
+export function charge({ env, work, now }: Pick<Call, 'env' | 'work' | 'now'>, name: string, kind: Kind, rows: number): void {
+  const limits = limitsIn(env);
+  const max = limits[kind];
+  if (!env.WRITES || max === 0) return;
+  const account = accountIn(env, name);
+  if (account.over[kind] === Math.floor(now / DAY_MS)) throw usedUp(name, kind, max, now);
+  account.unsaved[kind] += rows;
+  if (account.unsaved[kind] < SAVED_EVERY[kind]) return;
+  const used = account.unsaved;
+  account.unsaved = { 'rows-read': 0, 'rows-written': 0 };
+  work.waitUntil(
+    spend(env, name, used).then((total) => {
+      for (const one of ['rows-read', 'rows-written'] as const) {
+        if (limits[one] > 0 && total[one] >= limits[one]) account.over[one] = Math.floor(now / DAY_MS);
+      }
+    }),
+  );
+}
+
+function limitsIn(env: Vars): Record<Kind, number> {
+  const { accountRowsRead, accountRowsWritten } = settings(env);
+  return { 'rows-read': accountRowsRead, 'rows-written': accountRowsWritten };
+}
+
+function accountIn({ DB }: Pick<Env, 'DB'>, name: string): Account {
+  const database = bindingOf(DB);
+  const all = accounts.get(database) ?? new Map<string, Account>();
+  accounts.set(database, all);
+  const account = all.get(name) ?? { unsaved: { 'rows-read': 0, 'rows-written': 0 }, over: {} };
+  if (all.size >= ACCOUNTS_MAX) all.clear();
+  all.set(name, account);
+  return account;
+}
+
+function usedUp(name: string, kind: Kind, max: number, now: number): Refusal {
+  return new Refusal('daily-limit', {
+    message:
+      `${name} has ${WORDS[kind]} about ${max} rows of the database today, which is the limit of an account: ` +
+      'it may go on at 00:00 UTC. Nothing was changed',
+    retryAfter: secondsToMidnight(now),
+  });
+}
