@@ -1,5 +1,6 @@
 /** Lifecycle policies of repositories: saved, previewed and run. */
 import { lifecyclePreviewCursor } from '../contract/lifecycle.ts';
+import type { Digest } from '../oci/digest.ts';
 import { jsonOf } from '../oci/json.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { type PreviewCursor, planPage } from '../registry/lifecycle/large.ts';
@@ -30,7 +31,7 @@ export interface Lifecycle {
 
 /** Something that a rule deletes. */
 export interface LifecycleItem {
-  digest: string;
+  digest: Digest;
   rule: { priority: number; description: string | null };
   reason: string;
 }
@@ -119,7 +120,7 @@ export async function previewLifecycle(
 /** @throws request-invalid */
 function placeOf(cursor: string): PreviewCursor {
   const place = lifecyclePreviewCursor.safeParse(jsonOf(cursor));
-  if (place.success) return place.data as PreviewCursor;
+  if (place.success) return place.data;
   throw invalidInput({ at: 'after', message: 'is not the `next` of a page before' });
 }
 

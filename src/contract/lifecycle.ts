@@ -1,5 +1,6 @@
 /** Lifecycle policies in the management API. Rules that concern several fields are checked by the registry, not here. */
 import * as z from 'zod';
+import { isDigest } from '../oci/digest.ts';
 import {
   ACTION_TYPES,
   COUNT_TYPES,
@@ -87,7 +88,7 @@ const priority = z.string().regex(/^\d{1,15}$/);
 export const lifecyclePreviewCursor = z.strictObject({
   after: z.string().max(256),
   known: z.strictObject({
-    thresholds: z.record(priority, z.nullable(z.strictObject({ time: z.int(), digest: z.string().max(256) }))),
+    thresholds: z.record(priority, z.nullable(z.strictObject({ time: z.int(), digest: z.string().refine(isDigest) }))),
     versions: z.record(priority, z.array(z.string().max(128)).max(VERSIONS_MAX)),
     scanned: z.nullable(z.string().max(256)),
   }),

@@ -1,11 +1,11 @@
 /**
- * Content digests, `algorithm:hex` (image-spec descriptor.md, "Digests"). A `Digest` is text that has been checked:
- * below the door nobody parses one again.
+ * Content digests, `algorithm:hex` (image-spec descriptor.md, "Digests"). The branded type is the proof that a digest was checked, so
+ * only the doors parse one.
  */
 import { Refusal } from '../vocabulary/refusal.ts';
 
 export type DigestAlgorithm = 'sha256' | 'sha512';
-export type Digest = `${DigestAlgorithm}:${string}`;
+export type Digest = string & { readonly __brand: 'Digest' };
 
 /** The registered algorithms, each with its number of hex digits (image-spec descriptor.md, "Registered algorithms"). */
 const GRAMMAR = /^sha256:[0-9a-f]{64}$|^sha512:[0-9a-f]{128}$/;
@@ -14,13 +14,13 @@ export function isDigest(text: string): text is Digest {
   return GRAMMAR.test(text);
 }
 
-/** @throws digest-mismatch */
+/** @throws digest-invalid */
 export function parseDigest(text: string | undefined | null): Digest {
   if (text && isDigest(text)) return text;
   throw new Refusal('digest-invalid', { message: 'a digest is sha256:<64 hex> or sha512:<128 hex>' });
 }
 
-/** @throws digest-mismatch for an algorithm that this registry does not store under */
+/** @throws digest-invalid for any other algorithm */
 export function parseAlgorithm(text: string): DigestAlgorithm {
   if (text === 'sha256' || text === 'sha512') return text;
   throw new Refusal('digest-invalid', { message: 'digest-algorithm is sha256 or sha512' });
@@ -41,7 +41,7 @@ export function webCryptoName(algorithm: DigestAlgorithm): 'SHA-256' | 'SHA-512'
 
 export function digestFromHash(algorithm: DigestAlgorithm, hash: ArrayBuffer): Digest {
   const hex = Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return `${algorithm}:${hex}`;
+  return `${algorithm}:${hex}` as Digest;
 }
 
 export async function digestOf(algorithm: DigestAlgorithm, bytes: Uint8Array): Promise<Digest> {

@@ -14,21 +14,21 @@ export function isTag(text: string): text is Tag {
 
 /**
  * Text with a colon can only be meant as a digest, anything else only as a tag.
- * @throws digest-mismatch, or manifest-invalid for a tag outside the grammar
+ * @throws digest-invalid, tag-invalid
  */
 export function parseReference(text: string): Reference {
   if (text.includes(':')) return { digest: parseDigest(text) };
   return { tag: parseTag(text) };
 }
 
-/** For reading: what cannot exist is not there. @throws digest-mismatch, manifest-unknown */
+/** For reading: a tag outside the grammar cannot exist. @throws digest-invalid, manifest-unknown */
 export function parseReferenceToRead(text: string): Reference {
   if (text.includes(':')) return { digest: parseDigest(text) };
   if (isTag(text)) return { tag: text };
   throw new Refusal('manifest-unknown');
 }
 
-/** @throws manifest-invalid */
+/** @throws tag-invalid */
 export function parseTag(text: string): Tag {
   if (isTag(text)) return text;
   throw new Refusal('tag-invalid', {

@@ -1,7 +1,7 @@
 /** Operations on tags refuse what no door should let through. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { getTagMutability, listTagHistory, putTagMutability, rollBackTag } from '../../src/app/tags.ts';
-import type { Digest } from '../../src/oci/digest.ts';
+import { parseDigest } from '../../src/oci/digest.ts';
 import { parseRepositoryName } from '../../src/oci/name.ts';
 import type { Tag } from '../../src/oci/reference.ts';
 import type { Mutability } from '../../src/vocabulary/mutability.ts';
@@ -53,7 +53,7 @@ describe('rolling a tag back', () => {
 
   test('names a digest that the tag has named before', async () => {
     const call = await as('administrator');
-    const other = `sha256:${'0'.repeat(64)}` as Digest;
+    const other = parseDigest(`sha256:${'0'.repeat(64)}`);
     expect(await reasonOf(world, () => rollBackTag(call, REPOSITORY, TAG, { digest: other }, null))).toBe('not-found');
     expect(await rollBackTag(call, REPOSITORY, TAG, { point: 1 }, null)).toBe(one.digest);
   });

@@ -1,12 +1,12 @@
 /** Tags that belong to a manifest by their name: which they are, and that nothing else is taken for one. */
 import { describe, expect, test } from 'vitest';
 import { attachedTo, beginningOf, tagsAttachableTo } from '../../src/oci/attachment.ts';
-import type { Digest } from '../../src/oci/digest.ts';
+import { parseDigest } from '../../src/oci/digest.ts';
 import { isTag } from '../../src/oci/reference.ts';
 
 const HEX = '0123456789abcdef'.repeat(4);
-const SHORT: Digest = `sha256:${HEX}`;
-const LONG: Digest = `sha512:${HEX}${'f'.repeat(64)}`;
+const SHORT = parseDigest(`sha256:${HEX}`);
+const LONG = parseDigest(`sha512:${HEX}${'f'.repeat(64)}`);
 
 test.each(['', '.sig', '.att', '.sbom'])('sha256-<hex>%s belongs to its digest', (suffix) => {
   expect(attachedTo(`sha256-${HEX}${suffix}`)).toBe(SHORT);

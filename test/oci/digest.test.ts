@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
-import { algorithmOf, digestOf, hexOf, isDigest, parseAlgorithm, parseDigest } from '../../src/oci/digest.ts';
+import { describe, expect, expectTypeOf, test } from 'vitest';
+import { algorithmOf, type Digest, digestOf, hexOf, isDigest, parseAlgorithm, parseDigest } from '../../src/oci/digest.ts';
 
 const hex = (length: number) => fc.stringMatching(new RegExp(`^[0-9a-f]{${length}}$`));
 
@@ -55,6 +55,13 @@ describe('a digest', () => {
       'sha512:309ecc489c12d6eb4cc40f50c902f2b4d0ed77ee511a7c7a9bcd3ca86d4cd86f989dd35bc5ff499670da34255b45b0cfd830e81f605dcf7dc5542e93ae9cd76f',
     );
   });
+});
+
+test('text is a digest only after it was checked', () => {
+  expectTypeOf<string>().not.toExtend<Digest>();
+  expectTypeOf<`sha256:${string}`>().not.toExtend<Digest>();
+  expectTypeOf(parseDigest).returns.toEqualTypeOf<Digest>();
+  expectTypeOf(isDigest).guards.toEqualTypeOf<Digest>();
 });
 
 test('only sha256 and sha512 are algorithms', () => {

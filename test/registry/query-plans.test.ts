@@ -1,7 +1,6 @@
 /** What the database does for changes of tags and manifests: it seeks in an index, and reads no table from end to end. */
 import { beforeEach, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
-import type { Digest } from '../../src/oci/digest.ts';
 import type { RepositoryName } from '../../src/oci/name.ts';
 import { deleteExpired } from '../../src/registry/manifests/deletion.ts';
 import { counting } from '../world/counting.ts';
@@ -106,7 +105,7 @@ test.each<[string, (at: World) => Promise<unknown>]>([
   [
     'what a rule has chosen',
     async (at) => {
-      const digest = one.digest as Digest;
+      const { digest } = one;
       const doomed = { rule: '', tags: [{ tag: 'v1' as never, digest, reserved: false }], levels: [[digest]] };
       await deleteExpired(at.env, REPOSITORY, doomed, { by: { subject: 'registry' }, reason: 'rule 1' });
     },

@@ -12,7 +12,6 @@ import {
 import { PAGE_DEFAULT, pageSchema } from '../../contract/pages.ts';
 import { historyPoint, historyQuery, rollback, rolledBack, tagMutability } from '../../contract/tags.ts';
 import { parseCondition } from '../../oci/condition.ts';
-import type { Digest } from '../../oci/digest.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext } from '../context.ts';
@@ -55,7 +54,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { repository, body } = c.var;
       const tag = tagIn(c);
-      const to = body.digest === undefined ? { point: body.point as number } : { digest: body.digest as Digest };
+      const to = body.digest === undefined ? { point: body.point as number } : { digest: body.digest };
       const condition = parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
       const digest = await rollBackTag(callOf(c), repository, tag, to, condition);
       return answer({ tag, digest });

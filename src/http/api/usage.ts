@@ -25,8 +25,6 @@ import {
   usageQuery,
   userUsage,
 } from '../../contract/usage.ts';
-import type { Digest } from '../../oci/digest.ts';
-import type { Tag } from '../../oci/reference.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext } from '../context.ts';
@@ -138,7 +136,7 @@ A pull is a GET of a manifest. Pulling an image for several platforms counts onc
     }),
     async (c) => {
       const { tag, digest } = c.var.query;
-      const image = { tag: tag as Tag | undefined, digest: digest as Digest | undefined };
+      const image = { tag, digest };
       return answer(shownPulls(await getPulls(callOf(c), c.var.repository, image)));
     },
   );

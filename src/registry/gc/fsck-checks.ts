@@ -13,7 +13,7 @@ export interface Finding {
   problem: string;
   remedy: string;
   repository?: string;
-  digest?: string;
+  digest?: Digest;
   tag?: string;
 }
 
@@ -254,7 +254,7 @@ async function isRequired(env: Stores, { child, media_type, content, object_key 
 
 const NO_MANIFEST = 'NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.digest)';
 
-const TAGS = walking<{ repository: string | null; tag: string; digest: string }>(
+const TAGS = walking<{ repository: string | null; tag: string; digest: Digest }>(
   { table: 'tags', key: ['repository_id', 'name'], condition: NO_MANIFEST },
   [0, ''],
   `SELECT r.name AS repository, t.name AS tag, t.digest FROM json_each(:keys) k
@@ -270,7 +270,7 @@ const TAGS = walking<{ repository: string | null; tag: string; digest: string }>
 const TRASHED = `SELECT 1 FROM trashed_manifests m WHERE m.repository_id = x.repository_id AND m.object_key IS NOT '' AND m.digest`;
 
 /** A trashed tag can be restored if its manifest exists or is in the trash. */
-const TRASH = walking<{ repository: string | null; kind: 'tag' | 'manifest'; name: string; digest: string | null }>(
+const TRASH = walking<{ repository: string | null; kind: 'tag' | 'manifest'; name: string; digest: Digest | null }>(
   {
     table: 'trash',
     key: ['repository_id', 'kind', 'name'],
@@ -279,12 +279,12 @@ const TRASH = walking<{ repository: string | null; kind: 'tag' | 'manifest'; nam
         AND ${NO_MANIFEST} ELSE 0 END`,
   },
   [0, '', ''],
-  `SELECT t.repository, t.kind, t.name, t.digest FROM json_each(:keys) k
+  `SELECT t.repository, t.kind, t.name, iif(t.kind = 'manifest', t.name, t.digest) AS digest FROM json_each(:keys) k
    CROSS JOIN trash t ON t.repository_id = k.value ->> 0 AND t.kind = k.value ->> 1 AND t.name = k.value ->> 2`,
   ({ repository, kind, name, digest }) => {
     const problem = `${kind} ${name} of ${repository} is in the trash, but what it needs to be restored is gone`;
     const remedy = 'It can only be pushed again. Purge it, or wait until its retention is over';
-    const place = kind === 'tag' ? { tag: name, ...(digest ? { digest } : {}) } : { digest: name };
+    const place = { ...(kind === 'tag' ? { tag: name } : {}), ...(digest ? { digest } : {}) };
     return [{ problem, remedy, repository: repository ?? '', ...place }];
   },
 );

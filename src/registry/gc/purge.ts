@@ -8,7 +8,7 @@ import { type Batch, type Database, type Handle, newBatch } from '../../events/b
 import { type Actor, REGISTRY } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
-import type { Digest } from '../../oci/digest.ts';
+import { isDigest } from '../../oci/digest.ts';
 import { rebalanceManifests } from '../usage/balance.ts';
 import type { Key } from './passes.ts';
 import { type Phase, write } from './slice.ts';
@@ -124,7 +124,7 @@ function purgeGroup(
   if (kind === 'repository') return batch.query(`UPDATE trash AS t SET purging = 1 WHERE ${IS_DUE} RETURNING name`, due);
   if (kind === 'manifest') {
     const repository = { id: ':repository_id', parameters: due };
-    const addRemainder = rebalanceManifests(batch, repository, names as Digest[]);
+    const addRemainder = rebalanceManifests(batch, repository, names.filter(isDigest));
     batch.run(
       `INSERT INTO tombstones (object_key, made_at) SELECT m.object_key, unixepoch() FROM trashed_manifests m
        WHERE m.repository_id = :repository_id AND m.digest IN (SELECT t.name FROM trash t WHERE ${IS_DUE}) AND m.object_key > ''

@@ -4,7 +4,9 @@ import { type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, REGISTRY } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
+import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import type { Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { deleteExpired } from '../manifests/deletion.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
@@ -50,8 +52,8 @@ export async function deleteSlices(
   env: Stores,
   repository: RepositoryName,
   { slices, attached, rule, by, whole }: Deletions,
-): Promise<{ tags: Set<string>; manifests: Set<string>; failure: Error | null }> {
-  const gone = { tags: new Set<string>(), manifests: new Set<string>(), failure: null };
+): Promise<{ tags: Set<Tag>; manifests: Set<Digest>; failure: Error | null }> {
+  const gone = { tags: new Set<Tag>(), manifests: new Set<Digest>(), failure: null };
   for (const { tags, levels, reason } of slices) {
     try {
       const subjects = new Set(levels.flat());
@@ -71,7 +73,7 @@ export async function deleteSlices(
 
 /** The refusal of a run that must carry out exactly the plan of a preview. */
 export class ChangedMeanwhile extends Refusal {
-  constructor({ tags, manifests }: { tags: Set<string>; manifests: Set<string> }) {
+  constructor({ tags, manifests }: { tags: Set<Tag>; manifests: Set<Digest> }) {
     const done =
       tags.size + manifests.size === 0
         ? 'nothing was deleted'

@@ -51,7 +51,7 @@ export async function deleteManifest(
   by: Actor,
 ): Promise<void> {
   requireDeletion(env);
-  if (reference.digest) await deleteByDigest(env, { repository, digest: reference.digest, condition, by });
+  if (reference.digest !== undefined) await deleteByDigest(env, { repository, digest: reference.digest, condition, by });
   else await deleteTag(env, { repository, tag: reference.tag, condition, by });
 }
 
@@ -159,12 +159,12 @@ async function referencesIn(env: Stores, repository: RepositoryName, digests: Di
 }
 
 /** The references of a manifest whose document is gone. Reads all references of the repository: no index serves this rare case. */
-async function referencesByRow(env: Database, repository: RepositoryName, parent: Digest): Promise<string[]> {
+async function referencesByRow(env: Database, repository: RepositoryName, parent: Digest): Promise<Digest[]> {
   const { results } = await prepare(
     env,
     `SELECT child FROM manifest_references WHERE repository_id = ${REPOSITORY_ID} AND parent = :parent`,
     { repository, parent },
-  ).all<{ child: string }>();
+  ).all<{ child: Digest }>();
   return results.map(({ child }) => child);
 }
 

@@ -10,7 +10,7 @@ import { rebalanceManifests } from '../usage/balance.ts';
 export interface ReferencingManifest {
   digest: Digest;
   /** Digests that its document references. */
-  references: string[];
+  references: Digest[];
 }
 
 /** Bytes of a list of references. D1 takes 2 MB in one bound parameter. */

@@ -43,8 +43,8 @@ export const INLINE_REFERENCES = `(SELECT json_group_array(DISTINCT d) FROM (
     UNION ALL SELECT value ->> 'digest' FROM json_each(content, '$.manifests')) WHERE d IS NOT NULL) AS inline`;
 
 /** Digests that a document references; `null` if its object is gone. */
-export async function referencesOf(env: Pick<Env, 'BLOBS'>, { inline, object_key }: DocumentRow): Promise<string[] | null> {
-  if (object_key === null) return inline === null ? null : (JSON.parse(inline) as string[]);
+export async function referencesOf(env: Pick<Env, 'BLOBS'>, { inline, object_key }: DocumentRow): Promise<Digest[] | null> {
+  if (object_key === null) return inline === null ? null : (JSON.parse(inline) as Digest[]);
   const text = object_key === '' ? null : await readText(env, object_key);
   return text === null ? null : [...new Set(descriptorsIn(text).map(({ child }) => child))];
 }

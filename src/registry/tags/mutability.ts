@@ -8,6 +8,7 @@ import type { Actor } from '../../events/event.ts';
 import { changesIn, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import { attachedTo } from '../../oci/attachment.ts';
+import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { patternList } from '../../oci/pattern.ts';
 import { EXCLUSION, EXCLUSIONS_MAX, type Mutability } from '../../vocabulary/mutability.ts';
@@ -161,13 +162,13 @@ export function requireMutable(
   const refused = `SELECT name, digest FROM (${changing.sql}) WHERE name IN (SELECT value FROM json_each(:immutable))`;
   batch.require(reason, `${MUTABILITY_RULE} = '' OR NOT EXISTS (${refused})`, { ...parameters, immutable }, async () => {
     if (says) return says;
-    const { results } = await prepare(env, refused, { ...parameters, immutable }).all<{ name: string; digest: string }>();
+    const { results } = await prepare(env, refused, { ...parameters, immutable }).all<{ name: string; digest: Digest }>();
     return results.length > 0 ? immutableTags(results) : null;
   });
 }
 
 /** @param tags the tags that would have been changed */
-function immutableTags(tags: { name: string; digest: string }[]): Particulars {
+function immutableTags(tags: { name: string; digest: Digest }[]): Particulars {
   const [first] = tags;
   const which =
     tags.length === 1

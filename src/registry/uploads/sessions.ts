@@ -48,7 +48,7 @@ export interface Session {
   /** 0: there is no row yet. */
   version: number;
   staged: Staged;
-  digest: string | null;
+  digest: Digest | null;
   /** The namespace's limit when the session was read; `null` if none applies to this upload. */
   limit: Limit | null;
 }
@@ -59,7 +59,7 @@ interface SessionRow {
   state: Session['state'] | null;
   version: number;
   staged: string;
-  digest: string | null;
+  digest: Digest | null;
   expired: number;
   bytes: number | null;
   others: number | null;

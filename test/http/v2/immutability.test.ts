@@ -1,6 +1,5 @@
 /** Immutable tags: what the rule says holds by every way there is to change a tag, and for whoever comes at the same time. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
 import { deleteExpired } from '../../../src/registry/manifests/deletion.ts';
@@ -342,7 +341,7 @@ describe('a name that a rule took while it was immutable', () => {
 
   async function takeAway(tag: string, image: Content, reserved: boolean): Promise<void> {
     const { rule: text } = await getMutability(world.env, REPOSITORY as RepositoryName);
-    const doomed = { rule: text, tags: [{ tag: tag as Tag, digest: image.digest as Digest, reserved }], levels: [] };
+    const doomed = { rule: text, tags: [{ tag: tag as Tag, digest: image.digest, reserved }], levels: [] };
     const gone = await deleteExpired(world.env, REPOSITORY as RepositoryName, doomed, RULE_OF_CLEAN_UP);
     expect(gone).toEqual({ tags: [{ tag, digest: image.digest }], manifests: [] });
     expect(await digestAt(world, REPOSITORY, tag)).toBe(404);

@@ -1,5 +1,6 @@
 /** The scrub: what is gone or damaged counts as absent and can be pushed again; what nothing names goes, and nothing else does. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { parseDigest } from '../../../src/oci/digest.ts';
 import { scrubSlice } from '../../../src/registry/gc/scrub.ts';
 import { newUploadId } from '../../../src/registry/uploads/sessions.ts';
 import { blobKey, manifestKey, streamKey } from '../../../src/storage/keys.ts';
@@ -211,7 +212,7 @@ describe('a large manifest', () => {
 describe('an object that nothing names', () => {
   async function orphans(): Promise<string[]> {
     const { digest } = await contentOf('orphan');
-    const all = [blobKey(digest), blobKey(`sha512:${'a'.repeat(128)}`), manifestKey(digest), streamKey()];
+    const all = [blobKey(digest), blobKey(parseDigest(`sha512:${'a'.repeat(128)}`)), manifestKey(digest), streamKey()];
     for (const key of all) await world.env.BLOBS.put(key, 'orphan');
     return all;
   }

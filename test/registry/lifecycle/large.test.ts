@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
 import { REGISTRY } from '../../../src/events/event.ts';
-import type { Digest } from '../../../src/oci/digest.ts';
+import { parseDigest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import { choose } from '../../../src/registry/lifecycle/chooser.ts';
 import { runDueLifecycles } from '../../../src/registry/lifecycle/due.ts';
@@ -30,8 +30,10 @@ beforeEach(async () => {
 });
 
 /** Digests in no order of age: as those of real images, and the same each time. */
-const digestOf = (n: number): Digest =>
-  `sha256:${((Math.imul(n + 1, 2654435761) >>> 0).toString(16).padStart(8, '0') + n.toString(16).padStart(8, '0')).padEnd(64, 'a')}`;
+const digestOf = (n: number) =>
+  parseDigest(
+    `sha256:${((Math.imul(n + 1, 2654435761) >>> 0).toString(16).padStart(8, '0') + n.toString(16).padStart(8, '0')).padEnd(64, 'a')}`,
+  );
 
 interface Written {
   n: number;

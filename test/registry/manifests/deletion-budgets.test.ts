@@ -1,6 +1,6 @@
 /** What a rule's deletions cost: in proportion to what goes, not to what stays. */
 import { beforeEach, expect, test } from 'vitest';
-import type { Digest } from '../../../src/oci/digest.ts';
+import { parseDigest } from '../../../src/oci/digest.ts';
 import { parseRepositoryName } from '../../../src/oci/name.ts';
 import { parseTag } from '../../../src/oci/reference.ts';
 import { deleteExpired } from '../../../src/registry/manifests/deletion.ts';
@@ -10,7 +10,7 @@ import { api } from '../../world/people.ts';
 import { newWorld, type World } from '../../world/world.ts';
 
 const REPOSITORY = parseRepositoryName('acme/many');
-const digestOf = (n: number) => `sha256:${String(n).padStart(64, '0')}` as Digest;
+const digestOf = (n: number) => parseDigest(`sha256:${String(n).padStart(64, '0')}`);
 const deletion = { by: { subject: 'registry' }, reason: 'a rule' };
 let world: World;
 

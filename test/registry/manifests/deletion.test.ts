@@ -1,6 +1,6 @@
 /** Deletion into the trash: which rows move where, and that what a rule chose goes only where nothing has changed since. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Digest } from '../../../src/oci/digest.ts';
+import { type Digest, parseDigest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
 import { deleteExpired, type ExpiredContent } from '../../../src/registry/manifests/deletion.ts';
@@ -537,7 +537,7 @@ describe('what a rule has chosen', () => {
 
   test('may be 200 manifests of 300 layers each, whose lists are longer than what a statement may bind', async () => {
     await untagged(1);
-    const digests = Array.from({ length: 200 }, (_, n) => `sha256:a${n.toString(16).padStart(63, '0')}` as Digest);
+    const digests = Array.from({ length: 200 }, (_, n) => parseDigest(`sha256:a${n.toString(16).padStart(63, '0')}`));
     const layers = Array.from({ length: 300 }, (_, n) => ({ digest: `sha256:b${n.toString(16).padStart(63, '0')}` }));
     await world.env.DB.prepare(
       `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, size, pushed_at, leased_until, content)
@@ -573,7 +573,7 @@ describe('what a rule has chosen', () => {
       const query = Array.from({ length: 5 }, (_, m) => `tag=t${n}-${m}`).join('&');
       const body = JSON.stringify(document);
       const { headers } = await putManifest(world, REPOSITORY, `t${n}?${query}`, body);
-      digests.push(headers.get('docker-content-digest') as Digest);
+      digests.push(parseDigest(headers.get('docker-content-digest')));
     }
     const { results } = await world.env.DB.prepare('SELECT name AS tag, digest FROM tags').all<{ tag: Tag; digest: Digest }>();
     expect(results).toHaveLength(360);

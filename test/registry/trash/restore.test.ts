@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
-import type { Tag } from '../../../src/oci/reference.ts';
+import { parseTag } from '../../../src/oci/reference.ts';
 import { deleteExpired } from '../../../src/registry/manifests/deletion.ts';
 import { violations } from '../../world/checker.ts';
 import {
@@ -53,12 +53,12 @@ const setRule = async (imageTagMutability: string) => {
 };
 
 /** As a rule does it. */
-async function doom(tags: { tag: string; digest: string; reserved: boolean }[], levels: string[][] = []) {
+async function doom(tags: { tag: string; digest: Digest; reserved: boolean }[], levels: Digest[][] = []) {
   const rule = await world.env.DB.prepare('SELECT rule FROM tag_mutability').first<string>('rule');
   const doomed = {
     rule: rule ?? '',
-    tags: tags as { tag: Tag; digest: Digest; reserved: boolean }[],
-    levels: levels as Digest[][],
+    tags: tags.map(({ tag, ...named }) => ({ ...named, tag: parseTag(tag) })),
+    levels,
   };
   await world.env.DB.prepare('UPDATE manifests SET leased_until = 0').run();
   return deleteExpired(world.env, REPOSITORY as RepositoryName, doomed, { by: { subject: 'registry' }, reason: 'a rule' });
