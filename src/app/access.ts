@@ -12,7 +12,7 @@ import type { Call } from './call.ts';
 
 /** Who is recorded as having made a change. */
 export function actorOf({ authority, address }: Pick<Call, 'authority' | 'address'>): Actor {
-  const { key } = authority.via;
+  const { key } = authority.credentialOrigin;
   return { subject: authority.subject, ...(key ? { key } : {}), ...(address === null ? {} : { address }) };
 }
 

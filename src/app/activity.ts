@@ -88,7 +88,8 @@ function visibleActor(call: Call, { repository, organization, actor }: Filter): 
   }
   if (authority.administrator && isUnscopedUser(authority)) return actor;
   // A narrowed key and a CI job share the subject with credentials that reach further.
-  if (authority.bounds.length > 0 || authority.credential === 'ci') throw denied('name a repository that you may administer');
+  if (authority.bounds.length > 0 || authority.credentialKind === 'ci')
+    throw denied('name a repository that you may administer');
   if (actor !== null && actor !== authority.subject) throw denied('what others did is for an administrator');
   return authority.subject;
 }

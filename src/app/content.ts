@@ -61,6 +61,7 @@ export function mayCreateByPush(call: ContentCall, repository: RepositoryName): 
 
 /** Whose upload it is, from its first request to its last. */
 export function uploaderOf({ caller, authority }: ContentCall): string {
-  const origin = authority?.via ?? (caller.credential?.kind === 'token' ? caller.credential.via : undefined);
+  const origin =
+    authority?.credentialOrigin ?? (caller.credential?.kind === 'token' ? caller.credential.credentialOrigin : undefined);
   return holderOf(authority?.subject ?? caller.subject, origin);
 }

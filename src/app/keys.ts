@@ -43,7 +43,7 @@ export async function listKeys(call: Call, owner: string | undefined, page: Page
     return readKeys(call.env, { owner: asked, ...page });
   }
   if (asked !== authority.subject) throw new Refusal('not-found');
-  const { key } = authority.via;
+  const { key } = authority.credentialOrigin;
   return { items: key === undefined ? [] : [withoutOrigin(await readKey(call.env, key))], more: false };
 }
 
@@ -53,7 +53,7 @@ export async function getKey(call: Call, id: string): Promise<AccessKey> {
   const { authority } = call;
   const key = await findKey(call, id);
   if (!isNarrowed(authority)) return key;
-  if (key.id !== authority.via.key) throw new Refusal('not-found');
+  if (key.id !== authority.credentialOrigin.key) throw new Refusal('not-found');
   return withoutOrigin(key);
 }
 
@@ -209,8 +209,8 @@ function ownsRobot({ administrator, owns }: Authority, subject: string): boolean
 }
 
 /** True if the request was made with this key. */
-function isCaller({ credential, via }: Authority, key: string): boolean {
-  return credential === 'key' && via.key === key;
+function isCaller({ credentialKind, credentialOrigin }: Authority, key: string): boolean {
+  return credentialKind === 'key' && credentialOrigin.key === key;
 }
 
 function denied(message: string): Refusal {

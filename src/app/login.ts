@@ -9,7 +9,7 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import { actorOf, requireLogin, requireNotNarrowed, requireUnscopedUser } from './access.ts';
 import type { Call } from './call.ts';
 
-export interface Caller {
+export interface DescribedCaller {
   subject: string;
   administrator: boolean;
   organizations: { name: string; role: 'owner' | 'member' }[];
@@ -18,7 +18,7 @@ export interface Caller {
   /** Subjects whose policies are larger than one request reads. */
   unread: string[];
   credential: {
-    kind: Exclude<Authority['credential'], 'none'>;
+    kind: Exclude<Authority['credentialKind'], 'none'>;
     key: string | null;
     narrowed: boolean;
     /** Seconds since the epoch. */
@@ -34,9 +34,9 @@ const NOBODY: Pick<Authority, 'administrator' | 'owns' | 'belongsTo' | 'principa
 };
 
 /** A narrowed credential gets nothing about what else its owner is: it cannot use that. */
-export function describeCaller(call: Call): Caller {
+export function describeCaller(call: Call): DescribedCaller {
   requireLogin(call);
-  const { subject, credential, via, until, unread, ...authority } = call.authority;
+  const { subject, credentialKind, credentialOrigin, until, unread, ...authority } = call.authority;
   const narrowed = authority.bounds.length > 0;
   const { administrator, owns, belongsTo, principals } = narrowed ? NOBODY : authority;
   return {
@@ -46,8 +46,8 @@ export function describeCaller(call: Call): Caller {
     teams: principals.flatMap((principal) => (principal.startsWith('team:') ? [principal.slice('team:'.length)] : [])),
     unread,
     credential: {
-      kind: credential as Caller['credential']['kind'],
-      key: via.key ?? null,
+      kind: credentialKind as DescribedCaller['credential']['kind'],
+      key: credentialOrigin.key ?? null,
       narrowed,
       expiresAt: until,
     },
@@ -57,7 +57,7 @@ export function describeCaller(call: Call): Caller {
 /** Ends all logins of the caller. @param keys also revokes their access keys, which needs a credential that is not narrowed */
 export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }): Promise<void> {
   requireLogin(call);
-  if (call.authority.credential === 'ci') {
+  if (call.authority.credentialKind === 'ci') {
     throw new Refusal('request-invalid', {
       message: 'a CI token has no account that could be logged out. It expires by itself',
     });

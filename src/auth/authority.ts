@@ -24,10 +24,11 @@ export interface Authority {
   /** Organizations, by role. */
   owns: string[];
   belongsTo: string[];
+  /** What the caller has shown, as far as it matters for rights. `login`: a token of this registry. */
+  credentialKind: 'none' | 'password' | 'key' | 'login' | 'ci';
   /** The origin that a token made for this caller names, and its latest end (seconds since the epoch). */
-  via: CredentialOrigin;
+  credentialOrigin: CredentialOrigin;
   until: number | null;
-  credential: 'none' | 'password' | 'key' | 'login' | 'ci';
   /** The id of an access key that was not used today yet. */
   unused: string | null;
   /** An outside token that is used for the first time. */
@@ -63,9 +64,9 @@ export function anonymous(loaded: Loaded): Authority {
     administrator: false,
     owns: [],
     belongsTo: [],
-    via: { epoch: 0 },
+    credentialKind: 'none',
+    credentialOrigin: { epoch: 0 },
     until: null,
-    credential: 'none',
     unused: null,
     unseen: null,
     login: null,
@@ -95,9 +96,9 @@ export function onIdentity(from: string, statements: readonly Statement[]): Sour
 
 export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>, loaded: Loaded): Authority | null {
   const { account, key, login } = loaded;
-  const via = viaOf(credential, account?.epoch ?? 0);
-  const keyId = via.key;
-  if (!account || account.disabled || account.epoch !== via.epoch) return null;
+  const credentialOrigin = originOf(credential, account?.epoch ?? 0);
+  const keyId = credentialOrigin.key;
+  if (!account || account.disabled || account.epoch !== credentialOrigin.epoch) return null;
   if (keyId !== undefined && (!key || key.ended || key.owner !== account.subject)) return null;
   if (credential.kind === 'key' && !isNameFor(credential.name, account.subject, credential.key)) return null;
   const refresh = credential.kind === 'token' ? (credential.login ?? null) : null;
@@ -128,16 +129,19 @@ export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>
     administrator: account.administrator === 1,
     owns: ownedBy(loaded),
     belongsTo: loaded.members.map(({ organization }) => organization),
-    via,
+    credentialKind: credential.kind === 'token' ? 'login' : credential.kind,
+    credentialOrigin,
     until: endOf(credential, key?.expires_at ?? null),
-    credential: credential.kind === 'token' ? 'login' : credential.kind,
     unused: key?.unused ? key.id : null,
     login: refresh && login ? { ...refresh, current: login.generation === refresh.generation } : null,
   };
 }
 
-function viaOf(credential: Exclude<Credential, { kind: 'outside' }>, epoch: number): CredentialOrigin {
-  if (credential.kind === 'token') return credential.login ? credential.via : { ...credential.via, until: credential.until };
+function originOf(credential: Exclude<Credential, { kind: 'outside' }>, epoch: number): CredentialOrigin {
+  if (credential.kind === 'token') {
+    const { credentialOrigin, until, login } = credential;
+    return login ? credentialOrigin : { ...credentialOrigin, until };
+  }
   return credential.kind === 'key' ? { epoch, key: credential.key } : { epoch, password: credential.mark };
 }
 
@@ -152,7 +156,8 @@ function isNameFor(name: string | null, owner: string, key: string): boolean {
 
 /** The earliest end of a credential and of what it was made with. A refresh token has none itself, as each use gives a new one. */
 function endOf(credential: Credential, keyEnd: number | null): number | null {
-  const own = credential.kind !== 'token' ? null : credential.login ? (credential.via.until ?? null) : credential.until;
+  const own =
+    credential.kind !== 'token' ? null : credential.login ? (credential.credentialOrigin.until ?? null) : credential.until;
   const ends = [own, keyEnd].filter((end) => end !== null);
   return ends.length === 0 ? null : Math.min(...ends);
 }

@@ -38,8 +38,9 @@ export interface OutsideLogin {
 }
 
 /** The owner of an upload. A job owns its uploads itself, because rules that are made meanwhile can change its subject. */
-export function holderOf(subject: string, via: CredentialOrigin | undefined): string {
-  return via?.job ? `ci ${via.job.claims.iss} ${via.job.claims.sub}` : subject;
+export function holderOf(subject: string, origin: CredentialOrigin | undefined): string {
+  const job = origin?.job;
+  return job ? `ci ${job.claims.iss} ${job.claims.sub}` : subject;
 }
 
 export type Credential =
@@ -56,7 +57,7 @@ export type Credential =
   | {
       kind: 'token';
       subject: string;
-      via: CredentialOrigin;
+      credentialOrigin: CredentialOrigin;
       until: number;
       login?: { id: string; generation: number };
       access?: true;

@@ -39,18 +39,21 @@ function memoryOf({ DB }: Pick<Database, 'DB'>, now: number): Memory {
   return memory;
 }
 
-function actorOf({ subject, via: { key } }: Pick<Authority, 'subject' | 'via'>, { address }: Where): Actor {
+function actorOf(
+  { subject, credentialOrigin: { key } }: Pick<Authority, 'subject' | 'credentialOrigin'>,
+  { address }: Where,
+): Actor {
   return { subject, ...(key ? { key } : {}), ...(address === null ? {} : { address }) };
 }
 
 /** Records the first login of a credential from an address today. @param now milliseconds */
 export async function noteLogin(env: Database, authority: Authority, where: Where, now: number): Promise<void> {
-  const { subject, credential, via } = authority;
+  const { subject, credentialKind, credentialOrigin } = authority;
   const { seen } = memoryOf(env, now);
-  const mark = JSON.stringify([subject, credential, via.key, where.address]);
+  const mark = JSON.stringify([subject, credentialKind, credentialOrigin.key, where.address]);
   if (subject === '' || seen.has(mark)) return;
   seen.add(mark);
-  await recordLogin(env, 'login.succeeded', actorOf(authority, where), { credential });
+  await recordLogin(env, 'login.succeeded', actorOf(authority, where), { credential: credentialKind });
 }
 
 /** Records a new login password, once an hour. @param until its end, in seconds since the epoch */

@@ -82,7 +82,7 @@ function mightDo(authority: Authority, action: RepositoryAction, repository: str
  * @param tag the first tag that the request names
  */
 export function actingAs(authority: Authority, action: RepositoryAction, repository: string, tag: string | null): string {
-  if (authority.credential !== 'ci') return authority.subject;
+  if (authority.credentialKind !== 'ci') return authority.subject;
   // A push that moves a tag is a retag, and content may be pushed without a tag.
   const asked: [RepositoryAction, string | null][] = [
     [action, tag],
@@ -124,11 +124,11 @@ function mayBeGranted(authority: Authority, { type, name }: Grant, action: Actio
  * True for a user with a key that is not narrowed, or with the administrator's password. Not for a robot: a stolen robot key must not
  * be able to create keys that outlive it.
  */
-export function isUnscopedUser({ credential, bounds, subject }: Authority): boolean {
-  return (credential === 'password' || credential === 'key') && bounds.length === 0 && subject.startsWith('user:');
+export function isUnscopedUser({ credentialKind, bounds, subject }: Authority): boolean {
+  return (credentialKind === 'password' || credentialKind === 'key') && bounds.length === 0 && subject.startsWith('user:');
 }
 
 /** True for a narrowed key, a job and an anonymous caller, who are told nothing about people. */
-export function isNarrowed({ bounds, credential }: Pick<Authority, 'bounds' | 'credential'>): boolean {
-  return bounds.length > 0 || credential === 'ci' || credential === 'none';
+export function isNarrowed({ bounds, credentialKind }: Pick<Authority, 'bounds' | 'credentialKind'>): boolean {
+  return bounds.length > 0 || credentialKind === 'ci' || credentialKind === 'none';
 }

@@ -24,10 +24,10 @@ const LOCATION: Kind = { label: 'upload-location', typ: 'berth-upload+jwt', life
 
 export const REFRESH_TOKEN_LIFETIME = REFRESH.lifetime;
 
-/** The subject of a token, its origin, and the end of the origin: seconds since the epoch; `null`: none. */
+/** The subject of a token, the credential that it is made with, and the end of that: seconds since the epoch; `null`: none. */
 export interface Holder {
   subject: string;
-  via: CredentialOrigin;
+  credentialOrigin: CredentialOrigin;
   until: number | null;
 }
 
@@ -41,7 +41,7 @@ async function mintFor(env: Secrets, kind: Kind, holder: Holder, claims: JWTPayl
   const token = await mint(
     env,
     kind,
-    { subject: holder.subject, claims: { via: holder.via, ...claims }, until: holder.until },
+    { subject: holder.subject, claims: { via: holder.credentialOrigin, ...claims }, until: holder.until },
     context,
   );
   return { token, expiresAt: endOf(kind, context.now, holder.until) };
@@ -77,8 +77,8 @@ async function isOfPassword(env: Passwords, claims: JWTPayload): Promise<boolean
 
 function credentialOf(claims: JWTPayload): Credential & { kind: 'token' } {
   // A token without an origin matches no epoch.
-  const via = (claims.via as CredentialOrigin | undefined) ?? { epoch: -1 };
-  return { kind: 'token', subject: claims.sub ?? '', via, until: claims.exp ?? 0 };
+  const credentialOrigin = (claims.via as CredentialOrigin | undefined) ?? { epoch: -1 };
+  return { kind: 'token', subject: claims.sub ?? '', credentialOrigin, until: claims.exp ?? 0 };
 }
 
 interface Verified {

@@ -72,12 +72,12 @@ export async function authorityOfJob(
   const known = credential.access ? { ...job, since: selection.newest } : job;
   const authority = await authorityIn(env, known, { repositories, now: Math.floor(runtime.now / 1000), loaded, selection });
   // A login password limits the tokens made with it. A refresh token is no limit itself, as each use gives a new one.
-  const bound = refresh ? (credential.via.until ?? null) : credential.until;
+  const bound = refresh ? (credential.credentialOrigin.until ?? null) : credential.until;
   const until = Math.min(authority.until ?? Number.POSITIVE_INFINITY, bound ?? Number.POSITIVE_INFINITY);
   return {
     ...authority,
     until,
-    via: bound === null ? authority.via : { ...authority.via, until: bound },
+    credentialOrigin: { ...authority.credentialOrigin, ...(bound === null ? {} : { until: bound }) },
     login: refresh && loaded.login ? { ...refresh, current: loaded.login.generation === refresh.generation } : null,
   };
 }
@@ -122,9 +122,9 @@ export function fromTrustRules(job: Job, rules: readonly TrustRule[], subject: s
       ...rules.flatMap((rule) => onIdentity(rule.subject, statementsOf(rule, job.claims))),
       ...repositoryStatements(loaded),
     ],
-    via: { epoch: 0, job },
+    credentialOrigin: { epoch: 0, job },
     until: Math.max(job.at, ...rules.map(({ lifetime }) => job.at + lifetime)),
-    credential: 'ci',
+    credentialKind: 'ci',
   };
 }
 

@@ -24,7 +24,7 @@ export async function loadAuthority(
   const load = () => loadOrBegin(env, credential, repositories);
   if (credential === null) return anonymous(await load());
   if (credential.kind === 'outside') return authorityOfOutside(env, credential, repositories, runtime, load);
-  const job = credential.kind === 'token' ? credential.via.job : undefined;
+  const job = credential.kind === 'token' ? credential.credentialOrigin.job : undefined;
   if (credential.kind === 'token' && job) return authorityOfJob(env, credential, job, repositories, runtime, load);
   return fromAccount(credential, await load());
 }
@@ -32,7 +32,7 @@ export async function loadAuthority(
 async function loadOne(env: Database, credential: Credential | null, repositories: readonly string[]): Promise<Loaded> {
   const token = credential?.kind === 'token' ? credential : null;
   const subject = credential?.kind === 'password' ? BOOTSTRAP : (token?.subject ?? null);
-  const key = credential?.kind === 'key' ? credential.key : (token?.via.key ?? null);
+  const key = credential?.kind === 'key' ? credential.key : (token?.credentialOrigin.key ?? null);
   const login = token?.login?.id ?? null;
   const [loaded] = await loadSubjects(env, [subject], repositories, { key, login });
   return loaded ?? NOTHING;

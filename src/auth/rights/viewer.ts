@@ -24,8 +24,8 @@ export interface Viewer {
 }
 
 export function viewerOf(authority: Authority): Viewer {
-  const { subject, owns, belongsTo, via, administrator } = authority;
-  const key = via.key ?? null;
+  const { subject, owns, belongsTo, credentialOrigin, administrator } = authority;
+  const key = credentialOrigin.key ?? null;
   if (isNarrowed(authority)) return { subject: '', key, administrator: false, owns: [], belongsTo: [] };
   const whole = isUnscopedUser(authority);
   return { subject, key, administrator: whole && administrator, owns: whole ? owns : [], belongsTo };

@@ -2,7 +2,7 @@
 import { Hono } from 'hono';
 import { accepts } from 'hono/accepts';
 import * as z from 'zod';
-import { type Caller, createLoginPassword, describeCaller, logOutEverywhere } from '../../app/login.ts';
+import { createLoginPassword, type DescribedCaller, describeCaller, logOutEverywhere } from '../../app/login.ts';
 import { acceptMembership, declineInvitation, listOwnInvitations } from '../../app/organizations.ts';
 import { joinedSchema, memberInvitationSchema } from '../../contract/organizations.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
@@ -113,7 +113,7 @@ export const me = new Hono<AppEnv>({ strict: false })
     },
   );
 
-function shownCaller({ unread, credential, ...caller }: Caller): z.input<typeof callerSchema> {
+function shownCaller({ unread, credential, ...caller }: DescribedCaller): z.input<typeof callerSchema> {
   const { expiresAt } = credential;
   return {
     ...caller,

@@ -38,7 +38,7 @@ export async function expiringLogin(stage: Stage): Promise<void> {
 /** Made by the registry's own function, on a clock that is late. */
 async function passwordOfYesterday({ registry }: Stage): Promise<string> {
   const secret = (await readFile(join(registry.dataDir, 'secret'), 'utf8')).trim();
-  const holder = { subject: 'user:alice', via: { epoch: 0 }, until: null };
+  const holder = { subject: 'user:alice', credentialOrigin: { epoch: 0 }, until: null };
   const yesterday = { service: registry.host, now: Date.now() - 24 * 60 * 60 * 1000 };
   return (await mintLoginPassword({ REGISTRY_SECRET: secret }, holder, 900, yesterday)).token;
 }

@@ -343,7 +343,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       const location = await begun(layer(20));
       const occasion = { service: new URL(ORIGIN).host, now: Date.now() };
       const grants = [{ type: 'repository' as const, name: REPOSITORY, actions: ['pull' as const] }];
-      const holder = { subject: 'user:admin', via: { epoch: 0 }, until: null };
+      const holder = { subject: 'user:admin', credentialOrigin: { epoch: 0 }, until: null };
       const { token } = await mintAccessToken(world.env, holder, grants, occasion);
       for (const authorization of [`Bearer ${token}`, null]) {
         for (const method of ['GET', 'PATCH', 'PUT', 'DELETE']) {
