@@ -3,7 +3,7 @@
 # engine of its own, and makes the images mkimage:one, :two and :three, as an OCI layout in FOLDER/img too. Prints "ready",
 # or what is wrong. Ends with its standard input, and the engine with it; then FOLDER is gone.
 #
-# usage: people-engine.sh HOST:PORT FOLDER
+# usage: people-engine.sh HOST:PORT FOLDER [dockerd flags]
 
 HERE=$(dirname "$(readlink -f "$0")")
 REG=$1 W=$2 SUITE=host LOG=$2/log SM_PASS=''
@@ -26,7 +26,7 @@ for tag in one two three; do
   step image python3 "$HERE/mkimage.py" "$W/img" --layers 2K,3K --seed "people-$tag" --tag "$tag" --append
 done
 tar -C "$W/img" -cf "$W/img.tar" .
-start_dockerd docker --storage-driver=vfs
+start_dockerd docker --storage-driver=vfs "${@:3}"
 step load docker load -i "$W/img.tar"
 echo ready
 cat > /dev/null

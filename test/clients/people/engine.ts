@@ -26,6 +26,8 @@ export interface Desk {
 }
 
 export interface Engine {
+  /** What a program needs to reach it. */
+  env: Record<string, string>;
   desk(owner: string): Desk;
   /** Removes all images and takes the first ones again, so that a pull has something to fetch. */
   forgetImages(): Promise<void>;
@@ -40,10 +42,13 @@ const SCRIPT = fileURLToPath(new URL('../people-engine.sh', import.meta.url));
 const PATH = `/usr/sbin:/usr/bin:${process.env.PATH}`;
 const COMMAND_TIMEOUT_MS = 60_000;
 
-/** @throws Error where there is no docker to be had, or it does not start */
-export async function startEngine(registry: string): Promise<Engine> {
+/**
+ * @param flags further ones of the engine
+ * @throws Error where there is no docker to be had, or it does not start
+ */
+export async function startEngine(registry: string, flags: string[] = []): Promise<Engine> {
   const folder = await mkdtemp(join(tmpdir(), 'csp-'));
-  const script = spawn('bash', [SCRIPT, registry, folder], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const script = spawn('bash', [SCRIPT, registry, folder, ...flags], { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<void>((resolve) => script.once('close', () => resolve()));
   const said = await firstLine(script.stdout);
   const stop = async () => {
@@ -56,8 +61,10 @@ export async function startEngine(registry: string): Promise<Engine> {
     await stop();
     throw new Error(`there is no docker: ${said}`);
   }
-  const run = runner({ DOCKER_HOST: `unix://${folder}/d.sock`, HOME: folder, REGISTRY: registry });
+  const reach = { DOCKER_HOST: `unix://${folder}/d.sock`, PATH };
+  const run = runner({ ...reach, HOME: folder, REGISTRY: registry });
   return {
+    env: reach,
     desk: (owner) => deskIn(join(folder, owner), registry, run),
     async forgetImages() {
       await run('docker', ['image', 'prune', '--all', '--force']);

@@ -1,0 +1,40 @@
+/** A docker engine for the pages, which finds `hello-world` in a mirror on this machine instead of on Docker Hub. */
+import { type Engine, startEngine } from '../clients/people/engine.ts';
+import { startRegistry } from '../world/registry.ts';
+
+export interface Docker {
+  env: Record<string, string>;
+  forgetImages(): Promise<unknown>;
+  stop(): Promise<void>;
+}
+
+/** The account of the mirror's images, which docker means by `hello-world`. */
+const IMAGE = 'library/hello-world';
+
+/** @throws Error if there is no docker to be had */
+export async function startDocker(): Promise<Docker> {
+  const mirror = await startRegistry();
+  let engine: Engine | undefined;
+  const stop = async () => {
+    await engine?.stop();
+    await mirror.stop();
+  };
+  try {
+    engine = await startEngine(mirror.host, ['--registry-mirror', mirror.url]);
+    const desk = engine.desk('mirror');
+    for (const ran of [await desk.login(mirror.username, mirror.password), await desk.push('one', IMAGE)]) {
+      if (ran.code !== 0) throw new Error(ran.stderr);
+    }
+    const answer = await fetch(`${mirror.url}/api/v1/repositories/${IMAGE}`, {
+      method: 'PATCH',
+      headers: { authorization: `Bearer ${mirror.password}`, 'content-type': 'application/json' },
+      body: '{"visibility":"public"}',
+    });
+    if (!answer.ok) throw new Error(await answer.text());
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const { env, desk } = engine;
+  return { env, forgetImages: () => desk('mirror').shell('docker image prune --all --force'), stop };
+}
