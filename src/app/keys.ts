@@ -10,7 +10,16 @@ import { rotateKey as replaceKey } from '../auth/people/key-rotation.ts';
 import { getRobot } from '../auth/people/robots.ts';
 import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
 import { pushWithoutPull } from '../auth/rights/policy-warnings.ts';
-import type { KeyChange, KeyRevocation, KeyRotation, NewKey } from '../contract/keys.ts';
+import {
+  type KeyChange,
+  type KeyRevocation,
+  type KeyRotation,
+  keyChange,
+  keyRotation,
+  type NewKey,
+  newKey,
+} from '../contract/keys.ts';
+import { valid } from '../contract/valid.ts';
 import { settings } from '../env.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { organizationOf } from '../vocabulary/names.ts';
@@ -91,12 +100,8 @@ export async function createRobotKey(
   return create(call, subject, wanted, idempotency);
 }
 
-async function create(
-  call: Call,
-  owner: string,
-  { name, statements, days }: NewKey,
-  idempotency: string | null,
-): Promise<CreatedKey> {
+async function create(call: Call, owner: string, wanted: NewKey, idempotency: string | null): Promise<CreatedKey> {
+  const { name, statements, days } = valid(newKey, wanted);
   const { key, secret } = await addKey(call.env, {
     owner,
     name,
@@ -109,14 +114,10 @@ async function create(
 }
 
 /** @param ifVersion the version that the key is expected to have; `null`: any */
-export async function changeKey(
-  call: Call,
-  id: string,
-  { name, statements, days }: KeyChange,
-  ifVersion: number | null,
-): Promise<SavedKey> {
+export async function changeKey(call: Call, id: string, wanted: KeyChange, ifVersion: number | null): Promise<SavedKey> {
   requireUnscopedUser(call);
   const key = await findKey(call, id);
+  const { name, statements, days } = valid(keyChange, wanted);
   const change = {
     ...(name === undefined ? {} : { name }),
     ...(statements === undefined ? {} : { statements: statements?.map(storedStatement) ?? null }),
@@ -164,12 +165,7 @@ async function revokeCreatedWith(call: Call, id: string): Promise<void> {
  * another user.
  * @throws not-found, forbidden, conflict
  */
-export async function rotateKey(
-  call: Call,
-  id: string,
-  { overlap, days }: KeyRotation,
-  idempotency: string | null,
-): Promise<CreatedKey> {
+export async function rotateKey(call: Call, id: string, wanted: KeyRotation, idempotency: string | null): Promise<CreatedKey> {
   requireLogin(call);
   const { authority } = call;
   const old = await findKey(call, id);
@@ -177,6 +173,7 @@ export async function rotateKey(
   if (!isCaller(authority, old.id) && !isOwner) {
     throw denied('only the key itself, or its owner with a key that is not narrowed, can rotate a key. Nothing was changed');
   }
+  const { overlap, days } = valid(keyRotation, wanted);
   const rotation = { overlap, days: days ?? null, idempotency, by: actorOf(call) };
   const { key, secret } = await replaceKey(call.env, old, rotation);
   return { ...saved(key), secret };

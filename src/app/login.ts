@@ -3,6 +3,8 @@ import type { Authority } from '../auth/authority.ts';
 import { noteIssued } from '../auth/login-log.ts';
 import { endLogins } from '../auth/people/accounts.ts';
 import { type Minted, mintLoginPassword } from '../auth/tokens.ts';
+import { loginPasswordRequest } from '../contract/people.ts';
+import { valid } from '../contract/valid.ts';
 import { report } from '../telemetry.ts';
 import { LOGIN_PASSWORD_MAX_LIFETIME } from '../vocabulary/limits.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -73,6 +75,7 @@ export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }):
  */
 export async function createLoginPassword(call: Call, lifetime: number | undefined): Promise<Minted> {
   requireLogin(call);
+  valid(loginPasswordRequest, { lifetime });
   const { env, authority, address } = call;
   const password = await mintLoginPassword(env, authority, lifetime ?? LOGIN_PASSWORD_MAX_LIFETIME, call);
   // A password that could not be recorded is issued all the same.

@@ -41,10 +41,12 @@ import {
 } from '../auth/people/teams.ts';
 import { isUnscopedUser } from '../auth/policy.ts';
 import type { Grants } from '../auth/rights/policy-names.ts';
+import { memberChange, organizationChange, robotChange, teamChange } from '../contract/organizations.ts';
+import { valid } from '../contract/valid.ts';
 import { newBatch } from '../events/batch.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { requireNoRepositories } from '../registry/repositories/descriptions.ts';
-import { nameOf, organizationOf, parseNewName } from '../vocabulary/names.ts';
+import { nameOf, organizationOf, parseNewName, requireSubject } from '../vocabulary/names.ts';
 import { endSubscriptions } from '../webhooks/subscriptions.ts';
 import {
   actorOf,
@@ -92,7 +94,8 @@ export async function putOrganization(
   ifVersion: number | null,
 ): Promise<{ organization: Organization; created: boolean }> {
   requireAdministrator(call);
-  return putRow(call.env, parseNewName(name), description, changeOf(call, ifVersion));
+  const wanted = valid(organizationChange, { description });
+  return putRow(call.env, parseNewName(name), wanted.description, changeOf(call, ifVersion));
 }
 
 /** @throws not-found, version-mismatch */
@@ -103,7 +106,8 @@ export async function describeOrganization(
   ifVersion: number | null,
 ): Promise<Organization> {
   requireOwner(call, name);
-  return describeRow(call.env, name, description, changeOf(call, ifVersion));
+  const wanted = valid(organizationChange, { description });
+  return describeRow(call.env, name, wanted.description, changeOf(call, ifVersion));
 }
 
 /**
@@ -131,7 +135,8 @@ export async function putMember(
   member: Member,
 ): Promise<{ outcome: Outcome; expiresAt: number | null }> {
   requireOwner(call, organization);
-  return saveMember(call.env, organization, member, actorOf(call));
+  const { role } = valid(memberChange, { role: member.role });
+  return saveMember(call.env, organization, { ...member, role }, actorOf(call));
 }
 
 /**
@@ -193,7 +198,9 @@ export async function putTeam(
   ifVersion: number | null,
 ): Promise<{ team: Team; created: boolean }> {
   requireOwner(call, organizationOf(team));
-  return putTeamRow(call.env, team, description, { ...changeOf(call, ifVersion), authority: call.authority });
+  const wanted = valid(teamChange, { description });
+  requireSubject('team', team);
+  return putTeamRow(call.env, team, wanted.description, { ...changeOf(call, ifVersion), authority: call.authority });
 }
 
 /** Deletes a team with its policy. */
@@ -238,7 +245,8 @@ export async function putRobot(
   ifVersion: number | null,
 ): Promise<{ robot: Robot; created: boolean }> {
   requireOwner(call, organizationOf(robot));
-  return putRobotRow(call.env, robot, change, changeOf(call, ifVersion));
+  requireSubject('robot', robot);
+  return putRobotRow(call.env, robot, valid(robotChange, change), changeOf(call, ifVersion));
 }
 
 /**

@@ -16,7 +16,8 @@ import {
 } from '../auth/people/invitations.ts';
 import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
 import { type Grants, grantsOf } from '../auth/rights/policy-names.ts';
-import type { UserChange, UserInvitation } from '../contract/people.ts';
+import { type UserChange, type UserInvitation, userChange, userInvitation } from '../contract/people.ts';
+import { valid } from '../contract/valid.ts';
 import type { Page } from '../oci/page.ts';
 import { nameOf } from '../vocabulary/names.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -74,7 +75,7 @@ export async function inviteUser(
   ifVersion: number | null,
 ): Promise<Invited & { created: boolean }> {
   requireAdministrator(call);
-  const { user, made } = await inviteRow(call.env, subject, wanted, { ifVersion, by: actorOf(call) });
+  const { user, made } = await inviteRow(call.env, subject, valid(userInvitation, wanted), { ifVersion, by: actorOf(call) });
   return { ...(await invited(call, user)), created: made };
 }
 
@@ -95,10 +96,11 @@ async function invited(call: Call, user: User): Promise<Invited> {
 export async function changeUser(
   call: Call,
   subject: string,
-  wanted: UserChange,
+  change: UserChange,
   ifVersion: number | null,
 ): Promise<{ user: User; remainingGrants: Grants | null }> {
   requireAdministrator(call);
+  const wanted = valid(userChange, change);
   const user = await changeRow(call.env, subject, wanted, { ifVersion, by: actorOf(call) });
   return { user, remainingGrants: wanted.disabled === true ? await grantsOf(call.env, subject) : null };
 }

@@ -6,7 +6,8 @@ import { previewPolicy as compare, type Difference } from '../auth/rights/policy
 import { pushWithoutPull } from '../auth/rights/policy-warnings.ts';
 import type { Sourced, Statement } from '../auth/statement.ts';
 import { reachOf } from '../auth/visibility.ts';
-import type { SentStatement, ShownStatement } from '../contract/statements.ts';
+import { identityStatements, repositoryStatements, type SentStatement, type ShownStatement } from '../contract/statements.ts';
+import { parse } from '../contract/valid.ts';
 import { type Batch, newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { parseRepositoryName, type RepositoryName } from '../oci/name.ts';
@@ -47,12 +48,18 @@ export async function savePolicy(
   ifVersion: number | null,
 ): Promise<Policy> {
   const by = requireMayEdit(call, subject);
-  const statements = sent.map(storedStatement);
+  const statements = statementsOf(subject, sent);
   const batch = newBatch(call.env);
   const saved = writePolicy(batch, call.env, { subject, statements }, { ifVersion, by, asker: call.authority });
   requireRepositoryOf(batch, subject);
   const { version, warnings } = policyIn(await batch.commit(), saved);
   return shown(subject, statements, warnings, version);
+}
+
+/** @throws request-invalid */
+function statementsOf(subject: string, sent: readonly SentStatement[]): Statement[] {
+  const schema = subject.startsWith('repository:') ? repositoryStatements : identityStatements;
+  return parse(schema, sent, 'statements').map(storedStatement);
 }
 
 export interface Preview {
@@ -65,7 +72,7 @@ export interface Preview {
 /** Compares a policy with one that is not saved: which callers would gain and lose which rights. */
 export async function previewPolicy(call: Call, subject: string, sent: readonly SentStatement[]): Promise<Preview> {
   requireMayEdit(call, subject);
-  const after = sent.map(storedStatement);
+  const after = statementsOf(subject, sent);
   const { statements: before, warnings } = await read(call, subject, after);
   const { items, more } = subject.startsWith('repository:')
     ? { items: [nameOf(subject)], more: false }

@@ -9,6 +9,8 @@ import {
   writeFirstPolicy,
   writeVisibility,
 } from '../auth/rights/policies.ts';
+import { repositoryChange } from '../contract/repositories.ts';
+import { valid } from '../contract/valid.ts';
 import { newBatch, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -97,10 +99,11 @@ async function readRepository(call: Call, repository: RepositoryName): Promise<R
 export async function putRepository(
   call: Call,
   repository: RepositoryName,
-  wanted: RepositoryChange,
+  change: RepositoryChange,
   ifVersion: number | null,
 ): Promise<{ isNew: boolean; repository: Repository }> {
   const by = requireRight(call, 'create', repository);
+  const wanted = valid(repositoryChange, change);
   if (ifVersion === null || ifVersion === 0) {
     if (await create(call, repository, wanted, by)) return { isNew: true, repository: await readRepository(call, repository) };
     if (ifVersion === 0) throw new Refusal('version-mismatch', { message: 'it is there already' });
@@ -109,7 +112,7 @@ export async function putRepository(
   requireRight(call, 'admin', repository);
   // RFC 9110, 13.1.1: an absent repository has no version.
   if (ifVersion !== null && !(await describeRepository(call.env, repository))) throw new Refusal('version-mismatch');
-  return { isNew: false, repository: await change(call, repository, wanted, { ifVersion, by }) };
+  return { isNew: false, repository: await save(call, repository, wanted, { ifVersion, by }) };
 }
 
 /** @returns `false` if there is one of this name */
@@ -133,14 +136,14 @@ async function create(call: Call, repository: RepositoryName, wanted: Repository
 export async function changeRepository(
   call: Call,
   repository: RepositoryName,
-  wanted: RepositoryChange,
+  change: RepositoryChange,
   ifVersion: number | null,
 ): Promise<Repository> {
   const by = requireRight(call, 'admin', repository);
-  return change(call, repository, wanted, { ifVersion, by });
+  return save(call, repository, valid(repositoryChange, change), { ifVersion, by });
 }
 
-async function change(
+async function save(
   call: Call,
   repository: RepositoryName,
   { visibility, ...texts }: RepositoryChange,

@@ -5,7 +5,8 @@ import { getOrganization } from '../auth/people/organizations.ts';
 import { actingAs } from '../auth/policy.ts';
 import { administers } from '../auth/rights/administering.ts';
 import { requireOrganization } from '../auth/within.ts';
-import type { NewWebhook, WebhookChange } from '../contract/webhooks.ts';
+import { valid } from '../contract/valid.ts';
+import { type NewWebhook, newWebhook, secretRotation, type WebhookChange, webhookChange } from '../contract/webhooks.ts';
 import type { Batch } from '../events/batch.ts';
 import { secondsToMidnight } from '../events/database-failure.ts';
 import { type Actor, aboutOf, isAboutRepository } from '../events/event.ts';
@@ -87,10 +88,11 @@ export async function listWebhooks(call: Call, scope: Scope, page: PageQuery): P
 export async function createWebhook(
   call: Call,
   scope: Scope,
-  { url, headers = {}, description = '', ...rest }: NewWebhook,
+  sent: NewWebhook,
   { requestOrigin, idempotency }: { requestOrigin: string; idempotency: string | null },
 ): Promise<CreatedWebhook> {
   const by = requireScopeRight(call, scope);
+  const { url, headers = {}, description = '', ...rest } = valid(newWebhook, sent);
   const wanted = { ...rest, scope, description, endpoint: { url, headers }, origin: call.origin, requestOrigin };
   const requireScope = (batch: Batch) => mustExist(batch, scope);
   const { subscription, secret } = await createSubscription(call.env, wanted, { by, idempotency, requireScope });
@@ -144,7 +146,7 @@ export async function changeWebhook(
   { requestOrigin, ifVersion }: { requestOrigin: string; ifVersion: number | null },
 ): Promise<Webhook> {
   const by = requireWebhook(call, webhook);
-  const wanted = { ...change, origin: call.origin, requestOrigin };
+  const wanted = { ...valid(webhookChange, change), origin: call.origin, requestOrigin };
   return withEndpoint(call, await changeSubscription(call.env, webhook, wanted, { ifVersion, by }));
 }
 
@@ -161,6 +163,7 @@ export async function rotateWebhookSecret(
   { overlap, ifVersion }: { overlap: number; ifVersion: number | null },
 ): Promise<CreatedWebhook> {
   const by = requireWebhook(call, webhook);
+  valid(secretRotation, { overlap });
   const { subscription, secret } = await rotateSecret(call.env, webhook, { overlap, ifVersion, by });
   return { webhook: await withEndpoint(call, subscription), secret };
 }

@@ -7,7 +7,8 @@ import { getRule, listRules, putRule, deleteRule as removeRule, type StoredRule 
 import { getOrganization } from '../auth/people/organizations.ts';
 import { pushWithoutPull } from '../auth/rights/policy-warnings.ts';
 import { actionsIn } from '../contract/statements.ts';
-import type { NewTrustRule } from '../contract/trust-rules.ts';
+import { type NewTrustRule, newTrustRule } from '../contract/trust-rules.ts';
+import { valid } from '../contract/valid.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { organizationOf } from '../vocabulary/names.ts';
 import { actorOf, requireAdministrator, requireOwner } from './access.ts';
@@ -41,10 +42,11 @@ export async function getTrustRule(call: Call, subject: string): Promise<TrustRu
 export async function putTrustRule(
   call: Call,
   subject: string,
-  { statements, audience, description = '', ...rest }: NewTrustRule,
+  sent: NewTrustRule,
   ifVersion: number | null,
 ): Promise<{ rule: TrustRule; warnings: string[] }> {
   requireMayEdit(call, organizationOf(subject));
+  const { statements, audience, description = '', ...rest } = valid(newTrustRule, sent);
   const wanted = {
     ...rest,
     subject,

@@ -90,6 +90,12 @@ export function isPrincipal(text: string): boolean {
   return PRINCIPAL_KINDS.includes(kind) && parts.length === (long ? 2 : 1) && parts.every(isAccountName);
 }
 
+/** @throws request-invalid unless `subject` names something of this kind */
+export function requireSubject(kind: 'team' | 'robot', subject: string): void {
+  if (subject.startsWith(`${kind}:`) && isPrincipal(subject)) return;
+  throw new Refusal('request-invalid', { message: `"${subject}" does not name a ${kind}: that is ${kind}:ORGANIZATION/NAME` });
+}
+
 /** `ci:acme/deploy`, or `ci:deploy` of the registry as a whole. */
 export function isRuleSubject(text: string): boolean {
   const parts = nameOf(text).split('/');

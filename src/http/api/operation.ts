@@ -5,8 +5,9 @@
 import type { Handler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type * as z from 'zod';
+import { parse } from '../../contract/valid.ts';
 import { parseStrictJson } from '../../oci/json.ts';
-import { Refusal, requireNoErrors } from '../../vocabulary/refusal.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { limitExpensiveReads, limitWrites } from '../limits.ts';
 import { readBody } from '../params.ts';
@@ -41,8 +42,8 @@ export function operation<const O extends Operation>(spec: O) {
     // After the guard of the route, so that it is known who asks.
     if (c.req.method !== 'GET' && c.req.method !== 'HEAD') await limitWrites(c);
     else if (spec.query) await limitExpensiveReads(c, spec.rowsRead);
-    c.set('query', (spec.query ? parsed(spec.query, queryOf(c), 'query') : undefined) as Variables['query']);
-    c.set('body', (spec.body ? parsed(spec.body, await bodyOf(c), 'body') : undefined) as Variables['body']);
+    c.set('query', (spec.query ? parse(spec.query, queryOf(c), 'query') : undefined) as Variables['query']);
+    c.set('body', (spec.body ? parse(spec.body, await bodyOf(c), 'body') : undefined) as Variables['body']);
     await next();
   });
   return Object.assign(check, { operation: spec });
@@ -51,13 +52,6 @@ export function operation<const O extends Operation>(spec: O) {
 /** Of a route's handlers, what `operation` attached. */
 export function operationOf(handler: Handler | object): Operation | null {
   return 'operation' in handler ? (handler.operation as Operation) : null;
-}
-
-function parsed(schema: z.ZodType, value: unknown, place: string): unknown {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const errors = result.error.issues.map(({ path, message }) => ({ at: [place, ...path].join('.'), message }));
-  return requireNoErrors(errors);
 }
 
 function queryOf(c: RequestContext): Record<string, string> {

@@ -11,7 +11,7 @@ import { attachedTo } from '../../oci/attachment.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { patternList } from '../../oci/pattern.ts';
-import { EXCLUSION, EXCLUSIONS_MAX, type Mutability } from '../../vocabulary/mutability.ts';
+import { EXCLUSION, EXCLUSIONS_MAX, MUTABILITIES, type Mutability } from '../../vocabulary/mutability.ts';
 import type { Precondition } from '../../vocabulary/reasons.ts';
 import { type FieldError, type Particulars, Refusal, requireNoErrors } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID, requireRepository } from '../repositories/repositories.ts';
@@ -56,7 +56,8 @@ function errorsIn({ value, exclusions }: Mutability): FieldError[] {
   const hasSome = exclusions.length > 0 && exclusions.length <= EXCLUSIONS_MAX;
   const fits = value.endsWith('_WITH_EXCLUSION') ? hasSome : exclusions.length === 0;
   const count = `has 1 to ${EXCLUSIONS_MAX} exclusion filters with …_WITH_EXCLUSION, and none without`;
-  return [...wrong, ...(fits ? [] : [count])].map((message) => ({ at: '', message }));
+  const known = MUTABILITIES.includes(value) ? [] : [`is one of ${MUTABILITIES.join(', ')}`];
+  return [...known, ...wrong, ...(fits ? [] : [count])].map((message) => ({ at: '', message }));
 }
 
 /**
