@@ -1,6 +1,12 @@
 /** Operations on repositories refuse what no door should let through. */
 import { beforeAll, expect, test } from 'vitest';
-import { changeRepository, deleteRepository, getRepository, listRepositories, putRepository } from '../../src/app/repositories.ts';
+import {
+  changeRepository,
+  deleteRepository,
+  getRepository,
+  listRepositories,
+  putRepository,
+} from '../../src/app/repositories.ts';
 import type { RepositoryName } from '../../src/oci/name.ts';
 import { callAs, reasonOf } from '../world/call.ts';
 import { makeAcme, makeRobot } from '../world/organizations.ts';
@@ -58,8 +64,12 @@ test('a repository is read only by callers who may pull', async () => {
 test('a repository is created only by callers who may create it', async () => {
   const call = await callAs(world, puller, [NEW]);
   expect(await reasonOf(world, () => putRepository(call, NEW, {}, null))).toBe('forbidden');
-  expect(await reasonOf(world, async () => putRepository(await callAs(world, outsider, [NEW]), NEW, {}, null))).toBe('not-found');
-  expect(await reasonOf(world, async () => putRepository(await callAs(world, null, [NEW]), NEW, {}, null))).toBe('unauthenticated');
+  expect(await reasonOf(world, async () => putRepository(await callAs(world, outsider, [NEW]), NEW, {}, null))).toBe(
+    'not-found',
+  );
+  expect(await reasonOf(world, async () => putRepository(await callAs(world, null, [NEW]), NEW, {}, null))).toBe(
+    'unauthenticated',
+  );
 });
 
 test('a creator who may not administer sets no text and no visibility, and takes no name', async () => {
