@@ -14,6 +14,7 @@ export type KeyLabel =
   | 'invitation'
   | 'upload-location'
   | 'subscription-endpoint'
+  | 'place-in-list'
   | 'audit-address';
 
 /** 256 bits take at least this many characters in any usual encoding. */
@@ -84,4 +85,41 @@ export async function sameSecret(given: string, expected: string): Promise<boole
 
 async function sha256(text: string): Promise<Uint8Array> {
   return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
+}
+
+const IV_BYTES = 12;
+
+/**
+ * Encrypts a text (AES-256-GCM).
+ * @param context has to be given again to decrypt, so the ciphertext cannot be used elsewhere
+ */
+export async function encrypt(env: Secrets, label: KeyLabel, context: string, text: string): Promise<Uint8Array> {
+  const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
+  const key = await imported(await signingKey(env, label));
+  const sealed = await crypto.subtle.encrypt(gcm(iv, context), key, new TextEncoder().encode(text));
+  return new Uint8Array([...iv, ...new Uint8Array(sealed)]);
+}
+
+/** `null`: encrypted for another context, or with a secret that is neither the current nor the previous one. */
+export async function decrypt(
+  env: Secrets,
+  label: KeyLabel,
+  context: string,
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<string | null> {
+  for (const key of await verificationKeys(env, label)) {
+    const opened = await crypto.subtle
+      .decrypt(gcm(bytes.slice(0, IV_BYTES), context), await imported(key), bytes.slice(IV_BYTES))
+      .catch(() => null);
+    if (opened) return new TextDecoder().decode(opened);
+  }
+  return null;
+}
+
+function gcm(iv: Uint8Array<ArrayBuffer>, context: string) {
+  return { name: 'AES-GCM', iv, additionalData: new TextEncoder().encode(context) };
+}
+
+function imported(key: Uint8Array<ArrayBuffer>) {
+  return crypto.subtle.importKey('raw', key, 'AES-GCM', false, ['encrypt', 'decrypt']);
 }
