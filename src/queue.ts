@@ -1,4 +1,5 @@
 /** The messages of the queues. Each queue has its own consumer. */
+import { INTERNET } from './app/call.ts';
 import { type DeliveryRuntime, handleAnnouncements, handleDeadLetters, handleDeliveries } from './app/deliveries.ts';
 import { requireStores } from './app/setup.ts';
 import type { Env } from './env.ts';
@@ -26,6 +27,5 @@ export async function consume(batch: MessageBatch, env: Env, work: Pick<Executio
 export const deliveryRuntime: DeliveryRuntime = {
   now: () => Date.now(),
   random: () => Math.random(),
-  fetch: (url: string, init: RequestInit) => fetch(url, init),
-  sleep: (milliseconds: number) => scheduler.wait(milliseconds),
+  ...INTERNET,
 };

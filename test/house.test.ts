@@ -23,6 +23,7 @@ const ARROWS: Record<string, string[]> = {
     'auth',
     'webhooks',
     'events',
+    'outbound',
     'oci',
     'secrets.ts',
     'telemetry.ts',
@@ -48,17 +49,17 @@ const ARROWS: Record<string, string[]> = {
   'cron.ts': ['app', 'queue.ts', 'telemetry.ts', 'env.ts'],
   'ownership.ts': ['storage', 'secrets.ts', 'env.ts'],
   background: ['vocabulary', 'telemetry.ts', 'env.ts'],
-  local: ['auth', 'env.ts', 'addresses.ts'],
+  local: ['auth', 'outbound', 'env.ts'],
   vocabulary: [],
   registry: ['vocabulary', 'oci', 'storage', 'events', 'telemetry.ts', 'env.ts'],
-  auth: ['vocabulary', 'oci', 'events', 'secrets.ts', 'telemetry.ts', 'env.ts', 'addresses.ts'],
-  webhooks: ['vocabulary', 'oci', 'events', 'secrets.ts', 'telemetry.ts', 'env.ts', 'addresses.ts'],
+  auth: ['vocabulary', 'oci', 'events', 'outbound', 'secrets.ts', 'telemetry.ts', 'env.ts'],
+  webhooks: ['vocabulary', 'oci', 'events', 'outbound', 'secrets.ts', 'telemetry.ts', 'env.ts'],
   storage: ['vocabulary', 'oci', 'env.ts'],
   events: ['vocabulary', 'oci', 'telemetry.ts', 'env.ts'],
+  outbound: [],
   'secrets.ts': ['env.ts'],
   'telemetry.ts': ['env.ts'],
   oci: ['vocabulary'],
-  'addresses.ts': [],
   'env.ts': [],
 };
 
@@ -286,6 +287,16 @@ test('the clock and chance are read at the doors only', () => {
   expect(complaints(({ room, code }) => [!doors.includes(room) && sensed.test(code) && 'reads the clock or chance'])).toEqual(
     [],
   );
+});
+
+test('only outbound opens connections', () => {
+  const opened = /(?<![.\w])fetch\(|\bglobalThis\.fetch|\bconnect\(/;
+  const script = 'http/join.ts';
+  expect(
+    complaints(({ path, room, code }) => [
+      !['outbound', 'local'].includes(room) && path !== script && opened.test(code) && 'opens a connection',
+    ]),
+  ).toEqual([]);
 });
 
 test('the grammar touches no binding and no network', () => {

@@ -3,6 +3,9 @@ import type { Authority } from '../auth/authority.ts';
 import type { Env } from '../env.ts';
 import type { Background } from '../events/batch.ts';
 
+/** The network, for the entry points. */
+export { INTERNET } from '../outbound/request.ts';
+
 export interface Call {
   env: Env;
   /** The caller with all rights that bear on what the request is about, as the database has them now. */

@@ -1,6 +1,6 @@
 /** What travels with a request: bindings, who makes it, where and when. */
 import type { Context } from 'hono';
-import type { Call } from '../app/call.ts';
+import { type Call, INTERNET } from '../app/call.ts';
 import type { ContentCall } from '../app/content.ts';
 import type { Authority } from '../auth/authority.ts';
 import type { Caller } from '../auth/policy.ts';
@@ -59,7 +59,7 @@ export function hostOf(c: RequestContext): string {
 /** The service, the time and the network: the only clock below this room is the database's. */
 export function runtimeOf(c: RequestContext): Runtime {
   const { insecureIssuers } = settings(c.env);
-  return { service: hostOf(c), now: Date.now(), fetch: (...of) => fetch(...of), insecureIssuers };
+  return { service: hostOf(c), now: Date.now(), fetch: INTERNET.fetch, insecureIssuers };
 }
 
 /**

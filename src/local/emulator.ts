@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { D1Database } from '@cloudflare/workers-types';
 import { build } from 'esbuild';
 import { Log, LogLevel, Miniflare } from 'miniflare';
-import { NAT64, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6 } from '../addresses.ts';
+import { NAT64, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6 } from '../outbound/addresses.ts';
 import { printLog } from './log.ts';
 import { socketBinding } from './socket.ts';
 

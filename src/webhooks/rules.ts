@@ -2,10 +2,10 @@
 import { settings, type Vars } from '../env.ts';
 import type { Batch, Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
+import { refusalOfAddress } from '../outbound/address.ts';
 import { EVENT_TYPES, type EventType } from '../vocabulary/event-types.ts';
 import { type Particulars, requireNoErrors } from '../vocabulary/refusal.ts';
 import { EVERY_TYPE, type FormatName } from '../vocabulary/webhooks.ts';
-import { refusalOfAddress } from './endpoint/address.ts';
 import { refusalOfHeaders } from './endpoint/custom-headers.ts';
 import type { Endpoint } from './endpoint/sealing.ts';
 import { defaultTypes, type Filter, ownerOf, type Scope } from './filter.ts';

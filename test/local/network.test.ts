@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { NOT_PUBLIC_IPV4 } from '../../src/addresses.ts';
 import { emulate } from '../../src/local/emulator.ts';
+import { NOT_PUBLIC_IPV4 } from '../../src/outbound/addresses.ts';
 import { freePort } from '../world/registry.ts';
 
 /** Asks for what it is told to, and says what came of it. */

@@ -3,7 +3,9 @@
  * header. Fetched with limits of time and size, and cached in this isolate.
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
-import { INTERNAL_NAME, NAME_OF_ADDRESS } from '../../addresses.ts';
+import { jsonOf } from '../../oci/json.ts';
+import { refusalOfAddress } from '../../outbound/address.ts';
+import { deadlineIn, request } from '../../outbound/request.ts';
 import { report } from '../../telemetry.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Runtime } from '../runtime.ts';
@@ -33,20 +35,15 @@ const EDGE_TTL = 300;
 export function isIssuer(text: string, insecure: boolean): boolean {
   const url = URL.parse(text);
   if (!url || text.length > ISSUER_MAX_LENGTH || /[?#]/.test(text) || url.pathname.includes('//')) return false;
-  return (text === url.href || text === url.origin) && isOutside(url, insecure);
+  return (text === url.href || text === url.origin) && isOutside(url.href, insecure);
 }
 
-/** A host name with a dot, and no IP address: `URL` has normalized every spelling of an address to digits and dots, or brackets. */
-const PUBLIC_HOST = /^(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*$/;
-
-function isOutside({ protocol, username, password, hostname }: URL, insecure: boolean): boolean {
-  if (username !== '' || password !== '') return false;
-  if (insecure) return protocol === 'https:' || protocol === 'http:';
-  return protocol === 'https:' && isPublicName(hostname);
-}
-
-function isPublicName(hostname: string): boolean {
-  return PUBLIC_HOST.test(hostname) && !INTERNAL_NAME.test(hostname) && !NAME_OF_ADDRESS.test(hostname);
+/**
+ * The address rule of issuers. Unlike those of webhooks, they may have any port, and there is no own host to protect: a document of
+ * the registry is no discovery document. Reserved domains are allowed because a rule for them does no harm.
+ */
+function isOutside(url: string, insecure: boolean): boolean {
+  return refusalOfAddress(url, { ownHosts: [], insecure, anyPort: true, anyDomain: true }) === null;
 }
 
 /** Holds values only: a Worker must not await a promise or stream of another request. */
@@ -104,14 +101,14 @@ async function newerKeys(issuer: string, kept: Known, runtime: Outside): Promise
 
 async function refresh(issuer: string, kept: Known, runtime: Outside, fresh: boolean): Promise<JSONWebKeySet> {
   if (runtime.now - kept.failedAt < PAUSE) throw unreachable(issuer, 'it failed a moment ago');
-  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const deadline = deadlineIn(TIMEOUT_MS);
   try {
-    const keys = await fetchKeys(issuer, { ...runtime, signal, fresh: fresh || kept.failedAt > 0 });
+    const keys = await fetchKeys(issuer, { ...runtime, deadline, fresh: fresh || kept.failedAt > 0 });
     Object.assign(kept, { keys, fetchedAt: runtime.now, failedAt: Number.NEGATIVE_INFINITY });
     return keys;
   } catch (cause) {
     kept.failedAt = runtime.now;
-    const reason = signal.aborted ? 'it took too long' : cause instanceof Unusable ? cause.message : 'the connection failed';
+    const reason = deadline.aborted ? 'it took too long' : cause instanceof Unusable ? cause.message : 'the connection failed';
     throw unreachable(issuer, reason, cause);
   }
 }
@@ -130,64 +127,33 @@ function unreachable(issuer: string, reason: string, cause?: unknown): Refusal {
 class Unusable extends Error {}
 
 /** `fresh`: bypasses Cloudflare's cache, which would answer with the known keys. */
-type Asking = Outside & { signal: AbortSignal; fresh: boolean };
+type Asking = Outside & { deadline: AbortSignal; fresh: boolean };
 
 async function fetchKeys(issuer: string, asking: Asking): Promise<JSONWebKeySet> {
   const configuration = await fetchDocument(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, asking);
   if (configuration.issuer !== issuer) throw new Unusable('its discovery document is that of another issuer');
   const location = typeof configuration.jwks_uri === 'string' ? URL.parse(configuration.jwks_uri) : null;
-  if (!location || !isOutside(location, asking.insecureIssuers)) throw new Unusable('its keys are at no address of the web');
+  if (!location || !isOutside(location.href, asking.insecureIssuers))
+    throw new Unusable('its keys are at no address of the web');
   const { keys } = await fetchDocument(location.href, asking);
   if (!Array.isArray(keys) || !keys.every(isObject)) throw new Unusable('it has no set of keys');
   if (keys.length > MAX_KEYS) throw new Unusable(`it has more than ${MAX_KEYS} keys`);
   return { keys } as JSONWebKeySet;
 }
 
-async function fetchDocument(url: string, { fetch, signal, fresh }: Asking): Promise<Record<string, unknown>> {
-  const response = await fetch(url, {
-    headers: { accept: 'application/json', 'user-agent': 'Berth' },
-    // A redirect could lead anywhere, so it counts as a failure like any status but 200.
-    redirect: 'manual',
-    signal,
-    ...(fresh ? { cache: 'no-store' } : { cf: { cacheTtl: EDGE_TTL, cacheEverything: true } }),
-  });
-  if (response.status !== 200) {
-    await response.body?.cancel();
-    throw new Unusable(`it answered with status ${response.status}`);
+async function fetchDocument(url: string, { fetch, deadline, fresh }: Asking): Promise<Record<string, unknown>> {
+  const headers = { accept: 'application/json', 'user-agent': 'Berth' };
+  const caching = fresh ? { cache: 'no-store' as const } : { cf: { cacheTtl: EDGE_TTL, cacheEverything: true } };
+  const answer = await request(fetch, url, { headers, ...caching }, { deadline, maxBytes: MAX_BYTES });
+  if (answer.status !== 200) {
+    await answer.discard();
+    throw new Unusable(`it answered with status ${answer.status}`);
   }
-  const document = parse(await readText(response, signal));
+  const text = await answer.text();
+  if (text === null) throw new Unusable(`it answered with more than ${MAX_BYTES} bytes`);
+  const document = jsonOf(text);
   if (!isObject(document)) throw new Unusable('it answered with something else than a JSON object');
   return document;
-}
-
-async function readText(response: Response, signal: AbortSignal): Promise<string> {
-  if (!response.body) return '';
-  const reader = response.body.getReader();
-  signal.addEventListener('abort', () => {
-    reader.cancel().catch(() => undefined);
-  });
-  const decoder = new TextDecoder();
-  let text = '';
-  let size = 0;
-  for (let next = await reader.read(); !next.done; next = await reader.read()) {
-    const chunk: Uint8Array = next.value;
-    size += chunk.byteLength;
-    if (size > MAX_BYTES) {
-      await reader.cancel();
-      throw new Unusable(`it answered with more than ${MAX_BYTES} bytes`);
-    }
-    text += decoder.decode(chunk, { stream: true });
-  }
-  signal.throwIfAborted();
-  return text + decoder.decode();
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -4,6 +4,7 @@
  */
 import { Hono } from 'hono';
 import * as z from 'zod';
+import { INTERNET } from '../../app/call.ts';
 import {
   type CreatedWebhook,
   changeWebhook,
@@ -224,6 +225,5 @@ function timeIfAhead(seconds: number): string | null {
 const runtime: DeliveryRuntime = {
   now: () => Date.now(),
   random: () => Math.random(),
-  fetch: (url, init) => fetch(url, init),
-  sleep: (milliseconds) => scheduler.wait(milliseconds),
+  ...INTERNET,
 };

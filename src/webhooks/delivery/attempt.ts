@@ -1,12 +1,12 @@
 /**
  * One attempt of one delivery: a signed POST with limits on time and size. Only the part of the answer that is shown to people is read.
- * Redirects are not followed, because they could lead anywhere.
  */
 import { settings, type Vars } from '../../env.ts';
+import { refusalOfAddress } from '../../outbound/address.ts';
+import { deadlineIn, type Network, request } from '../../outbound/request.ts';
 import type { Secrets } from '../../secrets.ts';
 import { report } from '../../telemetry.ts';
 import { LOOP_HEADER } from '../../vocabulary/webhooks.ts';
-import { refusalOfAddress } from '../endpoint/address.ts';
 import { redacted } from '../endpoint/redaction.ts';
 import { type Endpoint, unseal } from '../endpoint/sealing.ts';
 import { allSecrets, signatureHeaders } from '../endpoint/signature.ts';
@@ -16,13 +16,11 @@ import { deliveryId, type EventData, type Loaded, type Result } from './deliveri
 import { delayAfter, retryAfterOf } from './schedule.ts';
 
 /** Time, randomness and the network, given by the entry points. */
-export interface DeliveryRuntime {
+export interface DeliveryRuntime extends Network {
   /** Milliseconds since the epoch. */
   now: () => number;
   /** From 0 to 1. */
   random: () => number;
-  fetch: (url: string, init: RequestInit) => Promise<Response>;
-  sleep: (milliseconds: number) => Promise<void>;
 }
 
 export type Settings = Secrets & Vars;
@@ -139,14 +137,12 @@ async function send(
   { headers, body }: { headers: Record<string, string>; body: string },
   runtime: DeliveryRuntime,
 ) {
-  const controller = new AbortController();
-  const { signal } = controller;
-  void runtime.sleep(TIMEOUT_MS).then(() => controller.abort());
+  const limits = { deadline: deadlineIn(TIMEOUT_MS, runtime.sleep), maxBytes: READ_MAX_BYTES };
   const from = runtime.now();
   const common = { retryAfter: 0, final: false };
   try {
-    const answer = await runtime.fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal });
-    const response = await beginningOf(answer, signal);
+    const answer = await request(runtime.fetch, url, { method: 'POST', headers, body }, limits);
+    const response = await answer.beginning();
     const { status } = answer;
     const retryAfter = retryAfterOf(answer.headers.get('retry-after'), runtime.now());
     const error = isSuccess(status) ? null : `the endpoint answered with status ${status}`;
@@ -155,28 +151,4 @@ async function send(
     // The same message and time for every failure, so that nobody can scan hosts and ports with a webhook.
     return { ...common, status: null, error: NO_ANSWER, response: '', latencyMs: TIMEOUT_MS };
   }
-}
-
-/** Reads the beginning of the body. An answer whose body breaks off still counts as an answer. */
-async function beginningOf(answer: Response, signal: AbortSignal): Promise<string> {
-  if (!answer.body) return '';
-  const reader = answer.body.getReader();
-  const stop = () => void reader.cancel().catch(() => undefined);
-  signal.addEventListener('abort', stop);
-  if (signal.aborted) stop();
-  const decoder = new TextDecoder();
-  let text = '';
-  let size = 0;
-  try {
-    for (let next = await reader.read(); !next.done && size < READ_MAX_BYTES; next = await reader.read()) {
-      const chunk: Uint8Array = next.value;
-      text += decoder.decode(chunk.subarray(0, READ_MAX_BYTES - size), { stream: true });
-      size += chunk.byteLength;
-      if (size >= READ_MAX_BYTES) break;
-    }
-  } catch {
-    // Keep what was read.
-  }
-  stop();
-  return text;
 }

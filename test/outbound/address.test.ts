@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { refusalOfAddress } from '../../../src/webhooks/endpoint/address.ts';
+import { refusalOfAddress } from '../../src/outbound/address.ts';
 
 const OWN = ['registry.acme.com', 'berth.acme.workers.dev'];
 const OWN_AND_LOCAL = [...OWN, 'localhost:8787'];
@@ -231,13 +231,13 @@ const PUBLIC_ADDRESSES = [
 
 describe('an IP address is no host of a webhook', () => {
   test.each(ADDRESSES)('%s is refused as %s', (host, kind) => {
-    const expected = `the host is an IP address (${kind}): webhooks go to public names`;
+    const expected = `the host is an IP address (${kind}): only public names are allowed`;
     expect(refusal(`https://${host}/`)).toBe(expected);
     expect(refusal(`https://${host}:8443/path?query`)).toBe(expected);
   });
 
   test.each(PUBLIC_ADDRESSES)('%s is refused too', (host) => {
-    expect(refusal(`https://${host}/`)).toBe('the host is an IP address: webhooks go to public names');
+    expect(refusal(`https://${host}/`)).toBe('the host is an IP address: only public names are allowed');
   });
 
   /** First and last address of each range that leads anywhere inside. */
@@ -380,7 +380,7 @@ describe('a name that is none of the public internet is no host of a webhook', (
   });
 
   test.each(['registry', 'metadata', 'com', 'com.', 'xn--p1ai'])('%s, without a dot', (host) => {
-    expect(refusal(`https://${host}/`)).toBe('the host has no dot: webhooks go to public names');
+    expect(refusal(`https://${host}/`)).toBe('the host has no dot: only public names are allowed');
   });
 
   test.each([
@@ -482,6 +482,21 @@ describe('in development a webhook may be sent to', () => {
     'https://registry.acme.com:9000/',
   ])('%s', (text) => {
     expect(refusalInsecurely(text)).toBeNull();
+  });
+});
+
+describe('an address may be allowed', () => {
+  const rules = { ownHosts: OWN, insecure: false };
+
+  test('every port', () => {
+    expect(refusalOfAddress('https://gitlab.example.com:9999/', { ...rules, anyPort: true })).toBeNull();
+    expect(refusalOfAddress('https://10.0.0.1:9999/', { ...rules, anyPort: true })).toMatch(/IP address/);
+  });
+
+  test('domains that no public host has, but not those of this machine or network', () => {
+    expect(refusalOfAddress('https://gitlab.example/', { ...rules, anyDomain: true })).toBeNull();
+    expect(refusalOfAddress('https://gitlab.internal/', { ...rules, anyDomain: true })).toMatch(/not public/);
+    expect(refusalOfAddress('https://localhost/', { ...rules, anyDomain: true })).not.toBeNull();
   });
 });
 

@@ -1,15 +1,20 @@
 /**
- * Checks the address of a webhook: it must be a name of the public internet, and not the registry itself. Pure. The check is made when
- * the webhook is stored and again before each attempt. A name may still resolve to a private address. On Cloudflare no private address
- * can be reached, and a local run fetches through a network service that has public addresses only (`src/local/emulator.ts`).
+ * Checks an address that the Worker sends requests to: its host must be a name of the public internet, and not the registry itself.
+ * Pure. The check is made when the address is stored and again before each request. A name may still resolve to a private address. On
+ * Cloudflare no private address can be reached, and a local run fetches through a network service that has public addresses only
+ * (`src/local/emulator.ts`).
  */
-import { INTERNAL_NAME, NAME_OF_ADDRESS, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, type Range } from '../../addresses.ts';
+import { INTERNAL_NAME, NAME_OF_ADDRESS, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, type Range } from './addresses.ts';
 
 export interface AddressRules {
   /** Hosts by which the registry is reached, with the port if it is not the default. */
-  ownHosts: string[];
+  ownHosts: readonly string[];
   /** Allows http, every port and every host, for development. */
   insecure: boolean;
+  /** Allows ports that Cloudflare does not proxy. */
+  anyPort?: boolean;
+  /** Allows domains for documentation, tests and other networks. No public host has a name there, so nothing is reached. */
+  anyDomain?: boolean;
 }
 
 const MAX_LENGTH = 2048;
@@ -33,12 +38,12 @@ export function refusalOfAddress(text: string, rules: AddressRules): string | nu
   if (isOwn(url, rules)) return 'this is the registry itself';
   if (rules.insecure) return null;
   if (url.protocol !== 'https:') return `an address begins with ${schemes}`;
-  if (!PORTS.includes(portOf(url))) return `port ${url.port} is none of ${PORTS.join(', ')}`;
-  return refusalOfHost(url.hostname);
+  if (!rules.anyPort && !PORTS.includes(portOf(url))) return `port ${url.port} is none of ${PORTS.join(', ')}`;
+  return refusalOfHost(url.hostname, rules);
 }
 
 /**
- * True for exactly the registry's own hosts. Another Worker under the account's workers.dev name is a valid receiver and can be
+ * True for exactly the registry's own hosts. Another Worker under the account's workers.dev name is a valid host and can be
  * reached: with the flag `global_fetch_strictly_public` (wrangler.toml) a fetch within one's own zone goes through the front door.
  */
 function isOwn(url: URL, { ownHosts, insecure }: AddressRules): boolean {
@@ -72,17 +77,17 @@ const NOBODY = /(?:^|\.)(test|invalid|example|onion|i2p|alt)$/;
 const NAME_MAX_LENGTH = 253;
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
-function refusalOfHost(hostname: string): string | null {
+function refusalOfHost(hostname: string, { anyDomain }: AddressRules): string | null {
   const name = withoutDots(hostname);
   const kind = kindOf(name);
   // Cloudflare's fetch refuses public IP addresses anyway, with error 1003.
-  if (kind !== null) return `the host is an IP address${kind && ` (${kind})`}: webhooks go to public names`;
-  const domain = INTERNAL_NAME.exec(name)?.[1] ?? NOBODY.exec(name)?.[1];
+  if (kind !== null) return `the host is an IP address${kind && ` (${kind})`}: only public names are allowed`;
+  const domain = INTERNAL_NAME.exec(name)?.[1] ?? (anyDomain ? null : NOBODY.exec(name)?.[1]);
   if (domain) return `the host is not public: the internet has no names under ".${domain}"`;
   const service = NAME_OF_ADDRESS.exec(name)?.[1];
   if (service) return `the host may be private: names under ${service} stand for any address`;
   const labels = name.split('.');
-  if (labels.length < 2) return 'the host has no dot: webhooks go to public names';
+  if (labels.length < 2) return 'the host has no dot: only public names are allowed';
   const wellFormed = hostname.length <= NAME_MAX_LENGTH && labels.every((label) => LABEL.test(label));
   if (hostname !== name || !wellFormed || !/^[a-z]/.test(labels.at(-1) ?? '')) return 'the host is not the name of a host';
   return null;

@@ -1,0 +1,99 @@
+/**
+ * Requests to the outside, with limits on time and size. A redirect is not followed, because it could lead anywhere: its status is the
+ * answer. The address is checked by the caller (`address.ts`).
+ */
+
+type Init = NonNullable<Parameters<typeof fetch>[1]>;
+
+/** The network and the timer, given by the entry points. */
+export interface Network {
+  fetch: (url: string, init: Init) => Promise<Response>;
+  sleep: (milliseconds: number) => Promise<void>;
+}
+
+export const INTERNET = {
+  fetch: (...request: Parameters<typeof fetch>) => fetch(...request),
+  sleep: (milliseconds: number) => scheduler.wait(milliseconds),
+} satisfies Network;
+
+export interface Limits {
+  /** Ends the connection and the reading of the body. Several requests may share one. */
+  deadline: AbortSignal;
+  /** Bytes of the body that are read. */
+  maxBytes: number;
+}
+
+/** An answer whose body has not been read yet. One of the three functions has to be called. */
+export interface Answer {
+  status: number;
+  headers: Headers;
+  /** Reads the whole body; `null` if it is longer than the limit. @throws if the connection breaks, or the deadline passes */
+  text(): Promise<string | null>;
+  /** Reads the beginning of the body, as far as it arrives before the deadline. Never throws. */
+  beginning(): Promise<string>;
+  discard(): Promise<void>;
+}
+
+/** A deadline from now. @param sleep the timer; the runtime's own if it is left out */
+export function deadlineIn(milliseconds: number, sleep?: Network['sleep']): AbortSignal {
+  if (!sleep) return AbortSignal.timeout(milliseconds);
+  const controller = new AbortController();
+  void sleep(milliseconds).then(() => controller.abort());
+  return controller.signal;
+}
+
+/** @throws if there is no connection, or no answer before the deadline */
+export async function request(fetch: Network['fetch'], url: string, init: Init, limits: Limits): Promise<Answer> {
+  const response = await fetch(url, { ...init, redirect: 'manual', signal: limits.deadline });
+  const { status, headers, body } = response;
+  return {
+    status,
+    headers,
+    text: () => wholeOf(body, limits),
+    beginning: () => beginningOf(body, limits),
+    discard: async () => body?.cancel(),
+  };
+}
+
+async function wholeOf(body: ReadableStream<Uint8Array> | null, { deadline, maxBytes }: Limits): Promise<string | null> {
+  const decoder = new TextDecoder();
+  let text = '';
+  let size = 0;
+  for await (const chunk of chunksOf(body, deadline)) {
+    size += chunk.byteLength;
+    if (size > maxBytes) return null;
+    text += decoder.decode(chunk, { stream: true });
+  }
+  deadline.throwIfAborted();
+  return text + decoder.decode();
+}
+
+async function beginningOf(body: ReadableStream<Uint8Array> | null, { deadline, maxBytes }: Limits): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = '';
+  let size = 0;
+  try {
+    for await (const chunk of chunksOf(body, deadline)) {
+      text += decoder.decode(chunk.subarray(0, maxBytes - size), { stream: true });
+      size += chunk.byteLength;
+      if (size >= maxBytes) break;
+    }
+  } catch {
+    // Keep what was read.
+  }
+  return text;
+}
+
+/** The chunks of a body. The body is cancelled at the deadline, or when the caller stops reading. */
+async function* chunksOf(body: ReadableStream<Uint8Array> | null, deadline: AbortSignal): AsyncGenerator<Uint8Array> {
+  if (!body) return;
+  const reader = body.getReader();
+  const stop = () => void reader.cancel().catch(() => undefined);
+  deadline.addEventListener('abort', stop);
+  if (deadline.aborted) stop();
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+  } finally {
+    stop();
+  }
+}

@@ -1,0 +1,92 @@
+/** Requests to the outside: what is sent, how much of an answer is read, and when waiting ends. */
+import { describe, expect, test } from 'vitest';
+import { deadlineIn, type Limits, request } from '../../src/outbound/request.ts';
+
+const URL_ASKED = 'https://outside.example.com/';
+const never = new AbortController().signal;
+
+/** A body that sends these chunks, and then ends, breaks, or stays open. */
+function bodyOf(chunks: string[], end: 'ends' | 'breaks' | 'stays open') {
+  const state = { cancelled: false };
+  const left = chunks.map((chunk) => new TextEncoder().encode(chunk));
+  const stream = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const next = left.shift();
+      if (next) controller.enqueue(next);
+      else if (end === 'ends') controller.close();
+      else if (end === 'breaks') controller.error(new TypeError('reset'));
+      else await new Promise(() => {});
+    },
+    cancel() {
+      state.cancelled = true;
+    },
+  });
+  return { stream, state };
+}
+
+function ask(body: ReadableStream | null, { deadline = never, maxBytes = 10 }: Partial<Limits> = {}) {
+  return request(async () => new Response(body), URL_ASKED, {}, { deadline, maxBytes });
+}
+
+test('a redirect is not followed, and the deadline ends the connection', async () => {
+  const sent: unknown[] = [];
+  const fetched = async (url: string, init: unknown) => {
+    sent.push(url, init);
+    return new Response(null, { status: 302, headers: { location: 'http://10.0.0.1/' } });
+  };
+  const answer = await request(fetched, URL_ASKED, { method: 'POST', redirect: 'follow' }, { deadline: never, maxBytes: 1 });
+  expect(sent).toEqual([URL_ASKED, { method: 'POST', redirect: 'manual', signal: never }]);
+  expect([answer.status, answer.headers.get('location')]).toEqual([302, 'http://10.0.0.1/']);
+});
+
+describe('a whole body', () => {
+  test('is returned up to the limit', async () => {
+    expect(await (await ask(bodyOf(['12345', '67890'], 'ends').stream)).text()).toBe('1234567890');
+    expect(await (await ask(null)).text()).toBe('');
+  });
+
+  test('is given up as soon as it is longer', async () => {
+    const { stream, state } = bodyOf(['12345', '67890', '1', 'more'], 'stays open');
+    expect(await (await ask(stream)).text()).toBeNull();
+    expect(state.cancelled).toBe(true);
+  });
+
+  test('that breaks off is an error', async () => {
+    await expect((await ask(bodyOf(['12345'], 'breaks').stream)).text()).rejects.toThrow('reset');
+  });
+
+  test('that does not end before the deadline is an error, and is cancelled', async () => {
+    const { stream, state } = bodyOf(['12345'], 'stays open');
+    const answer = await ask(stream, { deadline: deadlineIn(10) });
+    await expect(answer.text()).rejects.toThrow();
+    expect(state.cancelled).toBe(true);
+  });
+});
+
+describe('the beginning of a body', () => {
+  test('is cut at the limit, and the rest is not waited for', async () => {
+    const { stream, state } = bodyOf(['12345', '67890x', 'more'], 'stays open');
+    expect(await (await ask(stream)).beginning()).toBe('1234567890');
+    expect(state.cancelled).toBe(true);
+  });
+
+  test('is what arrived before the connection broke', async () => {
+    expect(await (await ask(bodyOf(['12345'], 'breaks').stream)).beginning()).toBe('12345');
+  });
+
+  test('is what arrived before the deadline, on the timer that is given', async () => {
+    const { stream, state } = bodyOf(['12345'], 'stays open');
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const deadline = deadlineIn(1000, () => promise);
+    const reading = (await ask(stream, { deadline })).beginning();
+    resolve();
+    expect(await reading).toBe('12345');
+    expect(state.cancelled).toBe(true);
+  });
+});
+
+test('a body that nobody wants is cancelled', async () => {
+  const { stream, state } = bodyOf(['12345'], 'stays open');
+  await (await ask(stream)).discard();
+  expect(state.cancelled).toBe(true);
+});
