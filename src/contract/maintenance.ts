@@ -69,8 +69,8 @@ const limit = z.nullable(whole).describe('null: no limit');
 const limits = z.strictObject({ rowsRead: limit, rowsWritten: limit, queueOperations: limit });
 
 export const budget = z.strictObject({
-  budget: limits.describe('Of a day (UTC)'),
-  spent: cost.describe('Today, by all jobs together'),
+  budget: limits.describe('What all jobs together may use in a day (UTC)'),
+  spent: cost.describe('What all jobs together have used today'),
   jobs: z
     .array(
       z.strictObject({

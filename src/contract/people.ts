@@ -10,7 +10,7 @@ const TOKEN_MAX = 2048;
 /** Seconds. */
 const LOGIN_PASSWORD_MIN_LIFETIME = 15 * 60;
 
-const administrator = z.optional(z.boolean()).describe('May do everything, everywhere');
+const administrator = z.optional(z.boolean()).describe('May do everything in this registry');
 const description = z.optional(z.string().max(DESCRIPTION_MAX)).describe('Who this is. Only administrators see it');
 
 export const userInvitation = z.strictObject({ administrator, description });
@@ -46,14 +46,14 @@ export const changedUserSchema = userSchema.extend({
 export const colleagueSchema = userSchema.pick({ name: true, subject: true });
 
 const invitationSchema = z.strictObject({
-  url: z.url().describe('Send this link to the person it is for. The first to open it and accept becomes the user.'),
+  url: z.url().describe('Send this link to the person whom you invite. Whoever accepts it first becomes the user'),
   token: z.string(),
   expiresAt: z.iso.datetime(),
 });
 
 export const invitedUserSchema = z.strictObject({
   user: userSchema,
-  invitation: z.nullable(invitationSchema).describe('null for a user who has joined'),
+  invitation: z.nullable(invitationSchema).describe('`null`: the user has joined already'),
 });
 
 export const joinedUserSchema = z.strictObject({
@@ -83,13 +83,13 @@ export const callerSchema = z.strictObject({
       'The name in statements and tokens: `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; `ci` for a job that several organizations trust',
     ),
   username: z.string().describe('The user name for `docker login` with an access key'),
-  administrator: z.boolean().describe('Always false for a narrowed key, which also gets no organizations and teams'),
+  administrator: z.boolean().describe('Always false for a narrowed key. Its lists of organizations and teams are empty'),
   organizations: z.array(z.strictObject({ name: z.string(), role: z.enum(['owner', 'member']) })),
-  teams: z.array(z.string()).describe('`acme/dev`'),
+  teams: z.array(z.string()).describe('With their organizations: `acme/dev`'),
   unread: z
     .optional(z.array(z.string()))
     .describe(
-      'Subjects whose policies are larger than one request reads. Everything that these policies could be about is denied, except to administrators',
+      'Subjects whose policies are too large for one request to read. What such a policy could decide is denied, except to administrators',
     ),
   credential: z.strictObject({
     kind: z.enum(['password', 'key', 'login', 'ci']).describe('The credential of this request'),

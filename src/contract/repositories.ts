@@ -8,7 +8,7 @@ const OVERVIEW_MAX = 100_000;
 
 const visibility = z
   .enum(['private', 'public'])
-  .describe('Everybody may pull from a public repository. It is a statement of its policy, and nothing else.');
+  .describe('`public`: everybody may pull, without logging in. It is stored as a statement in the policy of the repository');
 
 export const repositoryChange = z.strictObject({
   visibility: z.optional(visibility),
@@ -32,5 +32,5 @@ export const repositoryQuery = z.strictObject({
 });
 
 export const repositoryDeletion = z.strictObject({
-  force: z.optional(z.enum(['true', 'false'])).describe('`true`: delete its images with it'),
+  force: z.optional(z.enum(['true', 'false'])).describe('`true`: deletes the repository although it has images'),
 });

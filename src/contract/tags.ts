@@ -11,7 +11,7 @@ export const historyPoint = z.strictObject({
   at: z.iso.datetime(),
   digest: z.nullable(z.string()).describe('The digest that the tag names from this point on; null: the tag was deleted'),
   previous: z.nullable(z.string()).describe('The digest that it named before'),
-  present: z.boolean().describe('True if that image still exists, so that the tag can be rolled back to it'),
+  present: z.boolean().describe('True if the image of `digest` still exists, so that the tag can be rolled back to it'),
   actor: z
     .nullable(z.strictObject({ subject: z.string(), key: z.nullable(z.string()) }))
     .describe('Who changed it, and with which access key. Null unless you may push here'),

@@ -5,7 +5,9 @@ import { PAGE_QUERY } from './pages.ts';
 const deletion = {
   deletedAt: z.iso.datetime(),
   deletedBy: z.string().describe('A subject; `registry` if a lifecycle rule deleted it'),
-  restorableUntil: z.iso.datetime().describe('After this time it can be restored only as long as it is still listed'),
+  restorableUntil: z.iso
+    .datetime()
+    .describe('Until then it can be restored for certain; afterwards as long as it is still listed'),
 };
 
 export const trashEntry = z.strictObject({
@@ -13,8 +15,8 @@ export const trashEntry = z.strictObject({
   name: z.string().describe('The digest of the manifest, or the tag'),
   digest: z.string().describe('The digest of the manifest, or of what the tag named'),
   tags: z.array(z.string()).describe('Tags that were deleted with the manifest'),
-  mediaType: z.nullable(z.string()).describe('Only of a manifest'),
-  size: z.nullable(z.int()).describe('Bytes of the manifest'),
+  mediaType: z.nullable(z.string()).describe('`null` for a tag'),
+  size: z.nullable(z.int()).describe('Bytes of the manifest; `null` for a tag'),
   reason: z.nullable(z.string()).describe('The lifecycle rule that deleted it; null if somebody did'),
   ...deletion,
 });

@@ -23,7 +23,7 @@ const statement = z.strictObject({
   when: z
     .optional(conditions)
     .describe(
-      'Further conditions of this statement. A job that something other than the repository\'s own refs starts, such as `pull_request*`, `workflow_run` and `issue_comment` (`event_name`), or `merge_request_event` and `parent_pipeline` (GitLab\'s `pipeline_source`), only gets statements that name that event or require `ref_protected: "true"`',
+      "Further conditions of this statement. A job of a pull request (`event_name` is `pull_request*`, or GitLab's `pipeline_source` is `merge_request_event`) only gets statements that name this event. A job that something else outside the repository's own refs started, such as `workflow_run`, `issue_comment` or GitLab's `parent_pipeline`, only gets statements that name it or require `ref_protected: \"true\"`",
     ),
 });
 

@@ -11,7 +11,7 @@ const warnPercent = z
   .int()
   .min(1)
   .max(100)
-  .describe('Percent of the limit. When it is exceeded, the event `quota.warned` is recorded once');
+  .describe('When usage exceeds this percentage of the limit, the event `quota.warned` is recorded once');
 
 const stored = z.strictObject({
   bytes: bytes.describe(
@@ -49,7 +49,11 @@ export const usageQuery = z.strictObject(PAGE_QUERY);
 export const quota = z.strictObject({ maxBytes, warnPercent });
 export const quotaChange = z.strictObject({
   maxBytes,
-  warnPercent: z.optional(warnPercent).describe('Percent of the limit. Unchanged if left out; 80 at first'),
+  warnPercent: z
+    .optional(warnPercent)
+    .describe(
+      'When usage exceeds this percentage of the limit, the event `quota.warned` is recorded once. Unchanged if left out; 80 at first',
+    ),
 });
 
 export const pullsQuery = z

@@ -67,7 +67,7 @@ export const webhookChange = z.strictObject({
   repositories: z.optional(repositories),
   tags: z.optional(tags),
   description,
-  enabled: z.optional(z.boolean()).describe('`true` also sends to an endpoint that failed again at once'),
+  enabled: z.optional(z.boolean()).describe('`true`: enables the webhook, and ends the pause after failures'),
 });
 export type WebhookChange = z.output<typeof webhookChange>;
 
@@ -134,8 +134,8 @@ export const attemptSchema = z.strictObject({
   status: z.nullable(z.int()).describe('The status of the answer; `null` if there was none'),
   error: z
     .nullable(z.string())
-    .describe('Why the attempt failed. If there was no answer, the text is always the same, whatever the cause'),
-  latencyMs: z.int().describe('Time until the answer. Without an answer always the longest time that is waited'),
+    .describe('Why the attempt failed. If there was no answer, the text does not say why: it is always the same'),
+  latencyMs: z.int().describe('Milliseconds until the answer. If there was no answer: always the timeout'),
   response: z.string().describe('The beginning of the answer'),
   next: z.nullable(z.iso.datetime()).describe('The time for which the next attempt was planned'),
 });

@@ -1,4 +1,4 @@
-/** Every address of the registry and what it asks of its caller. The house test holds it against the routes there are. */
+/** Every address of the registry and what its caller needs. The house test compares it with the routes that exist. */
 import type { Action } from '../auth/scope.ts';
 
 /**

@@ -1,6 +1,6 @@
-/** The management API as an OpenAPI 3.1 document, made of the routes as they are. */
+/** The OpenAPI 3.1 document of the management API, generated from the routes. */
 import * as z from 'zod';
-import { ROUTES } from '../routes.ts';
+import { type Requirement, ROUTES } from '../routes.ts';
 import { type Operation, operationOf } from './operation.ts';
 
 interface Route {
@@ -9,9 +9,9 @@ interface Route {
   handler: object;
 }
 
-/** What a path parameter is. */
+/** Descriptions of the path parameters. */
 const PARAMETERS: Record<string, string> = {
-  name: "The repository's name. It may have slashes, which are sent as they are or as %2F.",
+  name: "The repository's name. Slashes in it are sent as they are or as %2F",
   organization: "The organization's name",
   user: "The user's name",
   team: "The team's name within its organization",
@@ -19,14 +19,14 @@ const PARAMETERS: Record<string, string> = {
   rule: "The trust rule's name",
   tag: 'The tag',
   digest: "The manifest's digest",
-  entry: 'What a deleted repository is restored by',
+  entry: 'The `entry` of a deleted repository in the trash',
   key: "The access key's id",
   webhook: "The webhook's id",
-  delivery: "The delivery's id, which its receiver has as `webhook-id`",
+  delivery: "The delivery's id. Its receiver gets it as the header `webhook-id`",
 };
 
 const ERROR = {
-  description: 'The refusal, in the envelope of the distribution specification',
+  description: 'The request was refused. The errors have the form of the distribution specification',
   content: {
     'application/json': {
       schema: {
@@ -49,7 +49,7 @@ const ERROR = {
 
 export type Paths = Record<string, Record<string, unknown>>;
 
-/** The part that is the same for every registry, and takes most of the work. */
+/** The part of the document that is the same for every registry. Building it is most of the work. */
 export function pathsOf(routes: readonly Route[]): Paths {
   const described = routes.flatMap(({ method, path, handler }) => {
     const operation = operationOf(handler);
@@ -70,7 +70,7 @@ export function openApiDocument(paths: Paths, origin: string) {
       title: 'Berth',
       version: '1',
       description:
-        'People, teams, keys, permissions, repositories and webhooks of this registry, and what happened in it. Authenticate with an access key as bearer token, or with user name and key as Basic. What webhooks of the format `native` are sent is described at `/api/event.schema.json`.',
+        'Manages people, teams, keys, permissions, repositories and webhooks of this registry, and reads its audit log. Authenticate with an access key as bearer token, or with user name and key as Basic. `/api/event.schema.json` is the JSON schema of what webhooks of the format `native` are sent.',
     },
     servers: [{ url: origin }],
     security: [{ bearer: [] }, { basic: [] }],
@@ -93,7 +93,7 @@ function operationObject(method: string, path: string, operation: Operation) {
     tags: [operation.group],
     operationId: operationId(method, path),
     summary: operation.summary,
-    description: [operation.description, `Needs: \`${requirement}\`.`].filter(Boolean).join('\n\n'),
+    description: [operation.description, NEEDS[requirement]].filter(Boolean).join('\n\n'),
     ...(requirement === 'anyone' ? { security: [] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
     ...body,
@@ -101,16 +101,45 @@ function operationObject(method: string, path: string, operation: Operation) {
   };
 }
 
+/** Who may send a request, in words. */
+const NEEDS: Record<Requirement, string> = {
+  anyone: 'Needs no credentials.',
+  login: 'Needs any valid credentials.',
+  account: 'Needs an access key that is not narrowed.',
+  administrator: 'For administrators.',
+  owner: 'For owners of the organization.',
+  'owner or self': 'For owners of the organization, and for the user in the path.',
+  member: 'For members of the organization.',
+  webhook: "For whoever may administer the webhook's repository, organization or registry.",
+  trash: 'For whoever may administer the deleted repository.',
+  catalog: 'Needs the right to list all repositories.',
+  pull: 'Needs the right to `pull` from the repository.',
+  push: 'Needs the right to `push` to the repository.',
+  delete: 'Needs the right to `delete` in the repository.',
+  admin: 'Needs the right to `admin` the repository.',
+  create: 'Needs the right to `create` the repository.',
+};
+
 const CONDITIONS = [
-  { name: 'If-Match', in: 'header', schema: { type: 'string' }, description: 'Only if it is still as this ETag says' },
-  { name: 'If-None-Match', in: 'header', schema: { type: 'string', enum: ['*'] }, description: 'Only if it is not there yet' },
+  {
+    name: 'If-Match',
+    in: 'header',
+    schema: { type: 'string' },
+    description: 'Only if the ETag is still this one; otherwise 412',
+  },
+  {
+    name: 'If-None-Match',
+    in: 'header',
+    schema: { type: 'string', enum: ['*'] },
+    description: 'Only if it does not exist yet; otherwise 412',
+  },
 ];
 
 const IDEMPOTENCY_KEY = {
   name: 'Idempotency-Key',
   in: 'header',
   schema: { type: 'string' },
-  description: 'Sent again with the same, the request is not done again, and has the same answer',
+  description: 'The same request with the same value is carried out once, and gets the same answer again',
 };
 
 function pathParameters(path: string) {
@@ -152,7 +181,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output') {
   return rest;
 }
 
-/** `put_organizations_organization_teams_team`: stable, and a name in every language. */
+/** An id such as `put_organizations_organization_teams_team`: stable, and a valid name in every programming language. */
 function operationId(method: string, path: string): string {
   return [method, ...path.replace('/api/v1', '').split(/\W+/)].filter(Boolean).join('_').replaceAll('-', '_');
 }

@@ -57,15 +57,15 @@ export function referencePage(paths: Paths, origin: string): Html {
 <body>
 <header>
 <h1>The management API</h1>
-<p>People, teams, keys, permissions, repositories and webhooks of <b>${new URL(origin).host}</b>. The same as
-<a href="/api/openapi.json">OpenAPI 3.1</a>, for programs; and the <a href="/api/event.schema.json">JSON Schema</a> of what webhooks
-of the format <code>native</code> are sent.</p>
-<p>Send an access key as bearer token, or user name and key as Basic. Errors have the envelope of the registry's own API:
-a <code>code</code>, and a <code>message</code> that says what is wrong.</p>
+<p>It manages people, teams, keys, permissions, repositories and webhooks of <b>${new URL(origin).host}</b>, and reads its audit log.
+Programs can read this page as an <a href="/api/openapi.json">OpenAPI 3.1</a> document. There is a
+<a href="/api/event.schema.json">JSON schema</a> of what webhooks of the format <code>native</code> are sent.</p>
+<p>Send an access key as bearer token, or user name and key as Basic. An error has a <code>code</code>, and a <code>message</code> that
+says what is wrong and what to do.</p>
 <pre tabindex="0"><code>curl -H "Authorization: Bearer $BERTH_KEY" ${origin}/api/v1/me</code></pre>
-<p>A change can be made on condition: send the <code>ETag</code> of what you read as <code>If-Match</code>, and it is refused
-(412) if somebody else was faster. What a path names is made with PUT, which may be repeated; keys and webhooks are made with POST, and an
-<code>Idempotency-Key</code> makes that safe to repeat.</p>
+<p>To change only what you have read, send its <code>ETag</code> as <code>If-Match</code>: the change is refused (412) if somebody else
+was faster. PUT creates or changes what the path names, and can be repeated safely. POST creates keys and webhooks; with an
+<code>Idempotency-Key</code> it can be repeated safely, too.</p>
 </header>
 <nav aria-label="Groups"><ul>${[...groups.keys()].map((group) => html`<li><a href="#${slug(group)}">${group}</a></li>`)}</ul></nav>
 <main>${[...groups].map(([group, members]) => section(group, members))}</main>

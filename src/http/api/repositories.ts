@@ -1,4 +1,4 @@
-/** Repositories: make, describe, find, change and delete them. */
+/** Routes of repositories. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
 import {
@@ -32,11 +32,11 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     '/repositories',
     operation({
       group: GROUP,
-      summary: 'The repositories that you may pull',
+      summary: 'List the repositories that you may pull',
       description:
-        'Without credentials: those that are public. A page may be short or empty before the end, which is where `next` is null.',
+        'Without credentials you get the public ones. A page may be short or empty before the end. The end is where `next` is null.',
       query: repositoryQuery,
-      answers: { 200: { description: 'A page of them, by name', schema: pageSchema(repositorySummary) } },
+      answers: { 200: { description: 'A page of repositories, by name', schema: pageSchema(repositorySummary) } },
     }),
     async (c) => {
       c.set('authority', await loadCallerAuthority(c, c.var.caller.credential, []));
@@ -49,8 +49,8 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     asksFor('pull'),
     operation({
       group: GROUP,
-      summary: 'A repository',
-      answers: { 200: { description: 'What is said of it, and its ETag', schema: repositorySchema } },
+      summary: 'Read a repository',
+      answers: { 200: { description: 'The repository and its ETag', schema: repositorySchema } },
     }),
     async (c) => answerRepository(await getRepository(callOf(c), c.var.repository)),
   )
@@ -59,14 +59,14 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     asksFor('create'),
     operation({
       group: GROUP,
-      summary: 'Make a repository, or set what is said of one',
+      summary: 'Create a repository, or change one',
       description:
-        'Private unless said otherwise. Whoever may create but not administer it makes it private and without a description. Of one that is there, which takes the right to administer it, what is left out stays.',
+        'A new repository is private unless the request says otherwise. If you may create but not administer it, the request may set neither visibility nor description. Changing an existing repository needs the right to administer it; fields that are left out stay unchanged.',
       conditional: true,
       body: repositoryChange,
       answers: {
-        200: { description: 'It was there, and is as described now', schema: repositorySchema },
-        201: { description: 'Made', schema: repositorySchema },
+        200: { description: 'The repository existed and was changed', schema: repositorySchema },
+        201: { description: 'The created repository', schema: repositorySchema },
       },
     }),
     async (c) => {
@@ -79,10 +79,10 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     asksFor('admin'),
     operation({
       group: GROUP,
-      summary: 'Change what is said of a repository, or who sees it',
+      summary: 'Describe a repository, or make it public or private',
       conditional: true,
       body: repositoryChange,
-      answers: { 200: { description: 'As it is now, and its new ETag', schema: repositorySchema } },
+      answers: { 200: { description: 'The changed repository and its new ETag', schema: repositorySchema } },
     }),
     async (c) => answerRepository(await changeRepository(callOf(c), c.var.repository, c.var.body, expectedVersion(c))),
   )
@@ -93,10 +93,10 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Delete a repository',
       description:
-        'Refused while it has images, unless `force=true`, and while some of its tags are immutable. It goes into the trash, from which it can be restored for a while with all it had (`GET /trash`), but for its webhooks: they end for good, and this is the last they hear.',
+        'Refused while the repository has images, unless `force=true`, and always while it has immutable tags. It goes to the trash (`GET /trash`), from which it can be restored for a while with everything except its webhooks. These are deleted for good; the deletion is the last event that they are sent.',
       conditional: true,
       query: repositoryDeletion,
-      answers: { 204: { description: 'Deleted' } },
+      answers: { 204: { description: 'The repository was deleted' } },
     }),
     async (c) => {
       const removal = { force: c.var.query.force === 'true', ifVersion: expectedVersion(c) };

@@ -63,7 +63,7 @@ export const usage = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Read what an organization stores',
       description:
-        'Counted now, and exactly. Only for owners, because it reads some rows for each image of the whole registry. The ETag is that of the limit.',
+        'Counted now, and exactly. Only for owners, because it reads rows for every image of the whole registry. The ETag is that of the limit.',
       answers: { 200: { description: 'Usage and limit', schema: organizationUsage } },
     }),
     async (c) => {

@@ -162,7 +162,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Send a test event to a webhook',
-      description: 'The event is sent once. Any failure is reported after ten seconds.',
+      description: 'The event is sent once. A failure is reported ten seconds after the request, whatever its cause.',
       answers: {
         200: { description: 'Whether the endpoint answered with a status from 200 to 299', schema: testResult },
       },
