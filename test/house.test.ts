@@ -71,6 +71,7 @@ const PACKAGES: Record<string, string[]> = {
   semver: ['registry'],
   miniflare: ['local'],
   esbuild: ['local'],
+  'smol-toml': ['local'],
   '@cloudflare/workers-types': ['env.ts', 'local'],
   'cloudflare:workers': ['events'],
 };

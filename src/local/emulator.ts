@@ -9,25 +9,11 @@ import type { D1Database } from '@cloudflare/workers-types';
 import { build } from 'esbuild';
 import { Log, LogLevel, Miniflare } from 'miniflare';
 import { NAT64, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6 } from '../outbound/addresses.ts';
+import { type Consumer, type Deployment, type RateLimit, readDeployment } from './deployment.ts';
 import { printLog } from './log.ts';
 import { socketBinding } from './socket.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-/** The same as in wrangler.toml. */
-export const COMPATIBILITY = {
-  compatibilityDate: '2026-11-01',
-  compatibilityFlags: ['global_fetch_strictly_public', 'queue_consumer_no_wait_for_wait_until'],
-};
-
-/** A queue that the Worker both sends to and consumes. */
-export interface Queue {
-  name: string;
-  maxBatchSize: number;
-  /** In seconds. */
-  maxBatchTimeout: number;
-  maxRetries: number;
-  deadLetterQueue?: string;
-}
 
 export interface Emulation {
   name: string;
@@ -36,12 +22,14 @@ export interface Emulation {
   dataDir: string;
   host: string;
   port: number;
+  /** The runtime's version. A deployment's if it is left out. */
+  compatibility?: Deployment['compatibility'];
   /** Text bindings. */
   variables: Record<string, string>;
-  /** Rate limiters: how often a minute. */
-  limits?: Record<string, number>;
-  /** By the binding that sends to them. They are kept in memory and end with the process. */
-  queues?: Record<string, Queue>;
+  limits?: Record<string, RateLimit>;
+  /** Names of queues, by the bindings that send to them. They are kept in memory and end with the process. */
+  producers?: Record<string, string>;
+  consumers?: Consumer[];
   /** Lets the Worker's `fetch` reach this machine and its network; for development. */
   reachesPrivate?: boolean;
   /** Called when the runtime ended unexpectedly and was replaced. */
@@ -53,14 +41,16 @@ export interface Emulation {
 /** Resolves when the Worker serves. The socket is opened only after the database is prepared. */
 export async function emulate(emulation: Emulation): Promise<Miniflare> {
   const contents = await bundle(emulation.main);
-  const worker = new Miniflare(optionsOf(emulation, contents, false));
+  const compatibility = emulation.compatibility ?? readDeployment().compatibility;
+  const optionsOf = (listening: boolean) => options({ ...emulation, compatibility }, contents, listening);
+  const worker = new Miniflare(optionsOf(false));
   try {
     await emulation.prepare(await worker.getD1Database('DB', emulation.name));
   } catch (error) {
     await worker.dispose();
     throw error;
   }
-  await worker.setOptions(optionsOf(emulation, contents, true));
+  await worker.setOptions(optionsOf(true));
   return worker;
 }
 
@@ -72,10 +62,12 @@ export async function emulate(emulation: Emulation): Promise<Miniflare> {
  */
 const CLOSED = { upstream: 'http://closed.invalid/closed/', enableDevRegistry: false, unsafeLocalExplorer: false };
 
-function optionsOf(emulation: Emulation, contents: string, listening: boolean): ConstructorParameters<typeof Miniflare>[0] {
-  const { name, dataDir, host, port, queues = {}, reachesPrivate = false } = emulation;
+type Versioned = Emulation & Pick<Deployment, 'compatibility'>;
+
+function options(emulation: Versioned, contents: string, listening: boolean): ConstructorParameters<typeof Miniflare>[0] {
+  const { name, dataDir, host, port, compatibility, consumers = [], reachesPrivate = false } = emulation;
   const env = { ...bindingsOf(emulation), ...(listening ? { SOCKET: socketBinding({ host, port }) } : {}) };
-  const triggers = Object.values(queues).map((queue) => ({ type: 'queue' as const, ...queue }));
+  const triggers = consumers.map((queue) => ({ type: 'queue' as const, ...queue }));
   return {
     ...CLOSED,
     host: '127.0.0.1',
@@ -86,42 +78,42 @@ function optionsOf(emulation: Emulation, contents: string, listening: boolean): 
     unsafeHandleRuntimeRestart: () => emulation.restarted?.(),
     resourcePersistencePath: join(dataDir, 'storage'),
     workers: [
-      closed(),
+      closed(compatibility),
       {
-        config: { name, ...COMPATIBILITY, manifest: manifestOf(contents), env, triggers, exports: {} },
+        config: { name, ...compatibility, manifest: manifestOf(contents), env, triggers, exports: {} },
         dev: {
           stripCfConnectingIp: true,
           ...(reachesPrivate ? {} : { outboundService: { type: 'worker' as const, worker: OUTSIDE } }),
         },
       },
-      ...(reachesPrivate ? [] : [outside()]),
+      ...(reachesPrivate ? [] : [outside(compatibility)]),
     ],
   };
 }
 
-function closed() {
+function closed(compatibility: Deployment['compatibility']) {
   const contents = 'export default { fetch: () => new Response(null, { status: 404 }) }';
-  return { config: { name: 'closed', ...COMPATIBILITY, manifest: manifestOf(contents), env: {}, exports: {} } };
+  return { config: { name: 'closed', ...compatibility, manifest: manifestOf(contents), env: {}, exports: {} } };
 }
 
 function manifestOf(contents: string) {
   return { mainModule: 'index.js', modulesRoot: ROOT, modules: { 'index.js': { type: 'esm' as const, contents } } };
 }
 
-function bindingsOf({ name, variables, limits = {}, queues = {} }: Emulation) {
+function bindingsOf({ name, variables, limits = {}, producers = {} }: Emulation) {
   const texts = Object.entries({ ...variables, ADDRESS_FROM: 'socket' }).map(([key, value]) => [
     key,
     { type: 'text' as const, value },
   ]);
-  const limiters = Object.entries(limits).map(([key, limit]) => [
+  const limiters = Object.entries(limits).map(([key, simple]) => [
     key,
-    { type: 'rate-limit' as const, namespace: key, simple: { limit, period: 60 as const } },
+    { type: 'rate-limit' as const, namespace: key, simple },
   ]);
-  const producers = Object.entries(queues).map(([key, queue]) => [key, { type: 'queue' as const, name: queue.name }]);
+  const queues = Object.entries(producers).map(([key, queue]) => [key, { type: 'queue' as const, name: queue }]);
   return {
     DB: { type: 'd1' as const, id: name },
     BLOBS: { type: 'r2' as const, name },
-    ...Object.fromEntries([...texts, ...limiters, ...producers]),
+    ...Object.fromEntries([...texts, ...limiters, ...queues]),
   };
 }
 
@@ -147,13 +139,13 @@ function throughNat64(range: string): string {
  * The Worker's only way to the outside. On Cloudflare a Worker cannot reach private addresses; the emulator would allow it. The
  * runtime checks the address at the moment it connects, so a name cannot resolve to another address after the check.
  */
-function outside() {
+function outside(compatibility: Deployment['compatibility']) {
   const contents = 'export default { fetch: (request, env) => env.PUBLIC.fetch(request) }';
   // The same as the emulator does for its own connections: the runtime finds no certificates on Windows.
   const trustedCertificates = getCACertificates(process.platform === 'win32' ? 'default' : 'extra');
   const tlsOptions = { trustBrowserCas: true, trustedCertificates };
   const network = { type: 'network' as const, allow: ['public', NAT64], deny: DENIED, tlsOptions };
-  return { config: { name: OUTSIDE, ...COMPATIBILITY, manifest: manifestOf(contents), env: { PUBLIC: network }, exports: {} } };
+  return { config: { name: OUTSIDE, ...compatibility, manifest: manifestOf(contents), env: { PUBLIC: network }, exports: {} } };
 }
 
 async function bundle(main: string): Promise<string> {

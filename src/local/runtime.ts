@@ -3,24 +3,15 @@ import type { D1Database } from '@cloudflare/workers-types';
 import type { Miniflare } from 'miniflare';
 import { settings } from '../env.ts';
 import { copyDatabase } from './backup.ts';
-import { emulate, type Queue } from './emulator.ts';
+import { readDeployment } from './deployment.ts';
+import { emulate } from './emulator.ts';
 import type { Options } from './options.ts';
 import { rememberRuntime } from './orphan.ts';
 import { migrate, NewerSchemaError, readMigrations } from './schema.ts';
 import { StartError } from './start-error.ts';
 
-// Copies of the values in wrangler.toml, which a test compares. Reading the file takes all of wrangler, and longer than a start.
-export const SCHEDULE_MINUTES = 10;
-// The other limits of wrangler.toml protect users from each other. On a machine of one's own there is nobody to protect.
-export const LIMITS = { WRONG_PASSWORDS: 30, LOGINS: 300, TEST_DELIVERIES: 10, CALLS: 100 };
 /** The name of the Worker, its database and its bucket. */
 const NAME = 'berth';
-const DEAD_LETTERS = 'berth-dead-letters';
-export const QUEUES: Record<string, Queue> = {
-  EVENTS: { name: 'berth-events', maxBatchSize: 100, maxBatchTimeout: 1, maxRetries: 20, deadLetterQueue: DEAD_LETTERS },
-  DELIVERIES: { name: 'berth-deliveries', maxBatchSize: 5, maxBatchTimeout: 1, maxRetries: 100, deadLetterQueue: DEAD_LETTERS },
-  DEAD_LETTERS: { name: DEAD_LETTERS, maxBatchSize: 100, maxBatchTimeout: 5, maxRetries: 100 },
-};
 
 /** Settings that differ from their defaults: no day's budget, since the machine has none, and a log for people to read. */
 export const DEFAULTS = {
@@ -37,15 +28,14 @@ export interface Runtime {
 export async function startRuntime(options: Options): Promise<Runtime> {
   const { host, port, dataDir, variables, secrets } = options;
   const { insecureIssuers, insecureWebhooks } = settings(variables);
+  const { scheduleMinutes, ...deployment } = readDeployment();
   const worker = await emulate({
+    ...deployment,
     name: NAME,
-    main: 'src/index.ts',
     dataDir,
     host,
     port,
     variables: { ...DEFAULTS, ...variables, ...secrets },
-    limits: LIMITS,
-    queues: QUEUES,
     reachesPrivate: insecureIssuers || insecureWebhooks,
     prepare: (database) => upgrade(database, dataDir),
     restarted: () => {
@@ -54,7 +44,7 @@ export async function startRuntime(options: Options): Promise<Runtime> {
     },
   });
   rememberRuntime(dataDir);
-  const stopSchedule = runSchedule(worker, NAME);
+  const stopSchedule = runSchedule(worker, NAME, scheduleMinutes);
   return {
     stop: async () => {
       stopSchedule();
@@ -90,10 +80,10 @@ function newerData(dataDir: string, { message }: NewerSchemaError): StartError {
 }
 
 /**
- * Runs the schedule of Cloudflare now and every ten minutes. The queues are in memory and end with the process, so another schedule
+ * Runs the schedule of Cloudflare now and then every so many minutes. The queues are in memory and end with the process, so another schedule
  * sends again what they lost: once now, and then every minute.
  */
-export function runSchedule(worker: Pick<Miniflare, 'getWorker'>, name: string): () => void {
+export function runSchedule(worker: Pick<Miniflare, 'getWorker'>, name: string, minutes: number): () => void {
   let stopped = false;
   const run = async (cron: string) => {
     try {
@@ -105,7 +95,7 @@ export function runSchedule(worker: Pick<Miniflare, 'getWorker'>, name: string):
     }
   };
   void run('@restart').then(() => run(''));
-  const timers = [setInterval(() => void run(''), SCHEDULE_MINUTES * 60_000), setInterval(() => void run('@minute'), 60_000)];
+  const timers = [setInterval(() => void run(''), minutes * 60_000), setInterval(() => void run('@minute'), 60_000)];
   return () => {
     stopped = true;
     for (const timer of timers) clearInterval(timer);

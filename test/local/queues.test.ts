@@ -1,17 +1,23 @@
 /** The queues and the schedule as `npm start` has them: in the runtime itself, with a consumer that writes down what it gets. */
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { D1Database } from '@cloudflare/workers-types';
 import type { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { unstable_readConfig } from 'wrangler';
-import { COMPATIBILITY, emulate } from '../../src/local/emulator.ts';
-import { LIMITS, QUEUES, runSchedule, SCHEDULE_MINUTES } from '../../src/local/runtime.ts';
+import { deploymentOf } from '../../src/local/deployment.ts';
+import { emulate } from '../../src/local/emulator.ts';
+import { runSchedule } from '../../src/local/runtime.ts';
 import { freePort } from '../world/registry.ts';
 
-const WRANGLER = fileURLToPath(new URL('../../wrangler.toml', import.meta.url));
+const WRANGLER = readFileSync(new URL('../../wrangler.toml', import.meta.url), 'utf8');
+/** With other times, since those of a deployment take minutes to come to an end. */
+const HASTY = WRANGLER.replaceAll(/max_batch_timeout = \d+/g, 'max_batch_timeout = 1').replaceAll(
+  /max_retries = \d+/g,
+  'max_retries = 1',
+);
+const { producers, consumers } = deploymentOf(HASTY);
 
 /** Sends what it is asked to, and keeps what arrives; what begins with "never" it takes from the dead letters only. */
 const CONSUMER = `
@@ -39,9 +45,6 @@ interface Arrival {
   bodies: string[];
 }
 
-/** In place of what wrangler.toml has, which takes minutes to come to an end. */
-const HASTE = { maxBatchTimeout: 1, maxRetries: 1 };
-
 let dataDir: string;
 let worker: Miniflare;
 let port: number;
@@ -50,11 +53,11 @@ beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
   const main = join(dataDir, 'consumer.js');
   await writeFile(main, CONSUMER);
-  const queues = Object.fromEntries(Object.entries(QUEUES).map(([binding, queue]) => [binding, { ...queue, ...HASTE }]));
   const prepare = (database: D1Database) =>
     database.prepare('CREATE TABLE IF NOT EXISTS arrivals (queue TEXT, bodies TEXT) STRICT').run();
   port = await freePort();
-  worker = await emulate({ name: 'consumer', main, dataDir, host: '127.0.0.1', port, variables: {}, queues, prepare });
+  const place = { name: 'consumer', main, dataDir, host: '127.0.0.1', port };
+  worker = await emulate({ ...place, variables: {}, producers, consumers, prepare });
 });
 afterAll(async () => {
   await worker?.dispose();
@@ -78,7 +81,7 @@ async function arrivals(queue: string, bodies: string[]): Promise<Arrival[]> {
 
 const SOON = { timeout: 20_000, interval: 100 };
 
-test.each(Object.entries(QUEUES))('what is sent to %s arrives at its consumer', async (binding, { name }) => {
+test.each(Object.entries(producers))('what is sent to %s arrives at its consumer', async (binding, name) => {
   await send(binding, [`to ${binding}`]);
   await expect.poll(() => arrivals(name, [`to ${binding}`]), SOON).toEqual([{ queue: name, bodies: [`to ${binding}`] }]);
 });
@@ -95,11 +98,11 @@ test.each(['EVENTS', 'DELIVERIES'])('what is never taken from %s goes to the dea
   const body = `never ${binding}`;
   await send(binding, [body]);
   await expect.poll(() => arrivals('berth-dead-letters', [body]), SOON).toHaveLength(1);
-  expect(await arrivals(QUEUES[binding]?.name ?? '', [body]), 'one try and one more').toHaveLength(2);
+  expect(await arrivals(producers[binding] ?? '', [body]), 'one try and one more').toHaveLength(2);
 });
 
 test('at the start what the queues lost is looked for, and the schedule runs, not only ten minutes later', async () => {
-  const stop = runSchedule(worker, 'consumer');
+  const stop = runSchedule(worker, 'consumer', 10);
   await expect.poll(() => arrivals('schedule', ['@restart']), SOON).toHaveLength(1);
   await expect.poll(() => arrivals('schedule', ['']), SOON).toHaveLength(1);
   stop();
@@ -109,33 +112,9 @@ test('a schedule that fails is said to have failed', async () => {
   const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
   const database = await worker.getD1Database('DB', 'consumer');
   await database.prepare('ALTER TABLE arrivals RENAME TO elsewhere').run();
-  const stop = runSchedule(worker, 'consumer');
+  const stop = runSchedule(worker, 'consumer', 10);
   await expect.poll(() => said.mock.calls, SOON).toEqual([['schedule: exception'], ['schedule: exception']]);
   stop();
   await database.prepare('ALTER TABLE elsewhere RENAME TO arrivals').run();
   said.mockRestore();
-});
-
-test('queues, limits, schedule and runtime are those of wrangler.toml', () => {
-  const config = unstable_readConfig({ config: WRANGLER });
-  expect(COMPATIBILITY).toEqual({
-    compatibilityDate: config.compatibility_date,
-    compatibilityFlags: config.compatibility_flags,
-  });
-  const producers = Object.entries(QUEUES).map(([binding, { name }]) => ({ binding, queue: name }));
-  expect(producers).toEqual(config.queues.producers);
-  const consumers = Object.values(QUEUES).map(({ name, maxBatchSize, maxBatchTimeout, maxRetries, deadLetterQueue }) => ({
-    queue: name,
-    max_batch_size: maxBatchSize,
-    max_batch_timeout: maxBatchTimeout,
-    max_retries: maxRetries,
-    ...(deadLetterQueue ? { dead_letter_queue: deadLetterQueue } : {}),
-  }));
-  expect(consumers).toEqual(config.queues.consumers);
-  for (const [name, limit] of Object.entries(LIMITS))
-    expect(config.ratelimits).toContainEqual(expect.objectContaining({ name, simple: { limit, period: 60 } }));
-  const [cron] = config.triggers.crons ?? [];
-  const minutes = String(cron).split(' ', 1).join().split(',').map(Number);
-  const gaps = minutes.map((minute, n) => ((minutes[(n + 1) % minutes.length] as number) - minute + 60) % 60);
-  expect(new Set(gaps)).toEqual(new Set([SCHEDULE_MINUTES]));
 });

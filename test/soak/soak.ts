@@ -8,8 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Miniflare } from 'miniflare';
+import { readDeployment } from '../../src/local/deployment.ts';
 import { emulate } from '../../src/local/emulator.ts';
-import { DEFAULTS, QUEUES } from '../../src/local/runtime.ts';
+import { DEFAULTS } from '../../src/local/runtime.ts';
 import { migrate, readMigrations } from '../../src/local/schema.ts';
 import { Random } from '../history/random.ts';
 import { freePort } from '../world/registry.ts';
@@ -103,6 +104,7 @@ async function running<T>(
   during: (worker: Miniflare, connection: Connection) => Promise<T>,
 ): Promise<T> {
   const port = await freePort();
+  const { producers, consumers } = readDeployment();
   const worker = await emulate({
     name: 'berth',
     main: plan.main ?? 'src/index.ts',
@@ -117,7 +119,8 @@ async function running<T>(
       TRASH_DAYS: '0',
       ...DEFAULTS,
     },
-    queues: QUEUES,
+    producers,
+    consumers,
     prepare: async (database) => migrate(database, await readMigrations()),
   });
   try {

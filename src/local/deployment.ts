@@ -1,0 +1,107 @@
+/**
+ * Reads wrangler.toml, so that the registry on a laptop has the queues, limits, schedule and runtime of a deployment.
+ *
+ * A laptop does not take over:
+ * - the names of the Worker, its database and its bucket: they are folders of the data here, and data must outlive a new name;
+ * - `[vars]`: settings are environment variables here, with some defaults of their own (`runtime.ts`);
+ * - the limits in `NOT_LIMITED`, which protect users from each other: a machine of one's own has one user;
+ * - the minutes of the schedule: it runs as often, from the start on;
+ * - `workers_dev`, `[limits]` and `[observability]`, which mean nothing here.
+ */
+import { readFileSync } from 'node:fs';
+import { parse } from 'smol-toml';
+import { StartError } from './start-error.ts';
+
+const NOT_LIMITED = ['TOKEN_REQUESTS', 'UPLOAD_STARTS', 'WRITES', 'EXPENSIVE_READS'];
+
+/** How often within a period of so many seconds. */
+export interface RateLimit {
+  limit: number;
+  period: 10 | 60;
+}
+
+/** A queue that the Worker consumes. Times are in seconds. */
+export interface Consumer {
+  name: string;
+  maxBatchSize: number;
+  maxBatchTimeout: number;
+  maxRetries: number;
+  deadLetterQueue?: string;
+}
+
+export interface Deployment {
+  /** The Worker's entry file, from the root of the project. */
+  main: string;
+  compatibility: { compatibilityDate: string; compatibilityFlags: string[] };
+  /** Names of queues, by the bindings that send to them. */
+  producers: Record<string, string>;
+  consumers: Consumer[];
+  limits: Record<string, RateLimit>;
+  scheduleMinutes: number;
+}
+
+/** The part of wrangler.toml that is read. Values that may be left out have Cloudflare's defaults. */
+interface Configuration {
+  main: string;
+  compatibility_date: string;
+  compatibility_flags?: string[];
+  triggers: { crons: string[] };
+  queues?: {
+    producers?: { binding: string; queue: string }[];
+    consumers?: {
+      queue: string;
+      max_batch_size?: number;
+      max_batch_timeout?: number;
+      max_retries?: number;
+      dead_letter_queue?: string;
+    }[];
+  };
+  ratelimits?: { name: string; simple: RateLimit }[];
+}
+
+/** @throws StartError if the file cannot be read */
+export function readDeployment(): Deployment {
+  try {
+    return deploymentOf(readFileSync(new URL('../../wrangler.toml', import.meta.url), 'utf8'));
+  } catch (error) {
+    throw new StartError(`wrangler.toml cannot be used: ${(error as Error).message}`);
+  }
+}
+
+/** @param toml the text of wrangler.toml */
+export function deploymentOf(toml: string): Deployment {
+  const { main, compatibility_date, compatibility_flags = [], triggers, queues = {}, ratelimits = [] } = configurationIn(toml);
+  const limited = ratelimits.filter(({ name }) => !NOT_LIMITED.includes(name));
+  return {
+    main,
+    compatibility: { compatibilityDate: compatibility_date, compatibilityFlags: compatibility_flags },
+    producers: Object.fromEntries((queues.producers ?? []).map(({ binding, queue }) => [binding, queue])),
+    consumers: (queues.consumers ?? []).map((consumer) => ({
+      name: consumer.queue,
+      maxBatchSize: consumer.max_batch_size ?? 10,
+      maxBatchTimeout: consumer.max_batch_timeout ?? 5,
+      maxRetries: consumer.max_retries ?? 3,
+      ...(consumer.dead_letter_queue === undefined ? {} : { deadLetterQueue: consumer.dead_letter_queue }),
+    })),
+    limits: Object.fromEntries(limited.map(({ name, simple }) => [name, simple])),
+    scheduleMinutes: minutesBetween(triggers.crons),
+  };
+}
+
+/** @throws Error if a value is missing without which nothing can start */
+function configurationIn(toml: string): Configuration {
+  const configuration = parse(toml) as unknown as Partial<Configuration>;
+  const { main, compatibility_date, triggers } = configuration;
+  if (main === undefined || compatibility_date === undefined || triggers === undefined) {
+    throw new Error('it has no main, no compatibility_date or no [triggers]');
+  }
+  return { ...configuration, main, compatibility_date, triggers };
+}
+
+/** Minutes between two runs of the schedule. @param crons the minutes of every hour as a list, like `7,17,27 * * * *` */
+function minutesBetween(crons: string[]): number {
+  const minutes = crons.flatMap((cron) => /^([\d,]+) \* \* \* \*$/.exec(cron)?.[1]?.split(',') ?? []).map(Number);
+  const [first] = minutes.sort((a, b) => a - b);
+  if (first === undefined) throw new Error(`its schedule is no list of minutes: ${crons.join(' and ') || 'there is none'}`);
+  return Math.min(...minutes.map((minute, n) => (minutes[n + 1] ?? first + 60) - minute));
+}
