@@ -1,5 +1,14 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { changeKey, createKey, createRobotKey, getKey, listKeys, revokeKey, rotateKey } from '../../src/app/keys.ts';
+import {
+  changeKey,
+  createKey,
+  createRobotKey,
+  getKey,
+  listKeys,
+  listRobotKeys,
+  revokeKey,
+  rotateKey,
+} from '../../src/app/keys.ts';
 import { callAs, reasonOf } from '../world/call.ts';
 import { makeOrganization, makeRobot } from '../world/organizations.ts';
 import { inviteUser, type Person, personOf } from '../world/people.ts';
@@ -67,6 +76,11 @@ describe('a key of somebody else', () => {
     const call = await callAs(world, bob);
     expect(await reasonOf(world, () => getKey(call, alice.keyId))).toBe('not-found');
     expect(await reasonOf(world, () => listKeys(call, alice.subject, { after: '', limit: 10 }))).toBe('not-found');
+  });
+
+  test("is listed to no member if it is a robot's", async () => {
+    const call = await callAs(world, bob);
+    expect(await reasonOf(world, () => listRobotKeys(call, robot.subject, { after: '', limit: 10 }))).toBe('forbidden');
   });
 
   test('cannot be changed, revoked or rotated', async () => {

@@ -11,10 +11,15 @@ import {
   deleteTeam,
   describeOrganization,
   getOrganization,
+  getRobot,
+  getTeam,
   listInvitations,
   listMembers,
+  listOrganizations,
   listOwnInvitations,
   listRobots,
+  listTeamMembers,
+  listTeams,
   putMember,
   putOrganization,
   putRobot,
@@ -23,7 +28,15 @@ import {
   removeTeamMember,
   withdrawInvitation,
 } from '../../src/app/organizations.ts';
-import { changeUser, getUser, inviteUser as invite, listUsers, logOutUser, openInvitation } from '../../src/app/people.ts';
+import {
+  acceptInvitation,
+  changeUser,
+  getUser,
+  inviteUser as invite,
+  listUsers,
+  logOutUser,
+  openInvitation,
+} from '../../src/app/people.ts';
 import { callAs, reasonOf } from '../world/call.ts';
 import { makeAcme, makeRobot, makeTeam } from '../world/organizations.ts';
 import { api, type Person, personOf } from '../world/people.ts';
@@ -84,6 +97,22 @@ test('a user is shown to nobody outside their organizations, and to a narrowed k
   expect(await getUser(await callAs(world, owner), member.subject)).toEqual({ name: 'member1', subject: member.subject });
 });
 
+test('an invitation of another registry makes nobody a user', async () => {
+  expect(await acceptInvitation(await callAs(world, null), 'no-token')).toBeNull();
+});
+
+test('organizations are listed to their members, and to no narrowed key', async () => {
+  expect((await listOrganizations(await callAs(world, outsider), PAGE)).items).toEqual([]);
+  expect((await listOrganizations(await callAs(world, member), PAGE)).items.map(({ name }) => name)).toEqual(['acme']);
+  await expectReasons(
+    (call) => [() => listOrganizations(call, PAGE)],
+    [
+      [null, 'unauthenticated'],
+      [narrowed, 'forbidden'],
+    ],
+  );
+});
+
 test('a reserved name, the last administrator and another version are refused', async () => {
   const call = await callAs(world, 'administrator');
   expect(await reasonOf(world, () => invite(call, 'user:support', {}, null))).toBe('request-invalid');
@@ -126,6 +155,7 @@ describe('an organization', () => {
         () => addTeamMember(call, TEAM, 'owner1'),
         () => removeTeamMember(call, TEAM, 'owner1'),
         () => listRobots(call, 'acme', PAGE),
+        () => getRobot(call, robot.subject),
         () => putRobot(call, robot.subject, { disabled: true }, null),
         () => deleteRobot(call, robot.subject, null),
       ],
@@ -141,7 +171,13 @@ describe('an organization', () => {
 
   test('is shown to members only', async () => {
     await expectReasons(
-      (call) => [() => getOrganization(call, 'acme'), () => listMembers(call, 'acme', PAGE)],
+      (call) => [
+        () => getOrganization(call, 'acme'),
+        () => listMembers(call, 'acme', PAGE),
+        () => listTeams(call, 'acme', PAGE),
+        () => getTeam(call, TEAM),
+        () => listTeamMembers(call, TEAM, PAGE),
+      ],
       [
         [null, 'unauthenticated'],
         [outsider, 'not-found'],

@@ -5,6 +5,7 @@ import {
   createWebhook,
   deleteWebhook,
   describeWebhook,
+  getDelivery,
   listDeliveries,
   listWebhooks,
   REGISTRY,
@@ -125,6 +126,7 @@ describe('a webhook', () => {
         () => rotateWebhookSecret(call, webhook, { overlap: 0, ifVersion: null }),
         () => testWebhook(call, webhook, runtime),
         () => listDeliveries(call, webhook, { after: '', limit: 10 }, null),
+        () => getDelivery(call, webhook, `${webhook.id}_1`),
         () => replayDelivery(call, webhook, `${webhook.id}_1`),
         () => replayDeliveries(call, webhook, null, 0),
       ]) {

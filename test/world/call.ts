@@ -1,7 +1,9 @@
 /** Operations called without a door: the `Call` of a person, and an assertion that a refused operation changes nothing. */
 import { expect } from 'vitest';
 import type { Call } from '../../src/app/call.ts';
+import type { ContentCall } from '../../src/app/content.ts';
 import { loadAuthority } from '../../src/auth/rights/lookup.ts';
+import { parseScopes } from '../../src/auth/scope.ts';
 import { passwordMark } from '../../src/auth/secrets.ts';
 import { isRefusal } from '../../src/vocabulary/refusal.ts';
 import type { Person } from './people.ts';
@@ -27,6 +29,21 @@ export async function callAs(
   if (!authority) throw new Error('the credential does not count');
   const { service } = network;
   return { env, authority, address: null, origin: ORIGIN, service, now, work: { waitUntil: () => {} } };
+}
+
+/**
+ * The same for operations on content.
+ * @param scopes of the access token; left out: the credential is shown without a token
+ */
+export async function contentCallAs(
+  world: World,
+  person: Person | 'administrator' | null,
+  repositories: readonly string[],
+  scopes?: string[],
+): Promise<ContentCall> {
+  const call = await callAs(world, person, repositories);
+  const grants = scopes ? parseScopes(scopes) : null;
+  return { ...call, caller: { subject: call.authority.subject, credential: null, grants } };
 }
 
 /** Every row of every table, without those of the registry's own log of work. */
