@@ -2,6 +2,7 @@
  * Rights, asked by every operation before it reads or changes anything. A caller who may not know of a thing is told what somebody
  * is told who asks for a thing that does not exist.
  */
+import type { Authority } from '../auth/authority.ts';
 import { actingAs, allows, isUnscopedUser, tagsDenied } from '../auth/policy.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -16,9 +17,37 @@ export function actorOf({ authority, address }: Pick<Call, 'authority' | 'addres
   return { subject: authority.subject, ...(key ? { key } : {}), ...(address === null ? {} : { address }) };
 }
 
+/** Decisions of a request, by the authority that they were made for. */
+const decisions = new WeakMap<Authority, Map<string, boolean>>();
+
+/** True if the caller may do this. Decided once in a request: who admits a request asks, and then the operation. */
+export function may(authority: Authority, action: RepositoryAction, repository: string, tag: string | null = null): boolean {
+  const known = decisions.get(authority) ?? new Map<string, boolean>();
+  decisions.set(authority, known);
+  const question = `${action} ${repository} ${tag ?? ''}`;
+  const decided = known.get(question) ?? allows(authority, action, repository, tag);
+  known.set(question, decided);
+  return decided;
+}
+
+/** Who is recorded as having done this: for a CI job, the trust rule that allows it. */
+export function actorFor(
+  call: Pick<Call, 'authority' | 'address'>,
+  action: RepositoryAction,
+  about: string,
+  tag: string | null,
+): Actor {
+  return { ...actorOf(call), subject: actingAs(call.authority, action, about, tag) };
+}
+
+/** What a refusal says to a caller who may pull the repository, and so knows of it. */
+export function missingRight(action: RepositoryAction, repository: string): { message: string } {
+  return { message: `you may pull ${repository}, but the right to ${action} is missing` };
+}
+
 /**
  * @param tag the tag that the request names, if it names one
- * @returns the actor to record: for a CI job, the trust rule that allows this
+ * @returns the actor to record
  * @throws unauthenticated to an anonymous caller, not-found to one who may not even pull, forbidden to others
  */
 export function requireRight(
@@ -29,12 +58,12 @@ export function requireRight(
 ): Actor {
   const { authority } = call;
   // Only a deletion is narrowed by the tag here: a push may name tags in its body too, and asks for each of them.
-  if (!allows(authority, action, repository, action === 'delete' ? tag : null)) {
+  if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
     if (authority.subject === '') throw new Refusal('unauthenticated');
-    if (!allows(authority, 'pull', repository)) throw new Refusal('not-found');
-    throw new Refusal('forbidden', { message: `you may pull ${repository}, but the right to ${action} is missing` });
+    if (!may(authority, 'pull', repository)) throw new Refusal('not-found');
+    throw new Refusal('forbidden', missingRight(action, repository));
   }
-  return { ...actorOf(call), subject: actingAs(authority, action, repository, tag) };
+  return actorFor(call, action, repository, tag);
 }
 
 /**
@@ -53,7 +82,7 @@ export function deniedTags(
 
 /** True if the caller may know who changed something in a repository: names of people are for those who push there. */
 export function maySeeActors({ authority }: Pick<Call, 'authority'>, repository: RepositoryName): boolean {
-  return allows(authority, 'push', repository);
+  return may(authority, 'push', repository);
 }
 
 /** @throws unauthenticated */

@@ -1,6 +1,6 @@
 /** Blobs by the distribution protocol: pull, mount, upload, delete. */
 
-import { allows, isGranted } from '../auth/policy.ts';
+import { isGranted } from '../auth/policy.ts';
 import type { UploadLocation } from '../auth/tokens.ts';
 import { sealUpload, unsealUpload } from '../auth/tokens.ts';
 import { judgeOf, pullsSaid } from '../auth/visibility.ts';
@@ -28,18 +28,19 @@ import {
   uploadOffset,
 } from '../registry/uploads/uploads.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
+import { may } from './access.ts';
 import { finishing } from './call.ts';
 import {
   type ContentCall,
   mayCreateByPush,
   mayOnContent,
-  requireChange,
+  requireContentRight,
   requireRead,
   uploaderOf,
   withAuthority,
 } from './content.ts';
 
-export type { Upload };
+export type { Chunk, Upload };
 
 export interface OpenBlob {
   digest: Digest;
@@ -67,7 +68,7 @@ function opened({ env }: ContentCall, blob: Blob): OpenBlob {
 
 /** end-10 */
 export async function deleteBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<void> {
-  const by = requireChange(call, 'delete', repository, null);
+  const by = requireContentRight(call, 'delete', repository, null);
   requireDeletion(call.env);
   await unlinkBlob(call.env, repository, digest, by);
 }
@@ -85,14 +86,14 @@ export async function openUpload(call: ContentCall, repository: RepositoryName, 
 
 /** The offset of an upload may be read with an access token alone. @throws forbidden, not-found */
 function requireUpload(call: ContentCall, repository: RepositoryName): Actor {
-  if (call.authority !== null) return requireChange(call, 'push', repository, null);
+  if (call.authority !== null) return requireContentRight(call, 'push', repository, null);
   if (!mayOnContent(call, 'push', repository)) throw new Refusal('forbidden');
   return { subject: call.caller.subject };
 }
 
 /** A new upload. It has no row before it receives something. @throws repository-unknown if the caller may not create it */
 export async function startUpload(call: ContentCall, repository: RepositoryName, algorithm: DigestAlgorithm): Promise<Upload> {
-  const by = requireChange(call, 'push', repository, null);
+  const by = requireContentRight(call, 'push', repository, null);
   const mayCreate = mayCreateByPush(call, repository);
   if (!mayCreate) await checkRepositoryExists(call.env, repository);
   return { id: newUploadId(call.now), repository, algorithm, offset: 0, mayCreate, by };
@@ -133,7 +134,7 @@ async function readableHolders(call: ContentCall, digest: Digest): Promise<Repos
 /** The named source, if the caller may pull it and has a token for it. */
 function readable(call: ContentCall, from: string): RepositoryName[] {
   const { authority } = withAuthority(call);
-  return isRepositoryName(from) && allows(authority, 'pull', from) && isGranted(call.caller, 'pull', from) ? [from] : [];
+  return isRepositoryName(from) && may(authority, 'pull', from) && isGranted(call.caller, 'pull', from) ? [from] : [];
 }
 
 /** end-4b: the whole blob in one request. */

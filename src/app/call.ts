@@ -5,6 +5,7 @@ import type { Background } from '../events/batch.ts';
 
 /** The network, for the entry points. */
 export { INTERNET } from '../outbound/request.ts';
+export type { Authority, Background };
 
 export interface Call {
   env: Env;
@@ -20,6 +21,16 @@ export interface Call {
   now: number;
   /** Runs work that may outlive the answer. */
   work: Background;
+}
+
+/** A request before its caller is known. */
+export interface Arrival extends Omit<Call, 'authority' | 'address'> {
+  /** The client's network; `null`: not known. */
+  network: string | null;
+  /** Reaches the issuers of outside tokens. */
+  fetch: typeof fetch;
+  /** Names the request in the log. */
+  requestId: string;
 }
 
 /** Awaits work that must not stop halfway: the runtime finishes it even if the client hangs up. */

@@ -3,16 +3,16 @@
  * asked for the caller's rights. Everything that changes content asks it.
  */
 import { holderOf } from '../auth/credential.ts';
-import { allows, type Caller, isGranted } from '../auth/policy.ts';
+import { ANONYMOUS, type Caller, INVALID_TOKEN, isGranted } from '../auth/policy.ts';
+import { type Action, scopeFor } from '../auth/scope.ts';
 import { settings } from '../env.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { requireRight } from './access.ts';
+import type { ContentAction } from '../vocabulary/requirements.ts';
+import { actorFor, may, missingRight } from './access.ts';
+import { wrongCredentials } from './authentication.ts';
 import type { Call } from './call.ts';
-
-/** Actions that an access token can name. */
-export type ContentAction = 'pull' | 'push' | 'delete';
 
 export interface ContentCall extends Omit<Call, 'authority'> {
   /** The caller as far as the credential says by itself; `grants` of an access token. */
@@ -21,31 +21,73 @@ export interface ContentCall extends Omit<Call, 'authority'> {
   authority: Call['authority'] | null;
 }
 
+/** The scope that a client has to ask a token for. A mount needs its source as well (end-11). */
+export function scopeOf(action: Action, repository: RepositoryName | null, source: RepositoryName | null = null): string {
+  const scopes = [scopeFor(action, repository ?? ''), ...(source === null ? [] : [scopeFor('pull', source)])];
+  return scopes.join(' ');
+}
+
+/**
+ * Refuses a caller whose credential says by itself that it does not allow this: there is none, or it is an access token for something
+ * else. Any other credential allows all that its account may do.
+ * @param repository `null`: the action is on the registry
+ * @throws unauthenticated with the scope that is needed: a client that sees it may ask for another token
+ */
+export function requireGrant(
+  caller: Caller,
+  action: Action,
+  repository: RepositoryName | null,
+  source: RepositoryName | null = null,
+): void {
+  const scope = scopeOf(action, repository, source);
+  if (caller === ANONYMOUS) throw new Refusal('unauthenticated', { challenge: { scope } });
+  if (caller === INVALID_TOKEN) throw wrongCredentials(scope);
+  if (isGranted(caller, action, repository)) return;
+  const isKnown = action !== 'catalog' && repository !== null && isGranted(caller, 'pull', repository);
+  throw new Refusal('unauthenticated', {
+    ...(isKnown ? missingRight(action, repository) : {}),
+    challenge: { scope, error: 'insufficient_scope' },
+  });
+}
+
+/** @throws unauthenticated */
+export function requireIdentity(caller: Caller): void {
+  if (caller === ANONYMOUS) throw new Refusal('unauthenticated');
+  if (caller === INVALID_TOKEN) throw wrongCredentials();
+}
+
 /** True if both the access token, if there is one, and the account's rights, if they were asked for, allow it. */
 export function mayOnContent({ caller, authority }: ContentCall, action: ContentAction, repository: RepositoryName): boolean {
   if (authority === null && caller.grants === null) return false;
-  return isGranted(caller, action, repository) && (authority === null || allows(authority, action, repository));
+  return isGranted(caller, action, repository) && (authority === null || may(authority, action, repository));
 }
 
-/** For a read. @throws forbidden */
+/** For a read. @throws unauthenticated, forbidden */
 export function requireRead(call: ContentCall, repository: RepositoryName): void {
+  requireGrant(call.caller, 'pull', repository);
   if (!mayOnContent(call, 'pull', repository)) throw new Refusal('forbidden');
 }
 
 /**
- * For a change, which needs the account's rights as they are now.
+ * Requires the right as the account has it now. The answer is the same for a private repository and an absent one; a caller who may
+ * pull knows of the repository, and is told what is missing.
  * @param tag the first tag that the request names
  * @returns the actor to record
- * @throws forbidden, not-found
+ * @throws unauthenticated, forbidden
  */
-export function requireChange(
+export function requireContentRight(
   call: ContentCall,
-  action: Exclude<ContentAction, 'pull'>,
+  action: ContentAction,
   repository: RepositoryName,
   tag: string | null,
 ): Actor {
-  if (!isGranted(call.caller, action, repository)) throw new Refusal('forbidden');
-  return requireRight(withAuthority(call), action, repository, tag);
+  requireGrant(call.caller, action, repository);
+  const { authority, address } = withAuthority(call);
+  // Only a deletion is narrowed by the tag here: a push may name tags in its body too, and asks for each of them.
+  if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
+    throw new Refusal('forbidden', may(authority, 'pull', repository) ? missingRight(action, repository) : {});
+  }
+  return actorFor({ authority, address }, action, repository, tag);
 }
 
 /** @throws Error if the database was not asked, which is a mistake of the door */
@@ -56,12 +98,11 @@ export function withAuthority({ authority, ...call }: ContentCall): Call {
 
 /** True if a push by this caller may create the repository. */
 export function mayCreateByPush(call: ContentCall, repository: RepositoryName): boolean {
-  return settings(call.env).createOnPush && allows(withAuthority(call).authority, 'create', repository);
+  return settings(call.env).createOnPush && may(withAuthority(call).authority, 'create', repository);
 }
 
 /** Whose upload it is, from its first request to its last. */
 export function uploaderOf({ caller, authority }: ContentCall): string {
-  const origin =
-    authority?.credentialOrigin ?? (caller.credential?.kind === 'token' ? caller.credential.credentialOrigin : undefined);
-  return holderOf(authority?.subject ?? caller.subject, origin);
+  const token = caller.credential?.kind === 'token' ? caller.credential : undefined;
+  return holderOf(authority?.subject ?? caller.subject, authority?.credentialOrigin ?? token?.credentialOrigin);
 }

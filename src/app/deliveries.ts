@@ -2,10 +2,13 @@
  * Deliveries of webhooks in the background: events are matched with webhooks, which makes deliveries; a delivery is tried, and tried
  * again, until it succeeds or becomes a dead letter. Queues start this work, and the schedule does what the queues missed.
  */
+import { publicAmong } from '../auth/visibility.ts';
 import type { Env } from '../env.ts';
-import type { Background } from '../events/batch.ts';
+import type { Background, Database } from '../events/batch.ts';
 import { pauseAfter } from '../events/database-failure.ts';
 import type { Announcement } from '../events/event.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import { describeRepositories } from '../registry/repositories/descriptions.ts';
 import { report } from '../telemetry.ts';
 import type { DeliveryRuntime } from '../webhooks/delivery/attempt.ts';
 import { consumeDeadLetters, deliver } from '../webhooks/delivery/deliver.ts';
@@ -17,7 +20,8 @@ import {
   unmatchedEvent,
 } from '../webhooks/delivery/matching.ts';
 import { remindOfForgotten } from '../webhooks/delivery/reminders.ts';
-import { factsOf, standingIn } from './facts.ts';
+import type { RepositoryFacts } from '../webhooks/formats/format.ts';
+import { standingIn } from './webhook-owners.ts';
 
 export type { DeliveryRuntime };
 
@@ -32,6 +36,13 @@ const EVENTS_PER_SLICE = 50;
 const FORGOTTEN_SECONDS = 5 * 60;
 /** Deliveries that `resumeLost` sends to the queue again. */
 const REMINDERS_MAX = 1000;
+
+/** What deliveries say about repositories. Repositories that do not exist are left out. */
+export async function factsOf(env: Database, repositories: RepositoryName[]): Promise<Map<string, RepositoryFacts>> {
+  const pages = await describeRepositories(env, repositories);
+  const open = await publicAmong(env, repositories);
+  return new Map(pages.map(({ name, description, createdAt }) => [name, { description, createdAt, isPublic: open.has(name) }]));
+}
 
 /** Handles messages that announce events. They all say the same: that there is something to match. */
 export async function handleAnnouncements(batch: MessageBatch, env: Env, { now }: DeliveryRuntime): Promise<void> {

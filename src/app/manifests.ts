@@ -14,7 +14,7 @@ import { noteCheck, notePull } from '../registry/usage/pulls.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { deniedTags } from './access.ts';
 import { finishing } from './call.ts';
-import { type ContentCall, mayCreateByPush, mayOnContent, requireChange, requireRead, withAuthority } from './content.ts';
+import { type ContentCall, mayCreateByPush, mayOnContent, requireContentRight, requireRead, withAuthority } from './content.ts';
 
 /** end-3, GET. The pull is counted after the answer. One query. */
 export async function pullManifest(call: ContentCall, repository: RepositoryName, reference: Reference, random: number) {
@@ -56,7 +56,7 @@ export async function pushManifest(
   call: ContentCall,
   { repository, bytes, contentType, expected, tags, condition, charge }: PushedManifest,
 ): Promise<{ digest: Digest; manifest: Manifest; moved: MovedTags }> {
-  const by = requireChange(call, 'push', repository, tags[0] ?? null);
+  const by = requireContentRight(call, 'push', repository, tags[0] ?? null);
   const digest = await digestOf(expected ? algorithmOf(expected) : 'sha256', bytes);
   if (expected && expected !== digest) {
     throw new Refusal('digest-mismatch', { message: 'the manifest does not have the digest in its URL', detail: { digest } });
@@ -75,7 +75,7 @@ export async function deleteManifest(
   reference: Reference,
   condition: Condition | null,
 ): Promise<void> {
-  const by = requireChange(call, 'delete', repository, reference.tag ?? null);
+  const by = requireContentRight(call, 'delete', repository, reference.tag ?? null);
   await finishing(call, deleteStored(call.env, repository, reference, condition, by));
 }
 

@@ -58,6 +58,7 @@ import {
   requireUnscopedUser,
 } from './access.ts';
 import type { Call } from './call.ts';
+import { reviewOwners } from './webhook-owners.ts';
 
 export type { MemberInvitation } from '../auth/people/member-invitations.ts';
 export type { Member, Outcome } from '../auth/people/members.ts';
@@ -136,7 +137,9 @@ export async function putMember(
 ): Promise<{ outcome: Outcome; expiresAt: number | null }> {
   requireOwner(call, organization);
   const { role } = valid(memberChange, { role: member.role });
-  return saveMember(call.env, organization, { ...member, role }, actorOf(call));
+  const saved = await saveMember(call.env, organization, { ...member, role }, actorOf(call));
+  await reviewOwners(call, { people: [`user:${member.user}`] });
+  return saved;
 }
 
 /**
@@ -145,7 +148,9 @@ export async function putMember(
  */
 export async function removeMember(call: Call, organization: string, user: string): Promise<Grants> {
   requireOwnerOrSelf(call, organization, user);
-  return takeMember(call.env, organization, user, actorOf(call));
+  const grants = await takeMember(call.env, organization, user, actorOf(call));
+  await reviewOwners(call, { people: [`user:${user}`] });
+  return grants;
 }
 
 /** Lists the invitations of an organization that nobody has answered yet. */
@@ -207,6 +212,8 @@ export async function putTeam(
 export async function deleteTeam(call: Call, team: string, ifVersion: number | null): Promise<void> {
   requireOwner(call, organizationOf(team));
   await deleteTeamRow(call.env, team, changeOf(call, ifVersion));
+  // Any member may have used the rights of the team.
+  await reviewOwners(call, { people: [], organizations: [`repository:${organizationOf(team)}`] });
 }
 
 export async function listTeamMembers(call: Call, team: string, page: PageQuery): Promise<Page<string>> {
@@ -217,13 +224,16 @@ export async function listTeamMembers(call: Call, team: string, page: PageQuery)
 /** @throws conflict for a user who is not a member of the organization */
 export async function addTeamMember(call: Call, team: string, user: string): Promise<{ added: boolean }> {
   requireOwner(call, organizationOf(team));
-  return addTeamMemberRow(call.env, team, user, actorOf(call));
+  const result = await addTeamMemberRow(call.env, team, user, actorOf(call));
+  await reviewOwners(call, { people: [`user:${user}`] });
+  return result;
 }
 
 /** Members may remove themselves. */
 export async function removeTeamMember(call: Call, team: string, user: string): Promise<void> {
   requireOwnerOrSelf(call, organizationOf(team), user);
   await removeTeamMemberRow(call.env, team, user, actorOf(call));
+  await reviewOwners(call, { people: [`user:${user}`] });
 }
 
 export async function listRobots(call: Call, organization: string, page: PageQuery): Promise<Page<Robot>> {
@@ -246,7 +256,9 @@ export async function putRobot(
 ): Promise<{ robot: Robot; created: boolean }> {
   requireOwner(call, organizationOf(robot));
   requireSubject('robot', robot);
-  return putRobotRow(call.env, robot, valid(robotChange, change), changeOf(call, ifVersion));
+  const saved = await putRobotRow(call.env, robot, valid(robotChange, change), changeOf(call, ifVersion));
+  if (!saved.created) await reviewOwners(call, { people: [robot] });
+  return saved;
 }
 
 /**
@@ -255,5 +267,7 @@ export async function putRobot(
  */
 export async function deleteRobot(call: Call, robot: string, ifVersion: number | null): Promise<Grants> {
   requireOwner(call, organizationOf(robot));
-  return deleteRobotRow(call.env, robot, changeOf(call, ifVersion));
+  const grants = await deleteRobotRow(call.env, robot, changeOf(call, ifVersion));
+  await reviewOwners(call, { people: [robot] });
+  return grants;
 }

@@ -23,6 +23,7 @@ import { nameOf } from '../vocabulary/names.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { actorOf, requireAdministrator, requireLogin } from './access.ts';
 import type { Call } from './call.ts';
+import { reviewOwners } from './webhook-owners.ts';
 
 export type { User } from '../auth/people/accounts.ts';
 export type { Accepted } from '../auth/people/invitations.ts';
@@ -76,6 +77,7 @@ export async function inviteUser(
 ): Promise<Invited & { created: boolean }> {
   requireAdministrator(call);
   const { user, made } = await inviteRow(call.env, subject, valid(userInvitation, wanted), { ifVersion, by: actorOf(call) });
+  if (!made) await reviewOwners(call, { people: [subject] });
   return { ...(await invited(call, user)), created: made };
 }
 
@@ -102,6 +104,7 @@ export async function changeUser(
   requireAdministrator(call);
   const wanted = valid(userChange, change);
   const user = await changeRow(call.env, subject, wanted, { ifVersion, by: actorOf(call) });
+  await reviewOwners(call, { people: [subject] });
   return { user, remainingGrants: wanted.disabled === true ? await grantsOf(call.env, subject) : null };
 }
 

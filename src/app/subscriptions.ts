@@ -2,7 +2,6 @@
 
 import { countReplays, replaysToday } from '../auth/allowance.ts';
 import { getOrganization } from '../auth/people/organizations.ts';
-import { actingAs } from '../auth/policy.ts';
 import { administers } from '../auth/rights/administering.ts';
 import { requireOrganization } from '../auth/within.ts';
 import { valid } from '../contract/valid.ts';
@@ -39,10 +38,10 @@ import {
   rotateSecret,
   type Subscription,
 } from '../webhooks/subscriptions.ts';
-import { actorOf, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
+import { actorFor, actorOf, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
 import { type Activity, activityOf } from './activity.ts';
 import type { Call } from './call.ts';
-import { factsOf } from './facts.ts';
+import { factsOf } from './deliveries.ts';
 
 export type { DeliveryRuntime } from '../webhooks/delivery/attempt.ts';
 export type { Attempt } from '../webhooks/delivery/deliveries.ts';
@@ -117,11 +116,11 @@ function mustExist(batch: Batch, scope: Scope): void {
  * @returns the actor to record
  * @throws not-found to callers who may not administer what it listens to
  */
-export function requireWebhook(call: Call, { scope }: Subscription): Actor {
+export function requireWebhook(call: Pick<Call, 'authority' | 'address'>, { scope }: Subscription): Actor {
   requireLogin(call);
   const about = aboutOf(scope);
   if (!administers(call.authority, about)) throw new Refusal('not-found');
-  return { ...actorOf(call), subject: actingAs(call.authority, 'admin', about, null) };
+  return actorFor(call, 'admin', about, null);
 }
 
 export async function describeWebhook(call: Call, webhook: Subscription): Promise<Webhook> {

@@ -7,19 +7,15 @@ import { noteLogin } from '../auth/login-log.ts';
 import { beginLogin, continueLogin } from '../auth/logins.ts';
 import { noteOutsideLogin } from '../auth/outside/logins.ts';
 import { grantable } from '../auth/policy.ts';
-import type { TokenContext } from '../auth/runtime.ts';
 import { formatGrant, type Grant, MAX_SCOPES, parseScopes, wordsOf } from '../auth/scope.ts';
 import { mintAccessToken } from '../auth/tokens.ts';
-import type { Env } from '../env.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
+import { recordLogin, wrongCredentials } from './authentication.ts';
+import type { Arrival } from './call.ts';
 
-export interface TokenCall {
-  env: Env;
-  /** The caller, with the policies of the requested repositories. */
+export interface TokenCall extends Arrival {
+  /** The caller, with the policies of the requested repositories (`loadRights`). */
   authority: Authority;
-  context: TokenContext;
-  /** Runs a note for the audit log with the address to keep. A note that fails refuses nobody. */
-  logged: (note: (where: { address: string | null }) => Promise<void>) => Promise<void>;
 }
 
 export interface IssuedToken {
@@ -53,19 +49,19 @@ export function repositoriesIn(scopes: Grant[]): string[] {
  * @throws unauthenticated for a refresh token that was used up
  */
 export async function issueToken(call: TokenCall, scopes: Grant[], lasting: boolean): Promise<IssuedToken> {
-  const { env, authority, context } = call;
-  if (!(await continueLogin(env, authority, lasting))) throw new Refusal('unauthenticated');
-  if (startsLogin(authority, lasting)) await call.logged((where) => noteLogin(env, authority, where, context.now));
+  const { env, authority, now } = call;
+  if (!(await continueLogin(env, authority, lasting))) throw wrongCredentials();
+  if (startsLogin(authority, lasting)) await recordLogin(call, (where) => noteLogin(env, authority, where, now));
   const grants = grantable(authority, scopes);
-  const { token, expiresAt } = await mintAccessToken(env, authority, grants, context);
+  const { token, expiresAt } = await mintAccessToken(env, authority, grants, call);
   // A client without a refresh token shows the CI token again, after its end too.
   if (authority.unseen && !lasting) await noteOutsideLogin(env, authority.unseen);
   return {
     token,
-    expiresIn: Math.max(1, expiresAt - Math.floor(context.now / 1000)),
-    issuedAt: context.now,
+    expiresIn: Math.max(1, expiresAt - Math.floor(now / 1000)),
+    issuedAt: now,
     scope: grants.map(formatGrant).join(' '),
-    refreshToken: lasting ? await beginLogin(env, authority, context) : null,
+    refreshToken: lasting ? await beginLogin(env, authority, call) : null,
   };
 }
 

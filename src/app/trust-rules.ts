@@ -13,6 +13,7 @@ import type { Page, PageQuery } from '../oci/page.ts';
 import { organizationOf } from '../vocabulary/names.ts';
 import { actorOf, requireAdministrator, requireOwner } from './access.ts';
 import type { Call } from './call.ts';
+import { reviewOwners } from './webhook-owners.ts';
 
 export type TrustRule = StoredRule;
 
@@ -55,6 +56,7 @@ export async function putTrustRule(
     statements: statements.map(storedRuleStatement),
   };
   const rule = await putRule(call.env, wanted, { ifVersion, by: actorOf(call) });
+  await reviewOwners(call, { people: [subject] });
   return { rule, warnings: pushWithoutPull(rule.statements, 'identity') };
 }
 
@@ -62,6 +64,7 @@ export async function putTrustRule(
 export async function deleteTrustRule(call: Call, subject: string, ifVersion: number | null): Promise<void> {
   requireMayEdit(call, organizationOf(subject));
   await removeRule(call.env, subject, { ifVersion, by: actorOf(call) });
+  await reviewOwners(call, { people: [subject] });
 }
 
 function requireMayEdit(call: Call, organization: string): void {

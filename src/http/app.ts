@@ -10,13 +10,13 @@ import { LOOP_HEADER } from '../vocabulary/webhooks.ts';
 import { withAuditAddress } from './address.ts';
 import { api } from './api/all.ts';
 import { documentation } from './api/documentation.ts';
-import { authenticate, authenticateApi, withChallenge } from './authenticate.ts';
+import { authenticate, authenticateApi, challengeHeaders } from './authenticate.ts';
 import type { AppEnv } from './context.ts';
 import { asRefusal, DoorRefusal, errorResponse } from './errors.ts';
+import { guardOf } from './guard.ts';
 import { join } from './join.ts';
 import { logRequest } from './request-log.ts';
-import { reviewWebhooks } from './review.ts';
-import { ROUTES } from './routes.ts';
+import { ROUTES, requirementOf } from './routes.ts';
 import { token } from './token.ts';
 import { drainUnread } from './unread.ts';
 import { base } from './v2/base.ts';
@@ -134,7 +134,7 @@ app.use('/v2/*', configured, plainPath, ownStores, authenticate);
 app.use('/token', configured, ownStores);
 for (const resource of [base, tags, manifests, referrers, uploads, blobs]) mount('/v2', resource);
 app.use('/api/*', configured, plainApiPath);
-app.use('/api/v1/*', ownStores, withAuditAddress, authenticateApi, reviewWebhooks);
+app.use('/api/v1/*', ownStores, withAuditAddress, authenticateApi);
 for (const resource of api) mount('/api/v1', resource);
 mount('/api', documentation);
 mount('/token', token);
@@ -142,7 +142,7 @@ mount('/join', join);
 
 function refuse(c: Context<AppEnv>, refusal: Refusal): Response {
   c.set('reason', refusal.reason);
-  return errorResponse(withChallenge(c, refusal), c.req.path);
+  return errorResponse(refusal, c.req.path, challengeHeaders(c, refusal));
 }
 
 /** The decoded path, or the path as it was sent if it cannot be decoded. */
@@ -155,16 +155,29 @@ function decoded(path: string): string {
 }
 
 /**
- * Adds the routes of a resource, and refuses other methods on each of its paths. The refusal precedes the next resource, so
- * `GET .../blobs/uploads` is not read as a blob with an odd digest.
+ * Adds the routes of a resource, each behind its guard, and refuses other methods on their paths. The refusal precedes the next
+ * resource, so `GET .../blobs/uploads` is not read as a blob with an odd digest.
+ * @throws Error for a route without a row in `ROUTES`
  */
 function mount(prefix: string, resource: Hono<AppEnv>): void {
-  app.route(prefix, resource);
-  for (const path of new Set(resource.routes.map((route) => `${prefix}${route.path}`.replace(/\/$/, '')))) {
-    const methods = Object.keys(ROUTES[path] ?? ROUTES[`${path}/`] ?? {});
+  const guarded = new Set<string>();
+  for (const { method, path: own, handler } of resource.routes) {
+    const path = pathOf(prefix, own);
+    const requirement = requirementOf(method, path);
+    const isFirst = !guarded.has(`${method} ${path}`);
+    if (isFirst && requirement !== 'anyone') app.on(method, path, guardOf(path, requirement));
+    guarded.add(`${method} ${path}`);
+    app.on(method, path, handler);
+  }
+  for (const path of new Set(resource.routes.map((route) => pathOf(prefix, route.path)))) {
+    const methods = Object.keys(ROUTES[path] ?? {});
     const allow = methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
     app.all(path, () => {
       throw new DoorRefusal('method-not-allowed', { headers: { allow } });
     });
   }
+}
+
+function pathOf(prefix: string, path: string): string {
+  return `${prefix}${path}`.replace(/(.)\/$/, '$1');
 }

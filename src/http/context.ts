@@ -1,31 +1,32 @@
-/** What travels with a request: bindings, who makes it, where and when. */
+/** What travels with a request: bindings, who makes it, where and when. Doors make of it what operations need. */
 import type { Context } from 'hono';
-import { type Call, INTERNET } from '../app/call.ts';
+import type { Caller } from '../app/authentication.ts';
+import type { Authority, Background, Call } from '../app/call.ts';
 import type { ContentCall } from '../app/content.ts';
-import type { Authority } from '../auth/authority.ts';
-import type { Caller } from '../auth/policy.ts';
-import type { Runtime } from '../auth/runtime.ts';
+import type { Subscription } from '../app/subscriptions.ts';
 import { type Env, settings } from '../env.ts';
-import type { Background } from '../events/batch.ts';
+import type { RepositoryName } from '../oci/name.ts';
 import { type Counts, report } from '../telemetry.ts';
 import type { Reason } from '../vocabulary/reasons.ts';
 
 export interface AppEnv {
   Bindings: Env;
-  /** `authority`: set where the request was judged by the database, as all but pulls with a token are. */
   Variables: {
-    caller: Caller;
-    authority?: Authority;
-    auditAddress?: string | null;
     requestId: string;
     counts: Counts;
+    caller: Caller;
+    /** Set by the guard of the route. Not set for a pull with an access token, about which the database was not asked. */
+    authority?: Authority;
+    repository?: RepositoryName;
+    webhook?: Subscription;
+    auditAddress?: string | null;
     /** For the log: who got a token, and why a request was refused. */
     subject?: string;
     reason?: Reason;
   };
 }
 
-/** What the helpers of this room need of a context, whatever route it is of. */
+/** What helpers need of a context, whatever its route is. */
 export type RequestContext = Pick<Context<AppEnv>, 'env' | 'req' | 'executionCtx' | 'var'>;
 
 interface Place {
@@ -33,7 +34,7 @@ interface Place {
   host: string;
 }
 
-/** Parsed once a request: parsing an address costs as much as a route's own work. */
+/** Parsed once for each request: parsing an address costs as much as the rest of a route. */
 const places = new WeakMap<RequestContext['req'], Place>();
 
 function placeOf(c: RequestContext): Place {
@@ -46,46 +47,52 @@ function placeOf(c: RequestContext): Place {
   return place;
 }
 
-/** Scheme and host that the client used, or the ones the deployment says it has. */
+/** Scheme and host that the client used, or those of `PUBLIC_URL`. */
 export function originOf(c: RequestContext): string {
   return placeOf(c).origin;
 }
 
-/** The same without the scheme: the service that tokens are for. */
+/** The host: the service that tokens are for. */
 export function hostOf(c: RequestContext): string {
   return placeOf(c).host;
 }
 
-/** The service, the time and the network: the only clock below this room is the database's. */
-export function runtimeOf(c: RequestContext): Runtime {
-  const { insecureIssuers } = settings(c.env);
-  return { service: hostOf(c), now: Date.now(), fetch: INTERNET.fetch, insecureIssuers };
-}
-
-/**
- * For work whose failure concerns nobody but the log. Hono's context itself must not be handed down: a rejection there would
- * count against the request.
- */
+/** For work whose failure is only logged. With Hono's own `waitUntil` a failure would count against the request. */
 export function afterwards(c: RequestContext): Background {
   const log = (error: unknown) => report('request.work-failed', { requestId: c.var.requestId, error });
   return { waitUntil: (work) => c.executionCtx.waitUntil(work.catch(log)) };
 }
 
-/** What operations need of a request. @throws Error if no guard has loaded the caller's rights, which is a mistake of ours */
+/** The request as operations need it. @throws Error if the route has no guard that loads the caller's rights, which is a bug */
 export function callOf(c: RequestContext): Call {
-  const { authority } = c.var;
+  const { authority, auditAddress = null } = c.var;
   if (!authority) throw new Error("no guard has loaded the caller's rights");
-  return { ...baseOf(c), authority };
+  return { ...baseOf(c), authority, address: auditAddress };
 }
 
-/** The same for requests about content, some of which an access token allows by itself. */
+/** The same for operations on content, some of which an access token allows by itself. */
 export function contentCallOf(c: RequestContext): ContentCall {
-  const { authority = null, caller } = c.var;
-  return { ...baseOf(c), caller, authority };
+  const { authority = null, auditAddress = null, caller } = c.var;
+  return { ...baseOf(c), caller, authority, address: auditAddress };
 }
 
-function baseOf(c: RequestContext): Omit<Call, 'authority'> {
-  const { auditAddress = null } = c.var;
+/** What does not depend on the caller. Below the doors nothing reads a clock but the database. */
+export function baseOf(c: RequestContext): Omit<Call, 'authority' | 'address'> {
   const { origin, host } = placeOf(c);
-  return { env: c.env, address: auditAddress, origin, service: host, now: Date.now(), work: afterwards(c) };
+  return { env: c.env, origin, service: host, now: Date.now(), work: afterwards(c) };
+}
+
+/** The repository in the path. @throws Error on a route without one, which is a bug */
+export function repositoryIn(c: RequestContext): RepositoryName {
+  return set(c.var.repository);
+}
+
+/** The webhook in the path. @throws Error on a route without one, which is a bug */
+export function webhookIn(c: RequestContext): Subscription {
+  return set(c.var.webhook);
+}
+
+function set<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('no guard has set this');
+  return value;
 }

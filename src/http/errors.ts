@@ -26,13 +26,13 @@ export function asRefusal(error: unknown, requestId: string): Refusal {
   return refusalOfFailure(error, { now: Date.now(), random: Math.random() });
 }
 
-/** @param path of the request, since the management API has codes of its own */
-export function errorResponse(refusal: Refusal, path: string): Response {
+/** @param path of the request, since the management API has codes of its own. @param more headers */
+export function errorResponse(refusal: Refusal, path: string, more: Record<string, string> = {}): Response {
   const { reason, message, detail } = refusal;
   const [status, code] = (path.startsWith('/api/') ? API : V2)[reason];
   const envelope = { errors: [bounded({ code, message, ...(detail === undefined ? {} : { detail }) })] };
   const body = new TextEncoder().encode(JSON.stringify(envelope));
-  const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...headersOf(refusal) });
+  const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...headersOf(refusal), ...more });
   // Set for HEAD, whose answer loses the body: the runtime measures only bodies that are sent.
   headers.set('content-length', String(body.byteLength));
   if ((status === 503 || status === 429) && !headers.has('retry-after')) headers.set('retry-after', RETRY_AFTER);

@@ -1,7 +1,7 @@
 /** Reading requests: query parameters, bodies and conditions, each parsed once at the door. */
 
+import type { Chunk } from '../app/blobs.ts';
 import { parseChunkRange } from '../oci/range.ts';
-import type { Chunk } from '../registry/uploads/receiving.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { RequestContext } from './context.ts';
 

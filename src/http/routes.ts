@@ -1,29 +1,11 @@
-/** Every address of the registry and what its caller needs. The house test compares it with the routes that exist. */
-import type { Action } from '../auth/scope.ts';
+/** Every route of the registry, and what it requires of its caller. Each route is guarded by its row; one without a row does not start. */
+import type { Requirement } from '../vocabulary/requirements.ts';
 
-/**
- * `anyone`: no credentials needed. `login`: anybody whose credentials are right. `account`: a user with an access key that is
- * not narrowed, and not a login password. `administrator` and `owner` (of the organization in the path) want
- * that as well, and the role; `owner or self` the role or to be the user in the path; `member` is any member of it. An action is one on the repository in the path. `webhook`: whoever
- * may administer what the webhook in the path listens to; `trash`: the deleted repository in the path.
- */
-export type Requirement =
-  | Action
-  | 'create'
-  | 'anyone'
-  | 'login'
-  | 'account'
-  | 'administrator'
-  | 'owner'
-  | 'owner or self'
-  | 'member'
-  | 'webhook'
-  | 'trash';
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-/** HEAD is asked as GET. */
+/** HEAD requires what GET does. */
 export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
-  '/v2/': { GET: 'login' },
+  '/v2': { GET: 'login' },
   '/v2/_catalog': { GET: 'catalog' },
   '/v2/:name{.+}/tags/list': { GET: 'pull' },
   '/v2/:name{.+}/manifests/:reference': { GET: 'pull', PUT: 'push', DELETE: 'delete' },
@@ -119,3 +101,10 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/api/v1/webhooks/:webhook/deliveries/:delivery/replay': { POST: 'webhook' },
   '/api/v1/webhooks/:webhook/replay': { POST: 'webhook' },
 };
+
+/** @param path the pattern of a route. @throws Error if the table has no row for it */
+export function requirementOf(method: string, path: string): Requirement {
+  const requirement = ROUTES[path]?.[method as Method];
+  if (requirement === undefined) throw new Error(`routes.ts has no row for ${method} ${path}`);
+  return requirement;
+}

@@ -1,26 +1,23 @@
 /**
- * The token service: `GET /token` (distribution, "Token Authentication Specification") and `POST /token` (the same,
- * "OAuth2 Token Authentication"). Grants what the caller has of what was asked, which may be nothing; that is no error.
+ * The token service: `GET /token` (distribution, "Token Authentication Specification") and `POST /token` (the same, "OAuth2 Token
+ * Authentication").
  */
 import { type Context, Hono } from 'hono';
-import { issueToken, repositoriesIn, requestedScopes, startsLogin } from '../app/tokens.ts';
-import type { Credential } from '../auth/credential.ts';
-import { verifyRefreshToken } from '../auth/tokens.ts';
-import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import {
-  credentialOf,
-  credentialOfBasic,
-  loadCallerAuthority,
-  logged,
-  parseBasic,
-  partsOf,
+  type Credential,
+  credentialByPassword,
+  credentialByRefreshToken,
+  loadRights,
   wrongCredentials,
-} from './authenticate.ts';
-import { type AppEnv, runtimeOf } from './context.ts';
-import { limitLogins, limitTokenRequests } from './limits.ts';
+} from '../app/authentication.ts';
+import { issueToken, repositoriesIn, requestedScopes, startsLogin } from '../app/tokens.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import { arrivalOf, parseBasic, partsOf } from './authenticate.ts';
+import type { AppEnv } from './context.ts';
+import { guess, limitLogins, limitTokenRequests } from './limits.ts';
 import { readBody } from './params.ts';
 
-/** Bytes of a form: many scopes and a token fit, a flood does not. */
+/** Bytes of a form: enough for many scopes and a token. */
 const FORM_MAX_BYTES = 64 * 1024;
 
 export const token = new Hono<AppEnv>({ strict: false })
@@ -36,40 +33,49 @@ export const token = new Hono<AppEnv>({ strict: false })
     return answer(c, await credentialByForm(c, form), { scopes, offline: form.get('access_type') === 'offline', oauth: true });
   });
 
+/** @returns `null` for an anonymous caller. @throws unauthenticated */
 async function credentialByHeader(c: Context<AppEnv>): Promise<Credential | null> {
   const header = c.req.header('authorization');
   if (header === undefined) return null;
-  const [scheme, value] = partsOf(header);
-  if (scheme !== 'basic') throw wrongCredentials(c);
-  return credentialOfBasic(c, value);
+  const sent = basicIn(header);
+  if (sent === null) throw wrongCredentials();
+  return byPassword(c, sent);
 }
 
+function basicIn(header: string): NamedPassword | null {
+  const [scheme, value] = partsOf(header);
+  return scheme === 'basic' ? parseBasic(value) : null;
+}
+
+type NamedPassword = { name: string; password: string };
+
+function byPassword(c: Context<AppEnv>, sent: NamedPassword): Promise<Credential> {
+  return credentialByPassword(arrivalOf(c), sent, (compare) => guess(c, compare));
+}
+
+/** @throws unauthenticated, parameter-invalid */
 async function credentialByForm(c: Context<AppEnv>, form: URLSearchParams): Promise<Credential> {
   switch (form.get('grant_type')) {
     case 'password':
-      return credentialByPassword(c, form.get('username') ?? '', form.get('password') ?? '');
-    case 'refresh_token': {
-      const credential = await verifyRefreshToken(c.env, form.get('refresh_token') ?? '', runtimeOf(c));
-      if (!credential) throw wrongCredentials(c);
-      return credential;
-    }
+      return byPassword(c, passwordIn(c, { name: form.get('username') ?? '', password: form.get('password') ?? '' }));
+    case 'refresh_token':
+      return credentialByRefreshToken(arrivalOf(c), form.get('refresh_token') ?? '');
     default:
       throw new Refusal('parameter-invalid', { message: 'grant_type is password or refresh_token' });
   }
 }
 
 /**
- * A form without a password has it in the header, as some clients send it. A header beside a form that has one is the client's own
- * (RFC 6749, section 2.3.1), and says nothing of the user.
+ * The password of a form. Some clients send it in the header instead. If the form has one, the header identifies the client (RFC 6749,
+ * section 2.3.1), not the user, and is ignored.
  */
-async function credentialByPassword(c: Context<AppEnv>, username: string, password: string): Promise<Credential> {
-  if (password !== '') return credentialOf(c, username, password);
-  const [scheme, value] = partsOf(c.req.header('authorization') ?? '');
-  const basic = scheme === 'basic' ? parseBasic(value) : null;
-  if (basic && username !== '' && username !== basic.name) {
+function passwordIn(c: Context<AppEnv>, form: NamedPassword): NamedPassword {
+  if (form.password !== '') return form;
+  const basic = basicIn(c.req.header('authorization') ?? '');
+  if (basic && form.name !== '' && form.name !== basic.name) {
     throw new Refusal('parameter-invalid', { message: 'the form and the Authorization header name different users' });
   }
-  return basic ? credentialOf(c, basic.name, basic.password) : credentialOf(c, username, password);
+  return basic ?? form;
 }
 
 async function answer(
@@ -77,17 +83,14 @@ async function answer(
   credential: Credential | null,
   { scopes, offline, oauth }: { scopes: string[]; offline: boolean; oauth: boolean },
 ): Promise<Response> {
-  const context = runtimeOf(c);
-  const requested = requestedScopes(scopes, context.service);
+  const arrival = arrivalOf(c);
+  const requested = requestedScopes(scopes, arrival.service);
   const lasting = offline && credential !== null;
-  const authority = await loadCallerAuthority(c, credential, repositoriesIn(requested));
+  const authority = await loadRights(arrival, credential, repositoriesIn(requested));
   c.set('subject', authority.subject);
   await limitTokenRequests(c, authority.subject);
   if (startsLogin(authority, lasting)) await limitLogins(c, authority.subject);
-  const call = { env: c.env, authority, context, logged: (note: Parameters<typeof logged>[1]) => logged(c, note) };
-  const issued = await issueToken(call, requested, lasting).catch((error: unknown) => {
-    throw isRefusal(error, 'unauthenticated') ? wrongCredentials(c) : error;
-  });
+  const issued = await issueToken({ ...arrival, authority }, requested, lasting);
   const body = {
     ...(oauth ? { scope: issued.scope } : { token: issued.token }),
     access_token: issued.token,

@@ -11,7 +11,17 @@ export interface Particulars {
   retryAfter?: number;
   /** Bytes of the content, for `range-not-satisfiable`. */
   size?: number;
+  /** For `unauthenticated`. */
+  challenge?: Challenge;
   cause?: unknown;
+}
+
+/** What the answer to a caller without the right credential says besides (RFC 6750, section 3). */
+export interface Challenge {
+  /** The scope that the request needs, as the token protocol writes it. */
+  scope?: string;
+  /** Why the credential that was sent is refused. Left out: none was sent. */
+  error?: 'invalid_token' | 'insufficient_scope';
 }
 
 export class Refusal extends Error {
@@ -19,6 +29,7 @@ export class Refusal extends Error {
   readonly detail: unknown;
   readonly retryAfter: number | null;
   readonly size: number | null;
+  readonly challenge: Challenge;
 
   constructor(reason: Reason, particulars: Particulars = {}) {
     super(particulars.message ?? REASONS[reason], { cause: particulars.cause });
@@ -27,6 +38,7 @@ export class Refusal extends Error {
     this.detail = particulars.detail;
     this.retryAfter = particulars.retryAfter ?? null;
     this.size = particulars.size ?? null;
+    this.challenge = particulars.challenge ?? {};
   }
 }
 

@@ -3,7 +3,8 @@
  * answer follows from the row of its route and the rights of its caller, and from nothing else. What is refused records nothing.
  */
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { type Method, type Requirement, ROUTES } from '../../src/http/routes.ts';
+import { type Method, ROUTES } from '../../src/http/routes.ts';
+import type { Requirement } from '../../src/vocabulary/requirements.ts';
 import { type Cast, ENDED, IDENTITIES, type Identity, type Kind, makeCast, REPOSITORIES, rightsOf } from '../world/cast.ts';
 import { api, inviteUser } from '../world/people.ts';
 import { newestOf } from '../world/reading.ts';

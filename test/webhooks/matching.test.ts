@@ -1,6 +1,6 @@
 /** From events to deliveries: each event to all who hear it, once, whoever matches it and however often. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { factsOf } from '../../src/app/facts.ts';
+import { factsOf } from '../../src/app/deliveries.ts';
 import { runScheduled } from '../../src/cron.ts';
 import type { Env } from '../../src/env.ts';
 import { newBatch } from '../../src/events/batch.ts';

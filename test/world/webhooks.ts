@@ -3,7 +3,7 @@
  * off when it wants. Nothing waits for real time: what sleeps wakes when the clock is turned.
  */
 
-import { factsOf } from '../../src/app/facts.ts';
+import { factsOf } from '../../src/app/deliveries.ts';
 import type { Env } from '../../src/env.ts';
 import type { Background } from '../../src/events/batch.ts';
 import type { DeliveryRuntime } from '../../src/webhooks/delivery/attempt.ts';

@@ -14,7 +14,6 @@ import {
 import { pageSchema } from '../../contract/pages.ts';
 import { type AppEnv, callOf } from '../context.ts';
 import { answer, answerNothing, answerPage } from './answers.ts';
-import { asks } from './guard.ts';
 import { answerCreatedKey, shownKey, shownWarnings } from './key-answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, idempotencyKeyOf, pageQueryOf } from './params.ts';
@@ -24,7 +23,6 @@ const GROUP = 'Access keys';
 export const keys = new Hono<AppEnv>({ strict: false })
   .get(
     '/keys',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'List access keys',
@@ -39,7 +37,6 @@ export const keys = new Hono<AppEnv>({ strict: false })
   )
   .post(
     '/keys',
-    asks('account'),
     operation({
       group: GROUP,
       summary: 'Create an access key for yourself',
@@ -52,7 +49,6 @@ export const keys = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/keys/:key',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'Read an access key',
@@ -65,7 +61,6 @@ export const keys = new Hono<AppEnv>({ strict: false })
   )
   .patch(
     '/keys/:key',
-    asks('account'),
     operation({
       group: GROUP,
       summary: 'Rename or narrow an access key, or change when it expires',
@@ -80,7 +75,6 @@ export const keys = new Hono<AppEnv>({ strict: false })
   )
   .delete(
     '/keys/:key',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'Revoke an access key',
@@ -96,7 +90,6 @@ export const keys = new Hono<AppEnv>({ strict: false })
   )
   .post(
     '/keys/:key/rotate',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'Replace an access key',

@@ -31,9 +31,8 @@ import {
   WHOLE_MAX,
 } from '../../vocabulary/lifecycle.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
-import { type AppEnv, callOf, type RequestContext } from '../context.ts';
+import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
 import { answer, answerNothing, timeOf, withinAnswer } from './answers.ts';
-import { asksFor } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion } from './params.ts';
 
@@ -42,18 +41,16 @@ const GROUP = 'Lifecycle';
 export const lifecycle = new Hono<AppEnv>({ strict: false })
   .get(
     '/repositories/:name{.+}/-/lifecycle',
-    asksFor('pull'),
     operation({
       group: GROUP,
       summary: "Read a repository's lifecycle policy",
       description: 'The policy runs once a day. 404 if none is saved.',
       answers: { 200: { description: 'The policy, its ETag, and what its last run did', schema: savedLifecycle } },
     }),
-    async (c) => answerLifecycle(await getLifecycle(callOf(c), c.var.repository)),
+    async (c) => answerLifecycle(await getLifecycle(callOf(c), repositoryIn(c))),
   )
   .put(
     '/repositories/:name{.+}/-/lifecycle',
-    asksFor('admin'),
     operation({
       group: GROUP,
       summary: "Save a repository's lifecycle policy",
@@ -71,13 +68,13 @@ All rules together may have up to ${RULE_PATTERNS_MAX} patterns and prefixes of 
       answers: { 200: { description: 'The policy as saved, and its new ETag', schema: savedLifecycle } },
     }),
     async (c) => {
-      const { repository, body } = c.var;
+      const repository = repositoryIn(c);
+      const { body } = c.var;
       return answerLifecycle(await withFieldsIn('body', () => putLifecycle(callOf(c), repository, body, expectedVersion(c))));
     },
   )
   .delete(
     '/repositories/:name{.+}/-/lifecycle',
-    asksFor('admin'),
     operation({
       group: GROUP,
       summary: "Delete a repository's lifecycle policy",
@@ -86,13 +83,12 @@ All rules together may have up to ${RULE_PATTERNS_MAX} patterns and prefixes of 
       answers: { 204: { description: 'Deleted' } },
     }),
     async (c) => {
-      await deleteLifecycle(callOf(c), c.var.repository, expectedVersion(c));
+      await deleteLifecycle(callOf(c), repositoryIn(c), expectedVersion(c));
       return answerNothing();
     },
   )
   .post(
     '/repositories/:name{.+}/-/lifecycle/preview',
-    asksFor('admin'),
     operation({
       group: GROUP,
       summary: 'Preview what a lifecycle policy would delete, and why',
@@ -104,13 +100,13 @@ may be short: \`waiting\`, \`waitingUntil\` and \`note\` say what is left alone 
       answers: { 200: { description: 'The plan. Its ETag identifies the list', schema: lifecyclePlan } },
     }),
     async (c) => {
-      const { repository, body } = c.var;
+      const repository = repositoryIn(c);
+      const { body } = c.var;
       return answerPreview(c, await withFieldsIn('body', () => previewLifecycle(callOf(c), repository, body)));
     },
   )
   .post(
     '/repositories/:name{.+}/-/lifecycle/run',
-    asksFor('admin'),
     operation({
       group: GROUP,
       summary: 'Run the saved lifecycle policy now',
@@ -126,7 +122,7 @@ schedule. It cannot be run on condition. \`unfinished\` says that there are more
       answers: { 200: { description: 'What was deleted', schema: lifecycleDeletions } },
     }),
     async (c) => {
-      const { remaining, unfinished, ...deleted } = await runLifecycle(callOf(c), c.var.repository, expectedPlan(c));
+      const { remaining, unfinished, ...deleted } = await runLifecycle(callOf(c), repositoryIn(c), expectedPlan(c));
       return answer({ ...shownItems(deleted), remaining, ...(unfinished ? { unfinished } : {}) });
     },
   );

@@ -11,7 +11,6 @@ import { loginNameOf } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf, hostOf, type RequestContext } from '../context.ts';
 import { limitTokenRequests } from '../limits.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
-import { asks } from './guard.ts';
 import { operation } from './operation.ts';
 import { shownInvitation } from './organizations.ts';
 import { organizationIn, pageQueryOf } from './params.ts';
@@ -27,7 +26,6 @@ const TEXT_TYPE = 'text/plain';
 export const me = new Hono<AppEnv>({ strict: false })
   .get(
     '/me',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'Read who you are',
@@ -37,7 +35,6 @@ export const me = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/me/invitations',
-    asks('account'),
     operation({
       group: GROUP,
       summary: 'List the organizations that have invited you',
@@ -51,7 +48,6 @@ export const me = new Hono<AppEnv>({ strict: false })
   )
   .post(
     '/me/invitations/:organization/accept',
-    asks('account'),
     operation({
       group: GROUP,
       summary: 'Join an organization that has invited you',
@@ -67,7 +63,6 @@ export const me = new Hono<AppEnv>({ strict: false })
   )
   .delete(
     '/me/invitations/:organization',
-    asks('account'),
     operation({
       group: GROUP,
       summary: 'Decline an invitation to an organization',
@@ -80,7 +75,6 @@ export const me = new Hono<AppEnv>({ strict: false })
   )
   .delete(
     '/me/logins',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'Log out everywhere',
@@ -96,7 +90,6 @@ export const me = new Hono<AppEnv>({ strict: false })
   )
   .post(
     '/login-password',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'Create a password for docker login that expires by itself',
@@ -106,8 +99,9 @@ export const me = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'The password', schema: loginPasswordSchema } },
     }),
     async (c) => {
-      await limitTokenRequests(c, c.var.authority.subject);
-      const password = await createLoginPassword(callOf(c), c.var.body.lifetime);
+      const call = callOf(c);
+      await limitTokenRequests(c, call.authority.subject);
+      const password = await createLoginPassword(call, c.var.body.lifetime);
       const plain = accepts(c, { header: 'Accept', supports: [JSON_TYPE, TEXT_TYPE], default: '' }) === TEXT_TYPE;
       return answerLogin(c, password, plain);
     },

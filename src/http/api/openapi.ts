@@ -1,6 +1,7 @@
 /** The OpenAPI 3.1 document of the management API, generated from the routes. */
 import * as z from 'zod';
-import { type Requirement, ROUTES } from '../routes.ts';
+import type { Requirement } from '../../vocabulary/requirements.ts';
+import { ROUTES } from '../routes.ts';
 import { type Operation, operationOf } from './operation.ts';
 
 interface Route {

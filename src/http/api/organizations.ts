@@ -28,7 +28,6 @@ import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf } from '../context.ts';
 import { answer, answerNothing, answerPage, answerRemoved, timeOf } from './answers.ts';
-import { asks } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn, pageQueryOf } from './params.ts';
 
@@ -39,7 +38,6 @@ const query = z.strictObject(PAGE_QUERY);
 export const organizations = new Hono<AppEnv>({ strict: false })
   .get(
     '/organizations',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'List your organizations',
@@ -51,7 +49,6 @@ export const organizations = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/organizations/:organization',
-    asks('member'),
     operation({
       group: GROUP,
       summary: 'Read an organization',
@@ -61,7 +58,6 @@ export const organizations = new Hono<AppEnv>({ strict: false })
   )
   .put(
     '/organizations/:organization',
-    asks('administrator'),
     operation({
       group: GROUP,
       summary: 'Create or describe an organization',
@@ -82,7 +78,6 @@ export const organizations = new Hono<AppEnv>({ strict: false })
   )
   .patch(
     '/organizations/:organization',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Describe an organization',
@@ -97,7 +92,6 @@ export const organizations = new Hono<AppEnv>({ strict: false })
   )
   .delete(
     '/organizations/:organization',
-    asks('administrator'),
     operation({
       group: GROUP,
       summary: 'Delete an organization',
@@ -113,7 +107,6 @@ export const organizations = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/organizations/:organization/members',
-    asks('member'),
     operation({
       group: GROUP,
       summary: 'List the members of an organization',
@@ -131,7 +124,6 @@ export const organizations = new Hono<AppEnv>({ strict: false })
   )
   .put(
     '/organizations/:organization/members/:user',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Invite a user to an organization, or change the role of a member',
@@ -153,7 +145,6 @@ adds users without asking them. The role of the last owner cannot be changed.`,
   )
   .delete(
     '/organizations/:organization/members/:user',
-    asks('owner or self'),
     operation({
       group: GROUP,
       summary: 'Remove a member from an organization, or leave it',
@@ -168,7 +159,6 @@ statements that allow something in policies of the organization's repositories; 
   )
   .get(
     '/organizations/:organization/invitations',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'List the open invitations of an organization',
@@ -182,7 +172,6 @@ statements that allow something in policies of the organization's repositories; 
   )
   .delete(
     '/organizations/:organization/invitations/:user',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Withdraw an invitation to an organization',

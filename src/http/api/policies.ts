@@ -17,10 +17,8 @@ import { jsonOf } from '../../oci/json.ts';
 import { parseRepositoryName } from '../../oci/name.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { loadCallerAuthority } from '../authenticate.ts';
-import { type AppEnv, callOf, type RequestContext } from '../context.ts';
+import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
 import { answer } from './answers.ts';
-import { asks, asksFor } from './guard.ts';
 import { shownWarnings } from './key-answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, subjectIn } from './params.ts';
@@ -50,42 +48,34 @@ const TEAM = '/organizations/:organization/teams/:team/policy';
 const ROBOT = '/organizations/:organization/robots/:robot/policy';
 
 export const policies = new Hono<AppEnv>({ strict: false })
-  .get('/users/:user/policy', asks('administrator'), operation({ ...read, summary: "Read a user's policy" }), async (c) =>
+  .get('/users/:user/policy', operation({ ...read, summary: "Read a user's policy" }), async (c) =>
     answerPolicy(await getPolicy(callOf(c), userIn(c))),
   )
-  .put(
-    '/users/:user/policy',
-    asks('administrator'),
-    operation({ ...save, summary: "Save a user's policy", body: identityPolicy }),
-    async (c) => answerSaved(c, userIn(c), c.var.body.statements),
+  .put('/users/:user/policy', operation({ ...save, summary: "Save a user's policy", body: identityPolicy }), async (c) =>
+    answerSaved(c, userIn(c), c.var.body.statements),
   )
-  .get(TEAM, asks('owner'), operation({ ...read, summary: "Read a team's policy" }), async (c) =>
+  .get(TEAM, operation({ ...read, summary: "Read a team's policy" }), async (c) =>
     answerPolicy(await getPolicy(callOf(c), subjectIn(c, 'team'))),
   )
-  .put(TEAM, asks('owner'), operation({ ...save, summary: "Save a team's policy", body: identityPolicy }), async (c) =>
+  .put(TEAM, operation({ ...save, summary: "Save a team's policy", body: identityPolicy }), async (c) =>
     answerSaved(c, subjectIn(c, 'team'), c.var.body.statements),
   )
-  .get(ROBOT, asks('owner'), operation({ ...read, summary: "Read a robot's policy" }), async (c) =>
+  .get(ROBOT, operation({ ...read, summary: "Read a robot's policy" }), async (c) =>
     answerPolicy(await getPolicy(callOf(c), subjectIn(c, 'robot'))),
   )
-  .put(ROBOT, asks('owner'), operation({ ...save, summary: "Save a robot's policy", body: identityPolicy }), async (c) =>
+  .put(ROBOT, operation({ ...save, summary: "Save a robot's policy", body: identityPolicy }), async (c) =>
     answerSaved(c, subjectIn(c, 'robot'), c.var.body.statements),
   )
-  .get(
-    '/repositories/:name{.+}/-/policy',
-    asksFor('admin'),
-    operation({ ...read, summary: "Read a repository's policy" }),
-    async (c) => answerPolicy(await getPolicy(callOf(c), `repository:${c.var.repository}`)),
+  .get('/repositories/:name{.+}/-/policy', operation({ ...read, summary: "Read a repository's policy" }), async (c) =>
+    answerPolicy(await getPolicy(callOf(c), `repository:${repositoryIn(c)}`)),
   )
   .put(
     '/repositories/:name{.+}/-/policy',
-    asksFor('admin'),
     operation({ ...save, summary: "Save a repository's policy", body: repositoryPolicy }),
-    async (c) => answerSaved(c, `repository:${c.var.repository}`, c.var.body.statements),
+    async (c) => answerSaved(c, `repository:${repositoryIn(c)}`, c.var.body.statements),
   )
   .get(
     '/explain',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'Explain whether somebody may do something',
@@ -97,7 +87,6 @@ export const policies = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { principal, action, tag = null, claims } = c.var.query;
       const repository = parseRepositoryName(c.var.query.repository);
-      c.set('authority', await loadCallerAuthority(c, c.var.caller.credential, [repository]));
       const question = { principal, action, repository, tag, claims: claimsOf(claims) };
       const { partial, ...explanation } = await explain(callOf(c), question);
       return answer({ ...explanation, ...(partial ? { partial: true as const } : {}) });

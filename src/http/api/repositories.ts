@@ -1,6 +1,7 @@
 /** Routes of repositories. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
+import { loadCaller } from '../../app/authentication.ts';
 import {
   changeRepository,
   deleteRepository,
@@ -18,10 +19,9 @@ import {
   repository as repositorySchema,
   repositorySummary,
 } from '../../contract/repositories.ts';
-import { loadCallerAuthority } from '../authenticate.ts';
-import { type AppEnv, callOf } from '../context.ts';
+import { arrivalOf } from '../authenticate.ts';
+import { type AppEnv, callOf, repositoryIn } from '../context.ts';
 import { answer, answerItems, answerNothing, timeOf } from './answers.ts';
-import { asksFor } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, pageQueryOf } from './params.ts';
 
@@ -39,24 +39,22 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'A page of repositories, by name', schema: pageSchema(repositorySummary) } },
     }),
     async (c) => {
-      c.set('authority', await loadCallerAuthority(c, c.var.caller.credential, []));
+      c.set('authority', await loadCaller(arrivalOf(c), c.var.caller.credential, []));
       const { items, next } = await listRepositories(callOf(c), pageQueryOf(c.var.query), c.var.query);
       return answerItems(items.map(shownSummary), next, ({ name }) => name);
     },
   )
   .get(
     '/repositories/:name{.+}',
-    asksFor('pull'),
     operation({
       group: GROUP,
       summary: 'Read a repository',
       answers: { 200: { description: 'The repository and its ETag', schema: repositorySchema } },
     }),
-    async (c) => answerRepository(await getRepository(callOf(c), c.var.repository)),
+    async (c) => answerRepository(await getRepository(callOf(c), repositoryIn(c))),
   )
   .put(
     '/repositories/:name{.+}',
-    asksFor('create'),
     operation({
       group: GROUP,
       summary: 'Create a repository, or change one',
@@ -70,13 +68,12 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       },
     }),
     async (c) => {
-      const { repository, isNew } = await putRepository(callOf(c), c.var.repository, c.var.body, expectedVersion(c));
+      const { repository, isNew } = await putRepository(callOf(c), repositoryIn(c), c.var.body, expectedVersion(c));
       return answerRepository(repository, isNew ? 201 : 200);
     },
   )
   .patch(
     '/repositories/:name{.+}',
-    asksFor('admin'),
     operation({
       group: GROUP,
       summary: 'Describe a repository, or make it public or private',
@@ -84,11 +81,10 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       body: repositoryChange,
       answers: { 200: { description: 'The changed repository and its new ETag', schema: repositorySchema } },
     }),
-    async (c) => answerRepository(await changeRepository(callOf(c), c.var.repository, c.var.body, expectedVersion(c))),
+    async (c) => answerRepository(await changeRepository(callOf(c), repositoryIn(c), c.var.body, expectedVersion(c))),
   )
   .delete(
     '/repositories/:name{.+}',
-    asksFor('admin'),
     operation({
       group: GROUP,
       summary: 'Delete a repository',
@@ -100,7 +96,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const removal = { force: c.var.query.force === 'true', ifVersion: expectedVersion(c) };
-      await deleteRepository(callOf(c), c.var.repository, removal);
+      await deleteRepository(callOf(c), repositoryIn(c), removal);
       return answerNothing();
     },
   );

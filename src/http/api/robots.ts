@@ -10,7 +10,6 @@ import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { loginNameOf } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf } from '../context.ts';
 import { answer, answerPage, answerRemoved, lastPart, timeOf } from './answers.ts';
-import { asks } from './guard.ts';
 import { answerCreatedKey, shownKey } from './key-answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, idempotencyKeyOf, organizationIn, pageQueryOf, subjectIn } from './params.ts';
@@ -22,7 +21,6 @@ const query = z.strictObject(PAGE_QUERY);
 export const robots = new Hono<AppEnv>({ strict: false })
   .get(
     '/organizations/:organization/robots',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'List the robots of an organization',
@@ -34,7 +32,6 @@ export const robots = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/organizations/:organization/robots/:robot',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Read a robot',
@@ -44,7 +41,6 @@ export const robots = new Hono<AppEnv>({ strict: false })
   )
   .put(
     '/organizations/:organization/robots/:robot',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Create, describe, disable or enable a robot',
@@ -63,7 +59,6 @@ export const robots = new Hono<AppEnv>({ strict: false })
   )
   .delete(
     '/organizations/:organization/robots/:robot',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Delete a robot',
@@ -79,7 +74,6 @@ repositories. Nobody can take its name again.`,
   )
   .get(
     '/organizations/:organization/robots/:robot/keys',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'List the keys of a robot',
@@ -93,7 +87,6 @@ repositories. Nobody can take its name again.`,
   )
   .post(
     '/organizations/:organization/robots/:robot/keys',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Create a key for a robot',

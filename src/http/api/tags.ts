@@ -14,9 +14,8 @@ import { historyPoint, historyQuery, rollback, rolledBack, tagMutability } from 
 import { parseCondition } from '../../oci/condition.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
-import { type AppEnv, callOf, type RequestContext } from '../context.ts';
+import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
 import { answer, answerItems, timeOf } from './answers.ts';
-import { asksFor } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion } from './params.ts';
 
@@ -25,7 +24,6 @@ const GROUP = 'Tags';
 export const tags = new Hono<AppEnv>({ strict: false })
   .get(
     '/repositories/:name{.+}/-/tags/:tag/history',
-    asksFor('pull'),
     operation({
       group: GROUP,
       summary: 'Read the history of a tag',
@@ -36,13 +34,12 @@ export const tags = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { n: limit = PAGE_DEFAULT, last } = c.var.query;
       const before = last === undefined ? null : Number(last);
-      const { items, more } = await listTagHistory(callOf(c), c.var.repository, tagIn(c), { before, limit });
+      const { items, more } = await listTagHistory(callOf(c), repositoryIn(c), tagIn(c), { before, limit });
       return answerItems(items.map(shownChange), more ? String(items.at(-1)?.point) : null, ({ point }) => String(point));
     },
   )
   .post(
     '/repositories/:name{.+}/-/tags/:tag/rollback',
-    asksFor('push'),
     operation({
       group: GROUP,
       summary: 'Roll a tag back',
@@ -52,7 +49,8 @@ export const tags = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'The digest that the tag names now', schema: rolledBack } },
     }),
     async (c) => {
-      const { repository, body } = c.var;
+      const repository = repositoryIn(c);
+      const { body } = c.var;
       const tag = tagIn(c);
       const to = body.digest === undefined ? { point: body.point as number } : { digest: body.digest };
       const condition = parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
@@ -62,17 +60,15 @@ export const tags = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/repositories/:name{.+}/-/tag-mutability',
-    asksFor('pull'),
     operation({
       group: GROUP,
       summary: 'Read which tags are immutable',
       answers: { 200: { description: 'One of the four values of ECR, and its ETag', schema: tagMutability } },
     }),
-    async (c) => answerMutability(await getTagMutability(callOf(c), c.var.repository)),
+    async (c) => answerMutability(await getTagMutability(callOf(c), repositoryIn(c))),
   )
   .put(
     '/repositories/:name{.+}/-/tag-mutability',
-    asksFor('admin'),
     operation({
       group: GROUP,
       summary: 'Set which tags are immutable',
@@ -85,7 +81,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
     async (c) => {
       const { imageTagMutability: value, imageTagMutabilityExclusionFilters: filters = [] } = c.var.body;
       const mutability = { value, exclusions: filters.map(({ filter }) => filter) };
-      const put = () => putTagMutability(callOf(c), c.var.repository, mutability, expectedVersion(c));
+      const put = () => putTagMutability(callOf(c), repositoryIn(c), mutability, expectedVersion(c));
       return answerMutability(await withFieldsIn('body', put));
     },
   );

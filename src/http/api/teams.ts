@@ -16,7 +16,6 @@ import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf } from '../context.ts';
 import { answer, answerNothing, answerPage, lastPart, timeOf } from './answers.ts';
-import { asks } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn, pageQueryOf, subjectIn } from './params.ts';
 
@@ -27,7 +26,6 @@ const query = z.strictObject(PAGE_QUERY);
 export const teams = new Hono<AppEnv>({ strict: false })
   .get(
     '/organizations/:organization/teams',
-    asks('member'),
     operation({
       group: GROUP,
       summary: 'List the teams of an organization',
@@ -38,7 +36,6 @@ export const teams = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/organizations/:organization/teams/:team',
-    asks('member'),
     operation({
       group: GROUP,
       summary: 'Read a team',
@@ -48,7 +45,6 @@ export const teams = new Hono<AppEnv>({ strict: false })
   )
   .put(
     '/organizations/:organization/teams/:team',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Create or describe a team',
@@ -69,7 +65,6 @@ export const teams = new Hono<AppEnv>({ strict: false })
   )
   .delete(
     '/organizations/:organization/teams/:team',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Delete a team',
@@ -84,7 +79,6 @@ export const teams = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/organizations/:organization/teams/:team/members',
-    asks('member'),
     operation({
       group: GROUP,
       summary: 'List the members of a team',
@@ -102,7 +96,6 @@ export const teams = new Hono<AppEnv>({ strict: false })
   )
   .put(
     '/organizations/:organization/teams/:team/members/:user',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Add a member of the organization to a team',
@@ -120,7 +113,6 @@ export const teams = new Hono<AppEnv>({ strict: false })
   )
   .delete(
     '/organizations/:organization/teams/:team/members/:user',
-    asks('owner or self'),
     operation({
       group: GROUP,
       summary: 'Remove a member from a team, or leave it',

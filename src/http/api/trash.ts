@@ -20,9 +20,8 @@ import { purged, restored, restoredRepository, trashEntry, trashedRepository, tr
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { type AppEnv, callOf, type RequestContext } from '../context.ts';
+import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
 import { answer, answerItems, answerPage, timeOf } from './answers.ts';
-import { asks, asksAboutTrash, asksFor } from './guard.ts';
 import { operation } from './operation.ts';
 import { pageQueryOf } from './params.ts';
 
@@ -39,7 +38,6 @@ const PURGED = {
 export const trash = new Hono<AppEnv>({ strict: false })
   .get(
     '/repositories/:name{.+}/-/trash',
-    asksFor('delete'),
     operation({
       group: GROUP,
       summary: 'List the deleted tags and manifests of a repository',
@@ -48,11 +46,10 @@ export const trash = new Hono<AppEnv>({ strict: false })
         200: { description: 'A page: manifests by digest, then tags by name', schema: pageSchema(trashEntry) },
       },
     }),
-    async (c) => answerPage(await listTrash(callOf(c), c.var.repository, pageQueryOf(c.var.query)), shownEntry, trashCursor),
+    async (c) => answerPage(await listTrash(callOf(c), repositoryIn(c), pageQueryOf(c.var.query)), shownEntry, trashCursor),
   )
   .post(
     '/repositories/:name{.+}/-/trash/tags/:tag/restore',
-    asksFor('delete'),
     operation({
       group: GROUP,
       summary: 'Restore a tag',
@@ -60,11 +57,10 @@ export const trash = new Hono<AppEnv>({ strict: false })
         'The tag names the same image again. If that image was deleted, it is restored as well. Refused if a tag of this name exists: roll that one back instead.',
       answers: RESTORED,
     }),
-    async (c) => answer(await restoreTag(callOf(c), c.var.repository, tagIn(c))),
+    async (c) => answer(await restoreTag(callOf(c), repositoryIn(c), tagIn(c))),
   )
   .post(
     '/repositories/:name{.+}/-/trash/manifests/:digest/restore',
-    asksFor('delete'),
     operation({
       group: GROUP,
       summary: 'Restore a manifest',
@@ -72,21 +68,19 @@ export const trash = new Hono<AppEnv>({ strict: false })
         'Restores with it: those of its tags that are still free, the manifests that it lists, and its referrers, signatures and attestations, as far as they are in the trash and were deleted with it. Refused if content that it needs is gone for good.',
       answers: RESTORED,
     }),
-    async (c) => answer(await restoreManifest(callOf(c), c.var.repository, digestIn(c))),
+    async (c) => answer(await restoreManifest(callOf(c), repositoryIn(c), digestIn(c))),
   )
   .delete(
     '/repositories/:name{.+}/-/trash/tags/:tag',
-    asksFor('admin'),
     operation({ group: GROUP, summary: 'Purge a tag from the trash', answers: PURGED }),
     async (c) => {
       const tag = tagIn(c);
-      await purgeTag(callOf(c), c.var.repository, tag);
+      await purgeTag(callOf(c), repositoryIn(c), tag);
       return answerPurged(tag);
     },
   )
   .delete(
     '/repositories/:name{.+}/-/trash/manifests/:digest',
-    asksFor('admin'),
     operation({
       group: GROUP,
       summary: 'Purge a manifest from the trash',
@@ -96,13 +90,12 @@ export const trash = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const digest = digestIn(c);
-      await purgeManifest(callOf(c), c.var.repository, digest);
+      await purgeManifest(callOf(c), repositoryIn(c), digest);
       return answerPurged(digest);
     },
   )
   .get(
     '/trash',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'List deleted repositories that you may restore',
@@ -119,7 +112,6 @@ export const trash = new Hono<AppEnv>({ strict: false })
   )
   .post(
     '/trash/:entry/restore',
-    asksAboutTrash(),
     operation({
       group: GROUP,
       summary: 'Restore a repository',
@@ -131,7 +123,6 @@ export const trash = new Hono<AppEnv>({ strict: false })
   )
   .delete(
     '/trash/:entry',
-    asksAboutTrash(),
     operation({
       group: GROUP,
       summary: 'Purge a deleted repository',

@@ -14,7 +14,6 @@ import { type NewTrustRule, newTrustRule, savedTrustRuleSchema, trustRuleSchema 
 import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../context.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
-import { asks } from './guard.ts';
 import { shownWarnings } from './key-answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, pageQueryOf } from './params.ts';
@@ -44,31 +43,20 @@ const remove = { group: GROUP, conditional: true, answers: { 204: { description:
 const OF_ORGANIZATION = '/organizations/:organization/trust-rules';
 
 export const trustRules = new Hono<AppEnv>({ strict: false })
-  .get('/trust-rules', asks('administrator'), operation({ ...list, summary: 'List the trust rules of the registry' }), (c) =>
+  .get('/trust-rules', operation({ ...list, summary: 'List the trust rules of the registry' }), (c) =>
     answerList(c, c.var.query),
   )
-  .get('/trust-rules/:rule', asks('administrator'), operation({ ...read, summary: 'Read a trust rule of the registry' }), (c) =>
-    answerRule(c),
-  )
-  .put('/trust-rules/:rule', asks('administrator'), operation({ ...save, summary: 'Save a trust rule of the registry' }), (c) =>
+  .get('/trust-rules/:rule', operation({ ...read, summary: 'Read a trust rule of the registry' }), (c) => answerRule(c))
+  .put('/trust-rules/:rule', operation({ ...save, summary: 'Save a trust rule of the registry' }), (c) =>
     answerSaved(c, c.var.body),
   )
-  .delete(
-    '/trust-rules/:rule',
-    asks('administrator'),
-    operation({ ...remove, summary: 'Delete a trust rule of the registry' }),
-    (c) => removeRule(c),
-  )
-  .get(OF_ORGANIZATION, asks('owner'), operation({ ...list, summary: 'List the trust rules of an organization' }), (c) =>
+  .delete('/trust-rules/:rule', operation({ ...remove, summary: 'Delete a trust rule of the registry' }), (c) => removeRule(c))
+  .get(OF_ORGANIZATION, operation({ ...list, summary: 'List the trust rules of an organization' }), (c) =>
     answerList(c, c.var.query),
   )
-  .get(`${OF_ORGANIZATION}/:rule`, asks('owner'), operation({ ...read, summary: 'Read a trust rule' }), (c) => answerRule(c))
-  .put(`${OF_ORGANIZATION}/:rule`, asks('owner'), operation({ ...save, summary: 'Save a trust rule' }), (c) =>
-    answerSaved(c, c.var.body),
-  )
-  .delete(`${OF_ORGANIZATION}/:rule`, asks('owner'), operation({ ...remove, summary: 'Delete a trust rule' }), (c) =>
-    removeRule(c),
-  );
+  .get(`${OF_ORGANIZATION}/:rule`, operation({ ...read, summary: 'Read a trust rule' }), (c) => answerRule(c))
+  .put(`${OF_ORGANIZATION}/:rule`, operation({ ...save, summary: 'Save a trust rule' }), (c) => answerSaved(c, c.var.body))
+  .delete(`${OF_ORGANIZATION}/:rule`, operation({ ...remove, summary: 'Delete a trust rule' }), (c) => removeRule(c));
 
 /** The organization in the path; empty for rules of the registry. */
 function organizationIn(c: RequestContext): string {

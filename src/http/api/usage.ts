@@ -27,9 +27,8 @@ import {
 } from '../../contract/usage.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
-import { type AppEnv, callOf, type RequestContext } from '../context.ts';
+import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
 import { answer, answerPage, timeOf } from './answers.ts';
-import { asks, asksFor } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn } from './params.ts';
 
@@ -42,7 +41,6 @@ the trash has been emptied and garbage collection has run. \`null\`: no limit.`;
 export const usage = new Hono<AppEnv>({ strict: false })
   .get(
     '/usage',
-    asks('administrator'),
     operation({
       group: GROUP,
       summary: 'List what all organizations and users store',
@@ -58,7 +56,6 @@ export const usage = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/organizations/:organization/usage',
-    asks('owner'),
     operation({
       group: GROUP,
       summary: 'Read what an organization stores',
@@ -73,7 +70,6 @@ export const usage = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/users/:user/usage',
-    asks('login'),
     operation({
       group: GROUP,
       summary: 'Read what a user stores',
@@ -88,7 +84,6 @@ export const usage = new Hono<AppEnv>({ strict: false })
   )
   .put(
     '/users/:user/quota',
-    asks('administrator'),
     operation({
       group: GROUP,
       summary: 'Set what a user may store',
@@ -104,7 +99,6 @@ export const usage = new Hono<AppEnv>({ strict: false })
   )
   .put(
     '/organizations/:organization/quota',
-    asks('administrator'),
     operation({
       group: GROUP,
       summary: 'Set what an organization may store',
@@ -120,7 +114,6 @@ export const usage = new Hono<AppEnv>({ strict: false })
   )
   .get(
     '/repositories/:name{.+}/-/pulls',
-    asksFor('pull'),
     operation({
       group: GROUP,
       summary: 'Count pulls of an image or a repository',
@@ -137,7 +130,7 @@ A pull is a GET of a manifest. Pulling an image for several platforms counts onc
     async (c) => {
       const { tag, digest } = c.var.query;
       const image = { tag, digest };
-      return answer(shownPulls(await getPulls(callOf(c), c.var.repository, image)));
+      return answer(shownPulls(await getPulls(callOf(c), repositoryIn(c), image)));
     },
   );
 

@@ -19,11 +19,10 @@ import {
   replayResult,
 } from '../../contract/webhooks.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
-import { type AppEnv, callOf } from '../context.ts';
+import { type AppEnv, callOf, webhookIn } from '../context.ts';
 import { limitReplays } from '../limits.ts';
 import { answer, answerPage, timeOf } from './answers.ts';
 import { shownEvent } from './events.ts';
-import { asksAboutWebhook } from './guard.ts';
 import { operation } from './operation.ts';
 import { pageQueryOf, secondsOf } from './params.ts';
 
@@ -32,7 +31,6 @@ const GROUP = 'Webhooks';
 export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
   .get(
     '/webhooks/:webhook/deliveries',
-    asksAboutWebhook(),
     operation({
       group: GROUP,
       summary: "List a webhook's deliveries",
@@ -41,23 +39,21 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const { state = null } = c.var.query;
-      const list = () => listDeliveries(callOf(c), c.var.webhook, pageQueryOf(c.var.query), state);
+      const list = () => listDeliveries(callOf(c), webhookIn(c), pageQueryOf(c.var.query), state);
       return answerPage(await withFieldsIn('query', list), shownDelivery, ({ id }) => id);
     },
   )
   .get(
     '/webhooks/:webhook/deliveries/:delivery',
-    asksAboutWebhook(),
     operation({
       group: GROUP,
       summary: 'Read a delivery with its attempts',
       answers: { 200: { description: 'The delivery', schema: deliveryWithAttemptsSchema } },
     }),
-    async (c) => answer(shownWithAttempts(await getDelivery(callOf(c), c.var.webhook, c.req.param('delivery')))),
+    async (c) => answer(shownWithAttempts(await getDelivery(callOf(c), webhookIn(c), c.req.param('delivery')))),
   )
   .post(
     '/webhooks/:webhook/deliveries/:delivery/replay',
-    asksAboutWebhook(),
     operation({
       group: GROUP,
       summary: 'Send a delivery again',
@@ -66,13 +62,12 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       await limitReplays(c);
-      const delivery = await replayDelivery(callOf(c), c.var.webhook, c.req.param('delivery'));
+      const delivery = await replayDelivery(callOf(c), webhookIn(c), c.req.param('delivery'));
       return answer(shownWithAttempts(delivery), { status: 202 });
     },
   )
   .post(
     '/webhooks/:webhook/replay',
-    asksAboutWebhook(),
     operation({
       group: GROUP,
       summary: 'Send many deliveries again: all that failed, or all since a time',
@@ -86,7 +81,7 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
       const span =
         since === undefined ? null : { since: secondsOf(since), until: until === undefined ? null : secondsOf(until) };
       await limitReplays(c);
-      return answer(await replayDeliveries(callOf(c), c.var.webhook, span, after), { status: 202 });
+      return answer(await replayDeliveries(callOf(c), webhookIn(c), span, after), { status: 202 });
     },
   );
 

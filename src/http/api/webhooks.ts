@@ -32,10 +32,9 @@ import {
 } from '../../contract/webhooks.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { EVERY_TYPE } from '../../vocabulary/webhooks.ts';
-import { type AppEnv, callOf, type RequestContext } from '../context.ts';
+import { type AppEnv, callOf, type RequestContext, repositoryIn, webhookIn } from '../context.ts';
 import { limitTestDeliveries } from '../limits.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
-import { asks, asksAboutWebhook, asksFor } from './guard.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, idempotencyKeyOf, organizationIn, pageQueryOf } from './params.ts';
 
@@ -58,19 +57,14 @@ const create = {
 export const webhooks = new Hono<AppEnv>({ strict: false })
   .get(
     '/webhooks',
-    asks('administrator'),
     operation({ ...list, summary: 'List the webhooks of the registry', description: 'They get all events.' }),
     async (c) => answerList(c, REGISTRY),
   )
-  .post(
-    '/webhooks',
-    asks('administrator'),
-    operation({ ...create, summary: 'Create a webhook of the registry', body: newWebhook }),
-    async (c) => answerNew(c, REGISTRY, c.var.body),
+  .post('/webhooks', operation({ ...create, summary: 'Create a webhook of the registry', body: newWebhook }), async (c) =>
+    answerNew(c, REGISTRY, c.var.body),
   )
   .get(
     '/organizations/:organization/webhooks',
-    asks('owner'),
     operation({
       ...list,
       summary: 'List the webhooks of an organization',
@@ -80,35 +74,28 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
   )
   .post(
     '/organizations/:organization/webhooks',
-    asks('owner'),
     operation({ ...create, summary: 'Create a webhook of an organization', body: newWebhook }),
     async (c) => answerNew(c, `organization:${organizationIn(c)}`, c.var.body),
   )
-  .get(
-    '/repositories/:name{.+}/-/webhooks',
-    asksFor('admin'),
-    operation({ ...list, summary: 'List the webhooks of a repository' }),
-    async (c) => answerList(c, `repository:${c.var.repository}`),
+  .get('/repositories/:name{.+}/-/webhooks', operation({ ...list, summary: 'List the webhooks of a repository' }), async (c) =>
+    answerList(c, `repository:${repositoryIn(c)}`),
   )
   .post(
     '/repositories/:name{.+}/-/webhooks',
-    asksFor('admin'),
     operation({ ...create, summary: 'Create a webhook of a repository', body: newRepositoryWebhook }),
-    async (c) => answerNew(c, `repository:${c.var.repository}`, c.var.body),
+    async (c) => answerNew(c, `repository:${repositoryIn(c)}`, c.var.body),
   )
   .get(
     '/webhooks/:webhook',
-    asksAboutWebhook(),
     operation({
       group: GROUP,
       summary: 'Read a webhook',
       answers: { 200: { description: 'The webhook and its ETag', schema: webhookSchema } },
     }),
-    async (c) => answerWebhook(await describeWebhook(callOf(c), c.var.webhook)),
+    async (c) => answerWebhook(await describeWebhook(callOf(c), webhookIn(c))),
   )
   .patch(
     '/webhooks/:webhook',
-    asksAboutWebhook(),
     operation({
       group: GROUP,
       summary: 'Change a webhook',
@@ -120,13 +107,12 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const conditions = { requestOrigin: requestOriginOf(c), ifVersion: expectedVersion(c) };
-      const change = () => changeWebhook(callOf(c), c.var.webhook, c.var.body, conditions);
+      const change = () => changeWebhook(callOf(c), webhookIn(c), c.var.body, conditions);
       return answerWebhook(await withFieldsIn('body', change));
     },
   )
   .delete(
     '/webhooks/:webhook',
-    asksAboutWebhook(),
     operation({
       group: GROUP,
       summary: 'Delete a webhook',
@@ -135,13 +121,12 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
       answers: { 204: { description: 'The webhook was deleted' } },
     }),
     async (c) => {
-      await deleteWebhook(callOf(c), c.var.webhook, expectedVersion(c));
+      await deleteWebhook(callOf(c), webhookIn(c), expectedVersion(c));
       return answerNothing();
     },
   )
   .post(
     '/webhooks/:webhook/rotate',
-    asksAboutWebhook(),
     operation({
       group: GROUP,
       summary: "Replace a webhook's secret",
@@ -153,12 +138,11 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const rotation = { overlap: c.var.body.overlap, ifVersion: expectedVersion(c) };
-      return answerCreated(await rotateWebhookSecret(callOf(c), c.var.webhook, rotation), 200);
+      return answerCreated(await rotateWebhookSecret(callOf(c), webhookIn(c), rotation), 200);
     },
   )
   .post(
     '/webhooks/:webhook/test',
-    asksAboutWebhook(),
     operation({
       group: GROUP,
       summary: 'Send a test event to a webhook',
@@ -168,8 +152,8 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
       },
     }),
     async (c) => {
-      await limitTestDeliveries(c, c.var.webhook.id);
-      return answer({ delivered: await testWebhook(callOf(c), c.var.webhook, runtime) });
+      await limitTestDeliveries(c, webhookIn(c).id);
+      return answer({ delivered: await testWebhook(callOf(c), webhookIn(c), runtime) });
     },
   );
 

@@ -5,9 +5,8 @@ import { parseCondition } from '../../oci/condition.ts';
 import { MANIFEST_MAX_BYTES } from '../../oci/manifest.ts';
 import { parseReference, parseReferenceToRead, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { may } from '../authorize.ts';
 import { sendContent } from '../content.ts';
-import { type AppEnv, contentCallOf } from '../context.ts';
+import { type AppEnv, contentCallOf, repositoryIn } from '../context.ts';
 import { chargeReferences } from '../limits.ts';
 import { readBody } from '../params.ts';
 
@@ -25,8 +24,8 @@ const MAX_TAG_BYTES = 14 * 1024;
 const ROWS_OF_A_TAG = 6;
 
 export const manifests = new Hono<AppEnv>({ strict: false })
-  .get('/:name{.+}/manifests/:reference', may('pull'), async (c) => {
-    const { repository } = c.var;
+  .get('/:name{.+}/manifests/:reference', async (c) => {
+    const repository = repositoryIn(c);
     const reference = parseReferenceToRead(c.req.param('reference'));
     const caching = reference.tag ? ('revalidate' as const) : ('immutable' as const);
     if (c.req.method === 'HEAD') {
@@ -40,8 +39,8 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     });
   })
 
-  .put('/:name{.+}/manifests/:reference', may('push'), async (c) => {
-    const { repository } = c.var;
+  .put('/:name{.+}/manifests/:reference', async (c) => {
+    const repository = repositoryIn(c);
     const reference = parseReference(c.req.param('reference'));
     const further = c.req.queries('tag') ?? [];
     const tags = tagsOf(reference, further);
@@ -64,10 +63,10 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     return c.body(null, 201);
   })
 
-  .delete('/:name{.+}/manifests/:reference', may('delete'), async (c) => {
+  .delete('/:name{.+}/manifests/:reference', async (c) => {
     const reference = parseReferenceToRead(c.req.param('reference'));
     const condition = parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
-    await deleteManifest(contentCallOf(c), c.var.repository, reference, condition);
+    await deleteManifest(contentCallOf(c), repositoryIn(c), reference, condition);
     return c.body(null, 202);
   });
 

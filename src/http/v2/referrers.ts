@@ -3,18 +3,17 @@ import { Hono } from 'hono';
 import { listReferrers } from '../../app/manifests.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import { INDEX_MEDIA_TYPE } from '../../oci/manifest.ts';
-import { may } from '../authorize.ts';
 import { sendJson } from '../content.ts';
-import { type AppEnv, contentCallOf, type RequestContext } from '../context.ts';
+import { type AppEnv, contentCallOf, type RequestContext, repositoryIn } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';
 
-export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/referrers/:digest', may('pull'), async (c) => {
+export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/referrers/:digest', async (c) => {
   const subject = parseDigest(c.req.param('digest'));
   const artifactType = mediaType(c, 'artifactType') || undefined;
   const [lastType, last] = [mediaType(c, 'lastType'), single(c, 'last')];
   const limit = Math.max(1, pageSize(c));
   const after = last === undefined ? undefined : { artifactType: lastType ?? '', digest: last };
-  const { items, more } = await listReferrers(contentCallOf(c), c.var.repository, { subject, artifactType, after, limit });
+  const { items, more } = await listReferrers(contentCallOf(c), repositoryIn(c), { subject, artifactType, after, limit });
   const end = items.at(-1);
   return sendJson(
     c,

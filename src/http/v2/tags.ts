@@ -1,13 +1,12 @@
 /** end-8: the tags of a repository. */
 import { Hono } from 'hono';
 import { listTags } from '../../app/manifests.ts';
-import { may } from '../authorize.ts';
 import { sendJson } from '../content.ts';
-import { type AppEnv, contentCallOf } from '../context.ts';
+import { type AppEnv, contentCallOf, repositoryIn } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';
 
-export const tags = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/tags/list', may('pull'), async (c) => {
-  const { repository } = c.var;
+export const tags = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/tags/list', async (c) => {
+  const repository = repositoryIn(c);
   const limit = pageSize(c);
   const { items, more } = await listTags(contentCallOf(c), repository, { after: single(c, 'last') ?? '', limit });
   const link = more && limit > 0 ? nextLink(c, { n: String(limit), last: items.at(-1) }) : {};

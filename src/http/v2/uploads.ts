@@ -13,22 +13,20 @@ import {
   uploadBlob,
 } from '../../app/blobs.ts';
 import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/digest.ts';
-import type { RepositoryName } from '../../oci/name.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
-import { may } from '../authorize.ts';
-import { type AppEnv, callOf, contentCallOf } from '../context.ts';
+import { type AppEnv, callOf, contentCallOf, repositoryIn } from '../context.ts';
 import { DoorRefusal } from '../errors.ts';
 import { limitUploadStarts } from '../limits.ts';
 import { chunkOf, single } from '../params.ts';
 
-type UploadContext = Context<AppEnv & { Variables: { repository: RepositoryName } }>;
+type UploadContext = Context<AppEnv>;
 
 export const uploads = new Hono<AppEnv>({ strict: false })
-  .post('/:name{.+}/blobs/uploads', may('push'), async (c) => {
+  .post('/:name{.+}/blobs/uploads', async (c) => {
     await limitUploadStarts(c, callOf(c).authority.subject);
     const call = contentCallOf(c);
     const algorithm = parseAlgorithm(single(c, 'digest-algorithm') ?? 'sha256');
-    const upload = await startUpload(call, c.var.repository, algorithm);
+    const upload = await startUpload(call, repositoryIn(c), algorithm);
     const mount = single(c, 'mount');
     if (mount !== undefined && isDigest(mount) && (await mountBlob(call, upload, mount, single(c, 'from')))) {
       return created(c, mount);
@@ -40,17 +38,17 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     return created(c, digest);
   })
 
-  .get('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
+  .get('/:name{.+}/blobs/uploads/:upload', async (c) => {
     const upload = await uploadOf(c);
     return progress(c, 204, await offsetOf(contentCallOf(c), upload), upload);
   })
 
-  .patch('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
+  .patch('/:name{.+}/blobs/uploads/:upload', async (c) => {
     const upload = await uploadOf(c);
     return inStep(c, upload, async () => progress(c, 202, await appendChunk(contentCallOf(c), upload, chunkOf(c)), upload));
   })
 
-  .put('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
+  .put('/:name{.+}/blobs/uploads/:upload', async (c) => {
     const upload = await uploadOf(c);
     const digest = parseDigest(digestParameter(c));
     return inStep(c, upload, async () => {
@@ -59,7 +57,7 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     });
   })
 
-  .delete('/:name{.+}/blobs/uploads/:upload', may('push'), async (c) => {
+  .delete('/:name{.+}/blobs/uploads/:upload', async (c) => {
     await cancelUpload(contentCallOf(c), await uploadOf(c));
     return c.body(null, 204);
   });
@@ -72,7 +70,7 @@ function digestParameter(c: UploadContext): string | undefined {
 }
 
 function created(c: UploadContext, digest: Digest): Response {
-  return c.body(null, 201, { location: `/v2/${c.var.repository}/blobs/${digest}`, 'docker-content-digest': digest });
+  return c.body(null, 201, { location: `/v2/${repositoryIn(c)}/blobs/${digest}`, 'docker-content-digest': digest });
 }
 
 async function progress(c: UploadContext, status: 202 | 204, offset: number, upload: Upload): Promise<Response> {
@@ -92,7 +90,7 @@ async function standing(c: UploadContext, upload: Upload, offset: number): Promi
 
 /** The upload of the path. @throws upload-unknown */
 function uploadOf(c: UploadContext): Promise<Upload> {
-  return openUpload(contentCallOf(c), c.var.repository, c.req.param('upload') ?? '');
+  return openUpload(contentCallOf(c), repositoryIn(c), c.req.param('upload') ?? '');
 }
 
 /** Adds to a 416 where the client can go on. */

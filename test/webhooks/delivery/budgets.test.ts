@@ -3,7 +3,7 @@
  * the next (10,000 a day). A number here is a promise; a change that needs a larger one says so in its commit.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { factsOf } from '../../../src/app/facts.ts';
+import { factsOf } from '../../../src/app/deliveries.ts';
 import { runScheduled } from '../../../src/cron.ts';
 import { expireEvents, searchEvents } from '../../../src/events/history.ts';
 import { listDeliveries, replayFailed, replaySince } from '../../../src/webhooks/delivery/history.ts';

@@ -4,7 +4,7 @@
  * one id, and twice only where the Worker died between the endpoint's word and writing it down.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { factsOf } from '../../../src/app/facts.ts';
+import { factsOf } from '../../../src/app/deliveries.ts';
 import { runScheduled } from '../../../src/cron.ts';
 import type { Env } from '../../../src/env.ts';
 import { replayDelivery, replayFailed, replaySince } from '../../../src/webhooks/delivery/history.ts';

@@ -1,7 +1,7 @@
 /** What became of deliveries, and having them again: one, what failed, or a span of time, in slices. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { factsOf } from '../../../src/app/facts.ts';
+import { factsOf } from '../../../src/app/deliveries.ts';
 import { eventsAfter, firstEventSince } from '../../../src/events/history.ts';
 import {
   getDelivery,

@@ -1,0 +1,126 @@
+/**
+ * Admits requests. A door asks before it reads a body, charges a limit or complains about a parameter: a caller without the right gets
+ * no other answer. The caller's rights are loaded once, with the policies of all repositories that the request names. The operation
+ * asks for its right again, since not every door may have asked; the answer is remembered (`may`), so nothing is computed twice.
+ */
+import type { Authority } from '../auth/authority.ts';
+import type { Caller } from '../auth/policy.ts';
+import { aboutOf, isAboutRepository } from '../events/event.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import { ACTIONS } from '../vocabulary/actions.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import type {
+  ContentRequirement,
+  ManagementRequirement,
+  PersonalRequirement,
+  RequiredAction,
+} from '../vocabulary/requirements.ts';
+import { findSubscription, type Subscription } from '../webhooks/subscriptions.ts';
+import {
+  requireAdministrator,
+  requireLogin,
+  requireMember,
+  requireOwner,
+  requireOwnerOrSelf,
+  requireRight,
+  requireUnscopedUser,
+} from './access.ts';
+import { loadCaller } from './authentication.ts';
+import type { Arrival, Call } from './call.ts';
+import { requireContentRight, requireGrant, requireIdentity, scopeOf } from './content.ts';
+import { requireWebhook } from './subscriptions.ts';
+
+/** What a request names, as far as its rights depend on it. */
+export interface Named {
+  repository: RepositoryName | null;
+  /** A further repository whose policy matters: the source of a mount, or the one that a query is about. */
+  source: RepositoryName | null;
+  /** The tag that is written or deleted; of several, the first one. */
+  tag: string | null;
+  /** Empty if the request names none. */
+  organization: string;
+  user: string;
+  webhook: string;
+}
+
+/** What each requirement about people checks. For `trash`, the operation finds the deleted repository and checks the right to its name. */
+const CHECKS: Record<PersonalRequirement | 'trash', (call: Pick<Call, 'authority'>, named: Named) => void> = {
+  login: requireLogin,
+  account: requireUnscopedUser,
+  administrator: requireAdministrator,
+  owner: (call, { organization }) => requireOwner(call, organization),
+  'owner or self': (call, { organization, user }) => requireOwnerOrSelf(call, organization, user),
+  member: (call, { organization }) => requireMember(call, organization),
+  trash: requireLogin,
+};
+
+/**
+ * Admits a request of the management API.
+ * @returns the caller with the rights that bear on the request, and the webhook that it names
+ * @throws unauthenticated, forbidden, not-found to callers who may not know of what the request names
+ */
+export async function admit(
+  arrival: Arrival,
+  caller: Caller,
+  requirement: ManagementRequirement,
+  named: Named,
+): Promise<{ authority: Authority; webhook: Subscription | null }> {
+  const webhook = requirement === 'webhook' ? await findSubscription(arrival.env, named.webhook) : null;
+  const scope = webhook ? aboutOf(webhook.scope) : '';
+  const repositories: (string | null)[] = [named.repository, named.source, isAboutRepository(scope) ? scope : null];
+  const authority = await loadCaller(
+    arrival,
+    caller.credential,
+    repositories.filter((name) => name !== null),
+  );
+  const call = { authority, address: null };
+  if (requirement === 'webhook') {
+    requireLogin(call);
+    if (webhook === null) throw new Refusal('not-found');
+    return { authority: actingAs(authority, requireWebhook(call, webhook)), webhook };
+  }
+  if (isAction(requirement)) {
+    if (named.repository === null) throw new Error('the route names no repository');
+    return { authority: actingAs(authority, requireRight(call, requirement, named.repository, named.tag)), webhook };
+  }
+  CHECKS[requirement](call, named);
+  return { authority, webhook };
+}
+
+/**
+ * Admits a request of the distribution protocol.
+ * @param isRead true if the request changes nothing
+ * @returns `null` if an access token allows the request by itself: the database was not asked
+ * @throws unauthenticated with the scope that is needed; forbidden
+ */
+export async function admitToContent(
+  arrival: Arrival,
+  caller: Caller,
+  requirement: ContentRequirement,
+  { named, isRead }: { named: Named; isRead: boolean },
+): Promise<Authority | null> {
+  const { repository, source, tag } = named;
+  if (requirement === 'login') requireIdentity(caller);
+  else requireGrant(caller, requirement, repository, source);
+  if (caller.grants !== null && isRead && requirement !== 'catalog') return null;
+  const scope = requirement === 'login' ? undefined : scopeOf(requirement, repository, source);
+  const authority = await loadCaller(
+    arrival,
+    caller.credential,
+    [repository, source].filter((name) => name !== null),
+    scope,
+  );
+  if (requirement === 'login' || requirement === 'catalog') return authority;
+  if (repository === null) throw new Error('the route names no repository');
+  const call = { ...arrival, caller, authority, address: null };
+  return actingAs(authority, requireContentRight(call, requirement, repository, tag));
+}
+
+/** The authority with the subject that is recorded: for a CI job, the trust rule that allows the request. */
+function actingAs(authority: Authority, { subject }: { subject: string }): Authority {
+  return subject === authority.subject ? authority : { ...authority, subject };
+}
+
+function isAction(requirement: ManagementRequirement): requirement is RequiredAction {
+  return (ACTIONS as readonly string[]).includes(requirement);
+}

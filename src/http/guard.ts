@@ -1,0 +1,72 @@
+/**
+ * The guard of a route. `ROUTES` says what each route requires; the guard asks for that before anything of the request is read but its
+ * path, and sets what the handler needs: the caller's rights, and the repository or webhook in the path.
+ */
+import { createMiddleware } from 'hono/factory';
+import { admit, admitToContent, type Named } from '../app/admission.ts';
+import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../oci/name.ts';
+import { isTag } from '../oci/reference.ts';
+import type { ContentRequirement, ManagementRequirement, Requirement } from '../vocabulary/requirements.ts';
+import { arrivalOf } from './authenticate.ts';
+import type { AppEnv, RequestContext } from './context.ts';
+import { limitExpensiveReads, limitWrites } from './limits.ts';
+
+/** Routes under /v2 that read a row for each item of a list, and about how many rows. */
+const LISTS: Record<string, number> = {
+  '/v2/_catalog': 5000,
+  '/v2/:name{.+}/tags/list': 500,
+  '/v2/:name{.+}/referrers/:digest': 500,
+};
+
+/** @param path the pattern of the route */
+export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'>) {
+  const isContent = path === '/v2' || path.startsWith('/v2/');
+  const guard = createMiddleware<AppEnv>(async function guard(c, next) {
+    const named = namedIn(c);
+    if (named.repository !== null) c.set('repository', named.repository);
+    if (isContent) {
+      // HEAD reads, as GET does.
+      const isRead = c.req.method === 'GET' || c.req.method === 'HEAD';
+      const request = { named, isRead };
+      const authority = await admitToContent(arrivalOf(c), c.var.caller, requirement as ContentRequirement, request);
+      if (authority !== null) c.set('authority', authority);
+      if (!isRead) await limitWrites(c);
+      else if (LISTS[path] !== undefined) await limitExpensiveReads(c, LISTS[path]);
+    } else {
+      const admitted = await admit(arrivalOf(c), c.var.caller, requirement as ManagementRequirement, named);
+      c.set('authority', admitted.authority);
+      if (admitted.webhook !== null) c.set('webhook', admitted.webhook);
+    }
+    await next();
+  });
+  return Object.assign(guard, { requirement });
+}
+
+/** @throws repository-name-invalid */
+function namedIn(c: RequestContext): Named {
+  const name = c.req.param('name');
+  return {
+    repository: name === undefined ? null : parseRepositoryName(name),
+    source: sourceIn(c),
+    tag: tagIn(c),
+    organization: c.req.param('organization')?.toLowerCase() ?? '',
+    user: c.req.param('user')?.toLowerCase() ?? '',
+    webhook: c.req.param('webhook') ?? '',
+  };
+}
+
+/** `from` of a mount (end-11), or the repository that a query of the management API is about. */
+function sourceIn(c: RequestContext): RepositoryName | null {
+  const isQuery = c.req.path.startsWith('/api/');
+  const isMount = !isQuery && c.req.query('mount') !== undefined;
+  const source = isQuery ? c.req.query('repository') : isMount ? c.req.query('from') : undefined;
+  return source !== undefined && isRepositoryName(source) ? source : null;
+}
+
+/** The tag in the path; for a manifest that is pushed by its digest, the first one of its parameters. */
+function tagIn(c: RequestContext): string | null {
+  const reference = c.req.param('reference');
+  if (reference === undefined) return c.req.param('tag') ?? null;
+  if (isTag(reference)) return reference;
+  return c.req.method === 'PUT' ? (c.req.query('tag') ?? null) : null;
+}
