@@ -29,7 +29,7 @@ export async function runScheduled(env: Env, now: number, runtime: DeliveryRunti
 const LOST_AFTER: Record<string, number> = { '@restart': 0, '@minute': 60 };
 
 /** Runs the schedule of this name. @param now milliseconds since the epoch, when it fired */
-export async function runNamed(env: Env, cron: string, now: number): Promise<void> {
+async function runNamed(env: Env, cron: string, now: number): Promise<void> {
   const lostAfter = LOST_AFTER[cron];
   await (lostAfter === undefined ? runScheduled(env, now) : resumeLost(env, lostAfter));
 }

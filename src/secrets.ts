@@ -48,7 +48,7 @@ export function secretsOf(env: Secrets): string[] {
 }
 
 /** Derives a key and keeps it in memory. The label must not come from a client, since each label takes memory. */
-export function derive(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
+function derive(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
   const id = `${secret}\0${label}`;
   const known = derived.get(id) ?? hkdf(secret, label);
   derived.set(id, known);

@@ -33,10 +33,10 @@ const EVENTS = {
   'maintenance.problem': 'error',
 } as const satisfies Record<string, 'info' | 'warn' | 'error'>;
 
-export type EventName = keyof typeof EVENTS;
+type EventName = keyof typeof EVENTS;
 
 /** Particulars of an event. Of `error` the message is logged. A value that is `undefined` is left out. */
-export interface Fields {
+interface Fields {
   [name: string]: unknown;
   message?: string;
   error?: unknown;

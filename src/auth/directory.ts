@@ -98,7 +98,7 @@ export const NOTHING: Loaded = {
 };
 
 /** The key and the login that the credential names. */
-export interface CredentialIds {
+interface CredentialIds {
   key: string | null;
   login: string | null;
 }

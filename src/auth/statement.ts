@@ -47,7 +47,7 @@ export function evaluate(statements: readonly Sourced[], question: Question): De
 }
 
 /** Decides one question for many tags. */
-export interface Decisions {
+interface Decisions {
   about(tag: string | null): Decision;
   /** Pattern comparisons that one tag takes at most. */
   comparisons: number;

@@ -25,7 +25,7 @@ const LOCATION: Kind = { label: 'upload-location', typ: 'berth-upload+jwt', life
 export const REFRESH_TOKEN_LIFETIME = REFRESH.lifetime;
 
 /** The subject of a token, the credential that it is made with, and the end of that: seconds since the epoch; `null`: none. */
-export interface Holder {
+interface Holder {
   subject: string;
   credentialOrigin: CredentialOrigin;
   until: number | null;
@@ -51,7 +51,7 @@ export function mintAccessToken(env: Secrets, holder: Holder, grants: Grant[], c
   return mintFor(env, ACCESS, holder, { access: grants }, context);
 }
 
-export interface AccessToken {
+interface AccessToken {
   credential: Credential | null;
   subject: string;
   grants: Grant[];

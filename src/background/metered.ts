@@ -8,7 +8,7 @@ const OPERATIONS_PER_MESSAGE = 3;
 
 type Bindings = Pick<Env, 'DB' | 'EVENTS' | 'DELIVERIES' | 'DEAD_LETTERS'>;
 
-export interface Meter {
+interface Meter {
   /** Called with each cost as soon as it is known, and awaited. */
   spent: (cost: Cost) => Promise<void>;
   /** True if so many queue operations are left. */

@@ -5,7 +5,7 @@
  */
 
 /** `rows-read`, `rows-written`: the daily limit of the free plan is used up, and no retry helps before 00:00 UTC. */
-export type DatabaseFailure = 'rows-read' | 'rows-written' | 'overloaded' | 'lost' | 'refused';
+type DatabaseFailure = 'rows-read' | 'rows-written' | 'overloaded' | 'lost' | 'refused';
 
 const TEXTS: readonly [RegExp, DatabaseFailure][] = [
   [/daily row read limit/i, 'rows-read'],

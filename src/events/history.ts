@@ -55,7 +55,7 @@ export async function eventsById(env: Reading, ids: readonly number[]): Promise<
 }
 
 /** A query of events; `null`: any. Times are seconds since the epoch, from `since` and before `until`. */
-export interface EventQuery {
+interface EventQuery {
   /** One `about`, or an organization with everything that belongs to it. */
   about: { exactly: string } | { organization: string } | null;
   actor: string | null;
@@ -73,9 +73,9 @@ const ROWS_PER_PAGE = 2000;
 const BYTES_PER_PAGE = 900_000;
 
 /** An event with the address of the client, while that is stored. */
-export type Logged = RecordedEvent & { address: string | null };
+type Logged = RecordedEvent & { address: string | null };
 
-export interface EventPage {
+interface EventPage {
   items: Logged[];
   /** The next page has the events before this one; `null`: this is the last page. */
   next: number | null;

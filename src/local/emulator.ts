@@ -15,7 +15,7 @@ import { socketBinding } from './socket.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-export interface Emulation {
+interface Emulation {
   name: string;
   /** The Worker's entry file, from the root of the project. */
   main: string;

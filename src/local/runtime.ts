@@ -21,7 +21,7 @@ export const DEFAULTS = {
   LOG: 'text',
 };
 
-export interface Runtime {
+interface Runtime {
   stop(): Promise<void>;
 }
 

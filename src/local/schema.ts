@@ -7,7 +7,7 @@ import type { D1Database } from '@cloudflare/workers-types';
 
 const ROOT = new URL('../../', import.meta.url);
 
-export interface Migration {
+interface Migration {
   /** The file's name, `0001-initial.sql`. Migrations are applied in the order of their names. */
   name: string;
   statements: string[];
@@ -28,7 +28,7 @@ export async function readMigrations(): Promise<Migration[]> {
 }
 
 /** Splits SQL, since D1 takes one statement at a time. There are no triggers, so outside comments each semicolon ends a statement. */
-export function statementsOf(text: string): string[] {
+function statementsOf(text: string): string[] {
   return text
     .replaceAll(/--.*$/gm, '')
     .split(';')

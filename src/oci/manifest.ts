@@ -20,7 +20,7 @@ const KINDS = {
   'application/vnd.docker.distribution.manifest.list.v2+json': 'index',
 } as const;
 
-export type ManifestMediaType = keyof typeof KINDS;
+type ManifestMediaType = keyof typeof KINDS;
 
 export const MANIFEST_MEDIA_TYPES = Object.keys(KINDS) as ManifestMediaType[];
 

@@ -39,7 +39,7 @@ export function matcherOf(pattern: string): (text: string) => boolean {
 }
 
 /** A list of patterns, compiled. */
-export interface PatternList {
+interface PatternList {
   /** Whether one of them matches. */
   matches(text: string): boolean;
   /** Comparisons that one text takes at most: what callers count their work in. */

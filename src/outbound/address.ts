@@ -6,7 +6,7 @@
  */
 import { INTERNAL_NAME, NAME_OF_ADDRESS, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, type Range } from './addresses.ts';
 
-export interface AddressRules {
+interface AddressRules {
   /** Hosts by which the registry is reached, with the port if it is not the default. */
   ownHosts: readonly string[];
   /** Allows http, every port and every host, for development. */

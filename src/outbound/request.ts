@@ -24,7 +24,7 @@ export interface Limits {
 }
 
 /** An answer whose body has not been read yet. One of the three functions has to be called. */
-export interface Answer {
+interface Answer {
   status: number;
   headers: Headers;
   /** Reads the whole body; `null` if it is longer than the limit. @throws if the connection breaks, or the deadline passes */

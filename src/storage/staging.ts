@@ -44,7 +44,7 @@ export interface Limits {
   room?: number;
 }
 
-export interface Appended {
+interface Appended {
   staged: Staged;
   /** What became of use to nobody, once the upload's row names `staged`. */
   superseded: Staged;

@@ -115,7 +115,7 @@ export function hasher(algorithm: DigestAlgorithm): { update(bytes: Uint8Array):
 const SMALL_BODY = 256 * 1024;
 
 /** What comes before a body in the object that it becomes part of. */
-export interface Before {
+interface Before {
   sources: (() => Promise<ReadableStream>)[];
   size: number;
 }

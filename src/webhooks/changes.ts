@@ -19,7 +19,7 @@ import {
 
 type Stores = Database & Secrets & Vars;
 
-export interface SubscriptionChange extends WantedFilter {
+interface SubscriptionChange extends WantedFilter {
   description?: string | undefined;
   url?: string | undefined;
   headers?: Record<string, string> | undefined;

@@ -9,7 +9,7 @@ import { recordEvent } from '../events/outbox.ts';
 import { prepare } from '../events/sql.ts';
 import { type Subscription, type SubscriptionRow, subscriptionOf } from './subscriptions.ts';
 
-export interface Question {
+interface Question {
   /** `user:alice`, `robot:acme/ci`, `ci:acme/deploy`. */
   subject: string;
   /** The name of a repository, `organization:acme`, or empty for the registry itself. */

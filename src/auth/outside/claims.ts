@@ -75,7 +75,7 @@ const SHARED = new Set(
 );
 
 /** A rule is found by one claim with an exact value of up to this length. */
-export type Key = [claim: string, value: string];
+type Key = [claim: string, value: string];
 const KEY_MAX_LENGTH = 255;
 
 /** The keys by which a rule is found. A rule without keys is read for every token of its issuer. */

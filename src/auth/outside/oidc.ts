@@ -33,7 +33,7 @@ export interface TrustRule {
 export type Told = Pick<Job, 'claims' | 'omitted' | 'audiences'>;
 
 /** A token with a valid signature. */
-export interface Genuine {
+interface Genuine {
   told: Told;
   /** Why the token is refused, in words for its holder; `null`: it is valid. */
   refused: string | null;

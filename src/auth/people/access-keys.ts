@@ -41,7 +41,7 @@ export interface MadeKey {
   secret: string;
 }
 
-export interface NewKey {
+interface NewKey {
   owner: string;
   name: string;
   statements: Statement[] | null;

@@ -8,7 +8,6 @@ import { booleanIn, changesIn, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { nameOf } from '../../vocabulary/names.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
 import { BOOTSTRAP, type Database } from '../directory.ts';
 import { type Change, only, requireVersion } from '../within.ts';
 import { revokeKeysOf } from './key-revocation.ts';
@@ -85,13 +84,6 @@ export function queryUser(batch: Batch, subject: string): Handle<UserRow> {
 export async function findUser(env: Database, subject: string): Promise<User | null> {
   const row = await prepare(env, SELECT_USER, { subject }).first<UserRow>();
   return row && userOf(row);
-}
-
-/** @throws not-found */
-export async function getUser(env: Database, subject: string): Promise<User> {
-  const user = await findUser(env, subject);
-  if (!user) throw new Refusal('not-found');
-  return user;
 }
 
 /**

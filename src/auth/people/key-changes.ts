@@ -21,7 +21,7 @@ import {
   successorOf,
 } from './access-keys.ts';
 
-export interface KeyChange {
+interface KeyChange {
   name?: string;
   statements?: Statement[] | null;
   /** Counted from the creation of the key. */

@@ -26,7 +26,7 @@ import {
   successorOf,
 } from './access-keys.ts';
 
-export interface Rotation {
+interface Rotation {
   /** Seconds that the old key works on, at most. */
   overlap: number;
   /** `null`: as long as the old key was made for, or the registry's maximum. A key that rotates itself keeps its end. */

@@ -14,7 +14,7 @@ import { authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';
 import { shownPrincipal } from './policy-names.ts';
 import { groupByName, knowsOf, type Seen, seen, seesGroup, statementsOfRepositories, type Viewer, viewerOf } from './viewer.ts';
 
-export interface Asked {
+interface Asked {
   principal: string;
   action: RepositoryAction;
   repository: string;
@@ -23,7 +23,7 @@ export interface Asked {
   claims: Record<string, string>;
 }
 
-export interface Explained extends Decision {
+interface Explained extends Decision {
   /** In words. */
   reason: string;
   /** The key whose own limit does not allow it. */

@@ -25,14 +25,14 @@ import {
 } from './policy-names.ts';
 import { type Viewer, viewerOf } from './viewer.ts';
 
-export interface Policy {
+interface Policy {
   statements: Statement[];
   /** 0: nothing was ever saved. */
   version: number;
 }
 
 /** The statement that lets everybody pull. It alone makes a repository public. */
-export const PUBLIC: Statement = { effect: 'allow', actions: ['pull'], repositories: [], principals: [EVERYONE] };
+const PUBLIC: Statement = { effect: 'allow', actions: ['pull'], repositories: [], principals: [EVERYONE] };
 
 export function isPublic(statements: readonly Statement[]): boolean {
   return statements.some(isPublicStatement);
@@ -75,7 +75,7 @@ export async function getPolicy(env: Pick<Database, 'DB'>, subject: string): Pro
 }
 
 /** A policy that a batch reads, for `policyIn`. */
-export interface PolicyRead {
+interface PolicyRead {
   policy: Handle<Row>;
   names: Handle<NamedPrincipal>;
   viewer: Viewer;
@@ -216,7 +216,7 @@ export function writeFirstPolicy(
 }
 
 /** A policy with another visibility, and the version that it was made from. */
-export type VisibilityChange = Policy;
+type VisibilityChange = Policy;
 
 /** Reads a policy, to change the visibility of its repository. `null`: the repository has this visibility already. */
 export async function visibilityChange(

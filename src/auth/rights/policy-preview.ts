@@ -28,7 +28,7 @@ export interface Difference {
   loses: Right[];
 }
 
-export interface Right {
+interface Right {
   action: RepositoryAction;
   /** Patterns; absent: any tag. */
   tags?: string[];
@@ -93,13 +93,13 @@ function rightIn(action: RepositoryAction, patterns: readonly string[], changed:
 
 const OTHER_TAG = '__any_other_tag__';
 
-export interface Preview {
+interface Preview {
   changes: Difference[];
   /** There was more to compare than one request may compare. */
   truncated: boolean;
 }
 
-export interface Plan {
+interface Plan {
   /** The saved statements. */
   before: Statement[];
   after: Statement[];

@@ -76,7 +76,7 @@ export interface Collected {
 }
 
 /** Rows that the job may still read and write today. */
-export interface RowsLeft {
+interface RowsLeft {
   rowsRead: number;
   rowsWritten: number;
 }

@@ -8,7 +8,7 @@ import { report } from '../../telemetry.ts';
 
 type Reading = Pick<Env, 'DB'>;
 
-export type Job = 'gc' | 'scrub';
+type Job = 'gc' | 'scrub';
 
 /** A primary key, or the key of an R2 object: the last one that a step looked at. */
 export type Key = (string | number)[];

@@ -14,7 +14,7 @@ import type { Key } from './passes.ts';
 import { type Phase, write } from './slice.ts';
 
 /** The primary key of a row of the trash. */
-export interface TrashKey {
+interface TrashKey {
   repositoryId: number;
   kind: 'tag' | 'manifest' | 'repository';
   /** The tag, the manifest's digest, or empty. */

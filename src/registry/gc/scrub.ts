@@ -46,7 +46,7 @@ const MOSTLY_ORPHANS_MAX = 10;
 /** Sorts after every key of the bucket. */
 const END = '~';
 
-export interface Scrubbed {
+interface Scrubbed {
   ended: boolean;
   report: ScrubReport;
 }

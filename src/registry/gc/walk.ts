@@ -18,7 +18,7 @@ const STEP = 500;
 /** Matching rows that a step returns. */
 const MATCHES_MAX = 100;
 
-export interface Matches {
+interface Matches {
   /** Primary keys of the matching rows. */
   keys: Key[];
   /** The key after which the next step continues; `null` at the end. */

@@ -39,7 +39,7 @@ export function deferredOf({ digest, leasedUntil, rule }: ExpiredManifest): Defe
   return { digest, leasedUntil, rule };
 }
 
-export interface Deletions {
+interface Deletions {
   slices: PlanSlice[];
   attached: ExpiredAttachedTag[];
   rule: string;

@@ -53,7 +53,7 @@ export interface ExpiryPlan {
   waiting: { digest: Digest; leasedUntil: number }[];
 }
 
-export interface Circumstances {
+interface Circumstances {
   inventory: Inventory;
   mutability: Mutability;
   /** Seconds since the epoch. */

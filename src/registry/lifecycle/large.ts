@@ -141,7 +141,7 @@ async function end(env: Database, repository: RepositoryName, pass: LargeRun, by
   });
 }
 
-export interface PlannedPage {
+interface PlannedPage {
   plan: Pick<ExpiryPlan, 'tags' | 'attached' | 'manifests' | 'waiting'>;
   /** `null`: this is the last page. */
   next: PreviewCursor | null;

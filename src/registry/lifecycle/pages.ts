@@ -16,7 +16,7 @@ export const PAGE = 200;
 /** Manifests of a page with everything connected to them. If there are more, the page begins with fewer manifests. */
 const CLOSED_MAX = 500;
 
-export interface ManifestPage {
+interface ManifestPage {
   candidates: Snapshot;
   /** The manifests of this page. The others in the snapshot belong to other pages too. */
   own: Set<Digest>;

@@ -24,7 +24,7 @@ import { noPolicy } from './saved.ts';
 import { slicesOf } from './slices.ts';
 import { loadSnapshot, type Snapshot } from './snapshot.ts';
 
-export interface Planned {
+interface Planned {
   plan: ExpiryPlan;
   /** The same for the same plan. */
   etag: string;
@@ -47,7 +47,7 @@ function planOf(candidates: Snapshot, policy: LifecyclePolicy | null): ExpiryPla
   return choose(policy, candidates);
 }
 
-export async function etagOf(plan: ExpiryPlan): Promise<string> {
+async function etagOf(plan: ExpiryPlan): Promise<string> {
   return `"${await digestOf('sha256', new TextEncoder().encode(textOf(plan)))}"`;
 }
 

@@ -189,7 +189,7 @@ const IS_UNREFERENCED = `NOT EXISTS (
 /** SQL condition on a manifest `m`: it is unreferenced, and no lease covers it. */
 const IS_DELETABLE = `${IS_UNREFERENCED} AND m.leased_until <= unixepoch()`;
 
-export interface DeletedContent {
+interface DeletedContent {
   tags: DeletedTag[];
   manifests: Digest[];
 }

@@ -17,7 +17,7 @@ export interface ReferencingManifest {
 const LIST_MAX_BYTES = 1_000_000;
 
 /** Adds the remaining steps. @returns the manifests that were moved */
-export type MoveToTrash = () => Handle<{ digest: Digest }>;
+type MoveToTrash = () => Handle<{ digest: Digest }>;
 
 /**
  * Adds the steps that make entries in the trash for manifests of the repository. The entries keep the names of tags, so the steps

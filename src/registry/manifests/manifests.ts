@@ -13,7 +13,7 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>;
 
-export interface ManifestHead {
+interface ManifestHead {
   digest: Digest;
   mediaType: string;
   size: number;

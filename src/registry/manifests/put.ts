@@ -25,7 +25,7 @@ const MAX_REFERENCES = 4000;
 /** Bytes up to which a document is stored in its row: a D1 row has at most 2 MB, and lists should not read megabytes. */
 const INLINE_MAX_BYTES = 128 * 1024;
 
-export interface ManifestPut extends TagPut {
+interface ManifestPut extends TagPut {
   manifest: Manifest;
   /** Bytes. */
   size: number;

@@ -15,7 +15,7 @@ const PAGE_MAX_BYTES = 4 * 1024 * 1024;
 /** Bytes of the answer that are reserved for the JSON around the entries. */
 const ENVELOPE_BYTES = 1024;
 
-export interface Referrer {
+interface Referrer {
   mediaType: string;
   digest: Digest;
   size: number;
@@ -23,7 +23,7 @@ export interface Referrer {
   annotations?: Record<string, string>;
 }
 
-export interface ReferrersQuery {
+interface ReferrersQuery {
   subject: Digest;
   artifactType: string | undefined;
   /** The last referrer of the page before. */

@@ -15,7 +15,7 @@ export interface RepositorySummary {
   createdAt: number;
 }
 
-export interface DescribedRepository extends RepositorySummary {
+interface DescribedRepository extends RepositorySummary {
   /** Markdown. */
   overview: string;
   version: number;
@@ -38,7 +38,7 @@ export async function describeRepositories(env: Database, names: readonly Reposi
 }
 
 /** Texts to set. A text that is left out stays as it is. */
-export interface DescriptionChange {
+interface DescriptionChange {
   description?: string | undefined;
   overview?: string | undefined;
 }

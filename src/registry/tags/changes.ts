@@ -12,7 +12,7 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 export const lastPoint = (name: string) => `coalesce(
   (SELECT point FROM tag_history WHERE repository_id = ${REPOSITORY_ID} AND tag = ${name} ORDER BY point DESC LIMIT 1), 0)`;
 
-export interface TagChange {
+interface TagChange {
   repository: RepositoryName;
   digest: Digest;
   mediaType: string;

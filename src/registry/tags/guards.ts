@@ -10,7 +10,7 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import type { TagSelection } from './changes.ts';
 
 /** Rights that the caller lacks to tags that a request would make name a manifest. */
-export interface TagRights {
+interface TagRights {
   /** Tags that the caller may not create. */
   notToMake: Tag[];
   /** Tags that the caller may not move to another manifest. */
@@ -18,7 +18,7 @@ export interface TagRights {
 }
 
 /** What a condition is about: tags; if there are none, the manifest. */
-export interface Conditional {
+interface Conditional {
   repository: RepositoryName;
   /** The manifest; `null` if the request is about a tag, whatever it names. */
   digest: Digest | null;

@@ -32,7 +32,7 @@ export interface Contents extends MissingContent {
 /** Nothing has to be restored. */
 export const NOTHING: Contents = { manifests: [], inBucket: [], attached: [], links: [], foreign: [] };
 
-export interface TrashedDocument {
+interface TrashedDocument {
   digest: Digest;
   /** `null`: the document is in its row. Empty: its object is known to be gone. */
   objectKey: string | null;

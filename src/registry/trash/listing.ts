@@ -93,12 +93,12 @@ export interface DeletedRepository extends Deleted {
 }
 
 /** A place in the list of deleted repositories. Several of them may have the same name. */
-export interface TrashCursor {
+interface TrashCursor {
   name: string;
   entry: number;
 }
 
-export interface DeletedPage extends Page<DeletedRepository> {
+interface DeletedPage extends Page<DeletedRepository> {
   /**
    * The cursor of the next page if this one took too long to fill; the caller may not know of the repository there. `null`: the next page
    * begins after the last item.

@@ -20,7 +20,7 @@ export interface BucketDocument {
 }
 
 /** Parameters of `TRASHED_REFERENCES`. */
-export interface ReferenceParameters {
+interface ReferenceParameters {
   id: number;
   manifests: readonly Digest[];
   inBucket: readonly BucketDocument[];

@@ -8,10 +8,10 @@
 export const namespaceOf = (name: string) => `substr(${name}, 1, max(0, instr(${name}, '/') - 1))`;
 
 /** SQL condition: the repository of this name is in the namespace. `0` is the character after the slash. */
-export const isIn = (name: string, namespace: string) => `${name} > ${namespace} || '/' AND ${name} < ${namespace} || '0'`;
+const isIn = (name: string, namespace: string) => `${name} > ${namespace} || '/' AND ${name} < ${namespace} || '0'`;
 
 /** SQL condition: the repository with this id is in the namespace, or was before it came into the trash. */
-export const belongsTo = (id: string, namespace: string) => `(
+const belongsTo = (id: string, namespace: string) => `(
   EXISTS (SELECT 1 FROM repositories r WHERE r.id = ${id} AND ${isIn('r.name', namespace)})
   OR EXISTS (SELECT 1 FROM trash t WHERE t.repository_id = ${id} AND t.kind = 'repository' AND t.name = ''
     AND ${isIn('t.repository', namespace)}))`;

@@ -5,7 +5,7 @@ import { repositoriesOf, WARN_PERCENT } from './counting.ts';
 import type { Quota } from './quota.ts';
 import { stagedOf } from './staged.ts';
 
-export interface Holdings extends Quota {
+interface Holdings extends Quota {
   bytes: number;
   blobs: number;
   /** Bytes of unfinished uploads. */

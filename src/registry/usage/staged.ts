@@ -9,7 +9,7 @@ import type { Particulars } from '../../vocabulary/refusal.ts';
 import { namespaceOf, within } from './counting.ts';
 
 /** The growth of an upload by one chunk. */
-export interface Growth {
+interface Growth {
   namespace: string;
   /** The upload. */
   id: string;

@@ -35,7 +35,7 @@ const KEPT_MAX = 1000;
 const PATH_KEY_MIN = 16;
 
 /** The outcome of a POST. */
-export interface Answer {
+interface Answer {
   status: number | null;
   error: string | null;
   response: string;

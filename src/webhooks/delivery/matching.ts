@@ -82,7 +82,7 @@ async function cursorOf(env: Database): Promise<number> {
 }
 
 /** How the rights of webhook owners are checked. */
-export interface Rights {
+interface Rights {
   standing: Standing;
   /** Milliseconds. */
   now: number;
