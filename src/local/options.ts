@@ -12,23 +12,42 @@ export interface Options {
   dataDir: string;
   /** True for the first start on this data, which made the secret. */
   first: boolean;
+  /** True if `REGISTRY_SECRET` was given, so that the data folder has no secret. */
+  givenSecret: boolean;
   /** Settings of the Worker (`src/env.ts`), as they were given. */
   variables: Record<string, string>;
   secrets: Record<string, string> & { REGISTRY_SECRET: string };
 }
 
-/** @throws StartError that names the setting that is wrong */
+/** Creates the data folder and the secret if they are missing. @throws StartError that names the setting that is wrong */
 export function readOptions(env: NodeJS.ProcessEnv): Options {
-  try {
+  return inWords(() => {
     const { port, host, dataDir: folder } = startSettings(env);
     const variables = givenOf(env, SETTINGS);
     settings(variables);
     checkSecrets(env);
     const dataDir = resolve(folder);
     claimFolder(dataDir);
-    const { secret, first } = readSecret(dataDir, env.REGISTRY_SECRET);
+    const { secret, first } = env.REGISTRY_SECRET ? { secret: env.REGISTRY_SECRET, first: false } : makeSecret(dataDir);
     const secrets = { ...givenOf(env, SECRETS), REGISTRY_SECRET: secret };
-    return { host, port, dataDir, first, variables, secrets };
+    return { host, port, dataDir, first, givenSecret: Boolean(env.REGISTRY_SECRET), variables, secrets };
+  });
+}
+
+/** The secrets of a registry that was started before. Creates nothing. @throws StartError if the data folder has no registry */
+export function readSecrets(env: NodeJS.ProcessEnv): Options['secrets'] {
+  return inWords(() => {
+    const dataDir = resolve(startSettings(env).dataDir);
+    settings(givenOf(env, SETTINGS));
+    checkSecrets(env);
+    return { ...givenOf(env, SECRETS), REGISTRY_SECRET: env.REGISTRY_SECRET || savedSecret(dataDir) };
+  });
+}
+
+/** Runs `read`, and turns what is wrong with a setting into a message for the terminal. */
+function inWords<T>(read: () => T): T {
+  try {
+    return read();
   } catch (error) {
     throw error instanceof StartError ? error : new StartError(`${(error as Error).message}.`);
   }
@@ -40,10 +59,25 @@ function givenOf(env: NodeJS.ProcessEnv, table: Record<string, Setting>): Record
   return Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
 }
 
-/** The secret that every other is derived from. It is made once and never printed. */
-function readSecret(dataDir: string, given: string | undefined): { secret: string; first: boolean } {
-  if (given) return { secret: given, first: false };
-  const file = join(dataDir, 'secret');
+function secretFile(dataDir: string): string {
+  return join(dataDir, 'secret');
+}
+
+function savedSecret(dataDir: string): string {
+  try {
+    return readFileSync(secretFile(dataDir), 'utf8').trim();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT') throw new StartError(`DATA_DIR ${dataDir} cannot be used: ${message}`);
+    throw new StartError(
+      `There is no registry in ${dataDir}, and nothing was created. Set DATA_DIR to the folder that the registry was started with (it prints it as "Data"), or start one with npm start.`,
+    );
+  }
+}
+
+/** Reads the secret that every other is derived from. The first start makes it. It is never printed. */
+function makeSecret(dataDir: string): { secret: string; first: boolean } {
+  const file = secretFile(dataDir);
   try {
     try {
       writeFileSync(file, `${randomBytes(32).toString('base64url')}\n`, { flag: 'wx', mode: 0o600 });

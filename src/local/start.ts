@@ -1,11 +1,11 @@
 /** `npm start`: runs the registry on this machine. */
 import { createServer } from 'node:net';
-import { administratorPassword } from '../auth/secrets.ts';
 import { lockFolder } from './lock.ts';
 import { type Options, readOptions } from './options.ts';
 import { endOrphan } from './orphan.ts';
 import { startRuntime } from './runtime.ts';
 import { StartError } from './start-error.ts';
+import { addressOf, welcome } from './welcome.ts';
 
 async function main(): Promise<void> {
   const options = readOptions(process.env);
@@ -50,37 +50,6 @@ async function requireAnswer(options: Options): Promise<void> {
   if (response.status < 500) return;
   const { errors } = (await response.json()) as { errors: { message: string }[] };
   throw new StartError(`The registry on ${options.dataDir} cannot serve: ${errors[0]?.message}.`);
-}
-
-/** The address by which this machine reaches the registry. */
-function addressOf({ host, port }: Options): string {
-  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-  return `${name.includes(':') ? `[${name}]` : name}:${port}`;
-}
-
-async function welcome(options: Options): Promise<string> {
-  const registry = addressOf(options);
-  const { secrets } = options;
-  const shown = options.first && !secrets.ADMIN_PASSWORD;
-  const password = secrets.ADMIN_PASSWORD
-    ? 'the one in ADMIN_PASSWORD'
-    : `${shown ? `${await administratorPassword(secrets)}   (again: ` : '('}npm run --silent password)`;
-  const login = secrets.ADMIN_PASSWORD ? 'echo "$ADMIN_PASSWORD"' : 'npm run --silent password';
-  return `
-Berth is ready at http://${registry}
-
-  User       admin
-  Password   ${password}
-  Data       ${options.dataDir}
-
-A first push:
-
-  ${login} | docker login -u admin --password-stdin ${registry}
-  docker pull hello-world
-  docker tag hello-world ${registry}/hello-world
-  docker push ${registry}/hello-world
-
-Ctrl-C ends it.`;
 }
 
 main().catch((error: unknown) => {

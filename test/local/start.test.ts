@@ -2,7 +2,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -52,6 +52,8 @@ describe('the first start', () => {
     expect(output).toContain(`docker login -u admin --password-stdin ${registry.host}`);
     expect(output).toContain(`docker tag hello-world ${registry.host}/hello-world`);
     expect(output).toContain(`docker push ${registry.host}/hello-world`);
+    expect(output).toContain(`API        ${registry.url}/api`);
+    expect(output).not.toContain('Warning');
     expect(output).not.toMatch(/warn|experimental|deprecat/i);
   });
 
@@ -67,6 +69,14 @@ describe('the first start', () => {
     const secret = (await readFile(join(registry.dataDir, 'secret'), 'utf8')).trim();
     expect(registry.output()).not.toContain(secret);
     expect((await stat(join(registry.dataDir, 'secret'))).mode & 0o077).toBe(0);
+  });
+
+  test('prints a command for the password that works as it is in another terminal', async () => {
+    const [, command = ''] = /\(again: (.*)\)/.exec(registry.output()) ?? [];
+    expect(command).toBe(`DATA_DIR='${registry.dataDir}' npm run --silent password`);
+    const { DATA_DIR: _, ...env } = process.env;
+    const { stdout } = await run('bash', ['-c', command], { cwd: ROOT, env });
+    expect((await fetch(`${registry.url}/v2/`, { headers: basic(stdout.trim()) })).status).toBe(200);
   });
 
   test('is the only one on its data', async () => {
@@ -114,6 +124,45 @@ test.each([
     const ended = await start(env, program);
     expect(ended, program).toMatchObject({ code: 1, output: expect.stringContaining(message) });
     expect(ended.output).not.toContain('    at ');
+  }
+});
+
+test('the password of a folder without a registry is refused in words, and nothing is created', async () => {
+  const dataDir = join(await mkdtemp(join(tmpdir(), 'berth-')), 'data');
+  const ended = await start({ DATA_DIR: dataDir }, 'src/local/password.ts');
+  expect(ended).toMatchObject({
+    code: 1,
+    output: expect.stringContaining(`There is no registry in ${dataDir}, and nothing was`),
+  });
+  await expect(stat(dataDir)).rejects.toThrow('ENOENT');
+});
+
+test('the password of a registry whose secret is in the environment is asked for with that secret', async () => {
+  const secret = 'a-secret-of-the-environment-0123456789';
+  const registry = await startRegistry({ env: { ADMIN_PASSWORD: '', REGISTRY_SECRET: secret } });
+  try {
+    expect(registry.output()).toContain('npm run --silent password, with the same REGISTRY_SECRET)');
+    const { output } = await start({ DATA_DIR: registry.dataDir, REGISTRY_SECRET: secret }, 'src/local/password.ts');
+    expect((await fetch(`${registry.url}/v2/`, { headers: basic(output.trim()) })).status).toBe(200);
+    expect(await start({ DATA_DIR: registry.dataDir }, 'src/local/password.ts')).toMatchObject({ code: 1 });
+  } finally {
+    await registry.stop();
+  }
+});
+
+test('a registry that other machines can reach says so, and what docker needs there', async () => {
+  const registry = await startRegistry({ env: { HOST: '0.0.0.0' } });
+  try {
+    const output = registry.output();
+    expect(output).toContain('Warning: other machines can connect, without TLS.');
+    expect(output).toContain(`Berth is ready at ${registry.url}`);
+    const own = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
+    for (const { address } of own.filter(({ internal, family }) => !internal && family === 'IPv4')) {
+      expect(output).toContain(`http://${address}:${new URL(registry.url).port}`);
+    }
+    expect(output).toMatch(/"insecure-registries": \["[\w.:]+"\]/);
+  } finally {
+    await registry.stop();
   }
 });
 
