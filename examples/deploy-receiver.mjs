@@ -5,7 +5,7 @@
  *   WEBHOOK_SECRET=whsec_… node deploy-receiver.mjs ./deploy.sh
  *
  * The command finds IMAGE (registry.example.com/acme/api:v1@sha256:…), REPOSITORY, TAG, DIGEST and PREVIOUS_DIGEST in its
- * environment. PORT is where it listens (9000); JOURNAL a file in which it writes down what it took and what is done.
+ * environment. RECEIVER_PORT is where it listens (9000); JOURNAL a file in which it writes down what it took and what is done.
  *
  * A delivery may come again, and later than one that happened after it. So: what was taken once is not taken again, by its
  * `webhook-id`; of a tag nothing is deployed that is older than what was; one command at a time runs for a tag; and what was taken
@@ -16,7 +16,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 
-const { WEBHOOK_SECRET = '', PORT = '9000', JOURNAL = 'deployments.jsonl' } = process.env;
+const { WEBHOOK_SECRET = '', RECEIVER_PORT = '9000', JOURNAL = 'deployments.jsonl' } = process.env;
 const command = process.argv.slice(2);
 if (!WEBHOOK_SECRET.startsWith('whsec_') || command.length === 0) {
   console.error('usage: WEBHOOK_SECRET=whsec_… node deploy-receiver.mjs COMMAND [ARGUMENT...]');
@@ -41,7 +41,7 @@ createServer((request, response) => {
       response.writeHead(500).end();
     },
   );
-}).listen(Number(PORT), () => console.log(`listening on ${PORT}`));
+}).listen(Number(RECEIVER_PORT), () => console.log(`Listening on port ${RECEIVER_PORT}. Ctrl-C ends it.`));
 
 resume();
 
@@ -89,6 +89,7 @@ function deploy(id, event) {
   const name = `${event.source} ${tag}`;
   const turn = (running.get(name) ?? Promise.resolve()).then(async () => {
     const isPush = event.type === 'berth.image.tag.created' || event.type === 'berth.image.tag.moved';
+    if (event.type === 'berth.webhook.test') console.log('A test arrived, with the right signature. Nothing is deployed.');
     const isNews = event.sequence > (newest.get(name) ?? '');
     if (isPush && isNews) {
       newest.set(name, event.sequence);

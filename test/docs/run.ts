@@ -43,7 +43,7 @@ async function runPage(blocks: readonly Block[], shell: ShellName): Promise<void
   if (mine.length === 0) return;
   await docker?.forgetImages();
   const place = newPlace(ROOT, ports.registry, environment(docker));
-  const session = openShell(shell, place.folder, { ...place.env, PORT: String(ports.receiver) });
+  const session = openShell(shell, place.folder, { ...place.env, RECEIVER_PORT: String(ports.receiver) });
   try {
     await runBlocks(mine, shell, place, (text) => session.paste(text));
   } finally {

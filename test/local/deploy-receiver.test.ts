@@ -32,14 +32,18 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
+let printed = '';
+
 async function start(env: Record<string, string> = {}): Promise<void> {
   receiver = spawn(process.execPath, [RECEIVER, './deploy.sh'], {
     cwd: folder,
-    env: { ...process.env, WEBHOOK_SECRET: SECRET, PORT: String(port), ...env },
+    env: { ...process.env, WEBHOOK_SECRET: SECRET, RECEIVER_PORT: String(port), ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
     // A group of its own, so that its command ends with it.
     detached: true,
   });
+  printed = '';
+  receiver.stdout?.on('data', (text) => (printed += text));
   await new Promise<void>((resolve) => receiver.stdout?.once('data', () => resolve()));
 }
 
@@ -134,6 +138,14 @@ describe('the receiver', () => {
     expect(await send(bodyOf('latest', 8, 'berth.image.tag.moved'), { id: 'wh_8' })).toBe(202);
     expect(await send(bodyOf('v10', 10), { id: 'wh_10' })).toBe(202);
     expect((await until(2)).map((line) => line.split(' ')[0])).toEqual(['latest', 'v10']);
+  });
+
+  test('says how to stop it, and that a test arrived', async () => {
+    expect(printed).toContain(`Listening on port ${port}. Ctrl-C ends it.`);
+    expect(await send(bodyOf('', 4, 'berth.webhook.test'), { id: 'wh_4' })).toBe(202);
+    for (let n = 0; n < 100 && !printed.includes('A test arrived'); n++) await new Promise((done) => setTimeout(done, 50));
+    expect(printed).toContain('A test arrived, with the right signature. Nothing is deployed.');
+    expect(deployed()).toEqual([]);
   });
 
   test('takes what is no push, and runs nothing for it', async () => {

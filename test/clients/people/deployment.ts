@@ -36,7 +36,7 @@ async function receiverOn(port: number, folder: string, secret: string): Promise
     async start() {
       child = spawn(process.execPath, [RECEIVER, 'sh', '-c', 'echo $TAG $DIGEST $PREVIOUS_DIGEST >> deployed'], {
         cwd: folder,
-        env: { ...process.env, WEBHOOK_SECRET: secret, PORT: String(port) },
+        env: { ...process.env, WEBHOOK_SECRET: secret, RECEIVER_PORT: String(port) },
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       await new Promise<void>((resolve) => child?.stdout?.once('data', () => resolve()));
