@@ -14,6 +14,7 @@ import { authenticate, authenticateApi, challengeHeaders } from './authenticate.
 import type { AppEnv } from './context.ts';
 import { asRefusal, DoorRefusal, errorResponse } from './errors.ts';
 import { guardOf } from './guard.ts';
+import { home } from './home.ts';
 import { join } from './join.ts';
 import { logRequest } from './request-log.ts';
 import { ROUTES, requirementOf } from './routes.ts';
@@ -139,6 +140,7 @@ for (const resource of api) mount('/api/v1', resource);
 mount('/api', documentation);
 mount('/token', token);
 mount('/join', join);
+mount('', home);
 
 function refuse(c: Context<AppEnv>, refusal: Refusal): Response {
   c.set('reason', refusal.reason);

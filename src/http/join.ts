@@ -5,7 +5,7 @@
 import { Hono } from 'hono';
 import { html, raw } from 'hono/html';
 import { type AppEnv, originOf } from './context.ts';
-import { pageHeaders } from './page.ts';
+import { pageHeaders, SHEET_STYLE } from './page.ts';
 
 export const join = new Hono<AppEnv>({ strict: false }).get('/', (c) => {
   const nonce = crypto.randomUUID();
@@ -34,7 +34,7 @@ function page(origin: string, nonce: string) {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Join ${host}</title>
-<style nonce="${nonce}">${raw(STYLE)}</style>
+<style nonce="${nonce}">${raw(SHEET_STYLE + STYLE)}</style>
 </head>
 <body>
 <main>
@@ -94,24 +94,10 @@ function field(id: string, label: string) {
 }
 
 const STYLE = `
-:root { color-scheme: light dark; --paper: #f4f5f7; --sheet: #fff; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de;
-  --accent: #0b5cad; --on-accent: #fff; --well: #f0f2f5; --warn: #fff4d6; --on-warn: #5c4300; }
-@media (prefers-color-scheme: dark) { :root { --paper: #0d1117; --sheet: #161b22; --ink: #e6edf3; --soft: #9aa4af;
-  --line: #30363d; --accent: #74b4ff; --on-accent: #0b1520; --well: #0d1117; --warn: #3a2d08; --on-warn: #ffe2a0; } }
-* { box-sizing: border-box; }
 [hidden] { display: none !important; }
-body { margin: 0; padding: clamp(1rem, 8vh, 6rem) 1rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.55 system-ui, sans-serif; }
-main { max-width: 37rem; margin: 0 auto; padding: clamp(1.25rem, 5vw, 2.5rem); background: var(--sheet);
-  border: 1px solid var(--line); border-radius: 12px; overflow-wrap: anywhere; }
-h1 { margin: 0 0 .75rem; font-size: 1.6rem; line-height: 1.25; outline: none; }
-p { margin: 0 0 1rem; }
 main > section > :last-child { margin-bottom: 0; }
-.host { color: var(--soft); font-size: .9rem; }
 .small { color: var(--soft); font-size: .9rem; }
 .warning { padding: .7rem .9rem; border-radius: 8px; background: var(--warn); color: var(--on-warn); }
-code, pre { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .9rem; }
-pre { padding: .75rem .9rem; border-radius: 8px; background: var(--well); overflow-x: auto; }
 dl { margin: 0 0 1rem; }
 dl > div + div { margin-top: 1rem; }
 dt { margin-bottom: .3rem; font-weight: 600; font-size: .9rem; }
@@ -123,7 +109,6 @@ button { min-width: 5.5rem; min-height: 44px; padding: .5rem 1rem; border: 1px s
 button:hover { border-color: var(--accent); }
 button.main { width: 100%; border-color: var(--accent); background: var(--accent); color: var(--on-accent); font-weight: 600; }
 button:disabled { opacity: .6; cursor: progress; }
-button:focus-visible, pre:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .visually-hidden { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%);
   white-space: nowrap; }
 @media (max-width: 30rem) { dd { flex-direction: column; } }

@@ -41,3 +41,23 @@ export function answerFixed(c: RequestContext, { bytes, etag }: Fixed, about: Re
   if (matches(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });
   return new Response(bytes, { headers: { ...headers, 'content-length': String(bytes.byteLength) } });
 }
+
+/** Style of a page that is one sheet of text: colours in light and dark, type, and what can be copied. */
+export const SHEET_STYLE = `
+:root { color-scheme: light dark; --paper: #f4f5f7; --sheet: #fff; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de;
+  --accent: #0b5cad; --on-accent: #fff; --well: #f0f2f5; --warn: #fff4d6; --on-warn: #5c4300; }
+@media (prefers-color-scheme: dark) { :root { --paper: #0d1117; --sheet: #161b22; --ink: #e6edf3; --soft: #9aa4af;
+  --line: #30363d; --accent: #74b4ff; --on-accent: #0b1520; --well: #0d1117; --warn: #3a2d08; --on-warn: #ffe2a0; } }
+* { box-sizing: border-box; }
+body { margin: 0; padding: clamp(1rem, 8vh, 6rem) 1rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.55 system-ui, sans-serif; }
+main { max-width: 37rem; margin: 0 auto; padding: clamp(1.25rem, 5vw, 2.5rem); background: var(--sheet);
+  border: 1px solid var(--line); border-radius: 12px; overflow-wrap: anywhere; }
+h1 { margin: 0 0 .75rem; font-size: 1.6rem; line-height: 1.25; outline: none; }
+p { margin: 0 0 1rem; }
+.host { color: var(--soft); font-size: .9rem; }
+code, pre { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .9rem; }
+a { color: var(--accent); }
+pre { padding: .75rem .9rem; border-radius: 8px; background: var(--well); overflow-x: auto; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+`;

@@ -15,6 +15,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/v2/:name{.+}/blobs/:digest': { GET: 'pull', DELETE: 'delete' },
   '/token': { GET: 'anyone', POST: 'anyone' },
 
+  '/': { GET: 'anyone' },
   '/join': { GET: 'anyone' },
   '/api': { GET: 'anyone' },
   '/api/openapi.json': { GET: 'anyone' },

@@ -217,7 +217,9 @@ const THEIRS: Record<string, Identity[]> = {
 
 function expected({ method, requirement, path }: Row, identity: Identity, kind: Place): string {
   if (ENDED.includes(identity))
-    return path.startsWith('/join') || path === '/api' || path.endsWith('.json') ? 'let in' : '401 UNAUTHORIZED';
+    return path === '/' || path.startsWith('/join') || path === '/api' || path.endsWith('.json')
+      ? 'let in'
+      : '401 UNAUTHORIZED';
   // A narrowed key may revoke itself, and no other. Whoever rotates a key gets its secret: an administrator does not.
   const denied: Record<string, Identity[]> = {
     'DELETE /api/v1/keys/:key': ['narrowed key'],

@@ -11,7 +11,7 @@ beforeAll(async () => {
 const get = (path: string, headers: Record<string, string> = {}, of = world) =>
   of.fetch('GET', path, { authorization: null, headers });
 
-describe.each(['/api', '/api/', '/join', '/join/'])('the page %s', (path) => {
+describe.each(['/', '/api', '/api/', '/join', '/join/'])('the page %s', (path) => {
   test('is shown in no other page, and shares no window with another origin', async () => {
     const { headers } = await get(path);
     expect(headers.get('x-frame-options')).toBe('DENY');
@@ -35,6 +35,7 @@ describe.each(['/api', '/api/', '/join', '/join/'])('the page %s', (path) => {
 });
 
 describe.each([
+  ['/', 'text/html; charset=UTF-8'],
   ['/api', 'text/html; charset=UTF-8'],
   ['/api/openapi.json', 'application/json'],
   ['/api/event.schema.json', 'application/schema+json'],
@@ -61,8 +62,16 @@ describe.each([
   });
 });
 
-test('the style of the reference is the one that its policy lets in', async () => {
-  const response = await get('/api');
+test('the page at the address of the registry shows how to log in and push, and links to the API', async () => {
+  const text = await (await get('/')).text();
+  expect(text).toContain('docker login registry.test<');
+  expect(text).toContain('docker push registry.test/NAME/hello-world<');
+  expect(text).toContain('<a href="/api">');
+  expect((await world.fetch('POST', '/', { authorization: null })).status).toBe(405);
+});
+
+test.each(['/', '/api'])('the style of the page %s is the one that its policy lets in', async (path) => {
+  const response = await get(path);
   const style = /<style>(.*)<\/style>/s.exec(await response.text())?.[1] ?? '';
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(style)));
   expect(response.headers.get('content-security-policy')).toContain(`'sha256-${btoa(String.fromCharCode(...hash))}'`);

@@ -63,7 +63,7 @@ describe('a method that an address does not have', () => {
 
 describe('an address under which nothing is', () => {
   test.each([
-    '/',
+    '/nowhere',
     '/v1/',
     '/v3/',
     '/v2x',
