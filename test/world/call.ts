@@ -7,7 +7,7 @@ import { parseScopes } from '../../src/auth/scope.ts';
 import { passwordMark } from '../../src/auth/secrets.ts';
 import { isRefusal } from '../../src/vocabulary/refusal.ts';
 import type { Person } from './people.ts';
-import { ORIGIN, type World } from './world.ts';
+import { ORIGIN, tablesOf, type World } from './world.ts';
 
 /**
  * @param person `null`: anonymous
@@ -48,9 +48,7 @@ export async function contentCallAs(
 
 /** Every row of every table, without those of the registry's own log of work. */
 async function everyRow({ env }: World): Promise<Record<string, unknown[]>> {
-  const tables = (env as unknown as { SCHEMA: string[] }).SCHEMA.flatMap(
-    (statement) => /CREATE TABLE IF NOT EXISTS (\w+)/.exec(statement)?.[1] ?? [],
-  );
+  const tables = tablesOf((env as unknown as { SCHEMA: string[] }).SCHEMA);
   const results = await env.DB.batch(tables.map((table) => env.DB.prepare(`SELECT * FROM ${table}`)));
   return Object.fromEntries(tables.map((table, n) => [table, results[n]?.results ?? []]));
 }

@@ -26,21 +26,29 @@ export interface Send {
 }
 
 /**
- * Empties every store. `vars` are settings as wrangler.toml would give them. Rows and objects are deleted one by one: the
- * test runner's own reset would break off requests that a test has stopped on purpose.
+ * Makes the schema where it is missing and empties every store. `vars` are settings as wrangler.toml would give them. Rows and
+ * objects are deleted one by one: the test runner's own reset would break off requests that a test has stopped on purpose.
  */
 export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
   const bindings = env as unknown as Env & { SCHEMA: string[] };
-  const tables = bindings.SCHEMA.flatMap((statement) => /CREATE TABLE IF NOT EXISTS (\w+)/.exec(statement)?.[1] ?? []);
-  const statements = [...tables.map((table) => `DELETE FROM ${table}`)];
-  await bindings.DB.batch(bindings.SCHEMA.map((statement) => bindings.DB.prepare(statement)));
+  await bindings.DB.exec(inOneLine(bindings.SCHEMA));
   // Asked once an isolate: not in the requests whose calls a test counts.
   await requireOwnStores(bindings);
-  await bindings.DB.batch(statements.map((statement) => bindings.DB.prepare(statement)));
+  await bindings.DB.exec(inOneLine(tablesOf(bindings.SCHEMA).map((table) => `DELETE FROM ${table}`)));
   for (let page = await bindings.BLOBS.list(); page.objects.length > 0; page = await bindings.BLOBS.list()) {
     await bindings.BLOBS.delete(page.objects.map(({ key }) => key));
   }
   return worldOf({ ...withoutLimits(bindings), ...testQueues(), ...vars });
+}
+
+/** The names of the tables that these statements create. */
+export function tablesOf(schema: string[]): string[] {
+  return schema.flatMap((statement) => /CREATE TABLE IF NOT EXISTS (\w+)/.exec(statement)?.[1] ?? []);
+}
+
+/** `exec` sends each line as one call, and a line may hold many statements. */
+function inOneLine(statements: string[]): string {
+  return statements.map((statement) => statement.replaceAll(/\s+/g, ' ').trim()).join('; ');
 }
 
 /** Tests send more than any client: those that are about limits give them as `vars`. */

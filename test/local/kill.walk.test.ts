@@ -8,9 +8,11 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Registry, startRegistry } from '../world/registry.ts';
+import { sized } from '../world/sampling.ts';
 
 const MIB = 1024 * 1024;
 const REPOSITORY = 'acme/api';
+const KILLS = sized(6, 1);
 let registry: Registry;
 let headers: Record<string, string>;
 
@@ -58,7 +60,7 @@ async function pushUntilKilled(blobs: Map<string, Buffer>, tags: Map<string, str
 test('nothing that was answered 201 is lost, however often it is killed', async () => {
   const blobs = new Map<string, Buffer>();
   const tags = new Map<string, string>();
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < KILLS; round++) {
     const pushing = Promise.all([0, 1, 2].map((worker) => pushUntilKilled(blobs, tags, round * 10 + worker).catch(() => {})));
     await sleep(300 + round * 170);
     await registry.kill9();
@@ -73,8 +75,8 @@ test('nothing that was answered 201 is lost, however often it is killed', async 
       expect([pulled.status, digestOf(await pulled.text())]).toEqual([200, digest]);
     }
   }
-  expect(blobs.size).toBeGreaterThan(6);
-  expect(tags.size).toBeGreaterThan(3);
+  expect(blobs.size).toBeGreaterThanOrEqual(sized(7, 1));
+  expect(tags.size).toBeGreaterThanOrEqual(sized(4, 0));
 });
 
 test('an upload that was cut off by the kill goes on from the offset the registry states', async () => {

@@ -10,6 +10,7 @@ import { LEVELS_MAX, slicesOf } from '../../../src/registry/lifecycle/slices.ts'
 import { isImmutable } from '../../../src/registry/tags/mutability.ts';
 import { SLICE_MANIFESTS_MAX, SLICE_TAGS_MAX } from '../../../src/vocabulary/lifecycle.ts';
 import { LINEAR, slowdown } from '../../world/complexity.ts';
+import { sized } from '../../world/sampling.ts';
 import {
   applied,
   type Brief,
@@ -138,11 +139,13 @@ function holds(inventory: Inventory, policy: LifecyclePolicy, check: (plan: Expi
   check(planFor(inventory, policy), inventory);
 }
 
+const RUNS = sized(1500, 150);
+
 /** For every repository and policy. */
 function always(check: (plan: ExpiryPlan, inventory: Inventory) => void): void {
   fc.assert(
     fc.property(repositories, anything, (inventory, policy) => holds(inventory, policy, check)),
-    { numRuns: 1500 },
+    { numRuns: RUNS },
   );
 }
 
@@ -182,7 +185,7 @@ describe('of every plan', () => {
         };
         for (const { digest } of planFor(inventory, rules).tags) expect(used(digest)).toBe(false);
       }),
-      { numRuns: 500 },
+      { numRuns: sized(500, 100) },
     );
   });
 
@@ -261,7 +264,7 @@ describe('of every plan', () => {
         const second = planFor(applied(inventory, planFor(inventory, policy)), policy);
         expect([second.tags, second.manifests]).toEqual([[], []]);
       }),
-      { numRuns: 1500 },
+      { numRuns: RUNS },
     );
   });
 });

@@ -1,9 +1,10 @@
 /**
  * Seeded runs of concurrent clients on failing stores, and tests of the checker: it must find bugs seeded into the bindings.
  * More seeds:
- * `VITE_SEEDS=5-200 npm test -- --project workerd test/history/history.test.ts`.
+ * `VITE_SEEDS=5-200 npm run test:exhaustive -- test/history`.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { EXHAUSTIVE, sized } from '../world/sampling.ts';
 import type { Complaint } from './checker.ts';
 import { runSeed } from './run.ts';
 import { forgettingTags, keepingTags, type SeedBug, withoutPreconditions, withStaleTags } from './seeded-bugs.ts';
@@ -14,7 +15,7 @@ declare global {
   }
 }
 
-const { VITE_SEEDS = '1-4' } = import.meta.env;
+const { VITE_SEEDS = sized('1-4', '1') } = import.meta.env;
 const [FIRST = 1, LAST = FIRST] = VITE_SEEDS.split('-').map(Number);
 const SEEDS = Array.from({ length: LAST - FIRST + 1 }, (_, n) => FIRST + n);
 
@@ -39,7 +40,7 @@ describe('with concurrent clients and failing stores', () => {
     },
   );
 
-  test('the seeds together produce every kind of answer', () => {
+  test.runIf(EXHAUSTIVE)('the seeds together produce every kind of answer', () => {
     const expected = [
       ...['put 201', 'put 400', 'put 403', 'put 412', 'put 0', 'put 503', 'roll-back 200', 'read 200', 'read 404'],
       ...['delete-tag 202', 'delete-tag 403', 'delete-tag 404', 'delete-manifest 202', 'delete-manifest 405', 'list 200'],
@@ -57,16 +58,19 @@ const SEEDED_BUGS: [bug: string, seedBug: SeedBug, about: RegExp, why: RegExp][]
 ];
 
 describe('the checker finds', () => {
-  test.each(SEEDED_BUGS)('%s, and names the tag and the few calls that show it', async (_, seedBug, about, why) => {
-    const { complaints } = await runSeed(1, seedBug);
-    const found = complaints.filter((complaint) => about.test(complaint.about) && complaint.why.includes('no order'));
-    expect(inWords(1, complaints)).toMatch(why);
-    expect(found.length).toBeGreaterThan(0);
-    const lines = found.map((complaint) => complaint.why.split('\n').length - 1);
-    expect(Math.min(...lines)).toBeLessThanOrEqual(4);
-  });
+  test.each(sized(SEEDED_BUGS, SEEDED_BUGS.slice(0, 1)))(
+    '%s, and names the tag and the few calls that show it',
+    async (_, seedBug, about, why) => {
+      const { complaints } = await runSeed(1, seedBug);
+      const found = complaints.filter((complaint) => about.test(complaint.about) && complaint.why.includes('no order'));
+      expect(inWords(1, complaints)).toMatch(why);
+      expect(found.length).toBeGreaterThan(0);
+      const lines = found.map((complaint) => complaint.why.split('\n').length - 1);
+      expect(Math.min(...lines)).toBeLessThanOrEqual(4);
+    },
+  );
 
-  test('an immutable tag that has named two manifests', async () => {
+  test.runIf(EXHAUSTIVE)('an immutable tag that has named two manifests', async () => {
     const { complaints } = await runSeed(1, withoutPreconditions);
     expect(inWords(1, complaints)).toMatch(/tag acme\/\w+:v[12]: is immutable, and has named \w+, \w+/);
   });

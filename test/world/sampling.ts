@@ -1,0 +1,30 @@
+/**
+ * How much of a walk runs. Files named `*.walk.test.ts` run twice: whole in `npm run test:exhaustive`, and as a short sample of
+ * every walk in `npm test`. Files named `*.exhaustive.test.ts` run in `npm run test:exhaustive` only.
+ */
+import { inject } from 'vitest';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    exhaustive: boolean;
+  }
+}
+
+/** True in `npm run test:exhaustive`. */
+export const EXHAUSTIVE = inject('exhaustive');
+
+/** Chooses a count, a list or anything else by how much of the walk runs. */
+export function sized<T>(whole: T, sample: T): T {
+  return EXHAUSTIVE ? whole : sample;
+}
+
+/**
+ * Indexes below `count` that one of `parts` tests visits: all of them in the whole walk, and one in a sample. The samples of all
+ * parts are spread evenly over the indexes.
+ */
+export function indexesOf(count: number, part: number, parts: number): number[] {
+  return sized(
+    Array.from({ length: count }, (_, at) => at),
+    count === 0 ? [] : [Math.floor((count * (2 * part + 1)) / (2 * parts))],
+  );
+}
