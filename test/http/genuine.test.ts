@@ -34,7 +34,7 @@ let addresses = 0;
 
 /** More than any limit of a minute allows, each of them answered alike; and the password is asked for as before. */
 async function ask40(send: (headers: Record<string, string>) => Promise<Response>): Promise<Response> {
-  const headers = { 'cf-connecting-ip': `192.0.2.${++addresses}` };
+  const headers = { 'cf-connecting-ip': `198.51.100.${++addresses}` };
   const first = await send(headers);
   for (let n = 0; n < 40; n++) expect(await refusal(await send(headers))).toBe('401 UNAUTHORIZED');
   const right = await world.fetch('GET', '/token', { headers, authorization: basicOf('admin', PASSWORD) });
@@ -238,7 +238,7 @@ describe("a CI job's token", () => {
 test('an invitation that was accepted already', async () => {
   const invited = await api<{ invitation: { token: string } }>(world, 'PUT', '/users/bob', { body: {} });
   const { token } = invited.body.invitation;
-  const headers = { 'cf-connecting-ip': '192.0.2.200' };
+  const headers = { 'cf-connecting-ip': '198.51.100.200' };
   const accept = () => api(world, 'POST', '/invitations/accept', { as: null, body: { token }, headers });
   expect((await accept()).status).toBe(200);
   for (let n = 0; n < 40; n++) expect((await accept()).status).toBe(400);

@@ -38,7 +38,21 @@ export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
   for (let page = await bindings.BLOBS.list(); page.objects.length > 0; page = await bindings.BLOBS.list()) {
     await bindings.BLOBS.delete(page.objects.map(({ key }) => key));
   }
-  return worldOf({ ...withoutLimits(bindings), ...testQueues(), ...vars });
+  return worldOf({ ...withoutLimits(bindings), DB: ownDatabase(bindings.DB), ...testQueues(), ...vars });
+}
+
+/**
+ * The same database as an object of its own. The Worker remembers logins and spending for each database binding, and files share
+ * an isolate: a world must not begin with what another one left behind.
+ */
+function ownDatabase(database: D1Database): D1Database {
+  return {
+    prepare: (sql) => database.prepare(sql),
+    batch: (statements) => database.batch(statements),
+    exec: (sql) => database.exec(sql),
+    dump: () => database.dump(),
+    withSession: (constraint) => database.withSession(constraint),
+  };
 }
 
 /** The names of the tables that these statements create. */
