@@ -19,7 +19,7 @@ describe('the network of an address', () => {
   ])('%s is %s', (address, network) => expect(networkIn(address)).toBe(network));
 });
 
-describe('whose request it is', () => {
+describe('the client address of a request', () => {
   const of = (env: object, headers: Record<string, string>, clientIp?: string) =>
     networkOf({
       env,
@@ -29,7 +29,7 @@ describe('whose request it is', () => {
       },
     } as unknown as RequestContext);
 
-  test('Cloudflare says in its header, whatever else there is', () => {
+  test('comes from the header that Cloudflare sets, even if other address headers are present', () => {
     expect(of({}, { 'cf-connecting-ip': '192.0.2.1', 'x-forwarded-for': '192.0.2.9' }, '192.0.2.8:1')).toBe('192.0.2.1');
   });
 

@@ -15,14 +15,14 @@ beforeAll(async () => {
 
 const challenge = (response: Response) => response.headers.get('www-authenticate');
 
-describe('a stranger', () => {
-  test('is told at /v2/ where to get a token', async () => {
+describe('an anonymous request', () => {
+  test('to /v2/ gets a challenge that names the token service', async () => {
     const response = await world.fetch('GET', '/v2/', { authorization: null });
     expect(await refusal(response.clone())).toBe('401 UNAUTHORIZED');
     expect(challenge(response)).toBe('Bearer realm="https://registry.test/token",service="registry.test"');
   });
 
-  test('is told which scope a request needs, on HEAD as well', async () => {
+  test('gets the scope that the request needs, for HEAD as well', async () => {
     const response = await world.fetch('HEAD', '/v2/acme/api/manifests/v1', { authorization: null });
     expect(response.status).toBe(401);
     expect(await response.text()).toBe('');
@@ -31,14 +31,14 @@ describe('a stranger', () => {
     expect(challenge(push)).toContain('scope="repository:acme/api:pull,push"');
   });
 
-  test('is told the public address, where that differs from the one the Worker sees', async () => {
+  test('gets the public address in its challenge if that differs from the one the Worker sees', async () => {
     const proxied = worldOf({ ...world.env, PUBLIC_URL: 'https://images.example' });
     expect(challenge(await proxied.fetch('GET', '/v2/', { authorization: null }))).toContain(
       'realm="https://images.example/token"',
     );
   });
 
-  test('sees no difference between what is there and what is not', async () => {
+  test('gets the same answer for what exists and for what does not', async () => {
     const see = async (path: string) => {
       const response = await world.fetch('GET', path, { authorization: null });
       return { status: response.status, body: await response.text() };
@@ -51,7 +51,7 @@ describe('a stranger', () => {
   });
 });
 
-/** Each route with a path that exists, so that what refuses is the right and not the reference. */
+/** Every route with a path that exists, so that a refusal is about the right and not about the reference. */
 function requests(): { method: Method; path: string; requirement: string }[] {
   const fill = (path: string) =>
     path.replace(':name{.+}', 'acme/api').replace(':reference', 'v1').replace(':digest', image.digest).replace(':upload', 'x');
@@ -61,14 +61,14 @@ function requests(): { method: Method; path: string; requirement: string }[] {
 }
 
 describe('every route', () => {
-  test('but the token service refuses a stranger', async () => {
+  test('except the token service refuses an anonymous request', async () => {
     for (const { method, path, requirement } of requests()) {
       const { status } = await world.fetch(method, path, { authorization: null });
       if (requirement !== 'anyone') expect(`${method} ${path} ${status}`).toBe(`${method} ${path} 401`);
     }
   });
 
-  test('takes the right it asks for and no other', async () => {
+  test('requires the right in its table row and no other', async () => {
     const tokens = {
       pull: await tokenFor(world, 'repository:acme/api:pull'),
       push: await tokenFor(world, 'repository:acme/api:push'),
@@ -77,7 +77,7 @@ describe('every route', () => {
       elsewhere: await tokenFor(world, 'repository:acme/api2:*', 'repository:acme:*', 'repository:acme/api/sub:*'),
     };
     for (const { method, path, requirement } of requests()) {
-      // Access tokens are for /v2 alone.
+      // Access tokens are valid on /v2 only.
       if (!path.startsWith('/v2/') || requirement === 'login') continue;
       for (const [right, token] of Object.entries(tokens)) {
         if (right === requirement) continue;
@@ -139,7 +139,7 @@ describe('an access token is refused', () => {
     expect(await refusal(await world.fetch('DELETE', '/v2/acme/api/manifests/v1', { authorization }))).toBe('401 UNAUTHORIZED');
   });
 
-  test('when it is of another kind, though signed by us', async () => {
+  test('of another kind, even if we signed it', async () => {
     const kinds = [
       await forge(world, 'access-token', {}, { typ: 'berth-refresh+jwt' }),
       await forge(world, 'access-token', {}, { typ: 'JWT' }),
@@ -151,13 +151,13 @@ describe('an access token is refused', () => {
     }
   });
 
-  test('when it is of a deployment with another secret', async () => {
+  test('of a deployment with another secret', async () => {
     const other = worldOf({ ...world.env, REGISTRY_SECRET: 'another-secret-of-the-tests-0123456789' });
     const authorization = `Bearer ${await forge(other, 'access-token', {})}`;
     expect((await world.fetch('GET', '/v2/acme/api/tags/list', { authorization })).status).toBe(401);
   });
 
-  test('when its header names a key, wherever that lies', async () => {
+  test('if its header names a key, wherever that key is', async () => {
     const tricks = [
       { kid: '../../key' },
       { kid: '__proto__' },
@@ -172,7 +172,7 @@ describe('an access token is refused', () => {
     }
   });
 
-  test('when it is not signed at all', async () => {
+  test('without a signature', async () => {
     const claims = { access: [{ type: 'repository', name: 'acme/api', actions: ['pull'] }], jti: 'x' };
     const unsigned = new UnsecuredJWT(claims)
       .setIssuer('berth')
@@ -186,7 +186,7 @@ describe('an access token is refused', () => {
   });
 
   test.each(['Bearer', 'Bearer ', 'Bearer x', 'Bearer a.b.c', 'Digest x', 'x', `Bearer ${'x'.repeat(60_000)}`])(
-    'when it is %.20s',
+    'if it is %.20s',
     async (authorization) => {
       const response = await world.fetch('GET', '/v2/acme/api/tags/list', { authorization });
       expect(await refusal(response.clone())).toBe('401 UNAUTHORIZED');
@@ -194,14 +194,14 @@ describe('an access token is refused', () => {
     },
   );
 
-  test('and so is a right one for a host that is not ours', async () => {
+  test('for a host that is not ours, even if all else is valid', async () => {
     const authorization = `Bearer ${await forge(world, 'access-token', {})}`;
     expect((await world.fetch('GET', 'https://elsewhere.test/v2/acme/api/tags/list', { authorization })).status).toBe(401);
     expect((await world.fetch('GET', '/v2/acme/api/tags/list', { authorization })).status).toBe(200);
   });
 });
 
-test('a token that was taken once is judged again by its time, its host and the secret', async () => {
+test('a cached valid token is checked again for its time, host and secret', async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   try {
     const authorization = `Bearer ${await forge(world, 'access-token', {})}`;
@@ -224,7 +224,7 @@ test('a password works on /v2/ without a token', async () => {
   expect((await world.fetch('GET', '/v2/', { authorization: `Basic ${btoa('admin:wrong')}` })).status).toBe(401);
 });
 
-test('a token of the secret before works until it ends, once the secret is replaced', async () => {
+test('after the secret is replaced, a token signed with the previous secret works until it expires', async () => {
   await forgetOwner(world);
   const token = await tokenFor(world, 'repository:acme/api:pull');
   const replaced = {
@@ -240,7 +240,7 @@ test('a token of the secret before works until it ends, once the secret is repla
   ).toBe(401);
 });
 
-test('a mount from a repository that the token was not asked for is an upload, and without a token it is told what to ask for', async () => {
+test("mounting from a repository outside the token's scope starts an upload, and without a token it gets a challenge with both scopes", async () => {
   const { layers } = JSON.parse(new TextDecoder().decode(image.bytes)) as { layers: { digest: string }[] };
   const mount = `/v2/acme/other/blobs/uploads/?mount=${layers[0]?.digest}&from=acme/api`;
   const narrow = await tokenFor(world, 'repository:acme/other:pull,push');

@@ -1,6 +1,6 @@
 /**
- * How long a CI login lasts. The job's own token proves who the job is, and ends within minutes; what is issued for it goes on as long
- * as the trust rule says, and ends with the rule.
+ * Lifetime of a CI login. The job's own token proves who the job is and expires within minutes. Credentials issued for it
+ * last as long as the trust rule says, and end with the rule.
  */
 import { decodeJwt } from 'jose';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -45,7 +45,7 @@ function later(milliseconds: number): void {
   vi.advanceTimersByTime(milliseconds);
 }
 
-/** A token as GitHub makes it: for five minutes. */
+/** A token like GitHub's: valid for five minutes. */
 function shortToken(claims: Record<string, unknown> = {}): Promise<string> {
   const now = Math.floor(Date.now() / 1000);
   return jobs.token({ iat: now, nbf: now, exp: now + 300, ...claims });
@@ -62,7 +62,7 @@ async function loginPassword(token: string, body: object = {}): Promise<{ passwo
 
 const lifetimeOf = (token: string) => (decodeJwt(token).exp ?? 0) - Date.now() / 1000;
 
-/** What clients keep of a login, and how they get a token with it. */
+/** What each client keeps after a login, and how it gets a token with that. */
 const WAYS: [string, () => Promise<(scope: string) => Promise<Response>>][] = [
   [
     'docker, which keeps a refresh token',
@@ -111,7 +111,7 @@ const WAYS: [string, () => Promise<(scope: string) => Promise<Response>>][] = [
 ];
 
 describe.each(WAYS)('a login of %s', (_, login) => {
-  test('goes on after the CI token has expired, for an hour and no longer', async () => {
+  test('works for an hour after the CI token has expired, and no longer', async () => {
     const tokenFor = await login();
     for (const minutes of [0, 6, 40, 13]) {
       later(minutes * MINUTE);
@@ -121,7 +121,7 @@ describe.each(WAYS)('a login of %s', (_, login) => {
     expect(await refusal(await tokenFor(SCOPE))).toBe('401 UNAUTHORIZED');
   });
 
-  test('carries an upload on that began with the CI token', async () => {
+  test('can finish an upload that was started with the CI token', async () => {
     const tokenFor = await login();
     const content = await contentOf(noise(100, 5));
     const begun = await world.fetch('POST', '/v2/acme/api/blobs/uploads/', {
@@ -167,13 +167,13 @@ describe.each(WAYS)('a login of %s', (_, login) => {
     expect(await refusal(await tokenFor(''))).toBe('401 UNAUTHORIZED');
   });
 
-  test('goes on where the same rule is saved again', async () => {
+  test('keeps working if the same rule is saved again', async () => {
     const tokenFor = await login();
     await jobs.trust('acme/deploy');
     expect(await pushAs(world, await bearerIn(await tokenFor(SCOPE)), 'acme/api', 'v1')).toBe('201');
   });
 
-  test('is not prolonged by what another organization says', async () => {
+  test("is not prolonged by another organization's rule", async () => {
     await jobs.trust('acme/deploy', { lifetime: 600 });
     await jobs.trust('other/long', { lifetime: 43_200 });
     const tokenFor = await login();
@@ -187,7 +187,7 @@ describe.each(WAYS)('a login of %s', (_, login) => {
 });
 
 describe('the lifetime of a rule', () => {
-  test('is an hour where nothing is said, and twelve at most', async () => {
+  test('defaults to an hour and is at most twelve', async () => {
     const save = async (rule: object) => {
       const body = {
         issuer: jobs.issuer.url,
@@ -203,7 +203,7 @@ describe('the lifetime of a rule', () => {
     for (const lifetime of [43_201, 0, 59, 1.5, '3600', null]) expect(await save({ lifetime })).toBe(400);
   });
 
-  test('bounds refresh tokens, also after rotations, and login passwords, also of each other', async () => {
+  test('limits refresh tokens, also after rotation, and login passwords, also when one is made from the other', async () => {
     await jobs.trust('acme/deploy', { lifetime: 1800 });
     const token = await shortToken();
     const first = await dockerLogin(world, token);
@@ -223,7 +223,7 @@ describe('the lifetime of a rule', () => {
     expect(lifetimeOf(again)).toBeLessThanOrEqual(600);
   });
 
-  test('a login password that was asked for a shorter time ends what is made with it', async () => {
+  test('a login password with a shorter lifetime limits everything made from it', async () => {
     const { password } = await loginPassword(await shortToken(), { lifetime: 900 });
     const token = await dockerLogin(world, password);
     expect(lifetimeOf(token)).toBeLessThanOrEqual(900);
@@ -233,7 +233,7 @@ describe('the lifetime of a rule', () => {
 });
 
 describe('a CI token that has expired', () => {
-  test('opens nothing where it was never shown in time, and is told why', async () => {
+  test('is refused, with the reason, if it was never shown in time', async () => {
     const token = await shortToken();
     later(6 * MINUTE);
     const response = await getToken(world, token, [SCOPE]);
@@ -243,7 +243,7 @@ describe('a CI token that has expired', () => {
     );
   });
 
-  test('is one of a job of which every byte was seen', async () => {
+  test('is accepted only if every byte of it was seen before', async () => {
     const token = await shortToken();
     expect((await getToken(world, token)).status).toBe(200);
     later(6 * MINUTE);
@@ -260,7 +260,7 @@ describe('a CI token that has expired', () => {
     expect((await getToken(world, token, [SCOPE])).status).toBe(200);
   });
 
-  test('goes on though its issuer has other keys by then, or does not answer', async () => {
+  test('still works for its login if its issuer has rotated its keys or does not answer', async () => {
     const token = await shortToken();
     expect((await getToken(world, token)).status).toBe(200);
     later(15 * MINUTE);
@@ -268,7 +268,7 @@ describe('a CI token that has expired', () => {
     expect((await getToken(world, token, [SCOPE])).status).toBe(200);
   });
 
-  test('is kept as one row, which says nothing of it, and goes when its time is over', async () => {
+  test('is stored as one row without its content, which is deleted after its time', async () => {
     const token = await shortToken();
     for (let n = 0; n < 3; n++) expect((await getToken(world, token, [SCOPE])).status).toBe(200);
     const rows = async () => (await world.env.DB.prepare('SELECT * FROM outside_logins').all()).results;
@@ -288,7 +288,7 @@ describe('a CI token that has expired', () => {
     expect(await rows()).toEqual([]);
   });
 
-  test('costs one row to write at its first use, and none for a docker login or later', async () => {
+  test('costs one written row at first use, and none for a docker login or later uses', async () => {
     const cost = async (work: (at: World) => Promise<Response>) => {
       const { env, counts } = counting(world.env);
       expect((await work(worldOf(env))).status).toBe(200);

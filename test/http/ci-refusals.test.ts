@@ -1,4 +1,4 @@
-/** Why a CI token opens nothing: said to whoever holds it, once its signature is proven right, and to nobody else. */
+/** Why a CI token is refused: told to its holder once the signature is verified, and to nobody else. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { refusal } from '../world/images.ts';
 import { getToken, type Jobs, jobsOf, messageIn, PUSH } from '../world/jobs.ts';
@@ -29,11 +29,11 @@ async function why(claims: Record<string, unknown>, scopes: string[] = []): Prom
   return messageIn(response);
 }
 
-describe('a genuine token is told', () => {
+describe('a genuine token is refused with', () => {
   beforeEach(() => jobs.trust('acme/deploy', { claims: { project: '42', ref: SECRET, environment: ['prod', 'stage'] } }));
 
   test.each([[[] as string[]], [[PUSH('acme/api')]], [[PUSH('other/api')]]])(
-    'which of its claims do not fit (scopes %j)',
+    'the claims that do not match (scopes %j)',
     async (scopes) => {
       const message = await why({ ref: 'refs/heads/main' }, scopes);
       expect(message).toBe(
@@ -44,7 +44,7 @@ describe('a genuine token is told', () => {
     },
   );
 
-  test('that it is for another audience', async () => {
+  test('the audience it is for, if that is another one', async () => {
     const message = await why({ ref: SECRET, environment: 'prod', aud: 'https://github.com/acme' });
     expect(message).toMatch(
       /its audience \("aud"\) is "https:\/\/github.com\/acme", and the rule requires another one: .* the host of this registry$/,
@@ -52,11 +52,11 @@ describe('a genuine token is told', () => {
     expect(await why({ ref: SECRET, environment: 'prod', aud: ['a', 'b'] })).toContain('("aud") is "a, b"');
   });
 
-  test('that no rule is about it', async () => {
+  test('the fact that no rule matches', async () => {
     expect(await why({ project: '43' })).toBe(`${GENUINE} no trust rule applies to it (iss "${jobs.issuer.url}", sub "job")`);
   });
 
-  test('that it has expired, is of the future, or lives for too long', async () => {
+  test('the reason if it is expired, not valid yet or valid for too long', async () => {
     const now = Math.floor(Date.now() / 1000);
     expect(await why({ exp: now - 1 })).toMatch(/it has expired at 20\d\d-.*: get another one from your CI/);
     expect(await why({ exp: now - 100_000, iat: now - 100_600, nbf: now - 100_600 })).toMatch(/it has expired at 20\d\d-/);
@@ -66,7 +66,7 @@ describe('a genuine token is told', () => {
     expect(await why({ sub: '' })).toMatch(/its claim "sub"/);
   });
 
-  test('with long and strange values in one line that a header can carry', async () => {
+  test('long and unusual values on one line that fits in a header', async () => {
     const response = await getToken(world, await jobs.token({ ref: `é"\\\r\n${'x'.repeat(900)}` }));
     expect(response.status).toBe(401);
     expect((await messageIn(response)).length).toBeLessThan(600);
@@ -76,7 +76,7 @@ describe('a genuine token is told', () => {
     expect(direct.headers.get('www-authenticate')).toMatch(/^Bearer realm=.*error="invalid_token",error_description="[ -~]*"$/);
   });
 
-  test('in the API and in /v2 as well', async () => {
+  test('the same reason in the API and in /v2', async () => {
     const authorization = basicOf('ci', await jobs.token({ ref: 'refs/heads/main' }));
     for (const path of ['/api/v1/me', '/v2/', '/v2/acme/api/tags/list', '/api/v1/repositories']) {
       const response = await world.fetch('GET', path, { authorization });
@@ -85,19 +85,19 @@ describe('a genuine token is told', () => {
     }
   });
 
-  test('and none of it counts as a guess', async () => {
+  test('no effect on the limit of wrong passwords', async () => {
     const now = Math.floor(Date.now() / 1000);
     for (const claims of [{}, { project: '43' }, { aud: 'a' }, { exp: now - 1 }, { nbf: now + 500 }]) await why(claims);
     expect(guesses).not.toHaveBeenCalled();
   });
 });
 
-describe('nothing is told', () => {
+describe('no reason is given', () => {
   const WRONG = 'the credentials are wrong or have expired: log in again';
 
   beforeEach(() => jobs.trust('acme/deploy', { claims: { project: '42', ref: SECRET } }));
 
-  test('to a token that somebody else signed, whatever is wrong with it besides', async () => {
+  test('to a token that somebody else signed, whatever else is wrong with it', async () => {
     const now = Math.floor(Date.now() / 1000);
     const times = { iat: now, nbf: now, exp: now + 600 };
     const key = await newKey();
@@ -118,7 +118,7 @@ describe('nothing is told', () => {
     }
   });
 
-  test('of rules that do not name the job by an id, as anybody of the issuer could ask', async () => {
+  test('from rules that do not identify the job by an id, because anybody at that issuer could ask', async () => {
     await jobs.forget('acme/deploy');
     await jobs.trust('acme/wide', { claims: { project: '4*', ref: SECRET, environment: 'x' } });
     await jobs.trust('acme/narrow', { claims: { project: '41', ref: SECRET } });
@@ -129,7 +129,7 @@ describe('nothing is told', () => {
     expect(message).toContain('no trust rule applies to it');
   });
 
-  test('to an issuer that nobody trusts: it is not even asked', async () => {
+  test('to the token of an untrusted issuer, and that issuer is not contacted', async () => {
     await jobs.forget('acme/deploy');
     const response = await getToken(world, await jobs.token());
     expect(await messageIn(response)).toBe(WRONG);

@@ -1,4 +1,4 @@
-/** Several organizations trust the same jobs: what one of them saves changes nothing of what the jobs are and may do in another. */
+/** Several organizations trust the same jobs. What one saves does not change the identity or rights of the jobs in another. */
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { counting } from '../world/counting.ts';
@@ -51,7 +51,7 @@ describe('rules of other organizations for the same job', () => {
     expect(await lastActor(world)).toBe(`ci:${other}/mine`);
   });
 
-  test('made while a push is under way neither rename it nor break its upload', async () => {
+  test('do not rename a running push or break its upload', async () => {
     await jobs.trust('acme/deploy');
     const token = await jobs.token();
     const first = await bearerIn(await getToken(world, token, [PUSH('acme/api')]));
@@ -66,7 +66,7 @@ describe('rules of other organizations for the same job', () => {
     expect(await lastActor(world)).toBe('ci:acme/deploy');
   });
 
-  test('may be as many as they like: the right one is never pushed off', async () => {
+  test('do not displace the matching rule, however many there are', async () => {
     await jobs.trust('acme/zzz');
     for (let n = 0; n < 30; n++) {
       await jobs.trust(`aaa/rule${n}`, { statements: everything('aaa') });
@@ -87,14 +87,14 @@ describe('rules of other organizations for the same job', () => {
     ).toHaveLength(1);
   });
 
-  test('forbid nothing outside of their organization', async () => {
+  test('deny nothing outside their organization', async () => {
     await jobs.trust('acme/deploy');
     const deny = { effect: 'deny', actions: 'all actions', repositories: ['aaa/*'] };
     await jobs.trust('aaa/mine', { statements: [deny] });
     expect(await pushAs(world, basicOf('ci', await jobs.token()), 'acme/api', 'v1')).toBe('201');
   });
 
-  test('let the job pull there what everybody may, and no more', async () => {
+  test('let the job pull there what everybody may pull, and no more', async () => {
     await pushImage(world, 'zzz/public', 'v1');
     await pushImage(world, 'zzz/private', 'v1');
     await api(world, 'PATCH', '/repositories/zzz/public', { body: { visibility: 'public' } });
@@ -113,7 +113,7 @@ describe('rules of other organizations for the same job', () => {
     expect((await world.fetch('GET', '/v2/zzz/public/manifests/v1', { authorization })).status).toBe(200);
   });
 
-  test('one scope of each gives each what its own rules say', async () => {
+  test('give a token with a scope in each organization the rights of its own rules', async () => {
     await jobs.trust('acme/deploy', { statements: [{ actions: ['pull'], repositories: ['acme/*'] }] });
     await jobs.trust('aaa/mine', { statements: [{ actions: ['pull', 'push', 'create'], repositories: ['aaa/*'] }] });
     const token = await jobs.token();
@@ -124,8 +124,8 @@ describe('rules of other organizations for the same job', () => {
   });
 });
 
-describe('the record names', () => {
-  test('the rule that allowed it, of several of the organization', async () => {
+describe('the audit log names', () => {
+  test('the rule that allowed it, out of several of the organization', async () => {
     const push = (tags: string[]) => [{ actions: ['push', 'retag', 'create', 'delete'], repositories: ['acme/*'], tags }];
     const open = [{ actions: ['pull', 'create'], repositories: ['acme/*'] }];
     await jobs.trust('acme/aaa', { statements: open });
@@ -148,7 +148,7 @@ describe('the record names', () => {
     expect(await lastActor(world)).toBe('ci:acme/branches');
   });
 
-  test("the registry's rule where the organization has none, also for what the API changes", async () => {
+  test("the registry's rule if the organization has none, for changes by the API too", async () => {
     await jobs.trust('everywhere', { statements: [{ actions: 'all actions', repositories: ['*'] }] });
     await jobs.trust('aaa/mine', { statements: everything('aaa') });
     const as = basicOf('ci', await jobs.token());
@@ -160,7 +160,7 @@ describe('the record names', () => {
     expect(await lastActor(world)).toBe('ci:everywhere');
   });
 
-  test('one organization in who the job is, and none where there are several', async () => {
+  test('one organization for the job, and none if there are several', async () => {
     const whoIs = async () =>
       (await api<{ subject: string }>(world, 'GET', '/me', { as: basicOf('ci', await jobs.token()) })).body.subject;
     await jobs.trust('acme/deploy');
@@ -181,7 +181,7 @@ describe('limits of rules are', () => {
     return `${answer.status} ${answer.body.errors?.[0]?.message ?? ''}`;
   };
 
-  test('in bytes, not in characters', async () => {
+  test('measured in bytes, not characters', async () => {
     expect(await save('acme/big', long('e'.repeat(200), 4))).toMatch(/^201/);
     expect(await save('acme/big', long('€'.repeat(200), 1))).toMatch(/^200/);
     expect(await save('acme/big', long('€'.repeat(200), 4))).toMatch(
@@ -190,7 +190,7 @@ describe('limits of rules are', () => {
     expect(await save('acme/big', long('e'.repeat(200), 8))).toMatch(/^400 a trust rule has up to 16384 bytes/);
   });
 
-  test('for all rules of an organization together, and not shared with another', async () => {
+  test('shared by all rules of an organization, and not with another organization', async () => {
     for (let n = 0; n < 4; n++) expect(await save(`acme/big${n}`, long('€'.repeat(250), 1))).toMatch(/^201/);
     const outcomes: string[] = [];
     for (let n = 4; n < 12; n++) outcomes.push(await save(`acme/big${n}`, long('€'.repeat(250), 1)));
@@ -201,7 +201,7 @@ describe('limits of rules are', () => {
     expect(await save('aaa/big', long('€'.repeat(250), 1))).toMatch(/^201/);
   });
 
-  test('what others save for a job costs its requests no rows', async () => {
+  test('rules that other organizations save for a job add no rows to its requests', async () => {
     await jobs.trust('acme/deploy');
     const token = await jobs.token();
     const cost = async () => {
@@ -217,19 +217,19 @@ describe('limits of rules are', () => {
       await jobs.trust(`acme/rule${n}`, { claims: { project: String(100 + n) } });
     }
     const after = await cost();
-    // An index may be looked at one entry further.
+    // The index scan may look one entry further.
     expect(after.rowsRead).toBeLessThanOrEqual(before.rowsRead + 2);
     expect(after.d1).toBeLessThanOrEqual(2);
   });
 
-  test('no reason for one request to read everything, where it is about no organization', async () => {
+  test('are a reason for a request that is about no organization not to read every rule', async () => {
     await jobs.trust('acme/deploy');
     const text = 'e'.repeat(250);
     for (const organization of ['aaa', 'zzz', 'b1', 'b2']) {
       await api(world, 'PUT', `/organizations/${organization}`);
       for (let n = 0; n < 4; n++) {
         const texts = Array(18).fill(`${text}${n}`.slice(-250));
-        // Found by the project, as its name comes first: such rules are about this very job.
+        // Found by the project because its name sorts first. These rules are about this very job.
         const claims = { project: '42', text1: texts, text2: texts, text3: texts };
         await jobs.trust(`${organization}/rule${n}`, { claims, statements: everything(organization) });
       }
@@ -242,9 +242,9 @@ describe('limits of rules are', () => {
   });
 });
 
-test('a rule that an older version saved, without a key, is found all the same', async () => {
+test('a rule saved by an older version, without a key, is still found', async () => {
   await jobs.trust('acme/deploy', { claims: { project: '41' } });
-  // What that version writes: it knows nothing of keys, revisions and organizations.
+  // Written as the older version did, which has no keys, revisions or organizations.
   await world.env.DB.prepare(
     `UPDATE trust_rules SET claims = '{"project":"42"}', version = version + 1, organization = '' WHERE subject = 'ci:acme/deploy'`,
   ).run();

@@ -1,4 +1,4 @@
-/** CI without a stored secret, through the front door: the job's own token as docker's password, and what the record says of it. */
+/** CI without a stored secret, end to end: the job's own token as docker's password, and what the audit log records. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { IMAGE_TYPE, imageIn, pushImage, refusal } from '../world/images.ts';
 import { api, basicOf, inviteUser } from '../world/people.ts';
@@ -42,7 +42,7 @@ async function saveRule(path: string, rule: object = RULE) {
   expect(status, JSON.stringify(body)).toBeLessThan(300);
 }
 
-/** docker's way: a token for the repository, then the request with it. */
+/** As docker does: gets a token for the repository, then sends the request with it. */
 async function bearer(token: string, repository = 'acme/api'): Promise<string> {
   const scope = `repository:${repository}:pull,push,delete`;
   const response = await world.fetch('GET', `/token?scope=${scope}`, { authorization: basicOf('ci', token) });
@@ -65,7 +65,7 @@ async function lastActor(): Promise<string | null> {
 describe('a job of a trusted project', () => {
   beforeEach(() => saveRule('/organizations/acme/trust-rules/deploy'));
 
-  test('pushes the tags that its branch may, and no other', async () => {
+  test('pushes the tags that its branch may push, and no other', async () => {
     const authorization = await bearer(await job());
     expect(await push(authorization, 'main-1')).toBe('201');
     expect(await push(authorization, 'latest')).toBe('403 DENIED');
@@ -73,12 +73,12 @@ describe('a job of a trusted project', () => {
     expect((await world.fetch('DELETE', '/v2/acme/api/manifests/main-1', { authorization })).status).toBe(401);
   });
 
-  test('is written down as the rule that let it in', async () => {
+  test('is recorded with the rule that let it in', async () => {
     expect(await push(await bearer(await job()), 'main-1')).toBe('201');
     expect(await lastActor()).toBe('ci:acme/deploy');
   });
 
-  test('of a pull request has only what is said for pull requests, by the number of its own', async () => {
+  test('for a pull request has only the rights of the pull-request rule, by its own number', async () => {
     await pushImage(world, 'acme/api', 'main-0');
     for (const claims of [
       { event_name: 'pull_request', ref: 'refs/pull/7/merge' },
@@ -92,7 +92,7 @@ describe('a job of a trusted project', () => {
     }
   });
 
-  test('is refused at once when its rule is narrowed or deleted, though its token goes on', async () => {
+  test('is refused at once when its rule is narrowed or deleted, even while its token is valid', async () => {
     const authorization = await bearer(await job());
     expect(await push(authorization, 'main-1')).toBe('201');
     await saveRule('/organizations/acme/trust-rules/deploy', { ...RULE, claims: { project: '43' } });
@@ -102,7 +102,7 @@ describe('a job of a trusted project', () => {
     expect((await world.fetch('GET', '/v2/acme/api/manifests/main-1', { authorization })).status).toBe(200);
   });
 
-  test('manages nobody: no keys, no people, no rules', async () => {
+  test('manages nothing: no keys, no people, no rules', async () => {
     const as = basicOf('ci', await job());
     expect((await api(world, 'POST', '/keys', { as, body: { name: 'k' } })).status).toBe(403);
     expect((await api(world, 'PUT', '/users/mallory', { as, body: {} })).status).toBe(403);
@@ -111,7 +111,7 @@ describe('a job of a trusted project', () => {
 });
 
 describe('two organizations that trust the same jobs', () => {
-  test('give each its own rights, and the record names the rule of the organization it was in', async () => {
+  test('each grant their own rights, and the audit log names the rule of the organization it was in', async () => {
     // Its name sorts first, and its owners made it without asking acme.
     await saveRule('/organizations/aaa/trust-rules/eavesdrop', {
       claims: { project: '42' },
@@ -127,12 +127,12 @@ describe('two organizations that trust the same jobs', () => {
 });
 
 describe('a token', () => {
-  test('whose issuer nobody trusts causes no request', async () => {
+  test('from an untrusted issuer causes no outgoing request', async () => {
     expect((await world.fetch('GET', '/token', { authorization: basicOf('ci', await job()) })).status).toBe(401);
     expect(issuer.requests).toEqual([]);
   });
 
-  test('whose issuer cannot be reached is a 503, not a wrong password', async () => {
+  test('whose issuer is unreachable is answered 503, not as a wrong password', async () => {
     await saveRule('/organizations/acme/trust-rules/deploy');
     issuer.answers[issuer.configuration] = () => new Response(null, { status: 500 });
     const response = await world.fetch('GET', '/token', { authorization: basicOf('ci', await job()) });
@@ -141,7 +141,7 @@ describe('a token', () => {
 });
 
 describe('a rule', () => {
-  test('is read back, changed under its ETag, and listed by name', async () => {
+  test('can be read, changed under its ETag, and listed by name', async () => {
     await saveRule('/organizations/acme/trust-rules/deploy');
     const read = await api(world, 'GET', '/organizations/acme/trust-rules/deploy');
     expect(read.body).toMatchObject({

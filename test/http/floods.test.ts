@@ -1,4 +1,4 @@
-/** What somebody with a small right can send so that a large job of others never comes to its end. */
+/** Requests by which somebody with few rights could make the Worker do much work. */
 import { beforeEach, expect, test } from 'vitest';
 import { counting } from '../world/counting.ts';
 import { pushImage } from '../world/images.ts';
@@ -13,7 +13,7 @@ beforeEach(async () => {
   world = await newWorld();
 });
 
-test('whoever may not push to a public repository may not have all its pulls counted', async () => {
+test('a caller who may not push to a public repository cannot have all its pulls counted', async () => {
   await pushImage(world, REPOSITORY, 'v1', 1);
   const path = `/repositories/${REPOSITORY}`;
   expect((await api(world, 'PATCH', path, { body: { visibility: 'public' } })).status).toBe(200);

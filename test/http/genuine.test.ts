@@ -1,4 +1,7 @@
-/** What is genuine and has merely ended, or is for another place, is a 401 with its challenge, however often: it is no guess. */
+/**
+ * A genuine credential that has expired, or is for another place, gets a 401 with its challenge, however often. It is not a
+ * guess.
+ */
 import { env } from 'cloudflare:workers';
 import { decodeJwt } from 'jose';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -32,7 +35,7 @@ afterEach(() => {
 
 let addresses = 0;
 
-/** More than any limit of a minute allows, each of them answered alike; and the password is asked for as before. */
+/** Sends more requests than a minute's limit. All get the same answer, and the right password still works afterwards. */
 async function ask40(send: (headers: Record<string, string>) => Promise<Response>): Promise<Response> {
   const headers = { 'cf-connecting-ip': `198.51.100.${++addresses}` };
   const first = await send(headers);
@@ -78,7 +81,7 @@ const disable = () => api(world, 'PATCH', '/users/alice', { body: { disabled: tr
 const logOut = () => api(world, 'DELETE', '/users/alice/logins');
 const expireKey = () => world.env.DB.prepare('UPDATE access_keys SET expires_at = unixepoch()').run();
 
-/** docker asks again with what the challenge says: it names what the request needs. */
+/** As docker does: asks again with the scope of the challenge. */
 function expectChallenge(response: Response, scope: string) {
   const challenge = response.headers.get('www-authenticate') ?? '';
   expect(challenge).toMatch(/^Bearer realm="https:\/\/registry.test\/token",service="registry.test"/);
@@ -115,12 +118,12 @@ describe('an access token', () => {
     expectChallenge(await get(UPLOADS, authorization), SCOPE);
   });
 
-  test("of the administrator's password before", async () => {
+  test("signed for the administrator's previous password", async () => {
     const authorization = `Bearer ${await forge(world, 'access-token', { via: { epoch: 0, password: 'another-mark' } })}`;
     expectChallenge(await get('/v2/alice/app/tags/list', authorization), 'repository:alice/app:pull');
   });
 
-  test('is no credential of the API or the token service, and no guess either', async () => {
+  test('used as a credential of the API or the token service, without counting as a guess', async () => {
     const authorization = await accessToken();
     expect((await get('/api/v1/me', authorization)).headers.get('www-authenticate')).toBe('Bearer realm="berth"');
     await get('/token', authorization);
@@ -128,7 +131,7 @@ describe('an access token', () => {
   });
 });
 
-/** Every door where a password is shown. */
+/** Every endpoint that accepts a password. */
 async function atEveryDoor(name: string, password: string): Promise<void> {
   const basic = basicOf(name, password);
   expect((await get('/token', basic)).headers.get('www-authenticate')).toBe('Basic realm="berth"');
@@ -150,15 +153,15 @@ describe('a password', () => {
     await atEveryDoor('AWS', login);
   });
 
-  test('that is a key, under the name of somebody else', () => atEveryDoor('bob', alice.secret));
+  test("that is a key, under somebody else's name", () => atEveryDoor('bob', alice.secret));
 
-  test('that is a login password of somebody who was logged out', async () => {
+  test('that is a login password of a user who was logged out', async () => {
     const login = await loginPassword();
     await logOut();
     await atEveryDoor('AWS', login);
   });
 
-  test('that is a login password which has expired, or is for another host, or was signed by another registry', async () => {
+  test('that is a login password which has expired, is for another host, or was signed by another registry', async () => {
     const claims = decodeJwt(await loginPassword());
     const typ = { typ: 'berth-login+jwt' };
     const expired = await forge(world, 'login-password', { ...claims, ...past() }, typ);
@@ -167,7 +170,7 @@ describe('a password', () => {
     await get('/token', basicOf('AWS', await forge(world, 'access-token', claims, typ)));
   });
 
-  test("that is the administrator's, who is disabled", async () => {
+  test("that is the administrator's, while the administrator is disabled", async () => {
     await api(world, 'GET', '/me');
     await world.env.DB.prepare("UPDATE accounts SET disabled = 1 WHERE subject = 'user:admin'").run();
     await get('/token', basicOf('admin', PASSWORD));
@@ -185,7 +188,7 @@ describe('a refresh token', () => {
     await post(token);
   });
 
-  test('that has expired, was used up, is for another host, or is an access token', async () => {
+  test('that has expired, was already used, is for another host, or is really an access token', async () => {
     const token = await refreshToken();
     const claims = decodeJwt(token);
     const typ = { typ: 'berth-refresh+jwt' };
@@ -218,7 +221,7 @@ describe("a CI job's token", () => {
     await get('/token', basicOf('ci', await sign(claims())));
   });
 
-  test('whose rule is gone, and what was made with it', async () => {
+  test('whose rule was deleted, and credentials made from it', async () => {
     const token = await sign({});
     const scope = 'repository:acme/app:pull,push';
     const response = await world.fetch('GET', `/token?offline_token=true&scope=${scope}`, {
@@ -235,7 +238,7 @@ describe("a CI job's token", () => {
   });
 });
 
-test('an invitation that was accepted already', async () => {
+test('an invitation that was already accepted', async () => {
   const invited = await api<{ invitation: { token: string } }>(world, 'PUT', '/users/bob', { body: {} });
   const { token } = invited.body.invitation;
   const headers = { 'cf-connecting-ip': '198.51.100.200' };
@@ -244,7 +247,7 @@ test('an invitation that was accepted already', async () => {
   for (let n = 0; n < 40; n++) expect((await accept()).status).toBe(400);
 });
 
-test('a token for the catalogue alone is asked for more, however often', async () => {
+test('a token for the catalog alone gets a challenge for more, however often', async () => {
   const authorization = `Bearer ${await tokenFor(world, 'registry:catalog:*')}`;
   const response = await get('/v2/alice/app/tags/list', authorization);
   expect(response.headers.get('www-authenticate')).toContain('error="insufficient_scope"');

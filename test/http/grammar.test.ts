@@ -1,4 +1,4 @@
-/** What real clients send beside the letter of the grammar: accepted where it has one meaning, refused where it has two. */
+/** What real clients send beyond the strict grammar: accepted if it has one meaning, refused if it has two. */
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { CONFIG_TYPE, pushBlob, pushImage, putManifest, refusal } from '../world/images.ts';
@@ -31,7 +31,7 @@ describe('an Authorization header', () => {
     }
   });
 
-  test('may have base64 without padding, or in the alphabet of URLs', async () => {
+  test('may have base64 without padding, or in the URL alphabet', async () => {
     expect(await statusOf('/token', `Basic ${BASIC.replace(/=+$/, '')}`)).toBe(200);
     const user = await api<{ invitation: { token: string } }>(world, 'PUT', '/users/alice', { body: {} });
     const joined = await api<{ key: { secret: string } }>(world, 'POST', '/invitations/accept', {
@@ -54,12 +54,12 @@ describe('an Authorization header', () => {
 });
 
 describe('a scope', () => {
-  test('of a plugin is of the repository of that name', async () => {
+  test('for a plugin means the repository of that name', async () => {
     const token = await tokenFor(world, 'repository(plugin):acme/plugin:pull,push');
     expect(decodeJwt(token).access).toEqual([{ type: 'repository', name: 'acme/plugin', actions: ['pull', 'push'] }]);
   });
 
-  test('may stand among any number of spaces, empty and repeated ones', async () => {
+  test('may be surrounded by any number of spaces, empty and repeated scopes', async () => {
     const spaces = encodeURIComponent(' '.repeat(500));
     const scope = 'repository:a/b:pull';
     const path = `/token?scope=&scope=${spaces}${scope}${spaces}${scope}&scope=repository:a/b:push`;
@@ -69,7 +69,7 @@ describe('a scope', () => {
     expect(decodeJwt(token).access).toEqual([{ type: 'repository', name: 'a/b', actions: ['pull', 'push'] }]);
   });
 
-  test('that asks for everything is what its caller has', async () => {
+  test('that asks for everything grants what the caller has', async () => {
     expect(decodeJwt(await tokenFor(world, 'repository:a/b:*')).access).toEqual([
       { type: 'repository', name: 'a/b', actions: ['pull', 'push', 'delete', 'admin'] },
     ]);
@@ -105,7 +105,7 @@ describe('a digest in a path', () => {
     );
   });
 
-  test('is asked about under its one name', async () => {
+  test('always refers to the same content, under its canonical name', async () => {
     const { digest } = await pushImage(world, 'acme/secret', 'v1');
     const path = `/v2/acme/secret/manifests/${digest.replace(':', '%3A')}`;
     const stranger = await world.fetch('GET', path, { authorization: null });
@@ -125,7 +125,7 @@ describe('a digest in a path', () => {
   });
 });
 
-test('an artifact type with a plus sign that is not encoded filters as one that is', async () => {
+test('an artifact type with an unencoded plus sign filters like an encoded one', async () => {
   const image = await pushImage(world, 'acme/api', 'v1');
   const config = await pushBlob(world, 'acme/api', '{}');
   const subject = {
@@ -172,14 +172,14 @@ describe('grant_type=password', () => {
     expect(await response.json()).toMatchObject({ scope: 'repository:a/b:pull' });
   });
 
-  test('takes that of the form, where there are both: the header is the client itself', async () => {
+  test("uses the form's password if both are present, because the header authenticates the client", async () => {
     const form = { username: 'admin', password: PASSWORD };
     for (const header of [basicOf('docker', ''), basicOf('client', 'secret'), 'Bearer x', `Basic ${BASIC}`]) {
       expect((await post(form, header)).status).toBe(200);
     }
   });
 
-  test('refuses a header for another user than the form names, and what is no password', async () => {
+  test("refuses a header for a user other than the form's, and anything that is not a password", async () => {
     expect(await refusal(await post({ username: 'alice' }, `Basic ${BASIC}`))).toBe('400 UNSUPPORTED');
     expect(await refusal(await post({}, basicOf('admin', 'wrong')))).toBe('401 UNAUTHORIZED');
     expect(await refusal(await post({}, 'Basic !!!'))).toBe('401 UNAUTHORIZED');

@@ -1,4 +1,7 @@
-/** Immutable tags under everything at once that those may do who do not administer the repository, and rules that take them all the same. */
+/**
+ * Random walk over immutable tags: everything that non-administrators may do, and lifecycle rules that include immutable
+ * tags.
+ */
 import { expect, test } from 'vitest';
 import { collect, wrong } from '../registry/gc/garbage.ts';
 import { purge, restore } from '../registry/trash/trash.ts';
@@ -13,7 +16,7 @@ const ROOT = `/repositories/${REPOSITORY}`;
 const TAGS = ['t0', 't1', 't2'];
 const STEPS = sized(250, 80);
 
-/** Reproducible, as a failure has to be. */
+/** A reproducible random number below `sides`. */
 function dice(seed: number): (sides: number) => number {
   let state = seed;
   return (sides) => {
@@ -44,7 +47,7 @@ async function age({ env }: World): Promise<void> {
 }
 
 test.for(sized([1, 2], [1]))(
-  'a tag never comes to name another image, in whatever order it is pushed, deleted, expired, purged, restored, rolled back and forgotten (seed %i)',
+  'a tag never names another image, in whatever order it is pushed, deleted, expired, purged, restored, rolled back and forgotten (seed %i)',
   { timeout: 60_000 },
   async (seed) => {
     const world = await newWorld();

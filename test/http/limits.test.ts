@@ -1,4 +1,4 @@
-/** Floods, against the platform's own rate limiter as wrangler.toml sets it up. */
+/** Rate limits, on the platform's own rate limiter as configured in wrangler.toml. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
@@ -33,7 +33,7 @@ type Promised = () => Shown;
 const PASSWORD = 'the-password-of-the-tests';
 const RIGHT = { path: '/token', authorization: basicOf('admin', PASSWORD) };
 
-/** One from which nothing has come yet: what a limiter has counted stays for the minute, over all tests. */
+/** An address that no test has used: the limiter's counts last for the minute, across tests. */
 let addresses = 0;
 function nextAddress(): string {
   return `203.0.113.${++addresses}`;
@@ -45,7 +45,7 @@ function ask(address: string, { path, authorization, form }: Shown): Promise<Res
   return world.fetch('POST', path, { authorization: null, headers, body: new URLSearchParams(form).toString() });
 }
 
-/** Guesses until no more are compared: then the minute is not over for a while. */
+/** Guesses until no more passwords are compared. After that the minute is not over for a while. */
 async function useUp(address: string, path = '/token'): Promise<void> {
   for (let n = 0; n < 100; n++) if ((await from(address, path, WRONG)).status === 429) return;
   throw new Error('wrong passwords are not limited');
@@ -53,7 +53,7 @@ async function useUp(address: string, path = '/token'): Promise<void> {
 
 const refusalOf = async (response: Response) => (response.ok ? String(response.status) : refusal(response));
 
-/** Of `count` requests, how each was answered, in the order of the first of its kind. */
+/** How each of `count` requests was answered, in order of first occurrence. */
 async function answers(count: number, send: () => Promise<Response>, until: string | null = null): Promise<string[]> {
   const seen: string[] = [];
   for (let n = 0; n < count; n++) {
@@ -66,7 +66,7 @@ async function answers(count: number, send: () => Promise<Response>, until: stri
 }
 
 describe('wrong passwords', () => {
-  test('are a 429 with Retry-After after a while, counted together for /v2, the token service and the API', async () => {
+  test('get a 429 with Retry-After, counted together for /v2, the token service and the API', async () => {
     const paths = ['/v2/', '/token', '/api/v1/me'];
     let n = 0;
     const next = () => from('192.0.2.1', paths[n++ % 3] as string, WRONG);
@@ -75,7 +75,7 @@ describe('wrong passwords', () => {
     expect(response.headers.get('retry-after')).toBe('60');
   });
 
-  test('of one address do not count against another', async () => {
+  test('of one address do not count against another address', async () => {
     await useUp('192.0.2.2');
     expect(await refusal(await from('192.0.2.3', '/token', WRONG))).toBe('401 UNAUTHORIZED');
   });
@@ -92,14 +92,14 @@ describe('wrong passwords', () => {
     expect((await ask(nextAddress(), right())).status).toBe(200);
   });
 
-  test('past the limit the right one is not looked at where it was right before', async () => {
+  test('past the limit block the right password too, even if it worked before', async () => {
     const address = nextAddress();
     expect((await ask(address, RIGHT)).status).toBe(200);
     await useUp(address, '/v2/');
     expect(await refusalOf(await ask(address, RIGHT))).toBe('429 TOOMANYREQUESTS');
   });
 
-  test('are compared no more often where they come all at once, the right one among them', async () => {
+  test('sent all at once, together with the right one, are compared no more often', async () => {
     const address = nextAddress();
     const guesses = Array.from({ length: 300 }, (_, n) => basicOf('admin', n === 299 ? PASSWORD : `guess number ${n}`));
     const all = await Promise.all(guesses.map((authorization) => from(address, '/token', authorization)));
@@ -108,19 +108,19 @@ describe('wrong passwords', () => {
     expect(statuses.at(-1)).toBe(429);
   });
 
-  test('are counted for the network of an IPv6 address: whoever has one has all of it', async () => {
+  test('are counted for the whole network of an IPv6 address, since its owner has all of it', async () => {
     const address = (n: number) => `2001:db8:0:1:${n.toString(16)}:${n}::${n}`;
     let n = 0;
     expect(await answers(100, () => from(address(++n), '/token', WRONG))).toEqual(['401 UNAUTHORIZED', '429 TOOMANYREQUESTS']);
     expect((await from('2001:db8:0:2::1', '/token', RIGHT.authorization)).status).toBe(200);
   });
 
-  test('do not count a right one that comes often', async () => {
+  test('are counted without the right one, however often that comes', async () => {
     const address = nextAddress();
     expect(await answers(100, () => ask(address, RIGHT))).toEqual(['200']);
   });
 
-  test('shut out no key, no token, no login password, and no refresh token', async () => {
+  test('block no key, no token, no login password and no refresh token', async () => {
     const address = nextAddress();
     const alice = await inviteUser(world, 'alice');
     const token = await tokenFor(world, 'registry:catalog:*');
@@ -140,7 +140,7 @@ describe('wrong passwords', () => {
     }
   });
 
-  test('of a registry whose password was generated are never that one: it is not limited', async () => {
+  test("are not limited if the registry's password was generated", async () => {
     const { ADMIN_PASSWORD: _, ...env } = world.env;
     world = worldOf(env);
     const address = nextAddress();
@@ -150,7 +150,7 @@ describe('wrong passwords', () => {
     expect(await answers(60, () => from(nextAddress(), '/token', other))).toEqual(['401 UNAUTHORIZED']);
   });
 
-  test('are limited in whatever shape a person chose theirs', async () => {
+  test('are limited whatever the shape of a chosen password', async () => {
     for (const ADMIN_PASSWORD of [`berth_${'a'.repeat(32)}`, `berth_BRTH${'A'.repeat(16)}_${'a'.repeat(32)}`]) {
       world = worldOf({ ...world.env, ADMIN_PASSWORD });
       const address = nextAddress();
@@ -160,7 +160,7 @@ describe('wrong passwords', () => {
     }
   });
 
-  test('are answered alike whether the name is known or not', async () => {
+  test('get the same answer for known and unknown names', async () => {
     const bodies = ['admin', 'nobody', 'AWS', ''].map(async (name) => {
       const response = await from(`192.0.2.${100 + name.length}`, '/token', `Basic ${btoa(`${name}:wrong`)}`);
       return { status: response.status, body: await response.text(), challenge: response.headers.get('www-authenticate') };
@@ -170,7 +170,7 @@ describe('wrong passwords', () => {
   });
 });
 
-/** Sends until one is refused; in the middle a new minute may begin, so up to twice as many as a minute allows. */
+/** Sends until a request is refused. A new minute may begin meanwhile, so up to twice the limit passes. */
 async function untilRefused(send: () => Promise<Response>): Promise<string> {
   for (let n = 0; n < 45; n++) {
     const responses = await Promise.all(Array.from({ length: 50 }, send));
@@ -185,20 +185,20 @@ test('requests for tokens are limited for each account and address', async () =>
   expect((await from('198.51.100.2', '/token')).status).toBe(200);
 });
 
-test('uploads begun are limited for each account, and refused before anything is kept', async () => {
+test('upload starts are limited for each account, and refused before anything is stored', async () => {
   const begin = () => world.fetch('POST', '/v2/acme/api/blobs/uploads/');
   expect(await untilRefused(begin)).toBe('429 TOOMANYREQUESTS');
   expect((await begin()).headers.get('retry-after')).toBe('60');
 });
 
-/** The limiter counts in fixed minutes, so that up to twice as many fit where one ends in between. */
+/** The limiter counts in fixed minutes, so up to twice the limit fits around the end of one. */
 const refusedAfter = (limit: number, send: () => Promise<Response>) => answers(2 * limit + 20, send, '429 TOOMANYREQUESTS');
 
-describe('logins that last', () => {
+describe('long-lived logins', () => {
   const offline = '/token?offline_token=true&service=registry';
   const logins = () => world.env.DB.prepare('SELECT count(*) AS n FROM logins').first<number>('n');
 
-  test('are some hundreds a minute of one account, and a request for a token alone is none', async () => {
+  test('are limited to some hundreds a minute for an account, and plain token requests do not count', async () => {
     world = await newWorld({ LOGINS });
     expect(await refusedAfter(300, () => world.fetch('GET', offline))).toEqual(['200', '429 TOOMANYREQUESTS']);
     expect(await logins()).toBeGreaterThanOrEqual(300);
@@ -207,7 +207,7 @@ describe('logins that last', () => {
     expect((await world.fetch('GET', offline, { authorization: alice.basic })).status).toBe(200);
   });
 
-  test('are about a thousand of one account at once: the oldest end, and those of others go on', async () => {
+  test('are limited to about a thousand open at once for an account: the oldest end, those of others stay', async () => {
     world = await newWorld();
     const alice = await inviteUser(world, 'alice');
     expect((await world.fetch('GET', offline, { authorization: alice.basic })).status).toBe(200);
@@ -226,12 +226,12 @@ describe('logins that last', () => {
   });
 });
 
-/** A limiter that has had enough of these keys. */
+/** A limiter that refuses these keys. */
 const few = (...keys: string[]) =>
   ({ limit: async ({ key }: { key: string }) => ({ success: !keys.includes(key) }) }) as RateLimit;
 
 describe('an account', () => {
-  test('may write some thousand times a minute, by /v2 and by the API together, and others go on', async () => {
+  test('may write some thousand times a minute, by /v2 and the API together, without affecting others', async () => {
     world = await newWorld({ WRITES: few('user:admin') });
     const alice = await inviteUser(await newWorldOf(), 'alice');
     for (const [method, path] of [
@@ -247,17 +247,17 @@ describe('an account', () => {
     expect((await world.fetch('POST', '/v2/alice/api/blobs/uploads/', { authorization: alice.basic })).status).toBe(202);
   });
 
-  /** The same database without the limit, to make somebody. */
+  /** The same database without the limit, to create a user. */
   const newWorldOf = async () => worldOf({ ...world.env, WRITES: undefined } as unknown as Env);
 
-  test('may send what sixty pushes a minute of ten layers need', () => {
+  test('may send what sixty pushes a minute of ten layers each need', () => {
     const limitOf = (name: string) => Number(new RegExp(`name = "${name}"[^\\[]*limit = (\\d+)`).exec(wrangler)?.[1]);
     expect(limitOf('WRITES')).toBeGreaterThanOrEqual(60 * 50);
     expect(limitOf('LOGINS')).toBeGreaterThanOrEqual(200);
     expect(limitOf('EXPENSIVE_READS')).toBeGreaterThanOrEqual(1000);
   });
 
-  test('may ask for so many lists a minute, of whatever kind, and other requests go on', async () => {
+  test('may request a limited number of lists a minute, of all kinds together, and other requests go on', async () => {
     world = await newWorld({ EXPENSIVE_READS: few('user:admin', 'anonymous unknown') });
     await pushImage(worldOf({ ...world.env, EXPENSIVE_READS: undefined } as unknown as Env), 'acme/api', 'v1');
     for (const path of [
@@ -279,7 +279,7 @@ describe('an account', () => {
     }
   });
 
-  test('has deliveries made again a few times a minute, whichever webhooks they are of', async () => {
+  test('may have deliveries repeated a few times a minute, over all webhooks', async () => {
     world = await newWorld({ TEST_DELIVERIES });
     await makeOrganization(world, 'acme');
     const ids: string[] = [];
@@ -298,12 +298,12 @@ describe('an account', () => {
   });
 });
 
-describe("an account's day", () => {
-  /** Lets everything through: what counts here is the day. */
+describe('the daily limit of an account', () => {
+  /** Lets everything through: this test is about the day. */
   const open = { limit: async () => ({ success: true }) } as unknown as RateLimit;
   const write = (by: string) => world.fetch('PUT', '/v2/alice/api/manifests/v1', { authorization: by, body: '{}' });
 
-  test('is used up by its writes: 429 until 00:00 UTC, which says so, and for others all goes on', async () => {
+  test('is used up by writes: 429 until 00:00 UTC with a message, while others go on', async () => {
     world = await newWorld({ WRITES: open, EXPENSIVE_READS: open, ACCOUNT_ROWS_WRITTEN: '1000' });
     const [alice, bob] = [await inviteUser(world, 'alice'), await inviteUser(world, 'bob')];
     expect(await answers(300, () => write(alice.basic), '429 TOOMANYREQUESTS')).toContain('429 TOOMANYREQUESTS');
@@ -315,13 +315,13 @@ describe("an account's day", () => {
     expect((await world.fetch('GET', '/api/v1/me', { authorization: alice.basic })).status).toBe(200);
     expect((await world.fetch('GET', '/v2/', { authorization: alice.basic })).status).toBe(200);
     expect((await write(bob.basic)).status).not.toBe(429);
-    // An administrator is not kept from what may have to be done.
+    // An administrator can still do what may have to be done.
     expect(await answers(200, () => write(`Basic ${btoa('admin:the-password-of-the-tests')}`))).not.toContain(
       '429 TOOMANYREQUESTS',
     );
   });
 
-  test('is used up by its lists and reports', async () => {
+  test('is used up by lists and reports', async () => {
     world = await newWorld({ WRITES: open, EXPENSIVE_READS: open, ACCOUNT_ROWS_READ: '50000' });
     const alice = await inviteUser(world, 'alice');
     const list = () => world.fetch('GET', '/api/v1/events', { authorization: alice.basic });
@@ -329,7 +329,7 @@ describe("an account's day", () => {
     expect((await world.fetch('GET', '/api/v1/me', { authorization: alice.basic })).status).toBe(200);
   });
 
-  test('costs a few rows, and none where there is no limit', async () => {
+  test('costs a few rows to track, and none if there is no limit', async () => {
     world = await newWorld({ WRITES: open, ACCOUNT_ROWS_WRITTEN: '0' });
     const alice = await inviteUser(world, 'alice');
     expect(await answers(150, () => write(alice.basic))).not.toContain('429 TOOMANYREQUESTS');

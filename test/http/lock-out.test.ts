@@ -1,4 +1,4 @@
-/** A database that holds more about somebody than one request reads: they are let in still, and nobody gets more than is theirs. */
+/** Users about whom the database holds more than one request reads: they can still log in, and nobody gets extra rights. */
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { pushImage } from '../world/images.ts';
@@ -24,13 +24,13 @@ const sql = (text: string, ...values: unknown[]) =>
     .bind(...values)
     .run();
 
-/** Valid statements of about so many bytes. */
+/** Valid statements of about this many bytes. */
 function statementsOf(bytes: number, effect = 'allow'): string {
   const one = { effect, actions: ['pull'], repositories: ['acme/*', `acme/x${'y'.repeat(70)}`] };
   return JSON.stringify(Array.from({ length: Math.ceil(bytes / 170) }, () => one));
 }
 
-/** As the API does not let anybody: teams with policies of `bytes`, with this user in them. */
+/** More than the API allows: teams with policies of `bytes`, with this user in them. */
 async function stuffTeams(user: string, organization: string, count: number, bytes: number): Promise<void> {
   await sql(
     "INSERT OR IGNORE INTO members (user, organization, role) VALUES ('user:' || ?1, ?2, 'member')",
@@ -58,7 +58,7 @@ async function stuffTeams(user: string, organization: string, count: number, byt
 const pull = async (name: string, authorization?: string) =>
   (await world.fetch('GET', `/v2/${name}/manifests/v1`, authorization ? { authorization } : {})).status;
 
-/** What must work, whatever the database holds. */
+/** What must work whatever the database holds. */
 const ways = (): [method: string, path: string, init?: { body?: object }][] => [
   ['GET', '/api/v1/me'],
   ['GET', '/api/v1/organizations'],
@@ -93,7 +93,7 @@ const STUFFINGS: [what: string, stuff: (user: string) => Promise<void>][] = [
   ],
 ];
 
-describe('the administrator gets in', () => {
+describe('the administrator can log in', () => {
   const DENYING = statementsOf(1_900_000, 'deny');
 
   test.each([
@@ -121,7 +121,7 @@ describe('the administrator gets in', () => {
     expect((await api(world, 'PUT', '/repositories/acme/api/-/policy', { body: { statements: [] } })).status).toBe(200);
   });
 
-  test('and sees what was not read, and takes it away', async () => {
+  test('and see which policies were not read, and delete them', async () => {
     await stuffTeams('admin', 'acme', 1, 1_900_000);
     expect((await api(world, 'GET', '/me')).body.unread).toEqual(['team:acme/t0']);
     expect((await api(world, 'PUT', '/organizations/acme/teams/t0/policy', { body: { statements: [] } })).status).toBe(200);
@@ -129,17 +129,20 @@ describe('the administrator gets in', () => {
   });
 });
 
-describe('somebody about whom the database holds more than one request reads', () => {
-  test.each(STUFFINGS.slice(0, 2))('goes on in their own namespace and in other organizations, with %s', async (_, stuff) => {
-    await stuff('alice');
-    await expectAllWork(alice.basic);
-    expect(await pull('bolt/api', alice.basic)).toBe(200);
-    expect(await pull('acme/api', alice.basic)).toBe(403);
-    const { body } = await api<{ items: { name: string }[] }>(world, 'GET', '/repositories', { as: alice.basic });
-    expect(body.items.map(({ name }) => name)).toEqual(['alice/own', 'bolt/api']);
-  });
+describe('a user about whom the database holds more than one request reads', () => {
+  test.each(STUFFINGS.slice(0, 2))(
+    'keeps working in their own namespace and in other organizations, with %s',
+    async (_, stuff) => {
+      await stuff('alice');
+      await expectAllWork(alice.basic);
+      expect(await pull('bolt/api', alice.basic)).toBe(200);
+      expect(await pull('acme/api', alice.basic)).toBe(403);
+      const { body } = await api<{ items: { name: string }[] }>(world, 'GET', '/repositories', { as: alice.basic });
+      expect(body.items.map(({ name }) => name)).toEqual(['alice/own', 'bolt/api']);
+    },
+  );
 
-  test.each(STUFFINGS.slice(2))('is refused, not failed, with %s', async (_, stuff) => {
+  test.each(STUFFINGS.slice(2))('is refused, without an error, with %s', async (_, stuff) => {
     await stuff('alice');
     for (const [method, path] of ways()) {
       const { status } = await world.fetch(method, path, { authorization: alice.basic });
@@ -148,7 +151,7 @@ describe('somebody about whom the database holds more than one request reads', (
     expect((await api(world, 'GET', '/me', { as: alice.basic })).status).toBe(200);
   });
 
-  test('is not allowed what a policy that was not read may deny, and is told why', async () => {
+  test('does not get what an unread policy may deny, and is told why', async () => {
     const naming = { statements: [{ actions: 'all actions', principals: ['user:alice'] }] };
     expect((await api(world, 'PUT', '/repositories/acme/api/-/policy', { body: naming })).status).toBe(200);
     expect(await pull('acme/api', alice.basic)).toBe(200);
@@ -160,7 +163,7 @@ describe('somebody about whom the database holds more than one request reads', (
     expect(body).toMatchObject({ allowed: false, reason: expect.stringContaining('larger than one request reads') });
   });
 
-  test('reads the policies of the organization that the request is about first, and the smallest of the others', async () => {
+  test("has the policies of the request's organization read first, and the smallest of the others", async () => {
     for (const organization of ['big1', 'big2', 'big3']) {
       await makeOrganization(world, organization, { members: [alice] });
       await stuffTeams('alice', organization, 2, 15_000);
@@ -175,14 +178,14 @@ describe('somebody about whom the database holds more than one request reads', (
     expect(body.items.map(({ name }) => name)).toContain('bolt/api');
   });
 
-  test('with a key whose own statements are too long to be read has nothing by it', async () => {
+  test('gets nothing from a key whose own statements are too long to read', async () => {
     await sql('UPDATE access_keys SET statements = ?1 WHERE owner = ?2', statementsOf(500_000), 'user:alice');
     expect((await api(world, 'GET', '/me', { as: alice.basic })).status).toBe(200);
     expect(await pull('alice/own', alice.basic)).toBe(403);
   });
 });
 
-test('a token for many repositories is for the first whose policies one request reads, and any of them can be had alone', async () => {
+test('a token for many repositories covers the first ones whose policies one request reads, and each can be had alone', async () => {
   const long = {
     effect: 'allow',
     actions: ['push'],
@@ -209,7 +212,7 @@ test('a token for many repositories is for the first whose policies one request 
   for (const name of names) expect(await granted(name)).toEqual([name]);
 });
 
-test('a dry run about many people in many teams is answered', async () => {
+test('a dry run about many people in many teams succeeds', async () => {
   const numbers = (count: number) => JSON.stringify(Array.from({ length: count }, (_, n) => n));
   const person = "'user:p' || p.value";
   await sql(

@@ -1,6 +1,6 @@
 /**
- * Everybody at every door: method x action x identity x repository, generated from the table of routes. What each request must
- * answer follows from the row of its route and the rights of its caller, and from nothing else. What is refused records nothing.
+ * Authorization matrix: method x action x identity x repository, generated from the table of routes. The expected answer
+ * follows only from the route's row and the caller's rights. A refused request records nothing.
  */
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Method, ROUTES } from '../../src/http/routes.ts';
@@ -13,7 +13,9 @@ import { newWorld, type World } from '../world/world.ts';
 const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
 const KINDS = Object.keys(REPOSITORIES) as Kind[];
 
-/** Contents that are not there, so that whoever is let in changes nothing; people and their things that are. */
+/**
+ * References to content that does not exist, so that allowed requests change nothing, and to people and things that do exist.
+ */
 const PARTS = (): Record<string, string> => ({
   reference: NO_DIGEST,
   digest: NO_DIGEST,
@@ -27,10 +29,10 @@ const PARTS = (): Record<string, string> => ({
   entry: deleted,
 });
 
-/** The ETag of nothing: whoever is let in is told that it has changed, and changes nothing. */
+/** The ETag of nothing: an allowed request is told that the resource has changed, and changes nothing. */
 const STALE = { 'if-match': '"999999"' };
 
-/** What a webhook listens to decides who may see it. */
+/** A webhook's scope decides who may see it. */
 const SCOPES = {
   registry: '',
   organization: '/organizations/acme',
@@ -42,7 +44,7 @@ type Place = Kind | keyof typeof SCOPES;
 let world: World;
 let cast: Cast;
 let webhooks: Partial<Record<Place, string>>;
-/** By which a repository is known that was deleted. */
+/** The id by which a deleted repository is known. */
 let deleted: string;
 
 beforeAll(async () => {
@@ -56,14 +58,14 @@ beforeAll(async () => {
     const saved = await api(world, 'PUT', `/repositories/${REPOSITORIES[kind]}/-/lifecycle`, { body: { rules: [KEEP] } });
     expect(saved.status, JSON.stringify(saved.body)).toBe(200);
   }
-  // A test that failed is told after ten seconds.
+  // A test delivery that fails is answered after ten seconds.
   vi.spyOn(scheduler, 'wait').mockImplementation((time) => (time > 10_000 ? Promise.resolve() : new Promise(() => {})));
 });
 
-/** A rule that takes nothing. */
+/** A lifecycle rule that expires nothing. */
 const KEEP = { rulePriority: 1, selection: { tagStatus: 'any' }, action: { type: 'keep' } };
 
-/** Its content is being taken away: whoever asks for it is judged, and changes nothing. */
+/** Its content is being purged: requests are authorized and change nothing. */
 async function makeDeleted(name: string): Promise<string> {
   await api(world, 'PUT', `/repositories/${name}`);
   expect((await api(world, 'DELETE', `/repositories/${name}`)).status).toBe(204);
@@ -73,7 +75,7 @@ async function makeDeleted(name: string): Promise<string> {
   return String(row?.id);
 }
 
-/** With a delivery that has failed. */
+/** A webhook with a failed delivery. */
 async function makeWebhook(place: string): Promise<string> {
   const body = { url: 'https://hooks.example.com/' };
   const made = await api<{ webhook: { id: string } }>(world, 'POST', `${place}/webhooks`, { body });
@@ -106,7 +108,7 @@ const rows: Row[] = Object.entries(ROUTES).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, requirement]) => ({ method: method as Method, path, requirement })),
 );
 
-/** Where one and the same request is judged differently. */
+/** Requests that are authorized differently from their route's row. */
 function placesOf({ path }: Row): Place[] {
   if (path.includes(':webhook')) return Object.keys(SCOPES) as Place[];
   return path.includes(':name') ? KINDS : KINDS.slice(0, 1);
@@ -117,11 +119,11 @@ function pathFor({ path }: Row, place: Place): string {
   const parts: Record<string, string> = { ...PARTS(), webhook, delivery: `${webhook}_1` };
   const named = path.replace(':name{.+}', REPOSITORIES[place as Kind]);
   const filled = named.replaceAll(/:(\w+)/g, (_, part: string) => parts[part] ?? part);
-  // Of all images at once it wants more than a pull: `http/floods.test.ts`.
+  // For all images at once it requires more than pull: `http/floods.test.ts`.
   return path.endsWith('/-/pulls') ? `${filled}?digest=${NO_DIGEST}` : filled;
 }
 
-/** How the request was judged, whatever came of it afterwards. */
+/** How the request was authorized, whatever happened to it afterwards. */
 async function verdict(row: Row, kind: Place, authorization: string | null): Promise<string> {
   const body = ['PUT', 'PATCH', 'POST'].includes(row.method) && row.path.startsWith('/api') ? '{}' : null;
   const headers: Record<string, string> = body === null ? STALE : { 'content-type': 'application/json', ...STALE };
@@ -133,18 +135,18 @@ async function verdict(row: Row, kind: Place, authorization: string | null): Pro
   if (response.status >= 500) return `${response.status} ${text}`;
   if (![401, 403, 404].includes(response.status)) return 'let in';
   const { code } = (JSON.parse(text) as { errors: { code: string }[] }).errors[0] ?? { code: '' };
-  // What is looked for and not found was let in; NOT_FOUND is what somebody sees who may not know.
+  // A request that looked for something and did not find it was allowed. NOT_FOUND is for callers who may not know.
   return code === 'NOT_FOUND' ? 'hidden' : response.status === 404 ? 'let in' : `${response.status} ${code}`;
 }
 
-/** Members are removed without a condition: the next who asks shall find them again. */
+/** Members are removed without a condition. The next caller must find them again. */
 async function restore({ method, path }: Row): Promise<void> {
   if (method !== 'DELETE' || !path.includes('/members/')) return;
   await api(world, 'PUT', '/organizations/acme/members/paul', { body: { role: 'member' } });
   await api(world, 'PUT', '/organizations/acme/teams/users/members/paul', { body: {} });
 }
 
-/** docker's way: a token for what the request needs, which is granted as far as it goes. */
+/** As docker does: a token for what the request needs, granted as far as the rights go. */
 async function bearerFor(row: Row, kind: Kind, basic: string | null): Promise<string | null> {
   const wire = { pull: 'pull', push: 'pull,push', delete: 'delete' }[row.requirement as string];
   const scope = row.requirement === 'catalog' ? 'registry:catalog:*' : `repository:${REPOSITORIES[kind]}:${wire ?? 'pull'}`;
@@ -162,7 +164,7 @@ const expectations: Record<string, (identity: Identity) => string> = {
     return identity === 'puller' || identity === 'pusher' ? '403 DENIED' : 'hidden';
   }),
   'owner or self': whole((identity) => {
-    // Paul is the user of the path.
+    // Paul is the user in the path.
     if (identity === 'administrator' || identity === 'organization owner' || identity === 'puller') return 'let in';
     return identity === 'pusher' ? '403 DENIED' : 'hidden';
   }),
@@ -174,7 +176,7 @@ const expectations: Record<string, (identity: Identity) => string> = {
   },
 };
 
-/** For what only a whole credential may ask. */
+/** Requests that only an unrestricted credential may send. */
 function whole(then: (identity: Identity) => string): (identity: Identity) => string {
   return (identity) => {
     if (identity === 'anonymous') return '401 UNAUTHORIZED';
@@ -183,7 +185,7 @@ function whole(then: (identity: Identity) => string): (identity: Identity) => st
   };
 }
 
-/** The API hides what may not be known; what may be pulled is known. */
+/** The API hides what the caller may not know. What the caller may pull is known. */
 function onRepository(requirement: string, identity: Identity, kind: Kind): string {
   const rights = rightsOf(identity, kind);
   if (rights.includes(requirement)) return 'let in';
@@ -191,7 +193,7 @@ function onRepository(requirement: string, identity: Identity, kind: Kind): stri
   return rights.includes('pull') ? '403 DENIED' : 'hidden';
 }
 
-/** To whoever may not administer what it listens to, a webhook is not there. */
+/** A webhook is hidden from callers who may not administer its scope. */
 function onWebhook(identity: Identity, place: Place): string {
   if (identity === 'anonymous') return '401 UNAUTHORIZED';
   const mayAdminister: Partial<Record<Place, boolean>> = {
@@ -201,13 +203,13 @@ function onWebhook(identity: Identity, place: Place): string {
   return (mayAdminister[place] ?? rightsOf(identity, place as Kind).includes('admin')) ? 'let in' : 'hidden';
 }
 
-/** Its own policy is gone with it: it is there for those to whom its name belongs. */
+/** The repository's own policy is deleted with it. It is visible to those who own its name. */
 function onTrash(identity: Identity): string {
   if (identity === 'anonymous') return '401 UNAUTHORIZED';
   return identity === 'administrator' || identity === 'organization owner' ? 'let in' : 'hidden';
 }
 
-/** What belongs to somebody is there for them and for administrators; Paul for whoever shares an organization with him. */
+/** Personal things are visible to their owner and to administrators. Paul is visible to people in the same organization. */
 const THEIRS: Record<string, Identity[]> = {
   '/api/v1/users/:user/usage': ['puller', 'administrator'],
   '/api/v1/users/:user': ['puller', 'pusher', 'organization owner', 'administrator'],
@@ -220,13 +222,13 @@ function expected({ method, requirement, path }: Row, identity: Identity, kind: 
     return path === '/' || path.startsWith('/join') || path === '/api' || path.endsWith('.json')
       ? 'let in'
       : '401 UNAUTHORIZED';
-  // A narrowed key may revoke itself, and no other. Whoever rotates a key gets its secret: an administrator does not.
+  // A narrowed key may revoke itself and no other key. Rotating a key returns its secret, so an administrator may not.
   const denied: Record<string, Identity[]> = {
     'DELETE /api/v1/keys/:key': ['narrowed key'],
     'POST /api/v1/keys/:key/rotate': ['narrowed key', 'administrator'],
     'DELETE /api/v1/me/logins': ['narrowed key'],
     'GET /api/v1/organizations': ['narrowed key'],
-    // Of all that their owner did, or other jobs of the same rule.
+    // Everything that their owner did, or that other jobs of the same rule did.
     'GET /api/v1/events': ['narrowed key', 'CI token'],
   };
   if (denied[`${method} ${path}`]?.includes(identity)) return '403 DENIED';
@@ -240,7 +242,7 @@ const isOfApi = ({ path }: Row) => !path.startsWith('/v2') && path !== '/token';
 const label = ({ method, path, requirement }: Row) => `${method} ${path} (${requirement})`;
 
 describe('the management API', () => {
-  // Accepting an invitation is for anyone who has one: its token is the credential.
+  // Anyone who has an invitation may accept it: its token is the credential.
   const own = rows.filter((row) => isOfApi(row) && row.path !== '/api/v1/invitations/accept');
 
   test.each(own.map((row) => [label(row), row] as const))('%s', async (_, row) => {
@@ -288,7 +290,7 @@ describe('the distribution API', () => {
       for (const kind of row.path.includes(':name') ? KINDS : KINDS.slice(0, 1)) {
         seen.push(`${identity}, ${kind}: ${await verdict(row, kind, cast.basic[identity])}`);
         const refused = identity === 'anonymous' || ENDED.includes(identity) ? '401 UNAUTHORIZED' : '403 DENIED';
-        // A stranger is asked for credentials even where none are needed: docker sends none before.
+        // An anonymous request gets a challenge even if it needs no credentials, because docker sends none before.
         wanted.push(`${identity}, ${kind}: ${identity !== 'anonymous' && allowed(row, identity, kind) ? 'let in' : refused}`);
       }
     }
@@ -300,14 +302,14 @@ describe('an existing repository that is private and one that is absent', () => 
   const strangers: Identity[] = ['anonymous', 'outsider'];
   const own = rows.filter(({ path }) => path.includes(':name'));
 
-  test.each(own.map((row) => [label(row), row] as const))('look the same to strangers: %s', async (_, row) => {
+  test.each(own.map((row) => [label(row), row] as const))('look the same to anonymous callers: %s', async (_, row) => {
     for (const identity of strangers) {
       const [there, absent] = await Promise.all((['private', 'absent'] as const).map((kind) => look(row, kind, identity)));
       expect(there).toEqual(absent);
     }
   });
 
-  /** All that can be seen of an answer, with the repository's own name taken out. */
+  /** Everything visible of an answer, without the repository's own name. */
   async function look(row: Row, kind: Kind, identity: Identity) {
     const response = await world.fetch(row.method, pathFor(row, kind), { authorization: cast.basic[identity] });
     const neutral = (text: string) => text.replaceAll(REPOSITORIES[kind], '<repository>');
@@ -361,12 +363,12 @@ describe('two tenants', () => {
   });
 
   const own = rows.filter(
-    // What is under /me is the caller's own: their invitations are told apart by nothing but their own.
+    // What is under /me belongs to the caller. Their invitations are distinguished only by what they contain.
     ({ path, requirement }) =>
       path.startsWith('/api/v1/') && !path.startsWith('/api/v1/me/') && path.includes(':') && requirement !== 'administrator',
   );
 
-  test.each(own.map((row) => [label(row), row] as const))("an owner of one sees nothing of the other's: %s", async (_, row) => {
+  test.each(own.map((row) => [label(row), row] as const))('an owner of one sees nothing of the other: %s', async (_, row) => {
     const ask = async (parts: Record<string, string>) => {
       const path = row.path.replace(/:(\w+)(?:\{\.\+\})?/g, (__, part: string) => parts[part] ?? part);
       const rest = path.replaceAll(/:(\w+)/g, (__, part: string) => parts[part] ?? part);

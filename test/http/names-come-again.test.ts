@@ -1,4 +1,4 @@
-/** What the trash keeps under a name while that name, or one that it mentions, passes to somebody else. */
+/** What the trash keeps under a name while somebody else takes over that name, or one that it mentions. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { collect, daysPass } from '../registry/gc/garbage.ts';
 import { remove, restoreRepository, trashRepository } from '../registry/trash/trash.ts';
@@ -35,7 +35,7 @@ async function typesSeenBy(person: Person): Promise<string[]> {
   return body.items.map(({ type }) => type);
 }
 
-/** Longer ago, so that the next pass of the collector purges it; the repository itself stays in the trash. */
+/** Long enough ago that the collector's next pass purges it. The repository itself stays in the trash. */
 async function purgeWhatWasDeletedBefore(): Promise<void> {
   await daysPass(world, 10);
   await world.env.DB.prepare("UPDATE trash SET deleted_at = unixepoch() WHERE kind = 'repository'").run();
@@ -43,7 +43,7 @@ async function purgeWhatWasDeletedBefore(): Promise<void> {
 }
 
 describe('the policy of a repository in the trash', () => {
-  test('names a deleted team as one that is there does: another team of its name gets none of its rights', async () => {
+  test('treats a deleted team like one that exists: a new team with its name gets none of its rights', async () => {
     await must('PUT', '/organizations/acme/teams/dev');
     await pushImage(world, REPOSITORY, 'v1', 1);
     await must('PUT', POLICY, letting('team:acme/dev', ['pull']));
@@ -57,8 +57,8 @@ describe('the policy of a repository in the trash', () => {
   });
 });
 
-describe('the audit log of a repository that was made anew', () => {
-  test('does not tell what was purged of the one before it, between the deletion and the making', async () => {
+describe('the audit log of a recreated repository', () => {
+  test('does not show what was purged of the previous repository before it was recreated', async () => {
     await pushImage(world, REPOSITORY, 'secret-name', 1);
     await remove(world, REPOSITORY, 'secret-name');
     await trashRepository(world, REPOSITORY);
@@ -68,7 +68,7 @@ describe('the audit log of a repository that was made anew', () => {
     expect(await typesSeenBy(bob)).toEqual(['policy.saved', 'repository.created']);
   });
 
-  test('nor what is purged of it afterwards', async () => {
+  test('does not show what was purged of the previous repository afterwards', async () => {
     await pushImage(world, REPOSITORY, 'secret-name', 1);
     await remove(world, REPOSITORY, 'secret-name');
     await trashRepository(world, REPOSITORY);
@@ -79,8 +79,8 @@ describe('the audit log of a repository that was made anew', () => {
   });
 });
 
-describe('of a deleted repository', () => {
-  test('whoever administers its name sees the deletion still, once something of it was purged', async () => {
+describe('a deleted repository', () => {
+  test('still shows its deletion to the owners of its name after some of it was purged', async () => {
     await must('PUT', '/organizations/acme/teams/dev');
     await must('PUT', '/organizations/acme/teams/dev/members/bob');
     const body = { statements: [{ effect: 'allow', actions: 'all actions', repositories: ['acme/*'] }] };

@@ -1,4 +1,4 @@
-/** What a narrowed key may do, from the request that makes it to the images that it moves: through every door there is. */
+/** What a narrowed key may do, from creating it to moving images, through every endpoint. */
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { contentOf, imageIn, noise, pushBlob, pushImage, putManifest, refusal, textOf } from '../world/images.ts';
@@ -11,7 +11,7 @@ const EVERYTHING = { actions: 'all actions', repositories: ['*'] };
 let world: World;
 let dev: Person;
 
-/** A user who may do all there is in acme/, and something is there already. */
+/** A user with all rights in acme/, where something exists already. */
 beforeEach(async () => {
   world = await newWorld();
   dev = await inviteUser(world, 'dev');
@@ -42,7 +42,7 @@ function as(authorization: string): World {
   return { ...world, fetch: (method, path, init = {}) => world.fetch(method, path, { authorization, ...init }) };
 }
 
-/** What the token service gives of what is asked for: `acme/web: pull,push`. */
+/** The part of the requested scope that the token service grants: `acme/web: pull,push`. */
 async function granted(authorization: string, ...scopes: string[]): Promise<{ token: string; grants: string[] }> {
   const query = scopes.map((scope) => `scope=${encodeURIComponent(scope)}`).join('&');
   const response = await world.fetch('GET', `/token?service=registry.test&${query}`, { authorization });
@@ -52,7 +52,7 @@ async function granted(authorization: string, ...scopes: string[]): Promise<{ to
   return { token, grants: access.map(({ name, actions }) => `${name}: ${actions.join()}`) };
 }
 
-/** With the key itself, and with a token that it was asked everything for: as a script pushes, and as docker does. */
+/** With the key itself, as a script pushes, and with a token for everything, as docker does. */
 async function bothWays(key: Key, ...repositories: string[]): Promise<[name: string, world: World][]> {
   const scopes = repositories.map((name) => `repository:${name}:pull,push,delete,retag,admin,create,*`);
   const { token } = await granted(key.basic, ...scopes);
@@ -62,7 +62,7 @@ async function bothWays(key: Key, ...repositories: string[]): Promise<[name: str
   ];
 }
 
-/** Everything that a refusal must leave as it was; keys are used, which is written down. */
+/** Everything that a refusal must not change. The last use of a key is recorded. */
 async function contents(): Promise<unknown> {
   const tables = 'repositories blobs repository_blobs manifests tags accounts members policies events'.split(' ');
   const results = await world.env.DB.batch(tables.map((table) => world.env.DB.prepare(`SELECT * FROM ${table}`)));
@@ -94,7 +94,7 @@ describe('a key that may only pull', () => {
     expect(((await answer.json()) as { scope: string }).scope).toBe('repository:acme/api:pull');
   });
 
-  test('pulls, and neither pushes nor deletes, with Basic or Bearer', async () => {
+  test('pulls, and cannot push or delete, with Basic or Bearer', async () => {
     const key = await keyWith({ actions: 'pull only', repositories: ['acme/*'] });
     const image = await imageIn(world, 'acme/api', 2);
     const blob = await contentOf(noise(10, 9));
@@ -119,7 +119,7 @@ describe('a key for acme/web-*', () => {
   const WEB = { actions: 'all actions', repositories: ['acme/web-*'] };
   const SIBLINGS = ['acme/web', 'acme/webx', 'acme/api', 'acme', 'acme/w', 'acmeweb-1', 'other/acme/web-1'];
 
-  test('reaches what begins with that, and none of its siblings', async () => {
+  test('reaches repositories that begin with that, and no sibling', async () => {
     await allow([EVERYTHING]);
     const key = await keyWith(WEB);
     const { grants } = await granted(key.basic, ...['acme/web-1', ...SIBLINGS].map((name) => `repository:${name}:pull,push`));
@@ -141,7 +141,7 @@ describe('a key for acme/web-*', () => {
     }
   });
 
-  test('mounts nothing from a sibling, and lists no sibling', async () => {
+  test('cannot mount from a sibling or list one', async () => {
     const blob = await pushBlob(world, 'acme/web', noise(10, 9));
     const key = await keyWith(WEB);
     for (const [how, there] of await bothWays(key, 'acme/web-1', 'acme/web')) {
@@ -162,7 +162,7 @@ describe('a key for tags main-*', () => {
   const MAIN = { actions: ['push', 'retag'], repositories: ['acme/*'], tags: ['main-*'] };
   const PULL = { actions: 'pull only', repositories: ['acme/*'] };
 
-  test('makes and moves those, and brings the content that they need', async () => {
+  test('creates and moves those, and pushes the content that they need', async () => {
     const key = await keyWith(PULL, MAIN);
     for (const [how, there] of await bothWays(key, 'acme/api')) {
       const made = await pushImage(there, 'acme/api', `main-${how}`, 3);
@@ -172,7 +172,7 @@ describe('a key for tags main-*', () => {
     }
   });
 
-  test('makes and moves no other, alone or beside one of its own, and deletes nothing', async () => {
+  test('creates and moves no other tag, alone or together with one of its own, and deletes nothing', async () => {
     const key = await keyWith(PULL, MAIN);
     await pushImage(as(key.basic), 'acme/api', 'main-1', 3);
     const image = await imageIn(world, 'acme/api', 5);
@@ -192,7 +192,7 @@ describe('a key for tags main-*', () => {
     expect(await tagsOf(world, 'acme/api')).toEqual(['main-1', 'v1']);
   });
 
-  test('makes no repository, unless it may create', async () => {
+  test('creates no repository unless it has that right', async () => {
     const image = await imageIn(world, 'acme/api', 5);
     const blob = await contentOf(noise(10, 9));
     const upload = (key: Key) =>
@@ -207,7 +207,7 @@ describe('a key for tags main-*', () => {
 });
 
 describe('a key that denies', () => {
-  test('keeps its holder from what they may do otherwise', async () => {
+  test('takes rights from its holder', async () => {
     const all = { actions: 'all actions', repositories: ['acme/*'] };
     const key = await keyWith(
       all,
@@ -228,7 +228,7 @@ describe('a key that denies', () => {
   });
 
   test.each([[], [{ effect: 'deny', actions: ['pull'], repositories: ['acme/x'] }]])(
-    'and allows nothing can do nothing: %j',
+    'and allows nothing has no rights: %j',
     async (...statements) => {
       const key = await keyWith(...statements.filter((one) => one !== undefined));
       expect((await granted(key.basic, 'repository:acme/api:pull,push,delete')).grants).toEqual([]);
@@ -242,8 +242,8 @@ describe('a key that denies', () => {
   });
 });
 
-describe('the right of its owner', () => {
-  test('is all that a key has, whatever its statements say', async () => {
+describe('the right of the owner', () => {
+  test('limits a key, whatever the statements of the key say', async () => {
     const key = await keyWith(EVERYTHING);
     await pushImage(world, 'other/app', 'v1');
     expect((await granted(key.basic, 'repository:other/app:pull', 'repository:acme/api:pull')).grants).toEqual([
@@ -252,7 +252,7 @@ describe('the right of its owner', () => {
     expect(await nothingWritten(() => as(key.basic).fetch('GET', '/v2/other/app/manifests/v1'))).toBe('403 DENIED');
   });
 
-  test('is gone from the key as soon as it is taken away, also from the tokens that it was given', async () => {
+  test('is lost for the key as soon as it is taken away, and for the tokens that it got', async () => {
     const key = await keyWith(EVERYTHING);
     const image = await imageIn(world, 'acme/api', 5);
     const ways = await bothWays(key, 'acme/api');
@@ -266,7 +266,7 @@ describe('the right of its owner', () => {
   });
 });
 
-test("a narrowed key makes no key, invites nobody and saves no policy, though its owner's other keys do", async () => {
+test("a narrowed key makes no key, invites nobody and saves no policy, even if its owner's other keys may", async () => {
   await api(world, 'PATCH', '/users/dev', { body: { administrator: true } });
   const key = await keyWith(EVERYTHING);
   const requests: [method: string, path: string, body: object][] = [
@@ -288,7 +288,7 @@ test("a narrowed key makes no key, invites nobody and saves no policy, though it
   }
 });
 
-describe('a narrowed key, and a login made with one, of an administrator who owns an organization', () => {
+describe('a narrowed key of an administrator who owns an organization, and a login made with it,', () => {
   let key: Key;
   let login: string;
   let spare: string;
@@ -317,7 +317,7 @@ describe('a narrowed key, and a login made with one, of an administrator who own
     ['a login', login],
   ];
 
-  test('sees itself, and nothing of people', async () => {
+  test('sees itself, and nothing about people', async () => {
     for (const [what, as] of both()) {
       const me = await api(world, 'GET', '/me', { as });
       expect(me.body, what).toMatchObject({ subject: 'user:dev', administrator: false, organizations: [], teams: [] });
@@ -338,7 +338,7 @@ describe('a narrowed key, and a login made with one, of an administrator who own
     }
   });
 
-  test('ends no logins, and replaces and revokes no other key', async () => {
+  test('ends no logins, and rotates and revokes no other key', async () => {
     const before = await contents();
     for (const [what, as] of both()) {
       for (const query of ['', '?keys=true']) {
@@ -352,7 +352,7 @@ describe('a narrowed key, and a login made with one, of an administrator who own
     expect(await contents()).toEqual(before);
   });
 
-  test('is told by a dry run and by explain of nobody who belongs to what, or is there', async () => {
+  test('learns nothing from dry runs and explain about who exists or belongs to what', async () => {
     await api(world, 'PUT', '/organizations/acme/teams/ops/members/mia', { body: {} });
     for (const [what, as] of both()) {
       const about = (one: string) =>
@@ -379,7 +379,7 @@ describe('a narrowed key, and a login made with one, of an administrator who own
     }
   });
 
-  test('is warned of names in the same words, be they colleagues, teams, robots, or nobody; also where its owner is an administrator', async () => {
+  test('gets the same warning for colleagues, teams, robots and unknown names, even if its owner is an administrator', async () => {
     await api(world, 'PUT', '/organizations/acme/robots/ci', { body: {} });
     for (const administrator of [false, true]) {
       expect((await api(world, 'PATCH', '/users/dev', { body: { administrator } })).status).toBe(200);

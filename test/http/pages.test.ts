@@ -1,4 +1,4 @@
-/** Pages and documents for people: what protects them in a browser, and that a reader need not load them again. */
+/** Pages and documents for people: security headers and caching. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { newWorld, type World, worldOf } from '../world/world.ts';
 
@@ -12,7 +12,7 @@ const get = (path: string, headers: Record<string, string> = {}, of = world) =>
   of.fetch('GET', path, { authorization: null, headers });
 
 describe.each(['/', '/api', '/api/', '/join', '/join/'])('the page %s', (path) => {
-  test('is shown in no other page, and shares no window with another origin', async () => {
+  test('cannot be framed, and shares no window with another origin', async () => {
     const { headers } = await get(path);
     expect(headers.get('x-frame-options')).toBe('DENY');
     expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
@@ -21,13 +21,13 @@ describe.each(['/', '/api', '/api/', '/join', '/join/'])('the page %s', (path) =
     expect(headers.get('x-content-type-options')).toBe('nosniff');
   });
 
-  test('stays with https where it is asked for by https, and says nothing of it on a laptop', async () => {
+  test('stays on https if requested by https, and sends no such header on a laptop', async () => {
     expect((await get(path)).headers.get('strict-transport-security')).toMatch(/^max-age=\d{8}/);
     const laptop = worldOf({ ...world.env, PUBLIC_URL: 'http://localhost:8787' });
     expect((await get(path, {}, laptop)).headers.get('strict-transport-security')).toBeNull();
   });
 
-  test('lets the keyboard reach whatever scrolls', async () => {
+  test('lets the keyboard reach everything that scrolls', async () => {
     const pres = (await (await get(path)).text()).match(/<pre[^>]*>/g) ?? [];
     expect(pres.length).toBeGreaterThan(0);
     for (const pre of pres) expect(pre).toBe('<pre tabindex="0">');
@@ -40,7 +40,7 @@ describe.each([
   ['/api/openapi.json', 'application/json'],
   ['/api/event.schema.json', 'application/schema+json'],
 ])('the document %s', (path, type) => {
-  test('is the same each time, and need not be loaded again', async () => {
+  test('is the same each time and can be cached', async () => {
     const [first, second] = [await get(path), await get(path)];
     const etag = first.headers.get('etag') ?? '';
     expect(etag).toMatch(/^"sha256:[0-9a-f]{64}"$/);
@@ -54,7 +54,7 @@ describe.each([
     expect((await get(path, { 'if-none-match': '"other"' })).status).toBe(200);
   });
 
-  test('is another one for another origin, where it names that', async () => {
+  test('differs by origin if it names the origin', async () => {
     const other = worldOf({ ...world.env, PUBLIC_URL: 'https://other.example' });
     const [here, there] = [await get(path), await get(path, {}, other)];
     expect(here.headers.get('etag') === there.headers.get('etag')).toBe(path.includes('event'));
@@ -70,7 +70,7 @@ test('the page at the address of the registry shows how to log in and push, and 
   expect((await world.fetch('POST', '/', { authorization: null })).status).toBe(405);
 });
 
-test.each(['/', '/api'])('the style of the page %s is the one that its policy lets in', async (path) => {
+test.each(['/', '/api'])('the content security policy of the page %s allows its stylesheet', async (path) => {
   const response = await get(path);
   const style = /<style>(.*)<\/style>/s.exec(await response.text())?.[1] ?? '';
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(style)));

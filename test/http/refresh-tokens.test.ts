@@ -1,4 +1,4 @@
-/** Refresh tokens: what docker keeps after a login, what clients that rotate get, and all that ends one. */
+/** Refresh tokens: what docker keeps after a login, what rotating clients get, and what ends a login. */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { counting } from '../world/counting.ts';
@@ -34,7 +34,7 @@ async function post(form: Record<string, string>, at: World = world): Promise<Re
   return at.fetch('POST', '/token', { authorization: null, headers, body: new URLSearchParams(form).toString() });
 }
 
-/** What `docker login` does; the refresh token it keeps. */
+/** As `docker login` does. Returns the refresh token that it keeps. */
 async function login(person: Person | { basic: string } = alice): Promise<string> {
   const response = await world.fetch('GET', `/token?service=registry.test&offline_token=true&client_id=docker`, {
     authorization: person.basic,
@@ -43,11 +43,11 @@ async function login(person: Person | { basic: string } = alice): Promise<string
   return ((await response.json()) as TokenAnswer).refresh_token as string;
 }
 
-/** What docker does before each pull and push. */
+/** As docker does before each pull and push. */
 const refresh = (token: string, scope = SCOPE, at: World = world) =>
   post({ grant_type: 'refresh_token', refresh_token: token, service: 'registry.test', client_id: 'docker', scope }, at);
 
-/** What a client does that wants another one each time. */
+/** As a client does that wants a new refresh token each time. */
 const rotate = (token: string, at: World = world) =>
   post({ grant_type: 'refresh_token', refresh_token: token, access_type: 'offline', scope: SCOPE }, at);
 
@@ -61,8 +61,8 @@ const granted = async (response: Response) => ((await response.json()) as TokenA
 const refused = async (response: Response) => expect(await refusal(response)).toBe('401 UNAUTHORIZED');
 const lifetimeOf = (token: string) => (decodeJwt(token).exp ?? 0) - Date.now() / 1000;
 
-describe("docker's way", () => {
-  test('a refresh token works again and again, and gives what is asked for and no other refresh token', async () => {
+describe("with docker's requests", () => {
+  test('a refresh token works repeatedly, and grants what is asked for and no other refresh token', async () => {
     const token = await login();
     for (const scope of [SCOPE, 'repository:acme/web:pull', SCOPE, '']) {
       const response = await refresh(token, scope);
@@ -75,13 +75,13 @@ describe("docker's way", () => {
     }
   });
 
-  test('many uses at once are as good as one', async () => {
+  test('concurrent uses are as good as one', async () => {
     const token = await login();
     const answers = await Promise.all(Array.from({ length: 8 }, () => refresh(token)));
     expect(tally(answers.map(({ status }) => status))).toEqual({ 200: 8 });
   });
 
-  test('the access token that it gives pulls and pushes', async () => {
+  test('the access token pulls and pushes', async () => {
     await pushImage(world, 'acme/api', 'v1');
     const { access_token } = (await (await refresh(await login())).json()) as TokenAnswer;
     const authorization = `Bearer ${access_token}`;
@@ -89,34 +89,34 @@ describe("docker's way", () => {
     expect((await world.fetch('POST', '/v2/acme/api/blobs/uploads/', { authorization })).status).toBe(202);
   });
 
-  test('each login has its own: to end one ends no other', async () => {
+  test('each login has its own refresh token: ending one login ends no other', async () => {
     const [one, other] = [await login(), await login()];
     await rotated(one);
     await refused(await refresh(one));
     expect((await refresh(other)).status).toBe(200);
   });
 
-  test('a login by POST has one only where it is asked for', async () => {
+  test('a login by POST gets one only if it asks for it', async () => {
     const form = { grant_type: 'password', username: 'alice', password: alice.secret, scope: SCOPE };
     expect(((await (await post(form)).json()) as TokenAnswer).refresh_token).toBeUndefined();
     const { refresh_token } = (await (await post({ ...form, access_type: 'offline' })).json()) as TokenAnswer;
     expect(await granted(await refresh(refresh_token ?? ''))).toBe(SCOPE);
   });
 
-  test('a stranger has none', async () => {
+  test('an anonymous caller gets none', async () => {
     const response = await world.fetch('GET', '/token?offline_token=true', { authorization: null });
     expect(((await response.json()) as TokenAnswer).refresh_token).toBeUndefined();
     expect((await world.env.DB.prepare('SELECT * FROM logins').all()).results).toEqual([]);
   });
 
-  test('lasts 30 days, or as long as the key it was made with', async () => {
+  test('it lasts 30 days, or as long as the key it was made with', async () => {
     const administrator = await login({ basic: `Basic ${btoa('admin:the-password-of-the-tests')}` });
     expect(lifetimeOf(administrator) / DAY).toBeCloseTo(30, 1);
     await world.env.DB.prepare('UPDATE access_keys SET expires_at = unixepoch() + 1000 WHERE id = ?').bind(alice.keyId).run();
     expect(Math.abs(lifetimeOf(await login()) - 1000)).toBeLessThan(10);
   });
 
-  test('costs one statement, and writes nothing', async () => {
+  test('a use costs one statement and writes nothing', async () => {
     const token = await login();
     const { env, counts } = counting(world.env);
     expect((await refresh(token, SCOPE, worldOf(env))).status).toBe(200);
@@ -138,7 +138,7 @@ describe("docker's way", () => {
 });
 
 describe('rotation', () => {
-  test('gives another one each time, and the newest goes on', async () => {
+  test('returns a new token each time, and the newest one works', async () => {
     let token = await login();
     const seen = new Set([token]);
     for (let n = 0; n < 5; n++) {
@@ -165,7 +165,7 @@ describe('rotation', () => {
     }
   });
 
-  test('by eight at once leaves one at most, and none where the others count as a theft', async () => {
+  test('by eight clients at once leaves at most one token, and none if the others count as theft', async () => {
     const token = await login();
     const answers = await Promise.all(Array.from({ length: 8 }, () => rotate(token)));
     const statuses = tally(answers.map(({ status }) => status));
@@ -179,7 +179,7 @@ describe('rotation', () => {
     await refused(await refresh(token));
   });
 
-  test('that failed for a reason of ours used nothing up', async () => {
+  test('that failed because of the server leaves the old token valid', async () => {
     const token = await login();
     const failing = {
       ...world.env,
@@ -197,7 +197,7 @@ describe('rotation', () => {
     expect((await rotate(token)).status).toBe(200);
   });
 
-  test('goes on for longer than one token lives, if it comes in time', async () => {
+  test("prolongs a login past one token's lifetime, if it happens in time", async () => {
     const token = await login({ basic: `Basic ${btoa('admin:the-password-of-the-tests')}` });
     vi.useFakeTimers({ toFake: ['Date'] });
     try {
@@ -206,7 +206,7 @@ describe('rotation', () => {
       vi.advanceTimersByTime(2 * DAY * 1000);
       await refused(await refresh(token));
       const response = await refresh(next);
-      // The token used up was past its time: it ended nothing.
+      // The used token had expired already: it ended nothing.
       expect(response.status).toBe(200);
     } finally {
       vi.useRealTimers();
@@ -214,7 +214,7 @@ describe('rotation', () => {
   });
 });
 
-describe('a refresh token ends', () => {
+describe('a refresh token is revoked', () => {
   test.each<[string, () => Promise<unknown>]>([
     ['when its user logs out everywhere', () => api(world, 'DELETE', '/me/logins', { as: alice.basic })],
     ['when an administrator logs the user out', () => api(world, 'DELETE', '/users/alice/logins')],
@@ -234,7 +234,7 @@ describe('a refresh token ends', () => {
     await refused(await rotate(token));
   });
 
-  test('for good: a user who is enabled again logs in anew', async () => {
+  test('for good: a user who is enabled again has to log in again', async () => {
     const token = await login();
     await api(world, 'PATCH', '/users/alice', { body: { disabled: true } });
     await api(world, 'PATCH', '/users/alice', { body: { disabled: false } });
@@ -242,7 +242,7 @@ describe('a refresh token ends', () => {
     expect((await refresh(await login())).status).toBe(200);
   });
 
-  test('past its own time, whatever the database says', async () => {
+  test('when it expires, whatever the database says', async () => {
     const token = await login();
     vi.useFakeTimers({ toFake: ['Date'] });
     try {
@@ -253,7 +253,7 @@ describe('a refresh token ends', () => {
     }
   });
 
-  test('for a robot whose key is revoked, or who is deleted', async () => {
+  test("when its robot's key is revoked or the robot is deleted", async () => {
     const robot = await makeRobot(world, 'acme', 'ci', [{ actions: 'push and pull', repositories: ['acme/*'] }]);
     const token = await login(robot);
     expect(await granted(await refresh(token))).toBe(SCOPE);
@@ -273,7 +273,7 @@ describe('a refresh token ends', () => {
     expect(lifetimeOf(await rotated(next))).toBeLessThanOrEqual(900);
   });
 
-  test('with the lifetime of the trust rule it was made by, also after a rotation, and with the rule', async () => {
+  test("with its trust rule and at the end of that rule's lifetime, also after a rotation", async () => {
     const issuer = await newIssuer();
     vi.spyOn(globalThis, 'fetch').mockImplementation(issuer.world().fetch);
     try {
@@ -297,8 +297,8 @@ describe('a refresh token ends', () => {
   });
 });
 
-describe('a refresh token gives the rights of today', () => {
-  test('no more of what was taken, and all of what was given since', async () => {
+describe('a refresh token grants the current rights', () => {
+  test('without those that were taken since, and with those that were given', async () => {
     const token = await login();
     expect(await granted(await refresh(token))).toBe(SCOPE);
     await api(world, 'DELETE', '/organizations/acme/teams/dev/members/alice');
@@ -309,7 +309,7 @@ describe('a refresh token gives the rights of today', () => {
     expect(await granted(await refresh(token))).toBe('repository:acme/api:pull');
   });
 
-  test('within the key it was made with, as that is narrowed today', async () => {
+  test('within the current limits of the key it was made with', async () => {
     const statements = [{ actions: ['pull'], repositories: ['acme/*'] }];
     const made = await api<{ key: { id: string }; secret: string }>(world, 'POST', '/keys', {
       as: alice.basic,
@@ -326,8 +326,8 @@ describe('a refresh token gives the rights of today', () => {
   });
 });
 
-describe('a refresh token is nothing else', () => {
-  test('no access token, no password and no bearer anywhere', async () => {
+describe('a refresh token cannot be confused', () => {
+  test('with an access token, a password or a bearer token anywhere', async () => {
     const token = await login();
     const bearer = `Bearer ${token}`;
     for (const authorization of [bearer, basicOf('alice', token), basicOf('AWS', token), basicOf('', token)]) {
@@ -350,7 +350,7 @@ describe('a refresh token is nothing else', () => {
     expect((await refresh(token)).status).toBe(200);
   });
 
-  test('and nothing else is a refresh token', async () => {
+  test('by presenting something else as a refresh token', async () => {
     const { body } = await api<{ password: string }>(world, 'POST', '/login-password', { as: alice.basic, body: {} });
     const claims = { sub: alice.subject, via: { epoch: 0 }, login: crypto.randomUUID(), generation: 0, access: undefined };
     const others = [
@@ -363,7 +363,7 @@ describe('a refresh token is nothing else', () => {
       await forge(world, 'refresh-token', claims, { typ: 'berth-access+jwt' }),
       await forge(world, 'access-token', claims, { typ: 'berth-refresh+jwt' }),
       await forge(world, 'login-password', claims, { typ: 'berth-refresh+jwt' }),
-      // Signed by us, of a login that is not there.
+      // Signed by us, for a login that does not exist.
       await forge(world, 'refresh-token', claims, { typ: 'berth-refresh+jwt' }),
       await forge(world, 'refresh-token', { ...claims, login: undefined }, { typ: 'berth-refresh+jwt' }),
     ];
@@ -373,7 +373,7 @@ describe('a refresh token is nothing else', () => {
     }
   });
 
-  test('of one user works for nobody else, nor at another host', async () => {
+  test('between users or hosts', async () => {
     const token = await login();
     const [header, payload, signature] = token.split('.') as [string, string, string];
     const changed = btoa(JSON.stringify({ ...decodeJwt(token), sub: 'user:admin' })).replace(/=+$/, '');
@@ -384,7 +384,7 @@ describe('a refresh token is nothing else', () => {
     await refused(await world.fetch('POST', 'https://elsewhere.test/token', { authorization: null, headers, body }));
   });
 
-  test('is taken from the body of a POST, not from an address', async () => {
+  test('through the URL: it is accepted only in the body of a POST', async () => {
     const token = await login();
     const query = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: token, scope: SCOPE });
     const response = await world.fetch('GET', `/token?${query}`, { authorization: null });
@@ -392,7 +392,7 @@ describe('a refresh token is nothing else', () => {
     expect((await world.fetch('POST', `/token?${query}`, { authorization: null })).status).toBe(400);
   });
 
-  test('says what it is, and nothing secret is kept of it', async () => {
+  test('because it states what it is, and contains nothing secret', async () => {
     const token = await login();
     const second = await rotated(token);
     expect(decodeProtectedHeader(token)).toEqual({ alg: 'HS256', typ: 'berth-refresh+jwt' });

@@ -1,4 +1,4 @@
-/** The tables in which the doors say why they refuse. */
+/** The tables with which the doors render refusals. */
 import { expect, test } from 'vitest';
 import { errorResponse } from '../../src/http/errors.ts';
 import { API, V2 } from '../../src/http/refusals.ts';
@@ -13,16 +13,16 @@ test('every 4xx answer under /v2 has a code of the specification', () => {
   expect(others).toEqual([]);
 });
 
-test('a reason has the same status at both doors, except where clients of the protocol need another one', () => {
+test('a reason has the same status in /v2 and /api, unless protocol clients need another one', () => {
   const different = reasons.filter((reason) => V2[reason][0] !== API[reason][0]);
   expect(different).toEqual(['content-gone', 'overtaken']);
 });
 
-test('a lost race is a conflict or asks to try again, never a storage error', () => {
+test('a lost race is a conflict or retryable, never a storage error', () => {
   expect([V2.overtaken[0], API.overtaken[0]]).toEqual([429, 409]);
 });
 
-test.each(reasons)('%s is said at both doors, with when to try again if that may help', async (reason) => {
+test.each(reasons)('%s has a message in both tables, and Retry-After if a retry may help', async (reason) => {
   for (const path of ['/v2/acme/api/tags/list', '/api/v1/me']) {
     const answer = errorResponse(new Refusal(reason), path);
     const { errors } = (await answer.json()) as { errors: { code: string; message: string }[] };
@@ -31,7 +31,7 @@ test.each(reasons)('%s is said at both doors, with when to try again if that may
   }
 });
 
-test('what a refusal says besides goes where the protocol wants it', () => {
+test('the details of a refusal are where the protocol wants them', () => {
   const late = errorResponse(new Refusal('memory-full', { retryAfter: 7 }), '/v2/');
   expect(late.headers.get('retry-after')).toBe('7');
   const outside = errorResponse(new Refusal('range-not-satisfiable', { size: 10 }), '/v2/');

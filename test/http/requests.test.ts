@@ -1,4 +1,4 @@
-/** What holds for every request: which methods and addresses there are, how refusals look, that HEAD is GET without a body. */
+/** Rules for every request: methods and addresses, the form of refusals, and HEAD as GET without a body. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ROUTES } from '../../src/http/routes.ts';
@@ -17,7 +17,7 @@ beforeEach(async () => {
   world = await newWorld();
 });
 
-/** Both as the administrator and as nobody. */
+/** As the administrator and as an anonymous caller. */
 const CALLERS = [{}, { authorization: null }];
 
 describe('a method that an address does not have', () => {
@@ -31,7 +31,7 @@ describe('a method that an address does not have', () => {
   samples.push({ path: '/v2/acme/api/blobs/uploads/', allowed: ['POST'] });
   samples.push({ path: '/v2/acme/api/tags/list/', allowed: ['GET', 'HEAD'] });
 
-  test.each(samples)('of $path is a 405 that names $allowed, whoever asks', async ({ path, allowed }) => {
+  test.each(samples)('of $path gets a 405 that names $allowed, for every caller', async ({ path, allowed }) => {
     for (const method of METHODS.filter((one) => !allowed.includes(one))) {
       for (const caller of CALLERS) {
         const response = await world.fetch(method, path, caller);
@@ -43,11 +43,11 @@ describe('a method that an address does not have', () => {
     }
   });
 
-  test.each(samples)('of $path: those that it has are not a 405', async ({ path, allowed }) => {
+  test.each(samples)('of $path: the allowed methods do not get a 405', async ({ path, allowed }) => {
     for (const method of allowed) expect(await statusOf(world, method, path)).not.toBe(405);
   });
 
-  test('cannot be had by naming it in a header or a parameter', async () => {
+  test('cannot be chosen by a header or a parameter', async () => {
     await pushImage(world, 'acme/api', 'v1');
     const headers = { 'x-http-method-override': 'DELETE', 'x-http-method': 'DELETE', 'x-method-override': 'DELETE' };
     expect((await world.fetch('GET', '/v2/acme/api/manifests/v1?_method=DELETE', { headers })).status).toBe(200);
@@ -61,7 +61,7 @@ describe('a method that an address does not have', () => {
   });
 });
 
-describe('an address under which nothing is', () => {
+describe('an unknown address', () => {
   test.each([
     '/nowhere',
     '/v1/',
@@ -94,7 +94,7 @@ describe('an address under which nothing is', () => {
     }
   });
 
-  test('is not /v2 without its slash: that is asked by some clients', async () => {
+  test('is not /v2 without a slash, which some clients request', async () => {
     expect(await statusOf(world, 'GET', '/v2')).toBe(200);
     expect((await world.fetch('GET', '/v2', { authorization: null })).status).toBe(401);
   });
@@ -130,7 +130,7 @@ describe('a path with percent-encoding or an empty part', () => {
 });
 
 describe('HEAD', () => {
-  test('is GET without a body, in status and headers, and changes nothing, wherever there is a GET', async () => {
+  test('is GET without a body, with the same status and headers, wherever there is a GET, and changes nothing', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     const blob = await pushBlob(world, 'acme/api', noise(100));
     const location = await begin(world);
@@ -171,7 +171,7 @@ describe('HEAD', () => {
     expect(await rows()).toEqual(before);
   });
 
-  test('says how long the body of the GET is, of every answer', async () => {
+  test("states the length of the GET's body for every answer", async () => {
     await pushImage(world, 'acme/api', 'v1');
     for (const path of [
       '/v2/',
@@ -201,14 +201,14 @@ describe('HEAD', () => {
     }
   });
 
-  test('of the token service is as the GET', async () => {
+  test('works like GET at the token service', async () => {
     const [got, head] = [await world.fetch('GET', '/token'), await world.fetch('HEAD', '/token')];
     expect(head.status).toBe(got.status);
     expect(head.body).toBeNull();
     expect(head.headers.get('cache-control')).toBe('no-store');
   });
 
-  test('of a manifest or a blob says how long it is without opening an object', async () => {
+  test('of a manifest or a blob states the length without opening an object', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     const blob = await pushBlob(world, 'acme/api', noise(100));
     const recorded = faulty(world.env);
@@ -227,7 +227,7 @@ describe('HEAD', () => {
 });
 
 describe('every answer', () => {
-  test('says which protocol it speaks, and is not to be sniffed', async () => {
+  test('names the protocol version and forbids sniffing', async () => {
     await pushImage(world, 'acme/api', 'v1');
     for (const [method, path] of [
       ['GET', '/v2/'],
@@ -262,7 +262,7 @@ describe('a store that fails', () => {
     ['POST', `/v2/acme/api/blobs/uploads/?mount=${NO_DIGEST}&from=acme/base`],
   ];
 
-  test.each(requests)('is a 503 with Retry-After, never "not there" or "not allowed": %s %s', async (method, path, body) => {
+  test.each(requests)('gets a 503 with Retry-After, never "not found" or "denied": %s %s', async (method, path, body) => {
     const failing = worldOf(faulty(world.env, 'fail-before', 0).env);
     const response = await failing.fetch(method, path, body === undefined ? {} : { body });
     expect(response.status).toBe(503);
@@ -272,7 +272,7 @@ describe('a store that fails', () => {
     else expect(JSON.parse(text)).toEqual({ errors: [{ code: 'UNAVAILABLE', message: 'storage is unavailable, try again' }] });
   });
 
-  test('while an upload is asked about, continued, finished or cancelled is a 503, too', async () => {
+  test('gets a 503 for upload status, chunks, finishing and cancelling, too', async () => {
     const location = await begin(world);
     for (const method of ['GET', 'PATCH', 'PUT', 'DELETE']) {
       const failing = worldOf(faulty(world.env, 'fail-before', 0).env);
@@ -283,7 +283,7 @@ describe('a store that fails', () => {
   });
 });
 
-describe('a request out of proportion', () => {
+describe('an oversized request', () => {
   const long = 60_000;
   const headers: Record<string, string> = {
     range: `bytes=${'9'.repeat(long)}-`,
@@ -297,7 +297,7 @@ describe('a request out of proportion', () => {
     'x-forwarded-for': '1'.repeat(long),
   };
 
-  test.each(Object.keys(headers))('a %s of 60 KB is answered, and not as a fault of ours', async (name) => {
+  test.each(Object.keys(headers))('with a %s of 60 KB is answered without an internal error', async (name) => {
     const image = await pushImage(world, 'acme/api', 'v1');
     const location = await begin(world);
     const value = headers[name] ?? '';
@@ -330,7 +330,7 @@ describe('a request out of proportion', () => {
     expect(performance.now() - started).toBeLessThan(500);
   });
 
-  test('a path of more parts than a name can have is NAME_INVALID, one of as many is not', async () => {
+  test('with a path of more parts than a name can have is NAME_INVALID, and one of exactly as many is not', async () => {
     const most = 'a/'.repeat(128);
     expect(await refusal(await world.fetch('GET', `/v2/${most}tags/list`))).toBe('404 NAME_UNKNOWN');
     expect(await refusal(await world.fetch('GET', `/v2/${most}${most}tags/list`))).toBe('400 NAME_INVALID');
@@ -340,7 +340,7 @@ describe('a request out of proportion', () => {
   });
 });
 
-describe('whatever is asked', () => {
+describe('for any request', () => {
   const name = fc.constantFrom('acme/api', 'Acme', 'a..b', '', '__proto__', 'a'.repeat(300), 'acme/other', "x' OR 1=1 --");
   const last = fc.constantFrom('v1', 'latest', NO_DIGEST, 'sha256:short', 'uploads', 'list', '', '.x', 'x'.repeat(200), '*');
   const kind = fc.constantFrom('manifests', 'blobs', 'blobs/uploads', 'tags', 'referrers', 'nothing');
@@ -366,7 +366,7 @@ describe('whatever is asked', () => {
   );
   const body = fc.constantFrom('', '{}', 'null', '[]', '{"schemaVersion":2}', '\u0000', 'x'.repeat(1000));
 
-  test('a refusal has the one form, a code of the specification, and tells nothing of the inside', async () => {
+  test('a refusal has the standard form, a code of the specification, and no internal details', async () => {
     await pushImage(world, 'acme/api', 'v1');
     await fc.assert(
       fc.asyncProperty(

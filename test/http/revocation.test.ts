@@ -1,6 +1,6 @@
 /**
- * A right that was taken away: whatever changes something is refused at once, though the access token still says yes; what is
- * pulled with it is served until it ends, five minutes later at most. And public repositories, whose readers have no account.
+ * A revoked right: every write is refused at once even if the access token still allows it. Pulls with the token work until
+ * it expires, at most five minutes later. Also public repositories, whose readers have no account.
  */
 import { decodeJwt } from 'jose';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -34,7 +34,7 @@ async function done(method: string, path: string, body?: object): Promise<void> 
   expect(answer.status, `${method} ${path}: ${JSON.stringify(answer.body)}`).toBeLessThan(300);
 }
 
-/** An access token, as a value of the header. `null`: as docker asks for one without an account. */
+/** An access token as an Authorization header. `null`: requested without an account, as docker does. */
 async function bearerOf(authorization: string | null, scope = ALL): Promise<string> {
   const query = scope.split(' ').map((one) => `scope=${encodeURIComponent(one)}`);
   const response = await world.fetch('GET', `/token?${query.join('&')}`, { authorization });
@@ -46,13 +46,13 @@ const TEAM = '/organizations/acme/teams/dev';
 const POLICY = `/repositories/${REPOSITORY}/-/policy`;
 
 interface Scene {
-  /** Makes somebody who may pull, push, move and delete; what they show. */
+  /** Creates a user who may pull, push, move and delete. Returns their credential. */
   somebody: () => Promise<string>;
-  /** Takes it away. */
+  /** Takes the right away. */
   end: () => Promise<unknown>;
-  /** 401: what was shown does not count any more. 403: it does, and the right is gone. */
+  /** 401: the credential is no longer valid. 403: it is valid and the right is gone. */
   status: 401 | 403;
-  /** The right to pull is left. */
+  /** The right to pull remains. */
   mayPull?: true;
 }
 
@@ -202,7 +202,7 @@ const scenes: Record<string, Scene> = {
   },
 };
 
-/** Every request that changes something, as whoever had begun an upload sends it. */
+/** Every request that writes, as the client that started an upload sends it. */
 async function writes(
   upload: string,
   repository = REPOSITORY,
@@ -251,7 +251,7 @@ describe.each(Object.entries(scenes))('once %s', (_, { somebody, end, status, ma
     upload = begun.headers.get('location') as string;
   });
 
-  test(`every write with a token from before is a ${status}, and changes nothing; a pull is served`, async () => {
+  test(`every write with an older token gets a ${status} and changes nothing, and a pull still works`, async () => {
     await end();
     const before = await stores();
     for (const [label, method, path, body] of await writes(upload)) {
@@ -272,14 +272,14 @@ describe.each(Object.entries(scenes))('once %s', (_, { somebody, end, status, ma
     }
   });
 
-  test('the same writes were let in before', async () => {
+  test('before that, the same writes were allowed', async () => {
     for (const [label, method, path, body] of await writes(upload)) {
       const response = await send(authorization, method, path, body);
       expect([label, [401, 403].includes(response.status)]).toEqual([label, false]);
     }
   });
 
-  test('no new token has the right, the API neither, and the old token ends within five minutes', async () => {
+  test('neither a new token nor the API grants the right, and the old token expires within five minutes', async () => {
     await end();
     const again = await world.fetch('GET', `/token?scope=${encodeURIComponent(ALL.split(' ')[0] ?? '')}`, {
       authorization: basic,
@@ -300,7 +300,7 @@ describe.each(Object.entries(scenes))('once %s', (_, { somebody, end, status, ma
   });
 
   if (status === 403 && !mayPull) {
-    test('a refusal tells no more of the repository than of one that is not there', async () => {
+    test('a refusal reveals no more about the repository than about one that does not exist', async () => {
       await end();
       const elsewhere = await writes(upload.replace(REPOSITORY, 'acme/absent'), 'acme/absent');
       const here = await writes(upload);
@@ -310,15 +310,15 @@ describe.each(Object.entries(scenes))('once %s', (_, { somebody, end, status, ma
       };
       for (const [n, write] of here.entries()) {
         const absent = await seen(elsewhere[n] as typeof write);
-        // By a policy of the repository nobody had a right to the other, and their token says so.
+        // Under a policy of the repository neither had a right to the other, and their tokens show it.
         if (absent.status === 403) expect(await seen(write), write[0]).toEqual(absent);
       }
     });
   }
 });
 
-describe('an upload that was begun before', () => {
-  test('goes on where it was, once the right is back', async () => {
+describe('an upload that was started before', () => {
+  test('continues where it was once the right is restored', async () => {
     const authorization = await bearerOf(await inTeam());
     const begun = await world.fetch('POST', `/v2/${REPOSITORY}/blobs/uploads/`, { authorization });
     const content = await contentOf(noise(100, 31));
@@ -347,7 +347,7 @@ describe('a public repository', () => {
   const at = (rest: string) => `/v2/${REPOSITORY}/${rest}`;
   const wanted = `repository:${REPOSITORY}:pull`;
 
-  test('is pulled without an account as docker does it: a challenge, a token, the image', async () => {
+  test('can be pulled without an account as docker does it: a challenge, a token, the image', async () => {
     const first = await world.fetch('GET', at('manifests/v1'), { authorization: null });
     expect(await refusal(first.clone())).toBe('401 UNAUTHORIZED');
     const challenge = first.headers.get('www-authenticate') ?? '';
@@ -369,7 +369,7 @@ describe('a public repository', () => {
     expect((await world.fetch('HEAD', at(`blobs/${blob.digest}`), { authorization })).status).toBe(200);
   });
 
-  test('is pushed to by no stranger, with a token or without', async () => {
+  test('cannot be pushed to by anonymous callers, with a token or without', async () => {
     const authorization = await bearerOf(null);
     expect(decodeJwt(authorization.slice('Bearer '.length)).access).toEqual([
       { type: 'repository', name: REPOSITORY, actions: ['pull'] },
@@ -386,7 +386,7 @@ describe('a public repository', () => {
     expect((await world.fetch('GET', '/v2/_catalog', { authorization })).status).toBe(401);
   });
 
-  test('is pulled by anybody who has an account, and pushed to by none of them', async () => {
+  test('can be pulled by anybody with an account, and pushed to by none of them', async () => {
     const authorization = await bearerOf((await inviteUser(world, 'bob')).basic);
     expect((await world.fetch('GET', at('manifests/v1'), { authorization })).status).toBe(200);
     for (const [, method, path, body] of await writes(at('blobs/uploads/none'))) {
@@ -394,7 +394,7 @@ describe('a public repository', () => {
     }
   });
 
-  test('opens no other: a private one is a 401 with and without a token, as one that is not there', async () => {
+  test('makes no other public: a private one gets a 401 like one that does not exist, with and without a token', async () => {
     await pushImage(world, 'acme/secret', 'v1');
     const authorization = await bearerOf(null, `${wanted} repository:acme/secret:pull repository:acme/absent:pull`);
     for (const shown of [null, authorization]) {
@@ -411,7 +411,7 @@ describe('a public repository', () => {
     expect(mount.status).toBe(401);
   });
 
-  test('made private is pulled with an old token for five minutes at most, and no new token opens it', async () => {
+  test('made private can be pulled with an old token for at most five minutes, and no new token allows it', async () => {
     const old = await bearerOf(null, wanted);
     const pull = async (authorization: string | null) =>
       (await world.fetch('GET', at('manifests/v1'), { authorization })).status;
@@ -428,7 +428,7 @@ describe('a public repository', () => {
     expect(await pull(old)).toBe(401);
   });
 
-  test('made private lends its blobs to nobody from then on, whatever their token says', async () => {
+  test('made private cannot be mounted from any more, whatever the token says', async () => {
     const bob = await inviteUser(world, 'bob');
     const authorization = await bearerOf(bob.basic, `repository:bob/own:pull,push ${wanted}`);
     const mount = (name: string, from: string) =>

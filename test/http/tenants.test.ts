@@ -1,4 +1,4 @@
-/** Content of one repository and people of another: what bytes that are shared in the store must never give away. */
+/** Content and people of different tenants: deduplicated storage must not leak between repositories. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { consume } from '../../src/queue.ts';
 import { type Content, contentOf, noise, pushBlob, pushImage, refusal } from '../world/images.ts';
@@ -11,7 +11,7 @@ let world: World;
 let alice: Person;
 let secret: Content;
 
-/** Alice has all of alpha and nothing of beta, where the secret is. */
+/** Alice has all rights in alpha and none in beta, which holds the secret. */
 beforeEach(async () => {
   world = await newWorld();
   alice = await inviteUser(world, 'alice');
@@ -32,9 +32,9 @@ async function holds(repository: string, digest: string): Promise<boolean> {
   return (await world.fetch('HEAD', `/v2/${repository}/blobs/${digest}`)).status === 200;
 }
 
-describe('a blob of a repository that one may not pull', () => {
+describe('a blob of a repository that the caller may not pull', () => {
   test.each(['?mount={digest}&from=beta/private', '?mount={digest}', '?mount={digest}&from=beta/absent'])(
-    'is not mounted with %s: the answer is that of a blob that nobody has',
+    'is not mounted with %s: the answer is the same as for an unknown blob',
     async (query) => {
       for (const way of [as(alice), await bearer(alice, 'repository:alpha/app:pull,push', 'repository:beta/private:pull')]) {
         const ask = async (digest: string) => {
@@ -51,7 +51,7 @@ describe('a blob of a repository that one may not pull', () => {
     },
   );
 
-  test('is not had by claiming its digest without its bytes', async () => {
+  test('cannot be obtained by claiming its digest without its bytes', async () => {
     for (const body of ['', 'short']) {
       const path = `/v2/alpha/app/blobs/uploads/?digest=${secret.digest}`;
       expect(await refusal(await world.fetch('POST', path, { ...as(alice), body }))).toBe('400 DIGEST_INVALID');
@@ -59,7 +59,7 @@ describe('a blob of a repository that one may not pull', () => {
     expect(await holds('alpha/app', secret.digest)).toBe(false);
   });
 
-  test("is unknown in every repository of one's own, and known again to whoever sends all of it", async () => {
+  test("is unknown in the caller's own repositories until the caller pushes all its bytes", async () => {
     await pushImage(world, 'alpha/app', 'v1');
     for (const method of ['GET', 'HEAD', 'DELETE']) {
       const response = await world.fetch(method, `/v2/alpha/app/blobs/${secret.digest}`, as(alice));
@@ -74,7 +74,7 @@ describe('a blob of a repository that one may not pull', () => {
   });
 });
 
-test('a blob of a public repository is mounted by anybody who may push, named or not', async () => {
+test('a blob of a public repository can be mounted by anybody who may push, with or without naming the source', async () => {
   await api(world, 'PATCH', '/repositories/beta/private', { body: { visibility: 'public' } });
   for (const [repository, from] of [
     ['alpha/named', '&from=beta/private'],
@@ -86,7 +86,7 @@ test('a blob of a public repository is mounted by anybody who may push, named or
   }
 });
 
-test("an upload that somebody began is nobody else's, though they may push there too", async () => {
+test('an upload belongs to whoever started it, even if others may push there too', async () => {
   const bob = await inviteUser(world, 'bob');
   await api(world, 'PUT', '/organizations/alpha/members/bob', { body: { role: 'owner' } });
   const begun = await world.fetch('POST', '/v2/alpha/app/blobs/uploads/', as(alice));
@@ -105,10 +105,10 @@ test("an upload that somebody began is nobody else's, though they may push there
   expect(finished.status).toBe(201);
 });
 
-describe('what happens to one', () => {
+describe('events of one tenant', () => {
   const hook = { url: 'https://hooks.example.com/in', types: ['*'] };
 
-  /** What all deliveries there are say: nothing is sent, and what would be is in the rows. */
+  /** What all deliveries say. Nothing is sent: their content is in the rows. */
   async function heard(webhook: string): Promise<string[]> {
     const queue = world.env.EVENTS as unknown as TestQueue;
     while (queue.held.length > 0) await deliverBatch(queue, consume, world.env);
@@ -120,7 +120,7 @@ describe('what happens to one', () => {
     return [...new Set(body.items.map(({ event }) => event.repository ?? event.organization ?? ''))].sort();
   }
 
-  test('is heard by no webhook of another, nor found in its record, however alike their names are', async () => {
+  test('reach no webhook or event list of another, however similar the names', async () => {
     const made = async (place: string) => {
       const { body } = await api<{ webhook: { id: string } }>(world, 'POST', `${place}/webhooks`, {
         as: alice.basic,
@@ -146,7 +146,7 @@ describe('what happens to one', () => {
     expect([...found].sort()).toEqual(['alpha', 'alpha/app', 'alpha/app/deep', 'alpha/app2']);
   });
 
-  test("is asked for by a pattern of others' names in vain", async () => {
+  test("cannot be requested with a pattern of another tenant's names", async () => {
     const request = { as: alice.basic, body: { ...hook, repositories: ['*', 'beta/*'] } };
     const { body } = await api<{ webhook: { id: string } }>(world, 'POST', '/organizations/alpha/webhooks', request);
     await pushImage(world, 'beta/private', 'v1');
@@ -174,7 +174,7 @@ describe('a right to acme/web and to acme/web-*', () => {
   });
 });
 
-describe('a path that could be read in two ways', () => {
+describe('an ambiguous path', () => {
   test.each(['alpha%2Fapp', 'alpha/app%2F..%2F..%2Fbeta%2Fprivate', 'alpha%252Fapp'])(
     'is refused under /v2: %s',
     async (name) => {
@@ -187,7 +187,7 @@ describe('a path that could be read in two ways', () => {
   );
 
   test.each(['alpha%2Fapp%2F..%2F..%2Fbeta%2Fprivate', 'alpha%252Fapp', 'alpha//app', 'alpha/app/%2e%2e/%2e%2e/beta/private'])(
-    'gives nothing of another under /api: %s',
+    'reveals nothing of another tenant under /api: %s',
     async (name) => {
       const { status } = await world.fetch('GET', `/api/v1/repositories/${name}`, as(alice));
       expect([400, 404]).toContain(status);

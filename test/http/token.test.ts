@@ -26,7 +26,7 @@ async function post(form: Record<string, string>): Promise<Response> {
 }
 
 describe('GET /token', () => {
-  test('answers a token under both names, good for 300 seconds, not to be cached', async () => {
+  test('returns a token under both names, valid for 300 seconds and not cacheable', async () => {
     const response = await world.fetch('GET', '/token?service=registry.test&scope=repository:a/b:pull');
     const answer = (await response.json()) as TokenAnswer;
     expect(answer).toMatchObject({ expires_in: 300, token: answer.access_token });
@@ -45,17 +45,17 @@ describe('GET /token', () => {
     expect(claims.jti).toMatch(/./);
   });
 
-  test('without a scope is a valid check of the password', async () => {
+  test('without a scope checks the password', async () => {
     expect((await world.fetch('GET', '/token?service=registry.test')).status).toBe(200);
   });
 
-  test('answers a stranger with a token for nothing', async () => {
+  test('gives an anonymous caller a token without rights', async () => {
     const response = await world.fetch('GET', '/token?scope=repository:a/b:pull,push', { authorization: null });
     expect(response.status).toBe(200);
     expect(decodeJwt(((await response.json()) as TokenAnswer).access_token)).toMatchObject({ sub: '', access: [] });
   });
 
-  test('gives a refresh token to whoever asks for one', async () => {
+  test('gives a refresh token to clients that ask for one', async () => {
     const answer = (await (await world.fetch('GET', '/token?offline_token=true')).json()) as TokenAnswer;
     expect(answer.refresh_token).toMatch(/^ey/);
   });
@@ -85,19 +85,19 @@ describe('GET /token', () => {
     expect(decodeJwt(await tokenFor(world, scope)).access).toEqual([]);
   });
 
-  test('refuses a flood of scopes', async () => {
+  test('refuses too many scopes', async () => {
     const scope = encodeURIComponent(Array.from({ length: 1000 }, (__, n) => `repository:r${n}:pull`).join(' '));
     expect(await refusal(await world.fetch('GET', `/token?scope=${scope}`))).toBe('400 UNSUPPORTED');
   });
 
-  test('for another service is a token of this one', async () => {
+  test('for another service name returns a token of this one', async () => {
     const answer = (await (await world.fetch('GET', '/token?service=elsewhere.test')).json()) as TokenAnswer;
     expect(decodeJwt(answer.access_token).aud).toBe('registry.test');
   });
 });
 
 describe('POST /token', () => {
-  test('takes a password and answers the scope it granted', async () => {
+  test('accepts a password and returns the granted scope', async () => {
     const response = await post({
       grant_type: 'password',
       username: 'admin',
@@ -110,19 +110,19 @@ describe('POST /token', () => {
     expect(answer.refresh_token).toBeUndefined();
   });
 
-  test('takes the refresh token it gave for offline access', async () => {
+  test('accepts the refresh token that it gave for offline access', async () => {
     const first = await post({ grant_type: 'password', username: 'admin', password: PASSWORD, access_type: 'offline' });
     const { refresh_token = '' } = (await first.json()) as TokenAnswer;
     const second = await post({ grant_type: 'refresh_token', refresh_token, scope: 'repository:a/b:pull' });
     expect(((await second.json()) as TokenAnswer).scope).toBe('repository:a/b:pull');
   });
 
-  test('takes no access token for a refresh token', async () => {
+  test('does not accept an access token as a refresh token', async () => {
     const token = await tokenFor(world, 'repository:a/b:pull');
     expect(await refusal(await post({ grant_type: 'refresh_token', refresh_token: token }))).toBe('401 UNAUTHORIZED');
   });
 
-  test('refuses a wrong password, and a grant type it does not know', async () => {
+  test('refuses a wrong password and an unknown grant type', async () => {
     expect(await refusal(await post({ grant_type: 'password', username: 'admin', password: 'wrong' }))).toBe(
       '401 UNAUTHORIZED',
     );
@@ -138,14 +138,14 @@ describe('POST /token', () => {
 describe("the administrator's password", () => {
   const as = (password: string) => ({ authorization: `Basic ${btoa(`admin:${password}`)}` });
 
-  test('may look like a token or like a key', async () => {
+  test('may look like a token or a key', async () => {
     for (const ADMIN_PASSWORD of ['three.parts.long', `berth_BRTH${'A'.repeat(16)}_${'a'.repeat(32)}`]) {
       const strange = worldOf({ ...world.env, ADMIN_PASSWORD });
       expect((await strange.fetch('GET', '/token', as(ADMIN_PASSWORD))).status).toBe(200);
     }
   });
 
-  test('ends what was made with it when it is changed', async () => {
+  test('revokes everything made with it when it is changed', async () => {
     const before = worldOf({ ...world.env, ADMIN_PASSWORD: 'the-password-before' });
     const response = await before.fetch(
       'GET',
