@@ -1,4 +1,4 @@
-/** Lists that nobody can make large: an answer has a bound in bytes, and a call has a bound in rows that it reads. */
+/** Limits of list answers: bytes per answer and rows read per call. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createSubscription } from '../../../src/webhooks/subscriptions.ts';
 import { counting } from '../../world/counting.ts';
@@ -17,7 +17,7 @@ beforeEach(async () => {
   await makeOrganization(world, 'acme');
 });
 
-/** Walks all pages. Each must fit. @returns the items, and the largest page in bytes */
+/** Walks all pages, each of which must fit. @returns the items, and the size of the largest page in bytes */
 async function walk(path: string): Promise<{ items: { id: string | number }[]; largest: number; pages: number }> {
   const items: { id: string | number }[] = [];
   let [largest, pages] = [0, 0];
@@ -39,7 +39,7 @@ async function page(path: string) {
   return { status: response.status, text, body: JSON.parse(text) as { items: { id: string }[]; next: string | null } };
 }
 
-/** Events with targets as long as they may be, of characters that have three bytes, or six where JSON escapes them. */
+/** Events with targets of maximum length, of characters that take three bytes, or six when JSON escapes them. */
 async function manyEvents(count: number, character: string): Promise<void> {
   const bytes = new TextEncoder().encode(JSON.stringify(character)).length - 2;
   const target = JSON.stringify({ subject: 'user:x', note: character.repeat(Math.floor(16_000 / bytes)) });
@@ -78,7 +78,7 @@ describe('GET /events', () => {
   });
 });
 
-test('a list of webhooks, each as large as it may be, has 1 MiB at most and leaves nothing out', async () => {
+test('a list of webhooks of maximum size stays within 1 MiB and leaves nothing out', async () => {
   const patterns = Array.from({ length: 50 }, (_, n) => `acme/${'x'.repeat(240)}${n}*`);
   const tags = Array.from({ length: 50 }, (_, n) => `${'v'.repeat(120)}${n}*`);
   const ids: string[] = [];
@@ -103,13 +103,13 @@ test('a list of webhooks, each as large as it may be, has 1 MiB at most and leav
   expect(items.map(({ id }) => id)).toEqual(ids.sort());
 });
 
-/** Many rows that nobody would write by requests within a test. @param sql has ?1, the number of rows */
+/** Inserts many rows at once, which requests could not do within a test. @param sql has ?1, the number of rows */
 const rows = (sql: string, count: number) =>
   world.env.DB.prepare(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) ${sql}`)
     .bind(count)
     .run();
 
-test('a preview of rules with long descriptions, about tags with long names, has 1 MiB at most and says that it is cut', async () => {
+test('a preview of rules with long descriptions, about tags with long names, stays within 1 MiB and says that it is truncated', async () => {
   await pushImage(world, 'acme/api', 'v1');
   await rows(
     `INSERT INTO tags SELECT m.repository_id, 'v' || i || '-' || substr('${'x'.repeat(128)}', 1, 120), m.digest, 1 FROM n, manifests m`,
@@ -129,7 +129,7 @@ test('a preview of rules with long descriptions, about tags with long names, has
   expect(items.length).toBeGreaterThan(300);
 });
 
-test('a page about content that thousands of repositories have lost has 1 MiB at most, and every blob is told of', async () => {
+test('a page about content that thousands of repositories have lost stays within 1 MiB and lists every blob', async () => {
   const { digest } = await pushBlob(world, 'acme/api', noise(100));
   await rows(
     `INSERT INTO repositories (name, created_at) SELECT 'acme/' || substr('${'x'.repeat(250)}', 1, 240) || i, 0 FROM n`,

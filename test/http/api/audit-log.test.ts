@@ -1,4 +1,4 @@
-/** The audit log: logins and attempts that failed, from where, and what a change changed. */
+/** The audit log: logins, failed logins, addresses, and what a change changed. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
 import { counting } from '../../world/counting.ts';
@@ -40,7 +40,7 @@ const rowsOf = (type: string) =>
   world.env.DB.prepare('SELECT count(*) AS n FROM events WHERE type = ?1').bind(type).first<number>('n');
 
 describe('a login', () => {
-  test('is in the log with who, the key and the address, for administrators and for whoever it was', async () => {
+  test('is logged with user, key and address, and visible to administrators and to that user', async () => {
     expect((await login('192.0.2.7', alice.basic)).status).toBe(200);
     for (const as of [undefined, alice.basic]) {
       expect(await log('type=login.succeeded', as)).toMatchObject([
@@ -51,14 +51,14 @@ describe('a login', () => {
     expect(await log('type=login.succeeded', bob.basic)).toEqual([]);
   });
 
-  test('is recorded once a day for a credential and an address, however often and with whichever client', async () => {
+  test('is logged once a day for each credential and address, however often and with whichever client', async () => {
     for (let n = 0; n < 30; n++) await login('192.0.2.7', alice.basic, n % 2 ? DOCKER : '/token');
     await login('192.0.2.8', alice.basic);
     await login('192.0.2.7', `Basic ${btoa('admin:the-password-of-the-tests')}`);
     expect(await rowsOf('login.succeeded')).toBe(3);
   });
 
-  test('of a robot is for the owners of its organization', async () => {
+  test('of a robot is visible to the owners of its organization', async () => {
     await makeOrganization(world, 'acme', { owners: [alice] });
     const robot = await makeRobot(world, 'acme', 'ci');
     await login('192.0.2.9', robot.basic);
@@ -67,7 +67,7 @@ describe('a login', () => {
     ]);
   });
 
-  test('that is continued with a refresh token is none', async () => {
+  test('continued with a refresh token is not logged again', async () => {
     const { refresh_token } = (await (await login('192.0.2.7', alice.basic)).json()) as { refresh_token: string };
     const body = new URLSearchParams({ grant_type: 'refresh_token', refresh_token, service: 'registry.test' }).toString();
     const headers = { 'content-type': 'application/x-www-form-urlencoded', 'cf-connecting-ip': '192.0.2.99' };
@@ -75,7 +75,7 @@ describe('a login', () => {
     expect(await rowsOf('login.succeeded')).toBe(1);
   });
 
-  test('goes on where it cannot be recorded', async () => {
+  test('succeeds even if it cannot be logged', async () => {
     const prepare = (sql: string) => {
       if (/'login\.(?:succeeded|failed)'/.test(sql)) throw new Error('storage is gone');
       return world.env.DB.prepare(sql);
@@ -87,7 +87,7 @@ describe('a login', () => {
     expect(await rowsOf('login.succeeded')).toBe(0);
   });
 
-  test('costs what it did where it is recorded already, and a request for a token alone writes nothing', async () => {
+  test('costs nothing more if it is logged already, and a plain token request writes nothing', async () => {
     await login('192.0.2.7', alice.basic);
     const counted = counting(world.env);
     const headers = { 'cf-connecting-ip': '192.0.2.7' };
@@ -100,10 +100,10 @@ describe('a login', () => {
   });
 });
 
-describe('a login that fails', () => {
+describe('a failed login', () => {
   const fail = (from: string, name = 'alice') => login(from, basicOf(name, 'wrong'));
 
-  test('is in the log: the first, the tenth and the hundredth of an address in an hour', async () => {
+  test('is logged: the first, the tenth and the hundredth of an address in an hour', async () => {
     for (let n = 0; n < 120; n++) expect((await fail('192.0.2.7')).status).toBe(401);
     expect((await log('type=login.failed')).map(({ target, address }) => [target.attempts, target.account, address])).toEqual([
       [100, 'alice', '192.0.2.7'],
@@ -116,7 +116,7 @@ describe('a login that fails', () => {
   test('does not fill the database, from however many addresses it comes', async () => {
     for (let n = 0; n < 300; n++) await fail(`2001:db8:${n.toString(16)}::1`);
     expect(await rowsOf('login.failed')).toBeLessThanOrEqual(20);
-    // Nor through however many isolates.
+    // The same holds across isolates.
     await world.env.DB.prepare(
       `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
        INSERT INTO events (at, type, about, sequence, target, actor)
@@ -128,7 +128,7 @@ describe('a login that fails', () => {
     expect(await rowsOf('login.failed')).toBe(before);
   });
 
-  test('never has in it what was typed for a name and cannot be one', async () => {
+  test('is logged without the user name if that could not be a name', async () => {
     await fail('192.0.2.7', 'my secret pass phrase!');
     const { results } = await world.env.DB.prepare('SELECT target FROM events').all<{ target: string }>();
     expect(JSON.stringify(results)).not.toContain('pass phrase');
@@ -140,7 +140,7 @@ function bound(database: D1Database, name: string | symbol): unknown {
   return typeof value === 'function' ? value.bind(database) : value;
 }
 
-test('a login password that was made is in the log, with when it ends and never with itself', async () => {
+test('creating a login password is logged with its expiry, and never with the password', async () => {
   const headers = { 'cf-connecting-ip': '192.0.2.7' };
   const { status, body } = await api('POST', '/login-password', { as: alice.basic, body: { lifetime: 3600 }, headers });
   expect(status).toBe(200);
@@ -152,11 +152,11 @@ test('a login password that was made is in the log, with when it ends and never 
   expect(JSON.stringify(results)).not.toContain((body as unknown as { password: string }).password);
 });
 
-describe('the address', () => {
+describe('the client address', () => {
   const headers = { 'cf-connecting-ip': '192.0.2.7' };
   const seen = async () => (await log('type=organization.created'))[0];
 
-  test('is in the log of what is done by the API, and in no delivery', async () => {
+  test('is logged for changes by the API, and is in no delivery', async () => {
     await api('PUT', '/organizations/acme', { headers });
     expect((await seen())?.address).toBe('192.0.2.7');
     const made = await anyApi<{ webhook: { id: string } }>(world, 'POST', '/organizations/acme/webhooks', {
@@ -169,7 +169,7 @@ describe('the address', () => {
     expect(JSON.stringify(results)).not.toContain('192.0.2.7');
   });
 
-  test('is a keyed hash on request, the same for the same address, or not there', async () => {
+  test('can be stored as a keyed hash, the same for the same address, or not at all', async () => {
     const env = world.env;
     world = worldOf({ ...env, AUDIT_ADDRESSES: 'hashed' });
     await api('PUT', '/organizations/acme', { headers });
@@ -184,10 +184,10 @@ describe('the address', () => {
     expect(JSON.stringify(results)).not.toContain('192.0.2.7');
   });
 
-  test('is forgotten after some days, and what happened is not', async () => {
+  test('is deleted after some days, and the event stays', async () => {
     await api('PUT', '/organizations/acme', { headers });
     await api('PUT', '/organizations/bravo', { headers });
-    // The last of the six runs of an hour.
+    // The last of the six runs in an hour.
     const hourly = Date.UTC(2026, 0, 1, 0, 57);
     await runScheduled(world.env, hourly);
     expect((await log('type=organization.created')).map(({ address }) => address)).toEqual(['192.0.2.7', '192.0.2.7']);
@@ -198,7 +198,7 @@ describe('the address', () => {
   });
 });
 
-describe('what a change changed is in the log, from what to what:', () => {
+describe('the log contains the old and new values of a change to', () => {
   const long = 'x'.repeat(150_000 / 2);
 
   async function changesOf(type: string): Promise<unknown> {
@@ -270,7 +270,7 @@ describe('what a change changed is in the log, from what to what:', () => {
     expect(Object.keys((await changesOf('key.changed')) as object)).toEqual(['name']);
   });
 
-  test('a webhook, without what its address may hold', async () => {
+  test('a webhook, without what its address may contain', async () => {
     const { body } = await anyApi<{ webhook: { id: string } }>(world, 'POST', '/organizations/acme/webhooks', {
       body: { url: 'https://hooks.example.com/old-secret' },
     });
@@ -287,7 +287,7 @@ describe('what a change changed is in the log, from what to what:', () => {
     expect(await changesOf('webhook.changed')).toEqual({ enabled: { from: false, to: true } });
   });
 
-  test('a quota, the rule of tags and a lifecycle policy', async () => {
+  test('a quota, a mutability rule and a lifecycle policy', async () => {
     await done('PUT', '/organizations/acme/quota', { maxBytes: 1000 });
     await done('PUT', '/organizations/acme/quota', { maxBytes: 2000 });
     expect(await changesOf('quota.saved')).toEqual({ maxBytes: { from: 1000, to: 2000 } });

@@ -1,4 +1,4 @@
-/** Percent-encoding in paths of the management API, as generated clients send it: it is decoded once, and then it is the path. */
+/** Percent-encoding in API paths, as generated clients send it: a path is decoded exactly once. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { pushImage } from '../../world/images.ts';
 import { type ApiAnswer, api, inviteUser } from '../../world/people.ts';
@@ -47,7 +47,7 @@ describe('a name outside the grammar', () => {
     expect(messageOf(answer)).toContain('letters and digits');
   });
 
-  test('of a repository is a 400 that says what one is', async () => {
+  test('of a repository gets a 400 that states the grammar', async () => {
     for (const name of ['acme%40x', 'acme/a%20b', 'acme%2Fa%40b', 'acme/%C3%A9']) {
       const answer = await api(world, 'PUT', `/repositories/${name}`, { body: {} });
       expect([name, answer.status]).toEqual([name, 400]);
@@ -55,8 +55,8 @@ describe('a name outside the grammar', () => {
   });
 });
 
-describe('what is encoded without need', () => {
-  test('is the same path', async () => {
+describe('unnecessary encoding', () => {
+  test('addresses the same resource', async () => {
     const alice = await inviteUser(world, 'alice');
     await pushImage(world, 'acme/api', 'v1.0');
     const image = await pushImage(world, 'acme/api', 'v2');
@@ -73,7 +73,7 @@ describe('what is encoded without need', () => {
     expect((await api(world, 'POST', `/repositories/acme/api/-/trash/manifests/${entry}/restore`)).status).toBe(200);
   });
 
-  test('leads nowhere that the path as it is would not', async () => {
+  test('reaches nothing that the plain path would not', async () => {
     const bob = await inviteUser(world, 'bob');
     const routes = [
       '/%75sers/bob/policy',

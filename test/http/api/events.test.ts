@@ -1,4 +1,4 @@
-/** The audit log by the API: what is found in it, page by page, and who may see what of it. */
+/** The audit log by the API: searching, paging, and who may see what. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { pushImage } from '../../world/images.ts';
 import { everyItem, makeOrganization, makeRobot } from '../../world/organizations.ts';
@@ -28,7 +28,7 @@ interface Body {
 const api = (method: string, path: string, request?: ApiRequest) => anyApi<Body>(world, method, path, request);
 
 let world: World;
-/** An owner of acme, a member of it, somebody else, and one who may administer acme/api by its policy. */
+/** An owner of acme, a member, an unrelated user, and one who may administer acme/api by its policy. */
 let olga: Person;
 let mia: Person;
 let sam: Person;
@@ -62,7 +62,7 @@ async function find(query: string, as?: string): Promise<Shown[]> {
   return body.items;
 }
 
-/** Status, and what the events that are seen are about. */
+/** Status, and the subjects of the visible events. */
 async function seen(query: string, as: string | null): Promise<string> {
   const { status, body } = await api('GET', `/events${query}`, { as });
   if (status !== 200) return `${status} ${body.errors[0].code}`;
@@ -74,7 +74,7 @@ async function narrowed(owner: Person | null, ...statements: object[]): Promise<
   return `Bearer ${body.secret}`;
 }
 
-/** Puts events into the past and one after another: copies of the newest, with these columns instead. */
+/** Puts events into the past, one after another: copies of the newest, with these columns replaced. */
 async function insert(count: number, columns: Record<string, string>): Promise<void> {
   const values: Record<string, string> = {
     at: 'at',
@@ -123,7 +123,7 @@ describe('an event', () => {
     expect(user?.actor).toEqual({ subject: 'user:admin', key: null });
   });
 
-  test('is counted by what it is about, without a gap', async () => {
+  test('is numbered within its subject, without gaps', async () => {
     await Promise.all(
       ['acme/api', 'acme/web', 'other/web'].flatMap((name) => ['v1', 'v2'].map((tag) => pushImage(world, name, tag))),
     );
@@ -137,7 +137,7 @@ describe('an event', () => {
 });
 
 describe('a search', () => {
-  test('is page by page, the newest first, and what happens meanwhile moves nothing', async () => {
+  test('is paged newest first, and events that happen meanwhile shift nothing', async () => {
     const before = (await find('?n=1000')).map(({ id }) => id);
     let n = 0;
     const meanwhile = async () => void (await pushImage(world, 'acme/meanwhile', `v${n++}`));
@@ -146,7 +146,7 @@ describe('a search', () => {
     expect(before).toEqual(before.toSorted((a, b) => b - a));
   });
 
-  test('finds what was done by somebody, of some types', async () => {
+  test('finds events by actor and type', async () => {
     await pushImage(world, 'acme/api', 'v1');
     const types = async (query: string) => (await find(query)).map(({ type }) => type);
     expect(await types('?type=tag.created')).toEqual(['tag.created']);
@@ -161,7 +161,7 @@ describe('a search', () => {
     expect(await types('?actor=user:olga&repository=acme/api')).toEqual([]);
   });
 
-  test('in time is exact to the second: since it, and before it', async () => {
+  test('by time is exact to the second: since is inclusive, before is exclusive', async () => {
     const T = 1_700_000_000;
     await world.env.DB.prepare(`UPDATE events SET at = ${T - 100}`).run();
     await insert(4, { at: `${T} - 1 + n`, target: `json_object('n', n)` });
@@ -181,7 +181,7 @@ describe('a search', () => {
     expect(paged.slice(0, 4).map(({ target }) => target.n)).toEqual([4, 3, 2, 1]);
   });
 
-  test('for what is rare goes on over short pages, and finds all of it', async () => {
+  test('for something rare continues over short pages and finds everything', async () => {
     await api('PUT', '/repositories/acme/rare', { as: olga.basic });
     await insert(12_000, { actor: `'user:busy'`, about: `'acme/busy'` });
     await api('PATCH', '/repositories/acme/rare', { as: olga.basic, body: { description: 'x' } });
@@ -196,7 +196,7 @@ describe('a search', () => {
     }
     expect(pages).toEqual([1, 0, 3]);
     expect(types).toEqual(['repository.changed', 'repository.created', 'key.created', 'user.joined']);
-    // By what it is about it is found at once.
+    // By its subject it is found at once.
     expect((await find('?repository=acme/rare')).map(({ type }) => type)).toEqual(['repository.changed', 'repository.created']);
   });
 
@@ -225,10 +225,10 @@ describe('a search', () => {
   });
 });
 
-describe('of a repository', () => {
+describe('events of a repository', () => {
   const QUERY = '?repository=acme/api';
 
-  test('whoever may administer it sees all, whoever did it', async () => {
+  test('are all visible to those who may administer it, whoever caused them', async () => {
     const admin = { actions: ['admin'], repositories: ['acme/*'] };
     const robot = await makeRobot(world, 'acme', 'auditor', [admin]);
     const pulling = await makeRobot(world, 'acme', 'puller', [{ actions: ['pull'], repositories: ['acme/*'] }]);
@@ -249,7 +249,7 @@ describe('of a repository', () => {
     expect((await find(`${QUERY}&actor=user:admin`, anna.basic)).length).toBeGreaterThan(0);
   });
 
-  test('that is private, the answer is that of one which never was', async () => {
+  test('that is private look as if it had never existed', async () => {
     const look = async (name: string) => {
       const { status, body } = await api('GET', `/events?repository=${name}`, { as: sam.basic });
       return { status, body };
@@ -258,14 +258,14 @@ describe('of a repository', () => {
     expect(await look('acme/api')).toEqual(await look('nobody/absent'));
   });
 
-  test('that was deleted, what happened stays for those who would still administer it', async () => {
+  test('that was deleted stay visible to those who would still administer it', async () => {
     await api('DELETE', '/repositories/acme/api');
     expect((await find(QUERY, olga.basic))[0]?.type).toBe('repository.deleted');
     expect(await seen(QUERY, anna.basic)).toBe('404 NOT_FOUND');
     expect(await seen('?repository=acme/absent', olga.basic)).toBe('');
   });
 
-  test('that was made anew begins there, but for those to whom its name belongs', async () => {
+  test('that was recreated begin there, except for the owners of its name', async () => {
     await api('DELETE', '/repositories/acme/api');
     await put('/repositories/acme/api');
     await put('/repositories/acme/api/-/policy', {
@@ -277,19 +277,19 @@ describe('of a repository', () => {
     expect(all.length).toBeGreaterThan(3);
   });
 
-  test('no more is seen than of that one', async () => {
+  test('are the only ones visible to its administrator', async () => {
     for (const name of ['acme/api2', 'acme/api/deep', 'acme/ap']) await put(`/repositories/${name}`);
     expect(await seen(QUERY, olga.basic)).toBe('acme/api');
   });
 });
 
-describe('of an organization', () => {
+describe('events of an organization', () => {
   beforeEach(async () => {
     for (const name of ['acme/web', 'acme2/api', 'acme-x/api', 'acme']) await put(`/repositories/${name}`);
     await makeOrganization(world, 'acme2', { owners: [sam] });
   });
 
-  test('its owners see all that happened to it and its repositories, and to no other', async () => {
+  test('are visible to its owners with those of its repositories, and of no other', async () => {
     expect(await seen('?organization=acme', olga.basic)).toBe('acme,acme/api,acme/web');
     expect(await seen('?organization=ACME&actor=user:admin', olga.basic)).toBe('acme,acme/api,acme/web');
     expect(await seen('?organization=acme2', sam.basic)).toBe('acme2,acme2/api');
@@ -298,7 +298,7 @@ describe('of an organization', () => {
     expect([...new Set(named.map(({ type }) => type))].sort()).toEqual(['member.changed', 'organization.created']);
   });
 
-  test('others see nothing, nor whether it is there', async () => {
+  test('are hidden from others, as is its existence', async () => {
     expect(await seen('?organization=acme', mia.basic)).toBe('403 DENIED');
     expect(await seen('?organization=acme', anna.basic)).toBe('404 NOT_FOUND');
     expect(await seen('?organization=absent', anna.basic)).toBe('404 NOT_FOUND');
@@ -310,14 +310,14 @@ describe('of an organization', () => {
   });
 });
 
-describe('of everything', () => {
-  test('an administrator sees all', async () => {
+describe('all events', () => {
+  test('are visible to an administrator', async () => {
     const adele = await inviteUser(world, 'adele', { administrator: true });
     expect(await seen('?n=1000', adele.basic)).toBe('acme,acme/api,registry');
     expect(await seen('?n=1000&actor=user:olga', adele.basic)).toBe('registry');
   });
 
-  test('others see what they did themselves, and that alone', async () => {
+  test('are limited for others to their own actions', async () => {
     await api('PATCH', '/repositories/acme/api', { as: anna.basic, body: { description: 'x' } });
     const own = await find('', anna.basic);
     expect(own.map(({ type }) => type)).toEqual(['repository.changed', 'key.created', 'user.joined']);
@@ -332,7 +332,7 @@ describe('of everything', () => {
     expect(await seen('', null)).toBe('401 UNAUTHORIZED');
   });
 
-  test("a login of an administrator's sees what they did themselves", async () => {
+  test('are limited to their own actions for a login of an administrator', async () => {
     const adele = await inviteUser(world, 'adele', { administrator: true });
     const { body } = await api('POST', '/login-password', { as: adele.basic });
     const login = basicOf('adele', body.password);
@@ -342,7 +342,7 @@ describe('of everything', () => {
     expect(await seen('?repository=acme/api', login)).toBe('acme/api');
   });
 
-  test('a narrowed key sees nothing, whatever it may do and whoever owns it', async () => {
+  test('are hidden from a narrowed key, whatever it may do and whoever owns it', async () => {
     for (const owner of [olga, null]) {
       const key = await narrowed(owner, { actions: 'all actions', repositories: ['*'] });
       expect(await seen('', key)).toBe('403 DENIED');

@@ -1,4 +1,4 @@
-/** Explanations: they say what really happens, and why, to whoever answers for a repository and to nobody else. */
+/** Explanations say what really happens and why, to those who administer the repository and to nobody else. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Content, imageIn, putManifest, textOf } from '../../world/images.ts';
 import { makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
@@ -55,7 +55,7 @@ async function done(method: string, path: string, body: object, as?: string): Pr
   return answer.body;
 }
 
-/** Further keys of somebody: the principal to ask about, and the password. */
+/** Further keys of a user: the principal to ask about, and the password. */
 async function narrowed(person: Person, statements: object[]): Promise<{ principal: string; basic: string }> {
   const { key, secret } = (await done('POST', '/keys', { name: 'narrowed', statements }, person.basic)) as {
     key: { id: string };
@@ -64,7 +64,7 @@ async function narrowed(person: Person, statements: object[]): Promise<{ princip
   return { principal: `key:${key.id}`, basic: basicOf(person.name, secret) };
 }
 
-describe('an explanation is what really happens', () => {
+describe('an explanation agrees with what really happens', () => {
   const CLAIMS = { project: '42', ref: 'refs/heads/main', environment: 'production' };
   const TAGS = ['v1', 'latest', 'tmp-1', 'release-9', null];
   const ACTIONS = ['pull', 'push', 'retag', 'delete', 'admin', 'create'];
@@ -168,7 +168,7 @@ describe('an explanation is what really happens', () => {
   const put = (image: Content, reference: string) => putManifest(world, REPOSITORY, reference, textOf(image));
   let counter = 0;
 
-  /** Sends the request that needs this right, and says whether it was let in. */
+  /** Sends the request that needs this right. Returns whether it was allowed. */
   async function happens(authorization: string | null, action: string, tag: string | null): Promise<boolean> {
     const send = (method: string, path: string, body: string | null = null) =>
       world.fetch(method, path, {
@@ -179,7 +179,7 @@ describe('an explanation is what really happens', () => {
     switch (action) {
       case 'pull': {
         if (tag) await put(first, tag);
-        // A stranger pulls with a token, as docker gets one.
+        // An anonymous caller pulls with a token, as docker gets one.
         const bearer = authorization ?? `Bearer ${await anonymousToken()}`;
         return (
           (await world.fetch('GET', tag ? at(tag) : `/v2/${REPOSITORY}/tags/list`, { authorization: bearer })).status === 200
@@ -212,7 +212,7 @@ describe('an explanation is what really happens', () => {
     return ((await response.json()) as { token: string }).token;
   }
 
-  test.each(ACTIONS)('for %s, whoever asks for it and whatever the tag', async (action) => {
+  test.each(ACTIONS)('for %s, whoever asks and whatever the tag', async (action) => {
     const [said, happened]: [string[], string[]] = [[], []];
     for (const { principal, basic, claims } of subjects) {
       for (const tag of action === 'admin' || action === 'create' ? [null] : TAGS) {
@@ -230,7 +230,7 @@ describe('an explanation is what really happens', () => {
   });
 });
 
-describe('an explanation says what decided', () => {
+describe('an explanation names what decided', () => {
   let alice: Person;
   let owner: Person;
 
@@ -246,7 +246,7 @@ describe('an explanation says what decided', () => {
   const policy = (statements: object[]) => done('PUT', `/repositories/${REPOSITORY}/-/policy`, { statements });
   const TEAM = { from: 'team:acme/dev', effect: 'allow', actions: ['pull'], repositories: ['acme/*'] };
 
-  test('where a statement allows it', async () => {
+  test('if a statement allows', async () => {
     expect(await explained({ principal: alice.subject, action: 'pull' })).toEqual({
       allowed: true,
       reason: 'allowed by team:acme/dev',
@@ -257,7 +257,7 @@ describe('an explanation says what decided', () => {
     });
   });
 
-  test('where a statement denies it, with what would have allowed it', async () => {
+  test('if a statement denies, with what would have allowed it', async () => {
     await policy([{ effect: 'deny', actions: ['pull'], principals: ['organization:acme'] }]);
     const { allowed, reason, decidedBy, matched } = await explained({ principal: alice.subject, action: 'pull' });
     expect([allowed, reason]).toEqual([false, 'denied by repository:acme/api: a statement that denies wins']);
@@ -268,7 +268,7 @@ describe('an explanation says what decided', () => {
     ]);
   });
 
-  test('where nothing is said, and then who could say it', async () => {
+  test('if no statement applies, with those who could grant it', async () => {
     expect(await explained({ principal: alice.subject, action: 'push' })).toEqual({
       allowed: false,
       reason: 'nothing allows it: the right to push is missing',
@@ -279,7 +279,7 @@ describe('an explanation says what decided', () => {
     });
   });
 
-  test('where a role decides, even against a statement that denies', async () => {
+  test('if a role decides, even against a statement that denies', async () => {
     expect(await explained({ principal: owner.subject, action: 'delete' })).toMatchObject({
       allowed: true,
       reason: 'allowed by owner of acme',
@@ -300,7 +300,7 @@ describe('an explanation says what decided', () => {
     });
   });
 
-  test('where a key is narrowed, and what its owner could do', async () => {
+  test('if a key is narrowed, with what its owner could do', async () => {
     const key = await narrowed(alice, [{ actions: ['push'], repositories: ['*'] }]);
     expect(await explained({ principal: key.principal, action: 'pull' })).toMatchObject({
       allowed: false,
@@ -309,7 +309,7 @@ describe('an explanation says what decided', () => {
       decidedBy: TEAM,
       grantedBy: ['user:admin', 'user:owen'],
     });
-    // Its owner may not either: then it is not the key that is in the way.
+    // Its owner may not either, so the key is not the reason.
     expect(await explained({ principal: key.principal, action: 'push' })).toMatchObject({
       allowed: false,
       limitedBy: null,
@@ -321,7 +321,7 @@ describe('an explanation says what decided', () => {
     });
   });
 
-  test('where a key has ended, somebody is disabled, or nobody is there', async () => {
+  test('if a key has expired, a user is disabled, or nobody has the name', async () => {
     const key = await narrowed(alice, [{ actions: ['pull'], repositories: ['*'] }]);
     expect((await explained({ principal: key.principal, action: 'pull' })).allowed).toBe(true);
     await api(world, 'DELETE', `/keys/${key.principal.slice('key:'.length)}`, { as: alice.basic });
@@ -344,7 +344,7 @@ describe('an explanation says what decided', () => {
     }
   });
 
-  test('where anybody of a team or an organization may', async () => {
+  test('if everybody in a team or an organization may', async () => {
     await policy([{ actions: ['push'], principals: ['organization:acme'] }]);
     expect(await explained({ principal: 'team:acme/dev', action: 'pull' })).toMatchObject({ allowed: true, decidedBy: TEAM });
     expect(await explained({ principal: 'organization:acme', action: 'push' })).toMatchObject({
@@ -355,12 +355,12 @@ describe('an explanation says what decided', () => {
     expect((await explained({ principal: 'team:acme/none', action: 'pull' })).allowed).toBe(false);
   });
 
-  test('where whoever is in a team has it of the organization, to which they all belong', async () => {
+  test('if members of a team have it from the organization, to which they all belong', async () => {
     await policy([{ actions: ['push'], principals: ['organization:acme'] }]);
     expect((await explained({ principal: 'team:acme/dev', action: 'push' })).allowed).toBe(true);
   });
 
-  test('where somebody may move tags but not push, which moving one is', async () => {
+  test('if a user may retag but not push, which moving a tag is', async () => {
     await policy([{ actions: ['retag'], principals: [alice.subject] }]);
     expect(await explained({ principal: alice.subject, action: 'retag', tag: 'v1' })).toMatchObject({
       allowed: false,
@@ -369,7 +369,7 @@ describe('an explanation says what decided', () => {
     });
   });
 
-  test('where a stranger may', async () => {
+  test('if anonymous callers may', async () => {
     expect((await explained({ principal: '*', action: 'pull' })).allowed).toBe(false);
     await done('PATCH', `/repositories/${REPOSITORY}`, { visibility: 'public' });
     expect(await explained({ principal: '*', action: 'pull' })).toMatchObject({
@@ -379,7 +379,7 @@ describe('an explanation says what decided', () => {
     expect((await explained({ principal: '*', action: 'push' })).allowed).toBe(false);
   });
 
-  test('where a trust rule lets a job in whose claims fit', async () => {
+  test('if a trust rule admits a job whose claims match', async () => {
     await done('PUT', '/organizations/acme/trust-rules/deploy', {
       issuer: 'https://issuer.example',
       claims: { project: '42', environment: 'prod*' },
@@ -397,17 +397,17 @@ describe('an explanation says what decided', () => {
     expect((await explained(question)).allowed).toBe(false);
   });
 
-  test('by the tag that is asked for', async () => {
+  test('for the tag that is asked for', async () => {
     await policy([{ actions: ['push', 'delete'], principals: [alice.subject], tags: ['v*'] }]);
     const push = (tag: string | null) => explained({ principal: alice.subject, action: 'push', tag });
     expect((await push('v1')).decidedBy).toMatchObject({ tags: ['v*'] });
     expect((await push('latest')).allowed).toBe(false);
-    // Content needs no tag, as a tag needs content; a deletion by digest takes all tags.
+    // Blobs need no tag and tags need blobs. A deletion by digest takes all tags.
     expect((await push(null)).allowed).toBe(true);
     expect((await explained({ principal: alice.subject, action: 'delete' })).allowed).toBe(false);
   });
 
-  test('and who could grant what is missing: administrators, owners, and whoever may administer it', async () => {
+  test('and those who could grant what is missing: administrators, owners, and whoever may administer it', async () => {
     const [second, gone] = [await inviteUser(world, 'second', { administrator: true }), await inviteUser(world, 'gone')];
     await done('PUT', '/organizations/acme/members/gone', { role: 'owner' });
     await done('PATCH', '/users/gone', { disabled: true });
@@ -427,7 +427,7 @@ describe('an explanation says what decided', () => {
   });
 });
 
-describe('an explanation is for whoever may administer the repository', () => {
+describe('an explanation is for callers who may administer the repository', () => {
   let alice: Person;
   let owner: Person;
   let bob: Person;
@@ -442,7 +442,7 @@ describe('an explanation is for whoever may administer the repository', () => {
 
   const question = { principal: 'user:alice', action: 'pull' };
 
-  test('and so it is refused: 401 to a stranger, 403 to who may pull, 404 to others as of what is not there', async () => {
+  test('and is refused otherwise: 401 to anonymous callers, 403 to those who may pull, 404 to others', async () => {
     expect(refused(await ask(question, null))).toBe('401 UNAUTHORIZED');
     expect(refused(await ask(question, alice.basic))).toBe('403 DENIED');
     const seen = ({ status, body, headers }: ApiAnswer<unknown>) => ({ status, body, headers: [...headers].sort() });
@@ -455,7 +455,7 @@ describe('an explanation is for whoever may administer the repository', () => {
     expect((await ask(question, owner.basic)).status).toBe(200);
   });
 
-  test('also of themselves: who may not pull is not told why', async () => {
+  test('also about themselves: a caller who may not pull is not told why', async () => {
     expect(refused(await ask({ principal: bob.subject, action: 'pull' }, bob.basic))).toBe('404 NOT_FOUND');
     expect(refused(await ask({ principal: alice.subject, action: 'delete' }, alice.basic))).toBe('403 DENIED');
   });
@@ -469,7 +469,7 @@ describe('an explanation is for whoever may administer the repository', () => {
     expect((await ask(question, enough.basic)).status).toBe(200);
   });
 
-  test('and names no other repository: not of the same statement, nor of another', async () => {
+  test('and names no other repository, of the same statement or of another', async () => {
     const statements = [
       { actions: ['pull'], repositories: ['beta/secret', 'acme/api', 'gamma/*'] },
       { actions: ['pull'], repositories: ['*/api'] },
@@ -506,7 +506,7 @@ describe('an explanation is for whoever may administer the repository', () => {
   });
 });
 
-describe('an explanation tells no more of people than whoever asks may know', () => {
+describe('an explanation reveals no more about people than the caller may know', () => {
   let mallory: Person;
   let owner: Person;
   let member: Person;
@@ -530,7 +530,7 @@ describe('an explanation tells no more of people than whoever asks may know', ()
     await done('PUT', `/repositories/${OWN}`, {}, mallory.basic);
   });
 
-  /** All that is answered, with the name taken out. */
+  /** The whole answer without the name. */
   async function answerAbout(principal: string, repository: string, as: string): Promise<string> {
     const { status, body } = await ask({ principal, action: 'pull', repository }, as);
     expect(status, JSON.stringify(body)).toBe(200);
@@ -565,11 +565,11 @@ describe('an explanation tells no more of people than whoever asks may know', ()
     expect(answer).toBe(await namedAlone(absent));
   });
 
-  test('to name a team or an organization does not tell who belongs to it', async () => {
+  test('naming a team or an organization does not reveal its members', async () => {
     await named('team:acme/dev', 'organization:beta');
     expect(await answerAbout('user:bob', OWN, mallory.basic)).toBe(await answerAbout('user:nobody', OWN, mallory.basic));
     expect(await answerAbout('user:bob', OWN, mallory.basic)).toContain('"allowed":false');
-    // An owner is told of their people, but not what those belong to elsewhere.
+    // An owner learns about their people, but not about their memberships elsewhere.
     await done('PUT', `/repositories/${REPOSITORY}/-/policy`, {
       statements: [{ actions: ['push'], principals: ['team:beta/ops'] }],
     });
@@ -591,7 +591,7 @@ describe('an explanation tells no more of people than whoever asks may know', ()
     expect((await asked('push')).body).toMatchObject({ allowed: false, partial: true });
   });
 
-  test('who could grant something is named to those who may know them', async () => {
+  test('those who could grant something are named to callers who may know them', async () => {
     const asked = async (as: string, repository: string) =>
       ((await ask({ principal: 'user:nobody', action: 'push', repository }, as)).body as { grantedBy: string[] }).grantedBy;
     expect(await asked(mallory.basic, OWN)).toEqual(['administrator', 'owner of mallory', 'user:mallory']);
@@ -601,7 +601,7 @@ describe('an explanation tells no more of people than whoever asks may know', ()
     expect(await asked(mallory.basic, REPOSITORY)).toEqual(['administrator', 'owner of acme', 'user:mallory']);
   });
 
-  test('of themselves everybody is told all', async () => {
+  test('everybody is told everything about themselves', async () => {
     const { body } = await ask({ principal: mallory.subject, action: 'delete', repository: OWN }, mallory.basic);
     expect(body).toMatchObject({ allowed: true, decidedBy: { from: 'namespace of user:mallory' } });
     expect(body).not.toHaveProperty('partial');

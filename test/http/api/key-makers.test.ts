@@ -1,4 +1,4 @@
-/** Keys that were made with a key: whoever stole a whole one makes others, and its owner sees those and ends them with it. */
+/** Keys made with a key: a thief of an unrestricted key can make others. Its owner sees those and revokes them with it. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { makeOrganization } from '../../world/organizations.ts';
 import { api as anyApi, inviteUser, type Person, refused } from '../../world/people.ts';
@@ -47,8 +47,8 @@ beforeEach(async () => {
   stolen = await make(alice.bearer);
 });
 
-describe('the lists of keys', () => {
-  test('say with which key each was made, also those of robots and those that replaced another key', async () => {
+describe('a list of keys', () => {
+  test('shows with which key each was made, also for robots and for rotated keys', async () => {
     const other = await make(stolen.as);
     const robot = await make(stolen.as, { path: ROBOT_KEYS });
     const [bySelf, byThief] = [await rotate(other), await rotate(await make(alice.bearer), stolen.as)];
@@ -62,7 +62,7 @@ describe('the lists of keys', () => {
     expect(await madeWith(ROBOT_KEYS)).toEqual({ [robot.id]: stolen.id });
   });
 
-  test('do not say so to a narrowed key, which sees itself alone', async () => {
+  test('does not show it to a narrowed key, which sees itself only', async () => {
     const narrow = await make(alice.bearer, { more: { statements: NARROW } });
     expect(await madeWith('/keys', narrow.as)).toEqual({ [narrow.id]: null });
     expect((await api('GET', `/keys/${narrow.id}`, narrow.as)).body.madeWith).toBeNull();
@@ -70,8 +70,8 @@ describe('the lists of keys', () => {
   });
 });
 
-describe('to revoke a key', () => {
-  test('leaves what was made with it, unless it is asked to end that too', async () => {
+describe('revoking a key', () => {
+  test('keeps the keys made with it unless asked otherwise', async () => {
     const other = await make(stolen.as);
     expect((await api('DELETE', `/keys/${stolen.id}`, alice.bearer)).status).toBe(204);
     expect([await works(stolen), await works(other)]).toEqual([false, true]);
@@ -80,7 +80,7 @@ describe('to revoke a key', () => {
     expect(await works({ id: alice.keyId, as: alice.bearer })).toBe(true);
   });
 
-  test('and what was made with it ends all generations, of robots too, with an event for each', async () => {
+  test('with the keys made with it revokes all generations, of robots too, with an event for each', async () => {
     const child = await make(stolen.as);
     const grandchild = await make(child.as);
     const [robot, replaced] = [await make(grandchild.as, { path: ROBOT_KEYS }), await rotate(grandchild)];
@@ -98,7 +98,7 @@ describe('to revoke a key', () => {
     expect(ofAcme.sort()).toEqual([robot.id, byRobot.id].sort());
   });
 
-  test('and what was made with it leaves keys of robots whose organization is not the own any more', async () => {
+  test('with the keys made with it spares robots of organizations that the caller does not own any more', async () => {
     const robot = await make(stolen.as, { path: ROBOT_KEYS });
     const bob = await inviteUser(world, 'bob');
     const members = '/organizations/acme/members';
@@ -108,7 +108,7 @@ describe('to revoke a key', () => {
     expect(await works(robot)).toBe(true);
   });
 
-  test('and what was made with it takes a whole key', async () => {
+  test('with the keys made with it requires an unrestricted key', async () => {
     const narrow = await make(alice.bearer, { more: { statements: NARROW } });
     expect(refused(await api('DELETE', `/keys/${narrow.id}?made=revoke`, narrow.as))).toBe('403 DENIED');
     expect(await works(narrow)).toBe(true);

@@ -86,7 +86,7 @@ async function rotate(
   return api(world, 'POST', `/keys/${id}/rotate`, { as, body, headers });
 }
 
-/** The same request again. */
+/** Sends the same request again. */
 const REPEATED = { 'idempotency-key': '0d9e2f64-6d5c-4f51-a9f1-8a7e1c1f9d55' };
 
 async function shown(id: string, as = alice.bearer) {
@@ -97,7 +97,7 @@ async function shown(id: string, as = alice.bearer) {
 
 const secondsOf = (key: Shown) => (Date.parse(key.expiresAt) - Date.parse(key.createdAt)) / 1000;
 
-/** Rows of keys and records: what a refusal must leave as it was. */
+/** Rows of keys and events, which a refusal must not change. */
 async function state(): Promise<unknown> {
   const [keys, events] = await world.env.DB.batch([
     world.env.DB.prepare('SELECT id, owner, name, statements, expires_at, revoked_at, version FROM access_keys ORDER BY id'),
@@ -136,7 +136,7 @@ async function statusAt(path: string, authorization: string, method = 'GET'): Pr
   return (await world.fetch(method, path, { authorization })).status;
 }
 
-/** What each door says to a key: the token service, Basic at /v2, Basic and Bearer at the API. */
+/** How each endpoint answers the key: the token service, Basic at /v2, Basic and Bearer at the API. */
 async function doors({ basic, bearer }: { basic: string; bearer: string }): Promise<number[]> {
   return Promise.all([
     statusAt('/token?scope=repository:alice/app:pull', basic),
@@ -146,8 +146,8 @@ async function doors({ basic, bearer }: { basic: string; bearer: string }): Prom
   ]);
 }
 
-describe('a key that is made', () => {
-  test('is answered once with its secret, for docker, the API and programs of AWS', async () => {
+describe('a new key', () => {
+  test('is returned once with its secret, for docker, the API and AWS programs', async () => {
     const { status, body, headers } = await api(world, 'POST', '/keys', { as: alice.bearer, body: { name: ' laptop ' } });
     expect(status).toBe(201);
     const { key, secret, aws, login } = body;
@@ -163,7 +163,7 @@ describe('a key that is made', () => {
     expect(await later.text()).not.toContain(secret.split('_')[2]);
   });
 
-  test('opens every door under the name of its owner or its own, and no other name', async () => {
+  test("works at every endpoint under its owner's name or its own, and no other name", async () => {
     const { id, secret, basic, bearer } = await make();
     expect(await doors({ basic, bearer })).toEqual([200, 200, 200, 200]);
     for (const name of ['ALICE', id]) expect((await doors({ basic: basicOf(name, secret), bearer }))[0], name).toBe(200);
@@ -177,7 +177,7 @@ describe('a key that is made', () => {
       expect(await see(basicOf(name, secret)), name).toEqual(wrongSecret);
   });
 
-  test('lives as many days as were asked for, up to what the registry gives', async () => {
+  test("lives as many days as requested, up to the registry's limit", async () => {
     world = worldOf({ ...world.env, KEY_DEFAULT_DAYS: '7', KEY_MAX_DAYS: '30' });
     expect(secondsOf(await shown((await make()).id))).toBe(7 * DAY);
     expect(secondsOf(await shown((await make({ days: 30 })).id))).toBe(30 * DAY);
@@ -202,13 +202,13 @@ describe('a key that is made', () => {
     expect(await unchanged(() => api(world, 'POST', '/keys', { as: alice.bearer, body }))).toBe('400 INVALID');
   });
 
-  test('is recorded with who made it, and with what', async () => {
+  test('is recorded with who made it and with which credential', async () => {
     const { id } = await make({ statements: [PULL] });
     const target = { id, owner: 'user:alice', name: 'laptop', statements: [PULL] };
     expect(await eventsAbout(id)).toEqual([{ type: 'key.created', target, actor: 'user:alice' }]);
   });
 
-  test('is no secret that is stored or logged, nor are those of the answers after it', async () => {
+  test('is never stored or logged as a secret, nor shown again', async () => {
     const logged = (['log', 'info', 'warn', 'error', 'debug'] as const).map((level) => vi.spyOn(console, level));
     world = worldOf({ ...world.env, LOG: 'json' });
     const made = await make({ statements: [PULL] }, alice.bearer, { 'idempotency-key': 'once' });
@@ -233,7 +233,7 @@ describe('a key that is made', () => {
     }
   });
 
-  test('is one of a hundred at most that can be used; those that have ended do not count', async () => {
+  test('is one of at most a hundred usable ones, and expired ones do not count', async () => {
     const { id } = await make();
     await world.env.DB.batch(
       Array.from({ length: 99 }, (_, n) =>
@@ -243,7 +243,7 @@ describe('a key that is made', () => {
         ).bind(`K${100 + n}`, n === 0 ? -1 : 1000, n === 1 ? 1 : null),
       ),
     );
-    // With the one that came with the invitation: 99 that can be used.
+    // With the key from the invitation: 99 usable ones.
     const last = await make();
     const one = { as: alice.bearer, body: { name: 'x' } };
     expect(await unchanged(() => api(world, 'POST', '/keys', one))).toBe('409 CONFLICT');
@@ -267,14 +267,14 @@ describe('a key that is made', () => {
 describe('an Idempotency-Key', () => {
   const header = { 'idempotency-key': '"8e03978e-40d5-43dd-bc93-6894a57f9324"' };
 
-  test('makes one key of two requests, and one answer', async () => {
+  test('creates one key for two requests, with one answer', async () => {
     const [one, other] = [await make({ days: 3 }, alice.bearer, header), await make({ days: 3 }, alice.bearer, header)];
     expect(other).toEqual(one);
     expect(await eventsAbout(one.id)).toHaveLength(1);
     expect(await make({ days: 3 }, alice.bearer, { 'idempotency-key': header['idempotency-key'].slice(1, -1) })).toEqual(one);
   });
 
-  test('makes one key of sixteen requests at once', async () => {
+  test('creates one key for sixteen concurrent requests', async () => {
     const all = await Promise.all(Array.from({ length: 16 }, () => make({ statements: [PULL] }, alice.bearer, header)));
     expect(new Set(all.map(({ id, secret }) => `${id} ${secret}`)).size).toBe(1);
     expect(await eventsAbout(all[0]?.id as string)).toHaveLength(1);
@@ -282,7 +282,7 @@ describe('an Idempotency-Key', () => {
   });
 
   test.each([{ name: 'other' }, { statements: [PULL] }, { statements: [] }, { days: 4 }])(
-    'with another request, %o, is a conflict, and shows no secret',
+    'with another request, %o, is a conflict and shows no secret',
     async (other) => {
       await make({ days: 3 }, alice.bearer, header);
       const again = { as: alice.bearer, body: { name: 'laptop', days: 3, ...other }, headers: header };
@@ -299,7 +299,7 @@ describe('an Idempotency-Key', () => {
     expect(await unchanged(() => api(world, 'POST', '/keys', again))).toBe('409 CONFLICT');
   });
 
-  test('of somebody else is another, and without one each request makes a key', async () => {
+  test('is separate for each user, and without one each request creates a key', async () => {
     const ids = [
       await make({}, alice.bearer, header),
       await make({}, bob.bearer, header),
@@ -316,8 +316,8 @@ describe('an Idempotency-Key', () => {
   });
 });
 
-describe('the list', () => {
-  test('is of the caller alone, page by page, without secrets', async () => {
+describe('the list of keys', () => {
+  test("contains the caller's own keys only, page by page, without secrets", async () => {
     const made = await Promise.all([make(), make(), make(), make({}, bob.bearer)]);
     const mine = [alice.keyId, ...made.slice(0, 3).map(({ id }) => id)].sort();
     const first = await api(world, 'GET', '/keys?n=3', { as: alice.bearer });
@@ -327,7 +327,7 @@ describe('the list', () => {
     for (const { secret } of made) expect(JSON.stringify(first.body)).not.toContain(secret.split('_')[2]);
   });
 
-  test('says what has ended, and how', async () => {
+  test('shows which keys have ended and how', async () => {
     const [expired, revoked] = [await make(), await make()];
     await expire(expired.id);
     await api(world, 'DELETE', `/keys/${revoked.id}`, { as: alice.bearer });
@@ -337,7 +337,7 @@ describe('the list', () => {
     expect((await shown(revoked.id)).revokedAt).toMatch(/^\d{4}-\d\d-\d\dT.*Z$/);
   });
 
-  test('of anybody is for administrators, with a key that is not narrowed', async () => {
+  test('of another user is for administrators with an unrestricted key', async () => {
     const { id } = await make();
     const ids = async (as?: string) => {
       const { body } = await api(world, 'GET', '/keys?owner=User:Alice', as === undefined ? {} : { as });
@@ -352,11 +352,11 @@ describe('the list', () => {
   });
 });
 
-describe('a change', () => {
+describe('changing a key', () => {
   const change = (id: string, body: object, as = alice.bearer, headers: Record<string, string> = {}) =>
     api(world, 'PATCH', `/keys/${id}`, { as, body, headers });
 
-  test('renames, narrows and widens a key, and sets its end', async () => {
+  test('can rename, narrow and widen it, and set its expiry', async () => {
     const { id, etag } = await make({ days: 10 });
     const narrowed = await change(id, {
       name: 'ci',
@@ -375,7 +375,7 @@ describe('a change', () => {
     ]);
   });
 
-  test('that changes nothing leaves no record and the same ETag', async () => {
+  test('to the same values records nothing and keeps the ETag', async () => {
     const { id, etag } = await make({ statements: [PULL], days: 9 });
     const before = await state();
     for (const body of [{}, { name: 'laptop' }, { statements: [PULL], days: 9 }]) {
@@ -385,7 +385,7 @@ describe('a change', () => {
     expect(await state()).toEqual(before);
   });
 
-  test('is made to the version that was seen, if it says which', async () => {
+  test('requires the current version if the request names one', async () => {
     const { id, etag } = await make();
     expect((await change(id, { name: 'second' }, alice.bearer, { 'if-match': etag })).status).toBe(200);
     for (const headers of [{ 'if-match': etag }, { 'if-none-match': '*' }, { 'if-match': 'x' }]) {
@@ -393,7 +393,7 @@ describe('a change', () => {
     }
   });
 
-  test('of the name and one of the statements at the same time both hold', async () => {
+  test('in its name and its statements concurrently keeps both changes', async () => {
     const { id } = await make();
     await Promise.all([change(id, { name: 'ci' }), change(id, { statements: [PULL] }), change(id, { days: 2 })]);
     const key = await shown(id);
@@ -401,7 +401,7 @@ describe('a change', () => {
     expect(secondsOf(key)).toBe(2 * DAY);
   });
 
-  test('is refused for a key that has ended', async () => {
+  test('is refused if it has ended', async () => {
     const [expired, revoked] = [await make(), await make()];
     await expire(expired.id);
     await api(world, 'DELETE', `/keys/${revoked.id}`, { as: alice.bearer });
@@ -411,7 +411,7 @@ describe('a change', () => {
     }
   });
 
-  test('is refused where the key would have ended already', async () => {
+  test('is refused if it would have ended already', async () => {
     const { id } = await make({ days: 10 });
     await setColumns(id, `created_at = created_at - ${5 * DAY}, expires_at = expires_at - ${5 * DAY}`);
     expect(await unchanged(() => change(id, { days: 5 }))).toBe('409 CONFLICT');
@@ -427,14 +427,14 @@ describe('a change', () => {
     },
   );
 
-  test('of its own statements is not for a key that is narrowed', async () => {
+  test('in its own statements is not for a narrowed key', async () => {
     const { id, bearer } = await make({ statements: [ALL] });
     expect(await unchanged(() => change(id, { statements: null }, bearer))).toBe('403 DENIED');
   });
 });
 
-describe('revoking', () => {
-  test('ends a key at every door at once, keeps its row, and is done once', async () => {
+describe('revoking a key', () => {
+  test('ends it at every endpoint at once, keeps its row, and is recorded once', async () => {
     const key = await make();
     expect(await doors(key)).toEqual([200, 200, 200, 200]);
     expect((await api(world, 'DELETE', `/keys/${key.id}`, { as: alice.bearer })).status).toBe(204);
@@ -453,7 +453,7 @@ describe('revoking', () => {
     expect(await statusAt('/api/v1/keys', bearer)).toBe(401);
   });
 
-  test('works with a narrowed key for itself, and for no other', async () => {
+  test('works for a narrowed key on itself, and on no other', async () => {
     const { id, bearer } = await make({ statements: [ALL] });
     const other = await make();
     expect(await unchanged(() => api(world, 'DELETE', `/keys/${other.id}`, { as: bearer }))).toBe('403 DENIED');
@@ -461,7 +461,7 @@ describe('revoking', () => {
     expect(await statusAt('/api/v1/keys', bearer)).toBe(401);
   });
 
-  test('is done by an administrator for anybody', async () => {
+  test('is possible for an administrator on any key', async () => {
     const { id, bearer } = await make();
     expect((await api(world, 'DELETE', `/keys/${id}`)).status).toBe(204);
     expect(await statusAt('/api/v1/keys', bearer)).toBe(401);
@@ -469,7 +469,7 @@ describe('revoking', () => {
   });
 });
 
-describe('revoking a key that was replaced', () => {
+describe('revoking a key that was rotated', () => {
   /** Three keys, each made from the one before, by itself or by its owner. */
   async function line(by: 'itself' | 'owner'): Promise<Made[]> {
     const keys = [await make({ statements: [PULL] })];
@@ -482,7 +482,7 @@ describe('revoking a key that was replaced', () => {
   const state401 = async (keys: Made[]) => Promise.all(keys.map(async (key) => (await doors(key))[0] === 401));
 
   test.each(['itself', 'owner'] as const)(
-    'by %s ends all that came of it, and what was made with them, and no other',
+    'by %s revokes its successors and what was made with them, and no other key',
     async (by) => {
       const keys = await line(by);
       const login = await api(world, 'POST', '/login-password', { as: keys.at(-1)?.bearer as string, body: {} });
@@ -505,7 +505,7 @@ describe('revoking a key that was replaced', () => {
     },
   );
 
-  test('does so where the key itself has ended already, and where it is the key that asks', async () => {
+  test('works even if the key itself has ended, or makes the request', async () => {
     const [expired, asking] = [await line('itself'), await line('itself')];
     await expire(expired[0]?.id as string);
     expect((await api(world, 'DELETE', `/keys/${expired[0]?.id}`, { as: alice.bearer })).status).toBe(204);
@@ -514,7 +514,7 @@ describe('revoking a key that was replaced', () => {
     expect(await state401(asking)).toEqual([true, true, true, true]);
   });
 
-  test('leaves the successors where its owner says so, and never where the key itself does', async () => {
+  test('spares the successors if its owner says so, and never if the key itself does', async () => {
     const keys = await line('owner');
     const keep = (id: string, as: string) => api(world, 'DELETE', `/keys/${id}?successors=keep`, { as });
     for (const key of keys) expect(await unchanged(() => keep(keys[0]?.id as string, key.bearer))).toBe('403 DENIED');
@@ -525,8 +525,8 @@ describe('revoking a key that was replaced', () => {
   });
 });
 
-describe('rotating', () => {
-  test('gives a key of the same owner, name, narrowing and length, and ends the old one after a day', async () => {
+describe('rotating a key', () => {
+  test('creates one with the same owner, name, narrowing and lifetime, and ends the old one after a day', async () => {
     const old = await make({ statements: [PULL], days: 30 });
     await setColumns(old.id, `created_at = created_at - ${20 * DAY}, expires_at = expires_at - ${20 * DAY}`);
     const { body } = await rotate(old.id, alice.bearer);
@@ -541,7 +541,7 @@ describe('rotating', () => {
     expect(changed).toMatchObject({ type: 'key.changed', target: { replacedBy: body.key.id } });
   });
 
-  test('ends the old key at once with no overlap, and never later than it would have', async () => {
+  test('with no overlap ends the old key at once, and never later than planned', async () => {
     const [atOnce, soon] = [await make(), await make()];
     madeIn(await rotate(atOnce.id, alice.bearer, { overlap: 0 }));
     expect(await doors(atOnce)).toEqual([401, 401, 401, 401]);
@@ -552,7 +552,7 @@ describe('rotating', () => {
     expect(await eventsAbout(soon.id)).toHaveLength(1);
   });
 
-  test('is done by a narrowed key for itself, and gives no more and no longer than it has', async () => {
+  test('works for a narrowed key on itself, without more rights or lifetime', async () => {
     const old = await make({ statements: [PULL], days: 3 });
     const { body, status } = await rotate(old.id, old.bearer);
     expect(status).toBe(201);
@@ -564,7 +564,7 @@ describe('rotating', () => {
     expect(await unchanged(() => rotate(alice.keyId, second.bearer))).toBe('403 DENIED');
   });
 
-  test('with days is for a key that is not narrowed, and keeps to what the registry gives now', async () => {
+  test("with days requires an unrestricted key, and respects the registry's current limit", async () => {
     const [one, other] = [await make({ days: 90 }), await make({ days: 90 })];
     world = worldOf({ ...world.env, KEY_MAX_DAYS: '60', KEY_DEFAULT_DAYS: '60' });
     expect(secondsOf((await rotate(one.id, alice.bearer, { days: 50 })).body.key)).toBe(50 * DAY);
@@ -572,7 +572,7 @@ describe('rotating', () => {
     expect(secondsOf((await rotate(other.id, alice.bearer)).body.key)).toBe(60 * DAY);
   });
 
-  test('again with its Idempotency-Key has the same answer, and sixteen at once make one key', async () => {
+  test('again with its Idempotency-Key gets the same answer, and sixteen concurrent requests make one key', async () => {
     const old = await make({ statements: [PULL] });
     const all = await Promise.all(Array.from({ length: 16 }, () => rotate(old.id, old.bearer, {}, REPEATED)));
     expect(new Set(all.map((answer) => madeIn(answer).secret)).size).toBe(1);
@@ -586,7 +586,7 @@ describe('rotating', () => {
     const first = madeIn(await rotate(old.id, alice.bearer, {}, REPEATED));
     expect(madeIn(await rotate(old.id, alice.bearer, { overlap: 0 }, REPEATED)).secret).toBe(first.secret);
     expect(await doors(old)).toEqual([401, 401, 401, 401]);
-    // Of the same request, whose answer was lost.
+    // The same request again, whose answer was lost.
     expect(madeIn(await rotate(old.id, alice.bearer, { overlap: 0 }, REPEATED)).secret).toBe(first.secret);
   });
 
@@ -594,7 +594,7 @@ describe('rotating', () => {
     ['narrowed', [PULL]],
     ['whole', null],
   ])(
-    'again by the old key (%s) is not told the new secret: only who sent the first request knows how',
+    "again by the old key (%s) does not reveal the new secret: only the first request's sender can know how",
     async (_, statements) => {
       const old = await make({ statements });
       const asks = [{}, { 'idempotency-key': 'guessed' }];
@@ -614,7 +614,7 @@ describe('rotating', () => {
     },
   );
 
-  test('again without an Idempotency-Key is refused, to whoever asked first as well', async () => {
+  test('again without an Idempotency-Key is refused, for the first sender as well', async () => {
     for (const by of ['itself', 'owner']) {
       const old = await make({ statements: [PULL] });
       const as = by === 'itself' ? old.bearer : alice.bearer;
@@ -623,7 +623,7 @@ describe('rotating', () => {
     }
   });
 
-  test('again some time later is told by no Idempotency-Key', async () => {
+  test('again some time later does not return the secret for any Idempotency-Key', async () => {
     const old = await make({ statements: [PULL] });
     const next = madeIn(await rotate(old.id, old.bearer, {}, REPEATED));
     await setColumns(next.id, 'created_at = created_at - 540, expires_at = expires_at - 540');
@@ -648,13 +648,13 @@ describe('rotating', () => {
     expect(await doors(key)).toEqual([200, 200, 200, 200]);
   });
 
-  test('by the key itself keeps to what the registry gives now', async () => {
+  test("by the key itself respects the registry's current limit", async () => {
     const { id, bearer } = await make({ days: 90 });
     world = worldOf({ ...world.env, KEY_MAX_DAYS: '60', KEY_DEFAULT_DAYS: '60' });
     expect(secondsOf((await rotate(id, bearer)).body.key)).toBe(60 * DAY);
   });
 
-  test('a key does not prolong itself by a change either; its owner may, with another key', async () => {
+  test('and changing do not prolong a key by itself; its owner may with another key', async () => {
     const { id, bearer } = await make({ days: 2 });
     const change = (as: string, days: number) => api(world, 'PATCH', `/keys/${id}`, { as, body: { days } });
     expect(await unchanged(() => change(bearer, 3))).toBe('403 DENIED');
@@ -663,7 +663,7 @@ describe('rotating', () => {
     expect((await change(alice.bearer, 5)).status).toBe(200);
   });
 
-  test('a key that was replaced is neither narrowed nor shortened, as its successor would not be', async () => {
+  test('makes the old key unchangeable, because its successor would not change with it', async () => {
     const old = await make({ statements: [PULL] });
     const next = madeIn(await rotate(old.id, old.bearer));
     for (const body of [{ statements: [] }, { statements: null }, { days: 1 }, { days: 300 }]) {
@@ -676,7 +676,7 @@ describe('rotating', () => {
   });
 
   test.each(['changed', 'prolonged', 'revoked', 'expired', 'longer', 'asked by another'])(
-    'again is a conflict where the answer would not be the same: %s',
+    'again is a conflict if the answer would differ: %s',
     async (how) => {
       const old = await make({ statements: [PULL] });
       const next = madeIn(await rotate(old.id, how === 'asked by another' ? old.bearer : alice.bearer, {}, REPEATED));
@@ -689,7 +689,7 @@ describe('rotating', () => {
     },
   );
 
-  test('by a narrowed key never shows what its owner replaced it with, nor what is broader than it is now', async () => {
+  test('by a narrowed key never reveals what its owner replaced it with, or anything broader than it is now', async () => {
     const [one, other] = [await make({ statements: [PULL] }), await make({ statements: [PULL, ALL] })];
     madeIn(await rotate(one.id, alice.bearer, { days: 300 }));
     expect(await unchanged(() => rotate(one.id, one.bearer))).toBe('409 CONFLICT');
@@ -698,7 +698,7 @@ describe('rotating', () => {
     expect(await unchanged(() => rotate(other.id, other.bearer, {}, REPEATED))).toBe('409 CONFLICT');
   });
 
-  test("of a user's key is not for an administrator: it would be a key to be them", async () => {
+  test("of a user's key is not for an administrator, who could then act as that user", async () => {
     const { id } = await make();
     const before = await state();
     expect(refused(await api(world, 'POST', `/keys/${id}/rotate`))).toBe('403 DENIED');
@@ -715,7 +715,7 @@ describe('rotating', () => {
 });
 
 describe("somebody else's key", () => {
-  test('is on no route to be told from one that is not there', async () => {
+  test('cannot be distinguished on any route from one that does not exist', async () => {
     const theirs = await make({ statements: [PULL] });
     const absent = `BRTH${'A'.repeat(16)}`;
     const narrowed = await make({ statements: [ALL] }, bob.bearer);
@@ -748,7 +748,7 @@ describe("somebody else's key", () => {
 });
 
 describe("a robot's key", () => {
-  test("is seen, changed, replaced and revoked by owners of its organization, and by nobody else's", async () => {
+  test("is seen, changed, rotated and revoked by owners of its organization, and by nobody else's", async () => {
     for (const name of ['acme', 'other']) await api(world, 'PUT', `/organizations/${name}`, { body: {} });
     await api(world, 'PUT', '/organizations/acme/members/alice', { body: { role: 'owner' } });
     await api(world, 'PUT', '/organizations/other/members/bob', { body: { role: 'owner' } });
@@ -799,7 +799,7 @@ describe('the day of last use', () => {
     expect(Math.abs(Date.parse(today) - Date.now())).toBeLessThan(2 * DAY * 1000);
   });
 
-  test('is not in the way of the request: where it cannot be written, the answer is the same', async () => {
+  test('does not affect the request if it cannot be written', async () => {
     const key = await make();
     const logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
     const DB = new Proxy(world.env.DB, {
@@ -817,7 +817,7 @@ describe('the day of last use', () => {
   });
 });
 
-test('a key opens no door while its owner is disabled, and none once it has expired', async () => {
+test('a key does not work while its owner is disabled, or after it has expired', async () => {
   const [one, other] = [await make(), await make()];
   expect(await doors(one)).toEqual([200, 200, 200, 200]);
   await expire(other.id);
@@ -828,7 +828,7 @@ test('a key opens no door while its owner is disabled, and none once it has expi
   expect(await doors(one)).toEqual([200, 200, 200, 200]);
 });
 
-/** Every way in which a key, or its owner, can lose a right; and what a write answers from then on. */
+/** Every way in which a key or its owner can lose a right, and how writes are answered afterwards. */
 const ENDS: [how: string, status: number, end: (key: Made) => Promise<unknown>][] = [
   ['is revoked', 401, ({ id }) => api(world, 'DELETE', `/keys/${id}`, { as: alice.bearer })],
   ['expires', 401, ({ id }) => expire(id)],
@@ -838,7 +838,7 @@ const ENDS: [how: string, status: number, end: (key: Made) => Promise<unknown>][
 ];
 
 describe('an access token', () => {
-  test.each(ENDS)('whose key %s writes nothing from then on, and pulls until its own end', async (_, status, end) => {
+  test.each(ENDS)('whose key %s writes nothing from then on, and pulls until it expires', async (_, status, end) => {
     const image = await pushImage(world, 'alice/app', 'v1');
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
     const key = await make({ statements: [ALL] });
@@ -879,7 +879,7 @@ describe('an access token', () => {
     expect([await statusAt('/v2/', `Bearer ${token}`), (await refresh()).status]).toEqual([401, 401]);
   });
 
-  test('of a key is refused by the API, and a key is no access token', async () => {
+  test('made with a key is refused by the API, and a key is no access token', async () => {
     const key = await make();
     const token = await tokenFor(as(key.basic), 'repository:alice/app:pull');
     expect(await statusAt('/api/v1/keys', `Bearer ${token}`)).toBe(401);
@@ -887,18 +887,18 @@ describe('an access token', () => {
   });
 });
 
-/** The same world, whose requests show this. */
+/** The same world, with this credential in each request. */
 function as(authorization: string): World {
   return { ...world, fetch: (method, path, init = {}) => world.fetch(method, path, { authorization, ...init }) };
 }
 
-test('a login password made with a narrowed key replaces no key', async () => {
+test('a login password made with a narrowed key cannot rotate a key', async () => {
   const key = await make({ statements: [ALL] });
   const { body } = await api(world, 'POST', '/login-password', { as: key.bearer, body: {} });
   expect(await unchanged(() => rotate(key.id, `Bearer ${body.password}`))).toBe('403 DENIED');
 });
 
-test('a key is worth nothing once the secret that it was made from is gone', async () => {
+test('a key stops working once the secret that it was derived from is gone', async () => {
   const key = await make();
   await pushBlob(as(key.basic), 'alice/app', 'x');
   world = worldOf({ ...world.env, REGISTRY_SECRET: 'another-secret-of-the-tests-0123456789' });

@@ -1,4 +1,4 @@
-/** Clean-up and what is in use, from outside: pulls and checks of any part of an image keep it, and a preview says what it leaves alone. */
+/** Lifecycle and use: pulls and HEAD requests for any part of an image keep it, and a preview says what it spares. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Content, INDEX_TYPE, imageIn, indexOf, pushImage, putManifest, textOf } from '../../world/images.ts';
 import { api } from '../../world/people.ts';
@@ -44,10 +44,10 @@ async function preview(countType: string, countNumber: number, tagStatus = 'any'
 
 const taken = async () => (await preview('sinceImagePulled', 30)).items.map(({ tag, digest }) => tag ?? digest).sort();
 
-describe('an image for several platforms that nobody pushed for long', () => {
+describe('an image for several platforms that was not pushed for long', () => {
   beforeEach(() => age(100));
 
-  test('goes with all it lists where nobody uses it', async () => {
+  test('expires with all that it lists if nobody uses it', async () => {
     expect(await taken()).toEqual([arm.digest, amd.digest, index.digest, 'v1'].sort());
   });
 
@@ -62,7 +62,7 @@ describe('an image for several platforms that nobody pushed for long', () => {
     expect(await taken()).toEqual([]);
   });
 
-  test('goes where the last use was too long ago', async () => {
+  test('expires if the last use was too long ago', async () => {
     for (const method of ['GET', 'HEAD']) await world.fetch(method, `/v2/${APP}/manifests/${arm.digest}`);
     await world.env.DB.batch([
       world.env.DB.prepare('UPDATE pulls SET day = day - 32'),
@@ -74,7 +74,7 @@ describe('an image for several platforms that nobody pushed for long', () => {
 });
 
 describe('a preview right after a push', () => {
-  test('says what is left alone, and until when', async () => {
+  test('says what it spares, and until when', async () => {
     for (const seed of [3, 4, 5]) await pushImage(world, APP, null, seed);
     const { items, waiting, waitingUntil, note } = await preview('imageCountMoreThan', 1, 'untagged');
     expect([items, waiting]).toEqual([[], 2]);
@@ -85,7 +85,7 @@ describe('a preview right after a push', () => {
     expect(note).toContain('24 hours');
   });
 
-  test('says so of what goes by itself and of what loses its holder, and nothing where nothing waits', async () => {
+  test('says so for what expires itself and what loses its holder, and nothing if nothing waits', async () => {
     const image = await imageIn(world, APP, 3);
     expect((await putManifest(world, APP, 'v2', textOf(image))).status).toBe(201);
     expect(await preview('sinceImagePushed', 1)).toMatchObject({ items: [], waiting: 0 });
@@ -99,7 +99,7 @@ describe('a preview right after a push', () => {
     expect(full).not.toHaveProperty('note');
   });
 
-  test('names the hours that are set', async () => {
+  test('states the configured hours', async () => {
     world = worldOf({ ...world.env, LEASE_SECONDS: '5400' });
     for (const seed of [3, 4]) await pushImage(world, APP, null, seed);
     expect((await preview('imageCountMoreThan', 1, 'untagged')).note).toContain('1.5 hours');

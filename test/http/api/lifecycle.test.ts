@@ -73,7 +73,7 @@ async function preview(policy?: object): Promise<ApiAnswer<Body>> {
 const run = (ifMatch?: string | null) =>
   api('POST', `${PATH}/run`, ifMatch === undefined || ifMatch === null ? {} : { headers: { 'if-match': ifMatch } });
 
-/** The clock is the database's: rows are moved, not the time. */
+/** The clock is the database's: rows are moved into the past. */
 async function age(days: number, { tags = '*', manifest = '' }: { tags?: string; manifest?: string } = {}): Promise<void> {
   const { DB } = world.env;
   await DB.batch([
@@ -99,7 +99,7 @@ async function pushReferrer(subject: Content, seed: number, repository: string =
   });
 }
 
-/** All that is in the repositories: tags as `name digest`, manifests as their digests. */
+/** Everything in the repositories: tags as `name digest`, manifests as their digests. */
 async function present(): Promise<string[]> {
   const { results } = await world.env.DB.prepare(
     `SELECT r.name || ' ' || t.name || ' ' || t.digest AS line FROM tags t JOIN repositories r ON r.id = t.repository_id
@@ -116,7 +116,7 @@ async function tagNames(): Promise<string[]> {
   return results.map(({ name }) => name);
 }
 
-/** What comes of a request that must leave everything as it was. */
+/** The result of a request that must change nothing. */
 async function unchanged(ask: () => Promise<ApiAnswer<Body>>): Promise<string> {
   const before = await present();
   let code = '';
@@ -126,7 +126,7 @@ async function unchanged(ask: () => Promise<ApiAnswer<Body>>): Promise<string> {
 }
 
 describe('the policy of a repository', () => {
-  test('is saved and shown as it was given, with its ETag and without a run', async () => {
+  test('is saved and shown as given, with its ETag and without a run', async () => {
     const policy = policyOf(
       rule({ ...tagged('v*'), ...moreThan(10) }),
       rule({ tagStatus: 'tagged', tagSemverRange: '>=1', countNumber: 3 }, { type: 'keep' }),
@@ -141,7 +141,7 @@ describe('the policy of a repository', () => {
     expect([shown.body, shown.headers.get('etag')]).toEqual([{ policy, lastRanAt: null, lastReport: null }, '"1"']);
   });
 
-  test('that is saved again as it is stays as it is', async () => {
+  test('saved again unchanged stays the same', async () => {
     await save();
     const [ours] = OLD.rules;
     const turned = { rules: [Object.fromEntries(Object.entries(ours ?? {}).reverse())] };
@@ -149,7 +149,7 @@ describe('the policy of a repository', () => {
     expect((await api('GET', PATH)).headers.get('etag')).toBe('"1"');
   });
 
-  test('is changed and deleted only as the version that was meant', async () => {
+  test('is changed and deleted only in the requested version', async () => {
     const put = (headers: Record<string, string>, n = 1) =>
       api('PUT', PATH, { headers, body: policyOf(rule({ tagStatus: 'any', ...moreThan(n) })) });
     expect(await unchanged(() => put({ 'if-match': '"1"' }))).toBe('412 PRECONDITION_FAILED');
@@ -164,7 +164,7 @@ describe('the policy of a repository', () => {
     expect(await unchanged(() => api('GET', PATH))).toBe('404 NOT_FOUND');
   });
 
-  test('that is not there is not found, as is a repository that is not there', async () => {
+  test('that does not exist is a 404, as is an unknown repository', async () => {
     expect(await unchanged(() => api('GET', PATH))).toBe('404 NOT_FOUND');
     expect(await unchanged(() => api('DELETE', PATH))).toBe('404 NOT_FOUND');
     expect(await unchanged(() => api('POST', `${PATH}/preview`))).toBe('404 NOT_FOUND');
@@ -181,7 +181,7 @@ describe('the policy of a repository', () => {
     }
   });
 
-  test('that could not be carried out is refused, in words that name the rule', async () => {
+  test('that could not be carried out is refused with a message that names the rule', async () => {
     const wrong = policyOf(rule({ tagStatus: 'any', ...moreThan(1) }), rule({ ...tagged('*a*b*c*d*'), ...olderThan(1) }));
     for (const answer of [
       await api('PUT', PATH, { body: wrong }),
@@ -201,7 +201,7 @@ describe('the policy of a repository', () => {
 });
 
 describe('who may', () => {
-  test('see a policy: whoever pulls; save, preview and carry it out: whoever administers. To others it is not there', async () => {
+  test('may be seen by those who may pull, and saved, previewed and carried out by administrators of the repository. It is hidden from others', async () => {
     const [reader, stranger] = await Promise.all([inviteUser(world, 'rita'), inviteUser(world, 'sven')]);
     await makeOrganization(world, 'acme', { members: [reader] });
     await makeTeam(world, 'acme', 'readers', [reader], [{ actions: 'pull only', repositories: ['acme/*'] }]);
@@ -228,8 +228,8 @@ describe('who may', () => {
   });
 });
 
-describe('who carried the rules out', () => {
-  test('is told to those who may push, and not to whoever reads a public repository', async () => {
+describe('the author of the rules', () => {
+  test('is shown to those who may push, and not to readers of a public repository', async () => {
     const [reader, writer] = [await inviteUser(world, 'rita'), await inviteUser(world, 'will')];
     await makeOrganization(world, 'acme', { members: [reader, writer] });
     await makeTeam(world, 'acme', 'writers', [writer], [{ actions: 'push and pull', repositories: ['acme/*'] }]);
@@ -246,7 +246,7 @@ describe('who carried the rules out', () => {
 });
 
 describe('a preview', () => {
-  test('lists what would go, by which rule and why, and changes nothing', async () => {
+  test('lists what would expire, by which rule and why, and changes nothing', async () => {
     const { digest } = await pushImage(world, APP, 'v1');
     await age(20);
     await pushImage(world, APP, 'v2', 2);
@@ -263,7 +263,7 @@ describe('a preview', () => {
     expect(refused(await api('GET', PATH)), 'it is tried, not saved').toBe('404 NOT_FOUND');
   });
 
-  test('of the saved policy and of the same one that is tried is the same', async () => {
+  test('of the saved policy equals one of the same policy sent along', async () => {
     await pushImage(world, APP, 'v1');
     await age(20);
     await save();
@@ -272,7 +272,7 @@ describe('a preview', () => {
     expect(saved.headers.get('etag')).toBe(tried.headers.get('etag'));
   });
 
-  test('has exact counts where its list is cut', async () => {
+  test('has exact counts even if its list is truncated', async () => {
     await pushImage(world, APP, 'v1');
     await world.env.DB.prepare(
       `INSERT INTO tags (repository_id, name, digest, updated_at)
@@ -285,7 +285,7 @@ describe('a preview', () => {
     expect([body.tags, body.manifests, body.items.length, body.truncated]).toEqual([1201, 1, 1000, true]);
   });
 
-  test('of a repository with more than rules can look through is refused', async () => {
+  test('of a repository too large to examine is refused', async () => {
     await pushImage(world, APP, 'v1');
     await world.env.DB.prepare(
       `INSERT INTO tags (repository_id, name, digest, updated_at)
@@ -298,13 +298,13 @@ describe('a preview', () => {
   });
 });
 
-describe('the bytes that come back', () => {
+describe('the bytes to be freed', () => {
   const sizes = async (digests: string[]) =>
     (await world.env.DB.prepare('SELECT sum(size) AS bytes FROM blobs WHERE digest IN (SELECT value FROM json_each(?1))')
       .bind(JSON.stringify(digests))
       .first<number>('bytes')) ?? 0;
 
-  /** Of an image: its blobs, and itself. */
+  /** Of an image: its blobs and its manifest. */
   async function bytesOf(image: Content): Promise<number> {
     const { config, layers } = JSON.parse(textOf(image)) as { config: { digest: string }; layers: { digest: string }[] };
     return image.bytes.byteLength + (await sizes([config.digest, ...layers.map(({ digest }) => digest)]));
@@ -316,7 +316,7 @@ describe('the bytes that come back', () => {
     expect((await preview(OLD)).body.bytes).toBe(await bytesOf(image));
   });
 
-  test('are none of what another manifest of the repository needs, or another repository has', async () => {
+  test('exclude what another manifest of the repository needs or another repository has', async () => {
     const [here, there] = [await pushImage(world, APP, 'v1', 1), await pushImage(world, APP, 'v2', 2)];
     await pushImage(world, 'acme/other', 'v2', 2);
     const again = await pushImage(world, APP, 'v3', 1, { annotations: { again: 'yes' } });
@@ -327,7 +327,7 @@ describe('the bytes that come back', () => {
     expect(bytes).toBe((await bytesOf(here)) + there.bytes.byteLength + again.bytes.byteLength);
   });
 
-  test('are not fewer for what is in the trash already', async () => {
+  test('do not shrink because of what is already in the trash', async () => {
     const image = await pushImage(world, APP, 'v1', 1);
     const trashed = await pushImage(world, APP, 'v2', 1, { annotations: { again: 'yes' } });
     await pushImage(world, 'acme/gone', 'v1', 1);
@@ -337,7 +337,7 @@ describe('the bytes that come back', () => {
     expect((await preview(OLD)).body.bytes).toBe(await bytesOf(image));
   });
 
-  test('are counted once, by indexes alone', async () => {
+  test('are counted once, using indexes only', async () => {
     await pushIndex('v1', [await imageIn(world, APP, 1), await imageIn(world, APP, 2)]);
     const digests = (await world.env.DB.prepare('SELECT digest FROM manifests').all<{ digest: Digest }>()).results;
     const plans: string[] = [];
@@ -370,7 +370,7 @@ describe('the bytes that come back', () => {
   });
 });
 
-/** Something of everything, most of it old: what goes is known to the chooser's own tests. */
+/** Some of everything, most of it old. The chooser's own tests define what expires. */
 async function mixed(): Promise<void> {
   const shared = await imageIn(world, APP, 1);
   const index = await pushIndex('v1', [shared, await imageIn(world, APP, 2)]);
@@ -390,7 +390,7 @@ async function mixed(): Promise<void> {
     .run();
 }
 
-/** A run on condition of a preview, and a tag that is moved just before the batch that deletes for the `nth` time. */
+/** A run on condition of a preview, with a tag that is moved just before the `nth` batch that deletes. */
 async function movedBefore(nth: number, tag: string, etag: string | null): Promise<ApiAnswer<Body>> {
   const image = await imageIn(world, APP, 90);
   const orderly = world;
@@ -400,7 +400,7 @@ async function movedBefore(nth: number, tag: string, etag: string | null): Promi
       const value = Reflect.get(target, name) as unknown;
       if (name !== 'batch') return typeof value === 'function' ? value.bind(target) : value;
       return async (statements: D1PreparedStatement[]) => {
-        // A batch that deletes has six statements and more; the others have up to four.
+        // A batch that deletes has six or more statements. The others have up to four.
         if (statements.length > 5 && deletions++ === nth) await putManifest(orderly, APP, tag, textOf(image));
         return target.batch(statements);
       };
@@ -411,7 +411,7 @@ async function movedBefore(nth: number, tag: string, etag: string | null): Promi
 }
 
 describe('a run', () => {
-  test('deletes just what the preview lists, and records why', async () => {
+  test('deletes exactly what the preview lists, and records why', async () => {
     await mixed();
     await save();
     const before = await present();
@@ -432,7 +432,7 @@ describe('a run', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('is reported, and a second one finds nothing and records nothing', async () => {
+  test('is reported, and a second one finds and records nothing', async () => {
     await mixed();
     await save();
     await run();
@@ -443,7 +443,7 @@ describe('a run', () => {
     expect((await api('GET', PATH)).body.lastReport).toMatchObject({ tags: 0, manifests: 0 });
   });
 
-  test('leaves a tag that is kept with its image, and takes another tag of the same image', async () => {
+  test('keeps a protected tag with its image, and deletes another tag of the same image', async () => {
     const { digest } = await pushImage(world, APP, 'pr-1');
     await pushImage(world, APP, 'v1');
     await age(20);
@@ -453,7 +453,7 @@ describe('a run', () => {
     expect((await world.fetch('GET', `/v2/${APP}/manifests/v1`)).headers.get('docker-content-digest')).toBe(digest);
   });
 
-  test('takes an immutable tag where the rule says so, and its name is kept for what it named', async () => {
+  test('deletes an immutable tag if the rule says so, and reserves its name for that image', async () => {
     await mixed();
     await save(policyOf(rule({ tagStatus: 'any', ...olderThan(14) }, { type: 'expire', includeImmutable: true })));
     await run();
@@ -462,7 +462,7 @@ describe('a run', () => {
     expect(await world.env.DB.prepare(points).first('reserved')).toBe(1);
   });
 
-  test('on condition of a preview is refused where the plan has become another, and takes nothing', async () => {
+  test('on condition of a preview is refused if the plan has changed, and deletes nothing', async () => {
     await pushImage(world, APP, 'v1');
     await pushImage(world, APP, 'v2', 2);
     await age(20, { tags: 'v1' });
@@ -525,7 +525,7 @@ describe('a run', () => {
     expect(await world.env.DB.prepare('SELECT ran_at FROM lifecycle_policies').first('ran_at')).toBe(0);
   });
 
-  test('on condition of a preview, in several parts, ends at the one that has changed, and says what it did', async () => {
+  test('on condition of a preview, in several parts, stops at the part that has changed, and says what it did', async () => {
     await pushImage(world, APP, 'v1');
     await pushImage(world, APP, 'v2', 2);
     await pushImage(world, APP, 'v3', 3);
@@ -540,7 +540,7 @@ describe('a run', () => {
     expect((await api('GET', PATH)).body.lastReport).toMatchObject({ tags: 1, manifests: 1, remaining: 4, failed: said });
   });
 
-  test('takes one image with thousands of long tags in parts', { timeout: 60_000 }, async () => {
+  test('deletes one image with thousands of long tags in parts', { timeout: 60_000 }, async () => {
     const { digest } = await pushImage(world, APP, 'first', 1);
     await pushImage(world, APP, 'other', 2);
     await world.env.DB.prepare(
@@ -568,7 +568,7 @@ describe('a run', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('takes back what was leased when what held it went, once the lease is over', async () => {
+  test('deletes what was leased when its holder expired, once the lease is over', async () => {
     const child = await imageIn(world, APP, 1);
     await pushIndex('v1', [child]);
     await world.env.DB.prepare('UPDATE tags SET updated_at = updated_at - 20 * 86400').run();
@@ -577,7 +577,7 @@ describe('a run', () => {
     expect((await run()).body).toMatchObject({ tags: 1, manifests: 1, remaining: 0 });
     expect(await present()).toEqual([`${APP} ${child.digest}`]);
     expect((await run()).body).toMatchObject({ tags: 0, manifests: 0 });
-    // The lease is over: as a lease is told from a later one by its end, the report that remembers it is moved along.
+    // The lease is over. A lease is told from a later one by its end, so the report that remembers it is moved along.
     await world.env.DB.prepare(
       "UPDATE lifecycle_policies SET report = json_set(report, '$.left[0].leasedUntil', (SELECT leased_until - 2 * 86400 FROM manifests))",
     ).run();
@@ -587,12 +587,12 @@ describe('a run', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('takes on so much, and goes on with the next one', async () => {
+  test('does a limited amount of work, and the next run continues', async () => {
     const names = Array.from({ length: 12 }, (_, n) => `n${n + 10}`);
     const image = await pushImage(world, APP, 'young');
     for (const name of names) await putManifest(world, APP, name, textOf(image));
     await age(20, { tags: 'n*' });
-    // What different rules took goes in different batches, as each is recorded with its reason.
+    // What different rules expire is in different batches, because each is recorded with its reason.
     await save(policyOf(...names.map((name) => rule({ ...tagged(name), ...olderThan(14) }))));
     const due = 'SELECT ran_at <= unixepoch() - 86400 AS due FROM lifecycle_policies';
     expect((await run()).body).toMatchObject({ tags: 10, remaining: 2, truncated: false });
@@ -603,7 +603,7 @@ describe('a run', () => {
     expect(await tagNames()).toEqual(['young']);
   });
 
-  test('asks the database a few times, and binds what it takes', async () => {
+  test('makes few calls to the database and binds what it deletes', async () => {
     await mixed();
     await save();
     const { env, counts } = counting(limited(world.env));
@@ -612,7 +612,7 @@ describe('a run', () => {
     expect(counts.d1).toBeLessThanOrEqual(8);
   });
 
-  test('is refused where the registry deletes nothing, and a preview is not', async () => {
+  test('is refused if the registry deletes nothing, and a preview is not', async () => {
     await mixed();
     await save();
     world = worldOf({ ...world.env, DELETION: 'off' });
@@ -623,8 +623,8 @@ describe('a run', () => {
   });
 });
 
-describe('what changes while a run goes on stays', () => {
-  /** An old image, and somebody who does something with it at every point of the run. */
+describe('a change during a run is respected:', () => {
+  /** An old image, with a request about it at every point of the run. */
   async function against(
     meanwhile: (image: Content, world: World) => Promise<Response>,
     check: (image: Content) => Promise<void>,
@@ -640,16 +640,16 @@ describe('what changes while a run goes on stays', () => {
         check: async (outer, inner) => {
           expect(outer.status).toBe(200);
           expect(await violations(world.env)).toEqual([]);
-          // Whoever came after the run may have been told that there is nothing any more.
+          // A request that came after the run may have been told that nothing is there any more.
           if (inner.ok) await check(image);
         },
       };
     });
-    // Who asks, what is there, what it points at, the deletion, the report.
+    // The caller, the inventory, its references, the deletion, the report.
     expect(runs).toBe(5);
   }
 
-  test('a tag that is moved to another image', async () => {
+  test('a tag moved to another image', async () => {
     await against(
       async (_, other) => {
         const image = await imageIn(other, APP, 2);
@@ -659,7 +659,7 @@ describe('what changes while a run goes on stays', () => {
     );
   });
 
-  test('an image that is given another tag, and one that is pushed again by its digest', async () => {
+  test('an image that gets another tag, and one that is pushed again by its digest', async () => {
     await against(
       (image, other) => putManifest(other, APP, 'new', textOf(image)),
       async ({ digest }) => expect(await present()).toContain(`${APP} new ${digest}`),
@@ -670,7 +670,7 @@ describe('what changes while a run goes on stays', () => {
     );
   });
 
-  test('a manifest that an index comes to list, or that is referred to', async () => {
+  test('a manifest that an index begins to list, or that gets a referrer', async () => {
     await against(
       async (image, other) => {
         const index = await indexOf([image]);
@@ -680,7 +680,7 @@ describe('what changes while a run goes on stays', () => {
     );
   });
 
-  test('two runs at once take what one would, and tell of it once', async () => {
+  test('two concurrent runs delete what one would, and record it once', async () => {
     const tells = async () => {
       const sql =
         "SELECT type, count(*) AS n FROM events WHERE type IN ('tag.deleted', 'manifest.deleted') GROUP BY type ORDER BY type";
@@ -695,14 +695,14 @@ describe('what changes while a run goes on stays', () => {
     );
   });
 
-  test('tags, where it is decided meanwhile that they are immutable', async () => {
+  test('tags that become immutable meanwhile', async () => {
     await pushImage(world, APP, 'v1');
     await age(20);
     await save();
     let calls = 0;
     const DB = intercepted(world.env.DB, async (_, effect) => {
       const result = await effect();
-      // After what is there was read, which is the second batch: the first is about the caller.
+      // After the inventory was read, which is the second batch. The first is about the caller.
       if (calls++ === 1) {
         await world.env.DB.prepare(
           `INSERT INTO tag_mutability (repository_id, rule) SELECT id, '{"value":"IMMUTABLE","exclusions":[]}' FROM repositories`,
@@ -717,7 +717,7 @@ describe('what changes while a run goes on stays', () => {
 });
 
 describe('a crash', () => {
-  test('at any point leaves no half of anything, and the next run does the rest', async () => {
+  test('at any point leaves nothing half done, and the next run does the rest', async () => {
     for (let at = 0; ; at++) {
       world = await newWorld();
       await mixed();
@@ -736,14 +736,14 @@ describe('a crash', () => {
     }
   });
 
-  /** The database as it is, but for the batch that deletes for the `nth` time. */
+  /** The database, failing at the `nth` batch that deletes. */
   function failingAt(nth: number): World {
     let deletions = 0;
     const orderly = world.env.DB;
     const DB = new Proxy(orderly, {
       get(target, name) {
         if (name === 'batch') {
-          // A batch that deletes has six statements and more; the others have up to four.
+          // A batch that deletes has six or more statements. The others have up to four.
           return (statements: D1PreparedStatement[]) =>
             statements.length > 5 && ++deletions === nth ? Promise.reject(new Error('injected')) : target.batch(statements);
         }
@@ -773,7 +773,7 @@ describe('a crash', () => {
     expect((await run()).body).toMatchObject({ tags: 1, manifests: 1, remaining: 0 });
   });
 
-  test('in the middle of what is too large for one batch leaves nothing behind for good', async () => {
+  test('in the middle of what is too large for one batch leaves no permanent remains', async () => {
     const { digest } = await pushImage(world, APP, 'v1');
     await world.env.DB.prepare(
       `INSERT INTO manifests SELECT repository_id, value, media_type, artifact_type, ?2, size, pushed_at, 0, NULL, object_key, content
@@ -791,10 +791,10 @@ describe('a crash', () => {
   });
 });
 
-describe('the schedule', () => {
+describe('the scheduled runs', () => {
   const REGISTRY: Actor['subject'] = 'registry';
 
-  /** Repositories with an old tag and a policy each; the first has waited the longest. */
+  /** Repositories with an old tag and a policy each. The first has waited the longest. */
   async function due(...names: string[]): Promise<void> {
     for (const [n, name] of names.entries()) {
       await pushImage(world, name, 'v1', n + 1);
@@ -811,7 +811,7 @@ describe('the schedule', () => {
   const withTags = async () => [...new Set((await present()).map((line) => line.split(' ')[0]))];
   const tick = (limit: number) => runDueLifecycles(world.env, { limit });
 
-  test('carries out what is due, a few at a time, the longest waiting first, as the registry', async () => {
+  test('carry out due policies, a few at a time, the longest waiting first, as the registry', async () => {
     await due('acme/a', 'acme/b', 'acme/c');
     const events = await eventsDuring(world, () => tick(2));
     expect(await withTags()).toEqual(['acme/c']);
@@ -821,7 +821,7 @@ describe('the schedule', () => {
     expect((await api('GET', '/repositories/acme/c/-/lifecycle')).body.lastReport).toMatchObject({ by: REGISTRY, tags: 1 });
   });
 
-  test('comes again after a day, and not before', async () => {
+  test('repeat after a day, and not before', async () => {
     await due('acme/a');
     await tick(5);
     await pushImage(world, 'acme/a', 'v2', 9);
@@ -833,7 +833,7 @@ describe('the schedule', () => {
     expect(await withTags()).toEqual([]);
   });
 
-  test('goes on where one fails, does not try that again before the others, and says why', async () => {
+  test('continue after one fails, retry it after the others, and record the reason', async () => {
     await due('acme/a', 'acme/b');
     await world.env.DB.prepare(
       `INSERT INTO tags (repository_id, name, digest, updated_at)
@@ -852,14 +852,14 @@ describe('the schedule', () => {
     expect(lastReport).toMatchObject({ by: REGISTRY, tags: 0, failed: expect.stringContaining('50000') });
   });
 
-  test('leaves a repository alone that was deleted', async () => {
+  test('skip a deleted repository', async () => {
     await due('acme/a', 'acme/b');
     expect((await api('DELETE', '/repositories/acme/a?force=true')).status).toBe(204);
     await tick(1);
     expect(await withTags()).toEqual([]);
   });
 
-  test('finds what is due by the index', async () => {
+  test('find due policies by the index', async () => {
     const sqls: string[] = [];
     const DB = new Proxy(world.env.DB, {
       get(target, name) {

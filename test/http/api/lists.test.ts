@@ -1,4 +1,4 @@
-/** Lists of repositories, by the API and by /v2/_catalog: whoever reads them sees what they may pull, and nothing of the rest. */
+/** Lists of repositories, by the API and by /v2/_catalog: callers see what they may pull, and nothing else. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { counting } from '../../world/counting.ts';
 import { everyItem, makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
@@ -51,7 +51,7 @@ async function catalogToken(basic: string): Promise<string> {
 const basicOf = (bearer: string) =>
   `Basic ${btoa(`${/BRTH[A-Z2-7]{16}/.exec(bearer)?.[0]}:${bearer.slice('Bearer '.length)}`)}`;
 
-/** Everything that a reader gets to see on the way through all pages: names, and all of every answer as text. */
+/** Everything that a caller sees on all pages: names, and the text of every answer. */
 async function allPages(as: string | null, n: number, query = ''): Promise<{ names: string[]; text: string; pages: number }> {
   const names: string[] = [];
   let text = '';
@@ -87,7 +87,7 @@ async function catalogPages(authorization: string, n: number): Promise<{ names: 
   return { names, text };
 }
 
-/** Repositories that nobody made by a request: thousands, in one go. With the statements of each, as the policy keeps them. */
+/** Thousands of repositories with the statements of their policies, inserted at once. */
 async function holdMany(prefix: string, count: number, statements: object[] = []): Promise<void> {
   const names = JSON.stringify(Array.from({ length: count }, (_, n) => `${prefix}${String(n).padStart(5, '0')}`));
   const { DB } = world.env;
@@ -106,7 +106,7 @@ async function holdMany(prefix: string, count: number, statements: object[] = []
 const DENIED = [{ effect: 'deny', actions: ['pull'], principals: ['*'] }];
 const OPEN = [{ effect: 'allow', actions: ['pull'], principals: ['*'] }];
 
-describe('everybody sees in both lists what they may pull, and no more', () => {
+describe('every caller sees in both lists what they may pull, and nothing else', () => {
   const ALL = [
     'acme/by-org',
     'acme/hidden',
@@ -124,7 +124,7 @@ describe('everybody sees in both lists what they may pull, and no more', () => {
     'site',
   ];
   const PUBLIC_ONES = ['open-denied', 'site'];
-  /** Who, as an Authorization header, and the names they see. */
+  /** Callers as Authorization headers, and the names they see. */
   let readers: Record<string, { as: string | null; sees: string[] }>;
 
   beforeAll(async () => {
@@ -220,7 +220,7 @@ describe('everybody sees in both lists what they may pull, and no more', () => {
     vi.restoreAllMocks();
   });
 
-  test('in the list of the API, whatever the size of its pages', async () => {
+  test('in the list of the API, whatever the page size', async () => {
     for (const [who, { as, sees }] of Object.entries(readers)) {
       for (const n of [1, 2, 1000]) {
         const { names, text } = await allPages(as, n);
@@ -230,7 +230,7 @@ describe('everybody sees in both lists what they may pull, and no more', () => {
     }
   });
 
-  test('in the catalog, which a stranger does not see at all', async () => {
+  test('in the catalog, which is closed to anonymous callers', async () => {
     for (const [who, { as, sees }] of Object.entries(readers)) {
       if (as === null) continue;
       for (const authorization of [await catalogToken(as.startsWith('Basic') ? as : basicOf(as)), as]) {
@@ -258,7 +258,7 @@ describe('everybody sees in both lists what they may pull, and no more', () => {
     }
   });
 
-  test('with what is said of each, and whether it is public', async () => {
+  test("with each repository's description and visibility", async () => {
     const { body } = await api<Listed>(world, 'GET', '/repositories?namespace=beta');
     expect(body.items.map(({ name, visibility }) => [name, visibility])).toEqual([
       ['beta/by-robot', 'private'],
@@ -286,7 +286,7 @@ describe('everybody sees in both lists what they may pull, and no more', () => {
     ]);
   });
 
-  test('by a search as well: what is hidden is not found', async () => {
+  test('in searches as well: hidden repositories are not found', async () => {
     for (const [who, { as, sees }] of Object.entries(readers)) {
       for (const search of ['web', 'secret', 'acme/hidden', 'by-', 'e']) {
         expect(await list(as, `?search=${search}`), `${who} for ${search}`).toEqual(
@@ -296,7 +296,7 @@ describe('everybody sees in both lists what they may pull, and no more', () => {
     }
   });
 
-  test('and a page after what they may not see begins with what they may', async () => {
+  test('on a page after hidden repositories, which starts with a visible one', async () => {
     const { as, sees } = readers['a member of a team'] as { as: string; sees: string[] };
     for (const last of ['acme/hidden', 'acme/gone', 'beta/secret', 'zzz', '\u{1f600}', "' OR 1=1 --", '%', '../']) {
       expect(await list(as, `?last=${encodeURIComponent(last)}`)).toEqual(sees.filter((name) => name > last));
@@ -316,7 +316,7 @@ describe('a search', () => {
 
   const search = (text: string) => list(null, `?search=${encodeURIComponent(text)}`);
 
-  test('looks for a part of the name or of the description, in upper or lower case', async () => {
+  test('matches a part of the name or the description, ignoring case', async () => {
     expect(await search('web')).toEqual(['acme/web', 'acme/web_2', 'acme/webx2']);
     expect(await search('WEB')).toEqual(['acme/web', 'acme/web_2', 'acme/webx2']);
     expect(await search('front of')).toEqual(['acme/web']);
@@ -326,7 +326,7 @@ describe('a search', () => {
     expect(await search('')).toEqual(['acme/web', 'acme/web_2', 'acme/webx2', 'beta/api']);
   });
 
-  test('finds what stands there to the letter, beyond ASCII too', async () => {
+  test('takes the text literally, beyond ASCII too', async () => {
     expect(await search('Über')).toEqual(['acme/webx2']);
     expect(await search('ÄRGER')).toEqual(['acme/webx2']);
     expect(await search('über')).toEqual([]);
@@ -347,12 +347,12 @@ describe('a search', () => {
     expect(await search(text)).toEqual(found);
   });
 
-  test('and a namespace count both', async () => {
+  test('combines with a namespace', async () => {
     expect(await list(null, '?search=a&namespace=acme')).toEqual(['acme/web', 'acme/web_2', 'acme/webx2']);
     expect(await list(null, '?search=api&namespace=acme')).toEqual([]);
   });
 
-  test('comes in pages', async () => {
+  test('is paged', async () => {
     expect((await allPages(null, 2, '&search=web')).names).toEqual(['acme/web', 'acme/web_2', 'acme/webx2']);
     expect((await allPages(null, 1, '&search=a&namespace=acme')).names).toEqual(['acme/web', 'acme/web_2', 'acme/webx2']);
   });
@@ -384,7 +384,7 @@ describe('a page', () => {
     expect(refused(await api(world, 'GET', `/repositories?${query}`, { as: null }))).toBe('400 INVALID');
   });
 
-  test('goes on where the one before ended, though that, and others, are deleted meanwhile, and others are made', async () => {
+  test('continues where the last one ended, although repositories are created and deleted meanwhile', async () => {
     for (const name of ['a/1', 'a/2', 'a/3', 'a/4', 'b/1', 'b/2']) await hold(name, [PUBLIC]);
     const changes = [
       async () => {
@@ -397,12 +397,12 @@ describe('a page', () => {
     ];
     const meanwhile = async (page: number) => changes[page - 1]?.();
     const items = await everyItem<{ name: string }>(world, '/repositories', { n: 2, meanwhile });
-    // The administrator sees b/1, private or not.
+    // The administrator sees b/1 whether it is private or not.
     expect(items.map(({ name }) => name)).toEqual(['a/1', 'a/2', 'a/4', 'a/5', 'b/1', 'b/2']);
     expect(await list(null)).toEqual(['a/0', 'a/1', 'a/4', 'a/5', 'b/2']);
   });
 
-  test('of what is public begins with the namespace that is asked for, however much stands before it', async () => {
+  test('of public repositories starts at the requested namespace, however many come before', async () => {
     await holdMany('aaa/', 3000, OPEN);
     await holdMany('mmm/', 3, OPEN);
     await holdMany('zzz/', 3000, OPEN);
@@ -412,7 +412,7 @@ describe('a page', () => {
     expect(counts.rowsRead).toBeLessThanOrEqual(1000);
   });
 
-  test('of a search goes on past any number that do not match', async () => {
+  test('of a search continues past any number of repositories that do not match', async () => {
     await holdMany('aaa/', 12_500, OPEN);
     await hold('zzz/needle', [PUBLIC]);
     expect((await allPages(null, 100, '&search=needle')).names).toEqual(['zzz/needle']);
@@ -420,7 +420,7 @@ describe('a page', () => {
   });
 });
 
-describe('with thousands in front that somebody may not see', () => {
+describe('with thousands of hidden repositories in front', () => {
   const FOREIGN = 10_000;
   let alice: Person;
   const MINE = ['mine/1', 'mine/2', 'mine/3', 'zzz'];
@@ -440,7 +440,7 @@ describe('with thousands in front that somebody may not see', () => {
     return counts;
   }
 
-  test('a page is the right one, and reads no more than if they were not there', async () => {
+  test('a page is correct, and reads no more rows than without them', async () => {
     const token = await catalogToken(alice.basic);
     const reading = [
       (at: World) => api(at, 'GET', '/repositories?n=2', { as: alice.basic }),
@@ -465,7 +465,7 @@ describe('with thousands in front that somebody may not see', () => {
     expect(await list(null)).toEqual([]);
   });
 
-  test('a page of a narrowed key reads as little, though its owner sees them all', async () => {
+  test('a page for a narrowed key reads as few rows, even if its owner sees them all', async () => {
     const everything = await inviteUser(world, 'root-of-all', { administrator: true });
     const as = await keyOf(everything, [{ actions: 'pull only', repositories: ['mine/1', 'zz*'] }]);
     await holdMany('aaa/', FOREIGN);
@@ -480,7 +480,7 @@ describe('with thousands in front that somebody may not see', () => {
   });
 
   test.each([3000, 12_500])(
-    'by %i policies of their own, paging reaches what comes after, and names none of them',
+    'and %i policies of those repositories, paging reaches what comes after, and names none of them',
     async (count) => {
       await holdMany('mine/0-denied-', count, DENIED);
       const token = await catalogToken(alice.basic);
@@ -495,7 +495,7 @@ describe('with thousands in front that somebody may not see', () => {
     },
   );
 
-  test('by more policies than one request looks through, paging goes on from a place that names nothing', async () => {
+  test('and more policies than one request reads, paging continues from a cursor that names nothing', async () => {
     await holdMany('mine/0-denied-', 45_000, DENIED);
     const token = await catalogToken(alice.basic);
     for (const n of [2, 100]) {
@@ -511,7 +511,7 @@ describe('with thousands in front that somebody may not see', () => {
     expect(refused(await api(world, 'GET', `/trash?last=${place}`, { as: alice.basic }))).toBe('400 INVALID');
   });
 
-  test('a search is in order and names each once, where some are found by pattern and others by their policies', async () => {
+  test('a search is in order and names each repository once, found by pattern or by policy', async () => {
     await holdMany('aaa/', 3000, OPEN);
     await hold('bbb/needle', [PUBLIC]);
     await hold('mine/needle', [PUBLIC]);
@@ -522,14 +522,14 @@ describe('with thousands in front that somebody may not see', () => {
     }
   });
 
-  test('a request has fewer statements than the free plan allows, and ends', async () => {
+  test("a request stays within the free plan's number of statements, and ends", async () => {
     await holdMany('mine/0-denied-', 12_500, DENIED);
     const { d1, rowsRead } = await cost((at) => api(at, 'GET', '/repositories', { as: alice.basic }));
     expect(d1).toBeLessThan(50);
     expect(rowsRead).toBeLessThanOrEqual(25 * 12_500);
   });
 
-  test('a thousand that are public are shown a thousand at a time for a few rows each', async () => {
+  test('a thousand public repositories are listed a thousand at a time for a few rows each', async () => {
     await holdMany('open/', 1500, OPEN);
     const { rowsRead } = await cost(async (at) => {
       const { body } = await api<Listed>(at, 'GET', '/repositories?n=1000', { as: null });

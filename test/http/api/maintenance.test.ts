@@ -1,4 +1,4 @@
-/** The collector and the check of what is stored, through the API: for administrators, and for nobody else. */
+/** Garbage collection and consistency checks through the API: for administrators only. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { contentOf, noise, pushBlob, pushImage } from '../../world/images.ts';
 import { makeOrganization, makeRobot } from '../../world/organizations.ts';
@@ -36,7 +36,7 @@ async function daysPass(days: number): Promise<void> {
 
 const NOTHING = { purged: 0, history: 0, pulls: 0, links: 0, blobs: 0, bytes: 0, objects: 0, problems: [] };
 
-test('POST /scrub finds what is damaged now, and the next push of it heals it', async () => {
+test('POST /scrub finds current damage, and the next push of the content repairs it', async () => {
   const blob = await pushBlob(world, 'acme/api', noise(500));
   const [object] = (await world.env.BLOBS.list({ prefix: 'blobs/' })).objects;
   await world.env.BLOBS.put(object?.key ?? '', noise(400));
@@ -50,7 +50,7 @@ test('POST /scrub finds what is damaged now, and the next push of it heals it', 
 });
 
 describe('POST /gc', () => {
-  test('runs a slice and says what it did; GET tells of the last pass', async () => {
+  test('runs a slice and says what it did, and GET shows the last pass', async () => {
     await pushBlob(world, 'acme/api', noise(500));
     await daysPass(2);
     expect((await api<State>(world, 'GET', '/gc')).body).toEqual({
@@ -67,7 +67,7 @@ describe('POST /gc', () => {
     });
   });
 
-  test('goes on where the slice before ended, and both passes can be seen', async () => {
+  test('continues where the previous slice ended, and both passes are shown', async () => {
     await api(world, 'POST', '/gc');
     await world.env.DB.prepare(
       `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
@@ -83,7 +83,7 @@ describe('POST /gc', () => {
     expect(last.report).toMatchObject({ blobs: 3000, bytes: 3000 });
   });
 
-  test('takes the policy of a repository that is purged with it', async () => {
+  test('deletes the policy of a repository that is purged', async () => {
     await pushImage(world, 'acme/api', 'v1');
     await api(world, 'PATCH', '/repositories/acme/api', { body: { visibility: 'public' } });
     await api(world, 'DELETE', '/repositories/acme/api?force=true');
@@ -99,7 +99,7 @@ describe('POST /gc', () => {
 });
 
 describe('GET /fsck', () => {
-  test('tells page by page what is wrong, and what helps', async () => {
+  test('reports page by page what is wrong, and how to repair it', async () => {
     await pushImage(world, 'acme/api', 'v1');
     const { digest } = await contentOf(noise(100, 1));
     await world.env.DB.prepare('UPDATE blobs SET missing_since = 1 WHERE digest = ?1').bind(digest).run();
@@ -121,7 +121,7 @@ describe('GET /fsck', () => {
     ]);
   });
 
-  test('goes on at `next`, and refuses what was never one', async () => {
+  test('continues at `next`, and refuses a cursor that it did not give', async () => {
     await world.env.DB.prepare(
       `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
        INSERT INTO tags SELECT 7, 't' || i, 'sha256:' || i, 0 FROM n`,
@@ -150,7 +150,7 @@ describe('GET /fsck', () => {
   });
 });
 
-test('nobody else may: not an owner, not a user, not a robot, not a stranger, not an administrator with a narrowed key', async () => {
+test('only administrators may: no owner, user, robot, anonymous caller, or administrator with a narrowed key', async () => {
   const owner = await inviteUser(world, 'olga');
   const user = await inviteUser(world, 'ulf');
   const administrator = await inviteUser(world, 'ada', { administrator: true });

@@ -32,7 +32,7 @@ async function sql(text: string, ...parameters: unknown[]): Promise<Record<strin
   return results;
 }
 
-/** To see that a refusal changed nothing. */
+/** To check that a refusal changed nothing. */
 async function everything() {
   return {
     accounts: await sql('SELECT * FROM accounts ORDER BY subject'),
@@ -41,7 +41,7 @@ async function everything() {
   };
 }
 
-/** The answer is what the operation says that it answers, and nothing more. */
+/** The answer has exactly the fields that the operation documents. */
 function conforming<T>(method: string, path: string, answered: ApiAnswer<T>): ApiAnswer<T> {
   const operation = me.routes.flatMap((route) =>
     route.method === method && route.path === path ? (operationOf(route.handler) ?? []) : [],
@@ -90,7 +90,7 @@ async function robot(): Promise<string> {
   return basicOf('acme+ci', alice.secret);
 }
 
-describe('who I am', () => {
+describe('GET /me', () => {
   test('with an access key', async () => {
     await sql(
       "INSERT INTO members (user, organization, role) VALUES ('user:alice', 'acme', 'owner'), ('user:alice', 'beta', 'member')",
@@ -115,12 +115,12 @@ describe('who I am', () => {
     });
   });
 
-  test('with an access key that is narrowed', async () => {
+  test('with a narrowed access key', async () => {
     await narrow(alice);
     expect((await whoIs(alice.bearer)).body).toMatchObject({ credential: { kind: 'key', narrowed: true } });
   });
 
-  test('with a login password, and the key it was made with', async () => {
+  test('with a login password shows the key it was made with', async () => {
     const password = await login(alice.bearer);
     expect((await whoIs(bearer(password))).body).toMatchObject({
       subject: 'user:alice',
@@ -136,7 +136,7 @@ describe('who I am', () => {
     });
   });
 
-  test('as a robot, with the user name that docker wants', async () => {
+  test('as a robot shows the user name for docker', async () => {
     expect((await whoIs(await robot())).body).toMatchObject({
       subject: 'robot:acme/ci',
       username: 'acme+ci',
@@ -149,7 +149,7 @@ describe('who I am', () => {
     expect(body).toMatchObject({ subject: 'ci:acme/deploy', organizations: [], credential: { kind: 'ci', key: null } });
   });
 
-  test('is nobody for a stranger, and for what an access token of /v2 is', async () => {
+  test('is refused to an anonymous caller and to an access token of /v2', async () => {
     expect(refused(await whoIs(null))).toBe('401 UNAUTHORIZED');
     const response = await world.fetch('GET', '/token', { authorization: alice.basic });
     const { token } = (await response.json()) as { token: string };
@@ -158,7 +158,7 @@ describe('who I am', () => {
 });
 
 describe('a login password', () => {
-  test('is good for docker login under any name, for twelve hours', async () => {
+  test('works for docker login under any name, for twelve hours', async () => {
     const answered = await login(alice.bearer);
     expect(answered).toMatchObject({
       username: 'AWS',
@@ -170,7 +170,7 @@ describe('a login password', () => {
     expect(decodeJwt(answered.password).exp).toBe(Date.parse(answered.expiresAt) / 1000);
   });
 
-  test('lives as long as is asked, within a quarter of an hour and twelve hours', async () => {
+  test('lives as long as requested, between a quarter of an hour and twelve hours', async () => {
     const { password } = await login(alice.bearer, { lifetime: 900 });
     const { exp = 0, iat = 0 } = decodeJwt(password);
     expect(exp - iat).toBe(900);
@@ -199,7 +199,7 @@ describe('a login password', () => {
     expect((await login(bearer(short))).expiresAt <= short.expiresAt).toBe(true);
   });
 
-  test('ends with the key it was made with, and so does one that was made with that', async () => {
+  test('ends with the key it was made with, and so does one made from it', async () => {
     const first = await login(alice.bearer);
     const second = await login(bearer(first));
     expect((await whoIs(bearer(second))).status).toBe(200);
@@ -210,7 +210,7 @@ describe('a login password', () => {
     }
   });
 
-  test('reaches no further than the key it was made with', async () => {
+  test('has no more rights than the key it was made with', async () => {
     await narrow(alice);
     const { password } = await login(alice.bearer);
     expect((await whoIs(`Bearer ${password}`)).body).toMatchObject({ credential: { kind: 'login', narrowed: true } });
@@ -228,7 +228,7 @@ describe('a login password', () => {
     expect(await everything()).toEqual(before);
   });
 
-  test('of a CI job is one of a CI job', async () => {
+  test('made by a CI job belongs to that CI job', async () => {
     const { password } = await login(await ofCi());
     expect((await whoIs(`Bearer ${password}`)).body).toMatchObject({ subject: 'ci:acme/deploy', credential: { kind: 'ci' } });
   });
@@ -253,7 +253,7 @@ describe('a login password', () => {
     expect(await tokenStatus(basicOf('AWS', password))).toBe(200);
   });
 
-  test('is not given to a stranger, nor without end to anybody', async () => {
+  test('is refused to an anonymous caller, and always expires', async () => {
     expect(refused(await api(world, 'POST', '/login-password', { as: null }))).toBe('401 UNAUTHORIZED');
     const limiter = { limit: async () => ({ success: false }) } as unknown as NonNullable<World['env']['TOKEN_REQUESTS']>;
     const limited = worldOf({ ...world.env, TOKEN_REQUESTS: limiter });
@@ -278,7 +278,7 @@ describe('logging out everywhere', () => {
     return response.status;
   }
 
-  test('ends login passwords, refresh tokens, and what access tokens may change; keys and others go on', async () => {
+  test("ends login passwords, refresh tokens and writes by access tokens, and keeps keys and other users' logins", async () => {
     const bob = await inviteUser(world, 'bob');
     const mine = await login(alice.bearer);
     const his = await login(bob.bearer);
@@ -299,7 +299,7 @@ describe('logging out everywhere', () => {
     expect(event).toEqual({ type: 'login.ended', target: '{"subject":"user:alice"}', actor: 'user:alice' });
   });
 
-  test('revokes the keys where they are meant too', async () => {
+  test('also revokes the keys if requested', async () => {
     const bob = await inviteUser(world, 'bob');
     expect((await logOut({ as: alice.bearer }, '?keys=true')).status).toBe(204);
     expect(refused(await whoIs(alice.bearer))).toBe('401 UNAUTHORIZED');
@@ -308,26 +308,26 @@ describe('logging out everywhere', () => {
     expect(event).toMatchObject({ type: 'key.revoked', actor: 'user:alice' });
   });
 
-  test('leaves the keys to whoever shows a whole one', async () => {
+  test('revokes keys only for a caller with an unrestricted key', async () => {
     const password = await login(alice.bearer);
     const before = await everything();
     expect(refused(await logOut({ as: bearer(password) }, '?keys=true'))).toBe('403 DENIED');
     await narrow(alice);
     expect(refused(await logOut({ as: alice.bearer }, '?keys=true'))).toBe('403 DENIED');
     expect(await everything()).toEqual(before);
-    // What is narrowed does not end what others of the same owner hold.
+    // A narrowed key does not end what other keys of the same owner made.
     for (const query of ['', '?keys=false']) expect(refused(await logOut({ as: alice.bearer }, query))).toBe('403 DENIED');
     expect(await everything()).toEqual(before);
   });
 
-  test('is for a robot too', async () => {
+  test('works for a robot too', async () => {
     const as = await robot();
     const password = await login(as);
     expect((await logOut({ as })).status).toBe(204);
     expect(refused(await whoIs(bearer(password)))).toBe('401 UNAUTHORIZED');
   });
 
-  test('is not for a CI job, which has no account, nor for a stranger', async () => {
+  test('is refused to a CI job, which has no account, and to an anonymous caller', async () => {
     const as = await ofCi();
     const before = await everything();
     const answered = await logOut({ as });
@@ -340,7 +340,7 @@ describe('logging out everywhere', () => {
 });
 
 describe('the first administrator', () => {
-  test('is made once, however many log in at first', async () => {
+  test('is created once, however many log in at first', async () => {
     world = await newWorld();
     const statuses = await Promise.all(
       Array.from({ length: 16 }, async (_, n) =>
@@ -353,7 +353,7 @@ describe('the first administrator', () => {
     ]);
   });
 
-  test('is made by nothing but the right password', async () => {
+  test('is created only by the right password', async () => {
     world = await newWorld();
     for (const as of [basicOf('admin', 'wrong'), basicOf('root', 'the-password-of-the-tests'), null]) {
       expect(refused(await whoIs(as))).toBe('401 UNAUTHORIZED');
@@ -361,7 +361,7 @@ describe('the first administrator', () => {
     expect(await sql('SELECT subject FROM accounts')).toEqual([]);
   });
 
-  test('who was disabled or demoted stays so, whoever knows the password', async () => {
+  test('stays disabled or demoted, even if the password is right', async () => {
     const boss = await inviteUser(world, 'boss', { administrator: true });
     await api(world, 'PATCH', '/users/admin', { as: boss.bearer, body: { disabled: true } });
     const before = await everything();

@@ -1,4 +1,7 @@
-/** Nobody becomes a member without having agreed, everybody may leave, and an organization hangs only so much on a member. */
+/**
+ * Nobody becomes a member without consent, everybody may leave, and an organization can attach only a limited amount to a
+ * member.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { pushImage } from '../../world/images.ts';
 import { everyOrder } from '../../world/interleaving.ts';
@@ -37,7 +40,7 @@ beforeEach(async () => {
 });
 
 describe('an invitation to an organization', () => {
-  test('makes nobody a member until they accept, and both sides see it', async () => {
+  test('makes nobody a member before they accept, and both sides see it', async () => {
     expect(await invite(alice)).toMatchObject({ status: 202, body: { user: 'bob', role: 'member', invited: true } });
     expect(await organizationsOf(bob)).toEqual([]);
     expect(refused(await api('GET', ACME, { as: bob.basic }))).toBe('404 NOT_FOUND');
@@ -54,7 +57,7 @@ describe('an invitation to an organization', () => {
     }
   });
 
-  test('is needed by administrators as well, where an owner asks', async () => {
+  test('is required for administrators too, if an owner asks', async () => {
     const ada = await inviteUser(world, 'ada', { administrator: true });
     expect((await invite(alice, 'member', 'acme', 'ada')).status).toBe(202);
     expect((await invite(alice, 'member', 'acme', 'admin')).status).toBe(202);
@@ -70,7 +73,7 @@ describe('an invitation to an organization', () => {
     expect((await api('PUT', `${ACME}/teams/dev/members/bob`, { as: alice.basic })).status).toBe(201);
   });
 
-  test('is not needed where an administrator adds, who sets up organizations', async () => {
+  test('is not required if an administrator adds a member, to set up an organization', async () => {
     expect((await api('PUT', `${ACME}/members/bob`, { body: { role: 'owner' } })).status).toBe(201);
     expect(await organizationsOf(bob)).toEqual([{ name: 'acme', role: 'owner' }]);
   });
@@ -94,7 +97,7 @@ describe('an invitation to an organization', () => {
     expect((await accept(bob)).status).toBe(200);
   });
 
-  test('is for the one it names, with a whole credential', async () => {
+  test('can be accepted only by the invited user, with an unrestricted credential', async () => {
     const carol = await inviteUser(world, 'carol');
     await invite(alice);
     expect(refused(await accept(carol))).toBe('409 CONFLICT');
@@ -107,7 +110,7 @@ describe('an invitation to an organization', () => {
     expect(await organizationsOf(bob)).toEqual([]);
   });
 
-  test('is recorded once, however often it is sent, and says the role that was asked for last', async () => {
+  test('is recorded once, however often it is sent, with the role of the last one', async () => {
     const events = await eventsDuring(world, async () => {
       for (const role of ['member', 'member', 'owner']) expect((await invite(alice, role)).status).toBe(202);
     });
@@ -118,7 +121,7 @@ describe('an invitation to an organization', () => {
     expect((await accept(bob)).body).toEqual({ organization: 'acme', role: 'owner' });
   });
 
-  test('that is taken back while it is accepted makes a member, or does not', async () => {
+  test('that is withdrawn while it is accepted makes a member or does not, consistently', async () => {
     await everyOrder(world, async () => {
       await api('DELETE', `${ACME}/members/bob`);
       await invite(alice);
@@ -140,7 +143,7 @@ describe('a member', () => {
     await makeTeam(world, 'acme', 'dev', [alice, bob]);
   });
 
-  test('leaves a team, and the organization, without asking', async () => {
+  test('can leave a team and the organization without asking', async () => {
     const events = await eventsDuring(world, async () => {
       expect((await api('DELETE', `${ACME}/teams/dev/members/bob`, { as: bob.basic })).status).toBe(204);
       expect((await api('DELETE', `${ACME}/members/Bob`, { as: bob.basic })).status).toBe(204);
@@ -167,7 +170,7 @@ describe('a member', () => {
   });
 });
 
-describe('what an organization hangs on a member', () => {
+describe('what an organization attaches to a member', () => {
   const large = (bytes: number) => [
     ...Array.from({ length: Math.floor(bytes / 800) }, (_, n) => ({
       actions: ['push'],
@@ -181,7 +184,7 @@ describe('what an organization hangs on a member', () => {
     await makeOrganization(world, 'acme', { members: [bob] });
   });
 
-  test('has 32 KB in all: neither a further team nor a longer policy goes beyond, and what is refused changes nothing', async () => {
+  test('is limited to 32 KB: a further team or a longer policy above that is refused and changes nothing', async () => {
     for (const team of ['a', 'b', 'c']) await makeTeam(world, 'acme', team, team === 'c' ? [] : [bob], large(15_000));
     const work = async () => {
       const added = await api('PUT', `${ACME}/teams/c/members/bob`, { as: alice.basic });
@@ -198,7 +201,7 @@ describe('what an organization hangs on a member', () => {
     expect((await save('c', large(6000))).status).toBe(200);
   });
 
-  test('has 32 KB for each organization: what one uses up, no other lacks', async () => {
+  test('is limited for each organization separately', async () => {
     for (const team of ['a', 'b']) await makeTeam(world, 'acme', team, [bob], large(15_000));
     await makeOrganization(world, 'bolt', { members: [bob] });
     await makeTeam(world, 'bolt', 'dev', [bob]);
@@ -209,7 +212,7 @@ describe('what an organization hangs on a member', () => {
     expect((await api('PUT', '/organizations/bolt/teams/dev/policy', { body: { statements } })).status).toBe(200);
   });
 
-  test('becomes smaller even where it was too much before', async () => {
+  test('can be reduced even if it was above the limit', async () => {
     for (const team of ['a', 'b']) await makeTeam(world, 'acme', team, [bob], large(10_000));
     await sql("UPDATE policies SET statements = ?1 WHERE subject = 'team:acme/a'", JSON.stringify(large(100_000)));
     expect((await save('a', large(14_000))).status).toBe(200);
@@ -271,7 +274,7 @@ describe('what an organization hangs on a member', () => {
     expect(events).toEqual([]);
   });
 
-  test('and who is there already may be described and changed at the limit', async () => {
+  test('can still be described and changed at the limit', async () => {
     await makeTeam(world, 'acme', 'dev', [bob]);
     await sql(`INSERT INTO teams (subject, created_at) SELECT 'team:acme/t' || value, 0 FROM json_each(?1)`, numbers(300));
     await sql(`INSERT INTO members SELECT 'user:p' || value, 'acme', 'member' FROM json_each(?1)`, numbers(5000));
@@ -281,7 +284,7 @@ describe('what an organization hangs on a member', () => {
   });
 });
 
-test('an owner who adds a victim to teams with long policies stops none of their requests', async () => {
+test("an owner who adds a victim to teams with long policies does not block the victim's requests", async () => {
   await pushImage(world, 'bob/own', 'v1', 1);
   await makeOrganization(world, 'acme', { members: [bob] });
   const statements = Array.from({ length: 50 }, (_, n) => ({

@@ -35,7 +35,7 @@ async function etag(path = ACME): Promise<string> {
   return (await api('GET', path)).headers.get('etag') ?? '';
 }
 
-/** To an administrator: rules are listed by what their names begin with, whether that is there or not. */
+/** As an administrator: rules are listed by what their names begin with, whether that exists or not. */
 const isEmptyList = (path: string) => path.endsWith('/trust-rules');
 
 const ruleOf = (organization: string) => ({
@@ -46,7 +46,7 @@ const ruleOf = (organization: string) => ({
 });
 
 describe('an organization', () => {
-  test('is made by an administrator, described by an owner and read by a member', async () => {
+  test('is created by an administrator, described by an owner and read by a member', async () => {
     const made = await api('PUT', ACME, { body: { description: 'Rockets' } });
     expect(made).toMatchObject({ status: 201, body: { name: 'acme', description: 'Rockets' } });
     expect(Math.abs(Date.parse(made.body.createdAt) - Date.now())).toBeLessThan(60_000);
@@ -66,13 +66,13 @@ describe('an organization', () => {
     expect(await api('GET', '/organizations/aCmE', { as: bob.basic })).toMatchObject({ status: 200, body: { name: 'acme' } });
   });
 
-  test('keeps what is said of it where a request says nothing of that', async () => {
+  test('keeps its description if a request does not mention it', async () => {
     await api('PUT', ACME, { body: { description: 'Rockets' } });
     for (const method of ['PUT', 'PATCH']) expect((await api(method, ACME)).body.description).toBe('Rockets');
     expect((await api('PUT', ACME, { body: { description: '' } })).body.description).toBe('');
   });
 
-  test('is made by nobody but an administrator, and described by nobody but an owner', async () => {
+  test('is created by administrators only, and described by owners only', async () => {
     expect(refused(await api('PUT', ACME, { as: alice.basic }))).toBe('403 DENIED');
     await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
     expect(refused(await api('DELETE', ACME, { as: alice.basic }))).toBe('403 DENIED');
@@ -81,7 +81,7 @@ describe('an organization', () => {
     expect((await api('GET', ACME)).body.description).toBe('');
   });
 
-  test('is recorded as it is made and changed, once each, and not where nothing changes', async () => {
+  test('is recorded when created and changed, once each, and not if nothing changes', async () => {
     const target = { subject: 'organization:acme', description: 'Rockets' };
     expect(await eventsDuring(world, () => api('PUT', ACME, { body: { description: 'Rockets' } }))).toEqual([
       { type: 'organization.created', target, actor: 'user:admin' },
@@ -102,7 +102,7 @@ describe('an organization', () => {
     expect(await etag()).toBe(version);
   });
 
-  test('is not changed by somebody who has seen another version of it', async () => {
+  test('is not changed by a request with an old version', async () => {
     const put = (description: string, headers: Record<string, string>) => api('PUT', ACME, { body: { description }, headers });
     const refusals = async () => {
       expect(refused(await put('one', { 'if-match': '"1"' }))).toBe('412 PRECONDITION_FAILED');
@@ -122,7 +122,7 @@ describe('an organization', () => {
     expect(await api('GET', ACME)).toMatchObject({ body: { description: 'two' } });
   });
 
-  test('takes one of sixteen changes that are made to the same version', async () => {
+  test('accepts one of sixteen concurrent changes to the same version', async () => {
     await makeOrganization(world, 'acme');
     const headers = { 'if-match': await etag() };
     const change = (n: number) => api('PATCH', ACME, { headers, body: { description: `change ${n}` } });
@@ -136,7 +136,7 @@ describe('an organization', () => {
     ]);
   });
 
-  test('has no name that is reserved, outside of the grammar, or looks like that of a user or another organization', async () => {
+  test('has no name that is reserved, outside the grammar, or confusable with a user or another organization', async () => {
     await makeOrganization(world, 'acme-io');
     const refusals = async () => {
       for (const name of ['acmeio', 'acme.lo', 'acrne-1o']) {
@@ -154,7 +154,7 @@ describe('an organization', () => {
     expect((await api('GET', '/organizations')).body.items.map(({ name }) => name)).toEqual(['acme-io']);
   });
 
-  test('takes its name from those who come at the same time with one that looks alike', async () => {
+  test('keeps its name from concurrent requests for a confusable one', async () => {
     const names = ['acme-io', 'acmeio', 'acme.io', 'acme-lo'];
     const requests = Array.from({ length: 16 }, (_, n) => names[n % names.length] as string);
     let answers: { status: number }[] = [];
@@ -168,7 +168,7 @@ describe('an organization', () => {
     expect((await api('GET', '/organizations')).body.items).toHaveLength(1);
   });
 
-  test('cannot be given what a request has no say in', async () => {
+  test('refuses fields that a request may not set', async () => {
     await makeOrganization(world, 'acme', { owners: [alice] });
     const fields = [
       'administrator',
@@ -203,7 +203,7 @@ describe('an organization', () => {
 });
 
 describe('the list of organizations', () => {
-  test('is of those that the caller belongs to, and for an administrator of all', async () => {
+  test('contains those of the caller, and all for an administrator', async () => {
     await makeOrganization(world, 'acme', { owners: [alice] });
     await makeOrganization(world, 'bolt', { members: [alice, bob] });
     await makeOrganization(world, 'coil');
@@ -269,7 +269,7 @@ describe('a deleted organization', () => {
       .first();
   }
 
-  test('is there for nobody any more, and nobody can have its name', async () => {
+  test('is hidden from everybody, and its name cannot be taken', async () => {
     await makeOrganization(world, 'acme', { owners: [alice] });
     await makeRobot(world, 'acme', 'deploy');
     await api('DELETE', ACME);
@@ -294,7 +294,7 @@ describe('a deleted organization', () => {
     expect((await api('GET', '/organizations')).body.items).toEqual([]);
   });
 
-  test('was empty: while a repository has its name, nothing of it is deleted', async () => {
+  test('was empty: as long as a repository has its name, nothing is deleted', async () => {
     await makeOrganization(world, 'acme', { owners: [alice] });
     await makeOrganization(world, 'acm', {});
     await makeTeam(world, 'acme', 'dev', [alice]);
@@ -308,7 +308,7 @@ describe('a deleted organization', () => {
     expect(refused(await api('DELETE', ACME))).toBe('404 NOT_FOUND');
   });
 
-  test('and one that got a repository in the middle of that stays', async () => {
+  test('is kept if it gets a repository during the deletion', async () => {
     await everyOrder(world, async (run) => {
       const name = `acme${'x'.repeat(run + 1)}`;
       await makeOrganization(world, name, { owners: [alice] });
@@ -352,7 +352,7 @@ describe('members', () => {
     expect(refused(await api('GET', ACME, { as: bob.basic }))).toBe('404 NOT_FOUND');
   });
 
-  test('are users that there are, and that are not disabled', async () => {
+  test('are existing users who are not disabled', async () => {
     await makeOrganization(world, 'acme', { owners: [alice] });
     await makeOrganization(world, 'bolt');
     await makeRobot(world, 'acme', 'deploy');
@@ -368,7 +368,7 @@ describe('members', () => {
     expect((await api('GET', `${ACME}/members`)).body.items).toHaveLength(1);
   });
 
-  test('own and lose the repositories of the organization with their role, at once', async () => {
+  test("gain and lose the organization's repositories with their role, at once", async () => {
     await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
     const make = async (name: string) => (await api('PUT', `/repositories/acme/${name}`, { as: bob.basic })).status;
     expect(await make('one')).toBe(404);
@@ -378,7 +378,7 @@ describe('members', () => {
     expect(await make('two')).toBe(404);
   });
 
-  test('keep an owner: the last one can be neither removed nor made a member, not even by an administrator', async () => {
+  test('include an owner: the last one can be neither removed nor demoted, not even by an administrator', async () => {
     await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
     await makeOrganization(world, 'bolt', { owners: [bob] });
     await makeTeam(world, 'acme', 'dev', [alice]);
@@ -396,7 +396,7 @@ describe('members', () => {
     expect((await api('DELETE', `${ACME}/members/alice`, { as: alice.basic })).status).toBe(204);
   });
 
-  test('keep an owner that is not disabled', async () => {
+  test('include an owner who is not disabled', async () => {
     await makeOrganization(world, 'acme', { owners: [alice, bob] });
     await api('PATCH', '/users/bob', { body: { disabled: true } });
     expect(refused(await api('DELETE', `${ACME}/members/alice`))).toBe('409 CONFLICT');
@@ -423,7 +423,7 @@ describe('members', () => {
     expect(left.filter(({ role }) => role === 'owner')).toHaveLength(1);
   });
 
-  test('leave the teams of that organization with it, and keep those of others', async () => {
+  test('leave the teams of that organization with it, and stay in those of others', async () => {
     await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
     await makeOrganization(world, 'acme2', { members: [bob] });
     for (const [organization, team] of [
@@ -445,7 +445,7 @@ describe('members', () => {
     expect((await api('GET', `${ACME}/teams/ops/members`)).body.items).toEqual([]);
   });
 
-  test('are listed page by page, whoever leaves meanwhile', async () => {
+  test('are listed page by page, even if members leave meanwhile', async () => {
     const people = await Promise.all(['pa', 'pb', 'pc', 'pd', 'pe', 'pf', 'pg'].map((name) => inviteUser(world, name)));
     await makeOrganization(world, 'acme', { owners: [alice], members: people });
     await makeOrganization(world, 'acme0', { members: people });
@@ -459,7 +459,7 @@ describe('members', () => {
   });
 });
 
-/** Every request there is within an organization: the routes, with names in them, and a body that would be right. */
+/** Every request within an organization: the routes, with names filled in, and a valid body. */
 function requestsWithin(organization: string): [method: string, path: string, body: object | undefined, requirement: string][] {
   const names: Record<string, string> = { organization, user: 'alice', team: 'dev', robot: 'deploy', rule: 'main' };
   const bodyFor = (path: string) => {
@@ -485,8 +485,8 @@ function requestsWithin(organization: string): [method: string, path: string, bo
     );
 }
 
-describe('what belongs to an organization', () => {
-  test('is for others what is not there: each request, whoever asks', async () => {
+describe('everything in an organization', () => {
+  test('is hidden from others in each request', async () => {
     await makeOrganization(world, 'acme', { owners: [alice] });
     await makeOrganization(world, 'bolt', { owners: [bob] });
     await makeTeam(world, 'acme', 'dev', [alice]);
@@ -516,7 +516,7 @@ describe('what belongs to an organization', () => {
     expect(requestsWithin('acme').length).toBeGreaterThan(25);
   });
 
-  test('is changed by its owners only, and by nobody with a login or a narrowed key', async () => {
+  test('is changed by its owners only, and by no login or narrowed key', async () => {
     await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
     await makeTeam(world, 'acme', 'dev', [alice]);
     await makeRobot(world, 'acme', 'deploy');
@@ -529,7 +529,7 @@ describe('what belongs to an organization', () => {
     const login = (await anyApi<{ password: string }>(world, 'POST', '/login-password', { as: alice.basic })).body.password;
     const probes = async () => {
       for (const [method, path, body, requirement] of requestsWithin('acme')) {
-        // Members, and logins of theirs, read; a narrowed key is told nothing of people.
+        // Members and their logins may read. A narrowed key learns nothing about people.
         for (const as of [bob.basic, `Bearer ${narrowed}`, `Bearer ${login}`]) {
           const wants = requirement === 'member' && as !== `Bearer ${narrowed}` ? 200 : 403;
           const { status } = await api(method, path, { as, ...(body ? { body } : {}) });
@@ -540,7 +540,7 @@ describe('what belongs to an organization', () => {
     expect(await eventsDuring(world, probes)).toEqual([]);
   });
 
-  test('is not there for an administrator either, where it is not', async () => {
+  test('is a 404 for an administrator too, if it does not exist', async () => {
     const expected = { errors: [{ code: 'NOT_FOUND', message: 'there is nothing here that you may see' }] };
     const probes = async () => {
       for (const [method, path, body] of requestsWithin('absent')) {
@@ -556,7 +556,7 @@ describe('what belongs to an organization', () => {
     expect(await eventsDuring(world, probes)).toEqual([]);
   });
 
-  test('costs three round trips and a hundred rows read at most, granted or refused, whatever else there is', async () => {
+  test('costs at most three round trips and a hundred rows read, granted or refused, however large the registry is', async () => {
     await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
     await makeTeam(world, 'acme', 'dev', [alice]);
     await makeRobot(world, 'acme', 'deploy');

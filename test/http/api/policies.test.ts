@@ -1,4 +1,4 @@
-/** Policies by the management API: what may be saved, by whom, and what a dry run says of it. */
+/** Policies by the management API: what may be saved, by whom, and what a dry run says. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { counting } from '../../world/counting.ts';
 import { eventsDuring, makeOrganization, makeRobot, makeTeam, tally } from '../../world/organizations.ts';
@@ -43,7 +43,7 @@ const make = async (...names: string[]) => {
 };
 const etagOf = async (path: string) => (await get(path)).headers.get('etag') ?? '';
 
-/** An organization with a user, a team and a robot, and a repository: something of each kind that a policy can hang on. */
+/** An organization with a user, a team, a robot and a repository: one of each kind that can have a policy. */
 async function makeAcme(): Promise<{ alice: Person; robot: Person }> {
   const alice = await inviteUser(world, 'alice');
   await makeOrganization(world, 'acme', { members: [alice] });
@@ -55,7 +55,7 @@ async function makeAcme(): Promise<{ alice: Person; robot: Person }> {
 
 const own = { actions: ['pull'], repositories: ['acme/*'] };
 const named = { actions: ['pull'], principals: ['user:alice'] };
-/** By path, a statement that fits there. */
+/** A valid statement for each path. */
 const FITTING: [path: string, statement: Record<string, unknown>][] = [
   [USER, own],
   [TEAM, own],
@@ -68,7 +68,7 @@ describe('a policy', () => {
     await makeAcme();
   });
 
-  test('is read as it was saved, with the ETag that saving it gave', async () => {
+  test('is read as it was saved, with the ETag of that save', async () => {
     for (const [path, statement] of FITTING) {
       const statements = [
         { ...statement, effect: 'allow' },
@@ -83,7 +83,7 @@ describe('a policy', () => {
     }
   });
 
-  test('that was never saved is empty, and can be saved on condition of that', async () => {
+  test('that was never saved is empty, and can be saved on that condition', async () => {
     for (const [path, statement] of FITTING) {
       const empty = await get(path);
       expect(empty.body).toEqual({ statements: [] });
@@ -94,7 +94,7 @@ describe('a policy', () => {
     }
   });
 
-  test('takes the usual sets of actions by their names, and shows what they mean', async () => {
+  test('accepts the usual sets of actions by name, and shows their actions', async () => {
     const wanted = {
       'pull only': ['pull'],
       'push and pull': ['pull', 'push', 'retag'],
@@ -108,7 +108,7 @@ describe('a policy', () => {
     }
   });
 
-  test('allows where nothing is said of the effect, and has each action once', async () => {
+  test('allows if no effect is given, and lists each action once', async () => {
     const { body } = await put(REPOSITORY, [{ actions: ['push', 'pull', 'push'], principals: ['*'] }]);
     expect(body.statements).toEqual([{ effect: 'allow', actions: ['pull', 'push'], principals: ['*'] }]);
   });
@@ -154,7 +154,7 @@ describe('a policy', () => {
     for (const [path] of FITTING) expect(refused(await api(world, 'PUT', path, { body }))).toBe('400 INVALID');
   });
 
-  test('says of every fault where it is', async () => {
+  test('gets an error message for each fault, with its position', async () => {
     const { body } = await put(TEAM, [own, { ...own, actions: ['pull', 'sudo'] }]);
     expect(JSON.stringify(body)).toContain('body.statements.1.actions');
   });
@@ -187,7 +187,7 @@ describe('a policy', () => {
     expect(refused(await put(REPOSITORY, [{ actions: ['pull'], principals: [principal] }]))).toBe('400 INVALID');
   });
 
-  test('of a repository names users, organizations, teams, robots and everybody', async () => {
+  test('of a repository may name users, organizations, teams, robots and everybody', async () => {
     const principals = ['user:alice', 'organization:acme', 'team:acme/dev', 'robot:acme/ci', '*'];
     expect((await put(REPOSITORY, [{ actions: ['pull'], principals }])).status).toBe(200);
     const { results } = await world.env.DB.prepare('SELECT principal FROM policy_principals ORDER BY principal').all();
@@ -200,7 +200,7 @@ describe('a policy', () => {
     expect((await world.env.DB.prepare('SELECT * FROM policy_principals').all()).results).toEqual([]);
   });
 
-  test('of a repository is about that one, and of anybody else about nobody but them', async () => {
+  test('of a repository is about that one, and of another subject about that subject only', async () => {
     expect(refused(await put(REPOSITORY, [{ ...named, repositories: ['acme/web'] }]))).toBe('400 INVALID');
     expect(refused(await put(REPOSITORY, [{ actions: ['pull'] }]))).toBe('400 INVALID');
     expect(refused(await put(REPOSITORY, [{ actions: ['pull'], principals: [] }]))).toBe('400 INVALID');
@@ -229,7 +229,7 @@ describe('a policy', () => {
     for (const path of [TEAM, ROBOT]) {
       const statements = [own, { ...own, repositories: ['acme/web', pattern] }];
       if (pattern === 'acme/../beta/*') {
-        // A name has no such part: it means nothing, and is within.
+        // A name has no such part, so the pattern matches nothing and counts as within.
         expect([200, 400]).toContain((await put(path, statements)).status);
         continue;
       }
@@ -239,11 +239,11 @@ describe('a policy', () => {
     }
   });
 
-  test('of a user may be about anything, as an administrator gives it', async () => {
+  test('of a user may be about anything, because an administrator gives it', async () => {
     expect((await put(USER, [{ ...own, repositories: ['*', 'beta/x', 'myfirstapp', 'a*-b/*'] }])).status).toBe(200);
   });
 
-  test('has up to 50 statements, of up to 50 patterns, and counts with all of them', async () => {
+  test('has up to 50 statements of up to 50 patterns, all of which apply', async () => {
     const repositories = Array.from({ length: 50 }, (_, n) => `acme/x-${n}`);
     const statements = Array.from({ length: 50 }, (_, n) => ({
       effect: 'allow',
@@ -261,7 +261,7 @@ describe('a policy', () => {
     expect(refused(await put(REPOSITORY, different))).toBe('400 INVALID');
   });
 
-  test('has up to 16 KB in UTF-8, whatever it hangs on: the refusal names the limit, and nothing is changed', async () => {
+  test('has up to 16 KB in UTF-8, whatever its subject: the refusal names the limit, and nothing changes', async () => {
     const tags = (n: number) => Array.from({ length: 44 }, (_, at) => `${'x'.repeat(20)}-${n}-${at}`);
     const large = (statement: Record<string, unknown>) =>
       Array.from({ length: 14 }, (_, n) => ({ ...statement, actions: ['push'], tags: tags(n) }));
@@ -297,7 +297,7 @@ describe('a policy', () => {
     expect(events).toEqual([]);
   });
 
-  test('is recorded once when it is saved, with what it says and whoever did it', async () => {
+  test('is recorded once when saved, with its content and who did it', async () => {
     for (const [path, statement] of FITTING) {
       const events = await eventsDuring(world, async () => {
         await put(path, [statement]);
@@ -309,7 +309,7 @@ describe('a policy', () => {
     }
   });
 
-  test('of 16 saved at once on one condition is saved once', async () => {
+  test('is saved once by 16 concurrent requests with the same condition', async () => {
     for (const [path, statement] of FITTING) {
       for (const condition of ['if-match', 'if-none-match']) {
         const headers = { [condition]: condition === 'if-match' ? await etagOf(path) : '*' };
@@ -339,7 +339,7 @@ describe('a policy', () => {
   });
 });
 
-describe('a policy of what is not there', () => {
+describe('a policy of a subject that does not exist', () => {
   const absent = [
     '/users/nobody/policy',
     '/organizations/acme/teams/none/policy',
@@ -354,7 +354,7 @@ describe('a policy of what is not there', () => {
     await makeAcme();
   });
 
-  test.each(absent)('is a 404 at %s, to an administrator as well, and nothing is kept', async (path) => {
+  test.each(absent)('is a 404 at %s, for an administrator as well, and nothing is stored', async (path) => {
     const statement = path.includes('/repositories/')
       ? named
       : { actions: ['pull'], repositories: [path.includes('organizations/none/') ? 'none/*' : 'acme/*'] };
@@ -370,7 +370,7 @@ describe('a policy of what is not there', () => {
     expect((await world.env.DB.prepare('SELECT * FROM policy_principals').all()).results).toEqual([]);
   });
 
-  test('is a 404 once a team, a robot or a repository is deleted, and empty where it can be made again', async () => {
+  test('is a 404 once a team, robot or repository is deleted, and empty once it is recreated', async () => {
     for (const [path, statement] of FITTING.slice(1)) {
       await put(path, [statement]);
       const owner = path.replace(/(\/-)?\/policy$/, '');
@@ -380,7 +380,7 @@ describe('a policy of what is not there', () => {
       expect((await put(`${path}?dryRun=true`, [statement])).status, path).toBe(404);
     }
     const kept = await world.env.DB.prepare("SELECT subject FROM policies WHERE statements <> '[]'").all();
-    // With the repository in the trash: it comes back with it.
+    // It is in the trash with the repository, and is restored with it.
     expect(kept.results).toEqual([{ subject: expect.stringMatching(/^trash:[0-9]+$/) }]);
     await make('acme/api');
     expect((await api(world, 'PUT', '/organizations/acme/teams/dev')).status).toBe(201);
@@ -388,7 +388,7 @@ describe('a policy of what is not there', () => {
     expect((await get(TEAM)).body).toEqual({ statements: [] });
   });
 
-  test('of an account that is disabled is kept: it can be enabled again', async () => {
+  test('is kept for a disabled account, which can be enabled again', async () => {
     await put(USER, [own]);
     await api(world, 'PATCH', '/users/alice', { body: { disabled: true } });
     expect((await get(USER)).body.statements).toHaveLength(1);
@@ -397,7 +397,7 @@ describe('a policy of what is not there', () => {
 });
 
 describe('between two tenants', () => {
-  test('nobody reads, saves or tries a policy of the other, and sees no difference to none', async () => {
+  test('nobody reads, saves or tries a policy of the other, and cannot tell whether one exists', async () => {
     const [anna, bert] = [await inviteUser(world, 'anna'), await inviteUser(world, 'bert')];
     await makeOrganization(world, 'acme', { owners: [anna] });
     await makeOrganization(world, 'beta', { owners: [bert] });
@@ -428,12 +428,12 @@ describe('between two tenants', () => {
       }
     });
     expect(events).toEqual([]);
-    // Each has the same in their own house.
+    // Each has the same in their own organization.
     expect((await get(TEAM, { as: anna.basic })).status).toBe(200);
     expect((await put(REPOSITORY, [named], { as: anna.basic })).status).toBe(200);
   });
 
-  test("a team's owner cannot reach into the other organization, whatever the path says", async () => {
+  test('an owner of a team cannot reach into the other organization, whatever the path', async () => {
     const bert = await inviteUser(world, 'bert');
     await makeOrganization(world, 'acme');
     await makeOrganization(world, 'beta', { owners: [bert] });
@@ -447,7 +447,7 @@ describe('between two tenants', () => {
     expect((await api(world, 'GET', '/repositories/acme/api', { as: bert.basic })).status).toBe(404);
   });
 
-  test('a repository policy that names a team of the other opens it to that team', async () => {
+  test('a repository policy that names a team of the other gives that team access', async () => {
     const [bert, carl] = [await inviteUser(world, 'bert'), await inviteUser(world, 'carl')];
     await makeOrganization(world, 'acme');
     await makeOrganization(world, 'beta', { owners: [bert], members: [carl] });
@@ -458,7 +458,7 @@ describe('between two tenants', () => {
     expect((await api(world, 'GET', '/repositories/acme/api', { as: bert.basic })).status).toBe(404);
   });
 
-  test('who may push to a repository may not read its policy, and who may administer it may', async () => {
+  test('a user who may push may not read the policy, and one who may administer may', async () => {
     const [paul, anton] = [await inviteUser(world, 'paul'), await inviteUser(world, 'anton')];
     await make('acme/api');
     await put(REPOSITORY, [
@@ -513,7 +513,7 @@ describe('a dry run', () => {
     expect((await get(TEAM)).body).toEqual({ statements: [] });
   });
 
-  test('of a repository lists who gains: users, robots, and users through their teams and organizations', async () => {
+  test('of a repository policy lists who gains: users, robots, and users through teams and organizations', async () => {
     const [bob, carol] = [await inviteUser(world, 'bob'), await inviteUser(world, 'carol')];
     await makeOrganization(world, 'beta', { members: [bob, carol] });
     await makeTeam(world, 'beta', 'ops', [carol]);
@@ -531,7 +531,7 @@ describe('a dry run', () => {
     ]);
   });
 
-  test('of a repository lists who loses, and what is won by a stranger', async () => {
+  test('of a repository policy lists who loses, and what anonymous callers gain', async () => {
     await put(REPOSITORY, [
       { actions: 'push and pull', principals: [alice.subject] },
       { actions: 'pull only', principals: ['*'] },
@@ -546,7 +546,7 @@ describe('a dry run', () => {
     ]);
   });
 
-  test('does not list whoever has the right by another way, or has it still', async () => {
+  test('does not list those who have the right in another way, or keep it', async () => {
     const owner = await inviteUser(world, 'owen');
     await api(world, 'PUT', '/organizations/acme/members/owen', { body: { role: 'owner' } });
     await put(TEAM, [own]);
@@ -562,13 +562,13 @@ describe('a dry run', () => {
     ]);
   });
 
-  test('sees what is denied, to some and to everybody', async () => {
+  test('includes what is denied, to some and to everybody', async () => {
     const owner = await inviteUser(world, 'owen');
     await api(world, 'PUT', '/organizations/acme/members/owen', { body: { role: 'owner' } });
     await put(TEAM, [{ actions: 'push and pull', repositories: ['acme/*'] }]);
     const toTeam = [{ effect: 'deny', actions: ['push'], principals: ['team:acme/dev'] }];
     expect((await dryRun(REPOSITORY, toTeam)).changes).toEqual([change(alice.subject, [], [gains('push')])]);
-    // Whoever has it by a role loses it too, but for the right to administer.
+    // Those who have it by a role lose it too, except the right to administer.
     const toAll = [{ effect: 'deny', actions: ['push', 'admin'], principals: ['*'] }];
     const everybody = (await dryRun(REPOSITORY, toAll)).changes;
     expect(everybody).toEqual(
@@ -599,14 +599,14 @@ describe('a dry run', () => {
     ]);
   });
 
-  test('says for which tags something is denied, and knows a tag from a pattern that means it too', async () => {
+  test('says for which tags something is denied, and recognizes a tag inside a pattern', async () => {
     const all = { actions: ['push', 'delete'], principals: [alice.subject] };
     await put(REPOSITORY, [all]);
     const release = { effect: 'deny', actions: ['push', 'delete'], principals: [alice.subject], tags: ['release-*'] };
     expect((await dryRun(REPOSITORY, [all, release])).changes).toEqual([
       change(alice.subject, [], [gains('push', ['release-*']), gains('delete', ['release-*'])]),
     ]);
-    // v0 is denied, which is one tag of those that v* means.
+    // v0 is denied, which is one of the tags that v* matches.
     await put(REPOSITORY, []);
     const statements = [
       { actions: ['push'], principals: [alice.subject], tags: ['v*'] },
@@ -615,7 +615,7 @@ describe('a dry run', () => {
     expect((await dryRun(REPOSITORY, statements)).changes).toEqual([change(alice.subject, [gains('push', ['v*'])])]);
   });
 
-  test("of a team's policy goes through its members and the repositories that it means", async () => {
+  test("of a team's policy covers its members and the repositories it names", async () => {
     const dave = await inviteUser(world, 'dave');
     await api(world, 'PUT', '/organizations/acme/members/dave', { body: { role: 'member' } });
     await api(world, 'PUT', '/organizations/acme/teams/dev/members/dave');
@@ -636,7 +636,7 @@ describe('a dry run', () => {
     ]);
   });
 
-  test('of a user and of a robot is about them alone', async () => {
+  test('of a policy of a user or robot is about them alone', async () => {
     expect((await dryRun(USER, [own])).changes).toEqual([change(alice.subject, [gains('pull')])]);
     expect((await dryRun(ROBOT, [own])).changes).toEqual([change(robot.subject, [gains('pull')])]);
     await put(ROBOT, [own]);
@@ -644,13 +644,13 @@ describe('a dry run', () => {
     expect((await dryRun(ROBOT, [])).changes).toEqual([change(robot.subject, [], [gains('pull')])]);
   });
 
-  test('of somebody who is disabled changes nothing for them', async () => {
+  test("of a disabled user's policy changes nothing for them", async () => {
     await api(world, 'PATCH', '/users/alice', { body: { disabled: true } });
     expect((await dryRun(USER, [own])).changes).toEqual([]);
     expect((await dryRun(REPOSITORY, [named])).changes).toEqual([]);
   });
 
-  test('is what happens then', async () => {
+  test('predicts what happens then', async () => {
     const people = [alice, robot, await inviteUser(world, 'eve')];
     const may = async ({ basic, subject }: Person) => {
       const pull = (await world.fetch('GET', '/v2/acme/api/tags/list', { authorization: basic })).status === 200;
@@ -681,7 +681,7 @@ describe('a dry run', () => {
     }
   });
 
-  test('tells nobody who belongs to an organization of others, nor who is there at all', async () => {
+  test('does not reveal who belongs to other organizations, or who exists', async () => {
     const [mallory, bob, carol] = [
       await inviteUser(world, 'mallory'),
       await inviteUser(world, 'bob'),
@@ -700,10 +700,10 @@ describe('a dry run', () => {
       expect(truncated).toBe(false);
       expect(changes).toEqual([...principals].sort().map((one) => change(one, [gains('pull')], [], 'mallory/x')));
     }
-    // Those that they know are told of one by one.
+    // People that the caller knows are listed one by one.
     const { changes } = await asked([{ actions: ['pull'], principals: ['organization:gamma', 'user:carol'] }]);
     expect(changes).toEqual([change(carol.subject, [gains('pull')], [], 'mallory/x')]);
-    // To deny something to everybody and to take that back names nobody else.
+    // Denying something to everybody, and taking that back, names nobody else.
     const statements = [
       { actions: ['pull'], principals: ['*', ...there] },
       { effect: 'deny', actions: ['pull'], principals: ['*'] },
@@ -713,7 +713,7 @@ describe('a dry run', () => {
     expect(told).toEqual([carol.subject, mallory.subject, '*', ...[...there].sort()]);
   });
 
-  test('that would have to compare too much says so', async () => {
+  test('that would need too many comparisons says so', async () => {
     await world.env.DB.batch([
       world.env.DB.prepare(
         `WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 500)

@@ -1,4 +1,7 @@
-/** Names in policies of repositories: bound to whoever has them when a policy is saved, warned of, and taken out with their member. */
+/**
+ * Names in policies of repositories: bound to their owners when a policy is saved, warned of if unknown, and removed with a
+ * member.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { pushImage } from '../../world/images.ts';
 import { eventsDuring, makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
@@ -50,7 +53,7 @@ beforeEach(async () => {
   for (const name of [REPOSITORY, 'acme/web']) await pushImage(world, name, 'v1', 1);
 });
 
-describe('a name that nobody has when a policy is saved', () => {
+describe('a name that is unknown when a policy is saved', () => {
   const kinds: [name: string, make: () => Promise<Person>][] = [
     ['user:carol', () => inviteUser(world, 'carol')],
     ['robot:acme/ci', () => makeRobot(world, 'acme', 'ci')],
@@ -84,7 +87,7 @@ describe('a name that nobody has when a policy is saved', () => {
     expect(await pulls(person)).toBe(true);
   });
 
-  test.each(kinds)('is warned of by a dry run too: %s', async (name) => {
+  test.each(kinds)('causes a warning in a dry run too: %s', async (name) => {
     const statements = [allowing(name), allowing('user:bob')];
     const { status, body } = await api('PUT', `${POLICY}?dryRun=true`, { body: { statements } });
     expect(status).toBe(200);
@@ -96,7 +99,7 @@ describe('a name that nobody has when a policy is saved', () => {
     expect(await pulls(await make())).toBe(false);
   });
 
-  test('stays so when the repository is made public, and private again, and when it was deleted and restored', async () => {
+  test('stays unbound when the repository is made public and private again, or deleted and restored', async () => {
     await save([allowing('user:carol')]);
     for (const visibility of ['public', 'private'])
       await must('PATCH', `/repositories/${REPOSITORY}`, { body: { visibility } });
@@ -108,12 +111,12 @@ describe('a name that nobody has when a policy is saved', () => {
     expect(await pulls(carol)).toBe(false);
   });
 
-  test('is not recorded with the mark that it is kept with', async () => {
+  test('is recorded without the internal mark', async () => {
     const events = await eventsDuring(world, () => save([allowing('user:carol')]));
     expect(JSON.stringify(events)).not.toContain('?user');
   });
 
-  test('of a deleted team or robot is warned of, and nobody who is there', async () => {
+  test('of a deleted team or robot causes a warning, and existing names do not', async () => {
     await makeTeam(world, 'acme', 'dev');
     await makeRobot(world, 'acme', 'ci');
     expect(
@@ -124,7 +127,7 @@ describe('a name that nobody has when a policy is saved', () => {
     expect((await api('GET', POLICY)).body.warnings).toEqual([expect.stringContaining('team:acme/dev does not exist')]);
   });
 
-  test('sounds like one that is there, to whoever may not know of either', async () => {
+  test('looks like an existing one to callers who may not know either', async () => {
     const carol = await inviteUser(world, 'carol');
     await makeOrganization(world, 'bolt', { owners: [carol] });
     await makeRobot(world, 'bolt', 'ci');
@@ -151,14 +154,14 @@ describe('a name that nobody has when a policy is saved', () => {
   });
 });
 
-describe('whoever is taken out of an organization', () => {
+describe('a user removed from an organization', () => {
   const ways: [how: string, take: () => Promise<{ status: number; body: Body }>][] = [
     ['removed by an owner', () => api('DELETE', `${ACME}/members/bob`, { as: alice.basic })],
     ['removed by an administrator', () => api('DELETE', `${ACME}/members/bob`)],
     ['left', () => api('DELETE', `${ACME}/members/bob`, { as: bob.basic })],
   ];
 
-  test.each(ways)('keeps nothing that its repositories allowed to their name, and is told: %s', async (_, take) => {
+  test.each(ways)('loses what its repositories allowed to their name, and the caller is told: %s', async (_, take) => {
     await pushImage(world, 'acme2/api', 'v1', 1);
     await save([allowing('user:bob'), allowing('user:alice', 'user:bob'), allowing('organization:acme'), denying('user:bob')]);
     await save([{ effect: 'allow', actions: 'all actions', principals: ['user:bob'] }], {
@@ -181,7 +184,7 @@ describe('whoever is taken out of an organization', () => {
     expect(body).toMatchObject({ items: [{ name: 'acme2/api' }] });
   });
 
-  test('has nothing in a repository that is restored later', async () => {
+  test('gets nothing in a repository that is restored later', async () => {
     await save([allowing('user:bob'), allowing('user:alice')]);
     await must('DELETE', `/repositories/${REPOSITORY}?force=true`);
     const entry = await world.env.DB.prepare("SELECT repository_id AS id FROM trash WHERE kind = 'repository'").first('id');
@@ -191,7 +194,7 @@ describe('whoever is taken out of an organization', () => {
     expect(await pulls(bob)).toBe(false);
   });
 
-  test('as a deleted robot has nothing by its name, and others keep theirs', async () => {
+  test('loses it like a deleted robot, and others keep theirs', async () => {
     await makeRobot(world, 'acme', 'ci');
     const other = await makeRobot(world, 'acme', 'ci-2');
     await save([allowing('robot:acme/ci', 'robot:acme/ci-2')]);
@@ -207,7 +210,7 @@ describe('whoever is taken out of an organization', () => {
     expect(await namesOf()).toEqual([]);
   });
 
-  test('is removed in one go, or not at all: a policy that is saved meanwhile is refused or stripped', async () => {
+  test('is removed completely or not at all: a policy saved meanwhile is refused or stripped', async () => {
     await save([allowing('user:bob')]);
     const etag = (await api('GET', POLICY)).headers.get('etag') ?? '';
     await must('DELETE', `${ACME}/members/bob`);
@@ -216,7 +219,7 @@ describe('whoever is taken out of an organization', () => {
   });
 });
 
-test('a user who is disabled keeps what policies allow to them, and whoever disables them is told where', async () => {
+test('a disabled user keeps what policies allow them, and the caller who disables them is told where', async () => {
   await save([allowing('user:bob')]);
   const answer = await api('PATCH', '/users/bob', { body: { disabled: true } });
   expect(answer.body.remainingGrants).toEqual({ repositories: [REPOSITORY], count: 1 });

@@ -1,4 +1,4 @@
-/** What a policy makes others compute: bounded for a dry run and for a push of many tags, and told before it is saved. */
+/** Computation that a policy causes: bounded for a dry run and for a push of many tags, and announced before it is saved. */
 import { beforeEach, expect, test } from 'vitest';
 import { pushImage, putManifest, textOf } from '../../world/images.ts';
 import { makeOrganization, makeTeam } from '../../world/organizations.ts';
@@ -16,7 +16,7 @@ beforeEach(async () => {
   await api(world, 'PUT', '/repositories/acme/api');
 });
 
-/** As many patterns of the dearest kind as fit a policy. */
+/** As many of the most expensive patterns as fit in a policy. */
 const heavy = (rest: object) =>
   Array.from({ length: 20 }, (_, n) => ({
     actions: ['push', 'retag'],
@@ -30,13 +30,13 @@ const preview = (path: string, statements: object[], as?: string) =>
     ...(as ? { as } : {}),
   });
 
-test('a dry run whose statements take too many comparisons is refused with the limit', async () => {
+test('a dry run whose statements need too many comparisons is refused with the limit', async () => {
   const answer = await preview('/repositories/acme/api/-', heavy({ principals: ['user:alice'] }));
   expect(refused(answer)).toBe('400 INVALID');
   expect(JSON.stringify(answer.body)).toMatch(/up to 400000 pattern comparisons.*Nothing was compared or changed/);
 });
 
-test('a dry run of many people and repositories stops where it has compared enough', async () => {
+test('a dry run of many people and repositories stops at the limit of comparisons', async () => {
   const names = Array.from({ length: 30 }, (_, n) => `acme/r${n}`);
   await world.env.DB.batch(
     names.map((name) => world.env.DB.prepare('INSERT INTO repositories (name, created_at) VALUES (?1, 0)').bind(name)),
@@ -53,7 +53,7 @@ test('a dry run of many people and repositories stops where it has compared enou
   expect(body.changes.length).toBeLessThan(30);
 });
 
-test('a push of a hundred tags is refused with how many fit, and one of these is stored', async () => {
+test('a push of a hundred tags is refused with how many fit, and as many as fit are accepted', async () => {
   const pull = { actions: ['pull', 'push', 'retag'], principals: ['user:alice'] };
   const policy = { statements: [pull, ...heavy({ principals: ['user:alice'], effect: 'deny' })] };
   const saved = await api(world, 'PUT', '/repositories/acme/api/-/policy', { body: policy });
@@ -77,7 +77,7 @@ test('a push of a hundred tags is refused with how many fit, and one of these is
   expect((await put(Number(fitting))).status).toBe(201);
 });
 
-test('push without pull is warned of, when a policy, key or rule is saved and in a dry run, and saved all the same', async () => {
+test('push without pull causes a warning for a policy, key or rule and in a dry run, and is saved anyway', async () => {
   const push = { actions: ['push'], repositories: ['acme/*'] };
   const both = { actions: ['push', 'pull'], repositories: ['acme/*'] };
   const warned = { warnings: [expect.stringContaining('docker needs both')] };

@@ -1,4 +1,4 @@
-/** Repositories by the management API: made, described, changed and deleted, and what is left of one then. */
+/** Repositories by the management API: created, described, changed, deleted, and what remains afterwards. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { imageIn, noise, pushBlob, pushImage, putManifest, refusal } from '../../world/images.ts';
 import { eventsDuring, makeOrganization, makeTeam, tally } from '../../world/organizations.ts';
@@ -33,7 +33,7 @@ async function typesDuring(work: () => Promise<unknown>): Promise<string[]> {
   return (await eventsDuring(world, work)).map(({ type }) => type);
 }
 
-/** Gives a user statements of their own, as an administrator does. */
+/** Gives a user statements of their own, as an administrator. */
 async function allow(person: Person, actions: string[], repositories: string[]): Promise<void> {
   const { status } = await api(world, 'PUT', `/users/${person.name}/policy`, {
     body: { statements: [{ actions, repositories }] },
@@ -41,13 +41,13 @@ async function allow(person: Person, actions: string[], repositories: string[]):
   expect(status).toBe(200);
 }
 
-/** All that a caller can tell two answers apart by. */
+/** Everything by which a caller could tell two answers apart. */
 function seen({ status, body, headers }: ApiAnswer<unknown>): unknown {
   return { status, body, headers: [...headers].sort() };
 }
 
-describe('a repository that is made', () => {
-  test('is a 201, private, and found as it was described', async () => {
+describe('a new repository', () => {
+  test('is a 201, private, and has the given description', async () => {
     const made = await make('acme/api', { body: { description: 'The API', overview: '# API' } });
     expect(made).toMatchObject({ status: 201, body: { name: 'acme/api', visibility: 'private', description: 'The API' } });
     expect(Math.abs(Date.parse(made.body.createdAt) - Date.now())).toBeLessThan(60_000);
@@ -58,7 +58,7 @@ describe('a repository that is made', () => {
     expect(found.headers.get('cache-control')).toBe('no-store');
   });
 
-  test('is public where that is asked for, and everybody may pull', async () => {
+  test('is public if requested, and everybody may pull', async () => {
     expect(await make('acme/site', { body: { visibility: 'public' } })).toMatchObject({ body: { visibility: 'public' } });
     await pushImage(world, 'acme/site', 'v1');
     expect((await describe_('acme/site', { as: null })).status).toBe(200);
@@ -67,14 +67,14 @@ describe('a repository that is made', () => {
     expect((await world.fetch('GET', '/v2/acme/site/manifests/v1', { authorization })).status).toBe(200);
   });
 
-  test('needs no body, and takes one with no name in it only', async () => {
+  test('needs no body, and accepts one only without a name', async () => {
     expect((await api(world, 'PUT', path('acme/api'))).status).toBe(201);
     expect(refused(await make('acme/web', { body: { name: 'acme/other' } }))).toBe('400 INVALID');
     expect(refused(await make('acme/web', { body: { visibility: 'internal' } }))).toBe('400 INVALID');
     expect((await describe_('acme/web')).status).toBe(404);
   });
 
-  test('again is a 200 with the same answer, and nothing happens', async () => {
+  test('created again is a 200 with the same answer and no effect', async () => {
     const body = { visibility: 'public', description: 'one', overview: 'two' };
     const made = await make('acme/api', { body });
     const types = await typesDuring(async () => {
@@ -85,7 +85,7 @@ describe('a repository that is made', () => {
     expect(types).toEqual([]);
   });
 
-  test('by many at once is made once', async () => {
+  test('is created once by concurrent requests', async () => {
     const types = await typesDuring(async () => {
       const answers = await Promise.all(Array.from({ length: 8 }, () => make('acme/api')));
       expect(tally(answers.map(({ status }) => status))).toEqual({ 201: 1, 200: 7 });
@@ -93,20 +93,20 @@ describe('a repository that is made', () => {
     expect(types).toEqual(['repository.created']);
   });
 
-  test('on condition that it is not there is refused where it is', async () => {
+  test('on condition that it does not exist is refused if it exists', async () => {
     const headers = { 'if-none-match': '*' };
     expect((await make('acme/api', { headers, body: { description: 'first' } })).status).toBe(201);
     expect(refused(await make('acme/api', { headers, body: { description: 'second' } }))).toBe('412 PRECONDITION_FAILED');
     expect((await describe_('acme/api')).body.description).toBe('first');
   });
 
-  test('on condition of a version is refused where it is not there', async () => {
+  test('on condition of a version is refused if it does not exist', async () => {
     const headers = { 'if-match': '"1"' };
     expect(refused(await make('acme/api', { headers }))).toBe('412 PRECONDITION_FAILED');
     expect((await describe_('acme/api')).status).toBe(404);
   });
 
-  test('is one with what a push has made, and has an ETag from the beginning', async () => {
+  test('can also be created by a push, and has an ETag from the beginning', async () => {
     await pushImage(world, 'acme/pushed', 'v1');
     const found = await describe_('acme/pushed');
     expect(found).toMatchObject({ status: 200, body: { visibility: 'private', description: '', overview: '' } });
@@ -116,14 +116,14 @@ describe('a repository that is made', () => {
     expect((await make('acme/pushed', { body: { description: 'by push' } })).status).toBe(200);
   });
 
-  test('is known to the API in the moment in which a push makes it', async () => {
+  test('is known to the API at once when a push creates it', async () => {
     const [made] = await Promise.all([make('acme/api'), pushBlob(world, 'acme/api', noise(10))]);
     expect([200, 201]).toContain(made.status);
     expect((await describe_('acme/api')).status).toBe(200);
   });
 });
 
-describe('whoever may create but not administer', () => {
+describe('a user who may create but not administer', () => {
   let carol: Person;
 
   beforeEach(async () => {
@@ -131,7 +131,7 @@ describe('whoever may create but not administer', () => {
     await make('acme/secret', { body: { description: 'not for carol' } });
   });
 
-  test('makes repositories, and learns of one that is there no more than that its name is taken', async () => {
+  test('creates repositories, and learns of an existing one only that its name is taken', async () => {
     await allow(carol, ['create'], ['acme/*']);
     expect((await make('acme/new', { as: carol.basic })).status).toBe(201);
     const types = await typesDuring(async () => {
@@ -146,7 +146,7 @@ describe('whoever may create but not administer', () => {
     expect((await describe_('acme/secret')).body).toMatchObject({ visibility: 'private', description: 'not for carol' });
   });
 
-  test('and may pull is refused with what is missing, and changes nothing', async () => {
+  test('and may pull is refused with the missing right, and changes nothing', async () => {
     await allow(carol, ['create', 'pull', 'push'], ['acme/*']);
     const types = await typesDuring(async () => {
       expect(refused(await make('acme/secret', { as: carol.basic, body: { visibility: 'public' } }))).toBe('403 DENIED');
@@ -170,7 +170,7 @@ describe('whoever may create but not administer', () => {
     });
     expect(types).toEqual([]);
     expect((await describe_('acme/new')).status).toBe(404);
-    // The same for a key of somebody who may administer it, and for a right that is denied.
+    // The same for a key of an administrator, and for a denied right.
     const key = await api<{ secret: string }>(world, 'POST', '/keys', { body: { name: 'k', statements } });
     const bearer = `Bearer ${key.body.secret}`;
     expect(refused(await make('acme/new', { as: bearer, body }))).toBe('403 DENIED');
@@ -181,13 +181,13 @@ describe('whoever may create but not administer', () => {
     expect(await make('acme/new', { as: carol.basic, body })).toMatchObject({ status: 201, body });
   });
 
-  test('makes one that says what would be so anyway', async () => {
+  test('may create one with the values that are the default anyway', async () => {
     await allow(carol, ['create'], ['acme/*']);
     const body = { visibility: 'private', description: '', overview: '' };
     expect((await make('acme/new', { as: carol.basic, body })).status).toBe(201);
   });
 
-  test('may not ask by If-Match whether a repository is there', async () => {
+  test('cannot find out by If-Match whether a repository exists', async () => {
     await allow(carol, ['create'], ['acme/*']);
     const headers = { 'if-match': '"1"' };
     const there = await make('acme/secret', { as: carol.basic, headers });
@@ -196,7 +196,7 @@ describe('whoever may create but not administer', () => {
   });
 });
 
-describe('a name', () => {
+describe('a repository name', () => {
   test.each([
     ['upper case', 'acme/API'],
     ['a separator at the end', 'acme/api-'],
@@ -216,13 +216,13 @@ describe('a name', () => {
     }
   });
 
-  test('of 255 characters in many parts is one', async () => {
+  test('may have 255 characters in many parts', async () => {
     const name = `${'a/'.repeat(127)}b`;
     expect((await make(name)).body.name).toBe(name);
     expect((await api(world, 'GET', policyOf(name))).status).toBe(200);
   });
 
-  test('may have its slashes encoded, and is the same then', async () => {
+  test('may have encoded slashes, with the same meaning', async () => {
     expect((await make('acme%2Fapi')).body.name).toBe('acme/api');
     expect((await make('acme/api')).status).toBe(200);
     expect((await describe_('acme%2fapi')).body.name).toBe('acme/api');
@@ -258,7 +258,7 @@ describe('a name', () => {
     expect(results).toEqual([{ name: 'acme/api' }, { name: 'api' }]);
   });
 
-  test('like that of something below a repository is a name like any other', async () => {
+  test('may look like a resource below a repository', async () => {
     for (const name of ['acme/policy', 'policy', 'acme/api/policy', 'acme/repositories', 'acme/explain', 'acme/keys']) {
       expect(await make(name, { body: { description: name } })).toMatchObject({ status: 201, body: { name } });
       expect((await describe_(name)).body.description).toBe(name);
@@ -271,7 +271,7 @@ describe('a name', () => {
     }
   });
 
-  test('cannot be that of a policy: a part of a name is never a hyphen', async () => {
+  test('cannot be that of a policy, because no part of a name is a hyphen', async () => {
     await make('acme/api');
     expect(refused(await api(world, 'PATCH', policyOf('acme/api'), { body: { visibility: 'public' } }))).toBe(
       '405 UNSUPPORTED',
@@ -284,12 +284,12 @@ describe('a name', () => {
   });
 });
 
-describe('what is said of a repository', () => {
+describe('the description and overview of a repository', () => {
   beforeEach(async () => {
     await make('acme/api', { body: { description: 'short', overview: 'long' } });
   });
 
-  test('is changed field by field, and has another ETag', async () => {
+  test('are changed field by field, with a new ETag', async () => {
     const before = etag(await describe_('acme/api'));
     const described = await change('acme/api', { description: 'shorter' });
     expect(described).toMatchObject({ status: 200, body: { description: 'shorter', overview: 'long' } });
@@ -297,7 +297,7 @@ describe('what is said of a repository', () => {
     expect(await change('acme/api', { overview: '' })).toMatchObject({ body: { description: 'shorter', overview: '' } });
   });
 
-  test('is kept to the letter, and never read as HTML or SQL', async () => {
+  test('are stored literally, and never interpreted as HTML or SQL', async () => {
     const overview = `<script>alert(1)</script> '; DROP TABLE repositories; -- \\ % _ "quoted" \u{1f600} \u202e`;
     expect((await change('acme/api', { overview, description: "it's 100%" })).body).toMatchObject({
       overview,
@@ -306,7 +306,7 @@ describe('what is said of a repository', () => {
     expect((await describe_('acme/api')).headers.get('content-type')).toMatch(/^application\/json/);
   });
 
-  test('has 100 characters as a description and 100,000 as an overview, and no more', async () => {
+  test('have at most 100 and 100,000 characters', async () => {
     expect((await change('acme/api', { description: 'ü'.repeat(100) })).status).toBe(200);
     expect(refused(await change('acme/api', { description: 'x'.repeat(101) }))).toBe('400 INVALID');
     const overview = 'ü€'.repeat(50_000);
@@ -332,7 +332,7 @@ describe('what is said of a repository', () => {
     expect(seen(await describe_('acme/api'))).toEqual(seen(before));
   });
 
-  test('is not overwritten by whoever has not seen the last change', async () => {
+  test('are not overwritten by a request with an old version', async () => {
     const headers = { 'if-match': etag(await describe_('acme/api')) };
     expect((await change('acme/api', { description: 'mine' }, headers)).status).toBe(200);
     expect(refused(await change('acme/api', { description: 'lost' }, headers))).toBe('412 PRECONDITION_FAILED');
@@ -342,7 +342,7 @@ describe('what is said of a repository', () => {
     expect((await describe_('acme/api')).body.description).toBe('mine');
   });
 
-  test('of 16 changes at once on one condition is changed by one', async () => {
+  test('accept one of 16 concurrent changes with the same condition', async () => {
     const headers = { 'if-match': etag(await describe_('acme/api')) };
     const types = await typesDuring(async () => {
       const answers = await Promise.all(
@@ -355,7 +355,7 @@ describe('what is said of a repository', () => {
     expect(types).toEqual(['repository.changed']);
   });
 
-  test('is not that of another repository whose name begins alike', async () => {
+  test('are separate from those of a repository whose name begins alike', async () => {
     for (const name of ['acme/api2', 'acme/api-x', 'acme/api/sub', 'acme/ap'])
       await make(name, { body: { description: name } });
     await change('acme/api', { description: 'changed', visibility: 'public' });
@@ -365,7 +365,7 @@ describe('what is said of a repository', () => {
     }
   });
 
-  test('is recorded once for each change, and not where nothing changes', async () => {
+  test('are recorded once for each change, and not if nothing changes', async () => {
     expect(await typesDuring(() => change('acme/api', { description: 'other' }))).toEqual(['repository.changed']);
     expect(await typesDuring(() => change('acme/api', { description: 'other' }))).toEqual([]);
     expect(await typesDuring(() => change('acme/api', {}))).toEqual([]);
@@ -384,7 +384,7 @@ describe('what is said of a repository', () => {
     ]);
   });
 
-  test('is recorded with whoever did it', async () => {
+  test('are recorded with who changed them', async () => {
     const alice = await inviteUser(world, 'alice');
     const events = await eventsDuring(world, async () => {
       await make('alice/site', { as: alice.basic });
@@ -422,7 +422,7 @@ describe('visibility', () => {
     expect(await visibilityOf('acme/api')).toBe('public');
   });
 
-  test('leaves all that the policy says besides', async () => {
+  test('leaves the rest of the policy as it is', async () => {
     const others = [
       { effect: 'allow', actions: ['pull', 'push'], principals: ['user:admin'], tags: undefined },
       { effect: 'deny', actions: ['pull'], principals: ['user:bob'] },
@@ -440,7 +440,7 @@ describe('visibility', () => {
     expect(await statementsOf('acme/api')).toEqual([...statements, EVERYONE]);
   });
 
-  test('that is private already is left as it is, and so is public', async () => {
+  test('stays the same if a private one is made private or a public one public', async () => {
     const before = await api(world, 'GET', policyOf('acme/api'));
     await change('acme/api', { visibility: 'private' });
     expect(seen(await api(world, 'GET', policyOf('acme/api')))).toEqual(seen(before));
@@ -450,7 +450,7 @@ describe('visibility', () => {
     expect(seen(await api(world, 'GET', policyOf('acme/api')))).toEqual(seen(open));
   });
 
-  test('changed while the policy is saved loses neither', async () => {
+  test('changed while the policy is saved loses neither change', async () => {
     const other = { effect: 'allow', actions: ['pull'], principals: ['user:admin'] };
     for (let round = 0; round < 8; round++) {
       await save('acme/api', []);
@@ -465,7 +465,7 @@ describe('visibility', () => {
     }
   });
 
-  test('goes back and forth for strangers at once', async () => {
+  test('takes effect for anonymous callers at once', async () => {
     for (const visibility of ['public', 'private', 'public', 'private'] as const) {
       await change('acme/api', { visibility });
       expect((await describe_('acme/api', { as: null })).status).toBe(visibility === 'public' ? 200 : 401);
@@ -473,10 +473,10 @@ describe('visibility', () => {
   });
 });
 
-describe('a repository that is deleted', () => {
+describe('a deleted repository', () => {
   const remove = (repository: string, query = '') => api(world, 'DELETE', `${path(repository)}${query}`);
 
-  test('must be empty, or it is said that it need not be', async () => {
+  test('had to be empty, or the request had to force it', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     const refusedAs = await remove('acme/api');
     expect(refused(refusedAs)).toBe('409 CONFLICT');
@@ -489,12 +489,12 @@ describe('a repository that is deleted', () => {
     expect(refused(await remove('acme/api', '?force=true'))).toMatch(/^404 /);
   });
 
-  test('is empty where it has no manifest, whatever else was pushed', async () => {
+  test('counts as empty if it has no manifest, whatever else was pushed', async () => {
     await pushBlob(world, 'acme/api', noise(100));
     expect((await remove('acme/api')).status).toBe(204);
   });
 
-  test('takes all it held out of reach, and another of its name inherits nothing', async () => {
+  test('makes all its content unreachable, and a new one of its name inherits nothing', async () => {
     const bob = await inviteUser(world, 'bob');
     await make('acme/api', { body: { description: 'old', overview: 'old', visibility: 'public' } });
     const statements = [
@@ -552,14 +552,14 @@ describe('a repository that is deleted', () => {
     expect((await world.fetch('HEAD', `/v2/acme/old/blobs/${layer.digest}`)).status).toBe(404);
   });
 
-  test('keeps the blobs of others that are the same', async () => {
+  test('leaves identical blobs of other repositories', async () => {
     const layer = await pushBlob(world, 'acme/one', noise(500, 79));
     await pushBlob(world, 'acme/two', noise(500, 79));
     await remove('acme/one');
     expect((await world.fetch('GET', `/v2/acme/two/blobs/${layer.digest}`)).status).toBe(200);
   });
 
-  test('with an image that comes at the same moment goes without it, or stays with it', async () => {
+  test('with a concurrent push is deleted without the image, or kept with it', async () => {
     for (let round = 0; round < 5; round++) {
       const name = `acme/r${round}`;
       const image = await imageIn(world, name, round + 1);
@@ -573,7 +573,7 @@ describe('a repository that is deleted', () => {
     }
   });
 
-  test('is deleted once by many', async () => {
+  test('is deleted once by concurrent requests', async () => {
     await make('acme/api');
     const types = await typesDuring(async () => {
       const answers = await Promise.all(Array.from({ length: 8 }, () => remove('acme/api')));
@@ -582,7 +582,7 @@ describe('a repository that is deleted', () => {
     expect(types).toEqual(['repository.deleted']);
   });
 
-  test('is not deleted by whoever may only push, or delete images', async () => {
+  test('cannot be deleted by users who may only push or delete images', async () => {
     const dora = await inviteUser(world, 'dora');
     await make('acme/api');
     await allow(dora, ['pull', 'push', 'retag', 'delete', 'create'], ['acme/*']);
@@ -590,14 +590,14 @@ describe('a repository that is deleted', () => {
     expect((await describe_('acme/api')).status).toBe(200);
   });
 
-  test('through /v2 with a token is not deleted at all', async () => {
+  test('cannot be deleted through /v2', async () => {
     await make('acme/api');
     const token = await tokenFor(world, 'repository:acme/api:*');
     expect(refused(await api(world, 'DELETE', path('acme/api'), { as: `Bearer ${token}` }))).toBe('401 UNAUTHORIZED');
   });
 });
 
-describe('a private repository and none at all are the same', () => {
+describe('a private repository looks like none at all', () => {
   const everyWay: [method: string, at: (name: string) => string, body?: unknown][] = [
     ['GET', path],
     ['HEAD', path],
@@ -648,14 +648,14 @@ describe('a private repository and none at all are the same', () => {
     expect((await describe_('acme/here')).body).toMatchObject({ visibility: 'private', description: 'a secret' });
   });
 
-  test('to a stranger is a 401 that says where to log in, and to others a 404', async () => {
+  test('to an anonymous caller with a 401 challenge, and to others with a 404', async () => {
     const stranger = await describe_('acme/here', { as: null });
     expect(refused(stranger)).toBe('401 UNAUTHORIZED');
     expect(stranger.headers.get('www-authenticate')).toBe('Bearer realm="berth"');
     expect(refused(await describe_('acme/here', { as: bob.basic }))).toBe('404 NOT_FOUND');
   });
 
-  test('to a key that reaches elsewhere, whoever holds it', async () => {
+  test('to a key that does not reach it, whoever holds it', async () => {
     const { body } = await api<{ secret: string }>(world, 'POST', '/keys', {
       body: { name: 'elsewhere', statements: [{ actions: 'all actions', repositories: ['acme/other', 'acme/her'] }] },
     });
@@ -668,7 +668,7 @@ describe('a private repository and none at all are the same', () => {
 });
 
 describe('a public repository', () => {
-  test('is read by anybody, and changed by nobody else than before', async () => {
+  test('is readable for everybody, and its writers stay the same', async () => {
     const bob = await inviteUser(world, 'bob');
     await make('acme/site', { body: { visibility: 'public', description: 'open' } });
     for (const as of [null, bob.basic]) {

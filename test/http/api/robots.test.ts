@@ -40,7 +40,7 @@ const pullStatus = async (authorization: string) =>
   (await world.fetch('GET', '/v2/acme/api/manifests/v1', { authorization })).status;
 
 describe('a robot', () => {
-  test('is made, described and read by an owner', async () => {
+  test('is created, described and read by an owner', async () => {
     const made = await api('PUT', `${ROBOTS}/CI`, { as: alice.basic, body: { description: 'Builds' } });
     const body = { name: 'ci', login: 'acme+ci', description: 'Builds', disabled: false };
     expect(made).toMatchObject({ status: 201, body });
@@ -62,14 +62,14 @@ describe('a robot', () => {
     expect((await api('PUT', CI, { body: { disabled: true } })).body.disabled).toBe(true);
   });
 
-  test('may be called as one of another organization is, and as a user is', async () => {
+  test("may have the name of another organization's robot or of a user", async () => {
     await makeOrganization(world, 'bolt', { owners: [bob] });
     for (const path of [CI, '/organizations/bolt/robots/ci', `${ROBOTS}/c1`, `${ROBOTS}/alice`]) {
       expect((await api('PUT', path)).status).toBe(201);
     }
   });
 
-  test('is recorded as it is made, changed and deleted, once each, and not where nothing changes', async () => {
+  test('is recorded when created, changed and deleted, once each, and not if nothing changes', async () => {
     const work = async () => {
       const bodies = [
         { description: 'one' },
@@ -95,7 +95,7 @@ describe('a robot', () => {
     ]);
   });
 
-  test('is not changed by somebody who has seen another version of it', async () => {
+  test('is not changed by a request with an old version', async () => {
     const put = (description: string, headers: Record<string, string>) => api('PUT', CI, { body: { description }, headers });
     const work = async () => {
       expect(refused(await put('one', { 'if-match': '"1"' }))).toBe('412 PRECONDITION_FAILED');
@@ -110,7 +110,7 @@ describe('a robot', () => {
     expect(types).toEqual(['robot.created', 'robot.changed']);
   });
 
-  test('takes one of sixteen changes that are made to the same version', async () => {
+  test('accepts one of sixteen concurrent changes to the same version', async () => {
     await api('PUT', CI);
     let answers: { status: number }[] = [];
     const events = await eventsDuring(world, async () => {
@@ -122,7 +122,7 @@ describe('a robot', () => {
     expect(events).toHaveLength(1);
   });
 
-  test('cannot be given what a request has no say in', async () => {
+  test('refuses fields that a request may not set', async () => {
     const refusals = async () => {
       const fields = ['administrator', 'subject', 'name', 'likeness', 'version', 'epoch', 'organization', 'login', '__proto__'];
       for (const field of fields) {
@@ -137,7 +137,7 @@ describe('a robot', () => {
     expect((await api('GET', ROBOTS)).body.items).toEqual([]);
   });
 
-  test('is in a list of its own organization, complete whatever is deleted meanwhile', async () => {
+  test("is in its own organization's list, which is complete whatever is deleted meanwhile", async () => {
     await makeOrganization(world, 'acme0');
     await makeRobot(world, 'acme0', 'x');
     for (const name of ['a1', 'a2', 'b1', 'b2', 'c1', 'c2']) await api('PUT', `${ROBOTS}/${name}`);
@@ -150,7 +150,7 @@ describe('a robot', () => {
     expect(items.map(({ name }) => name)).toEqual(['a1', 'a2', 'b1', 'c1', 'c2']);
   });
 
-  test('may what its policy says, and nothing that its organization may', async () => {
+  test("has the rights of its policy, and none of its organization's", async () => {
     const robot = await makeRobot(world, 'acme', 'ci');
     expect(await pullStatus(robot.basic)).toBe(403);
     await api('PUT', `${CI}/policy`, { as: alice.basic, body: { statements: PULL } });
@@ -163,7 +163,7 @@ describe('a robot', () => {
 });
 
 describe('a disabled robot', () => {
-  test('may nothing; enabled again, its keys are good and its logins are over', async () => {
+  test('has no rights; after it is enabled again, its keys work and its logins are over', async () => {
     const robot = await makeRobot(world, 'acme', 'ci', PULL);
     const { password } = (await api('POST', '/login-password', { as: robot.basic })).body;
     const login = basicOf('AWS', password);
@@ -174,7 +174,7 @@ describe('a disabled robot', () => {
     expect([await pullStatus(robot.basic), await pullStatus(login)]).toEqual([200, 401]);
   });
 
-  test('is given no key', async () => {
+  test('gets no key', async () => {
     await makeRobot(world, 'acme', 'ci');
     await api('PUT', CI, { body: { disabled: true } });
     const events = await eventsDuring(world, async () => {
@@ -185,7 +185,7 @@ describe('a disabled robot', () => {
 });
 
 describe('a deleted robot', () => {
-  test('has no keys and no policy any more, and another one keeps its own', async () => {
+  test('loses its keys and its policy, and another robot keeps its own', async () => {
     const robot = await makeRobot(world, 'acme', 'ci', PULL);
     const other = await makeRobot(world, 'acme', 'ci-2', PULL);
     const second = (await api('POST', `${CI}/keys`, { body: { name: 'second' } })).body;
@@ -206,7 +206,7 @@ describe('a deleted robot', () => {
     expect(left).toEqual({ policies: 0, keys: 0 });
   });
 
-  test('is not there any more, and nobody can have its name', async () => {
+  test('does not exist any more, and its name cannot be taken', async () => {
     await makeRobot(world, 'acme', 'ci');
     await api('DELETE', CI);
     const refusals = async () => {
@@ -227,7 +227,7 @@ describe('a deleted robot', () => {
     expect((await api('GET', ROBOTS)).body.items).toEqual([]);
   });
 
-  test('was deleted once by sixteen at the same time', async () => {
+  test('is deleted once by sixteen concurrent requests', async () => {
     await makeRobot(world, 'acme', 'ci');
     let answers: { status: number }[] = [];
     const events = await eventsDuring(world, async () => {
@@ -239,7 +239,7 @@ describe('a deleted robot', () => {
 });
 
 describe("a robot's keys", () => {
-  test('are made and listed by an owner', async () => {
+  test('are created and listed by an owner', async () => {
     await api('PUT', CI);
     const make = (body: object, headers = {}) => api('POST', `${CI}/keys`, { as: alice.basic, body, headers });
     const one = await make({ name: 'one', statements: PULL, days: 7 });
@@ -254,7 +254,7 @@ describe("a robot's keys", () => {
     expect(JSON.stringify(items)).not.toContain(one.body.secret);
   });
 
-  test("are nobody else's to make or see", async () => {
+  test('cannot be created or seen by others', async () => {
     await api('PUT', CI);
     for (const method of ['GET', 'POST']) {
       expect(refused(await api(method, `${CI}/keys`, { as: bob.basic }))).toBe('403 DENIED');

@@ -1,4 +1,4 @@
-/** Signatures, attestations and the like, which a tag attaches to an image: they go with it, come back with it, and are not counted. */
+/** Signatures, attestations and similar, which a tag attaches to an image: deleted and restored with it, and not counted. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import { counting } from '../../world/counting.ts';
@@ -63,8 +63,8 @@ const age = (tag: string) =>
 const preview = () => api<Planned>(world, 'POST', `/repositories/${APP}/-/lifecycle/preview`);
 const run = (headers = {}) => api<Planned>(world, 'POST', `/repositories/${APP}/-/lifecycle/run`, { headers });
 
-describe('a rule', () => {
-  test('leaves them while their image stays, however old they are', async () => {
+describe('a lifecycle rule', () => {
+  test('keeps them as long as their image stays, however old they are', async () => {
     await saveRule(OLD);
     await age('sha256-*');
     expect((await preview()).body).toMatchObject({ tags: 0, manifests: 0, items: [] });
@@ -72,7 +72,7 @@ describe('a rule', () => {
     expect((await preview()).body.items).toEqual([]);
   });
 
-  test('takes them with their image, as the preview says, and tells why', async () => {
+  test('deletes them with their image, as the preview says, and records why', async () => {
     await saveRule(OLD);
     await age('v1');
     const planned = await preview();
@@ -88,7 +88,7 @@ describe('a rule', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('takes nothing of what a preview listed where one of them was signed anew meanwhile', async () => {
+  test('deletes nothing of a preview if one of them was signed again meanwhile', async () => {
     await saveRule(OLD);
     await age('v1');
     const etag = (await preview()).headers.get('etag');
@@ -100,7 +100,7 @@ describe('a rule', () => {
 });
 
 describe('deleting', () => {
-  test('an image by its digest takes them along, however deep, each with its event', async () => {
+  test('an image by its digest deletes them too, at any depth, each with its event', async () => {
     const events = await eventsDuring(world, async () => expect((await remove(image.digest)).status).toBe(202));
     expect(await present()).toEqual(unchangedOthers());
     const deleted = events.filter(({ type }) => type === 'tag.deleted').map(({ target }) => target.tag);
@@ -109,12 +109,12 @@ describe('deleting', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('a tag leaves them, as the image is there still', async () => {
+  test('a tag keeps them, because the image stays', async () => {
     expect((await remove('v1')).status).toBe(202);
     expect(await tagsOf(world, APP)).toEqual(['v2', ...attachedTags()].sort());
   });
 
-  test('a signature leaves its image; what has another tag, or is listed, stays and loses only the one that attached it', async () => {
+  test('a signature keeps its image; a signature with another tag, or listed by an index, stays without the attaching tag', async () => {
     expect((await remove(tagOf(image))).status).toBe(202);
     expect(await tagsOf(world, APP)).toEqual(['v1', 'v2', tagOf(image, '.att'), tagOf(attestation)].sort());
     expect((await putManifest(world, APP, 'audit', textOf(attestation))).status).toBe(201);
@@ -123,7 +123,7 @@ describe('deleting', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('an index leaves what is attached to what it lists', async () => {
+  test('an index keeps what is attached to the images it lists', async () => {
     const index = await indexOf([image]);
     expect((await putManifest(world, APP, 'multi', textOf(index), INDEX_TYPE)).status).toBe(201);
     await signed(index, 21);
@@ -131,7 +131,7 @@ describe('deleting', () => {
     expect(await tagsOf(world, APP)).toEqual(['v1', 'v2', ...attachedTags()].sort());
   });
 
-  test('where a tag names a digest of another repository takes nothing', async () => {
+  test('does nothing to what a tag names in another repository', async () => {
     await pushImage(world, 'acme/copy', 'v1', 1);
     await remove(image.digest);
     await signed(image, 31);
@@ -139,7 +139,7 @@ describe('deleting', () => {
     expect(await tagsOf(world, APP)).toEqual(['v2', tagOf(image)].sort());
   });
 
-  test('an image whose signature is under an immutable name takes it along; the signature alone cannot be deleted', async () => {
+  test('an image deletes its signature under an immutable tag; the signature alone cannot be deleted', async () => {
     const body = {
       imageTagMutability: 'IMMUTABLE_WITH_EXCLUSION',
       imageTagMutabilityExclusionFilters: [{ filter: 'v*' }],
@@ -150,7 +150,7 @@ describe('deleting', () => {
     expect(await present()).toEqual(unchangedOthers());
   });
 
-  test('costs one statement more where there is nothing attached', async () => {
+  test('costs one statement more if nothing is attached', async () => {
     const plain = await counted(() => worldOf(counter.env).fetch('DELETE', `/v2/${APP}/manifests/${other.digest}`));
     expect(plain.d1).toBeLessThanOrEqual(5);
   });
@@ -163,7 +163,7 @@ describe('deleting', () => {
   }
 });
 
-test('a second signature under an immutable name is refused, and the refusal says what to exclude', async () => {
+test('a second signature under an immutable tag is refused with a hint what to exclude', async () => {
   const save = (filters: object) =>
     api(world, 'PUT', `/repositories/${APP}/-/tag-mutability`, {
       body: { imageTagMutability: 'IMMUTABLE', ...filters },
@@ -208,7 +208,7 @@ describe('restoring', () => {
     expect(body.items).toEqual([]);
   });
 
-  test('leaves in the trash what was deleted before, by itself', async () => {
+  test('leaves in the trash what was deleted by itself before', async () => {
     await remove(tagOf(image));
     await world.env.DB.prepare('UPDATE trash SET deleted_at = deleted_at - 60').run();
     await remove(image.digest);
@@ -216,7 +216,7 @@ describe('restoring', () => {
     expect(await tagsOf(world, APP)).toEqual(['v1', 'v2', tagOf(image, '.att'), tagOf(attestation)].sort());
   });
 
-  test('leaves a tag that was made anew meanwhile as it is', async () => {
+  test('keeps a tag that was created again meanwhile', async () => {
     await remove(image.digest);
     await pushImage(world, APP, null, 1);
     const anew = await signed(image, 15);
@@ -226,7 +226,7 @@ describe('restoring', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('a whole repository has them as they were', async () => {
+  test('a whole repository restores them as they were', async () => {
     const before = await everything();
     await world.fetch('DELETE', `/api/v1/repositories/${APP}?force=true`);
     const { body } = await api<{ items: { entry: number }[] }>(world, 'GET', '/trash');
@@ -239,14 +239,14 @@ describe('usage and lists', () => {
   const usage = async () =>
     (await api<{ tags: number; manifests: number; trash: { tags: number } }>(world, 'GET', '/organizations/acme/usage')).body;
 
-  test('count tags of images alone; the list of the specification has all, as clients find signatures by it', async () => {
+  test('count the tags of images only; the tag list of the specification has all, because clients find signatures there', async () => {
     expect(await usage()).toMatchObject({ tags: 2, manifests: 5, trash: { tags: 0 } });
     expect(await tagsOf(world, APP)).toEqual(['v1', 'v2', ...attachedTags()].sort());
     await remove(image.digest);
     expect(await usage()).toMatchObject({ tags: 1, manifests: 1, trash: { tags: 0 } });
   });
 
-  test('count a tag whose subject is not here, and one that names its own digest, as any other', async () => {
+  test('count a tag as usual if its subject is not here or is itself', async () => {
     const absent = await imageIn(world, APP, 40);
     await signed(absent, 41);
     expect((await putManifest(world, APP, tagOf(other, ''), textOf(other))).status).toBe(201);

@@ -1,4 +1,4 @@
-/** Tags by the management API: what they have named, bringing them back to that, and the rule on which cannot be changed. */
+/** Tags by the management API: their history, rollback, and the rule that makes them immutable. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import { type Content, imageIn, putManifest, textOf } from '../../world/images.ts';
@@ -57,7 +57,7 @@ async function pointsOf(tag: string): Promise<Point[]> {
   return body.items;
 }
 
-/** From the oldest on: what it named before and after. */
+/** Oldest first: what the tag named before and after each change. */
 async function movesOf(tag: string): Promise<[string | null, string | null][]> {
   return (await pointsOf(tag)).map(({ previous, digest }): [string | null, string | null] => [previous, digest]).reverse();
 }
@@ -75,7 +75,7 @@ async function untouched(request: () => Promise<{ status: number; body: unknown 
   return refused(answer as never);
 }
 
-/** A member of acme who may do this there. */
+/** A member of acme with this right there. */
 async function member(name: string, ...statements: object[]): Promise<Person> {
   const person = await inviteUser(world, name);
   await makeOrganization(world, 'acme', { members: [person] });
@@ -86,7 +86,7 @@ async function member(name: string, ...statements: object[]): Promise<Person> {
 const on = (actions: string[] | string, tags?: string[]) => ({ actions, repositories: ['acme/*'], ...(tags ? { tags } : {}) });
 
 describe('the history of a tag', () => {
-  test('has each change with what it named before and after, when, by whom and with which key', async () => {
+  test('has each change with the digests before and after, when, by whom and with which key', async () => {
     const dev = await member('dev', on('push and pull'));
     await must(put('v1', one));
     await must(put('v1', two, dev));
@@ -114,7 +114,7 @@ describe('the history of a tag', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('is empty for a tag that never was, and outlives one that was', async () => {
+  test('is empty for a tag that never existed, and outlives a deleted one', async () => {
     expect(await historyOf('never')).toMatchObject({ status: 200, body: { items: [], next: null } });
     await must(put('v1', one));
     await must(remove('v1'), 202);
@@ -122,14 +122,14 @@ describe('the history of a tag', () => {
     expect(await pointsOf('V1')).toEqual([]);
   });
 
-  test('of what can be no tag, and of a repository that is not there, is a 404', async () => {
+  test('is a 404 for an invalid tag and for an unknown repository', async () => {
     for (const tag of ['.x', 'a:b', '~', `a${'b'.repeat(128)}`])
       expect(refused(await historyOf(tag)), tag).toBe('404 NOT_FOUND');
     const absent = await api(world, 'GET', '/repositories/acme/absent/-/tags/v1/history');
     expect(refused(absent)).toBe('404 NAME_UNKNOWN');
   });
 
-  test('says that an image is not present whose document is lost, as it cannot be rolled back to', async () => {
+  test('says that an image is not present if its document is lost, since it cannot be rolled back to', async () => {
     const large = await imageIn(world, REPOSITORY, 3, LARGE);
     for (const image of [large, one]) await must(put('v1', image));
     for (const { key } of (await world.env.BLOBS.list({ prefix: 'manifests/' })).objects) await world.env.BLOBS.delete(key);
@@ -138,7 +138,7 @@ describe('the history of a tag', () => {
     expect(refused(await rollBack('v1', { point: 1 }))).toBe('409 CONFLICT');
   });
 
-  test('counts without a gap for 16 writers at once, each with what the one before it brought', async () => {
+  test('is numbered without gaps for 16 concurrent writers, each with the digest before it', async () => {
     const images: Content[] = [];
     for (let n = 0; n < 16; n++) images.push(await imageIn(world, REPOSITORY, 10 + n));
     await Promise.all(images.map((image) => must(put('v1', image))));
@@ -148,7 +148,7 @@ describe('the history of a tag', () => {
     expect(new Set(points.map(({ digest }) => digest)).size).toBe(16);
   });
 
-  test('is written for each of 100 tags of one put, and for those alone that move', async () => {
+  test('is written for each tag of one put with 100 tags, and only for those that move', async () => {
     const query = Array.from({ length: 100 }, (_, n) => `tag=t${n}`).join('&');
     await must(put('t50', two));
     await must(put('t51', one));
@@ -163,7 +163,7 @@ describe('the history of a tag', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('comes in pages, the newest first, whatever happens meanwhile', async () => {
+  test('is paged newest first, whatever happens meanwhile', async () => {
     for (let n = 0; n < 7; n++) await must(put('v1', n % 2 ? two : one));
     const path = `/repositories/${REPOSITORY}/-/tags/v1/history`;
     for (const n of [1, 2, 3, 7, 8]) {
@@ -179,7 +179,7 @@ describe('the history of a tag', () => {
     }
   });
 
-  test('of a repository that was deleted and made anew is its own', async () => {
+  test('of a recreated repository starts anew', async () => {
     for (const image of [one, two]) await must(put('v1', image));
     expect((await api(world, 'DELETE', `/repositories/${REPOSITORY}?force=true`)).status).toBe(204);
     expect(refused(await historyOf('v1'))).toBe('404 NAME_UNKNOWN');
@@ -190,7 +190,7 @@ describe('the history of a tag', () => {
     expect(await movesOf('v1')).toEqual([[null, one.digest]]);
   });
 
-  test('is for whoever may pull; who did it, for those alone who may push', async () => {
+  test('is for those who may pull, and shows who did it to those who may push', async () => {
     const dev = await member('dev', on('push and pull'));
     const reader = await member('reader', on('pull only'));
     const stranger = await inviteUser(world, 'stranger');
@@ -217,7 +217,7 @@ describe('rolling back', () => {
     for (const image of [one, two]) await must(put('v1', image));
   });
 
-  test('to a point or to a digest has the tag name that, and tells webhooks as a push does', async () => {
+  test('to a point or a digest moves the tag, and notifies webhooks like a push', async () => {
     const size = one.bytes.byteLength;
     const events = await eventsDuring(world, async () => {
       const answer = await rollBack('v1', { point: 1 });
@@ -231,13 +231,13 @@ describe('rolling back', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('to what it names already is a success that writes nothing', async () => {
+  test('to the current digest succeeds and writes nothing', async () => {
     const before = await contents();
     for (const body of [{ point: 2 }, { digest: two.digest }]) expect((await rollBack('v1', body)).status).toBe(200);
     expect(await contents()).toEqual(before);
   });
 
-  test('brings a deleted tag back, which is its making', async () => {
+  test('restores a deleted tag, which creates it', async () => {
     await must(remove('v1'), 202);
     const events = await eventsDuring(world, () => rollBack('v1', { point: 2 }));
     expect(events).toMatchObject([{ type: 'tag.created', target: { tag: 'v1', digest: two.digest } }]);
@@ -245,7 +245,7 @@ describe('rolling back', () => {
     expect((await movesOf('v1')).at(-1)).toEqual([null, two.digest]);
   });
 
-  test('takes one of a point and a digest, of the right kind', async () => {
+  test('takes either a point or a digest, of the right type', async () => {
     for (const body of [
       {},
       { point: 1, digest: one.digest },
@@ -264,7 +264,7 @@ describe('rolling back', () => {
     expect(await untouched(() => rollBack('v1', '{"point":1,"__proto__":{"x":1}}'))).toBe('400 INVALID');
   });
 
-  test('to what it never named is a 404, and to where it was deleted a conflict', async () => {
+  test('to a digest it never named is a 404, and to a deletion a conflict', async () => {
     const third = await imageIn(world, REPOSITORY, 3);
     await must(put('v2', third));
     for (const body of [
@@ -281,7 +281,7 @@ describe('rolling back', () => {
     expect(await untouched(() => rollBack('v1', { point: 3 }))).toBe('409 CONFLICT');
   });
 
-  test('to an image that is gone is a conflict, which says whether it is in the trash', async () => {
+  test('to a deleted image is a conflict that says whether it is in the trash', async () => {
     await must(remove(one.digest), 202);
     for (const body of [{ point: 1 }, { digest: one.digest }]) {
       expect(await untouched(() => rollBack('v1', body))).toBe('409 CONFLICT');
@@ -309,7 +309,7 @@ describe('rolling back', () => {
     expect((await rollBack('v1', { point: 1 }, headers('if-none-match', '*'))).status).toBe(200);
   });
 
-  test('needs the right to move a tag that is there, and to make one that is not', async () => {
+  test('needs the right to move a tag that exists, and to create one that does not', async () => {
     const maker = await member('maker', on(['pull', 'push']));
     const mover = await member('mover', on(['pull', 'retag']), on(['push'], ['other']));
     const elsewhere = await member('elsewhere', on(['pull', 'push']), on(['retag'], ['dev-*']));
@@ -328,7 +328,7 @@ describe('rolling back', () => {
     expect(actors).toEqual([maker.subject, 'user:admin', mover.subject, 'user:admin', 'user:admin']);
   });
 
-  test('16 times among pushes and deletions leaves one line of changes, and the last of it is what there is', async () => {
+  test('16 times among pushes and deletions leaves one line of changes that ends with the current state', async () => {
     const third = await imageIn(world, REPOSITORY, 3);
     const answers = await Promise.all(
       Array.from({ length: 16 }, async (_, n) => {
@@ -344,7 +344,7 @@ describe('rolling back', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('wherever the deletion of the image comes between two steps of it, the tag never names what is gone', async () => {
+  test('never names a deleted image, whenever the image is deleted meanwhile', async () => {
     await everyOrder(world, async (run) => {
       const [was, now] = [await imageIn(world, REPOSITORY, 100 + run), await imageIn(world, REPOSITORY, 200 + run)];
       for (const image of [was, now]) await must(put(`t${run}`, image));
@@ -362,7 +362,7 @@ describe('rolling back', () => {
   });
 });
 
-describe('the rule on which tags cannot be changed', () => {
+describe('the mutability rule', () => {
   const PATH = `/repositories/${REPOSITORY}/-/tag-mutability`;
   const get = (request: ApiRequest = {}) => api(world, 'GET', PATH, request);
   const save = (body: unknown, request: ApiRequest = {}) => api(world, 'PUT', PATH, { body, ...request });
@@ -371,7 +371,7 @@ describe('the rule on which tags cannot be changed', () => {
     imageTagMutabilityExclusionFilters: filters.map((filter) => ({ filterType: 'WILDCARD', filter })),
   });
 
-  test('is MUTABLE where nobody said anything, and is read as it was saved', async () => {
+  test('is MUTABLE by default, and is read as it was saved', async () => {
     expect((await get()).body).toEqual({ imageTagMutability: 'MUTABLE' });
     for (const body of [
       { imageTagMutability: 'IMMUTABLE' },
@@ -387,7 +387,7 @@ describe('the rule on which tags cannot be changed', () => {
     }
   });
 
-  test('is saved on condition of its ETag, the first as well', async () => {
+  test('is saved on condition of its ETag, from the first save on', async () => {
     const first = (await get()).headers.get('etag') ?? '';
     const saved = await save({ imageTagMutability: 'IMMUTABLE' }, { headers: { 'if-match': first } });
     expect(saved.status).toBe(200);
@@ -399,7 +399,7 @@ describe('the rule on which tags cannot be changed', () => {
     expect((await save({ imageTagMutability: 'MUTABLE' }, { headers: { 'if-match': last } })).status).toBe(200);
   });
 
-  test('of 16 that change it on the same condition one does', async () => {
+  test('accepts one of 16 concurrent changes with the same condition', async () => {
     const etag = (await get()).headers.get('etag') ?? '';
     const answers = await Promise.all(
       Array.from({ length: 16 }, (_, n) =>
@@ -409,7 +409,7 @@ describe('the rule on which tags cannot be changed', () => {
     expect(tally(answers.map(({ status }) => status))).toEqual({ 200: 1, 412: 15 });
   });
 
-  test('is recorded as it was saved, and not where it is so already', async () => {
+  test('is recorded as saved, and not if it is the same already', async () => {
     const body = excluding('IMMUTABLE_WITH_EXCLUSION', 'dev-*', 'dev-*', 'latest');
     const events = await eventsDuring(world, () => save(body));
     const target = { imageTagMutability: 'IMMUTABLE_WITH_EXCLUSION', exclusions: ['dev-*', 'latest'] };
@@ -467,7 +467,7 @@ describe('the rule on which tags cannot be changed', () => {
     expect((await put(`${long}y`, two)).status).toBe(403);
   });
 
-  test('is read by whoever may pull, and saved by whoever administers the repository', async () => {
+  test('is readable for those who may pull, and saved by administrators of the repository', async () => {
     const dev = await member('dev', on('push and pull'));
     const chief = await member('chief', on('all actions'));
     const stranger = await inviteUser(world, 'stranger');
@@ -481,7 +481,7 @@ describe('the rule on which tags cannot be changed', () => {
     expect((await save(body, { as: chief.bearer })).status).toBe(200);
   });
 
-  test('of a repository that is not there is a 404, and is made by nobody', async () => {
+  test('of an unknown repository is a 404, and does not create it', async () => {
     const path = '/repositories/acme/absent/-/tag-mutability';
     expect(refused(await api(world, 'GET', path))).toBe('404 NAME_UNKNOWN');
     expect(await untouched(() => api(world, 'PUT', path, { body: { imageTagMutability: 'IMMUTABLE' } }))).toBe(
@@ -489,7 +489,7 @@ describe('the rule on which tags cannot be changed', () => {
     );
   });
 
-  test('goes with its repository: one that is made anew has none', async () => {
+  test('is deleted with its repository: a recreated one has none', async () => {
     await save({ imageTagMutability: 'IMMUTABLE' });
     expect((await api(world, 'DELETE', `/repositories/${REPOSITORY}?force=true`)).status).toBe(204);
     expect((await api(world, 'PUT', `/repositories/${REPOSITORY}`)).status).toBe(201);

@@ -38,7 +38,7 @@ const pulls = async (person: Person, repository = 'acme/api') =>
   (await world.fetch('GET', `/v2/${repository}/manifests/v1`, { authorization: person.basic })).status === 200;
 
 describe('a team', () => {
-  test('is made and described by an owner, and read by a member', async () => {
+  test('is created and described by an owner, and read by a member', async () => {
     const made = await api('PUT', `${TEAMS}/DEV`, { as: alice.basic, body: { description: 'Developers' } });
     expect(made).toMatchObject({ status: 201, body: { name: 'dev', description: 'Developers' } });
     expect(Math.abs(Date.parse(made.body.createdAt) - Date.now())).toBeLessThan(60_000);
@@ -52,14 +52,14 @@ describe('a team', () => {
     expect(refused(await api('GET', `${TEAMS}/ops`, { as: bob.basic }))).toBe('404 NOT_FOUND');
   });
 
-  test('has any name of the grammar, as it stands for nothing outside of its organization', async () => {
+  test('may have any valid name, because it is used inside its organization only', async () => {
     for (const name of ['admin', 'members', 'ci']) expect((await api('PUT', `${TEAMS}/${name}`)).status).toBe(201);
     for (const name of ['-dev', 'd--v', 'd:v', 'x'.repeat(65)]) {
       expect(`${name} ${refused(await api('PUT', `${TEAMS}/${name}`))}`).toBe(`${name} 400 INVALID`);
     }
   });
 
-  test('is recorded as it is made, changed and deleted, once each, and not where nothing changes', async () => {
+  test('is recorded when created, changed and deleted, once each, and not if nothing changes', async () => {
     const put = (description: string) => api('PUT', DEV, { as: alice.basic, body: { description } });
     const work = async () => {
       const versions = [];
@@ -76,7 +76,7 @@ describe('a team', () => {
     ]);
   });
 
-  test('is not changed by somebody who has seen another version of it', async () => {
+  test('is not changed by a request with an old version', async () => {
     const put = (description: string, headers: Record<string, string>) => api('PUT', DEV, { body: { description }, headers });
     const work = async () => {
       expect(refused(await put('one', { 'if-match': '"1"' }))).toBe('412 PRECONDITION_FAILED');
@@ -93,7 +93,7 @@ describe('a team', () => {
     expect(types).toEqual(['team.created', 'team.changed', 'team.deleted']);
   });
 
-  test('is made once by sixteen at the same time', async () => {
+  test('is created once by sixteen concurrent requests', async () => {
     let answers: { status: number }[] = [];
     const events = await eventsDuring(world, async () => {
       answers = await Promise.all(Array.from({ length: 16 }, () => api('PUT', DEV, { as: alice.basic })));
@@ -102,7 +102,7 @@ describe('a team', () => {
     expect(events.map(({ type }) => type)).toEqual(['team.created']);
   });
 
-  test('cannot be given what a request has no say in', async () => {
+  test('refuses fields that a request may not set', async () => {
     await makeTeam(world, 'acme', 'dev', [bob]);
     const refusals = async () => {
       for (const field of ['name', 'subject', 'organization', 'version', 'statements', 'members', 'createdAt', '__proto__']) {
@@ -115,7 +115,7 @@ describe('a team', () => {
     expect(await eventsDuring(world, refusals)).toEqual([]);
   });
 
-  test('is in a list of its own organization, complete whatever is deleted meanwhile', async () => {
+  test("is in its own organization's list, which is complete whatever is deleted meanwhile", async () => {
     await makeOrganization(world, 'acme0', { owners: [alice] });
     await makeTeam(world, 'acme0', 'x');
     for (const name of ['a1', 'a2', 'b1', 'b2', 'c1', 'c2']) await makeTeam(world, 'acme', name);
@@ -130,7 +130,7 @@ describe('a team', () => {
 });
 
 describe('members of a team', () => {
-  test('are added, listed and removed, and may at once what the team may', async () => {
+  test("are added, listed and removed, and get the team's rights at once", async () => {
     await pushImage(world, 'acme/api', 'v1');
     await makeTeam(world, 'acme', 'dev', [], [{ actions: ['pull'], repositories: ['acme/*'] }]);
     const path = `${DEV}/members/bob`;
@@ -167,7 +167,7 @@ describe('members of a team', () => {
     expect((await api('GET', `${DEV}/members`)).body.items).toEqual([]);
   });
 
-  test('are still members of it when they leave it in the middle of being added', async () => {
+  test('are still members of it if they leave it while being added', async () => {
     await makeTeam(world, 'acme', 'dev');
     const member = '/api/v1/organizations/acme/members/bob';
     await everyOrder(world, async () => {
@@ -183,7 +183,7 @@ describe('members of a team', () => {
     });
   });
 
-  test('are added once by sixteen at the same time', async () => {
+  test('are added once by sixteen concurrent requests', async () => {
     await makeTeam(world, 'acme', 'dev');
     let answers: { status: number }[] = [];
     const events = await eventsDuring(world, async () => {
@@ -194,7 +194,7 @@ describe('members of a team', () => {
     expect(events).toHaveLength(1);
   });
 
-  test('are listed page by page, whoever leaves meanwhile', async () => {
+  test('are listed page by page, even if members leave meanwhile', async () => {
     const people = await Promise.all(['pa', 'pb', 'pc', 'pd', 'pe', 'pf'].map((name) => inviteUser(world, name)));
     await makeOrganization(world, 'bolt', { members: people });
     await makeTeam(world, 'bolt', 'dev', people);
@@ -212,7 +212,7 @@ describe('members of a team', () => {
 describe('a deleted team', () => {
   const naming = { statements: [{ actions: ['pull'], principals: ['team:acme/dev'] }] };
 
-  test('gives its members nothing any more, and leaves others as they are', async () => {
+  test('gives its members no rights any more, and does not affect other teams', async () => {
     await pushImage(world, 'acme/api', 'v1');
     await api('PUT', '/repositories/acme/api/-/policy', { body: naming });
     const all = [{ actions: ['pull'], repositories: ['acme/*'] }];
@@ -227,7 +227,7 @@ describe('a deleted team', () => {
     expect((await api('GET', `${TEAMS}/dev-ops/policy`)).body.statements).toHaveLength(1);
   });
 
-  test('is not made again while policies of repositories name it: none of its rights come to another', async () => {
+  test('cannot be recreated while repository policies name it, so its rights pass to nobody', async () => {
     await makeTeam(world, 'acme', 'dev', [bob], [{ actions: ['pull'], repositories: ['acme/*'] }]);
     await pushImage(world, 'acme/api', 'v1');
     await pushImage(world, 'acme/web', 'v1');
@@ -252,7 +252,7 @@ describe('a deleted team', () => {
     expect(await pulls(bob)).toBe(false);
   });
 
-  test('had no policy of its own, and is not made again either', async () => {
+  test('cannot be recreated either if it had no policy of its own', async () => {
     await makeTeam(world, 'acme', 'dev', [bob]);
     await pushImage(world, 'acme/api', 'v1');
     await api('PUT', '/repositories/acme/api/-/policy', { body: naming });
@@ -260,7 +260,7 @@ describe('a deleted team', () => {
     expect(refused(await api('PUT', DEV, { as: alice.basic }))).toBe('409 CONFLICT');
   });
 
-  test('is named by repositories that its owners may not see: they are not told which', async () => {
+  test('may be named by repositories that its owners may not see, and these are not revealed', async () => {
     await makeTeam(world, 'acme', 'dev', [bob]);
     await pushImage(world, 'acme/api', 'v1');
     await pushImage(world, 'carol/secret', 'v1');
@@ -273,13 +273,13 @@ describe('a deleted team', () => {
     expect((await api('PUT', DEV)).body.errors[0]?.detail).toEqual({ repositories: ['acme/api', 'carol/secret'] });
   });
 
-  test('was there: nobody keeps a name from an organization by naming a team that it never had', async () => {
+  test('must have existed: naming an unknown team does not block its name', async () => {
     await api('PUT', '/repositories/carol/own', { as: carol.basic });
     expect((await api('PUT', '/repositories/carol/own/-/policy', { as: carol.basic, body: naming })).status).toBe(200);
     expect((await api('PUT', DEV, { as: alice.basic })).status).toBe(201);
   });
 
-  test('leaves no version of its policy that a request from before could still mean', async () => {
+  test('leaves no version of its policy that an older request could match', async () => {
     await makeTeam(world, 'acme', 'dev', [], [{ actions: ['pull'], repositories: ['acme/*'] }]);
     const headers = { 'if-match': (await api('GET', `${DEV}/policy`)).headers.get('etag') ?? '' };
     await api('DELETE', DEV);
@@ -288,7 +288,7 @@ describe('a deleted team', () => {
     expect(refused(answer)).toBe('412 PRECONDITION_FAILED');
   });
 
-  test('is gone for who adds to it at the same time', async () => {
+  test('cannot get members from a concurrent request', async () => {
     await everyOrder(world, async (run) => {
       const team = `t${'x'.repeat(run)}`;
       await makeTeam(world, 'acme', team);

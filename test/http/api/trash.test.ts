@@ -1,4 +1,4 @@
-/** The trash by the management API: deleted repositories, who may see, restore and purge what, and what nobody learns. */
+/** The trash by the management API: deleted repositories; who may see, restore and purge what; and what stays hidden. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { sealCursor } from '../../../src/app/sealed-cursor.ts';
 import {
@@ -44,17 +44,17 @@ const setRule = async (value: string, exclusions: string[] = []) => {
     .run();
 };
 
-/** All that a caller can tell two answers apart by. */
+/** Everything by which a caller could tell two answers apart. */
 function seen({ status, body, headers }: ApiAnswer<unknown>): unknown {
   return { status, body, headers: [...headers].sort() };
 }
 
-/** Gives a user statements of their own, as an administrator does. */
+/** Gives a user statements of their own, as an administrator. */
 async function allow(person: Person, ...statements: object[]): Promise<void> {
   expect((await api(world, 'PUT', `/users/${person.name}/policy`, { body: { statements } })).status).toBe(200);
 }
 
-describe('a repository that is restored', () => {
+describe('a restored repository', () => {
   test('is as it was, with its images, tags, descriptions and ETag', async () => {
     await make(REPOSITORY, { description: 'The API', overview: '# API' });
     const image = await pushImage(world, REPOSITORY, 'v1');
@@ -82,7 +82,7 @@ describe('a repository that is restored', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('has its policy again, and whoever that names sees it again', async () => {
+  test('has its policy again, which applies again', async () => {
     const bob = await inviteUser(world, 'bob');
     await make(REPOSITORY);
     const statements = [
@@ -121,7 +121,7 @@ describe('a repository that is restored', () => {
     expect((await api(world, 'GET', `${path(REPOSITORY)}/-/webhooks`)).body.items).toEqual([]);
   });
 
-  test('needs its name: of several that had it, each comes back when it is free', async () => {
+  test('needs its name: of several with the same name, each can be restored when the name is free', async () => {
     const entries: string[] = [];
     for (const seed of [1, 2, 3]) {
       await pushImage(world, REPOSITORY, `v${seed}`, seed);
@@ -141,7 +141,7 @@ describe('a repository that is restored', () => {
     expect(await tagsOf(world, REPOSITORY)).toEqual([]);
   });
 
-  test('and one that is made anew do not share an id', async () => {
+  test('and a recreated one have different ids', async () => {
     await make('acme/one');
     const entry = await trashRepository(world, 'acme/one');
     await make('acme/two');
@@ -151,7 +151,7 @@ describe('a repository that is restored', () => {
     expect(results).toHaveLength(3);
   });
 
-  test('is not restored once it is being taken away, and its policy is kept by nobody', async () => {
+  test('is not restored once purging has begun, and its policy is deleted', async () => {
     await make(REPOSITORY);
     await pushImage(world, REPOSITORY, 'v1');
     const entry = await trashRepository(world, REPOSITORY);
@@ -185,7 +185,7 @@ describe('a repository with immutable tags', () => {
     expect((await removeRepository(world, REPOSITORY)).status).toBe(204);
   });
 
-  test('is deleted where its tags are none of those', async () => {
+  test('is deleted if its tags are all excluded', async () => {
     await setRule('IMMUTABLE_WITH_EXCLUSION', ['v*']);
     await pushImage(world, REPOSITORY, 'x', 2);
     expect(refused(await removeRepository(world, REPOSITORY))).toBe(CONFLICT);
@@ -196,7 +196,7 @@ describe('a repository with immutable tags', () => {
     expect((await removeRepository(world, REPOSITORY)).status).toBe(204);
   });
 
-  test('is not deleted while a name is reserved for what an immutable tag named', async () => {
+  test('is not deleted while a name is reserved for an image that an immutable tag named', async () => {
     await remove(world, REPOSITORY, 'v1');
     await world.env.DB.prepare('UPDATE tag_history SET reserved = 1 WHERE point = 2').run();
     await setRule('IMMUTABLE');
@@ -227,8 +227,8 @@ describe('a repository with immutable tags', () => {
   });
 });
 
-describe('where nothing is deleted', () => {
-  test('no repository is, and nothing is purged; what is in the trash already is restored', async () => {
+describe('if the registry deletes nothing', () => {
+  test('no repository is deleted and nothing is purged, and what is in the trash can be restored', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     await make('acme/old');
     const entry = await trashRepository(world, 'acme/old');
@@ -245,8 +245,8 @@ describe('where nothing is deleted', () => {
   });
 });
 
-describe('what is purged', () => {
-  test('cannot be restored any more, and it is said when its bytes go', async () => {
+describe('purged content', () => {
+  test('cannot be restored, and the answer says when its bytes are deleted', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     await putManifest(world, REPOSITORY, 'v2', textOf(image));
     await remove(world, REPOSITORY, 'v1', image.digest);
@@ -273,7 +273,7 @@ describe('who may do it', () => {
     await makeOrganization(world, 'acme', { owners: [owner] });
   });
 
-  /** The status of each of the four requests about what is in the trash of a repository. */
+  /** The status of each of the four requests about a repository's trash. */
   async function within(as: string | null): Promise<string> {
     const image = await pushImage(world, REPOSITORY, 'v1');
     await remove(world, REPOSITORY, 'v1', image.digest);
@@ -290,7 +290,7 @@ describe('who may do it', () => {
     return answers.join(' ');
   }
 
-  test('of what was deleted of a repository: whoever may delete there restores, whoever administers it purges', async () => {
+  test('for content of a repository: deleters restore, administrators purge', async () => {
     expect(await within(null)).toBe('401 401 401 401 401');
     expect(await within(olga.basic)).toBe('404 404 404 404 404');
     await allow(olga, { actions: ['pull', 'push'], repositories: ['acme/*'] });
@@ -305,7 +305,7 @@ describe('who may do it', () => {
     expect(await within(owner.basic)).toBe('200 202 404 200 404');
   });
 
-  test('of a deleted repository: whoever may administer its name, without its own policy', async () => {
+  test('for a deleted repository: those who may administer its name without its own policy', async () => {
     await make(REPOSITORY);
     await setPolicy(REPOSITORY, [{ actions: 'all actions', principals: [olga.subject] }]);
     const entry = await trashRepository(world, REPOSITORY);
@@ -341,7 +341,7 @@ describe('who may do it', () => {
     expect((await restoreRepository(world, entry, { as: owner.basic })).status).toBe(200);
   });
 
-  test('a live repository is no entry of the trash', async () => {
+  test('an existing repository is no entry of the trash', async () => {
     await make(REPOSITORY);
     const id = await world.env.DB.prepare('SELECT id FROM repositories').first<number>('id');
     expect(refused(await restoreRepository(world, String(id)))).toBe('404 NOT_FOUND');
@@ -409,7 +409,7 @@ describe('the list of deleted repositories', () => {
     ]);
   });
 
-  test('is within what a key is narrowed to', async () => {
+  test('is limited by the narrowing of a key', async () => {
     for (const [repositories, names] of [
       [
         ['acme/b', 'acme/here'],
@@ -424,7 +424,7 @@ describe('the list of deleted repositories', () => {
     }
   });
 
-  test('goes from page to page, through several of one name, whatever comes and goes', async () => {
+  test('is paged, also through several of one name, whatever is added or removed', async () => {
     for (const n of [1, 2, 3]) {
       const items = await everyItem<{ name: string; entry: string }>(world, '/trash', { n, as: olga.basic });
       expect(items.map(({ name }) => name)).toEqual(['acme/a-test', 'acme/b', 'acme/b', 'acme/c-test', 'olga/own']);
@@ -442,7 +442,7 @@ describe('the list of deleted repositories', () => {
     expect(items.map(({ entry }) => entry)).toEqual(all.map(({ entry }) => entry));
   });
 
-  describe('where thousands are hidden from whoever asks', () => {
+  describe('with thousands of entries hidden from the caller', () => {
     beforeEach(async () => {
       await allow(olga, { actions: ['admin'], repositories: ['*-mine'] });
       await world.env.DB.prepare(
@@ -460,20 +460,20 @@ describe('the list of deleted repositories', () => {
       api<{ items: { name: string }[]; next: string | null }>(at, 'GET', `/trash?n=100&last=${encodeURIComponent(last)}`, {
         as: olga.basic,
       });
-    /** Pages end with what is shown, until one breaks off. */
+    /** Pages end with a visible entry, until one is cut short. */
     async function brokenOff(): Promise<string> {
       const { body } = await page('');
       expect(body.items.map(({ name }) => name)).toContain('first/is-mine');
       return body.next ?? '';
     }
 
-    test('goes on to the end', async () => {
+    test('paging reaches the end', async () => {
       const items = await everyItem<{ name: string }>(world, '/trash', { n: 100, as: olga.basic });
       expect(items.map(({ name }) => name).slice(-2)).toEqual(['olga/own', 'zoo/is-mine']);
       expect(items.filter(({ name }) => name.startsWith('hidden/'))).toEqual([]);
     });
 
-    test('says where it goes on in words that nobody reads, of one length, and different each time', async () => {
+    test('the cursor is encrypted, has a fixed length, and differs each time', async () => {
       const [one, other] = [await brokenOff(), await brokenOff()];
       expect(one).toMatch(/^~[\w-]+=*$/);
       expect(one).not.toBe(other);
@@ -485,7 +485,7 @@ describe('the list of deleted repositories', () => {
       expect((await page(one)).body.items.at(-1)?.name).toBe('zoo/is-mine');
     });
 
-    test('goes on while the secret of the registry is replaced, and not from a place that is made up', async () => {
+    test("paging survives a rotation of the registry's secret, and refuses a forged cursor", async () => {
       const place = await brokenOff();
       const { REGISTRY_SECRET: old = '' } = world.env;
       const replaced = worldOf({ ...world.env, REGISTRY_SECRET: 'x'.repeat(40), REGISTRY_SECRET_PREVIOUS: old });
@@ -503,7 +503,7 @@ describe('the list of deleted repositories', () => {
     });
   });
 
-  test('tells when each was deleted, by whom and until when', async () => {
+  test('entries tell when each was deleted, by whom and until when it is kept', async () => {
     const [first] = await deletedRepositories(world);
     expect(first).toMatchObject({ name: 'acme/a-test', deletedBy: 'user:admin' });
     const { deletedAt, restorableUntil } = first as unknown as { deletedAt: string; restorableUntil: string };
@@ -511,7 +511,7 @@ describe('the list of deleted repositories', () => {
     expect(Math.abs(Date.parse(deletedAt) - Date.now())).toBeLessThan(60_000);
   });
 
-  test('reads what is within reach, and not all that was ever deleted', async () => {
+  test('a page reads what is within reach, and not all that was ever deleted', async () => {
     await world.env.DB.prepare(
       `INSERT INTO trash (repository_id, kind, name, repository, actor, deleted_at, created_at)
        SELECT 100000 + value, 'repository', '', 'mass/r' || value, 'user:admin', 1, 1 FROM json_each(?1)`,
@@ -531,7 +531,7 @@ describe('the list of deleted repositories', () => {
 });
 
 describe('the event of a deleted repository', () => {
-  test('names its tags, a hundred at most, and says where there are more', async () => {
+  test('names at most a hundred of its tags, and says if there are more', async () => {
     await make(REPOSITORY);
     const { digest } = await pushImage(world, REPOSITORY, 'v1');
     await world.env.DB.prepare(

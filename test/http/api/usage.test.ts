@@ -1,4 +1,4 @@
-/** Usage, limits and pull counts by the API: what is answered, to whom, and on which condition. */
+/** Usage, quotas and pull counts by the API: answers, permissions and conditions. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { recountUsage } from '../../../src/registry/usage/usage.ts';
 import { counting } from '../../world/counting.ts';
@@ -64,7 +64,7 @@ describe('the usage of an organization', () => {
     expect(Math.abs(Date.parse(answer.body.countedAt) - Date.now())).toBeLessThan(60_000);
   });
 
-  test('says what of it is in the trash', async () => {
+  test('says how much of it is in the trash', async () => {
     const first = await pushImage(world, 'acme/api', 'v1', 1);
     await pushImage(world, 'acme/api', 'v2', 2);
     const before = (await api('GET', '/organizations/acme/usage')).body;
@@ -86,7 +86,7 @@ describe('the usage of an organization', () => {
     );
   });
 
-  test('is for its owners, as it is dear to count; to strangers there is no such organization', async () => {
+  test('is for its owners, because it is expensive; others cannot tell whether the organization exists', async () => {
     expect((await api('GET', '/organizations/acme/usage', { as: owner.basic })).status).toBe(200);
     expect(refused(await api('GET', '/organizations/acme/usage', { as: member.basic }))).toBe('403 DENIED');
     expect(refused(await api('GET', '/organizations/acme/usage', { as: stranger.basic }))).toBe('404 NOT_FOUND');
@@ -100,7 +100,7 @@ describe('the usage of an organization', () => {
 describe('a quota', () => {
   const put = (body: unknown, request: ApiRequest = {}) => api('PUT', '/organizations/acme/quota', { body, ...request });
 
-  test('is set with what is stored counted at the same time, and recorded', async () => {
+  test('is set together with counting what is stored, and recorded', async () => {
     await pushBlob(world, 'acme/api', noise(250));
     const events = await eventsDuring(world, async () => {
       const answer = await put({ maxBytes: 1000, warnPercent: 90 });
@@ -120,7 +120,7 @@ describe('a quota', () => {
     });
   });
 
-  test('keeps the threshold where nothing is said of it, and is taken away with null', async () => {
+  test('keeps the threshold if it is not given, and is removed with null', async () => {
     await put({ maxBytes: 1000, warnPercent: 90 });
     expect((await put({ maxBytes: 2000 })).body).toEqual({ maxBytes: 2000, warnPercent: 90 });
     expect((await put({ maxBytes: null })).body).toEqual({ maxBytes: null, warnPercent: 90 });
@@ -129,7 +129,7 @@ describe('a quota', () => {
     expect((await world.fetch('POST', path, { body: large.bytes })).status).toBe(201);
   });
 
-  test('that is so already changes nothing and records nothing', async () => {
+  test('set to the same value changes nothing and records nothing', async () => {
     const first = await put({ maxBytes: 1000 });
     const events = await eventsDuring(world, async () => {
       const again = await put({ maxBytes: 1000, warnPercent: 80 });
@@ -153,7 +153,7 @@ describe('a quota', () => {
     expect(refused(await put({ maxBytes: 3 }, { headers: { 'if-none-match': '*' } }))).toBe('412 PRECONDITION_FAILED');
   });
 
-  test('is for an administrator to set, and of organizations only', async () => {
+  test('is set by administrators, and for organizations only', async () => {
     for (const as of [owner.basic, member.basic]) {
       expect(refused(await put({ maxBytes: null }, { as }))).toBe('403 DENIED');
     }
@@ -176,8 +176,8 @@ describe('a quota', () => {
   });
 });
 
-describe('the usage of all', () => {
-  test('is listed page by page, the names without a namespace first, as it was last counted', async () => {
+describe('the usage of all namespaces', () => {
+  test('is listed page by page, names without a namespace first, as last counted', async () => {
     for (const name of ['acme/api', 'acme-x/api', 'zoo/api', 'plain', 'sam/api']) await pushBlob(world, name, noise(100));
     await recountUsage(world.env);
     await pushBlob(world, 'acme/api', noise(50, 2));
@@ -193,7 +193,7 @@ describe('the usage of all', () => {
     }
   });
 
-  test('says of when it is, also of what has not changed since', async () => {
+  test('says when it was counted, also if it has not changed since', async () => {
     await pushBlob(world, 'acme/api', noise(100));
     await recountUsage(world.env);
     await world.env.DB.prepare('UPDATE usage SET counted_at = 1000').run();
@@ -203,13 +203,13 @@ describe('the usage of all', () => {
     for (const item of body.items as unknown as Body[]) expect(Date.parse(item.countedAt)).toBeGreaterThan(1_000_000_000_000);
   });
 
-  test('is for an administrator', async () => {
+  test('is for administrators', async () => {
     for (const as of [owner.basic, member.basic]) expect(refused(await api('GET', '/usage', { as }))).toBe('403 DENIED');
     expect(refused(await api('GET', '/usage', { as: null }))).toBe('401 UNAUTHORIZED');
   });
 });
 
-describe('pulls', () => {
+describe('pull counts', () => {
   let image: Content;
 
   beforeEach(async () => {
@@ -222,7 +222,7 @@ describe('pulls', () => {
 
   const pulls = async (query: string, as?: string) => api('GET', `/repositories/acme/api/-/pulls${query}`, as ? { as } : {});
 
-  test('are those of an image, by tag or digest, or of all that the repository has', async () => {
+  test('are for an image, by tag or digest, or for the whole repository', async () => {
     const today = new Date().toISOString().slice(0, 10);
     const ofImage = {
       total: 3,
@@ -239,7 +239,7 @@ describe('pulls', () => {
     expect((await pulls(`?digest=sha256:${'0'.repeat(64)}`)).body).toEqual({ total: 0, lastPulledAt: null, days: [] });
   });
 
-  test('stand apart from checks, of which the last day is told', async () => {
+  test('are separate from checks, of which the last day is shown', async () => {
     expect((await pulls('?tag=v1')).body).not.toHaveProperty('lastCheckedAt');
     await world.fetch('HEAD', '/v2/acme/api/manifests/v1');
     await world.env.DB.prepare('UPDATE manifest_checks SET day = 20001').run();
@@ -248,7 +248,7 @@ describe('pulls', () => {
     expect((await pulls('?tag=v2')).body).not.toHaveProperty('lastCheckedAt');
   });
 
-  test('of what cannot be asked for are refused', async () => {
+  test('are refused for invalid requests', async () => {
     expect(refused(await pulls('?tag=v9'))).toBe('404 MANIFEST_UNKNOWN');
     expect(refused(await pulls(`?tag=v1&digest=${image.digest}`))).toBe('400 INVALID');
     expect(refused(await pulls('?tag=v!'))).toBe('400 INVALID');
@@ -256,7 +256,7 @@ describe('pulls', () => {
     expect(refused(await api('GET', '/repositories/acme/none/-/pulls'))).toBe('404 NAME_UNKNOWN');
   });
 
-  test('are for whoever may pull: to others, what is private and what is absent are the same', async () => {
+  test('are for those who may pull, and hide whether a private repository exists', async () => {
     expect((await pulls('', owner.basic)).status).toBe(200);
     const hidden = await pulls('', stranger.basic);
     const absent = await api('GET', '/repositories/acme/none/-/pulls', { as: stranger.basic });
@@ -264,7 +264,7 @@ describe('pulls', () => {
     expect(refused(hidden)).toBe('404 NOT_FOUND');
   });
 
-  test('are found by index: of an image, its days alone are read', async () => {
+  test('are found by index: for an image, only its days are read', async () => {
     await world.env.DB.prepare(
       `INSERT INTO pulls (repository_id, digest, day, count)
        WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 3000)

@@ -40,7 +40,7 @@ async function sql(text: string, ...parameters: unknown[]): Promise<Record<strin
   return results;
 }
 
-/** What people, keys and the record are: to see that a refusal changed nothing. */
+/** People, keys and events, to check that a refusal changed nothing. */
 async function everything() {
   await api(world, 'GET', '/me');
   return {
@@ -59,7 +59,7 @@ async function typesOfEvents(): Promise<string[]> {
   return (await events()).map(({ type }) => type as string);
 }
 
-/** The answer is what the operation says that it answers, and nothing more: a field too many is refused by its schema. */
+/** The answer has exactly the documented fields: its schema refuses an extra one. */
 function conforming<T>(method: string, path: string, answered: ApiAnswer<T>): ApiAnswer<T> {
   const operation = users.routes.flatMap((route) =>
     route.method === method && route.path === path ? (operationOf(route.handler) ?? []) : [],
@@ -85,7 +85,7 @@ async function narrow({ keyId }: Person): Promise<void> {
 }
 
 describe('inviting a user', () => {
-  test('answers a link whose secret part reaches no server', async () => {
+  test('returns a link whose secret part reaches no server', async () => {
     const { status, body, headers } = await invite('Alice', { description: 'Alice Smith' });
     expect(status).toBe(201);
     expect(body.user).toMatchObject({
@@ -105,13 +105,13 @@ describe('inviting a user', () => {
     ]);
   });
 
-  test('gives the public address, where that differs from the one the Worker sees', async () => {
+  test('uses the public address if that differs from the one the Worker sees', async () => {
     const proxied = worldOf({ ...world.env, PUBLIC_URL: 'https://images.example' });
     const { body } = await api<Invited>(proxied, 'PUT', '/users/alice');
     expect(body.invitation.url).toMatch(/^https:\/\/images\.example\/join#ey/);
   });
 
-  test('again answers the same invitation, and records nothing', async () => {
+  test('again returns the same invitation and records nothing', async () => {
     const first = await invite('alice');
     const second = await invite('alice');
     expect(second.status).toBe(200);
@@ -123,7 +123,7 @@ describe('inviting a user', () => {
     expect(refused(await accept(second.body.invitation.token))).toBe('400 INVALID');
   });
 
-  test('again, once the invitation has expired, opens another', async () => {
+  test('again after it expired creates a new invitation', async () => {
     const first = await invite('alice');
     await sql('UPDATE accounts SET invited_until = unixepoch() WHERE subject = ?', 'user:alice');
     const second = await invite('alice');
@@ -132,7 +132,7 @@ describe('inviting a user', () => {
     expect((await accept(second.body.invitation.token)).status).toBe(200);
   });
 
-  test('who is there already changes what is said about them, and nothing else', async () => {
+  test('who exists already changes their description only', async () => {
     await inviteUser(world, 'alice', { administrator: true });
     const changed = await invite('alice', { description: 'of the platform team' });
     expect(changed.status).toBe(200);
@@ -143,7 +143,7 @@ describe('inviting a user', () => {
     expect(await typesOfEvents()).toEqual(['user.invited', 'user.joined', 'key.created', 'user.changed']);
   });
 
-  test('who must not be there yet, or must be as they were, is refused otherwise', async () => {
+  test('with a condition that they do not exist, or are unchanged, is refused otherwise', async () => {
     await invite('alice');
     const before = await everything();
     const conditions = { 'if-none-match': '*' };
@@ -178,7 +178,7 @@ describe('inviting a user', () => {
   });
 
   test.each(['-a', 'a-', 'a..b', 'a_-b', 'é', 'a+b', 'user:bob', 'a'.repeat(65), 'b%20b'])(
-    'with the name %s, which is none, is refused',
+    'with the invalid name %s is refused',
     async (name) => {
       const before = await everything();
       const answered = await api(world, 'PUT', `/users/${name}`);
@@ -187,14 +187,14 @@ describe('inviting a user', () => {
     },
   );
 
-  test('sixteen times at once makes one user with one invitation', async () => {
+  test('by sixteen concurrent requests creates one user with one invitation', async () => {
     const answers = await Promise.all(Array.from({ length: 16 }, () => api<Invited>(world, 'PUT', '/users/alice')));
     expect(answers.map(({ status }) => status).sort()).toEqual([...Array(15).fill(200), 201]);
     expect(new Set(answers.map(({ body }) => invitedTo(body.invitation.token).invitation)).size).toBe(1);
     expect(await typesOfEvents()).toEqual(['user.invited']);
   });
 
-  test('sixteen times at once, when the invitation has expired, opens one', async () => {
+  test('by sixteen concurrent requests creates one invitation if the last one expired', async () => {
     await invite('alice');
     await sql('UPDATE accounts SET invited_until = 1 WHERE subject = ?', 'user:alice');
     const answers = await Promise.all(Array.from({ length: 16 }, () => api<Invited>(world, 'PUT', '/users/alice')));
@@ -220,7 +220,7 @@ describe('inviting a user', () => {
     expect(await everything()).toEqual(before);
   });
 
-  test('is for an administrator who shows a whole key', async () => {
+  test('is for administrators with an unrestricted key', async () => {
     const alice = await inviteUser(world, 'alice');
     const boss = await inviteUser(world, 'boss', { administrator: true });
     const password = await api<{ password: string }>(world, 'POST', '/login-password', { as: boss.bearer });
@@ -241,7 +241,7 @@ describe('inviting a user', () => {
 });
 
 describe('accepting an invitation', () => {
-  test('gives an access key, once, and says how to log in with it', async () => {
+  test('returns an access key, once, and how to log in with it', async () => {
     const token = await invitationOf(world, 'alice');
     const { status, body } = conforming('POST', '/invitations/accept', await accept(token));
     expect(status).toBe(200);
@@ -267,13 +267,13 @@ describe('accepting an invitation', () => {
     ]);
   });
 
-  test('gives a key that lives no longer than the registry lets any', async () => {
+  test("returns a key within the registry's limit of lifetime", async () => {
     const strict = worldOf({ ...world.env, KEY_MAX_DAYS: '7' });
     const { body } = await accept(await invitationOf(strict, 'alice'), strict);
     expect(Math.abs(Date.parse(body.key.expiresAt) - Date.now() - 7 * 86_400_000)).toBeLessThan(60_000);
   });
 
-  test('sixteen times at once has one winner', async () => {
+  test('by sixteen concurrent requests has one winner', async () => {
     const token = await invitationOf(world, 'alice');
     const answers = await Promise.all(Array.from({ length: 16 }, () => accept(token)));
     expect(answers.map(({ status }) => status).sort()).toEqual([200, ...Array(15).fill(400)]);
@@ -281,7 +281,7 @@ describe('accepting an invitation', () => {
     expect(await typesOfEvents()).toEqual(['user.invited', 'user.joined', 'key.created']);
   });
 
-  test('has one winner in whatever order two reach the database', async () => {
+  test('has one winner in every order in which two requests reach the database', async () => {
     const runs = await everyOrder(world, async (run) => {
       const token = await invitationOf(world, `alice${run}x`);
       const request = (at: World) =>
@@ -296,7 +296,7 @@ describe('accepting an invitation', () => {
     expect(runs).toBeGreaterThan(0);
   });
 
-  test('is refused with one and the same answer, whatever is wrong with the token', async () => {
+  test('is refused with the same answer, whatever is wrong with the token', async () => {
     const used = await invitationOf(world, 'used');
     await accept(used);
     const replaced = await invitationOf(world, 'replaced');
@@ -344,7 +344,7 @@ describe('accepting an invitation', () => {
     expect((await accept(open)).status).toBe(200);
   });
 
-  test('is refused with a word of its own once it has expired', async () => {
+  test('is refused with its own reason if it has expired', async () => {
     const { invitation, iat = 0 } = decodeJwt(await invitationOf(world, 'alice'));
     const past = { iat: iat - 700, nbf: iat - 700, exp: iat - 600 };
     const token = await forge(world, 'invitation', { sub: 'user:alice', invitation, ...past }, { typ: 'berth-invitation+jwt' });
@@ -355,7 +355,7 @@ describe('accepting an invitation', () => {
     expect(await everything()).toEqual(before);
   });
 
-  test('with a wrong token counts as a wrong password does', async () => {
+  test('with a wrong token counts as a wrong password', async () => {
     const counted: string[] = [];
     const limiter = { limit: async ({ key }: { key: string }) => ({ success: counted.push(key) < 3 }) };
     const limited = worldOf({ ...world.env, WRONG_PASSWORDS: limiter as unknown as NonNullable<Env['WRONG_PASSWORDS']> });
@@ -366,7 +366,7 @@ describe('accepting an invitation', () => {
     expect((await accept(token, limited)).status).toBe(200);
   });
 
-  test('with a body that is none is refused, and uses nothing up', async () => {
+  test('with an invalid body is refused and does not use up the invitation', async () => {
     const token = await invitationOf(world, 'alice');
     const before = await everything();
     for (const body of [{ token: 1 }, { token: 'x'.repeat(5000) }, {}, { token, name: 'first' }, [token], token]) {
@@ -375,7 +375,7 @@ describe('accepting an invitation', () => {
     expect(await everything()).toEqual(before);
   });
 
-  test('uses no invitation up without a key, whichever call to the database fails', async () => {
+  test('does not use up the invitation without a key, whichever database call fails', async () => {
     for (const fault of FAULTS.filter((one) => one.startsWith('fail'))) {
       for (let at = 0; ; at++) {
         const name = `${fault.replace('fail-', 'u')}${at}`;
@@ -406,7 +406,7 @@ describe('a new invitation', () => {
     expect(await typesOfEvents()).toEqual(['user.invited', 'user.invited', 'user.joined', 'key.created']);
   });
 
-  test('lets somebody back in who lost their keys, and meanwhile takes nothing from them', async () => {
+  test('lets a user back in who lost their keys, and meanwhile revokes nothing', async () => {
     const alice = await inviteUser(world, 'alice');
     const { body } = await api<Invited>(world, 'POST', '/users/alice/invitation');
     expect(body.user).toMatchObject({ joined: true });
@@ -416,7 +416,7 @@ describe('a new invitation', () => {
     expect((await api(world, 'GET', '/me', { as: `Bearer ${joined.key.secret}` })).status).toBe(200);
   });
 
-  test('is refused for nobody, and for somebody who is disabled', async () => {
+  test('is refused for an unknown or disabled user', async () => {
     await inviteUser(world, 'alice');
     await api(world, 'PATCH', '/users/alice', { body: { disabled: true } });
     const before = await everything();
@@ -429,7 +429,7 @@ describe('a new invitation', () => {
 describe('the list of users', () => {
   const names = ({ body }: ApiAnswer<List>) => body.items.map(({ name }) => name);
 
-  test('has every user in order, page by page, and nobody else', async () => {
+  test('has every user in order, page by page, and no robots', async () => {
     for (const name of ['zoe', 'ann', 'ann2', 'a-n.n_3', 'mia']) await invite(name);
     await sql(
       "INSERT INTO accounts (subject, likeness, created_at) VALUES ('organization:acme', 'acme', 0), ('robot:acme/ci', NULL, 0)",
@@ -485,14 +485,14 @@ describe('one user', () => {
     expect((await see('BOB', bob.bearer)).body).toEqual(full.body);
   });
 
-  test('is to somebody of the same organization a name', async () => {
+  test('is only a name to people in the same organization', async () => {
     await sql(
       "INSERT INTO members (user, organization, role) VALUES ('user:alice', 'acme', 'member'), ('user:bob', 'acme', 'owner')",
     );
     expect((await see('bob', alice.bearer)).body).toEqual({ name: 'bob', subject: 'user:bob' });
   });
 
-  test('is to all others not there', async () => {
+  test('is a 404 to all others', async () => {
     await sql(
       "INSERT INTO members (user, organization, role) VALUES ('user:alice', 'acme', 'member'), ('user:bob', 'other', 'owner')",
     );
@@ -511,7 +511,7 @@ describe('one user', () => {
 describe('changing a user', () => {
   const patch = (name: string, body: unknown, headers = {}) => api(world, 'PATCH', `/users/${name}`, { body, headers });
 
-  test('changes what is said and nothing else, and records what it is now', async () => {
+  test('changes only the given fields, and records the new values', async () => {
     await inviteUser(world, 'alice');
     const answered = conforming('PATCH', '/users/:user', await patch('alice', { administrator: true }));
     expect(answered.body).toMatchObject({ administrator: true, disabled: false, description: '' });
@@ -523,7 +523,7 @@ describe('changing a user', () => {
     });
   });
 
-  test('to what it is already changes and records nothing', async () => {
+  test('to the same values changes and records nothing', async () => {
     await inviteUser(world, 'alice');
     const before = await everything();
     for (const body of [{}, { administrator: false, disabled: false, description: '' }]) {
@@ -532,7 +532,7 @@ describe('changing a user', () => {
     expect(await everything()).toEqual(before);
   });
 
-  test('is made to the version that was seen, or not at all', async () => {
+  test('requires the current version if the request names one', async () => {
     await inviteUser(world, 'alice');
     const etag = (await api(world, 'GET', '/users/alice')).headers.get('etag') ?? '';
     expect((await patch('alice', { description: 'one' }, { 'if-match': etag })).status).toBe(200);
@@ -553,7 +553,7 @@ describe('changing a user', () => {
     },
   );
 
-  test('who is disabled lets nothing of theirs open anything', async () => {
+  test('to disabled blocks all their credentials', async () => {
     const alice = await inviteUser(world, 'alice');
     const login = await api<{ password: string }>(world, 'POST', '/login-password', { as: alice.bearer });
     const shown = [alice.bearer, alice.basic, `Bearer ${login.body.password}`, basicOf('AWS', login.body.password)];
@@ -570,7 +570,7 @@ describe('changing a user', () => {
     expect(again).toEqual([200, 200, 401, 401]);
   });
 
-  test('who is disabled closes their invitation, for good', async () => {
+  test('to disabled revokes their invitation for good', async () => {
     const token = await invitationOf(world, 'alice');
     await patch('alice', { disabled: true });
     expect((await invite('alice')).body.invitation).toBeNull();
@@ -580,7 +580,7 @@ describe('changing a user', () => {
     expect((await accept(await invitationOf(world, 'alice'))).status).toBe(200);
   });
 
-  test('is refused where no administrator would be left who can get in', async () => {
+  test('is refused if no administrator would be left who can log in', async () => {
     await invite('later', { administrator: true });
     await inviteUser(world, 'off', { administrator: true });
     await patch('off', { disabled: true });
@@ -595,7 +595,7 @@ describe('changing a user', () => {
     expect(refused(await patch('later', { disabled: true }))).toBe('403 DENIED');
   });
 
-  test('of the last two administrators at once leaves one, whoever is first', async () => {
+  test('of the last two administrators concurrently leaves one', async () => {
     for (let round = 0; round < 8; round++) {
       world = await newWorld();
       const bob = await inviteUser(world, 'bob', { administrator: true });
@@ -606,7 +606,7 @@ describe('changing a user', () => {
     }
   });
 
-  test('of the last two administrators leaves one in whatever order they reach the database', async () => {
+  test('of the last two administrators leaves one in every order in which they reach the database', async () => {
     const bob = await inviteUser(world, 'bob', { administrator: true });
     const runs = await everyOrder(world, async () => {
       await sql('UPDATE accounts SET administrator = 1');
@@ -632,7 +632,7 @@ async function accessToken(authorization: string, scope: string): Promise<string
 }
 
 describe('logging a user out', () => {
-  test('ends their logins and those of no others, and leaves the keys unless they are meant too', async () => {
+  test('ends their logins only, and keeps the keys unless requested', async () => {
     const [alice, bob] = [await inviteUser(world, 'alice'), await inviteUser(world, 'bob')];
     const logins = await Promise.all(
       [alice, bob].map(async ({ bearer }) => {
@@ -656,7 +656,7 @@ describe('logging a user out', () => {
     expect((await typesOfEvents()).filter((type) => type === 'key.revoked').length).toBe(1);
   });
 
-  test('is refused for nobody, and for what is no answer to whether keys are meant', async () => {
+  test('is refused for an unknown user and for an invalid choice about keys', async () => {
     const before = await everything();
     expect(refused(await api(world, 'DELETE', '/users/nobody/logins'))).toBe('404 NOT_FOUND');
     expect(refused(await api(world, 'DELETE', '/users/admin/logins?keys=1'))).toBe('400 INVALID');
@@ -666,7 +666,7 @@ describe('logging a user out', () => {
 });
 
 describe('the page of an invitation', () => {
-  test('is one document that may run its own script and speak to this registry, and nothing else', async () => {
+  test('is one document that may run its own script and call this registry, and nothing else', async () => {
     const [first, second] = await Promise.all(
       ['/join', '/join/'].map((path) => world.fetch('GET', path, { authorization: null })),
     );
@@ -695,7 +695,7 @@ describe('the page of an invitation', () => {
     expect(text).toContain('<noscript>');
   });
 
-  test('uses nothing up, whoever opens it', async () => {
+  test('does not use up the invitation, whoever opens it', async () => {
     const { body } = await invite('alice');
     const before = await everything();
     for (const method of ['GET', 'HEAD']) {
@@ -705,7 +705,7 @@ describe('the page of an invitation', () => {
     expect((await accept(body.invitation.token)).status).toBe(200);
   });
 
-  test('has a script that parses, and names only what is on the page', async () => {
+  test('has a script that parses and refers only to what is on the page', async () => {
     const text = await (await world.fetch('GET', '/join', { authorization: null })).text();
     const script = /<script[^>]*>([\s\S]*)<\/script>/.exec(text)?.[1] ?? '';
     const ids = new Set([...text.matchAll(/ id="([\w-]+)"/g)].map(([, id]) => id));

@@ -1,4 +1,4 @@
-/** What became of deliveries, and having them delivered again, by the API: events really happen, and queues bring them. */
+/** Deliveries by the API: their state, and sending them again. Events really happen, and queues deliver them. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { consume } from '../../../src/queue.ts';
 import { pushImage } from '../../world/images.ts';
@@ -48,7 +48,7 @@ async function make(place = REPOSITORY, body: object = {}): Promise<string> {
 
 const queue = (name: 'EVENTS' | 'DELIVERIES') => world.env[name] as unknown as TestQueue;
 
-/** Has what happened be matched; nothing is sent yet. */
+/** Matches all events. Nothing is sent yet. */
 async function match(): Promise<void> {
   await world.env.EVENTS.send({ newest: 1 });
   while (queue('EVENTS').held.length > 0) await deliverBatch(queue('EVENTS'), consume, world.env);
@@ -59,7 +59,7 @@ interface Sent {
   body: string;
 }
 
-/** Has all that the queue holds be tried once, by an endpoint that answers like this. */
+/** Tries everything in the queue once, against an endpoint that answers like this. */
 async function deliver(answer: () => Response): Promise<Sent[]> {
   const sent: Sent[] = [];
   vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init) => {
@@ -112,7 +112,7 @@ async function push(count: number, repository = 'acme/api'): Promise<void> {
   for (let n = 0; n < count; n++) await pushImage(world, repository, `v${n}`);
 }
 
-/** At these seconds since the epoch, events of new tags. */
+/** Events of new tags at these seconds since the epoch. */
 async function pushAt(...times: number[]): Promise<number[]> {
   const ids: number[] = [];
   for (const [n, time] of times.entries()) {
@@ -125,8 +125,8 @@ async function pushAt(...times: number[]): Promise<number[]> {
 
 const time = (seconds: number) => new Date(seconds * 1000).toISOString();
 
-describe('the list', () => {
-  test('has an event as soon as it is matched, and says when it is tried', async () => {
+describe('the list of deliveries', () => {
+  test('has an event once it is matched, and says when it will be tried', async () => {
     const id = await make();
     await push(1);
     expect(await deliveriesOf(id)).toEqual([]);
@@ -154,7 +154,7 @@ describe('the list', () => {
     expect(await oneOf(id)).toEqual({ ...one, state: 'delivered', attempts: 1, next: null });
   });
 
-  test('says of what is about an organization so', async () => {
+  test('has events about an organization too', async () => {
     await api('PUT', '/organizations/acme', {});
     const id = await make('/organizations/acme/webhooks', { types: ['*'] });
     await api('PUT', '/organizations/acme/teams/dev', {});
@@ -162,7 +162,7 @@ describe('the list', () => {
     expect((await oneOf(id)).event).toMatchObject({ type: 'team.created', repository: null, organization: 'acme' });
   });
 
-  test('is page by page, the newest first, of one state or of all', async () => {
+  test('is paged newest first, for one state or all', async () => {
     const types = ['tag.created'];
     const id = await make(REPOSITORY, { types });
     await make(REPOSITORY, { types });
@@ -188,7 +188,7 @@ describe('the list', () => {
 });
 
 describe('a delivery', () => {
-  test('shows each attempt: what came back, how long it took, and when it is tried again', async () => {
+  test('shows each attempt: the answer, its duration, and the time of the next one', async () => {
     const id = await make();
     await push(1);
     await match();
@@ -221,7 +221,7 @@ describe('a delivery', () => {
     });
   });
 
-  test('that could not be sent at all says why', async () => {
+  test('that could not be sent says why', async () => {
     const id = await make();
     await push(1);
     await match();
@@ -234,7 +234,7 @@ describe('a delivery', () => {
     ]);
   });
 
-  test('shows no secret that the endpoint sent back', async () => {
+  test('shows no secret that the endpoint returned', async () => {
     const secrets = { query: 'query-0b6a7', header: 'header-5c1d9' };
     const body = {
       url: `https://hooks.example.com/?t=${secrets.query}`,
@@ -249,7 +249,7 @@ describe('a delivery', () => {
     for (const secret of Object.values(secrets)) expect(JSON.stringify(shown)).not.toContain(secret);
   });
 
-  test('is found under its own webhook only, and by no other id', async () => {
+  test('is found under its own webhook only, by its own id only', async () => {
     const [id, other] = [await make(), await make(REPOSITORY, { types: ['tag.deleted'] })];
     await push(1);
     await match();
@@ -273,7 +273,7 @@ describe('a delivery', () => {
   });
 });
 
-describe('an event that is delivered again', () => {
+describe('a repeated delivery', () => {
   test.each(['waiting', 'delivered', 'failed'])('though it is %s, has the same id and body', async (state) => {
     const id = await make();
     await push(1);
@@ -289,7 +289,7 @@ describe('an event that is delivered again', () => {
     expect(await newestOf(world)).toBe(before);
   });
 
-  test('is asked for of a webhook that is enabled', async () => {
+  test('requires an enabled webhook', async () => {
     const id = await make();
     await push(1);
     await match();
@@ -304,8 +304,8 @@ describe('an event that is delivered again', () => {
   });
 });
 
-describe('all that failed', () => {
-  test('waits again, and nothing else does', async () => {
+describe('repeating all failed deliveries', () => {
+  test('makes those pending again, and nothing else', async () => {
     const types = ['tag.created'];
     const [id, other] = [await make(REPOSITORY, { types }), await make(REPOSITORY, { types })];
     await push(4);
@@ -325,7 +325,7 @@ describe('all that failed', () => {
     expect((await replay(id, { failed: true })).body).toEqual({ count: 0, next: null });
   });
 
-  test('waits again some hundreds at a time, each once', async () => {
+  test('takes some hundreds at a time, each once', async () => {
     const id = await make();
     await push(1);
     await match();
@@ -343,7 +343,7 @@ describe('all that failed', () => {
       const { body }: ApiAnswer<Body> = await replay(id, { failed: true, after });
       counts.push(body.count);
       after = body.next as number | null;
-      // It fails again meanwhile, and is not asked for twice.
+      // It fails again meanwhile, and is not repeated twice.
       if (counts.length === 1) await setState(id, 'failed');
     }
     expect(counts).toEqual([500, 500, 201]);
@@ -353,12 +353,12 @@ describe('all that failed', () => {
   });
 });
 
-describe('all since a time', () => {
+describe('repeating all since a time', () => {
   const T = 1_700_000_000;
 
-  test('is what happened at that second or later, and before the other', async () => {
+  test('includes that second and excludes the end', async () => {
     await pushAt(T, T + 1, T + 2, T + 3);
-    // None of them was there when the webhook was made.
+    // None of them existed when the webhook was created.
     const id = await make(REPOSITORY, { types: ['tag.created'] });
     const tags = async (body: object) => {
       await world.env.DB.prepare('DELETE FROM deliveries').run();
@@ -378,7 +378,7 @@ describe('all since a time', () => {
     expect(await tags({ since: '2023-11-15T00:13:22+02:00' })).toBe('at2,at3');
   });
 
-  test('is what the webhook would hear, delivered or not; what is under way stays so', async () => {
+  test('includes what the webhook matches, delivered or not, and leaves pending deliveries as they are', async () => {
     const id = await make(REPOSITORY, { tags: ['at*'] });
     const since = time(T);
     await pushAt(T, T, T);
@@ -393,7 +393,7 @@ describe('all since a time', () => {
     expect((await replay(id, { since })).body).toEqual({ count: 3, next: null });
   });
 
-  test('is of its own place alone', async () => {
+  test("is limited to the webhook's own scope", async () => {
     await api('PUT', '/organizations/acme', {});
     for (const name of ['acme/api', 'acme/web', 'acme2/api', 'acme-x/api']) await pushImage(world, name, 'v1');
     const seen = async (place: string) => {
@@ -406,7 +406,7 @@ describe('all since a time', () => {
     expect(await seen('/webhooks')).toEqual(['acme-x/api', 'acme/api', 'acme/web', 'acme2/api']);
   });
 
-  test('comes some hundreds at a time, each once, and ends where it was to end', async () => {
+  test('takes some hundreds at a time, each once, and stops at the given end', async () => {
     const [first = 0] = await pushAt(T);
     await world.env.DB.prepare(
       `WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2500)
@@ -435,7 +435,7 @@ describe('all since a time', () => {
     expect(await all({ since: time(T), until: time(T + 100) })).toEqual({ count: 50, requests: 1 });
   });
 
-  test('makes no record', async () => {
+  test('records no event', async () => {
     const id = await make();
     await push(2);
     const before = await newestOf(world);
@@ -469,7 +469,7 @@ test.each([
   expect(await unchanged(() => api('POST', `/webhooks/${id}/replay`, { body: JSON.stringify(body) }))).toBe('400 INVALID');
 });
 
-describe('replays are no flood:', () => {
+describe('repeats are limited:', () => {
   test('ten requests for the same events call the endpoint once for each event', async () => {
     const id = await make(REPOSITORY, { types: ['tag.created'] });
     await pushAll(20);
@@ -481,7 +481,7 @@ describe('replays are no flood:', () => {
       await deliver(fine);
     }
     expect(counts).toEqual([20, ...Array(9).fill(0)]);
-    // What failed waits for nobody.
+    // A failed delivery waits for nothing.
     await setState(id, 'failed');
     expect((await replay(id, { failed: true })).body.count).toBe(20);
     await setState(id, 'delivered');
@@ -490,7 +490,7 @@ describe('replays are no flood:', () => {
     expect((await replay(id, { since: '2020-01-01T00:00:00Z' })).body.count).toBe(20);
   });
 
-  test('an account has a thousand deliveries made again in a day', async () => {
+  test('an account may have a thousand deliveries repeated a day', async () => {
     const alice = await inviteUser(world, 'alice');
     const body = { statements: [{ actions: 'all actions', principals: [alice.subject] }] };
     expect((await api('PUT', '/repositories/acme/api/-/policy', { body })).status).toBe(200);

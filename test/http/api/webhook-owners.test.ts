@@ -1,4 +1,7 @@
-/** Webhooks of people who left, were disabled or lost the right: they stop, the owners are told, and somebody can take them over. */
+/**
+ * Webhooks of people who left, were disabled or lost the right: they are disabled, owners are told, and others can take them
+ * over.
+ */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { consume } from '../../../src/queue.ts';
 import { pushImage } from '../../world/images.ts';
@@ -22,7 +25,7 @@ const LOST = 'owner-lost-access';
 const ADMIN = { actions: 'all actions', repositories: ['acme/*'] };
 
 let world: World;
-/** Owners of acme, a member of its team of administrators, an administrator of the registry, a robot, and one whom a policy names. */
+/** Owners of acme, a member of its administrators' team, an administrator, a robot, and a user named by a policy. */
 let olga: Person;
 let oscar: Person;
 let tina: Person;
@@ -70,7 +73,7 @@ async function matched(): Promise<void> {
   while (queue('EVENTS').held.length > 0) await deliverBatch(queue('EVENTS'), consume, world.env);
 }
 
-/** Works the queues off. @returns what was posted */
+/** Works off the queues. @returns what was posted */
 async function delivered(): Promise<number> {
   await matched();
   let posts = 0;
@@ -174,7 +177,7 @@ describe.each(WAYS)('a webhook of %s', (way, person, place, lose) => {
     ]);
   });
 
-  test('goes on where the change does not take the right, or is of others', async () => {
+  test('stays enabled if the change does not take the right or is about others', async () => {
     const id = await make(place, place === '/webhooks' ? await inviteUser(world, 'ruth', { administrator: true }) : olga);
     await lose();
     await pushImage(world, 'acme/api', 'after');
@@ -182,7 +185,7 @@ describe.each(WAYS)('a webhook of %s', (way, person, place, lose) => {
     expect(await stateOf(id)).toEqual(on);
   });
 
-  test('is disabled when the next event is matched, where the review after the change was lost', async () => {
+  test('is disabled when the next event is matched, if the review after the change was lost', async () => {
     const id = await make(place, person());
     await matched();
     await lose();
@@ -193,7 +196,7 @@ describe.each(WAYS)('a webhook of %s', (way, person, place, lose) => {
   });
 });
 
-test('a webhook is taken over by enabling it, and then needs the right of whoever did', async () => {
+test('enabling a webhook takes it over, and it then needs the right of its new owner', async () => {
   const id = await make(ORGANIZATION, oscar);
   await done('DELETE', '/organizations/acme/members/oscar');
   expect(await stateOf(id)).toEqual(off);
@@ -206,7 +209,7 @@ test('a webhook is taken over by enabling it, and then needs the right of whoeve
   expect(await stateOf(id)).toEqual(off);
 });
 
-test('whoever comes back enables their webhook again, and it is not enabled by itself', async () => {
+test('a returning owner can enable their webhook again, and it is not enabled by itself', async () => {
   const id = await make(ORGANIZATION, oscar);
   await done('DELETE', '/organizations/acme/members/oscar');
   await done('PUT', '/organizations/acme/members/oscar', { body: { role: 'owner' } });
@@ -216,14 +219,14 @@ test('whoever comes back enables their webhook again, and it is not enabled by i
   expect(await delivered()).toBeGreaterThan(0);
 });
 
-test('a webhook needs the right of whoever gave it its URL last', async () => {
+test('a webhook needs the right of whoever set its URL last', async () => {
   const id = await make(ORGANIZATION, olga);
   await done('PATCH', `/webhooks/${id}`, { as: oscar.basic, body: { url: 'https://oscar.example.com/' } });
   await done('DELETE', '/organizations/acme/members/oscar');
   expect(await stateOf(id)).toEqual(off);
 });
 
-test('a webhook that somebody disabled keeps saying who it was', async () => {
+test('a webhook that a user disabled keeps showing who it was', async () => {
   const id = await make(ORGANIZATION, oscar);
   await done('PATCH', `/webhooks/${id}`, { as: olga.basic, body: { enabled: false } });
   await done('DELETE', '/organizations/acme/members/oscar');

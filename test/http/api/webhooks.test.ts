@@ -1,4 +1,4 @@
-/** Webhooks by the API: who makes them, what is shown of them and what never is, and how they are changed, tested and ended. */
+/** Webhooks by the API: who creates them, what is shown and what never is, and how they are changed, tested and deleted. */
 import { env as bindings } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Env } from '../../../src/env.ts';
@@ -17,7 +17,7 @@ import {
 } from '../../world/people.ts';
 import { newWorld, type World, worldOf } from '../../world/world.ts';
 
-/** What must never be seen again once it was sent. */
+/** Secrets that must never be shown after they were sent. */
 const HIDDEN = { query: 'query-0b6a7', header: 'header-5c1d9', path: 'path-77ab3' };
 const URL_ = `https://hooks.example.com/in?token=${HIDDEN.query}`;
 const HEADERS = { Authorization: `Bearer ${HIDDEN.header}`, 'X-Team': 'blue' };
@@ -60,7 +60,7 @@ const REGISTRY = '/webhooks';
 const PLACES = [REPOSITORY, ORGANIZATION, REGISTRY];
 
 let world: World;
-/** An owner of acme, a member of it, somebody else, and one who may administer acme/api by its policy. */
+/** An owner of acme, a member, an unrelated user, and one who may administer acme/api by its policy. */
 let olga: Person;
 let mia: Person;
 let sam: Person;
@@ -119,7 +119,7 @@ async function tables(): Promise<string> {
   return JSON.stringify(rows.map((result) => result.results));
 }
 
-/** Subscriptions and what was recorded: what a refusal must leave as it was. */
+/** Subscriptions and events, which a refusal must not change. */
 async function state(): Promise<unknown> {
   const results = await world.env.DB.batch(
     ['SELECT * FROM subscriptions', 'SELECT * FROM deliveries', 'SELECT * FROM events'].map((sql) => world.env.DB.prepare(sql)),
@@ -155,7 +155,7 @@ function endpoint(answer: () => Response | Promise<Response> = () => new Respons
   return sent;
 }
 
-/** Of waits that are longer than an attempt may take; those come to an end at once. An attempt's own goes on for ever. */
+/** Timers longer than an attempt's timeout end at once. The attempt's own timeout never ends. */
 function withoutWaiting(): number[] {
   const waited: number[] = [];
   vi.spyOn(scheduler, 'wait').mockImplementation(async (milliseconds) => {
@@ -165,7 +165,7 @@ function withoutWaiting(): number[] {
   return waited;
 }
 
-/** Sends a test, and says what the endpoint saw: what is kept is nowhere else to be seen. */
+/** Sends a test delivery. Returns what the endpoint saw, because the stored values are not visible elsewhere. */
 async function sentByTest(id: string): Promise<Sent> {
   const sent = endpoint();
   const { body } = await api('POST', `/webhooks/${id}/test`);
@@ -174,33 +174,33 @@ async function sentByTest(id: string): Promise<Sent> {
   return sent[0] as Sent;
 }
 
-describe('the types of a webhook', () => {
+describe('the event types of a webhook', () => {
   test.each([
     ['left out', {}],
     ['null', { types: null }],
   ])('that are %s are pushes', async (_, body) => {
     for (const format of ['native', 'docker-hub', 'distribution', 'harbor', 'eventbridge', 'slack']) {
       const { shown: webhook } = await make(REPOSITORY, { ...body, format });
-      // Receivers of other registries' formats expect every push, one that changes nothing included.
+      // Receivers of other registries' formats expect every push, even one that changes nothing.
       const unchanged = format === 'native' || format === 'slack' ? [] : ['tag.pushed'];
       expect(webhook.types).toEqual(['tag.created', 'tag.moved', ...unchanged]);
     }
   });
 
-  test('are all of the format with "*", whatever stands beside it', async () => {
+  test('are all of the format with "*", whatever is listed beside it', async () => {
     const { id, shown: webhook } = await make(REPOSITORY, { types: ['tag.created', '*'] });
     expect(webhook.types).toEqual(['*']);
     expect((await change(id, { description: 'later' })).body.types).toEqual(['*']);
     expect((await change(id, { types: null })).body.types).toEqual(['tag.created', 'tag.moved']);
   });
 
-  test('of a webhook that was made without any, before there was a default, are still all', async () => {
+  test('are still all for a webhook created without types before there was a default', async () => {
     const { id } = await make();
     const { id: slack } = await make(REPOSITORY, { format: 'slack' });
     await world.env.DB.prepare("UPDATE subscriptions SET filter = json_set(filter, '$.types', NULL)").run();
     for (const one of [id, slack]) {
       expect((await shown(one)).types).toEqual(['*']);
-      // A change of something else does not take them away.
+      // Changing something else does not remove them.
       expect((await change(one, { description: 'changed' })).body.types).toEqual(['*']);
     }
     const { results } = await world.env.DB.prepare('SELECT filter FROM subscriptions').all<{ filter: string }>();
@@ -208,7 +208,7 @@ describe('the types of a webhook', () => {
   });
 });
 
-describe('a webhook that is made', () => {
+describe('a new webhook', () => {
   test.each([
     [REPOSITORY, 'repository:acme/api'],
     [ORGANIZATION, 'organization:acme'],
@@ -250,7 +250,7 @@ describe('a webhook that is made', () => {
     expect((await api('GET', place)).body).toEqual({ items: [body.webhook], next: null });
   });
 
-  test('is in the list of its own place only', async () => {
+  test('is in the list of its own scope only', async () => {
     const made = [];
     for (const place of PLACES) made.push(await make(place));
     for (const [n, place] of PLACES.entries()) {
@@ -265,7 +265,7 @@ describe('a webhook that is made', () => {
     expect(new Set(secrets).size).toBe(3);
   });
 
-  test('is recorded, with neither address nor secret', async () => {
+  test('is recorded without address and secret', async () => {
     let made = {} as Made;
     const events = await eventsDuring(world, async () => {
       made = await make(REPOSITORY, { headers: HEADERS, format: 'slack' }, { as: anna.basic });
@@ -274,7 +274,7 @@ describe('a webhook that is made', () => {
     expect(events).toEqual([{ type: 'webhook.created', target, actor: 'user:anna' }]);
   });
 
-  test("shows no path where that is the secret, as Slack's is", async () => {
+  test('hides its path if that is the secret, as with Slack', async () => {
     const { id } = await make(REPOSITORY, { url: `https://hooks.slack.com/services/${HIDDEN.path}`, format: 'slack' });
     expect((await shown(id)).url).toBe('https://hooks.slack.com/…');
   });
@@ -317,7 +317,7 @@ describe('a webhook that is made', () => {
     expect(await unchanged(() => api('POST', REGISTRY, { body }))).toBe('400 INVALID');
   });
 
-  test("of a repository is about that one: it takes no others' names", async () => {
+  test('of a repository is about that one, and accepts no other names', async () => {
     expect(await unchanged(() => api('POST', REPOSITORY, { body: { url: URL_, repositories: ['acme/*'] } }))).toBe(
       '400 INVALID',
     );
@@ -327,12 +327,12 @@ describe('a webhook that is made', () => {
     expect((await change(id, { repositories: null })).status).toBe(200);
   });
 
-  test('says which words are missing', async () => {
+  test('gets an error that names the missing fields', async () => {
     const { body } = await api('POST', REPOSITORY, { body: { url: URL_, format: 'docker-hub', types: ['tag.deleted'] } });
     expect(body.errors[0].message).toBe('body.types: the format "docker-hub" cannot express tag.deleted');
   });
 
-  test('may not lead to the address that the deployment says it has, nor to the one it is reached by', async () => {
+  test("may not call the deployment's own address, configured or actual", async () => {
     world = worldOf({ ...world.env, PUBLIC_URL: 'https://images.example.com' });
     for (const host of ['images.example.com', 'registry.test']) {
       expect(refused(await api('POST', REGISTRY, { body: { url: `https://${host}/hook` } })), host).toBe('400 INVALID');
@@ -340,12 +340,12 @@ describe('a webhook that is made', () => {
     await make(REGISTRY, { url: 'https://other.example.com/hook' });
   });
 
-  test('may be plain and private where the deployment says so', async () => {
+  test('may use http and private addresses if the deployment allows it', async () => {
     world = worldOf({ ...world.env, INSECURE_WEBHOOKS: 'on' });
     expect((await make(REPOSITORY, { url: 'http://127.0.0.1:8080/hook' })).shown.url).toBe('http://127.0.0.1:8080/hook');
   });
 
-  test('needs what it is to listen to', async () => {
+  test('requires the right to read what it listens to', async () => {
     expect(await unchanged(() => api('POST', '/repositories/acme/absent/-/webhooks', { body: { url: URL_ } }))).toBe(
       '404 NAME_UNKNOWN',
     );
@@ -354,7 +354,7 @@ describe('a webhook that is made', () => {
     expect(refused(await api('GET', '/organizations/absent/webhooks'))).toBe('404 NOT_FOUND');
   });
 
-  test('is one of fifty at most in its place, whoever is first', async () => {
+  test('is one of at most fifty in its scope, whoever creates them', async () => {
     const all = await Promise.all(Array.from({ length: 52 }, () => api('POST', REPOSITORY, { body: { url: URL_ } })));
     expect(tally(all.map(({ status }) => status))).toEqual({ 201: 50, 409: 2 });
     expect(await unchanged(() => api('POST', REPOSITORY, { body: { url: URL_ } }))).toBe('409 CONFLICT');
@@ -367,7 +367,7 @@ describe('a webhook that is made', () => {
   });
 });
 
-test('no secret of a webhook is stored, recorded, logged, or shown again', async () => {
+test('has a secret that is never stored, recorded, logged or shown again', async () => {
   const logged = (['log', 'info', 'warn', 'error', 'debug'] as const).map((level) => vi.spyOn(console, level));
   world = worldOf({ ...world.env, LOG: 'json' });
   endpoint(() => new Response('no', { status: 500 }));
@@ -408,7 +408,7 @@ describe('an Idempotency-Key', () => {
   const headers = { 'idempotency-key': '"8e03978e-40d5-43dd-bc93-6894a57f9324"' };
   const sent = { headers: HEADERS, types: ['tag.created'], tags: ['v*'], description: 'CI' };
 
-  test('makes one webhook of sixteen requests at once, and one answer', async () => {
+  test('makes one webhook of sixteen concurrent requests, with one answer', async () => {
     const events = await eventsDuring(world, async () => {
       const all = await Promise.all(Array.from({ length: 16 }, () => make(REPOSITORY, sent, { headers })));
       expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(1);
@@ -438,7 +438,7 @@ describe('an Idempotency-Key', () => {
     expect(await unchanged(() => api('POST', REPOSITORY, { body: { url: URL_, ...sent }, headers }))).toBe('409 CONFLICT');
   });
 
-  test('of somebody else, or of another place, is another', async () => {
+  test('of another user or scope is separate', async () => {
     const made = [
       await make(REPOSITORY, sent, { headers }),
       await make(REPOSITORY, sent, { headers, as: anna.basic }),
@@ -456,7 +456,7 @@ describe('an Idempotency-Key', () => {
   });
 });
 
-describe('whoever may administer what it listens to', () => {
+describe('users who may administer what a webhook listens to', () => {
   /** What each sees of the webhooks of the repository, the organization and the registry. */
   async function seen(as: string): Promise<string> {
     const statuses = [];
@@ -476,7 +476,7 @@ describe('whoever may administer what it listens to', () => {
     return basicOf(name, (await api('POST', '/login-password', { as: basic })).body.password);
   }
 
-  test('sees it, and nobody else', async () => {
+  test('see it, and nobody else does', async () => {
     const admin = { actions: ['admin'], repositories: ['acme/*'] };
     const robot = await makeRobot(world, 'acme', 'deployer', [admin]);
     const other = await makeRobot(world, 'acme', 'builder', [{ actions: ['pull', 'push'], repositories: ['acme/*'] }]);
@@ -508,7 +508,7 @@ describe('whoever may administer what it listens to', () => {
       'key narrowed to it': '200,404,404',
       'key narrowed to pull': '404,404,404',
       'key narrowed to another': '404,404,404',
-      // What is wider than a repository is for whole credentials.
+      // Scopes wider than a repository need unrestricted credentials.
       "owner's narrowed key": '200,404,404',
       "owner's login": '200,404,404',
       "administrator's narrowed key": '200,404,404',
@@ -516,7 +516,7 @@ describe('whoever may administer what it listens to', () => {
     });
   });
 
-  test('makes it there, and nowhere else', async () => {
+  test('create it there, and nowhere else', async () => {
     const answers = async (as: string | null) => {
       const all = [];
       for (const place of PLACES) all.push(refused(await api('POST', place, { as, body: { url: URL_ } })));
@@ -529,7 +529,7 @@ describe('whoever may administer what it listens to', () => {
     expect(await answers(null)).toEqual(['401 UNAUTHORIZED', '401 UNAUTHORIZED', '401 UNAUTHORIZED']);
   });
 
-  test('does nothing to it any more once that right is gone, though it was they who made it', async () => {
+  test('cannot change it once they lose that right, even if they created it', async () => {
     const own = await make(REPOSITORY, {}, { as: anna.basic });
     const ownersOwn = await make(ORGANIZATION, {}, { as: olga.basic });
     await setPolicy([]);
@@ -561,15 +561,15 @@ describe('whoever may administer what it listens to', () => {
   });
 
   test.each(['x', 'wh_', 'WH_AAAAAAAAAAAAAAAAAAAA', 'wh_aaaaaaaaaaaaaaaaaaaa', "wh_'"])(
-    'finds none by the id %s',
+    'find none by the id %s',
     async (id) => {
       expect(refused(await api('GET', `/webhooks/${id}`))).toBe('404 NOT_FOUND');
     },
   );
 });
 
-describe('a change', () => {
-  test('is of what is given, the rest stays', async () => {
+describe('changing a webhook', () => {
+  test('changes only the given fields', async () => {
     const { id, etag } = await make(ORGANIZATION, { headers: HEADERS, types: ['tag.created'], description: 'CI' });
     const before = await shown(id);
     let version = etag;
@@ -600,7 +600,7 @@ describe('a change', () => {
     expect(await sentByTest(id)).toMatchObject({ url: URL_, headers: { authorization: HEADERS.Authorization } });
   });
 
-  test('is recorded, with neither address nor secret', async () => {
+  test('is recorded without address and secret', async () => {
     const { id } = await make();
     const events = await eventsDuring(world, async () => {
       await change(id, { url: `${URL_}&2`, headers: HEADERS });
@@ -612,7 +612,7 @@ describe('a change', () => {
     ]);
   });
 
-  test('that changes nothing leaves no record and the same ETag', async () => {
+  test('to the same values records nothing and keeps the ETag', async () => {
     const { id, etag } = await make(REPOSITORY, { types: ['tag.created'], description: 'CI' });
     const before = await state();
     for (const body of [{}, { description: 'CI', types: ['tag.created'], tags: null }, { enabled: true, format: 'native' }]) {
@@ -625,7 +625,7 @@ describe('a change', () => {
     }
   });
 
-  test('of the URL within its host keeps the headers, and of the headers the URL', async () => {
+  test('in its URL within the host keeps the headers, and in its headers keeps the URL', async () => {
     const { id } = await make(REPOSITORY, { headers: HEADERS });
     expect((await change(id, { url: 'https://hooks.example.com/other' })).body.headerNames).toEqual([
       'Authorization',
@@ -642,7 +642,7 @@ describe('a change', () => {
   });
 
   test.each(['https://evil.example.net/in', 'https://hooks.example.com:8443/in', 'https://example.com/in'])(
-    'of the URL to %s sends no header that was given for another host',
+    'in its URL to %s sends no header that was given for another host',
     async (url) => {
       const { id } = await make(REPOSITORY, { headers: HEADERS });
       expect((await change(id, { url })).body.headerNames).toEqual([]);
@@ -674,7 +674,7 @@ describe('a change', () => {
     expect(await unchanged(() => change(id, body))).toBe('400 INVALID');
   });
 
-  test('of the format is held against the types that it has, and the other way round', async () => {
+  test('in its format is checked against its types, and the reverse', async () => {
     const { id } = await make(REPOSITORY, { types: ['tag.deleted'] });
     expect(await unchanged(() => change(id, { format: 'docker-hub' }))).toBe('400 INVALID');
     expect((await change(id, { format: 'docker-hub', types: ['tag.created'] })).status).toBe(200);
@@ -682,7 +682,7 @@ describe('a change', () => {
     expect((await change(id, { types: ['*'] })).body.types).toEqual(['*']);
   });
 
-  test('is made to the version that was seen, if it says which', async () => {
+  test('requires the current version if the request names one', async () => {
     const { id, etag } = await make();
     expect((await change(id, { description: 'second' }, { 'if-match': etag })).status).toBe(200);
     for (const headers of [{ 'if-match': etag }, { 'if-none-match': '*' }, { 'if-match': 'x' }]) {
@@ -693,7 +693,7 @@ describe('a change', () => {
     }
   });
 
-  test('of each of its parts at the same time: all hold', async () => {
+  test('in each of its parts concurrently keeps all changes', async () => {
     const { id } = await make(ORGANIZATION, { headers: HEADERS });
     const parts = [
       { description: 'CD' },
@@ -715,7 +715,7 @@ describe('a change', () => {
     });
   });
 
-  test('of types and format at the same time never leaves types that the format has no words for', async () => {
+  test('in types and format concurrently never leaves types that the format cannot express', async () => {
     for (let n = 0; n < 5; n++) {
       const { id } = await make(REPOSITORY, { types: ['tag.created'] });
       const [one, other] = await Promise.all([change(id, { format: 'docker-hub' }), change(id, { types: ['tag.deleted'] })]);
@@ -723,7 +723,7 @@ describe('a change', () => {
     }
   });
 
-  test('that enables it, or has another endpoint, forgets failures', async () => {
+  test('to enabled or to another endpoint resets the failures', async () => {
     for (const body of [{ enabled: true }, { url: URL_ }, { headers: {} }]) {
       const { id } = await make();
       await setColumns(id, "failures = 7, open_until = unixepoch() + 3000, disabled = 'gone'");
@@ -735,17 +735,17 @@ describe('a change', () => {
     }
   });
 
-  test('of one that is well, to be enabled, has an endpoint that failed asked at once', async () => {
+  test('to enabled when it is enabled already tries a failed endpoint at once', async () => {
     const { id } = await make();
     await setColumns(id, 'failures = 7, open_until = unixepoch() + 3000');
     expect((await change(id, { enabled: true })).body).toMatchObject({ failures: 0, pausedUntil: null });
   });
 });
 
-describe('when the secret of the registry is replaced', () => {
+describe("when the registry's secret is replaced", () => {
   const OTHER = 'another-secret-of-the-tests-0123456789ab';
 
-  test('webhooks go on as long as the one before is accepted, and are sealed anew with their URL', async () => {
+  test('webhooks work as long as the previous one is accepted, and are sealed again with their URL', async () => {
     const { id } = await make(REPOSITORY, { headers: HEADERS });
     const old = world.env.REGISTRY_SECRET as string;
     world = worldOf({ ...world.env, REGISTRY_SECRET: OTHER, REGISTRY_SECRET_PREVIOUS: old });
@@ -755,7 +755,7 @@ describe('when the secret of the registry is replaced', () => {
     expect(await sentByTest(id)).toMatchObject({ url: URL_, headers: { authorization: HEADERS.Authorization } });
   });
 
-  test('and the one before is gone, their URLs are to be given again, with their headers', async () => {
+  test('and the previous one is gone, their URLs and headers have to be given again', async () => {
     const { id } = await make(REPOSITORY, { headers: HEADERS });
     world = worldOf({ ...world.env, REGISTRY_SECRET: OTHER });
     expect(await shown(id)).toMatchObject({ url: null, headerNames: [], enabled: true });
@@ -766,7 +766,7 @@ describe('when the secret of the registry is replaced', () => {
   });
 });
 
-describe('a rotation', () => {
+describe('rotating the secret', () => {
   const rotate = (id: string, body: object = {}, headers: Record<string, string> = {}) =>
     api('POST', `/webhooks/${id}/rotate`, { body, headers });
 
@@ -793,7 +793,7 @@ describe('a rotation', () => {
     expect((await sentByTest(id)).headers['webhook-signature']?.split(' ')).toHaveLength(1);
   });
 
-  test('with If-Match is done once, however often it is sent', async () => {
+  test('with If-Match happens once, however often it is sent', async () => {
     const { id, etag } = await make();
     const all = await Promise.all(Array.from({ length: 4 }, () => rotate(id, {}, { 'if-match': etag })));
     expect(tally(all.map(({ status }) => status))).toEqual({ 200: 1, 412: 3 });
@@ -814,7 +814,7 @@ describe('a rotation', () => {
   );
 });
 
-describe('a test', () => {
+describe('a test delivery', () => {
   async function verify(secret: string, { headers, body }: Sent): Promise<boolean> {
     const bytes = Uint8Array.from(atob(secret.slice('whsec_'.length)), (char) => char.charCodeAt(0));
     const key = await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['verify']);
@@ -823,7 +823,7 @@ describe('a test', () => {
     return crypto.subtle.verify('HMAC', key, signature, new TextEncoder().encode(signed));
   }
 
-  test.each(PLACES)('of one made at %s is sent once, signed, and says no more than that it was delivered', async (place) => {
+  test.each(PLACES)('of one created at %s is sent once, signed, and reports only that it was delivered', async (place) => {
     const { id, secret } = await make(place, { headers: HEADERS });
     const before = await state();
     const sent = await sentByTest(id);
@@ -835,7 +835,7 @@ describe('a test', () => {
   });
 
   test.each(['docker-hub', 'distribution', 'harbor', 'eventbridge', 'slack'])(
-    'of the format %s is sent, too',
+    'in the format %s is sent, too',
     async (format) => {
       await pushImage(world, 'acme/api', 'v1');
       const { id } = await make(REPOSITORY, { format });
@@ -859,18 +859,18 @@ describe('a test', () => {
     expect(await state()).toEqual(before);
   });
 
-  test('of one that is disabled is sent, as that is what one does before enabling it', async () => {
+  test('of a disabled webhook is sent, because one tests before enabling', async () => {
     const { id } = await make();
     await change(id, { enabled: false });
     await sentByTest(id);
   });
 
-  test('is one of a few a minute, of each webhook', async () => {
+  test('is limited to a few a minute for each webhook', async () => {
     const { TEST_DELIVERIES } = bindings as unknown as Required<Env>;
     world = worldOf({ ...world.env, TEST_DELIVERIES });
     const [one, other] = [await make(), await make()];
     const sent = endpoint();
-    // In the middle a new minute may begin.
+    // A new minute may begin in between.
     const all = await Promise.all(Array.from({ length: 25 }, () => api('POST', `/webhooks/${one.id}/test`)));
     const tooMany = all.filter(({ status }) => status === 429);
     expect(refused(tooMany[0] as ApiAnswer<Body>)).toBe('429 TOOMANYREQUESTS');
@@ -880,8 +880,8 @@ describe('a test', () => {
   });
 });
 
-describe('a deletion', () => {
-  test('takes it away at once and is recorded', async () => {
+describe('deleting', () => {
+  test('a webhook removes it at once and is recorded', async () => {
     const { id } = await make();
     const other = await make();
     const events = await eventsDuring(world, async () => {
@@ -893,7 +893,7 @@ describe('a deletion', () => {
     expect((await api('GET', REPOSITORY)).body.items.map((one) => one.id)).toEqual([other.id]);
   });
 
-  test('of a repository ends its webhooks: whoever makes it anew does not find them', async () => {
+  test('a repository ends its webhooks, and a recreated one does not have them', async () => {
     const [repository, organization, registry] = [await make(REPOSITORY), await make(ORGANIZATION), await make(REGISTRY)];
     await pushImage(world, 'acme/api', 'v1');
     expect(await unchanged(() => api('DELETE', '/repositories/acme/api'))).toBe('409 CONFLICT');
@@ -904,7 +904,7 @@ describe('a deletion', () => {
     )
       .bind(repository.id)
       .first<{ last_event: number; newest: number }>();
-    // That it was deleted is the last that it hears.
+    // Its deletion is the last event it gets.
     expect(last?.last_event).toBe(last?.newest);
     for (let n = 0; n < 2; n++) {
       expect(await unchanged(() => api('GET', `/webhooks/${repository.id}`))).toBe('404 NOT_FOUND');
@@ -914,7 +914,7 @@ describe('a deletion', () => {
     for (const { id } of [organization, registry]) await shown(id);
   });
 
-  test('of a repository in the middle of that one is made for it leaves none', async () => {
+  test('a repository while a webhook is created for it leaves none', async () => {
     const headers = { 'content-type': 'application/json' };
     const runs = await everyOrder(world, async (run) => {
       const path = `/repositories/acme/r${run}`;
@@ -933,7 +933,7 @@ describe('a deletion', () => {
     expect(runs).toBeGreaterThan(1);
   });
 
-  test('in the middle of a change leaves nothing of it', async () => {
+  test('a webhook while it is changed leaves nothing of it', async () => {
     const headers = { 'content-type': 'application/json' };
     await everyOrder(world, async () => {
       const { id } = await make(REPOSITORY, { headers: HEADERS });
@@ -949,7 +949,7 @@ describe('a deletion', () => {
     });
   });
 
-  test('of an organization ends its webhooks', async () => {
+  test('an organization ends its webhooks', async () => {
     const [organization, registry] = [await make(ORGANIZATION), await make(REGISTRY)];
     expect(await unchanged(() => api('DELETE', '/organizations/acme'))).toBe('409 CONFLICT');
     await api('DELETE', '/repositories/acme/api');
@@ -965,9 +965,9 @@ describe('a deletion', () => {
   });
 });
 
-describe('a request that is a delivery of a registry', () => {
+describe('a request that is itself a delivery of a registry', () => {
   test.each(['/v2/', '/token', '/api/v1/me', '/api/v1/webhooks', '/api', '/join', '/nowhere'])(
-    'is not answered at %s: no event leads to itself',
+    'is refused at %s, so that no event causes itself',
     async (path) => {
       for (const method of ['GET', 'POST']) {
         const before = await state();
@@ -980,13 +980,13 @@ describe('a request that is a delivery of a registry', () => {
     },
   );
 
-  test('is known by what a delivery carries', async () => {
+  test('is recognized by the headers of a delivery', async () => {
     const { id } = await make();
     expect((await sentByTest(id)).headers).toHaveProperty('berth-webhook');
   });
 });
 
-test('the schema of what is sent in our own format is for everybody to read', async () => {
+test('the JSON schema of the native format is public', async () => {
   const response = await world.fetch('GET', '/api/event.schema.json', { authorization: null });
   expect(response.status).toBe(200);
   expect(response.headers.get('content-type')).toBe('application/schema+json');
@@ -995,7 +995,7 @@ test('the schema of what is sent in our own format is for everybody to read', as
   expect(await (await world.fetch('GET', '/api', { authorization: null })).text()).toContain('href="/api/event.schema.json"');
 });
 
-test('an organization has 200 webhooks with those of all its repositories, and one that is at its limit is refused with why', async () => {
+test('an organization has at most 200 webhooks with all its repositories, and is refused with the reason at the limit', async () => {
   await world.env.DB.prepare(
     `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
      INSERT INTO subscriptions (id, scope, description, endpoint, filter, format, origin, first_event, created_at, created_by)
@@ -1005,7 +1005,7 @@ test('an organization has 200 webhooks with those of all its repositories, and o
     const { status, body } = await api('POST', place, { body: { url: URL_ } });
     expect([status, body.errors[0].message]).toEqual([409, expect.stringContaining('acme has 200 webhooks')]);
   }
-  // Those of others, whose names begin alike too, have nothing to do with it.
+  // Those of organizations with similar names do not count.
   await makeOrganization(world, 'acme2');
   await make('/organizations/acme2/webhooks');
   await make(REGISTRY);
