@@ -1,4 +1,4 @@
-/** Blobs by digest: what a pull gets, what a HEAD promises, and when one may be deleted. Ranges: `ranges.test.ts`. */
+/** Blobs by digest: GET, HEAD and DELETE. Ranges: `ranges.test.ts`. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { contentOf, noise, pushBlob, pushImage, refusal } from '../../world/images.ts';
 import { tokenFor } from '../../world/tokens.ts';
@@ -17,7 +17,7 @@ beforeEach(async () => {
 const pathOf = (digest: string, repository = REPOSITORY) => `/v2/${repository}/blobs/${digest}`;
 
 describe('GET and HEAD', () => {
-  test('answer 200 with digest, length and type; HEAD without the bytes', async () => {
+  test('return 200 with digest, length and type; HEAD without the bytes', async () => {
     const { bytes, digest } = await pushBlob(world, REPOSITORY, noise(5000));
     const [got, head] = await Promise.all(['GET', 'HEAD'].map((method) => world.fetch(method, pathOf(digest))));
     expect(got?.status).toBe(200);
@@ -34,7 +34,7 @@ describe('GET and HEAD', () => {
     expect(new Uint8Array((await got?.arrayBuffer()) ?? new ArrayBuffer())).toEqual(bytes);
   });
 
-  test('give content that no browser will run, and that nobody between may change', async () => {
+  test('return content that no browser runs and no proxy may change', async () => {
     const { digest } = await pushBlob(world, REPOSITORY, '<script>alert(1)</script>');
     const { headers } = await world.fetch('GET', pathOf(digest), { headers: { accept: 'text/html' } });
     expect(headers.get('content-type')).toBe('application/octet-stream');
@@ -47,7 +47,7 @@ describe('GET and HEAD', () => {
   });
 
   test.each(['GET', 'HEAD'])(
-    '%s of what is not here is a 404, in a repository that is here and in one that is not',
+    '%s of an unknown blob is a 404, in an existing repository and in an unknown one',
     async (method) => {
       await pushBlob(world, REPOSITORY, 'something');
       for (const repository of [REPOSITORY, 'acme/nothing']) {
@@ -68,13 +68,13 @@ describe('GET and HEAD', () => {
     expect(await statusOf(world, 'HEAD', pathOf(digest))).toBe(400);
   });
 
-  test('know the digests of one algorithm only: the same bytes by another digest are not here', async () => {
+  test('find a blob only by the algorithm it was pushed with', async () => {
     const { bytes } = await pushBlob(world, REPOSITORY, noise(100));
     const { digest } = await contentOf(bytes, 'sha512');
     expect(await statusOf(world, 'HEAD', pathOf(digest))).toBe(404);
   });
 
-  test('do not show a blob of another repository, though its bytes are here', async () => {
+  test('do not return a blob of another repository, even if the store has its bytes', async () => {
     const { digest } = await pushBlob(world, 'acme/private', noise(100));
     await pushBlob(world, REPOSITORY, noise(100, 2));
     expect(await statusOf(world, 'GET', pathOf(digest))).toBe(404);
@@ -82,7 +82,7 @@ describe('GET and HEAD', () => {
     expect(await pulled(world, 'acme/private', digest)).toBe(digest);
   });
 
-  test('do not mix up repositories whose names begin alike', async () => {
+  test('distinguish repositories whose names begin alike', async () => {
     const { digest } = await pushBlob(world, 'foo', noise(100));
     for (const repository of ['fo', 'foo2', 'foo-bar', 'foo/blobs', 'foo/blobs2']) {
       expect(await statusOf(world, 'HEAD', pathOf(digest, repository))).toBe(404);
@@ -92,7 +92,7 @@ describe('GET and HEAD', () => {
     expect(await pulled(world, 'foo/blobs2', digest)).toBe(digest);
   });
 
-  test('HEAD takes a lease for one who may push, and nothing but reads for one who may only pull', async () => {
+  test('HEAD takes a lease for a caller who may push, and only reads for one who may only pull', async () => {
     const { digest } = await pushBlob(world, REPOSITORY, noise(100));
     const lease = () => world.env.DB.prepare('SELECT leased_until AS until FROM repository_blobs').first<number>('until');
     await world.env.DB.prepare('UPDATE repository_blobs SET leased_until = 5').run();
@@ -106,7 +106,7 @@ describe('GET and HEAD', () => {
 });
 
 describe('a blob whose object is gone', () => {
-  test('is a 404 from the first failed pull on, so that the next push brings it again and heals it', async () => {
+  test('is a 404 from the first failed pull on, so that the next push repairs it', async () => {
     const { bytes, digest } = await pushBlob(world, REPOSITORY, noise(100));
     await world.env.BLOBS.delete(await keysOf(world));
     expect(await refusal(await world.fetch('GET', pathOf(digest)))).toBe('404 BLOB_UNKNOWN');
@@ -116,7 +116,7 @@ describe('a blob whose object is gone', () => {
     expect(await statusOf(world, 'HEAD', pathOf(digest))).toBe(200);
   });
 
-  test('is a 404 for a part of it, too, never an empty 206', async () => {
+  test('is a 404 for a range too, never an empty 206', async () => {
     const { digest } = await pushBlob(world, REPOSITORY, noise(100));
     await world.env.BLOBS.delete(await keysOf(world));
     const response = await world.fetch('GET', pathOf(digest), { headers: { range: 'bytes=10-19' } });
@@ -125,7 +125,7 @@ describe('a blob whose object is gone', () => {
 });
 
 describe('DELETE', () => {
-  test('answers 202; after it the blob is gone from here, and a second one is a 404', async () => {
+  test('returns 202; afterwards the blob is unknown here, and a second DELETE is a 404', async () => {
     const { digest } = await pushBlob(world, REPOSITORY, noise(100));
     const response = await world.fetch('DELETE', pathOf(digest));
     expect(response.status).toBe(202);
@@ -135,7 +135,7 @@ describe('DELETE', () => {
     expect(await refusal(await world.fetch('DELETE', pathOf(digest)))).toBe('404 BLOB_UNKNOWN');
   });
 
-  test('takes it from one repository; others that hold it still pull it', async () => {
+  test('removes it from one repository; others that have it can still pull it', async () => {
     const { digest } = await pushBlob(world, REPOSITORY, noise(100));
     await pushBlob(world, 'acme/other', noise(100));
     expect(await statusOf(world, 'DELETE', pathOf(digest))).toBe(202);
@@ -144,14 +144,14 @@ describe('DELETE', () => {
     expect(await countOf(world, 'repository_blobs')).toBe(1);
   });
 
-  test('of a blob that was deleted lets it be pushed again', async () => {
+  test('of a blob that was deleted before allows pushing it again', async () => {
     const { bytes, digest } = await pushBlob(world, REPOSITORY, noise(100));
     await world.fetch('DELETE', pathOf(digest));
     await pushBlob(world, REPOSITORY, bytes);
     expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
   });
 
-  test('of a blob that a manifest references is UNSUPPORTED (405) and changes nothing, until the manifest is gone', async () => {
+  test('of a blob that a manifest references is UNSUPPORTED (405) and changes nothing until the manifest is deleted', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     const { config, layers } = JSON.parse(new TextDecoder().decode(image.bytes)) as {
       config: { digest: string };
@@ -168,7 +168,7 @@ describe('DELETE', () => {
     for (const digest of digests) expect(await statusOf(world, 'DELETE', pathOf(digest))).toBe(202);
   });
 
-  test('is not stopped by a manifest of another repository', async () => {
+  test('is not prevented by a manifest of another repository', async () => {
     const image = await pushImage(world, 'acme/other', 'v1');
     const { layers } = JSON.parse(new TextDecoder().decode(image.bytes)) as { layers: { digest: string }[] };
     const digest = layers[0]?.digest ?? '';
@@ -177,7 +177,7 @@ describe('DELETE', () => {
     expect(await pulled(world, 'acme/other', digest)).toBe(digest);
   });
 
-  test('writes one event, and a refused one none', async () => {
+  test('records one event, and none if it is refused', async () => {
     const { digest } = await pushBlob(world, REPOSITORY, noise(100));
     await world.fetch('DELETE', pathOf(digest));
     await world.fetch('DELETE', pathOf(digest));

@@ -1,4 +1,4 @@
-/** What clients can read of an answer is bounded: the length of its headers, and of an error. Pushes of many tags: `local/headers.test.ts`. */
+/** Limits of what clients can read: the length of headers and of errors. Pushes of many tags: `local/headers.test.ts`. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { CONFIG_TYPE, descriptorOf, LAYER_TYPE, pushBlob, putManifest } from '../../world/images.ts';
 import { api } from '../../world/people.ts';
@@ -14,8 +14,8 @@ beforeEach(async () => {
 const bytesOf = (response: Response) =>
   [...response.headers].reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0);
 
-describe('headers', () => {
-  test('of a challenge do not repeat a host that is longer than one can be', async () => {
+describe('the headers', () => {
+  test('of a challenge do not repeat a host name that is too long', async () => {
     for (const path of ['/v2/', '/token', '/api/v1/me']) {
       const response = await world.fetch('GET', path, { authorization: null, headers: { host: 'a'.repeat(20_000) } });
       expect(response.status).toBe(400);
@@ -23,7 +23,7 @@ describe('headers', () => {
     }
   });
 
-  test('of a challenge for the longest name, and for a mount, keep within the bound', async () => {
+  test('of a challenge for the longest name, and for a mount, stay within the limit', async () => {
     const long = `${'a'.repeat(120)}/${'b'.repeat(120)}`;
     const path = `/v2/${long}/blobs/uploads/?mount=sha256:${'0'.repeat(64)}&from=${long}`;
     const response = await world.fetch('POST', path, { authorization: null });
@@ -40,7 +40,7 @@ describe('an error is shorter than 8 KiB', () => {
     return (JSON.parse(text) as { errors: [{ message: string; detail: unknown[] }] }).errors[0];
   }
 
-  test('where hundreds of layers are missing: it says how many, and names the first', async () => {
+  test('if hundreds of layers are missing: it says how many, and names the first', async () => {
     const config = await pushBlob(world, REPOSITORY, '{}');
     const digest = (n: number) => `sha256:${n.toString(16).padStart(64, '0')}`;
     for (const count of [1, 50, 600, 3000]) {
@@ -53,7 +53,7 @@ describe('an error is shorter than 8 KiB', () => {
     }
   });
 
-  test('where hundreds of tags may not be moved, and where the request itself is long', async () => {
+  test('if hundreds of tags are immutable, and if the request itself is long', async () => {
     const config = await pushBlob(world, REPOSITORY, '{}');
     const annotations = { ['\u0001'.repeat(5000)]: 1 };
     const document = { schemaVersion: 2, config: descriptorOf(config, CONFIG_TYPE), layers: [], annotations };
@@ -62,7 +62,7 @@ describe('an error is shorter than 8 KiB', () => {
     await refusedWith(await putManifest(world, REPOSITORY, 'v1', { schemaVersion: 2, mediaType: 'y'.repeat(50_000) }));
   });
 
-  test('of the API, whatever fields were sent', async () => {
+  test('in the API, whatever fields were sent', async () => {
     const unknown = Object.fromEntries(Array.from({ length: 2000 }, (_, n) => [`field${n}`, '\u20ac'.repeat(10)]));
     const statements = Array.from({ length: 300 }, () => ({ actions: ['x'.repeat(100)], repositories: [7] }));
     for (const [path, body] of [
@@ -79,7 +79,7 @@ describe('an error is shorter than 8 KiB', () => {
     }
   });
 
-  test('and names the key that is wrong', async () => {
+  test('and names the wrong field', async () => {
     const { body } = await api(world, 'PUT', '/organizations/acme', { body: { descriptoin: 'x' } });
     expect(JSON.stringify(body)).toContain('descriptoin');
   });

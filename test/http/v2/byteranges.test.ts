@@ -1,4 +1,4 @@
-/** Several ranges at once, as clients of eStargz and zstd:chunked ask for them to pull lazily (RFC 9110, 14.6). */
+/** Multiple ranges, which clients of eStargz and zstd:chunked use to pull lazily (RFC 9110, 14.6). */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { counting } from '../../world/counting.ts';
 import { type Content, pushBlob, pushImage, refusal } from '../../world/images.ts';
@@ -68,7 +68,7 @@ describe('several ranges', () => {
     for (const [n, [first, last]] of spans.entries()) expect(parts[n]?.body).toEqual(blob.bytes.slice(first, last + 1));
   });
 
-  test('of a manifest are parts of its type', async () => {
+  test('of a manifest have its media type', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     const response = await world.fetch('GET', '/v2/acme/api/manifests/v1', { headers: { range: 'bytes=0-9,200-' } });
     const parts = partsOf(response.headers.get('content-type'), new Uint8Array(await response.arrayBuffer()));
@@ -76,7 +76,7 @@ describe('several ranges', () => {
     expect(parts[0]?.headers['content-type']).toBe('application/vnd.oci.image.manifest.v1+json');
   });
 
-  test('are 32 at most, each one read of the bucket, and the whole where they are more', async () => {
+  test('are at most 32, each one read of the bucket; more get the whole blob', async () => {
     const ranges = (count: number) => `bytes=${Array.from({ length: count }, (_, n) => `${n * 1000}-${n * 1000 + 9}`).join()}`;
     const { env, counts } = counting(world.env);
     const response = await get(ranges(32), {}, worldOf(env));
@@ -86,7 +86,7 @@ describe('several ranges', () => {
     expect([whole.status, (await whole.arrayBuffer()).byteLength]).toEqual([200, blob.bytes.byteLength]);
   });
 
-  test('have a boundary that nobody can know who pushes the bytes', async () => {
+  test('use a boundary that whoever pushed the bytes cannot predict', async () => {
     const types = await Promise.all([get('bytes=0-9,1000-1009'), get('bytes=0-9,1000-1009')]);
     const [one, two] = await Promise.all(
       types.map(async (response) => {
@@ -98,7 +98,7 @@ describe('several ranges', () => {
     expect(one).not.toBe(two);
   });
 
-  test('that lie outside, all of them, are a 416; with If-Range of something else they are not looked at', async () => {
+  test('that all lie outside are a 416; If-Range with another value ignores them', async () => {
     expect(await refusal(await get('bytes=99999999-,88888888-'))).toMatch(/^416 /);
     const other = await get('bytes=0-9,1000-1009', { 'if-range': '"other"' });
     expect([other.status, (await other.arrayBuffer()).byteLength]).toEqual([200, blob.bytes.byteLength]);
@@ -106,7 +106,7 @@ describe('several ranges', () => {
     expect((await world.fetch('HEAD', path, { headers: { range: 'bytes=0-9,1000-1009' } })).status).toBe(200);
   });
 
-  test('of bytes that are gone are a 404; where they go in between, the answer breaks off', async () => {
+  test('of missing bytes are a 404; if they are lost in between, the answer is cut off', async () => {
     const broken = await get('bytes=0-9,1000-1009', {}, worldOf(failingAfter(world.env, 1)));
     expect(broken.status).toBe(206);
     await expect(broken.arrayBuffer()).rejects.toThrow();

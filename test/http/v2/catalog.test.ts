@@ -1,4 +1,4 @@
-/** The list of repositories: for whom, and in which pages. */
+/** The catalog: who may list it, and its pages. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { pushBlob, pushImage, refusal } from '../../world/images.ts';
 import { everyPage, nextPage } from '../../world/reading.ts';
@@ -26,11 +26,11 @@ const list = async (query: string) => {
 };
 
 describe('the catalog', () => {
-  test('is in the order of the bytes, with repositories that hold no tag yet', async () => {
+  test('is in byte order and includes repositories without tags', async () => {
     expect(await list('')).toEqual({ repositories: NAMES, next: null });
   });
 
-  test('comes in pages of any size, with every name once', async () => {
+  test('is paged in any size, with every name once', async () => {
     for (const n of [1, 3, 7, 8, 9]) {
       const pages = await everyPage<Catalog>(world, `${path}?n=${n}`);
       expect(pages.flatMap(({ repositories }) => repositories)).toEqual(NAMES);
@@ -38,11 +38,11 @@ describe('the catalog', () => {
     }
   });
 
-  test('of 0 names is empty, and leads nowhere', async () => {
+  test('of 0 names is empty and has no link', async () => {
     expect(await list('?n=0')).toEqual({ repositories: [], next: null });
   });
 
-  test('goes on after a name that is not there, and shows what was added behind it', async () => {
+  test('continues after a name that does not exist, and shows later additions', async () => {
     expect((await list('?n=2&last=a/0')).repositories).toEqual(['a/b', 'a0']);
     const pages = await everyPage<Catalog>(world, `${path}?n=5`, async () => {
       await pushImage(world, 'zz/new', 'v1');
@@ -56,14 +56,14 @@ describe('the catalog', () => {
   });
 
   test.each([['%'], ["' OR 1=1 --"], ['\0'], ['a'.repeat(20_000)], ['\u{1f600}']])(
-    'after %.10j is what follows, taken literally',
+    'after %.10j lists what follows, taken literally',
     async (last) => {
       const all = (await list('')).repositories;
       expect((await list(`?last=${encodeURIComponent(last)}`)).repositories).toEqual(all.filter((name) => name > last));
     },
   );
 
-  test('of thousands has at most 1,000 a page, and each once', async () => {
+  test('of thousands has at most 1,000 names a page, each once', async () => {
     await world.env.DB.prepare(
       `WITH RECURSIVE counter (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < 5000)
        INSERT INTO repositories (name, created_at) SELECT 'many/r' || n, 0 FROM counter`,
@@ -76,7 +76,7 @@ describe('the catalog', () => {
   });
 });
 
-describe('no name reaches', () => {
+describe('is closed to', () => {
   const seen = async (authorization: string | null) => {
     const response = await world.fetch('GET', `${path}?n=1`, { authorization });
     const all = `${await response.clone().text()} ${[...response.headers]}`;
@@ -85,11 +85,11 @@ describe('no name reaches', () => {
     return refusal(response);
   };
 
-  test('a stranger', async () => {
+  test('an anonymous caller', async () => {
     expect(await seen(null)).toBe('401 UNAUTHORIZED');
   });
 
-  test('a token for some repositories, though its owner could list them all', async () => {
+  test('a token for some repositories, even if its owner could list them all', async () => {
     expect(await seen(`Bearer ${await tokenFor(world, 'repository:a:*', 'repository:catalog:*')}`)).toBe('401 UNAUTHORIZED');
   });
 });

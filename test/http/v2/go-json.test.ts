@@ -1,4 +1,4 @@
-/** Manifests as Go writes them, with `null` for nothing and without zero values: from a push to a restored deletion. */
+/** Manifests as Go writes them, with `null` for empty and without zero values: from the push to a restored deletion. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import {
@@ -79,7 +79,7 @@ describe('a manifest with', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('a size left out where there are bytes is refused', async () => {
+  test('a missing size is refused unless the content is empty', async () => {
     const config = await pushBlob(world, REPOSITORY, '{}');
     const document = { schemaVersion: 2, config: { mediaType: CONFIG_TYPE, digest: config.digest }, layers: [] };
     const response = await putManifest(world, REPOSITORY, 'v1', document);

@@ -1,4 +1,4 @@
-/** Immutable tags: what the rule says holds by every way there is to change a tag, and for whoever comes at the same time. */
+/** Immutable tags: the rule holds for every way to change a tag, and for concurrent requests. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
@@ -77,7 +77,7 @@ describe.each<[Value, string[], fixed: string[], free: string[]]>([
   ['IMMUTABLE_WITH_EXCLUSION', ['*.*', '_x'], ['v1', '_y'], ['1.0', '1.', '_x']],
   ['MUTABLE_WITH_EXCLUSION', ['**a**'], ['a', 'bab'], ['b']],
 ])('%s %j', (value, filters, fixed, free) => {
-  test('says which tags are neither moved nor deleted, and which are', async () => {
+  test('decides which tags can be moved and deleted', async () => {
     await rule(value, ...filters);
     for (const tag of [...fixed, ...free]) await must(put(tag, one));
     for (const tag of fixed) {
@@ -93,8 +93,8 @@ describe.each<[Value, string[], fixed: string[], free: string[]]>([
   });
 });
 
-describe('no way leads round it', () => {
-  test('by tag, with ?tag=, by digest with tags, among others that are free: nothing of the put happens', async () => {
+describe('an immutable tag cannot be changed', () => {
+  test('by tag, with ?tag=, or by digest with tags among mutable ones: the whole put is refused', async () => {
     await rule('IMMUTABLE_WITH_EXCLUSION', 'dev-*');
     await must(put('v1', one));
     await must(put('dev-1', one));
@@ -117,7 +117,7 @@ describe('no way leads round it', () => {
     expect(await tagsOf(world, REPOSITORY)).toEqual(['dev-1', 'v1', 'v2']);
   });
 
-  test('of several that are immutable the answer tells how many, and ten of them', async () => {
+  test('and the answer names the number of immutable tags, and ten of them', async () => {
     await rule('IMMUTABLE');
     const query = Array.from({ length: 40 }, (_, n) => `tag=t${n}`).join('&');
     await must(put(`${one.digest}?${query}`, one));
@@ -128,14 +128,14 @@ describe('no way leads round it', () => {
     expect(errors[0]?.detail).toHaveLength(10);
   });
 
-  test('a refused put of a large manifest leaves no object', async () => {
+  test('and a refused put of a large manifest leaves no object', async () => {
     const large = await imageIn(world, REPOSITORY, 3, { annotations: { text: 'x'.repeat(200_000) } });
     await rule('IMMUTABLE');
     await must(put('v1', one));
     expect(await refusedUntouched(() => put('v1', large))).toBe('403 DENIED');
   });
 
-  test('by the digest that it names: the manifest stays while one of its tags is immutable, and goes when none is', async () => {
+  test('by deleting its digest: the manifest stays as long as one of its tags is immutable', async () => {
     await rule('MUTABLE_WITH_EXCLUSION', 'v*');
     await must(put(`${one.digest}?tag=dev&tag=v1`, one));
     expect(await refusedUntouched(() => remove(one.digest))).toBe('403 DENIED');
@@ -154,7 +154,7 @@ describe('no way leads round it', () => {
     expect(await contents()).toEqual(before);
   });
 
-  test('by the deletion of its repository, with force or without, nor by making it anew', async () => {
+  test('by deleting its repository, with or without force, or by recreating it', async () => {
     await must(put('v1', one));
     await rule('IMMUTABLE');
     const before = await contents();
@@ -174,7 +174,7 @@ describe('no way leads round it', () => {
     expect(await refusedUntouched(conditional)).toBe('403 DENIED');
   });
 
-  test('a rule that comes after the tag holds for it as well', async () => {
+  test('by a rule that was saved after the tag', async () => {
     await must(put('v1', one));
     await must(put('v1', two));
     await rule('IMMUTABLE');
@@ -187,8 +187,8 @@ describe('no way leads round it', () => {
   });
 });
 
-describe('what changes no tag is free', () => {
-  test('the same image again under an immutable tag, by every way, which is recorded and moves nothing', async () => {
+describe('it is allowed', () => {
+  test('to push the same image again under an immutable tag, in every way, which is recorded and moves nothing', async () => {
     await rule('IMMUTABLE');
     await must(put('v1', one));
     for (const reference of ['v1', `${one.digest}?tag=v1`, 'v1?tag=v1']) {
@@ -197,7 +197,7 @@ describe('what changes no tag is free', () => {
     }
   });
 
-  test('new tags, manifests without a tag, and deleting what no tag names', async () => {
+  test('to create tags, to push manifests without a tag, and to delete what no tag names', async () => {
     await rule('IMMUTABLE');
     await must(put(one.digest, one));
     await must(put(`v1?tag=v2`, one));
@@ -207,14 +207,14 @@ describe('what changes no tag is free', () => {
     expect(await refusal(await remove(two.digest))).toBe('404 MANIFEST_UNKNOWN');
   });
 
-  test('the same tag of another repository', async () => {
+  test('to use the same tag in another repository', async () => {
     await rule('IMMUTABLE');
     for (const seed of [1, 2]) await pushImage(world, 'acme/other', 'v1', seed);
     await must(world.fetch('DELETE', '/v2/acme/other/manifests/v1'), 202);
   });
 });
 
-describe('of 16 that make one tag with images of their own', () => {
+describe('of 16 clients that create one tag with different images', () => {
   test.each<[Value, string[]]>([
     ['IMMUTABLE', []],
     ['IMMUTABLE_WITH_EXCLUSION', ['dev-*']],
@@ -233,7 +233,7 @@ describe('of 16 that make one tag with images of their own', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('all do where the tag is excluded', async () => {
+  test('all succeed if the tag is excluded', async () => {
     await rule('IMMUTABLE_WITH_EXCLUSION', 'v*');
     const images: Content[] = [];
     for (let n = 0; n < WRITERS; n++) images.push(await imageIn(world, REPOSITORY, 10 + n));
@@ -243,10 +243,10 @@ describe('of 16 that make one tag with images of their own', () => {
   });
 });
 
-describe('a rule that changes in the middle of', () => {
+describe('a rule changed during', () => {
   /**
-   * The rule in the middle of a change of v1: it is refused, or was done while the rule that there was then allowed it.
-   * @param allowedBy the rule from before, or the one that comes
+   * Changes the rule during a change of v1. The change is refused, or it happened while the rule allowed it. @param allowedBy
+   * which rule allows it
    */
   async function inTheMiddle(
     begin: { value: Value; filters: string[]; end: [Value, ...string[]] },
@@ -307,7 +307,7 @@ describe('a rule that changes in the middle of', () => {
       ],
     ])('%s', async (_, doneWith, change) => {
       const outcomes = await inTheMiddle(begin as never, change, doneWith, strict ? 'before' : 'after');
-      // Before everything else the rule is the new one, and after everything else the old one was judged by.
+      // Before everything else the new rule applies, and after everything else the old one did.
       expect(outcomes[0]).toBe(strict ? '403 stays' : `${doneWith} changed`);
       expect(outcomes.at(-1)).toBe(strict ? `${doneWith} changed` : '403 stays');
     });
@@ -336,7 +336,7 @@ describe('a rule that changes in the middle of', () => {
   });
 });
 
-describe('a name that a rule took while it was immutable', () => {
+describe('a name reserved because a lifecycle rule deleted an immutable tag', () => {
   const RULE_OF_CLEAN_UP = { by: { subject: 'registry' }, reason: 'rule 1' };
 
   async function takeAway(tag: string, image: Content, reserved: boolean): Promise<void> {
@@ -347,7 +347,7 @@ describe('a name that a rule took while it was immutable', () => {
     expect(await digestAt(world, REPOSITORY, tag)).toBe(404);
   }
 
-  test('comes back for what it named, by a push or by rolling back, and for nothing else', async () => {
+  test('can be used again for the same image, by push or rollback, and for no other', async () => {
     await rule('IMMUTABLE');
     await must(put('v1', one));
     await takeAway('v1', one, true);
@@ -362,7 +362,7 @@ describe('a name that a rule took while it was immutable', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('is not given to an older image of it by rolling back', async () => {
+  test('is not given to an older image by a rollback', async () => {
     for (const image of [one, two]) await must(put('v1', image));
     await rule('IMMUTABLE');
     await takeAway('v1', two, true);
@@ -370,7 +370,7 @@ describe('a name that a rule took while it was immutable', () => {
     expect((await rollBack('v1', { point: 2 })).status).toBe(200);
   });
 
-  test('is free for all once the rule does not hold for it any more', async () => {
+  test('is free once the rule does not apply to it any more', async () => {
     await rule('IMMUTABLE');
     await must(put('v1', one));
     await takeAway('v1', one, true);
@@ -380,21 +380,21 @@ describe('a name that a rule took while it was immutable', () => {
     expect(await refusedUntouched(() => put('v1', one))).toBe('403 DENIED');
   });
 
-  test('which was not immutable then, is free', async () => {
+  test('is not reserved if the tag was mutable then', async () => {
     await must(put('v1', one));
     await takeAway('v1', one, false);
     await rule('IMMUTABLE');
     await must(put('v1', two));
   });
 
-  test('keeps its repository from being deleted and made anew', async () => {
+  test('prevents deleting and recreating its repository', async () => {
     await rule('IMMUTABLE');
     await must(put('v1', one));
     await takeAway('v1', one, true);
     expect(refused(await api(world, 'DELETE', `/repositories/${REPOSITORY}?force=true`))).toBe('409 CONFLICT');
   });
 
-  test('of 16 pushes at once only that of what it named is taken', async () => {
+  test('accepts, of 16 concurrent pushes, only that of the same image', async () => {
     await rule('IMMUTABLE');
     await must(put('v1', one));
     await takeAway('v1', one, true);
@@ -405,14 +405,14 @@ describe('a name that a rule took while it was immutable', () => {
   });
 });
 
-describe('what it costs', () => {
+describe('the cost of the rule', () => {
   async function callsOf(request: (at: World) => Promise<Response>, status: number): Promise<string[]> {
     const { env, calls } = faulty(world.env);
     expect((await request(worldOf(env))).status).toBe(status);
     return calls;
   }
 
-  test('nothing where no tag that is there is moved; where an excluded one is, the rule and a second batch', async () => {
+  test('is nothing unless an existing tag moves; for an excluded one, the rule and a second batch', async () => {
     await rule('IMMUTABLE_WITH_EXCLUSION', 'dev-*');
     const made = await callsOf((at) => put('dev-1', one, at), 201);
     expect(await callsOf((at) => put('dev-1', two, at), 201)).toEqual([...made, 'DB.first', 'DB.batch']);
@@ -423,7 +423,7 @@ describe('what it costs', () => {
     for (const image of [one, two]) expect(await callsOf((at) => put('v1', image, at), 201)).toEqual(made);
   });
 
-  test('seven round trips where it is refused', async () => {
+  test('is at most seven round trips if the put is refused', async () => {
     await rule('IMMUTABLE');
     await must(put('v1', one));
     expect((await callsOf((at) => put('v1', two, at), 403)).length).toBeLessThanOrEqual(7);

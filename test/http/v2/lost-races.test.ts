@@ -1,6 +1,6 @@
 /**
- * Two requests, in every order in which they can reach the database: the one that is overtaken is tried again, or answered with
- * what is true then. It is never told as a store that failed.
+ * Two requests, in every order in which they can reach the database. The one that loses is retried or told what is true then.
+ * It never gets a storage error.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
@@ -105,7 +105,7 @@ describe('while an index is deleted', () => {
     expect([...seen].sort()).toEqual([202, 405]);
   });
 
-  test('a blob of the image that goes is deleted, or refused as part of it', async () => {
+  test('a blob of the deleted image is deleted, or refused as part of it', async () => {
     const seen = new Set<number>();
     await everyOrder(world, async () => {
       world = await newWorld();
@@ -125,7 +125,7 @@ describe('while an index is deleted', () => {
   });
 });
 
-test('a manifest that is put while its last layer comes is taken, or told what is missing', async () => {
+test('a manifest that is put while its last layer arrives is accepted, or refused with what is missing', async () => {
   await everyOrder(world, async () => {
     world = await newWorld();
     const image = await imageIn(world, REPOSITORY, 1);

@@ -1,4 +1,7 @@
-/** Leases of manifests (invariant 8): whoever was told that one is here may rely on it until what shall name it has come. */
+/**
+ * Leases of manifests (invariant 8): a client that was told a manifest exists can rely on it until it pushes what references
+ * it.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { settings } from '../../../src/env.ts';
 import { counting } from '../../world/counting.ts';
@@ -27,7 +30,7 @@ async function must(response: Promise<Response>, status = 201): Promise<void> {
   expect((await response).status).toBe(status);
 }
 
-/** Seconds that are left of its lease; a test takes no five of them. */
+/** Seconds left of its lease. A test takes less than five. */
 async function leaseOf({ digest }: Content): Promise<number> {
   const sql = 'SELECT leased_until - unixepoch() AS left, leased_until FROM manifests WHERE digest = ?';
   const row = await world.env.DB.prepare(sql).bind(digest).first<{ left: number; leased_until: number }>();
@@ -54,7 +57,7 @@ async function rowsWritten(method: string, reference: string, init: Send = {}): 
 }
 
 describe('a put', () => {
-  test('without a tag takes a lease; with one, by tag or by digest, it needs none', async () => {
+  test('without a tag takes a lease; with a tag it needs none', async () => {
     await must(put(image.digest));
     await expectLease(image, whole);
     const [second, third] = [await imageIn(world, REPOSITORY, 2), await imageIn(world, REPOSITORY, 3)];
@@ -64,7 +67,7 @@ describe('a put', () => {
     expect(await leaseOf(third)).toBe(0);
   });
 
-  test('of one that is there already takes or extends it, from half on', async () => {
+  test('of an existing manifest takes a lease, or extends one that is half over', async () => {
     await must(put('v1'));
     await must(put(image.digest));
     await expectLease(image, whole);
@@ -79,7 +82,7 @@ describe('a put', () => {
     }
   });
 
-  test('under a tag leaves the lease that there is as it is', async () => {
+  test('under a tag keeps the existing lease', async () => {
     for (const left of [whole, 100, -100]) {
       await must(put(image.digest));
       await setLease(left);
@@ -104,10 +107,10 @@ describe('a put', () => {
   });
 });
 
-describe('HEAD by digest of somebody who may push', () => {
-  test('takes a lease where there is none or less than half of one, and writes one row then and nothing otherwise', async () => {
+describe('HEAD by digest by a caller who may push', () => {
+  test('takes a lease if there is none or less than half of one left, and writes one row only then', async () => {
     await must(put('v1'));
-    // The first HEAD of a day also notes that the image is in use.
+    // The first HEAD of a day also records that the image is in use.
     await rowsWritten('HEAD', image.digest);
     for (const [left, then] of [
       [-1_000_000, whole],
@@ -124,7 +127,7 @@ describe('HEAD by digest of somebody who may push', () => {
     await expectLease(image, whole / 2 + 10);
   });
 
-  test('with a token for pushing as well, and not with one for pulling', async () => {
+  test('needs a token for pushing, not only for pulling', async () => {
     await must(put('v1'));
     const [pull, push] = ['pull', 'pull,push'].map((actions) => tokenFor(world, `repository:${REPOSITORY}:${actions}`));
     const withToken = async (token: Promise<string> | undefined) => ({ authorization: `Bearer ${await token}` });
@@ -136,14 +139,14 @@ describe('HEAD by digest of somebody who may push', () => {
     await expectLease(image, whole);
   });
 
-  test('of what is not there is a 404 and writes nothing, nor does it to the same manifest elsewhere', async () => {
+  test('of an unknown manifest is a 404 and writes nothing, even if another repository has it', async () => {
     await pushImage(world, 'acme/other', 'v1', 1);
     await must(world.fetch('HEAD', `/v2/${REPOSITORY}/manifests/${image.digest}`), 404);
     await must(world.fetch('HEAD', `/v2/acme/nowhere/manifests/${image.digest}`), 404);
     expect(await leaseOf(image)).toBe(0);
   });
 
-  test('answers as GET does, and to a condition too', async () => {
+  test('returns the same as GET, and respects conditions', async () => {
     await must(put('v1'));
     const [head, get] = await Promise.all(
       ['HEAD', 'GET'].map((method) => world.fetch(method, `/v2/${REPOSITORY}/manifests/${image.digest}`)),
@@ -155,7 +158,7 @@ describe('HEAD by digest of somebody who may push', () => {
   });
 });
 
-describe('nobody takes a lease', () => {
+describe('no lease is taken', () => {
   test('by HEAD or GET of a tag, or by GET of a digest', async () => {
     await must(put('v1'));
     for (const [method, reference] of [
@@ -168,7 +171,7 @@ describe('nobody takes a lease', () => {
     expect(await leaseOf(image)).toBe(0);
   });
 
-  test('who may not push, whatever else they may', async () => {
+  test('by callers who may not push, whatever else they may', async () => {
     await must(put('v1'));
     const reader = await inviteUser(world, 'reader');
     await makeOrganization(world, 'acme', { members: [reader] });
@@ -184,7 +187,7 @@ describe('nobody takes a lease', () => {
   });
 });
 
-test('a manifest that was deleted and comes again has the lease of its new put alone', async () => {
+test('a manifest that was deleted and pushed again has only the lease of its new put', async () => {
   await must(put(image.digest));
   await must(world.fetch('DELETE', `/v2/${REPOSITORY}/manifests/${image.digest}`), 202);
   await must(put('v1'));

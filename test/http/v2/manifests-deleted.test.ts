@@ -1,4 +1,4 @@
-/** Taking manifests and tags away: what goes with them, what stays, and what is not let go. */
+/** Deleting manifests and tags: what is deleted with them, what stays, and what cannot be deleted. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import {
@@ -35,7 +35,7 @@ function blobsOf(manifest: string): string[] {
 }
 
 describe('deleting a tag', () => {
-  test('takes that tag and nothing else: the manifest stays by digest and under its other tags', async () => {
+  test('removes that tag only: the manifest stays by digest and under its other tags', async () => {
     const { digest } = await pushImage(world, 'acme/tag', 'v1', 1);
     await pushImage(world, 'acme/tag', 'v2', 1);
     expect((await remove('acme/tag', 'v1')).status).toBe(202);
@@ -45,7 +45,7 @@ describe('deleting a tag', () => {
     expect((await eventsOf(world, 'acme/tag')).at(-1)).toEqual({ type: 'tag.deleted', target: { tag: 'v1', digest } });
   });
 
-  test('that is not there is a 404, as is a second time, or a repository that is not there; none is recorded', async () => {
+  test('that does not exist is a 404, as is a second time or an unknown repository, and is not recorded', async () => {
     await pushImage(world, 'acme/none', 'v1', 1);
     expect(await refusal(await remove('acme/none', 'v2'))).toBe('404 MANIFEST_UNKNOWN');
     expect((await remove('acme/none', 'v1')).status).toBe(202);
@@ -55,7 +55,7 @@ describe('deleting a tag', () => {
     expect(await events('acme/nowhere')).toEqual([]);
   });
 
-  test('called latest is deleting a tag like any other', async () => {
+  test('called latest is like deleting any other tag', async () => {
     const { digest } = await pushImage(world, 'acme/latest', 'latest', 1);
     expect((await remove('acme/latest', 'latest')).status).toBe(202);
     expect(await digestAt(world, 'acme/latest', 'latest')).toBe(404);
@@ -64,7 +64,7 @@ describe('deleting a tag', () => {
 });
 
 describe('deleting a digest', () => {
-  test('takes the manifest with all its tags, and leaves its blobs and the other manifests', async () => {
+  test('removes the manifest with all its tags, and keeps its blobs and other manifests', async () => {
     const { digest, bytes } = await pushImage(world, 'acme/digest', 'v1', 1);
     await pushImage(world, 'acme/digest', 'v2', 1);
     const other = await pushImage(world, 'acme/digest', 'v3', 2);
@@ -78,7 +78,7 @@ describe('deleting a digest', () => {
     expect((await events('acme/digest')).slice(-3)).toEqual(['tag.deleted v1', 'tag.deleted v2', 'manifest.deleted']);
   });
 
-  test('that is not there is a 404, as is a second time, or a repository that is not there', async () => {
+  test('that does not exist is a 404, as is a second time or an unknown repository', async () => {
     const { digest } = await pushImage(world, 'acme/gone', null, 1);
     expect((await remove('acme/gone', digest)).status).toBe(202);
     expect(await refusal(await remove('acme/gone', digest))).toBe('404 MANIFEST_UNKNOWN');
@@ -86,7 +86,7 @@ describe('deleting a digest', () => {
     expect(await events('acme/gone')).toEqual(['repository.created', 'manifest.pushed', 'manifest.deleted']);
   });
 
-  test('lets it be pushed again, with another type too', async () => {
+  test('allows pushing it again, with another media type too', async () => {
     const config = descriptorOf(await pushBlob(world, 'acme/again', '{}'), CONFIG_TYPE);
     const image = await contentOf(JSON.stringify({ schemaVersion: 2, config, layers: [] }));
     expect((await putManifest(world, 'acme/again', 'v1', textOf(image))).status).toBe(201);
@@ -96,7 +96,7 @@ describe('deleting a digest', () => {
     expect((await world.fetch('HEAD', '/v2/acme/again/manifests/v1')).headers.get('content-type')).toBe(docker);
   });
 
-  test('of a large manifest leaves its object in the trash, and a new push brings a new object', async () => {
+  test('of a large manifest keeps its object in the trash, and a new push writes a new object', async () => {
     const large = { annotations: { text: 'x'.repeat(200_000) } };
     const { digest, bytes } = await pushImage(world, 'acme/large', 'v1', 1, large);
     expect((await remove('acme/large', digest)).status).toBe(202);
@@ -111,7 +111,7 @@ describe('deleting a digest', () => {
     expect(new Uint8Array(await response.arrayBuffer())).toEqual(bytes);
   });
 
-  test('of a large manifest that lies in the trash already puts the newer object there, and the older is let go', async () => {
+  test('of a large manifest that is in the trash already keeps the newer object and drops the older', async () => {
     const large = { annotations: { text: 'x'.repeat(200_000) } };
     const { digest } = await pushImage(world, 'acme/larger', 'v1', 1, large);
     const trashed = world.env.DB.prepare(
@@ -129,7 +129,7 @@ describe('deleting a digest', () => {
     expect(await world.env.BLOBS.head(await key())).not.toBeNull();
   });
 
-  test('of a subject leaves its referrers, and of a referrer leaves the subject', async () => {
+  test('of a subject keeps its referrers, and of a referrer keeps the subject', async () => {
     const subject = await pushImage(world, 'acme/subject', 'v1', 1);
     const more = { subject: descriptorOf(subject, IMAGE_TYPE) };
     const [one, two] = [
@@ -146,8 +146,8 @@ describe('deleting a digest', () => {
   });
 });
 
-describe('what something needs is not let go (405 UNSUPPORTED)', () => {
-  test('a child of an index, by digest; its tag may go; once the index is gone, so may the child', async () => {
+describe('referenced content cannot be deleted (405 UNSUPPORTED)', () => {
+  test('a child of an index, by digest; its tag can, and the child can once the index is deleted', async () => {
     const child = await pushImage(world, 'acme/index', 'child', 1);
     const index = await indexOf([child, await pushImage(world, 'acme/index', null, 2)]);
     expect((await putManifest(world, 'acme/index', 'multi', textOf(index), INDEX_TYPE)).status).toBe(201);
@@ -165,7 +165,7 @@ describe('what something needs is not let go (405 UNSUPPORTED)', () => {
     expect((await remove('acme/index', child.digest)).status).toBe(202);
   });
 
-  test('a child of two indexes, until both are gone', async () => {
+  test('a child of two indexes, until both are deleted', async () => {
     const child = await pushImage(world, 'acme/two', null, 1);
     const indexes = [await indexOf([child]), await indexOf([child], { annotations: { of: 'the second' } })];
     for (const index of indexes) await putManifest(world, 'acme/two', index.digest, textOf(index), INDEX_TYPE);
@@ -176,7 +176,7 @@ describe('what something needs is not let go (405 UNSUPPORTED)', () => {
     expect((await remove('acme/two', child.digest)).status).toBe(202);
   });
 
-  test('a child of an index of another repository may go: each repository is for itself', async () => {
+  test('except a child of an index of another repository', async () => {
     const child = await pushImage(world, 'acme/here', null, 1);
     await pushImage(world, 'acme/there', null, 1);
     const index = await indexOf([child]);
@@ -185,7 +185,7 @@ describe('what something needs is not let go (405 UNSUPPORTED)', () => {
     expect(await refusal(await remove('acme/there', child.digest))).toBe('405 UNSUPPORTED');
   });
 
-  test('a blob of a manifest, until the last manifest with it is gone', async () => {
+  test('a blob of a manifest, until the last manifest with it is deleted', async () => {
     const { digest, bytes } = await pushImage(world, 'acme/blob', 'v1', 1);
     const second = await pushImage(world, 'acme/blob', null, 1, { annotations: { of: 'the second' } });
     for (const manifest of [digest, second.digest]) {
@@ -200,7 +200,7 @@ describe('what something needs is not let go (405 UNSUPPORTED)', () => {
   });
 });
 
-describe('the object of a large manifest stays for its trash', () => {
+describe('the object of a large manifest is kept for its trash', () => {
   beforeEach(async () => {
     world = await newWorld();
   });
@@ -213,7 +213,7 @@ describe('the object of a large manifest stays for its trash', () => {
     return (await (await world.env.BLOBS.get(key ?? ''))?.text()) ?? null;
   };
 
-  test('wherever its deletion comes between two steps of its put', async () => {
+  test('whenever the manifest is deleted during its put', async () => {
     await everyOrder(world, async (run) => {
       const image = await imageIn(world, 'acme/early', 300 + run, large);
       return {
@@ -229,7 +229,7 @@ describe('the object of a large manifest stays for its trash', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('wherever the deletion of its repository comes between them', async () => {
+  test('whenever its repository is deleted during the put', async () => {
     await everyOrder(world, async (run) => {
       const image = await imageIn(world, `acme/r${run}`, 300 + run, large);
       return {

@@ -1,6 +1,6 @@
 /**
- * A put whose batch was committed, and whose answer the database lost: it is carried out once, whatever others did before the
- * registry found out, and is answered as what it was.
+ * A put whose batch was committed while its answer was lost. It happens once, whatever others did before the registry
+ * noticed, and gets the right answer.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
@@ -24,7 +24,7 @@ const put = (on: World, reference: string, image: Content | undefined, headers: 
     body: image?.bytes ?? null,
   });
 
-/** The stores seen so that the answer of the first batch is lost, and something happens before that is known. */
+/** The stores, which lose the answer of the first batch and run something before that is noticed. */
 function losing(meanwhile: () => Promise<unknown>): World {
   let batches = 0;
   const DB = intercepted(world.env.DB, async (name, effect) => {
@@ -43,8 +43,8 @@ const history = async () => {
   );
 };
 
-describe('somebody moved the tag on', () => {
-  test('that has been seen, and is not moved back', async () => {
+describe('after somebody else moved the tag', () => {
+  test('the put is recognized, and the tag is not moved back', async () => {
     const lost = losing(async () => {
       const seen = await digestAt(world, 'acme/api', 'latest');
       expect(seen).toBe(one?.digest);
@@ -56,13 +56,13 @@ describe('somebody moved the tag on', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('so its condition does not hold any more: it did when it was carried out', async () => {
+  test('its condition does not hold any more, but did when it was committed', async () => {
     const lost = losing(() => put(world, 'latest', two));
     expect((await put(lost, 'latest', one, { 'if-none-match': '*' })).status).toBe(201);
     expect(await history()).toEqual(['1 one', '2 two']);
   });
 
-  test('and the warning tells what it was moved from', async () => {
+  test('the warning names what the tag was moved from', async () => {
     await putManifest(world, 'acme/api', 'latest', textOf(two as Content));
     const lost = losing(() => world.fetch('DELETE', '/v2/acme/api/manifests/latest'));
     const response = await put(lost, 'latest', one);
@@ -81,7 +81,7 @@ describe('a manifest without a tag', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('that was not carried out is put by the second try', async () => {
+  test('that was not committed is put by the second try', async () => {
     let batches = 0;
     const DB = intercepted(world.env.DB, async (name, effect) => {
       if (name === 'DB.batch' && ++batches === 1) throw new Error('D1_ERROR: Network connection lost.');
@@ -92,7 +92,7 @@ describe('a manifest without a tag', () => {
   });
 });
 
-test('one that is carried out only while it is being found out is not done twice', async () => {
+test('that is committed while the registry checks is not put twice', async () => {
   let batches = 0;
   const DB = intercepted(world.env.DB, async (name, effect) => {
     if (name !== 'DB.batch' || ++batches > 2) return effect();

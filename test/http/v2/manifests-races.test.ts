@@ -1,4 +1,4 @@
-/** Many at once: whatever the order, nobody is told what is not true, and nothing is left half done. */
+/** Concurrent requests: in any order, no answer is wrong and nothing is half done. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import {
@@ -34,7 +34,7 @@ beforeEach(async () => {
 const outcome = async (response: Response) => (response.status < 300 ? `${response.status}` : refusal(response));
 const remove = (at: World, path: string) => at.fetch('DELETE', `/v2/acme/api/${path}`);
 
-/** Starts both at once, the one first in one round and the other in the next, with less or more of a lead. */
+/** Starts both at once, alternating which is first, with a varying lead. */
 async function race(round: number, one: Request, two: Request): Promise<[string, string]> {
   const late = async (request: Request) => {
     await scheduler.wait((round >> 1) % 8);
@@ -50,7 +50,7 @@ async function images(count: number): Promise<Content[]> {
   return made;
 }
 
-test('of 16 writers of one tag all are taken, one is last, and each says whom it replaced', async () => {
+test('of 16 concurrent puts of one tag all succeed, one is last, and each names what it replaced', async () => {
   const all = await images(WRITERS);
   const responses = await Promise.all(all.map((image) => putManifest(world, 'acme/api', 'v1', textOf(image))));
   expect(responses.map(({ status }) => status)).toEqual(Array(WRITERS).fill(201));
@@ -75,7 +75,7 @@ test('of 16 writers of one tag all are taken, one is last, and each says whom it
   expect(await violations(world.env)).toEqual([]);
 });
 
-test('of 16 pushes of one image all are taken, one makes or moves the tag, and the others are pushes that change nothing', async () => {
+test('of 16 concurrent pushes of one image all succeed, one creates or moves the tag, and the others change nothing', async () => {
   const [image] = (await images(1)) as [Content];
   const large = await imageIn(world, 'acme/api', 1, { annotations: { text: 'x'.repeat(200_000) } });
   for (const content of [image, large]) {
@@ -90,11 +90,11 @@ test('of 16 pushes of one image all are taken, one makes or moves the tag, and t
   expect(await violations(world.env)).toEqual([]);
 });
 
-/** Two requests that must not both succeed, and what must be true after them. */
+/** Two requests that must not both succeed, and what must hold after them. */
 interface Contest {
   put: Request;
   remove: Request;
-  /** What has been put may be named by the tag, and what it needs must be there. */
+  /** The tag may name the new manifest, and everything it references must exist. */
   check: (put: string) => Promise<void>;
 }
 
@@ -130,7 +130,7 @@ describe.each([
 ])('of %s one is refused, and nothing is missing', (_, contest) => {
   const outcomes = ['201, 405 UNSUPPORTED', '400 MANIFEST_BLOB_UNKNOWN, 202'];
 
-  test('when both come at once', async () => {
+  test('when both are sent at once', async () => {
     for (let round = 0; round < ROUNDS; round++) {
       const { put, remove, check } = await contest(round);
       const answers = await race(round, put, remove);
@@ -140,7 +140,7 @@ describe.each([
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('wherever the one comes between two steps of the other', async () => {
+  test('at every point of the other request', async () => {
     const seen = new Set<string>();
     for (const outerIsPut of [true, false]) {
       const steps = await everyOrder(world, async (run) => {
@@ -162,7 +162,7 @@ describe.each([
   });
 });
 
-test('a tag that is set while its manifest is deleted names it or is not there: it never leads nowhere', async () => {
+test('a tag that is set while its manifest is deleted names it or does not exist: it never dangles', async () => {
   const large = { annotations: { text: 'x'.repeat(200_000) } };
   const contest = async (n: number) => {
     const image = await pushImage(world, 'acme/api', null, n, n % 2 ? large : {});
@@ -193,7 +193,7 @@ test('a tag that is set while its manifest is deleted names it or is not there: 
   expect(await violations(world.env)).toEqual([]);
 });
 
-test('two that delete one tag: one of them did, the other is told 404', async () => {
+test('of two deletions of one tag one succeeds and the other is a 404', async () => {
   await pushImage(world, 'acme/api', 'v1', 1);
   const both = [remove(world, 'manifests/v1'), remove(world, 'manifests/v1')];
   const answers = await Promise.all(both.map(async (response) => outcome(await response)));
@@ -202,7 +202,7 @@ test('two that delete one tag: one of them did, the other is told 404', async ()
   expect(types).toEqual(['repository.created', 'tag.created', 'tag.deleted']);
 });
 
-test('of two types that are pushed at once for the same bytes one stays, and every pull has that one', async () => {
+test('of two media types pushed at once for the same bytes one stays, and every pull returns that one', async () => {
   const config = descriptorOf(await pushBlob(world, 'acme/api', '{}'), CONFIG_TYPE);
   const text = JSON.stringify({ schemaVersion: 2, config, layers: [] });
   const types = [IMAGE_TYPE, 'application/vnd.docker.distribution.manifest.v2+json'];

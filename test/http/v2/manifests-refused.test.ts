@@ -1,4 +1,4 @@
-/** Manifests that are not taken: with which answer, and that a refusal changes nothing. */
+/** Manifests that are refused: the answer, and that nothing changes. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   CONFIG_TYPE,
@@ -47,7 +47,7 @@ const image = (more: Record<string, unknown> = {}) => ({
 });
 const indexOf = (...manifests: Descriptor[]) => ({ schemaVersion: 2, mediaType: INDEX_TYPE, manifests });
 
-/** Puts it under v1 and under its digest: neither may come of it, and v1 stays what it was. */
+/** Puts it under v1 and under its digest. Both must fail, and v1 must stay as it was. */
 async function refused(document: unknown, contentType = IMAGE_TYPE): Promise<string> {
   const text = typeof document === 'string' ? document : JSON.stringify(document);
   const { digest } = await contentOf(text);
@@ -61,7 +61,7 @@ async function refused(document: unknown, contentType = IMAGE_TYPE): Promise<str
   return answer;
 }
 
-describe('a body that is no manifest is refused as MANIFEST_INVALID', () => {
+describe('a body that is not a manifest is refused as MANIFEST_INVALID', () => {
   test.each<[string, unknown]>([
     ['nothing', ''],
     ['no JSON', '<script>alert(1)</script>'],
@@ -93,7 +93,7 @@ describe('a body that is no manifest is refused as MANIFEST_INVALID', () => {
     expect(await refused(document)).toBe('400 MANIFEST_INVALID');
   });
 
-  test('bytes that are no UTF-8', async () => {
+  test('for bytes that are not UTF-8', async () => {
     const body = new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]);
     const headers = { 'content-type': IMAGE_TYPE };
     expect(await refusal(await world.fetch('PUT', '/v2/acme/api/manifests/v1', { headers, body }))).toBe(
@@ -101,13 +101,13 @@ describe('a body that is no manifest is refused as MANIFEST_INVALID', () => {
     );
   });
 
-  test('a body that is not there', async () => {
+  test('for a missing body', async () => {
     const headers = { 'content-type': IMAGE_TYPE };
     expect(await refusal(await world.fetch('PUT', '/v2/acme/api/manifests/v1', { headers }))).toBe('400 MANIFEST_INVALID');
   });
 });
 
-describe('a type that is not on the list is refused, and never served', () => {
+describe('an unsupported media type is refused, and never served', () => {
   test.each([
     'text/html',
     'image/svg+xml',
@@ -122,13 +122,13 @@ describe('a type that is not on the list is refused, and never served', () => {
     expect(await refused(image(), contentType)).toBe('400 MANIFEST_INVALID');
   });
 
-  test('none at all', async () => {
+  test('if there is none at all', async () => {
     const body = new TextEncoder().encode(JSON.stringify(image()));
     expect(await refusal(await world.fetch('PUT', '/v2/acme/api/manifests/v1', { body }))).toBe('400 MANIFEST_INVALID');
   });
 });
 
-test('a body that does not have the digest of its address is refused, and neither digest is there', async () => {
+test('a body that does not match the digest of its address is refused, and neither digest exists', async () => {
   const text = JSON.stringify(image({ annotations: { of: 'another digest' } }));
   const { digest } = await contentOf(text);
   expect(await refusal(await putManifest(world, 'acme/api', nowhere(5), text))).toBe('400 DIGEST_INVALID');
@@ -139,7 +139,7 @@ test('a body that does not have the digest of its address is refused, and neithe
   expect(await kept.text()).toBe(textOf(before));
 });
 
-describe('what is referenced and not here', () => {
+describe('referenced content that is missing', () => {
   const missing = (n: number, mediaType = LAYER_TYPE) => ({ mediaType, digest: nowhere(n), size: n });
 
   test.each<[string, unknown, string, number[]]>([
@@ -154,7 +154,7 @@ describe('what is referenced and not here', () => {
     expect(errors.flatMap(({ detail }) => detail.map(({ digest }) => digest)).sort()).toEqual(digests.map(nowhere));
   });
 
-  test('is looked for in this repository only: a blob of another one is answered like one that is nowhere', async () => {
+  test('is looked for in this repository only: a blob of another one counts as missing', async () => {
     const elsewhere = await pushBlob(world, 'acme/private', 'a layer of others');
     const answer = async (layer: Descriptor) => {
       const response = await putManifest(world, 'acme/api', 'v1', image({ layers: [layer] }));
@@ -167,30 +167,30 @@ describe('what is referenced and not here', () => {
     expect(await refused(indexOf(descriptorOf(image2, IMAGE_TYPE)), INDEX_TYPE)).toBe('400 MANIFEST_BLOB_UNKNOWN');
   });
 
-  test('is not found among things of another kind: a manifest is no layer, and a blob no child', async () => {
+  test('must have the right kind: a manifest is not a layer, and a blob is not a child', async () => {
     expect(await refused(image({ layers: [descriptorOf(before, LAYER_TYPE)] }))).toBe('400 MANIFEST_BLOB_UNKNOWN');
     expect(await refused(indexOf({ ...config, mediaType: IMAGE_TYPE }), INDEX_TYPE)).toBe('400 MANIFEST_BLOB_UNKNOWN');
   });
 
-  test('makes no repository', async () => {
+  test('does not create a repository', async () => {
     expect(await refusal(await putManifest(world, 'acme/never', 'v1', image()))).toBe('400 MANIFEST_BLOB_UNKNOWN');
     expect(await refusal(await world.fetch('GET', '/v2/acme/never/tags/list'))).toBe('404 NAME_UNKNOWN');
   });
 
-  test('leaves no bytes of a large manifest behind', async () => {
+  test('leaves no object of a large manifest', async () => {
     const text = JSON.stringify(image({ layers: [missing(7)], annotations: { text: 'x'.repeat(200_000) } }));
     expect(await refused(text)).toBe('400 MANIFEST_BLOB_UNKNOWN');
     expect((await world.env.BLOBS.list({ prefix: 'manifests/' })).objects).toEqual([]);
   });
 });
 
-describe('a descriptor that lies about what is here is refused as MANIFEST_INVALID', () => {
+describe('a descriptor that contradicts the content is refused as MANIFEST_INVALID', () => {
   test('of a blob, about its size', async () => {
     expect(await refused(image({ config: { ...config, size: 3 } }))).toBe('400 MANIFEST_INVALID');
     expect(await refused(indexOf({ ...config, size: 3 }), INDEX_TYPE)).toBe('400 MANIFEST_INVALID');
   });
 
-  test('of a child, about its size or its type', async () => {
+  test('of a child, about its size or its media type', async () => {
     const wrongSize = indexOf(descriptorOf(before, IMAGE_TYPE, { size: 1 }));
     expect(await refused(wrongSize, INDEX_TYPE)).toBe('400 MANIFEST_INVALID');
     expect(await refused(indexOf(descriptorOf(before, DOCKER_IMAGE)), INDEX_TYPE)).toBe('400 MANIFEST_INVALID');
@@ -198,7 +198,7 @@ describe('a descriptor that lies about what is here is refused as MANIFEST_INVAL
   });
 });
 
-describe('within the limits of D1', () => {
+describe("within D1's limits", () => {
   const layers = (count: number) =>
     Array.from({ length: count }, (_, n) => ({
       mediaType: `application/${'x'.repeat(100)};${'y'.repeat(255)}`,
@@ -206,7 +206,7 @@ describe('within the limits of D1', () => {
       size: n,
     }));
 
-  test('a manifest points at up to 4,000 digests, of which those that are missing are counted, and named as far as 8 KiB go', async () => {
+  test('a manifest references up to 4,000 digests, and missing ones are counted and named within 8 KiB', async () => {
     const response = await putManifest(worldOf(limited(world.env)), 'acme/api', 'v1', image({ layers: layers(3999) }));
     const body = await response.text();
     expect(body.length).toBeLessThan(8 * 1024);
@@ -215,14 +215,14 @@ describe('within the limits of D1', () => {
     expect(await refused(image({ layers: layers(4000) }))).toBe('400 MANIFEST_INVALID');
   });
 
-  test('a layer may be named 16,000 times, and the manifest be deleted again', async () => {
+  test('a layer may be listed 16,000 times, and the manifest can be deleted', async () => {
     const production = worldOf(limited(world.env));
     const manifest = await contentOf(JSON.stringify(image({ layers: Array(16_000).fill(config) })));
     expect((await putManifest(production, 'acme/api', manifest.digest, textOf(manifest))).status).toBe(201);
     expect((await production.fetch('DELETE', `/v2/acme/api/manifests/${manifest.digest}`)).status).toBe(202);
   });
 
-  test('a manifest of 4,000 foreign layers is taken', async () => {
+  test('a manifest of 4,000 foreign layers is accepted', async () => {
     const mediaType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
     const foreign = layers(3999).map((layer) => ({ ...layer, mediaType }));
     await pushBlob(world, 'acme/windows', '{}');
@@ -231,7 +231,7 @@ describe('within the limits of D1', () => {
   });
 });
 
-test('a push of an image whose blobs were never sent is no push of the image', async () => {
+test('pushing an image whose blobs were never sent fails', async () => {
   const unsent = await contentOf(textOf(await imageIn(world, 'acme/full', 3)));
   expect(await refusal(await putManifest(world, 'acme/empty', 'v1', textOf(unsent)))).toBe('400 MANIFEST_BLOB_UNKNOWN');
   expect((await putManifest(world, 'acme/full', 'v1', textOf(unsent))).status).toBe(201);

@@ -1,4 +1,4 @@
-/** Manifests that are taken: stored byte for byte, found by tag and digest, and recorded once. */
+/** Manifests that are accepted: stored byte for byte, found by tag and digest, and recorded once. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   CONFIG_TYPE,
@@ -30,7 +30,7 @@ beforeAll(async () => {
   config = await pushBlob(world, 'acme/api', '{}');
 });
 
-/** An image without layers, in acme/api, as text that a test may bend. */
+/** The text of an image without layers in acme/api, which a test may modify. */
 function imageText(more: Record<string, unknown> = {}): string {
   return JSON.stringify({ schemaVersion: 2, config: descriptorOf(config, CONFIG_TYPE), layers: [], ...more });
 }
@@ -39,14 +39,14 @@ async function bytesAt(reference: string): Promise<Uint8Array> {
   return new Uint8Array(await (await world.fetch('GET', `/v2/acme/api/manifests/${reference}`)).arrayBuffer());
 }
 
-/** A document of exactly so many bytes. */
+/** A document of exactly this many bytes. */
 function imageOf(size: number): string {
   const annotations = { text: '' };
   annotations.text = 'x'.repeat(size - imageText({ annotations }).length);
   return imageText({ annotations });
 }
 
-describe('a manifest comes back byte for byte', () => {
+describe('a manifest is returned byte for byte', () => {
   test.each<[string, (text: string) => string]>([
     ['with white space', (text) => ` \n\t${text.replaceAll('":', '" :\r\n ')}\n\n`],
     ['without a line break at its end', (text) => text],
@@ -80,7 +80,7 @@ describe('a manifest comes back byte for byte', () => {
     );
   });
 
-  test('of more than 8 MiB is refused with 413, whether its length is announced or not', async () => {
+  test('above 8 MiB is refused with 413, with or without a content length', async () => {
     const body = imageOf(8 * KIB * KIB + 1);
     expect(await refusal(await putManifest(world, 'acme/api', 'large', body))).toBe('413 SIZE_INVALID');
     const headers = { 'content-type': IMAGE_TYPE, 'content-length': String(body.length) };
@@ -89,8 +89,8 @@ describe('a manifest comes back byte for byte', () => {
   });
 });
 
-describe('an answer', () => {
-  test('to HEAD has the status and headers of the one to GET, and no body', async () => {
+describe('the answer', () => {
+  test('to HEAD has the status and headers of GET, and no body', async () => {
     const { digest } = await pushImage(world, 'acme/head', 'v1', 1);
     for (const reference of ['v1', digest, 'none']) {
       const get = await world.fetch('GET', `/v2/acme/head/manifests/${reference}`);
@@ -101,7 +101,7 @@ describe('an answer', () => {
     }
   });
 
-  test('says type, length and digest, and lets no browser run what was pushed', async () => {
+  test('has type, length and digest, and no browser runs the content', async () => {
     const { digest, bytes } = await pushImage(world, 'acme/head', 'v1', 1);
     const { headers } = await world.fetch('GET', '/v2/acme/head/manifests/v1');
     expect(headers.get('content-type')).toBe(IMAGE_TYPE);
@@ -122,7 +122,7 @@ describe('an answer', () => {
     expect((await ask()).status).toBe(200);
   });
 
-  test('to a Range is that part', async () => {
+  test('to a Range request is that part', async () => {
     const { bytes } = await pushImage(world, 'acme/head', 'v1', 1);
     const response = await world.fetch('GET', '/v2/acme/head/manifests/v1', { headers: { range: 'bytes=-10' } });
     expect(response.status).toBe(206);
@@ -130,16 +130,16 @@ describe('an answer', () => {
   });
 });
 
-describe('the type', () => {
+describe('the media type', () => {
   test.each([`${IMAGE_TYPE}; charset=utf-8`, IMAGE_TYPE.toUpperCase()])(
-    'that is pushed as %s is served bare',
+    'pushed as %s is served without parameters',
     async (contentType) => {
       expect((await putManifest(world, 'acme/api', 'typed', imageText(), contentType)).status).toBe(201);
       expect((await world.fetch('GET', '/v2/acme/api/manifests/typed')).headers.get('content-type')).toBe(IMAGE_TYPE);
     },
   );
 
-  test('of bytes that name none is that of their first push: a second one with another type is refused', async () => {
+  test('of bytes that state none is that of their first push: a second one with another type is refused', async () => {
     const text = imageText({ annotations: { of: 'no type' } });
     expect((await putManifest(world, 'acme/api', 'first', text, DOCKER_IMAGE)).status).toBe(201);
     expect(await refusal(await putManifest(world, 'acme/api', 'second', text, IMAGE_TYPE))).toBe('400 MANIFEST_INVALID');
@@ -150,8 +150,8 @@ describe('the type', () => {
   });
 });
 
-describe('what a manifest points at', () => {
-  test('need not be here where it is a foreign layer', async () => {
+describe('referenced content', () => {
+  test('may be missing if it is a foreign layer', async () => {
     const foreign = {
       mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
       digest: `sha256:${'f'.repeat(64)}`,
@@ -160,14 +160,14 @@ describe('what a manifest points at', () => {
     expect((await putManifest(world, 'acme/api', 'windows', imageText({ layers: [foreign] }))).status).toBe(201);
   });
 
-  test('may be a blob in an index, as in the cache of BuildKit', async () => {
+  test("may be a blob in an index, as in BuildKit's cache", async () => {
     const layer = await pushBlob(world, 'acme/api', 'a cached layer');
     const manifests = [descriptorOf(layer, LAYER_TYPE), descriptorOf(config, 'application/vnd.buildkit.cacheconfig.v0')];
     const index = { schemaVersion: 2, mediaType: INDEX_TYPE, manifests };
     expect((await putManifest(world, 'acme/api', 'cache', index, INDEX_TYPE)).status).toBe(201);
   });
 
-  test('may be wrong in its data, which is kept as it came and served by nobody', async () => {
+  test('may have wrong inline data, which is stored as it is and never served as content', async () => {
     const text = imageText({ config: descriptorOf(config, CONFIG_TYPE, { data: 'bm90IGl0' }) });
     expect((await putManifest(world, 'acme/api', 'data', text)).status).toBe(201);
     expect(new TextDecoder().decode(await bytesAt('data'))).toBe(text);
@@ -175,7 +175,7 @@ describe('what a manifest points at', () => {
     expect(new Uint8Array(await blob.arrayBuffer())).toEqual(config.bytes);
   });
 
-  test('may lie 30 indexes deep, each naming the next one twice: pushed, read and deleted one by one', async () => {
+  test('may be nested 30 indexes deep, each listing the next one twice: pushed, read and deleted one by one', async () => {
     let below = await pushImage(world, 'acme/deep', null, 4);
     const chain = [below];
     for (let level = 0; level < 30; level++) {
@@ -207,7 +207,7 @@ describe('tags beside a digest', () => {
     expect((await eventsOf(world, 'acme/tags')).filter(({ type }) => type === 'tag.created')).toHaveLength(tags.length);
   });
 
-  test('may also stand beside a tag', async () => {
+  test('may be combined with a tag', async () => {
     const image = await imageIn(world, 'acme/tags', 6);
     const response = await putManifest(world, 'acme/tags', 'v6?tag=v6.1', textOf(image));
     expect(response.headers.get('oci-tag')).toBe('v6, v6.1');
@@ -215,7 +215,7 @@ describe('tags beside a digest', () => {
     expect(await digestAt(world, 'acme/tags', 'v6.1')).toBe(image.digest);
   });
 
-  test('are refused together where one is no tag, and with 414 where they are more than 100', async () => {
+  test('are refused together if one is invalid, and with 414 if there are more than 100', async () => {
     const image = await imageIn(world, 'acme/tags', 7);
     for (const wrong of ['a:b', '.x', '', 'a%20b', 'a%00', '%ff', 't'.repeat(129), image.digest]) {
       const response = await putManifest(world, 'acme/tags', `${image.digest}?tag=good&tag=${wrong}`, textOf(image));
@@ -230,8 +230,8 @@ describe('tags beside a digest', () => {
   });
 });
 
-describe('the record', () => {
-  test('has one event for a first push, one a tag that is made, moved or pushed again, and none for a digest', async () => {
+describe('the events', () => {
+  test('are one for a first push, one for each tag that is created, moved or pushed again, and none for a digest', async () => {
     const [one, two] = [await pushImage(world, 'acme/record', 'v1', 8), await imageIn(world, 'acme/record', 9)];
     await putManifest(world, 'acme/record', 'v1', textOf(one));
     await putManifest(world, 'acme/record', one.digest, textOf(one));
@@ -247,7 +247,7 @@ describe('the record', () => {
     ]);
   });
 
-  test('has one event for a manifest that is pushed by digest alone, and that only the first time', async () => {
+  test('are one for a manifest pushed by digest only, the first time', async () => {
     const image = await pushImage(world, 'acme/record2', null, 8);
     await putManifest(world, 'acme/record2', image.digest, textOf(image));
     await putManifest(world, 'acme/record2', 'v1', textOf(image));

@@ -1,4 +1,4 @@
-/** Blobs that are linked from another repository instead of being sent again (end-11). */
+/** Cross-repository mounts: blobs linked from another repository instead of sent again (end-11). */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Content, contentOf, noise, pushBlob, refusal } from '../../world/images.ts';
 import { tokenFor } from '../../world/tokens.ts';
@@ -23,7 +23,7 @@ function mount(query: string, authorization?: string): Promise<Response> {
 }
 
 describe('a mount', () => {
-  test('answers 201 with where the blob is; it can be pulled there at once, and nothing was copied', async () => {
+  test("returns 201 with the blob's location; it can be pulled at once, and nothing was copied", async () => {
     const response = await mount(`mount=${blob.digest}&from=${SOURCE}`);
     expect(response.status).toBe(201);
     expect(response.headers.get('docker-content-digest')).toBe(blob.digest);
@@ -39,7 +39,7 @@ describe('a mount', () => {
     expect(await countOf(world, 'uploads')).toBe(0);
   });
 
-  test('works with sha512, and of an empty blob', async () => {
+  test('works with sha512, and for an empty blob', async () => {
     const long = await contentOf(noise(100, 2), 'sha512');
     const empty = await contentOf('');
     for (const { bytes, digest } of [long, empty]) {
@@ -49,7 +49,7 @@ describe('a mount', () => {
     }
   });
 
-  test('again, or from the repository itself, is 201 as well, and writes one event in all', async () => {
+  test('repeated, or from the repository itself, is 201 as well, with one event in all', async () => {
     expect((await mount(`mount=${blob.digest}&from=${SOURCE}`)).status).toBe(201);
     expect((await mount(`mount=${blob.digest}&from=${SOURCE}`)).status).toBe(201);
     expect((await mount(`mount=${blob.digest}&from=${TARGET}`)).status).toBe(201);
@@ -57,13 +57,13 @@ describe('a mount', () => {
     expect(results).toEqual([{ about: TARGET, target: JSON.stringify({ digest: blob.digest, from: SOURCE }) }]);
   });
 
-  test('outlives the source: what is deleted there stays here', async () => {
+  test('outlives a deletion in the source', async () => {
     await mount(`mount=${blob.digest}&from=${SOURCE}`);
     expect(await statusOf(world, 'DELETE', `/v2/${SOURCE}/blobs/${blob.digest}`)).toBe(202);
     expect(await pulled(world, TARGET, blob.digest)).toBe(blob.digest);
   });
 
-  test('takes a lease, and takes it anew where the blob was here before', async () => {
+  test('takes a lease, and renews it if the blob was here before', async () => {
     const lease = () =>
       world.env.DB.prepare(
         'SELECT leased_until AS until FROM repository_blobs JOIN repositories r ON r.id = repository_id WHERE r.name = ?1',
@@ -92,7 +92,7 @@ describe('a mount that is not possible', () => {
     'without a digest, from somewhere': `from=${SOURCE}`,
   };
 
-  test.each(Object.entries(impossible))('%s is a 202 with an upload that works', async (_, query) => {
+  test.each(Object.entries(impossible))('for %s is a 202 with an upload that works', async (_, query) => {
     await pushBlob(world, 'acme/other', 'something else');
     const response = await mount(query.replace('BLOB', blob.digest));
     expect(progressOf(response)).toBe('202 0-0');
@@ -102,7 +102,7 @@ describe('a mount that is not possible', () => {
     expect(await pulled(world, TARGET, sent.digest)).toBe(sent.digest);
   });
 
-  test('because its object is gone is a 202, too', async () => {
+  test('because its object is missing is a 202, too', async () => {
     await world.env.BLOBS.delete(await keysOf(world));
     expect(await statusOf(world, 'GET', `/v2/${SOURCE}/blobs/${blob.digest}`)).toBe(404);
     expect((await mount(`mount=${blob.digest}&from=${SOURCE}`)).status).toBe(202);
@@ -117,8 +117,8 @@ describe('a mount that is not possible', () => {
   });
 });
 
-describe('a mount that names no source', () => {
-  test('is judged by what its subject may pull, not by the scopes of the token', async () => {
+describe('a mount without a source', () => {
+  test('depends on what its subject may pull, not on the scopes of the token', async () => {
     expect((await mount(`mount=${blob.digest}`)).status).toBe(201);
     expect(await pulled(world, TARGET, blob.digest)).toBe(blob.digest);
     const token = await tokenFor(world, `repository:${TARGET}:pull,push`);
@@ -127,13 +127,13 @@ describe('a mount that names no source', () => {
     expect(await pulled(world, TARGET, other.digest)).toBe(other.digest);
   });
 
-  test('is recorded without one: whoever reads the record may not know of what was found', async () => {
+  test('is recorded without one, because readers of the event may not know where it was found', async () => {
     await mount(`mount=${blob.digest}`);
     const { results } = await world.env.DB.prepare("SELECT target FROM events WHERE type = 'blob.mounted'").all();
     expect(results).toEqual([{ target: JSON.stringify({ digest: blob.digest }) }]);
   });
 
-  test('of what nobody has is a 202', async () => {
+  test('of an unknown blob is a 202', async () => {
     expect((await mount(`mount=${NO_DIGEST}`)).status).toBe(202);
   });
 });
@@ -146,7 +146,7 @@ describe('a mount with a token', () => {
     expect((await mount(`mount=${blob.digest}&from=${SOURCE}`, authorization)).status).toBe(201);
   });
 
-  test('that does not cover the source is a 202 and an upload, though its subject may pull there', async () => {
+  test('that does not cover the source is a 202 with an upload, even if its subject may pull there', async () => {
     const authorization = await header(`repository:${TARGET}:pull,push`);
     const response = await mount(`mount=${blob.digest}&from=${SOURCE}`, authorization);
     expect(response.status).toBe(202);

@@ -1,4 +1,4 @@
-/** A push of what is there already: it changes nothing, but it is a push. The tag and its image become younger, and it is an event. */
+/** Pushing what exists already changes nothing, but it is a push: the tag and its image become younger, and it is an event. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Content, IMAGE_TYPE, INDEX_TYPE, imageIn, indexOf, pushImage, putManifest, textOf } from '../../world/images.ts';
 import { intercepted } from '../../world/intercept.ts';
@@ -47,7 +47,7 @@ async function ages(): Promise<Record<string, number>> {
 
 const points = () => world.env.DB.prepare('SELECT count(*) AS n FROM tag_history').first('n');
 
-/** The record of a push of `tag` that changed nothing. */
+/** The event of a push of `tag` that changed nothing. */
 const again = (tag: string) => ({
   type: 'tag.pushed',
   target: { tag, digest: image.digest, mediaType: IMAGE_TYPE, size: image.bytes.byteLength, changed: false },
@@ -71,7 +71,7 @@ describe('the same image under its tag', () => {
     expect(events).toMatchObject([again('v1'), again('v1')]);
   });
 
-  test('beside tags that are made or moved by the same put: each has the event that is its own', async () => {
+  test('together with tags that the same put creates or moves: each has its own event', async () => {
     await pushImage(world, REPOSITORY, 'v3', 3);
     const events = await eventsDuring(world, () => pushed('v1?tag=v2&tag=v3'));
     expect(events.map(({ type, target }) => `${type} ${target.tag} ${target.changed}`)).toEqual([
@@ -82,7 +82,7 @@ describe('the same image under its tag', () => {
     expect(await ages()).toEqual({ v1: 0, v2: 0, v3: 0, image: 0 });
   });
 
-  test('leaves other tags of the image as old as they are', async () => {
+  test('keeps the age of other tags of the image', async () => {
     await pushed('other');
     await pushed('v1');
     await world.env.DB.prepare("UPDATE tags SET updated_at = updated_at - ?1 WHERE name = 'other'").bind(AGE).run();
@@ -90,12 +90,12 @@ describe('the same image under its tag', () => {
     expect(await ages()).toEqual({ v1: 0, other: 30, image: 0 });
   });
 
-  test('by its digest alone makes the image younger and no tag, and is no event', async () => {
+  test('by its digest only makes the image younger and no tag, and is no event', async () => {
     expect(await eventsDuring(world, () => pushed(image.digest))).toEqual([]);
     expect(await ages()).toEqual({ v1: 30, image: 0 });
   });
 
-  test('an index that comes again with all it lists makes all of it younger', async () => {
+  test('an index pushed again with its children makes all of it younger', async () => {
     const index = await indexOf([image]);
     for (let n = 0; n < 2; n++) {
       await world.env.DB.prepare('UPDATE manifests SET pushed_at = pushed_at - ?1').bind(AGE).run();
@@ -115,7 +115,7 @@ describe('the same image under its tag', () => {
     expect(await digestAt(world, REPOSITORY, 'v1')).toBe(image.digest);
   });
 
-  test('whose condition fails is refused, and refreshes nothing', async () => {
+  test('with a condition that fails is refused and refreshes nothing', async () => {
     const response = await world.fetch('PUT', `/v2/${REPOSITORY}/manifests/v1`, {
       headers: { 'content-type': IMAGE_TYPE, 'if-none-match': '*' },
       body: image.bytes,
@@ -125,7 +125,7 @@ describe('the same image under its tag', () => {
   });
 });
 
-describe('whoever has no right to the tag', () => {
+describe('a caller without the right to the tag', () => {
   const allow = (actions: string[], tags: string[]) =>
     api(world, 'PUT', '/users/dev/policy', {
       body: {
@@ -150,7 +150,7 @@ describe('whoever has no right to the tag', () => {
 });
 
 describe('a put whose answer the database lost', () => {
-  /** The stores seen so that the answer of the first batch is lost, and something happens before that is known. */
+  /** The stores, which lose the answer of the first batch and run something before that is noticed. */
   function losing(meanwhile: () => Promise<unknown> = async () => {}): World {
     let batches = 0;
     const DB = intercepted(world.env.DB, async (name, effect) => {
@@ -169,7 +169,7 @@ describe('a put whose answer the database lost', () => {
     expect(mixed.map(({ type }) => type)).toEqual(['tag.pushed', 'tag.created']);
   });
 
-  test('does not move a tag back that somebody moved on meanwhile', async () => {
+  test('does not move the tag back that another client moved meanwhile', async () => {
     const two = await imageIn(world, REPOSITORY, 2);
     await pushed(
       'v1',
@@ -178,7 +178,7 @@ describe('a put whose answer the database lost', () => {
     expect(await digestAt(world, REPOSITORY, 'v1')).toBe(two.digest);
   });
 
-  test('does not bring back what somebody deleted meanwhile', async () => {
+  test('does not restore what was deleted meanwhile', async () => {
     await pushed(
       'v1',
       losing(() => world.fetch('DELETE', `/v2/${REPOSITORY}/manifests/${image.digest}`)),
@@ -187,7 +187,7 @@ describe('a put whose answer the database lost', () => {
   });
 });
 
-describe('rules of clean-up', () => {
+describe('lifecycle rules', () => {
   const preview = async (selection: object) => {
     const policy = { rules: [{ rulePriority: 1, selection, action: { type: 'expire' } }] };
     const { body } = await api<{ items: { tag: string }[] }>(world, 'POST', `/repositories/${REPOSITORY}/-/lifecycle/preview`, {
@@ -196,7 +196,7 @@ describe('rules of clean-up', () => {
     return body.items.map(({ tag }) => tag).filter((tag) => tag !== null);
   };
 
-  test('leave a reproducible build that is pushed every day', async () => {
+  test('keep a reproducible build that is pushed every day', async () => {
     const all = { tagStatus: 'tagged', tagPatternList: ['*'] };
     const old = { ...all, countType: 'sinceImagePushed', countUnit: 'days', countNumber: 14 };
     const newest = { ...all, countType: 'imageCountMoreThan', countNumber: 1 };

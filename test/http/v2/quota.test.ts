@@ -1,4 +1,4 @@
-/** Limits of organizations as pushes meet them: what fits is counted by the batch that brings it, what does not leaves nothing. */
+/** Quotas of organizations during pushes: the batch that commits content also counts it, and a refused push leaves nothing. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';
 import { expireUploads } from '../../../src/registry/uploads/expiry.ts';
@@ -30,7 +30,7 @@ async function limit(maxBytes: number | null, warnPercent?: number, organization
   expect((await api(world, 'PUT', `/organizations/${organization}/quota`, { body })).status).toBe(200);
 }
 
-/** What the row of a namespace says. */
+/** What the row of the namespace says. */
 function stored(namespace = 'acme'): Promise<{ bytes: number; blobs: number } | null> {
   return world.env.DB.prepare('SELECT bytes, blobs FROM usage WHERE namespace = ?1')
     .bind(namespace)
@@ -42,13 +42,13 @@ async function stagedBytes(namespace = 'acme'): Promise<number | null> {
   return world.env.DB.prepare('SELECT staged FROM usage WHERE namespace = ?1').bind(namespace).first<number>('staged');
 }
 
-/** The row, once all is counted anew. */
+/** The row after everything is counted again. */
 async function recounted(namespace = 'acme'): Promise<{ bytes: number; blobs: number } | null> {
   await recountUsage(world.env);
   return stored(namespace);
 }
 
-/** Status, code, and what it says. */
+/** Status, code and message. */
 async function refusal(response: Response): Promise<[string, Refusal['errors'][0]]> {
   const [error] = ((await response.json()) as Refusal).errors;
   return [`${response.status} ${error.code}`, error];
@@ -56,7 +56,7 @@ async function refusal(response: Response): Promise<[string, Refusal['errors'][0
 
 type Lane = (to: World, repository: string, content: Content) => Promise<Response>;
 
-/** A request whose answer is the last one, unless one before it was refused. */
+/** Sends requests until one is refused. Returns the last answer. */
 async function inTurn(...requests: (() => Promise<Response>)[]): Promise<Response> {
   let answer: Response | undefined;
   for (const request of requests) {
@@ -92,7 +92,7 @@ const LANES: Record<string, Lane> = {
   },
 };
 
-/** Of chunks, what they are to become is known at the end only: till then it may be new, and needs room. */
+/** What chunks become is known only at the end. Until then they may be new content and need space. */
 const lanes = Object.entries(LANES);
 const MODES: { verify: string; part: number }[] = [
   { verify: 'storage', part: 64 * 1024 },
@@ -102,7 +102,7 @@ const MODES: { verify: string; part: number }[] = [
 describe.each(MODES)('with VERIFY=$verify', ({ verify, part }) => {
   beforeEach(() => newLimitedWorld({ VERIFY: verify, PART_BYTES: String(part) }));
 
-  test.each(lanes)('what fits exactly is taken and counted: by %s', async (_, push) => {
+  test.each(lanes)('content that fits exactly is accepted and counted: by %s', async (_, push) => {
     await limit(200_000);
     const content = await contentOf(layer(200_000));
     expect((await push(world, 'acme/api', content)).status).toBe(201);
@@ -110,7 +110,7 @@ describe.each(MODES)('with VERIFY=$verify', ({ verify, part }) => {
     expect(await recounted()).toEqual({ bytes: 200_000, blobs: 1 });
   });
 
-  test.each(lanes)('one byte more is refused, leaves nothing, and a smaller push then succeeds: by %s', async (_, push) => {
+  test.each(lanes)('one byte more is refused and leaves nothing, and a smaller push then succeeds: by %s', async (_, push) => {
     await limit(250_000);
     await pushBlob(world, 'acme/base', layer(50_000, 2));
     const before = new Set(await keysOf(world));
@@ -130,21 +130,24 @@ describe.each(MODES)('with VERIFY=$verify', ({ verify, part }) => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test.each(lanes)('of 16 at once into room for one, one is taken, and the others leave nothing: by %s', async (_, push) => {
-    await limit(100_000);
-    const contents = await Promise.all(Array.from({ length: 16 }, (_, n) => contentOf(layer(60_000, n + 1))));
-    const answers = await Promise.all(contents.map((content, n) => push(world, `acme/r${n % 3}`, content)));
-    expect(tally(answers.map(({ status }) => status))).toEqual({ 201: 1, 403: 15 });
-    expect(await stored()).toEqual({ bytes: 60_000, blobs: 1 });
-    expect(await recounted()).toEqual({ bytes: 60_000, blobs: 1 });
-    expect(await orphansOf(world)).toEqual([]);
-    expect(await violations(world.env)).toEqual([]);
-    const open = await world.env.DB.prepare("SELECT count(*) AS n FROM uploads WHERE state = 'open'").first('n');
-    expect(open).toBe(0);
-  });
+  test.each(lanes)(
+    'of 16 concurrent pushes into space for one, one succeeds, and the others leave nothing: by %s',
+    async (_, push) => {
+      await limit(100_000);
+      const contents = await Promise.all(Array.from({ length: 16 }, (_, n) => contentOf(layer(60_000, n + 1))));
+      const answers = await Promise.all(contents.map((content, n) => push(world, `acme/r${n % 3}`, content)));
+      expect(tally(answers.map(({ status }) => status))).toEqual({ 201: 1, 403: 15 });
+      expect(await stored()).toEqual({ bytes: 60_000, blobs: 1 });
+      expect(await recounted()).toEqual({ bytes: 60_000, blobs: 1 });
+      expect(await orphansOf(world)).toEqual([]);
+      expect(await violations(world.env)).toEqual([]);
+      const open = await world.env.DB.prepare("SELECT count(*) AS n FROM uploads WHERE state = 'open'").first('n');
+      expect(open).toBe(0);
+    },
+  );
 
   test.each(lanes.filter(([name]) => !name.includes('PATCH')))(
-    'what the organization holds already costs nothing, even past its limit: by %s',
+    'content that the organization has already costs nothing, even above its limit: by %s',
     async (_, push) => {
       const content = await pushBlob(world, 'acme/base', layer(90_000));
       await limit(10);
@@ -188,7 +191,7 @@ describe('an upload that is refused', () => {
     expect(counts.r2Writes).toBe(0);
   });
 
-  test('for a length that nobody knew is cut off where the room ends', async () => {
+  test('for an unknown length is cut off at the limit', async () => {
     await newLimitedWorld({ PART_BYTES: String(64 * 1024) });
     await limit(100_000);
     const { env, counts } = counting(world.env);
@@ -196,7 +199,7 @@ describe('an upload that is refused', () => {
     expect(counts.r2Writes).toBe(1);
   });
 
-  test('costs no statement more than one that is taken, and one to say what lies in the trash', async () => {
+  test('costs as many statements as an accepted one, and one more to report the trash', async () => {
     const statements = async (bytes: Uint8Array<ArrayBuffer>) => {
       const location = await begin(world);
       const { env, counts } = counting(world.env);
@@ -209,7 +212,7 @@ describe('an upload that is refused', () => {
     expect(await statements(layer(9000, 3))).toBe(unlimited + 1);
   });
 
-  test('is told of its own organization, and of nothing else', async () => {
+  test('is told about its own organization only', async () => {
     const paul = await pusherOf('acme');
     await pushBlob(world, 'secret/base', layer(70_000));
     await limit(60_000);
@@ -232,7 +235,7 @@ describe('unfinished uploads', () => {
   const room = 1_000_000;
   const part = 400_000;
 
-  /** A chunk that is taken. @returns where the upload goes on */
+  /** Sends a chunk that is accepted. @returns where the upload continues */
   async function taken(location: string, bytes: Uint8Array<ArrayBuffer>): Promise<string> {
     const response = await patch(world, location, sized(bytes));
     expect(response.status).toBe(202);
@@ -256,7 +259,7 @@ describe('unfinished uploads', () => {
     });
   });
 
-  test('leave less room to a push in one request, a mount and a manifest, and the refusal says so', async () => {
+  test('reduce the space for other pushes, mounts and manifests, and the refusal says so', async () => {
     const image = await imageIn(world, 'acme/api', 1);
     const held = ((await recounted()) as { bytes: number }).bytes;
     const content = await contentOf(layer(part, 7));
@@ -280,7 +283,7 @@ describe('unfinished uploads', () => {
     expect((await putManifest(world, 'acme/api', 'v1', textOf(image))).status).toBe(201);
   });
 
-  test('that are finished, cancelled, refused or expired give their room back', async () => {
+  test('that are finished, cancelled, refused or expired release their space', async () => {
     await limit(room);
     const bytes = layer(100_000);
     const { digest } = await contentOf(bytes);
@@ -303,7 +306,7 @@ describe('unfinished uploads', () => {
     expect(await stagedBytes()).toBe(0);
   });
 
-  test('from before a limit was set count as well, and counting anew changes nothing', async () => {
+  test('from before a limit was set count as well, and counting again changes nothing', async () => {
     expect((await patch(world, await begin(world), sized(layer(part)))).status).toBe(202);
     expect((await patch(world, await begin(world, 'acme-x/api'), sized(layer(part)))).status).toBe(202);
     await limit(room);
@@ -312,7 +315,7 @@ describe('unfinished uploads', () => {
     expect(await stagedBytes()).toBe(part);
   });
 
-  test('do not keep each other from the end: the first one may fill the room', async () => {
+  test('do not block each other: the first one may use the remaining space', async () => {
     await limit(room);
     const bytes = layer(900_000);
     const first = await taken(await begin(world), bytes.slice(0, part));
@@ -328,8 +331,8 @@ describe('unfinished uploads', () => {
   });
 });
 
-describe('the room of what is deleted', () => {
-  test('is there at once: usage and limit are one number', async () => {
+describe('the space of deleted content', () => {
+  test('is free at once: usage and limit are one number', async () => {
     await limit(100_000);
     const blob = await pushBlob(world, 'acme/api', layer(80_000));
     await world.fetch('POST', `/v2/acme/base/blobs/uploads/?mount=${blob.digest}&from=acme/api`);
@@ -343,7 +346,7 @@ describe('the room of what is deleted', () => {
     await pushBlob(world, 'acme/api', layer(100_000, 2));
   });
 
-  test('is told of as long as it lies in the trash: how much, and how it is freed', async () => {
+  test('is reported while it is in the trash: how much, and how to free it', async () => {
     const first = await pushImage(world, 'acme/api', 'v1', 1);
     const { bytes } = (await recounted()) as { bytes: number };
     await limit(bytes);
@@ -365,8 +368,8 @@ describe('the room of what is deleted', () => {
   });
 });
 
-describe('a limit of a user', () => {
-  test('is about the repositories of their own name, and met and told as that of an organization', async () => {
+describe('a quota of a user', () => {
+  test('applies to repositories under their own name, and is reported like that of an organization', async () => {
     const paul = await inviteUser(world, 'paul');
     const answer = await api<{ maxBytes: number }>(world, 'PUT', '/users/paul/quota', { body: { maxBytes: 50_000 } });
     expect([answer.status, answer.body]).toEqual([200, { maxBytes: 50_000, warnPercent: 80 }]);
@@ -386,7 +389,7 @@ describe('a limit of a user', () => {
     expect(usage.headers.get('etag')).toBe(answer.headers.get('etag'));
   });
 
-  test('is for an administrator to set, and its usage for the user and administrators to see', async () => {
+  test('is set by administrators, and its usage is visible to the user and administrators', async () => {
     const [paul, sam] = [await inviteUser(world, 'paul'), await inviteUser(world, 'sam')];
     const body = { maxBytes: 5 };
     expect((await api(world, 'PUT', '/users/paul/quota', { as: paul.basic, body })).status).toBe(403);
@@ -402,7 +405,7 @@ describe('a limit of a user', () => {
   });
 });
 
-/** Somebody who may push there. */
+/** A user who may push there. */
 async function pusherOf(organization: string): Promise<Person> {
   const paul = await inviteUser(world, 'paul');
   const path = `/organizations/${organization}/members/paul`;
@@ -412,8 +415,8 @@ async function pusherOf(organization: string): Promise<Person> {
   return paul;
 }
 
-describe('what is held already', () => {
-  test('is so by the trash as well: by a repository in it, and by a deleted manifest', async () => {
+describe('content counts as present', () => {
+  test('in the trash as well: in a deleted repository, and in a deleted manifest', async () => {
     const [first, second] = [
       await pushBlob(world, 'acme/old', layer(5000)),
       await pushBlob(world, 'elsewhere/x', layer(6000, 2)),
@@ -441,7 +444,7 @@ describe('what is held already', () => {
     expect((await postWhole(world, 'acme/new', more.digest, sized(more.bytes))).status).toBe(403);
   });
 
-  test('is so in this organization only: those whose names begin alike, or that have none, hold for themselves', async () => {
+  test('in this organization only: similar names and names without a namespace are separate', async () => {
     const others = ['acme-x/api', 'acme.x/api', 'acme', 'acmee/api', 'x/acme/api'];
     const content = await contentOf(layer(3000));
     for (const other of others) expect((await postWhole(world, other, content.digest, sized(content.bytes))).status).toBe(201);
@@ -454,11 +457,11 @@ describe('what is held already', () => {
   });
 });
 
-describe('the warning', () => {
+describe('the warning event', () => {
   const warned = (work: () => Promise<unknown>) =>
     eventsDuring(world, work).then((events) => events.filter(({ type }) => type === 'quota.warned'));
 
-  test('comes once, with the push that reaches the threshold, in the name of whoever pushed', async () => {
+  test('is recorded once, by the push that reaches the threshold, in the name of whoever pushed', async () => {
     const paul = await pusherOf('acme');
     await limit(10_000, 50);
     const push = async (size: number, seed: number) => {
@@ -476,7 +479,7 @@ describe('the warning', () => {
     expect(about).toBe('organization:acme');
   });
 
-  test('comes again after what is stored was below the threshold, or another limit was set', async () => {
+  test('is recorded again after usage fell below the threshold, or another limit was set', async () => {
     await limit(10_000, 50);
     const large = await pushBlob(world, 'acme/api', layer(6000));
     expect(await warned(() => pushBlob(world, 'acme/api', 'a'))).toEqual([]);
@@ -489,7 +492,7 @@ describe('the warning', () => {
     expect(await warned(() => pushBlob(world, 'acme/api', 'c'))).toHaveLength(1);
   });
 
-  test('does not come with a push that is refused', async () => {
+  test('is not recorded by a push that is refused', async () => {
     await limit(1000, 50);
     const { digest, bytes } = await contentOf(layer(1001));
     expect(await warned(() => postWhole(world, 'acme/api', digest, sized(bytes)))).toEqual([]);
@@ -497,7 +500,7 @@ describe('the warning', () => {
 });
 
 describe('without a limit', () => {
-  test('nothing is written, of whomever it is', async () => {
+  test('nothing is written for any namespace', async () => {
     await limit(5, undefined);
     await limit(null);
     const before = await stored();
@@ -509,7 +512,7 @@ describe('without a limit', () => {
 });
 
 describe('a manifest', () => {
-  test('is counted and refused as a blob is, and putting it again costs nothing', async () => {
+  test('is counted and refused like a blob, and putting it again costs nothing', async () => {
     const [image, other] = [await imageIn(world, 'acme/api', 1), await imageIn(world, 'acme/api', 2)];
     const held = (await recounted()) as { bytes: number; blobs: number };
     const size = image.bytes.byteLength;
@@ -523,7 +526,7 @@ describe('a manifest', () => {
     expect(await recounted()).toEqual({ bytes: held.bytes + size, blobs: held.blobs });
   });
 
-  test('of more than a row holds leaves no object behind where it is refused', async () => {
+  test('stored as an object leaves none if it is refused', async () => {
     await limit(150_000);
     const image = await imageIn(world, 'acme/api', 1, { annotations: { text: 'x'.repeat(160_000) } });
     const before = await keysOf(world);
@@ -532,10 +535,10 @@ describe('a manifest', () => {
   });
 });
 
-describe('whatever fails on the way', () => {
+describe('with any failure on the way', () => {
   const cases = lanes.flatMap(([name, push]) => FAULTS.map((fault) => ({ name, push, fault })));
 
-  test.each(cases)('nothing is counted that is not there, and nothing twice: $name, $fault', async ({ push, fault }) => {
+  test.each(cases)('nothing missing is counted, and nothing twice: $name, $fault', async ({ push, fault }) => {
     const content = await contentOf(layer(30_000));
     for (let at = 0; at < 60; at++) {
       await newLimitedWorld();
@@ -553,7 +556,7 @@ describe('whatever fails on the way', () => {
     throw new Error('more calls than a push makes');
   });
 
-  test('a whole image fits into the room of its bytes', async () => {
+  test('a whole image fits into a limit of its size', async () => {
     await pushImage(world, 'elsewhere/api', 'v1');
     const { bytes } = (await recounted('elsewhere')) as { bytes: number };
     await limit(bytes);

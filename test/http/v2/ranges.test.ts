@@ -1,4 +1,4 @@
-/** Parts of a blob and conditions on it (RFC 9110, sections 13 and 14). */
+/** Ranges of a blob and conditional requests (RFC 9110, sections 13 and 14). */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { faulty } from '../../world/faults.ts';
 import { type Content, noise, pushBlob, pushImage, refusal } from '../../world/images.ts';
@@ -43,7 +43,7 @@ describe('a range', () => {
   });
 
   test.each(['bytes=500-0', 'bytes=1000-', 'bytes=1000-1001', 'bytes=99999999999999999999-', 'bytes=-0'])(
-    '"%s" is a 416 that says how long the blob is, and nothing else of it',
+    '"%s" is a 416 that states the length of the blob and nothing else',
     async (range) => {
       const response = await get({ range });
       expect(response.headers.get('content-range')).toBe(`bytes */${SIZE}`);
@@ -75,7 +75,7 @@ describe('a range', () => {
   });
 
   test.each(['bytes=0-9,20-29', 'bytes=20-29,0-9', 'bytes=0-20,10-29', 'bytes=0-29,5000-', 'bytes=,0-29,,'])(
-    '"%s" is one range, as its parts overlap, are near to each other, or lie outside',
+    '"%s" is one range, because its parts overlap, are close together, or lie outside',
     async (range) => {
       const response = await get({ range });
       expect([response.status, response.headers.get('content-range')]).toEqual([206, `bytes 0-29/${SIZE}`]);
@@ -83,7 +83,7 @@ describe('a range', () => {
     },
   );
 
-  test('is not looked at in a HEAD', async () => {
+  test('is ignored for HEAD', async () => {
     for (const range of ['bytes=0-99', 'bytes=500-0']) {
       const response = await get({ range }, 'HEAD');
       expect([response.status, response.headers.get('content-length')]).toEqual([200, String(SIZE)]);
@@ -91,7 +91,7 @@ describe('a range', () => {
     }
   });
 
-  test('of an empty blob is a 416, whichever', async () => {
+  test('of an empty blob is always a 416', async () => {
     const empty = await pushBlob(world, 'acme/api', '');
     for (const range of ['bytes=0-0', 'bytes=0-', 'bytes=-1', 'bytes=500-0']) {
       const response = await world.fetch('GET', `/v2/acme/api/blobs/${empty.digest}`, { headers: { range } });
@@ -100,14 +100,14 @@ describe('a range', () => {
     }
   });
 
-  test('of a manifest is taken as of a blob', async () => {
+  test('of a manifest works like that of a blob', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     const response = await world.fetch('GET', '/v2/acme/api/manifests/v1', { headers: { range: 'bytes=5-24' } });
     expect([response.status, response.headers.get('content-length')]).toEqual([206, '20']);
     expect(new Uint8Array(await response.arrayBuffer())).toEqual(image.bytes.slice(5, 25));
   });
 
-  test('resumes a pull: two parts make the whole', async () => {
+  test('resumes a pull: two ranges make the whole', async () => {
     const [first, second] = await Promise.all([get({ range: 'bytes=0-399' }), get({ range: 'bytes=400-' })]);
     const parts = [await first?.arrayBuffer(), await second?.arrayBuffer()];
     expect(new Uint8Array(await new Blob(parts).arrayBuffer())).toEqual(blob.bytes);
@@ -136,16 +136,16 @@ describe('If-None-Match', () => {
     expect((await get({ 'if-none-match': header })).status).toBe(200);
   });
 
-  test('with the digest without quotes, which is no entity tag, is a 200', async () => {
+  test('with the digest without quotes, which is not an entity tag, is a 200', async () => {
     expect((await get({ 'if-none-match': blob.digest })).status).toBe(200);
   });
 
-  test('comes before a range', async () => {
+  test('is evaluated before a range', async () => {
     expect((await get({ 'if-none-match': etag(), range: 'bytes=0-9' })).status).toBe(304);
     expect((await get({ 'if-none-match': etag(), range: 'bytes=500-0' })).status).toBe(304);
   });
 
-  test('is asked after who may see it: without rights it is a 401, for what is not here a 404', async () => {
+  test('is evaluated after authorization: without rights it is a 401, and for unknown content a 404', async () => {
     const headers = { 'if-none-match': '*' };
     expect(await refusal(await world.fetch('GET', path, { headers, authorization: null }))).toBe('401 UNAUTHORIZED');
     expect(await refusal(await world.fetch('GET', path.replace('acme/api', 'acme/other'), { headers }))).toBe(
@@ -160,7 +160,7 @@ describe('If-None-Match', () => {
     expect(recorded.calls.filter((name) => name.startsWith('BLOBS.'))).toEqual([]);
   });
 
-  test('serves to revalidate a tag: 304 while it names the same, 200 when it has moved', async () => {
+  test('revalidates a tag: 304 while it names the same digest, 200 once it has moved', async () => {
     const image = await pushImage(world, 'acme/api', 'latest', 1);
     const headers = { 'if-none-match': `"${image.digest}"` };
     expect((await world.fetch('GET', '/v2/acme/api/manifests/latest', { headers })).status).toBe(304);
@@ -170,12 +170,12 @@ describe('If-None-Match', () => {
 });
 
 describe('If-Range', () => {
-  test('with the digest gives the range', async () => {
+  test('with the digest returns the range', async () => {
     expect((await get({ range: 'bytes=0-9', 'if-range': `"${blob.digest}"` })).status).toBe(206);
   });
 
   test.each(['"other"', 'W/"DIGEST"', 'Wed, 21 Oct 2026 07:28:00 GMT', 'garbage'])(
-    'with %s gives the whole',
+    'with %s returns the whole',
     async (header) => {
       const response = await get({ range: 'bytes=0-9', 'if-range': header.replace('DIGEST', blob.digest) });
       expect([response.status, response.headers.get('content-length')]).toEqual([200, String(SIZE)]);

@@ -1,4 +1,4 @@
-/** Long lists of referrers: pages bounded by number and by bytes, in which none is lost or seen twice. */
+/** Long lists of referrers: pages limited in number and bytes, with every entry exactly once. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   CONFIG_TYPE,
@@ -61,7 +61,7 @@ describe('a thousand referrers', () => {
     all = await referAll('acme/many', 1000);
   }, 120_000);
 
-  test('come in one page or in many, each once, in one order', async () => {
+  test('are returned in one page or many, each once, in one order', async () => {
     const [whole] = (await everyPage<Referrers>(world, path('acme/many'))) as [Referrers];
     const listed = digestsOf([whole]);
     expect([...listed].sort()).toEqual([...all].sort());
@@ -74,7 +74,7 @@ describe('a thousand referrers', () => {
     }
   });
 
-  test('of one type come in pages of that type', async () => {
+  test('of one type are returned in pages of that type', async () => {
     const pages = await everyPage<Referrers>(world, path('acme/many', `?n=50&artifactType=${TYPES[1]}`));
     expect(digestsOf(pages).sort()).toEqual(all.filter((_, n) => n % TYPES.length === 1).sort());
     expect(new Set(pages.flatMap(({ manifests }) => manifests.map(({ artifactType }) => artifactType)))).toEqual(
@@ -82,7 +82,7 @@ describe('a thousand referrers', () => {
     );
   });
 
-  test('go on after the last one of a page, though it was deleted meanwhile, and others came and went', async () => {
+  test('continue after the last one of a page, although it was deleted meanwhile and others were added and removed', async () => {
     const before = digestsOf(await everyPage<Referrers>(world, path('acme/many')));
     const gone = new Set<string>();
     const added: string[] = [];
@@ -106,7 +106,7 @@ describe('a thousand referrers', () => {
     expect(await refusal(await world.fetch('GET', path('acme/many', `?n=${n}`)))).toBe('400 UNSUPPORTED');
   });
 
-  test('of n=0 come one by one, as a list must never end without a link while there is more', async () => {
+  test('with n=0 are returned one by one, because a list must never end without a link while there is more', async () => {
     const response = await world.fetch('GET', path('acme/many', '?n=0'));
     expect(((await response.json()) as Referrers).manifests).toHaveLength(1);
     expect(response.headers.get('link')).toContain('n=0');
@@ -126,8 +126,8 @@ describe('a thousand referrers', () => {
   });
 });
 
-describe('referrers with annotations of a megabyte', () => {
-  test('come in pages of a few megabytes, each once and whole', async () => {
+describe('referrers with large annotations', () => {
+  test('are returned in pages of a few megabytes, each once and complete', async () => {
     const all = await referAll('acme/large', 30, () => MIB);
     const sizes: number[] = [];
     const pages: Referrers[] = [];
@@ -144,7 +144,7 @@ describe('referrers with annotations of a megabyte', () => {
     for (const { annotations } of pages.flatMap(({ manifests }) => manifests)) expect(annotations.text).toHaveLength(MIB);
   }, 60_000);
 
-  test('and others with little come together, wherever their documents lie', async () => {
+  test('are returned together with small ones, wherever their documents are stored', async () => {
     const sizes = [0, 100_000, 200_000, 3 * MIB, 7 * MIB];
     const all = await referAll('acme/mixed', 60, (n) => sizes[n % sizes.length] as number);
     for (const n of ['', '?n=1', '?n=7']) {
@@ -161,7 +161,7 @@ describe('referrers with annotations of a megabyte', () => {
     }
   }, 60_000);
 
-  test('that are longer than a page in one entry lose the longest of them, and no more', async () => {
+  test('that are longer than a page lose their longest annotations, and no more', async () => {
     await pushBlob(world, 'acme/one', '{}');
     const texts = { a: 'a'.repeat(2 * MIB), b: 'b'.repeat(3 * MIB), c: '\u20ac'.repeat(MIB / 2), d: '"'.repeat(1000), e: '' };
     const document = {

@@ -1,4 +1,4 @@
-/** Referrers: what a subject's list says of each, whatever came first, and what the filter means. */
+/** Referrers: the list of a subject, its order of events, and the filter. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   CONFIG_TYPE,
@@ -45,7 +45,7 @@ async function list(repository: string, digest: string, query = ''): Promise<Ref
 const digests = async (...asked: Parameters<typeof list>) => (await list(...asked)).map(({ digest }) => digest);
 
 describe('the list', () => {
-  test('has a manifest at once, though its subject is not there; still, when the subject comes; and after it went', async () => {
+  test('has a manifest at once, before its subject exists, after it was pushed, and after it was deleted', async () => {
     const subject = await imageIn(world, 'acme/late', 1);
     const signature = await imageIn(world, 'acme/late', 2, of(subject));
     const response = await putManifest(world, 'acme/late', signature.digest, textOf(signature));
@@ -60,7 +60,7 @@ describe('the list', () => {
     expect(await digests('acme/late', subject.digest)).toEqual([]);
   });
 
-  test('says of each its type, size, digest, artifact type and annotations', async () => {
+  test('has type, size, digest, artifact type and annotations of each', async () => {
     const subject = await pushImage(world, 'acme/all', 'v1', 1);
     const annotations = { 'org.example': 'a "b" \\ é \u{1f600}', ['__proto__']: 'c', constructor: 'd' };
     const typed = await pushImage(
@@ -88,7 +88,7 @@ describe('the list', () => {
     ]);
   });
 
-  test('reads annotations as the registry read them at the push, however their key was written and wherever they lie', async () => {
+  test('has annotations as the registry read them at the push, however their key was escaped and wherever they are stored', async () => {
     const subject = await pushImage(world, 'acme/escaped', 'v1', 1);
     for (const [seed, padding] of [
       [2, ''],
@@ -102,7 +102,7 @@ describe('the list', () => {
     expect(annotations).toEqual([{ key: 'value' }, { key: 'value' }]);
   });
 
-  test('is empty for what nobody refers to, a digest that is not there, or a repository that is not there: never a 404', async () => {
+  test('is empty without referrers, for an unknown digest, and for an unknown repository: never a 404', async () => {
     const subject = await pushImage(world, 'acme/alone', 'v1', 1);
     expect(await list('acme/alone', subject.digest)).toEqual([]);
     expect(await list('acme/alone', nowhere)).toEqual([]);
@@ -110,7 +110,7 @@ describe('the list', () => {
     expect(await list('acme/alone', `sha512:${'b'.repeat(128)}`)).toEqual([]);
   });
 
-  test('is of one repository: the same subject elsewhere has its own', async () => {
+  test('belongs to one repository: the same subject elsewhere has its own', async () => {
     const subject = await pushImage(world, 'acme/one', 'v1', 1);
     await pushImage(world, 'acme/one2', 'v1', 1);
     const signature = await pushImage(world, 'acme/one', null, 2, of(subject));
@@ -118,7 +118,7 @@ describe('the list', () => {
     expect(await digests('acme/one2', subject.digest)).toEqual([]);
   });
 
-  test('has a referrer of a referrer in the list of the latter alone', async () => {
+  test("has a referrer of a referrer in the latter's list only", async () => {
     const subject = await pushImage(world, 'acme/chain', 'v1', 1);
     const sbom = await pushImage(world, 'acme/chain', null, 2, of(subject));
     const signature = await pushImage(world, 'acme/chain', null, 3, of(sbom));
@@ -133,13 +133,13 @@ describe('the list', () => {
     },
   );
 
-  test('has no row of a manifest whose subject was refused', async () => {
+  test('has no row for a refused manifest', async () => {
     const image = await imageIn(world, 'acme/bad', 1, { subject: { mediaType: IMAGE_TYPE, digest: nowhere, size: -1 } });
     expect(await refusal(await putManifest(world, 'acme/bad', 'v1', textOf(image)))).toBe('400 MANIFEST_INVALID');
     expect(await list('acme/bad', nowhere)).toEqual([]);
   });
 
-  test('is asked for with HEAD as with GET', async () => {
+  test('works with HEAD like GET', async () => {
     const head = await world.fetch('HEAD', `/v2/acme/alone/referrers/${nowhere}`);
     expect([head.status, head.headers.get('content-type'), await head.text()]).toEqual([200, INDEX_TYPE, '']);
   });
@@ -171,7 +171,7 @@ describe('the filter by artifact type', () => {
     await putManifest(world, 'acme/filter', index.digest, textOf(index), INDEX_TYPE);
   });
 
-  test('is taken literally, whatever is in it, and the answer says that it was applied', async () => {
+  test('is taken literally, and the answer says that it was applied', async () => {
     for (const type of types) {
       const response = await ask('acme/filter', subject.digest, filter(type));
       expect(response.headers.get('oci-filters-applied')).toBe('artifactType');
@@ -180,17 +180,17 @@ describe('the filter by artifact type', () => {
     }
   });
 
-  test('finds an image without one under the type of its config', async () => {
+  test('finds an image without one by the type of its config', async () => {
     expect(await list('acme/filter', subject.digest, filter(CONFIG_TYPE))).toHaveLength(1);
   });
 
-  test('that nothing matches is an empty list, and applied', async () => {
+  test('without a match returns an empty list, and says that it was applied', async () => {
     const response = await ask('acme/filter', subject.digest, filter('application/none'));
     expect(response.headers.get('oci-filters-applied')).toBe('artifactType');
     expect(((await response.json()) as Referrers).manifests).toEqual([]);
   });
 
-  test('that is empty or absent is none, and not said to be applied', async () => {
+  test('that is empty or absent is not said to be applied', async () => {
     for (const query of ['', '?artifactType=']) {
       const response = await ask('acme/filter', subject.digest, query);
       expect(response.headers.get('oci-filters-applied')).toBeNull();
@@ -198,7 +198,7 @@ describe('the filter by artifact type', () => {
     }
   });
 
-  test('stays in the link to the next page', async () => {
+  test('is kept in the link to the next page', async () => {
     for (const type of types) {
       const response = await ask('acme/filter', subject.digest, filter(type, '&n=1'));
       const [, next = ''] = /^<([^>]+)>; rel="next"$/.exec(response.headers.get('link') ?? '') ?? [];

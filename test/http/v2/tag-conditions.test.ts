@@ -1,4 +1,4 @@
-/** Compare-and-swap of tags: a put on condition of what its tags name, or that they name nothing (RFC 9110, 13.1). */
+/** Compare-and-swap of tags: a put on condition of what its tags name, or that they do not exist (RFC 9110, 13.1). */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import { type Fault, faulty } from '../../world/faults.ts';
@@ -29,7 +29,7 @@ interface Conditions {
   as?: string | null;
 }
 
-/** @param reference with a query, where there is one */
+/** @param reference with a query, if there is one */
 function put(at: World, reference: string, image: Content, { match, noneMatch, as }: Conditions = {}): Promise<Response> {
   const send: Send = {
     headers: {
@@ -50,7 +50,7 @@ async function must(response: Promise<Response>, status = 201): Promise<void> {
 const quoted = (...contents: Content[]) => contents.map(({ digest }) => `"${digest}"`).join(', ');
 const PRECONDITION = '412 DENIED';
 
-/** Everything that a refusal must leave as it was. */
+/** Everything that a refusal must not change. */
 async function contents(): Promise<unknown> {
   const tables =
     'repositories blobs repository_blobs manifests manifest_references tags tag_history trash tombstones events'.split(' ');
@@ -70,7 +70,7 @@ async function messageOf(response: Response): Promise<{ message: string; detail:
 }
 
 describe('a put with If-None-Match: *', () => {
-  test('makes a tag that is not there, and is refused where it is, by the same image too', async () => {
+  test('creates a new tag, and is refused for an existing one, even with the same image', async () => {
     await must(put(world, 'v1', one, { noneMatch: '*' }));
     for (const image of [one, two]) {
       expect(await refusedUntouched(() => put(world, 'v1', image, { noneMatch: '*' }))).toBe(PRECONDITION);
@@ -83,7 +83,7 @@ describe('a put with If-None-Match: *', () => {
     });
   });
 
-  test('makes the repository as well, and so does none that is refused', async () => {
+  test('creates the repository as well, unless it is refused', async () => {
     const before = await contents();
     const elsewhere = (conditions: Record<string, string>) =>
       world.fetch('PUT', '/v2/acme/empty/manifests/v1', {
@@ -97,14 +97,14 @@ describe('a put with If-None-Match: *', () => {
     expect(await tagsOf(world, 'acme/empty')).toEqual(['v1']);
   });
 
-  test('brings a deleted tag back', async () => {
+  test('restores a deleted tag', async () => {
     await must(put(world, 'v1', one));
     await must(world.fetch('DELETE', `/v2/${REPOSITORY}/manifests/v1`), 202);
     await must(put(world, 'v1', two, { noneMatch: '*' }));
     expect(await digestAt(world, REPOSITORY, 'v1')).toBe(two.digest);
   });
 
-  test('by digest is about the manifest, where no tag is given', async () => {
+  test('by digest without tags applies to the manifest', async () => {
     await must(put(world, one.digest, one, { noneMatch: '*' }));
     const refused = await put(world, one.digest, one, { noneMatch: '*' });
     expect(await messageOf(refused.clone())).toMatchObject({
@@ -115,7 +115,7 @@ describe('a put with If-None-Match: *', () => {
     await must(put(world, one.digest, one, { noneMatch: '*' }));
   });
 
-  test('by digest brings a manifest whose object is gone, as that is not there', async () => {
+  test('by digest pushes a manifest whose object is missing, because that counts as absent', async () => {
     const large = await imageIn(world, REPOSITORY, 3, LARGE);
     await must(put(world, large.digest, large));
     for (const { key } of (await world.env.BLOBS.list({ prefix: 'manifests/' })).objects) await world.env.BLOBS.delete(key);
@@ -127,7 +127,7 @@ describe('a put with If-None-Match: *', () => {
 });
 
 describe('a put with If-Match', () => {
-  test('moves the tag that names that, with the ETag that HEAD and GET gave', async () => {
+  test('moves the tag if it names that digest, with the ETag of HEAD and GET', async () => {
     await must(put(world, 'v1', one));
     for (const [method, next, stale] of [
       ['HEAD', two, one],
@@ -140,7 +140,7 @@ describe('a put with If-Match', () => {
     }
   });
 
-  test('is refused where the tag is not there, was deleted, or the repository is not there', async () => {
+  test('is refused if the tag or the repository does not exist', async () => {
     expect(await refusedUntouched(() => put(world, 'v1', two, { match: quoted(one) }))).toBe(PRECONDITION);
     expect(await refusedUntouched(() => put(world, 'v1', two, { match: '*' }))).toBe(PRECONDITION);
     await must(put(world, 'v1', one));
@@ -153,7 +153,7 @@ describe('a put with If-Match', () => {
     expect(await refusal(refused)).toBe(PRECONDITION);
   });
 
-  test('of a list takes any of it; `*` anything that is there', async () => {
+  test('with a list accepts any of it, and `*` accepts anything that exists', async () => {
     await must(put(world, 'v1', one));
     const third = await imageIn(world, REPOSITORY, 3);
     await must(put(world, 'v1', two, { match: quoted(third, one) }));
@@ -161,21 +161,21 @@ describe('a put with If-Match', () => {
     expect(await refusedUntouched(() => put(world, 'v1', one, { match: quoted(one, two) }))).toBe(PRECONDITION);
   });
 
-  test('of the image that is put itself, where the tag names that already, is taken and moves nothing', async () => {
+  test('with the digest of the pushed image, if the tag names it already, succeeds and moves nothing', async () => {
     await must(put(world, 'v1', one));
     const events = await eventsDuring(world, () => must(put(world, 'v1', one, { match: quoted(one) })));
     expect(events.map(({ type }) => type)).toEqual(['tag.pushed']);
     expect(await refusedUntouched(() => put(world, 'v1', one, { match: quoted(two) }))).toBe(PRECONDITION);
   });
 
-  test('never takes a weak tag, and If-None-Match does', async () => {
+  test('never matches a weak tag, and If-None-Match does', async () => {
     await must(put(world, 'v1', one));
     expect(await refusedUntouched(() => put(world, 'v1', two, { match: `W/${quoted(one)}` }))).toBe(PRECONDITION);
     expect(await refusedUntouched(() => put(world, 'v1', two, { noneMatch: `W/${quoted(one)}` }))).toBe(PRECONDITION);
     await must(put(world, 'v1', two, { noneMatch: `W/${quoted(two)}` }));
   });
 
-  test('by digest is about the manifest, where no tag is given', async () => {
+  test('by digest without tags applies to the manifest', async () => {
     expect(await refusedUntouched(() => put(world, one.digest, one, { match: '*' }))).toBe(PRECONDITION);
     expect(await refusedUntouched(() => put(world, one.digest, one, { match: quoted(one) }))).toBe(PRECONDITION);
     await must(put(world, one.digest, one));
@@ -184,7 +184,7 @@ describe('a put with If-Match', () => {
   });
 });
 
-test('both headers have to hold', async () => {
+test('if both headers are sent, both must hold', async () => {
   await must(put(world, 'v1', one));
   for (const [match, noneMatch, status] of [
     [quoted(one), quoted(two), 201],
@@ -198,7 +198,7 @@ test('both headers have to hold', async () => {
   }
 });
 
-test('a header outside the grammar is a 400, before anything is read of the manifest', async () => {
+test('an invalid header is a 400 before the manifest is read', async () => {
   for (const header of [one.digest, `'${one.digest}'`, '"', '*, "a"', '**']) {
     for (const conditions of [{ match: header }, { noneMatch: header }]) {
       expect(await refusedUntouched(() => put(world, 'v1', one, conditions)), header).toBe('400 UNSUPPORTED');
@@ -206,8 +206,8 @@ test('a header outside the grammar is a 400, before anything is read of the mani
   }
 });
 
-describe('with several tags at once', () => {
-  test('the condition holds for each of them, or nothing happens; the answer says for which it does not', async () => {
+describe('with several tags', () => {
+  test('the condition must hold for each of them, or nothing happens; the answer says for which it does not', async () => {
     await must(put(world, `${one.digest}?tag=a&tag=b`, one));
     expect(await refusedUntouched(() => put(world, `${two.digest}?tag=c&tag=b`, two, { noneMatch: '*' }))).toBe(PRECONDITION);
     expect(await refusedUntouched(() => put(world, `${two.digest}?tag=a&tag=c`, two, { match: quoted(one) }))).toBe(
@@ -221,7 +221,7 @@ describe('with several tags at once', () => {
     expect(await tagsOf(world, REPOSITORY)).toEqual(['a', 'b', 'c', 'd']);
   });
 
-  test('100 of them are one condition each', async () => {
+  test('it is one condition for each of 100 tags', async () => {
     const query = Array.from({ length: 100 }, (_, n) => `tag=t${n}`).join('&');
     await must(put(world, `${one.digest}?${query}`, one, { noneMatch: '*' }));
     await must(put(world, `${two.digest}?${query}`, two, { match: quoted(one) }));
@@ -230,21 +230,21 @@ describe('with several tags at once', () => {
   });
 });
 
-test('what is refused leaves no object of a large manifest behind', async () => {
+test('a refusal leaves no object of a large manifest', async () => {
   const large = await imageIn(world, REPOSITORY, 3, LARGE);
   await must(put(world, 'v1', one));
   expect(await refusedUntouched(() => put(world, 'v1', large, { noneMatch: '*' }))).toBe(PRECONDITION);
   expect(await refusedUntouched(() => put(world, large.digest, large, { match: '*' }))).toBe(PRECONDITION);
 });
 
-test('what the manifest lacks is told before what its condition lacks', async () => {
+test('missing content is reported before a failed condition', async () => {
   await must(put(world, 'v1', one));
   await pushBlob(world, 'acme/other', 'other');
   const absent = { ...one, bytes: new TextEncoder().encode(textOf(one).replace(/"size":100/, '"size":101')) };
   expect(await refusal(await put(world, 'v1', absent as Content, { noneMatch: '*' }))).toBe('400 MANIFEST_INVALID');
 });
 
-describe('of 16 at once', () => {
+describe('of 16 concurrent puts', () => {
   async function sixteen(conditions: Conditions, more: Record<string, unknown> = {}): Promise<Content[]> {
     const images: Content[] = [];
     for (let n = 0; n < WRITERS; n++) images.push(await imageIn(world, REPOSITORY, 10 + n, more));
@@ -256,20 +256,20 @@ describe('of 16 at once', () => {
     return images;
   }
 
-  test('that make one tag, one does', async () => {
+  test('that create one tag, one succeeds', async () => {
     const events = await eventsDuring(world, () => sixteen({ noneMatch: '*' }));
     expect(events.map(({ type }) => type)).toEqual(['tag.created']);
     const row = await world.env.DB.prepare('SELECT count(*) AS n FROM manifests').first('n');
     expect(row).toBe(1);
   });
 
-  test('that move it from what it names, one does, with large manifests as with small ones', async () => {
+  test('that move it from the same digest, one succeeds, with large manifests as with small ones', async () => {
     await must(put(world, 'v1', one));
     await sixteen({ match: quoted(one) }, LARGE);
     expect((await world.env.BLOBS.list({ prefix: 'manifests/' })).objects).toHaveLength(1);
   });
 
-  test('that count up, each trying again until it is through, none is lost', async () => {
+  test('that count up, each retried until it succeeds, none is lost', async () => {
     await must(put(world, 'v1', one));
     const writers = Array.from({ length: 6 }, async (_, n) => {
       const image = await imageIn(world, REPOSITORY, 40 + n);
@@ -294,8 +294,8 @@ describe('of 16 at once', () => {
   });
 });
 
-describe('a batch whose answer was lost', () => {
-  /** The stores seen so that the batch of the next put is carried out, and its answer lost. */
+describe('a batch whose answer is lost', () => {
+  /** The stores, in which the next put is committed and its answer lost. */
   async function losing(fault: Fault = 'fail-after'): Promise<World> {
     const counted = faulty(world.env);
     await must(put(worldOf(counted.env), 'counted', one));
@@ -304,7 +304,7 @@ describe('a batch whose answer was lost', () => {
     return worldOf(faulty(world.env, fault, at).env);
   }
 
-  test('is carried out again and is no failed condition: 201, written and recorded once', async () => {
+  test('is committed again without failing its condition: 201, written and recorded once', async () => {
     for (const conditions of [{ match: quoted(one) }, { match: quoted(one), noneMatch: quoted(two) }, {}]) {
       await must(put(world, 'v1', one));
       const lost = await losing();
@@ -314,7 +314,7 @@ describe('a batch whose answer was lost', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('with If-None-Match: * as well, by tag, with several tags and by digest', async () => {
+  test('works with If-None-Match: * as well, by tag, with several tags and by digest', async () => {
     const three = await imageIn(world, REPOSITORY, 3);
     for (const [reference, image, types] of [
       ['new', two, ['tag.created']],
@@ -328,7 +328,7 @@ describe('a batch whose answer was lost', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('that was refused, is refused the second time too', async () => {
+  test('that was refused is refused the second time too', async () => {
     await must(put(world, 'v1', one));
     const third = await imageIn(world, REPOSITORY, 3);
     for (const fault of ['fail-before', 'fail-after'] as const) {
@@ -338,7 +338,7 @@ describe('a batch whose answer was lost', () => {
   });
 });
 
-test('wherever another put comes between two steps of one with a condition, one of both orders explains the answers', async () => {
+test('with another put at every point of one with a condition, one of the two orders explains the answers', async () => {
   await everyOrder(world, async (run) => {
     const [tag, third] = [`t${run}`, await imageIn(world, REPOSITORY, 100 + run)];
     await must(put(world, tag, one));
@@ -362,7 +362,7 @@ test('wherever another put comes between two steps of one with a condition, one 
 describe('rights', () => {
   const statement = (actions: string[], tags?: string[]) => ({ actions, repositories: ['acme/*'], ...(tags ? { tags } : {}) });
 
-  test('to move and to make a tag are asked for whatever the condition says', async () => {
+  test('to move and to create a tag are required whatever the condition says', async () => {
     const people = [await inviteUser(world, 'maker'), await inviteUser(world, 'mover')] as const;
     const [maker, mover] = people;
     await makeOrganization(world, 'acme', { members: [...people] });
@@ -379,7 +379,7 @@ describe('rights', () => {
     await must(put(world, 'v2', two, { noneMatch: '*', as: maker.basic }));
   });
 
-  test('that are missing are refused alike whatever the condition says, and whether the tag or the repository is there', async () => {
+  test('that are missing get the same refusal whatever the condition says, and whether the tag or the repository exists', async () => {
     const [reader, stranger] = [await inviteUser(world, 'reader'), await inviteUser(world, 'stranger')];
     await makeOrganization(world, 'acme', { members: [reader] });
     await makeTeam(world, 'acme', 'readers', [reader], [statement(['pull'])]);
@@ -410,18 +410,18 @@ describe('rights', () => {
   });
 });
 
-test('a condition that holds and a put that is refused for its content leaves everything as it was', async () => {
+test('a condition that holds and a put refused for its content leave everything as it was', async () => {
   await pushImage(world, 'acme/other', 'v1', 77);
   const foreign = await imageIn(world, 'acme/other', 77);
   await must(put(world, 'v1', one));
   expect(await refusedUntouched(() => put(world, 'v1', foreign, { match: quoted(one) }))).toBe('400 MANIFEST_BLOB_UNKNOWN');
 });
 
-describe('a deletion on condition', () => {
+describe('a conditional deletion', () => {
   const remove = (reference: string, headers: Record<string, string> = {}, at = world) =>
     at.fetch('DELETE', `/v2/${REPOSITORY}/manifests/${reference}`, { headers });
 
-  test('takes a tag only while it names that', async () => {
+  test('deletes a tag only while it names that digest', async () => {
     await must(put(world, 'v1', two));
     for (const headers of [
       { 'if-match': quoted(one) },
@@ -435,7 +435,7 @@ describe('a deletion on condition', () => {
     await must(remove('v1', { 'if-match': quoted(one, two) }), 202);
   });
 
-  test('takes a manifest by its digest, with its tags, where the condition holds', async () => {
+  test('deletes a manifest by digest with its tags if the condition holds', async () => {
     await must(put(world, 'v1', two));
     for (const headers of [{ 'if-match': quoted(one) }, { 'if-none-match': '*' }]) {
       expect(await refusedUntouched(() => remove(two.digest, headers)), JSON.stringify(headers)).toBe(PRECONDITION);
@@ -444,7 +444,7 @@ describe('a deletion on condition', () => {
     expect(await tagsOf(world, REPOSITORY)).toEqual([]);
   });
 
-  test('of what is not there is a 404, whatever the condition', async () => {
+  test('of something that does not exist is a 404, whatever the condition', async () => {
     for (const reference of ['v1', two.digest]) {
       for (const header of ['if-match', 'if-none-match']) {
         expect(await refusedUntouched(() => remove(reference, { [header]: '*' }))).toBe('404 MANIFEST_UNKNOWN');
@@ -452,7 +452,7 @@ describe('a deletion on condition', () => {
     }
   });
 
-  test('wherever a push comes between two steps of it, what was pushed is not what goes', async () => {
+  test('with a push at every point of it never deletes what was pushed', async () => {
     await everyOrder(world, async (run) => {
       const tag = `t${run}`;
       await must(put(world, tag, one));

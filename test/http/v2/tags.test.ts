@@ -1,4 +1,4 @@
-/** Tags: what a push does to them, how they are listed, and that what is written is what is read. */
+/** Tags: what a push does to them, how they are listed, and reading what was just written. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Content, imageIn, pushBlob, pushImage, putManifest, refusal, textOf } from '../../world/images.ts';
 import { digestAt, everyPage, nextPage, type TagList, tagsOf } from '../../world/reading.ts';
@@ -32,7 +32,7 @@ async function list(query: string, repository = 'acme/tags'): Promise<{ tags: st
 }
 
 describe('the list', () => {
-  test('is in the order of the bytes, all of it where nobody asks for less', async () => {
+  test('is in byte order, and complete unless a limit is given', async () => {
     expect(await list('')).toEqual({ tags: BYTEWISE, next: null });
   });
 
@@ -42,13 +42,13 @@ describe('the list', () => {
     expect(await list('?last=zzz')).toEqual({ tags: [], next: null });
   });
 
-  test('of a repository that is not there is a 404 NAME_UNKNOWN, whatever is asked for', async () => {
+  test('of an unknown repository is a 404 NAME_UNKNOWN, whatever the query', async () => {
     for (const query of ['', '?n=0', '?n=5&last=a']) {
       expect(await refusal(await world.fetch('GET', `/v2/acme/nowhere/tags/list${query}`))).toBe('404 NAME_UNKNOWN');
     }
   });
 
-  test('comes in pages of any size, with every tag once', async () => {
+  test('is paged in any size, with every tag once', async () => {
     for (const n of [1, 2, 3, 7, 9, 10, 11]) {
       const pages = await everyPage<TagList>(world, `/v2/acme/tags/tags/list?n=${n}`);
       expect(pages.flatMap(({ tags }) => tags)).toEqual(BYTEWISE);
@@ -56,19 +56,19 @@ describe('the list', () => {
     }
   });
 
-  test('of no more than 0 tags is empty, and leads nowhere', async () => {
+  test('of 0 tags is empty and has no link', async () => {
     expect(await list('?n=0')).toEqual({ tags: [], next: null });
     expect(await list('?n=0&last=a')).toEqual({ tags: [], next: null });
   });
 
-  test('says where it goes on only where it goes on', async () => {
+  test('has a link only if there is more', async () => {
     expect(await list('?n=10')).toEqual({ tags: BYTEWISE, next: null });
     expect((await list('?n=9')).next).toBe('/v2/acme/tags/tags/list?n=9&last=aa');
     expect((await list('?n=4&last=_x')).next).toBe('/v2/acme/tags/tags/list?n=4&last=aa');
     expect(await list('?n=5&last=_x')).toEqual({ tags: ['a', 'a-b', 'a.b', 'aa', 'b'], next: null });
   });
 
-  test('goes on after its last tag, though that was deleted meanwhile, and shows what was added behind it', async () => {
+  test('continues after its last tag, although that was deleted meanwhile, and shows later additions', async () => {
     await setTags('acme/moving', ['a', 'b', 'c', 'd']);
     const pages = await everyPage<TagList>(world, '/v2/acme/moving/tags/list?n=1', async (page) => {
       if (page === 1) await world.fetch('DELETE', '/v2/acme/moving/manifests/a');
@@ -78,7 +78,7 @@ describe('the list', () => {
     expect(pages.flatMap(({ tags }) => tags)).toEqual(['a', 'b', 'bb', 'd']);
   });
 
-  test('has at most 1,000 tags a page, however many are asked for', async () => {
+  test('has at most 1,000 tags a page, however many are requested', async () => {
     const many = Array.from({ length: 1100 }, (_, n) => `t${String(n).padStart(4, '0')}`);
     await setTags('acme/many', many);
     for (const query of ['', '?n=1000000', '?n=999999999999999']) {
@@ -95,12 +95,9 @@ describe('the list', () => {
     },
   );
 
-  test.each(['n=1&n=2', 'n=1&n=1', 'last=a&last=b'])(
-    'of a parameter that is given twice is a 400 UNSUPPORTED: %s',
-    async (query) => {
-      expect(await refusal(await world.fetch('GET', `/v2/acme/tags/tags/list?${query}`))).toBe('400 UNSUPPORTED');
-    },
-  );
+  test.each(['n=1&n=2', 'n=1&n=1', 'last=a&last=b'])('with a parameter given twice is a 400 UNSUPPORTED: %s', async (query) => {
+    expect(await refusal(await world.fetch('GET', `/v2/acme/tags/tags/list?${query}`))).toBe('400 UNSUPPORTED');
+  });
 
   test.each([
     ['a tag that is not there', 'a0', ['aa', 'b']],
@@ -118,11 +115,11 @@ describe('the list', () => {
     expect(await list(`?last=${encodeURIComponent(last)}`)).toEqual({ tags, next: null });
   });
 
-  test('after bytes that are no UTF-8 is a list all the same', async () => {
+  test('works after bytes that are not UTF-8', async () => {
     for (const last of ['%ff', '%ZZ', '%', '%c0%af']) expect((await list(`?last=${last}`)).next).toBeNull();
   });
 
-  test('is asked for with HEAD as with GET', async () => {
+  test('works with HEAD like GET', async () => {
     const head = await world.fetch('HEAD', '/v2/acme/tags/tags/list?n=1');
     const get = await world.fetch('GET', '/v2/acme/tags/tags/list?n=1');
     expect([head.status, head.headers.get('link'), await head.text()]).toEqual([200, get.headers.get('link'), '']);
@@ -130,7 +127,7 @@ describe('the list', () => {
 });
 
 describe('a tag', () => {
-  test('that moves answers with a warning that says what it named, and keeps both manifests', async () => {
+  test('that moves returns a warning with what it named, and keeps both manifests', async () => {
     const one = await pushImage(world, 'acme/move', 'v1', 2);
     const two = await imageIn(world, 'acme/move', 3);
     const response = await putManifest(world, 'acme/move', 'v1', textOf(two));
@@ -139,14 +136,14 @@ describe('a tag', () => {
     expect(await digestAt(world, 'acme/move', one.digest)).toBe(one.digest);
   });
 
-  test('that is new, or that is set to what it names, moves nothing and warns of nothing', async () => {
+  test('that is new, or set to the same digest, moves nothing and returns no warning', async () => {
     const one = await imageIn(world, 'acme/still', 2);
     for (let time = 0; time < 2; time++) {
       expect((await putManifest(world, 'acme/still', 'v1', textOf(one))).headers.get('warning')).toBeNull();
     }
   });
 
-  test('called latest moves and warns as any other: the name means nothing', async () => {
+  test('called latest behaves like any other', async () => {
     const one = await pushImage(world, 'acme/latest', 'latest', 2);
     const two = await imageIn(world, 'acme/latest', 3);
     const response = await putManifest(world, 'acme/latest', `${two.digest}?tag=latest&tag=v1`, textOf(two));
@@ -154,7 +151,7 @@ describe('a tag', () => {
     expect(await refusal(await world.fetch('GET', '/v2/acme/move/manifests/latest'))).toBe('404 MANIFEST_UNKNOWN');
   });
 
-  test('is one of a hundred that move at once, and the warnings keep within 4,096 bytes', async () => {
+  test('may be one of a hundred that move at once, and the warnings stay within 4,096 bytes', async () => {
     const tags = Array.from({ length: 100 }, (_, n) => `${'t'.repeat(120)}${n}`);
     await setTags('acme/hundred', tags);
     const two = await imageIn(world, 'acme/hundred', 2);
@@ -165,7 +162,7 @@ describe('a tag', () => {
     expect(warnings.length).toBeLessThanOrEqual(4096);
   });
 
-  test('that was just written is what is read, by every way of reading', async () => {
+  test('that was just written is read at once, in every way of reading', async () => {
     const images = [await imageIn(world, 'acme/read', 1), await imageIn(world, 'acme/read', 2)];
     for (let round = 0; round < 100; round++) {
       const written = images[round % 2] as Content;
@@ -177,7 +174,7 @@ describe('a tag', () => {
     }
   });
 
-  test('that HEAD leads to a digest is followed by a GET of that digest, while others move it', async () => {
+  test('resolved by HEAD can be pulled by that digest, while others move the tag', async () => {
     const images = await Promise.all([1, 2, 3].map((seed) => imageIn(world, 'acme/follow', seed)));
     await putManifest(world, 'acme/follow', 'v1', textOf(images[0] as Content));
     const writer = (async () => {

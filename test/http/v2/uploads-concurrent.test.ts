@@ -1,6 +1,6 @@
 /**
- * Requests to one upload, or for one blob, at the same time. Which of them wins is left to chance; what holds whoever wins
- * is checked, and after each test the stores: their invariants, that no key was written twice, and that nothing is left over.
+ * Concurrent requests to one upload or for one blob. Which one wins is left to chance. Each test checks what holds in any
+ * case, and afterwards the stores: invariants, no key written twice, nothing left over.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
@@ -58,7 +58,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     { kind: 'two large', count: 2, size: part + 1000, make: sized },
     { kind: 'two large ones of unknown length', count: 2, size: part + 1000, make: unsized },
   ])('$kind PATCHes of the same range, with different bytes', ({ count, size, make }) => {
-    /** Returns the upload, what won, and what lost. */
+    /** Returns the upload, the winning content, and the others. */
     async function race(before: Uint8Array<ArrayBuffer>): Promise<[location: string, winner: Content, losers: Content[]]> {
       const location = await begin(world);
       if (before.byteLength > 0) await patch(world, location, sized(before));
@@ -72,7 +72,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       return [location, chunks[won] as Content, chunks.filter((_, n) => n !== won)];
     }
 
-    test('have one winner, and the upload is finished with its digest', async () => {
+    test('have one winner, and the upload can be finished with its digest', async () => {
       const [location, winner] = await race(new Uint8Array());
       expect((await finish(world, location, winner.digest)).status).toBe(201);
       expect(await pulled(world, REPOSITORY, winner.digest)).toBe(winner.digest);
@@ -94,7 +94,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  test('adjacent chunks at once are taken in order or not at all, and never mixed', async () => {
+  test('concurrent adjacent chunks are accepted in order or not at all, and never mixed', async () => {
     for (const [first, second] of [
       [0, 1],
       [1, 0],
@@ -133,7 +133,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world)).toHaveLength(1);
     });
 
-    test('pushed to two repositories at once, by different lanes, is in both and kept once', async () => {
+    test('pushed to two repositories at once, in different ways, is in both and stored once', async () => {
       const { bytes, digest } = await contentOf(layer(2 * part + 10));
       const location = await begin(world, 'acme/one');
       await patch(world, location, unsized(bytes));
@@ -147,7 +147,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world)).toHaveLength(1);
     });
 
-    test('can be pulled by others all the time while it is pushed again', async () => {
+    test('can be pulled all the time while it is pushed again', async () => {
       const { bytes, digest } = await contentOf(layer(100_000));
       expect((await postWhole(world, REPOSITORY, digest, sized(bytes))).status).toBe(201);
       const work = Array.from({ length: 4 }, async () => {
@@ -162,7 +162,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  describe('two finishes of one upload', () => {
+  describe('two concurrent finishes of one upload', () => {
     test.each([
       { kind: 'that came in one PATCH', sizes: [2 * part + 10] },
       { kind: 'that is short', sizes: [1000] },
@@ -180,22 +180,19 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       { tail: part, count: 2 },
       { tail: part, count: 3 },
       { tail: 2 * part + 10, count: 3 },
-    ])(
-      'that came in several chunks are all told that it is done ($count finishes, $tail bytes to add)',
-      async ({ tail, count }) => {
-        const { bytes, digest } = await contentOf(layer(part + 10 + tail));
-        const location = await begin(world);
-        const next = locationOf(await patch(world, location, unsized(bytes.slice(0, part + 10))));
-        await patch(world, next, sized(bytes.slice(part + 10)));
-        const answers = await Promise.all(Array.from({ length: count }, () => finish(world, location, digest)));
-        expect(answers.map(({ status }) => status)).toEqual(Array(count).fill(201));
-        expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
-        expect(await keysOf(world)).toHaveLength(1);
-      },
-    );
+    ])('that came in several chunks all succeed ($count finishes, $tail bytes to add)', async ({ tail, count }) => {
+      const { bytes, digest } = await contentOf(layer(part + 10 + tail));
+      const location = await begin(world);
+      const next = locationOf(await patch(world, location, unsized(bytes.slice(0, part + 10))));
+      await patch(world, next, sized(bytes.slice(part + 10)));
+      const answers = await Promise.all(Array.from({ length: count }, () => finish(world, location, digest)));
+      expect(answers.map(({ status }) => status)).toEqual(Array(count).fill(201));
+      expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
+      expect(await keysOf(world)).toHaveLength(1);
+    });
 
-    describe('of which one finds its parts spoilt by the other', () => {
-      /** As R2 refuses to complete what another request has written a part of. @param times how often */
+    describe("one of which makes the other's parts invalid", () => {
+      /** As R2 does when another request has written a part meanwhile. @param times how often */
       const spoilt = (times: number): World => {
         let left = verify === 'stream' ? times : 0;
         const resumeMultipartUpload = (key: string, id: string) => {
@@ -217,7 +214,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
         return worldOf({ ...world.env, BLOBS });
       };
 
-      test('both are told that it is done', async () => {
+      test('both succeed', async () => {
         const { bytes, digest } = await contentOf(layer(2 * part + 10));
         const location = await begin(world);
         const next = locationOf(await patch(world, location, unsized(bytes.slice(0, part + 10))));
@@ -227,7 +224,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
         expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
       });
 
-      test('and no other is there: it tries again', async () => {
+      test('without another finish: it is retried', async () => {
         const { bytes, digest } = await contentOf(layer(part + 10));
         const location = await begin(world);
         await patch(world, location, unsized(bytes));
@@ -236,7 +233,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       });
     });
 
-    test('of which one claims another digest: the content is what its digest says, or is not there', async () => {
+    test('one of which claims another digest: the content matches its digest, or does not exist', async () => {
       const [right, wrong] = await contents(2, part + 100);
       if (!right || !wrong) throw new Error('two contents');
       const location = await begin(world);
@@ -248,7 +245,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await present(wrong.digest)).toBe(404);
     });
 
-    test('that end it with different chunks have one winner, whose content it is', async () => {
+    test('with different last chunks have one winner, whose content is stored', async () => {
       const head = layer(part + 100, 9);
       const ends = await contents(2, 500);
       const location = await begin(world);
@@ -265,7 +262,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  describe('a PATCH and a finish at once', () => {
+  describe('a concurrent PATCH and finish', () => {
     test.each([10, part + 10])('have one winner (%i bytes before), and the loser is told how things stand', async (size) => {
       const { bytes, digest } = await contentOf(layer(size));
       const location = await begin(world);
@@ -287,7 +284,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       }
     });
 
-    test('at a fresh upload: the direct PUT and the PATCH do not get into each other', async () => {
+    test('of a new upload: the direct PUT and the PATCH do not disturb each other', async () => {
       const [whole, chunk] = await contents(2, 1000);
       if (!whole || !chunk) throw new Error('two contents');
       const location = await begin(world);
@@ -314,7 +311,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await statusOf(world, 'GET', location)).toBe(404);
     });
 
-    test('and a PATCH at once: the upload is gone, whichever came first, and so are the bytes', async () => {
+    test('concurrent with a PATCH: the upload and its bytes are gone, whichever came first', async () => {
       const location = locationOf(await patch(world, await begin(world), sized(layer(1000))));
       const [cancelled, patched] = await Promise.all([
         world.fetch('DELETE', location),
@@ -335,7 +332,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  describe('pieces that another request takes away while they are being read', () => {
+  describe('pieces that another request deletes while they are read', () => {
     const { bytes, digest } = { bytes: layer(1000), digest: contentOf(layer(1000)) };
     let location: string;
     let slow: Held;
@@ -395,10 +392,10 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  describe('a finish that has made the object and then loses', () => {
+  describe('a finish that has written the object and then loses', () => {
     const sizes = { first: 2 * part + 10, more: 100, other: 100 };
 
-    /** An upload in one PATCH, and a finish of it that stands before its commit. */
+    /** An upload in one PATCH, and a finish of it that is held before its commit. */
     async function aboutToCommit(end: Uint8Array<ArrayBuffer>) {
       const bytes = layer(sizes.first);
       const location = locationOf(await patch(world, await begin(world), unsized(bytes)));
@@ -409,7 +406,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       return { bytes, location, slow, finished };
     }
 
-    test('to a PATCH leaves an upload that can go on and be finished', async () => {
+    test('to a PATCH leaves an upload that can continue and be finished', async () => {
       const { bytes, location, slow, finished } = await aboutToCommit(new Uint8Array());
       const more = layer(sizes.more, 2);
       expect((await patch(world, location, sized(more))).status).toBe(202);
@@ -436,7 +433,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world)).toHaveLength(1);
     });
 
-    test('to a cancellation is a 404, and what it made goes to the collector', async () => {
+    test('to a cancellation is a 404, and its object is left to garbage collection', async () => {
       const { location, slow, finished } = await aboutToCommit(new Uint8Array());
       expect(await statusOf(world, 'DELETE', location)).toBe(204);
       slow.release();
@@ -445,7 +442,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  test('an upload whose time runs out while a PATCH is under way takes nothing more', async () => {
+  test('an upload that expires during a PATCH accepts nothing more', async () => {
     const location = locationOf(await patch(world, await begin(world), sized(layer(1000))));
     const reading = Promise.withResolvers<void>();
     const gate = Promise.withResolvers<void>();

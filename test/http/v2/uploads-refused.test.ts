@@ -1,4 +1,4 @@
-/** What the upload protocol refuses, with which code, and that a refusal changes nothing it should not. */
+/** Uploads that are refused: the code, and that a refusal changes nothing it should not. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { mintAccessToken, sealUpload } from '../../../src/auth/tokens.ts';
 import { newUploadId } from '../../../src/registry/uploads/sessions.ts';
@@ -47,7 +47,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   }
 
   describe('a chunk out of order', () => {
-    test('that is the first and does not begin at 0 is a 416 that says 0 and where to go on', async () => {
+    test('that is the first and does not begin at 0 is a 416 that says 0 and where to continue', async () => {
       const location = await begin(world);
       const response = await patch(world, location, sized(layer(10), '5-14'));
       expect(progressOf(response)).toBe('416 0-0');
@@ -120,7 +120,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await standing(world, location)).toBe('204 0-19');
     });
 
-    test('that is not as long as Content-Length is SIZE_INVALID before bytes are kept', async () => {
+    test('that contradicts Content-Length is SIZE_INVALID before bytes are stored', async () => {
       const location = await begun(layer(20));
       const keys = await keysOf(world);
       for (const range of ['20-28', '20-30']) {
@@ -132,7 +132,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world)).toEqual(keys);
     });
 
-    test('that a body of unknown length does not keep is SIZE_INVALID, and nothing of it stays', async () => {
+    test('that contradicts a body of unknown length is SIZE_INVALID, and nothing of it is stored', async () => {
       const location = await begun(layer(20));
       const keys = await keysOf(world);
       for (const range of ['20-28', '20-30']) {
@@ -144,7 +144,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world)).toEqual(keys);
     });
 
-    test('of a direct upload must be that of its body', async () => {
+    test('of a direct upload must match its body', async () => {
       const { bytes, digest } = await contentOf(layer(10));
       expect(await refusal(await finish(world, await begin(world), digest, sized(bytes, '0-8')))).toBe('400 SIZE_INVALID');
       const posted = await postWhole(world, REPOSITORY, digest, sized(bytes, '0-8'));
@@ -153,10 +153,10 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  describe('content of another digest', () => {
+  describe('content with another digest', () => {
     const sent = layer(2 * part + 5, 1);
 
-    /** Every way in which bytes come in; each returns its answer and where the upload was. */
+    /** Every way to upload. Each returns its answer and where the upload was. */
     const ways: Record<string, (claimed: string) => Promise<{ response: Response; location?: string }>> = {
       'a single POST': async (claimed) => ({ response: await postWhole(world, REPOSITORY, claimed, sized(sent)) }),
       'a single POST of unknown length': async (claimed) => ({
@@ -188,7 +188,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     };
 
     test.each(Object.entries(ways))(
-      'by %s is DIGEST_INVALID: neither digest is there, and the upload is closed',
+      'by %s is DIGEST_INVALID: neither digest exists, and the upload is closed',
       async (_, way) => {
         const claimed = (await contentOf(layer(2 * part + 5, 2))).digest;
         const actual = (await contentOf(sent)).digest;
@@ -207,7 +207,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       },
     );
 
-    test('by a single POST leaves no row: nobody can come back to that upload', async () => {
+    test('by a single POST leaves no row, because nobody can continue that upload', async () => {
       expect(await refusal(await postWhole(world, REPOSITORY, NO_DIGEST, sized(sent)))).toBe('400 DIGEST_INVALID');
       expect(await countOf(world, 'uploads')).toBe(0);
     });
@@ -223,7 +223,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  test('bytes that are here already are not had by naming them: an empty or short body is DIGEST_INVALID', async () => {
+  test('existing bytes cannot be claimed by naming them: an empty or short body is DIGEST_INVALID', async () => {
     const secret = await pushBlob(world, 'acme/private', layer(1000));
     for (const body of [{}, sized(new Uint8Array()), sized(secret.bytes.slice(0, 999)), unsized(secret.bytes.slice(0, 999))]) {
       expect(await refusal(await postWhole(world, 'acme/mine', secret.digest, body))).toBe('400 DIGEST_INVALID');
