@@ -249,7 +249,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       `?digest=${NO_DIGEST}&digest=${NO_DIGEST}`,
     ];
 
-    test.each(bad)('"%s" closing an upload is DIGEST_INVALID, and the upload stays usable', async (query) => {
+    test.each(bad)('"%s" in the closing PUT is DIGEST_INVALID, and the upload stays usable', async (query) => {
       const { bytes, digest } = await contentOf(layer(30));
       const location = await begun(bytes.slice(0, 20));
       const response = await world.fetch('PUT', `${location}${query}`, sized(bytes.slice(20)));
@@ -258,7 +258,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect((await finish(world, location, digest, sized(bytes.slice(20)))).status).toBe(201);
     });
 
-    test.each(bad.slice(1))('"%s" of a single POST is DIGEST_INVALID, and nothing is kept', async (query) => {
+    test.each(bad.slice(1))('"%s" of a single POST is DIGEST_INVALID, and nothing is stored', async (query) => {
       const response = await world.fetch('POST', `/v2/${REPOSITORY}/blobs/uploads/${query}`, sized(layer(20)));
       expect(await refusal(response)).toBe('400 DIGEST_INVALID');
       expect(await keysOf(world)).toEqual([]);
@@ -274,7 +274,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     );
   });
 
-  describe('a location', () => {
+  describe('an upload location', () => {
     const invented = [
       'x',
       '00000000-0000-0000-0000-000000000000',
@@ -286,22 +286,19 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       '__proto__',
     ];
 
-    test.each(invented.map(shortened))(
-      'that we did not make ($shown) is unknown, whatever is asked of it',
-      async ({ value: id }) => {
-        const path = `/v2/${REPOSITORY}/blobs/uploads/${id}`;
-        for (const [method, query, body] of [
-          ['GET', '', {}],
-          ['PATCH', '', sized(layer(10))],
-          ['PUT', `?digest=${NO_DIGEST}`, sized(layer(10))],
-          ['DELETE', '', {}],
-        ] as const) {
-          expect(await refusal(await world.fetch(method, path + query, body))).toBe('404 BLOB_UPLOAD_UNKNOWN');
-        }
-        expect(await keysOf(world)).toEqual([]);
-        expect(await countOf(world, 'uploads')).toBe(0);
-      },
-    );
+    test.each(invented.map(shortened))('that we did not issue ($shown) is unknown for every request', async ({ value: id }) => {
+      const path = `/v2/${REPOSITORY}/blobs/uploads/${id}`;
+      for (const [method, query, body] of [
+        ['GET', '', {}],
+        ['PATCH', '', sized(layer(10))],
+        ['PUT', `?digest=${NO_DIGEST}`, sized(layer(10))],
+        ['DELETE', '', {}],
+      ] as const) {
+        expect(await refusal(await world.fetch(method, path + query, body))).toBe('404 BLOB_UPLOAD_UNKNOWN');
+      }
+      expect(await keysOf(world)).toEqual([]);
+      expect(await countOf(world, 'uploads')).toBe(0);
+    });
 
     test.each(['..%2f..%2fx', '%2e%2e', '%00', 'a%2fb'])('with percent-encoding (%s) is not looked at', async (id) => {
       const path = `/v2/${REPOSITORY}/blobs/uploads/${id}`;
@@ -327,7 +324,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await refusal(await finish(world, elsewhere, NO_DIGEST))).toBe('404 BLOB_UPLOAD_UNKNOWN');
     });
 
-    test('that somebody else was given is unknown', async () => {
+    test('issued to somebody else is unknown', async () => {
       const upload = { id: newUploadId(Date.now()), repository: REPOSITORY, algorithm: 'sha256' } as unknown as Parameters<
         typeof sealUpload
       >[1];
@@ -339,7 +336,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await statusOf(world, 'GET', `/v2/${REPOSITORY}/blobs/uploads/${theirs}`)).toBe(404);
     });
 
-    test('does not stand in for the right to push: with a token to pull it is a 401, without one too', async () => {
+    test('does not replace the right to push: with a token to pull, or without one, it is a 401', async () => {
       const location = await begun(layer(20));
       const occasion = { service: new URL(ORIGIN).host, now: Date.now() };
       const grants = [{ type: 'repository' as const, name: REPOSITORY, actions: ['pull' as const] }];
@@ -353,7 +350,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await standing(world, location)).toBe('204 0-19');
     });
 
-    test('of an upload whose time is up is unknown', async () => {
+    test('of an expired upload is unknown', async () => {
       const location = await begun(layer(20));
       await expireAll(world);
       expect(await refusal(await world.fetch('GET', location))).toBe('404 BLOB_UPLOAD_UNKNOWN');
@@ -362,8 +359,8 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  describe('a body that ends too early', () => {
-    test('stores nothing, even under the digest of what did arrive', async () => {
+  describe('a body that ends early', () => {
+    test('stores nothing, even under the digest of what arrived', async () => {
       const prefix = await contentOf(layer(300));
       const attempts = [
         finish(world, await begin(world), prefix.digest, truncated(prefix.bytes, 1000)),
@@ -388,8 +385,8 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   });
 });
 
-describe('a blob larger than the registry takes', () => {
-  test('is SIZE_INVALID (413) before bytes are kept, by every way in which they come', async () => {
+describe("a blob above the registry's maximum size", () => {
+  test('is SIZE_INVALID (413) before bytes are stored, in every way to upload', async () => {
     const world = await newWorld({ VERIFY: 'storage', PART_BYTES: '65536', MAX_PUT_BYTES: '200000' });
     const { bytes, digest } = await contentOf(layer(200_001));
     const attempts = [
@@ -425,7 +422,7 @@ describe('a blob larger than the registry takes', () => {
     expect(await keysOf(world)).toEqual([]);
   });
 
-  test('does not stop one of 5 MiB with the settings that are the default', async () => {
+  test('does not include one of 5 MiB with the default settings', async () => {
     const world = await newWorld();
     const { bytes, digest } = await contentOf(layer(5 * MIB));
     expect((await postWhole(world, REPOSITORY, digest, sized(bytes))).status).toBe(201);

@@ -1,6 +1,6 @@
 /**
- * Requests of the upload protocol that are sent again, because their answers were lost or because they were cut: each is
- * recognised or refused, and nothing is received twice.
+ * Upload requests that are sent again because their answers were lost or they were cut off. Each is recognized or refused,
+ * and nothing is received twice.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { contentOf, refusal } from '../../world/images.ts';
@@ -50,7 +50,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
     });
 
-    test('of the second chunk sent again is refused as the first is', async () => {
+    test('of the second chunk sent again is refused like the first', async () => {
       const { bytes, digest } = await contentOf(layer(300));
       const second = locationOf(await patch(world, await begin(world), make(bytes.slice(0, 100))));
       const third = locationOf(await patch(world, second, make(bytes.slice(100, 200))));
@@ -69,7 +69,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect((await finish(world, locationOf(next), digest)).status).toBe(201);
     });
 
-    test('sent again after it was cut is a 416 with what was kept', async () => {
+    test('sent again after it was cut off is a 416 with what was stored', async () => {
       const { bytes, digest } = await contentOf(layer(3 * part));
       const location = await begin(world);
       await patch(world, location, broken(bytes.slice(0, 2 * part + 10)));
@@ -89,7 +89,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  test('a PATCH with Content-Range is judged by that, whichever location it is sent to', async () => {
+  test('a PATCH with Content-Range is checked by that, whichever location it is sent to', async () => {
     const { bytes } = await contentOf(layer(30));
     const location = await begin(world);
     await patch(world, location, sized(bytes.slice(0, 10)));
@@ -97,8 +97,8 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     expect(progressOf(await patch(world, location, sized(bytes.slice(10, 20), '10-19')))).toBe('416 0-19');
   });
 
-  describe('a closing PUT at an old location, without Content-Range', () => {
-    test('is recognised by its digest where its chunk continues the upload', async () => {
+  describe('a closing PUT to an old location, without Content-Range', () => {
+    test('is recognized by its digest if its chunk continues the upload', async () => {
       const { bytes, digest } = await contentOf(layer(200));
       const location = await begin(world);
       await patch(world, location, sized(bytes.slice(0, 100)));
@@ -124,7 +124,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  test('a location at which something was received is unknown once the upload is gone', async () => {
+  test('a location that received something is unknown once the upload is gone', async () => {
     const { bytes, digest } = await contentOf(layer(100));
     const next = locationOf(await patch(world, await begin(world), sized(bytes)));
     await world.env.DB.prepare('DELETE FROM uploads').run();

@@ -1,4 +1,4 @@
-/** How blobs come in: every lane of the upload protocol, in both ways of verifying. What is refused: `uploads-refused.test.ts`. */
+/** Blob uploads: every way through the protocol, in both verification modes. Refusals: `uploads-refused.test.ts`. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { contentOf, refusal } from '../../world/images.ts';
 import {
@@ -33,7 +33,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   });
 
   describe('starting', () => {
-    test('answers 202 with a location of this registry, an id and the range that says nothing is there', async () => {
+    test('returns 202 with a location of this registry, an id and an empty range', async () => {
       const response = await world.fetch('POST', `/v2/${REPOSITORY}/blobs/uploads/`);
       expect(progressOf(response)).toBe('202 0-0');
       expect(locationOf(response)).toMatch(/^\/v2\/acme\/api\/blobs\/uploads\/[\w.-]+$/);
@@ -42,7 +42,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await response.text()).toBe('');
     });
 
-    test('writes nothing, however often: neither rows nor objects', async () => {
+    test('writes nothing, however often: no rows and no objects', async () => {
       const locations = await Promise.all(Array.from({ length: 50 }, () => begin(world)));
       expect(new Set(locations).size).toBe(50);
       expect(await countOf(world, 'uploads')).toBe(0);
@@ -50,7 +50,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world)).toEqual([]);
     });
 
-    test('makes an upload whose status is 204 with its own location', async () => {
+    test('creates an upload whose status is 204 with its own location', async () => {
       const location = await begin(world);
       const response = await world.fetch('GET', location);
       expect(progressOf(response)).toBe('204 0-0');
@@ -58,13 +58,13 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await statusOf(world, 'HEAD', location)).toBe(204);
     });
 
-    test('works with and without the slash at the end', async () => {
+    test('works with and without a trailing slash', async () => {
       expect(await statusOf(world, 'POST', `/v2/${REPOSITORY}/blobs/uploads`)).toBe(202);
     });
   });
 
   describe('a blob in one request', () => {
-    test('is taken from a single POST, and can be pulled where its location says', async () => {
+    test('can be pushed by a single POST, and pulled at the returned location', async () => {
       const { bytes, digest } = await contentOf(layer(1000));
       const response = await postWhole(world, REPOSITORY, digest, sized(bytes));
       expect(response.status).toBe(201);
@@ -73,7 +73,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(new Uint8Array(await got.arrayBuffer())).toEqual(bytes);
     });
 
-    test('is taken from a POST and a PUT, byte for byte', async () => {
+    test('can be pushed by a POST and a PUT, byte for byte', async () => {
       const { bytes, digest } = await contentOf(layer(3 * part));
       const response = await finish(world, await begin(world), digest, sized(bytes));
       expect(response.status).toBe(201);
@@ -81,7 +81,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
     });
 
-    test('leaves no session row behind, so its location stays as good as new until it expires', async () => {
+    test('leaves no session row, so its location stays usable until it expires', async () => {
       const first = await contentOf(layer(1000, 1));
       const second = await contentOf(layer(1000, 2));
       const location = await begin(world);
@@ -103,7 +103,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world, 'uploads/')).toEqual([]);
     });
 
-    test('may state its range, counted from 0', async () => {
+    test('may state its range from 0', async () => {
       const { bytes, digest } = await contentOf(layer(10));
       expect((await finish(world, await begin(world), digest, sized(bytes, '0-9'))).status).toBe(201);
     });
@@ -122,7 +122,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   });
 
   describe('a blob in chunks', () => {
-    test('is taken from one PATCH of unknown length and an empty PUT, as docker sends it', async () => {
+    test('can be pushed by one PATCH of unknown length and an empty PUT, as docker does', async () => {
       const { bytes, digest } = await contentOf(layer(2 * part + 1000));
       const patched = await patch(world, await begin(world), unsized(bytes));
       expect(progressOf(patched)).toBe(`202 0-${bytes.byteLength - 1}`);
@@ -131,7 +131,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world, 'uploads/')).toEqual([]);
     });
 
-    test('may end exactly where a part ends', async () => {
+    test('may end exactly at the end of a part', async () => {
       const { bytes, digest } = await contentOf(layer(2 * part));
       const location = await begin(world);
       await patch(world, location, unsized(bytes));
@@ -139,7 +139,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
     });
 
-    test('is taken from PATCHes with ranges; each answer says how far it is and where to go on', async () => {
+    test('can be pushed by PATCHes with ranges; each answer says how far it is and where to continue', async () => {
       const { bytes, digest } = await contentOf(layer(30));
       let location = await begin(world);
       for (const at of [0, 10, 20]) {
@@ -152,7 +152,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
     });
 
-    test('goes on at any of its locations: the row counts, not what the client holds', async () => {
+    test('continues at any of its locations: the row counts, not what the client holds', async () => {
       const { bytes, digest } = await contentOf(layer(30));
       const first = await begin(world);
       const second = locationOf(await patch(world, first, sized(bytes.slice(0, 10), '0-9')));
@@ -202,7 +202,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world, 'uploads/')).toEqual([]);
     });
 
-    test('may have an empty PATCH: it changes nothing', async () => {
+    test('may have an empty PATCH, which changes nothing', async () => {
       const { bytes, digest } = await contentOf(layer(10));
       const location = await begin(world);
       expect(progressOf(await patch(world, location, sized(new Uint8Array())))).toBe('202 0-0');
@@ -236,7 +236,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await pulled(world, 'acme/c', digest)).toBe(digest);
     });
 
-    test('may be given for an upload that was announced as sha256, and the other way round', async () => {
+    test('may be used for an upload announced as sha256, and the reverse', async () => {
       const bytes = layer(2 * part + 5);
       for (const [announced, used] of [
         ['sha256', 'sha512'],
@@ -252,7 +252,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   });
 
   describe('committing again', () => {
-    test('answers 201 for the committed digest and 404 for another one', async () => {
+    test('returns 201 for the committed digest and 404 for another one', async () => {
       const { bytes, digest } = await contentOf(layer(100));
       const other = await contentOf(layer(100, 2));
       const location = await begin(world);
@@ -264,7 +264,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await statusOf(world, 'HEAD', `/v2/${REPOSITORY}/blobs/${other.digest}`)).toBe(404);
     });
 
-    test('after a lost answer doubles nothing: one blob, one link, one object', async () => {
+    test('after a lost answer duplicates nothing: one blob, one link, one object', async () => {
       const { bytes, digest } = await contentOf(layer(2 * part + 3));
       const [direct, chunked] = [await begin(world), await begin(world)];
       await patch(world, chunked, sized(bytes.slice(0, part + 1)));
@@ -277,7 +277,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world)).toHaveLength(1);
     });
 
-    test('leaves an upload that is known to nobody: its status, a PATCH and a cancellation are 404', async () => {
+    test('ends the upload: its status, a PATCH and a cancellation are 404', async () => {
       const { bytes, digest } = await contentOf(layer(100));
       const location = await begin(world);
       await patch(world, location, sized(bytes));
@@ -290,7 +290,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  test('content that is here already is kept once, for two repositories as for one', async () => {
+  test('existing content is stored once, for two repositories as for one', async () => {
     const { bytes, digest } = await contentOf(layer(2 * part + 3));
     for (const repository of [REPOSITORY, REPOSITORY, 'acme/other']) {
       expect((await postWhole(world, repository, digest, sized(bytes))).status).toBe(201);
@@ -305,7 +305,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   });
 
   describe('cancelling', () => {
-    test('answers 204 and removes what was received; after it every request is 404', async () => {
+    test('returns 204 and removes what was received; after it every request is 404', async () => {
       const { bytes, digest } = await contentOf(layer(2 * part + 3));
       const location = await begin(world);
       await patch(world, location, unsized(bytes));
@@ -327,8 +327,8 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
     });
   });
 
-  describe('a connection that breaks', () => {
-    test('in a PATCH of unknown length keeps the whole parts received; the status says how far, and it goes on there', async () => {
+  describe('a broken connection', () => {
+    test('in a PATCH of unknown length keeps the complete parts; the status says how far, and the upload continues there', async () => {
       const { bytes, digest } = await contentOf(layer(3 * part + 9));
       const location = await begin(world);
       const response = await patch(world, location, broken(bytes.slice(0, 2 * part + 10)));
@@ -342,7 +342,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await keysOf(world, 'uploads/')).toEqual([]);
     });
 
-    test('in a PATCH of known length leaves the status true, and it goes on there', async () => {
+    test('in a PATCH of known length keeps the status correct, and the upload continues there', async () => {
       const { bytes, digest } = await contentOf(layer(3 * part));
       const location = await begin(world);
       const cut = await patch(world, location, truncated(bytes.slice(0, 2 * part + 10), 3 * part));
@@ -359,7 +359,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
     });
 
-    test('before anything whole was received leaves the upload as it was', async () => {
+    test('before anything complete was received leaves the upload as it was', async () => {
       const location = await begin(world);
       expect(await refusal(await patch(world, location, broken(layer(10))))).toBe('400 SIZE_INVALID');
       expect(await standing(world, location)).toBe('204 0-0');
