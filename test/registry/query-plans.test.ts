@@ -1,4 +1,4 @@
-/** What the database does for changes of tags and manifests: it seeks in an index, and reads no table from end to end. */
+/** Query plans of changes of tags and manifests: they seek in an index and scan no table. */
 import { beforeEach, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
 import type { RepositoryName } from '../../src/oci/name.ts';
@@ -20,7 +20,7 @@ beforeEach(async () => {
   two = await imageIn(world, REPOSITORY, 2);
 });
 
-/** The same stores, and each statement that is prepared. */
+/** The same stores, recording each statement that is prepared. */
 function listening(env: Env): { env: Env; statements: Set<string> } {
   const statements = new Set<string>();
   const prepare = (sql: string) => {
@@ -37,8 +37,8 @@ function listening(env: Env): { env: Env; statements: Set<string> } {
 }
 
 /**
- * Steps that read a table from end to end, or all that a repository has in it. What is no table of ours, but a list that was
- * given or made, has no other way.
+ * Steps of the plan that scan a table, or all rows of a repository in it. Lists that were given or computed are not our
+ * tables and may be scanned.
  */
 async function scansOf(sql: string): Promise<string[]> {
   const parameters = Math.max(0, ...[...sql.matchAll(/\?(\d+)/g)].map(([, number]) => Number(number)));
@@ -117,7 +117,7 @@ test.each<[string, (at: World) => Promise<unknown>]>([
   for (const sql of statements) expect(await scansOf(sql), sql).toEqual([]);
 });
 
-test('a scan is seen as one', async () => {
+test('a scan is recognized', async () => {
   expect(await scansOf(`SELECT digest FROM manifests m WHERE size = ?1`)).toEqual(['SCAN m']);
   expect(await scansOf('SELECT name FROM tags WHERE digest = ?1')).toHaveLength(1);
   expect(await scansOf('SELECT child FROM manifest_references WHERE repository_id = ?1 AND parent = ?2')).toHaveLength(1);
@@ -126,7 +126,7 @@ test('a scan is seen as one', async () => {
   ).toEqual([]);
 });
 
-test('what a change of a tag reads does not grow with what the tag has named before', async () => {
+test('a change of a tag reads no more rows for a long history', async () => {
   const changes: ((at: World) => Promise<{ status: number }>)[] = [
     put('v1', two),
     ask('POST', 'tags/v1/rollback', { digest: one.digest }),
@@ -155,6 +155,6 @@ test('what a change of a tag reads does not grow with what the tag has named bef
      WHERE point = (SELECT max(point) FROM tag_history)`,
   ).run();
   const many = await costs();
-  // The second time some of it lies in the trash already.
+  // The second time, some of it is in the trash already.
   for (const [n, rows] of many.entries()) expect(rows, `change ${n}`).toBeLessThanOrEqual((few[n] ?? 0) + 5);
 });

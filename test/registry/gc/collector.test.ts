@@ -1,4 +1,4 @@
-/** What the collector takes away, what it leaves, and that nobody who was told of content loses it. */
+/** What the collector deletes and keeps: nobody who was told that content exists loses it. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { faulty } from '../../world/faults.ts';
 import {
@@ -25,8 +25,8 @@ beforeEach(async () => {
 
 const API = '/v2/acme/api';
 
-describe('a blob that nothing references', () => {
-  test('loses its link and its row once lease and grace are over, and its bytes a grace period later', async () => {
+describe('an unreferenced blob', () => {
+  test('loses its link and its row once lease and grace period are over, and its bytes a grace period later', async () => {
     const blob = await pushBlob(world, 'acme/api', noise(500));
     expect(await collect(world)).toMatchObject({ links: 0, blobs: 0, objects: 0 });
     await daysPass(world, 2);
@@ -40,7 +40,7 @@ describe('a blob that nothing references', () => {
     expect(await count(world, 'tombstones')).toBe(0);
   });
 
-  test('is told of by one event, with how much it was', async () => {
+  test('is recorded in one event with its size', async () => {
     await pushBlob(world, 'acme/api', noise(500, 1));
     await pushBlob(world, 'acme/base', noise(300, 2));
     await daysPass(world, 2);
@@ -63,8 +63,8 @@ describe('a blob that nothing references', () => {
   });
 });
 
-describe('a client that was told of a blob can put its manifest, though it was old and unreferenced', () => {
-  /** What it did, and the collector between its answer and its manifest. */
+describe('a client that was told of a blob can put its manifest, even if the blob was old and unreferenced', () => {
+  /** The client's request, and the collector between its answer and its manifest. */
   const asks: Record<string, (path: string, digest: string) => Promise<void>> = {
     'by HEAD': async (path, digest) => expect(await head(world, `${path}/blobs/${digest}`)).toBe(200),
     'by a mount': async (path, digest) => {
@@ -94,7 +94,7 @@ describe('a client that was told of a blob can put its manifest, though it was o
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('and one that asks in the middle of a slice is told the truth, wherever that is', async () => {
+  test('and one that asks in the middle of a slice gets a correct answer, at any point', async () => {
     const runs = await everyOrder(world, async () => {
       world = await newWorld();
       const image = await imageIn(world, 'acme/api', 1);
@@ -122,7 +122,7 @@ describe('a client that was told of a blob can put its manifest, though it was o
   });
 });
 
-test('a blob that two repositories share stays until the second one does not need it, then its bytes go', async () => {
+test('a blob shared by two repositories stays until the second one does not need it, then its bytes are deleted', async () => {
   const first = await pushImage(world, 'acme/api', 'v1');
   const second = await pushImage(world, 'acme/base', 'v1');
   const pullable = async () => head(world, `/v2/acme/base/blobs/${(await contentOf(noise(100, 1))).digest}`);
@@ -136,7 +136,7 @@ test('a blob that two repositories share stays until the second one does not nee
   expect([await count(world, 'blobs'), await count(world, 'repository_blobs'), await keys(world)]).toEqual([0, 0, []]);
 });
 
-test('all that an index reaches stays: children, nested indexes, referrers, whatever has a tag or not', async () => {
+test('everything reachable from an index stays: children, nested indexes, referrers, with a tag or without', async () => {
   const children = [await pushImage(world, 'acme/api', null, 1), await pushImage(world, 'acme/api', null, 2)];
   const nested = await indexOf(children);
   await putManifest(world, 'acme/api', nested.digest, textOf(nested), INDEX_TYPE);
@@ -159,7 +159,7 @@ test('all that an index reaches stays: children, nested indexes, referrers, what
   expect(await count(world, 'trashed_references')).toBe(0);
 });
 
-test('what came again while its old bytes were on their way out is there (ABA)', async () => {
+test('a blob that is pushed again while its old bytes are being deleted stays (ABA)', async () => {
   const blob = await pushBlob(world, 'acme/api', noise(500));
   await daysPass(world, 2);
   await collect(world);
@@ -182,7 +182,7 @@ test('what came again while its old bytes were on their way out is there (ABA)',
   expect(await keys(world)).toHaveLength(1);
 });
 
-test('what came again between its choice and its tombstone stays', async () => {
+test('a blob that is pushed again between its selection and its tombstone stays', async () => {
   const blob = await pushBlob(world, 'acme/api', noise(500));
   await daysPass(world, 2);
   let at = 0;
@@ -207,7 +207,7 @@ test('what came again between its choice and its tombstone stays', async () => {
 describe('old history', () => {
   const times = 'UPDATE tag_history SET at = unixepoch() - (?1 - point) * 86400 * 200';
 
-  test('is forgotten, but for the newest point of each tag', async () => {
+  test('is deleted, except the newest point of each tag', async () => {
     for (const seed of [1, 2, 3, 4]) await pushImage(world, 'acme/api', 'v1', seed);
     await pushImage(world, 'acme/api', 'once', 5);
     await world.env.DB.prepare(times).bind(4).run();
@@ -221,7 +221,7 @@ describe('old history', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('of a tag that is gone is forgotten as a whole', async () => {
+  test('of a deleted tag is deleted completely', async () => {
     await pushImage(world, 'acme/api', 'v1');
     await world.fetch('DELETE', `${API}/manifests/v1`);
     await world.env.DB.prepare('UPDATE tag_history SET at = 0').run();
@@ -232,7 +232,7 @@ describe('old history', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('keeps the name of a tag that was deleted while it was immutable', async () => {
+  test('keeps the name of a tag that was deleted while immutable', async () => {
     await pushImage(world, 'acme/api', 'v1');
     await world.fetch('DELETE', `${API}/manifests/v1`);
     await world.env.DB.prepare('UPDATE tag_history SET reserved = digest IS NULL, at = 0').run();
@@ -241,7 +241,7 @@ describe('old history', () => {
   });
 });
 
-test('when a manifest was last asked for is forgotten once it is gone, from the trash as well', async () => {
+test('the last check of a manifest is deleted once the manifest is gone, from the trash as well', async () => {
   const kept = await pushImage(world, 'acme/api', 'v1', 1);
   const trashed = await pushImage(world, 'acme/api', 'v2', 2);
   for (const tag of ['v1', 'v2']) await world.fetch('HEAD', `${API}/manifests/${tag}`);
@@ -252,7 +252,7 @@ test('when a manifest was last asked for is forgotten once it is gone, from the 
   expect(results.map(({ digest }) => digest).sort()).toEqual([kept.digest, trashed.digest].sort());
 });
 
-test('old counts of pulls are forgotten, but for the last one of an image that is there', async () => {
+test('old pull counts are deleted, except the last one of an existing image', async () => {
   const { digest } = await pushImage(world, 'acme/api', 'v1');
   const id = await world.env.DB.prepare('SELECT id FROM repositories').first<number>('id');
   const today = Math.floor(Date.now() / 86_400_000);
@@ -301,7 +301,7 @@ describe('the trash', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('keeps the bytes of what it holds, though a client has deleted the blob; and it can be restored', async () => {
+  test('keeps the bytes it holds, even if a client deleted the blob, so that it can be restored', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     const { digest } = await contentOf(noise(100, 1));
     await world.fetch('DELETE', `${API}/manifests/${image.digest}`);
@@ -318,7 +318,7 @@ describe('the trash', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('of no days is purged by the next pass', async () => {
+  test('of zero days is purged by the next pass', async () => {
     world = await newWorld({ TRASH_DAYS: '0' });
     await pushImage(world, 'acme/api', 'v1');
     await world.fetch('DELETE', `${API}/manifests/v1`);
@@ -326,7 +326,7 @@ describe('the trash', () => {
     expect(await collect(world)).toMatchObject({ purged: 1 });
   });
 
-  test('stays where the registry is set to delete nothing', async () => {
+  test('stays if the registry deletes nothing', async () => {
     await pushImage(world, 'acme/api', 'v1');
     await world.fetch('DELETE', `${API}/manifests/v1`);
     await daysPass(world, 100);
@@ -335,7 +335,7 @@ describe('the trash', () => {
     expect(await count(world, 'trash')).toBe(1);
   });
 
-  test('gives the object of a large manifest to the tombstones', async () => {
+  test('leaves the object of a large manifest to the tombstones', async () => {
     const large = await pushImage(world, 'acme/api', null, 1, { annotations: { text: 'x'.repeat(200_000) } });
     await world.fetch('DELETE', `${API}/manifests/${large.digest}`);
     await daysPass(world, 8);
@@ -346,7 +346,7 @@ describe('the trash', () => {
     expect(await keys(world)).toEqual([]);
   });
 
-  test('loses a deleted repository with all it had, and its policy; another one of its name stays', async () => {
+  test('is purged of a deleted repository with all its content and its policy; a new one of its name stays', async () => {
     for (const seed of [1, 2])
       await pushImage(world, 'acme/api', `v${seed}`, seed, { annotations: { text: 'x'.repeat(200_000) } });
     await world.fetch('DELETE', `${API}/manifests/v2`);
@@ -363,7 +363,7 @@ describe('the trash', () => {
     expect(await count(world, 'manifest_references')).toBe(2);
     expect(await keys(world)).toHaveLength(2);
     expect(await digestAt(world, 'acme/api', 'v1')).toBe(again.digest);
-    // Both fell due at once: one of the name that is another repository's now, which hears nothing of it.
+    // Both expired together: one belongs to a name that is another repository's now, which is not affected.
     expect(await purged()).toEqual([
       { about: 'organization:acme', actor: 'registry', target: '{"kind":"repository","name":"","repository":"acme/api"}' },
       { about: 'organization:acme', actor: 'registry', target: '{"kind":"tag","name":"v2","repository":"acme/api"}' },
@@ -377,7 +377,7 @@ test('what a slice did before it was cut off is in the report of its pass', asyn
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
      INSERT INTO repository_blobs (repository_id, digest, leased_until) SELECT 1, 'sha256:' || printf('%064d', i), 0 FROM n`,
   ).run();
-  // It is ended after its first deletion, and never says so.
+  // It is cut off after its first deletion, without an error.
   const { env, stopped } = faulty(world.env, 'stop-after', 4);
   await Promise.race([slice(env), stopped]);
   const left = await count(world, 'repository_blobs');

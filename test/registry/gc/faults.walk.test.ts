@@ -1,4 +1,7 @@
-/** The collector killed at every call to a store, two of them at once, corruption in its way, and what one slice of it costs. */
+/**
+ * The collector under failure: killed at every call to a store, run twice at once, with corrupt data; and the cost of a
+ * slice.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';
 import { counting } from '../../world/counting.ts';
@@ -18,7 +21,7 @@ beforeEach(async () => {
 
 const LARGE = { annotations: { text: 'x'.repeat(200_000) } };
 
-/** Something for every phase, and something that has to stay. */
+/** Garbage for every phase, and one image that has to stay. */
 async function garbage(): Promise<{ kept: Content; objects: string[] }> {
   const kept = await pushImage(world, 'acme/base', 'v1', 1);
   for (const seed of [2, 3]) await pushImage(world, 'acme/base', 'moving', seed);
@@ -34,7 +37,7 @@ async function garbage(): Promise<{ kept: Content; objects: string[] }> {
   return { kept, objects: await keys(world) };
 }
 
-/** While a repository is being purged its rows go one table after the other: what is left of it is judged by nobody. */
+/** While a repository is purged its rows disappear table by table, so complaints about them are ignored. */
 async function wrongElsewhere(): Promise<string[]> {
   const purging = await count(world, 'trash', "kind = 'repository' AND purging = 1");
   const complaints = await wrong(world);
@@ -46,7 +49,7 @@ async function staysAndGoes(kept: Content, where: string): Promise<void> {
   await collectAll(world);
   expect(await wrong(world), where).toEqual([]);
   expect(await digestAt(world, 'acme/base', 'v1'), where).toBe(kept.digest);
-  // Of the images: 1 to 3, whose layers are all there still.
+  // Of the images, 1 to 3 stay, with all their layers.
   expect(await keys(world), where).toHaveLength(6);
   for (const table of ['trash', 'trashed_manifests', 'trashed_references', 'tombstones']) {
     expect(await count(world, table), `${where}: ${table}`).toBe(0);
@@ -55,7 +58,7 @@ async function staysAndGoes(kept: Content, where: string): Promise<void> {
 }
 
 describe('a slice', () => {
-  test.each(FAULTS)('that ends in %s at any call harms nothing, and is made up for', async (fault) => {
+  test.each(FAULTS)('that ends in %s at any call does no harm, and is made up for', async (fault) => {
     await garbage();
     const counted = faulty(world.env);
     await collect(worldOf(counted.env));
@@ -71,7 +74,7 @@ describe('a slice', () => {
     }
   });
 
-  test('can be carried out from start to end in the middle of another one, wherever that is', async () => {
+  test('can run completely in the middle of another one, at any point', async () => {
     let calls = 1;
     let at = 0;
     for (; at < calls; at += sized(1, 10)) {
@@ -89,7 +92,7 @@ describe('a slice', () => {
     expect(at).toBeGreaterThan(25);
   });
 
-  test('two at once: what was taken is told of once', async () => {
+  test('run twice at once records what was collected once', async () => {
     await pushBlob(world, 'acme/api', noise(50, 9));
     await daysPass(world, 2);
     await Promise.all([slice(world.env), slice(world.env), slice(world.env)]);
@@ -116,7 +119,7 @@ test('an object that R2 does not delete keeps its tombstone, and the next pass t
   expect([await count(world, 'tombstones'), await keys(world)]).toEqual([0, []]);
 });
 
-test('a tombstone of a key that is in use is an alarm, and deletes nothing', async () => {
+test('a tombstone of a key in use is reported, and deletes nothing', async () => {
   const image = await pushImage(world, 'acme/api', 'v1', 1, LARGE);
   const streamed = await worldOf({ ...world.env, VERIFY: 'stream' });
   const location = (await streamed.fetch('POST', '/v2/acme/api/blobs/uploads/')).headers.get('location') as string;
@@ -139,7 +142,7 @@ test('a tombstone of a key that is in use is an alarm, and deletes nothing', asy
   expect(await digestAt(world, 'acme/api', 'v1')).toBe(image.digest);
 });
 
-test('corruption stops no pass, and nothing extra goes: rows without objects, objects without rows, documents that are none', async () => {
+test('corruption stops no pass and deletes nothing more: rows without objects, objects without rows, invalid documents', async () => {
   const { env } = world;
   const kept = await pushImage(world, 'acme/api', 'v1', 1);
   const broken = await pushImage(world, 'acme/api', 'v2', 2);
@@ -162,7 +165,7 @@ test('corruption stops no pass, and nothing extra goes: rows without objects, ob
 });
 
 describe('a slice costs', () => {
-  /** Of each slice of a pass. */
+  /** The cost of each slice of a pass. */
   async function costs() {
     const all: (ReturnType<typeof counting>['counts'] & { statements: number; deletes: number })[] = [];
     for (let ended = false; !ended; ) {
@@ -255,7 +258,7 @@ describe('a slice costs', () => {
     expect([await count(world, 'tag_history'), await count(world, 'pulls')]).toEqual([1, 0]);
   });
 
-  test('a few statements where there is nothing to do', async () => {
+  test('a few statements if there is nothing to do', async () => {
     await pushImage(world, 'acme/api', 'v1');
     const [first, ...rest] = await costs();
     expect(rest).toEqual([]);
@@ -263,7 +266,7 @@ describe('a slice costs', () => {
     expect(first?.rowsWritten).toBeLessThanOrEqual(6);
   });
 
-  test('the same where manifests are many: what is in use is found by indexes', async () => {
+  test('the same if there are many manifests: an index finds what is in use', async () => {
     await pushImage(world, 'acme/api', 'v1', 1, LARGE);
     await world.env.DB.batch([
       rows(`INSERT INTO manifests SELECT 1, i, 'type', '', NULL, 1, 1, 0, NULL, NULL, '{}' FROM n`, 3000),
@@ -292,7 +295,7 @@ describe('a slice costs', () => {
     const all = await costs();
     expect(all.length).toBeLessThanOrEqual(12);
     expect(all.reduce((sum, { rowsWritten }) => sum + rowsWritten, 0)).toBeLessThanOrEqual(40);
-    // The last slice counts what namespaces hold, which reads every link.
+    // The last slice counts the usage of namespaces, which reads every link.
     expect(Math.max(...all.slice(0, -1).map(({ rowsRead }) => rowsRead))).toBeLessThanOrEqual(20_000);
     expect(await count(world, 'blobs')).toBe(10_002);
   });

@@ -1,4 +1,4 @@
-/** What `fsck` finds: each kind of damage is planted, and told of with what needs it and what helps. */
+/** Findings of `fsck`: each kind of damage is caused on purpose, and reported with what it affects and how to repair it. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { fsck } from '../../../src/registry/gc/fsck.ts';
 import type { Finding } from '../../../src/registry/gc/fsck-checks.ts';
@@ -44,7 +44,7 @@ async function layerOf(seed: number): Promise<Content> {
   return contentOf(noise(100, seed));
 }
 
-test('a registry in which all is well has no findings, foreign layers that are absent included', async () => {
+test('an intact registry has no findings, even with absent foreign layers', async () => {
   const first = await pushImage(world, 'acme/api', 'v1', 1);
   await pushImage(world, 'acme/api', 'large', 2, { annotations: { text: 'x'.repeat(200_000) } });
   const foreign = {
@@ -62,8 +62,8 @@ test('a registry in which all is well has no findings, foreign layers that are a
   expect(await found()).toEqual([]);
 });
 
-describe('it tells of', () => {
-  test('a blob whose bytes are gone, with the repositories and images that need it, up to the tag of an index', async () => {
+describe('it reports', () => {
+  test('a blob whose bytes are missing, with the repositories and images that need it, up to the tag of an index', async () => {
     const child = await pushImage(world, 'acme/api', null, 1);
     const index = await indexOf([child]);
     await putManifest(world, 'acme/api', 'all', textOf(index), INDEX_TYPE);
@@ -94,14 +94,14 @@ describe('it tells of', () => {
     ]);
   });
 
-  test('a blob that is gone and that nobody needs', async () => {
+  test('a missing blob that nothing needs', async () => {
     await run("INSERT INTO blobs VALUES ('sha256:x', 1, 'blobs/sha256/x/y', 0, 1)");
     expect(await found()).toEqual([
       { digest: 'sha256:x', problem: expect.stringMatching('no repository has it'), remedy: expect.stringMatching('Nothing') },
     ]);
   });
 
-  test('a manifest whose document is gone, is another one, or whose repository nobody knows', async () => {
+  test('a manifest whose document is missing or different, or whose repository is unknown', async () => {
     const gone = await pushImage(world, 'acme/api', 'v1', 1, { annotations: { text: 'x'.repeat(200_000) } });
     const other = await pushImage(world, 'acme/api', 'v2', 2);
     await run("UPDATE manifests SET object_key = '' WHERE digest = ?1", gone.digest);
@@ -121,7 +121,7 @@ describe('it tells of', () => {
     expect(problems).toHaveLength(3);
   });
 
-  test('references to nothing, and of nothing', async () => {
+  test('dangling references in both directions', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     const { digest } = await layerOf(1);
     await run('DELETE FROM repository_blobs WHERE digest = ?1', digest);
@@ -148,7 +148,7 @@ describe('it tells of', () => {
     ]);
   });
 
-  test('entries of the trash that cannot be restored', async () => {
+  test('trash entries that cannot be restored', async () => {
     const [one, two] = [await pushImage(world, 'acme/api', 'v1', 1), await pushImage(world, 'acme/api', 'v2', 2)];
     await world.fetch('DELETE', '/v2/acme/api/manifests/v2');
     for (const { digest } of [one, two]) await world.fetch('DELETE', `/v2/acme/api/manifests/${digest}`);
@@ -161,7 +161,7 @@ describe('it tells of', () => {
   });
 });
 
-test('a page costs at most 40 statements and 20,000 rows read, writes nothing, and pages tell everything once', async () => {
+test('a page costs at most 40 statements and 20,000 rows read and writes nothing, and the pages report everything once', async () => {
   await pushImage(world, 'acme/api', 'v1', 1, { artifactType: LAYER_TYPE });
   const rows = (sql: string, n: number) =>
     run(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) ${sql}`, n);

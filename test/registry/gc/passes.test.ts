@@ -1,4 +1,4 @@
-/** Where a job stands: of two slices at once one counts, and what a pass did can be read until the next one ends. */
+/** Saved positions of jobs: of two concurrent slices one counts, and the report of a pass stays until the next one ends. */
 import { beforeEach, expect, test, vi } from 'vitest';
 import { type Cursor, getPasses, noteProblem, openPass, savePass } from '../../../src/registry/gc/passes.ts';
 import { newWorld, type World } from '../../world/world.ts';
@@ -17,7 +17,7 @@ beforeEach(async () => {
 
 const open = () => openPass<Report>(world.env, 'gc', FIRST, { done: 0 });
 
-test('a slice begins where the one before it ended', async () => {
+test('a slice starts where the previous one ended', async () => {
   const pass = await open();
   expect(pass).toMatchObject({ cursor: FIRST, report: { done: 0 } });
   expect(await savePass(world.env, { ...pass, report: { done: 2 } }, SECOND)).toBe(true);
@@ -40,7 +40,7 @@ test.each([
   expect((await getPasses<Report>(world.env, 'gc')).finished).toBeNull();
 });
 
-test('a pass that ended is told of until the next one ends, which begins anew', async () => {
+test('the report of a pass stays until the next one ends, which starts a new one', async () => {
   expect(await savePass(world.env, { ...(await open()), report: { done: 7 } }, null)).toBe(true);
   const finished = { done: 7, startedAt: expect.any(Number), finishedAt: expect.any(Number) };
   expect(await getPasses<Report>(world.env, 'gc')).toEqual({ running: null, finished });
@@ -51,7 +51,7 @@ test('a pass that ended is told of until the next one ends, which begins anew', 
   expect((await getPasses<Report>(world.env, 'gc')).finished).toMatchObject({ done: 8 });
 });
 
-test('a report holds 50 problems at most, each once; the log has them all', () => {
+test('a report holds at most 50 problems, each once, and the log has them all', () => {
   const log = vi.spyOn(console, 'error').mockImplementation(() => {});
   const report = { problems: [] as string[] };
   for (let n = 0; n < 120; n++) noteProblem(report, `problem ${n >> 1}`);

@@ -1,4 +1,6 @@
-/** Purging by request and in slices: what is being purged cannot come back, and a large repository goes in many small steps. */
+/**
+ * Purging on request and in slices: what is being purged cannot be restored, and a large repository is purged in small steps.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { purgeEntry } from '../../../src/registry/gc/purge.ts';
 import { pushImage, refusal } from '../../world/images.ts';
@@ -27,7 +29,7 @@ async function purgedBy(): Promise<unknown[]> {
 }
 
 describe('purgeEntry', () => {
-  test('takes a tag away at once, and says who did it; a second time there is nothing', async () => {
+  test('purges a tag at once and records who did it; a second time there is nothing', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     await world.fetch('DELETE', `${API}/manifests/v1`);
     const entry = { repositoryId: await idOf('acme/api'), kind: 'tag', name: 'v1' } as const;
@@ -41,7 +43,7 @@ describe('purgeEntry', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('takes a manifest away, and the next pass what only it held', async () => {
+  test('purges a manifest, and the next pass what only it held', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     await world.fetch('DELETE', `${API}/manifests/${image.digest}`);
     await daysPass(world, 2);
@@ -54,7 +56,7 @@ describe('purgeEntry', () => {
     expect(await count(world, 'trashed_references')).toBe(0);
   });
 
-  test('closes the way back of a repository at once, and its content goes with the next pass', async () => {
+  test('makes a repository unrestorable at once, and the next pass purges its content', async () => {
     await pushImage(world, 'acme/api', 'v1');
     const repositoryId = await idOf('acme/api');
     await world.fetch('DELETE', '/api/v1/repositories/acme/api?force=true');
@@ -69,7 +71,7 @@ describe('purgeEntry', () => {
   });
 });
 
-/** As a registry that is long in use has them, written by SQL. */
+/** As in a registry that is in use for long, inserted by SQL. */
 async function manyRows(id: number, rows: number): Promise<void> {
   const each = (sql: string) =>
     world.env.DB.prepare(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) ${sql}`).bind(id, rows);
@@ -91,7 +93,7 @@ async function manyRows(id: number, rows: number): Promise<void> {
 }
 
 describe('a deleted repository', () => {
-  test('with thousands of rows goes in slices, each of which could be the last one, and nothing else goes', async () => {
+  test('with thousands of rows is purged in slices, each of which could be the last, and nothing else is purged', async () => {
     const other = await pushImage(world, 'acme/base', 'v1', 7);
     await api(world, 'PUT', '/repositories/acme/api');
     const id = await idOf('acme/api');
@@ -100,7 +102,7 @@ describe('a deleted repository', () => {
     await daysPass(world, 8);
     const { slices, purged, problems } = await collect(world);
     expect(slices).toBeGreaterThan(10);
-    // Its own entries fell due with it: some were purged before their turn came with the rest.
+    // Its own entries expired with it: some were purged before their turn.
     expect(purged).toBeGreaterThan(0);
     expect(problems).toEqual([]);
     for (const table of ['tags', 'tag_history', 'manifest_references', 'manifests', 'pulls', 'manifest_checks', 'trash']) {
@@ -111,7 +113,7 @@ describe('a deleted repository', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('is not touched while it is there, though the trash says that it was deleted', async () => {
+  test('that exists again is not touched, although the trash says it was deleted', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     await world.env.DB.prepare(
       "INSERT INTO trash (repository_id, kind, name, repository, actor, deleted_at, purging) VALUES (?1, 'repository', '', 'acme/api', 'x', 0, 1)",
@@ -124,7 +126,7 @@ describe('a deleted repository', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('that is deleted or restored while a pass goes on loses nothing that can be restored', async () => {
+  test('that is deleted or restored during a pass loses nothing that can be restored', async () => {
     world.env.DELETION = 'on';
     await pushImage(world, 'acme/api', 'v1');
     const before = await keys(world);
@@ -141,7 +143,7 @@ describe('a deleted repository', () => {
   });
 });
 
-test('what was restored and deleted again while its purge was under way has all its days before it', async () => {
+test('that was restored and deleted again while being purged gets its full time in the trash', async () => {
   let calls = 1;
   let at = 0;
   for (; at < calls; at++) {
@@ -175,7 +177,7 @@ async function collectAllBut(days: number): Promise<void> {
   }
 }
 
-test('a push into a repository whose namesake is being purged is a push into another one', async () => {
+test('a push into a repository whose predecessor is being purged goes to the new one', async () => {
   await pushImage(world, 'acme/api', 'v1', 1);
   await world.fetch('DELETE', '/api/v1/repositories/acme/api?force=true');
   await daysPass(world, 8);

@@ -1,4 +1,6 @@
-/** The scrub: what is gone or damaged counts as absent and can be pushed again; what nothing names goes, and nothing else does. */
+/**
+ * The scrub: missing or damaged content counts as absent and can be pushed again, and only unreferenced objects are deleted.
+ */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseDigest } from '../../../src/oci/digest.ts';
 import { scrubSlice } from '../../../src/registry/gc/scrub.ts';
@@ -32,7 +34,7 @@ const missing = async () =>
     }>()
   ).results.map(({ target, ...row }) => ({ ...row, target: JSON.parse(target) as unknown }));
 
-/** Another byte in the same place, as a failing disk would have it. */
+/** Flips a byte in place, as a failing disk would. */
 async function flip(key: string): Promise<void> {
   const bytes = new Uint8Array((await (await world.env.BLOBS.get(key))?.arrayBuffer()) ?? new ArrayBuffer(0));
   bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
@@ -48,7 +50,7 @@ async function heals(content: Content): Promise<void> {
   expect(await wrong(world)).toEqual([]);
 }
 
-test('a registry in which all is well stays as it is', async () => {
+test('an intact registry stays as it is', async () => {
   await pushImage(world, 'acme/api', 'v1', 1, LARGE);
   await pushImage(world, 'acme/api', 'v2', 2);
   const before = await keys(world);
@@ -72,7 +74,7 @@ test('a registry in which all is well stays as it is', async () => {
 });
 
 describe('a blob', () => {
-  test('whose object is gone counts as absent, is told of, and comes back with the next push', async () => {
+  test('whose object is missing counts as absent, is reported, and is repaired by the next push', async () => {
     await pushImage(world, 'acme/api', 'v1');
     const blob = await contentOf(noise(100, 1));
     await world.env.BLOBS.delete(await keyOf(blob.digest));
@@ -89,7 +91,7 @@ describe('a blob', () => {
     expect(await scrub(world)).toMatchObject({ objects: 2, missing: 0 });
   });
 
-  test('with a flipped byte is found by hashing alone; its bytes go once it was pushed again', async () => {
+  test('with a flipped byte is found by hashing only, and its bytes are deleted once it was pushed again', async () => {
     await pushImage(world, 'acme/api', 'v1');
     const blob = await contentOf(noise(100, 1));
     const key = await keyOf(blob.digest);
@@ -111,12 +113,12 @@ describe('a blob', () => {
     await world.env.BLOBS.put(await keyOf(blob.digest), bytes, hasChecksum ? { sha256 } : {});
     const { env, counts } = counting(world.env);
     expect(await scrub(worldOf(env))).toMatchObject({ damaged: 1 });
-    // Asked for once more before it is judged.
+    // It is read once more before it counts as damaged.
     expect(counts.r2Reads).toBe(1);
     await heals(blob);
   });
 
-  test('that was streamed is looked for by its key, between others by their digest', async () => {
+  test('that was streamed is found by its key, among others that are found by digest', async () => {
     const other = await pushBlob(world, 'acme/api', noise(10));
     world = worldOf({ ...world.env, VERIFY: 'stream', PART_BYTES: String(5 * MIB) });
     const blobs = await Promise.all([1, 2, 3].map((seed) => contentOf(layer(5 * MIB + seed, seed))));
@@ -136,7 +138,7 @@ describe('a blob', () => {
     expect((await world.fetch('HEAD', `${API}/blobs/${blobs[0]?.digest}`)).status).toBe(404);
   });
 
-  test('that was published after the listing is not taken for one that is gone', async () => {
+  test('that was published after the listing does not count as missing', async () => {
     await pushImage(world, 'acme/api', 'v1');
     const BLOBS = new Proxy(world.env.BLOBS, {
       get(target, name) {
@@ -152,12 +154,12 @@ describe('a blob', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('that was pushed again after it was judged is left alone', async () => {
+  test('that was pushed again after the check is left alone', async () => {
     const blob = await pushBlob(world, 'acme/api', noise(100));
     await world.env.BLOBS.delete(await keyOf(blob.digest));
     let batches = 0;
     const DB = intercepted(world.env.DB, async (name, effect) => {
-      // The first one begins the pass. A reader has found it before, and a client has brought it.
+      // The first one starts the pass. A reader found it before, and a client pushed it again.
       if (name === 'DB.batch' && ++batches === 2) {
         await world.fetch('GET', `${API}/blobs/${blob.digest}`);
         await pushBlob(world, 'acme/api', blob.bytes);
@@ -172,7 +174,7 @@ describe('a blob', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('that cannot be read is noted, and not judged', async () => {
+  test('that cannot be read is reported, and does not count as damaged', async () => {
     const blob = await pushBlob(world, 'acme/api', noise(100));
     const BLOBS = new Proxy(world.env.BLOBS, {
       get: (target, name) =>
@@ -209,7 +211,7 @@ describe('a large manifest', () => {
   });
 });
 
-describe('an object that nothing names', () => {
+describe('an unreferenced object', () => {
   async function orphans(): Promise<string[]> {
     const { digest } = await contentOf('orphan');
     const all = [blobKey(digest), blobKey(parseDigest(`sha512:${'a'.repeat(128)}`)), manifestKey(digest), streamKey()];
@@ -217,7 +219,7 @@ describe('an object that nothing names', () => {
     return all;
   }
 
-  test('goes once no request can be about to name it', async () => {
+  test('is deleted once no request can be about to reference it', async () => {
     await pushImage(world, 'acme/api', 'v1', 1, LARGE);
     const before = await keys(world);
     const all = await orphans();
@@ -228,14 +230,14 @@ describe('an object that nothing names', () => {
     expect(await keys(world)).toEqual(before);
   });
 
-  test('is left to requests under way for an hour at least, whatever the grace period', async () => {
+  test('is left to running requests for an hour at least, whatever the grace period', async () => {
     await orphans();
     const impatient = worldOf({ ...world.env, GRACE_SECONDS: '0' });
     expect(await scrub(impatient, Date.now() + 59 * 60_000)).toMatchObject({ orphans: 0 });
     expect(await scrub(impatient, Date.now() + 61 * 60_000)).toMatchObject({ orphans: 3 });
   });
 
-  test('is left to the collector where it has a tombstone, and to its upload where one is open', async () => {
+  test('is left to the collector if it has a tombstone, and to its upload if one is open', async () => {
     const all = await orphans();
     const { DB } = world.env;
     await DB.prepare('INSERT INTO tombstones VALUES (?1, unixepoch())').bind(all[0]).run();
@@ -249,13 +251,13 @@ describe('an object that nothing names', () => {
     expect(await keys(world)).toEqual([all[0], all[3]].sort());
   });
 
-  test('stays where a row came to name it in the last moment', async () => {
+  test('stays if a row references it at the last moment', async () => {
     const blob = await contentOf('late');
     const key = blobKey(blob.digest);
     await world.env.BLOBS.put(key, blob.bytes);
     let statements = 0;
     const DB = intercepted(world.env.DB, async (_, effect) => {
-      // Beginning, rows, then the question about orphans.
+      // Start, rows, then the query for orphans.
       if (++statements === 3) {
         await world.env.DB.prepare('INSERT INTO blobs (digest, size, object_key, created_at) VALUES (?1, 4, ?2, 0)')
           .bind(blob.digest, key)
@@ -267,7 +269,7 @@ describe('an object that nothing names', () => {
     expect(await keys(world)).toEqual([key]);
   });
 
-  test('stays where most of what there is has no name: that is another database, and not garbage', async () => {
+  test('stays if most objects are unreferenced: that means another database, not garbage', async () => {
     for (let seed = 1; seed <= 12; seed++) await pushImage(world, 'acme/api', `v${seed}`, seed);
     const before = await keys(world);
     const { DB } = world.env;
@@ -281,7 +283,7 @@ describe('an object that nothing names', () => {
     expect(await keys(world)).toEqual(before);
   });
 
-  test('of other parts of the bucket stays', async () => {
+  test('in other parts of the bucket stays', async () => {
     for (const key of ['uploads/x/y', 'other', 'blobs/other']) await world.env.BLOBS.put(key, 'x');
     await scrub(world, Date.now() + 30 * DAY);
     expect(await keys(world)).toEqual(['blobs/other', 'other', 'uploads/x/y']);
@@ -306,7 +308,7 @@ async function manyBlobs(n: number): Promise<void> {
 }
 
 describe('a slice', () => {
-  test('looks at one page; however many there are, each object and row is judged once', async () => {
+  test('checks one page, and each object and row once in total', async () => {
     await manyBlobs(1400);
     const slices: { d1: number; rowsRead: number; r2Reads: number; r2Writes: number }[] = [];
     for (let ended = false; !ended; ) {
@@ -314,7 +316,7 @@ describe('a slice', () => {
       ended = (await scrubSlice(env, Date.now() + 30 * DAY)).ended;
       slices.push(counts);
     }
-    // The last one goes on from shelf to shelf, as there is nothing on two of them.
+    // The last one goes on from one key range to the next, since two of them are empty.
     expect(slices.length).toBe(4);
     const last = slices.pop();
     expect(last).toMatchObject({ r2Writes: 2 });
@@ -332,7 +334,7 @@ describe('a slice', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('reads so many rows and no more, though there are no objects for them', async () => {
+  test('reads a limited number of rows, even without objects for them', async () => {
     const lost = 'f'.repeat(64);
     await world.env.DB.prepare(
       `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
@@ -346,7 +348,7 @@ describe('a slice', () => {
     expect(await missing()).toHaveLength(1);
   });
 
-  test('that hashes stops after its bytes, and the next one goes on', async () => {
+  test('that hashes stops after its bytes, and the next one continues', async () => {
     await manyBlobs(250);
     const report = await scrub(worldOf({ ...world.env, SCRUB: 'hash' }));
     expect(report).toMatchObject({ objects: 200, hashed: 200, missing: 25 });
@@ -354,7 +356,7 @@ describe('a slice', () => {
     expect(report.slices).toBe(4);
   });
 
-  test.each(FAULTS)('that ends in %s at any call harms nothing, and is made up for', async (fault) => {
+  test.each(FAULTS)('that ends in %s at any call does no harm, and is made up for', async (fault) => {
     const prepare = async () => {
       world = await newWorld({ SCRUB: 'hash' });
       await pushImage(world, 'acme/api', 'v1', 1, LARGE);

@@ -1,6 +1,6 @@
 /**
- * Clients that push, mount and delete the same few layers, with a collector at work among them that knows no grace: whoever was
- * told that content is here can use it, and in the end what was acknowledged is there and nothing else is.
+ * Clients push, mount and delete the same few layers while a collector without grace period runs. A client that was told that
+ * content exists can use it. In the end everything acknowledged is there and nothing else.
  */
 import { expect, test } from 'vitest';
 import {
@@ -27,7 +27,7 @@ interface Image extends Content {
   blobs: Content[];
 }
 
-/** Of layers that others have too. */
+/** An image of layers that others share. */
 async function image(seed: number): Promise<Image> {
   const config = await contentOf(`{"seed":${seed}}`);
   const layers = [await contentOf(noise(60, 100 + (seed % 3))), await contentOf(noise(80, 200 + (seed % 4)))];
@@ -43,7 +43,7 @@ async function image(seed: number): Promise<Image> {
   return { ...manifest, blobs: [config, ...layers] };
 }
 
-/** Reproducible, as a failure has to be. */
+/** A reproducible random number below `sides`. */
 function dice(seed: number): (sides: number) => number {
   let state = seed;
   return (sides) => {
@@ -52,7 +52,7 @@ function dice(seed: number): (sides: number) => number {
   };
 }
 
-/** As docker does it: asks first, mounts where it can, and skips what is said to be there. */
+/** As docker does: checks first, mounts if possible, and skips what exists. */
 async function push(world: World, repository: string, { digest, blobs, ...manifest }: Image, tag: string): Promise<void> {
   const other = REPOSITORIES.find((one) => one !== repository);
   for (const blob of blobs) {
@@ -93,7 +93,7 @@ async function client(world: World, images: Image[], id: number, round: number):
   }
 }
 
-test('nothing that was acknowledged is lost, and nothing that is not needed stays', async () => {
+test('nothing acknowledged is lost, and nothing unreferenced stays', async () => {
   const world = await newWorld({ GRACE_SECONDS: '0', TRASH_DAYS: '0' });
   const images = await Promise.all(Array.from({ length: IMAGES }, (_, seed) => image(seed)));
   let slices = 0;
@@ -109,7 +109,7 @@ test('nothing that was acknowledged is lost, and nothing that is not needed stay
     await collect(world);
     expect(await scrub(world)).toMatchObject({ missing: 0, damaged: 0 });
     expect(await wrong(world)).toEqual([]);
-    // Leases end between rounds: in the next one everything that no manifest needs is old.
+    // Leases end between rounds. In the next round everything unreferenced is old.
     await daysPass(world, 3);
   }
   expect(slices).toBeGreaterThan(sized(20, 2));

@@ -1,4 +1,4 @@
-/** Signatures and their like are no images: rules neither take nor count them, and they go when what they belong to goes. */
+/** Signatures and similar are not images: rules neither expire nor count them, and they are deleted with their image. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -62,7 +62,7 @@ describe.each(['.sig', '.att', '.sbom', ''])('a tag sha256-<hex>%s', (suffix) =>
     expect(gone(pulled, { selection: { ...ANY, ...unpulledFor(30) } })).toEqual([]);
   });
 
-  test('is kept by no rule while its image goes', () => {
+  test('is not kept by a rule when its image expires', () => {
     for (const selection of [tagged('sha256-*'), { ...ANY, ...olderThan(100) }, { ...UNTAGGED, ...olderThan(100) }]) {
       const keep = { selection, action: KEEP };
       const young = { ...images(120), [hex(2)]: { tags: { [tagOf(1, suffix)]: 0 }, pushed: 0, pulled: 0 } };
@@ -70,7 +70,7 @@ describe.each(['.sig', '.att', '.sbom', ''])('a tag sha256-<hex>%s', (suffix) =>
     }
   });
 
-  test('of an image without a tag, of what an index lists, and of a signature', () => {
+  test('may belong to an image without a tag, to a child of an index, or to a signature', () => {
     const tree = (age: number): Record<string, Image> => ({
       [hex(1)]: { tags: { v1: age }, pushed: age, children: [hex(2)] },
       [hex(2)]: { pushed: 90 },
@@ -85,7 +85,7 @@ describe.each(['.sig', '.att', '.sbom', ''])('a tag sha256-<hex>%s', (suffix) =>
     );
   });
 
-  test('goes even where it is immutable, as its image goes, and its name is not reserved', () => {
+  test('is deleted even if it is immutable when its image expires, and its name is not reserved', () => {
     const mutability = { value: 'IMMUTABLE_WITH_EXCLUSION' as const, exclusions: ['v*'] };
     const { attached, manifests } = planFor(stock(images(90)), policyOf(old), mutability);
     expect([attached.map(({ tag }) => tag), manifests.length]).toEqual([[tagOf(1, suffix)], 2]);
@@ -93,21 +93,21 @@ describe.each(['.sig', '.att', '.sbom', ''])('a tag sha256-<hex>%s', (suffix) =>
   });
 });
 
-describe('an ordinary tag is one', () => {
-  test('whose subject is not here', () => {
+describe('a tag counts as ordinary', () => {
+  test('if its subject is not here', () => {
     expect(gone({ [hex(2)]: { tags: { [tagOf(1)]: 90 }, pushed: 90 } }, old)).toEqual([at(2), tagOf(1)].sort());
   });
 
-  test('that names its subject itself', () => {
+  test('if it names its own subject', () => {
     expect(gone({ [hex(1)]: { tags: { [tagOf(1, '')]: 90, v1: 1 }, pushed: 90 } }, old)).toEqual([tagOf(1, '')]);
   });
 
-  test('of what another tag attaches: that goes with its subject, and this one keeps the manifest', () => {
+  test('if another tag attaches its manifest: that one is deleted with its subject, and this one keeps the manifest', () => {
     const images = { [hex(1)]: { tags: ['v1'], pushed: 90 }, [hex(2)]: { tags: { [tagOf(1)]: 90, audit: 1 }, pushed: 90 } };
     expect(gone(images, old)).toEqual([at(1), tagOf(1), 'v1'].sort());
   });
 
-  test('in a circle, as nothing in it could ever go', () => {
+  test('in a cycle, which could never be deleted otherwise', () => {
     const images = { [hex(1)]: { tags: { [tagOf(2)]: 90 }, pushed: 90 }, [hex(2)]: { tags: { [tagOf(1)]: 90 }, pushed: 90 } };
     expect(gone(images, old)).toEqual([at(1), at(2), tagOf(1), tagOf(2)].sort());
     const parent = { [hex(1)]: { tags: { [tagOf(2)]: 90 }, pushed: 90, children: [hex(2)] }, [hex(2)]: { pushed: 90 } };
@@ -115,13 +115,13 @@ describe('an ordinary tag is one', () => {
   });
 });
 
-test('a referrer by its own word is kept by no rule while its subject goes', () => {
+test('a referrer is not kept by a rule when its subject expires', () => {
   const images = { a: { tags: ['v1'], pushed: 90 }, b: { pushed: 1, pulled: 0, subject: 'a' } };
   const keep = { selection: { ...ANY, ...olderThan(14) }, action: KEEP };
   expect(gone(images, old, keep)).toEqual(['@a', '@b', 'v1']);
 });
 
-test('of any repository: attached tags go exactly with their subjects, and a manifest that stays keeps all that belongs to it', () => {
+test('in any repository, attached tags are deleted exactly with their subjects, and a manifest that stays keeps what is attached', () => {
   const repositories = fc
     .array(
       fc.record({

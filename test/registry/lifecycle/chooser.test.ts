@@ -1,4 +1,4 @@
-/** What rules take and what they leave, example by example: those of ECR's documentation, and what is different here. */
+/** What rules expire and keep, example by example: those of ECR's documentation, and differences from ECR. */
 import { describe, expect, test } from 'vitest';
 import { textOf } from '../../../src/registry/lifecycle/chooser.ts';
 import {
@@ -46,12 +46,12 @@ describe("the examples of ECR's documentation", () => {
     c: { tags: ['beta-3'], pushed: 8 },
   };
 
-  test('multiple rules, A: decided for each tag, so that beta-2 goes and its image stays as prod-2', () => {
+  test('multiple rules, A: decided for each tag, so that beta-2 expires and its image stays as prod-2', () => {
     const rules = [rule({ ...tagged('prod*'), ...moreThan(1) }), rule({ ...tagged('beta*'), ...moreThan(1) })];
     expect(taken(betas, ...rules)).toEqual(['@a', 'beta-1', 'beta-2', 'prod-1']);
   });
 
-  test('multiple rules, B: the other way round, the same tags go', () => {
+  test('multiple rules, B: in the other order, the same tags expire', () => {
     const rules = [rule({ ...tagged('beta*'), ...moreThan(1) }), rule({ ...tagged('prod*'), ...moreThan(1) })];
     expect(taken(betas, ...rules)).toEqual(['@a', 'beta-1', 'beta-2', 'prod-1']);
   });
@@ -105,8 +105,8 @@ describe("the examples of ECR's documentation", () => {
   });
 });
 
-describe('a tag that is kept', () => {
-  test('keeps only itself: of one image, the old tag goes and the young one stays', () => {
+describe('a kept tag', () => {
+  test('keeps only itself: of one image, the old tag expires and the young one stays', () => {
     const images = { a: { tags: { old: 20, young: 1 }, pushed: 20 } };
     expect(taken(images, rule({ ...ANY, ...olderThan(14) }))).toEqual(['old']);
   });
@@ -119,12 +119,12 @@ describe('a tag that is kept', () => {
 describe('the order of rules', () => {
   const images = { a: { tags: ['v1'], pushed: 9 }, b: { tags: ['v2'], pushed: 8 }, c: { tags: ['x'], pushed: 7 } };
 
-  test('what the first rule lets stay is safe from those after it', () => {
+  test('what the first rule keeps is safe from later ones', () => {
     const rules = [rule({ ...tagged('v*'), ...moreThan(9999) }), rule({ ...ANY, ...olderThan(1) })];
     expect(taken(images, ...rules)).toEqual(['@c', 'x']);
   });
 
-  test('it is that of their priorities, not that in which they are written', () => {
+  test('is that of priorities, not of the document', () => {
     const rules = [
       { rulePriority: 9, selection: { ...ANY, ...olderThan(1) } },
       { rulePriority: 2, selection: { ...tagged('v*'), ...moreThan(9999) } },
@@ -132,12 +132,12 @@ describe('the order of rules', () => {
     expect(taken(images, ...rules)).toEqual(['@c', 'x']);
   });
 
-  test('what a rule took is counted by those after it', () => {
+  test('what a rule expires is counted by later rules', () => {
     const rules = [rule({ ...tagged('x'), ...olderThan(1) }), rule({ ...ANY, ...moreThan(2) })];
     expect(taken(images, ...rules)).toEqual(['@a', '@c', 'v1', 'x']);
   });
 
-  test('what goes names the rule that took it', () => {
+  test('an expired tag names the rule', () => {
     const rules = [
       rule({ ...tagged('v1'), ...olderThan(1) }),
       { description: 'all', selection: { ...ANY, ...olderThan(7.5) } },
@@ -164,7 +164,7 @@ describe('counting images', () => {
     }
   });
 
-  test('of two of one age, the digest decides', () => {
+  test('of two of the same age, the digest decides', () => {
     const images = { b: { tags: ['v2'], pushed: 1 }, a: { tags: ['v1'], pushed: 1 } };
     expect(taken(images, rule({ ...ANY, ...moreThan(1) }))).toEqual(['@b', 'v2']);
   });
@@ -179,16 +179,16 @@ describe('the last pull', () => {
     retagged: { tags: { e: 2 }, pushed: 100, pulled: 40 },
   };
 
-  test('what was not pulled for long goes, and what never was, as long after it was pushed', () => {
+  test('an image expires if it was not pulled for long, or never, for as long after its push', () => {
     expect(taken(images, rule({ ...ANY, ...unpulledFor(30) }))).toEqual(['@never', '@stale', 'b', 'c']);
   });
 
-  test('a rule keeps what was pulled, whatever the others say and whatever its priority', () => {
+  test('a rule keeps what was pulled, whatever other rules say and whatever its priority', () => {
     const keep = { selection: { ...ANY, ...unpulledFor(30) }, action: KEEP };
     expect(taken(images, rule({ ...ANY, ...olderThan(1) }), keep)).toEqual(['@never', '@stale', 'b', 'c']);
   });
 
-  test('of the day of a pull, the end counts', () => {
+  test('a pull counts until the end of its day', () => {
     const late = { a: { tags: ['a'], pushed: 100, pulled: 30.4 } };
     expect(taken(late, rule({ ...ANY, ...unpulledFor(30) }))).toEqual([]);
   });
@@ -196,7 +196,7 @@ describe('the last pull', () => {
 
 describe('the last use', () => {
   const old = rule({ ...ANY, ...unpulledFor(30) });
-  /** An index of an index, with a signature and an SBOM of the image below, of which nothing is used but `used`. */
+  /** An index of an index, with a signature and an SBOM of the image below, of which only `used` is used. */
   const multi = (used: string, use: Image): Record<string, Image> => {
     const images: Record<string, Image> = {
       index: { tags: ['v1', 'latest'], pushed: 100, children: ['nested', 'amd'] },
@@ -222,14 +222,14 @@ describe('the last use', () => {
     expect(taken(multi(used, use), old)).toEqual([]);
   });
 
-  test('that is too long ago keeps nothing, wherever it was', () => {
+  test('keeps nothing if it is too long ago, wherever it was', () => {
     for (const used of ['index', 'nested', 'arm', 'amd']) {
       const everything = ['@amd', '@arm', '@index', '@nested', '@sbom', '@signature', 'latest', 'listed', 'signed', 'v1'];
       expect(taken(multi(used, { pulled: 40, checked: 40 }), old)).toEqual(everything);
     }
   });
 
-  test('of what an index lists is one of each index that lists it, and of no other', () => {
+  test('of a child is a use of each index that lists it, and of no other', () => {
     const images = {
       one: { tags: ['v1'], pushed: 100, children: ['shared'] },
       two: { tags: ['v2'], pushed: 100, children: ['shared', 'own'] },
@@ -240,7 +240,7 @@ describe('the last use', () => {
     expect(taken(images, old)).toEqual(['@other', 'v3']);
   });
 
-  test('of an index is none of what it lists and has a tag of its own, nor one of a signature one of its image', () => {
+  test('of an index is not a use of a child with its own tag, and that of a signature not one of its image', () => {
     const images = {
       index: { tags: ['v1'], pushed: 100, pulled: 1, children: ['arm'] },
       arm: { tags: ['v1-arm'], pushed: 100 },
@@ -295,13 +295,13 @@ describe('rules that keep', () => {
     expect(versions.filter((tag) => !gone.includes(tag))).toEqual(['v1.10.0', 'v1.9.0']);
   });
 
-  test('a range and a pattern have to be met both; two tags of one version count once', () => {
+  test('a range and a pattern must both match; two tags of one version count once', () => {
     const images = { a: { tags: ['v1.0.0', '1.0.0'], pushed: 9 }, b: { tags: ['v0.9.0'], pushed: 9 } };
     expect(kept(images, { ...tagged('v*'), tagSemverRange: '*' })).toEqual(['1.0.0']);
     expect(tagsGone(kept(images, { tagStatus: 'tagged', tagSemverRange: '*', countNumber: 1 }))).toEqual(['v0.9.0']);
   });
 
-  test('what an index holds is kept for itself where somebody pulls it, and goes on its own later', () => {
+  test('a child of an index is kept if it is pulled itself, and expires on its own later', () => {
     const images = {
       index: { tags: ['v1'], pushed: 9, children: ['arm', 'amd'] },
       arm: { pushed: 9, pulled: 0 },
@@ -310,7 +310,7 @@ describe('rules that keep', () => {
     expect(kept(images, { ...UNTAGGED, ...unpulledFor(5) })).toEqual(['@amd', '@index', 'v1']);
   });
 
-  test('the newest untagged are counted without what indexes hold', () => {
+  test('the newest untagged ones are counted without children of indexes', () => {
     const images = {
       index: { tags: ['v1'], pushed: 0, children: ['arm'] },
       arm: { pushed: 0 },
@@ -321,7 +321,7 @@ describe('rules that keep', () => {
   });
 });
 
-describe('what is never taken', () => {
+describe('never expired', () => {
   const everything = rule({ ...ANY, ...olderThan(1) });
 
   test('children of an index that stays, and referrers of a subject that stays', () => {
@@ -335,12 +335,12 @@ describe('what is never taken', () => {
     expect(taken(images, rule({ ...UNTAGGED, ...moreThan(1) }))).toEqual([]);
   });
 
-  test('a manifest with a tag that goes, while an index that stays holds it', () => {
+  test('a manifest whose tag expires, while an index that stays lists it', () => {
     const images = { index: { tags: { v1: 0 }, children: ['arm'] }, arm: { tags: ['old'], pushed: 9 } };
     expect(taken(images, everything)).toEqual(['old']);
   });
 
-  test('an untagged manifest that is leased, until it is not; the plan says so', () => {
+  test('an untagged manifest with a lease, until that ends; the plan says so', () => {
     expect(taken({ a: { pushed: 9, leased: 1 } }, everything)).toEqual([]);
     const plan = planFor(stock({ a: { pushed: 9, leased: 1 }, b: { pushed: 0, leased: 1 } }), policyOf(everything));
     expect(plan.waiting).toEqual([{ digest: digestOf('a'), leasedUntil: ago(-1) }]);
@@ -360,7 +360,7 @@ describe('what is never taken', () => {
     ]);
   });
 
-  test('an immutable tag is counted, and safe from the rules after the one that it meets', () => {
+  test('an immutable tag is counted, and safe from rules after the first one it matches', () => {
     const images = { a: { tags: ['v1'], pushed: 1 }, b: { tags: ['v2'], pushed: 2 } };
     const mutability = { value: 'MUTABLE_WITH_EXCLUSION' as const, exclusions: ['v1'] };
     const later = { selection: { ...ANY, ...olderThan(0.5) }, action: { type: 'expire', includeImmutable: true } as const };
@@ -369,10 +369,10 @@ describe('what is never taken', () => {
   });
 });
 
-describe('what goes with it', () => {
+describe('deleted with it', () => {
   const tags = rule({ ...tagged('*'), ...olderThan(1) });
 
-  test('children that nothing else holds, and referrers of all of them, however far', () => {
+  test('children that nothing else holds, and referrers of all of them, at any depth', () => {
     const images = {
       index: { tags: ['v1'], pushed: 9, children: ['arm', 'shared'] },
       other: { tags: { v2: 0 }, children: ['shared'] },
@@ -385,7 +385,7 @@ describe('what goes with it', () => {
     expect(taken(images, tags)).toEqual(['@arm', '@index', '@sbom', '@signature', 'v1']);
   });
 
-  test('why is said in words', () => {
+  test('the reason is stated in words', () => {
     const images = {
       index: { tags: ['v1'], pushed: 14.5, children: ['arm'] },
       arm: {},
@@ -404,7 +404,7 @@ describe('what goes with it', () => {
     ]);
   });
 
-  test('holders come before what they hold, and an index that lists one twice is seen once', () => {
+  test('holders come before what they hold, and an index that lists one twice is visited once', () => {
     const images: Record<string, Image> = { i0: { tags: ['v1'], pushed: 9, children: ['a0', 'b0'] } };
     for (let n = 0; n < 30; n++) {
       images[`a${n}`] = { children: n < 29 ? [`a${n + 1}`, `b${n + 1}`] : [] };
@@ -414,23 +414,23 @@ describe('what goes with it', () => {
     expect(levels.map((level) => level.length)).toEqual([1, ...Array<number>(30).fill(2)]);
   });
 
-  test('a chain of 20,000 referrers is no deeper than the stack', () => {
+  test('a chain of 20,000 referrers does not overflow the stack', () => {
     const images: Record<string, Image> = { r0: { tags: ['v1'], pushed: 9 } };
     for (let n = 1; n < 20_000; n++) images[`r${n}`] = { subject: `r${n - 1}` };
     expect(planFor(stock(images), policyOf(tags)).manifests).toHaveLength(20_000);
   });
 
-  test('an index that refers to what it lists stays with it: neither can go before the other', () => {
+  test('an index that refers to its own child stays with it, because neither can be deleted first', () => {
     const images = { index: { tags: ['v1'], pushed: 9, children: ['arm'], subject: 'arm' }, arm: { pushed: 9 } };
     expect(taken(images, rule({ ...ANY, ...olderThan(1) }))).toEqual(['v1']);
   });
 });
 
-describe('a leased manifest whose holder goes', () => {
+describe('a leased manifest whose holder expires', () => {
   const images = { index: { tags: ['v1'], pushed: 9, children: ['arm'] }, arm: { pushed: 9, leased: 1 } };
   const rules = policyOf(rule({ ...tagged('*'), ...olderThan(1) }));
 
-  test('stays, and goes with the first run after its lease, though no rule is about untagged ones', () => {
+  test('stays, and expires with the first run after its lease, even without a rule about untagged ones', () => {
     const before = stock(images);
     const plan = planFor(before, rules);
     expect(goes(plan)).toEqual(['@index', 'v1']);
@@ -446,7 +446,7 @@ describe('a leased manifest whose holder goes', () => {
     expect(goes(planFor({ ...ended, left }, rules))).toEqual(['@arm']);
   });
 
-  test('stays for good where somebody came back for it', () => {
+  test('stays for good if somebody uses it again', () => {
     const before = stock(images);
     const remaining = applied(before, planFor(before, rules));
     const renewed = { ...remaining, manifests: remaining.manifests.map((one) => ({ ...one, leasedUntil: ago(0.1) })) };
@@ -454,7 +454,7 @@ describe('a leased manifest whose holder goes', () => {
   });
 });
 
-test('a plan has the same text for the same list, and another for another', () => {
+test('a plan has the same text for the same list, and another text for another', () => {
   const rules = policyOf(rule({ ...ANY, ...olderThan(1) }));
   const [a, b] = [
     { tags: ['v1'], pushed: 9 },

@@ -1,4 +1,6 @@
-/** Lifecycle rules of large repositories: page by page they come to what they come to at once, whatever comes in between. */
+/**
+ * Lifecycle rules of large repositories: page by page they have the same result as all at once, whatever changes in between.
+ */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
 import { REGISTRY } from '../../../src/events/event.ts';
@@ -19,7 +21,7 @@ import { KEEP, MUTABLE, moreThan, olderThan, policyOf, tagged, unpulledFor } fro
 
 const APP = 'acme/api' as RepositoryName;
 const PATH = `/repositories/${APP}/-/lifecycle`;
-/** Manifests, beside as many tags: more than is looked at at once. */
+/** Manifests, and as many tags: more than one page. */
 const LARGE = WHOLE_MAX + 400;
 
 let world: World;
@@ -29,7 +31,7 @@ beforeEach(async () => {
   world = await newWorld();
 });
 
-/** Digests in no order of age: as those of real images, and the same each time. */
+/** Digests in an order unrelated to age, as real ones have, and the same each time. */
 const digestOf = (n: number) =>
   parseDigest(
     `sha256:${((Math.imul(n + 1, 2654435761) >>> 0).toString(16).padStart(8, '0') + n.toString(16).padStart(8, '0')).padEnd(64, 'a')}`,
@@ -44,7 +46,7 @@ interface Written {
   subject?: number;
 }
 
-/** Rows as pushes make them. */
+/** Rows as pushes create them. */
 async function write(images: Written[], repository: string = APP): Promise<void> {
   await api(world, 'PUT', `/repositories/${repository}`, { body: {} });
   const here = `(SELECT id FROM repositories WHERE name = '${repository}')`;
@@ -60,7 +62,7 @@ async function write(images: Written[], repository: string = APP): Promise<void>
         content: JSON.stringify({ manifests: children.map((child) => ({ digest: digestOf(child) })) }),
       })),
     );
-    // Half a day more, so that no age is on the edge of a rule while the test runs.
+    // Half a day more, so that no age is close to a rule's limit while the test runs.
     const at = `unixepoch() - (i.value ->> 'age') * 86400 - 43200`;
     await DB.batch(
       [
@@ -76,7 +78,7 @@ async function write(images: Written[], repository: string = APP): Promise<void>
   }
 }
 
-/** A repository of all kinds of images: indexes with children that they share, referrers, several tags of one, and some without. */
+/** A repository of all kinds of images: indexes with shared children, referrers, images with several tags, and some without. */
 function mixed(count: number): Written[] {
   const images: Written[] = [];
   for (let n = 0; images.length < count; n++) {
@@ -98,7 +100,7 @@ function mixed(count: number): Written[] {
   return images;
 }
 
-/** All that there is, as the chooser wants it. */
+/** Everything in the repository, as input for the chooser. */
 async function inventory(): Promise<Inventory> {
   const all = async <T>(sql: string) => (await world.env.DB.prepare(sql).all<T>()).results;
   return {
@@ -114,7 +116,7 @@ async function inventory(): Promise<Inventory> {
 const linesOf = ({ tags, manifests }: Pick<Inventory, 'tags' | 'manifests'>) =>
   [...tags.map(({ tag }) => tag), ...manifests.map(({ digest }) => digest)].sort();
 
-/** What should be there once the policy is carried out. */
+/** What should be there after the policy was carried out. */
 async function expected(policy: LifecyclePolicy): Promise<string[]> {
   const before = await inventory();
   const now = (await world.env.DB.prepare('SELECT unixepoch() AS now').first<number>('now')) ?? 0;
@@ -126,7 +128,7 @@ async function expected(policy: LifecyclePolicy): Promise<string[]> {
 const save = async (policy: LifecyclePolicy, path = PATH) =>
   expect((await api(world, 'PUT', path, { body: policy })).status).toBe(200);
 
-/** Page by page until the end. @returns how many pages there were */
+/** Page by page to the end. @returns how many pages there were */
 async function runAll(between: (page: number) => Promise<unknown> = async () => undefined): Promise<number> {
   for (let page = 1; page < 200; page++) {
     const { unfinished } = await runLifecycle(world.env, APP, { by: REGISTRY, ifPlan: null });
@@ -158,7 +160,7 @@ const POLICIES: Record<string, LifecyclePolicy> = {
 
 describe('a large repository', () => {
   test.each(Object.entries(POLICIES))(
-    'page by page comes to what it comes to at once: %s',
+    'page by page has the same result as all at once: %s',
     { timeout: 300_000 },
     async (_, policy) => {
       await write(mixed(LARGE));
@@ -195,7 +197,7 @@ describe('a large repository', () => {
     expect(refused(await api(world, 'POST', `${PATH}/preview`, { body: { policy, after: 'x' } }))).toBe('400 INVALID');
   });
 
-  test('is not carried out on condition of a preview, which cannot be of all of it', async () => {
+  test('cannot be carried out on condition of a preview, which never covers all of it', async () => {
     await write(mixed(LARGE));
     await save(POLICIES['a count of all'] as LifecyclePolicy);
     const before = linesOf(await inventory());
@@ -213,14 +215,14 @@ describe('a large repository', () => {
     const pages = await runAll(async () => {
       await write(Array.from({ length: 150 }, () => ({ n: next, age: 0, tags: [`pr-new-${next++}`] })));
     });
-    // Each page is followed by pushes that would fill three quarters of another one, somewhere before or behind it.
+    // After each page, pushes fill three quarters of another one, somewhere before or behind it.
     expect(pages).toBeLessThan(40);
     expect(linesOf(await inventory()).filter((line) => !line.includes('new') && line.startsWith('pr-'))).toEqual(
       should.filter((line) => line.startsWith('pr-')),
     );
   });
 
-  test('keeps as many as a count says where some of those are deleted between two pages', { timeout: 120_000 }, async () => {
+  test('keeps as many as a count says if some of those are deleted between two pages', { timeout: 120_000 }, async () => {
     await write(mixed(LARGE));
     await save(policyOf({ selection: { ...tagged('pr-*'), ...moreThan(30) } }));
     const deleted: string[] = [];
@@ -236,11 +238,11 @@ describe('a large repository', () => {
     });
     expect(deleted).toHaveLength(10);
     const left = linesOf(await inventory()).filter((line) => line.startsWith('pr-'));
-    // What went with the first page is gone; no later page takes one of the newest thirty.
+    // What expired with the first page is gone. No later page expires one of the newest thirty.
     expect(left.length).toBeGreaterThan(20);
   });
 
-  test('begins anew with a policy that is changed between two pages, and takes nothing by the old one', {
+  test('starts again if the policy changes between two pages, and expires nothing by the old one', {
     timeout: 120_000,
   }, async () => {
     await write(mixed(LARGE));
@@ -255,7 +257,7 @@ describe('a large repository', () => {
   });
 });
 
-describe('the schedule', () => {
+describe('the scheduled runs', () => {
   const HOUR = Math.ceil(Date.now() / 3_600_000) * 3_600_000;
   const OLD = policyOf({ selection: { tagStatus: 'any', ...olderThan(14) } });
   const later = () => world.env.DB.prepare('UPDATE lifecycle_policies SET tried_at = tried_at - 86400 * 2').run();
@@ -267,7 +269,9 @@ describe('the schedule', () => {
       .bind(name)
       .first<number>('due')) === 1;
 
-  test('takes a page a run, saves how far it is, and has carried it out only at the end', { timeout: 120_000 }, async () => {
+  test('take a page each, save the position, and mark the policy as carried out only at the end', {
+    timeout: 120_000,
+  }, async () => {
     await write(mixed(LARGE));
     await save(OLD);
     const { env, counts } = counting(world.env);
@@ -286,14 +290,14 @@ describe('the schedule', () => {
     expect(lastReport.tags).toBeGreaterThan(100);
   });
 
-  test('does not mark as carried out what was cut off, and one that is cut off each time keeps out no other', async () => {
+  test('do not mark as carried out what was cut off, and one that is always cut off does not block others', async () => {
     for (const [n, name] of ['acme/poison', 'acme/a', 'acme/b'].entries()) {
       await pushImage(world, name, 'v1', n + 1);
       await save(OLD, `/repositories/${name}/-/lifecycle`);
     }
     await world.env.DB.prepare('UPDATE tags SET updated_at = 1').run();
     await world.env.DB.prepare('UPDATE manifests SET pushed_at = 1, leased_until = 0').run();
-    // As the CPU limit does it: in the middle of the run, without a word.
+    // As the CPU limit does: in the middle of the run, without an error.
     const cutOff = async () => {
       const { env, stopped } = faulty(world.env, 'stop-after', 2);
       await Promise.race([runDueLifecycles(env, { limit: 1 }).catch(() => undefined), stopped]);
@@ -315,7 +319,7 @@ describe('the schedule', () => {
         attempts: number;
         lately: number;
       }>();
-    // Each time it waits longer: five minutes, then twenty, then three quarters of an hour.
+    // It waits longer each time: five minutes, then twenty, then three quarters of an hour.
     for (const [seconds, begun] of [
       [290, 1],
       [20, 2],
@@ -334,8 +338,8 @@ describe('the schedule', () => {
     expect(await due('acme/poison')).toBe(false);
   });
 
-  test('comes on with a large repository in a day of runs, beside all its other jobs', { timeout: 300_000 }, async () => {
-    // What it deletes here is more than the free plan's budget of a day.
+  test('get through a large repository in a day, beside all other jobs', { timeout: 300_000 }, async () => {
+    // What is deleted here exceeds the free plan's daily budget.
     world = await newWorld({ BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_ROWS_READ: '0' });
     await write(mixed(LARGE));
     await save(OLD);

@@ -1,4 +1,4 @@
-/** Which policies can be saved: ECR's rules about rules, and those about what is ours. */
+/** Which policies can be saved: ECR's validation rules, and our own. */
 import { describe, expect, test } from 'vitest';
 import { lifecyclePolicy } from '../../../src/contract/lifecycle.ts';
 import { policyErrors } from '../../../src/registry/lifecycle/policy.ts';
@@ -9,7 +9,7 @@ const complaints = (...rules: Brief[]) => policyErrors(policyOf(...rules)).map((
 const expiring = (selection: object) => complaints({ selection: selection as Brief['selection'] });
 const keeping = (selection: object) => complaints({ selection: selection as Brief['selection'], action: KEEP });
 
-/** The errors of a document as it is sent: those of the schema, or else those that the registry finds before it saves. */
+/** The errors of a document: those of the schema, or else those that the registry finds before saving. */
 function said(document: unknown): string[] {
   const result = lifecyclePolicy.safeParse(document);
   if (result.success) return policyErrors(result.data).map(({ at, message }) => `${at}: ${message}`);
@@ -23,7 +23,7 @@ const UNTAGGED = { tagStatus: 'untagged' } as const;
 const ANY = { tagStatus: 'any' } as const;
 const PREFIX = { tagStatus: 'tagged', tagPrefixList: ['v'] } as const;
 
-describe('what may be saved', () => {
+describe('a policy may contain', () => {
   test.each([
     { ...tagged('v*', '*a*b*c*'), ...olderThan(14) },
     { ...PREFIX, ...moreThan(10) },
@@ -47,7 +47,7 @@ describe('what may be saved', () => {
     expect(sent(selection, KEEP)).toEqual([]);
   });
 
-  test('a rule that takes what is immutable', () => {
+  test('a rule that expires immutable tags', () => {
     expect(sent({ ...ANY, ...moreThan(1) }, { type: 'expire', includeImmutable: true })).toEqual([]);
   });
 });
@@ -55,7 +55,7 @@ describe('what may be saved', () => {
 describe('the requirement on tags', () => {
   const ONE_LIST = ['rule 1: "tagged" needs either tagPatternList or tagPrefixList'];
 
-  test('"tagged" has one list, and no more', () => {
+  test('"tagged" has exactly one list', () => {
     expect(expiring({ tagStatus: 'tagged', ...olderThan(1) })).toEqual(ONE_LIST);
     expect(expiring({ ...tagged('v*'), tagPrefixList: ['v'], ...olderThan(1) })).toEqual(ONE_LIST);
     expect(keeping({ tagStatus: 'tagged' })).toEqual(ONE_LIST);
@@ -71,7 +71,7 @@ describe('the requirement on tags', () => {
     }
   });
 
-  test('a pattern has up to four "*", and otherwise what tags have', () => {
+  test('a pattern has up to four "*", and otherwise characters of tags', () => {
     expect(expiring({ ...tagged('*a*b*c*'), ...olderThan(1) })).toEqual([]);
     expect(expiring({ ...tagged('*a*b*c*d*'), ...olderThan(1) })).toEqual(['rule 1: "*a*b*c*d*" has more than 4 "*"']);
     for (const text of ['', 'a b', 'a/b', '-a', 'a?', 'x'.repeat(129)]) {
@@ -82,7 +82,7 @@ describe('the requirement on tags', () => {
     ]);
   });
 
-  test('a range of versions is one, is not too long, and is of rules that keep', () => {
+  test('a version range is valid, short enough, and only in rules that keep', () => {
     expect(keeping({ tagStatus: 'tagged', tagSemverRange: 'newest' })).toEqual([
       'rule 1: "newest" is not a valid range of versions',
     ]);
@@ -95,40 +95,40 @@ describe('the requirement on tags', () => {
 });
 
 describe('the count', () => {
-  test('a rule that expires has one', () => {
+  test('is required in a rule that expires', () => {
     expect(expiring(tagged('v*'))).toEqual(['rule 1: a rule that expires needs countType']);
     expect(expiring({ ...ANY, countType: 'imageCountMoreThan' })).toEqual(['rule 1: imageCountMoreThan needs countNumber']);
   });
 
-  test('days are of ages, and of nothing else', () => {
+  test('is in days for ages only', () => {
     for (const countType of ['sinceImagePushed', 'sinceImagePulled']) {
       expect(expiring({ ...ANY, countType, countNumber: 1 })).toEqual([`rule 1: ${countType} needs countUnit "days"`]);
     }
     expect(expiring({ ...ANY, ...moreThan(1), countUnit: 'days' })).toEqual(['rule 1: imageCountMoreThan has no countUnit']);
   });
 
-  test('a rule that keeps by pattern alone has none of it', () => {
+  test('is absent in a rule that keeps by pattern', () => {
     expect(keeping({ ...ANY, countNumber: 1 })).toEqual(['rule 1: countNumber goes with countType or tagSemverRange']);
     expect(keeping({ ...ANY, countUnit: 'days' })).toEqual(['rule 1: countUnit goes with countType']);
   });
 
-  test('is a whole number from 1', () => {
+  test('is a positive integer', () => {
     for (const countNumber of [0, -1, 1.5, '1']) expect(sent({ ...ANY, ...moreThan(1), countNumber })).toHaveLength(1);
   });
 });
 
-describe('rules among each other', () => {
+describe('several rules', () => {
   const any = { selection: { ...ANY, ...moreThan(1) } };
   const untagged = { selection: { ...UNTAGGED, ...moreThan(1) } };
   const some = { selection: { ...tagged('v*'), ...moreThan(1) } };
 
-  test('each has a priority of its own', () => {
+  test('have distinct priorities', () => {
     expect(complaints({ ...some, rulePriority: 7 }, { ...some, rulePriority: 7 })).toEqual([
       'rule 7: another rule has this rulePriority',
     ]);
   });
 
-  test('of those that expire, one is about untagged images, and one about any, which comes last', () => {
+  test('that expire include at most one about untagged images and one about any, which comes last', () => {
     expect(complaints(some, untagged, any)).toEqual([]);
     expect(complaints(untagged, untagged)).toEqual(['rule 2: only one rule that expires may be about "untagged"']);
     expect(complaints(any, any)).toEqual([
@@ -139,12 +139,12 @@ describe('rules among each other', () => {
     expect(complaints({ ...any, rulePriority: 2 }, { ...some, rulePriority: 1 })).toEqual([]);
   });
 
-  test('those that keep may stand anywhere', () => {
+  test('that keep may be anywhere', () => {
     const keep = { ...any, action: KEEP };
     expect(complaints(keep, some, { ...untagged, action: KEEP }, untagged, keep, any, keep)).toEqual([]);
   });
 
-  test('together they have up to 100 patterns and prefixes, which is said of the first beyond', () => {
+  test('have up to 100 patterns and prefixes together, and the error is at the first one above', () => {
     const names = (n: number) => Array.from({ length: n }, (_, at) => `v${at}`);
     const patterns = (n: number) => ({ selection: { ...tagged(...names(n)), ...moreThan(1) } });
     const prefixes = (n: number) => ({ selection: { ...PREFIX, tagPrefixList: names(n) }, action: KEEP });
@@ -154,7 +154,7 @@ describe('rules among each other', () => {
     expect(complaints(patterns(101))).toEqual([`rule 1: ${over}`]);
   });
 
-  test('together they have up to 5 ranges of versions', () => {
+  test('have up to 5 version ranges together', () => {
     const range = { selection: { tagStatus: 'tagged', tagSemverRange: '>=1' } as const, action: KEEP };
     expect(complaints(range, range, some, range, range, range)).toEqual([]);
     expect(complaints(range, range, some, range, range, range, range, range)).toEqual([
@@ -162,7 +162,7 @@ describe('rules among each other', () => {
     ]);
   });
 
-  test('there are 1 to 50', () => {
+  test('are 1 to 50', () => {
     const rules = (n: number) => policyOf(...Array.from({ length: n }, () => some));
     expect(said(rules(50))).toEqual([]);
     expect(said(rules(51))).toHaveLength(1);
@@ -170,7 +170,7 @@ describe('rules among each other', () => {
   });
 });
 
-describe('what is said of', () => {
+describe('an error message explains', () => {
   const selection = { ...ANY, ...moreThan(1) };
   const UNSUPPORTED = 'storage classes are not supported';
 
@@ -184,7 +184,7 @@ describe('what is said of', () => {
     ]);
   });
 
-  test('what is unknown', () => {
+  test('unknown fields', () => {
     for (const wrong of [
       { ...selection, tagStatus: 'all' },
       { ...selection, tagPattern: 'v*' },
@@ -199,7 +199,7 @@ describe('what is said of', () => {
     expect(said({ rules: [], version: 1 }).length).toBeGreaterThan(0);
   });
 
-  test('what belongs to the other kind of rule', () => {
+  test('fields of the other kind of rule', () => {
     expect(sent(selection, { type: 'keep', includeImmutable: true })).toEqual([
       'rules.0: rule 1: includeImmutable is for rules that expire',
     ]);

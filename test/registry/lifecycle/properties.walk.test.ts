@@ -1,4 +1,4 @@
-/** What holds of every plan, whatever the repository and the policy: checked on those that nobody would write down. */
+/** Properties of every plan, checked on random repositories and policies. */
 import fc from 'fast-check';
 import Range from 'semver/classes/range.js';
 import { describe, expect, test } from 'vitest';
@@ -27,12 +27,12 @@ import {
   unpulledFor,
 } from './stock.ts';
 
-/** Tags of a repository whose work is counted. */
+/** Tags of a repository whose operations are counted. */
 const TAGS_COUNTED = 500;
 /** Searches in each tag that do not depend on the policy. */
 const OTHER_SEARCHES = 10;
 
-/** Counts the searches in texts, the looks at ranges of versions, and the comparators of these ranges. */
+/** Counts string searches, range checks, and the comparators of these ranges. */
 function workOf(run: () => void): { searches: number; ranges: number; comparators: number } {
   const work = { searches: 0, ranges: 0, comparators: 0 };
   const texts = String.prototype as unknown as Record<string, (this: string, ...given: unknown[]) => unknown>;
@@ -58,7 +58,7 @@ function workOf(run: () => void): { searches: number; ranges: number; comparator
 const TAGS = ['v1.0.0', 'v1.1.0', '1.2.0', 'v2.0.0', 'main', 'main-2', 'pr-1', 'pr-2', 'x'];
 const PATTERNS = ['*', 'v*', 'v1*', 'main*', 'pr-*', '*1*', 'x', '*-*'];
 
-/** Manifests hold only those made before them, as digests have it; subjects may be anything. */
+/** Manifests reference only earlier ones, as digests imply. Subjects may be anything. */
 const repositories = fc
   .array(
     fc.record({
@@ -141,7 +141,7 @@ function holds(inventory: Inventory, policy: LifecyclePolicy, check: (plan: Expi
 
 const RUNS = sized(1500, 150);
 
-/** For every repository and policy. */
+/** Checks random repositories and policies. */
 function always(check: (plan: ExpiryPlan, inventory: Inventory) => void): void {
   fc.assert(
     fc.property(repositories, anything, (inventory, policy) => holds(inventory, policy, check)),
@@ -151,12 +151,12 @@ function always(check: (plan: ExpiryPlan, inventory: Inventory) => void): void {
 
 const gone = ({ manifests }: ExpiryPlan) => new Set(manifests.map(({ digest }) => digest));
 
-describe('of every plan', () => {
-  test('the policies are such as can be saved', () => {
+describe('in every plan', () => {
+  test('the generated policies are valid', () => {
     fc.assert(fc.property(anything, (policy) => void expect(policyErrors(policy)).toEqual([])));
   });
 
-  test('nothing that stays dangles: no tag without its manifest, no index without what it lists, no referrer of what stays', () => {
+  test('what stays has no dangling reference: no tag without its manifest, no index without its children, no referrer without its subject', () => {
     always((plan, inventory) => {
       const { tags, manifests, references } = applied(inventory, plan);
       const there = new Set(manifests.map(({ digest }) => digest));
@@ -170,7 +170,7 @@ describe('of every plan', () => {
     });
   });
 
-  test('by its last pull alone, no tag goes while anything that its image is made of was used since', () => {
+  test('a rule about the last pull expires no tag while any part of its image was used since', () => {
     fc.assert(
       fc.property(repositories, fc.integer({ min: 1, max: 30 }), (inventory, days) => {
         const rules = policyOf({ selection: { tagStatus: 'any', ...unpulledFor(days) } });
@@ -189,7 +189,7 @@ describe('of every plan', () => {
     );
   });
 
-  test('a manifest goes only when it is not leased and all of its tags go', () => {
+  test('a manifest expires only if it has no lease and all of its tags expire', () => {
     always((plan, inventory) => {
       const doomed = gone(plan);
       const doomedTags = new Set<string>(plan.tags.map(({ tag }) => tag));
@@ -198,7 +198,7 @@ describe('of every plan', () => {
     });
   });
 
-  test('a manifest whose last tag goes stays only where another holds it, or a lease', () => {
+  test('a manifest whose last tag expires stays only if another manifest or a lease holds it', () => {
     always((plan, inventory) => {
       const doomed = gone(plan);
       const left = new Set(plan.left.map(({ digest }) => digest));
@@ -209,7 +209,7 @@ describe('of every plan', () => {
     });
   });
 
-  test('each goes once, and after all that hold it', () => {
+  test('each manifest expires once, and after all its holders', () => {
     always(({ levels, graph, manifests }) => {
       const level = new Map(levels.flatMap((digests, n) => digests.map((digest): [Digest, number] => [digest, n])));
       expect(level.size).toBe(levels.flat().length);
@@ -220,7 +220,7 @@ describe('of every plan', () => {
     });
   });
 
-  test('an immutable tag goes by a rule only that includes them', () => {
+  test('an immutable tag expires only by a rule that includes immutable tags', () => {
     fc.assert(
       fc.property(repositories, anything, mutabilities, (inventory, policy, mutability) => {
         for (const { tag, rule } of planFor(inventory, policy, mutability).tags) {
@@ -231,7 +231,7 @@ describe('of every plan', () => {
     );
   });
 
-  test('rules that keep make nothing go, and more rules that keep make fewer tags go', () => {
+  test('rules that keep expire nothing, and more of them expire fewer tags', () => {
     fc.assert(
       fc.property(repositories, anything, (inventory, policy) => {
         const without = { rules: policy.rules.filter(({ action }) => action.type !== 'keep') };
@@ -242,7 +242,7 @@ describe('of every plan', () => {
     );
   });
 
-  test('a rule is not changed in what it takes by those after it', () => {
+  test('what a rule expires does not depend on later rules', () => {
     fc.assert(
       fc.property(repositories, anything, (inventory, policy) => {
         const last = policy.rules.at(-1)?.rulePriority;
@@ -257,9 +257,9 @@ describe('of every plan', () => {
     );
   });
 
-  test('carried out, it leaves nothing for a second time, where no images are counted', () => {
+  test('a second run finds nothing, unless images are counted', () => {
     fc.assert(
-      // A referrer that was kept for the use of its subject has no such use once the subject is gone: it goes the next time.
+      // A referrer was kept because its subject was used. Once the subject is gone, the referrer expires in the next run.
       fc.property(repositories.map(withoutSubjects), policies({ countsImages: false, lists: 1 }), (inventory, policy) => {
         const second = planFor(applied(inventory, planFor(inventory, policy)), policy);
         expect([second.tags, second.manifests]).toEqual([[], []]);
@@ -270,7 +270,7 @@ describe('of every plan', () => {
 });
 
 describe('slices', () => {
-  test('have all of a plan, each once, and what hangs together in one', () => {
+  test('contain the whole plan, each item once, with dependent items together', () => {
     always((plan) => {
       const slices = slicesOf(plan);
       expect(slices.flatMap(({ tags }) => tags.map(({ tag }) => tag)).sort()).toEqual(plan.tags.map(({ tag }) => tag).sort());
@@ -295,7 +295,7 @@ describe('slices', () => {
     });
   });
 
-  test('say which rules took what is in them', () => {
+  test('state which rules expire their items', () => {
     always((plan) => {
       for (const { tags, reason } of slicesOf(plan)) {
         for (const { rule } of tags) expect(reason).toMatch(new RegExp(`\\b${rule.priority}\\b`));
@@ -305,13 +305,13 @@ describe('slices', () => {
 
   const all = policyOf({ selection: { tagStatus: 'any', countType: 'sinceImagePushed', countUnit: 'days', countNumber: 1 } });
 
-  test('are few where there is little in each', () => {
+  test('are few if each item is small', () => {
     const images = Object.fromEntries(Array.from({ length: 1000 }, (_, n) => [`m${n}`, { tags: [`t${n}`], pushed: 9 }]));
     const slices = slicesOf(planFor(stock(images), all));
     expect(slices.map(({ levels }) => levels.flat().length)).toEqual([200, 200, 200, 200, 200]);
   });
 
-  test('are cut only where one thing is too large, its tags first', () => {
+  test('are cut only if one item is too large, tags first', () => {
     const children = Array.from({ length: 450 }, (_, n) => `c${n}`);
     const chain = Array.from({ length: 25 }, (_, n) => [`r${n}`, { subject: n === 0 ? 'index' : `r${n - 1}` }]);
     const images = {
@@ -329,7 +329,7 @@ describe('slices', () => {
     }
   });
 
-  test('of an image with more tags than fit have tags alone, until the last of them goes with it', () => {
+  test('of an image with too many tags have only tags, until the last ones with the image', () => {
     const tags = Object.fromEntries(Array.from({ length: 2500 }, (_, n) => [`t${n}`, 9]));
     const slices = slicesOf(planFor(stock({ a: { tags, pushed: 9 }, b: { tags: ['x'], pushed: 9 } }), all));
     const sizes = slices.map((slice) => `${slice.tags.length} ${slice.levels.flat().length}`);
@@ -337,14 +337,14 @@ describe('slices', () => {
     expect(new Set(slices.flatMap((slice) => slice.tags.map(({ tag }) => tag))).size).toBe(2501);
   });
 
-  test('have a limit of tags as well', () => {
+  test('limit the number of tags as well', () => {
     const tags = Object.fromEntries(Array.from({ length: 2500 }, (_, n) => [`t${n}`, 9]));
     const slices = slicesOf(planFor(stock({ a: { tags: { ...tags, young: 0 } } }), all));
     expect(slices.map((slice) => slice.tags.length)).toEqual([SLICE_TAGS_MAX, SLICE_TAGS_MAX, 500]);
   });
 });
 
-describe('time', () => {
+describe('running time', () => {
   const nasty = ['*a*a*a*b', 'a*a*a*a*', '*a*a*a*c', '*aa*aa*ab*'];
   const rules = policyOf(
     ...Array.from({ length: 5 }, () => ({
@@ -370,7 +370,7 @@ describe('time', () => {
     expect(slowdown(work, 100, 10_000)).toBeLessThan(LINEAR);
   });
 
-  test('of the longest policies takes no more searches than patterns have parts, and one look at each range, for each tag', () => {
+  test('of the longest policies takes for each tag no more searches than patterns have parts, and one check of each range', () => {
     const a = (n: number) => 'a'.repeat(n);
     const pieces = (piece: (n: number) => string) => {
       let text = '';
@@ -410,7 +410,7 @@ describe('time', () => {
           expect(policyErrors(policy)).toEqual([]);
           const work = workOf(() => planFor(inventory, policy));
           const what = `${pattern(1)} ${name(1)} ${pieces(range)}`;
-          // Each of the five ranges and each literal part of a pattern is looked at once for each tag.
+          // Each of the five ranges and each literal part of a pattern is checked once for each tag.
           const parts = policy.rules.flatMap(({ selection: { tagPatternList = [] } }) =>
             tagPatternList.flatMap((text) => text.split('*')),
           );
@@ -422,7 +422,7 @@ describe('time', () => {
     }
   });
 
-  test('600 manifests that each list all before them are each seen once', () => {
+  test('visits each of 600 manifests once, if each lists all before it', () => {
     const names = Array.from({ length: 600 }, (_, n) => `m${n}`);
     const images = Object.fromEntries(names.map((name, n) => [name, { pushed: 9, children: names.slice(0, n) }]));
     const policy = policyOf({

@@ -1,4 +1,4 @@
-/** What a rule's deletions cost: in proportion to what goes, not to what stays. */
+/** The cost of a rule's deletions: in proportion to what is deleted, not to what stays. */
 import { beforeEach, expect, test } from 'vitest';
 import { parseDigest } from '../../../src/oci/digest.ts';
 import { parseRepositoryName } from '../../../src/oci/name.ts';
@@ -42,7 +42,7 @@ test.each([10, 100])('%i images of 3,000 are two round trips, and rows in propor
   expect([gone.tags.length, gone.manifests.length]).toEqual([count, count]);
   expect(counts.d1).toBe(2);
   expect(counts.rowsRead).toBeLessThanOrEqual(100 * count);
-  // Of a tag: the row and its index, the event and its index, the history, and the trash with its index. Of an image beside that:
-  // its row, the event, the trash, and two references, each taken away in one place and put down in another.
+  // For a tag: the row and its index, the event and its index, the history, and the trash with its index. For an image also:
+  // its row, the event, the trash, and two references, each deleted from one table and inserted into another.
   expect(counts.rowsWritten).toBeLessThanOrEqual(20 * count);
 });

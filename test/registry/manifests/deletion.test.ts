@@ -1,4 +1,4 @@
-/** Deletion into the trash: which rows move where, and that what a rule chose goes only where nothing has changed since. */
+/** Deletion into the trash: which rows move where, and that what a rule chose is deleted only if nothing has changed since. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Digest, parseDigest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
@@ -67,8 +67,8 @@ async function untouched(request: () => Promise<Response>): Promise<string> {
 const COLUMNS = 'digest, repository_id, media_type, artifact_type, subject, size, pushed_at, object_key, content';
 const REFERENCES = 'child, repository_id, parent';
 
-describe('a tag that is deleted', () => {
-  test('lies in the trash with what it named and who took it, and its manifest stays as it is', async () => {
+describe('a deleted tag', () => {
+  test('is in the trash with its digest and who deleted it, and its manifest stays unchanged', async () => {
     const dev = await inviteUser(world, 'dev', { administrator: true });
     const image = await pushImage(world, REPOSITORY, 'v1', 1);
     const [manifests, references] = [await rowsOf('manifests'), await rowsOf('manifest_references')];
@@ -92,7 +92,7 @@ describe('a tag that is deleted', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('again, after it was made again, replaces what lies there', async () => {
+  test('deleted again after it was created again replaces the entry in the trash', async () => {
     await pushImage(world, REPOSITORY, 'v1', 1);
     await must(remove('v1'));
     const second = await pushImage(world, REPOSITORY, 'v1', 2);
@@ -102,7 +102,7 @@ describe('a tag that is deleted', () => {
   });
 });
 
-describe('a manifest that is deleted', () => {
+describe('a deleted manifest', () => {
   test.each<[string, Record<string, unknown>]>([
     ['small', {}],
     ['large', LARGE],
@@ -146,7 +146,7 @@ describe('a manifest that is deleted', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('with the blobs of another manifest leaves those to it', async () => {
+  test('leaves blobs that another manifest shares', async () => {
     const [one, two] = [await imageIn(world, REPOSITORY, 1), await imageIn(world, REPOSITORY, 1, { annotations: { n: '2' } })];
     for (const image of [one, two]) await must(put(image.digest, image), 201);
     await must(remove(one.digest));
@@ -167,7 +167,7 @@ describe('a manifest that is deleted', () => {
     expect(history).toEqual(['a', 'b'].map((tag) => ({ tag, digest: null, previous: image.digest, reserved: 0 })));
   });
 
-  test('can be one whose object is gone, whether that is known or not', async () => {
+  test('may be one whose object is missing, whether that is known or not', async () => {
     for (const known of [false, true]) {
       const image = await pushImage(world, REPOSITORY, null, 1, LARGE);
       for (const { key } of (await world.env.BLOBS.list({ prefix: 'manifests/' })).objects) await world.env.BLOBS.delete(key);
@@ -181,7 +181,7 @@ describe('a manifest that is deleted', () => {
     }
   });
 
-  test('again, after it was pushed again, is there once, with its newer object; the older is let go', async () => {
+  test('deleted again after it was pushed again is there once, with its newer object; the older is dropped', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1, LARGE);
     await must(remove(image.digest));
     const [older] = await rowsOf('trashed_manifests', 'object_key, digest');
@@ -196,7 +196,7 @@ describe('a manifest that is deleted', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('of a small one that comes and goes again lets go of nothing', async () => {
+  test('that is small drops nothing when it is pushed and deleted again', async () => {
     for (let n = 0; n < 3; n++) {
       const image = await pushImage(world, REPOSITORY, 'v1', 1);
       await must(remove(image.digest));
@@ -206,14 +206,14 @@ describe('a manifest that is deleted', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('a second time is a 404 and changes nothing; what it held can be deleted then, but for what the trash needs', async () => {
+  test('deleted a second time is a 404; its blobs can be deleted then, except what the trash needs', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1);
     await must(remove(image.digest));
     expect(await untouched(() => remove(image.digest))).toBe('404 MANIFEST_UNKNOWN');
     expect(await untouched(() => remove('v1'))).toBe('404 MANIFEST_UNKNOWN');
   });
 
-  test('is not one that an index lists; the index goes first, and what it pointed at is in the trash with it', async () => {
+  test('must not be listed by an index; the index is deleted first, and its references are in the trash with it', async () => {
     const child = await pushImage(world, REPOSITORY, 'child', 1);
     const index = await indexOf([child]);
     await must(put('multi', index, INDEX_TYPE), 201);
@@ -227,7 +227,7 @@ describe('a manifest that is deleted', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('of an index with 40 children, and of one that lists that, leaves nothing of them behind', async () => {
+  test('that was an index of 40 children, inside another index, leaves nothing behind', async () => {
     const config = await pushBlob(world, REPOSITORY, '{}');
     const children: Content[] = [];
     for (let n = 0; n < 40; n++) {
@@ -254,27 +254,24 @@ describe('a manifest that is deleted', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test.each([false, true])(
-    'is one document to whoever reads it, however its keys and digests are spelt (large: %s)',
-    async (large) => {
-      const [config, layer] = [await pushBlob(world, REPOSITORY, '{}'), await pushBlob(world, REPOSITORY, noise(100))];
-      const spelt = (digest: string) =>
-        digest.replace(/[a-f]$/, (last) => `\\u00${last.charCodeAt(0).toString(16)}`).replace(':', '\\u003a');
-      const document = `{ "schemaVersion" : 2, "\\u0063onfig": {"mediaType":"a\\/b", "dig\\u0065st":"${spelt(config.digest)}", "size":2},
+  test.each([false, true])('is one document, however its keys and digests are escaped (large: %s)', async (large) => {
+    const [config, layer] = [await pushBlob(world, REPOSITORY, '{}'), await pushBlob(world, REPOSITORY, noise(100))];
+    const spelt = (digest: string) =>
+      digest.replace(/[a-f]$/, (last) => `\\u00${last.charCodeAt(0).toString(16)}`).replace(':', '\\u003a');
+    const document = `{ "schemaVersion" : 2, "\\u0063onfig": {"mediaType":"a\\/b", "dig\\u0065st":"${spelt(config.digest)}", "size":2},
       "l\\u0061yers": [{"mediaType":"a/b","digest":"${spelt(layer.digest)}","size":100}, {"mediaType":"a/b","digest":"${layer.digest}","size":100}],
       "annotations": {"$.config.digest":"no","text":"${large ? 'x'.repeat(200_000) : ''}"}}`;
-      const response = await putManifest(world, REPOSITORY, 'v1', document);
-      expect(response.status).toBe(201);
-      expect(await rowsOf('manifest_references')).toHaveLength(2);
-      await must(remove(response.headers.get('docker-content-digest') ?? ''));
-      expect(await rowsOf('manifest_references')).toEqual([]);
-      expect((await rowsOf('trashed_references', 'child')).map(({ child }) => child)).toEqual(
-        [config.digest, layer.digest].toSorted(),
-      );
-    },
-  );
+    const response = await putManifest(world, REPOSITORY, 'v1', document);
+    expect(response.status).toBe(201);
+    expect(await rowsOf('manifest_references')).toHaveLength(2);
+    await must(remove(response.headers.get('docker-content-digest') ?? ''));
+    expect(await rowsOf('manifest_references')).toEqual([]);
+    expect((await rowsOf('trashed_references', 'child')).map(({ child }) => child)).toEqual(
+      [config.digest, layer.digest].toSorted(),
+    );
+  });
 
-  test('leaves its referrers, and of a referrer its subject', async () => {
+  test('keeps its referrers, and as a referrer its subject', async () => {
     const subject = await pushImage(world, REPOSITORY, 'v1', 1);
     const referrer = await pushImage(world, REPOSITORY, null, 2, { subject: descriptorOf(subject, IMAGE_TYPE) });
     await must(remove(subject.digest));
@@ -283,8 +280,8 @@ describe('a manifest that is deleted', () => {
   });
 });
 
-describe('at once', () => {
-  test('of 16 deletions one is done, of a tag as of a manifest, and it is recorded once', async () => {
+describe('concurrently', () => {
+  test('16 deletions of a tag or manifest succeed once, with one event', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1, LARGE);
     for (const [reference, type] of [
       ['v1', 'tag.deleted'],
@@ -299,7 +296,7 @@ describe('at once', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('with pushes of the same image, large and small, the stores stay whole', async () => {
+  test('deletions and pushes of the same image, large and small, keep the stores consistent', async () => {
     for (const more of [{}, LARGE]) {
       const image = await imageIn(world, REPOSITORY, 1, more);
       const requests = Array.from({ length: 24 }, (_, n) =>
@@ -310,7 +307,7 @@ describe('at once', () => {
     }
   });
 
-  test('wherever a push comes between two steps of a deletion, nothing is lost that was answered', async () => {
+  test('a push at any point of a deletion loses nothing that was answered', async () => {
     await everyOrder(world, async (run) => {
       const image = await imageIn(world, REPOSITORY, 100 + run, run % 2 ? LARGE : {});
       await must(put(`t${run}`, image), 201);
@@ -332,7 +329,7 @@ describe('at once', () => {
 });
 
 describe('where the registry is set to delete nothing (DELETION=off)', () => {
-  test('a tag, a digest and a blob are refused alike, there or not: 405 UNSUPPORTED with Allow', async () => {
+  test('a tag, a digest and a blob are refused alike, whether they exist or not: 405 UNSUPPORTED with Allow', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1);
     const blob = await pushBlob(world, REPOSITORY, noise(300, 9));
     const off = worldOf({ ...world.env, DELETION: 'off' });
@@ -382,7 +379,7 @@ describe('what a rule has chosen', () => {
     expect(await contents()).toEqual(before);
   }
 
-  test('goes into the trash with the rule as its reason, by the registry itself, and is recorded so', async () => {
+  test('is in the trash with the rule as its reason, deleted by the registry, and recorded so', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1);
     const loose = await untagged(2);
     const events = await eventsDuring(world, async () => {
@@ -401,7 +398,7 @@ describe('what a rule has chosen', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('goes with the tag that was its last, in one batch', async () => {
+  test('is deleted with its last tag in one batch', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1);
     await unleased();
     const gone = await doom({ tags: [tag('v1', image)], levels: [[image.digest]] });
@@ -409,14 +406,14 @@ describe('what a rule has chosen', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('stays where the tag names something else by now, or is gone', async () => {
+  test('stays if the tag names something else by now, or is gone', async () => {
     const [one, two] = [await pushImage(world, REPOSITORY, 'v1', 1), await pushImage(world, REPOSITORY, 'v1', 2)];
     await unchanged({ tags: [tag('v1', one), tag('never', one)] });
     await must(remove('v1'));
     await unchanged({ tags: [tag('v1', two)] });
   });
 
-  test('stays where it was tagged again, has a lease again, is listed again, or is gone', async () => {
+  test('stays if it was tagged again, has a lease again, is listed again, or is gone', async () => {
     const [tagged, leased, listed, gone] = [await untagged(1), await untagged(2), await untagged(3), await untagged(4)];
     await must(put('again', tagged), 201);
     await must(world.fetch('HEAD', `/v2/${REPOSITORY}/manifests/${leased.digest}`), 200);
@@ -427,7 +424,7 @@ describe('what a rule has chosen', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('stays as long as its lease does, to the second', async () => {
+  test('stays as long as its lease, to the second', async () => {
     const image = await pushImage(world, REPOSITORY, null, 1);
     await world.env.DB.prepare('UPDATE manifests SET leased_until = unixepoch() + 100').run();
     await unchanged({ levels: [[image.digest]] });
@@ -435,7 +432,7 @@ describe('what a rule has chosen', () => {
     expect((await doom({ levels: [[image.digest]] })).manifests).toEqual([image.digest]);
   });
 
-  test('stays while its subject is there, or was pushed again; goes with it, and where it never was', async () => {
+  test('stays while its subject exists or was pushed again; is deleted with it, and if it never existed', async () => {
     const subject = await untagged(1);
     const referrer = await untagged(2, { subject: descriptorOf(subject, IMAGE_TYPE) });
     const absent = { mediaType: IMAGE_TYPE, digest: `sha256:${'0'.repeat(64)}`, size: 7 };
@@ -446,7 +443,7 @@ describe('what a rule has chosen', () => {
     expect(gone.manifests).toEqual([subject.digest, referrer.digest]);
   });
 
-  test('of an index, its children and their referrers goes level by level in one batch', async () => {
+  test('is deleted level by level in one batch if it is an index with children and referrers', async () => {
     const [one, two, kept] = [await untagged(1), await untagged(2), await untagged(3)];
     const index = await indexOf([one, two, kept]);
     const other = await indexOf([kept], { annotations: { n: '2' } });
@@ -466,7 +463,7 @@ describe('what a rule has chosen', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('stays with all that is below it where the index was tagged again', async () => {
+  test('stays with everything below it if the index was tagged again', async () => {
     const child = await untagged(1);
     const index = await indexOf([child]);
     await must(put('multi', index, INDEX_TYPE), 201);
@@ -478,7 +475,7 @@ describe('what a rule has chosen', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('in a level with its own parent goes whole or stays whole, whatever the order', async () => {
+  test('in a level with its own parent is deleted or kept as a whole, in any order', async () => {
     const child = await untagged(1);
     const index = await indexOf([child]);
     await must(put(index.digest, index, INDEX_TYPE), 201);
@@ -492,7 +489,7 @@ describe('what a rule has chosen', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('in a level with its own subject goes after it, not with it', async () => {
+  test('in a level with its own subject is deleted after it, not with it', async () => {
     const subject = await untagged(1);
     const referrer = await untagged(2, { subject: descriptorOf(subject, IMAGE_TYPE) });
     expect((await doom({ levels: [[referrer.digest, subject.digest]] })).manifests).toEqual([subject.digest]);
@@ -500,7 +497,7 @@ describe('what a rule has chosen', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('stays all where the rule on immutable tags is another by now, or came to be', async () => {
+  test('stays if the mutability rule has changed since', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1);
     const loose = await untagged(2);
     const doomed = { tags: [tag('v1', image)], levels: [[loose.digest]] };
@@ -515,7 +512,7 @@ describe('what a rule has chosen', () => {
     expect((await doom({ ...doomed, rule })).manifests).toEqual([loose.digest]);
   });
 
-  test('is reserved for what it named, where it says so', async () => {
+  test('is reserved for its image if the rule says so', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1);
     await pushImage(world, REPOSITORY, 'v2', 1);
     await doom({ tags: [tag('v1', image, true), tag('v2', image)] });
@@ -525,7 +522,7 @@ describe('what a rule has chosen', () => {
     ]);
   });
 
-  test('of a repository that is not there is nothing, and so is nothing at all', async () => {
+  test('in an unknown repository, or nothing at all, is nothing', async () => {
     const image = await untagged(1);
     await unchanged({});
     await unchanged({ levels: [[], []] });
@@ -535,7 +532,7 @@ describe('what a rule has chosen', () => {
     expect(await contents()).toEqual(before);
   });
 
-  test('may be 200 manifests of 300 layers each, whose lists are longer than what a statement may bind', async () => {
+  test("may be 200 manifests of 300 layers each, whose lists exceed the limit of one statement's parameters", async () => {
     await untagged(1);
     const digests = Array.from({ length: 200 }, (_, n) => parseDigest(`sha256:a${n.toString(16).padStart(63, '0')}`));
     const layers = Array.from({ length: 300 }, (_, n) => ({ digest: `sha256:b${n.toString(16).padStart(63, '0')}` }));
@@ -559,7 +556,7 @@ describe('what a rule has chosen', () => {
     expect([left, moved]).toEqual([2, 200 * 300]);
   });
 
-  test('as 360 tags and 60 manifests goes in one batch', async () => {
+  test('is deleted in one batch if it is 360 tags and 60 manifests', async () => {
     const config = await pushBlob(world, REPOSITORY, '{}');
     const digests: Digest[] = [];
     for (let n = 0; n < 60; n++) {

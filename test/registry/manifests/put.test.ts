@@ -1,4 +1,4 @@
-/** What no credential can ask for yet: a push by somebody who may make tags but not move them. */
+/** A right that no credential can have yet: creating tags without moving them. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parseManifest } from '../../../src/oci/manifest.ts';
 import { parseRepositoryName } from '../../../src/oci/name.ts';
@@ -32,8 +32,8 @@ function put({ digest, bytes }: Content, ...tags: string[]): Promise<MovedTags> 
   return putManifest(world.env, push, { waitUntil: () => {} });
 }
 
-describe('somebody who may push but not move tags', () => {
-  test('makes new tags, and pushes again what a tag names already', async () => {
+describe('a user who may push but not move tags', () => {
+  test('creates tags, and pushes again what a tag names already', async () => {
     const image = await imageIn(world, 'acme/api', 2);
     expect(await put(image, 'v1', 'v2')).toEqual([]);
     expect(await put(image, 'v1', 'v3')).toEqual([]);
@@ -43,7 +43,7 @@ describe('somebody who may push but not move tags', () => {
   });
 
   test.each(['latest', 'v1'])(
-    'is refused as DENIED where a tag would move, be it called %s, and nothing of the push is done',
+    'is refused as DENIED if a tag would move, even if it is called %s, and nothing of the push happens',
     async (tag) => {
       await pushImage(world, 'acme/api', 'v1', 1);
       const image = await imageIn(world, 'acme/api', 2);
@@ -56,7 +56,7 @@ describe('somebody who may push but not move tags', () => {
     },
   );
 
-  test('is one of sixteen who make one tag: the first does, the others are refused', async () => {
+  test('is one of sixteen who create one tag: the first succeeds, the others are refused', async () => {
     const images: Content[] = [];
     for (let seed = 0; seed < 16; seed++) images.push(await imageIn(world, 'acme/api', seed + 10));
     const outcomes = await Promise.allSettled(images.map((image) => put(image, 'release')));

@@ -1,6 +1,6 @@
 /**
- * Every call that a restore, or the deletion of a repository, makes to a store, stopped before or after it took effect: what was
- * answered is true, what was not can be asked again, and nothing is left in between.
+ * Stops a restore, or the deletion of a repository, at every call to a store, before or after it takes effect. What was
+ * answered is true, what was not can be repeated, and nothing is left half done.
  */
 import { describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';
@@ -17,7 +17,7 @@ const REPOSITORY = 'acme/api';
 const TRASH = `/repositories/${REPOSITORY}/-/trash`;
 const LARGE = { annotations: { text: 'x'.repeat(200_000) } };
 
-/** Returns the request, and what holds once it was answered: asked again, it finds that it was done. */
+/** Returns the request, and what holds once it was answered. Repeated, the request finds that it is done already. */
 type Prepared = { method: string; path: string; holds: (world: World) => Promise<void> };
 
 const statements = [{ actions: ['pull'], principals: ['*'] }];
@@ -31,7 +31,7 @@ async function restoringTag(world: World): Promise<Prepared> {
   return { method: 'POST', path: `${TRASH}/tags/v1/restore`, holds };
 }
 
-/** A large index, with an image whose layer a client has taken away, and a large referrer. */
+/** A large index, with an image whose layer a client has deleted, and a large referrer. */
 async function restoringIndex(world: World): Promise<Prepared> {
   const image = await pushImage(world, REPOSITORY, null, 1);
   const index = await indexOf([image], LARGE);
@@ -51,7 +51,7 @@ async function restoringIndex(world: World): Promise<Prepared> {
   return { method: 'POST', path: `${TRASH}/manifests/${index.digest}/restore`, holds };
 }
 
-/** With two documents in the bucket, of which one must go. */
+/** With two documents in the bucket, one of which must be deleted. */
 async function restoringPushedAgain(world: World): Promise<Prepared> {
   const image = await pushImage(world, REPOSITORY, 'v1', 1, LARGE);
   await remove(world, REPOSITORY, image.digest);
@@ -102,7 +102,7 @@ const CHANGES: Record<string, (world: World) => Promise<Prepared>> = {
   'the restore of a repository': restoringRepository,
 };
 
-/** Whether it was answered; what is not a success must be that nobody knows, or that it was done before. */
+/** Whether it was answered. Otherwise the outcome must be unknown, or it was done before. */
 async function answered(world: World, { method, path }: Prepared): Promise<boolean> {
   const { status } = await world.fetch(method, `/api/v1${path}`);
   expect([200, 204, 404, 503]).toContain(status);

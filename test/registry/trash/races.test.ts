@@ -1,4 +1,4 @@
-/** Restores while others push, delete, purge and restore: whatever the order, nobody is told what is not true. */
+/** Restores during concurrent pushes, deletions, purges and restores: in any order, no answer is wrong. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import {
@@ -40,7 +40,7 @@ interface Contest {
   check: (restored: number, other: number, body: string) => Promise<void>;
 }
 
-/** Every order of the two, each in a repository of its own; the pairs of answers that were seen. */
+/** Runs the two in every order, each in a repository of its own. Returns the pairs of answers. */
 async function contested(make: (repository: string) => Promise<Contest>): Promise<string[]> {
   const seen = new Set<string>();
   for (const restoresFirst of [true, false]) {
@@ -62,14 +62,14 @@ async function contested(make: (repository: string) => Promise<Contest>): Promis
   return [...seen].sort();
 }
 
-/** One of each: the first runs with large documents too. */
+/** One of each. The first runs with large documents too. */
 async function trashedImage(repository: string, more: Record<string, unknown> = {}): Promise<Content> {
   const image = await pushImage(world, repository, 'v1', 1, more);
   await remove(world, repository, image.digest);
   return image;
 }
 
-describe('a manifest that is restored while', () => {
+describe('restoring a manifest while', () => {
   test.each([
     ['small', {}],
     ['large', LARGE],
@@ -87,7 +87,7 @@ describe('a manifest that is restored while', () => {
     expect(answers).toEqual(['200 201']);
   });
 
-  test('its tag is pushed with something else leaves it that', async () => {
+  test('its tag is pushed with another image keeps that image', async () => {
     const answers = await contested(async (repository) => {
       const image = await trashedImage(repository);
       const next = await imageIn(world, repository, 2);
@@ -103,7 +103,7 @@ describe('a manifest that is restored while', () => {
     expect(answers).toEqual(['200 201']);
   });
 
-  test('it is purged is there, or is not', async () => {
+  test('it is purged restores it, or does not', async () => {
     const answers = await contested(async (repository) => {
       const image = await trashedImage(repository, LARGE);
       return {
@@ -119,7 +119,7 @@ describe('a manifest that is restored while', () => {
     expect(answers).toEqual(['200 404', '404 202']);
   });
 
-  test('what it lists is purged comes back whole, or not at all', async () => {
+  test('a child is purged restores everything, or nothing', async () => {
     const answers = await contested(async (repository) => {
       const child = await pushImage(world, repository, null);
       const index = await indexOf([child]);
@@ -138,7 +138,7 @@ describe('a manifest that is restored while', () => {
     expect(answers).toEqual(['200 404', '409 202']);
   });
 
-  test('what refers to it is purged says truly what came back', async () => {
+  test('a referrer is purged reports correctly what was restored', async () => {
     const answers = await contested(async (repository) => {
       const image = await pushImage(world, repository, 'v1');
       const referrer = await pushImage(world, repository, null, 2, { subject: descriptorOf(image, IMAGE_TYPE) });
@@ -155,7 +155,7 @@ describe('a manifest that is restored while', () => {
     expect(answers).toEqual(['200 202', '200 404']);
   });
 
-  test('its blob is taken away has it, or takes it back', async () => {
+  test('its blob is deleted keeps the blob, or restores it', async () => {
     const answers = await contested(async (repository) => {
       const image = await trashedImage(repository);
       const { layers } = JSON.parse(textOf(image)) as { layers: [{ digest: string }] };
@@ -169,7 +169,7 @@ describe('a manifest that is restored while', () => {
     expect(answers).toEqual(['200 202', '200 405']);
   });
 
-  test('somebody else restores it is restored once', async () => {
+  test('somebody else restores it restores it once', async () => {
     const answers = await contested(async (repository) => {
       const image = await trashedImage(repository);
       return {
@@ -182,14 +182,14 @@ describe('a manifest that is restored while', () => {
   });
 });
 
-describe('a tag that is restored while', () => {
+describe('restoring a tag while', () => {
   const trashedTag = async (repository: string) => {
     const image = await pushImage(world, repository, 'v1', 1);
     await remove(world, repository, 'v1');
     return image;
   };
 
-  test('it is pushed does not move what was pushed', async () => {
+  test('it is pushed does not move the pushed tag', async () => {
     const answers = await contested(async (repository) => {
       await trashedTag(repository);
       const next = await imageIn(world, repository, 2);
@@ -202,7 +202,7 @@ describe('a tag that is restored while', () => {
     expect(answers).toEqual(['200 201', '409 201']);
   });
 
-  test('its manifest is deleted brings it back, or goes with it', async () => {
+  test('its manifest is deleted restores the manifest, or is refused', async () => {
     const answers = await contested(async (repository) => {
       const image = await trashedTag(repository);
       return {
@@ -214,7 +214,7 @@ describe('a tag that is restored while', () => {
     expect(answers).toEqual(['200 202']);
   });
 
-  test('it is purged names what it did, or nothing', async () => {
+  test('it is purged restores it, or does not', async () => {
     const answers = await contested(async (repository) => {
       const image = await trashedTag(repository);
       return {
@@ -226,7 +226,7 @@ describe('a tag that is restored while', () => {
     expect(answers).toEqual(['200 404', '404 202']);
   });
 
-  test('the repository is deleted comes back with that, or is not restored', async () => {
+  test('the repository is deleted is part of the deletion, or is refused', async () => {
     const answers = await contested(async (repository) => {
       await trashedTag(repository);
       return {
@@ -247,13 +247,13 @@ describe('a tag that is restored while', () => {
   });
 });
 
-describe('a repository that is restored while', () => {
+describe('restoring a repository while', () => {
   const trashed = async (repository: string) => {
     const image = await pushImage(world, repository, 'v1');
     return { image, entry: await trashRepository(world, repository) };
   };
 
-  test('one of its name is made, by a call or by a push, gives way to it or keeps it from being made', async () => {
+  test('one of its name is created, by a call or by a push, is refused or prevents that', async () => {
     const answers = await contested(async (repository) => {
       const { image, entry } = await trashed(repository);
       return {
@@ -278,7 +278,7 @@ describe('a repository that is restored while', () => {
     expect(pushes).toEqual(['200 201', '409 201']);
   });
 
-  test('it is purged is there with all it had, or is not', async () => {
+  test('it is purged restores everything, or nothing', async () => {
     const answers = await contested(async (repository) => {
       const { image, entry } = await trashed(repository);
       return {
@@ -290,7 +290,7 @@ describe('a repository that is restored while', () => {
     expect(answers).toEqual(['200 404', '409 202']);
   });
 
-  test('somebody else restores it is restored once', async () => {
+  test('somebody else restores it restores it once', async () => {
     const answers = await contested(async (repository) => {
       const { image, entry } = await trashed(repository);
       const restore = send('POST', `/trash/${entry}/restore`);
@@ -300,7 +300,7 @@ describe('a repository that is restored while', () => {
   });
 });
 
-describe('a repository that is deleted while', () => {
+describe('deleting a repository while', () => {
   const setRule = (repository: string, value: string) =>
     world.env.DB.prepare(
       'INSERT OR REPLACE INTO tag_mutability (repository_id, rule) SELECT id, ?2 FROM repositories WHERE name = ?1',
@@ -308,7 +308,7 @@ describe('a repository that is deleted while', () => {
       .bind(repository, JSON.stringify({ value, exclusions: ['x*'] }))
       .run();
 
-  test('an immutable tag is pushed takes none with it', async () => {
+  test('an immutable tag is pushed does not delete that tag', async () => {
     const answers = await contested(async (repository) => {
       await pushImage(world, repository, 'x1');
       const image = await imageIn(world, repository, 2);
@@ -317,7 +317,7 @@ describe('a repository that is deleted while', () => {
         restore: send('DELETE', `/repositories/${repository}?force=true`),
         other: push(repository, 'v1', image),
         check: async (deleted, pushed) => {
-          // One that is pushed after the deletion makes the repository anew, and finds its blobs gone.
+          // A tag that is pushed after the deletion recreates the repository, where its blobs are missing.
           expect([deleted, pushed]).toEqual(deleted === 204 ? [204, 400] : [409, 201]);
           expect(await digestAt(world, repository, 'v1')).toBe(deleted === 204 ? 404 : image.digest);
         },
@@ -326,7 +326,7 @@ describe('a repository that is deleted while', () => {
     expect(answers).toEqual(['204 400', '409 201']);
   });
 
-  test('its tags become immutable stays', async () => {
+  test('its tags become immutable is refused', async () => {
     const answers = await contested(async (repository) => {
       const image = await pushImage(world, repository, 'v1');
       return {

@@ -1,4 +1,4 @@
-/** Tags and manifests out of the trash: with all that they need, or not at all. */
+/** Restoring tags and manifests with all that they need, or not at all. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
@@ -52,7 +52,7 @@ const setRule = async (imageTagMutability: string) => {
     .run();
 };
 
-/** As a rule does it. */
+/** As a lifecycle rule does it. */
 async function doom(tags: { tag: string; digest: Digest; reserved: boolean }[], levels: Digest[][] = []) {
   const rule = await world.env.DB.prepare('SELECT rule FROM tag_mutability').first<string>('rule');
   const doomed = {
@@ -74,8 +74,8 @@ async function pulls(image: Content): Promise<void> {
   }
 }
 
-describe('a tag that is restored', () => {
-  test('names what it did, and its history goes on', async () => {
+describe('a restored tag', () => {
+  test('names the same digest, and its history continues', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     await remove(world, REPOSITORY, 'v1');
     expect(await digestAt(world, REPOSITORY, 'v1')).toBe(404);
@@ -109,7 +109,7 @@ describe('a tag that is restored', () => {
       expect(refused(await restore(world, REPOSITORY, name))).toBe('404 MANIFEST_UNKNOWN');
   });
 
-  test('is refused where there is a tag of its name by now, whatever that names', async () => {
+  test('is refused if a tag of its name exists by now, whatever that names', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     for (const seed of [1, 2]) {
       await remove(world, REPOSITORY, 'v1');
@@ -120,7 +120,7 @@ describe('a tag that is restored', () => {
     expect((await trashOf(world, REPOSITORY)).map(({ digest }) => digest)).toEqual([image.digest]);
   });
 
-  test('brings its manifest back, whose other tags stay in the trash', async () => {
+  test('restores its manifest, whose other tags stay in the trash', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     for (const tag of ['v2', 'latest']) await putManifest(world, REPOSITORY, tag, textOf(image));
     await remove(world, REPOSITORY, 'v1', image.digest);
@@ -136,7 +136,7 @@ describe('a tag that is restored', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('is refused where what it named is gone for good', async () => {
+  test('is refused if its manifest was purged', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     await remove(world, REPOSITORY, 'v1', image.digest);
     expect((await purge(world, REPOSITORY, image.digest)).status).toBe(202);
@@ -146,7 +146,7 @@ describe('a tag that is restored', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('may be one that a rule reserved for what it named, and no other', async () => {
+  test('may be one that a rule reserved, for the same image only', async () => {
     const one = await pushImage(world, REPOSITORY, 'v1', 1);
     await remove(world, REPOSITORY, one.digest);
     const two = await pushImage(world, REPOSITORY, 'v1', 2);
@@ -160,7 +160,7 @@ describe('a tag that is restored', () => {
   });
 });
 
-describe('a manifest that is restored', () => {
+describe('a restored manifest', () => {
   test('is as it was, with its tags', async () => {
     for (const more of [{}, LARGE]) {
       world = await newWorld();
@@ -186,7 +186,7 @@ describe('a manifest that is restored', () => {
     }
   });
 
-  test('is restored without the tags that are taken, which stay in the trash', async () => {
+  test('is restored without tags whose names are taken, which stay in the trash', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1);
     await putManifest(world, REPOSITORY, 'v2', textOf(image));
     await remove(world, REPOSITORY, image.digest);
@@ -199,7 +199,7 @@ describe('a manifest that is restored', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('that is an index brings what it lists, however deep, and all that refers to any of it', async () => {
+  test('that is an index restores its children at any depth, and all referrers of any of them', async () => {
     const images = [await pushImage(world, REPOSITORY, null, 1), await pushImage(world, REPOSITORY, null, 2)];
     const inner = await pushIndex(null, images);
     const index = await pushIndex('v1', [inner], {}, INDEX_TYPE);
@@ -220,7 +220,7 @@ describe('a manifest that is restored', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('needs none of what is there already', async () => {
+  test('uses what exists already', async () => {
     const images = [await pushImage(world, REPOSITORY, null, 1), await pushImage(world, REPOSITORY, 'kept', 2)];
     const index = await pushIndex('v1', images, LARGE);
     await remove(world, REPOSITORY, index.digest, images[0]?.digest ?? '');
@@ -228,7 +228,7 @@ describe('a manifest that is restored', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('with blobs that a client took away meanwhile has them again, and a lease on each', async () => {
+  test('gets back blobs that a client deleted meanwhile, with a lease on each', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     await remove(world, REPOSITORY, image.digest);
     const { config, layers } = JSON.parse(textOf(image)) as { config: { digest: string }; layers: [{ digest: string }] };
@@ -242,7 +242,7 @@ describe('a manifest that is restored', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('is refused where a blob that it needs is gone for good, and nothing of it comes back', async () => {
+  test('is refused if a blob that it needs was purged, and nothing is restored', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     const index = await pushIndex('v2', [image]);
     await remove(world, REPOSITORY, index.digest, image.digest);
@@ -260,7 +260,7 @@ describe('a manifest that is restored', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('is refused where a manifest that it lists is gone for good', async () => {
+  test('is refused if one of its children was purged', async () => {
     const image = await pushImage(world, REPOSITORY, null);
     const index = await pushIndex('v2', [image]);
     await remove(world, REPOSITORY, index.digest, image.digest);
@@ -273,7 +273,7 @@ describe('a manifest that is restored', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('whose document is gone for good is refused', async () => {
+  test('is refused if its document is lost', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1, LARGE);
     await remove(world, REPOSITORY, image.digest);
     const key = await world.env.DB.prepare('SELECT object_key FROM trashed_manifests').first<string>('object_key');
@@ -282,7 +282,7 @@ describe('a manifest that is restored', () => {
     expect(await digestAt(world, REPOSITORY, image.digest)).toBe(404);
   });
 
-  test('is restored without a referrer that cannot be', async () => {
+  test('is restored without a referrer that cannot be restored', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     const signature = await pushImage(world, REPOSITORY, null, 2, referrerOf(image));
     await remove(world, REPOSITORY, image.digest, signature.digest);
@@ -292,7 +292,7 @@ describe('a manifest that is restored', () => {
     expect(await namesInTrash(world, REPOSITORY)).toEqual([`manifest ${signature.digest}`]);
   });
 
-  test("needs no foreign layer, and is not given another repository's", async () => {
+  test('needs no foreign layer, and gets no blob of another repository', async () => {
     const config = descriptorOf(await pushBlob(world, REPOSITORY, '{}'), CONFIG_TYPE);
     const secret = await pushBlob(world, 'bravo/secret', noise(100, 9));
     const other = await pushBlob(world, REPOSITORY, noise(100, 10));
@@ -307,7 +307,7 @@ describe('a manifest that is restored', () => {
     expect((await world.fetch('GET', `/v2/${REPOSITORY}/blobs/${secret.digest}`)).status).toBe(404);
   });
 
-  test('that was pushed again is the one that was pushed: the other copy goes, and its tags come back', async () => {
+  test('that was pushed again is the pushed one: the other copy is dropped, and its tags are restored', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1, LARGE);
     await remove(world, REPOSITORY, image.digest);
     const key = await world.env.DB.prepare('SELECT object_key FROM trashed_manifests').first('object_key');
@@ -321,7 +321,7 @@ describe('a manifest that is restored', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('takes the place of one that was pushed again and lost', async () => {
+  test('replaces one that was pushed again and lost', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1, LARGE);
     await remove(world, REPOSITORY, image.digest);
     await pushImage(world, REPOSITORY, 'v2', 1, LARGE);
@@ -332,7 +332,7 @@ describe('a manifest that is restored', () => {
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM tombstones').first('n')).toBe(0);
   });
 
-  test('past its time is restored for as long as it is there', async () => {
+  test('past its time can be restored as long as it is there', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     await remove(world, REPOSITORY, image.digest);
     await world.env.DB.prepare('UPDATE trash SET deleted_at = 1000').run();
@@ -341,7 +341,7 @@ describe('a manifest that is restored', () => {
     await pulls(image);
   });
 
-  test('that is being taken away is not restored', async () => {
+  test('is refused while it is purged', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     await remove(world, REPOSITORY, 'v1', image.digest);
     await world.env.DB.prepare('UPDATE trash SET purging = 1').run();
@@ -350,7 +350,7 @@ describe('a manifest that is restored', () => {
     expect(await namesInTrash(world, REPOSITORY)).toEqual([]);
   });
 
-  test('that is an index of 1,000 comes back in one go', async () => {
+  test('that is an index of 1,000 is restored at once', async () => {
     const config = descriptorOf(await pushBlob(world, REPOSITORY, '{}'), CONFIG_TYPE);
     const layers = [descriptorOf(await pushBlob(world, REPOSITORY, noise(100)), LAYER_TYPE)];
     const children: Content[] = [];
@@ -374,8 +374,8 @@ describe('a manifest that is restored', () => {
   });
 });
 
-describe('the listing of a repository', () => {
-  test('tells what each is, who deleted it and until when it can be restored', async () => {
+describe("the list of a repository's trash", () => {
+  test('has what each entry is, who deleted it and until when it can be restored', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     const other = await pushImage(world, REPOSITORY, 'v2', 2);
     await putManifest(world, REPOSITORY, 'v3', textOf(other));
@@ -392,7 +392,7 @@ describe('the listing of a repository', () => {
     expect(days).toBe(7);
   });
 
-  test('goes from page to page', async () => {
+  test('is paged', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     for (const tag of ['a', 'b', 'c']) await putManifest(world, REPOSITORY, tag, textOf(image));
     await remove(world, REPOSITORY, 'a', 'b', 'c', image.digest);

@@ -1,4 +1,4 @@
-/** What is swept of uploads that nobody finished, and what is not. */
+/** Expiry of unfinished uploads. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { expireUploads, sweepPieces } from '../../../src/registry/uploads/expiry.ts';
 import { newUploadId, uploadIdAt } from '../../../src/registry/uploads/sessions.ts';
@@ -30,11 +30,11 @@ beforeEach(async () => {
   world = await newWorld({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) });
 });
 
-/** All uploads there are, as the schedule of tomorrow would look at them. */
+/** All uploads, as tomorrow's schedule would see them. */
 const tomorrow = () => uploadIdAt(Date.now() + 25 * HOUR);
 
 describe('expireUploads', () => {
-  test('removes an upload whose time is up, with its bytes', async () => {
+  test('removes an expired upload with its bytes', async () => {
     const location = await begin(world);
     await patch(world, location, sized(layer(1000)));
     await expireAll(world);
@@ -44,7 +44,7 @@ describe('expireUploads', () => {
     expect(await expireUploads(world.env, tomorrow(), 10)).toBe(0);
   });
 
-  test('leaves one that has received something since, and one that began too lately to have expired', async () => {
+  test('keeps an upload that received something since, and one that started too recently', async () => {
     const location = await begin(world);
     await patch(world, location, sized(layer(1000)));
     expect(await expireUploads(world.env, tomorrow(), 10)).toBe(0);
@@ -54,7 +54,7 @@ describe('expireUploads', () => {
     expect(await keysOf(world)).toHaveLength(1);
   });
 
-  test('takes as many as it is told, and says how many', async () => {
+  test('processes as many as it is told, and returns how many', async () => {
     for (let n = 0; n < 5; n++) await patch(world, await begin(world), sized(layer(10, n)));
     await expireAll(world);
     expect(await expireUploads(world.env, tomorrow(), 3)).toBe(3);
@@ -62,7 +62,7 @@ describe('expireUploads', () => {
     expect(await keysOf(world)).toEqual([]);
   });
 
-  test('leaves the blob of one that was committed, though it is made of the parts it received', async () => {
+  test('keeps the blob of a committed upload, although it consists of the received parts', async () => {
     const { bytes, digest } = await contentOf(layer(6 * MIB));
     const location = await begin(world);
     await patch(world, location, unsized(bytes));
@@ -72,7 +72,7 @@ describe('expireUploads', () => {
     expect(await pulled(world, 'acme/api', digest)).toBe(digest);
   });
 
-  test('lets go of parts: a multipart object that was begun cannot be completed any more', async () => {
+  test('aborts a multipart object, so that it cannot be completed any more', async () => {
     await patch(world, await begin(world), unsized(layer(6 * MIB)));
     const staged = await world.env.DB.prepare('SELECT staged FROM uploads').first<string>('staged');
     const { multipart } = JSON.parse(staged ?? '') as { multipart: { key: string; uploadId: string; etags: string[] } };
@@ -96,7 +96,7 @@ describe('expireUploads', () => {
     expect(await keysOf(world)).toEqual([]);
   });
 
-  test('keeps a cancelled upload cancelled until its location has expired', async () => {
+  test('keeps a cancelled upload until its location has expired', async () => {
     const location = await begin(world);
     await patch(world, location, sized(layer(10)));
     await world.fetch('DELETE', location);
@@ -109,7 +109,7 @@ describe('expireUploads', () => {
 });
 
 describe('sweepPieces', () => {
-  test('removes old pieces that no upload names, and leaves those of uploads and young ones', async () => {
+  test('removes old pieces that no upload names, and keeps pieces of uploads and recent ones', async () => {
     const old = pieceKey(newUploadId(Date.now() - 100 * HOUR));
     const young = pieceKey(newUploadId(Date.now()));
     const location = await begin(world);

@@ -1,4 +1,4 @@
-/** Pull counts: exact while they are few, an estimate with a known error beyond, and hardly a row written. */
+/** Pull counts: exact while small, then an estimate with a known error, with few rows written. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import { notePull, pullsOf } from '../../../src/registry/usage/pulls.ts';
@@ -17,7 +17,7 @@ beforeEach(async () => {
   image = await pushImage(world, REPOSITORY, 'v1');
 });
 
-/** Numbers that look random, the same for the same seed (mulberry32). */
+/** Reproducible pseudo-random numbers (mulberry32). */
 function seeded(seed: number): () => number {
   let state = seed;
   return () => {
@@ -28,7 +28,7 @@ function seeded(seed: number): () => number {
   };
 }
 
-/** Notes `times` pulls of an image, and says what was counted and written. */
+/** Records `times` pulls of an image. Returns what was counted and written. */
 async function pull(digest: string, times: number, random: () => number): Promise<{ estimate: number; written: number }> {
   const statements: D1PreparedStatement[] = [];
   const prepare = (sql: string) => ({
@@ -46,12 +46,12 @@ async function pull(digest: string, times: number, random: () => number): Promis
 
 const digestOf = (n: number) => `sha256:${String(n).padStart(64, '0')}`;
 
-describe('pulls of an image on a day', () => {
+describe('pulls of an image in a day', () => {
   test.each([1, 2, 15, 16])('are counted one by one: %i', async (times) => {
     expect(await pull(image.digest, times, () => 0.999_999)).toEqual({ estimate: times, written: times });
   });
 
-  test('are an estimate beyond, right on the whole and within the error that is stated, for few rows written', async () => {
+  test('are an estimate beyond that: unbiased, within the stated error, and with few rows written', async () => {
     const runs = 20;
     const results: { estimate: number; written: number }[] = [];
     for (let seed = 1; seed <= runs; seed++) results.push(await pull(digestOf(seed), 10_000, seeded(seed)));
@@ -63,7 +63,7 @@ describe('pulls of an image on a day', () => {
     expect(results.reduce((sum, { written }) => sum + written, 0) / runs).toBeGreaterThan(60);
   });
 
-  test('that chance takes for none leave the day and what was counted as they are', async () => {
+  test('that the sampling skips leave the day and the count unchanged', async () => {
     await pull(image.digest, 40, () => 0.999_999);
     const { total, days } = await pullsOf(world.env, REPOSITORY, image.digest);
     expect(total).toBe(17);
@@ -71,7 +71,7 @@ describe('pulls of an image on a day', () => {
     expect(days).toEqual([{ day: today, pulls: 17 }]);
   });
 
-  test('begin anew on each day, and the first of a day is always written', async () => {
+  test('start again each day, and the first of a day is always written', async () => {
     await pull(image.digest, 30, () => 0);
     await world.env.DB.prepare('UPDATE pulls SET day = day - 1').run();
     await pull(image.digest, 1, () => 0.999_999);
@@ -80,7 +80,7 @@ describe('pulls of an image on a day', () => {
     expect((days[0]?.day ?? 0) - (days[1]?.day ?? 0)).toBe(1);
   });
 
-  test('of a repository that has gone meanwhile are nobody’s', async () => {
+  test('of a repository that was deleted meanwhile are not counted', async () => {
     await notePull(world.env, { repository: 'acme/gone' as RepositoryName, digest: image.digest, random: 0 });
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM pulls').first('n')).toBe(0);
   });
@@ -93,7 +93,7 @@ describe('a check (HEAD)', () => {
     return (await world.env.DB.prepare(sql).all()).results;
   };
 
-  test('keeps the last day on which an image was asked for, by tag or digest, and counts no pull', async () => {
+  test('stores the last day on which an image was checked, by tag or digest, and counts no pull', async () => {
     for (const reference of ['v1', image.digest, 'v1']) expect((await check(reference)).status).toBe(200);
     expect(await days()).toEqual([{ digest: image.digest, ago: 0 }]);
     await world.env.DB.prepare('UPDATE manifest_checks SET day = day - 3').run();
@@ -106,13 +106,13 @@ describe('a check (HEAD)', () => {
     expect(await days()).toEqual([{ digest: image.digest, ago: 0 }]);
   });
 
-  test('of what is not there, or may not be seen, is none', async () => {
+  test('of something unknown or hidden is not stored', async () => {
     expect((await check('v2')).status).toBe(404);
     expect((await world.fetch('HEAD', `/v2/${REPOSITORY}/manifests/v1`, { authorization: null })).status).toBe(401);
     expect(await days()).toEqual([]);
   });
 
-  test('is one row on a day and image, however often, and is answered whatever becomes of it', async () => {
+  test('writes one row for a day and image, however often, and succeeds even if that fails', async () => {
     const { env, counts } = counting(world.env);
     for (let n = 0; n < 40; n++) expect((await check('v1', worldOf(env))).status).toBe(200);
     expect(counts.rowsWritten).toBe(1);
@@ -127,13 +127,13 @@ describe('a request', () => {
   const get = (path: string, init = {}) => world.fetch('GET', `/v2/${REPOSITORY}/${path}`, init);
   const total = async () => (await pullsOf(world.env, REPOSITORY, image.digest)).total;
 
-  test('counts where it gets a manifest, by tag or by digest', async () => {
+  test('counts as a pull if it returns a manifest, by tag or by digest', async () => {
     expect((await get('manifests/v1')).status).toBe(200);
     expect((await get(`manifests/${image.digest}`)).status).toBe(200);
     expect(await total()).toBe(2);
   });
 
-  test('does not where it only looks, gets something else, or gets nothing', async () => {
+  test('does not count if it only checks, returns something else, or fails', async () => {
     await world.fetch('HEAD', `/v2/${REPOSITORY}/manifests/v1`);
     await get('tags/list');
     await get(`referrers/${image.digest}`);
@@ -142,7 +142,7 @@ describe('a request', () => {
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM pulls').first('n')).toBe(0);
   });
 
-  test('is one statement more behind its answer, which writes a row for the first pulls of a day, and soon none', async () => {
+  test('takes one more statement after its answer, which writes a row for the first pulls of a day, and rarely later', async () => {
     const cost = async () => {
       const { env, counts } = counting(world.env);
       expect((await worldOf(env).fetch('GET', `/v2/${REPOSITORY}/manifests/v1`)).status).toBe(200);
@@ -156,19 +156,16 @@ describe('a request', () => {
     expect(written).toBeLessThanOrEqual(5);
   });
 
-  test.each(FAULTS.filter((fault) => fault.startsWith('fail')))(
-    'is answered whatever becomes of the count: %s',
-    async (fault) => {
-      const { calls } = await (async () => {
-        const probe = faulty(world.env);
-        await worldOf(probe.env).fetch('GET', `/v2/${REPOSITORY}/manifests/v1`);
-        return probe;
-      })();
-      const { env } = faulty(world.env, fault, calls.length - 1);
-      const response = await worldOf(env).fetch('GET', `/v2/${REPOSITORY}/manifests/v1`);
-      expect(response.status).toBe(200);
-      expect(await response.text()).toBe(new TextDecoder().decode(image.bytes));
-      expect(await total()).toBe(fault === 'fail-before' ? 1 : 2);
-    },
-  );
+  test.each(FAULTS.filter((fault) => fault.startsWith('fail')))('succeeds even if the count fails: %s', async (fault) => {
+    const { calls } = await (async () => {
+      const probe = faulty(world.env);
+      await worldOf(probe.env).fetch('GET', `/v2/${REPOSITORY}/manifests/v1`);
+      return probe;
+    })();
+    const { env } = faulty(world.env, fault, calls.length - 1);
+    const response = await worldOf(env).fetch('GET', `/v2/${REPOSITORY}/manifests/v1`);
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe(new TextDecoder().decode(image.bytes));
+    expect(await total()).toBe(fault === 'fail-before' ? 1 : 2);
+  });
 });

@@ -1,4 +1,4 @@
-/** What namespaces store: counted by one statement for all, on demand for one, and here once more by hand. */
+/** Storage of namespaces: counted by one statement for all, on demand for one, and here once more by hand. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { collectSlice } from '../../../src/registry/gc/collector.ts';
@@ -34,7 +34,7 @@ async function rows<T>(sql: string): Promise<T[]> {
   return (await world.env.DB.prepare(sql).all<T>()).results;
 }
 
-/** The table, after everything was counted anew. */
+/** The table after everything was counted again. */
 async function recounted(): Promise<Record<string, Stored>> {
   await recountUsage(world.env);
   const counted = await rows<Stored & { namespace: string }>('SELECT namespace, bytes, blobs FROM usage ORDER BY namespace');
@@ -43,7 +43,7 @@ async function recounted(): Promise<Record<string, Stored>> {
 
 const namespaceOf = (name: string) => (name.includes('/') ? (name.split('/', 1)[0] as string) : '');
 
-/** The same by hand, row by row. `trashed`: of one namespace, what the trash alone holds. */
+/** The same by hand, row by row. `trashed`: of one namespace, what only the trash holds. */
 async function countedByHand(): Promise<Record<string, Stored & { trashed: number }>> {
   const repositories = await rows<{ id: number; name: string; trashed: number }>(
     `SELECT id, name, 0 AS trashed FROM repositories
@@ -85,7 +85,7 @@ async function countedByHand(): Promise<Record<string, Stored & { trashed: numbe
   return result;
 }
 
-/** As a deletion does it: its row goes, and one of the trash keeps its id and its name. */
+/** As a deletion does: the row is deleted, and one in the trash keeps its id and name. */
 async function trashRepository(name: string): Promise<void> {
   const { DB } = world.env;
   await DB.batch([
@@ -97,8 +97,8 @@ async function trashRepository(name: string): Promise<void> {
   ]);
 }
 
-describe('what is counted', () => {
-  test('is each blob once in a namespace, and once in each namespace that holds it', async () => {
+describe('usage includes', () => {
+  test('each blob once in a namespace, and once in each namespace that has it', async () => {
     for (const repository of ['acme/api', 'acme/base', 'acme/deep/er', 'other/api', 'plain']) {
       await pushBlob(world, repository, noise(1000));
     }
@@ -110,14 +110,14 @@ describe('what is counted', () => {
     });
   });
 
-  test('is each manifest of each repository, with its blobs', async () => {
+  test('each manifest of each repository, with its blobs', async () => {
     const first = await pushImage(world, 'acme/api', 'v1', 1);
     await pushImage(world, 'acme/base', 'v1', 1);
     const config = '{"seed":1}'.length;
     expect((await recounted()).acme).toEqual({ bytes: 2 * first.bytes.byteLength + config + 100, blobs: 2 });
   });
 
-  test('is what is in the trash, too: a repository, and a manifest with what it needs', async () => {
+  test('the trash: repositories, and manifests with what they need', async () => {
     const image = await pushImage(world, 'acme/api', 'v1', 1);
     await pushBlob(world, 'acme/old', noise(700, 2));
     const before = await recounted();
@@ -130,7 +130,7 @@ describe('what is counted', () => {
     );
   });
 
-  test('is in the trash alone where no manifest that is there needs it: what two share is not', async () => {
+  test('as trash only what no existing manifest needs', async () => {
     const shared = await pushBlob(world, 'acme/api', noise(700, 7));
     const config = await pushBlob(world, 'acme/api', '{}');
     const put = async (tag: string, own: number) => {
@@ -150,7 +150,7 @@ describe('what is counted', () => {
     expect((await holdingsOf(world.env, 'acme')).trash.bytes).toBe(50 + first.bytes.byteLength);
   });
 
-  test('is nothing of names that only begin alike', async () => {
+  test('nothing of names that only begin alike', async () => {
     for (const repository of ['acme-x/a', 'acme.x/a', 'acme_x/a', 'acmee/a', 'acme', 'x/acme/a']) {
       await pushBlob(world, repository, noise(10));
     }
@@ -158,7 +158,7 @@ describe('what is counted', () => {
     expect((await recounted()).acme).toBeUndefined();
   });
 
-  test('is nothing any more where all is gone', async () => {
+  test('nothing once everything is deleted', async () => {
     await pushBlob(world, 'acme/api', noise(10));
     expect((await recounted()).acme).toEqual({ bytes: 10, blobs: 1 });
     await world.env.DB.batch(['repository_blobs', 'repositories'].map((table) => world.env.DB.prepare(`DELETE FROM ${table}`)));
@@ -166,8 +166,8 @@ describe('what is counted', () => {
   });
 });
 
-describe('counting anew', () => {
-  test('writes the rows that differ, and the one that says when it was', async () => {
+describe('counting again', () => {
+  test('writes the rows that differ, and the one with the time', async () => {
     for (let n = 0; n < 5; n++) await pushBlob(world, `acme${n}/api`, noise(10));
     await world.env.DB.prepare("INSERT INTO usage (namespace, bytes, blobs) VALUES ('acme0', 10, 1)").run();
     const written = async () => {
@@ -186,7 +186,7 @@ describe('counting anew', () => {
     expect(await written()).toEqual(['', 'acme2']);
   });
 
-  test('keeps limits, and forgets a warning that holds no more', async () => {
+  test('keeps limits, and clears a warning that does not apply any more', async () => {
     await makeOrganization(world, 'acme');
     await pushBlob(world, 'acme/api', noise(100));
     await world.env.DB.prepare(
@@ -202,7 +202,7 @@ describe('counting anew', () => {
     ]);
   });
 
-  test('reads in proportion to what there is: a few rows for each link', async () => {
+  test('reads in proportion to the data: a few rows for each link', async () => {
     const { DB } = world.env;
     await pushBlob(world, 'acme/api', noise(10));
     const fill = (from: number, to: number) =>
@@ -238,7 +238,7 @@ describe('counting anew', () => {
   });
 });
 
-describe('whatever happens', () => {
+describe('after any sequence of changes', () => {
   const REPOSITORIES = ['acme/a', 'acme/b', 'acme-x/a', 'other/a', 'plain'];
   const step = fc.record({
     kind: fc.constantFrom(
@@ -292,7 +292,7 @@ describe('whatever happens', () => {
   async function collect(): Promise<void> {
     await world.env.DB.prepare('UPDATE repository_blobs SET leased_until = 0').run();
     await world.env.DB.prepare('UPDATE trash SET deleted_at = deleted_at - 4 * 86400').run();
-    // Without the count of everything at its end, which would repair what was counted wrongly.
+    // Without the final count of everything, which would repair what was counted wrong.
     const prepare = (sql: string) => world.env.DB.prepare(sql.includes('INSERT INTO usage') ? 'SELECT 1' : sql);
     const DB = { prepare, batch: world.env.DB.batch.bind(world.env.DB) } as unknown as D1Database;
     for (let n = 0; n < 5; n++) {
@@ -313,7 +313,7 @@ describe('whatever happens', () => {
     expect((await putManifest(world, repository, `v${seed}`, document)).status).toBe(201);
   }
 
-  test('what is counted for all, for one, by each push, and by hand is the same', async () => {
+  test('the counts for all, for one, by each push, and by hand are equal', async () => {
     const steps = fc.array(step, { minLength: 5, maxLength: 25 });
     await fc.assert(
       fc.asyncProperty(steps, async (taken) => {
