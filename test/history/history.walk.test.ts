@@ -4,7 +4,7 @@
  * `VITE_SEEDS=5-200 npm run test:exhaustive -- test/history`.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { EXHAUSTIVE, sized } from '../world/sampling.ts';
+import { EXHAUSTIVE, inFull } from '../world/sampling.ts';
 import type { Complaint } from './checker.ts';
 import { runSeed } from './run.ts';
 import { forgettingTags, keepingTags, type SeedBug, withoutPreconditions, withStaleTags } from './seeded-bugs.ts';
@@ -15,7 +15,7 @@ declare global {
   }
 }
 
-const { VITE_SEEDS = sized('1-4', '1') } = import.meta.env;
+const { VITE_SEEDS = inFull('1-4', '1') } = import.meta.env;
 const [FIRST = 1, LAST = FIRST] = VITE_SEEDS.split('-').map(Number);
 const SEEDS = Array.from({ length: LAST - FIRST + 1 }, (_, n) => FIRST + n);
 
@@ -58,7 +58,7 @@ const SEEDED_BUGS: [bug: string, seedBug: SeedBug, about: RegExp, why: RegExp][]
 ];
 
 describe('the checker finds', () => {
-  test.each(sized(SEEDED_BUGS, SEEDED_BUGS.slice(0, 1)))(
+  test.each(inFull(SEEDED_BUGS, SEEDED_BUGS.slice(0, 1)))(
     '%s, and names the tag and the few calls that show it',
     async (_, seedBug, about, why) => {
       const { complaints } = await runSeed(1, seedBug);

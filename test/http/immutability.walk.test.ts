@@ -8,13 +8,13 @@ import { purge, restore } from '../registry/trash/trash.ts';
 import { type Content, IMAGE_TYPE, pushImage } from '../world/images.ts';
 import { type ApiRequest, api, inviteUser } from '../world/people.ts';
 import { digestAt } from '../world/reading.ts';
-import { sized } from '../world/sampling.ts';
+import { inFull } from '../world/sampling.ts';
 import { newWorld, type World } from '../world/world.ts';
 
 const REPOSITORY = 'acme/api';
 const ROOT = `/repositories/${REPOSITORY}`;
 const TAGS = ['t0', 't1', 't2'];
-const STEPS = sized(250, 80);
+const STEPS = inFull(250, 80);
 
 /** A reproducible random number below `sides`. */
 function dice(seed: number): (sides: number) => number {
@@ -46,7 +46,7 @@ async function age({ env }: World): Promise<void> {
   await env.DB.batch(changes.map((change) => env.DB.prepare(`UPDATE ${change}`)));
 }
 
-test.for(sized([1, 2], [1]))(
+test.for(inFull([1, 2], [1]))(
   'a tag never names another image, in whatever order it is pushed, deleted, expired, purged, restored, rolled back and forgotten (seed %i)',
   { timeout: 60_000 },
   async (seed) => {

@@ -14,7 +14,7 @@ declare module 'vitest' {
 export const EXHAUSTIVE = inject('exhaustive');
 
 /** Chooses a count, a list or anything else by how much of the walk runs. */
-export function sized<T>(whole: T, sample: T): T {
+export function inFull<T>(whole: T, sample: T): T {
   return EXHAUSTIVE ? whole : sample;
 }
 
@@ -23,7 +23,7 @@ export function sized<T>(whole: T, sample: T): T {
  * parts are spread evenly over the indexes.
  */
 export function indexesOf(count: number, part: number, parts: number): number[] {
-  return sized(
+  return inFull(
     Array.from({ length: count }, (_, at) => at),
     count === 0 ? [] : [Math.floor((count * (2 * part + 1)) / (2 * parts))],
   );

@@ -10,7 +10,7 @@ import { type Content, imageIn, noise, pushBlob, pushImage, putManifest, textOf 
 import { intercepted } from '../../world/intercept.ts';
 import { api } from '../../world/people.ts';
 import { digestAt } from '../../world/reading.ts';
-import { indexesOf, sized } from '../../world/sampling.ts';
+import { indexesOf, inFull } from '../../world/sampling.ts';
 import { newWorld, type World, worldOf } from '../../world/world.ts';
 import { collect, collectAll, count, daysPass, keys, scrub, slice, wrong } from './garbage.ts';
 
@@ -77,7 +77,7 @@ describe('a slice', () => {
   test('can run completely in the middle of another one, at any point', async () => {
     let calls = 1;
     let at = 0;
-    for (; at < calls; at += sized(1, 10)) {
+    for (; at < calls; at += inFull(1, 10)) {
       world = await newWorld();
       const { kept } = await garbage();
       calls = 0;

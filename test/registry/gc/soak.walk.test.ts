@@ -13,14 +13,14 @@ import {
   noise,
   textOf,
 } from '../../world/images.ts';
-import { sized } from '../../world/sampling.ts';
+import { inFull } from '../../world/sampling.ts';
 import { newWorld, type World } from '../../world/world.ts';
 import { collect, collectAll, count, daysPass, keys, scrub, slice, wrong } from './garbage.ts';
 
 const REPOSITORIES = ['acme/api', 'acme/base'];
 const IMAGES = 9;
 const CLIENTS = 4;
-const ROUNDS = sized(6, 1);
+const ROUNDS = inFull(6, 1);
 const STEPS = 8;
 
 interface Image extends Content {
@@ -112,11 +112,11 @@ test('nothing acknowledged is lost, and nothing unreferenced stays', async () =>
     // Leases end between rounds. In the next round everything unreferenced is old.
     await daysPass(world, 3);
   }
-  expect(slices).toBeGreaterThan(sized(20, 2));
+  expect(slices).toBeGreaterThan(inFull(20, 2));
   const collected = await world.env.DB.prepare(
     "SELECT sum(target ->> 'blobs') AS n FROM events WHERE type = 'gc.collected'",
   ).first<number>('n');
-  expect(collected).toBeGreaterThan(sized(10, 0));
+  expect(collected).toBeGreaterThan(inFull(10, 0));
 
   await collectAll(world);
   const { results } = await world.env.DB.prepare('SELECT digest FROM manifests').all<{ digest: string }>();

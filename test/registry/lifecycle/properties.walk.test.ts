@@ -10,7 +10,7 @@ import { LEVELS_MAX, slicesOf } from '../../../src/registry/lifecycle/slices.ts'
 import { isImmutable } from '../../../src/registry/tags/mutability.ts';
 import { SLICE_MANIFESTS_MAX, SLICE_TAGS_MAX } from '../../../src/vocabulary/lifecycle.ts';
 import { LINEAR, slowdown } from '../../world/complexity.ts';
-import { sized } from '../../world/sampling.ts';
+import { inFull } from '../../world/sampling.ts';
 import {
   applied,
   type Brief,
@@ -139,7 +139,7 @@ function holds(inventory: Inventory, policy: LifecyclePolicy, check: (plan: Expi
   check(planFor(inventory, policy), inventory);
 }
 
-const RUNS = sized(1500, 150);
+const RUNS = inFull(1500, 150);
 
 /** Checks random repositories and policies. */
 function always(check: (plan: ExpiryPlan, inventory: Inventory) => void): void {
@@ -185,7 +185,7 @@ describe('in every plan', () => {
         };
         for (const { digest } of planFor(inventory, rules).tags) expect(used(digest)).toBe(false);
       }),
-      { numRuns: sized(500, 100) },
+      { numRuns: inFull(500, 100) },
     );
   });
 

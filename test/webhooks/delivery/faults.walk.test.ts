@@ -14,7 +14,7 @@ import { getSubscription } from '../../../src/webhooks/subscriptions.ts';
 import { FAULTS, type Fault, faulty } from '../../world/faults.ts';
 import { imageIn, pushImage, putManifest } from '../../world/images.ts';
 import { tally } from '../../world/organizations.ts';
-import { indexesOf, sized } from '../../world/sampling.ts';
+import { indexesOf, inFull } from '../../world/sampling.ts';
 import {
   bury,
   deliverSome,
@@ -256,7 +256,7 @@ describe('a send to a queue', () => {
     'that %s costs no event, and sends none twice',
     async (how) => {
       for (const kind of KINDS) {
-        for (let only = 0; only < sized(4, 1); only++) {
+        for (let only = 0; only < inFull(4, 1); only++) {
           const scene = await newScene();
           const env = { ...scene.env, [kind]: flaky(scene.env[kind] as Queue, how, only) };
           const through = { ...scene, env, world: worldOf(env) };

@@ -13,7 +13,7 @@ import { hears } from '../../../src/webhooks/filter.ts';
 import type { Subscription } from '../../../src/webhooks/subscriptions.ts';
 import { FAULTS, faulty } from '../../world/faults.ts';
 import { recordAll } from '../../world/record.ts';
-import { sized } from '../../world/sampling.ts';
+import { inFull } from '../../world/sampling.ts';
 import {
   type Answering,
   bury,
@@ -31,7 +31,7 @@ import {
   untilQuiet,
 } from '../../world/webhooks.ts';
 
-const SEEDS = Array.from({ length: sized(12, 2) }, (_, n) => 4711 + n);
+const SEEDS = Array.from({ length: inFull(12, 2) }, (_, n) => 4711 + n);
 const STEPS = 160;
 
 beforeEach(() => {

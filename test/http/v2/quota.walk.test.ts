@@ -9,6 +9,7 @@ import { FAULTS, faulty } from '../../world/faults.ts';
 import { type Content, contentOf, imageIn, pushBlob, pushImage, putManifest, textOf } from '../../world/images.ts';
 import { eventsDuring, makeOrganization, makeTeam, tally } from '../../world/organizations.ts';
 import { api, inviteUser, type Person } from '../../world/people.ts';
+import { inFull } from '../../world/sampling.ts';
 import { begin, finish, keysOf, layer, locationOf, orphansOf, patch, postWhole, sized, unsized } from '../../world/uploads.ts';
 import { newWorld, type World, worldOf } from '../../world/world.ts';
 
@@ -540,7 +541,7 @@ describe('with any failure on the way', () => {
 
   test.each(cases)('nothing missing is counted, and nothing twice: $name, $fault', async ({ push, fault }) => {
     const content = await contentOf(layer(30_000));
-    for (let at = 0; at < 60; at++) {
+    for (let at = inFull(0, 2 * FAULTS.indexOf(fault)); at < 60; at += inFull(1, 8)) {
       await newLimitedWorld();
       await limit(60_000);
       const { env, calls, stopped } = faulty(world.env, fault, at);

@@ -10,6 +10,7 @@ import { counting } from '../../world/counting.ts';
 import { FAULTS, faulty } from '../../world/faults.ts';
 import { type Content, contentOf, noise, pushBlob, pushImage, putManifest, refusal, textOf } from '../../world/images.ts';
 import { intercepted } from '../../world/intercept.ts';
+import { indexesOf } from '../../world/sampling.ts';
 import { begin, finish, layer, MIB, patch, unsized } from '../../world/uploads.ts';
 import { newWorld, type World, worldOf } from '../../world/world.ts';
 import { collectAll, count, keys, scrub, wrong } from './garbage.ts';
@@ -369,7 +370,7 @@ describe('a slice', () => {
     const later = Date.now() + 30 * DAY;
     const counted = faulty(world.env);
     await scrub(worldOf(counted.env), later);
-    for (let at = 0; at < counted.calls.length; at++) {
+    for (const at of indexesOf(counted.calls.length, FAULTS.indexOf(fault), FAULTS.length)) {
       const where = `${fault} at ${counted.calls[at]} (${at + 1} of ${counted.calls.length})`;
       await prepare();
       const faults = faulty(world.env, fault, at);
