@@ -1,4 +1,4 @@
-/** Requests to the outside: what is sent, how much of an answer is read, and when waiting ends. */
+/** Outgoing requests: what is sent, how much of an answer is read, and timeouts. */
 import { describe, expect, test } from 'vitest';
 import { deadlineIn, type Limits, request } from '../../src/outbound/request.ts';
 
@@ -28,7 +28,7 @@ function ask(body: ReadableStream | null, { deadline = never, maxBytes = 10 }: P
   return request(async () => new Response(body), URL_ASKED, {}, { deadline, maxBytes });
 }
 
-test('a redirect is not followed, and the deadline ends the connection', async () => {
+test('a redirect is not followed, and the deadline closes the connection', async () => {
   const sent: unknown[] = [];
   const fetched = async (url: string, init: unknown) => {
     sent.push(url, init);
@@ -64,7 +64,7 @@ describe('a whole body', () => {
 });
 
 describe('the beginning of a body', () => {
-  test('is cut at the limit, and the rest is not waited for', async () => {
+  test('is cut at the limit without waiting for the rest', async () => {
     const { stream, state } = bodyOf(['12345', '67890x', 'more'], 'stays open');
     expect(await (await ask(stream)).beginning()).toBe('1234567890');
     expect(state.cancelled).toBe(true);
@@ -74,7 +74,7 @@ describe('the beginning of a body', () => {
     expect(await (await ask(bodyOf(['12345'], 'breaks').stream)).beginning()).toBe('12345');
   });
 
-  test('is what arrived before the deadline, on the timer that is given', async () => {
+  test('is what arrived before the deadline, on the given timer', async () => {
     const { stream, state } = bodyOf(['12345'], 'stays open');
     const { promise, resolve } = Promise.withResolvers<void>();
     const deadline = deadlineIn(1000, () => promise);
@@ -85,7 +85,7 @@ describe('the beginning of a body', () => {
   });
 });
 
-test('a body that nobody wants is cancelled', async () => {
+test('an unwanted body is cancelled', async () => {
   const { stream, state } = bodyOf(['12345'], 'stays open');
   await (await ask(stream)).discard();
   expect(state.cancelled).toBe(true);

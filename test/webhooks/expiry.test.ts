@@ -1,4 +1,4 @@
-/** What is forgotten, when, and what never is: the newest about each thing, what was not matched, and what waits. */
+/** What is deleted and when, and what never is: the newest event of each subject, unmatched events, and pending deliveries. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { expireEvents } from '../../src/events/history.ts';
 import { expireDeliveries, removeEnded } from '../../src/webhooks/expiry.ts';
@@ -24,7 +24,7 @@ const eventIds = async () =>
 describe('events', () => {
   const expire = (days: number, upTo = Number.MAX_SAFE_INTEGER, limit = 100) => expireEvents(scene.env, { days, upTo, limit });
 
-  test('go after their days, and not a second before', async () => {
+  test('are deleted after their days, and not a second before', async () => {
     await happen('acme/api');
     pass(scene, DAY);
     await happen('acme/api');
@@ -37,7 +37,7 @@ describe('events', () => {
     expect(await eventIds()).toEqual([2, 3]);
   });
 
-  test('the newest about each thing stays, so that its numbers go on, and ids never come twice', async () => {
+  test('are kept if they are the newest of their subject, so that numbers continue and ids never repeat', async () => {
     for (const about of ['acme/api', 'acme/api', 'organization:acme', '', 'acme/api', '']) await happen(about);
     pass(scene, 100 * DAY);
     await expire(1);
@@ -54,7 +54,7 @@ describe('events', () => {
     ]);
   });
 
-  test('what was not matched yet stays, however old it is', async () => {
+  test('that were not matched yet are kept, however old', async () => {
     for (let n = 0; n < 6; n++) await happen('acme/api');
     pass(scene, 100 * DAY);
     await expire(1, 3);
@@ -63,14 +63,14 @@ describe('events', () => {
     expect(await eventIds()).toEqual([3, 4, 5, 6]);
   });
 
-  test('go in slices, the oldest first', async () => {
+  test('are deleted in slices, oldest first', async () => {
     for (let n = 0; n < 6; n++) await happen('acme/api');
     pass(scene, 100 * DAY);
     await expire(1, 100, 2);
     expect(await eventIds()).toEqual([3, 4, 5, 6]);
   });
 
-  test('of none nothing goes', async () => {
+  test('are not touched if there are none', async () => {
     await expire(1);
     expect(await eventIds()).toEqual([]);
   });
@@ -87,7 +87,7 @@ describe('deliveries', () => {
   }
   const left = async () => (await rowsOf(scene)).map(({ event }) => event);
 
-  test('that came to their end go after their days; those that wait stay, and those that were replayed since', async () => {
+  test('that are finished are deleted after their days; pending ones stay, and those repeated since', async () => {
     const { id } = await subscribe(scene);
     const other = await subscribe(scene);
     for (let n = 0; n < 6; n++) await happen('acme/api');
@@ -109,7 +109,7 @@ describe('deliveries', () => {
     expect(await left()).toEqual([c]);
   });
 
-  test('go in slices', async () => {
+  test('are deleted in slices', async () => {
     const { id } = await subscribe(scene);
     for (let n = 0; n < 6; n++) await happen('acme/api');
     for (const event of (await eventIds()).slice(-6)) await row(id, event, 'delivered');
@@ -120,7 +120,7 @@ describe('deliveries', () => {
     expect(await left()).toEqual([]);
   });
 
-  test('also where their events are forgotten sooner', async () => {
+  test('are deleted even if their events are deleted sooner', async () => {
     const { id } = await subscribe(scene);
     await happen('acme/api');
     await row(id, 2, 'delivered');
@@ -133,7 +133,7 @@ describe('deliveries', () => {
     expect(await left()).toEqual([]);
   });
 
-  test('of a subscription that ended go with it, those that wait as well only where people deleted it', async () => {
+  test('of an ended subscription are deleted with it, and pending ones only if a person deleted it', async () => {
     const [deleted, ended, alive] = [await subscribe(scene), await subscribe(scene), await subscribe(scene)];
     for (const { id } of [deleted, ended, alive]) {
       await row(id, 1, 'waiting');

@@ -1,4 +1,4 @@
-/** Which events a subscription hears: every part of its filter by itself, and all of them together. */
+/** Which events a subscription gets: every part of its filter alone, and all of them together. */
 import { describe, expect, test } from 'vitest';
 import type { RecordedEvent } from '../../src/events/event.ts';
 import { EVENT_TYPES, type EventType } from '../../src/vocabulary/event-types.ts';
@@ -31,7 +31,7 @@ describe('scopes', () => {
     [pushed, ['registry', 'organization:acme', 'repository:acme/tools/api']],
     [joined, ['registry', 'organization:acme']],
     [global, ['registry']],
-    // A repository in no organization: one that is named as it is another thing.
+    // A repository outside any organization: one with the same name as an organization is something else.
     [flat, ['registry', 'repository:acme']],
   ])('an event about "$about" is heard in $1', (event, scopes) => expect(scopesOf(event)).toEqual(scopes));
 
@@ -46,7 +46,7 @@ describe('scopes', () => {
     ['', false],
   ])('whoever listens in "%s" hears it: %s', (scope, heard) => expect(hears(listening(scope), pushed)).toBe(heard));
 
-  test('what happens to an organization is not heard by its repositories', () => {
+  test('events of an organization are not for its repositories', () => {
     expect(hears(listening('repository:acme/tools/api'), joined)).toBe(false);
     expect(hears(listening('repository:organization:acme'), joined)).toBe(false);
   });
@@ -81,7 +81,7 @@ describe('filters', () => {
 });
 
 describe('formats', () => {
-  test.each(FORMAT_NAMES)('%s: only what it has words for, and a test always', (format) => {
+  test.each(FORMAT_NAMES)('%s: only types that the format can express, and always tests', (format) => {
     const heard = EVENT_TYPES.filter((type) => hears(listening('registry', {}, format), { ...pushed, type }));
     const { speaksOf, onlyIfNamed } = FORMATS[format];
     expect(heard).toEqual(EVENT_TYPES.filter((type) => speaksOf(type) && !onlyIfNamed.includes(type)));
@@ -106,26 +106,23 @@ describe('formats', () => {
   describe.each(FORMAT_NAMES)('%s', (format) => {
     const hex = 'a'.repeat(64);
     const names = ['', '.sig', '.att', '.sbom'].map((suffix) => `sha256-${hex}${suffix}`);
-    test.each([...names, `sha512-${hex}.sig`])(
-      'a push of %s, which belongs to an image, is heard only where it is asked for',
-      (tag) => {
-        const heard = (type: EventType, filter: Partial<Filter>) =>
-          hears(listening('registry', filter, format), {
-            ...pushed,
-            type,
-            target: { tag, digest: `sha256:${'b'.repeat(64)}` },
-          });
-        for (const type of ['tag.created', 'tag.moved', 'tag.pushed'] as const) {
-          expect(heard(type, { types: defaultTypes(format) })).toBe(false);
-          expect(heard(type, { types: [type], repositories: ['acme/*'] })).toBe(false);
-          expect(heard(type, { types: [type], tags: ['v*'] })).toBe(false);
-          expect(heard(type, { types: ['*'] })).toBe(true);
-          expect(heard(type, { types: [type], tags: ['sha*'] })).toBe(true);
-        }
-        // A webhook of before types had a default keeps what it hears.
-        expect(heard('tag.created', { types: null })).toBe(true);
-      },
-    );
+    test.each([...names, `sha512-${hex}.sig`])('a push of %s, which belongs to an image, matches only if requested', (tag) => {
+      const heard = (type: EventType, filter: Partial<Filter>) =>
+        hears(listening('registry', filter, format), {
+          ...pushed,
+          type,
+          target: { tag, digest: `sha256:${'b'.repeat(64)}` },
+        });
+      for (const type of ['tag.created', 'tag.moved', 'tag.pushed'] as const) {
+        expect(heard(type, { types: defaultTypes(format) })).toBe(false);
+        expect(heard(type, { types: [type], repositories: ['acme/*'] })).toBe(false);
+        expect(heard(type, { types: [type], tags: ['v*'] })).toBe(false);
+        expect(heard(type, { types: ['*'] })).toBe(true);
+        expect(heard(type, { types: [type], tags: ['sha*'] })).toBe(true);
+      }
+      // A webhook created before types had a default keeps its types.
+      expect(heard('tag.created', { types: null })).toBe(true);
+    });
 
     test('an image that is tagged with its own digest is an image', () => {
       const target = { tag: `sha256-${hex}`, digest: `sha256:${hex}` };
@@ -133,14 +130,14 @@ describe('formats', () => {
     });
   });
 
-  test('one that this version does not know hears nothing, and breaks nothing', () => {
+  test('a filter with an unknown part matches nothing, and breaks nothing', () => {
     for (const name of ['carrier-pigeon', 'toString', '__proto__']) {
       expect(hears(listening('registry', {}, name as FormatName), pushed)).toBe(false);
     }
   });
 });
 
-test.each(FORMAT_NAMES)('%s: what a webhook hears that names no types is pushes, and never its own changes', (format) => {
+test.each(FORMAT_NAMES)('%s: a webhook without types gets pushes, and never its own changes', (format) => {
   const heard = EVENT_TYPES.filter((type) => {
     return hears(listening('registry', { types: defaultTypes(format) }, format), { ...pushed, type });
   });

@@ -1,4 +1,4 @@
-/** From events to deliveries: each event to all who hear it, once, whoever matches it and however often. */
+/** From events to deliveries: each event reaches every matching subscription once, whoever matches it and however often. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../src/app/deliveries.ts';
 import { runScheduled } from '../../src/cron.ts';
@@ -34,7 +34,7 @@ beforeEach(async () => {
 
 const cron = () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors));
 
-/** Events of one type about one thing, as many as there are targets. */
+/** Events of one type about one subject, as many as there are targets. */
 async function happen(about: string, targets: object[], type = 'tag.created', env: Env = scene.env): Promise<void> {
   for (let from = 0; from < targets.length; from += 50) {
     const sources = targets.slice(from, from + 50).map((target) => ({
@@ -47,7 +47,7 @@ async function happen(about: string, targets: object[], type = 'tag.created', en
 
 const tags = (count: number, prefix = 'v') => Array.from({ length: count }, (_, n) => ({ tag: `${prefix}${n}` }));
 
-/** Tags that a subscription was told of, in order. */
+/** Tags that a subscription was notified of, in order. */
 async function toldTo(id: string): Promise<unknown[]> {
   const rows = (await rowsOf(scene)).filter(({ subscription }) => subscription === id);
   return rows.map(({ event_data }) => (JSON.parse(event_data) as { event: { target: { tag: string } } }).event.target.tag);
@@ -56,7 +56,7 @@ async function toldTo(id: string): Promise<unknown[]> {
 const only = { filter: { types: ['tag.created' as const] } };
 
 describe('each event', () => {
-  test('makes a row for each who hears it, and a message for each row', async () => {
+  test('creates a row and a message for each matching subscription', async () => {
     const [all, organization, repository, other] = await Promise.all([
       subscribe(scene, only),
       subscribe(scene, { ...only, scope: 'organization:acme' }),
@@ -73,7 +73,7 @@ describe('each event', () => {
     expect(scene.deliveries.held).toHaveLength(7);
   });
 
-  test('is matched once, by sixteen at the same time', async () => {
+  test('is matched once by sixteen concurrent consumers', async () => {
     const { id } = await subscribe(scene, only);
     await happen('acme/api', tags(250));
     await Promise.all(Array.from({ length: 16 }, () => match(scene)));
@@ -83,7 +83,7 @@ describe('each event', () => {
     expect(await statesOf(scene)).toEqual(Array(250).fill('waiting'));
   });
 
-  test('is matched once, whenever another consumer comes between', async () => {
+  test('is matched once, at whatever point another consumer runs', async () => {
     for (let at = 0; at < 5; at++) {
       scene = await newScene();
       const { id } = await subscribe(scene, only);
@@ -99,17 +99,17 @@ describe('each event', () => {
     }
   });
 
-  test('is matched though hundreds came before it, in slices, and what is left is said', async () => {
+  test('is matched after hundreds of others, in slices that report what is left', async () => {
     const { id } = await subscribe(scene, only);
     await happen('acme/api', tags(450));
     expect(await match(scene)).toBe(false);
-    // The first is the subscription's own making.
+    // The first is about the creation of the subscription itself.
     expect((await rowsOf(scene)).length).toBe(399);
     expect(await match(scene)).toBe(true);
     expect(await toldTo(id)).toHaveLength(450);
   });
 
-  test('that many hear is one slice by itself, however many they are', async () => {
+  test('with many subscriptions is one slice by itself', async () => {
     for (let n = 0; n < 12; n++) await subscribe(scene, only);
     await happen('acme/api', tags(100));
     while (!(await match(scene)));
@@ -117,7 +117,7 @@ describe('each event', () => {
     expect(scene.deliveries.held).toHaveLength(1200);
   });
 
-  test('that is as large as one may be holds up none of the others: what is bound has two MB', async () => {
+  test('of maximum size does not block others, although bound values are limited to 2 MB', async () => {
     for (let n = 0; n < 9; n++) await subscribe(scene, { filter: { types: ['policy.saved'] } });
     const statements = 'x'.repeat(450_000);
     await happen(
@@ -132,7 +132,7 @@ describe('each event', () => {
     expect(await match(scene)).toBe(true);
   });
 
-  test('that nobody hears moves the cursor all the same, and costs no row', async () => {
+  test('without a subscription moves the cursor, and costs no row', async () => {
     await happen('acme/api', tags(5));
     expect(await match(scene)).toBe(true);
     expect(await rowsOf(scene)).toEqual([]);
@@ -141,7 +141,7 @@ describe('each event', () => {
   });
 });
 
-test('what a format wants to know of a repository is there, also where others do not ask', async () => {
+test("has the repository's facts that its format needs, even if other formats do not", async () => {
   const [harbor, native] = [await subscribe(scene, { ...only, format: 'harbor' }), await subscribe(scene, only)];
   await pushImage(scene.world, 'acme/api', 'v1');
   await happen('acme/gone', tags(1));
@@ -157,8 +157,8 @@ test('what a format wants to know of a repository is there, also where others do
   expect(facts.filter(([id]) => id === native.id).map(([, one]) => one)).toEqual([null, null]);
 });
 
-describe('the first event and the last', () => {
-  test('what was before it, a subscription does not hear, be it matched later or not', async () => {
+describe('the first and the last event of a subscription', () => {
+  test('events before it was created are not delivered, even if they are matched later', async () => {
     await happen('acme/api', tags(2, 'before'));
     const { id } = await subscribe(scene);
     await happen('acme/api', tags(1, 'after'));
@@ -166,7 +166,7 @@ describe('the first event and the last', () => {
     expect(await toldTo(id)).toEqual(['after0']);
   });
 
-  test('its own making it does not hear; others do', async () => {
+  test('its own creation is not delivered to it, but to others', async () => {
     const first = await subscribe(scene);
     const second = await subscribe(scene);
     await match(scene);
@@ -175,7 +175,7 @@ describe('the first event and the last', () => {
     expect(second.firstEvent).toBeGreaterThan(first.firstEvent);
   });
 
-  /** As a repository's deletion is, or an organization's. */
+  /** As when a repository or an organization is deleted. */
   async function goes(about: string, scope: string): Promise<void> {
     const batch = newBatch(scene.env);
     recordEvent(batch, { about, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target` });
@@ -183,7 +183,7 @@ describe('the first event and the last', () => {
     await batch.commit();
   }
 
-  test('the deletion of its repository is the last that a subscription hears, and then it is removed', async () => {
+  test('the deletion of its repository is the last event, and then it is removed', async () => {
     const { id } = await subscribe(scene, { scope: 'repository:acme/api' });
     await happen('acme/api', tags(1));
     await goes('acme/api', 'repository:acme/api');
@@ -208,7 +208,7 @@ describe('the first event and the last', () => {
     expect((await rowsOf(scene)).map(({ subscription }) => subscription)).not.toContain(id);
   });
 
-  test('it is not removed before its last event was matched, or while that waits', async () => {
+  test('it is not removed before its last event was matched, or while that is pending', async () => {
     await subscribe(scene, { scope: 'repository:acme/api' });
     await goes('acme/api', 'repository:acme/api');
     const count = () => scene.env.DB.prepare('SELECT count(*) AS n FROM subscriptions').first('n');
@@ -226,7 +226,7 @@ describe('the first event and the last', () => {
     expect(await count()).toBe(0);
   });
 
-  test('one that is deleted hears nothing more, not even what happened before', async () => {
+  test('a deleted one gets nothing more, not even earlier events', async () => {
     const subscription = await subscribe(scene, only);
     await happen('acme/api', tags(3));
     await deleteSubscription(scene.env, subscription, { ifVersion: null, by });
@@ -234,7 +234,7 @@ describe('the first event and the last', () => {
     expect(await rowsOf(scene)).toEqual([]);
   });
 
-  test('one that is removed between the reading and the writing leaves no row that nobody would remove', async () => {
+  test('one that is removed between reading and writing leaves no orphaned row', async () => {
     const subscription = await subscribe(scene, only);
     await happen('acme/api', tags(3));
     const DB = intercepted(scene.env.DB, async (name, effect) => {
@@ -247,7 +247,7 @@ describe('the first event and the last', () => {
   });
 });
 
-test('a subscription of a format that this version does not know holds up none of the others', async () => {
+test('one with an unknown format does not block the others', async () => {
   const [odd, good] = [await subscribe(scene, only), await subscribe(scene, only)];
   await scene.env.DB.prepare("UPDATE subscriptions SET format = 'pigeon' WHERE id = ?").bind(odd.id).run();
   await happen('acme/api', tags(2));
@@ -259,7 +259,7 @@ test('a subscription of a format that this version does not know holds up none o
 describe('a large event', () => {
   const long = { subject: 'user:alice', note: '€'.repeat(4000) };
 
-  test('is stored once, however many hear it, and comes to each of them whole', async () => {
+  test('is stored once, and reaches each subscription in full', async () => {
     for (let n = 0; n < 30; n++) await subscribe(scene, { filter: { types: ['user.changed'] } });
     await happen('', [long], 'user.changed');
     await match(scene);
@@ -271,7 +271,7 @@ describe('a large event', () => {
     expect(scene.sink.posts.map(({ body }) => JSON.parse(body).data.target)).toEqual(Array(30).fill(long));
   });
 
-  test('that is no longer kept is not sent, and says so', async () => {
+  test('that is no longer stored is not sent, and the delivery says so', async () => {
     const { id } = await subscribe(scene, { filter: { types: ['user.changed'] } });
     await happen('', [long, long], 'user.changed');
     await match(scene);
@@ -284,8 +284,8 @@ describe('a large event', () => {
   });
 });
 
-describe("an owner's day", () => {
-  test('has room for so many deliveries: what is beyond is left out, told once, and others go on', async () => {
+describe("an owner's daily limit", () => {
+  test('allows a number of deliveries: further ones are dropped, reported once, and others are not affected', async () => {
     scene = await newScene({ OWNER_DELIVERIES: '30' });
     const [own, other, all] = [
       await subscribe(scene, { ...only, scope: 'organization:acme' }),

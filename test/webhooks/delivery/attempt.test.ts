@@ -1,4 +1,4 @@
-/** One try: what counts as success, how long it may take, where it must not go, and what is kept of the answer. */
+/** One attempt: which answers count as success, timeouts, forbidden addresses, and what is stored of the answer. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
@@ -73,7 +73,7 @@ describe('an answer', () => {
     ]);
   });
 
-  test('of 410 ends the subscription with an event, once, and what waits fails', async () => {
+  test('of 410 ends the subscription with one event, and pending deliveries fail', async () => {
     const { id } = await waiting();
     await pushImage(scene.world, 'acme/api', 'v2');
     await match(scene);
@@ -104,7 +104,7 @@ describe('an answer', () => {
     expect(scene.deliveries.held).toMatchObject([{ delaySeconds: waited }]);
   });
 
-  test('that asks for it by a date is, too', async () => {
+  test('with a date in Retry-After counts, too', async () => {
     const date = new Date(scene.clock.now + 90_000).toUTCString();
     const { last } = await tried(status(429, { 'retry-after': date }));
     expect((last?.next ?? 0) - (last?.at ?? 0)).toBe(90);
@@ -112,7 +112,7 @@ describe('an answer', () => {
 });
 
 describe('no answer', () => {
-  test('within ten seconds is a failure, and the connection is let go', async () => {
+  test('within ten seconds is a failure, and the connection is closed', async () => {
     let let_go = false;
     const { state, last } = await tried((post, signal) => {
       signal.addEventListener('abort', () => {
@@ -129,7 +129,7 @@ describe('no answer', () => {
     expect(let_go).toBe(true);
   });
 
-  test('as there is no connection is one, and says no more: what is behind a name is nobody’s to learn', async () => {
+  test('because there is no connection is a failure without details, which would reveal what is behind a name', async () => {
     const { last } = await tried(() => Promise.reject(new TypeError('connect ECONNREFUSED 10.0.0.7:8443')));
     expect(last).toMatchObject({
       status: null,
@@ -162,7 +162,7 @@ describe('a body', () => {
   }
   const text = (value: string) => new TextEncoder().encode(value);
 
-  test('without an end is read for four KiB, and then let go', async () => {
+  test('without an end is read up to four KiB, and then cancelled', async () => {
     const { seen, answer } = body(() => text('x'.repeat(100)));
     const { state, last } = await tried(answer);
     expect(state).toBe('delivered');
@@ -170,13 +170,13 @@ describe('a body', () => {
     expect(seen).toMatchObject({ bytes: 4100, cancelled: true });
   });
 
-  test('in one piece of a megabyte is kept no longer', async () => {
+  test('of a megabyte in one chunk is stored only up to the limit', async () => {
     const { seen, answer } = body((n) => (n > 0 ? null : text('ü'.repeat(500_000))));
     expect((await tried(answer)).last?.response).toBe('ü'.repeat(1000));
     expect(seen.cancelled).toBe(true);
   });
 
-  test('that trickles is waited for until the ten seconds are over, and the answer counts', async () => {
+  test('that trickles is read until the ten seconds are over, and the answer counts', async () => {
     const stalled = new ReadableStream({
       start: (controller) => controller.enqueue(text('begun')),
     });
@@ -192,12 +192,12 @@ describe('a body', () => {
     expect(await outcome()).toMatchObject({ state: 'delivered', last: { status: 201, response: 'begun' } });
   });
 
-  test('that breaks off is an answer all the same', async () => {
+  test('that breaks off still counts as an answer', async () => {
     const { answer } = body((n) => (n > 0 ? new Error('reset') : text('beginning')));
     expect(await tried(answer)).toMatchObject({ state: 'delivered', last: { status: 200, response: 'beginning' } });
   });
 
-  test('that is no text does no harm, to those who read of it either', async () => {
+  test('that is not text is harmless, also when it is read back', async () => {
     const bytes = Uint8Array.from({ length: 256 }, (_, n) => n);
     const { answer } = body((n) => (n > 3 ? null : bytes));
     const { state, last } = await tried(answer);
@@ -206,7 +206,7 @@ describe('a body', () => {
     expect(last?.response.isWellFormed()).toBe(true);
   });
 
-  test('that ends between the halves of a character is kept well-formed', async () => {
+  test('that is cut in the middle of a character is stored well-formed', async () => {
     const { answer } = body((n) => (n > 0 ? null : text(`x${'🚀'.repeat(900)}`)));
     const { last } = await tried(answer);
     expect(last?.response.isWellFormed()).toBe(true);
@@ -214,7 +214,7 @@ describe('a body', () => {
   });
 });
 
-describe('an endpoint that sends back what it was sent', () => {
+describe('an endpoint that returns what it was sent', () => {
   const TOKEN = 'aB3/de+f"gh&ij<k=l';
   const told: Told = {
     url: `https://hooks.example.com/services/T0123456789ABCDEFXYZ?token=${encodeURIComponent(TOKEN)}&flag=yes`,
@@ -250,14 +250,14 @@ describe('an endpoint that sends back what it was sent', () => {
     }
   });
 
-  test('and breaks off in the middle of it: the first half is no more shown than the whole', async () => {
+  test('and breaks off in the middle of it: the first half is not shown either', async () => {
     await waiting(told);
     scene.sink.answer = () => new Response(`token: ${TOKEN.slice(0, -1)}`);
     await deliverSome(scene);
     expect((await outcome()).last?.response).toBe('token: ');
   });
 
-  test('so often that four KiB end in one of them: that is not shown either', async () => {
+  test('so often that the limit of four KiB cuts one of them: that is not shown either', async () => {
     const { secret } = await waiting();
     for (const before of [0, 7, 13, 29]) {
       await scene.env.DB.prepare("UPDATE deliveries SET state = 'waiting', claimed_until = 0, attempts = '[]'").run();
@@ -271,7 +271,7 @@ describe('an endpoint that sends back what it was sent', () => {
     }
   });
 
-  test('nothing of a secret is left of any text that has it, and nothing else is lost', () => {
+  test('no part of a secret remains in any text, and nothing else is removed', () => {
     const word = fc.string({ minLength: 4, maxLength: 20 }).filter((one) => one.trim() === one && !/[*]/.test(one));
     fc.assert(
       fc.property(word, fc.string(), fc.string(), (secret, before, after) => {
@@ -292,14 +292,14 @@ async function dump(env: Env): Promise<string> {
   return JSON.stringify(rows.map((table) => table.results));
 }
 
-test('where it is sent, and with which headers, is in no row as text', async () => {
+test('the URL and the headers are in no row as text', async () => {
   await waiting({ url: 'https://hooks.example.com/a-path?key=a-query', headers: { 'X-Key': 'a-value' } });
   scene.sink.answer = status(500);
   await untilQuiet(scene, cron);
   expect(await dump(scene.env)).not.toMatch(/hooks\.example|a-path|a-query|a-value|whsec_/);
 });
 
-describe('where it must not go', () => {
+describe('a forbidden address', () => {
   test.each([
     ['http://127.0.0.1/', 'begins with https'],
     ['https://10.0.0.1/', 'private'],
@@ -319,7 +319,7 @@ describe('where it must not go', () => {
     expect(last?.error).not.toBe('an internal error: nothing was sent');
   });
 
-  test('what was allowed for development is not, once the setting is gone', async () => {
+  test('that was allowed for development is refused once the setting is gone', async () => {
     scene = await newScene({ INSECURE_WEBHOOKS: 'on' });
     await waiting({ url: 'http://127.0.0.1:9999/' });
     const { INSECURE_WEBHOOKS: _, ...strict } = scene.env;
@@ -328,14 +328,14 @@ describe('where it must not go', () => {
     expect((await outcome()).last?.error).toContain('https');
   });
 
-  test('the address that the registry has now is its own as well as the one that it had', async () => {
+  test('includes the current and the former address of the registry', async () => {
     await waiting({ url: 'https://new.example.com/hook' });
     await deliverSome(scene, { env: { ...scene.env, PUBLIC_URL: 'https://new.example.com' } });
     expect(scene.sink.posts).toEqual([]);
     expect((await outcome()).last?.error).toBe('this is the registry itself');
   });
 
-  test('to a URL that was sealed under a secret that is gone: the attempt says what to do', async () => {
+  test('a URL that was sealed under a lost secret: the attempt says what to do', async () => {
     const subscription = await waiting();
     const env = { ...scene.env, REGISTRY_SECRET: 'another-secret-of-the-tests-0123456789' };
     await deliverSome(scene, { env });
@@ -350,7 +350,7 @@ describe('where it must not go', () => {
   });
 });
 
-test('headers of the owner’s cannot be put before ours', async () => {
+test('custom headers cannot replace ours', async () => {
   const headers = { 'Content-Type': 'text/x', 'Webhook-Id': 'x', 'BERTH-Webhook': 'x', 'User-Agent': 'x' };
   await waiting({ headers });
   await deliverSome(scene);
@@ -361,10 +361,10 @@ test('headers of the owner’s cannot be put before ours', async () => {
   expect(new Headers(post?.headers).get('user-agent')).toBe('Berth-Webhooks/1');
 });
 
-describe('a test', () => {
+describe('a test delivery', () => {
   const by = { subject: 'user:alice' };
 
-  test('that succeeds is told at once, and is written down nowhere', async () => {
+  test('that succeeds is reported at once, and stored nowhere', async () => {
     const subscription = await subscribe(scene);
     const before = await dump(scene.env);
     expect(await sendTest(scene.env, subscription, { by, facts: null }, scene.doors)).toBe(true);

@@ -1,4 +1,4 @@
-/** Endpoints that fail: when they are left in peace, who asks whether they are well again, and what becomes of what waits. */
+/** Failing endpoints: when they are paused, which delivery probes them, and what happens to pending deliveries. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
 import { changeSubscription } from '../../../src/webhooks/changes.ts';
@@ -42,7 +42,7 @@ interface Breaker {
   open_until: number;
 }
 
-/** Failures, and seconds that its pause will last. */
+/** Failures, and seconds left of its pause. */
 async function breaker(): Promise<[number, number]> {
   const row = await scene.env.DB.prepare('SELECT failures, open_until FROM subscriptions').first<Breaker>();
   if (!row) throw new Error('there is no subscription');
@@ -72,7 +72,7 @@ async function broken(count = 5) {
   return subscription;
 }
 
-test('four failures change nothing, and a success makes them forgotten', async () => {
+test('four failures change nothing, and a success resets them', async () => {
   await waiting(5);
   scene.sink.answer = status(500);
   await deliverSome(scene, { size: 4 });
@@ -82,7 +82,7 @@ test('four failures change nothing, and a success makes them forgotten', async (
   expect(await breaker()).toEqual([0, 0]);
 });
 
-test('of a batch in which one succeeds the endpoint is well', async () => {
+test('a batch with one success counts as a success', async () => {
   await waiting(5);
   scene.sink.answer = () => new Response(null, { status: scene.sink.posts.length === 3 ? 200 : 500 });
   await deliverSome(scene);
@@ -90,24 +90,24 @@ test('of a batch in which one succeeds the endpoint is well', async () => {
 });
 
 describe('after five failures in a row', () => {
-  test('nothing is sent for a minute, and what waits has no try counted', async () => {
+  test('nothing is sent for a minute, and pending deliveries have no attempt counted', async () => {
     await broken(8);
     await drain(scene);
     pass(scene, 59);
     await drain(scene);
     expect(scene.sink.posts).toHaveLength(5);
     expect((await tries()).slice(5)).toEqual([0, 0, 0]);
-    // No message waits for what was not tried: an emulator holds 10,000 of them at most, and each look at one is an operation.
+    // What was not tried keeps no message: an emulator holds at most 10,000, and each look at one is an operation.
     expect(scene.deliveries.held).toHaveLength(5);
   });
 
-  test('what was not tried is sent as soon as one that was finds the endpoint well', async () => {
+  test('what was not tried is sent as soon as an attempt succeeds', async () => {
     await broken(40);
     await drain(scene);
     scene.sink.answer = status(204);
     pass(scene, 120);
     await drain(scene);
-    // Those that looked on while one asked come a little later.
+    // Those that were waiting while one was tried come a little later.
     expect(scene.sink.acknowledged).toHaveLength(36);
     pass(scene, 300);
     await drain(scene);
@@ -116,7 +116,7 @@ describe('after five failures in a row', () => {
     expect(scene.sink.acknowledged).toHaveLength(40);
   });
 
-  test('a backlog is resumed in slices, and stops where the endpoint fails again', async () => {
+  test('a backlog is resumed in slices, and stops if the endpoint fails again', async () => {
     const { id } = await broken(5);
     await drain(scene);
     await scene.env.DB.prepare(
@@ -140,7 +140,7 @@ describe('after five failures in a row', () => {
     expect(scene.deliveries.held.filter(({ body }) => 'event' in (body as object))).toHaveLength(700);
   });
 
-  test('a resumption whose rows cannot be read is tried again, and one that is lost is left to the cron', async () => {
+  test('a resumption whose rows cannot be read is retried, and a lost one is left to the cron', async () => {
     await broken(8);
     await drain(scene);
     scene.sink.answer = status(204);
@@ -160,14 +160,14 @@ describe('after five failures in a row', () => {
     expect(await statesOf(scene)).toEqual(Array(8).fill('delivered'));
   });
 
-  test('as many as failed together begin with the first pause: a restart of a minute costs no hour', async () => {
+  test('failures at the same time start with the first pause: a restart of a minute costs no hour', async () => {
     await waiting(20);
     scene.sink.answer = status(503);
     await Promise.all([1, 2, 3, 4].map(() => deliverSome(scene)));
     expect(await breaker()).toEqual([BREAK_AFTER, 60]);
   });
 
-  test('one that began before them, and fails late, says nothing new: the pause stays as it is', async () => {
+  test('an attempt that started before them and fails late does not change the pause', async () => {
     await waiting(1);
     scene.sink.answer = hanging;
     const work = deliverSome(scene);
@@ -179,7 +179,7 @@ describe('after five failures in a row', () => {
     expect(pause).toBeGreaterThan(900);
   });
 
-  test('one that was asked while somebody enabled it, and fails, opens it no more than any other', async () => {
+  test('a failed attempt made while somebody enabled the webhook counts like any other', async () => {
     await broken(6);
     pass(scene, 60);
     scene.sink.answer = hanging;
@@ -191,7 +191,7 @@ describe('after five failures in a row', () => {
     expect(await breaker()).toEqual([0, 0]);
   });
 
-  test('one asks whether it is well again, even where two consumers could', async () => {
+  test('one delivery probes the endpoint, even with two consumers', async () => {
     await broken(12);
     pass(scene, 60);
     for (const message of scene.deliveries.held) message.delaySeconds = 0;
@@ -203,7 +203,7 @@ describe('after five failures in a row', () => {
     expect(scene.sink.posts).toHaveLength(6);
   });
 
-  test('one asks, whenever a second consumer comes between', async () => {
+  test('one delivery probes it, at whatever point a second consumer runs', async () => {
     for (let at = 0; at < 4; at++) {
       scene = await newScene();
       await broken(12);
@@ -220,7 +220,7 @@ describe('after five failures in a row', () => {
     }
   });
 
-  test('one that dies of asking is followed by another, after a minute', async () => {
+  test('a probe that dies is followed by another after a minute', async () => {
     await broken(7);
     pass(scene, 60);
     let calls = 0;
@@ -229,7 +229,7 @@ describe('after five failures in a row', () => {
       stop = resolve;
     });
     const DB = intercepted(scene.env.DB, async (_, effect) => {
-      // Its claim is made, and what it comes to is never written down.
+      // It is claimed, and its result is never stored.
       if (calls++ < 2) return effect();
       stop();
       return new Promise(() => {});
@@ -248,7 +248,7 @@ describe('after five failures in a row', () => {
     expect(scene.sink.posts).toHaveLength(7);
   });
 
-  test('its pause doubles with each that fails, up to an hour, and its messages do not wait in the queue', async () => {
+  test('the pause doubles with each failure up to an hour, and messages do not wait in the queue', async () => {
     await broken(30);
     const pauses: number[] = [];
     for (let run = 0; run < 60; run++) {
@@ -262,7 +262,7 @@ describe('after five failures in a row', () => {
       if (after > failures) pauses.push(pause);
     }
     expect(pauses.slice(0, 8)).toEqual([120, 240, 480, 960, 1920, 3600, 3600, 3600]);
-    // Only those that have been tried and have their time later keep a message.
+    // Only deliveries that were tried and have a later time keep a message.
     const untried = (await rowsOf(scene)).filter((row) => row.tries === 0).map(({ event }) => event);
     expect(untried.length).toBeGreaterThan(15);
     const kept = scene.deliveries.held.map(({ body }) => (body as { event: number }).event);
@@ -270,7 +270,7 @@ describe('after five failures in a row', () => {
     expect(new Set(kept).size, 'and one each').toBe(kept.length);
   });
 
-  test('a success makes it well, and all that waits is sent soon', async () => {
+  test('a success resets it, and everything pending is sent soon', async () => {
     await broken(40);
     for (let run = 0; run < 12; run++) {
       pass(scene, 600);
@@ -290,7 +290,7 @@ describe('after five failures in a row', () => {
     await cron();
     await drain(scene);
     const states = await statesOf(scene);
-    // Those that were tried themselves have their own time.
+    // Those that were tried have their own time.
     expect(states.filter((state) => state === 'delivered').length).toBeGreaterThan(25);
     await untilQuiet(scene, cron);
     expect(await statesOf(scene)).toEqual(Array(40).fill('delivered'));
@@ -298,7 +298,7 @@ describe('after five failures in a row', () => {
     expect(new Set(scene.sink.acknowledged.map(({ id }) => id)).size).toBe(scene.sink.acknowledged.length);
   });
 
-  test('whoever enables it again has it asked at once', async () => {
+  test('enabling the webhook again probes it at once', async () => {
     const subscription = await getSubscription(scene.env, (await broken(6)).id);
     const change = { enabled: true, origin: 'https://registry.test' };
     await changeSubscription(scene.env, subscription, change, { ifVersion: null, by: { subject: 'user:admin' } });
@@ -307,7 +307,7 @@ describe('after five failures in a row', () => {
     expect(scene.sink.posts).toHaveLength(6);
   });
 
-  test('other endpoints are not held up by it, however much waits for it', async () => {
+  test('other endpoints are not delayed, however much is pending for it', async () => {
     await broken(5);
     const events = Array.from({ length: 1500 }, (_, n) => n + 1_000_000);
     const id = (await rowsOf(scene))[0]?.subscription;
@@ -331,8 +331,8 @@ describe('after five failures in a row', () => {
   });
 });
 
-describe('an endpoint that never is well again', () => {
-  test('each delivery has ten tries at most, and fails within a day: none is lost, none goes on for ever', async () => {
+describe('an endpoint that never recovers', () => {
+  test('each delivery has at most ten attempts and fails within a day: none is lost, none goes on forever', async () => {
     await broken(30);
     await untilQuiet(scene, cron, 30);
     const rows = await rowsOf(scene);
@@ -349,7 +349,7 @@ describe('an endpoint that never is well again', () => {
     expect(scene.deliveries.held).toEqual([]);
   });
 
-  test('it costs the queue little: not more than a few messages for each delivery', async () => {
+  test('costs the queue only a few messages for each delivery', async () => {
     await broken(30);
     let handed = 0;
     const from = scene.deliveries.sent;
@@ -363,12 +363,12 @@ describe('an endpoint that never is well again', () => {
       await cron();
       for (let done = 1; done > 0; ) done = await deliverSome(scene, { env: { ...scene.env, DB } });
     }
-    // Round trips of the consumers, of which one without a POST has one.
+    // Round trips of the consumers. One without a POST has one.
     expect(handed).toBeLessThan(30 * 10);
     expect(scene.deliveries.sent - from).toBeLessThan(30 * 4);
   });
 
-  test('one that is replayed has a life of its own again', async () => {
+  test('a repeated delivery starts again', async () => {
     await broken(3 + 2);
     await untilQuiet(scene, cron, 30);
     pass(scene, 5 * 24 * 3600);
@@ -384,7 +384,7 @@ describe('an endpoint that never is well again', () => {
   });
 });
 
-describe('the tries of one delivery', () => {
+describe('the attempts of one delivery', () => {
   test('are ten, then it is a dead letter, and then it has failed', async () => {
     await waiting(1);
     scene.sink.answer = status(500);
@@ -404,7 +404,7 @@ describe('the tries of one delivery', () => {
     expect(attemptsOf((await rowsOf(scene))[0] as Row)).toHaveLength(10);
   });
 
-  test('end where no dead letters are taken just the same, only later, and without another POST', async () => {
+  test('end without dead letters too, only later, and without another POST', async () => {
     await waiting(1);
     scene.sink.answer = status(500);
     scene.deadLetters.down = true;
@@ -423,7 +423,7 @@ describe('the tries of one delivery', () => {
     expect(scene.sink.posts).toHaveLength(10);
   });
 
-  test('are not cut short by a message that the queue gave up', async () => {
+  test('are not reduced if the queue gives up a message', async () => {
     await waiting(1);
     const [message] = scene.deliveries.held.splice(0);
     scene.deadLetters.held.push({ ...(message as NonNullable<typeof message>) });
@@ -433,7 +433,7 @@ describe('the tries of one delivery', () => {
     expect(await statesOf(scene)).toEqual(['delivered']);
   });
 
-  test('a dead letter of what was replayed meanwhile fails nothing', async () => {
+  test('a dead letter of a delivery that was repeated meanwhile fails nothing', async () => {
     await waiting(1);
     scene.sink.answer = status(410);
     await deliverSome(scene);

@@ -1,6 +1,6 @@
 /**
- * What a delivery costs. Statements and rows written are the free plan's scarcest goods (100,000 rows a day), queue operations
- * the next (10,000 a day). A number here is a promise; a change that needs a larger one says so in its commit.
+ * Budgets of deliveries. Written rows are the scarcest resource of the free plan (100,000 a day), then queue operations
+ * (10,000 a day). A change that needs a larger number says so in its commit.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../../src/app/deliveries.ts';
@@ -35,7 +35,7 @@ async function waiting(count: number, endpoints = 1): Promise<void> {
   while (!(await match(scene)));
 }
 
-/** Runs one step, and counts. */
+/** Runs one step and counts. */
 async function cost(step: (env: Scene['env']) => Promise<unknown>) {
   const { env, counts, statements } = countingStatements(scene.env);
   await step(env);
@@ -44,12 +44,12 @@ async function cost(step: (env: Scene['env']) => Promise<unknown>) {
 }
 
 describe('a delivery', () => {
-  test('in a batch of its own is three statements, two round trips and two rows', async () => {
+  test('in a batch of its own takes three statements, two round trips and two rows', async () => {
     await waiting(1);
     const spent = await cost((env) => deliverSome(scene, { env }));
     expect(scene.sink.acknowledged).toHaveLength(1);
     expect(spent).toMatchObject({ statements: 3, d1: 2 });
-    // Claimed, and written down.
+    // Claimed, and stored.
     expect(spent.rowsWritten).toBe(2);
     expect(spent.rowsRead).toBeLessThanOrEqual(16);
   });
@@ -62,15 +62,15 @@ describe('a delivery', () => {
     expect(spent.rowsWritten).toBe(5 * 2);
   });
 
-  test('that fails is one statement more, for its endpoint, and two rows', async () => {
+  test('that fails takes one more statement for its endpoint, and two rows', async () => {
     await waiting(1);
     scene.sink.answer = status(500);
     const spent = await cost((env) => deliverSome(scene, { env }));
-    // An index entry is written again where the state is, be it the same.
+    // An index entry is written again because the state is, even if unchanged.
     expect(spent).toMatchObject({ statements: 4, d1: 2, rowsWritten: 4 });
   });
 
-  test('that is done already, or not to be tried now, is two statements and writes nothing', async () => {
+  test('that is done already or not due takes two statements and writes nothing', async () => {
     await waiting(2);
     const held = structuredClone(scene.deliveries.held);
     await deliverSome(scene, { size: 1 });
@@ -80,7 +80,7 @@ describe('a delivery', () => {
     expect(scene.sink.posts).toHaveLength(1);
   });
 
-  test('reads no more where thousands wait beside it', async () => {
+  test('reads no more if thousands of others are pending', async () => {
     await waiting(1);
     const [message] = structuredClone(scene.deliveries.held);
     await happen(3000);
@@ -89,7 +89,7 @@ describe('a delivery', () => {
     expect((await cost((env) => deliverSome(scene, { env }))).rowsRead).toBeLessThanOrEqual(16);
   });
 
-  test('from a push to its end writes five rows beside the event', async () => {
+  test('from a push to its end writes five rows besides the event', async () => {
     await subscribe(scene, only);
     await happen(1);
     const matched = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
@@ -99,14 +99,14 @@ describe('a delivery', () => {
 });
 
 describe('matching', () => {
-  test('100 events with ten endpoints is two slices of six statements and four round trips', async () => {
+  test('of 100 events with ten endpoints takes two slices of six statements and four round trips', async () => {
     for (let n = 0; n < 10; n++) await subscribe(scene, only);
     await match(scene);
     await happen(50);
     const one = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
     expect(scene.deliveries.held).toHaveLength(500);
     expect(one).toMatchObject({ statements: 6, d1: 4 });
-    // Each row and its index entry, and the cursor.
+    // Each row with its index entry, and the cursor.
     expect(one.rowsWritten).toBe(500 * 2 + 1);
     await happen(100);
     const two = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
@@ -114,12 +114,12 @@ describe('matching', () => {
     expect(two).toMatchObject({ statements: 12, d1: 8 });
   });
 
-  test('of nothing is two statements', async () => {
+  test('without events takes two statements', async () => {
     await waiting(1);
     expect(await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4))).toMatchObject({ statements: 2 });
   });
 
-  test('of one event for nobody reads the subscriptions that could hear it, and no others', async () => {
+  test('of one event reads only the subscriptions that could match it', async () => {
     for (let n = 0; n < 20; n++) await subscribe(scene, { ...only, scope: `repository:acme/other${n}` });
     await match(scene);
     await happen(1);
@@ -128,7 +128,7 @@ describe('matching', () => {
   });
 });
 
-test('one request is one message, however much it changes', async () => {
+test('one request sends one message, however much it changes', async () => {
   const image = await pushImage(scene.world, 'acme/api', 'v1');
   scene.events.held.length = 0;
   const headers = { 'content-type': 'application/vnd.oci.image.manifest.v1+json' };
@@ -139,7 +139,7 @@ test('one request is one message, however much it changes', async () => {
   expect(scene.events.held, 'a push that changes nothing is told as well').toHaveLength(2);
 });
 
-test('a run of the schedule with thousands of deliveries that are done reads what is due, and no more', async () => {
+test('a scheduled run with thousands of finished deliveries reads only what is due', async () => {
   await waiting(2000);
   scene.deliveries.held.length = 0;
   await scene.env.DB.prepare("UPDATE deliveries SET state = 'delivered'").run();
@@ -149,7 +149,7 @@ test('a run of the schedule with thousands of deliveries that are done reads wha
   expect((await cost((env) => runScheduled(env, hour + 600_000))).rowsRead).toBeLessThanOrEqual(100);
 });
 
-test('a run with thousands that wait for an endpoint which has a pause does not read them', async () => {
+test('a run with thousands pending for a paused endpoint does not read them', async () => {
   await waiting(2000);
   await scene.env.DB.prepare('UPDATE subscriptions SET failures = 9, open_until = unixepoch() + 9000').run();
   pass(scene, 3600);
@@ -157,10 +157,10 @@ test('a run with thousands that wait for an endpoint which has a pause does not 
   expect((await cost((env) => failExpired(env, 1000))).rowsRead).toBeLessThanOrEqual(60);
 });
 
-describe('queries go by an index', () => {
+describe('queries use an index', () => {
   const described = (names: Parameters<typeof factsOf>[1]) => factsOf(scene.env, names);
 
-  /** Steps of the plans of all that `step` asks, which are over events or deliveries. */
+  /** Steps of the query plans of `step` over events or deliveries. */
   async function plans(step: (env: Scene['env']) => Promise<unknown>): Promise<string[]> {
     const { env, statements } = countingStatements(scene.env);
     await step(env);

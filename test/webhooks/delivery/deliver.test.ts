@@ -1,4 +1,6 @@
-/** The consumer of deliveries, end to end and on its own: one POST for each, in whatever order and however often it is told. */
+/**
+ * The consumer of deliveries, end to end and alone: one POST for each, in any order of messages and however often they come.
+ */
 import { createExecutionContext } from 'cloudflare:test';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
@@ -40,7 +42,7 @@ beforeEach(async () => {
 
 const cron = () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors));
 
-/** Subscribes, and pushes images: each is one event that is heard. */
+/** Subscribes, and pushes images: each is one matching event. */
 async function waiting(count = 1, told: Parameters<typeof subscribe>[1] = {}) {
   const subscription = await subscribe(scene, { filter: { types: ['tag.created'] }, ...told });
   for (let n = 1; n <= count; n++) await pushImage(scene.world, 'acme/api', `v${n}`, 1);
@@ -51,7 +53,7 @@ async function waiting(count = 1, told: Parameters<typeof subscribe>[1] = {}) {
 const ids = () => scene.sink.posts.map(({ id }) => id);
 
 describe('from a push to an endpoint', () => {
-  test('it goes through both queues, and arrives once', async () => {
+  test('an event goes through both queues and arrives once', async () => {
     const { id } = await subscribe(scene, { scope: 'repository:acme/api', filter: { types: ['tag.created'] } });
     await pushImage(scene.world, 'acme/api', 'v1');
     expect(scene.events.held.length).toBeGreaterThan(0);
@@ -66,7 +68,7 @@ describe('from a push to an endpoint', () => {
     expect(scene.deliveries.held).toEqual([]);
   });
 
-  test('the consumers are those that the Worker has, by the names of their queues', async () => {
+  test('the consumers are those of the Worker, by queue name', async () => {
     const fetched = vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response('ok'));
     try {
       await subscribe(scene, { filter: { types: ['tag.created'] } });
@@ -83,7 +85,7 @@ describe('from a push to an endpoint', () => {
     }
   });
 
-  test('messages hold ids, however much there is to say', async () => {
+  test('messages hold ids only, however much there is to send', async () => {
     await subscribe(scene, {});
     await pushImage(scene.world, 'acme/api', 'v1', 1, { annotations: { text: 'x'.repeat(2_000_000) } });
     await match(scene);
@@ -104,28 +106,25 @@ describe('from a push to an endpoint', () => {
     expect(await statesOf(scene)).toEqual(['delivered']);
   });
 
-  test.each(['lost', 'refused'])(
-    'where its message is %s, the cron sends it again, and not before five minutes',
-    async (how) => {
-      scene.deliveries.down = how === 'refused';
-      await waiting();
-      scene.deliveries.down = false;
-      scene.deliveries.held.length = 0;
-      pass(scene, 290);
-      await cron();
-      expect(scene.deliveries.held).toEqual([]);
-      pass(scene, 20);
-      await cron();
-      expect(scene.deliveries.held).toHaveLength(1);
-      await cron();
-      expect(scene.deliveries.held, 'it is not said twice').toHaveLength(1);
-      await drain(scene);
-      expect(await statesOf(scene)).toEqual(['delivered']);
-      expect(scene.sink.posts).toHaveLength(1);
-    },
-  );
+  test.each(['lost', 'refused'])('if its message is %s, the cron sends it again, and not before five minutes', async (how) => {
+    scene.deliveries.down = how === 'refused';
+    await waiting();
+    scene.deliveries.down = false;
+    scene.deliveries.held.length = 0;
+    pass(scene, 290);
+    await cron();
+    expect(scene.deliveries.held).toEqual([]);
+    pass(scene, 20);
+    await cron();
+    expect(scene.deliveries.held).toHaveLength(1);
+    await cron();
+    expect(scene.deliveries.held, 'it is not said twice').toHaveLength(1);
+    await drain(scene);
+    expect(await statesOf(scene)).toEqual(['delivered']);
+    expect(scene.sink.posts).toHaveLength(1);
+  });
 
-  test('while the queue is down the cron fails nothing else, and finds it all later', async () => {
+  test('while the queue is down other jobs of the cron succeed, and later it finds everything', async () => {
     await waiting(3);
     scene.deliveries.held.length = 0;
     scene.deliveries.down = true;
@@ -143,8 +142,8 @@ describe('from a push to an endpoint', () => {
   });
 });
 
-describe('one delivery and several messages', () => {
-  test('in one batch: it is sent once', async () => {
+describe('one delivery with several messages', () => {
+  test('in one batch is sent once', async () => {
     await waiting();
     const [held] = scene.deliveries.held;
     for (let n = 0; n < 4; n++) scene.deliveries.held.push({ ...(held as (typeof scene.deliveries.held)[0]), id: `copy${n}` });
@@ -153,7 +152,7 @@ describe('one delivery and several messages', () => {
     expect(scene.deliveries.held).toEqual([]);
   });
 
-  test('one after the other: what is delivered is not sent again', async () => {
+  test('one after the other is sent once', async () => {
     await waiting();
     const copies = structuredClone(scene.deliveries.held);
     await deliverSome(scene);
@@ -163,7 +162,7 @@ describe('one delivery and several messages', () => {
     expect(scene.deliveries.held).toEqual([]);
   });
 
-  test('two consumers at once, and each of their orders: it is sent once', async () => {
+  test('for two consumers, in each of their orders, is sent once', async () => {
     await waiting();
     const copy = structuredClone(scene.deliveries.held);
     scene.deliveries.held.push(...structuredClone(copy));
@@ -187,7 +186,7 @@ describe('one delivery and several messages', () => {
     }
   });
 
-  test('one that comes while it is tried waits for that one, as it may die of it', async () => {
+  test('of which one comes during the attempt keeps that message, in case the attempt dies', async () => {
     await waiting();
     const copy = structuredClone(scene.deliveries.held);
     scene.sink.answer = hanging;
@@ -209,29 +208,26 @@ describe('one delivery and several messages', () => {
     expect(await statesOf(scene)).toEqual(['delivered']);
   });
 
-  test.each([300, 7200])(
-    'one that comes before its time, of %i s, does not hurry it, and keeps no second train going',
-    async (asked) => {
-      await waiting();
-      const copy = structuredClone(scene.deliveries.held);
-      scene.sink.answer = status(503, { 'retry-after': String(asked) });
-      await deliverSome(scene);
-      expect(scene.deliveries.held).toMatchObject([{ delaySeconds: asked }]);
-      scene.deliveries.held.push(...copy);
-      await deliverSome(scene);
-      expect(scene.sink.posts).toHaveLength(1);
-      expect(scene.deliveries.held).toHaveLength(1);
-      for (const passed of [asked / 2, asked / 2 - 10]) {
-        pass(scene, passed);
-        await cron();
-        await drain(scene);
-        expect(scene.sink.posts).toHaveLength(1);
-      }
-      pass(scene, 10);
+  test.each([300, 7200])('of which one comes %i s early is not sent earlier, and no second message remains', async (asked) => {
+    await waiting();
+    const copy = structuredClone(scene.deliveries.held);
+    scene.sink.answer = status(503, { 'retry-after': String(asked) });
+    await deliverSome(scene);
+    expect(scene.deliveries.held).toMatchObject([{ delaySeconds: asked }]);
+    scene.deliveries.held.push(...copy);
+    await deliverSome(scene);
+    expect(scene.sink.posts).toHaveLength(1);
+    expect(scene.deliveries.held).toHaveLength(1);
+    for (const passed of [asked / 2, asked / 2 - 10]) {
+      pass(scene, passed);
+      await cron();
       await drain(scene);
-      expect(scene.sink.posts).toHaveLength(2);
-    },
-  );
+      expect(scene.sink.posts).toHaveLength(1);
+    }
+    pass(scene, 10);
+    await drain(scene);
+    expect(scene.sink.posts).toHaveLength(2);
+  });
 
   test.each([
     ['fails', 500, 204],
@@ -264,7 +260,7 @@ describe('one delivery and several messages', () => {
     expect(scene.sink.posts).toHaveLength(2);
   });
 
-  test('nor is a second claim given up by the first that ran out', async () => {
+  test('does not lose its second claim to the first one that expired', async () => {
     await waiting();
     const copy = structuredClone(scene.deliveries.held);
     const answers: ((response: Response) => void)[] = [];
@@ -284,7 +280,7 @@ describe('one delivery and several messages', () => {
     expect(await statesOf(scene)).toEqual(['delivered']);
   });
 
-  test('of another deployment, or of nobody, they are given to the dead letters, and hold up none', async () => {
+  test('of another deployment, or invalid ones, go to the dead letters, and block none', async () => {
     await waiting();
     const bodies = [
       null,
@@ -305,7 +301,7 @@ describe('one delivery and several messages', () => {
     expect(scene.deadLetters.held).toEqual([]);
   });
 
-  test('about what is not there any more, they are forgotten', async () => {
+  test('about deleted rows are dropped', async () => {
     const { id } = await waiting(2);
     await scene.env.DB.prepare('DELETE FROM deliveries WHERE event = (SELECT min(event) FROM deliveries)').run();
     await deliverSome(scene);
@@ -338,14 +334,14 @@ test.each(['event_data', 'format'])('a row whose %s cannot be read fails, and no
     ]),
   );
   expect(ids()).toHaveLength(1);
-  // What is no fault of the endpoint's is not held against it, and the events of all go on.
+  // A failure that is not the endpoint's is not counted against it, and all events continue.
   await pushImage(scene.world, 'acme/api', 'v10', 1);
   await untilQuiet(scene, cron);
   expect(ids().filter((id) => id.startsWith(other.id))).toHaveLength(2);
 });
 
-describe('what is not sent any more', () => {
-  test('is what waits for a subscription that was deleted: not even its rows stay', async () => {
+describe('not sent any more', () => {
+  test('are deliveries of a deleted subscription: not even their rows remain', async () => {
     const subscription = await waiting(3);
     await deleteSubscription(scene.env, subscription, { ifVersion: null, by });
     await untilQuiet(scene, cron);
@@ -356,7 +352,7 @@ describe('what is not sent any more', () => {
     expect(await scene.env.DB.prepare('SELECT count(*) AS n FROM subscriptions').first('n')).toBe(0);
   });
 
-  test('is what waits for one that was disabled: it fails at once, and says why', async () => {
+  test('are deliveries of a disabled subscription: they fail at once with the reason', async () => {
     const subscription = await waiting(2);
     await changeSubscription(
       scene.env,
@@ -373,7 +369,7 @@ describe('what is not sent any more', () => {
     ]);
   });
 
-  test('also where its endpoint has a pause', async () => {
+  test('nor are they if its endpoint is paused', async () => {
     const subscription = await waiting(2);
     await scene.env.DB.prepare('UPDATE subscriptions SET failures = 9, open_until = unixepoch() + 3000').run();
     await changeSubscription(
@@ -388,7 +384,7 @@ describe('what is not sent any more', () => {
 });
 
 describe('a hanging endpoint', () => {
-  test('holds up a batch for a second, and nobody else; what it comes to is written down', async () => {
+  test('delays a batch by a second, and nobody else; its result is stored', async () => {
     await waiting(1, { url: 'https://slow.example.com/' });
     await subscribe(scene, { filter: { types: ['tag.created'] } });
     await pushImage(scene.world, 'acme/api', 'w', 1);
@@ -421,7 +417,7 @@ describe('a hanging endpoint', () => {
     expect(await statesOf(scene)).toEqual(['delivered', 'delivered', 'delivered']);
   });
 
-  test('has five connections at most, and what it has no room for is neither tried nor lost', async () => {
+  test('has at most five connections, and further deliveries are neither tried nor lost', async () => {
     await waiting(12);
     scene.sink.answer = (post, signal) =>
       new Promise((resolve) => {
@@ -438,11 +434,11 @@ describe('a hanging endpoint', () => {
     expect(scene.sink.posts).toHaveLength(12);
   });
 
-  test('whose consumers die one after the other is asked again after a minute: their connections are not counted for ever', async () => {
+  test('whose consumers die one after the other is tried again after a minute, without counting their connections forever', async () => {
     await waiting(6);
     scene.sink.answer = () => new Promise(() => {});
     const { batch } = batchOf(scene.deliveries, scene.deliveries.held.splice(0, 5));
-    // Its invocation ends here: nobody hears how it ends.
+    // Its invocation ends here, so nobody stores the result.
     const doors = { ...scene.doors, sleep: () => new Promise<void>(() => {}) };
     void deliver(scene.env, batch, doors, works());
     await vi.waitFor(() => expect(scene.sink.posts).toHaveLength(5));
@@ -454,8 +450,8 @@ describe('a hanging endpoint', () => {
   });
 });
 
-describe('stores that fail', () => {
-  test('a database that cannot be read: all are tried again later, and none is sent', async () => {
+describe('failing stores:', () => {
+  test('if the database cannot be read, all are retried later, and none is sent', async () => {
     await waiting(3);
     const DB = intercepted(scene.env.DB, () => Promise.reject(new Error('D1_ERROR')));
     await deliverSome(scene, { env: { ...scene.env, DB } });
@@ -465,7 +461,7 @@ describe('stores that fail', () => {
     expect(scene.sink.posts).toHaveLength(3);
   });
 
-  test('a queue that takes no new message where the old one is at its end: the others of the batch are written down', async () => {
+  test('if the queue takes no new message when the old one expires, the others of the batch are stored', async () => {
     await waiting(3);
     const [old] = scene.deliveries.held;
     Object.assign(old as object, { attempts: 90 });
@@ -479,7 +475,7 @@ describe('stores that fail', () => {
     expect(scene.deliveries.held).toHaveLength(1);
   });
 
-  test('a message that was tried eighty times is replaced by a new one before the queue gives it up', async () => {
+  test('a message that was tried eighty times is replaced before the queue gives it up', async () => {
     await waiting();
     await scene.env.DB.prepare('UPDATE deliveries SET claimed_until = unixepoch() + 30').run();
     for (const attempts of [79, 80]) {
@@ -489,7 +485,7 @@ describe('stores that fail', () => {
     expect(scene.deliveries.held).toMatchObject([{ attempts: 1, delaySeconds: expect.toSatisfy((n: number) => n >= 30) }]);
   });
 
-  test('what the endpoint took, but could not be written down at once, is written down at the second try', async () => {
+  test('an accepted delivery that could not be stored at once is stored at the second try', async () => {
     await waiting();
     let calls = 0;
     const DB = intercepted(scene.env.DB, (_, effect) =>
@@ -501,7 +497,7 @@ describe('stores that fail', () => {
   });
 });
 
-test('each delivery keeps its id at every try, and each try is signed anew', async () => {
+test('each delivery keeps its id in every attempt, and each attempt is signed anew', async () => {
   await waiting();
   scene.sink.answer = status(500);
   await untilQuiet(scene, cron);

@@ -1,4 +1,4 @@
-/** The second way beside the queue: what no queue takes, or has forgotten, is matched and delivered by the schedule itself. */
+/** The fallback beside the queue: what no queue accepts, or what it lost, is matched and delivered by the schedule. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
 import { tryDirectly } from '../../../src/webhooks/delivery/direct.ts';
@@ -26,7 +26,7 @@ beforeEach(async () => {
 
 const cron = () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors));
 
-/** As after the day's operations of queues: nothing is taken. */
+/** As after the day's queue operations are used up: nothing is accepted. */
 function queuesAreDown(): void {
   for (const queue of [scene.events, scene.deliveries, scene.deadLetters]) queue.down = true;
 }
@@ -39,8 +39,8 @@ async function push(count: number, repository = 'acme/api'): Promise<void> {
 
 const ids = () => scene.sink.posts.map(({ id }) => id);
 
-describe('while no queue takes anything', () => {
-  test('what is pushed is delivered all the same, each once, within three runs', async () => {
+describe('while no queue accepts anything', () => {
+  test('pushes are still delivered, each once, within three runs', async () => {
     await subscribe(scene, only);
     queuesAreDown();
     await push(8);
@@ -53,7 +53,7 @@ describe('while no queue takes anything', () => {
     expect(ids()).toHaveLength(8);
   });
 
-  test('a run tries twenty deliveries at most, five at once, and the next one goes on', async () => {
+  test('a run tries at most twenty deliveries, five at once, and the next one continues', async () => {
     await subscribe(scene, { ...only, url: 'https://a.example.com/' });
     for (const name of 'bcdefghi') await subscribe(scene, { ...only, url: `https://${name}.example.com/` });
     queuesAreDown();
@@ -73,7 +73,7 @@ describe('while no queue takes anything', () => {
     expect(ids()).toHaveLength(36);
   });
 
-  test('a webhook with many deliveries does not keep out another one', async () => {
+  test('a webhook with many deliveries does not block another one', async () => {
     const busy = await subscribe(scene, { ...only, scope: 'repository:acme/api' });
     const calm = await subscribe(scene, { ...only, scope: 'repository:acme/calm', url: 'https://calm.example.com/' });
     await push(40);
@@ -90,7 +90,7 @@ describe('while no queue takes anything', () => {
     expect(delivered).toContain(busy.id);
   });
 
-  test('one that fails is tried again at its time, and has failed after its last try', async () => {
+  test('a failed one is retried at its time, and has failed after its last attempt', async () => {
     await subscribe(scene, only);
     queuesAreDown();
     await push(1);
@@ -104,7 +104,7 @@ describe('while no queue takes anything', () => {
     expect(scene.sink.posts.length).toBeGreaterThan(3);
   });
 
-  test('an endpoint that has a pause is asked with one, and then with all that waits', async () => {
+  test('a paused endpoint is probed with one, and then gets everything pending', async () => {
     await subscribe(scene, only);
     await push(12);
     await match(scene);
@@ -121,7 +121,7 @@ describe('while no queue takes anything', () => {
     expect(await statesOf(scene)).toEqual(Array(12).fill('delivered'));
   });
 
-  test('a slow endpoint does not keep the others from being tried', async () => {
+  test('a slow endpoint does not block the others', async () => {
     await subscribe(scene, { ...only, url: 'https://slow.example.com/' });
     await subscribe(scene, { ...only, url: 'https://quick.example.com/' });
     queuesAreDown();
@@ -139,8 +139,8 @@ describe('while no queue takes anything', () => {
   });
 });
 
-describe('a queue that takes messages and delivers none', () => {
-  test('is reminded once; the next run does it by itself', async () => {
+describe('a queue that accepts messages and delivers none', () => {
+  test('gets one reminder, and then the next run delivers itself', async () => {
     await subscribe(scene, only);
     await push(2);
     await match(scene);
@@ -155,7 +155,7 @@ describe('a queue that takes messages and delivers none', () => {
     expect(scene.sink.posts, 'messages that come at last find it done').toHaveLength(posts);
   });
 
-  test('of events: those that were announced five minutes ago are matched by the schedule', async () => {
+  test('does not block events: after five minutes the schedule matches them', async () => {
     await subscribe(scene, only);
     await push(1);
     scene.events.held.length = 0;
@@ -168,7 +168,7 @@ describe('a queue that takes messages and delivers none', () => {
   });
 });
 
-describe('a delivery that both ways come to at once', () => {
+describe('a delivery that both ways try at once', () => {
   test('is sent once, whoever is first', async () => {
     await subscribe(scene, only);
     await push(5);
@@ -181,7 +181,7 @@ describe('a delivery that both ways come to at once', () => {
     expect(await statesOf(scene)).toEqual(Array(5).fill('delivered'));
   });
 
-  test('is tried again where the schedule was cut off in the middle: its claim ends', async () => {
+  test('is retried if the schedule was cut off in the middle, because its claim expires', async () => {
     await subscribe(scene, only);
     queuesAreDown();
     await push(1);
@@ -189,7 +189,7 @@ describe('a delivery that both ways come to at once', () => {
     await cron();
     scene.sink.answer = () => new Promise<Response>(() => undefined);
     pass(scene, 600);
-    // Ended while the endpoint is asked: nothing is written down.
+    // Cut off while the endpoint is called: nothing is stored.
     void runScheduled(scene.env, scene.clock.now, { ...scene.doors, sleep: () => new Promise(() => undefined) });
     await vi.waitFor(() => expect(scene.sink.posts).toHaveLength(1));
     scene.sink.answer = status(204);

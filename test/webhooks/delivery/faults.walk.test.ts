@@ -1,7 +1,7 @@
 /**
- * Every call to the database and every send to a queue on the way from a push to an endpoint, refused, its answer lost, or the
- * Worker gone for ever. Afterwards the queues and the cron are worked off: each event was taken by its endpoint, always under
- * one id, and twice only where the Worker died between the endpoint's word and writing it down.
+ * Every database call and queue send between a push and an endpoint: refused, its answer lost, or the Worker stopped.
+ * Afterwards queues and cron are worked off. Each event was accepted by its endpoint under one id, and twice only if the
+ * Worker died between the endpoint's answer and storing it.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../../src/app/deliveries.ts';
@@ -37,11 +37,11 @@ beforeEach(() => {
 
 interface Step {
   prepare(scene: Scene): Promise<void>;
-  /** With an environment that may fail; `stopped` resolves where it is gone for ever. */
+  /** With an environment that may fail. `stopped` resolves when the Worker is gone. */
   run(scene: Scene, env: Env, stopped: Promise<void>): Promise<unknown>;
-  /** How often each delivery may have been taken; once, if nothing is said. */
+  /** How often each delivery may be accepted; once by default. */
   most?(fault: Fault, call: number): number;
-  /** That end as failed, for good. */
+  /** All deliveries end as failed. */
   failed?: boolean;
 }
 
@@ -73,7 +73,7 @@ async function givenUp(scene: Scene): Promise<void> {
   await scene.env.DB.prepare('UPDATE deliveries SET tries = 9, first_tried_at = unixepoch() - 60000').run();
   scene.sink.answer = status(500);
   await deliverSome(scene, { size: 100 });
-  // The endpoint that has no more connections than five is asked by the rest alone.
+  // The endpoint with more than five deliveries, its limit of connections, is tried by the remaining ones only.
   scene.sink.answer = status(200);
 }
 
@@ -106,7 +106,7 @@ const STEPS: Record<string, Step> = {
   'a batch of deliveries': {
     prepare: matched,
     run: (scene, env, stopped) => deliverSome(scene, { env, stopped }),
-    // Claimed with the first call, written down with the second.
+    // Claimed with the first call, stored with the second.
     most: (fault, call) => (fault === 'stop-before' && call === 1 ? 2 : 1),
   },
   'a batch of deliveries that an endpoint does not take': {
@@ -123,7 +123,7 @@ const STEPS: Record<string, Step> = {
       await scene.env.DB.prepare('UPDATE subscriptions SET failures = 6, open_until = unixepoch() - 1').run();
     },
     run: (scene, env, stopped) => deliverSome(scene, { env, stopped }),
-    // Two endpoints are asked with a call each, beside the claims.
+    // Two endpoints are probed with a call each, besides the claims.
     most: (fault, call) => (fault === 'stop-before' && call === 3 ? 2 : 1),
   },
   'the dead letters': {
@@ -170,7 +170,7 @@ const STEPS: Record<string, Step> = {
   },
 };
 
-/** Works off the rest, and says what was taken, by id. */
+/** Works off the rest. Returns how often each id was accepted. */
 async function settled(scene: Scene): Promise<Record<string, number>> {
   await untilQuiet(scene, () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors)));
   const ids = new Set(scene.sink.posts.map(({ id }) => id));
@@ -236,7 +236,7 @@ describe.each(Object.entries(STEPS))('%s', (name, step) => {
 describe('a send to a queue', () => {
   const KINDS = ['EVENTS', 'DELIVERIES', 'DEAD_LETTERS'] as const;
 
-  /** @param how of its sends from the `from`th on */
+  /** @param only the number of the send that goes wrong */
   function flaky(queue: Queue, how: 'fails' | 'loses its answer' | 'comes twice', only: number): Queue {
     let calls = 0;
     const act = async (send: () => Promise<unknown>) => {
@@ -253,7 +253,7 @@ describe('a send to a queue', () => {
   }
 
   test.each(['fails', 'loses its answer', 'comes twice'] as const)(
-    'that %s costs no event, and sends none twice',
+    'that %s loses no event, and sends none twice',
     async (how) => {
       for (const kind of KINDS) {
         for (let only = 0; only < inFull(4, 1); only++) {
@@ -263,7 +263,7 @@ describe('a send to a queue', () => {
           await pushed(through);
           for (let n = 0; n < 4; n++) {
             await match(through);
-            // Fails once, so that a message is sent for a later time.
+            // Fails once, so that a message is sent for later.
             scene.sink.answer = n === 0 ? status(500) : status(200);
             await turning(through, deliverSome(through, { size: 3 }));
             await bury(through);
@@ -276,7 +276,7 @@ describe('a send to a queue', () => {
     },
   );
 
-  test('of a whole hour that fails costs no event', async () => {
+  test('that fails for an hour loses no event', async () => {
     const scene = await newScene();
     for (const queue of [scene.events, scene.deliveries, scene.deadLetters]) queue.down = true;
     await pushed(scene);

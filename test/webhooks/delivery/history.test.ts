@@ -1,4 +1,4 @@
-/** What became of deliveries, and having them again: one, what failed, or a span of time, in slices. */
+/** The history of deliveries, and repeating them: one, all failed ones, or a span of time, in slices. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../../src/app/deliveries.ts';
@@ -24,7 +24,7 @@ beforeEach(async () => {
 
 const START = 1_700_000_000;
 
-/** Events with these ids and times, and no others: ids and times grow together. */
+/** Inserts events with these ids and times, which grow together. */
 async function events(rows: { id: number; at: number; type?: string; about?: string }[]): Promise<void> {
   await scene.env.DB.prepare("DELETE FROM events WHERE type = 'webhook.created'").run();
   await scene.env.DB.prepare(
@@ -52,7 +52,7 @@ async function rows({ id }: Subscription, ids: number[], state: string): Promise
 const since = (subscription: Subscription, span: { since: number; until?: number | null; after?: number }) =>
   replaySince(scene.env, subscription, { until: null, after: 0, ...span }, (names) => factsOf(scene.env, names));
 
-/** All of a replay, by its `next`. */
+/** All of a repetition, following its `next`. */
 async function every(ask: (after: number) => Promise<Replayed>): Promise<Replayed[]> {
   const all: Replayed[] = [];
   for (let after: number | null = 0; after !== null; ) {
@@ -69,7 +69,7 @@ const heardIds = async (state = 'waiting') =>
   (await rowsOf(scene)).filter((row) => row.state === state).map(({ event }) => event);
 const messages = () => scene.deliveries.held.map(({ body }) => (body as { event: number }).event);
 
-describe('one is delivered again', () => {
+describe('repeating one delivery', () => {
   test.each(['delivered', 'failed', 'waiting'])('that is %s, under the same id', async (state) => {
     const subscription = await subscribe(scene);
     await events([{ id: 5, at: START }]);
@@ -88,13 +88,13 @@ describe('one is delivered again', () => {
     expect(after.state).toBe('delivered');
   });
 
-  test('that is not there: not found, and nothing is sent', async () => {
+  test('that does not exist is a 404, and nothing is sent', async () => {
     const key = { subscription: 'wh_aaaaaaaaaaaaaaaaaaaa', event: 1 };
     await expect(replayDelivery(scene.env, key)).rejects.toMatchObject({ reason: 'not-found' });
     expect(scene.deliveries.held).toEqual([]);
   });
 
-  test('that is under way stays so: it is not sent beside itself', async () => {
+  test('that is pending leaves it pending: it is not sent twice', async () => {
     const subscription = await subscribe(scene);
     await rows(subscription, [5], 'waiting');
     await scene.env.DB.prepare('UPDATE deliveries SET claimed_until = unixepoch() + 30').run();
@@ -105,8 +105,8 @@ describe('one is delivered again', () => {
   });
 });
 
-describe('what failed', () => {
-  test('is delivered again, and nothing else', async () => {
+describe('repeating what failed', () => {
+  test('delivers that again, and nothing else', async () => {
     const [subscription, other] = [await subscribe(scene), await subscribe(scene)];
     await rows(subscription, [1, 2, 3], 'failed');
     await rows(subscription, [4], 'delivered');
@@ -135,8 +135,8 @@ describe('what failed', () => {
   });
 });
 
-describe('a span of time', () => {
-  test('begins with its first second and ends before its last', async () => {
+describe('repeating a span of time', () => {
+  test('includes its first second and excludes its end', async () => {
     const subscription = await subscribe(scene);
     await events(numbered(100, 10));
     expect(await since(subscription, { since: START + 102, until: START + 105 })).toEqual({ count: 3, next: null });
@@ -144,14 +144,14 @@ describe('a span of time', () => {
     expect(messages().sort()).toEqual([102, 103, 104]);
   });
 
-  test('several in one second are in it or out of it together', async () => {
+  test('includes or excludes events of the same second together', async () => {
     const subscription = await subscribe(scene);
     await events([10, 10, 10, 11, 11, 12].map((at, n) => ({ id: n + 100, at: START + at })));
     expect(await since(subscription, { since: START + 10, until: START + 11 })).toMatchObject({ count: 3 });
     expect(await since(subscription, { since: START + 11, until: START + 12 })).toMatchObject({ count: 2 });
   });
 
-  test('has what the subscription hears, whatever became of it, and whether it was there or not', async () => {
+  test('includes what the subscription matches, whatever happened to it, and whether it existed or not', async () => {
     const subscription = await subscribe(scene, { scope: 'repository:acme/api', filter: { types: ['tag.created'] } });
     await events([
       ...numbered(100, 4),
@@ -170,7 +170,7 @@ describe('a span of time', () => {
     ).toMatchObject({ tries: 10 });
   });
 
-  test('of more than a request may have goes on where it ended, and gives each once', async () => {
+  test('larger than one request continues where it ended, each once', async () => {
     const subscription = await subscribe(scene);
     await events(numbered(100, 1234));
     const all = await every((after) => since(subscription, { since: START, after }));
@@ -178,20 +178,20 @@ describe('a span of time', () => {
     expect(messages().sort((a, b) => a - b)).toEqual(Array.from({ length: 1234 }, (_, n) => n + 100));
   });
 
-  test('of thousands that it does not hear goes on as well, and says where', async () => {
+  test('with thousands of other events continues as well, and says where', async () => {
     const subscription = await subscribe(scene, { filter: { types: ['tag.deleted'] } });
     await events([...numbered(100, 2500), { id: 9000, at: START + 9000, type: 'tag.deleted' }]);
     const all = await every((after) => since(subscription, { since: START, after }));
     expect(counts(all)).toEqual([0, 0, 1]);
   });
 
-  test('that is over does not go on to the end of the world', async () => {
+  test('that is over stops there', async () => {
     const subscription = await subscribe(scene);
     await events(numbered(100, 5000));
     expect(await since(subscription, { since: START + 100, until: START + 110 })).toEqual({ count: 10, next: null });
   });
 
-  test('in which nothing was, or before all, or after it', async () => {
+  test('that is empty, or before or after everything, repeats nothing', async () => {
     const subscription = await subscribe(scene, { filter: { types: ['tag.created'] } });
     expect(await since(subscription, { since: 0 })).toEqual({ count: 0, next: null });
     await events(numbered(100, 3));
@@ -199,7 +199,7 @@ describe('a span of time', () => {
     expect(await since(subscription, { since: 2 * START })).toEqual({ count: 0, next: null });
   });
 
-  test('what was not matched yet is not doubled by its matching', async () => {
+  test('does not duplicate events that are matched later', async () => {
     const subscription = await subscribe(scene, { filter: { types: ['tag.created'] } });
     await events(numbered(100, 3));
     await since(subscription, { since: START });
@@ -210,8 +210,8 @@ describe('a span of time', () => {
   });
 });
 
-describe('the list', () => {
-  test('has the newest first, page by page, all or those of one state', async () => {
+describe('the list of deliveries', () => {
+  test('is newest first, page by page, all or of one state', async () => {
     const subscription = await subscribe(scene);
     await rows(subscription, [1, 3, 5, 7], 'delivered');
     await rows(subscription, [2, 4, 6], 'failed');
@@ -228,7 +228,7 @@ describe('the list', () => {
 });
 
 describe('the first event since a time', () => {
-  test('is what a linear scan finds, whatever is missing', async () => {
+  test('is what a linear scan finds, whatever ids are missing', async () => {
     const gaps = fc.array(fc.record({ id: fc.integer({ min: 1, max: 40 }), at: fc.integer({ min: 0, max: 6 }) }), {
       maxLength: 40,
     });
@@ -244,7 +244,7 @@ describe('the first event since a time', () => {
         if (all.length > 0) await events(all);
         const expected = all.length === 0 ? 1 : (all.find((event) => event.at >= time)?.id ?? id + 1);
         const found = await firstEventSince(scene.env, time);
-        // Any id after the last event before it, and up to that event, means the same.
+        // Any id after the previous event, up to this one, means the same.
         const last = all.filter((event) => event.at < time).at(-1)?.id ?? 0;
         expect(found).toBeGreaterThan(last);
         expect(found).toBeLessThanOrEqual(expected);
@@ -254,8 +254,8 @@ describe('the first event since a time', () => {
   });
 });
 
-describe('the events after one', () => {
-  test('come in order, so many at a time, and it is said whether there are more', async () => {
+describe('the events after an id', () => {
+  test('come in order, a limited number, with a flag whether there are more', async () => {
     await events(numbered(100, 7));
     const page = async (id: number, limit: number) => {
       const { items, more } = await eventsAfter(scene.env, id, limit);
@@ -266,7 +266,7 @@ describe('the events after one', () => {
     expect(await page(106, 4)).toEqual([[], false]);
   });
 
-  test('of large ones come fewer, and never none', async () => {
+  test('are fewer if they are large, and never none', async () => {
     await events(numbered(100, 9));
     const size = (id: number, length: number) =>
       scene.env.DB.prepare("UPDATE events SET target = json_object('x', ?2) WHERE id = ?1").bind(id, 'x'.repeat(length)).run();
@@ -284,7 +284,7 @@ describe('the events after one', () => {
   });
 });
 
-test('a replay to the webhook of a repository that was made anew leaves out the one before it, one to its organization does not', async () => {
+test("repeating to a recreated repository's webhook omits its predecessor, and to its organization's does not", async () => {
   const own = await subscribe(scene, { scope: 'repository:acme/api' });
   const organizations = await subscribe(scene, { scope: 'organization:acme' });
   await events([
@@ -298,7 +298,7 @@ test('a replay to the webhook of a repository that was made anew leaves out the 
   expect(await since(organizations, { since: START })).toEqual({ count: 4, next: null });
 });
 
-test('of a repository that is gone a replay has its deletion, too', async () => {
+test('repeating for a deleted repository includes its deletion', async () => {
   const own = await subscribe(scene, { scope: 'repository:acme/api' });
   await events([
     { id: 10, at: START },

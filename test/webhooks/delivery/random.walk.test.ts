@@ -1,7 +1,7 @@
 /**
- * Random walks: everything that can go wrong, in any order, by a seed. Endpoints fail, hang and are slow; consumers die, run
- * beside each other and lose answers of the database; messages are lost, doubled and shuffled; queues are down. Once all is well
- * again, each subscription was told of exactly what it hears, and of nothing again after that was written down.
+ * Seeded random walks of everything that can go wrong, in any order: endpoints fail, hang and are slow; consumers die, run in
+ * parallel and lose answers of the database; messages are lost, duplicated and shuffled; queues are down. Once all is well
+ * again, each subscription got exactly its events, and none again after its success was stored.
  */
 import { beforeEach, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
@@ -71,7 +71,7 @@ class Walk {
   subscriptions: Subscription[] = [];
   /** How each endpoint answers now. */
   private readonly moods = new Map<string, Answering>();
-  /** Number of POSTs when it was first seen to be written down as delivered. */
+  /** Number of POSTs when it was first seen as stored as delivered. */
   private readonly recorded = new Map<string, number>();
   private readonly flying = new Set<string>();
   readonly log: string[] = [];
@@ -101,7 +101,7 @@ class Walk {
     };
   }
 
-  /** With a fault or without; `stopped` where it is gone for ever. */
+  /** With or without a fault. `stopped` resolves when the Worker is gone. */
   private faults(): { env: Env; stopped?: Promise<void> } {
     if (this.chance.next() < 0.6) return { env: this.scene.env };
     const { env, stopped } = faulty(this.scene.env, this.chance.of(FAULTS), this.chance.below(4));
@@ -179,7 +179,7 @@ class Walk {
     await this.check(name);
   }
 
-  /** What was written down as delivered before a step is not sent in it. */
+  /** What was stored as delivered before a step is not sent in it. */
   async check(after: string): Promise<void> {
     const { posts } = this.scene.sink;
     for (const row of await rowsOf(this.scene)) {
@@ -211,7 +211,7 @@ class Walk {
   }
 }
 
-test.each(SEEDS)('seed %i: each is told of what it hears, whatever goes wrong on the way', async (seed) => {
+test.each(SEEDS)('seed %i: each subscription gets its events, whatever goes wrong on the way', async (seed) => {
   const scene = await newScene();
   const walk = new Walk(scene, seed);
   const told = [

@@ -1,4 +1,4 @@
-/** When deliveries are tried again: what holds of every schedule, whatever chance and the endpoint say. */
+/** The retry schedule: properties for any randomness and any Retry-After. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -15,7 +15,7 @@ const HOUR = 60 * 60;
 const chance = fc.double({ min: 0, max: 1, noNaN: true });
 const seconds = fc.integer({ min: 0, max: 10 ** 9 });
 
-/** Delays between tries until there is none, where the endpoint asks for nothing. */
+/** Delays between attempts until the last, if the endpoint requests nothing. */
 function delays(chances: number[], retryAfter = 0): number[] {
   const all: number[] = [];
   for (let tries = 1; ; tries++) {
@@ -40,14 +40,14 @@ describe('the delays of one delivery', () => {
     expect(LIFETIME).toBeLessThan(24 * HOUR);
   });
 
-  test('are spread by a fifth around five seconds to six hours', () => {
+  test('are jittered by a fifth around five seconds to six hours', () => {
     const planned = [5, 30, 120, 600, 1800, 3600, 7200, 14400, 21600];
     expect(delays(Array(9).fill(0.5))).toEqual(planned);
     expect(delays(Array(9).fill(0))).toEqual(planned.map((one) => one * 0.8));
     expect(delays(Array(9).fill(1))).toEqual(planned.map((one) => one * 1.2));
   });
 
-  test('are never shorter than what the endpoint asks for, longer than 12 hours, or past its life', () => {
+  test("are never shorter than the endpoint requests, longer than 12 hours, or past the delivery's life", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 20 }), seconds, seconds, chance, (tries, retryAfter, age, luck) => {
         const delay = delayAfter(tries, { retryAfter, age, chance: luck });
@@ -62,7 +62,7 @@ describe('the delays of one delivery', () => {
     );
   });
 
-  test('come to an end where the endpoint asks for a year each time', () => {
+  test('end even if the endpoint requests a year each time', () => {
     expect(delays([], 365 * 24 * HOUR)).toEqual([12 * HOUR]);
   });
 });
@@ -73,7 +73,7 @@ test('a pause doubles from a minute to an hour, and no further', () => {
   expect(pauses.at(-1)).toBe(3600);
 });
 
-test('what is postponed comes after its time, spread, in whole seconds that a queue takes', () => {
+test('a postponed delivery comes after its time, with jitter, in whole seconds that a queue accepts', () => {
   fc.assert(
     fc.property(fc.integer({ min: -(10 ** 6), max: 10 ** 6 }), chance, (wait, luck) => {
       const delay = postponed(wait, luck);
@@ -105,7 +105,7 @@ describe('Retry-After', () => {
     ['99999999999999999999', 0],
   ])('%j is %i seconds', (header, expected) => expect(retryAfterOf(header, NOW)).toBe(expected));
 
-  test('is a number that is not negative, whatever it says', () => {
+  test('is a non-negative number, whatever it says', () => {
     fc.assert(
       fc.property(fc.string(), (header) => {
         const found = retryAfterOf(header, NOW);

@@ -6,7 +6,7 @@ function refusalOf(name: string, value = 'x'): string | null {
   return refusalOfHeaders({ [name]: value });
 }
 
-describe('a webhook may have sent with it', () => {
+describe('a webhook may have custom headers:', () => {
   test.each([
     ['Authorization', 'Bearer abc.def-ghi'],
     ['authorization', 'Basic dXNlcjpwYXNzd29yZA=='],
@@ -28,23 +28,23 @@ describe('a webhook may have sent with it', () => {
     expect(refusalOf(name, value)).toBeNull();
   });
 
-  test('nothing', () => {
+  test('none', () => {
     expect(refusalOfHeaders({})).toBeNull();
   });
 
-  test('twenty headers, and not one more', () => {
+  test('up to twenty', () => {
     const headers = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`X-Header-${n}`, 'x']));
     expect(refusalOfHeaders(headers(20))).toBeNull();
     expect(refusalOfHeaders(headers(21))).toBe('there may be up to 20 headers');
   });
 
-  test('a name of a hundred characters, and not of one more', () => {
+  test('with names of up to a hundred characters', () => {
     expect(refusalOf('x'.repeat(100))).toBeNull();
     expect(refusalOf('x'.repeat(101))).toBe('the name of a header has up to 100 characters');
   });
 });
 
-describe('a header that is not for the owner of a webhook to set', () => {
+describe('a header that the owner of a webhook may not set', () => {
   test.each([
     ...['Host', 'Content-Length', 'Content-Type', 'Content-Encoding', 'Content-Range', 'Transfer-Encoding', 'Connection'],
     ...['Keep-Alive', 'TE', 'Trailer', 'Upgrade', 'Expect', 'Proxy-Authorization', 'Proxy-Connection', 'HTTP2-Settings'],
@@ -77,7 +77,7 @@ describe('a header that is not for the owner of a webhook to set', () => {
 const BAD_NAME = /^the name of a header has letters, digits/;
 const BAD_VALUE = /^the value of "X-A" has characters beyond visible ASCII, or a space at an end$/;
 
-describe('a header that HTTP has no room for', () => {
+describe('a header that is not valid in HTTP', () => {
   test.each([
     ['empty', ''],
     ['with a space', 'X A'],
@@ -117,7 +117,7 @@ describe('a header that HTTP has no room for', () => {
     expect(refusalOf('X-A', 'a'.repeat(2001))).toBe('the value of "X-A" has more than 2000 characters');
   });
 
-  test('is there twice, in whatever case', () => {
+  test('occurs twice, in any case', () => {
     expect(refusalOfHeaders({ 'X-Key': '1', 'x-kEY': '2' })).toBe('the header "x-kEY" is given more than once');
   });
 
@@ -126,7 +126,7 @@ describe('a header that HTTP has no room for', () => {
   });
 });
 
-test('what is not refused, fetch takes and gives back as it was given', () => {
+test('what is accepted passes through fetch unchanged', () => {
   const text = fc.oneof(fc.string({ maxLength: 12 }), fc.string({ unit: 'binary', maxLength: 4 }));
   const name = fc.oneof(fc.stringMatching(/^[A-Za-z-]{1,12}$/), text);
   let taken = 0;
@@ -144,7 +144,7 @@ test('what is not refused, fetch takes and gives back as it was given', () => {
   expect(taken).toBeGreaterThan(500);
 });
 
-test('a refusal repeats no value, which may be a credential', () => {
+test('an error repeats no value, which may be a credential', () => {
   const secret = 'secret-token';
   for (const value of [`${secret}\n`, `${secret} `, secret.repeat(200)]) expect(refusalOf('X-A', value)).not.toContain(secret);
   for (const name of ['Host', 'X A', 'x'.repeat(101)]) expect(refusalOf(name, secret)).not.toContain(secret);

@@ -1,4 +1,4 @@
-/** What is sealed of an endpoint: who can open it, and what is shown. */
+/** Sealed endpoints: who can open them, and what is shown. */
 import { describe, expect, test } from 'vitest';
 import { seal, shownUrl, unseal } from '../../../src/webhooks/endpoint/sealing.ts';
 
@@ -7,29 +7,29 @@ const NEW = 'another-secret-of-the-tests-0123456789';
 const endpoint = { url: 'https://hooks.example.com/a?token=ü', headers: { Authorization: 'Bearer s3cret' } };
 const ID = 'wh_aaaaaaaaaaaaaaaaaaaa';
 
-test('what is sealed can be opened again, and shows nothing of it', async () => {
+test('a sealed endpoint can be opened again, and reveals nothing', async () => {
   const sealed = await seal({ REGISTRY_SECRET: OLD }, ID, endpoint);
   expect(await unseal({ REGISTRY_SECRET: OLD }, ID, sealed)).toEqual(endpoint);
   expect(atob(sealed)).not.toMatch(/hooks|Bearer|token/);
 });
 
-test('the same is sealed differently each time', async () => {
+test('sealing the same endpoint twice gives different results', async () => {
   const all = await Promise.all(Array.from({ length: 20 }, () => seal({ REGISTRY_SECRET: OLD }, ID, endpoint)));
   expect(new Set(all).size).toBe(20);
 });
 
-test('it cannot be put in the place of another webhook', async () => {
+test('it cannot be used for another webhook', async () => {
   const sealed = await seal({ REGISTRY_SECRET: OLD }, ID, endpoint);
   expect(await unseal({ REGISTRY_SECRET: OLD }, 'wh_baaaaaaaaaaaaaaaaaaa', sealed)).toBeNull();
 });
 
-test('it can be opened while the secret of the registry is replaced, and not after that', async () => {
+test("it can be opened while the registry's secret is being replaced, and not after that", async () => {
   const sealed = await seal({ REGISTRY_SECRET: OLD }, ID, endpoint);
   expect(await unseal({ REGISTRY_SECRET: NEW, REGISTRY_SECRET_PREVIOUS: OLD }, ID, sealed)).toEqual(endpoint);
   expect(await unseal({ REGISTRY_SECRET: NEW }, ID, sealed)).toBeNull();
 });
 
-test('each byte of it counts', async () => {
+test('changing any byte makes it invalid', async () => {
   const sealed = await seal({ REGISTRY_SECRET: OLD }, ID, endpoint);
   const bytes = atob(sealed);
   for (const at of [0, 11, 12, 30, bytes.length - 1]) {

@@ -21,7 +21,7 @@ test('a known message has a known signature', async () => {
   expect(headers).toMatchObject({ 'webhook-id': 'msg_1', 'webhook-timestamp': '1700000000' });
 });
 
-test('the public library takes what is signed for what it is', async () => {
+test('the public library verifies our signatures', async () => {
   const secret = await secretOf(env, signer);
   expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
   expect(new Webhook(secret).verify(message.body, await signatureHeaders(env, signer, message))).toEqual({ a: 'ü 🚀' });
@@ -38,14 +38,14 @@ test.each([
   expect(() => webhook.verify(body, { ...headers, ...change })).toThrow(/signature/i);
 });
 
-test('what is older than five minutes is refused by the receiver, so each try is signed at its own time', async () => {
+test('a receiver refuses what is older than five minutes, so each attempt is signed at its own time', async () => {
   const headers = await signatureHeaders(env, signer, { ...message, now: now - 301 });
   const webhook = new Webhook(await secretOf(env, signer));
   expect(() => webhook.verify(message.body, headers)).toThrow(/too old/);
 });
 
 describe('secrets', () => {
-  /** Which of these take it, by name. */
+  /** The names of the secrets that verify it. */
   async function takers(secrets: Record<string, string>, headers: Record<string, string>): Promise<string[]> {
     return Object.entries(secrets).flatMap(([name, secret]) => {
       try {
@@ -72,7 +72,7 @@ describe('secrets', () => {
     expect(await takers(await generations(env), headers)).toEqual(expected);
   });
 
-  test('of the registry: while it is replaced, what was made with the one before signs as well', async () => {
+  test("while the registry's secret is replaced, secrets derived from the old one sign as well", async () => {
     const headers = await signatureHeaders(rotated, { ...signer, generation: 2, previousUntil: now + 1 }, message);
     const [old, young] = await Promise.all([generations(env), generations({ REGISTRY_SECRET: rotated.REGISTRY_SECRET })]);
     expect(await takers(old, headers)).toEqual(['first', 'second']);
@@ -82,33 +82,28 @@ describe('secrets', () => {
     expect(await takers(old, after)).toEqual([]);
   });
 
-  test('are all known where an answer is searched for them', async () => {
+  test('are all redacted from an answer', async () => {
     const all = await allSecrets(rotated, { ...signer, generation: 2, previousUntil: 0 });
     const young = await generations({ REGISTRY_SECRET: rotated.REGISTRY_SECRET });
     const old = await generations(env);
     expect(all.sort()).toEqual([young.first, young.second, old.first, old.second].sort());
   });
 
-  test('are of one webhook and of one generation', async () => {
+  test('differ between webhooks and generations', async () => {
     const ids = ['wh_aaaaaaaaaaaaaaaaaaaa', 'wh_baaaaaaaaaaaaaaaaaaa'];
     const all = await Promise.all(ids.flatMap((id) => [1, 2].map((generation) => secretOf(env, { id, generation }))));
     expect(new Set(all).size).toBe(4);
   });
 });
 
-test.each(['x-hub-signature-256', 'x-signature'])(
-  '%s is the hash of the body under the secret as it is shown',
-  async (name) => {
-    const headers = await signatureHeaders(env, { ...signer, generation: 2, previousUntil: now + 9 }, message);
-    const secret = await secretOf(env, { ...signer, generation: 2 });
-    const encoder = new TextEncoder();
-    const key = await crypto.subtle.importKey('raw', encoder.encode(secret), { name: 'HMAC', hash: 'SHA-256' }, false, [
-      'verify',
-    ]);
-    const bytes = Uint8Array.from(headers[name]?.replace('sha256=', '').match(/../g) ?? [], (pair) =>
-      Number.parseInt(pair, 16),
-    );
-    expect(headers[name]).toMatch(/^sha256=[0-9a-f]{64}$/);
-    expect(await crypto.subtle.verify('HMAC', key, bytes, encoder.encode(message.body))).toBe(true);
-  },
-);
+test.each(['x-hub-signature-256', 'x-signature'])('%s is the HMAC of the body with the secret as shown', async (name) => {
+  const headers = await signatureHeaders(env, { ...signer, generation: 2, previousUntil: now + 9 }, message);
+  const secret = await secretOf(env, { ...signer, generation: 2 });
+  const encoder = new TextEncoder();
+  const key = await crypto.subtle.importKey('raw', encoder.encode(secret), { name: 'HMAC', hash: 'SHA-256' }, false, [
+    'verify',
+  ]);
+  const bytes = Uint8Array.from(headers[name]?.replace('sha256=', '').match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+  expect(headers[name]).toMatch(/^sha256=[0-9a-f]{64}$/);
+  expect(await crypto.subtle.verify('HMAC', key, bytes, encoder.encode(message.body))).toBe(true);
+});

@@ -1,4 +1,4 @@
-/** What holds for every format: what it speaks of, and that a body is JSON, small, and the same each time. */
+/** Properties of every format: its event types, and that a body is JSON, small, and deterministic. */
 import { describe, expect, test } from 'vitest';
 import { EVENT_TYPES, type EventType } from '../../../src/vocabulary/event-types.ts';
 import { FORMAT_NAMES, type FormatName } from '../../../src/vocabulary/webhooks.ts';
@@ -27,7 +27,7 @@ test('the names are those of the table', () => {
 describe.each(FORMAT_NAMES)('%s', (name) => {
   const format = FORMATS[name];
 
-  test('speaks of its types, and of no other', () => {
+  test('expresses its types and no other', () => {
     expect(EVENT_TYPES.filter((type) => format.speaksOf(type))).toEqual(SPOKEN[name]);
   });
 
@@ -42,6 +42,6 @@ describe.each(FORMAT_NAMES)('%s', (name) => {
   });
 });
 
-test('only formats that describe the repository ask for facts', () => {
+test('only formats that describe the repository ask for its facts', () => {
   expect(FORMAT_NAMES.filter((name) => FORMATS[name].needsFacts)).toEqual(['docker-hub', 'harbor']);
 });

@@ -1,4 +1,4 @@
-/** Our own format: what it says of each type, and that Argo CD Image Updater takes from it what is an image, and no more. */
+/** The native format: its fields for each type, and that Argo CD Image Updater takes images from it, and nothing else. */
 import { describe, expect, test } from 'vitest';
 import { EVENT_TYPES, type EventType } from '../../../src/vocabulary/event-types.ts';
 import { native } from '../../../src/webhooks/formats/native.ts';
@@ -126,18 +126,18 @@ describe('any other event', () => {
     });
   });
 
-  test('has no subject where there is nothing to name', () => {
+  test('has no subject if there is nothing to name', () => {
     expect(rendered('webhook.test', { about: '', target: {} })).not.toHaveProperty('subject');
   });
 });
 
-test('sequences compare as text as they do as numbers', () => {
+test('sequences have the same order as text and as numbers', () => {
   const sequences = [9, 10, 99, 100, Number.MAX_SAFE_INTEGER].map((sequence) => rendered('tag.created', { sequence }).sequence);
   expect([...sequences].sort()).toEqual(sequences);
   expect(new Set(sequences.map((one) => one.length))).toEqual(new Set([16]));
 });
 
-test('a host has its port, and an actor without a key has none', () => {
+test('a host includes its port, and an actor without a key has none', () => {
   const { event } = example('tag.created', { by: { subject: 'ci:acme/deploy' } });
   const { source, data } = JSON.parse(native.render({ event, facts: null, origin: 'http://localhost:8787' })) as CloudEvent;
   expect(source).toBe('http://localhost:8787/acme/api');
@@ -146,8 +146,8 @@ test('a host has its port, and an actor without a key has none', () => {
 });
 
 /**
- * The rule of Argo CD Image Updater for CloudEvents that are not of ECR (argoproj-labs/argocd-image-updater,
- * `pkg/webhook/cloudevents.go`, `parseEvent`), in the words of this test: what it takes from an event, `null` where it refuses.
+ * The rule of Argo CD Image Updater for CloudEvents that are not from ECR (argoproj-labs/argocd-image-updater,
+ * `pkg/webhook/cloudevents.go`, `parseEvent`), rewritten for this test: what it takes from an event, `null` if it refuses.
  */
 function takenByArgo({ type, subject = '', source, data }: CloudEvent): Record<string, string> | null {
   if (!type.includes('container') && !type.includes('image')) return null;
@@ -162,7 +162,7 @@ function takenByArgo({ type, subject = '', source, data }: CloudEvent): Record<s
   return { registry, repository, tag, digest: first(data.imageDigest, data.digest) ?? '' };
 }
 
-test('Argo CD Image Updater takes events about tags, with all it looks for', () => {
+test('Argo CD Image Updater accepts events about tags, with all that it reads', () => {
   const image = { registry: 'registry.example.com', repository: 'acme/api', tag: 'v1', digest: DIGEST };
   const taken = EVENT_TYPES.flatMap((type) => (takenByArgo(rendered(type)) ? [type] : []));
   expect(taken).toEqual(['tag.created', 'tag.moved', 'tag.pushed', 'tag.deleted'] satisfies EventType[]);

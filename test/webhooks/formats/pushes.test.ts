@@ -1,4 +1,4 @@
-/** The formats of other registries, which have words for pushes and deletions: each body as its receivers know it. */
+/** Formats of other registries for pushes and deletions: each body as its receivers expect it. */
 import { describe, expect, test } from 'vitest';
 import type { RecordedEvent } from '../../../src/events/event.ts';
 import type { EventType } from '../../../src/vocabulary/event-types.ts';
@@ -42,7 +42,7 @@ describe('docker-hub', () => {
     expect(rendered('docker-hub', type)).toEqual(body);
   });
 
-  test('of a repository that is gone says that it is private, and as old as its event', () => {
+  test('of a deleted repository says that it is private, and as old as its event', () => {
     const { event, origin } = example('tag.created');
     const { repository } = JSON.parse(FORMATS['docker-hub'].render({ event, origin, facts: null }));
     expect(repository).toEqual({ ...body.repository, date_created: 1_700_000_000, description: '', is_private: true });
@@ -107,7 +107,7 @@ describe('distribution', () => {
   });
 
   /**
-   * The rule of Keel (keel-hq/keel, `pkg/http/registry_notifications.go`), in the words of this test: the images that it takes
+   * The rule of Keel (keel-hq/keel, `pkg/http/registry_notifications.go`), rewritten for this test: the images that it takes
    * from a notification.
    */
   function takenByKeel(body: string): string[] {
@@ -122,7 +122,7 @@ describe('distribution', () => {
       .map(({ request, target }) => `${request.host}/${target.repository}:${target.tag}`);
   }
 
-  test('Keel takes pushed tags, by the names that clients pull them by', () => {
+  test('Keel takes pushed tags, under the names that clients pull', () => {
     const types: EventType[] = [
       'tag.created',
       'tag.moved',
@@ -170,7 +170,7 @@ describe('harbor', () => {
     expect(rendered('harbor', type)).toEqual(payload(name, resource));
   });
 
-  test('of a repository that is gone says that it is private, and not how old it is', () => {
+  test('of a deleted repository says that it is private, and not how old it is', () => {
     const { event, origin } = example('manifest.deleted');
     const { event_data } = JSON.parse(FORMATS.harbor.render({ event, origin, facts: null }));
     expect(event_data.repository).toEqual({
@@ -204,14 +204,14 @@ describe('eventbridge', () => {
     });
   });
 
-  test('the ids of two events differ, in one second as in two', () => {
+  test('the ids of two events differ, in the same second too', () => {
     const ids = [{}, { id: 4712 }, { at: 1_700_000_001 }].map((further) => rendered('eventbridge', 'tag.created', further).id);
     expect(new Set(ids).size).toBe(3);
   });
 });
 
-describe('a test is shown as a push', () => {
-  test('to a repository that is not there, so that nothing is deployed', () => {
+describe('a test delivery looks like a push', () => {
+  test('to a repository that does not exist, so that nothing is deployed', () => {
     expect(rendered('docker-hub', 'webhook.test')).toMatchObject({
       push_data: { tag: 'test' },
       repository: { repo_name: 'acme/webhook-test' },
@@ -236,8 +236,8 @@ describe('a test is shown as a push', () => {
   });
 });
 
-describe('a repository that is deleted', () => {
-  test('is a target without tag and digest for distribution, as its own bridge has it', () => {
+describe('a deleted repository', () => {
+  test('is a target without tag and digest in distribution, as in its own notifications', () => {
     expect(rendered('distribution', 'repository.deleted')).toMatchObject({
       events: [{ action: 'delete', target: { repository: 'acme/api' }, request: { method: 'DELETE' } }],
     });
@@ -245,17 +245,17 @@ describe('a repository that is deleted', () => {
     expect(events[0]?.target).toEqual({ repository: 'acme/api' });
   });
 
-  test('is a deletion of each of its tags for harbor', () => {
+  test('is a deletion of each of its tags in harbor', () => {
     const resources = ['v1', 'v2'].map((tag) => ({ tag, resource_url: `registry.example.com/acme/api:${tag}` }));
     expect(rendered('harbor', 'repository.deleted')).toMatchObject({ type: 'DELETE_ARTIFACT', event_data: { resources } });
   });
 
-  test('is a deletion of all images for eventbridge', () => {
+  test('is a deletion of all images in eventbridge', () => {
     const { detail } = rendered('eventbridge', 'repository.deleted');
     expect(detail).toEqual({ result: 'SUCCESS', 'repository-name': 'acme/api', 'action-type': 'DELETE' });
   });
 
-  test('is no push of anything for docker-hub', () => {
+  test('is not a push in docker-hub', () => {
     const { push_data, repository } = rendered('docker-hub', 'repository.deleted');
     expect(push_data).toEqual({ pushed_at: 1_700_000_000, pusher: 'alice', images: [] });
     expect(repository).toMatchObject({ repo_name: 'acme/api', status: 'Deleted' });

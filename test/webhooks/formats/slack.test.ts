@@ -1,4 +1,4 @@
-/** Messages for Slack: a sentence for each type, and no name in it that Slack takes for anything but a name. */
+/** Slack messages: a sentence for each type, in which names cannot be interpreted as markup. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { EventType } from '../../../src/vocabulary/event-types.ts';
@@ -19,7 +19,7 @@ function rendered(...from: Parameters<typeof example>): Message {
   return JSON.parse(slack.render(example(...from))) as Message;
 }
 
-/** The fields of targets that sentences name. */
+/** The fields of targets that sentences use. */
 const FIELDS = ['tag', 'digest', 'previous', 'from', 'subject', 'user', 'role', 'id', 'owner'];
 
 const SENTENCES: Record<EventType, string> = {
@@ -109,7 +109,7 @@ test.each([
   expect(rendered('repository.created', { by: { subject } }).text).toBe(sentence);
 });
 
-describe('a name stays a name', () => {
+describe('a name cannot become markup', () => {
   const names = [
     '<!channel>',
     '<@U012AB3CD>',
@@ -121,7 +121,7 @@ describe('a name stays a name', () => {
     '&lt;',
   ];
 
-  /** What is outside of code, which is all that Slack looks into. */
+  /** The text outside of code, which is all that Slack interprets. */
   const outside = (text: string) => text.replaceAll(/`[^`\n]+`/g, '');
 
   test.each(names)('%s', (name) => {
@@ -131,7 +131,7 @@ describe('a name stays a name', () => {
     expect(text).not.toMatch(/[<>]|&(?!(?:amp|lt|gt);)/);
   });
 
-  test('whatever it is, and wherever it stands', () => {
+  test('whatever it is, and in any position', () => {
     const anything = fc.string({ unit: 'binary', minLength: 1, maxLength: 60 });
     const broken = fc.constantFrom('`<!here>`', '```\n<!here>', 'a\n@here', '\u2028`', '\u202e', '\ud800');
     fc.assert(
