@@ -17,7 +17,7 @@ const letters = fc.constantFrom('a', 'z', '0', '9', '.', '_', '-');
 const likely = fc.string({ unit: letters, maxLength: 8 });
 const names = fc.stringMatching(/^[a-z0-9]{1,4}([._-][a-z0-9]{1,4}){0,3}$/);
 
-/** What may be the first component of a repository's name, and is not hard to tell apart. */
+/** Names that are valid as first component of a repository name, and not confusable by separators. */
 function isName(text: string): boolean {
   return isRepositoryName(text) && !/\/|__|--/.test(text) && text.length <= 64;
 }
@@ -31,7 +31,7 @@ function isParsed(text: string): boolean {
 }
 
 describe('a name', () => {
-  test('is a first component of repository names, with single separators', () => {
+  test('is valid as the first component of repository names, with single separators', () => {
     const thrownTogether = fc.string({
       unit: fc.constantFrom('a', '0', '.', '_', '-', '/', ':', '+', '*', ' ', 'é', '\n', '\0'),
       maxLength: 8,
@@ -42,7 +42,7 @@ describe('a name', () => {
     );
   });
 
-  test('is kept in lower case, however it is written', () => {
+  test('is stored in lower case, however it is written', () => {
     const written = names.chain((name) =>
       fc.tuple(fc.constant(name), fc.array(fc.boolean(), { minLength: name.length, maxLength: name.length })),
     );
@@ -83,7 +83,7 @@ describe('a name', () => {
   });
 });
 
-describe('a new name', () => {
+describe('a normalized new name', () => {
   test.each([
     'admin',
     'v2',
@@ -108,12 +108,12 @@ describe('a new name', () => {
     expect(parseNewName(name)).toBe(name);
   });
 
-  test('is kept in lower case', () => {
+  test('is in lower case', () => {
     expect(parseNewName('Acme-IO')).toBe('acme-io');
   });
 });
 
-describe('names that are taken for each other', () => {
+describe('confusable names', () => {
   test.each([
     ['acme-io', 'acmeio'],
     ['acme.io', 'acme_io'],
@@ -152,7 +152,7 @@ describe('names that are taken for each other', () => {
     ['.', '_'],
   ];
 
-  test('have one likeness wherever in a name they differ, and whatever stands around it', () => {
+  test('have one skeleton wherever they differ, and whatever is around that', () => {
     const around = fc.string({ unit: fc.constantFrom('a', 'r', 'n', 'm', 'l', '1', '0', '-'), maxLength: 4 });
     fc.assert(
       fc.property(around, fc.constantFrom(...LOOKS), around, (before, [one, other], after) => {
@@ -162,7 +162,7 @@ describe('names that are taken for each other', () => {
     );
   });
 
-  test('have one likeness where a v stands beside a w, too', () => {
+  test('have one skeleton next to a v and a w, too', () => {
     expect(confusableSkeleton('vvv')).toBe(confusableSkeleton('vw'));
     expect(confusableSkeleton('vvv')).toBe(confusableSkeleton('wv'));
   });
@@ -236,7 +236,7 @@ describe('the parts of a subject', () => {
     expect([nameOf(subject), organizationOf(subject), loginNameOf(subject)]).toEqual([name, organization, login]);
   });
 
-  test('tell users and robots apart by their logins: no two have the same', () => {
+  test('distinguish users and robots by their logins: no two have the same', () => {
     const subjects = fc.oneof(
       names.map((name) => `user:${name}`),
       fc.tuple(names, names).map(([organization, name]) => `robot:${organization}/${name}`),

@@ -30,7 +30,7 @@ test.each<[string, Statement[]]>([
   expect(pushWithoutPull(statements, 'identity')).toEqual([]);
 });
 
-test('statements of a repository are warned of by whom they name', () => {
+test("a repository's statements cause warnings about whom they name", () => {
   expect(pushWithoutPull([to(['user:alice', 'robot:acme/ci'], 'push')], 'repository')).toEqual([
     expect.stringContaining('to user:alice, robot:acme/ci:'),
   ]);

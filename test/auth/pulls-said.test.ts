@@ -1,4 +1,4 @@
-/** Lists of repositories do not read policies: what each says about pulling stands beside whom it names. */
+/** Lists of repositories read no policies: a summary of what each allows to pull is stored with the names it mentions. */
 import { beforeEach, expect, test } from 'vitest';
 import migration from '../../migrations/0003-rights.sql?raw';
 import { anonymous } from '../../src/auth/authority.ts';
@@ -36,8 +36,8 @@ async function rows(): Promise<Record<string, number | null>> {
   return Object.fromEntries(results.map(({ principal, pull }) => [principal, pull]));
 }
 
-test('a policy that is saved, given back from the trash, or was there before the upgrade says the same', async () => {
-  // What is allowed to a name that nobody has is not listed.
+test('a policy that was saved, restored, or written before the upgrade has the same summary', async () => {
+  // What is allowed to an unknown name is not included.
   const insert = 'INSERT INTO accounts (subject, created_at) SELECT value, 0 FROM json_each(?1)';
   const users = ['user:alice', 'user:bob', 'user:carol'];
   await world.env.DB.prepare(insert).bind(JSON.stringify(users)).run();
@@ -54,7 +54,7 @@ test('a policy that is saved, given back from the trash, or was there before the
   expect(await rows()).toEqual(SAID);
 });
 
-test('a row that an earlier version wrote says what the policy says', async () => {
+test('a row written by an earlier version has what the policy says', async () => {
   await save('acme/api');
   await save('acme/one', [{ effect: 'deny', actions: ['pull'], principals: ['user:alice'] }]);
   const names = ['acme/api', 'acme/one', 'acme/none'];
@@ -88,7 +88,7 @@ test('a list reads no policy, however large policies are', async () => {
     Array.from({ length: 5 }, (_, n) => `acme/large-${n}`),
   );
   expect(said.size).toBe(5);
-  // The policy is named for rows of an earlier version alone.
+  // The policy is named only for rows of an earlier version.
   expect(seen.join()).not.toMatch(/SELECT [^(]*statements/);
 });
 
@@ -98,7 +98,7 @@ const own = (effect: 'allow' | 'deny', repositories: string[]): Sourced => ({
 });
 const asker = (statements: Sourced[]) => ({ ...anonymous(NOTHING), subject: 'user:alice', statements });
 
-test('judging many repositories is bounded, and at least one is judged', () => {
+test('evaluating many repositories is bounded, and at least one is evaluated', () => {
   const heavy = Array.from({ length: 250 }, (_, n) =>
     own(
       'allow',
@@ -112,7 +112,7 @@ test('judging many repositories is bounded, and at least one is judged', () => {
   expect(judged * 250 * 50 * 4).toBeLessThanOrEqual(COMPARISONS_MAX);
 });
 
-test('judging is what the engine says of the statements and of what the policy says', () => {
+test("the evaluation agrees with the engine, over statements and the policy's summary", () => {
   const judge = judgeOf(asker([own('allow', ['acme/*']), own('deny', ['acme/x*'])]), 'pull');
   const nothing = { allows: false, denies: false, isPublic: false };
   expect(judge('acme/api')).toBe(true);
@@ -122,13 +122,13 @@ test('judging is what the engine says of the statements and of what the policy s
   expect(judge('acme/api', { ...nothing, denies: true })).toBe(false);
 });
 
-test('many prefixes are looked for by what they have in common, in time that grows with their number', () => {
+test('many prefixes are searched by their common parts, in time linear in their number', () => {
   const many = Array.from({ length: 20_000 }, (_, n) => `acme/${n}-*`);
   expect(reachOf(many).prefixes).toEqual(['acme/']);
   expect(reachOf(many.map((_, n) => `org-${n}/*`)).prefixes).toEqual(['']);
 });
 
-test('somebody with a policy full of patterns gets all pages of a list', async () => {
+test('a user with a policy full of patterns gets all pages of a list', async () => {
   const alice: Person = await inviteUser(world, 'alice');
   const names = Array.from({ length: 30 }, (_, n) => `acme/app-${String(n).padStart(2, '0')}`);
   for (const name of names) await api(world, 'PUT', `/repositories/${name}`);

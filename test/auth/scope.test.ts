@@ -2,13 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { formatGrant, parseScopes, scopeFor } from '../../src/auth/scope.ts';
 
 describe('a scope', () => {
-  test('is what a token shall carry', () => {
+  test('is what a token should contain', () => {
     expect(parseScopes(['repository:acme/api:pull,push'])).toEqual([
       { type: 'repository', name: 'acme/api', actions: ['pull', 'push'] },
     ]);
   });
 
-  test('stands alone or with others in one text', () => {
+  test('may be alone or with others in one text', () => {
     expect(parseScopes(['repository:a:pull repository:b:pull', 'registry:catalog:*']).map(formatGrant)).toEqual([
       'repository:a:pull',
       'repository:b:pull',
@@ -16,7 +16,7 @@ describe('a scope', () => {
     ]);
   });
 
-  test('of a repository that comes twice is one, with the actions of both', () => {
+  test('of the same repository twice is merged, with the actions of both', () => {
     expect(parseScopes(['repository:a:pull', 'repository:a:push,pull', 'repository:b:pull'])).toEqual([
       { type: 'repository', name: 'a', actions: ['pull', 'push'] },
       { type: 'repository', name: 'b', actions: ['pull'] },
@@ -51,13 +51,13 @@ describe('a scope', () => {
     ]);
   });
 
-  test('with a host without a port is a name like any other', () => {
+  test('may have a host without a port, like any other name', () => {
     const [grant] = parseScopes(['repository:registry.test/acme/api:pull'], 'registry.test');
     expect(grant?.name).toBe('registry.test/acme/api');
     expect(parseScopes(['repository:elsewhere.test:5000/acme/api:pull'], 'registry.test:5000')).toEqual([]);
   });
 
-  test('with actions nobody knows keeps the ones we know', () => {
+  test('with unknown actions keeps the known ones', () => {
     expect(parseScopes(['repository:a:__proto__,constructor,pull,fly'])).toEqual([
       { type: 'repository', name: 'a', actions: ['pull'] },
     ]);

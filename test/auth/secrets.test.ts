@@ -5,7 +5,7 @@ import { requireSecret, sameSecret, signingKey, verificationKeys } from '../../s
 
 const SECRET = 'a-secret-of-the-tests-0123456789abcdef';
 
-test('keys of different labels differ, and are the same each time', async () => {
+test('keys of different labels differ, and are deterministic', async () => {
   const env = { REGISTRY_SECRET: SECRET };
   const [access, refresh, again] = await Promise.all([
     signingKey(env, 'access-token'),
@@ -17,7 +17,7 @@ test('keys of different labels differ, and are the same each time', async () => 
   expect(access.byteLength).toBe(32);
 });
 
-test('while the secret is replaced, the one before verifies but does not sign', async () => {
+test('while the secret is replaced, the previous one verifies and does not sign', async () => {
   const old = { REGISTRY_SECRET: SECRET };
   const now = { REGISTRY_SECRET: `new-${SECRET}`, REGISTRY_SECRET_PREVIOUS: SECRET };
   const oldKey = await signingKey(old, 'access-token');
@@ -29,16 +29,16 @@ test.each([undefined, '', 'short'])('a deployment whose secret is %j has none', 
   expect(() => requireSecret(secret === undefined ? {} : { REGISTRY_SECRET: secret })).toThrow(/REGISTRY_SECRET/);
 });
 
-test('a derived password has a prefix that scanners know and 160 bits', async () => {
+test('a derived password has a prefix for secret scanners, and 160 bits', async () => {
   expect(await administratorPassword({ REGISTRY_SECRET: SECRET })).toMatch(/^berth_[a-z2-7]{32}$/);
 });
 
-test('the administrator has the password of the settings, or else the derived one', async () => {
+test('the administrator has the configured password, or else the derived one', async () => {
   expect(await administratorPassword({ REGISTRY_SECRET: SECRET, ADMIN_PASSWORD: 'given' })).toBe('given');
   expect(await administratorPassword({ REGISTRY_SECRET: SECRET })).not.toBe('given');
 });
 
-test('the secret of an access key names its key, and is right under the secret before as well', async () => {
+test("an access key's secret names its key, and is valid under the previous secret as well", async () => {
   const env = { REGISTRY_SECRET: SECRET };
   const id = await keyIdFrom(env, 'seed');
   expect(id).toMatch(/^BRTH[A-Z2-7]{16}$/);
@@ -53,10 +53,10 @@ test('the secret of an access key names its key, and is right under the secret b
   expect(await isAccessKeySecret(env, secret.replace(id, other))).toBe(false);
 });
 
-test('a password is right for its account alone, whatever the case of the name', async () => {
+test('a password is valid for its account only, ignoring the case of the name', async () => {
   const env = { REGISTRY_SECRET: SECRET, ADMIN_PASSWORD: 'given' };
   const proof = async (name: string, password: string) => {
-    // What a person may have chosen is a guess, whether it is right or not.
+    // A password that a person may have chosen counts as a guess, right or wrong.
     expect(await credentialOfPassword(env, name, password, { service: 'registry.test', now: Date.now() })).toBe('guess');
     return credentialOfAdministrator(env, name, password);
   };
@@ -66,7 +66,7 @@ test('a password is right for its account alone, whatever the case of the name',
   expect(await proof('', '')).toBeNull();
 });
 
-test('secrets are compared as a whole', async () => {
+test('secrets are compared in full', async () => {
   expect(await sameSecret('one', 'one')).toBe(true);
   expect(await sameSecret('one', 'onE')).toBe(false);
   expect(await sameSecret('one', 'one more')).toBe(false);

@@ -17,7 +17,7 @@ function hang(from: string, statement: Partial<Statement>): Sourced {
   return { from, statement: { effect: 'allow', actions: ACTIONS, repositories: ['*'], ...statement } };
 }
 
-/** Each way to write a part of a statement, and whether it is about Alice, who asks about acme/api. */
+/** Each way to write a part of a statement, and whether it matches Alice, who asks about acme/api. */
 const REPOSITORIES: [string[], boolean][] = [
   [['acme/api'], true],
   [['acme/*'], true],
@@ -62,7 +62,7 @@ const TAGS: [string[] | undefined, string | null, boolean | 'where none is named
   [['v1'], null, 'where none is named'],
   [['*'], null, 'where none is named'],
 ];
-/** The actions that a statement narrowed to some tags is about, where the request names no tag. */
+/** The actions to which a statement narrowed to tags applies if the request names no tag. */
 const WITHOUT_A_TAG: Record<Statement['effect'], RepositoryAction[]> = { allow: ['push'], deny: ['delete'] };
 const LISTS: RepositoryAction[][] = [
   ...ACTIONS.map((action) => [action]),
@@ -74,7 +74,7 @@ describe('a statement', () => {
   const rows = (['allow', 'deny'] as const).flatMap((effect) => ACTIONS.map((action) => [effect, action] as const));
 
   test.each(rows)(
-    'that says %s counts for %s exactly where its actions, repositories, principals and tags all do',
+    'that says %s applies for %s exactly if its actions, repositories, principals and tags all match',
     (effect, action) => {
       const wrong: unknown[] = [];
       for (const actions of LISTS) {
@@ -114,22 +114,22 @@ describe('by default', () => {
   });
 });
 
-describe('a request that names no tag', () => {
+describe('a request without a tag', () => {
   const some = { tags: ['v*'] };
 
-  test('may push for whoever may push some tag, as a tag needs content', () => {
+  test('may push if the caller may push some tag, since a tag needs content', () => {
     expect(evaluate([hang('a', some)], ask('push')).allowed).toBe(true);
     expect(evaluate([hang('a', some), hang('b', { ...some, effect: 'deny' })], ask('push')).allowed).toBe(true);
     expect(evaluate([hang('a', some), hang('b', { effect: 'deny' })], ask('push')).allowed).toBe(false);
   });
 
-  test('may not delete for whoever may delete some tags only', () => {
+  test('may not delete if the caller may delete some tags only', () => {
     expect(evaluate([hang('a', some)], ask('delete', 'v1')).allowed).toBe(true);
     expect(evaluate([hang('a', some)], ask('delete')).allowed).toBe(false);
     expect(evaluate([hang('a', { tags: ['*'] })], ask('delete')).allowed).toBe(false);
   });
 
-  test('may not delete while some tag must not be deleted, as a deletion by digest takes all of them', () => {
+  test('may not delete if some tag must not be deleted, since a deletion by digest deletes all of them', () => {
     const statements = [EVERYTHING, hang('b', { ...some, effect: 'deny' })];
     expect(evaluate(statements, ask('delete', 'latest')).allowed).toBe(true);
     expect(evaluate(statements, ask('delete')).allowed).toBe(false);
@@ -146,17 +146,17 @@ describe('a role', () => {
     expect(mightAllow([...roles, deny], ask(action))).toBe(false);
   });
 
-  test('cannot be denied to administer: nobody could take the denial back', () => {
+  test('cannot lose the right to administer, since nobody could undo that', () => {
     expect(evaluate([deny, ...roles], ask('admin'))).toMatchObject({ allowed: true, decidedBy: { standing: true } });
     expect(mightAllow([deny, ...roles], ask('admin'))).toBe(true);
   });
 
-  test('is not what a statement gives: who administers by one can be denied it', () => {
+  test('is not the same as a statement: rights to administer by a statement can be denied', () => {
     expect(evaluate([EVERYTHING, deny], ask('admin')).allowed).toBe(false);
     expect(mightAllow([EVERYTHING, deny], ask('admin'))).toBe(false);
   });
 
-  test('reaches as far as its own names, and does not save others from a denial', () => {
+  test('applies to its own names only, and does not prevent denials', () => {
     const owner = rolesOf('user:alice', false, ['acme']);
     for (const repository of ['acme', 'acme2/api', 'acmex/api', 'acme-x/api', 'other/acme/api']) {
       expect(evaluate(owner, ask('admin', null, repository)).allowed).toBe(false);
@@ -166,7 +166,7 @@ describe('a role', () => {
     expect(evaluate(owner, ask('admin', null, 'alice/own')).allowed).toBe(true);
   });
 
-  test('over the namespace of its own name is for a user alone: a robot has none', () => {
+  test('over the namespace of its own name is for users: a robot has none', () => {
     expect(rolesOf('robot:acme/ci', false, [])).toEqual([]);
   });
 });
@@ -174,7 +174,7 @@ describe('a role', () => {
 describe("a repository's own statement", () => {
   const own = (statement: Partial<Statement>) => onRepository('acme/api', [hang('', statement).statement]);
 
-  test.each(PRINCIPALS)('for %j matches whom it names alone', (principals, hers) => {
+  test.each(PRINCIPALS)('for %j matches only the principals it names', (principals, hers) => {
     const statements = own(principals ? { principals } : {});
     expect(evaluate(statements, ask('pull')).allowed).toBe(principals !== undefined && hers);
   });
@@ -185,16 +185,16 @@ describe("a repository's own statement", () => {
     expect(evaluate(statements, ask('pull', null, 'acme/web')).allowed).toBe(false);
   });
 
-  test('that names everyone is about strangers too', () => {
+  test('for everyone includes anonymous callers', () => {
     expect(evaluate(own({ principals: ['*'] }), ask('pull', null, 'acme/api', ['*'])).allowed).toBe(true);
     expect(evaluate(own({ principals: ['user:alice'] }), ask('pull', null, 'acme/api', ['*'])).allowed).toBe(false);
   });
 });
 
-describe('names of the prototype', () => {
+describe('names of Object.prototype', () => {
   const NAMES = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf', 'length', '0'];
 
-  test.each(NAMES)('%s is a name like any other, of a repository, a tag and a principal', (name) => {
+  test.each(NAMES)('%s is an ordinary name of a repository, a principal and a tag', (name) => {
     const question = ask('push', name, name, [name]);
     const none = hang('none', { repositories: ['other'], principals: ['other'], tags: ['other'] });
     expect(evaluate([none], question)).toEqual({ allowed: false, decidedBy: null, matched: [] });
@@ -210,7 +210,7 @@ describe('names of the prototype', () => {
   });
 });
 
-/** Alphabets so small that statements meet each other and the question often. */
+/** Alphabets so small that statements often match each other and the question. */
 const ASKED_TAGS = ['1', '2', 'v1', 'constructor'];
 const someOf = <T>(...values: T[]) => fc.uniqueArray(fc.constantFrom(...values), { minLength: 1, maxLength: 3 });
 const statements = fc.record(
@@ -245,8 +245,8 @@ function counts(one: Sourced, question: Question): boolean {
   return evaluate([one], question).matched.length === 1;
 }
 
-describe('of all statements', () => {
-  test('those that allow decide, and one that denies wins over all of them', () => {
+describe('for any statements', () => {
+  test('an allowing one is needed, and a denying one wins', () => {
     fc.assert(
       fc.property(all, questions, (list, question) => {
         const matched = list.filter((one) => counts(one, question));
@@ -261,7 +261,7 @@ describe('of all statements', () => {
     );
   });
 
-  test('one more that denies never turns a no into a yes', () => {
+  test('another denying one never turns a no into a yes', () => {
     fc.assert(
       fc.property(all, hanging, questions, (list, { from, statement }, question) => {
         const more: Sourced[] = [...list, { from, statement: { ...statement, effect: 'deny' } }];
@@ -272,7 +272,7 @@ describe('of all statements', () => {
     );
   });
 
-  test('one more that allows never turns a yes into a no, so that one less never turns a no into a yes', () => {
+  test('another allowing one never turns a yes into a no', () => {
     fc.assert(
       fc.property(all, hanging, questions, (list, one, question) => {
         const more: Sourced[] = [...list, { ...one, statement: { ...one.statement, effect: 'allow' } }];
@@ -283,7 +283,7 @@ describe('of all statements', () => {
     );
   });
 
-  test('the order does not matter for the answer', () => {
+  test('their order does not matter for the answer', () => {
     fc.assert(
       fc.property(all.chain(shuffled), questions, ([list, again], question) => {
         expect(evaluate(again, question).allowed).toBe(evaluate(list, question).allowed);
@@ -293,8 +293,8 @@ describe('of all statements', () => {
     );
   });
 
-  // Of several at one place either may be named: they stand in one document, whose order is its own.
-  test('the order does not matter for where the one that decided hangs', () => {
+  // Within one document either may be named, since a document has its own order.
+  test('their order does not matter for whose policy the deciding one is in', () => {
     fc.assert(
       fc.property(all.chain(shuffled), questions, ([list, again], question) => {
         const by = (order: Sourced[]) => evaluate(order, question).decidedBy;
@@ -312,7 +312,7 @@ describe('of all statements', () => {
     }
   });
 
-  test('the one that decided matched, and says what was answered', () => {
+  test('the deciding one matches, and has the effect that was answered', () => {
     fc.assert(
       fc.property(all, questions, (list, question) => {
         const { allowed, decidedBy, matched } = evaluate(list, question);
@@ -325,8 +325,8 @@ describe('of all statements', () => {
   });
 });
 
-describe('what might be allowed', () => {
-  test('holds all that is allowed, with any tag and with none', () => {
+describe('the set of possible actions', () => {
+  test('contains all that is allowed, with any tag and without', () => {
     fc.assert(
       fc.property(all, questions, (list, question) => {
         expect(mightAllow(list, question) || !evaluate(list, question).allowed).toBe(true);
@@ -335,7 +335,7 @@ describe('what might be allowed', () => {
     );
   });
 
-  test('is what some tag, or none, is allowed for, were it not for denials that are narrowed to tags', () => {
+  test('is what is allowed for some tag or none, ignoring denials narrowed to tags', () => {
     fc.assert(
       fc.property(all, questions, (list, question) => {
         const bare = list.filter(({ statement }) => statement.effect === 'allow' || !statement.tags);
@@ -346,17 +346,17 @@ describe('what might be allowed', () => {
     );
   });
 
-  // So a token may carry an action that no tag is allowed for. That is no more than a token asked for in vain: each request
-  // is judged again, with its tag.
-  test('does not set tags that are allowed off against tags that are denied', () => {
+  // So a token may contain an action that no tag is allowed for. That does no harm: each request is evaluated again, with its
+  // tag.
+  test('does not subtract denied tags from allowed ones', () => {
     const statements = [hang('a', { tags: ['v1'] }), hang('b', { effect: 'deny', tags: ['v*'] })];
     expect(mightAllow(statements, ask('retag'))).toBe(true);
     for (const tag of [null, 'v1', 'v2', 'latest']) expect(evaluate(statements, ask('retag', tag)).allowed).toBe(false);
   });
 });
 
-describe('the work of an evaluation', () => {
-  /** As many patterns as fit a policy, none of which matches. */
+describe('the cost of an evaluation', () => {
+  /** As many patterns as fit in a policy, none of which matches. */
   const heavy = Array.from({ length: 50 }, (_, n) =>
     hang(`team:${n}`, {
       actions: ['push', 'retag'],
@@ -367,19 +367,19 @@ describe('the work of an evaluation', () => {
   const asker = (statements: Sourced[]) => ({ ...anonymous(NOTHING), subject: 'user:alice', principals: ALICE, statements });
   const tags = Array.from({ length: 100 }, (_, n) => `tag-${n}`);
 
-  test('compiles each pattern once for each policy that was loaded', () => {
+  test('includes compiling each pattern once for each loaded policy', () => {
     const list = heavy.map(({ from, statement }) => hang(from, { ...statement, tags: [...(statement.tags ?? [])] }));
     const ask100 = () => tags.map((tag) => evaluate(list, ask('push', tag)));
     ask100();
     const split = vi.spyOn(String.prototype, 'split');
     ask100();
     const calls = split.mock.calls.length;
-    // Before the comparison: what reports a failure uses it too.
+    // Computed before the comparison, because reporting a failure uses it too.
     split.mockRestore();
     expect(calls).toBe(0);
   });
 
-  test('compares what does not depend on the tag once for all tags', () => {
+  test('includes comparing what does not depend on the tag once for all tags', () => {
     fc.assert(
       fc.property(all, questions, (list, { tag: _, ...question }) => {
         const { about } = decisions(list, question);
@@ -388,7 +388,7 @@ describe('the work of an evaluation', () => {
     );
   });
 
-  test('for many tags is bounded, and one tag is always judged', () => {
+  test('is bounded for many tags, and one tag is always evaluated', () => {
     const many = () => tagsDenied(asker(heavy), ['push', 'retag'], 'acme/api', tags);
     expect(many).toThrow(`one request may make ${COMPARISONS_MAX}`);
     const [, fitting] = /name up to (\d+) tags/.exec(messageOf(many)) ?? [];
@@ -398,12 +398,12 @@ describe('the work of an evaluation', () => {
     expect(tagsDenied(asker(heavier), ['push', 'retag'], 'acme/api', ['v1'])).toEqual({ push: ['v1'], retag: ['v1'] });
   });
 
-  test('for many tags is bounded for the limits of a credential as well', () => {
+  test('is bounded for the limits of a credential as well', () => {
     const authority = { ...asker([EVERYTHING]), bounds: [heavy] };
     expect(() => tagsDenied(authority, ['push'], 'acme/api', tags)).toThrow('comparisons');
   });
 
-  test('for a hundred tags against usual policies fits', () => {
+  test('allows a hundred tags with usual policies', () => {
     const usual = Array.from({ length: 50 }, (_, n) =>
       hang(`team:${n}`, { actions: ['push'], tags: Array.from({ length: 50 }, (__, m) => `v${n}.${m}.*`) }),
     );

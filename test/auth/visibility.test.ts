@@ -44,7 +44,7 @@ async function list(within: Reach, after = '', limit = 100): Promise<string[]> {
   return (await listRepositories(world.env, { after, limit }, within)).items;
 }
 
-/** Page by page, as a client goes through them. */
+/** All pages, as a client follows them. */
 async function pages(within: Reach, limit: number, between = async () => {}): Promise<string[][]> {
   const all: string[][] = [];
   for (let after = ''; ; await between()) {
@@ -61,35 +61,35 @@ function numbered(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, n) => `${prefix}${String(n).padStart(5, '0')}`);
 }
 
-/** All names up to five characters of an alphabet whose order is not the alphabet's: `-` and `.` come before `/`. */
+/** All names up to five characters of an alphabet whose order differs from the alphabet's: `-` and `.` come before `/`. */
 const CHARS = ['a', 'b', '-', '.', '/'];
 const NAMES = CHARS.reduce((texts) => ['', ...texts.flatMap((text) => CHARS.map((char) => text + char))], ['']).filter(
   isRepositoryName,
 );
 
 describe('repositories within reach', () => {
-  test('are those whose names begin with a prefix, and those that are named, each once and in bytewise order', async () => {
+  test('are those with a prefix and those that are named, each once, in bytewise order', async () => {
     await hold('acme/web', 'acme/api', 'acme/zzz', 'beta/api', 'gamma', 'gamma/x', 'acme');
     expect(await list(reach(['acme/']))).toEqual(['acme/api', 'acme/web', 'acme/zzz']);
     expect(await list(reach([], ['gamma', 'absent', 'acme/api']))).toEqual(['acme/api', 'gamma']);
     expect(await list(reach(['acme/'], ['gamma', 'acme/api', 'gamma']))).toEqual(['acme/api', 'acme/web', 'acme/zzz', 'gamma']);
   });
 
-  test('are all with the empty prefix, and none where nothing is within reach', async () => {
+  test('are all with the empty prefix, and none without any reach', async () => {
     await hold('b', 'a/b', 'a');
     expect(await list(reach(['']))).toEqual(['a', 'a/b', 'b']);
     expect(await list(reach([]))).toEqual([]);
     expect(await list(reach(['zz'], ['absent']))).toEqual([]);
   });
 
-  test('are named once where prefixes overlap', async () => {
+  test('are listed once if prefixes overlap', async () => {
     await hold('acme/web-1', 'acme/web-2', 'acme/api', 'beta');
     const all = ['acme/api', 'acme/web-1', 'acme/web-2', 'beta'];
     expect(await list(reach(['acme/web-', 'acme/', '', 'acme/'], ['acme/web-1']))).toEqual(all);
     expect((await pages(reach(['acme/web-', 'acme/', '', 'acme/'], ['acme/web-1']), 1)).flat()).toEqual(all);
   });
 
-  test('are not those of a sibling whose name only begins alike', async () => {
+  test('exclude a sibling whose name begins alike', async () => {
     await hold('acme', 'acme-x/api', 'acme.x/api', 'acme/api', 'acme0/api', 'acmex/api');
     expect(await list(reach(['acme/']))).toEqual(['acme/api']);
     expect(await list(reach(['acme-x/']))).toEqual(['acme-x/api']);
@@ -97,12 +97,12 @@ describe('repositories within reach', () => {
     expect(await list(reach(['acme']))).toEqual(['acme', 'acme-x/api', 'acme.x/api', 'acme/api', 'acme0/api', 'acmex/api']);
   });
 
-  test('come in bytewise order, in which a hyphen and a point stand before the slash', async () => {
+  test('come in bytewise order, in which a hyphen and a dot come before a slash', async () => {
     await hold('a_b', 'a/b', 'ab', 'a-b', 'a', 'a.b', 'a0', 'b', 'a/b/c', 'a/b-c');
     expect(await list(reach(['']))).toEqual(['a', 'a-b', 'a.b', 'a/b', 'a/b-c', 'a/b/c', 'a0', 'a_b', 'ab', 'b']);
   });
 
-  test('are continued after a name, be it there, gone, within reach or not', async () => {
+  test('continue after any name, existing or not, within reach or not', async () => {
     await hold('a/1', 'a/3', 'b/1', 'c/1');
     const within = reach(['a/', 'c/'], ['d']);
     expect(await list(within, 'a/1')).toEqual(['a/3', 'c/1']);
@@ -112,13 +112,13 @@ describe('repositories within reach', () => {
     expect(await list(within, 'zzz')).toEqual([]);
   });
 
-  test('fill each page, and the last says that there is no more', async () => {
+  test('fill each page, and the last one says that there is no more', async () => {
     await hold(...numbered('a/', 6), ...numbered('b/', 5));
     expect((await pages(reach(['a/']), 3)).map(({ length }) => length)).toEqual([3, 3]);
     expect((await pages(reach(['a/'], ['b/00002']), 3)).map(({ length }) => length)).toEqual([3, 3, 1]);
   });
 
-  test('are neither repeated nor passed over where some are deleted and made between two pages', async () => {
+  test('are neither repeated nor skipped if some are deleted and created between two pages', async () => {
     await hold('a/1', 'a/2', 'a/3', 'a/4', 'b/1', 'b/2');
     const changes = [
       async () => {
@@ -131,7 +131,7 @@ describe('repositories within reach', () => {
     expect(seen).toEqual([['a/1', 'a/2'], ['a/4', 'a/5'], ['b/2']]);
   });
 
-  test('are those of a filter over all names, whatever the reach and the page', async () => {
+  test('equal a filter over all names, for any reach and page', async () => {
     await hold(...NAMES);
     const prefixes = fc.string({ unit: fc.constantFrom(...CHARS), maxLength: 3 });
     const name = fc.oneof(fc.constantFrom(...NAMES), fc.constantFrom('zz', 'a/bb/a', 'c'));
@@ -156,7 +156,7 @@ describe('repositories within reach', () => {
   });
 });
 
-/** Rows read; a number here is a promise, as those of budgets.test.ts are. */
+/** Rows read. A larger number needs a reason, as in budgets.test.ts. */
 async function cost(work: (env: World['env']) => Promise<unknown>): Promise<number> {
   const { env, counts } = counting(world.env);
   await work(env);
@@ -172,7 +172,7 @@ describe('a page of repositories reads', () => {
     await hold(...numbered('m/', 60), ...numbered('p/', 60));
   });
 
-  test('a few rows for each name that it shows, however many are out of reach before, between and behind', async () => {
+  test('a few rows for each name shown, however many are out of reach before, between and behind', async () => {
     const before = [await page(reach(['m/'])), await page(reach(['m/', 'p/'], ['p/00001', 'absent']), '', 100)];
     await hold(...numbered('a/', FOREIGN), ...numbered('n/', FOREIGN), ...numbered('z/', FOREIGN));
     expect([await page(reach(['m/'])), await page(reach(['m/', 'p/'], ['p/00001', 'absent']), '', 100)]).toEqual(before);
@@ -180,30 +180,30 @@ describe('a page of repositories reads', () => {
     expect(before[1]).toBeLessThanOrEqual(5 * 101 * 2 + 10);
   });
 
-  test('no more where it begins in the middle, nor where nothing comes after', async () => {
+  test('no more in the middle, or if nothing comes after', async () => {
     await hold(...numbered('a/', FOREIGN), ...numbered('n/', FOREIGN));
     expect(await page(reach(['m/', 'p/']), 'm/00050')).toBeLessThanOrEqual(5 * 51 * 2);
     expect(await page(reach(['m/', 'p/']), 'a/00100')).toBeLessThanOrEqual(5 * 51 * 2);
     expect(await page(reach(['a/', 'm/']), 'p/')).toBeLessThanOrEqual(10);
   });
 
-  test('a few rows for each prefix and name where nothing is there', async () => {
+  test('a few rows for each prefix and name without a repository', async () => {
     await hold(...numbered('a/', FOREIGN));
     expect(await page(reach(['b/', 'c/', 'zz'], ['absent', 'b']))).toBeLessThanOrEqual(5 * 5);
   });
 
-  test('a few rows for each of a thousand names, not for each of them again at each that it shows', async () => {
+  test('a few rows for each of a thousand names, once per page', async () => {
     await hold(...numbered('a/', FOREIGN));
     expect(await page(reach([], numbered('a/', 1000)), '', 1000)).toBeLessThanOrEqual(5 * 1001);
   });
 });
 
-describe('repositories whose policies name somebody', () => {
+describe('repositories whose policies name a principal', () => {
   async function naming(principals: string[], after = '', limit = 100): Promise<string[]> {
     return repositoriesNaming(world.env, { principals }, { after, limit });
   }
 
-  test('are named once, in bytewise order, by whichever of the principals they name', async () => {
+  test('are listed once, in bytewise order, whichever principal is named', async () => {
     await name(
       ['user:alice', 'b/x'],
       ['*', 'b/x'],
@@ -219,7 +219,7 @@ describe('repositories whose policies name somebody', () => {
     expect(await naming([])).toEqual([]);
   });
 
-  test('are not those that name somebody whose name only begins alike', async () => {
+  test('exclude those that name a similar principal', async () => {
     await name(
       ['user:alice2', 'a'],
       ['user:alic', 'b'],
@@ -232,7 +232,7 @@ describe('repositories whose policies name somebody', () => {
     expect(await naming(['*'])).toEqual([]);
   });
 
-  test('are continued after a name, be it there or gone', async () => {
+  test('continue after any name, existing or not', async () => {
     await name(['*', 'a/1'], ['*', 'a/3'], ['user:alice', 'a/2'], ['user:alice', 'b']);
     expect(await naming(['user:alice', '*'], 'a/1', 2)).toEqual(['a/2', 'a/3']);
     await world.env.DB.prepare("DELETE FROM policy_principals WHERE repository = 'a/3'").run();
@@ -240,7 +240,7 @@ describe('repositories whose policies name somebody', () => {
     expect(await naming(['user:alice', '*'], 'b', 2)).toEqual([]);
   });
 
-  test('are those of a filter over all rows, whoever asks and whatever the page', async () => {
+  test('equal a filter over all rows, for any principals and page', async () => {
     const PRINCIPALS = ['user:a', 'team:a/b', 'organization:a', '*'];
     // Some repositories name nobody, some one of the principals, some all.
     const rows = NAMES.flatMap((repository, n) =>
@@ -259,7 +259,7 @@ describe('repositories whose policies name somebody', () => {
     );
   });
 
-  test('cost a few rows for each that is shown and each principal, however many name others', async () => {
+  test('cost a few rows for each one shown and each principal, however many name others', async () => {
     const alice = { principals: ['user:alice', 'team:acme/dev', '*'] };
     const rows = (principal: string, prefix: string, count: number) =>
       name(...numbered(prefix, count).map((repository): [string, string] => [principal, repository]));
@@ -274,7 +274,7 @@ describe('repositories whose policies name somebody', () => {
   });
 });
 
-describe('the reach of somebody', () => {
+describe('the reach of a user', () => {
   const allow = (repositories: string[], more: Partial<Statement> = {}): Sourced => ({
     from: 'team:acme/dev',
     statement: { effect: 'allow', actions: ['pull'], repositories, ...more },
@@ -286,14 +286,14 @@ describe('the reach of somebody', () => {
 
   const reached = (authority: Authority) => reachOf(pullPatterns(authority));
 
-  test('is what their statements name, and what their patterns begin with before the first star', () => {
+  test('is what their statements name, and the part of their patterns before the first star', () => {
     expect(reached(holder([allow(['acme/api', 'beta/*']), allow(['acme/*/cache/*', 'gamma-*'])]))).toEqual({
       prefixes: ['acme/', 'beta/', 'gamma-'],
       names: ['acme/api'],
     });
   });
 
-  test('is all where a pattern begins with a star', () => {
+  test('is everything if a pattern begins with a star', () => {
     expect(reached(holder([allow(['*/api']), allow(['acme/*'])]))).toEqual({ prefixes: [''], names: [] });
     expect(reached(holder(rolesOf('user:admin', true, ['acme'])))).toEqual({ prefixes: [''], names: [] });
   });
@@ -305,7 +305,7 @@ describe('the reach of somebody', () => {
     });
   });
 
-  test('has no prefix within another, which would be looked for twice', () => {
+  test('has no prefix within another, which would be searched twice', () => {
     expect(reached(holder([allow(['acme/web-*', 'acme/*', 'acme-x/*', 'acme/*', 'b*', 'beta/*'])])).prefixes).toEqual([
       'acme-x/',
       'acme/',
@@ -313,7 +313,7 @@ describe('the reach of somebody', () => {
     ]);
   });
 
-  test('is nothing by what denies, what does not pull, and what repositories say of themselves', () => {
+  test("excludes denials, other actions than pull, and what repositories' policies say", () => {
     const statements = [
       allow(['a/*'], { effect: 'deny' }),
       allow(['b/*'], { actions: ['push', 'delete'] }),
@@ -322,7 +322,7 @@ describe('the reach of somebody', () => {
     expect(reached(holder(statements))).toEqual({ prefixes: [], names: [] });
   });
 
-  test('holds, with the repositories that name them, all that they may pull', () => {
+  test('together with the repositories that name them covers all that they may pull', () => {
     const patterns = fc.string({ unit: fc.constantFrom(...CHARS, '*'), minLength: 1, maxLength: 4 });
     const own = fc.record({
       effect: fc.constantFrom('allow' as const, 'allow' as const, 'deny' as const),

@@ -24,7 +24,9 @@ function rules(issuer: Issuer): TrustRule[] {
   ];
 }
 
-/** `somebody`, `nobody`, or why the issuer could not be asked, as the log has it: the caller is told the same whatever it was. */
+/**
+ * `somebody`, `nobody`, or the logged reason why the issuer could not be asked. The caller is told the same for each reason.
+ */
 async function outcome(issuer: Issuer, token: string, seconds = 0): Promise<string> {
   try {
     const identity = await takenFor(token, rules(issuer), issuer.world(seconds));
@@ -57,7 +59,7 @@ describe('the keys of an issuer', () => {
     }
   });
 
-  test('may come from the edge, are never fetched through a redirect, and never for longer than five seconds', async () => {
+  test('may come from the edge cache, without redirects, within five seconds', async () => {
     const timeout = vi.spyOn(AbortSignal, 'timeout');
     const issuer = await newIssuer();
     await outcome(issuer, await issuer.sign());
@@ -68,7 +70,7 @@ describe('the keys of an issuer', () => {
     }
   });
 
-  test('that are new are asked for at once, past the edge, and then once a minute at most', async () => {
+  test('that are new are fetched at once, past the edge cache, and then at most once a minute', async () => {
     const issuer = await newIssuer();
     expect(await outcome(issuer, await issuer.sign())).toBe('somebody');
     await issuer.rotate();
@@ -82,7 +84,7 @@ describe('the keys of an issuer', () => {
     expect(issuer.requests).toHaveLength(6);
   });
 
-  test('that were rotated while nobody looked are found even if the edge has the old ones', async () => {
+  test('that were rotated unnoticed are found even if the edge cache has the old ones', async () => {
     const issuer = await newIssuer();
     const old = { keys: issuer.keys };
     await issuer.rotate();
@@ -90,7 +92,7 @@ describe('the keys of an issuer', () => {
     expect(await outcome(issuer, await issuer.sign())).toBe('somebody');
   });
 
-  test('that nobody has are asked for by one of many at the same time', async () => {
+  test('that nobody has are looked up by one of many concurrent requests', async () => {
     const issuer = await newIssuer();
     await outcome(issuer, await issuer.sign());
     const stranger = await issuer.sign({}, {}, await newKey());
@@ -99,7 +101,7 @@ describe('the keys of an issuer', () => {
     expect(new Set(outcomes)).toEqual(new Set(['nobody', 'it has not answered yet']));
   });
 
-  test('are gone when the issuer takes them away', async () => {
+  test('are dropped when the issuer removes them', async () => {
     const issuer = await newIssuer();
     const token = await issuer.sign({ exp: issuer.world().now / 1000 + 3600 });
     expect(await outcome(issuer, token)).toBe('somebody');
@@ -107,7 +109,7 @@ describe('the keys of an issuer', () => {
     expect(await outcome(issuer, token, 601)).toBe('nobody');
   });
 
-  test('of many issuers are kept, of the oldest not', async () => {
+  test('of many issuers are kept, without the oldest', async () => {
     const first = await newIssuer();
     const token = await first.sign();
     await outcome(first, token);
@@ -121,12 +123,12 @@ describe('the keys of an issuer', () => {
   });
 });
 
-/** `fetch`'s promise and the body's stream end with the signal, as they do in the runtime. */
+/** `fetch`'s promise and the body's stream end with the signal, as in the runtime. */
 function never(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
 }
 
-describe('an issuer that cannot be asked is told apart from a wrong password:', () => {
+describe('an unreachable issuer is distinguished from a wrong password:', () => {
   const wrong: [string, (issuer: Issuer) => void, string][] = [
     [
       'discovery fails',
@@ -191,7 +193,7 @@ describe('an issuer that cannot be asked is told apart from a wrong password:', 
     expect(issuer.requests.filter((url) => !url.startsWith(issuer.url))).toEqual([]);
   });
 
-  test('it never stops talking', async () => {
+  test('it never stops sending', async () => {
     const issuer = await newIssuer();
     let sent = 0;
     let stopped = false;
@@ -227,7 +229,7 @@ describe('an issuer that cannot be asked is told apart from a wrong password:', 
     expect(await outcome(issuer, await issuer.sign())).toBe('it took too long');
   });
 
-  test('it is left alone for five seconds, then asked again past the edge', async () => {
+  test('it is not asked for five seconds, then again past the edge cache', async () => {
     const issuer = await newIssuer();
     set(issuer, issuer.jwks, () => new Response('', { status: 503 }));
     const token = await issuer.sign();
@@ -239,7 +241,7 @@ describe('an issuer that cannot be asked is told apart from a wrong password:', 
     expect(issuer.inits.at(-1)).toMatchObject({ cache: 'no-store' });
   });
 
-  test('it fails while it is asked for a new key, and the old ones still count', async () => {
+  test('it fails while asked for a new key, and the old ones stay valid', async () => {
     const issuer = await newIssuer();
     const old = await issuer.sign();
     await outcome(issuer, old);
@@ -254,7 +256,7 @@ describe('an issuer that cannot be asked is told apart from a wrong password:', 
   });
 });
 
-describe('an issuer is', () => {
+describe('an issuer URL is', () => {
   test.each([
     'https://token.actions.githubusercontent.com',
     'https://token.actions.githubusercontent.com/acme',
@@ -304,14 +306,14 @@ describe('an issuer is', () => {
     `https://gitlab.com/${'a'.repeat(250)}`,
   ])('not %j', (url) => expect(isIssuer(url, false)).toBe(false));
 
-  test('on this machine and without encryption where that is allowed, and not with a user name even then', () => {
+  test('on this machine and without encryption if allowed, but never with a user name', () => {
     expect(isIssuer('http://localhost:8080', true)).toBe(true);
     expect(isIssuer('http://127.0.0.1:8080/issuer', true)).toBe(true);
     expect(isIssuer('http://user@localhost', true)).toBe(false);
     expect(isIssuer('ftp://localhost', true)).toBe(false);
   });
 
-  test('asked only as far as that is allowed now, though its rule was saved before', async () => {
+  test('used only as far as it is allowed now, even if its rule was saved before', async () => {
     const issuer = await newIssuer({ url: 'http://localhost:9999' });
     const token = await issuer.sign();
     expect(await takenFor(token, rules(issuer), issuer.world())).toBeNull();

@@ -19,7 +19,7 @@ function ruleOf(issuer: Issuer, rule: Partial<TrustRule> = {}): TrustRule {
   };
 }
 
-/** What GitHub says of a job, as documented; ids are text there. */
+/** Claims of a GitHub job, as documented; ids are text there. */
 const GITHUB = {
   sub: 'repo:acme/api:ref:refs/heads/main',
   ref: 'refs/heads/main',
@@ -36,7 +36,7 @@ const GITHUB = {
   nbf: SECONDS - 600,
 };
 
-/** And GitLab: refs are names. */
+/** Claims of a GitLab job: refs are names. */
 const GITLAB = {
   sub: 'project_path:acme/api:ref_type:branch:ref:main',
   ref: 'main',
@@ -51,8 +51,8 @@ const GITLAB = {
   groups_direct: ['acme'],
 };
 
-describe('a token of another issuer', () => {
-  test('is somebody, as GitHub makes it', async () => {
+describe('a token of an external issuer', () => {
+  test('is accepted as GitHub makes it', async () => {
     const issuer = await newIssuer({ alg: 'RS256' });
     const rule = ruleOf(issuer, { claims: { repository_id: '74', ref: 'refs/heads/*', actor_id: ['1', '12'] } });
     const identity = await takenFor(await issuer.sign(GITHUB), [rule], issuer.world());
@@ -74,7 +74,7 @@ describe('a token of another issuer', () => {
     });
   });
 
-  test('is somebody, as GitLab makes it', async () => {
+  test('is accepted as GitLab makes it', async () => {
     const issuer = await newIssuer({ alg: 'ES256' });
     const statements: RuleStatement[] = [
       {
@@ -93,7 +93,7 @@ describe('a token of another issuer', () => {
     expect(identity?.told.claims.other).toBe('5');
   });
 
-  test('takes along what the number of its merge request is made of', async () => {
+  test('includes the claims that make up the number of its merge request', async () => {
     const issuer = await newIssuer();
     const statements = [push(['mr-{pull_request}-*'], { pipeline_source: 'merge_request_event' })];
     const rule = ruleOf(issuer, { claims: { project_id: '22' }, statements });
@@ -112,7 +112,7 @@ describe('a token of another issuer', () => {
     },
   );
 
-  test('may be for several audiences, and have numbers and truth values for claims', async () => {
+  test('may be for several audiences, and have numbers and booleans as claims', async () => {
     const issuer = await newIssuer();
     const rule = ruleOf(issuer, { claims: { project_id: '22', protected: 'true' } });
     const claims = { aud: ['elsewhere', AUDIENCE], project_id: 22, protected: true };
@@ -128,22 +128,22 @@ describe('a token of another issuer', () => {
   });
 });
 
-describe('where there is no rule', () => {
-  test('nobody is asked for keys', async () => {
+describe('without a matching rule', () => {
+  test('no issuer is asked for keys', async () => {
     const issuer = await newIssuer();
     expect(await takenFor(await issuer.sign(), [], issuer.world())).toBeNull();
     expect(issuer.requests).toEqual([]);
   });
 });
 
-describe('a token is nobody', () => {
+describe('a token is refused', () => {
   let issuer: Issuer;
   beforeEach(async () => {
     issuer = await newIssuer();
   });
 
   async function expectNobody(token: string, rules = [ruleOf(issuer)]): Promise<void> {
-    // The same with the usual claims is somebody: it is this one thing that is wrong.
+    // The same with the usual claims is accepted: only this one thing is wrong.
     expect(await takenFor(await issuer.sign(), rules, issuer.world())).not.toBeNull();
     expect(await takenFor(token, rules, issuer.world())).toBeNull();
     expect(new Set(issuer.requests)).toEqual(new Set([issuer.configuration, issuer.jwks]));
@@ -174,12 +174,12 @@ describe('a token is nobody', () => {
     await expectNobody(await issuer.sign(claims));
   });
 
-  test('about nobody in particular, even if the rule does not look at that', async () => {
+  test('without a subject, even if the rule does not check that', async () => {
     const rules = [ruleOf(issuer, { claims: { jti: 'one' } })];
     for (const sub of [undefined, '', 5, null, ['somebody']]) await expectNobody(await issuer.sign({ sub }), rules);
   });
 
-  test('of an issuer that is written another way', async () => {
+  test('of an issuer that is written differently', async () => {
     for (const iss of [`${issuer.url}/`, issuer.url.toUpperCase(), `${issuer.url}:443`, [issuer.url]]) {
       await expectNobody(await issuer.sign({ iss }));
     }
@@ -210,13 +210,13 @@ describe('a token is nobody', () => {
     await expectNobody(await issuer.sign({}, { kid: issuer.key.kid }, await newKey()));
   });
 
-  test('whose claims were changed after it was signed', async () => {
+  test('with claims that were changed after it was signed', async () => {
     const [header, , signature] = (await issuer.sign({ sub: 'nobody' })).split('.');
     const [, payload] = (await issuer.sign()).split('.');
     await expectNobody(`${header}.${payload}.${signature}`);
   });
 
-  test('signed with nothing', async () => {
+  test('without a signature', async () => {
     const [, payload] = (await issuer.sign()).split('.');
     for (const alg of ['none', 'None', 'NONE', '']) {
       const header = base64url.encode(JSON.stringify({ alg, typ: 'JWT', kid: issuer.key.kid }));
@@ -245,7 +245,7 @@ describe('a token is nobody', () => {
     await expectNobody(await signed);
   });
 
-  test('signed with a key that is for encryption, or is no key', async () => {
+  test('signed with an encryption key, or with something that is no key', async () => {
     const other = await newKey();
     issuer.keys = [...issuer.keys, { ...other.publicJwk, use: 'enc' }];
     await expectNobody(await issuer.sign({}, {}, other));
@@ -261,7 +261,7 @@ describe('a token is nobody', () => {
     }
   });
 
-  test('where a claim that is looked at would not fit into our own tokens', async () => {
+  test('if a claim that is used would not fit into our own tokens', async () => {
     const rule = ruleOf(issuer, { claims: { sub: 'somebody', long: '*' } });
     const other = ruleOf(issuer, { subject: 'ci:other/x' });
     const token = await issuer.sign({ long: 'x'.repeat(1025) });
@@ -272,7 +272,7 @@ describe('a token is nobody', () => {
 });
 
 describe('of several rules of an issuer', () => {
-  test('those count whose audience and conditions are met', async () => {
+  test('those apply whose audience and conditions match', async () => {
     const issuer = await newIssuer();
     const rules = [
       ruleOf(issuer, { subject: 'ci:acme/a', claims: { project_id: '22', kind: 'a*' } }),
@@ -289,14 +289,14 @@ describe('of several rules of an issuer', () => {
     expect(identity?.told.claims).not.toHaveProperty('absent');
   });
 
-  test('a condition on the audience is one like any other', async () => {
+  test('a condition on the audience works like any other', async () => {
     const issuer = await newIssuer();
     const rule = (aud: string) => ruleOf(issuer, { claims: { sub: 'somebody', aud } });
     expect(await takenFor(await issuer.sign(), [rule('registry.*')], issuer.world())).not.toBeNull();
     expect(await takenFor(await issuer.sign(), [rule('other')], issuer.world())).toBeNull();
   });
 
-  test('a claim called __proto__ is a claim, and what every object has is none', async () => {
+  test('a claim called __proto__ is a claim, and inherited properties are none', async () => {
     const issuer = await newIssuer();
     const token = await issuer.sign(JSON.parse('{"__proto__": "a"}'));
     const matched = async (name: string) =>
@@ -369,7 +369,7 @@ describe("both forms of GitHub's subject:", () => {
 
 const ISSUER = 'https://issuer.example';
 
-/** The patterns of tags that a rule lets such a token push. */
+/** The patterns of tags that a rule lets this token push. */
 function pushable(statements: RuleStatement[], claims: Record<string, string>): string[] {
   const rule = { subject: 'ci:acme/x', issuer: ISSUER, audience: AUDIENCE, claims: {}, statements, lifetime: 3600 };
   return statementsOf(rule, { iss: ISSUER, ...claims }).flatMap(({ tags }) => tags ?? ['*']);
@@ -379,7 +379,7 @@ function push(tags: string[], when?: RuleStatement['when']): RuleStatement {
   return { effect: 'allow', actions: ['push', 'retag'], repositories: ['acme/api'], tags, ...(when ? { when } : {}) };
 }
 
-describe('one rule says which refs may push which tags:', () => {
+describe('one rule maps refs to tags:', () => {
   const statements = [
     push(['main-*'], { ref: 'refs/heads/main' }),
     push(['v*'], { ref: 'refs/tags/v*', ref_type: 'tag' }),
@@ -428,25 +428,25 @@ describe('one rule says which refs may push which tags:', () => {
 describe('a pull request', () => {
   const request = { ref: 'refs/heads/main', event_name: 'pull_request_target' };
 
-  test('may do what is said for it by name, and nothing that is said for everybody', () => {
+  test('has the rights that rules give to it by name, and none of those for everybody', () => {
     expect(
       pushable([push(['a']), push(['b'], { event_name: 'pull_request*' }), push(['c'], { event_name: 'push' })], request),
     ).toEqual(['b']);
   });
 
-  test('may do nothing by a condition on something else', () => {
+  test('gets nothing by a condition on something else', () => {
     expect(pushable([push(['a'], { ref: 'refs/heads/*' }), push(['b'], { pipeline_source: '*' })], request)).toEqual([]);
     expect(pushable([push(['a'], { event_name: '*' })], { pipeline_source: 'merge_request_event' })).toEqual([]);
   });
 
-  test('must not do what is forbidden to everybody', () => {
+  test('is subject to denials for everybody', () => {
     const deny: RuleStatement = { effect: 'deny', actions: ['push'], repositories: ['acme/api'], tags: ['latest'] };
     expect(pushable([deny], request)).toEqual(['latest']);
     expect(pushable([{ ...deny, when: { event_name: 'push' } }], request)).toEqual([]);
   });
 });
 
-describe('a claim that tells the source and is no text that can be read', () => {
+describe('a claim about the source that is not readable text', () => {
   test.each(
     ['event_name', 'pipeline_source', 'build_source', 'ref_type'].flatMap((name) =>
       [['push'], { name: 'push' }, 'x'.repeat(2000)].map((value): [string, unknown] => [name, value]),
@@ -532,7 +532,7 @@ describe('a source that is not the repository itself', () => {
     expect(pushable([protectedOnly, push(['named'], { [claim]: source })], claims)).toEqual(['named']);
   });
 
-  test('may be named by the rule as a whole', () => {
+  test('may be named as a whole by the rule', () => {
     const rule = { subject: 'ci:x', issuer: ISSUER, audience: AUDIENCE, lifetime: 3600, statements: [plain] };
     const claims = { iss: ISSUER, event_name: 'workflow_run', ref_protected: 'true' };
     const granted = (conditions: TrustRule['claims']) => statementsOf({ ...rule, claims: conditions }, claims).length;
@@ -543,7 +543,7 @@ describe('a source that is not the repository itself', () => {
   });
 });
 
-describe('a rule that has changed', () => {
+describe('a changed rule', () => {
   const rule: TrustRule = {
     subject: 'ci:acme/x',
     issuer: ISSUER,
@@ -553,7 +553,7 @@ describe('a rule that has changed', () => {
     lifetime: 3600,
   };
 
-  test('is asked again by tokens that were made before, with the claims they had', () => {
+  test('is applied again to existing tokens, with the claims they had', () => {
     const claims = { iss: ISSUER, project_id: '22' };
     expect(statementsOf(rule, claims)).toEqual(rule.statements);
     expect(statementsOf({ ...rule, claims: { project_id: '23' } }, claims)).toEqual([]);
@@ -583,13 +583,13 @@ describe('a placeholder', () => {
     expect(pushable([push(['b-{ref_name}-*'])], { ref })).toEqual(expected);
   });
 
-  test('without a claim leaves out its pattern, and the statement where none is left', () => {
+  test('without a claim drops its pattern, and the statement if none is left', () => {
     expect(pushable([push(['a-{actor}', 'b-{ref_name}', 'c'])], { ref: 'refs/heads/main' })).toEqual(['b-main', 'c']);
     expect(pushable([push(['a-{actor}', '{constructor}', '{__proto__}'])], { ref: 'refs/heads/main' })).toEqual([]);
     expect(pushable([push(['a-{actor}'])], { actor: '' })).toEqual([]);
   });
 
-  test('in the name of a repository is one part of it, and left out where that would take other characters', () => {
+  test('in a repository name is one component, and dropped if it would contain other characters', () => {
     const names = (repositories: string[], claims: Record<string, string>) => {
       const rule = { subject: 'ci:x', issuer: ISSUER, audience: AUDIENCE, claims: {}, lifetime: 3600 };
       const statement: RuleStatement = { effect: 'allow', actions: ['pull'], repositories };
@@ -608,7 +608,7 @@ describe('a placeholder', () => {
     expect(names(['acme/{actor}'], {})).toEqual([]);
   });
 
-  test('without a claim in what is forbidden forbids more, never less', () => {
+  test('without a claim in a denial denies more, never less', () => {
     const deny: RuleStatement = {
       effect: 'deny',
       actions: ['push'],
@@ -623,7 +623,7 @@ describe('a placeholder', () => {
     ]);
   });
 
-  test('gives two values never the same tag, nor a value the tags of another', () => {
+  test('never gives two values the same tag, or a value the tags of another', () => {
     const value = fc.string({
       unit: fc.constantFrom('a', '-', '.', '/', '_', '2', 'f', 'd', '+', 'A'),
       minLength: 1,
@@ -644,14 +644,14 @@ describe('a placeholder', () => {
     );
   });
 
-  test('of a ref is that of a branch, or of a git tag where the conditions are for tags alone', () => {
+  test('for a ref is a branch, or a git tag only if the conditions are for tags', () => {
     const kinds = (claims: Record<string, string>, when?: RuleStatement['when']) =>
       ['{ref_name}', 'r-{ref}'].flatMap((tag) => pushable([push([tag], when)], claims));
     const [branch, tag] = [
       { ref: 'refs/heads/v1', ref_type: 'branch' },
       { ref: 'refs/tags/v1', ref_type: 'tag' },
     ];
-    // GitHub's `{ref}` says of what it is the name; GitLab's does not.
+    // GitHub's `{ref}` says what it is the name of; GitLab's does not.
     const [plainBranch, plainTag] = [
       { ref: 'v1', ref_type: 'branch' },
       { ref: 'v1', ref_type: 'tag' },
@@ -675,7 +675,7 @@ describe('a placeholder', () => {
     expect(kinds(tag, { ref: 'refs/tags/v*' })).toEqual(['v1', 'r-refs..tags..v1']);
   });
 
-  test('of digits is left out where it has others', () => {
+  test('for digits is dropped for other characters', () => {
     expect(pushable([push(['run-{run_id}-*', 'sha-{sha}'])], { run_id: '5-6', sha: 'abc012' })).toEqual(['sha-abc012']);
     expect(pushable([push(['run-{run_id}-*'])], { run_id: '56' })).toEqual(['run-56-*']);
   });
@@ -705,7 +705,7 @@ describe('a placeholder', () => {
     );
   });
 
-  test('never reaches a tag outside of what is written before it', () => {
+  test('never reaches a tag outside of the text before it', () => {
     const value = fc.string({ unit: 'binary', minLength: 1 });
     const tag = fc.stringMatching(/^\w[\w.-]{0,30}$/);
     fc.assert(
@@ -717,7 +717,7 @@ describe('a placeholder', () => {
   });
 });
 
-test('a condition holds exactly if one of its patterns matches, whatever the claim is', () => {
+test('a condition holds exactly if one of its patterns matches, for any claim', () => {
   const text = fc.string({ unit: fc.constantFrom('a', 'b', ':', '/', '*') });
   fc.assert(
     fc.property(text, fc.array(text, { minLength: 1, maxLength: 4 }), (value, patterns) => {

@@ -61,13 +61,13 @@ describe('a rule is accepted', () => {
     ],
   ])('%s', (_, rule) => expect(refusal(rule)).toBeNull());
 
-  test('of the registry as a whole, about any repository', () => {
+  test('for the registry as a whole, about any repository', () => {
     expect(
       refusal({ subject: 'ci:deploy', statements: [{ ...PULL, repositories: ['*', '{repository}', 'a'] }] }, ''),
     ).toBeNull();
   });
 
-  test('of an issuer on this machine, where that is allowed', () => {
+  test('for an issuer on this machine, if allowed', () => {
     const rule = { issuer: 'http://localhost:8080', claims: { sub: 'a' } };
     expect(refusal(rule, 'acme', true)).toBeNull();
     expect(refusal(rule)).toMatch(/^issuer: /);
@@ -76,11 +76,11 @@ describe('a rule is accepted', () => {
 
 describe('a rule is refused', () => {
   test.each(['user:acme', 'ci:', 'ci:deploy', 'ci:other/deploy', 'ci:acme/a/b', 'ci:acme/A', 'ci:acme/', 'robot:acme/x'])(
-    'by the name of %s in an organization',
+    'with the name of %s in an organization',
     (subject) => expect(refusal({ subject })).toMatch(/^the name of the rule /),
   );
 
-  test('by the name of an organization in the registry as a whole', () => {
+  test('with the name of an organization for the registry as a whole', () => {
     expect(refusal({}, '')).toMatch(/^the name of the rule /);
   });
 
@@ -175,7 +175,7 @@ describe('a rule is refused', () => {
     expect(refusalOf(statement)).toMatch(/^statements\[0\]/);
   });
 
-  test('without statements, with too many, and in all too long', () => {
+  test('without statements, with too many, or too long in total', () => {
     expect(refusal({ statements: [] })).toMatch(/^statements: 1 to 20/);
     expect(refusal({ statements: Array(21).fill(PULL) })).toMatch(/^statements: 1 to 20/);
     const repositories = Array(20).fill(`acme/${'a'.repeat(200)}`);
@@ -184,7 +184,7 @@ describe('a rule is refused', () => {
     );
   });
 
-  test('past 16 KiB in bytes, however few its characters', () => {
+  test('above 16 KiB in bytes, however few its characters', () => {
     const conditions = (text: string) =>
       Object.fromEntries(Array.from({ length: 19 }, (_, n) => [`c${n}`, Array(15).fill(text)]));
     expect(refusal({ claims: { repository_id: '74', ...conditions('e'.repeat(50)) } })).toBeNull();
@@ -222,7 +222,7 @@ describe('a rule is refused', () => {
     'pr-{pull_request}-*',
   ])('but not with the tags %s', (tag) => expect(refusalOf({ actions: ['push'], tags: [tag] })).toBeNull());
 
-  test('with repositories whose values run into each other', () => {
+  test('if values in its repository patterns are not separated', () => {
     for (const name of ['acme/{actor}-*', 'acme/{actor}*', 'acme/*{actor}', 'acme/{actor}-{environment}']) {
       expect(refusalOf({ repositories: [name] })).toMatch(/\.repositories: .* is ambiguous: /);
     }

@@ -46,7 +46,7 @@ describe('a trust rule', () => {
     expect(await getRule(world.env, RULE.subject)).toEqual(saved);
   });
 
-  test('is replaced as a whole, keeps the time it was made, and counts its versions', async () => {
+  test('is replaced as a whole, keeps its creation time, and counts its versions', async () => {
     const first = await put();
     await world.env.DB.prepare('UPDATE trust_rules SET created_at = 5').run();
     const changed = {
@@ -61,13 +61,13 @@ describe('a trust rule', () => {
     expect(await put(changed, first.version)).toEqual({ ...RULE, ...changed, createdAt: 5, version: 2 });
   });
 
-  test('is created only where there is none, if that is asked for', async () => {
+  test('is created only if it does not exist, if that is requested', async () => {
     expect(await put({}, 0)).toMatchObject({ version: 1 });
     await expect(put({ description: 'again' }, 0)).rejects.toMatchObject({ reason: 'version-mismatch' });
     expect(await getRule(world.env, RULE.subject)).toMatchObject({ version: 1, description: 'from main' });
   });
 
-  test('is changed only under the version that was seen, and not where there is none', async () => {
+  test('is changed only in the version that was seen, and not if it does not exist', async () => {
     await expect(put({}, 1)).rejects.toMatchObject({ reason: 'version-mismatch' });
     await put();
     await put();
@@ -76,7 +76,7 @@ describe('a trust rule', () => {
     expect(await events()).toHaveLength(2);
   });
 
-  test('is saved only while its organization is there; one of the registry as a whole has none', async () => {
+  test('is saved only while its organization exists; one of the registry as a whole has none', async () => {
     await expect(put({ subject: 'ci:absent/deploy' })).rejects.toMatchObject({ reason: 'not-found' });
     await world.env.DB.prepare("UPDATE accounts SET disabled = 2 WHERE subject = 'organization:acme'").run();
     await expect(put()).rejects.toMatchObject({ reason: 'not-found' });
@@ -84,14 +84,14 @@ describe('a trust rule', () => {
     expect(await put({ subject: 'ci:deploy' })).toMatchObject({ version: 1 });
   });
 
-  test('that two change at the same time is changed by one of them', async () => {
+  test('changed by two at the same time is changed by one', async () => {
     await put();
     const outcomes = await Promise.allSettled([put({ description: 'a' }, 1), put({ description: 'b' }, 1)]);
     expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     expect(await events()).toHaveLength(2);
   });
 
-  test('is deleted under the version that was seen, or whichever there is', async () => {
+  test('is deleted in the version that was seen, or in any', async () => {
     await put();
     await put();
     await expect(deleteRule(world.env, RULE.subject, { ifVersion: 1, by })).rejects.toMatchObject({
@@ -105,7 +105,7 @@ describe('a trust rule', () => {
     await expect(deleteRule(world.env, RULE.subject, { ifVersion: 3, by })).rejects.toMatchObject({ reason: 'not-found' });
   });
 
-  test('is recorded with what it says, once for each change that happens', async () => {
+  test('is recorded with its content, once for each actual change', async () => {
     await put();
     await expect(put({}, 7)).rejects.toThrow();
     await expect(deleteRule(world.env, RULE.subject, { ifVersion: 7, by })).rejects.toThrow();
@@ -133,7 +133,7 @@ describe('a trust rule', () => {
 });
 
 describe('an organization', () => {
-  test('has up to 50 rules, of which each can still be changed', async () => {
+  test('has up to 50 rules, each of which can still be changed', async () => {
     for (let n = 0; n < 50; n++) await put({ subject: `ci:acme/rule${n}` });
     await expect(put({ subject: 'ci:acme/one-more' })).rejects.toMatchObject({ reason: 'limit-reached' });
     await expect(put({ subject: 'ci:acme/one-more' }, 0)).rejects.toMatchObject({ reason: 'limit-reached' });
@@ -155,17 +155,17 @@ describe('the list of rules', () => {
     }
   });
 
-  test('is of one organization, and not of those whose names begin alike', async () => {
+  test('has those of one organization, and not those of similarly named ones', async () => {
     expect(await names('acme')).toEqual(['ci:acme/a', 'ci:acme/b', 'ci:acme/c']);
     expect(await names('acm')).toEqual([]);
     expect(await names('%')).toEqual([]);
   });
 
-  test('of the registry as a whole holds none of an organization', async () => {
+  test('of the registry as a whole has none of an organization', async () => {
     expect(await names('')).toEqual(['ci:a', 'ci:acme', 'ci:b', 'ci:z']);
   });
 
-  test('comes in pages', async () => {
+  test('is paged', async () => {
     expect(await names('acme', { after: '', limit: 2 })).toEqual(['ci:acme/a', 'ci:acme/b', 'more']);
     expect(await names('acme', { after: 'ci:acme/b', limit: 2 })).toEqual(['ci:acme/c']);
     expect(await names('acme', { after: 'ci:acme/a', limit: 2 })).toEqual(['ci:acme/b', 'ci:acme/c']);
@@ -174,7 +174,7 @@ describe('the list of rules', () => {
     expect(await names('', { after: 'ci:acme', limit: 1 })).toEqual(['ci:b', 'more']);
   });
 
-  test('holds rules as they are read one by one', async () => {
+  test('has the same rules as reading them one by one', async () => {
     const { items } = await listRules(world.env, 'acme', { after: '', limit: 1 });
     expect(items).toEqual([await getRule(world.env, 'ci:acme/a')]);
   });
