@@ -1,6 +1,6 @@
 /**
- * What each request may cost: D1 round trips and rows are the free plan's scarcest goods (100,000 rows written a day), R2
- * writes the dearest. A number here is a promise; a change that needs a larger one says so in its commit.
+ * The cost of each request. Written rows are the scarcest resource of the free plan (100,000 a day), R2 writes the most
+ * expensive. A change that needs a larger number says so in its commit.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Counts, counting } from './world/counting.ts';
@@ -61,7 +61,7 @@ function sum(all: Counts[]): Counts {
 describe('a pull', () => {
   const pullOnly = async () => `Bearer ${await tokenFor(world, 'repository:acme/api:pull')}`;
 
-  test('of a manifest is one statement by tag or digest, one behind the answer that counts it, and nothing of R2; so is a HEAD', async () => {
+  test('of a manifest is one statement by tag or digest, one after the answer to count it, and no R2 operation; so is a HEAD', async () => {
     const authorization = await pullOnly();
     const digest = (await world.fetch('HEAD', '/v2/acme/api/manifests/v1')).headers.get('docker-content-digest');
     for (const reference of ['v1', digest]) {
@@ -72,12 +72,12 @@ describe('a pull', () => {
       expect(asked).toMatchObject({ d1: 2, rowsWritten: 0, r2Reads: 0, r2Writes: 0 });
       expect(asked.rowsRead).toBeLessThanOrEqual(8);
     }
-    // The row that says on which day the image was last asked for.
+    // The row with the day on which the image was last requested.
     await world.env.DB.prepare('UPDATE manifest_checks SET day = day - 1').run();
     expect(await cost('HEAD', '/v2/acme/api/manifests/v1', 200, { authorization })).toMatchObject({ d1: 2, rowsWritten: 1 });
   });
 
-  test('of what is pulled often writes nothing, most of the time', async () => {
+  test('of something that is pulled often usually writes nothing', async () => {
     await world.env.DB.prepare(
       `INSERT INTO pulls (repository_id, digest, day, count)
        SELECT repository_id, digest, unixepoch() / 86400, 100000 FROM tags WHERE name = 'v1'`,
@@ -89,7 +89,7 @@ describe('a pull', () => {
     expect(sum(all).rowsWritten).toBeLessThanOrEqual(1);
   });
 
-  test('whose caller may push as well, and asks by digest (HEAD), writes a lease of one row, and no more for hours', async () => {
+  test('by a caller who may push, by digest (HEAD), writes a lease of one row, and no more for hours', async () => {
     const { digest } = await imageIn(world, 'acme/api', 1);
     const path = `/v2/acme/api/manifests/${digest}`;
     await cost('HEAD', '/v2/acme/api/manifests/v1', 200);
@@ -103,7 +103,7 @@ describe('a pull', () => {
     expect(await cost('GET', '/v2/acme/api/manifests/large', 200)).toMatchObject({ d1: 2, rowsWritten: 1, r2Reads: 1 });
   });
 
-  test('of a blob is one statement and one read of R2; to ask for it (HEAD) is one statement', async () => {
+  test('of a blob is one statement and one read of R2; a HEAD is one statement', async () => {
     const blob = await pushBlob(world, 'acme/api', noise(1000));
     expect(await cost('GET', `/v2/acme/api/blobs/${blob.digest}`, 200)).toMatchObject({
       d1: 1,
@@ -123,7 +123,7 @@ describe('a pull', () => {
     expect(counts.rowsRead).toBeLessThanOrEqual(4);
   });
 
-  test('needs a token that is one statement at most', async () => {
+  test('needs a token, which takes at most one statement', async () => {
     const { env, counts } = counting(world.env);
     await worldOf(env).fetch('GET', '/token?scope=repository:acme/api:pull');
     expect(counts.d1).toBeLessThanOrEqual(1);
@@ -131,7 +131,7 @@ describe('a pull', () => {
   });
 });
 
-describe('somebody in 20 teams with 200 statements', () => {
+describe('a user in 20 teams with 200 statements', () => {
   let basic: string;
 
   beforeEach(async () => {
@@ -157,14 +157,14 @@ describe('somebody in 20 teams with 200 statements', () => {
 
   test('gets a token with one statement, and rows in proportion to their teams', async () => {
     const ask = () => cost('GET', '/token?scope=repository:acme/api:pull,push', 200, { authorization: basic });
-    // The first use of a key on a day is written down, after the answer.
+    // The first use of a key on a day is recorded after the answer.
     expect(await ask()).toMatchObject({ d1: 2, rowsWritten: 1 });
     const counts = await ask();
     expect(counts).toMatchObject({ d1: 1, rowsWritten: 0 });
     expect(counts.rowsRead).toBeLessThanOrEqual(120);
   });
 
-  test('is asked about with one statement when they push, and with none when they pull', async () => {
+  test('takes one statement to authorize a push, and none for a pull', async () => {
     const authorization = await tokenOf(basic, 'repository:acme/a0-0-x:pull,push');
     const push = await cost('POST', '/v2/acme/a0-0-x/blobs/uploads/', 404, { authorization });
     expect(push).toMatchObject({ d1: 2, rowsWritten: 0 });
@@ -178,14 +178,14 @@ describe('somebody in 20 teams with 200 statements', () => {
   }
 });
 
-describe('a push of a blob', () => {
-  test('begins with the one statement that asks whether its right is still there', async () => {
+describe('pushing a blob', () => {
+  test('starts with the one statement that checks whether its right still exists', async () => {
     const counts = await cost('POST', '/v2/acme/api/blobs/uploads/', 202);
     expect(counts).toMatchObject({ d1: 1, rowsWritten: 0, r2Writes: 0 });
     expect(counts.rowsRead).toBeLessThanOrEqual(6);
   });
 
-  test('in one request is two statements beside the one for the right, one write of R2 and two rows', async () => {
+  test('in one request takes two statements besides the one for the right, one write of R2 and two rows', async () => {
     const blob = await contentOf(noise(5000, 3));
     const counts = await cost('PUT', `${await location()}?digest=${blob.digest}`, 201, { body: blob.bytes });
     expect(counts).toMatchObject({ d1: 3, rowsWritten: 2, r2Writes: 1, r2Reads: 0 });
@@ -195,7 +195,7 @@ describe('a push of a blob', () => {
   });
 
   test.each(['storage', 'stream'])(
-    "in docker's way (PATCH, PUT; VERIFY=%s) is three statements each and five rows at most",
+    'as docker does (PATCH, PUT; VERIFY=%s) takes at most three statements and five rows each',
     async (verify) => {
       world = worldOf({ ...world.env, VERIFY: verify });
       const blob = await contentOf(noise(5000, 5));
@@ -219,7 +219,7 @@ describe('a push of a blob', () => {
     expect(await cost('PATCH', path, 202, { body: readable })).toMatchObject({ d1: 3, r2Writes: 3 });
   });
 
-  test('that is mounted is one statement beside the one for the right, nothing of R2, and three rows', async () => {
+  test('by a mount takes one statement besides the one for the right, no R2 operation, and three rows', async () => {
     const blob = await pushBlob(world, 'acme/base', noise(700, 6));
     const counts = await cost('POST', `/v2/acme/api/blobs/uploads/?mount=${blob.digest}&from=acme/base`, 201);
     // The link, the event, and the event in its index.
@@ -227,12 +227,12 @@ describe('a push of a blob', () => {
   });
 });
 
-describe('a push of a manifest', () => {
+describe('pushing a manifest', () => {
   const put = async (tag: string, document: string) =>
     cost('PUT', `/v2/acme/api/manifests/${tag}`, 201, { headers: { 'content-type': IMAGE_TYPE }, body: document });
 
   test.each([1, 100])(
-    'with %i layers is one statement beside the one for the right, nothing of R2, and seven rows plus one a reference',
+    'with %i layers takes one statement besides the one for the right, no R2 operation, and seven rows plus one a reference',
     async (count) => {
       const config = await pushBlob(world, 'acme/api', '{}');
       const layers = await Promise.all(
@@ -252,7 +252,7 @@ describe('a push of a manifest', () => {
   );
 
   test.each([1, 100])(
-    'that gives one %i more tags is five rows for each (the tag, its event, both in an index, its history), and one for its time',
+    'that sets %i more tags takes five rows for each (the tag, its event, both in an index, its history), and one for its time',
     async (count) => {
       const image = await imageIn(world, 'acme/api', 1);
       const query = Array.from({ length: count }, (_, n) => `tag=t${n}`).join('&');
@@ -261,14 +261,14 @@ describe('a push of a manifest', () => {
     },
   );
 
-  test('past 128 KiB is one write of R2 more', async () => {
+  test('above 128 KiB takes one more write of R2', async () => {
     const image = await imageIn(world, 'acme/api', 7, { annotations: { text: 'x'.repeat(140_000) } });
     const counts = await put('large', new TextDecoder().decode(image.bytes));
     expect(counts.r2Writes).toBe(1);
     expect(counts.d1).toBeLessThanOrEqual(3);
   });
 
-  test('that is all there is five rows: the manifest, and the tag and its event with an index each', async () => {
+  test('that exists already takes five rows: the manifest, and the tag and its event with an index each', async () => {
     const image = await imageIn(world, 'acme/api', 1);
     expect(await put('v1', new TextDecoder().decode(image.bytes))).toMatchObject({ d1: 2, rowsWritten: 5, r2Writes: 0 });
   });
@@ -277,7 +277,7 @@ describe('a push of a manifest', () => {
 describe('an event', () => {
   const tagged = { about: 'acme/api', by: { subject: 'user:admin' }, select: `SELECT 'tag.created' AS type, '{}' AS target` };
 
-  test('is two rows, its own and one of an index, and what it reads does not grow with the events there are', async () => {
+  test('is two rows, its own and one of an index, and reads no more if there are many events', async () => {
     const empty = (await recordAll(world.env, [tagged])).rows;
     const insert = `INSERT INTO events (at, type, about, sequence, target, actor)
       SELECT unixepoch(), 'tag.created', iif(value % 2, 'acme/api', 'acme/other'), 2 + (value + 1) / 2, '{}', 'user:admin'
@@ -289,18 +289,18 @@ describe('an event', () => {
     expect(full.read).toBeLessThanOrEqual(empty.read);
   });
 
-  test('of a first push is two of the seven rows that it writes; a further blob is two rows, and no event', async () => {
+  test('is two of the seven rows of a first push; a further blob is two rows without an event', async () => {
     const authorization = `Bearer ${await tokenFor(world, 'repository:acme/new:pull,push')}`;
     const push = async (seed: number) => {
       const { digest, bytes } = await contentOf(noise(100, seed));
       return cost('POST', `/v2/acme/new/blobs/uploads/?digest=${digest}`, 201, { authorization, body: bytes });
     };
-    // The repository, its name in an index, the last id given; the event and its index; the blob and its link.
+    // The repository, its name in an index, the last id; the event and its index; the blob and its link.
     expect(await push(90)).toMatchObject({ d1: 2, rowsWritten: 7 });
     expect(await push(91)).toMatchObject({ d1: 2, rowsWritten: 2 });
   });
 
-  test('is one message to the queue in all the push of an image', async () => {
+  test('is part of one queue message for the whole push of an image', async () => {
     announcedTo(world);
     await pushImage(world, 'acme/api', 'v9', 9);
     expect(announcedTo(world)).toHaveLength(1);
@@ -310,7 +310,7 @@ describe('an event', () => {
 describe('a list reads in proportion to its page', () => {
   const DIGEST = `sha256:${'0'.repeat(64)}`;
 
-  test('with 100,000 tags in the repository', async () => {
+  test('of tags with 100,000 in the repository', async () => {
     const insert = `INSERT INTO tags (repository_id, name, digest, updated_at)
       SELECT (SELECT id FROM repositories WHERE name = 'acme/api'), printf('t%06d', value), 'sha256:' || printf('%064d', value), 0
       FROM json_each((SELECT '[' || group_concat(n) || ']' FROM (WITH RECURSIVE c(n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM c WHERE n < ?1 + 9999) SELECT n FROM c)))`;
@@ -321,7 +321,7 @@ describe('a list reads in proportion to its page', () => {
     const image = await imageIn(world, 'acme/api', 8);
     const push = await putManifest(worldOf(world.env), 'acme/api', 'new', new TextDecoder().decode(image.bytes));
     expect(push.status).toBe(201);
-    // Each of its statements looks again for what it is about.
+    // Each of its statements looks up its repository again.
     expect((await cost('DELETE', `/v2/acme/api/manifests/${image.digest}`, 202)).rowsRead).toBeLessThanOrEqual(120);
   });
 

@@ -1,4 +1,4 @@
-/** What the clock starts: what nobody finished, needs or wants to keep goes, and nothing else does. */
+/** The schedule: unfinished, unneeded and expired things are deleted, and nothing else. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { runScheduled } from '../src/cron.ts';
 import { counting } from './world/counting.ts';
@@ -22,12 +22,12 @@ async function keys(): Promise<string[]> {
   return (await world.env.BLOBS.list()).objects.map(({ key }) => key);
 }
 
-/** Past the hour's sweep as well. */
+/** Later than the hour's sweep as well. */
 const later = (days: number) => Math.ceil((Date.now() + days * DAY) / 3_600_000) * 3_600_000 + 7 * 60_000;
 
 const rows = async () => (await world.env.DB.prepare('SELECT count(*) AS n FROM uploads').first<{ n: number }>())?.n;
 
-test('an upload that has expired goes with its pieces; one that was touched since stays', async () => {
+test('an expired upload is deleted with its pieces; one that was used since stays', async () => {
   const [old, young] = [await begin(), await begin()];
   await world.fetch('PATCH', old, { body: noise(3000) });
   await world.fetch('PATCH', young, { body: noise(3000) });
@@ -51,7 +51,7 @@ test('a committed upload leaves nothing behind, and its blob stays', async () =>
   expect((await world.fetch('GET', `/v2/acme/api/blobs/${blob.digest}`)).status).toBe(200);
 });
 
-test('an upload in parts that has expired is abandoned in the bucket too', async () => {
+test('an expired multipart upload is aborted in the bucket too', async () => {
   world.env.VERIFY = 'stream';
   world.env.PART_BYTES = String(5 * 1024 * 1024);
   const location = await begin();
@@ -65,7 +65,7 @@ test('an upload in parts that has expired is abandoned in the bucket too', async
   expect(await keys()).toEqual([]);
 });
 
-test('pieces that no row knows of are swept once no location can lead to them, and not before', async () => {
+test('pieces without a row are swept once no location can lead to them, and not before', async () => {
   const location = await begin();
   await world.fetch('PATCH', location, { body: noise(3000) });
   await world.env.DB.prepare('DELETE FROM uploads').run();
@@ -75,7 +75,7 @@ test('pieces that no row knows of are swept once no location can lead to them, a
   expect(await keys()).toEqual([]);
 });
 
-test('pieces of an upload that is still alive stay, however old it is', async () => {
+test('pieces of an active upload stay, however old it is', async () => {
   const location = await begin();
   await world.fetch('PATCH', location, { body: noise(3000) });
   await runScheduled(world.env, later(3));
@@ -103,7 +103,7 @@ const TEN_MINUTES = 600_000;
 describe.each([0, 1, 2, 3, 4, 5])('run %i of the hour', (slot) => {
   const run = () => later(0) + slot * TEN_MINUTES;
 
-  /** Something of everything, and nothing to be done with it. */
+  /** Some of everything, with nothing to be done. */
   async function idle(): Promise<void> {
     for (const [n, name] of ['acme/api', 'acme/base', 'other/api'].entries()) await pushImage(world, name, 'v1', n + 1);
     await pushImage(world, 'acme/api', 'v2', 7);
@@ -121,7 +121,7 @@ describe.each([0, 1, 2, 3, 4, 5])('run %i of the hour', (slot) => {
     ).run();
   }
 
-  test('makes ten calls to the database at most while there is nothing to do', async () => {
+  test('makes at most ten calls to the database if there is nothing to do', async () => {
     await idle();
     const { env, counts } = counting(world.env);
     await runScheduled(env, run());
@@ -137,7 +137,7 @@ describe.each([0, 1, 2, 3, 4, 5])('run %i of the hour', (slot) => {
   });
 });
 
-test('six runs do all there is to do: what expired is gone after an hour, whatever it is', async () => {
+test('six runs do all jobs: whatever has expired is gone after an hour', async () => {
   await pushImage(world, 'acme/api', 'v1');
   const location = await begin();
   await world.fetch('PATCH', location, { body: noise(3000) });
@@ -150,14 +150,14 @@ test('six runs do all there is to do: what expired is gone after an hour, whatev
   for (let n = 0; n < 6; n++) await runScheduled(world.env, later(1) + n * TEN_MINUTES);
   const left = async (table: string) => DB.prepare(`SELECT count(*) AS n FROM ${table}`).first<number>('n');
   expect([await left('uploads'), await left('logins'), await left('tombstones')]).toEqual([0, 0, 0]);
-  // The newest about each thing stays.
+  // The newest event of each subject stays.
   expect(await left('events')).toBe(1);
   const jobs = (await DB.prepare('SELECT job FROM maintenance WHERE finished IS NOT NULL ORDER BY job').all<{ job: string }>())
     .results;
   expect(jobs.map(({ job }) => job)).toEqual(['gc', 'scrub']);
 });
 
-test('a job that is cut off is gone on with: what it did before that is saved', async () => {
+test('a job that is cut off continues later, with what it did before saved', async () => {
   world = await newWorld({ GRACE_SECONDS: '0' });
   await world.env.DB.prepare(
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
@@ -166,7 +166,7 @@ test('a job that is cut off is gone on with: what it did before that is saved', 
   const rows = async () => (await world.env.DB.prepare('SELECT count(*) AS n FROM blobs').first<number>('n')) ?? 0;
   let before = await rows();
   for (let n = 0; n < 12; n++) {
-    // Each run is ended after a few calls, and never says so.
+    // Each run is cut off after a few calls, without an error.
     const { env, stopped } = faulty(world.env, 'stop-after', 12);
     await Promise.race([runScheduled(env, later(0) + n * TEN_MINUTES).catch(() => undefined), stopped]);
     const cursor = await world.env.DB.prepare("SELECT cursor FROM maintenance WHERE job = 'gc'").first<string>('cursor');
@@ -180,7 +180,7 @@ test('a job that is cut off is gone on with: what it did before that is saved', 
 const passes = async () =>
   (await world.env.DB.prepare("SELECT version FROM maintenance WHERE job = 'gc'").first<number>('version')) ?? 0;
 
-test('the collector begins a pass once an hour, and goes on with it at every run', async () => {
+test('the collector starts a pass once an hour, and continues it in every run', async () => {
   const hour = later(0);
   await runScheduled(world.env, hour + TEN_MINUTES);
   expect(await passes()).toBe(0);
@@ -195,7 +195,7 @@ test('the collector begins a pass once an hour, and goes on with it at every run
   expect(await world.env.DB.prepare("SELECT cursor FROM maintenance WHERE job = 'gc'").first('cursor')).toBe('');
 });
 
-test('what lay in the trash for its days goes, with the policy that was kept for it', async () => {
+test('what was in the trash for its days is purged, with the policy that was kept for it', async () => {
   world = await newWorld({ TRASH_DAYS: '0', GRACE_SECONDS: '0' });
   await pushImage(world, 'acme/api', 'v1');
   await api(world, 'PATCH', '/repositories/acme/api', { body: { visibility: 'public' } });

@@ -115,7 +115,7 @@ function roomOf(path: string): string {
   return path.split('/')[0] as string;
 }
 
-/** With and without names, and those that are made while the program runs. */
+/** With and without names, and those made at run time. */
 function importsOf(text: string): string[] {
   const imports = /^(?:import|export)\s[^;]*?from '([^']+)';|^import '([^']+)';|\bimport\('([^']+)'\)/gms;
   return [...text.matchAll(imports)].map((match) => (match[1] ?? match[2] ?? match[3]) as string);
@@ -135,7 +135,7 @@ function codeOf(text: string): string {
   return text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*$/gm, '');
 }
 
-/** Complaints, so that a failure names all of them. */
+/** Complaints, so that a failure lists all of them. */
 function complaints(
   check: (source: { path: string; room: string; text: string; code: string }) => (string | false)[],
 ): string[] {
@@ -203,7 +203,7 @@ test('files do not import each other in circles', () => {
   expect(inCircles(arrows)).toEqual([]);
 });
 
-/** Names from which the arrows lead back to themselves. */
+/** Names that reach themselves by imports. */
 function inCircles(arrows: Map<string, Set<string>>): string[] {
   const leadsTo = (from: string, to: string, seen = new Set<string>()): boolean => {
     if (seen.has(from)) return false;
@@ -258,7 +258,7 @@ test('every table of the schema has an owner and a section', () => {
   expect(schema).not.toMatch(/CREATE TABLE(?! IF NOT EXISTS)|CREATE INDEX(?! IF NOT EXISTS)/);
 });
 
-test('what is recorded is in the list of what can happen, and the list names nothing else', () => {
+test('recorded events are in the list of event types, and the list has no others', () => {
   const kind =
     /'((?:manifest|tag|blob|repository|tag-mutability|lifecycle|trash|gc|quota|user|login|organization|member|team|team-member|robot|key|policy|trust-rule|webhook)\.[a-z]+)'/g;
   const named = (room: string) =>
@@ -291,7 +291,7 @@ test('the grammar touches no binding and no network', () => {
   expect(complaints(({ room, code }) => [room === 'oci' && /\b(?:env|fetch|Hono)\b/.test(code) && 'does I/O'])).toEqual([]);
 });
 
-test('every file opens by saying what it is for', () => {
+test('every file begins with a comment about its purpose', () => {
   expect(complaints(({ text }) => [!text.startsWith('/**') && 'has no head comment'])).toEqual([]);
 });
 
@@ -307,7 +307,7 @@ test('no room is too large', () => {
   ).toEqual([]);
 });
 
-test('functions are measured wherever they stand', () => {
+test('functions are measured at any depth', () => {
   const source = `function outer(one: { two: string }): { three: string } {
     return { three: \`\${[1].map((n) => {
       return n;
@@ -327,7 +327,7 @@ test('functions are measured wherever they stand', () => {
   expect(functionLengths(source)).toEqual([5, 3, 4, 4]);
 });
 
-test('no type is any, and nothing is switched off', () => {
+test('no type is any, and no check is switched off', () => {
   expect(
     complaints(({ code, text }) => [
       /:\s*any\b|as any\b/.test(code) && 'has any',

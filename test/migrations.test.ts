@@ -51,7 +51,7 @@ async function empty(): Promise<void> {
   await database.batch(tables.results.map(({ name }) => database.prepare(`DROP TABLE ${name}`)));
 }
 
-test('the migrations, applied in their order to an empty database, produce schema.sql', async () => {
+test('applying the migrations in order to an empty database produces schema.sql', async () => {
   await empty();
   await apply(schema);
   const expected = await objects();
@@ -78,7 +78,7 @@ test('each migration has a number of its own, four digits and a name', () => {
   expect(new Set(numbers).size).toBe(numbers.length);
 });
 
-test('names in policies that nobody has are given nothing once somebody takes them', async () => {
+test('unknown names in policies give nothing to whoever takes them later', async () => {
   await empty();
   await apply(files['../migrations/0001-initial.sql'] as string);
   const allowing = (effect: string, ...principals: string[]) => ({ effect, actions: ['pull'], repositories: [], principals });

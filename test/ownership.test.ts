@@ -1,4 +1,4 @@
-/** A database and a bucket belong to one registry: a second deployment that is bound to them by mistake touches nothing. */
+/** A database and a bucket belong to one registry: another deployment that is bound to them by mistake changes nothing. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../src/env.ts';
 import worker from '../src/index.ts';
@@ -13,7 +13,7 @@ beforeEach(async () => {
   world = await newWorld();
 });
 
-/** A deployment with a secret that no test used before, on the stores of this test. */
+/** A deployment with a secret that no other test uses, on the stores of this test. */
 function deployment(vars: Partial<Env> = {}): World {
   number++;
   return worldOf({ ...world.env, REGISTRY_SECRET: `secret-number-${number}-of-the-tests-of-ownership`, ...vars });
@@ -29,7 +29,7 @@ test('the first deployment that uses a database and a bucket leaves the same id 
 });
 
 test.each(['/v2/', '/v2/acme/api/manifests/v1', '/token', '/api/v1/me', '/api/v1/repositories'])(
-  'a second deployment answers %s with a 503 that says whose the stores are, and changes nothing',
+  'a second deployment answers %s with a 503 that says who owns the stores, and changes nothing',
   async (path) => {
     await pushImage(deployment(), 'acme/api', 'v1');
     const before = await owner();
@@ -52,7 +52,7 @@ test("a second deployment's schedule and queue do nothing", async () => {
   await expect(worker.queue(batch, env, {} as ExecutionContext)).rejects.toThrow('belongs to another registry');
 });
 
-test('a bucket of another registry is refused, beside a database that is new or its own', async () => {
+test('a bucket of another registry is refused, with a new database or its own', async () => {
   await world.env.BLOBS.put('registry', 'somebody-else');
   const response = await deployment().fetch('GET', '/v2/');
   expect(await refusal(response.clone())).toBe('503 UNAVAILABLE');
@@ -66,7 +66,7 @@ test('a bucket of another registry is refused, beside a database that is new or 
   expect(await (await same.fetch('GET', '/v2/')).text()).toContain('the bucket belongs to another registry (somebody-else)');
 });
 
-test('a secret that is replaced keeps its registry, with the one before it or without', async () => {
+test('a registry whose secret is replaced keeps its stores, with the previous secret or without', async () => {
   const first = deployment();
   await first.fetch('GET', '/v2/');
   const before = await owner();
@@ -82,7 +82,7 @@ test('a secret that is replaced keeps its registry, with the one before it or wi
   expect((await third.fetch('GET', '/v2/')).status).toBe(200);
 });
 
-test('of sixteen requests that come first at once all are answered, and there is one owner', async () => {
+test('sixteen concurrent first requests all succeed, with one owner', async () => {
   const first = deployment();
   const answers = await Promise.all(Array.from({ length: 16 }, () => first.fetch('GET', '/v2/')));
   expect(answers.map(({ status }) => status)).toEqual(Array(16).fill(200));
@@ -90,7 +90,7 @@ test('of sixteen requests that come first at once all are answered, and there is
   expect(results.length).toBe(1);
 });
 
-test('a check that could not ask the database is a 503, and is made again by the next request', async () => {
+test('a failed check is a 503, and the next request makes it again', async () => {
   const first = deployment();
   const fail = () => Promise.reject(new Error('D1_ERROR: Network connection lost.'));
   const statement = { bind: () => statement, first: fail, all: fail, run: fail };
@@ -121,7 +121,7 @@ describe('a database that lacks migrations', () => {
   beforeEach(async () => {
     for (const table of await tables()) await run(`DROP TABLE ${table}`);
   });
-  // The next test finds the whole schema again.
+  // The next test needs the whole schema again.
   afterEach(async () => {
     for (const table of await tables()) await run(`DROP TABLE ${table}`);
   });
@@ -148,7 +148,7 @@ describe('a database that lacks migrations', () => {
     expect(await inBucket()).toBeUndefined();
   });
 
-  test('is served as soon as it has them', async () => {
+  test('works as soon as it has them', async () => {
     const waiting = deployment();
     expect((await waiting.fetch('GET', '/v2/')).status).toBe(503);
     for (const [, text] of upTo(9999)) await run(text as string);
@@ -156,7 +156,7 @@ describe('a database that lacks migrations', () => {
   });
 });
 
-test('the stores and the schema are checked once: in one call to D1, and another to claim a new database', async () => {
+test('the stores and the schema are checked once: in one call to D1, and another one to claim a new database', async () => {
   const first = deployment();
   const { env, counts } = counting(first.env);
   await requireOwnStores(env);

@@ -1,4 +1,4 @@
-/** The log: a line for each request and each run of the background, which tells no secret, and an id in every answer. */
+/** The log: a line for each request and each background run, without secrets, and an id in every answer. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import worker from '../src/index.ts';
 import { configureLog, report } from '../src/telemetry.ts';
@@ -6,7 +6,7 @@ import { counting } from './world/counting.ts';
 import { newWorld, type World, worldOf } from './world/world.ts';
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** Of `hello`. */
+/** The digest of `hello`. */
 const HELLO = 'sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824';
 
 let world: World;
@@ -19,8 +19,8 @@ beforeEach(async () => {
 });
 afterEach(() => vi.restoreAllMocks());
 
-describe('the line of a request', () => {
-  test('says who asked for what, what came of it, and what it took', async () => {
+describe('the log line of a request', () => {
+  test('says who requested what, the result, and what it cost', async () => {
     await world.fetch('POST', `/v2/acme/api/blobs/uploads/?digest=${HELLO}`, { body: 'hello' });
     const { env, counts } = counting(world.env);
     lines.length = 0;
@@ -58,7 +58,7 @@ describe('the line of a request', () => {
     expect(r2Writes).toBe(1);
   });
 
-  test('of a refused request says why', async () => {
+  test('of a refused request has the reason', async () => {
     await world.fetch('GET', '/v2/acme/api/manifests/v1');
     await world.fetch('GET', '/v2/acme/api/manifests/v1', { authorization: null });
     await world.fetch('GET', '/nowhere');
@@ -71,7 +71,7 @@ describe('the line of a request', () => {
     ]);
   });
 
-  test('of a failed request has the same id as the line that says what failed', async () => {
+  test('of a failed request has the same id as the line with the error', async () => {
     const DB = new Proxy(world.env.DB, {
       get: () => () => {
         throw new Error('D1 is away');
@@ -86,7 +86,7 @@ describe('the line of a request', () => {
     ]);
   });
 
-  test('holds no credential, no query string and no body', async () => {
+  test('contains no credential, no query string and no body', async () => {
     const secret = 'a-password-that-nobody-has';
     const body = JSON.stringify({ description: 'words-of-a-body' });
     const headers = { 'content-type': 'application/json', cookie: 'words-of-a-cookie' };
@@ -127,8 +127,8 @@ describe('X-Request-Id', () => {
   });
 });
 
-describe('the background', () => {
-  test('writes a line for each run and for each of its jobs', async () => {
+describe('background runs', () => {
+  test('write a line for each run and for each of its jobs', async () => {
     const controller = { scheduledTime: Date.UTC(2026, 0, 1, 12, 17), cron: '7,17 * * * *', noRetry: () => {} };
     await worker.scheduled(controller, world.env);
     const jobs = lines.filter(({ event }) => event === 'schedule.job');
@@ -139,21 +139,21 @@ describe('the background', () => {
     expect(run?.d1Calls).toBeGreaterThan(jobs.length);
   });
 
-  test('says so when a run failed', async () => {
+  test('write a line with the error if a run failed', async () => {
     const batch = { queue: 'unknown', messages: [] } as unknown as MessageBatch;
     await expect(worker.queue(batch, world.env, {} as ExecutionContext)).rejects.toThrow('there is no consumer');
     expect(lines).toMatchObject([{ event: 'queue', queue: 'unknown', outcome: 'failed' }]);
   });
 });
 
-describe('the mode', () => {
+describe('the log mode', () => {
   const all = () => {
     report('queue', { messages: 1 });
     report('events.not-matched', { error: new Error('the database is away') });
     report('schedule.budget-used-up', { message: 'nothing is left', job: 'scrub' });
   };
 
-  test('text writes problems alone, in words', () => {
+  test('text writes only problems, in words', () => {
     const written: string[] = [];
     for (const level of ['log', 'warn', 'error'] as const)
       vi.spyOn(console, level).mockImplementation((line) => written.push(line));

@@ -1,4 +1,4 @@
-/** The audit log shows each caller only the events that they may know of. */
+/** Operations on the audit log show each caller only the events that they may see. */
 import { beforeEach, expect, test } from 'vitest';
 import { type ActivityFilter, listActivity } from '../../src/app/activity.ts';
 import { parseRepositoryName } from '../../src/oci/name.ts';

@@ -68,18 +68,18 @@ describe('a day of the schedule', () => {
     expect(warn.mock.calls.flat()).toContainEqual(expect.stringContaining(`has no ${name} left for the collector`));
   });
 
-  test('is counted as the database counts it', async () => {
+  test('is counted like the database counts it', async () => {
     await pushImage(world, 'acme/api', 'v1');
     await garbage(500);
     const cost = await aDay(world.env, 12);
     const { spent } = await budget();
-    // The look at the beginning of a run is on nobody's account.
+    // The check at the beginning of a run is on nobody's account.
     expect(spent.rowsWritten).toBe(cost.rowsWritten);
     expect(cost.rowsRead - spent.rowsRead).toBeLessThan(12 * 30);
     expect(spent.rowsRead).toBeLessThanOrEqual(cost.rowsRead);
   });
 
-  test('leaves their shares to the other jobs: logins are removed and uploads expire while garbage waits', async () => {
+  test('leaves other jobs their shares: logins are removed and uploads expire while garbage waits', async () => {
     world = await newWorld({ BACKGROUND_ROWS_WRITTEN: '2000' });
     await garbage(6000);
     await aDay(world.env, 30);
@@ -89,7 +89,7 @@ describe('a day of the schedule', () => {
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM blobs').first('n')).toBeGreaterThan(4000);
   });
 
-  test('begins with the whole budget: yesterday is another row', async () => {
+  test('starts with the whole budget: yesterday is another row', async () => {
     world = await newWorld({ BACKGROUND_ROWS_WRITTEN: '1000' });
     await garbage(6000);
     await aDay(world.env, 30);
@@ -103,7 +103,7 @@ describe('a day of the schedule', () => {
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM background_days').first('n')).toBe(1);
   });
 
-  test('has no end where the setting is 0', async () => {
+  test('is unlimited if the setting is 0', async () => {
     world = await newWorld({ BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_ROWS_READ: '0', BACKGROUND_QUEUE_OPERATIONS: '0' });
     await garbage(3000);
     await aDay(world.env, 40);
@@ -112,7 +112,7 @@ describe('a day of the schedule', () => {
   });
 });
 
-test('what was spent is saved while a job runs: a job that is cut off has spent it all the same', async () => {
+test('what was spent is saved during a job, so a job that is cut off has spent it', async () => {
   await garbage(3000);
   const cutOff = new Error('cut off');
   let batches = 0;
@@ -121,7 +121,7 @@ test('what was spent is saved while a job runs: a job that is cut off has spent 
       const value: unknown = Reflect.get(target, name);
       if (name !== 'batch') return typeof value === 'function' ? value.bind(target) : value;
       return (statements: D1PreparedStatement[]) => {
-        // Stops for ever in the middle of the collector, as an invocation that was ended.
+        // Stops in the middle of the collector, like an invocation that was ended.
         if (++batches > 5) return new Promise(() => undefined);
         return target.batch(statements);
       };
@@ -134,8 +134,8 @@ test('what was spent is saved while a job runs: a job that is cut off has spent 
   expect((await budget()).spent.rowsWritten).toBeGreaterThan(100);
 });
 
-describe('what somebody asks for', () => {
-  test('counts as what the schedule does, and is refused in words where nothing is left, unless they insist', async () => {
+describe('work that somebody requests', () => {
+  test('counts like scheduled work, and is refused with a message if the budget is used up, unless forced', async () => {
     world = await newWorld({ BACKGROUND_ROWS_WRITTEN: '3000' });
     await garbage(3000);
     let answer = await api<{ pass: string }>(world, 'POST', '/gc');
@@ -150,7 +150,7 @@ describe('what somebody asks for', () => {
   });
 });
 
-test('a message that is sent counts as three operations, and none is sent past the budget', async () => {
+test('a sent message counts as three operations, and none is sent above the budget', async () => {
   world = await newWorld({ BACKGROUND_QUEUE_OPERATIONS: '12' });
   const { EVENTS } = world.env as unknown as { EVENTS: { sent: number; held: unknown[] } };
   for (let n = 0; n < 10; n++) {
@@ -165,12 +165,12 @@ test('a message that is sent counts as three operations, and none is sent past t
   expect((await budget()).spent.queueOperations).toBeLessThanOrEqual(12);
 });
 
-describe('what is left to a job', () => {
+describe('what is left for a job', () => {
   const cost = fc.record({ rowsRead: fc.nat(2000), rowsWritten: fc.nat(2000), queueOperations: fc.nat(2000) });
   const spent = fc.dictionary(fc.constantFrom(...JOBS), cost) as fc.Arbitrary<Day['spent']>;
   const all = fc.record({ rowsRead: fc.nat(10_000), rowsWritten: fc.nat(10_000), queueOperations: fc.nat(10_000) });
 
-  test('is never more than what is left of all or its share, and never taken from what the others have not used of their shares', () => {
+  test('is never more than the rest of the budget or of its share, and never taken from unused shares of others', () => {
     fc.assert(
       fc.property(all, spent, (limit, used) => {
         const day: Day = { budget: limit, spent: used };
@@ -179,7 +179,7 @@ describe('what is left to a job', () => {
           expect(left.rowsWritten).toBeLessThanOrEqual(
             Math.max(limit.rowsWritten - totalOf(day).rowsWritten, Math.floor(limit.rowsWritten / 5)),
           );
-          // Whatever it spends of that, no other job has less than before of its own share.
+          // Whatever it spends of that, no other job has less of its own share than before.
           const after: Day = {
             budget: limit,
             spent: { ...used, [job]: { ...NOTHING, rowsWritten: (used[job]?.rowsWritten ?? 0) + left.rowsWritten } },
@@ -194,7 +194,7 @@ describe('what is left to a job', () => {
     );
   });
 
-  test('is all of its share for the last one, however much the others have spent', () => {
+  test('is its whole share for the last one, however much the others have spent', () => {
     const limit = { rowsRead: 1000, rowsWritten: 1000, queueOperations: 1000 };
     const day: Day = { budget: limit, spent: { collector: { rowsRead: 600, rowsWritten: 600, queueOperations: 0 } } };
     expect(usedUp(day, 'collector')).toContain('rows written');

@@ -60,14 +60,14 @@ describe('a precondition', () => {
     expect((await refusalOf(batch.commit())).reason).toBe('conflict');
   });
 
-  test('that comes first is the one that is told', async () => {
+  test('that comes first is the one that is reported', async () => {
     const batch = newBatch(world.env);
     batch.require('not-found', 'FALSE');
     batch.require('version-mismatch', 'FALSE');
     expect((await refusalOf(batch.commit())).reason).toBe('not-found');
   });
 
-  test('sees what the batch has done before it', async () => {
+  test('sees earlier changes of the batch', async () => {
     const batch = newBatch(world.env);
     insert(batch, 'a');
     batch.require('conflict', "EXISTS (SELECT 1 FROM scratch WHERE name = 'a')");
@@ -75,7 +75,7 @@ describe('a precondition', () => {
     expect(await names()).toEqual(['a']);
   });
 
-  test('says what is known beforehand, or finds it out once it is needed', async () => {
+  test('has details that are known beforehand, or computed when needed', async () => {
     const batch = newBatch(world.env);
     let asked = 0;
     batch.require('conflict', 'TRUE', {}, async () => {
@@ -87,7 +87,7 @@ describe('a precondition', () => {
     expect([refusal.message, refusal.detail, asked]).toEqual(['taken', [], 0]);
   });
 
-  test('shares what it says with the others of the same reason', async () => {
+  test('shares its details with others of the same reason', async () => {
     const batch = newBatch(world.env);
     batch.require('limit-reached', 'TRUE', {}, { message: 'too many' });
     batch.require('limit-reached', 'FALSE');
@@ -96,14 +96,14 @@ describe('a precondition', () => {
   });
 });
 
-test('every reason that a batch can be refused for has a constraint in the schema, and no other', () => {
+test('every reason for refusing a batch has a constraint in the schema, and no other reason has one', () => {
   const table = /CREATE TABLE IF NOT EXISTS refusals \(([\s\S]*?)\) STRICT/.exec(schema)?.[1] ?? '';
   const found = [...table.matchAll(/CONSTRAINT (\w+) CHECK \(reason <> '([a-z-]+)'\)/g)];
   expect(found.map(([, , reason]) => reason)).toEqual([...PRECONDITIONS]);
   expect(found.filter(([, name, reason]) => name !== reason?.replaceAll('-', '_'))).toEqual([]);
 });
 
-test('a batch of an older version, whose reason has no constraint of its own, is refused as it was', async () => {
+test('a batch of an older version, whose reason has no constraint of its own, is refused as before', async () => {
   const statement = world.env.DB.prepare("INSERT INTO refusals (reason) SELECT 'refused'");
   await expect(statement.run()).rejects.toThrow('CHECK constraint failed: precondition');
 });
@@ -117,7 +117,7 @@ test('a statement that fails for another reason is an error, not a refusal', asy
   expect(String(error)).toMatch('UNIQUE constraint failed');
 });
 
-test('results come by handle, whatever stands between', async () => {
+test('results are returned by handle, in any order', async () => {
   const batch = newBatch(world.env);
   const before = batch.query<{ count: number }>('SELECT count(*) AS count FROM scratch');
   batch.require('conflict', 'TRUE');
@@ -134,7 +134,7 @@ test('results come by handle, whatever stands between', async () => {
 describe('named parameters', () => {
   const one = (sql: string, parameters: Parameters<typeof prepare>[2]) => prepare(world.env, sql, parameters).first();
 
-  test('are bound wherever they stand, and once each', async () => {
+  test('are bound wherever they occur, and once each', async () => {
     const sql = 'SELECT :b AS b, :a AS a, :b AS again';
     expect(await one(sql, { a: 1, b: 'two', unused: 3 })).toEqual({ b: 'two', a: 1, again: 'two' });
   });
@@ -146,17 +146,17 @@ describe('named parameters', () => {
     });
   });
 
-  test('may be truths, lists and nothing', async () => {
+  test('may be booleans, lists and null', async () => {
     const sql = 'SELECT :yes AS yes, (SELECT count(*) FROM json_each(:list)) AS count, :none IS NULL AS absent';
     expect(await one(sql, { yes: true, list: [1, { a: 2 }], none: null })).toEqual({ yes: 1, count: 2, absent: 1 });
   });
 
-  test('without a value are a mistake that is found at once', () => {
+  test('without a value are an error at once', () => {
     expect(() => prepare(world.env, 'SELECT :missing', { other: 1 })).toThrow(':missing');
   });
 });
 
-test('an event is recorded by the batch that makes the change, or not at all', async () => {
+test('an event is recorded by the batch of the change, or not at all', async () => {
   const by = { subject: 'user:bob', key: 'k' };
   const record = (batch: Batch) =>
     recordEvent(batch, {
@@ -181,8 +181,8 @@ test('an event is recorded by the batch that makes the change, or not at all', a
   ]);
 });
 
-describe('a change that was decided on what was read before', () => {
-  test('is decided again where another request came between', async () => {
+describe('a change that depends on an earlier read', () => {
+  test('is decided again if another request came in between', async () => {
     let tries = 0;
     const done = await withRetries(async () => {
       const batch = newBatch(world.env);
@@ -193,7 +193,7 @@ describe('a change that was decided on what was read before', () => {
     expect(done).toBe(3);
   });
 
-  test('ends after five tries, as a conflict', async () => {
+  test('gives up after five tries with a conflict', async () => {
     let tries = 0;
     const work = withRetries(async () => {
       tries += 1;
@@ -203,7 +203,7 @@ describe('a change that was decided on what was read before', () => {
     expect(tries).toBe(5);
   });
 
-  test('is not repeated for any other reason', async () => {
+  test('is not retried for any other reason', async () => {
     let tries = 0;
     const work = withRetries(async () => {
       tries += 1;

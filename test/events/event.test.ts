@@ -6,7 +6,7 @@ import { EVENT_TYPES } from '../../src/vocabulary/event-types.ts';
 
 const names = fc.stringMatching(/^[a-z0-9]{1,4}([._-][a-z0-9]{1,4}){0,3}$/);
 
-describe('what an event is about', () => {
+describe('the subject of an event', () => {
   test.each([
     ['acme/api', 'acme'],
     ['acme/deep/er', 'acme'],
@@ -29,18 +29,18 @@ describe('an event about', () => {
     ['ci:acme/deploy', 'organization:acme'],
     ['repository:acme/api', 'acme/api'],
     ['repository:myfirstapp', 'myfirstapp'],
-    // All robots of an organization, as they are deleted with it.
+    // All robots of an organization, which are deleted with it.
     ['robot:acme/', 'organization:acme'],
   ])('%s is about %j', (subject, about) => {
     expect(aboutOf(subject)).toBe(about);
   });
 
-  test('an organization never passes for one about a repository', () => {
+  test('the subject of an organization is never that of a repository', () => {
     fc.assert(fc.property(names, (name) => !isRepositoryName(aboutOf(`organization:${name}`))));
   });
 });
 
-test('the only event that nobody is woken for is that of a mount, and no type is there twice', () => {
+test('only mounts send no queue message, and no event type occurs twice', () => {
   expect(QUIET_TYPES).toEqual(['blob.mounted']);
   expect(new Set(EVENT_TYPES).size).toBe(EVENT_TYPES.length);
 });

@@ -1,6 +1,6 @@
 /**
- * Every route that can change something, from the table of routes: what it records and about what, that this is announced
- * once, and that a request that is refused records and announces nothing.
+ * Every route that can change something, from the table of routes: which events it records about what, that they are
+ * announced once, and that a refused request records and announces nothing.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { QUIET_TYPES } from '../../src/events/event.ts';
@@ -18,22 +18,22 @@ const NO_KEY = 'BRTHAAAAAAAAAAAAAAAA';
 const NO_WEBHOOK = `wh_${'a'.repeat(20)}`;
 const HOOK = { url: 'https://hooks.example.com/in' };
 
-/** A request that is carried out, and what makes of it one that is not. */
+/** A request that succeeds, and variations that are refused. */
 interface Change {
   path: string;
   body?: Send['body'];
   type?: string;
-  /** The Authorization header; the administrator's where nothing is said. */
+  /** The Authorization header; the administrator's by default. */
   as?: string;
   /** `about: type` of each event, in order. */
   records: string[];
-  /** Where that takes more than one batch: the last announcement is of the newest. */
+  /** Number of batches if more than one: the last announcement is of the newest event. */
   batches?: number;
-  /** Whose request it may not be. Strangers may ask for nothing but what is for `anyone`. */
+  /** Callers who are refused. Anonymous callers may only use routes for `anyone`. */
   notFor: (string | null)[];
-  /** Bodies with which it is refused. */
+  /** Bodies that are refused. */
   wrong?: Send['body'][];
-  /** The same about something that is not there, or not to be had. */
+  /** The same request about something that does not exist or cannot be had. */
   absent?: string[];
 }
 
@@ -43,11 +43,11 @@ interface Stage {
   olga: Person;
   robot: Person;
   image: Content;
-  /** In acme/api, but of no image. */
+  /** In acme/api, but not of an image. */
   loose: Content;
-  /** In acme/base alone. */
+  /** In acme/base only. */
   base: Content;
-  /** Nowhere yet. */
+  /** In no repository yet. */
   next: Content;
   rule: object;
 }
@@ -55,7 +55,7 @@ interface Stage {
 let world: World;
 let stage: Stage;
 
-/** Alice owns acme, of which Bob is a member, as he is of acme/dev. Olga has nothing to do with it. */
+/** Alice owns acme, and Bob is a member of it and of acme/dev. Olga belongs to neither. */
 beforeEach(async () => {
   world = await newWorld();
   const [alice, bob, olga] = [
@@ -84,7 +84,7 @@ beforeEach(async () => {
 
 const STATEMENTS = { statements: [{ actions: ['pull'], repositories: ['acme/*'] }] };
 
-/** For the management API: in JSON, refused with a body that is none, or has what nobody knows. */
+/** For the management API: a JSON body, refused if it is missing or has an unknown field. */
 function json(path: string, body: object, change: Omit<Change, 'path' | 'body' | 'wrong'>): Change {
   const wrong = ['{', '[]', JSON.stringify({ ...body, surprise: true })];
   return { path: `/api/v1${path}`, body: JSON.stringify(body), type: 'application/json', wrong, ...change };
@@ -233,7 +233,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
         as: alice.basic,
         records: ['organization:acme: member.invited'],
         notFor: [null, bob.basic, olga.basic],
-        // The last owner stays one.
+        // The last owner stays.
         absent: ['acme/members/nobody-here', 'nobody/members/olga', 'acme/members/alice'].map(below),
       },
     ),
@@ -394,7 +394,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
         absent: [`/api/v1/keys/${NO_KEY}`],
       },
     ),
-  // An owner of the organization may do this to its robots' keys: those are the organization's.
+  // An owner of the organization may do this to its robots' keys, which belong to the organization.
   'DELETE /api/v1/keys/:key': ({ alice, bob, olga, robot }) =>
     bare(`/keys/${robot.keyId}`, {
       as: alice.basic,
@@ -566,7 +566,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
   'DELETE /api/v1/trash/:entry': async ({ alice, olga, bob }) =>
     bare(`/trash/${await deletedEntry()}`, {
       as: alice.basic,
-      // Of its organization: whoever has the name next is not to hear of it.
+      // About its organization: whoever gets the name next must not see it.
       records: ['organization:acme: trash.purged'],
       notFor: [null, olga.basic, bob.basic],
       absent: ['/trash/999999', '/trash/none'],
@@ -591,7 +591,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
         absent: ['/api/v1/users/nobody-here/quota'],
       },
     ),
-  // What it finds to do is leased, or lies in the trash for days.
+  // What it could delete has a lease, or is in the trash for days.
   'POST /api/v1/scrub': ({ alice }) => bare('/scrub', { records: [], notFor: [null, alice.basic] }),
   'POST /api/v1/gc': ({ alice }) => bare('/gc', { records: [], notFor: [null, alice.basic] }),
 
@@ -675,13 +675,13 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
     ),
 };
 
-/** Refused with addresses that no webhook may have. */
+/** Refused with forbidden addresses. */
 function withUrls(change: Change): Change {
   const urls = ['http://hooks.example.com/', 'https://10.0.0.1/', 'https://localhost/', 'none'];
   return { ...change, wrong: [...(change.wrong ?? []), ...urls.map((url) => JSON.stringify({ url }))] };
 }
 
-/** The id of a new one that listens to acme. */
+/** The id of a new webhook for acme. */
 async function madeWebhook(): Promise<string> {
   const { status, body } = await api<{ webhook: { id: string } }>(world, 'POST', '/organizations/acme/webhooks', {
     body: HOOK,
@@ -690,7 +690,7 @@ async function madeWebhook(): Promise<string> {
   return body.webhook.id;
 }
 
-/** Of an event that happened before. */
+/** For an earlier event. */
 async function madeDelivery(webhook: string): Promise<string> {
   const body = { since: '2020-01-01T00:00:00Z' };
   expect((await api(world, 'POST', `/webhooks/${webhook}/replay`, { body })).status).toBe(202);
@@ -698,7 +698,7 @@ async function madeDelivery(webhook: string): Promise<string> {
   return items[0]?.id ?? '';
 }
 
-/** Of the older of two images. */
+/** The older of two images. */
 const POLICY = {
   rules: [
     {
@@ -713,7 +713,7 @@ async function savePolicy(): Promise<void> {
   expect((await api(world, 'PUT', ofApi('lifecycle'), { body: POLICY })).status).toBe(200);
 }
 
-/** What `acme/api` is restored by, once it was deleted. */
+/** The id by which the deleted `acme/api` is restored. */
 async function deletedEntry(): Promise<string> {
   expect((await api(world, 'DELETE', '/repositories/acme/api?force=true')).status).toBe(204);
   const { items } = (await api<{ items: { entry: string }[] }>(world, 'GET', '/trash')).body;
@@ -746,14 +746,14 @@ const mutating = Object.entries(ROUTES).flatMap(([path, methods]) =>
   Object.keys(methods).flatMap((method) => (method === 'GET' ? [] : [`${method} ${path}`])),
 );
 
-test('no route that can change something is left out', () => {
+test('no route that can change something is missing', () => {
   expect(Object.keys(CHANGES).sort()).toEqual(mutating.sort());
 });
 
 describe.each(Object.entries(CHANGES))('%s', (route, changeIn) => {
   const method = route.split(' ', 1)[0] as string;
 
-  test('records what it does, about what it belongs to, and announces it once', async () => {
+  test('records its events about the right subject, and announces them once', async () => {
     const change = await changeIn(stage);
     announcedTo(world);
     const before = await newestOf(world);
@@ -767,7 +767,7 @@ describe.each(Object.entries(CHANGES))('%s', (route, changeIn) => {
     if (loud) expect(announced.at(-1)).toEqual({ newest: await newestOf(world) });
   });
 
-  test('records and announces nothing where it is refused', async () => {
+  test('records and announces nothing if it is refused', async () => {
     const change = await changeIn(stage);
     announcedTo(world);
     const before = await newestOf(world);
@@ -781,7 +781,7 @@ describe.each(Object.entries(CHANGES))('%s', (route, changeIn) => {
       const response = await send(method, change, refused);
       expect([400, 401, 403, 404, 405, 409], `${JSON.stringify(refused)}: ${await response.text()}`).toContain(response.status);
     }
-    // But that somebody failed to log in.
+    // Except the failed login.
     const events = await recordAfter(world, before);
     expect(events.filter(({ type }) => type !== 'login.failed')).toEqual([]);
     expect(announcedTo(world)).toHaveLength(events.length);

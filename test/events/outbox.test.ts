@@ -1,4 +1,4 @@
-/** The record of what happened: its numbers, who it says did it, and the announcement of it. */
+/** The event log: numbers, actors, and the announcement in the queue. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Env } from '../../src/env.ts';
 import { TARGET_MAX_BYTES } from '../../src/events/outbox.ts';
@@ -30,14 +30,14 @@ beforeEach(async () => {
   world = await newWorld();
 });
 
-/** Number and type of each event about something, with the tag where it has one. */
+/** Number and type of each event about a subject, with its tag if there is one. */
 async function numbered(about: string): Promise<string[]> {
   const events = (await recordAfter(world, 0)).filter((event) => event.about === about);
   return events.map(({ sequence, type, target }) => `${sequence} ${type} ${target.tag ?? ''}`.trim());
 }
 
-describe('the events about one thing', () => {
-  test('are numbered 1, 2, 3 and so on, also where one request records several', async () => {
+describe('the events about one subject', () => {
+  test('are numbered 1, 2, 3 and so on, also if one request records several', async () => {
     const image = await imageIn(world, 'acme/api');
     expect((await putManifest(world, 'acme/api', `${image.digest}?tag=a&tag=b&tag=c`, textOf(image))).status).toBe(201);
     expect((await putManifest(world, 'acme/api', 'd', textOf(image))).status).toBe(201);
@@ -57,7 +57,7 @@ describe('the events about one thing', () => {
     ]);
   });
 
-  test('are not numbered by what happens to others, not even to those whose names begin alike', async () => {
+  test('are not numbered by events of others, even with similar names', async () => {
     const names = ['acme/api', 'acme/api2', 'acme', 'acme/api/v2'];
     for (const tag of ['a', 'b']) for (const name of names) await pushImage(world, name, tag);
     await makeOrganization(world, 'acme');
@@ -67,7 +67,7 @@ describe('the events about one thing', () => {
     expect(await numbered('organization:acme')).toEqual(['1 organization.created']);
   });
 
-  test('are numbered apart for each organization, and for the registry itself', async () => {
+  test('are numbered separately for each organization, and for the registry', async () => {
     const alice = await inviteUser(world, 'alice');
     for (const name of ['acme', 'bravo']) {
       await makeOrganization(world, name, { owners: [alice] });
@@ -82,7 +82,7 @@ describe('the events about one thing', () => {
     expect(await numbered('')).toEqual(['1 user.invited', '2 user.joined', '3 key.created']);
   });
 
-  test('go on being numbered where a repository is deleted and made again', async () => {
+  test('continue their numbers if a repository is deleted and recreated', async () => {
     await pushImage(world, 'acme/api', 'v1');
     expect((await api(world, 'DELETE', '/repositories/acme/api?force=true')).status).toBe(204);
     await pushImage(world, 'acme/api', 'v1');
@@ -95,7 +95,7 @@ describe('the events about one thing', () => {
     ]);
   });
 
-  test('have no gap and no number twice with 16 writers at once, and their numbers grow with their ids', async () => {
+  test('have no gap and no duplicate with 16 concurrent writers, and numbers grow with ids', async () => {
     const repositories = ['acme/one', 'acme/two'];
     const images: Record<string, Content> = {};
     for (const repository of repositories) images[repository] = await imageIn(world, repository);
@@ -113,7 +113,7 @@ describe('the events about one thing', () => {
     }
   });
 
-  test('use no number up where a request is refused; a push that changes nothing is one', async () => {
+  test('use no number for a refused request; a push that changes nothing is an event', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     expect((await world.fetch('DELETE', '/v2/acme/api/manifests/v9')).status).toBe(404);
     expect((await putManifest(world, 'acme/api', 'v1', textOf(image))).status).toBe(201);
@@ -127,7 +127,7 @@ describe('the events about one thing', () => {
   });
 });
 
-describe('an event says who did it, and with which access key', () => {
+describe('an event names its actor and the access key', () => {
   let alice: Person;
   let image: Content;
 
@@ -137,7 +137,7 @@ describe('an event says who did it, and with which access key', () => {
     image = await imageIn(world, 'acme/api');
   });
 
-  /** Of the newest event, after a tag was pushed with these credentials. */
+  /** The actor of the newest event, after a tag was pushed with these credentials. */
   async function pushedAs(authorization: string): Promise<string> {
     const headers = { 'content-type': IMAGE_TYPE };
     const path = '/v2/acme/api/manifests/v1';
@@ -160,22 +160,22 @@ describe('an event says who did it, and with which access key', () => {
     return basicOf('AWS', made.body.password);
   }
 
-  test('where the key is the password', async () => {
+  test('if the key is the password', async () => {
     expect(await pushedAs(alice.basic)).toBe(`tag.created user:alice ${alice.keyId}`);
   });
 
-  test('where the key was shown for a token, as docker does', async () => {
+  test('if the key was exchanged for a token, as docker does', async () => {
     expect(await pushedAs(await tokenOf(alice.basic))).toBe(`tag.created user:alice ${alice.keyId}`);
   });
 
-  test('where the key was shown for a login password, and that for a token', async () => {
+  test('if the key was exchanged for a login password, and that for a token', async () => {
     const login = await loginOf(alice.basic);
     expect(await pushedAs(login)).toBe(`tag.created user:alice ${alice.keyId}`);
     await world.fetch('DELETE', '/v2/acme/api/manifests/v1');
     expect(await pushedAs(await tokenOf(login))).toBe(`tag.created user:alice ${alice.keyId}`);
   });
 
-  test('where the key was shown for a refresh token, and that for a token', async () => {
+  test('if the key was exchanged for a refresh token, and that for a token', async () => {
     const query = 'offline_token=true&service=registry.test&scope=repository:acme/api:pull,push';
     const login = await world.fetch('GET', `/token?${query}`, { authorization: alice.basic });
     const { refresh_token } = (await login.json()) as { refresh_token: string };
@@ -192,7 +192,7 @@ describe('an event says who did it, and with which access key', () => {
     expect(await pushedAs(`Bearer ${access_token}`)).toBe(`tag.created user:alice ${alice.keyId}`);
   });
 
-  test('also of several keys of one person, and of a narrowed one', async () => {
+  test('also with several keys of one user, and with a narrowed one', async () => {
     const statements = [{ actions: ['pull', 'push'], repositories: ['acme/api'] }];
     const made = await api<{ key: { id: string }; secret: string }>(world, 'POST', '/keys', {
       as: alice.basic,
@@ -203,7 +203,7 @@ describe('an event says who did it, and with which access key', () => {
     expect(await pushedAs(basicOf('alice', made.body.secret))).toBe(`tag.created user:alice ${made.body.key.id}`);
   });
 
-  test("where it is a robot's", async () => {
+  test("if it is a robot's", async () => {
     const statements = [{ actions: 'push and pull', repositories: ['acme/*'] }];
     const robot = await makeRobot(world, 'acme', 'ci', statements);
     expect(await pushedAs(await tokenOf(robot.basic))).toBe(`tag.created robot:acme/ci ${robot.keyId}`);
@@ -214,7 +214,7 @@ describe('an event says who did it, and with which access key', () => {
     expect(await newestBy()).toBe(`team.created user:alice ${alice.keyId}`);
   });
 
-  test('and none for the administrator, who has a password, and for a job, which has a token', async () => {
+  test('and no key for the administrator, who has a password, or for a job, which has a token', async () => {
     expect((await putManifest(world, 'acme/api', 'v1', textOf(image))).status).toBe(201);
     expect(await newestBy()).toBe('tag.created user:admin null');
     const issuer = await newIssuer();
@@ -242,7 +242,7 @@ describe('a queue', () => {
     'that is not there': () => undefined as unknown as Env['EVENTS'],
   };
 
-  test.each(Object.entries(kinds))('%s fails no request, and keeps no event from being recorded', async (_, queue) => {
+  test.each(Object.entries(kinds))('%s fails no request, and no event is lost', async (_, queue) => {
     const logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
     const without = worldOf({ ...world.env, EVENTS: queue() });
     const image = await pushImage(without, 'acme/api', 'v1');
@@ -251,13 +251,13 @@ describe('a queue', () => {
     expect(await digestAt(without, 'acme/api', image.digest)).toBe(image.digest);
     expect(await numbered('acme/api')).toEqual(['1 repository.created', '2 tag.created v1', '3 tag.deleted v1']);
     expect(await numbered('organization:acme')).toEqual(['1 organization.created']);
-    // One line for each that waits, and nothing of what happened in it.
+    // One line for each pending one, without the content of the event.
     await vi.waitFor(() => expect(logged).toHaveBeenCalledTimes(4));
     expect(JSON.stringify(logged.mock.calls)).not.toContain('acme');
     logged.mockRestore();
   });
 
-  test('that does not answer keeps no request waiting', async () => {
+  test('that does not answer delays no request', async () => {
     const { promise, resolve } = Promise.withResolvers<QueueSendResponse>();
     const slow = worldOf({ ...world.env, EVENTS: { send: () => promise } as unknown as Env['EVENTS'] });
     await pushImage(slow, 'acme/api', 'v1');
@@ -276,7 +276,7 @@ describe('the announcement', () => {
     expect(announcedTo(world)).toEqual([{ newest: await newestOf(world) }]);
   });
 
-  test('of a push of a digest that is there, of a pull, and of an upload into a repository that is there, is not made', async () => {
+  test('is not sent for a push of an existing digest, a pull, or an upload into an existing repository', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     announcedTo(world);
     await pushBlob(world, 'acme/api', noise(5000, 9));
@@ -286,7 +286,7 @@ describe('the announcement', () => {
     expect(announcedTo(world)).toEqual([]);
   });
 
-  test('of a mount alone is not made, but the event is there, and told of with the next', async () => {
+  test('is not sent for a mount alone, whose event is announced with the next one', async () => {
     const blob = await pushBlob(world, 'acme/base', noise(100, 77));
     const image = await imageIn(world, 'acme/api');
     announcedTo(world);
@@ -299,7 +299,7 @@ describe('the announcement', () => {
     expect(announcedTo(world)).toEqual([{ newest: quiet + 1 }]);
   });
 
-  test('of a mount that makes its repository is made, for the repository', async () => {
+  test('of a mount that creates its repository is sent for the repository', async () => {
     const blob = await pushBlob(world, 'acme/base', noise(100, 77));
     announcedTo(world);
     await world.fetch('POST', `/v2/acme/new/blobs/uploads/?mount=${blob.digest}&from=acme/base`);
@@ -323,7 +323,7 @@ describe('the announcement', () => {
     expect(JSON.stringify(messages).length).toBeLessThan(50);
   });
 
-  test('of 16 writers at once reaches to the newest of all that they recorded', async () => {
+  test('of 16 concurrent writers covers the newest of all their events', async () => {
     const image = await imageIn(world, 'acme/api');
     announcedTo(world);
     await Promise.all(Array.from({ length: WRITERS }, (_, n) => putManifest(world, 'acme/api', `t${n}`, textOf(image))));
@@ -332,7 +332,7 @@ describe('the announcement', () => {
     expect(Math.max(...messages.map(({ newest }) => newest))).toBe(await newestOf(world));
   });
 
-  test('of a request that is refused is not made', async () => {
+  test('is not sent for a refused request', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     await makeOrganization(world, 'acme');
     const before = await newestOf(world);
@@ -349,7 +349,7 @@ describe('the announcement', () => {
     expect(await newestOf(world)).toBe(before);
   });
 
-  test.each(FAULTS)('of a push that fails (%s) is never made of what is not recorded', async (fault) => {
+  test.each(FAULTS)('of a push that fails (%s) never covers what was not recorded', async (fault) => {
     for (let at = 0; ; at++) {
       world = await newWorld();
       const image = await imageIn(world, 'acme/api');
@@ -380,7 +380,7 @@ describe('the target of an event', () => {
     ).first<{ target: string; bytes: number }>() as Promise<{ target: string; bytes: number }>;
   };
 
-  test('is kept as it is up to 16 KiB', async () => {
+  test('is stored unchanged up to 16 KiB', async () => {
     const target = { name: '€'.repeat(5000), on: true, off: false, none: null, list: [1, { a: 'b' }] };
     expect(JSON.parse((await recorded(target)).target)).toEqual(target);
   });
@@ -399,12 +399,12 @@ describe('the target of an event', () => {
     expect(JSON.parse(text)).toMatchObject({ subject: 'user:a', on: true, count: 7, small: [1, 2], truncated });
   });
 
-  test('has 16 KiB at most, however many fields there are', async () => {
+  test('is at most 16 KiB, however many fields there are', async () => {
     const many = Object.fromEntries(Array.from({ length: 3000 }, (_, n) => [`field${n}`, '€'.repeat(150)]));
     expect((await recorded(many)).bytes).toBeLessThanOrEqual(TARGET_MAX_BYTES);
   });
 
-  test('of a policy says what changed, not all that stands there', async () => {
+  test('of a policy has what changed, and not the whole policy', async () => {
     await api(world, 'PUT', '/repositories/acme/api');
     const statement = (n: number) => ({ actions: ['push'], principals: ['user:admin'], tags: [`v${n}-${'x'.repeat(80)}`] });
     const save = async (statements: object[]) => {

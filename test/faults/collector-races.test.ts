@@ -1,4 +1,4 @@
-/** A whole pass of a collector that knows no patience, between any two steps of a request: what is answered with success is there. */
+/** A whole pass of a collector without grace period, at every point of a request. What was answered with success is there. */
 import { expect, test } from 'vitest';
 import { collect, wrong } from '../registry/gc/garbage.ts';
 import { remove, trashRepository } from '../registry/trash/trash.ts';
@@ -27,7 +27,7 @@ interface Document {
   manifests?: { digest: string }[];
 }
 
-/** What cannot be pulled of an image, or of an index and all it lists. */
+/** What cannot be pulled of an image, or of an index and everything it lists. */
 async function unreadable(world: World, reference: string): Promise<string[]> {
   const response = await world.fetch('GET', `/v2/${REPOSITORY}/manifests/${reference}`);
   const text = await response.text();
@@ -45,14 +45,14 @@ async function unreadableBlob(world: World, digest: string): Promise<string[]> {
   return response.status === 200 ? [] : [`blob ${digest}: ${response.status}`];
 }
 
-/** No lease is left on anything: what no manifest holds is garbage from here on. */
+/** No lease is left: what no manifest references is garbage from here on. */
 async function endLeases({ env }: World): Promise<void> {
   await env.DB.batch(['repository_blobs', 'manifests'].map((table) => env.DB.prepare(`UPDATE ${table} SET leased_until = 0`)));
 }
 
 const impatient = ({ env }: World) => worldOf({ ...env, GRACE_SECONDS: '0', TRASH_DAYS: '0' });
 
-/** Two passes, as the second deletes what the first has let go. */
+/** Two passes, because the second deletes what the first has released. */
 async function collectNow(world: World): Promise<void> {
   for (let n = 0; n < 2; n++) await collect(impatient(world));
 }
@@ -67,7 +67,7 @@ async function trashedIndex(world: World): Promise<Content> {
 
 interface Contest {
   request: Request;
-  /** What it has to have made readable, where it was a success. */
+  /** What must be readable after a success. */
   promised: () => Promise<string[]>;
   /** Before the pass of the collector. */
   before?: () => Promise<unknown>;

@@ -1,6 +1,6 @@
 /**
- * Every call that a change of tags makes to a store, stopped: refused, its answer lost, or the Worker gone for ever, before or
- * after it took effect. Whatever was answered is then true, what was not can be done again, and nothing is written twice.
+ * Every store call of a change of tags, stopped: refused, its answer lost, or the Worker stopped, before or after it took
+ * effect. What was answered is true, what was not can be repeated, and nothing is written twice.
  */
 import { describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
@@ -15,10 +15,10 @@ import { newWorld, type World, worldOf } from '../world/world.ts';
 const REPOSITORY = 'acme/api';
 const LARGE = { annotations: { text: 'x'.repeat(200_000) } };
 
-/** A change as a client makes it: told of failures, it may be run again, as often as it takes. */
+/** A change as a client makes it. After a failure it may be run again, as often as necessary. */
 interface Change {
   prepare(world: World): Promise<void>;
-  /** Runs to the answer, or throws where the answer is no success. */
+  /** Runs to the answer. Throws if the answer is not a success. */
   run(world: World): Promise<void>;
   /** Holds once `run` has returned. */
   holds(world: World): Promise<void>;
@@ -26,7 +26,7 @@ interface Change {
 
 class Unanswered extends Error {}
 
-/** A client's view: success, or it does not know. A refusal that is not "try again" is a lie about what is there. */
+/** A client's view: success, or unknown. A refusal other than "try again" would be wrong. */
 function must(status: number, ...successes: number[]): void {
   if (status === 503) throw new Unanswered();
   expect(successes).toContain(status);
@@ -37,11 +37,11 @@ async function pointsOf(world: World, tag: string): Promise<unknown[]> {
   return results.map(({ digest }) => digest);
 }
 
-/** What the tag has named, each once, and what it names. */
+/** Checks that the tag's history has each of these once, and that the tag names the last. */
 async function expectMoves(world: World, tag: string, ...images: (Content | null)[]): Promise<void> {
   expect(await pointsOf(world, tag)).toEqual(images.map((image) => image?.digest ?? null));
   expect(await digestAt(world, REPOSITORY, tag)).toBe(images.at(-1)?.digest ?? 404);
-  // A client that tries again pushes what is there by then: that is an event of its own.
+  // A client that tries again pushes what exists by then, which is an event of its own.
   const { results } = await world.env.DB.prepare(
     `SELECT type FROM events WHERE target ->> 'tag' = ? AND type <> 'tag.pushed' ORDER BY id`,
   )
@@ -57,7 +57,7 @@ const excluding = {
   imageTagMutabilityExclusionFilters: [{ filterType: 'WILDCARD', filter: 'dev-*' }],
 };
 
-/** @param header of the put; where it does not hold any more, it may have been carried out already */
+/** @param header of the put; if its condition fails, the put may have happened already */
 function moving(more: Record<string, unknown>, header: (was: Content) => Record<string, string>): Change {
   let one: Content;
   let two: Content;
@@ -182,7 +182,7 @@ const CHANGES: Record<string, () => Change> = {
   'a rule that is saved on condition': () => saving(true),
 };
 
-/** Runs the change with one fault, and says whether it was answered. */
+/** Runs the change with one fault. Returns whether it was answered. */
 async function attempt(env: Env, change: Change, fault: Fault, at: number): Promise<boolean> {
   const faults = faulty(env, fault, at);
   const answered = change.run(worldOf(faults.env)).then(

@@ -1,6 +1,6 @@
 /**
- * Every call that a request makes to a store, stopped: refused, its answer lost, or the Worker gone for ever, before or
- * after it took effect. Whatever was answered is then true, whatever was not can be done again, and no invariant breaks.
+ * Every store call of a request, stopped: refused, its answer lost, or the Worker stopped, before or after it took effect.
+ * What was answered is true, what was not can be repeated, and no invariant breaks.
  */
 import { describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
@@ -11,12 +11,12 @@ import { type Content, contentOf, imageIn, noise, pushBlob, pushImage, putManife
 import { indexesOf } from '../world/sampling.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
 
-/** A change as a client makes it: told of failures, it may be run again, as often as it takes. */
+/** A change as a client makes it. After a failure it may be run again, as often as necessary. */
 interface Change {
   vars?: Partial<Env>;
-  /** What is there before; runs without faults. */
+  /** What exists before; runs without faults. */
   prepare?(world: World): Promise<void>;
-  /** Runs to the answer, or throws where the answer is no success. */
+  /** Runs to the answer. Throws if the answer is not a success. */
   run(world: World): Promise<void>;
   /** Holds once `run` has returned. */
   holds(world: World): Promise<void>;
@@ -24,7 +24,7 @@ interface Change {
 
 class Unanswered extends Error {}
 
-/** A client's view: success, or it does not know. A refusal that is not "try again" is a lie about what is there. */
+/** A client's view: success, or unknown. A refusal other than "try again" would be wrong. */
 async function must(response: Promise<Response>, ...successes: number[]): Promise<Response> {
   const answer = await response;
   if (answer.status === 503) throw new Unanswered();
@@ -57,7 +57,7 @@ function inOneRequest(): Change {
   };
 }
 
-/** Chunk by chunk; after a failure it asks where the upload stands and goes on from there, as the specification says. */
+/** Chunk by chunk. After a failure it asks for the status of the upload and continues there, as the specification says. */
 function inChunks(vars: Partial<Env>, blob: Content, chunk: number): Change {
   const size = blob.bytes.byteLength;
   let location: string | null;
@@ -179,7 +179,7 @@ const CHANGES: Record<string, () => Change> = {
   'a cancelled upload': cancelling,
 };
 
-/** Runs the change with one fault, and says whether it was answered. */
+/** Runs the change with one fault. Returns whether it was answered. */
 async function attempt(env: Env, change: Change, fault: Fault, at: number, keys: string[]): Promise<boolean> {
   const faults = faulty(env, fault, at);
   const answered = change.run(worldOf(faults.env)).then(
@@ -226,7 +226,7 @@ describe.each(Object.entries(CHANGES))('%s', (_, make) => {
   });
 });
 
-/** A client that tries again: once more where the first retry only learned that its upload is gone. */
+/** A client that tries again, and once more if the first retry only learned that its upload is gone. */
 async function again(world: World, change: Change): Promise<void> {
   try {
     await change.run(world);

@@ -1,4 +1,4 @@
-/** What D1 says when it does not answer, by its documented texts, and what a client is told of each. */
+/** Errors of D1, by their documented texts, and what a client is told about each. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../src/cron.ts';
 import { secondsToMidnight } from '../../src/events/database-failure.ts';
@@ -42,7 +42,7 @@ function failing(text: string): { world: World; asked: () => number } {
   return { world: worldOf({ ...world.env, DB }), asked: () => count };
 }
 
-/** A database that reads, and fails with this text at every batch, which is how everything is written. */
+/** A database that can be read, and fails with this text at every batch, as all writes are. */
 function failingToWrite(text: string): { world: World; asked: () => number } {
   let count = 0;
   const batch = () => {
@@ -72,7 +72,7 @@ describe.each([
   ['read', READ_LIMIT],
   ['written', WRITE_LIMIT],
 ])("while the day's limit of rows %s is used up", (kind, text) => {
-  test.each(REQUESTS)('%s %s is a 429 that names the limit, and says to wait until 00:00 UTC', async (method, path) => {
+  test.each(REQUESTS)('%s %s is a 429 that names the limit, with Retry-After until 00:00 UTC', async (method, path) => {
     const response = await failing(text).world.fetch(method, path);
     expect(await refusal(response.clone())).toBe('429 TOOMANYREQUESTS');
     const wait = Number(response.headers.get('retry-after'));
@@ -82,27 +82,27 @@ describe.each([
     expect(body).toContain('00:00 UTC');
   });
 
-  test('a write is not repeated', async () => {
+  test('a write is not retried', async () => {
     const { world: full, asked } = failingToWrite(text);
     expect(await refusal(await putManifest(full))).toBe('429 TOOMANYREQUESTS');
     expect(asked()).toBe(1);
   });
 
-  test('the queue of events waits until 00:00 UTC, and spends no operation before', async () => {
+  test('the event queue waits until 00:00 UTC, and spends no operation before', async () => {
     const retryAll = vi.fn();
     const batch = { queue: 'berth-events', messages: [], retryAll } as unknown as MessageBatch;
     await consume(batch, failing(text).world.env, { waitUntil: () => {} });
     expect(Math.abs(retryAll.mock.calls[0]?.[0].delaySeconds - secondsToMidnight(Date.now()))).toBeLessThan(30);
   });
 
-  test('the schedule stops with its first question', async () => {
+  test('the schedule stops at its first query', async () => {
     const { world: full, asked } = failing(text);
     await expect(runScheduled(full.env, Date.now())).rejects.toThrow('free tier daily row');
     expect(asked()).toBe(1);
   });
 });
 
-test.each(OVERLOADED)('"%s" is a 503 with some seconds of patience, and a write is not repeated', async (text) => {
+test.each(OVERLOADED)('"%s" is a 503 with Retry-After of some seconds, and a write is not retried', async (text) => {
   const { world: busy, asked } = failingToWrite(text);
   const response = await putManifest(busy);
   expect(await refusal(response.clone())).toBe('503 UNAVAILABLE');
@@ -111,7 +111,7 @@ test.each(OVERLOADED)('"%s" is a 503 with some seconds of patience, and a write 
   expect(asked()).toBe(1);
 });
 
-test.each(LOST)('"%s" is a 503 to be tried again at once, and a write is repeated by the registry', async (text) => {
+test.each(LOST)('"%s" is a 503 that can be retried at once, and the registry retries a write', async (text) => {
   const { world: gone, asked } = failingToWrite(text);
   const response = await putManifest(gone);
   expect(await refusal(response.clone())).toBe('503 UNAVAILABLE');
@@ -120,7 +120,7 @@ test.each(LOST)('"%s" is a 503 to be tried again at once, and a write is repeate
   expect(asked()).toBe(2);
 });
 
-test('a statement that the database refuses is not repeated, and nothing of it is shown', async () => {
+test('a statement that the database rejects is not retried, and nothing of it is shown', async () => {
   const { world: refusing, asked } = failingToWrite('D1_ERROR: string or blob too big: SQLITE_TOOBIG');
   const response = await putManifest(refusing);
   expect(await refusal(response.clone())).toBe('503 UNAVAILABLE');

@@ -1,4 +1,4 @@
-/** Stores that fail, hang up or have lost something: what a client is told, and what it may rely on afterwards. */
+/** Stores that fail, hang or have lost something: what a client is told, and what holds afterwards. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
 import { type Method, ROUTES } from '../../src/http/routes.ts';
@@ -12,15 +12,15 @@ beforeEach(async () => {
   world = await newWorld();
 });
 
-/** A binding of which every call fails, as when the network to it is gone. */
+/** A binding of which every call fails, as if the network to it were down. */
 function broken<T extends object>(binding: T): T {
   const fail = () => Promise.reject(new Error('D1_ERROR: Network connection lost'));
   const statement = { bind: () => statement, first: fail, all: fail, run: fail };
   return new Proxy(binding, { get: (_, name) => (name === 'prepare' ? () => statement : fail) });
 }
 
-describe('while the database is away', () => {
-  test('every request that needs it is a 503 to be tried again, never a 404 or a 401', async () => {
+describe('while the database is down', () => {
+  test('every request that needs it is a 503 to be retried, never a 404 or a 401', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     const begun = await world.fetch('POST', '/v2/acme/api/blobs/uploads/');
     const upload = (begun.headers.get('location') as string).split('/').at(-1) as string;
@@ -57,7 +57,7 @@ describe('while the database is away', () => {
   });
 });
 
-describe('a manifest whose batch D1 has lost', () => {
+describe('a manifest whose batch D1 did not execute', () => {
   const image = { schemaVersion: 2, mediaType: IMAGE_TYPE, layers: [] };
   const push = async (through: World) => {
     const config = await pushBlob(world, 'acme/api', '{}');
@@ -72,7 +72,7 @@ describe('a manifest whose batch D1 has lost', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('because it has too much to do is not asked again', async () => {
+  test('is not retried if D1 is overloaded', async () => {
     let asked = 0;
     const batch = () => {
       asked++;
@@ -86,13 +86,13 @@ describe('a manifest whose batch D1 has lost', () => {
   });
 });
 
-describe('while the bucket is away', () => {
+describe('while the bucket is down', () => {
   let away: World;
   beforeEach(() => {
     away = worldOf({ ...world.env, BLOBS: broken(world.env.BLOBS) });
   });
 
-  test('a push is a 503, leaves no row, and an upload stands where it stood', async () => {
+  test('a push is a 503 and leaves no row, and an upload stays where it was', async () => {
     const blob = await contentOf(noise(500));
     const single = `/v2/acme/api/blobs/uploads/?digest=${blob.digest}`;
     expect(await refusal(await away.fetch('POST', single, { body: blob.bytes }))).toBe('503 UNAVAILABLE');
@@ -108,14 +108,14 @@ describe('while the bucket is away', () => {
     expect((await world.fetch('PUT', `${location}?digest=${blob.digest}`, { body: blob.bytes.slice(200) })).status).toBe(201);
   });
 
-  test('a pull is a 503, and the blob is not taken for missing', async () => {
+  test('a pull is a 503, and the blob does not count as missing', async () => {
     const blob = await pushBlob(world, 'acme/api', noise(500));
     expect(await refusal(await away.fetch('GET', `/v2/acme/api/blobs/${blob.digest}`))).toBe('503 UNAVAILABLE');
     expect((await world.fetch('GET', `/v2/acme/api/blobs/${blob.digest}`)).status).toBe(200);
   });
 });
 
-describe('an object that is gone, though its row is there', () => {
+describe('an object that is missing although its row exists', () => {
   let blob: Content;
   beforeEach(async () => {
     blob = await pushBlob(world, 'acme/api', noise(500));
@@ -123,7 +123,7 @@ describe('an object that is gone, though its row is there', () => {
     await world.env.BLOBS.delete(objects.map(({ key }) => key));
   });
 
-  test('is absent to a reader, then to whoever asks before a push, and comes back with the next push', async () => {
+  test('is absent for a reader, then for a check before a push, and is repaired by the next push', async () => {
     const path = `/v2/acme/api/blobs/${blob.digest}`;
     expect(await refusal(await world.fetch('GET', path))).toBe('404 BLOB_UNKNOWN');
     expect((await world.fetch('HEAD', path)).status).toBe(404);
@@ -133,7 +133,7 @@ describe('an object that is gone, though its row is there', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('lets no manifest in that would need it', async () => {
+  test('causes manifests that reference it to be refused', async () => {
     await world.fetch('GET', `/v2/acme/api/blobs/${blob.digest}`);
     const part = { mediaType: 'application/octet-stream', digest: blob.digest, size: 500 };
     const body = JSON.stringify({ schemaVersion: 2, mediaType: IMAGE_TYPE, config: part, layers: [] });
@@ -142,7 +142,7 @@ describe('an object that is gone, though its row is there', () => {
   });
 });
 
-test('a large manifest whose object is gone is absent until it is pushed again', async () => {
+test('of a large manifest makes it absent until it is pushed again', async () => {
   const large = { annotations: { text: 'x'.repeat(200_000) } };
   const image = await pushImage(world, 'acme/api', 'v1', 1, large);
   const { objects } = await world.env.BLOBS.list({ prefix: 'manifests/' });
@@ -155,7 +155,7 @@ test('a large manifest whose object is gone is absent until it is pushed again',
   expect(await violations(world.env)).toEqual([]);
 });
 
-test('a pull that breaks in the middle is an error to the client, never a short success, and resumes by range', async () => {
+test('a pull that breaks in the middle is an error for the client, never a short success, and resumes by range', async () => {
   const blob = await pushBlob(world, 'acme/api', noise(100_000));
   const bucket = new Proxy(world.env.BLOBS, {
     get: (target, name) =>

@@ -19,7 +19,7 @@ const { VITE_SEEDS = inFull('1-4', '1') } = import.meta.env;
 const [FIRST = 1, LAST = FIRST] = VITE_SEEDS.split('-').map(Number);
 const SEEDS = Array.from({ length: LAST - FIRST + 1 }, (_, n) => FIRST + n);
 
-// What fails on purpose would fill pages.
+// Injected failures would fill pages.
 beforeEach(() => {
   vi.spyOn(console, 'error').mockImplementation(() => {});
 });

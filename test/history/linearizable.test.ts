@@ -1,4 +1,4 @@
-/** The checker itself, on histories of which we know whether they can be. */
+/** The checker, on histories that are known to be possible or impossible. */
 import { describe, expect, test } from 'vitest';
 import { contradiction, isLinearizable, type Step } from './linearizable.ts';
 import { Random } from './random.ts';
@@ -14,7 +14,7 @@ const read = (value: string): Made => ({
   observes: true,
   apply: (state) => (state === value ? state : undefined),
 });
-/** From one value to another, as it was answered: done, or refused. */
+/** From one value to another, as it was answered: done or refused. */
 const swap = (from: string, to: string): Made => ({
   what: `swap ${from || 'nothing'} ${to}`,
   observes: false,
@@ -25,14 +25,14 @@ const swapRefused = (from: string): Made => ({
   observes: true,
   apply: (state) => (state === from ? undefined : state),
 });
-/** Nobody knows what became of it. */
+/** The outcome is unknown. */
 const maybeSwap = (from: string, to: string): Made => ({
   what: `swap ${from || 'nothing'} ${to}?`,
   observes: false,
   apply: (state) => (state === from ? to : state),
 });
 
-/** Each with its beginning and its end. */
+/** Each with its start and its end. */
 function history(...parts: [start: number, end: number, made: Made][]): Step[] {
   return parts.map(([start, end, made]) => ({ start, end, ...made }));
 }
@@ -103,17 +103,19 @@ const BAD: Record<string, [steps: Step[], contradicting: string[]]> = {
   ],
 };
 
-test.each(Object.entries(GOOD))('%s can be', (_, steps) => {
+test.each(Object.entries(GOOD))('%s is possible', (_, steps) => {
   expect(contradiction(NOTHING, steps)).toBeNull();
 });
 
-test.each(Object.entries(BAD))('%s cannot be, and is named by what contradicts it', (_, [steps, contradicting]) => {
+test.each(Object.entries(BAD))('%s is impossible, and the contradicting calls are named', (_, [steps, contradicting]) => {
   expect(isLinearizable(NOTHING, steps)).toBe(false);
   expect(contradiction(NOTHING, steps)?.map(({ what }) => what)).toEqual(contradicting);
 });
 
-describe('a history of 400 steps by 8 clients, of which some end with an unknown outcome', () => {
-  /** Carried out on a register, each at some moment between its beginning and its end; those unknown are carried out or not. */
+describe('a history of 400 steps by 8 clients, some with an unknown outcome', () => {
+  /**
+   * Applied to a register, each at a moment between its start and its end. Those with an unknown outcome are applied or not.
+   */
   function carriedOut(seed: number, count: number): Step[] {
     const random = new Random(seed);
     let state = NOTHING;
@@ -149,14 +151,10 @@ describe('a history of 400 steps by 8 clients, of which some end with an unknown
     expect(contradiction(NOTHING, carriedOut(seed, 400))).toBeNull();
   });
 
-  test.each([1, 2, 3, 4, 5, 6])(
-    'is refused where one read of it is another, by itself (seed %i)',
-    { timeout: 5000 },
-    (seed) => {
-      const steps = carriedOut(seed, 400);
-      const at = steps.findIndex(({ what, start }) => what.startsWith('read') && start > 100);
-      const changed = steps.with(at, { ...(steps[at] as Step), ...read('nowhere') });
-      expect(contradiction(NOTHING, changed)?.map(({ what }) => what)).toEqual(['read nowhere']);
-    },
-  );
+  test.each([1, 2, 3, 4, 5, 6])('is refused if one read returns another value (seed %i)', { timeout: 5000 }, (seed) => {
+    const steps = carriedOut(seed, 400);
+    const at = steps.findIndex(({ what, start }) => what.startsWith('read') && start > 100);
+    const changed = steps.with(at, { ...(steps[at] as Step), ...read('nowhere') });
+    expect(contradiction(NOTHING, changed)?.map(({ what }) => what)).toEqual(['read nowhere']);
+  });
 });

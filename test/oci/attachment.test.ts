@@ -1,4 +1,4 @@
-/** Tags that belong to a manifest by their name: which they are, and that nothing else is taken for one. */
+/** Tags that attach a manifest to another by their name, and tags that do not. */
 import { describe, expect, test } from 'vitest';
 import { attachedTo, beginningOf, tagsAttachableTo } from '../../src/oci/attachment.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
@@ -12,7 +12,7 @@ test.each(['', '.sig', '.att', '.sbom'])('sha256-<hex>%s belongs to its digest',
   expect(attachedTo(`sha256-${HEX}${suffix}`)).toBe(SHORT);
 });
 
-test('sha512 digests are cut to 64 digits, as a tag has no room for more', () => {
+test('sha512 digests are cut to 64 digits, because a tag has no room for more', () => {
   expect(attachedTo(`sha512-${HEX}.sig`)).toBe(beginningOf(LONG));
   expect(beginningOf(LONG)).toBe(`sha512:${HEX}`);
 });

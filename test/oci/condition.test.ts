@@ -1,4 +1,4 @@
-/** What the headers of a conditional put mean (RFC 9110, sections 5.6.1, 8.8.3 and 13.1). */
+/** Parsing the headers of a conditional put (RFC 9110, sections 5.6.1, 8.8.3 and 13.1). */
 import { describe, expect, test } from 'vitest';
 import { parseCondition } from '../../src/oci/condition.ts';
 import { Refusal } from '../../src/vocabulary/refusal.ts';
@@ -14,13 +14,13 @@ test('without either header there is no condition', () => {
   expect(parseCondition(undefined, undefined)).toBeNull();
 });
 
-test('each header is a condition of its own, and both together are both', () => {
+test('each header is a condition, and both together must hold', () => {
   expect(parseCondition(`"${A}"`, undefined)).toEqual({ match: [A], noneMatch: null });
   expect(parseCondition(undefined, '*')).toEqual({ match: null, noneMatch: '*' });
   expect(parseCondition('*', `"${B}"`)).toEqual({ match: '*', noneMatch: [B] });
 });
 
-describe('what a header names', () => {
+describe('the value of a header', () => {
   test.each([
     [`"${A}"`, [A]],
     [`  "${A}"\t`, [A]],
@@ -38,24 +38,24 @@ describe('what a header names', () => {
     expect(noneMatch(text)).toEqual(named);
   });
 
-  test('may have empty parts, as lists of HTTP may (5.6.1.2)', () => {
+  test('may have empty elements, like HTTP lists (5.6.1.2)', () => {
     expect(match(`, "${A}",, "${B}" ,`)).toEqual([A, B]);
   });
 
-  test('a weak tag matches nothing strongly, and weakly what it names (8.8.3.2)', () => {
+  test('with a weak tag never matches strongly, and can match weakly (8.8.3.2)', () => {
     expect(match(`W/"${A}"`)).toEqual([]);
     expect(match(`W/"${A}", "${B}"`)).toEqual([B]);
     expect(noneMatch(`W/"${A}", "${B}"`)).toEqual([A, B]);
   });
 
-  test('is 100 at most', () => {
+  test('has at most 100 elements', () => {
     const list = (count: number) => Array.from({ length: count }, (_, n) => `"${n}"`).join(',');
     expect(match(list(100))).toHaveLength(100);
     expect(() => match(list(101))).toThrow(Refusal);
   });
 });
 
-describe('a header outside the grammar is refused, never read as no condition', () => {
+describe('an invalid header is refused, and never means no condition', () => {
   test.each([
     '',
     ' ',

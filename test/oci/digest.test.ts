@@ -5,7 +5,7 @@ import { algorithmOf, type Digest, digestOf, hexOf, isDigest, parseAlgorithm, pa
 const hex = (length: number) => fc.stringMatching(new RegExp(`^[0-9a-f]{${length}}$`));
 
 describe('a digest', () => {
-  test('of sha256 or sha512 is what it says, and comes apart into its algorithm and hex', () => {
+  test('of sha256 or sha512 is valid, and is split into its algorithm and hex', () => {
     const some = fc.oneof(fc.tuple(fc.constant('sha256'), hex(64)), fc.tuple(fc.constant('sha512'), hex(128)));
     fc.assert(
       fc.property(some, ([algorithm, digits]) => {
@@ -40,12 +40,12 @@ describe('a digest', () => {
     expect(() => parseDigest(text)).toThrow(expect.objectContaining({ reason: 'digest-invalid' }));
   });
 
-  test('that is missing is refused as one that is wrong', () => {
+  test('that is missing is refused like an invalid one', () => {
     expect(() => parseDigest(undefined)).toThrow(expect.objectContaining({ reason: 'digest-invalid' }));
     expect(() => parseDigest(null)).toThrow(expect.objectContaining({ reason: 'digest-invalid' }));
   });
 
-  test('is computed as everybody computes it', async () => {
+  test('is computed correctly', async () => {
     const bytes = new TextEncoder().encode('hello world');
     expect(await digestOf('sha256', bytes)).toBe('sha256:b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9');
     expect(await digestOf('sha256', new Uint8Array())).toBe(

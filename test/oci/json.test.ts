@@ -7,7 +7,7 @@ const encode = (text: string) => new TextEncoder().encode(text);
 const parse = (text: string) => parseStrictJson(encode(text)).value;
 
 describe('strict JSON', () => {
-  test('is read as JSON.parse reads it, and the text is kept as it came', () => {
+  test('has the same result as JSON.parse, and the text is kept unchanged', () => {
     fc.assert(
       fc.property(fc.json({ stringUnit: 'binary' }), fc.constantFrom('', ' ', '\n', '\r\n\t'), (json, space) => {
         const text = `${space}${json}${space}`;
@@ -19,7 +19,7 @@ describe('strict JSON', () => {
     );
   });
 
-  test('takes any keys as data, those of every object too', () => {
+  test('accepts any keys as data, also those of Object.prototype', () => {
     const text = '{"__proto__":{"x":1},"constructor":2,"toString":3,"":4,"0":5}';
     expect(JSON.stringify(parse(text))).toBe('{"0":5,"__proto__":{"x":1},"constructor":2,"toString":3,"":4}');
     expect(({} as { x?: number }).x).toBeUndefined();
@@ -74,7 +74,7 @@ describe('strict JSON', () => {
     expect(parse(text)).toEqual(JSON.parse(text));
   });
 
-  test('finds a repeated key wherever it stands', () => {
+  test('finds a repeated key anywhere', () => {
     const keys = fc.uniqueArray(fc.string(), { minLength: 1, maxLength: 6 });
     fc.assert(
       fc.property(keys, fc.nat(), fc.jsonValue(), (names, which, value) => {

@@ -27,7 +27,7 @@ const parseIndex = (document: unknown) => parse(document, INDEX_TYPE);
 const refused = expect.objectContaining({ reason: 'manifest-invalid' });
 
 describe('an image manifest', () => {
-  test('points at its config and its layers, which are blobs', () => {
+  test('references its config and its layers, which are blobs', () => {
     const { references } = parse(image({ layers: [layer(3), layer(4)] }));
     expect(references.map(({ digest, kind, required }) => [digest, kind, required])).toEqual([
       [digest(1), 'blob', true],
@@ -36,12 +36,12 @@ describe('an image manifest', () => {
     ]);
   });
 
-  test('may name a layer twice, which is one reference, but not with two sizes', () => {
+  test('may list a layer twice, which is one reference, but not with two sizes', () => {
     expect(parse(image({ layers: [layer(3), layer(3)] })).references).toHaveLength(2);
     expect(() => parse(image({ layers: [layer(3), layer(3, { size: 4 })] }))).toThrow(refused);
   });
 
-  test('may have no layers at all', () => {
+  test('may have no layers', () => {
     expect(parse(image({ layers: [] })).references).toHaveLength(1);
   });
 
@@ -55,19 +55,19 @@ describe('an image manifest', () => {
     expect(references.map(({ required }) => required)).toEqual([true, false]);
   });
 
-  test('needs its config here, whatever type the config claims to be of', () => {
+  test('requires its config, whatever type the config claims', () => {
     const foreign = { ...config, mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar' };
     expect(parse(image({ config: foreign })).references[0]?.required).toBe(true);
   });
 
-  test('is of the type it says itself, or that its Content-Type says', () => {
+  test('has the media type it states, or that of its Content-Type', () => {
     expect(parse(image()).mediaType).toBe(IMAGE_TYPE);
     expect(parse(image({ mediaType: DOCKER_IMAGE }), DOCKER_IMAGE).mediaType).toBe(DOCKER_IMAGE);
     expect(() => parse(image({ mediaType: DOCKER_IMAGE }), IMAGE_TYPE)).toThrow('mediaType and Content-Type differ');
     expect(() => parse(image({ mediaType: INDEX_TYPE }), IMAGE_TYPE)).toThrow('mediaType and Content-Type differ');
   });
 
-  test('has no children, and an index neither config nor layers, so that no document is read as both', () => {
+  test('has no children, and an index has neither config nor layers, so that no document can be read as both', () => {
     for (const both of [image({ manifests: [] }), index({ config }), index({ layers: [] }), { ...image(), ...index() }]) {
       expect(() => parse(both, IMAGE_TYPE)).toThrow(refused);
       expect(() => parse(both, INDEX_TYPE)).toThrow(refused);
@@ -76,17 +76,17 @@ describe('an image manifest', () => {
 });
 
 describe('an index', () => {
-  test('points at its children, which are manifests', () => {
+  test('references its children, which are manifests', () => {
     expect(parseIndex(index()).references).toEqual([{ ...child(3), kind: 'manifest', required: true }]);
     expect(parse({ ...index(), mediaType: DOCKER_LIST }, DOCKER_LIST).references[0]?.kind).toBe('manifest');
   });
 
-  test('has blobs for the children whose type is no manifest, as the cache of BuildKit has', () => {
+  test("has blobs for children whose type is no manifest, as BuildKit's cache does", () => {
     const cache = index({ manifests: [layer(3), layer(4, { mediaType: 'application/vnd.buildkit.cacheconfig.v0' })] });
     expect(parseIndex(cache).references.map(({ kind }) => kind)).toEqual(['blob', 'blob']);
   });
 
-  test('may name a child twice, which is one reference, but not with two sizes or two types', () => {
+  test('may list a child twice, which is one reference, but not with two sizes or two types', () => {
     const platform = { os: 'linux', architecture: 'amd64' };
     expect(parseIndex(index({ manifests: [child(3), child(3, { platform })] })).references).toHaveLength(1);
     expect(() => parseIndex(index({ manifests: [child(3), child(3, { size: 4 })] }))).toThrow(refused);
@@ -99,7 +99,7 @@ describe('an index', () => {
 });
 
 describe('the artifact type', () => {
-  test('is what the document says, else the type of an image’s config, else nothing', () => {
+  test("is what the document states, else the type of an image's config, else nothing", () => {
     expect(parse(image({ artifactType: 'application/vnd.example' })).artifactType).toBe('application/vnd.example');
     expect(parse(image()).artifactType).toBe(CONFIG_TYPE);
     expect(parse(image({ artifactType: '' })).artifactType).toBe(CONFIG_TYPE);
@@ -120,13 +120,13 @@ describe('the artifact type', () => {
 });
 
 describe('the subject', () => {
-  test('is a descriptor, of which the digest is remembered', () => {
+  test('is a descriptor, of which the digest is stored', () => {
     expect(parse(image({ subject: child(9) })).subject).toBe(digest(9));
     expect(parseIndex(index({ subject: child(9) })).subject).toBe(digest(9));
     expect(parse(image()).subject).toBeNull();
   });
 
-  test('is no reference: it need not be here', () => {
+  test('is not a reference: it may be missing', () => {
     expect(parse(image({ subject: child(9) })).references.map((one) => one.digest)).not.toContain(digest(9));
   });
 
@@ -183,7 +183,7 @@ describe('the Content-Type', () => {
   });
 });
 
-describe('a document is no manifest', () => {
+describe('a document is refused as a manifest', () => {
   test.each([
     ['empty', ''],
     ['a page', '<html>'],
@@ -252,7 +252,7 @@ describe('a document is no manifest', () => {
   });
 });
 
-describe('what Go writes for nothing', () => {
+describe("Go's empty values:", () => {
   const EMPTY = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
   const absent = { mediaType: null, annotations: null, subject: null, artifactType: null };
   const inside = { urls: null, annotations: null, data: null, artifactType: null, platform: null };
@@ -292,7 +292,7 @@ describe('what Go writes for nothing', () => {
   });
 });
 
-describe('a refusal names', () => {
+describe('an error names', () => {
   test.each<[string, string, unknown]>([
     ['the annotation', 'annotations["org.example"] is not a string', image({ annotations: { ok: 'a', 'org.example': 7 } })],
     ['the annotation that is null', 'annotations["a"] is not a string', image({ annotations: { a: null } })],
@@ -327,7 +327,7 @@ describe('a refusal names', () => {
   });
 });
 
-describe('a type that was withdrawn', () => {
+describe('a withdrawn media type', () => {
   test.each([
     ['application/vnd.oci.artifact.manifest.v1+json', 'artifact manifests'],
     ['application/vnd.cncf.oras.artifact.manifest.v1+json', 'artifact manifests'],
@@ -340,24 +340,24 @@ describe('a type that was withdrawn', () => {
     expect(() => parse({ mediaType: type, artifactType: 'application/x', blobs: [] })).toThrow(what);
   });
 
-  test('is known by its version, too', () => {
+  test('is recognized by its version, too', () => {
     expect(() => parse(image({ schemaVersion: 1 }))).toThrow('schema 1');
   });
 });
 
-test('what else is in a manifest is let through, keys of every object included', () => {
+test("other fields of a manifest are accepted, also those named like Object.prototype's", () => {
   const text = '{"__proto__":{"layers":[]},"constructor":1,"x":[{"y":null}],';
   const document = `${text}${JSON.stringify(image({ annotations: { __proto__x: 'a', constructor: 'b' } })).slice(1)}`;
   expect(parse(document).text).toBe(document);
   expect(parse(document).references).toHaveLength(2);
 });
 
-test('data in a descriptor is text that nobody trusts: it may be wrong, and huge', () => {
+test('inline data in a descriptor is not trusted: it may be wrong, and huge', () => {
   const { references } = parse(image({ layers: [layer(3, { data: 'bm90IGl0' }), layer(4, { data: 'A'.repeat(1_000_000) })] }));
   expect(references[1]).toEqual({ digest: digest(3), size: 3, mediaType: LAYER_TYPE, kind: 'blob', required: true });
 });
 
-/** The third is the size in bytes up to which such a document keeps within the structure that is allowed. */
+/** The third is the largest size in bytes at which such a document is within the allowed structure. */
 test.each<[string, (size: number) => Record<string, unknown>, number]>([
   ['layers that differ', (size) => image({ layers: Array.from({ length: size / 150 }, (_, n) => layer(n + 2)) }), 2 ** 21],
   ['one layer named again and again', (size) => image({ layers: Array.from({ length: size / 150 }, () => layer(3)) }), 2 ** 21],

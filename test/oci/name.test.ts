@@ -3,11 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { isRepositoryName, NAME_MAX_LENGTH, parseRepositoryName } from '../../src/oci/name.ts';
 import { LINEAR, slowdown } from '../world/complexity.ts';
 
-/** As distribution-spec writes it, "Pulling manifests". */
+/** As in distribution-spec, "Pulling manifests". */
 const SPEC = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$/;
 
 describe('a repository name', () => {
-  test('is what the expression of the specification matches, up to 255 characters', () => {
+  test("is what the specification's expression matches, up to 255 characters", () => {
     const matching = fc.stringMatching(SPEC);
     fc.assert(
       fc.property(matching, (text) => isRepositoryName(text) === text.length <= NAME_MAX_LENGTH),
@@ -15,7 +15,7 @@ describe('a repository name', () => {
     );
   });
 
-  test('is nothing else: letters and separators thrown together are judged as the specification judges them', () => {
+  test("is nothing else: random letters and separators agree with the specification's expression", () => {
     const unit = fc.constantFrom('a', 'z', '0', '9', '.', '_', '-', '/', 'A', ' ', '%', 'é', '\n', '\0');
     const likely = fc.string({ unit: fc.constantFrom('a', '0', '.', '_', '-', '/'), maxLength: 12 });
     fc.assert(
@@ -62,7 +62,7 @@ describe('a repository name', () => {
     expect(isRepositoryName(`${'a/'.repeat(128)}a`)).toBe(false);
   });
 
-  test('is judged in linear time, whatever it is made of', () => {
+  test('is checked in linear time, whatever it consists of', () => {
     expect(isRepositoryName('a-'.repeat(150_000))).toBe(false);
     for (const unit of ['a-', 'a_', 'a--', 'a/', '-', 'a']) {
       const work = (size: number) => {

@@ -27,7 +27,7 @@ describe('a pattern of repositories', () => {
     expect(isRepositoryPattern(text)).toBe(false);
   });
 
-  test('may be every name of a repository, and matches that one alone', () => {
+  test('may be every repository name, and matches that one only', () => {
     const component = /^[a-z0-9]{1,3}([._-][a-z0-9]{1,3}){0,2}$/;
     const repositories = fc.array(fc.stringMatching(component), { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));
     fc.assert(
@@ -67,7 +67,7 @@ describe('a pattern', () => {
   const patterns = fc.string({ unit: fc.constantFrom('a', 'a', 'b', '/', '.', '*', '*', '\n'), maxLength: 8 });
   const texts = fc.string({ unit, maxLength: 10 });
 
-  /** By definition; it may go back and forth. */
+  /** A simple definition, which may backtrack. */
   function asExpression(pattern: string): RegExp {
     const parts = pattern
       .split('*')
@@ -82,7 +82,7 @@ describe('a pattern', () => {
     );
   });
 
-  test('matches whatever stands in the place of its stars', () => {
+  test('matches anything in the place of its stars', () => {
     fc.assert(
       fc.property(
         fc.array(texts, { minLength: 1, maxLength: 6 }),
@@ -127,7 +127,7 @@ describe('a pattern', () => {
     expect(matches(pattern, text)).toBe(expected);
   });
 
-  test('of the worst kind is judged without going back: one that did would not be done in a lifetime', () => {
+  test('of the worst kind is matched without backtracking, which would take a lifetime', () => {
     const text = 'a'.repeat(255);
     const worst = [
       `${'*a'.repeat(126)}b*`,
@@ -159,13 +159,13 @@ describe('a list of patterns', () => {
     );
   });
 
-  test('is compiled once, however often it is asked', () => {
+  test('is compiled once, however often it is used', () => {
     const list = Array.from({ length: 50 }, (_, n) => `v*${n}`);
     const first = patternList(list);
     for (let n = 0; n < 100; n++) expect(patternList(list)).toBe(first);
   });
 
-  test('counts names and beginnings as look-ups, and every part of the other patterns', () => {
+  test('counts names and prefixes as look-ups, and every part of the other patterns', () => {
     const lookups = Array.from({ length: 500 }, (_, n) => [`name-${n}`, `${'p'.repeat(n % 3)}-${n}*`]).flat();
     expect(patternList(lookups).comparisons).toBeLessThan(20);
     const others = Array.from({ length: 500 }, (_, n) => `*${n}*a*b`);

@@ -49,7 +49,7 @@ describe('a Range of a content of 1,000 bytes', () => {
     expect(requestedRange(header, 1000)).toBeNull();
   });
 
-  test('written back is what the answer holds', () => {
+  test('written back is what the answer contains', () => {
     expect(contentRange({ offset: 990, length: 10 }, 1000)).toBe('bytes 990-999/1000');
   });
 });
@@ -60,7 +60,7 @@ test('no range of an empty content can be satisfied', () => {
   }
 });
 
-test('whatever the Range, the bytes it yields lie within the content', () => {
+test('the resulting bytes are always within the content', () => {
   const number = fc.oneof(fc.nat(30).map(String), fc.constant(''), fc.bigInt({ min: 0n, max: 2n ** 80n }).map(String));
   fc.assert(
     fc.property(number, number, fc.nat(20), (first, last, size) => {
@@ -111,7 +111,7 @@ describe('the Content-Range of a chunk', () => {
     expect(() => parseChunkRange(header)).toThrow(expect.objectContaining({ reason: 'chunk-out-of-order' }));
   });
 
-  test('that is not there claims nothing', () => {
+  test('that is absent claims nothing', () => {
     expect(parseChunkRange(undefined)).toBeNull();
     expect(parseChunkRange(null)).toBeNull();
   });
@@ -143,7 +143,7 @@ describe('several ranges of a content of 10,000 bytes', () => {
 
   const apart = (count: number) => `bytes=${Array.from({ length: count }, (_, n) => `${n * 300}-${n * 300 + 9}`).join()}`;
 
-  test('are up to 32 after they were joined, and the whole where they are more', () => {
+  test('are at most 32 after merging, and the whole if there are more', () => {
     expect(spans(apart(32))?.split(' ')).toHaveLength(32);
     expect(spans(apart(33))).toBeNull();
     expect(spans(`bytes=${Array.from({ length: 1000 }, (_, n) => `${n * 2}-${n * 2}`).join()}`)).toBe('0-1998');
@@ -151,7 +151,7 @@ describe('several ranges of a content of 10,000 bytes', () => {
   });
 
   test.each(['bytes=0-9,a-b', 'bytes=0-9,9-0', 'bytes=0-9,-', 'bytes=0-9;10-19', 'bytes=0-9 10-19', 'items=0-9,1000-1009'])(
-    '%s is not looked at',
+    '%s is ignored',
     (header) => {
       expect(spans(header)).toBeNull();
     },
@@ -162,7 +162,7 @@ describe('several ranges of a content of 10,000 bytes', () => {
     expect(() => spans('bytes=0-9,1000-1009', 0)).toThrow(expect.objectContaining({ reason: 'range-not-satisfiable' }));
   });
 
-  test('hold every byte that was asked for, and none twice', () => {
+  test('contain every requested byte, and none twice', () => {
     const spec = fc.tuple(fc.nat(3000), fc.nat(300)).map(([first, length]) => [first, first + length] as const);
     fc.assert(
       fc.property(fc.array(spec, { minLength: 2, maxLength: 40 }), fc.integer({ min: 1, max: 3000 }), (specs, size) => {

@@ -2,12 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isTag, parseReference, parseReferenceToRead, parseTag } from '../../src/oci/reference.ts';
 
-/** As distribution-spec writes it, "Pulling manifests". */
+/** As in distribution-spec, "Pulling manifests". */
 const SPEC = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const digest = `sha256:${'a'.repeat(64)}`;
 
 describe('a tag', () => {
-  test('is what the expression of the specification matches', () => {
+  test("is what the specification's expression matches", () => {
     const unit = fc.constantFrom('a', 'Z', '0', '_', '.', '-', '/', ':', ' ', '%', 'é', '\n', '\0');
     fc.assert(
       fc.property(
@@ -41,7 +41,7 @@ describe('a tag', () => {
   });
 
   test.each(['', '.x', '-x', 'a b', 'a+b', 'a/b', '..', 'é', 'a\n', 't'.repeat(129)])(
-    'outside the grammar (%j) cannot be set, and is not there when it is asked for',
+    'that is invalid (%j) cannot be set, and is not found',
     (text) => {
       expect(() => parseReference(text)).toThrow(expect.objectContaining({ reason: 'tag-invalid' }));
       expect(() => parseTag(text)).toThrow(expect.objectContaining({ reason: 'tag-invalid' }));
@@ -57,14 +57,14 @@ describe('a reference with a colon', () => {
   });
 
   test.each(['sha256:short', 'a:b', ':', 'latest:', `sha256:${'A'.repeat(64)}`, `${digest}a`])(
-    'is refused as a digest when it is none: %s',
+    'is refused as a digest if it is not one: %s',
     (text) => {
       expect(() => parseReference(text)).toThrow(expect.objectContaining({ reason: 'digest-invalid' }));
       expect(() => parseReferenceToRead(text)).toThrow(expect.objectContaining({ reason: 'digest-invalid' }));
     },
   );
 
-  test('is no tag, not even a right digest', () => {
+  test('is not a tag, not even if it is a valid digest', () => {
     expect(() => parseTag(digest)).toThrow(expect.objectContaining({ reason: 'tag-invalid' }));
   });
 });

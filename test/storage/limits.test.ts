@@ -1,4 +1,4 @@
-/** How large a blob may be with the settings that are the default, by each way of verifying. */
+/** The largest blob with the default settings, in each verification mode. */
 import { expect, test } from 'vitest';
 import { settings } from '../../src/env.ts';
 import { begin, brokenOff, layer, MIB, patch } from '../world/uploads.ts';
@@ -6,7 +6,7 @@ import { newWorld } from '../world/world.ts';
 
 const GIB = 1024 * MIB;
 
-test('one put is 5 GiB less 5 MiB at most, which is what R2 takes', () => {
+test('one put is at most 5 GiB less 5 MiB, which is what R2 accepts', () => {
   expect(settings({}).maxPutBytes).toBe(5_363_466_240);
 });
 

@@ -1,4 +1,4 @@
-/** Buffers of bodies of unknown length: as large as what comes, and of all bodies together no more than the isolate has. */
+/** Buffers for bodies of unknown length: as large as the body, and together no larger than the isolate's memory. */
 import { describe, expect, test } from 'vitest';
 import { type Reservation, release, reserve } from '../../src/storage/memory.ts';
 import { buffersOf } from '../../src/storage/streams.ts';
@@ -31,14 +31,14 @@ describe('buffersOf', () => {
     expect(new Uint8Array(await new Blob(parts as Uint8Array<ArrayBuffer>[]).arrayBuffer())).toEqual(bytes);
   });
 
-  test('of many parts uses the same memory for each', async () => {
+  test('of many parts reuses the same memory', async () => {
     const bytes = layer(3 * MIB + 17);
     const sizes: number[] = [];
     for await (const buffer of buffersOf(streamOf(bytes), MIB)) sizes.push(buffer.buffer.byteLength);
     expect(sizes).toEqual([MIB, MIB, MIB, MIB]);
   });
 
-  test('lets go of its memory, however it ends', async () => {
+  test('releases its memory, however it ends', async () => {
     const most = 64 * MIB;
     for await (const _ of buffersOf(streamOf(layer(MIB)), MIB)) break;
     for await (const _ of buffersOf(streamOf(layer(MIB)), MIB, 'left')) break;
@@ -49,7 +49,7 @@ describe('buffersOf', () => {
   });
 });
 
-test('what would go beyond the memory of the isolate is a 429 that says when to come again', () => {
+test('beyond the memory of the isolate gets a 429 with Retry-After', () => {
   const [one, two]: [Reservation, Reservation] = [{ bytes: 0 }, { bytes: 0 }];
   reserve(one, 60 * MIB);
   expect(() => reserve(two, 5 * MIB)).toThrow(expect.objectContaining({ reason: 'memory-full', retryAfter: 5 }));
@@ -60,14 +60,14 @@ test('what would go beyond the memory of the isolate is a 429 that says when to 
   release(two);
 });
 
-test('a hundred short uploads of unknown length at once are all taken', async () => {
+test('a hundred short concurrent uploads of unknown length all succeed', async () => {
   const world = await newWorld();
   const contents = await Promise.all(Array.from({ length: 100 }, (_, n) => contentOf(layer(1000, n + 1))));
   const answers = await Promise.all(contents.map(async ({ bytes }) => patch(world, await begin(world), unsized(bytes))));
   expect(answers.map(({ status }) => status)).toEqual(Array(100).fill(202));
 });
 
-test('of long uploads of unknown length as many are taken as there is memory for, and the others once there is', async () => {
+test('of long uploads of unknown length, as many start as memory allows, and the others later', async () => {
   const world = await newWorld({ PART_BYTES: String(32 * MIB) });
   const { bytes, digest } = await contentOf(layer(17 * MIB));
   const gate = Promise.withResolvers<void>();

@@ -1,4 +1,4 @@
-/** Errors of R2 that pass by themselves are waited for, a bounded number of times, wherever nothing is used up by a further try. */
+/** Transient errors of R2 are retried a limited number of times, unless the request's body was used up. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../world/checker.ts';
 import { contentOf, noise, pushBlob, pushImage, putManifest, refusal, textOf } from '../world/images.ts';
@@ -40,7 +40,7 @@ function failing(of: World, method: string, times: number, code = 10001): Failin
 }
 
 describe.each(CODES)('an error %i', (code) => {
-  test('of a read is waited for', async () => {
+  test('of a read is retried', async () => {
     const blob = await pushBlob(world, REPOSITORY, noise(1000));
     const away = failing(world, 'get', 2, code);
     expect(await pulled(away.world, REPOSITORY, blob.digest)).toBe(blob.digest);
@@ -48,21 +48,21 @@ describe.each(CODES)('an error %i', (code) => {
   });
 });
 
-describe('an error that passes', () => {
-  test('of a read of a large manifest is waited for', async () => {
+describe('a transient error', () => {
+  test('in reading a large manifest is retried', async () => {
     await pushImage(world, REPOSITORY, 'large', 1, { annotations: { text: 'x'.repeat(200_000) } });
     const { world: away } = failing(world, 'get', 1);
     expect((await away.fetch('GET', `/v2/${REPOSITORY}/manifests/large`)).status).toBe(200);
   });
 
-  test('of the put of a large manifest is waited for', async () => {
+  test('in the put of a large manifest is retried', async () => {
     const image = await pushImage(world, REPOSITORY, null, 1);
     const text = textOf(image).replace('{', `{"x":"${'x'.repeat(200_000)}",`);
     const { world: away } = failing(world, 'put', 1);
     expect((await putManifest(away, REPOSITORY, 'v1', text)).status).toBe(201);
   });
 
-  test('of a small blob in one request is waited for', async () => {
+  test('in a small blob in one request is retried', async () => {
     const { bytes, digest } = await contentOf(layer(100_000));
     const { world: away } = failing(world, 'put', 1);
     expect((await postWhole(away, REPOSITORY, digest, sized(bytes))).status).toBe(201);
@@ -90,7 +90,7 @@ describe('an error that passes', () => {
     expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
   });
 
-  test('of the put of a chunk of unknown length is waited for', async () => {
+  test('in the put of a chunk of unknown length is retried', async () => {
     const { bytes, digest } = await contentOf(layer(200_000));
     const { world: away } = failing(world, 'put', 1);
     const patched = await patch(away, await begin(away), unsized(bytes));
@@ -100,7 +100,7 @@ describe('an error that passes', () => {
 });
 
 describe('is a 503', () => {
-  test('where it does not pass, after four tries', async () => {
+  test('if it persists after four tries', async () => {
     const blob = await pushBlob(world, REPOSITORY, noise(1000));
     const away = failing(world, 'get', 100);
     expect(await refusal(await away.world.fetch('GET', `/v2/${REPOSITORY}/blobs/${blob.digest}`))).toBe('503 UNAVAILABLE');
@@ -108,14 +108,14 @@ describe('is a 503', () => {
     expect((await world.fetch('HEAD', `/v2/${REPOSITORY}/blobs/${blob.digest}`)).status).toBe(200);
   });
 
-  test('at once where it is of another kind', async () => {
+  test('at once if it is of another kind', async () => {
     const blob = await pushBlob(world, REPOSITORY, noise(1000));
     const away = failing(world, 'get', 1, 10002);
     expect(await refusal(await away.world.fetch('GET', `/v2/${REPOSITORY}/blobs/${blob.digest}`))).toBe('503 UNAVAILABLE');
     expect(away.calls()).toBe(1);
   });
 
-  test('at once where the body of the request was used up, and the upload stands where it stood', async () => {
+  test('at once if the body of the request was used up, and the upload stays where it was', async () => {
     const { bytes, digest } = await contentOf(layer(MIB));
     const location = await begin(world);
     const away = failing(world, 'put', 1);

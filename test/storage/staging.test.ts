@@ -1,4 +1,4 @@
-/** Where the bytes of an upload are before its end: few pieces however small the chunks, parts of one size, the long way. */
+/** Staging of uploads: few pieces however small the chunks, parts of one size, and large blobs. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -37,7 +37,7 @@ describe('chunks', () => {
     world = worldOf(recorded.env);
   });
 
-  /** Appends the chunks as requests would: what is superseded goes at once. */
+  /** Appends the chunks as requests would. Superseded pieces are deleted at once. */
   async function stage(chunks: Bytes[], limits = LIMITS): Promise<Staged> {
     let staged = NOTHING_STAGED;
     for (const chunk of chunks) {
@@ -59,7 +59,7 @@ describe('chunks', () => {
 
   const total = (sizes: number[]) => sizes.reduce((sum, size) => sum + size, 0);
 
-  /** Stages content in chunks of these sizes, and checks that it comes out whole. Returns the sizes of the pieces. */
+  /** Stages content in chunks of these sizes, and checks the result. Returns the sizes of the pieces. */
   async function piecesOf(sizes: number[]): Promise<number[]> {
     const { bytes, digest } = await contentOf(layer(total(sizes)));
     const staged = await stage(cut(bytes, sizes));
@@ -77,11 +77,11 @@ describe('chunks', () => {
   const reads = () => recorded.calls.filter((name) => name === 'BLOBS.get').length;
   const writes = () => recorded.calls.filter((name) => name === 'BLOBS.put').length;
 
-  test('of one byte each are merged as a binary counter counts', async () => {
+  test('of one byte each are merged like a binary counter', async () => {
     expect(await piecesOf(Array(13).fill(1))).toEqual([8, 4, 1]);
   });
 
-  test('of which there are 10,001 end as few pieces, after few reads and one write a chunk', async () => {
+  test('of which there are 10,001 end as few pieces, with few reads and one write a chunk', async () => {
     recorded = faulty({ ...world.env, BLOBS: bucketInMemory() });
     world = worldOf(recorded.env);
     const count = 10_001;
@@ -95,12 +95,12 @@ describe('chunks', () => {
     expect(reads() - before).toBeLessThanOrEqual(15);
   });
 
-  test('each a little shorter than the one before do not pile up', async () => {
+  test('each a little shorter than the one before do not accumulate', async () => {
     const sizes = Array.from({ length: 300 }, (_, n) => 300 - n);
     expect((await piecesOf(sizes)).length).toBeLessThanOrEqual(24);
   });
 
-  test('that are large and small in turn do not pile up', async () => {
+  test('that are large and small in turn do not accumulate', async () => {
     const sizes = Array.from({ length: 20 }, () => [LIMITS.partBytes, 4, 2, 1]).flat();
     expect((await piecesOf(sizes)).length).toBeLessThanOrEqual(20 + 3);
   });
@@ -111,7 +111,7 @@ describe('chunks', () => {
     expect(writes()).toBe(3 + 1);
   });
 
-  test('of any sizes come out whole; each piece is a part long or twice as long as the next', async () => {
+  test('of any sizes are kept whole; each piece is a part long, or twice as long as the next', async () => {
     const sizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 9000 })), {
       minLength: 1,
       maxLength: 25,
@@ -128,7 +128,7 @@ describe('chunks', () => {
     );
   });
 
-  test('are not merged to an object longer than one put can be', async () => {
+  test('are not merged to an object longer than one put', async () => {
     const limits = { ...LIMITS, maxPutBytes: 5000, verify: 'stream' as const };
     const staged = await stage(cut(layer(8000), [3000, 3000, 2000]), limits);
     expect(staged.pieces.every(({ size }) => size <= 5000)).toBe(true);
@@ -147,7 +147,7 @@ describe('VERIFY=stream, with parts of 5 MiB and puts of up to 6 MiB', () => {
   const PART = 5 * MIB;
   const { bytes, digest } = { bytes: layer(16 * MIB), digest: contentOf(layer(16 * MIB)).then((content) => content.digest) };
   let world: World;
-  /** Of each object that was completed: how long its parts are. */
+  /** For each completed object, the sizes of its parts. */
   let objects: number[][];
 
   beforeEach(async () => {
@@ -190,13 +190,13 @@ describe('VERIFY=stream, with parts of 5 MiB and puts of up to 6 MiB', () => {
     expect(objects).toEqual([[PART, PART, PART, MIB]]);
   });
 
-  test('one in PATCHes, with its end in the closing PUT, is taken', async () => {
+  test('a blob in PATCHes, with its end in the closing PUT, is accepted', async () => {
     const location = await begin(world);
     await patch(world, location, unsized(bytes.slice(0, 9 * MIB)));
     await expectWhole(await finish(world, location, await digest, sized(bytes.slice(9 * MIB))));
   });
 
-  test('one in a PUT or a POST, longer than a put can be, is taken in parts', async () => {
+  test('a blob in a PUT or a POST, longer than one put, is written in parts', async () => {
     await expectWhole(await finish(world, await begin(world), await digest, sized(bytes)));
     expect(objects).toEqual([[PART, PART, PART, MIB]]);
     await expectWhole(await postWhole(world, 'acme/api', await digest, sized(bytes)));
@@ -221,7 +221,7 @@ describe('VERIFY=stream, with parts of 5 MiB and puts of up to 6 MiB', () => {
 });
 
 describe('VERIFY=storage, with puts of up to 6 MiB', () => {
-  test('a blob of 16 MiB is SIZE_INVALID (413) where it comes, before bytes of it are kept', async () => {
+  test('a blob of 16 MiB is SIZE_INVALID (413) before bytes of it are stored', async () => {
     const world = await newWorld({ VERIFY: 'storage', PART_BYTES: String(5 * MIB), MAX_PUT_BYTES: String(6 * MIB) });
     const { bytes, digest } = await contentOf(layer(16 * MIB));
     expect(await refusal(await finish(world, await begin(world), digest, sized(bytes)))).toBe('413 SIZE_INVALID');
@@ -235,7 +235,7 @@ describe('VERIFY=storage, with puts of up to 6 MiB', () => {
   });
 });
 
-/** The bucket, writing down at each completion how long the parts are. */
+/** The bucket, recording at each completion how long the parts are. */
 function measured(bucket: R2Bucket, objects: number[][]): R2Bucket {
   const sizes = new Map<string, number>();
   return new Proxy(bucket, {
@@ -266,7 +266,7 @@ function measured(bucket: R2Bucket, objects: number[][]): R2Bucket {
   });
 }
 
-/** As much of a bucket as pieces need, in memory: ten thousand writes take the emulator a minute and a half. */
+/** The part of a bucket that pieces need, in memory: ten thousand writes take the emulator a minute and a half. */
 function bucketInMemory(): R2Bucket {
   const objects = new Map<string, ArrayBuffer>();
   const bucket = {
