@@ -1,4 +1,4 @@
-/** The table of docs/settings.md, made from the code's. `node test/settings-table.ts` writes it there. */
+/** Generates the table of docs/settings.md from the code. `node test/settings-table.ts` writes it there. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { SECRETS, SETTINGS, type Setting, START_SETTINGS } from '../src/env.ts';

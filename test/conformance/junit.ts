@@ -1,5 +1,5 @@
 /**
- * Reads the JUnit reports of the official conformance suites: what was tested, how it ended and why. Not an XML parser:
+ * Reads the JUnit reports of the official conformance suites: what was tested, the result and the reason. Not an XML parser:
  * it knows the two shapes that those suites write.
  */
 
@@ -8,7 +8,7 @@ export type Outcome = 'pass' | 'fail' | 'skip';
 export interface Item {
   name: string;
   outcome: Outcome;
-  /** Why it failed or was skipped, as one line; may be empty. */
+  /** The reason of a failure or skip, as one line; may be empty. */
   reason: string;
 }
 
@@ -33,7 +33,7 @@ export function count(items: readonly Item[]): Totals {
   return { pass: of('pass'), fail: of('fail'), skip: of('skip') };
 }
 
-/** The totals that the report itself states: an item may hold several checks, so they can exceed the items. */
+/** The totals stated by the report. An item may contain several checks, so they can exceed the items. */
 export function statedTotals(xml: string): Totals {
   const attributes = /<testsuite ([^>]*)>/.exec(xml)?.[1] ?? '';
   const number = (name: string) => Number(attribute(attributes, name) || 0);

@@ -20,7 +20,7 @@ export interface Result {
 
 export interface Suite {
   name: string;
-  /** The versions of the specification that it can be asked for. */
+  /** The versions of the specification that it supports. */
   versions: string[];
   run(version: string, target: Target): Promise<Result>;
 }
@@ -35,7 +35,7 @@ const SUMS_OF_2023 = [
 ];
 const RUN_WITHIN_MS = 15 * 60_000;
 
-/** The current suite, or null where it is neither installed nor to be had. */
+/** The current suite; null if it is neither installed nor available. */
 export async function currentSuite(): Promise<Suite | null> {
   const program = (await findCurrent()) ?? (await installCurrent());
   if (program === null) return null;

@@ -1,18 +1,18 @@
 /** The history to check: what each client did and how it was answered. */
 
 export interface Call {
-  /** For people. */
+  /** A short text for people. */
   client: string;
-  /** On one clock for all. `end` is `Infinity` where nothing is known of how it ended: a 5xx, or no answer at all. */
+  /** On one clock for all. `end` is `Infinity` if the outcome is unknown: a 5xx, or no answer at all. */
   start: number;
   end: number;
   /** One of its calls to a store failed on purpose. */
   faulted: boolean;
   repository: string;
   deed: Deed;
-  /** Of an answer; 0 where there is none. */
+  /** The status; 0 without an answer. */
   status: number;
-  /** What the answer says. */
+  /** The content of the answer. */
   told: Told;
 }
 
@@ -29,23 +29,23 @@ export type Deed =
 
 export interface Document {
   digest: string;
-  /** What it points at and cannot be without. */
+  /** What it references and requires. */
   parts: string[];
 }
 
-/** What the tag has to name, or `absent`: that it must not be there. */
+/** The digest that the tag must name, or `absent`: it must not exist. */
 export type Condition = { match: string } | 'absent' | null;
 
 export interface Told {
-  /** Of the bytes that came, or of the header of a HEAD. */
+  /** The digest of the bytes, or of the header of a HEAD. */
   digest?: string;
-  /** Of a list. */
+  /** The items of a list. */
   items?: string[];
-  /** Of a refused put: what was not there. */
+  /** What was missing, for a refused put. */
   missing?: string[];
 }
 
-/** Digests by short names, as people read histories. */
+/** Digests by short names, for readable histories. */
 export class Names {
   readonly #names = new Map<string, string>();
 
@@ -58,7 +58,7 @@ export class Names {
   }
 }
 
-/** Without what differs from call to call: two of the same words do the same. */
+/** Without what differs from call to call: equal texts mean the same effect. */
 export function wordsOf({ deed, status, told, faulted }: Call, names: Names): string {
   const answer = status === 0 ? 'no answer' : `${status}${faulted ? ' (a store failed)' : ''}`;
   const shown = told.items ? ` [${told.items.map((item) => (item.includes(':') ? names.of(item) : item)).join(' ')}]` : '';

@@ -1,4 +1,4 @@
-/** One client: makes a request, waits for its answer, and writes both into the history. Each may meet a store that fails. */
+/** One client: sends a request, waits for its answer, and writes both into the history. Its stores may fail. */
 import { digestOf } from '../../src/oci/digest.ts';
 import { FAULTS, faulty } from '../world/faults.ts';
 import { type Send, type World, worldOf } from '../world/world.ts';
@@ -8,22 +8,25 @@ import type { Random } from './random.ts';
 import type { Turns } from './turns.ts';
 
 export interface Stage {
-  /** The stores as all see them, without faults. */
+  /** The stores as everybody sees them, without faults. */
   world: World;
   turns: Turns;
   random: Random;
   contents: Contents;
   history: Call[];
-  /** Ticks at each beginning and end. */
+  /** Ticks at each start and end. */
   clock: { now: number };
   /** Requests whose clients did not wait for the answer. */
   abandoned: Promise<unknown>[];
 }
 
-/** How many requests meet a fault, and at which of their calls to a store at the latest. */
+/** The share of requests that meet a fault, and the highest number of the store call at which they do. */
 const FAULTY = 0.15;
 const FAULTY_CALLS = 8;
-/** How many clients do not wait for the answer, and for how many turns they do at most: the request goes on without them. */
+/**
+ * The share of clients that do not wait for the answer, and for how many turns they wait at most. The request continues
+ * without them.
+ */
 const IMPATIENT = 0.05;
 const PATIENCE = 40;
 
@@ -32,7 +35,7 @@ export class Client {
   readonly #stage: Stage;
   readonly #faults: boolean;
 
-  /** @param faults whether its stores fail now and then */
+  /** @param faults whether its stores fail sometimes */
   constructor(name: string, stage: Stage, faults: boolean) {
     this.#name = name;
     this.#stage = stage;
@@ -53,7 +56,7 @@ export class Client {
     return this.#call(repository, { kind: 'roll-back', tag, digest, condition }, ['POST', path, { headers, body }]);
   }
 
-  /** By tag, or by digest. */
+  /** By tag or by digest. */
   read(repository: string, reference: string, method: 'GET' | 'HEAD' = 'GET'): Promise<Call> {
     const named = reference.includes(':') ? { tag: null, digest: reference } : { tag: reference, digest: null };
     return this.#call(repository, { kind: 'read', ...named }, [method, `/v2/${repository}/manifests/${reference}`]);

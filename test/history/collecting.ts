@@ -2,19 +2,19 @@
 import type { Env } from '../../src/env.ts';
 import { collectSlice } from '../../src/registry/gc/collector.ts';
 
-/** Whether the pass came to its end. */
+/** True if the pass ended. */
 export async function collectOne(env: Env): Promise<boolean> {
   return (await collectSlice(env, () => {})).ended;
 }
 
-/** Passes until what one makes needless is taken by the next: trash, then manifests' references, links, blobs, tombstones. */
+/** Each pass makes something unneeded that the next one deletes: trash, manifests' references, links, blobs, tombstones. */
 const PASSES = 3;
 
 export async function collectAll(env: Env): Promise<void> {
   for (let passes = 0; passes < PASSES; ) if (await collectOne(env)) passes++;
 }
 
-/** Objects that no row names are not looked for: a Worker that stopped leaves some, and the scrub finds them. */
+/** Objects without a row are ignored: a stopped Worker leaves some, and the scrub finds them. */
 export async function leftOver(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     `SELECT 'tombstone ' || object_key AS what FROM tombstones UNION ALL SELECT kind || ' ' || name || ' in the trash' FROM trash

@@ -1,4 +1,4 @@
-/** The few images that all clients push, so that they meet: manifests that share layers, an index, and two referrers. */
+/** The few images that all clients push, so that they conflict: manifests that share layers, an index, and two referrers. */
 import {
   CONFIG_TYPE,
   type Content,
@@ -14,12 +14,12 @@ import { Names } from './calls.ts';
 
 export interface Manifest extends Content {
   mediaType: string;
-  /** Blobs, or for an index manifests. */
+  /** Blobs, or manifests for an index. */
   parts: string[];
   subject: string | null;
 }
 
-/** The last layer is of no manifest. */
+/** The last layer belongs to no manifest. */
 export interface Contents {
   manifests: Manifest[];
   blobs: Content[];
@@ -29,7 +29,7 @@ export interface Contents {
 /** Bytes of annotations that make a document too large for its row. */
 const LARGE = 200_000;
 
-/** @param seed makes them others than those of another run */
+/** @param seed makes the content differ from that of other runs */
 export async function contentsOf(seed: number): Promise<Contents> {
   const names = new Names();
   const named = <T extends Content>(name: string, content: T): T => {

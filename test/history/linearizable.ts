@@ -1,38 +1,41 @@
 /**
- * Whether what clients saw of one thing can be told as one order of single steps, each between its request and its answer
- * (Herlihy and Wing, "Linearizability"; the search is Wing and Gong's, with Lowe's memory of what was tried). Where it cannot,
+ * Whether the calls about one register can be put into one order of single steps, each between its request and its answer
+ * (Herlihy and Wing, "Linearizability"; the search is Wing and Gong's, with Lowe's memory of tried states). If not,
  * `contradiction` names the few steps that exclude each other.
  */
 
 export interface Step {
-  /** For people. Two steps of the same words do the same. */
+  /** A text for people. Steps with equal texts have the same effect. */
   what: string;
-  /** On one clock for all clients. `end` is `Infinity` where nobody knows: it may be carried out at any later time, or never. */
+  /**
+   * On one clock for all clients. `end` is `Infinity` if the outcome is unknown: it may be applied at any later time, or
+   * never.
+   */
   start: number;
   end: number;
-  /** It changes nothing, in whatever state. */
+  /** It never changes anything. */
   observes: boolean;
-  /** The state after it, `undefined` where it cannot have been answered so. */
+  /** The state after it; `undefined` if it cannot have been answered so in this state. */
   apply(state: string): string | undefined;
 }
 
 const UNKNOWN = Number.POSITIVE_INFINITY;
 
 interface Search {
-  /** By their beginnings. */
+  /** In order of their starts. */
   steps: Step[];
   bits: bigint[];
   seen: Set<string>;
 }
 
-/** @param initial the state it began in, or several where it is not known in which */
+/** @param initial the state it began in, or several possible ones */
 export function isLinearizable(initial: string | Iterable<string>, steps: Step[]): boolean {
   const ordered = [...steps].sort((one, other) => one.start - other.start);
   const search = { steps: ordered, bits: ordered.map((_, n) => 1n << BigInt(n)), seen: new Set<string>() };
   return [...(typeof initial === 'string' ? [initial] : initial)].some((state) => reaches(search, 0n, state));
 }
 
-/** Whether all that was answered can be put into an order, from here on. */
+/** True if all answered steps can be put into an order from here on. */
 function reaches(search: Search, before: bigint, state: string): boolean {
   const done = observed(search, before, state);
   const key = `${done.toString(36)} ${state}`;
@@ -47,7 +50,7 @@ function reaches(search: Search, before: bigint, state: string): boolean {
   });
 }
 
-/** Takes what only looked, and saw this state, at once: that closes no way, as it leaves everything as it is. */
+/** Takes reads of the current state at once. That excludes no order, because they change nothing. */
 function observed(search: Search, before: bigint, state: string): bigint {
   for (let done = before; ; ) {
     const seen = (openIn(search, done) ?? []).filter((n) => {
@@ -59,7 +62,7 @@ function observed(search: Search, before: bigint, state: string): bigint {
   }
 }
 
-/** Those that may come next, as nothing that is left was answered before they began. `null`: none has to. */
+/** Steps that may come next, because no remaining step was answered before they started. `null`: none has to. */
 function openIn({ steps, bits }: Search, done: bigint): number[] | null {
   const open: number[] = [];
   let end = UNKNOWN;
@@ -72,8 +75,8 @@ function openIn({ steps, bits }: Search, done: bigint): number[] | null {
 }
 
 /**
- * Of those with an unknown outcome, the ones to be tried: that make a difference to what may come next (otherwise the order is
- * as good without them), and one of those that do the same.
+ * The steps with an unknown outcome to try: those that affect what may come next (otherwise an order without them is as
+ * good), and only one of those with the same effect.
  */
 function worthwhile({ steps }: Search, open: number[], state: string): number[] {
   const tried = new Set<string>();
@@ -89,7 +92,7 @@ function worthwhile({ steps }: Search, open: number[], state: string): number[] 
   });
 }
 
-/** Steps that cannot be put into an order, by their beginnings, as few as can be found; `null` where all can. */
+/** Steps that cannot be put into an order, in order of their starts, as few as can be found; `null` if all can. */
 export function contradiction(initial: string, steps: Step[]): Step[] | null {
   if (isLinearizable(initial, steps)) return null;
   const { states, window } = latestWindow(initial, shortestPrefix(initial, steps));
@@ -104,7 +107,7 @@ export function contradiction(initial: string, steps: Step[]): Step[] | null {
   return [...needed].sort((one, other) => one.start - other.start);
 }
 
-/** Up to the first answer that fits no order. What was under way by then may have been carried out or not. */
+/** Up to the first answer that fits no order. Steps under way by then may have been applied or not. */
 function shortestPrefix(initial: string, steps: Step[]): Step[] {
   const upTo = (until: number) =>
     steps.filter(({ start }) => start < until).map((step) => (step.end > until ? optional(step) : step));
@@ -113,9 +116,7 @@ function shortestPrefix(initial: string, steps: Step[]): Step[] {
   return upTo(ends[firstOf(ends.length, (n) => !isLinearizable(initial, upTo(ends[n] as number)))] as number);
 }
 
-/**
- * From as late as it can be: what was answered before is left out, and any state that could have come of it is where it begins.
- */
+/** Starts as late as possible: omits earlier answers, and starts in any state that they could have left. */
 function latestWindow(initial: string, steps: Step[]): { states: Set<string>; window: Step[] } {
   const starts = steps.map(({ start }) => start).sort((one, other) => other - one);
   const since = (from: number) => ({
@@ -143,7 +144,7 @@ function reachable(initial: string, steps: Step[]): Set<string> {
   return states;
 }
 
-/** The least number for which it holds, if from there on it holds for all; it holds for the last. */
+/** The least number for which it holds, if it then holds for all larger ones. It holds for the last. */
 function firstOf(count: number, holds: (n: number) => boolean): number {
   let [low, high] = [0, count - 1];
   while (low < high) {

@@ -1,4 +1,4 @@
-/** Chance from a seed: the same seed gives the same run. */
+/** Seeded randomness: the same seed gives the same run. */
 
 export class Random {
   #state: number;
@@ -28,7 +28,7 @@ export class Random {
     return items[this.below(items.length)] as T;
   }
 
-  /** One of the names, each as often as its weight says. */
+  /** One of the names, each with the probability of its weight. */
   weighted<T extends string>(weights: Record<T, number>): T {
     const entries = Object.entries<number>(weights);
     let at = this.next() * entries.reduce((sum, [, weight]) => sum + weight, 0);

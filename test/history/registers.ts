@@ -1,11 +1,11 @@
 /**
- * The things that a history is about, each a register of its own: a tag names a manifest or nothing, a manifest and a blob of a
- * repository are there or not. What a call did to each, or saw of it.
+ * The registers of a history: a tag names a manifest or nothing, and a manifest or a blob of a repository exists or not.
+ * Translates each call into its effect on each register.
  */
 import { type Call, type Condition, type Names, wordsOf } from './calls.ts';
 import type { Step } from './linearizable.ts';
 
-/** The state of what is not there, and of a tag that names nothing. */
+/** The state of what does not exist, and of a tag that names nothing. */
 export const ABSENT = '';
 const PRESENT = 'there';
 
@@ -15,7 +15,7 @@ const sees = (holds: (state: string) => boolean): Effect => ({
   observes: true,
   apply: (state) => (holds(state) ? state : undefined),
 });
-/** `next`: of a state in which it can be done. */
+/** `next` for a step that is possible in certain states. */
 const does = (next: (state: string) => string | undefined): Effect => ({ observes: false, apply: next });
 const isPresent = (present: boolean) => sees((state) => (state === PRESENT) === present);
 
@@ -37,7 +37,7 @@ function isAnswered({ end }: Call): boolean {
   return end !== Number.POSITIVE_INFINITY;
 }
 
-/** What a call did to a tag of its repository, by the digests that it named. */
+/** The effect of a call on a tag of its repository, by the digests that it named. */
 export function onTag(call: Call, { name, immutable }: Tag): Effect | null {
   const { deed, status, told } = call;
   switch (deed.kind) {
@@ -67,7 +67,7 @@ function setting(call: Call, digest: string, condition: Condition, immutable: bo
   const meets = (state: string) =>
     condition === null || (condition === 'absent' ? state === ABSENT : state === condition.match);
   const isFree = (state: string) => !immutable || state === ABSENT || state === digest;
-  // Carried out twice by the registry, whose first time was lost, it may find itself done (RFC 9110, 13.1.1).
+  // If the registry applied it twice because the first answer was lost, the second may find it done (RFC 9110, 13.1.1).
   const isDone = (state: string) => call.faulted && state === digest;
   const allowed = (state: string) => (meets(state) || isDone(state)) && isFree(state);
   if (!isAnswered(call)) return does((state) => (allowed(state) ? digest : state));
@@ -83,7 +83,7 @@ function taking(call: Call, holds: (state: string) => boolean, immutable: boolea
   return call.status === 403 ? sees(() => immutable) : null;
 }
 
-/** A manifest goes with the tags that name it, or not at all. */
+/** A manifest is deleted with the tags that name it, or not at all. */
 function takingByDigest(call: Call, digest: string, immutable: boolean): Effect | null {
   const take = (state: string) => (state === digest ? ABSENT : state);
   if (!isAnswered(call)) return does((state) => (immutable ? state : take(state)));
@@ -91,7 +91,7 @@ function takingByDigest(call: Call, digest: string, immutable: boolean): Effect 
   return call.status === 404 ? sees((state) => state !== digest) : null;
 }
 
-/** What a call did to a manifest of its repository. @param subject of it, if it has one */
+/** The effect of a call on a manifest of its repository. @param subject of it, if it has one */
 export function onManifest(call: Call, digest: string, subject: string | null): Effect | null {
   const { deed, status, told } = call;
   switch (deed.kind) {
@@ -113,7 +113,7 @@ export function onManifest(call: Call, digest: string, subject: string | null): 
   }
 }
 
-/** What a call did to a blob, as `repository` has it. */
+/** The effect of a call on a blob of `repository`. */
 export function onBlob(call: Call, repository: string, digest: string): Effect | null {
   const { deed, status } = call;
   if (call.repository !== repository) {
@@ -139,14 +139,14 @@ function made(call: Call, success: number): Effect | null {
   return call.status === success || !isAnswered(call) ? does(() => PRESENT) : null;
 }
 
-/** 405: something that is there still needs it. */
+/** 405: something that exists still needs it. */
 function taken(call: Call): Effect | null {
   if (!isAnswered(call)) return does(() => ABSENT);
   if (call.status === 202) return does((state) => (state === PRESENT ? ABSENT : undefined));
   return call.status === 404 ? isPresent(false) : call.status === 405 ? isPresent(true) : null;
 }
 
-/** A manifest is taken only if what it points at is there, and refused only if something is not. */
+/** A manifest is accepted only if everything it references exists, and refused only if something does not. */
 function asPart({ status, told }: Call, parts: string[], digest: string): Effect | null {
   if (!parts.includes(digest)) return null;
   return status === 201 ? isPresent(true) : told.missing?.includes(digest) ? isPresent(false) : null;

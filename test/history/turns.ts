@@ -1,6 +1,6 @@
 /**
- * Lets requests that are under way together reach the stores one call at a time, in an order that chance decides: every
- * interleaving that D1 knows, and the same one for the same seed.
+ * Lets concurrent requests reach the stores one call at a time, in a random order: every interleaving that D1 allows, and the
+ * same one for the same seed.
  */
 import type { Env } from '../../src/env.ts';
 import { intercepted } from '../world/intercept.ts';
@@ -8,15 +8,15 @@ import type { Random } from './random.ts';
 
 interface Waiting {
   owner: object;
-  /** Held back until so many others have had their turn. */
+  /** Held back until this many others have had their turn. */
   due: number;
   go: () => Promise<void>;
 }
 
-/** How many calls are held back, and for how many turns at most: so that some come long after all others of their time. */
+/** The share of calls that are held back, and for how many turns at most, so that some come long after all others. */
 const LATE = 0.08;
 const LATE_TURNS = 60;
-/** Microtasks that a request has to make its next call, where it makes several at once. */
+/** Microtasks that a request has to make its next call if it makes several at once. */
 const SETTLE = 20;
 
 export class Turns {
@@ -41,13 +41,13 @@ export class Turns {
     this.#running.add(owner);
   }
 
-  /** Whatever it still does, nobody waits for it. */
+  /** Nobody waits for it any more, whatever it still does. */
   end(owner: object): void {
     this.#running.delete(owner);
     void this.#step();
   }
 
-  /** Comes to its end after so many turns of others, or when there are no others. */
+  /** Resolves after this many turns of others, or when there are no others. */
   pass(turns: number): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push({ owner: {}, due: this.turn + turns, go: async () => resolve() });
@@ -88,7 +88,7 @@ export class Turns {
 
 type Point = <T>(effect: () => Promise<T>) => Promise<T>;
 
-/** `resumeMultipartUpload` alone is no call: what it returns makes them. */
+/** Only `resumeMultipartUpload` is no call: the object that it returns makes them. */
 function takingTurns<T extends object>(target: T, point: Point): T {
   return new Proxy(target, {
     get(inner, name) {

@@ -1,4 +1,4 @@
-/** What the clients of a run do: each one thing after the other, all at once, on the same few tags of two repositories. */
+/** What the clients of a run do: each one thing after the other, all concurrently, on the same few tags of two repositories. */
 import type { Call, Condition } from './calls.ts';
 import { Client, type Stage } from './client.ts';
 import type { Manifest } from './contents.ts';
@@ -9,7 +9,7 @@ export const REPOSITORIES = ['acme/api', 'acme/web'] as const;
 const CLIENTS = 8;
 const DEEDS = 26;
 
-/** By their names: which tags the repositories' rule excepts from being immutable. */
+/** Tags by name that the repositories' mutability rule excludes. */
 export const MUTABLE_TAGS = ['latest', 'edge'];
 const IMMUTABLE_TAGS = ['v1', 'v2'];
 export const TAGS: Tag[] = REPOSITORIES.flatMap((repository) => [
@@ -17,7 +17,7 @@ export const TAGS: Tag[] = REPOSITORIES.flatMap((repository) => [
   ...IMMUTABLE_TAGS.map((name) => ({ repository, name, immutable: true })),
 ]);
 
-/** How often each is done. */
+/** The weight of each deed. */
 const WEIGHTS = {
   push: 22,
   conditionalPush: 16,
@@ -33,7 +33,7 @@ const WEIGHTS = {
   mount: 2,
 };
 
-/** Ends when every client has done its part, and nothing that was left of its requests is to come. */
+/** Resolves when every client has done its part, and none of its requests is pending. */
 export async function runWorkload(stage: Stage, collect: () => Promise<void>): Promise<void> {
   const clients = Array.from({ length: CLIENTS }, (_, n) => new Person(`client ${n + 1}`, stage));
   let working = true;
@@ -51,7 +51,7 @@ class Person {
   readonly #random: Random;
   readonly #manifests: Manifest[];
   readonly #blobs: string[];
-  /** What it last saw of a tag: what a compare-and-swap begins with. */
+  /** What it last saw of a tag, for compare-and-swap. */
   readonly #seen = new Map<string, string | null>();
 
   constructor(name: string, stage: Stage) {
@@ -113,14 +113,14 @@ class Person {
     return call;
   }
 
-  /** What it saw now, or some time ago. */
+  /** What it sees now, or saw some time ago. */
   async #condition(repository: string, tag: string): Promise<Condition> {
     if (this.#random.chance(0.6)) await this.#look(repository, tag);
     const seen = this.#seen.get(`${repository}:${tag}`) ?? null;
     return seen === null ? 'absent' : { match: seen };
   }
 
-  /** As clients do: what is missing is brought, by way of another repository where it is there, and the manifest put again. */
+  /** As clients do: pushes what is missing, by a mount if possible, and puts the manifest again. */
   async #push(repository: string, manifest: Manifest, tag: string | null, condition: Condition): Promise<void> {
     for (let tries = 0; tries < 3; tries++) {
       const { told } = await this.#client.put(repository, manifest, tag, condition);

@@ -1,4 +1,4 @@
-/** Whose request it is, under `npm start`: what the runtime says of the socket, and never what the client says of itself. */
+/** The client address under `npm start`: taken from the socket, and never from what the client sends. */
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Registry, startRegistry } from '../world/registry.ts';
@@ -32,7 +32,7 @@ function status({ from, password, lines = [], line = 'GET /v2/ HTTP/1.1' }: Sent
   });
 }
 
-/** Every header by which somebody in front could say whose request it is. */
+/** Every header in which a proxy could name the client. */
 const CLAIMS: ((address: string) => string)[] = [
   (address) => `CF-Connecting-IP: ${address}`,
   (address) => `CF-Connecting-IPv6: 2001:db8::${address.split('.')[3]}`,
@@ -45,9 +45,9 @@ const CLAIMS: ((address: string) => string)[] = [
 ];
 
 describe('wrong passwords', () => {
-  test('are counted for the address of the socket, whatever headers say', async () => {
+  test('are counted by the address of the socket, whatever headers say', async () => {
     const seen = new Set<number>();
-    // More than two minutes may count: the limit starts anew in the middle.
+    // More than two minutes' worth may count, because the limit restarts in the middle.
     for (let n = 0; n < 100 && !seen.has(429); n++) {
       seen.add(
         await status({ from: '127.0.0.2', password: `wrong-${n}`, lines: CLAIMS.map((claim) => claim(`198.51.100.${n}`)) }),
@@ -57,21 +57,18 @@ describe('wrong passwords', () => {
     expect(await status({ from: '127.0.0.2', password: registry.password })).toBe(429);
   });
 
-  test('of one address shut out no other, be it said to be the same one', async () => {
+  test('of one address do not block another, even if that claims the same address in a header', async () => {
     const lines = CLAIMS.map((claim) => claim('127.0.0.2'));
     expect(await status({ from: '127.0.0.3', password: registry.password, lines })).toBe(200);
   });
 
-  test('are not counted where the right one comes again and again', async () => {
+  test('are not counted when the right password is sent again and again', async () => {
     const all: number[] = [];
     for (let n = 0; n < 100; n++) all.push(await status({ from: '127.0.0.4', password: registry.password }));
     expect(new Set(all)).toEqual(new Set([200]));
   });
 });
 
-test.each(['miniflare-unsafe-internal-capnp-connect', 'berth:80', '127.0.0.1:22'])(
-  'nobody is connected past the front door: CONNECT %s',
-  async (host) => {
-    expect(await status({ from: '127.0.0.5', line: `CONNECT ${host} HTTP/1.1` })).toBeGreaterThanOrEqual(400);
-  },
-);
+test.each(['miniflare-unsafe-internal-capnp-connect', 'berth:80', '127.0.0.1:22'])('CONNECT is refused: %s', async (host) => {
+  expect(await status({ from: '127.0.0.5', line: `CONNECT ${host} HTTP/1.1` })).toBeGreaterThanOrEqual(400);
+});

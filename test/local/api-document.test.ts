@@ -1,4 +1,4 @@
-/** The management API's own description, judged by a validator of OpenAPI, and the page that shows it. */
+/** The OpenAPI document, checked by a validator, and the page that shows it. */
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ROUTES } from '../../src/http/routes.ts';
@@ -42,7 +42,7 @@ test('it describes every route of the API and no other', () => {
   expect(described.sort()).toEqual(routes.sort());
 });
 
-test('names of operations are unique, and each parameter of a path is described', () => {
+test('names of operations are unique, and each path parameter is described', () => {
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.values(methods).map((operation) => ({ path, ...operation })),
   );

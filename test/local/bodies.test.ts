@@ -1,4 +1,4 @@
-/** Bodies of requests on a real connection: those that break off or are no HTTP, and those that nobody reads to their end. */
+/** Request bodies on a real connection: truncated, malformed, or never read to their end. */
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -21,7 +21,7 @@ async function begin(): Promise<string> {
   return begun?.headers.get('location') ?? '';
 }
 
-/** Every request that carries a body: its request line and its headers. */
+/** Every request with a body: its request line and its headers. */
 const REQUESTS: Record<string, () => Promise<[line: string, headers: string[]]>> = {
   'PUT of a manifest': async () => ['PUT /v2/acme/api/manifests/v1', [MANIFEST]],
   'PATCH of an upload': async () => [`PATCH ${await begin()}`, []],
@@ -31,7 +31,7 @@ const REQUESTS: Record<string, () => Promise<[line: string, headers: string[]]>>
   'POST of a form': async () => ['POST /token', ['Content-Type: application/x-www-form-urlencoded']],
 };
 
-/** Sends it, says that nothing more comes, and waits for the answer. */
+/** Sends the request, ends the sending side, and waits for the answer. */
 async function answerTo(line: string, headers: string[], body: string | Uint8Array): Promise<Answer | null> {
   const open = await connection(registry);
   open.write(head(registry, line, headers));
@@ -54,7 +54,7 @@ describe.each([
   // A form may have 64 KiB: a longer one is refused before it breaks off.
   const names = Object.keys(REQUESTS).filter((name) => body.length < 64 * 1024 || name !== 'POST of a form');
 
-  test.each(names)('of a %s is a 400 that says so, and nothing is kept', async (name) => {
+  test.each(names)('of a %s is a 400 with the reason, and nothing is stored', async (name) => {
     const [line, headers] = (await REQUESTS[name]?.()) ?? ['', []];
     const answer = await answerTo(line, [...headers, framing], body);
     expect(answer?.status).toBe(400);
@@ -90,7 +90,7 @@ describe('a client that sends all of its body before it reads', () => {
     }
   });
 
-  test('is told that the blob it sends again is here', async () => {
+  test('is told that the blob it sends again exists', async () => {
     const location = await begin();
     const first = await exchange(registry, `PATCH ${location}`, [`Content-Length: ${long.byteLength}`], long);
     const finish = `PUT ${first?.headers.get('location')}?digest=${digestOf(long)}`;
@@ -98,7 +98,7 @@ describe('a client that sends all of its body before it reads', () => {
     expect((await afterAllIsSent(finish, [`Content-Length: ${long.byteLength}`], long))?.status).toBe(201);
   });
 
-  test('that never ends is answered all the same', async () => {
+  test('that never ends is still answered', async () => {
     const open = await connection(registry);
     open.write(head(registry, 'PATCH /v2/acme/api/blobs/uploads/none', ['Transfer-Encoding: chunked']));
     const sending = setInterval(() => open.write(chunked(randomBytes(1000))), 50);
@@ -108,7 +108,7 @@ describe('a client that sends all of its body before it reads', () => {
     expect(answer?.status).toBe(404);
   });
 
-  /** `null` where the connection was closed before the answer could be read. */
+  /** `null` if the connection was closed before the answer could be read. */
   async function afterAllIsSent(line: string, headers: string[], body: Uint8Array): Promise<Answer | null> {
     const open = await connection(registry);
     open.write(head(registry, line, headers));

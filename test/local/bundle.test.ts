@@ -1,9 +1,9 @@
-/** The size of what is deployed: a Worker that starts fast is a small one. */
+/** The size of the deployed Worker: a small one starts fast. */
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { expect, test } from 'vitest';
 
-/** A fifth of it is zod, which checks what the management API takes and describes it. Cloudflare's limit is 3 MB, compressed. */
+/** A fifth of it is zod, which validates and documents the management API. Cloudflare's limit is 3 MB, compressed. */
 const MAX_BYTES = 720 * 1024;
 
 test('the Worker is under 720 KiB, minified', async () => {

@@ -1,4 +1,4 @@
-/** The receiver in examples/, run as its readers run it, and sent what the registry would send, and what others might. */
+/** The receiver in examples/, run as documented, with deliveries of the registry and of attackers. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -39,7 +39,7 @@ async function start(env: Record<string, string> = {}): Promise<void> {
     cwd: folder,
     env: { ...process.env, WEBHOOK_SECRET: SECRET, RECEIVER_PORT: String(port), ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
-    // A group of its own, so that its command ends with it.
+    // A process group of its own, so that its command ends with it.
     detached: true,
   });
   printed = '';
@@ -103,7 +103,7 @@ describe('the receiver', () => {
     expect(await until(1)).toEqual([`v1 ${DIGEST} registry.test/acme/api:v1@${DIGEST}`]);
   });
 
-  test('runs it once, however often a delivery comes, across its own restart too', async () => {
+  test('runs it once, however often a delivery comes, even after its own restart', async () => {
     expect(await send(bodyOf('v1'))).toBe(202);
     expect(await send(bodyOf('v1'))).toBe(200);
     await until(1);
@@ -132,7 +132,7 @@ describe('the receiver', () => {
     expect(await send('x'.repeat(70_000))).toBe(413);
   });
 
-  test('does not go back to an older push of a tag that comes late', async () => {
+  test('does not return to an older push of a tag that arrives late', async () => {
     expect(await send(bodyOf('latest', 9, 'berth.image.tag.moved'), { id: 'wh_9' })).toBe(202);
     await until(1);
     expect(await send(bodyOf('latest', 8, 'berth.image.tag.moved'), { id: 'wh_8' })).toBe(202);
@@ -148,13 +148,13 @@ describe('the receiver', () => {
     expect(deployed()).toEqual([]);
   });
 
-  test('takes what is no push, and runs nothing for it', async () => {
+  test('accepts other events, and runs nothing for them', async () => {
     expect(await send(bodyOf('v1', 5, 'berth.image.tag.deleted'), { id: 'wh_5' })).toBe(202);
     expect(await send(bodyOf('v6', 6), { id: 'wh_6' })).toBe(202);
     expect((await until(1)).map((line) => line.split(' ')[0])).toEqual(['v6']);
   });
 
-  test('does what it had taken when it was killed', async () => {
+  test('runs after a restart what it had accepted when it was killed', async () => {
     await stop('SIGTERM');
     await start({ SLOW: '30' });
     expect(await send(bodyOf('v1'))).toBe(202);
@@ -163,7 +163,7 @@ describe('the receiver', () => {
     expect((await until(1)).map((line) => line.split(' ')[0])).toEqual(['v1']);
   });
 
-  test('gives names to no shell', async () => {
+  test('passes no names to a shell', async () => {
     expect(await send(bodyOf('$(touch x)`touch y`;touch z'))).toBe(202);
     expect((await until(1))[0]).toContain('$(touch x)`touch y`;touch z');
     expect(['x', 'y', 'z'].filter((name) => existsSync(join(folder, name)))).toEqual([]);

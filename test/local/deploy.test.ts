@@ -1,4 +1,4 @@
-/** `npm run deploy` migrates before it deploys, with a wrangler that only notes what it is asked. */
+/** `npm run deploy` migrates before it deploys, with a wrangler that only records its arguments. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,7 @@
-/** The published schema of our own event format, judged by a validator, which compiles to code and so runs in Node only. */
+/**
+ * The published schema of the native event format, checked by a validator, which generates code and therefore runs in Node
+ * only.
+ */
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { expect, test } from 'vitest';
@@ -19,12 +22,12 @@ function rendered(type: EventType): Event {
   return JSON.parse(native.render(example(type))) as Event;
 }
 
-test.each(EVENT_TYPES)('%s is as the schema says', (type) => {
+test.each(EVENT_TYPES)('%s matches the schema', (type) => {
   validate(rendered(type));
   expect(validate.errors ?? []).toEqual([]);
 });
 
-test('the schema outlives being sent', () => {
+test('the schema is the same after JSON serialization', () => {
   expect(JSON.parse(JSON.stringify(EVENT_SCHEMA))).toEqual(EVENT_SCHEMA);
 });
 
@@ -48,7 +51,7 @@ test.each([
   ['policy.saved', ['registry', 'target', 'actor']],
 ] as const)('%s is refused without any field of its data', (type, fields) => {
   const event = rendered(type);
-  // Of a mount there is a source only if it was named; of other events a repository only if they are about one.
+  // A mount has a source only if it was named, and other events a repository only if they are about one.
   const required = (field: string) => field !== 'from' && !(type === 'policy.saved' && field === 'repository');
   expect(Object.keys(event.data).filter(required).sort()).toEqual([...fields].sort());
   for (const field of fields) {
@@ -74,7 +77,7 @@ test.each([
   expect(validate({ ...rendered('tag.created'), ...change })).toBe(false);
 });
 
-test('an event with more than the schema says is accepted: fields may be added', () => {
+test('an event with additional fields is accepted', () => {
   const event = rendered('tag.created');
   expect(validate({ ...event, traceparent: '00-…', data: { ...event.data, platform: 'linux/amd64' } })).toBe(true);
 });

@@ -1,4 +1,4 @@
-/** The headers of an answer as they are on the wire: Python's http.client reads 100 of them, many proxies 16 KiB. */
+/** Answer headers on the wire: Python's http.client reads 100 of them, many proxies 16 KiB. */
 import { createHash } from 'node:crypto';
 import { request } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -16,7 +16,7 @@ afterAll(() => registry.stop());
 
 interface Answer {
   status: number | undefined;
-  /** Name and value, as often as they were sent. */
+  /** Name and value, as often as sent. */
   headers: [name: string, value: string][];
 }
 

@@ -1,6 +1,6 @@
 /**
- * The program is killed, not stopped, in the middle of pushes, and started again on the same data: what was answered is
- * there with the right bytes, what was not can be pushed again, and an upload goes on from where it really stands.
+ * The program is killed in the middle of pushes and started again on the same data. What was answered is there with the right
+ * bytes, what was not can be pushed again, and an upload continues at its real offset.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -25,7 +25,7 @@ afterAll(() => registry.stop());
 const at = (path: string) => new URL(path, registry.url);
 const digestOf = (bytes: Uint8Array | string) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-/** Pushes images one after the other until the registry is gone; remembers what was answered 201. */
+/** Pushes images one after the other until the registry is gone. Remembers what was answered 201. */
 async function pushUntilKilled(blobs: Map<string, Buffer>, tags: Map<string, string>, round: number): Promise<void> {
   for (let n = 0; ; n++) {
     const parts: { digest: string; size: number }[] = [];
@@ -79,7 +79,7 @@ test('nothing that was answered 201 is lost, however often it is killed', async 
   expect(tags.size).toBeGreaterThanOrEqual(inFull(4, 0));
 });
 
-test('an upload that was cut off by the kill goes on from the offset the registry states', async () => {
+test('an upload that was cut off by the kill continues at the offset the registry states', async () => {
   const bytes = randomBytes(3 * MIB);
   const begun = await fetch(at(`/v2/${REPOSITORY}/blobs/uploads/`), { method: 'POST', headers });
   const first = await fetch(at(begun.headers.get('location') ?? ''), {
@@ -112,7 +112,7 @@ test('an upload that was cut off by the kill goes on from the offset the registr
   expect(digestOf(new Uint8Array(await pulled.arrayBuffer()))).toBe(digestOf(bytes));
 });
 
-test('a webhook that was to be delivered when the program was killed is delivered soon after the next start', async () => {
+test('a pending webhook delivery is sent soon after the program was killed and started again', async () => {
   const heard: string[] = [];
   const endpoint = createServer((request, response) => {
     let body = '';

@@ -1,4 +1,4 @@
-/** What a Worker on this machine reaches by `fetch`: the public internet, by whatever names, and nothing else. */
+/** What a Worker on this machine can reach by `fetch`: the public internet, under any name, and nothing else. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createServer as createTcpServer, type Server } from 'node:net';
@@ -10,7 +10,7 @@ import { emulate } from '../../src/local/emulator.ts';
 import { NOT_PUBLIC_IPV4 } from '../../src/outbound/addresses.ts';
 import { freePort } from '../world/registry.ts';
 
-/** Asks for what it is told to, and says what came of it. */
+/** Fetches what it is told to, and returns the result. */
 const ASKER = `export default {
   async fetch(request) {
     try {
@@ -27,7 +27,7 @@ interface Answer {
   error?: string;
 }
 
-/** How many connections it got: a guard that lets them through and hides what came of them would be none. */
+/** Number of connections it got. A guard that connects and hides the result would be useless. */
 let connections = 0;
 let port = 0;
 let dataDir: string;
@@ -40,7 +40,7 @@ beforeAll(async () => {
   port = await listen(receiver);
 });
 beforeEach(() => {
-  // Of a test before, none is used again.
+  // No connection of an earlier test is reused.
   receiver.closeAllConnections();
   connections = 0;
 });
@@ -50,7 +50,7 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true });
 });
 
-/** On all addresses of the machine, IPv6 ones too where it has any. */
+/** On all addresses of the machine, including IPv6 ones if it has any. */
 function listen(server: Server): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -85,7 +85,7 @@ async function ask(worker: Miniflare | undefined, url: string): Promise<Answer> 
   return (await response.json()) as Answer;
 }
 
-/** Names and addresses of this machine. Each reaches the receiver where nothing guards it, or a test here would prove nothing. */
+/** Names and addresses of this machine. Each reaches the receiver without the guard, or a test here would prove nothing. */
 const HERE = ['localhost', '127.0.0.1', '2130706433', '127.1', '0.0.0.0', '[::ffff:127.0.0.1]'];
 /** Not every machine has IPv6. */
 const HERE_BY_IPV6 = ['[::1]', '[::]'];
@@ -103,10 +103,10 @@ describe('with INSECURE_WEBHOOKS or INSECURE_ISSUERS a Worker', () => {
   });
 });
 
-/** What the runtime says where it does not even try. */
+/** What the runtime says if it does not even try. */
 const REFUSED = /^internal error/;
 
-describe('otherwise a Worker', () => {
+describe('otherwise, a Worker', () => {
   let worker: Miniflare | undefined;
   beforeAll(async () => {
     worker = await startAsker('guarded', false);
@@ -123,7 +123,7 @@ describe('otherwise a Worker', () => {
     expect(connections).toBe(0);
   });
 
-  test('is told the same whether anything listens there or not', async () => {
+  test('gets the same error whether anything listens there or not', async () => {
     const nothing = createTcpServer();
     const free = await listen(nothing);
     await new Promise((resolve) => nothing.close(resolve));
@@ -131,15 +131,15 @@ describe('otherwise a Worker', () => {
     expect(await told(free)).toBe(await told(port));
   });
 
-  test('is let to what is public, though nobody answers there (RFC 7534, AS112)', async () => {
+  test('may connect to public addresses, even if nobody answers (RFC 7534, AS112)', async () => {
     expect((await ask(worker, `http://192.31.196.1:${port}/`)).error).not.toMatch(REFUSED);
   });
 
-  test('is let to what is public through NAT64 (RFC 6052)', async () => {
+  test('may connect to public addresses through NAT64 (RFC 6052)', async () => {
     expect((await ask(worker, `http://[64:ff9b::192.31.196.1]:${port}/`)).error).not.toMatch(REFUSED);
   });
 
-  test.each(NOT_PUBLIC_IPV4)('is not let to %s (%s), nor through NAT64', async (range) => {
+  test.each(NOT_PUBLIC_IPV4)('may not connect to %s (%s), nor through NAT64', async (range) => {
     for (const address of endsOf(range)) {
       expect((await ask(worker, `http://${address}:${port}/`)).error, address).toMatch(REFUSED);
       expect((await ask(worker, `http://[64:ff9b::${address}]:${port}/`)).error, address).toMatch(REFUSED);
@@ -174,7 +174,7 @@ function endsOf(range: string): string[] {
 }
 
 test.each(['http://no-such-host.invalid/', 'http://10.0.0.1/'])(
-  'a request to %s that fails is one line in the log, without a stack',
+  'a failed request to %s is one line in the log, without a stack',
   async (url) => {
     const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
     const worker = await startAsker('log', false);

@@ -1,4 +1,4 @@
-/** The queues and the schedule as `npm start` has them: in the runtime itself, with a consumer that writes down what it gets. */
+/** Queues and schedule under `npm start`: in the runtime itself, with a consumer that records what it gets. */
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,14 +12,14 @@ import { runSchedule } from '../../src/local/runtime.ts';
 import { freePort } from '../world/registry.ts';
 
 const WRANGLER = readFileSync(new URL('../../wrangler.toml', import.meta.url), 'utf8');
-/** With other times, since those of a deployment take minutes to come to an end. */
+/** With shorter times, since those of a deployment take minutes. */
 const HASTY = WRANGLER.replaceAll(/max_batch_timeout = \d+/g, 'max_batch_timeout = 1').replaceAll(
   /max_retries = \d+/g,
   'max_retries = 1',
 );
 const { producers, consumers } = deploymentOf(HASTY);
 
-/** Sends what it is asked to, and keeps what arrives; what begins with "never" it takes from the dead letters only. */
+/** Sends what it is told to, and records what arrives. Accepts messages that begin with "never" from the dead letters only. */
 const CONSUMER = `
 async function write(env, queue, bodies) {
   const insert = env.DB.prepare('INSERT INTO arrivals (queue, bodies) VALUES (?, ?)');
@@ -70,7 +70,7 @@ async function send(binding: string, bodies: string[]): Promise<void> {
   expect(response.status).toBe(200);
 }
 
-/** Batches of a queue in which any of the messages is. */
+/** Batches of a queue that contain any of the messages. */
 async function arrivals(queue: string, bodies: string[]): Promise<Arrival[]> {
   const database = await worker.getD1Database('DB', 'consumer');
   const { results } = await database.prepare('SELECT queue, bodies FROM arrivals').all<{ queue: string; bodies: string }>();
@@ -101,14 +101,14 @@ test.each(['EVENTS', 'DELIVERIES'])('what is never taken from %s goes to the dea
   expect(await arrivals(producers[binding] ?? '', [body]), 'one try and one more').toHaveLength(2);
 });
 
-test('at the start what the queues lost is looked for, and the schedule runs, not only ten minutes later', async () => {
+test('at the start, lost messages are looked for and the schedule runs, not only ten minutes later', async () => {
   const stop = runSchedule(worker, 'consumer', 10);
   await expect.poll(() => arrivals('schedule', ['@restart']), SOON).toHaveLength(1);
   await expect.poll(() => arrivals('schedule', ['']), SOON).toHaveLength(1);
   stop();
 });
 
-test('a schedule that fails is said to have failed', async () => {
+test('a failed scheduled run is logged as failed', async () => {
   const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
   const database = await worker.getD1Database('DB', 'consumer');
   await database.prepare('ALTER TABLE arrivals RENAME TO elsewhere').run();

@@ -1,6 +1,6 @@
 /**
  * HTTP/1.1 byte by byte, for requests that no client library would send. An exchange is one connection: what is written to
- * it, and the answers that came back before the server or the test closed it.
+ * it, and the answers until the server or the test closes it.
  */
 import { connect, type Socket } from 'node:net';
 import type { Target } from '../world/registry.ts';
@@ -13,13 +13,13 @@ export interface Answer {
 
 export interface Connection {
   write(data: string | Uint8Array): void;
-  /** Writes, and waits until all of it has been taken, or the connection has ended. */
+  /** Writes, and waits until everything was accepted, or the connection has ended. */
   sent(data: Uint8Array): Promise<void>;
-  /** The next answer; `null` where the connection ends without one. */
+  /** The next answer; `null` if the connection ends without one. */
   answer(options?: { to?: string }): Promise<Answer | null>;
-  /** Sends no more, and still listens. */
+  /** Sends no more, and still reads. */
   end(): void;
-  /** Closes it at once, as a client that is killed. */
+  /** Closes it at once, like a client that is killed. */
   hangUp(): void;
 }
 
@@ -61,7 +61,7 @@ export function head({ host, username, password }: Target, request: string, line
   return `${[`${request} HTTP/1.1`, `Host: ${host}`, `Authorization: ${authorization}`, ...lines].join('\r\n')}\r\n\r\n`;
 }
 
-/** A body in chunks, without its end. */
+/** A chunked body without its end. */
 export function chunked(bytes: Uint8Array, size = 64 * 1024): Buffer {
   const pieces: Buffer[] = [];
   for (let at = 0; at < bytes.byteLength; at += size) {
@@ -99,7 +99,7 @@ async function readBody(input: Input, method: string, status: number, headers: M
   }
 }
 
-/** What has come and was not read yet. */
+/** What has arrived and was not read yet. */
 class Input {
   private held: Buffer[] = [];
   private size = 0;
@@ -120,7 +120,7 @@ class Input {
     }
   }
 
-  /** Up to the end of `mark`; `null` where the connection ends before. */
+  /** Up to the end of `mark`; `null` if the connection ends before. */
   async through(mark: string): Promise<string | null> {
     for (;;) {
       const at = this.joined().indexOf(mark);
@@ -130,7 +130,7 @@ class Input {
     }
   }
 
-  /** Shorter where the connection ends before. */
+  /** Shorter if the connection ends before. */
   async exactly(length: number): Promise<Buffer> {
     while (this.size < length && !this.ended) await this.more();
     const all = this.joined();

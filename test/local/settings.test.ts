@@ -1,4 +1,4 @@
-/** One table of settings: `npm start` obeys all of them, refuses what makes no sense, and docs/settings.md lists them. */
+/** Settings: `npm start` passes all of them on and refuses invalid ones, and docs/settings.md lists them. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { readOptions } from '../../src/local/options.ts';
 import { settingsTable } from '../settings-table.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-/** Of a registry that is never started. */
+/** For a registry that is never started. */
 const folder = mkdtempSync(join(tmpdir(), 'berth-'));
 const ALL: Record<string, Setting> = { ...START_SETTINGS, ...SETTINGS, ...SECRETS };
 const documented = Object.entries(ALL).filter(([, { where }]) => where !== 'tests');
@@ -30,7 +30,7 @@ const OTHER: Record<string, string> = {
   INSECURE_WEBHOOKS: 'on',
 };
 
-test('docs/settings.md has the table of the settings as the code has them; `npm run settings` writes it', async () => {
+test('docs/settings.md has the current table of settings; `npm run settings` writes it', async () => {
   expect(await readFile(`${ROOT}/docs/settings.md`, 'utf8')).toContain(settingsTable());
 });
 
@@ -50,9 +50,9 @@ test.each(Object.keys(SECRETS))('`npm start` passes %s on to the Worker', (name)
   expect(options.secrets).toMatchObject({ [name]: value });
 });
 
-describe('a value that makes no sense', () => {
+describe('an invalid value', () => {
   const names = documented.map(([name]) => name).filter((name) => !(name in SECRETS) && !['HOST', 'DATA_DIR'].includes(name));
-  test.each(names)('of %s is refused by name, with the values it takes', (name) => {
+  test.each(names)('of %s is refused with the name and the valid values', (name) => {
     const given = { REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: folder, [name]: 'nonsense' };
     expect(() => readOptions(given)).toThrow(new RegExp(`^${name} is "nonsense": it must be .+`));
   });

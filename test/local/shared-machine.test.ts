@@ -12,7 +12,7 @@ import { type Registry, startRegistry } from '../world/registry.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const run = promisify(execFile);
-/** The user `nobody`. To become somebody else takes root, as in CI. */
+/** The user `nobody`. Becoming another user takes root, as in CI. */
 const OTHER = { uid: 65534, gid: 65534 };
 const isRoot = process.getuid?.() === 0;
 
@@ -24,7 +24,7 @@ let dataDir: string;
 
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'berth-shared-'));
-  // A folder as a copy with `cp -r` leaves it: everybody may read all of it.
+  // A folder as `cp -r` copies it: everybody may read all of it.
   await mkdir(join(dataDir, 'storage', 'r2'), { recursive: true });
   await writeFile(join(dataDir, 'secret'), `${'s'.repeat(43)}\n`);
   for (const path of ['', 'storage', 'storage/r2']) await chmod(join(dataDir, path), 0o755);
@@ -68,7 +68,7 @@ async function listeningPorts(): Promise<number[]> {
   return listening.map((field) => Number.parseInt(field[1]?.split(':')[1] ?? '', 16));
 }
 
-/** What an HTTP request gets there: its status and its body, or `closed`. */
+/** The answer to an HTTP request there: status and body, or `closed`. */
 function ask(
   port: number,
   path: string,
@@ -84,23 +84,23 @@ function ask(
   });
 }
 
-/** The key of the layer's object in the bucket, which the emulator's own address would take. */
+/** The key of the layer's object in the bucket, which the emulator's own address would accept. */
 async function objectKey(): Promise<string> {
   const { stdout } = await run('grep', ['-rhoaE', `blobs/sha256/${digest.slice(7)}/[0-9a-f]{32}`, join(dataDir, 'storage')]);
   return stdout.split('\n')[0] as string;
 }
 
 describe.runIf(process.platform === 'linux')('another user of the machine', () => {
-  test.runIf(isRoot)('reads no file of the data folder, though the folder was open before', async () => {
+  test.runIf(isRoot)('reads no file of the data folder, even if the folder was readable before', async () => {
     const script = `find ${dataDir} -type f 2>/dev/null | while read f; do head -c 1 "$f" >/dev/null 2>&1 && echo "$f"; done; true`;
     const { stdout } = await run('sh', ['-c', script], { ...OTHER, cwd: '/' });
     expect(stdout).toBe('');
   });
 
-  test('meets two sockets besides the registry, and neither gives anything away', async () => {
+  test('finds two sockets besides the registry, and neither reveals anything', async () => {
     const port = Number(new URL(registry.url).port);
     const others = (await listeningPorts()).filter((one) => one !== port);
-    // The emulator's entrance, and the way from the runtime back to the program.
+    // The emulator's entrance, and the connection from the runtime back to the program.
     expect(others.length).toBeLessThanOrEqual(2);
     const key = await objectKey();
     expect(key).toMatch(/^blobs\//);
@@ -136,10 +136,10 @@ describe.runIf(process.platform === 'linux')('another user of the machine', () =
     }
   });
 
-  test.runIf(isRoot)('cannot keep the registry from starting by taking the place of its lock', async () => {
+  test.runIf(isRoot)('cannot prevent the start by occupying its lock', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'berth-locked-'));
     await mkdir(join(folder, 'storage'));
-    // Whatever name could be guessed in a folder that everybody may write to.
+    // Any name that could be guessed in a folder that everybody may write to.
     const name = createHash('sha256').update(folder).digest('hex').slice(0, 24);
     const blocker = spawn(
       process.execPath,
@@ -161,7 +161,7 @@ describe.runIf(process.platform === 'linux')('another user of the machine', () =
   });
 });
 
-/** Starts the program and waits until it ends by itself. */
+/** Starts the program and waits until it exits. */
 function start(env: Record<string, string>): Promise<{ code: number | null; output: string }> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ['src/local/start.ts'], { cwd: ROOT, env: { ...process.env, ...env } });

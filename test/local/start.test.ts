@@ -1,4 +1,4 @@
-/** `npm start` as a newcomer meets it: what it prints, what it obeys, and how it ends. */
+/** `npm start` for a new user: what it prints, which settings it follows, and how it ends. */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -17,7 +17,7 @@ interface Ended {
   output: string;
 }
 
-/** Starts the program and waits until it ends by itself. */
+/** Starts the program and waits until it exits. */
 function start(env: Record<string, string>, program = 'src/local/start.ts'): Promise<Ended> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [program], { cwd: ROOT, env: { ...process.env, ...env } });
@@ -27,7 +27,7 @@ function start(env: Record<string, string>, program = 'src/local/start.ts'): Pro
   });
 }
 
-/** Says whether it got the lock of the folder in its argument, and lives on. */
+/** Says whether it got the lock of the folder in its argument, and keeps running. */
 const LOCK_AND_WAIT = `
   Promise.all([import('./src/local/folder.ts'), import('./src/local/lock.ts')])
     .then(([{ claimFolder }, { lockFolder }]) => (claimFolder(process.argv[1]), lockFolder(process.argv[1])))
@@ -45,7 +45,7 @@ describe('the first start', () => {
   });
   afterAll(() => registry.stop());
 
-  test('prints where it is, who may enter, and a push to paste', () => {
+  test('prints its address, the login, and a push to paste', () => {
     const output = registry.output();
     expect(output).toContain(`Berth is ready at ${registry.url}`);
     expect(output).toMatch(/User +admin/);
@@ -57,7 +57,7 @@ describe('the first start', () => {
     expect(output).not.toMatch(/warn|experimental|deprecat/i);
   });
 
-  test('makes a password that works and can be asked for again, and a secret that is nowhere printed', async () => {
+  test('makes a password that works and can be shown again, and a secret that is never printed', async () => {
     const { stdout } = await run(process.execPath, ['src/local/password.ts'], {
       cwd: ROOT,
       env: { ...process.env, DATA_DIR: registry.dataDir },
@@ -84,7 +84,7 @@ describe('the first start', () => {
     expect(second).toMatchObject({ code: 1, output: expect.stringContaining('already running on') });
   });
 
-  test('is the only one even where many start at once', async () => {
+  test('is the only one even if many start at once', async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
     const children = [0, 1, 2, 3].map(() => spawn(process.execPath, ['--eval', LOCK_AND_WAIT, dataDir], { cwd: ROOT }));
     const said = await Promise.all(
@@ -102,7 +102,7 @@ describe('the first start', () => {
     await rm(other, { recursive: true });
   });
 
-  test('shows nothing of the emulator', async () => {
+  test('prints nothing of the emulator', async () => {
     for (const path of [
       '/cdn-cgi/local/explorer',
       '/cdn-cgi/local/scheduled',
@@ -166,7 +166,7 @@ test('a registry that other machines can reach says so, and what docker needs th
   }
 });
 
-test('Ctrl-C ends it cleanly, and what was pushed is there at the next start', async () => {
+test('Ctrl-C ends it cleanly, and what was pushed is there after the next start', async () => {
   const registry = await startRegistry();
   const headers = basic(registry.password);
   const body = 'kept';
@@ -182,7 +182,7 @@ test('Ctrl-C ends it cleanly, and what was pushed is there at the next start', a
   await registry.stop();
 });
 
-test('a start ends what a killed one has left behind, and takes over its data', async () => {
+test('a start ends what a killed program left behind, and takes over its data', async () => {
   const registry = await startRegistry();
   const { pid } = registry.process;
   const gone = new Promise((resolve) => registry.process.once('exit', resolve));
@@ -196,7 +196,7 @@ test('a start ends what a killed one has left behind, and takes over its data', 
   await registry.stop();
 });
 
-test('a runtime that ended by itself is replaced, and a start after a kill ends its replacement too', async () => {
+test('a runtime that exited by itself is replaced, and a start after a kill ends its replacement too', async () => {
   const registry = await startRegistry();
   const pid = async () => Number(await readFile(join(registry.dataDir, 'runtime.pid'), 'utf8'));
   const first = await pid();
@@ -213,11 +213,11 @@ test('a runtime that ended by itself is replaced, and a start after a kill ends 
   await registry.stop();
 });
 
-test('a left-over runtime that ends between the look and the kill does no harm', async () => {
+test('a left-over runtime that exits between the check and the kill does no harm', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
   const bin = join(dataDir, 'bin');
   await mkdir(bin);
-  // A `ps` that still shows a process which is gone.
+  // A `ps` that still shows a process which has exited.
   const gone = 4_000_000;
   await writeFile(
     join(bin, 'ps'),
@@ -231,7 +231,7 @@ test('a left-over runtime that ends between the look and the kill does no harm',
   await rm(dataDir, { recursive: true, force: true });
 });
 
-test('a given REGISTRY_SECRET and a new folder start, and the folder is made', async () => {
+test('works with a given REGISTRY_SECRET and a new folder, which it creates', async () => {
   const parent = await mkdtemp(join(tmpdir(), 'berth-'));
   const registry = await startRegistry({
     env: { DATA_DIR: join(parent, 'new'), REGISTRY_SECRET: 'a-secret-of-the-tests-0123456789abcdef' },
@@ -241,7 +241,7 @@ test('a given REGISTRY_SECRET and a new folder start, and the folder is made', a
   await rm(parent, { recursive: true, force: true });
 });
 
-test('a start with another secret on data that was used before is refused in words', async () => {
+test('a start with another secret on existing data is refused with a message', async () => {
   const registry = await startRegistry({ env: { REGISTRY_SECRET: 'the-first-secret-of-the-tests-0123456789' } });
   const gone = new Promise((resolve) => registry.process.once('exit', resolve));
   registry.process.kill('SIGINT');

@@ -52,7 +52,7 @@ test('a database of a version without numbered migrations is upgraded, and keeps
   expect(applied).toEqual((await readMigrations()).map(({ name }) => name));
 });
 
-/** Unpacks what `fixtures/make-174add3.ts` made, and yields what that version answered. */
+/** Unpacks what `fixtures/make-174add3.ts` made. Returns what that version answered. */
 async function unpack(): Promise<{ credentials: Record<string, string>; answers: Record<string, Record<string, unknown>> }> {
   await promisify(execFile)('tar', ['-xzf', join(import.meta.dirname, 'fixtures/174add3.tar.gz'), '-C', dataDir]);
   return JSON.parse(await readFile(join(dataDir, 'held.json'), 'utf8'));
@@ -62,7 +62,7 @@ interface Item {
   id?: unknown;
 }
 
-/** An answer without what changes by itself. New events are left out of their list. */
+/** An answer without what changes by itself. New events are removed from their list. */
 function lasting(answer: object, before: { items?: Item[] }): object {
   const changing = ['countedAt', 'restorableUntil', 'lastUsedOn', 'lastRanAt', 'lastReport'];
   const { items, ...rest } = JSON.parse(JSON.stringify(answer, (key, value) => (changing.includes(key) ? undefined : value)));
@@ -71,7 +71,7 @@ function lasting(answer: object, before: { items?: Item[] }): object {
 }
 
 describe('a data folder of version 174add3', () => {
-  // What the folder holds is older than the usual lifetimes.
+  // The folder's content is older than the usual lifetimes.
   const lifetimes = ['KEY_MAX_DAYS', 'EVENT_DAYS', 'DELIVERY_DAYS', 'TRASH_DAYS', 'HISTORY_DAYS'];
   const start = () =>
     startRegistry({

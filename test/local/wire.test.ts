@@ -1,6 +1,6 @@
 /**
- * The whole program over real connections: bodies without a length, bodies that break off or stall, headers that two readers
- * could read in two ways, and answers as they are on the wire.
+ * The whole program over real connections: bodies without a length, bodies that break off or stall, ambiguous requests, and
+ * answers on the wire.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -42,7 +42,7 @@ describe.each(['storage', 'stream'] as const)('VERIFY=%s', (verify) => {
     return answer?.status === 200 ? digestOf(answer.body) : (answer?.status ?? 0);
   }
 
-  test('a PATCH in chunks, without Content-Length, is taken whole', async () => {
+  test('a PATCH in chunks, without Content-Length, is accepted', async () => {
     for (const size of [0, 1, 100_000, PART, 2 * PART + 1234]) {
       const bytes = randomBytes(size);
       const body = Buffer.concat([chunked(bytes), Buffer.from(LAST_CHUNK)]);
@@ -54,7 +54,7 @@ describe.each(['storage', 'stream'] as const)('VERIFY=%s', (verify) => {
     }
   });
 
-  test('a PUT in chunks, without Content-Length, is taken whole', async () => {
+  test('a PUT in chunks, without Content-Length, is accepted', async () => {
     const bytes = randomBytes(PART + 77);
     const body = Buffer.concat([chunked(bytes), Buffer.from(LAST_CHUNK)]);
     const request = `PUT ${await begin()}?digest=${digestOf(bytes)}`;
@@ -62,7 +62,7 @@ describe.each(['storage', 'stream'] as const)('VERIFY=%s', (verify) => {
     expect(await pull(digestOf(bytes))).toBe(digestOf(bytes));
   });
 
-  test('a PUT that breaks off stores nothing, though what arrived has the digest it names', async () => {
+  test('a PUT that breaks off stores nothing, even if what arrived has the right digest', async () => {
     const bytes = randomBytes(300);
     const location = await begin();
     for (const lines of [['Content-Length: 1000'], ['Transfer-Encoding: chunked']]) {
@@ -78,7 +78,7 @@ describe.each(['storage', 'stream'] as const)('VERIFY=%s', (verify) => {
     expect((await finish(location, digestOf(bytes), bytes))?.status).toBe(201);
   });
 
-  test('a PATCH in chunks that breaks off keeps whole parts; the status says how many, and it goes on there', async () => {
+  test('a PATCH in chunks that breaks off keeps complete parts; the status says how many, and the upload continues there', async () => {
     const bytes = randomBytes(3 * PART);
     const location = await begin();
     const open = await connection(registry);
@@ -92,7 +92,7 @@ describe.each(['storage', 'stream'] as const)('VERIFY=%s', (verify) => {
     expect(await pull(digestOf(bytes))).toBe(digestOf(bytes));
   });
 
-  test('a PATCH of known length that breaks off leaves a true status, from which it goes on', async () => {
+  test('a PATCH of known length that breaks off leaves a correct status, from which the upload continues', async () => {
     const bytes = randomBytes(2 * PART);
     const location = await begin();
     await exchange(registry, `PATCH ${location}`, ['Content-Length: 1000'], bytes.subarray(0, 1000));
@@ -108,7 +108,7 @@ describe.each(['storage', 'stream'] as const)('VERIFY=%s', (verify) => {
     expect((await finish(location, digestOf(bytes), bytes.subarray(1000)))?.status).toBe(201);
   });
 
-  test('a PATCH that stalls holds nothing up: the next one is taken, and the stalled one is told so', async () => {
+  test('a PATCH that stalls does not block the upload: the next one is accepted, and the stalled one is refused', async () => {
     const bytes = randomBytes(1000);
     const location = await begin();
     const stalled = await connection(registry);
@@ -124,7 +124,7 @@ describe.each(['storage', 'stream'] as const)('VERIFY=%s', (verify) => {
     expect((await finish(location, digestOf(bytes)))?.status).toBe(201);
   });
 
-  /** What the upload says it has, once that is something: the broken request is still being seen to. */
+  /** The size of the upload as it states it, once it is not zero. The broken request may still be in progress. */
   async function received(location: string): Promise<number> {
     for (;;) {
       const last = Number((await standing(location)).split('-')[1]);
@@ -163,7 +163,7 @@ describe('on the wire', () => {
 
   describe('an answer', () => {
     test.each(['gzip, br', 'gzip;q=1.0, *;q=0.5', 'identity;q=0, gzip'])(
-      'to one who accepts "%s" has the bytes and the length that were pushed',
+      'to a client that accepts "%s" has the bytes and the length that were pushed',
       async (accepted) => {
         for (const [path, content] of [
           [blob, bytes],
@@ -177,7 +177,7 @@ describe('on the wire', () => {
       },
     );
 
-    test('to HEAD has the length and no body: the next answer on the connection is its own', async () => {
+    test('to HEAD has the length and no body: the next answer on the connection is separate', async () => {
       const open = await connection(registry);
       for (const [path, length] of [
         [blob, bytes.byteLength],
@@ -194,7 +194,7 @@ describe('on the wire', () => {
       open.hangUp();
     });
 
-    test('to a condition that holds is a 304 without a body, and the connection goes on', async () => {
+    test('to a condition that holds is a 304 without a body, and the connection stays open', async () => {
       const open = await connection(registry);
       open.write(head(registry, `GET ${blob}`, [`If-None-Match: "${digestOf(bytes)}"`]));
       expect((await open.answer())?.status).toBe(304);
@@ -203,7 +203,7 @@ describe('on the wire', () => {
       open.hangUp();
     });
 
-    test('that begins an upload has a location that can be used as it is, against the address of the request', async () => {
+    test('to an upload start has a location that can be resolved against the address of the request', async () => {
       const begun = await exchange(registry, 'POST /v2/acme/api/blobs/uploads/', ['Content-Length: 0']);
       const location = new URL(begun?.headers.get('location') ?? '', `${registry.url}/v2/acme/api/blobs/uploads/`);
       expect(location.origin).toBe(registry.url);
@@ -216,7 +216,7 @@ describe('on the wire', () => {
       expect(Buffer.from(await got.arrayBuffer()).equals(sent)).toBe(true);
     });
 
-    test('to Expect: 100-continue comes when the body has come', async () => {
+    test('to Expect: 100-continue comes after the body', async () => {
       const sent = randomBytes(1000);
       const open = await connection(registry);
       const lines = ['Content-Length: 1000', 'Expect: 100-continue'];
@@ -242,7 +242,7 @@ describe('on the wire', () => {
     expect(Number(beyond?.headers.get('content-length'))).toBe(beyond?.body.byteLength);
   });
 
-  describe('a request that two readers could read in two ways', () => {
+  describe('an ambiguous request', () => {
     const smuggled = 'GET /v2/smuggled HTTP/1.1\r\nHost: x\r\n\r\n';
 
     test.each([
@@ -253,7 +253,7 @@ describe('on the wire', () => {
       { kind: 'a space before the colon', lines: ['Content-Length : 5'], statuses: [400] },
       { kind: 'a folded line', lines: ['X-Long: a', ' b'], statuses: [400] },
       { kind: 'an unknown transfer encoding', lines: ['Transfer-Encoding: xchunked'], statuses: [400] },
-      // RFC 9112, 6.3: may be refused, or read as chunks; closed after it in either case.
+      // RFC 9112, 6.3: may be refused, or read as chunks; the connection is closed in either case.
       { kind: 'a length and chunks', lines: ['Content-Length: 5', 'Transfer-Encoding: chunked'], statuses: [400, 202] },
       { kind: 'chunks and a length', lines: ['Transfer-Encoding: chunked', 'Content-Length: 5'], statuses: [400, 202] },
     ])('with $kind has one answer, and what follows it is no request', async ({ lines, statuses }) => {
@@ -272,7 +272,7 @@ describe('on the wire', () => {
     });
 
     test.each(['a b', 'a"b', 'user@evil.example', 'evil.example/v2/x?', 'a%2fb', 'a,b', '[::1'])(
-      'with the host "%s" is refused, and not repeated in a challenge',
+      'with the host "%s" is refused, and the host is not repeated in a challenge',
       async (host) => {
         const open = await connection(registry);
         open.write(`GET /v2/ HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
@@ -284,7 +284,7 @@ describe('on the wire', () => {
     );
 
     test.each(['registry.example', 'registry_1:5000', '127.0.0.1', '[::1]:8787'])(
-      'with the host "%s" is asked to log in there',
+      'with the host "%s" gets a challenge for that host',
       async (host) => {
         const open = await connection(registry);
         open.write(`GET /v2/ HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
@@ -314,7 +314,7 @@ describe('on the wire', () => {
     });
 
     test.each(['/v2/../token', '/v2/%2e%2e/token', '/token/../v2/', '//v2/', '*', '/v2/acme/api#/manifests/v1'])(
-      '%s leads nowhere else',
+      '%s reaches nothing else',
       async (path) => {
         expect([400, 404]).toContain((await exchange(registry, `GET ${path}`))?.status);
       },
@@ -344,7 +344,7 @@ describe('on the wire', () => {
   });
 
   test.each(['BREW /v2/', 'CONNECT registry.example:443', 'get /v2/', 'PRI * HTTP/2.0', '\u0016\u0003\u0001', ''])(
-    'what is no request of HTTP/1.1 ("%s") does not stop the program',
+    'something other than an HTTP/1.1 request ("%s") does not stop the program',
     async (request) => {
       const open = await connection(registry);
       open.write(head(registry, request));
@@ -354,7 +354,7 @@ describe('on the wire', () => {
     },
   );
 
-  test('a client that goes away in the middle of many pulls does not stop the program', async () => {
+  test('a client that disconnects in the middle of many pulls does not stop the program', async () => {
     const opened = await Promise.all(Array.from({ length: 20 }, () => connection(registry)));
     for (const open of opened) open.write(head(registry, `GET ${blob}`));
     await sleep(20);

@@ -1,4 +1,4 @@
-/** What is stored when all is quiet: each object is of a row, each row is needed, and the numbers are equal. */
+/** The stores when all is quiet: each object has a row, each row is needed, and the numbers are equal. */
 import type { Miniflare } from 'miniflare';
 import { REGISTRY_KEY, UPLOADS_PREFIX } from '../../src/storage/keys.ts';
 
@@ -10,7 +10,7 @@ export interface Audit {
   complaints: string[];
 }
 
-/** Objects that manifests need, with their bytes: those of blobs that one references, and of large documents. */
+/** Objects that manifests need, with their bytes: those of referenced blobs and of large documents. */
 const NEEDED = `SELECT object_key AS key, size FROM blobs WHERE digest IN (SELECT child FROM manifest_references)
   UNION ALL SELECT object_key, size FROM manifests WHERE object_key IS NOT NULL`;
 
@@ -30,14 +30,14 @@ const REMAINS: Record<string, string> = {
     SELECT 1 FROM manifests m WHERE m.repository_id = r.repository_id AND m.digest = r.parent)`,
 };
 
-/** As if the day had passed after which uploads are over. Whether there are any. */
+/** As if a day had passed, after which uploads expire. Returns whether there are any. */
 export async function letUploadsExpire(worker: Miniflare): Promise<boolean> {
   const database = await worker.getD1Database('DB', 'berth');
   const { meta } = await database.prepare('UPDATE uploads SET expires_at = unixepoch() - 1').run();
   return meta.changes > 0;
 }
 
-/** @param uploads whether those that nobody finished are over, and have left nothing either */
+/** @param uploads whether unfinished ones have expired and must have left nothing */
 export async function audit(worker: Miniflare, uploads: boolean): Promise<Audit> {
   const database = await worker.getD1Database('DB', 'berth');
   const complaints: string[] = [];

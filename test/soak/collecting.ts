@@ -1,4 +1,4 @@
-/** The collector and the scrub, back to back, while the clients work; and to their end, when they have stopped. */
+/** The collector and the scrub, repeatedly while the clients work, and to their end when they have stopped. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Miniflare } from 'miniflare';
 import type { Connection, Log } from './log.ts';
@@ -10,7 +10,7 @@ interface Slice {
 
 export interface Collected {
   passes: number;
-  /** Of R2, and the bytes of the blobs among them. */
+  /** Deleted bytes of R2, and the bytes of the blobs among them. */
   objects: number;
   bytes: number;
 }
@@ -26,7 +26,7 @@ export class Collecting {
     this.#log = log;
   }
 
-  /** Two at once, and the schedule beside them: as two isolates may. Ends some time after `stopped` says so. */
+  /** Two at once, with the schedule, as in two isolates. Ends some time after `stopped` says so. */
   async backToBack(connection: Connection, worker: Miniflare, stopped: () => boolean): Promise<void> {
     const lane = async (pause: number) => {
       while (!stopped()) {
@@ -58,7 +58,7 @@ export class Collecting {
     return slice;
   }
 
-  /** Whole passes, as many as it takes until one finds nothing more to do. */
+  /** Whole passes, until one finds nothing more to do. */
   async toTheEnd(connection: Connection, maxPasses: number): Promise<void> {
     for (let passes = 0, idle = 0; passes < maxPasses && idle < 2; ) {
       const slice = await this.#slice(connection);
@@ -71,8 +71,8 @@ export class Collecting {
 }
 
 /**
- * @param hourly all six runs of an hour, among which are the hourly jobs; otherwise one of them
- * @param days by which that time is later than now: uploads are old by their ids, which begin with their time
+ * @param hourly all six runs of an hour, which include the hourly jobs; otherwise one of them @param days by which that time
+ * is later than now: the age of uploads is in their ids
  */
 export async function runSchedule(worker: Miniflare, hourly: boolean, days = 0): Promise<void> {
   const { scheduled } = await worker.getWorker('berth');

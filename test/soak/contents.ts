@@ -1,4 +1,4 @@
-/** What the clients push: few blobs and many images of them, so that everybody's content is also somebody else's. */
+/** What the clients push: few blobs and many images of them, so that they share content. */
 import { createHash } from 'node:crypto';
 import { Random } from '../history/random.ts';
 
@@ -12,7 +12,7 @@ export const TAGS = ['latest', 'v1', 'v2', 'edge', 'stable'];
 export interface Blob {
   digest: string;
   size: number;
-  /** Made anew each time: memory is not what is tested. */
+  /** Generated each time, because memory is not what is tested. */
   bytes(): Uint8Array<ArrayBuffer>;
 }
 
@@ -21,7 +21,7 @@ export interface Manifest {
   mediaType: string;
   text: string;
   blobs: Blob[];
-  /** Of an index. */
+  /** The children of an index. */
   children: Manifest[];
 }
 
@@ -30,7 +30,7 @@ const MAX_LAYERS = 4;
 const SMALL = 2000;
 const LARGE = 400_000;
 const LARGE_BLOBS = 0.04;
-/** How many manifests are too large for their row in the database, and by how many bytes. */
+/** The share of manifests that are too large for their row in the database, and by how many bytes. */
 const LARGE_MANIFESTS = 0.06;
 const PADDING = 140_000;
 

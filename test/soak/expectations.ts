@@ -1,8 +1,8 @@
 /** Checks every answer against what the clients together may rely on, whatever else is under way. */
 
-/** Something of a repository that was acknowledged: a blob, a manifest. Times are milliseconds. */
+/** Acknowledged content of a repository: a blob, a manifest. Times are milliseconds. */
 export class Thing {
-  /** Of the acknowledged request that began last. */
+  /** Start of the latest acknowledged request. */
   #since: { start: number; end: number } | null = null;
   #deleting = 0;
   #deletedAt = Number.NEGATIVE_INFINITY;
@@ -11,7 +11,7 @@ export class Thing {
     if (!this.#since || this.#since.start < start) this.#since = { start, end };
   }
 
-  /** The function to be called at its end says whether it was carried out: `null` where nobody knows. */
+  /** The returned function is called at its end with whether it was applied: `null` if unknown. */
   beginDeletion(): (done: boolean | null) => void {
     this.#deleting++;
     return (done) => {
@@ -21,9 +21,8 @@ export class Thing {
   }
 
   /**
-   * Whether it had to be there for a request that began then and has its answer now: acknowledged before, and no deletion of it
-   * or of its repository since.
-   * @param within milliseconds for which an acknowledgement counts, from its own beginning
+   * True if it had to exist for a request that started then and has its answer now: acknowledged before, and neither it nor
+   * its repository deleted since. @param within milliseconds for which an acknowledgement counts, from its own start
    */
   had(start: number, repository: Thing | null, within = Number.POSITIVE_INFINITY): boolean {
     const since = this.#since;
@@ -36,7 +35,7 @@ export class Thing {
   }
 }
 
-/** What a tag names, where that is certain: nobody else was changing it. */
+/** What a tag names, if that is certain: nobody else was changing it. */
 export class TagValue {
   #writing = 0;
   #version = 0;
@@ -52,7 +51,7 @@ export class TagValue {
     };
   }
 
-  /** The function to be called with what was read says what it should have been, where that is certain. */
+  /** The returned function is called with what was read, and returns what it should have been if that is certain. */
   beginRead(): (value: string | null) => string | null | undefined {
     const version = this.#version;
     return (value) => {
@@ -83,7 +82,7 @@ export class Repository {
     return this.#tags.get(name) as TagValue;
   }
 
-  /** Something may take any of its tags away, until the function is called. */
+  /** Something may delete any of its tags until the returned function is called. */
   beginDoubt(): () => void {
     const ends = [...this.#tags.values()].map((tag) => tag.beginWrite());
     return () => {
@@ -91,7 +90,7 @@ export class Repository {
     };
   }
 
-  /** Whether a request that began then had to find it. */
+  /** True if a request that started then had to find it. */
   had(digest: string, start: number, within?: number): boolean {
     return this.thing(digest).had(start, this.itself, within);
   }

@@ -2,11 +2,11 @@
 
 export class Log {
   operations = 0;
-  /** By what was done and what was answered. */
+  /** By request and answer. */
   readonly answers = new Map<string, number>();
-  /** What was acknowledged and is not there, or has other bytes. */
+  /** What was acknowledged and is missing, or has other bytes. */
   readonly lost: string[] = [];
-  /** Whatever else should not have been answered. */
+  /** Other wrong answers. */
   readonly wrong: string[] = [];
 
   lose(what: string): void {
@@ -26,7 +26,7 @@ export interface Answer {
   status: number;
   headers: Headers;
   bytes: Uint8Array;
-  /** Milliseconds: when it was asked. */
+  /** Milliseconds: when it was requested. */
   start: number;
 }
 
@@ -35,7 +35,7 @@ export interface Send {
   body?: Uint8Array<ArrayBuffer> | string;
 }
 
-/** Speaks to the registry that is running now; each request of a client is an operation. */
+/** Sends requests to the running registry. Each request of a client is an operation. */
 export class Connection {
   readonly #log: Log;
   readonly #authorization: string;
@@ -47,7 +47,7 @@ export class Connection {
     this.#authorization = `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`;
   }
 
-  /** @param expected any other status is a complaint; 503 asks to try again, which is what clients do */
+  /** @param expected any other status is a complaint; 503 means try again, as clients do */
   async send(
     what: string,
     expected: number[],

@@ -1,4 +1,4 @@
-/** One of the clients: pushes, moves, deletes and pulls, each time something else, and sometimes leaves a push for later. */
+/** One of the clients: pushes, moves, deletes and pulls, and sometimes leaves a push for later. */
 import type { Random } from '../history/random.ts';
 import { type Blob, type Contents, indexOf, type Manifest, TAGS } from './contents.ts';
 import type { Repository, Thing } from './expectations.ts';
@@ -17,12 +17,12 @@ export interface Soak {
 }
 
 const WEIGHTS = { push: 30, index: 4, pull: 16, pullTag: 12, deleteTag: 5, deleteManifest: 22, deleteBlob: 4, abandon: 2 };
-/** Of a push, how often its manifest comes later, when the blobs' leases are half over. */
+/** The share of pushes whose manifest comes later, when the blobs' leases are half over. */
 const LATER = 0.3;
 const LATER_MAX = 12;
-/** And how often it never comes. */
+/** The share whose manifest never comes. */
 const FORSAKEN = 0.15;
-/** Of all deeds, how many delete a repository. */
+/** The share of deeds that delete a repository. */
 const REPOSITORY_DELETIONS = 0.004;
 const TRIES = 3;
 
@@ -68,12 +68,12 @@ export class Person {
     }
   }
 
-  /** What was left for later is done with, whenever it was to be. */
+  /** Finishes what was left for later, whenever it was planned. */
   async finish(): Promise<void> {
     for (const { work } of this.#later.splice(0)) await work();
   }
 
-  /** One that is there, where that is easily found. */
+  /** An existing one, if that is easily found. */
   #likely(repository: Repository, fallback: Manifest): Manifest {
     const { random, known } = this.#soak;
     const there = [...known.values()].filter(({ digest }) => repository.had(digest, performance.now()));
@@ -91,7 +91,7 @@ export class Person {
     this.#later.push({ at: performance.now() + random.next() * terms.lease, work: put });
   }
 
-  /** What is missing, as somebody has deleted it or its lease is over, is brought and the manifest put again. */
+  /** Pushes what is missing because it was deleted or its lease is over, and puts the manifest again. */
   async #put(repository: Repository, manifest: Manifest, tag: string | null): Promise<void> {
     this.#soak.known.set(manifest.digest, manifest);
     for (let tries = 0; tries < TRIES; tries++) {

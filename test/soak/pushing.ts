@@ -1,11 +1,11 @@
-/** How a client brings blobs and manifests: every way that the protocol has, and what it takes for granted afterwards. */
+/** How a client pushes blobs and manifests: every way of the protocol, and what it relies on afterwards. */
 import type { Random } from '../history/random.ts';
 import type { Blob, Manifest } from './contents.ts';
 import type { Repository } from './expectations.ts';
 import type { Connection, Log } from './log.ts';
 
 export interface Terms {
-  /** Milliseconds for which a blob that was acknowledged may be put into a manifest: half a lease, as it is renewed at half. */
+  /** Milliseconds for which an acknowledged blob may be used in a manifest: half a lease, since a lease is renewed at half. */
   lease: number;
 }
 
@@ -24,7 +24,7 @@ export class Pusher {
     this.#terms = terms;
   }
 
-  /** As clients do: it is asked for first, or mounted from elsewhere, or uploaded. */
+  /** As clients do: checks whether it exists, or mounts it, or uploads it. */
   async bringBlob(repository: Repository, blob: Blob, others: Repository[]): Promise<void> {
     const way = this.#random.weighted({ ask: 5, mount: 2, upload: 3 });
     if (way === 'ask' && (await this.#ask(repository, blob))) return;
@@ -88,7 +88,7 @@ export class Pusher {
     return at;
   }
 
-  /** An upload that is begun and given up: told so, or simply left. */
+  /** An upload that is started and given up: cancelled, or simply left. */
   async abandon(repository: Repository, blob: Blob): Promise<void> {
     const location = await this.#begin(`/v2/${repository.name}/blobs/uploads/`);
     if (location === null) return;
@@ -100,7 +100,7 @@ export class Pusher {
     await this.#connection.send('DELETE upload', [204], 'DELETE', location);
   }
 
-  /** What is missing, `[]` where it was taken. Missing what it may rely on is a loss. */
+  /** What is missing; `[]` if it was accepted. Missing content that it may rely on is a loss. */
   async putManifest(repository: Repository, manifest: Manifest, tag: string | null): Promise<string[]> {
     const path = `/v2/${repository.name}/manifests/${tag ?? manifest.digest}`;
     const written = tag === null ? null : repository.tag(tag).beginWrite();

@@ -1,6 +1,6 @@
 /**
- * Many clients, and the collector behind their backs with its times as short as they can be: what was acknowledged must be there,
- * and in the end nothing else. On the embedded runtime, with real D1 and R2, in a folder of its own.
+ * Many clients, and the collector at the same time with its times as short as possible: what was acknowledged must exist, and
+ * in the end nothing else. On the embedded runtime, with real D1 and R2, in a folder of its own.
  */
 import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
@@ -26,7 +26,7 @@ export interface Plan {
   operations: number;
   clients: number;
   seed: number;
-  /** After so many seconds it ends, whatever has been done. */
+  /** It ends after this many seconds, whatever has been done. */
   seconds: number;
   /** Lease in seconds that clients rely on. `toldLease` differs from it only to seed a bug. */
   lease: number;
@@ -54,7 +54,7 @@ const IMAGES = 300;
 const PASSWORD = 'the-password-of-the-soak';
 const PROGRESS = 15_000;
 const PASSES_MAX = 60;
-/** After which every upload that nobody finished is over. */
+/** After this time every unfinished upload has expired. */
 const DAYS = 3;
 
 export async function soak(plan: Plan): Promise<Outcome> {
@@ -66,7 +66,7 @@ export async function soak(plan: Plan): Promise<Outcome> {
   const stage: Soak = {
     random: new Random(plan.seed),
     log,
-    // A second less, as the database counts whole ones.
+    // A second less, because the database counts whole ones.
     terms: { lease: (plan.lease / 2 - 1) * 1000 },
     contents: new Contents(plan.seed, BLOBS, IMAGES),
     repositories: REPOSITORIES.map((name) => new Repository(name, TAGS)),
@@ -151,7 +151,7 @@ async function work(
   await collector;
 }
 
-/** All leases over, and every pass made: what is there is compared with what should be, then deleted, and compared again. */
+/** All leases expired and every pass done: compares what exists with what should, deletes everything, and compares again. */
 async function finish(
   plan: Plan,
   stage: Soak,
@@ -163,7 +163,7 @@ async function finish(
   const settle = async () => {
     await sleep(((plan.toldLease ?? plan.lease) + 1) * 1000);
     await collecting.toTheEnd(connection, PASSES_MAX);
-    // Before the scrub may delete what should not be there.
+    // Before the scrub may delete what should not exist.
     const complaints = (await audit(worker, false)).complaints;
     // A slice each time.
     while (await letUploadsExpire(worker)) await runSchedule(worker, true, DAYS);

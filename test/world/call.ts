@@ -10,8 +10,8 @@ import type { Person } from './people.ts';
 import { ORIGIN, tablesOf, type World } from './world.ts';
 
 /**
- * @param person `null`: anonymous
- * @param repositories those that the operation is about: their policies bear on the caller's rights
+ * @param person `null`: anonymous @param repositories those that the operation is about: their policies affect the caller's
+ * rights
  */
 export async function callAs(
   world: World,
@@ -31,10 +31,7 @@ export async function callAs(
   return { env, authority, address: null, origin: ORIGIN, service, now, work: { waitUntil: () => {} } };
 }
 
-/**
- * The same for operations on content.
- * @param scopes of the access token; left out: the credential is shown without a token
- */
+/** The same for operations on content. @param scopes of the access token; left out: the credential is used without a token */
 export async function contentCallAs(
   world: World,
   person: Person | 'administrator' | null,
@@ -46,7 +43,7 @@ export async function contentCallAs(
   return { ...call, caller: { subject: call.authority.subject, credential: null, grants } };
 }
 
-/** Every row of every table, without those of the registry's own log of work. */
+/** Every row of every table, except the registry's own job records. */
 async function everyRow({ env }: World): Promise<Record<string, unknown[]>> {
   const tables = tablesOf((env as unknown as { SCHEMA: string[] }).SCHEMA);
   const results = await env.DB.batch(tables.map((table) => env.DB.prepare(`SELECT * FROM ${table}`)));

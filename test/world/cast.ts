@@ -1,6 +1,6 @@
 /**
- * One of each kind of caller, with rights to the repositories of one organization, made through the API as people would make
- * them: who may do what is known here, so that tests can say what each request must answer.
+ * One of each kind of caller, with rights to the repositories of one organization, created through the API. Their rights are
+ * known here, so that tests can say how each request must be answered.
  */
 import { expect, vi } from 'vitest';
 import { pushImage } from './images.ts';
@@ -30,7 +30,7 @@ export type Kind = keyof typeof REPOSITORIES;
 
 const EVERYTHING = ['pull', 'push', 'delete', 'admin', 'create'];
 
-/** What each may do in a repository; those whose credentials have ended may nothing at all. */
+/** The rights of each in a repository. Those whose credentials have ended have none. */
 export function rightsOf(identity: Identity, kind: Kind): string[] {
   const publicPull = kind === 'public' ? ['pull'] : [];
   switch (identity) {
@@ -57,7 +57,7 @@ export function rightsOf(identity: Identity, kind: Kind): string[] {
 export const ENDED: readonly Identity[] = ['expired key', 'revoked key'];
 
 export interface Cast {
-  /** The Authorization header of each, as Basic; `null` for a stranger. */
+  /** The Authorization header of each, as Basic; `null` for an anonymous caller. */
   basic: Record<Identity, string | null>;
   digest: string;
   issuer: Issuer;
@@ -65,7 +65,7 @@ export interface Cast {
   spareKey: string;
 }
 
-/** Makes everybody, and two repositories with an image each. From then on the Worker's network is the issuer alone. */
+/** Creates everybody, and two repositories with an image each. From then on the Worker's network is the issuer alone. */
 export async function makeCast(world: World): Promise<Cast> {
   const people = await makePeople(world);
   const { digest } = await pushImage(world, REPOSITORIES.public, 'v1');
@@ -132,7 +132,7 @@ async function key(world: World, owner: Person, body: object): Promise<string> {
   return personOf(owner.name, { id: made.body.key.id, secret: made.body.secret }).basic;
 }
 
-/** A key that time, or somebody, has ended. The clock is the database's: the row is moved, not the time. */
+/** A key that has expired or was revoked. The clock is the database's, so the row is moved into the past. */
 async function ended(world: World, owner: Person, change: string): Promise<string> {
   const basic = await key(world, owner, {});
   await world.env.DB.prepare(`UPDATE access_keys SET ${change} WHERE id = ?1`).bind(idIn(basic)).run();

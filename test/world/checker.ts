@@ -1,4 +1,4 @@
-/** The invariants of the house, checked on the stores themselves, whatever happened before. Complaints, so that all show. */
+/** Checks the invariants of the architecture on the stores themselves. Returns all violations found. */
 import type { Env } from '../../src/env.ts';
 import { algorithmOf, type Digest, digestOf } from '../../src/oci/digest.ts';
 
@@ -36,7 +36,7 @@ async function blobsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
-/** Of the trash as well: what lies there can be restored. */
+/** Includes the trash, whose content can be restored. */
 async function manifestsHaveBytes(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     'SELECT digest, content, object_key FROM manifests UNION ALL SELECT digest, content, object_key FROM trashed_manifests',
@@ -57,7 +57,7 @@ async function manifestsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
-/** Invariant 2, and no reference of a manifest that is gone. */
+/** Invariant 2, and no reference of a missing manifest. */
 async function referencesAreLinked(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     `SELECT child, parent FROM manifest_references x
@@ -83,7 +83,7 @@ async function tagsNameManifests(env: Env): Promise<string[]> {
   return results.map(({ name }) => `tag ${name} names nothing`);
 }
 
-/** The newest point of a tag is what it names, and each tells of the one before it; old points may be forgotten. */
+/** The newest point of a tag is what it names, and each point continues the previous one. Old points may be deleted. */
 async function tagsHaveHistory(env: Env): Promise<string[]> {
   const newest = await env.DB.prepare(
     `WITH newest AS (SELECT repository_id, tag, digest, max(point) FROM tag_history GROUP BY repository_id, tag)
@@ -101,11 +101,11 @@ async function tagsHaveHistory(env: Env): Promise<string[]> {
   ];
 }
 
-/** Repositories that were purged lose their rows one after the other. */
+/** Only repositories that are not being purged, because purging removes rows table by table. */
 const KEPT = `x.repository_id IN (SELECT id FROM repositories
   UNION ALL SELECT repository_id FROM trash WHERE kind = 'repository' AND NOT purging)`;
 
-/** Entries and manifests of the trash belong together, with what the manifests point at; a purge leaves the latter for a while. */
+/** Entries and manifests in the trash belong together, with their references, which a purge removes later. */
 async function trashIsWhole(env: Env): Promise<string[]> {
   const checks = {
     'has no entry in the trash': `SELECT digest AS what FROM trashed_manifests x WHERE ${KEPT} AND NOT EXISTS (
@@ -128,7 +128,7 @@ async function trashIsWhole(env: Env): Promise<string[]> {
   return found.flat();
 }
 
-/** Invariant 6: what the events tell of repositories and tags, played from the first to the last, is what they are. */
+/** Invariant 6: replaying the events about repositories and tags gives the current state. */
 async function changesHaveEvents(env: Env): Promise<string[]> {
   const events = await env.DB.prepare('SELECT type, about, sequence, target FROM events ORDER BY id').all<{
     type: string;
@@ -159,7 +159,7 @@ async function changesHaveEvents(env: Env): Promise<string[]> {
   return [...complaints, ...names.map((name) => `events and stores differ about ${name}`)];
 }
 
-/** A repository that is deleted goes with its tags, and comes back with them. */
+/** A deleted repository takes its tags with it, and is restored with them. */
 function forget(told: Map<string, string>, repository: string): Map<string, string> {
   const gone = new Map([...told].filter(([name]) => name === repository || name.startsWith(`${repository}:`)));
   for (const name of gone.keys()) told.delete(name);
@@ -187,7 +187,7 @@ async function uploadsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
-/** Invariant 8, as long as no test lets a day pass: whoever was told that a blob is here may rely on it for a while, needed or not. */
+/** Invariant 8, unless a test lets a day pass: a client that was told of a blob has a lease on it, needed or not. */
 async function linksHaveLeases(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     `SELECT digest FROM repository_blobs l WHERE leased_until <= unixepoch()

@@ -17,7 +17,7 @@ export function slowdown(workOf: (size: number) => () => void, smallest: number,
   return worst;
 }
 
-/** Milliseconds: the best of a few averages, each over long enough for a coarse clock. */
+/** Milliseconds: the best of a few averages, each over a time that a coarse clock can measure. */
 function timeOf(work: () => void): number {
   let best = Number.POSITIVE_INFINITY;
   const end = performance.now() + 100;

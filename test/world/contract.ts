@@ -1,4 +1,4 @@
-/** Holds an answer of the management API against what the OpenAPI document says of it. */
+/** Checks an answer of the management API against the OpenAPI document. */
 import { expect } from 'vitest';
 import { api } from '../../src/http/api/all.ts';
 import { type Operation, operationOf } from '../../src/http/api/operation.ts';
@@ -21,8 +21,8 @@ function patternOf(path: string): RegExp {
 }
 
 /**
- * A success is one of those described, with a body that has the described fields and no others; a refusal has the envelope.
- * @param path after `/api/v1`
+ * A success has a documented status and exactly the documented fields. A refusal has the error envelope. @param path after
+ * `/api/v1`
  */
 export function expectAsDescribed(method: string, path: string, { status, body }: { status: number; body: unknown }): void {
   const bare = (path.split('?', 1)[0] ?? '').replaceAll(/%2f/gi, '/');

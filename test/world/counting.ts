@@ -33,7 +33,7 @@ function countingDatabase(database: D1Database, counts: Counts): D1Database {
       tally(results);
       return results;
     }
-    // `first` does not say what it cost; `all` does, and answers the same.
+    // `first` does not say what it cost. `all` does, and returns the same.
     const result = await statement.all();
     tally([result]);
     if (name !== 'DB.first') return result;

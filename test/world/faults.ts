@@ -1,6 +1,6 @@
 /**
- * Bindings that fail on purpose. Every call to D1 or R2 is a point at which a Worker can die: `faulty` counts them, and at
- * the one it is told to it refuses, loses the answer, or stops for ever, before or after the call took effect.
+ * Bindings that fail on purpose. A Worker can die at every call to D1 or R2. `faulty` counts the calls, and at the given one
+ * it refuses, loses the answer, or stops forever, before or after the call took effect.
  */
 import type { Env } from '../../src/env.ts';
 import { intercepted } from './intercept.ts';
@@ -14,11 +14,11 @@ export interface Faults {
   calls: string[];
   /** Keys of objects that were written, in order. */
   writtenKeys: string[];
-  /** Resolves when a `stop` fault has been reached: nothing more will happen to that request. */
+  /** Resolves when a `stop` fault has been reached: that request does nothing more. */
   stopped: Promise<void>;
 }
 
-/** @param at the call to fault, counted from 0; left out, nothing fails and calls are only counted */
+/** @param at the call to fault, counted from 0; left out, calls are only counted */
 export function faulty(env: Env, fault?: Fault, at?: number): Faults {
   const calls: string[] = [];
   const writtenKeys: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * How long the functions of a TypeScript file are, wherever they stand: declarations, methods, and arrow functions with a block. A
- * scanner that knows strings, comments, regular expressions and brackets is enough for code that the formatter has written.
+ * Lengths of the functions of a TypeScript file, at any depth: declarations, methods, and arrow functions with a block. A
+ * scanner that knows strings, comments, regular expressions and brackets is enough for formatted code.
  */
 interface Token {
   text: string;
@@ -12,7 +12,7 @@ const REGEX = /\/(?:[^/\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\/[a-z]*/y;
 
 /** Words after which a slash begins a regular expression. */
 const BEFORE_REGEX = ['return', 'typeof', 'case', 'in', 'of', 'await', 'throw', 'new'];
-/** Words that are followed by a bracket and a block, and are no methods. */
+/** Words followed by a bracket and a block that are not methods. */
 const CONTROL = ['if', 'for', 'while', 'switch', 'catch', 'with', 'function', 'return', 'await', 'async'];
 const CLOSING = new Map([
   ['(', ')'],
@@ -30,7 +30,7 @@ export function functionLengths(source: string): number[] {
   });
 }
 
-/** Where the block of the function begins that begins at this token; `null` if none does. */
+/** The start of the block of the function that begins at this token; `null` if none does. */
 function bodyOf(tokens: Token[], at: number): number | null {
   const text = tokens[at]?.text ?? '';
   if (text === '=>') return tokens[at + 1]?.text === '{' ? at + 1 : null;
@@ -42,7 +42,7 @@ function bodyOf(tokens: Token[], at: number): number | null {
   return isMethod && startsMember(tokens, at) ? blockAfter(tokens, at + 1) : null;
 }
 
-/** The name of a method is the first word of its line, but for what says how it is called. */
+/** The name of a method is the first word of its line, after modifiers. */
 function startsMember(tokens: Token[], at: number): boolean {
   const before = tokens[at - 1];
   return !before || before.line < (tokens[at]?.line ?? 0) || ['async', 'get', 'set', 'static'].includes(before.text);
@@ -74,10 +74,10 @@ function endOf(tokens: Token[], at: number): number {
   return tokens.length - 1;
 }
 
-/** Without comments; of a template only what stands in `${}`. */
+/** Without comments; of templates only the code in `${}`. */
 function tokensOf(source: string): Token[] {
   const tokens: Token[] = [];
-  /** Of each open `{`: whether it is that of a template. */
+  /** For each open `{`: whether it is that of a template. */
   const braces: boolean[] = [];
   let line = 1;
   let at = 0;

@@ -1,4 +1,4 @@
-/** Content made in memory, and the few requests that put it into a registry; for tests that are about something else. */
+/** Content made in memory, and the few requests that push it, for tests about something else. */
 
 import { expect } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
@@ -29,7 +29,7 @@ export async function contentOf(
   return { bytes: data, digest: await digestOf(algorithm, data) };
 }
 
-/** Bytes that look random and are the same for the same seed. */
+/** Pseudo-random bytes, the same for the same seed. */
 export function noise(size: number, seed = 1): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(size);
   let state = seed * 2654435761 + 1;
@@ -65,7 +65,7 @@ export async function putManifest(
   return world.fetch('PUT', `/v2/${repository}/manifests/${reference}`, { headers: { 'content-type': mediaType }, body });
 }
 
-/** A manifest whose config and layer are in the repository; `seed` makes it another one. */
+/** A manifest whose config and layer are in the repository. Each `seed` makes another one. */
 export async function imageIn(
   world: World,
   repository: string,
@@ -102,7 +102,7 @@ export function textOf({ bytes }: Content): string {
   return new TextDecoder().decode(bytes);
 }
 
-/** An index of manifests that are all of one type. */
+/** An index of manifests of the same type. */
 export async function indexOf(
   children: Content[],
   more: Record<string, unknown> = {},
@@ -112,7 +112,7 @@ export async function indexOf(
   return contentOf(JSON.stringify({ schemaVersion: 2, mediaType: INDEX_TYPE, manifests, ...more }));
 }
 
-/** Status and first error code: what a refusal is judged by. Checks the envelope on the way. */
+/** Status and first error code of a refusal. Checks the envelope, too. */
 export async function refusal(response: Response): Promise<string> {
   const text = await response.text();
   const { errors } = JSON.parse(text) as { errors: { code: string; message: string }[] };

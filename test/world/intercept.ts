@@ -1,8 +1,8 @@
-/** A database whose every round trip passes through the test: what the wrapped bindings of this folder have in common. */
+/** A database whose every round trip passes through the test: shared by the wrapped bindings of this folder. */
 
 /**
- * Sees one round trip: its name, how to carry it out, and the statement where it is one (a batch is several) with what its method was given. What it
- * returns is what the caller gets.
+ * Sees one round trip: its name, a function that executes it, and for a single statement (not a batch) the statement and the
+ * arguments of its method. The caller gets what it returns.
  */
 export type Interceptor = (
   name: string,

@@ -1,12 +1,12 @@
-/** One request in the middle of another: every order in which two requests can reach the database, one after the other. */
+/** One request in the middle of another: every order in which two requests can reach the database. */
 import { intercepted } from './intercept.ts';
 import { type World, worldOf } from './world.ts';
 
 export type Request = (world: World) => Promise<Response>;
 
 /**
- * Runs `outer` again and again: once for each of its calls to the database, each time with `inner` from start to end just
- * before that call, and a last time after them all. `check` judges each run by the answers; `prepare` comes before it.
+ * Runs `outer` once for each of its calls to the database, with `inner` from start to end just before that call, and a last
+ * time with `inner` after all of them. `prepare` comes before each run, and `check` gets the answers.
  */
 export async function everyOrder(
   world: World,

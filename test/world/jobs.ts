@@ -1,4 +1,4 @@
-/** CI jobs before the registry: their tokens, the rules that trust them, and what clients do with them. */
+/** CI jobs: their tokens, the rules that trust them, and what clients do with them. */
 import { expect, vi } from 'vitest';
 import { IMAGE_TYPE, imageIn, refusal } from './images.ts';
 import { api, basicOf } from './people.ts';
@@ -7,9 +7,9 @@ import type { World } from './world.ts';
 
 export interface Jobs {
   issuer: Issuer;
-  /** A token that is good for ten minutes from now; `claims` in addition. */
+  /** A token valid for ten minutes from now, with additional `claims`. */
   token(claims?: Record<string, unknown>): Promise<string>;
-  /** Saves a rule, of an organization (`acme/deploy`) or of the registry (`deploy`). Project 42 may push and pull unless it says otherwise. */
+  /** Saves a rule of an organization (`acme/deploy`) or of the registry (`deploy`). By default project 42 may push and pull. */
   trust(name: string, rule?: object): Promise<void>;
   forget(name: string): Promise<void>;
 }
@@ -49,20 +49,20 @@ export interface Tokens {
   expires_in: number;
 }
 
-/** `GET /token` with a password, as clients that keep the password do before each pull and push. */
+/** `GET /token` with a password, as clients that store the password do before each pull and push. */
 export function getToken(world: World, password: string, scopes: string[] = [], offline = false): Promise<Response> {
   const query = [...scopes.map((scope) => `scope=${encodeURIComponent(scope)}`), ...(offline ? ['offline_token=true'] : [])];
   return world.fetch('GET', `/token?${query.join('&')}`, { authorization: basicOf('ci', password) });
 }
 
-/** What docker keeps after `docker login`. */
+/** Returns what docker stores after `docker login`. */
 export async function dockerLogin(world: World, password: string): Promise<string> {
   const response = await getToken(world, password, [], true);
   expect(response.status, await response.clone().text()).toBe(200);
   return ((await response.json()) as Tokens).refresh_token ?? '';
 }
 
-/** What docker does with it. */
+/** As docker does with that. */
 export function refresh(world: World, token: string, scope: string, rotate = false): Promise<Response> {
   const form = { grant_type: 'refresh_token', refresh_token: token, scope, ...(rotate ? { access_type: 'offline' } : {}) };
   const headers = { 'content-type': 'application/x-www-form-urlencoded' };
@@ -76,7 +76,7 @@ export async function bearerIn(response: Response): Promise<string> {
 
 export const PUSH = (repository: string) => `repository:${repository}:pull,push,delete`;
 
-/** Pushes an image of its own; `201`, or what refuses it. */
+/** Pushes an image of its own. Returns `201`, or the refusal. */
 export async function pushAs(world: World, authorization: string, repository: string, tag: string): Promise<string> {
   const image = await imageIn(world, repository, [...tag].reduce((sum, char) => sum * 31 + char.charCodeAt(0), 7) % 10_000);
   const headers = { 'content-type': IMAGE_TYPE };

@@ -1,11 +1,11 @@
-/** D1 as it is in production, where the emulator is kinder: no value and no row beyond 2 MB, no more than 100 parameters. */
+/** D1 with the limits of production, which the emulator lacks: no value and no row above 2 MB, at most 100 parameters. */
 import type { Env } from '../../src/env.ts';
 import { intercepted } from './intercept.ts';
 
 const MAX_BYTES = 2_000_000;
 const MAX_PARAMETERS = 100;
 
-/** What a statement binds stands for the row it writes, which ours never outgrow by more. */
+/** The bound values of a statement stand for the row it writes, which is hardly larger in our schema. */
 export function limited(env: Env): Env {
   const prepare = (sql: string) => {
     const statement = env.DB.prepare(sql);
@@ -30,7 +30,7 @@ export function limited(env: Env): Env {
   return { ...env, DB: database };
 }
 
-/** D1 whose answers are as in production: no value and no row beyond 2 MB, and 50 MB in all. */
+/** D1 whose answers are limited as in production: no value and no row above 2 MB, and 50 MB in total. */
 export function limitedAnswers(env: Env): Env {
   const DB = intercepted(env.DB, async (_, effect) => {
     const answer = await effect();

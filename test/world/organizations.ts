@@ -1,4 +1,4 @@
-/** Organizations of a test with their people, teams and robots, made through the API as everything else. */
+/** Organizations with people, teams and robots, created through the API. */
 import { expect } from 'vitest';
 import { type ApiRequest, api, basicOf, inviteUser, type Person } from './people.ts';
 import type { World } from './world.ts';
@@ -8,7 +8,7 @@ interface People {
   members?: Person[];
 }
 
-/** As the administrator does it, or whoever `request` says. It has to succeed. */
+/** A request as administrator, or as `request` says. It must succeed. */
 async function done(world: World, method: string, path: string, request: ApiRequest = {}) {
   const answer = await api(world, method, path, request);
   expect(answer.status, `${method} ${path}: ${JSON.stringify(answer.body)}`).toBeLessThan(300);
@@ -58,7 +58,7 @@ export async function makeRobot(world: World, organization: string, robot: strin
   };
 }
 
-/** All of a list, page by page; `meanwhile` happens after each but the last. */
+/** All pages of a list. `meanwhile` runs after each but the last. */
 export async function everyItem<T>(
   world: World,
   path: string,
@@ -84,7 +84,7 @@ export interface Happened {
   actor: string;
 }
 
-/** What was recorded while `work` was done, in order. */
+/** The events recorded during `work`, in order. */
 export async function eventsDuring(world: World, work: () => Promise<unknown>): Promise<Happened[]> {
   const before = await world.env.DB.prepare('SELECT coalesce(max(id), 0) AS id FROM events').first<number>('id');
   await work();
@@ -94,7 +94,7 @@ export async function eventsDuring(world: World, work: () => Promise<unknown>): 
   return results.map(({ type, target, actor }) => ({ type, target: JSON.parse(target) as Happened['target'], actor }));
 }
 
-/** How often each of these came. */
+/** How often each of these occurs. */
 export function tally(values: (string | number)[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const value of values) counts[value] = (counts[value] ?? 0) + 1;

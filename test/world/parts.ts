@@ -1,4 +1,4 @@
-/** A reader of `multipart/byteranges`, as strict as its grammar (RFC 9110, 14.6; RFC 2046, 5.1.1). */
+/** A strict parser of `multipart/byteranges` (RFC 9110, 14.6; RFC 2046, 5.1.1). */
 import type { Env } from '../../src/env.ts';
 
 export interface Part {
@@ -9,7 +9,7 @@ export interface Part {
 export function partsOf(contentType: string | null, bytes: Uint8Array): Part[] {
   const boundary = /^multipart\/byteranges; boundary=([^;"\s]+)$/.exec(contentType ?? '')?.[1];
   if (!boundary) throw new Error(`${contentType} is no multipart/byteranges`);
-  // One character a byte, so that positions are those of the bytes.
+  // One character per byte, so that positions are byte positions.
   const text = new TextDecoder('latin1').decode(bytes);
   const parts: Part[] = [];
   let at = 0;
@@ -31,7 +31,7 @@ export function partsOf(contentType: string | null, bytes: Uint8Array): Part[] {
   return parts;
 }
 
-/** The bucket answers so many reads, and fails from then on. */
+/** The bucket answers this many reads, and fails afterwards. */
 export function failingAfter(env: Env, reads: number): Env {
   let done = 0;
   const BLOBS = new Proxy(env.BLOBS, {

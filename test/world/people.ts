@@ -1,4 +1,4 @@
-/** People of a test: invited and joined as real ones are, through the API, and requests to the API in their name. */
+/** Users, invited and joined through the API, and requests to the API in their name. */
 import { expect } from 'vitest';
 import { expectAsDescribed } from './contract.ts';
 import type { World } from './world.ts';
@@ -7,10 +7,10 @@ export interface Person {
   name: string;
   /** `user:alice` */
   subject: string;
-  /** Of their first access key. */
+  /** The id of their first access key. */
   secret: string;
   keyId: string;
-  /** Two ways to show it: the whole value of an Authorization header. */
+  /** Two ways to use it: the whole value of an Authorization header. */
   basic: string;
   bearer: string;
 }
@@ -18,7 +18,7 @@ export interface Person {
 /** `T`: the fields that the test reads by name. */
 export interface ApiAnswer<T = Record<string, unknown>> {
   status: number;
-  /** Decoded JSON; `null` where there is no body, and text where it is no JSON. */
+  /** Decoded JSON; `null` without a body, and text if it is not JSON. */
   body: T;
   headers: Headers;
 }
@@ -58,7 +58,7 @@ function decoded(text: string): unknown {
   }
 }
 
-/** Status and code: what a refusal is judged by. */
+/** Status and code of a refusal. */
 export function refused({ status, body }: ApiAnswer<unknown>): string {
   return `${status} ${(body as { errors?: { code: string }[] } | null)?.errors?.[0]?.code}`;
 }
@@ -71,7 +71,7 @@ interface Joined {
   key: { id: string; secret: string };
 }
 
-/** The token of a user's open invitation, which is made where the user is not there yet. */
+/** The token of a user's open invitation. The user is invited if unknown. */
 export async function invitationOf(world: World, name: string, options: { administrator?: boolean } = {}): Promise<string> {
   const { status, body } = await api<Invited>(world, 'PUT', `/users/${name}`, { body: options });
   expect(status, JSON.stringify(body)).toBeLessThan(300);

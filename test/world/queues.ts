@@ -1,6 +1,6 @@
 /**
- * Queues that hold what is sent to them until a test has it delivered, so that a test decides what arrives, when, and how
- * often. What they are sent must fit the platform's limits; the runtime's own queues run in test/local/.
+ * Queues that hold messages until a test has them delivered, so that a test decides what arrives, when, and how often.
+ * Messages must fit the platform's limits. The runtime's own queues run in test/local/.
  */
 import { createExecutionContext, createMessageBatch, getQueueResult } from 'cloudflare:test';
 import type { Env } from '../../src/env.ts';
@@ -20,9 +20,9 @@ export interface Held {
 
 export class TestQueue {
   readonly held: Held[] = [];
-  /** All that was ever sent. */
+  /** Everything that was ever sent. */
   sent = 0;
-  /** Sends fail as long as this is set. */
+  /** Sends fail while this is set. */
   down = false;
 
   readonly name: string;
@@ -58,8 +58,8 @@ export class TestQueue {
 export type Consumer = (batch: MessageBatch, env: Env, context: ExecutionContext) => Promise<void>;
 
 /**
- * Hands up to `size` messages to the consumer, in order, whatever their delay. What it retries, or all of them where it throws,
- * is held again. Returns how many were acknowledged.
+ * Passes up to `size` messages to the consumer, in order, ignoring delays. Messages that it retries, or all if it throws, are
+ * held again. Returns how many were acknowledged.
  */
 export async function deliverBatch(queue: TestQueue, consumer: Consumer, env: Env, size = 100): Promise<number> {
   const taken = queue.held.splice(0, size);

@@ -1,4 +1,4 @@
-/** What the test runner adds to imports: files as text. */
+/** Imports that the test runner supports: files as text. */
 declare module '*?raw' {
   const text: string;
   export default text;

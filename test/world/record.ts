@@ -1,4 +1,4 @@
-/** Events without the change that would record them, for tests of what becomes of events. */
+/** Records events without a change, for tests of what happens to events. */
 import { type Database, newBatch, type Results } from '../../src/events/batch.ts';
 import { type EventSource, recordEvent } from '../../src/events/outbox.ts';
 

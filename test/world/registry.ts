@@ -1,6 +1,6 @@
 /**
- * Starts the registry as a user does, `node src/local/start.ts`, on a free port with a data folder of its own, for
- * tests that need the whole program from outside. Runs in Node, never inside the Worker.
+ * Starts the registry as a user does, `node src/local/start.ts`, on a free port with its own data folder, for tests of the
+ * whole program from outside. Runs in Node, never inside the Worker.
  */
 
 import type { ChildProcess } from 'node:child_process';
@@ -17,11 +17,11 @@ export type Verify = 'storage' | 'stream';
 
 export interface RegistryOptions {
   verify?: Verify;
-  /** Further settings of the program; they win over those that this helper sets. */
+  /** Further settings of the program. They override those that this helper sets. */
   env?: Record<string, string>;
 }
 
-/** A registry to test and the credentials of one who may do everything there. */
+/** A registry to test, and the credentials of a user with all rights. */
 export interface Target {
   /** HOST:PORT, as in an image's name. */
   readonly host: string;
@@ -33,11 +33,11 @@ export interface Registry extends Target {
   readonly url: string;
   readonly dataDir: string;
   readonly process: ChildProcess;
-  /** What the program printed so far, standard output and error together. */
+  /** What the program has printed, standard output and error together. */
   output(): string;
-  /** Asks the program to end as Ctrl-C does, waits for it and removes its data. */
+  /** Ends the program like Ctrl-C, waits for it and removes its data. */
   stop(): Promise<void>;
-  /** Kills the program and all it started, at once; the data stays. */
+  /** Kills the program and all its processes at once. The data stays. */
   kill9(): Promise<void>;
   /** After `kill9`: starts the program again on the same data and port. */
   restart(): Promise<void>;
@@ -95,13 +95,13 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   };
 }
 
-/** The registry that the environment names (REGISTRY, REGISTRY_USERNAME, REGISTRY_PASSWORD), if it names one. */
+/** The registry that the environment names (REGISTRY, REGISTRY_USERNAME, REGISTRY_PASSWORD), if any. */
 export function registryFromEnv(): Target | null {
   const { REGISTRY: host, REGISTRY_USERNAME: username = '', REGISTRY_PASSWORD: password = '' } = process.env;
   return host === undefined || host === '' ? null : { host, username, password };
 }
 
-/** For programs that use this helper: makes Ctrl-C an ordinary exit, so that no registry outlives them. */
+/** For programs that use this helper: turns Ctrl-C into an ordinary exit, so that no registry survives them. */
 export function exitOnSignals(): void {
   process.once('SIGINT', () => process.exit(130));
   process.once('SIGTERM', () => process.exit(143));
@@ -115,7 +115,7 @@ async function launch(env: Record<string, string>, host: string): Promise<Progra
   throw new Error(`${START} ${error}; it printed:\n${program.output}`);
 }
 
-/** The program leads a process group of its own, so that the runtime it starts can be killed with it. */
+/** The program leads a process group, so that its runtime can be killed with it. */
 function run(env: Record<string, string>): Program {
   const child = spawn(process.execPath, [START], {
     cwd: ROOT,
@@ -140,12 +140,12 @@ function run(env: Record<string, string>): Program {
   return program;
 }
 
-/** Null once the registry asks for credentials, otherwise what went wrong. */
+/** Null once the registry asks for credentials, otherwise the error. */
 async function waitUntilReady(program: Program, host: string): Promise<string | null> {
   const deadline = Date.now() + READY_WITHIN_MS;
   while (Date.now() < deadline) {
     if (hasExited(program.child)) return `ended with exit code ${program.child.exitCode}`;
-    // It listens a moment before its tables are there, so its own word counts too.
+    // It listens a moment before its tables exist, so its own output counts too.
     if (program.output.includes('is ready at') && (await statusOf(`http://${host}/v2/`)) === 401) return null;
     await sleep(100);
   }
@@ -179,7 +179,7 @@ function hasExited(child: ChildProcess): boolean {
   return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }
 
-/** False when no process of the group is left. */
+/** False if no process of the group is left. */
 function killGroup(child: ChildProcess): boolean {
   if (child.pid === undefined) return false;
   try {

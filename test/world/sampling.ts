@@ -13,14 +13,14 @@ declare module 'vitest' {
 /** True in `npm run test:exhaustive`. */
 export const EXHAUSTIVE = inject('exhaustive');
 
-/** Chooses a count, a list or anything else by how much of the walk runs. */
+/** Returns the first in `npm run test:exhaustive`, and the second in `npm test`. */
 export function inFull<T>(whole: T, sample: T): T {
   return EXHAUSTIVE ? whole : sample;
 }
 
 /**
- * Indexes below `count` that one of `parts` tests visits: all of them in the whole walk, and one in a sample. The samples of all
- * parts are spread evenly over the indexes.
+ * The indexes below `count` that one of `parts` tests visits: all of them in the whole walk, one in a sample. The samples of
+ * all parts are spread evenly.
  */
 export function indexesOf(count: number, part: number, parts: number): number[] {
   return inFull(

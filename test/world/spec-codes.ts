@@ -1,6 +1,6 @@
 /** The error codes of the distribution specification. */
 
-/** distribution-spec, "Error Codes": the only ones that a 4xx may carry. */
+/** distribution-spec, "Error Codes": the only ones that a 4xx may have. */
 export const SPEC_CODES = [
   'BLOB_UNKNOWN',
   'BLOB_UPLOAD_INVALID',

@@ -1,4 +1,4 @@
-/** An outside issuer for tests: real keys, real tokens, its two documents served through a `fetch` that writes down who asked. */
+/** An external issuer for tests: real keys and tokens, and its two documents, served by a `fetch` that records requests. */
 import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from 'jose';
 import { mismatches, type Told, type TrustRule, verifyToken } from '../../src/auth/outside/oidc.ts';
 import type { Runtime as Outside } from '../../src/auth/runtime.ts';
@@ -17,9 +17,9 @@ export interface Issuer {
   url: string;
   /** Public keys that it serves. A test may change them. */
   keys: JWK[];
-  /** Addresses that were asked for, in order. */
+  /** Requested addresses, in order. */
   requests: string[];
-  /** How each was asked for. */
+  /** The options of each request. */
   inits: RequestInit<RequestInitCfProperties>[];
   /** Answers instead of the usual ones, by address. */
   answers: Record<string, (init: RequestInit) => Response | Promise<Response>>;
@@ -28,9 +28,9 @@ export interface Issuer {
   key: Key;
   /** `undefined` removes a claim. */
   sign(claims?: Record<string, unknown>, header?: Partial<JWTHeaderParameters>, key?: Key): Promise<string>;
-  /** What the issuer signs with from now on, beside the keys it had. */
+  /** The key that the issuer signs with from now on, besides its previous keys. */
   rotate(): Promise<Key>;
-  /** The world in which it is to be reached, so many seconds after NOW. */
+  /** The runtime in which it can be reached, this many seconds after NOW. */
   world(seconds?: number): Outside;
 }
 
@@ -42,7 +42,7 @@ export async function newKey(alg = 'ES256'): Promise<Key> {
   return { kid, alg, privateKey, publicJwk: { ...(await exportJWK(publicKey)), kid, alg, use: 'sig' } };
 }
 
-/** Each has a URL of its own where none is given, as keys are remembered by it. */
+/** Each gets a URL of its own by default, because keys are cached by it. */
 export async function newIssuer({ alg = 'ES256', url = `https://issuer-${++made}.example` } = {}): Promise<Issuer> {
   const key = await newKey(alg);
   const issuer: Issuer = {
@@ -90,7 +90,7 @@ function fetchOf(issuer: Issuer): typeof fetch {
   }) as typeof fetch;
 }
 
-/** Whom rules take a token for: verified, and compared with each rule of its issuer. `null`: nobody. */
+/** The subject that rules accept a token for: verified, and compared with each rule of its issuer. `null`: none. */
 export async function takenFor(
   token: string,
   rules: TrustRule[],

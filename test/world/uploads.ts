@@ -1,6 +1,6 @@
 /**
  * A client of the upload protocol, request by request, and what the stores hold after it. A `Request` made in memory has no
- * Content-Length, so bodies say here whether they have one: `sized` as most clients send them, `unsized` as docker does.
+ * Content-Length, so each body says whether it has one: `sized` as most clients send it, `unsized` as docker does.
  */
 import { expect } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
@@ -9,7 +9,7 @@ import type { Send, World } from './world.ts';
 
 export const MIB = 1024 * 1024;
 
-/** The two ways of verifying, each with the smallest part it can have: R2 completes no multipart of smaller ones. */
+/** The two verification modes, each with its smallest part size: R2 completes no multipart with smaller ones. */
 export const MODES = [
   { verify: 'storage', part: 64 * 1024 },
   { verify: 'stream', part: 5 * MIB },
@@ -17,7 +17,7 @@ export const MODES = [
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Bytes of a layer: as `noise`, but cheap for many of them. No two blocks are alike, so order counts. */
+/** Bytes of a layer: like `noise`, but cheap for many bytes. No two blocks are equal, so order matters. */
 export function layer(size: number, seed = 1): Bytes {
   const block = noise(64 * 1024, seed);
   const bytes = new Uint8Array(size);
@@ -48,8 +48,8 @@ export function broken(bytes: Bytes): Send {
 }
 
 /**
- * The same, announcing `length` bytes. For a chunk that is joined to others; a put of its own wants `truncated`, whose
- * length the runtime knows, and which cannot be joined.
+ * The same, announcing `length` bytes. For a chunk that is joined to others. A put of its own needs `truncated`, whose length
+ * the runtime knows, and which cannot be joined.
  */
 export function brokenOff(bytes: Bytes, length: number): Send {
   return { ...broken(bytes), headers: { 'content-length': String(length) } };
@@ -107,13 +107,13 @@ export function postWhole(world: World, repository: string, digest: string, body
   return world.fetch('POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, body);
 }
 
-/** end-13: the status, and what `Range` says. */
+/** end-13: the status, and the Range header. */
 export async function standing(world: World, location: string): Promise<string> {
   const response = await world.fetch('GET', location);
   return `${response.status} ${response.headers.get('range')}`;
 }
 
-/** Status and `Range`, of an answer about an upload. */
+/** Status and `Range` of an answer about an upload. */
 export function progressOf(response: Response): string {
   return `${response.status} ${response.headers.get('range')}`;
 }

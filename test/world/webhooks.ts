@@ -1,6 +1,6 @@
 /**
- * Webhooks of a test: a registry with a clock that the test turns, endpoints that answer as it says, and queues that are worked
- * off when it wants. Nothing waits for real time: what sleeps wakes when the clock is turned.
+ * Webhooks in a test: a registry with a clock that the test advances, endpoints that answer as it says, and queues that it
+ * works off. Nothing waits for real time: sleeping code wakes when the clock advances.
  */
 
 import { factsOf } from '../../src/app/deliveries.ts';
@@ -21,7 +21,7 @@ export const URL_OF_SINK = 'https://hooks.example.com/berth';
 const BATCH_SIZE = 5;
 const MAX_RETRIES = 100;
 
-/** Stands still until it is turned. The database reads it too (`clocked`). */
+/** A clock that the test advances. The database reads it too (`clocked`). */
 export class Clock {
   now = Math.floor(Date.now() / 1000) * 1000;
   private sleepers: { until: number; wake: () => void }[] = [];
@@ -42,7 +42,7 @@ export class Clock {
   }
 }
 
-/** The same database, whose clock is the test's. */
+/** The same database with the test's clock. */
 function clocked(database: D1Database, clock: Clock): D1Database {
   return new Proxy(database, {
     get(target, name) {
@@ -71,11 +71,11 @@ export const status =
   () =>
     new Response(code === 204 || code === 304 ? null : 'said the endpoint', { status: code, headers });
 
-/** Never answers, and lets go when it is told to. */
+/** Never answers, and stops when aborted. */
 export const hanging: Answering = (_, signal) =>
   new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
 
-/** The other side of `fetch`. */
+/** The receiver of `fetch`. */
 export class Sink {
   posts: Post[] = [];
   /** Those that it answered with success. */
@@ -160,7 +160,7 @@ export async function subscribe(
     { by: { subject: 'user:admin' }, idempotency: null, requireScope: () => {} },
   );
   const { id } = subscription;
-  // As a webhook that was created before types had a default, and before its endpoint was checked.
+  // As a webhook created before types had a default, and before its endpoint was checked.
   const types = filter.types ?? null;
   const endpoint = url === URL_OF_SINK && headers === NONE ? subscription.endpoint : await seal(env, id, { url, headers });
   await env.DB.prepare("UPDATE subscriptions SET filter = json_set(filter, '$.types', json(?2)), endpoint = ?3 WHERE id = ?1")
@@ -169,7 +169,7 @@ export async function subscribe(
   return { ...subscription, endpoint, filter: { ...subscription.filter, types }, secret };
 }
 
-/** Turns the clock, and so brings nearer what the queues hold back. */
+/** Advances the clock, which also makes delayed messages due. */
 export function pass(scene: Scene, seconds: number): void {
   scene.clock.turn(seconds * 1000);
   for (const queue of [scene.events, scene.deliveries, scene.deadLetters]) {
@@ -181,7 +181,7 @@ export function match({ env }: Pick<Scene, 'env'>, slices = 4): Promise<boolean>
   return matchEvents(env, (repositories) => factsOf(env, repositories), slices);
 }
 
-/** A batch as a consumer has it, and what it said of each message. */
+/** A batch as a consumer gets it, and what it did with each message. */
 export function batchOf(queue: TestQueue, held: readonly Held[]) {
   const said = new Map<string, 'ack' | number>();
   const messages = held.map(({ id, body, attempts }) => ({
@@ -205,8 +205,8 @@ export function batchOf(queue: TestQueue, held: readonly Held[]) {
 export type Consumer = (batch: MessageBatch, work: Background) => Promise<void>;
 
 /**
- * Hands over the first messages whose time has come. What is neither acknowledged nor retried of a consumer that throws comes
- * again, and all of one that stops: its word is heard at its end. @returns how many there were
+ * Passes the first due messages to the consumer. If it throws, messages that are neither acknowledged nor retried come again,
+ * and all if it stops: its results count at its end. @returns how many there were
  */
 export async function handOver(
   queue: TestQueue,
@@ -230,14 +230,14 @@ export async function handOver(
     if (again.attempts > MAX_RETRIES + 1) deadLetters.held.push({ ...again, attempts: 1, delaySeconds: 0 });
     else queue.held.push(again);
   }
-  // What goes on behind it may be gone for ever, too.
+  // What continues in the background may be stopped, too.
   if (how !== 'stopped') await Promise.race([work.done(), stopped]);
   return taken.length;
 }
 
 export interface Handing {
   size?: number;
-  /** Resolves where the consumer is gone for ever. */
+  /** Resolves when the consumer is stopped. */
   stopped?: Promise<unknown>;
   work?: ReturnType<typeof works>;
 }
@@ -258,7 +258,7 @@ export function bury(scene: Scene, handing: Handing & { env?: Env } = {}): Promi
   return handOver(scene.deadLetters, scene.deadLetters, (batch) => consumeDeadLetters(env, batch), { size: 100, ...handing });
 }
 
-/** Works off all that may be done now. */
+/** Works off everything that is due. */
 export async function drain(scene: Scene): Promise<void> {
   for (let done = 1; done > 0; ) {
     done = await handOver(scene.events, scene.deadLetters, async () => void (await match(scene)), { size: 100 });
@@ -267,7 +267,7 @@ export async function drain(scene: Scene): Promise<void> {
   }
 }
 
-/** Turns the clock where somebody waits for it. */
+/** Advances the clock while something waits for it. */
 export async function turning<T>(scene: Scene, work: Promise<T>): Promise<T> {
   let over = false;
   const ended = work.finally(() => {
@@ -314,7 +314,7 @@ export function idOf(row: DeliveryKey): string {
 
 export const CRON_SECONDS = 600;
 
-/** Works off all there is, as long as it takes, with the cron at its times. @param hours after which it is said to run for ever */
+/** Works off everything, with the cron at its times. @param hours after which it counts as endless */
 export async function untilQuiet(scene: Scene, cron: () => Promise<void>, hours = 60): Promise<void> {
   const end = scene.clock.now + hours * 3_600_000;
   for (let next = CRON_SECONDS; ; ) {
@@ -337,7 +337,7 @@ export async function untilQuiet(scene: Scene, cron: () => Promise<void>, hours 
 
 const INNER = Symbol('the statement itself');
 
-/** Statements, those in batches too, the round trips that they are sent in, and the rows that they read and write. */
+/** Statements, including those in batches, their round trips, and the rows that they read and write. */
 export function countingStatements(env: Env) {
   const statements: string[] = [];
   const counts = { d1: 0, rowsRead: 0, rowsWritten: 0 };
@@ -348,7 +348,7 @@ export function countingStatements(env: Env) {
       counts.rowsWritten += meta.rows_written;
     }
   };
-  // `first` does not say what it cost; `all` does, and answers the same.
+  // `first` does not say what it cost. `all` does, and returns the same.
   const asked = async (statement: D1PreparedStatement) => {
     const result = await statement.all<Record<string, unknown>>();
     tally([result]);

@@ -26,13 +26,13 @@ export interface Send {
 }
 
 /**
- * Makes the schema where it is missing and empties every store. `vars` are settings as wrangler.toml would give them. Rows and
- * objects are deleted one by one: the test runner's own reset would break off requests that a test has stopped on purpose.
+ * Creates the schema if it is missing and empties every store. `vars` are settings as in wrangler.toml. Rows and objects are
+ * deleted one by one: the test runner's own reset would abort requests that a test has stopped on purpose.
  */
 export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
   const bindings = env as unknown as Env & { SCHEMA: string[] };
   await bindings.DB.exec(inOneLine(bindings.SCHEMA));
-  // Asked once an isolate: not in the requests whose calls a test counts.
+  // Checked once in an isolate, so that no test counts its calls.
   await requireOwnStores(bindings);
   await bindings.DB.exec(inOneLine(tablesOf(bindings.SCHEMA).map((table) => `DELETE FROM ${table}`)));
   for (let page = await bindings.BLOBS.list(); page.objects.length > 0; page = await bindings.BLOBS.list()) {
@@ -42,8 +42,8 @@ export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
 }
 
 /**
- * The same database as an object of its own. The Worker remembers logins and spending for each database binding, and files share
- * an isolate: a world must not begin with what another one left behind.
+ * The same database as a separate object. The Worker remembers logins and spending by database binding, and test files share
+ * an isolate: a world must not start with what another one left behind.
  */
 function ownDatabase(database: D1Database): D1Database {
   return {
@@ -60,12 +60,12 @@ export function tablesOf(schema: string[]): string[] {
   return schema.flatMap((statement) => /CREATE TABLE IF NOT EXISTS (\w+)/.exec(statement)?.[1] ?? []);
 }
 
-/** `exec` sends each line as one call, and a line may hold many statements. */
+/** `exec` sends each line as one call, and a line may contain many statements. */
 function inOneLine(statements: string[]): string {
   return statements.map((statement) => statement.replaceAll(/\s+/g, ' ').trim()).join('; ');
 }
 
-/** Tests send more than any client: those that are about limits give them as `vars`. */
+/** Tests send more than any client. Tests of limits pass them as `vars`. */
 function withoutLimits({
   WRONG_PASSWORDS: _,
   TOKEN_REQUESTS: __,
@@ -89,7 +89,7 @@ function testQueues(): Pick<Env, 'EVENTS' | 'DELIVERIES' | 'DEAD_LETTERS'> {
   };
 }
 
-/** Leaves the stores to whichever deployment comes next, as if none had used them. */
+/** Removes the owner's mark from the stores, as if no deployment had used them. */
 export async function forgetOwner({ env: { DB, BLOBS } }: World): Promise<void> {
   await DB.prepare('DELETE FROM registry').run();
   await BLOBS.delete('registry');
@@ -104,7 +104,7 @@ async function send(bindings: Env, method: string, path: string, init: Send): Pr
   const headers = new Headers(init.headers);
   const authorization = init.authorization === undefined ? await administrator(bindings) : init.authorization;
   if (authorization !== null) headers.set('authorization', authorization);
-  // Answers that must not be told apart would differ in the random id of their requests.
+  // Answers that must be identical would differ in the random ids of their requests.
   if (!headers.has('cf-ray')) headers.set('cf-ray', '0123456789abcdef-TST');
   const length = lengthOf(init.body);
   if (length !== null && !headers.has('content-length')) headers.set('content-length', String(length));
@@ -115,7 +115,7 @@ async function send(bindings: Env, method: string, path: string, init: Send): Pr
   return response;
 }
 
-/** What a client would announce; a stream has no length and goes out in chunks. */
+/** The length that a client would announce. A stream has none and is sent in chunks. */
 function lengthOf(body: Send['body']): number | null {
   if (typeof body === 'string') return new TextEncoder().encode(body).byteLength;
   return body instanceof Uint8Array || body instanceof ArrayBuffer ? body.byteLength : null;

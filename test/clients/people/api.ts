@@ -1,4 +1,4 @@
-/** The management API, as somebody's script would use it. */
+/** The management API, as a user's script would use it. */
 
 export interface Api {
   /** @throws Error with the status and the message of a refusal */
@@ -15,7 +15,7 @@ interface Made {
   secret: string;
 }
 
-/** @param secret none: for what needs no credentials */
+/** @param secret none for requests without credentials */
 export function apiOf(registry: string, secret?: string): Api {
   const authorization: Record<string, string> = secret === undefined ? {} : { authorization: `Bearer ${secret}` };
   return {

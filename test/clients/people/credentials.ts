@@ -1,4 +1,4 @@
-/** What stands in for a password: logins that end by themselves, narrowed keys and robots; and how each is taken back. */
+/** Alternatives to a password: expiring logins, narrowed keys and robots, and how each is revoked. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mintLoginPassword } from '../../../src/auth/tokens.ts';
@@ -8,7 +8,7 @@ import { digestIn, refused, same, worked } from './steps.ts';
 
 const LOG_IN_AGAIN = 'the credentials are wrong or have expired: log in again';
 
-/** As AWS's documentation pipes its own, with curl in the place of `aws ecr get-login-password`. */
+/** As in AWS's documentation, with curl instead of `aws ecr get-login-password`. */
 const LOGIN_BY_PIPE = `curl --silent --show-error --fail -X POST -H "Accept: text/plain" -u "alice:$KEY" \\
   "http://$REGISTRY/api/v1/login-password" | docker login -u AWS --password-stdin "$REGISTRY"`;
 
@@ -35,7 +35,7 @@ export async function expiringLogin(stage: Stage): Promise<void> {
   });
 }
 
-/** Made by the registry's own function, on a clock that is late. */
+/** Made by the registry's own function, with an earlier time. */
 async function passwordOfYesterday({ registry }: Stage): Promise<string> {
   const secret = (await readFile(join(registry.dataDir, 'secret'), 'utf8')).trim();
   const holder = { subject: 'user:alice', credentialOrigin: { epoch: 0 }, until: null };

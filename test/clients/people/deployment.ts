@@ -1,4 +1,4 @@
-/** A push that starts a deployment: docker, the queues, a signed request, and the receiver that the examples show. */
+/** A push that starts a deployment: docker, the queues, a signed request, and the receiver in examples/. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -24,7 +24,7 @@ interface History {
 interface Receiver {
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** What the command wrote: a line for each time it ran. */
+  /** What the command wrote: a line for each run. */
   deployed(lines: number): Promise<string[]>;
 }
 

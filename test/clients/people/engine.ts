@@ -1,4 +1,4 @@
-/** A docker engine, and people who use it: each has a folder for credentials, as each would at a desk of their own. */
+/** A docker engine, and people who use it, each with a folder for credentials as on a machine of their own. */
 import { execFile, spawn } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -19,9 +19,9 @@ export interface Desk {
   /** @param image the tag of one of the images that the engine has: one, two, three */
   push(image: string, name: string): Promise<Ran>;
   pull(name: string): Promise<Ran>;
-  /** What a shell makes of it, with `docker` and `$REGISTRY`. */
+  /** The result of this in a shell, with `docker` and `$REGISTRY`. */
   shell(script: string, env?: Record<string, string>): Promise<Ran>;
-  /** What `docker login` has kept. */
+  /** What `docker login` has stored. */
   kept(): Promise<{ identitytoken?: string; auth?: string }>;
 }
 
@@ -29,7 +29,7 @@ export interface Engine {
   /** What a program needs to reach it. */
   env: Record<string, string>;
   desk(owner: string): Desk;
-  /** Removes all images and takes the first ones again, so that a pull has something to fetch. */
+  /** Removes all images and loads the first ones again, so that a pull has something to fetch. */
   forgetImages(): Promise<void>;
   skopeo(...args: string[]): Promise<Ran>;
   /** `oci:FOLDER` of the images. */
@@ -42,10 +42,7 @@ const SCRIPT = fileURLToPath(new URL('../people-engine.sh', import.meta.url));
 const PATH = `/usr/sbin:/usr/bin:${process.env.PATH}`;
 const COMMAND_TIMEOUT_MS = 60_000;
 
-/**
- * @param flags further ones of the engine
- * @throws Error where there is no docker to be had, or it does not start
- */
+/** @param flags further ones of the engine @throws Error if docker is not available, or does not start */
 export async function startEngine(registry: string, flags: string[] = []): Promise<Engine> {
   const folder = await mkdtemp(join(tmpdir(), 'csp-'));
   const script = spawn('bash', [SCRIPT, registry, folder, ...flags], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -54,7 +51,7 @@ export async function startEngine(registry: string, flags: string[] = []): Promi
   const stop = async () => {
     script.stdin.end();
     await ended;
-    // Where it did not get as far as to remove it.
+    // In case it did not remove it itself.
     await rm(folder, { recursive: true, force: true });
   };
   if (said !== 'ready') {
@@ -105,10 +102,10 @@ function runner(common: Record<string, string>): Run {
     });
 }
 
-/** What `docker login` always says, that credentials are kept in a file; and when skopeo said what it says. */
+/** What `docker login` always prints, that credentials are stored in a file; and skopeo's output. */
 const NOISE = /WARNING! Your password will be stored unencrypted[\s\S]*?credentials-store\n|^time="\S+" /gm;
 
-/** PEOPLE_LOG names a file for what the clients were asked and said. */
+/** PEOPLE_LOG names a file for the clients' commands and output. */
 function log(text: string): void {
   if (process.env.PEOPLE_LOG) appendFileSync(process.env.PEOPLE_LOG, text.replaceAll(/(creds=\w+:)\S+/g, '$1***'));
 }

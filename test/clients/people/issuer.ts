@@ -1,11 +1,11 @@
-/** An issuer of tokens on this machine, as GitHub is one for the jobs that it runs. */
+/** A token issuer on this machine, like GitHub's for its jobs. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 
 export interface Issuer {
   url: string;
-  /** The token of a job, for whoever `aud` says. @param lifetime as `5m` */
+  /** The token of a job, for the audience `aud`. @param lifetime as `5m` */
   token(claims: { aud: string } & Record<string, string>, lifetime?: string): Promise<string>;
   stop(): Promise<void>;
 }

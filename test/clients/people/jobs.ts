@@ -1,4 +1,4 @@
-/** CI without a stored secret: the token that the platform gives a job is the password, and a rule says what the job may tag. */
+/** CI without a stored secret: the platform's token for the job is the password, and a rule says what the job may tag. */
 import { setTimeout } from 'node:timers/promises';
 import type { Issuer } from './issuer.ts';
 import { person, type Stage } from './stage.ts';
@@ -9,7 +9,7 @@ const REPOSITORY_ID = '74';
 const RULE = {
   claims: { repository_id: REPOSITORY_ID },
   statements: [
-    // docker looks before it pushes.
+    // docker checks before it pushes.
     { actions: 'pull only', repositories: ['acme/app'], when: { event_name: ['push', 'pull_request'] } },
     mayPush('main-*', { event_name: 'push', ref: 'refs/heads/main' }),
     mayPush('v*', { event_name: 'push', ref: 'refs/tags/v*' }),
@@ -21,7 +21,7 @@ function mayPush(tag: string, when: Record<string, string>) {
   return { actions: ['push', 'retag'], repositories: ['acme/app'], tags: [tag], when };
 }
 
-/** Of a job of GitHub's, as far as rules look at them (GitHub Docs, "OpenID Connect reference"). */
+/** Claims of a GitHub job that rules use (GitHub Docs, "OpenID Connect reference"). */
 const JOB = {
   repository: 'acme/app',
   repository_id: REPOSITORY_ID,
@@ -40,7 +40,7 @@ const PULL_REQUEST = {
 };
 const FORK = { ...MAIN, repository_id: '75' };
 
-/** A token that is over before the job is. */
+/** A token that expires before the job ends. */
 const BRIEF_SECONDS = 15;
 
 const NOT_THIS_TAG = 'denied: this tag does not exist, and the right to make it (push) is missing';
@@ -77,7 +77,7 @@ export async function jobs(stage: Stage, issuer: Issuer): Promise<void> {
   await step('a job pushes after its own token has expired, with docker and with skopeo', async () => {
     const token = await issuer.token({ ...MAIN, aud: registry.host }, `${BRIEF_SECONDS}s`);
     worked(await desk.login('ci', token));
-    // skopeo keeps nothing: it sends the token itself each time, first while it is valid.
+    // skopeo stores nothing: it sends the token itself each time, first while it is valid.
     const destination = ['--dest-tls-verify=false', '--dest-creds', `ci:${token}`];
     const copy = (tag: string) =>
       engine.skopeo('copy', ...destination, `${engine.layout}:one`, `docker://${registry.host}/acme/app:${tag}`);

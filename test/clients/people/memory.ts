@@ -1,4 +1,7 @@
-/** Tags that remember: what docker overwrote comes back, what is immutable stays, what was deleted is restored, what a rule takes was told. */
+/**
+ * Tags with history: what docker overwrote is rolled back, immutable tags stay, deleted ones are restored, and what a rule
+ * deletes is announced.
+ */
 import { person, type Stage } from './stage.ts';
 import { digestIn, refused, same, worked } from './steps.ts';
 
@@ -105,7 +108,7 @@ async function tidied(stage: Stage): Promise<void> {
   await step('a rule takes what its preview told, and nothing else; the collector runs meanwhile', async () => {
     const { api, desk } = person(stage, 'alice');
     digestIn(await desk.push('one', `${REPOSITORY}:pr-1`));
-    // Known to the second.
+    // Exact to the second.
     await new Promise((resolve) => setTimeout(resolve, 1100));
     digestIn(await desk.push('two', `${REPOSITORY}:pr-2`));
     await api.call('PUT', `${PATH}/lifecycle`, policy);

@@ -1,4 +1,4 @@
-/** What every part of the scenario plays on: a registry, a docker engine, and the people who have joined. */
+/** What every part of the scenario uses: a registry, a docker engine, and the people who have joined. */
 import type { Registry } from '../../world/registry.ts';
 import { type Api, apiOf, type Key } from './api.ts';
 import type { Desk, Engine } from './engine.ts';
@@ -19,7 +19,7 @@ export interface Person {
   desk: Desk;
 }
 
-/** @throws Error for somebody who has not joined, so that a step that needs them fails */
+/** @throws Error for a user who has not joined, so that a step that needs them fails */
 export function person({ registry, engine, keys }: Stage, name: string): Person {
   const key = keys.get(name);
   if (!key) throw new Error(`${name} has no key`);

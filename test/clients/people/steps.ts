@@ -1,4 +1,4 @@
-/** What a scenario is made of: steps, each of which prints one line as it ends. One that fails does not keep others from running. */
+/** The steps of a scenario. Each prints one line at its end, and a failed one does not prevent the others. */
 import type { Ran } from './engine.ts';
 
 export type Step = (name: string, run: () => Promise<unknown>) => Promise<void>;
@@ -30,13 +30,13 @@ function oneLine(text: string): string {
   return text.replaceAll(/\s+/g, ' ').trim().slice(0, 500);
 }
 
-/** @throws Error with what the program said where it failed */
+/** @throws Error with the program's output if it failed */
 export function worked(ran: Ran): Ran {
   if (ran.code === 0) return ran;
   throw new Error(`exit code ${ran.code}: ${ran.stderr || ran.stdout}`);
 }
 
-/** @throws Error where the program did not fail, or not with all of these words */
+/** @throws Error if the program did not fail, or not with all of these words */
 export function refused(ran: Ran, ...words: string[]): string {
   if (ran.code === 0) throw new Error(`it was not refused, but said: ${ran.stdout}`);
   for (const wanted of words) {

@@ -1,6 +1,6 @@
 /**
- * How people learn registries, with the unchanged docker: an administrator, an organization with a team that pushes and one that
- * pulls, an outsider, a stranger, and a repository that is public for a while.
+ * How people use registries, with the unchanged docker: an administrator, an organization with a team that pushes and one
+ * that pulls, an outsider, an anonymous caller, and a repository that is public for a while.
  */
 import { apiOf, type Key } from './api.ts';
 import { type Person, person, type Stage } from './stage.ts';
@@ -161,7 +161,7 @@ export async function outsiders(stage: Stage): Promise<void> {
   });
 }
 
-/** Of a repository that is there and private, and of one that is not there. */
+/** Of an existing private repository, and of one that does not exist. */
 async function sameRefusal(words: string, ask: (name: string) => ReturnType<Person['desk']['pull']>): Promise<void> {
   const [there, not] = ['acme/app', 'acme/does-not-exist'];
   const said = refused(await ask(`${there}:1.0`), words);

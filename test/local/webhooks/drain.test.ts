@@ -1,8 +1,8 @@
-/** The whole way of events through the program, on the runtime's own queues. `npm run bench:webhooks` runs it with many more. */
+/** The whole way of events through the program, on the runtime's own queues. `npm run bench:webhooks` sends many more. */
 import { expect, test } from 'vitest';
 import { drain } from './drain.ts';
 
-test('300 events reach 10 endpoints, three of which fail at first: none is lost, and none comes again once acknowledged', async () => {
+test('300 events reach 10 endpoints, three of which fail at first: none is lost, and none is sent again once acknowledged', async () => {
   const report = await drain({
     events: 300,
     endpoints: 10,

@@ -1,6 +1,6 @@
 /**
- * Many events to many endpoints, some of which are ill for a while, through the whole program: requests, D1, the queues of the
- * embedded runtime, and real connections. What it finds is counted by the endpoints themselves.
+ * Many events to many endpoints, some of which fail for a while, through the whole program: requests, D1, the queues of the
+ * embedded runtime, and real connections. The endpoints themselves count the deliveries.
  */
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,29 +10,29 @@ import { type Endpoint, type Manner, startEndpoints } from './endpoints.ts';
 export interface Plan {
   events: number;
   endpoints: number;
-  /** Of as many endpoints the manner, and how many requests each treats so: `null` until all the others are done. */
+  /** How this many endpoints fail, and for how many requests; `null`: until all the others are done. */
   ill: { manner: Exclude<Manner, 'well'>; patience: number | null }[];
-  /** Milliseconds for all of it. */
+  /** Timeout of the whole run in milliseconds. */
   limit: number;
-  /** Is told now and then how many each endpoint has acknowledged. */
+  /** Called now and then with the number that each endpoint has acknowledged. */
   onProgress?: (acknowledged: number[]) => void;
 }
 
 export interface Report {
-  /** Milliseconds: until all events were recorded, until the well had all of them, until the ill had. */
+  /** Milliseconds: until all events were recorded, until healthy endpoints had all of them, until failing ones had. */
   recorded: number;
   well: number;
   ill: number;
-  /** Events that an endpoint never acknowledged, and deliveries that came again after one had. */
+  /** Events that an endpoint never acknowledged, and deliveries sent again after it had. */
   lost: number;
   repeated: number;
   requests: number;
-  /** Deliveries by state, as the API tells them. */
+  /** Deliveries by state, as the API reports them. */
   states: Record<string, number>;
 }
 
 const REPOSITORY = 'acme/app';
-/** Of one PUT: the limit of the registry. */
+/** Tags of one PUT: the limit of the registry. */
 const TAGS_PER_PUT = 100;
 const PROGRESS_MS = 10_000;
 

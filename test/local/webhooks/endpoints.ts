@@ -1,4 +1,4 @@
-/** Endpoints of webhooks on this machine: each answers as it is told, and remembers what it has acknowledged. */
+/** Webhook endpoints on this machine: each answers as it is told, and records what it has acknowledged. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -9,11 +9,11 @@ export class Endpoint {
   /** Requests by `webhook-id`, and those that were acknowledged. */
   readonly requests = new Map<string, number>();
   readonly acknowledged = new Set<string>();
-  /** Came again after it was acknowledged. */
+  /** Received again after it was acknowledged. */
   readonly repeated: string[] = [];
   /** When it acknowledged the last one: milliseconds since the epoch. */
   lastAt = 0;
-  /** How many requests it still treats ill before it is well; `null`: until it is told otherwise. */
+  /** For how many requests it still fails; `null`: until it is told otherwise. */
   patience: number | null = null;
 
   take(id: string, response: ServerResponse): void {
@@ -36,7 +36,7 @@ export class Endpoint {
 
 export interface Endpoints {
   all: Endpoint[];
-  /** Of the nth. */
+  /** The manner of endpoint n. */
   url(n: number): string;
   stop(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** A world in which days pass, and the collector and the scrub are run to their end; for the tests of this folder. */
+/** Shared by the tests of this folder: lets days pass, and runs the collector and the scrub to their end. */
 import { deleteTrashedPolicies } from '../../../src/auth/rights/policies.ts';
 import type { Env } from '../../../src/env.ts';
 import { type Collected, collectSlice } from '../../../src/registry/gc/collector.ts';
@@ -8,7 +8,7 @@ import type { World } from '../../world/world.ts';
 
 const DAY = 24 * 60 * 60;
 
-/** What is remembered with its time is so many days older. */
+/** Moves stored times this many days into the past. */
 export async function daysPass({ env }: World, days: number): Promise<void> {
   const times = {
     blobs: 'created_at',
@@ -29,7 +29,7 @@ export function slice(env: Env): Promise<Collected> {
   return collectSlice(env, (batch, id) => deleteTrashedPolicies(batch, [id]));
 }
 
-/** To the end of the pass: what it did, and in how many slices. */
+/** Runs a pass to its end. Returns its report and the number of slices. */
 export async function collect({ env }: World): Promise<Collected['report'] & { slices: number }> {
   for (let slices = 1; slices < 500; slices++) {
     const { ended, report } = await slice(env);
@@ -38,7 +38,7 @@ export async function collect({ env }: World): Promise<Collected['report'] & { s
   throw new Error('the pass does not end');
 }
 
-/** Passes with days between them, until what can go is gone. */
+/** Passes with days between them, until everything is deleted that can be. */
 export async function collectAll(world: World): Promise<void> {
   for (let n = 0; n < 3; n++) {
     await daysPass(world, 10);
@@ -54,7 +54,7 @@ export async function scrub({ env }: World, now = Date.now()): Promise<ScrubRepo
   throw new Error('the scrub does not end');
 }
 
-/** What the invariants say, but for leases: here, days pass. */
+/** Violations of the invariants, except leases: here, days pass. */
 export async function wrong({ env }: { env: Env }): Promise<string[]> {
   return (await violations(env)).filter((complaint) => !complaint.endsWith('has no lease'));
 }

@@ -1,4 +1,4 @@
-/** Repositories as the chooser sees them, written down by hand; and what is left of one once a plan is carried out. */
+/** Repositories as input of the chooser, written by hand, and what is left after a plan was carried out. */
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
 import { choose, type ExpiryPlan } from '../../../src/registry/lifecycle/chooser.ts';
@@ -12,12 +12,12 @@ export const NOW = 1_792_065_600;
 export const MUTABLE: Mutability = { value: 'MUTABLE', exclusions: [] };
 
 export interface Image {
-  /** With the days since each was set; a list: since the image was pushed. */
+  /** With the days since each was set; a list means since the image was pushed. */
   tags?: Record<string, number> | string[];
   /** Days ago. */
   pushed?: number;
   pulled?: number;
-  /** When a client last asked for it (HEAD), in days ago. */
+  /** When a client last checked it (HEAD), in days ago. */
   checked?: number;
   children?: string[];
   subject?: string;
@@ -25,7 +25,7 @@ export interface Image {
   leased?: number;
 }
 
-/** Not a digest, but a name that reads well; the chooser only compares them. */
+/** A readable name instead of a digest. The chooser only compares them. */
 export const digestOf = (name: string) => `sha256:${name}` as Digest;
 export const ago = (days: number) => NOW - days * DAY;
 
@@ -55,7 +55,7 @@ export function stock(images: Record<string, Image>): Inventory {
 
 export type Brief = Omit<Rule, 'rulePriority' | 'action'> & { rulePriority?: number; action?: Rule['action'] };
 
-/** In the order of their priorities; they expire unless they say otherwise. */
+/** In order of priority. They expire unless they say otherwise. */
 export function policyOf(...rules: Brief[]): LifecyclePolicy {
   return { rules: rules.map((rule, n) => ({ rulePriority: n + 1, action: { type: 'expire' }, ...rule })) };
 }
@@ -71,7 +71,7 @@ export function planFor(inventory: Inventory, policy: LifecyclePolicy, mutabilit
   return choose(policy, { inventory, mutability, now: NOW });
 }
 
-/** What goes: tags by their names, manifests as `@name`. */
+/** What expires: tags by name, manifests as `@name`. */
 export function goes(plan: ExpiryPlan): string[] {
   return [...plan.tags.map(({ tag }) => tag), ...plan.manifests.map(({ digest }) => digest.replace('sha256:', '@'))].sort();
 }

@@ -1,4 +1,4 @@
-/** What tests of the trash have in common: deleting, restoring and purging as a client does, and looking at what is left. */
+/** Shared by the tests of the trash: deleting, restoring and purging as a client does, and looking at the result. */
 import { expect } from 'vitest';
 import { type ApiAnswer, type ApiRequest, api } from '../../world/people.ts';
 import type { World } from '../../world/world.ts';
@@ -40,7 +40,7 @@ export function restore(world: World, repository: string, reference: string, req
   return api<Restored>(world, 'POST', `${pathOf(repository, reference)}/restore`, request);
 }
 
-/** It has to succeed. */
+/** It must succeed. */
 export async function restored(world: World, repository: string, reference: string): Promise<Restored> {
   const { status, body } = await restore(world, repository, reference);
   expect(status, JSON.stringify(body)).toBe(200);
@@ -72,7 +72,7 @@ export function removeRepository(world: World, repository: string, query = '?for
   return api(world, 'DELETE', `/repositories/${repository}${query}`);
 }
 
-/** Deletes it; returns its entry. */
+/** Deletes it. Returns its entry. */
 export async function trashRepository(world: World, repository: string): Promise<string> {
   const before = await deletedRepositories(world);
   expect((await removeRepository(world, repository)).status).toBe(204);

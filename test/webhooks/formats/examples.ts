@@ -9,7 +9,7 @@ export const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const STATEMENTS = [{ effect: 'allow', actions: ['pull'], repositories: ['acme/*'] }];
 
-/** About what, and what happened to it. */
+/** Its subject and its type. */
 const TARGETS: Record<EventType, [about: string, target: Record<string, unknown>]> = {
   'manifest.pushed': ['acme/api', { digest: DIGEST, mediaType: INDEX, size: 1234 }],
   'manifest.deleted': ['acme/api', { digest: DIGEST, mediaType: INDEX }],
