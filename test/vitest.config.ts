@@ -30,6 +30,8 @@ const inWorkerd = (name: string, test: TestProjectInlineConfiguration['test']): 
   plugins: [
     cloudflareTest({
       wrangler: { configPath: `${root}/wrangler.toml` },
+      // The runtime's own log is about requests that tests break off on purpose.
+      verbose: false,
       miniflare: {
         // Tests hold their own queues (world/queues.ts): nothing is to be consumed behind their back.
         queueConsumers: {},

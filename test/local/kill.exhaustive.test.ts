@@ -8,11 +8,10 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Registry, startRegistry } from '../world/registry.ts';
-import { inFull } from '../world/sampling.ts';
 
 const MIB = 1024 * 1024;
 const REPOSITORY = 'acme/api';
-const KILLS = inFull(6, 1);
+const KILLS = 6;
 let registry: Registry;
 let headers: Record<string, string>;
 
@@ -75,8 +74,8 @@ test('nothing that was answered 201 is lost, however often it is killed', async 
       expect([pulled.status, digestOf(await pulled.text())]).toEqual([200, digest]);
     }
   }
-  expect(blobs.size).toBeGreaterThanOrEqual(inFull(7, 1));
-  expect(tags.size).toBeGreaterThanOrEqual(inFull(4, 0));
+  expect(blobs.size).toBeGreaterThan(6);
+  expect(tags.size).toBeGreaterThan(3);
 });
 
 test('an upload that was cut off by the kill continues at the offset the registry states', async () => {
