@@ -29,6 +29,7 @@ import { loadCaller } from './authentication.ts';
 import type { Arrival, Call } from './call.ts';
 import { requireContentRight, requireGrant, requireIdentity, scopeOf } from './content.ts';
 import { requireWebhook } from './subscriptions.ts';
+import { type IncomingBlob, readsForUpload, type UploadReads } from './upload-reads.ts';
 
 /** What a request names, as far as its rights depend on it. */
 export interface Named {
@@ -87,33 +88,39 @@ export async function admit(
   return { authority, webhook };
 }
 
+/** What a request of the distribution protocol is, as far as its admission depends on it. */
+interface ContentRequest {
+  named: Named;
+  /** The request changes nothing. */
+  isRead: boolean;
+  /** The bytes of a blob that it brings; `null`: none. */
+  incoming: IncomingBlob | null;
+}
+
 /**
  * Admits a request of the distribution protocol.
- * @param isRead true if the request changes nothing
- * @returns `null` if an access token allows the request by itself: the database was not asked
+ * @returns the authority is `null` if an access token allows the request by itself: the database was not asked
  * @throws unauthenticated with the scope that is needed; forbidden
  */
 export async function admitToContent(
   arrival: Arrival,
   caller: Caller,
   requirement: ContentRequirement,
-  { named, isRead }: { named: Named; isRead: boolean },
-): Promise<Authority | null> {
-  const { repository, source, tag } = named;
+  { named: { repository, source, tag }, isRead, incoming }: ContentRequest,
+): Promise<{ authority: Authority | null; uploading: UploadReads | null }> {
   if (requirement === 'login') requireIdentity(caller);
   else requireGrant(caller, requirement, repository, source);
-  if (caller.grants !== null && isRead && requirement !== 'catalog') return null;
-  const scope = requirement === 'login' ? undefined : scopeOf(requirement, repository, source);
-  const authority = await loadCaller(
-    arrival,
-    caller.credential,
-    [repository, source].filter((name) => name !== null),
-    scope,
-  );
-  if (requirement === 'login' || requirement === 'catalog') return authority;
+  if (caller.grants !== null && isRead && requirement !== 'catalog') return { authority: null, uploading: null };
+  const uploading = incoming && repository && (await readsForUpload(arrival, repository, incoming));
+  const authority = await loadCaller(arrival, caller.credential, {
+    repositories: [repository, source].filter((name) => name !== null),
+    ...(requirement === 'login' ? {} : { scope: scopeOf(requirement, repository, source) }),
+    joined: uploading,
+  });
+  if (requirement === 'login' || requirement === 'catalog') return { authority, uploading };
   if (repository === null) throw new Error('the route names no repository');
-  const call = { ...arrival, caller, authority, address: null };
-  return actingAs(authority, requireContentRight(call, requirement, repository, tag));
+  const call = { ...arrival, caller, authority, uploading, address: null };
+  return { authority: actingAs(authority, requireContentRight(call, requirement, repository, tag)), uploading };
 }
 
 /** The authority with the subject that is recorded: for a CI job, the trust rule that allows the request. */

@@ -12,6 +12,7 @@ import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';
 import { loadAuthority } from '../auth/rights/lookup.ts';
 import { verifyAccessToken, verifyRefreshToken } from '../auth/tokens.ts';
 import { settings } from '../env.ts';
+import type { JoinedReads } from '../events/batch.ts';
 import { report } from '../telemetry.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { auditAddress } from './audit-address.ts';
@@ -65,20 +66,27 @@ export async function credentialByRefreshToken(arrival: Arrival, token: string):
   return credential;
 }
 
+interface Loading {
+  /** Repositories whose policies bear on the request. */
+  repositories?: readonly string[];
+  /** What the request needs, for the challenge. */
+  scope?: string;
+  /** Reads that join the one call of the database. */
+  joined?: JoinedReads | null;
+}
+
 /**
- * Loads the caller's rights, with the policies of these repositories. One statement.
- * @param scope what the request needs, for the challenge
+ * Loads the caller's rights, in one call of the database.
  * @throws unauthenticated if the credential is not valid any more
  */
 export async function loadRights(
   arrival: Arrival,
   credential: Credential | null,
-  repositories: readonly string[],
-  scope?: string,
+  { repositories = [], scope, joined = null }: Loading = {},
 ): Promise<Authority> {
   const { env } = arrival;
   const runtime = { ...arrival, insecureIssuers: settings(env).insecureIssuers };
-  const authority = await loadAuthority(env, credential, repositories, runtime).catch((error: unknown) => {
+  const authority = await loadAuthority(env, credential, repositories, runtime, joined).catch((error: unknown) => {
     // The token is genuine and no trust rule admits it: its holder may know why.
     if (!isRefusal(error, 'unauthenticated')) throw error;
     throw wrongCredentials(scope, error.message);

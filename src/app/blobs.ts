@@ -17,7 +17,7 @@ import {
   deleteBlob as unlinkBlob,
 } from '../registry/blobs.ts';
 import { requireDeletion } from '../registry/manifests/deletion.ts';
-import { checkRepositoryExists, repositoriesHolding } from '../registry/repositories/repositories.ts';
+import { checkRepositoryExists, notCreated, repositoriesHolding } from '../registry/repositories/repositories.ts';
 import type { Chunk } from '../registry/uploads/receiving.ts';
 import { newUploadId, type Upload } from '../registry/uploads/sessions.ts';
 import {
@@ -79,9 +79,16 @@ export async function deleteBlob(call: ContentCall, repository: RepositoryName, 
  */
 export async function openUpload(call: ContentCall, repository: RepositoryName, location: string): Promise<Upload> {
   const by = requireUpload(call, repository);
-  const found = await unsealUpload(call.env, location, { repository, subject: uploaderOf(call) }, call);
-  if (!found) throw new Refusal('upload-unknown');
-  return { ...found, mayCreate: call.authority !== null && mayCreateByPush(call, repository), by };
+  const found = call.uploading ? call.uploading.location : await unsealUpload(call.env, location, call);
+  if (found?.owner !== uploaderOf(call) || found.repository !== repository) throw new Refusal('upload-unknown');
+  const { owner: _, ...upload } = found;
+  return { ...upload, ...sessionIn(call), mayCreate: call.authority !== null && mayCreateByPush(call, repository), by };
+}
+
+/** The upload's session, if it was read with the rights of the caller. @throws upload-unknown */
+function sessionIn({ uploading }: ContentCall): Pick<Upload, 'session'> {
+  const session = uploading?.session() ?? null;
+  return session === null ? {} : { session };
 }
 
 /** The offset of an upload may be read with an access token alone. @throws forbidden, not-found */
@@ -95,8 +102,14 @@ function requireUpload(call: ContentCall, repository: RepositoryName): Actor {
 export async function startUpload(call: ContentCall, repository: RepositoryName, algorithm: DigestAlgorithm): Promise<Upload> {
   const by = requireContentRight(call, 'push', repository, null);
   const mayCreate = mayCreateByPush(call, repository);
-  if (!mayCreate) await checkRepositoryExists(call.env, repository);
-  return { id: newUploadId(call.now), repository, algorithm, offset: 0, mayCreate, by };
+  if (!mayCreate) await requireExistence(call, repository);
+  return { id: newUploadId(call.now), repository, algorithm, offset: 0, mayCreate, by, ...sessionIn(call) };
+}
+
+/** @throws repository-unknown */
+async function requireExistence({ env, uploading }: ContentCall, repository: RepositoryName): Promise<void> {
+  if (uploading === null) await checkRepositoryExists(env, repository);
+  else if (!uploading.exists()) throw notCreated();
 }
 
 /** The location of an upload that has received `offset` bytes, signed for this caller. */

@@ -13,12 +13,15 @@ import type { ContentAction } from '../vocabulary/requirements.ts';
 import { actorFor, may, missingRight } from './access.ts';
 import { wrongCredentials } from './authentication.ts';
 import type { Call } from './call.ts';
+import type { UploadReads } from './upload-reads.ts';
 
 export interface ContentCall extends Omit<Call, 'authority'> {
   /** The caller as far as the credential says by itself; `grants` of an access token. */
   caller: Caller;
   /** `null`: the database was not asked. */
   authority: Call['authority'] | null;
+  /** What was read together with the rights, for a request that brings bytes of a blob. */
+  uploading: UploadReads | null;
 }
 
 /** The scope that a client has to ask a token for. A mount needs its source as well (end-11). */

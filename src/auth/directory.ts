@@ -3,6 +3,7 @@
  * account of the first administrator.
  */
 import type { Env } from '../env.ts';
+import { type JoinedReads, newBatch } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 import { confusableSkeleton, nameOf, namespaceOf, organizationOf } from '../vocabulary/names.ts';
 import type { Statement } from './statement.ts';
@@ -117,12 +118,16 @@ type SubjectData = Pick<Loaded, 'account' | 'key' | 'members' | 'login'> & {
   policy: { bytes: number; data: string | null } | null;
 };
 
-/** Takes one statement, and a second one if teams have long policies. */
+/**
+ * Takes one call, and a second one if teams have long policies.
+ * @param joined reads that join the first call
+ */
 export async function loadSubjects(
   env: Database,
   subjects: readonly (string | null)[],
   repositories: readonly string[],
   { key, login }: CredentialIds,
+  joined: JoinedReads | null = null,
 ): Promise<Loaded[]> {
   const share = Math.min(subjects.length, SUBJECTS_READ);
   // With several subjects, `readTeams` reads each team's policy once.
@@ -132,7 +137,7 @@ export async function loadSubjects(
     subjects.length > 1 || isBounded
       ? loadStatement(TEAMS_MAX * share, isBounded ? OF_MANY_REPOSITORIES : OF_REPOSITORIES)
       : LOAD;
-  const { results } = await prepare(env, sql, { subjects, key, repositories, login, inline }).all<Row>();
+  const results = await rowsWith(env, prepare(env, sql, { subjects, key, repositories, login, inline }), joined);
   const teams = results.filter(({ kind }) => kind === 'team');
   const read = await readTeams(env, teams, repositories, READ_MAX_BYTES * share);
   const common = results.filter(({ kind }) => kind !== 'subject' && kind !== 'team');
@@ -143,6 +148,16 @@ export async function loadSubjects(
       const loaded = loadedOf(row, [...own, ...common]);
       return teams.length < TEAMS_MAX * share ? loaded : { ...loaded, unread: [...loaded.unread, '*'] };
     });
+}
+
+async function rowsWith(env: Database, statement: D1PreparedStatement, joined: JoinedReads | null): Promise<Row[]> {
+  if (joined === null) return (await statement.all<Row>()).results;
+  const batch = newBatch(env);
+  const rows = batch.add<Row>(statement);
+  joined.addTo(batch);
+  const results = await batch.commit();
+  joined.take(results);
+  return results.of(rows);
 }
 
 function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): Loaded {

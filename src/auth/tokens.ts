@@ -154,19 +154,18 @@ export function sealUpload(env: Secrets, upload: UploadLocation, subject: string
   );
 }
 
-/** `null` for a forged or expired location, and for one of another owner or repository. */
+/** What a signed location says. @returns `null` for a forged or expired one. Whoever calls checks the owner and the repository */
 export async function unsealUpload(
   env: Secrets,
   sealed: string,
-  expected: { repository: RepositoryName; subject: string },
   context: TokenContext,
-): Promise<UploadLocation | null> {
+): Promise<(UploadLocation & { owner: string }) | null> {
   const claims = await verify(env, LOCATION, sealed, context);
   if (claims === null || claims === 'expired') return null;
-  if (claims.sub !== expected.subject || claims.name !== expected.repository) return null;
   return {
     id: claims.upload as string,
-    repository: expected.repository,
+    owner: claims.sub ?? '',
+    repository: claims.name as RepositoryName,
     algorithm: claims.alg as DigestAlgorithm,
     offset: (claims.at as number | undefined) ?? null,
   };

@@ -42,6 +42,13 @@ export interface Results {
  */
 type Saying = Particulars | (() => Promise<Particulars | null>) | undefined;
 
+/** Reads of one module that join the batch of another, so that both take one call of the database. */
+export interface JoinedReads {
+  addTo(batch: Batch): void;
+  /** Gets the results of that batch. */
+  take(results: Results): void;
+}
+
 interface CommitOptions {
   /** True if carrying the batch out twice does no harm, whatever happens in between: it is sent again if its answer was lost. */
   repeatable?: boolean;

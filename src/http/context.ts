@@ -4,6 +4,7 @@ import type { Caller } from '../app/authentication.ts';
 import type { Authority, Background, Call } from '../app/call.ts';
 import type { ContentCall } from '../app/content.ts';
 import type { Subscription } from '../app/subscriptions.ts';
+import type { UploadReads } from '../app/upload-reads.ts';
 import { type Env, settings } from '../env.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { type Counts, report } from '../telemetry.ts';
@@ -19,6 +20,7 @@ export interface AppEnv {
     authority?: Authority;
     repository?: RepositoryName;
     webhook?: Subscription;
+    uploading?: UploadReads;
     auditAddress?: string | null;
     /** For the log: who got a token, and why a request was refused. */
     subject?: string;
@@ -72,8 +74,8 @@ export function callOf(c: RequestContext): Call {
 
 /** The same for operations on content, some of which an access token allows by itself. */
 export function contentCallOf(c: RequestContext): ContentCall {
-  const { authority = null, auditAddress = null, caller } = c.var;
-  return { ...baseOf(c), caller, authority, address: auditAddress };
+  const { authority = null, uploading = null, auditAddress = null, caller } = c.var;
+  return { ...baseOf(c), caller, authority, uploading, address: auditAddress };
 }
 
 /** What does not depend on the caller. Below the doors nothing reads a clock but the database. */

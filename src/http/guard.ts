@@ -4,12 +4,15 @@
  */
 import { createMiddleware } from 'hono/factory';
 import { admit, admitToContent, type Named } from '../app/admission.ts';
+import type { IncomingBlob } from '../app/upload-reads.ts';
+import { isDigest } from '../oci/digest.ts';
 import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../oci/name.ts';
 import { isTag } from '../oci/reference.ts';
 import type { ContentRequirement, ManagementRequirement, Requirement } from '../vocabulary/requirements.ts';
 import { arrivalOf } from './authenticate.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 import { limitExpensiveReads, limitWrites } from './limits.ts';
+import { contentLength } from './params.ts';
 
 /** Routes under /v2 that read a row for each item of a list, and about how many rows. */
 const LISTS: Record<string, number> = {
@@ -17,6 +20,9 @@ const LISTS: Record<string, number> = {
   '/v2/:name{.+}/tags/list': 500,
   '/v2/:name{.+}/referrers/:digest': 500,
 };
+
+const STARTS = '/v2/:name{.+}/blobs/uploads';
+const UPLOADS = `${STARTS}/:upload`;
 
 /** @param path the pattern of the route */
 export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'>) {
@@ -27,9 +33,10 @@ export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'
     if (isContent) {
       // HEAD reads, as GET does.
       const isRead = c.req.method === 'GET' || c.req.method === 'HEAD';
-      const request = { named, isRead };
-      const authority = await admitToContent(arrivalOf(c), c.var.caller, requirement as ContentRequirement, request);
-      if (authority !== null) c.set('authority', authority);
+      const request = { named, isRead, incoming: incomingBlob(c, path) };
+      const admitted = await admitToContent(arrivalOf(c), c.var.caller, requirement as ContentRequirement, request);
+      if (admitted.authority !== null) c.set('authority', admitted.authority);
+      if (admitted.uploading !== null) c.set('uploading', admitted.uploading);
       if (!isRead) await limitWrites(c);
       else if (LISTS[path] !== undefined) await limitExpensiveReads(c, LISTS[path]);
     } else {
@@ -61,6 +68,16 @@ function sourceIn(c: RequestContext): RepositoryName | null {
   const isMount = !isQuery && c.req.query('mount') !== undefined;
   const source = isQuery ? c.req.query('repository') : isMount ? c.req.query('from') : undefined;
   return source !== undefined && isRepositoryName(source) ? source : null;
+}
+
+/** The bytes of a blob that a request brings, if its route is one of uploads and its digest can be read. */
+function incomingBlob(c: RequestContext, path: string): IncomingBlob | null {
+  const { method } = c.req;
+  const isUpload = path === STARTS ? method === 'POST' : path === UPLOADS && (method === 'PATCH' || method === 'PUT');
+  const digests = c.req.queries('digest') ?? [];
+  const [digest = null] = method === 'PATCH' ? [] : digests.filter(isDigest);
+  if (!isUpload || digests.length > 1 || (method === 'PUT' && digest === null)) return null;
+  return { location: c.req.param('upload') ?? null, digest, length: contentLength(c) };
 }
 
 /** The tag in the path; for a manifest that is pushed by its digest, the first one of its parameters. */

@@ -32,7 +32,7 @@ export function nextLink(c: RequestContext, parameters: Record<string, string | 
 }
 
 /** `Content-Length` in bytes, `null` for a body of unknown length. */
-function contentLength(c: RequestContext): number | null {
+export function contentLength(c: RequestContext): number | null {
   const text = c.req.header('content-length');
   if (text !== undefined) return Number(text);
   return c.req.raw.body ? null : 0;

@@ -86,7 +86,7 @@ async function answer(
   const arrival = arrivalOf(c);
   const requested = requestedScopes(scopes, arrival.service);
   const lasting = offline && credential !== null;
-  const authority = await loadRights(arrival, credential, repositoriesIn(requested));
+  const authority = await loadRights(arrival, credential, { repositories: repositoriesIn(requested) });
   c.set('subject', authority.subject);
   await limitTokenRequests(c, authority.subject);
   if (startsLogin(authority, lasting)) await limitLogins(c, authority.subject);

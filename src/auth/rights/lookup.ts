@@ -1,5 +1,6 @@
-/** Loads the authority of a caller by its credential, and of others for questions about them. Takes one statement. */
+/** Loads the authority of a caller by its credential, and of others for questions about them. Takes one call of the database. */
 
+import type { JoinedReads } from '../../events/batch.ts';
 import { EVERYONE } from '../../vocabulary/names.ts';
 import { type Authority, anonymous, fromAccount, onIdentity, repositoryStatements, unreadDenials } from '../authority.ts';
 import type { Credential } from '../credential.ts';
@@ -11,6 +12,7 @@ import type { Runtime } from '../runtime.ts';
 /**
  * @param credential `null`: an anonymous caller
  * @param repositories repositories whose policies to load
+ * @param joined reads of other modules that join the one call
  * @returns `null` if the credential is not valid, or not any more
  * @throws unauthenticated for a genuine token of a CI job that no trust rule admits, with the reason
  */
@@ -19,9 +21,10 @@ export async function loadAuthority(
   credential: Credential | null,
   repositories: readonly string[],
   runtime: Runtime,
+  joined: JoinedReads | null = null,
 ): Promise<Authority | null> {
-  if (credential === null && repositories.length === 0) return anonymous(NOTHING);
-  const load = () => loadOrBegin(env, credential, repositories);
+  if (credential === null && repositories.length === 0 && joined === null) return anonymous(NOTHING);
+  const load = () => loadOrBegin(env, credential, repositories, joined);
   if (credential === null) return anonymous(await load());
   if (credential.kind === 'outside') return authorityOfOutside(env, credential, repositories, runtime, load);
   const job = credential.kind === 'token' ? credential.credentialOrigin.job : undefined;
@@ -29,12 +32,17 @@ export async function loadAuthority(
   return fromAccount(credential, await load());
 }
 
-async function loadOne(env: Database, credential: Credential | null, repositories: readonly string[]): Promise<Loaded> {
+async function loadOne(
+  env: Database,
+  credential: Credential | null,
+  repositories: readonly string[],
+  joined: JoinedReads | null,
+): Promise<Loaded> {
   const token = credential?.kind === 'token' ? credential : null;
   const subject = credential?.kind === 'password' ? BOOTSTRAP : (token?.subject ?? null);
   const key = credential?.kind === 'key' ? credential.key : (token?.credentialOrigin.key ?? null);
   const login = token?.login?.id ?? null;
-  const [loaded] = await loadSubjects(env, [subject], repositories, { key, login });
+  const [loaded] = await loadSubjects(env, [subject], repositories, { key, login }, joined);
   return loaded ?? NOTHING;
 }
 
@@ -76,11 +84,16 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
 }
 
 /** Creates the bootstrap administrator's account when its password is first used. */
-async function loadOrBegin(env: Database, credential: Credential | null, repositories: readonly string[]): Promise<Loaded> {
-  const loaded = await loadOne(env, credential, repositories);
+async function loadOrBegin(
+  env: Database,
+  credential: Credential | null,
+  repositories: readonly string[],
+  joined: JoinedReads | null,
+): Promise<Loaded> {
+  const loaded = await loadOne(env, credential, repositories, joined);
   if (credential?.kind !== 'password' || loaded.account) return loaded;
   await createBootstrapAdministrator(env);
-  return loadOne(env, credential, repositories);
+  return loadOne(env, credential, repositories, null);
 }
 
 /**

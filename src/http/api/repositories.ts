@@ -39,7 +39,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'A page of repositories, by name', schema: pageSchema(repositorySummary) } },
     }),
     async (c) => {
-      c.set('authority', await loadCaller(arrivalOf(c), c.var.caller.credential, []));
+      c.set('authority', await loadCaller(arrivalOf(c), c.var.caller.credential));
       const { items, next } = await listRepositories(callOf(c), pageQueryOf(c.var.query), c.var.query);
       return answerItems(items.map(shownSummary), next, ({ name }) => name);
     },

@@ -1,5 +1,5 @@
 /** Repositories: found by name or blob, listed, and created by a first push. */
-import type { Batch, Database } from '../../events/batch.ts';
+import type { Batch, Database, Results } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
@@ -47,8 +47,21 @@ export function requireRepository(batch: Batch, repository: RepositoryName, says
 
 /** For a pusher who may not create repositories: refuses before any byte is received. @throws repository-unknown */
 export async function checkRepositoryExists(env: Database, repository: RepositoryName): Promise<void> {
-  const found = await prepare(env, 'SELECT 1 FROM repositories WHERE name = :repository', { repository }).first();
-  if (!found) throw new Refusal('repository-unknown', NOT_CREATED);
+  const found = await prepare(env, EXISTENCE, { repository }).first();
+  if (!found) throw notCreated();
+}
+
+const EXISTENCE = 'SELECT 1 FROM repositories WHERE name = :repository';
+
+/** @returns reads from the results of the batch whether the repository exists */
+export function queryExistence(batch: Batch, repository: RepositoryName): (results: Results) => boolean {
+  const found = batch.query(EXISTENCE, { repository });
+  return (results) => results.first(found) !== null;
+}
+
+/** Refuses a push to a repository that the pusher may not create. */
+export function notCreated(): Refusal {
+  return new Refusal('repository-unknown', NOT_CREATED);
 }
 
 /** Up to `limit` of the repositories that hold a blob. */

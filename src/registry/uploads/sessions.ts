@@ -4,9 +4,9 @@
  * version that it was decided on (invariant 5). An expired upload changes no more, so that its bytes can be removed.
  */
 import type { Env, Vars } from '../../env.ts';
-import { type Batch, newBatch } from '../../events/batch.ts';
+import { type Batch, newBatch, type Results } from '../../events/batch.ts';
 import { organizationAbout } from '../../events/event.ts';
-import { prepare } from '../../events/sql.ts';
+import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
@@ -28,6 +28,8 @@ export interface Upload extends Pusher {
   algorithm: DigestAlgorithm;
   /** Bytes received when the location was issued: a chunk without Content-Range begins there. `null`: not known. */
   offset: number | null;
+  /** What was read about it when its rights were checked; left out: nothing was. */
+  session?: Session;
 }
 
 /** Seconds that an upload lives after it last received something. A signed location lives as long. */
@@ -67,26 +69,35 @@ interface SessionRow {
   kind: Limit['kind'] | null;
 }
 
+const SESSION = `SELECT s.state, s.version, s.staged, s.digest, s.expires_at <= unixepoch() AS expired, u.bytes, u.kind,
+       ${othersStaged(':id', "iif(s.state = 'open', s.size, 0)", 'u.')} AS others,
+       CASE WHEN u.max_bytes IS NULL OR :digest IS NULL THEN u.max_bytes
+         WHEN NOT ${holds(':namespace', ':digest')} THEN u.max_bytes END AS max_bytes
+     FROM (SELECT 1) LEFT JOIN uploads s ON s.id = :id LEFT JOIN usage u ON u.namespace = :namespace AND :namespace <> ''`;
+
+type Located = Pick<Upload, 'id' | 'repository' | 'offset'>;
+
+function sessionParameters({ id, repository }: Located, digest: Digest | null): Parameters {
+  return { id, namespace: organizationAbout(repository), digest };
+}
+
 /**
  * Reads an upload and the limit of its namespace. An upload without a row is fresh if its location says that nothing was received;
  * otherwise it has expired.
  * @param digest the blob that the upload will become, if that is known: a blob that the namespace holds already takes no space
  * @throws upload-unknown
  */
-export async function loadSession(
-  env: Stores,
-  { id, repository, offset }: Upload,
-  digest: Digest | null = null,
-): Promise<Session> {
-  const row = await prepare(
-    env,
-    `SELECT s.state, s.version, s.staged, s.digest, s.expires_at <= unixepoch() AS expired, u.bytes, u.kind,
-       ${othersStaged(':id', "iif(s.state = 'open', s.size, 0)", 'u.')} AS others,
-       CASE WHEN u.max_bytes IS NULL OR :digest IS NULL THEN u.max_bytes
-         WHEN NOT ${holds(':namespace', ':digest')} THEN u.max_bytes END AS max_bytes
-     FROM (SELECT 1) LEFT JOIN uploads s ON s.id = :id LEFT JOIN usage u ON u.namespace = :namespace AND :namespace <> ''`,
-    { id, namespace: organizationAbout(repository), digest },
-  ).first<SessionRow>();
+export async function loadSession(env: Stores, upload: Located, digest: Digest | null = null): Promise<Session> {
+  return sessionOf(upload, await prepare(env, SESSION, sessionParameters(upload, digest)).first<SessionRow>());
+}
+
+/** The same as a part of a batch. @returns reads it from the results; throws upload-unknown */
+export function querySession(batch: Batch, upload: Located, digest: Digest | null): (results: Results) => Session {
+  const row = batch.query<SessionRow>(SESSION, sessionParameters(upload, digest));
+  return (results) => sessionOf(upload, results.first(row));
+}
+
+function sessionOf({ repository, offset }: Located, row: SessionRow | null): Session {
   const limit = row && limitOf(repository, { ...row, staged: row.others });
   if ((!row || row.state === null) && !offset) return { ...FRESH, limit };
   if (!row || row.state === null || row.expired) throw new Refusal('upload-unknown');

@@ -45,7 +45,7 @@ export async function uploadOffset(env: Stores, upload: Upload): Promise<number>
  * @throws upload-unknown, chunk-out-of-order (`detail.offset` says where to continue), length-mismatch, quota-exceeded
  */
 export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, work: Background): Promise<number> {
-  const session = await loadSession(env, upload);
+  const session = upload.session ?? (await loadSession(env, upload));
   await requireInStep(upload, session, chunk);
   const refused = async (error: unknown): Promise<never> => {
     await closeIfHopeless(env, upload, session, error, work);
@@ -114,11 +114,16 @@ async function closeIfHopeless(env: Stores, upload: Upload, session: Session, er
 /** Bytes from which on the limit is read before the body is received. Shorter bodies are received first; the batch counts them. */
 const LIMIT_FIRST = 1024 * 1024;
 
+/** True if the limit is read before a body of this length is received. @param length bytes; `null`: not known */
+export function readsLimit(length: number | null): boolean {
+  return length === null || length >= LIMIT_FIRST;
+}
+
 /** end-4b: a blob in one request, by an upload that no other request can name. @throws digest-mismatch, length-mismatch, quota-exceeded */
 export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const { length } = chunk.body;
-  const readsLimit = length === null || length >= LIMIT_FIRST;
-  const session = { ...FRESH, limit: readsLimit ? await limitFor(env, upload.repository, digest) : null };
+  const loadLimit = async () => (readsLimit(length) ? limitFor(env, upload.repository, digest) : null);
+  const session = upload.session ?? { ...FRESH, limit: await loadLimit() };
   try {
     await publish(env, upload, session, digest, chunk, work);
   } catch (error) {
@@ -132,7 +137,7 @@ export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, 
  * @throws digest-mismatch and quota-exceeded, which close the upload; upload-unknown, chunk-out-of-order, length-mismatch
  */
 export async function finishUpload(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
-  const session = await loadSession(env, upload, digest);
+  const session = upload.session ?? (await loadSession(env, upload, digest));
   if (session.state === 'committed' && session.digest === digest) return requireStill(env, upload, digest);
   openStaged(session);
   const attempt = () => publish(env, upload, session, digest, chunk, work);

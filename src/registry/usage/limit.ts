@@ -4,7 +4,7 @@
  * the namespace holds already, in any of its repositories or their trash, costs nothing. Unfinished uploads take space too
  * (`staged.ts`).
  */
-import type { Batch, Database } from '../../events/batch.ts';
+import type { Batch, Database, Results } from '../../events/batch.ts';
 import { type Actor, organizationAbout } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
@@ -160,11 +160,18 @@ export function limitOf(repository: RepositoryName, row: LimitRow | null): Limit
  * @param digest `null`: any blob
  */
 export async function limitFor(env: Database, repository: RepositoryName, digest: Digest | null): Promise<Limit | null> {
-  const row = await prepare(
-    env,
-    `SELECT bytes, staged, max_bytes, kind
-     FROM usage WHERE namespace = :namespace AND max_bytes IS NOT NULL AND NOT ${holds(':namespace', ':digest')}`,
-    { namespace: organizationAbout(repository), digest },
-  ).first<LimitRow>();
-  return limitOf(repository, row);
+  return limitOf(repository, await prepare(env, LIMIT, limitParameters(repository, digest)).first<LimitRow>());
+}
+
+/** The same as a part of a batch. @returns reads it from the results */
+export function queryLimit(batch: Batch, repository: RepositoryName, digest: Digest): (results: Results) => Limit | null {
+  const row = batch.query<LimitRow>(LIMIT, limitParameters(repository, digest));
+  return (results) => limitOf(repository, results.first(row));
+}
+
+const LIMIT = `SELECT bytes, staged, max_bytes, kind
+  FROM usage WHERE namespace = :namespace AND max_bytes IS NOT NULL AND NOT ${holds(':namespace', ':digest')}`;
+
+function limitParameters(repository: RepositoryName, digest: Digest | null): Parameters {
+  return { namespace: organizationAbout(repository), digest };
 }

@@ -1,0 +1,63 @@
+/**
+ * What an upload needs to know from the database before its bytes are received. It is read in the same call as the rights of the
+ * caller, so a push of a blob in one request takes two calls: this one, and the batch that publishes the blob.
+ */
+import { type UploadLocation, unsealUpload } from '../auth/tokens.ts';
+import type { JoinedReads, Results } from '../events/batch.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import { queryExistence } from '../registry/repositories/repositories.ts';
+import { FRESH, querySession, type Session } from '../registry/uploads/sessions.ts';
+import { readsLimit } from '../registry/uploads/uploads.ts';
+import { queryLimit } from '../registry/usage/limit.ts';
+import type { Arrival } from './call.ts';
+
+/** What a request says about the bytes that it brings. */
+export interface IncomingBlob {
+  /** The signed location of the upload; `null`: the request starts one. */
+  location: string | null;
+  /** The digest of the whole blob; `null`: the request does not finish the upload. */
+  digest: Digest | null;
+  /** Bytes of the body; `null`: not known. */
+  length: number | null;
+}
+
+export interface UploadReads extends JoinedReads {
+  /** `null`: the request starts an upload, or its location is not valid. */
+  location: (UploadLocation & { owner: string }) | null;
+  /** @returns `null` if the upload needs none. @throws upload-unknown */
+  session(): Session | null;
+  /** True if the repository exists. Read only for a request that starts an upload. */
+  exists(): boolean;
+}
+
+export async function readsForUpload(
+  call: Arrival,
+  repository: RepositoryName,
+  { location: sealed, digest, length }: IncomingBlob,
+): Promise<UploadReads> {
+  const location = sealed === null ? null : await unsealUpload(call.env, sealed, call);
+  let results: Results | undefined;
+  let session: (results: Results) => Session | null = () => null;
+  let exists: (results: Results) => boolean = () => false;
+  const from = <T>(read: (results: Results) => T): T => {
+    if (results === undefined) throw new Error('the rights of the caller have not been loaded');
+    return read(results);
+  };
+  return {
+    location,
+    session: () => from(session),
+    exists: () => from(exists),
+    addTo(batch) {
+      if (location !== null) session = querySession(batch, location, digest);
+      if (sealed !== null) return;
+      exists = queryExistence(batch, repository);
+      if (digest === null) return;
+      const limit = readsLimit(length) ? queryLimit(batch, repository, digest) : () => null;
+      session = (read) => ({ ...FRESH, limit: limit(read) });
+    },
+    take(read) {
+      results = read;
+    },
+  };
+}
