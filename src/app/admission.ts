@@ -69,11 +69,9 @@ export async function admit(
   const webhook = requirement === 'webhook' ? await findSubscription(arrival.env, named.webhook) : null;
   const scope = webhook ? aboutOf(webhook.scope) : '';
   const repositories: (string | null)[] = [named.repository, named.source, isAboutRepository(scope) ? scope : null];
-  const authority = await loadCaller(
-    arrival,
-    caller.credential,
-    repositories.filter((name) => name !== null),
-  );
+  const authority = await loadCaller(arrival, caller.credential, {
+    repositories: repositories.filter((name) => name !== null),
+  });
   const call = { authority, address: null };
   if (requirement === 'webhook') {
     requireLogin(call);

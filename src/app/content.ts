@@ -88,6 +88,7 @@ export function requireContentRight(
   const { authority, address } = withAuthority(call);
   // Only a deletion is narrowed by the tag here: a push may name tags in its body too, and asks for each of them.
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
+    if (authority.subject === '') throw new Refusal('unauthenticated', { challenge: { scope: scopeOf(action, repository) } });
     throw new Refusal('forbidden', may(authority, 'pull', repository) ? missingRight(action, repository) : {});
   }
   return actorFor({ authority, address }, action, repository, tag);

@@ -40,7 +40,7 @@ export async function contentCallAs(
 ): Promise<ContentCall> {
   const call = await callAs(world, person, repositories);
   const grants = scopes ? parseScopes(scopes) : null;
-  return { ...call, caller: { subject: call.authority.subject, credential: null, grants } };
+  return { ...call, caller: { subject: call.authority.subject, credential: null, grants }, uploading: null };
 }
 
 /** Every row of every table, except the registry's own job records. */
