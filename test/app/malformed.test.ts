@@ -44,7 +44,7 @@ beforeAll(async () => {
   webhook = (await findSubscription(world.env, made.webhook.id)) as Subscription;
 });
 
-/** What a caller in TypeScript could not pass without a cast, as JSON from outside can be anything. */
+/** Input that a caller in TypeScript could not pass without a cast. JSON from outside can be anything. */
 function anything<T>(value: unknown): T {
   return value as T;
 }

@@ -37,7 +37,7 @@ async function rows(): Promise<Record<string, number | null>> {
 }
 
 test('a policy that was saved, restored, or written before the upgrade has the same summary', async () => {
-  // What is allowed to an unknown name is not included.
+  // Statements about an unknown name are not included.
   const insert = 'INSERT INTO accounts (subject, created_at) SELECT value, 0 FROM json_each(?1)';
   const users = ['user:alice', 'user:bob', 'user:carol'];
   await world.env.DB.prepare(insert).bind(JSON.stringify(users)).run();

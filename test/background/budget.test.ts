@@ -58,7 +58,7 @@ describe('a day of the schedule', () => {
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
     await garbage(6000);
     const cost = await aDay(world.env);
-    // What is over is a slice at most, and a look at the budget in each run.
+    // The excess is a slice at most, and a check of the budget in each run.
     expect(cost[resource]).toBeLessThan(limit * 1.1 + 144 * 8);
     expect(cost[resource]).toBeGreaterThan(limit / 5);
     const { spent, jobs } = await budget();
@@ -179,7 +179,7 @@ describe('what is left for a job', () => {
           expect(left.rowsWritten).toBeLessThanOrEqual(
             Math.max(limit.rowsWritten - totalOf(day).rowsWritten, Math.floor(limit.rowsWritten / 5)),
           );
-          // Whatever it spends of that, no other job has less of its own share than before.
+          // However much it spends of that, no other job has less of its own share than before.
           const after: Day = {
             budget: limit,
             spent: { ...used, [job]: { ...NOTHING, rowsWritten: (used[job]?.rowsWritten ?? 0) + left.rowsWritten } },

@@ -14,7 +14,7 @@ import { count, parseItems, statedTotals } from './junit.ts';
 export interface Result {
   items: Item[];
   totals: Totals;
-  /** Where the suite left its reports. */
+  /** Folder of the suite's reports. */
   folder: string;
 }
 

@@ -140,7 +140,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
     path: `/v2/acme/api/blobs/${loose.digest}`,
     records: ['acme/api: blob.deleted'],
     notFor: [null, olga.basic, bob.basic],
-    // Of an image, of another repository, of none.
+    // Statements about an image, about another repository, and about none.
     absent: [layerOf(image), base.digest, NO_DIGEST].map((digest) => `/v2/acme/api/blobs/${digest}`),
   }),
   'POST /token': ({ alice }) => ({
@@ -591,7 +591,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
         absent: ['/api/v1/users/nobody-here/quota'],
       },
     ),
-  // What it could delete has a lease, or is in the trash for days.
+  // The content that it could delete has a lease, or is in the trash for days.
   'POST /api/v1/scrub': ({ alice }) => bare('/scrub', { records: [], notFor: [null, alice.basic] }),
   'POST /api/v1/gc': ({ alice }) => bare('/gc', { records: [], notFor: [null, alice.basic] }),
 

@@ -27,7 +27,7 @@ interface Document {
   manifests?: { digest: string }[];
 }
 
-/** What cannot be pulled of an image, or of an index and everything it lists. */
+/** The parts of an image, or of an index and its children, that cannot be pulled. */
 async function unreadable(world: World, reference: string): Promise<string[]> {
   const response = await world.fetch('GET', `/v2/${REPOSITORY}/manifests/${reference}`);
   const text = await response.text();
@@ -67,7 +67,7 @@ async function trashedIndex(world: World): Promise<Content> {
 
 interface Contest {
   request: Request;
-  /** What must be readable after a success. */
+  /** Paths that must be readable after a success. */
   promised: () => Promise<string[]>;
   /** Before the pass of the collector. */
   before?: () => Promise<unknown>;

@@ -14,7 +14,7 @@ import { newWorld, type World, worldOf } from '../world/world.ts';
 /** A change as a client makes it. After a failure it may be run again, as often as necessary. */
 interface Change {
   vars?: Partial<Env>;
-  /** What exists before; runs without faults. */
+  /** Creates what exists before. Runs without faults. */
   prepare?(world: World): Promise<void>;
   /** Runs to the answer. Throws if the answer is not a success. */
   run(world: World): Promise<void>;

@@ -29,7 +29,7 @@ export type Deed =
 
 export interface Document {
   digest: string;
-  /** What it references and requires. */
+  /** Digests that it references and requires. */
   parts: string[];
 }
 
@@ -41,7 +41,7 @@ export interface Told {
   digest?: string;
   /** The items of a list. */
   items?: string[];
-  /** What was missing, for a refused put. */
+  /** Missing digests of a refused put. */
   missing?: string[];
 }
 

@@ -1,4 +1,7 @@
-/** What the clients of a run do: each one thing after the other, all concurrently, on the same few tags of two repositories. */
+/**
+ * The workload of a run: each client does one thing after the other, all concurrently, on the same few tags of two
+ * repositories.
+ */
 import type { Call, Condition } from './calls.ts';
 import { Client, type Stage } from './client.ts';
 import type { Manifest } from './contents.ts';
@@ -51,7 +54,7 @@ class Person {
   readonly #random: Random;
   readonly #manifests: Manifest[];
   readonly #blobs: string[];
-  /** What it last saw of a tag, for compare-and-swap. */
+  /** The last seen digest of a tag, for compare-and-swap. */
   readonly #seen = new Map<string, string | null>();
 
   constructor(name: string, stage: Stage) {
@@ -113,7 +116,7 @@ class Person {
     return call;
   }
 
-  /** What it sees now, or saw some time ago. */
+  /** The digest that it sees now, or saw some time ago. */
   async #condition(repository: string, tag: string): Promise<Condition> {
     if (this.#random.chance(0.6)) await this.#look(repository, tag);
     const seen = this.#seen.get(`${repository}:${tag}`) ?? null;

@@ -62,7 +62,7 @@ async function loginPassword(token: string, body: object = {}): Promise<{ passwo
 
 const lifetimeOf = (token: string) => (decodeJwt(token).exp ?? 0) - Date.now() / 1000;
 
-/** What each client keeps after a login, and how it gets a token with that. */
+/** The credential that each client keeps after a login, and how it gets a token with that. */
 const WAYS: [string, () => Promise<(scope: string) => Promise<Response>>][] = [
   [
     'docker, which keeps a refresh token',

@@ -1,4 +1,4 @@
-/** What real clients send beyond the strict grammar: accepted if it has one meaning, refused if it has two. */
+/** Requests of real clients beyond the strict grammar: accepted if they have one meaning, refused if they have two. */
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { CONFIG_TYPE, pushBlob, pushImage, putManifest, refusal } from '../world/images.ts';

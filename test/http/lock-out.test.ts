@@ -58,7 +58,7 @@ async function stuffTeams(user: string, organization: string, count: number, byt
 const pull = async (name: string, authorization?: string) =>
   (await world.fetch('GET', `/v2/${name}/manifests/v1`, authorization ? { authorization } : {})).status;
 
-/** What must work whatever the database holds. */
+/** Requests that must work whatever the database holds. */
 const ways = (): [method: string, path: string, init?: { body?: object }][] => [
   ['GET', '/api/v1/me'],
   ['GET', '/api/v1/organizations'],

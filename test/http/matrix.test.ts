@@ -363,7 +363,7 @@ describe('two tenants', () => {
   });
 
   const own = rows.filter(
-    // What is under /me belongs to the caller. Their invitations are distinguished only by what they contain.
+    // Everything under /me belongs to the caller. Their invitations are distinguished only by what they contain.
     ({ path, requirement }) =>
       path.startsWith('/api/v1/') && !path.startsWith('/api/v1/me/') && path.includes(':') && requirement !== 'administrator',
   );

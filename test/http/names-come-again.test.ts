@@ -1,4 +1,4 @@
-/** What the trash keeps under a name while somebody else takes over that name, or one that it mentions. */
+/** Names in the trash, while somebody else takes over such a name, or one that an entry mentions. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { collect, daysPass } from '../registry/gc/garbage.ts';
 import { remove, restoreRepository, trashRepository } from '../registry/trash/trash.ts';

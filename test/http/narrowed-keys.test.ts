@@ -1,4 +1,4 @@
-/** What a narrowed key may do, from creating it to moving images, through every endpoint. */
+/** Rights of a narrowed key, from creating it to moving images, through every endpoint. */
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { contentOf, imageIn, noise, pushBlob, pushImage, putManifest, refusal, textOf } from '../world/images.ts';

@@ -108,7 +108,7 @@ test('an upload belongs to whoever started it, even if others may push there too
 describe('events of one tenant', () => {
   const hook = { url: 'https://hooks.example.com/in', types: ['*'] };
 
-  /** What all deliveries say. Nothing is sent: their content is in the rows. */
+  /** The bodies of all deliveries. Nothing is sent: their content is in the rows. */
   async function heard(webhook: string): Promise<string[]> {
     const queue = world.env.EVENTS as unknown as TestQueue;
     while (queue.held.length > 0) await deliverBatch(queue, consume, world.env);

@@ -1,4 +1,4 @@
-/** What `npm start` takes from wrangler.toml, and what it leaves out. */
+/** Settings that `npm start` takes from wrangler.toml, and those it leaves out. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { unstable_readConfig } from 'wrangler';

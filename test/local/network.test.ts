@@ -1,4 +1,4 @@
-/** What a Worker on this machine can reach by `fetch`: the public internet, under any name, and nothing else. */
+/** The network of a Worker on this machine: it reaches the public internet, under any name, and nothing else. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createServer as createTcpServer, type Server } from 'node:net';
@@ -103,7 +103,7 @@ describe('with INSECURE_WEBHOOKS or INSECURE_ISSUERS a Worker', () => {
   });
 });
 
-/** What the runtime says if it does not even try. */
+/** The runtime's error if it does not even try. */
 const REFUSED = /^internal error/;
 
 describe('otherwise, a Worker', () => {

@@ -99,7 +99,7 @@ async function readBody(input: Input, method: string, status: number, headers: M
   }
 }
 
-/** What has arrived and was not read yet. */
+/** Bytes that have arrived and were not read yet. */
 class Input {
   private held: Buffer[] = [];
   private size = 0;

@@ -1,4 +1,4 @@
-/** What the clients push: few blobs and many images of them, so that they share content. */
+/** Content that the clients push: few blobs and many images of them, so that they share content. */
 import { createHash } from 'node:crypto';
 import { Random } from '../history/random.ts';
 

@@ -35,7 +35,7 @@ export class Thing {
   }
 }
 
-/** What a tag names, if that is certain: nobody else was changing it. */
+/** The expected digest of a tag if that is certain: nobody else was changing it. */
 export class TagValue {
   #writing = 0;
   #version = 0;

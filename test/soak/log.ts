@@ -1,10 +1,10 @@
-/** What a soak has counted and found, and its requests, which are its operations. */
+/** Counts and findings of a soak, and its requests, which are its operations. */
 
 export class Log {
   operations = 0;
   /** By request and answer. */
   readonly answers = new Map<string, number>();
-  /** What was acknowledged and is missing, or has other bytes. */
+  /** Content that was acknowledged and is missing, or has other bytes. */
   readonly lost: string[] = [];
   /** Other wrong answers. */
   readonly wrong: string[] = [];

@@ -100,7 +100,7 @@ export class Pusher {
     await this.#connection.send('DELETE upload', [204], 'DELETE', location);
   }
 
-  /** What is missing; `[]` if it was accepted. Missing content that it may rely on is a loss. */
+  /** Returns the missing digests; `[]` if it was accepted. Missing content that it may rely on is a loss. */
   async putManifest(repository: Repository, manifest: Manifest, tag: string | null): Promise<string[]> {
     const path = `/v2/${repository.name}/manifests/${tag ?? manifest.digest}`;
     const written = tag === null ? null : repository.tag(tag).beginWrite();

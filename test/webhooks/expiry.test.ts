@@ -1,4 +1,4 @@
-/** What is deleted and when, and what never is: the newest event of each subject, unmatched events, and pending deliveries. */
+/** Expiry of events and deliveries. The newest event of each subject, unmatched events and pending deliveries are kept. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { expireEvents } from '../../src/events/history.ts';
 import { expireDeliveries, removeEnded } from '../../src/webhooks/expiry.ts';

@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import type { TestQueue } from './queues.ts';
 import type { World } from './world.ts';
 
-/** Where the next page is; `null` on the last. */
+/** Path of the next page; `null` on the last. */
 export function nextPage(response: Response): string | null {
   const link = response.headers.get('link');
   if (link === null) return null;

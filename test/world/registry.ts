@@ -33,7 +33,7 @@ export interface Registry extends Target {
   readonly url: string;
   readonly dataDir: string;
   readonly process: ChildProcess;
-  /** What the program has printed, standard output and error together. */
+  /** The program's output so far, standard output and error together. */
   output(): string;
   /** Ends the program like Ctrl-C, waits for it and removes its data. */
   stop(): Promise<void>;

@@ -3,7 +3,7 @@ import { type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose';
 import { type KeyLabel, signingKey } from '../../src/secrets.ts';
 import { ORIGIN, type World } from './world.ts';
 
-/** What the token service returns to a client for these scopes. */
+/** The token that the token service returns to a client for these scopes. */
 export async function tokenFor(world: World, ...scopes: string[]): Promise<string> {
   const query = scopes.map((scope) => `scope=${encodeURIComponent(scope)}`).join('&');
   const response = await world.fetch('GET', `/token?service=registry.test&${query}`);

@@ -230,7 +230,7 @@ export async function handOver(
     if (again.attempts > MAX_RETRIES + 1) deadLetters.held.push({ ...again, attempts: 1, delaySeconds: 0 });
     else queue.held.push(again);
   }
-  // What continues in the background may be stopped, too.
+  // Background work may be stopped, too.
   if (how !== 'stopped') await Promise.race([work.done(), stopped]);
   return taken.length;
 }

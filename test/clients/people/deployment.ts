@@ -24,7 +24,7 @@ interface History {
 interface Receiver {
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** What the command wrote: a line for each run. */
+  /** The command's output: a line for each run. */
   deployed(lines: number): Promise<string[]>;
 }
 

@@ -21,12 +21,12 @@ export interface Desk {
   pull(name: string): Promise<Ran>;
   /** The result of this in a shell, with `docker` and `$REGISTRY`. */
   shell(script: string, env?: Record<string, string>): Promise<Ran>;
-  /** What `docker login` has stored. */
+  /** The credentials that `docker login` has stored. */
   kept(): Promise<{ identitytoken?: string; auth?: string }>;
 }
 
 export interface Engine {
-  /** What a program needs to reach it. */
+  /** The environment that a program needs to reach it. */
   env: Record<string, string>;
   desk(owner: string): Desk;
   /** Removes all images and loads the first ones again, so that a pull has something to fetch. */
@@ -102,7 +102,7 @@ function runner(common: Record<string, string>): Run {
     });
 }
 
-/** What `docker login` always prints, that credentials are stored in a file; and skopeo's output. */
+/** Output that `docker login` always has, since credentials are stored in a file, and skopeo's output. */
 const NOISE = /WARNING! Your password will be stored unencrypted[\s\S]*?credentials-store\n|^time="\S+" /gm;
 
 /** PEOPLE_LOG names a file for the clients' commands and output. */

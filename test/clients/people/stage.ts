@@ -1,4 +1,4 @@
-/** What every part of the scenario uses: a registry, a docker engine, and the people who have joined. */
+/** Shared by every part of the scenario: a registry, a docker engine, and the people who have joined. */
 import type { Registry } from '../../world/registry.ts';
 import { type Api, apiOf, type Key } from './api.ts';
 import type { Desk, Engine } from './engine.ts';

@@ -161,7 +161,7 @@ export async function outsiders(stage: Stage): Promise<void> {
   });
 }
 
-/** Of an existing private repository, and of one that does not exist. */
+/** The answers for an existing private repository, and for one that does not exist. */
 async function sameRefusal(words: string, ask: (name: string) => ReturnType<Person['desk']['pull']>): Promise<void> {
   const [there, not] = ['acme/app', 'acme/does-not-exist'];
   const said = refused(await ask(`${there}:1.0`), words);

@@ -304,7 +304,7 @@ describe('the bytes to be freed', () => {
       .bind(JSON.stringify(digests))
       .first<number>('bytes')) ?? 0;
 
-  /** Of an image: its blobs and its manifest. */
+  /** The blobs of an image and its manifest. */
   async function bytesOf(image: Content): Promise<number> {
     const { config, layers } = JSON.parse(textOf(image)) as { config: { digest: string }; layers: { digest: string }[] };
     return image.bytes.byteLength + (await sizes([config.digest, ...layers.map(({ digest }) => digest)]));
@@ -592,7 +592,7 @@ describe('a run', () => {
     const image = await pushImage(world, APP, 'young');
     for (const name of names) await putManifest(world, APP, name, textOf(image));
     await age(20, { tags: 'n*' });
-    // What different rules expire is in different batches, because each is recorded with its reason.
+    // Expiries of different rules are in different batches, because each is recorded with its reason.
     await save(policyOf(...names.map((name) => rule({ ...tagged(name), ...olderThan(14) }))));
     const due = 'SELECT ran_at <= unixepoch() - 86400 AS due FROM lifecycle_policies';
     expect((await run()).body).toMatchObject({ tags: 10, remaining: 2, truncated: false });

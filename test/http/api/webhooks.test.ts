@@ -457,7 +457,7 @@ describe('an Idempotency-Key', () => {
 });
 
 describe('users who may administer what a webhook listens to', () => {
-  /** What each sees of the webhooks of the repository, the organization and the registry. */
+  /** The webhooks of the repository, the organization and the registry that each user sees. */
   async function seen(as: string): Promise<string> {
     const statuses = [];
     for (const place of PLACES) {

@@ -31,14 +31,14 @@ async function limit(maxBytes: number | null, warnPercent?: number, organization
   expect((await api(world, 'PUT', `/organizations/${organization}/quota`, { body })).status).toBe(200);
 }
 
-/** What the row of the namespace says. */
+/** The usage in the row of the namespace. */
 function stored(namespace = 'acme'): Promise<{ bytes: number; blobs: number } | null> {
   return world.env.DB.prepare('SELECT bytes, blobs FROM usage WHERE namespace = ?1')
     .bind(namespace)
     .first<{ bytes: number; blobs: number }>();
 }
 
-/** What unfinished uploads have received, as the row says. */
+/** The bytes of unfinished uploads in the row. */
 async function stagedBytes(namespace = 'acme'): Promise<number | null> {
   return world.env.DB.prepare('SELECT staged FROM usage WHERE namespace = ?1').bind(namespace).first<number>('staged');
 }
@@ -93,7 +93,7 @@ const LANES: Record<string, Lane> = {
   },
 };
 
-/** What chunks become is known only at the end. Until then they may be new content and need space. */
+/** It is known only at the end what chunks become. Until then they may be new content and need space. */
 const lanes = Object.entries(LANES);
 const MODES: { verify: string; part: number }[] = [
   { verify: 'storage', part: 64 * 1024 },

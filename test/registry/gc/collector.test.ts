@@ -1,4 +1,4 @@
-/** What the collector deletes and keeps: nobody who was told that content exists loses it. */
+/** The collector: it deletes unneeded content, and nobody who was told that content exists loses it. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { faulty } from '../../world/faults.ts';
 import {

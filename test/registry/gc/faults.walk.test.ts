@@ -49,7 +49,7 @@ async function staysAndGoes(kept: Content, where: string): Promise<void> {
   await collectAll(world);
   expect(await wrong(world), where).toEqual([]);
   expect(await digestAt(world, 'acme/base', 'v1'), where).toBe(kept.digest);
-  // Of the images, 1 to 3 stay, with all their layers.
+  // Images 1 to 3 stay, with all their layers.
   expect(await keys(world), where).toHaveLength(6);
   for (const table of ['trash', 'trashed_manifests', 'trashed_references', 'tombstones']) {
     expect(await count(world, table), `${where}: ${table}`).toBe(0);

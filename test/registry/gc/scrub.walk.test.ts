@@ -353,7 +353,7 @@ describe('a slice', () => {
     await manyBlobs(250);
     const report = await scrub(worldOf({ ...world.env, SCRUB: 'hash' }));
     expect(report).toMatchObject({ objects: 200, hashed: 200, missing: 25 });
-    // Of 50 objects each.
+    // Each slice hashes 50 objects.
     expect(report.slices).toBe(4);
   });
 

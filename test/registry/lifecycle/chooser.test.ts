@@ -1,4 +1,4 @@
-/** What rules expire and keep, example by example: those of ECR's documentation, and differences from ECR. */
+/** The chooser, example by example: those of ECR's documentation, and differences from ECR. */
 import { describe, expect, test } from 'vitest';
 import { textOf } from '../../../src/registry/lifecycle/chooser.ts';
 import {

@@ -116,7 +116,7 @@ async function inventory(): Promise<Inventory> {
 const linesOf = ({ tags, manifests }: Pick<Inventory, 'tags' | 'manifests'>) =>
   [...tags.map(({ tag }) => tag), ...manifests.map(({ digest }) => digest)].sort();
 
-/** What should be there after the policy was carried out. */
+/** The state that should remain after the policy was carried out. */
 async function expected(policy: LifecyclePolicy): Promise<string[]> {
   const before = await inventory();
   const now = (await world.env.DB.prepare('SELECT unixepoch() AS now').first<number>('now')) ?? 0;
@@ -238,7 +238,7 @@ describe('a large repository', () => {
     });
     expect(deleted).toHaveLength(10);
     const left = linesOf(await inventory()).filter((line) => line.startsWith('pr-'));
-    // What expired with the first page is gone. No later page expires one of the newest thirty.
+    // Items that expired with the first page are gone. No later page expires one of the newest thirty.
     expect(left.length).toBeGreaterThan(20);
   });
 
@@ -339,7 +339,7 @@ describe('the scheduled runs', () => {
   });
 
   test('get through a large repository in a day, beside all other jobs', { timeout: 300_000 }, async () => {
-    // What is deleted here exceeds the free plan's daily budget.
+    // The deletions here exceed the free plan's daily budget.
     world = await newWorld({ BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_ROWS_READ: '0' });
     await write(mixed(LARGE));
     await save(OLD);

@@ -71,7 +71,7 @@ export function planFor(inventory: Inventory, policy: LifecyclePolicy, mutabilit
   return choose(policy, { inventory, mutability, now: NOW });
 }
 
-/** What expires: tags by name, manifests as `@name`. */
+/** The expired items: tags by name, manifests as `@name`. */
 export function goes(plan: ExpiryPlan): string[] {
   return [...plan.tags.map(({ tag }) => tag), ...plan.manifests.map(({ digest }) => digest.replace('sha256:', '@'))].sort();
 }

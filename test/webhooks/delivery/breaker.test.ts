@@ -97,7 +97,7 @@ describe('after five failures in a row', () => {
     await drain(scene);
     expect(scene.sink.posts).toHaveLength(5);
     expect((await tries()).slice(5)).toEqual([0, 0, 0]);
-    // What was not tried keeps no message: an emulator holds at most 10,000, and each look at one is an operation.
+    // Untried deliveries keep no message: an emulator holds at most 10,000, and each look at one is an operation.
     expect(scene.deliveries.held).toHaveLength(5);
   });
 

@@ -179,7 +179,7 @@ class Walk {
     await this.check(name);
   }
 
-  /** What was stored as delivered before a step is not sent in it. */
+  /** Checks that nothing stored as delivered before a step is sent in it. */
   async check(after: string): Promise<void> {
     const { posts } = this.scene.sink;
     for (const row of await rowsOf(this.scene)) {
