@@ -1,6 +1,6 @@
 /** The numbered migrations produce schema.sql, so a database that was upgraded is one that was made today. */
 import { env } from 'cloudflare:workers';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import schema from '../schema.sql?raw';
 import { SCHEMA } from '../src/ownership.ts';
 
@@ -50,6 +50,9 @@ async function empty(): Promise<void> {
   if (tables.results.length === 0) return;
   await database.batch(tables.results.map(({ name }) => database.prepare(`DROP TABLE ${name}`)));
 }
+
+// Other files share the database and make the current schema where there is none.
+afterAll(empty);
 
 test('applying the migrations in order to an empty database produces schema.sql', async () => {
   await empty();
