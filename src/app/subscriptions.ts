@@ -1,5 +1,4 @@
 /** Webhooks and their deliveries: for callers who may administer what a webhook listens to. */
-
 import { countReplays, replaysToday } from '../auth/allowance.ts';
 import { getOrganization } from '../auth/people/organizations.ts';
 import { administers } from '../auth/rights/administering.ts';
@@ -16,7 +15,7 @@ import { requireRepository } from '../registry/repositories/repositories.ts';
 import { nameOf } from '../vocabulary/names.ts';
 import { invalidInput, Refusal } from '../vocabulary/refusal.ts';
 import { changeSubscription } from '../webhooks/changes.ts';
-import type { DeliveryRuntime } from '../webhooks/delivery/attempt.ts';
+import { type DeliveryRuntime, sendTest } from '../webhooks/delivery/attempt.ts';
 import { type DeliveryKey, deliveryId, deliveryKeyOf } from '../webhooks/delivery/deliveries.ts';
 import {
   type DeliverySummary,
@@ -28,7 +27,6 @@ import {
   replaySince,
   type Delivery as StoredDelivery,
 } from '../webhooks/delivery/history.ts';
-import { sendTest } from '../webhooks/delivery/test-delivery.ts';
 import { shownUrl, unseal } from '../webhooks/endpoint/sealing.ts';
 import type { Scope } from '../webhooks/filter.ts';
 import {

@@ -12,7 +12,7 @@ import { report } from '../telemetry.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { markBlobs } from './faults.ts';
 import { ensureRepository, type Pusher, REPOSITORY_ID } from './repositories/repositories.ts';
-import { rebalanceBlob } from './usage/balance.ts';
+import { rebalanceBlob } from './usage/counting.ts';
 import { countBlob, type Staging } from './usage/limit.ts';
 
 export interface Blob {

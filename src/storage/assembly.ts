@@ -1,9 +1,18 @@
 /** Finishes an upload: makes one verified object of everything that is staged (`staging.ts`). */
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { blobKey } from './keys.ts';
-import { abortMultipart, appendPart, completeMultipart, type Multipart } from './multipart.ts';
-import { type Bucket, digestMismatch, openSurely, putVerified, statObject } from './objects.ts';
-import { persistent } from './retry.ts';
+import {
+  abortMultipart,
+  appendPart,
+  type Bucket,
+  completeMultipart,
+  digestMismatch,
+  type Multipart,
+  openSurely,
+  persistent,
+  putVerified,
+  statObject,
+} from './objects.ts';
 import { type Limits, openers, type Staged, stagedSize } from './staging.ts';
 import { buffersOf, concatenated, hasher } from './streams.ts';
 

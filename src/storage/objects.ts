@@ -1,9 +1,13 @@
-/** Whole objects in R2: put with a checksum, open with a range, delete. What the keys mean is in `keys.ts`. */
+/**
+ * Objects in R2: put with a checksum, open with a range, delete; and multipart objects, for blobs that are too long for one put. R2
+ * requires parts of one size (all but the last) of at least 5 MiB. It verifies no checksum of a multipart object, so the caller hashes
+ * the bytes. Transient errors are retried. What the keys mean is in `keys.ts`.
+ */
 import type { Env } from '../env.ts';
 import { algorithmOf, type Digest, type DigestAlgorithm, digestFromHash, hexOf, webCryptoName } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { persistent } from './retry.ts';
+import { streamKey } from './keys.ts';
 
 export type Bucket = Pick<Env, 'BLOBS'>;
 
@@ -112,4 +116,72 @@ export async function hashObject(env: Bucket, key: string, algorithm: DigestAlgo
   const hash = new crypto.DigestStream(webCryptoName(algorithm));
   await stream.pipeTo(hash);
   return digestFromHash(algorithm, await hash.digest);
+}
+
+/** R2's error codes: InternalError, ServiceUnavailable, TooManyRequests (a write a second for each key). */
+const TRANSIENT = /\((?:10001|10043|10058)\)/;
+
+/** Milliseconds before each retry, while the client waits. The last pause exceeds the second in which R2 takes one write per key. */
+const PAUSES = [100, 400, 1200];
+
+/**
+ * Retries a call that can be repeated: a read, a deletion, a put of bytes in memory or of objects that still exist. Never a put of a
+ * request body, which can be read only once.
+ */
+export async function persistent<T>(call: () => Promise<T>): Promise<T> {
+  for (const pause of PAUSES) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof Error && TRANSIENT.test(error.message))) throw error;
+      await scheduler.wait(pause);
+    }
+  }
+  return call();
+}
+
+/** R2 limit: parts of one multipart upload. */
+export const MAX_PARTS = 10_000;
+
+/** An unfinished multipart upload with the parts that it has. */
+export interface Multipart {
+  key: string;
+  uploadId: string;
+  etags: string[];
+  size: number;
+}
+
+/** Uploads one more part. The first part creates the object, under a new key. */
+export async function appendPart(env: Bucket, before: Multipart | null, bytes: Uint8Array): Promise<Multipart> {
+  const multipart = before ?? (await createMultipart(env));
+  const { etag } = await persistent(() => resume(env, multipart).uploadPart(multipart.etags.length + 1, bytes));
+  return { ...multipart, etags: [...multipart.etags, etag], size: multipart.size + bytes.byteLength };
+}
+
+async function createMultipart(env: Bucket): Promise<Multipart> {
+  const key = streamKey();
+  const httpMetadata = { contentType: 'application/octet-stream' };
+  const { uploadId } = await persistent(() => env.BLOBS.createMultipartUpload(key, { httpMetadata }));
+  return { key, uploadId, etags: [], size: 0 };
+}
+
+export async function completeMultipart(env: Bucket, multipart: Multipart): Promise<void> {
+  const parts = multipart.etags.map((etag, n) => ({ etag, partNumber: n + 1 }));
+  await persistent(() => resume(env, multipart).complete(parts));
+}
+
+/** True for R2's errors 10024 (the upload was completed or aborted) and 10025 (a part was written again meanwhile). */
+export function isSpoilt(error: unknown): boolean {
+  return error instanceof Error && /\((?:10024|10025)\)/.test(error.message);
+}
+
+/** Deletes the parts. Has no effect on a completed upload. */
+export async function abortMultipart(env: Bucket, multipart: Multipart): Promise<void> {
+  await resume(env, multipart)
+    .abort()
+    .catch(() => {});
+}
+
+function resume(env: Bucket, { key, uploadId }: Multipart) {
+  return env.BLOBS.resumeMultipartUpload(key, uploadId);
 }

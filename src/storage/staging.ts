@@ -13,9 +13,16 @@
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { pieceKey } from './keys.ts';
-import { abortMultipart, appendPart, MAX_PARTS, type Multipart } from './multipart.ts';
-import { type Bucket, deleteObjects, openSurely } from './objects.ts';
-import { persistent } from './retry.ts';
+import {
+  abortMultipart,
+  appendPart,
+  type Bucket,
+  deleteObjects,
+  MAX_PARTS,
+  type Multipart,
+  openSurely,
+  persistent,
+} from './objects.ts';
 import { buffersOf, hasher, type Incoming, joined, storeBody } from './streams.ts';
 
 interface Piece {

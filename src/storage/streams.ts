@@ -1,11 +1,10 @@
 /**
- * Moving bytes cheaply: in large buffers that are used again, or natively from stream to stream. The default reader hands
- * out 4 KiB at a time and costs fifteen times the CPU, and a layer as one buffer does not fit an isolate's 128 MB.
+ * Moving bytes cheaply: in large buffers that are used again, or natively from stream to stream. The default reader hands out 4 KiB at a
+ * time and costs fifteen times the CPU. An isolate has 128 MB, and a request that exceeds them ends all requests of the isolate, so a
+ * layer is never one buffer, and the memory of all buffers is limited.
  */
-import type { DigestAlgorithm } from '../oci/digest.ts';
-import { type Digest, digestFromHash, webCryptoName } from '../oci/digest.ts';
+import { type Digest, type DigestAlgorithm, digestFromHash, webCryptoName } from '../oci/digest.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { type Reservation, release, reserve } from './memory.ts';
 
 /** A request body: `length` is what Content-Length says, `null` for a chunked one. */
 export interface Incoming {
@@ -172,4 +171,48 @@ async function readSmall(stream: ReadableStream, length: number): Promise<Uint8A
     reader.releaseLock();
   }
   throw new Refusal('body-incomplete');
+}
+
+/** Bytes: enough for eight long uploads of unknown length with parts of 8 MiB, or for a thousand short ones. */
+const BUFFERED_MAX = 64 * 1024 * 1024;
+
+/** Seconds after which some of the current uploads may be finished. */
+const RETRY_AFTER = 5;
+
+/** The memory that one body holds. */
+export interface Reservation {
+  bytes: number;
+}
+
+/** Weak references: if its client disconnects, the runtime ends a request without running its `finally` blocks. */
+const reservations = new Set<WeakRef<Reservation>>();
+
+/** @throws memory-full if the other bodies leave less than `bytes` */
+export function reserve(reservation: Reservation, bytes: number): void {
+  if (heldByOthers(reservation) + bytes > BUFFERED_MAX) {
+    throw new Refusal('memory-full', {
+      message:
+        'this registry is receiving as many uploads of unknown length as it has memory for: nothing of this request was kept, ' +
+        `try again in ${RETRY_AFTER} seconds`,
+      retryAfter: RETRY_AFTER,
+    });
+  }
+  if (reservation.bytes === 0) reservations.add(new WeakRef(reservation));
+  reservation.bytes = bytes;
+}
+
+export function release(reservation: Reservation): void {
+  reservation.bytes = 0;
+  heldByOthers(reservation);
+}
+
+/** Also removes reservations that are released or collected. */
+function heldByOthers(reservation: Reservation): number {
+  let sum = 0;
+  for (const reference of reservations) {
+    const held = reference.deref();
+    if (!held || held.bytes === 0) reservations.delete(reference);
+    else if (held !== reservation) sum += held.bytes;
+  }
+  return sum;
 }

@@ -1,7 +1,11 @@
-/** Subscriptions: who is told of which events, where, and in which format. Here they are created, listed, rotated and ended. */
+/**
+ * Subscriptions: who is told of which events, where, and in which format. Here they are created, listed, rotated and ended. The schedule
+ * removes old deliveries and ended subscriptions, in slices.
+ */
 import type { Vars } from '../env.ts';
 import { type Batch, type Database, type Handle, newBatch } from '../events/batch.ts';
 import { type Actor, aboutOf } from '../events/event.ts';
+import { firstEventWithin } from '../events/history.ts';
 import { NEWEST, recordEvent } from '../events/outbox.ts';
 import { prepare } from '../events/sql.ts';
 import { type Page, type PageQuery, pageOf } from '../oci/page.ts';
@@ -230,4 +234,37 @@ export async function deleteSubscription(
  */
 export function endSubscriptions(batch: Batch, scope: Scope): void {
   batch.run(`UPDATE subscriptions SET last_event = ${NEWEST} WHERE scope = :scope AND last_event IS NULL`, { scope });
+}
+
+/** Deletes up to `limit` deliveries that ended more than `days` ago. They are found by their events, which are as old. */
+export async function expireDeliveries(env: Database, days: number, limit: number): Promise<void> {
+  const seconds = days * 24 * 60 * 60;
+  await prepare(
+    env,
+    `DELETE FROM deliveries WHERE (subscription, event) IN (
+       SELECT d.subscription, d.event FROM subscriptions s CROSS JOIN deliveries d ON d.subscription = s.id
+       WHERE d.event < :before AND d.state <> 'waiting' AND d.due_at < unixepoch() - :seconds LIMIT :limit)`,
+    { before: await firstEventWithin(env, seconds), seconds, limit },
+  ).run();
+}
+
+/**
+ * Removes subscriptions that hear no more events. A deleted webhook loses all its deliveries at once. A webhook whose scope was deleted
+ * is removed after its last event was matched and delivered. Deletes up to `limit` deliveries.
+ * @param cursor the newest event that was matched
+ */
+export async function removeEnded(env: Database, cursor: number, limit: number): Promise<void> {
+  const isEnded = 's.last_event <= :cursor';
+  const batch = newBatch(env);
+  batch.run(
+    `DELETE FROM deliveries WHERE (subscription, event) IN (
+       SELECT d.subscription, d.event FROM subscriptions s CROSS JOIN deliveries d ON d.subscription = s.id
+       WHERE ${isEnded} AND (s.last_event = 0 OR d.state <> 'waiting') LIMIT :limit)`,
+    { cursor, limit },
+  );
+  batch.run(
+    `DELETE FROM subscriptions AS s WHERE ${isEnded} AND NOT EXISTS (SELECT 1 FROM deliveries WHERE subscription = s.id)`,
+    { cursor },
+  );
+  await batch.commit();
 }

@@ -1,7 +1,6 @@
 /** Buffers for bodies of unknown length: as large as the body, and together no larger than the isolate's memory. */
 import { describe, expect, test } from 'vitest';
-import { type Reservation, release, reserve } from '../../src/storage/memory.ts';
-import { buffersOf } from '../../src/storage/streams.ts';
+import { buffersOf, type Reservation, release, reserve } from '../../src/storage/streams.ts';
 import { contentOf } from '../world/images.ts';
 import { begin, finish, layer, locationOf, MIB, patch, pulled, unsized } from '../world/uploads.ts';
 import { newWorld } from '../world/world.ts';

@@ -1,7 +1,7 @@
 /** Expiry of events and deliveries. The newest event of each subject, unmatched events and pending deliveries are kept. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { expireEvents } from '../../src/events/history.ts';
-import { expireDeliveries, removeEnded } from '../../src/webhooks/expiry.ts';
+import { expireDeliveries, removeEnded } from '../../src/webhooks/subscriptions.ts';
 import { recordAll } from '../world/record.ts';
 import { newScene, pass, rowsOf, type Scene, subscribe } from '../world/webhooks.ts';
 

@@ -1,26 +1,33 @@
 /**
  * The garbage collector. One pass goes through the whole registry, phase by phase, in slices that fit an invocation. Each statement
- * that deletes something checks its condition again, so a slice can be repeated, and two slices can run at once.
+ * that deletes something checks its condition again, so a slice can be repeated, and two slices can run at once. The phases that
+ * delete rows that are no longer needed (references, history, counts, links) are here; the others have files of their own.
  */
+import { settings } from '../../env.ts';
 import { prepare } from '../../events/sql.ts';
+import { rebalanceBlobs } from '../usage/counting.ts';
 import { recountUsage } from '../usage/usage.ts';
-import { type Cursor, messageOf, noteProblem, openPass, type Pass, savePass } from './passes.ts';
-import { TRASH } from './purge.ts';
-import { REPOSITORIES } from './purge-repository.ts';
 import {
   type AlsoPurge,
+  type Cursor,
   type GcReport,
   isExhausted,
+  messageOf,
   NOTHING_SPENT,
+  noteProblem,
+  openPass,
+  type Pass,
   type Phase,
   read,
   readAll,
   SLICE_BUDGET,
   type Slice,
   type Stores,
-} from './slice.ts';
-import { CHECKS, HISTORY, LINKS, PULLS, REFERENCES } from './sweeps.ts';
+  savePass,
+} from './passes.ts';
+import { REPOSITORIES, TRASH } from './purge.ts';
 import { BLOBS, TOMBSTONES } from './tombstones.ts';
+import { lookOf, sweep, type Walk, type WalkRow } from './walk.ts';
 
 /** A count that reads at most this many rows is made in every pass; a larger one once a day. It reads some six rows for each blob. */
 const CHEAP_COUNT = 20_000;
@@ -49,6 +56,88 @@ const USAGE: Phase<LastCount> = {
     return null;
   },
 };
+
+/** Days for which pulls are counted. Lifecycle rules ask for fewer days than the newest row of an image tells of. */
+const PULL_DAYS = 90;
+
+/** A phase that deletes the rows of a walk and adds their number to a field of the report, if one is named. */
+function sweeping(
+  start: Phase['start'],
+  walkOf: (env: Stores) => Walk,
+  counted: 'history' | 'pulls' | 'links' | null,
+  balance: typeof rebalanceBlobs | null = null,
+): Phase<WalkRow> {
+  return {
+    start,
+    look: (env, after) => lookOf(env, walkOf(env), after),
+    async act(slice, rows) {
+      const { swept, next } = await sweep(slice, walkOf(slice.env), rows, balance);
+      if (counted !== null) slice.report[counted satisfies keyof GcReport] += swept;
+      return next;
+    },
+  };
+}
+
+/** References of trashed manifests that have been purged. They are found by the child, so a damaged document does not matter. */
+const REFERENCES = sweeping(
+  ['', 0, ''],
+  () => ({
+    table: 'trashed_references',
+    key: ['child', 'repository_id', 'parent'],
+    condition: `NOT EXISTS (SELECT 1 FROM trashed_manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.parent)`,
+  }),
+  null,
+  rebalanceBlobs,
+);
+
+/** Old points of the tag history. The newest point of a tag stays while the tag exists or its name is reserved. */
+const HISTORY = sweeping(
+  [0, '', 0],
+  (env) => ({
+    table: 'tag_history',
+    key: ['repository_id', 'tag', 'point'],
+    condition: `x.at <= unixepoch() - ${settings(env).historyDays * DAY} AND (x.digest IS NULL AND NOT x.reserved
+      OR EXISTS (SELECT 1 FROM tag_history h WHERE h.repository_id = x.repository_id AND h.tag = x.tag AND h.point > x.point))`,
+  }),
+  'history',
+);
+
+const SAME_MANIFEST = 'repository_id = x.repository_id AND digest = x.digest';
+const MANIFEST_IS_PURGED = `NOT EXISTS (SELECT 1 FROM manifests WHERE ${SAME_MANIFEST})
+    AND NOT EXISTS (SELECT 1 FROM trashed_manifests WHERE ${SAME_MANIFEST})`;
+
+/** Old pull counts. The newest row of an image stays as long as the image: it says when the image was last pulled. */
+const PULLS = sweeping(
+  [0, '', 0],
+  () => ({
+    table: 'pulls',
+    key: ['repository_id', 'digest', 'day'],
+    condition: `x.day < unixepoch() / ${DAY} - ${PULL_DAYS}
+      AND (EXISTS (SELECT 1 FROM pulls WHERE ${SAME_MANIFEST} AND day > x.day) OR ${MANIFEST_IS_PURGED})`,
+  }),
+  'pulls',
+);
+
+/** The times at which clients last asked for manifests that have been purged. */
+const CHECKS = sweeping(
+  [0, ''],
+  () => ({ table: 'manifest_checks', key: ['repository_id', 'digest'], condition: MANIFEST_IS_PURGED }),
+  'pulls',
+);
+
+/** Links to blobs that no manifest of the repository references, in the trash or outside, and that no lease covers (invariant 4). */
+const LINKS = sweeping(
+  ['', 0],
+  () => ({
+    table: 'repository_blobs',
+    key: ['digest', 'repository_id'],
+    condition: `x.leased_until <= unixepoch()
+      AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.repository_id = x.repository_id AND r.child = x.digest)
+      AND NOT EXISTS (SELECT 1 FROM trashed_references r WHERE r.child = x.digest AND r.repository_id = x.repository_id)`,
+  }),
+  'links',
+  rebalanceBlobs,
+);
 
 /** In this order, because each phase makes work for the next. */
 const PHASES = [

@@ -4,9 +4,8 @@ import { algorithmOf, type Digest, digestOf } from '../../oci/digest.ts';
 import { jsonBytes } from '../../oci/json.ts';
 import { isManifestMediaType, parseManifest } from '../../oci/manifest.ts';
 import { readText } from '../../storage/objects.ts';
-import { getPasses, type Key } from './passes.ts';
+import { type Budget, getPasses, type Key, read, type Stores } from './passes.ts';
 import type { ScrubReport } from './scrub.ts';
-import { type Budget, read, type Stores } from './slice.ts';
 import { type Walk, walk } from './walk.ts';
 
 export interface Finding {

@@ -3,8 +3,7 @@
  * hundred rows a call. The scrub checks R2; its findings are reported here too.
  */
 import { type Check, type Finding, STEPS } from './fsck-checks.ts';
-import type { Cursor, Key } from './passes.ts';
-import { isExhausted, NOTHING_SPENT, type Stores } from './slice.ts';
+import { type Cursor, isExhausted, type Key, NOTHING_SPENT, type Stores } from './passes.ts';
 
 /** Findings after which a page ends. */
 const FINDINGS_MAX = 100;

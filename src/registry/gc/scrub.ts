@@ -1,19 +1,17 @@
 /**
- * The scrub compares the bucket with the rows that name its objects. An object that is missing, or has another size, checksum or
- * (`SCRUB=hash`) content, is marked as absent. An object that no row names is deleted once no request can be about to name it. A
- * slice lists one page of the bucket, which is a paid operation.
+ * The scrub compares the bucket with the rows that name its objects. Keys and rows have the same order, so it compares both side by
+ * side. An object that is missing, or has another size, checksum or (`SCRUB=hash`) content, is marked as absent. An object that no row
+ * names is deleted once no request can be about to name it. A slice lists one page of the bucket, which is a paid operation.
  */
 import { settings } from '../../env.ts';
-import { newBatch } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
-import { algorithmOf } from '../../oci/digest.ts';
-import { STREAMS_PREFIX } from '../../storage/keys.ts';
+import { algorithmOf, type Digest } from '../../oci/digest.ts';
+import { DIGESTS_PREFIX, digestOfKey, endOfKeys, MANIFESTS_PREFIX, STREAMS_PREFIX } from '../../storage/keys.ts';
 import { deleteObjects, hashObject, listObjects, type StoredObject, statObject } from '../../storage/objects.ts';
-import type { Fault } from '../faults.ts';
+import { type Fault, markBlobs, markManifests } from '../faults.ts';
 import { UPLOAD_LIFETIME } from '../uploads/sessions.ts';
-import { KEY_RANGES, type KeyRange, type StoredRow } from './key-ranges.ts';
-import { type Cursor, messageOf, noteProblem, openPass, savePass } from './passes.ts';
-import type { Stores } from './slice.ts';
+import { type Cursor, messageOf, noteProblem, openPass, type Stores, savePass } from './passes.ts';
 import { isNamed } from './tombstones.ts';
 
 export interface ScrubReport {
@@ -193,4 +191,89 @@ async function deleteOrphans(
   }
   await deleteObjects(env, orphans);
   report.orphans += orphans.length;
+}
+
+/** A row that names an object. */
+interface StoredRow {
+  digest: Digest;
+  size: number;
+  object_key: string;
+}
+
+interface KeyRange {
+  prefix: string;
+  kind: 'blob' | 'manifest';
+  /**
+   * Rows with keys after `after` and up to `end`, without those already known to be missing. If there are too many, the returned `end`
+   * is smaller.
+   */
+  rows(env: Database, after: string, end: string): Promise<{ rows: StoredRow[]; end: string }>;
+  /** Marks the content as absent, so that the next push uploads it again. */
+  mark(batch: Batch, faults: Fault[]): void;
+}
+
+/** Rows that are read at once. */
+const ROWS = 600;
+
+interface BlobRow extends StoredRow {
+  missing_since: number | null;
+}
+
+/** Blobs whose key begins with their digest. Rows of streamed blobs lie between them and are skipped. */
+const digests: KeyRange = {
+  prefix: DIGESTS_PREFIX,
+  kind: 'blob',
+  async rows(env, after, end) {
+    const { results } = await prepare(
+      env,
+      `SELECT digest, size, object_key, missing_since FROM blobs
+       WHERE digest >= :first AND digest <= :last ORDER BY digest LIMIT ${ROWS}`,
+      { first: digestOfKey(after) ?? '', last: digestOfKey(end) ?? '~' },
+    ).all<BlobRow>();
+    const last = results.length === ROWS ? results.at(-1) : undefined;
+    const reached = last && endOfKeys(last.digest) < end ? endOfKeys(last.digest) : end;
+    const isInside = ({ object_key }: StoredRow) => object_key > after && object_key <= reached && object_key < STREAMS_PREFIX;
+    return { rows: results.filter((row) => row.missing_since === null && isInside(row)), end: reached };
+  },
+  mark: markBlobs,
+};
+
+const streams: KeyRange = {
+  prefix: STREAMS_PREFIX,
+  kind: 'blob',
+  async rows(env, after, end) {
+    const { results } = await prepare(
+      env,
+      `SELECT digest, size, object_key, missing_since FROM blobs INDEXED BY blobs_streamed
+       WHERE (object_key, digest) > (:after, '~') AND object_key <= :end
+         AND object_key >= 'blobs/stream/' AND object_key < 'blobs/stream0'
+       ORDER BY object_key LIMIT ${ROWS}`,
+      { after, end },
+    ).all<BlobRow>();
+    return { rows: results.filter((row) => row.missing_since === null), end: reachedBy(results, end) };
+  },
+  mark: markBlobs,
+};
+
+const documents: KeyRange = {
+  prefix: MANIFESTS_PREFIX,
+  kind: 'manifest',
+  async rows(env, after, end) {
+    const stored = (table: string) => `SELECT * FROM (SELECT digest, size, object_key FROM ${table}
+      WHERE object_key > :after AND object_key <= :end ORDER BY object_key LIMIT ${ROWS})`;
+    const { results } = await prepare(
+      env,
+      `${stored('manifests')} UNION ALL ${stored('trashed_manifests')} ORDER BY object_key LIMIT ${ROWS}`,
+      { after, end },
+    ).all<StoredRow>();
+    return { rows: results, end: reachedBy(results, end) };
+  },
+  mark: markManifests,
+};
+
+/** By the phase of the scrub. */
+const KEY_RANGES: Record<string, KeyRange> = { digests, streams, manifests: documents };
+
+function reachedBy(rows: StoredRow[], end: string): string {
+  return rows.length === ROWS ? (rows.at(-1)?.object_key ?? end) : end;
 }

@@ -9,8 +9,7 @@ import { REGISTRY } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import { deleteObjects } from '../../storage/objects.ts';
-import { noteProblem } from './passes.ts';
-import { type Phase, type Stores, write } from './slice.ts';
+import { noteProblem, type Phase, type Stores, write } from './passes.ts';
 import { isAmongKeys, lookOf, matchesIn, type Walk, type WalkRow } from './walk.ts';
 
 /** Blobs that no repository links and no trashed manifest references, older than the grace period (invariant 4). */

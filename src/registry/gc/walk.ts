@@ -1,9 +1,8 @@
 /** Walks a table by its primary key, some hundred rows a step, and finds the rows that meet a condition. */
 import { type Batch, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
-import type { Closing } from '../usage/balance.ts';
-import type { Key } from './passes.ts';
-import { type Budget, read, type Slice, type Stores, write } from './slice.ts';
+import type { Closing } from '../usage/counting.ts';
+import { type Budget, type Key, read, type Slice, type Stores, write } from './passes.ts';
 
 export interface Walk {
   table: string;

@@ -6,22 +6,22 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { Mutability } from '../../vocabulary/mutability.ts';
 import { isImmutable } from '../tags/mutability.ts';
-import { type Attached, attachedIn } from './attached.ts';
 import {
+  type Attached,
   append,
+  attachedIn,
   type Deferred,
   type Inventory,
   type ReferenceGraph,
   referenceGraphOf,
   type StoredManifest,
   topologicalLevels,
+  usesOf,
 } from './inventory.ts';
-import type { LifecyclePolicy, Rule } from './policy.ts';
+import { type LifecyclePolicy, type Rule, versionOf } from './policy.ts';
 import { losesHolder, losesTags, nameOf, type Verdict, WAS_DEFERRED } from './reasons.ts';
 import { type Candidate, type CountBounds, keptBy, overCount, selected } from './selecting.ts';
 import { boundsFor, type Survey } from './survey.ts';
-import { usesOf } from './uses.ts';
-import { versionOf } from './versions.ts';
 
 export interface ExpiredTag extends Verdict {
   tag: Tag;

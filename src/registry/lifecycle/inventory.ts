@@ -1,7 +1,9 @@
 /**
- * The content of a repository for the rules, and the graph of what holds what: an index holds its manifests, a subject its referrers.
- * Pure. Times are seconds since the epoch.
+ * The content of a repository for the rules: the graph of what holds what (an index holds its manifests, a subject its referrers), the
+ * tags that are attached to a manifest by their name, and the last use of each image. Pure. Times are seconds since the epoch.
  */
+
+import { attachedTo, beginningOf } from '../../oci/attachment.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { RuleName } from './reasons.ts';
@@ -102,4 +104,129 @@ export function topologicalLevels(
     level = next;
   }
   return levels;
+}
+
+export interface Attached {
+  tag: Tag;
+  /** The manifest that the tag names. */
+  digest: Digest;
+  subject: Digest;
+}
+
+/**
+ * Finds the attached tags. A tag is an ordinary one if its subject is not in the repository, if it names the subject itself, or if it
+ * would close a cycle: nothing in a cycle could ever be deleted.
+ */
+export function attachedIn({ tags, manifests, references }: Omit<Inventory, 'left'>): Attached[] {
+  const named = tags.flatMap(({ tag, digest }) => {
+    const beginning = attachedTo(tag);
+    return beginning === null ? [] : [{ tag, digest, beginning }];
+  });
+  if (named.length === 0) return [];
+  const subjects = new Map(manifests.map(({ digest }) => [beginningOf(digest), digest]));
+  const attached = named.flatMap(({ tag, digest, beginning }) => {
+    const subject = subjects.get(beginning);
+    return subject === undefined || subject === digest ? [] : [{ tag, digest, subject }];
+  });
+  const cyclic = inCycles([
+    ...references.map(({ parent, child }) => ({ from: parent, to: child })),
+    ...manifests.flatMap(({ digest, subject }) => (subject === null ? [] : [{ from: subject, to: digest }])),
+    ...attached.map(({ subject, digest }) => ({ from: subject, to: digest })),
+  ]);
+  return attached.filter(({ subject, digest }) => !cyclic.has(subject) || !cyclic.has(digest));
+}
+
+interface Edge {
+  from: Digest;
+  to: Digest;
+}
+
+/** The manifests in a cycle, or on a path from one cycle to another. */
+function inCycles(edges: Edge[]): Set<Digest> {
+  const behind = remaining(edges);
+  const inner = edges.filter(({ from, to }) => behind.has(from) && behind.has(to));
+  return remaining(inner.map(({ from, to }) => ({ from: to, to: from })));
+}
+
+/** The nodes that remain after repeatedly removing every node without an incoming edge. */
+function remaining(edges: Edge[]): Set<Digest> {
+  const targets = new Map<Digest, Digest[]>();
+  const open = new Map<Digest, number>();
+  for (const { from, to } of edges) {
+    append(targets, from, to);
+    open.set(to, (open.get(to) ?? 0) + 1);
+  }
+  const ready = [...targets.keys()].filter((digest) => !open.has(digest));
+  for (let from = ready.pop(); from !== undefined; from = ready.pop()) {
+    for (const to of targets.get(from) ?? []) {
+      const left = (open.get(to) ?? 0) - 1;
+      open.set(to, left);
+      if (left === 0) ready.push(to);
+    }
+  }
+  return new Set([...open].filter(([, left]) => left > 0).map(([digest]) => digest));
+}
+
+export interface Use {
+  /** The day of the last pull; `null`: never. */
+  pulledOn: number | null;
+  /** The day of the last HEAD request; `null`: never. */
+  checkedOn: number | null;
+}
+
+/** The use of each manifest, with all uses that count for it. Linear time. */
+export function usesOf({ manifests, references }: Inventory, attached: readonly Attached[]): Map<Digest, Use> {
+  const uses = new Map(manifests.map(({ digest, pulledOn, checkedOn = null }) => [digest, { pulledOn, checkedOn }]));
+  passToParents(uses, references);
+  const subjects = [...attached, ...manifests].map(({ digest, subject }): [Digest, Digest | null] => [digest, subject]);
+  passToReferrers(uses, subjects);
+  return uses;
+}
+
+/** Visits each manifest after all that it lists. */
+function passToParents(uses: Map<Digest, Use>, references: Inventory['references']): void {
+  const parents = new Map<Digest, Digest[]>();
+  const open = new Map<Digest, number>();
+  for (const { parent, child } of references) {
+    if (!uses.has(parent) || !uses.has(child)) continue;
+    append(parents, child, parent);
+    open.set(parent, (open.get(parent) ?? 0) + 1);
+  }
+  const ready = [...parents.keys()].filter((digest) => !open.has(digest));
+  for (let child = ready.pop(); child !== undefined; child = ready.pop()) {
+    for (const parent of parents.get(child) ?? []) {
+      pass(uses, child, parent);
+      const left = (open.get(parent) ?? 0) - 1;
+      open.set(parent, left);
+      if (left === 0) ready.push(parent);
+    }
+  }
+}
+
+/** Visits each referrer after its subject. Chains may be long, and with forged digests they may be cycles. */
+function passToReferrers(uses: Map<Digest, Use>, pairs: [digest: Digest, subject: Digest | null][]): void {
+  const subjects = new Map(pairs.flatMap(([digest, subject]) => (subject === null ? [] : [[digest, subject]])));
+  const done = new Set<Digest>();
+  for (const start of subjects.keys()) {
+    const chain: Digest[] = [];
+    for (let digest: Digest | undefined = start; digest && !done.has(digest); digest = subjects.get(digest)) {
+      done.add(digest);
+      chain.push(digest);
+    }
+    for (const digest of chain.reverse()) {
+      const subject = subjects.get(digest);
+      if (subject && uses.has(subject)) pass(uses, subject, digest);
+    }
+  }
+}
+
+function pass(uses: Map<Digest, Use>, from: Digest, to: Digest): void {
+  const [used, use] = [uses.get(from), uses.get(to)];
+  if (!used || !use) return;
+  use.pulledOn = later(use.pulledOn, used.pulledOn);
+  use.checkedOn = later(use.checkedOn, used.checkedOn);
+}
+
+function later(one: number | null, other: number | null): number | null {
+  return one === null || (other !== null && other > one) ? other : one;
 }

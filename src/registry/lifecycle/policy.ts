@@ -1,7 +1,12 @@
 /**
  * Lifecycle policies: the grammar of ECR (Amazon ECR User Guide, "Lifecycle policy properties") without its storage classes, and with
- * rules that keep.
+ * rules that keep. Ranges of versions are in the notation of npm (semver.org).
  */
+
+import Range from 'semver/classes/range.js';
+import type SemVer from 'semver/classes/semver.js';
+import compare from 'semver/functions/compare.js';
+import parse from 'semver/functions/parse.js';
 import { isTagPattern } from '../../oci/pattern.ts';
 import { isTag } from '../../oci/reference.ts';
 import {
@@ -12,10 +17,10 @@ import {
   RULES_MAX,
   TAG_LIST_MAX,
   type TAG_STATUSES,
+  VERSION_RANGE_MAX,
   VERSION_RANGES_MAX,
 } from '../../vocabulary/lifecycle.ts';
 import { type FieldError, requireNoErrors } from '../../vocabulary/refusal.ts';
-import { parseRange } from './versions.ts';
 
 export interface Selection {
   tagStatus: (typeof TAG_STATUSES)[number];
@@ -160,4 +165,24 @@ function ofAll(at: number, rules: Rule[]): string[] {
       ? [`all rules together may have up to ${VERSION_RANGES_MAX} of tagSemverRange`]
       : []),
   ];
+}
+
+/** Returns `null` if the text is not a range. */
+export function parseRange(text: string): Range | null {
+  if (text.length > VERSION_RANGE_MAX) return null;
+  try {
+    return new Range(text);
+  } catch {
+    return null;
+  }
+}
+
+/** The version that a tag is, with or without a leading `v`; `null`: none. A partial version such as `1.2` is none. */
+export function versionOf(tag: string): SemVer | null {
+  return parse(tag);
+}
+
+/** Sorts the highest version first. */
+export function descending(a: SemVer, b: SemVer): number {
+  return compare(b, a);
 }

@@ -1,6 +1,11 @@
-/** Previews and runs of lifecycle policies. Both use the same chooser, so a run deletes what the preview lists. */
+/**
+ * Previews and runs of lifecycle policies, for people and for the schedule. Both use the same chooser, so a run deletes what the preview
+ * lists.
+ */
+
+import { settings } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, REGISTRY } from '../../events/event.ts';
 import { digestOf } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { WHOLE_MAX } from '../../vocabulary/lifecycle.ts';
@@ -13,15 +18,16 @@ import {
   deleteSlices,
   finish,
   messageFor,
+  noteRefusal,
+  PERIOD,
   SLICES_PER_RUN,
   type Stores,
+  slicesOf,
 } from './carry-out.ts';
 import { choose, type ExpiryPlan, textOf } from './chooser.ts';
 import { runPage } from './large.ts';
 import type { LifecyclePolicy } from './policy.ts';
-import { LEFT_MAX } from './report.ts';
-import { noPolicy } from './saved.ts';
-import { slicesOf } from './slices.ts';
+import { LEFT_MAX, noPolicy } from './saved.ts';
 import { loadSnapshot, type Snapshot } from './snapshot.ts';
 
 interface Planned {
@@ -111,4 +117,49 @@ function tooLargeForCondition(): Refusal {
   return new Refusal('limit-reached', {
     message: `this repository has more than ${WHOLE_MAX} tags or manifests, so it is handled page by page, and a run cannot depend on a preview: nothing was deleted`,
   });
+}
+
+/**
+ * Carries out policies that are due, those that wait longest first. A failure does not keep the others from running, and is not tried
+ * again before them. For a large repository one page is handled, and the call ends with it.
+ */
+export async function runDueLifecycles(env: Stores, { limit }: { limit: number }): Promise<void> {
+  if (!settings(env).deletion) return;
+  const failures: unknown[] = [];
+  for (let n = 0; n < limit; n++) {
+    const repository = await claimDue(env);
+    if (repository === null) break;
+    try {
+      if ((await runLifecycle(env, repository, { by: REGISTRY, ifPlan: null })).unfinished) break;
+    } catch (error) {
+      failures.push(error);
+      if (error instanceof Refusal) await noteRefusal(env, repository, error.message);
+    }
+  }
+  if (failures.length > 0) throw new AggregateError(failures, `${failures.length} lifecycle policies failed`);
+}
+
+/** A statement that yields a row if a policy is due. */
+export function anyLifecycleDue(env: Database): D1PreparedStatement {
+  return env.DB.prepare(`SELECT 1 FROM lifecycle_policies WHERE ran_at <= unixepoch() - ${PERIOD} LIMIT 1`);
+}
+
+/** Seconds until an attempt is repeated, times the square of the number of failed attempts; at most a day. */
+const RETRY_AFTER = 5 * 60;
+
+/**
+ * Claims the policy that waits longest. Starting is recorded before, success after the run, because an invocation that uses up its CPU is
+ * killed without notice. A repository whose runs are killed waits longer each time, so it does not block the others.
+ */
+async function claimDue(env: Database): Promise<RepositoryName | null> {
+  const row = await env.DB.prepare(
+    `UPDATE lifecycle_policies SET tried_at = unixepoch(), attempts = attempts + 1 WHERE repository_id = (
+       SELECT p.repository_id FROM lifecycle_policies p INDEXED BY lifecycle_policies_due
+       CROSS JOIN repositories r ON r.id = p.repository_id
+       WHERE p.ran_at <= unixepoch() - ${PERIOD}
+         AND p.tried_at <= unixepoch() - min(${PERIOD}, ${RETRY_AFTER} * max(1, p.attempts * p.attempts))
+       ORDER BY p.tried_at, p.ran_at LIMIT 1)
+     RETURNING (SELECT name FROM repositories WHERE id = repository_id) AS name`,
+  ).first<{ name: RepositoryName }>();
+  return row?.name ?? null;
 }

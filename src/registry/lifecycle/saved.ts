@@ -1,4 +1,4 @@
-/** The lifecycle policy of a repository: read, saved and deleted as one document. */
+/** The lifecycle policy of a repository: read, saved and deleted as one document. The report of its last run is stored with it. */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { changesIn, recordEvent } from '../../events/outbox.ts';
@@ -6,8 +6,8 @@ import { prepare } from '../../events/sql.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID, requireRepository } from '../repositories/repositories.ts';
+import type { Deferred } from './inventory.ts';
 import { type LifecyclePolicy, requireValidPolicy } from './policy.ts';
-import { type Report, reportOf } from './report.ts';
 
 export interface SavedPolicy {
   policy: LifecyclePolicy;
@@ -93,4 +93,25 @@ function requireVersion(batch: Batch, repository: RepositoryName, ifVersion: num
   if (ifVersion === null) return;
   const version = `coalesce((SELECT version FROM lifecycle_policies WHERE repository_id = ${REPOSITORY_ID}), 0)`;
   batch.require('version-mismatch', `${version} = :ifVersion`, { repository, ifVersion });
+}
+
+export interface Report {
+  /** The time of the snapshot that the run decided on, in seconds since the epoch. */
+  at: number;
+  /** The subject who ran the rules; `registry`: the schedule. */
+  by: string;
+  tags: number;
+  manifests: number;
+  /** Expired tags and manifests that were not deleted; another run deletes them. */
+  remaining: number;
+  /** Why the run failed; `null`: it did not. */
+  failed: string | null;
+  left: Deferred[];
+}
+
+/** Deferred manifests that a report keeps. Others wait for a rule about untagged images. */
+export const LEFT_MAX = 1500;
+
+export function reportOf(text: string): Report {
+  return JSON.parse(text) as Report;
 }

@@ -3,11 +3,10 @@ import type SemVer from 'semver/classes/semver.js';
 import type { Digest } from '../../oci/digest.ts';
 import { matcherOf } from '../../oci/pattern.ts';
 import type { Tag } from '../../oci/reference.ts';
-import type { Selection } from './policy.ts';
+import type { Use } from './inventory.ts';
+import { descending, parseRange, type Selection } from './policy.ts';
 import { notAmongNewest, tooMany, tooOld, unused } from './reasons.ts';
 import type { Threshold } from './thresholds.ts';
-import type { Use } from './uses.ts';
-import { descending, parseRange } from './versions.ts';
 
 /** Seconds. */
 const DAY = 24 * 60 * 60;

@@ -10,7 +10,7 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { MUTABILITY_RULE, mutabilityOf } from '../tags/mutability.ts';
 import type { Inventory, StoredManifest, StoredTag } from './inventory.ts';
 import type { LifecyclePolicy } from './policy.ts';
-import { type Report, reportOf } from './report.ts';
+import { type Report, reportOf } from './saved.ts';
 
 /** Tags and manifests of a repository that rules can handle. */
 export const CANDIDATES_MAX = 50_000;

@@ -9,10 +9,9 @@ import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { VERSIONS_MAX } from '../../vocabulary/lifecycle.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
-import type { LifecyclePolicy, Rule } from './policy.ts';
+import { type LifecyclePolicy, type Rule, versionOf } from './policy.ts';
 import { type CountBounds, highestOf, selected } from './selecting.ts';
 import { findThresholds, type Thresholds } from './thresholds.ts';
-import { versionOf } from './versions.ts';
 
 export interface Survey {
   thresholds: Thresholds;

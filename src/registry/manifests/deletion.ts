@@ -25,10 +25,8 @@ import {
 } from '../tags/changes.ts';
 import { requireCondition } from '../tags/guards.ts';
 import { MUTABILITY_RULE, requireMutable, withMutabilityRule } from '../tags/mutability.ts';
-import { type AttachedTag, attachedBelow } from './attached.ts';
-import { type ReferencingManifest, trashManifests } from './drop.ts';
-import { unknownManifest } from './manifests.ts';
-import { type DocumentRow, INLINE_REFERENCES, referencesOf } from './references.ts';
+import { type AttachedTag, attachedBelow, type ReferencingManifest, trashManifests } from './drop.ts';
+import { type DocumentRow, INLINE_REFERENCES, referencesOf, unknownManifest } from './manifests.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 

@@ -1,11 +1,14 @@
-/** Moves manifests into the trash, with the references that they hold. */
-import type { Batch, Handle } from '../../events/batch.ts';
+/** Moves manifests into the trash, with the references that they hold, and finds the tags that are attached to them by their name. */
+import type { Batch, Database, Handle } from '../../events/batch.ts';
 import { recordEvent } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
+import { tagsAttachableTo } from '../../oci/attachment.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
+import type { Tag } from '../../oci/reference.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import type { Deletion } from '../tags/changes.ts';
-import { rebalanceManifests } from '../usage/balance.ts';
+import { rebalanceManifests } from '../usage/counting.ts';
 
 export interface ReferencingManifest {
   digest: Digest;
@@ -145,4 +148,35 @@ function listsOf(manifests: ReferencingManifest[]): string[] {
     bytes += text.length + 1;
   }
   return lists.map((texts) => `[${texts.join()}]`);
+}
+
+export interface AttachedTag {
+  tag: Tag;
+  /** The digest that the tag names. */
+  digest: Digest;
+  subject: Digest;
+}
+
+/** Depth of signatures of signatures. What is deeper stays, as ordinary tags. */
+const LEVELS_MAX = 10;
+
+/** The tags of a manifest, then those of what they name, level by level, each manifest once. One query if there are none. */
+export async function attachedBelow(env: Database, repository: RepositoryName, root: Digest): Promise<AttachedTag[][]> {
+  const levels: AttachedTag[][] = [];
+  const seen = new Set<Digest>([root]);
+  let subjects: Digest[] = [root];
+  while (subjects.length > 0 && levels.length < LEVELS_MAX) {
+    const names = subjects.flatMap((subject) => tagsAttachableTo(subject).map((tag) => ({ tag, subject })));
+    const { results } = await prepare(
+      env,
+      `SELECT t.name AS tag, t.digest, value ->> 'subject' AS subject FROM json_each(:names)
+       CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value ->> 'tag' AND t.digest <> value ->> 'subject'`,
+      { repository, names },
+    ).all<AttachedTag>();
+    const level = results.filter(({ digest }) => digest !== root);
+    if (level.length > 0) levels.push(level);
+    subjects = [...new Set(level.map(({ digest }) => digest))].filter((digest) => !seen.has(digest));
+    for (const digest of subjects) seen.add(digest);
+  }
+  return levels;
 }

@@ -14,9 +14,8 @@ import { Refusal } from '../../vocabulary/refusal.ts';
 import { changeTags, createTags } from '../tags/changes.ts';
 import { tagsHeldByOthers } from '../tags/guards.ts';
 import { type Judgement, judgementOf, MUTABILITY_RULE, requireMutable } from '../tags/mutability.ts';
-import { rebalanceManifests } from '../usage/balance.ts';
-import { type Contents, contentsOf, NOTHING } from './contents.ts';
-import { contentGone, TRASHED_REFERENCES, unmetReferences } from './references.ts';
+import { rebalanceManifests } from '../usage/counting.ts';
+import { type Contents, contentGone, contentsOf, NOTHING, TRASHED_REFERENCES, unmetReferences } from './contents.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 

@@ -1,10 +1,14 @@
-/** Receives the bytes of a chunk behind what an upload has staged already, as far as the limit leaves space. */
+/**
+ * Receives the bytes of a chunk behind what an upload has staged already, as far as the limit leaves space; and finishes an upload that
+ * others finish at the same time.
+ */
 import { settings } from '../../env.ts';
 import type { ByteRange } from '../../oci/range.ts';
+import { isSpoilt } from '../../storage/objects.ts';
 import { append, discard, type Staged, stagedSize } from '../../storage/staging.ts';
 import type { Incoming } from '../../storage/streams.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
-import { fits, type Limit, OverLimit, requireRoom, roomIn } from '../usage/room.ts';
+import { fits, type Limit, OverLimit, requireRoom, roomIn } from '../usage/staged.ts';
 import { openStaged, type Session, type Stores, type Upload } from './sessions.ts';
 
 export interface Chunk {
@@ -52,4 +56,32 @@ export function outOfStep(offset: number): Refusal {
 
 export function lengthMismatch(): Refusal {
   return new Refusal('length-mismatch', { message: 'Content-Range and the length of the body differ' });
+}
+
+/** Milliseconds to wait for another finish of the same upload. */
+const PAUSES = [100, 300, 900, 2700];
+
+/**
+ * Runs a finish. If a concurrent one spoils it, waits until that one has won. If none wins, a repeatable finish is tried again.
+ * @param hasLost true if another request has changed the upload since
+ * @param isRepeatable true if the request has no body, which could be read only once
+ * @throws the error of the last attempt
+ */
+export async function finishDespiteOthers<T>(
+  attempt: () => Promise<T>,
+  hasLost: (error: unknown) => Promise<boolean>,
+  isRepeatable: boolean,
+): Promise<T> {
+  let next = attempt;
+  for (const pause of PAUSES) {
+    try {
+      return await next();
+    } catch (error) {
+      if (!isSpoilt(error)) throw error;
+      await scheduler.wait(pause);
+      if (await hasLost(error)) throw error;
+      if (!isRepeatable) next = () => Promise.reject(error);
+    }
+  }
+  return next();
 }

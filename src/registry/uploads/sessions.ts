@@ -1,7 +1,8 @@
 /**
  * The row of an upload, and the three ways in which it changes. A row exists once the upload has received something. States: open,
  * then committed (finished) or closed (cancelled, or refused for good). `version` grows with each change, and a change requires the
- * version that it was decided on (invariant 5). An expired upload changes no more, so that its bytes can be removed.
+ * version that it was decided on (invariant 5). An expired upload changes no more, so that its bytes can be removed. The schedule
+ * removes them, slice by slice, with pieces that no row names.
  */
 import type { Env, Vars } from '../../env.ts';
 import { type Batch, newBatch, type Results } from '../../events/batch.ts';
@@ -9,14 +10,15 @@ import { organizationAbout } from '../../events/event.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
-import { NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
+import { UPLOADS_PREFIX, uploadIdOf, uploadPrefix } from '../../storage/keys.ts';
+import { deleteObjects, listKeys } from '../../storage/objects.ts';
+import { discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { publishBlob } from '../blobs.ts';
 import type { Pusher } from '../repositories/repositories.ts';
 import { holds } from '../usage/counting.ts';
 import { limitOf, limitParticulars, type Staging } from '../usage/limit.ts';
-import type { Limit } from '../usage/room.ts';
-import { countStaged, othersStaged, releaseStaged, requireRoomForStaged } from '../usage/staged.ts';
+import { countStaged, type Limit, othersStaged, releaseStaged, requireRoomForStaged } from '../usage/staged.ts';
 
 export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
@@ -206,4 +208,60 @@ export async function closeSession(
   );
   const row = (await batch.commit()).first(closed);
   return row ? (JSON.parse(row.staged) as Staged) : null;
+}
+
+/** SQL condition on a row of `uploads`. */
+const IS_EXPIRED = 'id < :before AND expires_at <= unixepoch()';
+
+/** A statement that yields a row if an upload has expired. @param before as in `expireUploads` */
+export function anyUploadExpired(env: Pick<Stores, 'DB'>, before: string): D1PreparedStatement {
+  return prepare(env, `SELECT 1 FROM uploads WHERE ${IS_EXPIRED} LIMIT 1`, { before });
+}
+
+/**
+ * Deletes the bytes of expired uploads, then their rows. Called again while there are any.
+ * @param before ids of uploads that began later than this cannot have expired, and are not looked at
+ * @returns how many uploads it removed
+ */
+export async function expireUploads(env: Stores, before: string, limit: number): Promise<number> {
+  const { results } = await prepare(env, `SELECT id, state, staged FROM uploads WHERE ${IS_EXPIRED} LIMIT :limit`, {
+    before,
+    limit,
+  }).all<{ id: string; state: Session['state']; staged: string }>();
+  for (const { id, state, staged } of results) {
+    if (state === 'open') await discardOpen(env, JSON.parse(staged) as Staged);
+    await deleteObjects(env, await listKeys(env, uploadPrefix(id)));
+    const batch = newBatch(env);
+    releaseStaged(batch, id, 'expires_at <= unixepoch()');
+    batch.run('DELETE FROM uploads WHERE id = :id AND expires_at <= unixepoch()', { id });
+    await batch.commit();
+  }
+  return results.length;
+}
+
+/** Also deletes a completed multipart object: a finish may have died before it wrote the row, and nobody can publish the object now. */
+async function discardOpen(env: Stores, staged: Staged): Promise<void> {
+  await discard(env, staged);
+  if (staged.multipart) await deleteObjects(env, [staged.multipart.key]);
+}
+
+/**
+ * Deletes pieces that no row names, left by requests that died before they wrote their row. Looks at up to 1,000 keys.
+ * @param before ids of uploads that began later than this are skipped
+ * @param startAfter the key after which to begin
+ * @returns the key after which to continue; `null` at the end
+ */
+export async function sweepPieces(env: Stores, before: string, startAfter: string | undefined): Promise<string | null> {
+  const keys = (await listKeys(env, UPLOADS_PREFIX, startAfter)).filter((key) => uploadIdOf(key) < before);
+  if (keys.length === 0) return null;
+  const ids = [...new Set(keys.map(uploadIdOf))];
+  const known = await prepare(env, 'SELECT id FROM uploads WHERE id IN (SELECT value FROM json_each(:ids))', { ids }).all<{
+    id: string;
+  }>();
+  const alive = new Set(known.results.map((row) => row.id));
+  await deleteObjects(
+    env,
+    keys.filter((key) => !alive.has(uploadIdOf(key))),
+  );
+  return keys.at(-1) ?? null;
 }

@@ -19,9 +19,8 @@ import { isEmpty, storeBody } from '../../storage/streams.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { type Blob, statBlobForPush } from '../blobs.ts';
 import { limitFor } from '../usage/limit.ts';
-import { explained, fits, OverLimit, requireRoom } from '../usage/room.ts';
-import { finishDespiteOthers } from './concurrent-finish.ts';
-import { type Chunk, lengthMismatch, outOfStep, receive } from './receiving.ts';
+import { explained, fits, OverLimit, requireRoom } from '../usage/staged.ts';
+import { type Chunk, finishDespiteOthers, lengthMismatch, outOfStep, receive } from './receiving.ts';
 import {
   closeSession,
   commitSession,

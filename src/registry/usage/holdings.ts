@@ -1,9 +1,29 @@
 /** What a namespace stores, counted on request: in total, by kind, and how much of it only the trash holds. */
 import { type Database, newBatch } from '../../events/batch.ts';
-import { isAttached } from '../tags/attached.ts';
 import { repositoriesOf, WARN_PERCENT } from './counting.ts';
 import type { Quota } from './quota.ts';
 import { stagedOf } from './staged.ts';
+
+/** SQL: `sha256:<first 64 digits>` of the tag `sha256-<first 64 digits>.sig`. */
+const digestPrefixIn = (name: string) => `substr(${name}, 1, 6) || ':' || substr(${name}, 8, 64)`;
+
+/**
+ * SQL condition: the tag `name`, which names `digest`, belongs to another manifest of the repository.
+ * @param subjects tables in which that manifest is looked up
+ */
+function isAttached(
+  { name, digest, repositoryId }: { name: string; digest: string; repositoryId: string },
+  subjects: ('manifests' | 'trashed_manifests')[],
+): string {
+  const prefix = digestPrefixIn(name);
+  // A sha512 digest has 128 digits, of which the tag has 64. All hex digits sort before "g".
+  const found = subjects.map(
+    (table) => `EXISTS (SELECT 1 FROM ${table} s WHERE s.repository_id = ${repositoryId}
+      AND s.digest >= ${prefix} AND s.digest < ${prefix} || 'g' AND s.digest <> ${digest})`,
+  );
+  return `(length(${name}) >= 71 AND substr(${name}, 1, 7) IN ('sha256-', 'sha512-')
+    AND substr(${name}, 72) IN ('', '.sig', '.att', '.sbom') AND (${found.join(' OR ')}))`;
+}
 
 interface Holdings extends Quota {
   bytes: number;

@@ -13,8 +13,7 @@ import type { RepositoryName } from '../../oci/name.ts';
 import type { Particulars } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { holds, reaches } from './counting.ts';
-import { explained, fits, type Limit, OverLimit } from './room.ts';
-import { othersStaged } from './staged.ts';
+import { explained, fits, type Limit, OverLimit, othersStaged } from './staged.ts';
 
 /** An upload that has staged bytes. Its own bytes do not take space from the blob that it becomes. */
 export interface Staging {

@@ -1,16 +1,19 @@
 /**
- * One attempt of one delivery: a signed POST with limits on time and size. Only the part of the answer that is shown to people is read.
+ * One attempt of one delivery: a signed POST with limits on time and size. Only the part of the answer that is shown to people is read,
+ * and secrets in it are hidden, because an endpoint may echo what it was sent. A test delivery, by which somebody finds out if an
+ * endpoint works, has no recorded event, is tried once and is not stored.
  */
 import { settings, type Vars } from '../../env.ts';
+import { type Actor, aboutOf } from '../../events/event.ts';
 import { refusalOfAddress } from '../../outbound/address.ts';
 import { deadlineIn, type Network, request } from '../../outbound/request.ts';
 import type { Secrets } from '../../secrets.ts';
 import { report } from '../../telemetry.ts';
 import { LOOP_HEADER } from '../../vocabulary/webhooks.ts';
-import { redacted } from '../endpoint/redaction.ts';
 import { type Endpoint, unseal } from '../endpoint/sealing.ts';
 import { allSecrets, signatureHeaders } from '../endpoint/signature.ts';
 import { FORMATS } from '../formats/all.ts';
+import type { RepositoryFacts } from '../formats/format.ts';
 import type { Subscription } from '../subscriptions.ts';
 import { deliveryId, type EventData, type Loaded, type Result } from './deliveries.ts';
 import { delayAfter, retryAfterOf } from './schedule.ts';
@@ -47,7 +50,7 @@ interface Answer {
 }
 
 /** A redirect is a failure too (Standard Webhooks, "Delivery"). */
-export function isSuccess(status: number | null): boolean {
+function isSuccess(status: number | null): boolean {
   return status !== null && status >= 200 && status < 300;
 }
 
@@ -86,7 +89,7 @@ function failed(error: unknown): Answer {
 }
 
 /** Renders, signs and sends. Nothing is sent to an address that is not allowed. */
-export async function post(
+async function post(
   env: Settings,
   subscription: Subscription,
   { id, read }: { id: string; read: () => EventData },
@@ -151,4 +154,65 @@ async function send(
     // The same message and time for every failure, so that nobody can scan hosts and ports with a webhook.
     return { ...common, status: null, error: NO_ANSWER, response: '', latencyMs: TIMEOUT_MS };
   }
+}
+
+/**
+ * Returns `true` if the endpoint answered with success. It tells nothing else, neither the answer nor the time it took: a caller could
+ * scan hosts with it. Therefore every failure is reported after the same time, the longest that an attempt takes.
+ */
+export async function sendTest(
+  env: Settings,
+  subscription: Subscription,
+  { by, facts }: { by: Actor; facts: RepositoryFacts | null },
+  runtime: DeliveryRuntime,
+): Promise<boolean> {
+  const now = runtime.now();
+  const event = {
+    // A new id each time: receivers ignore an event that they know.
+    id: now,
+    at: Math.floor(now / 1000),
+    type: 'webhook.test' as const,
+    about: aboutOf(subscription.scope),
+    sequence: 0,
+    target: {},
+    by,
+  };
+  const longest = runtime.sleep(LONGEST_MS);
+  const id = `${subscription.id}_test-${crypto.randomUUID()}`;
+  const { status } = await post(env, subscription, { id, read: () => ({ event, facts }) }, runtime);
+  const delivered = isSuccess(status);
+  if (!delivered) await longest;
+  return delivered;
+}
+
+/** A little longer than the time limit of an attempt. */
+const LONGEST_MS = 10_500;
+
+/** A shorter secret would match everywhere. */
+const SECRET_MIN = 4;
+
+/** @param secrets whole values; their words are hidden too, and signing secrets without their prefix */
+export function redacted(text: string, secrets: readonly string[]): string {
+  const words = secrets.flatMap((value) => [value, value.replace(/^whsec_/, ''), ...value.split(/\s+/)]);
+  const known = words.flatMap(spellings);
+  const hidden = [...new Set(known)].filter((value) => value.length >= SECRET_MIN).sort((a, b) => b.length - a.length);
+  return hidden.reduce((all, value) => all.replaceAll(value, '***'), withoutBeginning(text, hidden));
+}
+
+/** The value as it is, in a URL, in JSON (some encoders escape slashes), and in HTML. */
+function spellings(value: string): string[] {
+  const json = JSON.stringify(value).slice(1, -1);
+  const html = value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+  return [value, encodeURIComponent(value), json, json.replaceAll('/', '\\/'), html];
+}
+
+/** Cuts off the beginning of a secret at the end of the text: the answer may have been read up to the middle of one. */
+function withoutBeginning(text: string, hidden: readonly string[]): string {
+  const cut = hidden.map((value) => {
+    for (let length = Math.min(value.length - 1, text.length); length >= SECRET_MIN; length--) {
+      if (text.endsWith(value.slice(0, length))) return length;
+    }
+    return 0;
+  });
+  return text.slice(0, text.length - Math.max(0, ...cut));
 }

@@ -1,4 +1,7 @@
-/** Claims: one consumer at a time tries a delivery. A claim lasts a minute, or until the result is stored. */
+/**
+ * Claims: one consumer at a time tries a delivery. A claim lasts a minute, or until the result is stored. The connections of this
+ * isolate to each endpoint are limited, too.
+ */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { type SubscriptionRow, subscriptionOf } from '../subscriptions.ts';
 import { claimProbe } from './breaker.ts';
@@ -75,4 +78,26 @@ function loadedOf(row: Row, mine: Set<string>): Loaded {
     subscription: subscriptionOf(subscription),
     now,
   };
+}
+
+/** Connections to one endpoint from this isolate. */
+const CONNECTIONS_MAX = 5;
+
+/** The times at which connections were taken, by subscription. */
+const open = new Map<string, number[]>();
+
+/** Returns `null` if there are enough. A connection whose invocation was killed counts until its attempt must be over. */
+export function takeConnection({ subscription }: DeliveryKey, now: number): number | null {
+  const taken = (open.get(subscription) ?? []).filter((since) => since > now - CLAIM * 1000 && since <= now);
+  if (taken.length >= CONNECTIONS_MAX) return null;
+  open.set(subscription, [...taken, now]);
+  return now;
+}
+
+export function giveConnection({ subscription }: DeliveryKey, taken: number | null): void {
+  const all = open.get(subscription) ?? [];
+  const at = taken === null ? -1 : all.indexOf(taken);
+  const rest = at < 0 ? all : all.toSpliced(at, 1);
+  if (rest.length > 0) open.set(subscription, rest);
+  else open.delete(subscription);
 }

@@ -1,7 +1,7 @@
 /**
  * A delivery is a row, which holds its state, and a message, which only reminds a consumer of the row. If a message is lost, the cron
  * sends another; if it comes twice, the second finds the row claimed or done. States: waiting, then delivered or failed, and waiting
- * again when it is replayed (`claims.ts`, `results.ts`).
+ * again when it is replayed (`claims.ts`, `deliver.ts`).
  */
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';

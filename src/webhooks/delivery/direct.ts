@@ -3,8 +3,7 @@
  * midnight. A claim decides who tries a delivery, the cron or a queue consumer.
  */
 import { attempt, type DeliveryRuntime } from './attempt.ts';
-import { claimDeliveries } from './claims.ts';
-import { giveConnection, takeConnection } from './connections.ts';
+import { claimDeliveries, giveConnection, takeConnection } from './claims.ts';
 import { finish, type Stores } from './deliver.ts';
 import { type DeliveryKey, type Loaded, markFailed } from './deliveries.ts';
 import { MAX_TRIES } from './schedule.ts';

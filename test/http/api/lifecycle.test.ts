@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { Actor } from '../../../src/events/event.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
-import { runDueLifecycles } from '../../../src/registry/lifecycle/due.ts';
+import { runDueLifecycles } from '../../../src/registry/lifecycle/run.ts';
 import { bytesFreedBy, CANDIDATES_MAX, loadSnapshot } from '../../../src/registry/lifecycle/snapshot.ts';
 import { violations } from '../../world/checker.ts';
 import { counting } from '../../world/counting.ts';

@@ -1,7 +1,7 @@
 /** Quotas of organizations during pushes: the batch that commits content also counts it, and a refused push leaves nothing. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';
-import { expireUploads } from '../../../src/registry/uploads/expiry.ts';
+import { expireUploads } from '../../../src/registry/uploads/sessions.ts';
 import { recountUsage } from '../../../src/registry/usage/usage.ts';
 import { violations } from '../../world/checker.ts';
 import { counting } from '../../world/counting.ts';

@@ -1,8 +1,7 @@
 /** Which policies can be saved: ECR's validation rules, and our own. */
 import { describe, expect, test } from 'vitest';
 import { lifecyclePolicy } from '../../../src/contract/lifecycle.ts';
-import { policyErrors } from '../../../src/registry/lifecycle/policy.ts';
-import { parseRange, versionOf } from '../../../src/registry/lifecycle/versions.ts';
+import { parseRange, policyErrors, versionOf } from '../../../src/registry/lifecycle/policy.ts';
 import { type Brief, KEEP, moreThan, olderThan, policyOf, tagged, unpulledFor } from './stock.ts';
 
 const complaints = (...rules: Brief[]) => policyErrors(policyOf(...rules)).map(({ message }) => message);

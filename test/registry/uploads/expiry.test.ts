@@ -1,7 +1,6 @@
 /** Expiry of unfinished uploads. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { expireUploads, sweepPieces } from '../../../src/registry/uploads/expiry.ts';
-import { newUploadId, uploadIdAt } from '../../../src/registry/uploads/sessions.ts';
+import { expireUploads, newUploadId, sweepPieces, uploadIdAt } from '../../../src/registry/uploads/sessions.ts';
 import { pieceKey } from '../../../src/storage/keys.ts';
 import { faulty } from '../../world/faults.ts';
 import { contentOf, refusal } from '../../world/images.ts';

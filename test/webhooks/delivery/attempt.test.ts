@@ -4,8 +4,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
 import type { Env } from '../../../src/env.ts';
 import { changeSubscription } from '../../../src/webhooks/changes.ts';
-import { sendTest } from '../../../src/webhooks/delivery/test-delivery.ts';
-import { redacted } from '../../../src/webhooks/endpoint/redaction.ts';
+import { redacted, sendTest } from '../../../src/webhooks/delivery/attempt.ts';
 import { pushImage } from '../../world/images.ts';
 import {
   type Answering,

@@ -9,7 +9,7 @@ import { expireEvents, searchEvents } from '../../../src/events/history.ts';
 import { listDeliveries, replayFailed, replaySince } from '../../../src/webhooks/delivery/history.ts';
 import { matchEvents } from '../../../src/webhooks/delivery/matching.ts';
 import { failExpired, remindOfForgotten } from '../../../src/webhooks/delivery/reminders.ts';
-import { expireDeliveries, removeEnded } from '../../../src/webhooks/expiry.ts';
+import { expireDeliveries, removeEnded } from '../../../src/webhooks/subscriptions.ts';
 import { pushImage } from '../../world/images.ts';
 import { recordAll } from '../../world/record.ts';
 import { countingStatements, deliverSome, match, newScene, pass, type Scene, status, subscribe } from '../../world/webhooks.ts';

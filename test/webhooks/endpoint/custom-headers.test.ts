@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { refusalOfHeaders } from '../../../src/webhooks/endpoint/custom-headers.ts';
+import { refusalOfHeaders } from '../../../src/webhooks/rules.ts';
 
 function refusalOf(name: string, value = 'x'): string | null {
   return refusalOfHeaders({ [name]: value });
