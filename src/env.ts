@@ -169,7 +169,7 @@ type CamelCase<S extends string> = S extends `${infer Head}_${infer Rest}`
   : Lowercase<S>;
 
 /** The parsed settings, under their names in camel case: `TRASH_DAYS` is `trashDays`. */
-export type Settings = {
+type Settings = {
   [Name in keyof typeof SETTINGS as CamelCase<Name>]: ReturnType<(typeof SETTINGS)[Name]['read']>;
 };
 

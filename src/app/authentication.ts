@@ -5,7 +5,7 @@
 import type { Authority } from '../auth/authority.ts';
 import type { Credential } from '../auth/credential.ts';
 import { noteUse } from '../auth/directory.ts';
-import { noteFailure } from '../auth/login-log.ts';
+import { noteFailure } from '../auth/logins.ts';
 import { noteOutsideLogin } from '../auth/outside/logins.ts';
 import { credentialOfAdministrator, credentialOfPassword } from '../auth/passwords.ts';
 import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';
@@ -24,7 +24,7 @@ export type { Caller, Credential };
 export type SentCredential = { token: string } | { name: string | null; password: string };
 
 /** Limits how often passwords that a person may have chosen are compared. The comparison yields `null` for a wrong password. */
-export type LimitGuesses = <T>(compare: () => Promise<T | null>) => Promise<T | null>;
+type LimitGuesses = <T>(compare: () => Promise<T | null>) => Promise<T | null>;
 
 /**
  * The caller of a request. A caller with an invalid access token is not refused here, but by the route: its challenge names the scope

@@ -42,7 +42,7 @@ import {
 
 export type { Chunk, Upload };
 
-export interface OpenBlob {
+interface OpenBlob {
   digest: Digest;
   /** Bytes. */
   size: number;

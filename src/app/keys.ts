@@ -3,13 +3,19 @@
  * robots, and administrators all keys. For other callers a key does not exist.
  */
 import type { Authority } from '../auth/authority.ts';
-import { type AccessKey, createKey as addKey, getKey as readKey, listKeys as readKeys } from '../auth/people/access-keys.ts';
-import { changeKey as changeRow } from '../auth/people/key-changes.ts';
-import { revokeKey as endKey, revokeKeys as endKeys, keysMadeWith } from '../auth/people/key-revocation.ts';
-import { rotateKey as replaceKey } from '../auth/people/key-rotation.ts';
+import {
+  type AccessKey,
+  createKey as addKey,
+  revokeKey as endKey,
+  revokeKeys as endKeys,
+  keysMadeWith,
+  getKey as readKey,
+  listKeys as readKeys,
+} from '../auth/people/access-keys.ts';
+import { changeKey as changeRow, rotateKey as replaceKey } from '../auth/people/key-changes.ts';
 import { getRobot } from '../auth/people/robots.ts';
 import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
-import { pushWithoutPull } from '../auth/rights/policy-warnings.ts';
+import { pushWithoutPull } from '../auth/rights/policy-names.ts';
 import {
   type KeyChange,
   type KeyRevocation,
@@ -31,7 +37,7 @@ import { storedStatement } from './statements.ts';
 export type { AccessKey } from '../auth/people/access-keys.ts';
 
 /** A key whose statements were just saved. */
-export interface SavedKey {
+interface SavedKey {
   key: AccessKey;
   /** Likely mistakes in its statements. */
   warnings: string[];

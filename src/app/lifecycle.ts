@@ -52,7 +52,7 @@ export interface LifecyclePreview {
   next: string | null;
 }
 
-export interface LifecycleRun extends LifecycleItems {
+interface LifecycleRun extends LifecycleItems {
   /** Tags and manifests of the plan that still exist. */
   remaining: number;
   /** True if a large repository has more pages. */

@@ -1,6 +1,6 @@
 /** The caller: who they are, login passwords, and logging out everywhere. */
 import type { Authority } from '../auth/authority.ts';
-import { noteIssued } from '../auth/login-log.ts';
+import { noteIssued } from '../auth/logins.ts';
 import { endLogins } from '../auth/people/accounts.ts';
 import { type Minted, mintLoginPassword } from '../auth/tokens.ts';
 import { loginPasswordRequest } from '../contract/people.ts';

@@ -39,7 +39,7 @@ export async function checkManifest(call: ContentCall, repository: RepositoryNam
 
 export type { MovedTags };
 
-export interface PushedManifest {
+interface PushedManifest {
   repository: RepositoryName;
   bytes: Uint8Array;
   contentType: string | undefined;

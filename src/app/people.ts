@@ -29,7 +29,7 @@ export type { User } from '../auth/people/accounts.ts';
 export type { Accepted } from '../auth/people/invitations.ts';
 
 /** What a member of a common organization sees of a user. */
-export type Colleague = Pick<User, 'name' | 'subject'>;
+type Colleague = Pick<User, 'name' | 'subject'>;
 
 export interface Invited {
   user: User;

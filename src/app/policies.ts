@@ -1,9 +1,8 @@
 /** Policies of users, teams, robots and repositories: read, preview and save them; and why somebody may do something. */
 import { explainFor, whoCanGrant } from '../auth/rights/explain.ts';
 import { policyIn, queryPolicy, savePolicy as writePolicy } from '../auth/rights/policies.ts';
-import { withShownPrincipals } from '../auth/rights/policy-names.ts';
+import { pushWithoutPull, withShownPrincipals } from '../auth/rights/policy-names.ts';
 import { previewPolicy as compare, type Difference } from '../auth/rights/policy-preview.ts';
-import { pushWithoutPull } from '../auth/rights/policy-warnings.ts';
 import type { Sourced, Statement } from '../auth/statement.ts';
 import { reachOf } from '../auth/visibility.ts';
 import { identityStatements, repositoryStatements, type SentStatement, type ShownStatement } from '../contract/statements.ts';
@@ -62,7 +61,7 @@ function statementsOf(subject: string, sent: readonly SentStatement[]): Statemen
   return parse(schema, sent, 'statements').map(storedStatement);
 }
 
-export interface Preview {
+interface Preview {
   changes: Difference[];
   /** There was more to compare than one request may. */
   truncated: boolean;
@@ -128,7 +127,7 @@ function mistakesIn(subject: string, statements: readonly Statement[]): string[]
   return pushWithoutPull(statements.map(withShownPrincipals), whose);
 }
 
-export interface Question {
+interface Question {
   principal: string;
   action: RepositoryAction;
   repository: RepositoryName;
@@ -137,9 +136,9 @@ export interface Question {
   claims: Record<string, string>;
 }
 
-export type ShownSource = ShownStatement & { from: string };
+type ShownSource = ShownStatement & { from: string };
 
-export interface Explanation {
+interface Explanation {
   allowed: boolean;
   reason: string;
   decidedBy: ShownSource | null;

@@ -30,7 +30,7 @@ import { requireRight } from './access.ts';
 import type { Call } from './call.ts';
 import { visibleRepositories } from './visible.ts';
 
-export type Visibility = 'private' | 'public';
+type Visibility = 'private' | 'public';
 
 export interface ListedRepository extends RepositorySummary {
   visibility: Visibility;
@@ -43,14 +43,14 @@ export interface Repository extends ListedRepository {
 }
 
 /** What a request sets. A field that is left out stays as it is; a new repository is private and has no texts. */
-export interface RepositoryChange {
+interface RepositoryChange {
   visibility?: Visibility | undefined;
   description?: string | undefined;
   /** Markdown. */
   overview?: string | undefined;
 }
 
-export interface RepositoryFilter {
+interface RepositoryFilter {
   /** The name of an organization or user. */
   namespace?: string | undefined;
   /** Part of the name or of the description. */

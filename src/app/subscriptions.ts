@@ -1,7 +1,7 @@
 /** Webhooks and their deliveries: for callers who may administer what a webhook listens to. */
 import { countReplays, replaysToday } from '../auth/allowance.ts';
 import { getOrganization } from '../auth/people/organizations.ts';
-import { administers } from '../auth/rights/administering.ts';
+import { administers } from '../auth/rights/lookup.ts';
 import { requireOrganization } from '../auth/within.ts';
 import { valid } from '../contract/valid.ts';
 import { type NewWebhook, newWebhook, secretRotation, type WebhookChange, webhookChange } from '../contract/webhooks.ts';
@@ -224,7 +224,7 @@ export async function replayDelivery(call: Call, webhook: Subscription, id: stri
 }
 
 /** Seconds since the epoch. */
-export interface ReplaySpan {
+interface ReplaySpan {
   since: number;
   until: number | null;
 }

@@ -3,8 +3,7 @@
  * caller may have, and for a login that lasts a refresh token.
  */
 import type { Authority } from '../auth/authority.ts';
-import { noteLogin } from '../auth/login-log.ts';
-import { beginLogin, continueLogin } from '../auth/logins.ts';
+import { beginLogin, continueLogin, noteLogin } from '../auth/logins.ts';
 import { noteOutsideLogin } from '../auth/outside/logins.ts';
 import { grantable } from '../auth/policy.ts';
 import { formatGrant, type Grant, MAX_SCOPES, parseScopes, wordsOf } from '../auth/scope.ts';
@@ -13,12 +12,12 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import { recordLogin, wrongCredentials } from './authentication.ts';
 import type { Arrival } from './call.ts';
 
-export interface TokenCall extends Arrival {
+interface TokenCall extends Arrival {
   /** The caller, with the policies of the requested repositories (`loadRights`). */
   authority: Authority;
 }
 
-export interface IssuedToken {
+interface IssuedToken {
   token: string;
   /** Seconds. */
   expiresIn: number;

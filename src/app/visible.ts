@@ -31,7 +31,7 @@ const CHUNK_MAX = 4000;
 /** As places in it are sealed for it. */
 const LIST = 'repositories';
 
-export interface Filter {
+interface Filter {
   /** Only `acme/...`. */
   namespace?: string | undefined;
   /** Part of the name or of the description. */
@@ -50,7 +50,7 @@ function earliest(ends: (string | undefined)[]): string | undefined {
 }
 
 /** A repository that the reader may pull, and whether everybody may. */
-export interface Visible {
+interface Visible {
   name: RepositoryName;
   isPublic: boolean;
 }
@@ -79,7 +79,7 @@ function nextOf(names: readonly string[], { after, limit }: PageQuery): { items:
   return { items, cut: rest.length > limit ? items.at(-1) : undefined };
 }
 
-export interface VisiblePage extends Page<Visible> {
+interface VisiblePage extends Page<Visible> {
   /** What the next page begins after: the last item, or a place that is sealed, as it may be that of what is hidden. `null`: the end. */
   next: string | null;
 }

@@ -2,7 +2,7 @@
  * Whether the owners of webhooks may still administer what the webhooks listen to. Operations that may take a right from somebody ask
  * before they answer; after changes of policies it is asked when the event is matched, a second later.
  */
-import { mayAdminister } from '../auth/rights/administering.ts';
+import { mayAdminister } from '../auth/rights/lookup.ts';
 import type { Database } from '../events/batch.ts';
 import { report } from '../telemetry.ts';
 import { type Affected, reviewOf, type Standing } from '../webhooks/standing.ts';

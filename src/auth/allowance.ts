@@ -3,9 +3,8 @@
  * like those of D1's limits. Each isolate adds up what requests read and wrote and saves it now and then: one row for each account,
  * day and kind.
  */
-import type { Batch } from '../events/batch.ts';
+import type { Batch, Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
-import type { Database } from './directory.ts';
 
 export type Kind = 'rows-read' | 'rows-written';
 

@@ -2,13 +2,10 @@
  * Loads all that decides what a caller may do, with one statement and within the limits of one request (invariant 12); and the
  * account of the first administrator.
  */
-import type { Env } from '../env.ts';
-import { type JoinedReads, newBatch } from '../events/batch.ts';
+import { type Database, type JoinedReads, newBatch } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 import { confusableSkeleton, nameOf, namespaceOf, organizationOf } from '../vocabulary/names.ts';
 import type { Statement } from './statement.ts';
-
-export type Database = Pick<Env, 'DB' | 'EVENTS'>;
 
 export const BOOTSTRAP = 'user:admin';
 

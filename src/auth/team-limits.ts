@@ -2,11 +2,10 @@
  * Limits of the teams and robots of one organization. Each request of a member reads the policies of the member's teams, so these
  * have limits (invariant 12). Each organization has its own limits: none can use up those of another, or learn of it.
  */
-import type { Batch } from '../events/batch.ts';
+import type { Batch, Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 import { nameOf, organizationOf } from '../vocabulary/names.ts';
 import type { Particulars } from '../vocabulary/refusal.ts';
-import type { Database } from './directory.ts';
 import { allOf, DELETED } from './within.ts';
 
 /** UTF-8 bytes of the policies of all teams of one organization that one member is in. */

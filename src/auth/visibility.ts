@@ -2,12 +2,12 @@
  * Lists repositories that a caller may pull or administer. The index yields candidates, a superset; then the engine decides on each
  * name, within the comparisons that one request may make.
  */
+import type { Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 import { patternList } from '../oci/pattern.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
 import { EVERYONE } from '../vocabulary/names.ts';
 import type { Authority } from './authority.ts';
-import type { Database } from './directory.ts';
 import { allows, COMPARISONS_MAX } from './policy.ts';
 import type { Sourced } from './statement.ts';
 

@@ -1,12 +1,11 @@
 /**
  * Helpers for the parts of an organization (teams, robots, trust rules): ranges of subjects, preconditions, and lists by page.
  */
-import { type Batch, newBatch } from '../events/batch.ts';
+import { type Batch, type Database, newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import type { Parameters } from '../events/sql.ts';
 import { type Page, pageOf } from '../oci/page.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import type { Database } from './directory.ts';
 
 /** `disabled` of a deleted account. The row stays, so that nobody else can take its name. */
 export const DELETED = 2;

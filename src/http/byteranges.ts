@@ -3,7 +3,7 @@ import { type ByteRange, contentRange } from '../oci/range.ts';
 
 type Open = (range: ByteRange) => Promise<ReadableStream | Uint8Array>;
 
-export interface Multipart {
+interface Multipart {
   contentType: string;
   /** Bytes of the whole body. */
   length: number;

@@ -25,7 +25,7 @@ type SpecifiedCode =
 /** Our own: `storage-unavailable` for 5xx, the others under /api. */
 type OwnCode = 'CONFLICT' | 'INVALID' | 'NOT_FOUND' | 'PRECONDITION_FAILED' | 'UNAVAILABLE';
 
-export type ErrorCode = SpecifiedCode | OwnCode;
+type ErrorCode = SpecifiedCode | OwnCode;
 type Row = readonly [status: number, code: ErrorCode];
 
 const COMMON = {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { checkSecrets, SECRETS, SETTINGS, type Setting, settings, startSettings } from '../env.ts';
-import { claimFolder } from './folder.ts';
+import { claimFolder } from './lock.ts';
 import { StartError } from './start-error.ts';
 
 export interface Options {

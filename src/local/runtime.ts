@@ -2,12 +2,11 @@
 import type { D1Database } from '@cloudflare/workers-types';
 import type { Miniflare } from 'miniflare';
 import { settings } from '../env.ts';
-import { copyDatabase } from './backup.ts';
 import { readDeployment } from './deployment.ts';
 import { emulate } from './emulator.ts';
 import type { Options } from './options.ts';
 import { rememberRuntime } from './orphan.ts';
-import { migrate, NewerSchemaError, readMigrations } from './schema.ts';
+import { copyDatabase, migrate, NewerSchemaError, readMigrations } from './schema.ts';
 import { StartError } from './start-error.ts';
 
 /** The name of the Worker, its database and its bucket. */

@@ -1,8 +1,11 @@
 /**
- * Applies the numbered files of `migrations/` to a database, each once and as one transaction. Their names are recorded in the table
- * that `wrangler d1 migrations` uses too, so either can continue where the other stopped.
+ * Applies the numbered files of `migrations/` to a database, each once and as one transaction, after a copy of the database. Their names
+ * are recorded in the table that `wrangler d1 migrations` uses too, so either can continue where the other stopped.
  */
+
+import { cpSync, readdirSync, rmSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { D1Database } from '@cloudflare/workers-types';
 
 const ROOT = new URL('../../', import.meta.url);
@@ -73,3 +76,21 @@ const RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations (
   name TEXT UNIQUE,
   applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
 )`;
+
+/** The newest copies that are kept. */
+const KEPT = 2;
+
+/**
+ * Copies the files of the database while nothing writes to them, and removes all but the newest copies.
+ * @param before the first migration that will be applied
+ * @returns the folder of the copy: put its files in the place of those in `storage/d1` to go back
+ */
+export function copyDatabase(dataDir: string, before: string): string {
+  const all = join(dataDir, 'backups');
+  const time = new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '');
+  const copy = join(all, `${time}-before-${before.replace('.sql', '')}`);
+  cpSync(join(dataDir, 'storage', 'd1'), copy, { recursive: true });
+  const old = readdirSync(all).sort().slice(0, -KEPT);
+  for (const name of old) rmSync(join(all, name), { recursive: true });
+  return copy;
+}

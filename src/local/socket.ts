@@ -9,7 +9,7 @@ const NAME = 'berth-socket';
 /** How the emulator names a Worker's service. */
 const WORKER_PREFIX = 'core:user:';
 
-export interface Address {
+interface Address {
   host: string;
   port: number;
 }

@@ -17,7 +17,7 @@ export interface Particulars {
 }
 
 /** What the answer to a caller without the right credential says besides (RFC 6750, section 3). */
-export interface Challenge {
+interface Challenge {
   /** The scope that the request needs, as the token protocol writes it. */
   scope?: string;
   /** Why the credential that was sent is refused. Left out: none was sent. */

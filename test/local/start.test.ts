@@ -29,8 +29,8 @@ function start(env: Record<string, string>, program = 'src/local/start.ts'): Pro
 
 /** Says whether it got the lock of the folder in its argument, and keeps running. */
 const LOCK_AND_WAIT = `
-  Promise.all([import('./src/local/folder.ts'), import('./src/local/lock.ts')])
-    .then(([{ claimFolder }, { lockFolder }]) => (claimFolder(process.argv[1]), lockFolder(process.argv[1])))
+  import('./src/local/lock.ts')
+    .then(({ claimFolder, lockFolder }) => (claimFolder(process.argv[1]), lockFolder(process.argv[1])))
     .then(() => console.log('locked'), () => console.log('taken'));
   setInterval(() => {}, 1000);`;
 

@@ -7,9 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { D1Database } from '@cloudflare/workers-types';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { copyDatabase } from '../../src/local/backup.ts';
 import { emulate } from '../../src/local/emulator.ts';
-import { readMigrations } from '../../src/local/schema.ts';
+import { copyDatabase, readMigrations } from '../../src/local/schema.ts';
 import { startRegistry } from '../world/registry.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));

@@ -2,12 +2,14 @@
  * CI jobs of outside issuers as callers: which trust rules apply to them in a request, and why none does. The rules of the
  * repository's organization apply, for their lifetime, and only in the version that the job logged in under.
  */
+
 import { decodeJwt } from 'jose';
+import type { Database } from '../../events/batch.ts';
 import { EVERYONE, namespaceOf, organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Authority, anonymous, onIdentity, repositoryStatements } from '../authority.ts';
 import type { Credential, Job } from '../credential.ts';
-import type { Database, Loaded } from '../directory.ts';
+import type { Loaded } from '../directory.ts';
 import type { Runtime } from '../runtime.ts';
 import { outsideLoginId } from './logins.ts';
 import { mismatches, statementsOf, type Told, type TrustRule, toldBy, verifyToken } from './oidc.ts';

@@ -3,9 +3,9 @@
  * for each token that they need, even after it has expired. A token that was used in time stays valid for as long as its trust rule
  * allows, like the refresh token that docker gets.
  */
+import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { OutsideLogin } from '../credential.ts';
-import type { Database } from '../directory.ts';
 
 /** The row's id: a hash of the token, which does not reveal it. */
 export async function outsideLoginId(token: string): Promise<string> {

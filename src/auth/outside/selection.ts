@@ -2,10 +2,9 @@
  * Selects the trust rules that may apply to a token, by index: those of the request's organizations with a claim that identifies the
  * job. Rules of other organizations for the same job are not read, and decide nothing (invariant 12).
  */
-import { newBatch } from '../../events/batch.ts';
+import { type Database, newBatch } from '../../events/batch.ts';
 import { NEWEST } from '../../events/outbox.ts';
 import { organizationOf } from '../../vocabulary/names.ts';
-import type { Database } from '../directory.ts';
 import { type Claims, keysOfClaims } from './claims.ts';
 import type { TrustRule } from './oidc.ts';
 

@@ -1,13 +1,12 @@
 /** Trust rules in the database: list, read, save and delete them. */
 import { settings, type Vars } from '../../env.ts';
-import { type Batch, newBatch } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { booleanIn, changesIn, NEWEST, recordEvent } from '../../events/outbox.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import { organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import type { Database } from '../directory.ts';
 import { allOf, type Change, requireOrganization, requireVersion, type SubjectRange } from '../within.ts';
 import { keysOfRule } from './claims.ts';
 import type { TrustRule } from './oidc.ts';

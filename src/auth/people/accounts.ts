@@ -2,15 +2,15 @@
  * Users: read, list, change and log them out. Each change is one batch with its event (invariant 6). A user is disabled instead of
  * deleted, so that nobody else can take the name.
  */
-import { type Batch, type Handle, newBatch } from '../../events/batch.ts';
+import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { booleanIn, changesIn, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { nameOf } from '../../vocabulary/names.ts';
-import { BOOTSTRAP, type Database } from '../directory.ts';
+import { BOOTSTRAP } from '../directory.ts';
 import { type Change, only, requireVersion } from '../within.ts';
-import { revokeKeysOf } from './key-revocation.ts';
+import { revokeKeysOf } from './access-keys.ts';
 
 export interface User {
   /** `user:alice` */

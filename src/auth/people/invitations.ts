@@ -3,17 +3,15 @@
  * once. The link is a token that names the user and the invitation; the database knows which invitation is open.
  */
 import { settings, type Vars } from '../../env.ts';
-import { type Batch, newBatch, withRetries } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { booleanIn, recordEvent } from '../../events/outbox.ts';
 import type { Secrets } from '../../secrets.ts';
 import { confusableSkeleton, nameOf, parseNewName } from '../../vocabulary/names.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
-import type { Database } from '../directory.ts';
-import { type Kind, mint, verify } from '../jwt.ts';
 import type { TokenContext } from '../runtime.ts';
 import { accessKeySecret, keyIdFrom } from '../secrets.ts';
-import type { Minted } from '../tokens.ts';
+import { type Kind, type Minted, mint, verify } from '../tokens.ts';
 import type { Change } from '../within.ts';
 import { DAY, insertKey } from './access-keys.ts';
 import { changeUser, findUser, queryUser, type User, type UserChange, userOf } from './accounts.ts';

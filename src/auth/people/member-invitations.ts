@@ -2,13 +2,12 @@
  * Invitations to join an organization. Policies of an organization apply to its members' requests, so nobody becomes a member
  * without agreeing: the invited user accepts or declines, and an owner can withdraw the invitation.
  */
-import { type Batch, newBatch } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import { nameOf } from '../../vocabulary/names.ts';
-import type { Database } from '../directory.ts';
 import { listWithin, ORGANIZATION_EXISTS, requireOrganization } from '../within.ts';
 import { type Member, type Role, requireMembershipRoom } from './members.ts';
 

@@ -1,12 +1,11 @@
 /** Members of organizations and their two roles. An organization that has an owner always keeps one. */
-import { type Batch, newBatch } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import { nameOf } from '../../vocabulary/names.ts';
 import type { Particulars } from '../../vocabulary/refusal.ts';
-import type { Database } from '../directory.ts';
 import { type Grants, grantsIn, listOfGrants, queryGrants, removeGrants } from '../rights/policy-names.ts';
 import { allOf, listWithin, ORGANIZATION_EXISTS, only } from '../within.ts';
 

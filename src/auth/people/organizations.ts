@@ -2,7 +2,7 @@
  * Organizations: create, describe, list and delete them. A deleted organization stays as a hidden row, so that nobody else can take
  * its name.
  */
-import { type Batch, newBatch } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { aboutOf } from '../../events/event.ts';
 import { changesIn, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
@@ -10,7 +10,6 @@ import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import { confusableSkeleton, nameOf } from '../../vocabulary/names.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import type { Authority } from '../authority.ts';
-import type { Database } from '../directory.ts';
 import { removeRules } from '../outside/trust-rules.ts';
 import { allOf, type Change, DELETED, requireOrganization, requireVersion } from '../within.ts';
 import { removeRobots } from './robots.ts';

@@ -2,14 +2,13 @@
  * Robots: accounts of organizations for programs. A deleted robot stays as a hidden row: policies of repositories may still name it,
  * so nobody else can take its name.
  */
-import { type Batch, newBatch } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { booleanIn, changesIn, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Page, PageQuery } from '../../oci/page.ts';
 import { organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import type { Database } from '../directory.ts';
 import { type Grants, grantsIn, listOfGrants, queryGrants, removeGrants } from '../rights/policy-names.ts';
 import { requireRoomInOrganization } from '../team-limits.ts';
 import {
@@ -23,7 +22,7 @@ import {
   requireVersion,
   type SubjectRange,
 } from '../within.ts';
-import { revokeKeysOf } from './key-revocation.ts';
+import { revokeKeysOf } from './access-keys.ts';
 
 export interface Robot {
   /** `robot:acme/ci` */

@@ -2,7 +2,7 @@
  * Teams of organizations and their members. A deleted team leaves an empty policy behind while policies of repositories still name
  * it: what they allow must not go to a new team of that name.
  */
-import { type Batch, newBatch } from '../../events/batch.ts';
+import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { changesIn, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
@@ -10,7 +10,6 @@ import type { Page, PageQuery } from '../../oci/page.ts';
 import { nameOf, organizationOf } from '../../vocabulary/names.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import type { Authority } from '../authority.ts';
-import type { Database } from '../directory.ts';
 import { allows } from '../policy.ts';
 import { namedInTrash } from '../rights/policies.ts';
 import { listOfGrants } from '../rights/policy-names.ts';

@@ -3,11 +3,12 @@
  * cannot differ from what happens.
  */
 
+import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { RepositoryAction } from '../../vocabulary/actions.ts';
 import { EVERYONE, nameOf, namespaceOf, organizationOf } from '../../vocabulary/names.ts';
 import type { Authority } from '../authority.ts';
-import { type Database, READ_MAX_BYTES, readable } from '../directory.ts';
+import { READ_MAX_BYTES, readable } from '../directory.ts';
 import { explain } from '../policy.ts';
 import { type Decision, evaluate, type Sourced, type Statement } from '../statement.ts';
 import { authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';

@@ -2,16 +2,14 @@
  * Policies: the statements of users, teams, robots and repositories. Each policy is read and saved as one document. The saving
  * functions check the limits of a policy, that a team or robot stays within its organization, and that the subject exists.
  */
-import type { Batch, Handle, Results } from '../../events/batch.ts';
+import type { Batch, Database, Handle, Results } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { bytesOf as bytesInSql, recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import { EVERYONE, nameOf, organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Authority } from '../authority.ts';
-import type { Database } from '../directory.ts';
-import type { Statement } from '../statement.ts';
-import { bytesOf, checkStatements } from '../statement-limits.ts';
+import { bytesOf, checkStatements, type Statement } from '../statement.ts';
 import { requirePolicyRoom } from '../team-limits.ts';
 import { DELETED, requireVersion } from '../within.ts';
 import {

@@ -1,15 +1,13 @@
 /** Previews a policy: who would gain and lose which rights if it were saved, by the engine that decides every request. */
-
+import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { patternList } from '../../oci/pattern.ts';
 import { ACTIONS, type RepositoryAction } from '../../vocabulary/actions.ts';
 import { EVERYONE, nameOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Authority, onIdentity, onRepository } from '../authority.ts';
-import type { Database } from '../directory.ts';
 import { COMPARISONS_MAX } from '../policy.ts';
-import { decisions, isAbout, names, type Sourced, type Statement } from '../statement.ts';
-import { checkStatements } from '../statement-limits.ts';
+import { checkStatements, decisions, isAbout, names, type Sourced, type Statement } from '../statement.ts';
 import { requireWithinOrganization } from './policies.ts';
 import { shownPrincipal } from './policy-names.ts';
 import { groupByName, knowsOf, seen, statementsOfRepositories, type Viewer, viewerOf } from './viewer.ts';

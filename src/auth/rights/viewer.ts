@@ -3,10 +3,11 @@
  * know who else is in the organization and its teams; everybody knows themselves. About anybody else an answer is derived from the
  * name alone, so that it is the same whether they exist or not.
  */
+import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { EVERYONE, nameOf, organizationOf } from '../../vocabulary/names.ts';
 import { type Authority, anonymous, repositoryStatements, rolesOf } from '../authority.ts';
-import { type Database, NOTHING, READ_MAX_BYTES } from '../directory.ts';
+import { NOTHING, READ_MAX_BYTES } from '../directory.ts';
 import { isNarrowed, isUnscopedUser } from '../policy.ts';
 import type { Sourced, Statement } from '../statement.ts';
 import { authoritiesOf } from './lookup.ts';
