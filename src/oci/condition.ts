@@ -1,7 +1,7 @@
-/** Conditions of a put (RFC 9110, sections 13.1.1 and 13.1.2): what its tags must name, or must not, for it to be carried out. */
+/** Conditions of a request (RFC 9110, sections 13.1.1 and 13.1.2): digests that its tag must name, or must not name. */
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** `*`: anything at all. */
+/** `*`: any digest. */
 type Named = '*' | string[];
 
 export interface Condition {
@@ -9,19 +9,19 @@ export interface Condition {
   noneMatch: Named | null;
 }
 
-/** Digests that one header names, at most. */
+/** Digests in one header. */
 const MAX_NAMED = 100;
 
 /** One element of a list of entity tags (8.8.3), which may be empty (5.6.1.2). */
 const ELEMENT = /[ \t]*(?:(?<weak>W\/)?"(?<opaque>[!#-~\x80-\xff]*)"[ \t]*)?(?:,|$)/y;
 
-/** `null`: none. @throws parameter-invalid (400) for a header outside the grammar */
+/** `null`: there is no condition. @throws parameter-invalid for a header outside the grammar */
 export function parseCondition(ifMatch: string | undefined, ifNoneMatch: string | undefined): Condition | null {
   if (ifMatch === undefined && ifNoneMatch === undefined) return null;
   return { match: parseNamed('If-Match', ifMatch), noneMatch: parseNamed('If-None-Match', ifNoneMatch) };
 }
 
-/** `If-Match` compares strongly, which a weak tag never does; `If-None-Match` weakly, where it is as any other (8.8.3.2). */
+/** `If-Match` never matches a weak entity tag; `If-None-Match` ignores weakness (8.8.3.2). */
 function parseNamed(header: 'If-Match' | 'If-None-Match', text: string | undefined): Named | null {
   if (text === undefined) return null;
   if (text.trim() === '*') return '*';
@@ -34,7 +34,7 @@ function parseNamed(header: 'If-Match' | 'If-None-Match', text: string | undefin
   return tags.filter(({ weak }) => !weak || header === 'If-None-Match').map(({ opaque }) => opaque);
 }
 
-/** `null`: it is no such list. */
+/** `null`: the text is not a list of entity tags. */
 function tagsIn(text: string): { weak: boolean; opaque: string }[] | null {
   const tags: { weak: boolean; opaque: string }[] = [];
   for (let at = 0; at < text.length; at = ELEMENT.lastIndex) {

@@ -1,25 +1,25 @@
 /**
- * Strict JSON for documents that several readers must understand alike: one text, one meaning.
- * Refuses what `JSON.parse` lets through: invalid UTF-8, a byte order mark, repeated keys, nesting and members without end.
+ * Strict JSON, for documents that all readers must understand in the same way. Refuses what `JSON.parse` accepts: invalid UTF-8, a byte
+ * order mark, repeated keys, and unlimited nesting or numbers of members.
  */
 
-/** Deep enough for any manifest; SQLite's JSON functions stop at 1,000, our own recursion nowhere comes near. */
+/** Levels of nesting: enough for any manifest. SQLite's JSON functions accept 1,000. */
 const MAX_DEPTH = 100;
 
 /**
- * Brackets, colons and commas. What parsing costs grows with them, not with the length: a manifest of 8 MiB may be one long
- * annotation, but not a million members, which would take most of a second of CPU.
+ * Brackets, colons and commas. The CPU time of parsing grows with their number, not with the length: a manifest of 8 MiB may be one long
+ * annotation, but a million members would take most of a second.
  */
 const MAX_STRUCTURE = 120_000;
 
-/** @throws SyntaxError with a reason fit to be shown */
+/** @throws SyntaxError with a message for the client */
 export function parseStrictJson(bytes: Uint8Array): { text: string; value: unknown } {
   const text = decode(bytes);
   const outline = outlineOf(text);
   if (outline.depth > MAX_DEPTH) throw new SyntaxError(`nested deeper than ${MAX_DEPTH} levels`);
   if (outline.structure > MAX_STRUCTURE) throw new SyntaxError(`more than ${MAX_STRUCTURE} brackets, colons and commas`);
   const value: unknown = JSON.parse(text);
-  // A repeated key collapses when it is parsed: then the text has more members than the value.
+  // JSON.parse keeps one of several equal keys, so the text then has more members than the value.
   if (outline.members !== countMembers(value)) throw new SyntaxError(`an object repeats a key${repeatedKey(text)}`);
   return { text, value };
 }
@@ -32,7 +32,7 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-/** Counts what stands outside of strings, in one pass without a stack. */
+/** Counts the characters outside of strings, in one pass without a stack. */
 function outlineOf(text: string): { members: number; depth: number; structure: number } {
   let members = 0;
   let opened = 0;
@@ -52,7 +52,7 @@ function outlineOf(text: string): { members: number; depth: number; structure: n
   return { members, depth, structure: members + opened + commas };
 }
 
-/** The index of the quote that closes the string opened at `start`, or the end of the text. */
+/** The index of the closing quote of the string that opens at `start`; the end of the text if there is none. */
 function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
     let escapes = 0;
@@ -62,7 +62,7 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** `: "layers"`, for the message about valid JSON in which a key is repeated. */
+/** `: "layers"`, the repeated key, for the error message. */
 function repeatedKey(text: string): string {
   const open: (Set<string> | null)[] = [];
   for (let at = 0; at < text.length; at++) {
@@ -95,12 +95,12 @@ function countMembers(root: unknown): number {
   return members;
 }
 
-/** How long a value is as JSON in UTF-8. */
+/** Bytes of a value as JSON in UTF-8. */
 export function jsonBytes(value: unknown): number {
   return new TextEncoder().encode(JSON.stringify(value)).byteLength;
 }
 
-/** The value of a text that should be JSON; `null` if it is not, which no schema accepts. */
+/** The value of a text that should be JSON; `null` if it is not, which every schema refuses. */
 export function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -1,18 +1,18 @@
 /**
- * Manifests and indexes (image-spec manifest.md and image-index.md; Docker image manifest version 2, schema 2):
- * which types are stored, whether a document is one, and what it points at. Pure: existence is the registry's question.
+ * Manifests and indexes (image-spec manifest.md and image-index.md; Docker image manifest version 2, schema 2): which types are stored,
+ * if a document is valid, and what it references. Pure. The registry checks if the references exist.
  */
 
 import { Refusal } from '../vocabulary/refusal.ts';
 import { type Digest, isDigest } from './digest.ts';
 import { parseStrictJson } from './json.ts';
 
-/** Bytes. The specification asks for 4 MiB at least; D1 and R2 are not the limit, the parse within a Worker's CPU is. */
+/** Bytes. The specification asks for at least 4 MiB. The limit is the CPU time of parsing, not D1 or R2. */
 export const MANIFEST_MAX_BYTES = 8 * 1024 * 1024;
 
 export const INDEX_MEDIA_TYPE = 'application/vnd.oci.image.index.v1+json';
 
-/** Only these are stored and served: a type from a client never becomes a type that a browser would run. */
+/** Only these types are stored and served, so a client cannot make the registry serve a type that a browser executes. */
 const KINDS = {
   'application/vnd.oci.image.manifest.v1+json': 'image',
   'application/vnd.docker.distribution.manifest.v2+json': 'image',
@@ -24,34 +24,34 @@ type ManifestMediaType = keyof typeof KINDS;
 
 export const MANIFEST_MEDIA_TYPES = Object.keys(KINDS) as ManifestMediaType[];
 
-/** Layers that image-spec and Docker keep elsewhere ("non-distributable", "foreign"): they need not be here. */
+/** Layers that image-spec and Docker keep elsewhere ("non-distributable", "foreign"). They do not have to be in the repository. */
 const FOREIGN_LAYER =
   /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.v1\.tar|docker\.image\.rootfs\.foreign\.diff\.tar)(?:[.+](?:gzip|zstd))?$/;
 
-/** RFC 6838, 4.2: at most 127 characters of ASCII on either side of the slash. Parameters are let through. */
+/** RFC 6838, 4.2: at most 127 ASCII characters on each side of the slash. Parameters are allowed. */
 const MEDIA_TYPE = /^[!-.0-:<-~]{1,127}\/[!-.0-:<-~]{1,127}(?:;[ -~]{0,255})?$/;
 
-/** Meant to be a media type, but not every client makes it one; bounded, as an index of the database holds it. */
+/** Should be a media type, but some clients send other texts. Its length is limited because a database index contains it. */
 const ARTIFACT_TYPE = /^[ -~]{0,255}$/;
 
-/** Something a manifest points at and that lives in the same repository. */
+/** Content that a manifest references in its repository. */
 export interface ManifestReference {
   digest: Digest;
   kind: 'blob' | 'manifest';
-  /** `false` for foreign layers: kept while present, not missed while absent. */
+  /** `false` for foreign layers: they are kept if they exist, and may be absent. */
   required: boolean;
-  /** What the descriptor says of the target; a manifest that lies about it could never be pulled. */
+  /** Size according to the descriptor. If it is wrong, the manifest cannot be pulled. */
   size: number;
   mediaType: string;
 }
 
 export interface Manifest {
   mediaType: ManifestMediaType;
-  /** What referrers lists filter on: the document's own, else the media type of an image's config; `null` for neither. */
+  /** Referrers are filtered by it: the document's own type, otherwise the media type of an image's config; `null`: it has neither. */
   artifactType: string | null;
   subject: Digest | null;
   references: ManifestReference[];
-  /** The document as received: valid UTF-8, so text and bytes are one and the same. */
+  /** The document as received. It is valid UTF-8, so it has exactly the bytes that were sent. */
   text: string;
 }
 
@@ -59,14 +59,14 @@ export function isManifestMediaType(text: string): text is ManifestMediaType {
   return Object.hasOwn(KINDS, text);
 }
 
-/** @throws manifest-invalid with the reason */
+/** @throws manifest-invalid with a message that says why */
 export function parseManifest(bytes: Uint8Array, contentType: string | null | undefined): Manifest {
   const mediaType = parseContentType(contentType);
   const { text, value } = parseDocument(bytes);
   const document = object(value, 'a manifest');
   if (document.schemaVersion === 1) invalid(withdrawn(SCHEMA_1) ?? '');
   const stated = optionalText(document.mediaType, 'mediaType');
-  // First of all, as artifact manifests have no schemaVersion.
+  // Checked first, because artifact manifests have no schemaVersion.
   const unsupported = withdrawn(stated ?? '');
   if (unsupported !== null) invalid(unsupported);
   if (document.schemaVersion !== 2) invalid('schemaVersion is not 2');
@@ -88,7 +88,7 @@ function parseContentType(contentType: string | null | undefined): ManifestMedia
 
 const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+json';
 
-/** Types that once were manifests: what to push in their place; `null` for all others. */
+/** Types that used to be manifests: a message that says what to push instead. `null` for all others. */
 function withdrawn(type: string): string | null {
   if (type === SCHEMA_1 || type === 'application/vnd.docker.distribution.manifest.v1+prettyjws') {
     return 'Docker image manifest schema 1 is not supported: push schema 2, or an OCI image manifest';
@@ -134,7 +134,7 @@ function indexParts(document: Record<string, unknown>): Parts {
   }
   const references = optionalList(document.manifests, 'manifests').map((child, n): ManifestReference => {
     const target = descriptor(child, `manifests[${n}]`);
-    // BuildKit's registry cache lists layers in an index: what is no manifest by type is a blob.
+    // BuildKit's registry cache lists layers in an index, so every other type is a blob.
     return { ...target, kind: isManifestMediaType(target.mediaType) ? 'manifest' : 'blob', required: true };
   });
   return { references, configType: null };
@@ -146,7 +146,7 @@ interface Descriptor {
   size: number;
 }
 
-/** image-spec descriptor.md, "Properties". `data` is kept as it came and never trusted in place of the content. */
+/** image-spec descriptor.md, "Properties". `data` stays in the document, and is never used instead of the content. */
 function descriptor(value: unknown, where: string): Descriptor {
   const { mediaType, digest, size, urls, annotations: notes, data, artifactType } = object(value, where);
   if (typeof mediaType !== 'string' || !MEDIA_TYPE.test(mediaType)) return invalid(`${where}.mediaType is not a media type`);
@@ -158,7 +158,7 @@ function descriptor(value: unknown, where: string): Descriptor {
   return { mediaType, digest, size: sizeOf(size, digest, `${where}.size`) };
 }
 
-/** Of no bytes, which Go leaves out as the zero that it is. */
+/** Digests of empty content. Go leaves out the size of it, which is zero. */
 const EMPTY_CONTENT: readonly string[] = [
   'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
   'sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e',
@@ -175,12 +175,12 @@ function annotations(value: unknown, where: string): void {
   for (const [key, note] of Object.entries(object(value, where))) text(note, `${where}[${shown(key)}]`);
 }
 
-/** Of what a client sent, for a message: JSON, and not too long. */
+/** A text of a client, for a message: as JSON, and cut. */
 function shown(text: string): string {
   return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text);
 }
 
-/** Go writes a nil slice, map or pointer as `null`, and leaves out zero values: both mean that there is nothing. */
+/** Go writes a nil slice, map or pointer as `null`, and leaves out zero values. Both mean absent. */
 function isAbsent(value: unknown): value is undefined | null {
   return value === undefined || value === null;
 }
@@ -204,8 +204,8 @@ function optionalText(value: unknown, where: string): string | null {
 }
 
 /**
- * A layer may stand in a manifest more than once; it is one reference, required if any mention is. Mentions that differ in
- * what is checked against the target cannot both be true. Blobs have no type of their own.
+ * A layer may be in a manifest several times. It is one reference, which is required if one of the descriptors requires it. Descriptors
+ * of one digest must agree on its size, and those of a manifest on its media type. Blobs have no media type.
  */
 function distinct(references: ManifestReference[]): ManifestReference[] {
   const byDigest = new Map<string, ManifestReference>();

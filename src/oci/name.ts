@@ -1,15 +1,15 @@
 /**
- * Repository names (distribution-spec, "Pulling manifests"). The branded type is the proof that a name was parsed,
- * so that authorisation and lookup see one and the same string.
+ * Repository names (distribution-spec, "Pulling manifests"). The branded type proves that a name was checked, so authorization and lookup
+ * use the same string.
  */
 import { Refusal } from '../vocabulary/refusal.ts';
 
 export type RepositoryName = string & { readonly __brand: 'RepositoryName' };
 
-/** The specification advises at most 255 characters, host name included; clients enforce that, we bound the name. */
+/** The specification advises at most 255 characters with the host name. Clients check that; the registry limits the name alone. */
 export const NAME_MAX_LENGTH = 255;
 
-/** One path component; the separators are exclusive, so that the expression runs in linear time. */
+/** One path component. The separators exclude each other, so matching takes linear time. */
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 
 export function isRepositoryName(text: string): text is RepositoryName {

@@ -1,4 +1,4 @@
-/** Keyset paging: a page starts after a key, so what is added or deleted meanwhile neither repeats nor hides the rest. */
+/** Keyset pagination: a page starts after a key, so rows that are added or deleted meanwhile neither repeat nor hide others. */
 
 export interface PageQuery {
   /** The last key of the page before, '' for the first page. */
@@ -11,7 +11,7 @@ export interface Page<T> {
   more: boolean;
 }
 
-/** From `limit + 1` rows: the extra one only says that there is more. */
+/** @param rows `limit + 1` of them at most: the extra row tells that there are more */
 export function pageOf<T>(rows: T[], limit: number): Page<T> {
   return { items: rows.slice(0, limit), more: rows.length > limit };
 }

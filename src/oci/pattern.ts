@@ -1,7 +1,7 @@
-/** Patterns of names of repositories and tags, as statements and subscriptions have them: `*` for any run of characters. */
+/** Patterns of names of repositories and tags, in statements and subscriptions: `*` matches any run of characters. */
 import { isRepositoryName } from './name.ts';
 
-/** A repository's name, or one with `*`, which may stand anywhere. */
+/** The name of a repository, with `*` anywhere. */
 export function isRepositoryPattern(text: string): boolean {
   return text.length <= 255 && /^[a-z0-9._/*-]+$/.test(text) && (text.includes('*') || isRepositoryName(text));
 }
@@ -11,13 +11,13 @@ export function isTagPattern(text: string): boolean {
   return text.length <= 128 && /^[A-Za-z0-9_*][A-Za-z0-9._*-]*$/.test(text);
 }
 
-/** `*` stands for any run of characters, `/` included. For one comparison; `patternList` is for a list that is asked again. */
+/** `*` matches any run of characters, including `/`. For one comparison; use `patternList` for a list that is used several times. */
 export function matches(pattern: string, text: string): boolean {
   return matcherOf(pattern)(text);
 }
 
 /**
- * Compiles a pattern. Each literal part takes the leftmost place behind the one before it, so the matcher never goes back: its
+ * Compiles a pattern. Each literal part matches at the leftmost position after the part before it, so the matcher never goes back. Its
  * time grows with the length of the text and of the pattern, not with their product.
  */
 export function matcherOf(pattern: string): (text: string) => boolean {
@@ -40,9 +40,9 @@ export function matcherOf(pattern: string): (text: string) => boolean {
 
 /** A list of patterns, compiled. */
 interface PatternList {
-  /** Whether one of them matches. */
+  /** True if one of them matches. */
   matches(text: string): boolean;
-  /** Comparisons that one text takes at most: what callers count their work in. */
+  /** Comparisons that one text takes at most. Callers limit their work by it. */
   comparisons: number;
 }
 
@@ -57,10 +57,10 @@ export function patternList(patterns: readonly string[]): PatternList {
   return made;
 }
 
-/** Lists up to this length are tried one by one: most statements name one repository, and sets cost more to make than to ask. */
+/** Lists up to this length are tried one by one. Most statements name one repository, and building a set would cost more. */
 const SHORT = 4;
 
-/** Of a long list, names and beginnings of names are looked up; only the other patterns are tried one by one. */
+/** In a long list, names and prefixes are looked up in sets; only the other patterns are tried one by one. */
 function compile(patterns: readonly string[]): PatternList {
   if (patterns.length <= SHORT) return oneByOne(patterns);
   const names = new Set(patterns.filter((pattern) => !pattern.includes('*')));
@@ -80,7 +80,7 @@ function compile(patterns: readonly string[]): PatternList {
   };
 }
 
-/** Each literal part of a pattern counts as a comparison. */
+/** The literal parts of a pattern: each is a comparison. */
 function oneByOne(patterns: readonly string[]): PatternList {
   const matchers = patterns.map(matcherOf);
   return {
@@ -89,7 +89,7 @@ function oneByOne(patterns: readonly string[]): PatternList {
   };
 }
 
-/** `acme/*`: stars at its end alone. */
+/** `acme/*`: the only stars are at the end. */
 function isPrefix(pattern: string): boolean {
   return /^[^*]*\*+$/.test(pattern);
 }

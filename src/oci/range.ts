@@ -9,7 +9,7 @@ export interface ByteRange {
 
 const RANGE = /^(?:(\d+)-(\d*)|-(\d+))$/;
 
-/** `backwards`: its end lies before its beginning. `null`: it is no range. */
+/** `backwards`: the end is before the start. `null`: the text is not a range. */
 function rangeOf(spec: string, size: number): ByteRange | 'outside' | 'backwards' | null {
   const match = RANGE.exec(spec);
   if (!match) return null;
@@ -25,26 +25,26 @@ function rangeOf(spec: string, size: number): ByteRange | 'outside' | 'backwards
 }
 
 /**
- * The part of a content of `size` bytes that a `Range` header asks for; `null` where the whole is to be sent: no header,
- * another unit, a syntax we do not know, or several ranges (RFC 9110, 14.2: a server may ignore the field).
- * @throws length-mismatch (416) with the size in `Content-Range`
+ * The part of `size` bytes that a `Range` header asks for. `null`: send everything, because there is no header, or it has another unit,
+ * an unknown syntax or several ranges (RFC 9110, 14.2: a server may ignore the field).
+ * @throws range-not-satisfiable with the size in `Content-Range`
  */
 export function requestedRange(header: string | null | undefined, size: number): ByteRange | null {
   const range = rangeOf(/^bytes=(.*)$/i.exec(header?.trim() ?? '')?.[1] ?? '', size);
   return range === 'outside' || range === 'backwards' ? unsatisfiable(size) : range;
 }
 
-/** Ranges of one header that are looked at, and those that are sent apart. */
+/** Ranges of one header that are read, and parts of one answer. */
 const RANGES_MAX = 1024;
 const PARTS_MAX = 32;
 
-/** Bytes between two ranges that are sent along with them: as many as a part of its own would cost. */
+/** A gap between two ranges up to this length is sent too, because a separate part would cost as many bytes. */
 const NEAR = 128;
 
 /**
- * The same for several ranges: in their order, without those that lie outside, and joined where they overlap or are near to each
- * other, so that no byte is sent twice. More than 32 of them are not looked at, nor is a list with anything else in it.
- * @throws length-mismatch (416) where none lies within the content
+ * The same for several ranges, in ascending order. Ranges outside of the content are left out, and ranges that overlap or are close are
+ * joined, so no byte is sent twice. A header with more than 32 ranges, or with anything else in it, is ignored.
+ * @throws range-not-satisfiable if no range is within the content
  */
 export function requestedRanges(header: string | null | undefined, size: number): ByteRange[] | null {
   const list = /^bytes=(.*)$/is.exec(header?.trim() ?? '')?.[1] ?? '';
@@ -63,7 +63,7 @@ export function requestedRanges(header: string | null | undefined, size: number)
   return joined.length > PARTS_MAX ? null : joined;
 }
 
-/** @param sorted by where they begin */
+/** @param sorted by their starts */
 function join(sorted: ByteRange[]): ByteRange[] {
   const joined: ByteRange[] = [];
   for (const { offset, length } of sorted) {
@@ -86,10 +86,10 @@ export function contentRange({ offset, length }: ByteRange, size: number): strin
   return `bytes ${offset}-${offset + length - 1}/${size}`;
 }
 
-/** `<start>-<end>`, both inclusive. Some clients prefix the unit and some append the size: accepted where unambiguous. */
+/** `<start>-<end>`, both inclusive. Some clients prefix the unit and some append the size; both are accepted. */
 const CHUNK = /^(?:bytes(?: +|=))?(\d{1,16})-(\d{1,16})(?:\/(?:(\d{1,16})|\*))?$/i;
 
-/** The bytes a chunk claims to be, `null` where it claims nothing. @throws chunk-out-of-order */
+/** The bytes that a chunk says it has; `null`: it has no `Content-Range`. @throws chunk-out-of-order */
 export function parseChunkRange(header: string | null | undefined): ByteRange | null {
   if (header === undefined || header === null) return null;
   const match = CHUNK.exec(header.trim());

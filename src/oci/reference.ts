@@ -13,7 +13,7 @@ export function isTag(text: string): text is Tag {
 }
 
 /**
- * Text with a colon can only be meant as a digest, anything else only as a tag.
+ * A text with a colon is a digest, any other text a tag.
  * @throws digest-invalid, tag-invalid
  */
 export function parseReference(text: string): Reference {

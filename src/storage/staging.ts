@@ -1,14 +1,14 @@
 /**
- * Where the bytes of an unfinished upload are, and by which lane they come there. Three lanes:
+ * The bytes of an unfinished upload. They take one of three lanes:
  *
- *   direct   digest and length are known: one put that R2 verifies. Not here: `putVerified` alone.
- *   staged   chunks become pieces, objects of their own; the finish streams them in order into one verified put.
- *   hashed   (VERIFY=stream) the first request's bytes go straight into a multipart object while they are hashed;
- *            whatever comes after them is staged, and appended as further parts at the finish.
+ *   direct   digest and length are known: one put that R2 verifies (`putVerified`, not in this file)
+ *   staged   each chunk becomes a piece, an object of its own; the finish streams the pieces into one verified put
+ *   hashed   (VERIFY=stream) the bytes of the first request are hashed and written to a multipart object; those of later requests are
+ *            staged, and appended as further parts at the finish
  *
- * A lane never writes where another request might: keys and multipart uploads are fresh for each request, and which of
- * two wins is decided by the upload's row in D1, not here. R2 wants parts of one size (all but the last) and at least
- * 5 MiB; `partBytes` is that size, and also the most that is held in memory.
+ * Requests never write to the same place: each uses new keys and a new multipart upload. The upload's row in D1 decides which of two
+ * concurrent requests wins. R2 requires parts of one size (all but the last) of at least 5 MiB; `partBytes` is that size, and also the
+ * most that is held in memory.
  */
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -30,15 +30,15 @@ interface Piece {
   size: number;
 }
 
-/** The bytes received so far: the parts of `multipart` if there is one, then the pieces. Kept as JSON in the upload's row. */
+/** The bytes received so far: the parts of `multipart`, if there is one, then the pieces. Stored as JSON in the upload's row. */
 export interface Staged {
   multipart: Multipart | null;
   pieces: Piece[];
-  /** Digest of everything received, where it all came in one request and was hashed on the way. */
+  /** Digest of all bytes, if they came in one request and were hashed. */
   digest: Digest | null;
   /**
-   * Etag of a part that follows those of `multipart` and holds what the pieces hold. With it the parts are the whole; it
-   * is void as soon as more comes, as only the last part may be shorter than the others.
+   * Etag of a last part that contains the same bytes as the pieces, so that the parts are complete. It becomes useless when more bytes
+   * come, because only the last part may be shorter than the others.
    */
   lastPart: string | null;
 }
@@ -47,17 +47,17 @@ export interface Limits {
   partBytes: number;
   maxPutBytes: number;
   verify: 'storage' | 'stream';
-  /** Bytes that an upload may come to, where there is no room for more. */
+  /** Bytes that the upload may have, if a quota leaves no space for more. */
   room?: number;
 }
 
 interface Appended {
   staged: Staged;
-  /** What became of use to nobody, once the upload's row names `staged`. */
+  /** To discard after the upload's row names `staged`. */
   superseded: Staged;
-  /** What to discard where the row could not be changed. */
+  /** To discard if the row could not be changed. */
   written: Staged;
-  /** The connection broke after the bytes that are staged; they count, the request failed. */
+  /** True if the connection broke: the request failed, but the staged bytes count. */
   interrupted: unknown;
 }
 
@@ -68,12 +68,12 @@ export function stagedSize(staged: Staged): number {
 }
 
 /**
- * What the finish of an upload can read and hash within 300 s of CPU, the most that a paid plan gives a request (`limits.cpu_ms`),
- * at up to 6 ms a megabyte.
+ * Bytes that the finish of an upload can read and hash within 300 s of CPU, the most that a paid plan allows a request
+ * (`limits.cpu_ms`). A megabyte takes up to 6 ms.
  */
 const STREAM_MAX_BYTES = 46 * 1024 ** 3;
 
-/** @throws length-mismatch (413) where the upload grows past what a lane can publish */
+/** @throws length-mismatch (413) if the upload becomes longer than its lane can publish */
 export async function append(
   env: Bucket,
   uploadId: string,
@@ -106,9 +106,9 @@ function tooLarge(capacity: number): Refusal {
 }
 
 /**
- * One more piece. Small pieces before it are written again as part of it, so that each is at least twice as long as the
- * next or as long as a part: however small the chunks, there are few pieces in the end (R2 reads at the finish are
- * subrequests, of which a Worker has 1,000), and no byte is written more often than the logarithm of their number.
+ * Stores a chunk as a piece. Small pieces before it are merged into it, so that each piece is at least twice as long as the next, or as
+ * long as a part. So even small chunks make few pieces: at the finish, each takes an R2 read, and a Worker has 1,000 subrequests. A byte is
+ * written again at most as often as the logarithm of the number of chunks.
  */
 async function appendPiece(
   env: Bucket,
@@ -132,7 +132,7 @@ async function appendPiece(
   };
 }
 
-/** Which of the pieces a new one of `length` bytes takes in, and how long it is with them. */
+/** The pieces that are merged into a new one of `length` bytes, and their length together. */
 function absorb(pieces: Piece[], length: number, { partBytes, maxPutBytes }: Limits) {
   const kept = [...pieces];
   const absorbed: Piece[] = [];
@@ -151,7 +151,7 @@ interface BufferLane extends Limits {
   capacity: number;
 }
 
-/** A body of unknown length, or one to be hashed: buffer by buffer, into parts (hashed) or pieces (staged). */
+/** Stores a body of unknown length, or one to be hashed, buffer by buffer: as parts (hashed) or pieces (staged). */
 async function appendBuffers(
   env: Bucket,
   uploadId: string,
@@ -179,7 +179,7 @@ async function appendBuffers(
   return { ...appended, staged: { ...appended.staged, digest }, interrupted };
 }
 
-/** A buffer shorter than the others is the last of its request: it becomes a piece, and the last part as well. */
+/** A buffer that is shorter than the others is the last of its request. It becomes a piece, and the last part as well. */
 async function appendBuffer(
   env: Bucket,
   uploadId: string,
@@ -204,7 +204,7 @@ async function appendBuffer(
   };
 }
 
-/** `buffersOf`, but a connection that breaks ends the sequence and is reported: what came before it is worth keeping. */
+/** `buffersOf`, but a broken connection ends the sequence and is reported, so that the bytes before it can be kept. */
 async function* wholeBuffers(
   stream: ReadableStream,
   size: number,
@@ -225,7 +225,7 @@ async function* wholeBuffers(
   }
 }
 
-/** Deletes pieces and abandons a multipart upload; one that was completed stays. */
+/** Deletes pieces and aborts a multipart upload. A completed one stays. */
 export async function discard(env: Bucket, staged: Staged): Promise<void> {
   await deleteObjects(
     env,

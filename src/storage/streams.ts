@@ -6,17 +6,17 @@
 import { type Digest, type DigestAlgorithm, digestFromHash, webCryptoName } from '../oci/digest.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** A request body: `length` is what Content-Length says, `null` for a chunked one. */
+/** A request body. `length` is its Content-Length; `null`: it is chunked. */
 export interface Incoming {
   stream: ReadableStream | null;
   length: number | null;
 }
 
 /**
- * The stream in buffers of `size` bytes, the last one shorter. A buffer is valid until the next one is asked for: its
+ * Reads a stream in buffers of `size` bytes; the last one is shorter. A buffer is valid until the next one is requested, because its
  * memory is used again.
- * @throws memory-full where other bodies have taken the memory that there is
- * @param rest what becomes of a stream that is not read to its end
+ * @throws memory-full if other bodies have taken all memory
+ * @param rest what happens to a stream that is not read to its end
  */
 export async function* buffersOf(
   stream: ReadableStream,
@@ -40,10 +40,10 @@ export async function* buffersOf(
   }
 }
 
-/** Most bodies of unknown length are short: memory is taken as bytes come, twice as much each time. */
+/** Bytes of the first buffer. It doubles as bytes arrive, because most bodies of unknown length are short. */
 const FIRST_BUFFER = 64 * 1024;
 
-/** The next `size` bytes, fewer at the end. @param memory of the buffer before, to be used again */
+/** Reads the next `size` bytes, fewer at the end. @param memory of the buffer before, which is used again */
 async function fill(
   reader: ReadableStreamBYOBReader,
   size: number,
@@ -55,7 +55,7 @@ async function fill(
   for (;;) {
     const wanted = buffer.byteLength - filled;
     const { value } = await reader.readAtLeast(wanted, new Uint8Array(buffer, filled, wanted));
-    // Without a value the stream was cancelled, and the buffer went with it.
+    // Without a value, the stream was cancelled and the buffer is lost.
     if (!value) return { bytes: new Uint8Array(), isLast: true };
     buffer = value.buffer as ArrayBuffer;
     filled += value.byteLength;
@@ -72,7 +72,7 @@ function grown(before: ArrayBuffer | null, size: number, reservation: Reservatio
   return buffer;
 }
 
-/** Whether no byte comes. Of a body of unknown length the first byte is taken: it can be read no further then, unless it is empty. */
+/** True if the body is empty. Takes the first byte of a body of unknown length, which then cannot be read any more. */
 export async function isEmpty({ stream, length }: Incoming): Promise<boolean> {
   if (!stream || length === 0) return true;
   if (length !== null) return false;
@@ -82,7 +82,7 @@ export async function isEmpty({ stream, length }: Incoming): Promise<boolean> {
   return value?.byteLength === 0 || value === undefined;
 }
 
-/** One stream of known length from several, pumped natively; a failing source fails the whole. */
+/** Joins streams to one of known length, natively. If one of them fails, the joined stream fails. */
 export function concatenated(sources: (() => Promise<ReadableStream>)[], length: number): ReadableStream {
   const { readable, writable } = new FixedLengthStream(length);
   const pump = async () => {
@@ -97,7 +97,7 @@ export function concatenated(sources: (() => Promise<ReadableStream>)[], length:
   return readable;
 }
 
-/** A hash that is fed piece by piece, by the runtime's native implementation. */
+/** A hash that takes its bytes piece by piece, computed by the runtime. */
 export function hasher(algorithm: DigestAlgorithm): { update(bytes: Uint8Array): Promise<void>; digest(): Promise<Digest> } {
   const stream = new crypto.DigestStream(webCryptoName(algorithm));
   const writer = stream.getWriter();
@@ -110,25 +110,25 @@ export function hasher(algorithm: DigestAlgorithm): { update(bytes: Uint8Array):
   };
 }
 
-/** Bytes up to which a body is held in memory rather than piped: less than one read of a longer one. */
+/** A body up to this length is held in memory instead of piped. That is less than one read of a longer one. */
 const SMALL_BODY = 256 * 1024;
 
-/** What comes before a body in the object that it becomes part of. */
+/** Bytes that come before a body in the object that it is written to. */
 interface Before {
   sources: (() => Promise<ReadableStream>)[];
   size: number;
 }
 
-/** Bytes in memory, behind what comes before them. */
+/** Bytes in memory, after the bytes that come before them. */
 export function joined({ sources, size }: Before, bytes: Uint8Array): ReadableStream | Uint8Array {
   if (sources.length === 0) return bytes;
   return concatenated([...sources, async () => new Response(bytes).body as ReadableStream], size + bytes.byteLength);
 }
 
 /**
- * Gives a request's body of known length to `store`. A store that fails does not say whether its own connection broke or the
- * client's, so the body is watched on its way; a small one is read first.
- * @throws length-mismatch (400) where the body broke off
+ * Passes a request's body of known length to `store`. If the store fails, it does not say if its own connection broke or the client's, so
+ * the body is watched. A small body is read first.
+ * @throws body-incomplete if the body broke off
  */
 export async function storeBody<T>(
   before: Before,
@@ -155,7 +155,7 @@ export async function storeBody<T>(
   }
 }
 
-/** `broke`, where a store says that it was this which ended what it read, and not a failure of its own. */
+/** Returns `broke` if the store failed because its input ended with that error; `null`: it failed for a reason of its own. */
 function endedBy(error: unknown, broke: Refusal | null): Refusal | null {
   return broke && error instanceof Error && error.message.includes(broke.message) ? broke : null;
 }
