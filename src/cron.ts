@@ -23,8 +23,8 @@ export async function runScheduled(env: Env, now: number, runtime: DeliveryRunti
 }
 
 /**
- * Schedules that `npm start` adds, and the seconds after which each of them takes a message for lost. They have no budget, because
- * the machine has no daily limit.
+ * Schedules that `npm start` adds, and the seconds after which each of them takes a message for lost. They have no budget,
+ * because the machine has no daily limit.
  */
 const LOST_AFTER: Record<string, number> = { '@restart': 0, '@minute': 60 };
 

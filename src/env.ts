@@ -1,6 +1,6 @@
 /**
- * The bindings and settings of Berth: their names, types and defaults. One table of settings is the source of what reads them, of
- * what `npm start` passes on, and of the documentation. This file imports no other of ours.
+ * The bindings and settings of Berth: their names, types and defaults. One table of settings is the source of what reads them,
+ * of what `npm start` passes on, and of the documentation. This file imports no other of ours.
  */
 import type { D1Database, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 
@@ -47,7 +47,7 @@ export interface Setting<T = unknown> {
   /** The default, in words. */
   fallback: string;
   about: string;
-  /** @param given the other settings, for a default that depends on one. @throws Error that says what is wrong with the value */
+  /** @param given the other settings, for a default that depends on one. @throws Error with what is wrong with the value */
   read: (value: string | undefined, given: Record<string, string | undefined>) => T;
 }
 

@@ -1,10 +1,10 @@
 /**
- * Checks once in the life of an isolate that the database and the bucket are this registry's, and that the database has the schema
- * of this build.
+ * Checks once in the life of an isolate that the database and the bucket are this registry's, and that the database has the
+ * schema of this build.
  *
- * The first deployment that uses two stores leaves its mark in both. A deployment that is bound to stores of another registry by
- * mistake is refused before it reads or writes anything else: the two would delete each other's layers and deliver each other's
- * webhooks. The mark is derived from the secret (HKDF), so the database never holds the secret itself.
+ * The first deployment that uses two stores leaves its mark in both. A deployment that is bound to stores of another registry
+ * by mistake is refused before it reads or writes anything else: the two would delete each other's layers and deliver each
+ * other's webhooks. The mark is derived from the secret (HKDF), so the database never holds the secret itself.
  */
 import { type Env, settings } from './env.ts';
 import { deriveText, type Secrets, secretsOf } from './secrets.ts';
@@ -17,9 +17,9 @@ type Stores = Pick<Env, 'DB' | 'BLOBS' | 'ADOPT_REGISTRY'> & Secrets;
 export class UnusableStoreError extends Error {}
 
 /**
- * The newest file of `migrations/`, and a text in the definition of a table that only this migration brings. Both change with each
- * new migration; a test compares them with the files. The text decides, so a database that was made from `schema.sql`, without
- * the table of migrations, counts as up to date.
+ * The newest file of `migrations/`, and a text in the definition of a table that only this migration brings. Both change with
+ * each new migration; a test compares them with the files. The text decides, so a database that was made from `schema.sql`,
+ * without the table of migrations, counts as up to date.
  */
 export const SCHEMA = { version: 12, table: 'refusals', contains: 'CONSTRAINT overtaken' } as const;
 

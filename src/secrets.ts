@@ -1,6 +1,6 @@
 /**
- * The registry's one secret, and the keys derived from it by HKDF-SHA256 (RFC 5869). Each key has a label of its own, so nothing made
- * for one purpose passes for another. D1 stores no credential.
+ * The registry's one secret, and the keys derived from it by HKDF-SHA256 (RFC 5869). Each key has a label of its own, so
+ * nothing made for one purpose passes for another. D1 stores no credential.
  */
 import type { Env } from './env.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Structured logs, and the counters behind them: one line for each request and one for each event of the background. No line holds
- * a credential, a query string or a body.
+ * Structured logs, and the counters behind them: one line for each request and one for each event of the background. No line
+ * holds a credential, a query string or a body.
  */
 import { type Env, withBindings } from './env.ts';
 

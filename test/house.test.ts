@@ -107,6 +107,9 @@ const TABLES: Record<string, string> = {
   delivery_days: 'webhooks',
 };
 
+/** Characters of a line of a comment. The formatter breaks code at the same width, except for strings. */
+const MAX_LINE = 128;
+
 /** Lines of a file and of a function, wherever it stands. Longer ones are split. */
 const MAX_FILE_LINES = 300;
 const MAX_FUNCTION_LINES = 50;
@@ -305,6 +308,11 @@ test('no room is too large', () => {
       ];
     }),
   ).toEqual([]);
+});
+
+test('no comment has a line that is too long', () => {
+  const tooLong = (line: string) => line.length > MAX_LINE && /^\s*(?:\/\*|\*|\/\/)/.test(line);
+  expect(complaints(({ text }) => text.split('\n').map((line, n) => tooLong(line) && `line ${n + 1} is too long`))).toEqual([]);
 });
 
 test('functions are measured at any depth', () => {

@@ -1,6 +1,6 @@
 /**
- * Rights, asked by every operation before it reads or changes anything. A caller who may not know of a thing is told what somebody
- * is told who asks for a thing that does not exist.
+ * Rights, asked by every operation before it reads or changes anything. A caller who may not know of a thing is told what
+ * somebody is told who asks for a thing that does not exist.
  */
 import type { Authority } from '../auth/authority.ts';
 import { actingAs, allows, isUnscopedUser, tagsDenied } from '../auth/policy.ts';
@@ -67,8 +67,8 @@ export function requireRight(
 }
 
 /**
- * The tags that the caller must not create (`push`) and must not move (`retag`). Whether a tag is created or moved is known only in
- * the batch that writes it.
+ * The tags that the caller must not create (`push`) and must not move (`retag`). Whether a tag is created or moved is known
+ * only in the batch that writes it.
  * @throws too-much-work if the policies have too many patterns for this many tags
  */
 export function deniedTags(
@@ -91,8 +91,8 @@ export function requireLogin({ authority }: Pick<Call, 'authority'>): void {
 }
 
 /**
- * Requires a user's own access key. People, their policies and keys are changed by such keys only: a narrowed credential must not
- * make one that is not.
+ * Requires a user's own access key. People, their policies and keys are changed by such keys only: a narrowed credential must
+ * not make one that is not.
  * @throws unauthenticated, forbidden
  */
 export function requireUnscopedUser(call: Pick<Call, 'authority'>): void {
@@ -121,7 +121,9 @@ export function requireNotNarrowed(call: Pick<Call, 'authority'>): void {
   });
 }
 
-/** An administrator counts as an owner of every organization. @throws unauthenticated, forbidden, not-found to who is no member */
+/**
+ * An administrator counts as an owner of every organization. @throws unauthenticated, forbidden, not-found to who is no member
+ */
 export function requireOwner(call: Pick<Call, 'authority'>, organization: string): void {
   requireUnscopedUser(call);
   requireRole(call, organization, 'owner');
@@ -133,7 +135,9 @@ export function requireMember(call: Pick<Call, 'authority'>, organization: strin
   requireRole(call, organization, 'member');
 }
 
-/** @param user a user's name: members may take themselves out. @throws unauthenticated, forbidden, not-found to who is no member */
+/**
+ * @param user a user's name: members may take themselves out. @throws unauthenticated, forbidden, not-found to who is no member
+ */
 export function requireOwnerOrSelf(call: Pick<Call, 'authority'>, organization: string, user: string): void {
   requireUnscopedUser(call);
   const { subject, belongsTo } = call.authority;

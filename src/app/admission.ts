@@ -1,7 +1,8 @@
 /**
- * Admits requests. A door asks before it reads a body, charges a limit or complains about a parameter: a caller without the right gets
- * no other answer. The caller's rights are loaded once, with the policies of all repositories that the request names. The operation
- * asks for its right again, since not every door may have asked; the answer is remembered (`may`), so nothing is computed twice.
+ * Admits requests. A door asks before it reads a body, charges a limit or complains about a parameter: a caller without the
+ * right gets no other answer. The caller's rights are loaded once, with the policies of all repositories that the request
+ * names. The operation asks for its right again, since not every door may have asked; the answer is remembered (`may`), so
+ * nothing is computed twice.
  */
 import type { Authority } from '../auth/authority.ts';
 import type { Caller } from '../auth/policy.ts';
@@ -44,7 +45,10 @@ export interface Named {
   webhook: string;
 }
 
-/** What each requirement about people checks. For `trash`, the operation finds the deleted repository and checks the right to its name. */
+/**
+ * What each requirement about people checks. For `trash`, the operation finds the deleted repository and checks the right to
+ * its name.
+ */
 const CHECKS: Record<PersonalRequirement | 'trash', (call: Pick<Call, 'authority'>, named: Named) => void> = {
   login: requireLogin,
   account: requireUnscopedUser,

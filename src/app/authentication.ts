@@ -1,6 +1,6 @@
 /**
- * Authentication: who makes a request. A door parses what was sent. This module turns it into a caller, as far as the credential says
- * by itself, and loads what the database knows about the caller.
+ * Authentication: who makes a request. A door parses what was sent. This module turns it into a caller, as far as the
+ * credential says by itself, and loads what the database knows about the caller.
  */
 import type { Authority } from '../auth/authority.ts';
 import type { Credential } from '../auth/credential.ts';
@@ -27,8 +27,8 @@ export type SentCredential = { token: string } | { name: string | null; password
 type LimitGuesses = <T>(compare: () => Promise<T | null>) => Promise<T | null>;
 
 /**
- * The caller of a request. A caller with an invalid access token is not refused here, but by the route: its challenge names the scope
- * that the route needs.
+ * The caller of a request. A caller with an invalid access token is not refused here, but by the route: its challenge names the
+ * scope that the route needs.
  * @param sent `null`: nothing was sent
  * @throws unauthenticated for a wrong password, which does not make an anonymous caller; rate-limited
  */
@@ -116,7 +116,10 @@ export async function recordLogin(
   }
 }
 
-/** Refuses a credential that is wrong, has ended, or is for another service. @param scope what the request needs, for the challenge */
+/**
+ * Refuses a credential that is wrong, has ended, or is for another service. @param scope what the request needs, for the
+ * challenge
+ */
 export function wrongCredentials(scope?: string, message = 'the credentials are wrong or have expired: log in again'): Refusal {
   const challenge = { error: 'invalid_token', ...(scope === undefined ? {} : { scope }) } as const;
   return new Refusal('unauthenticated', { message, challenge });

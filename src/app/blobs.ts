@@ -132,8 +132,8 @@ export async function mountBlob(call: ContentCall, upload: Upload, digest: Diges
 const HOLDERS_MAX = 100;
 
 /**
- * Repositories that hold the blob and that the caller may pull. The scopes of the access token do not matter: a client cannot ask for
- * the scope of a repository it does not know of.
+ * Repositories that hold the blob and that the caller may pull. The scopes of the access token do not matter: a client cannot
+ * ask for the scope of a repository it does not know of.
  */
 async function readableHolders(call: ContentCall, digest: Digest): Promise<RepositoryName[]> {
   const holders = await repositoriesHolding(call.env, digest, HOLDERS_MAX);

@@ -1,6 +1,6 @@
 /**
- * What a request about content needs besides `Call`. A pull with an access token is allowed by the token alone: the database is not
- * asked for the caller's rights. Everything that changes content asks it.
+ * What a request about content needs besides `Call`. A pull with an access token is allowed by the token alone: the database is
+ * not asked for the caller's rights. Everything that changes content asks it.
  */
 import { holderOf } from '../auth/credential.ts';
 import { ANONYMOUS, type Caller, INVALID_TOKEN, isGranted } from '../auth/policy.ts';
@@ -31,8 +31,8 @@ export function scopeOf(action: Action, repository: RepositoryName | null, sourc
 }
 
 /**
- * Refuses a caller whose credential says by itself that it does not allow this: there is none, or it is an access token for something
- * else. Any other credential allows all that its account may do.
+ * Refuses a caller whose credential says by itself that it does not allow this: there is none, or it is an access token for
+ * something else. Any other credential allows all that its account may do.
  * @param repository `null`: the action is on the registry
  * @throws unauthenticated with the scope that is needed: a client that sees it may ask for another token
  */
@@ -72,8 +72,8 @@ export function requireRead(call: ContentCall, repository: RepositoryName): void
 }
 
 /**
- * Requires the right as the account has it now. The answer is the same for a private repository and an absent one; a caller who may
- * pull knows of the repository, and is told what is missing.
+ * Requires the right as the account has it now. The answer is the same for a private repository and an absent one; a caller who
+ * may pull knows of the repository, and is told what is missing.
  * @param tag the first tag that the request names
  * @returns the actor to record
  * @throws unauthenticated, forbidden

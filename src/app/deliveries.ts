@@ -1,6 +1,7 @@
 /**
- * Deliveries of webhooks in the background: events are matched with webhooks, which makes deliveries; a delivery is tried, and tried
- * again, until it succeeds or becomes a dead letter. Queues start this work, and the schedule does what the queues missed.
+ * Deliveries of webhooks in the background: events are matched with webhooks, which makes deliveries; a delivery is tried, and
+ * tried again, until it succeeds or becomes a dead letter. Queues start this work, and the schedule does what the queues
+ * missed.
  */
 import { publicAmong } from '../auth/visibility.ts';
 import type { Env } from '../env.ts';

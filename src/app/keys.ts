@@ -1,6 +1,6 @@
 /**
- * Access keys: list, read, create, change, revoke and rotate them. Users see their own keys, owners of an organization those of its
- * robots, and administrators all keys. For other callers a key does not exist.
+ * Access keys: list, read, create, change, revoke and rotate them. Users see their own keys, owners of an organization those of
+ * its robots, and administrators all keys. For other callers a key does not exist.
  */
 import type { Authority } from '../auth/authority.ts';
 import {
@@ -167,8 +167,8 @@ async function revokeCreatedWith(call: Call, id: string): Promise<void> {
 }
 
 /**
- * Replaces a key by a new one with the same rights. The answer contains a secret, so not even an administrator gets one for a key of
- * another user.
+ * Replaces a key by a new one with the same rights. The answer contains a secret, so not even an administrator gets one for a
+ * key of another user.
  * @throws not-found, forbidden, conflict
  */
 export async function rotateKey(call: Call, id: string, wanted: KeyRotation, idempotency: string | null): Promise<CreatedKey> {

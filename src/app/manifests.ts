@@ -25,8 +25,8 @@ export async function pullManifest(call: ContentCall, repository: RepositoryName
 }
 
 /**
- * end-3, HEAD. It counts as use for clean-up, and not as a pull. For a caller who may push it takes a lease: a client that finds the
- * manifest here skips its upload.
+ * end-3, HEAD. It counts as use for clean-up, and not as a pull. For a caller who may push it takes a lease: a client that
+ * finds the manifest here skips its upload.
  */
 export async function checkManifest(call: ContentCall, repository: RepositoryName, reference: Reference) {
   requireRead(call, repository);

@@ -47,8 +47,8 @@ export async function listUsers(
 }
 
 /**
- * Administrators and the user get everything, members of a common organization only the name, and narrowed credentials only the name
- * of their owner.
+ * Administrators and the user get everything, members of a common organization only the name, and narrowed credentials only the
+ * name of their owner.
  * @throws not-found to all others
  */
 export async function getUser(call: Call, subject: string): Promise<User | Colleague> {
@@ -116,7 +116,8 @@ export async function logOutUser(call: Call, subject: string, { keys }: { keys: 
 
 /**
  * Accepts an invitation: its holder becomes the user and gets an access key.
- * @returns `expired`: the token was valid until its time. `closed`: it was used or replaced. `null`: it is not from this registry
+ * @returns `expired`: the token was valid until its time. `closed`: it was used or replaced. `null`: it is not from this
+ *   registry
  */
 export function acceptInvitation(
   call: Pick<Call, 'env' | 'service' | 'now'>,

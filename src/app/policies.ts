@@ -85,8 +85,8 @@ export async function previewPolicy(call: Call, subject: string, sent: readonly 
 }
 
 /**
- * Administrators edit the policies of users, owners of an organization those of its teams and robots, and callers with the right to
- * administer a repository its policy.
+ * Administrators edit the policies of users, owners of an organization those of its teams and robots, and callers with the
+ * right to administer a repository its policy.
  * @returns the actor to record
  */
 function requireMayEdit(call: Call, subject: string): Actor {

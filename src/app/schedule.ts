@@ -1,6 +1,6 @@
 /**
- * The jobs of the schedule, in slices that fit the free plan. Each resumes where rows and keys say that something is due. The six
- * runs of an hour share the jobs, so that a run without work costs little. All jobs together have a budget for the day.
+ * The jobs of the schedule, in slices that fit the free plan. Each resumes where rows and keys say that something is due. The
+ * six runs of an hour share the jobs, so that a run without work costs little. All jobs together have a budget for the day.
  */
 import { expireLogins } from '../auth/logins.ts';
 import { expireOutsideLogins } from '../auth/outside/logins.ts';
@@ -81,7 +81,9 @@ export async function runJobs(env: Env, now: number, runtime: DeliveryRuntime): 
 /** Uploads that began before this one may have expired. */
 const beganBefore = (now: number) => uploadIdAt(now - UPLOAD_LIFETIME * 1000);
 
-/** Cheap jobs come first. Long jobs take turns, so that one that always uses up the CPU does not always stop the same others. */
+/**
+ * Cheap jobs come first. Long jobs take turns, so that one that always uses up the CPU does not always stop the same others.
+ */
 function jobsOf(run: Run): Work[] {
   const { slot, now } = run;
   const direct: DeliveryKey[] = [];

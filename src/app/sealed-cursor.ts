@@ -1,6 +1,6 @@
 /**
- * Encrypted pagination cursors, for pages that end at a name the caller may not see. All have the same length, so the length tells
- * nothing either.
+ * Encrypted pagination cursors, for pages that end at a name the caller may not see. All have the same length, so the length
+ * tells nothing either.
  */
 import { decrypt, encrypt, type Secrets } from '../secrets.ts';
 

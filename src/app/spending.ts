@@ -1,7 +1,7 @@
 /**
- * Limits the rows of the database that each account uses in a day. A request is charged with about as many rows as requests of its
- * kind take, in the memory of this isolate. Every few hundred rows the sum is saved, which returns the sum of all isolates. So most
- * requests pay nothing for it, and an account exceeds its share by little.
+ * Limits the rows of the database that each account uses in a day. A request is charged with about as many rows as requests of
+ * its kind take, in the memory of this isolate. Every few hundred rows the sum is saved, which returns the sum of all isolates.
+ * So most requests pay nothing for it, and an account exceeds its share by little.
  */
 import { type Kind, spend } from '../auth/allowance.ts';
 import { type Env, settings, type Vars } from '../env.ts';

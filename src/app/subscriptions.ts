@@ -135,7 +135,9 @@ async function withEndpoint({ env }: Call, subscription: Subscription): Promise<
   };
 }
 
-/** Changes a webhook. Another host ends the headers: they may be a credential for the host before. @throws as `createWebhook` */
+/**
+ * Changes a webhook. Another host ends the headers: they may be a credential for the host before. @throws as `createWebhook`
+ */
 export async function changeWebhook(
   call: Call,
   webhook: Subscription,
@@ -255,7 +257,9 @@ function requireEnabled({ disabled }: Subscription): void {
   throw new Refusal('disabled', { message: `the webhook is disabled (${disabled}): enable it first. Nothing was sent` });
 }
 
-/** Replayed deliveries of one account in a day: a third of what the queues of the free plan carry. Administrators have no limit. */
+/**
+ * Replayed deliveries of one account in a day: a third of what the queues of the free plan carry. Administrators have no limit.
+ */
 const REPLAYS_PER_DAY = 1000;
 
 /** Replays, and counts the deliveries. @throws daily-limit */

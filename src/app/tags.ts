@@ -29,7 +29,8 @@ export async function listTagHistory(
 }
 
 /**
- * Makes a tag name a digest again that it has named before. Moving a tag needs the right to retag it, creating it again the right to push it.
+ * Makes a tag name a digest again that it has named before. Moving a tag needs the right to retag it, creating it again the
+ * right to push it.
  * @param to a point of the tag's history, or a digest
  * @returns the digest
  */

@@ -1,6 +1,6 @@
 /**
- * The token service (distribution, "Token Authentication Specification"): an access token with as much of the requested scopes as the
- * caller may have, and for a login that lasts a refresh token.
+ * The token service (distribution, "Token Authentication Specification"): an access token with as much of the requested scopes
+ * as the caller may have, and for a login that lasts a refresh token.
  */
 import type { Authority } from '../auth/authority.ts';
 import { beginLogin, continueLogin, noteLogin } from '../auth/logins.ts';

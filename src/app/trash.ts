@@ -113,7 +113,9 @@ function placeOf(cursor: string | null): { name: string; entry: number } {
   return { name, entry: isEntry(entry) ? Number(entry) : 0 };
 }
 
-/** Where the names are that the caller may administer. It contains all of them and maybe more; the index can be asked for it. */
+/**
+ * Where the names are that the caller may administer. It contains all of them and maybe more; the index can be asked for it.
+ */
 function reachToAdmin({ statements, bounds }: Authority) {
   const reach = (of: Authority['statements']) => reachOf(patternsOf({ statements: of }, 'admin'));
   return bounds.map(reach).reduce(common, reach(statements));
@@ -141,8 +143,8 @@ export async function purgeRepository(call: Call, entry: string): Promise<{ name
 }
 
 /**
- * Finds a deleted repository for a caller who may administer its name. Neither its own policy counts, nor that of a repository which
- * has the name now: for other callers it does not exist.
+ * Finds a deleted repository for a caller who may administer its name. Neither its own policy counts, nor that of a repository
+ * which has the name now: for other callers it does not exist.
  */
 async function requireTrashed(call: Call, entry: string): Promise<{ trashed: TrashedRepository; by: Actor }> {
   requireLogin(call);

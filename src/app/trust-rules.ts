@@ -1,6 +1,6 @@
 /**
- * Trust rules: which tokens of outside issuers may log in, and what their jobs may do. A rule belongs to an organization, or to the
- * registry as a whole. `auth/outside/rule-check.ts` says which rules are safe.
+ * Trust rules: which tokens of outside issuers may log in, and what their jobs may do. A rule belongs to an organization, or to
+ * the registry as a whole. `auth/outside/rule-check.ts` says which rules are safe.
  */
 import type { RuleStatement } from '../auth/outside/oidc.ts';
 import { getRule, listRules, putRule, deleteRule as removeRule, type StoredRule } from '../auth/outside/trust-rules.ts';

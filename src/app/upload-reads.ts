@@ -1,6 +1,6 @@
 /**
- * What an upload needs to know from the database before its bytes are received. It is read in the same call as the rights of the
- * caller, so a push of a blob in one request takes two calls: this one, and the batch that publishes the blob.
+ * What an upload needs to know from the database before its bytes are received. It is read in the same call as the rights of
+ * the caller, so a push of a blob in one request takes two calls: this one, and the batch that publishes the blob.
  */
 import { type UploadLocation, unsealUpload } from '../auth/tokens.ts';
 import type { JoinedReads, Results } from '../events/batch.ts';

@@ -65,7 +65,10 @@ export interface QuotaChange {
   warnPercent?: number | undefined;
 }
 
-/** @param ifVersion the version that the quota is expected to have; `null`: any. @throws request-invalid, not-found, version-mismatch */
+/**
+ * @param ifVersion the version that the quota is expected to have; `null`: any. @throws request-invalid, not-found,
+ *   version-mismatch
+ */
 export async function putUserQuota(call: Call, user: string, change: QuotaChange, ifVersion: number | null): Promise<Quota> {
   requireAdministrator(call);
   // A user is never deleted, so the batch need not check again that they exist.
@@ -73,7 +76,10 @@ export async function putUserQuota(call: Call, user: string, change: QuotaChange
   return putQuota(call, { namespace: name, kind: 'user' }, change, { ifVersion, guard: () => {} });
 }
 
-/** @param ifVersion the version that the quota is expected to have; `null`: any. @throws request-invalid, not-found, version-mismatch */
+/**
+ * @param ifVersion the version that the quota is expected to have; `null`: any. @throws request-invalid, not-found,
+ *   version-mismatch
+ */
 export async function putOrganizationQuota(
   call: Call,
   organization: string,

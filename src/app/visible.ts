@@ -61,7 +61,9 @@ interface Judged {
   stoppedAt: string | undefined;
 }
 
-/** Each by the caller's own statements and what its own policy says: the policies of the others are about none but themselves. */
+/**
+ * Each by the caller's own statements and what its own policy says: the policies of the others are about none but themselves.
+ */
 function judged(judge: Judge, said: Map<string, Said>, names: RepositoryName[], from: string): Judged {
   const visible: Visible[] = [];
   for (const [n, name] of names.entries()) {
@@ -80,13 +82,16 @@ function nextOf(names: readonly string[], { after, limit }: PageQuery): { items:
 }
 
 interface VisiblePage extends Page<Visible> {
-  /** What the next page begins after: the last item, or a place that is sealed, as it may be that of what is hidden. `null`: the end. */
+  /**
+   * What the next page begins after: the last item, or a place that is sealed, as it may be that of what is hidden. `null`: the
+   * end.
+   */
   next: string | null;
 }
 
 /**
- * What the caller may pull, in bytewise order. A page may be short, or empty, where it took too long to fill, and says then that
- * there is more: what was looked at and is hidden is not named.
+ * What the caller may pull, in bytewise order. A page may be short, or empty, where it took too long to fill, and says then
+ * that there is more: what was looked at and is hidden is not named.
  * @throws parameter-invalid (400) where it is to begin at a place that is none of ours
  */
 export async function visibleRepositories(

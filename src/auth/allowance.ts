@@ -1,7 +1,7 @@
 /**
- * The share of the database's daily limits that one account has used, so that no account uses up the day of all others. Days are UTC,
- * like those of D1's limits. Each isolate adds up what requests read and wrote and saves it now and then: one row for each account,
- * day and kind.
+ * The share of the database's daily limits that one account has used, so that no account uses up the day of all others. Days
+ * are UTC, like those of D1's limits. Each isolate adds up what requests read and wrote and saves it now and then: one row for
+ * each account, day and kind.
  */
 import type { Batch, Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';

@@ -38,8 +38,8 @@ export interface Authority {
 }
 
 /**
- * Statements that deny all that unread policies could deny: for a team or robot the repositories of its organization, for a user all
- * repositories.
+ * Statements that deny all that unread policies could deny: for a team or robot the repositories of its organization, for a
+ * user all repositories.
  */
 export function unreadDenials(unread: readonly string[]): Sourced[] {
   return unread.map((subject) => ({
@@ -154,7 +154,9 @@ function isNameFor(name: string | null, owner: string, key: string): boolean {
   return name === null || name.toUpperCase() === key || name.toLowerCase() === loginNameOf(owner);
 }
 
-/** The earliest end of a credential and of what it was made with. A refresh token has none itself, as each use gives a new one. */
+/**
+ * The earliest end of a credential and of what it was made with. A refresh token has none itself, as each use gives a new one.
+ */
 function endOf(credential: Credential, keyEnd: number | null): number | null {
   const own =
     credential.kind !== 'token' ? null : credential.login ? (credential.credentialOrigin.until ?? null) : credential.until;

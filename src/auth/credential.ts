@@ -11,7 +11,10 @@ export interface CredentialOrigin {
   password?: string;
   /** The id of an access key. */
   key?: string;
-  /** The end of the login password that it was made with, in seconds since the epoch. Rotating a refresh token does not extend it. */
+  /**
+   * The end of the login password that it was made with, in seconds since the epoch. Rotating a refresh token does not extend
+   * it.
+   */
   until?: number;
   job?: Job;
 }
@@ -23,7 +26,9 @@ export interface Job {
   /** Claims that are too long to keep. A rule with a condition on one of them does not apply. */
   omitted: string[];
   audiences: string[];
-  /** The time of its login, in seconds since the epoch, and the newest event then. A rule that was saved later does not apply. */
+  /**
+   * The time of its login, in seconds since the epoch, and the newest event then. A rule that was saved later does not apply.
+   */
   at: number;
   since: number;
 }

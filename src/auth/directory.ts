@@ -24,11 +24,11 @@ const FEW = 4;
 const SUBJECTS_READ = 16;
 
 /**
- * Loads, as one row each: a subject of :subjects (or the owner of key :key) with its account, policy, organizations, key and login
- * :login; each of its teams with a policy of up to :inline bytes; each policy of :repositories. Not one JSON value, which can outgrow
- * what D1 returns. D1 allows up to five SELECTs in a compound.
- * @param teamsMax rows of teams: a literal, because SQLite compiles a statement again for each value of a bound LIMIT, which takes
- * ten times as long as running it
+ * Loads, as one row each: a subject of :subjects (or the owner of key :key) with its account, policy, organizations, key and
+ * login :login; each of its teams with a policy of up to :inline bytes; each policy of :repositories. Not one JSON value, which
+ * can outgrow what D1 returns. D1 allows up to five SELECTs in a compound.
+ * @param teamsMax rows of teams: a literal, because SQLite compiles a statement again for each value of a bound LIMIT, which
+ *   takes ten times as long as running it
  */
 const loadStatement = (teamsMax: number, repositoryStatements: string) => `WITH who(n, subject) AS NOT MATERIALIZED (
     SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = :key)) FROM json_each(:subjects))
@@ -80,7 +80,9 @@ export interface Loaded {
   members: { organization: string; role: 'owner' | 'member' }[];
   teams: string[];
   policies: { subject: string; statements: Statement[] }[];
-  /** Subjects whose policies were too large to read; `*`: more organizations or teams than are read. They might deny anything. */
+  /**
+   * Subjects whose policies were too large to read; `*`: more organizations or teams than are read. They might deny anything.
+   */
   unread: string[];
   login: { id: string; generation: number; ended: number } | null;
 }
@@ -176,8 +178,8 @@ function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): Loaded {
 }
 
 /**
- * Reads policies of teams up to the limit of one request. Those of the organizations that the request is about come first, then those
- * of the organizations with the fewest bytes, so that large policies of one do not keep out small ones of others.
+ * Reads policies of teams up to the limit of one request. Those of the organizations that the request is about come first, then
+ * those of the organizations with the fewest bytes, so that large policies of one do not keep out small ones of others.
  */
 async function readTeams(
   env: Database,

@@ -1,11 +1,11 @@
 /**
- * Logins with refresh tokens. docker keeps the token of `docker login`, uses it again and again, and accepts no other. So a token is
- * rotated only when a client asks for another one (`access_type=offline`). The old token is then used up: if it is used once more, one
- * of the two holders has stolen it, and the login ends for both.
+ * Logins with refresh tokens. docker keeps the token of `docker login`, uses it again and again, and accepts no other. So a
+ * token is rotated only when a client asks for another one (`access_type=offline`). The old token is then used up: if it is
+ * used once more, one of the two holders has stolen it, and the login ends for both.
  *
- * The audit log has successful logins, new login passwords, and failed attempts. To keep rows few, a login is recorded once a day for
- * each credential and address, a login password once an hour, and failed attempts in steps of ten. A request for a token alone records
- * nothing, because each key stores the day of its last use.
+ * The audit log has successful logins, new login passwords, and failed attempts. To keep rows few, a login is recorded once a
+ * day for each credential and address, a login password once an hour, and failed attempts in steps of ten. A request for a
+ * token alone records nothing, because each key stores the day of its last use.
  */
 import { type Database, newBatch } from '../events/batch.ts';
 import { type Actor, FAILED_LOGINS, loginsOf } from '../events/event.ts';
@@ -27,8 +27,8 @@ export async function beginLogin(env: Database & Secrets, authority: Authority, 
 }
 
 /**
- * Open logins of one account. Beyond that the oldest end. A machine that logs in once a day has 30; with 100 jobs of a pipeline a day,
- * a login of their robot lasts ten days.
+ * Open logins of one account. Beyond that the oldest end. A machine that logs in once a day has 30; with 100 jobs of a pipeline
+ * a day, a login of their robot lasts ten days.
  */
 const LIVING_MAX = 1000;
 /** One in so many new logins ends the oldest ones, which reads a row for each open login. */
@@ -143,7 +143,8 @@ export async function noteIssued(env: Database, authority: Authority, where: Whe
 
 /**
  * Records a failed attempt: the first one of an address in an hour, then the tenth, the hundredth and so on.
- * @param name the user name that was sent. Recorded only if it can be an account's, because people type passwords there by mistake
+ * @param name the user name that was sent. Recorded only if it can be an account's, because people type passwords there by
+ *   mistake
  */
 export async function noteFailure(env: Database, name: string | null, where: Where, now: number): Promise<void> {
   const memory = memoryOf(env, now);

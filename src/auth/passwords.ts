@@ -19,9 +19,9 @@ import { LOGIN_PASSWORD_TYPE, verifyLoginPassword } from './tokens.ts';
 
 /**
  * @param name `null`: the password came without a user name, as a bearer token of the API does
- * @returns `expired`: a login password that has expired. `guess`: it may be the administrator's password, if a person chose that; the
- * caller limits how often `credentialOfAdministrator` compares it. `null`: wrong, and not a guess, because a generated (160 bits) or
- * signed secret cannot be guessed
+ * @returns `expired`: a login password that has expired. `guess`: it may be the administrator's password, if a person chose
+ *   that; the caller limits how often `credentialOfAdministrator` compares it. `null`: wrong, and not a guess, because a
+ *   generated (160 bits) or signed secret cannot be guessed
  */
 export async function credentialOfPassword(
   env: Passwords,

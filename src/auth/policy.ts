@@ -1,6 +1,6 @@
 /**
- * Decides what a caller may do. An access token is limited by its grants, and valid for reading until it ends; a request that changes
- * something asks the database too, so that a revocation takes effect at once.
+ * Decides what a caller may do. An access token is limited by its grants, and valid for reading until it ends; a request that
+ * changes something asks the database too, so that a revocation takes effect at once.
  */
 
 import type { RepositoryAction } from '../vocabulary/actions.ts';
@@ -108,7 +108,9 @@ export function explain(
   return { ...decision, allowed: decision.allowed && limited === null, limited };
 }
 
-/** The part of the requested grants that the caller has. Never an error (distribution, "Token Authentication Specification"). */
+/**
+ * The part of the requested grants that the caller has. Never an error (distribution, "Token Authentication Specification").
+ */
 export function grantable(authority: Authority, asked: Grant[]): Grant[] {
   return asked
     .map((grant) => ({ ...grant, actions: grant.actions.filter((action) => mayBeGranted(authority, grant, action)) }))
@@ -121,8 +123,8 @@ function mayBeGranted(authority: Authority, { type, name }: Grant, action: Actio
 }
 
 /**
- * True for a user with a key that is not narrowed, or with the administrator's password. Not for a robot: a stolen robot key must not
- * be able to create keys that outlive it.
+ * True for a user with a key that is not narrowed, or with the administrator's password. Not for a robot: a stolen robot key
+ * must not be able to create keys that outlive it.
  */
 export function isUnscopedUser({ credentialKind, bounds, subject }: Authority): boolean {
   return (credentialKind === 'password' || credentialKind === 'key') && bounds.length === 0 && subject.startsWith('user:');

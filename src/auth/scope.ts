@@ -1,6 +1,6 @@
 /**
- * Scopes of the token protocol, `repository:name:pull,push` (distribution, "Token Scope Documentation"): parses and formats them, and
- * translates them to the registry's actions. Pure.
+ * Scopes of the token protocol, `repository:name:pull,push` (distribution, "Token Scope Documentation"): parses and formats
+ * them, and translates them to the registry's actions. Pure.
  */
 import { isRepositoryName } from '../oci/name.ts';
 
@@ -34,7 +34,8 @@ export function wordsOf(texts: string[]): string[] {
 }
 
 /**
- * Parses scopes. Scopes that nobody could be granted are left out, as the protocol answers with the intersection and not with an error.
+ * Parses scopes. Scopes that nobody could be granted are left out, as the protocol answers with the intersection and not with
+ * an error.
  * @param service host and port of this registry, which a scope may have before the name
  */
 export function parseScopes(texts: string[], service = ''): Grant[] {

@@ -1,5 +1,6 @@
 /**
- * The bootstrap administrator's password and the secrets of access keys, derived from the registry's one secret (`src/secrets.ts`).
+ * The bootstrap administrator's password and the secrets of access keys, derived from the registry's one secret
+ * (`src/secrets.ts`).
  */
 import type { Env } from '../env.ts';
 import { base32, deriveText, hkdf, requireSecret, type Secrets, sameSecret, secretsOf } from '../secrets.ts';

@@ -1,7 +1,7 @@
 /**
- * The engine that decides who may do what. Nothing is allowed unless a statement allows it, and a statement that denies wins. The order
- * of the statements does not change the answer. A request may have to read statements that somebody else wrote (invariant 12), so every
- * function that stores statements checks their limits here. Pure.
+ * The engine that decides who may do what. Nothing is allowed unless a statement allows it, and a statement that denies wins.
+ * The order of the statements does not change the answer. A request may have to read statements that somebody else wrote
+ * (invariant 12), so every function that stores statements checks their limits here. Pure.
  */
 import { patternList } from '../oci/pattern.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
@@ -119,8 +119,9 @@ export function names(principals: readonly string[] | undefined, asking: readonl
 }
 
 /**
- * True if a statement applies to the tag. In a request without a tag, a right to push some tags allows pushing content, which a tag
- * needs; a right to delete some tags does not allow deletion by digest, which removes all tags, and denying some tags denies it.
+ * True if a statement applies to the tag. In a request without a tag, a right to push some tags allows pushing content, which a
+ * tag needs; a right to delete some tags does not allow deletion by digest, which removes all tags, and denying some tags
+ * denies it.
  */
 function meansTag({ tags, effect }: Statement, { tag, action }: Pick<Question, 'tag' | 'action'>): boolean {
   if (!tags) return true;

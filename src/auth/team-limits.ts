@@ -1,6 +1,6 @@
 /**
- * Limits of the teams and robots of one organization. Each request of a member reads the policies of the member's teams, so these
- * have limits (invariant 12). Each organization has its own limits: none can use up those of another, or learn of it.
+ * Limits of the teams and robots of one organization. Each request of a member reads the policies of the member's teams, so
+ * these have limits (invariant 12). Each organization has its own limits: none can use up those of another, or learn of it.
  */
 import type { Batch, Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
@@ -70,8 +70,8 @@ const OVERFULL_MEMBER = `SELECT m.user FROM team_members m INDEXED BY team_membe
   WHERE m.team = :team GROUP BY m.user HAVING sum(octet_length(p.statements)) + :bytes > ${TEAM_BYTES_MAX} LIMIT 1`;
 
 /**
- * Refuses the batch with `limit-reached` if it saves a team policy of `bytes` with which the teams of a member have too much together.
- * A policy may always become smaller.
+ * Refuses the batch with `limit-reached` if it saves a team policy of `bytes` with which the teams of a member have too much
+ * together. A policy may always become smaller.
  */
 export function requirePolicyRoom(batch: Batch, env: Database, team: string, bytes: number): void {
   const parameters = { team, bytes, ...allOf('team', organizationOf(team)) };

@@ -1,6 +1,7 @@
 /**
- * The registry's own tokens: access tokens for /v2, refresh tokens for /token, login passwords for both and for the API, and signed
- * locations of uploads. Each names the credential that it was made with, and allows no more and lasts no longer than that.
+ * The registry's own tokens: access tokens for /v2, refresh tokens for /token, login passwords for both and for the API, and
+ * signed locations of uploads. Each names the credential that it was made with, and allows no more and lasts no longer than
+ * that.
  *
  * They are JWTs. Each kind has its own key, `typ` and longest lifetime, so that no kind passes for another. jose checks a fixed
  * algorithm, issuer, audience, type and set of claims; the lifetime is checked here.
@@ -156,7 +157,9 @@ export function sealUpload(env: Secrets, upload: UploadLocation, subject: string
   );
 }
 
-/** What a signed location says. @returns `null` for a forged or expired one. Whoever calls checks the owner and the repository */
+/**
+ * What a signed location says. @returns `null` for a forged or expired one. Whoever calls checks the owner and the repository
+ */
 export async function unsealUpload(
   env: Secrets,
   sealed: string,

@@ -1,6 +1,6 @@
 /**
- * Lists repositories that a caller may pull or administer. The index yields candidates, a superset; then the engine decides on each
- * name, within the comparisons that one request may make.
+ * Lists repositories that a caller may pull or administer. The index yields candidates, a superset; then the engine decides on
+ * each name, within the comparisons that one request may make.
  */
 import type { Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
@@ -11,7 +11,9 @@ import type { Authority } from './authority.ts';
 import { allows, COMPARISONS_MAX } from './policy.ts';
 import type { Sourced } from './statement.ts';
 
-/** A set of names: those with one of the prefixes ('' for all), and single ones. Both are sorted; no prefix begins with another. */
+/**
+ * A set of names: those with one of the prefixes ('' for all), and single ones. Both are sorted; no prefix begins with another.
+ */
 export interface Place {
   prefixes: string[];
   names: string[];
@@ -114,7 +116,9 @@ export function judgeOf(authority: Authority, action: RepositoryAction): Judge {
   };
 }
 
-/** Merges allow statements into one, and deny statements into one. Statements with tags, of roles and of unread policies stay. */
+/**
+ * Merges allow statements into one, and deny statements into one. Statements with tags, of roles and of unread policies stay.
+ */
 function together(statements: readonly Sourced[], action: RepositoryAction): Sourced[] {
   const relevant = statements.filter(({ statement }) => statement.actions.includes(action));
   const isPlain = ({ standing, unread, statement: { tags } }: Sourced) => !standing && !unread && !tags;
@@ -146,16 +150,16 @@ const bitOf = (statement: string) =>
 export const PULL_BITS = `max(${bitOf('s.value')} & ${ALLOWS}) + max(${bitOf('s.value')} & ${DENIES})`;
 
 /**
- * SQL: the bits of an index row. A row of an earlier version has none, and the policy is read instead; `json_each` is avoided for the
- * usual policy of one statement. No character of a principal needs escaping.
+ * SQL: the bits of an index row. A row of an earlier version has none, and the policy is read instead; `json_each` is avoided
+ * for the usual policy of one statement. No character of a principal needs escaping.
  */
 const PULL = `coalesce(n.pull, (SELECT iif(json_array_length(q.statements) = 1, ${bitOf('(q.statements -> 0)')},
     (SELECT ${PULL_BITS} FROM json_each(q.statements) s WHERE instr(s.value -> 'principals', '"' || n.principal || '"') > 0))
   FROM policies q WHERE q.subject = 'repository:' || n.repository), 0)`;
 
 /**
- * Reads what policies of repositories say about pulling to some principals, from the index and not from the policies, which may be
- * large. Repositories that name none of the principals are left out.
+ * Reads what policies of repositories say about pulling to some principals, from the index and not from the policies, which may
+ * be large. Repositories that name none of the principals are left out.
  */
 export async function pullsSaid(
   env: Pick<Database, 'DB'>,

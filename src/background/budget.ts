@@ -1,9 +1,10 @@
 /**
- * The daily budget of background jobs (invariant 11): together they may use a fifth of the free plan, so that no job takes the registry
- * down for users. Costs are counted as D1 reports them, in one row per day, by the clock of the database. D1's days end at 00:00 UTC too.
+ * The daily budget of background jobs (invariant 11): together they may use a fifth of the free plan, so that no job takes the
+ * registry down for users. Costs are counted as D1 reports them, in one row per day, by the clock of the database. D1's days
+ * end at 00:00 UTC too.
  *
- * Each job has a reserved share, and all jobs may use what is not reserved. So a large garbage collection does not stop the delivery of
- * webhooks for the day.
+ * Each job has a reserved share, and all jobs may use what is not reserved. So a large garbage collection does not stop the
+ * delivery of webhooks for the day.
  */
 import { type Env, settings } from '../env.ts';
 import { JOBS, type Job } from '../vocabulary/jobs.ts';

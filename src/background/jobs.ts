@@ -1,6 +1,6 @@
 /**
- * Runs jobs one after the other, as long as the day's budget has something left for them. Their bindings count rows of the database, as
- * D1 reports them, and messages sent to queues.
+ * Runs jobs one after the other, as long as the day's budget has something left for them. Their bindings count rows of the
+ * database, as D1 reports them, and messages sent to queues.
  */
 import { type Env, type Vars, withBindings } from '../env.ts';
 import { countedDatabase, report } from '../telemetry.ts';

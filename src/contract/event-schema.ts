@@ -1,6 +1,6 @@
 /**
- * Events as webhooks of the native format get them, as JSON Schema (draft 2020-12). Fields may be added to events. A field that is required here is
- * never removed, and no field changes its meaning.
+ * Events as webhooks of the native format get them, as JSON Schema (draft 2020-12). Fields may be added to events. A field that
+ * is required here is never removed, and no field changes its meaning.
  */
 import { cloudEventType, EVENT_TYPES, type EventType, isAboutBlob } from '../vocabulary/event-types.ts';
 

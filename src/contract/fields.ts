@@ -25,8 +25,8 @@ export const grantsSchema = z.strictObject({
 export const removedSchema = z.strictObject({ removedGrants: grantsSchema });
 
 /**
- * An object whose keys the sender chooses. zod's own record silently drops the key `__proto__`, and with it a condition of that name
- * and what it restricts. So the key passes zod under another name, and gets its own name back afterwards.
+ * An object whose keys the sender chooses. zod's own record silently drops the key `__proto__`, and with it a condition of that
+ * name and what it restricts. So the key passes zod under another name, and gets its own name back afterwards.
  */
 export function recordOf<T extends z.ZodType>(value: T, keyMaxLength = 100) {
   const record = z.record(z.string().max(keyMaxLength), value);

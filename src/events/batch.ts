@@ -1,6 +1,7 @@
 /**
- * D1's only transaction is `batch()`: a list of statements without IF. A `Batch` gives it preconditions with reasons, handles for the
- * rows of its statements, and named parameters. Events that a batch recorded are announced to the queue behind the answer.
+ * D1's only transaction is `batch()`: a list of statements without IF. A `Batch` gives it preconditions with reasons, handles
+ * for the rows of its statements, and named parameters. Events that a batch recorded are announced to the queue behind the
+ * answer.
  */
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
@@ -37,8 +38,8 @@ export interface Results {
 }
 
 /**
- * What a refusal says besides its reason: known beforehand, or asked when a batch was refused for it. The function returns `null` if
- * it finds nothing wrong any more: then another request came between, and the batch was overtaken.
+ * What a refusal says besides its reason: known beforehand, or asked when a batch was refused for it. The function returns
+ * `null` if it finds nothing wrong any more: then another request came between, and the batch was overtaken.
  */
 type Saying = Particulars | (() => Promise<Particulars | null>) | undefined;
 
@@ -50,13 +51,15 @@ export interface JoinedReads {
 }
 
 interface CommitOptions {
-  /** True if carrying the batch out twice does no harm, whatever happens in between: it is sent again if its answer was lost. */
+  /**
+   * True if carrying the batch out twice does no harm, whatever happens in between: it is sent again if its answer was lost.
+   */
   repeatable?: boolean;
 }
 
 /**
- * A transaction: statements that are carried out in order, all or none. Its preconditions are statements too, so they hold at the
- * moment of the change; the first that does not hold refuses the batch.
+ * A transaction: statements that are carried out in order, all or none. Its preconditions are statements too, so they hold at
+ * the moment of the change; the first that does not hold refuses the batch.
  */
 export class Batch {
   readonly #env: Database;
@@ -70,7 +73,8 @@ export class Batch {
   /**
    * A precondition.
    * @param condition an SQL expression
-   * @param says what the refusal says; a function is called only when the batch was refused for this reason. Preconditions of one
+   * @param says what the refusal says; a function is called only when the batch was refused for this reason. Preconditions of
+   *   one
    *   batch with the same reason share what they say: give it to one of them, as a function that finds out which it was.
    */
   require(reason: Precondition, condition: string, parameters: Parameters = {}, says?: Saying): void {
@@ -112,7 +116,10 @@ export class Batch {
     return this.#statements.length;
   }
 
-  /** What the batch recorded is announced to the queue behind the answer. @throws Refusal for the first precondition that does not hold */
+  /**
+   * What the batch recorded is announced to the queue behind the answer. @throws Refusal for the first precondition that does
+   * not hold
+   */
   async commit({ repeatable = false }: CommitOptions = {}): Promise<Results> {
     try {
       return resultsOf(await commit(this.#env, this.#statements));
@@ -164,8 +171,8 @@ function resultsOf(results: D1Result[]): Results {
 const RACES_MAX = 5;
 
 /**
- * Repeats a change that is decided on what was read before. Its batch requires that this still holds, with the reason `overtaken`; if
- * another request came between, everything is read and decided again.
+ * Repeats a change that is decided on what was read before. Its batch requires that this still holds, with the reason
+ * `overtaken`; if another request came between, everything is read and decided again.
  * @throws overtaken if every try was overtaken
  */
 export async function withRetries<T>(attempt: () => Promise<T>, triesMax = RACES_MAX): Promise<T> {

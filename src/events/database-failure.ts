@@ -1,7 +1,7 @@
 /**
- * Classifies errors of D1 by their documented texts. Three cases need three answers: the day's rows are used up, the database is
- * overloaded, or the connection was lost.
- * Sources: D1 docs, "Debug D1" (error list); changelog of 2026-09-01, "D1 free tier limit enforcement".
+ * Classifies errors of D1 by their documented texts. Three cases need three answers: the day's rows are used up, the database
+ * is overloaded, or the connection was lost. Sources: D1 docs, "Debug D1" (error list); changelog of 2026-09-01, "D1 free tier
+ * limit enforcement".
  */
 
 /** `rows-read`, `rows-written`: the daily limit of the free plan is used up, and no retry helps before 00:00 UTC. */

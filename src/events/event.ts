@@ -32,15 +32,17 @@ export interface RecordedEvent {
 /** Parts of a push. The manifest that follows has an event of its own, so these alone are not announced. */
 export const QUIET_TYPES: readonly string[] = ['blob.mounted'] satisfies EventType[];
 
-/** A queue message. It does not contain the events, only where to read them (Cloudflare Queues: a message has at most 128 KB). */
+/**
+ * A queue message. It does not contain the events, only where to read them (Cloudflare Queues: a message has at most 128 KB).
+ */
 export interface Announcement {
   /** The id of the newest event. */
   newest: number;
 }
 
 /**
- * The `about` of events on a subject: the name of a repository; the organization of an organization, a team, a robot or a trust rule;
- * empty for users and for trust rules of the registry.
+ * The `about` of events on a subject: the name of a repository; the organization of an organization, a team, a robot or a trust
+ * rule; empty for users and for trust rules of the registry.
  */
 export function aboutOf(subject: string): string {
   const at = subject.indexOf(':');

@@ -118,8 +118,8 @@ export async function searchEvents(
 }
 
 /**
- * SQL: the events before `:before` and from `:first` on that one page reads, and the first event that it does not read. Ids have few gaps,
- * so a range of ids bounds the number of rows. Events with one `about` are scattered, so they are counted.
+ * SQL: the events before `:before` and from `:first` on that one page reads, and the first event that it does not read. Ids
+ * have few gaps, so a range of ids bounds the number of rows. Events with one `about` are scattered, so they are counted.
  */
 const TOP = '(SELECT max(id) FROM events WHERE id < :before)';
 const BY_ID = {
@@ -134,8 +134,8 @@ const BY_ABOUT = {
 };
 
 /**
- * The event after which a name belongs to the present repository: the deletion of the previous one; 0: there was none. Who may read the
- * present repository may not read earlier events.
+ * The event after which a name belongs to the present repository: the deletion of the previous one; 0: there was none. Who may
+ * read the present repository may not read earlier events.
  */
 export async function beginningOf(env: Reading, repository: string): Promise<number> {
   const beginning = await prepare(
@@ -174,8 +174,8 @@ async function firstEvent(env: Reading, time: string, parameters: Parameters): P
 }
 
 /**
- * Deletes up to `limit` events that are older than `days` and not newer than `upTo`. The newest event of each `about` stays, because it
- * has the last sequence number.
+ * Deletes up to `limit` events that are older than `days` and not newer than `upTo`. The newest event of each `about` stays,
+ * because it has the last sequence number.
  */
 export async function expireEvents(env: Reading, { days, upTo, limit }: { days: number; upTo: number; limit: number }) {
   const bound = Math.min(await firstEventWithin(env, days * 24 * 60 * 60), upTo);

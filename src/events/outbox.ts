@@ -1,6 +1,6 @@
 /**
- * The table of events: the audit log and the outbox. Events are added to the batch that makes the change, so both are committed or
- * neither is (invariant 6).
+ * The table of events: the audit log and the outbox. Events are added to the batch that makes the change, so both are committed
+ * or neither is (invariant 6).
  */
 import type { Batch } from './batch.ts';
 import type { Actor } from './event.ts';
@@ -14,9 +14,9 @@ const FIELD_MAX_BYTES = 512;
 const TEXT_KEPT = 100;
 
 /**
- * Adds the events of a change to its batch: one for each row that `select` yields, with the columns `type` and `target` (JSON), and
- * `changes` (see `changesIn`) if `hasChanges` is set. Whether there is an event is decided in SQL, in the transaction of the change. A
- * target of more than 16 KiB is shortened and names the shortened fields in `truncated`.
+ * Adds the events of a change to its batch: one for each row that `select` yields, with the columns `type` and `target` (JSON),
+ * and `changes` (see `changesIn`) if `hasChanges` is set. Whether there is an event is decided in SQL, in the transaction of
+ * the change. A target of more than 16 KiB is shortened and names the shortened fields in `truncated`.
  */
 export function recordEvent(batch: Batch, { about, by, select, parameters, ...options }: EventSource): void {
   const { hasChanges = false, onceIn, atMostADay } = options;

@@ -1,6 +1,6 @@
 /**
- * SQL with named parameters. D1 has numbered parameters only, and a fragment that is used in several statements cannot know its numbers.
- * So each `:name` gets its number when the statement is prepared. Values that a statement does not name are not bound.
+ * SQL with named parameters. D1 has numbered parameters only, and a fragment that is used in several statements cannot know its
+ * numbers. So each `:name` gets its number when the statement is prepared. Values that a statement does not name are not bound.
  */
 import type { Env } from '../env.ts';
 

@@ -6,8 +6,8 @@ import type { AppEnv, RequestContext } from './context.ts';
 const UNKNOWN = 'unknown';
 
 /**
- * The network of the client. On Cloudflare it is in a header that Cloudflare itself writes. Under `npm start` it is the address of the
- * socket; the header is not read there, because the client could have written it.
+ * The network of the client. On Cloudflare it is in a header that Cloudflare itself writes. Under `npm start` it is the address
+ * of the socket; the header is not read there, because the client could have written it.
  */
 export function networkOf(c: RequestContext): string {
   if (c.env.ADDRESS_FROM !== 'socket') return networkIn(c.req.header('cf-connecting-ip') ?? '');
@@ -36,8 +36,8 @@ export const withAuditAddress = createMiddleware<AppEnv>(async function withAudi
 const GROUPS = 8;
 
 /**
- * The network of an address: an IPv4 address itself, also if it is mapped into IPv6; for IPv6 the first 64 bits, because each customer
- * has at least that many addresses. All text that is no address is one network.
+ * The network of an address: an IPv4 address itself, also if it is mapped into IPv6; for IPv6 the first 64 bits, because each
+ * customer has at least that many addresses. All text that is no address is one network.
  */
 export function networkIn(address: string): string {
   if (/^\d+\.\d+\.\d+\.\d+$/.test(address)) return address;

@@ -36,8 +36,8 @@ const headers = createMiddleware<AppEnv>(async function headers(c, next) {
 });
 
 /**
- * Sets Content-Length on the answer to HEAD: Hono runs the GET handler and drops its body, and the runtime measures only bodies that
- * are sent. Errors have a length already.
+ * Sets Content-Length on the answer to HEAD: Hono runs the GET handler and drops its body, and the runtime measures only bodies
+ * that are sent. Errors have a length already.
  */
 async function measure(c: Context<AppEnv>): Promise<void> {
   const { status, headers, body } = c.res;
@@ -68,7 +68,9 @@ const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
   await next();
 });
 
-/** A host name or an address, with or without a port. It becomes part of realms and audiences, and the runtime checks nothing. */
+/**
+ * A host name or an address, with or without a port. It becomes part of realms and audiences, and the runtime checks nothing.
+ */
 const HOST = /^(?:[\w.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 
 const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
@@ -79,9 +81,9 @@ const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
 });
 
 /**
- * Refuses percent-encoding, which no address of the protocol needs. So routing, authorization and look-up all read the same path:
- * the one that was sent, not one that URL normalizes or the router decodes. Some clients encode the colon of a digest: `%3A` is
- * accepted before a whole digest at the end of a path, where it has one meaning.
+ * Refuses percent-encoding, which no address of the protocol needs. So routing, authorization and look-up all read the same
+ * path: the one that was sent, not one that URL normalizes or the router decodes. Some clients encode the colon of a digest:
+ * `%3A` is accepted before a whole digest at the end of a path, where it has one meaning.
  */
 const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
   const sent = c.req.url.replace(/^[^/]*\/\/[^/]*/, '').split(/[?#]/, 1)[0] ?? '';

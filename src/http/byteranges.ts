@@ -1,4 +1,6 @@
-/** Several ranges of one content as `multipart/byteranges` (RFC 9110, 14.6): each part with its own header, one after the other. */
+/**
+ * Several ranges of one content as `multipart/byteranges` (RFC 9110, 14.6): each part with its own header, one after the other.
+ */
 import { type ByteRange, contentRange } from '../oci/range.ts';
 
 type Open = (range: ByteRange) => Promise<ReadableStream | Uint8Array>;

@@ -1,6 +1,6 @@
 /**
- * The guard of a route. `ROUTES` says what each route requires; the guard asks for that before anything of the request is read but its
- * path, and sets what the handler needs: the caller's rights, and the repository or webhook in the path.
+ * The guard of a route. `ROUTES` says what each route requires; the guard asks for that before anything of the request is read
+ * but its path, and sets what the handler needs: the caller's rights, and the repository or webhook in the path.
  */
 import { createMiddleware } from 'hono/factory';
 import { admit, admitToContent, type Named } from '../app/admission.ts';

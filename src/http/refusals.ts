@@ -1,7 +1,7 @@
 /**
- * How the two doors that answer in the envelope of the distribution specification say each reason: status and code. The compiler
- * finds a reason without a row. Codes are those of distribution-spec, "Error Codes"; it binds those of 4xx answers under /v2. The
- * management API answers with codes of its own where none of these fits.
+ * How the two doors that answer in the envelope of the distribution specification say each reason: status and code. The
+ * compiler finds a reason without a row. Codes are those of distribution-spec, "Error Codes"; it binds those of 4xx answers
+ * under /v2. The management API answers with codes of its own where none of these fits.
  */
 import type { Reason } from '../vocabulary/reasons.ts';
 

@@ -20,7 +20,10 @@ export const logRequest = createMiddleware<AppEnv>(async function logRequest(c, 
 /** As Cloudflare writes it. */
 const RAY = /^[0-9a-f]{16}(?:-[A-Z]{3})?$/;
 
-/** Cloudflare's own id, by which its dashboard finds the request. Under `npm start` the header is the client's, and counts for nothing. */
+/**
+ * Cloudflare's own id, by which its dashboard finds the request. Under `npm start` the header is the client's, and counts for
+ * nothing.
+ */
 function requestIdOf(c: RequestContext): string {
   const ray = c.env.ADDRESS_FROM === 'socket' ? '' : (c.req.header('cf-ray') ?? '');
   return RAY.test(ray) ? ray : crypto.randomUUID();

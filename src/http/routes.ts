@@ -1,4 +1,7 @@
-/** Every route of the registry, and what it requires of its caller. Each route is guarded by its row; one without a row does not start. */
+/**
+ * Every route of the registry, and what it requires of its caller. Each route is guarded by its row; one without a row does not
+ * start.
+ */
 import type { Requirement } from '../vocabulary/requirements.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';

@@ -1,6 +1,6 @@
 /**
- * The token service: `GET /token` (distribution, "Token Authentication Specification") and `POST /token` (the same, "OAuth2 Token
- * Authentication").
+ * The token service: `GET /token` (distribution, "Token Authentication Specification") and `POST /token` (the same, "OAuth2
+ * Token Authentication").
  */
 import { type Context, Hono } from 'hono';
 import {
@@ -66,8 +66,8 @@ async function credentialByForm(c: Context<AppEnv>, form: URLSearchParams): Prom
 }
 
 /**
- * The password of a form. Some clients send it in the header instead. If the form has one, the header identifies the client (RFC 6749,
- * section 2.3.1), not the user, and is ignored.
+ * The password of a form. Some clients send it in the header instead. If the form has one, the header identifies the client
+ * (RFC 6749, section 2.3.1), not the user, and is ignored.
  */
 function passwordIn(c: Context<AppEnv>, form: NamedPassword): NamedPassword {
   if (form.password !== '') return form;

@@ -1,6 +1,6 @@
 /**
- * `npm run deploy`: migrates the database, then deploys the Worker, so that new code never meets an older schema. The code that is
- * deployed at that moment keeps working on the newer one. The first deployment has no database yet: there the Worker comes
+ * `npm run deploy`: migrates the database, then deploys the Worker, so that new code never meets an older schema. The code that
+ * is deployed at that moment keeps working on the newer one. The first deployment has no database yet: there the Worker comes
  * first, since deploying it makes the database.
  */
 import { spawnSync } from 'node:child_process';

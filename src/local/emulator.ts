@@ -56,9 +56,9 @@ export async function emulate(emulation: Emulation): Promise<Miniflare> {
 
 /**
  * Closes the emulator's own port, which every user of the machine can reach. It would serve the bucket's objects without
- * authentication, and forwards other requests to the first Worker. That Worker answers 404, and `upstream` adds a path in front of
- * every request, so that none matches an address of the emulator. The emulator's own calls to the runtime use a secret and are not
- * affected. `enableDevRegistry` would open a debug port without authentication.
+ * authentication, and forwards other requests to the first Worker. That Worker answers 404, and `upstream` adds a path in front
+ * of every request, so that none matches an address of the emulator. The emulator's own calls to the runtime use a secret and
+ * are not affected. `enableDevRegistry` would open a debug port without authentication.
  */
 const CLOSED = { upstream: 'http://closed.invalid/closed/', enableDevRegistry: false, unsafeLocalExplorer: false };
 
@@ -120,8 +120,9 @@ function bindingsOf({ name, variables, limits = {}, producers = {} }: Emulation)
 const OUTSIDE = 'outside';
 
 /**
- * Addresses denied when the runtime connects, even if workerd counts them as public: the same table that checks webhook addresses.
- * NAT64 is allowed if the IPv4 address in it is public, since a network without IPv4 reaches everything through NAT64.
+ * Addresses denied when the runtime connects, even if workerd counts them as public: the same table that checks webhook
+ * addresses. NAT64 is allowed if the IPv4 address in it is public, since a network without IPv4 reaches everything through
+ * NAT64.
  */
 const DENIED = [
   ...NOT_PUBLIC_IPV4.map(([range]) => range),

@@ -1,9 +1,10 @@
 /**
- * Makes the data folder private to the user who starts the registry, and allows one registry per data folder. The folder holds the
- * secret, the database and the layers, which other users of the machine must not reach past the registry's own access control.
+ * Makes the data folder private to the user who starts the registry, and allows one registry per data folder. The folder holds
+ * the secret, the database and the layers, which other users of the machine must not reach past the registry's own access
+ * control.
  *
- * The lock is a listening socket, which the system releases when its process ends in any way, so nobody has to remove a stale lock. It
- * lies in the private part of the folder, where no other user can take or imitate it.
+ * The lock is a listening socket, which the system releases when its process ends in any way, so nobody has to remove a stale
+ * lock. It lies in the private part of the folder, where no other user can take or imitate it.
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, statSync, symlinkSync } from 'node:fs';
@@ -71,8 +72,8 @@ const GROUP_AND_OTHERS = 0o077;
 const WRITABLE_BY_OTHERS = 0o002;
 
 /**
- * Creates the folder if it is missing, and removes the permissions of group and others that a copy or an earlier version left. The
- * mode of the folder itself stays, since it may hold other files too. New files are readable by their owner alone.
+ * Creates the folder if it is missing, and removes the permissions of group and others that a copy or an earlier version left.
+ * The mode of the folder itself stays, since it may hold other files too. New files are readable by their owner alone.
  * @throws StartError if another user owns the folder or may write to it; nothing is changed then
  */
 export function claimFolder(dataDir: string): void {

@@ -1,6 +1,6 @@
 /**
- * Ends a runtime that outlived its registry. The runtime is a process of its own: if this process is killed, it keeps listening and
- * writing to the data. Its process id is kept beside the data, and the next start ends it first.
+ * Ends a runtime that outlived its registry. The runtime is a process of its own: if this process is killed, it keeps listening
+ * and writing to the data. Its process id is kept beside the data, and the next start ends it first.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';

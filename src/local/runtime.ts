@@ -79,8 +79,8 @@ function newerData(dataDir: string, { message }: NewerSchemaError): StartError {
 }
 
 /**
- * Runs the schedule of Cloudflare now and then every so many minutes. The queues are in memory and end with the process, so another schedule
- * sends again what they lost: once now, and then every minute.
+ * Runs the schedule of Cloudflare now and then every so many minutes. The queues are in memory and end with the process, so
+ * another schedule sends again what they lost: once now, and then every minute.
  */
 export function runSchedule(worker: Pick<Miniflare, 'getWorker'>, name: string, minutes: number): () => void {
   let stopped = false;

@@ -1,6 +1,6 @@
 /**
- * Applies the numbered files of `migrations/` to a database, each once and as one transaction, after a copy of the database. Their names
- * are recorded in the table that `wrangler d1 migrations` uses too, so either can continue where the other stopped.
+ * Applies the numbered files of `migrations/` to a database, each once and as one transaction, after a copy of the database.
+ * Their names are recorded in the table that `wrangler d1 migrations` uses too, so either can continue where the other stopped.
  */
 
 import { cpSync, readdirSync, rmSync } from 'node:fs';
@@ -30,7 +30,10 @@ export async function readMigrations(): Promise<Migration[]> {
   return Promise.all(names.map(async (name) => ({ name, statements: await read(name) })));
 }
 
-/** Splits SQL, since D1 takes one statement at a time. There are no triggers, so outside comments each semicolon ends a statement. */
+/**
+ * Splits SQL, since D1 takes one statement at a time. There are no triggers, so outside comments each semicolon ends a
+ * statement.
+ */
 function statementsOf(text: string): string[] {
   return text
     .replaceAll(/--.*$/gm, '')

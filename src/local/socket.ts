@@ -1,7 +1,7 @@
 /**
- * The registry's socket, as a plugin of the emulator. The emulator's own direct sockets trust a header, `MF-CF-Blob`, about where a
- * request comes from, and accept remote procedure calls from anybody who can connect. This socket speaks only HTTP, and the runtime
- * itself tells the address of the client.
+ * The registry's socket, as a plugin of the emulator. The emulator's own direct sockets trust a header, `MF-CF-Blob`, about
+ * where a request comes from, and accept remote procedure calls from anybody who can connect. This socket speaks only HTTP, and
+ * the runtime itself tells the address of the client.
  */
 import type { Plugin } from 'miniflare';
 

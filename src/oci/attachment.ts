@@ -1,7 +1,7 @@
 /**
- * Attached tags: they belong to a manifest by their name. Signatures, attestations and SBOMs of cosign are stored so, and lists of
- * referrers for registries without the referrers API (distribution-spec, "Referrers Tag Schema"). The name is the digest with a dash,
- * cut after 64 hex digits as that schema says.
+ * Attached tags: they belong to a manifest by their name. Signatures, attestations and SBOMs of cosign are stored so, and lists
+ * of referrers for registries without the referrers API (distribution-spec, "Referrers Tag Schema"). The name is the digest
+ * with a dash, cut after 64 hex digits as that schema says.
  */
 import { algorithmOf, type Digest, hexOf } from './digest.ts';
 import type { Tag } from './reference.ts';

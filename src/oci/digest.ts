@@ -1,6 +1,6 @@
 /**
- * Content digests, `algorithm:hex` (image-spec descriptor.md, "Digests"). The branded type proves that a digest was checked, so only
- * the doors parse one.
+ * Content digests, `algorithm:hex` (image-spec descriptor.md, "Digests"). The branded type proves that a digest was checked, so
+ * only the doors parse one.
  */
 import { Refusal } from '../vocabulary/refusal.ts';
 

@@ -1,14 +1,14 @@
 /**
- * Strict JSON, for documents that all readers must understand in the same way. Refuses what `JSON.parse` accepts: invalid UTF-8, a byte
- * order mark, repeated keys, and unlimited nesting or numbers of members.
+ * Strict JSON, for documents that all readers must understand in the same way. Refuses what `JSON.parse` accepts: invalid
+ * UTF-8, a byte order mark, repeated keys, and unlimited nesting or numbers of members.
  */
 
 /** Levels of nesting: enough for any manifest. SQLite's JSON functions accept 1,000. */
 const MAX_DEPTH = 100;
 
 /**
- * Brackets, colons and commas. The CPU time of parsing grows with their number, not with the length: a manifest of 8 MiB may be one long
- * annotation, but a million members would take most of a second.
+ * Brackets, colons and commas. The CPU time of parsing grows with their number, not with the length: a manifest of 8 MiB may be
+ * one long annotation, but a million members would take most of a second.
  */
 const MAX_STRUCTURE = 120_000;
 

@@ -1,6 +1,6 @@
 /**
- * Manifests and indexes (image-spec manifest.md and image-index.md; Docker image manifest version 2, schema 2): which types are stored,
- * if a document is valid, and what it references. Pure. The registry checks if the references exist.
+ * Manifests and indexes (image-spec manifest.md and image-index.md; Docker image manifest version 2, schema 2): which types are
+ * stored, if a document is valid, and what it references. Pure. The registry checks if the references exist.
  */
 
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -24,7 +24,9 @@ type ManifestMediaType = keyof typeof KINDS;
 
 export const MANIFEST_MEDIA_TYPES = Object.keys(KINDS) as ManifestMediaType[];
 
-/** Layers that image-spec and Docker keep elsewhere ("non-distributable", "foreign"). They do not have to be in the repository. */
+/**
+ * Layers that image-spec and Docker keep elsewhere ("non-distributable", "foreign"). They do not have to be in the repository.
+ */
 const FOREIGN_LAYER =
   /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.v1\.tar|docker\.image\.rootfs\.foreign\.diff\.tar)(?:[.+](?:gzip|zstd))?$/;
 
@@ -47,7 +49,10 @@ export interface ManifestReference {
 
 export interface Manifest {
   mediaType: ManifestMediaType;
-  /** Referrers are filtered by it: the document's own type, otherwise the media type of an image's config; `null`: it has neither. */
+  /**
+   * Referrers are filtered by it: the document's own type, otherwise the media type of an image's config; `null`: it has
+   * neither.
+   */
   artifactType: string | null;
   subject: Digest | null;
   references: ManifestReference[];
@@ -204,8 +209,8 @@ function optionalText(value: unknown, where: string): string | null {
 }
 
 /**
- * A layer may be in a manifest several times. It is one reference, which is required if one of the descriptors requires it. Descriptors
- * of one digest must agree on its size, and those of a manifest on its media type. Blobs have no media type.
+ * A layer may be in a manifest several times. It is one reference, which is required if one of the descriptors requires it.
+ * Descriptors of one digest must agree on its size, and those of a manifest on its media type. Blobs have no media type.
  */
 function distinct(references: ManifestReference[]): ManifestReference[] {
   const byDigest = new Map<string, ManifestReference>();

@@ -1,12 +1,14 @@
 /**
- * Repository names (distribution-spec, "Pulling manifests"). The branded type proves that a name was checked, so authorization and lookup
- * use the same string.
+ * Repository names (distribution-spec, "Pulling manifests"). The branded type proves that a name was checked, so authorization
+ * and lookup use the same string.
  */
 import { Refusal } from '../vocabulary/refusal.ts';
 
 export type RepositoryName = string & { readonly __brand: 'RepositoryName' };
 
-/** The specification advises at most 255 characters with the host name. Clients check that; the registry limits the name alone. */
+/**
+ * The specification advises at most 255 characters with the host name. Clients check that; the registry limits the name alone.
+ */
 export const NAME_MAX_LENGTH = 255;
 
 /** One path component. The separators exclude each other, so matching takes linear time. */

@@ -11,14 +11,17 @@ export function isTagPattern(text: string): boolean {
   return text.length <= 128 && /^[A-Za-z0-9_*][A-Za-z0-9._*-]*$/.test(text);
 }
 
-/** `*` matches any run of characters, including `/`. For one comparison; use `patternList` for a list that is used several times. */
+/**
+ * `*` matches any run of characters, including `/`. For one comparison; use `patternList` for a list that is used several
+ * times.
+ */
 export function matches(pattern: string, text: string): boolean {
   return matcherOf(pattern)(text);
 }
 
 /**
- * Compiles a pattern. Each literal part matches at the leftmost position after the part before it, so the matcher never goes back. Its
- * time grows with the length of the text and of the pattern, not with their product.
+ * Compiles a pattern. Each literal part matches at the leftmost position after the part before it, so the matcher never goes
+ * back. Its time grows with the length of the text and of the pattern, not with their product.
  */
 export function matcherOf(pattern: string): (text: string) => boolean {
   const [first = '', ...parts] = pattern.split('*');

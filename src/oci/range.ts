@@ -25,8 +25,8 @@ function rangeOf(spec: string, size: number): ByteRange | 'outside' | 'backwards
 }
 
 /**
- * The part of `size` bytes that a `Range` header asks for. `null`: send everything, because there is no header, or it has another unit,
- * an unknown syntax or several ranges (RFC 9110, 14.2: a server may ignore the field).
+ * The part of `size` bytes that a `Range` header asks for. `null`: send everything, because there is no header, or it has
+ * another unit, an unknown syntax or several ranges (RFC 9110, 14.2: a server may ignore the field).
  * @throws range-not-satisfiable with the size in `Content-Range`
  */
 export function requestedRange(header: string | null | undefined, size: number): ByteRange | null {
@@ -42,8 +42,8 @@ const PARTS_MAX = 32;
 const NEAR = 128;
 
 /**
- * The same for several ranges, in ascending order. Ranges outside of the content are left out, and ranges that overlap or are close are
- * joined, so no byte is sent twice. A header with more than 32 ranges, or with anything else in it, is ignored.
+ * The same for several ranges, in ascending order. Ranges outside of the content are left out, and ranges that overlap or are
+ * close are joined, so no byte is sent twice. A header with more than 32 ranges, or with anything else in it, is ignored.
  * @throws range-not-satisfiable if no range is within the content
  */
 export function requestedRanges(header: string | null | undefined, size: number): ByteRange[] | null {

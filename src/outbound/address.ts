@@ -1,8 +1,8 @@
 /**
- * Checks an address that the Worker sends requests to: its host must be a name of the public internet, and not the registry itself.
- * Pure. The check is made when the address is stored and again before each request. A name may still resolve to a private address. On
- * Cloudflare no private address can be reached, and a local run fetches through a network service that has public addresses only
- * (`src/local/emulator.ts`).
+ * Checks an address that the Worker sends requests to: its host must be a name of the public internet, and not the registry
+ * itself. Pure. The check is made when the address is stored and again before each request. A name may still resolve to a
+ * private address. On Cloudflare no private address can be reached, and a local run fetches through a network service that has
+ * public addresses only (`src/local/emulator.ts`).
  */
 import { INTERNAL_NAME, NAME_OF_ADDRESS, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, type Range } from './addresses.ts';
 
@@ -44,7 +44,8 @@ export function refusalOfAddress(text: string, rules: AddressRules): string | nu
 
 /**
  * True for exactly the registry's own hosts. Another Worker under the account's workers.dev name is a valid host and can be
- * reached: with the flag `global_fetch_strictly_public` (wrangler.toml) a fetch within one's own zone goes through the front door.
+ * reached: with the flag `global_fetch_strictly_public` (wrangler.toml) a fetch within one's own zone goes through the front
+ * door.
  */
 function isOwn(url: URL, { ownHosts, insecure }: AddressRules): boolean {
   return ownHosts.some((host) => {

@@ -1,7 +1,7 @@
 /**
- * Addresses and names that are not public: the one table behind every check of where the registry may connect. Sources: the IANA IPv4 and
- * IPv6 Special-Purpose Address Registries (RFC 6890), RFC 5771 (multicast) and RFC 4291 (IPv6). A block that the registries call
- * globally reachable as a whole is public; an exception inside a reserved block is not worth a hole. Pure.
+ * Addresses and names that are not public: the one table behind every check of where the registry may connect. Sources: the
+ * IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890), RFC 5771 (multicast) and RFC 4291 (IPv6). A block that the
+ * registries call globally reachable as a whole is public; an exception inside a reserved block is not worth a hole. Pure.
  */
 
 /** In the order in which they are looked up: the first that matches counts. */

@@ -1,6 +1,6 @@
 /**
- * Requests to the outside, with limits on time and size. A redirect is not followed, because it could lead anywhere: its status is the
- * answer. The address is checked by the caller (`address.ts`).
+ * Requests to the outside, with limits on time and size. A redirect is not followed, because it could lead anywhere: its status
+ * is the answer. The address is checked by the caller (`address.ts`).
  */
 
 type Init = NonNullable<Parameters<typeof fetch>[1]>;

@@ -1,4 +1,7 @@
-/** Blobs of a repository: stat, open, publish, mount, delete. Repositories share the bytes of a blob, but not the right to see it. */
+/**
+ * Blobs of a repository: stat, open, publish, mount, delete. Repositories share the bytes of a blob, but not the right to see
+ * it.
+ */
 import { type Env, settings, type Vars } from '../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
@@ -59,8 +62,8 @@ function blobOf(digest: Digest, row: StatRow | null): Blob {
 }
 
 /**
- * Opens the bytes of a blob. If the object is gone although there is a row, the blob is marked as missing, so that the next push
- * uploads it again instead of skipping it. @throws blob-unknown
+ * Opens the bytes of a blob. If the object is gone although there is a row, the blob is marked as missing, so that the next
+ * push uploads it again instead of skipping it. @throws blob-unknown
  */
 export async function openBlob(
   env: Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>,
@@ -77,8 +80,8 @@ export async function openBlob(
 }
 
 /**
- * Adds the steps that make verified bytes a blob of the repository. If the registry has the blob already, it keeps its object, and
- * `blob.objectKey` is not used. They refuse the batch with `repository-unknown` or `quota-exceeded`.
+ * Adds the steps that make verified bytes a blob of the repository. If the registry has the blob already, it keeps its object,
+ * and `blob.objectKey` is not used. They refuse the batch with `repository-unknown` or `quota-exceeded`.
  */
 export function publishBlob(
   batch: Batch,

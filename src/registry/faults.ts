@@ -1,6 +1,6 @@
 /**
- * Marks objects that are not what their rows say, found by a reader or the scrub. A marked blob or manifest counts as absent, so that
- * the next push uploads it again instead of skipping it. The event `blob.missing` tells those who have to know.
+ * Marks objects that are not what their rows say, found by a reader or the scrub. A marked blob or manifest counts as absent,
+ * so that the next push uploads it again instead of skipping it. The event `blob.missing` tells those who have to know.
  */
 import type { Batch, Handle } from '../events/batch.ts';
 import { REGISTRY } from '../events/event.ts';

@@ -17,10 +17,10 @@ import { type Limits, openers, type Staged, stagedSize } from './staging.ts';
 import { buffersOf, concatenated, hasher } from './streams.ts';
 
 /**
- * Makes one object of everything that is staged and returns its key. It deletes nothing that is staged, so it can be called again
- * after a failure.
- * @throws digest-mismatch if the bytes have another digest. The object of a multipart upload stays then: another finish may have
- * published it, and only the upload's row tells.
+ * Makes one object of everything that is staged and returns its key. It deletes nothing that is staged, so it can be called
+ * again after a failure.
+ * @throws digest-mismatch if the bytes have another digest. The object of a multipart upload stays then: another finish may
+ *   have published it, and only the upload's row tells.
  */
 export async function assemble(env: Bucket, staged: Staged, digest: Digest, limits: Limits): Promise<string> {
   const size = stagedSize(staged);
@@ -39,7 +39,9 @@ export async function assemble(env: Bucket, staged: Staged, digest: Digest, limi
   });
 }
 
-/** Completes the multipart upload, with the pieces as its last parts. Content that was not hashed as it came is read and hashed. */
+/**
+ * Completes the multipart upload, with the pieces as its last parts. Content that was not hashed as it came is read and hashed.
+ */
 async function assembleParts(
   env: Bucket,
   staged: Staged,
@@ -74,8 +76,8 @@ async function allParts(env: Bucket, staged: Staged, multipart: Multipart, partB
 }
 
 /**
- * After another finish has completed the object, and died before it wrote the row or lost to another request. The object is this
- * content, or begins with its parts and may continue with other bytes.
+ * After another finish has completed the object, and died before it wrote the row or lost to another request. The object is
+ * this content, or begins with its parts and may continue with other bytes.
  */
 async function assembleAgain(
   env: Bucket,
@@ -91,7 +93,10 @@ async function assembleAgain(
   return assembleLong(env, [parts, ...openers(env, staged)], size, digest, partBytes);
 }
 
-/** Copies the sources into a new multipart object and hashes them: for content that is too long for one put, or was half finished. */
+/**
+ * Copies the sources into a new multipart object and hashes them: for content that is too long for one put, or was half
+ * finished.
+ */
 async function assembleLong(
   env: Bucket,
   sources: (() => Promise<ReadableStream>)[],

@@ -7,7 +7,8 @@
  *   registry                               the id of the registry that the bucket belongs to (src/ownership.ts)
  *   uploads/<upload id>/<nonce>            a piece of an unfinished upload; ids begin with their time, so old ones sort first
  *
- * Every write takes a fresh nonce, so no key but `registry` is written twice, and a late delete cannot hit a new object (invariant 7).
+ * Every write takes a fresh nonce, so no key but `registry` is written twice, and a late delete cannot hit a new object
+ * (invariant 7).
  */
 import { type Digest, isDigest } from '../oci/digest.ts';
 

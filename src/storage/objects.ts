@@ -1,7 +1,7 @@
 /**
- * Objects in R2: put with a checksum, open with a range, delete; and multipart objects, for blobs that are too long for one put. R2
- * requires parts of one size (all but the last) of at least 5 MiB. It verifies no checksum of a multipart object, so the caller hashes
- * the bytes. Transient errors are retried. What the keys mean is in `keys.ts`.
+ * Objects in R2: put with a checksum, open with a range, delete; and multipart objects, for blobs that are too long for one
+ * put. R2 requires parts of one size (all but the last) of at least 5 MiB. It verifies no checksum of a multipart object, so
+ * the caller hashes the bytes. Transient errors are retried. What the keys mean is in `keys.ts`.
  */
 import type { Env } from '../env.ts';
 import { algorithmOf, type Digest, type DigestAlgorithm, digestFromHash, hexOf, webCryptoName } from '../oci/digest.ts';
@@ -81,8 +81,8 @@ export interface StoredObject {
   /** Milliseconds since the epoch. */
   uploadedAt: number;
   /**
-   * From the checksum that R2 verified when the object was put, not from the bytes as they are now. `null` for an object that was put
-   * in parts, or without such a checksum.
+   * From the checksum that R2 verified when the object was put, not from the bytes as they are now. `null` for an object that
+   * was put in parts, or without such a checksum.
    */
   digest: Digest | null;
 }
@@ -121,12 +121,15 @@ export async function hashObject(env: Bucket, key: string, algorithm: DigestAlgo
 /** R2's error codes: InternalError, ServiceUnavailable, TooManyRequests (a write a second for each key). */
 const TRANSIENT = /\((?:10001|10043|10058)\)/;
 
-/** Milliseconds before each retry, while the client waits. The last pause exceeds the second in which R2 takes one write per key. */
+/**
+ * Milliseconds before each retry, while the client waits. The last pause exceeds the second in which R2 takes one write per
+ * key.
+ */
 const PAUSES = [100, 400, 1200];
 
 /**
- * Retries a call that can be repeated: a read, a deletion, a put of bytes in memory or of objects that still exist. Never a put of a
- * request body, which can be read only once.
+ * Retries a call that can be repeated: a read, a deletion, a put of bytes in memory or of objects that still exist. Never a put
+ * of a request body, which can be read only once.
  */
 export async function persistent<T>(call: () => Promise<T>): Promise<T> {
   for (const pause of PAUSES) {

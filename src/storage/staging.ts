@@ -6,9 +6,9 @@
  *   hashed   (VERIFY=stream) the bytes of the first request are hashed and written to a multipart object; those of later requests are
  *            staged, and appended as further parts at the finish
  *
- * Requests never write to the same place: each uses new keys and a new multipart upload. The upload's row in D1 decides which of two
- * concurrent requests wins. R2 requires parts of one size (all but the last) of at least 5 MiB; `partBytes` is that size, and also the
- * most that is held in memory.
+ * Requests never write to the same place: each uses new keys and a new multipart upload. The upload's row in D1 decides which
+ * of two concurrent requests wins. R2 requires parts of one size (all but the last) of at least 5 MiB; `partBytes` is that
+ * size, and also the most that is held in memory.
  */
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -30,15 +30,17 @@ interface Piece {
   size: number;
 }
 
-/** The bytes received so far: the parts of `multipart`, if there is one, then the pieces. Stored as JSON in the upload's row. */
+/**
+ * The bytes received so far: the parts of `multipart`, if there is one, then the pieces. Stored as JSON in the upload's row.
+ */
 export interface Staged {
   multipart: Multipart | null;
   pieces: Piece[];
   /** Digest of all bytes, if they came in one request and were hashed. */
   digest: Digest | null;
   /**
-   * Etag of a last part that contains the same bytes as the pieces, so that the parts are complete. It becomes useless when more bytes
-   * come, because only the last part may be shorter than the others.
+   * Etag of a last part that contains the same bytes as the pieces, so that the parts are complete. It becomes useless when
+   * more bytes come, because only the last part may be shorter than the others.
    */
   lastPart: string | null;
 }
@@ -73,7 +75,7 @@ export function stagedSize(staged: Staged): number {
  */
 const STREAM_MAX_BYTES = 46 * 1024 ** 3;
 
-/** @throws length-mismatch (413) if the upload becomes longer than its lane can publish */
+/** @throws blob-too-large if the upload becomes longer than its lane can publish */
 export async function append(
   env: Bucket,
   uploadId: string,
@@ -106,9 +108,9 @@ function tooLarge(capacity: number): Refusal {
 }
 
 /**
- * Stores a chunk as a piece. Small pieces before it are merged into it, so that each piece is at least twice as long as the next, or as
- * long as a part. So even small chunks make few pieces: at the finish, each takes an R2 read, and a Worker has 1,000 subrequests. A byte is
- * written again at most as often as the logarithm of the number of chunks.
+ * Stores a chunk as a piece. Small pieces before it are merged into it, so that each piece is at least twice as long as the
+ * next, or as long as a part. So even small chunks make few pieces: at the finish, each takes an R2 read, and a Worker has
+ * 1,000 subrequests. A byte is written again at most as often as the logarithm of the number of chunks.
  */
 async function appendPiece(
   env: Bucket,

@@ -1,7 +1,7 @@
 /**
- * Moving bytes cheaply: in large buffers that are used again, or natively from stream to stream. The default reader hands out 4 KiB at a
- * time and costs fifteen times the CPU. An isolate has 128 MB, and a request that exceeds them ends all requests of the isolate, so a
- * layer is never one buffer, and the memory of all buffers is limited.
+ * Moving bytes cheaply: in large buffers that are used again, or natively from stream to stream. The default reader hands out 4
+ * KiB at a time and costs fifteen times the CPU. An isolate has 128 MB, and a request that exceeds them ends all requests of
+ * the isolate, so a layer is never one buffer, and the memory of all buffers is limited.
  */
 import { type Digest, type DigestAlgorithm, digestFromHash, webCryptoName } from '../oci/digest.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -13,8 +13,8 @@ export interface Incoming {
 }
 
 /**
- * Reads a stream in buffers of `size` bytes; the last one is shorter. A buffer is valid until the next one is requested, because its
- * memory is used again.
+ * Reads a stream in buffers of `size` bytes; the last one is shorter. A buffer is valid until the next one is requested,
+ * because its memory is used again.
  * @throws memory-full if other bodies have taken all memory
  * @param rest what happens to a stream that is not read to its end
  */
@@ -126,8 +126,8 @@ export function joined({ sources, size }: Before, bytes: Uint8Array): ReadableSt
 }
 
 /**
- * Passes a request's body of known length to `store`. If the store fails, it does not say if its own connection broke or the client's, so
- * the body is watched. A small body is read first.
+ * Passes a request's body of known length to `store`. If the store fails, it does not say if its own connection broke or the
+ * client's, so the body is watched. A small body is read first.
  * @throws body-incomplete if the body broke off
  */
 export async function storeBody<T>(

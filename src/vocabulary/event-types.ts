@@ -61,7 +61,10 @@ export const EVENT_TYPES = [
 
 export type EventType = (typeof EVENT_TYPES)[number];
 
-/** The `type` of a CloudEvent. Argo CD Image Updater treats each type with `image` in its name as an image, so only events about images have it. */
+/**
+ * The `type` of a CloudEvent. Argo CD Image Updater treats each type with `image` in its name as an image, so only events about
+ * images have it.
+ */
 export function cloudEventType(type: EventType): string {
   return isAboutImage(type) ? `berth.image.${type}` : `berth.${type}`;
 }

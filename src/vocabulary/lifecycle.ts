@@ -1,4 +1,6 @@
-/** Words and limits of lifecycle policies (Amazon ECR User Guide, "Lifecycle policy properties"), with rules that keep added. */
+/**
+ * Words and limits of lifecycle policies (Amazon ECR User Guide, "Lifecycle policy properties"), with rules that keep added.
+ */
 
 export const TAG_STATUSES = ['tagged', 'untagged', 'any'] as const;
 export const COUNT_TYPES = ['imageCountMoreThan', 'sinceImagePushed', 'sinceImagePulled'] as const;
@@ -14,12 +16,17 @@ export const RULE_DESCRIPTION_MAX = 256;
 /** Characters of a version range, which is compared with every tag. */
 export const VERSION_RANGE_MAX = 200;
 
-/** Patterns and prefixes of all rules together. Each is compared with every tag: this many take under a second for thousands of tags. */
+/**
+ * Patterns and prefixes of all rules together. Each is compared with every tag: this many take under a second for thousands of
+ * tags.
+ */
 export const RULE_PATTERNS_MAX = 100;
 /** Version ranges of all rules together. */
 export const VERSION_RANGES_MAX = 5;
 
-/** Tags, and as many manifests, that are planned at once, which takes five milliseconds of CPU. More are planned page by page. */
+/**
+ * Tags, and as many manifests, that are planned at once, which takes five milliseconds of CPU. More are planned page by page.
+ */
 export const WHOLE_MAX = 1000;
 /** Tags and manifests that one batch deletes. Their lists are bound parameters of up to 2 MB; each level is some statements. */
 export const SLICE_TAGS_MAX = 1000;

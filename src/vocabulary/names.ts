@@ -11,7 +11,9 @@ export const EVERYONE = '*';
 const ACCOUNT = /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/;
 const ACCOUNT_MAX_LENGTH = 64;
 
-/** Skeletons of reserved names: paths of the registry, words with a meaning to programs, and names that pass for the registry. */
+/**
+ * Skeletons of reserved names: paths of the registry, words with a meaning to programs, and names that pass for the registry.
+ */
 const RESERVED = new Set(
   `admin administrator all anonymous anyone api auth aws berth cdn-cgi ci dashboard docs everyone explore health help invitation
   join key keys library login logout me new none nobody null org organization organizations owner public registry repositories
@@ -46,7 +48,10 @@ function lowerCaseOf(text: string): string {
   return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-/** Names that can be confused have the same skeleton (UTS 39): `acme-io` and `acmeio`, `paypa1` and `paypal`, `rnail` and `mail`. */
+/**
+ * Names that can be confused have the same skeleton (UTS 39): `acme-io` and `acmeio`, `paypa1` and `paypal`, `rnail` and
+ * `mail`.
+ */
 export function confusableSkeleton(name: string): string {
   return name
     .replaceAll(/[._-]/g, '')
@@ -68,7 +73,9 @@ export function organizationOf(subject: string): string {
   return name.includes('/') ? (name.split('/', 1)[0] as string) : '';
 }
 
-/** The organization or user that a repository's name begins with; empty for `myfirstapp`, which belongs to the registry itself. */
+/**
+ * The organization or user that a repository's name begins with; empty for `myfirstapp`, which belongs to the registry itself.
+ */
 export function namespaceOf(repository: string): string {
   return repository.includes('/') ? (repository.split('/', 1)[0] as string) : '';
 }

@@ -1,6 +1,6 @@
 /**
- * Why the registry refuses a request: the closed list, with what is said where a refusal has no message of its own. A reason says
- * what is wrong, not how a protocol says so: each door renders all of them in one table (`http/refusals.ts`).
+ * Why the registry refuses a request: the closed list, with what is said where a refusal has no message of its own. A reason
+ * says what is wrong, not how a protocol says so: each door renders all of them in one table (`http/refusals.ts`).
  */
 export const REASONS = {
   // The request itself
@@ -66,8 +66,8 @@ export const REASONS = {
 export type Reason = keyof typeof REASONS;
 
 /**
- * Reasons for which the database itself can end a batch. The table `refusals` has a CHECK constraint for each of them: a new one
- * needs a migration.
+ * Reasons for which the database itself can end a batch. The table `refusals` has a CHECK constraint for each of them: a new
+ * one needs a migration.
  */
 export const PRECONDITIONS = [
   ...['not-found', 'repository-unknown', 'manifest-unknown', 'blob-unknown', 'upload-unknown', 'references-unknown'],

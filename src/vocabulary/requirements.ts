@@ -2,9 +2,9 @@
 import type { RepositoryAction } from './actions.ts';
 
 /**
- * `login`: any valid credential. `account`: a user's access key that is not narrowed, not a login password. `administrator` and `owner`
- * (of the organization in the path) need the same, and the role. `owner or self`: the role, or to be the user in the path. `member`:
- * any member of the organization.
+ * `login`: any valid credential. `account`: a user's access key that is not narrowed, not a login password. `administrator` and
+ * `owner` (of the organization in the path) need the same, and the role. `owner or self`: the role, or to be the user in the
+ * path. `member`: any member of the organization.
  */
 export type PersonalRequirement = 'login' | 'account' | 'administrator' | 'owner' | 'owner or self' | 'member';
 
@@ -15,8 +15,8 @@ export type RequiredAction = Exclude<RepositoryAction, 'retag'>;
 export type ContentAction = 'pull' | 'push' | 'delete';
 
 /**
- * Of the management API. An action is one on the repository in the path. `webhook`: the right to administer what the webhook in the
- * path listens to. `trash`: the right to administer the name of the deleted repository in the path.
+ * Of the management API. An action is one on the repository in the path. `webhook`: the right to administer what the webhook in
+ * the path listens to. `trash`: the right to administer the name of the deleted repository in the path.
  */
 export type ManagementRequirement = RequiredAction | PersonalRequirement | 'webhook' | 'trash';
 

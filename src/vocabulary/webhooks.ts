@@ -1,4 +1,6 @@
-/** Names that webhooks use: payload formats, the filter that matches every type of event, and the header that marks deliveries. */
+/**
+ * Names that webhooks use: payload formats, the filter that matches every type of event, and the header that marks deliveries.
+ */
 
 export const FORMAT_NAMES = ['native', 'docker-hub', 'distribution', 'harbor', 'eventbridge', 'slack'] as const;
 export type FormatName = (typeof FORMAT_NAMES)[number];

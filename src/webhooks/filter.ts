@@ -17,7 +17,9 @@ export function ownerOf(scope: Scope): string {
 
 /** `null` means no restriction. Patterns are those of policy statements (`oci/pattern.ts`). */
 export interface Filter {
-  /** `null`: the webhook was created before types had a default. It hears all types except those in `onlyIfNamed` of its format. */
+  /**
+   * `null`: the webhook was created before types had a default. It hears all types except those in `onlyIfNamed` of its format.
+   */
   types: (EventType | typeof EVERY_TYPE)[] | null;
   /** Only events about a repository whose name matches. */
   repositories: string[] | null;
@@ -56,8 +58,9 @@ export function hears({ scope, filter, format }: Listener, event: RecordedEvent)
 }
 
 /**
- * True if the tag belongs to a signature, an attestation, an SBOM or a list of referrers. Deployments must not be triggered by these,
- * so they are heard only with every type, or with a filter of tags that matches. An image may be tagged with its own digest.
+ * True if the tag belongs to a signature, an attestation, an SBOM or a list of referrers. Deployments must not be triggered by
+ * these, so they are heard only with every type, or with a filter of tags that matches. An image may be tagged with its own
+ * digest.
  */
 function isOfAttachedTag({ target: { tag, digest } }: RecordedEvent): boolean {
   const subject = typeof tag === 'string' ? attachedTo(tag) : null;

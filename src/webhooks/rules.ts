@@ -1,7 +1,7 @@
 /**
- * What may be stored as a webhook: its endpoint, its filter, and how many webhooks there may be. Any owner of a webhook sets its custom
- * headers, such as `Authorization`, so they must not change where a delivery goes, how its body is read, whom it seems to come from, or
- * what it is signed with.
+ * What may be stored as a webhook: its endpoint, its filter, and how many webhooks there may be. Any owner of a webhook sets
+ * its custom headers, such as `Authorization`, so they must not change where a delivery goes, how its body is read, whom it
+ * seems to come from, or what it is signed with.
  */
 import { settings, type Vars } from '../env.ts';
 import type { Batch, Database } from '../events/batch.ts';

@@ -1,7 +1,7 @@
 /**
- * Reviews whether the owner of a webhook may still administer its scope. If the owner left, was disabled or lost the right, the webhook
- * is disabled, and an event says so. The right is checked after events that may take it away, and from time to time while the webhook
- * is used.
+ * Reviews whether the owner of a webhook may still administer its scope. If the owner left, was disabled or lost the right, the
+ * webhook is disabled, and an event says so. The right is checked after events that may take it away, and from time to time
+ * while the webhook is used.
  */
 import { type Batch, type Database, newBatch } from '../events/batch.ts';
 import { aboutOf, isAboutRepository, REGISTRY, type RecordedEvent } from '../events/event.ts';

@@ -1,6 +1,6 @@
 /**
- * Subscriptions: who is told of which events, where, and in which format. Here they are created, listed, rotated and ended. The schedule
- * removes old deliveries and ended subscriptions, in slices.
+ * Subscriptions: who is told of which events, where, and in which format. Here they are created, listed, rotated and ended. The
+ * schedule removes old deliveries and ended subscriptions, in slices.
  */
 import type { Vars } from '../env.ts';
 import { type Batch, type Database, type Handle, newBatch } from '../events/batch.ts';
@@ -94,9 +94,10 @@ interface Creation {
 }
 
 /**
- * Creates a webhook. The id is derived from the idempotency key, so the same request with the same key creates nothing and has the
- * same answer.
- * @throws request-invalid for an endpoint or a filter that cannot be stored; limit-reached; what `requireScope` refuses; conflict if
+ * Creates a webhook. The id is derived from the idempotency key, so the same request with the same key creates nothing and has
+ * the same answer.
+ * @throws request-invalid for an endpoint or a filter that cannot be stored; limit-reached; what `requireScope` refuses;
+ *   conflict if
  *   another request used the idempotency key
  */
 export async function createSubscription(
@@ -215,7 +216,9 @@ function recordChange(
   });
 }
 
-/** Deletes a webhook. Pending deliveries are not sent any more; the cron removes the rows. @throws not-found, version-mismatch */
+/**
+ * Deletes a webhook. Pending deliveries are not sent any more; the cron removes the rows. @throws not-found, version-mismatch
+ */
 export async function deleteSubscription(
   env: Database,
   { id, scope }: Subscription,
@@ -229,8 +232,8 @@ export async function deleteSubscription(
 }
 
 /**
- * Ends the webhooks of a scope in the batch that deletes what the scope names. The event of that deletion, which is recorded before,
- * is the last one that they hear. Whoever takes the name next does not find them.
+ * Ends the webhooks of a scope in the batch that deletes what the scope names. The event of that deletion, which is recorded
+ * before, is the last one that they hear. Whoever takes the name next does not find them.
  */
 export function endSubscriptions(batch: Batch, scope: Scope): void {
   batch.run(`UPDATE subscriptions SET last_event = ${NEWEST} WHERE scope = :scope AND last_event IS NULL`, { scope });
@@ -249,8 +252,8 @@ export async function expireDeliveries(env: Database, days: number, limit: numbe
 }
 
 /**
- * Removes subscriptions that hear no more events. A deleted webhook loses all its deliveries at once. A webhook whose scope was deleted
- * is removed after its last event was matched and delivered. Deletes up to `limit` deliveries.
+ * Removes subscriptions that hear no more events. A deleted webhook loses all its deliveries at once. A webhook whose scope was
+ * deleted is removed after its last event was matched and delivered. Deletes up to `limit` deliveries.
  * @param cursor the newest event that was matched
  */
 export async function removeEnded(env: Database, cursor: number, limit: number): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * Claims of outside tokens, and conditions on them. The author of a branch chooses values of claims, so a value is never read as a
- * pattern. Pure.
+ * Claims of outside tokens, and conditions on them. The author of a branch chooses values of claims, so a value is never read
+ * as a pattern. Pure.
  */
 import { matches } from '../../oci/pattern.ts';
 
@@ -10,7 +10,9 @@ export type Claims = Record<string, string>;
 /** By claim: the pattern, or one of the patterns, that it must match. */
 export type Conditions = Record<string, string | string[]>;
 
-/** Both forms of GitHub's subject (GitHub Docs, "OpenID Connect reference"): that of repositories made after July 2026 has ids. */
+/**
+ * Both forms of GitHub's subject (GitHub Docs, "OpenID Connect reference"): that of repositories made after July 2026 has ids.
+ */
 const SUBJECT = /^repo:([^@:/]+)(?:@(\d+))?\/([^@:/]+)(?:@(\d+))?:(.*)$/s;
 
 /** The claims that are text, a number or a boolean. Conditions cannot compare others. */

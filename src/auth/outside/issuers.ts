@@ -20,7 +20,10 @@ const TIMEOUT_MS = 5000;
 const MAX_BYTES = 256 * 1024;
 const MAX_KEYS = 100;
 
-/** Milliseconds: keys are cached for KEEP; a search for an unknown key waits for COOLDOWN; a failed attempt is repeated after PAUSE. */
+/**
+ * Milliseconds: keys are cached for KEEP; a search for an unknown key waits for COOLDOWN; a failed attempt is repeated after
+ * PAUSE.
+ */
 const KEEP = 10 * 60_000;
 const COOLDOWN = 60_000;
 const PAUSE = 5000;
@@ -29,8 +32,8 @@ const PAUSE = 5000;
 const EDGE_TTL = 300;
 
 /**
- * True for a valid issuer identifier: an https URL without query, fragment or user (Discovery 1.0, section 2), with a public host, in
- * the canonical spelling that a token's `iss` is compared with.
+ * True for a valid issuer identifier: an https URL without query, fragment or user (Discovery 1.0, section 2), with a public
+ * host, in the canonical spelling that a token's `iss` is compared with.
  */
 export function isIssuer(text: string, insecure: boolean): boolean {
   const url = URL.parse(text);
@@ -39,8 +42,8 @@ export function isIssuer(text: string, insecure: boolean): boolean {
 }
 
 /**
- * The address rule of issuers. Unlike those of webhooks, they may have any port, and there is no own host to protect: a document of
- * the registry is no discovery document. Reserved domains are allowed because a rule for them does no harm.
+ * The address rule of issuers. Unlike those of webhooks, they may have any port, and there is no own host to protect: a
+ * document of the registry is no discovery document. Reserved domains are allowed because a rule for them does no harm.
  */
 function isOutside(url: string, insecure: boolean): boolean {
   return refusalOfAddress(url, { ownHosts: [], insecure, anyPort: true, anyDomain: true }) === null;
@@ -114,8 +117,8 @@ async function refresh(issuer: string, kept: Known, runtime: Outside, fresh: boo
 }
 
 /**
- * An unreachable issuer is not a wrong password: the client tries again (invariant 10). The reason is only logged: the author of a
- * rule must not learn from the answer whether a host exists, what it answers, or how fast.
+ * An unreachable issuer is not a wrong password: the client tries again (invariant 10). The reason is only logged: the author
+ * of a rule must not learn from the answer whether a host exists, what it answers, or how fast.
  */
 function unreachable(issuer: string, reason: string, cause?: unknown): Refusal {
   report('issuer.unreachable', { message: reason, issuer });

@@ -93,8 +93,8 @@ interface Use {
 }
 
 /**
- * Applies the rules of the repository's organization. If there are none, rules of other organizations make the job a known caller
- * who may do what everybody may.
+ * Applies the rules of the repository's organization. If there are none, rules of other organizations make the job a known
+ * caller who may do what everybody may.
  */
 async function authorityIn(env: Database, job: Job, { repositories, now, loaded, selection }: Use): Promise<Authority> {
   const rules = rankRules(
@@ -167,8 +167,8 @@ function refused(reason: string): Refusal {
 }
 
 /**
- * Explains why no rule applies. Only rules that name this job by an id are compared, and only the token's own claims are told: a
- * caller with any token of the issuer must not learn what the rules of others require.
+ * Explains why no rule applies. Only rules that name this job by an id are compared, and only the token's own claims are told:
+ * a caller with any token of the issuer must not learn what the rules of others require.
  */
 function reasonFor(job: Job, rules: readonly SavedRule[], now: number): string {
   const about = rules.filter(({ names }) => names);

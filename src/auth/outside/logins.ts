@@ -1,7 +1,7 @@
 /**
- * Outside tokens that were used as a password while they were valid. podman, crane and kaniko send the password that they were given
- * for each token that they need, even after it has expired. A token that was used in time stays valid for as long as its trust rule
- * allows, like the refresh token that docker gets.
+ * Outside tokens that were used as a password while they were valid. podman, crane and kaniko send the password that they were
+ * given for each token that they need, even after it has expired. A token that was used in time stays valid for as long as its
+ * trust rule allows, like the refresh token that docker gets.
  */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';

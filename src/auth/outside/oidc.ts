@@ -1,10 +1,10 @@
 /**
- * Tokens of outside issuers, such as those of CI jobs, and the statements that a trust rule gives them. Tokens are verified as RFC
- * 8725 advises: the registry fixes every parameter, and the token none. Pure, except for fetching the issuer's keys.
+ * Tokens of outside issuers, such as those of CI jobs, and the statements that a trust rule gives them. Tokens are verified as
+ * RFC 8725 advises: the registry fixes every parameter, and the token none. Pure, except for fetching the issuer's keys.
  *
- * A job of a push runs the code of its ref, which only people with write access can change. A job of a pull request, a comment or
- * another pipeline may name the default branch and still run what an outsider wants. So there is a list of the repository's own
- * sources for each platform; every other source is foreign, including new ones.
+ * A job of a push runs the code of its ref, which only people with write access can change. A job of a pull request, a comment
+ * or another pipeline may name the default branch and still run what an outsider wants. So there is a list of the repository's
+ * own sources for each platform; every other source is foreign, including new ones.
  */
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -100,8 +100,8 @@ async function verifiedPayload(
     return { payload, refused: null };
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    // jose checks claims only after the signature. Any other error is about the token, which jose refuses, or about a key that the
-    // runtime cannot import.
+    // jose checks claims only after the signature. Any other error is about the token, which jose refuses, or about a key that
+    // the runtime cannot import.
     if (error instanceof errors.JWTExpired)
       return { payload: error.payload, refused: refusalOfTimes(error.payload, runtime.now) };
     if (!(error instanceof errors.JWTClaimValidationFailed) || error.payload.iss !== issuer) return null;
@@ -110,7 +110,9 @@ async function verifiedPayload(
   }
 }
 
-/** jose has no maximum lifetime, and its tolerance would prolong a token. This tolerance is for an issuer whose clock is ahead. */
+/**
+ * jose has no maximum lifetime, and its tolerance would prolong a token. This tolerance is for an issuer whose clock is ahead.
+ */
 function refusalOfTimes({ iat = Number.NaN, exp = Number.NaN }: JWTPayload, now: number): string | null {
   const seconds = now / 1000;
   if (exp <= seconds) return `it has expired at ${timeOf(exp)}: get another one from your CI and log in with that`;
@@ -128,7 +130,9 @@ function refusalOfShape({ sub }: JWTPayload, { claims }: Told): string | null {
   return Object.hasOwn(claims, 'sub') ? null : `its claim "sub" has more than ${CLAIM_MAX_LENGTH} characters`;
 }
 
-/** Selects the claims to keep: the shortest ones that fit. Rules are chosen at each use, so it is not known yet which they read. */
+/**
+ * Selects the claims to keep: the shortest ones that fit. Rules are chosen at each use, so it is not known yet which they read.
+ */
 function toldIn(payload: JWTPayload): Told | null {
   const all = Object.entries(claimsOf(payload)).sort(([, a], [, b]) => a.length - b.length);
   const kept: [string, string][] = [];
@@ -176,7 +180,9 @@ export function statementsOf(rule: TrustRule, claims: Claims): Statement[] {
   });
 }
 
-/** Fills in placeholders. A pattern whose claim is absent is left out of an allow statement, and widened in a deny statement. */
+/**
+ * Fills in placeholders. A pattern whose claim is absent is left out of an allow statement, and widened in a deny statement.
+ */
 function resolve({ effect, actions, repositories, tags }: RuleStatement, claims: Claims, refs: RefKind): Statement[] {
   const known = repositories.map((pattern) => substitute(pattern, 'repository', claims, refs));
   const knownTags = tags?.map((pattern) => substitute(pattern, 'tag', claims, refs));
@@ -200,7 +206,8 @@ function resolve({ effect, actions, repositories, tags }: RuleStatement, claims:
  * - `pipeline_source`: GitLab Docs, "CI_PIPELINE_SOURCE predefined variable". Known foreign sources: `merge_request_event`,
  *   `external_pull_request_event`, `external`, `chat`, and the downstream pipelines `parent_pipeline` and `pipeline`, which do not
  *   say whether a merge request set off the one above them.
- * - `build_source`: Buildkite Docs, "buildkite-agent oidc". Foreign: `trigger_job`, which comes from another pipeline. Builds of
+ * - `build_source`: Buildkite Docs, "buildkite-agent oidc". Foreign: `trigger_job`, which comes from another pipeline. Builds
+ *   of
  *   pull requests from forks are off there unless somebody turns them on.
  */
 const OWN: Record<string, readonly string[]> = {
@@ -216,8 +223,8 @@ const OWN_REF_TYPES = ['branch', 'tag'];
 const UNREADABLE = '?';
 
 /**
- * Source claims that exist but are missing in `claims`, because they are no text or too long. Without them, the job would pass for one
- * of an issuer that has no source claims.
+ * Source claims that exist but are missing in `claims`, because they are no text or too long. Without them, the job would pass
+ * for one of an issuer that has no source claims.
  */
 function unreadableSources(payload: Record<string, unknown>, claims: Claims): Claims {
   const names = [...Object.keys(OWN), 'ref_type'].filter(

@@ -1,6 +1,6 @@
 /**
- * Checks a trust rule before it is saved: it must identify particular jobs, by claims that nobody else can take over, and apply only
- * within its organization. Messages say what to write instead. Pure.
+ * Checks a trust rule before it is saved: it must identify particular jobs, by claims that nobody else can take over, and apply
+ * only within its organization. Messages say what to write instead. Pure.
  */
 
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';

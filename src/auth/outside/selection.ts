@@ -1,6 +1,6 @@
 /**
- * Selects the trust rules that may apply to a token, by index: those of the request's organizations with a claim that identifies the
- * job. Rules of other organizations for the same job are not read, and decide nothing (invariant 12).
+ * Selects the trust rules that may apply to a token, by index: those of the request's organizations with a claim that
+ * identifies the job. Rules of other organizations for the same job are not read, and decide nothing (invariant 12).
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { NEWEST } from '../../events/outbox.ts';
@@ -33,7 +33,10 @@ const READ_MAX_BYTES = 128 * 1024;
 
 const COLUMNS = `r.subject, r.issuer, r.audience, r.lifetime, r.revision, r.keyed = r.version AS names`;
 
-/** SQL: rules of :issuer and :organizations, by :keys (pairs of claim and value). A rule without a key, or saved by older code, is always read. */
+/**
+ * SQL: rules of :issuer and :organizations, by :keys (pairs of claim and value). A rule without a key, or saved by older code,
+ * is always read.
+ */
 const OF_ORGANIZATIONS = `SELECT ${COLUMNS}, r.claims, r.statements FROM trust_rules r
   WHERE r.issuer = :issuer AND r.disabled = 0 AND r.subject IN (
     SELECT k.subject FROM json_each(:organizations) n CROSS JOIN json_each(:keys) c CROSS JOIN trust_rule_keys k
@@ -41,7 +44,9 @@ const OF_ORGANIZATIONS = `SELECT ${COLUMNS}, r.claims, r.statements FROM trust_r
     UNION ALL SELECT u.subject FROM json_each(:organizations) n CROSS JOIN trust_rules u
       WHERE u.issuer = :issuer AND u.organization = n.value AND u.keyed <> u.version)`;
 
-/** SQL: the same for all organizations. Takes one rule of each in turn, so that the many rules of one do not keep out another's. */
+/**
+ * SQL: the same for all organizations. Takes one rule of each in turn, so that the many rules of one do not keep out another's.
+ */
 const OF_ALL = `WITH named(subject, organization) AS (
     SELECT k.subject, k.organization FROM json_each(:keys) c CROSS JOIN trust_rule_keys k
       WHERE k.issuer = :issuer AND k.claim = c.value ->> 0 AND k.value = c.value ->> 1

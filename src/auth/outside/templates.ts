@@ -1,6 +1,7 @@
 /**
- * Templates of repositories and tags with a token's claims as placeholders: `pr-{pull_request}-*`, `{ref_name}`. Two values never
- * result in the same name: a branch that anybody may create must not reach the tag of another branch, or of a git tag. Pure.
+ * Templates of repositories and tags with a token's claims as placeholders: `pr-{pull_request}-*`, `{ref_name}`. Two values
+ * never result in the same name: a branch that anybody may create must not reach the tag of another branch, or of a git tag.
+ * Pure.
  */
 import { type Claims, type Conditions, patternsOf, valueIn } from './claims.ts';
 
@@ -20,7 +21,9 @@ const DERIVED: Record<string, readonly string[]> = {
 /** Claims with a repository path, whose slashes stay in a repository name. */
 const PATHS = new Set(['repository', 'project_path', 'namespace_path']);
 
-/** Claims that the platforms compare case-insensitively. Other claims with capital letters do not fit into a repository name. */
+/**
+ * Claims that the platforms compare case-insensitively. Other claims with capital letters do not fit into a repository name.
+ */
 const CASELESS = new Set([...PATHS, 'repository_owner', 'actor', 'user_login']);
 
 /** Claims whose values are decimal or hexadecimal digits, so that any other character ends them. */
@@ -124,9 +127,10 @@ function repositoryTextOf(value: string): string | null {
 }
 
 /**
- * Encodes a value with the characters of tags, without collisions: `/` becomes `..`, and every other byte that a tag cannot have
- * becomes `...` and its hex. No git ref contains `..`, `/.` or `//` (git-check-ref-format); a value that does gets `null`. A dash at the
- * start or the end, or after a dash, becomes hex too, so that no value contains `--`, which separates a value from what follows.
+ * Encodes a value with the characters of tags, without collisions: `/` becomes `..`, and every other byte that a tag cannot
+ * have becomes `...` and its hex. No git ref contains `..`, `/.` or `//` (git-check-ref-format); a value that does gets `null`.
+ * A dash at the start or the end, or after a dash, becomes hex too, so that no value contains `--`, which separates a value
+ * from what follows.
  */
 function tagTextOf(value: string): string | null {
   if (/\.\.|\.\/|\/\.|\/\/|^[./]|[./]$/.test(value)) return null;
@@ -136,8 +140,8 @@ function tagTextOf(value: string): string | null {
 }
 
 /**
- * Finds an ambiguity in a template; `null`: none. It must be clear where a value ends in a name, or one value reaches the names of
- * another: `{ref_name}-*` of the branch `release` would reach the tags of the branch `release-1`.
+ * Finds an ambiguity in a template; `null`: none. It must be clear where a value ends in a name, or one value reaches the names
+ * of another: `{ref_name}-*` of the branch `release` would reach the tags of the branch `release-1`.
  */
 export function ambiguityIn(pattern: string, kind: 'tag' | 'repository'): string | null {
   const parts = pattern.split(/(\{\w+\}|\*)/);

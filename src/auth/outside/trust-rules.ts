@@ -83,8 +83,8 @@ export async function getRule(env: Database, subject: string): Promise<StoredRul
 
 /**
  * Creates or replaces a rule. Logins under the previous version end, unless the new one is the same.
- * @throws request-invalid for a rule that is unsafe or beyond its limits (`checkRule`); limit-reached; version-mismatch; not-found if
- * the organization does not exist
+ * @throws request-invalid for a rule that is unsafe or beyond its limits (`checkRule`); limit-reached; version-mismatch;
+ *   not-found if the organization does not exist
  */
 export async function putRule(env: Database & Vars, rule: NewRule, { ifVersion, by }: Change): Promise<StoredRule> {
   const { subject } = rule;

@@ -1,6 +1,6 @@
 /**
- * Access keys: create, read, list and revoke them. Each change is one batch with its event (invariant 6). A key's secret is derived
- * whenever it is shown; the database stores no secret.
+ * Access keys: create, read, list and revoke them. Each change is one batch with its event (invariant 6). A key's secret is
+ * derived whenever it is shown; the database stores no secret.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
@@ -111,8 +111,8 @@ export function checkedLifetime(env: Vars, days: number): number {
 /**
  * Creates a key. A repeated request with the same Idempotency-Key derives the same id, so it creates nothing and gets the same
  * answer.
- * @throws not-found if the owner does not exist; disabled; limit-reached; conflict if the Idempotency-Key came with another request,
- * or its key was changed or has ended since; request-invalid for a lifetime or statements beyond the limits
+ * @throws not-found if the owner does not exist; disabled; limit-reached; conflict if the Idempotency-Key came with another
+ *   request, or its key was changed or has ended since; request-invalid for a lifetime or statements beyond the limits
  */
 export async function createKey(env: Database & Secrets & Vars, wanted: NewKey): Promise<MadeKey> {
   const { owner, by, idempotency } = wanted;

@@ -1,6 +1,6 @@
 /**
- * Users: read, list, change and log them out. Each change is one batch with its event (invariant 6). A user is disabled instead of
- * deleted, so that nobody else can take the name.
+ * Users: read, list, change and log them out. Each change is one batch with its event (invariant 6). A user is disabled instead
+ * of deleted, so that nobody else can take the name.
  */
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -169,8 +169,8 @@ export async function changeUser(env: Database, subject: string, wanted: UserCha
 }
 
 /**
- * Ends every login of a user or robot: login passwords and refresh tokens at once, access tokens at the next request that changes
- * something.
+ * Ends every login of a user or robot: login passwords and refresh tokens at once, access tokens at the next request that
+ * changes something.
  * @param keys revoke all access keys too
  * @throws not-found
  */

@@ -1,6 +1,6 @@
 /**
- * Invitations of users. An invitation creates a user, or lets one in who lost every key: whoever opens the link gets an access key,
- * once. The link is a token that names the user and the invitation; the database knows which invitation is open.
+ * Invitations of users. An invitation creates a user, or lets one in who lost every key: whoever opens the link gets an access
+ * key, once. The link is a token that names the user and the invitation; the database knows which invitation is open.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
@@ -21,10 +21,10 @@ const INVITATION: Kind = { label: 'invitation', typ: 'berth-invitation+jwt', lif
 const FIRST_KEY = 'first key';
 
 /**
- * Creates a user with an open invitation, or changes an existing user. A user who has not joined yet then has an open invitation. A
- * repeated request changes nothing.
+ * Creates a user with an open invitation, or changes an existing user. A user who has not joined yet then has an open
+ * invitation. A repeated request changes nothing.
  * @throws request-invalid for a name outside the grammar or reserved; name-taken for a name that can be confused with another;
- * version-mismatch
+ *   version-mismatch
  */
 export function inviteUser(
   env: Database,
@@ -129,8 +129,8 @@ export interface Accepted {
 
 /**
  * Accepts an invitation: the user joins and gets an access key. If two requests come at once, one of them succeeds.
- * @returns `expired`: the token was valid until it expired; `closed`: its invitation was used or replaced; `null`: it is no token of
- * this registry
+ * @returns `expired`: the token was valid until it expired; `closed`: its invitation was used or replaced; `null`: it is no
+ *   token of this registry
  */
 export async function acceptInvitation(
   env: Database & Secrets & Vars,

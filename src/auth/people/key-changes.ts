@@ -1,9 +1,9 @@
 /**
  * Changes of access keys: a new name, limits or lifetime; and rotation.
  *
- * Rotation replaces a key by a new one with the same rights, once. The new secret is told once, because both keys work for a while and a
- * thief of the old one could ask for it too. A lost answer is repeated for a few minutes to a client that sends the same
- * Idempotency-Key.
+ * Rotation replaces a key by a new one with the same rights, once. The new secret is told once, because both keys work for a
+ * while and a thief of the old one could ask for it too. A lost answer is repeated for a few minutes to a client that sends the
+ * same Idempotency-Key.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -53,10 +53,10 @@ const CHANGES = changesIn([
 ]);
 
 /**
- * Changes a key. A key cannot prolong itself. A key that was replaced can only be renamed: its successor does not change with it, so
- * narrowing or shortening it would not have the effect that its owner expects.
+ * Changes a key. A key cannot prolong itself. A key that was replaced can only be renamed: its successor does not change with
+ * it, so narrowing or shortening it would not have the effect that its owner expects.
  * @throws conflict if the key has ended, would end with this change, or was replaced; forbidden, version-mismatch, not-found;
- * request-invalid for a lifetime or statements beyond the limits
+ *   request-invalid for a lifetime or statements beyond the limits
  */
 export async function changeKey(
   env: Database & Vars,
@@ -171,8 +171,8 @@ export async function rotateKey(env: Database & Secrets & Vars, old: AccessKey, 
 }
 
 /**
- * SQL: key :old can be replaced by key :new with a lifetime of :lifetime seconds, or was a moment ago and :new is unmodified. In the
- * second case :old may have reached its shortened end.
+ * SQL: key :old can be replaced by key :new with a lifetime of :lifetime seconds, or was a moment ago and :new is unmodified.
+ * In the second case :old may have reached its shortened end.
  */
 const ROTATABLE = `NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = :old AND id <> :new)
   AND CASE WHEN EXISTS (SELECT 1 FROM access_keys WHERE id = :new)

@@ -56,8 +56,8 @@ const IS_INVITED = `EXISTS (SELECT 1 FROM organization_invitations
   WHERE user = :subject AND organization = :organization AND role = :role AND expires_at > unixepoch())`;
 
 /**
- * Changes the role of a member, or invites a user. Only an administrator of the registry adds a member without an invitation, to set
- * up an organization with its first owner.
+ * Changes the role of a member, or invites a user. Only an administrator of the registry adds a member without an invitation,
+ * to set up an organization with its first owner.
  * @throws not-found if the organization or the user does not exist, or the user is disabled; last-owner; limit-reached
  */
 export async function putMember(
@@ -148,8 +148,8 @@ async function reachedLimit(env: Database, organization: string, subject: string
 }
 
 /**
- * Removes a member, from the organization's teams too. Policies of its repositories no longer allow them anything by name; what is
- * denied to them stays denied.
+ * Removes a member, from the organization's teams too. Policies of its repositories no longer allow them anything by name; what
+ * is denied to them stays denied.
  * @returns what was removed from policies
  * @throws not-found, last-owner
  */

@@ -1,6 +1,6 @@
 /**
- * Organizations: create, describe, list and delete them. A deleted organization stays as a hidden row, so that nobody else can take
- * its name.
+ * Organizations: create, describe, list and delete them. A deleted organization stays as a hidden row, so that nobody else can
+ * take its name.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { aboutOf } from '../../events/event.ts';
@@ -59,7 +59,8 @@ export async function listOrganizations(
 
 /**
  * Creates an organization, or describes an existing one.
- * @throws name-taken if the name is taken, can be confused with one that is, or was that of a deleted organization; version-mismatch
+ * @throws name-taken if the name is taken, can be confused with one that is, or was that of a deleted organization;
+ *   version-mismatch
  */
 export function putOrganization(
   env: Database,

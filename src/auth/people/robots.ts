@@ -1,6 +1,6 @@
 /**
- * Robots: accounts of organizations for programs. A deleted robot stays as a hidden row: policies of repositories may still name it,
- * so nobody else can take its name.
+ * Robots: accounts of organizations for programs. A deleted robot stays as a hidden row: policies of repositories may still
+ * name it, so nobody else can take its name.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -81,7 +81,8 @@ const CHANGES = changesIn([
 
 /**
  * Creates or changes a robot. Disabling it ends its logins.
- * @throws not-found if the organization does not exist; version-mismatch; limit-reached; name-taken if a robot of this name was deleted
+ * @throws not-found if the organization does not exist; version-mismatch; limit-reached; name-taken if a robot of this name was
+ *   deleted
  */
 export async function putRobot(
   env: Database,
@@ -127,7 +128,8 @@ export async function putRobot(
 }
 
 /**
- * Deletes a robot with its keys and its policy. Policies of its organization's repositories no longer allow it anything by name.
+ * Deletes a robot with its keys and its policy. Policies of its organization's repositories no longer allow it anything by
+ * name.
  * @returns what was removed from policies
  * @throws not-found, version-mismatch
  */

@@ -1,6 +1,6 @@
 /**
- * Teams of organizations and their members. A deleted team leaves an empty policy behind while policies of repositories still name
- * it: what they allow must not go to a new team of that name.
+ * Teams of organizations and their members. A deleted team leaves an empty policy behind while policies of repositories still
+ * name it: what they allow must not go to a new team of that name.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -64,8 +64,8 @@ export function listTeams(env: Database, organization: string, { after, limit }:
  * Creates a team, or describes an existing one.
  * @param description `undefined`: stays as it is
  * @param authority a refusal names only repositories that this caller may pull
- * @throws not-found if the organization does not exist; version-mismatch; limit-reached; conflict while policies name a deleted team
- * of this name
+ * @throws not-found if the organization does not exist; version-mismatch; limit-reached; conflict while policies name a deleted
+ *   team of this name
  */
 export async function putTeam(
   env: Database,

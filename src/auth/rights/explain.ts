@@ -1,6 +1,6 @@
 /**
- * Explains whether somebody may do something, and why. Uses the statements and the engine of every request, so that an explanation
- * cannot differ from what happens.
+ * Explains whether somebody may do something, and why. Uses the statements and the engine of every request, so that an
+ * explanation cannot differ from what happens.
  */
 
 import type { Database } from '../../events/batch.ts';
@@ -149,9 +149,9 @@ function reasonOf({ decidedBy, allowed }: Decision, limitedBy: string | null, ac
 const OWNERS_MAX = 100;
 
 /**
- * Lists who can grant rights in a repository, within the limits of one request: administrators, owners of the namespace, and those
- * that statements of the repository or of its organization's teams allow to administer. The asker is told names that they may know,
- * and roles instead of the others.
+ * Lists who can grant rights in a repository, within the limits of one request: administrators, owners of the namespace, and
+ * those that statements of the repository or of its organization's teams allow to administer. The asker is told names that they
+ * may know, and roles instead of the others.
  */
 export async function whoCanGrant(env: Database, repository: string, asker: Authority): Promise<string[]> {
   const viewer = viewerOf(asker);

@@ -1,6 +1,7 @@
 /**
- * Loads the authority of a caller by its credential, and of others for questions about them, in one call of the database. Decides who
- * may administer a repository, an organization or the registry: for requests, and for webhooks whose creator may have left.
+ * Loads the authority of a caller by its credential, and of others for questions about them, in one call of the database.
+ * Decides who may administer a repository, an organization or the registry: for requests, and for webhooks whose creator may
+ * have left.
  */
 import type { Database, JoinedReads } from '../../events/batch.ts';
 import { isAboutRepository, organizationAbout } from '../../events/event.ts';
@@ -51,8 +52,8 @@ async function loadOne(
 }
 
 /**
- * The authority that users and robots have with a credential that is not narrowed, for questions about others. Leaves out those that
- * are disabled or do not exist.
+ * The authority that users and robots have with a credential that is not narrowed, for questions about others. Leaves out those
+ * that are disabled or do not exist.
  */
 export async function authoritiesOf(
   env: Database,

@@ -80,8 +80,8 @@ interface PolicyRead {
 }
 
 /**
- * Reads a policy and the accounts that it names. Refuses the batch with `not-found` if its subject does not exist; for a repository
- * the caller requires that.
+ * Reads a policy and the accounts that it names. Refuses the batch with `not-found` if its subject does not exist; for a
+ * repository the caller requires that.
  * @param asker gets warnings about names as far as they may know of people
  * @param planned statements to warn of instead of the saved ones
  */
@@ -105,8 +105,8 @@ export function policyIn(results: Results, { policy, names, viewer }: PolicyRead
 }
 
 /**
- * Saves a policy. Refuses the batch with `version-mismatch`, with `limit-reached` for more than a member's teams may have together,
- * and with `not-found` if the subject does not exist; for a repository the caller requires that.
+ * Saves a policy. Refuses the batch with `version-mismatch`, with `limit-reached` for more than a member's teams may have
+ * together, and with `not-found` if the subject does not exist; for a repository the caller requires that.
  * @param asker gets warnings about names as far as they may know of people
  * @throws request-invalid for statements beyond the limits of a policy, or outside of a team's or robot's organization
  */
@@ -125,8 +125,8 @@ export function savePolicy(
 }
 
 /**
- * Checks that a team's or robot's policy is about its own organization only. A repository elsewhere allows something to it by its own
- * policy.
+ * Checks that a team's or robot's policy is about its own organization only. A repository elsewhere allows something to it by
+ * its own policy.
  * @throws request-invalid
  */
 export function requireWithinOrganization(subject: string, statements: readonly Statement[]): void {
@@ -139,7 +139,9 @@ export function requireWithinOrganization(subject: string, statements: readonly 
   });
 }
 
-/** Refuses the batch with `not-found` if the user, organization, team or robot does not exist. Does nothing for a repository. */
+/**
+ * Refuses the batch with `not-found` if the user, organization, team or robot does not exist. Does nothing for a repository.
+ */
 function requireSubject(batch: Batch, subject: string): void {
   if (subject.startsWith('repository:')) return;
   batch.require(

@@ -1,8 +1,8 @@
 /**
- * The names in policies of repositories. An allow statement is bound to the accounts that exist when the policy is saved: a name that
- * nobody has is stored with a mark, which matches no principal, so that whoever takes the name later is allowed nothing. A deny
- * statement applies to whoever has the name. Deciding a request does not look at any of this. Likely mistakes are saved all the same,
- * and whoever saves them is warned.
+ * The names in policies of repositories. An allow statement is bound to the accounts that exist when the policy is saved: a
+ * name that nobody has is stored with a mark, which matches no principal, so that whoever takes the name later is allowed
+ * nothing. A deny statement applies to whoever has the name. Deciding a request does not look at any of this. Likely mistakes
+ * are saved all the same, and whoever saves them is warned.
  */
 import type { Batch, Database, Handle } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -112,7 +112,10 @@ export function grantsIn(row: GrantsRow | null): Grants {
   return row ? { count: row.count, repositories: JSON.parse(row.names) as string[] } : { count: 0, repositories: [] };
 }
 
-/** Removes what policies of an organization's repositories allow to these principals by name; repositories in the trash included. */
+/**
+ * Removes what policies of an organization's repositories allow to these principals by name; repositories in the trash
+ * included.
+ */
 export function removeGrants(batch: Batch, principals: SubjectRange, organization: string): void {
   const parameters = { ...principals, ...repositoriesOf(organization) };
   batch.run(
@@ -219,7 +222,8 @@ const ANYTHING = 'any-other';
 /**
  * Finds statements that allow push without pull. docker and other clients ask for pull with every push, and check for existing
  * content before they send it, so they cannot push with such a right.
- * @param whose `identity`: of a user, team, robot or trust rule; `repository`: with principals; `key`: of a key, which has no other
+ * @param whose `identity`: of a user, team, robot or trust rule; `repository`: with principals; `key`: of a key, which has no
+ *   other
  */
 export function pushWithoutPull(statements: readonly Statement[], whose: 'identity' | 'repository' | 'key'): string[] {
   const pushing = statements.filter(({ effect, actions }) => effect === 'allow' && actions.includes('push'));

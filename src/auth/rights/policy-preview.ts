@@ -107,7 +107,8 @@ interface Plan {
 
 /**
  * @param asker the caller, who is told about people only what they may know
- * @throws request-invalid for statements that could not be saved, or that take too many comparisons for a single caller and repository
+ * @throws request-invalid for statements that could not be saved, or that take too many comparisons for a single caller and
+ *   repository
  */
 export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
   const { before, after, repositories } = plan;
@@ -201,8 +202,8 @@ function isPerson(principal: string): boolean {
 }
 
 /**
- * SQL: people with the bytes of their policies: members of :groups, and those of the viewer's :organizations that are :named. If
- * :everyoneDenied, all members of these organizations, and for an :administrator all accounts.
+ * SQL: people with the bytes of their policies: members of :groups, and those of the viewer's :organizations that are :named.
+ * If :everyoneDenied, all members of these organizations, and for an :administrator all accounts.
  */
 const PEOPLE = `SELECT found.subject, coalesce(octet_length(statements), 0) AS bytes FROM (
     SELECT user AS subject FROM team_members WHERE team IN (SELECT value FROM json_each(:groups))

@@ -1,7 +1,7 @@
 /**
- * Limits what a caller may know about other people. Administrators know everything; owners know the accounts in their organizations; members
- * know who else is in the organization and its teams; everybody knows themselves. About anybody else an answer is derived from the
- * name alone, so that it is the same whether they exist or not.
+ * Limits what a caller may know about other people. Administrators know everything; owners know the accounts in their
+ * organizations; members know who else is in the organization and its teams; everybody knows themselves. About anybody else an
+ * answer is derived from the name alone, so that it is the same whether they exist or not.
  */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -32,7 +32,10 @@ export function viewerOf(authority: Authority): Viewer {
   return { subject, key, administrator: whole && administrator, owns: whole ? owns : [], belongsTo };
 }
 
-/** True if the viewer may know all about a principal because of its name: themselves, or a robot, team or organization of theirs. */
+/**
+ * True if the viewer may know all about a principal because of its name: themselves, or a robot, team or organization of
+ * theirs.
+ */
 export function knowsOf({ administrator, subject, owns, belongsTo }: Viewer, principal: string): boolean {
   if (principal === EVERYONE) return false;
   if (administrator || principal === subject) return true;
@@ -54,8 +57,8 @@ export interface Seen {
 }
 
 /**
- * Users and robots as the viewer may see them, by name. Those that the viewer may know all about are left out if they do not exist;
- * the others are derived from their names and from their memberships in the viewer's organizations.
+ * Users and robots as the viewer may see them, by name. Those that the viewer may know all about are left out if they do not
+ * exist; the others are derived from their names and from their memberships in the viewer's organizations.
  */
 export async function seen(
   env: Database,
@@ -130,7 +133,8 @@ function byTheirName(subject: string, memberships: readonly Membership[]): Autho
 
 /**
  * A group, or anybody, derived from the name: a member of a team is a member of its organization.
- * @param isKnown true if the viewer may know whether it exists. If not, a name that nobody has is treated like one that somebody has
+ * @param isKnown true if the viewer may know whether it exists. If not, a name that nobody has is treated like one that
+ *   somebody has
  */
 export function groupByName(group: string, isKnown: boolean): Authority {
   const organization = group.startsWith('team:') ? [`organization:${organizationOf(group)}`] : [];
@@ -145,8 +149,8 @@ export function groupByName(group: string, isKnown: boolean): Authority {
 const REPOSITORIES_MAX_BYTES = 512 * 1024;
 
 /**
- * Reads the policies of repositories up to the limit of one question. A repository that is missing in the answer was beyond it; one
- * without a policy has an empty list.
+ * Reads the policies of repositories up to the limit of one question. A repository that is missing in the answer was beyond it;
+ * one without a policy has an empty list.
  */
 export async function statementsOfRepositories(
   env: Database,

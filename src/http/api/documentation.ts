@@ -1,7 +1,7 @@
 /**
  * The OpenAPI document of the management API and a page on which to read it, and the schema of what webhooks are sent. They are
- * made of the routes, so there is no build step that could make them: each is made once in an isolate, when it is first asked for,
- * and has an ETag by which readers keep it.
+ * made of the routes, so there is no build step that could make them: each is made once in an isolate, when it is first asked
+ * for, and has an ETag by which readers keep it.
  */
 import { Hono } from 'hono';
 import { EVENT_SCHEMA } from '../../contract/event-schema.ts';

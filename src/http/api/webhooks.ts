@@ -1,6 +1,6 @@
 /**
- * Routes of webhooks: created and listed in the registry, an organization or a repository; read, changed, tested and deleted by their
- * id. The routes of deliveries are in `webhook-deliveries.ts`.
+ * Routes of webhooks: created and listed in the registry, an organization or a repository; read, changed, tested and deleted by
+ * their id. The routes of deliveries are in `webhook-deliveries.ts`.
  */
 import { Hono } from 'hono';
 import * as z from 'zod';

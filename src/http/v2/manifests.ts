@@ -12,7 +12,10 @@ import { readBody } from '../params.ts';
 
 /** Tags in one request. The specification asks for at least 10. */
 const MAX_TAGS = 100;
-/** Headers that name tags; beyond, several tags share a header. Python's http.client refuses answers with more than 100 headers in all. */
+/**
+ * Headers that name tags; beyond, several tags share a header. Python's http.client refuses answers with more than 100 headers
+ * in all.
+ */
 const MAX_TAG_HEADERS = 40;
 /** Warning headers, and bytes of them (distribution-spec, "Warnings": at most 4096). */
 const MAX_WARNINGS = 20;

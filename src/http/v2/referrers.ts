@@ -29,8 +29,8 @@ export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/ref
 });
 
 /**
- * The parameter with a `+` as it was sent. Forms write a space so, but media types have a `+` in many names and many clients do not
- * encode it; a space is sent as `%20`.
+ * The parameter with a `+` as it was sent. Forms write a space so, but media types have a `+` in many names and many clients do
+ * not encode it; a space is sent as `%20`.
  */
 function mediaType(c: RequestContext, name: string): string | undefined {
   const decoded = single(c, name);

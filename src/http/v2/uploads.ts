@@ -78,8 +78,8 @@ async function progress(c: UploadContext, status: 202 | 204, offset: number, upl
 }
 
 /**
- * `Range` says what was received; the protocol can only say `0-0` for nothing. The location carries the offset, so that a chunk that
- * is sent again to an old location is recognised.
+ * `Range` says what was received; the protocol can only say `0-0` for nothing. The location carries the offset, so that a chunk
+ * that is sent again to an old location is recognised.
  */
 async function standing(c: UploadContext, upload: Upload, offset: number): Promise<{ location: string; range: string }> {
   const range = `0-${Math.max(0, offset - 1)}`;

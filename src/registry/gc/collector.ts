@@ -1,7 +1,8 @@
 /**
- * The garbage collector. One pass goes through the whole registry, phase by phase, in slices that fit an invocation. Each statement
- * that deletes something checks its condition again, so a slice can be repeated, and two slices can run at once. The phases that
- * delete rows that are no longer needed (references, history, counts, links) are here; the others have files of their own.
+ * The garbage collector. One pass goes through the whole registry, phase by phase, in slices that fit an invocation. Each
+ * statement that deletes something checks its condition again, so a slice can be repeated, and two slices can run at once. The
+ * phases that delete rows that are no longer needed (references, history, counts, links) are here; the others have files of
+ * their own.
  */
 import { settings } from '../../env.ts';
 import { prepare } from '../../events/sql.ts';
@@ -29,7 +30,10 @@ import { REPOSITORIES, TRASH } from './purge.ts';
 import { BLOBS, TOMBSTONES } from './tombstones.ts';
 import { lookOf, sweep, type Walk, type WalkRow } from './walk.ts';
 
-/** A count that reads at most this many rows is made in every pass; a larger one once a day. It reads some six rows for each blob. */
+/**
+ * A count that reads at most this many rows is made in every pass; a larger one once a day. It reads some six rows for each
+ * blob.
+ */
 const CHEAP_COUNT = 20_000;
 const ROWS_PER_BLOB = 6;
 const DAY = 24 * 60 * 60;
@@ -78,7 +82,9 @@ function sweeping(
   };
 }
 
-/** References of trashed manifests that have been purged. They are found by the child, so a damaged document does not matter. */
+/**
+ * References of trashed manifests that have been purged. They are found by the child, so a damaged document does not matter.
+ */
 const REFERENCES = sweeping(
   ['', 0, ''],
   () => ({
@@ -125,7 +131,10 @@ const CHECKS = sweeping(
   'pulls',
 );
 
-/** Links to blobs that no manifest of the repository references, in the trash or outside, and that no lease covers (invariant 4). */
+/**
+ * Links to blobs that no manifest of the repository references, in the trash or outside, and that no lease covers (invariant
+ * 4).
+ */
 const LINKS = sweeping(
   ['', 0],
   () => ({
@@ -174,8 +183,8 @@ interface RowsLeft {
 const SAVED_AFTER = 5;
 
 /**
- * Runs one slice of the running pass, or of a new one. A new pass first looks at the first rows of all phases in one batch, because
- * usually there is nothing to do.
+ * Runs one slice of the running pass, or of a new one. A new pass first looks at the first rows of all phases in one batch,
+ * because usually there is nothing to do.
  */
 export async function collectSlice(
   env: Stores,
@@ -207,8 +216,8 @@ export async function collectSlice(
 }
 
 /**
- * Runs steps until the budget is used up; `pass.cursor` follows them. A slice makes at least one step: the first looks may use up the
- * budget, and a pass of looks alone would never end.
+ * Runs steps until the budget is used up; `pass.cursor` follows them. A slice makes at least one step: the first looks may use
+ * up the budget, and a pass of looks alone would never end.
  */
 async function runSteps(slice: Slice, pass: Pass<GcReport>): Promise<Cursor | null> {
   let looks = isBeginning(pass.cursor) ? await firstLooks(slice) : new Map<string, unknown[]>();

@@ -1,6 +1,6 @@
 /**
- * `fsck`: reports what is wrong in the registry, in sentences, each with a remedy. Reads only, table by table by the primary key, some
- * hundred rows a call. The scrub checks R2; its findings are reported here too.
+ * `fsck`: reports what is wrong in the registry, in sentences, each with a remedy. Reads only, table by table by the primary
+ * key, some hundred rows a call. The scrub checks R2; its findings are reported here too.
  */
 import { type Check, type Finding, STEPS } from './fsck-checks.ts';
 import { type Cursor, isExhausted, type Key, NOTHING_SPENT, type Stores } from './passes.ts';

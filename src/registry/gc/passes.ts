@@ -2,8 +2,8 @@
  * The progress of a job that goes through the whole registry in slices: one row of `maintenance`. A slice is saved by
  * compare-and-swap. Two slices at once may both do their work, which is idempotent, but only the report of the first is kept.
  *
- * A slice has a budget that database calls count against. It fits an invocation of the free plan (D1, "Limits": 50 statements an
- * invocation, 5,000,000 rows read and 100,000 written a day).
+ * A slice has a budget that database calls count against. It fits an invocation of the free plan (D1, "Limits": 50 statements
+ * an invocation, 5,000,000 rows read and 100,000 written a day).
  */
 import type { Env, Vars } from '../../env.ts';
 import type { Batch, Results } from '../../events/batch.ts';
@@ -147,8 +147,8 @@ export interface Slice {
 }
 
 /**
- * One kind of work, in steps. A step first looks at the rows after a key, then acts on them. The two are separate so that a pass can
- * look at the first rows of all phases in one batch.
+ * One kind of work, in steps. A step first looks at the rows after a key, then acts on them. The two are separate so that a
+ * pass can look at the first rows of all phases in one batch.
  */
 export interface Phase<Row = unknown> {
   start: Key;

@@ -1,7 +1,8 @@
 /**
- * Purges entries of the trash whose retention is over. A tag or a manifest is deleted at once. A repository is first marked as purging,
- * after which it cannot be restored; then its content is deleted table by table, in slices. Its row of the trash is deleted last, so an
- * interrupted purge is resumed. References of purged manifests and links to blobs are deleted by later phases.
+ * Purges entries of the trash whose retention is over. A tag or a manifest is deleted at once. A repository is first marked as
+ * purging, after which it cannot be restored; then its content is deleted table by table, in slices. Its row of the trash is
+ * deleted last, so an interrupted purge is resumed. References of purged manifests and links to blobs are deleted by later
+ * phases.
  */
 import { settings } from '../../env.ts';
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
@@ -98,8 +99,8 @@ function grouped(rows: Row[]): { groups: Group[]; taken: Row[] } {
 }
 
 /**
- * The repository's name, or its organization if the repository is deleted: subscribers of another repository with the same name must
- * not hear of it.
+ * The repository's name, or its organization if the repository is deleted: subscribers of another repository with the same name
+ * must not hear of it.
  */
 function aboutOf({ repository, is_gone }: Pick<Row, 'repository' | 'is_gone'>): string {
   if (is_gone === 0) return repository;
@@ -141,8 +142,8 @@ function purgeGroup(
 }
 
 /**
- * Purges one entry before its retention is over; it cannot be restored any more. The collector's next pass deletes what only this
- * entry held.
+ * Purges one entry before its retention is over; it cannot be restored any more. The collector's next pass deletes what only
+ * this entry held.
  * @returns `false` if there is no such entry
  */
 export async function purgeEntry(env: Database, { repositoryId, kind, name }: TrashKey, by: Actor): Promise<boolean> {

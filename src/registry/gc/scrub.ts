@@ -1,7 +1,8 @@
 /**
- * The scrub compares the bucket with the rows that name its objects. Keys and rows have the same order, so it compares both side by
- * side. An object that is missing, or has another size, checksum or (`SCRUB=hash`) content, is marked as absent. An object that no row
- * names is deleted once no request can be about to name it. A slice lists one page of the bucket, which is a paid operation.
+ * The scrub compares the bucket with the rows that name its objects. Keys and rows have the same order, so it compares both
+ * side by side. An object that is missing, or has another size, checksum or (`SCRUB=hash`) content, is marked as absent. An
+ * object that no row names is deleted once no request can be about to name it. A slice lists one page of the bucket, which is a
+ * paid operation.
  */
 import { settings } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -130,7 +131,9 @@ async function checkSuspects(
   return { faults, sound: rows.filter(({ object_key }) => !faulty.has(object_key)) };
 }
 
-/** Reads and hashes objects one after the other until the page has enough bytes. Returns the last key. Skips unreadable objects. */
+/**
+ * Reads and hashes objects one after the other until the page has enough bytes. Returns the last key. Skips unreadable objects.
+ */
 async function hashAll(env: Stores, rows: StoredRow[], faults: Fault[], report: ScrubReport, end: string): Promise<string> {
   let bytes = 0;
   for (const { digest, size, object_key: key } of rows) {
@@ -160,8 +163,8 @@ async function mark(env: Stores, range: KeyRange, faults: Fault[], report: Scrub
 }
 
 /**
- * Deletes objects that no row names and that are old enough. An object stored in one piece gets its row within the same request; a
- * multipart upload can be finished for as long as the upload lives.
+ * Deletes objects that no row names and that are old enough. An object stored in one piece gets its row within the same
+ * request; a multipart upload can be finished for as long as the upload lives.
  * @param objects number of objects on the page
  */
 async function deleteOrphans(
@@ -204,8 +207,8 @@ interface KeyRange {
   prefix: string;
   kind: 'blob' | 'manifest';
   /**
-   * Rows with keys after `after` and up to `end`, without those already known to be missing. If there are too many, the returned `end`
-   * is smaller.
+   * Rows with keys after `after` and up to `end`, without those already known to be missing. If there are too many, the
+   * returned `end` is smaller.
    */
   rows(env: Database, after: string, end: string): Promise<{ rows: StoredRow[]; end: string }>;
   /** Marks the content as absent, so that the next push uploads it again. */

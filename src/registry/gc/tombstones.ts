@@ -1,6 +1,6 @@
 /**
- * Deletes blobs that no repository needs. First the row of a blob is replaced by a tombstone, which names its R2 object. After the
- * grace period the object is deleted, then the tombstone. A crash in between leaves an object too many, never one too few
+ * Deletes blobs that no repository needs. First the row of a blob is replaced by a tombstone, which names its R2 object. After
+ * the grace period the object is deleted, then the tombstone. A crash in between leaves an object too many, never one too few
  * (invariant 1).
  */
 import { settings } from '../../env.ts';
@@ -85,7 +85,10 @@ export const TOMBSTONES: Phase<Tombstone> = {
   },
 };
 
-/** SQL: true if a blob or a manifest is stored under `key`. Uses indexes: a blob is found by the digest in its key (`storage/keys.ts`). */
+/**
+ * SQL: true if a blob or a manifest is stored under `key`. Uses indexes: a blob is found by the digest in its key
+ * (`storage/keys.ts`).
+ */
 export function isNamed(key: string): string {
   const digest = `substr(${key}, 7, 6) || ':' || substr(${key}, 14, instr(substr(${key}, 14), '/') - 1)`;
   return `(EXISTS (SELECT 1 FROM blobs WHERE digest = ${digest} AND object_key = ${key})

@@ -144,7 +144,10 @@ interface PlanSlice {
 /** Levels of manifests in one batch: each takes some statements. */
 export const LEVELS_MAX = 10;
 
-/** Only a bundle that is larger than a slice is cut. Then tags are deleted before their manifests, and holders before what they hold. */
+/**
+ * Only a bundle that is larger than a slice is cut. Then tags are deleted before their manifests, and holders before what they
+ * hold.
+ */
 export function slicesOf(plan: ExpiryPlan): PlanSlice[] {
   const open = new Map<string, PlanSlice>();
   const slices: PlanSlice[] = [];

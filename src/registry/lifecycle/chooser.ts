@@ -1,6 +1,6 @@
 /**
- * Decides what a policy expires and why, for the preview and for the run. It decides about tags and untagged manifests, not about
- * images: a tag that is kept keeps only itself. Pure.
+ * Decides what a policy expires and why, for the preview and for the run. It decides about tags and untagged manifests, not
+ * about images: a tag that is kept keeps only itself. Pure.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
@@ -107,7 +107,10 @@ interface Considered {
   versioned: boolean;
 }
 
-/** Tags and untagged manifests that rules decide about. Attached tags and referrers are not: they share the fate of their subject. */
+/**
+ * Tags and untagged manifests that rules decide about. Attached tags and referrers are not: they share the fate of their
+ * subject.
+ */
 function candidatesIn(inventory: Inventory, { graph: { holders }, attached, versioned }: Considered): Candidate[] {
   const { manifests } = inventory;
   const attachedTags = new Set(attached.map(({ tag }) => tag));
@@ -132,8 +135,8 @@ function candidatesIn(inventory: Inventory, { graph: { holders }, attached, vers
 }
 
 /**
- * Evaluates the expiring rules as ECR does ("Lifecycle policy evaluation rules"): every rule looks at everything, the first rule whose tag
- * requirement is met decides, and what it does not expire is safe from later rules.
+ * Evaluates the expiring rules as ECR does ("Lifecycle policy evaluation rules"): every rule looks at everything, the first
+ * rule whose tag requirement is met decides, and what it does not expire is safe from later rules.
  */
 function takenBy(
   policy: LifecyclePolicy,
@@ -183,7 +186,8 @@ interface Consulted {
 }
 
 /**
- * Decides about a manifest that no remaining manifest holds. It expires if a rule expired it, or all its tags, or its last holder.
+ * Decides about a manifest that no remaining manifest holds. It expires if a rule expired it, or all its tags, or its last
+ * holder.
  * @param last the last manifest that held it; `null`: nothing did
  */
 function verdictOn(

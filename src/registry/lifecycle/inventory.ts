@@ -1,6 +1,7 @@
 /**
- * The content of a repository for the rules: the graph of what holds what (an index holds its manifests, a subject its referrers), the
- * tags that are attached to a manifest by their name, and the last use of each image. Pure. Times are seconds since the epoch.
+ * The content of a repository for the rules: the graph of what holds what (an index holds its manifests, a subject its
+ * referrers), the tags that are attached to a manifest by their name, and the last use of each image. Pure. Times are seconds
+ * since the epoch.
  */
 
 import { attachedTo, beginningOf } from '../../oci/attachment.ts';
@@ -76,9 +77,9 @@ export function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
 }
 
 /**
- * The expired manifests in topological levels: each after all that hold it. `expires` is called once for each manifest that nothing holds
- * any more. If a manifest stays, everything that it holds stays too. Linear time for every shape of graph: an index may reach a manifest
- * on many paths, and referrers may form a long chain.
+ * The expired manifests in topological levels: each after all that hold it. `expires` is called once for each manifest that
+ * nothing holds any more. If a manifest stays, everything that it holds stays too. Linear time for every shape of graph: an
+ * index may reach a manifest on many paths, and referrers may form a long chain.
  * @param expires `last` is the last manifest that held it; `null`: nothing did
  */
 export function topologicalLevels(
@@ -114,8 +115,8 @@ export interface Attached {
 }
 
 /**
- * Finds the attached tags. A tag is an ordinary one if its subject is not in the repository, if it names the subject itself, or if it
- * would close a cycle: nothing in a cycle could ever be deleted.
+ * Finds the attached tags. A tag is an ordinary one if its subject is not in the repository, if it names the subject itself, or
+ * if it would close a cycle: nothing in a cycle could ever be deleted.
  */
 export function attachedIn({ tags, manifests, references }: Omit<Inventory, 'left'>): Attached[] {
   const named = tags.flatMap(({ tag, digest }) => {

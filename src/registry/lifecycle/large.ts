@@ -1,13 +1,14 @@
 /**
- * Lifecycle runs of repositories that are too large to load at once. A run goes page by page, each within some milliseconds of CPU. Its
- * state is saved with each page, so a killed invocation is continued by the next.
+ * Lifecycle runs of repositories that are too large to load at once. A run goes page by page, each within some milliseconds of
+ * CPU. Its state is saved with each page, so a killed invocation is continued by the next.
  *
- * A page has some manifests in the order of their digests, and everything connected to them: indexes that list them, manifests that they
- * list, referrers, subjects, and all tags. It can be judged by itself, except for rules that count images of the whole repository
- * (`survey.ts`).
+ * A page has some manifests in the order of their digests, and everything connected to them: indexes that list them, manifests
+ * that they list, referrers, subjects, and all tags. It can be judged by itself, except for rules that count images of the
+ * whole repository (`survey.ts`).
  *
- * The survey describes the repository as it was when the run began. Pushed images are newer than what the rules keep, so pushes do not
- * change the pages that follow. If somebody deletes content, the thresholds are found again. A changed policy begins a new run.
+ * The survey describes the repository as it was when the run began. Pushed images are newer than what the rules keep, so pushes
+ * do not change the pages that follow. If somebody deletes content, the thresholds are found again. A changed policy begins a
+ * new run.
  */
 import type { Database } from '../../events/batch.ts';
 import { type Actor, REGISTRY } from '../../events/event.ts';

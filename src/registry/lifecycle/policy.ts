@@ -1,6 +1,6 @@
 /**
- * Lifecycle policies: the grammar of ECR (Amazon ECR User Guide, "Lifecycle policy properties") without its storage classes, and with
- * rules that keep. Ranges of versions are in the notation of npm (semver.org).
+ * Lifecycle policies: the grammar of ECR (Amazon ECR User Guide, "Lifecycle policy properties") without its storage classes,
+ * and with rules that keep. Ranges of versions are in the notation of npm (semver.org).
  */
 
 import Range from 'semver/classes/range.js';

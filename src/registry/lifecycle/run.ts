@@ -1,6 +1,6 @@
 /**
- * Previews and runs of lifecycle policies, for people and for the schedule. Both use the same chooser, so a run deletes what the preview
- * lists.
+ * Previews and runs of lifecycle policies, for people and for the schedule. Both use the same chooser, so a run deletes what
+ * the preview lists.
  */
 
 import { settings } from '../../env.ts';
@@ -59,7 +59,8 @@ async function etagOf(plan: ExpiryPlan): Promise<string> {
 
 /**
  * Carries out the policy of a repository. Content that changed since the snapshot stays.
- * @param options.ifPlan true for the ETag of the plan that the caller has seen; `null`: any plan. Then each slice is deleted exactly as
+ * @param options.ifPlan true for the ETag of the plan that the caller has seen; `null`: any plan. Then each slice is deleted
+ *   exactly as
  *   planned, or the run ends.
  * @throws repository-unknown, not-found, limit-reached, version-mismatch, deletion-disabled
  */
@@ -120,8 +121,8 @@ function tooLargeForCondition(): Refusal {
 }
 
 /**
- * Carries out policies that are due, those that wait longest first. A failure does not keep the others from running, and is not tried
- * again before them. For a large repository one page is handled, and the call ends with it.
+ * Carries out policies that are due, those that wait longest first. A failure does not keep the others from running, and is not
+ * tried again before them. For a large repository one page is handled, and the call ends with it.
  */
 export async function runDueLifecycles(env: Stores, { limit }: { limit: number }): Promise<void> {
   if (!settings(env).deletion) return;
@@ -148,8 +149,8 @@ export function anyLifecycleDue(env: Database): D1PreparedStatement {
 const RETRY_AFTER = 5 * 60;
 
 /**
- * Claims the policy that waits longest. Starting is recorded before, success after the run, because an invocation that uses up its CPU is
- * killed without notice. A repository whose runs are killed waits longer each time, so it does not block the others.
+ * Claims the policy that waits longest. Starting is recorded before, success after the run, because an invocation that uses up
+ * its CPU is killed without notice. A repository whose runs are killed waits longer each time, so it does not block the others.
  */
 async function claimDue(env: Database): Promise<RepositoryName | null> {
   const row = await env.DB.prepare(

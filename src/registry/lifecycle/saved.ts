@@ -1,4 +1,6 @@
-/** The lifecycle policy of a repository: read, saved and deleted as one document. The report of its last run is stored with it. */
+/**
+ * The lifecycle policy of a repository: read, saved and deleted as one document. The report of its last run is stored with it.
+ */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { changesIn, recordEvent } from '../../events/outbox.ts';
@@ -49,7 +51,9 @@ export function noPolicy(): Refusal {
 
 const SAVED = `SELECT policy FROM lifecycle_policies WHERE repository_id = ${REPOSITORY_ID}`;
 
-/** Saves a policy. The same policy saved again changes nothing. @throws request-invalid, repository-unknown, version-mismatch */
+/**
+ * Saves a policy. The same policy saved again changes nothing. @throws request-invalid, repository-unknown, version-mismatch
+ */
 export async function saveLifecycle(
   env: Database,
   repository: RepositoryName,

@@ -153,8 +153,8 @@ export async function requireManageable(env: Database, repository: RepositoryNam
 }
 
 /**
- * Bytes of the blobs that are freed once these manifests are deleted and purged: no other manifest of the repository references the
- * blobs, and no other repository has them. Reads the repository's references once, in the order of their index.
+ * Bytes of the blobs that are freed once these manifests are deleted and purged: no other manifest of the repository references
+ * the blobs, and no other repository has them. Reads the repository's references once, in the order of their index.
  */
 export async function bytesFreedBy(env: Database, repository: RepositoryName, manifests: Digest[]): Promise<number> {
   if (manifests.length === 0) return 0;

@@ -1,6 +1,7 @@
 /**
- * The survey of a large repository, made before its pages are judged: the thresholds of rules that count images, and the highest versions
- * that rules keep. Versions are compared here, some hundred tags at a time, so the survey has pages of its own.
+ * The survey of a large repository, made before its pages are judged: the thresholds of rules that count images, and the
+ * highest versions that rules keep. Versions are compared here, some hundred tags at a time, so the survey has pages of its
+ * own.
  */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';

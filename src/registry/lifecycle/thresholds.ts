@@ -1,6 +1,6 @@
 /**
- * The thresholds of rules that count images: for each rule the last image that it keeps, so that a large repository can be judged page by
- * page. The database finds them, because its CPU time is not the Worker's.
+ * The thresholds of rules that count images: for each rule the last image that it keeps, so that a large repository can be
+ * judged page by page. The database finds them, because its CPU time is not the Worker's.
  */
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -63,8 +63,8 @@ const UNTAGGED = `SELECT m.digest, m.pushed_at AS time FROM manifests m WHERE m.
   AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = m.repository_id AND s.digest = m.subject)`;
 
 /**
- * SQL: the tag `name` matches pattern `n` of `:parts`, which has the patterns split at their stars. GLOB is not used because D1 limits its
- * patterns to 50 bytes. Each literal part matches at the leftmost position after the part before it.
+ * SQL: the tag `name` matches pattern `n` of `:parts`, which has the patterns split at their stars. GLOB is not used because D1
+ * limits its patterns to 50 bytes. Each literal part matches at the leftmost position after the part before it.
  */
 function matching(pattern: string, n: number): string {
   const parts = pattern.split('*');

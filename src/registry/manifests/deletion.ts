@@ -1,6 +1,6 @@
 /**
- * Deletes tags and manifests, into the trash: one that a client names, or what a lifecycle rule has chosen. Each deletion is one
- * batch, which requires that what it was decided on still holds.
+ * Deletes tags and manifests, into the trash: one that a client names, or what a lifecycle rule has chosen. Each deletion is
+ * one batch, which requires that what it was decided on still holds.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -124,7 +124,9 @@ async function findAttached(env: Stores, repository: RepositoryName, digest: Dig
   }));
 }
 
-/** Adds the steps that delete such tags, and what they name unless something else holds it. Their subject is gone at this point. */
+/**
+ * Adds the steps that delete such tags, and what they name unless something else holds it. Their subject is gone at this point.
+ */
 function deleteAttached(
   batch: Batch,
   repository: RepositoryName,
@@ -156,7 +158,9 @@ async function referencesIn(env: Stores, repository: RepositoryName, digests: Di
   );
 }
 
-/** The references of a manifest whose document is gone. Reads all references of the repository: no index serves this rare case. */
+/**
+ * The references of a manifest whose document is gone. Reads all references of the repository: no index serves this rare case.
+ */
 async function referencesByRow(env: Database, repository: RepositoryName, parent: Digest): Promise<Digest[]> {
   const { results } = await prepare(
     env,

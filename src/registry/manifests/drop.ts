@@ -1,4 +1,7 @@
-/** Moves manifests into the trash, with the references that they hold, and finds the tags that are attached to them by their name. */
+/**
+ * Moves manifests into the trash, with the references that they hold, and finds the tags that are attached to them by their
+ * name.
+ */
 import type { Batch, Database, Handle } from '../../events/batch.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
@@ -23,8 +26,8 @@ const LIST_MAX_BYTES = 1_000_000;
 type MoveToTrash = () => Handle<{ digest: Digest }>;
 
 /**
- * Adds the steps that make entries in the trash for manifests of the repository. The entries keep the names of tags, so the steps
- * stand before those that delete the tags; the function that is returned adds the other steps behind them.
+ * Adds the steps that make entries in the trash for manifests of the repository. The entries keep the names of tags, so the
+ * steps stand before those that delete the tags; the function that is returned adds the other steps behind them.
  * @param condition SQL condition that each manifest `m` must meet until it is moved, in terms of `:repository`
  */
 export function trashManifests(
@@ -120,8 +123,8 @@ function copyReferences(batch: Batch, { repository, digests, lists }: References
 }
 
 /**
- * Adds the steps that delete the references of manifests that were moved. They come last: without its parent's reference, a manifest
- * of the same list could meet the condition although it did not when it was chosen.
+ * Adds the steps that delete the references of manifests that were moved. They come last: without its parent's reference, a
+ * manifest of the same list could meet the condition although it did not when it was chosen.
  */
 function deleteReferences(batch: Batch, repository: RepositoryName, lists: string[]): void {
   for (const manifests of lists) {

@@ -1,6 +1,6 @@
 /**
- * Manifests of a repository: stat and get, and what their documents reference. `put.ts` and `deletion.ts` change them. Only deletion
- * and restoring need the references, so no index is kept for them.
+ * Manifests of a repository: stat and get, and what their documents reference. `put.ts` and `deletion.ts` change them. Only
+ * deletion and restoring need the references, so no index is kept for them.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
@@ -22,7 +22,10 @@ interface ManifestHead {
   size: number;
 }
 
-/** SQL: finds a manifest by tag or digest (`:reference`). An empty key marks a document whose object is gone: it counts as absent. */
+/**
+ * SQL: finds a manifest by tag or digest (`:reference`). An empty key marks a document whose object is gone: it counts as
+ * absent.
+ */
 function locate(reference: Reference): string {
   const named = reference.tag
     ? 'JOIN tags t ON t.repository_id = r.id AND t.name = :reference JOIN manifests m ON m.repository_id = r.id AND m.digest = t.digest'
@@ -45,8 +48,8 @@ export async function statManifest(env: Database, repository: RepositoryName, re
 }
 
 /**
- * Stats a manifest for a client that may push and will skip the push if the manifest exists. Takes a lease (invariant 8), so that no
- * lifecycle rule deletes it as untagged before the tag or index that names it comes. @throws manifest-unknown
+ * Stats a manifest for a client that may push and will skip the push if the manifest exists. Takes a lease (invariant 8), so
+ * that no lifecycle rule deletes it as untagged before the tag or index that names it comes. @throws manifest-unknown
  */
 export async function statManifestForPush(
   env: Database & Vars,
@@ -126,14 +129,19 @@ export function descriptorsIn(text: string): Described[] {
   return [...of('config', config ? [config] : []), ...of('layers', layers ?? []), ...of('manifests', manifests ?? [])];
 }
 
-/** Columns of a manifest's row that lead to its references. `inline`: the digests that a document in the row references (JSON). */
+/**
+ * Columns of a manifest's row that lead to its references. `inline`: the digests that a document in the row references (JSON).
+ */
 export interface DocumentRow {
   digest: Digest;
   inline: string | null;
   object_key: string | null;
 }
 
-/** SQL column `inline`: the digests that the document in `content` references. The database parses it, so that it is not transferred. */
+/**
+ * SQL column `inline`: the digests that the document in `content` references. The database parses it, so that it is not
+ * transferred.
+ */
 export const INLINE_REFERENCES = `(SELECT json_group_array(DISTINCT d) FROM (
     SELECT content ->> '$.config.digest' AS d
     UNION ALL SELECT value ->> 'digest' FROM json_each(content, '$.layers')

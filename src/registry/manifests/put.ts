@@ -38,8 +38,8 @@ interface ManifestPut extends TagPut {
 export type MovedTags = { tag: Tag; previous: Digest }[];
 
 /**
- * end-7: puts a manifest (invariants 2, 3 and 6). If the manifest is there already, this is still a push: the manifest and its tags
- * get a new time, and each tag has an event.
+ * end-7: puts a manifest (invariants 2, 3 and 6). If the manifest is there already, this is still a push: the manifest and its
+ * tags get a new time, and each tag has an event.
  * @throws references-unknown, manifest-invalid, forbidden, condition-failed, tag-immutable, quota-exceeded, repository-unknown
  */
 export async function putManifest(env: Stores, put: ManifestPut, work: Background): Promise<MovedTags> {
@@ -104,8 +104,8 @@ function movedIn(results: Results, moving: Handle<MovingTag>): MovedTags {
 const POINTS = 100;
 
 /**
- * SQL: what the put `:attempt` has written: the tags of `:tags` that it changed, and a row of NULLs for the manifest, which may be in
- * the trash by now.
+ * SQL: what the put `:attempt` has written: the tags of `:tags` that it changed, and a row of NULLs for the manifest, which may
+ * be in the trash by now.
  */
 const WRITTEN = `SELECT h.tag, h.previous FROM json_each(:tags) d CROSS JOIN tag_history h
     ON h.repository_id = ${REPOSITORY_ID} AND h.tag = d.value AND h.attempt = :attempt AND h.point > ${lastPoint('d.value')} - ${POINTS}
@@ -173,8 +173,8 @@ const OTHER_MEDIA_TYPE = `SELECT media_type FROM manifests
   WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND media_type <> :mediaType`;
 
 /**
- * The references as one parameter (JSON). Only manifests have a media type of their own to compare; leaving it out for blobs keeps
- * the longest list within D1's 2 MB.
+ * The references as one parameter (JSON). Only manifests have a media type of their own to compare; leaving it out for blobs
+ * keeps the longest list within D1's 2 MB.
  */
 function listOf({ references }: Manifest): string {
   return JSON.stringify(references.map((one) => (one.kind === 'blob' ? { ...one, mediaType: undefined } : one)));
@@ -216,7 +216,9 @@ function recordUntagged(batch: Batch, { repository, digest, manifest, size, by }
   });
 }
 
-/** A manifest without a tag gets a lease, until the tag or index that names it comes (invariant 8). `pushed_at` is the last put. */
+/**
+ * A manifest without a tag gets a lease, until the tag or index that names it comes (invariant 8). `pushed_at` is the last put.
+ */
 function insertManifest(
   batch: Batch,
   env: Vars,

@@ -8,8 +8,8 @@ import { type Page, pageOf } from '../../oci/page.ts';
 import { readText } from '../../storage/objects.ts';
 
 /**
- * Bytes of one answer, and of the documents that are read for it: their annotations are part of the answer and may have megabytes
- * each. oras-go reads lists of up to 4 MiB.
+ * Bytes of one answer, and of the documents that are read for it: their annotations are part of the answer and may have
+ * megabytes each. oras-go reads lists of up to 4 MiB.
  */
 const PAGE_MAX_BYTES = 4 * 1024 * 1024;
 /** Bytes of the answer that are reserved for the JSON around the entries. */

@@ -89,8 +89,8 @@ const FIELDS: ChangedField[] = [
 ];
 
 /**
- * Adds the steps that change a repository to a batch. They change nothing, and record no event, if all is as wanted already. They
- * refuse the batch with `repository-unknown` or `version-mismatch`.
+ * Adds the steps that change a repository to a batch. They change nothing, and record no event, if all is as wanted already.
+ * They refuse the batch with `repository-unknown` or `version-mismatch`.
  */
 export function changeRepository(
   batch: Batch,
@@ -117,7 +117,10 @@ export function changeRepository(
   );
 }
 
-/** Refuses the batch with `version-mismatch` unless the repository has this version. @param ifVersion `null`: any version will do */
+/**
+ * Refuses the batch with `version-mismatch` unless the repository has this version. @param ifVersion `null`: any version will
+ * do
+ */
 export function requireVersion(batch: Batch, repository: RepositoryName, ifVersion: number | null): void {
   if (ifVersion === null) return;
   const version = `coalesce((SELECT version FROM repository_pages WHERE repository_id = ${REPOSITORY_ID}), 1)`;

@@ -21,7 +21,10 @@ export interface Pusher {
   by: Actor;
 }
 
-/** Adds the steps that create the repository if it does not exist. A pusher who may not create it is refused: `repository-unknown`. */
+/**
+ * Adds the steps that create the repository if it does not exist. A pusher who may not create it is refused:
+ * `repository-unknown`.
+ */
 export function ensureRepository(batch: Batch, repository: RepositoryName, { mayCreate, by }: Pusher): void {
   if (!mayCreate) {
     requireRepository(batch, repository, NOT_CREATED);
@@ -89,16 +92,16 @@ const MATCHES_SEARCH = `(:search = '' OR instr(r.name, :search) > 0 OR EXISTS (
     SELECT 1 FROM repository_pages d WHERE d.repository_id = r.id AND instr(lower(d.description), :search) > 0))`;
 
 /**
- * SQL: the smallest name after `after` that has one of the prefixes. There is one lower bound because an index seeks by one only.
- * `char(1)` sorts before every character of a name.
+ * SQL: the smallest name after `after` that has one of the prefixes. There is one lower bound because an index seeks by one
+ * only. `char(1)` sorts before every character of a name.
  */
 const nextName = (after: string) => `(SELECT min(name) FROM (
     SELECT (SELECT name FROM repositories r WHERE name >= max(p.value, ${after} || char(1)) AND name < p.value || char(1114111)
       AND ${MATCHES_SEARCH} ORDER BY name LIMIT 1) AS name FROM json_each(:prefixes) p))`;
 
 /**
- * Names within `reach`, in bytewise order. The query steps through the index from one name to the next, so it reads in proportion to
- * the page and the number of prefixes, whatever lies between.
+ * Names within `reach`, in bytewise order. The query steps through the index from one name to the next, so it reads in
+ * proportion to the page and the number of prefixes, whatever lies between.
  */
 export async function listRepositories(
   env: Database,

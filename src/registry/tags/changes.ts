@@ -27,8 +27,8 @@ interface TagChange {
 }
 
 /**
- * Adds the steps that make `tags` name a manifest: event, history, tag. The batch must make sure that the manifest exists. A tag
- * that names the manifest already is written only if it is in `pushedAgain`; it gets no new point in its history.
+ * Adds the steps that make `tags` name a manifest: event, history, tag. The batch must make sure that the manifest exists. A
+ * tag that names the manifest already is written only if it is in `pushedAgain`; it gets no new point in its history.
  */
 export function changeTags(
   batch: Batch,
@@ -117,17 +117,24 @@ export function tagsNaming(digest: Digest): TagSelection {
   };
 }
 
-/** SQL: the tags of the list `:listed` that still name the same digest. CROSS JOIN makes SQLite go from the list to the tags, by
- * their key, and not the other way (sqlite.org/optoverview.html, 8.2). */
+/**
+ * SQL: the tags of the list `:listed` that still name the same digest. CROSS JOIN makes SQLite go from the list to the tags, by
+ * their key, and not the other way (sqlite.org/optoverview.html, 8.2).
+ */
 const LISTED_TAGS = `FROM json_each(:listed)
   CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value ->> 'tag' AND t.digest = value ->> 'digest'`;
 
-/** Selects the tags of a list that still name the same digest. `reserved`: the name is kept for that digest, as it was immutable. */
+/**
+ * Selects the tags of a list that still name the same digest. `reserved`: the name is kept for that digest, as it was
+ * immutable.
+ */
 export function tagsOfList(list: { tag: Tag; digest: Digest; reserved: boolean }[]): TagSelection {
   return { sql: `SELECT t.name, t.digest, value ->> 'reserved' AS reserved ${LISTED_TAGS}`, parameters: { listed: list } };
 }
 
-/** Selects the tags of a list that still name the same digest, and whose subject, to which they belong by their name, is gone. */
+/**
+ * Selects the tags of a list that still name the same digest, and whose subject, to which they belong by their name, is gone.
+ */
 export function tagsWithoutSubject(list: { tag: Tag; digest: Digest; subject: Digest }[]): TagSelection {
   return {
     sql: `SELECT t.name, t.digest, 0 AS reserved ${LISTED_TAGS}

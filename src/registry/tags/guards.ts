@@ -1,4 +1,7 @@
-/** Preconditions of changes to tags: the caller's rights to the tags, and the conditions of the request (`If-Match`, `If-None-Match`). */
+/**
+ * Preconditions of changes to tags: the caller's rights to the tags, and the conditions of the request (`If-Match`,
+ * `If-None-Match`).
+ */
 import type { Batch, Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Condition } from '../../oci/condition.ts';
@@ -51,7 +54,8 @@ export function tagsHeldByOthers(tags: Tag[], digest: Digest): Pick<TagSelection
 }
 
 /**
- * Refuses the batch with `forbidden` if it would move or create a tag without the right to. Most callers have rights to all tags.
+ * Refuses the batch with `forbidden` if it would move or create a tag without the right to. Most callers have rights to all
+ * tags.
  * @param says what the refusal says of the tags; `moving`: they exist and would be moved
  */
 export function requireTagRights(
@@ -74,8 +78,8 @@ export function requireTagRights(
 }
 
 /**
- * SQL: the digest that each tag of `:tags` names, '' for one that does not exist. If there are no tags: the digest of the manifest
- * `:digest`, '' if it does not exist with its document.
+ * SQL: the digest that each tag of `:tags` names, '' for one that does not exist. If there are no tags: the digest of the
+ * manifest `:digest`, '' if it does not exist with its document.
  */
 const CURRENT_DIGESTS = `SELECT value AS name, coalesce(t.digest, '') AS current FROM json_each(:tags)
     LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value

@@ -35,7 +35,8 @@ interface Row {
 }
 
 /**
- * The points of a tag's history, newest first. The LEFT JOIN tells a tag without a history (one row) from an unknown repository (none).
+ * The points of a tag's history, newest first. The LEFT JOIN tells a tag without a history (one row) from an unknown repository
+ * (none).
  * @param before the point behind which the page begins; `null`: the newest
  * @throws repository-unknown
  */

@@ -1,7 +1,7 @@
 /**
- * Immutable tags of a repository: ECR's four values and its filters. Patterns are matched in TypeScript, not in SQL, so a change is
- * decided on a rule that was read before. Its batch compares the text of that rule with the current one and is refused as `overtaken`
- * if they differ.
+ * Immutable tags of a repository: ECR's four values and its filters. Patterns are matched in TypeScript, not in SQL, so a
+ * change is decided on a rule that was read before. Its batch compares the text of that rule with the current one and is
+ * refused as `overtaken` if they differ.
  */
 import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -100,7 +100,9 @@ export interface Judgement {
   free: <T extends string>(tags: T[]) => T[];
 }
 
-/** Optimistic default: assume there is no rule. If there is one, and it concerns the change, the batch is refused as overtaken. */
+/**
+ * Optimistic default: assume there is no rule. If there is one, and it concerns the change, the batch is refused as overtaken.
+ */
 const ASSUMED: Judgement = { rule: '', free: () => [] };
 
 export function judgementOf(rule: string): Judgement {
@@ -137,7 +139,8 @@ interface ImmutableRefusal {
 }
 
 /**
- * Refuses the batch if it would change an immutable tag, and as `overtaken` if there is a rule that the change was not decided on.
+ * Refuses the batch if it would change an immutable tag, and as `overtaken` if there is a rule that the change was not decided
+ * on.
  * @param changing selects the tags that the batch would change, with the columns `name` and `digest`
  * @param decided.names the tags that the judgement was asked about
  */

@@ -1,8 +1,8 @@
 /**
- * Finds what must be restored with a manifest: the manifests that it lists and those that refer to it, as far as they are in the trash,
- * and the blobs that all of them need; and which of it the repository lacks. The database reads documents in their rows; the references
- * of documents in the bucket are passed to it. A client may have deleted blobs that nothing seemed to need, but the trash has kept
- * their bytes.
+ * Finds what must be restored with a manifest: the manifests that it lists and those that refer to it, as far as they are in
+ * the trash, and the blobs that all of them need; and which of it the repository lacks. The database reads documents in their
+ * rows; the references of documents in the bucket are passed to it. A client may have deleted blobs that nothing seemed to
+ * need, but the trash has kept their bytes.
  */
 import type { Env } from '../../env.ts';
 import { prepare } from '../../events/sql.ts';
@@ -16,7 +16,10 @@ import { type Described, descriptorsIn } from '../manifests/manifests.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
 
-/** Limits of one restore, which is one batch: manifests, levels around the first one, and documents that are read from the bucket. */
+/**
+ * Limits of one restore, which is one batch: manifests, levels around the first one, and documents that are read from the
+ * bucket.
+ */
 const MANIFESTS_MAX = 2000;
 const LEVELS_MAX = 10;
 const IN_BUCKET_MAX = 50;
@@ -41,8 +44,8 @@ interface TrashedDocument {
 }
 
 /**
- * Finds the contents of a restore. Referrers stay in the trash if their content is gone or they are too many: the manifest does not need
- * them.
+ * Finds the contents of a restore. Referrers stay in the trash if their content is gone or they are too many: the manifest does
+ * not need them.
  * @throws content-gone; limit-reached if one request cannot restore so much
  */
 export async function contentsOf(env: Stores, id: number, root: TrashedDocument): Promise<Contents> {
@@ -73,8 +76,8 @@ async function gather(env: Stores, id: number, root: TrashedDocument, withReferr
 }
 
 /**
- * SQL: the tags of the list `:attachable` that are in the trash and were not deleted before their subject. A tag that was deleted
- * earlier was deleted for itself.
+ * SQL: the tags of the list `:attachable` that are in the trash and were not deleted before their subject. A tag that was
+ * deleted earlier was deleted for itself.
  */
 const ATTACHED = `FROM json_each(:attachable) n
   CROSS JOIN trash e ON e.repository_id = :id AND e.kind = 'tag' AND e.name = n.value ->> 'tag' AND NOT e.purging
@@ -154,8 +157,8 @@ interface ReferenceParameters {
 const DOCUMENTS = 'FROM json_each(:manifests) s CROSS JOIN trashed_manifests d ON d.repository_id = :id AND d.digest = s.value';
 
 /**
- * SQL: the references of the manifests `:manifests` in the trash of repository `:id`, with the documents in the bucket as `:inBucket`. A
- * list in a document may be `null`; then json_each yields one row that is not an object.
+ * SQL: the references of the manifests `:manifests` in the trash of repository `:id`, with the documents in the bucket as
+ * `:inBucket`. A list in a document may be `null`; then json_each yields one row that is not an object.
  */
 export const TRASHED_REFERENCES = `SELECT d.digest AS parent, d.content ->> '$.config.digest' AS child, 'config' AS list,
       d.content ->> '$.config.mediaType' AS type ${DOCUMENTS} AND d.content ->> '$.config.digest' IS NOT NULL
@@ -202,8 +205,8 @@ const NAMED_MAX = 10;
 
 /** @throws content-gone, with the digests of the content that cannot be restored */
 async function findMissing(env: Stores, parameters: ReferenceParameters): Promise<MissingContent> {
-  // Equal references are grouped, because the type alone decides what they need. A child that was pushed again with another media type
-  // cannot be restored as this one.
+  // Equal references are grouped, because the type alone decides what they need. A child that was pushed again with another
+  // media type cannot be restored as this one.
   const { results } = await prepare(
     env,
     `SELECT min(parent) AS parent, child, list, type FROM (SELECT * FROM (${unmetReferences('trashed_manifests')}) x

@@ -100,8 +100,8 @@ interface TrashCursor {
 
 interface DeletedPage extends Page<DeletedRepository> {
   /**
-   * The cursor of the next page if this one took too long to fill; the caller may not know of the repository there. `null`: the next page
-   * begins after the last item.
+   * The cursor of the next page if this one took too long to fill; the caller may not know of the repository there. `null`: the
+   * next page begins after the last item.
    */
   stoppedAt: TrashCursor | null;
 }

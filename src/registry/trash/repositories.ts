@@ -31,8 +31,9 @@ export async function findTrashedRepository(env: Database, entry: number): Promi
 const ENTRY = `FROM trash WHERE repository_id = :entry AND kind = 'repository' AND name = ''`;
 
 /**
- * Adds the steps that restore a repository to a batch. It keeps its id, so everything that is stored under the id belongs to it again.
- * They refuse the batch with `not-found` if the entry is gone, and with `conflict` if it is being purged or its name is taken.
+ * Adds the steps that restore a repository to a batch. It keeps its id, so everything that is stored under the id belongs to it
+ * again. They refuse the batch with `not-found` if the entry is gone, and with `conflict` if it is being purged or its name is
+ * taken.
  */
 export function restoreRepository(batch: Batch, env: Database, { entry, name }: TrashedRepository, by: Actor): void {
   batch.require('not-found', `EXISTS (SELECT 1 ${ENTRY} AND repository = :name)`, { entry, name });
@@ -64,8 +65,8 @@ interface Removal {
 }
 
 /**
- * Moves a repository to the trash. Only its row is deleted. Its content is stored under its id, which no other repository gets, so
- * nobody can reach the content until the repository is restored or purged.
+ * Moves a repository to the trash. Only its row is deleted. Its content is stored under its id, which no other repository gets,
+ * so nobody can reach the content until the repository is restored or purged.
  * @throws repository-unknown, version-mismatch; conflict if it has immutable tags; not-empty, deletion-disabled
  */
 export async function deleteRepository(env: Database & Vars, repository: RepositoryName, removal: Removal): Promise<void> {
@@ -125,8 +126,8 @@ const HELD_TAGS = `SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID}
 const CHUNK = 10_000;
 
 /**
- * Refuses the batch with `conflict` if the repository has immutable tags. A new repository of the same name would know nothing of them,
- * so deleting and creating the repository would get around immutability.
+ * Refuses the batch with `conflict` if the repository has immutable tags. A new repository of the same name would know nothing
+ * of them, so deleting and creating the repository would get around immutability.
  */
 async function requireNoImmutableTags(
   batch: Batch,

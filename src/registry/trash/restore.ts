@@ -1,6 +1,6 @@
 /**
- * Restores tags and manifests from the trash, each with everything it needs. A restore is decided on what was read before. Its batch
- * requires that this still holds; if it does not, the restore is decided again.
+ * Restores tags and manifests from the trash, each with everything it needs. A restore is decided on what was read before. Its
+ * batch requires that this still holds; if it does not, the restore is decided again.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';

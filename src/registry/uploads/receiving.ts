@@ -1,6 +1,6 @@
 /**
- * Receives the bytes of a chunk behind what an upload has staged already, as far as the limit leaves space; and finishes an upload that
- * others finish at the same time.
+ * Receives the bytes of a chunk behind what an upload has staged already, as far as the limit leaves space; and finishes an
+ * upload that others finish at the same time.
  */
 import { settings } from '../../env.ts';
 import type { ByteRange } from '../../oci/range.ts';
@@ -17,7 +17,10 @@ export interface Chunk {
   range: ByteRange | null;
 }
 
-/** Writes the bytes of a chunk. The upload's row does not name them yet. @throws chunk-out-of-order, length-mismatch, quota-exceeded */
+/**
+ * Writes the bytes of a chunk. The upload's row does not name them yet. @throws chunk-out-of-order, length-mismatch,
+ * quota-exceeded
+ */
 export async function receive(env: Stores, upload: Upload, session: Session, { body, range }: Chunk) {
   const before = openStaged(session);
   const offset = stagedSize(before);

@@ -1,8 +1,8 @@
 /**
- * The row of an upload, and the three ways in which it changes. A row exists once the upload has received something. States: open,
- * then committed (finished) or closed (cancelled, or refused for good). `version` grows with each change, and a change requires the
- * version that it was decided on (invariant 5). An expired upload changes no more, so that its bytes can be removed. The schedule
- * removes them, slice by slice, with pieces that no row names.
+ * The row of an upload, and the three ways in which it changes. A row exists once the upload has received something. States:
+ * open, then committed (finished) or closed (cancelled, or refused for good). `version` grows with each change, and a change
+ * requires the version that it was decided on (invariant 5). An expired upload changes no more, so that its bytes can be
+ * removed. The schedule removes them, slice by slice, with pieces that no row names.
  */
 import type { Env, Vars } from '../../env.ts';
 import { type Batch, newBatch, type Results } from '../../events/batch.ts';
@@ -37,7 +37,10 @@ export interface Upload extends Pusher {
 /** Seconds that an upload lives after it last received something. A signed location lives as long. */
 export const UPLOAD_LIFETIME = 24 * 60 * 60;
 
-/** Ids begin with their time, so that ids, rows and keys of old uploads sort before those of new ones. @param now in milliseconds */
+/**
+ * Ids begin with their time, so that ids, rows and keys of old uploads sort before those of new ones. @param now in
+ * milliseconds
+ */
 export function newUploadId(now: number): string {
   return `${uploadIdAt(now)}${crypto.randomUUID().replaceAll('-', '')}`;
 }
@@ -84,8 +87,8 @@ function sessionParameters({ id, repository }: Located, digest: Digest | null): 
 }
 
 /**
- * Reads an upload and the limit of its namespace. An upload without a row is fresh if its location says that nothing was received;
- * otherwise it has expired.
+ * Reads an upload and the limit of its namespace. An upload without a row is fresh if its location says that nothing was
+ * received; otherwise it has expired.
  * @param digest the blob that the upload will become, if that is known: a blob that the namespace holds already takes no space
  * @throws upload-unknown
  */
@@ -239,7 +242,10 @@ export async function expireUploads(env: Stores, before: string, limit: number):
   return results.length;
 }
 
-/** Also deletes a completed multipart object: a finish may have died before it wrote the row, and nobody can publish the object now. */
+/**
+ * Also deletes a completed multipart object: a finish may have died before it wrote the row, and nobody can publish the object
+ * now.
+ */
 async function discardOpen(env: Stores, staged: Staged): Promise<void> {
   await discard(env, staged);
   if (staged.multipart) await deleteObjects(env, [staged.multipart.key]);

@@ -2,11 +2,12 @@
  * Uploads of a blob: append, finish, cancel. An upload that has received nothing, or comes in a single request, has no row: its
  * signed location is all there is of it.
  *
- * A request first writes its bytes, under keys of its own, and then changes the row by compare-and-swap (invariant 5, `sessions.ts`).
- * If two requests are concurrent, one wins. The bytes of the other are discarded, and it is told how much the upload has received.
+ * A request first writes its bytes, under keys of its own, and then changes the row by compare-and-swap (invariant 5,
+ * `sessions.ts`). If two requests are concurrent, one wins. The bytes of the other are discarded, and it is told how much the
+ * upload has received.
  *
- * A blob over the namespace's limit (`usage/limit.ts`) is refused before its bytes are received if its length is known, otherwise as
- * soon as they exceed the limit. An upload that is refused for the limit, or for its digest, is closed.
+ * A blob over the namespace's limit (`usage/limit.ts`) is refused before its bytes are received if its length is known,
+ * otherwise as soon as they exceed the limit. An upload that is refused for the limit, or for its digest, is closed.
  */
 import { settings } from '../../env.ts';
 import type { Background } from '../../events/batch.ts';
@@ -81,8 +82,8 @@ async function saveOrDiscard(
 }
 
 /**
- * Refuses a chunk without Content-Range that comes to an old location: such a chunk begins where its location says, and the request
- * may be a repetition whose bytes were received the first time. @throws chunk-out-of-order
+ * Refuses a chunk without Content-Range that comes to an old location: such a chunk begins where its location says, and the
+ * request may be a repetition whose bytes were received the first time. @throws chunk-out-of-order
  */
 async function requireInStep(upload: Upload, session: Session, { body, range }: Chunk): Promise<void> {
   const offset = stagedSize(openStaged(session));
@@ -96,8 +97,8 @@ function isStale(upload: Upload, session: Session): boolean {
 }
 
 /**
- * True if a concurrent request changed the upload. That request may have deleted bytes that this one reads, so any error other than
- * a refusal is a conflict then, not a storage error.
+ * True if a concurrent request changed the upload. That request may have deleted bytes that this one reads, so any error other
+ * than a refusal is a conflict then, not a storage error.
  */
 async function isOvertaken(env: Stores, upload: Upload, session: Session, error: unknown): Promise<boolean> {
   if (isRefusal(error)) return error.reason === 'overtaken';
@@ -110,7 +111,9 @@ async function closeIfHopeless(env: Stores, upload: Upload, session: Session, er
   if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, session.staged));
 }
 
-/** Bytes from which on the limit is read before the body is received. Shorter bodies are received first; the batch counts them. */
+/**
+ * Bytes from which on the limit is read before the body is received. Shorter bodies are received first; the batch counts them.
+ */
 const LIMIT_FIRST = 1024 * 1024;
 
 /** True if the limit is read before a body of this length is received. @param length bytes; `null`: not known */
@@ -118,7 +121,10 @@ export function readsLimit(length: number | null): boolean {
   return length === null || length >= LIMIT_FIRST;
 }
 
-/** end-4b: a blob in one request, by an upload that no other request can name. @throws digest-mismatch, length-mismatch, quota-exceeded */
+/**
+ * end-4b: a blob in one request, by an upload that no other request can name. @throws digest-mismatch, length-mismatch,
+ * quota-exceeded
+ */
 export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const { length } = chunk.body;
   const loadLimit = async () => (readsLimit(length) ? limitFor(env, upload.repository, digest) : null);
@@ -132,7 +138,8 @@ export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, 
 }
 
 /**
- * end-6: finishes an upload. If the upload has committed the same digest before, it succeeds again: the first answer may have been lost.
+ * end-6: finishes an upload. If the upload has committed the same digest before, it succeeds again: the first answer may have
+ * been lost.
  * @throws digest-mismatch and quota-exceeded, which close the upload; upload-unknown, chunk-out-of-order, length-mismatch
  */
 export async function finishUpload(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
@@ -163,8 +170,9 @@ function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, e
 }
 
 /**
- * Turns `digest-mismatch` into `quota-exceeded` if the content would not fit. A blob that the namespace holds already is exempt from
- * the limit; without this, a client that claims the digest of a blob without its content would learn whether the namespace holds it.
+ * Turns `digest-mismatch` into `quota-exceeded` if the content would not fit. A blob that the namespace holds already is exempt
+ * from the limit; without this, a client that claims the digest of a blob without its content would learn whether the namespace
+ * holds it.
  */
 async function asIfNew(env: Stores, { repository }: Upload, size: number, error: unknown): Promise<unknown> {
   if (!isRefusal(error, 'digest-mismatch')) return error;
@@ -172,7 +180,9 @@ async function asIfNew(env: Stores, { repository }: Upload, size: number, error:
   return limit === null || fits(limit, size) ? error : new OverLimit(limit, size);
 }
 
-/** Confirms a finished upload again only while its blob exists, and takes a lease on it (invariant 8). @throws upload-unknown */
+/**
+ * Confirms a finished upload again only while its blob exists, and takes a lease on it (invariant 8). @throws upload-unknown
+ */
 async function requireStill(env: Stores, { repository }: Upload, digest: Digest): Promise<void> {
   try {
     await statBlobForPush(env, repository, digest);
@@ -270,8 +280,8 @@ async function putStaged(
 }
 
 /**
- * Finished uploads that came in one request. They have no row: writing one would be the most expensive part of such a push. This
- * isolate does not know what other isolates have finished; cancelling such an upload answers 204 and does nothing.
+ * Finished uploads that came in one request. They have no row: writing one would be the most expensive part of such a push.
+ * This isolate does not know what other isolates have finished; cancelling such an upload answers 204 and does nothing.
  */
 const finishedAtOnce = new Set<string>();
 const FINISHED_MAX = 2000;

@@ -1,11 +1,11 @@
 /**
- * SQL that counts what a namespace stores: each blob once, however many of its repositories hold it; their manifests; and what is in
- * the trash, as its bytes still exist. Counting reads every link of the registry: links are keyed by digest, and an index by
- * repository would cost one more row written for each.
+ * SQL that counts what a namespace stores: each blob once, however many of its repositories hold it; their manifests; and what
+ * is in the trash, as its bytes still exist. Counting reads every link of the registry: links are keyed by digest, and an index
+ * by repository would cost one more row written for each.
  *
- * A batch that removes content or brings it back first subtracts what it is about to touch from the counter of the namespace, and at
- * its end adds what is still held of it. So no batch needs to know which of its deletions free bytes. For a namespace without a limit
- * neither step writes anything.
+ * A batch that removes content or brings it back first subtracts what it is about to touch from the counter of the namespace,
+ * and at its end adds what is still held of it. So no batch needs to know which of its deletions free bytes. For a namespace
+ * without a limit neither step writes anything.
  */
 import type { Batch } from '../../events/batch.ts';
 import { organizationAbout } from '../../events/event.ts';
@@ -43,7 +43,9 @@ export const repositoriesOf = (scope: 'all' | 'namespace') => `SELECT id, ${name
   UNION ALL SELECT repository_id, ${namespaceOf('repository')}, 1
     FROM trash WHERE kind = 'repository' AND ${within(scope, 'repository')}`;
 
-/** SQL: what each namespace holds; needs the repositories as `own`. The order of the joins is the one that the indexes serve. */
+/**
+ * SQL: what each namespace holds; needs the repositories as `own`. The order of the joins is the one that the indexes serve.
+ */
 export const COUNTED = `SELECT namespace, sum(size) AS bytes, count(*) AS blobs FROM (
     SELECT own.namespace, l.digest FROM repository_blobs l CROSS JOIN own ON own.id = l.repository_id
     UNION SELECT own.namespace, x.child FROM trashed_references x CROSS JOIN own ON own.id = x.repository_id
@@ -123,7 +125,10 @@ function heldOf(digests: string): Pick<Touched, 'bytes' | 'blobs'> {
   return { bytes: sum('sum(b.size)'), blobs: sum('count(*)') };
 }
 
-/** Adds a step that counts a namespace with a limit anew, for changes whose blobs no index finds. Reads every link of the registry. */
+/**
+ * Adds a step that counts a namespace with a limit anew, for changes whose blobs no index finds. Reads every link of the
+ * registry.
+ */
 export function recountLimited(batch: Batch, namespace: string): void {
   batch.run(
     `UPDATE usage SET (bytes, blobs) = (

@@ -41,8 +41,8 @@ interface Holdings extends Quota {
 const OWN = `WITH own AS MATERIALIZED (${repositoriesOf('namespace')})`;
 
 /**
- * SQL: bytes and blobs. `live` is 0 for a blob that only the trash holds: a deleted repository, or a deleted manifest of a repository
- * in which no manifest needs the blob any more.
+ * SQL: bytes and blobs. `live` is 0 for a blob that only the trash holds: a deleted repository, or a deleted manifest of a
+ * repository in which no manifest needs the blob any more.
  */
 const BLOBS = `${OWN} SELECT coalesce(sum(size), 0) AS bytes, count(*) AS blobs, coalesce(sum(iif(live, 0, size)), 0) AS trashed
   FROM (SELECT digest, max(live) AS live FROM (

@@ -1,8 +1,8 @@
 /**
- * The limit of a namespace. The batch that brings content to a namespace with a limit counts it, and is refused if it does not fit,
- * so that two concurrent pushes cannot both use the same free space. For a namespace without a limit nothing is written. Content that
- * the namespace holds already, in any of its repositories or their trash, costs nothing. Unfinished uploads take space too
- * (`staged.ts`).
+ * The limit of a namespace. The batch that brings content to a namespace with a limit counts it, and is refused if it does not
+ * fit, so that two concurrent pushes cannot both use the same free space. For a namespace without a limit nothing is written.
+ * Content that the namespace holds already, in any of its repositories or their trash, costs nothing. Unfinished uploads take
+ * space too (`staged.ts`).
  */
 import type { Batch, Database, Results } from '../../events/batch.ts';
 import { type Actor, organizationAbout } from '../../events/event.ts';

@@ -1,9 +1,9 @@
 /**
- * How often images are pulled, and on which day last. Writing a row for each pull would be the most expensive thing that a registry
- * does, so frequent pulls are sampled. Up to 16 pulls of an image a day are counted one by one. From then on, at a count c, one pull
- * in k = ⌈c / 16⌉ is written and counts as k. The expected value is the true number; the standard error stays below 18 % of it (the
- * variance of n pulls is at most n² / 32, as with Morris's counter of base 17/16). 10,000 pulls of an image on a day write about 120
- * rows. The day of the last pull is exact, because the first pull of a day is always written.
+ * How often images are pulled, and on which day last. Writing a row for each pull would be the most expensive thing that a
+ * registry does, so frequent pulls are sampled. Up to 16 pulls of an image a day are counted one by one. From then on, at a
+ * count c, one pull in k = ⌈c / 16⌉ is written and counts as k. The expected value is the true number; the standard error stays
+ * below 18 % of it (the variance of n pulls is at most n² / 32, as with Morris's counter of base 17/16). 10,000 pulls of an
+ * image on a day write about 120 rows. The day of the last pull is exact, because the first pull of a day is always written.
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -35,8 +35,8 @@ export async function notePull(
 }
 
 /**
- * Notes that a client asked for a manifest without getting it (HEAD), as nodes do that have the image already: the image is in use.
- * Only the last day is kept, so that one row is written for an image and day.
+ * Notes that a client asked for a manifest without getting it (HEAD), as nodes do that have the image already: the image is in
+ * use. Only the last day is kept, so that one row is written for an image and day.
  */
 export async function noteCheck(
   env: Pick<Database, 'DB'>,

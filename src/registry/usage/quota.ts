@@ -32,8 +32,8 @@ function errorsIn({ maxBytes, warnPercent }: { maxBytes: number | null; warnPerc
 }
 
 /**
- * Adds the steps that set the limit of a namespace and count what it stores, so that later pushes are counted from the right number.
- * Content over a new limit stays. The steps refuse the batch with `version-mismatch`.
+ * Adds the steps that set the limit of a namespace and count what it stores, so that later pushes are counted from the right
+ * number. Content over a new limit stays. The steps refuse the batch with `version-mismatch`.
  * @param quota.warnPercent `null`: stays as it is
  * @param ifVersion the version that the limit must have, 1 if it was never set; `null`: any
  * @returns the limit that was set

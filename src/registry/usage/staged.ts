@@ -1,8 +1,8 @@
 /**
- * Bytes of unfinished uploads. Batches that change the row of an upload count them for namespaces with a limit. Together they must
- * fit beside what is stored, with one exception: the upload that came first (`leading`) may fill all free space by itself, so that of
- * many concurrent uploads one always finishes. So stored and staged bytes together stay below twice the limit. The refusal of content
- * that does not fit says what takes the space and how to free some.
+ * Bytes of unfinished uploads. Batches that change the row of an upload count them for namespaces with a limit. Together they
+ * must fit beside what is stored, with one exception: the upload that came first (`leading`) may fill all free space by itself,
+ * so that of many concurrent uploads one always finishes. So stored and staged bytes together stay below twice the limit. The
+ * refusal of content that does not fit says what takes the space and how to free some.
  */
 import type { Batch, Database } from '../../events/batch.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
@@ -21,8 +21,8 @@ interface Growth {
 }
 
 /**
- * SQL on a row of `usage`: the staged bytes of other uploads, which leave less room for the upload `id`. 0 while that one leads, or
- * none does. @param id SQL; NULL for content that stages nothing. @param own SQL: the bytes that it has staged itself
+ * SQL on a row of `usage`: the staged bytes of other uploads, which leave less room for the upload `id`. 0 while that one
+ * leads, or none does. @param id SQL; NULL for content that stages nothing. @param own SQL: the bytes that it has staged itself
  */
 export const othersStaged = (id: string, own: string, usage = '') =>
   `iif(coalesce(${usage}leading, ${id}) = ${id}, 0, max(0, ${usage}staged - ${own}))`;

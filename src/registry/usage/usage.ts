@@ -22,8 +22,8 @@ export interface Usage {
 const STILL_WARNED = `(warned AND max_bytes IS NOT NULL AND ${reaches('excluded.bytes')})`;
 
 /**
- * Counts all namespaces anew, in one statement, so that no push comes between. Writes the rows that differ, and the row of the empty
- * namespace, which holds the time of the count.
+ * Counts all namespaces anew, in one statement, so that no push comes between. Writes the rows that differ, and the row of the
+ * empty namespace, which holds the time of the count.
  */
 export async function recountUsage(env: Database): Promise<void> {
   await prepare(

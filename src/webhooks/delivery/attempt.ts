@@ -1,7 +1,7 @@
 /**
- * One attempt of one delivery: a signed POST with limits on time and size. Only the part of the answer that is shown to people is read,
- * and secrets in it are hidden, because an endpoint may echo what it was sent. A test delivery, by which somebody finds out if an
- * endpoint works, has no recorded event, is tried once and is not stored.
+ * One attempt of one delivery: a signed POST with limits on time and size. Only the part of the answer that is shown to people
+ * is read, and secrets in it are hidden, because an endpoint may echo what it was sent. A test delivery, by which somebody
+ * finds out if an endpoint works, has no recorded event, is tried once and is not stored.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -157,8 +157,8 @@ async function send(
 }
 
 /**
- * Returns `true` if the endpoint answered with success. It tells nothing else, neither the answer nor the time it took: a caller could
- * scan hosts with it. Therefore every failure is reported after the same time, the longest that an attempt takes.
+ * Returns `true` if the endpoint answered with success. It tells nothing else, neither the answer nor the time it took: a
+ * caller could scan hosts with it. Therefore every failure is reported after the same time, the longest that an attempt takes.
  */
 export async function sendTest(
   env: Settings,

@@ -1,6 +1,6 @@
 /**
- * The circuit breaker of an endpoint. After some failures in a row nothing is sent for a pause, which doubles with each further failure.
- * Then one delivery at a time probes the endpoint. The state is two columns of the subscription.
+ * The circuit breaker of an endpoint. After some failures in a row nothing is sent for a pause, which doubles with each further
+ * failure. Then one delivery at a time probes the endpoint. The state is two columns of the subscription.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { CLAIM, isReady, type Loaded, type Result } from './deliveries.ts';

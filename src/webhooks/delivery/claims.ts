@@ -1,6 +1,6 @@
 /**
- * Claims: one consumer at a time tries a delivery. A claim lasts a minute, or until the result is stored. The connections of this
- * isolate to each endpoint are limited, too.
+ * Claims: one consumer at a time tries a delivery. A claim lasts a minute, or until the result is stored. The connections of
+ * this isolate to each endpoint are limited, too.
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { type SubscriptionRow, subscriptionOf } from '../subscriptions.ts';
@@ -35,8 +35,8 @@ const isClosed = (id: string) =>
   `EXISTS (SELECT 1 FROM subscriptions WHERE id = ${id} AND (failures < ${BREAK_AFTER} OR disabled IS NOT NULL))`;
 
 /**
- * Claims the deliveries that may be tried now, and loads all of them. Those that do not exist are left out. If the breaker of an endpoint
- * is open, nothing is claimed until the pause is over, and then one delivery probes it.
+ * Claims the deliveries that may be tried now, and loads all of them. Those that do not exist are left out. If the breaker of
+ * an endpoint is open, nothing is claimed until the pause is over, and then one delivery probes it.
  */
 export async function claimDeliveries(env: Database, keys: readonly DeliveryKey[]): Promise<Loaded[]> {
   const batch = newBatch(env);

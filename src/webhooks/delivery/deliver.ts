@@ -1,7 +1,7 @@
 /**
- * The queue consumers of deliveries and of dead letters. All deliveries of a batch are tried at once. A slow attempt continues after the
- * batch has ended, so no delivery waits for another. Each endpoint has a few connections at a time at most. Outcomes are stored: the
- * delivery, the health of its endpoint, and if that answered 410, the end of the subscription.
+ * The queue consumers of deliveries and of dead letters. All deliveries of a batch are tried at once. A slow attempt continues
+ * after the batch has ended, so no delivery waits for another. Each endpoint has a few connections at a time at most. Outcomes
+ * are stored: the delivery, the health of its endpoint, and if that answered 410, the end of the subscription.
  */
 import type { Env } from '../../env.ts';
 import { type Background, type Database, isLost, newBatch } from '../../events/batch.ts';
@@ -33,7 +33,10 @@ const PATIENCE_MS = 1000;
 const RETRIES_MAX = 80;
 /** Seconds until a delivery is tried again if the database or the endpoint is busy. */
 const SOON = 10;
-/** A message that must wait longer than so many seconds is dropped: each retry costs a queue operation, and the cron sends another. */
+/**
+ * A message that must wait longer than so many seconds is dropped: each retry costs a queue operation, and the cron sends
+ * another.
+ */
 const LONG = 10 * 60;
 
 /** A delivery and its message. */
@@ -109,9 +112,9 @@ async function loadFor(
 }
 
 /**
- * Handles a delivery that must not be tried now. It may be done or deleted. Another consumer may try it, and may die doing so. It may be
- * due later, for which another message was sent. Or the breaker of its endpoint is open: a delivery that was never tried then needs no
- * message, because it is resumed when a delivery that was tried finds out that the endpoint works again.
+ * Handles a delivery that must not be tried now. It may be done or deleted. Another consumer may try it, and may die doing so.
+ * It may be due later, for which another message was sent. Or the breaker of its endpoint is open: a delivery that was never
+ * tried then needs no message, because it is resumed when a delivery that was tried finds out that the endpoint works again.
  */
 async function skip(env: Stores, reminder: Reminder, loaded: Loaded | undefined, runtime: DeliveryRuntime): Promise<void> {
   if (loaded?.state !== 'waiting') return reminder.message?.ack();
@@ -190,7 +193,10 @@ async function saveTwice(env: Stores, results: Result[]): Promise<boolean> {
   return false;
 }
 
-/** Makes the message come again after a delay. If the queue refuses a new message, the old one is retried, or the cron sends one. */
+/**
+ * Makes the message come again after a delay. If the queue refuses a new message, the old one is retried, or the cron sends
+ * one.
+ */
 async function remindLater(env: Stores, { key, message }: Reminder, delaySeconds: number): Promise<void> {
   if (message && message.attempts < RETRIES_MAX) return message.retry({ delaySeconds });
   try {
@@ -230,8 +236,8 @@ export async function consumeDeadLetters(env: Database, batch: MessageBatch): Pr
 const ATTEMPTS_KEPT = 20;
 
 /**
- * Stores outcomes. A delivery without a next attempt stays waiting until the dead-letter queue marks it as failed. If another consumer
- * has claimed the delivery meanwhile, only a success is stored.
+ * Stores outcomes. A delivery without a next attempt stays waiting until the dead-letter queue marks it as failed. If another
+ * consumer has claimed the delivery meanwhile, only a success is stored.
  */
 async function saveResults(env: Database, results: readonly Result[]): Promise<void> {
   const outcomes = results.map(({ loaded, attempt, delivered }) => ({

@@ -1,7 +1,7 @@
 /**
- * A delivery is a row, which holds its state, and a message, which only reminds a consumer of the row. If a message is lost, the cron
- * sends another; if it comes twice, the second finds the row claimed or done. States: waiting, then delivered or failed, and waiting
- * again when it is replayed (`claims.ts`, `deliver.ts`).
+ * A delivery is a row, which holds its state, and a message, which only reminds a consumer of the row. If a message is lost,
+ * the cron sends another; if it comes twice, the second finds the row claimed or done. States: waiting, then delivered or
+ * failed, and waiting again when it is replayed (`claims.ts`, `deliver.ts`).
  */
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
@@ -162,8 +162,8 @@ export interface Result {
 }
 
 /**
- * Marks deliveries from the dead-letter queue as failed if they had their last attempt. A queue gives a message up after a number of
- * retries, so a delivery in any other state is not changed.
+ * Marks deliveries from the dead-letter queue as failed if they had their last attempt. A queue gives a message up after a
+ * number of retries, so a delivery in any other state is not changed.
  */
 export async function markFailed(env: Database, keys: readonly DeliveryKey[]): Promise<void> {
   await prepare(
@@ -181,8 +181,8 @@ export interface NewDelivery extends DeliveryKey {
 }
 
 /**
- * SQL: inserts waiting deliveries. Parameters: `rows` (`NewDelivery[]`), `data` (texts of `storedData`), `replayed` (boolean). Append ON
- * CONFLICT. The join leaves out subscriptions that were removed meanwhile: nobody would delete their deliveries.
+ * SQL: inserts waiting deliveries. Parameters: `rows` (`NewDelivery[]`), `data` (texts of `storedData`), `replayed` (boolean).
+ * Append ON CONFLICT. The join leaves out subscriptions that were removed meanwhile: nobody would delete their deliveries.
  */
 export const INSERT_DELIVERIES = `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at, replayed_at)
   SELECT s.id, value ->> 'event', :data ->> (value ->> 'data'), 'waiting', unixepoch(), unixepoch(), iif(:replayed, unixepoch(), NULL)

@@ -1,6 +1,6 @@
 /**
- * Deliveries without the queue: the cron tries some by itself. Once the day's queue operations are used up, no message arrives before
- * midnight. A claim decides who tries a delivery, the cron or a queue consumer.
+ * Deliveries without the queue: the cron tries some by itself. Once the day's queue operations are used up, no message arrives
+ * before midnight. A claim decides who tries a delivery, the cron or a queue consumer.
  */
 import { attempt, type DeliveryRuntime } from './attempt.ts';
 import { claimDeliveries, giveConnection, takeConnection } from './claims.ts';
@@ -12,8 +12,8 @@ import { MAX_TRIES } from './schedule.ts';
 const WAVE = 5;
 
 /**
- * Tries deliveries, a few at a time. Each wave is claimed, tried and stored before the next one. If the invocation is killed, the claims
- * end after a minute, and the deliveries are tried again.
+ * Tries deliveries, a few at a time. Each wave is claimed, tried and stored before the next one. If the invocation is killed,
+ * the claims end after a minute, and the deliveries are tried again.
  */
 export async function tryDirectly(env: Stores, keys: readonly DeliveryKey[], runtime: DeliveryRuntime): Promise<void> {
   for (let from = 0; from < keys.length; from += WAVE) {

@@ -87,7 +87,10 @@ export async function getDelivery(env: Database, { subscription, event }: Delive
 const WAITING_AGAIN =
   "state = 'waiting', due_at = unixepoch(), tries = 0, first_tried_at = unixepoch(), claimed_until = 0, replayed_at = unixepoch()";
 
-/** A request for many replays a delivery at most once within so many seconds, unless it failed: repeated requests must not flood. */
+/**
+ * A request for many replays a delivery at most once within so many seconds, unless it failed: repeated requests must not
+ * flood.
+ */
 const REPLAYED_ONCE_IN = 10 * 60;
 const MAY_BE_REPLAYED = `(deliveries.state = 'failed' OR coalesce(deliveries.replayed_at, 0) <= unixepoch() - ${REPLAYED_ONCE_IN})`;
 
@@ -127,8 +130,8 @@ export async function replayFailed(env: Stores, { id }: Subscription, after: num
 }
 
 /**
- * Delivers all events since a time that the webhook's filter lets through, even events from before the webhook was created. Delivered
- * ones are delivered again; waiting ones stay as they are.
+ * Delivers all events since a time that the webhook's filter lets through, even events from before the webhook was created.
+ * Delivered ones are delivered again; waiting ones stay as they are.
  * @param span seconds since the epoch; `after` is the event with which the request before ended
  */
 export async function replaySince(

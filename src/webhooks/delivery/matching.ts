@@ -1,6 +1,7 @@
 /**
- * Matches events with subscriptions and creates deliveries. The cursor and the deliveries up to it are written in one batch, so an event
- * is matched once even if a message is lost, repeated, or handled by two consumers. A message only says that there is something to do.
+ * Matches events with subscriptions and creates deliveries. The cursor and the deliveries up to it are written in one batch, so
+ * an event is matched once even if a message is lost, repeated, or handled by two consumers. A message only says that there is
+ * something to do.
  */
 import type { Env, Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
@@ -160,8 +161,8 @@ function fitting(events: RecordedEvent[], pairs: Pair[]): { taken: Pair[]; last:
 }
 
 /**
- * The rows of deliveries, and the data of their events. Each event is in `data` once, or twice if only some formats include facts:
- * a bound parameter has at most 2 MB (D1, "Limits").
+ * The rows of deliveries, and the data of their events. Each event is in `data` once, or twice if only some formats include
+ * facts: a bound parameter has at most 2 MB (D1, "Limits").
  */
 export async function dataFor(pairs: Pair[], describe: Describe): Promise<{ rows: NewDelivery[]; data: string[] }> {
   const wanted = pairs.filter(({ event, listener }) => FORMATS[listener.format].needsFacts && isAboutRepository(event.about));

@@ -1,7 +1,7 @@
 /**
- * Limits the deliveries of the webhooks of one organization or user per day (UTC), so that none uses up the queues and rows of all. What
- * is beyond the limit is not delivered, an event says so, and a replay on another day delivers it. The registry's own webhooks, which
- * administrators create, have no limit.
+ * Limits the deliveries of the webhooks of one organization or user per day (UTC), so that none uses up the queues and rows of
+ * all. What is beyond the limit is not delivered, an event says so, and a replay on another day delivers it. The registry's own
+ * webhooks, which administrators create, have no limit.
  */
 import { settings, type Vars } from '../../env.ts';
 import type { Batch, Database } from '../../events/batch.ts';

@@ -1,4 +1,6 @@
-/** Messages for waiting rows that have none. A row has its whole state, so it is tried or fails even if its message was lost. */
+/**
+ * Messages for waiting rows that have none. A row has its whole state, so it is tried or fails even if its message was lost.
+ */
 import type { Env } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
 import { firstEventWithin } from '../../events/history.ts';
@@ -26,8 +28,8 @@ export function anyWaiting(env: Database): D1PreparedStatement {
 type Forgotten = DeliveryKey & { ignored: number };
 
 /**
- * Sends up to `limit` messages for deliveries that wait past their time: their messages were lost, never sent, or dropped during a long
- * pause of the endpoint. After the pause of an endpoint only its oldest delivery gets a message.
+ * Sends up to `limit` messages for deliveries that wait past their time: their messages were lost, never sent, or dropped
+ * during a long pause of the endpoint. After the pause of an endpoint only its oldest delivery gets a message.
  * @returns the number of messages
  */
 export async function remindOfForgotten(
@@ -39,8 +41,8 @@ export async function remindOfForgotten(
 }
 
 /**
- * Sends messages as `remindOfForgotten` does, and returns deliveries that the caller must try by itself: those whose reminders were
- * ignored, and those for which the queue refuses a message.
+ * Sends messages as `remindOfForgotten` does, and returns deliveries that the caller must try by itself: those whose reminders
+ * were ignored, and those for which the queue refuses a message.
  * @param limits.messages 0: none may be sent
  * @param limits.direct deliveries that are returned at most
  * @param after seconds after its time at which a delivery counts as forgotten
@@ -92,7 +94,10 @@ export async function retryForgotten(
   return { reminded: sent ? messages.length : 0, direct };
 }
 
-/** Takes the first delivery of each webhook, then the second of each, and so on, so that a webhook with many does not delay others. */
+/**
+ * Takes the first delivery of each webhook, then the second of each, and so on, so that a webhook with many does not delay
+ * others.
+ */
 function inTurn(keys: DeliveryKey[]): DeliveryKey[] {
   const bySubscription = [...Map.groupBy(keys, ({ subscription }) => subscription).values()];
   const longest = Math.max(0, ...bySubscription.map(({ length }) => length));
@@ -114,8 +119,8 @@ const RESUMED_AT_ONCE = 500;
 const RESUMED_AFTER = 5;
 
 /**
- * Sends messages for deliveries that were never tried because the breaker of their endpoint was open. Continues with a message to itself
- * until all are sent or the endpoint fails again. If that message is lost, the cron sends the rest.
+ * Sends messages for deliveries that were never tried because the breaker of their endpoint was open. Continues with a message
+ * to itself until all are sent or the endpoint fails again. If that message is lost, the cron sends the rest.
  */
 export async function sendReminders(env: Database & Pick<Env, 'DELIVERIES'>, { resume: id, after }: Resumption): Promise<void> {
   const { results } = await prepare(
@@ -134,7 +139,10 @@ export async function sendReminders(env: Database & Pick<Env, 'DELIVERIES'>, { r
 const ATTEMPT = `json_object('at', unixepoch(), 'status', NULL, 'latencyMs', 0, 'response', '', 'next', NULL,
   'error', 'nothing was sent: the endpoint failed for too long')`;
 
-/** Marks up to `limit` deliveries as failed whose lifetime passed while the breaker was open: one probe an hour would never reach them. */
+/**
+ * Marks up to `limit` deliveries as failed whose lifetime passed while the breaker was open: one probe an hour would never
+ * reach them.
+ */
 export async function failExpired(env: Database, limit: number): Promise<void> {
   await prepare(
     env,

@@ -1,6 +1,6 @@
 /**
- * The endpoint of a webhook: a URL and custom headers. Either may hold a credential, so both are stored encrypted, and only the parts
- * that cannot be secret are shown.
+ * The endpoint of a webhook: a URL and custom headers. Either may hold a credential, so both are stored encrypted, and only the
+ * parts that cannot be secret are shown.
  */
 import { decrypt, encrypt, type Secrets } from '../../secrets.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Secrets of webhooks, and the signatures of deliveries: Standard Webhooks, and two more headers for receivers that know only those. A
- * secret is derived, never stored, and shown once.
+ * Secrets of webhooks, and the signatures of deliveries: Standard Webhooks, and two more headers for receivers that know only
+ * those. A secret is derived, never stored, and shown once.
  */
 import { hkdf, requireSecret, type Secrets, secretsOf } from '../../secrets.ts';
 
@@ -30,8 +30,9 @@ async function secretsNow(env: Secrets, { id, generation, previousUntil }: Signe
 }
 
 /**
- * The signature headers of a delivery. `webhook-signature` has one signature for each valid secret. The other two have one signature,
- * by the newest secret; their key is the secret as it was shown, `whsec_` included, because their receivers use it as text.
+ * The signature headers of a delivery. `webhook-signature` has one signature for each valid secret. The other two have one
+ * signature, by the newest secret; their key is the secret as it was shown, `whsec_` included, because their receivers use it
+ * as text.
  * @param id of the delivery, the same at each attempt; without a dot
  * @param now in seconds, the time of this attempt
  */

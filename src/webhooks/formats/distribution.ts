@@ -1,6 +1,6 @@
 /**
- * Notifications of CNCF Distribution (distribution.github.io, "Work with notifications"; `notifications/event.go`), which Keel and
- * GitLab read: an envelope of events, here always with one event.
+ * Notifications of CNCF Distribution (distribution.github.io, "Work with notifications"; `notifications/event.go`), which Keel
+ * and GitLab read: an envelope of events, here always with one event.
  */
 import type { RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';

@@ -1,7 +1,7 @@
 /**
- * Docker Hub's payload for a push of a tag (docs.docker.com/docker-hub/repos/manage/webhooks, "Example webhook payload"). It has no field
- * for the registry, so receivers take the repository for one of Docker Hub. Docker Hub posts nothing when a repository is deleted; a
- * webhook that asks for that event gets the same payload without a tag, with the status "Deleted".
+ * Docker Hub's payload for a push of a tag (docs.docker.com/docker-hub/repos/manage/webhooks, "Example webhook payload"). It
+ * has no field for the registry, so receivers take the repository for one of Docker Hub. Docker Hub posts nothing when a
+ * repository is deleted; a webhook that asks for that event gets the same payload without a tag, with the status "Deleted".
  */
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, operatorOf, pushShownFor, splitName, textOf } from './format.ts';

@@ -67,15 +67,18 @@ export function operatorOf({ by }: Pick<RecordedEvent, 'by'>): string {
   return by.subject.startsWith('user:') ? by.subject.slice('user:'.length) : by.subject;
 }
 
-/** Splits a name as Docker Hub and Harbor do: `acme` and `tools/api` of `acme/tools/api`. A name without a slash has no namespace. */
+/**
+ * Splits a name as Docker Hub and Harbor do: `acme` and `tools/api` of `acme/tools/api`. A name without a slash has no
+ * namespace.
+ */
 export function splitName({ about }: Pick<RecordedEvent, 'about'>): { namespace: string; name: string } {
   const namespace = organizationAbout(about);
   return { namespace, name: namespace === '' ? about : about.slice(namespace.length + 1) };
 }
 
 /**
- * Formats that can express pushes only show a test as a push to a repository that does not exist. A test must not trigger a deployment
- * of an existing repository with a tag that nobody pushed: Keel's policy `force` takes any tag.
+ * Formats that can express pushes only show a test as a push to a repository that does not exist. A test must not trigger a
+ * deployment of an existing repository with a tag that nobody pushed: Keel's policy `force` takes any tag.
  */
 export function pushShownFor(event: RecordedEvent): RecordedEvent {
   if (event.type !== 'webhook.test') return event;
@@ -90,8 +93,8 @@ export function pushShownFor(event: RecordedEvent): RecordedEvent {
 }
 
 /**
- * A UUID for formats whose receivers recognize a repeated delivery by it: version 8 (RFC 9562, section 5.8), made of the event's time and
- * id. The id alone would not do, because it begins with 1 in every registry.
+ * A UUID for formats whose receivers recognize a repeated delivery by it: version 8 (RFC 9562, section 5.8), made of the
+ * event's time and id. The id alone would not do, because it begins with 1 in every registry.
  */
 export function uuidOf({ id, at }: Pick<RecordedEvent, 'id' | 'at'>): string {
   const digits = (value: number) => value.toString(16).padStart(12, '0').slice(-12);

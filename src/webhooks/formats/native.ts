@@ -1,6 +1,6 @@
 /**
- * The native format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec), with everything that was recorded. Its
- * contract is `contract/event-schema.ts`.
+ * The native format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec), with everything that was recorded.
+ * Its contract is `contract/event-schema.ts`.
  */
 import { isAboutRepository, type RecordedEvent } from '../../events/event.ts';
 import { cloudEventType, isAboutBlob, isAboutImage } from '../../vocabulary/event-types.ts';
@@ -33,8 +33,8 @@ export const native: Format = {
 };
 
 /**
- * `acme/api:v1`, `acme/api`, `team:acme/dev`, `key:BK1234`. A repository without a tag has no colon and no digest: Argo CD Image Updater
- * takes what follows a colon for a tag.
+ * `acme/api:v1`, `acme/api`, `team:acme/dev`, `key:BK1234`. A repository without a tag has no colon and no digest: Argo CD
+ * Image Updater takes what follows a colon for a tag.
  */
 function subjectOf(event: RecordedEvent): string | undefined {
   const [kind = ''] = event.type.split('.', 1);

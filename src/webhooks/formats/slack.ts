@@ -36,8 +36,8 @@ function mrkdwn(text: string) {
 }
 
 /**
- * A name as code: Slack finds no links, mentions or formatting in it. Backticks, line breaks and invisible characters are replaced, so
- * nothing in the name can end the code.
+ * A name as code: Slack finds no links, mentions or formatting in it. Backticks, line breaks and invisible characters are
+ * replaced, so nothing in the name can end the code.
  */
 function code(name: string): string {
   const plain = name.slice(0, NAME_MAX_LENGTH).replaceAll(/[`\p{C}\p{Z}]/gu, ' ');
