@@ -1,4 +1,4 @@
-/** Events of a registry, as they are recorded and delivered. Pure: knows neither tables nor listeners. */
+/** Events of the registry, as they are recorded and delivered. Pure. */
 
 import type { EventType } from '../vocabulary/event-types.ts';
 
@@ -10,10 +10,10 @@ export interface Actor {
   address?: string;
 }
 
-/** The actor of changes that nobody asked for: lifecycle rules, the collector, the scrub. */
+/** The actor of changes that the registry makes by itself: lifecycle rules, the collector, the scrub. */
 export const REGISTRY: Actor = { subject: 'registry' };
 
-/** An event as it was recorded. */
+/** An event in the database. */
 export interface RecordedEvent {
   /** Grows with every event of the registry. */
   id: number;
@@ -22,14 +22,14 @@ export interface RecordedEvent {
   type: EventType;
   /** The name of a repository, `organization:acme`, or empty for the registry itself. */
   about: string;
-  /** Counts the events about the same thing: 1, 2, 3 and so on without a gap. */
+  /** The number of the event among those with the same `about`, from 1 without gaps. */
   sequence: number;
   /** What the event happened to. The fields depend on the type. */
   target: Record<string, unknown>;
   by: Actor;
 }
 
-/** Parts of a push. The manifest that follows has an event of its own, so these alone are not announced. */
+/** Parts of a push. They are not announced by themselves, because the event of the manifest follows. */
 export const QUIET_TYPES: readonly string[] = ['blob.mounted'] satisfies EventType[];
 
 /**
