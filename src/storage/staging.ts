@@ -3,8 +3,8 @@
  *
  *   direct   digest and length are known: one put that R2 verifies (`putVerified`, not in this file)
  *   staged   each chunk becomes a piece, an object of its own; the finish streams the pieces into one verified put
- *   hashed   (VERIFY=stream) the bytes of the first request are hashed and written to a multipart object; those of later requests are
- *            staged, and appended as further parts at the finish
+ *   hashed   (VERIFY=stream) the bytes of the first request are hashed and written to a multipart object; those of later
+ *            requests are staged, and appended as further parts at the finish
  *
  * Requests never write to the same place: each uses new keys and a new multipart upload. The upload's row in D1 decides which
  * of two concurrent requests wins. R2 requires parts of one size (all but the last) of at least 5 MiB; `partBytes` is that

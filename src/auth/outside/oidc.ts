@@ -201,14 +201,13 @@ function resolve({ effect, actions, repositories, tags }: RuleStatement, claims:
  * By claim: the sources that only somebody with write access can trigger, and whose ref is the code that they run.
  *
  * - `event_name`: GitHub Docs, "Events that trigger workflows"; Forgejo and Gitea Actions use the same names. Known foreign
- *   sources: every `pull_request*`; `workflow_run`, `issue_comment`, `issues`, `discussion*`, `fork`, `watch`, `check_*`, `status`,
- *   all of which run with the ref of the default branch; `deployment*`, whose ref may be empty.
+ *   sources: every `pull_request*`; `workflow_run`, `issue_comment`, `issues`, `discussion*`, `fork`, `watch`, `check_*`,
+ *   `status`, all of which run with the ref of the default branch; `deployment*`, whose ref may be empty.
  * - `pipeline_source`: GitLab Docs, "CI_PIPELINE_SOURCE predefined variable". Known foreign sources: `merge_request_event`,
- *   `external_pull_request_event`, `external`, `chat`, and the downstream pipelines `parent_pipeline` and `pipeline`, which do not
- *   say whether a merge request set off the one above them.
+ *   `external_pull_request_event`, `external`, `chat`, and the downstream pipelines `parent_pipeline` and `pipeline`, which do
+ *   not say whether a merge request set off the one above them.
  * - `build_source`: Buildkite Docs, "buildkite-agent oidc". Foreign: `trigger_job`, which comes from another pipeline. Builds
- *   of
- *   pull requests from forks are off there unless somebody turns them on.
+ *   of pull requests from forks are off there unless somebody turns them on.
  */
 const OWN: Record<string, readonly string[]> = {
   event_name: ['push', 'create', 'release', 'schedule', 'workflow_dispatch', 'repository_dispatch', 'merge_group'],

@@ -111,9 +111,7 @@ async function closeIfHopeless(env: Stores, upload: Upload, session: Session, er
   if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, session.staged));
 }
 
-/**
- * Bytes from which on the limit is read before the body is received. Shorter bodies are received first; the batch counts them.
- */
+/** Bytes of a body for which the limit is read before it is received. Shorter bodies are received first. */
 const LIMIT_FIRST = 1024 * 1024;
 
 /** True if the limit is read before a body of this length is received. @param length bytes; `null`: not known */
@@ -121,10 +119,7 @@ export function readsLimit(length: number | null): boolean {
   return length === null || length >= LIMIT_FIRST;
 }
 
-/**
- * end-4b: a blob in one request, by an upload that no other request can name. @throws digest-mismatch, length-mismatch,
- * quota-exceeded
- */
+/** end-4b: a blob in one request, which no other can name. @throws digest-mismatch, length-mismatch, quota-exceeded */
 export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const { length } = chunk.body;
   const loadLimit = async () => (readsLimit(length) ? limitFor(env, upload.repository, digest) : null);
