@@ -6,7 +6,7 @@ import type { Authority } from '../auth/authority.ts';
 import type { Credential } from '../auth/credential.ts';
 import { noteUse } from '../auth/directory.ts';
 import { noteFailure } from '../auth/logins.ts';
-import { noteOutsideLogin } from '../auth/outside/logins.ts';
+import { noteOutsideLogin } from '../auth/outside/jobs.ts';
 import { credentialOfAdministrator, credentialOfPassword } from '../auth/passwords.ts';
 import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';
 import { loadAuthority } from '../auth/rights/lookup.ts';

@@ -3,7 +3,7 @@
  * six runs of an hour share the jobs, so that a run without work costs little. All jobs together have a budget for the day.
  */
 import { expireLogins } from '../auth/logins.ts';
-import { expireOutsideLogins } from '../auth/outside/logins.ts';
+import { expireOutsideLogins } from '../auth/outside/jobs.ts';
 import { type Cost, type Day, dayOf, forgetDays, today } from '../background/budget.ts';
 import { runWithin, type Work } from '../background/jobs.ts';
 import { type Env, settings } from '../env.ts';

@@ -4,7 +4,7 @@
  */
 import type { Authority } from '../auth/authority.ts';
 import { beginLogin, continueLogin, noteLogin } from '../auth/logins.ts';
-import { noteOutsideLogin } from '../auth/outside/logins.ts';
+import { noteOutsideLogin } from '../auth/outside/jobs.ts';
 import { grantable } from '../auth/policy.ts';
 import { formatGrant, type Grant, MAX_SCOPES, parseScopes, wordsOf } from '../auth/scope.ts';
 import { mintAccessToken } from '../auth/tokens.ts';

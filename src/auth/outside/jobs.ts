@@ -1,17 +1,20 @@
 /**
  * CI jobs of outside issuers as callers: which trust rules apply to them in a request, and why none does. The rules of the
  * repository's organization apply, for their lifetime, and only in the version that the job logged in under.
+ *
+ * podman, crane and kaniko send the password that they were given for each token that they need, even after it has expired. So
+ * an outside token that was used as a password while it was valid is recorded as a login. It stays valid for as long as its
+ * trust rule allows, like the refresh token that docker gets.
  */
-
 import { decodeJwt } from 'jose';
 import type { Database } from '../../events/batch.ts';
+import { prepare } from '../../events/sql.ts';
 import { EVERYONE, namespaceOf, organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Authority, anonymous, onIdentity, repositoryStatements } from '../authority.ts';
-import type { Credential, Job } from '../credential.ts';
+import type { Credential, Job, OutsideLogin } from '../credential.ts';
 import type { Loaded } from '../directory.ts';
 import type { Runtime } from '../runtime.ts';
-import { outsideLoginId } from './logins.ts';
 import { mismatches, statementsOf, type Told, type TrustRule, toldBy, verifyToken } from './oidc.ts';
 import { type SavedRule, type Selection, selectRules } from './selection.ts';
 
@@ -195,4 +198,28 @@ function shown({ claims }: Told): string {
 
 function shorten(text: string): string {
   return text.length > 120 ? `${text.slice(0, 120)}…` : text;
+}
+
+/** The row's id: a hash of the token, which does not reveal it. */
+async function outsideLoginId(token: string): Promise<string> {
+  const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token));
+  return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+export async function noteOutsideLogin(env: Database, { id, at, since, until }: OutsideLogin): Promise<void> {
+  await prepare(
+    env,
+    `INSERT INTO outside_logins (id, began_at, since, expires_at) VALUES (:id, :at, :since, :until) ON CONFLICT DO NOTHING`,
+    { id, at, since, until },
+  ).run();
+}
+
+/** Deletes logins that have ended. @returns the number of rows deleted */
+export async function expireOutsideLogins(env: Database, limit: number): Promise<number> {
+  const { meta } = await prepare(
+    env,
+    'DELETE FROM outside_logins WHERE id IN (SELECT id FROM outside_logins WHERE expires_at <= unixepoch() LIMIT :limit)',
+    { limit },
+  ).run();
+  return meta.changes;
 }

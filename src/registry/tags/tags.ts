@@ -1,9 +1,19 @@
-/** Lists the tags of a repository. `changes.ts` writes them. */
-import type { Database } from '../../events/batch.ts';
+/**
+ * The tags of a repository: listed, with their history, and rolled back to a digest that they named before. `changes.ts` writes
+ * them.
+ */
+import { type Database, newBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
 import { prepare } from '../../events/sql.ts';
+import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
-import { Refusal } from '../../vocabulary/refusal.ts';
+import type { Tag } from '../../oci/reference.ts';
+import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
+import { changeTags } from './changes.ts';
+import { requireCondition, requireTagRights, type TagPut, tagsHeldByOthers } from './guards.ts';
+import { type Judgement, requireMutable, withMutabilityRule } from './mutability.ts';
 
 /** end-8. The LEFT JOIN tells an empty repository (one row) from an unknown one (none). @throws repository-unknown */
 export async function listTags(env: Database, repository: RepositoryName, { after, limit }: PageQuery): Promise<Page<string>> {
@@ -19,4 +29,125 @@ export async function listTags(env: Database, repository: RepositoryName, { afte
     results.map((row) => row.name).filter((name) => name !== null),
     limit,
   );
+}
+
+export interface HistoryPoint {
+  /** Numbers the changes of each tag, from 1. */
+  point: number;
+  /** Seconds since the epoch. */
+  at: number;
+  /** The digest that the tag names from this point on; `null`: the tag was deleted. */
+  digest: Digest | null;
+  previous: Digest | null;
+  by: Actor;
+  /** True if the manifest exists, so that the tag can be rolled back to it. */
+  present: boolean;
+}
+
+interface Row {
+  point: number;
+  at: number;
+  digest: Digest | null;
+  previous: Digest | null;
+  actor: string;
+  key_id: string | null;
+  present: number;
+}
+
+/**
+ * The points of a tag's history, newest first. The LEFT JOIN tells a tag without a history (one row) from an unknown repository
+ * (none).
+ * @param before the point behind which the page begins; `null`: the newest
+ * @throws repository-unknown
+ */
+export async function listHistory(
+  env: Database,
+  repository: RepositoryName,
+  tag: Tag,
+  before: number | null,
+  limit: number,
+): Promise<{ items: HistoryPoint[]; more: boolean }> {
+  const { results } = await prepare(
+    env,
+    `SELECT h.point, h.at, h.digest, h.previous, h.actor, h.key_id,
+       EXISTS (SELECT 1 FROM manifests m
+         WHERE m.repository_id = r.id AND m.digest = h.digest AND m.object_key IS NOT '') AS present
+     FROM repositories r LEFT JOIN tag_history h ON h.repository_id = r.id AND h.tag = :tag AND h.point < :before
+     WHERE r.name = :repository ORDER BY h.point DESC LIMIT :rows`,
+    { repository, tag, before: before ?? Number.MAX_SAFE_INTEGER, rows: limit + 1 },
+  ).all<Row | { point: null }>();
+  if (results.length === 0) throw new Refusal('repository-unknown');
+  const rows = results.filter((row) => row.point !== null);
+  const items = rows.slice(0, limit).map(({ actor, key_id, present, ...row }) => ({
+    ...row,
+    by: { subject: actor, ...(key_id === null ? {} : { key: key_id }) },
+    present: present === 1,
+  }));
+  return { items, more: rows.length > limit };
+}
+
+/** The digest that a tag named from a point on. @throws not-found; conflict if the tag was deleted at that point */
+export async function digestAt(env: Database, repository: RepositoryName, tag: Tag, point: number): Promise<Digest> {
+  const row = await prepare(
+    env,
+    `SELECT digest FROM tag_history WHERE repository_id = ${REPOSITORY_ID} AND tag = :tag AND point = :point`,
+    { repository, tag, point },
+  ).first<{ digest: Digest | null }>();
+  if (!row) throw new Refusal('not-found', { message: `the history of ${tag} has no point ${point}` });
+  if (row.digest === null) throw new Refusal('conflict', { message: `at point ${point} the tag was deleted` });
+  return row.digest;
+}
+
+/**
+ * Makes a tag name a manifest of its repository that it named before. If the tag names it already, nothing changes.
+ * @throws not-found if the tag never named it; conflict if the manifest is gone; forbidden, version-mismatch, tag-immutable
+ */
+export async function rollBack(env: Database, put: TagPut, tag: Tag, by: Actor): Promise<void> {
+  await withMutabilityRule(env, put.repository, (judgement) => rollBackOnce(env, put, { tag, by, judgement }));
+}
+
+async function rollBackOnce(
+  env: Database,
+  put: TagPut,
+  { tag, by, judgement }: { tag: Tag; by: Actor; judgement: Judgement },
+): Promise<void> {
+  const { repository, digest } = put;
+  const { mediaType, size } = await findTarget(env, put, tag);
+  const batch = newBatch(env);
+  batch.require(
+    'overtaken',
+    `EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND object_key IS NOT '')`,
+    { repository, digest },
+  );
+  requireCondition(batch, env, put, 'version-mismatch');
+  requireMutable(batch, env, repository, tagsHeldByOthers([tag], digest), { judgement, names: [tag] });
+  requireTagRights(batch, env, put, ({ moving }) => missingRight(tag, moving ? 'retag' : 'push'));
+  changeTags(batch, { repository, digest, mediaType, size, tags: [tag], by });
+  await batch.commit();
+}
+
+function missingRight(tag: Tag, right: 'push' | 'retag'): Particulars {
+  return { message: `the right to ${right} ${tag} is missing` };
+}
+
+/** The manifest that the tag is to name again. @throws not-found, conflict */
+async function findTarget(
+  env: Database,
+  { repository, digest }: TagPut,
+  tag: Tag,
+): Promise<{ mediaType: string; size: number }> {
+  const found = await prepare(
+    env,
+    `SELECT m.media_type AS mediaType, m.size,
+       EXISTS (SELECT 1 FROM tag_history WHERE repository_id = ${REPOSITORY_ID} AND tag = :tag AND digest = :digest) AS wasNamed,
+       EXISTS (SELECT 1 FROM trash WHERE repository_id = ${REPOSITORY_ID} AND kind = 'manifest' AND name = :digest) AS inTrash
+     FROM (SELECT 1) LEFT JOIN manifests m
+       ON m.repository_id = ${REPOSITORY_ID} AND m.digest = :digest AND m.object_key IS NOT ''`,
+    { repository, tag, digest },
+  ).first<{ mediaType: string | null; size: number; wasNamed: number; inTrash: number }>();
+  if (!found?.wasNamed) throw new Refusal('not-found', { message: `the tag ${tag} has not named ${digest}` });
+  const { mediaType, size, inTrash } = found;
+  if (mediaType !== null) return { mediaType, size };
+  const message = inTrash ? `${digest} is in the trash: restore it first` : `${digest} does not exist any more`;
+  throw new Refusal('conflict', { message, detail: { digest, inTrash: inTrash === 1 } });
 }
