@@ -5,11 +5,11 @@
 import { describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
 import { violations } from '../world/checker.ts';
-import { FAULTS, type Fault, faulty } from '../world/faults.ts';
+import { FAULTS, type Fault, faulty, SAMPLED_FAULTS } from '../world/faults.ts';
 import { type Content, IMAGE_TYPE, INDEX_TYPE, imageIn, indexOf, pushImage, putManifest, textOf } from '../world/images.ts';
 import { api } from '../world/people.ts';
 import { digestAt } from '../world/reading.ts';
-import { indexesOf } from '../world/sampling.ts';
+import { indexesOf, inFull } from '../world/sampling.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
 
 const REPOSITORY = 'acme/api';
@@ -209,7 +209,7 @@ async function callsOf(golden: Change): Promise<string[]> {
 describe.each(Object.entries(CHANGES))('%s', (_, make) => {
   let known: string[] | undefined;
 
-  test.each(FAULTS)('survives any call that ends in %s', async (fault) => {
+  test.each(inFull(FAULTS, SAMPLED_FAULTS))('survives any call that ends in %s', async (fault) => {
     known ??= await callsOf(make());
     for (const at of indexesOf(known.length, FAULTS.indexOf(fault), FAULTS.length)) {
       const where = `${fault} at ${known[at]} (${at + 1} of ${known.length})`;

@@ -7,6 +7,8 @@ import { intercepted } from './intercept.ts';
 
 export type Fault = 'fail-before' | 'fail-after' | 'stop-before' | 'stop-after';
 export const FAULTS: Fault[] = ['fail-before', 'fail-after', 'stop-before', 'stop-after'];
+/** The sample of a walk over all faults: a lost answer, and a Worker that stops before the call. */
+export const SAMPLED_FAULTS: Fault[] = ['fail-after', 'stop-before'];
 
 export interface Faults {
   env: Env;

@@ -5,11 +5,11 @@
 import { describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';
 import { violations } from '../../world/checker.ts';
-import { FAULTS, type Fault, faulty } from '../../world/faults.ts';
+import { FAULTS, type Fault, faulty, SAMPLED_FAULTS } from '../../world/faults.ts';
 import { descriptorOf, INDEX_TYPE, indexOf, pushImage, putManifest, textOf } from '../../world/images.ts';
 import { api } from '../../world/people.ts';
 import { digestAt } from '../../world/reading.ts';
-import { indexesOf } from '../../world/sampling.ts';
+import { indexesOf, inFull } from '../../world/sampling.ts';
 import { newWorld, type World, worldOf } from '../../world/world.ts';
 import { remove, trashRepository } from './trash.ts';
 
@@ -128,7 +128,7 @@ async function callsOf(prepare: (world: World) => Promise<Prepared>): Promise<st
 describe.each(Object.entries(CHANGES))('%s', (_, prepare) => {
   let known: string[] | undefined;
 
-  test.each(FAULTS)('survives any call that ends in %s', async (fault) => {
+  test.each(inFull(FAULTS, SAMPLED_FAULTS))('survives any call that ends in %s', async (fault) => {
     known ??= await callsOf(prepare);
     for (const at of indexesOf(known.length, FAULTS.indexOf(fault), FAULTS.length)) {
       const where = `${fault} at ${known[at]} (${at + 1} of ${known.length})`;
