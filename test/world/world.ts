@@ -31,10 +31,12 @@ export interface Send {
  */
 export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
   const bindings = env as unknown as Env & { SCHEMA: string[] };
-  await bindings.DB.exec(inOneLine(bindings.SCHEMA));
+  const empty = inOneLine(tablesOf(bindings.SCHEMA).map((table) => `DELETE FROM ${table}`));
+  // Fails where a table is missing: in the first world of a runtime, and after tests of migrations.
+  await bindings.DB.exec(empty).catch(() => bindings.DB.exec(`${inOneLine(bindings.SCHEMA)}; ${empty}`));
   // Checked once in an isolate, so that no test counts its calls.
   await requireOwnStores(bindings);
-  await bindings.DB.exec(inOneLine(tablesOf(bindings.SCHEMA).map((table) => `DELETE FROM ${table}`)));
+  await bindings.DB.exec('DELETE FROM registry');
   for (let page = await bindings.BLOBS.list(); page.objects.length > 0; page = await bindings.BLOBS.list()) {
     await bindings.BLOBS.delete(page.objects.map(({ key }) => key));
   }
