@@ -20,7 +20,7 @@ import { collect, collectAll, count, daysPass, keys, scrub, slice, wrong } from 
 const REPOSITORIES = ['acme/api', 'acme/base'];
 const IMAGES = 9;
 const CLIENTS = 4;
-const ROUNDS = inFull(6, 1);
+const ROUNDS = inFull(6, 2);
 const STEPS = 8;
 
 interface Image extends Content {
