@@ -27,6 +27,7 @@ describe('while the database is down', () => {
     const away = worldOf({ ...world.env, DB: broken(world.env.DB) });
     // Pages; a form and a link that are refused for what they are.
     const withoutDatabase = [
+      'GET /',
       'GET /join',
       'GET /api',
       'GET /api/openapi.json',
