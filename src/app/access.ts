@@ -122,7 +122,8 @@ export function requireNotNarrowed(call: Pick<Call, 'authority'>): void {
 }
 
 /**
- * An administrator counts as an owner of every organization. @throws unauthenticated, forbidden, not-found to who is no member
+ * An administrator counts as an owner of every organization.
+ * @throws unauthenticated, forbidden, not-found to who is no member
  */
 export function requireOwner(call: Pick<Call, 'authority'>, organization: string): void {
   requireUnscopedUser(call);
@@ -136,7 +137,8 @@ export function requireMember(call: Pick<Call, 'authority'>, organization: strin
 }
 
 /**
- * @param user a user's name: members may take themselves out. @throws unauthenticated, forbidden, not-found to who is no member
+ * @param user a user's name: members may take themselves out.
+ * @throws unauthenticated, forbidden, not-found to who is no member
  */
 export function requireOwnerOrSelf(call: Pick<Call, 'authority'>, organization: string, user: string): void {
   requireUnscopedUser(call);

@@ -117,8 +117,8 @@ export async function recordLogin(
 }
 
 /**
- * Refuses a credential that is wrong, has ended, or is for another service. @param scope what the request needs, for the
- * challenge
+ * Refuses a credential that is wrong, has ended, or is for another service.
+ * @param scope what the request needs, for the challenge
  */
 export function wrongCredentials(scope?: string, message = 'the credentials are wrong or have expired: log in again'): Refusal {
   const challenge = { error: 'invalid_token', ...(scope === undefined ? {} : { scope }) } as const;

@@ -53,14 +53,14 @@ const configured = createMiddleware<AppEnv>(async function configured(c, next) {
   await next();
 });
 
-/** Refuses stores of another registry or an older schema, and counts what the request asks of its own. */
+/** Refuses stores of another registry or with an older schema. For the log, counts the requests to the stores. */
 const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
   await requireStores(c.env);
   if (logsEverything()) c.env = withBindings(c.env, countedStores(c.env, c.var.counts));
   await next();
 });
 
-/** Refuses webhooks of a registry, so that no event causes itself through a loop (RFC 5842, 7.2). */
+/** Refuses requests that a registry's webhook sends, so that no event can cause itself (RFC 5842, 7.2: loop detected). */
 const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
   if (c.req.header(LOOP_HEADER) !== undefined) {
     throw new Refusal('webhook-loop', { message: 'a webhook may not be sent to a registry' });
@@ -69,7 +69,8 @@ const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
 });
 
 /**
- * A host name or an address, with or without a port. It becomes part of realms and audiences, and the runtime checks nothing.
+ * A host name or an address, with or without a port. Checked because realms and audiences contain it, and the runtime does not
+ * check.
  */
 const HOST = /^(?:[\w.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 
@@ -81,9 +82,8 @@ const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
 });
 
 /**
- * Refuses percent-encoding, which no address of the protocol needs. So routing, authorization and look-up all read the same
- * path: the one that was sent, not one that URL normalizes or the router decodes. Some clients encode the colon of a digest:
- * `%3A` is accepted before a whole digest at the end of a path, where it has one meaning.
+ * Refuses percent-encoding, which no path of the protocol needs, so that routing, authorization and handlers all read the same
+ * path. One exception: some clients send `%3A` for the colon of a digest at the end of a path, where it is unambiguous.
  */
 const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
   const sent = c.req.url.replace(/^[^/]*\/\/[^/]*/, '').split(/[?#]/, 1)[0] ?? '';
@@ -115,12 +115,12 @@ const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, nex
   await next();
 });
 
-/** A repository's name of 255 characters has at most 128 parts, and no route adds more than a few. */
+/** A repository name of 255 characters has at most 128 parts, and routes add a few. */
 const PATH_MAX_PARTS = 160;
 
 /**
- * The path without a slash at its end. The router runs before any middleware, and its work grows with the square of the path's
- * parts: a path with too many is replaced by one that `plainPath` refuses.
+ * The path that is routed: without a slash at its end. The router's work grows with the square of the number of parts, and it
+ * runs before any middleware, so a path with too many parts is replaced by one that `plainPath` refuses.
  */
 function routedPath(request: Request): string {
   const sent = getPathNoStrict(request);

@@ -42,9 +42,7 @@ function sentIn(header: string, bearer: (value: string) => SentCredential): Sent
   return sent;
 }
 
-/**
- * The scheme and its value, without the spaces around them. Of several values none is taken: nobody can tell which is meant.
- */
+/** The scheme and its value. With several values the value is empty, because it is unclear which one is meant. */
 export function partsOf(header: string): [scheme: string, value: string] {
   const [scheme = '', value = '', ...more] = header.trim().split(/[ \t]+/);
   return [scheme.toLowerCase(), more.length > 0 ? '' : value];

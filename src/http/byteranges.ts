@@ -1,6 +1,4 @@
-/**
- * Several ranges of one content as `multipart/byteranges` (RFC 9110, 14.6): each part with its own header, one after the other.
- */
+/** Several ranges of one content as `multipart/byteranges` (RFC 9110, 14.6). */
 import { type ByteRange, contentRange } from '../oci/range.ts';
 
 type Open = (range: ByteRange) => Promise<ReadableStream | Uint8Array>;
@@ -13,15 +11,15 @@ interface Multipart {
 }
 
 /**
- * Opens the first part before it answers, so that content which is gone is still told as such. The others are opened when
- * their turn comes: no more than one is under way, and none is held in memory.
+ * Opens the first range before it returns, so that missing content is still a 404. The other ranges are opened one after the
+ * other while the body is sent, and none is held in memory.
  */
 export async function multipartOf(
   ranges: [ByteRange, ...ByteRange[]],
   { mediaType, size }: { mediaType: string; size: number },
   open: Open,
 ): Promise<Multipart> {
-  // Nobody who pushes content can know it, and so end a part early.
+  // Random, so that pushed content cannot contain it and end a part early.
   const boundary = crypto.randomUUID().replaceAll('-', '');
   const heads = ranges.map((range, n) =>
     encoded(

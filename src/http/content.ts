@@ -1,4 +1,4 @@
-/** Answers that carry stored content: identity headers, conditions (RFC 9110, section 13) and ranges (section 14). */
+/** Answers with stored content: headers, conditions (RFC 9110, section 13) and ranges (section 14). */
 import type { Context } from 'hono';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, contentRange, requestedRanges } from '../oci/range.ts';
@@ -9,13 +9,14 @@ interface Content {
   digest: Digest;
   mediaType: string;
   size: number;
-  /** `immutable` for what is named by its digest; what a tag names may be another thing the next time. */
+  /** `immutable` if the request names the content by its digest; a tag may name other content the next time. */
   caching: 'immutable' | 'revalidate';
 }
 
 /**
- * Answers GET and HEAD. `open` is asked for bytes only where some are sent. Pushed bytes never run in a browser: a fixed
- * type, no sniffing, a sandbox, and a download rather than a page.
+ * Answers GET and HEAD. Pushed content must never run in a browser, so it is sent as a download, in a sandbox and without
+ * sniffing.
+ * @param open opens the content, or a range of it; called only if bytes are sent
  */
 export async function sendContent(
   c: RequestContext,
@@ -55,13 +56,13 @@ export async function sendContent(
   return new Response(body as BodyInit, { status: 206, headers });
 }
 
-/** `If-None-Match`: weak comparison, a list, or `*`. */
+/** True if an If-None-Match header matches. It is compared weakly, and may be a list or `*`. */
 export function matches(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false;
   return header.trim() === '*' || header.split(',').some((one) => one.trim().replace(/^W\//, '') === etag);
 }
 
-/** A document that was made for this answer. It says how long it is, to HEAD as to GET. */
+/** Answers with JSON. Content-Length is set for HEAD as well. */
 export function sendJson(c: Context, value: unknown, headers: Record<string, string> = {}): Response {
   const body = new Uint8Array(new TextEncoder().encode(JSON.stringify(value)));
   return c.body(body, 200, { 'content-type': 'application/json', ...headers, 'content-length': String(body.byteLength) });

@@ -9,7 +9,7 @@ import { API, V2 } from './refusals.ts';
 /** Seconds after which a client may retry a request that failed on the registry's side. */
 const RETRY_AFTER = '1';
 
-/** A refusal with headers that only its door knows. */
+/** A refusal with headers that only HTTP has. */
 export class DoorRefusal extends Refusal {
   readonly headers: Record<string, string>;
 
@@ -19,27 +19,27 @@ export class DoorRefusal extends Refusal {
   }
 }
 
-/** The refusal that tells a client of this error. */
+/** The refusal that a client gets for this error. An error that is no refusal is logged. */
 export function asRefusal(error: unknown, requestId: string): Refusal {
   if (error instanceof Refusal) return error;
   report('request.failed', { requestId, error });
   return refusalOfFailure(error, { now: Date.now(), random: Math.random() });
 }
 
-/** @param path of the request, since the management API has codes of its own. @param more headers */
+/** @param path that of the request: the management API has codes of its own. @param more further headers */
 export function errorResponse(refusal: Refusal, path: string, more: Record<string, string> = {}): Response {
   const { reason, message, detail } = refusal;
   const [status, code] = (path.startsWith('/api/') ? API : V2)[reason];
   const envelope = { errors: [bounded({ code, message, ...(detail === undefined ? {} : { detail }) })] };
   const body = new TextEncoder().encode(JSON.stringify(envelope));
   const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...headersOf(refusal), ...more });
-  // Set for HEAD, whose answer loses the body: the runtime measures only bodies that are sent.
+  // For HEAD: the runtime measures only bodies that are sent.
   headers.set('content-length', String(body.byteLength));
   if ((status === 503 || status === 429) && !headers.has('retry-after')) headers.set('retry-after', RETRY_AFTER);
   return new Response(body, { status, headers });
 }
 
-/** Refused deletions: the resource can still be read (RFC 9110, 15.5.6). */
+/** Refused deletions. The answer has an Allow header, because the resource can still be read (RFC 9110, 15.5.6). */
 const READ_ONLY: readonly Reason[] = ['content-referenced', 'deletion-disabled'];
 
 function headersOf(refusal: Refusal): Record<string, string> {
@@ -52,7 +52,7 @@ function headersOf(refusal: Refusal): Record<string, string> {
   };
 }
 
-/** oras-go shows nothing of an error above 8 KiB. */
+/** oras-go shows no error with more than 8 KiB. */
 const BODY_MAX_BYTES = 7 * 1024;
 const MESSAGE_MAX_BYTES = 2 * 1024;
 

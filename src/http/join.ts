@@ -1,6 +1,6 @@
 /**
- * The page where an invitation is accepted. What the link is good for stands behind its #, which browsers keep to themselves:
- * the page's script takes it from there, and nothing is used up before the button is pressed, whoever looks at the link before.
+ * The page on which an invitation is accepted. Its token follows the # of the link, which browsers do not send. A script reads
+ * it there, and uses it when the button is pressed: opening the link, as mail scanners do, uses up nothing.
  */
 import { Hono } from 'hono';
 import { html, raw } from 'hono/html';
@@ -114,7 +114,9 @@ button:disabled { opacity: .6; cursor: progress; }
 @media (max-width: 30rem) { dd { flex-direction: column; } }
 `;
 
-/** The link's secret goes from the address bar to the page's own history entry, where a reload finds it and nobody else. */
+/**
+ * The script moves the token from the address bar into the page's history entry, so that only a reload of this page finds it.
+ */
 const SCRIPT = `
 'use strict';
 const $ = (id) => document.getElementById(id);

@@ -1,12 +1,12 @@
-/** What pages and documents for people have in common: the headers that protect a page, and an ETag for what seldom changes. */
+/** Helpers for HTML pages and documents: headers that protect a page, and ETags. */
 import { digestOf } from '../oci/digest.ts';
 import { matches } from './content.ts';
 import { originOf, type RequestContext } from './context.ts';
 
-/** Seconds: a year, as browsers' own lists ask for. */
+/** Seconds: a year, which the preload lists of browsers require. */
 const HSTS_MAX_AGE = 365 * 24 * 60 * 60;
 
-/** No page is shown within another one, or shares its window with one of another origin; https stays https. */
+/** Forbids frames and shared windows with other origins, and keeps browsers on https. */
 export function pageHeaders(c: RequestContext): Record<string, string> {
   const isSecure = originOf(c).startsWith('https:');
   return {
@@ -20,7 +20,7 @@ export function pageHeaders(c: RequestContext): Record<string, string> {
 /** A document that is the same for all readers of one origin. */
 export interface Fixed {
   bytes: Uint8Array<ArrayBuffer>;
-  /** Strong, with its quotes. */
+  /** A strong ETag, with quotes. */
   etag: string;
 }
 
@@ -29,13 +29,13 @@ export async function fixed(text: string): Promise<Fixed> {
   return { bytes, etag: `"${await digestOf('sha256', bytes)}"` };
 }
 
-/** For a content security policy: lets in this style alone. */
+/** The source expression of a content security policy that allows only this style. */
 export async function styleSource(style: string): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(style)));
   return `'sha256-${btoa(String.fromCharCode(...hash))}'`;
 }
 
-/** The document, or a 304 where the reader has it. */
+/** Answers with the document, or 304 if the reader has it. */
 export function answerFixed(c: RequestContext, { bytes, etag }: Fixed, about: Record<string, string>): Response {
   const headers = { ...about, etag };
   if (matches(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });

@@ -1,21 +1,21 @@
-/** Reading requests: query parameters, bodies and conditions, each parsed once at the door. */
+/** Parses query parameters and bodies. */
 
 import type { Chunk } from '../app/blobs.ts';
 import { parseChunkRange } from '../oci/range.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { RequestContext } from './context.ts';
 
-/** Entries of a page, at most and where the client does not say. */
+/** Entries of a page: the maximum, and the default. */
 const PAGE_MAX = 1000;
 
-/** A parameter that must not be repeated. @throws parameter-invalid (400) */
+/** @throws parameter-invalid if the parameter is repeated */
 export function single(c: RequestContext, name: string): string | undefined {
   const values = c.req.queries(name) ?? [];
   if (values.length > 1) throw new Refusal('parameter-invalid', { message: `"${name}" is given more than once` });
   return values[0];
 }
 
-/** `n` of a list: clamped, 0 allowed. @throws parameter-invalid (400) */
+/** The page size `n` of a list: from 0 to the maximum. @throws parameter-invalid */
 export function pageSize(c: RequestContext): number {
   const text = single(c, 'n');
   if (text === undefined) return PAGE_MAX;
@@ -23,29 +23,29 @@ export function pageSize(c: RequestContext): number {
   return Math.min(Number(text), PAGE_MAX);
 }
 
-/** RFC 8288, relation "next". `parameters` lead to the page after this one. */
+/** The Link header with the relation "next" (RFC 8288). @param parameters those of the next page */
 export function nextLink(c: RequestContext, parameters: Record<string, string | undefined>): Record<string, string> {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, value);
-  // A space as it is sent in a path too: a plus is taken as a plus where the value is a media type.
+  // `%20` for a space, because media types are read with a plus as a plus.
   return { link: `<${c.req.path}?${query.toString().replaceAll('+', '%20')}>; rel="next"` };
 }
 
-/** `Content-Length` in bytes, `null` for a body of unknown length. */
+/** `Content-Length` in bytes; `null` for a body of unknown length. */
 export function contentLength(c: RequestContext): number | null {
   const text = c.req.header('content-length');
   if (text !== undefined) return Number(text);
   return c.req.raw.body ? null : 0;
 }
 
-/** The bytes of an upload that this request carries. @throws chunk-out-of-order */
+/** The body of a request as a chunk of an upload. @throws chunk-out-of-order */
 export function chunkOf(c: RequestContext): Chunk {
   const length = contentLength(c);
   const stream = length === 0 ? null : (c.req.raw.body as ReadableStream | null);
   return { body: { stream, length: stream ? length : 0 }, range: parseChunkRange(c.req.header('content-range')) };
 }
 
-/** The whole body. @throws length-mismatch (413) as soon as it is longer than `max` bytes, (400) where it breaks off */
+/** Reads the whole body. @throws body-too-large as soon as it is longer than `max` bytes; body-incomplete if it breaks off */
 export async function readBody(c: RequestContext, max: number): Promise<Uint8Array> {
   const tooLarge = () => new Refusal('body-too-large', { message: `the body may have up to ${max} bytes` });
   const length = contentLength(c);
@@ -59,7 +59,7 @@ export async function readBody(c: RequestContext, max: number): Promise<Uint8Arr
   return new Uint8Array(bytes);
 }
 
-/** `null` for a body that is longer; what follows of it can still be read. */
+/** @returns `null` for a longer body, whose rest can still be read */
 async function readUpTo(body: ReadableStream<Uint8Array>, max: number): Promise<ArrayBuffer | null> {
   const reader = body.getReader();
   const chunks: Uint8Array<ArrayBuffer>[] = [];

@@ -1,7 +1,6 @@
 /**
- * How the two doors that answer in the envelope of the distribution specification say each reason: status and code. The
- * compiler finds a reason without a row. Codes are those of distribution-spec, "Error Codes"; it binds those of 4xx answers
- * under /v2. The management API answers with codes of its own where none of these fits.
+ * The status and code for each reason of a refusal. The compiler finds a reason without a row. Codes of 4xx answers under /v2
+ * have to be those of distribution-spec, "Error Codes"; the management API has codes of its own where none of these fits.
  */
 import type { Reason } from '../vocabulary/reasons.ts';
 
@@ -22,7 +21,7 @@ type SpecifiedCode =
   | 'UNAUTHORIZED'
   | 'UNSUPPORTED';
 
-/** Our own: `storage-unavailable` for 5xx, the others under /api. */
+/** Our own codes: `UNAVAILABLE` for 5xx, the others for the management API only. */
 type OwnCode = 'CONFLICT' | 'INVALID' | 'NOT_FOUND' | 'PRECONDITION_FAILED' | 'UNAVAILABLE';
 
 type ErrorCode = SpecifiedCode | OwnCode;
@@ -71,7 +70,7 @@ const COMMON = {
   'storage-unavailable': [503, 'UNAVAILABLE'],
 } as const satisfies Partial<Record<Reason, Row>>;
 
-/** Only operations of the management API refuse for most of these; under /v2 each still has a code of the specification. */
+/** No operation of the protocol refuses for most of these reasons; they still have codes of the specification. */
 export const V2: Record<Reason, Row> = {
   ...COMMON,
   'request-invalid': [400, 'UNSUPPORTED'],

@@ -1,10 +1,10 @@
-/** The id of a request, which every answer carries, and its line in the log. */
+/** Gives each request an id, which its answer has in a header, and writes its line in the log. */
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import { type Counts, configureLog, logsEverything, newCounts, report } from '../telemetry.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 
-/** The first middleware of all: what it measures includes the others. Work that goes on after the answer is not counted. */
+/** The first middleware, so that it measures all others. Work after the answer is not counted. */
 export const logRequest = createMiddleware<AppEnv>(async function logRequest(c, next) {
   configureLog(c.env);
   const started = Date.now();
@@ -17,12 +17,11 @@ export const logRequest = createMiddleware<AppEnv>(async function logRequest(c, 
   if (logsEverything()) report('request', fieldsOf(c, routePath(c), { id, counts, ms: Date.now() - started }));
 });
 
-/** As Cloudflare writes it. */
+/** The format of Cloudflare's request id. */
 const RAY = /^[0-9a-f]{16}(?:-[A-Z]{3})?$/;
 
 /**
- * Cloudflare's own id, by which its dashboard finds the request. Under `npm start` the header is the client's, and counts for
- * nothing.
+ * Cloudflare's own id, which its dashboard shows too. Under `npm start` the header is ignored, because the client writes it.
  */
 function requestIdOf(c: RequestContext): string {
   const ray = c.env.ADDRESS_FROM === 'socket' ? '' : (c.req.header('cf-ray') ?? '');
@@ -37,7 +36,7 @@ interface Measured {
   ms: number;
 }
 
-/** @param route the pattern, which holds no value that a client sent */
+/** @param route the pattern of the path, which contains no value that a client sent */
 function fieldsOf(c: RequestContext & { res: Response }, route: string, { id, counts, ms }: Measured): Record<string, unknown> {
   const { authority, caller, subject, reason } = c.var;
   return {
@@ -56,7 +55,7 @@ function fieldsOf(c: RequestContext & { res: Response }, route: string, { id, co
   };
 }
 
-/** `null` for a body whose length nobody announced. */
+/** `null` for a body without a Content-Length. */
 function lengthOf(header: string | null | undefined): number | null {
   return header && /^\d{1,15}$/.test(header) ? Number(header) : null;
 }

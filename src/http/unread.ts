@@ -1,13 +1,13 @@
 /**
- * What is left of a request's body when its answer is known. Many clients send all of a body before they read the answer: where
- * the connection ends under them they see a broken pipe, and not why they were refused. So a bounded rest is read and dropped.
+ * Reads and drops the rest of a request's body after the answer is known. Many clients send the whole body before they read the
+ * answer: if the connection ended before, they would report a broken pipe instead of the refusal.
  */
 import { createMiddleware } from 'hono/factory';
 import type { AppEnv } from './context.ts';
 
-/** Bytes: twice the largest manifest, and as much again. The rest of a longer body is left to the connection. */
+/** Bytes that are dropped at most. The connection of a longer body ends. */
 const DRAIN_MAX_BYTES = 32 * 1024 * 1024;
-/** Milliseconds that a client may take to send them. */
+/** Milliseconds that a client may take to send the rest. */
 const DRAIN_MAX_TIME = 3000;
 const BUFFER_BYTES = 256 * 1024;
 
@@ -19,7 +19,7 @@ export const drainUnread = createMiddleware<AppEnv>(async function drainUnread(c
   await Promise.race([drain(body), scheduler.wait(DRAIN_MAX_TIME)]);
 });
 
-/** A body that breaks off has nothing left. */
+/** A body that breaks off counts as read. */
 async function drain(body: ReadableStream): Promise<void> {
   try {
     const reader = body.getReader({ mode: 'byob' });
@@ -31,6 +31,6 @@ async function drain(body: ReadableStream): Promise<void> {
       memory = value.buffer as ArrayBuffer;
     }
   } catch {
-    // Nobody waits for what it was.
+    // Nobody needs the error.
   }
 }

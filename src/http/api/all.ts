@@ -19,7 +19,7 @@ import { users } from './users.ts';
 import { webhookDeliveries } from './webhook-deliveries.ts';
 import { webhooks } from './webhooks.ts';
 
-/** A repository's name may have any parts: what is below one comes before it. */
+/** `repositories` is the last: its name takes any path, so routes below a repository have to be tried before. */
 export const api: Hono<AppEnv>[] = [
   me,
   users,

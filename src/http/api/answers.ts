@@ -37,12 +37,12 @@ export function answerItems<S>(items: readonly S[], next: string | null, keyOf: 
 /** Bytes left for the rest of an answer that has a list and more. */
 const BESIDE_BYTES = 256 * 1024;
 
-/** The first of them, as many as an answer of 1 MiB has room for. */
+/** The first items, as many as fit into an answer of 1 MiB with other fields. */
 export function withinAnswer<S>(items: readonly S[]): S[] {
   return items.slice(0, textsWithin(items, BESIDE_BYTES).length);
 }
 
-/** JSON of the first of them, as many as 1 MiB has room for beside so many bytes of other things. One at least. */
+/** The JSON of the first items, as many as fit into 1 MiB, but at least one. @param around bytes of the rest of the answer */
 function textsWithin(items: readonly unknown[], around: number): string[] {
   const encoder = new TextEncoder();
   const texts: string[] = [];

@@ -1,7 +1,6 @@
 /**
- * The OpenAPI document of the management API and a page on which to read it, and the schema of what webhooks are sent. They are
- * made of the routes, so there is no build step that could make them: each is made once in an isolate, when it is first asked
- * for, and has an ETag by which readers keep it.
+ * Documentation: the OpenAPI document of the management API, the same as a page, and the schema of events. Each is generated
+ * once in an isolate, on the first request for it, and has an ETag.
  */
 import { Hono } from 'hono';
 import { EVENT_SCHEMA } from '../../contract/event-schema.ts';
@@ -23,7 +22,7 @@ function paths(): Paths {
   return made;
 }
 
-/** By kind and origin: one of these, but for who asks under other names, which may be any. */
+/** Generated documents, by kind and origin. Clients may use any number of host names, so the number is limited. */
 const documents = new Map<string, Promise<Fixed>>();
 const DOCUMENTS_MAX = 16;
 

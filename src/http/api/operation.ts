@@ -1,6 +1,6 @@
 /**
- * A route of the management API, described beside itself: what it takes is what is checked, and both are what the OpenAPI
- * document says. Unknown fields are refused, so that no field is set that nobody meant to be settable.
+ * Describes a route of the management API. The same schemas check its requests and appear in the OpenAPI document. Unknown
+ * fields are refused.
  */
 import type { Handler } from 'hono';
 import { createMiddleware } from 'hono/factory';
@@ -12,34 +12,34 @@ import type { AppEnv, RequestContext } from '../context.ts';
 import { limitExpensiveReads, limitWrites } from '../limits.ts';
 import { readBody } from '../params.ts';
 
-/** Bytes: a repository's overview is the longest thing there is to send. */
+/** Bytes. The longest field is a repository's overview. */
 const BODY_MAX_BYTES = 512 * 1024;
 
 export interface Operation {
-  /** Of the OpenAPI document: the group it stands in, and a sentence. */
+  /** The group in the OpenAPI document. */
   group: string;
   summary: string;
-  /** More, where a sentence is not enough. Markdown. */
+  /** Markdown. */
   description?: string;
   query?: z.ZodObject;
   body?: z.ZodType;
-  /** By status. Without a schema: no body. */
+  /** By status. An answer without a schema has no body. */
   answers: Record<number, { description: string; schema?: z.ZodType }>;
-  /** About how many rows it reads at most, where that is more than its page. */
+  /** Rows that it reads at most, about; left out: those of its page. */
   rowsRead?: number;
-  /** It can be asked for on condition: `If-Match` with the ETag of what is there, or `If-None-Match: *`. */
+  /** It supports conditions: `If-Match` with an ETag, and `If-None-Match: *`. */
   conditional?: true;
-  /** With an `Idempotency-Key` it can be sent again without being done again (draft-ietf-httpapi-idempotency-key-header). */
+  /** It supports an `Idempotency-Key`: a repeated request has no further effect (draft-ietf-httpapi-idempotency-key-header). */
   repeatable?: true;
 }
 
 type Parsed<T extends z.ZodType | undefined> = T extends z.ZodType ? z.output<T> : undefined;
 
-/** Checks query and body, and hands them over parsed. @throws request-invalid (400) with what is wrong where */
+/** Checks query and body, and sets them parsed. @throws request-invalid with the fields that are wrong */
 export function operation<const O extends Operation>(spec: O) {
   type Variables = { query: Parsed<O['query']>; body: Parsed<O['body']> };
   const check = createMiddleware<AppEnv & { Variables: Variables }>(async function check(c, next) {
-    // After the guard of the route, so that it is known who asks.
+    // The guard of the route has set who is charged.
     if (c.req.method !== 'GET' && c.req.method !== 'HEAD') await limitWrites(c);
     else if (spec.query) await limitExpensiveReads(c, spec.rowsRead);
     c.set('query', (spec.query ? parse(spec.query, queryOf(c), 'query') : undefined) as Variables['query']);
@@ -49,7 +49,7 @@ export function operation<const O extends Operation>(spec: O) {
   return Object.assign(check, { operation: spec });
 }
 
-/** Of a route's handlers, what `operation` attached. */
+/** The description that `operation` attached to a handler; `null` for other handlers. */
 export function operationOf(handler: Handler | object): Operation | null {
   return 'operation' in handler ? (handler.operation as Operation) : null;
 }
@@ -61,7 +61,7 @@ function queryOf(c: RequestContext): Record<string, string> {
   return Object.fromEntries(all.map(([name, values]) => [name, values[0] ?? '']));
 }
 
-/** No body is an empty object: many requests have nothing to say. */
+/** A request without a body counts as an empty object. */
 async function bodyOf(c: RequestContext): Promise<unknown> {
   const bytes = await readBody(c, BODY_MAX_BYTES);
   if (bytes.byteLength === 0) return {};

@@ -1,4 +1,4 @@
-/** What handlers of the management API read from paths, headers and parameters. */
+/** Parses paths, headers and parameters of the management API. */
 import type * as z from 'zod';
 import type { instant } from '../../contract/fields.ts';
 import { PAGE_DEFAULT } from '../../contract/pages.ts';

@@ -1,4 +1,4 @@
-/** The management API to read in a browser: the OpenAPI document as one page, without a script and without a foreign origin. */
+/** The OpenAPI document as one HTML page, without scripts and without other origins. */
 import { html, raw } from 'hono/html';
 import type { Paths } from './openapi.ts';
 
@@ -73,7 +73,7 @@ was faster. PUT creates or changes what the path names, and can be repeated safe
 </html>`;
 }
 
-/** As the routes are tried, but that repositories stand before what is below one, which is tried first. */
+/** The order in which routes are tried, but with repositories before the routes below a repository. */
 function inOrder(entries: Entry[]): Entry[] {
   const isOf = (group: string) => (entry: Entry) => entry.operation.tags[0] === group;
   const first = entries.findIndex(isOf('Tags'));
@@ -104,7 +104,7 @@ function parameterRow({ name, in: place, required, description = '', schema }: P
   return row(name, `${typeOf(schema)}, ${place}${required ? '' : ', optional'}`, description);
 }
 
-/** An object as a row a field, one level deep: what is deeper is said by its type. */
+/** A table with a row for each field. Nested objects appear as types. */
 function schemaTable(title: string, schema: Schema): Html {
   const { properties, required = [] } = schema.anyOf?.find((one) => one.properties) ?? schema;
   if (!properties) return html`<p><code>${typeOf(schema)}</code></p>`;
@@ -122,7 +122,7 @@ function row(name: string, type: string, description: string): Html {
   return html`<tr><th scope="row"><code>${name}</code></th><td><code class="type">${type}</code></td><td>${codes(description)}</td></tr>`;
 }
 
-/** As TypeScript writes it. */
+/** The type in TypeScript's notation. */
 function typeOf({ type, enum: values, const: value, anyOf, items, properties, additionalProperties }: Schema): string {
   if (values) return values.map((one) => JSON.stringify(one)).join(' | ');
   if (value !== undefined) return JSON.stringify(value);
@@ -136,7 +136,7 @@ function typeOf({ type, enum: values, const: value, anyOf, items, properties, ad
   return Array.isArray(type) ? type.join(' | ') : (type ?? 'any');
 }
 
-/** `code` of Markdown, which is all that our texts use. */
+/** Renders `code`, the only Markdown in our texts. */
 function codes(text: string): (string | Html)[] {
   return text.split(/`([^`]*)`/).map((part, n) => (n % 2 ? html`<code>${part}</code>` : part));
 }

@@ -12,10 +12,7 @@ import { readBody } from '../params.ts';
 
 /** Tags in one request. The specification asks for at least 10. */
 const MAX_TAGS = 100;
-/**
- * Headers that name tags; beyond, several tags share a header. Python's http.client refuses answers with more than 100 headers
- * in all.
- */
+/** Headers that name tags. More tags share headers: Python's http.client refuses answers with more than 100 headers. */
 const MAX_TAG_HEADERS = 40;
 /** Warning headers, and bytes of them (distribution-spec, "Warnings": at most 4096). */
 const MAX_WARNINGS = 20;
@@ -73,7 +70,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     return c.body(null, 202);
   });
 
-/** end-7b: the tag of the path, and those given as parameters. @throws tag-invalid, too-many-tags */
+/** end-7b: the tags in the path and in parameters. @throws tag-invalid, too-many-tags */
 function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   const texts = reference.tag ? [reference.tag, ...parameters] : parameters;
   if (texts.length > MAX_TAGS) throw new Refusal('too-many-tags', { message: `up to ${MAX_TAGS} tags at a time` });
@@ -92,7 +89,10 @@ function bytesOf(name: string, values: string[]): number {
   return values.reduce((sum, value) => sum + name.length + value.length + 4, 0);
 }
 
-/** Warns that the push has moved tags, with what they named before. @param used bytes that other headers about tags take */
+/**
+ * Warnings that the push has moved tags, with the digests that they named before.
+ * @param used bytes of other headers about tags
+ */
 function warningsOf(moved: MovedTags, used: number): string[] {
   const warnings = moved.map(({ tag, previous }) => `299 - "tag ${tag} has moved: it named ${previous}"`);
   const longest = Math.max(1, ...warnings.map((warning) => bytesOf('warning', [warning])));

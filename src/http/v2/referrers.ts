@@ -1,4 +1,4 @@
-/** end-12: what refers to a manifest. */
+/** end-12: manifests that refer to a manifest. */
 import { Hono } from 'hono';
 import { listReferrers } from '../../app/manifests.ts';
 import { parseDigest } from '../../oci/digest.ts';
@@ -29,13 +29,13 @@ export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/ref
 });
 
 /**
- * The parameter with a `+` as it was sent. Forms write a space so, but media types have a `+` in many names and many clients do
- * not encode it; a space is sent as `%20`.
+ * The parameter with a plus as a plus. In forms a plus means a space, but many media types contain a plus, and many clients do
+ * not encode it.
  */
 function mediaType(c: RequestContext, name: string): string | undefined {
   const decoded = single(c, name);
   const sent = new RegExp(`[?&]${name}=([^&]*)`).exec(new URL(c.req.url).search)?.[1];
   if (decoded === undefined || sent === undefined || !sent.includes('+')) return decoded;
-  // Read again with the plus encoded, as everything else of a query is read.
+  // Parses it again with the plus encoded.
   return new URLSearchParams(`${name}=${sent.replaceAll('+', '%2B')}`).get(name) ?? decoded;
 }

@@ -78,8 +78,8 @@ async function progress(c: UploadContext, status: 202 | 204, offset: number, upl
 }
 
 /**
- * `Range` says what was received; the protocol can only say `0-0` for nothing. The location carries the offset, so that a chunk
- * that is sent again to an old location is recognised.
+ * `Range` tells what was received; for nothing, the protocol has only `0-0`. The location contains the offset, so that a chunk
+ * which is repeated at an old location is recognized.
  */
 async function standing(c: UploadContext, upload: Upload, offset: number): Promise<{ location: string; range: string }> {
   const range = `0-${Math.max(0, offset - 1)}`;
@@ -88,12 +88,12 @@ async function standing(c: UploadContext, upload: Upload, offset: number): Promi
   return { location: `/v2/${upload.repository}/blobs/uploads/${sealed}`, range };
 }
 
-/** The upload of the path. @throws upload-unknown */
+/** The upload in the path. @throws upload-unknown */
 function uploadOf(c: UploadContext): Promise<Upload> {
   return openUpload(contentCallOf(c), repositoryIn(c), c.req.param('upload') ?? '');
 }
 
-/** Adds to a 416 where the client can go on. */
+/** Adds to a 416 where the client can continue. */
 async function inStep(c: UploadContext, upload: Upload, work: () => Promise<Response>): Promise<Response> {
   try {
     return await work();
