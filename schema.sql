@@ -5,8 +5,8 @@
 
 -- ── ownership.ts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- The registry that this database belongs to: one row. id is also in the bucket. secret_mark is derived from REGISTRY_SECRET, by
--- which a deployment with another secret is known as another registry.
+-- The registry that this database belongs to: one row. id is also in the bucket. secret_mark is derived from REGISTRY_SECRET; a
+-- deployment whose secret gives another mark is another registry.
 CREATE TABLE IF NOT EXISTS registry (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   id TEXT NOT NULL,
@@ -43,11 +43,11 @@ CREATE TABLE IF NOT EXISTS blobs (
   missing_since INTEGER
 ) STRICT, WITHOUT ROWID;
 
--- Blobs whose key does not begin with their digest, for the scrub, which looks rows up by the key of an object.
+-- Index for the scrub, which finds rows by the key of an object: blobs whose key does not begin with their digest.
 CREATE INDEX IF NOT EXISTS blobs_streamed ON blobs (object_key) WHERE object_key >= 'blobs/stream/' AND object_key < 'blobs/stream0';
 
--- Links: which repository holds which blob. The digest comes first, so that the key answers both "does this repository hold it" and
--- "does any repository hold it". leased_until: the collector keeps the link until then, because a client was told that it need not
+-- Links: which repository holds which blob. The digest comes first in the key, so that the key answers both "does this repository hold
+-- it" and "does any repository hold it". leased_until: the collector keeps the link until then, because a client was told that it need not
 -- upload the blob (invariant 8).
 CREATE TABLE IF NOT EXISTS repository_blobs (
   digest TEXT NOT NULL,
@@ -76,11 +76,11 @@ CREATE TABLE IF NOT EXISTS manifests (
   CHECK ((object_key IS NULL) <> (content IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- Referrers of a subject, with or without a filter, in the order in which they are listed.
+-- Index for the referrers of a subject, with or without a filter, in the order of the list.
 CREATE INDEX IF NOT EXISTS manifests_by_subject
   ON manifests (repository_id, subject, artifact_type, digest) WHERE subject IS NOT NULL;
 
--- Manifests whose document is in R2, for the collector and the scrub, which look rows up by the key of an object.
+-- Index for the collector and the scrub, which find rows by the key of an object: manifests whose document is in R2.
 CREATE INDEX IF NOT EXISTS manifests_stored ON manifests (object_key) WHERE object_key IS NOT NULL;
 
 -- What a manifest references within its repository (invariant 2): child is a blob or a manifest. The child comes first, because the
@@ -120,8 +120,8 @@ CREATE TABLE IF NOT EXISTS tag_history (
   PRIMARY KEY (repository_id, tag, point)
 ) STRICT, WITHOUT ROWID;
 
--- Which tags of a repository are immutable. rule (JSON): one of ECR's four values and its filters, empty if every tag may move. A batch
--- that was decided on a rule compares it as text. version is for conditional updates.
+-- Which tags of a repository are immutable. rule (JSON): one of ECR's four values and its filters; empty if every tag may move. A batch
+-- requires that the rule has the same text as when the decision was made. version is for conditional updates.
 CREATE TABLE IF NOT EXISTS tag_mutability (
   repository_id INTEGER PRIMARY KEY,
   rule TEXT NOT NULL,
@@ -239,9 +239,9 @@ CREATE TABLE IF NOT EXISTS maintenance (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT, WITHOUT ROWID;
 
--- Uploads that have received something; before that, the signed location is all there is of an upload. version grows with every write
+-- Uploads that have received bytes. Before that, an upload exists only as its signed location. version grows with every write
 -- (compare-and-swap, invariant 5). staged: where the bytes are (src/storage/staging.ts). The row of an ended upload stays until
--- expires_at, so that its location is not taken for that of a fresh upload.
+-- expires_at, so that its location is not mistaken for that of a new upload.
 CREATE TABLE IF NOT EXISTS uploads (
   id TEXT PRIMARY KEY,
   repository TEXT NOT NULL,
@@ -386,8 +386,8 @@ CREATE INDEX IF NOT EXISTS account_days_by_day ON account_days (day);
 -- Trust rules: which tokens of an outside issuer are admitted, and what they may do. subject: `ci:<organization>/<name>`, or
 -- `ci:<name>` for a rule of the registry as a whole; organization: empty for such a rule. claims and statements: JSON
 -- (src/auth/outside/oidc.ts). lifetime: seconds that a job's login lasts. revision: the id of the event of the current version, which
--- admits only later logins. keyed: the version that trust_rule_keys is of; if it is another one, the rule is read for every token
--- of its issuer.
+-- admits only later logins. keyed: the version whose keys are in trust_rule_keys. If it is not the current one, the rule is
+-- read for every token of its issuer.
 CREATE TABLE IF NOT EXISTS trust_rules (
   subject TEXT PRIMARY KEY,
   issuer TEXT NOT NULL,
@@ -419,7 +419,7 @@ CREATE TABLE IF NOT EXISTS trust_rule_keys (
 
 CREATE INDEX IF NOT EXISTS trust_rule_keys_by_subject ON trust_rule_keys (subject);
 
--- Outside tokens that were used as a password while they were valid. id: the SHA-256 of the token. since: the newest event then.
+-- Outside tokens that were used as a password while they were valid. id: SHA-256 of the token. since: the newest event at that time.
 CREATE TABLE IF NOT EXISTS outside_logins (
   id TEXT PRIMARY KEY,
   began_at INTEGER NOT NULL,
@@ -431,9 +431,9 @@ CREATE INDEX IF NOT EXISTS outside_logins_by_end ON outside_logins (expires_at);
 
 -- ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Refuses every row, so that a batch can have preconditions: a statement that would insert a row here ends its batch, and nothing
--- of it is written. The constraint that fails is named after the reason (vocabulary/reasons.ts) and is in D1's error. The last one
--- is for reasons without a constraint. Always empty.
+-- Always empty: it refuses every row, so that a batch can have preconditions. A statement that would insert a row here aborts its batch,
+-- and nothing is written. The constraint that fails has the name of the reason (vocabulary/reasons.ts), which D1's error contains. The
+-- last constraint is for reasons without one of their own.
 CREATE TABLE IF NOT EXISTS refusals (
   reason TEXT NOT NULL,
   CONSTRAINT not_found CHECK (reason <> 'not-found'),
@@ -461,11 +461,11 @@ CREATE TABLE IF NOT EXISTS refusals (
   CONSTRAINT precondition CHECK (reason IS NULL)
 ) STRICT;
 
--- What happened, in order: one row a committed change, written by the batch that made it (invariant 6). It is the outbox and
--- the audit log. about: the name of a repository, `organization:<name>`, or empty for the registry itself; sequence counts its
--- events without a gap. The newest event of each is never deleted, so that neither id nor sequence is given twice. changes (JSON):
--- which fields changed, from what to what. address: from where a person or a program did it by the API or logged in, kept for some
--- days only; pushes and deletions of content have none. Events about logins are about `logins:` or `logins:<organization>`.
+-- Events in order: one row for each committed change, written by the batch of the change (invariant 6). This is both the outbox and the
+-- audit log. about: the name of a repository, `organization:<name>`, or empty for the registry itself. sequence numbers the events of
+-- one `about` without gaps. The newest event of each is never deleted, so that no id and no sequence is used twice. changes (JSON):
+-- the fields that changed, with the old and the new value. address: the client's address, for logins and requests to the API only; it is
+-- removed after some days. For events about logins, about is `logins:` or `logins:<organization>`.
 CREATE TABLE IF NOT EXISTS events (
   id INTEGER PRIMARY KEY,
   at INTEGER NOT NULL,
@@ -479,20 +479,20 @@ CREATE TABLE IF NOT EXISTS events (
   address TEXT
 ) STRICT;
 
--- The events of one thing, newest last: an index ends with the id.
+-- Index for the events of one `about`, newest last: SQLite adds the id as the last column.
 CREATE INDEX IF NOT EXISTS events_by_about ON events (about);
 
--- Those whose address is to be forgotten one day.
+-- Index for the job that removes old addresses.
 CREATE INDEX IF NOT EXISTS events_with_address ON events (id) WHERE address IS NOT NULL;
 
 -- ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Who wants to hear what. scope: `repository:<name>`, `organization:<name>` or `registry`. endpoint: URL and headers, sealed with
--- a key that is derived from the registry's secret, as either may hold a credential. filter: JSON. origin: the registry's own
--- address, as who made it saw it. generation: of its secret, which is derived too; until previous_until the one before signs
--- as well. disabled: why, NULL while it is enabled. failures: attempts in a row that failed; until open_until nothing is tried.
--- It hears events after first_event, and up to last_event once it, or what it is about, was deleted. responsible: whose right it
--- needs, where that is not whoever made it: who gave it its endpoint or enabled it last.
+-- Subscriptions (webhooks). scope: `repository:<name>`, `organization:<name>` or `registry`. endpoint: URL and headers, which may hold
+-- credentials, encrypted with a key derived from the registry's secret. filter: JSON. origin: the registry's address that its creator
+-- used. generation: number of its secret, which is derived as well; until previous_until the secret before it signs, too. disabled: the
+-- reason, NULL while it is enabled. failures: failed attempts in a row; nothing is sent before open_until. It gets events after
+-- first_event, and only up to last_event once it or its scope was deleted. responsible: the user whose rights it needs: who last set its
+-- endpoint or enabled it; NULL: its creator.
 CREATE TABLE IF NOT EXISTS subscriptions (
   id TEXT PRIMARY KEY,
   scope TEXT NOT NULL,
@@ -516,14 +516,14 @@ CREATE TABLE IF NOT EXISTS subscriptions (
 
 CREATE INDEX IF NOT EXISTS subscriptions_by_scope ON subscriptions (scope, id);
 
--- The webhooks of somebody who leaves.
+-- Index for the webhooks of a user who leaves.
 CREATE INDEX IF NOT EXISTS subscriptions_by_owner ON subscriptions (coalesce(responsible, created_by));
 
--- An event on its way to a subscription, at most one row for both. event_data: the event as it was recorded (JSON), with what
--- its format wants to know of the repository beside it. state: a waiting one is tried at due_at, by whoever claims it: one at a
--- time, until claimed_until. tries counts since it was last made to wait, and first_tried_at is since when its life is counted: its
--- first try, or its replay. attempts (JSON) is what people see of them. replayed_at: when it was last made to wait again. reminded: how
--- often the schedule has reminded the queue of it since its last try.
+-- Deliveries: at most one row for an event and a subscription. event_data (JSON): the event as recorded, with what its format needs to
+-- know about the repository. state: a waiting delivery is tried at due_at, by the process that claimed it until claimed_until. tries:
+-- attempts since it was created or replayed; first_tried_at: the first of them, from which its lifetime counts. attempts (JSON): the
+-- attempts that people see. replayed_at: the last replay. reminded: how often the schedule has sent it to the queue again since its last
+-- attempt.
 CREATE TABLE IF NOT EXISTS deliveries (
   subscription TEXT NOT NULL,
   event INTEGER NOT NULL,
@@ -540,11 +540,11 @@ CREATE TABLE IF NOT EXISTS deliveries (
   PRIMARY KEY (subscription, event)
 ) STRICT, WITHOUT ROWID;
 
--- The sweep's, and the oldest that an endpoint which failed is asked with. Without due_at, so that a claim and a
--- reminder do not write it.
+-- Index for the schedule's search for waiting deliveries, and for the oldest one of an endpoint that failed. It leaves due_at out, so that
+-- claims and reminders do not have to write the index.
 CREATE INDEX IF NOT EXISTS deliveries_waiting ON deliveries (subscription, event) WHERE state = 'waiting';
 
--- How many deliveries the webhooks of an organization or user have made on a day (days since the epoch). Kept for two days.
+-- Deliveries that the webhooks of an organization or user have sent on a day (days since the epoch). Kept for two days.
 CREATE TABLE IF NOT EXISTS delivery_days (
   owner TEXT NOT NULL,
   day INTEGER NOT NULL,
@@ -552,7 +552,7 @@ CREATE TABLE IF NOT EXISTS delivery_days (
   PRIMARY KEY (owner, day)
 ) STRICT, WITHOUT ROWID;
 
--- How far the events have been matched with subscriptions: moved by the batch that makes the deliveries. One row.
+-- The last event that was matched with subscriptions. The batch that creates the deliveries moves it. One row.
 CREATE TABLE IF NOT EXISTS match_cursor (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   event INTEGER NOT NULL
@@ -560,8 +560,8 @@ CREATE TABLE IF NOT EXISTS match_cursor (
 
 -- ── background ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- What the jobs of the schedule have spent of a day (days since the epoch). spent (JSON): of each job rows read, rows written and
--- operations of queues.
+-- Use of the budget of background jobs by day (days since the epoch). spent (JSON): rows read, rows written and queue operations of
+-- each job.
 CREATE TABLE IF NOT EXISTS background_days (
   day INTEGER PRIMARY KEY,
   spent TEXT NOT NULL

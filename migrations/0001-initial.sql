@@ -1,17 +1,13 @@
--- The database as of the first numbered schema. Later files change it, in the order of their numbers.
+-- The first numbered schema. Later files change it, in the order of their numbers; schema.sql explains the tables.
 
 -- ── registry ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Written by an explicit call or with the first content of a repository. AUTOINCREMENT: an id is never used again, so what the collector has
--- not yet swept of a deleted repository cannot turn up in the next one.
 CREATE TABLE IF NOT EXISTS repositories (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE,
   created_at INTEGER NOT NULL
 ) STRICT;
 
--- What people wrote about a repository: apart from it, as every pull reads that row. overview is Markdown. version: for
--- conditional updates; it stands for the repository as a whole.
 CREATE TABLE IF NOT EXISTS repository_pages (
   repository_id INTEGER PRIMARY KEY,
   description TEXT NOT NULL DEFAULT '',
@@ -19,8 +15,6 @@ CREATE TABLE IF NOT EXISTS repository_pages (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
--- One row a digest whose bytes are in R2 under object_key, verified (invariants 1 and 7). missing_since: a reader found
--- the object gone; the blob then counts as absent until somebody pushes it again.
 CREATE TABLE IF NOT EXISTS blobs (
   digest TEXT PRIMARY KEY,
   size INTEGER NOT NULL,
@@ -29,11 +23,8 @@ CREATE TABLE IF NOT EXISTS blobs (
   missing_since INTEGER
 ) STRICT, WITHOUT ROWID;
 
--- Blobs whose key does not begin with their digest, by that key: for the scrub, which comes from the objects.
 CREATE INDEX IF NOT EXISTS blobs_streamed ON blobs (object_key) WHERE object_key >= 'blobs/stream/' AND object_key < 'blobs/stream0';
 
--- Which repository holds which blob. Digest first: it answers "is it here" as well as "does anybody still hold it".
--- leased_until: until then the collector leaves it alone, because a client was told it need not upload (invariant 8).
 CREATE TABLE IF NOT EXISTS repository_blobs (
   digest TEXT NOT NULL,
   repository_id INTEGER NOT NULL,
@@ -41,10 +32,6 @@ CREATE TABLE IF NOT EXISTS repository_blobs (
   PRIMARY KEY (digest, repository_id)
 ) STRICT, WITHOUT ROWID;
 
--- One row a manifest of a repository. artifact_type is empty where the document has none. content holds the document up
--- to 128 KiB, object_key the R2 object of a larger one: empty once a reader found that object gone. leased_until: until then no
--- rule takes it for being untagged, as a client was told that it need not push it (invariant 8). attempt: the put that brought it.
--- content stands last, so that lists do not read it.
 CREATE TABLE IF NOT EXISTS manifests (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -61,15 +48,11 @@ CREATE TABLE IF NOT EXISTS manifests (
   CHECK ((object_key IS NULL) <> (content IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- Referrers of a subject, filtered or not, in the order of their pages.
 CREATE INDEX IF NOT EXISTS manifests_by_subject
   ON manifests (repository_id, subject, artifact_type, digest) WHERE subject IS NOT NULL;
 
--- Documents in R2, by their key: for the collector and the scrub, which come from the objects.
 CREATE INDEX IF NOT EXISTS manifests_stored ON manifests (object_key) WHERE object_key IS NOT NULL;
 
--- What a manifest points at within its repository (invariant 2): child is a blob or a manifest. Child first: the question
--- is always whether something still points at it.
 CREATE TABLE IF NOT EXISTS manifest_references (
   repository_id INTEGER NOT NULL,
   child TEXT NOT NULL,
@@ -77,7 +60,6 @@ CREATE TABLE IF NOT EXISTS manifest_references (
   PRIMARY KEY (repository_id, child, parent)
 ) STRICT, WITHOUT ROWID;
 
--- A tag names a manifest of its own repository (invariant 3).
 CREATE TABLE IF NOT EXISTS tags (
   repository_id INTEGER NOT NULL,
   name TEXT NOT NULL,
@@ -88,10 +70,6 @@ CREATE TABLE IF NOT EXISTS tags (
 
 CREATE INDEX IF NOT EXISTS tags_by_digest ON tags (repository_id, digest);
 
--- What each tag has named, written by the batch that changed it: point counts its changes. digest: what it named from then on,
--- NULL once it was deleted; previous: what it named before. attempt: the put that did it, by which one whose answer was lost knows
--- that it was carried out. reserved: of a deletion while the tag was immutable: the name may
--- come back for what it named, and for nothing else.
 CREATE TABLE IF NOT EXISTS tag_history (
   repository_id INTEGER NOT NULL,
   tag TEXT NOT NULL,
@@ -106,15 +84,12 @@ CREATE TABLE IF NOT EXISTS tag_history (
   PRIMARY KEY (repository_id, tag, point)
 ) STRICT, WITHOUT ROWID;
 
--- Which tags of a repository cannot be changed. rule (JSON): one of ECR's four values and its filters, empty where every tag may
--- move: what was decided on is compared with it as text. version: for conditional updates.
 CREATE TABLE IF NOT EXISTS tag_mutability (
   repository_id INTEGER PRIMARY KEY,
   rule TEXT NOT NULL,
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
--- What a repository's tags and manifests are kept by: the policy (JSON), when it was last carried out, and what was done then (JSON).
 CREATE TABLE IF NOT EXISTS lifecycle_policies (
   repository_id INTEGER PRIMARY KEY,
   policy TEXT NOT NULL,
@@ -125,10 +100,6 @@ CREATE TABLE IF NOT EXISTS lifecycle_policies (
 
 CREATE INDEX IF NOT EXISTS lifecycle_policies_due ON lifecycle_policies (ran_at);
 
--- What was deleted and can be restored for a while. name: the tag, the manifest's digest, or empty for the repository itself, which
--- is restored with all it has under its id, and with its created_at. digest: what a tag named. tags (JSON): those that named a
--- manifest. reason: the rule that took it, NULL where somebody did. purging: its content is being taken away, it cannot be
--- restored any more.
 CREATE TABLE IF NOT EXISTS trash (
   repository_id INTEGER NOT NULL,
   kind TEXT NOT NULL CHECK (kind IN ('tag', 'manifest', 'repository')),
@@ -148,7 +119,6 @@ CREATE TABLE IF NOT EXISTS trash (
 CREATE INDEX IF NOT EXISTS trash_by_time ON trash (deleted_at);
 CREATE INDEX IF NOT EXISTS trash_of_repositories ON trash (repository) WHERE kind = 'repository';
 
--- Manifests in the trash, as they were.
 CREATE TABLE IF NOT EXISTS trashed_manifests (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -166,8 +136,6 @@ CREATE TABLE IF NOT EXISTS trashed_manifests (
 CREATE INDEX IF NOT EXISTS trashed_manifests_by_subject ON trashed_manifests (repository_id, subject) WHERE subject IS NOT NULL;
 CREATE INDEX IF NOT EXISTS trashed_manifests_stored ON trashed_manifests (object_key) WHERE object_key IS NOT NULL;
 
--- What they point at: it holds blobs as a manifest does, so that they can be restored, but is seen by nobody. Child first, as the
--- question is whether any repository's trash still needs it.
 CREATE TABLE IF NOT EXISTS trashed_references (
   child TEXT NOT NULL,
   repository_id INTEGER NOT NULL,
@@ -175,7 +143,6 @@ CREATE TABLE IF NOT EXISTS trashed_references (
   PRIMARY KEY (child, repository_id, parent)
 ) STRICT, WITHOUT ROWID;
 
--- How often an image was pulled on a day (days since the epoch): exact while it is seldom, an estimate beyond (src/registry/usage/pulls.ts).
 CREATE TABLE IF NOT EXISTS pulls (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -184,9 +151,6 @@ CREATE TABLE IF NOT EXISTS pulls (
   PRIMARY KEY (repository_id, digest, day)
 ) STRICT, WITHOUT ROWID;
 
--- What the repositories of a namespace hold, each blob counted once; empty: those without one. Counted anew by the collector, as it
--- alone makes room; where there is a limit, what is pushed is added by the batch that brings it. max_bytes: the limit, NULL for
--- none. warned: whether the warning was given since it was last below its threshold.
 CREATE TABLE IF NOT EXISTS usage (
   namespace TEXT PRIMARY KEY,
   bytes INTEGER NOT NULL DEFAULT 0,
@@ -198,8 +162,6 @@ CREATE TABLE IF NOT EXISTS usage (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT, WITHOUT ROWID;
 
--- Where a job that goes through everything in slices stands. cursor: where its next slice begins. report (JSON): of the pass that is
--- under way; finished (JSON): of the last one that came to its end. version: of two at once, one's slice counts.
 CREATE TABLE IF NOT EXISTS maintenance (
   job TEXT PRIMARY KEY,
   cursor TEXT NOT NULL,
@@ -209,9 +171,6 @@ CREATE TABLE IF NOT EXISTS maintenance (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT, WITHOUT ROWID;
 
--- Uploads that have received something. Until then an upload lives in its signed location alone. version grows with every
--- write: the compare-and-swap of invariant 5. staged: where the bytes are (src/storage/staging.ts). A row outlives its
--- end until expires_at, so that its location cannot pass for a fresh one.
 CREATE TABLE IF NOT EXISTS uploads (
   id TEXT PRIMARY KEY,
   repository TEXT NOT NULL,
@@ -223,7 +182,6 @@ CREATE TABLE IF NOT EXISTS uploads (
   expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- R2 objects whose last row has gone, to be deleted by the collector: rows first, bytes after (invariant 1).
 CREATE TABLE IF NOT EXISTS tombstones (
   object_key TEXT PRIMARY KEY,
   made_at INTEGER NOT NULL
@@ -231,10 +189,6 @@ CREATE TABLE IF NOT EXISTS tombstones (
 
 -- ── auth ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Who there is. subject: `user:<name>`, `organization:<name>` or `robot:<organization>/<name>`. Rows are never deleted, so
--- that no name passes to somebody else while something still names it. likeness: what the name looks like; of users and
--- organizations no two look alike. disabled: 1, or 2 of one that was deleted. epoch grows when all logins are ended, and every
--- token names the one it was made in. version: for conditional updates. invitation: the id of the one-time link that is open.
 CREATE TABLE IF NOT EXISTS accounts (
   subject TEXT PRIMARY KEY,
   likeness TEXT UNIQUE,
@@ -248,7 +202,6 @@ CREATE TABLE IF NOT EXISTS accounts (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT, WITHOUT ROWID;
 
--- Users in organizations. User first: the question of every request is what somebody belongs to.
 CREATE TABLE IF NOT EXISTS members (
   user TEXT NOT NULL,
   organization TEXT NOT NULL,
@@ -258,7 +211,6 @@ CREATE TABLE IF NOT EXISTS members (
 
 CREATE INDEX IF NOT EXISTS members_by_organization ON members (organization, user);
 
--- subject: `team:<organization>/<name>`.
 CREATE TABLE IF NOT EXISTS teams (
   subject TEXT PRIMARY KEY,
   description TEXT NOT NULL DEFAULT '',
@@ -274,15 +226,12 @@ CREATE TABLE IF NOT EXISTS team_members (
 
 CREATE INDEX IF NOT EXISTS team_members_by_team ON team_members (team, user);
 
--- The statements (JSON) that hang on a user, team, robot or repository, `repository:<name>`, as one document: it is read and
--- saved as a whole.
 CREATE TABLE IF NOT EXISTS policies (
   subject TEXT PRIMARY KEY,
   statements TEXT NOT NULL,
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT, WITHOUT ROWID;
 
--- Whom a repository's policy names, for the lists of what somebody may see. Written with the policy.
 CREATE TABLE IF NOT EXISTS policy_principals (
   principal TEXT NOT NULL,
   repository TEXT NOT NULL,
@@ -291,8 +240,6 @@ CREATE TABLE IF NOT EXISTS policy_principals (
 
 CREATE INDEX IF NOT EXISTS policy_principals_by_repository ON policy_principals (repository, principal);
 
--- Access keys. The secret is derived from the id and the registry's secret: no credential is here. statements (JSON) narrow
--- what its owner may do, NULL: not at all. last_used_day: days since the epoch, written once a day.
 CREATE TABLE IF NOT EXISTS access_keys (
   id TEXT PRIMARY KEY,
   owner TEXT NOT NULL,
@@ -308,8 +255,6 @@ CREATE TABLE IF NOT EXISTS access_keys (
 
 CREATE INDEX IF NOT EXISTS access_keys_by_owner ON access_keys (owner, id);
 
--- Logins that were given a refresh token. generation: how often it was rotated; a token of an earlier one has been used by
--- somebody else, and ends the login.
 CREATE TABLE IF NOT EXISTS logins (
   id TEXT PRIMARY KEY,
   subject TEXT NOT NULL,
@@ -318,8 +263,6 @@ CREATE TABLE IF NOT EXISTS logins (
   expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Which tokens of which outside issuer are somebody here, and what they may do. subject: `ci:<organization>/<name>`, or
--- `ci:<name>` for a rule of the registry as a whole. claims and statements are JSON (src/auth/oidc.ts).
 CREATE TABLE IF NOT EXISTS trust_rules (
   subject TEXT PRIMARY KEY,
   issuer TEXT NOT NULL,
@@ -335,15 +278,10 @@ CREATE INDEX IF NOT EXISTS trust_rules_by_issuer ON trust_rules (issuer, subject
 
 -- ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Refuses every row: a statement that would insert here ends its batch. So a D1 batch, which knows no IF, states a
--- precondition, and what it guards is written as one or not at all. Always empty.
 CREATE TABLE IF NOT EXISTS refusals (
   reason TEXT NOT NULL CONSTRAINT precondition CHECK (reason IS NULL)
 ) STRICT;
 
--- What happened, in order: one row a committed change, written by the batch that made it (invariant 6). It is the outbox and
--- the audit log. about: the name of a repository, `organization:<name>`, or empty for the registry itself; sequence counts its
--- events without a gap. The newest event of each is never deleted, so that neither id nor sequence is given twice.
 CREATE TABLE IF NOT EXISTS events (
   id INTEGER PRIMARY KEY,
   at INTEGER NOT NULL,
@@ -355,16 +293,10 @@ CREATE TABLE IF NOT EXISTS events (
   key_id TEXT
 ) STRICT;
 
--- The events of one thing, newest last: an index ends with the id.
 CREATE INDEX IF NOT EXISTS events_by_about ON events (about);
 
 -- ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Who wants to hear what. scope: `repository:<name>`, `organization:<name>` or `registry`. endpoint: URL and headers, sealed with
--- a key that is derived from the registry's secret, as either may hold a credential. filter: JSON. origin: the registry's own
--- address, as who made it saw it. generation: of its secret, which is derived too; until previous_until the one before signs
--- as well. disabled: why, NULL while it is enabled. failures: attempts in a row that failed; until open_until nothing is tried.
--- It hears events after first_event, and up to last_event once it, or what it is about, was deleted.
 CREATE TABLE IF NOT EXISTS subscriptions (
   id TEXT PRIMARY KEY,
   scope TEXT NOT NULL,
@@ -387,10 +319,6 @@ CREATE TABLE IF NOT EXISTS subscriptions (
 
 CREATE INDEX IF NOT EXISTS subscriptions_by_scope ON subscriptions (scope, id);
 
--- An event on its way to a subscription, at most one row for both. event_data: the event as it was recorded (JSON), with what
--- its format wants to know of the repository beside it. state: a waiting one is tried at due_at, by whoever claims it: one at a
--- time, until claimed_until. tries counts since it was last made to wait, and first_tried_at is since when its life is counted: its
--- first try, or its replay. attempts (JSON) is what people see of them.
 CREATE TABLE IF NOT EXISTS deliveries (
   subscription TEXT NOT NULL,
   event INTEGER NOT NULL,
@@ -405,11 +333,8 @@ CREATE TABLE IF NOT EXISTS deliveries (
   PRIMARY KEY (subscription, event)
 ) STRICT, WITHOUT ROWID;
 
--- The sweep's, and the oldest that an endpoint which failed is asked with. Without due_at, so that a claim and a
--- reminder do not write it.
 CREATE INDEX IF NOT EXISTS deliveries_waiting ON deliveries (subscription, event) WHERE state = 'waiting';
 
--- How far the events have been matched with subscriptions: moved by the batch that makes the deliveries. One row.
 CREATE TABLE IF NOT EXISTS match_cursor (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   event INTEGER NOT NULL

@@ -1,4 +1,4 @@
--- Organizations that have asked a user to join, until that user accepts or declines. After expires_at it counts for nothing.
+-- Open invitations to join an organization, until the user accepts or declines. They end at expires_at.
 CREATE TABLE IF NOT EXISTS organization_invitations (
   user TEXT NOT NULL,
   organization TEXT NOT NULL,
@@ -11,13 +11,13 @@ CREATE TABLE IF NOT EXISTS organization_invitations (
 
 CREATE INDEX IF NOT EXISTS organization_invitations_by_organization ON organization_invitations (organization, user);
 
--- Of a deleted repository's policy, the repository's name.
+-- The name of a deleted repository, in the row of its policy.
 ALTER TABLE policies ADD COLUMN repository TEXT;
 
 UPDATE policies SET repository = (SELECT repository FROM trash WHERE kind = 'repository' AND 'trash:' || repository_id = subject)
 WHERE subject LIKE 'trash:%';
 
--- Names in what is allowed that nobody has: whoever takes one later is given nothing.
+-- Marks names in statements that nobody has: whoever takes such a name later gains nothing by it.
 UPDATE policies SET version = version + 1, statements = (
   SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow' AND json_type(s.value, '$.principals') = 'array'
     THEN json_set(s.value, '$.principals', json((SELECT json_group_array(iif((p.value = '*' OR EXISTS (SELECT 1 FROM accounts WHERE subject = p.value AND disabled <> 2) OR EXISTS (SELECT 1 FROM teams WHERE subject = p.value)), p.value, '?' || p.value))

@@ -1,4 +1,4 @@
--- Which key an access key replaced: to revoke that one revokes this one too. What was replaced before is read from the record.
+-- The key that an access key replaced: revoking that key revokes this one too. Earlier replacements are read from the events.
 ALTER TABLE access_keys ADD COLUMN replaces TEXT;
 
 CREATE INDEX IF NOT EXISTS access_keys_by_replaced ON access_keys (replaces) WHERE replaces IS NOT NULL;

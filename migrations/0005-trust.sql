@@ -1,4 +1,4 @@
--- Trust rules are found by organization and claim, have a lifetime, and end the logins of the version before.
+-- Trust rules are found by organization and claim, and have a lifetime. A new version of a rule ends the logins of the version before.
 ALTER TABLE trust_rules ADD COLUMN lifetime INTEGER NOT NULL DEFAULT 3600;
 ALTER TABLE trust_rules ADD COLUMN disabled INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE trust_rules ADD COLUMN organization TEXT NOT NULL DEFAULT '';

@@ -1,4 +1,4 @@
--- The day on which a client last asked for a manifest without getting it (HEAD), as nodes do that have the image: it is in use.
+-- The last day on which a client checked a manifest without pulling it (HEAD), as nodes do that have the image already: it is in use.
 CREATE TABLE IF NOT EXISTS manifest_checks (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,

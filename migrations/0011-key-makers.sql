@@ -1,4 +1,4 @@
--- Which key was used to make a key: whoever revokes a stolen one must see what the thief made with it. Unknown of keys that are there.
+-- The key that was used to create a key, so that whoever revokes a stolen key sees what the thief created with it. NULL for existing keys.
 
 ALTER TABLE access_keys ADD COLUMN made_with TEXT;
 
