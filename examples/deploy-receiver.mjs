@@ -1,15 +1,15 @@
 #!/usr/bin/env node
 /**
- * Runs a command for each image that is pushed: a receiver of Berth's webhooks (format `native`) in one file. Node 20, no packages.
+ * Runs a command for each pushed image: a receiver of Berth's webhooks (format `native`) in one file. Node 20, no packages.
  *
  *   WEBHOOK_SECRET=whsec_… node deploy-receiver.mjs ./deploy.sh
  *
- * The command finds IMAGE (registry.example.com/acme/api:v1@sha256:…), REPOSITORY, TAG, DIGEST and PREVIOUS_DIGEST in its
- * environment. RECEIVER_PORT is where it listens (9000); JOURNAL a file in which it writes down what it took and what is done.
+ * The command gets IMAGE (registry.example.com/acme/api:v1@sha256:…), REPOSITORY, TAG, DIGEST and PREVIOUS_DIGEST in its
+ * environment. RECEIVER_PORT is the port to listen on (9000). JOURNAL is the file of the deliveries that were accepted and done.
  *
- * A delivery may come again, and later than one that happened after it. So: what was taken once is not taken again, by its
- * `webhook-id`; of a tag nothing is deployed that is older than what was; one command at a time runs for a tag; and what was taken
- * when this program ended is done when it starts again.
+ * A delivery may come twice, and may come after a later one. So each `webhook-id` is accepted once; an image older than the one
+ * deployed last for its tag is not deployed; one command at a time runs for a tag; and accepted deliveries that were not done
+ * when this program ended are done when it starts again.
  */
 import { spawn } from 'node:child_process';
 import { createHmac, timingSafeEqual } from 'node:crypto';
@@ -23,13 +23,13 @@ if (!WEBHOOK_SECRET.startsWith('whsec_') || command.length === 0) {
   process.exit(2);
 }
 
-/** Seconds by which clocks may differ, and the largest body that is read. */
+/** Seconds that clocks may differ, and bytes of the largest body that is read. */
 const TOLERANCE = 5 * 60;
 const MAX_BYTES = 64 * 1024;
 
-/** By `webhook-id`: 'taken' and then 'done'. */
+/** States by `webhook-id`: 'taken', then 'done'. */
 const seen = new Map();
-/** By repository and tag: the newest `sequence` that was deployed, and the command that runs last. */
+/** By repository and tag: the newest `sequence` that was deployed, and the last command in the queue. */
 const newest = new Map();
 const running = new Map();
 
@@ -53,7 +53,7 @@ async function receive(request) {
   const id = request.headers['webhook-id'];
   if (seen.has(id)) return 200;
   const event = JSON.parse(body);
-  // Taken before it is acknowledged: what is lost after this line is in the journal, what is lost before it comes again.
+  // Written to the journal before it is acknowledged: after a crash it is in the journal, or the registry sends it again.
   note({ id, state: 'taken', event });
   deploy(id, event);
   return 202;
@@ -70,7 +70,7 @@ async function read(request) {
   return Buffer.concat(chunks);
 }
 
-/** Standard Webhooks: HMAC-SHA256 of `id.timestamp.body`; while a secret is replaced there are two signatures. */
+/** Standard Webhooks: HMAC-SHA256 of `id.timestamp.body`. While a secret is being replaced there are two signatures. */
 function isSigned(headers, body) {
   const { 'webhook-id': id = '', 'webhook-timestamp': timestamp = '', 'webhook-signature': signatures = '' } = headers;
   if (!(Math.abs(Date.now() / 1000 - Number(timestamp)) < TOLERANCE)) return false;
@@ -83,7 +83,7 @@ function isSigned(headers, body) {
   });
 }
 
-/** After what runs for the same tag. */
+/** Runs the command after those that run for the same tag. */
 function deploy(id, event) {
   const { repository, tag } = event.data;
   const name = `${event.source} ${tag}`;
@@ -101,7 +101,7 @@ function deploy(id, event) {
   running.set(name, turn);
 }
 
-/** What a name may hold is no matter: it reaches the command as a variable, and no shell reads it. */
+/** Names reach the command as variables that no shell parses, so they may contain anything. */
 function run({ image, repository, tag, digest, previousDigest = '' }) {
   return new Promise((resolve) => {
     const env = {
@@ -129,7 +129,7 @@ function note(entry) {
   appendFileSync(JOURNAL, `${JSON.stringify(entry)}\n`);
 }
 
-/** Goes on with what was taken and not done. */
+/** Continues with deliveries that were accepted and not done. */
 function resume() {
   const lines = existsSync(JOURNAL) ? readFileSync(JOURNAL, 'utf8').split('\n') : [];
   const taken = new Map();
@@ -138,7 +138,7 @@ function resume() {
     try {
       entry = JSON.parse(line);
     } catch {
-      continue; // A line that was cut off: what it was about was not acknowledged, and comes again.
+      continue; // The line was cut off, so its delivery was not acknowledged, and comes again.
     }
     seen.set(entry.id, entry.state);
     if (entry.state === 'taken') taken.set(entry.id, entry.event);

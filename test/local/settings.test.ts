@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { SECRETS, SETTINGS, type Setting, START_SETTINGS, settings } from '../../src/env.ts';
 import { readOptions } from '../../src/local/options.ts';
-import { settingsTable } from '../settings-table.ts';
+import { TABLES } from '../docs/tables.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** For a registry that is never started. */
@@ -30,9 +30,12 @@ const OTHER: Record<string, string> = {
   INSECURE_WEBHOOKS: 'on',
 };
 
-test('docs/settings.md has the current table of settings; `npm run settings` writes it', async () => {
-  expect(await readFile(`${ROOT}/docs/settings.md`, 'utf8')).toContain(settingsTable());
-});
+test.each(Object.entries(TABLES))(
+  'docs/%s has its table as the code has it; `npm run tables` writes it',
+  async (page, table) => {
+    expect(await readFile(`${ROOT}/docs/${page}`, 'utf8')).toContain(table());
+  },
+);
 
 test.each(Object.keys(SETTINGS).filter((name) => ALL[name]?.where !== 'tests'))(
   '`npm start` passes %s on to the Worker',
