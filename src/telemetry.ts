@@ -83,7 +83,7 @@ function plain(event: EventName, { message, error, ...fields }: Fields): string 
   return `${event}${said === '' ? '' : `: ${said}`}${rest.length === 0 ? '' : ` (${rest.join(', ')})`}`;
 }
 
-/** What a request or a run of the background asked of D1 and R2. */
+/** The D1 and R2 operations of a request, or of a background run. */
 export interface Counts {
   /** Round trips. A batch is one. */
   d1Calls: number;

@@ -8,10 +8,11 @@ import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Tag } from '../oci/reference.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
+import { REASONS } from '../vocabulary/reasons.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Call } from './call.ts';
 
-/** Who is recorded as having made a change. */
+/** The actor that is recorded with a change. */
 export function actorOf({ authority, address }: Pick<Call, 'authority' | 'address'>): Actor {
   const { key } = authority.credentialOrigin;
   return { subject: authority.subject, ...(key ? { key } : {}), ...(address === null ? {} : { address }) };
@@ -30,7 +31,7 @@ export function may(authority: Authority, action: RepositoryAction, repository: 
   return decided;
 }
 
-/** Who is recorded as having done this: for a CI job, the trust rule that allows it. */
+/** The actor to record: for a CI job, the trust rule that allows the action. */
 export function actorFor(
   call: Pick<Call, 'authority' | 'address'>,
   action: RepositoryAction,
@@ -40,9 +41,18 @@ export function actorFor(
   return { ...actorOf(call), subject: actingAs(call.authority, action, about, tag) };
 }
 
-/** What a refusal says to a caller who may pull the repository, and so knows of it. */
+/** The message to a caller who may pull the repository, and so knows of it. */
 export function missingRight(action: RepositoryAction, repository: string): { message: string } {
-  return { message: `you may pull ${repository}, but the right to ${action} is missing` };
+  return { message: `you may pull ${repository}, but the right to ${action} is missing: ask somebody who may administer it` };
+}
+
+const MAY_NOT_PUSH =
+  'you may not push here: the repository does not exist, or is not yours. You may push under your own name, in organizations ' +
+  'that you own, and where a policy allows it';
+
+/** The message to a caller who may not know of the repository: the same for a private one and an absent one. */
+export function nothingHere(action: RepositoryAction | 'catalog'): { message: string } {
+  return { message: action === 'push' ? MAY_NOT_PUSH : REASONS.forbidden };
 }
 
 /**
@@ -57,7 +67,7 @@ export function requireRight(
   tag: string | null = null,
 ): Actor {
   const { authority } = call;
-  // Only a deletion is narrowed by the tag here: a push may name tags in its body too, and asks for each of them.
+  // The tag limits only deletions here: a push may also name tags in its body, and each of them is checked later.
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
     if (authority.subject === '') throw new Refusal('unauthenticated');
     if (!may(authority, 'pull', repository)) throw new Refusal('not-found');
@@ -99,7 +109,8 @@ export function requireUnscopedUser(call: Pick<Call, 'authority'>): void {
   requireLogin(call);
   if (isUnscopedUser(call.authority)) return;
   throw new Refusal('forbidden', {
-    message: "this needs a user's access key that is not narrowed: not a login, a robot's key or a CI token",
+    message:
+      "this needs a user's access key that is not narrowed. A login password, a robot's key and a CI token are not accepted",
   });
 }
 
@@ -110,14 +121,15 @@ export function requireAdministrator(call: Pick<Call, 'authority'>): void {
 }
 
 /**
- * Requires a credential that is not narrowed, for what is about people. The answer is the same whatever there is.
+ * Requires a credential that is not narrowed, for operations about people. The answer does not depend on whether the thing
+ * exists.
  * @throws unauthenticated, forbidden
  */
 export function requireNotNarrowed(call: Pick<Call, 'authority'>): void {
   requireLogin(call);
   if (call.authority.bounds.length === 0) return;
   throw new Refusal('forbidden', {
-    message: 'a narrowed key reaches itself and the repositories that it is for: this needs one that is not narrowed',
+    message: 'a narrowed key is only for itself and its repositories: use a key that is not narrowed',
   });
 }
 
@@ -154,5 +166,5 @@ function requireRole({ authority }: Pick<Call, 'authority'>, organization: strin
 }
 
 function onlyFor(whom: string): Refusal {
-  return new Refusal('forbidden', { message: `this is for ${whom}` });
+  return new Refusal('forbidden', { message: `only ${whom} may do this` });
 }

@@ -32,7 +32,7 @@ import { requireContentRight, requireGrant, requireIdentity, scopeOf } from './c
 import { requireWebhook } from './subscriptions.ts';
 import { type IncomingBlob, readsForUpload, type UploadReads } from './upload-reads.ts';
 
-/** What a request names, as far as its rights depend on it. */
+/** The names in a request that its rights depend on. */
 export interface Named {
   repository: RepositoryName | null;
   /** A further repository whose policy matters: the source of a mount, or the one that a query is about. */

@@ -74,7 +74,7 @@ export async function deleteBlob(call: ContentCall, repository: RepositoryName, 
 }
 
 /**
- * An upload that the caller may go on with, as its signed location says.
+ * Opens an upload that the caller may continue, by its signed location.
  * @throws upload-unknown for the location of another caller or repository
  */
 export async function openUpload(call: ContentCall, repository: RepositoryName, location: string): Promise<Upload> {
@@ -98,7 +98,10 @@ function requireUpload(call: ContentCall, repository: RepositoryName): Actor {
   return { subject: call.caller.subject };
 }
 
-/** A new upload. It has no row before it receives something. @throws repository-unknown if the caller may not create it */
+/**
+ * Starts an upload. It has no row until it receives something.
+ * @throws repository-unknown if the caller may not create the repository
+ */
 export async function startUpload(call: ContentCall, repository: RepositoryName, algorithm: DigestAlgorithm): Promise<Upload> {
   const by = requireContentRight(call, 'push', repository, null);
   const mayCreate = mayCreateByPush(call, repository);
@@ -118,7 +121,7 @@ export function locationOf(call: ContentCall, upload: UploadLocation, offset: nu
 }
 
 /**
- * end-11. A blob that cannot be mounted is uploaded: no reason is given, and that is no error.
+ * end-11. If the blob cannot be mounted, the client uploads it: this is not an error, and no reason is given.
  * @param from the repository that the client names; `undefined`: any that the caller may pull
  */
 export async function mountBlob(call: ContentCall, upload: Upload, digest: Digest, from: string | undefined): Promise<boolean> {
@@ -128,7 +131,7 @@ export async function mountBlob(call: ContentCall, upload: Upload, digest: Diges
   return finishing(call, linkBlob(call.env, mount));
 }
 
-/** Repositories that are looked at for a mount without a source. */
+/** Repositories that are checked for a mount without a source. */
 const HOLDERS_MAX = 100;
 
 /**

@@ -1,4 +1,4 @@
-/** What an operation needs of the request that calls it. Each door makes one for a request (`http/context.ts`). */
+/** The context of an operation. Each door makes one for a request (`http/context.ts`). */
 import type { Authority } from '../auth/authority.ts';
 import type { Env } from '../env.ts';
 import type { Background } from '../events/batch.ts';
@@ -9,7 +9,7 @@ export type { Authority, Background };
 
 export interface Call {
   env: Env;
-  /** The caller with all rights that bear on what the request is about, as the database has them now. */
+  /** The caller with all rights that matter to the request, as they are in the database now. */
   authority: Authority;
   /** The address (or a hash of it) that the audit log keeps with a change; `null`: none. */
   address: string | null;

@@ -10,13 +10,13 @@ import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { ContentAction } from '../vocabulary/requirements.ts';
-import { actorFor, may, missingRight } from './access.ts';
+import { actorFor, may, missingRight, nothingHere } from './access.ts';
 import { wrongCredentials } from './authentication.ts';
 import type { Call } from './call.ts';
 import type { UploadReads } from './upload-reads.ts';
 
 export interface ContentCall extends Omit<Call, 'authority'> {
-  /** The caller as far as the credential says by itself; `grants` of an access token. */
+  /** The caller according to the credential alone; `grants`: those of an access token. */
   caller: Caller;
   /** `null`: the database was not asked. */
   authority: Call['authority'] | null;
@@ -48,7 +48,7 @@ export function requireGrant(
   if (isGranted(caller, action, repository)) return;
   const isKnown = action !== 'catalog' && repository !== null && isGranted(caller, 'pull', repository);
   throw new Refusal('unauthenticated', {
-    ...(isKnown ? missingRight(action, repository) : {}),
+    ...(isKnown ? missingRight(action, repository) : nothingHere(action)),
     challenge: { scope, error: 'insufficient_scope' },
   });
 }
@@ -59,7 +59,7 @@ export function requireIdentity(caller: Caller): void {
   if (caller === INVALID_TOKEN) throw wrongCredentials();
 }
 
-/** True if both the access token, if there is one, and the account's rights, if they were asked for, allow it. */
+/** True if the action is allowed by the access token, if there is one, and by the account's rights, if they were read. */
 export function mayOnContent({ caller, authority }: ContentCall, action: ContentAction, repository: RepositoryName): boolean {
   if (authority === null && caller.grants === null) return false;
   return isGranted(caller, action, repository) && (authority === null || may(authority, action, repository));
@@ -89,7 +89,7 @@ export function requireContentRight(
   // Only a deletion is narrowed by the tag here: a push may name tags in its body too, and asks for each of them.
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
     if (authority.subject === '') throw new Refusal('unauthenticated', { challenge: { scope: scopeOf(action, repository) } });
-    throw new Refusal('forbidden', may(authority, 'pull', repository) ? missingRight(action, repository) : {});
+    throw new Refusal('forbidden', may(authority, 'pull', repository) ? missingRight(action, repository) : nothingHere(action));
   }
   return actorFor({ authority, address }, action, repository, tag);
 }
@@ -105,7 +105,7 @@ export function mayCreateByPush(call: ContentCall, repository: RepositoryName): 
   return settings(call.env).createOnPush && may(withAuthority(call).authority, 'create', repository);
 }
 
-/** Whose upload it is, from its first request to its last. */
+/** Identifies the uploader: the same from the first request of an upload to the last. */
 export function uploaderOf({ caller, authority }: ContentCall): string {
   const token = caller.credential?.kind === 'token' ? caller.credential : undefined;
   return holderOf(authority?.subject ?? caller.subject, authority?.credentialOrigin ?? token?.credentialOrigin);

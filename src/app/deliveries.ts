@@ -33,19 +33,19 @@ const RETRY_SECONDS = 30;
 /** Slices, and events in each, that one run of the schedule matches: it has 10 ms of CPU, for other jobs too. */
 const SLICES_PER_RUN = 2;
 const EVENTS_PER_SLICE = 50;
-/** Seconds after which the schedule itself matches an event that was announced in vain. */
+/** Seconds after which the schedule itself matches an event whose announcement had no effect. */
 const FORGOTTEN_SECONDS = 5 * 60;
 /** Deliveries that `resumeLost` sends to the queue again. */
 const REMINDERS_MAX = 1000;
 
-/** What deliveries say about repositories. Repositories that do not exist are left out. */
+/** Facts about repositories for deliveries. Repositories that do not exist are left out. */
 export async function factsOf(env: Database, repositories: RepositoryName[]): Promise<Map<string, RepositoryFacts>> {
   const pages = await describeRepositories(env, repositories);
   const open = await publicAmong(env, repositories);
   return new Map(pages.map(({ name, description, createdAt }) => [name, { description, createdAt, isPublic: open.has(name) }]));
 }
 
-/** Handles messages that announce events. They all say the same: that there is something to match. */
+/** Handles messages that announce events. All have the same meaning: there are events to match. */
 export async function handleAnnouncements(batch: MessageBatch, env: Env, { now }: DeliveryRuntime): Promise<void> {
   try {
     const rights = { standing: standingIn(env), now: now() };
@@ -68,12 +68,15 @@ export function handleDeadLetters(batch: MessageBatch, env: Env): Promise<void> 
   return consumeDeadLetters(env, batch);
 }
 
-/** Has events matched, up to the newest. Announcing an event again does no harm. */
+/** Sends a message that has events matched, up to the newest. Sending it again does no harm. */
 async function announce(env: Env, newest: number): Promise<void> {
   await env.EVENTS.send({ newest } satisfies Announcement);
 }
 
-/** Announces events that are not matched yet. If the queue does not take that, or did in vain, some are matched here. */
+/**
+ * Announces events that are not matched yet. If the queue does not accept this, or an earlier announcement had no effect, some
+ * events are matched here.
+ */
 export async function matchForgotten(
   env: Env,
   { unmatched, waiting }: MatchingState,

@@ -1,6 +1,6 @@
 /**
- * Errors that are not refusals: a store failed, or the code has a bug. A client is never told "absent" or "not allowed" for one
- * (invariant 10), but what it can do, and never the cause.
+ * Errors that are not refusals: a store failed, or the code has a bug. The client is told what it can do, but never the cause,
+ * and never "absent" or "not allowed" (invariant 10).
  */
 import { databaseFailure, isDailyLimit, secondsToMidnight } from '../events/database-failure.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -14,7 +14,7 @@ export function refusalOfFailure(error: unknown, { now, random }: { now: number;
   if (isDailyLimit(failure)) return dayUsedUp(failure, now);
   if (failure === 'overloaded') {
     const retryAfter = OVERLOAD_PAUSE.least + Math.floor(random * OVERLOAD_PAUSE.more);
-    const message = `the database has too much to do: try again in ${retryAfter} seconds`;
+    const message = `the database is overloaded: try again in ${retryAfter} seconds`;
     return new Refusal('database-busy', { message, retryAfter, cause: error });
   }
   if (failure === 'lost') return new Refusal('connection-lost', { cause: error });
@@ -25,7 +25,7 @@ export function refusalOfFailure(error: unknown, { now, random }: { now: number;
 function dayUsedUp(failure: 'rows-read' | 'rows-written', now: number): Refusal {
   const kind = failure === 'rows-read' ? 'read' : 'written';
   const message =
-    `the day's limit of database rows ${kind} on Cloudflare's free plan is used up: nothing was changed, ` +
-    'and the registry answers again after 00:00 UTC, or at once on the paid plan';
+    `the day's limit of database rows ${kind} on Cloudflare's free plan is used up. Nothing was changed: ` +
+    'the registry answers again after 00:00 UTC, or at once on the paid plan';
   return new Refusal('daily-limit', { message, retryAfter: secondsToMidnight(now) });
 }

@@ -147,7 +147,7 @@ export async function revokeKey(call: Call, id: string, { successors, made }: Ke
   if (made) await revokeCreatedWith(call, key.id);
 }
 
-/** Somebody who has a key that was created with a revoked one may create another meanwhile, so this looks again. */
+/** Rounds of the search: somebody who has a key that was created with a revoked one may create another key meanwhile. */
 const ROUNDS = 5;
 
 /** Revokes the keys that were created with a key, as far as the caller may see them. */

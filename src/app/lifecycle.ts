@@ -121,7 +121,7 @@ export async function previewLifecycle(
 function placeOf(cursor: string): PreviewCursor {
   const place = lifecyclePreviewCursor.safeParse(jsonOf(cursor));
   if (place.success) return place.data;
-  throw invalidInput({ at: 'after', message: 'is not the `next` of a page before' });
+  throw invalidInput({ at: 'after', message: 'must be `next` of the page before' });
 }
 
 /**

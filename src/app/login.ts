@@ -35,7 +35,7 @@ const NOBODY: Pick<Authority, 'administrator' | 'owns' | 'belongsTo' | 'principa
   principals: [],
 };
 
-/** A narrowed credential gets nothing about what else its owner is: it cannot use that. */
+/** A narrowed credential is not told the roles of its owner, since it cannot use them. */
 export function describeCaller(call: Call): DescribedCaller {
   requireLogin(call);
   const { subject, credentialKind, credentialOrigin, until, unread, ...authority } = call.authority;
@@ -61,7 +61,7 @@ export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }):
   requireLogin(call);
   if (call.authority.credentialKind === 'ci') {
     throw new Refusal('request-invalid', {
-      message: 'a CI token has no account that could be logged out. It expires by itself',
+      message: 'a CI token has no account to log out: it expires by itself',
     });
   }
   requireNotNarrowed(call);
@@ -78,7 +78,7 @@ export async function createLoginPassword(call: Call, lifetime: number | undefin
   valid(loginPasswordRequest, { lifetime });
   const { env, authority, address } = call;
   const password = await mintLoginPassword(env, authority, lifetime ?? LOGIN_PASSWORD_MAX_LIFETIME, call);
-  // A password that could not be recorded is issued all the same.
+  // If the event cannot be recorded, the password is issued anyway.
   await noteIssued(env, authority, { address }, password.expiresAt).catch((error: unknown) =>
     report('login.not-recorded', { error }),
   );

@@ -63,7 +63,7 @@ export async function collectNow(call: Call, { force }: { force: boolean }) {
   );
 }
 
-/** Adds to the batch that purges a deleted repository. */
+/** Deletes the policy, in the batch that purges a deleted repository. */
 export function deletePolicy(batch: Parameters<typeof deleteTrashedPolicies>[0], repositoryId: number): void {
   deleteTrashedPolicies(batch, [repositoryId]);
 }

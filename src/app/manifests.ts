@@ -47,7 +47,7 @@ interface PushedManifest {
   expected: Digest | null;
   tags: Tag[];
   condition: Condition | null;
-  /** Called with the parsed manifest before anything is written, for limits of the door. */
+  /** Called with the parsed manifest before anything is written, so that the door can apply its limits. */
   charge?: (manifest: Manifest) => void;
 }
 

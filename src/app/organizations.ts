@@ -67,7 +67,7 @@ export type { Robot, RobotChange } from '../auth/people/robots.ts';
 export type { Team } from '../auth/people/teams.ts';
 export type { Grants } from '../auth/rights/policy-names.ts';
 
-/** What is recorded with a change, and the version that it is made to: 0 for an absent thing, `null` for any. */
+/** The actor to record with a change, and the version that is expected: 0 for an absent thing, `null` for any. */
 function changeOf(call: Call, ifVersion: number | null) {
   return { ifVersion, by: actorOf(call) };
 }

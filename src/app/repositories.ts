@@ -64,7 +64,7 @@ export async function listRepositories(
   { namespace, search }: RepositoryFilter,
 ): Promise<{ items: ListedRepository[]; next: string | null }> {
   const filter = {
-    // ASCII only, as SQLite's lower() does to what it is compared with.
+    // Lowers ASCII letters only, like SQLite's lower(), which is applied to the other side.
     search: search?.replaceAll(/[A-Z]+/g, (text) => text.toLowerCase()),
     namespace: namespace && parseName(namespace),
   };
@@ -106,7 +106,8 @@ export async function putRepository(
   const wanted = valid(repositoryChange, change);
   if (ifVersion === null || ifVersion === 0) {
     if (await create(call, repository, wanted, by)) return { isNew: true, repository: await readRepository(call, repository) };
-    if (ifVersion === 0) throw new Refusal('version-mismatch', { message: 'it is there already' });
+    if (ifVersion === 0)
+      throw new Refusal('version-mismatch', { message: 'the repository exists already: nothing was changed' });
   }
   if (!allows(call.authority, 'pull', repository)) throw new Refusal('name-taken');
   requireRight(call, 'admin', repository);
@@ -118,7 +119,7 @@ export async function putRepository(
 /** @returns `false` if there is one of this name */
 async function create(call: Call, repository: RepositoryName, wanted: RepositoryChange, by: Actor): Promise<boolean> {
   const creator = { by, mayAdminister: allows(call.authority, 'admin', repository) };
-  // Tells a creator who may not set all this that the name is taken, if it is.
+  // A creator without the right to admin is told that the name is taken, not that a field is not allowed.
   if (!creator.mayAdminister && (await describeRepository(call.env, repository))) return false;
   const batch = newBatch(call.env);
   addRepository(batch, repository, wanted, creator);

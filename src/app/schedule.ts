@@ -24,23 +24,23 @@ import { expireDeliveries, removeEnded } from '../webhooks/subscriptions.ts';
 import { type DeliveryRuntime, matchForgotten } from './deliveries.ts';
 import { deletePolicy } from './maintenance.ts';
 
-/** Uploads that one run expires: each costs up to four calls to a store, of which an invocation has 1,000. */
+/** Uploads that one run expires. Each costs up to four calls to a store, and an invocation has 1,000. */
 const UPLOADS_PER_RUN = 50;
 const LOGINS_PER_RUN = 1000;
 const DELIVERIES_PER_RUN = 1000;
 const EVENTS_PER_RUN = 1000;
-/** Messages in one run that remind the queue of deliveries. */
+/** Messages that one run sends to the queue again for deliveries that are overdue. */
 const REMINDERS_PER_RUN = 200;
-/** Deliveries that one run tries itself: an invocation has 50 requests to the outside and 10 ms of CPU. */
+/** Deliveries that one run sends itself. An invocation has 50 requests to the outside and 10 ms of CPU. */
 const DIRECT_PER_RUN = 20;
-/** Lifecycle policies that are carried out in one run: each loads its whole repository. */
+/** Lifecycle policies that one run carries out. Each loads its whole repository. */
 const LIFECYCLES_PER_RUN = 2;
 /** Minutes between two runs. */
 const RUN_MINUTES = 10;
-/** Pages of R2 listings in one run: each is a paid operation. */
+/** Pages of R2 listings in one run. Each is a paid operation. */
 const PAGES_PER_SWEEP = 10;
 
-/** What a run knows when it begins, read in one call. */
+/** The state at the beginning of a run, read in one call. */
 interface Run {
   /** Milliseconds since the epoch, when the schedule fired. */
   now: number;
@@ -124,12 +124,12 @@ function work(job: Job, run: (env: Env, left: Cost) => Promise<unknown>): Work {
   return { job, run };
 }
 
-/** How many rows may be deleted. @param rows rows written for each of them, at most */
+/** The number of rows that a job may delete. @param rows rows written for each of them, at most */
 function within(limit: number, { rowsWritten }: Cost, rows: number): number {
   return Math.max(1, Math.min(limit, Math.floor(rowsWritten / rows)));
 }
 
-/** Jobs that run once an hour, by the run that does them. */
+/** Jobs that run once an hour, by the slot of the run that does them. */
 const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
   ({ now }) => [work('expiry', (env) => sweepAbandoned(env, now))],
   () => [

@@ -7,7 +7,7 @@ import { decrypt, encrypt, type Secrets } from '../secrets.ts';
 const LABEL = 'place-in-list';
 /** Characters: more than the longest name with a number behind it. */
 const CURSOR_LENGTH = 288;
-/** What an encrypted cursor begins with, and no name does. */
+/** The first character of an encrypted cursor. No name begins with it. */
 const MARK = '~';
 
 /** @param list the name of the list: a cursor of one list is refused by another */

@@ -1,4 +1,4 @@
-/** Refuses all work while the registry is not set up: every entry point of the Worker asks before it does anything else. */
+/** Refuses all work while the registry is not set up. Every entry point of the Worker checks this first. */
 import { checkSecrets, type Env, settings } from '../env.ts';
 import { requireOwnStores, UnusableStoreError } from '../ownership.ts';
 import { requireSecret } from '../secrets.ts';

@@ -17,7 +17,7 @@ interface Account {
   over: Partial<Record<Kind, number>>;
 }
 
-/** Rows after which the sum is saved: reading is fifty times as cheap. */
+/** Rows after which the sum is saved. Rows read are fifty times as cheap as rows written. */
 const SAVED_EVERY: Record<Kind, number> = { 'rows-read': 10_000, 'rows-written': 200 };
 const ACCOUNTS_MAX = 5000;
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -66,8 +66,8 @@ function accountIn({ DB }: Pick<Env, 'DB'>, name: string): Account {
 function usedUp(name: string, kind: Kind, max: number, now: number): Refusal {
   return new Refusal('daily-limit', {
     message:
-      `${name} has ${WORDS[kind]} about ${max} rows of the database today, which is the limit of an account: ` +
-      'it may go on at 00:00 UTC. Nothing was changed',
+      `${name} has ${WORDS[kind]} about ${max} rows of the database today, which is the limit of an account. ` +
+      'Nothing was changed: try again after 00:00 UTC',
     retryAfter: secondsToMidnight(now),
   });
 }

@@ -185,7 +185,7 @@ export async function listDeliveries(
 ): Promise<Page<Delivery<number>>> {
   requireWebhook(call, webhook);
   const before = after === '' ? null : deliveryKeyOf(after);
-  if (after !== '' && !before) throw invalidInput({ at: 'last', message: 'is not the id of a delivery' });
+  if (after !== '' && !before) throw invalidInput({ at: 'last', message: 'must be `next` of the page before' });
   const { items, more } = await readDeliveries(call.env, webhook, { before: before?.event ?? null, limit, state });
   return { items: items.map((one) => ({ ...one, ...named(one) })), more };
 }

@@ -23,7 +23,7 @@ interface IssuedToken {
   expiresIn: number;
   /** Milliseconds since the epoch. */
   issuedAt: number;
-  /** What was granted, as scopes. */
+  /** The granted scopes. */
   scope: string;
   refreshToken: string | null;
 }
@@ -35,10 +35,10 @@ interface IssuedToken {
 export function requestedScopes(scopes: string[], service: string): Grant[] {
   const words = wordsOf(scopes);
   if (words.length <= MAX_SCOPES) return parseScopes(words, service);
-  throw new Refusal('parameter-invalid', { message: `a token is for up to ${MAX_SCOPES} scopes` });
+  throw new Refusal('parameter-invalid', { message: `a token has up to ${MAX_SCOPES} scopes` });
 }
 
-/** The repositories whose policies bear on these scopes. */
+/** The repositories whose policies matter to these scopes. */
 export function repositoriesIn(scopes: Grant[]): string[] {
   return scopes.flatMap(({ type, name }) => (type === 'repository' ? [name] : []));
 }
@@ -53,7 +53,7 @@ export async function issueToken(call: TokenCall, scopes: Grant[], lasting: bool
   if (startsLogin(authority, lasting)) await recordLogin(call, (where) => noteLogin(env, authority, where, now));
   const grants = grantable(authority, scopes);
   const { token, expiresAt } = await mintAccessToken(env, authority, grants, call);
-  // A client without a refresh token shows the CI token again, after its end too.
+  // A client without a refresh token sends the CI token again, even after the token has expired.
   if (authority.unseen && !lasting) await noteOutsideLogin(env, authority.unseen);
   return {
     token,
@@ -64,7 +64,7 @@ export async function issueToken(call: TokenCall, scopes: Grant[], lasting: bool
   };
 }
 
-/** True if the request begins a login that lasts, and does not continue one. */
+/** True if the request starts a login with a refresh token, and does not continue one. */
 export function startsLogin({ login }: Authority, lasting: boolean): boolean {
   return lasting && !login;
 }

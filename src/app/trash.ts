@@ -63,13 +63,13 @@ export async function restoreManifest(call: Call, repository: RepositoryName, di
   return finishing(call, restoreManifestRow(call.env, repository, digest, by));
 }
 
-/** Takes a tag out of the trash for good. @throws manifest-unknown, deletion-disabled */
+/** Purges a tag: it cannot be restored any more. @throws manifest-unknown, deletion-disabled */
 export async function purgeTag(call: Call, repository: RepositoryName, tag: Tag): Promise<void> {
   const by = requireRight(call, 'admin', repository, tag);
   await purge(call, await findEntry(call.env, repository, 'tag', tag), by);
 }
 
-/** Takes a manifest out of the trash for good. @throws manifest-unknown, deletion-disabled */
+/** Purges a manifest: it cannot be restored any more. @throws manifest-unknown, deletion-disabled */
 export async function purgeManifest(call: Call, repository: RepositoryName, digest: Digest): Promise<void> {
   const by = requireRight(call, 'admin', repository);
   await purge(call, await findEntry(call.env, repository, 'manifest', digest), by);
@@ -135,7 +135,7 @@ export async function restoreRepository(call: Call, entry: string): Promise<{ na
   return { name: trashed.name };
 }
 
-/** Takes a deleted repository out of the trash for good. Asking again does no harm. @throws not-found, deletion-disabled */
+/** Purges a deleted repository. A repeated request does no harm. @throws not-found, deletion-disabled */
 export async function purgeRepository(call: Call, entry: string): Promise<{ name: RepositoryName }> {
   const { trashed, by } = await requireTrashed(call, entry);
   if (!trashed.isPurging) await purge(call, { repositoryId: trashed.entry, kind: 'repository', name: '' }, by);

@@ -34,7 +34,7 @@ export function usageCursor({ namespace }: Pick<Usage, 'namespace'>): string {
   return namespace || '-';
 }
 
-/** Counts now. Reads every link between a repository and a blob, so only owners may ask. */
+/** Counts the usage now. It reads every link between a repository and a blob, so only owners may request it. */
 export async function getOrganizationUsage(call: Call, organization: string): Promise<Holdings> {
   requireOwner(call, organization);
   await getOrganization(call.env, organization);

@@ -1,4 +1,4 @@
-/** Lists of repositories as their reader may see them: candidates by index, each judged, until a page is full. */
+/** Lists the repositories that the caller may pull: finds candidates by index and checks each, until a page is full. */
 import type { Authority } from '../auth/authority.ts';
 import {
   common,
@@ -21,14 +21,15 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import { openCursor, sealCursor } from './sealed-cursor.ts';
 
 /**
- * Goes, and candidates of the second; each after it takes twice as many, up to a limit. It is what one request may cost where
- * most are denied by their own policies: three statements a go, of which an invocation has 50.
+ * Rounds in one request, and candidates of the second round; each later round takes twice as many, up to CHUNK_MAX. A round
+ * takes three statements, of which an invocation has 50. All rounds are needed only if most candidates are denied by their own
+ * policies.
  */
 const ROUNDS = 12;
 const CHUNK = 1000;
 const CHUNK_MAX = 4000;
 
-/** As places in it are sealed for it. */
+/** The name of the list for which cursors are encrypted. */
 const LIST = 'repositories';
 
 interface Filter {
@@ -38,13 +39,13 @@ interface Filter {
   search?: string | undefined;
 }
 
-/** Outside of any of these is nothing to be found: the namespace that is asked for, and what the credential is narrowed to. */
+/** Ranges of names that a result must be in: the requested namespace, and what the credential is narrowed to. */
 function limitsOf({ bounds }: Authority, { namespace }: Filter): Place[] {
   const narrowed = bounds.map((statements) => reachOf(pullPatterns({ statements })));
   return namespace === undefined ? narrowed : [{ prefixes: [`${namespace}/`], names: [] }, ...narrowed];
 }
 
-/** How far a round has seen everything there is: the list that was cut off first, `undefined` where none was. */
+/** The name up to which a round is complete: the end of the list that was cut off first; `undefined`: none was cut off. */
 function earliest(ends: (string | undefined)[]): string | undefined {
   return ends.filter((end) => end !== undefined).sort()[0];
 }
@@ -57,7 +58,7 @@ interface Visible {
 
 interface Judged {
   visible: Visible[];
-  /** Up to here, where comparing the rest is for another request; `undefined`: all were judged. */
+  /** The last repository that was checked, if one request may not compare more patterns; `undefined`: all were checked. */
   stoppedAt: string | undefined;
 }
 
@@ -74,7 +75,7 @@ function judged(judge: Judge, said: Map<string, Said>, names: RepositoryName[], 
   return { visible, stoppedAt: undefined };
 }
 
-/** The next names of a sorted list, and where it was cut off. */
+/** The next names of a sorted list. `cut`: the last of them, if there are more. */
 function nextOf(names: readonly string[], { after, limit }: PageQuery): { items: string[]; cut: string | undefined } {
   const rest = names.filter((name) => name > after);
   const items = rest.slice(0, limit);
@@ -105,10 +106,10 @@ export async function visibleRepositories(
   const limits = limitsOf(authority, filter);
   const within = limits.map(placeTest);
   const reach = limits.reduce(common, reachOf(pullPatterns(authority)));
-  // The index finds these by their prefix: it need not look for them by name as well.
+  // The index finds these by prefix, so they are not looked up by name as well.
   const isBehindPrefix = placeTest({ ...reach, names: [] });
   const judge = judgeOf(authority, 'pull');
-  // `0` is what comes after the slash.
+  // `0` is the character after the slash.
   const [start, end] = filter.namespace === undefined ? ['', undefined] : [`${filter.namespace}/`, `${filter.namespace}0`];
   const found: Visible[] = [];
   let from = place > start ? place : start;

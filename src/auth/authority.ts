@@ -24,7 +24,7 @@ export interface Authority {
   /** Organizations, by role. */
   owns: string[];
   belongsTo: string[];
-  /** What the caller has shown, as far as it matters for rights. `login`: a token of this registry. */
+  /** The kind of the caller's credential. `login`: a token of this registry. */
   credentialKind: 'none' | 'password' | 'key' | 'login' | 'ci';
   /** The origin that a token made for this caller names, and its latest end (seconds since the epoch). */
   credentialOrigin: CredentialOrigin;

@@ -18,7 +18,7 @@ const MEMBERSHIPS_MAX = 1000;
 const TEAMS_MAX = 3000;
 /** Bytes of policies of repositories for a request that names many of them. The first ones that fit are read. */
 const REPOSITORIES_MAX_BYTES = 128 * 1024;
-/** Repositories whose policies always fit, so that their sizes are not added up. */
+/** Up to this many repositories, the policies always fit into one request, so their sizes are not added up. */
 const FEW = 4;
 /** For a question about many subjects, the limits above are multiplied by their number, up to this one. */
 const SUBJECTS_READ = 16;
@@ -55,7 +55,7 @@ const loadStatement = (teamsMax: number, repositoryStatements: string) => `WITH 
 const OF_REPOSITORIES = `SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
     FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(:repositories))`;
 
-/** As `OF_REPOSITORIES`, in the order of the request, and without the text of those beyond the limit. */
+/** Like `OF_REPOSITORIES`, in the order of the request, and without the text of policies beyond the limit. */
 const OF_MANY_REPOSITORIES = `SELECT 0, 'repository', subject, bytes, iif(total <= ${REPOSITORIES_MAX_BYTES}, ${readable('statements')}, NULL)
     FROM (SELECT subject, statements, octet_length(statements) AS bytes, sum(octet_length(statements)) OVER (ORDER BY r.key) AS total
       FROM json_each(:repositories) r CROSS JOIN policies ON subject = 'repository:' || r.value)`;

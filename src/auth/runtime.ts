@@ -1,6 +1,6 @@
 /** The clock, the network and the host name, which the domain gets as arguments. */
 
-/** Where and when a token is made or verified. */
+/** The registry and the time for which a token is made or verified. */
 export interface TokenContext {
   /** The audience of our tokens: the host under which clients reach the registry. */
   service: string;

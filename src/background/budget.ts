@@ -97,7 +97,7 @@ export function totalOf({ spent }: Day): Cost {
   return Object.values(spent).reduce(add, NOTHING);
 }
 
-/** What a job may still spend today: the rest of the budget without the rest of the other jobs' shares. */
+/** The rest of a job's budget of today: the rest of the whole budget without the rest of the other jobs' shares. */
 export function leftFor(day: Day, job: Job): Cost {
   const total = totalOf(day);
   const left = (name: keyof Cost) => {

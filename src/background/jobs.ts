@@ -19,7 +19,7 @@ const SAVED_AFTER = { rowsRead: 5000, rowsWritten: 200 };
 /** The cost of saving. */
 const SAVING: Cost = { rowsRead: 2, rowsWritten: 1, queueOperations: 0 };
 
-/** What the jobs have spent since the last save. */
+/** The cost of the jobs since the last save. */
 class Account {
   private unsaved: Day['spent'] = {};
   private readonly env: Pick<Env, 'DB'>;

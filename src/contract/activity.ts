@@ -8,9 +8,11 @@ import { PAGE_QUERY } from './pages.ts';
 export const activityQuery = z
   .strictObject({
     ...PAGE_QUERY,
-    last: z.optional(z.string().regex(/^[1-9]\d{0,14}$/, 'is not an event')).describe('`next` of the page before'),
+    last: z
+      .optional(z.string().regex(/^[1-9]\d{0,14}$/, 'must be `next` of the page before'))
+      .describe('`next` of the page before'),
     repository: z
-      .optional(z.string().refine(isRepositoryName, 'is not a repository name'))
+      .optional(z.string().refine(isRepositoryName, 'must be a repository name, such as acme/api'))
       .describe(
         'Only events about this repository, which may be deleted. You need the right to administer it. If another repository had this name before, its events are shown only to owners of the organization',
       ),
@@ -32,7 +34,10 @@ export const activityQuery = z
     since: z.optional(instant).describe('Only events at this time or later'),
     until: z.optional(instant).describe('Only events before this time'),
   })
-  .refine((sent) => sent.repository === undefined || sent.organization === undefined, 'has one of repository and organization');
+  .refine(
+    (sent) => sent.repository === undefined || sent.organization === undefined,
+    'must have repository or organization, not both',
+  );
 
 export const event = z.strictObject({
   id: z.int().describe('Grows with every event of the registry'),

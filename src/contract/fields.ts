@@ -9,7 +9,7 @@ export const description = z
       .string()
       .trim()
       .max(DESCRIPTION_MAX)
-      .refine((text) => !/\p{Cc}/u.test(text), 'is one line of text'),
+      .refine((text) => !/\p{Cc}/u.test(text), 'must be one line of text'),
   )
   .describe('Unchanged if left out');
 

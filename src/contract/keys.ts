@@ -12,7 +12,7 @@ const keyName = z
   .trim()
   .min(1)
   .max(100)
-  .refine((text) => !/[\p{Cc}\p{Cf}\p{Cs}]/u.test(text), 'has characters that cannot be seen')
+  .refine((text) => !/[\p{Cc}\p{Cf}\p{Cs}]/u.test(text), 'must not have invisible characters')
   .describe('What the key is for');
 
 const keyStatements = z

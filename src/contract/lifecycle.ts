@@ -56,7 +56,7 @@ const rule = z.strictObject(
       z
         .string()
         .max(RULE_DESCRIPTION_MAX)
-        .refine((text) => !/\p{Cc}/u.test(text), 'is one line of text'),
+        .refine((text) => !/\p{Cc}/u.test(text), 'must be one line of text'),
     ),
     selection,
     action: z

@@ -42,7 +42,7 @@ export const changedUserSchema = userSchema.extend({
     .describe('After disabling a user: the policies that still name them. They apply again when the user is enabled'),
 });
 
-/** What a member of a common organization sees of a user. */
+/** The part of a user that members of a common organization see. */
 export const colleagueSchema = userSchema.pick({ name: true, subject: true });
 
 const invitationSchema = z.strictObject({

@@ -34,11 +34,14 @@ export const repositoryPolicy = z.strictObject({ statements: repositoryStatement
 export const explainQuery = z.strictObject({
   principal: z
     .string()
-    .refine((text) => isPrincipal(text) || /^(?:key|ci):/.test(text), 'is no principal')
+    .refine(
+      (text) => isPrincipal(text) || /^(?:key|ci):/.test(text),
+      'must be user:NAME, robot:ORGANIZATION/NAME, team:ORGANIZATION/NAME, organization:NAME, key:ID, ci:NAME or *',
+    )
     .describe('`user:…`, `robot:…/…`, `team:…/…`, `organization:…`, `key:…`, `ci:…`, or `*` for an anonymous caller'),
   action: z.enum(ACTIONS),
-  repository: z.string().refine(isRepositoryName, 'is no repository name'),
-  tag: z.optional(z.string().refine(isTag, 'is no tag')),
+  repository: z.string().refine(isRepositoryName, 'must be a repository name, such as acme/api'),
+  tag: z.optional(z.string().refine(isTag, 'must be a tag')),
   claims: z.optional(z.string().max(4000)).describe("With a `ci:` principal: the token's claims, as a JSON object"),
 });
 

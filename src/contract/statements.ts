@@ -14,17 +14,21 @@ export const actions = z
   .describe(`A list of actions, or one of the presets ${presets.map((name) => `\`${name}\``).join(', ')}`);
 
 const repositoryPatterns = z
-  .array(z.string().refine(isRepositoryPattern, 'is no repository name or pattern'))
+  .array(z.string().refine(isRepositoryPattern, 'must be a repository name or pattern, such as acme/api or acme/*'))
   .min(1)
   .max(PATTERNS_MAX)
   .describe('Repository names or patterns. `*` matches any characters, including slashes');
 
 const tagPatterns = z
-  .optional(z.array(z.string().refine(isTagPattern, 'is no tag or pattern')).min(1).max(PATTERNS_MAX))
+  .optional(z.array(z.string().refine(isTagPattern, 'must be a tag or pattern, such as v1 or v*')).min(1).max(PATTERNS_MAX))
   .describe('Limits `push`, `retag` and `delete` to matching tags');
 
 const principals = z
-  .array(z.string().refine(isPrincipal, 'is no principal'))
+  .array(
+    z
+      .string()
+      .refine(isPrincipal, 'must be user:NAME, organization:NAME, team:ORGANIZATION/NAME, robot:ORGANIZATION/NAME or *'),
+  )
   .min(1)
   .max(PATTERNS_MAX)
   .describe('`user:…`, `organization:…`, `team:…/…`, `robot:…/…`, or `*` for everybody, including anonymous callers');
@@ -49,7 +53,7 @@ export type SentStatement = z.output<typeof identityStatement> | z.output<typeof
 function onlyActionsWithTags({ actions: sent, tags }: SentStatement, context: z.RefinementCtx): void {
   const others = actionsIn(sent).filter((action) => !TAG_ACTIONS.includes(action));
   if (!tags || others.length === 0) return;
-  const message = `tags narrow push, retag and delete only: put ${others.join(', ')} into a statement without tags`;
+  const message = `tags limit only push, retag and delete: put ${others.join(', ')} into a statement without tags`;
   context.addIssue({ code: 'custom', path: ['tags'], message });
 }
 

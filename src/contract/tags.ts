@@ -4,7 +4,7 @@ import { isDigest } from '../oci/digest.ts';
 import { EXCLUSION, EXCLUSIONS_MAX, MUTABILITIES } from '../vocabulary/mutability.ts';
 import { PAGE_QUERY } from './pages.ts';
 
-const digest = z.string().refine(isDigest, 'is not a digest');
+const digest = z.string().refine(isDigest, 'must be sha256: and 64 hex digits, or sha512: and 128');
 
 export const historyPoint = z.strictObject({
   point: z.int().describe('Numbers the changes of this tag, from 1'),
@@ -19,7 +19,9 @@ export const historyPoint = z.strictObject({
 
 export const historyQuery = z.strictObject({
   ...PAGE_QUERY,
-  last: z.optional(z.string().regex(/^[1-9]\d{0,14}$/, 'is not a point')).describe('`next` of the page before'),
+  last: z
+    .optional(z.string().regex(/^[1-9]\d{0,14}$/, 'must be `next` of the page before'))
+    .describe('`next` of the page before'),
 });
 
 export const rollback = z
@@ -27,7 +29,7 @@ export const rollback = z
     point: z.optional(z.int().min(1)).describe('A point of the history: the tag names what it named from there on'),
     digest: z.optional(digest).describe('A digest that the tag has named before'),
   })
-  .refine((sent) => (sent.point === undefined) !== (sent.digest === undefined), 'has one of point and digest');
+  .refine((sent) => (sent.point === undefined) !== (sent.digest === undefined), 'must have either point or digest');
 
 export const rolledBack = z.strictObject({ tag: z.string(), digest: z.string() });
 
@@ -39,7 +41,7 @@ export const tagMutability = z.strictObject({
         .array(
           z.strictObject({
             filterType: z.optional(z.literal('WILDCARD')),
-            filter: z.string().regex(EXCLUSION, 'is not a filter: letters, digits, ".", "_", "-" and "*"'),
+            filter: z.string().regex(EXCLUSION, 'must have letters, digits, ".", "_", "-" and "*" only'),
           }),
         )
         .max(EXCLUSIONS_MAX),

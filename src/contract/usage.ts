@@ -58,10 +58,12 @@ export const quotaChange = z.strictObject({
 
 export const pullsQuery = z
   .strictObject({
-    tag: z.optional(z.string().refine(isTag, 'is not a tag')).describe('Only pulls of the image that this tag names now'),
-    digest: z.optional(z.string().refine(isDigest, 'is not a digest')).describe('Only pulls of this image'),
+    tag: z.optional(z.string().refine(isTag, 'must be a tag')).describe('Only pulls of the image that this tag names now'),
+    digest: z
+      .optional(z.string().refine(isDigest, 'must be sha256: and 64 hex digits, or sha512: and 128'))
+      .describe('Only pulls of this image'),
   })
-  .refine(({ tag, digest }) => tag === undefined || digest === undefined, 'has one of tag and digest');
+  .refine(({ tag, digest }) => tag === undefined || digest === undefined, 'must have tag or digest, not both');
 
 export const pulls = z.strictObject({
   total: count,

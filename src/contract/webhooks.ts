@@ -38,11 +38,16 @@ const types = z
   );
 
 const repositories = z
-  .nullable(z.array(z.string().refine(isRepositoryPattern, 'is no repository name or pattern')).min(1).max(PATTERNS_MAX))
+  .nullable(
+    z
+      .array(z.string().refine(isRepositoryPattern, 'must be a repository name or pattern, such as acme/api or acme/*'))
+      .min(1)
+      .max(PATTERNS_MAX),
+  )
   .describe('Only events about repositories with a matching name. `*` matches any characters. `null`: all events');
 
 const tags = z
-  .nullable(z.array(z.string().refine(isTagPattern, 'is no tag or pattern')).min(1).max(PATTERNS_MAX))
+  .nullable(z.array(z.string().refine(isTagPattern, 'must be a tag or pattern, such as v1 or v*')).min(1).max(PATTERNS_MAX))
   .describe('Only events that name a matching tag. `*` matches any characters. `null`: all events');
 
 export const newWebhook = z.strictObject({
@@ -151,8 +156,8 @@ export const replayRequest = z
     until: z.optional(instant).describe('With `since`: only events before this time'),
     after: z.optional(z.int().min(0)).describe('`next` of the answer before'),
   })
-  .refine(({ failed, since }) => (failed === undefined) !== (since === undefined), 'has one of failed and since')
-  .refine(({ since, until }) => until === undefined || since !== undefined, 'has until without since');
+  .refine(({ failed, since }) => (failed === undefined) !== (since === undefined), 'must have either failed or since')
+  .refine(({ since, until }) => until === undefined || since !== undefined, 'must have since if it has until');
 
 export const replayResult = z.strictObject({
   count: z.int(),

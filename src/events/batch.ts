@@ -26,7 +26,7 @@ export interface Handle<Row> {
   readonly row?: Row;
 }
 
-/** What a batch yielded, by the handles of its statements. */
+/** The rows of a batch, by the handles of its statements. */
 export interface Results {
   of<Row>(handle: Handle<Row>): Row[];
   /** The first row of a statement that yields at most one. */
@@ -71,7 +71,7 @@ export class Batch {
   }
 
   /**
-   * A precondition.
+   * Adds a precondition.
    * @param condition an SQL expression
    * @param says what the refusal says; a function is called only when the batch was refused for this reason. Preconditions of
    *   one
@@ -84,9 +84,9 @@ export class Batch {
   }
 
   /**
-   * A precondition that can fail for several reasons.
-   * @param refusals a SELECT of reasons to refuse for, the first one first; it holds if there is no row
-   * @param says what a refusal for each of the reasons says
+   * Adds a precondition that can fail for several reasons.
+   * @param refusals a SELECT of reasons, the first one first; without rows the precondition holds
+   * @param says the particulars for each of the reasons
    */
   requireNone(refusals: string, parameters: Parameters, says: Partial<Record<Precondition, Saying>>): void {
     for (const [reason, saying] of Object.entries(says) as [Precondition, Saying][]) {
@@ -200,7 +200,7 @@ export function isLost(error: unknown): boolean {
   return failure === null || failure === 'lost';
 }
 
-/** A row that `recordEvent` wrote, or any other row. */
+/** A result row: the one that `recordEvent` wrote, or one of any other statement. */
 type Recorded = { recorded_event?: number; type?: string };
 
 /** Sends one message for all events of a batch. If the queue refuses it, the cron finds the events. */

@@ -2,7 +2,7 @@
 
 import type { EventType } from '../vocabulary/event-types.ts';
 
-/** Who did something: a subject such as `user:admin`, and the access key that was used. */
+/** The actor of a change: a subject such as `user:admin`, and the access key that was used. */
 export interface Actor {
   subject: string;
   key?: string;
@@ -24,7 +24,7 @@ export interface RecordedEvent {
   about: string;
   /** The number of the event among those with the same `about`, from 1 without gaps. */
   sequence: number;
-  /** What the event happened to. The fields depend on the type. */
+  /** The thing that the event is about. The fields depend on the type. */
   target: Record<string, unknown>;
   by: Actor;
 }

@@ -63,7 +63,7 @@ const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
 /** Refuses requests that a registry's webhook sends, so that no event can cause itself (RFC 5842, 7.2: loop detected). */
 const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
   if (c.req.header(LOOP_HEADER) !== undefined) {
-    throw new Refusal('webhook-loop', { message: 'a webhook may not be sent to a registry' });
+    throw new Refusal('webhook-loop');
   }
   await next();
 });
@@ -77,7 +77,7 @@ const HOST = /^(?:[\w.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
   const host = c.req.header('host');
   if (!URL.canParse(c.req.url) || (host !== undefined && !HOST.test(host)))
-    throw new Refusal('parameter-invalid', { message: 'the host is no name or address' });
+    throw new Refusal('parameter-invalid', { message: 'the host of the request is not a valid name or address' });
   await next();
 });
 
@@ -90,7 +90,7 @@ const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
   const paths = [sent, new URL(c.req.url).pathname, c.req.path].map(withPlainDigest);
   if (paths.some((path) => path.includes('%') || path.includes('//'))) {
     throw new Refusal('repository-name-invalid', {
-      message: 'the path has percent-encoding, an empty part, or too many parts',
+      message: 'the path is not valid: it has percent-encoding, an empty part, or too many parts',
     });
   }
   await next();
@@ -108,7 +108,7 @@ function withPlainDigest(path: string): string {
  */
 const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, next) {
   if (/[%\p{Cc}\ufffd]/u.test(c.req.path)) {
-    const message = 'the path has percent-encoding that is not UTF-8, is encoded twice, or stands for a control character';
+    const message = 'the path is not valid: its percent-encoding is not UTF-8, is done twice, or contains a control character';
     throw new Refusal('request-invalid', { message });
   }
   if (c.req.path.includes('//')) throw new Refusal('address-unknown');

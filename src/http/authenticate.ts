@@ -19,7 +19,9 @@ export const authenticate = createMiddleware<AppEnv>(async function authenticate
   await next();
 });
 
-/** For /api: the same passwords, also as bearer token. Access tokens are for /v2 alone. */
+/**
+ * For /api: accepts the same passwords, and an access key or a login password as bearer token. Access tokens are for /v2 only.
+ */
 export const authenticateApi = createMiddleware<AppEnv>(async function authenticateApi(c, next) {
   await setCaller(c, (password) => ({ name: null, password }));
   await next();

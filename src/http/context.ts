@@ -1,4 +1,4 @@
-/** What travels with a request: bindings, who makes it, where and when. Doors make of it what operations need. */
+/** The context of a request: bindings, caller, address, time and network. */
 import type { Context } from 'hono';
 import type { Caller } from '../app/authentication.ts';
 import type { Authority, Background, Call } from '../app/call.ts';
@@ -28,7 +28,7 @@ export interface AppEnv {
   };
 }
 
-/** What helpers need of a context, whatever its route is. */
+/** The part of a route's context that helpers need. */
 export type RequestContext = Pick<Context<AppEnv>, 'env' | 'req' | 'executionCtx' | 'var'>;
 
 interface Place {
@@ -78,7 +78,7 @@ export function contentCallOf(c: RequestContext): ContentCall {
   return { ...baseOf(c), caller, authority, uploading, address: auditAddress };
 }
 
-/** What does not depend on the caller. Below the doors nothing reads a clock but the database. */
+/** The parts of a `Call` that do not depend on the caller. Below the doors, the only clock is the database's. */
 export function baseOf(c: RequestContext): Omit<Call, 'authority' | 'address'> {
   const { origin, host } = placeOf(c);
   return { env: c.env, origin, service: host, now: Date.now(), work: afterwards(c) };

@@ -46,7 +46,7 @@ export function limitTokenRequests(c: RequestContext, subject: string): Promise<
 }
 
 export function limitUploadStarts(c: RequestContext, subject: string): Promise<void> {
-  return limit(c.env.UPLOAD_STARTS, subject, 'too many uploads begun');
+  return limit(c.env.UPLOAD_STARTS, subject, 'too many new uploads by this account');
 }
 
 /** A test makes the registry call an address of the user's choice, and tells whether it answers. */
@@ -62,7 +62,7 @@ export function limitReplays(c: RequestContext): Promise<void> {
 
 /** Logins with a refresh token: each has a row for as long as the token lives. */
 export function limitLogins(c: RequestContext, subject: string): Promise<void> {
-  return limit(c.env.LOGINS, subject, 'too many logins begun by this account');
+  return limit(c.env.LOGINS, subject, 'too many new logins by this account');
 }
 
 /** Rows that a writing request is charged with. A blob, or a change by the API, writes six to ten. */
@@ -70,7 +70,7 @@ const ROWS_WRITTEN = 8;
 
 /** For every request that writes. */
 export async function limitWrites(c: RequestContext): Promise<void> {
-  await limit(c.env.WRITES, accountOf(c), 'too many requests that write by this account');
+  await limit(c.env.WRITES, accountOf(c), 'too many writing requests by this account');
   charge(c, 'rows-written', ROWS_WRITTEN);
 }
 
@@ -84,7 +84,7 @@ const ROWS_READ = 500;
 
 /** For lists, searches and reports, which read many rows. */
 export async function limitExpensiveReads(c: RequestContext, rows = ROWS_READ): Promise<void> {
-  await limit(c.env.EXPENSIVE_READS, accountOf(c), 'too many lists and reports asked for by this account');
+  await limit(c.env.EXPENSIVE_READS, accountOf(c), 'too many requests for lists and reports by this account');
   charge(c, 'rows-read', rows);
 }
 
@@ -103,7 +103,7 @@ function accountOf(c: RequestContext): string {
 async function limit(binding: Env['WRONG_PASSWORDS'], key: string, message: string): Promise<void> {
   if (!binding || (await binding.limit({ key })).success) return;
   throw new Refusal('rate-limited', {
-    message: `${message}: wait a minute`,
+    message: `${message}: wait a minute, and try again`,
     retryAfter: PERIOD,
   });
 }

@@ -11,7 +11,7 @@ const PAGE_MAX = 1000;
 /** @throws parameter-invalid if the parameter is repeated */
 export function single(c: RequestContext, name: string): string | undefined {
   const values = c.req.queries(name) ?? [];
-  if (values.length > 1) throw new Refusal('parameter-invalid', { message: `"${name}" is given more than once` });
+  if (values.length > 1) throw new Refusal('parameter-invalid', { message: `"${name}" is given more than once: send it once` });
   return values[0];
 }
 
@@ -19,7 +19,7 @@ export function single(c: RequestContext, name: string): string | undefined {
 export function pageSize(c: RequestContext): number {
   const text = single(c, 'n');
   if (text === undefined) return PAGE_MAX;
-  if (!/^\d{1,15}$/.test(text)) throw new Refusal('parameter-invalid', { message: '"n" is not a whole number' });
+  if (!/^\d{1,15}$/.test(text)) throw new Refusal('parameter-invalid', { message: '"n" must be a whole number' });
   return Math.min(Number(text), PAGE_MAX);
 }
 
@@ -47,7 +47,8 @@ export function chunkOf(c: RequestContext): Chunk {
 
 /** Reads the whole body. @throws body-too-large as soon as it is longer than `max` bytes; body-incomplete if it breaks off */
 export async function readBody(c: RequestContext, max: number): Promise<Uint8Array> {
-  const tooLarge = () => new Refusal('body-too-large', { message: `the body may have up to ${max} bytes` });
+  const tooLarge = () =>
+    new Refusal('body-too-large', { message: `the body of the request is too large: it may have up to ${max} bytes` });
   const length = contentLength(c);
   if (length !== null && length > max) throw tooLarge();
   const bytes = await (length === null ? readUpTo(c.req.raw.body as ReadableStream, max) : c.req.arrayBuffer()).catch(

@@ -84,7 +84,7 @@ export const V2: Record<Reason, Row> = {
   disabled: [409, 'DENIED'],
   'not-empty': [409, 'DENIED'],
   conflict: [409, 'DENIED'],
-  // Clients of the protocol try again after 429 and Retry-After, and give up at 409.
+  // Clients of the protocol retry after 429 with Retry-After, and give up after 409.
   overtaken: [429, 'TOOMANYREQUESTS'],
 };
 

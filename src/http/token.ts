@@ -61,7 +61,7 @@ async function credentialByForm(c: Context<AppEnv>, form: URLSearchParams): Prom
     case 'refresh_token':
       return credentialByRefreshToken(arrivalOf(c), form.get('refresh_token') ?? '');
     default:
-      throw new Refusal('parameter-invalid', { message: 'grant_type is password or refresh_token' });
+      throw new Refusal('parameter-invalid', { message: 'grant_type must be password or refresh_token' });
   }
 }
 
@@ -73,7 +73,9 @@ function passwordIn(c: Context<AppEnv>, form: NamedPassword): NamedPassword {
   if (form.password !== '') return form;
   const basic = basicIn(c.req.header('authorization') ?? '');
   if (basic && form.name !== '' && form.name !== basic.name) {
-    throw new Refusal('parameter-invalid', { message: 'the form and the Authorization header name different users' });
+    throw new Refusal('parameter-invalid', {
+      message: 'the form and the Authorization header name different users: send one of them',
+    });
   }
   return basic ?? form;
 }

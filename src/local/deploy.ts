@@ -5,7 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 
-/** What wrangler says of a database that does not exist (4.156). */
+/** The message of wrangler (4.156) for a database that does not exist. */
 const NO_DATABASE = "Couldn't find a D1 DB";
 
 function wrangler(...parameters: string[]): void {

@@ -14,7 +14,7 @@ import { StartError } from './start-error.ts';
 
 const NOT_LIMITED = ['TOKEN_REQUESTS', 'UPLOAD_STARTS', 'WRITES', 'EXPENSIVE_READS'];
 
-/** How often within a period of so many seconds. */
+/** A number of requests within a period of so many seconds. */
 export interface RateLimit {
   limit: number;
   period: 10 | 60;

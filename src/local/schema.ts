@@ -73,7 +73,7 @@ async function namesIn(database: D1Database, select: string): Promise<Set<string
   return new Set(results.map(({ name }) => name));
 }
 
-/** As wrangler makes it (4.156, `d1 migrations apply`). */
+/** The table that wrangler makes (4.156, `d1 migrations apply`). */
 const RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT UNIQUE,

@@ -6,7 +6,7 @@
 import type { Plugin } from 'miniflare';
 
 const NAME = 'berth-socket';
-/** How the emulator names a Worker's service. */
+/** The prefix of the emulator's name for a Worker's service. */
 const WORKER_PREFIX = 'core:user:';
 
 interface Address {

@@ -28,7 +28,7 @@ function parseNamed(header: 'If-Match' | 'If-None-Match', text: string | undefin
   const tags = tagsIn(text);
   if (tags === null || tags.length === 0 || tags.length > MAX_NAMED) {
     throw new Refusal('parameter-invalid', {
-      message: `${header} is "*" or up to ${MAX_NAMED} digests in quotes, separated by commas`,
+      message: `${header} must be "*" or up to ${MAX_NAMED} digests in quotes, separated by commas`,
     });
   }
   return tags.filter(({ weak }) => !weak || header === 'If-None-Match').map(({ opaque }) => opaque);

@@ -17,13 +17,13 @@ export function isDigest(text: string): text is Digest {
 /** @throws digest-invalid */
 export function parseDigest(text: string | undefined | null): Digest {
   if (text && isDigest(text)) return text;
-  throw new Refusal('digest-invalid', { message: 'a digest is sha256:<64 hex> or sha512:<128 hex>' });
+  throw new Refusal('digest-invalid', { message: 'a digest must be sha256: and 64 hex digits, or sha512: and 128' });
 }
 
 /** @throws digest-invalid for any other algorithm */
 export function parseAlgorithm(text: string): DigestAlgorithm {
   if (text === 'sha256' || text === 'sha512') return text;
-  throw new Refusal('digest-invalid', { message: 'digest-algorithm is sha256 or sha512' });
+  throw new Refusal('digest-invalid', { message: 'digest-algorithm must be sha256 or sha512' });
 }
 
 export function algorithmOf(digest: Digest): DigestAlgorithm {

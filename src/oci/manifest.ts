@@ -74,9 +74,9 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null | un
   // Checked first, because artifact manifests have no schemaVersion.
   const unsupported = withdrawn(stated ?? '');
   if (unsupported !== null) invalid(unsupported);
-  if (document.schemaVersion !== 2) invalid('schemaVersion is not 2');
+  if (document.schemaVersion !== 2) invalid('schemaVersion must be 2');
   if (stated !== null && stated !== mediaType) {
-    invalid(`mediaType and Content-Type differ: ${shown(stated)} and ${shown(mediaType)}`);
+    invalid(`mediaType is ${shown(stated)}, and Content-Type is ${shown(mediaType)}: they must be the same`);
   }
   const subject = isAbsent(document.subject) ? null : descriptor(document.subject, 'subject').digest;
   const { references, configType } = KINDS[mediaType] === 'image' ? imageParts(document) : indexParts(document);
@@ -88,7 +88,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null | un
 function parseContentType(contentType: string | null | undefined): ManifestMediaType {
   const type = (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
   if (isManifestMediaType(type)) return type;
-  return invalid(withdrawn(type) ?? `Content-Type is none of ${MANIFEST_MEDIA_TYPES.join(', ')}`);
+  return invalid(withdrawn(type) ?? `Content-Type must be one of ${MANIFEST_MEDIA_TYPES.join(', ')}`);
 }
 
 const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+json';
@@ -106,14 +106,14 @@ function withdrawn(type: string): string | null {
 
 function artifactTypeOf(document: Record<string, unknown>): string | null {
   const text = optionalText(document.artifactType, 'artifactType');
-  return text === null || ARTIFACT_TYPE.test(text) ? text : invalid('artifactType is not a media type');
+  return text === null || ARTIFACT_TYPE.test(text) ? text : invalid('artifactType must be a media type');
 }
 
 function parseDocument(bytes: Uint8Array): { text: string; value: unknown } {
   try {
     return parseStrictJson(bytes);
   } catch (error) {
-    if (error instanceof SyntaxError) return invalid(`not a JSON document: ${error.message}`);
+    if (error instanceof SyntaxError) return invalid(`the manifest is not valid JSON: ${error.message}`);
     throw error;
   }
 }
@@ -124,7 +124,7 @@ interface Parts {
 }
 
 function imageParts(document: Record<string, unknown>): Parts {
-  if (!isAbsent(document.manifests)) invalid('an image manifest has no manifests (CVE-2021-41190)');
+  if (!isAbsent(document.manifests)) invalid('an image manifest must not have manifests (CVE-2021-41190)');
   const config: ManifestReference = { ...descriptor(document.config, 'config'), kind: 'blob', required: true };
   const layers = optionalList(document.layers, 'layers').map((layer, n): ManifestReference => {
     const target = descriptor(layer, `layers[${n}]`);
@@ -135,7 +135,7 @@ function imageParts(document: Record<string, unknown>): Parts {
 
 function indexParts(document: Record<string, unknown>): Parts {
   if (!isAbsent(document.layers) || !isAbsent(document.config)) {
-    invalid('an index has neither config nor layers (CVE-2021-41190)');
+    invalid('an index must have neither config nor layers (CVE-2021-41190)');
   }
   const references = optionalList(document.manifests, 'manifests').map((child, n): ManifestReference => {
     const target = descriptor(child, `manifests[${n}]`);
@@ -154,8 +154,9 @@ interface Descriptor {
 /** image-spec descriptor.md, "Properties". `data` stays in the document, and is never used instead of the content. */
 function descriptor(value: unknown, where: string): Descriptor {
   const { mediaType, digest, size, urls, annotations: notes, data, artifactType } = object(value, where);
-  if (typeof mediaType !== 'string' || !MEDIA_TYPE.test(mediaType)) return invalid(`${where}.mediaType is not a media type`);
-  if (typeof digest !== 'string' || !isDigest(digest)) return invalid(`${where}.digest is not a sha256 or sha512 digest`);
+  if (typeof mediaType !== 'string' || !MEDIA_TYPE.test(mediaType)) return invalid(`${where}.mediaType must be a media type`);
+  if (typeof digest !== 'string' || !isDigest(digest))
+    return invalid(`${where}.digest must be sha256: and 64 hex digits, or sha512: and 128`);
   for (const [n, url] of optionalList(urls, `${where}.urls`).entries()) text(url, `${where}.urls[${n}]`);
   annotations(notes, `${where}.annotations`);
   optionalText(data, `${where}.data`);
@@ -171,8 +172,10 @@ const EMPTY_CONTENT: readonly string[] = [
 
 function sizeOf(size: unknown, digest: Digest, where: string): number {
   if (isAbsent(size) && EMPTY_CONTENT.includes(digest)) return 0;
-  if (isAbsent(size)) return invalid(`${where} is missing: only content of no bytes may leave it out`);
-  return typeof size === 'number' && Number.isSafeInteger(size) && size >= 0 ? size : invalid(`${where} is not a byte count`);
+  if (isAbsent(size)) return invalid(`${where} is missing: only empty content may leave it out`);
+  return typeof size === 'number' && Number.isSafeInteger(size) && size >= 0
+    ? size
+    : invalid(`${where} must be a number of bytes`);
 }
 
 function annotations(value: unknown, where: string): void {
@@ -192,16 +195,16 @@ function isAbsent(value: unknown): value is undefined | null {
 
 function object(value: unknown, where: string): Record<string, unknown> {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  return invalid(isAbsent(value) ? `${where} is missing` : `${where} is not a JSON object`);
+  return invalid(isAbsent(value) ? `${where} is missing` : `${where} must be a JSON object`);
 }
 
 function optionalList(value: unknown, where: string): unknown[] {
   if (isAbsent(value)) return [];
-  return Array.isArray(value) ? value : invalid(`${where} is not a list`);
+  return Array.isArray(value) ? value : invalid(`${where} must be a list`);
 }
 
 function text(value: unknown, where: string): string {
-  return typeof value === 'string' ? value : invalid(`${where} is not a string`);
+  return typeof value === 'string' ? value : invalid(`${where} must be a string`);
 }
 
 function optionalText(value: unknown, where: string): string | null {

@@ -95,5 +95,5 @@ export function parseChunkRange(header: string | null | undefined): ByteRange | 
   const match = CHUNK.exec(header.trim());
   const [first, last, size] = [Number(match?.[1]), Number(match?.[2]), Number(match?.[3] ?? Infinity)];
   if (match && last >= first && last < size && Number.isSafeInteger(last)) return { offset: first, length: last - first + 1 };
-  throw new Refusal('chunk-out-of-order', { message: 'Content-Range is <first byte>-<last byte>' });
+  throw new Refusal('chunk-out-of-order', { message: 'Content-Range must be <first byte>-<last byte>' });
 }

@@ -25,13 +25,13 @@ export function parseReference(text: string): Reference {
 export function parseReferenceToRead(text: string): Reference {
   if (text.includes(':')) return { digest: parseDigest(text) };
   if (isTag(text)) return { tag: text };
-  throw new Refusal('manifest-unknown');
+  throw new Refusal('manifest-unknown', { message: 'there is no tag of this name: it is not a valid tag' });
 }
 
 /** @throws tag-invalid */
 export function parseTag(text: string): Tag {
   if (isTag(text)) return text;
   throw new Refusal('tag-invalid', {
-    message: 'a tag is up to 128 letters, digits, "_", "." and "-", and begins with a letter, a digit or "_"',
+    message: 'a tag has up to 128 letters, digits, "_", "." and "-", and begins with a letter, a digit or "_"',
   });
 }

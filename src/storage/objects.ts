@@ -37,7 +37,7 @@ export async function putVerified(
 }
 
 export function digestMismatch(digest: Digest, cause?: unknown): Refusal {
-  return new Refusal('digest-mismatch', { message: 'the content does not have this digest', detail: { digest }, cause });
+  return new Refusal('digest-mismatch', { detail: { digest }, cause });
 }
 
 /** Opens an object; `null` if it is gone. The range must lie within the object: R2 ignores one that does not. */

@@ -103,7 +103,7 @@ function unchanged(staged: Staged): Appended {
 
 function tooLarge(capacity: number): Refusal {
   return new Refusal('blob-too-large', {
-    message: `a blob may have up to ${capacity} bytes on this registry`,
+    message: `a blob may have up to ${capacity} bytes on this registry: this one is not stored`,
   });
 }
 

@@ -192,7 +192,7 @@ export function reserve(reservation: Reservation, bytes: number): void {
   if (heldByOthers(reservation) + bytes > BUFFERED_MAX) {
     throw new Refusal('memory-full', {
       message:
-        'this registry is receiving as many uploads of unknown length as it has memory for: nothing of this request was kept, ' +
+        'the registry has no memory for another upload of unknown length at the moment. Nothing of this request was stored: ' +
         `try again in ${RETRY_AFTER} seconds`,
       retryAfter: RETRY_AFTER,
     });

@@ -1,4 +1,4 @@
-/** What a policy statement can allow or deny. */
+/** The actions that a policy statement can allow or deny. */
 
 /** `retag` moves an existing tag; `push` adds content and new tags. */
 export const ACTIONS = ['pull', 'push', 'retag', 'delete', 'admin', 'create'] as const;

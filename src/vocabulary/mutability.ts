@@ -1,4 +1,4 @@
-/** Which tags can be changed: the values and limits of ECR (API reference, ImageTagMutabilityExclusionFilter). */
+/** The values and limits of tag mutability, which are ECR's (API reference, ImageTagMutabilityExclusionFilter). */
 
 export const MUTABILITIES = ['MUTABLE', 'IMMUTABLE', 'IMMUTABLE_WITH_EXCLUSION', 'MUTABLE_WITH_EXCLUSION'] as const;
 

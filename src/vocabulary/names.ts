@@ -30,7 +30,7 @@ const RESERVED = new Set(
 export function parseNewName(text: string): string {
   const name = parseName(text);
   if (RESERVED.has(confusableSkeleton(name)))
-    throw new Refusal('request-invalid', { message: `the name "${name}" is reserved` });
+    throw new Refusal('request-invalid', { message: `the name "${name}" is reserved: choose another one` });
   return name;
 }
 
@@ -39,7 +39,7 @@ export function parseName(text: string): string {
   const name = lowerCaseOf(text);
   if (isAccountName(name)) return name;
   throw new Refusal('request-invalid', {
-    message: `a name is up to ${ACCOUNT_MAX_LENGTH} characters: letters and digits, separated by one of . _ or -`,
+    message: `a name has up to ${ACCOUNT_MAX_LENGTH} characters: letters and digits, separated by one of . _ or -`,
   });
 }
 
@@ -100,7 +100,7 @@ export function isPrincipal(text: string): boolean {
 /** @throws request-invalid unless `subject` names something of this kind */
 export function requireSubject(kind: 'team' | 'robot', subject: string): void {
   if (subject.startsWith(`${kind}:`) && isPrincipal(subject)) return;
-  throw new Refusal('request-invalid', { message: `"${subject}" does not name a ${kind}: that is ${kind}:ORGANIZATION/NAME` });
+  throw new Refusal('request-invalid', { message: `"${subject}" is not a ${kind}: it must be ${kind}:ORGANIZATION/NAME` });
 }
 
 /** `ci:acme/deploy`, or `ci:deploy` of the registry as a whole. */

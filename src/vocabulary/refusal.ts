@@ -1,7 +1,7 @@
 /** The error that carries a reason from the function that refuses to the door that says so. */
 import { REASONS, type Reason } from './reasons.ts';
 
-/** What a refusal says besides its reason. */
+/** The content of a refusal besides its reason. */
 export interface Particulars {
   /** For people: what is wrong, what stays unchanged, and what to do. */
   message?: string;
@@ -47,7 +47,7 @@ export function isRefusal(error: unknown, ...reasons: Reason[]): error is Refusa
   return error instanceof Refusal && (reasons.length === 0 || reasons.includes(error.reason));
 }
 
-/** What is wrong with one field of an input, as `rules.0` names it; empty: the input as a whole. */
+/** An error in one field of an input. `at` names it, as `rules.0`; empty: the input as a whole. */
 export interface FieldError {
   at: string;
   message: string;

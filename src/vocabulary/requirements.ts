@@ -1,4 +1,4 @@
-/** What a request can require of its caller. */
+/** The requirements of requests on their callers. */
 import type { RepositoryAction } from './actions.ts';
 
 /**
@@ -20,7 +20,7 @@ export type ContentAction = 'pull' | 'push' | 'delete';
  */
 export type ManagementRequirement = RequiredAction | PersonalRequirement | 'webhook' | 'trash';
 
-/** Of the distribution protocol. */
+/** Requirements of the distribution protocol. */
 export type ContentRequirement = ContentAction | 'login' | 'catalog';
 
 /** `anyone`: no credentials. */

@@ -57,7 +57,8 @@ export async function changeSubscription(
 ): Promise<Subscription> {
   if (ifVersion !== null && ifVersion !== subscription.version) throw new Refusal('version-mismatch');
   let current: Subscription | null = subscription;
-  // What is left out must stay as it is when the change is written, so a change that was overtaken is decided again.
+  // Fields that are left out must keep the value that they have when the change is written, so a change that was overtaken is
+  // decided again.
   return withRetries(async () => {
     const before = current ?? (await getSubscription(env, subscription.id));
     current = null;

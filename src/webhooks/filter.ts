@@ -1,4 +1,4 @@
-/** Which events a subscription hears: by its scope, its filter, and the types that its format can express. Pure. */
+/** Decides which events a subscription gets: by its scope, its filter, and the types that its format can express. Pure. */
 import { aboutOf, isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
 import { attachedTo } from '../oci/attachment.ts';
 import { patternList } from '../oci/pattern.ts';

@@ -28,7 +28,7 @@ export function checkEndpoint(env: Vars, { url, headers }: Endpoint, origins: re
   if (ofHeaders !== null) requireNoErrors([{ at: 'headers', message: ofHeaders }]);
 }
 
-/** What a request says of the filter. A field that is left out stays as it is; `null` means no restriction. */
+/** The filter in a request. A field that is left out stays as it is; `null` means no restriction. */
 export interface WantedFilter {
   /** `null`: the default types of the format. */
   types?: Filter['types'] | undefined;
@@ -58,7 +58,7 @@ export function filterOf(
     requireNoErrors([{ at: 'types', message: `the format "${format}" cannot express ${mute.join(', ')}` }]);
   }
   if (repositories && scope.startsWith('repository:')) {
-    requireNoErrors([{ at: 'repositories', message: 'this webhook is about one repository' }]);
+    requireNoErrors([{ at: 'repositories', message: 'must be left out: this webhook is about one repository' }]);
   }
   return { types, repositories, tags };
 }
@@ -85,9 +85,12 @@ export function requireRoom(batch: Batch, env: Database, id: string, scope: Scop
   const owner = ownerOf(scope);
   const says = async (): Promise<Particulars> => {
     const inScope = await prepare(env, `SELECT ${COUNT_IN_SCOPE} AS count`, { scope }).first<number>('count');
-    if ((inScope ?? 0) >= SUBSCRIPTIONS_MAX) return { message: `there may be ${SUBSCRIPTIONS_MAX} webhooks here` };
-    const whose = `${owner} has ${SUBSCRIPTIONS_OF_OWNER_MAX} webhooks, with those of its repositories, and may have no more`;
-    return { message: `${whose}: one webhook of the organization hears of all its repositories` };
+    if ((inScope ?? 0) >= SUBSCRIPTIONS_MAX)
+      return {
+        message: `there are ${SUBSCRIPTIONS_MAX} webhooks here, the most there can be. Nothing was created: delete one first`,
+      };
+    const whose = `${owner} has ${SUBSCRIPTIONS_OF_OWNER_MAX} webhooks including those of its repositories, the most there can be`;
+    return { message: `${whose}. Nothing was created: one webhook of the organization is enough for all its repositories` };
   };
   batch.require('limit-reached', `${IS_STORED} OR ${COUNT_IN_SCOPE} < ${SUBSCRIPTIONS_MAX}`, { id, scope }, says);
   if (owner === '') return;

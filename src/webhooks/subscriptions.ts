@@ -28,7 +28,7 @@ export interface Subscription extends Listener, Signer {
   /** Failures in a row. Nothing is sent before `openUntil` (seconds since the epoch). */
   failures: number;
   openUntil: number;
-  /** It hears events after this one, up to the last one if there is one. */
+  /** It gets events after this one, and up to `lastEvent` if that is set. */
   firstEvent: number;
   lastEvent: number | null;
   createdAt: number;
@@ -135,7 +135,8 @@ export async function createSubscription(
     row && JSON.stringify([row.description, JSON.parse(row.filter), row.format, await unseal(env, id, row.endpoint)]);
   // A secret is shown once. If it was rotated since, it is not the one that this request created.
   if (same !== sent || row?.generation !== 1) {
-    const message = 'another request used this idempotency key, or the webhook was changed since: nothing was created';
+    const message =
+      'this Idempotency-Key was used for another request, or the webhook was changed since. Nothing was created: send a new one';
     throw new Refusal('conflict', { message });
   }
   return { subscription: subscriptionOf(row), secret: await secretOf(env, subscriptionOf(row)) };

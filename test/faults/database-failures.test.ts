@@ -107,7 +107,7 @@ test.each(OVERLOADED)('"%s" is a 503 with Retry-After of some seconds, and a wri
   const response = await putManifest(busy);
   expect(await refusal(response.clone())).toBe('503 UNAVAILABLE');
   expect(Number(response.headers.get('retry-after'))).toBeGreaterThanOrEqual(5);
-  expect(await response.text()).toContain('the database has too much to do');
+  expect(await response.text()).toContain('the database is overloaded');
   expect(asked()).toBe(1);
 });
 

@@ -311,7 +311,7 @@ describe('the daily limit of an account', () => {
     const seconds = Number(response.headers.get('retry-after'));
     expect(seconds).toBeGreaterThan(0);
     expect(seconds).toBeLessThanOrEqual(86_400);
-    expect(await response.text()).toMatch(/user:alice has written about 1000 rows .* limit of an account: .* 00:00 UTC/);
+    expect(await response.text()).toMatch(/user:alice has written about 1000 rows .* limit of an account. .* 00:00 UTC/);
     expect((await world.fetch('GET', '/api/v1/me', { authorization: alice.basic })).status).toBe(200);
     expect((await world.fetch('GET', '/v2/', { authorization: alice.basic })).status).toBe(200);
     expect((await write(bob.basic)).status).not.toBe(429);

@@ -269,7 +269,7 @@ describe('a store that fails', () => {
     expect(response.headers.get('retry-after')).toMatch(/^\d+$/);
     const text = await response.text();
     if (method === 'HEAD') expect(text).toBe('');
-    else expect(JSON.parse(text)).toEqual({ errors: [{ code: 'UNAVAILABLE', message: 'storage is unavailable, try again' }] });
+    else expect(JSON.parse(text)).toEqual({ errors: [{ code: 'UNAVAILABLE', message: 'storage is unavailable: try again' }] });
   });
 
   test('gets a 503 for upload status, chunks, finishing and cancelling, too', async () => {

@@ -58,7 +58,7 @@ describe.each([
     const [line, headers] = (await REQUESTS[name]?.()) ?? ['', []];
     const answer = await answerTo(line, [...headers, framing], body);
     expect(answer?.status).toBe(400);
-    expect(answer?.body.toString()).toContain('the body of the request broke off');
+    expect(answer?.body.toString()).toContain('the body of the request ended early');
     const left = await exchange(registry, `GET /v2/acme/api/blobs/${digestOf(Buffer.from('hello'))}`);
     expect(left?.status).toBe(404);
   });

@@ -63,8 +63,8 @@ describe('an image manifest', () => {
   test('has the media type it states, or that of its Content-Type', () => {
     expect(parse(image()).mediaType).toBe(IMAGE_TYPE);
     expect(parse(image({ mediaType: DOCKER_IMAGE }), DOCKER_IMAGE).mediaType).toBe(DOCKER_IMAGE);
-    expect(() => parse(image({ mediaType: DOCKER_IMAGE }), IMAGE_TYPE)).toThrow('mediaType and Content-Type differ');
-    expect(() => parse(image({ mediaType: INDEX_TYPE }), IMAGE_TYPE)).toThrow('mediaType and Content-Type differ');
+    expect(() => parse(image({ mediaType: DOCKER_IMAGE }), IMAGE_TYPE)).toThrow('they must be the same');
+    expect(() => parse(image({ mediaType: INDEX_TYPE }), IMAGE_TYPE)).toThrow('they must be the same');
   });
 
   test('has no children, and an index has neither config nor layers, so that no document can be read as both', () => {
@@ -282,11 +282,11 @@ describe("Go's empty values:", () => {
   test.each<[string, unknown]>([
     ['config is missing', image({ config: null })],
     ['config is missing', image({ config: undefined })],
-    ['layers[0].size is missing: only content of no bytes may leave it out', image({ layers: [layer(3, { size: null })] })],
-    ['layers[0].mediaType is not a media type', image({ layers: [layer(3, { mediaType: null })] })],
-    ['layers[0].digest is not a sha256 or sha512 digest', image({ layers: [layer(3, { digest: null })] })],
+    ['layers[0].size is missing: only empty content may leave it out', image({ layers: [layer(3, { size: null })] })],
+    ['layers[0].mediaType must be a media type', image({ layers: [layer(3, { mediaType: null })] })],
+    ['layers[0].digest must be sha256: and 64 hex digits, or sha512: and 128', image({ layers: [layer(3, { digest: null })] })],
     ['layers[0] is missing', image({ layers: [null] })],
-    ['schemaVersion is not 2', image({ schemaVersion: null })],
+    ['schemaVersion must be 2', image({ schemaVersion: null })],
   ])('is not enough where there has to be something: %s', (message, document) => {
     expect(() => parse(document)).toThrow(message);
   });
@@ -294,17 +294,25 @@ describe("Go's empty values:", () => {
 
 describe('an error names', () => {
   test.each<[string, string, unknown]>([
-    ['the annotation', 'annotations["org.example"] is not a string', image({ annotations: { ok: 'a', 'org.example': 7 } })],
-    ['the annotation that is null', 'annotations["a"] is not a string', image({ annotations: { a: null } })],
+    ['the annotation', 'annotations["org.example"] must be a string', image({ annotations: { ok: 'a', 'org.example': 7 } })],
+    ['the annotation that is null', 'annotations["a"] must be a string', image({ annotations: { a: null } })],
     [
       'the layer and its annotation',
-      'layers[1].annotations["x"] is',
+      'layers[1].annotations["x"] must be',
       image({ layers: [layer(3), layer(4, { annotations: { x: [] } })] }),
     ],
-    ['the config and its annotation', 'config.annotations["x"] is', image({ config: { ...config, annotations: { x: 1 } } })],
-    ['the subject and its annotation', 'subject.annotations["x"] is', image({ subject: layer(3, { annotations: { x: 1 } }) })],
-    ['the url', 'layers[0].urls[1] is not a string', image({ layers: [layer(3, { urls: ['a', 1] })] })],
-    ['the type that was stated', `differ: "${DOCKER_IMAGE}" and`, image({ mediaType: DOCKER_IMAGE })],
+    [
+      'the config and its annotation',
+      'config.annotations["x"] must be',
+      image({ config: { ...config, annotations: { x: 1 } } }),
+    ],
+    [
+      'the subject and its annotation',
+      'subject.annotations["x"] must be',
+      image({ subject: layer(3, { annotations: { x: 1 } }) }),
+    ],
+    ['the url', 'layers[0].urls[1] must be a string', image({ layers: [layer(3, { urls: ['a', 1] })] })],
+    ['the type that was stated', `mediaType is "${DOCKER_IMAGE}", and`, image({ mediaType: DOCKER_IMAGE })],
     [
       'the key that is repeated',
       'an object repeats a key: "layers"',

@@ -37,13 +37,13 @@ export function checkRule(rule: TrustRule, organization: string, insecureIssuers
   const { subject, issuer, audience, claims, statements, lifetime } = rule;
   demand(
     isRuleSubject(subject) && organizationOf(subject) === organization,
-    'the name of the rule is not one of its organization',
+    'the rule does not belong to this organization: its name must be ci:ORGANIZATION/NAME',
   );
   demand(
     isIssuer(issuer, insecureIssuers),
-    'issuer: an https URL as tokens have it in "iss", with a public host and no query, fragment or user',
+    'issuer: must be the https URL that tokens have in "iss", with a public host and without query, fragment or user',
   );
-  demand(isText(audience), 'audience: what tokens must have in "aud"; best is this registry\'s own host');
+  demand(isText(audience), 'audience: must be the text that tokens have in "aud"; use the host of this registry');
   const bytes = new TextEncoder().encode(JSON.stringify([claims, statements])).byteLength;
   demand(
     bytes <= MAX_RULE_BYTES,
@@ -51,12 +51,12 @@ export function checkRule(rule: TrustRule, organization: string, insecureIssuers
   );
   demand(
     Number.isInteger(lifetime) && lifetime >= RULE_LIFETIME_MIN && lifetime <= RULE_LIFETIME_MAX,
-    `lifetime: ${RULE_LIFETIME_MIN} to ${RULE_LIFETIME_MAX} seconds`,
+    `lifetime: must be ${RULE_LIFETIME_MIN} to ${RULE_LIFETIME_MAX} seconds`,
   );
   checkConditions('claims', claims);
   checkNarrow(claims);
   checkIds(issuer, claims);
-  demand(statements.length > 0 && statements.length <= MAX_STATEMENTS, `statements: 1 to ${MAX_STATEMENTS} of them`);
+  demand(statements.length > 0 && statements.length <= MAX_STATEMENTS, `statements: must be a list of 1 to ${MAX_STATEMENTS}`);
   statements.forEach((statement, n) => {
     checkStatement(`statements[${n}]`, statement, organization);
     checkTemplates(`statements[${n}]`, statement);
@@ -74,12 +74,12 @@ function isText(text: string): boolean {
 
 function checkConditions(where: string, conditions: Conditions): void {
   const entries = Object.entries(conditions);
-  demand(entries.length <= MAX_CONDITIONS, `${where}: up to ${MAX_CONDITIONS} conditions`);
+  demand(entries.length <= MAX_CONDITIONS, `${where}: must have up to ${MAX_CONDITIONS} conditions`);
   for (const [name, patterns] of entries) {
     const list = [patterns].flat();
-    demand(CLAIM_NAME.test(name), `${where}: "${name}" is no name of a claim`);
-    demand(list.length > 0 && list.length <= MAX_PATTERNS, `${where}.${name}: 1 to ${MAX_PATTERNS} patterns`);
-    demand(list.every(isText), `${where}.${name}: a pattern has 1 to ${MAX_TEXT_LENGTH} characters`);
+    demand(CLAIM_NAME.test(name), `${where}: "${name}" is not a valid name of a claim`);
+    demand(list.length > 0 && list.length <= MAX_PATTERNS, `${where}.${name}: must have 1 to ${MAX_PATTERNS} patterns`);
+    demand(list.every(isText), `${where}.${name}: a pattern must have 1 to ${MAX_TEXT_LENGTH} characters`);
   }
 }
 
@@ -89,7 +89,7 @@ function checkNarrow(claims: Conditions): void {
   );
   demand(
     narrowing.length > 0,
-    'claims: at least one condition that not every token of the issuer fulfils, such as "sub" with more than "*"',
+    'claims: must have a condition that only some tokens of the issuer fulfil, such as "sub" with more than "*"',
   );
 }
 
@@ -103,7 +103,7 @@ function checkIds(issuer: string, claims: Conditions): void {
   for (const ids of wanted.filter((one) => one !== false)) {
     demand(
       ids.some((id) => Object.hasOwn(claims, id) && [claims[id]].flat().every((pattern) => /^\d+$/.test(pattern ?? ''))),
-      `claims: one of ${ids.join(', ')} as an exact number, since a name can come to belong to somebody else`,
+      `claims: must have one of ${ids.join(', ')} as an exact number, because names can pass to somebody else`,
     );
   }
 }
@@ -128,28 +128,31 @@ function usesPaths(claims: Conditions): boolean {
 
 function checkStatement(where: string, statement: RuleStatement, organization: string): void {
   const { effect, actions, repositories, tags, principals, when } = statement;
-  demand(effect === 'allow' || effect === 'deny', `${where}.effect: allow or deny`);
+  demand(effect === 'allow' || effect === 'deny', `${where}.effect: must be allow or deny`);
   demand(
     isListOf(actions, (action) => ACTIONS.includes(action)),
-    `${where}.actions: some of ${ACTIONS.join(', ')}`,
+    `${where}.actions: must be a list of ${ACTIONS.join(', ')}`,
   );
   demand(
     isListOf(repositories, isTemplate(isRepositoryPattern)),
-    `${where}.repositories: 1 to ${MAX_PATTERNS} names or patterns, such as acme/api or acme/*`,
+    `${where}.repositories: must be 1 to ${MAX_PATTERNS} names or patterns, such as acme/api or acme/*`,
   );
   demand(
     organization === '' || repositories.every((pattern) => pattern.startsWith(`${organization}/`)),
-    `${where}.repositories: a rule of ${organization} is about repositories that begin with ${organization}/`,
+    `${where}.repositories: must begin with ${organization}/, because the rule belongs to ${organization}`,
   );
-  demand(principals === undefined, `${where}.principals: a rule's statements are about whoever the rule is about`);
+  demand(
+    principals === undefined,
+    `${where}.principals: must be left out, because the claims of the rule say whom it is about`,
+  );
   if (tags) {
     demand(
       isListOf(tags, isTemplate(isTagPattern)),
-      `${where}.tags: 1 to ${MAX_PATTERNS} patterns, such as v* or pr-{pull_request}-*`,
+      `${where}.tags: must be 1 to ${MAX_PATTERNS} patterns, such as v* or pr-{pull_request}-*`,
     );
     demand(
       actions.every((action) => TAG_ACTIONS.includes(action)),
-      `${where}.tags: only ${TAG_ACTIONS.join(', ')} can be narrowed to tags`,
+      `${where}.tags: limit only ${TAG_ACTIONS.join(', ')}: put the other actions into a statement without tags`,
     );
   }
   if (when) checkConditions(`${where}.when`, when);

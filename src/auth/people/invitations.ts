@@ -36,7 +36,8 @@ export function inviteUser(
     if (!(await findUser(env, subject))) {
       return { user: await createUser(env, subject, wanted, { ifVersion, by }), made: true };
     }
-    if (ifVersion === 0) throw new Refusal('version-mismatch', { message: `${nameOf(subject)} is there already` });
+    if (ifVersion === 0)
+      throw new Refusal('version-mismatch', { message: `${nameOf(subject)} exists already: nothing was changed` });
     const user = await changeUser(env, subject, wanted, { ifVersion, by });
     if (user.joined || user.disabled || user.invitation) return { user, made: false };
     return { user: await openInvitation(env, subject, { keepOpen: true, by }), made: false };
@@ -59,7 +60,7 @@ async function createUser(
     'NOT EXISTS (SELECT 1 FROM accounts WHERE likeness = :skeleton)',
     { skeleton },
     {
-      message: `${nameOf(subject)} is too much like a name that is taken. Nothing was created: choose another name`,
+      message: `${nameOf(subject)} could be confused with a name that is taken. Nothing was created: choose another name`,
     },
   );
   batch.run(

@@ -161,7 +161,7 @@ interface Asker {
 }
 
 export interface NamedPrincipal {
-  /** As stored. */
+  /** The principal as stored, with the mark if there is one. */
   principal: string;
   found: number;
   disabled: number;
@@ -169,7 +169,10 @@ export interface NamedPrincipal {
   colleague: number;
 }
 
-/** Reads whom statements name, for `warningsOf`. @param statements `null`: those of the saved policy of `subject` */
+/**
+ * Reads the principals that statements name, for `warningsOf`.
+ * @param statements `null`: those of the saved policy of `subject`
+ */
 export function queryNames(
   batch: Batch,
   { statements, subject }: { statements: readonly Statement[] | null; subject: string },

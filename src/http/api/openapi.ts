@@ -102,7 +102,7 @@ function operationObject(method: string, path: string, operation: Operation) {
   };
 }
 
-/** Who may send a request, in words. */
+/** The requirements in words. */
 const NEEDS: Record<Requirement, string> = {
   anyone: 'Needs no credentials.',
   login: 'Needs any valid credentials.',

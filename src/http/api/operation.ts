@@ -57,7 +57,7 @@ export function operationOf(handler: Handler | object): Operation | null {
 function queryOf(c: RequestContext): Record<string, string> {
   const all = Object.entries(c.req.queries());
   const repeated = all.find(([, values]) => values.length > 1);
-  if (repeated) throw new Refusal('request-invalid', { message: `"${repeated[0]}" is given more than once` });
+  if (repeated) throw new Refusal('request-invalid', { message: `"${repeated[0]}" is given more than once: send it once` });
   return Object.fromEntries(all.map(([name, values]) => [name, values[0] ?? '']));
 }
 

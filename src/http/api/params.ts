@@ -32,7 +32,10 @@ export function expectedVersion(c: RequestContext): number | null {
   const header = c.req.header('if-match');
   if (header === undefined) return null;
   const version = /^"(\d{1,15})"$/.exec(header.trim())?.[1];
-  if (version === undefined) throw new Refusal('version-mismatch', { message: 'If-Match is not an ETag of ours' });
+  if (version === undefined)
+    throw new Refusal('version-mismatch', {
+      message: 'If-Match is not an ETag of this registry. Nothing was changed: read the ETag again',
+    });
   return Number(version);
 }
 
@@ -46,5 +49,7 @@ export function idempotencyKeyOf(c: RequestContext): string | null {
   if (header === undefined) return null;
   const key = /^"([^"\\]+)"$/.exec(header)?.[1] ?? header;
   if (/^[!#-[\]-~]{1,255}$/.test(key)) return key;
-  throw new Refusal('request-invalid', { message: 'Idempotency-Key is up to 255 letters, digits and signs, without spaces' });
+  throw new Refusal('request-invalid', {
+    message: 'Idempotency-Key must have up to 255 letters, digits and signs, without spaces',
+  });
 }

@@ -114,5 +114,5 @@ async function answerSaved(c: SavingContext, subject: string, statements: readon
 function claimsOf(text: string | undefined): Record<string, string> {
   const parsed = recordOf(z.string()).safeParse(text === undefined ? {} : jsonOf(text));
   if (parsed.success) return parsed.data;
-  throw new Refusal('request-invalid', { message: 'query.claims: is not a JSON object of texts' });
+  throw new Refusal('request-invalid', { message: 'query.claims: must be a JSON object whose values are texts' });
 }

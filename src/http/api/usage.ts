@@ -74,7 +74,7 @@ export const usage = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Read what a user stores',
       description:
-        'In the repositories under their own name, counted now. For the user and for administrators. The ETag is that of the limit.',
+        "Counts the repositories under the user's own name, now and exactly. For the user and for administrators. The ETag is that of the limit.",
       answers: { 200: { description: 'Usage and limit', schema: userUsage } },
     }),
     async (c) => {
@@ -87,7 +87,7 @@ export const usage = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Set what a user may store',
-      description: `In the repositories under their own name. ${QUOTA_DESCRIPTION}`,
+      description: `The limit of the repositories under the user's own name. ${QUOTA_DESCRIPTION}`,
       conditional: true,
       body: quotaChange,
       answers: { 200: { description: 'The limit as saved, and its new ETag', schema: quota } },

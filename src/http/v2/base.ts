@@ -1,4 +1,4 @@
-/** end-1, and `_catalog`: what is asked of the registry as a whole. */
+/** end-1, and `_catalog`: requests about the registry as a whole. */
 import { Hono } from 'hono';
 import { visibleRepositories } from '../../app/visible.ts';
 import { sendJson } from '../content.ts';

@@ -73,7 +73,10 @@ export const manifests = new Hono<AppEnv>({ strict: false })
 /** end-7b: the tags in the path and in parameters. @throws tag-invalid, too-many-tags */
 function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   const texts = reference.tag ? [reference.tag, ...parameters] : parameters;
-  if (texts.length > MAX_TAGS) throw new Refusal('too-many-tags', { message: `up to ${MAX_TAGS} tags at a time` });
+  if (texts.length > MAX_TAGS)
+    throw new Refusal('too-many-tags', {
+      message: `a manifest is pushed with up to ${MAX_TAGS} tags at a time: nothing was stored`,
+    });
   return [...new Set(texts.map(parseTag))];
 }
 

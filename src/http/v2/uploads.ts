@@ -65,7 +65,7 @@ export const uploads = new Hono<AppEnv>({ strict: false })
 /** @throws digest-invalid if it is given twice */
 function digestParameter(c: UploadContext): string | undefined {
   const digests = c.req.queries('digest') ?? [];
-  if (digests.length > 1) throw new Refusal('digest-invalid', { message: 'the digest is given more than once' });
+  if (digests.length > 1) throw new Refusal('digest-invalid', { message: 'the digest is given more than once: send it once' });
   return digests[0];
 }
 

@@ -26,7 +26,7 @@ interface Group {
   repositoryId: number;
   kind: TrashKey['kind'];
   names: string[];
-  /** What the event is about; see `aboutOf`. */
+  /** The `about` of the event; see `aboutOf`. */
   about: string;
 }
 
@@ -83,7 +83,7 @@ function keyOf({ deleted_at, repository_id, kind, name }: Row): Key {
   return [deleted_at, repository_id, kind, name];
 }
 
-/** The first rows, as far as `GROUPS_MAX` groups hold them. */
+/** Takes rows from the beginning until they belong to more than `GROUPS_MAX` groups. */
 function grouped(rows: Row[]): { groups: Group[]; taken: Row[] } {
   const groups = new Map<string, Group>();
   const taken: Row[] = [];

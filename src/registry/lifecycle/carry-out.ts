@@ -21,7 +21,7 @@ import type { Report } from './saved.ts';
 
 export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** What a run has deleted. */
+/** The deletions of a run. */
 export interface Deleted {
   tags: ExpiredTag[];
   attached: ExpiredAttachedTag[];

@@ -57,7 +57,7 @@ export function requireValidPolicy(policy: LifecyclePolicy): void {
 
 /** Checks each field by itself. The schema of a door may not do so. */
 function sizeErrors({ rules }: LifecyclePolicy): FieldError[] {
-  if (rules.length === 0 || rules.length > RULES_MAX) return [{ at: 'rules', message: `has 1 to ${RULES_MAX} rules` }];
+  if (rules.length === 0 || rules.length > RULES_MAX) return [{ at: 'rules', message: `must have 1 to ${RULES_MAX} rules` }];
   return rules.flatMap(
     ({ rulePriority, description = '', selection: { tagPatternList, tagPrefixList, countNumber = 1 } }, n) => {
       const entries = Math.max(tagPatternList?.length ?? 0, tagPrefixList?.length ?? 0);

@@ -2,7 +2,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Rule, Selection } from './policy.ts';
 
-/** A rule as it was named when it expired something. */
+/** The priority and description of a rule at the time when it expired something. */
 export interface RuleName {
   priority: number;
   description: string | null;

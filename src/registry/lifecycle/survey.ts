@@ -34,7 +34,7 @@ export async function beginSurvey(env: Database, repository: RepositoryName, pol
   return { thresholds, versions: {}, scanned: policy.rules.some(countsVersions) ? '' : null };
 }
 
-/** Compares the versions of some more tags. */
+/** Continues the survey with the versions of further tags. */
 export async function continueSurvey(
   env: Database,
   repository: RepositoryName,

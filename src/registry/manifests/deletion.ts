@@ -65,7 +65,15 @@ async function deleteTag(env: Database, { repository, tag, condition, by }: TagD
   await withMutabilityRule(env, repository, async (judgement) => {
     const batch = newBatch(env);
     // A tag that does not exist is a 404, whatever the condition (RFC 9110, 13.2.1).
-    batch.require('manifest-unknown', `EXISTS (${selected.sql})`, { ...selected.parameters, repository }, { detail: { tag } });
+    batch.require(
+      'manifest-unknown',
+      `EXISTS (${selected.sql})`,
+      { ...selected.parameters, repository },
+      {
+        message: `there is no tag ${tag} in ${repository}`,
+        detail: { tag },
+      },
+    );
     requireCondition(batch, env, { repository, digest: null, tags: [tag], condition });
     requireMutable(batch, env, repository, selected, { judgement, names: [tag] });
     deleteTags(batch, repository, selected, { by, reason: null }, { toTrash: true });
@@ -84,7 +92,7 @@ async function deleteByDigest(env: Stores, { repository, digest, condition, by }
   const selected = tagsNaming(digest);
   const deletion = { by, reason: null };
   const manifests = await referencesIn(env, repository, [digest]);
-  if (manifests.length === 0) throw unknownManifest({ digest });
+  if (manifests.length === 0) throw unknownManifest(repository, { digest });
   const attached = await findAttached(env, repository, digest);
   await withMutabilityRule(env, repository, async (judgement) => {
     const names = judgement.rule === '' ? [] : await namesOf(env, repository, selected);
@@ -142,7 +150,7 @@ async function namesOf(env: Database, repository: RepositoryName, { sql, paramet
   return results.map(({ name }) => name);
 }
 
-/** Those of `digests` that exist, with what their documents reference. */
+/** The manifests among `digests` that exist, with what their documents reference. */
 async function referencesIn(env: Stores, repository: RepositoryName, digests: Digest[]): Promise<ReferencingManifest[]> {
   const { results } = await prepare(
     env,

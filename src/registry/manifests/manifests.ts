@@ -43,7 +43,7 @@ interface HeadRow {
 export async function statManifest(env: Database, repository: RepositoryName, reference: Reference): Promise<ManifestHead> {
   const sql = `SELECT m.digest, m.media_type, m.size ${locate(reference)}`;
   const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<HeadRow>();
-  if (!row) throw unknownManifest(reference);
+  if (!row) throw unknownManifest(repository, reference);
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
 
@@ -67,7 +67,7 @@ export async function statManifestForPush(
     reference: digest,
   });
   const row = (await batch.commit()).first(found);
-  if (!row) throw unknownManifest({ digest });
+  if (!row) throw unknownManifest(repository, { digest });
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
 
@@ -81,11 +81,11 @@ export async function getManifest(
   const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<
     HeadRow & { content: string | null; object_key: string | null }
   >();
-  if (!row) throw unknownManifest(reference);
+  if (!row) throw unknownManifest(repository, reference);
   const text = row.content ?? (await readText(env, row.object_key ?? ''));
   if (text === null) {
     await markMissing(env, repository, row.digest, row.object_key);
-    throw unknownManifest(reference);
+    throw unknownManifest(repository, reference);
   }
   return { digest: row.digest, mediaType: row.media_type, size: row.size, text };
 }
@@ -99,8 +99,9 @@ async function markMissing(env: Database, repository: RepositoryName, digest: Di
   await batch.commit();
 }
 
-export function unknownManifest(reference: Reference): Refusal {
-  return new Refusal('manifest-unknown', { detail: reference });
+export function unknownManifest(repository: RepositoryName, reference: Reference): Refusal {
+  const what = reference.tag === undefined ? `image ${reference.digest}` : `tag ${reference.tag}`;
+  return new Refusal('manifest-unknown', { message: `there is no ${what} in ${repository}`, detail: reference });
 }
 
 interface Descriptor {

@@ -154,8 +154,8 @@ function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, j
 
 function deniedTags({ moving, tags }: { moving: boolean; tags: unknown[] }): Particulars {
   const message = moving
-    ? 'this tag exists, and the right to move it (retag) is missing'
-    : 'this tag does not exist, and the right to make it (push) is missing';
+    ? 'this tag exists, and you do not have the right to move it (retag)'
+    : 'this tag does not exist, and you do not have the right to create it (push)';
   return { message, detail: tags };
 }
 

@@ -7,7 +7,7 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_EXISTS, REPOSITORY_ID, requireRepository } from './repositories.ts';
 
-/** What a list shows of a repository. */
+/** A repository in a list. */
 export interface RepositorySummary {
   name: RepositoryName;
   description: string;
@@ -57,7 +57,7 @@ export function createRepository(
   if (!mayAdminister && (description !== '' || overview !== '')) {
     throw new Refusal('forbidden', {
       message:
-        'you may create this repository, but a description or an overview needs the right to admin, which you lack: nothing was created',
+        'you may create this repository, but only somebody with the right to admin may set a description or an overview. Nothing was created: leave them out',
     });
   }
   batch.require('name-taken', `NOT ${REPOSITORY_EXISTS}`, { repository });

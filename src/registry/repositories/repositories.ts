@@ -14,7 +14,7 @@ export const REPOSITORY_ID = '(SELECT id FROM repositories WHERE name = :reposit
 /** SQL condition: `:repository` exists. */
 export const REPOSITORY_EXISTS = 'EXISTS (SELECT 1 FROM repositories WHERE name = :repository)';
 
-/** Who pushes content. */
+/** The actor of a push, and whether it may create the repository. */
 export interface Pusher {
   /** True if the push may create the repository. */
   mayCreate: boolean;
@@ -41,7 +41,7 @@ export function ensureRepository(batch: Batch, repository: RepositoryName, { may
   });
 }
 
-const NOT_CREATED = { message: 'this repository does not exist, and the right to create it is missing' };
+const NOT_CREATED = { message: 'this repository does not exist, and you do not have the right to create it' };
 
 /** Refuses the batch with `repository-unknown` if the repository does not exist. */
 export function requireRepository(batch: Batch, repository: RepositoryName, says?: Particulars): void {

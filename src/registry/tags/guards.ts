@@ -20,7 +20,7 @@ interface TagRights {
   notToMove: Tag[];
 }
 
-/** What a condition is about: tags; if there are none, the manifest. */
+/** The subject of a condition: tags, or the manifest if there are none. */
 interface Conditional {
   repository: RepositoryName;
   /** The manifest; `null` if the request is about a tag, whatever it names. */

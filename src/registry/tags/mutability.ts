@@ -52,7 +52,9 @@ export async function getMutability(
 }
 
 function errorsIn({ value, exclusions }: Mutability): FieldError[] {
-  const wrong = exclusions.filter((filter) => !EXCLUSION.test(filter)).map((filter) => `"${filter}" is not a filter`);
+  const wrong = exclusions
+    .filter((filter) => !EXCLUSION.test(filter))
+    .map((filter) => `"${filter}" is not a filter: letters, digits, ".", "_", "-" and "*" only`);
   const hasSome = exclusions.length > 0 && exclusions.length <= EXCLUSIONS_MAX;
   const fits = value.endsWith('_WITH_EXCLUSION') ? hasSome : exclusions.length === 0;
   const count = `has 1 to ${EXCLUSIONS_MAX} exclusion filters with …_WITH_EXCLUSION, and none without`;
@@ -132,7 +134,7 @@ async function readRule(env: Database, repository: RepositoryName): Promise<stri
   return rule ?? '';
 }
 
-/** How a batch is refused that would change immutable tags. */
+/** The refusal of a batch that would change immutable tags. */
 interface ImmutableRefusal {
   reason: Precondition;
   says?: Particulars;
@@ -176,10 +178,10 @@ function immutableTags(tags: { name: string; digest: Digest }[]): Particulars {
   const [first] = tags;
   const which =
     tags.length === 1
-      ? `the tag ${first?.name} is immutable: it names ${first?.digest}`
+      ? `the tag ${first?.name} is immutable, and stays at ${first?.digest}`
       : `${tags.length} tags are immutable, ${first?.name} among them`;
   // cosign adds a second signature or attestation by moving the tag of the first, which ECR and Harbor refuse as well.
   const signs = tags.some(({ name }) => attachedTo(name) !== null);
-  const message = signs ? `${which}; to add signatures under such a tag, exclude sha256-* from immutability` : which;
+  const message = signs ? `${which}. To add signatures under such a tag, exclude sha256-* from immutability` : which;
   return { message, detail: tags.slice(0, 10) };
 }

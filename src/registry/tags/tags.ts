@@ -94,7 +94,8 @@ export async function digestAt(env: Database, repository: RepositoryName, tag: T
     { repository, tag, point },
   ).first<{ digest: Digest | null }>();
   if (!row) throw new Refusal('not-found', { message: `the history of ${tag} has no point ${point}` });
-  if (row.digest === null) throw new Refusal('conflict', { message: `at point ${point} the tag was deleted` });
+  if (row.digest === null)
+    throw new Refusal('conflict', { message: `at point ${point} the tag was deleted: choose another point` });
   return row.digest;
 }
 
@@ -127,7 +128,7 @@ async function rollBackOnce(
 }
 
 function missingRight(tag: Tag, right: 'push' | 'retag'): Particulars {
-  return { message: `the right to ${right} ${tag} is missing` };
+  return { message: `you do not have the right to ${right} ${tag}` };
 }
 
 /** The manifest that the tag is to name again. @throws not-found, conflict */

@@ -255,7 +255,7 @@ function removeEntries(batch: Batch, { id, digest, tags, contents: { manifests }
 }
 
 export function notInTrash(): Refusal {
-  return new Refusal('manifest-unknown', { message: 'the trash has nothing of this name' });
+  return new Refusal('manifest-unknown', { message: 'there is nothing of this name in the trash' });
 }
 
 function taken(tag: Tag): Refusal {

@@ -58,7 +58,7 @@ export function outOfStep(offset: number): Refusal {
 }
 
 export function lengthMismatch(): Refusal {
-  return new Refusal('length-mismatch', { message: 'Content-Range and the length of the body differ' });
+  return new Refusal('length-mismatch', { message: 'Content-Range does not match the length of the body' });
 }
 
 /** Milliseconds to wait for another finish of the same upload. */

@@ -22,7 +22,7 @@ import { countStaged, type Limit, othersStaged, releaseStaged, requireRoomForSta
 
 export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** What a signed location says, and who holds it. */
+/** The content of a signed location, and the client that has it. */
 export interface Upload extends Pusher {
   id: string;
   repository: RepositoryName;
@@ -109,7 +109,7 @@ function sessionOf({ repository, offset }: Located, row: SessionRow | null): Ses
   return { state: row.state, version: row.version, staged: JSON.parse(row.staged) as Staged, digest: row.digest, limit };
 }
 
-/** What an open upload has received. @throws upload-unknown if the upload has ended */
+/** Returns the bytes that an open upload has received. @throws upload-unknown if the upload has ended */
 export function openStaged(session: Session): Staged {
   if (session.state !== 'open') throw new Refusal('upload-unknown');
   return session.staged;

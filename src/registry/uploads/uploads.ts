@@ -235,7 +235,7 @@ function keysOfPieces({ pieces }: Staged): string[] {
 
 interface Verified {
   blob: Blob;
-  /** What this request has staged. */
+  /** The bytes that this request has staged. */
   written: Staged;
 }
 

@@ -1,4 +1,4 @@
-/** What a namespace stores, counted on request: in total, by kind, and how much of it only the trash holds. */
+/** The usage of a namespace, counted on request: in total, by kind, and how much of it only the trash holds. */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { repositoriesOf, WARN_PERCENT } from './counting.ts';
 import type { Quota } from './quota.ts';

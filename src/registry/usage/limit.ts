@@ -115,7 +115,7 @@ function stagingParameters(staging: Staging | null): Parameters {
 }
 
 /**
- * What the refusal of a batch says of the limit; `null` if the content would fit by now.
+ * The particulars of a refusal for the limit; `null` if the content would fit by now.
  * @param adds SQL: the bytes that do not fit
  */
 export async function limitParticulars(

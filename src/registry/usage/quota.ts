@@ -26,8 +26,8 @@ function errorsIn({ maxBytes, warnPercent }: { maxBytes: number | null; warnPerc
   const isBytes = maxBytes === null || (Number.isSafeInteger(maxBytes) && maxBytes >= 0);
   const isPercent = warnPercent === null || (Number.isInteger(warnPercent) && warnPercent >= 1 && warnPercent <= 100);
   return [
-    ...(isBytes ? [] : [{ at: 'maxBytes', message: 'is a whole number from 0' }]),
-    ...(isPercent ? [] : [{ at: 'warnPercent', message: 'is a whole number from 1 to 100' }]),
+    ...(isBytes ? [] : [{ at: 'maxBytes', message: 'must be a whole number from 0' }]),
+    ...(isPercent ? [] : [{ at: 'warnPercent', message: 'must be a whole number from 1 to 100' }]),
   ];
 }
 

@@ -105,9 +105,9 @@ export class OverLimit extends Refusal {
     const { namespace, kind, bytes, staged, maxBytes } = limit;
     const inTrash = trashed > 0 ? ` (${sizeText(trashed)} of it in the trash)` : '';
     const unfinished = staged > 0 ? ` and ${sizeText(staged)} in unfinished uploads` : '';
-    const added = adds === null ? `there is room for ${sizeText(roomIn(limit))}` : `this would add ${sizeText(adds)}`;
+    const added = adds ? `this would add ${sizeText(adds)}` : `there is room for ${sizeText(roomIn(limit))}`;
     super('quota-exceeded', {
-      message: `${namespace} may store ${sizeText(maxBytes)} and stores ${sizeText(bytes)}${inTrash}${unfinished}, ${added}: ${remedies(trashed, staged)}`,
+      message: `${namespace} may store ${sizeText(maxBytes)} and stores ${sizeText(bytes)}${inTrash}${unfinished}, ${added}. Nothing was stored: ${remedies(trashed, staged)}`,
       detail: {
         [kind]: namespace,
         bytes,

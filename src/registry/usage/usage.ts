@@ -1,4 +1,4 @@
-/** What namespaces store. The collector counts all of them; a push counts namespaces with a limit. */
+/** The usage of namespaces. The collector counts all of them; a push counts namespaces with a limit. */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';

@@ -82,7 +82,7 @@ async function cursorOf(env: Database): Promise<number> {
   return (await env.DB.prepare('SELECT event FROM match_cursor').first<number>('event')) ?? 0;
 }
 
-/** How the rights of webhook owners are checked. */
+/** Checks the rights of webhook owners. */
 interface Rights {
   standing: Standing;
   /** Milliseconds. */

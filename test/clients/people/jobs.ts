@@ -43,7 +43,7 @@ const FORK = { ...MAIN, repository_id: '75' };
 /** A token that expires before the job ends. */
 const BRIEF_SECONDS = 15;
 
-const NOT_THIS_TAG = 'denied: this tag does not exist, and the right to make it (push) is missing';
+const NOT_THIS_TAG = 'denied: this tag does not exist, and you do not have the right to create it (push)';
 
 export async function jobs(stage: Stage, issuer: Issuer): Promise<void> {
   const { step, engine, registry } = stage;
@@ -59,7 +59,10 @@ export async function jobs(stage: Stage, issuer: Issuer): Promise<void> {
     digestIn(await desk.push('two', 'acme/app:main-1'));
   });
   await step('it may not push latest, nor v3', async () => {
-    refused(await desk.push('one', 'acme/app:latest'), 'denied: this tag exists, and the right to move it (retag) is missing');
+    refused(
+      await desk.push('one', 'acme/app:latest'),
+      'denied: this tag exists, and you do not have the right to move it (retag)',
+    );
     refused(await desk.push('one', 'acme/app:v3'), NOT_THIS_TAG);
   });
   await step('a job of the tag v2.0 pushes v2.0', async () => {

@@ -122,7 +122,7 @@ async function carolPushes(stage: Stage): Promise<void> {
 async function bobCreates(stage: Stage): Promise<void> {
   const { step } = stage;
   await step('bob cannot push to a repository that is not there: docker says which right is missing', async () => {
-    refused(await person(stage, 'bob').desk.push('one', 'acme/tool:1.0'), 'the right to create it is missing');
+    refused(await person(stage, 'bob').desk.push('one', 'acme/tool:1.0'), 'you do not have the right to create it');
   });
   await step('bob may, once his team may create', async () => {
     const { api } = person(stage, 'alice');

@@ -153,7 +153,7 @@ describe('inviting a user', () => {
       api(world, 'PUT', '/users/bob', { headers: { 'if-match': '"1"' } }),
     ];
     for (const attempt of attempts) expect(refused(await attempt)).toBe('412 PRECONDITION_FAILED');
-    expect(JSON.stringify((await attempts[0])?.body)).toContain('alice is there already');
+    expect(JSON.stringify((await attempts[0])?.body)).toContain('alice exists already');
     expect(await everything()).toEqual(before);
     expect((await invite('bob', {}, conditions)).status).toBe(201);
   });
@@ -172,7 +172,7 @@ describe('inviting a user', () => {
     const before = await everything();
     const answered = await api(world, 'PUT', `/users/${name}`);
     expect(refused(answered)).toBe(expected);
-    if (answered.status === 409) expect(JSON.stringify(answered.body)).toContain('too much like a name that is taken');
+    if (answered.status === 409) expect(JSON.stringify(answered.body)).toContain('could be confused with a name that is taken');
     expect(await everything()).toEqual(before);
     expect((await invite('usernam')).status).toBe(201);
   });

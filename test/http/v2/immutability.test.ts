@@ -110,7 +110,7 @@ describe('an immutable tag cannot be changed', () => {
     }
     const { errors } = (await (await put('v1?tag=dev-1', two)).json()) as { errors: { message: string; detail: unknown }[] };
     expect(errors[0]).toMatchObject({
-      message: `the tag v1 is immutable: it names ${one.digest}`,
+      message: `the tag v1 is immutable, and stays at ${one.digest}`,
       detail: [{ name: 'v1', digest: one.digest }],
     });
     await must(put(`${two.digest}?tag=dev-1&tag=v2`, two));
