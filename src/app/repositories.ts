@@ -1,4 +1,4 @@
-/** Repositories: list, read, create, change and delete them. */
+/** Repositories: read, create, change and delete them. */
 
 import { allows } from '../auth/policy.ts';
 import {
@@ -14,21 +14,17 @@ import { valid } from '../contract/valid.ts';
 import { newBatch, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import type { PageQuery } from '../oci/page.ts';
 import {
   createRepository as addRepository,
   changeRepository as changeDescription,
-  describeRepositories,
   describeRepository,
   type RepositorySummary,
 } from '../registry/repositories/descriptions.ts';
 import { deleteRepository as moveToTrash } from '../registry/trash/repositories.ts';
-import { parseName } from '../vocabulary/names.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { endSubscriptions } from '../webhooks/subscriptions.ts';
 import { requireRight } from './access.ts';
 import type { Call } from './call.ts';
-import { visibleRepositories } from './visible.ts';
 
 type Visibility = 'private' | 'public';
 
@@ -48,33 +44,6 @@ interface RepositoryChange {
   description?: string | undefined;
   /** Markdown. */
   overview?: string | undefined;
-}
-
-interface RepositoryFilter {
-  /** The name of an organization or user. */
-  namespace?: string | undefined;
-  /** Part of the name or of the description. */
-  search?: string | undefined;
-}
-
-/** A page of repositories that the caller may pull, and the cursor of the next page; it may be short before the end. */
-export async function listRepositories(
-  call: Call,
-  page: PageQuery,
-  { namespace, search }: RepositoryFilter,
-): Promise<{ items: ListedRepository[]; next: string | null }> {
-  const filter = {
-    // Lowers ASCII letters only, like SQLite's lower(), which is applied to the other side.
-    search: search?.replaceAll(/[A-Z]+/g, (text) => text.toLowerCase()),
-    namespace: namespace && parseName(namespace),
-  };
-  const { items, next } = await visibleRepositories(call, page, filter);
-  const visibility = new Map(items.map((item) => [item.name, item.isPublic ? ('public' as const) : ('private' as const)]));
-  const summaries = await describeRepositories(
-    call.env,
-    items.map(({ name }) => name),
-  );
-  return { items: summaries.map((one) => ({ ...one, visibility: visibility.get(one.name) ?? 'private' })), next };
 }
 
 export async function getRepository(call: Call, repository: RepositoryName): Promise<Repository> {

@@ -1,12 +1,7 @@
 /** Operations on repositories refuse what no door should let through. */
 import { beforeAll, expect, test } from 'vitest';
-import {
-  changeRepository,
-  deleteRepository,
-  getRepository,
-  listRepositories,
-  putRepository,
-} from '../../src/app/repositories.ts';
+import { changeRepository, deleteRepository, getRepository, putRepository } from '../../src/app/repositories.ts';
+import { listRepositories } from '../../src/app/repository-lists.ts';
 import type { RepositoryName } from '../../src/oci/name.ts';
 import { callAs, reasonOf } from '../world/call.ts';
 import { makeAcme, makeRobot } from '../world/organizations.ts';

@@ -7,10 +7,10 @@ import {
   deleteRepository,
   getRepository,
   type ListedRepository,
-  listRepositories,
   putRepository,
   type Repository,
 } from '../../app/repositories.ts';
+import { listRepositories } from '../../app/repository-lists.ts';
 import { pageSchema } from '../../contract/pages.ts';
 import {
   repositoryChange,

@@ -1,6 +1,6 @@
 /** end-1, and `_catalog`: requests about the registry as a whole. */
 import { Hono } from 'hono';
-import { visibleRepositories } from '../../app/visible.ts';
+import { listCatalog } from '../../app/repository-lists.ts';
 import { sendJson } from '../content.ts';
 import { type AppEnv, callOf } from '../context.ts';
 import { nextLink, pageSize, single } from '../params.ts';
@@ -10,7 +10,7 @@ export const base = new Hono<AppEnv>({ strict: false })
 
   .get('/_catalog', async (c) => {
     const limit = pageSize(c);
-    const { items, next } = await visibleRepositories(callOf(c), { after: single(c, 'last') ?? '', limit });
+    const { items, next } = await listCatalog(callOf(c), { after: single(c, 'last') ?? '', limit });
     const link = next === null ? {} : nextLink(c, { n: String(limit), last: next });
-    return sendJson(c, { repositories: items.map(({ name }) => name) }, link);
+    return sendJson(c, { repositories: items }, link);
   });
