@@ -177,8 +177,8 @@ describe('a rule is refused', () => {
   });
 
   test('without statements, with too many, or too long in total', () => {
-    expect(refusal({ statements: [] })).toMatch(/^statements: 1 to 20/);
-    expect(refusal({ statements: Array(21).fill(PULL) })).toMatch(/^statements: 1 to 20/);
+    expect(refusal({ statements: [] })).toMatch(/^statements: must be a list of 1 to 20/);
+    expect(refusal({ statements: Array(21).fill(PULL) })).toMatch(/^statements: must be a list of 1 to 20/);
     const repositories = Array(20).fill(`acme/${'a'.repeat(200)}`);
     expect(refusal({ statements: Array(20).fill({ ...PULL, repositories }) })).toMatch(
       /^a trust rule has up to 16384 bytes .* this one has \d+\. Nothing was saved$/,
