@@ -1,5 +1,6 @@
 /** Policies of users, teams, robots and repositories: read, preview and save them; and why somebody may do something. */
-import { explainFor, whoCanGrant } from '../auth/rights/explain.ts';
+import type { Authority } from '../auth/authority.ts';
+import { explainFor, explainOwn, whoCanGrant } from '../auth/rights/explain.ts';
 import { policyIn, queryPolicy, savePolicy as writePolicy } from '../auth/rights/policies.ts';
 import { pushWithoutPull, withShownPrincipals } from '../auth/rights/policy-names.ts';
 import { previewPolicy as compare, type Difference } from '../auth/rights/policy-preview.ts';
@@ -128,7 +129,8 @@ function mistakesIn(subject: string, statements: readonly Statement[]): string[]
 }
 
 interface Question {
-  principal: string;
+  /** `null`: the caller, with the credential of this request. */
+  principal: string | null;
   action: RepositoryAction;
   repository: RepositoryName;
   tag: string | null;
@@ -148,13 +150,16 @@ interface Explanation {
   partial: boolean;
 }
 
-/** Says whether somebody may do something, and why. Only for callers who may administer the repository. */
-export async function explain(call: Call, question: Question): Promise<Explanation> {
+/** Says whether somebody may do something, and why. About others only for callers who may administer the repository. */
+export async function explain(call: Call, { principal, ...question }: Question): Promise<Explanation> {
   requireLogin(call);
   const { env, authority } = call;
   const { repository } = question;
-  requireRight(call, 'admin', repository);
-  const { allowed, reason, decidedBy, matched, limitedBy, partial } = await explainFor(env, question, authority);
+  const isOwn = principal === null || isCaller(authority, principal);
+  if (!isOwn) requireRight(call, 'admin', repository);
+  const { allowed, reason, decidedBy, matched, limitedBy, partial } = isOwn
+    ? explainOwn(authority, question)
+    : await explainFor(env, { ...question, principal }, authority);
   return {
     allowed,
     reason,
@@ -164,6 +169,12 @@ export async function explain(call: Call, question: Question): Promise<Explanati
     grantedBy: allowed ? [] : await whoCanGrant(env, repository, authority),
     partial,
   };
+}
+
+/** True for the key of this request, and for its owner if the credential may do all that the owner may. */
+function isCaller({ subject, bounds, credentialKind, credentialOrigin }: Authority, principal: string): boolean {
+  if (principal === `key:${credentialOrigin.key}`) return credentialKind === 'key';
+  return principal === subject && bounds.length === 0 && credentialKind !== 'ci';
 }
 
 /** Shows only the patterns that match this repository: the caller may not know of the others. */

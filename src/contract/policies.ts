@@ -33,12 +33,17 @@ export const repositoryPolicy = z.strictObject({ statements: repositoryStatement
 
 export const explainQuery = z.strictObject({
   principal: z
-    .string()
-    .refine(
-      (text) => isPrincipal(text) || /^(?:key|ci):/.test(text),
-      'must be user:NAME, robot:ORGANIZATION/NAME, team:ORGANIZATION/NAME, organization:NAME, key:ID, ci:NAME or *',
+    .optional(
+      z
+        .string()
+        .refine(
+          (text) => isPrincipal(text) || /^(?:key|ci):/.test(text),
+          'must be user:NAME, robot:ORGANIZATION/NAME, team:ORGANIZATION/NAME, organization:NAME, key:ID, ci:NAME or *',
+        ),
     )
-    .describe('`user:…`, `robot:…/…`, `team:…/…`, `organization:…`, `key:…`, `ci:…`, or `*` for an anonymous caller'),
+    .describe(
+      'Default: you, with the credential of this request. `user:…`, `robot:…/…`, `team:…/…`, `organization:…`, `key:…`, `ci:…`, or `*` for an anonymous caller',
+    ),
   action: z.enum(ACTIONS),
   repository: z.string().refine(isRepositoryName, 'must be a repository name, such as acme/api'),
   tag: z.optional(z.string().refine(isTag, 'must be a tag')),

@@ -9,7 +9,7 @@ import type { RepositoryAction } from '../../vocabulary/actions.ts';
 import { EVERYONE, nameOf, namespaceOf, organizationOf } from '../../vocabulary/names.ts';
 import type { Authority } from '../authority.ts';
 import { READ_MAX_BYTES, readable } from '../directory.ts';
-import { explain } from '../policy.ts';
+import { allows, explain } from '../policy.ts';
 import { type Decision, evaluate, type Sourced, type Statement } from '../statement.ts';
 import { authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';
 import { shownPrincipal } from './policy-names.ts';
@@ -53,13 +53,31 @@ export async function explainFor(
     };
   }
   const partial = !whole || namesHidden(viewer, principal, authority);
-  const found = { ...decided(authority, { principal, action, repository, tag }), partial };
-  const isMoving = action === 'retag' && found.allowed;
-  // Moving a tag takes a push.
-  const push = isMoving ? decided(authority, { principal, action: 'push', repository, tag: null }) : null;
-  const result =
-    push && !push.allowed ? { ...push, partial, reason: `moving a tag takes the right to push too: ${push.reason}` } : found;
+  const result = { ...decidedWithPush(authority, { principal, action, repository, tag }), partial };
   return partial ? { ...result, reason: `as far as you may know: ${result.reason}` } : result;
+}
+
+/**
+ * Explains what the caller may do, to the caller. Statements of a repository are shown to callers who may pull from it: to others they
+ * would tell that it exists.
+ */
+export function explainOwn(authority: Authority, asked: Pick<Asked, 'action' | 'repository' | 'tag'>): Explained {
+  const { key } = authority.credentialOrigin;
+  const principal = key === undefined ? authority.subject : `key:${key}`;
+  const found = { ...decidedWithPush(authority, { principal, ...asked }), partial: false };
+  if (allows(authority, 'pull', asked.repository)) return found;
+  const isOwn = ({ from }: Sourced) => !from.startsWith('repository:');
+  const decidedBy = found.decidedBy && isOwn(found.decidedBy) ? found.decidedBy : null;
+  const shown = { ...found, matched: found.matched.filter(isOwn), decidedBy };
+  return decidedBy === found.decidedBy ? shown : { ...shown, reason: reasonOf(shown, null, asked.action) };
+}
+
+/** The decision. Moving a tag takes the right to push too. */
+function decidedWithPush(authority: Authority, asked: Omit<Asked, 'claims'>): Omit<Explained, 'partial'> {
+  const found = decided(authority, asked);
+  if (asked.action !== 'retag' || !found.allowed) return found;
+  const push = decided(authority, { ...asked, action: 'push', tag: null });
+  return push.allowed ? found : { ...push, reason: `moving a tag takes the right to push too: ${push.reason}` };
 }
 
 /** True if the repository's policy names groups whose members the viewer may not know. Their statements were left out. */
@@ -155,6 +173,7 @@ const OWNERS_MAX = 100;
  */
 export async function whoCanGrant(env: Database, repository: string, asker: Authority): Promise<string[]> {
   const viewer = viewerOf(asker);
+  const seesPolicy = allows(asker, 'admin', repository);
   const namespace = namespaceOf(repository);
   const { results } = await prepare(
     env,
@@ -175,7 +194,9 @@ export async function whoCanGrant(env: Database, repository: string, asker: Auth
     : ['administrator', ...(seesNamespace || namespace === '' ? [] : [`owner of ${namespace}`])];
   const named = results.flatMap(({ kind, subject, statements }) => {
     const isShown =
-      kind === 'repository' || subject === viewer.subject || (kind === 'administrator' ? viewer.administrator : seesNamespace);
+      (kind === 'repository' && seesPolicy) ||
+      subject === viewer.subject ||
+      (kind === 'administrator' ? viewer.administrator : seesNamespace);
     if (!isShown) return [];
     return statements === null
       ? isPerson(kind)

@@ -28,7 +28,8 @@ let world: World;
 const REPOSITORY = 'acme/api';
 
 interface Question {
-  principal: string;
+  /** Left out: the caller. */
+  principal?: string;
   action: string;
   repository?: string;
   tag?: string | null;
@@ -37,7 +38,8 @@ interface Question {
 
 function ask(question: Question, as?: string | null): Promise<ApiAnswer<Explanation>> {
   const { principal, action, repository = REPOSITORY, tag, claims } = question;
-  const query = new URLSearchParams({ principal, action, repository });
+  const query = new URLSearchParams({ action, repository });
+  if (principal !== undefined) query.set('principal', principal);
   if (tag) query.set('tag', tag);
   if (claims) query.set('claims', JSON.stringify(claims));
   return api<Explanation>(world, 'GET', `/explain?${query}`, as === undefined ? {} : { as });
@@ -427,7 +429,7 @@ describe('an explanation names what decided', () => {
   });
 });
 
-describe('an explanation is for callers who may administer the repository', () => {
+describe('an explanation about somebody else is for callers who may administer the repository', () => {
   let alice: Person;
   let owner: Person;
   let bob: Person;
@@ -440,7 +442,7 @@ describe('an explanation is for callers who may administer the repository', () =
     await done('PUT', `/repositories/${REPOSITORY}`, {});
   });
 
-  const question = { principal: 'user:alice', action: 'pull' };
+  const question = { principal: 'user:owen', action: 'pull' };
 
   test('and is refused otherwise: 401 to anonymous callers, 403 to those who may pull, 404 to others', async () => {
     expect(refused(await ask(question, null))).toBe('401 UNAUTHORIZED');
@@ -455,9 +457,36 @@ describe('an explanation is for callers who may administer the repository', () =
     expect((await ask(question, owner.basic)).status).toBe(200);
   });
 
-  test('also about themselves: a caller who may not pull is not told why', async () => {
-    expect(refused(await ask({ principal: bob.subject, action: 'pull' }, bob.basic))).toBe('404 NOT_FOUND');
-    expect(refused(await ask({ principal: alice.subject, action: 'delete' }, alice.basic))).toBe('403 DENIED');
+  test('about oneself it needs no right, and names nobody by default', async () => {
+    for (const principal of [undefined, alice.subject, `key:${alice.keyId}`]) {
+      const about = { action: 'push', ...(principal ? { principal } : {}) };
+      expect(await explained(about, alice.basic)).toMatchObject({ allowed: true, decidedBy: { from: 'team:acme/dev' } });
+    }
+    const missing = await explained({ action: 'delete' }, alice.basic);
+    expect(missing).toMatchObject({ allowed: false, reason: 'nothing allows it: the right to delete is missing' });
+    expect(missing.grantedBy).toContain(owner.subject);
+    expect(refused(await ask({ action: 'pull' }, null))).toBe('401 UNAUTHORIZED');
+  });
+
+  test('about oneself it says what a narrowed key lacks', async () => {
+    const narrow = await narrowed(alice, [{ actions: ['pull'], repositories: ['acme/*'] }]);
+    expect(await explained({ action: 'push' }, narrow.basic)).toMatchObject({ allowed: false, limitedBy: narrow.principal });
+    expect(await explained({ action: 'pull' }, narrow.basic)).toMatchObject({ allowed: true, limitedBy: null });
+    expect(refused(await ask({ principal: alice.subject, action: 'push' }, narrow.basic))).toBe('403 DENIED');
+  });
+
+  test('about oneself it tells nobody whether a repository exists', async () => {
+    const statements = [
+      { effect: 'deny', actions: 'all actions', principals: [bob.subject] },
+      { actions: ['admin', 'pull'], principals: [alice.subject] },
+    ];
+    await done('PUT', `/repositories/${REPOSITORY}/-/policy`, { statements });
+    for (const action of ['pull', 'push', 'retag', 'delete', 'admin', 'create']) {
+      const there = await explained({ action }, bob.basic);
+      expect(there).toEqual(await explained({ action, repository: 'acme/absent' }, bob.basic));
+      expect(there).toMatchObject({ allowed: false, decidedBy: null, matched: [] });
+      expect(there.grantedBy).toEqual(['administrator', 'owner of acme']);
+    }
   });
 
   test('with a key that reaches that far', async () => {
