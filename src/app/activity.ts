@@ -1,5 +1,6 @@
 /** The audit log, and who may read which events. */
-import { isUnscopedUser } from '../auth/policy.ts';
+import { namesForLog } from '../auth/logins.ts';
+import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
 import { isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
 import { beginningOf, searchEvents } from '../events/history.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -20,6 +21,8 @@ export type Activity = Omit<RecordedEvent, 'about'> & {
 export type LoggedActivity = Activity & {
   /** The address (or a hash of it) of the client; `null`: not recorded, or no longer kept. */
   address: string | null;
+  /** The name of the access key that was used; `null`: none was, or it no longer exists. */
+  keyName: string | null;
 };
 
 /** A field that is left out does not filter. Times are seconds since the epoch. */
@@ -27,6 +30,9 @@ export interface ActivityFilter {
   repository?: RepositoryName | undefined;
   /** Events about an organization and its repositories. Ignored with `repository`. */
   organization?: string | undefined;
+  /** Only events of the repository that name this tag, or this digest. */
+  tag?: string | undefined;
+  digest?: string | undefined;
   actor?: string | undefined;
   types?: readonly EventType[] | undefined;
   since?: number | undefined;
@@ -43,7 +49,7 @@ export interface ActivityFilter {
  */
 export async function listActivity(
   call: Call,
-  { repository, organization, actor, types, since, until }: ActivityFilter,
+  { repository, organization, tag, digest, actor, types, since, until }: ActivityFilter,
   { before, limit }: { before: number | null; limit: number },
 ): Promise<{ items: LoggedActivity[]; next: number | null }> {
   requireLogin(call);
@@ -55,13 +61,32 @@ export async function listActivity(
   const search = {
     about: aboutOf(filter),
     actor: visibleActor(call, filter),
+    tag: tag ?? null,
+    digest: digest ?? null,
     types: types ?? null,
     since: since ?? null,
     until: until ?? null,
     after: repository !== undefined ? await firstVisible(call, repository) : 0,
   };
   const { items, next } = await searchEvents(call.env, search, before, limit);
-  return { items: items.map(({ address, ...event }) => ({ ...activityOf(event), address })), next };
+  return { items: await logged(call, items), next };
+}
+
+/** Adds what readers of the log see: the names of keys, and the organization of a repository. */
+async function logged(
+  { env, authority }: Call,
+  events: Awaited<ReturnType<typeof searchEvents>>['items'],
+): Promise<LoggedActivity[]> {
+  const all = events.map(({ address, ...event }) => ({ ...activityOf(event), address }));
+  // A narrowed credential is told nothing about people, and key names are their owners' words.
+  const keys = isNarrowed(authority) ? [] : all.flatMap(({ by }) => by.key ?? []);
+  const namespaces = all.flatMap(({ repository }) => (repository === null ? [] : namespaceOf(repository)));
+  const known = await namesForLog(env, { keys, namespaces });
+  return all.map((activity) => {
+    const namespace = activity.repository === null ? '' : namespaceOf(activity.repository);
+    const organization = known.organizations.has(namespace) ? namespace : activity.organization;
+    return { ...activity, organization, keyName: known.keys.get(activity.by.key ?? '') ?? null };
+  });
 }
 
 interface Filter {

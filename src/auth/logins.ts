@@ -179,3 +179,23 @@ async function recordLogin(
   });
   await batch.commit();
 }
+/** What the log shows beside ids: the names of keys by their ids, and which of the namespaces are organizations. One call. */
+export async function namesForLog(
+  env: Database,
+  { keys, namespaces }: { keys: string[]; namespaces: string[] },
+): Promise<{ keys: Map<string, string>; organizations: Set<string> }> {
+  const batch = newBatch(env);
+  const named = batch.query<{ id: string; name: string }>(
+    'SELECT id, name FROM access_keys WHERE id IN (SELECT value FROM json_each(:keys))',
+    { keys: [...new Set(keys)] },
+  );
+  const found = batch.query<{ organization: string }>(
+    `SELECT value AS organization FROM json_each(:namespaces) JOIN accounts ON subject = 'organization:' || value`,
+    { namespaces: [...new Set(namespaces)] },
+  );
+  const results = await batch.commit();
+  return {
+    keys: new Map(results.of(named).map(({ id, name }) => [id, name])),
+    organizations: new Set(results.of(found).map(({ organization }) => organization)),
+  };
+}

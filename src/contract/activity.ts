@@ -1,6 +1,8 @@
 /** The audit log in the management API. */
 import * as z from 'zod';
+import { isDigest } from '../oci/digest.ts';
 import { isRepositoryName } from '../oci/name.ts';
+import { isTag } from '../oci/reference.ts';
 import { EVENT_TYPES } from '../vocabulary/event-types.ts';
 import { instant } from './fields.ts';
 import { PAGE_QUERY } from './pages.ts';
@@ -19,6 +21,10 @@ export const activityQuery = z
     organization: z
       .optional(z.string().max(64))
       .describe('Only events about this organization and its repositories. For its owners'),
+    tag: z.optional(z.string().refine(isTag, 'must be a tag')).describe('Only events that name this tag. With `repository`'),
+    digest: z
+      .optional(z.string().refine(isDigest, 'must be sha256: and 64 hex digits, or sha512: and 128'))
+      .describe('Only events that name this digest, as the new or the previous one. With `repository`'),
     actor: z
       .optional(z.string().max(255))
       .describe('Only what this subject did: `user:…`, `robot:…/…`, `ci:…`, or `registry`, the registry itself'),
@@ -37,6 +43,10 @@ export const activityQuery = z
   .refine(
     (sent) => sent.repository === undefined || sent.organization === undefined,
     'must have repository or organization, not both',
+  )
+  .refine(
+    (sent) => sent.repository !== undefined || (sent.tag === undefined && sent.digest === undefined),
+    'must have repository with tag or digest',
   );
 
 export const event = z.strictObject({
@@ -53,6 +63,12 @@ export const event = z.strictObject({
 });
 
 export const loggedEvent = event.extend({
+  organization: z
+    .nullable(z.string())
+    .describe('The organization that the event is about, or that its repository belongs to. `null`: none'),
+  actor: event.shape.actor.extend({
+    keyName: z.nullable(z.string()).describe('The name of that key. `null`: no key was used, or it no longer exists'),
+  }),
   address: z
     .optional(z.string())
     .describe(

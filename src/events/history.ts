@@ -62,9 +62,17 @@ interface EventQuery {
   types: readonly EventType[] | null;
   since: number | null;
   until: number | null;
+  /** Only events that name this tag, or this digest, in their target. */
+  tag: string | null;
+  digest: string | null;
   /** Only events after this one. */
   after: number;
 }
+
+/** SQL condition: the target names the wanted tag and digest. A deletion of a manifest names the tags deleted with it. */
+const NAMES_CONTENT = `(:tag IS NULL OR target ->> 'tag' = :tag
+    OR EXISTS (SELECT 1 FROM json_each(target, '$.tags') WHERE value = :tag))
+  AND (:digest IS NULL OR :digest IN (target ->> 'digest', target ->> 'previous'))`;
 
 /** Rows that one page may read, by id and by `about`. If matching events are rare, the page is short. */
 const IDS_PER_PAGE = 4100;
@@ -88,7 +96,7 @@ export async function searchEvents(
   before: number | null,
   limit: number,
 ): Promise<EventPage> {
-  const { about, actor, types, since, until, after } = search;
+  const { about, actor, types, since, until, after, tag, digest } = search;
   const exactly = about && 'exactly' in about ? about.exactly : null;
   const organization = about && 'organization' in about ? about.organization : null;
   const end = until === null ? Number.MAX_SAFE_INTEGER : await firstEventSince(env, until);
@@ -100,11 +108,12 @@ export async function searchEvents(
     `SELECT id, at, type, about, sequence, actor, key_id, changes, address, iif(bytes <= ${BYTES_PER_PAGE}, target, NULL) AS target
        FROM (SELECT *, sum(${bytesOf('target')}) OVER (ORDER BY id DESC) AS bytes FROM (
          SELECT * FROM (${rows}) WHERE actor = coalesce(:actor, actor) AND (:types IS NULL OR type IN (SELECT value FROM json_each(:types)))
+           AND ${NAMES_CONTENT}
            AND (:organization IS NULL OR about IN ('organization:' || :organization, 'logins:' || :organization)
              OR substr(about, 1, length(:organization) + 1) = :organization || '/')
          ORDER BY id DESC LIMIT :rows))
        ORDER BY id DESC`,
-    { ...range, actor, types, organization, rows: limit + 1 },
+    { ...range, actor, types, organization, tag, digest, rows: limit + 1 },
   );
   const further = batch.query<{ id: number | null }>(below, range);
   const results = await batch.commit();

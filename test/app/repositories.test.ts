@@ -1,7 +1,7 @@
 /** Operations on repositories refuse what no door should let through. */
 import { beforeAll, expect, test } from 'vitest';
 import { changeRepository, deleteRepository, getRepository, putRepository } from '../../src/app/repositories.ts';
-import { listRepositories } from '../../src/app/repository-lists.ts';
+import { listCatalog, listRepositories } from '../../src/app/repository-lists.ts';
 import type { RepositoryName } from '../../src/oci/name.ts';
 import { callAs, reasonOf } from '../world/call.ts';
 import { makeAcme, makeRobot } from '../world/organizations.ts';
@@ -54,6 +54,11 @@ test('a repository is read only by callers who may pull', async () => {
     expect((await listRepositories(call, PAGE, {})).items).toEqual([]);
   }
   expect((await getRepository(await callAs(world, puller, [API]), API)).name).toBe(API);
+});
+
+test('the catalog has only repositories that the caller may pull', async () => {
+  expect((await listCatalog(await callAs(world, outsider), PAGE)).items).toEqual([]);
+  expect((await listCatalog(await callAs(world, puller), PAGE)).items).toEqual([API]);
 });
 
 test('a repository is created only by callers who may create it', async () => {

@@ -58,8 +58,8 @@ export async function explainFor(
 }
 
 /**
- * Explains what the caller may do, to the caller. Statements of a repository are shown to callers who may pull from it: to others they
- * would tell that it exists.
+ * Explains to the caller what they may do. Statements of a repository are shown only to callers who may pull from it, because
+ * they tell that it exists.
  */
 export function explainOwn(authority: Authority, asked: Pick<Asked, 'action' | 'repository' | 'tag'>): Explained {
   const { key } = authority.credentialOrigin;

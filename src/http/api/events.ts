@@ -23,9 +23,10 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
     answers: { 200: { description: 'A page of events', schema: pageSchema(loggedEvent) } },
   }),
   async (c) => {
-    const { n: limit = PAGE_DEFAULT, last, repository, organization, actor, type: types, since, until } = c.var.query;
+    const { n: limit = PAGE_DEFAULT, last, repository, organization, tag, digest, actor, ...times } = c.var.query;
+    const { type: types, since, until } = times;
     const filter = {
-      ...{ repository: repository as RepositoryName | undefined, organization, actor, types },
+      ...{ repository: repository as RepositoryName | undefined, organization, tag, digest, actor, types },
       since: since === undefined ? undefined : secondsOf(since),
       until: until === undefined ? undefined : secondsOf(until),
     };
@@ -35,8 +36,9 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
   },
 );
 
-function shownLogged({ address, ...activity }: LoggedActivity): z.output<typeof loggedEvent> {
-  return { ...shownEvent(activity), ...(address === null ? {} : { address }) };
+function shownLogged({ address, keyName, ...activity }: LoggedActivity): z.output<typeof loggedEvent> {
+  const { actor, ...shown } = shownEvent(activity);
+  return { ...shown, actor: { ...actor, keyName }, ...(address === null ? {} : { address }) };
 }
 
 export function shownEvent(activity: Activity): z.output<typeof event> {

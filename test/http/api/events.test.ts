@@ -14,7 +14,7 @@ interface Shown {
   repository: string | null;
   organization: string | null;
   target: Record<string, unknown>;
-  actor: { subject: string; key: string | null };
+  actor: { subject: string; key: string | null; keyName: string | null };
 }
 
 interface Body {
@@ -108,9 +108,9 @@ describe('an event', () => {
       at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z$/),
       type: 'tag.created',
       repository: 'acme/api',
-      organization: null,
+      organization: 'acme',
       target: { tag: 'v1', digest: expect.stringMatching(/^sha256:/), mediaType: expect.any(String), size: expect.any(Number) },
-      actor: { subject: 'user:anna', key: anna.keyId },
+      actor: { subject: 'user:anna', key: anna.keyId, keyName: expect.any(String) },
     });
   });
 
@@ -120,7 +120,29 @@ describe('an event', () => {
     const [user, team] = await find('?n=1000');
     expect(user).toMatchObject({ type: 'user.invited', repository: null, organization: null });
     expect(team).toMatchObject({ type: 'team.created', repository: null, organization: 'acme' });
-    expect(user?.actor).toEqual({ subject: 'user:admin', key: null });
+    expect(user?.actor).toEqual({ subject: 'user:admin', key: null, keyName: null });
+  });
+
+  test('names the organization of its repository, and no user whose repository it is', async () => {
+    await pushImage(world, 'acme/api', 'v1');
+    await pushImage(world, 'sam/app', 'v1');
+    await pushImage(world, 'plain', 'v1');
+    const organizationOf = async (repository: string) => (await find(`?repository=${repository}`))[0]?.organization;
+    expect(await organizationOf('acme/api')).toBe('acme');
+    expect(await organizationOf('sam/app')).toBeNull();
+    expect(await organizationOf('plain')).toBeNull();
+  });
+
+  test('names the key that was used, but not to a narrowed key', async () => {
+    const robot = await makeRobot(world, 'acme', 'ci', [{ actions: ['push', 'pull'], repositories: ['acme/*'] }]);
+    await pushImage(
+      { ...world, fetch: (method, path, init) => world.fetch(method, path, { authorization: robot.basic, ...init }) },
+      'acme/api',
+      'v1',
+    );
+    const keyName = async (as: string) => (await find('?repository=acme/api&type=tag.created', as))[0]?.actor.keyName;
+    expect(await keyName(olga.basic)).toBe('test');
+    expect(await keyName(await narrowed(olga, { actions: ['admin'], repositories: ['acme/*'] }))).toBeNull();
   });
 
   test('is numbered within its subject, without gaps', async () => {
@@ -159,6 +181,21 @@ describe('a search', () => {
     expect(await types('?actor=User:Olga&type=user.joined')).toEqual(['user.joined']);
     expect(await types('?actor=user:nobody')).toEqual([]);
     expect(await types('?actor=user:olga&repository=acme/api')).toEqual([]);
+  });
+
+  test('finds what happened to a tag and to a digest of a repository', async () => {
+    const first = await pushImage(world, 'acme/api', 'v1', 1);
+    const second = await pushImage(world, 'acme/api', 'v1', 2);
+    await pushImage(world, 'acme/api', 'v2', 3);
+    const types = async (query: string) => (await find(`?repository=acme/api&${query}`)).map(({ type }) => type);
+    expect(await types('tag=v1')).toEqual(['tag.moved', 'tag.created']);
+    expect(await types('tag=v3')).toEqual([]);
+    expect(await types(`digest=${first.digest}`)).toEqual(['tag.moved', 'tag.created']);
+    expect(await types(`digest=${second.digest}&tag=v1`)).toEqual(['tag.moved']);
+    expect((await world.fetch('DELETE', `/v2/acme/api/manifests/${second.digest}`)).status).toBe(202);
+    expect((await types('tag=v1'))[0]).toMatch(/deleted$/);
+    expect(refused(await api('GET', '/events?tag=v1'))).toBe('400 INVALID');
+    expect(refused(await api('GET', '/events?repository=acme/api&digest=v1'))).toBe('400 INVALID');
   });
 
   test('by time is exact to the second: since is inclusive, before is exclusive', async () => {
@@ -294,7 +331,7 @@ describe('events of an organization', () => {
     expect(await seen('?organization=ACME&actor=user:admin', olga.basic)).toBe('acme,acme/api,acme/web');
     expect(await seen('?organization=acme2', sam.basic)).toBe('acme2,acme2/api');
     expect(await seen('?organization=acme', `Basic ${btoa('admin:the-password-of-the-tests')}`)).toBe('acme,acme/api,acme/web');
-    const named = (await find('?organization=acme', olga.basic)).filter(({ organization }) => organization !== null);
+    const named = (await find('?organization=acme', olga.basic)).filter(({ repository }) => repository === null);
     expect([...new Set(named.map(({ type }) => type))].sort()).toEqual(['member.changed', 'organization.created']);
   });
 
@@ -328,7 +365,9 @@ describe('all events', () => {
     }
     const robot = await makeRobot(world, 'acme', 'ci', [{ actions: 'all actions', repositories: ['acme/*'] }]);
     await api('PATCH', '/repositories/acme/api', { as: robot.basic, body: { description: 'y' } });
-    expect((await find('', robot.basic)).map(({ actor }) => actor)).toEqual([{ subject: robot.subject, key: robot.keyId }]);
+    expect((await find('', robot.basic)).map(({ actor }) => actor)).toEqual([
+      { subject: robot.subject, key: robot.keyId, keyName: 'test' },
+    ]);
     expect(await seen('', null)).toBe('401 UNAUTHORIZED');
   });
 

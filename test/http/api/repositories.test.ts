@@ -46,6 +46,13 @@ function seen({ status, body, headers }: ApiAnswer<unknown>): unknown {
   return { status, body, headers: [...headers].sort() };
 }
 
+test('a change without a body is refused, and says so', async () => {
+  expect((await api(world, 'PUT', '/repositories/acme/patched', { body: {} })).status).toBe(201);
+  const { status, body } = await api<{ errors: [{ message: string }] }>(world, 'PATCH', '/repositories/acme/patched');
+  expect([status, body.errors[0].message]).toEqual([400, 'the request has no body: send what to change as JSON']);
+  expect((await api(world, 'PATCH', '/repositories/acme/patched', { body: {} })).status).toBe(200);
+});
+
 describe('a new repository', () => {
   test('is a 201, private, and has the given description', async () => {
     const made = await make('acme/api', { body: { description: 'The API', overview: '# API' } });

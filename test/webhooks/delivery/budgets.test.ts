@@ -187,7 +187,12 @@ describe('queries use an index', () => {
     'removing subscriptions': (env) => removeEnded(env, 10, 100),
     matching: (env) => matchEvents(env, described, 4),
     searching: (env) =>
-      searchEvents(env, { about: { exactly: 'acme/api' }, actor: null, types: null, since: 5, until: 9, after: 0 }, null, 20),
+      searchEvents(
+        env,
+        { about: { exactly: 'acme/api' }, actor: null, types: null, since: 5, until: 9, after: 0, tag: 'v1', digest: null },
+        null,
+        20,
+      ),
   };
 
   test.each(Object.entries(STEPS))('for %s', async (_, step) => {
