@@ -1,5 +1,5 @@
 -- For each principal of a repository's policy, whether the policy lets it pull (1) or denies that (2), as a sum. So lists of repositories
--- need not read the policies. Rows that an earlier version writes have NULL; for them the policy is read.
+-- need not read the policies. Rows that an earlier version writes have NULL. For them the policy is read.
 ALTER TABLE policy_principals ADD COLUMN pull INTEGER;
 
 INSERT INTO policy_principals (principal, repository, pull)

@@ -89,7 +89,7 @@ async function send(body: string, { id = 'wh_1', at = Date.now() / 1000, signedA
 
 function deployed(): string[] {
   const file = join(folder, 'deployed');
-  return existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
+  return existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
 }
 
 async function until(lines: number): Promise<string[]> {

@@ -61,10 +61,14 @@ interface Item {
   id?: unknown;
 }
 
-/** An answer without what changes by itself. New events are removed from their list. */
+/**
+ * An answer without what changes by itself. New events are removed from their list. Events of repositories name their organization since
+ * then; before, the field was null.
+ */
 function lasting(answer: object, before: { items?: Item[] }): object {
   const changing = ['countedAt', 'restorableUntil', 'lastUsedOn', 'lastRanAt', 'lastReport'];
   const { items, ...rest } = JSON.parse(JSON.stringify(answer, (key, value) => (changing.includes(key) ? undefined : value)));
+  for (const item of items ?? []) if (item.organization === null || item.repository) delete item.organization;
   const known = new Set(before.items?.map(({ id }) => id));
   return items ? { ...rest, items: items.filter(({ id }: Item) => known.has(id)), next: null } : rest;
 }
