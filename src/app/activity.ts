@@ -2,7 +2,7 @@
 import { namesForLog } from '../auth/logins.ts';
 import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
 import { isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
-import { beginningOf, searchEvents } from '../events/history.ts';
+import { firstEventOf, searchEvents } from '../events/history.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { EventType } from '../vocabulary/event-types.ts';
 import { namespaceOf, parseName } from '../vocabulary/names.ts';
@@ -126,7 +126,7 @@ function denied(message: string): Refusal {
 /** Events of an earlier repository of this name are for owners of the namespace and administrators only. */
 async function firstVisible({ env, authority }: Call, repository: RepositoryName): Promise<number> {
   const ownsName = authority.administrator || authority.owns.includes(namespaceOf(repository));
-  return ownsName && isUnscopedUser(authority) ? 0 : beginningOf(env, repository);
+  return ownsName && isUnscopedUser(authority) ? 0 : firstEventOf(env, repository);
 }
 
 export function activityOf({ about, ...event }: RecordedEvent): Activity {

@@ -1,6 +1,6 @@
 /** Garbage collection, the scrub, the consistency check and the budget of background jobs, for administrators. */
 import { deleteTrashedPolicies } from '../auth/rights/policies.ts';
-import { type Cost, type Day, dayOf, leftFor, NOTHING, today, totalOf, usedUp } from '../background/budget.ts';
+import { type Cost, type Day, dayOf, leftFor, NO_COST, today, totalOf, usedUp } from '../background/budget.ts';
 import { runCounted } from '../background/jobs.ts';
 import { findingsCursor } from '../contract/maintenance.ts';
 import type { Env } from '../env.ts';
@@ -43,7 +43,7 @@ export async function getBudget(call: Call): Promise<BudgetState> {
     budget: day.budget,
     spent: totalOf(day),
     jobs: JOBS.map((job) => {
-      return { job, spent: day.spent[job] ?? NOTHING, left: leftFor(day, job), stopped: usedUp(day, job) };
+      return { job, spent: day.spent[job] ?? NO_COST, left: leftFor(day, job), stopped: usedUp(day, job) };
     }),
     resetsAt: Math.floor(call.now / 1000) + secondsToMidnight(call.now),
   };

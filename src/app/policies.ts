@@ -128,7 +128,7 @@ function mistakesIn(subject: string, statements: readonly Statement[]): string[]
   return pushWithoutPull(statements.map(withShownPrincipals), whose);
 }
 
-interface Question {
+interface AccessQuestion {
   /** `null`: the caller, with the credential of this request. */
   principal: string | null;
   action: RepositoryAction;
@@ -151,7 +151,7 @@ interface Explanation {
 }
 
 /** Says whether somebody may do something, and why. About others only for callers who may administer the repository. */
-export async function explain(call: Call, { principal, ...question }: Question): Promise<Explanation> {
+export async function explain(call: Call, { principal, ...question }: AccessQuestion): Promise<Explanation> {
   requireLogin(call);
   const { env, authority } = call;
   const { repository } = question;

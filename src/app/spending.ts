@@ -3,7 +3,7 @@
  * its kind take, in the memory of this isolate. Every few hundred rows the sum is saved, which returns the sum of all isolates.
  * So most requests pay nothing for it, and an account exceeds its share by little.
  */
-import { type Kind, spend } from '../auth/allowance.ts';
+import { type AllowanceKind, spendAllowance } from '../auth/allowance.ts';
 import { type Env, settings, type Vars } from '../env.ts';
 import { secondsToMidnight } from '../events/database-failure.ts';
 import { bindingOf } from '../telemetry.ts';
@@ -12,16 +12,16 @@ import type { Call } from './call.ts';
 
 interface Account {
   /** Rows that are not saved yet. */
-  unsaved: Record<Kind, number>;
+  unsaved: Record<AllowanceKind, number>;
   /** The day (since the epoch) in which the account used up its share. */
-  over: Partial<Record<Kind, number>>;
+  over: Partial<Record<AllowanceKind, number>>;
 }
 
 /** Rows after which the sum is saved. Rows read are fifty times as cheap as rows written. */
-const SAVED_EVERY: Record<Kind, number> = { 'rows-read': 10_000, 'rows-written': 200 };
+const SAVED_EVERY: Record<AllowanceKind, number> = { 'rows-read': 10_000, 'rows-written': 200 };
 const ACCOUNTS_MAX = 5000;
 const DAY_MS = 24 * 60 * 60 * 1000;
-const WORDS: Record<Kind, string> = { 'rows-read': 'read', 'rows-written': 'written' };
+const WORDS: Record<AllowanceKind, string> = { 'rows-read': 'read', 'rows-written': 'written' };
 
 const accounts = new WeakMap<D1Database, Map<string, Account>>();
 
@@ -29,7 +29,12 @@ const accounts = new WeakMap<D1Database, Map<string, Account>>();
  * Charges an account with rows. A deployment without the binding `WRITES` has no limits.
  * @throws daily-limit if the account has used up its share of the day
  */
-export function charge({ env, work, now }: Pick<Call, 'env' | 'work' | 'now'>, name: string, kind: Kind, rows: number): void {
+export function charge(
+  { env, work, now }: Pick<Call, 'env' | 'work' | 'now'>,
+  name: string,
+  kind: AllowanceKind,
+  rows: number,
+): void {
   const limits = limitsIn(env);
   const max = limits[kind];
   if (!env.WRITES || max === 0) return;
@@ -40,7 +45,7 @@ export function charge({ env, work, now }: Pick<Call, 'env' | 'work' | 'now'>, n
   const used = account.unsaved;
   account.unsaved = { 'rows-read': 0, 'rows-written': 0 };
   work.waitUntil(
-    spend(env, name, used).then((total) => {
+    spendAllowance(env, name, used).then((total) => {
       for (const one of ['rows-read', 'rows-written'] as const) {
         if (limits[one] > 0 && total[one] >= limits[one]) account.over[one] = Math.floor(now / DAY_MS);
       }
@@ -48,7 +53,7 @@ export function charge({ env, work, now }: Pick<Call, 'env' | 'work' | 'now'>, n
   );
 }
 
-function limitsIn(env: Vars): Record<Kind, number> {
+function limitsIn(env: Vars): Record<AllowanceKind, number> {
   const { accountRowsRead, accountRowsWritten } = settings(env);
   return { 'rows-read': accountRowsRead, 'rows-written': accountRowsWritten };
 }
@@ -63,7 +68,7 @@ function accountIn({ DB }: Pick<Env, 'DB'>, name: string): Account {
   return account;
 }
 
-function usedUp(name: string, kind: Kind, max: number, now: number): Refusal {
+function usedUp(name: string, kind: AllowanceKind, max: number, now: number): Refusal {
   return new Refusal('daily-limit', {
     message:
       `${name} has ${WORDS[kind]} about ${max} rows of the database today, which is the limit of an account. ` +

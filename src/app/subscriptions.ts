@@ -44,7 +44,7 @@ import { factsOf } from './deliveries.ts';
 export type { DeliveryRuntime } from '../webhooks/delivery/attempt.ts';
 export type { Attempt } from '../webhooks/delivery/deliveries.ts';
 export type { Replayed } from '../webhooks/delivery/history.ts';
-export { REGISTRY, type Scope } from '../webhooks/filter.ts';
+export { REGISTRY_SCOPE, type Scope } from '../webhooks/filter.ts';
 export type { Subscription } from '../webhooks/subscriptions.ts';
 
 export interface Webhook extends Subscription {

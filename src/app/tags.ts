@@ -11,7 +11,7 @@ import { deniedTags, maySeeActors, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
 /** `by` is `null` if the caller may not know who changed the tag. */
-export type TagChange = Omit<HistoryPoint, 'by'> & { by: HistoryPoint['by'] | null };
+export type ShownTagChange = Omit<HistoryPoint, 'by'> & { by: HistoryPoint['by'] | null };
 
 /**
  * The history of a tag, newest first. It outlives the tag.
@@ -22,7 +22,7 @@ export async function listTagHistory(
   repository: RepositoryName,
   tag: Tag,
   { before, limit }: { before: number | null; limit: number },
-): Promise<Page<TagChange>> {
+): Promise<Page<ShownTagChange>> {
   requireRight(call, 'pull', repository);
   const { items, more } = await listHistory(call.env, repository, tag, before, limit);
   return { items: maySeeActors(call, repository) ? items : items.map((item) => ({ ...item, by: null })), more };

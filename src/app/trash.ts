@@ -2,7 +2,7 @@
 import type { Authority } from '../auth/authority.ts';
 import { allows } from '../auth/policy.ts';
 import { restorePolicy } from '../auth/rights/policies.ts';
-import { common, judgeOf, patternsOf, reachOf } from '../auth/visibility.ts';
+import { common, judgeOf, reachOf, repositoryPatterns } from '../auth/visibility.ts';
 import { newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -117,7 +117,7 @@ function placeOf(cursor: string | null): { name: string; entry: number } {
  * Where the names are that the caller may administer. It contains all of them and maybe more; the index can be asked for it.
  */
 function reachToAdmin({ statements, bounds }: Authority) {
-  const reach = (of: Authority['statements']) => reachOf(patternsOf({ statements: of }, 'admin'));
+  const reach = (of: Authority['statements']) => reachOf(repositoryPatterns({ statements: of }, 'admin'));
   return bounds.map(reach).reduce(common, reach(statements));
 }
 

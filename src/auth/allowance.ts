@@ -6,7 +6,7 @@
 import type { Batch, Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 
-export type Kind = 'rows-read' | 'rows-written';
+export type AllowanceKind = 'rows-read' | 'rows-written';
 
 /** Replayed deliveries are counted one by one, because each of them calls an outside server. */
 const REPLAYS = 'replays';
@@ -16,7 +16,7 @@ const TODAY = 'unixepoch() / 86400';
 const DAYS_KEPT = 7;
 
 /** Adds to what an account has used today. @returns the new sums */
-export async function spend<K extends string>(
+export async function spendAllowance<K extends string>(
   env: Pick<Database, 'DB'>,
   account: string,
   used: Record<K, number>,
@@ -39,7 +39,7 @@ export async function replaysToday(env: Pick<Database, 'DB'>, account: string): 
 }
 
 export async function countReplays(env: Pick<Database, 'DB'>, account: string, count: number): Promise<void> {
-  await spend(env, account, { [REPLAYS]: count });
+  await spendAllowance(env, account, { [REPLAYS]: count });
 }
 
 /** Deletes the counts of past days. */

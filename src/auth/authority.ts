@@ -6,7 +6,7 @@
 import { ACTIONS } from '../vocabulary/actions.ts';
 import { EVERYONE, loginNameOf, nameOf, organizationOf } from '../vocabulary/names.ts';
 import type { Credential, CredentialOrigin, OutsideLogin } from './credential.ts';
-import type { Loaded } from './directory.ts';
+import type { LoadedRights } from './directory.ts';
 import type { Sourced, Statement } from './statement.ts';
 
 export interface Authority {
@@ -54,11 +54,11 @@ function rangeOf(subject: string): string {
   return organizationOf(subject) === '' ? '*' : `${organizationOf(subject)}/*`;
 }
 
-export function anonymous(loaded: Loaded): Authority {
+export function anonymous(loaded: LoadedRights): Authority {
   return {
     subject: '',
     principals: [EVERYONE],
-    statements: repositoryStatements(loaded),
+    statements: statementsOnRepositories(loaded),
     unread: loaded.unread,
     bounds: [],
     administrator: false,
@@ -73,7 +73,7 @@ export function anonymous(loaded: Loaded): Authority {
   };
 }
 
-export function repositoryStatements(loaded: Loaded): Sourced[] {
+export function statementsOnRepositories(loaded: LoadedRights): Sourced[] {
   const read = loaded.policies
     .filter(({ subject }) => subject.startsWith('repository:'))
     .flatMap(({ subject, statements }) => onRepository(nameOf(subject), statements));
@@ -94,7 +94,7 @@ export function onIdentity(from: string, statements: readonly Statement[]): Sour
   return statements.map(({ principals: _, ...statement }) => ({ from, statement }));
 }
 
-export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>, loaded: Loaded): Authority | null {
+export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>, loaded: LoadedRights): Authority | null {
   const { account, key, login } = loaded;
   const credentialOrigin = originOf(credential, account?.epoch ?? 0);
   const keyId = credentialOrigin.key;
@@ -122,7 +122,7 @@ export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>
         .filter((policy) => !policy.subject.startsWith('repository:'))
         .flatMap((policy) => onIdentity(policy.subject, policy.statements)),
       ...unreadDenials(unread),
-      ...repositoryStatements(known),
+      ...statementsOnRepositories(known),
     ],
     unread: loaded.unread,
     bounds: key?.statements ? [onIdentity(`key:${key.id}`, key.statements)] : [],
@@ -145,7 +145,7 @@ function originOf(credential: Exclude<Credential, { kind: 'outside' }>, epoch: n
   return credential.kind === 'key' ? { epoch, key: credential.key } : { epoch, password: credential.mark };
 }
 
-function ownedBy(loaded: Loaded): string[] {
+function ownedBy(loaded: LoadedRights): string[] {
   return loaded.members.filter(({ role }) => role === 'owner').map(({ organization }) => organization);
 }
 

@@ -16,11 +16,11 @@ export interface CredentialOrigin {
    * it.
    */
   until?: number;
-  job?: Job;
+  job?: CiJob;
 }
 
 /** A CI job, identified by a token of an outside issuer. Each request looks up which trust rules apply to it. */
-export interface Job {
+export interface CiJob {
   /** The claims of its token, as text. */
   claims: Record<string, string>;
   /** Claims that are too long to keep. A rule with a condition on one of them does not apply. */

@@ -67,7 +67,7 @@ export function readable(column: string, most: number | string = READ_MAX_BYTES)
   return `iif(octet_length(${column}) <= ${most}, ${column}, NULL)`;
 }
 
-export interface Loaded {
+export interface LoadedRights {
   account: { subject: string; administrator: number; disabled: number; epoch: number } | null;
   key: {
     id: string;
@@ -87,7 +87,7 @@ export interface Loaded {
   login: { id: string; generation: number; ended: number } | null;
 }
 
-export const NOTHING: Loaded = {
+export const NOTHING_LOADED: LoadedRights = {
   account: null,
   key: null,
   members: [],
@@ -113,7 +113,7 @@ interface Row {
 }
 
 /** The `data` (JSON) of a row of kind `subject`. */
-type SubjectData = Pick<Loaded, 'account' | 'key' | 'members' | 'login'> & {
+type SubjectData = Pick<LoadedRights, 'account' | 'key' | 'members' | 'login'> & {
   policy: { bytes: number; data: string | null } | null;
 };
 
@@ -127,7 +127,7 @@ export async function loadSubjects(
   repositories: readonly string[],
   { key, login }: CredentialIds,
   joined: JoinedReads | null = null,
-): Promise<Loaded[]> {
+): Promise<LoadedRights[]> {
   const share = Math.min(subjects.length, SUBJECTS_READ);
   // With several subjects, `readTeams` reads each team's policy once.
   const inline = subjects.length > 1 ? 0 : INLINE_MAX_BYTES;
@@ -159,7 +159,7 @@ async function rowsWith(env: Database, statement: D1PreparedStatement, joined: J
   return results.of(rows);
 }
 
-function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): Loaded {
+function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): LoadedRights {
   const { policy, ...known } = JSON.parse(data ?? '{}') as SubjectData;
   const policies = [
     ...(policy ? [{ ...policy, n, kind: 'subject', subject }] : []),
@@ -167,7 +167,7 @@ function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): Loaded {
   ];
   const unread = policies.flatMap((row) => (row.data === null ? [row.subject ?? ''] : []));
   return {
-    ...NOTHING,
+    ...NOTHING_LOADED,
     ...known,
     teams: rows.flatMap(({ kind, subject: team }) => (kind === 'team' ? [team ?? ''] : [])),
     policies: policies.flatMap((row) =>

@@ -96,7 +96,7 @@ export function actingAs(authority: Authority, action: RepositoryAction, reposit
 }
 
 /** Decides and says why. `limited`: the decision of the credential's own limit, if that does not allow it. */
-export function explain(
+export function explainDecision(
   authority: Authority,
   action: RepositoryAction,
   repository: string,

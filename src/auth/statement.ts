@@ -141,11 +141,11 @@ export function checkStatements(statements: readonly Statement[], what = 'a poli
     }
   });
   refuseOver(new Set(statements.flatMap(({ principals = [] }) => principals)).size, PRINCIPALS_MAX, 'principals in all', what);
-  refuseOver(bytesOf(statements), POLICY_MAX_BYTES, 'bytes as JSON', what);
+  refuseOver(statementBytes(statements), POLICY_MAX_BYTES, 'bytes as JSON', what);
 }
 
 /** UTF-8 bytes of the stored JSON. */
-export function bytesOf(statements: readonly Statement[]): number {
+export function statementBytes(statements: readonly Statement[]): number {
   return new TextEncoder().encode(JSON.stringify(statements)).byteLength;
 }
 

@@ -20,14 +20,14 @@ export interface Place {
 }
 
 /** Repository patterns of the caller's own statements, or of a credential's limit, that allow `action`. */
-export function patternsOf({ statements }: Pick<Authority, 'statements'>, action: RepositoryAction): string[] {
+export function repositoryPatterns({ statements }: Pick<Authority, 'statements'>, action: RepositoryAction): string[] {
   return statements
     .filter(({ from, statement }) => !from.startsWith('repository:') && statement.effect === 'allow')
     .flatMap(({ statement }) => (statement.actions.includes(action) ? statement.repositories : []));
 }
 
 export function pullPatterns(authority: Pick<Authority, 'statements'>): string[] {
-  return patternsOf(authority, 'pull');
+  return repositoryPatterns(authority, 'pull');
 }
 
 /** The names and prefixes that an index can find for these patterns. A prefix ends before the first `*`. */

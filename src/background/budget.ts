@@ -15,7 +15,7 @@ export interface Cost {
   queueOperations: number;
 }
 
-export const NOTHING: Cost = { rowsRead: 0, rowsWritten: 0, queueOperations: 0 };
+export const NO_COST: Cost = { rowsRead: 0, rowsWritten: 0, queueOperations: 0 };
 
 /** Percent of the budget that is reserved for each job. */
 const SHARES: Record<Job, number> = { deliveries: 15, expiry: 10, collector: 20, scrub: 5, lifecycle: 10 };
@@ -65,7 +65,7 @@ export function dayOf(env: Settings, result: D1Result | undefined): Day {
 }
 
 /** Adds to today's spending: one row. */
-export async function spend(env: Pick<Env, 'DB'>, spent: Day['spent']): Promise<void> {
+export async function recordSpending(env: Pick<Env, 'DB'>, spent: Day['spent']): Promise<void> {
   const rows = Object.entries(spent).map(([job, cost]) => [job, NAMES.map((name) => cost[name])]);
   await env.DB.prepare(
     `INSERT INTO background_days (day, spent) VALUES (unixepoch() / 86400, ?1)
@@ -94,7 +94,7 @@ export function add(one: Cost, other: Cost): Cost {
 }
 
 export function totalOf({ spent }: Day): Cost {
-  return Object.values(spent).reduce(add, NOTHING);
+  return Object.values(spent).reduce(add, NO_COST);
 }
 
 /** The rest of a job's budget of today: the rest of the whole budget without the rest of the other jobs' shares. */

@@ -5,7 +5,7 @@
 import { type Env, type Vars, withBindings } from '../env.ts';
 import { countedDatabase, report } from '../telemetry.ts';
 import type { Job } from '../vocabulary/jobs.ts';
-import { add, type Cost, type Day, leftFor, NOTHING, spend, usedUp } from './budget.ts';
+import { add, type Cost, type Day, leftFor, NO_COST, recordSpending, usedUp } from './budget.ts';
 
 export interface Work {
   job: Job;
@@ -31,8 +31,8 @@ class Account {
   }
 
   async add(job: Job, cost: Cost): Promise<void> {
-    for (const spent of [this.day.spent, this.unsaved]) spent[job] = add(spent[job] ?? NOTHING, cost);
-    const { rowsRead, rowsWritten } = Object.values(this.unsaved).reduce(add, NOTHING);
+    for (const spent of [this.day.spent, this.unsaved]) spent[job] = add(spent[job] ?? NO_COST, cost);
+    const { rowsRead, rowsWritten } = Object.values(this.unsaved).reduce(add, NO_COST);
     if (rowsRead >= SAVED_AFTER.rowsRead || rowsWritten >= SAVED_AFTER.rowsWritten) await this.save();
   }
 
@@ -43,11 +43,11 @@ class Account {
     const saved = this.unsaved;
     this.unsaved = {};
     try {
-      await spend(this.env, { ...saved, [first]: add(saved[first] ?? NOTHING, SAVING) });
+      await recordSpending(this.env, { ...saved, [first]: add(saved[first] ?? NO_COST, SAVING) });
     } catch (error) {
       report('schedule.budget-not-saved', { error });
       for (const [job, cost] of Object.entries(saved) as [Job, Cost][])
-        this.unsaved[job] = add(this.unsaved[job] ?? NOTHING, cost);
+        this.unsaved[job] = add(this.unsaved[job] ?? NO_COST, cost);
     }
   }
 }
@@ -86,14 +86,14 @@ export async function runWithin(
 
 /** Runs a job and logs what it cost. */
 async function runOne(day: Day, job: Job, run: () => Promise<unknown>): Promise<void> {
-  const before = day.spent[job] ?? NOTHING;
+  const before = day.spent[job] ?? NO_COST;
   let outcome = 'failed';
   try {
     await run();
     outcome = 'ok';
   } finally {
-    const after = day.spent[job] ?? NOTHING;
-    const names = Object.keys(NOTHING) as (keyof Cost)[];
+    const after = day.spent[job] ?? NO_COST;
+    const names = Object.keys(NO_COST) as (keyof Cost)[];
     report('schedule.job', { job, outcome, ...Object.fromEntries(names.map((name) => [name, after[name] - before[name]])) });
   }
 }
@@ -124,8 +124,8 @@ interface Meter {
 function metered<E extends Bindings & Vars>(env: E, meter: Meter): E {
   const { spent } = meter;
   const DB = countedDatabase(env.DB, (results) => {
-    const costs = results.map(({ meta }) => ({ ...NOTHING, rowsRead: meta.rows_read, rowsWritten: meta.rows_written }));
-    return spent(costs.reduce<Cost>(add, NOTHING));
+    const costs = results.map(({ meta }) => ({ ...NO_COST, rowsRead: meta.rows_read, rowsWritten: meta.rows_written }));
+    return spent(costs.reduce<Cost>(add, NO_COST));
   });
   const queues = {
     EVENTS: meteredQueue(env.EVENTS, meter),
@@ -141,7 +141,7 @@ function meteredQueue(queue: Queue, { spent, maySend }: Meter): Queue {
     if (!maySend(operations))
       throw new Error("the day's budget of background jobs has no queue operations left: the message was not sent");
     const sent = await send();
-    await spent({ ...NOTHING, queueOperations: operations });
+    await spent({ ...NO_COST, queueOperations: operations });
     return sent;
   };
   return {

@@ -44,7 +44,10 @@ export const collectorSlice = z.strictObject({
   report: z.strictObject(collected).describe('Totals of the pass so far'),
 });
 
-export const scrubSlice = z.strictObject({ pass, report: z.strictObject(scrubbed).describe('Totals of the pass so far') });
+export const scrubSliceSchema = z.strictObject({
+  pass,
+  report: z.strictObject(scrubbed).describe('Totals of the pass so far'),
+});
 
 export const sliceQuery = z.strictObject({
   force: z.optional(z.enum(['true', 'false'])).describe("`true`: run even if the day's budget of background jobs is used up"),

@@ -146,7 +146,7 @@ const BY_ABOUT = {
  * The event after which a name belongs to the present repository: the deletion of the previous one; 0: there was none. Who may
  * read the present repository may not read earlier events.
  */
-export async function beginningOf(env: Reading, repository: string): Promise<number> {
+export async function firstEventOf(env: Reading, repository: string): Promise<number> {
   const beginning = await prepare(
     env,
     `SELECT max(id) AS id FROM events e WHERE about = :repository AND type = 'repository.deleted'

@@ -36,7 +36,7 @@ export async function sendContent(
     'docker-content-digest': digest,
     etag,
   });
-  if (matches(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });
+  if (matchesEtag(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });
   headers.set('content-type', mediaType);
   headers.set('content-length', String(size));
   if (c.req.method === 'HEAD') return new Response(null, { headers });
@@ -57,7 +57,7 @@ export async function sendContent(
 }
 
 /** True if an If-None-Match header matches. It is compared weakly, and may be a list or `*`. */
-export function matches(header: string | undefined, etag: string): boolean {
+export function matchesEtag(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false;
   return header.trim() === '*' || header.split(',').some((one) => one.trim().replace(/^W\//, '') === etag);
 }

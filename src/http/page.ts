@@ -1,6 +1,6 @@
 /** Helpers for HTML pages and documents: headers that protect a page, and ETags. */
 import { digestOf } from '../oci/digest.ts';
-import { matches } from './content.ts';
+import { matchesEtag } from './content.ts';
 import { originOf, type RequestContext } from './context.ts';
 
 /** Seconds: a year, which the preload lists of browsers require. */
@@ -38,7 +38,7 @@ export async function styleSource(style: string): Promise<string> {
 /** Answers with the document, or 304 if the reader has it. */
 export function answerFixed(c: RequestContext, { bytes, etag }: Fixed, about: Record<string, string>): Response {
   const headers = { ...about, etag };
-  if (matches(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });
+  if (matchesEtag(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });
   return new Response(bytes, { headers: { ...headers, 'content-length': String(bytes.byteLength) } });
 }
 

@@ -16,7 +16,7 @@ export const INTERNET = {
   sleep: (milliseconds: number) => scheduler.wait(milliseconds),
 } satisfies Network;
 
-export interface Limits {
+export interface RequestLimits {
   /** Ends the connection and the reading of the body. Several requests may share one. */
   deadline: AbortSignal;
   /** Bytes of the body that are read. */
@@ -43,7 +43,7 @@ export function deadlineIn(milliseconds: number, sleep?: Network['sleep']): Abor
 }
 
 /** @throws if there is no connection, or no answer before the deadline */
-export async function request(fetch: Network['fetch'], url: string, init: Init, limits: Limits): Promise<Answer> {
+export async function request(fetch: Network['fetch'], url: string, init: Init, limits: RequestLimits): Promise<Answer> {
   const response = await fetch(url, { ...init, redirect: 'manual', signal: limits.deadline });
   const { status, headers, body } = response;
   return {
@@ -55,7 +55,7 @@ export async function request(fetch: Network['fetch'], url: string, init: Init, 
   };
 }
 
-async function wholeOf(body: ReadableStream<Uint8Array> | null, { deadline, maxBytes }: Limits): Promise<string | null> {
+async function wholeOf(body: ReadableStream<Uint8Array> | null, { deadline, maxBytes }: RequestLimits): Promise<string | null> {
   const decoder = new TextDecoder();
   let text = '';
   let size = 0;
@@ -68,7 +68,7 @@ async function wholeOf(body: ReadableStream<Uint8Array> | null, { deadline, maxB
   return text + decoder.decode();
 }
 
-async function beginningOf(body: ReadableStream<Uint8Array> | null, { deadline, maxBytes }: Limits): Promise<string> {
+async function beginningOf(body: ReadableStream<Uint8Array> | null, { deadline, maxBytes }: RequestLimits): Promise<string> {
   const decoder = new TextDecoder();
   let text = '';
   let size = 0;

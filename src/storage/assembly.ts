@@ -13,7 +13,7 @@ import {
   putVerified,
   statObject,
 } from './objects.ts';
-import { type Limits, openers, type Staged, stagedSize } from './staging.ts';
+import { openers, type Staged, type StagingLimits, stagedSize } from './staging.ts';
 import { buffersOf, concatenated, hasher } from './streams.ts';
 
 /**
@@ -22,7 +22,7 @@ import { buffersOf, concatenated, hasher } from './streams.ts';
  * @throws digest-mismatch if the bytes have another digest. The object of a multipart upload stays then: another finish may
  *   have published it, and only the upload's row tells.
  */
-export async function assemble(env: Bucket, staged: Staged, digest: Digest, limits: Limits): Promise<string> {
+export async function assemble(env: Bucket, staged: Staged, digest: Digest, limits: StagingLimits): Promise<string> {
   const size = stagedSize(staged);
   if (staged.digest && algorithmOf(staged.digest) === algorithmOf(digest) && staged.digest !== digest) {
     throw digestMismatch(digest);

@@ -68,7 +68,7 @@ export async function deleteObjects(env: Bucket, keys: string[]): Promise<void> 
 }
 
 /** Up to 1,000 keys after `startAfter`, in order. */
-export async function listKeys(env: Bucket, prefix: string, startAfter?: string): Promise<string[]> {
+export async function listObjectKeys(env: Bucket, prefix: string, startAfter?: string): Promise<string[]> {
   const page = await persistent(() => env.BLOBS.list({ prefix, ...(startAfter ? { startAfter } : {}) }));
   return page.objects.map((object) => object.key);
 }

@@ -45,7 +45,7 @@ export interface Staged {
   lastPart: string | null;
 }
 
-export interface Limits {
+export interface StagingLimits {
   partBytes: number;
   maxPutBytes: number;
   verify: 'storage' | 'stream';
@@ -81,7 +81,7 @@ export async function append(
   uploadId: string,
   staged: Staged,
   body: Incoming,
-  limits: Limits,
+  limits: StagingLimits,
   algorithm: DigestAlgorithm,
 ): Promise<Appended> {
   const size = stagedSize(staged);
@@ -118,7 +118,7 @@ async function appendPiece(
   staged: Staged,
   content: ReadableStream | Uint8Array,
   length: number,
-  limits: Limits,
+  limits: StagingLimits,
 ): Promise<Appended> {
   const { kept, absorbed, size } = absorb(staged.pieces, length, limits);
   const piece = { key: pieceKey(uploadId), size };
@@ -135,7 +135,7 @@ async function appendPiece(
 }
 
 /** The pieces that are merged into a new one of `length` bytes, and their length together. */
-function absorb(pieces: Piece[], length: number, { partBytes, maxPutBytes }: Limits) {
+function absorb(pieces: Piece[], length: number, { partBytes, maxPutBytes }: StagingLimits) {
   const kept = [...pieces];
   const absorbed: Piece[] = [];
   let size = length;
@@ -148,7 +148,7 @@ function absorb(pieces: Piece[], length: number, { partBytes, maxPutBytes }: Lim
   return { kept, absorbed, size };
 }
 
-interface BufferLane extends Limits {
+interface BufferLane extends StagingLimits {
   hashed: boolean;
   capacity: number;
 }

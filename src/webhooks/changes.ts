@@ -10,7 +10,7 @@ import { type Endpoint, seal, unseal } from './endpoint/sealing.ts';
 import { checkEndpoint, filterOf, type WantedFilter } from './rules.ts';
 import {
   getSubscription,
-  requireVersion,
+  requireWebhookVersion,
   type Subscription,
   type SubscriptionRow,
   selectSubscription,
@@ -80,7 +80,7 @@ async function change(
   if (!differs(before, { description, filter, format, enabled, endpoint })) return before;
   const sealed = endpoint && (await seal(env, id, endpoint));
   const batch = newBatch(env);
-  requireVersion(batch, id, null);
+  requireWebhookVersion(batch, id, null);
   batch.require(overtaken, 'EXISTS (SELECT 1 FROM subscriptions WHERE id = :id AND version = :version)', { id, version });
   recordEvent(batch, {
     about: aboutOf(scope),

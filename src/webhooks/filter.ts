@@ -8,7 +8,7 @@ import { FORMATS } from './formats/all.ts';
 
 /** `repository:acme/api`, `organization:acme`, or `registry` for every event. */
 export type Scope = string;
-export const REGISTRY: Scope = 'registry';
+export const REGISTRY_SCOPE: Scope = 'registry';
 
 /** `acme` of `organization:acme` and `repository:acme/api`; empty for what belongs to the registry itself. */
 export function ownerOf(scope: Scope): string {
@@ -37,7 +37,7 @@ export interface Listener {
 export function scopesOf({ about }: Pick<RecordedEvent, 'about'>): Scope[] {
   const organization = organizationAbout(about);
   return [
-    REGISTRY,
+    REGISTRY_SCOPE,
     ...(organization === '' ? [] : [`organization:${organization}`]),
     ...(isAboutRepository(about) ? [`repository:${about}`] : []),
   ];

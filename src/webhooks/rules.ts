@@ -81,7 +81,7 @@ const COUNT_OF_OWNER = `((SELECT count(*) FROM subscriptions WHERE scope = 'orga
       WHERE scope >= 'repository:' || :owner || '/' AND scope < 'repository:' || :owner || '0' AND last_event IS NULL))`;
 
 /** Refuses the batch with `limit-reached` if it would create one webhook too many. One that is stored already needs no room. */
-export function requireRoom(batch: Batch, env: Database, id: string, scope: Scope): void {
+export function requireRoomForWebhook(batch: Batch, env: Database, id: string, scope: Scope): void {
   const owner = ownerOf(scope);
   const says = async (): Promise<Particulars> => {
     const inScope = await prepare(env, `SELECT ${COUNT_IN_SCOPE} AS count`, { scope }).first<number>('count');

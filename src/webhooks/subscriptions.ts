@@ -15,7 +15,7 @@ import type { FormatName } from '../vocabulary/webhooks.ts';
 import { type Endpoint, seal, unseal } from './endpoint/sealing.ts';
 import { type Signer, secretOf } from './endpoint/signature.ts';
 import type { Filter, Listener, Scope } from './filter.ts';
-import { checkEndpoint, filterOf, newFilter, requireRoom, type WantedFilter } from './rules.ts';
+import { checkEndpoint, filterOf, newFilter, requireRoomForWebhook, type WantedFilter } from './rules.ts';
 
 export interface Subscription extends Listener, Signer {
   description: string;
@@ -110,7 +110,7 @@ export async function createSubscription(
   const filter = filterOf(wanted, newFilter(format), { scope, format });
   const id = await newId(env, idempotency === null ? crypto.randomUUID() : JSON.stringify([scope, by.subject, idempotency]));
   const batch = newBatch(env);
-  requireRoom(batch, env, id, scope);
+  requireRoomForWebhook(batch, env, id, scope);
   requireScope(batch);
   recordEvent(batch, {
     about: aboutOf(scope),
@@ -175,7 +175,7 @@ export async function listSubscriptions(env: Database, scope: Scope, { after, li
 }
 
 /** Refuses the batch with `not-found`, or with `version-mismatch`. @param ifVersion `null`: any version */
-export function requireVersion(batch: Batch, id: string, ifVersion: number | null): void {
+export function requireWebhookVersion(batch: Batch, id: string, ifVersion: number | null): void {
   batch.require('not-found', `EXISTS (${SUBSCRIPTION})`, { id });
   if (ifVersion === null) return;
   batch.require('version-mismatch', `EXISTS (${SUBSCRIPTION} AND version = :ifVersion)`, { id, ifVersion });
@@ -191,7 +191,7 @@ export async function rotateSecret(
   { overlap, ifVersion, by }: { overlap: number; ifVersion: number | null; by: Actor },
 ): Promise<{ subscription: Subscription; secret: string }> {
   const batch = newBatch(env);
-  requireVersion(batch, id, ifVersion);
+  requireWebhookVersion(batch, id, ifVersion);
   recordChange(batch, 'webhook.rotated', { id, scope }, by);
   batch.run(
     `UPDATE subscriptions SET generation = generation + 1, previous_until = unixepoch() + :overlap, version = version + 1
@@ -226,7 +226,7 @@ export async function deleteSubscription(
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<void> {
   const batch = newBatch(env);
-  requireVersion(batch, id, ifVersion);
+  requireWebhookVersion(batch, id, ifVersion);
   recordChange(batch, 'webhook.deleted', { id, scope }, by);
   batch.run("UPDATE subscriptions SET last_event = 0, disabled = 'deleted' WHERE id = :id", { id });
   await batch.commit();

@@ -8,7 +8,7 @@ import {
   getDelivery,
   listDeliveries,
   listWebhooks,
-  REGISTRY,
+  REGISTRY_SCOPE,
   replayDeliveries,
   replayDelivery,
   rotateWebhookSecret,
@@ -22,7 +22,7 @@ import { api, type Person } from '../world/people.ts';
 import { newWorld, ORIGIN, type World } from '../world/world.ts';
 
 const REPOSITORY = 'acme/api';
-const SCOPES = [REGISTRY, 'organization:acme', `repository:${REPOSITORY}`];
+const SCOPES = [REGISTRY_SCOPE, 'organization:acme', `repository:${REPOSITORY}`];
 const options = { requestOrigin: ORIGIN, idempotency: null };
 const body = { url: 'https://hooks.example.com/', format: 'native' as const };
 

@@ -2,7 +2,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import migration from '../../migrations/0003-rights.sql?raw';
 import { anonymous } from '../../src/auth/authority.ts';
-import { NOTHING } from '../../src/auth/directory.ts';
+import { NOTHING_LOADED } from '../../src/auth/directory.ts';
 import { COMPARISONS_MAX } from '../../src/auth/policy.ts';
 import type { Sourced } from '../../src/auth/statement.ts';
 import { judgeOf, publicAmong, pullsSaid, reachOf } from '../../src/auth/visibility.ts';
@@ -96,7 +96,7 @@ const own = (effect: 'allow' | 'deny', repositories: string[]): Sourced => ({
   from: 'user:alice',
   statement: { effect, actions: ['pull'], repositories },
 });
-const asker = (statements: Sourced[]) => ({ ...anonymous(NOTHING), subject: 'user:alice', statements });
+const asker = (statements: Sourced[]) => ({ ...anonymous(NOTHING_LOADED), subject: 'user:alice', statements });
 
 test('evaluating many repositories is bounded, and at least one is evaluated', () => {
   const heavy = Array.from({ length: 250 }, (_, n) =>

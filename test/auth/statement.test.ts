@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { anonymous, onRepository, rolesOf } from '../../src/auth/authority.ts';
-import { NOTHING } from '../../src/auth/directory.ts';
+import { NOTHING_LOADED } from '../../src/auth/directory.ts';
 import { COMPARISONS_MAX, tagsDenied } from '../../src/auth/policy.ts';
 import { decisions, evaluate, mightAllow, type Question, type Sourced, type Statement } from '../../src/auth/statement.ts';
 import { ACTIONS, PRESETS, type RepositoryAction } from '../../src/vocabulary/actions.ts';
@@ -364,7 +364,12 @@ describe('the cost of an evaluation', () => {
       tags: Array.from({ length: 50 }, (__, m) => `*${n}*${m}*x`),
     }),
   );
-  const asker = (statements: Sourced[]) => ({ ...anonymous(NOTHING), subject: 'user:alice', principals: ALICE, statements });
+  const asker = (statements: Sourced[]) => ({
+    ...anonymous(NOTHING_LOADED),
+    subject: 'user:alice',
+    principals: ALICE,
+    statements,
+  });
   const tags = Array.from({ length: 100 }, (_, n) => `tag-${n}`);
 
   test('includes compiling each pattern once for each loaded policy', () => {

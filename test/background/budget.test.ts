@@ -1,7 +1,7 @@
 /** The budget of background jobs: what they cost is counted as the database says, and no job spends what is not left to it. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { type Cost, type Day, leftFor, NOTHING, totalOf, usedUp } from '../../src/background/budget.ts';
+import { type Cost, type Day, leftFor, NO_COST, totalOf, usedUp } from '../../src/background/budget.ts';
 import { runScheduled } from '../../src/cron.ts';
 import type { Env } from '../../src/env.ts';
 import { JOBS, type Job } from '../../src/vocabulary/jobs.ts';
@@ -46,7 +46,7 @@ async function garbage(count: number): Promise<void> {
 async function aDay(env: Env, runs = 144): Promise<Cost> {
   const { env: counted, counts } = counting(env);
   for (let n = 0; n < runs; n++) await runScheduled(counted, hour + n * RUN);
-  return { ...NOTHING, rowsRead: counts.rowsRead, rowsWritten: counts.rowsWritten };
+  return { ...NO_COST, rowsRead: counts.rowsRead, rowsWritten: counts.rowsWritten };
 }
 
 describe('a day of the schedule', () => {
@@ -94,7 +94,7 @@ describe('a day of the schedule', () => {
     await garbage(6000);
     await aDay(world.env, 30);
     await world.env.DB.prepare('UPDATE background_days SET day = day - 1').run();
-    expect((await budget()).spent).toEqual(NOTHING);
+    expect((await budget()).spent).toEqual(NO_COST);
     const before = await world.env.DB.prepare('SELECT count(*) AS n FROM blobs').first<number>('n');
     await aDay(world.env, 12);
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM blobs').first('n')).toBeLessThan(before ?? 0);
@@ -182,7 +182,7 @@ describe('what is left for a job', () => {
           // However much it spends of that, no other job has less of its own share than before.
           const after: Day = {
             budget: limit,
-            spent: { ...used, [job]: { ...NOTHING, rowsWritten: (used[job]?.rowsWritten ?? 0) + left.rowsWritten } },
+            spent: { ...used, [job]: { ...NO_COST, rowsWritten: (used[job]?.rowsWritten ?? 0) + left.rowsWritten } },
           };
           for (const other of JOBS.filter((one) => one !== job)) {
             const share = Math.floor(limit.rowsWritten / 20) - (used[other]?.rowsWritten ?? 0);

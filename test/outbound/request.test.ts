@@ -1,6 +1,6 @@
 /** Outgoing requests: what is sent, how much of an answer is read, and timeouts. */
 import { describe, expect, test } from 'vitest';
-import { deadlineIn, type Limits, request } from '../../src/outbound/request.ts';
+import { deadlineIn, type RequestLimits, request } from '../../src/outbound/request.ts';
 
 const URL_ASKED = 'https://outside.example.com/';
 const never = new AbortController().signal;
@@ -24,7 +24,7 @@ function bodyOf(chunks: string[], end: 'ends' | 'breaks' | 'stays open') {
   return { stream, state };
 }
 
-function ask(body: ReadableStream | null, { deadline = never, maxBytes = 10 }: Partial<Limits> = {}) {
+function ask(body: ReadableStream | null, { deadline = never, maxBytes = 10 }: Partial<RequestLimits> = {}) {
   return request(async () => new Response(body), URL_ASKED, {}, { deadline, maxBytes });
 }
 

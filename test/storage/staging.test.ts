@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import { assemble } from '../../src/storage/assembly.ts';
-import { append, discard, type Limits, NOTHING_STAGED, type Staged, stagedSize } from '../../src/storage/staging.ts';
+import { append, discard, NOTHING_STAGED, type Staged, type StagingLimits, stagedSize } from '../../src/storage/staging.ts';
 import { type Faults, faulty } from '../world/faults.ts';
 import { contentOf, refusal } from '../world/images.ts';
 import {
@@ -26,7 +26,7 @@ import {
 import { newWorld, type World, worldOf } from '../world/world.ts';
 
 const UPLOAD = '0testupload';
-const LIMITS: Limits = { partBytes: 4096, maxPutBytes: 1_000_000, verify: 'storage' };
+const LIMITS: StagingLimits = { partBytes: 4096, maxPutBytes: 1_000_000, verify: 'storage' };
 
 describe('chunks', () => {
   let world: World;

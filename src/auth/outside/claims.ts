@@ -36,7 +36,7 @@ export function allHold(conditions: Conditions, claims: Claims): boolean {
 export function unmet(conditions: Conditions, claims: Claims): string[] {
   return Object.keys(conditions).filter((name) => {
     const texts = textsOf(name, claims);
-    return !patternsOf(conditions, name).some((pattern) => texts.some((text) => matches(pattern, text)));
+    return !claimPatterns(conditions, name).some((pattern) => texts.some((text) => matches(pattern, text)));
   });
 }
 
@@ -46,7 +46,7 @@ function textsOf(name: string, claims: Claims): string[] {
   return name === 'sub' ? subjectsOf(claims) : text === undefined ? [] : [text];
 }
 
-export function patternsOf(conditions: Conditions, name: string): string[] {
+export function claimPatterns(conditions: Conditions, name: string): string[] {
   return Object.hasOwn(conditions, name) ? [conditions[name] ?? []].flat() : [];
 }
 
@@ -83,10 +83,10 @@ const KEY_MAX_LENGTH = 255;
 /** The keys by which a rule is found. A rule without keys is read for every token of its issuer. */
 export function keysOfRule(conditions: Conditions): Key[] {
   const exact = Object.keys(conditions).filter((name) =>
-    patternsOf(conditions, name).every((pattern) => !pattern.includes('*')),
+    claimPatterns(conditions, name).every((pattern) => !pattern.includes('*')),
   );
   const claim = IDS.find((name) => exact.includes(name)) ?? exact.filter((name) => !SHARED.has(name)).sort()[0];
-  return claim === undefined ? [] : [...new Set(patternsOf(conditions, claim))].map((value) => [claim, value]);
+  return claim === undefined ? [] : [...new Set(claimPatterns(conditions, claim))].map((value) => [claim, value]);
 }
 
 /** The keys of the rules that may apply to a token with these claims. */

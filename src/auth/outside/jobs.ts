@@ -11,12 +11,12 @@ import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { EVERYONE, namespaceOf, organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { type Authority, anonymous, onIdentity, repositoryStatements } from '../authority.ts';
-import type { Credential, Job, OutsideLogin } from '../credential.ts';
-import type { Loaded } from '../directory.ts';
+import { type Authority, anonymous, onIdentity, statementsOnRepositories } from '../authority.ts';
+import type { CiJob, Credential, OutsideLogin } from '../credential.ts';
+import type { LoadedRights } from '../directory.ts';
 import type { Runtime } from '../runtime.ts';
 import { mismatches, statementsOf, type Told, type TrustRule, toldBy, verifyToken } from './oidc.ts';
-import { type SavedRule, type Selection, selectRules } from './selection.ts';
+import { type RuleSelection, type SavedRule, selectRules } from './selection.ts';
 
 /** The subject of a job to which rules of several organizations apply, in a request about none of them. */
 const SOME_JOB = 'ci';
@@ -37,7 +37,7 @@ export async function authorityOfOutside(
   { token, issuer }: Outside,
   repositories: readonly string[],
   runtime: Runtime,
-  load: () => Promise<Loaded>,
+  load: () => Promise<LoadedRights>,
 ): Promise<Authority | null> {
   const told = toldBy(token, issuer);
   const login = told && (await outsideLoginId(token));
@@ -63,10 +63,10 @@ export async function authorityOfOutside(
 export async function authorityOfJob(
   env: Database,
   credential: Token,
-  job: Job,
+  job: CiJob,
   repositories: readonly string[],
   runtime: Runtime,
-  load: () => Promise<Loaded>,
+  load: () => Promise<LoadedRights>,
 ): Promise<Authority | null> {
   const issuer = job.claims.iss ?? '';
   const selecting = selectRules(env, { issuer, claims: job.claims, login: null }, organizationsOf(repositories));
@@ -91,15 +91,15 @@ interface Use {
   repositories: readonly string[];
   /** Seconds since the epoch. */
   now: number;
-  loaded: Loaded;
-  selection: Selection;
+  loaded: LoadedRights;
+  selection: RuleSelection;
 }
 
 /**
  * Applies the rules of the repository's organization. If there are none, rules of other organizations make the job a known
  * caller who may do what everybody may.
  */
-async function authorityIn(env: Database, job: Job, { repositories, now, loaded, selection }: Use): Promise<Authority> {
+async function authorityIn(env: Database, job: CiJob, { repositories, now, loaded, selection }: Use): Promise<Authority> {
   const rules = rankRules(
     selection.rules.filter((rule) => counts(rule, job, now)),
     repositories,
@@ -118,14 +118,14 @@ async function authorityIn(env: Database, job: Job, { repositories, now, loaded,
  * The authority that trust rules give to a job.
  * @param subject the job's name until a statement of one rule decides a request (`actingAs`)
  */
-export function fromTrustRules(job: Job, rules: readonly TrustRule[], subject: string, loaded: Loaded): Authority {
+export function fromTrustRules(job: CiJob, rules: readonly TrustRule[], subject: string, loaded: LoadedRights): Authority {
   return {
     ...anonymous(loaded),
     subject,
     principals: [...rules.map((rule) => rule.subject), EVERYONE],
     statements: [
       ...rules.flatMap((rule) => onIdentity(rule.subject, statementsOf(rule, job.claims))),
-      ...repositoryStatements(loaded),
+      ...statementsOnRepositories(loaded),
     ],
     credentialOrigin: { epoch: 0, job },
     until: Math.max(job.at, ...rules.map(({ lifetime }) => job.at + lifetime)),
@@ -137,12 +137,12 @@ function organizationsOf(repositories: readonly string[]): string[] | null {
   return repositories.length === 0 ? null : ['', ...repositories.map(namespaceOf)];
 }
 
-function counts(rule: SavedRule, job: Job, now: number): boolean {
+function counts(rule: SavedRule, job: CiJob, now: number): boolean {
   return isCurrent(rule, job) && now < job.at + rule.lifetime && mismatches(rule, job).length === 0;
 }
 
 /** True if the rule has not changed since the job logged in. */
-function isCurrent(rule: SavedRule, job: Job): boolean {
+function isCurrent(rule: SavedRule, job: CiJob): boolean {
   return rule.revision <= job.since;
 }
 
@@ -173,7 +173,7 @@ function refused(reason: string): Refusal {
  * Explains why no rule applies. Only rules that name this job by an id are compared, and only the token's own claims are told:
  * a caller with any token of the issuer must not learn what the rules of others require.
  */
-function reasonFor(job: Job, rules: readonly SavedRule[], now: number): string {
+function reasonFor(job: CiJob, rules: readonly SavedRule[], now: number): string {
   const about = rules.filter(({ names }) => names);
   const fitting = about.filter((rule) => mismatches(rule, job).length === 0);
   if (fitting.some((rule) => isCurrent(rule, job) && now >= job.at + rule.lifetime)) {

@@ -8,9 +8,9 @@
  */
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import type { Job } from '../credential.ts';
+import type { CiJob } from '../credential.ts';
 import type { Statement } from '../statement.ts';
-import { allHold, type Claims, type Conditions, claimsOf, namesIn, patternsOf, unmet, valueIn } from './claims.ts';
+import { allHold, type Claims, type Conditions, claimPatterns, claimsOf, namesIn, unmet, valueIn } from './claims.ts';
 import { isIssuer, keysOf, type Outside } from './issuers.ts';
 import { namesInPattern, type RefKind, refKindOf, substitute, widen } from './templates.ts';
 
@@ -33,7 +33,7 @@ export interface TrustRule {
 }
 
 /** A job as its token describes it, without the time of its login. */
-export type Told = Pick<Job, 'claims' | 'omitted' | 'audiences'>;
+export type Told = Pick<CiJob, 'claims' | 'omitted' | 'audiences'>;
 
 /** A token with a valid signature. */
 interface Genuine {
@@ -260,11 +260,11 @@ function foreignSources(claims: Claims): string[] {
 
 /** True if the conditions name a value of this claim. `*` names none. */
 function namesSource(conditions: Conditions, name: string): boolean {
-  const patterns = patternsOf(conditions, name);
+  const patterns = claimPatterns(conditions, name);
   return patterns.length > 0 && patterns.every((pattern) => /[^*]/.test(pattern));
 }
 
 function asksForProtectedRef(conditions: Conditions): boolean {
-  const patterns = patternsOf(conditions, PROTECTED);
+  const patterns = claimPatterns(conditions, PROTECTED);
   return patterns.length > 0 && patterns.every((pattern) => pattern === 'true');
 }

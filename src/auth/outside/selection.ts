@@ -15,7 +15,7 @@ export interface SavedRule extends TrustRule {
   names: boolean;
 }
 
-export interface Selection {
+export interface RuleSelection {
   rules: SavedRule[];
   /** There were more rules than one request reads. */
   cut: boolean;
@@ -79,7 +79,7 @@ export async function selectRules(
   env: Database,
   { issuer, claims, login }: { issuer: string; claims: Claims; login: string | null },
   organizations: readonly string[] | null,
-): Promise<Selection> {
+): Promise<RuleSelection> {
   const batch = newBatch(env);
   const state = batch.query<State>(STATE, { issuer, login });
   const found = batch.query<Row>(organizations === null ? OF_ALL : OF_ORGANIZATIONS, {

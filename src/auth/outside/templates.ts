@@ -3,7 +3,7 @@
  * never result in the same name: a branch that anybody may create must not reach the tag of another branch, or of a git tag.
  * Pure.
  */
-import { type Claims, type Conditions, patternsOf, valueIn } from './claims.ts';
+import { type Claims, type Conditions, claimPatterns, valueIn } from './claims.ts';
 
 /** A placeholder such as `{ref_name}`. */
 export const PLACEHOLDER = /\{(\w+)\}/g;
@@ -50,7 +50,7 @@ export type RefKind = 'branch' | 'tag';
 export function refKindOf(conditions: readonly Conditions[]): RefKind {
   const isForTags = conditions.some((some) => {
     const all = (name: string, fits: (pattern: string) => boolean) =>
-      patternsOf(some, name).length > 0 && patternsOf(some, name).every(fits);
+      claimPatterns(some, name).length > 0 && claimPatterns(some, name).every(fits);
     const begins = (pattern: string) => pattern.startsWith('refs/tags/');
     return all('ref_type', (pattern) => pattern === 'tag') || all('ref', begins) || all('ref_path', begins);
   });

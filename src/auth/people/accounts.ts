@@ -29,7 +29,7 @@ export interface User {
 }
 
 /** Fields that are left out stay as they are. */
-export interface UserChange {
+export interface AccountChange {
   administrator?: boolean | undefined;
   disabled?: boolean | undefined;
   description?: string | undefined;
@@ -140,7 +140,12 @@ const HAS_ADMINISTRATOR = `EXISTS (SELECT 1 FROM accounts
   WHERE subject > 'user:' AND subject < 'user;' AND administrator = 1 AND disabled = 0 AND ${JOINED})`;
 
 /** @throws not-found, version-mismatch, last-administrator */
-export async function changeUser(env: Database, subject: string, wanted: UserChange, { ifVersion, by }: Change): Promise<User> {
+export async function changeUser(
+  env: Database,
+  subject: string,
+  wanted: AccountChange,
+  { ifVersion, by }: Change,
+): Promise<User> {
   const batch = newBatch(env);
   const change = JSON.stringify(wanted);
   batch.require('not-found', ACCOUNT_EXISTS, { subject });

@@ -14,7 +14,7 @@ import { accessKeySecret, keyIdFrom } from '../secrets.ts';
 import { type Kind, type Minted, mint, verify } from '../tokens.ts';
 import type { Change } from '../within.ts';
 import { DAY, insertKey } from './access-keys.ts';
-import { changeUser, findUser, queryUser, type User, type UserChange, userOf } from './accounts.ts';
+import { type AccountChange, changeUser, findUser, queryUser, type User, userOf } from './accounts.ts';
 
 const INVITATION: Kind = { label: 'invitation', typ: 'berth-invitation+jwt', lifetime: 7 * DAY };
 
@@ -29,7 +29,7 @@ const FIRST_KEY = 'first key';
 export function inviteUser(
   env: Database,
   subject: string,
-  wanted: Omit<UserChange, 'disabled'>,
+  wanted: Omit<AccountChange, 'disabled'>,
   { ifVersion, by }: Change,
 ): Promise<{ user: User; made: boolean }> {
   return withRetries(async () => {
@@ -48,7 +48,7 @@ export function inviteUser(
 async function createUser(
   env: Database,
   subject: string,
-  { administrator = false, description = '' }: Omit<UserChange, 'disabled'>,
+  { administrator = false, description = '' }: Omit<AccountChange, 'disabled'>,
   { ifVersion, by }: Change,
 ): Promise<User> {
   const skeleton = confusableSkeleton(parseNewName(nameOf(subject)));

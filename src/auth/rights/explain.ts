@@ -9,7 +9,7 @@ import type { RepositoryAction } from '../../vocabulary/actions.ts';
 import { EVERYONE, nameOf, namespaceOf, organizationOf } from '../../vocabulary/names.ts';
 import type { Authority } from '../authority.ts';
 import { READ_MAX_BYTES, readable } from '../directory.ts';
-import { allows, explain } from '../policy.ts';
+import { allows, explainDecision } from '../policy.ts';
 import { type Decision, evaluate, type Sourced, type Statement } from '../statement.ts';
 import { authorityOfGroup, authorityOfKey, authorityOfRule } from './lookup.ts';
 import { shownPrincipal } from './policy-names.ts';
@@ -98,7 +98,7 @@ function decided(
   authority: Authority,
   { principal, action, repository, tag }: Omit<Asked, 'claims'>,
 ): Omit<Explained, 'partial'> {
-  const { limited, ...decision } = explain(authority, action, repository, tag);
+  const { limited, ...decision } = explainDecision(authority, action, repository, tag);
   const limitedBy = decision.decidedBy?.statement.effect === 'allow' && limited ? principal : null;
   return { ...decision, limitedBy, reason: reasonOf(decision, limitedBy, action) };
 }

@@ -6,9 +6,9 @@
 import type { Database, JoinedReads } from '../../events/batch.ts';
 import { isAboutRepository, organizationAbout } from '../../events/event.ts';
 import { EVERYONE } from '../../vocabulary/names.ts';
-import { type Authority, anonymous, fromAccount, onIdentity, repositoryStatements, unreadDenials } from '../authority.ts';
+import { type Authority, anonymous, fromAccount, onIdentity, statementsOnRepositories, unreadDenials } from '../authority.ts';
 import type { Credential } from '../credential.ts';
-import { BOOTSTRAP, createBootstrapAdministrator, type Loaded, loadSubjects, NOTHING } from '../directory.ts';
+import { BOOTSTRAP, createBootstrapAdministrator, type LoadedRights, loadSubjects, NOTHING_LOADED } from '../directory.ts';
 import { authorityOfJob, authorityOfOutside, fromTrustRules } from '../outside/jobs.ts';
 import { findRule } from '../outside/trust-rules.ts';
 import { allows, isUnscopedUser } from '../policy.ts';
@@ -28,7 +28,7 @@ export async function loadAuthority(
   runtime: Runtime,
   joined: JoinedReads | null = null,
 ): Promise<Authority | null> {
-  if (credential === null && repositories.length === 0 && joined === null) return anonymous(NOTHING);
+  if (credential === null && repositories.length === 0 && joined === null) return anonymous(NOTHING_LOADED);
   const load = () => loadOrBegin(env, credential, repositories, joined);
   if (credential === null) return anonymous(await load());
   if (credential.kind === 'outside') return authorityOfOutside(env, credential, repositories, runtime, load);
@@ -42,13 +42,13 @@ async function loadOne(
   credential: Credential | null,
   repositories: readonly string[],
   joined: JoinedReads | null,
-): Promise<Loaded> {
+): Promise<LoadedRights> {
   const token = credential?.kind === 'token' ? credential : null;
   const subject = credential?.kind === 'password' ? BOOTSTRAP : (token?.subject ?? null);
   const key = credential?.kind === 'key' ? credential.key : (token?.credentialOrigin.key ?? null);
   const login = token?.login?.id ?? null;
   const [loaded] = await loadSubjects(env, [subject], repositories, { key, login }, joined);
-  return loaded ?? NOTHING;
+  return loaded ?? NOTHING_LOADED;
 }
 
 /**
@@ -72,7 +72,7 @@ export async function authorityOfKey(env: Database, key: string, repositories: r
 
 /** The authority that comes from one principal alone: everyone, a team or an organization. */
 export async function authorityOfGroup(env: Database, principal: string, repositories: readonly string[]): Promise<Authority> {
-  const [loaded = NOTHING] = await loadSubjects(env, [principal], repositories, {
+  const [loaded = NOTHING_LOADED] = await loadSubjects(env, [principal], repositories, {
     key: null,
     login: null,
   });
@@ -83,7 +83,7 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
     statements: [
       ...own.flatMap((policy) => onIdentity(policy.subject, policy.statements)),
       ...unreadDenials(loaded.unread.filter((subject) => subject === principal)),
-      ...repositoryStatements(loaded),
+      ...statementsOnRepositories(loaded),
     ],
   };
 }
@@ -94,7 +94,7 @@ async function loadOrBegin(
   credential: Credential | null,
   repositories: readonly string[],
   joined: JoinedReads | null,
-): Promise<Loaded> {
+): Promise<LoadedRights> {
   const loaded = await loadOne(env, credential, repositories, joined);
   if (credential?.kind !== 'password' || loaded.account) return loaded;
   await createBootstrapAdministrator(env);
@@ -112,7 +112,7 @@ export async function authorityOfRule(
   claims: Record<string, string>,
   repositories: readonly string[],
 ): Promise<Authority | null> {
-  const [[loaded = NOTHING], found] = await Promise.all([
+  const [[loaded = NOTHING_LOADED], found] = await Promise.all([
     loadSubjects(env, [''], repositories, { key: null, login: null }),
     findRule(env, rule),
   ]);

@@ -9,7 +9,7 @@ import { prepare } from '../../events/sql.ts';
 import { EVERYONE, nameOf, organizationOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Authority } from '../authority.ts';
-import { bytesOf, checkStatements, type Statement } from '../statement.ts';
+import { checkStatements, type Statement, statementBytes } from '../statement.ts';
 import { requirePolicyRoom } from '../team-limits.ts';
 import { DELETED, requireVersion } from '../within.ts';
 import {
@@ -118,7 +118,7 @@ export function savePolicy(
 ): PolicyRead {
   requireWithinOrganization(subject, statements);
   requireVersion(batch, VERSION, { subject }, ifVersion);
-  if (subject.startsWith('team:')) requirePolicyRoom(batch, env, subject, bytesOf(statements));
+  if (subject.startsWith('team:')) requirePolicyRoom(batch, env, subject, statementBytes(statements));
   requireSubject(batch, subject);
   writePolicy(batch, subject, statements, by);
   return readBack(batch, subject, viewerOf(asker), null);

@@ -6,8 +6,8 @@
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { EVERYONE, nameOf, organizationOf } from '../../vocabulary/names.ts';
-import { type Authority, anonymous, repositoryStatements, rolesOf } from '../authority.ts';
-import { NOTHING, READ_MAX_BYTES } from '../directory.ts';
+import { type Authority, anonymous, rolesOf, statementsOnRepositories } from '../authority.ts';
+import { NOTHING_LOADED, READ_MAX_BYTES } from '../directory.ts';
 import { isNarrowed, isUnscopedUser } from '../policy.ts';
 import type { Sourced, Statement } from '../statement.ts';
 import { authoritiesOf } from './lookup.ts';
@@ -124,7 +124,7 @@ function byTheirName(subject: string, memberships: readonly Membership[]): Autho
   const groups = memberships.map(({ organization, team }) => team ?? `organization:${organization}`);
   const owned = memberships.flatMap(({ organization, role }) => (role === 'owner' ? [organization] : []));
   return {
-    ...anonymous(NOTHING),
+    ...anonymous(NOTHING_LOADED),
     subject,
     principals: [...new Set([subject, unbound(subject), ...groups, EVERYONE])],
     statements: rolesOf(subject, false, owned),
@@ -139,7 +139,7 @@ function byTheirName(subject: string, memberships: readonly Membership[]): Autho
 export function groupByName(group: string, isKnown: boolean): Authority {
   const organization = group.startsWith('team:') ? [`organization:${organizationOf(group)}`] : [];
   return {
-    ...anonymous(NOTHING),
+    ...anonymous(NOTHING_LOADED),
     subject: group,
     principals: [...new Set([group, ...(isKnown ? [] : [unbound(group)]), ...organization, EVERYONE])],
   };
@@ -173,7 +173,9 @@ export async function statementsOfRepositories(
       if (!row.fits) return [];
       const policies =
         row.statements === null ? [] : [{ subject: row.subject, statements: JSON.parse(row.statements) as Statement[] }];
-      return [[name, repositoryStatements({ ...NOTHING, policies, unread: row.statements === null ? [row.subject] : [] })]];
+      return [
+        [name, statementsOnRepositories({ ...NOTHING_LOADED, policies, unread: row.statements === null ? [row.subject] : [] })],
+      ];
     }),
   );
 }

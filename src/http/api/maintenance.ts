@@ -17,7 +17,7 @@ import {
   finding,
   findingsQuery,
   maintenanceState,
-  scrubSlice,
+  scrubSliceSchema,
   sliceQuery,
 } from '../../contract/maintenance.ts';
 import { pageSchema } from '../../contract/pages.ts';
@@ -79,7 +79,7 @@ rows of the database and operations of queues. A job without budget continues af
       description: `Compares what is stored with what should be: one slice of the current pass, or the first slice of a new pass. Damaged
 and missing content counts as absent from then on, so that the next push stores it again. ${BUDGET}`,
       query: sliceQuery,
-      answers: { 200: { description: 'What the pass has found so far', schema: scrubSlice } },
+      answers: { 200: { description: 'What the pass has found so far', schema: scrubSliceSchema } },
     }),
     async (c) => {
       const { ended, report } = await scrubNow(callOf(c), { force: c.var.query.force === 'true' });

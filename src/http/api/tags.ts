@@ -6,7 +6,7 @@ import {
   listTagHistory,
   putTagMutability,
   rollBackTag,
-  type TagChange,
+  type ShownTagChange,
   type VersionedMutability,
 } from '../../app/tags.ts';
 import { PAGE_DEFAULT, pageSchema } from '../../contract/pages.ts';
@@ -93,7 +93,7 @@ function tagIn(c: RequestContext): Tag {
   return tag;
 }
 
-function shownChange({ by, at, ...point }: TagChange): z.output<typeof historyPoint> {
+function shownChange({ by, at, ...point }: ShownTagChange): z.output<typeof historyPoint> {
   return { ...point, at: timeOf(at), actor: by && { subject: by.subject, key: by.key ?? null } };
 }
 

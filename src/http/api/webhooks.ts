@@ -13,7 +13,7 @@ import {
   deleteWebhook,
   describeWebhook,
   listWebhooks,
-  REGISTRY,
+  REGISTRY_SCOPE,
   rotateWebhookSecret,
   type Scope,
   testWebhook,
@@ -58,10 +58,10 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
   .get(
     '/webhooks',
     operation({ ...list, summary: 'List the webhooks of the registry', description: 'They get all events.' }),
-    async (c) => answerList(c, REGISTRY),
+    async (c) => answerList(c, REGISTRY_SCOPE),
   )
   .post('/webhooks', operation({ ...create, summary: 'Create a webhook of the registry', body: newWebhook }), async (c) =>
-    answerNew(c, REGISTRY, c.var.body),
+    answerNew(c, REGISTRY_SCOPE, c.var.body),
   )
   .get(
     '/organizations/:organization/webhooks',

@@ -15,7 +15,7 @@ import { Refusal } from '../../vocabulary/refusal.ts';
 import { deleteExpired } from '../manifests/deletion.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import type { ExpiredAttachedTag, ExpiredManifest, ExpiredTag, ExpiryPlan } from './chooser.ts';
-import { append, type Deferred } from './inventory.ts';
+import { appendTo, type Deferred } from './inventory.ts';
 import { ofRules, type RuleName } from './reasons.ts';
 import type { Report } from './saved.ts';
 
@@ -100,7 +100,7 @@ export function messageFor(error: Error): string {
 }
 
 /** Stores the report of a run. @param dueAgain true: the rest is due at once, after everything that is due already */
-export async function finish(
+export async function finishRun(
   env: Database,
   repository: RepositoryName,
   { by, report, dueAgain }: { by: Actor; report: Report; dueAgain: boolean },
@@ -165,13 +165,13 @@ export function slicesOf(plan: ExpiryPlan): PlanSlice[] {
 function bundlesOf(plan: ExpiryPlan): PlanSlice[] {
   const bundleOf = bundleNumbers(plan);
   const tags = new Map<number | string, ExpiredTag[]>();
-  for (const tag of plan.tags) append(tags, bundleOf.get(tag.digest) ?? tag.tag, tag);
+  for (const tag of plan.tags) appendTo(tags, bundleOf.get(tag.digest) ?? tag.tag, tag);
   const levels = new Map<number, Map<number, Digest[]>>();
   plan.levels.forEach((level, n) => {
     for (const digest of level) {
       const bundle = bundleOf.get(digest) as number;
       const own = levels.get(bundle) ?? new Map<number, Digest[]>();
-      append(own, n, digest);
+      appendTo(own, n, digest);
       levels.set(bundle, own);
     }
   });

@@ -8,7 +8,7 @@ import type { Mutability } from '../../vocabulary/mutability.ts';
 import { isImmutable } from '../tags/mutability.ts';
 import {
   type Attached,
-  append,
+  appendTo,
   attachedIn,
   type Deferred,
   type Inventory,
@@ -19,7 +19,7 @@ import {
   usesOf,
 } from './inventory.ts';
 import { type LifecyclePolicy, type Rule, versionOf } from './policy.ts';
-import { losesHolder, losesTags, nameOf, type Verdict, WAS_DEFERRED } from './reasons.ts';
+import { losesHolder, losesTags, ruleNameOf, type Verdict, WAS_DEFERRED } from './reasons.ts';
 import { type Candidate, type CountBounds, keptBy, overCount, selected } from './selecting.ts';
 import { boundsFor, type Survey } from './survey.ts';
 
@@ -158,7 +158,7 @@ function takenBy(
       decided.add(candidate);
       const reason = over.get(candidate);
       const mayTake = !kept.has(candidate) && (!fixed.has(candidate) || rule.action.includeImmutable === true);
-      if (reason !== undefined && mayTake) taken.set(candidate, { rule: nameOf(rule), reason: reason() });
+      if (reason !== undefined && mayTake) taken.set(candidate, { rule: ruleNameOf(rule), reason: reason() });
     }
   }
   return taken;
@@ -217,7 +217,7 @@ function verdictOn(
 function expiredManifests(decided: Decided): Pick<ExpiryPlan, 'manifests' | 'levels' | 'left' | 'waiting'> {
   const { inventory, graph, attached, kept, taken, now } = decided;
   const candidates = new Map<Digest, Candidate[]>();
-  for (const candidate of decided.candidates) append(candidates, candidate.digest, candidate);
+  for (const candidate of decided.candidates) appendTo(candidates, candidate.digest, candidate);
   const deferredBefore = new Map(inventory.left.map((deferredOne) => [deferredOne.digest, deferredOne]));
   const belongs = new Set(attached.map(({ digest, subject }) => `${digest} ${subject}`));
   const expired = new Map<Digest, ExpiredManifest>();
@@ -239,7 +239,7 @@ function expiredManifests(decided: Decided): Pick<ExpiryPlan, 'manifests' | 'lev
 }
 
 /** A text that is the same for the same plan, whatever order the inventory had. */
-export function textOf({ tags, attached, manifests }: ExpiryPlan): string {
+export function planText({ tags, attached, manifests }: ExpiryPlan): string {
   const tagLines = [...tags, ...attached].map(({ tag, digest, rule }) => `${rule.priority} ${tag} ${digest}`);
   const manifestLines = manifests.map(({ digest, rule }) => `${rule.priority} ${digest}`);
   return [...tagLines, ...manifestLines].sort().join('\n');

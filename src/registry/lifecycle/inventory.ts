@@ -61,8 +61,8 @@ export function referenceGraphOf(
   const graph: ReferenceGraph = { holders: new Map(), held: new Map() };
   const hold = (holder: Digest, held: Digest) => {
     if (!there.has(holder) || !there.has(held)) return;
-    append(graph.held, holder, held);
-    append(graph.holders, held, holder);
+    appendTo(graph.held, holder, held);
+    appendTo(graph.holders, held, holder);
   };
   for (const { parent, child } of references) hold(parent, child);
   for (const { digest, subject } of manifests) if (subject !== null) hold(subject, digest);
@@ -70,7 +70,7 @@ export function referenceGraphOf(
   return graph;
 }
 
-export function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+export function appendTo<K, V>(map: Map<K, V[]>, key: K, value: V): void {
   const known = map.get(key);
   if (known) known.push(value);
   else map.set(key, [value]);
@@ -154,7 +154,7 @@ function remaining(edges: Edge[]): Set<Digest> {
   const targets = new Map<Digest, Digest[]>();
   const open = new Map<Digest, number>();
   for (const { from, to } of edges) {
-    append(targets, from, to);
+    appendTo(targets, from, to);
     open.set(to, (open.get(to) ?? 0) + 1);
   }
   const ready = [...targets.keys()].filter((digest) => !open.has(digest));
@@ -190,7 +190,7 @@ function passToParents(uses: Map<Digest, Use>, references: Inventory['references
   const open = new Map<Digest, number>();
   for (const { parent, child } of references) {
     if (!uses.has(parent) || !uses.has(child)) continue;
-    append(parents, child, parent);
+    appendTo(parents, child, parent);
     open.set(parent, (open.get(parent) ?? 0) + 1);
   }
   const ready = [...parents.keys()].filter((digest) => !open.has(digest));

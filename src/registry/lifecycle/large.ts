@@ -17,7 +17,7 @@ import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
-import { type Deleted, deferredOf, deleteSlices, finish, SLICES_PER_RUN, type Stores, slicesOf } from './carry-out.ts';
+import { type Deleted, deferredOf, deleteSlices, finishRun, SLICES_PER_RUN, type Stores, slicesOf } from './carry-out.ts';
 import { choose, type ExpiryPlan } from './chooser.ts';
 import type { Deferred } from './inventory.ts';
 import type { LifecyclePolicy } from './policy.ts';
@@ -136,7 +136,7 @@ async function save(env: Database, repository: RepositoryName, pass: LargeRun): 
 
 async function end(env: Database, repository: RepositoryName, pass: LargeRun, by: Actor): Promise<void> {
   const { startedAt: at, tags, manifests, remaining, left } = pass;
-  await finish(env, repository, {
+  await finishRun(env, repository, {
     by,
     report: { at, by: by.subject, tags, manifests, remaining, failed: null, left },
     dueAgain: false,

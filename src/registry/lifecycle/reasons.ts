@@ -13,7 +13,7 @@ export interface Verdict {
   reason: string;
 }
 
-export function nameOf({ rulePriority, description }: Rule): RuleName {
+export function ruleNameOf({ rulePriority, description }: Rule): RuleName {
   return { priority: rulePriority, description: description ?? null };
 }
 

@@ -16,7 +16,7 @@ import {
   type Deleted,
   deferredOf,
   deleteSlices,
-  finish,
+  finishRun,
   messageFor,
   noteRefusal,
   PERIOD,
@@ -24,7 +24,7 @@ import {
   type Stores,
   slicesOf,
 } from './carry-out.ts';
-import { choose, type ExpiryPlan, textOf } from './chooser.ts';
+import { choose, type ExpiryPlan, planText } from './chooser.ts';
 import { runPage } from './large.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { LEFT_MAX, noPolicy } from './saved.ts';
@@ -54,7 +54,7 @@ function planOf(candidates: Snapshot, policy: LifecyclePolicy | null): ExpiryPla
 }
 
 async function etagOf(plan: ExpiryPlan): Promise<string> {
-  return `"${await digestOf('sha256', new TextEncoder().encode(textOf(plan)))}"`;
+  return `"${await digestOf('sha256', new TextEncoder().encode(planText(plan)))}"`;
 }
 
 /**
@@ -109,7 +109,7 @@ export async function runLifecycle(
     failed: failure && messageFor(failure),
     left: [...plan.left, ...still.map(deferredOf)].slice(0, LEFT_MAX),
   };
-  await finish(env, repository, { by, report, dueAgain: unfinished });
+  await finishRun(env, repository, { by, report, dueAgain: unfinished });
   if (failure) throw failure;
   return { ...deleted, remaining, unfinished: false };
 }

@@ -100,7 +100,7 @@ export function changeRepository(
 ): void {
   const parameters = { repository, description, overview, visibility };
   requireRepository(batch, repository);
-  requireVersion(batch, repository, ifVersion);
+  requireRepositoryVersion(batch, repository, ifVersion);
   recordEvent(batch, {
     about: repository,
     by,
@@ -121,7 +121,7 @@ export function changeRepository(
  * Refuses the batch with `version-mismatch` unless the repository has this version. @param ifVersion `null`: any version will
  * do
  */
-export function requireVersion(batch: Batch, repository: RepositoryName, ifVersion: number | null): void {
+export function requireRepositoryVersion(batch: Batch, repository: RepositoryName, ifVersion: number | null): void {
   if (ifVersion === null) return;
   const version = `coalesce((SELECT version FROM repository_pages WHERE repository_id = ${REPOSITORY_ID}), 1)`;
   batch.require('version-mismatch', `${version} = :ifVersion`, { repository, ifVersion });

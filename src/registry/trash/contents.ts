@@ -35,7 +35,7 @@ export interface Contents extends MissingContent {
 }
 
 /** Nothing has to be restored. */
-export const NOTHING: Contents = { manifests: [], inBucket: [], attached: [], links: [], foreign: [] };
+export const NO_CONTENTS: Contents = { manifests: [], inBucket: [], attached: [], links: [], foreign: [] };
 
 interface TrashedDocument {
   digest: Digest;

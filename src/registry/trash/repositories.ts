@@ -8,7 +8,7 @@ import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import { requireDeletion } from '../manifests/deletion.ts';
-import { requireVersion } from '../repositories/descriptions.ts';
+import { requireRepositoryVersion } from '../repositories/descriptions.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { type Judgement, MUTABILITY_RULE, withMutabilityRule } from '../tags/mutability.ts';
 
@@ -83,7 +83,7 @@ async function deleteOnce(
   if (id === null) throw new Refusal('repository-unknown');
   const batch = newBatch(env);
   batch.require('overtaken', 'EXISTS (SELECT 1 FROM repositories WHERE name = :repository AND id = :id)', { repository, id });
-  requireVersion(batch, repository, ifVersion);
+  requireRepositoryVersion(batch, repository, ifVersion);
   await requireNoImmutableTags(batch, env, repository, judgement);
   if (!evenIfNotEmpty) {
     const message = 'the repository is not empty: nothing was deleted. With force=true it is deleted with all its images';

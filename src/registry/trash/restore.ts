@@ -15,7 +15,7 @@ import { changeTags, createTags } from '../tags/changes.ts';
 import { tagsHeldByOthers } from '../tags/guards.ts';
 import { type Judgement, judgementOf, MUTABILITY_RULE, requireMutable } from '../tags/mutability.ts';
 import { rebalanceManifests } from '../usage/counting.ts';
-import { type Contents, contentGone, contentsOf, NOTHING, TRASHED_REFERENCES, unmetReferences } from './contents.ts';
+import { type Contents, contentGone, contentsOf, NO_CONTENTS, TRASHED_REFERENCES, unmetReferences } from './contents.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
@@ -76,7 +76,7 @@ export function restoreTag(env: Stores, repository: RepositoryName, tag: Tag, by
     const { id, digest, mediaType, size, objectKey, isThere } = await findTag(env, repository, tag);
     const { free, judgement } = await freeTags(env, repository, digest, [tag]);
     if (free.length === 0) throw taken(tag);
-    const contents = isThere ? NOTHING : await contentsOf(env, id, { digest, objectKey });
+    const contents = isThere ? NO_CONTENTS : await contentsOf(env, id, { digest, objectKey });
     const batch = newBatch(env);
     requireEntry(batch, "kind = 'tag' AND name = :tag AND digest = :digest", { id, tag, digest });
     restore(batch, env, { id, repository, digest, mediaType, size, tags: free, judgement, contents, by });

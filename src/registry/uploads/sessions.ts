@@ -11,7 +11,7 @@ import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { UPLOADS_PREFIX, uploadIdOf, uploadPrefix } from '../../storage/keys.ts';
-import { deleteObjects, listKeys } from '../../storage/objects.ts';
+import { deleteObjects, listObjectKeys } from '../../storage/objects.ts';
 import { discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { publishBlob } from '../blobs.ts';
@@ -233,7 +233,7 @@ export async function expireUploads(env: Stores, before: string, limit: number):
   }).all<{ id: string; state: Session['state']; staged: string }>();
   for (const { id, state, staged } of results) {
     if (state === 'open') await discardOpen(env, JSON.parse(staged) as Staged);
-    await deleteObjects(env, await listKeys(env, uploadPrefix(id)));
+    await deleteObjects(env, await listObjectKeys(env, uploadPrefix(id)));
     const batch = newBatch(env);
     releaseStaged(batch, id, 'expires_at <= unixepoch()');
     batch.run('DELETE FROM uploads WHERE id = :id AND expires_at <= unixepoch()', { id });
@@ -258,7 +258,7 @@ async function discardOpen(env: Stores, staged: Staged): Promise<void> {
  * @returns the key after which to continue; `null` at the end
  */
 export async function sweepPieces(env: Stores, before: string, startAfter: string | undefined): Promise<string | null> {
-  const keys = (await listKeys(env, UPLOADS_PREFIX, startAfter)).filter((key) => uploadIdOf(key) < before);
+  const keys = (await listObjectKeys(env, UPLOADS_PREFIX, startAfter)).filter((key) => uploadIdOf(key) < before);
   if (keys.length === 0) return null;
   const ids = [...new Set(keys.map(uploadIdOf))];
   const known = await prepare(env, 'SELECT id FROM uploads WHERE id IN (SELECT value FROM json_each(:ids))', { ids }).all<{

@@ -14,7 +14,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 
 /** SQL: `acme` of `acme/api`; empty for a name without a slash. */
-export const namespaceOf = (name: string) => `substr(${name}, 1, max(0, instr(${name}, '/') - 1))`;
+export const namespaceSql = (name: string) => `substr(${name}, 1, max(0, instr(${name}, '/') - 1))`;
 
 /** SQL condition: the repository of this name is in the namespace. `0` is the character after the slash. */
 const isIn = (name: string, namespace: string) => `${name} > ${namespace} || '/' AND ${name} < ${namespace} || '0'`;
@@ -31,16 +31,16 @@ export const holds = (namespace: string, digest: string) => `(
   OR EXISTS (SELECT 1 FROM trashed_references x WHERE x.child = ${digest} AND ${belongsTo('x.repository_id', namespace)}))`;
 
 /** SQL: the namespace of the repository with this id, even if that is in the trash; NULL if there is none. */
-export const namespaceById = (id: string) => `coalesce((SELECT ${namespaceOf('name')} FROM repositories WHERE id = ${id}),
-  (SELECT ${namespaceOf('repository')} FROM trash WHERE repository_id = ${id} AND kind = 'repository' AND name = ''))`;
+export const namespaceById = (id: string) => `coalesce((SELECT ${namespaceSql('name')} FROM repositories WHERE id = ${id}),
+  (SELECT ${namespaceSql('repository')} FROM trash WHERE repository_id = ${id} AND kind = 'repository' AND name = ''))`;
 
 /** SQL: a condition on a repository's name that restricts a query to `:namespace`. */
 export const within = (scope: 'all' | 'namespace', name: string) => (scope === 'all' ? 'TRUE' : isIn(name, ':namespace'));
 
 /** SQL: the ids of repositories, with namespace, and whether they are in the trash. Of all namespaces, or of `:namespace`. */
-export const repositoriesOf = (scope: 'all' | 'namespace') => `SELECT id, ${namespaceOf('name')} AS namespace, 0 AS trashed
+export const repositoriesOf = (scope: 'all' | 'namespace') => `SELECT id, ${namespaceSql('name')} AS namespace, 0 AS trashed
     FROM repositories WHERE ${within(scope, 'name')}
-  UNION ALL SELECT repository_id, ${namespaceOf('repository')}, 1
+  UNION ALL SELECT repository_id, ${namespaceSql('repository')}, 1
     FROM trash WHERE kind = 'repository' AND ${within(scope, 'repository')}`;
 
 /**

@@ -7,7 +7,7 @@
 import type { Batch, Database } from '../../events/batch.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
-import { namespaceOf, repositoriesOf, within } from './counting.ts';
+import { namespaceSql, repositoriesOf, within } from './counting.ts';
 
 /** The growth of an upload by one chunk. */
 interface Growth {
@@ -60,7 +60,7 @@ export function countStaged(batch: Batch, { namespace, id, before, after }: Grow
 export function releaseStaged(batch: Batch, id: string, condition = 'TRUE', parameters: Parameters = {}): void {
   batch.run(
     `UPDATE usage SET staged = max(0, usage.staged - s.size), leading = iif(leading = s.id, NULL, leading)
-     FROM (SELECT id, size, ${namespaceOf('repository')} AS namespace FROM uploads
+     FROM (SELECT id, size, ${namespaceSql('repository')} AS namespace FROM uploads
        WHERE id = :id AND state = 'open' AND ${condition}) AS s
      WHERE usage.namespace = s.namespace AND s.namespace <> '' AND usage.max_bytes IS NOT NULL`,
     { ...parameters, id },
@@ -68,7 +68,7 @@ export function releaseStaged(batch: Batch, id: string, condition = 'TRUE', para
 }
 
 /** SQL: the staged bytes of each namespace, or of `:namespace` alone. */
-export const stagedOf = (scope: 'all' | 'namespace') => `SELECT ${namespaceOf('repository')} AS namespace, sum(size) AS staged
+export const stagedOf = (scope: 'all' | 'namespace') => `SELECT ${namespaceSql('repository')} AS namespace, sum(size) AS staged
   FROM uploads WHERE state = 'open' AND ${within(scope, 'repository')} GROUP BY 1`;
 
 export interface Limit {

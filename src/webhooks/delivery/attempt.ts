@@ -15,7 +15,7 @@ import { allSecrets, signatureHeaders } from '../endpoint/signature.ts';
 import { FORMATS } from '../formats/all.ts';
 import type { RepositoryFacts } from '../formats/format.ts';
 import type { Subscription } from '../subscriptions.ts';
-import { deliveryId, type EventData, type Loaded, type Result } from './deliveries.ts';
+import { deliveryId, type EventData, type LoadedDelivery, type Result } from './deliveries.ts';
 import { delayAfter, retryAfterOf } from './schedule.ts';
 
 /** Time, randomness and the network, given by the entry points. */
@@ -26,7 +26,7 @@ export interface DeliveryRuntime extends Network {
   random: () => number;
 }
 
-export type Settings = Secrets & Vars;
+export type DeliverySettings = Secrets & Vars;
 
 /** Time for the connection and for the part of the answer that is read. */
 export const TIMEOUT_MS = 10_000;
@@ -55,7 +55,7 @@ function isSuccess(status: number | null): boolean {
 }
 
 /** Never throws: an error is an outcome. */
-export async function attempt(env: Settings, loaded: Loaded, runtime: DeliveryRuntime): Promise<Result> {
+export async function attempt(env: DeliverySettings, loaded: LoadedDelivery, runtime: DeliveryRuntime): Promise<Result> {
   const at = Math.floor(runtime.now() / 1000);
   const { subscription, key } = loaded;
   const id = deliveryId(key);
@@ -76,7 +76,7 @@ function refused(error: string): Answer {
 }
 
 /** @throws Error if the row cannot be read, or refers to an event that is no longer stored */
-function dataOf({ eventData }: Loaded): EventData {
+function dataOf({ eventData }: LoadedDelivery): EventData {
   const data = JSON.parse(eventData) as EventData;
   if (data.reference) throw new Error('its event is no longer stored');
   return data;
@@ -90,7 +90,7 @@ function failed(error: unknown): Answer {
 
 /** Renders, signs and sends. Nothing is sent to an address that is not allowed. */
 async function post(
-  env: Settings,
+  env: DeliverySettings,
   subscription: Subscription,
   { id, read }: { id: string; read: () => EventData },
   runtime: DeliveryRuntime,
@@ -161,7 +161,7 @@ async function send(
  * caller could scan hosts with it. Therefore every failure is reported after the same time, the longest that an attempt takes.
  */
 export async function sendTest(
-  env: Settings,
+  env: DeliverySettings,
   subscription: Subscription,
   { by, facts }: { by: Actor; facts: RepositoryFacts | null },
   runtime: DeliveryRuntime,

@@ -3,14 +3,18 @@
  * failure. Then one delivery at a time probes the endpoint. The state is two columns of the subscription.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
-import { CLAIM, isReady, type Loaded, type Result } from './deliveries.ts';
-import { BREAK_AFTER, pauseAfter } from './schedule.ts';
+import { CLAIM, isReady, type LoadedDelivery, type Result } from './deliveries.ts';
+import { BREAK_AFTER, retryPause } from './schedule.ts';
 
 /**
  * Claims a delivery that probes its endpoint: the first of the batch that may be tried, unless another consumer probes already.
  * @returns `null` if this delivery is not the probe
  */
-export async function claimProbe(env: Database, one: Loaded, all: readonly Loaded[]): Promise<Loaded | null> {
+export async function claimProbe(
+  env: Database,
+  one: LoadedDelivery,
+  all: readonly LoadedDelivery[],
+): Promise<LoadedDelivery | null> {
   const { key, subscription, now } = one;
   if (one.claimed || subscription.failures < BREAK_AFTER || subscription.openUntil > now) return null;
   if (all.find((other) => other.key.subscription === key.subscription && isReady(other)) !== one) return null;
@@ -49,7 +53,7 @@ export function recordHealth(batch: Batch, results: readonly Result[]): void {
 function recordFailures(batch: Batch, id: string, count: number): void {
   batch.run(
     `UPDATE subscriptions SET failures = min(failures + :count, ${BREAK_AFTER}),
-       open_until = iif(failures + :count < ${BREAK_AFTER}, 0, unixepoch() + ${pauseAfter(BREAK_AFTER)})
+       open_until = iif(failures + :count < ${BREAK_AFTER}, 0, unixepoch() + ${retryPause(BREAK_AFTER)})
      WHERE id = :id AND failures < ${BREAK_AFTER}`,
     { id, count },
   );
@@ -60,6 +64,6 @@ function recordFailedProbe(batch: Batch, id: string, failures: number): void {
   batch.run(
     `UPDATE subscriptions SET failures = :failures, open_until = unixepoch() + :pause
      WHERE id = :id AND failures = :failures - 1`,
-    { id, failures, pause: pauseAfter(failures) },
+    { id, failures, pause: retryPause(failures) },
   );
 }

@@ -12,7 +12,7 @@ import {
   deliveryId,
   EARLY,
   KEYS,
-  type Loaded,
+  type LoadedDelivery,
   type State,
   withTargets,
 } from './deliveries.ts';
@@ -38,7 +38,7 @@ const isClosed = (id: string) =>
  * Claims the deliveries that may be tried now, and loads all of them. Those that do not exist are left out. If the breaker of
  * an endpoint is open, nothing is claimed until the pause is over, and then one delivery probes it.
  */
-export async function claimDeliveries(env: Database, keys: readonly DeliveryKey[]): Promise<Loaded[]> {
+export async function claimDeliveries(env: Database, keys: readonly DeliveryKey[]): Promise<LoadedDelivery[]> {
   const batch = newBatch(env);
   const claimed = batch.query<DeliveryKey>(
     `UPDATE deliveries SET claimed_until = unixepoch() + ${CLAIM} FROM (${KEYS}) AS k
@@ -61,7 +61,7 @@ export async function claimDeliveries(env: Database, keys: readonly DeliveryKey[
   return withTargets(env, claims);
 }
 
-function loadedOf(row: Row, mine: Set<string>): Loaded {
+function loadedOf(row: Row, mine: Set<string>): LoadedDelivery {
   const { delivery_event, event_data, state, due_at, claimed_until, tries, first_tried_at, attempts, now, ...subscription } =
     row;
   const key = { subscription: row.id, event: delivery_event };

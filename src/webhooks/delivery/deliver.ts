@@ -8,7 +8,7 @@ import { type Background, type Database, isLost, newBatch } from '../../events/b
 import { pauseAfter } from '../../events/database-failure.ts';
 import { report } from '../../telemetry.ts';
 import { disableSubscription } from '../standing.ts';
-import { attempt, type DeliveryRuntime, type Settings } from './attempt.ts';
+import { attempt, type DeliveryRuntime, type DeliverySettings } from './attempt.ts';
 import { recordHealth } from './breaker.ts';
 import { claimDeliveries, giveConnection, takeConnection } from './claims.ts';
 import {
@@ -17,7 +17,7 @@ import {
   deliveryId,
   isDeliveryKey,
   isResumption,
-  type Loaded,
+  type LoadedDelivery,
   markFailed,
   type Result,
   type Resumption,
@@ -25,7 +25,7 @@ import {
 import { sendReminders } from './reminders.ts';
 import { BREAK_AFTER, MAX_TRIES, postponed } from './schedule.ts';
 
-export type Stores = Database & Pick<Env, 'DELIVERIES' | 'DEAD_LETTERS'> & Settings;
+export type Stores = Database & Pick<Env, 'DELIVERIES' | 'DEAD_LETTERS'> & DeliverySettings;
 
 /** Milliseconds for which a batch waits for the answers of endpoints. */
 const PATIENCE_MS = 1000;
@@ -100,7 +100,7 @@ async function loadFor(
   env: Stores,
   reminders: Reminder[],
   runtime: DeliveryRuntime,
-): Promise<{ loaded: Map<string, Loaded> | null; pause: number }> {
+): Promise<{ loaded: Map<string, LoadedDelivery> | null; pause: number }> {
   if (reminders.length === 0) return { loaded: new Map(), pause: SOON };
   try {
     const keys = reminders.map(({ key }) => key);
@@ -116,7 +116,12 @@ async function loadFor(
  * It may be due later, for which another message was sent. Or the breaker of its endpoint is open: a delivery that was never
  * tried then needs no message, because it is resumed when a delivery that was tried finds out that the endpoint works again.
  */
-async function skip(env: Stores, reminder: Reminder, loaded: Loaded | undefined, runtime: DeliveryRuntime): Promise<void> {
+async function skip(
+  env: Stores,
+  reminder: Reminder,
+  loaded: LoadedDelivery | undefined,
+  runtime: DeliveryRuntime,
+): Promise<void> {
   if (loaded?.state !== 'waiting') return reminder.message?.ack();
   // Its message to the dead letters was lost.
   if (loaded.tries >= MAX_TRIES) return deadLetter(env, reminder.message, reminder.key);
@@ -141,17 +146,17 @@ async function settle(
   );
   for (const { reminder, result } of soon.filter(({ done }) => done === null)) {
     reminder.message?.ack();
-    const late = async () => finish(env, [{ reminder: { ...reminder, message: null }, done: await result }]);
+    const late = async () => finishDeliveries(env, [{ reminder: { ...reminder, message: null }, done: await result }]);
     work.waitUntil(late());
   }
-  await finish(
+  await finishDeliveries(
     env,
     soon.flatMap(({ reminder, done }) => (done ? [{ reminder, done }] : [])),
   );
 }
 
 /** Stores outcomes, then handles the messages: if a message is lost after that, the row has the state. */
-export async function finish(env: Stores, all: { reminder: Reminder; done: Result }[]): Promise<void> {
+export async function finishDeliveries(env: Stores, all: { reminder: Reminder; done: Result }[]): Promise<void> {
   if (all.length === 0) return;
   const saved = await saveTwice(
     env,

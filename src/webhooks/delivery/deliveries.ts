@@ -62,7 +62,7 @@ function isReference(stored: string): boolean {
  * Reads the targets that rows only refer to, with at most one query. A reference to an event that is no longer stored stays a
  * reference.
  */
-export async function withTargets(env: Database, all: Loaded[]): Promise<Loaded[]> {
+export async function withTargets(env: Database, all: LoadedDelivery[]): Promise<LoadedDelivery[]> {
   const references = all.filter(({ eventData }) => isReference(eventData));
   if (references.length === 0) return all;
   const events = await eventsById(
@@ -77,7 +77,7 @@ export async function withTargets(env: Database, all: Loaded[]): Promise<Loaded[
   });
 }
 
-export interface Loaded {
+export interface LoadedDelivery {
   key: DeliveryKey;
   state: State;
   /** `EventData` as JSON. It is parsed when it is sent, so that a row that cannot be parsed does not affect others. */
@@ -146,13 +146,13 @@ export async function sendDeliveries(env: Pick<Env, 'DELIVERIES'>, keys: readonl
 export const KEYS = `SELECT value ->> 'subscription' AS subscription, value ->> 'event' AS event FROM json_each(:keys)`;
 
 /** True if the delivery may be tried now. Ignores the breaker of its endpoint. */
-export function isReady({ state, dueAt, claimedUntil, tries, now }: Loaded): boolean {
+export function isReady({ state, dueAt, claimedUntil, tries, now }: LoadedDelivery): boolean {
   return state === 'waiting' && dueAt <= now + EARLY && claimedUntil <= now && tries < MAX_TRIES;
 }
 
 /** The outcome of an attempt. */
 export interface Result {
-  loaded: Loaded;
+  loaded: LoadedDelivery;
   attempt: Attempt;
   delivered: boolean;
   /** The endpoint answered 410: it wants no more deliveries (Standard Webhooks, "Delivery"). */

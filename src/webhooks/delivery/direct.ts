@@ -4,8 +4,8 @@
  */
 import { attempt, type DeliveryRuntime } from './attempt.ts';
 import { claimDeliveries, giveConnection, takeConnection } from './claims.ts';
-import { finish, type Stores } from './deliver.ts';
-import { type DeliveryKey, type Loaded, markFailed } from './deliveries.ts';
+import { finishDeliveries, type Stores } from './deliver.ts';
+import { type DeliveryKey, type LoadedDelivery, markFailed } from './deliveries.ts';
 import { MAX_TRIES } from './schedule.ts';
 
 /** Deliveries that are tried at once: a Worker may have six connections waiting for an answer. */
@@ -26,13 +26,13 @@ export async function tryDirectly(env: Stores, keys: readonly DeliveryKey[], run
       const ended = loaded.filter(({ state, tries }) => state === 'waiting' && tries >= MAX_TRIES).map(({ key }) => key);
       if (ended.length > 0) await markFailed(env, ended);
       const done = await Promise.all(loaded.filter(({ claimed }) => claimed).map((one) => tryOne(env, one, runtime)));
-      await finish(env, done);
+      await finishDeliveries(env, done);
     } finally {
       for (const { key, connection } of free) giveConnection(key, connection);
     }
   }
 }
 
-async function tryOne(env: Stores, loaded: Loaded, runtime: DeliveryRuntime) {
+async function tryOne(env: Stores, loaded: LoadedDelivery, runtime: DeliveryRuntime) {
   return { reminder: { key: loaded.key, message: null }, done: await attempt(env, loaded, runtime) };
 }

@@ -2,7 +2,7 @@
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import { aboutOf } from '../../events/event.ts';
-import { beginningOf, eventsAfter, firstEventSince } from '../../events/history.ts';
+import { eventsAfter, firstEventOf, firstEventSince } from '../../events/history.ts';
 import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -141,7 +141,7 @@ export async function replaySince(
   describe: Describe,
 ): Promise<Replayed> {
   const { scope } = subscription;
-  const beginning = scope.startsWith('repository:') ? await beginningOf(env, aboutOf(scope)) : 0;
+  const beginning = scope.startsWith('repository:') ? await firstEventOf(env, aboutOf(scope)) : 0;
   const from = Math.max(span.after, (await firstEventSince(env, span.since)) - 1, beginning);
   const { items: seen, more } = await eventsAfter(env, from, EVENTS_PER_REQUEST);
   const within = seen.filter(({ at }) => at >= span.since && (span.until === null || at < span.until));

@@ -17,7 +17,7 @@ const PAUSE_MIN = 60;
 const PAUSE_MAX = 60 * 60;
 
 /** Seconds for which nothing is sent to the endpoint. @param failures in a row, `BREAK_AFTER` or more */
-export function pauseAfter(failures: number): number {
+export function retryPause(failures: number): number {
   return Math.min(PAUSE_MIN * 2 ** (failures - BREAK_AFTER), PAUSE_MAX);
 }
 

@@ -6,12 +6,12 @@ import type { RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
 import {
   type Format,
-  hostOf,
   numberOf,
   type Occurrence,
   operatorOf,
   pushShownFor,
-  textOf,
+  registryHost,
+  textField,
   timestampOf,
   uuidOf,
 } from './format.ts';
@@ -42,7 +42,7 @@ export const distribution: Format = {
   render(occurrence) {
     const event = pushShownFor(occurrence.event);
     const action = ACTIONS[event.type] ?? 'push';
-    const host = hostOf(occurrence);
+    const host = registryHost(occurrence);
     const notification = {
       id: uuidOf(event),
       timestamp: timestampOf(event),
@@ -59,12 +59,12 @@ export const distribution: Format = {
 
 function targetOf(action: Action, { event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown> {
   const repository = event.about;
-  const [tag, digest] = [textOf(event, 'tag'), textOf(event, 'digest')];
+  const [tag, digest] = [textField(event, 'tag'), textField(event, 'digest')];
   // Only the tag was deleted. A digest here would say that the manifest was deleted.
   if (action === 'delete') return tag === undefined ? { digest, repository } : { repository, tag };
   const base = `${origin}/v2/${repository}`;
   if (action === 'mount') {
-    const fromRepository = textOf(event, 'from');
+    const fromRepository = textField(event, 'from');
     return { mediaType: 'application/octet-stream', digest, repository, fromRepository, url: `${base}/blobs/${digest}` };
   }
   return { ...descriptorOf(event), repository, url: `${base}/manifests/${digest}`, tag };
@@ -73,5 +73,5 @@ function targetOf(action: Action, { event, origin }: Pick<Occurrence, 'event' | 
 /** `length` is the older name of `size`. Both are sent. */
 function descriptorOf(event: RecordedEvent): Record<string, unknown> {
   const size = numberOf(event, 'size');
-  return { mediaType: textOf(event, 'mediaType'), digest: textOf(event, 'digest'), size, length: size };
+  return { mediaType: textField(event, 'mediaType'), digest: textField(event, 'digest'), size, length: size };
 }

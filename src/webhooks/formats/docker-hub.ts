@@ -4,7 +4,7 @@
  * repository is deleted; a webhook that asks for that event gets the same payload without a tag, with the status "Deleted".
  */
 import type { EventType } from '../../vocabulary/event-types.ts';
-import { type Format, operatorOf, pushShownFor, splitName, textOf } from './format.ts';
+import { type Format, operatorOf, pushShownFor, splitName, textField } from './format.ts';
 
 /** Docker Hub posts every push, even if nothing changes. */
 const PUSHES: readonly EventType[] = ['tag.created', 'tag.moved', 'tag.pushed'];
@@ -23,7 +23,7 @@ export const dockerHub: Format = {
     return JSON.stringify({
       // Nothing listens there, and nothing does at Docker Hub any more. Old receivers call it back, so it has to be an address.
       callback_url: url,
-      push_data: { pushed_at: event.at, pusher: operatorOf(event), tag: textOf(event, 'tag'), images: [] },
+      push_data: { pushed_at: event.at, pusher: operatorOf(event), tag: textField(event, 'tag'), images: [] },
       repository: {
         comment_count: 0,
         // A deleted repository has no facts; it existed when the event happened.

@@ -1,6 +1,6 @@
 /** "ECR Image Action" as Amazon EventBridge delivers it (Amazon ECR User Guide, "Amazon ECR events and EventBridge"). */
 import type { EventType } from '../../vocabulary/event-types.ts';
-import { type Format, pushShownFor, textOf, timestampOf, uuidOf } from './format.ts';
+import { type Format, pushShownFor, textField, timestampOf, uuidOf } from './format.ts';
 
 /** A placeholder: receivers check for twelve digits. */
 const ACCOUNT = '000000000000';
@@ -39,9 +39,9 @@ export const eventbridge: Format = {
       detail: {
         result: 'SUCCESS',
         'repository-name': event.about,
-        'image-digest': textOf(event, 'digest'),
+        'image-digest': textField(event, 'digest'),
         'action-type': ACTIONS[event.type] ?? 'PUSH',
-        'image-tag': textOf(event, 'tag'),
+        'image-tag': textField(event, 'tag'),
       },
     });
   },

@@ -37,7 +37,7 @@ export interface Format {
 }
 
 /** The host by which images are named: `registry.example.com`, with its port if it has one. */
-export function hostOf({ origin }: Pick<Occurrence, 'origin'>): string {
+export function registryHost({ origin }: Pick<Occurrence, 'origin'>): string {
   return new URL(origin).host;
 }
 
@@ -47,7 +47,7 @@ export function timestampOf({ at }: Pick<RecordedEvent, 'at'>): string {
 }
 
 /** A field of the event's target, if it is text. */
-export function textOf(event: RecordedEvent, field: string): string | undefined {
+export function textField(event: RecordedEvent, field: string): string | undefined {
   const value = event.target[field];
   return typeof value === 'string' ? value : undefined;
 }

@@ -3,7 +3,16 @@
  * `src/pkg/notifier/model/event.go`): artifacts pushed and deleted.
  */
 import type { EventType } from '../../vocabulary/event-types.ts';
-import { type Format, hostOf, type Occurrence, operatorOf, pushShownFor, splitName, tagsOf, textOf } from './format.ts';
+import {
+  type Format,
+  type Occurrence,
+  operatorOf,
+  pushShownFor,
+  registryHost,
+  splitName,
+  tagsOf,
+  textField,
+} from './format.ts';
 
 const TYPES: Partial<Record<EventType, 'PUSH_ARTIFACT' | 'DELETE_ARTIFACT'>> = {
   'tag.created': 'PUSH_ARTIFACT',
@@ -43,14 +52,14 @@ export const harbor: Format = {
 /** One resource, or for a deleted repository one for each of its tags. */
 function resourcesOf({ event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown>[] {
   if (event.type !== 'repository.deleted') return [resourceOf({ event, origin })];
-  const repository = `${hostOf({ origin })}/${event.about}`;
+  const repository = `${registryHost({ origin })}/${event.about}`;
   return tagsOf(event).map((tag) => ({ tag, resource_url: `${repository}:${tag}` }));
 }
 
 /** Like Harbor, an artifact without a tag has its digest in the field `tag`. */
 function resourceOf({ event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown> {
-  const [tag, digest] = [textOf(event, 'tag'), textOf(event, 'digest')];
-  const repository = `${hostOf({ origin })}/${event.about}`;
+  const [tag, digest] = [textField(event, 'tag'), textField(event, 'digest')];
+  const repository = `${registryHost({ origin })}/${event.about}`;
   if (tag === undefined) return { digest, tag: digest, resource_url: `${repository}@${digest}` };
   const resource = { tag, resource_url: `${repository}:${tag}` };
   // Only the tag was deleted, for which Harbor has no type. A digest here would say that the artifact was deleted.

@@ -4,7 +4,7 @@
  */
 import { isAboutRepository, type RecordedEvent } from '../../events/event.ts';
 import { cloudEventType, isAboutBlob, isAboutImage } from '../../vocabulary/event-types.ts';
-import { ASKED_FOR, type Format, hostOf, numberOf, type Occurrence, textOf, timestampOf } from './format.ts';
+import { ASKED_FOR, type Format, numberOf, type Occurrence, registryHost, textField, timestampOf } from './format.ts';
 
 /** Digits of the largest safe integer. */
 const SEQUENCE_DIGITS = 16;
@@ -38,17 +38,17 @@ export const native: Format = {
  */
 function subjectOf(event: RecordedEvent): string | undefined {
   const [kind = ''] = event.type.split('.', 1);
-  const tag = textOf(event, 'tag');
+  const tag = textField(event, 'tag');
   if (kind === 'tag') return `${event.about}:${tag}`;
-  const id = textOf(event, 'id');
-  const named = textOf(event, 'subject') ?? (id === undefined ? event.about : `${kind}:${id}`);
+  const id = textField(event, 'id');
+  const named = textField(event, 'subject') ?? (id === undefined ? event.about : `${kind}:${id}`);
   return named === '' ? undefined : named;
 }
 
 function dataOf(occurrence: Occurrence): Record<string, unknown> {
   const { event } = occurrence;
   const { type, about: repository, target, by: actor } = event;
-  const registry = hostOf(occurrence);
+  const registry = registryHost(occurrence);
   if (isAboutImage(type)) return { registry, repository, ...imageOf(event, registry), actor };
   const place = { registry, ...(isAboutRepository(repository) ? { repository } : {}) };
   if (isAboutBlob(type)) return { ...place, digest: target.digest, from: target.from, actor };
@@ -57,13 +57,13 @@ function dataOf(occurrence: Occurrence): Record<string, unknown> {
 
 /** Argo CD Image Updater reads `registry`, `repository`, `tag` and `digest` (its `pkg/webhook/cloudevents.go`). */
 function imageOf(event: RecordedEvent, registry: string): Record<string, unknown> {
-  const [tag, digest] = [textOf(event, 'tag'), textOf(event, 'digest')];
+  const [tag, digest] = [textField(event, 'tag'), textField(event, 'digest')];
   return {
     tag,
     digest,
-    previousDigest: textOf(event, 'previous'),
+    previousDigest: textField(event, 'previous'),
     changed: event.target.changed,
-    mediaType: textOf(event, 'mediaType'),
+    mediaType: textField(event, 'mediaType'),
     size: numberOf(event, 'size'),
     image: `${registry}/${event.about}${tag === undefined ? '' : `:${tag}`}@${digest}`,
   };

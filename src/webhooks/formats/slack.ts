@@ -4,7 +4,7 @@
  */
 import type { RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
-import { ASKED_FOR, type Format, hostOf, numberOf, operatorOf, textOf, timestampOf } from './format.ts';
+import { ASKED_FOR, type Format, numberOf, operatorOf, registryHost, textField, timestampOf } from './format.ts';
 
 /** Longer than any `repository:tag`. A sentence has at most four names, and a text object of Slack 3000 characters. */
 const NAME_MAX_LENGTH = 400;
@@ -18,7 +18,7 @@ export const slack: Format = {
   render(occurrence) {
     const { event } = occurrence;
     const sentence = SENTENCES[event.type](whoOf(event), event);
-    const context = `${code(hostOf(occurrence))}, <!date^${event.at}^{date_short_pretty} {time}|${timestampOf(event)}>`;
+    const context = `${code(registryHost(occurrence))}, <!date^${event.at}^{date_short_pretty} {time}|${timestampOf(event)}>`;
     return JSON.stringify({
       // With blocks, this is the text of the notification.
       text: sentence,
@@ -50,33 +50,33 @@ function whoOf(event: RecordedEvent): string {
 
 /** A field of the target that names something, without its kind: `alice` of `user:alice`. */
 function the(event: RecordedEvent, field: string): string {
-  return code((textOf(event, field) ?? 'unknown').replace(/^(?:user|organization|team|robot|ci):/, ''));
+  return code((textField(event, field) ?? 'unknown').replace(/^(?:user|organization|team|robot|ci):/, ''));
 }
 
 /** A field of the target that names something, with its kind. */
 function whose(event: RecordedEvent, field: string): string {
-  return code(textOf(event, field) ?? 'unknown');
+  return code(textField(event, field) ?? 'unknown');
 }
 
 const repository = (event: RecordedEvent) => code(event.about);
-const tag = (event: RecordedEvent) => code(`${event.about}:${textOf(event, 'tag') ?? 'unknown'}`);
+const tag = (event: RecordedEvent) => code(`${event.about}:${textField(event, 'tag') ?? 'unknown'}`);
 
 /** `sha256:0123456789ab`. */
 function digest(event: RecordedEvent, field = 'digest'): string {
-  const [algorithm = '', hex = ''] = (textOf(event, field) ?? 'unknown').split(':', 2);
+  const [algorithm = '', hex = ''] = (textField(event, field) ?? 'unknown').split(':', 2);
   return code(hex === '' ? algorithm : `${algorithm}:${hex.slice(0, SHORT_DIGEST)}`);
 }
 
 /** Empty if the client did not name the source of the mount. */
 function source(event: RecordedEvent): string {
-  return textOf(event, 'from') === undefined ? '' : ` from ${the(event, 'from')}`;
+  return textField(event, 'from') === undefined ? '' : ` from ${the(event, 'from')}`;
 }
 
 const count = (event: RecordedEvent, field: string) => code(String(numberOf(event, field) ?? 'unknown'));
 
 /** The purged entry of the trash: a tag, a shortened digest, or the repository itself. */
 function thing(event: RecordedEvent): string {
-  const name = textOf(event, 'name') ?? '';
+  const name = textField(event, 'name') ?? '';
   return name.includes(':') ? code(name.slice(0, 'sha256:'.length + SHORT_DIGEST)) : name === '' ? 'all' : code(name);
 }
 

@@ -1,6 +1,6 @@
 /** The chooser, example by example: those of ECR's documentation, and differences from ECR. */
 import { describe, expect, test } from 'vitest';
-import { textOf } from '../../../src/registry/lifecycle/chooser.ts';
+import { planText } from '../../../src/registry/lifecycle/chooser.ts';
 import {
   ago,
   applied,
@@ -460,7 +460,7 @@ test('a plan has the same text for the same list, and another text for another',
     { tags: ['v1'], pushed: 9 },
     { tags: ['v2'], pushed: 8 },
   ];
-  const text = (images: Record<string, Image>) => textOf(planFor(stock(images), rules));
+  const text = (images: Record<string, Image>) => planText(planFor(stock(images), rules));
   expect(text({ a, b })).toBe(text({ b, a }));
   expect(text({ a, b })).not.toBe(text({ a }));
   expect(text({ a, b })).not.toBe(text({ a: b, b: a }));

@@ -6,9 +6,9 @@ import {
   delayAfter,
   LIFETIME,
   MAX_TRIES,
-  pauseAfter,
   postponed,
   retryAfterOf,
+  retryPause,
 } from '../../../src/webhooks/delivery/schedule.ts';
 
 const HOUR = 60 * 60;
@@ -68,7 +68,7 @@ describe('the delays of one delivery', () => {
 });
 
 test('a pause doubles from a minute to an hour, and no further', () => {
-  const pauses = Array.from({ length: 2000 }, (_, n) => pauseAfter(BREAK_AFTER + n));
+  const pauses = Array.from({ length: 2000 }, (_, n) => retryPause(BREAK_AFTER + n));
   expect(pauses.slice(0, 8)).toEqual([60, 120, 240, 480, 960, 1920, 3600, 3600]);
   expect(pauses.at(-1)).toBe(3600);
 });
