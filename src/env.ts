@@ -1,8 +1,9 @@
 /**
  * The bindings and settings of Berth: their names, types and defaults. One table of settings is the source of what reads them,
- * of what `npm start` passes on, and of the documentation. This file imports no other of ours.
+ * of what `npm start` passes on, and of the documentation.
  */
 import type { D1Database, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
+import { budget, choice, DAY, days, flag, integer, oneOf, origin, type Setting, seconds, secret, text } from './setting.ts';
 
 export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>> {
   /** D1 holds everything except bytes; see `schema.sql`. */
@@ -38,29 +39,11 @@ export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>>
 /** The values of the settings as they were given. An empty string counts as not given. */
 export type Vars = Partial<Record<keyof typeof SETTINGS, string>>;
 
-/** One setting: how its text is parsed, and how it is documented. */
-export interface Setting<T = unknown> {
-  /** `tests`: only tests change it, so it is not documented and `npm start` ignores it. */
-  where: 'everywhere' | 'npm start' | 'tests';
-  /** The values it accepts, in words. */
-  values: string;
-  /** The default, in words. */
-  fallback: string;
-  about: string;
-  /** @param given the other settings, for a default that depends on one. @throws Error with what is wrong with the value */
-  read: (value: string | undefined, given: Record<string, string | undefined>) => T;
-}
-
 const MIB = 1024 * 1024;
-/** Seconds. */
-const DAY = 24 * 60 * 60;
 /** R2 requires parts of at least 5 MiB and of equal size. A buffer of 8 MiB fits easily into an isolate's 128 MB. */
 const PART_BYTES = 8 * MIB;
 /** R2's limit for a single put: 5 GiB minus 5 MiB (platform limits, "Maximum upload size", footnote). */
 const MAX_PUT_BYTES = 5 * 1024 * MIB - 5 * MIB;
-/** Ten years: longer than any useful lifetime, short enough for date arithmetic. */
-const MAX_DAYS = 3650;
-const MAX_BUDGET = 1_000_000_000;
 
 /** Settings of the Worker: environment variables under `npm start`, variables of `wrangler.toml` in a deployment. */
 export const SETTINGS = {
@@ -77,7 +60,8 @@ export const SETTINGS = {
     0,
     1_000_000_000,
     'everywhere',
-    'about how many rows of D1 the requests of one account may write in a day; 0: no limit. The free plan has 100,000 a day for all accounts. It does not apply under `npm start` or to administrators',
+    'about how many rows of D1 the requests of one account may write in a day; 0: no limit. The free plan has 100,000 ' +
+      'a day for all accounts. It does not apply under `npm start` or to administrators',
   ),
   ACCOUNT_ROWS_READ: integer(
     2_000_000,
@@ -91,7 +75,8 @@ export const SETTINGS = {
     0,
     1_000_000_000,
     'everywhere',
-    'how many deliveries a day the webhooks of one organization or user and its repositories may send; 0: no limit. The queues of the free plan carry 3,300 a day for all',
+    'how many deliveries a day the webhooks of one organization or user and its repositories may send; 0: no limit. ' +
+      'The queues of the free plan carry 3,300 a day for all',
   ),
   AUDIT_ADDRESSES: choice(
     'plain',
@@ -107,7 +92,8 @@ export const SETTINGS = {
     DAY,
     0,
     'everywhere',
-    'how long an unreferenced blob is kept after its upload, and its bytes after its row. The database can be restored from a backup of that age without missing bytes',
+    'how long an unreferenced blob is kept after its upload, and its bytes after its row. The database can be restored ' +
+      'from a backup of that age without missing bytes',
   ),
   SCRUB: {
     ...choice(
@@ -124,14 +110,16 @@ export const SETTINGS = {
   INSECURE_ISSUERS: flag('off', '`on`: issuers of CI tokens may use plain http on this machine; for development'),
   INSECURE_WEBHOOKS: flag(
     'off',
-    '`on`: webhooks may go to plain http and private addresses; for development. Under `npm start` this setting or `INSECURE_ISSUERS` lets the program reach private addresses',
+    '`on`: webhooks may go to plain http and private addresses; for development. Under `npm start` this setting or ' +
+      '`INSECURE_ISSUERS` lets the program reach private addresses',
   ),
   ADOPT_REGISTRY: {
     where: 'everywhere',
     values: 'an id',
     fallback: 'none',
     about:
-      'the id of a registry whose database and bucket this one takes over. The refusal shows the id after `REGISTRY_SECRET` was replaced without `REGISTRY_SECRET_PREVIOUS`',
+      'the id of a registry whose database and bucket this one takes over. The refusal shows the id after ' +
+      '`REGISTRY_SECRET` was replaced without `REGISTRY_SECRET_PREVIOUS`',
     read: (value) => {
       if (value !== undefined && !/^[0-9a-f-]{36}$/.test(value)) throw new Error('the id of a registry, 36 characters');
       return value ?? null;
@@ -141,7 +129,8 @@ export const SETTINGS = {
     ...choice(
       'json',
       ['json', 'text', 'off'],
-      '`json`: logs a line of JSON for each request and each background event; `text`: logs only problems, as text; `off`: logs nothing',
+      '`json`: logs a line of JSON for each request and each background event; `text`: logs only problems, as text; ' +
+        '`off`: logs nothing',
     ),
     fallback: '`json`; `text` under `npm start`',
   } satisfies Setting<'json' | 'text' | 'off'>,
@@ -223,77 +212,4 @@ function readAll(table: Record<string, Setting>, env: Record<string, string | un
     }
   });
   return Object.fromEntries(entries);
-}
-
-function choice<T extends string>(fallback: T, allowed: readonly T[], about: string): Setting<T> {
-  const read = (value: string | undefined) => oneOf(value, allowed) ?? fallback;
-  return { where: 'everywhere', values: allowed.map(quoted).join(', '), fallback: quoted(fallback), about, read };
-}
-
-function flag(fallback: 'on' | 'off', about: string): Setting<boolean> {
-  const { read, ...rest } = choice(fallback, ['on', 'off'], about);
-  return { ...rest, read: (value, given) => read(value, given) === 'on' };
-}
-
-function days(fallback: number, least: number, about: string): Setting<number> {
-  return { ...integer(fallback, least, MAX_DAYS, 'everywhere', about), values: `days, ${least} to ${MAX_DAYS}` };
-}
-
-function seconds(fallback: number, least: number, where: Setting['where'], about: string): Setting<number> {
-  const most = MAX_DAYS * DAY;
-  return { ...integer(fallback, least, most, where, about), values: `seconds, ${least} to ${most}` };
-}
-
-function integer(fallback: number, least: number, most: number, where: Setting['where'], about: string): Setting<number> {
-  const read = (value: string | undefined) => {
-    if (value === undefined) return fallback;
-    const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
-    if (!(number >= least && number <= most)) throw new Error(`a whole number from ${least} to ${most}`);
-    return number;
-  };
-  return { where, values: `${least} to ${most}`, fallback: quoted(String(fallback)), about, read };
-}
-
-/** A daily budget of the background jobs (`src/background/budget.ts`). The default is a fifth of the free plan. 0: no limit. */
-function budget(fallback: number, about: string): Setting<number> {
-  const setting = integer(fallback, 0, MAX_BUDGET, 'everywhere', about);
-  return {
-    ...setting,
-    values: `${setting.values}; 0: no limit`,
-    fallback: `${setting.fallback}; no limit under \`npm start\``,
-  };
-}
-
-function origin(about: string): Setting<string | null> {
-  const read = (value: string | undefined) => {
-    if (value === undefined) return null;
-    const url = URL.canParse(value) ? new URL(value) : null;
-    const plain = url && /^https?:$/.test(url.protocol) && [url.origin, `${url.origin}/`].includes(url.href);
-    if (!plain) throw new Error('an origin, as https://registry.example.com, without a path');
-    return url.origin;
-  };
-  return { where: 'everywhere', values: 'an origin', fallback: 'the address of the request', about, read };
-}
-
-function text(fallback: string, about: string): Setting<string> {
-  return { where: 'npm start', values: 'text', fallback: quoted(fallback), about, read: (value) => value ?? fallback };
-}
-
-function secret(minLength: number, fallback: string, about: string): Setting<string | null> {
-  const read = (value: string | undefined) => {
-    if (value !== undefined && [...value].length < minLength) throw new Error(`${minLength} characters or more`);
-    return value ?? null;
-  };
-  return { where: 'everywhere', values: `${minLength} characters or more`, fallback, about, read };
-}
-
-/** The value, or `undefined` if none is given. @throws Error if it is not one of the allowed values */
-function oneOf<T extends string>(value: string | undefined, allowed: readonly T[]): T | undefined {
-  const found = allowed.find((candidate) => candidate === value);
-  if (value !== undefined && !found) throw new Error(`one of ${allowed.join(', ')}`);
-  return found;
-}
-
-function quoted(value: string): string {
-  return `\`${value}\``;
 }

@@ -46,7 +46,7 @@ export interface Named {
 }
 
 /**
- * What each requirement about people checks. For `trash`, the operation finds the deleted repository and checks the right to
+ * The check of each requirement about people. For `trash`, the operation finds the deleted repository and checks the right to
  * its name.
  */
 const CHECKS: Record<PersonalRequirement | 'trash', (call: Pick<Call, 'authority'>, named: Named) => void> = {
@@ -90,7 +90,7 @@ export async function admit(
   return { authority, webhook };
 }
 
-/** What a request of the distribution protocol is, as far as its admission depends on it. */
+/** The parts of a distribution request that its admission depends on. */
 interface ContentRequest {
   named: Named;
   /** The request changes nothing. */

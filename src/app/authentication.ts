@@ -69,7 +69,7 @@ export async function credentialByRefreshToken(arrival: Arrival, token: string):
 interface Loading {
   /** Repositories whose policies bear on the request. */
   repositories?: readonly string[];
-  /** What the request needs, for the challenge. */
+  /** The scope that the request needs, for the challenge. */
   scope?: string;
   /** Reads that join the one call of the database. */
   joined?: JoinedReads | null;
@@ -126,6 +126,6 @@ export function wrongCredentials(scope?: string, message = 'the credentials are 
 }
 
 function expired({ origin }: Arrival): Refusal {
-  const message = `this login has expired: get a new password with POST ${origin}/api/v1/login-password, and docker login again`;
+  const message = `this login has expired: get a new password with POST ${origin}/api/v1/login-password, and log in again`;
   return wrongCredentials(undefined, message);
 }

@@ -1,5 +1,5 @@
 /**
- * What a request about content needs besides `Call`. A pull with an access token is allowed by the token alone: the database is
+ * A call about content, and its rights. A pull with an access token is allowed by the token alone: the database is
  * not asked for the caller's rights. Everything that changes content asks it.
  */
 import { holderOf } from '../auth/credential.ts';
@@ -20,7 +20,7 @@ export interface ContentCall extends Omit<Call, 'authority'> {
   caller: Caller;
   /** `null`: the database was not asked. */
   authority: Call['authority'] | null;
-  /** What was read together with the rights, for a request that brings bytes of a blob. */
+  /** Rows that were read together with the rights, for a request that brings bytes of a blob. */
   uploading: UploadReads | null;
 }
 

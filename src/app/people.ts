@@ -28,7 +28,7 @@ import { reviewOwners } from './webhook-owners.ts';
 export type { User } from '../auth/people/accounts.ts';
 export type { Accepted } from '../auth/people/invitations.ts';
 
-/** What a member of a common organization sees of a user. */
+/** A user as members of a common organization see them. */
 type Colleague = Pick<User, 'name' | 'subject'>;
 
 export interface Invited {

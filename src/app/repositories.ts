@@ -38,7 +38,7 @@ export interface Repository extends ListedRepository {
   version: number;
 }
 
-/** What a request sets. A field that is left out stays as it is; a new repository is private and has no texts. */
+/** Fields to set. A field that is left out stays as it is; a new repository is private and has no texts. */
 interface RepositoryChange {
   visibility?: Visibility | undefined;
   description?: string | undefined;

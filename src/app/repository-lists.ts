@@ -127,7 +127,7 @@ function sizeOf(round: number, limit: number): number {
   return round === 0 ? limit + 1 : Math.max(limit, Math.min(CANDIDATES * 2 ** (round - 1), CANDIDATES_MAX));
 }
 
-/** Where to look for candidates. */
+/** A filter for candidates, and the ranges of the index that can contain them. */
 interface Search {
   text: string;
   reach: Place;
@@ -151,7 +151,7 @@ function searchFor(authority: Authority, { search, namespace }: Wanted): Search 
 
 interface Candidates {
   candidates: RepositoryName[];
-  /** What their own policies say about pulling. */
+  /** For each candidate, the rule about pulling in its own policy. */
   said: Map<string, Said>;
   /** The candidates are complete up to this name; `null`: there are no more. */
   horizon: string | null;

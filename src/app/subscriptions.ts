@@ -268,7 +268,9 @@ async function replaying<T>({ env, authority, now }: Call, replay: () => Promise
   const { subject } = authority;
   if ((await replaysToday(env, subject)) >= REPLAYS_PER_DAY) {
     throw new Refusal('daily-limit', {
-      message: `${subject} had ${REPLAYS_PER_DAY} deliveries replayed today, which is the limit of an account. The limit resets at 00:00 UTC. Nothing was sent`,
+      message:
+        `${subject} had ${REPLAYS_PER_DAY} deliveries replayed today, which is the limit of an account. The ` +
+        `limit resets at 00:00 UTC. Nothing was sent`,
       retryAfter: secondsToMidnight(now),
     });
   }

@@ -113,9 +113,7 @@ function placeOf(cursor: string | null): { name: string; entry: number } {
   return { name, entry: isEntry(entry) ? Number(entry) : 0 };
 }
 
-/**
- * Where the names are that the caller may administer. It contains all of them and maybe more; the index can be asked for it.
- */
+/** The prefixes and names that include every repository the caller may administer, and maybe more. An index can search them. */
 function reachToAdmin({ statements, bounds }: Authority) {
   const reach = (of: Authority['statements']) => reachOf(repositoryPatterns({ statements: of }, 'admin'));
   return bounds.map(reach).reduce(common, reach(statements));

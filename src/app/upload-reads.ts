@@ -1,6 +1,6 @@
 /**
- * What an upload needs to know from the database before its bytes are received. It is read in the same call as the rights of
- * the caller, so a push of a blob in one request takes two calls: this one, and the batch that publishes the blob.
+ * The reads of an upload before its bytes are received. They share one call of the database with the rights of the caller, so a
+ * push of a blob in one request takes two calls: this one, and the batch that publishes the blob.
  */
 import { type UploadLocation, unsealUpload } from '../auth/tokens.ts';
 import type { JoinedReads, Results } from '../events/batch.ts';
@@ -12,7 +12,7 @@ import { readsLimit } from '../registry/uploads/uploads.ts';
 import { queryLimit } from '../registry/usage/limit.ts';
 import type { Arrival } from './call.ts';
 
-/** What a request says about the bytes that it brings. */
+/** The headers and parameters of a request that brings bytes. */
 export interface IncomingBlob {
   /** The signed location of the upload; `null`: the request starts one. */
   location: string | null;

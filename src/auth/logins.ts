@@ -179,7 +179,7 @@ async function recordLogin(
   });
   await batch.commit();
 }
-/** What the log shows beside ids: the names of keys by their ids, and which of the namespaces are organizations. One call. */
+/** Names that the audit log shows: those of keys, and which namespaces are organizations. One call of the database. */
 export async function namesForLog(
   env: Database,
   { keys, namespaces }: { keys: string[]; namespaces: string[] },

@@ -61,7 +61,9 @@ export function tagsDenied<A extends RepositoryAction>(
   const each = judges.flatMap(({ all }) => all).reduce((sum, { comparisons }) => sum + comparisons, 0);
   if (tags.length > 1 && each * tags.length > COMPARISONS_MAX) {
     const fitting = Math.max(1, Math.floor(COMPARISONS_MAX / each));
-    const message = `with the policies that apply here, ${tags.length} tags take ${each * tags.length} comparisons of patterns, and one request may make ${COMPARISONS_MAX}. Nothing was stored: name up to ${fitting} tags at a time`;
+    const message =
+      `with the policies that apply here, ${tags.length} tags take ${each * tags.length} comparisons of ` +
+      `patterns, and one request may make ${COMPARISONS_MAX}. Nothing was stored: name up to ${fitting} tags at a time`;
     throw new Refusal('too-much-work', { message });
   }
   const denied = judges.map(({ action, all }) => [

@@ -57,7 +57,8 @@ export function requireTeamMemberRoom(batch: Batch, env: Database, team: string,
         return limitReached(`${nameOf(user)} is in ${TEAMS_OF_MEMBER_MAX} teams of ${organization}, the most there can be`);
       }
       return limitReached(
-        `with this team, the policies of ${nameOf(user)}'s teams in ${organization} would have more than ${TEAM_BYTES_MAX} bytes`,
+        `with this team, the policies of ${nameOf(user)}'s teams in ${organization} would have more than ` +
+          `${TEAM_BYTES_MAX} bytes`,
       );
     },
   );
@@ -83,7 +84,8 @@ export function requirePolicyRoom(batch: Batch, env: Database, team: string, byt
     async () => {
       const member = (await prepare(env, OVERFULL_MEMBER, parameters).first<string>('user')) ?? 'user:of a member';
       return limitReached(
-        `with these ${bytes} bytes, the policies of ${nameOf(member)}'s teams in ${organizationOf(team)} would have more than ${TEAM_BYTES_MAX} bytes`,
+        `with these ${bytes} bytes, the policies of ${nameOf(member)}'s teams in ${organizationOf(team)} would have ` +
+          `more than ${TEAM_BYTES_MAX} bytes`,
       );
     },
   );

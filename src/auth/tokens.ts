@@ -158,7 +158,7 @@ export function sealUpload(env: Secrets, upload: UploadLocation, subject: string
 }
 
 /**
- * What a signed location says. @returns `null` for a forged or expired one. Whoever calls checks the owner and the repository
+ * Reads a signed location. The caller must check the owner and the repository. @returns `null` if it is forged or has expired
  */
 export async function unsealUpload(
   env: Secrets,

@@ -169,7 +169,8 @@ export async function pullsSaid(
   const { results } = await prepare(
     env,
     `SELECT n.repository, n.principal, ${PULL} AS pull FROM policy_principals n
-     WHERE n.principal IN (SELECT value FROM json_each(:principals)) AND n.repository IN (SELECT value FROM json_each(:repositories))`,
+     WHERE n.principal IN (SELECT value FROM json_each(:principals)) AND n.repository IN (SELECT value
+       FROM json_each(:repositories))`,
     { principals, repositories },
   ).all<{ repository: string; principal: string; pull: number }>();
   const said = new Map<string, Said>();
@@ -197,11 +198,13 @@ export async function repositoriesNaming(
   { after, limit }: { after: string; limit: number },
 ): Promise<string[]> {
   const next = (from: string) => `(SELECT min(repository) FROM (SELECT (SELECT repository FROM policy_principals
-    WHERE principal = p.value AND repository > ${from} ORDER BY repository LIMIT 1) AS repository FROM json_each(:principals) p))`;
+    WHERE principal = p.value AND repository > ${from} ORDER BY repository LIMIT 1) AS repository
+      FROM json_each(:principals) p))`;
   const { results } = await prepare(
     env,
     `WITH RECURSIVE page(repository) AS (
-       SELECT ${next(':after')} UNION ALL SELECT ${next('page.repository')} FROM page WHERE page.repository IS NOT NULL LIMIT :limit)
+       SELECT ${next(':after')} UNION ALL SELECT ${next('page.repository')} FROM page WHERE page.repository IS NOT NULL
+         LIMIT :limit)
      SELECT repository FROM page WHERE repository IS NOT NULL`,
     { principals, after, limit },
   ).all<{ repository: string }>();

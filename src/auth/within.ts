@@ -30,7 +30,8 @@ export function allOf(kind: 'team' | 'robot' | 'ci', organization: string): Subj
 }
 
 /** SQL: organization :organization exists. */
-export const ORGANIZATION_EXISTS = `EXISTS (SELECT 1 FROM accounts WHERE subject = 'organization:' || :organization AND disabled = 0)`;
+export const ORGANIZATION_EXISTS = `EXISTS (
+  SELECT 1 FROM accounts WHERE subject = 'organization:' || :organization AND disabled = 0)`;
 
 /** Refuses the batch with `not-found` if the organization does not exist. */
 export function requireOrganization(batch: Batch, organization: string): void {

@@ -72,7 +72,8 @@ export async function recordSpending(env: Pick<Env, 'DB'>, spent: Day['spent']):
      ON CONFLICT DO UPDATE SET spent = (
        SELECT json_group_object(key, json(cost)) FROM (
          SELECT key, json_array(sum(value ->> 0), sum(value ->> 1), sum(value ->> 2)) AS cost
-         FROM (SELECT key, value FROM json_each(background_days.spent) UNION ALL SELECT key, value FROM json_each(?1)) GROUP BY key))`,
+         FROM (SELECT key, value FROM json_each(background_days.spent) UNION ALL SELECT key, value FROM json_each(?1))
+           GROUP BY key))`,
   )
     .bind(JSON.stringify(Object.fromEntries(rows)))
     .run();
@@ -120,5 +121,8 @@ export function usedUp(day: Day, job: Job): string | null {
   const left = leftFor(day, job);
   const name = (['rowsWritten', 'rowsRead'] as const).find((one) => left[one] <= 0);
   if (!name) return null;
-  return `the day's budget of background jobs has no ${RESOURCES[name]} left for the ${job}: ${totalOf(day)[name]} of ${day.budget[name]} are used, the rest is reserved for other jobs. It continues after 00:00 UTC`;
+  return (
+    `the day's budget of background jobs has no ${RESOURCES[name]} left for the ${job}: ${totalOf(day)[name]} of ` +
+    `${day.budget[name]} are used, the rest is reserved for other jobs. It continues after 00:00 UTC`
+  );
 }

@@ -16,7 +16,8 @@ export const activityQuery = z
     repository: z
       .optional(z.string().refine(isRepositoryName, 'must be a repository name, such as acme/api'))
       .describe(
-        'Only events about this repository, which may be deleted. You need the right to administer it. If another repository had this name before, its events are shown only to owners of the organization',
+        'Only events about this repository, which may be deleted. You need the right to administer it. If another ' +
+          'repository had this name before, its events are shown only to owners of the organization',
       ),
     organization: z
       .optional(z.string().max(64))
@@ -72,6 +73,7 @@ export const loggedEvent = event.extend({
   address: z
     .optional(z.string())
     .describe(
-      'The address of the client, or with `AUDIT_ADDRESSES=hashed` a hash of it. Recorded for logins and requests to the API, and kept for `AUDIT_ADDRESS_DAYS`',
+      'The address of the client, or with `AUDIT_ADDRESSES=hashed` a hash of it. Recorded for logins and requests to ' +
+        'the API, and kept for `AUDIT_ADDRESS_DAYS`',
     ),
 });

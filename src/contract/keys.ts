@@ -72,7 +72,8 @@ export const keyRevocation = z.strictObject({
   made: z
     .optional(z.literal('revoke'))
     .describe(
-      '`revoke`: also revokes the keys that were created with this one, directly or indirectly, as far as they are yours or belong to robots of organizations you own',
+      '`revoke`: also revokes the keys that were created with this one, directly or indirectly, as far as they are ' +
+        'yours or belong to robots of organizations you own',
     ),
 });
 

@@ -36,12 +36,15 @@ const selection = z.strictObject(
     tagSemverRange: z
       .optional(z.string().min(1).max(VERSION_RANGE_MAX))
       .describe(
-        'Only in rules that keep: tags that are versions in this range, like `^1.2 || >=2`. With `countNumber`, the highest of them',
+        'Only in rules that keep: tags that are versions in this range, like `^1.2 || >=2`. With `countNumber`, the ' +
+          'highest of them',
       ),
     countType: z
       .optional(z.enum(COUNT_TYPES, { error: messageFor }))
       .describe(
-        '`sinceImagePulled`: counts from the last pull or check (HEAD) of the image. Pulling a part of an index counts for the index, and pulling an image counts for its referrers. An image that was never pulled nor checked counts from its push',
+        '`sinceImagePulled`: counts from the last pull or check (HEAD) of the image. Pulling a part of an index counts ' +
+          'for the index, and pulling an image counts for its referrers. An image that was never pulled nor checked ' +
+          'counts from its push',
       ),
     countUnit: z.optional(z.enum(['days'])).describe('Needed with `sinceImagePushed` and `sinceImagePulled`'),
     countNumber: z.optional(z.int().min(1)),
@@ -123,7 +126,8 @@ const list = {
   attached: z
     .optional(z.int())
     .describe(
-      'Tags of signatures, attestations, SBOMs and lists of referrers that are deleted with the image that their name refers to. Not counted in `tags`; absent if there are none',
+      'Tags of signatures, attestations, SBOMs and lists of referrers that are deleted with the image that their name ' +
+        'refers to. Not counted in `tags`; absent if there are none',
     ),
   manifests: z.int(),
   items: z.array(lifecycleItem).describe('The first of them: tags, then tags attached to a manifest, then manifests'),
@@ -139,7 +143,8 @@ export const lifecyclePlan = z.strictObject({
   waiting: z
     .int()
     .describe(
-      'Manifests that the rules select but that are left alone for some hours, because they were pushed without a tag or a client was told that they exist. A later run deletes them',
+      'Manifests that the rules select but that are left alone for some hours, because they were pushed without a tag ' +
+        'or a client was told that they exist. A later run deletes them',
     ),
   waitingUntil: z.optional(z.iso.datetime()).describe('When all of these may be deleted. Absent if there are none'),
   note: z.optional(z.string()).describe('The same in words. Absent if there are none'),

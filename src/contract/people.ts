@@ -80,7 +80,8 @@ export const callerSchema = z.strictObject({
   subject: z
     .string()
     .describe(
-      'The name in statements and tokens: `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; `ci` for a job that several organizations trust',
+      'The name in statements and tokens: `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; `ci` for a job that several ' +
+        'organizations trust',
     ),
   username: z.string().describe('The user name for `docker login` with an access key'),
   administrator: z.boolean().describe('Always false for a narrowed key. Its lists of organizations and teams are empty'),
@@ -89,7 +90,8 @@ export const callerSchema = z.strictObject({
   unread: z
     .optional(z.array(z.string()))
     .describe(
-      'Subjects whose policies are too large for one request to read. What such a policy could decide is denied, except to administrators',
+      'Subjects whose policies are too large for one request to read. What such a policy could decide is denied, ' +
+        'except to administrators',
     ),
   credential: z.strictObject({
     kind: z.enum(['password', 'key', 'login', 'ci']).describe('The credential of this request'),

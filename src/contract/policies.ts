@@ -7,7 +7,8 @@ import { isPrincipal } from '../vocabulary/names.ts';
 import { identityStatements, repositoryStatements, sourceSchema, statementSchema, warningsSchema } from './statements.ts';
 
 const warnings = warningsSchema.describe(
-  'Likely mistakes: principals that do not exist or that you may not know of (a name means the account that has it when the policy is saved), and push without pull, with which docker does not work',
+  'Likely mistakes: principals that do not exist or that you may not know of (a name means the account that has it ' +
+    'when the policy is saved), and push without pull, with which docker does not work',
 );
 
 export const policySchema = z.strictObject({ statements: z.array(statementSchema), warnings });
@@ -42,7 +43,8 @@ export const explainQuery = z.strictObject({
         ),
     )
     .describe(
-      'Default: you, with the credential of this request. `user:…`, `robot:…/…`, `team:…/…`, `organization:…`, `key:…`, `ci:…`, or `*` for an anonymous caller',
+      'Default: you, with the credential of this request. `user:…`, `robot:…/…`, `team:…/…`, `organization:…`, ' +
+        '`key:…`, `ci:…`, or `*` for an anonymous caller',
     ),
   action: z.enum(ACTIONS),
   repository: z.string().refine(isRepositoryName, 'must be a repository name, such as acme/api'),

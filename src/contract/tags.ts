@@ -47,6 +47,7 @@ export const tagMutability = z.strictObject({
         .max(EXCLUSIONS_MAX),
     )
     .describe(
-      `Tags for which the opposite holds: 1 to ${EXCLUSIONS_MAX} filters with …_WITH_EXCLUSION, none otherwise. \`*\` stands for any run of characters`,
+      `Tags for which the opposite holds: 1 to ${EXCLUSIONS_MAX} filters with …_WITH_EXCLUSION, none otherwise. \`*\` ` +
+        `stands for any run of characters`,
     ),
 });

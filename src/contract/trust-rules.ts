@@ -18,12 +18,17 @@ const statement = z.strictObject({
   tags: z
     .optional(patterns)
     .describe(
-      'Limits `push`, `retag` and `delete`. May contain `{claim}`, `{ref_name}` and `{pull_request}`: `pr-{pull_request}-*`. Different values never become the same tag: `feature/x` becomes `feature..x`, and two dashes separate a value from a star, as in `{ref_name}--*`',
+      'Limits `push`, `retag` and `delete`. May contain `{claim}`, `{ref_name}` and `{pull_request}`: ' +
+        '`pr-{pull_request}-*`. Different values never become the same tag: `feature/x` becomes `feature..x`, and two ' +
+        'dashes separate a value from a star, as in `{ref_name}--*`',
     ),
   when: z
     .optional(conditions)
     .describe(
-      "Further conditions of this statement. A job of a pull request (`event_name` is `pull_request*`, or GitLab's `pipeline_source` is `merge_request_event`) only gets statements that name this event. A job that something else outside the repository's own refs started, such as `workflow_run`, `issue_comment` or GitLab's `parent_pipeline`, only gets statements that name it or require `ref_protected: \"true\"`",
+      "Further conditions of this statement. A job of a pull request (`event_name` is `pull_request*`, or GitLab's " +
+        '`pipeline_source` is `merge_request_event`) only gets statements that name this event. A job that something ' +
+        "else outside the repository's own refs started, such as `workflow_run`, `issue_comment` or GitLab's " +
+        '`parent_pipeline`, only gets statements that name it or require `ref_protected: "true"`',
     ),
 });
 
@@ -31,7 +36,8 @@ export const newTrustRule = z.strictObject({
   issuer: z.string().max(500).describe('The `iss` of its tokens, such as `https://token.actions.githubusercontent.com`'),
   audience: z.optional(z.string().min(1).max(500)).describe("The `aud` that tokens must have. Default: this registry's host"),
   claims: conditions.describe(
-    'Conditions that all must hold. At least one must identify somebody; for GitHub and GitLab by id, because names can pass to others',
+    'Conditions that all must hold. At least one must identify somebody; for GitHub and GitLab by id, because names ' +
+      'can pass to others',
   ),
   statements: z.array(statement).min(1).max(20),
   description: z.optional(z.string().max(500)),

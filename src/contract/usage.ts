@@ -52,7 +52,8 @@ export const quotaChange = z.strictObject({
   warnPercent: z
     .optional(warnPercent)
     .describe(
-      'When usage exceeds this percentage of the limit, the event `quota.warned` is recorded once. Unchanged if left out; 80 at first',
+      'When usage exceeds this percentage of the limit, the event `quota.warned` is recorded once. Unchanged if left ' +
+        'out; 80 at first',
     ),
 });
 
@@ -71,7 +72,8 @@ export const pulls = z.strictObject({
   lastCheckedAt: z
     .optional(z.iso.date())
     .describe(
-      'Last day on which a client checked the manifest (HEAD) without pulling it, as nodes with `imagePullPolicy: Always` do. A check is not a pull, but counts as a use for lifecycle rules. Absent: never',
+      'Last day on which a client checked the manifest (HEAD) without pulling it, as nodes with `imagePullPolicy: ' +
+        'Always` do. A check is not a pull, but counts as a use for lifecycle rules. Absent: never',
     ),
   days: z.array(z.strictObject({ day: z.iso.date(), pulls: count })).describe('Days with pulls, newest first, up to 366'),
 });

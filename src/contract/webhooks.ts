@@ -34,7 +34,8 @@ const types = z
       .max(TYPES.length + 1),
   )
   .describe(
-    'Event types to deliver. `["*"]`: all that the format can express. `null` or left out: pushes (a tag is created or moved; in the formats of other registries also `tag.pushed`, a push that changes nothing)',
+    'Event types to deliver. `["*"]`: all that the format can express. `null` or left out: pushes (a tag is created or ' +
+      'moved; in the formats of other registries also `tag.pushed`, a push that changes nothing)',
   );
 
 const repositories = z
@@ -94,7 +95,9 @@ export const webhookSchema = z.strictObject({
   disabled: z
     .nullable(z.string())
     .describe(
-      'Why nothing is sent. `by …`: somebody disabled it. `gone`: the endpoint answered 410. `owner-lost-access`: the user who created it, or who last set its URL or enabled it, may no longer administer its scope; anybody who may can take it over with `enabled: true`',
+      'Why nothing is sent. `by …`: somebody disabled it. `gone`: the endpoint answered 410. `owner-lost-access`: the ' +
+        'user who created it, or who last set its URL or enabled it, may no longer administer its scope; anybody who ' +
+        'may can take it over with `enabled: true`',
     ),
   failures: z.int().describe('Failed attempts in a row'),
   pausedUntil: z.nullable(z.iso.datetime()).describe('The endpoint failed too often: nothing is sent before this time'),

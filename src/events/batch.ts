@@ -38,8 +38,8 @@ export interface Results {
 }
 
 /**
- * What a refusal says besides its reason: known beforehand, or asked when a batch was refused for it. The function returns
- * `null` if it finds nothing wrong any more: then another request came between, and the batch was overtaken.
+ * The message and detail of a refusal: given beforehand, or a function that queries them after the batch was refused. It
+ * returns `null` if it finds nothing wrong any more: another request came between, and the batch was overtaken.
  */
 type Saying = Particulars | (() => Promise<Particulars | null>) | undefined;
 
@@ -117,8 +117,8 @@ export class Batch {
   }
 
   /**
-   * What the batch recorded is announced to the queue behind the answer. @throws Refusal for the first precondition that does
-   * not hold
+   * Runs the batch, and announces its events to the queue after the answer.
+   * @throws Refusal for the first precondition that does not hold
    */
   async commit({ repeatable = false }: CommitOptions = {}): Promise<Results> {
     try {

@@ -35,7 +35,8 @@ export function recordEvent(batch: Batch, { about, by, select, parameters, ...op
     `INSERT INTO events (at, type, about, sequence, target, actor, key_id, changes, address)
      SELECT unixepoch(), type, :event_about, ${LAST_SEQUENCE} + row_number() OVER (),
        iif(${bytesOf('target')} <= ${TARGET_MAX_BYTES}, target, ${SHORTENED}), :event_actor, :event_key,
-       ${hasChanges ? `iif(${bytesOf('changes')} > ${CHANGES_MAX_BYTES}, '{"truncated":true}', changes)` : 'NULL'}, :event_address
+       ${hasChanges ? `iif(${bytesOf('changes')} > ${CHANGES_MAX_BYTES}, '{"truncated":true}', changes)` : 'NULL'},
+         :event_address
      FROM (${select}) AS new ${bounds.length > 0 ? `WHERE ${bounds.join(' AND ')}` : ''}
      RETURNING id AS recorded_event, type`,
     {
@@ -72,7 +73,8 @@ export type ChangedField = [name: string, from: string, to: string];
 /** SQL: the fields that change, each as `{"from": …, "to": …}` (JSON). Long values are shortened. */
 export function changesIn(fields: readonly ChangedField[]): string {
   const shown = (side: 1 | 2) =>
-    `iif(${bytesOf(`value -> ${side}`)} <= ${FIELD_MAX_BYTES}, json(value -> ${side}), substr(value ->> ${side}, 1, ${TEXT_KEPT}) || '…')`;
+    `iif(${bytesOf(`value -> ${side}`)} <= ${FIELD_MAX_BYTES}, json(value -> ${side}),
+      substr(value ->> ${side}, 1, ${TEXT_KEPT}) || '…')`;
   const all = fields.map(([name, from, to]) => `json_array('${name}', ${from}, ${to})`);
   return `(SELECT json_group_object(value ->> 0, json_object('from', ${shown(1)}, 'to', ${shown(2)}))
     FROM json_each(json_array(${all.join(', ')})) WHERE value -> 1 IS NOT value -> 2)`;
@@ -95,7 +97,8 @@ const FIELDS = `(SELECT key, fullkey, type, value, row_number() OVER (ORDER BY i
 const SHORTENED = `json_set(
     (SELECT json_group_object(f.key, iif(${IS_WHOLE}, json(${FIELD}), substr(f.value, 1, ${TEXT_KEPT}) || '…'))
       FROM ${FIELDS} WHERE f.place <= ${FIELDS_KEPT} AND (${IS_WHOLE} OR f.type = 'text')),
-    '$.truncated', json((SELECT json_group_array(f.key) FROM ${FIELDS} WHERE f.place <= 2 * ${FIELDS_KEPT} AND NOT (${IS_WHOLE}))))`;
+    '$.truncated', json((SELECT json_group_array(f.key) FROM ${FIELDS} WHERE f.place <= 2 * ${FIELDS_KEPT}
+      AND NOT (${IS_WHOLE}))))`;
 
 const LAST_SEQUENCE = 'coalesce((SELECT sequence FROM events WHERE about = :event_about ORDER BY id DESC LIMIT 1), 0)';
 

@@ -23,7 +23,8 @@ export async function multipartOf(
   const boundary = crypto.randomUUID().replaceAll('-', '');
   const heads = ranges.map((range, n) =>
     encoded(
-      `${n === 0 ? '' : '\r\n'}--${boundary}\r\nContent-Type: ${mediaType}\r\nContent-Range: ${contentRange(range, size)}\r\n\r\n`,
+      `${n === 0 ? '' : '\r\n'}--${boundary}\r\nContent-Type: ${mediaType}\r\nContent-Range: ` +
+        `${contentRange(range, size)}\r\n\r\n`,
     ),
   );
   const end = encoded(`\r\n--${boundary}--\r\n`);

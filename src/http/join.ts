@@ -55,7 +55,8 @@ ${done()}
 
 function withoutScript(origin: string) {
   return html`<h1>You are invited</h1>
-<p>This page accepts invitations with a script, and your browser runs none. Allow scripts here and load the page again, or accept
+<p>This page accepts invitations with a script, and your browser runs none. Allow scripts here and load the page again,
+  or accept
 on the command line with what follows the # of your link:</p>
 <pre tabindex="0">curl -H 'content-type: application/json' \\
   -d '{"token": "PASTE IT HERE"}' \\
@@ -102,7 +103,8 @@ dl { margin: 0 0 1rem; }
 dl > div + div { margin-top: 1rem; }
 dt { margin-bottom: .3rem; font-weight: 600; font-size: .9rem; }
 dd { display: flex; gap: .5rem; align-items: stretch; margin: 0; }
-dd code { flex: 1; min-width: 0; padding: .65rem .8rem; border: 1px solid var(--line); border-radius: 8px; background: var(--well);
+dd code { flex: 1; min-width: 0; padding: .65rem .8rem; border: 1px solid var(--line); border-radius: 8px;
+  background: var(--well);
   user-select: all; -webkit-user-select: all; }
 button { min-width: 5.5rem; min-height: 44px; padding: .5rem 1rem; border: 1px solid var(--line); border-radius: 8px;
   background: var(--sheet); color: var(--ink); font: inherit; cursor: pointer; }

@@ -98,7 +98,8 @@ function requireOwn(path: string): void {
   }
   if (mode & WRITABLE_BY_OTHERS) {
     throw new StartError(
-      `${path} may be written to by every user of this machine, so any of them could replace the data. Set DATA_DIR to another folder, or: chmod o-w ${path}`,
+      `${path} may be written to by every user of this machine, so any of them could replace the data. Set DATA_DIR to ` +
+        `another folder, or: chmod o-w ${path}`,
     );
   }
 }

@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { checkSecrets, SECRETS, SETTINGS, type Setting, settings, startSettings } from '../env.ts';
+import { checkSecrets, SECRETS, SETTINGS, settings, startSettings } from '../env.ts';
+import type { Setting } from '../setting.ts';
 import { claimFolder } from './lock.ts';
 import { StartError } from './start-error.ts';
 
@@ -70,7 +71,8 @@ function savedSecret(dataDir: string): string {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code !== 'ENOENT') throw new StartError(`DATA_DIR ${dataDir} cannot be used: ${message}`);
     throw new StartError(
-      `There is no registry in ${dataDir}, and nothing was created. Set DATA_DIR to the folder that the registry was started with (it prints it as "Data"), or start one with npm start.`,
+      `There is no registry in ${dataDir}, and nothing was created. Set DATA_DIR to the folder that the registry was ` +
+        `started with (it prints it as "Data"), or start one with npm start.`,
     );
   }
 }

@@ -74,7 +74,8 @@ async function upgrade(database: D1Database, dataDir: string): Promise<void> {
 
 function newerData(dataDir: string, { message }: NewerSchemaError): StartError {
   return new StartError(
-    `The data in ${dataDir} was written by a newer version of Berth: ${message}. Nothing was changed. Install that version or a later one, or set DATA_DIR to another folder.`,
+    `The data in ${dataDir} was written by a newer version of Berth: ${message}. Nothing was changed. Install that ` +
+      `version or a later one, or set DATA_DIR to another folder.`,
   );
 }
 

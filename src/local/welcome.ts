@@ -1,4 +1,4 @@
-/** What `npm start` prints when the registry is ready: where it is, who may log in, and the commands of a first push. */
+/** The text that `npm start` prints when it is ready: where the registry is, who may log in, and how to push first. */
 import { networkInterfaces } from 'node:os';
 import { resolve } from 'node:path';
 import { administratorPassword } from '../auth/secrets.ts';

@@ -27,8 +27,10 @@ export const MANIFEST_MEDIA_TYPES = Object.keys(KINDS) as ManifestMediaType[];
 /**
  * Layers that image-spec and Docker keep elsewhere ("non-distributable", "foreign"). They do not have to be in the repository.
  */
-const FOREIGN_LAYER =
-  /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.v1\.tar|docker\.image\.rootfs\.foreign\.diff\.tar)(?:[.+](?:gzip|zstd))?$/;
+const FOREIGN_LAYER = new RegExp(
+  '^application/vnd\\.(?:oci\\.image\\.layer\\.nondistributable\\.v1|docker\\.image\\.rootfs\\.foreign\\.diff)' +
+    '\\.tar(?:[.+](?:gzip|zstd))?$',
+);
 
 /** RFC 6838, 4.2: at most 127 ASCII characters on each side of the slash. Parameters are allowed. */
 const MEDIA_TYPE = /^[!-.0-:<-~]{1,127}\/[!-.0-:<-~]{1,127}(?:;[ -~]{0,255})?$/;
@@ -99,7 +101,10 @@ function withdrawn(type: string): string | null {
     return 'Docker image manifest schema 1 is not supported: push schema 2, or an OCI image manifest';
   }
   if (/^application\/vnd\.(?:oci|cncf\.oras)\.artifact\.manifest\.v1\+json$/.test(type)) {
-    return `artifact manifests (${type}) are not supported, as they were withdrawn before OCI 1.1: push an OCI image manifest with an artifactType`;
+    return (
+      `artifact manifests (${type}) are not supported, as they were withdrawn before OCI 1.1: push an OCI image ` +
+      `manifest with an artifactType`
+    );
   }
   return null;
 }
@@ -167,7 +172,8 @@ function descriptor(value: unknown, where: string): Descriptor {
 /** Digests of empty content. Go leaves out the size of it, which is zero. */
 const EMPTY_CONTENT: readonly string[] = [
   'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
-  'sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e',
+  'sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce' +
+    '47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e',
 ];
 
 function sizeOf(size: unknown, digest: Digest, where: string): number {

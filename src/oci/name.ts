@@ -22,6 +22,8 @@ export function isRepositoryName(text: string): text is RepositoryName {
 export function parseRepositoryName(text: string): RepositoryName {
   if (isRepositoryName(text)) return text;
   throw new Refusal('repository-name-invalid', {
-    message: `a repository name has up to ${NAME_MAX_LENGTH} characters: lower-case letters and digits, separated by . _ __ - or /`,
+    message:
+      `a repository name has up to ${NAME_MAX_LENGTH} characters: lower-case letters and digits, separated by . ` +
+      `_ __ - or /`,
   });
 }

@@ -26,7 +26,8 @@ export function markBlobs(batch: Batch, faults: Fault[]): Handle<{ key: string }
   });
   return batch.query<{ key: string }>(
     `UPDATE blobs SET missing_since = unixepoch() WHERE missing_since IS NULL
-       AND (digest, object_key) IN (SELECT value ->> 'digest', value ->> 'key' FROM json_each(:faults)) RETURNING object_key AS key`,
+       AND (digest, object_key) IN (SELECT value ->> 'digest', value ->> 'key' FROM json_each(:faults)) RETURNING object_key
+         AS key`,
     { faults },
   );
 }

@@ -16,7 +16,7 @@ export interface Particulars {
   cause?: unknown;
 }
 
-/** What the answer to a caller without the right credential says besides (RFC 6750, section 3). */
+/** The challenge in the answer to a caller without the right credential (RFC 6750, section 3). */
 interface Challenge {
   /** The scope that the request needs, as the token protocol writes it. */
   scope?: string;

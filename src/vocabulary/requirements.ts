@@ -15,8 +15,8 @@ export type RequiredAction = Exclude<RepositoryAction, 'retag'>;
 export type ContentAction = 'pull' | 'push' | 'delete';
 
 /**
- * Of the management API. An action is one on the repository in the path. `webhook`: the right to administer what the webhook in
- * the path listens to. `trash`: the right to administer the name of the deleted repository in the path.
+ * Requirements of the management API. An action is one on the repository in the path. `webhook`: the right to administer what
+ * the webhook in the path listens to. `trash`: the right to administer the name of the deleted repository in the path.
  */
 export type ManagementRequirement = RequiredAction | PersonalRequirement | 'webhook' | 'trash';
 

@@ -1,7 +1,7 @@
 /**
- * What may be stored as a webhook: its endpoint, its filter, and how many webhooks there may be. Any owner of a webhook sets
- * its custom headers, such as `Authorization`, so they must not change where a delivery goes, how its body is read, whom it
- * seems to come from, or what it is signed with.
+ * Rules for webhooks: endpoint, filter, and how many there may be. Any owner of a webhook sets its custom headers, such as
+ * `Authorization`, so they must not change where a delivery goes, how its body is read, whom it seems to come from, or what it
+ * is signed with.
  */
 import { settings, type Vars } from '../env.ts';
 import type { Batch, Database } from '../events/batch.ts';
@@ -89,7 +89,7 @@ export function requireRoomForWebhook(batch: Batch, env: Database, id: string, s
       return {
         message: `there are ${SUBSCRIPTIONS_MAX} webhooks here, the most there can be. Nothing was created: delete one first`,
       };
-    const whose = `${owner} has ${SUBSCRIPTIONS_OF_OWNER_MAX} webhooks including those of its repositories, the most there can be`;
+    const whose = `${owner} has ${SUBSCRIPTIONS_OF_OWNER_MAX} webhooks with those of its repositories, the most there can be`;
     return { message: `${whose}. Nothing was created: one webhook of the organization is enough for all its repositories` };
   };
   batch.require('limit-reached', `${IS_STORED} OR ${COUNT_IN_SCOPE} < ${SUBSCRIPTIONS_MAX}`, { id, scope }, says);

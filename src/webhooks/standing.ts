@@ -65,7 +65,8 @@ export async function reviewOf(
     `SELECT * FROM subscriptions WHERE id IN (
        SELECT s.id FROM json_each(:people) CROSS JOIN subscriptions s ON coalesce(s.responsible, s.created_by) = value
        UNION SELECT s.id FROM json_each(:repositories) CROSS JOIN subscriptions s ON s.scope = value
-       UNION SELECT s.id FROM json_each(:organizations) CROSS JOIN subscriptions s ON s.scope >= value || '/' AND s.scope < value || '0')
+       UNION SELECT s.id FROM json_each(:organizations) CROSS JOIN subscriptions s ON s.scope >= value || '/'
+         AND s.scope < value || '0')
      AND disabled IS NULL AND last_event IS NULL LIMIT ${REVIEWED_MAX}`,
     {
       people: [...new Set(people)],

@@ -136,7 +136,8 @@ export async function createSubscription(
   // A secret is shown once. If it was rotated since, it is not the one that this request created.
   if (same !== sent || row?.generation !== 1) {
     const message =
-      'this Idempotency-Key was used for another request, or the webhook was changed since. Nothing was created: send a new one';
+      'this Idempotency-Key was used for another request, or the webhook was changed since. Nothing was created: send ' +
+      'a new one';
     throw new Refusal('conflict', { message });
   }
   return { subscription: subscriptionOf(row), secret: await secretOf(env, subscriptionOf(row)) };

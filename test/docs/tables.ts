@@ -1,8 +1,9 @@
 /** The tables of docs/ that are made from the code: settings and reasons. `node test/docs/tables.ts` writes them. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { SECRETS, SETTINGS, type Setting, START_SETTINGS } from '../../src/env.ts';
+import { SECRETS, SETTINGS, START_SETTINGS } from '../../src/env.ts';
 import { API, V2 } from '../../src/http/refusals.ts';
+import type { Setting } from '../../src/setting.ts';
 import { REASONS, type Reason } from '../../src/vocabulary/reasons.ts';
 
 function settingsTable(): string {

@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { SECRETS, SETTINGS, type Setting, START_SETTINGS, settings } from '../../src/env.ts';
+import { SECRETS, SETTINGS, START_SETTINGS, settings } from '../../src/env.ts';
 import { readOptions } from '../../src/local/options.ts';
+import type { Setting } from '../../src/setting.ts';
 import { TABLES } from '../docs/tables.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));

@@ -70,10 +70,9 @@ const IDS = ['repository_id', 'project_id', 'repository_owner_id', 'namespace_id
 
 /** Claims that many jobs of an issuer share. A rule is not found by them. */
 const SHARED = new Set(
-  `iss aud exp nbf iat jti ref ref_type ref_path ref_protected head_ref base_ref event_name pipeline_source build_source environment
-  environment_protected runner_environment workflow job_workflow_ref repository_visibility project_visibility user_access_level`.split(
-    /\s+/,
-  ),
+  `iss aud exp nbf iat jti ref ref_type ref_path ref_protected head_ref base_ref event_name pipeline_source build_source
+  environment environment_protected runner_environment workflow job_workflow_ref repository_visibility project_visibility
+  user_access_level`.split(/\s+/),
 );
 
 /** A rule is found by one claim with an exact value of up to this length. */

@@ -122,7 +122,7 @@ async function refresh(issuer: string, kept: Known, runtime: Outside, fresh: boo
  */
 function unreachable(issuer: string, reason: string, cause?: unknown): Refusal {
   report('issuer.unreachable', { message: reason, issuer });
-  const message = `the keys of the issuer ${issuer} could not be fetched. Its OpenID Connect discovery must be public. Try again later`;
+  const message = `the keys of the issuer ${issuer} could not be fetched. Its discovery document must be public`;
   return new Refusal('issuer-unreachable', { message, cause });
 }
 

@@ -47,7 +47,8 @@ export function checkRule(rule: TrustRule, organization: string, insecureIssuers
   const bytes = new TextEncoder().encode(JSON.stringify([claims, statements])).byteLength;
   demand(
     bytes <= MAX_RULE_BYTES,
-    `a trust rule has up to ${MAX_RULE_BYTES} bytes of claims and statements, as JSON in UTF-8; this one has ${bytes}. Nothing was saved`,
+    `a trust rule has up to ${MAX_RULE_BYTES} bytes of claims and statements, as JSON in UTF-8; this one has ${bytes}. ` +
+      `Nothing was saved`,
   );
   demand(
     Number.isInteger(lifetime) && lifetime >= RULE_LIFETIME_MIN && lifetime <= RULE_LIFETIME_MAX,

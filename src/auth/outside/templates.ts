@@ -152,7 +152,10 @@ export function ambiguityIn(pattern: string, kind: 'tag' | 'repository'): string
       const [first = '', second = ''] = [parts[at], parts[other]];
       if (isSeparated(first, second, fixed, kind)) continue;
       const separator = separatorOf(first, second, kind);
-      return `${first} and ${second} run into each other, so that one value reaches the names of another: put ${separator} between them, as in ${first}${separator}${second}`;
+      return (
+        `${first} and ${second} run into each other, so that one value reaches the names of another: put ` +
+        `${separator} between them, as in ${first}${separator}${second}`
+      );
     }
   }
   return null;

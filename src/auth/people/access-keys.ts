@@ -178,7 +178,7 @@ export function requireRoomForKey(
      OR (SELECT count(*) FROM access_keys WHERE owner = :owner AND id IS NOT :replaced AND ${LIVE}) < ${LIVE_KEYS_MAX}`,
     parameters,
     {
-      message: `${owner} has ${LIVE_KEYS_MAX} keys, the most there can be. Nothing was created: revoke keys that are not needed`,
+      message: `${owner} has ${LIVE_KEYS_MAX} keys, the most there can be. Nothing was created: revoke unneeded keys`,
     },
   );
 }

@@ -129,7 +129,8 @@ const CHANGES = changesIn([
 ]);
 
 /** A new epoch logs the user out. Disabling also ends an open invitation, so that enabling does not open it again. */
-const APPLY_CHANGE = `UPDATE accounts SET administrator = new.administrator, description = new.description, disabled = new.disabled,
+const APPLY_CHANGE = `UPDATE accounts SET administrator = new.administrator, description = new.description,
+  disabled = new.disabled,
     epoch = epoch + (new.disabled > accounts.disabled),
     invited_until = iif(new.disabled AND invitation IS NOT NULL, min(invited_until, unixepoch()), invited_until),
     version = version + 1

@@ -235,6 +235,8 @@ async function whyNotRotatable(env: Database, old: AccessKey): Promise<Particula
   if (state !== 'active') return hasEnded(state);
   const successor = await successorOf(env, old.id);
   return {
-    message: `this key was rotated already, to ${successor}, and its secret is told once. Nothing was changed: if it was not you, revoke this key, which revokes both`,
+    message:
+      `this key was rotated already, to ${successor}, and its secret is told once. Nothing was changed: if it ` +
+      `was not you, revoke this key, which revokes both`,
   };
 }

@@ -118,7 +118,9 @@ async function whoStillNames(env: Database, subject: string, authority: Authorit
   const repositories = results.map(({ repository }) => repository).filter((one) => allows(authority, 'pull', one));
   const hidden = repositories.length < results.length ? ['repositories that you may not see'] : [];
   return {
-    message: `there was a team of this name, and policies still name it. Nothing was created: take it out of them first (${[...repositories, ...hidden].join(', ')})`,
+    message:
+      `there was a team of this name, and policies still name it. Nothing was created: take it out of them ` +
+      `first (${[...repositories, ...hidden].join(', ')})`,
     detail: { repositories },
   };
 }

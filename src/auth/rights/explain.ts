@@ -183,9 +183,11 @@ export async function whoCanGrant(env: Database, repository: string, asker: Auth
      UNION ALL SELECT 'owner', subject, NULL FROM accounts WHERE subject = 'user:' || :namespace AND disabled = 0
      UNION ALL SELECT 'team', subject, statements FROM (
        SELECT subject, statements, sum(octet_length(statements)) OVER (ORDER BY subject) AS total FROM policies
-       WHERE subject >= 'team:' || :namespace || '/' AND subject < 'team:' || :namespace || '0' AND instr(statements, '"admin"') > 0)
+       WHERE subject >= 'team:' || :namespace || '/' AND subject < 'team:' || :namespace || '0'
+         AND instr(statements, '"admin"') > 0)
        WHERE total <= ${READ_MAX_BYTES}
-     UNION ALL SELECT 'repository', subject, ${readable('statements')} FROM policies WHERE subject = 'repository:' || :repository`,
+     UNION ALL SELECT 'repository', subject, ${readable('statements')} FROM policies
+       WHERE subject = 'repository:' || :repository`,
     { namespace, repository },
   ).all<{ kind: 'administrator' | 'owner' | 'team' | 'repository'; subject: string; statements: string | null }>();
   const seesNamespace = viewer.administrator || viewer.belongsTo.includes(namespace);

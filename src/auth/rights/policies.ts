@@ -135,7 +135,9 @@ export function requireWithinOrganization(subject: string, statements: readonly 
   const outside = statements.flatMap(({ repositories }) => repositories).find((one) => !one.startsWith(`${organization}/`));
   if (outside === undefined) return;
   throw new Refusal('request-invalid', {
-    message: `"${outside}" is outside of ${organization}/. Nothing was saved: give ${subject} access to a repository elsewhere in the policy of that repository`,
+    message:
+      `"${outside}" is outside of ${organization}/. Nothing was saved: give ${subject} access to a repository ` +
+      `elsewhere in the policy of that repository`,
   });
 }
 
@@ -171,7 +173,8 @@ function recordPolicy(batch: Batch, subject: string, statements: readonly Statem
     select: `WITH added AS (${differing(':statements', before)}), removed AS (${differing(before, ':statements')})
       SELECT 'policy.saved' AS type, json_object('subject', :subject,
         'statements', ${listed('added')}, 'removed', ${listed('removed')},
-        'omitted', (SELECT count(*) FROM (SELECT bytes FROM added UNION ALL SELECT bytes FROM removed) WHERE bytes > ${LISTED_MAX_BYTES}),
+        'omitted', (SELECT count(*) FROM (SELECT bytes FROM added UNION ALL SELECT bytes FROM removed)
+          WHERE bytes > ${LISTED_MAX_BYTES}),
         'count', json_object('from', json_array_length(${before}), 'to', json_array_length(:statements))) AS target`,
     parameters: { subject, statements: statements.map(withShownPrincipals) },
   });
@@ -187,7 +190,8 @@ function writeStatements(batch: Batch, subject: string, statements: readonly Sta
   checkStatements(statements.map(withShownPrincipals));
   const isOfRepository = subject.startsWith('repository:');
   batch.run(
-    `INSERT INTO policies (subject, statements) VALUES (:subject, ${isOfRepository ? boundStatements(':statements') : ':statements'})
+    `INSERT INTO policies (subject, statements) VALUES (:subject,
+      ${isOfRepository ? boundStatements(':statements') : ':statements'})
      ON CONFLICT DO UPDATE SET statements = excluded.statements, version = version + 1`,
     { subject, statements },
   );
@@ -207,7 +211,8 @@ export function writeFirstPolicy(
 ): void {
   if (visibility === 'public' && !mayAdminister) {
     const message =
-      'you may create this repository, but not make it public: the right to admin is missing. Nothing was created: create it private';
+      'you may create this repository, but not make it public: the right to admin is missing. Nothing was created: ' +
+      'create it private';
     throw new Refusal('forbidden', { message });
   }
   const statements = withVisibility([], visibility);

@@ -40,8 +40,10 @@ const principalExists = (principal: string) => `(${principal} = '${EVERYONE}'
 /** SQL: statements (JSON) in which allowed names that nobody has are marked. An existing mark stays. */
 export function boundStatements(statements: string): string {
   const bound = `iif(p.value LIKE '${MARK}%' OR ${principalExists('p.value')}, p.value, '${MARK}' || p.value)`;
-  return `(SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow' AND json_type(s.value, '$.principals') = 'array'
-      THEN json_set(s.value, '$.principals', json((SELECT json_group_array(${bound}) FROM json_each(s.value, '$.principals') p)))
+  return `(SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow'
+    AND json_type(s.value, '$.principals') = 'array'
+      THEN json_set(s.value, '$.principals', json((SELECT json_group_array(${bound})
+        FROM json_each(s.value, '$.principals') p)))
       ELSE s.value END)) FROM json_each(${statements}) s)`;
 }
 
@@ -79,7 +81,8 @@ export function listOfGrants(subject: string, organization: string): string {
 }
 
 /** SQL: statements without what they allow to principals from :from to :before. What they deny stays. */
-const WITHOUT_GRANTS = `(SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow' AND json_type(s.value, '$.principals') = 'array'
+const WITHOUT_GRANTS = `(SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow'
+  AND json_type(s.value, '$.principals') = 'array'
     THEN json_set(s.value, '$.principals', json((SELECT json_group_array(q.value) FROM json_each(s.value, '$.principals') q
       WHERE NOT (q.value >= :from AND q.value < :before))))
     ELSE s.value END)) FROM json_each(statements) s
@@ -103,7 +106,8 @@ export function queryGrants(batch: Batch, principals: SubjectRange, organization
   return batch.query(
     `WITH found AS MATERIALIZED (${ALLOWING})
      SELECT (SELECT count(*) FROM found) AS count,
-       (SELECT json_group_array(repository) FROM (SELECT repository FROM found ORDER BY repository LIMIT ${LISTED_MAX})) AS names`,
+       (SELECT json_group_array(repository) FROM (SELECT repository FROM found ORDER BY repository LIMIT ${LISTED_MAX}))
+         AS names`,
     { ...principals, ...repositoriesOf(organization) },
   );
 }
@@ -181,7 +185,8 @@ export function queryNames(
   return batch.query(
     `SELECT principal, ${principalExists('name')} AS found,
        EXISTS (SELECT 1 FROM accounts WHERE subject = name AND disabled = 1) AS disabled,
-       EXISTS (SELECT 1 FROM members WHERE user = name AND organization IN (SELECT value FROM json_each(:organizations))) AS colleague
+       EXISTS (SELECT 1 FROM members WHERE user = name AND organization IN (SELECT value FROM json_each(:organizations)))
+         AS colleague
      FROM (SELECT DISTINCT p.value AS principal, ltrim(p.value, '${MARK}') AS name
        FROM json_each(coalesce(:statements, (SELECT statements FROM policies WHERE subject = :subject))) s,
          json_each(s.value, '$.principals') p)
@@ -198,11 +203,17 @@ export function warningsOf(named: readonly NamedPrincipal[], asker: Asker): stri
 function warningOf({ principal, found, disabled, colleague }: NamedPrincipal, asker: Asker): string | null {
   const name = shownPrincipal(principal);
   if (!mayKnow(asker, name, colleague === 1)) {
-    return `${name} belongs to no organization of yours: if nobody has this name now, nothing is allowed to whoever takes it later`;
+    return (
+      `${name} belongs to no organization of yours: if nobody has this name now, nothing is allowed to whoever ` +
+      `takes it later`
+    );
   }
   if (!found) return `${name} does not exist: nothing is allowed to whoever takes this name later`;
   if (principal !== name) {
-    return `${name} did not exist when this policy was saved, and is allowed nothing by it: save the policy again to include them`;
+    return (
+      `${name} did not exist when this policy was saved, and is allowed nothing by it: save the policy again to ` +
+      `include them`
+    );
   }
   return disabled ? `${name} is disabled` : null;
 }

@@ -151,7 +151,10 @@ function compared(pairs: readonly (() => Pair)[]): { changes: Difference[]; comp
 }
 
 function tooMany(pair: Pair, comparisons: number): Refusal {
-  const message = `a dry run makes up to ${PREVIEW_COMPARISONS_MAX} pattern comparisons; for ${pair.principal} in ${pair.repository} alone these statements take ${comparisons}, as they name ${patternsIn(pair).length} tag patterns. Nothing was compared or changed: use fewer patterns`;
+  const message =
+    `a dry run makes up to ${PREVIEW_COMPARISONS_MAX} pattern comparisons; for ${pair.principal} in ` +
+    `${pair.repository} alone these statements take ${comparisons}, as they name ${patternsIn(pair).length} tag ` +
+    `patterns. Nothing was compared or changed: use fewer patterns`;
   return new Refusal('request-invalid', { message, detail: { limit: PREVIEW_COMPARISONS_MAX, count: comparisons } });
 }
 
@@ -212,5 +215,6 @@ const PEOPLE = `SELECT found.subject, coalesce(octet_length(statements), 0) AS b
     UNION SELECT user FROM members
       WHERE organization IN (SELECT value FROM json_each(:organizations))
         AND (:everyoneDenied OR user IN (SELECT value FROM json_each(:named)))
-    UNION SELECT subject FROM accounts WHERE :everyoneDenied AND :administrator AND subject > 'robot:' AND subject < 'user;' AND disabled = 0
+    UNION SELECT subject FROM accounts WHERE :everyoneDenied AND :administrator AND subject > 'robot:' AND subject < 'user;'
+      AND disabled = 0
     ORDER BY 1 LIMIT ${PAIRS_MAX + 1}) found LEFT JOIN policies ON policies.subject = found.subject ORDER BY 1`;

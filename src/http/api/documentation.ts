@@ -55,7 +55,10 @@ export const documentation = new Hono<AppEnv>({ strict: false })
     const style = await styleSource(STYLE);
     return answerFixed(c, document, {
       'content-type': 'text/html; charset=UTF-8',
-      'content-security-policy': `default-src 'none'; style-src ${style}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+      'content-security-policy': [
+        `default-src 'none'; style-src ${style}`,
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+      ].join('; '),
       ...pageHeaders(c),
       ...revalidated,
     });

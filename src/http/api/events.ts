@@ -17,7 +17,8 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
     group: 'Audit log',
     summary: 'Search the audit log',
     description:
-      'Newest first. Without a repository or organization, administrators see all events, and others see what they did themselves. A page may be short or empty before the end. The end is where `next` is null.',
+      'Newest first. Without a repository or organization, administrators see all events, and others see what they did ' +
+      'themselves. A page may be short or empty before the end. The end is where `next` is null.',
     query: activityQuery,
     rowsRead: 4200,
     answers: { 200: { description: 'A page of events', schema: pageSchema(loggedEvent) } },

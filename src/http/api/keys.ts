@@ -79,7 +79,9 @@ export const keys = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Revoke an access key',
       description:
-        'Takes effect at once, cannot be undone, and also revokes all keys that replaced it. Keys that were created with it keep working unless `made` is `revoke`; `madeWith` in a key says which key created it. A revoked key stays in the list. Any key may revoke itself.',
+        'Takes effect at once, cannot be undone, and also revokes all keys that replaced it. Keys that were created ' +
+        'with it keep working unless `made` is `revoke`; `madeWith` in a key says which key created it. A revoked ' +
+        'key stays in the list. Any key may revoke itself.',
       query: keyRevocation,
       answers: { 204: { description: 'The key was revoked' } },
     }),
@@ -94,7 +96,10 @@ export const keys = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Replace an access key',
       description:
-        'Creates a key with the same rights; the old key keeps working for `overlap` seconds. A key can be replaced only once, and the new secret is shown only once: send an `Idempotency-Key` that nobody can guess, and the same request gets the same answer for ten minutes. Any key may replace itself; the new key then expires when the old one would have. Revoking a key also revokes the keys that replaced it.',
+        'Creates a key with the same rights; the old key keeps working for `overlap` seconds. A key can be replaced ' +
+        'only once, and the new secret is shown only once: send an `Idempotency-Key` that nobody can guess, and the ' +
+        'same request gets the same answer for ten minutes. Any key may replace itself; the new key then expires ' +
+        'when the old one would have. Revoking a key also revokes the keys that replaced it.',
       body: keyRotation,
       repeatable: true,
       answers: { 201: { description: 'The new key and its secret', schema: createdKeySchema } },

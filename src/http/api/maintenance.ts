@@ -37,7 +37,8 @@ export const maintenance = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Read the state of garbage collection and the scrub',
       description:
-        'Garbage collection deletes what nothing needs any more. The scrub compares what is stored with what should be. The schedule runs both in slices.',
+        'Garbage collection deletes what nothing needs any more. The scrub compares what is stored with what should ' +
+        'be. The schedule runs both in slices.',
       answers: { 200: { description: 'The current and the last passes', schema: maintenanceState } },
     }),
     async (c) => {
@@ -50,8 +51,10 @@ export const maintenance = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Read the budget of background jobs',
-      description: `Background jobs have a budget for each day, so that they leave most of what a plan allows to pushes and pulls:
-rows of the database and operations of queues. A job without budget continues after 00:00 UTC. The settings \`BACKGROUND_ROWS_READ\`,
+      description: `Background jobs have a budget for each day, so that they leave most of what a plan allows to pushes and
+pulls:
+rows of the database and operations of queues. A job without budget continues after 00:00 UTC. The settings
+\`BACKGROUND_ROWS_READ\`,
 \`BACKGROUND_ROWS_WRITTEN\` and \`BACKGROUND_QUEUE_OPERATIONS\` change it.`,
       answers: { 200: { description: 'The budget, what was spent, and what is left for each job', schema: budgetSchema } },
     }),
@@ -76,7 +79,8 @@ rows of the database and operations of queues. A job without budget continues af
     operation({
       group: GROUP,
       summary: 'Run the scrub now',
-      description: `Compares what is stored with what should be: one slice of the current pass, or the first slice of a new pass. Damaged
+      description: `Compares what is stored with what should be: one slice of the current pass, or the first slice of a new
+pass. Damaged
 and missing content counts as absent from then on, so that the next push stores it again. ${BUDGET}`,
       query: sliceQuery,
       answers: { 200: { description: 'What the pass has found so far', schema: scrubSliceSchema } },

@@ -79,7 +79,8 @@ export const me = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Log out everywhere',
       description:
-        'Ends your login passwords and refresh tokens at once, including the one of this request. Clients that were logged in can pull for up to five more minutes. Narrowed keys are refused.',
+        'Ends your login passwords and refresh tokens at once, including the one of this request. Clients that were ' +
+        'logged in can pull for up to five more minutes. Narrowed keys are refused.',
       query: logout,
       answers: { 204: { description: 'You are logged out' } },
     }),
@@ -93,7 +94,8 @@ export const me = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Create a password for docker login that expires by itself',
-      description: `The password allows no more, and works no longer, than the credential of this request. If that is a CI token, it works as long as the trust rule says. With \`Accept: text/plain\` the answer is only the password:
+      description: `The password allows no more, and works no longer, than the credential of this request. If that is a CI
+token, it works as long as the trust rule says. With \`Accept: text/plain\` the answer is only the password:
 \`curl -H 'Accept: text/plain' … | docker login -u ${ANY_NAME} --password-stdin …\``,
       body: loginPasswordRequest,
       answers: { 200: { description: 'The password', schema: loginPasswordSchema } },

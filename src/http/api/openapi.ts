@@ -71,7 +71,9 @@ export function openApiDocument(paths: Paths, origin: string) {
       title: 'Berth',
       version: '1',
       description:
-        'Manages people, teams, keys, permissions, repositories and webhooks of this registry, and reads its audit log. Authenticate with an access key as bearer token, or with user name and key as Basic. `/api/event.schema.json` is the JSON schema of what webhooks of the format `native` are sent.',
+        'Manages people, teams, keys, permissions, repositories and webhooks of this registry, and reads its audit ' +
+        'log. Authenticate with an access key as bearer token, or with user name and key as Basic. ' +
+        '`/api/event.schema.json` is the JSON schema of what webhooks of the format `native` are sent.',
     },
     servers: [{ url: origin }],
     security: [{ bearer: [] }, { basic: [] }],

@@ -96,7 +96,8 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Delete an organization',
       description:
-        'Refused while the organization has repositories. Its members, teams, robots, keys, trust rules and webhooks are deleted with it, and nobody can take its name again.',
+        'Refused while the organization has repositories. Its members, teams, robots, keys, trust rules and webhooks ' +
+        'are deleted with it, and nobody can take its name again.',
       conditional: true,
       answers: { 204: { description: 'The organization was deleted' } },
     }),
@@ -127,7 +128,8 @@ export const organizations = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Invite a user to an organization, or change the role of a member',
-      description: `A user who is not a member yet has to accept: \`POST /me/invitations/{organization}/accept\`. An administrator of the registry
+      description: `A user who is not a member yet has to accept: \`POST /me/invitations/{organization}/accept\`. An
+administrator of the registry
 adds users without asking them. The role of the last owner cannot be changed.`,
       body: memberChange,
       answers: {
@@ -148,8 +150,10 @@ adds users without asking them. The role of the last owner cannot be changed.`,
     operation({
       group: GROUP,
       summary: 'Remove a member from an organization, or leave it',
-      description: `Owners may remove any member, and members may remove themselves. The member also leaves the teams, and is removed from
-statements that allow something in policies of the organization's repositories; statements that deny something stay. The last owner cannot be removed.`,
+      description: `Owners may remove any member, and members may remove themselves. The member also leaves the teams, and is
+removed from
+statements that allow something in policies of the organization's repositories; statements that deny something stay. The last
+owner cannot be removed.`,
       answers: {
         200: { description: 'The member was removed; lists the policies that changed', schema: removedSchema },
         204: { description: 'The member was removed; no policy named them' },

@@ -80,7 +80,10 @@ export const policies = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Explain whether somebody may do something',
       description:
-        'About yourself, you need no right. About others, you need the right to administer the repository. Administrators get complete answers; owners get them about people and robots of their organizations, and everybody about themselves. An answer about anybody else considers only the name and the policy of the repository, and is marked `partial`. A narrowed key gets answers about itself only.',
+        'About yourself, you need no right. About others, you need the right to administer the repository. ' +
+        'Administrators get complete answers; owners get them about people and robots of their organizations, and ' +
+        'everybody about themselves. An answer about anybody else considers only the name and the policy of the ' +
+        'repository, and is marked `partial`. A narrowed key gets answers about itself only.',
       query: explainQuery,
       answers: { 200: { description: 'The decision and the statements behind it', schema: explanationSchema } },
     }),

@@ -34,7 +34,8 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'List the repositories that you may pull',
       description:
-        'Without credentials you get the public ones. A page may be short or empty before the end. The end is where `next` is null.',
+        'Without credentials you get the public ones. A page may be short or empty before the end. The end is where ' +
+        '`next` is null.',
       query: repositoryQuery,
       answers: { 200: { description: 'A page of repositories, by name', schema: pageSchema(repositorySummary) } },
     }),
@@ -59,7 +60,9 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Create a repository, or change one',
       description:
-        'A new repository is private unless the request says otherwise. If you may create but not administer it, the request may set neither visibility nor description. Changing an existing repository needs the right to administer it; fields that are left out stay unchanged.',
+        'A new repository is private unless the request says otherwise. If you may create but not administer it, the ' +
+        'request may set neither visibility nor description. Changing an existing repository needs the right to ' +
+        'administer it; fields that are left out stay unchanged.',
       conditional: true,
       body: repositoryChange,
       answers: {
@@ -89,7 +92,9 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Delete a repository',
       description:
-        'Refused while the repository has images, unless `force=true`, and always while it has immutable tags. It goes to the trash (`GET /trash`), from which it can be restored for a while with everything except its webhooks. These are deleted for good; the deletion is the last event that they are sent.',
+        'Refused while the repository has images, unless `force=true`, and always while it has immutable tags. It goes ' +
+        'to the trash (`GET /trash`), from which it can be restored for a while with everything except its webhooks. ' +
+        'These are deleted for good; the deletion is the last event that they are sent.',
       conditional: true,
       query: repositoryDeletion,
       answers: { 204: { description: 'The repository was deleted' } },

@@ -62,7 +62,8 @@ export const robots = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Delete a robot',
-      description: `Revokes its keys, deletes its policy, and removes it from statements that allow something in policies of the organization's
+      description: `Revokes its keys, deletes its policy, and removes it from statements that allow something in policies of
+the organization's
 repositories. Nobody can take its name again.`,
       conditional: true,
       answers: {

@@ -44,7 +44,9 @@ export const tags = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Roll a tag back',
       description:
-        'Makes the tag name an image that it has named before, given by a point of its history or by a digest. To move an existing tag you need the right to `retag` it; to create a deleted one again, the right to `push` it. With `If-Match: "sha256:…"` the tag is only changed if it names that digest now.',
+        'Makes the tag name an image that it has named before, given by a point of its history or by a digest. To move ' +
+        'an existing tag you need the right to `retag` it; to create a deleted one again, the right to `push` it. ' +
+        'With `If-Match: "sha256:…"` the tag is only changed if it names that digest now.',
       body: rollback,
       answers: { 200: { description: 'The digest that the tag names now', schema: rolledBack } },
     }),
@@ -73,7 +75,10 @@ export const tags = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Set which tags are immutable',
       description:
-        'An immutable tag can be neither moved nor deleted. Lifecycle rules leave it alone, too, unless a rule has `includeImmutable`. `latest` is no exception, nor are the tags of signatures, which cosign moves to add a signature: exclude `sha256-*` for that. Deleting an image still deletes its tags. The setting applies to existing tags as well.',
+        'An immutable tag can be neither moved nor deleted. Lifecycle rules leave it alone, too, unless a rule has ' +
+        '`includeImmutable`. `latest` is no exception, nor are the tags of signatures, which cosign moves to add a ' +
+        'signature: exclude `sha256-*` for that. Deleting an image still deletes its tags. The setting applies to ' +
+        'existing tags as well.',
       conditional: true,
       body: tagMutability,
       answers: { 200: { description: 'The setting as saved, and its new ETag', schema: tagMutability } },

@@ -49,7 +49,8 @@ export const teams = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Create or describe a team',
       description:
-        'A new team has no rights: save its policy next. The name of a deleted team is refused while policies of repositories still name that team.',
+        'A new team has no rights: save its policy next. The name of a deleted team is refused while policies of ' +
+        'repositories still name that team.',
       conditional: true,
       body: teamChange,
       answers: {

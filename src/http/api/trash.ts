@@ -54,7 +54,8 @@ export const trash = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Restore a tag',
       description:
-        'The tag names the same image again. If that image was deleted, it is restored as well. Refused if a tag of this name exists: roll that one back instead.',
+        'The tag names the same image again. If that image was deleted, it is restored as well. Refused if a tag of ' +
+        'this name exists: roll that one back instead.',
       answers: RESTORED,
     }),
     async (c) => answer(await restoreTag(callOf(c), repositoryIn(c), tagIn(c))),
@@ -65,7 +66,9 @@ export const trash = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Restore a manifest',
       description:
-        'Restores with it: those of its tags that are still free, the manifests that it lists, and its referrers, signatures and attestations, as far as they are in the trash and were deleted with it. Refused if content that it needs is gone for good.',
+        'Restores with it: those of its tags that are still free, the manifests that it lists, and its referrers, ' +
+        'signatures and attestations, as far as they are in the trash and were deleted with it. Refused if content ' +
+        'that it needs is gone for good.',
       answers: RESTORED,
     }),
     async (c) => answer(await restoreManifest(callOf(c), repositoryIn(c), digestIn(c))),
@@ -85,7 +88,8 @@ export const trash = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Purge a manifest from the trash',
       description:
-        'For a secret that was pushed by mistake: the manifest cannot be restored any more. The bytes that only it needed are deleted by the next pass of garbage collection after their grace period.',
+        'For a secret that was pushed by mistake: the manifest cannot be restored any more. The bytes that only it ' +
+        'needed are deleted by the next pass of garbage collection after their grace period.',
       answers: PURGED,
     }),
     async (c) => {
@@ -116,7 +120,9 @@ export const trash = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Restore a repository',
       description:
-        'Restores its images, tags, descriptions, rules and policy as they were, but not its webhooks. You need the right to administer the name; the policy of the deleted repository does not count for that. Refused if another repository has the name.',
+        'Restores its images, tags, descriptions, rules and policy as they were, but not its webhooks. You need the ' +
+        'right to administer the name; the policy of the deleted repository does not count for that. Refused if ' +
+        'another repository has the name.',
       answers: { 200: { description: 'The repository is restored', schema: restoredRepository } },
     }),
     async (c) => answer(await restoreRepository(callOf(c), c.req.param('entry') ?? '')),

@@ -57,7 +57,8 @@ export const users = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Read a user',
       description:
-        'The user and administrators see everything; members of a common organization see only the name. A narrowed key sees only the name of its owner.',
+        'The user and administrators see everything; members of a common organization see only the name. A narrowed ' +
+        'key sees only the name of its owner.',
       answers: { 200: { description: 'The user and its ETag', schema: z.union([userSchema, colleagueSchema]) } },
     }),
     async (c) => {
@@ -70,7 +71,8 @@ export const users = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Invite a user',
-      description: `The answer contains a link for the user to open within seven days. It works once, and gives them an access key. Nobody chooses
+      description: `The answer contains a link for the user to open within seven days. It works once, and gives them an access
+key. Nobody chooses
 a password. Inviting a user again who has not joined yet gives the same link; an existing user is changed as by PATCH.`,
       body: userInvitation,
       conditional: true,
@@ -89,7 +91,8 @@ a password. Inviting a user again who has not joined yet gives the same link; an
     operation({
       group: GROUP,
       summary: 'Change, disable or enable a user',
-      description: `Users are disabled instead of deleted, so that nobody else can take the name. Disabling a user logs them out and closes their
+      description: `Users are disabled instead of deleted, so that nobody else can take the name. Disabling a user logs them
+out and closes their
 invitation. Enabling the user makes access keys work again, except revoked ones.`,
       body: userChange,
       conditional: true,
@@ -141,7 +144,8 @@ invitation. Enabling the user makes access keys work again, except revoked ones.
       if (accepted === null) await limitWrongPasswords(c);
       if (accepted !== null && accepted !== 'closed') return answerAccepted(c, accepted);
       throw closed(
-        'this invitation does not work: it was used, it was replaced by a newer one, or a part of the link is missing. Ask an administrator for a new one',
+        'this invitation does not work: it was used, it was replaced by a newer one, or a part of the link is missing. ' +
+          'Ask an administrator for a new one',
       );
     },
   );

@@ -72,7 +72,8 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Send many deliveries again: all that failed, or all since a time',
       description:
-        'Replays some hundreds of deliveries for each request. If `next` is not null there are more: send the same body again with `next` as `after`. A delivery that succeeded is replayed at most once in ten minutes.',
+        'Replays some hundreds of deliveries for each request. If `next` is not null there are more: send the same ' +
+        'body again with `next` as `after`. A delivery that succeeded is replayed at most once in ten minutes.',
       body: replayRequest,
       answers: { 202: { description: 'The number of deliveries that now wait to be sent', schema: replayResult } },
     }),

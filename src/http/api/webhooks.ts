@@ -49,7 +49,9 @@ const list = {
 const create = {
   group: GROUP,
   description:
-    'The webhook gets events from now on: pushes, unless `types` says otherwise. The secret is shown only once; a repeated request with the same `Idempotency-Key` gets the same answer. A scope may have 50 webhooks, and an organization or user 200 including those of all repositories.',
+    'The webhook gets events from now on: pushes, unless `types` says otherwise. The secret is shown only once; a ' +
+    'repeated request with the same `Idempotency-Key` gets the same answer. A scope may have 50 webhooks, and an ' +
+    'organization or user 200 including those of all repositories.',
   repeatable: true,
   answers: { 201: { description: 'The webhook and its secret', schema: createdWebhookSchema } },
 } as const;
@@ -100,7 +102,8 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Change a webhook',
       description:
-        'Fields that are left out stay unchanged, with one exception: a URL with another scheme, host or port removes the headers, because they may contain a credential for the old host. Send them again with the URL.',
+        'Fields that are left out stay unchanged, with one exception: a URL with another scheme, host or port removes ' +
+        'the headers, because they may contain a credential for the old host. Send them again with the URL.',
       body: webhookChange,
       conditional: true,
       answers: { 200: { description: 'The changed webhook and its new ETag', schema: webhookSchema } },
@@ -131,7 +134,8 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: "Replace a webhook's secret",
       description:
-        'For a while, deliveries are signed with both the new and the old secret, but with no earlier one. A repeated request replaces the secret again, unless `If-Match` is sent.',
+        'For a while, deliveries are signed with both the new and the old secret, but with no earlier one. A repeated ' +
+        'request replaces the secret again, unless `If-Match` is sent.',
       body: secretRotation,
       conditional: true,
       answers: { 200: { description: 'The webhook and its new secret', schema: createdWebhookSchema } },

@@ -104,7 +104,7 @@ const BLOBS: Step = {
 function firstOf(findings: Finding[], digest: Digest): Finding[] {
   if (findings.length <= REPOSITORIES_NAMED) return findings;
   const more = findings.length - REPOSITORIES_NAMED;
-  const problem = `the bytes of blob ${digest} are gone or damaged in at least ${more} more ${more === 1 ? 'repository' : 'repositories'}`;
+  const problem = `the bytes of blob ${digest} are gone or damaged in ${more} or more other repositories`;
   const remedy = 'Push the blob to any of them: that repairs all of them';
   return [...findings.slice(0, REPOSITORIES_NAMED), { digest, problem, remedy }];
 }
@@ -169,8 +169,8 @@ const MANIFESTS: Step = {
       prepare(
         check.env,
         `SELECT m.repository_id, m.digest, m.object_key, m.content, r.name AS repository,
-           EXISTS (SELECT 1 FROM trash t WHERE t.repository_id = m.repository_id AND t.kind = 'repository' AND t.name = '') AS trashed
-         FROM (SELECT *, sum(coalesce(length(content), 0)) OVER (ORDER BY repository_id, digest) - coalesce(length(content), 0) AS before
+           EXISTS (SELECT 1 FROM trash WHERE (repository_id, kind, name) = (m.repository_id, 'repository', '')) AS trashed
+         FROM (SELECT *, total(length(content)) OVER (ORDER BY repository_id, digest) - coalesce(length(content), 0) AS before
              FROM (SELECT * FROM manifests WHERE (repository_id, digest) > (:repository_id, :digest)
                ORDER BY repository_id, digest LIMIT 200)) m
            LEFT JOIN repositories r ON r.id = m.repository_id
@@ -218,7 +218,8 @@ const REFERENCES = walking<ReferenceRow>(
     table: 'manifest_references',
     key: ['repository_id', 'child', 'parent'],
     condition: `NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.parent)
-      OR NOT EXISTS (SELECT 1 FROM repository_blobs l JOIN blobs USING (digest) WHERE l.digest = x.child AND l.repository_id = x.repository_id)
+      OR NOT EXISTS (SELECT 1 FROM repository_blobs JOIN blobs USING (digest)
+        WHERE (digest, repository_id) = (x.child, x.repository_id))
         AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = x.repository_id AND m.digest = x.child)`,
   },
   [0, '', ''],
@@ -266,8 +267,8 @@ const TAGS = walking<{ repository: string | null; tag: string; digest: Digest }>
   },
 );
 
-const TRASHED = `SELECT 1 FROM trashed_manifests m WHERE m.repository_id = x.repository_id AND m.object_key IS NOT '' AND m.digest`;
-
+const TRASHED = `SELECT 1 FROM trashed_manifests m
+  WHERE m.repository_id = x.repository_id AND m.object_key IS NOT '' AND m.digest`;
 /** A trashed tag can be restored if its manifest exists or is in the trash. */
 const TRASH = walking<{ repository: string | null; kind: 'tag' | 'manifest'; name: string; digest: Digest | null }>(
   {

@@ -115,7 +115,7 @@ export const NOTHING_SPENT: Budget = { statements: 0, rowsRead: 0, rowsWritten: 
  */
 export const SLICE_BUDGET: Budget = { statements: 20, rowsRead: 10_000, rowsWritten: 300 };
 
-/** What a pass did, in numbers. */
+/** Totals of a pass. */
 export interface GcReport {
   /** Purged entries of the trash. */
   purged: number;

@@ -223,11 +223,13 @@ const prefixOfTags = (digest: string) => `substr(replace(${digest}, ':', '-'), 1
 const NEIGHBOURS = `SELECT * FROM (
     SELECT x.parent AS digest FROM manifest_references x WHERE x.repository_id = ${REPOSITORY_ID} AND x.child = c.digest
     UNION ALL SELECT s.digest FROM manifests s WHERE s.repository_id = ${REPOSITORY_ID} AND s.subject = c.digest
-    UNION ALL SELECT m.subject FROM manifests m WHERE m.repository_id = ${REPOSITORY_ID} AND m.digest = c.digest AND m.subject IS NOT NULL
+    UNION ALL SELECT m.subject FROM manifests m WHERE m.repository_id = ${REPOSITORY_ID} AND m.digest = c.digest
+      AND m.subject IS NOT NULL
     UNION ALL SELECT j.value ->> 'digest' FROM manifests m CROSS JOIN json_each(m.content, '$.manifests') j
       WHERE m.repository_id = ${REPOSITORY_ID} AND m.digest = c.digest AND m.content IS NOT NULL)
   UNION ALL SELECT * FROM (
-    SELECT x.child FROM manifests m CROSS JOIN manifest_references x ON x.repository_id = m.repository_id AND x.parent = m.digest
+    SELECT x.child FROM manifests m CROSS JOIN manifest_references x ON x.repository_id = m.repository_id
+      AND x.parent = m.digest
       WHERE m.repository_id = ${REPOSITORY_ID} AND m.digest = c.digest AND m.content IS NULL
     UNION ALL SELECT t.digest FROM tags t WHERE t.repository_id = ${REPOSITORY_ID}
       AND t.name >= ${prefixOfTags('c.digest')} AND t.name < ${prefixOfTags('c.digest')} || '/'

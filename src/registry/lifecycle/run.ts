@@ -116,7 +116,9 @@ export async function runLifecycle(
 
 function tooLargeForCondition(): Refusal {
   return new Refusal('limit-reached', {
-    message: `this repository has more than ${WHOLE_MAX} tags or manifests, so it is handled page by page, and a run cannot depend on a preview: nothing was deleted`,
+    message:
+      `this repository has more than ${WHOLE_MAX} tags or manifests, so it is handled page by page, and a run ` +
+      `cannot depend on a preview: nothing was deleted`,
   });
 }
 

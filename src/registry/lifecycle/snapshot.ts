@@ -54,7 +54,8 @@ const isTooLong = (table: string) =>
   `EXISTS (SELECT 1 FROM ${table} WHERE repository_id = ${REPOSITORY_ID} LIMIT 1 OFFSET ${WHOLE_MAX})`;
 /** SQL: the repository is handled page by page. */
 const IS_LARGE = `(${isTooLong('tags')} OR ${isTooLong('manifests')}
-  OR EXISTS (SELECT 1 FROM lifecycle_policies WHERE repository_id = ${REPOSITORY_ID} AND (pass IS NOT NULL OR attempts > ${FAILED_ATTEMPTS_MAX})))`;
+  OR EXISTS (SELECT 1 FROM lifecycle_policies WHERE repository_id = ${REPOSITORY_ID} AND (pass IS NOT NULL
+    OR attempts > ${FAILED_ATTEMPTS_MAX})))`;
 
 const head = (
   isLarge: string,
@@ -148,7 +149,9 @@ export async function requireManageable(env: Database, repository: RepositoryNam
   }).first<number>('count');
   if ((count ?? 0) <= CANDIDATES_MAX) return;
   throw new Refusal('limit-reached', {
-    message: `lifecycle rules can handle up to ${CANDIDATES_MAX} tags and manifests of a repository, and this one has more: nothing was deleted`,
+    message:
+      `lifecycle rules can handle up to ${CANDIDATES_MAX} tags and manifests of a repository, and this one has ` +
+      `more: nothing was deleted`,
   });
 }
 

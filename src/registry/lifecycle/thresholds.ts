@@ -36,9 +36,10 @@ function nthImage(batch: Batch, repository: RepositoryName, selection: Selection
   const { tagStatus, tagPatternList, tagPrefixList = [], countNumber = 0 } = selection;
   const patterns = [...(tagPatternList ?? []), ...tagPrefixList.map((prefix) => `${prefix}*`)];
   const matches = patterns.map((pattern, n) => matching(pattern, n));
-  const tagged = `SELECT digest, max(updated_at) AS time FROM tags t WHERE repository_id = ${REPOSITORY_ID} AND NOT ${IS_ATTACHED} ${
-    matches.length > 0 ? `AND (${matches.join(' OR ')})` : ''
-  } GROUP BY digest ${matches.length > 0 ? `HAVING ${matches.map((match) => `max(${match})`).join(' AND ')}` : ''}`;
+  const tagged = `SELECT digest, max(updated_at) AS time FROM tags t WHERE repository_id = ${REPOSITORY_ID}
+    AND NOT ${IS_ATTACHED} ${
+      matches.length > 0 ? `AND (${matches.join(' OR ')})` : ''
+    } GROUP BY digest ${matches.length > 0 ? `HAVING ${matches.map((match) => `max(${match})`).join(' AND ')}` : ''}`;
   const images = { tagged, untagged: UNTAGGED, any: `${tagged} UNION ALL ${UNTAGGED}` }[tagStatus];
   return batch.query<Threshold>(`SELECT time, digest FROM (${images}) ORDER BY time DESC, digest LIMIT 1 OFFSET :count - 1`, {
     repository,
@@ -57,7 +58,8 @@ const IS_ATTACHED = `(${NAMES_SUBJECT} AND EXISTS (SELECT 1 FROM manifests s WHE
 
 /** SQL: untagged manifests that nothing holds. A manifest that an index lists is part of that image. */
 const UNTAGGED = `SELECT m.digest, m.pushed_at AS time FROM manifests m WHERE m.repository_id = ${REPOSITORY_ID}
-  AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = m.repository_id AND t.digest = m.digest)
+  AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = m.repository_id
+    AND t.digest = m.digest)
   AND NOT EXISTS (SELECT 1 FROM manifest_references x CROSS JOIN manifests p
     ON p.repository_id = m.repository_id AND p.digest = x.parent WHERE x.repository_id = m.repository_id AND x.child = m.digest)
   AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = m.repository_id AND s.digest = m.subject)`;

@@ -42,7 +42,10 @@ export function trashManifests(
   const addRemainder = rebalanceManifests(batch, { id: REPOSITORY_ID, parameters: { repository } }, digests);
   batch.run(
     `INSERT OR REPLACE INTO trash (repository_id, kind, name, repository, tags, reason, actor, key_id, deleted_at)
-     ${chosen(`${REPOSITORY_ID}, 'manifest', m.digest, :repository, (${TAG_NAMES}), :reason, :actor, :key, unixepoch()`, condition)}`,
+     ${chosen(
+       `${REPOSITORY_ID}, 'manifest', m.digest, :repository, (${TAG_NAMES}), :reason, :actor, :key, unixepoch()`,
+       condition,
+     )}`,
     { ...parameters, reason, actor: by.subject, key: by.key ?? null },
   );
   return () => {
@@ -60,7 +63,8 @@ export function trashManifests(
     const lists = listsOf(manifests);
     copyReferences(batch, { repository, digests, lists }, condition);
     const moved = batch.query<{ digest: Digest }>(
-      `DELETE FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest IN (${chosen('m.digest', condition)}) RETURNING digest`,
+      `DELETE FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest IN (${chosen('m.digest', condition)}) ` +
+        `RETURNING digest`,
       parameters,
     );
     deleteReferences(batch, repository, lists);
@@ -82,7 +86,11 @@ function copyDocuments(batch: Batch, parameters: { repository: RepositoryName; d
   batch.run(
     `INSERT OR REPLACE INTO trashed_manifests
        (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, attempt, object_key, content)
-     ${chosen('m.repository_id, m.digest, m.media_type, m.artifact_type, m.subject, m.size, m.pushed_at, m.attempt, m.object_key, m.content', condition)}`,
+     ${chosen(
+       `m.repository_id, m.digest, m.media_type, m.artifact_type, m.subject, m.size, m.pushed_at, m.attempt, m.object_key,
+       m.content`,
+       condition,
+     )}`,
     parameters,
   );
 }
@@ -131,7 +139,8 @@ function deleteReferences(batch: Batch, repository: RepositoryName, lists: strin
     batch.run(
       `DELETE FROM manifest_references WHERE repository_id = ${REPOSITORY_ID} AND (child, parent) IN (
          SELECT r.value, d.value ->> 'digest' FROM ${PAIRS}
-         WHERE NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = ${REPOSITORY_ID} AND m.digest = d.value ->> 'digest'))`,
+         WHERE NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = ${REPOSITORY_ID}
+           AND m.digest = d.value ->> 'digest'))`,
       { repository, manifests },
     );
   }
@@ -173,7 +182,8 @@ export async function attachedBelow(env: Database, repository: RepositoryName, r
     const { results } = await prepare(
       env,
       `SELECT t.name AS tag, t.digest, value ->> 'subject' AS subject FROM json_each(:names)
-       CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value ->> 'tag' AND t.digest <> value ->> 'subject'`,
+       CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value ->> 'tag'
+         AND t.digest <> value ->> 'subject'`,
       { repository, names },
     ).all<AttachedTag>();
     const level = results.filter(({ digest }) => digest !== root);

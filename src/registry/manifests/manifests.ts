@@ -28,7 +28,8 @@ interface ManifestHead {
  */
 function locate(reference: Reference): string {
   const named = reference.tag
-    ? 'JOIN tags t ON t.repository_id = r.id AND t.name = :reference JOIN manifests m ON m.repository_id = r.id AND m.digest = t.digest'
+    ? 'JOIN tags t ON t.repository_id = r.id AND t.name = :reference JOIN manifests m ON m.repository_id = r.id AND ' +
+      'm.digest = t.digest'
     : 'JOIN manifests m ON m.repository_id = r.id AND m.digest = :reference';
   return `FROM repositories r ${named} AND m.object_key IS NOT '' WHERE r.name = :repository`;
 }

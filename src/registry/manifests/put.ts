@@ -108,10 +108,12 @@ const POINTS = 100;
  * be in the trash by now.
  */
 const WRITTEN = `SELECT h.tag, h.previous FROM json_each(:tags) d CROSS JOIN tag_history h
-    ON h.repository_id = ${REPOSITORY_ID} AND h.tag = d.value AND h.attempt = :attempt AND h.point > ${lastPoint('d.value')} - ${POINTS}
+    ON h.repository_id = ${REPOSITORY_ID} AND h.tag = d.value AND h.attempt = :attempt
+      AND h.point > ${lastPoint('d.value')} - ${POINTS}
   UNION ALL SELECT NULL, NULL WHERE
     EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND attempt = :attempt)
-    OR EXISTS (SELECT 1 FROM trashed_manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND attempt = :attempt)`;
+    OR EXISTS (SELECT 1 FROM trashed_manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest
+      AND attempt = :attempt)`;
 
 function writtenParameters({ repository, tags, digest }: ManifestPut, attempt: Attempt): Parameters {
   return { repository, tags, digest, attempt: attempt.id };
@@ -162,9 +164,11 @@ function deniedTags({ moving, tags }: { moving: boolean; tags: unknown[] }): Par
 /** SQL: the references of `:references` that are not linked in the repository, or differ from what their descriptor says. */
 const UNMET_REFERENCES = `SELECT value ->> 'digest' AS digest, coalesce(b.size, m.size) IS NOT NULL AS present
   FROM json_each(:references)
-  LEFT JOIN repository_blobs l ON value ->> 'kind' = 'blob' AND l.digest = value ->> 'digest' AND l.repository_id = ${REPOSITORY_ID}
+  LEFT JOIN repository_blobs l ON value ->> 'kind' = 'blob' AND l.digest = value ->> 'digest'
+    AND l.repository_id = ${REPOSITORY_ID}
   LEFT JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
-  LEFT JOIN manifests m ON value ->> 'kind' = 'manifest' AND m.digest = value ->> 'digest' AND m.repository_id = ${REPOSITORY_ID}
+  LEFT JOIN manifests m ON value ->> 'kind' = 'manifest' AND m.digest = value ->> 'digest'
+    AND m.repository_id = ${REPOSITORY_ID}
   WHERE (b.digest IS NULL AND m.digest IS NULL AND value ->> 'required')
      OR coalesce(b.size, m.size) <> value ->> 'size' OR m.media_type <> value ->> 'mediaType'`;
 

@@ -57,7 +57,8 @@ export function createRepository(
   if (!mayAdminister && (description !== '' || overview !== '')) {
     throw new Refusal('forbidden', {
       message:
-        'you may create this repository, but only somebody with the right to admin may set a description or an overview. Nothing was created: leave them out',
+        'you may create this repository, but only somebody with the right to admin may set a description or an ' +
+        'overview. Nothing was created: leave them out',
     });
   }
   batch.require('name-taken', `NOT ${REPOSITORY_EXISTS}`, { repository });

@@ -41,7 +41,8 @@ export function changeTags(
   recordEvent(batch, {
     about: repository,
     by,
-    select: `SELECT CASE WHEN t.digest IS NULL THEN 'tag.created' WHEN t.digest = :digest THEN 'tag.pushed' ELSE 'tag.moved' END AS type,
+    select: `SELECT CASE WHEN t.digest IS NULL THEN 'tag.created' WHEN t.digest = :digest THEN 'tag.pushed' ELSE 'tag.moved'
+      END AS type,
         CASE WHEN t.digest IS NULL THEN json_object(${target})
           WHEN t.digest = :digest THEN json_object(${target}, 'changed', json('false'))
           ELSE json_object(${target}, 'previous', t.digest) END AS target
@@ -50,7 +51,8 @@ export function changeTags(
   });
   batch.run(
     `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, attempt)
-     SELECT ${REPOSITORY_ID}, n.value, ${lastPoint('n.value')} + 1, unixepoch(), :digest, t.digest, :actor, :key, :attempt ${changing}`,
+     SELECT ${REPOSITORY_ID}, n.value, ${lastPoint('n.value')} + 1, unixepoch(), :digest, t.digest, :actor, :key,
+       :attempt ${changing}`,
     { ...parameters, actor: by.subject, key: by.key ?? null, attempt: attempt ?? null },
   );
   batch.run(
@@ -166,12 +168,14 @@ export function deleteTags(
     about: repository,
     by,
     select: `SELECT 'tag.deleted' AS type,
-        json_patch(json_object('tag', name, 'digest', digest), json_object('reason', :reason)) AS target FROM (${selected.sql})`,
+        json_patch(json_object('tag', name, 'digest', digest), json_object('reason', :reason)) AS target
+          FROM (${selected.sql})`,
     parameters,
   });
   batch.run(
     `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, reserved)
-     SELECT ${REPOSITORY_ID}, name, ${lastPoint('name')} + 1, unixepoch(), NULL, digest, :actor, :key, reserved FROM (${selected.sql})`,
+     SELECT ${REPOSITORY_ID}, name, ${lastPoint('name')} + 1, unixepoch(), NULL, digest, :actor, :key, reserved
+       FROM (${selected.sql})`,
     parameters,
   );
   if (toTrash) {

@@ -79,17 +79,20 @@ export async function saveMutability(
   const batch = newBatch(env);
   requireRepository(batch, repository);
   if (ifVersion !== null) batch.require('version-mismatch', `${version} = :ifVersion`, { repository, ifVersion });
+  const ruleIn = (rule: string) => `iif(${rule} = '', NULL, json(${rule}))`;
   recordEvent(batch, {
     about: repository,
     by,
-    select: `SELECT 'tag-mutability.saved' AS type, json_object('imageTagMutability', :value, 'exclusions', json(:exclusions)) AS target,
-        ${changesIn([['rule', `iif(${MUTABILITY_RULE} = '', NULL, json(${MUTABILITY_RULE}))`, `iif(:rule = '', NULL, json(:rule))`]])} AS changes
+    select: `SELECT 'tag-mutability.saved' AS type,
+        json_object('imageTagMutability', :value, 'exclusions', json(:exclusions)) AS target,
+        ${changesIn([['rule', ruleIn(MUTABILITY_RULE), ruleIn(':rule')]])} AS changes
       WHERE ${MUTABILITY_RULE} <> :rule`,
     parameters,
     hasChanges: true,
   });
   batch.run(
-    `INSERT INTO tag_mutability (repository_id, rule, version) SELECT ${REPOSITORY_ID}, :rule, 2 WHERE ${MUTABILITY_RULE} <> :rule
+    `INSERT INTO tag_mutability (repository_id, rule, version) SELECT ${REPOSITORY_ID}, :rule, 2
+      WHERE ${MUTABILITY_RULE} <> :rule
      ON CONFLICT DO UPDATE SET rule = :rule, version = version + 1`,
     parameters,
   );

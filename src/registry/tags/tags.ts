@@ -140,7 +140,8 @@ async function findTarget(
   const found = await prepare(
     env,
     `SELECT m.media_type AS mediaType, m.size,
-       EXISTS (SELECT 1 FROM tag_history WHERE repository_id = ${REPOSITORY_ID} AND tag = :tag AND digest = :digest) AS wasNamed,
+       EXISTS (SELECT 1 FROM tag_history WHERE repository_id = ${REPOSITORY_ID} AND tag = :tag AND digest = :digest)
+         AS wasNamed,
        EXISTS (SELECT 1 FROM trash WHERE repository_id = ${REPOSITORY_ID} AND kind = 'manifest' AND name = :digest) AS inTrash
      FROM (SELECT 1) LEFT JOIN manifests m
        ON m.repository_id = ${REPOSITORY_ID} AND m.digest = :digest AND m.object_key IS NOT ''`,

@@ -81,7 +81,8 @@ async function gather(env: Stores, id: number, root: TrashedDocument, withReferr
  */
 const ATTACHED = `FROM json_each(:attachable) n
   CROSS JOIN trash e ON e.repository_id = :id AND e.kind = 'tag' AND e.name = n.value ->> 'tag' AND NOT e.purging
-  CROSS JOIN trash s ON s.repository_id = :id AND s.kind = 'manifest' AND s.name = n.value ->> 'subject' AND s.deleted_at <= e.deleted_at`;
+  CROSS JOIN trash s ON s.repository_id = :id AND s.kind = 'manifest' AND s.name = n.value ->> 'subject'
+    AND s.deleted_at <= e.deleted_at`;
 
 function attachableTo(subjects: Digest[]): { tag: string; subject: Digest }[] {
   return subjects.flatMap((subject) => tagsAttachableTo(subject).map((tag) => ({ tag, subject })));
@@ -112,10 +113,12 @@ async function nextLevel(
     env,
     `WITH wanted(digest) AS (
        SELECT r.value ->> 'digest' FROM json_each(:digests) l
-       CROSS JOIN trashed_manifests d ON d.repository_id = :id AND d.digest = l.value CROSS JOIN json_each(d.content, '$.manifests') r
+       CROSS JOIN trashed_manifests d ON d.repository_id = :id AND d.digest = l.value CROSS
+         JOIN json_each(d.content, '$.manifests') r
        UNION SELECT value FROM json_each(:listed)
        UNION SELECT digest FROM trashed_manifests
-         WHERE :withReferrers AND repository_id = :id AND subject IS NOT NULL AND subject IN (SELECT value FROM json_each(:digests))
+         WHERE :withReferrers AND repository_id = :id AND subject IS NOT NULL AND subject IN (SELECT value
+           FROM json_each(:digests))
        UNION SELECT e.digest ${ATTACHED} WHERE :withReferrers)
      SELECT t.digest, t.object_key AS objectKey FROM wanted w
      CROSS JOIN trashed_manifests t ON t.repository_id = :id AND t.digest = w.digest`,
@@ -137,7 +140,9 @@ async function readFromBucket(env: Stores, level: TrashedDocument[], limit: numb
 }
 
 function tooMuch(): Refusal {
-  const message = `this would restore more than ${MANIFESTS_MAX} manifests, or more than ${IN_BUCKET_MAX} large ones: nothing was restored, restore the manifests that it lists first`;
+  const message =
+    `this would restore more than ${MANIFESTS_MAX} manifests, or more than ${IN_BUCKET_MAX} large ones: ` +
+    `nothing was restored, restore the manifests that it lists first`;
   return new Refusal('limit-reached', { message });
 }
 
@@ -254,7 +259,8 @@ async function storedBlobs(env: Stores, references: ManifestReference[]): Promis
   const blobs = references.filter(({ kind }) => kind === 'blob');
   const { results } = await prepare(
     env,
-    `SELECT DISTINCT b.digest FROM json_each(:blobs) r JOIN blobs b ON b.digest = r.value ->> 'digest' AND b.size = r.value ->> 'size'
+    `SELECT DISTINCT b.digest FROM json_each(:blobs) r JOIN blobs b ON b.digest = r.value ->> 'digest'
+      AND b.size = r.value ->> 'size'
      WHERE b.missing_since IS NULL`,
     { blobs },
   ).all<{ digest: Digest }>();

@@ -149,7 +149,8 @@ async function deletedAfter(
   const { results } = await prepare(
     env,
     `SELECT e.repository_id, e.repository, e.deleted_at, e.actor, e.reason FROM (
-       SELECT ${next('repository >= max(p.value, :name) AND repository < p.value || char(1114111)')} AS ids FROM json_each(:prefixes) p
+       SELECT ${next('repository >= max(p.value, :name) AND repository < p.value || char(1114111)')} AS ids
+         FROM json_each(:prefixes) p
        UNION ALL SELECT ${next('repository = n.value AND repository >= :name')} FROM json_each(:names) n) found
      CROSS JOIN json_each(found.ids) i
      CROSS JOIN trash e ON e.repository_id = i.value AND e.kind = 'repository' AND e.name = ''

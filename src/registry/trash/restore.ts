@@ -188,14 +188,17 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
   recordEvent(batch, {
     about: repository,
     by,
-    select: `SELECT 'manifest.restored' AS type, json_object('digest', t.digest, 'mediaType', t.media_type, 'size', t.size) AS target
+    select: `SELECT 'manifest.restored' AS type, json_object('digest', t.digest, 'mediaType', t.media_type, 'size', t.size)
+      AS target
       ${TRASHED} WHERE NOT EXISTS (
         SELECT 1 FROM manifests m WHERE m.repository_id = :id AND m.digest = t.digest AND m.object_key IS NOT '')`,
     parameters: { id, manifests },
   });
   batch.run(
-    `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, leased_until, object_key, content)
-     SELECT :id, t.digest, t.media_type, t.artifact_type, t.subject, t.size, t.pushed_at, unixepoch() + :lease, t.object_key, t.content
+    `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, leased_until,
+      object_key, content)
+     SELECT :id, t.digest, t.media_type, t.artifact_type, t.subject, t.size, t.pushed_at, unixepoch() + :lease, t.object_key,
+       t.content
      ${TRASHED} WHERE TRUE
      ON CONFLICT DO UPDATE SET object_key = excluded.object_key, content = excluded.content WHERE object_key = ''`,
     { id, manifests, lease },
@@ -210,7 +213,8 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
     { id, manifests, inBucket },
   );
   batch.run(
-    `DELETE FROM trashed_references WHERE (child, repository_id, parent) IN (SELECT child, :id, parent FROM (${TRASHED_REFERENCES}))`,
+    `DELETE FROM trashed_references WHERE (child, repository_id, parent) IN (SELECT child, :id, parent FROM ` +
+      `(${TRASHED_REFERENCES}))`,
     { id, manifests, inBucket },
   );
 }
@@ -241,7 +245,8 @@ function removeEntries(batch: Batch, { id, digest, tags, contents: { manifests }
      SELECT :id, 'tag', n.value, e.repository, e.name, e.reason, e.actor, e.key_id, e.deleted_at
      FROM json_each(:manifests) s CROSS JOIN trash e ON e.repository_id = :id AND e.kind = 'manifest' AND e.name = s.value
      CROSS JOIN json_each(e.tags) n WHERE NOT (e.name = :digest AND n.value IN (SELECT value FROM json_each(:tags)))
-     ON CONFLICT DO UPDATE SET digest = excluded.digest, reason = excluded.reason, actor = excluded.actor, key_id = excluded.key_id,
+     ON CONFLICT DO UPDATE SET digest = excluded.digest, reason = excluded.reason, actor = excluded.actor,
+       key_id = excluded.key_id,
        deleted_at = excluded.deleted_at WHERE deleted_at < excluded.deleted_at`,
     { id, manifests, digest, tags },
   );

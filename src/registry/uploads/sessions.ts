@@ -30,7 +30,7 @@ export interface Upload extends Pusher {
   algorithm: DigestAlgorithm;
   /** Bytes received when the location was issued: a chunk without Content-Range begins there. `null`: not known. */
   offset: number | null;
-  /** What was read about it when its rights were checked; left out: nothing was. */
+  /** The session, if it was read together with the rights. */
   session?: Session;
 }
 
@@ -166,7 +166,8 @@ export async function commitSession(
   if (session.version > 0) {
     releaseStaged(batch, id);
     batch.run(
-      `UPDATE uploads SET state = 'committed', version = version + 1, digest = :digest, expires_at = unixepoch() + ${UPLOAD_LIFETIME}
+      `UPDATE uploads SET state = 'committed', version = version + 1, digest = :digest,
+        expires_at = unixepoch() + ${UPLOAD_LIFETIME}
        WHERE id = :id`,
       { id, digest: blob.digest },
     );

@@ -107,7 +107,9 @@ export class OverLimit extends Refusal {
     const unfinished = staged > 0 ? ` and ${sizeText(staged)} in unfinished uploads` : '';
     const added = adds ? `this would add ${sizeText(adds)}` : `there is room for ${sizeText(roomIn(limit))}`;
     super('quota-exceeded', {
-      message: `${namespace} may store ${sizeText(maxBytes)} and stores ${sizeText(bytes)}${inTrash}${unfinished}, ${added}. Nothing was stored: ${remedies(trashed, staged)}`,
+      message:
+        `${namespace} may store ${sizeText(maxBytes)} and stores ${sizeText(bytes)}${inTrash}${unfinished}, ` +
+        `${added}. Nothing was stored: ${remedies(trashed, staged)}`,
       detail: {
         [kind]: namespace,
         bytes,
@@ -145,15 +147,19 @@ async function trashedBytes(env: Pick<Database, 'DB'>, namespace: string): Promi
     env,
     `WITH own AS MATERIALIZED (${repositoriesOf('namespace')}),
        gone AS MATERIALIZED (
-         SELECT child FROM (SELECT x.child FROM trashed_references x WHERE x.repository_id IN (SELECT id FROM own) LIMIT ${REFERENCES_MAX})
+         SELECT child FROM (SELECT x.child FROM trashed_references x WHERE x.repository_id IN (SELECT id FROM own)
+           LIMIT ${REFERENCES_MAX})
          UNION SELECT child FROM (SELECT f.child FROM own CROSS JOIN manifest_references f ON f.repository_id = own.id
            WHERE own.trashed LIMIT ${REFERENCES_MAX}))
      SELECT coalesce((SELECT sum(b.size) FROM gone CROSS JOIN blobs b ON b.digest = gone.child WHERE NOT EXISTS (
-         SELECT 1 FROM repository_blobs l WHERE l.digest = gone.child AND l.repository_id IN (SELECT id FROM own WHERE NOT trashed)
+         SELECT 1 FROM repository_blobs l WHERE l.digest = gone.child AND l.repository_id IN (SELECT id FROM own
+           WHERE NOT trashed)
            AND (NOT EXISTS (SELECT 1 FROM trashed_references x WHERE x.child = l.digest AND x.repository_id = l.repository_id)
-             OR EXISTS (SELECT 1 FROM manifest_references f WHERE f.repository_id = l.repository_id AND f.child = l.digest)))), 0)
+             OR EXISTS (SELECT 1 FROM manifest_references f WHERE f.repository_id = l.repository_id
+               AND f.child = l.digest)))), 0)
        + coalesce((SELECT sum(m.size) FROM own CROSS JOIN trashed_manifests m ON m.repository_id = own.id), 0)
-       + coalesce((SELECT sum(m.size) FROM own CROSS JOIN manifests m ON m.repository_id = own.id WHERE own.trashed), 0) AS bytes`,
+       + coalesce((SELECT sum(m.size) FROM own CROSS JOIN manifests m ON m.repository_id = own.id WHERE own.trashed), 0)
+         AS bytes`,
     { namespace },
   ).first<{ bytes: number }>();
   return row?.bytes ?? 0;

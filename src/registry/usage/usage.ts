@@ -30,7 +30,8 @@ export async function recountUsage(env: Database): Promise<void> {
     env,
     `WITH own AS MATERIALIZED (${repositoriesOf('all')}),
        unfinished AS MATERIALIZED (${stagedOf('all')}),
-       counted AS (${COUNTED} UNION ALL SELECT namespace, 0, 0 FROM (SELECT namespace FROM usage UNION SELECT namespace FROM unfinished)
+       counted AS (${COUNTED} UNION ALL SELECT namespace, 0, 0 FROM (SELECT namespace FROM usage UNION SELECT namespace
+         FROM unfinished)
          UNION ALL SELECT '', 0, 0)
      INSERT INTO usage (namespace, bytes, blobs, counted_at, staged)
      SELECT namespace, sum(bytes), sum(blobs), unixepoch(),

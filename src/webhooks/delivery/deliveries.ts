@@ -184,6 +184,8 @@ export interface NewDelivery extends DeliveryKey {
  * SQL: inserts waiting deliveries. Parameters: `rows` (`NewDelivery[]`), `data` (texts of `storedData`), `replayed` (boolean).
  * Append ON CONFLICT. The join leaves out subscriptions that were removed meanwhile: nobody would delete their deliveries.
  */
-export const INSERT_DELIVERIES = `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at, replayed_at)
-  SELECT s.id, value ->> 'event', :data ->> (value ->> 'data'), 'waiting', unixepoch(), unixepoch(), iif(:replayed, unixepoch(), NULL)
+export const INSERT_DELIVERIES = `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at,
+  replayed_at)
+  SELECT s.id, value ->> 'event', :data ->> (value ->> 'data'), 'waiting', unixepoch(), unixepoch(), iif(:replayed,
+    unixepoch(), NULL)
   FROM json_each(:rows) JOIN subscriptions s ON s.id = value ->> 'subscription' WHERE TRUE`;

@@ -85,14 +85,16 @@ export async function getDelivery(env: Database, { subscription, event }: Delive
 
 /** SQL: makes a delivery wait again. Its lifetime begins now, so `first_tried_at` is now too. */
 const WAITING_AGAIN =
-  "state = 'waiting', due_at = unixepoch(), tries = 0, first_tried_at = unixepoch(), claimed_until = 0, replayed_at = unixepoch()";
+  "state = 'waiting', due_at = unixepoch(), tries = 0, first_tried_at = unixepoch(), claimed_until = 0, replayed_at = " +
+  'unixepoch()';
 
 /**
  * A request for many replays a delivery at most once within so many seconds, unless it failed: repeated requests must not
  * flood.
  */
 const REPLAYED_ONCE_IN = 10 * 60;
-const MAY_BE_REPLAYED = `(deliveries.state = 'failed' OR coalesce(deliveries.replayed_at, 0) <= unixepoch() - ${REPLAYED_ONCE_IN})`;
+const MAY_BE_REPLAYED = `(deliveries.state = 'failed'
+  OR coalesce(deliveries.replayed_at, 0) <= unixepoch() - ${REPLAYED_ONCE_IN})`;
 
 /** Sends a delivery again with the same id. A waiting delivery is tried now. @throws not-found */
 export async function replayDelivery(env: Stores, key: DeliveryKey): Promise<Delivery> {

@@ -34,7 +34,7 @@ async function outcome(issuer: Issuer, token: string, seconds = 0): Promise<stri
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     expect(error.reason).toBe('issuer-unreachable');
-    const told = `the keys of the issuer ${issuer.url} could not be fetched. Its OpenID Connect discovery must be public. Try again later`;
+    const told = `the keys of the issuer ${issuer.url} could not be fetched. Its discovery document must be public`;
     expect(error.message).toBe(told);
     expect(error.detail).toBeUndefined();
     return (logged.at(-1) ?? '').replace('issuer.unreachable: ', '').replace(` (issuer ${issuer.url})`, '');
