@@ -96,13 +96,11 @@ ranges.`,
     operation({
       group: GROUP,
       summary: 'Preview what a lifecycle policy would delete, and why',
-      description: `Deletes nothing. The counts include everything; the list is cut after 1,000 items. A repository with more
-than
-${WHOLE_MAX} tags or manifests is previewed page by page: counts and list are those of the page, \`next\` is sent as \`after\`
-for the next
-page, and \`bytes\` and the ETag are absent. A page may be empty before the last one, which has no \`next\`. Soon after a push
-the list
-may be short: \`waiting\`, \`waitingUntil\` and \`note\` say what is left alone for now.`,
+      description: `Deletes nothing. The counts include everything; the list is cut after 1,000 items. A repository with
+more than ${WHOLE_MAX} tags or manifests is previewed page by page: counts and list are those of the page, \`next\` is sent
+as \`after\` for the next page, and \`bytes\` and the ETag are absent. A page may be empty before the last one, which has no
+\`next\`. Soon after a push the list may be short: \`waiting\`, \`waitingUntil\` and \`note\` say what is left alone for
+now.`,
       body: lifecyclePreview,
       answers: { 200: { description: 'The plan. Its ETag identifies the list', schema: lifecyclePlan } },
     }),
@@ -121,12 +119,11 @@ may be short: \`waiting\`, \`waitingUntil\` and \`note\` say what is left alone 
 
 With \`If-Match\` and the ETag of a preview, it deletes exactly what that preview listed, or nothing. A plan with more than
 ${SLICE_TAGS_MAX} tags or ${SLICE_MANIFESTS_MAX} manifests, or with items of several rules, takes several steps, and this
-holds for each of them: if something of a
-step has changed, the run ends with 412, and the message says what was deleted before.
+holds for each of them: if something of a step has changed, the run ends with 412, and the message says what was deleted
+before.
 
 A repository with more than ${WHOLE_MAX} tags or manifests is processed page by page, one page for each request and for most
-runs of the
-schedule. It cannot be run on condition. \`unfinished\` says that there are more pages.`,
+runs of the schedule. It cannot be run on condition. \`unfinished\` says that there are more pages.`,
       conditional: true,
       answers: { 200: { description: 'What was deleted', schema: lifecycleDeletions } },
     }),

@@ -27,8 +27,8 @@ import { operation } from './operation.ts';
 
 const GROUP = 'Maintenance';
 
-const BUDGET = `It counts against the day's budget of background jobs. If that leaves nothing for it, the answer is 429, unless
-\`force=true\`.`;
+const BUDGET = `It counts against the day's budget of background jobs. If that leaves nothing for it, the answer is 429,
+unless \`force=true\`.`;
 
 export const maintenance = new Hono<AppEnv>({ strict: false })
   .get(
@@ -52,10 +52,8 @@ export const maintenance = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Read the budget of background jobs',
       description: `Background jobs have a budget for each day, so that they leave most of what a plan allows to pushes and
-pulls:
-rows of the database and operations of queues. A job without budget continues after 00:00 UTC. The settings
-\`BACKGROUND_ROWS_READ\`,
-\`BACKGROUND_ROWS_WRITTEN\` and \`BACKGROUND_QUEUE_OPERATIONS\` change it.`,
+pulls: rows of the database and operations of queues. A job without budget continues after 00:00 UTC. The settings
+\`BACKGROUND_ROWS_READ\`, \`BACKGROUND_ROWS_WRITTEN\` and \`BACKGROUND_QUEUE_OPERATIONS\` change it.`,
       answers: { 200: { description: 'The budget, what was spent, and what is left for each job', schema: budgetSchema } },
     }),
     async (c) => answer(shownBudget(await getBudget(callOf(c)))),
@@ -80,8 +78,7 @@ rows of the database and operations of queues. A job without budget continues af
       group: GROUP,
       summary: 'Run the scrub now',
       description: `Compares what is stored with what should be: one slice of the current pass, or the first slice of a new
-pass. Damaged
-and missing content counts as absent from then on, so that the next push stores it again. ${BUDGET}`,
+pass. Damaged and missing content counts as absent from then on, so that the next push stores it again. ${BUDGET}`,
       query: sliceQuery,
       answers: { 200: { description: 'What the pass has found so far', schema: scrubSliceSchema } },
     }),

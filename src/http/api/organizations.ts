@@ -129,8 +129,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Invite a user to an organization, or change the role of a member',
       description: `A user who is not a member yet has to accept: \`POST /me/invitations/{organization}/accept\`. An
-administrator of the registry
-adds users without asking them. The role of the last owner cannot be changed.`,
+administrator of the registry adds users without asking them. The role of the last owner cannot be changed.`,
       body: memberChange,
       answers: {
         200: { description: "The member's role was updated", schema: memberSchema },
@@ -150,10 +149,9 @@ adds users without asking them. The role of the last owner cannot be changed.`,
     operation({
       group: GROUP,
       summary: 'Remove a member from an organization, or leave it',
-      description: `Owners may remove any member, and members may remove themselves. The member also leaves the teams, and is
-removed from
-statements that allow something in policies of the organization's repositories; statements that deny something stay. The last
-owner cannot be removed.`,
+      description: `Owners may remove any member, and members may remove themselves. The member also leaves the teams, and
+is removed from statements that allow something in policies of the organization's repositories; statements that deny
+something stay. The last owner cannot be removed.`,
       answers: {
         200: { description: 'The member was removed; lists the policies that changed', schema: removedSchema },
         204: { description: 'The member was removed; no policy named them' },

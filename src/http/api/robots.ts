@@ -63,8 +63,7 @@ export const robots = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Delete a robot',
       description: `Revokes its keys, deletes its policy, and removes it from statements that allow something in policies of
-the organization's
-repositories. Nobody can take its name again.`,
+the organization's repositories. Nobody can take its name again.`,
       conditional: true,
       answers: {
         200: { description: 'The robot was deleted; lists the policies that changed', schema: removedSchema },

@@ -29,11 +29,9 @@ const read = { group: GROUP, answers: { 200: { description: 'The rule and its ET
 const save = {
   group: GROUP,
   description: `A CI job that matches the rule logs in with any user name and its own token as password; the job stores no
-secret. Only the rules
-of \`acme\` and of the registry decide what a job may do in \`acme/api\`, and events name the rule that allowed it. An
-organization has up to
-50 rules, with up to 64 KB of claims and statements in total. A correctly signed token that matches no rule is refused with
-the reason.`,
+secret. Only the rules of \`acme\` and of the registry decide what a job may do in \`acme/api\`, and events name the rule
+that allowed it. An organization has up to 50 rules, with up to 64 KB of claims and statements in total. A correctly signed
+token that matches no rule is refused with the reason.`,
   conditional: true,
   body: newTrustRule,
   answers: {

@@ -35,10 +35,8 @@ import { expectedVersion, organizationIn } from './params.ts';
 const GROUP = 'Usage';
 
 const QUOTA_DESCRIPTION = `What exceeds a new limit stays, and can be pulled: only new content is refused, with 403 and the
-bytes that
-are missing, that lie in the trash, and that unfinished uploads hold. The latter two count as well. Deleted content frees
-space when
-the trash has been emptied and garbage collection has run. \`null\`: no limit.`;
+bytes that are missing, that lie in the trash, and that unfinished uploads hold. The latter two count as well. Deleted
+content frees space when the trash has been emptied and garbage collection has run. \`null\`: no limit.`;
 
 export const usage = new Hono<AppEnv>({ strict: false })
   .get(
@@ -123,13 +121,12 @@ export const usage = new Hono<AppEnv>({ strict: false })
       summary: 'Count pulls of an image or a repository',
       description: `Without a tag or digest it counts all images of the repository, for which you need the right to push.
 
-The numbers are estimates: up to 16 pulls of an image a day are counted exactly, further ones are sampled, so that most pulls
-need not
-write. The standard error is below 18 % for a day of one image, and smaller for sums. Days without pulls are exact.
+The numbers are estimates: up to 16 pulls of an image a day are counted exactly, further ones are sampled, so that most
+pulls need not write. The standard error is below 18 % for a day of one image, and smaller for sums. Days without pulls are
+exact.
 
-A pull is a GET of a manifest. Pulling an image for several platforms counts once for the index and once for the image in it.
-A check
-(HEAD) is not a pull; the last day of one is given in \`lastCheckedAt\`.`,
+A pull is a GET of a manifest. Pulling an image for several platforms counts once for the index and once for the image in
+it. A check (HEAD) is not a pull; the last day of one is given in \`lastCheckedAt\`.`,
       query: pullsQuery,
       answers: { 200: { description: 'The pulls', schema: pulls } },
     }),

@@ -71,9 +71,9 @@ export const users = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Invite a user',
-      description: `The answer contains a link for the user to open within seven days. It works once, and gives them an access
-key. Nobody chooses
-a password. Inviting a user again who has not joined yet gives the same link; an existing user is changed as by PATCH.`,
+      description: `The answer contains a link for the user to open within seven days. It works once, and gives them an
+access key. Nobody chooses a password. Inviting a user again who has not joined yet gives the same link; an existing user is
+changed as by PATCH.`,
       body: userInvitation,
       conditional: true,
       answers: {
@@ -92,8 +92,7 @@ a password. Inviting a user again who has not joined yet gives the same link; an
       group: GROUP,
       summary: 'Change, disable or enable a user',
       description: `Users are disabled instead of deleted, so that nobody else can take the name. Disabling a user logs them
-out and closes their
-invitation. Enabling the user makes access keys work again, except revoked ones.`,
+out and closes their invitation. Enabling the user makes access keys work again, except revoked ones.`,
       body: userChange,
       conditional: true,
       answers: { 200: { description: 'The changed user and the new ETag', schema: changedUserSchema } },

@@ -104,8 +104,8 @@ const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string
   'gc.collected': (_, e) => `The garbage collector deleted ${count(e, 'blobs')} unneeded blobs, ${count(e, 'bytes')} bytes.`,
   'quota.saved': (who, e) => `${who} changed the quota of ${code(e.about.slice(e.about.indexOf(':') + 1))}.`,
   'quota.warned': (_, e) =>
-    `${code(e.about.slice(e.about.indexOf(':') + 1))} stores ${count(e, 'bytes')}
-      bytes of its quota of ${count(e, 'maxBytes')} bytes.`,
+    `${code(e.about.slice(e.about.indexOf(':') + 1))} stores ${count(e, 'bytes')} bytes of its quota of ` +
+    `${count(e, 'maxBytes')} bytes.`,
   'user.invited': (who, e) => `${who} invited the user ${the(e, 'subject')}.`,
   'user.joined': (_, e) => `The user ${the(e, 'subject')} joined.`,
   'user.changed': (who, e) => `${who} changed the user ${the(e, 'subject')}.`,
@@ -139,8 +139,8 @@ const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string
   'webhook.rotated': (who, e) => `${who} gave the webhook ${the(e, 'id')} a new secret.`,
   'webhook.disabled': (who, e) => `${who} disabled the webhook ${the(e, 'id')}.`,
   'webhook.throttled': (_, e) =>
-    `The webhooks of ${the(e, 'owner')} have made ${count(e, 'maxDeliveries')} deliveries today, which is the limit,
-      and make no more before midnight UTC.`,
+    `The webhooks of ${the(e, 'owner')} have made ${count(e, 'maxDeliveries')} deliveries today, which is the limit, ` +
+    `and make no more before midnight UTC.`,
   'webhook.deleted': (who, e) => `${who} deleted the webhook ${the(e, 'id')}.`,
   'webhook.test': (who) => `A test of this webhook, sent by ${who}.`,
 };

@@ -145,5 +145,5 @@ test('a page about content that thousands of repositories have lost stays within
   const told = new Set(items.map((item) => (item as unknown as { digest: string }).digest));
   expect(told.size).toBe(30);
   expect(pages).toBeGreaterThan(2);
-  expect(items.map((item) => (item as unknown as { problem: string }).problem).join()).toContain('more repositories');
+  expect(items.map((item) => (item as unknown as { problem: string }).problem).join()).toContain('more other repositories');
 });
