@@ -1,6 +1,7 @@
 /**
- * Projects by runtime and by size. `workerd` runs in the Worker's own runtime on real D1 and R2, `node` starts the program from
- * outside. `npm test` runs these two. `npm run test:exhaustive` runs `workerd-exhaustive` and `node-exhaustive`: the walks in full.
+ * Projects by runtime and by size. `workerd` runs in the Worker's own runtime on real D1 and R2, and `node` starts the program
+ * from outside. `workerd-alone` has files that need a runtime of their own. `npm test` runs these three. `npm run test:exhaustive`
+ * runs `workerd-exhaustive` and `node-exhaustive`: the walks in full.
  */
 import { statfsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -24,6 +25,8 @@ function hasRoom(folder: string): boolean {
 
 const WALKS = ['test/**/*.walk.test.ts', 'test/**/*.exhaustive.test.ts'];
 const LOCAL = 'test/local/**';
+/** These measure the memory of the isolate, where other files leave bodies open on purpose. */
+const ALONE = ['test/storage/memory.test.ts'];
 const schema = await readSchema();
 
 const inWorkerd = (name: string, test: TestProjectInlineConfiguration['test']): TestProjectInlineConfiguration => ({
@@ -62,9 +65,10 @@ export default defineConfig({
     projects: [
       inWorkerd('workerd', {
         include: ['test/**/*.test.ts'],
-        exclude: [LOCAL, 'test/**/*.exhaustive.test.ts'],
+        exclude: [LOCAL, ...ALONE, 'test/**/*.exhaustive.test.ts'],
         provide: { exhaustive: false },
       }),
+      inWorkerd('workerd-alone', { include: ALONE, isolate: true, provide: { exhaustive: false } }),
       inNode('node', {
         include: [`${LOCAL}/*.test.ts`],
         exclude: ['test/**/*.exhaustive.test.ts'],
