@@ -95,6 +95,11 @@ export function maySeeActors({ authority }: Pick<Call, 'authority'>, repository:
   return may(authority, 'push', repository);
 }
 
+/** True if the request was made with this key. @param key the id */
+export function isOwnKey({ credentialKind, credentialOrigin }: Authority, key: string): boolean {
+  return credentialKind === 'key' && credentialOrigin.key === key;
+}
+
 /** @throws unauthenticated */
 export function requireLogin({ authority }: Pick<Call, 'authority'>): void {
   if (authority.subject === '') throw new Refusal('unauthenticated');

@@ -30,7 +30,7 @@ import { settings } from '../env.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { organizationOf } from '../vocabulary/names.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { actorOf, requireLogin, requireOwner, requireUnscopedUser } from './access.ts';
+import { actorOf, isOwnKey, requireLogin, requireOwner, requireUnscopedUser } from './access.ts';
 import type { Call } from './call.ts';
 import { storedStatement } from './statements.ts';
 
@@ -140,7 +140,7 @@ export async function revokeKey(call: Call, id: string, { successors, made }: Ke
   requireLogin(call);
   const key = await findKey(call, id);
   const keepSuccessors = successors === 'keep';
-  const byItself = isCaller(call.authority, key.id);
+  const byItself = isOwnKey(call.authority, key.id);
   if (keepSuccessors || !byItself || made) requireUnscopedUser(call);
   if (keepSuccessors && byItself) throw denied('a key that revokes itself revokes its successors too. Nothing was revoked');
   await endKey(call.env, key, keepSuccessors, actorOf(call));
@@ -176,7 +176,7 @@ export async function rotateKey(call: Call, id: string, wanted: KeyRotation, ide
   const { authority } = call;
   const old = await findKey(call, id);
   const isOwner = isUnscopedUser(authority) && (old.owner === authority.subject || ownsRobot(authority, old.owner));
-  if (!isCaller(authority, old.id) && !isOwner) {
+  if (!isOwnKey(authority, old.id) && !isOwner) {
     throw denied('only the key itself, or its owner with a key that is not narrowed, can rotate a key. Nothing was changed');
   }
   const { overlap, days } = valid(keyRotation, wanted);
@@ -209,11 +209,6 @@ function reaches(authority: Authority, owner: string): boolean {
 /** An administrator counts as an owner of every organization. */
 function ownsRobot({ administrator, owns }: Authority, subject: string): boolean {
   return subject.startsWith('robot:') && (administrator || owns.includes(organizationOf(subject)));
-}
-
-/** True if the request was made with this key. */
-function isCaller({ credentialKind, credentialOrigin }: Authority, key: string): boolean {
-  return credentialKind === 'key' && credentialOrigin.key === key;
 }
 
 function denied(message: string): Refusal {

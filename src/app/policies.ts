@@ -1,5 +1,6 @@
 /** Policies of users, teams, robots and repositories: read, preview and save them; and why somebody may do something. */
 import type { Authority } from '../auth/authority.ts';
+import { isNarrowed } from '../auth/policy.ts';
 import { explainFor, explainOwn, whoCanGrant } from '../auth/rights/explain.ts';
 import { policyIn, queryPolicy, savePolicy as writePolicy } from '../auth/rights/policies.ts';
 import { pushWithoutPull, withShownPrincipals } from '../auth/rights/policy-names.ts';
@@ -15,7 +16,7 @@ import { matches } from '../oci/pattern.ts';
 import { listRepositories, requireRepository } from '../registry/repositories/repositories.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
 import { nameOf, organizationOf } from '../vocabulary/names.ts';
-import { actorOf, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
+import { actorOf, isOwnKey, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 import { shownStatement, storedStatement } from './statements.ts';
 
@@ -172,9 +173,9 @@ export async function explain(call: Call, { principal, ...question }: AccessQues
 }
 
 /** True for the key of this request, and for its owner if the credential may do all that the owner may. */
-function isCaller({ subject, bounds, credentialKind, credentialOrigin }: Authority, principal: string): boolean {
-  if (principal === `key:${credentialOrigin.key}`) return credentialKind === 'key';
-  return principal === subject && bounds.length === 0 && credentialKind !== 'ci';
+function isCaller(authority: Authority, principal: string): boolean {
+  if (principal.startsWith('key:')) return isOwnKey(authority, nameOf(principal));
+  return principal === authority.subject && !isNarrowed(authority);
 }
 
 /** Shows only the patterns that match this repository: the caller may not know of the others. */

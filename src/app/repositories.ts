@@ -1,6 +1,5 @@
 /** Repositories: read, create, change and delete them. */
 
-import { allows } from '../auth/policy.ts';
 import {
   getPolicy,
   isPublic,
@@ -23,7 +22,7 @@ import {
 import { deleteRepository as moveToTrash } from '../registry/trash/repositories.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { endSubscriptions } from '../webhooks/subscriptions.ts';
-import { requireRight } from './access.ts';
+import { may, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
 type Visibility = 'private' | 'public';
@@ -78,7 +77,7 @@ export async function putRepository(
     if (ifVersion === 0)
       throw new Refusal('version-mismatch', { message: 'the repository exists already: nothing was changed' });
   }
-  if (!allows(call.authority, 'pull', repository)) throw new Refusal('name-taken');
+  if (!may(call.authority, 'pull', repository)) throw new Refusal('name-taken');
   requireRight(call, 'admin', repository);
   // RFC 9110, 13.1.1: an absent repository has no version.
   if (ifVersion !== null && !(await describeRepository(call.env, repository))) throw new Refusal('version-mismatch');
@@ -87,7 +86,7 @@ export async function putRepository(
 
 /** @returns `false` if there is one of this name */
 async function create(call: Call, repository: RepositoryName, wanted: RepositoryChange, by: Actor): Promise<boolean> {
-  const creator = { by, mayAdminister: allows(call.authority, 'admin', repository) };
+  const creator = { by, mayAdminister: may(call.authority, 'admin', repository) };
   // A creator without the right to admin is told that the name is taken, not that a field is not allowed.
   if (!creator.mayAdminister && (await describeRepository(call.env, repository))) return false;
   const batch = newBatch(call.env);

@@ -1,6 +1,5 @@
 /** The trash: deleted tags, manifests and repositories, listed, restored, or purged before their time is up. */
 import type { Authority } from '../auth/authority.ts';
-import { allows } from '../auth/policy.ts';
 import { restorePolicy } from '../auth/rights/policies.ts';
 import { common, judgeOf, reachOf, repositoryPatterns } from '../auth/visibility.ts';
 import { newBatch } from '../events/batch.ts';
@@ -30,7 +29,7 @@ import {
   restoreTag as restoreTagRow,
 } from '../registry/trash/restore.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { requireLogin, requireRight } from './access.ts';
+import { may, requireLogin, requireRight } from './access.ts';
 import { type Call, finishing } from './call.ts';
 import { openCursor, sealCursor } from './sealed-cursor.ts';
 
@@ -151,7 +150,7 @@ async function requireTrashed(call: Call, entry: string): Promise<{ trashed: Tra
   const { authority } = call;
   const statements = authority.statements.filter(({ from }) => from !== `repository:${trashed.name}`);
   const asker = { ...call, authority: { ...authority, statements } };
-  if (!allows(asker.authority, 'admin', trashed.name)) throw new Refusal('not-found');
+  if (!may(asker.authority, 'admin', trashed.name)) throw new Refusal('not-found');
   return { trashed, by: requireRight(asker, 'admin', trashed.name) };
 }
 

@@ -179,11 +179,13 @@ async function recordLogin(
   });
   await batch.commit();
 }
+
 /** Names that the audit log shows: those of keys, and which namespaces are organizations. One call of the database. */
 export async function namesForLog(
   env: Database,
   { keys, namespaces }: { keys: string[]; namespaces: string[] },
 ): Promise<{ keys: Map<string, string>; organizations: Set<string> }> {
+  if (keys.length === 0 && namespaces.length === 0) return { keys: new Map(), organizations: new Set() };
   const batch = newBatch(env);
   const named = batch.query<{ id: string; name: string }>(
     'SELECT id, name FROM access_keys WHERE id IN (SELECT value FROM json_each(:keys))',

@@ -2,11 +2,12 @@
 import { Hono } from 'hono';
 import { html, raw } from 'hono/html';
 import { type AppEnv, originOf } from './context.ts';
-import { answerFixed, fixed, pageHeaders, SHEET_STYLE, styleSource } from './page.ts';
+import { answerFixed, once, pageHeaders, SHEET_STYLE, sheetPage, styleSource } from './page.ts';
 
 export const home = new Hono<AppEnv>().get('/', async (c) => {
   const policy = ["default-src 'none'", `style-src ${await styleSource(SHEET_STYLE)}`];
-  return answerFixed(c, await fixed(String(await page(originOf(c)))), {
+  const document = await once('home', originOf(c), async () => `${await page(originOf(c))}`);
+  return answerFixed(c, document, {
     'content-type': 'text/html; charset=UTF-8',
     'content-security-policy': [...policy, "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"].join('; '),
     ...pageHeaders(c),
@@ -16,17 +17,8 @@ export const home = new Hono<AppEnv>().get('/', async (c) => {
 
 function page(origin: string) {
   const { host } = new URL(origin);
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>${host} · a container registry</title>
-<style>${raw(SHEET_STYLE)}</style>
-</head>
-<body>
-<main>
+  const style = html`<style>${raw(SHEET_STYLE)}</style>`;
+  const body = html`<main>
 <p class="host">A container registry</p>
 <h1>${host}</h1>
 <p>Log in with your user name. The password is an access key:</p>
@@ -38,7 +30,6 @@ docker push ${host}/NAME/hello-world</pre>
 <pre tabindex="0">docker pull ${host}/NAME/hello-world</pre>
 <p>People, teams, keys, permissions, tags and webhooks are managed by <a href="/api">the HTTP API</a>. An account comes from an
 administrator of this registry.</p>
-</main>
-</body>
-</html>`;
+</main>`;
+  return sheetPage(`${host} · a container registry`, style, body);
 }

@@ -5,7 +5,7 @@
 import { Hono } from 'hono';
 import { html, raw } from 'hono/html';
 import { type AppEnv, originOf } from './context.ts';
-import { pageHeaders, SHEET_STYLE } from './page.ts';
+import { pageHeaders, SHEET_STYLE, sheetPage } from './page.ts';
 
 export const join = new Hono<AppEnv>({ strict: false }).get('/', (c) => {
   const nonce = crypto.randomUUID();
@@ -27,17 +27,8 @@ export const join = new Hono<AppEnv>({ strict: false }).get('/', (c) => {
 
 function page(origin: string, nonce: string) {
   const { host } = new URL(origin);
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Join ${host}</title>
-<style nonce="${nonce}">${raw(SHEET_STYLE + STYLE)}</style>
-</head>
-<body>
-<main>
+  const style = html`<style nonce="${nonce}">${raw(SHEET_STYLE + STYLE)}</style>`;
+  const body = html`<main>
 <p class="host">${host}</p>
 <noscript>${withoutScript(origin)}</noscript>
 ${ready(host)}
@@ -48,9 +39,8 @@ ${done()}
 </section>
 <p id="said" class="visually-hidden" role="status"></p>
 </main>
-<script nonce="${nonce}">${raw(SCRIPT)}</script>
-</body>
-</html>`;
+<script nonce="${nonce}">${raw(SCRIPT)}</script>`;
+  return sheetPage(`Join ${host}`, style, body);
 }
 
 function withoutScript(origin: string) {

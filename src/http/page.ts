@@ -1,4 +1,5 @@
 /** Helpers for HTML pages and documents: headers that protect a page, and ETags. */
+import { html } from 'hono/html';
 import { digestOf } from '../oci/digest.ts';
 import { matchesEtag } from './content.ts';
 import { originOf, type RequestContext } from './context.ts';
@@ -17,6 +18,8 @@ export function pageHeaders(c: RequestContext): Record<string, string> {
   };
 }
 
+type Html = ReturnType<typeof html>;
+
 /** A document that is the same for all readers of one origin. */
 export interface Fixed {
   bytes: Uint8Array<ArrayBuffer>;
@@ -24,9 +27,24 @@ export interface Fixed {
   etag: string;
 }
 
-export async function fixed(text: string): Promise<Fixed> {
+async function fixed(text: string): Promise<Fixed> {
   const bytes = new Uint8Array(new TextEncoder().encode(text));
   return { bytes, etag: `"${await digestOf('sha256', bytes)}"` };
+}
+
+/** Documents that were made in this isolate. Clients may use any number of host names, so the number is limited. */
+const documents = new Map<string, Promise<Fixed>>();
+const DOCUMENTS_MAX = 16;
+
+/** A document of this kind for this origin, made once. */
+export function once(kind: string, origin: string, make: () => string | Promise<string>): Promise<Fixed> {
+  const key = `${kind} ${origin}`;
+  const known = documents.get(key);
+  if (known) return known;
+  if (documents.size >= DOCUMENTS_MAX) documents.clear();
+  const document = Promise.resolve(make()).then(fixed);
+  documents.set(key, document);
+  return document;
 }
 
 /** The source expression of a content security policy that allows only this style. */
@@ -40,6 +58,23 @@ export function answerFixed(c: RequestContext, { bytes, etag }: Fixed, about: Re
   const headers = { ...about, etag };
   if (matchesEtag(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });
   return new Response(bytes, { headers: { ...headers, 'content-length': String(bytes.byteLength) } });
+}
+
+/** A page that is one sheet of text. @param style the `style` element, as the page's policy lets it in */
+export function sheetPage(title: string, style: Html, body: Html): Html {
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${title}</title>
+${style}
+</head>
+<body>
+${body}
+</body>
+</html>`;
 }
 
 /** Style of a page that is one sheet of text: colours in light and dark, type, and what can be copied. */

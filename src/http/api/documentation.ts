@@ -5,7 +5,7 @@
 import { Hono } from 'hono';
 import { EVENT_SCHEMA } from '../../contract/event-schema.ts';
 import { type AppEnv, originOf } from '../context.ts';
-import { answerFixed, type Fixed, fixed, pageHeaders, styleSource } from '../page.ts';
+import { answerFixed, once, pageHeaders, styleSource } from '../page.ts';
 import { api } from './all.ts';
 import { openApiDocument, type Paths, pathsOf } from './openapi.ts';
 import { referencePage, STYLE } from './reference-page.ts';
@@ -20,20 +20,6 @@ let made: Paths | undefined;
 function paths(): Paths {
   made ??= pathsOf(routes);
   return made;
-}
-
-/** Generated documents, by kind and origin. Clients may use any number of host names, so the number is limited. */
-const documents = new Map<string, Promise<Fixed>>();
-const DOCUMENTS_MAX = 16;
-
-function once(kind: string, origin: string, make: () => string | Promise<string>): Promise<Fixed> {
-  const key = `${kind} ${origin}`;
-  const known = documents.get(key);
-  if (known) return known;
-  if (documents.size >= DOCUMENTS_MAX) documents.clear();
-  const document = Promise.resolve(make()).then(fixed);
-  documents.set(key, document);
-  return document;
 }
 
 const revalidated = { 'cache-control': 'no-cache' };

@@ -64,9 +64,10 @@ function queryOf(c: RequestContext): Record<string, string> {
 /** A request without a body counts as an empty object. A PATCH has to say what it changes. */
 async function bodyOf(c: RequestContext): Promise<unknown> {
   const bytes = await readBody(c, BODY_MAX_BYTES);
-  if (bytes.byteLength === 0 && c.req.method !== 'PATCH') return {};
-  if (bytes.byteLength === 0)
+  if (bytes.byteLength === 0) {
+    if (c.req.method !== 'PATCH') return {};
     throw new Refusal('request-invalid', { message: 'the request has no body: send what to change as JSON' });
+  }
   const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
   if (type !== 'application/json') throw new Refusal('request-invalid', { message: 'the body must be application/json' });
   try {
