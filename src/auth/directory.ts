@@ -33,8 +33,8 @@ const SUBJECTS_READ = 16;
 const loadStatement = (teamsMax: number, repositoryStatements: string) => `WITH who(n, subject) AS NOT MATERIALIZED (
     SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = :key)) FROM json_each(:subjects))
   SELECT n, 'subject' AS kind, subject, 0 AS bytes, json_object(
-    'account', json((SELECT json_object('subject', a.subject, 'administrator', administrator, 'disabled', disabled, 'epoch',
-      epoch)
+    'account', json((SELECT json_object(
+        'subject', a.subject, 'administrator', administrator, 'disabled', disabled, 'epoch', epoch)
       FROM accounts a WHERE a.subject = who.subject)),
     'policy', json((SELECT json_object('bytes', octet_length(statements), 'data', ${readable('statements')})
       FROM policies p WHERE p.subject = who.subject)),
@@ -57,10 +57,10 @@ const OF_REPOSITORIES = `SELECT 0, 'repository', subject, octet_length(statement
     FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(:repositories))`;
 
 /** Like `OF_REPOSITORIES`, in the order of the request, and without the text of policies beyond the limit. */
-const OF_MANY_REPOSITORIES = `SELECT 0, 'repository', subject, bytes, iif(total <= ${REPOSITORIES_MAX_BYTES},
-  ${readable('statements')}, NULL)
-    FROM (SELECT subject, statements, octet_length(statements) AS bytes, sum(octet_length(statements)) OVER (ORDER BY r.key)
-      AS total
+const OF_MANY_REPOSITORIES = `SELECT 0, 'repository', subject, bytes,
+      iif(total <= ${REPOSITORIES_MAX_BYTES}, ${readable('statements')}, NULL)
+    FROM (SELECT subject, statements, octet_length(statements) AS bytes,
+        sum(octet_length(statements)) OVER (ORDER BY r.key) AS total
       FROM json_each(:repositories) r CROSS JOIN policies ON subject = 'repository:' || r.value)`;
 
 const LOAD = loadStatement(TEAMS_MAX, OF_REPOSITORIES);
@@ -214,8 +214,8 @@ async function readTeams(
   if (long.length === 0) return new Map(inline);
   const { results } = await prepare(
     env,
-    `SELECT subject, ${readable('statements')} AS statements FROM policies WHERE subject IN (SELECT value FROM ` +
-      `json_each(:long))`,
+    `SELECT subject, ${readable('statements')} AS statements FROM policies
+     WHERE subject IN (SELECT value FROM json_each(:long))`,
     { long },
   ).all<{ subject: string; statements: string | null }>();
   const asText = results.flatMap((row): [string, string][] => (row.statements === null ? [] : [[row.subject, row.statements]]));

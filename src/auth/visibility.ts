@@ -169,8 +169,8 @@ export async function pullsSaid(
   const { results } = await prepare(
     env,
     `SELECT n.repository, n.principal, ${PULL} AS pull FROM policy_principals n
-     WHERE n.principal IN (SELECT value FROM json_each(:principals)) AND n.repository IN (SELECT value
-       FROM json_each(:repositories))`,
+     WHERE n.principal IN (SELECT value FROM json_each(:principals))
+       AND n.repository IN (SELECT value FROM json_each(:repositories))`,
     { principals, repositories },
   ).all<{ repository: string; principal: string; pull: number }>();
   const said = new Map<string, Said>();

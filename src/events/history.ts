@@ -105,11 +105,11 @@ export async function searchEvents(
   const { rows, below } = exactly === null ? BY_ID : BY_ABOUT;
   const batch = newBatch(env);
   const found = batch.query<Omit<Row, 'target'> & { target: string | null; address: string | null }>(
-    `SELECT id, at, type, about, sequence, actor, key_id, changes, address, iif(bytes <= ${BYTES_PER_PAGE}, target, NULL)
-      AS target
+    `SELECT id, at, type, about, sequence, actor, key_id, changes, address,
+         iif(bytes <= ${BYTES_PER_PAGE}, target, NULL) AS target
        FROM (SELECT *, sum(${bytesOf('target')}) OVER (ORDER BY id DESC) AS bytes FROM (
-         SELECT * FROM (${rows}) WHERE actor = coalesce(:actor, actor) AND (:types IS NULL OR type IN (SELECT value
-           FROM json_each(:types)))
+         SELECT * FROM (${rows}) WHERE actor = coalesce(:actor, actor) 
+           AND (:types IS NULL OR type IN (SELECT value FROM json_each(:types)))
            AND ${NAMES_CONTENT}
            AND (:organization IS NULL OR about IN ('organization:' || :organization, 'logins:' || :organization)
              OR substr(about, 1, length(:organization) + 1) = :organization || '/')

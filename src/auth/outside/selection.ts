@@ -57,12 +57,12 @@ const OF_ALL = `WITH named(subject, organization) AS (
   sized AS (
     SELECT r.*, sum(octet_length(claims) + octet_length(statements)) OVER (ORDER BY rank, r.subject) AS total
     FROM ranked CROSS JOIN trust_rules r ON r.subject = ranked.subject WHERE r.issuer = :issuer AND r.disabled = 0)
-  SELECT ${COLUMNS}, iif(total <= ${READ_MAX_BYTES}, claims, NULL)
-    AS claims, iif(total <= ${READ_MAX_BYTES}, statements, NULL) AS statements
+  SELECT ${COLUMNS}, iif(total <= ${READ_MAX_BYTES}, claims, NULL) AS claims,
+    iif(total <= ${READ_MAX_BYTES}, statements, NULL) AS statements
   FROM sized r`;
 
-const STATE = `SELECT EXISTS (SELECT 1 FROM trust_rules WHERE issuer = :issuer) AS trusted, ${NEWEST} AS newest, began_at
-  AS at, since
+const STATE = `SELECT EXISTS (SELECT 1 FROM trust_rules WHERE issuer = :issuer) AS trusted, ${NEWEST} AS newest,
+    began_at AS at, since
   FROM (SELECT 1) LEFT JOIN outside_logins ON id = :login AND expires_at > unixepoch()`;
 
 type Row = Omit<SavedRule, 'names' | 'claims' | 'statements'> & {

@@ -209,8 +209,8 @@ function deleteWhere(batch: Batch, about: string, condition: string, parameters:
   recordEvent(batch, {
     about: aboutOf(about),
     by,
-    select: `SELECT 'trust-rule.deleted' AS type, json_object('subject', subject, 'issuer', issuer, 'version', version)
-      AS target
+    select: `SELECT 'trust-rule.deleted' AS type,
+        json_object('subject', subject, 'issuer', issuer, 'version', version) AS target
       FROM trust_rules WHERE ${condition}`,
     parameters,
   });

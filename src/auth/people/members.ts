@@ -119,9 +119,8 @@ function requireOrganizationAndUser(batch: Batch, env: Database, organization: s
 
 /** SQL: limits of :organization and of :subject, each true if there is room for one more. */
 const ROOM = {
-  members:
-    `(SELECT count(*) FROM members INDEXED BY members_by_organization WHERE organization = :organization) < ` +
-    `${MEMBERS_MAX}`,
+  members: `(SELECT count(*) FROM members INDEXED BY members_by_organization
+    WHERE organization = :organization) < ${MEMBERS_MAX}`,
   invitations: `(SELECT count(*) FROM organization_invitations INDEXED BY organization_invitations_by_organization
     WHERE organization = :organization AND user <> :subject AND expires_at > unixepoch()) < ${INVITATIONS_MAX}`,
   organizations: `(SELECT count(*) FROM members WHERE user = :subject) < ${ORGANIZATIONS_MAX}`,
@@ -190,8 +189,8 @@ function recordRemoved(batch: Batch, organization: string, subject: string, by: 
     by,
     select: `SELECT 'team-member.removed' AS type, json_object('subject', team, 'user', user) AS target
         FROM team_members WHERE user = :subject AND team >= :from AND team < :before
-      UNION ALL SELECT 'member.removed', iif(grants = '[]', json_object(${member}), json_object(${member}, 'grants',
-        json(grants)))
+      UNION ALL SELECT 'member.removed', 
+          iif(grants = '[]', json_object(${member}), json_object(${member}, 'grants', json(grants)))
         FROM members, (SELECT ${listOfGrants(':subject', ':organization')} AS grants)
         WHERE user = :subject AND organization = :organization`,
     parameters: { organization, subject, ...allOf('team', organization) },

@@ -158,8 +158,8 @@ export async function statementsOfRepositories(
 ): Promise<Map<string, Sourced[]>> {
   const { results } = await prepare(
     env,
-    `WITH sized AS (SELECT subject, octet_length(statements) AS bytes, sum(octet_length(statements)) OVER (ORDER BY subject)
-      AS total
+    `WITH sized AS (
+       SELECT subject, octet_length(statements) AS bytes, sum(octet_length(statements)) OVER (ORDER BY subject) AS total
        FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(:repositories)))
      SELECT sized.subject, total <= ${REPOSITORIES_MAX_BYTES} AS fits,
        iif(total <= ${REPOSITORIES_MAX_BYTES} AND bytes <= ${READ_MAX_BYTES}, statements, NULL) AS statements

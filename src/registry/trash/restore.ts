@@ -188,8 +188,8 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
   recordEvent(batch, {
     about: repository,
     by,
-    select: `SELECT 'manifest.restored' AS type, json_object('digest', t.digest, 'mediaType', t.media_type, 'size', t.size)
-      AS target
+    select: `SELECT 'manifest.restored' AS type,
+        json_object('digest', t.digest, 'mediaType', t.media_type, 'size', t.size) AS target
       ${TRASHED} WHERE NOT EXISTS (
         SELECT 1 FROM manifests m WHERE m.repository_id = :id AND m.digest = t.digest AND m.object_key IS NOT '')`,
     parameters: { id, manifests },
@@ -213,8 +213,8 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
     { id, manifests, inBucket },
   );
   batch.run(
-    `DELETE FROM trashed_references WHERE (child, repository_id, parent) IN (SELECT child, :id, parent FROM ` +
-      `(${TRASHED_REFERENCES}))`,
+    `DELETE FROM trashed_references
+     WHERE (child, repository_id, parent) IN (SELECT child, :id, parent FROM (${TRASHED_REFERENCES}))`,
     { id, manifests, inBucket },
   );
 }

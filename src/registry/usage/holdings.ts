@@ -73,8 +73,8 @@ const ENTRIES = `${OWN} SELECT
     (SELECT count(*) FROM own CROSS JOIN trash t ON t.repository_id = own.id AND t.kind = 'manifest'
       WHERE NOT trashed) AS trashedManifests`;
 
-const QUOTA = `SELECT max_bytes AS maxBytes, coalesce(warn_percent, ${WARN_PERCENT}) AS warnPercent, coalesce(version, 1)
-  AS version,
+const QUOTA = `SELECT max_bytes AS maxBytes, coalesce(warn_percent, ${WARN_PERCENT}) AS warnPercent,
+    coalesce(version, 1) AS version,
     unixepoch() AS countedAt, coalesce((SELECT staged FROM (${stagedOf('namespace')})), 0) AS staged
   FROM (SELECT 1) LEFT JOIN usage ON namespace = :namespace`;
 
