@@ -1,4 +1,4 @@
-/** The schedule: its runs, by name, and what is logged when jobs fail. */
+/** The Worker's handler of schedules: which work each schedule starts, and what is logged when a job fails. */
 import { type DeliveryRuntime, resumeLost } from './app/deliveries.ts';
 import { runJobs } from './app/schedule.ts';
 import { requireStores } from './app/setup.ts';
@@ -6,7 +6,10 @@ import type { Env } from './env.ts';
 import { deliveryRuntime } from './queue.ts';
 import { observed, report } from './telemetry.ts';
 
-/** Runs the schedule that fired, and logs the run. @throws not-set-up */
+/**
+ * Runs the work of the schedule that fired and logs the run.
+ * @throws not-set-up if the database or the bucket cannot be used
+ */
 export async function handleSchedule({ cron, scheduledTime }: ScheduledController, env: Env): Promise<void> {
   await requireStores(env);
   await observed(env, 'schedule', { cron }, { now: Date.now, run: (counted) => runNamed(counted, cron, scheduledTime) });
@@ -14,7 +17,8 @@ export async function handleSchedule({ cron, scheduledTime }: ScheduledControlle
 
 /**
  * Runs the jobs that are due. A job that fails does not stop the others.
- * @param now milliseconds since the epoch, when the schedule fired
+ * @param now the time when the schedule fired, in milliseconds since the epoch
+ * @throws AggregateError with the errors of the jobs that failed
  */
 export async function runScheduled(env: Env, now: number, runtime: DeliveryRuntime = deliveryRuntime): Promise<void> {
   const failures = await runJobs(env, now, runtime);
@@ -23,12 +27,12 @@ export async function runScheduled(env: Env, now: number, runtime: DeliveryRunti
 }
 
 /**
- * Schedules that `npm start` adds, and the seconds after which each of them takes a message for lost. They have no budget,
- * because the machine has no daily limit.
+ * The schedules that `npm start` adds. They only send lost queue messages again. The value is the number of seconds after which
+ * a message counts as lost. These schedules have no budget, because the user's machine has no daily limit.
  */
 const LOST_AFTER: Record<string, number> = { '@restart': 0, '@minute': 60 };
 
-/** Runs the schedule of this name. @param now milliseconds since the epoch, when it fired */
+/** Runs the work of the schedule `cron`. @param now the time when the schedule fired, in milliseconds since the epoch */
 async function runNamed(env: Env, cron: string, now: number): Promise<void> {
   const lostAfter = LOST_AFTER[cron];
   await (lostAfter === undefined ? runScheduled(env, now) : resumeLost(env, lostAfter));

@@ -1,51 +1,60 @@
 /**
- * The bindings and settings of Berth: their names, types and defaults. One table of settings is the source of what reads them,
- * of what `npm start` passes on, and of the documentation.
+ * The bindings and settings of Berth: their names, types and defaults. The tables below are the only list of settings: the
+ * parser, `npm start` and the documentation use them.
  */
 import type { D1Database, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 import { budget, choice, DAY, days, flag, integer, oneOf, origin, type Setting, seconds, secret, text } from './setting.ts';
 
 export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>> {
-  /** D1 holds everything except bytes; see `schema.sql`. */
+  /** D1 holds all data except the bytes of content; see `schema.sql`. */
   DB: D1Database;
-  /** R2 holds blobs, large manifests and pieces of unfinished uploads; see `src/storage/keys.ts`. */
+  /** R2 holds the bytes of blobs, of large manifests and of the pieces of unfinished uploads; see `src/storage/keys.ts`. */
   BLOBS: R2Bucket;
-  /** Announces committed events (`src/events/`). The consumer matches them with subscriptions. */
+  /** The queue that announces committed events (`src/events/`). Its consumer matches the events with subscriptions. */
   EVENTS: Queue;
-  /** Deliveries to send, now or after a delay (`src/webhooks/`). */
+  /** The queue of webhook deliveries to send, now or after a delay (`src/webhooks/`). */
   DELIVERIES: Queue;
-  /** Deliveries whose last attempt failed. The consumer marks them as failed. */
+  /** The queue of deliveries whose last attempt failed. Its consumer marks them as failed. */
   DEAD_LETTERS: Queue;
-  /** Wrong passwords from one network. Each Cloudflare location counts by itself; without the binding there is no limit. */
+  /**
+   * Limits the wrong passwords from one network. Each Cloudflare location counts separately. Without the binding there is no
+   * limit, which is also true of the other rate limits below.
+   */
   WRONG_PASSWORDS?: RateLimit;
-  /** `socket`: Cloudflare is not in front, so its headers are ignored. Only `npm start` sets it. */
+  /** `socket` means that requests do not come through Cloudflare, so its headers are ignored. Only `npm start` sets this. */
   ADDRESS_FROM?: string;
-  /** Token requests of one account from one address. */
+  /** Limits the token requests of one account from one address. */
   TOKEN_REQUESTS?: RateLimit;
-  /** Uploads that one account begins. */
+  /** Limits the uploads that one account starts. */
   UPLOAD_STARTS?: RateLimit;
-  /** Test deliveries of one webhook, and replays requested by one account. */
+  /** Limits the test deliveries of one webhook, and the replays that one account requests. */
   TEST_DELIVERIES?: RateLimit;
-  /** Writing requests of one account. */
+  /** Limits the requests of one account that write. */
   WRITES?: RateLimit;
-  /** Lists, searches and reports requested by one account. */
+  /** Limits the lists, searches and reports that one account requests. */
   EXPENSIVE_READS?: RateLimit;
-  /** Test deliveries of one account. */
+  /** Limits the test deliveries that one account requests, for all webhooks together. */
   CALLS?: RateLimit;
-  /** Logins that one account begins. */
+  /** Limits the new logins of one account. */
   LOGINS?: RateLimit;
 }
 
-/** The values of the settings as they were given. An empty string counts as not given. */
+/** The settings as unparsed text. An empty string counts as not set. */
 export type Vars = Partial<Record<keyof typeof SETTINGS, string>>;
 
 const MIB = 1024 * 1024;
-/** R2 requires parts of at least 5 MiB and of equal size. A buffer of 8 MiB fits easily into an isolate's 128 MB. */
+/**
+ * The size of a part of a multipart upload. R2 requires at least 5 MiB, and parts of equal size. A buffer of 8 MiB fits into an
+ * isolate's 128 MB.
+ */
 const PART_BYTES = 8 * MIB;
-/** R2's limit for a single put: 5 GiB minus 5 MiB (platform limits, "Maximum upload size", footnote). */
+/** R2's limit for a single put is 5 GiB minus 5 MiB (platform limits, "Maximum upload size", footnote). */
 const MAX_PUT_BYTES = 5 * 1024 * MIB - 5 * MIB;
 
-/** Settings of the Worker: environment variables under `npm start`, variables of `wrangler.toml` in a deployment. */
+/**
+ * The settings of the Worker. They are environment variables under `npm start`, and variables of `wrangler.toml` in a
+ * deployment.
+ */
 export const SETTINGS = {
   PUBLIC_URL: origin(
     'the origin that clients use, if a proxy in front of the registry changes it: `https://registry.example.com`',
@@ -139,14 +148,14 @@ export const SETTINGS = {
   MAX_PUT_BYTES: integer(MAX_PUT_BYTES, 1, MAX_PUT_BYTES, 'tests', 'bytes of the largest object of one R2 put'),
 };
 
-/** Settings that only `npm start` has. */
+/** The settings that only `npm start` has. */
 export const START_SETTINGS = {
   PORT: integer(8787, 1, 65535, 'npm start', 'the port it listens on'),
   HOST: text('127.0.0.1', 'the address it listens on; docker requires TLS for any host but its own'),
   DATA_DIR: text('data', 'the folder of all state: blobs, database, secret'),
 };
 
-/** Secrets. In a deployment `wrangler secret put` sets them, never `wrangler.toml`. */
+/** The secrets. In a deployment they are set with `wrangler secret put`, and never in `wrangler.toml`. */
 export const SECRETS = {
   REGISTRY_SECRET: secret(32, 'made at the first start', 'the one secret, from which every key is derived'),
   REGISTRY_SECRET_PREVIOUS: secret(32, 'none', 'still verifies while `REGISTRY_SECRET` is being replaced'),
@@ -157,14 +166,17 @@ type CamelCase<S extends string> = S extends `${infer Head}_${infer Rest}`
   ? `${Lowercase<Head>}${Capitalize<CamelCase<Rest>>}`
   : Lowercase<S>;
 
-/** The parsed settings, under their names in camel case: `TRASH_DAYS` is `trashDays`. */
+/** The parsed settings. Their names are in camel case: `TRASH_DAYS` becomes `trashDays`. */
 type Settings = {
   [Name in keyof typeof SETTINGS as CamelCase<Name>]: ReturnType<(typeof SETTINGS)[Name]['read']>;
 };
 
 const read = new WeakMap<object, Settings>();
 
-/** @throws Error with the name of the wrong setting and the values it accepts */
+/**
+ * Returns the parsed settings of `env`, which are parsed once for each object.
+ * @throws Error that names the invalid setting and the values that it accepts
+ */
 export function settings(env: Vars): Settings {
   const known = read.get(env);
   if (known) return known;
@@ -179,26 +191,26 @@ export function settings(env: Vars): Settings {
   return result;
 }
 
-/** The same deployment with some bindings wrapped. Its settings are not read again. */
+/** Returns a copy of `env` in which some bindings are wrapped. The settings are not parsed again. */
 export function withBindings<E extends Vars>(env: E, wrapped: Partial<E>): E {
   const copy = { ...env, ...wrapped };
   read.set(copy, settings(env));
   return copy;
 }
 
-/** The values of `npm start`'s own settings. @throws Error as `settings` does */
+/** Returns the values of the settings in `START_SETTINGS`. @throws Error as `settings` does */
 export function startSettings(env: Record<string, string | undefined>): { port: number; host: string; dataDir: string } {
   return readAll(START_SETTINGS, env) as { port: number; host: string; dataDir: string };
 }
 
-/** @throws Error with the name of the secret that is too short, but not its value */
+/** Checks the lengths of the secrets. @throws Error that names the secret that is too short, but does not contain its value */
 export function checkSecrets(env: Partial<Record<keyof typeof SECRETS, string>>): void {
   if (checkedSecrets.has(env)) return;
   readAll(SECRETS, env);
   checkedSecrets.add(env);
 }
 
-/** Bindings that passed. They are one object for the life of an isolate, so its requests check them once. */
+/** The environments whose secrets were checked. An isolate has one such object, so it checks them once. */
 const checkedSecrets = new WeakSet<object>();
 
 function readAll(table: Record<string, Setting>, env: Record<string, string | undefined>): Record<string, unknown> {

@@ -1,4 +1,4 @@
-/** The Worker's entry points: requests go to `http/`, messages to `queue.ts`, the schedule to `cron.ts`. */
+/** The Worker's entry points. `http/` handles requests, `queue.ts` handles messages, and `cron.ts` handles schedules. */
 import { handleSchedule } from './cron.ts';
 import type { Env } from './env.ts';
 import { app } from './http/app.ts';

@@ -1,10 +1,11 @@
 /**
- * Checks once in the life of an isolate that the database and the bucket are this registry's, and that the database has the
+ * Checks once in the life of an isolate that the database and the bucket belong to this registry, and that the database has the
  * schema of this build.
  *
- * The first deployment that uses two stores leaves its mark in both. A deployment that is bound to stores of another registry
- * by mistake is refused before it reads or writes anything else: the two would delete each other's layers and deliver each
- * other's webhooks. The mark is derived from the secret (HKDF), so the database never holds the secret itself.
+ * The first deployment that uses a database and a bucket leaves its mark in both. A deployment that is bound to the database or
+ * bucket of another registry by mistake is refused before it reads or writes anything else. Otherwise the two registries would
+ * delete each other's layers and deliver each other's webhooks. The mark is derived from the secret (HKDF), so the database
+ * never holds the secret itself.
  */
 import { type Env, settings } from './env.ts';
 import { deriveText, type Secrets, secretsOf } from './secrets.ts';
@@ -13,13 +14,16 @@ import { putText, readText } from './storage/objects.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS' | 'ADOPT_REGISTRY'> & Secrets;
 
-/** The stores belong to another registry, or lack migrations. The message says which, and what to do. Nothing was changed. */
+/**
+ * The error for a database or bucket that belongs to another registry, and for a database that lacks migrations. The message
+ * says which, and what to do. Nothing was changed.
+ */
 export class UnusableStoreError extends Error {}
 
 /**
- * The newest file of `migrations/`, and a text in the definition of a table that only this migration brings. Both change with
- * each new migration; a test compares them with the files. The text decides, so a database that was made from `schema.sql`,
- * without the table of migrations, counts as up to date.
+ * The number of the newest file in `migrations/`, and a text that only this migration adds to the definition of a table. The
+ * check looks for the text, so a database that was created from `schema.sql`, without the table of migrations, counts as up to
+ * date. Both values change with each new migration; a test compares them with the files.
  */
 export const SCHEMA = { version: 12, table: 'refusals', contains: 'CONSTRAINT overtaken' } as const;
 
@@ -30,14 +34,15 @@ interface Owner {
 
 const MARK_LENGTH = 26;
 
-/** Checks that succeeded or are under way, by the secrets: one in the life of an isolate. */
+/** The checks that succeeded or are running, by the secrets. An isolate makes one check. */
 const checked = new Map<string, Promise<void>>();
 
-/** Bindings that passed. They are one object for the life of an isolate, so most requests need no more than this look. */
+/** The environments that passed the check. An isolate has one such object, so most requests only look it up here. */
 const passed = new WeakSet<Stores>();
 
 /**
- * Takes one call to D1 and one to R2 in the first request of an isolate, and none afterwards.
+ * Checks the database and the bucket. The first request of an isolate needs one call to D1 and one to R2; later requests need
+ * none.
  * @throws UnusableStoreError
  */
 export async function requireOwnStores(env: Stores): Promise<void> {
@@ -45,7 +50,7 @@ export async function requireOwnStores(env: Stores): Promise<void> {
   const secrets = secretsOf(env).join('\0');
   const known = checked.get(secrets) ?? check(env);
   checked.set(secrets, known);
-  // The next request makes a check that failed again.
+  // After a check that failed, the next request checks again.
   await known.catch((error: unknown) => {
     checked.delete(secrets);
     throw error;
@@ -72,7 +77,10 @@ async function check(env: Stores): Promise<void> {
   await putText(env, REGISTRY_KEY, owner.id);
 }
 
-/** @throws UnusableStoreError if the schema is older than this build's */
+/**
+ * Returns the owner of the database; `null` if no registry has claimed it.
+ * @throws UnusableStoreError if the schema is older than this build's
+ */
 async function readOwner(env: Pick<Env, 'DB'>): Promise<Owner | null> {
   const schema = env.DB.prepare('SELECT 1 FROM sqlite_master WHERE name = ?1 AND instr(sql, ?2) > 0');
   const select = env.DB.prepare('SELECT id, secret_mark AS mark FROM registry');
@@ -96,7 +104,10 @@ async function outdated(env: Pick<Env, 'DB'>): Promise<UnusableStoreError> {
   );
 }
 
-/** The number of the last migration; of a database without the table of migrations 1, or 0 if it is empty. */
+/**
+ * Returns the number of the last migration. For a database without the table of migrations it is 1, or 0 if the database is
+ * empty.
+ */
 async function schemaVersion({ DB }: Pick<Env, 'DB'>): Promise<number> {
   const tables = await DB.prepare(
     "SELECT name FROM sqlite_master WHERE name IN ('d1_migrations', 'accounts') ORDER BY name DESC LIMIT 1",
@@ -107,7 +118,10 @@ async function schemaVersion({ DB }: Pick<Env, 'DB'>): Promise<number> {
   );
 }
 
-/** If several deployments claim the database at once, one of them becomes its owner. */
+/**
+ * Makes this registry the owner of the database. If several registries try this at once, one of them becomes the owner, and all
+ * calls return that one.
+ */
 async function claimDatabase(env: Pick<Env, 'DB'>, mark: string): Promise<Owner> {
   const insert =
     'INSERT INTO registry (one, id, secret_mark, created_at) VALUES (1, ?1, ?2, unixepoch()) ON CONFLICT DO NOTHING';

@@ -1,11 +1,14 @@
-/** The messages of the queues. Each queue has its own consumer. */
+/** The handler of queue messages. Each queue has its own consumer. */
 import { INTERNET } from './app/call.ts';
 import { type DeliveryRuntime, handleAnnouncements, handleDeadLetters, handleDeliveries } from './app/deliveries.ts';
 import { requireStores } from './app/setup.ts';
 import type { Env } from './env.ts';
 import { observed } from './telemetry.ts';
 
-/** Handles a batch of messages, and logs it. @throws not-set-up, so that the messages come again */
+/**
+ * Handles a batch of messages and logs it.
+ * @throws not-set-up if the database or the bucket cannot be used; the queue then delivers the messages again
+ */
 export async function handleMessages(
   batch: MessageBatch,
   env: Env,

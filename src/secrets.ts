@@ -1,12 +1,12 @@
 /**
- * The registry's one secret, and the keys derived from it by HKDF-SHA256 (RFC 5869). Each key has a label of its own, so
- * nothing made for one purpose passes for another. D1 stores no credential.
+ * The registry's one secret, and the keys that are derived from it by HKDF-SHA256 (RFC 5869). Each purpose has its own label
+ * and so its own key: what was made for one purpose is invalid for every other. D1 stores no credential.
  */
 import type { Env } from './env.ts';
 
 export type Secrets = Pick<Env, 'REGISTRY_SECRET' | 'REGISTRY_SECRET_PREVIOUS'>;
 
-/** The purpose of a key. Changing a label invalidates everything made with its key. */
+/** The purpose of a key. Changing a label invalidates everything that was made with its key. */
 export type KeyLabel =
   | 'access-token'
   | 'refresh-token'
@@ -17,13 +17,13 @@ export type KeyLabel =
   | 'place-in-list'
   | 'audit-address';
 
-/** 256 bits take at least this many characters in any usual encoding. */
+/** The minimum number of characters. In any usual encoding, 256 bits take at least this many. */
 const SECRET_MIN_LENGTH = 32;
 const KEY_BYTES = 32;
 
 const derived = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
 
-/** @throws Error if the secret is missing or too short; the deployment then serves nothing */
+/** Returns the current secret. @throws Error if the secret is missing or too short. The deployment then answers no request */
 export function requireSecret(env: Secrets): string {
   const secret = env.REGISTRY_SECRET ?? '';
   if (secret.length >= SECRET_MIN_LENGTH) return secret;
@@ -32,22 +32,22 @@ export function requireSecret(env: Secrets): string {
   );
 }
 
-/** The key that signs. */
+/** Returns the key for signing and encryption. */
 export function signingKey(env: Secrets, label: KeyLabel): Promise<Uint8Array<ArrayBuffer>> {
   return derive(requireSecret(env), label);
 }
 
-/** The keys that verify: the current one and, during a rotation of the secret, the previous one. */
+/** Returns the keys for verification and decryption: the current one and, during a rotation of the secret, the previous one. */
 export function verificationKeys(env: Secrets, label: KeyLabel): Promise<Uint8Array<ArrayBuffer>[]> {
   return Promise.all(secretsOf(env).map((secret) => derive(secret, label)));
 }
 
-/** The current secret and, during a rotation, the previous one. */
+/** Returns the current secret and, during a rotation, the previous one. */
 export function secretsOf(env: Secrets): string[] {
   return [requireSecret(env), ...(env.REGISTRY_SECRET_PREVIOUS ? [env.REGISTRY_SECRET_PREVIOUS] : [])];
 }
 
-/** Derives a key and keeps it in memory. The label must not come from a client, since each label takes memory. */
+/** Derives a key and caches it. The label must not come from a client, because each label takes memory. */
 function derive(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
   const id = `${secret}\0${label}`;
   const known = derived.get(id) ?? hkdf(secret, label);
@@ -57,7 +57,7 @@ function derive(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>>
 
 const derivedTexts = new Map<string, Promise<string>>();
 
-/** Derives a key as text: 32 characters of base32, 160 bits. */
+/** Derives a key as text of 32 characters in base32, which is 160 bits, and caches it. */
 export function deriveText(secret: string, label: string): Promise<string> {
   const id = `${secret}\0${label}`;
   const known = derivedTexts.get(id) ?? derive(secret, label).then(base32);
@@ -72,12 +72,15 @@ export async function hkdf(secret: string, label: string): Promise<Uint8Array<Ar
   return new Uint8Array(await crypto.subtle.deriveBits(parameters, material, KEY_BYTES * 8));
 }
 
-/** Encodes five bits of each byte, so 32 bytes become 160 bits. */
+/** Encodes the low five bits of each byte, so 32 bytes become 160 bits. */
 export function base32(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte & 31]).join('');
 }
 
-/** Compares in constant time, whatever the lengths, since it compares all bytes of the two hashes. */
+/**
+ * Compares two secrets in constant time. It compares all bytes of their hashes, so the time does not depend on the lengths
+ * either.
+ */
 export async function sameSecret(given: string, expected: string): Promise<boolean> {
   const [one, other] = await Promise.all([sha256(given), sha256(expected)]);
   return one.reduce((difference, byte, at) => difference | (byte ^ (other[at] ?? 0)), 0) === 0;
@@ -91,7 +94,8 @@ const IV_BYTES = 12;
 
 /**
  * Encrypts a text (AES-256-GCM).
- * @param context has to be given again to decrypt, so the ciphertext cannot be used elsewhere
+ * @param context binds the ciphertext to its use: decryption needs the same context
+ * @returns the initialization vector and the ciphertext
  */
 export async function encrypt(env: Secrets, label: KeyLabel, context: string, text: string): Promise<Uint8Array> {
   const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
@@ -100,7 +104,10 @@ export async function encrypt(env: Secrets, label: KeyLabel, context: string, te
   return new Uint8Array([...iv, ...new Uint8Array(sealed)]);
 }
 
-/** `null`: encrypted for another context, or with a secret that is neither the current nor the previous one. */
+/**
+ * Decrypts what `encrypt` returned. @returns `null` for another context, or for a secret that is neither the current nor the
+ * previous one
+ */
 export async function decrypt(
   env: Secrets,
   label: KeyLabel,

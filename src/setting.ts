@@ -1,21 +1,23 @@
-/** Kinds of settings: how the text of one is parsed and checked, and what the documentation says about it. */
+/** The kinds of settings. A kind defines how the text of a setting is parsed and checked, and what the documentation says. */
 
-/** One setting: how its text is parsed, and how it is documented. */
 export interface Setting<T = unknown> {
-  /** `tests`: only tests change it, so it is not documented and `npm start` ignores it. */
+  /** `tests` marks a setting that only tests change. It is not documented, and `npm start` ignores it. */
   where: 'everywhere' | 'npm start' | 'tests';
-  /** The values it accepts, in words. */
+  /** The accepted values, in words for the documentation. */
   values: string;
-  /** The default, in words. */
+  /** The default, in words for the documentation. */
   fallback: string;
   about: string;
-  /** @param given the other settings, for a default that depends on one. @throws Error with what is wrong with the value */
+  /**
+   * Parses the text. @param given all settings as text, because a default may depend on another setting
+   * @throws Error that says what is wrong with the value
+   */
   read: (value: string | undefined, given: Record<string, string | undefined>) => T;
 }
 
-/** Seconds. */
+/** One day in seconds. */
 export const DAY = 24 * 60 * 60;
-/** Ten years: longer than any useful lifetime, short enough for date arithmetic. */
+/** The maximum number of days, ten years. It is longer than any useful lifetime and short enough for date arithmetic. */
 const MAX_DAYS = 3650;
 const MAX_BUDGET = 1_000_000_000;
 
@@ -54,7 +56,10 @@ export function integer(
   return { where, values: `${least} to ${most}`, fallback: quoted(String(fallback)), about, read };
 }
 
-/** A daily budget of the background jobs (`src/background/budget.ts`). The default is a fifth of the free plan. 0: no limit. */
+/**
+ * A daily budget of the background jobs (`src/background/budget.ts`). The default is a fifth of the free plan's limit; 0 means
+ * no limit.
+ */
 export function budget(fallback: number, about: string): Setting<number> {
   const setting = integer(fallback, 0, MAX_BUDGET, 'everywhere', about);
   return {
@@ -87,7 +92,7 @@ export function secret(minLength: number, fallback: string, about: string): Sett
   return { where: 'everywhere', values: `${minLength} characters or more`, fallback, about, read };
 }
 
-/** The value, or `undefined` if none is given. @throws Error if it is not one of the allowed values */
+/** Returns the value, or `undefined` if none is given. @throws Error if the value is not allowed */
 export function oneOf<T extends string>(value: string | undefined, allowed: readonly T[]): T | undefined {
   const found = allowed.find((candidate) => candidate === value);
   if (value !== undefined && !found) throw new Error(`one of ${allowed.join(', ')}`);

@@ -1,10 +1,10 @@
 /**
- * Structured logs, and the counters behind them: one line for each request and one for each event of the background. No line
- * holds a credential, a query string or a body.
+ * Structured logs, and the counters of database and bucket operations that they contain. One line is logged for each request
+ * and for each run in the background. No line contains a credential, a query string or a body.
  */
 import { type Env, withBindings } from './env.ts';
 
-/** Every event that is logged, and how urgent it is. An `info` line is written in JSON mode only. */
+/** The events that are logged, with their levels. An `info` line is written in JSON mode only. */
 const EVENTS = {
   request: 'info',
   'request.failed': 'error',
@@ -35,7 +35,10 @@ const EVENTS = {
 
 type EventName = keyof typeof EVENTS;
 
-/** Particulars of an event. Of `error` the message is logged. A value that is `undefined` is left out. */
+/**
+ * The details of a logged event. The message of `error` is logged, and an unexpected error that ended a request is logged with
+ * its stack. A value that is `undefined` is left out.
+ */
 interface Fields {
   [name: string]: unknown;
   message?: string;
@@ -44,22 +47,22 @@ interface Fields {
 
 type Mode = 'json' | 'text' | 'off';
 
-/** Bytes of an error's stack, or of any other text, that a line holds. */
+/** The maximum number of characters of an error's text in one line. */
 const TEXT_MAX_LENGTH = 4000;
 
 let mode: Mode = 'text';
 
-/** Takes the mode from the settings. An isolate serves one deployment, so the mode is the isolate's. */
+/** Takes the mode from the settings. The mode is global, because an isolate serves one deployment. */
 export function configureLog({ LOG }: Pick<Env, 'LOG'>): void {
   mode = LOG === 'text' || LOG === 'off' ? LOG : 'json';
 }
 
-/** True if requests and the runs of the background are logged, and so have to be counted. */
+/** True if each request and each run in the background is logged, so that their operations have to be counted. */
 export function logsEverything(): boolean {
   return mode === 'json';
 }
 
-/** Writes one line. */
+/** Writes one line to the log. */
 export function report(event: EventName, { error, ...fields }: Fields = {}): void {
   const level = EVENTS[event];
   if (mode === 'off' || (mode === 'text' && level === 'info')) return;
@@ -70,28 +73,31 @@ export function report(event: EventName, { error, ...fields }: Fields = {}): voi
   else console.error(line);
 }
 
-/** The stack only where an unexpected error ended a request: elsewhere the message says enough. */
+/**
+ * Returns the text of an error. Only an unexpected error that ended a request is logged with its stack;
+ * otherwise the message suffices.
+ */
 function textOf(event: EventName, error: unknown): string {
   if (!(error instanceof Error)) return String(error).slice(0, TEXT_MAX_LENGTH);
   return ((event === 'request.failed' && error.stack) || error.message).slice(0, TEXT_MAX_LENGTH);
 }
 
-/** For people who read a terminal: `deliveries.not-sent: the queue is away (subscription abc)`. */
+/** Formats a line for people who read a terminal, for example `deliveries.not-sent: the queue is away (subscription abc)`. */
 function plain(event: EventName, { message, error, ...fields }: Fields): string {
   const said = [message, error].filter((text) => text !== undefined).join(': ');
   const rest = Object.entries(fields).flatMap(([name, value]) => (value == null ? [] : [`${name} ${value}`]));
   return `${event}${said === '' ? '' : `: ${said}`}${rest.length === 0 ? '' : ` (${rest.join(', ')})`}`;
 }
 
-/** The D1 and R2 operations of a request, or of a background run. */
+/** The number of D1 and R2 operations of a request or of a run in the background. */
 export interface Counts {
-  /** Round trips. A batch is one. */
+  /** The number of round trips to D1. A batch is one round trip. */
   d1Calls: number;
   rowsRead: number;
   rowsWritten: number;
-  /** Operations that R2 charges as class A: put, list, and those of a multipart upload. */
+  /** The number of operations that R2 charges as class A: put, list, and those of a multipart upload. */
   r2ClassA: number;
-  /** Class B: get and head. Deletions are free. */
+  /** The number of operations that R2 charges as class B: get and head. R2 does not charge for deletions. */
   r2ClassB: number;
 }
 
@@ -100,8 +106,8 @@ export function newCounts(): Counts {
 }
 
 /**
- * Runs one invocation of the background with stores that count, and logs it.
- * @param now the clock, in milliseconds
+ * Runs one queue batch or schedule in the background, counts its operations, and logs it.
+ * @param now returns the time in milliseconds
  */
 export async function observed(
   env: Env,
@@ -127,7 +133,7 @@ export async function observed(
 
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
 
-/** Wraps the stores so that they add to `counts`. */
+/** Wraps the database and the bucket so that they add their operations to `counts`. */
 export function countedStores({ DB, BLOBS }: Stores, counts: Counts): Stores {
   const database = countedDatabase(DB, (results) => {
     counts.d1Calls++;
@@ -139,14 +145,20 @@ export function countedStores({ DB, BLOBS }: Stores, counts: Counts): Stores {
   return { DB: database, BLOBS: new CountedBucket(BLOBS, counts) as unknown as R2Bucket };
 }
 
-/** Is told what a round trip to D1 returned, before the caller gets it. If it returns a promise, that is awaited. */
+/**
+ * A function that receives the results of each round trip to D1 before the caller does. If it returns a promise, that promise
+ * is awaited first.
+ */
 type Tell = (results: readonly D1Result<unknown>[]) => void | Promise<void>;
 
 export function countedDatabase(database: D1Database, tell: Tell): D1Database {
   return new CountedDatabase(database, tell) as unknown as D1Database;
 }
 
-/** The binding behind a database that counts. For memory that is kept for each database and outlives a request. */
+/**
+ * Returns the binding that a counting wrapper wraps. Caches that are keyed by database and outlive a request need it, because
+ * each request has its own wrapper.
+ */
 export function bindingOf(database: D1Database): D1Database {
   return database instanceof CountedDatabase ? bindingOf(database.inner) : database;
 }
@@ -197,7 +209,7 @@ class CountedStatement {
     return result;
   }
 
-  /** Asks with `all`, since D1 does not say what `first` cost. */
+  /** Calls `all`, because D1 does not report the cost of `first`. */
   async first(column?: string): Promise<unknown> {
     const [row] = (await this.all()).results;
     if (row === undefined) return null;

@@ -1,10 +1,10 @@
 /** The actions that a policy statement can allow or deny. */
 
-/** `retag` moves an existing tag; `push` adds content and new tags. */
+/** `push` adds content and new tags. `retag` moves an existing tag. */
 export const ACTIONS = ['pull', 'push', 'retag', 'delete', 'admin', 'create'] as const;
 export type RepositoryAction = (typeof ACTIONS)[number];
 
-/** The usual sets of actions, by name. */
+/** The named sets of actions that users can choose from. */
 export const PRESETS = {
   'pull only': ['pull'],
   'push and pull': ['pull', 'push', 'retag'],
@@ -12,5 +12,8 @@ export const PRESETS = {
 } as const satisfies Record<string, readonly RepositoryAction[]>;
 export type Preset = keyof typeof PRESETS;
 
-/** Actions that can be limited to some tags. Not `pull`: a tagged image can be pulled by its digest as well. */
+/**
+ * The actions that a statement can limit to some tags. `pull` is not one of them, because a tagged image can also
+ * be pulled by its digest.
+ */
 export const TAG_ACTIONS: readonly RepositoryAction[] = ['push', 'retag', 'delete'];

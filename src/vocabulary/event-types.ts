@@ -1,4 +1,4 @@
-/** Everything that the registry records as an event, and that webhooks can be told of. */
+/** The types of events that the registry records and that webhooks can receive. */
 export const EVENT_TYPES = [
   'manifest.pushed',
   'manifest.deleted',
@@ -62,19 +62,19 @@ export const EVENT_TYPES = [
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /**
- * The `type` of a CloudEvent. Argo CD Image Updater treats each type with `image` in its name as an image, so only events about
- * images have it.
+ * Returns the `type` attribute of the CloudEvent. Argo CD Image Updater treats each type that contains `image` as an event
+ * about an image, so only the types about images contain that word.
  */
 export function cloudEventType(type: EventType): string {
   return isAboutImage(type) ? `berth.image.${type}` : `berth.${type}`;
 }
 
-/** True for events about a manifest or a tag. */
+/** True if the events of this type are about a manifest or a tag. */
 export function isAboutImage(type: EventType): boolean {
   return /^(?:tag|manifest)\./.test(type);
 }
 
-/** True for events about a blob of a repository. `blob.missing` is about the whole registry. */
+/** True if the events of this type are about a blob in a repository. `blob.missing` is about the whole registry. */
 export function isAboutBlob(type: EventType): boolean {
   return type === 'blob.mounted' || type === 'blob.deleted';
 }

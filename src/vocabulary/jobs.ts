@@ -1,3 +1,3 @@
-/** Background jobs that share the day's budget. */
+/** The background jobs that share the daily budget. */
 export const JOBS = ['deliveries', 'expiry', 'collector', 'scrub', 'lifecycle'] as const;
 export type Job = (typeof JOBS)[number];

@@ -1,35 +1,43 @@
 /**
- * Words and limits of lifecycle policies (Amazon ECR User Guide, "Lifecycle policy properties"), with rules that keep added.
+ * The vocabulary and the limits of lifecycle policies. Both follow ECR (Amazon ECR User Guide, "Lifecycle policy properties"),
+ * with additional rules of type `keep`.
  */
 
 export const TAG_STATUSES = ['tagged', 'untagged', 'any'] as const;
 export const COUNT_TYPES = ['imageCountMoreThan', 'sinceImagePushed', 'sinceImagePulled'] as const;
 export const ACTION_TYPES = ['expire', 'keep'] as const;
 
-/** ECR's limit. */
+/** The maximum number of rules in one policy, as in ECR. */
 export const RULES_MAX = 50;
-/** Patterns or prefixes in one rule. */
+/** The maximum number of patterns or prefixes in one rule. */
 export const TAG_LIST_MAX = 50;
-/** Characters of a pattern or prefix, as many as a tag has. */
+/** The maximum number of characters of a pattern or prefix. A tag has the same limit. */
 export const TAG_TEXT_MAX = 128;
 export const RULE_DESCRIPTION_MAX = 256;
-/** Characters of a version range, which is compared with every tag. */
+/** The maximum number of characters of a version range. Each range is compared with every tag. */
 export const VERSION_RANGE_MAX = 200;
 
 /**
- * Patterns and prefixes of all rules together. Each is compared with every tag: this many take under a second for thousands of
- * tags.
+ * The maximum number of patterns and prefixes in all rules together. Each of them is compared with every tag. The comparison of
+ * 100 patterns with thousands of tags takes less than a second.
  */
 export const RULE_PATTERNS_MAX = 100;
-/** Version ranges of all rules together. */
+/** The maximum number of version ranges in all rules together. */
 export const VERSION_RANGES_MAX = 5;
 
 /**
- * Tags, and as many manifests, that are planned at once, which takes five milliseconds of CPU. More are planned page by page.
+ * The maximum number of tags, and of manifests, in a repository that is planned as a whole, which takes 5 ms of CPU. A
+ * repository with more is planned page by page.
  */
 export const WHOLE_MAX = 1000;
-/** Tags and manifests that one batch deletes. Their lists are bound parameters of up to 2 MB; each level is some statements. */
+/**
+ * The maximum numbers of tags and of manifests that one batch deletes. Their lists are bound parameters, which D1 limits to 2
+ * MB. Each level of nested indexes takes several statements.
+ */
 export const SLICE_TAGS_MAX = 1000;
 export const SLICE_MANIFESTS_MAX = 200;
-/** Versions that a rule counts in a large repository; a rule that keeps more of them keeps its whole range. */
+/**
+ * The maximum number of versions that a rule counts in a large repository. A rule that keeps more versions than that keeps all
+ * versions in its range.
+ */
 export const VERSIONS_MAX = 1000;

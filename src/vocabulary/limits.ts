@@ -1,15 +1,15 @@
-/** Limits that requests are checked against, and that the functions which write check again. */
+/** Limits on what a request may contain. The schemas check them, and the functions that write check them again. */
 
-/** UTF-8 bytes of all statements of a policy or access key together, as JSON. */
+/** The maximum number of UTF-8 bytes of all statements of a policy or an access key, as JSON. */
 export const POLICY_MAX_BYTES = 16 * 1024;
 export const STATEMENTS_MAX = 50;
-/** Entries in each list of one statement: repositories, tags, principals. */
+/** The maximum number of entries in each list of a statement: repositories, tags and principals. */
 export const PATTERNS_MAX = 50;
 
-/** Seconds that a login by a trust rule lasts. */
+/** The lifetime of a CI job's login that a trust rule admits, in seconds. */
 export const RULE_LIFETIME_DEFAULT = 60 * 60;
 export const RULE_LIFETIME_MIN = 60;
 export const RULE_LIFETIME_MAX = 12 * 60 * 60;
 
-/** Seconds. The same as ECR's authorization token. */
+/** The maximum lifetime of a login password, in seconds. It is that of ECR's authorization token. */
 export const LOGIN_PASSWORD_MAX_LIFETIME = 12 * 60 * 60;

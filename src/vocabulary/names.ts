@@ -1,18 +1,22 @@
 /**
- * Names of users, organizations, teams and robots, and how statements and tokens write them down: `user:alice`,
- * `team:acme/dev`, `robot:acme/ci`. Pure.
+ * The names of users, organizations, teams and robots, and the subjects that identify them in statements and tokens:
+ * `user:alice`, `team:acme/dev`, `robot:acme/ci`. Pure.
  */
 import { Refusal } from './refusal.ts';
 
-/** Everybody, anonymous callers included. */
+/** The principal that stands for all callers, including anonymous ones. */
 export const EVERYONE = '*';
 
-/** A first component of repository names (distribution-spec, "Pulling manifests"), with single separators. */
+/**
+ * A name is valid as the first component of a repository name (distribution-spec, "Pulling manifests"), but
+ * only with single separators.
+ */
 const ACCOUNT = /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/;
 const ACCOUNT_MAX_LENGTH = 64;
 
 /**
- * Skeletons of reserved names: paths of the registry, words with a meaning to programs, and names that pass for the registry.
+ * The skeletons (see `confusableSkeleton`) of reserved names: parts of the registry's paths, keywords of programs, and names
+ * that look official.
  */
 const RESERVED = new Set(
   `admin administrator all anonymous anyone api auth aws berth cdn-cgi ci dashboard docs everyone explore health help invitation
@@ -24,8 +28,8 @@ const RESERVED = new Set(
 );
 
 /**
- * A name for a new user, organization, team or robot, in lower case.
- * @throws request-invalid for a name outside the grammar, or a reserved one
+ * Parses the name of a new user, organization, team or robot, and returns it in lower case.
+ * @throws request-invalid if the name is outside the grammar or reserved
  */
 export function parseNewName(text: string): string {
   const name = parseName(text);
@@ -34,7 +38,10 @@ export function parseNewName(text: string): string {
   return name;
 }
 
-/** Names are case-insensitive: they are kept in lower case. @throws request-invalid */
+/**
+ * Parses a name and returns it in lower case, because names are case-insensitive.
+ * @throws request-invalid if it is outside the grammar
+ */
 export function parseName(text: string): string {
   const name = lowerCaseOf(text);
   if (isAccountName(name)) return name;
@@ -43,14 +50,14 @@ export function parseName(text: string): string {
   });
 }
 
-/** ASCII only: the lower case of some other letters, such as the Kelvin sign, is an ASCII letter. */
+/** Converts only ASCII letters. Some other letters, such as the Kelvin sign, have an ASCII letter as their lower case. */
 function lowerCaseOf(text: string): string {
   return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
 /**
- * Names that can be confused have the same skeleton (UTS 39): `acme-io` and `acmeio`, `paypa1` and `paypal`, `rnail` and
- * `mail`.
+ * Returns the skeleton of a name (UTS 39). Names that look alike have the same skeleton: `acme-io` and `acmeio`, `paypa1` and
+ * `paypal`, `rnail` and `mail`.
  */
 export function confusableSkeleton(name: string): string {
   return name
@@ -62,33 +69,39 @@ export function confusableSkeleton(name: string): string {
     .replaceAll('w', 'vv');
 }
 
-/** The part after the kind: `acme/dev` of `team:acme/dev`. */
+/** Returns the part of a subject after its kind: `acme/dev` for `team:acme/dev`. */
 export function nameOf(subject: string): string {
   return subject.slice(subject.indexOf(':') + 1);
 }
 
-/** The organization that a team, a robot or a rule belongs to; empty for one of the registry as a whole. */
+/**
+ * Returns the organization of a team, robot or trust rule. Returns an empty text for a trust rule of the registry as a whole.
+ */
 export function organizationOf(subject: string): string {
   const name = nameOf(subject);
   return name.includes('/') ? (name.split('/', 1)[0] as string) : '';
 }
 
 /**
- * The organization or user that a repository's name begins with; empty for `myfirstapp`, which belongs to the registry itself.
+ * Returns the namespace of a repository, which is the name of an organization or a user. Returns an empty text for a name
+ * without a namespace, such as `myfirstapp`: that repository belongs to the registry itself.
  */
 export function namespaceOf(repository: string): string {
   return repository.includes('/') ? (repository.split('/', 1)[0] as string) : '';
 }
 
-/** The user name for a password: `alice`, and `acme+ci` for a robot, as it cannot contain a slash. */
+/**
+ * Returns the user name that belongs to a password: `alice`, or `acme+ci` for a robot, because a user
+ * name cannot contain a slash.
+ */
 export function loginNameOf(subject: string): string {
   return nameOf(subject).replace('/', '+');
 }
 
-/** Trust rules are not among them: a rule has its own statements. */
+/** The kinds of principals. Trust rules are not principals, because each trust rule contains its own statements. */
 const PRINCIPAL_KINDS = ['user', 'organization', 'team', 'robot'];
 
-/** True for a valid principal of a statement: everyone, or a user, organization, team or robot. */
+/** True if the text is a valid principal of a statement: everyone, a user, an organization, a team or a robot. */
 export function isPrincipal(text: string): boolean {
   if (text === EVERYONE) return true;
   const kind = text.slice(0, Math.max(0, text.indexOf(':')));
@@ -97,13 +110,13 @@ export function isPrincipal(text: string): boolean {
   return PRINCIPAL_KINDS.includes(kind) && parts.length === (long ? 2 : 1) && parts.every(isAccountName);
 }
 
-/** @throws request-invalid unless `subject` names something of this kind */
+/** Requires that `subject` is a valid subject of this kind. @throws request-invalid */
 export function requireSubject(kind: 'team' | 'robot', subject: string): void {
   if (subject.startsWith(`${kind}:`) && isPrincipal(subject)) return;
   throw new Refusal('request-invalid', { message: `"${subject}" is not a ${kind}: it must be ${kind}:ORGANIZATION/NAME` });
 }
 
-/** `ci:acme/deploy`, or `ci:deploy` of the registry as a whole. */
+/** True if the text is the subject of a trust rule: `ci:acme/deploy`, or `ci:deploy` for the registry as a whole. */
 export function isRuleSubject(text: string): boolean {
   const parts = nameOf(text).split('/');
   return text.startsWith('ci:') && parts.length <= 2 && parts.every(isAccountName);

@@ -1,6 +1,7 @@
 /**
- * Why the registry refuses a request: the closed list, with what is said where a refusal has no message of its own. A reason
- * says what is wrong, not how a protocol says so: each door renders all of them in one table (`http/refusals.ts`).
+ * The closed list of the reasons for which the registry refuses a request. The text of a reason is the message of a refusal
+ * that has none of its own. A reason is independent of the protocol: the tables in `http/refusals.ts` translate each reason for
+ * each protocol.
  */
 export const REASONS = {
   // The request itself
@@ -67,8 +68,8 @@ export const REASONS = {
 export type Reason = keyof typeof REASONS;
 
 /**
- * Reasons for which the database itself can end a batch. The table `refusals` has a CHECK constraint for each of them: a new
- * one needs a migration.
+ * The reasons for which a precondition in SQL can abort a batch. The table `refusals` has a CHECK constraint for each of them,
+ * so a new reason in this list needs a migration.
  */
 export const PRECONDITIONS = [
   ...['not-found', 'repository-unknown', 'manifest-unknown', 'blob-unknown', 'upload-unknown', 'references-unknown'],

@@ -1,26 +1,26 @@
-/** The error that carries a reason from the function that refuses to the door that says so. */
+/** The error that carries the reason of a refusal from the function that refuses to the HTTP layer that renders the answer. */
 import { REASONS, type Reason } from './reasons.ts';
 
-/** The content of a refusal besides its reason. */
+/** The optional content of a refusal. */
 export interface Particulars {
-  /** For people: what is wrong, what stays unchanged, and what to do. */
+  /** The message for people: what is wrong, what stays unchanged, and what to do. */
   message?: string;
-  /** For programs, as JSON. */
+  /** Details for programs. They are rendered as JSON. */
   detail?: unknown;
-  /** Seconds after which trying again may help. */
+  /** The number of seconds after which another attempt may succeed. */
   retryAfter?: number;
-  /** Bytes of the content, for `range-not-satisfiable`. */
+  /** The size of the content in bytes, for `range-not-satisfiable`. */
   size?: number;
-  /** For `unauthenticated`. */
+  /** The challenge to the client, for `unauthenticated`. */
   challenge?: Challenge;
   cause?: unknown;
 }
 
-/** The challenge in the answer to a caller without the right credential (RFC 6750, section 3). */
+/** The `WWW-Authenticate` challenge for a caller without a sufficient credential (RFC 6750, section 3). */
 interface Challenge {
-  /** The scope that the request needs, as the token protocol writes it. */
+  /** The scope that the request needs, in the syntax of the token protocol. */
   scope?: string;
-  /** Why the credential that was sent is refused. Left out: none was sent. */
+  /** Why the sent credential is refused; absent if none was sent. */
   error?: 'invalid_token' | 'insufficient_scope';
 }
 
@@ -42,28 +42,32 @@ export class Refusal extends Error {
   }
 }
 
-/** True if `error` refuses for one of these reasons; for any reason if none is named. */
+/** True if `error` is a refusal for one of these reasons, or for any reason if none is given. */
 export function isRefusal(error: unknown, ...reasons: Reason[]): error is Refusal {
   return error instanceof Refusal && (reasons.length === 0 || reasons.includes(error.reason));
 }
 
-/** An error in one field of an input. `at` names it, as `rules.0`; empty: the input as a whole. */
+/**
+ * An error in one field of an input. `at` is the path of the field, for example `rules.0`. An empty `at` means the whole input.
+ */
 export interface FieldError {
   at: string;
   message: string;
 }
 
-/** Refuses an input: the message has the first error, the detail has all. */
+/** Returns a refusal of an input. Its message contains the first error, and its detail all errors. */
 export function invalidInput(...errors: [FieldError, ...FieldError[]]): Refusal {
   return new Refusal('request-invalid', { message: textOf(errors[0]), detail: errors });
 }
 
-/** @throws request-invalid if there are any errors */
+/** Checks that the list of errors is empty. @throws request-invalid with the errors */
 export function requireNoErrors([first, ...others]: FieldError[]): void {
   if (first) throw invalidInput(first, ...others);
 }
 
-/** Runs an operation, and gives the fields that it refuses their place in the request: `rules.0` becomes `body.rules.0`. */
+/**
+ * Runs an operation. If it refuses fields of its input, `place` is put before their paths: `rules.0` becomes `body.rules.0`.
+ */
 export async function withFieldsIn<T>(place: string, work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();

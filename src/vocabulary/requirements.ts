@@ -1,27 +1,36 @@
-/** The requirements of requests on their callers. */
+/** The requirements of the routes on their callers. */
 import type { RepositoryAction } from './actions.ts';
 
 /**
- * `login`: any valid credential. `account`: a user's access key that is not narrowed, not a login password. `administrator` and
- * `owner` (of the organization in the path) need the same, and the role. `owner or self`: the role, or to be the user in the
- * path. `member`: any member of the organization.
+ * Requirements on the caller's account.
+ * - `login`: any valid credential.
+ * - `account`: the credential is a user's access key that is not narrowed, or the bootstrap administrator's password.
+ * - `administrator` and `owner` (of the organization in the path): the same as `account`, and the caller has the role.
+ * - `owner or self`: the caller is an owner, or the user in the path.
+ * - `member`: the caller is a member of the organization.
  */
 export type PersonalRequirement = 'login' | 'account' | 'administrator' | 'owner' | 'owner or self' | 'member';
 
-/** Actions on a repository. Whether a push moves a tag (`retag`) is known only in its batch, so no request requires that. */
+/**
+ * The actions that a request can require. `retag` is not one of them: whether a push moves an existing tag is
+ * known only in its batch.
+ */
 export type RequiredAction = Exclude<RepositoryAction, 'retag'>;
 
-/** Actions that an access token can name. */
+/** The actions that the scope of an access token can contain. */
 export type ContentAction = 'pull' | 'push' | 'delete';
 
 /**
- * Requirements of the management API. An action is one on the repository in the path. `webhook`: the right to administer what
- * the webhook in the path listens to. `trash`: the right to administer the name of the deleted repository in the path.
+ * The requirements of the management API.
+ * - An action is required on the repository in the path.
+ * - `webhook` is the right to administer the repository, organization or registry whose events the
+ *   webhook in the path receives.
+ * - `trash` is the right to administer the name of the deleted repository in the path. The operation checks it.
  */
 export type ManagementRequirement = RequiredAction | PersonalRequirement | 'webhook' | 'trash';
 
-/** Requirements of the distribution protocol. */
+/** The requirements of the distribution protocol. */
 export type ContentRequirement = ContentAction | 'login' | 'catalog';
 
-/** `anyone`: no credentials. */
+/** `anyone` means that the request needs no credential. */
 export type Requirement = 'anyone' | ContentRequirement | ManagementRequirement;
