@@ -1,4 +1,4 @@
-/** The network that a request comes from, by which limits count. It is nothing that the client can choose. */
+/** Determines the network that a request comes from. Rate limits are counted by network. A client cannot choose its network. */
 import { createMiddleware } from 'hono/factory';
 import { auditAddress } from '../app/audit-address.ts';
 import type { AppEnv, RequestContext } from './context.ts';
@@ -6,8 +6,8 @@ import type { AppEnv, RequestContext } from './context.ts';
 const UNKNOWN = 'unknown';
 
 /**
- * The network of the client. On Cloudflare it is in a header that Cloudflare itself writes. Under `npm start` it is the address
- * of the socket; the header is not read there, because the client could have written it.
+ * The network of the client. On Cloudflare, the address comes from a header that Cloudflare itself writes. Under `npm start`,
+ * it comes from the socket. The header is not read there, because the client could have written it.
  */
 export function networkOf(c: RequestContext): string {
   if (c.env.ADDRESS_FROM !== 'socket') return networkIn(c.req.header('cf-connecting-ip') ?? '');
@@ -20,13 +20,13 @@ function withoutPort(text: string): string {
   return text.replace(/^\[(.*)\](?::\d+)?$/, '$1').replace(/^([^:]*):\d+$/, '$1');
 }
 
-/** The network to record; `null`: not known. */
+/** The network to record with an event. `null` if it is not known. */
 export function recordedNetworkOf(c: RequestContext): string | null {
   const network = networkOf(c);
   return network === UNKNOWN ? null : network;
 }
 
-/** For the management API: changes are recorded with the client's address. */
+/** Sets `auditAddress` for every change through the management API, so that events record the client's address. */
 export const withAuditAddress = createMiddleware<AppEnv>(async function withAuditAddress(c, next) {
   const isChange = c.req.method !== 'GET' && c.req.method !== 'HEAD';
   if (isChange) c.set('auditAddress', await auditAddress(c.env, recordedNetworkOf(c)));
@@ -36,12 +36,13 @@ export const withAuditAddress = createMiddleware<AppEnv>(async function withAudi
 const GROUPS = 8;
 
 /**
- * The network of an address: an IPv4 address itself, also if it is mapped into IPv6; for IPv6 the first 64 bits, because each
- * customer has at least that many addresses. All text that is no address is one network.
+ * The network of an address. An IPv4 address is its own network, also if it is mapped into IPv6. The network of an IPv6 address
+ * is its first 64 bits, because a provider gives each customer at least one such block. Any other text belongs to the network
+ * `unknown`.
  */
 export function networkIn(address: string): string {
   if (/^\d+\.\d+\.\d+\.\d+$/.test(address)) return address;
-  // URL normalizes IPv6 addresses. A zone (`%eth0`) is the server's own name for a link.
+  // `URL` normalizes IPv6 addresses. The zone (`%eth0`) is removed: it names a link of the server, not a part of the address.
   const host = URL.parse(`http://[${address.replace(/%.*$/, '')}]`)?.hostname.slice(1, -1);
   if (host === undefined) return UNKNOWN;
   const [before = [], after = []] = host.split('::').map((half) => half.split(':').filter((group) => group !== ''));

@@ -1,4 +1,4 @@
-/** The routes of the registry, and the middleware that all of them share. */
+/** The Hono application: registers all routes of the registry and the middleware that they share. */
 import { type Context, Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
@@ -30,14 +30,14 @@ import { uploads } from './v2/uploads.ts';
 const headers = createMiddleware<AppEnv>(async function headers(c, next) {
   await next();
   if (c.req.method === 'HEAD') await measure(c);
-  // Set on the response: Hono's context would build a new one.
+  // The headers are set on the response itself. Hono's `c.header` would build a new response.
   c.res.headers.set('docker-distribution-api-version', 'registry/2.0');
   c.res.headers.set('x-content-type-options', 'nosniff');
 });
 
 /**
- * Sets Content-Length on the answer to HEAD: Hono runs the GET handler and drops its body, and the runtime measures only bodies
- * that are sent. Errors have a length already.
+ * Sets Content-Length on the answer to HEAD. Hono runs the GET handler and drops its body, and the runtime sets the length only
+ * for bodies that are sent. Answers with errors already have a Content-Length.
  */
 async function measure(c: Context<AppEnv>): Promise<void> {
   const { status, headers, body } = c.res;
@@ -53,14 +53,17 @@ const configured = createMiddleware<AppEnv>(async function configured(c, next) {
   await next();
 });
 
-/** Refuses stores of another registry or with an older schema. For the log, counts the requests to the stores. */
+/**
+ * Refuses every request if the stores belong to another registry or the schema is older than this program. If requests are
+ * logged, it also wraps the stores to count the operations of the request.
+ */
 const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
   await requireStores(c.env);
   if (logsEverything()) c.env = withBindings(c.env, countedStores(c.env, c.var.counts));
   await next();
 });
 
-/** Refuses requests that a registry's webhook sends, so that no event can cause itself (RFC 5842, 7.2: loop detected). */
+/** Refuses requests that the webhook of a registry sent, so that no event can cause itself (RFC 5842, 7.2: loop detected). */
 const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
   if (c.req.header(LOOP_HEADER) !== undefined) {
     throw new Refusal('webhook-loop');
@@ -69,8 +72,8 @@ const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
 });
 
 /**
- * A host name or an address, with or without a port. Checked because realms and audiences contain it, and the runtime does not
- * check.
+ * A host name or an IP address, with or without a port. The Host header is checked because the realm of challenges and the
+ * audience of tokens contain it, and because the runtime does not check it.
  */
 const HOST = /^(?:[\w.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 
@@ -82,8 +85,9 @@ const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
 });
 
 /**
- * Refuses percent-encoding, which no path of the protocol needs, so that routing, authorization and handlers all read the same
- * path. One exception: some clients send `%3A` for the colon of a digest at the end of a path, where it is unambiguous.
+ * Refuses paths with percent-encoding, so that routing, authorization and handlers all read the same path. No path of the
+ * protocol needs percent-encoding. The exception is `%3A` for the colon of a digest at the end of a path: some clients send it,
+ * and it is unambiguous there.
  */
 const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
   const sent = c.req.url.replace(/^[^/]*\/\/[^/]*/, '').split(/[?#]/, 1)[0] ?? '';
@@ -103,8 +107,9 @@ function withPlainDigest(path: string): string {
 }
 
 /**
- * The management API accepts percent-encoding, which generated clients use: `%2F` in a repository's name, `%3A` in a digest.
- * `routedPath` has decoded it once. A path that is encoded twice, or cannot be decoded, is refused.
+ * Refuses paths of the management API that are encoded twice or cannot be decoded. Percent-encoding itself is accepted,
+ * because generated clients use it: `%2F` in the name of a repository, `%3A` in a digest. `routedPath` has already decoded the
+ * path once.
  */
 const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, next) {
   if (/[%\p{Cc}\ufffd]/u.test(c.req.path)) {
@@ -115,12 +120,13 @@ const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, nex
   await next();
 });
 
-/** A repository name of 255 characters has at most 128 parts, and routes add a few. */
+/** The maximum number of parts of a path. A repository name of 255 characters has at most 128 parts, and routes add a few. */
 const PATH_MAX_PARTS = 160;
 
 /**
- * The path that is routed: without a slash at its end. The router's work grows with the square of the number of parts, and it
- * runs before any middleware, so a path with too many parts is replaced by one that `plainPath` refuses.
+ * Returns the path that the router reads: the path of the request without a slash at its end. The work of the router grows
+ * with the square of the number of parts, and the router runs before any middleware. Therefore a path with too many parts is
+ * replaced by one that `plainPath` refuses.
  */
 function routedPath(request: Request): string {
   const sent = getPathNoStrict(request);
@@ -149,7 +155,7 @@ function refuse(c: Context<AppEnv>, refusal: Refusal): Response {
   return errorResponse(refusal, c.req.path, challengeHeaders(c, refusal));
 }
 
-/** The decoded path, or the path as it was sent if it cannot be decoded. */
+/** Returns the decoded path. A path that cannot be decoded is returned as it was sent. */
 function decoded(path: string): string {
   try {
     return decodeURIComponent(path);
@@ -159,9 +165,9 @@ function decoded(path: string): string {
 }
 
 /**
- * Adds the routes of a resource, each behind its guard, and refuses other methods on their paths. The refusal precedes the next
- * resource, so `GET .../blobs/uploads` is not read as a blob with an odd digest.
- * @throws Error for a route without a row in `ROUTES`
+ * Adds the routes of a resource, each behind its guard, and refuses all other methods on the same paths. That refusal is
+ * registered before the routes of the next resource, so `GET .../blobs/uploads` is not read as a blob with an invalid digest.
+ * @throws Error if `ROUTES` has no row for a route
  */
 function mount(prefix: string, resource: Hono<AppEnv>): void {
   const guarded = new Set<string>();

@@ -1,4 +1,4 @@
-/** Reads the Authorization header, and says in a challenge which credentials are wanted. */
+/** Reads the Authorization header, and writes the challenge (`WWW-Authenticate`) that says which credentials are accepted. */
 import { createMiddleware } from 'hono/factory';
 import { identify, type SentCredential, wrongCredentials } from '../app/authentication.ts';
 import { type Arrival, INTERNET } from '../app/call.ts';
@@ -8,20 +8,18 @@ import { recordedNetworkOf } from './address.ts';
 import { type AppEnv, baseOf, hostOf, originOf, type RequestContext } from './context.ts';
 import { guess } from './limits.ts';
 
-/** The request before its caller is known. */
+/** The context of a request whose caller is not known yet. */
 export function arrivalOf(c: RequestContext): Arrival {
   return { ...baseOf(c), network: recordedNetworkOf(c), fetch: INTERNET.fetch, requestId: c.var.requestId };
 }
 
-/** For /v2: a password of any kind as Basic, or an access token. Sets `caller`. */
+/** Sets `caller` for /v2. Accepts a password of any kind with the scheme Basic, and an access token with the scheme Bearer. */
 export const authenticate = createMiddleware<AppEnv>(async function authenticate(c, next) {
   await setCaller(c, (token) => ({ token }));
   await next();
 });
 
-/**
- * For /api: accepts the same passwords, and an access key or a login password as bearer token. Access tokens are for /v2 only.
- */
+/** Sets `caller` for /api. Accepts a password of any kind with either scheme. An access token is valid for /v2 only. */
 export const authenticateApi = createMiddleware<AppEnv>(async function authenticateApi(c, next) {
   await setCaller(c, (password) => ({ name: null, password }));
   await next();
@@ -35,7 +33,7 @@ async function setCaller(c: RequestContext & Setter, bearer: (value: string) => 
   c.set('caller', await identify(arrivalOf(c), sent, (compare) => guess(c, compare)));
 }
 
-/** @throws unauthenticated for another scheme, or a value that cannot be read */
+/** @throws unauthenticated if the scheme is neither Basic nor Bearer, or if the value cannot be parsed */
 function sentIn(header: string, bearer: (value: string) => SentCredential): SentCredential {
   const [scheme, value] = partsOf(header);
   if (scheme === 'bearer') return bearer(value);
@@ -44,20 +42,20 @@ function sentIn(header: string, bearer: (value: string) => SentCredential): Sent
   return sent;
 }
 
-/** The scheme and its value. With several values the value is empty, because it is unclear which one is meant. */
+/** The scheme, in lower case, and its value. Several values give an empty value, because it is unclear which one is meant. */
 export function partsOf(header: string): [scheme: string, value: string] {
   const [scheme = '', value = '', ...more] = header.trim().split(/[ \t]+/);
   return [scheme.toLowerCase(), more.length > 0 ? '' : value];
 }
 
-/** Longer than any credential that is in use. */
+/** The maximum number of characters of a Basic value. No credential in use is as long. */
 const BASIC_MAX_LENGTH = 16 * 1024;
 
-/** RFC 7617: `base64(name:password)`, UTF-8. */
+/** Parses `base64(name:password)` in UTF-8 (RFC 7617). `null` if the value cannot be parsed. */
 export function parseBasic(value: string): { name: string; password: string } | null {
   if (value.length > BASIC_MAX_LENGTH) return null;
   try {
-    // Some clients use the base64 alphabet for URLs.
+    // Some clients use the URL-safe alphabet of base64.
     const bytes = Uint8Array.from(atob(value.replaceAll('-', '+').replaceAll('_', '/')), (char) => char.charCodeAt(0));
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     const colon = text.indexOf(':');
@@ -68,8 +66,8 @@ export function parseBasic(value: string): { name: string; password: string } | 
 }
 
 /**
- * Headers of a 401 (RFC 9110, 15.5.2). Under /v2 the challenge says where to get a token and for what (distribution, "Token
- * Authentication Specification"); the token service and the management API take the password itself.
+ * The headers of a 401 (RFC 9110, 15.5.2). Under /v2 the challenge names the token service and the scope that the request needs
+ * (distribution, "Token Authentication Specification"). The token service and the management API ask for the password itself.
  */
 export function challengeHeaders(c: RequestContext, refusal: Refusal): Record<string, string> {
   if (refusal.reason !== 'unauthenticated') return {};
@@ -84,7 +82,7 @@ function tokenParameters(c: RequestContext, { challenge, message }: Refusal): st
   const parameters = [`realm="${originOf(c)}/token"`, `service="${hostOf(c)}"`];
   if (scope) parameters.push(`scope="${scope}"`);
   if (error) parameters.push(`error="${error}"`);
-  // docker shows this text when a push is refused. It is a quoted string of ASCII (RFC 6750, section 3).
+  // docker shows `error_description` when a push is refused. The text must be a quoted string in ASCII (RFC 6750, section 3).
   const isSaid = error !== undefined && message !== REASONS.unauthenticated;
   if (isSaid) parameters.push(`error_description="${message.replaceAll(/[^ !#-[\]-~]/g, "'")}"`);
   return parameters;

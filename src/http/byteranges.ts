@@ -1,25 +1,26 @@
-/** Several ranges of one content as `multipart/byteranges` (RFC 9110, 14.6). */
+/** Sends several ranges of one content in one `multipart/byteranges` body (RFC 9110, 14.6). */
 import { type ByteRange, contentRange } from '../oci/range.ts';
 
 type Open = (range: ByteRange) => Promise<ReadableStream | Uint8Array>;
 
 interface Multipart {
   contentType: string;
-  /** Bytes of the whole body. */
+  /** The number of bytes of the whole body. */
   length: number;
   body: ReadableStream;
 }
 
 /**
- * Opens the first range before it returns, so that missing content is still a 404. The other ranges are opened one after the
- * other while the body is sent, and none is held in memory.
+ * Builds the multipart body. The first range is opened before the function returns, so that missing content is still answered
+ * with 404. The other ranges are opened one after the other while the body is sent. No range is held in memory.
+ * @throws what `open` throws for the first range
  */
 export async function multipartOf(
   ranges: [ByteRange, ...ByteRange[]],
   { mediaType, size }: { mediaType: string; size: number },
   open: Open,
 ): Promise<Multipart> {
-  // Random, so that pushed content cannot contain it and end a part early.
+  // The boundary is random, so that pushed content cannot contain it and end a part early.
   const boundary = crypto.randomUUID().replaceAll('-', '');
   const heads = ranges.map((range, n) =>
     encoded(

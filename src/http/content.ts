@@ -1,4 +1,4 @@
-/** Answers with stored content: headers, conditions (RFC 9110, section 13) and ranges (section 14). */
+/** Sends stored content, with headers, conditions (RFC 9110, section 13) and ranges (section 14). */
 import type { Context } from 'hono';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, contentRange, requestedRanges } from '../oci/range.ts';
@@ -9,14 +9,14 @@ interface Content {
   digest: Digest;
   mediaType: string;
   size: number;
-  /** `immutable` if the request names the content by its digest; a tag may name other content the next time. */
+  /** `immutable` if the request names the content by its digest. `revalidate` for a tag, which may name other content later. */
   caching: 'immutable' | 'revalidate';
 }
 
 /**
- * Answers GET and HEAD. Pushed content must never run in a browser, so it is sent as a download, in a sandbox and without
- * sniffing.
- * @param open opens the content, or a range of it; called only if bytes are sent
+ * Answers GET and HEAD. Pushed content must never run in a browser. Therefore it is sent as a download and in a sandbox, and
+ * browsers may not guess its type (`nosniff`).
+ * @param open opens the whole content (`null`) or a range of it. It is called only if bytes are sent
  */
 export async function sendContent(
   c: RequestContext,
@@ -56,13 +56,13 @@ export async function sendContent(
   return new Response(body as BodyInit, { status: 206, headers });
 }
 
-/** True if an If-None-Match header matches. It is compared weakly, and may be a list or `*`. */
+/** True if an If-None-Match header matches the ETag. The header may be a list or `*`. The comparison is weak. */
 export function matchesEtag(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false;
   return header.trim() === '*' || header.split(',').some((one) => one.trim().replace(/^W\//, '') === etag);
 }
 
-/** Answers with JSON. Content-Length is set for HEAD as well. */
+/** Answers with JSON, and sets Content-Length, also for HEAD. */
 export function sendJson(c: Context, value: unknown, headers: Record<string, string> = {}): Response {
   const body = new Uint8Array(new TextEncoder().encode(JSON.stringify(value)));
   return c.body(body, 200, { 'content-type': 'application/json', ...headers, 'content-length': String(body.byteLength) });

@@ -1,4 +1,4 @@
-/** The context of a request: bindings, caller, address, time and network. */
+/** The context of a request: its variables in Hono, and the `Call` that is made from them for an operation. */
 import type { Context } from 'hono';
 import type { Caller } from '../app/authentication.ts';
 import type { Authority, Background, Call } from '../app/call.ts';
@@ -16,19 +16,20 @@ export interface AppEnv {
     requestId: string;
     counts: Counts;
     caller: Caller;
-    /** Set by the guard of the route. Not set for a pull with an access token, about which the database was not asked. */
+    /** The caller's rights, loaded by the guard of the route. Not set for a pull that an access token allows by itself. */
     authority?: Authority;
     repository?: RepositoryName;
     webhook?: Subscription;
     uploading?: UploadReads;
     auditAddress?: string | null;
-    /** For the log: who got a token, and why a request was refused. */
+    /** The account that requested a token, for the request log. */
     subject?: string;
+    /** The reason for which the request was refused, for the request log. */
     reason?: Reason;
   };
 }
 
-/** The part of a route's context that helpers need. */
+/** The part of Hono's context that helpers need. */
 export type RequestContext = Pick<Context<AppEnv>, 'env' | 'req' | 'executionCtx' | 'var'>;
 
 interface Place {
@@ -36,7 +37,7 @@ interface Place {
   host: string;
 }
 
-/** Parsed once for each request: parsing an address costs as much as the rest of a route. */
+/** The parsed origin of each request. It is parsed once, because parsing a URL costs as much as the rest of a route. */
 const places = new WeakMap<RequestContext['req'], Place>();
 
 function placeOf(c: RequestContext): Place {
@@ -49,47 +50,50 @@ function placeOf(c: RequestContext): Place {
   return place;
 }
 
-/** Scheme and host that the client used, or those of `PUBLIC_URL`. */
+/** The scheme, host and port of `PUBLIC_URL`. Without that setting, those that the client used. */
 export function originOf(c: RequestContext): string {
   return placeOf(c).origin;
 }
 
-/** The host: the service that tokens are for. */
+/** The host and port of `originOf`. It is also the name of the service that access tokens are for. */
 export function hostOf(c: RequestContext): string {
   return placeOf(c).host;
 }
 
-/** For work whose failure is only logged. With Hono's own `waitUntil` a failure would count against the request. */
+/** Runs work after the answer and logs its failure. With the runtime's own `waitUntil`, the request would count as failed. */
 export function afterwards(c: RequestContext): Background {
   const log = (error: unknown) => report('request.work-failed', { requestId: c.var.requestId, error });
   return { waitUntil: (work) => c.executionCtx.waitUntil(work.catch(log)) };
 }
 
-/** The request as operations need it. @throws Error if the route has no guard that loads the caller's rights, which is a bug */
+/** The context for an operation. @throws Error if no guard has loaded the caller's rights, which is a bug of the route */
 export function callOf(c: RequestContext): Call {
   const { authority, auditAddress = null } = c.var;
   if (!authority) throw new Error("no guard has loaded the caller's rights");
   return { ...baseOf(c), authority, address: auditAddress };
 }
 
-/** The same for operations on content, some of which an access token allows by itself. */
+/** The context for an operation on content. The caller's rights may be missing: an access token can allow a pull by itself. */
 export function contentCallOf(c: RequestContext): ContentCall {
   const { authority = null, uploading = null, auditAddress = null, caller } = c.var;
   return { ...baseOf(c), caller, authority, uploading, address: auditAddress };
 }
 
-/** The parts of a `Call` that do not depend on the caller. Below the doors, the only clock is the database's. */
+/**
+ * The parts of a `Call` that do not depend on the caller. Operations get the time from `now` and never read the clock of the
+ * Worker.
+ */
 export function baseOf(c: RequestContext): Omit<Call, 'authority' | 'address'> {
   const { origin, host } = placeOf(c);
   return { env: c.env, origin, service: host, now: Date.now(), work: afterwards(c) };
 }
 
-/** The repository in the path. @throws Error on a route without one, which is a bug */
+/** The repository in the path. @throws Error if the path of the route names no repository, which is a bug of the route */
 export function repositoryIn(c: RequestContext): RepositoryName {
   return set(c.var.repository);
 }
 
-/** The webhook in the path. @throws Error on a route without one, which is a bug */
+/** The webhook in the path. @throws Error if the path of the route names no webhook, which is a bug of the route */
 export function webhookIn(c: RequestContext): Subscription {
   return set(c.var.webhook);
 }

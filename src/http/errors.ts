@@ -1,4 +1,4 @@
-/** Turns an error into a response, in the envelope of distribution-spec, "Error Codes". */
+/** Turns an error into a response. Its body has the form of distribution-spec, "Error Codes". */
 import { refusalOfFailure } from '../app/failures.ts';
 import { jsonBytes } from '../oci/json.ts';
 import { report } from '../telemetry.ts';
@@ -6,10 +6,10 @@ import type { Reason } from '../vocabulary/reasons.ts';
 import { type Particulars, Refusal } from '../vocabulary/refusal.ts';
 import { API, V2 } from './refusals.ts';
 
-/** Seconds after which a client may retry a request that failed on the registry's side. */
+/** The number of seconds after which a client may repeat a request that was refused with 429 or 503. */
 const RETRY_AFTER = '1';
 
-/** A refusal with headers that only HTTP has. */
+/** A refusal with additional HTTP headers. */
 export class DoorRefusal extends Refusal {
   readonly headers: Record<string, string>;
 
@@ -19,27 +19,27 @@ export class DoorRefusal extends Refusal {
   }
 }
 
-/** The refusal that a client gets for this error. An error that is no refusal is logged. */
+/** Returns the refusal that a client gets for an error. An error that is not a refusal is also logged. */
 export function asRefusal(error: unknown, requestId: string): Refusal {
   if (error instanceof Refusal) return error;
   report('request.failed', { requestId, error });
   return refusalOfFailure(error, { now: Date.now(), random: Math.random() });
 }
 
-/** @param path that of the request: the management API has codes of its own. @param more further headers */
+/** @param path the path of the request: the management API has codes of its own. @param more additional headers */
 export function errorResponse(refusal: Refusal, path: string, more: Record<string, string> = {}): Response {
   const { reason, message, detail } = refusal;
   const [status, code] = (path.startsWith('/api/') ? API : V2)[reason];
   const envelope = { errors: [bounded({ code, message, ...(detail === undefined ? {} : { detail }) })] };
   const body = new TextEncoder().encode(JSON.stringify(envelope));
   const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...headersOf(refusal), ...more });
-  // For HEAD: the runtime measures only bodies that are sent.
+  // Set for HEAD: the runtime sets the length only for bodies that are sent.
   headers.set('content-length', String(body.byteLength));
   if ((status === 503 || status === 429) && !headers.has('retry-after')) headers.set('retry-after', RETRY_AFTER);
   return new Response(body, { status, headers });
 }
 
-/** Refused deletions. The answer has an Allow header, because the resource can still be read (RFC 9110, 15.5.6). */
+/** The reasons of refused deletions. The answer is a 405, which must have an Allow header (RFC 9110, 15.5.6). */
 const READ_ONLY: readonly Reason[] = ['content-referenced', 'deletion-disabled'];
 
 function headersOf(refusal: Refusal): Record<string, string> {
@@ -52,7 +52,7 @@ function headersOf(refusal: Refusal): Record<string, string> {
   };
 }
 
-/** oras-go shows no error with more than 8 KiB. */
+/** The maximum number of bytes of an error in the body. oras-go does not show errors of more than 8 KiB. */
 const BODY_MAX_BYTES = 7 * 1024;
 const MESSAGE_MAX_BYTES = 2 * 1024;
 
@@ -62,7 +62,7 @@ interface Told {
   detail?: unknown;
 }
 
-/** Shortens the message, and a list in `detail` to the items that fit. Any other `detail` that does not fit is left out. */
+/** Shortens the message, and shortens a list in `detail` to the items that fit. Any other long `detail` is left out. */
 function bounded(told: Told): Told {
   const message = cut(told.message, MESSAGE_MAX_BYTES);
   const { code, detail } = told;

@@ -1,6 +1,6 @@
 /**
- * The guard of a route. `ROUTES` says what each route requires; the guard asks for that before anything of the request is read
- * but its path, and sets what the handler needs: the caller's rights, and the repository or webhook in the path.
+ * The guard of a route: a middleware that checks what `ROUTES` requires for the route. It runs before the body of the request
+ * is read, and sets the variables that the handler needs: the caller's rights, and the repository or webhook in the path.
  */
 import { createMiddleware } from 'hono/factory';
 import { admit, admitToContent, type Named } from '../app/admission.ts';
@@ -14,7 +14,7 @@ import type { AppEnv, RequestContext } from './context.ts';
 import { limitExpensiveReads, limitWrites } from './limits.ts';
 import { contentLength } from './params.ts';
 
-/** Routes under /v2 that read a row for each item of a list, and about how many rows. */
+/** For each list under /v2, the approximate number of database rows that one request reads. */
 const LISTS: Record<string, number> = {
   '/v2/_catalog': 5000,
   '/v2/:name{.+}/tags/list': 500,
@@ -31,7 +31,6 @@ export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'
     const named = namedIn(c);
     if (named.repository !== null) c.set('repository', named.repository);
     if (isContent) {
-      // HEAD reads, as GET does.
       const isRead = c.req.method === 'GET' || c.req.method === 'HEAD';
       const request = { named, isRead, incoming: incomingBlob(c, path) };
       const admitted = await admitToContent(arrivalOf(c), c.var.caller, requirement as ContentRequirement, request);
@@ -62,7 +61,7 @@ function namedIn(c: RequestContext): Named {
   };
 }
 
-/** `from` of a mount (end-11), or the repository that a query of the management API is about. */
+/** A second repository whose policy is loaded: `from` of a mount (end-11), or `repository` in a query of the management API. */
 function sourceIn(c: RequestContext): RepositoryName | null {
   const isQuery = c.req.path.startsWith('/api/');
   const isMount = !isQuery && c.req.query('mount') !== undefined;
@@ -70,7 +69,10 @@ function sourceIn(c: RequestContext): RepositoryName | null {
   return source !== undefined && isRepositoryName(source) ? source : null;
 }
 
-/** The bytes of a blob that a request brings, if its route is one of uploads and its digest can be read. */
+/**
+ * Describes the bytes of a blob that the request sends. `null` if the request sends no bytes of a blob, or if its digest is
+ * missing or not valid.
+ */
 function incomingBlob(c: RequestContext, path: string): IncomingBlob | null {
   const { method } = c.req;
   const isUpload = path === STARTS ? method === 'POST' : path === UPLOADS && (method === 'PATCH' || method === 'PUT');
@@ -80,7 +82,7 @@ function incomingBlob(c: RequestContext, path: string): IncomingBlob | null {
   return { location: c.req.param('upload') ?? null, digest, length: contentLength(c) };
 }
 
-/** The tag in the path; for a manifest that is pushed by its digest, the first one of its parameters. */
+/** The tag in the path. For a manifest that is pushed by its digest, the first `tag` parameter. `null` if there is none. */
 function tagIn(c: RequestContext): string | null {
   const reference = c.req.param('reference');
   if (reference === undefined) return c.req.param('tag') ?? null;

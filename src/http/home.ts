@@ -1,4 +1,4 @@
-/** The page at the registry's own address: how to log in and push, and where the API is described. */
+/** The HTML page at `/`. It shows how to log in, push and pull, and links to the description of the API. */
 import { Hono } from 'hono';
 import { html, raw } from 'hono/html';
 import { type AppEnv, originOf } from './context.ts';

@@ -1,6 +1,7 @@
 /**
- * The page on which an invitation is accepted. Its token follows the # of the link, which browsers do not send. A script reads
- * it there, and uses it when the button is pressed: opening the link, as mail scanners do, uses up nothing.
+ * The page on which a user accepts an invitation. The token follows the `#` of the link, and browsers do not send that part. A
+ * script reads the token, and sends it only when the user presses the button. So a mail scanner that opens the link does not
+ * use up the invitation.
  */
 import { Hono } from 'hono';
 import { html, raw } from 'hono/html';
@@ -106,9 +107,7 @@ button:disabled { opacity: .6; cursor: progress; }
 @media (max-width: 30rem) { dd { flex-direction: column; } }
 `;
 
-/**
- * The script moves the token from the address bar into the page's history entry, so that only a reload of this page finds it.
- */
+/** The script moves the token from the address bar into the state of the history entry. A reload of the page still finds it. */
 const SCRIPT = `
 'use strict';
 const $ = (id) => document.getElementById(id);

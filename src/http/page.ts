@@ -1,13 +1,13 @@
-/** Helpers for HTML pages and documents: headers that protect a page, and ETags. */
+/** Helpers for HTML pages and other documents: security headers, ETags, and the style of simple pages. */
 import { html } from 'hono/html';
 import { digestOf } from '../oci/digest.ts';
 import { matchesEtag } from './content.ts';
 import { originOf, type RequestContext } from './context.ts';
 
-/** Seconds: a year, which the preload lists of browsers require. */
+/** The `max-age` of HSTS in seconds: one year, which the preload lists of browsers require. */
 const HSTS_MAX_AGE = 365 * 24 * 60 * 60;
 
-/** Forbids frames and shared windows with other origins, and keeps browsers on https. */
+/** Headers that forbid other origins to frame the page or to share its window, and that keep browsers on https. */
 export function pageHeaders(c: RequestContext): Record<string, string> {
   const isSecure = originOf(c).startsWith('https:');
   return {
@@ -32,11 +32,11 @@ async function fixed(text: string): Promise<Fixed> {
   return { bytes, etag: `"${await digestOf('sha256', bytes)}"` };
 }
 
-/** Documents that were made in this isolate. Clients may use any number of host names, so the number is limited. */
+/** The documents that this isolate has built. Their number is limited, because clients may use any number of host names. */
 const documents = new Map<string, Promise<Fixed>>();
 const DOCUMENTS_MAX = 16;
 
-/** A document of this kind for this origin, made once. */
+/** Returns the document of a kind for an origin. The isolate builds it on the first request and keeps it. */
 export function once(kind: string, origin: string, make: () => string | Promise<string>): Promise<Fixed> {
   const key = `${kind} ${origin}`;
   const known = documents.get(key);
@@ -47,20 +47,20 @@ export function once(kind: string, origin: string, make: () => string | Promise<
   return document;
 }
 
-/** The source expression of a content security policy that allows only this style. */
+/** The source expression with which a content security policy allows this style and no other. */
 export async function styleSource(style: string): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(style)));
   return `'sha256-${btoa(String.fromCharCode(...hash))}'`;
 }
 
-/** Answers with the document, or 304 if the reader has it. */
+/** Answers with the document, or with 304 if the client already has it. @param about headers that describe the document */
 export function answerFixed(c: RequestContext, { bytes, etag }: Fixed, about: Record<string, string>): Response {
   const headers = { ...about, etag };
   if (matchesEtag(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });
   return new Response(bytes, { headers: { ...headers, 'content-length': String(bytes.byteLength) } });
 }
 
-/** A page that is one sheet of text. @param style the `style` element, as the page's policy lets it in */
+/** A page that is one sheet of text. @param style the `style` element, in a form that the page's security policy allows */
 export function sheetPage(title: string, style: Html, body: Html): Html {
   return html`<!doctype html>
 <html lang="en">
@@ -77,7 +77,7 @@ ${body}
 </html>`;
 }
 
-/** Style of a page that is one sheet of text: colours in light and dark, type, and what can be copied. */
+/** The style sheet of a page that is one sheet of text, in light and dark colours. */
 export const SHEET_STYLE = `
 :root { color-scheme: light dark; --paper: #f4f5f7; --sheet: #fff; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de;
   --accent: #0b5cad; --on-accent: #fff; --well: #f0f2f5; --warn: #fff4d6; --on-warn: #5c4300; }

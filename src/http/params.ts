@@ -5,7 +5,7 @@ import { parseChunkRange } from '../oci/range.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { RequestContext } from './context.ts';
 
-/** Entries of a page: the maximum, and the default. */
+/** The maximum and default number of entries of a page. */
 const PAGE_MAX = 1000;
 
 /** @throws parameter-invalid if the parameter is repeated */
@@ -15,7 +15,7 @@ export function single(c: RequestContext, name: string): string | undefined {
   return values[0];
 }
 
-/** The page size `n` of a list: from 0 to the maximum. @throws parameter-invalid */
+/** The page size `n` of a list, from 0 to 1000. @throws parameter-invalid if it is not a whole number */
 export function pageSize(c: RequestContext): number {
   const text = single(c, 'n');
   if (text === undefined) return PAGE_MAX;
@@ -23,29 +23,29 @@ export function pageSize(c: RequestContext): number {
   return Math.min(Number(text), PAGE_MAX);
 }
 
-/** The Link header with the relation "next" (RFC 8288). @param parameters those of the next page */
+/** The Link header to the next page (RFC 8288, relation `next`). @param parameters the query parameters of the next page */
 export function nextLink(c: RequestContext, parameters: Record<string, string | undefined>): Record<string, string> {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, value);
-  // `%20` for a space, because media types are read with a plus as a plus.
+  // A space is sent as `%20`, because `mediaType` of the referrers reads a plus as a plus and not as a space.
   return { link: `<${c.req.path}?${query.toString().replaceAll('+', '%20')}>; rel="next"` };
 }
 
-/** `Content-Length` in bytes; `null` for a body of unknown length. */
+/** The length of the body in bytes. `null` if the request has a body without a Content-Length. */
 export function contentLength(c: RequestContext): number | null {
   const text = c.req.header('content-length');
   if (text !== undefined) return Number(text);
   return c.req.raw.body ? null : 0;
 }
 
-/** The body of a request as a chunk of an upload. @throws chunk-out-of-order */
+/** The body of a request as a chunk of an upload. @throws chunk-out-of-order if its Content-Range is not valid */
 export function chunkOf(c: RequestContext): Chunk {
   const length = contentLength(c);
   const stream = length === 0 ? null : (c.req.raw.body as ReadableStream | null);
   return { body: { stream, length: stream ? length : 0 }, range: parseChunkRange(c.req.header('content-range')) };
 }
 
-/** Reads the whole body. @throws body-too-large as soon as it is longer than `max` bytes; body-incomplete if it breaks off */
+/** Reads the whole body. @throws body-too-large as soon as it exceeds `max` bytes; body-incomplete if it ends early */
 export async function readBody(c: RequestContext, max: number): Promise<Uint8Array> {
   const tooLarge = () =>
     new Refusal('body-too-large', { message: `the body of the request is too large: it may have up to ${max} bytes` });
@@ -60,7 +60,7 @@ export async function readBody(c: RequestContext, max: number): Promise<Uint8Arr
   return new Uint8Array(bytes);
 }
 
-/** @returns `null` for a longer body, whose rest can still be read */
+/** @returns `null` if the body is longer. The rest of the body can then still be read */
 async function readUpTo(body: ReadableStream<Uint8Array>, max: number): Promise<ArrayBuffer | null> {
   const reader = body.getReader();
   const chunks: Uint8Array<ArrayBuffer>[] = [];

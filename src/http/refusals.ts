@@ -1,10 +1,11 @@
 /**
- * The status and code for each reason of a refusal. The compiler finds a reason without a row. Codes of 4xx answers under /v2
- * have to be those of distribution-spec, "Error Codes"; the management API has codes of its own where none of these fits.
+ * The HTTP status and the error code for each reason of a refusal. A reason without a row is a compile error. Under /v2, an
+ * answer with a 4xx status must have a code of distribution-spec, "Error Codes". The management API has additional codes for
+ * reasons that none of those fits.
  */
 import type { Reason } from '../vocabulary/reasons.ts';
 
-/** Codes of the specification. */
+/** The codes of distribution-spec, "Error Codes". */
 type SpecifiedCode =
   | 'BLOB_UNKNOWN'
   | 'BLOB_UPLOAD_INVALID'
@@ -21,7 +22,7 @@ type SpecifiedCode =
   | 'UNAUTHORIZED'
   | 'UNSUPPORTED';
 
-/** Our own codes: `UNAVAILABLE` for 5xx, the others for the management API only. */
+/** Codes that the specification does not have. `UNAVAILABLE` is for 5xx answers. The others are for the management API only. */
 type OwnCode = 'CONFLICT' | 'INVALID' | 'NOT_FOUND' | 'PRECONDITION_FAILED' | 'UNAVAILABLE';
 
 type ErrorCode = SpecifiedCode | OwnCode;
@@ -70,7 +71,10 @@ const COMMON = {
   'storage-unavailable': [503, 'UNAVAILABLE'],
 } as const satisfies Partial<Record<Reason, Row>>;
 
-/** No operation of the protocol refuses for most of these reasons; they still have codes of the specification. */
+/**
+ * The rows for /v2. The operations of the protocol never refuse for most of the reasons below `COMMON`. These reasons still
+ * have codes of the specification.
+ */
 export const V2: Record<Reason, Row> = {
   ...COMMON,
   'request-invalid': [400, 'UNSUPPORTED'],
@@ -84,7 +88,7 @@ export const V2: Record<Reason, Row> = {
   disabled: [409, 'DENIED'],
   'not-empty': [409, 'DENIED'],
   conflict: [409, 'DENIED'],
-  // Clients of the protocol retry after 429 with Retry-After, and give up after 409.
+  // Clients of the protocol repeat a request after a 429 with Retry-After, and give up after a 409.
   overtaken: [429, 'TOOMANYREQUESTS'],
 };
 

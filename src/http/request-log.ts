@@ -1,10 +1,13 @@
-/** Gives each request an id, which its answer has in a header, and writes its line in the log. */
+/** Gives each request an id, sends the id in the header `x-request-id`, and writes one line of log for the request. */
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import { type Counts, configureLog, logsEverything, newCounts, report } from '../telemetry.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 
-/** The first middleware, so that it measures all others. Work after the answer is not counted. */
+/**
+ * Must be the first middleware, so that it measures the time of all others. Operations of the database and the bucket that run
+ * after the answer are not counted.
+ */
 export const logRequest = createMiddleware<AppEnv>(async function logRequest(c, next) {
   configureLog(c.env);
   const started = Date.now();
@@ -17,11 +20,12 @@ export const logRequest = createMiddleware<AppEnv>(async function logRequest(c, 
   if (logsEverything()) report('request', fieldsOf(c, routePath(c), { id, counts, ms: Date.now() - started }));
 });
 
-/** The format of Cloudflare's request id. */
+/** The format of the request id in Cloudflare's header `cf-ray`. */
 const RAY = /^[0-9a-f]{16}(?:-[A-Z]{3})?$/;
 
 /**
- * Cloudflare's own id, which its dashboard shows too. Under `npm start` the header is ignored, because the client writes it.
+ * The id of Cloudflare, which its dashboard also shows, or else a new id. Under `npm start` the header `cf-ray` is ignored,
+ * because the client could have written it.
  */
 function requestIdOf(c: RequestContext): string {
   const ray = c.env.ADDRESS_FROM === 'socket' ? '' : (c.req.header('cf-ray') ?? '');
@@ -55,7 +59,7 @@ function fieldsOf(c: RequestContext & { res: Response }, route: string, { id, co
   };
 }
 
-/** `null` for a body without a Content-Length. */
+/** The value of a Content-Length header. `null` if the header is missing or not a number. */
 function lengthOf(header: string | null | undefined): number | null {
   return header && /^\d{1,15}$/.test(header) ? Number(header) : null;
 }

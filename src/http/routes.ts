@@ -1,12 +1,12 @@
 /**
- * Every route of the registry, and what it requires of its caller. Each route is guarded by its row; one without a row does not
- * start.
+ * Every route of the registry, with what it requires of the caller. The guard of a route reads the row of the route. The
+ * program does not start if a route has no row.
  */
 import type { Requirement } from '../vocabulary/requirements.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-/** HEAD requires what GET does. */
+/** The requirements by path and method. HEAD requires the same as GET. */
 export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/v2': { GET: 'login' },
   '/v2/_catalog': { GET: 'catalog' },

@@ -17,7 +17,7 @@ import type { AppEnv } from './context.ts';
 import { guess, limitLogins, limitTokenRequests } from './limits.ts';
 import { readBody } from './params.ts';
 
-/** Bytes of a form: enough for many scopes and a token. */
+/** The maximum number of bytes of a form. It is enough for many scopes and a token. */
 const FORM_MAX_BYTES = 64 * 1024;
 
 export const token = new Hono<AppEnv>({ strict: false })
@@ -33,7 +33,7 @@ export const token = new Hono<AppEnv>({ strict: false })
     return answer(c, await credentialByForm(c, form), { scopes, offline: form.get('access_type') === 'offline', oauth: true });
   });
 
-/** @returns `null` for an anonymous caller. @throws unauthenticated */
+/** @returns `null` for an anonymous caller. @throws unauthenticated if the credentials are wrong or not sent as Basic */
 async function credentialByHeader(c: Context<AppEnv>): Promise<Credential | null> {
   const header = c.req.header('authorization');
   if (header === undefined) return null;
@@ -53,7 +53,7 @@ function byPassword(c: Context<AppEnv>, sent: NamedPassword): Promise<Credential
   return credentialByPassword(arrivalOf(c), sent, (compare) => guess(c, compare));
 }
 
-/** @throws unauthenticated, parameter-invalid */
+/** @throws unauthenticated for wrong credentials; parameter-invalid for an unknown `grant_type` or two different users */
 async function credentialByForm(c: Context<AppEnv>, form: URLSearchParams): Promise<Credential> {
   switch (form.get('grant_type')) {
     case 'password':
@@ -66,8 +66,10 @@ async function credentialByForm(c: Context<AppEnv>, form: URLSearchParams): Prom
 }
 
 /**
- * The password of a form. Some clients send it in the header instead. If the form has one, the header identifies the client
- * (RFC 6749, section 2.3.1), not the user, and is ignored.
+ * The name and password in a form. If the form has no password, they are read from the Authorization header, where some clients
+ * send them. If the form has a password, the header identifies the client and not the user (RFC 6749, section 2.3.1), and is
+ * ignored.
+ * @throws parameter-invalid if the form and the header name different users
  */
 function passwordIn(c: Context<AppEnv>, form: NamedPassword): NamedPassword {
   if (form.password !== '') return form;

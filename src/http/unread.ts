@@ -1,13 +1,13 @@
 /**
- * Reads and drops the rest of a request's body after the answer is known. Many clients send the whole body before they read the
- * answer: if the connection ended before, they would report a broken pipe instead of the refusal.
+ * Reads and drops the rest of the body of a request after the answer is known. Many clients send the whole body before they
+ * read the answer. If the connection ended earlier, they would report a broken pipe instead of the refusal.
  */
 import { createMiddleware } from 'hono/factory';
 import type { AppEnv } from './context.ts';
 
-/** Bytes that are dropped at most. The connection of a longer body ends. */
+/** The maximum number of bytes that are read and dropped. The connection of a request with a longer body ends. */
 const DRAIN_MAX_BYTES = 32 * 1024 * 1024;
-/** Milliseconds that a client may take to send the rest. */
+/** The maximum time that a client may take to send the rest, in milliseconds. */
 const DRAIN_MAX_TIME = 3000;
 const BUFFER_BYTES = 256 * 1024;
 
@@ -19,7 +19,7 @@ export const drainUnread = createMiddleware<AppEnv>(async function drainUnread(c
   await Promise.race([drain(body), scheduler.wait(DRAIN_MAX_TIME)]);
 });
 
-/** A body that breaks off counts as read. */
+/** Reads the body to its end or to the maximum. A body that ends early counts as read. */
 async function drain(body: ReadableStream): Promise<void> {
   try {
     const reader = body.getReader({ mode: 'byob' });
@@ -31,6 +31,6 @@ async function drain(body: ReadableStream): Promise<void> {
       memory = value.buffer as ArrayBuffer;
     }
   } catch {
-    // Nobody needs the error.
+    // The request is answered already, so the error does not matter.
   }
 }

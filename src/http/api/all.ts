@@ -19,7 +19,7 @@ import { users } from './users.ts';
 import { webhookDeliveries } from './webhook-deliveries.ts';
 import { webhooks } from './webhooks.ts';
 
-/** `repositories` is the last: its name takes any path, so routes below a repository have to be tried before. */
+/** `repositories` must be the last: its `:name` matches any path, so the routes below a repository must be tried before it. */
 export const api: Hono<AppEnv>[] = [
   me,
   users,

@@ -1,4 +1,4 @@
-/** Answers of the management API. No cache keeps them: they are about people and rights, and may hold secrets. */
+/** Builds the answers of the management API. Caches may not store them: they describe people and rights, or hold secrets. */
 import type { Grants } from '../../app/organizations.ts';
 import type { Page } from '../../oci/page.ts';
 
@@ -11,20 +11,21 @@ export function answerNothing(): Response {
   return new Response(null, { status: 204 });
 }
 
-/** RFC 9110, section 8.8.3. */
+/** The ETag of a version (RFC 9110, section 8.8.3). */
 function etagOf(version: number): string {
   return `"${version}"`;
 }
 
-/** Bytes of JSON in one answer. A page of ordinary items is far smaller. */
+/** The maximum number of bytes of JSON in one answer. A page of ordinary items is far smaller. */
 const ANSWER_MAX_BYTES = 1024 * 1024;
-/** Bytes reserved for what surrounds the items: the cursor has up to 512 characters. */
+/** The number of bytes reserved for the JSON around the items. The cursor has up to 512 characters. */
 const AROUND_BYTES = 4096;
 
 /**
- * A page of a list, cut at 1 MiB of JSON. It has at least one item: each is bounded where it is stored.
- * @param keyOf the cursor behind an item, used where the page is cut
- * @param next the cursor behind the whole page; `null` at the end of the list
+ * Answers with a page of a list. The page is cut at 1 MiB of JSON, but the first item is always sent: the size of an item is
+ * limited when it is stored.
+ * @param next the cursor after the whole page; `null` at the end of the list
+ * @param keyOf returns the cursor after an item. It is used if the page is cut
  */
 export function answerItems<S>(items: readonly S[], next: string | null, keyOf: (item: S) => string): Response {
   const texts = textsWithin(items, AROUND_BYTES);
@@ -34,15 +35,18 @@ export function answerItems<S>(items: readonly S[], next: string | null, keyOf: 
   return new Response(`{"items":[${texts.join(',')}],"next":${JSON.stringify(end)}}`, { headers });
 }
 
-/** Bytes left for the rest of an answer that has a list and more. */
+/** The number of bytes reserved for the other fields of an answer that contains a list. */
 const BESIDE_BYTES = 256 * 1024;
 
-/** The first items, as many as fit into an answer of 1 MiB with other fields. */
+/** Returns the first items, as many as fit into an answer of 1 MiB together with the other fields. */
 export function withinAnswer<S>(items: readonly S[]): S[] {
   return items.slice(0, textsWithin(items, BESIDE_BYTES).length);
 }
 
-/** The JSON of the first items, as many as fit into 1 MiB, but at least one. @param around bytes of the rest of the answer */
+/**
+ * Returns the JSON of the first items, as many as fit into 1 MiB, but at least one.
+ * @param around the number of bytes of the rest of the answer
+ */
 function textsWithin(items: readonly unknown[], around: number): string[] {
   const encoder = new TextEncoder();
   const texts: string[] = [];
@@ -57,8 +61,10 @@ function textsWithin(items: readonly unknown[], around: number): string[] {
 }
 
 /**
- * @param keyOf the cursor behind an item
- * @param brokeOff an encrypted cursor, if the page ended behind its last item; otherwise `null`
+ * Answers with a page of a list.
+ * @param shown returns the form of an item in the answer
+ * @param keyOf returns the cursor after an item
+ * @param brokeOff an encrypted cursor, which replaces that of the last item; `null`: none
  */
 export function answerPage<T, S>(
   { items, more }: Page<T>,
@@ -71,7 +77,7 @@ export function answerPage<T, S>(
   return answerItems(all, brokeOff ?? (more && last !== undefined ? keyOf(last) : null), keyOf);
 }
 
-/** Answers that a member was removed. @param removed repositories whose policies no longer name the member */
+/** Answers that a member was removed. @param removed the repositories whose policies no longer name the member */
 export function answerRemoved(removed: Grants): Response {
   return removed.count === 0 ? answerNothing() : answer({ removedGrants: removed });
 }
@@ -80,7 +86,7 @@ export function timeOf(seconds: number): string {
   return new Date(seconds * 1000).toISOString();
 }
 
-/** `dev` of `team:acme/dev`. */
+/** The part of a subject after the slash: `dev` of `team:acme/dev`. */
 export function lastPart(subject: string): string {
   return subject.slice(subject.indexOf('/') + 1);
 }

@@ -1,6 +1,6 @@
 /**
- * Documentation: the OpenAPI document of the management API, the same as a page, and the schema of events. Each is generated
- * once in an isolate, on the first request for it, and has an ETag.
+ * Routes of the documentation: the OpenAPI document of the management API, the same document as an HTML page, and the JSON
+ * schema of events. An isolate builds each document on the first request for it, and keeps it. Each document has an ETag.
  */
 import { Hono } from 'hono';
 import { EVENT_SCHEMA } from '../../contract/event-schema.ts';
@@ -12,7 +12,7 @@ import { referencePage, STYLE } from './reference-page.ts';
 
 const routes = api.flatMap((resource) => resource.routes.map((route) => ({ ...route, path: `/api/v1${route.path}` })));
 
-/** Seconds. Only a new version of the registry changes it. */
+/** The time for which clients may cache the schema of events, in seconds. Only a new version of Berth changes the schema. */
 const SCHEMA_MAX_AGE = 60 * 60;
 
 let made: Paths | undefined;

@@ -1,4 +1,4 @@
-/** The audit log. */
+/** The route of the audit log. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
 import { type Activity, type LoggedActivity, listActivity } from '../../app/activity.ts';

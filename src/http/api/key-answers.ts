@@ -1,11 +1,11 @@
-/** Answers about access keys, for the routes of users and of robots. */
+/** Builds the answers about access keys, for the routes of a user's keys and of a robot's keys. */
 import type { AccessKey, CreatedKey } from '../../app/keys.ts';
 import { shownStatement } from '../../app/statements.ts';
 import { loginNameOf } from '../../vocabulary/names.ts';
 import { hostOf, type RequestContext } from '../context.ts';
 import { answer, timeOf } from './answers.ts';
 
-/** Seconds. */
+/** One day in seconds. */
 const DAY = 24 * 60 * 60;
 
 export function shownKey({ id, name, owner, createdBy, madeWith, state, ...key }: AccessKey) {
@@ -24,7 +24,7 @@ export function shownKey({ id, name, owner, createdBy, madeWith, state, ...key }
   };
 }
 
-/** These answers are the only ones with a secret. */
+/** Answers with a new access key. No other answer contains the secret of the key. */
 export function answerCreatedKey(c: RequestContext, { key, warnings, secret }: CreatedKey): Response {
   const created = {
     key: shownKey(key),
@@ -36,7 +36,7 @@ export function answerCreatedKey(c: RequestContext, { key, warnings, secret }: C
   return answer(created, { status: 201, version: key.version });
 }
 
-/** The field is left out if there is nothing to warn of. */
+/** The field `warnings` of an answer. It is left out if there are no warnings. */
 export function shownWarnings(warnings: string[]): { warnings?: string[] } {
   return warnings.length > 0 ? { warnings } : {};
 }

@@ -1,4 +1,4 @@
-/** Lifecycle policies of repositories: saved, previewed and run. */
+/** Routes that save, preview and run the lifecycle policy of a repository. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
 import {
@@ -133,7 +133,10 @@ runs of the schedule. It cannot be run on condition. \`unfinished\` says that th
     },
   );
 
-/** RFC 9110, section 13.1.1: `*`, or a list that must contain the plan's ETag; `null` without a condition. */
+/**
+ * Returns a function that is true for every ETag that the `If-Match` header lists (RFC 9110, section 13.1.1). `null` if the
+ * header is missing or `*`.
+ */
 function expectedPlan(c: RequestContext): ((etag: string) => boolean) | null {
   const header = c.req.header('if-match');
   if (header === undefined || header.trim() === '*') return null;
@@ -161,7 +164,7 @@ function answerPreview(c: RequestContext, { plan, whole, next }: LifecyclePrevie
   return response;
 }
 
-/** Explains a list that is short because leases protect manifests. */
+/** Tells how many manifests the list lacks because leases protect them, and until when. */
 function shownWaiting({ waiting }: LifecyclePreview['plan'], leaseSeconds: number) {
   if (waiting.length === 0) return { waiting: 0 };
   const until = timeOf(waiting.reduce((latest, { leasedUntil }) => Math.max(latest, leasedUntil), 0));

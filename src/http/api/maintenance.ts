@@ -1,4 +1,4 @@
-/** Garbage collection, the scrub, the consistency check and the budget of background jobs, for administrators. */
+/** Routes of garbage collection, the scrub, the consistency check and the budget of background jobs, for administrators. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
 import {

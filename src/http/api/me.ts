@@ -1,4 +1,4 @@
-/** Routes of the caller: who they are, invitations to organizations, login passwords, and logging out everywhere. */
+/** Routes about the caller's own account: its description, its invitations, its login passwords and its logins. */
 import { Hono } from 'hono';
 import { accepts } from 'hono/accepts';
 import * as z from 'zod';
@@ -17,7 +17,7 @@ import { organizationIn, pageQueryOf } from './params.ts';
 
 const GROUP = 'You';
 
-/** The user name of ECR, which scripts contain. A login password works with any user name. */
+/** The user name in the suggested command. A login password works with any user name, and scripts for ECR use this one. */
 const ANY_NAME = 'AWS';
 
 const JSON_TYPE = 'application/json';

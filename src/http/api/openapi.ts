@@ -1,4 +1,4 @@
-/** The OpenAPI 3.1 document of the management API, generated from the routes. */
+/** Generates the OpenAPI 3.1 document of the management API from its routes. */
 import * as z from 'zod';
 import type { Requirement } from '../../vocabulary/requirements.ts';
 import { ROUTES } from '../routes.ts';
@@ -50,7 +50,7 @@ const ERROR = {
 
 export type Paths = Record<string, Record<string, unknown>>;
 
-/** The part of the document that is the same for every registry. Building it is most of the work. */
+/** The `paths` of the document, which are the same for every origin. Building them is most of the work. */
 export function pathsOf(routes: readonly Route[]): Paths {
   const described = routes.flatMap(({ method, path, handler }) => {
     const operation = operationOf(handler);
@@ -104,7 +104,7 @@ function operationObject(method: string, path: string, operation: Operation) {
   };
 }
 
-/** The requirements in words. */
+/** The sentence in the description of an operation that says what the operation requires of the caller. */
 const NEEDS: Record<Requirement, string> = {
   anyone: 'Needs no credentials.',
   login: 'Needs any valid credentials.',
@@ -184,7 +184,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output') {
   return rest;
 }
 
-/** An id such as `put_organizations_organization_teams_team`: stable, and a valid name in every programming language. */
+/** The id of an operation, such as `put_organizations_organization_teams_team`. It is a valid name in programming languages. */
 function operationId(method: string, path: string): string {
   return [method, ...path.replace('/api/v1', '').split(/\W+/)].filter(Boolean).join('_').replaceAll('-', '_');
 }

@@ -1,6 +1,6 @@
 /**
- * Describes a route of the management API. The same schemas check its requests and appear in the OpenAPI document. Unknown
- * fields are refused.
+ * The middleware that describes a route of the management API and checks its requests. The same schemas check the requests and
+ * appear in the OpenAPI document. A request with unknown fields is refused.
  */
 import type { Handler } from 'hono';
 import { createMiddleware } from 'hono/factory';
@@ -12,7 +12,7 @@ import type { AppEnv, RequestContext } from '../context.ts';
 import { limitExpensiveReads, limitWrites } from '../limits.ts';
 import { readBody } from '../params.ts';
 
-/** Bytes. The longest field is a repository's overview. */
+/** The maximum number of bytes of a body. The longest field is the overview of a repository. */
 const BODY_MAX_BYTES = 512 * 1024;
 
 export interface Operation {
@@ -23,23 +23,26 @@ export interface Operation {
   description?: string;
   query?: z.ZodObject;
   body?: z.ZodType;
-  /** By status. An answer without a schema has no body. */
+  /** The answers by HTTP status. An answer without a schema has no body. */
   answers: Record<number, { description: string; schema?: z.ZodType }>;
-  /** Rows that it reads at most, about; left out: those of its page. */
+  /** The approximate maximum of database rows that a request reads. If it is left out, the default for lists is charged. */
   rowsRead?: number;
-  /** It supports conditions: `If-Match` with an ETag, and `If-None-Match: *`. */
+  /** The operation supports conditions: `If-Match` with an ETag, and `If-None-Match: *`. */
   conditional?: true;
-  /** It supports an `Idempotency-Key`: a repeated request has no further effect (draft-ietf-httpapi-idempotency-key-header). */
+  /** The operation supports an `Idempotency-Key`, with which a repeated request has no further effect. */
   repeatable?: true;
 }
 
 type Parsed<T extends z.ZodType | undefined> = T extends z.ZodType ? z.output<T> : undefined;
 
-/** Checks query and body, and sets them parsed. @throws request-invalid with the fields that are wrong */
+/**
+ * Returns a middleware that applies the rate limits, checks the query and the body, and sets the variables `query` and `body`.
+ * @throws request-invalid with the fields that are wrong; rate-limited; daily-limit
+ */
 export function operation<const O extends Operation>(spec: O) {
   type Variables = { query: Parsed<O['query']>; body: Parsed<O['body']> };
   const check = createMiddleware<AppEnv & { Variables: Variables }>(async function check(c, next) {
-    // The guard of the route has set who is charged.
+    // The guard of the route runs before and has set the account to charge.
     if (c.req.method !== 'GET' && c.req.method !== 'HEAD') await limitWrites(c);
     else if (spec.query) await limitExpensiveReads(c, spec.rowsRead);
     c.set('query', (spec.query ? parse(spec.query, queryOf(c), 'query') : undefined) as Variables['query']);
@@ -61,7 +64,7 @@ function queryOf(c: RequestContext): Record<string, string> {
   return Object.fromEntries(all.map(([name, values]) => [name, values[0] ?? '']));
 }
 
-/** A request without a body counts as an empty object. A PATCH has to say what it changes. */
+/** The parsed body. A missing body counts as an empty object, but a PATCH without a body is refused. @throws request-invalid */
 async function bodyOf(c: RequestContext): Promise<unknown> {
   const bytes = await readBody(c, BODY_MAX_BYTES);
   if (bytes.byteLength === 0) {

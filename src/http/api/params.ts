@@ -1,4 +1,4 @@
-/** Parses paths, headers and parameters of the management API. */
+/** Parses path parameters, query parameters and headers of the management API. */
 import type * as z from 'zod';
 import type { instant } from '../../contract/fields.ts';
 import { PAGE_DEFAULT } from '../../contract/pages.ts';
@@ -12,7 +12,7 @@ export function organizationIn(c: RequestContext): string {
   return parseName(c.req.param('organization') ?? '');
 }
 
-/** The subject in the path, like `team:acme/dev`. @throws request-invalid */
+/** The subject of the team or robot in the path, like `team:acme/dev`. @throws request-invalid */
 export function subjectIn(c: RequestContext, kind: 'team' | 'robot'): string {
   return `${kind}:${organizationIn(c)}/${parseName(c.req.param(kind) ?? '')}`;
 }
@@ -21,12 +21,16 @@ export function pageQueryOf(query: { n?: number | undefined; last?: string | und
   return { after: query.last ?? '', limit: query.n ?? PAGE_DEFAULT };
 }
 
-/** Rounded up to the second, as events are recorded to the second. */
+/** The time in seconds since the epoch. It is rounded up, because events are recorded with a precision of one second. */
 export function secondsOf(time: z.output<typeof instant>): number {
   return Math.ceil(Date.parse(time) / 1000);
 }
 
-/** The version that the caller expects: that of `If-Match`; 0 (absent) for `If-None-Match: *`; `null` for any. */
+/**
+ * The version that the stored object must have. `If-Match` gives the version in its ETag. `If-None-Match: *` gives 0, which
+ * means that the object must not exist. `null` if the request has no condition.
+ * @throws version-mismatch if `If-Match` is not an ETag of this API
+ */
 export function expectedVersion(c: RequestContext): number | null {
   if (c.req.header('if-none-match')?.trim() === '*') return 0;
   const header = c.req.header('if-match');
@@ -40,8 +44,8 @@ export function expectedVersion(c: RequestContext): number | null {
 }
 
 /**
- * The Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header): a quoted string, or unquoted as many clients send it.
- * `null`: none.
+ * The value of the header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). The draft requires a quoted string, but
+ * many clients send it without quotes. `null` if the header is missing.
  * @throws request-invalid
  */
 export function idempotencyKeyOf(c: RequestContext): string | null {

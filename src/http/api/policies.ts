@@ -1,4 +1,4 @@
-/** Routes of policies, and of the explanation of a right. */
+/** Routes that read and save policies, and the route that explains a right. */
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { explain, getPolicy, type Policy, previewPolicy, savePolicy } from '../../app/policies.ts';

@@ -1,4 +1,4 @@
-/** The OpenAPI document as one HTML page, without scripts and without other origins. */
+/** Renders the OpenAPI document as one HTML page. The page has no scripts and loads nothing from other origins. */
 import { html, raw } from 'hono/html';
 import type { Paths } from './openapi.ts';
 
@@ -75,7 +75,7 @@ ${[...groups.keys()].map((group) => html`<li><a href="#${slug(group)}">${group}<
 </html>`;
 }
 
-/** The order in which routes are tried, but with repositories before the routes below a repository. */
+/** Returns the entries in the order of the routes, except that repositories precede the routes below a repository. */
 function inOrder(entries: Entry[]): Entry[] {
   const isOf = (group: string) => (entry: Entry) => entry.operation.tags[0] === group;
   const first = entries.findIndex(isOf('Tags'));
@@ -108,7 +108,7 @@ function parameterRow({ name, in: place, required, description = '', schema }: P
   return row(name, `${typeOf(schema)}, ${place}${required ? '' : ', optional'}`, description);
 }
 
-/** A table with a row for each field. Nested objects appear as types. */
+/** A table with a row for each field. The row of a nested object shows the fields of that object in its type. */
 function schemaTable(title: string, schema: Schema): Html {
   const { properties, required = [] } = schema.anyOf?.find((one) => one.properties) ?? schema;
   if (!properties) return html`<p><code>${typeOf(schema)}</code></p>`;
@@ -127,7 +127,7 @@ function row(name: string, type: string, description: string): Html {
 <td><code class="type">${type}</code></td><td>${codes(description)}</td></tr>`;
 }
 
-/** The type in TypeScript's notation. */
+/** The type of a schema in the notation of TypeScript. */
 function typeOf({ type, enum: values, const: value, anyOf, items, properties, additionalProperties }: Schema): string {
   if (values) return values.map((one) => JSON.stringify(one)).join(' | ');
   if (value !== undefined) return JSON.stringify(value);
@@ -141,7 +141,7 @@ function typeOf({ type, enum: values, const: value, anyOf, items, properties, ad
   return Array.isArray(type) ? type.join(' | ') : (type ?? 'any');
 }
 
-/** Renders `code`, the only Markdown in our texts. */
+/** Renders text between backticks as code. Descriptions contain no other Markdown. */
 function codes(text: string): (string | Html)[] {
   return text.split(/`([^`]*)`/).map((part, n) => (n % 2 ? html`<code>${part}</code>` : part));
 }

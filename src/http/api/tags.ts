@@ -1,4 +1,4 @@
-/** Tags: their history, rolling them back, and which of them cannot be changed. */
+/** Routes of tags: the history of a tag, the rollback of a tag, and the setting for immutable tags. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
 import {
@@ -91,7 +91,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
     },
   );
 
-/** A text that cannot be a tag has no history. @throws not-found */
+/** The tag in the path. @throws not-found if the text is not a valid tag, because it then has no history */
 function tagIn(c: RequestContext): Tag {
   const tag = c.req.param('tag') ?? '';
   if (!isTag(tag)) throw new Refusal('not-found');

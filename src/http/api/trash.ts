@@ -1,4 +1,4 @@
-/** The trash: deleted tags, manifests and repositories, listed, restored, or purged before their time is up. */
+/** Routes of the trash, which list, restore and purge deleted tags, manifests and repositories. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
 import {
@@ -138,14 +138,14 @@ export const trash = new Hono<AppEnv>({ strict: false })
     async (c) => answerPurged((await purgeRepository(callOf(c), c.req.param('entry') ?? '')).name),
   );
 
-/** A text that cannot be a tag is not in the trash. @throws manifest-unknown */
+/** The tag in the path. @throws manifest-unknown if the text is not a valid tag, because it is then not in the trash */
 function tagIn(c: RequestContext): Tag {
   const tag = c.req.param('tag') ?? '';
   if (!isTag(tag)) throw notInTrash();
   return tag;
 }
 
-/** @throws manifest-unknown */
+/** The digest in the path. @throws manifest-unknown if the text is not a valid digest */
 function digestIn(c: RequestContext): Digest {
   const digest = c.req.param('digest') ?? '';
   if (!isDigest(digest)) throw notInTrash();

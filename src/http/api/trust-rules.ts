@@ -1,4 +1,4 @@
-/** Routes of trust rules, of an organization and of the registry. */
+/** Routes of the trust rules of an organization, and of those of the registry. */
 import { Hono } from 'hono';
 import * as z from 'zod';
 import {
@@ -59,7 +59,7 @@ export const trustRules = new Hono<AppEnv>({ strict: false })
   .put(`${OF_ORGANIZATION}/:rule`, operation({ ...save, summary: 'Save a trust rule' }), (c) => answerSaved(c, c.var.body))
   .delete(`${OF_ORGANIZATION}/:rule`, operation({ ...remove, summary: 'Delete a trust rule' }), (c) => removeRule(c));
 
-/** The organization in the path; empty for rules of the registry. */
+/** The organization in the path. An empty text on routes of the registry's own rules. */
 function organizationIn(c: RequestContext): string {
   const organization = c.req.param('organization');
   return organization === undefined ? '' : parseName(organization);

@@ -1,4 +1,4 @@
-/** Usage and quotas of organizations and users, and pulls of images. */
+/** Routes of the usage and the quotas of organizations and users, and of the number of pulls of images. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
 import {
@@ -157,7 +157,7 @@ function shownUsage(usageOf: Usage): z.output<typeof namespaceUsage> {
   return { ...rest, ...(staged > 0 ? { staged } : {}), percent: percentOf(usageOf), countedAt: timeOf(countedAt) };
 }
 
-/** With one decimal. A limit of 0 is always used up. */
+/** The used part of the quota in percent, with one decimal. A quota of 0 is always used up. `null` if there is no quota. */
 function percentOf({ bytes, staged, maxBytes }: { bytes: number; staged: number; maxBytes: number | null }): number | null {
   if (maxBytes === null) return null;
   return maxBytes === 0 ? 100 : Math.round(((bytes + staged) / maxBytes) * 1000) / 10;

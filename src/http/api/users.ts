@@ -170,7 +170,7 @@ function shownUser({ name, subject, administrator: isAdministrator, disabled, jo
 }
 
 async function answerInvited(c: RequestContext, { user, invitation }: Invited, status: 200 | 201): Promise<Response> {
-  // Browsers send what follows the # to nobody, so the token is in no log and in no Referer header.
+  // Browsers do not send the part after the #, so the token appears in no log and in no Referer header.
   const link = invitation && {
     url: `${originOf(c)}/join#${invitation.token}`,
     token: invitation.token,

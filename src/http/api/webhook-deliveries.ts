@@ -1,4 +1,4 @@
-/** Routes of a webhook's deliveries, and of replays. */
+/** Routes that list and replay the deliveries of a webhook. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
 import {

@@ -1,6 +1,6 @@
 /**
- * Routes of webhooks: created and listed in the registry, an organization or a repository; read, changed, tested and deleted by
- * their id. The routes of deliveries are in `webhook-deliveries.ts`.
+ * Routes of webhooks. Webhooks are created and listed under the registry, an organization or a repository. They are read,
+ * changed, tested and deleted by their id. The routes of deliveries are in `webhook-deliveries.ts`.
  */
 import { Hono } from 'hono';
 import * as z from 'zod';
@@ -171,7 +171,7 @@ async function answerNew(c: RequestContext, scope: Scope, body: NewWebhook): Pro
   return answerCreated(await withFieldsIn('body', () => createWebhook(callOf(c), scope, body, options)), 201);
 }
 
-/** The address that the request was sent to, which may differ from `PUBLIC_URL`. */
+/** The origin that the request was sent to. It may differ from `PUBLIC_URL`. */
 function requestOriginOf(c: RequestContext): string {
   return new URL(c.req.url).origin;
 }
@@ -180,7 +180,7 @@ function answerWebhook(webhook: Webhook): Response {
   return answer(shownWebhook(webhook), { version: webhook.version });
 }
 
-/** These answers are the only ones with a secret. */
+/** Answers with a webhook and its new secret. No other answer contains the secret of the webhook. */
 function answerCreated({ webhook, secret }: CreatedWebhook, status: 200 | 201): Response {
   return answer({ webhook: shownWebhook(webhook), secret }, { status, version: webhook.version });
 }

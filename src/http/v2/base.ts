@@ -1,4 +1,4 @@
-/** end-1, and `_catalog`: requests about the registry as a whole. */
+/** Routes about the registry as a whole: the version check (end-1) and the catalog of repositories. */
 import { Hono } from 'hono';
 import { listCatalog } from '../../app/repository-lists.ts';
 import { sendJson } from '../content.ts';

@@ -1,4 +1,4 @@
-/** end-2 and end-10: blobs by digest. */
+/** Routes that read and delete blobs by digest (end-2 and end-10). */
 import { Hono } from 'hono';
 import { checkBlob, deleteBlob, pullBlob } from '../../app/blobs.ts';
 import { parseDigest } from '../../oci/digest.ts';

@@ -1,4 +1,4 @@
-/** end-3, end-7 and end-9: manifests by tag or digest. */
+/** Routes that read, push and delete manifests by tag or digest (end-3, end-7 and end-9). */
 import { Hono } from 'hono';
 import { checkManifest, deleteManifest, type MovedTags, pullManifest, pushManifest } from '../../app/manifests.ts';
 import { parseCondition } from '../../oci/condition.ts';
@@ -10,17 +10,20 @@ import { type AppEnv, contentCallOf, repositoryIn } from '../context.ts';
 import { chargeReferences } from '../limits.ts';
 import { readBody } from '../params.ts';
 
-/** Tags in one request. The specification asks for at least 10. */
+/** The maximum number of tags in one push. The specification requires at least 10. */
 const MAX_TAGS = 100;
-/** Headers that name tags. More tags share headers: Python's http.client refuses answers with more than 100 headers. */
+/**
+ * The maximum number of `OCI-Tag` headers. If there are more tags, several share a header. Python's http.client refuses answers
+ * with more than 100 headers.
+ */
 const MAX_TAG_HEADERS = 40;
-/** Warning headers, and bytes of them (distribution-spec, "Warnings": at most 4096). */
+/** The maximum number of Warning headers, and of their bytes together. distribution-spec, "Warnings", allows 4096 bytes. */
 const MAX_WARNINGS = 20;
 const MAX_WARNING_BYTES = 4096;
-/** Bytes of headers about tags, warnings included: many proxies refuse more than 16 KiB of headers in all. */
+/** The maximum number of bytes of `OCI-Tag` and Warning headers together. Many proxies refuse more than 16 KiB of headers. */
 const MAX_TAG_BYTES = 14 * 1024;
 
-/** Database rows that a tag writes: the tag, its history and its event, with their indexes. */
+/** The number of database rows that a tag writes: the tag, its history and its event, with their indexes. */
 const ROWS_OF_A_TAG = 6;
 
 export const manifests = new Hono<AppEnv>({ strict: false })
@@ -70,7 +73,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     return c.body(null, 202);
   });
 
-/** end-7b: the tags in the path and in parameters. @throws tag-invalid, too-many-tags */
+/** The tags in the path and in the query parameters (end-7b), each one once. @throws tag-invalid, too-many-tags */
 function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   const texts = reference.tag ? [reference.tag, ...parameters] : parameters;
   if (texts.length > MAX_TAGS)
@@ -80,21 +83,21 @@ function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   return [...new Set(texts.map(parseTag))];
 }
 
-/** Values of `OCI-Tag` headers. A header may hold a list (RFC 9110, 5.3). */
+/** The values of the `OCI-Tag` headers. A header may contain a list of tags (RFC 9110, 5.3). */
 function tagHeaders(tags: Tag[]): string[] {
   const perHeader = Math.ceil(tags.length / MAX_TAG_HEADERS);
   const count = Math.ceil(tags.length / perHeader);
   return Array.from({ length: count }, (_, n) => tags.slice(n * perHeader, (n + 1) * perHeader).join(', '));
 }
 
-/** Bytes of headers in HTTP/1.1: each has its name, a colon, a space and a line break. */
+/** The number of bytes of headers in HTTP/1.1. Each header has a name, a colon, a space, a value and a line break. */
 function bytesOf(name: string, values: string[]): number {
   return values.reduce((sum, value) => sum + name.length + value.length + 4, 0);
 }
 
 /**
- * Warnings that the push has moved tags, with the digests that they named before.
- * @param used bytes of other headers about tags
+ * Warnings that the push has moved tags. Each names the digest that the tag named before.
+ * @param used the number of bytes of the `OCI-Tag` headers
  */
 function warningsOf(moved: MovedTags, used: number): string[] {
   const warnings = moved.map(({ tag, previous }) => `299 - "tag ${tag} has moved: it named ${previous}"`);

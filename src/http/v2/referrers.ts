@@ -1,4 +1,4 @@
-/** end-12: manifests that refer to a manifest. */
+/** The route that lists the referrers of a manifest: manifests whose `subject` is that manifest (end-12). */
 import { Hono } from 'hono';
 import { listReferrers } from '../../app/manifests.ts';
 import { parseDigest } from '../../oci/digest.ts';
@@ -29,13 +29,13 @@ export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/ref
 });
 
 /**
- * The parameter with a plus as a plus. In forms a plus means a space, but many media types contain a plus, and many clients do
- * not encode it.
+ * Returns a query parameter whose value is a media type. A plus sign in it stays a plus sign. In a query a plus usually means a
+ * space, but many media types contain a plus, and many clients do not encode it.
  */
 function mediaType(c: RequestContext, name: string): string | undefined {
   const decoded = single(c, name);
   const sent = new RegExp(`[?&]${name}=([^&]*)`).exec(new URL(c.req.url).search)?.[1];
   if (decoded === undefined || sent === undefined || !sent.includes('+')) return decoded;
-  // Parses it again with the plus encoded.
+  // Parses the parameter again with the plus encoded.
   return new URLSearchParams(`${name}=${sent.replaceAll('+', '%2B')}`).get(name) ?? decoded;
 }

@@ -1,4 +1,4 @@
-/** end-8: the tags of a repository. */
+/** The route that lists the tags of a repository (end-8). */
 import { Hono } from 'hono';
 import { listTags } from '../../app/manifests.ts';
 import { sendJson } from '../content.ts';

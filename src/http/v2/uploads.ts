@@ -1,4 +1,4 @@
-/** end-4, end-5, end-6, end-11, end-13 and end-14: uploads and mounts of blobs. */
+/** Routes that upload and mount blobs (end-4, end-5, end-6, end-11, end-13 and end-14). */
 import { type Context, Hono } from 'hono';
 import {
   appendChunk,
@@ -62,7 +62,7 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     return c.body(null, 204);
   });
 
-/** @throws digest-invalid if it is given twice */
+/** The query parameter `digest`. @throws digest-invalid if it is given more than once */
 function digestParameter(c: UploadContext): string | undefined {
   const digests = c.req.queries('digest') ?? [];
   if (digests.length > 1) throw new Refusal('digest-invalid', { message: 'the digest is given more than once: send it once' });
@@ -78,8 +78,9 @@ async function progress(c: UploadContext, status: 202 | 204, offset: number, upl
 }
 
 /**
- * `Range` tells what was received; for nothing, the protocol has only `0-0`. The location contains the offset, so that a chunk
- * which is repeated at an old location is recognized.
+ * The headers that tell the client the state of an upload. `Range` names the bytes that were received. If nothing was received,
+ * the protocol has no better value than `0-0`. The location contains the offset, so a chunk that the client sends again to an
+ * older location is recognized.
  */
 async function standing(c: UploadContext, upload: Upload, offset: number): Promise<{ location: string; range: string }> {
   const range = `0-${Math.max(0, offset - 1)}`;
@@ -88,12 +89,12 @@ async function standing(c: UploadContext, upload: Upload, offset: number): Promi
   return { location: `/v2/${upload.repository}/blobs/uploads/${sealed}`, range };
 }
 
-/** The upload in the path. @throws upload-unknown */
+/** The upload in the path. @throws upload-unknown if the caller may not continue it, or if its location is not valid */
 function uploadOf(c: UploadContext): Promise<Upload> {
   return openUpload(contentCallOf(c), repositoryIn(c), c.req.param('upload') ?? '');
 }
 
-/** Adds to a 416 where the client can continue. */
+/** Adds to a 416 the offset and the location at which the client can continue. */
 async function inStep(c: UploadContext, upload: Upload, work: () => Promise<Response>): Promise<Response> {
   try {
     return await work();
