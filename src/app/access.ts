@@ -1,6 +1,6 @@
 /**
- * Rights, asked by every operation before it reads or changes anything. A caller who may not know of a thing is told what
- * somebody is told who asks for a thing that does not exist.
+ * Checks of the caller's rights. Every operation calls one of them before it reads or changes anything. If the caller may not
+ * know that a thing exists, the refusal is the same as for a thing that does not exist.
  */
 import type { Authority } from '../auth/authority.ts';
 import { actingAs, allows, isUnscopedUser, tagsDenied } from '../auth/policy.ts';
@@ -12,16 +12,19 @@ import { REASONS } from '../vocabulary/reasons.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Call } from './call.ts';
 
-/** The actor that is recorded with a change. */
+/** Returns the actor to record with a change. */
 export function actorOf({ authority, address }: Pick<Call, 'authority' | 'address'>): Actor {
   const { key } = authority.credentialOrigin;
   return { subject: authority.subject, ...(key ? { key } : {}), ...(address === null ? {} : { address }) };
 }
 
-/** Decisions of a request, by the authority that they were made for. */
+/** A cache of decisions, by authority. Each request has its own authority, so the cache lasts as long as the request. */
 const decisions = new WeakMap<Authority, Map<string, boolean>>();
 
-/** True if the caller may do this. Decided once in a request: who admits a request asks, and then the operation. */
+/**
+ * Returns true if the caller may do this action. The decision is cached for the request: admission and the operation both call
+ * this function.
+ */
 export function may(authority: Authority, action: RepositoryAction, repository: string, tag: string | null = null): boolean {
   const known = decisions.get(authority) ?? new Map<string, boolean>();
   decisions.set(authority, known);
@@ -31,7 +34,7 @@ export function may(authority: Authority, action: RepositoryAction, repository: 
   return decided;
 }
 
-/** The actor to record: for a CI job, the trust rule that allows the action. */
+/** Returns the actor to record with an action. If the caller is a CI job, this is the trust rule that allows the action. */
 export function actorFor(
   call: Pick<Call, 'authority' | 'address'>,
   action: RepositoryAction,
@@ -41,7 +44,7 @@ export function actorFor(
   return { ...actorOf(call), subject: actingAs(call.authority, action, about, tag) };
 }
 
-/** The message to a caller who may pull the repository, and so knows of it. */
+/** Returns the message for a caller who may pull the repository, so the message may admit that the repository exists. */
 export function missingRight(action: RepositoryAction, repository: string): { message: string } {
   return { message: `you may pull ${repository}, but the right to ${action} is missing: ask somebody who may administer it` };
 }
@@ -50,15 +53,19 @@ const MAY_NOT_PUSH =
   'you may not push here: the repository does not exist, or is not yours. You may push under your own name, in organizations ' +
   'that you own, and where a policy allows it';
 
-/** The message to a caller who may not know of the repository: the same for a private one and an absent one. */
+/**
+ * Returns the message for a caller who may not know whether the repository exists. The message is the same for a private
+ * repository and for an absent one.
+ */
 export function nothingHere(action: RepositoryAction | 'catalog'): { message: string } {
   return { message: action === 'push' ? MAY_NOT_PUSH : REASONS.forbidden };
 }
 
 /**
- * @param tag the tag that the request names, if it names one
+ * Requires the right to an action on a repository.
+ * @param tag the tag that the request names, or `null` if it names none
  * @returns the actor to record
- * @throws unauthenticated to an anonymous caller, not-found to one who may not even pull, forbidden to others
+ * @throws unauthenticated if the caller is anonymous, not-found if the caller may not pull either, otherwise forbidden
  */
 export function requireRight(
   call: Pick<Call, 'authority' | 'address'>,
@@ -67,7 +74,7 @@ export function requireRight(
   tag: string | null = null,
 ): Actor {
   const { authority } = call;
-  // The tag limits only deletions here: a push may also name tags in its body, and each of them is checked later.
+  // Only a deletion is checked with the tag here. A push may also name tags in its body, and each tag is checked later.
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
     if (authority.subject === '') throw new Refusal('unauthenticated');
     if (!may(authority, 'pull', repository)) throw new Refusal('not-found');
@@ -77,9 +84,9 @@ export function requireRight(
 }
 
 /**
- * The tags that the caller must not create (`push`) and must not move (`retag`). Whether a tag is created or moved is known
- * only in the batch that writes it.
- * @throws too-much-work if the policies have too many patterns for this many tags
+ * Returns the tags that the caller must not create (`push`) and those that the caller must not move (`retag`). Only the batch
+ * that writes a tag finds out whether the tag is created or moved, so the batch needs both lists.
+ * @throws too-much-work if the policies have too many patterns to compare with this many tags
  */
 export function deniedTags(
   { authority }: Pick<Call, 'authority'>,
@@ -90,24 +97,24 @@ export function deniedTags(
   return { notToMake: push as Tag[], notToMove: retag as Tag[] };
 }
 
-/** True if the caller may know who changed something in a repository: names of people are for those who push there. */
+/** Returns true if the caller may know who changed something in a repository. This needs the right to push there. */
 export function maySeeActors({ authority }: Pick<Call, 'authority'>, repository: RepositoryName): boolean {
   return may(authority, 'push', repository);
 }
 
-/** True if the request was made with this key. @param key the id */
+/** Returns true if the request was made with this key. @param key the id of the key */
 export function isOwnKey({ credentialKind, credentialOrigin }: Authority, key: string): boolean {
   return credentialKind === 'key' && credentialOrigin.key === key;
 }
 
-/** @throws unauthenticated */
+/** Requires a caller who is not anonymous. @throws unauthenticated */
 export function requireLogin({ authority }: Pick<Call, 'authority'>): void {
   if (authority.subject === '') throw new Refusal('unauthenticated');
 }
 
 /**
- * Requires a user's own access key. People, their policies and keys are changed by such keys only: a narrowed credential must
- * not make one that is not.
+ * Requires a user's access key that is not narrowed, or the administrator's password. Only these credentials may change people,
+ * policies and keys. Otherwise a narrowed key could create a key that is not narrowed.
  * @throws unauthenticated, forbidden
  */
 export function requireUnscopedUser(call: Pick<Call, 'authority'>): void {
@@ -126,8 +133,8 @@ export function requireAdministrator(call: Pick<Call, 'authority'>): void {
 }
 
 /**
- * Requires a credential that is not narrowed, for operations about people. The answer does not depend on whether the thing
- * exists.
+ * Requires a login with a credential that is not narrowed, for operations about people. The refusal does not depend on whether
+ * the person or organization exists.
  * @throws unauthenticated, forbidden
  */
 export function requireNotNarrowed(call: Pick<Call, 'authority'>): void {
@@ -139,23 +146,24 @@ export function requireNotNarrowed(call: Pick<Call, 'authority'>): void {
 }
 
 /**
- * An administrator counts as an owner of every organization.
- * @throws unauthenticated, forbidden, not-found to who is no member
+ * Requires an owner of the organization. An administrator counts as an owner of every organization.
+ * @throws unauthenticated, forbidden; not-found if the caller is not a member
  */
 export function requireOwner(call: Pick<Call, 'authority'>, organization: string): void {
   requireUnscopedUser(call);
   requireRole(call, organization, 'owner');
 }
 
-/** @throws unauthenticated, forbidden, not-found to who is no member */
+/** Requires a member of the organization, or an administrator. @throws unauthenticated, forbidden; not-found for others */
 export function requireMember(call: Pick<Call, 'authority'>, organization: string): void {
   requireNotNarrowed(call);
   requireRole(call, organization, 'member');
 }
 
 /**
- * @param user a user's name: members may take themselves out.
- * @throws unauthenticated, forbidden, not-found to who is no member
+ * Requires an owner of the organization, or the member whom the request is about: members may remove themselves.
+ * @param user the name of the user whom the request is about
+ * @throws unauthenticated, forbidden; not-found if the caller is not a member
  */
 export function requireOwnerOrSelf(call: Pick<Call, 'authority'>, organization: string, user: string): void {
   requireUnscopedUser(call);

@@ -1,4 +1,4 @@
-/** The audit log, and who may read which events. */
+/** The audit log: a search for events, limited to the events that the caller may read. */
 import { namesForLog } from '../auth/logins.ts';
 import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
 import { isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
@@ -10,18 +10,18 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import { requireLogin, requireOwner, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
-/** An event as people read it. */
+/** An event in the form that the API returns. */
 export type Activity = Omit<RecordedEvent, 'about'> & {
-  /** The repository that the event is about; `null`: it is not about one. */
+  /** The repository that the event is about, or `null` if it is about something else. */
   repository: string | null;
-  /** The organization that the event is about; `null`: it is about a repository or the registry itself. */
+  /** The organization that the event is about, or `null` if it is about a repository or about the registry itself. */
   organization: string | null;
 };
 
 export type LoggedActivity = Activity & {
-  /** The address (or a hash of it) of the client; `null`: not recorded, or no longer kept. */
+  /** The address of the client, or a hash of the address. It is `null` if none was recorded or it was removed since. */
   address: string | null;
-  /** The name of the access key that was used; `null`: none was, or it no longer exists. */
+  /** The name of the access key that was used. It is `null` if no key was used, or if the key no longer exists. */
   keyName: string | null;
 };
 
@@ -30,8 +30,9 @@ export interface ActivityFilter {
   repository?: RepositoryName | undefined;
   /** Events about an organization and its repositories. Ignored with `repository`. */
   organization?: string | undefined;
-  /** Only events of the repository that name this tag, or this digest. */
+  /** Only events that name this tag. */
   tag?: string | undefined;
+  /** Only events that name this digest. */
   digest?: string | undefined;
   actor?: string | undefined;
   types?: readonly EventType[] | undefined;
@@ -41,11 +42,12 @@ export interface ActivityFilter {
 }
 
 /**
- * Lists events, newest first. A page may be short before the end.
- * - With a repository, for those who administer it; with an organization, for its owners.
- * - Otherwise all events for administrators, and for others those of their own actions.
- * @param page.before the event behind which the page begins; `null`: the newest
- * @throws unauthenticated, forbidden, not-found if the caller may not know of the repository or organization
+ * Lists events, newest first. A page can have fewer than `limit` events although more pages follow.
+ * - If the filter names a repository, the caller must have the right to administer it.
+ * - If it names an organization, the caller must be an owner of it.
+ * - Otherwise administrators see all events, and other callers see the events of their own actions.
+ * @param page.before the page contains events older than the event with this id; `null` means from the newest event on
+ * @throws unauthenticated, forbidden; not-found if the caller may not know of the repository or organization
  */
 export async function listActivity(
   call: Call,
@@ -72,13 +74,13 @@ export async function listActivity(
   return { items: await logged(call, items), next };
 }
 
-/** Adds what readers of the log see: the names of keys, and the organization of a repository. */
+/** Adds the names of the keys, and the organization that a repository belongs to. */
 async function logged(
   { env, authority }: Call,
   events: Awaited<ReturnType<typeof searchEvents>>['items'],
 ): Promise<LoggedActivity[]> {
   const all = events.map(({ address, ...event }) => ({ ...activityOf(event), address }));
-  // A narrowed credential is told nothing about people, and key names are their owners' words.
+  // A narrowed credential gets no data about people. The name of a key is such data, because its owner chose it.
   const keys = isNarrowed(authority) ? [] : all.flatMap(({ by }) => by.key ?? []);
   const namespaces = all.flatMap(({ repository }) => (repository === null ? [] : namespaceOf(repository)));
   const known = await namesForLog(env, { keys, namespaces });
@@ -100,7 +102,10 @@ function aboutOf({ repository, organization }: Filter): Parameters<typeof search
   return organization === undefined ? null : { organization };
 }
 
-/** The actor whose events the caller may see; `null`: every actor. */
+/**
+ * Checks the right to the search, and returns the actor whose events the caller may see; `null` means every actor.
+ * @throws unauthenticated, forbidden, not-found
+ */
 function visibleActor(call: Call, { repository, organization, actor }: Filter): string | null {
   const { authority } = call;
   if (repository !== undefined) {
@@ -112,7 +117,7 @@ function visibleActor(call: Call, { repository, organization, actor }: Filter): 
     return actor;
   }
   if (authority.administrator && isUnscopedUser(authority)) return actor;
-  // A narrowed key and a CI job share the subject with credentials that reach further.
+  // A narrowed key or a CI job has the same subject as credentials with more rights, so a search by subject shows too much.
   if (authority.bounds.length > 0 || authority.credentialKind === 'ci')
     throw denied('name a repository that you may administer');
   if (actor !== null && actor !== authority.subject) throw denied('what others did is for an administrator');
@@ -123,7 +128,10 @@ function denied(message: string): Refusal {
   return new Refusal('forbidden', { message });
 }
 
-/** Events of an earlier repository of this name are for owners of the namespace and administrators only. */
+/**
+ * Returns the id of the event behind which the visible events begin. Only owners of the namespace and administrators see events
+ * of an earlier repository that had the same name.
+ */
 async function firstVisible({ env, authority }: Call, repository: RepositoryName): Promise<number> {
   const ownsName = authority.administrator || authority.owns.includes(namespaceOf(repository));
   return ownsName && isUnscopedUser(authority) ? 0 : firstEventOf(env, repository);

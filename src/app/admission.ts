@@ -1,8 +1,8 @@
 /**
- * Admits requests. A door asks before it reads a body, charges a limit or complains about a parameter: a caller without the
- * right gets no other answer. The caller's rights are loaded once, with the policies of all repositories that the request
- * names. The operation asks for its right again, since not every door may have asked; the answer is remembered (`may`), so
- * nothing is computed twice.
+ * Admits requests. An HTTP handler runs this check before it reads the body, charges a limit or validates a parameter, so a
+ * caller without the right gets no other error. The caller's rights are loaded once, with the policies of all repositories that
+ * the request names. The operation checks its right again, because a handler can forget the admission. `may` caches the
+ * decision, so nothing is computed twice.
  */
 import type { Authority } from '../auth/authority.ts';
 import type { Caller } from '../auth/policy.ts';
@@ -32,22 +32,22 @@ import { requireContentRight, requireGrant, requireIdentity, scopeOf } from './c
 import { requireWebhook } from './subscriptions.ts';
 import { type IncomingBlob, readsForUpload, type UploadReads } from './upload-reads.ts';
 
-/** The names in a request that its rights depend on. */
+/** The names in a request that the check of its rights depends on. */
 export interface Named {
   repository: RepositoryName | null;
-  /** A further repository whose policy matters: the source of a mount, or the one that a query is about. */
+  /** A second repository whose policy is needed: the source of a mount, or the repository that the query string names. */
   source: RepositoryName | null;
-  /** The tag that is written or deleted; of several, the first one. */
+  /** The tag to write or delete. If the request names several tags, this is the first one. */
   tag: string | null;
-  /** Empty if the request names none. */
+  /** The name of the organization. This field and the next ones are empty if the request names none. */
   organization: string;
   user: string;
   webhook: string;
 }
 
 /**
- * The check of each requirement about people. For `trash`, the operation finds the deleted repository and checks the right to
- * its name.
+ * The check of each requirement that names no action on a repository. For `trash`, this checks only the login: the operation
+ * finds the deleted repository and checks the right to administer its name.
  */
 const CHECKS: Record<PersonalRequirement | 'trash', (call: Pick<Call, 'authority'>, named: Named) => void> = {
   login: requireLogin,
@@ -61,8 +61,8 @@ const CHECKS: Record<PersonalRequirement | 'trash', (call: Pick<Call, 'authority
 
 /**
  * Admits a request of the management API.
- * @returns the caller with the rights that bear on the request, and the webhook that it names
- * @throws unauthenticated, forbidden, not-found to callers who may not know of what the request names
+ * @returns the caller with the rights that are needed to decide on the request, and the webhook that the request names
+ * @throws unauthenticated, forbidden; not-found if the caller may not know of the thing that the request names
  */
 export async function admit(
   arrival: Arrival,
@@ -90,19 +90,19 @@ export async function admit(
   return { authority, webhook };
 }
 
-/** The parts of a distribution request that its admission depends on. */
+/** The parts of a request of the distribution protocol that its admission depends on. */
 interface ContentRequest {
   named: Named;
-  /** The request changes nothing. */
+  /** True if the request changes nothing. */
   isRead: boolean;
-  /** The bytes of a blob that it brings; `null`: none. */
+  /** The description of the blob's bytes in the body, or `null` if the body contains no bytes of a blob. */
   incoming: IncomingBlob | null;
 }
 
 /**
  * Admits a request of the distribution protocol.
- * @returns the authority is `null` if an access token allows the request by itself: the database was not asked
- * @throws unauthenticated with the scope that is needed; forbidden
+ * @returns the caller's authority, or `null` if the access token alone allows the request and the database was not read
+ * @throws unauthenticated with the scope that the request needs; forbidden
  */
 export async function admitToContent(
   arrival: Arrival,
@@ -125,7 +125,7 @@ export async function admitToContent(
   return { authority: actingAs(authority, requireContentRight(call, requirement, repository, tag)), uploading };
 }
 
-/** The authority with the subject that is recorded: for a CI job, the trust rule that allows the request. */
+/** Returns the authority with the subject to record. For a CI job, this is the trust rule that allows the request. */
 function actingAs(authority: Authority, { subject }: { subject: string }): Authority {
   return subject === authority.subject ? authority : { ...authority, subject };
 }

@@ -1,6 +1,6 @@
 /**
- * Authentication: who makes a request. A door parses what was sent. This module turns it into a caller, as far as the
- * credential says by itself, and loads what the database knows about the caller.
+ * Authentication: finds out who makes a request. An HTTP handler parses the credential. This module verifies it, which needs no
+ * database for most kinds, and then loads the caller's account and rights from the database.
  */
 import type { Authority } from '../auth/authority.ts';
 import type { Credential } from '../auth/credential.ts';
@@ -20,17 +20,20 @@ import type { Arrival } from './call.ts';
 
 export type { Caller, Credential };
 
-/** A credential as a door has parsed it: an access token, or a password of any kind. `name`: `null` if none came with it. */
+/** A credential that an HTTP handler parsed: an access token, or a password of any kind with a user name or `null`. */
 export type SentCredential = { token: string } | { name: string | null; password: string };
 
-/** Limits how often passwords that a person may have chosen are compared. The comparison yields `null` for a wrong password. */
+/**
+ * Runs the comparison of a password that a person may have chosen, and limits how often this happens. The comparison returns
+ * `null` if the password is wrong.
+ */
 type LimitGuesses = <T>(compare: () => Promise<T | null>) => Promise<T | null>;
 
 /**
- * The caller of a request. A caller with an invalid access token is not refused here, but by the route: its challenge names the
- * scope that the route needs.
- * @param sent `null`: nothing was sent
- * @throws unauthenticated for a wrong password, which does not make an anonymous caller; rate-limited
+ * Returns the caller of a request. An invalid access token is refused later, by the check of the route, because the challenge
+ * in that refusal must name the scope that the route needs.
+ * @param sent the credential, or `null` if the request has none
+ * @throws unauthenticated for a wrong password (such a caller is not treated as anonymous); rate-limited
  */
 export async function identify(arrival: Arrival, sent: SentCredential | null, limitGuesses: LimitGuesses): Promise<Caller> {
   if (sent === null) return ANONYMOUS;
@@ -38,7 +41,7 @@ export async function identify(arrival: Arrival, sent: SentCredential | null, li
   return { subject: '', credential: await credentialByPassword(arrival, sent, limitGuesses), grants: null };
 }
 
-/** @throws unauthenticated, rate-limited */
+/** Verifies a password of any kind. Records a failed attempt in the audit log. @throws unauthenticated, rate-limited */
 export async function credentialByPassword(
   arrival: Arrival,
   { name, password }: { name: string | null; password: string },
@@ -67,17 +70,17 @@ export async function credentialByRefreshToken(arrival: Arrival, token: string):
 }
 
 interface Loading {
-  /** Repositories whose policies bear on the request. */
+  /** The repositories whose policies are needed to decide on the request. */
   repositories?: readonly string[];
-  /** The scope that the request needs, for the challenge. */
+  /** The scope that the request needs. The challenge of a refusal names it. */
   scope?: string;
-  /** Reads that join the one call of the database. */
+  /** Further reads that are sent in the same database call. */
   joined?: JoinedReads | null;
 }
 
 /**
- * Loads the caller's rights, in one call of the database.
- * @throws unauthenticated if the credential is not valid any more
+ * Loads the caller's rights in one database call.
+ * @throws unauthenticated if the credential is not valid, or not valid any more
  */
 export async function loadRights(
   arrival: Arrival,
@@ -87,7 +90,7 @@ export async function loadRights(
   const { env } = arrival;
   const runtime = { ...arrival, insecureIssuers: settings(env).insecureIssuers };
   const authority = await loadAuthority(env, credential, repositories, runtime, joined).catch((error: unknown) => {
-    // The token is genuine and no trust rule admits it: its holder may know why.
+    // The signature of the token is valid, but no trust rule admits the token. The caller may know the cause.
     if (!isRefusal(error, 'unauthenticated')) throw error;
     throw wrongCredentials(scope, error.message);
   });
@@ -96,7 +99,10 @@ export async function loadRights(
   return authority;
 }
 
-/** Loads the caller's rights, and notes the first use of an outside token. The token service notes it by itself. */
+/**
+ * Loads the caller's rights, and stores the first use of an outside token. The token service calls `loadRights` and stores the
+ * first use itself.
+ */
 export async function loadCaller(...parameters: Parameters<typeof loadRights>): Promise<Authority> {
   const [{ env, work }] = parameters;
   const authority = await loadRights(...parameters);
@@ -104,7 +110,7 @@ export async function loadCaller(...parameters: Parameters<typeof loadRights>): 
   return authority;
 }
 
-/** Records a login in the audit log, with the client's address. A login is not refused because it cannot be recorded. */
+/** Records a login in the audit log, with the client's address. If this fails, the login still succeeds. */
 export async function recordLogin(
   { env, network, requestId }: Arrival,
   note: (where: { address: string | null }) => Promise<void>,
@@ -117,8 +123,8 @@ export async function recordLogin(
 }
 
 /**
- * Refuses a credential that is wrong, has ended, or is for another service.
- * @param scope what the request needs, for the challenge
+ * Returns the refusal of a credential that is wrong, has expired or was revoked, or was issued for another service.
+ * @param scope the scope that the request needs. The challenge of the refusal names it
  */
 export function wrongCredentials(scope?: string, message = 'the credentials are wrong or have expired: log in again'): Refusal {
   const challenge = { error: 'invalid_token', ...(scope === undefined ? {} : { scope }) } as const;

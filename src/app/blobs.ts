@@ -1,4 +1,7 @@
-/** Blobs by the distribution protocol: pull, mount, upload, delete. */
+/**
+ * Blobs in the distribution protocol: pull, mount, upload, delete. `end-2` and the like are the names of endpoints in the OCI
+ * Distribution Specification.
+ */
 
 import { isGranted } from '../auth/policy.ts';
 import type { UploadLocation } from '../auth/tokens.ts';
@@ -44,18 +47,21 @@ export type { Chunk, Upload };
 
 interface OpenBlob {
   digest: Digest;
-  /** Bytes. */
+  /** The number of bytes of the blob. */
   size: number;
   open(range: ByteRange | null): Promise<ReadableStream>;
 }
 
-/** end-2, GET. One query. */
+/** end-2, GET. Takes one query. */
 export async function pullBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
   requireRead(call, repository);
   return opened(call, await statBlob(call.env, repository, digest));
 }
 
-/** end-2, HEAD. For a caller who may push it takes a lease: a client that finds the blob here skips its upload. */
+/**
+ * end-2, HEAD. If the caller may push, this takes a lease on the blob, because a client that finds the blob here skips its
+ * upload (invariant 8).
+ */
 export async function checkBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
   if (!mayOnContent(call, 'push', repository)) return pullBlob(call, repository, digest);
   requireRead(call, repository);
@@ -74,8 +80,8 @@ export async function deleteBlob(call: ContentCall, repository: RepositoryName, 
 }
 
 /**
- * Opens an upload that the caller may continue, by its signed location.
- * @throws upload-unknown for the location of another caller or repository
+ * Opens the upload that a signed location names, if the caller may continue it.
+ * @throws upload-unknown if the location is not valid, or was signed for another caller or repository
  */
 export async function openUpload(call: ContentCall, repository: RepositoryName, location: string): Promise<Upload> {
   const by = requireUpload(call, repository);
@@ -85,13 +91,20 @@ export async function openUpload(call: ContentCall, repository: RepositoryName, 
   return { ...upload, ...sessionIn(call), mayCreate: call.authority !== null && mayCreateByPush(call, repository), by };
 }
 
-/** The upload's session, if it was read with the rights of the caller. @throws upload-unknown */
+/**
+ * Returns the session of the upload, if it was read together with the caller's rights. Otherwise the object is empty.
+ * @throws upload-unknown
+ */
 function sessionIn({ uploading }: ContentCall): Pick<Upload, 'session'> {
   const session = uploading?.session() ?? null;
   return session === null ? {} : { session };
 }
 
-/** The offset of an upload may be read with an access token alone. @throws forbidden, not-found */
+/**
+ * Requires the right to push. A request that only reads the offset of an upload is allowed by an access token alone, without
+ * the caller's rights from the database.
+ * @throws unauthenticated, forbidden
+ */
 function requireUpload(call: ContentCall, repository: RepositoryName): Actor {
   if (call.authority !== null) return requireContentRight(call, 'push', repository, null);
   if (!mayOnContent(call, 'push', repository)) throw new Refusal('forbidden');
@@ -99,7 +112,7 @@ function requireUpload(call: ContentCall, repository: RepositoryName): Actor {
 }
 
 /**
- * Starts an upload. It has no row until it receives something.
+ * Starts an upload. The database gets no row for it until the first bytes arrive.
  * @throws repository-unknown if the caller may not create the repository
  */
 export async function startUpload(call: ContentCall, repository: RepositoryName, algorithm: DigestAlgorithm): Promise<Upload> {
@@ -115,14 +128,15 @@ async function requireExistence({ env, uploading }: ContentCall, repository: Rep
   else if (!uploading.exists()) throw notCreated();
 }
 
-/** The location of an upload that has received `offset` bytes, signed for this caller. */
+/** Returns the location of an upload that has received `offset` bytes. The location is signed for this caller. */
 export function locationOf(call: ContentCall, upload: UploadLocation, offset: number): Promise<string> {
   return sealUpload(call.env, { ...upload, offset }, uploaderOf(call), call);
 }
 
 /**
- * end-11. If the blob cannot be mounted, the client uploads it: this is not an error, and no reason is given.
- * @param from the repository that the client names; `undefined`: any that the caller may pull
+ * end-11. A blob that cannot be mounted is not an error: the client then uploads it. The client is told no reason.
+ * @param from the repository to mount from; `undefined` means any repository that the caller may pull
+ * @returns true if the blob was mounted
  */
 export async function mountBlob(call: ContentCall, upload: Upload, digest: Digest, from: string | undefined): Promise<boolean> {
   const { repository, mayCreate, by } = upload;
@@ -131,12 +145,12 @@ export async function mountBlob(call: ContentCall, upload: Upload, digest: Diges
   return finishing(call, linkBlob(call.env, mount));
 }
 
-/** Repositories that are checked for a mount without a source. */
+/** The maximum number of repositories that are checked as the source of a mount, if the client names none. */
 const HOLDERS_MAX = 100;
 
 /**
- * Repositories that hold the blob and that the caller may pull. The scopes of the access token do not matter: a client cannot
- * ask for the scope of a repository it does not know of.
+ * Returns repositories that hold the blob and that the caller may pull. The scopes of the access token are ignored, because a
+ * client cannot request the scope of a repository that it does not know.
  */
 async function readableHolders(call: ContentCall, digest: Digest): Promise<RepositoryName[]> {
   const holders = await repositoriesHolding(call.env, digest, HOLDERS_MAX);
@@ -147,28 +161,28 @@ async function readableHolders(call: ContentCall, digest: Digest): Promise<Repos
   return holders.filter((name) => judge(name, said.get(name)));
 }
 
-/** The named source, if the caller may pull it and has a token for it. */
+/** Returns the source that the client named, if the caller may pull it and the access token allows this. */
 function readable(call: ContentCall, from: string): RepositoryName[] {
   const { authority } = withAuthority(call);
   return isRepositoryName(from) && may(authority, 'pull', from) && isGranted(call.caller, 'pull', from) ? [from] : [];
 }
 
-/** end-4b: the whole blob in one request. */
+/** end-4b: uploads the whole blob in one request. */
 export async function uploadBlob(call: ContentCall, upload: Upload, digest: Digest, chunk: Chunk): Promise<void> {
   await finishing(call, uploadAtOnce(call.env, upload, digest, chunk, call.work));
 }
 
-/** end-13: bytes received so far. @throws upload-unknown */
+/** end-13: returns the number of bytes that the upload has received. @throws upload-unknown */
 export function offsetOf(call: ContentCall, upload: Upload): Promise<number> {
   return uploadOffset(call.env, upload);
 }
 
-/** end-5. Returns the new offset. @throws chunk-out-of-order with `detail.offset` */
+/** end-5: appends a chunk, and returns the new offset. @throws chunk-out-of-order with the current offset in the detail */
 export function appendChunk(call: ContentCall, upload: Upload, chunk: Chunk): Promise<number> {
   return finishing(call, appendToUpload(call.env, upload, chunk, call.work));
 }
 
-/** end-6 @throws chunk-out-of-order with `detail.offset` */
+/** end-6: appends the last chunk and publishes the blob. @throws chunk-out-of-order with the current offset in the detail */
 export function finishUpload(call: ContentCall, upload: Upload, digest: Digest, chunk: Chunk): Promise<void> {
   return finishing(call, finishSession(call.env, upload, digest, chunk, call.work));
 }

@@ -1,39 +1,39 @@
-/** The context of an operation. Each door makes one for a request (`http/context.ts`). */
+/** The context of an operation. `http/context.ts` makes one for each request. */
 import type { Authority } from '../auth/authority.ts';
 import type { Env } from '../env.ts';
 import type { Background } from '../events/batch.ts';
 
-/** The network, for the entry points. */
+/** The network access of the Worker. It is exported again here, because the entry points may not import `outbound/`. */
 export { INTERNET } from '../outbound/request.ts';
 export type { Authority, Background };
 
 export interface Call {
   env: Env;
-  /** The caller with all rights that matter to the request, as they are in the database now. */
+  /** The caller with all rights that are needed to decide on the request, as read from the database for this request. */
   authority: Authority;
-  /** The address (or a hash of it) that the audit log keeps with a change; `null`: none. */
+  /** The client's address, or a hash of it, that the audit log keeps with a change. `null` means that it keeps none. */
   address: string | null;
-  /** Scheme and host under which clients reach the registry. */
+  /** The scheme and host under which clients reach the registry. */
   origin: string;
-  /** Host and port of `origin`: the service that tokens are for. */
+  /** The host and port of `origin`. Tokens name it as the service that they are valid for. */
   service: string;
-  /** Milliseconds since the epoch. */
+  /** The time of the request, in milliseconds since the epoch. */
   now: number;
-  /** Runs work that may outlive the answer. */
+  /** Runs work that may continue after the response is sent. */
   work: Background;
 }
 
-/** A request before its caller is known. */
+/** The context of a request whose caller is not known yet. */
 export interface Arrival extends Omit<Call, 'authority' | 'address'> {
-  /** The client's network; `null`: not known. */
+  /** The client's IPv4 address or IPv6 network, or `null` if it is not known. */
   network: string | null;
-  /** Reaches the issuers of outside tokens. */
+  /** Sends requests to the issuers of outside tokens. */
   fetch: typeof fetch;
-  /** Names the request in the log. */
+  /** The id of the request in the log. */
   requestId: string;
 }
 
-/** Awaits work that must not stop halfway: the runtime finishes it even if the client hangs up. */
+/** Awaits work that must not stop halfway. `waitUntil` makes the runtime finish it even if the client disconnects. */
 export async function finishing<T>({ work }: Pick<Call, 'work'>, running: Promise<T>): Promise<T> {
   work.waitUntil(running.catch(() => {}));
   return await running;

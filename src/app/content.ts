@@ -1,6 +1,6 @@
 /**
- * A call about content, and its rights. A pull with an access token is allowed by the token alone: the database is
- * not asked for the caller's rights. Everything that changes content asks it.
+ * The context of a request of the distribution protocol, and the checks of its rights. An access token alone allows a pull,
+ * without a look at the caller's rights in the database. Every request that changes content reads these rights.
  */
 import { holderOf } from '../auth/credential.ts';
 import { ANONYMOUS, type Caller, INVALID_TOKEN, isGranted } from '../auth/policy.ts';
@@ -16,25 +16,25 @@ import type { Call } from './call.ts';
 import type { UploadReads } from './upload-reads.ts';
 
 export interface ContentCall extends Omit<Call, 'authority'> {
-  /** The caller according to the credential alone; `grants`: those of an access token. */
+  /** The caller according to the credential alone. `caller.grants` are the grants of an access token. */
   caller: Caller;
-  /** `null`: the database was not asked. */
+  /** The caller's rights, or `null` if they were not read from the database. */
   authority: Call['authority'] | null;
-  /** Rows that were read together with the rights, for a request that brings bytes of a blob. */
+  /** The rows that were read together with the rights, if the body contains bytes of a blob. */
   uploading: UploadReads | null;
 }
 
-/** The scope that a client has to ask a token for. A mount needs its source as well (end-11). */
+/** Returns the scope that the access token must have. A mount also needs the scope to pull from its source (end-11). */
 export function scopeOf(action: Action, repository: RepositoryName | null, source: RepositoryName | null = null): string {
   const scopes = [scopeFor(action, repository ?? ''), ...(source === null ? [] : [scopeFor('pull', source)])];
   return scopes.join(' ');
 }
 
 /**
- * Refuses a caller whose credential says by itself that it does not allow this: there is none, or it is an access token for
- * something else. Any other credential allows all that its account may do.
- * @param repository `null`: the action is on the registry
- * @throws unauthenticated with the scope that is needed: a client that sees it may ask for another token
+ * Refuses a caller without a credential, and a caller whose access token does not grant the action. Other credentials pass,
+ * because only the rights of the account limit them.
+ * @param repository the repository of the action; `null` means the registry itself
+ * @throws unauthenticated with the scope that the request needs, so that the client can request another token
  */
 export function requireGrant(
   caller: Caller,
@@ -59,22 +59,25 @@ export function requireIdentity(caller: Caller): void {
   if (caller === INVALID_TOKEN) throw wrongCredentials();
 }
 
-/** True if the action is allowed by the access token, if there is one, and by the account's rights, if they were read. */
+/**
+ * Returns true if the caller may do the action. An access token must grant it, and the account's rights must allow it if they
+ * were read. If there is no access token and the rights were not read, this returns false.
+ */
 export function mayOnContent({ caller, authority }: ContentCall, action: ContentAction, repository: RepositoryName): boolean {
   if (authority === null && caller.grants === null) return false;
   return isGranted(caller, action, repository) && (authority === null || may(authority, action, repository));
 }
 
-/** For a read. @throws unauthenticated, forbidden */
+/** Requires the right to pull, for a read. @throws unauthenticated, forbidden */
 export function requireRead(call: ContentCall, repository: RepositoryName): void {
   requireGrant(call.caller, 'pull', repository);
   if (!mayOnContent(call, 'pull', repository)) throw new Refusal('forbidden');
 }
 
 /**
- * Requires the right as the account has it now. The answer is the same for a private repository and an absent one; a caller who
- * may pull knows of the repository, and is told what is missing.
- * @param tag the first tag that the request names
+ * Requires the right to an action, according to the account's present rights in the database. A caller who may pull is told
+ * which right is missing. For others the refusal is the same whether the repository is private or absent.
+ * @param tag the first tag that the request names, or `null`
  * @returns the actor to record
  * @throws unauthenticated, forbidden
  */
@@ -86,7 +89,7 @@ export function requireContentRight(
 ): Actor {
   requireGrant(call.caller, action, repository);
   const { authority, address } = withAuthority(call);
-  // Only a deletion is narrowed by the tag here: a push may name tags in its body too, and asks for each of them.
+  // Only a deletion is checked with the tag here. A push may also name tags in its body, and each tag is checked later.
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
     if (authority.subject === '') throw new Refusal('unauthenticated', { challenge: { scope: scopeOf(action, repository) } });
     throw new Refusal('forbidden', may(authority, 'pull', repository) ? missingRight(action, repository) : nothingHere(action));
@@ -94,18 +97,18 @@ export function requireContentRight(
   return actorFor({ authority, address }, action, repository, tag);
 }
 
-/** @throws Error if the database was not asked, which is a mistake of the door */
+/** @throws Error if the caller's rights were not loaded before. This is a programming error in the HTTP handler. */
 export function withAuthority({ authority, ...call }: ContentCall): Call {
   if (authority === null) throw new Error("the door has not loaded the caller's rights");
   return { ...call, authority };
 }
 
-/** True if a push by this caller may create the repository. */
+/** Returns true if a push by this caller may create the repository. */
 export function mayCreateByPush(call: ContentCall, repository: RepositoryName): boolean {
   return settings(call.env).createOnPush && may(withAuthority(call).authority, 'create', repository);
 }
 
-/** Identifies the uploader: the same from the first request of an upload to the last. */
+/** Returns an identifier of the uploader. It stays the same from the first request of an upload to the last. */
 export function uploaderOf({ caller, authority }: ContentCall): string {
   const token = caller.credential?.kind === 'token' ? caller.credential : undefined;
   return holderOf(authority?.subject ?? caller.subject, authority?.credentialOrigin ?? token?.credentialOrigin);
