@@ -1,7 +1,6 @@
 /**
- * Deliveries of webhooks in the background: events are matched with webhooks, which makes deliveries; a delivery is tried, and
- * tried again, until it succeeds or becomes a dead letter. Queues start this work, and the schedule does what the queues
- * missed.
+ * Delivers webhooks in the background. Events are matched with webhooks, which creates deliveries. A delivery is tried until it
+ * succeeds or becomes a dead letter. Queue messages start this work. If a message is lost, the schedule does its work.
  */
 import { publicAmong } from '../auth/visibility.ts';
 import type { Env } from '../env.ts';
@@ -26,26 +25,27 @@ import { standingIn } from './webhook-owners.ts';
 
 export type { DeliveryRuntime };
 
-/** Each costs up to ten calls to D1 and the queue. */
+/** The maximum number of slices of events that one message matches. A slice takes up to ten calls to D1 and the queue. */
 const SLICES_PER_MESSAGE = 4;
-/** Seconds until a message is tried again after a failure of the database. */
+/** The number of seconds until a message is tried again after the database failed. */
 const RETRY_SECONDS = 30;
-/** Slices, and events in each, that one run of the schedule matches: it has 10 ms of CPU, for other jobs too. */
+/** The maximum number of slices that one run of the schedule matches. The run has 10 ms of CPU for all its jobs. */
 const SLICES_PER_RUN = 2;
+/** The number of events in a slice that the schedule matches. */
 const EVENTS_PER_SLICE = 50;
-/** Seconds after which the schedule itself matches an event whose announcement had no effect. */
+/** The number of seconds that an event waits for the queue. After that the schedule matches the event itself. */
 const FORGOTTEN_SECONDS = 5 * 60;
-/** Deliveries that `resumeLost` sends to the queue again. */
+/** The maximum number of deliveries that `resumeLost` sends to the queue again. */
 const REMINDERS_MAX = 1000;
 
-/** Facts about repositories for deliveries. Repositories that do not exist are left out. */
+/** Returns the data about repositories that webhook formats include. Repositories that do not exist are left out. */
 export async function factsOf(env: Database, repositories: RepositoryName[]): Promise<Map<string, RepositoryFacts>> {
   const pages = await describeRepositories(env, repositories);
   const open = await publicAmong(env, repositories);
   return new Map(pages.map(({ name, description, createdAt }) => [name, { description, createdAt, isPublic: open.has(name) }]));
 }
 
-/** Handles messages that announce events. All have the same meaning: there are events to match. */
+/** Handles messages that announce events. Every such message has the same meaning: there are events to match. */
 export async function handleAnnouncements(batch: MessageBatch, env: Env, { now }: DeliveryRuntime): Promise<void> {
   try {
     const rights = { standing: standingIn(env), now: now() };
@@ -58,24 +58,24 @@ export async function handleAnnouncements(batch: MessageBatch, env: Env, { now }
   }
 }
 
-/** Tries deliveries. Nothing is added here: deliveries need no other module. */
+/** Tries deliveries. This passes the call on to `webhooks/`, which needs no other module for it. */
 export function handleDeliveries(batch: MessageBatch, env: Env, runtime: DeliveryRuntime, work: Background): Promise<void> {
   return deliver(env, batch, runtime, work);
 }
 
-/** Records deliveries that the queue gave up. Nothing is added here, either. */
+/** Records deliveries that the queue gave up. This passes the call on to `webhooks/`, too. */
 export function handleDeadLetters(batch: MessageBatch, env: Env): Promise<void> {
   return consumeDeadLetters(env, batch);
 }
 
-/** Sends a message that has events matched, up to the newest. Sending it again does no harm. */
+/** Sends a message whose consumer matches events up to the newest one. A second message for the same events does no harm. */
 async function announce(env: Env, newest: number): Promise<void> {
   await env.EVENTS.send({ newest } satisfies Announcement);
 }
 
 /**
- * Announces events that are not matched yet. If the queue does not accept this, or an earlier announcement had no effect, some
- * events are matched here.
+ * Sends a message for events that are not matched yet. If the queue does not accept the message, or the events have waited so
+ * long that an earlier message must be lost, this function matches some of the events itself.
  */
 export async function matchForgotten(
   env: Env,
@@ -98,8 +98,8 @@ export async function matchForgotten(
 }
 
 /**
- * Sends to the queues again what they have lost. `npm start` keeps its queues in memory, so they end with the process.
- * @param lostAfter seconds after which a message counts as lost
+ * Sends messages again that the queues have lost. `npm start` keeps its queues in memory, so they are lost with the process.
+ * @param lostAfter the number of seconds after its due time at which the message of a delivery counts as lost
  */
 export async function resumeLost(env: Env, lostAfter: number): Promise<void> {
   const [matching] = await env.DB.batch([matchingState(env)]);

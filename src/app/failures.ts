@@ -1,14 +1,17 @@
 /**
- * Errors that are not refusals: a store failed, or the code has a bug. The client is told what it can do, but never the cause,
- * and never "absent" or "not allowed" (invariant 10).
+ * Turns an error that is not a refusal into one. Such an error means that D1 or R2 failed, or that the code has a bug. The
+ * message says what the client can do, but not the cause. It never says "absent" or "not allowed" (invariant 10).
  */
 import { databaseFailure, isDailyLimit, secondsToMidnight } from '../events/database-failure.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** Seconds until clients retry on an overloaded database, plus a random part that keeps them from all coming at once. */
+/**
+ * The number of seconds until a client retries when the database is overloaded: `least`, plus a random part below `more`. The
+ * random part keeps clients from retrying at the same time.
+ */
 const OVERLOAD_PAUSE = { least: 5, more: 10 };
 
-/** @param now milliseconds since the epoch. @param random from 0 to 1 */
+/** @param now milliseconds since the epoch. @param random a random number from 0 to 1 */
 export function refusalOfFailure(error: unknown, { now, random }: { now: number; random: number }): Refusal {
   const failure = databaseFailure(error);
   if (isDailyLimit(failure)) return dayUsedUp(failure, now);
@@ -21,7 +24,10 @@ export function refusalOfFailure(error: unknown, { now, random }: { now: number;
   return new Refusal('storage-unavailable', { cause: error });
 }
 
-/** The free plan's day is used up, so the registry serves nothing until midnight UTC or a paid plan. */
+/**
+ * Returns the refusal for a used up daily limit of Cloudflare's free plan. The registry then serves nothing until midnight UTC,
+ * or until the account has the paid plan.
+ */
 function dayUsedUp(failure: 'rows-read' | 'rows-written', now: number): Refusal {
   const kind = failure === 'rows-read' ? 'read' : 'written';
   const message =

@@ -1,6 +1,6 @@
 /**
- * Access keys: list, read, create, change, revoke and rotate them. Users see their own keys, owners of an organization those of
- * its robots, and administrators all keys. For other callers a key does not exist.
+ * Access keys: list, read, create, change, revoke and rotate them. Users see their own keys, owners of an organization see the
+ * keys of its robots, and administrators see all keys. Other callers get the same refusal as for a key that does not exist.
  */
 import type { Authority } from '../auth/authority.ts';
 import {
@@ -36,19 +36,24 @@ import { storedStatement } from './statements.ts';
 
 export type { AccessKey } from '../auth/people/access-keys.ts';
 
-/** A key whose statements were just saved. */
+/** A key in its state after a change, with warnings. */
 interface SavedKey {
   key: AccessKey;
-  /** Likely mistakes in its statements. */
+  /** Descriptions of likely mistakes in the statements of the key. */
   warnings: string[];
 }
 
 export interface CreatedKey extends SavedKey {
-  /** Shown only once. */
+  /** The secret of the key. Only this response contains it. */
   secret: string;
 }
 
-/** @param owner a subject; default: the caller. A narrowed credential sees only the key that it is or was made with */
+/**
+ * Lists the keys of an owner. With a narrowed credential, the list contains only the key of the credential itself, or the key
+ * that the credential was made with.
+ * @param owner a subject; `undefined` means the caller
+ * @throws unauthenticated; not-found if the caller may not see the keys of this owner
+ */
 export async function listKeys(call: Call, owner: string | undefined, page: PageQuery): Promise<Page<AccessKey>> {
   requireLogin(call);
   const { authority } = call;
@@ -62,7 +67,7 @@ export async function listKeys(call: Call, owner: string | undefined, page: Page
   return { items: key === undefined ? [] : [withoutOrigin(await readKey(call.env, key))], more: false };
 }
 
-/** @throws not-found for a key that the caller may not see */
+/** @throws unauthenticated; not-found if the key does not exist or the caller may not see it */
 export async function getKey(call: Call, id: string): Promise<AccessKey> {
   requireLogin(call);
   const { authority } = call;
@@ -72,28 +77,28 @@ export async function getKey(call: Call, id: string): Promise<AccessKey> {
   return withoutOrigin(key);
 }
 
-/** A narrowed key is not told which key created it. */
+/** Removes the id of the key that created this key. A caller with a narrowed credential does not get it. */
 function withoutOrigin(key: AccessKey): AccessKey {
   return { ...key, madeWith: null };
 }
 
 /**
  * Creates a key for the caller.
- * @param idempotency the client's idempotency key: a repeated request with it gets the same answer. `null`: none
+ * @param idempotency the Idempotency-Key of the request, or `null`. A repeated request with the same one gets the same response
  */
 export async function createKey(call: Call, wanted: NewKey, idempotency: string | null): Promise<CreatedKey> {
   requireUnscopedUser(call);
   return create(call, call.authority.subject, wanted, idempotency);
 }
 
-/** @param robot a subject */
+/** @param robot the subject of the robot */
 export async function listRobotKeys(call: Call, robot: string, page: PageQuery): Promise<Page<AccessKey>> {
   requireOwner(call, organizationOf(robot));
   const { subject } = await getRobot(call.env, robot);
   return readKeys(call.env, { owner: subject, ...page });
 }
 
-/** @param robot a subject. @throws disabled, and as `createKey` */
+/** @param robot the subject of the robot. @throws disabled if the robot is disabled, and the reasons of `createKey` */
 export async function createRobotKey(
   call: Call,
   robot: string,
@@ -119,7 +124,7 @@ async function create(call: Call, owner: string, wanted: NewKey, idempotency: st
   return { ...saved(key), secret };
 }
 
-/** @param ifVersion the version that the key is expected to have; `null`: any */
+/** @param ifVersion the version that the key must have, or `null` for any version */
 export async function changeKey(call: Call, id: string, wanted: KeyChange, ifVersion: number | null): Promise<SavedKey> {
   requireUnscopedUser(call);
   const key = await findKey(call, id);
@@ -133,7 +138,10 @@ export async function changeKey(call: Call, id: string, wanted: KeyChange, ifVer
 }
 
 /**
- * Revokes a key and its successors. Any key may revoke itself; everything else needs a credential that is not narrowed.
+ * Revokes a key, and by default its successors: the keys that replaced it by rotation. Any key may revoke itself together with
+ * its successors. Everything else needs a user's key that is not narrowed.
+ * @param revocation.successors `keep` does not revoke the successors
+ * @param revocation.made true: also revokes the keys that were created with this key
  * @throws not-found, forbidden
  */
 export async function revokeKey(call: Call, id: string, { successors, made }: KeyRevocation): Promise<void> {
@@ -147,10 +155,13 @@ export async function revokeKey(call: Call, id: string, { successors, made }: Ke
   if (made) await revokeCreatedWith(call, key.id);
 }
 
-/** Rounds of the search: somebody who has a key that was created with a revoked one may create another key meanwhile. */
+/**
+ * The maximum number of rounds of a search for keys to revoke. Between two rounds, somebody can create another key with one of
+ * the keys that are not revoked yet.
+ */
 const ROUNDS = 5;
 
-/** Revokes the keys that were created with a key, as far as the caller may see them. */
+/** Revokes those keys that were created with the given key and that the caller may see. */
 async function revokeCreatedWith(call: Call, id: string): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
     const made = (await keysMadeWith(call.env, id)).filter(({ owner }) => reaches(call.authority, owner));
@@ -167,9 +178,9 @@ async function revokeCreatedWith(call: Call, id: string): Promise<void> {
 }
 
 /**
- * Replaces a key by a new one with the same rights. The answer contains a secret, so not even an administrator gets one for a
- * key of another user.
- * @throws not-found, forbidden, conflict
+ * Replaces a key by a new one with the same rights. The response contains the secret of the new key. So not even an
+ * administrator may rotate a key of another user.
+ * @throws not-found, forbidden; conflict if the key has ended or was rotated already
  */
 export async function rotateKey(call: Call, id: string, wanted: KeyRotation, idempotency: string | null): Promise<CreatedKey> {
   requireLogin(call);
@@ -189,7 +200,7 @@ function saved(key: AccessKey): SavedKey {
   return { key, warnings: key.statements ? pushWithoutPull(key.statements, 'key') : [] };
 }
 
-/** @throws not-found for a key that does not exist or that the caller may not see */
+/** @throws not-found if the key does not exist, or if the caller may not see it */
 async function findKey({ env, authority }: Call, id: string): Promise<AccessKey> {
   const key = await readKey(env, id);
   requireReach(authority, key.owner);
@@ -200,13 +211,16 @@ function requireReach(authority: Authority, owner: string): void {
   if (!reaches(authority, owner)) throw new Refusal('not-found');
 }
 
-/** True if the caller may see the keys of `owner`. */
+/** Returns true if the caller may see the keys of `owner`. */
 function reaches(authority: Authority, owner: string): boolean {
   if (owner === authority.subject) return true;
   return isUnscopedUser(authority) && (authority.administrator || ownsRobot(authority, owner));
 }
 
-/** An administrator counts as an owner of every organization. */
+/**
+ * Returns true if the subject is a robot of an organization that the caller owns. An administrator counts as an owner of every
+ * organization.
+ */
 function ownsRobot({ administrator, owns }: Authority, subject: string): boolean {
   return subject.startsWith('robot:') && (administrator || owns.includes(organizationOf(subject)));
 }

@@ -1,4 +1,4 @@
-/** Lifecycle policies of repositories: saved, previewed and run. */
+/** Lifecycle policies of repositories: read, save, delete, preview and run them. */
 import { lifecyclePreviewCursor } from '../contract/lifecycle.ts';
 import type { Digest } from '../oci/digest.ts';
 import { jsonOf } from '../oci/json.ts';
@@ -18,18 +18,18 @@ import { maySeeActors, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
 export type LifecycleReport = Omit<NonNullable<SavedPolicy['report']>, 'by'> & {
-  /** `null` if the caller may not know who ran it. */
+  /** The subject that started the run, or `null` if the caller may not know it. */
   by: string | null;
 };
 
 export interface Lifecycle {
   policy: LifecyclePolicy;
-  /** The last run; `null`: none yet. */
+  /** The report of the last run, or `null` if the policy has not run yet. */
   report: LifecycleReport | null;
   version: number;
 }
 
-/** Something that a rule deletes. */
+/** A tag or manifest that a rule deletes. */
 export interface LifecycleItem {
   digest: Digest;
   rule: { priority: number; description: string | null };
@@ -38,24 +38,30 @@ export interface LifecycleItem {
 
 export interface LifecycleItems {
   tags: (LifecycleItem & { tag: string })[];
-  /** Tags of signatures and the like, which are deleted with the image that their name refers to. */
+  /** Tags of signatures, attestations and the like. Each is deleted together with the image that its name refers to. */
   attached: (LifecycleItem & { tag: string })[];
   manifests: LifecycleItem[];
 }
 
 export interface LifecyclePreview {
-  /** Seconds since the epoch until which each waiting manifest is left alone. */
+  /**
+   * The content that the policy would delete. `waiting` has one entry for each manifest that a lease keeps for now, with the
+   * end of the lease in seconds since the epoch.
+   */
   plan: LifecycleItems & { waiting: { leasedUntil: number }[] };
-  /** Identifies the plan, and what running it frees. `null`: a page of a large repository. */
+  /**
+   * The ETag of the plan, and the number of bytes that a run of the plan frees. It is `null` if the preview is one page of a
+   * large repository.
+   */
   whole: { etag: string; bytes: number } | null;
-  /** The cursor of the next page; `null`: there is none. */
+  /** The cursor of the next page, or `null` if this is the last page. */
   next: string | null;
 }
 
 interface LifecycleRun extends LifecycleItems {
-  /** Tags and manifests of the plan that still exist. */
+  /** The number of tags and manifests of the plan that the run has not deleted. */
   remaining: number;
-  /** True if a large repository has more pages. */
+  /** True if the repository is large and the run has not handled all its pages. */
   unfinished: boolean;
 }
 
@@ -72,7 +78,8 @@ async function readLifecycle(call: Call, repository: RepositoryName): Promise<Li
 }
 
 /**
- * @param ifVersion the version that the policy is expected to have; 0: none is expected; `null`: any
+ * Saves a policy.
+ * @param ifVersion the version that the policy must have; 0 means that no policy exists, `null` means any version
  * @throws request-invalid, repository-unknown, version-mismatch
  */
 export async function putLifecycle(
@@ -93,10 +100,10 @@ export async function deleteLifecycle(call: Call, repository: RepositoryName, if
 }
 
 /**
- * Lists what a policy would delete, and deletes nothing. A large repository is listed page by page.
- * @param wanted.policy the policy to try; the saved one if left out
- * @param wanted.after the cursor that the page before gave
- * @throws request-invalid, repository-unknown, not-found if no policy is saved, conflict if the repository is too large
+ * Lists the tags and manifests that a policy would delete, and deletes nothing. A large repository is listed page by page.
+ * @param wanted.policy the policy to try; `undefined` means the saved policy
+ * @param wanted.after the cursor of the page, which is `next` of the previous page; `undefined` means the first page
+ * @throws request-invalid, repository-unknown; not-found if no policy is saved; limit-reached if the repository is too large
  */
 export async function previewLifecycle(
   call: Call,
@@ -125,9 +132,10 @@ function placeOf(cursor: string): PreviewCursor {
 }
 
 /**
- * Deletes what the saved policy selects.
- * @param ifPlan true for the etag of the plan that the caller expects; `null`: any
- * @throws repository-unknown, not-found if no policy is saved, version-mismatch, conflict, deletion-disabled
+ * Deletes the tags and manifests that the saved policy selects.
+ * @param ifPlan returns true for the ETag of the plan that the caller expects; `null` means that any plan is carried out
+ * @throws repository-unknown, deletion-disabled; not-found if no policy is saved; version-mismatch if the plan is another one;
+ *   limit-reached if the repository is too large for rules, or for `ifPlan`
  */
 export async function runLifecycle(
   call: Call,

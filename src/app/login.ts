@@ -1,4 +1,4 @@
-/** The caller: who they are, login passwords, and logging out everywhere. */
+/** Operations of callers on themselves: describe the caller, create a login password, log out everywhere. */
 import type { Authority } from '../auth/authority.ts';
 import { noteIssued } from '../auth/logins.ts';
 import { endLogins } from '../auth/people/accounts.ts';
@@ -15,15 +15,15 @@ export interface DescribedCaller {
   subject: string;
   administrator: boolean;
   organizations: { name: string; role: 'owner' | 'member' }[];
-  /** `acme/dev` */
+  /** The names of the caller's teams, for example `acme/dev`. */
   teams: string[];
-  /** Subjects whose policies are larger than one request reads. */
+  /** The subjects whose policies were not read, because they are too large for one request. */
   unread: string[];
   credential: {
     kind: Exclude<Authority['credentialKind'], 'none'>;
     key: string | null;
     narrowed: boolean;
-    /** Seconds since the epoch. */
+    /** The end of the credential, in seconds since the epoch. It is `null` if the credential has no end of its own. */
     expiresAt: number | null;
   };
 }
@@ -35,7 +35,7 @@ const NOBODY: Pick<Authority, 'administrator' | 'owns' | 'belongsTo' | 'principa
   principals: [],
 };
 
-/** A narrowed credential is not told the roles of its owner, since it cannot use them. */
+/** Describes the caller. The roles of the owner are left out for a narrowed credential, because it cannot use them. */
 export function describeCaller(call: Call): DescribedCaller {
   requireLogin(call);
   const { subject, credentialKind, credentialOrigin, until, unread, ...authority } = call.authority;
@@ -56,7 +56,11 @@ export function describeCaller(call: Call): DescribedCaller {
   };
 }
 
-/** Ends all logins of the caller. @param keys also revokes their access keys, which needs a credential that is not narrowed */
+/**
+ * Ends all logins of the caller.
+ * @param keys true: also revokes the caller's access keys, which needs a user's access key or the administrator's password
+ * @throws unauthenticated, forbidden; request-invalid for a CI token
+ */
 export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }): Promise<void> {
   requireLogin(call);
   if (call.authority.credentialKind === 'ci') {
@@ -70,8 +74,9 @@ export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }):
 }
 
 /**
- * A password for docker that expires by itself. It allows no more, and works no longer, than the caller's own credential.
- * @param lifetime seconds; default: the maximum
+ * Creates a password for `docker login` that expires. It never has more rights than the caller's credential, and never lasts
+ * longer.
+ * @param lifetime the lifetime in seconds; `undefined` means the maximum
  */
 export async function createLoginPassword(call: Call, lifetime: number | undefined): Promise<Minted> {
   requireLogin(call);

@@ -1,4 +1,4 @@
-/** Garbage collection, the scrub, the consistency check and the budget of background jobs, for administrators. */
+/** Operations for administrators: garbage collection, the scrub, the consistency check, and the budget of background jobs. */
 import { deleteTrashedPolicies } from '../auth/rights/policies.ts';
 import { type Cost, type Day, dayOf, leftFor, NO_COST, today, totalOf, usedUp } from '../background/budget.ts';
 import { runCounted } from '../background/jobs.ts';
@@ -18,7 +18,7 @@ import { type Call, finishing } from './call.ts';
 
 export type { Cost, Finding, Passes };
 
-/** The current and the last passes of garbage collection and the scrub. */
+/** Returns the running and the last finished pass of garbage collection and of the scrub. */
 export async function getMaintenance(call: Call): Promise<{ collector: Passes<GcReport>; scrub: Passes<ScrubReport> }> {
   requireAdministrator(call);
   return {
@@ -28,11 +28,11 @@ export async function getMaintenance(call: Call): Promise<{ collector: Passes<Gc
 }
 
 export interface BudgetState {
-  /** Infinite if there is no limit. */
+  /** The daily limit of each resource, for all jobs together. It is `Infinity` if there is no limit. */
   budget: Cost;
   spent: Cost;
   jobs: { job: Job; spent: Cost; left: Cost; stopped: string | null }[];
-  /** Seconds since the epoch. */
+  /** The time when the budget is reset, in seconds since the epoch. */
   resetsAt: number;
 }
 
@@ -50,9 +50,9 @@ export async function getBudget(call: Call): Promise<BudgetState> {
 }
 
 /**
- * Runs one slice of garbage collection. It counts against the day's budget of background jobs.
- * @param force true: run even if the budget is used up
- * @throws daily-limit
+ * Runs one slice of garbage collection. The cost counts against the daily budget of background jobs.
+ * @param force true: runs even if the budget is used up
+ * @throws daily-limit if the budget is used up
  */
 export async function collectNow(call: Call, { force }: { force: boolean }) {
   requireAdministrator(call);
@@ -63,12 +63,12 @@ export async function collectNow(call: Call, { force }: { force: boolean }) {
   );
 }
 
-/** Deletes the policy, in the batch that purges a deleted repository. */
+/** Adds the deletion of the repository's policy to the batch that purges a deleted repository. */
 export function deletePolicy(batch: Parameters<typeof deleteTrashedPolicies>[0], repositoryId: number): void {
   deleteTrashedPolicies(batch, [repositoryId]);
 }
 
-/** Runs one slice of the scrub, which compares what R2 stores with what the database expects. @throws daily-limit */
+/** Runs one slice of the scrub, which compares the objects in R2 with the rows in D1. @throws daily-limit */
 export async function scrubNow(call: Call, { force }: { force: boolean }) {
   requireAdministrator(call);
   const day = await requireBudget(call, 'scrub', force);
@@ -80,7 +80,7 @@ async function readDay(env: Env): Promise<Day> {
   return dayOf(env, result);
 }
 
-/** @throws daily-limit */
+/** Reads the budget of the day. @throws daily-limit if the job may not spend any more, unless `force` is true */
 async function requireBudget({ env, now }: Call, job: Job, force: boolean): Promise<Day> {
   const day = await readDay(env);
   const why = usedUp(day, job);
@@ -91,8 +91,8 @@ async function requireBudget({ env, now }: Call, job: Job, force: boolean): Prom
 }
 
 /**
- * Checks the consistency of the registry, and changes nothing. A page may be short or empty before the end.
- * @param after the cursor that the page before gave
+ * Checks the consistency of the registry, and changes nothing. A page can be short or empty although more pages follow.
+ * @param after the cursor of the page, which is `next` of the previous page; `undefined` means the first page
  * @throws request-invalid
  */
 export async function checkConsistency(

@@ -1,4 +1,7 @@
-/** Manifests and tags by the distribution protocol: pull, push, delete, list. */
+/**
+ * Manifests and tags in the distribution protocol: pull, push, delete, list. `end-3` and the like are the names of endpoints in
+ * the OCI Distribution Specification.
+ */
 import type { Condition } from '../oci/condition.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { type Manifest, parseManifest } from '../oci/manifest.ts';
@@ -16,7 +19,7 @@ import { deniedTags } from './access.ts';
 import { finishing } from './call.ts';
 import { type ContentCall, mayCreateByPush, mayOnContent, requireContentRight, requireRead, withAuthority } from './content.ts';
 
-/** end-3, GET. The pull is counted after the answer. One query. */
+/** end-3, GET. Takes one query. The pull is counted after the response. */
 export async function pullManifest(call: ContentCall, repository: RepositoryName, reference: Reference, random: number) {
   requireRead(call, repository);
   const manifest = await getManifest(call.env, repository, reference);
@@ -25,8 +28,8 @@ export async function pullManifest(call: ContentCall, repository: RepositoryName
 }
 
 /**
- * end-3, HEAD. It counts as use for clean-up, and not as a pull. For a caller who may push it takes a lease: a client that
- * finds the manifest here skips its upload.
+ * end-3, HEAD. Lifecycle policies regard this as a use of the manifest, but it is not counted as a pull. If the caller may
+ * push, this takes a lease on the manifest, because a client that finds the manifest here skips its upload (invariant 8).
  */
 export async function checkManifest(call: ContentCall, repository: RepositoryName, reference: Reference) {
   requireRead(call, repository);
@@ -43,15 +46,15 @@ interface PushedManifest {
   repository: RepositoryName;
   bytes: Uint8Array;
   contentType: string | undefined;
-  /** The digest that the client expects; `null`: SHA-256 is computed. */
+  /** The digest that the client expects. If it is `null`, the SHA-256 digest of the bytes is used. */
   expected: Digest | null;
   tags: Tag[];
   condition: Condition | null;
-  /** Called with the parsed manifest before anything is written, so that the door can apply its limits. */
+  /** Is called with the parsed manifest before anything is written, so that the HTTP handler can apply its limits. */
   charge?: (manifest: Manifest) => void;
 }
 
-/** end-7 @throws digest-mismatch, manifest-invalid, and what `putManifest` throws */
+/** end-7 @throws digest-mismatch, manifest-invalid, and the reasons of `putManifest` */
 export async function pushManifest(
   call: ContentCall,
   { repository, bytes, contentType, expected, tags, condition, charge }: PushedManifest,

@@ -67,12 +67,15 @@ export type { Robot, RobotChange } from '../auth/people/robots.ts';
 export type { Team } from '../auth/people/teams.ts';
 export type { Grants } from '../auth/rights/policy-names.ts';
 
-/** The actor to record with a change, and the version that is expected: 0 for an absent thing, `null` for any. */
+/**
+ * Returns the options of a change: the actor to record, and the version that the object must have. The version 0 means that the
+ * object must not exist, and `null` means any version.
+ */
 function changeOf(call: Call, ifVersion: number | null) {
   return { ifVersion, by: actorOf(call) };
 }
 
-/** Lists the organizations of the caller; for an administrator, all of them. */
+/** Lists the organizations that the caller belongs to. An administrator gets all organizations. */
 export async function listOrganizations(call: Call, page: PageQuery): Promise<Page<Organization>> {
   requireNotNarrowed(call);
   const { authority } = call;
@@ -85,8 +88,8 @@ export async function getOrganization(call: Call, name: string): Promise<Organiz
 }
 
 /**
- * Creates an organization, or describes the one of this name.
- * @throws request-invalid for a reserved name; name-taken for one that can be confused with another; version-mismatch
+ * Creates an organization, or changes the description of the existing one.
+ * @throws request-invalid if the name is reserved; name-taken if it can be confused with another name; version-mismatch
  */
 export async function putOrganization(
   call: Call,
@@ -129,7 +132,12 @@ export async function listMembers(call: Call, organization: string, page: PageQu
   return listMemberRows(call.env, organization, page);
 }
 
-/** Changes the role of a member, or invites a user. @throws not-found, last-owner, limit-reached */
+/**
+ * Changes the role of a member, or invites a user who is not a member yet. If the caller is an administrator, the user becomes
+ * a member at once.
+ * @returns the outcome, and the end of the invitation in seconds since the epoch, if one was created
+ * @throws not-found, last-owner, limit-reached
+ */
 export async function putMember(
   call: Call,
   organization: string,
@@ -144,7 +152,7 @@ export async function putMember(
 
 /**
  * Removes a member. Members may remove themselves.
- * @returns what policies of the organization's repositories no longer allow the member by name
+ * @returns the organization's repositories whose policies allowed something to the member by name; this was removed, too
  */
 export async function removeMember(call: Call, organization: string, user: string): Promise<Grants> {
   requireOwnerOrSelf(call, organization, user);
@@ -153,7 +161,7 @@ export async function removeMember(call: Call, organization: string, user: strin
   return grants;
 }
 
-/** Lists the invitations of an organization that nobody has answered yet. */
+/** Lists the invitations of an organization that are still open. */
 export async function listInvitations(call: Call, organization: string, page: PageQuery): Promise<Page<MemberInvitation>> {
   requireOwner(call, organization);
   return invitationsTo(call.env, organization, page);
@@ -186,15 +194,15 @@ export async function listTeams(call: Call, organization: string, page: PageQuer
   return listTeamRows(call.env, organization, page);
 }
 
-/** @param team a subject, as in all operations on teams */
+/** @param team the subject of the team, as in all operations on teams */
 export async function getTeam(call: Call, team: string): Promise<Team> {
   requireMember(call, organizationOf(team));
   return getTeamRow(call.env, team);
 }
 
 /**
- * Creates a team, or describes the one of this name.
- * @throws conflict while policies name a deleted team of this name; version-mismatch, limit-reached, not-found
+ * Creates a team, or changes the description of the existing one.
+ * @throws conflict if policies still name a deleted team of the same name; version-mismatch, limit-reached, not-found
  */
 export async function putTeam(
   call: Call,
@@ -208,7 +216,7 @@ export async function putTeam(
   return putTeamRow(call.env, team, wanted.description, { ...changeOf(call, ifVersion), authority: call.authority });
 }
 
-/** Deletes a team with its policy. */
+/** Deletes a team together with its policy. */
 export async function deleteTeam(call: Call, team: string, ifVersion: number | null): Promise<void> {
   requireOwner(call, organizationOf(team));
   await deleteTeamRow(call.env, team, changeOf(call, ifVersion));
@@ -221,7 +229,7 @@ export async function listTeamMembers(call: Call, team: string, page: PageQuery)
   return listTeamMemberRows(call.env, team, page);
 }
 
-/** @throws conflict for a user who is not a member of the organization */
+/** @throws conflict if the user is not a member of the organization */
 export async function addTeamMember(call: Call, team: string, user: string): Promise<{ added: boolean }> {
   requireOwner(call, organizationOf(team));
   const result = await addTeamMemberRow(call.env, team, user, actorOf(call));
@@ -229,7 +237,7 @@ export async function addTeamMember(call: Call, team: string, user: string): Pro
   return result;
 }
 
-/** Members may remove themselves. */
+/** Removes a member from a team. Members may remove themselves. */
 export async function removeTeamMember(call: Call, team: string, user: string): Promise<void> {
   requireOwnerOrSelf(call, organizationOf(team), user);
   await removeTeamMemberRow(call.env, team, user, actorOf(call));
@@ -241,13 +249,13 @@ export async function listRobots(call: Call, organization: string, page: PageQue
   return listRobotRows(call.env, organization, page);
 }
 
-/** @param robot a subject, as in all operations on robots */
+/** @param robot the subject of the robot, as in all operations on robots */
 export async function getRobot(call: Call, robot: string): Promise<Robot> {
   requireOwner(call, organizationOf(robot));
   return getRobotRow(call.env, robot);
 }
 
-/** Creates a robot, or describes, disables or enables the one of this name. */
+/** Creates a robot. If the robot exists, changes its description, or disables or enables it. */
 export async function putRobot(
   call: Call,
   robot: string,
@@ -262,8 +270,8 @@ export async function putRobot(
 }
 
 /**
- * Deletes a robot with its keys and its policy.
- * @returns what policies of the organization's repositories no longer allow the robot by name
+ * Deletes a robot together with its keys and its policy.
+ * @returns the organization's repositories whose policies allowed something to the robot by name; this was removed, too
  */
 export async function deleteRobot(call: Call, robot: string, ifVersion: number | null): Promise<Grants> {
   requireOwner(call, organizationOf(robot));

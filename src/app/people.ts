@@ -28,7 +28,7 @@ import { reviewOwners } from './webhook-owners.ts';
 export type { User } from '../auth/people/accounts.ts';
 export type { Accepted } from '../auth/people/invitations.ts';
 
-/** A user as members of a common organization see them. */
+/** The part of a user's data that members of a common organization see. */
 type Colleague = Pick<User, 'name' | 'subject'>;
 
 export interface Invited {
@@ -37,7 +37,7 @@ export interface Invited {
   invitation: { token: string; expiresAt: number } | null;
 }
 
-/** @param search part of a name or description */
+/** @param search a text that the name or the description contains */
 export async function listUsers(
   call: Call,
   { after, limit, search }: { after: string; limit: number; search: string },
@@ -47,9 +47,9 @@ export async function listUsers(
 }
 
 /**
- * Administrators and the user get everything, members of a common organization only the name, and narrowed credentials only the
- * name of their owner.
- * @throws not-found to all others
+ * Returns a user. Administrators and the user get all data. Members of a common organization get only the name. A narrowed
+ * credential gets only the name of its own owner.
+ * @throws unauthenticated; not-found if the user does not exist or the caller may not know of the user
  */
 export async function getUser(call: Call, subject: string): Promise<User | Colleague> {
   requireLogin(call);
@@ -66,8 +66,9 @@ export async function getUser(call: Call, subject: string): Promise<User | Colle
 }
 
 /**
- * Creates a user with an open invitation. An existing user is changed, and invited again if they have not joined.
- * @throws request-invalid for a reserved name; name-taken for one that can be confused with another; version-mismatch
+ * Creates a user with an open invitation. If the user exists, their data is changed, and they are invited again if they have
+ * not joined yet.
+ * @throws request-invalid if the name is reserved; name-taken if it can be confused with another name; version-mismatch
  */
 export async function inviteUser(
   call: Call,
@@ -81,7 +82,7 @@ export async function inviteUser(
   return { ...(await invited(call, user)), created: made };
 }
 
-/** Opens a new invitation; the link before stops working. @throws not-found, disabled */
+/** Opens a new invitation for a user. The link of the previous invitation stops working. @throws not-found, disabled */
 export async function openInvitation(call: Call, subject: string): Promise<Invited> {
   requireAdministrator(call);
   return invited(call, await open(call.env, subject, { keepOpen: false, by: actorOf(call) }));
@@ -92,7 +93,9 @@ async function invited(call: Call, user: User): Promise<Invited> {
 }
 
 /**
- * @returns the user, and after disabling them the policies that still name them
+ * Changes a user.
+ * @returns the user. If the change disables the user, `remainingGrants` are the repositories whose policies still allow them
+ *   something by name
  * @throws last-administrator, version-mismatch, not-found
  */
 export async function changeUser(
@@ -108,16 +111,16 @@ export async function changeUser(
   return { user, remainingGrants: wanted.disabled === true ? await grantsOf(call.env, subject) : null };
 }
 
-/** Ends all logins of a user. @param keys also revokes their access keys */
+/** Ends all logins of a user. @param keys true: also revokes the user's access keys */
 export async function logOutUser(call: Call, subject: string, { keys }: { keys: boolean }): Promise<void> {
   requireAdministrator(call);
   await endLogins(call.env, subject, { keys, by: actorOf(call) });
 }
 
 /**
- * Accepts an invitation: its holder becomes the user and gets an access key.
- * @returns `expired`: the token was valid until its time. `closed`: it was used or replaced. `null`: it is not from this
- *   registry
+ * Accepts an invitation: the invited user gets an access key.
+ * @returns `expired` if the invitation has expired, `closed` if it was used or replaced, `null` if the token was not issued by
+ *   this registry
  */
 export function acceptInvitation(
   call: Pick<Call, 'env' | 'service' | 'now'>,

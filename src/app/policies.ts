@@ -1,4 +1,7 @@
-/** Policies of users, teams, robots and repositories: read, preview and save them; and why somebody may do something. */
+/**
+ * Policies of users, teams, robots and repositories: read, preview and save them. `explain` says why a principal may do
+ * something.
+ */
 import type { Authority } from '../auth/authority.ts';
 import { isNarrowed } from '../auth/policy.ts';
 import { explainFor, explainOwn, whoCanGrant } from '../auth/rights/explain.ts';
@@ -22,15 +25,15 @@ import { shownStatement, storedStatement } from './statements.ts';
 
 export interface Policy {
   statements: ShownStatement[];
-  /** Likely mistakes in them. */
+  /** Descriptions of likely mistakes in the statements. */
   warnings: string[];
   version: number;
 }
 
-/** Repositories that a preview compares. */
+/** The maximum number of repositories that a preview compares. */
 const PREVIEW_MAX = 100;
 
-/** @param subject `user:alice`, `team:acme/dev`, `robot:acme/ci` or `repository:acme/api` */
+/** @param subject the owner of the policy: `user:alice`, `team:acme/dev`, `robot:acme/ci` or `repository:acme/api` */
 export async function getPolicy(call: Call, subject: string): Promise<Policy> {
   requireMayEdit(call, subject);
   const { statements, warnings, version } = await read(call, subject, null);
@@ -39,8 +42,9 @@ export async function getPolicy(call: Call, subject: string): Promise<Policy> {
 
 /**
  * Replaces a policy.
- * @param ifVersion the version that the policy is expected to have; 0: none was ever saved; `null`: any
- * @throws request-invalid beyond the limits of a policy, and for a team's or robot's repositories outside its organization
+ * @param ifVersion the version that the policy must have; 0 means that none was ever saved, `null` means any version
+ * @throws request-invalid if the policy exceeds its limits, or if a policy of a team or robot names repositories outside its
+ *   organization; version-mismatch
  */
 export async function savePolicy(
   call: Call,
@@ -65,12 +69,12 @@ function statementsOf(subject: string, sent: readonly SentStatement[]): Statemen
 
 interface Preview {
   changes: Difference[];
-  /** There was more to compare than one request may. */
+  /** True if the comparison is incomplete, because a request may compare only a limited number of rights. */
   truncated: boolean;
   warnings: string[];
 }
 
-/** Compares a policy with one that is not saved: which callers would gain and lose which rights. */
+/** Compares the saved policy with a new one. Returns which callers would gain or lose which rights if it were saved. */
 export async function previewPolicy(call: Call, subject: string, sent: readonly SentStatement[]): Promise<Preview> {
   requireMayEdit(call, subject);
   const after = statementsOf(subject, sent);
@@ -87,8 +91,8 @@ export async function previewPolicy(call: Call, subject: string, sent: readonly 
 }
 
 /**
- * Administrators edit the policies of users, owners of an organization those of its teams and robots, and callers with the
- * right to administer a repository its policy.
+ * Requires the right to edit a policy. Administrators may edit the policies of users. Owners of an organization may edit the
+ * policies of its teams and robots. Callers who may administer a repository may edit its policy.
  * @returns the actor to record
  */
 function requireMayEdit(call: Call, subject: string): Actor {
@@ -108,7 +112,7 @@ function requireRepositoryOf(batch: Batch, subject: string): void {
   if (subject.startsWith('repository:')) requireRepository(batch, repositoryIn(subject));
 }
 
-/** @param planned statements that are not saved; warnings are then about these */
+/** Reads a policy. @param planned statements to save later, or `null`. If they are given, the warnings are about them */
 async function read(call: Call, subject: string, planned: readonly Statement[] | null) {
   const batch = newBatch(call.env);
   requireRepositoryOf(batch, subject);
@@ -130,12 +134,12 @@ function mistakesIn(subject: string, statements: readonly Statement[]): string[]
 }
 
 interface AccessQuestion {
-  /** `null`: the caller, with the credential of this request. */
+  /** The principal that the question is about. `null` means the caller with the credential of this request. */
   principal: string | null;
   action: RepositoryAction;
   repository: RepositoryName;
   tag: string | null;
-  /** With a `ci:` principal: the claims of its token. */
+  /** The claims of the job's token, if the principal is a trust rule (`ci:…`). */
   claims: Record<string, string>;
 }
 
@@ -151,7 +155,10 @@ interface Explanation {
   partial: boolean;
 }
 
-/** Says whether somebody may do something, and why. About others only for callers who may administer the repository. */
+/**
+ * Says whether a principal may do something, and why. A caller who asks about another principal needs the right to administer
+ * the repository.
+ */
 export async function explain(call: Call, { principal, ...question }: AccessQuestion): Promise<Explanation> {
   requireLogin(call);
   const { env, authority } = call;
@@ -172,13 +179,16 @@ export async function explain(call: Call, { principal, ...question }: AccessQues
   };
 }
 
-/** True for the key of this request, and for its owner if the credential may do all that the owner may. */
+/**
+ * Returns true if the principal is the key of this request, or the owner of a credential that is not narrowed. Such questions
+ * are about the caller.
+ */
 function isCaller(authority: Authority, principal: string): boolean {
   if (principal.startsWith('key:')) return isOwnKey(authority, nameOf(principal));
   return principal === authority.subject && !isNarrowed(authority);
 }
 
-/** Shows only the patterns that match this repository: the caller may not know of the others. */
+/** Returns a statement with only those patterns that match this repository. The caller may not know of other repositories. */
 function shownFor(repository: string, { from, statement }: Sourced): ShownSource {
   const repositories = statement.repositories.filter((pattern) => matches(pattern, repository));
   return { from, ...shownStatement({ ...statement, repositories }) };
