@@ -1,4 +1,4 @@
-/** Finishes an upload: makes one verified object of everything that is staged (`staging.ts`). */
+/** Finishes an upload: makes one object with a verified digest from all staged bytes (see `staging.ts`). */
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { blobKey } from './keys.ts';
 import {
@@ -17,10 +17,10 @@ import { openers, type Staged, type StagingLimits, stagedSize } from './staging.
 import { buffersOf, concatenated, hasher } from './streams.ts';
 
 /**
- * Makes one object of everything that is staged and returns its key. It deletes nothing that is staged, so it can be called
- * again after a failure.
- * @throws digest-mismatch if the bytes have another digest. The object of a multipart upload stays then: another finish may
- *   have published it, and only the upload's row tells.
+ * Makes one object of all staged bytes and returns the key of that object. The function deletes no staged bytes, so the caller
+ * can call it again after a failure.
+ * @throws digest-mismatch if the bytes have another digest. If they were in a multipart upload, its object is not deleted: a
+ *   concurrent finish may have published it, and only the upload's row in D1 says whether one did.
  */
 export async function assemble(env: Bucket, staged: Staged, digest: Digest, limits: StagingLimits): Promise<string> {
   const size = stagedSize(staged);
@@ -40,7 +40,8 @@ export async function assemble(env: Bucket, staged: Staged, digest: Digest, limi
 }
 
 /**
- * Completes the multipart upload, with the pieces as its last parts. Content that was not hashed as it came is read and hashed.
+ * Completes the multipart upload, with the pieces as its last parts. If no digest was computed while the bytes arrived, the
+ * function reads the completed object and hashes it.
  */
 async function assembleParts(
   env: Bucket,
@@ -63,8 +64,8 @@ async function assembleParts(
 }
 
 /**
- * Uploads the pieces as parts. Two concurrent finishes write the same parts, and one can spoil the other's: R2 then refuses to
- * complete (`isSpoilt`).
+ * Uploads the pieces as further parts of the multipart upload. Two concurrent finishes of one upload write parts with the same
+ * numbers, so one can replace a part of the other. R2 then refuses to complete the upload (see `isSpoilt`).
  */
 async function allParts(env: Bucket, staged: Staged, multipart: Multipart, partBytes: number): Promise<Multipart> {
   if (staged.pieces.length === 0) return multipart;
@@ -76,8 +77,9 @@ async function allParts(env: Bucket, staged: Staged, multipart: Multipart, partB
 }
 
 /**
- * After another finish has completed the object, and died before it wrote the row or lost to another request. The object is
- * this content, or begins with its parts and may continue with other bytes.
+ * Assembles an upload whose multipart object an earlier finish has completed without changing the upload's row: its isolate
+ * died, or another request changed the row first. That object has the expected content, or it begins with the parts of this
+ * upload and continues with bytes of another request.
  */
 async function assembleAgain(
   env: Bucket,
@@ -94,8 +96,8 @@ async function assembleAgain(
 }
 
 /**
- * Copies the sources into a new multipart object and hashes them: for content that is too long for one put, or was half
- * finished.
+ * Copies the sources into a new multipart object and hashes the bytes. Used for content that is too long for one put, and for
+ * content whose multipart upload an earlier finish has completed.
  */
 async function assembleLong(
   env: Bucket,
@@ -121,7 +123,7 @@ async function assembleLong(
   }
 }
 
-/** The digest of an object's bytes, by the algorithm of the expected digest. */
+/** Returns the digest of the object's present bytes, in the algorithm of the expected digest. */
 async function digestOfObject(env: Bucket, key: string, expected: Digest, partBytes: number): Promise<Digest> {
   const hash = hasher(algorithmOf(expected));
   for await (const bytes of buffersOf(await openSurely(env, key, null), partBytes)) await hash.update(bytes);

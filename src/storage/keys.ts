@@ -1,20 +1,20 @@
 /**
  * The layout of the bucket, on one page:
  *
- *   blobs/<algorithm>/<hex>/<nonce>        a blob whose digest was known when it was put; R2 keeps the checksum too
- *   blobs/stream/<nonce>                   a blob hashed while it came: its digest was known only at the end
- *   manifests/<algorithm>/<hex>/<nonce>    a manifest too large for its row in D1
- *   registry                               the id of the registry that the bucket belongs to (src/ownership.ts)
+ *   blobs/<algorithm>/<hex>/<nonce>        a blob whose digest was known at the put; R2 stores the checksum, too
+ *   blobs/stream/<nonce>                   a blob that was hashed while it arrived, so its digest was known only at the end
+ *   manifests/<algorithm>/<hex>/<nonce>    a manifest that is too large for its row in D1
+ *   registry                               the id of the registry that owns the bucket (src/ownership.ts)
  *   uploads/<upload id>/<nonce>            a piece of an unfinished upload; ids begin with their time, so old ones sort first
  *
- * Every write takes a fresh nonce, so no key but `registry` is written twice, and a late delete cannot hit a new object
+ * Every write uses a new nonce, so no key except `registry` is written twice, and a late deletion cannot hit a new object
  * (invariant 7).
  */
 import { type Digest, isDigest } from '../oci/digest.ts';
 
 export const REGISTRY_KEY = 'registry';
 export const UPLOADS_PREFIX = 'uploads/';
-/** Prefix of all keys that begin with a blob's digest: the names of both algorithms begin with `sha`. */
+/** The prefix of all keys that begin with a blob's digest. The names of both algorithms begin with `sha`. */
 export const DIGESTS_PREFIX = 'blobs/sha';
 export const STREAMS_PREFIX = 'blobs/stream/';
 export const MANIFESTS_PREFIX = 'manifests/';
@@ -43,14 +43,14 @@ export function uploadIdOf(key: string): string {
   return key.slice(UPLOADS_PREFIX.length, key.indexOf('/', UPLOADS_PREFIX.length));
 }
 
-/** The digest that the key of a blob or manifest begins with; `null` for the key of a streamed blob. */
+/** Returns the digest at the beginning of the key of a blob or manifest, or `null` for the key of a streamed blob. */
 export function digestOfKey(key: string): Digest | null {
   const [, algorithm, hex] = key.split('/');
   const digest = `${algorithm}:${hex}`;
   return isDigest(digest) ? digest : null;
 }
 
-/** A bound that sorts after all keys of this blob and before those of the next digest. */
+/** Returns a string that sorts after all keys of this blob and before the keys of the next digest. */
 export function endOfKeys(digest: Digest): string {
   return `blobs/${digest.replace(':', '/')}/~`;
 }

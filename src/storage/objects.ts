@@ -1,7 +1,7 @@
 /**
- * Objects in R2: put with a checksum, open with a range, delete; and multipart objects, for blobs that are too long for one
- * put. R2 requires parts of one size (all but the last) of at least 5 MiB. It verifies no checksum of a multipart object, so
- * the caller hashes the bytes. Transient errors are retried. What the keys mean is in `keys.ts`.
+ * Operations on objects in R2: put with a checksum, read with a range, delete, and multipart uploads for blobs that are too
+ * long for one put. R2 requires that all parts but the last have the same size, at least 5 MiB. R2 verifies no checksum of a
+ * multipart object, so the caller hashes the bytes. Transient errors are retried. `keys.ts` describes the keys.
  */
 import type { Env } from '../env.ts';
 import { algorithmOf, type Digest, type DigestAlgorithm, digestFromHash, hexOf, webCryptoName } from '../oci/digest.ts';
@@ -11,14 +11,14 @@ import { streamKey } from './keys.ts';
 
 export type Bucket = Pick<Env, 'BLOBS'>;
 
-/** R2's error code for a put whose content has another checksum. It stores nothing then. */
+/** R2's error code for a put whose content does not have the given checksum. R2 stores nothing in this case. */
 const CHECKSUM_MISMATCH = '(10037)';
-/** R2 limit: keys of one delete call. */
+/** The maximum number of keys in one delete call of R2. */
 const DELETE_MAX_KEYS = 1000;
 
 /**
- * Stores `body` under `key` if it hashes to `digest`; R2 does the hashing, at no CPU cost to the Worker.
- * @throws digest-mismatch if it does not, and stores nothing
+ * Stores `body` under `key` if it hashes to `digest`. R2 computes the hash, so it costs the Worker no CPU time.
+ * @throws digest-mismatch if the body has another digest. Nothing is stored in this case.
  */
 export async function putVerified(
   env: Bucket,
@@ -40,13 +40,18 @@ export function digestMismatch(digest: Digest, cause?: unknown): Refusal {
   return new Refusal('digest-mismatch', { detail: { digest }, cause });
 }
 
-/** Opens an object; `null` if it is gone. The range must lie within the object: R2 ignores one that does not. */
+/**
+ * Opens an object. Returns `null` if it does not exist. The range must lie within the object: R2 ignores a range that does not.
+ */
 export async function openObject(env: Bucket, key: string, range: ByteRange | null): Promise<ReadableStream | null> {
   const object = await persistent(() => env.BLOBS.get(key, range ? { range } : undefined));
   return object?.body ?? null;
 }
 
-/** Opens an object of an upload, which exists unless another request has deleted it. @throws Error if it is gone */
+/**
+ * Opens an object that belongs to an upload.
+ * @throws Error if the object does not exist, which happens if a concurrent request has deleted it
+ */
 export async function openSurely(env: Bucket, key: string, range: ByteRange | null): Promise<ReadableStream> {
   const stream = await openObject(env, key, range);
   if (!stream) throw new Error(`the object ${key} of an upload is gone`);
@@ -67,27 +72,30 @@ export async function deleteObjects(env: Bucket, keys: string[]): Promise<void> 
   }
 }
 
-/** Up to 1,000 keys after `startAfter`, in order. */
+/** Returns up to 1,000 keys with the prefix that sort after `startAfter`, in ascending order. */
 export async function listObjectKeys(env: Bucket, prefix: string, startAfter?: string): Promise<string[]> {
   const page = await persistent(() => env.BLOBS.list({ prefix, ...(startAfter ? { startAfter } : {}) }));
   return page.objects.map((object) => object.key);
 }
 
-/** An object as R2 describes it. */
+/** The metadata of an object in R2. */
 export interface StoredObject {
   key: string;
-  /** Bytes. */
+  /** The size in bytes. */
   size: number;
-  /** Milliseconds since the epoch. */
+  /** The time of the upload, in milliseconds since the epoch. */
   uploadedAt: number;
   /**
-   * From the checksum that R2 verified when the object was put, not from the bytes as they are now. `null` for an object that
-   * was put in parts, or without such a checksum.
+   * The digest that R2 verified when the object was put. It says nothing about later damage. `null` if the object was put in
+   * parts or without a checksum.
    */
   digest: Digest | null;
 }
 
-/** Up to `limit` objects after `startAfter`, in the order of their keys. `more`: true if others follow. */
+/**
+ * Returns up to `limit` objects whose keys sort after `startAfter`, in the order of their keys. `more` is true if further
+ * objects follow.
+ */
 export async function listObjects(
   env: Bucket,
   prefix: string,
@@ -98,7 +106,7 @@ export async function listObjects(
   return { objects: page.objects.map(storedOf), more: page.truncated };
 }
 
-/** `null` if the object is gone. */
+/** Returns the metadata of an object, or `null` if the object does not exist. */
 export async function statObject(env: Bucket, key: string): Promise<StoredObject | null> {
   const object = await persistent(() => env.BLOBS.head(key));
   return object && storedOf(object);
@@ -109,7 +117,10 @@ function storedOf({ key, size, uploaded, checksums: { sha256, sha512 } }: R2Obje
   return { key, size, uploadedAt: uploaded.getTime(), digest };
 }
 
-/** Hashes the bytes as they are now, in the runtime, without holding them in memory. `null` if the object is gone. */
+/**
+ * Hashes the present bytes of an object. The runtime streams them, so they are not held in memory. Returns `null` if the object
+ * does not exist.
+ */
 export async function hashObject(env: Bucket, key: string, algorithm: DigestAlgorithm): Promise<Digest | null> {
   const stream = await openObject(env, key, null);
   if (!stream) return null;
@@ -118,18 +129,21 @@ export async function hashObject(env: Bucket, key: string, algorithm: DigestAlgo
   return digestFromHash(algorithm, await hash.digest);
 }
 
-/** R2's error codes: InternalError, ServiceUnavailable, TooManyRequests (a write a second for each key). */
+/**
+ * R2's codes of errors that a retry can cure: InternalError, ServiceUnavailable, TooManyRequests (over one write per second to
+ * a key).
+ */
 const TRANSIENT = /\((?:10001|10043|10058)\)/;
 
 /**
- * Milliseconds before each retry, while the client waits. The last pause exceeds the second in which R2 takes one write per
- * key.
+ * The pauses before each retry, in milliseconds. They are short, because a client waits. The last one is longer than a second,
+ * because R2 takes one write per second for each key.
  */
 const PAUSES = [100, 400, 1200];
 
 /**
- * Retries a call that can be repeated: a read, a deletion, a put of bytes in memory or of objects that still exist. Never a put
- * of a request body, which can be read only once.
+ * Runs a call and retries it after a transient error of R2. The call must be repeatable, for example a read, a deletion, or a
+ * put of bytes in memory. A put of a request body is not repeatable: a body can be read only once.
  */
 export async function persistent<T>(call: () => Promise<T>): Promise<T> {
   for (const pause of PAUSES) {
@@ -143,10 +157,10 @@ export async function persistent<T>(call: () => Promise<T>): Promise<T> {
   return call();
 }
 
-/** R2 limit: parts of one multipart upload. */
+/** The maximum number of parts in one multipart upload of R2. */
 export const MAX_PARTS = 10_000;
 
-/** An unfinished multipart upload with the parts that it has. */
+/** An unfinished multipart upload and the parts that were uploaded to it so far. */
 export interface Multipart {
   key: string;
   uploadId: string;
@@ -154,7 +168,7 @@ export interface Multipart {
   size: number;
 }
 
-/** Uploads one more part. The first part creates the object, under a new key. */
+/** Uploads one more part. If `before` is `null`, this first creates a multipart upload under a new key. */
 export async function appendPart(env: Bucket, before: Multipart | null, bytes: Uint8Array): Promise<Multipart> {
   const multipart = before ?? (await createMultipart(env));
   const { etag } = await persistent(() => resume(env, multipart).uploadPart(multipart.etags.length + 1, bytes));
@@ -173,12 +187,15 @@ export async function completeMultipart(env: Bucket, multipart: Multipart): Prom
   await persistent(() => resume(env, multipart).complete(parts));
 }
 
-/** True for R2's errors 10024 (the upload was completed or aborted) and 10025 (a part was written again meanwhile). */
+/**
+ * True for two errors of R2: 10024 (the multipart upload was completed or aborted) and 10025 (another request uploaded a part
+ * again).
+ */
 export function isSpoilt(error: unknown): boolean {
   return error instanceof Error && /\((?:10024|10025)\)/.test(error.message);
 }
 
-/** Deletes the parts. Has no effect on a completed upload. */
+/** Aborts a multipart upload, so that R2 deletes its parts. Does nothing if the upload is completed. */
 export async function abortMultipart(env: Bucket, multipart: Multipart): Promise<void> {
   await resume(env, multipart)
     .abort()

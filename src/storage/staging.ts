@@ -1,14 +1,14 @@
 /**
- * The bytes of an unfinished upload. They take one of three lanes:
+ * Stores the bytes of an unfinished upload in R2. There are three ways to do it, called lanes:
  *
- *   direct   digest and length are known: one put that R2 verifies (`putVerified`, not in this file)
- *   staged   each chunk becomes a piece, an object of its own; the finish streams the pieces into one verified put
- *   hashed   (VERIFY=stream) the bytes of the first request are hashed and written to a multipart object; those of later
- *            requests are staged, and appended as further parts at the finish
+ *   direct   The digest and the length are known: one put that R2 verifies (`putVerified` in `objects.ts`).
+ *   staged   Each chunk becomes an object of its own, called a piece. The finish streams all pieces into one verified put.
+ *   hashed   Used with VERIFY=stream. The bytes of the first request are hashed and written to a multipart upload. The bytes of
+ *            later requests become pieces, and the finish uploads them as further parts.
  *
- * Requests never write to the same place: each uses new keys and a new multipart upload. The upload's row in D1 decides which
- * of two concurrent requests wins. R2 requires parts of one size (all but the last) of at least 5 MiB; `partBytes` is that
- * size, and also the most that is held in memory.
+ * Two requests never write to the same place: each request uses new keys and a new multipart upload. The upload's row in D1
+ * decides which of two concurrent requests wins. R2 requires that all parts but the last have the same size, at least 5 MiB.
+ * `partBytes` is that size, and also the maximum number of bytes that one request holds in memory.
  */
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -31,16 +31,17 @@ interface Piece {
 }
 
 /**
- * The bytes received so far: the parts of `multipart`, if there is one, then the pieces. Stored as JSON in the upload's row.
+ * The bytes received so far: first the parts of `multipart`, if there is one, then the pieces. Stored as JSON in the upload's
+ * row.
  */
 export interface Staged {
   multipart: Multipart | null;
   pieces: Piece[];
-  /** Digest of all bytes, if they came in one request and were hashed. */
+  /** The digest of all bytes. `null` unless they came in one request and were hashed while they arrived. */
   digest: Digest | null;
   /**
-   * Etag of a last part that contains the same bytes as the pieces, so that the parts are complete. It becomes useless when
-   * more bytes come, because only the last part may be shorter than the others.
+   * The etag of a last, shorter part with the same bytes as the pieces. With it, the multipart upload can be completed at once.
+   * It is dropped when more bytes arrive, because only the last part may be shorter than the others.
    */
   lastPart: string | null;
 }
@@ -49,17 +50,17 @@ export interface StagingLimits {
   partBytes: number;
   maxPutBytes: number;
   verify: 'storage' | 'stream';
-  /** Bytes that the upload may have, if a quota leaves no space for more. */
+  /** The maximum size of the whole upload in bytes that the quota leaves. Absent if no quota applies. */
   room?: number;
 }
 
 interface Appended {
   staged: Staged;
-  /** To discard after the upload's row names `staged`. */
+  /** Objects that `staged` replaces. The caller discards them after the upload's row names `staged`. */
   superseded: Staged;
-  /** To discard if the row could not be changed. */
+  /** Objects that this request wrote. The caller discards them if the upload's row could not be changed. */
   written: Staged;
-  /** True if the connection broke: the request failed, but the staged bytes count. */
+  /** The error that broke the connection, or `null`. The request failed then, but the bytes that arrived before are staged. */
   interrupted: unknown;
 }
 
@@ -70,12 +71,16 @@ export function stagedSize(staged: Staged): number {
 }
 
 /**
- * Bytes that the finish of an upload can read and hash within 300 s of CPU, the most that a paid plan allows a request
- * (`limits.cpu_ms`). A megabyte takes up to 6 ms.
+ * The maximum number of bytes that a finish can read and hash within 300 s of CPU time, which is the maximum of a request on a
+ * paid plan (`limits.cpu_ms`). A megabyte takes up to 6 ms.
  */
 const STREAM_MAX_BYTES = 46 * 1024 ** 3;
 
-/** @throws blob-too-large if the upload becomes longer than its lane can publish */
+/**
+ * Stores the bytes of one request body after the bytes that are already staged.
+ * @param uploadId the id of the registry's upload, not of the multipart upload
+ * @throws blob-too-large if the upload becomes longer than its lane or its quota allows
+ */
 export async function append(
   env: Bucket,
   uploadId: string,
@@ -108,9 +113,10 @@ function tooLarge(capacity: number): Refusal {
 }
 
 /**
- * Stores a chunk as a piece. Small pieces before it are merged into it, so that each piece is at least twice as long as the
- * next, or as long as a part. So even small chunks make few pieces: at the finish, each takes an R2 read, and a Worker has
- * 1,000 subrequests. A byte is written again at most as often as the logarithm of the number of chunks.
+ * Stores a chunk as a piece. Small pieces at the end are merged into it, so that each piece has the size of a part or at least
+ * twice the size of the next piece. So even many small chunks leave few pieces. This matters at the finish, which reads each
+ * piece with one of the Worker's 1,000 subrequests. The number of times that a byte is copied grows with the logarithm of the
+ * number of chunks.
  */
 async function appendPiece(
   env: Bucket,
@@ -134,7 +140,7 @@ async function appendPiece(
   };
 }
 
-/** The pieces that are merged into a new one of `length` bytes, and their length together. */
+/** Returns the pieces to merge into a new piece of `length` bytes, the pieces to keep, and the size of the merged piece. */
 function absorb(pieces: Piece[], length: number, { partBytes, maxPutBytes }: StagingLimits) {
   const kept = [...pieces];
   const absorbed: Piece[] = [];
@@ -153,7 +159,10 @@ interface BufferLane extends StagingLimits {
   capacity: number;
 }
 
-/** Stores a body of unknown length, or one to be hashed, buffer by buffer: as parts (hashed) or pieces (staged). */
+/**
+ * Stores a body buffer by buffer, as parts (hashed) or as pieces (staged). Used for a body of unknown length and for a body to
+ * hash.
+ */
 async function appendBuffers(
   env: Bucket,
   uploadId: string,
@@ -181,7 +190,10 @@ async function appendBuffers(
   return { ...appended, staged: { ...appended.staged, digest }, interrupted };
 }
 
-/** A buffer that is shorter than the others is the last of its request. It becomes a piece, and the last part as well. */
+/**
+ * Stores one buffer. A buffer shorter than `partBytes` is the last of its request. It becomes a piece, and in the hashed lane
+ * also the last part.
+ */
 async function appendBuffer(
   env: Bucket,
   uploadId: string,
@@ -206,7 +218,10 @@ async function appendBuffer(
   };
 }
 
-/** `buffersOf`, but a broken connection ends the sequence and is reported, so that the bytes before it can be kept. */
+/**
+ * Like `buffersOf`, but a broken connection ends the sequence and is reported to `broken`, so that the bytes before it can be
+ * kept.
+ */
 async function* wholeBuffers(
   stream: ReadableStream,
   size: number,
@@ -227,7 +242,7 @@ async function* wholeBuffers(
   }
 }
 
-/** Deletes pieces and aborts a multipart upload. A completed one stays. */
+/** Deletes the pieces and aborts the multipart upload. A completed multipart upload is not deleted. */
 export async function discard(env: Bucket, staged: Staged): Promise<void> {
   await deleteObjects(
     env,

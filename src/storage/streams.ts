@@ -1,22 +1,22 @@
 /**
- * Moving bytes cheaply: in large buffers that are used again, or natively from stream to stream. The default reader hands out 4
- * KiB at a time and costs fifteen times the CPU. An isolate has 128 MB, and a request that exceeds them ends all requests of
- * the isolate, so a layer is never one buffer, and the memory of all buffers is limited.
+ * Moves bytes at low CPU cost: natively from stream to stream, or in large buffers whose memory is reused. The default reader
+ * returns 4 KiB at a time and costs fifteen times the CPU. An isolate has 128 MB of memory, and a request that exceeds it ends
+ * all requests of the isolate. So no layer is held in memory as a whole, and the memory of all buffers together is limited.
  */
 import { type Digest, type DigestAlgorithm, digestFromHash, webCryptoName } from '../oci/digest.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** A request body. `length` is its Content-Length; `null`: it is chunked. */
+/** A request body. `length` is the Content-Length, or `null` if the body is chunked. */
 export interface Incoming {
   stream: ReadableStream | null;
   length: number | null;
 }
 
 /**
- * Reads a stream in buffers of `size` bytes; the last one is shorter. A buffer is valid until the next one is requested,
- * because its memory is used again.
- * @throws memory-full if other bodies have taken all memory
- * @param rest what happens to a stream that is not read to its end
+ * Reads a stream in buffers of `size` bytes; the last one may be shorter. A buffer is valid only until the next one is
+ * requested, because its memory is reused.
+ * @param rest what to do with a stream that is not read to its end: cancel it, or leave it to the caller
+ * @throws memory-full if the buffers of other requests leave too little memory
  */
 export async function* buffersOf(
   stream: ReadableStream,
@@ -40,10 +40,15 @@ export async function* buffersOf(
   }
 }
 
-/** Bytes of the first buffer. It doubles as bytes arrive, because most bodies of unknown length are short. */
+/**
+ * The size of the first buffer in bytes. The buffer doubles as bytes arrive, because most bodies of unknown length are short.
+ */
 const FIRST_BUFFER = 64 * 1024;
 
-/** Reads the next `size` bytes, fewer at the end. @param memory of the buffer before, which is used again */
+/**
+ * Reads the next `size` bytes, or fewer at the end of the stream.
+ * @param memory the memory of the previous buffer, which is reused; `null` for the first buffer
+ */
 async function fill(
   reader: ReadableStreamBYOBReader,
   size: number,
@@ -55,7 +60,7 @@ async function fill(
   for (;;) {
     const wanted = buffer.byteLength - filled;
     const { value } = await reader.readAtLeast(wanted, new Uint8Array(buffer, filled, wanted));
-    // Without a value, the stream was cancelled and the buffer is lost.
+    // `value` is undefined if the stream was cancelled. The buffer is lost in this case.
     if (!value) return { bytes: new Uint8Array(), isLast: true };
     buffer = value.buffer as ArrayBuffer;
     filled += value.byteLength;
@@ -72,7 +77,10 @@ function grown(before: ArrayBuffer | null, size: number, reservation: Reservatio
   return buffer;
 }
 
-/** True if the body is empty. Takes the first byte of a body of unknown length, which then cannot be read any more. */
+/**
+ * Returns true if the body is empty. This consumes the first byte of a body of unknown length, so the body cannot be read
+ * afterwards.
+ */
 export async function isEmpty({ stream, length }: Incoming): Promise<boolean> {
   if (!stream || length === 0) return true;
   if (length !== null) return false;
@@ -82,7 +90,10 @@ export async function isEmpty({ stream, length }: Incoming): Promise<boolean> {
   return value?.byteLength === 0 || value === undefined;
 }
 
-/** Joins streams to one of known length, natively. If one of them fails, the joined stream fails. */
+/**
+ * Joins streams to one stream of known length; the runtime copies the bytes. If one of the streams fails, the joined stream
+ * fails.
+ */
 export function concatenated(sources: (() => Promise<ReadableStream>)[], length: number): ReadableStream {
   const { readable, writable } = new FixedLengthStream(length);
   const pump = async () => {
@@ -97,7 +108,7 @@ export function concatenated(sources: (() => Promise<ReadableStream>)[], length:
   return readable;
 }
 
-/** A hash that takes its bytes piece by piece, computed by the runtime. */
+/** Computes a digest of bytes that are passed in several calls. The runtime does the hashing. */
 export function hasher(algorithm: DigestAlgorithm): { update(bytes: Uint8Array): Promise<void>; digest(): Promise<Digest> } {
   const stream = new crypto.DigestStream(webCryptoName(algorithm));
   const writer = stream.getWriter();
@@ -110,25 +121,28 @@ export function hasher(algorithm: DigestAlgorithm): { update(bytes: Uint8Array):
   };
 }
 
-/** A body up to this length is held in memory instead of piped. That is less than one read of a longer one. */
+/**
+ * The maximum length in bytes of a body that is held in memory instead of piped. One read of a longer body takes more memory
+ * than this.
+ */
 const SMALL_BODY = 256 * 1024;
 
-/** Bytes that come before a body in the object that it is written to. */
+/** Bytes that stand before a request's body in the object to write. */
 interface Before {
   sources: (() => Promise<ReadableStream>)[];
   size: number;
 }
 
-/** Bytes in memory, after the bytes that come before them. */
+/** Returns the bytes, preceded by the bytes of `sources`. */
 export function joined({ sources, size }: Before, bytes: Uint8Array): ReadableStream | Uint8Array {
   if (sources.length === 0) return bytes;
   return concatenated([...sources, async () => new Response(bytes).body as ReadableStream], size + bytes.byteLength);
 }
 
 /**
- * Passes a request's body of known length to `store`. If the store fails, it does not say if its own connection broke or the
- * client's, so the body is watched. A small body is read first.
- * @throws body-incomplete if the body broke off
+ * Passes a request's body of known length to `store`. An error of `store` does not say whether the connection to the client or
+ * to R2 broke, so the function watches the body itself. A small body is first read into memory.
+ * @throws body-incomplete if the body ended early
  */
 export async function storeBody<T>(
   before: Before,
@@ -155,7 +169,7 @@ export async function storeBody<T>(
   }
 }
 
-/** Returns `broke` if the store failed because its input ended with that error; `null`: it failed for a reason of its own. */
+/** Returns `broke` if the store failed because its input ended with that error, or `null` if it failed for another reason. */
 function endedBy(error: unknown, broke: Refusal | null): Refusal | null {
   return broke && error instanceof Error && error.message.includes(broke.message) ? broke : null;
 }
@@ -173,21 +187,30 @@ async function readSmall(stream: ReadableStream, length: number): Promise<Uint8A
   throw new Refusal('body-incomplete');
 }
 
-/** Bytes: enough for eight long uploads of unknown length with parts of 8 MiB, or for a thousand short ones. */
+/**
+ * The maximum number of bytes that all buffers take together: enough for eight long uploads of unknown length with parts of 8
+ * MiB, or for a thousand short ones.
+ */
 const BUFFERED_MAX = 64 * 1024 * 1024;
 
-/** Seconds after which some of the current uploads may be finished. */
+/** The number of seconds after which a refused client should try again. Some of the present uploads may be finished by then. */
 const RETRY_AFTER = 5;
 
-/** The memory that one body holds. */
+/** The number of bytes of memory that the buffers of one body hold. */
 export interface Reservation {
   bytes: number;
 }
 
-/** Weak references: if its client disconnects, the runtime ends a request without running its `finally` blocks. */
+/**
+ * The reservations of all bodies. The references are weak, because the runtime does not run the `finally` blocks of a request
+ * whose client disconnects.
+ */
 const reservations = new Set<WeakRef<Reservation>>();
 
-/** @throws memory-full if the other bodies leave less than `bytes` */
+/**
+ * Reserves memory for a body. `bytes` is the new total of this body.
+ * @throws memory-full if the other bodies leave fewer than `bytes`
+ */
 export function reserve(reservation: Reservation, bytes: number): void {
   if (heldByOthers(reservation) + bytes > BUFFERED_MAX) {
     throw new Refusal('memory-full', {
@@ -206,7 +229,7 @@ export function release(reservation: Reservation): void {
   heldByOthers(reservation);
 }
 
-/** Also removes reservations that are released or collected. */
+/** Returns the number of bytes that the other bodies hold. Also removes reservations that are released or garbage-collected. */
 function heldByOthers(reservation: Reservation): number {
   let sum = 0;
   for (const reference of reservations) {
