@@ -1,7 +1,4 @@
-/**
- * Receives the bytes of a chunk behind what an upload has staged already, as far as the limit leaves space; and finishes an
- * upload that others finish at the same time.
- */
+/** Receives the bytes of a chunk within the namespace's limit, and repeats a finish that a concurrent finish has disturbed. */
 import { settings } from '../../env.ts';
 import type { ByteRange } from '../../oci/range.ts';
 import { isSpoilt } from '../../storage/objects.ts';
@@ -13,13 +10,13 @@ import { openStaged, type Session, type Stores, type Upload } from './sessions.t
 
 export interface Chunk {
   body: Incoming;
-  /** The range of `Content-Range`; `null` if there is none. */
+  /** The range in `Content-Range`, or `null` if the request has no such header. */
   range: ByteRange | null;
 }
 
 /**
- * Writes the bytes of a chunk. The upload's row does not name them yet. @throws chunk-out-of-order, length-mismatch,
- * quota-exceeded
+ * Writes the bytes of a chunk to R2. The caller then saves the result in the upload's row.
+ * @throws chunk-out-of-order, length-mismatch, quota-exceeded
  */
 export async function receive(env: Stores, upload: Upload, session: Session, { body, range }: Chunk) {
   const before = openStaged(session);
@@ -35,7 +32,10 @@ export async function receive(env: Stores, upload: Upload, session: Session, { b
   return appended;
 }
 
-/** Appends a body; one of unknown length is cut off where the space ends. @throws quota-exceeded */
+/**
+ * Stores a body after the bytes in `before`. Stops reading a body of unknown length when it exceeds the limit.
+ * @throws quota-exceeded
+ */
 async function appendWithin(env: Stores, upload: Upload, before: Staged, body: Incoming, limit: Limit | null) {
   const lane = settings(env);
   const room = limit === null ? Number.POSITIVE_INFINITY : roomIn(limit);
@@ -61,13 +61,14 @@ export function lengthMismatch(): Refusal {
   return new Refusal('length-mismatch', { message: 'Content-Range does not match the length of the body' });
 }
 
-/** Milliseconds to wait for another finish of the same upload. */
+/** The pauses in milliseconds before it is checked whether a concurrent finish of the same upload has succeeded. */
 const PAUSES = [100, 300, 900, 2700];
 
 /**
- * Runs a finish. If a concurrent one spoils it, waits until that one has won. If none wins, a repeatable finish is tried again.
- * @param hasLost true if another request has changed the upload since
- * @param isRepeatable true if the request has no body, which could be read only once
+ * Runs a finish. If a concurrent finish makes it fail (`isSpoilt`), waits until the other one has succeeded. If the other one
+ * does not succeed, a repeatable finish is tried again.
+ * @param hasLost returns true if another request has changed the upload meanwhile
+ * @param isRepeatable true if the request has no body. A body can be read only once
  * @throws the error of the last attempt
  */
 export async function finishDespiteOthers<T>(

@@ -1,8 +1,8 @@
 /**
- * The row of an upload, and the three ways in which it changes. A row exists once the upload has received something. States:
- * open, then committed (finished) or closed (cancelled, or refused for good). `version` grows with each change, and a change
- * requires the version that it was decided on (invariant 5). An expired upload changes no more, so that its bytes can be
- * removed. The schedule removes them, slice by slice, with pieces that no row names.
+ * Reads and writes the rows of uploads. An upload has a row once it has received bytes. Its state is `open`, then `committed`
+ * (finished) or `closed` (cancelled, or refused for good). `version` grows with each change, and each change requires the
+ * version that the request has read (compare-and-swap, invariant 5). A request cannot change an expired upload, so the
+ * scheduled job can delete its bytes safely. The job also deletes pieces of uploads that have no row.
  */
 import type { Env, Vars } from '../../env.ts';
 import { type Batch, newBatch, type Results } from '../../events/batch.ts';
@@ -22,41 +22,53 @@ import { countStaged, type Limit, othersStaged, releaseStaged, requireRoomForSta
 
 export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** The content of a signed location, and the client that has it. */
+/**
+ * An upload as its signed location describes it, and the client that sent the request. The location is the URL of the upload in
+ * the `Location` header.
+ */
 export interface Upload extends Pusher {
   id: string;
   repository: RepositoryName;
-  /** The algorithm that the client announced; a hint, so that bytes can be hashed while they come. */
+  /**
+   * The digest algorithm that the client announced when it began the upload. With it, the bytes can be hashed while they
+   * arrive. The final digest may have another algorithm.
+   */
   algorithm: DigestAlgorithm;
-  /** Bytes received when the location was issued: a chunk without Content-Range begins there. `null`: not known. */
+  /**
+   * The number of bytes that were received when the location was issued. A chunk without Content-Range begins there. `null` if
+   * the location does not contain it.
+   */
   offset: number | null;
-  /** The session, if it was read together with the rights. */
+  /** The session, if the caller has already read it in the same query as the rights. */
   session?: Session;
 }
 
-/** Seconds that an upload lives after it last received something. A signed location lives as long. */
+/** The number of seconds after the last received bytes at which an upload expires. A signed location is valid as long. */
 export const UPLOAD_LIFETIME = 24 * 60 * 60;
 
 /**
- * Ids begin with their time, so that ids, rows and keys of old uploads sort before those of new ones. @param now in
- * milliseconds
+ * Returns a new upload id. Ids begin with the time, so ids, rows and keys of old uploads sort before those of new ones.
+ * @param now milliseconds since the epoch
  */
 export function newUploadId(now: number): string {
   return `${uploadIdAt(now)}${crypto.randomUUID().replaceAll('-', '')}`;
 }
 
-/** Sorts before the id of every upload that began at `time` or later. */
+/**
+ * Returns a string that sorts before the id of every upload that began at `time` or later.
+ * @param time milliseconds since the epoch
+ */
 export function uploadIdAt(time: number): string {
   return time.toString(36).padStart(9, '0');
 }
 
 export interface Session {
   state: 'open' | 'committed' | 'closed';
-  /** 0: there is no row yet. */
+  /** The version of the upload's row. 0 if there is no row yet. */
   version: number;
   staged: Staged;
   digest: Digest | null;
-  /** The namespace's limit when the session was read; `null` if none applies to this upload. */
+  /** The limit of the namespace at the time of the read. `null` if no limit applies to this upload. */
   limit: Limit | null;
 }
 
@@ -87,16 +99,20 @@ function sessionParameters({ id, repository }: Located, digest: Digest | null): 
 }
 
 /**
- * Reads an upload and the limit of its namespace. An upload without a row is fresh if its location says that nothing was
+ * Reads an upload and the limit of its namespace. If the upload has no row, it is new if its location says that nothing was
  * received; otherwise it has expired.
- * @param digest the blob that the upload will become, if that is known: a blob that the namespace holds already takes no space
- * @throws upload-unknown
+ * @param digest the digest of the blob to upload, if known. A blob that the namespace holds already takes no space, so no limit
+ *   applies to it
+ * @throws upload-unknown if the upload has expired
  */
 export async function loadSession(env: Stores, upload: Located, digest: Digest | null = null): Promise<Session> {
   return sessionOf(upload, await prepare(env, SESSION, sessionParameters(upload, digest)).first<SessionRow>());
 }
 
-/** The same as a part of a batch. @returns reads it from the results; throws upload-unknown */
+/**
+ * Adds the query of `loadSession` to a batch.
+ * @returns a function that takes the session from the batch's results. It throws upload-unknown like `loadSession`
+ */
 export function querySession(batch: Batch, upload: Located, digest: Digest | null): (results: Results) => Session {
   const row = batch.query<SessionRow>(SESSION, sessionParameters(upload, digest));
   return (results) => sessionOf(upload, results.first(row));
@@ -109,13 +125,16 @@ function sessionOf({ repository, offset }: Located, row: SessionRow | null): Ses
   return { state: row.state, version: row.version, staged: JSON.parse(row.staged) as Staged, digest: row.digest, limit };
 }
 
-/** Returns the bytes that an open upload has received. @throws upload-unknown if the upload has ended */
+/**
+ * Returns the bytes that an open upload has received.
+ * @throws upload-unknown if the upload is not open
+ */
 export function openStaged(session: Session): Staged {
   if (session.state !== 'open') throw new Refusal('upload-unknown');
   return session.staged;
 }
 
-/** Refuses the batch as overtaken if the upload has changed since `session` was read (compare-and-swap). */
+/** Refuses the batch with `overtaken` if the upload has changed since `session` was read (compare-and-swap). */
 function requireSession(batch: Batch, id: string, { version }: Session): void {
   const condition =
     version === 0
@@ -125,8 +144,8 @@ function requireSession(batch: Batch, id: string, { version }: Session): void {
 }
 
 /**
- * Saves what an upload has staged.
- * @throws overtaken if another request changed the upload since `session` was read; quota-exceeded
+ * Saves the staged bytes of an upload in its row.
+ * @throws overtaken if another request has changed the upload since `session` was read; quota-exceeded
  */
 export async function saveSession(env: Stores, { id, repository }: Upload, session: Session, staged: Staged): Promise<void> {
   const namespace = organizationAbout(repository);
@@ -149,9 +168,9 @@ export async function saveSession(env: Stores, { id, repository }: Upload, sessi
 }
 
 /**
- * Publishes the blob and ends the upload (invariant 1: its bytes exist and are verified).
- * @returns the key of the blob's object; another one than `blob.objectKey` if the registry had the blob already
- * @throws overtaken if another request changed the upload since `session` was read; quota-exceeded, repository-unknown
+ * Publishes the blob and marks the upload as committed. The bytes exist and are verified (invariant 1).
+ * @returns the key of the blob's object. This is not `blob.objectKey` if the registry already had the blob
+ * @throws overtaken if another request has changed the upload since `session` was read; quota-exceeded, repository-unknown
  */
 export async function commitSession(
   env: Stores,
@@ -161,7 +180,7 @@ export async function commitSession(
 ): Promise<string> {
   const batch = newBatch(env);
   requireSession(batch, id, session);
-  // The blob is counted before the staged bytes are released, so that no other upload takes their space in between.
+  // The blob is counted before the staged bytes are released, so that no other upload can take their space in between.
   publishBlob(batch, env, repository, blob, { ...pusher, staging: stagingOf(id, session) });
   if (session.version > 0) {
     releaseStaged(batch, id);
@@ -179,15 +198,16 @@ export async function commitSession(
   return results.first(kept)?.object_key ?? blob.objectKey;
 }
 
-/** `null` for an upload that has staged nothing. */
+/** Returns the upload's staged bytes for the quota, or `null` if the upload has no row. */
 function stagingOf(id: string, { version, staged }: Session): Staging | null {
   return version === 0 ? null : { id, bytes: stagedSize(staged) };
 }
 
 /**
- * Ends an upload for good. The object of its multipart upload becomes a tombstone: a concurrent finish may still complete it.
- * @param version the version that the upload must have; `null`: any
- * @returns what the upload had received; `null` if it had ended before, or has another version
+ * Closes an upload for good. The key of its multipart upload becomes a tombstone, because a concurrent finish may still create
+ * that object.
+ * @param version the version that the upload must have, or `null` for any version
+ * @returns the staged bytes, or `null` if the upload had already ended or has another version
  */
 export async function closeSession(
   env: Stores,
@@ -214,18 +234,18 @@ export async function closeSession(
   return row ? (JSON.parse(row.staged) as Staged) : null;
 }
 
-/** SQL condition on a row of `uploads`. */
+/** An SQL condition that selects expired rows of `uploads`. */
 const IS_EXPIRED = 'id < :before AND expires_at <= unixepoch()';
 
-/** A statement that yields a row if an upload has expired. @param before as in `expireUploads` */
+/** Returns a statement that yields a row if an upload has expired. @param before see `expireUploads` */
 export function anyUploadExpired(env: Pick<Stores, 'DB'>, before: string): D1PreparedStatement {
   return prepare(env, `SELECT 1 FROM uploads WHERE ${IS_EXPIRED} LIMIT 1`, { before });
 }
 
 /**
- * Deletes the bytes of expired uploads, then their rows. Called again while there are any.
- * @param before ids of uploads that began later than this cannot have expired, and are not looked at
- * @returns how many uploads it removed
+ * Deletes the bytes of up to `limit` expired uploads, then their rows. The caller repeats the call until none is left.
+ * @param before an upload id. Uploads with a greater id began too late to have expired, and are not read
+ * @returns the number of uploads that were removed
  */
 export async function expireUploads(env: Stores, before: string, limit: number): Promise<number> {
   const { results } = await prepare(env, `SELECT id, state, staged FROM uploads WHERE ${IS_EXPIRED} LIMIT :limit`, {
@@ -244,8 +264,8 @@ export async function expireUploads(env: Stores, before: string, limit: number):
 }
 
 /**
- * Also deletes a completed multipart object: a finish may have died before it wrote the row, and nobody can publish the object
- * now.
+ * Deletes the staged bytes of an expired open upload. A finish may have completed the multipart object and died before it wrote
+ * the row. Nobody can publish that object any more, so it is deleted, too.
  */
 async function discardOpen(env: Stores, staged: Staged): Promise<void> {
   await discard(env, staged);
@@ -253,10 +273,10 @@ async function discardOpen(env: Stores, staged: Staged): Promise<void> {
 }
 
 /**
- * Deletes pieces that no row names, left by requests that died before they wrote their row. Looks at up to 1,000 keys.
- * @param before ids of uploads that began later than this are skipped
+ * Deletes pieces whose upload has no row. They come from requests that died before they wrote the row. Reads up to 1,000 keys.
+ * @param before an upload id. Pieces of uploads with a greater id are skipped
  * @param startAfter the key after which to begin
- * @returns the key after which to continue; `null` at the end
+ * @returns the key after which the next call begins, or `null` at the end
  */
 export async function sweepPieces(env: Stores, before: string, startAfter: string | undefined): Promise<string | null> {
   const keys = (await listObjectKeys(env, UPLOADS_PREFIX, startAfter)).filter((key) => uploadIdOf(key) < before);

@@ -1,13 +1,13 @@
 /**
- * Uploads of a blob: append, finish, cancel. An upload that has received nothing, or comes in a single request, has no row: its
- * signed location is all there is of it.
+ * Uploads of a blob: append, finish, cancel. An upload that has received nothing, or that arrives in a single request, has no
+ * row in D1; its signed location contains all that is known of it.
  *
- * A request first writes its bytes, under keys of its own, and then changes the row by compare-and-swap (invariant 5,
- * `sessions.ts`). If two requests are concurrent, one wins. The bytes of the other are discarded, and it is told how much the
- * upload has received.
+ * A request first writes its bytes to R2 under new keys and then changes the upload's row by compare-and-swap (invariant 5,
+ * `sessions.ts`). Of two concurrent requests, one wins. The bytes of the other are discarded, and its client is told how many
+ * bytes the upload has received.
  *
- * A blob over the namespace's limit (`usage/limit.ts`) is refused before its bytes are received if its length is known,
- * otherwise as soon as they exceed the limit. An upload that is refused for the limit, or for its digest, is closed.
+ * A blob that exceeds the namespace's limit (`usage/limit.ts`) is refused before its bytes are read if its length is known, and
+ * otherwise as soon as the bytes exceed the limit. The refusal `quota-exceeded` or `digest-mismatch` closes the upload.
  */
 import { settings } from '../../env.ts';
 import type { Background } from '../../events/batch.ts';
@@ -34,15 +34,15 @@ import {
   type Upload,
 } from './sessions.ts';
 
-/** end-13: bytes received so far. @throws upload-unknown */
+/** end-13: returns the number of bytes received so far. @throws upload-unknown */
 export async function uploadOffset(env: Stores, upload: Upload): Promise<number> {
   return stagedSize(openStaged(await loadSession(env, upload)));
 }
 
 /**
  * end-5: appends a chunk.
- * @returns the bytes that the upload has received
- * @throws upload-unknown, chunk-out-of-order (`detail.offset` says where to continue), length-mismatch, quota-exceeded
+ * @returns the number of bytes that the upload has received
+ * @throws upload-unknown, chunk-out-of-order (`detail.offset` is the offset to continue at), length-mismatch, quota-exceeded
  */
 export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, work: Background): Promise<number> {
   const session = upload.session ?? (await loadSession(env, upload));
@@ -54,7 +54,7 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
   };
   const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk).catch(refused);
   if (written !== NOTHING_STAGED) {
-    // If the answer was lost, the chunk may have been saved: a storage error, after which the client asks for the offset.
+    // If the database's answer is lost, the chunk may be saved. The client gets a storage error and then asks for the offset.
     await saveOrDiscard(env, upload, session, { staged, written }, work).catch((error: unknown) => {
       if (!isRefusal(error)) throw error;
       return refused(error);
@@ -65,7 +65,7 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
   return stagedSize(staged);
 }
 
-/** Saves what a request has received. If the batch is refused, discards what it has written. */
+/** Saves the bytes of a request in the upload's row. If the batch is refused, discards them. */
 async function saveOrDiscard(
   env: Stores,
   upload: Upload,
@@ -82,8 +82,8 @@ async function saveOrDiscard(
 }
 
 /**
- * Refuses a chunk without Content-Range that comes to an old location: such a chunk begins where its location says, and the
- * request may be a repetition whose bytes were received the first time. @throws chunk-out-of-order
+ * Refuses a chunk without Content-Range that is sent to an outdated location. The chunk begins at the offset of that location,
+ * so it may repeat bytes that were already received. @throws chunk-out-of-order
  */
 async function requireInStep(upload: Upload, session: Session, { body, range }: Chunk): Promise<void> {
   const offset = stagedSize(openStaged(session));
@@ -91,35 +91,35 @@ async function requireInStep(upload: Upload, session: Session, { body, range }: 
   throw outOfStep(offset);
 }
 
-/** True if the upload has received something since its location was issued. */
+/** True if the upload has received bytes since its location was issued. */
 function isStale(upload: Upload, session: Session): boolean {
   return upload.offset !== null && upload.offset !== stagedSize(session.staged);
 }
 
 /**
- * True if a concurrent request changed the upload. That request may have deleted bytes that this one reads, so any error other
- * than a refusal is a conflict then, not a storage error.
+ * True if a concurrent request has changed the upload. That request may have deleted bytes that this one reads, so the caller
+ * reports a conflict instead of a storage error.
  */
 async function isOvertaken(env: Stores, upload: Upload, session: Session, error: unknown): Promise<boolean> {
   if (isRefusal(error)) return error.reason === 'overtaken';
   return (await loadSession(env, upload)).version !== session.version;
 }
 
-/** Closes an upload that cannot become the blob any more, and deletes its bytes. */
+/** Closes an upload and deletes its bytes if the error means that the upload can never become the blob. */
 async function closeIfHopeless(env: Stores, upload: Upload, session: Session, error: unknown, work: Background): Promise<void> {
   if (!isRefusal(error, 'digest-mismatch', 'quota-exceeded')) return;
   if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, session.staged));
 }
 
-/** Bytes of a body for which the limit is read before it is received. Shorter bodies are received first. */
+/** The minimum length in bytes of a body for which the limit is read first. For a shorter body, only the commit checks it. */
 const LIMIT_FIRST = 1024 * 1024;
 
-/** True if the limit is read before a body of this length is received. @param length bytes; `null`: not known */
+/** True if the limit is read before a body of this length is received. @param length bytes, or `null` if unknown */
 export function readsLimit(length: number | null): boolean {
   return length === null || length >= LIMIT_FIRST;
 }
 
-/** end-4b: a blob in one request, which no other can name. @throws digest-mismatch, length-mismatch, quota-exceeded */
+/** end-4b: uploads a blob in a single request. @throws digest-mismatch, length-mismatch, quota-exceeded */
 export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const { length } = chunk.body;
   const loadLimit = async () => (readsLimit(length) ? limitFor(env, upload.repository, digest) : null);
@@ -133,9 +133,9 @@ export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, 
 }
 
 /**
- * end-6: finishes an upload. If the upload has committed the same digest before, it succeeds again: the first answer may have
- * been lost.
- * @throws digest-mismatch and quota-exceeded, which close the upload; upload-unknown, chunk-out-of-order, length-mismatch
+ * end-6: finishes an upload. If the upload was already finished with the same digest, this succeeds again, because the client
+ * may not have received the first answer.
+ * @throws digest-mismatch or quota-exceeded, which both close the upload; upload-unknown, chunk-out-of-order, length-mismatch
  */
 export async function finishUpload(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const session = upload.session ?? (await loadSession(env, upload, digest));
@@ -156,8 +156,8 @@ export async function finishUpload(env: Stores, upload: Upload, digest: Digest, 
 }
 
 /**
- * True if the last chunk came to an old location without Content-Range, and the digest shows that it does not continue what was
- * received. The upload stays open: what it has received may be right.
+ * True if the last chunk was sent to an outdated location without Content-Range, and the digest shows that the chunk does not
+ * continue the received bytes. The upload then stays open, because the bytes received before may be right.
  */
 function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, error: unknown): boolean {
   const isOtherContent = isRefusal(error, 'digest-mismatch');
@@ -165,9 +165,9 @@ function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, e
 }
 
 /**
- * Turns `digest-mismatch` into `quota-exceeded` if the content would not fit. A blob that the namespace holds already is exempt
- * from the limit; without this, a client that claims the digest of a blob without its content would learn whether the namespace
- * holds it.
+ * Turns `digest-mismatch` into `quota-exceeded` if the content would not fit. The limit does not apply to a blob that the
+ * namespace holds. So without this step, the error for wrong content would tell the client whether the namespace holds the
+ * blob.
  */
 async function asIfNew(env: Stores, { repository }: Upload, size: number, error: unknown): Promise<unknown> {
   if (!isRefusal(error, 'digest-mismatch')) return error;
@@ -175,9 +175,7 @@ async function asIfNew(env: Stores, { repository }: Upload, size: number, error:
   return limit === null || fits(limit, size) ? error : new OverLimit(limit, size);
 }
 
-/**
- * Confirms a finished upload again only while its blob exists, and takes a lease on it (invariant 8). @throws upload-unknown
- */
+/** Succeeds again for a finished upload whose blob exists. Takes a lease on it (invariant 8). @throws upload-unknown */
 async function requireStill(env: Stores, { repository }: Upload, digest: Digest): Promise<void> {
   try {
     await statBlobForPush(env, repository, digest);
@@ -187,7 +185,7 @@ async function requireStill(env: Stores, { repository }: Upload, digest: Digest)
   }
 }
 
-/** After another request won: succeeds if that one committed the same content. @throws chunk-out-of-order, upload-unknown */
+/** Succeeds if the request that won has committed the same content. @throws chunk-out-of-order, upload-unknown */
 async function settle(env: Stores, upload: Upload, digest: Digest): Promise<void> {
   const session = await loadSession(env, upload);
   if (session.state === 'committed' && session.digest === digest) return requireStill(env, upload, digest);
@@ -195,8 +193,8 @@ async function settle(env: Stores, upload: Upload, digest: Digest): Promise<void
 }
 
 /**
- * Verifies what is staged together with the chunk, then publishes it (invariant 1).
- * @throws overtaken if another request changed the upload meanwhile; digest-mismatch, length-mismatch, quota-exceeded
+ * Verifies the staged bytes together with the chunk, then publishes the blob (invariant 1).
+ * @throws overtaken if another request has changed the upload meanwhile; digest-mismatch, length-mismatch, quota-exceeded
  */
 async function publish(
   env: Stores,
@@ -221,10 +219,10 @@ async function publish(
   if (session.version === 0) rememberFinished(upload.id);
 }
 
-/** Keys that nobody needs after a commit. @param kept the key of the blob's object; `null` if the commit was refused */
+/** Returns the keys to delete after a commit. @param kept the key of the blob's object; `null` if the commit was refused */
 function unusedKeys(before: Staged, written: Staged, objectKey: string, kept: string | null): string[] {
   const parts = before.multipart ? [before.multipart.key] : [];
-  // A request that won may have published the multipart object that was there before.
+  // The multipart object of `before` stays, because the request that won may have published it.
   if (kept === null) return [objectKey, ...keysOfPieces(written)].filter((key) => !parts.includes(key));
   return [objectKey, ...parts, ...keysOfPieces(before), ...keysOfPieces(written)].filter((key) => key !== kept);
 }
@@ -235,11 +233,13 @@ function keysOfPieces({ pieces }: Staged): string[] {
 
 interface Verified {
   blob: Blob;
-  /** The bytes that this request has staged. */
+  /** The bytes that this request has staged in pieces or parts. */
   written: Staged;
 }
 
-/** True for the direct lane: the whole blob in one request of known length, for an upload that has received nothing. */
+/**
+ * True if the direct lane applies: the whole blob comes in one request, its length is known, and nothing was received before.
+ */
 function isWhole(env: Stores, session: Session, { body }: Chunk): boolean {
   if (session.version > 0) return false;
   return !body.stream || (body.length !== null && body.length <= settings(env).maxPutBytes);
@@ -275,8 +275,8 @@ async function putStaged(
 }
 
 /**
- * Finished uploads that came in one request. They have no row: writing one would be the most expensive part of such a push.
- * This isolate does not know what other isolates have finished; cancelling such an upload answers 204 and does nothing.
+ * The ids of uploads that this isolate has finished in one request. They have no row, because writing one would be the most
+ * expensive part of such a push. An isolate that does not know the id answers a cancel request with 204.
  */
 const finishedAtOnce = new Set<string>();
 const FINISHED_MAX = 2000;
@@ -287,7 +287,7 @@ function rememberFinished(id: string): void {
   finishedAtOnce.add(id);
 }
 
-/** end-14. @throws upload-unknown */
+/** end-14: cancels an upload. @throws upload-unknown */
 export async function cancelUpload(env: Stores, upload: Upload, work: Background): Promise<void> {
   if (finishedAtOnce.has(upload.id)) throw new Refusal('upload-unknown');
   const staged = await closeSession(env, upload, null);
