@@ -1,11 +1,11 @@
 /**
- * SQL that counts what a namespace stores: each blob once, however many of its repositories hold it; their manifests; and what
- * is in the trash, as its bytes still exist. Counting reads every link of the registry: links are keyed by digest, and an index
- * by repository would cost one more row written for each.
+ * SQL that counts the bytes that a namespace stores: each blob once, even if several of its repositories hold it; its
+ * manifests; and the content of its trash, whose bytes still exist. A count reads every link of the registry, because links are
+ * keyed by digest. An index by repository would cost one more written row for each link.
  *
- * A batch that removes content or brings it back first subtracts what it is about to touch from the counter of the namespace,
- * and at its end adds what is still held of it. So no batch needs to know which of its deletions free bytes. For a namespace
- * without a limit neither step writes anything.
+ * A batch that removes or restores content updates the counter in two steps. The first step subtracts the size of all content
+ * that the batch may change. The last step adds the size of the part that is still held. So no batch needs to know which of its
+ * deletions free bytes. For a namespace without a limit, neither step writes anything.
  */
 import type { Batch } from '../../events/batch.ts';
 import { organizationAbout } from '../../events/event.ts';
@@ -13,38 +13,54 @@ import type { Parameters } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 
-/** SQL: `acme` of `acme/api`; empty for a name without a slash. */
+/**
+ * Returns an SQL expression: the namespace of a repository's name, for example `acme` for `acme/api`. Empty for a name without
+ * a slash.
+ */
 export const namespaceSql = (name: string) => `substr(${name}, 1, max(0, instr(${name}, '/') - 1))`;
 
-/** SQL condition: the repository of this name is in the namespace. `0` is the character after the slash. */
+/**
+ * Returns an SQL condition that is true if the repository with this name is in the namespace. `0` is the character after the
+ * slash.
+ */
 const isIn = (name: string, namespace: string) => `${name} > ${namespace} || '/' AND ${name} < ${namespace} || '0'`;
 
-/** SQL condition: the repository with this id is in the namespace, or was before it came into the trash. */
+/**
+ * Returns an SQL condition that is true if the repository with this id is in the namespace, or was before it was moved to the
+ * trash.
+ */
 const belongsTo = (id: string, namespace: string) => `(
   EXISTS (SELECT 1 FROM repositories r WHERE r.id = ${id} AND ${isIn('r.name', namespace)})
   OR EXISTS (SELECT 1 FROM trash t WHERE t.repository_id = ${id} AND t.kind = 'repository' AND t.name = ''
     AND ${isIn('t.repository', namespace)}))`;
 
-/** SQL condition: a repository of the namespace, or its trash, holds the blob. */
+/** Returns an SQL condition that is true if a repository of the namespace, or its trash, holds the blob. */
 export const holds = (namespace: string, digest: string) => `(
   EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = ${digest} AND ${belongsTo('l.repository_id', namespace)})
   OR EXISTS (SELECT 1 FROM trashed_references x WHERE x.child = ${digest} AND ${belongsTo('x.repository_id', namespace)}))`;
 
-/** SQL: the namespace of the repository with this id, even if that is in the trash; NULL if there is none. */
+/**
+ * Returns an SQL expression: the namespace of the repository with this id, which may be in the trash. NULL if there is no such
+ * repository.
+ */
 export const namespaceById = (id: string) => `coalesce((SELECT ${namespaceSql('name')} FROM repositories WHERE id = ${id}),
   (SELECT ${namespaceSql('repository')} FROM trash WHERE repository_id = ${id} AND kind = 'repository' AND name = ''))`;
 
-/** SQL: a condition on a repository's name that restricts a query to `:namespace`. */
+/** Returns an SQL condition on a repository's name. With `namespace` it restricts a query to the namespace `:namespace`. */
 export const within = (scope: 'all' | 'namespace', name: string) => (scope === 'all' ? 'TRUE' : isIn(name, ':namespace'));
 
-/** SQL: the ids of repositories, with namespace, and whether they are in the trash. Of all namespaces, or of `:namespace`. */
+/**
+ * Returns a query of repositories: id, namespace, and whether the repository is in the trash. Of all namespaces, or of
+ * `:namespace`.
+ */
 export const repositoriesOf = (scope: 'all' | 'namespace') => `SELECT id, ${namespaceSql('name')} AS namespace, 0 AS trashed
     FROM repositories WHERE ${within(scope, 'name')}
   UNION ALL SELECT repository_id, ${namespaceSql('repository')}, 1
     FROM trash WHERE kind = 'repository' AND ${within(scope, 'repository')}`;
 
 /**
- * SQL: what each namespace holds; needs the repositories as `own`. The order of the joins is the one that the indexes serve.
+ * A query of the bytes and the number of blobs that each namespace holds. It needs the repositories in a table `own`. The joins
+ * are in the order for which indexes exist.
  */
 export const COUNTED = `SELECT namespace, sum(size) AS bytes, count(*) AS blobs FROM (
     SELECT own.namespace, l.digest FROM repository_blobs l CROSS JOIN own ON own.id = l.repository_id
@@ -54,19 +70,22 @@ export const COUNTED = `SELECT namespace, sum(size) AS bytes, count(*) AS blobs 
   UNION ALL SELECT own.namespace, sum(m.size), 0
     FROM own CROSS JOIN trashed_manifests m ON m.repository_id = own.id GROUP BY namespace`;
 
-/** SQL condition on a row of `usage`: so many bytes reach the threshold at which the namespace is warned. */
+/** Returns an SQL condition on a row of `usage` that is true if this number of bytes reaches the threshold of the warning. */
 export const reaches = (bytes: string) => `((${bytes}) * 100 >= max_bytes * warn_percent)`;
 
 /** The default threshold of a warning, in percent of the limit. */
 export const WARN_PERCENT = 80;
 
-/** Adds the closing step. Call it once, after the steps that change the content. */
+/** Adds the last step to the batch. The caller calls it once, after the steps that change the content. */
 export type Closing = () => void;
 
 interface Touched {
-  /** SQL condition: the rows of `usage` that are concerned. */
+  /** An SQL condition that selects the rows of `usage` to update. */
   where: string;
-  /** SQL on a row of `usage`: the bytes and the number of blobs that it holds of what is touched. */
+  /**
+   * SQL expressions on a row of `usage`: the number of bytes, and of blobs, that the namespace holds of the content in
+   * question.
+   */
   bytes: string;
   blobs: string;
   parameters: Parameters;
@@ -83,7 +102,10 @@ function rebalance(batch: Batch, { where, bytes, blobs, parameters }: Touched): 
   return () => void update('+', `, warned = iif(${reaches(`bytes + ${bytes}`)}, warned, 0)`);
 }
 
-/** For manifests of one repository and of its trash. @param repository.id SQL: its id, in terms of `parameters` */
+/**
+ * Rebalances the counter for manifests of one repository and of its trash.
+ * @param repository.id an SQL expression for the id of the repository, which uses `repository.parameters`
+ */
 export function rebalanceManifests(
   batch: Batch,
   repository: { id: string; parameters: Parameters },
@@ -99,7 +121,10 @@ export function rebalanceManifests(
   });
 }
 
-/** For blobs that repositories hold. @param keys pairs of a digest and the id of a repository; further elements are ignored */
+/**
+ * Rebalances the counters for blobs that repositories hold.
+ * @param keys pairs of a digest and the id of a repository. Further elements of a pair are ignored
+ */
 export function rebalanceBlobs(batch: Batch, keys: readonly (readonly (string | number)[])[]): Closing {
   const holders = 'SELECT DISTINCT value ->> 1 AS holder FROM json_each(:keys)';
   return rebalance(batch, {
@@ -109,7 +134,7 @@ export function rebalanceBlobs(batch: Batch, keys: readonly (readonly (string | 
   });
 }
 
-/** For one blob of a repository. */
+/** Rebalances the counter for one blob of a repository. */
 export function rebalanceBlob(batch: Batch, repository: RepositoryName, digest: Digest): Closing {
   return rebalance(batch, {
     where: 'namespace = :namespace',
@@ -118,7 +143,7 @@ export function rebalanceBlob(batch: Batch, repository: RepositoryName, digest: 
   });
 }
 
-/** @param digests a SELECT of digests */
+/** Returns SQL expressions that count the blobs that a namespace holds. @param digests a SELECT of digests */
 function heldOf(digests: string): Pick<Touched, 'bytes' | 'blobs'> {
   const sum = (what: string) => `coalesce((SELECT ${what} FROM (${digests}) d
     CROSS JOIN blobs b ON b.digest = d.digest WHERE ${holds('usage.namespace', 'd.digest')}), 0)`;
@@ -126,8 +151,8 @@ function heldOf(digests: string): Pick<Touched, 'bytes' | 'blobs'> {
 }
 
 /**
- * Adds a step that counts a namespace with a limit anew, for changes whose blobs no index finds. Reads every link of the
- * registry.
+ * Adds a step that counts all content of a namespace with a limit. Used for changes whose blobs no index finds. The step reads
+ * every link of the registry.
  */
 export function recountLimited(batch: Batch, namespace: string): void {
   batch.run(

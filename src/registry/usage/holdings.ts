@@ -1,22 +1,25 @@
-/** The usage of a namespace, counted on request: in total, by kind, and how much of it only the trash holds. */
+/** Counts on request what a namespace stores: in total, by kind, and how much of it only the trash holds. */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { repositoriesOf, WARN_PERCENT } from './counting.ts';
 import type { Quota } from './quota.ts';
 import { stagedOf } from './staged.ts';
 
-/** SQL: `sha256:<first 64 digits>` of the tag `sha256-<first 64 digits>.sig`. */
+/**
+ * Returns an SQL expression: the digest prefix in a tag's name, `sha256:<first 64 digits>` for `sha256-<first 64 digits>.sig`.
+ */
 const digestPrefixIn = (name: string) => `substr(${name}, 1, 6) || ':' || substr(${name}, 8, 64)`;
 
 /**
- * SQL condition: the tag `name`, which names `digest`, belongs to another manifest of the repository.
- * @param subjects tables in which that manifest is looked up
+ * Returns an SQL condition that is true if the name of a tag says that its manifest belongs to another manifest of the
+ * repository, as the tag of a signature does.
+ * @param subjects the tables in which the other manifest is looked up
  */
 function isAttached(
   { name, digest, repositoryId }: { name: string; digest: string; repositoryId: string },
   subjects: ('manifests' | 'trashed_manifests')[],
 ): string {
   const prefix = digestPrefixIn(name);
-  // A sha512 digest has 128 digits, of which the tag has 64. All hex digits sort before "g".
+  // A sha512 digest has 128 digits, but the tag contains only the first 64. All hex digits sort before "g".
   const found = subjects.map(
     (table) => `EXISTS (SELECT 1 FROM ${table} s WHERE s.repository_id = ${repositoryId}
       AND s.digest >= ${prefix} AND s.digest < ${prefix} || 'g' AND s.digest <> ${digest})`,
@@ -28,21 +31,21 @@ function isAttached(
 interface Holdings extends Quota {
   bytes: number;
   blobs: number;
-  /** Bytes of unfinished uploads. */
+  /** The number of bytes in unfinished uploads. */
   staged: number;
   repositories: number;
   tags: number;
   manifests: number;
   trash: { bytes: number; repositories: number; tags: number; manifests: number };
-  /** When this was counted, in seconds since the epoch. */
+  /** The time of the count, in seconds since the epoch. */
   countedAt: number;
 }
 
 const OWN = `WITH own AS MATERIALIZED (${repositoriesOf('namespace')})`;
 
 /**
- * SQL: bytes and blobs. `live` is 0 for a blob that only the trash holds: a deleted repository, or a deleted manifest of a
- * repository in which no manifest needs the blob any more.
+ * A query of the bytes and the number of blobs. `live` is 0 for a blob that only the trash holds. Such a blob belongs to a
+ * deleted repository, or to a deleted manifest of a repository in which no other manifest references the blob.
  */
 const BLOBS = `${OWN} SELECT coalesce(sum(size), 0) AS bytes, count(*) AS blobs, coalesce(sum(iif(live, 0, size)), 0) AS trashed
   FROM (SELECT digest, max(live) AS live FROM (
@@ -59,11 +62,16 @@ const MANIFESTS = `${OWN} SELECT coalesce(sum(size), 0) AS bytes, count(*) FILTE
     UNION ALL SELECT m.size, 0 FROM own CROSS JOIN trashed_manifests m ON m.repository_id = own.id)`;
 
 const TAG = { name: 't.name', digest: 't.digest', repositoryId: 't.repository_id' };
-/** Tags of signatures and the like are not counted: they are not images. */
+/**
+ * SQL conditions that are true for tags of signatures and other attachments. These tags are not counted, because they name no
+ * images.
+ */
 const ATTACHED = isAttached(TAG, ['manifests']);
 const ATTACHED_IN_TRASH = isAttached(TAG, ['manifests', 'trashed_manifests']);
 
-/** SQL: numbers of entries. A repository in the trash counts as one; its content is restored with it. */
+/**
+ * A query of the numbers of entries. A repository in the trash counts as one entry, because its content is restored with it.
+ */
 const ENTRIES = `${OWN} SELECT
     (SELECT count(*) FROM own WHERE NOT trashed) AS repositories,
     (SELECT count(*) FROM own WHERE trashed) AS trashedRepositories,
@@ -81,7 +89,7 @@ const QUOTA = `SELECT max_bytes AS maxBytes, coalesce(warn_percent, ${WARN_PERCE
 type Sums = { bytes: number; trashed: number };
 type Entries = Record<'repositories' | 'tags' | 'trashedRepositories' | 'trashedTags' | 'trashedManifests', number>;
 
-/** Reads every link of the registry, and all other rows of the namespace. */
+/** Counts what a namespace stores. Reads every link of the registry, and all other rows of the namespace. */
 export async function holdingsOf(env: Database, namespace: string): Promise<Holdings> {
   const batch = newBatch(env);
   const parameters = { namespace };
@@ -109,7 +117,7 @@ export async function holdingsOf(env: Database, namespace: string): Promise<Hold
   };
 }
 
-/** The row of a query that always yields one. */
+/** Returns the row of a query that always yields exactly one row. */
 function only<Row>([row]: Row[]): Row {
   return row as Row;
 }

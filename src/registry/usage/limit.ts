@@ -1,8 +1,8 @@
 /**
- * The limit of a namespace. The batch that brings content to a namespace with a limit counts it, and is refused if it does not
- * fit, so that two concurrent pushes cannot both use the same free space. For a namespace without a limit nothing is written.
- * Content that the namespace holds already, in any of its repositories or their trash, costs nothing. Unfinished uploads take
- * space too (`staged.ts`).
+ * Enforces the limit of a namespace. A batch that adds content to a namespace with a limit also counts the content, and is
+ * refused if the content does not fit. So two concurrent pushes cannot both use the same free space. For a namespace without a
+ * limit nothing is written. Content that the namespace already holds, in any of its repositories or their trash, takes no
+ * space. Unfinished uploads take space, too (`staged.ts`).
  */
 import type { Batch, Database, Results } from '../../events/batch.ts';
 import { type Actor, organizationAbout } from '../../events/event.ts';
@@ -15,38 +15,41 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { holds, reaches } from './counting.ts';
 import { explained, fits, type Limit, OverLimit, othersStaged } from './staged.ts';
 
-/** An upload that has staged bytes. Its own bytes do not take space from the blob that it becomes. */
+/** An upload that has staged bytes. When the upload becomes a blob, these bytes are not counted beside the blob. */
 export interface Staging {
   id: string;
   bytes: number;
 }
 
-/** Content that a batch brings to a namespace. */
+/** Content that a batch adds to a namespace. */
 interface Addition {
   namespace: string;
   by: Actor;
   blobs: 0 | 1;
-  /** SQL: its bytes. */
+  /** An SQL expression for the size of the content in bytes. */
   bytes: string;
-  /** Its bytes, for the refusal; `null`: SQL knows them outside of the batch too. */
+  /** The size in bytes, for the text of the refusal. `null` if `bytes` can be evaluated outside of the batch as well. */
   size: number | null;
-  /** SQL condition: the namespace holds it already. */
+  /** An SQL condition that is true if the namespace already holds the content. */
   isHeld: string;
   parameters: Parameters;
-  /** The upload that becomes it; `null` if none has staged bytes. */
+  /** The upload that becomes this content, or `null` if no upload has staged bytes for it. */
   staging: Staging | null;
 }
 
 interface CountedBlob {
   repository: RepositoryName;
   digest: Digest;
-  /** `null`: the blob has a row already. */
+  /** The size in bytes, or `null` if the blob already has a row. */
   size: number | null;
   by: Actor;
   staging: Staging | null;
 }
 
-/** Counts a blob, or refuses the batch with `quota-exceeded`. The blob has its row at this point, but no link yet. */
+/**
+ * Adds the steps that count a blob, or refuses the batch with `quota-exceeded`. They run after the blob has its row and before
+ * it has its link.
+ */
 export function countBlob(batch: Batch, env: Database, { repository, digest, ...blob }: CountedBlob): void {
   const namespace = organizationAbout(repository);
   count(batch, env, {
@@ -65,7 +68,9 @@ interface CountedManifest {
   size: number;
 }
 
-/** Counts a manifest, or refuses the batch with `quota-exceeded`. The manifest has no row yet at this point. */
+/**
+ * Adds the steps that count a manifest, or refuses the batch with `quota-exceeded`. They run before the manifest has its row.
+ */
 export function countManifest(batch: Batch, env: Database, { repository, digest, size }: CountedManifest, by: Actor): void {
   const namespace = organizationAbout(repository);
   count(batch, env, {
@@ -81,7 +86,7 @@ export function countManifest(batch: Batch, env: Database, { repository, digest,
   });
 }
 
-/** A name without a namespace has no limit. */
+/** Adds the steps that count content. Repositories without a namespace have no limit. */
 function count(batch: Batch, env: Database, addition: Addition): void {
   const { namespace, by, blobs, bytes, size, isHeld, parameters, staging } = addition;
   if (namespace === '') return;
@@ -115,8 +120,8 @@ function stagingParameters(staging: Staging | null): Parameters {
 }
 
 /**
- * The particulars of a refusal for the limit; `null` if the content would fit by now.
- * @param adds SQL: the bytes that do not fit
+ * Returns the particulars of a refusal with `quota-exceeded`, or `null` if the content would fit now.
+ * @param adds an SQL expression for the number of bytes to add
  */
 export async function limitParticulars(
   env: Database,
@@ -149,20 +154,20 @@ function limitIn(namespace: string, row: LimitRow | null): Limit | null {
   return { namespace, kind: kind ?? 'organization', bytes: bytes ?? 0, staged: staged ?? 0, maxBytes: max_bytes };
 }
 
-/** @param row as the database has it; `max_bytes` is `null` if there is no limit */
+/** Returns the limit in a row of `usage`, or `null` if there is none. */
 export function limitOf(repository: RepositoryName, row: LimitRow | null): Limit | null {
   return limitIn(organizationAbout(repository), row);
 }
 
 /**
- * The limit of a repository's namespace; `null` if there is none, or if the namespace holds the blob already.
- * @param digest `null`: any blob
+ * Reads the limit of a repository's namespace. Returns `null` if there is no limit, or if the namespace already holds the blob.
+ * @param digest the digest of the blob, or `null` if it is not known
  */
 export async function limitFor(env: Database, repository: RepositoryName, digest: Digest | null): Promise<Limit | null> {
   return limitOf(repository, await prepare(env, LIMIT, limitParameters(repository, digest)).first<LimitRow>());
 }
 
-/** The same as a part of a batch. @returns reads it from the results */
+/** Adds the query of `limitFor` to a batch. @returns a function that takes the limit from the batch's results */
 export function queryLimit(batch: Batch, repository: RepositoryName, digest: Digest): (results: Results) => Limit | null {
   const row = batch.query<LimitRow>(LIMIT, limitParameters(repository, digest));
   return (results) => limitOf(repository, results.first(row));

@@ -1,9 +1,9 @@
 /**
- * How often images are pulled, and on which day last. Writing a row for each pull would be the most expensive thing that a
- * registry does, so frequent pulls are sampled. Up to 16 pulls of an image a day are counted one by one. From then on, at a
- * count c, one pull in k = ⌈c / 16⌉ is written and counts as k. The expected value is the true number; the standard error stays
- * below 18 % of it (the variance of n pulls is at most n² / 32, as with Morris's counter of base 17/16). 10,000 pulls of an
- * image on a day write about 120 rows. The day of the last pull is exact, because the first pull of a day is always written.
+ * Counts the pulls of images by day. To write a row for each pull would be the most expensive work of a registry, so frequent
+ * pulls are sampled. The first 16 pulls of an image on a day are counted one by one. After that, with a count of c, one pull in
+ * k = ⌈c / 16⌉ is written and adds k to the count. The expected value is the true number. The standard error stays below 18 %
+ * of it (the variance of n pulls is at most n² / 32, as with Morris's counter of base 17/16). 10,000 pulls of an image on a day
+ * write about 120 rows. The day of the last pull is exact, because the first pull of a day is always written.
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -11,16 +11,19 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 
-/** Pulls of an image on a day that are counted one by one. */
+/** The number of pulls of an image on a day that are counted one by one. */
 const EXACT = 16;
-/** The most days that a report has. */
+/** The maximum number of days in a report. */
 const DAYS_MAX = 366;
 const SECONDS_PER_DAY = 24 * 60 * 60;
 
-/** SQL on a row of `pulls`: how many pulls the next one that is written stands for. */
+/** An SQL expression on a row of `pulls`: the number of pulls that the next written pull stands for. */
 const WEIGHT = `max(1, (count + ${EXACT - 1}) / ${EXACT})`;
 
-/** Counts a pull, after the answer. Does nothing if the repository has gone meanwhile. @param random at least 0 and below 1 */
+/**
+ * Counts a pull. Called after the response is sent. Does nothing if the repository no longer exists.
+ * @param random a random number, at least 0 and below 1
+ */
 export async function notePull(
   env: Pick<Database, 'DB'>,
   { repository, digest, random }: { repository: RepositoryName; digest: Digest; random: number },
@@ -35,8 +38,8 @@ export async function notePull(
 }
 
 /**
- * Notes that a client asked for a manifest without getting it (HEAD), as nodes do that have the image already: the image is in
- * use. Only the last day is kept, so that one row is written for an image and day.
+ * Records that a client asked for a manifest with HEAD. Nodes that already have the image do so, so the image is in use. Only
+ * the day of the last check is stored, so that at most one row is written for an image and a day.
  */
 export async function noteCheck(
   env: Pick<Database, 'DB'>,
@@ -53,13 +56,13 @@ export async function noteCheck(
 
 export interface Pulls {
   total: number;
-  /** The day of the last check, which does not count as a pull; `null`: never. */
+  /** The day of the last check, in days since the epoch, or `null` if there was none. A check does not count as a pull. */
   checkedOn: number | null;
-  /** Days since the epoch; newest first. */
+  /** The number of pulls on each day (days since the epoch), newest first. */
   days: { day: number; pulls: number }[];
 }
 
-/** Pulls of one image; of all images of the repository if `digest` is `null`. @throws repository-unknown */
+/** Returns the pulls of one image, or of all images of the repository if `digest` is `null`. @throws repository-unknown */
 export async function pullsOf(env: Database, repository: RepositoryName, digest: Digest | null): Promise<Pulls> {
   const ofDigest = (row: string) => (digest ? `AND ${row}.digest = :digest` : '');
   const batch = newBatch(env);

@@ -1,4 +1,4 @@
-/** Sets how much an organization or a user may store. */
+/** Sets the limit on the bytes that an organization or a user may store. */
 import type { Batch, Handle } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { changesIn, recordEvent } from '../../events/outbox.ts';
@@ -7,13 +7,16 @@ import { COUNTED, repositoriesOf, WARN_PERCENT } from './counting.ts';
 import { stagedOf } from './staged.ts';
 
 export interface Quota {
-  /** `null`: no limit. */
+  /** The maximum number of bytes, or `null` for no limit. */
   maxBytes: number | null;
   warnPercent: number;
   version: number;
 }
 
-/** SQL condition on a row of `usage`, or on NULLs if there is none: the wanted limit is another one. */
+/**
+ * An SQL condition on a row of `usage`, or on NULLs if there is no row. It is true if the new limit differs from the present
+ * one.
+ */
 const DIFFERS = `(max_bytes IS NOT :maxBytes
   OR coalesce(warn_percent, ${WARN_PERCENT}) <> coalesce(:warnPercent, warn_percent, ${WARN_PERCENT}))`;
 
@@ -32,11 +35,11 @@ function errorsIn({ maxBytes, warnPercent }: { maxBytes: number | null; warnPerc
 }
 
 /**
- * Adds the steps that set the limit of a namespace and count what it stores, so that later pushes are counted from the right
- * number. Content over a new limit stays. The steps refuse the batch with `version-mismatch`.
- * @param quota.warnPercent `null`: stays as it is
- * @param ifVersion the version that the limit must have, 1 if it was never set; `null`: any
- * @returns the limit that was set
+ * Adds the steps that set the limit of a namespace and count what it stores, so that later pushes start from the right number.
+ * Stored content that exceeds a new limit is kept. The steps refuse the batch with `version-mismatch`.
+ * @param quota.warnPercent the threshold in percent, or `null` to keep the present one
+ * @param ifVersion the version that the limit must have, or `null` for any version. A limit that was never set has version 1
+ * @returns a handle of the new limit
  * @throws request-invalid
  */
 export function setQuota(

@@ -1,8 +1,8 @@
 /**
- * Bytes of unfinished uploads. Batches that change the row of an upload count them for namespaces with a limit. Together they
- * must fit beside what is stored, with one exception: the upload that came first (`leading`) may fill all free space by itself,
- * so that of many concurrent uploads one always finishes. So stored and staged bytes together stay below twice the limit. The
- * refusal of content that does not fit says what takes the space and how to free some.
+ * Counts the bytes of unfinished uploads in namespaces with a limit. Each batch that changes the row of an upload updates the
+ * count. Stored and staged bytes together must fit into the limit, with one exception. The first upload (`leading`) may use all
+ * free space, as if there were no other uploads. So at least one of many concurrent uploads can finish, and stored and staged
+ * bytes together stay below twice the limit. A refusal says what takes the space and how to free some.
  */
 import type { Batch, Database } from '../../events/batch.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
@@ -12,22 +12,24 @@ import { namespaceSql, repositoriesOf, within } from './counting.ts';
 /** The growth of an upload by one chunk. */
 interface Growth {
   namespace: string;
-  /** The upload. */
+  /** The id of the upload. */
   id: string;
-  /** Bytes that it has staged so far. */
+  /** The number of bytes that are staged before the chunk. */
   before: number;
-  /** Bytes that it will have staged. */
+  /** The number of bytes that are staged after the chunk. */
   after: number;
 }
 
 /**
- * SQL on a row of `usage`: the staged bytes of other uploads, which leave less room for the upload `id`. 0 while that one
- * leads, or none does. @param id SQL; NULL for content that stages nothing. @param own SQL: the bytes that it has staged itself
+ * Returns an SQL expression on a row of `usage`: the staged bytes of other uploads, which reduce the space for the upload `id`.
+ * It is 0 if the upload `id` is the leading one, or if there is no leading one.
+ * @param id an SQL expression for the id of the upload. NULL for content without an upload, for which all staged bytes count
+ * @param own an SQL expression for the bytes that the upload itself has staged
  */
 export const othersStaged = (id: string, own: string, usage = '') =>
   `iif(coalesce(${usage}leading, ${id}) = ${id}, 0, max(0, ${usage}staged - ${own}))`;
 
-/** Refuses the batch with `quota-exceeded` if the namespace has no room for the upload. */
+/** Refuses the batch with `quota-exceeded` if the namespace has no space for the growth of the upload. */
 export function requireRoomForStaged(
   batch: Batch,
   { namespace, id, before, after }: Growth,
@@ -43,7 +45,10 @@ export function requireRoomForStaged(
   );
 }
 
-/** Adds the step that counts the growth. The batch requires that the upload is as it was read. */
+/**
+ * Adds the step that counts the growth. Another step of the batch must require that the upload's row is unchanged since it was
+ * read.
+ */
 export function countStaged(batch: Batch, { namespace, id, before, after }: Growth): void {
   if (namespace === '') return;
   batch.run(
@@ -54,8 +59,9 @@ export function countStaged(batch: Batch, { namespace, id, before, after }: Grow
 }
 
 /**
- * Adds the step that releases the bytes of an open upload, before its row changes.
- * @param condition SQL condition that the row must meet, in terms of `parameters`
+ * Adds the step that subtracts the bytes of an open upload from the count. It must run before the step that changes the
+ * upload's row.
+ * @param condition an SQL condition on the upload's row, which uses `parameters`
  */
 export function releaseStaged(batch: Batch, id: string, condition = 'TRUE', parameters: Parameters = {}): void {
   batch.run(
@@ -67,16 +73,16 @@ export function releaseStaged(batch: Batch, id: string, condition = 'TRUE', para
   );
 }
 
-/** SQL: the staged bytes of each namespace, or of `:namespace` alone. */
+/** Returns a query of the staged bytes of each namespace, or of `:namespace` alone. */
 export const stagedOf = (scope: 'all' | 'namespace') => `SELECT ${namespaceSql('repository')} AS namespace, sum(size) AS staged
   FROM uploads WHERE state = 'open' AND ${within(scope, 'repository')} GROUP BY 1`;
 
 export interface Limit {
   namespace: string;
   kind: 'organization' | 'user';
-  /** Bytes that the namespace stores. */
+  /** The number of bytes that the namespace stores. */
   bytes: number;
-  /** Bytes of other unfinished uploads. */
+  /** The number of bytes in other unfinished uploads. */
   staged: number;
   maxBytes: number;
 }
@@ -85,22 +91,25 @@ export function fits(limit: Limit | null, size: number): boolean {
   return limit === null || limit.bytes + limit.staged + size <= limit.maxBytes;
 }
 
-/** Bytes that can still be added. */
+/** Returns the number of bytes that can still be added. */
 export function roomIn({ bytes, staged, maxBytes }: Limit): number {
   return Math.max(0, maxBytes - bytes - staged);
 }
 
-/** @throws quota-exceeded */
+/** Checks that content of `size` bytes fits into the limit. @throws quota-exceeded */
 export function requireRoom(limit: Limit | null, size: number): void {
   if (limit !== null && !fits(limit, size)) throw new OverLimit(limit, size);
 }
 
-/** A refusal for `quota-exceeded`. Everybody who may push to the namespace learns how much it stores. */
+/** The refusal `quota-exceeded`. It tells everybody who may push to the namespace how many bytes the namespace stores. */
 export class OverLimit extends Refusal {
   readonly limit: Limit;
   readonly adds: number | null;
 
-  /** @param adds bytes; `null`: not known, but more than fits. @param trashed bytes that only the trash holds */
+  /**
+   * @param adds the bytes to add, or `null` if the number is unknown but does not fit
+   * @param trashed the number of bytes that only the trash holds
+   */
   constructor(limit: Limit, adds: number | null, trashed = 0) {
     const { namespace, kind, bytes, staged, maxBytes } = limit;
     const inTrash = trashed > 0 ? ` (${sizeText(trashed)} of it in the trash)` : '';
@@ -132,16 +141,21 @@ function remedies(trashed: number, staged: number): string {
   ].join('; ');
 }
 
-/** Adds to a refusal for the limit how many bytes only the trash holds. Returns any other error as it is. */
+/** Adds to a refusal with `quota-exceeded` the number of bytes that only the trash holds. Returns any other error unchanged. */
 export async function explained<E>(env: Pick<Database, 'DB'>, error: E): Promise<E> {
   if (!(error instanceof OverLimit)) return error;
   return new OverLimit(error.limit, error.adds, await trashedBytes(env, error.limit.namespace)) as E;
 }
 
-/** References that are read at most: otherwise refused pushes could use up the free plan's rows of a day. */
+/**
+ * The maximum number of references to read. Without a maximum, refused pushes could use up the rows that the free plan has for
+ * a day.
+ */
 const REFERENCES_MAX = 1000;
 
-/** Bytes that only the trash of a namespace holds. It is a lower bound if the trash has many references. */
+/**
+ * Returns the number of bytes that only the trash of a namespace holds. This is a lower bound if the trash has many references.
+ */
 async function trashedBytes(env: Pick<Database, 'DB'>, namespace: string): Promise<number> {
   const row = await prepare(
     env,
@@ -167,7 +181,7 @@ async function trashedBytes(env: Pick<Database, 'DB'>, namespace: string): Promi
 
 const UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
-/** Three digits, for people. The detail of the refusal has the exact number. */
+/** Formats a size with three significant digits for a message. The detail of the refusal has the exact number. */
 function sizeText(bytes: number): string {
   const power = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
   return `${Number((bytes / 1000 ** power).toPrecision(3))} ${UNITS[power]}`;

@@ -1,4 +1,6 @@
-/** The usage of namespaces. The collector counts all of them; a push counts namespaces with a limit. */
+/**
+ * The usage of all namespaces. The collector counts every namespace; pushes update the count of namespaces that have a limit.
+ */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
@@ -6,24 +8,24 @@ import { COUNTED, reaches, repositoriesOf } from './counting.ts';
 import { stagedOf } from './staged.ts';
 
 export interface Usage {
-  /** `acme` of `acme/api`; empty for repositories whose name has no slash. */
+  /** The namespace, for example `acme` for the repository `acme/api`. Empty for repositories whose name has no slash. */
   namespace: string;
   bytes: number;
   blobs: number;
-  /** Bytes of unfinished uploads. */
+  /** The number of bytes in unfinished uploads. */
   staged: number;
-  /** `null`: no limit. */
+  /** The maximum number of bytes, or `null` for no limit. */
   maxBytes: number | null;
   warnPercent: number;
-  /** Seconds since the epoch. */
+  /** The time of the count, in seconds since the epoch. */
   countedAt: number;
 }
 
 const STILL_WARNED = `(warned AND max_bytes IS NOT NULL AND ${reaches('excluded.bytes')})`;
 
 /**
- * Counts all namespaces anew, in one statement, so that no push comes between. Writes the rows that differ, and the row of the
- * empty namespace, which holds the time of the count.
+ * Counts all namespaces in one statement, so that no push can happen in between. Writes only the rows whose numbers differ, and
+ * the row of the empty namespace, which stores the time of the count.
  */
 export async function recountUsage(env: Database): Promise<void> {
   await prepare(
@@ -44,14 +46,17 @@ export async function recountUsage(env: Database): Promise<void> {
   ).run();
 }
 
-/** In bytewise order of their names. @param after `null`: the first page, which begins with the empty name */
+/**
+ * Returns a page of usage in bytewise order of the namespaces.
+ * @param after the namespace after which the page begins. `null` for the first page, which begins with the empty namespace
+ */
 export async function listUsage(env: Database, after: string | null, limit: number): Promise<Page<Usage>> {
   const { results } = await prepare(
     env,
     `SELECT namespace, bytes, blobs, staged, max_bytes AS maxBytes, warn_percent AS warnPercent,
        max(counted_at, coalesce((SELECT counted_at FROM usage WHERE namespace = ''), 0)) AS countedAt
      FROM usage WHERE namespace >= :start ORDER BY namespace LIMIT :rows`,
-    // \u0001 sorts before every character of a name.
+    // The character \u0001 sorts before every character of a name.
     { start: after === null ? '' : `${after}\u0001`, rows: limit + 1 },
   ).all<Usage>();
   return pageOf(results, limit);
