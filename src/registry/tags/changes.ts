@@ -1,4 +1,6 @@
-/** Creates, moves and deletes tags. Only here a tag, its history and its event are written, always in one batch. */
+/**
+ * Creates, moves and deletes tags. No other file writes tags. A tag, its history and its event are always written in one batch.
+ */
 import type { Batch, Handle } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
@@ -8,7 +10,10 @@ import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 
-/** SQL: the number of the newest point in the history of tag `name` of `:repository`; 0 if it has none. */
+/**
+ * Returns an SQL expression: the number of the newest point (entry) in the history of a tag of `:repository`, or 0 if there is
+ * none.
+ */
 export const lastPoint = (name: string) => `coalesce(
   (SELECT point FROM tag_history WHERE repository_id = ${REPOSITORY_ID} AND tag = ${name} ORDER BY point DESC LIMIT 1), 0)`;
 
@@ -16,19 +21,23 @@ interface TagChange {
   repository: RepositoryName;
   digest: Digest;
   mediaType: string;
-  /** Bytes of the manifest. */
+  /** The size of the manifest in bytes. */
   size: number;
   tags: Tag[];
   by: Actor;
-  /** The id of the put, if the caller needs to find out later whether the batch was committed. */
+  /** The id of the push request. Set if the caller must later find out whether the batch was committed. */
   attempt?: string;
-  /** Tags that get a new time and an event even if they name the manifest already: pushing an image again is a push. */
+  /**
+   * Tags whose time is updated and that get an event even if they already name the manifest, because the image was pushed
+   * again.
+   */
   pushedAgain?: Tag[];
 }
 
 /**
- * Adds the steps that make `tags` name a manifest: event, history, tag. The batch must make sure that the manifest exists. A
- * tag that names the manifest already is written only if it is in `pushedAgain`; it gets no new point in its history.
+ * Adds the steps that make `tags` name a manifest. They write the tags, the history and the events. The batch must ensure that
+ * the manifest exists. A tag that already names the manifest is written only if it is in `pushedAgain`, and its history gets no
+ * new point.
  */
 export function changeTags(
   batch: Batch,
@@ -64,7 +73,7 @@ export function changeTags(
   );
 }
 
-/** Adds the steps that create tags, each for a manifest that exists. A tag that exists stays as it is. */
+/** Adds the steps that create tags for existing manifests. A tag that exists already is not changed. */
 export function createTags(batch: Batch, repository: RepositoryName, tags: { tag: Tag; digest: Digest }[], by: Actor): void {
   const parameters = { repository, tags };
   const creating = `FROM json_each(:tags) n
@@ -90,7 +99,10 @@ export function createTags(batch: Batch, repository: RepositoryName, tags: { tag
   );
 }
 
-/** A SELECT of tags of `:repository`, with the columns `name`, `digest` and `reserved`. */
+/**
+ * A SELECT of tags of `:repository`, with the columns `name`, `digest` and `reserved`. If `reserved` is 1, the name stays
+ * reserved for that digest after the deletion.
+ */
 export interface TagSelection {
   sql: string;
   parameters: Parameters;
@@ -98,11 +110,11 @@ export interface TagSelection {
 
 export interface Deletion {
   by: Actor;
-  /** The lifecycle rule that deletes, for people; `null` if somebody asked for the deletion. */
+  /** The lifecycle rule that causes the deletion, as text for people. `null` if a user requested the deletion. */
   reason: string | null;
 }
 
-/** Selects one tag, whatever it names. */
+/** Selects one tag by its name. */
 export function tagNamed(tag: Tag): TagSelection {
   return {
     sql: `SELECT name, digest, 0 AS reserved FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = :tag`,
@@ -120,22 +132,23 @@ export function tagsNaming(digest: Digest): TagSelection {
 }
 
 /**
- * SQL: the tags of the list `:listed` that still name the same digest. CROSS JOIN makes SQLite go from the list to the tags, by
- * their key, and not the other way (sqlite.org/optoverview.html, 8.2).
+ * SQL: the tags in the list `:listed` that still name the listed digest. CROSS JOIN makes SQLite read the list first and look
+ * up each tag by its key (sqlite.org/optoverview.html, 8.2).
  */
 const LISTED_TAGS = `FROM json_each(:listed)
   CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value ->> 'tag' AND t.digest = value ->> 'digest'`;
 
 /**
- * Selects the tags of a list that still name the same digest. `reserved`: the name is kept for that digest, as it was
- * immutable.
+ * Selects the tags of a list that still name the listed digest. `reserved` is true for a tag that was immutable, whose name
+ * stays reserved for that digest.
  */
 export function tagsOfList(list: { tag: Tag; digest: Digest; reserved: boolean }[]): TagSelection {
   return { sql: `SELECT t.name, t.digest, value ->> 'reserved' AS reserved ${LISTED_TAGS}`, parameters: { listed: list } };
 }
 
 /**
- * Selects the tags of a list that still name the same digest, and whose subject, to which they belong by their name, is gone.
+ * Selects the tags of a list that still name the listed digest and whose subject no longer exists. The subject is the manifest
+ * that the tag's name refers to, as in `sha256-….sig`.
  */
 export function tagsWithoutSubject(list: { tag: Tag; digest: Digest; subject: Digest }[]): TagSelection {
   return {
@@ -153,8 +166,8 @@ export interface DeletedTag {
 
 /**
  * Adds the steps that delete tags.
- * @param toTrash true: each tag gets an entry in the trash, by which it can be restored
- * @returns the tags that were deleted
+ * @param toTrash true if each tag gets an entry in the trash, from which it can be restored
+ * @returns a handle of the deleted tags
  */
 export function deleteTags(
   batch: Batch,

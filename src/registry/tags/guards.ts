@@ -1,5 +1,5 @@
 /**
- * Preconditions of changes to tags: the caller's rights to the tags, and the conditions of the request (`If-Match`,
+ * Preconditions of changes to tags: the caller's rights to the tags, and the conditions in the request's headers (`If-Match`,
  * `If-None-Match`).
  */
 import type { Batch, Database } from '../../events/batch.ts';
@@ -12,18 +12,18 @@ import type { Particulars } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import type { TagSelection } from './changes.ts';
 
-/** Rights that the caller lacks to tags that a request would make name a manifest. */
+/** The rights that the caller lacks to tags that a request would make name a manifest. */
 interface TagRights {
-  /** Tags that the caller may not create. */
+  /** The tags that the caller may not create. */
   notToMake: Tag[];
-  /** Tags that the caller may not move to another manifest. */
+  /** The tags that the caller may not move to another manifest. */
   notToMove: Tag[];
 }
 
-/** The subject of a condition: tags, or the manifest if there are none. */
+/** The subject of a condition: the tags, or the manifest if `tags` is empty. */
 interface Conditional {
   repository: RepositoryName;
-  /** The manifest; `null` if the request is about a tag, whatever it names. */
+  /** The digest of the manifest, or `null` if the condition concerns only tags. */
   digest: Digest | null;
   tags: Tag[];
   condition: Condition | null;
@@ -33,30 +33,33 @@ export interface TagPut extends TagRights, Conditional {
   digest: Digest;
 }
 
-/** SQL: the tags of `:tags` that name something else than `:digest`. */
+/** A query of the tags in `:tags` that name another digest than `:digest`. */
 export const MOVING_TAGS = `SELECT name, digest FROM tags
   WHERE repository_id = ${REPOSITORY_ID} AND name IN (SELECT value FROM json_each(:tags)) AND digest <> :digest`;
 
-/** SQL: the tags of `:tags` that do not exist. */
+/** A query of the tags in `:tags` that do not exist. */
 const ABSENT_TAGS = `SELECT value AS name FROM json_each(:tags)
   WHERE NOT EXISTS (SELECT 1 FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = value)`;
 
-/** SQL: the tags of `:tags` that name something else than `:digest`, or were deleted and are reserved for something else. */
+/**
+ * A query of the tags in `:tags` that name another digest than `:digest`, or that were deleted and are reserved for another
+ * digest.
+ */
 const TAGS_HELD_BY_OTHERS = `SELECT value AS name, coalesce(t.digest, h.previous) AS digest FROM json_each(:tags)
   LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value
   LEFT JOIN tag_history h ON t.name IS NULL AND h.repository_id = ${REPOSITORY_ID} AND h.tag = value AND h.reserved
     AND h.point = (SELECT max(point) FROM tag_history l WHERE l.repository_id = ${REPOSITORY_ID} AND l.tag = value)
   WHERE coalesce(t.digest, h.previous) <> :digest`;
 
-/** Selects the tags that cannot name `digest` while they are immutable. */
+/** Selects the tags that, if they are immutable, cannot be made to name `digest`. */
 export function tagsHeldByOthers(tags: Tag[], digest: Digest): Pick<TagSelection, 'sql' | 'parameters'> {
   return { sql: TAGS_HELD_BY_OTHERS, parameters: { tags, digest } };
 }
 
 /**
- * Refuses the batch with `forbidden` if it would move or create a tag without the right to. Most callers have rights to all
- * tags.
- * @param says what the refusal says of the tags; `moving`: they exist and would be moved
+ * Refuses the batch with `forbidden` if it would move or create a tag for which the caller lacks the right. Most callers have
+ * the rights to all tags, so this rarely adds a step.
+ * @param says returns the particulars of the refusal. `moving` is true if the tags exist and would be moved
  */
 export function requireTagRights(
   batch: Batch,
@@ -78,8 +81,8 @@ export function requireTagRights(
 }
 
 /**
- * SQL: the digest that each tag of `:tags` names, '' for one that does not exist. If there are no tags: the digest of the
- * manifest `:digest`, '' if it does not exist with its document.
+ * A query of the digest that each tag in `:tags` names, or '' for a tag that does not exist. If `:tags` is empty, a query of
+ * the digest of the manifest `:digest`, or '' if the manifest or its document does not exist.
  */
 const CURRENT_DIGESTS = `SELECT value AS name, coalesce(t.digest, '') AS current FROM json_each(:tags)
     LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value
@@ -104,7 +107,7 @@ export function requireCondition(
   });
 }
 
-/** SQL condition on a row of CURRENT_DIGESTS: it does not meet the condition of the request. */
+/** Returns an SQL condition that selects the rows of CURRENT_DIGESTS that do not meet the condition of the request. */
 function unmetBy({ match, noneMatch }: Condition): string {
   const unmet = [
     ...(match === '*' ? ["current = ''"] : match ? ['current NOT IN (SELECT value FROM json_each(:match))'] : []),

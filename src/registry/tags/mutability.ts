@@ -1,7 +1,7 @@
 /**
- * Immutable tags of a repository: ECR's four values and its filters. Patterns are matched in TypeScript, not in SQL, so a
- * change is decided on a rule that was read before. Its batch compares the text of that rule with the current one and is
- * refused as `overtaken` if they differ.
+ * Immutable tags of a repository, with ECR's four values and its exclusion filters. Patterns are matched in TypeScript, not in
+ * SQL, so the rule is read before the batch is made. The batch then compares the rule that was read with the present one, and
+ * is refused with `overtaken` if they differ.
  */
 import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -24,7 +24,7 @@ export function isImmutable({ value, exclusions }: Mutability, tag: string): boo
   return value.startsWith('IMMUTABLE') !== excluded;
 }
 
-/** The text of a rule as it is stored and compared: empty if every tag may move. */
+/** Returns the text of a rule as it is stored and compared. It is empty if every tag may move. */
 function ruleOf({ value, exclusions }: Mutability): string {
   return value === 'MUTABLE' ? '' : JSON.stringify({ value, exclusions });
 }
@@ -33,10 +33,10 @@ export function mutabilityOf(rule: string): Mutability {
   return rule === '' ? MUTABLE : (JSON.parse(rule) as Mutability);
 }
 
-/** SQL: the text of the rule of `:repository`; '' if every tag may move. */
+/** An SQL expression: the text of the rule of `:repository`, or '' if every tag may move. */
 export const MUTABILITY_RULE = `coalesce((SELECT rule FROM tag_mutability WHERE repository_id = ${REPOSITORY_ID}), '')`;
 
-/** @throws repository-unknown */
+/** Returns the rule of a repository, parsed and as text. @throws repository-unknown */
 export async function getMutability(
   env: Database,
   repository: RepositoryName,
@@ -63,8 +63,8 @@ function errorsIn({ value, exclusions }: Mutability): FieldError[] {
 }
 
 /**
- * Saves which tags are immutable, existing ones included. If the rule is the same already, nothing changes.
- * @param ifVersion the version that the rule must have; `null`: any
+ * Saves which tags are immutable. The rule also applies to existing tags. If the rule is the same as before, nothing changes.
+ * @param ifVersion the version that the rule must have, or `null` for any version
  * @throws request-invalid, repository-unknown, version-mismatch
  */
 export async function saveMutability(
@@ -99,14 +99,15 @@ export async function saveMutability(
   await batch.commit();
 }
 
-/** The rule that a change is decided on, and which of some tags may be changed under it. */
+/** The rule on which a decision is based. `free` returns those of the given tags that may be changed under it. */
 export interface Judgement {
   rule: string;
   free: <T extends string>(tags: T[]) => T[];
 }
 
 /**
- * Optimistic default: assume there is no rule. If there is one, and it concerns the change, the batch is refused as overtaken.
+ * Optimistic default: assume there is no rule. If there is one, and it concerns the change, the batch is refused with
+ * `overtaken`.
  */
 const ASSUMED: Judgement = { rule: '', free: () => [] };
 
@@ -116,8 +117,8 @@ export function judgementOf(rule: string): Judgement {
 }
 
 /**
- * Makes a change under the repository's rule, first without reading the rule: most repositories have none. If the batch was
- * overtaken, the rule is read and the change is decided again.
+ * Makes a change under the repository's rule. The first attempt does not read the rule, because most repositories have none. If
+ * it is refused with `overtaken`, the rule is read and the change is attempted again.
  */
 export async function withMutabilityRule<T>(
   env: Database,
@@ -137,17 +138,17 @@ async function readRule(env: Database, repository: RepositoryName): Promise<stri
   return rule ?? '';
 }
 
-/** The refusal of a batch that would change immutable tags. */
+/** The reason and the particulars of a refusal to change immutable tags. */
 interface ImmutableRefusal {
   reason: Precondition;
   says?: Particulars;
 }
 
 /**
- * Refuses the batch if it would change an immutable tag, and as `overtaken` if there is a rule that the change was not decided
- * on.
+ * Refuses the batch if it would change an immutable tag. Refuses it with `overtaken` if the repository has a rule other than
+ * the one in `judgement`.
  * @param changing selects the tags that the batch would change, with the columns `name` and `digest`
- * @param decided.names the tags that the judgement was asked about
+ * @param decided.names the tags that were checked against the rule
  */
 export function requireMutable(
   batch: Batch,
@@ -176,14 +177,14 @@ export function requireMutable(
   });
 }
 
-/** @param tags the tags that would have been changed */
+/** Returns the particulars of a refusal. @param tags the immutable tags that the batch would have changed */
 function immutableTags(tags: { name: string; digest: Digest }[]): Particulars {
   const [first] = tags;
   const which =
     tags.length === 1
       ? `the tag ${first?.name} is immutable, and stays at ${first?.digest}`
       : `${tags.length} tags are immutable, ${first?.name} among them`;
-  // cosign adds a second signature or attestation by moving the tag of the first, which ECR and Harbor refuse as well.
+  // cosign adds a second signature or attestation by moving the tag of the first one. ECR and Harbor refuse this as well.
   const signs = tags.some(({ name }) => attachedTo(name) !== null);
   const message = signs ? `${which}. To add signatures under such a tag, exclude sha256-* from immutability` : which;
   return { message, detail: tags.slice(0, 10) };

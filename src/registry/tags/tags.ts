@@ -1,6 +1,6 @@
 /**
- * The tags of a repository: listed, with their history, and rolled back to a digest that they named before. `changes.ts` writes
- * them.
+ * Lists the tags of a repository and their history, and rolls a tag back to a digest that it named before. `changes.ts` writes
+ * tags.
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -15,7 +15,10 @@ import { changeTags } from './changes.ts';
 import { requireCondition, requireTagRights, type TagPut, tagsHeldByOthers } from './guards.ts';
 import { type Judgement, requireMutable, withMutabilityRule } from './mutability.ts';
 
-/** end-8. The LEFT JOIN tells an empty repository (one row) from an unknown one (none). @throws repository-unknown */
+/**
+ * end-8: lists tags. The LEFT JOIN yields one row for a repository without tags, and none for an unknown one. @throws
+ * repository-unknown
+ */
 export async function listTags(env: Database, repository: RepositoryName, { after, limit }: PageQuery): Promise<Page<string>> {
   const { results } = await prepare(
     env,
@@ -32,15 +35,15 @@ export async function listTags(env: Database, repository: RepositoryName, { afte
 }
 
 export interface HistoryPoint {
-  /** Numbers the changes of each tag, from 1. */
+  /** The number of the change. The changes of each tag are numbered from 1. */
   point: number;
-  /** Seconds since the epoch. */
+  /** The time of the change, in seconds since the epoch. */
   at: number;
-  /** The digest that the tag names from this point on; `null`: the tag was deleted. */
+  /** The digest that the tag names after this change, or `null` if the change deleted the tag. */
   digest: Digest | null;
   previous: Digest | null;
   by: Actor;
-  /** True if the manifest exists, so that the tag can be rolled back to it. */
+  /** True if the manifest still exists, so that the tag can be rolled back to it. */
   present: boolean;
 }
 
@@ -55,9 +58,9 @@ interface Row {
 }
 
 /**
- * The points of a tag's history, newest first. The LEFT JOIN tells a tag without a history (one row) from an unknown repository
- * (none).
- * @param before the point behind which the page begins; `null`: the newest
+ * Lists the points (changes) of a tag's history, newest first. The LEFT JOIN yields one row for a tag without a history, and
+ * none for an unknown repository.
+ * @param before the page begins with the point before this one; `null` for the newest
  * @throws repository-unknown
  */
 export async function listHistory(
@@ -86,7 +89,10 @@ export async function listHistory(
   return { items, more: rows.length > limit };
 }
 
-/** The digest that a tag named from a point on. @throws not-found; conflict if the tag was deleted at that point */
+/**
+ * Returns the digest that a tag named after a point of its history. @throws not-found; conflict if the tag was deleted at that
+ * point
+ */
 export async function digestAt(env: Database, repository: RepositoryName, tag: Tag, point: number): Promise<Digest> {
   const row = await prepare(
     env,
@@ -100,8 +106,9 @@ export async function digestAt(env: Database, repository: RepositoryName, tag: T
 }
 
 /**
- * Makes a tag name a manifest of its repository that it named before. If the tag names it already, nothing changes.
- * @throws not-found if the tag never named it; conflict if the manifest is gone; forbidden, version-mismatch, tag-immutable
+ * Makes a tag name a manifest of its repository that it named before. If the tag already names the manifest, nothing changes.
+ * @throws not-found if the tag never named the manifest; conflict if the manifest no longer exists; forbidden,
+ *   version-mismatch, tag-immutable
  */
 export async function rollBack(env: Database, put: TagPut, tag: Tag, by: Actor): Promise<void> {
   await withMutabilityRule(env, put.repository, (judgement) => rollBackOnce(env, put, { tag, by, judgement }));
@@ -131,7 +138,10 @@ function missingRight(tag: Tag, right: 'push' | 'retag'): Particulars {
   return { message: `you do not have the right to ${right} ${tag}` };
 }
 
-/** The manifest that the tag is to name again. @throws not-found, conflict */
+/**
+ * Returns the manifest to roll back to.
+ * @throws not-found if the tag never named it; conflict if it no longer exists
+ */
 async function findTarget(
   env: Database,
   { repository, digest }: TagPut,
