@@ -1,6 +1,6 @@
 /**
- * Blobs of a repository: stat, open, publish, mount, delete. Repositories share the bytes of a blob, but not the right to see
- * it.
+ * Blobs of a repository: stat, open, publish, mount, delete. Repositories share the bytes of a blob. A caller may read a blob
+ * only in a repository that holds it and that the caller may pull from.
  */
 import { type Env, settings, type Vars } from '../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../events/batch.ts';
@@ -34,14 +34,15 @@ interface StatRow {
   object_key: string;
 }
 
-/** @throws blob-unknown */
+/** Returns the size and object key of a blob in a repository. @throws blob-unknown */
 export async function statBlob(env: Database, repository: RepositoryName, digest: Digest): Promise<Blob> {
   return blobOf(digest, await prepare(env, STAT, { repository, digest }).first<StatRow>());
 }
 
 /**
- * Stats a blob for a client that may push and will skip the upload if the blob exists. Takes a lease (invariant 8). A lease is
- * renewed when half of it is over, so that pushes that meet the same layers again and again do not write each time.
+ * Returns the size and object key of a blob to a client that may push and that skips the upload if the blob exists. Takes a
+ * lease on the blob (invariant 8). A lease is renewed only after half of its duration, so that frequent pushes of the same
+ * layers do not write each time.
  * @throws blob-unknown
  */
 export async function statBlobForPush(env: Database & Vars, repository: RepositoryName, digest: Digest): Promise<Blob> {
@@ -62,8 +63,9 @@ function blobOf(digest: Digest, row: StatRow | null): Blob {
 }
 
 /**
- * Opens the bytes of a blob. If the object is gone although there is a row, the blob is marked as missing, so that the next
- * push uploads it again instead of skipping it. @throws blob-unknown
+ * Opens the bytes of a blob. If its object is missing in R2, marks the blob as missing, so that the next push uploads it again
+ * instead of skipping it.
+ * @throws blob-unknown if the object is missing
  */
 export async function openBlob(
   env: Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>,
@@ -80,8 +82,9 @@ export async function openBlob(
 }
 
 /**
- * Adds the steps that make verified bytes a blob of the repository. If the registry has the blob already, it keeps its object,
- * and `blob.objectKey` is not used. They refuse the batch with `repository-unknown` or `quota-exceeded`.
+ * Adds to the batch the steps that publish verified bytes as a blob of the repository. If the registry has the blob already,
+ * its present object stays, and `blob.objectKey` is not used. The steps refuse the batch with `repository-unknown` or
+ * `quota-exceeded`.
  */
 export function publishBlob(
   batch: Batch,
@@ -119,21 +122,24 @@ function linkBlob(batch: Batch, env: Vars, repository: RepositoryName, digest: D
 interface Mount extends Pusher {
   repository: RepositoryName;
   digest: Digest;
-  /** Repositories that the caller may pull from. */
+  /** The repositories that the caller may pull from and the blob may be taken from. */
   sources: RepositoryName[];
-  /** True if the caller named the source. The event names no other source, as its readers may not know of that repository. */
+  /**
+   * True if the caller named the source repository. Only then does the event name it, because readers of the event may not be
+   * allowed to know of another repository.
+   */
   isNamed: boolean;
 }
 
-/** SQL: the name of one of the repositories `:sources` that hold the blob. */
+/** An SQL query of the name of one repository in `:sources` that holds the blob. */
 const SOURCE = `SELECT r.name FROM repository_blobs l
   JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
   JOIN repositories r ON r.id = l.repository_id AND r.name IN (SELECT value FROM json_each(:sources))
   WHERE l.digest = :digest LIMIT 1`;
 
 /**
- * end-11: links a blob that another repository holds.
- * @returns `false` if none of `sources` holds it
+ * end-11: links a blob that another repository holds to this repository.
+ * @returns false if none of the repositories in `sources` holds the blob
  * @throws quota-exceeded, repository-unknown
  */
 export async function mountBlob(env: Database & Vars, mount: Mount): Promise<boolean> {
@@ -165,8 +171,8 @@ async function mountOnce(env: Database & Vars, mount: Mount): Promise<boolean> {
 }
 
 /**
- * end-10: unlinks a blob from the repository. Its bytes are deleted once no repository holds it.
- * @throws blob-unknown; content-referenced while a manifest of the repository references it (invariant 2)
+ * end-10: unlinks a blob from the repository. The bytes are deleted later, once no repository holds the blob.
+ * @throws blob-unknown; content-referenced if a manifest of the repository references the blob (invariant 2)
  */
 export async function deleteBlob(env: Database, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
   await withRetries(() => deleteBlobOnce(env, repository, digest, by));
@@ -189,7 +195,7 @@ async function deleteBlobOnce(env: Database, repository: RepositoryName, digest:
   await batch.commit();
 }
 
-/** Refuses the batch with `content-referenced` while a manifest of the repository references the blob or manifest `digest`. */
+/** Refuses the batch with `content-referenced` if a manifest of the repository references the blob or manifest `digest`. */
 export function requireUnreferenced(batch: Batch, env: Database, repository: RepositoryName, digest: Digest): void {
   const parents = `SELECT parent FROM manifest_references WHERE child = :digest AND repository_id = ${REPOSITORY_ID}`;
   batch.require('content-referenced', `NOT EXISTS (${parents})`, { repository, digest }, async () => {

@@ -1,6 +1,7 @@
 /**
- * Marks objects that are not what their rows say, found by a reader or the scrub. A marked blob or manifest counts as absent,
- * so that the next push uploads it again instead of skipping it. The event `blob.missing` tells those who have to know.
+ * Marks objects in R2 that are missing or damaged, as a reader or the scrub found. A marked blob or manifest counts as absent,
+ * so the next push uploads it again instead of skipping it. The event `blob.missing` is recorded, so that webhooks and the
+ * audit log report the fault.
  */
 import type { Batch, Handle } from '../events/batch.ts';
 import { REGISTRY } from '../events/event.ts';
@@ -8,13 +9,13 @@ import { recordEvent } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
 
 export interface Fault {
-  /** The key of the object. */
+  /** The key of the object in R2. */
   key: string;
   digest: Digest;
   reason: 'missing' | 'damaged';
 }
 
-/** Adds the steps that mark blobs. @returns those that were not marked before */
+/** Adds to the batch the steps that mark blobs. @returns the keys of the blobs that were not marked before */
 export function markBlobs(batch: Batch, faults: Fault[]): Handle<{ key: string }> {
   recordEvent(batch, {
     about: '',
@@ -33,8 +34,9 @@ export function markBlobs(batch: Batch, faults: Fault[]): Handle<{ key: string }
 }
 
 /**
- * Adds the steps that mark manifests. Manifests in the trash are marked without an event: whoever restores one is told.
- * @returns the manifests outside of the trash that were not marked before
+ * Adds to the batch the steps that mark manifests. For a manifest in the trash no event is recorded; the user who restores it
+ * gets an error instead.
+ * @returns the digests of the manifests that are not in the trash and now are marked
  */
 export function markManifests(batch: Batch, faults: Fault[]): Handle<{ digest: Digest }> {
   const isAmong = `object_key IN (SELECT value ->> 'key' FROM json_each(:faults))`;

@@ -1,4 +1,4 @@
-/** Descriptions of repositories; creation and changes by an explicit call. */
+/** Descriptions of repositories. Also creates and changes repositories for explicit API calls. */
 import type { Batch, Database } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { type ChangedField, changesIn, recordEvent } from '../../events/outbox.ts';
@@ -7,16 +7,16 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_EXISTS, REPOSITORY_ID, requireRepository } from './repositories.ts';
 
-/** A repository in a list. */
+/** A repository as it appears in a list. */
 export interface RepositorySummary {
   name: RepositoryName;
   description: string;
-  /** Seconds since the epoch. */
+  /** The time of creation, in seconds since the epoch. */
   createdAt: number;
 }
 
 interface DescribedRepository extends RepositorySummary {
-  /** Markdown. */
+  /** A long text in Markdown. */
   overview: string;
   version: number;
 }
@@ -30,23 +30,23 @@ export async function describeRepository(env: Database, repository: RepositoryNa
   return prepare(env, DESCRIPTION, { repository }).first<DescribedRepository>();
 }
 
-/** In bytewise order of their names, without overviews, which are long. Repositories that do not exist are left out. */
+/** Returns the repositories that exist, in bytewise order of their names. The overviews are left out, because they are long. */
 export async function describeRepositories(env: Database, names: readonly RepositoryName[]): Promise<RepositorySummary[]> {
   const sql = `SELECT ${SUMMARY} ${DESCRIBED} WHERE r.name IN (SELECT value FROM json_each(:names)) ORDER BY r.name`;
   const { results } = await prepare(env, sql, { names }).all<RepositorySummary>();
   return results;
 }
 
-/** Texts to set. A text that is left out stays as it is. */
+/** The texts to set. A text that is absent stays unchanged. */
 interface DescriptionChange {
   description?: string | undefined;
   overview?: string | undefined;
 }
 
 /**
- * Adds the steps that create a repository to a batch. They refuse the batch with `name-taken` if it exists.
- * @param creator.mayAdminister false: the creator may set nothing but the name
- * @throws forbidden if the creator sets a text without the right to
+ * Adds to the batch the steps that create a repository. They refuse the batch with `name-taken` if the repository exists.
+ * @param creator.mayAdminister false if the creator may set only the name
+ * @throws forbidden if the creator may not administer the repository but sets a text
  */
 export function createRepository(
   batch: Batch,
@@ -71,18 +71,18 @@ export function createRepository(
 }
 
 interface ChangeOptions {
-  /** The version that the repository must have; `null`: any. */
+  /** The version that the repository must have, or `null` for any version. */
   ifVersion: number | null;
   by: Actor;
-  /** The visibility that the same batch sets; `null` if it stays as it is. */
+  /** The visibility that the same batch sets, or `null` if the visibility stays unchanged. */
   visibility: 'public' | 'private' | null;
 }
 
-/** SQL condition: the change sets something that the repository does not have yet. */
+/** An SQL condition that is true if the change sets a value that the repository does not have yet. */
 const CHANGES_SOMETHING = `EXISTS (SELECT 1 FROM (${DESCRIPTION}) WHERE coalesce(:description, description) <> description
   OR coalesce(:overview, overview) <> overview OR :visibility IS NOT NULL)`;
 
-/** Fields that the event of a change names. */
+/** The fields that the event of a change contains. */
 const FIELDS: ChangedField[] = [
   ['description', 'description', 'coalesce(:description, description)'],
   ['overview', 'overview', 'coalesce(:overview, overview)'],
@@ -90,8 +90,8 @@ const FIELDS: ChangedField[] = [
 ];
 
 /**
- * Adds the steps that change a repository to a batch. They change nothing, and record no event, if all is as wanted already.
- * They refuse the batch with `repository-unknown` or `version-mismatch`.
+ * Adds to the batch the steps that change a repository. If the repository has the given values already, they change nothing and
+ * record no event. They refuse the batch with `repository-unknown` or `version-mismatch`.
  */
 export function changeRepository(
   batch: Batch,
@@ -119,8 +119,8 @@ export function changeRepository(
 }
 
 /**
- * Refuses the batch with `version-mismatch` unless the repository has this version. @param ifVersion `null`: any version will
- * do
+ * Refuses the batch with `version-mismatch` unless the repository has this version.
+ * @param ifVersion the required version, or `null` for any version
  */
 export function requireRepositoryVersion(batch: Batch, repository: RepositoryName, ifVersion: number | null): void {
   if (ifVersion === null) return;
@@ -128,7 +128,7 @@ export function requireRepositoryVersion(batch: Batch, repository: RepositoryNam
   batch.require('version-mismatch', `${version} = :ifVersion`, { repository, ifVersion });
 }
 
-/** Refuses the batch with `not-empty` while a repository exists in the namespace. */
+/** Refuses the batch with `not-empty` if the namespace contains a repository. */
 export function requireNoRepositories(batch: Batch, namespace: string): void {
   const isWithin = `name >= :namespace || '/' AND name < :namespace || '0'`;
   batch.require('not-empty', `NOT EXISTS (SELECT 1 FROM repositories WHERE ${isWithin})`, { namespace });

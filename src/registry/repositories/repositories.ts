@@ -1,4 +1,4 @@
-/** Repositories: found by name or blob, listed, and created by a first push. */
+/** Repositories: looks them up by name or blob, lists them, and creates one at its first push. */
 import type { Batch, Database, Results } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
@@ -8,13 +8,13 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 
-/** SQL: the id of `:repository`; NULL if it does not exist. */
+/** An SQL expression: the id of the repository `:repository`, or NULL if it does not exist. */
 export const REPOSITORY_ID = '(SELECT id FROM repositories WHERE name = :repository)';
 
-/** SQL condition: `:repository` exists. */
+/** An SQL condition that is true if the repository `:repository` exists. */
 export const REPOSITORY_EXISTS = 'EXISTS (SELECT 1 FROM repositories WHERE name = :repository)';
 
-/** The actor of a push, and whether it may create the repository. */
+/** The actor of a push, and what the actor may do. */
 export interface Pusher {
   /** True if the push may create the repository. */
   mayCreate: boolean;
@@ -22,8 +22,8 @@ export interface Pusher {
 }
 
 /**
- * Adds the steps that create the repository if it does not exist. A pusher who may not create it is refused:
- * `repository-unknown`.
+ * Adds to the batch the steps that create the repository if it does not exist. If the pusher may not create it, they refuse the
+ * batch with `repository-unknown`.
  */
 export function ensureRepository(batch: Batch, repository: RepositoryName, { mayCreate, by }: Pusher): void {
   if (!mayCreate) {
@@ -48,7 +48,10 @@ export function requireRepository(batch: Batch, repository: RepositoryName, says
   batch.require('repository-unknown', REPOSITORY_EXISTS, { repository }, says);
 }
 
-/** For a pusher who may not create repositories: refuses before any byte is received. @throws repository-unknown */
+/**
+ * Checks early, before any byte is received, that a repository exists. Used for a pusher who may not create repositories.
+ * @throws repository-unknown
+ */
 export async function checkRepositoryExists(env: Database, repository: RepositoryName): Promise<void> {
   const found = await prepare(env, EXISTENCE, { repository }).first();
   if (!found) throw notCreated();
@@ -56,22 +59,25 @@ export async function checkRepositoryExists(env: Database, repository: Repositor
 
 const EXISTENCE = 'SELECT 1 FROM repositories WHERE name = :repository';
 
-/** @returns reads from the results of the batch whether the repository exists */
+/**
+ * Adds to the batch a query of whether the repository exists.
+ * @returns a function that takes the answer from the batch's results
+ */
 export function queryExistence(batch: Batch, repository: RepositoryName): (results: Results) => boolean {
   const found = batch.query(EXISTENCE, { repository });
   return (results) => results.first(found) !== null;
 }
 
-/** Refuses a push to a repository that the pusher may not create. */
+/** Returns the refusal of a push to a repository that does not exist and that the pusher may not create. */
 export function notCreated(): Refusal {
   return new Refusal('repository-unknown', NOT_CREATED);
 }
 
-/** Up to `limit` of the repositories that hold a blob. */
+/** Returns the names of up to `limit` repositories that hold the blob. */
 export async function repositoriesHolding(env: Database, digest: Digest, limit: number): Promise<RepositoryName[]> {
   const { results } = await prepare(
     env,
-    // The limit is a literal: SQLite would compile the statement again for each value of a bound one.
+    // The limit is a literal, because SQLite recompiles a statement for each new value of a bound limit.
     `SELECT r.name FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id
      WHERE l.digest = :digest LIMIT ${Math.trunc(limit)}`,
     { digest },
@@ -79,12 +85,15 @@ export async function repositoriesHolding(env: Database, digest: Digest, limit: 
   return results.map(({ name }) => name);
 }
 
-/** The repositories that a caller may be able to see. This is a superset: rights to each are checked before it is shown. */
+/**
+ * Selects the repositories that a caller may be able to see. This can include too many: the caller of `listRepositories` checks
+ * the rights to each repository before it is shown.
+ */
 export interface Reach {
-  /** Prefixes of names; '' for all names. */
+  /** Prefixes of repository names. An empty prefix selects all names. */
   prefixes: string[];
   names: string[];
-  /** Part of the name or of the description, in lower case. */
+  /** A text that the name or the description must contain, in lower case. */
   search?: string;
 }
 
@@ -92,16 +101,17 @@ const MATCHES_SEARCH = `(:search = '' OR instr(r.name, :search) > 0 OR EXISTS (
     SELECT 1 FROM repository_pages d WHERE d.repository_id = r.id AND instr(lower(d.description), :search) > 0))`;
 
 /**
- * SQL: the smallest name after `after` that has one of the prefixes. There is one lower bound because an index seeks by one
- * only. `char(1)` sorts before every character of a name.
+ * Returns an SQL expression: the smallest name that sorts after `after` and has one of the prefixes. Both lower bounds are
+ * combined with `max()`, because SQLite can use only one for an index search. `char(1)` sorts before every character of a name.
  */
 const nextName = (after: string) => `(SELECT min(name) FROM (
     SELECT (SELECT name FROM repositories r WHERE name >= max(p.value, ${after} || char(1)) AND name < p.value || char(1114111)
       AND ${MATCHES_SEARCH} ORDER BY name LIMIT 1) AS name FROM json_each(:prefixes) p))`;
 
 /**
- * Names within `reach`, in bytewise order. The query steps through the index from one name to the next, so it reads in
- * proportion to the page and the number of prefixes, whatever lies between.
+ * Returns a page of the names within `reach`, in bytewise order. The query steps through the index from one matching name to
+ * the next. So the number of rows read is proportional to the page size and the number of prefixes, not to the number of
+ * repositories.
  */
 export async function listRepositories(
   env: Database,
