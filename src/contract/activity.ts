@@ -1,4 +1,4 @@
-/** The audit log in the management API. */
+/** Schemas of the audit log in the management API. */
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
 import { isRepositoryName } from '../oci/name.ts';

@@ -1,13 +1,13 @@
 /**
- * Events as webhooks of the native format get them, as JSON Schema (draft 2020-12). Fields may be added to events. A field that
- * is required here is never removed, and no field changes its meaning.
+ * The JSON Schema (draft 2020-12) of the events that are sent to webhooks of the format `native`. Later versions may add
+ * fields. They never remove a required field, and never change the meaning of a field.
  */
 import { cloudEventType, EVENT_TYPES, type EventType, isAboutBlob } from '../vocabulary/event-types.ts';
 
 const text = { type: 'string', minLength: 1 } as const;
 const ref = (name: string) => ({ $ref: `#/$defs/${name}` });
 
-/** The event types with these prefixes, and the data that they carry. */
+/** The schema of the events whose types have one of these prefixes. @param data the schema of their field `data` */
 function eventsOf(beginnings: string[], data: object): object {
   return { properties: { type: { enum: typesOf(beginnings) }, data } };
 }
@@ -16,7 +16,7 @@ function typesOf(beginnings: string[]): string[] {
   return EVENT_TYPES.filter((type) => beginnings.some((one) => type.startsWith(one))).map(cloudEventType);
 }
 
-/** Prefixes of events with their own data. Every event type matches exactly one branch of `oneOf`. */
+/** The prefixes of event types that have a branch of their own in `oneOf`. Every event type matches exactly one branch. */
 const CONTENT = ['tag.', 'manifest.', 'repository.'];
 const isOther = (type: EventType) => !isAboutBlob(type) && !CONTENT.some((one) => type.startsWith(one));
 

@@ -1,4 +1,4 @@
-/** Fields that schemas of several subjects share. */
+/** Fields that several schemas of the management API share. */
 import * as z from 'zod';
 
 const DESCRIPTION_MAX = 200;
@@ -13,10 +13,10 @@ export const description = z
   )
   .describe('Unchanged if left out');
 
-/** RFC 3339, with its zone. */
+/** A time as RFC 3339 defines it, with a time zone. */
 export const instant = z.iso.datetime({ offset: true });
 
-/** Repositories whose policies name a user, team or robot. */
+/** The repositories whose policies name a user, team or robot. */
 export const grantsSchema = z.strictObject({
   repositories: z.array(z.string()).describe('The first 100, by name'),
   count: z.number().describe('How many there are'),
@@ -25,8 +25,8 @@ export const grantsSchema = z.strictObject({
 export const removedSchema = z.strictObject({ removedGrants: grantsSchema });
 
 /**
- * An object whose keys the sender chooses. zod's own record silently drops the key `__proto__`, and with it a condition of that
- * name and what it restricts. So the key passes zod under another name, and gets its own name back afterwards.
+ * The schema of an object whose keys the sender chooses. zod's `record` silently drops the key `__proto__`, and a dropped
+ * condition would no longer restrict anything. Therefore the key has another name while zod parses the object.
  */
 export function recordOf<T extends z.ZodType>(value: T, keyMaxLength = 100) {
   const record = z.record(z.string().max(keyMaxLength), value);
@@ -35,7 +35,7 @@ export function recordOf<T extends z.ZodType>(value: T, keyMaxLength = 100) {
     .transform((got) => renamed(got, DISGUISE, '__proto__'));
 }
 
-/** Nothing has this name: a client that sends it means `__proto__`. */
+/** The name that replaces `__proto__` while zod parses an object. No claim has this name. */
 const DISGUISE = '\0__proto__';
 
 function renamed<T>(value: T, from: string, to: string): T {

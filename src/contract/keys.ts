@@ -1,9 +1,9 @@
-/** Access keys in the management API. */
+/** Schemas of access keys in the management API. */
 import * as z from 'zod';
 import { PAGE_QUERY } from './pages.ts';
 import { identityStatements, statementSchema, warningsSchema } from './statements.ts';
 
-/** Seconds for which a rotated key keeps working beside its successor. */
+/** The number of seconds for which a replaced key keeps working: the default and the maximum. */
 const OVERLAP_DEFAULT = 24 * 60 * 60;
 const OVERLAP_MAX = 7 * OVERLAP_DEFAULT;
 
@@ -45,7 +45,7 @@ const keyWarnings = warningsSchema.describe(
   'Likely mistakes in the statements. Example: push without pull, with which docker does not work',
 );
 
-/** A key after a change. */
+/** The answer to a change of a key. */
 export const changedKeySchema = keySchema.extend({ warnings: keyWarnings });
 
 export const createdKeySchema = z.strictObject({

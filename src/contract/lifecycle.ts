@@ -1,4 +1,7 @@
-/** Lifecycle policies in the management API. Rules that concern several fields are checked by the registry, not here. */
+/**
+ * Schemas of lifecycle policies in the management API. A schema checks each field alone. Rules about several fields are checked
+ * in `src/registry/lifecycle/policy.ts`.
+ */
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
 import {
@@ -15,10 +18,10 @@ import {
 
 const UNSUPPORTED = 'storage classes are not supported';
 
-/** ECR's words for storage classes. A policy that uses them gets another message than a misspelt one. */
+/** Words of ECR for storage classes. A policy with these words gets a message that says that they are not supported. */
 const STORAGE_CLASS_WORDS = ['storageClass', 'targetStorageClass', 'transition', 'sinceImageTransitioned'];
 
-/** A message for zod: `undefined` leaves zod its own. */
+/** The error message for an issue of zod. `undefined` keeps the message of zod. */
 function messageFor(issue: { code?: string | undefined; keys?: unknown; input?: unknown }): string | undefined {
   const given = issue.code === 'unrecognized_keys' ? (issue.keys as unknown[]) : [issue.input];
   return given.some((one) => STORAGE_CLASS_WORDS.includes(one as string)) ? UNSUPPORTED : undefined;
@@ -77,7 +80,10 @@ const rule = z.strictObject(
 
 export const lifecyclePolicy = z.strictObject({ rules: z.array(rule).min(1).max(RULES_MAX) });
 
-/** Characters of a preview's cursor. It holds the versions that rules keep: five rules may count a thousand versions each. */
+/**
+ * The maximum number of characters of a preview's cursor. The cursor contains the versions that the rules keep: five rules may
+ * count a thousand versions each.
+ */
 const CURSOR_MAX = 200_000;
 
 export const lifecyclePreview = z.strictObject({
@@ -87,7 +93,7 @@ export const lifecyclePreview = z.strictObject({
 
 const priority = z.string().regex(/^\d{1,15}$/);
 
-/** The cursor of a preview, as JSON. */
+/** The JSON in the cursor of a preview. */
 export const lifecyclePreviewCursor = z.strictObject({
   after: z.string().max(256),
   known: z.strictObject({

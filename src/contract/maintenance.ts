@@ -1,4 +1,4 @@
-/** Garbage collection, the scrub, the consistency check and the budget of background jobs in the management API. */
+/** Schemas of garbage collection, the scrub, the consistency check and the budget of background jobs in the management API. */
 import * as z from 'zod';
 import { JOBS } from '../vocabulary/jobs.ts';
 
@@ -63,7 +63,7 @@ export const finding = z.strictObject({
 
 export const findingsQuery = z.strictObject({ last: z.optional(z.string().max(512)).describe('`next` of the page before') });
 
-/** The cursor of a list of findings, as JSON. */
+/** The JSON in the cursor of a list of findings. */
 export const findingsCursor = z.tuple([z.string()], z.union([z.string(), z.int()]));
 
 const whole = z.int().min(0);

@@ -1,4 +1,4 @@
-/** Organizations, their members, teams and robots in the management API. */
+/** Schemas of organizations and their members, teams and robots in the management API. */
 import * as z from 'zod';
 import { description } from './fields.ts';
 

@@ -1,4 +1,4 @@
-/** Pages of lists: how a client asks for one, and what it gets. */
+/** Schemas of pagination: the query parameters of a list, and the page in its answer. */
 import * as z from 'zod';
 
 export const PAGE_DEFAULT = 100;
@@ -9,7 +9,7 @@ export const PAGE_QUERY = {
   last: z.optional(z.string().max(512)).describe('`next` of the page before'),
 };
 
-/** A page: its items, and the cursor of the next one. */
+/** The schema of a page: its items, and the cursor of the next page. */
 export function pageSchema<T extends z.ZodType>(item: T) {
   return z.strictObject({
     items: z.array(item),

@@ -1,13 +1,13 @@
-/** Users, invitations and the caller in the management API. */
+/** Schemas of users, their invitations, and the caller in the management API. */
 import * as z from 'zod';
 import { LOGIN_PASSWORD_MAX_LIFETIME } from '../vocabulary/limits.ts';
 import { grantsSchema } from './fields.ts';
 import { PAGE_QUERY } from './pages.ts';
 
 const DESCRIPTION_MAX = 255;
-/** Characters. An invitation token has about 400. */
+/** The maximum number of characters of an invitation token. A token has about 400. */
 const TOKEN_MAX = 2048;
-/** Seconds. */
+/** The minimum lifetime of a login password, in seconds. */
 const LOGIN_PASSWORD_MIN_LIFETIME = 15 * 60;
 
 const administrator = z.optional(z.boolean()).describe('May do everything in this registry');
@@ -42,7 +42,7 @@ export const changedUserSchema = userSchema.extend({
     .describe('After disabling a user: the policies that still name them. They apply again when the user is enabled'),
 });
 
-/** The part of a user that members of a common organization see. */
+/** The fields of a user that other members of a common organization see. */
 export const colleagueSchema = userSchema.pick({ name: true, subject: true });
 
 const invitationSchema = z.strictObject({

@@ -1,8 +1,8 @@
-/** Repositories in the management API. */
+/** Schemas of repositories in the management API. */
 import * as z from 'zod';
 import { PAGE_QUERY } from './pages.ts';
 
-/** Characters: Docker Hub's length of a short description. */
+/** The maximum number of characters of a description, which is that of a short description on Docker Hub. */
 const DESCRIPTION_MAX = 100;
 const OVERVIEW_MAX = 100_000;
 

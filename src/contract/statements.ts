@@ -1,4 +1,4 @@
-/** Policy statements in the management API: as people send them, and as they are shown. */
+/** Schemas of policy statements in the management API: in requests, and in answers. */
 import * as z from 'zod';
 import { isRepositoryPattern, isTagPattern } from '../oci/pattern.ts';
 import { ACTIONS, PRESETS, type Preset, type RepositoryAction, TAG_ACTIONS } from '../vocabulary/actions.ts';
@@ -33,12 +33,12 @@ const principals = z
   .max(PATTERNS_MAX)
   .describe('`user:…`, `organization:…`, `team:…/…`, `robot:…/…`, or `*` for everybody, including anonymous callers');
 
-/** A statement of a user, team, robot or key. */
+/** A statement in the policy of a user, team or robot, or in an access key. */
 const identityStatement = z
   .strictObject({ effect, actions, repositories: repositoryPatterns, tags: tagPatterns })
   .superRefine(onlyActionsWithTags);
 
-/** A statement of a repository. */
+/** A statement in the policy of a repository. */
 const repositoryStatement = z.strictObject({ effect, actions, principals, tags: tagPatterns }).superRefine(onlyActionsWithTags);
 
 const LIMITS = `Up to ${STATEMENTS_MAX} statements, and ${POLICY_MAX_BYTES} bytes as JSON`;
@@ -46,10 +46,13 @@ const LIMITS = `Up to ${STATEMENTS_MAX} statements, and ${POLICY_MAX_BYTES} byte
 export const identityStatements = z.array(identityStatement).max(STATEMENTS_MAX).describe(LIMITS);
 export const repositoryStatements = z.array(repositoryStatement).max(STATEMENTS_MAX).describe(LIMITS);
 
-/** A statement as it was sent. */
+/** The statements of one policy as they were sent. */
 export type SentStatement = z.output<typeof identityStatement> | z.output<typeof repositoryStatement>;
 
-/** Refuses tags beside an action that they do not limit: a tagged image can also be pulled by its digest. */
+/**
+ * Refuses a statement that has tags and an action that tags cannot limit. For example, tags cannot limit `pull`: a tagged image
+ * can also be pulled by its digest.
+ */
 function onlyActionsWithTags({ actions: sent, tags }: SentStatement, context: z.RefinementCtx): void {
   const others = actionsIn(sent).filter((action) => !TAG_ACTIONS.includes(action));
   if (!tags || others.length === 0) return;
@@ -57,13 +60,13 @@ function onlyActionsWithTags({ actions: sent, tags }: SentStatement, context: z.
   context.addIssue({ code: 'custom', path: ['tags'], message });
 }
 
-/** The actions of a list or a preset, always in the same order. */
+/** The actions of a list or a preset, in the order of `ACTIONS`. */
 export function actionsIn(sent: z.output<typeof actions>): RepositoryAction[] {
   const listed: readonly RepositoryAction[] = typeof sent === 'string' ? PRESETS[sent] : sent;
   return ACTIONS.filter((action) => listed.includes(action));
 }
 
-/** A statement as it is shown. */
+/** A statement in an answer. */
 export const statementSchema = z.strictObject({
   effect: z.enum(['allow', 'deny']),
   actions: z.array(z.enum(ACTIONS)),
@@ -74,7 +77,7 @@ export const statementSchema = z.strictObject({
 
 export type ShownStatement = z.output<typeof statementSchema>;
 
-/** A statement, and the subject or role that it belongs to. */
+/** A statement, with the subject or role whose policy contains it. */
 export const sourceSchema = statementSchema.extend({ from: z.string() });
 
 export const warningsSchema = z.optional(z.array(z.string()));

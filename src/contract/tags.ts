@@ -1,4 +1,4 @@
-/** Tags in the management API: their history, rolling them back, and which of them cannot be changed. */
+/** Schemas of tags in the management API: the history of a tag, the rollback of a tag, and the setting for immutable tags. */
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
 import { EXCLUSION, EXCLUSIONS_MAX, MUTABILITIES } from '../vocabulary/mutability.ts';

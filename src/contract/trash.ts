@@ -1,4 +1,4 @@
-/** The trash in the management API: deleted tags, manifests and repositories. */
+/** Schemas of the trash in the management API: deleted tags, manifests and repositories. */
 import * as z from 'zod';
 import { PAGE_QUERY } from './pages.ts';
 

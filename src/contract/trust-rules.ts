@@ -1,4 +1,4 @@
-/** Trust rules in the management API. */
+/** Schemas of trust rules in the management API. */
 import * as z from 'zod';
 import { ACTIONS } from '../vocabulary/actions.ts';
 import { RULE_LIFETIME_DEFAULT, RULE_LIFETIME_MAX, RULE_LIFETIME_MIN } from '../vocabulary/limits.ts';

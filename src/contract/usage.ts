@@ -1,4 +1,4 @@
-/** Usage, quotas and pulls in the management API. */
+/** Schemas of usage, quotas and numbers of pulls in the management API. */
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
 import { isTag } from '../oci/reference.ts';

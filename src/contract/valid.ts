@@ -1,10 +1,11 @@
-/** Checks values against schemas of the management API: doors check what a request sends, operations what a door hands over. */
+/** Checks values against schemas of the management API: `parse` checks a request, and `valid` the input of an operation. */
 import type * as z from 'zod';
 import { requireNoErrors } from '../vocabulary/refusal.ts';
 
 /**
- * @param place the part of the request, as errors name it: `body`, `query`; empty: none
- * @throws request-invalid, with each field that is wrong
+ * Parses a value with a schema.
+ * @param place the part of the request that the value comes from, which precedes the field in messages, for example `body`
+ * @throws request-invalid with all fields that are wrong
  */
 export function parse<T extends z.ZodType>(schema: T, value: unknown, place = ''): z.output<T> {
   const result = schema.safeParse(value);
@@ -18,8 +19,8 @@ function isStep(step: PropertyKey): boolean {
 }
 
 /**
- * Checks the input of an operation, so that no door can store what the contract does not allow.
- * @throws request-invalid, with each field that is wrong
+ * Checks the input of an operation, so that no caller of the operation can store what the schema does not allow.
+ * @throws request-invalid with all fields that are wrong
  */
 export function valid<T extends z.ZodType>(schema: T, input: NoInfer<z.input<T>>): z.output<T> {
   return parse(schema, input);

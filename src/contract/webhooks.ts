@@ -1,4 +1,4 @@
-/** Webhooks and their deliveries in the management API. */
+/** Schemas of webhooks and their deliveries in the management API. */
 import * as z from 'zod';
 import { isRepositoryPattern, isTagPattern } from '../oci/pattern.ts';
 import { EVENT_TYPES, type EventType } from '../vocabulary/event-types.ts';
@@ -9,11 +9,11 @@ import { PAGE_QUERY } from './pages.ts';
 
 const PATTERNS_MAX = 50;
 
-/** Seconds for which the previous secret still signs. */
+/** The number of seconds for which deliveries are also signed with the previous secret: the default and the maximum. */
 const OVERLAP_DEFAULT = 24 * 60 * 60;
 const OVERLAP_MAX = 7 * OVERLAP_DEFAULT;
 
-/** A test event is only sent to the webhook that is tested. */
+/** The event types that a webhook can select. A test event is not one of them: only the tested webhook gets it. */
 const TYPES = EVENT_TYPES.filter((type) => type !== 'webhook.test') as [EventType, ...EventType[]];
 
 const url = z
@@ -62,7 +62,7 @@ export const newWebhook = z.strictObject({
 });
 export type NewWebhook = z.output<typeof newWebhook>;
 
-/** A webhook of a repository is only about that repository. */
+/** A new webhook of a repository. It has no `repositories`, because it gets only events about its own repository. */
 export const newRepositoryWebhook = newWebhook.omit({ repositories: true });
 
 export const webhookChange = z.strictObject({
