@@ -32,16 +32,16 @@ export interface ListedRepository extends RepositorySummary {
 }
 
 export interface Repository extends ListedRepository {
-  /** Markdown. */
+  /** The overview page, in Markdown. */
   overview: string;
   version: number;
 }
 
-/** Fields to set. A field that is left out stays as it is; a new repository is private and has no texts. */
+/** The fields to set. A field that is left out is not changed. A new repository is private and has no texts by default. */
 interface RepositoryChange {
   visibility?: Visibility | undefined;
   description?: string | undefined;
-  /** Markdown. */
+  /** The overview page, in Markdown. */
   overview?: string | undefined;
 }
 
@@ -60,9 +60,10 @@ async function readRepository(call: Call, repository: RepositoryName): Promise<R
 }
 
 /**
- * Creates a repository, or changes the one of this name.
- * @param ifVersion the version that the repository is expected to have; 0: it is expected to be absent; `null`: any
- * @throws name-taken to who may create here but not see the repository; forbidden, version-mismatch
+ * Creates a repository, or changes the existing one.
+ * @param ifVersion the version that the repository must have; 0 means that it must not exist, `null` means any version
+ * @throws name-taken if the repository exists and the caller may create repositories here but not pull this one; forbidden,
+ *   version-mismatch
  */
 export async function putRepository(
   call: Call,
@@ -84,10 +85,10 @@ export async function putRepository(
   return { isNew: false, repository: await save(call, repository, wanted, { ifVersion, by }) };
 }
 
-/** @returns `false` if there is one of this name */
+/** Creates a repository. @returns false if a repository of this name exists */
 async function create(call: Call, repository: RepositoryName, wanted: RepositoryChange, by: Actor): Promise<boolean> {
   const creator = { by, mayAdminister: may(call.authority, 'admin', repository) };
-  // A creator without the right to admin is told that the name is taken, not that a field is not allowed.
+  // The batch would refuse some fields of a creator who may not administer the repository. A taken name is the better reason.
   if (!creator.mayAdminister && (await describeRepository(call.env, repository))) return false;
   const batch = newBatch(call.env);
   addRepository(batch, repository, wanted, creator);
@@ -101,7 +102,7 @@ async function create(call: Call, repository: RepositoryName, wanted: Repository
   }
 }
 
-/** @param ifVersion the version that the repository is expected to have; `null`: any */
+/** @param ifVersion the version that the repository must have, or `null` for any version */
 export async function changeRepository(
   call: Call,
   repository: RepositoryName,
@@ -118,7 +119,7 @@ async function save(
   { visibility, ...texts }: RepositoryChange,
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<Repository> {
-  // The policy is read first; if another request saves it meanwhile, the batch is refused.
+  // The policy is read before the batch. If another request changes the policy in between, the batch fails and is repeated.
   await withRetries(async () => {
     const policy = visibility ? await visibilityChange(call.env, subjectOf(repository), visibility) : null;
     const batch = newBatch(call.env);
@@ -130,8 +131,8 @@ async function save(
 }
 
 /**
- * Moves a repository into the trash with all it has. Its policy is kept there; its webhooks end.
- * @throws not-empty without `force`; conflict for immutable tags; version-mismatch
+ * Moves a repository with all its content and its policy into the trash. The webhooks of the repository end.
+ * @throws not-empty if it has content and `force` is false; conflict if it has immutable tags; version-mismatch
  */
 export async function deleteRepository(
   call: Call,

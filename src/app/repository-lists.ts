@@ -1,6 +1,6 @@
 /**
- * Lists of repositories that their reader may pull. The index yields candidates, and the policy engine decides about each of
- * them, until a page is full.
+ * Lists of the repositories that the caller may pull. An index finds candidates, which include all these repositories and maybe
+ * more. The policy engine then decides about each candidate until a page is full.
  */
 import type { Authority } from '../auth/authority.ts';
 import {
@@ -27,30 +27,30 @@ import type { ListedRepository } from './repositories.ts';
 import { openCursor, sealCursor } from './sealed-cursor.ts';
 
 interface RepositoryFilter {
-  /** The name of an organization or user. */
+  /** The name of the organization or user that the repositories belong to. */
   namespace?: string | undefined;
-  /** Part of the name or of the description. */
+  /** A text that the name or the description contains. */
   search?: string | undefined;
 }
 
 /**
- * A page in byte order. It may be short, or empty, before the end: then it took too long to fill.
- * @returns next the cursor behind the page, encrypted if it is a name that the caller may not see; `null` at the end of the
- *   list
+ * A page of a list, in byte order of the names. It can be short or empty although more pages follow, because the work of one
+ * request is limited. `next` is the cursor of the next page, or `null` at the end of the list. The cursor is a name; it is
+ * encrypted if the caller may not see that name.
  */
 interface ListPage<T> {
   items: T[];
   next: string | null;
 }
 
-/** For everybody, anonymous callers included. @throws parameter-invalid for a cursor of another list */
+/** Lists repositories. Anonymous callers may do this, too. @throws parameter-invalid for a cursor of another list */
 export async function listRepositories(
   call: Call,
   page: PageQuery,
   { namespace, search }: RepositoryFilter,
 ): Promise<ListPage<ListedRepository>> {
   const { items, next } = await visibleRepositories(call, page, {
-    // Lowers ASCII letters only, like SQLite's lower(), which is applied to the other side.
+    // Changes only ASCII letters to lower case. SQLite's lower() does the same to the names and descriptions in the query.
     search: search?.replaceAll(/[A-Z]+/g, (text) => text.toLowerCase()) ?? '',
     namespace: namespace ? parseName(namespace) : undefined,
   });
@@ -62,7 +62,7 @@ export async function listRepositories(
   return { items: summaries.map((one) => ({ ...one, visibility: visibility.get(one.name) ?? 'private' })), next };
 }
 
-/** `_catalog`: names only. @throws unauthenticated; parameter-invalid for a cursor of another list */
+/** Lists only names, for `_catalog`. @throws unauthenticated; parameter-invalid for a cursor of another list */
 export async function listCatalog(call: Call, page: PageQuery): Promise<ListPage<RepositoryName>> {
   requireLogin(call);
   const { items, next } = await visibleRepositories(call, page, { search: '', namespace: undefined });
@@ -70,14 +70,15 @@ export async function listCatalog(call: Call, page: PageQuery): Promise<ListPage
 }
 
 /**
- * Limits of one request, for a caller to whom most candidates are denied: rounds, each of three statements (an invocation has
- * 50), and the candidates of the second round. Each further round takes twice as many, up to the maximum.
+ * The maximum number of rounds of one request. Several rounds are needed only if the caller may not see most candidates. Each
+ * round runs three statements, and an invocation may run 50.
  */
 const ROUNDS = 12;
+/** The number of candidates of the second round. Each further round reads twice as many, up to the maximum. */
 const CANDIDATES = 1000;
 const CANDIDATES_MAX = 4000;
 
-/** Encrypted cursors are bound to this name. */
+/** The name of this list in encrypted cursors. A cursor is valid only for the list that it names. */
 const LIST = 'repositories';
 
 interface Visible {
@@ -100,7 +101,7 @@ async function visibleRepositories(
     throw new Refusal('parameter-invalid', { message: '`last` is not a valid cursor; start from the first page' });
   }
   const { namespace } = wanted;
-  // `0` is the character after the slash.
+  // The character `0` follows the slash in byte order, so this range contains all names that begin with the namespace.
   const [start, end] = namespace === undefined ? ['', null] : [`${namespace}/`, `${namespace}0`];
   const judge = judgeOf(authority, 'pull');
   const search = searchFor(authority, wanted);
@@ -122,17 +123,21 @@ async function visibleRepositories(
   return { items: found, next: await sealCursor(env, LIST, from) };
 }
 
-/** The first round is enough for most callers: it takes one candidate more than a page has. */
+/**
+ * Returns the number of candidates to read in a round. The first round reads one more than a page has, which is enough for most
+ * callers.
+ */
 function sizeOf(round: number, limit: number): number {
   return round === 0 ? limit + 1 : Math.max(limit, Math.min(CANDIDATES * 2 ** (round - 1), CANDIDATES_MAX));
 }
 
-/** A filter for candidates, and the ranges of the index that can contain them. */
+/** A filter for candidates, and the names that the index is searched for. */
 interface Search {
   text: string;
   reach: Place;
-  /** The index finds these names by their prefixes. */
+  /** Returns true for a name that has one of the prefixes of `reach`. */
   hasPrefix: (name: string) => boolean;
+  /** Returns true for a name within the namespace and within the limits of the credential. */
   isWithin: (name: string) => boolean;
 }
 
@@ -151,13 +156,16 @@ function searchFor(authority: Authority, { search, namespace }: Wanted): Search 
 
 interface Candidates {
   candidates: RepositoryName[];
-  /** For each candidate, the rule about pulling in its own policy. */
+  /** For candidates whose own policies name the caller: what these policies say about pulling. */
   said: Map<string, Said>;
-  /** The candidates are complete up to this name; `null`: there are no more. */
+  /** The list of candidates is complete up to this name. `null` means that no candidates follow. */
   horizon: string | null;
 }
 
-/** Candidates come from the caller's own policies, and from policies of repositories that name the caller. */
+/**
+ * Returns the next candidates. A repository is a candidate if the caller's own policies can allow the pull, or if the
+ * repository's policy names the caller.
+ */
 async function candidatesAfter(
   env: Call['env'],
   authority: Authority,
@@ -169,7 +177,7 @@ async function candidatesAfter(
   const names = [...own.items, ...naming.filter((name) => !hasPrefix(name) && isWithin(name))];
   const { items, more } = await listCandidates(env, page, { prefixes: reach.prefixes, names, search: text });
   const ends = [naming.length < page.limit ? null : naming.at(-1), more ? items.at(-1) : null, own.cut];
-  // The list that was cut off first decides how far all of them are complete.
+  // Each of the three lists is complete up to its last name, unless it is at its end. The smallest of these names counts.
   const horizon = ends.filter((end) => end != null).sort()[0] ?? null;
   const candidates = items.filter((name) => horizon === null || name <= horizon);
   const named = new Set(naming);
@@ -181,7 +189,7 @@ async function candidatesAfter(
   return { candidates, said, horizon };
 }
 
-/** The next names of a sorted list. `cut`: the last of them if there are more. */
+/** Returns the next names of a sorted list. If more names follow, `cut` is the last returned name; otherwise it is `null`. */
 function nextOf(names: readonly string[], { after, limit }: PageQuery): { items: string[]; cut: string | null } {
   const rest = names.filter((name) => name > after);
   const items = rest.slice(0, limit);
@@ -189,8 +197,9 @@ function nextOf(names: readonly string[], { after, limit }: PageQuery): { items:
 }
 
 /**
- * Decides about each candidate by the caller's own statements and the repository's policy.
- * @returns stoppedAt the last candidate that was decided if the request has used up its comparisons; otherwise `null`
+ * Decides about each candidate, by the caller's own statements and the repository's policy.
+ * @returns the visible repositories. `stoppedAt` is the last decided name if the request has used up its pattern comparisons,
+ *   otherwise `null`
  */
 function judged(
   judge: Judge,

@@ -1,6 +1,7 @@
 /**
- * The jobs of the schedule, in slices that fit the free plan. Each resumes where rows and keys say that something is due. The
- * six runs of an hour share the jobs, so that a run without work costs little. All jobs together have a budget for the day.
+ * The jobs of the schedule. A job works in slices that fit the limits of the free plan, and finds out from the database and the
+ * bucket which work is due. The jobs are spread over the six runs of an hour, so that a run without work costs little. All jobs
+ * together have a daily budget.
  */
 import { expireLogins } from '../auth/logins.ts';
 import { expireOutsideLogins } from '../auth/outside/jobs.ts';
@@ -24,27 +25,27 @@ import { expireDeliveries, removeEnded } from '../webhooks/subscriptions.ts';
 import { type DeliveryRuntime, matchForgotten } from './deliveries.ts';
 import { deletePolicy } from './maintenance.ts';
 
-/** Uploads that one run expires. Each costs up to four calls to a store, and an invocation has 1,000. */
+/** The maximum number of uploads that one run expires. Each takes up to four calls to a store, and an invocation has 1,000. */
 const UPLOADS_PER_RUN = 50;
 const LOGINS_PER_RUN = 1000;
 const DELIVERIES_PER_RUN = 1000;
 const EVENTS_PER_RUN = 1000;
-/** Messages that one run sends to the queue again for deliveries that are overdue. */
+/** The maximum number of messages that one run sends to the queue again, for deliveries that are overdue. */
 const REMINDERS_PER_RUN = 200;
-/** Deliveries that one run sends itself. An invocation has 50 requests to the outside and 10 ms of CPU. */
+/** The maximum number of deliveries that one run sends itself. An invocation has 50 outgoing requests and 10 ms of CPU. */
 const DIRECT_PER_RUN = 20;
-/** Lifecycle policies that one run carries out. Each loads its whole repository. */
+/** The maximum number of lifecycle policies that one run carries out. Each of them loads its whole repository. */
 const LIFECYCLES_PER_RUN = 2;
-/** Minutes between two runs. */
+/** The number of minutes between two runs. */
 const RUN_MINUTES = 10;
-/** Pages of R2 listings in one run. Each is a paid operation. */
+/** The maximum number of pages of R2 listings that one run reads. Each page is a paid operation. */
 const PAGES_PER_SWEEP = 10;
 
-/** The state at the beginning of a run, read in one call. */
+/** The state at the beginning of a run. It is read in one database call. */
 interface Run {
-  /** Milliseconds since the epoch, when the schedule fired. */
+  /** The time when the schedule started the run, in milliseconds since the epoch. */
   now: number;
-  /** The run of the hour, 0 to 5. */
+  /** The number of the run within the hour, from 0 to 5. */
   slot: number;
   runtime: DeliveryRuntime;
   matching: MatchingState;
@@ -56,8 +57,8 @@ interface Run {
 
 /**
  * Runs the jobs that are due.
- * @param now milliseconds since the epoch, when the schedule fired
- * @returns the errors of jobs that failed; they do not stop the other jobs
+ * @param now the time when the schedule started the run, in milliseconds since the epoch
+ * @returns the errors of the jobs that failed. A failed job does not stop the other jobs
  */
 export async function runJobs(env: Env, now: number, runtime: DeliveryRuntime): Promise<unknown[]> {
   const [budget, matching, ...any] = await env.DB.batch([
@@ -78,11 +79,12 @@ export async function runJobs(env: Env, now: number, runtime: DeliveryRuntime): 
   return runWithin(env, day, jobsOf(run), (failure) => isDailyLimit(databaseFailure(failure)));
 }
 
-/** Uploads that began before this one may have expired. */
+/** Returns the id of an upload that begins at the expiry limit. Uploads with smaller ids can have expired. */
 const beganBefore = (now: number) => uploadIdAt(now - UPLOAD_LIFETIME * 1000);
 
 /**
- * Cheap jobs come first. Long jobs take turns, so that one that always uses up the CPU does not always stop the same others.
+ * Returns the jobs of a run in order. Short jobs come first. The long jobs take turns to be the first of them, because a job
+ * that uses up the CPU stops all jobs after it.
  */
 function jobsOf(run: Run): Work[] {
   const { slot, now } = run;
@@ -104,17 +106,17 @@ function jobsOf(run: Run): Work[] {
   ];
 }
 
-/** Matches events that the queue missed. */
+/** Matches events whose messages the queue has lost. */
 function match(env: Env, { matching, runtime }: Run, left: Cost): Promise<void> {
   return matchForgotten(env, matching, { mayAnnounce: left.queueOperations > 0, runtime });
 }
 
-/** A pass begins once an hour, because it reads everything, and every run continues it. */
+/** Runs a slice of garbage collection. A pass reads everything, so it begins once an hour, and every run continues it. */
 async function collect(env: Env, left: Cost): Promise<void> {
   await collectSlice(env, deletePolicy, left);
 }
 
-/** @param direct receives the deliveries that are tried without the queue */
+/** Sends reminders for overdue deliveries. @param direct a list to which the deliveries to try without the queue are added */
 async function remind(env: Env, left: Cost, direct: DeliveryKey[]): Promise<void> {
   const messages = Math.min(REMINDERS_PER_RUN, Math.floor(left.queueOperations / 3));
   direct.push(...(await retryForgotten(env, { messages, direct: DIRECT_PER_RUN })).direct);
@@ -124,12 +126,12 @@ function work(job: Job, run: (env: Env, left: Cost) => Promise<unknown>): Work {
   return { job, run };
 }
 
-/** The number of rows that a job may delete. @param rows rows written for each of them, at most */
+/** Returns the number of rows that a job may delete. @param rows the maximum number of rows written for each deleted row */
 function within(limit: number, { rowsWritten }: Cost, rows: number): number {
   return Math.max(1, Math.min(limit, Math.floor(rowsWritten / rows)));
 }
 
-/** Jobs that run once an hour, by the slot of the run that does them. */
+/** The jobs that run once an hour. The index is the number of the run within the hour. */
 const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
   ({ now }) => [work('expiry', (env) => sweepAbandoned(env, now))],
   () => [
@@ -157,7 +159,10 @@ const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
   ],
 ];
 
-/** Deletes staged pieces that no row names. A signed location may name a piece for one lifetime; two leave a margin. */
+/**
+ * Deletes staged pieces that no row names. A piece can be in use for one lifetime of an upload, because a signed location is
+ * valid that long. Only pieces older than two lifetimes are deleted, which leaves a margin.
+ */
 async function sweepAbandoned(env: Env, now: number): Promise<void> {
   const abandoned = uploadIdAt(now - 2 * UPLOAD_LIFETIME * 1000);
   let cursor: string | null | undefined;

@@ -1,11 +1,11 @@
-/** Refuses all work while the registry is not set up. Every entry point of the Worker checks this first. */
+/** Refuses all work as long as the registry is not set up. Every entry point of the Worker calls these checks first. */
 import { checkSecrets, type Env, settings } from '../env.ts';
 import { requireOwnStores, UnusableStoreError } from '../ownership.ts';
 import { requireSecret } from '../secrets.ts';
 import { report } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** @throws not-set-up if a secret or a setting is wrong. The message says what to do, and never shows a secret */
+/** @throws not-set-up if a secret or a setting is wrong. The message says what to do and contains no secret */
 export function requireSettings(env: Env): void {
   try {
     requireSecret(env);
@@ -16,7 +16,7 @@ export function requireSettings(env: Env): void {
   }
 }
 
-/** @throws not-set-up if the stores belong to another registry, or lack migrations */
+/** @throws not-set-up if the database or the bucket belongs to another registry, or if the database lacks migrations */
 export async function requireStores(env: Env): Promise<void> {
   try {
     await requireOwnStores(env);

@@ -1,7 +1,7 @@
 /**
- * Limits the rows of the database that each account uses in a day. A request is charged with about as many rows as requests of
- * its kind take, in the memory of this isolate. Every few hundred rows the sum is saved, which returns the sum of all isolates.
- * So most requests pay nothing for it, and an account exceeds its share by little.
+ * Limits the number of database rows that each account reads and writes in a day. For each request, an estimate of its rows is
+ * added to a sum in the memory of this isolate. When the sum is large enough, it is saved, and the database returns the sum of
+ * all isolates. So most requests cost no extra database call, and an account exceeds its limit only by little.
  */
 import { type AllowanceKind, spendAllowance } from '../auth/allowance.ts';
 import { type Env, settings, type Vars } from '../env.ts';
@@ -11,13 +11,13 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import type { Call } from './call.ts';
 
 interface Account {
-  /** Rows that are not saved yet. */
+  /** The number of rows that are not saved yet. */
   unsaved: Record<AllowanceKind, number>;
-  /** The day (since the epoch) in which the account used up its share. */
+  /** The day on which the account used up its limit, in days since the epoch. */
   over: Partial<Record<AllowanceKind, number>>;
 }
 
-/** Rows after which the sum is saved. Rows read are fifty times as cheap as rows written. */
+/** The number of rows after which the sum is saved. D1's free plan has fifty times as many rows to read as rows to write. */
 const SAVED_EVERY: Record<AllowanceKind, number> = { 'rows-read': 10_000, 'rows-written': 200 };
 const ACCOUNTS_MAX = 5000;
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -26,8 +26,8 @@ const WORDS: Record<AllowanceKind, string> = { 'rows-read': 'read', 'rows-writte
 const accounts = new WeakMap<D1Database, Map<string, Account>>();
 
 /**
- * Charges an account with rows. A deployment without the binding `WRITES` has no limits.
- * @throws daily-limit if the account has used up its share of the day
+ * Adds rows to the sum of an account. A deployment without the binding `WRITES` has no limits.
+ * @throws daily-limit if the account has used up its limit of the day
  */
 export function charge(
   { env, work, now }: Pick<Call, 'env' | 'work' | 'now'>,

@@ -1,9 +1,9 @@
-/** Policy statements between the form in which people send and read them and the form that is stored. */
+/** Converts policy statements between the form in the API and the stored form. */
 import { shownPrincipal } from '../auth/rights/policy-names.ts';
 import type { Statement } from '../auth/statement.ts';
 import { actionsIn, type SentStatement, type ShownStatement } from '../contract/statements.ts';
 
-/** A statement of a repository names no repository here: the policy engine adds the one it belongs to. */
+/** A stored statement of a repository's policy names no repository. The policy engine adds the repository when it reads it. */
 export function storedStatement(sent: SentStatement): Statement {
   const { effect, actions, tags } = sent;
   return {
@@ -15,7 +15,7 @@ export function storedStatement(sent: SentStatement): Statement {
   };
 }
 
-/** Principals appear as they were sent: without the mark of a name that nobody had when the statement was saved. */
+/** Returns the principals as they were sent. The stored form marks names that did not exist when the statement was saved. */
 export function shownStatement({ effect, actions, repositories, principals, tags }: Statement): ShownStatement {
   return {
     effect,

@@ -1,4 +1,4 @@
-/** Webhooks and their deliveries: for callers who may administer what a webhook listens to. */
+/** Webhooks and their deliveries, for callers who may administer the repository, organization or registry of the webhook. */
 import { countReplays, replaysToday } from '../auth/allowance.ts';
 import { getOrganization } from '../auth/people/organizations.ts';
 import { administers } from '../auth/rights/lookup.ts';
@@ -48,14 +48,17 @@ export { REGISTRY_SCOPE, type Scope } from '../webhooks/filter.ts';
 export type { Subscription } from '../webhooks/subscriptions.ts';
 
 export interface Webhook extends Subscription {
-  /** Without parts that may be secret. `null`: unreadable, because the registry's secret was replaced. */
+  /**
+   * The URL without parts that can be secret. It is `null` if it cannot be decrypted, because the registry's secret was
+   * replaced.
+   */
   url: string | null;
   headerNames: string[];
 }
 
 export interface CreatedWebhook {
   webhook: Webhook;
-  /** Shown only once. */
+  /** The signing secret. Only this response contains it. */
   secret: string;
 }
 
@@ -78,9 +81,9 @@ export async function listWebhooks(call: Call, scope: Scope, page: PageQuery): P
 
 /**
  * Creates a webhook.
- * @param requestOrigin the address that the request was sent to: a webhook must not call the registry
- * @param idempotency the client's idempotency key: a repeated request with it gets the same answer. `null`: none
- * @throws request-invalid for an address, headers or a filter that are not allowed; limit-reached, conflict
+ * @param requestOrigin the scheme and host that the request was sent to. A webhook must not call the registry itself
+ * @param idempotency the Idempotency-Key of the request, or `null`. A repeated request with the same one gets the same response
+ * @throws request-invalid if the URL, the headers or the filter are not allowed; limit-reached; conflict
  */
 export async function createWebhook(
   call: Call,
@@ -96,7 +99,7 @@ export async function createWebhook(
   return { webhook: await withEndpoint(call, subscription), secret };
 }
 
-/** The right to create and list the webhooks of a scope. @returns the actor to record */
+/** Requires the right to create and list the webhooks of a scope. @returns the actor to record */
 function requireScopeRight(call: Call, scope: Scope): Actor {
   if (scope.startsWith('repository:')) return requireRight(call, 'admin', parseRepositoryName(nameOf(scope)));
   if (scope.startsWith('organization:')) requireOwner(call, nameOf(scope));
@@ -110,9 +113,9 @@ function mustExist(batch: Batch, scope: Scope): void {
 }
 
 /**
- * The right to a webhook, in the call's rights.
+ * Requires the right to a webhook, according to the rights that the call has loaded.
  * @returns the actor to record
- * @throws not-found to callers who may not administer what it listens to
+ * @throws unauthenticated; not-found if the caller may not administer the scope of the webhook
  */
 export function requireWebhook(call: Pick<Call, 'authority' | 'address'>, { scope }: Subscription): Actor {
   requireLogin(call);
@@ -136,7 +139,9 @@ async function withEndpoint({ env }: Call, subscription: Subscription): Promise<
 }
 
 /**
- * Changes a webhook. Another host ends the headers: they may be a credential for the host before. @throws as `createWebhook`
+ * Changes a webhook. If the URL gets another host, the stored headers are removed, because they can be a credential for the
+ * previous host.
+ * @throws the reasons of `createWebhook`; version-mismatch
  */
 export async function changeWebhook(
   call: Call,
@@ -149,13 +154,13 @@ export async function changeWebhook(
   return withEndpoint(call, await changeSubscription(call.env, webhook, wanted, { ifVersion, by }));
 }
 
-/** Deletes a webhook at once: waiting deliveries are not sent. */
+/** Deletes a webhook at once. Deliveries that are waiting are not sent any more. */
 export async function deleteWebhook(call: Call, webhook: Subscription, ifVersion: number | null): Promise<void> {
   const by = requireWebhook(call, webhook);
   await deleteSubscription(call.env, webhook, { ifVersion, by });
 }
 
-/** @param overlap seconds for which the old secret also signs */
+/** @param overlap the number of seconds during which deliveries are also signed with the old secret */
 export async function rotateWebhookSecret(
   call: Call,
   webhook: Subscription,
@@ -167,7 +172,7 @@ export async function rotateWebhookSecret(
   return { webhook: await withEndpoint(call, subscription), secret };
 }
 
-/** Sends a test event once. @returns true if the endpoint answered with a status from 200 to 299 */
+/** Sends a test event once, without retries. @returns true if the endpoint answered with a status from 200 to 299 */
 export async function testWebhook(call: Call, webhook: Subscription, runtime: DeliveryRuntime): Promise<boolean> {
   const by = requireWebhook(call, webhook);
   const about = aboutOf(webhook.scope);
@@ -176,7 +181,7 @@ export async function testWebhook(call: Call, webhook: Subscription, runtime: De
   return sendTest(call.env, webhook, { by, facts }, runtime);
 }
 
-/** @param page its cursor is the id of a delivery. @param state `null`: any */
+/** @param page the page; its cursor is the id of a delivery. @param state the state to list, or `null` for all states */
 export async function listDeliveries(
   call: Call,
   webhook: Subscription,
@@ -204,14 +209,14 @@ function named({ key, data }: Pick<DeliverySummary, 'key' | 'data'>): { id: stri
   return { id: deliveryId(key), event: activityOf(data.event) };
 }
 
-/** @throws not-found for a delivery of another webhook */
+/** Parses the id of a delivery of this webhook. @throws not-found if it is the id of a delivery of another webhook */
 function keyIn({ id }: Subscription, delivery: string): DeliveryKey {
   const key = deliveryKeyOf(delivery);
   if (key?.subscription !== id) throw new Refusal('not-found');
   return key;
 }
 
-/** Sends a delivery again with the same id; a waiting one is sent now. @throws disabled, daily-limit, not-found */
+/** Sends a delivery again, with the same id. A waiting delivery is sent at once. @throws disabled, daily-limit, not-found */
 export async function replayDelivery(call: Call, webhook: Subscription, id: string): Promise<Delivery> {
   requireWebhook(call, webhook);
   const key = keyIn(webhook, id);
@@ -225,16 +230,16 @@ export async function replayDelivery(call: Call, webhook: Subscription, id: stri
   );
 }
 
-/** Seconds since the epoch. */
+/** The times, in seconds since the epoch, between which the events to replay happened. */
 interface ReplaySpan {
   since: number;
   until: number | null;
 }
 
 /**
- * Sends events again: some hundreds for each request.
- * @param span `null`: all failed deliveries
- * @param after `next` of the request before; 0: from the beginning
+ * Sends events of a time span again, or all failed deliveries. One request replays some hundreds of them.
+ * @param span the time span, or `null` for all failed deliveries
+ * @param after `next` of the previous request; 0 means from the beginning
  * @throws disabled, daily-limit
  */
 export async function replayDeliveries(
@@ -258,11 +263,12 @@ function requireEnabled({ disabled }: Subscription): void {
 }
 
 /**
- * Replayed deliveries of one account in a day: a third of what the queues of the free plan carry. Administrators have no limit.
+ * The maximum number of deliveries that one account may replay in a day: a third of what the queues of the free plan can carry.
+ * Administrators have no limit.
  */
 const REPLAYS_PER_DAY = 1000;
 
-/** Replays, and counts the deliveries. @throws daily-limit */
+/** Replays deliveries, and counts them for the limit of the account. @throws daily-limit if the limit is reached */
 async function replaying<T>({ env, authority, now }: Call, replay: () => Promise<T>, countOf: (done: T) => number): Promise<T> {
   if (authority.administrator) return replay();
   const { subject } = authority;

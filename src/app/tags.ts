@@ -1,4 +1,4 @@
-/** Tags: their history, rolling them back, and which of them cannot be changed. */
+/** The history of tags, rollbacks, and the rule that says which tags are immutable. */
 import type { Condition } from '../oci/condition.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -10,12 +10,12 @@ import type { Mutability } from '../vocabulary/mutability.ts';
 import { deniedTags, maySeeActors, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
-/** `by` is `null` if the caller may not know who changed the tag. */
+/** A change of a tag. `by` is `null` if the caller may not know who changed the tag. */
 export type ShownTagChange = Omit<HistoryPoint, 'by'> & { by: HistoryPoint['by'] | null };
 
 /**
- * The history of a tag, newest first. It outlives the tag.
- * @param before the point behind which the page begins; `null`: the newest
+ * Lists the changes of a tag, newest first. The history remains after the tag is deleted.
+ * @param before the page contains changes older than the change with this number; `null` means from the newest change on
  */
 export async function listTagHistory(
   call: Call,
@@ -29,10 +29,10 @@ export async function listTagHistory(
 }
 
 /**
- * Makes a tag name a digest again that it has named before. Moving a tag needs the right to retag it, creating it again the
- * right to push it.
- * @param to a point of the tag's history, or a digest
- * @returns the digest
+ * Sets a tag back to a digest that it named before. This needs the right to retag if the tag exists, and the right to push if
+ * the tag was deleted.
+ * @param to the number of a change in the tag's history, or a digest
+ * @returns the digest that the tag names now
  */
 export async function rollBackTag(
   call: Call,
@@ -58,7 +58,7 @@ export async function getTagMutability(call: Call, repository: RepositoryName): 
   return getMutability(call.env, repository);
 }
 
-/** @param ifVersion the version that the rule is expected to have; `null`: any */
+/** @param ifVersion the version that the rule must have, or `null` for any version */
 export async function putTagMutability(
   call: Call,
   repository: RepositoryName,

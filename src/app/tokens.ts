@@ -1,6 +1,6 @@
 /**
- * The token service (distribution, "Token Authentication Specification"): an access token with as much of the requested scopes
- * as the caller may have, and for a login that lasts a refresh token.
+ * The token service (distribution, "Token Authentication Specification"). It issues an access token with those requested scopes
+ * that the caller may have, and a refresh token if the client asks for one.
  */
 import type { Authority } from '../auth/authority.ts';
 import { beginLogin, continueLogin, noteLogin } from '../auth/logins.ts';
@@ -13,15 +13,15 @@ import { recordLogin, wrongCredentials } from './authentication.ts';
 import type { Arrival } from './call.ts';
 
 interface TokenCall extends Arrival {
-  /** The caller, with the policies of the requested repositories (`loadRights`). */
+  /** The rights of the caller. `loadRights` must have loaded the policies of the requested repositories. */
   authority: Authority;
 }
 
 interface IssuedToken {
   token: string;
-  /** Seconds. */
+  /** The lifetime of the access token, in seconds. */
   expiresIn: number;
-  /** Milliseconds since the epoch. */
+  /** The time when the token was issued, in milliseconds since the epoch. */
   issuedAt: number;
   /** The granted scopes. */
   scope: string;
@@ -29,8 +29,9 @@ interface IssuedToken {
 }
 
 /**
- * The scopes of a request. Unknown ones are left out: the protocol answers with the intersection, not with an error.
- * @throws parameter-invalid for more scopes than any client needs
+ * Parses the scopes of a request. Unknown scopes are left out, because the protocol demands the scopes that can be granted, not
+ * an error.
+ * @throws parameter-invalid if the request names more scopes than any client needs
  */
 export function requestedScopes(scopes: string[], service: string): Grant[] {
   const words = wordsOf(scopes);
@@ -38,14 +39,15 @@ export function requestedScopes(scopes: string[], service: string): Grant[] {
   throw new Refusal('parameter-invalid', { message: `a token has up to ${MAX_SCOPES} scopes` });
 }
 
-/** The repositories whose policies matter to these scopes. */
+/** Returns the repositories whose policies are needed to decide on these scopes. */
 export function repositoriesIn(scopes: Grant[]): string[] {
   return scopes.flatMap(({ type, name }) => (type === 'repository' ? [name] : []));
 }
 
 /**
- * @param lasting the client asks for a refresh token, and is not anonymous
- * @throws unauthenticated for a refresh token that was used up
+ * Issues an access token.
+ * @param lasting true if the client asks for a refresh token and is not anonymous
+ * @throws unauthenticated if the refresh token of the request was used up before
  */
 export async function issueToken(call: TokenCall, scopes: Grant[], lasting: boolean): Promise<IssuedToken> {
   const { env, authority, now } = call;
@@ -64,7 +66,7 @@ export async function issueToken(call: TokenCall, scopes: Grant[], lasting: bool
   };
 }
 
-/** True if the request starts a login with a refresh token, and does not continue one. */
+/** Returns true if the request starts a new login with a refresh token. It returns false if it continues an earlier login. */
 export function startsLogin({ login }: Authority, lasting: boolean): boolean {
   return lasting && !login;
 }

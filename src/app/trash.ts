@@ -1,4 +1,4 @@
-/** The trash: deleted tags, manifests and repositories, listed, restored, or purged before their time is up. */
+/** The trash, which keeps deleted tags, manifests and repositories for a while: list, restore and purge them. */
 import type { Authority } from '../auth/authority.ts';
 import { restorePolicy } from '../auth/rights/policies.ts';
 import { common, judgeOf, reachOf, repositoryPatterns } from '../auth/visibility.ts';
@@ -35,40 +35,44 @@ import { openCursor, sealCursor } from './sealed-cursor.ts';
 
 export type { DeletedRepository, Restored, TrashEntry };
 
-/** The deleted tags and manifests of a repository: manifests by digest, then tags by name. */
+/** Lists the deleted tags and manifests of a repository: first manifests by digest, then tags by name. */
 export async function listTrash(call: Call, repository: RepositoryName, page: PageQuery): Promise<Page<TrashEntry>> {
   requireRight(call, 'delete', repository);
   const [kind = '', ...name] = page.after.split(' ');
   return listEntries(call.env, repository, { after: { kind, name: name.join(' ') }, limit: page.limit });
 }
 
-/** The cursor behind an entry of `listTrash`. */
+/** Returns the cursor of the page of `listTrash` that begins after this entry. */
 export function trashCursor({ kind, name }: Pick<TrashEntry, 'kind' | 'name'>): string {
   return `${kind} ${name}`;
 }
 
-/** Restores a tag, and the manifest that it named if that was deleted, too. @throws manifest-unknown, conflict, content-gone */
+/**
+ * Restores a tag, and the manifest that the tag named if the manifest is in the trash, too.
+ * @throws manifest-unknown if the tag is not in the trash; conflict if a tag of this name exists; content-gone, limit-reached
+ */
 export async function restoreTag(call: Call, repository: RepositoryName, tag: Tag): Promise<Restored> {
   const by = requireRight(call, 'delete', repository, tag);
   return finishing(call, restoreTagRow(call.env, repository, tag, by));
 }
 
 /**
- * Restores a manifest with its tags that are still free, what it lists, and its referrers.
- * @throws manifest-unknown, content-gone
+ * Restores a manifest, the manifests that it lists, and the manifests that refer to it. Its tags are restored if their names
+ * are still free.
+ * @throws manifest-unknown if the manifest is not in the trash; content-gone, limit-reached
  */
 export async function restoreManifest(call: Call, repository: RepositoryName, digest: Digest): Promise<Restored> {
   const by = requireRight(call, 'delete', repository);
   return finishing(call, restoreManifestRow(call.env, repository, digest, by));
 }
 
-/** Purges a tag: it cannot be restored any more. @throws manifest-unknown, deletion-disabled */
+/** Purges a tag. It cannot be restored afterwards. @throws manifest-unknown, deletion-disabled */
 export async function purgeTag(call: Call, repository: RepositoryName, tag: Tag): Promise<void> {
   const by = requireRight(call, 'admin', repository, tag);
   await purge(call, await findEntry(call.env, repository, 'tag', tag), by);
 }
 
-/** Purges a manifest: it cannot be restored any more. @throws manifest-unknown, deletion-disabled */
+/** Purges a manifest. It cannot be restored afterwards. @throws manifest-unknown, deletion-disabled */
 export async function purgeManifest(call: Call, repository: RepositoryName, digest: Digest): Promise<void> {
   const by = requireRight(call, 'admin', repository);
   await purge(call, await findEntry(call.env, repository, 'manifest', digest), by);
@@ -79,10 +83,13 @@ async function purge(call: Call, entry: Parameters<typeof purgeEntry>[1] | null,
   if (!entry || !(await finishing(call, purgeEntry(call.env, entry, by)))) throw notInTrash();
 }
 
-/** Cursors are encrypted for this list. */
+/** The name of this list in encrypted cursors. */
 const DELETED_REPOSITORIES = 'deleted-repositories';
 
-/** Deleted repositories whose names the caller may administer, by name. A page may be short before the end. */
+/**
+ * Lists the deleted repositories whose names the caller may administer, by name. A page can be short although more pages
+ * follow.
+ */
 export async function listDeletedRepositories(
   call: Call,
   { after, limit }: PageQuery,
@@ -98,12 +105,12 @@ export async function listDeletedRepositories(
   return { items: page.items, next };
 }
 
-/** The cursor behind an item of `listDeletedRepositories`. */
+/** Returns the cursor of the page of `listDeletedRepositories` that begins after this item. */
 export function deletedRepositoryCursor({ name, entry }: { name: string; entry: number }): string {
   return `${name} ${entry}`;
 }
 
-/** @throws request-invalid */
+/** Parses a decrypted cursor. @throws request-invalid if it is `null` */
 function placeOf(cursor: string | null): { name: string; entry: number } {
   if (cursor === null) {
     throw new Refusal('request-invalid', { message: '`last` is not a valid cursor; start from the first page' });
@@ -112,16 +119,19 @@ function placeOf(cursor: string | null): { name: string; entry: number } {
   return { name, entry: isEntry(entry) ? Number(entry) : 0 };
 }
 
-/** The prefixes and names that include every repository the caller may administer, and maybe more. An index can search them. */
+/**
+ * Returns prefixes and names for a search in the index. They cover every repository that the caller may administer, and maybe
+ * more.
+ */
 function reachToAdmin({ statements, bounds }: Authority) {
   const reach = (of: Authority['statements']) => reachOf(repositoryPatterns({ statements: of }, 'admin'));
   return bounds.map(reach).reduce(common, reach(statements));
 }
 
 /**
- * Restores a repository with all it had: images, tags, settings and policy. Its webhooks have ended.
- * @param entry identifies it in the trash
- * @throws not-found, conflict if the name is taken or the content is being deleted
+ * Restores a repository with its images, tags, settings and policy. The webhooks that it had are not restored.
+ * @param entry the id of the repository in the trash
+ * @throws not-found; conflict if the name is taken, or if the content is being deleted already
  */
 export async function restoreRepository(call: Call, entry: string): Promise<{ name: RepositoryName }> {
   const { trashed, by } = await requireTrashed(call, entry);
@@ -132,7 +142,7 @@ export async function restoreRepository(call: Call, entry: string): Promise<{ na
   return { name: trashed.name };
 }
 
-/** Purges a deleted repository. A repeated request does no harm. @throws not-found, deletion-disabled */
+/** Purges a deleted repository. If it is being purged already, this does nothing. @throws not-found, deletion-disabled */
 export async function purgeRepository(call: Call, entry: string): Promise<{ name: RepositoryName }> {
   const { trashed, by } = await requireTrashed(call, entry);
   if (!trashed.isPurging) await purge(call, { repositoryId: trashed.entry, kind: 'repository', name: '' }, by);
@@ -140,8 +150,9 @@ export async function purgeRepository(call: Call, entry: string): Promise<{ name
 }
 
 /**
- * Finds a deleted repository for a caller who may administer its name. Neither its own policy counts, nor that of a repository
- * which has the name now: for other callers it does not exist.
+ * Finds a deleted repository for a caller who may administer its name. The right must come from the caller's role or own
+ * policies: the policy of a repository that has the name now does not count.
+ * @throws unauthenticated; not-found if the repository is not in the trash or the caller does not have the right
  */
 async function requireTrashed(call: Call, entry: string): Promise<{ trashed: TrashedRepository; by: Actor }> {
   requireLogin(call);
@@ -154,7 +165,7 @@ async function requireTrashed(call: Call, entry: string): Promise<{ trashed: Tra
   return { trashed, by: requireRight(asker, 'admin', trashed.name) };
 }
 
-/** True for the id of a repository. */
+/** Returns true if the text is the id of a repository. */
 function isEntry(text: string): boolean {
   return /^[1-9]\d{0,14}$/.test(text);
 }

@@ -1,6 +1,6 @@
 /**
- * Trust rules: which tokens of outside issuers may log in, and what their jobs may do. A rule belongs to an organization, or to
- * the registry as a whole. `auth/outside/rule-check.ts` says which rules are safe.
+ * Trust rules. A rule says which tokens of an outside issuer may log in, and what the CI jobs with these tokens may do. It
+ * belongs to an organization or to the registry as a whole. `auth/outside/rule-check.ts` checks that a rule is safe.
  */
 import type { RuleStatement } from '../auth/outside/oidc.ts';
 import { getRule, listRules, putRule, deleteRule as removeRule, type StoredRule } from '../auth/outside/trust-rules.ts';
@@ -17,12 +17,12 @@ import { reviewOwners } from './webhook-owners.ts';
 
 export type TrustRule = StoredRule;
 
-/** The subject of a rule. @param organization empty for a rule of the registry */
+/** Returns the subject of a rule. @param organization the owner of the rule; empty for a rule of the registry */
 export function ruleSubject(organization: string, name: string): string {
   return organization === '' ? `ci:${name}` : `ci:${organization}/${name}`;
 }
 
-/** @param organization empty for the rules of the registry. @param page its cursor is the name of a rule */
+/** @param organization the owner of the rules; empty for rules of the registry. @param page its cursor is a rule's name */
 export async function listTrustRules(call: Call, organization: string, page: PageQuery): Promise<Page<TrustRule>> {
   requireMayEdit(call, organization);
   if (organization !== '') await getOrganization(call.env, organization);
@@ -36,9 +36,9 @@ export async function getTrustRule(call: Call, subject: string): Promise<TrustRu
 }
 
 /**
- * Creates a rule, or replaces the one of this name.
- * @param ifVersion the version that the rule is expected to have; 0: it is expected to be absent; `null`: any
- * @throws request-invalid for a rule that is not safe; limit-reached, version-mismatch, not-found
+ * Creates a rule, or replaces the existing one.
+ * @param ifVersion the version that the rule must have; 0 means that it must not exist, `null` means any version
+ * @throws request-invalid if the rule is not safe; limit-reached, version-mismatch, not-found
  */
 export async function putTrustRule(
   call: Call,
@@ -60,7 +60,7 @@ export async function putTrustRule(
   return { rule, warnings: pushWithoutPull(rule.statements, 'identity') };
 }
 
-/** Deletes a rule and ends the logins that it allowed. */
+/** Deletes a rule. The logins that it allowed end at once. */
 export async function deleteTrustRule(call: Call, subject: string, ifVersion: number | null): Promise<void> {
   requireMayEdit(call, organizationOf(subject));
   await removeRule(call.env, subject, { ifVersion, by: actorOf(call) });

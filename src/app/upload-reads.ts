@@ -1,6 +1,6 @@
 /**
- * The reads of an upload before its bytes are received. They share one call of the database with the rights of the caller, so a
- * push of a blob in one request takes two calls: this one, and the batch that publishes the blob.
+ * The reads of an upload that come before its bytes are received. They are sent in the same database call as the reads of the
+ * caller's rights. So a push of a blob in one request takes two calls: this call, and the batch that publishes the blob.
  */
 import { type UploadLocation, unsealUpload } from '../auth/tokens.ts';
 import type { JoinedReads, Results } from '../events/batch.ts';
@@ -12,22 +12,22 @@ import { readsLimit } from '../registry/uploads/uploads.ts';
 import { queryLimit } from '../registry/usage/limit.ts';
 import type { Arrival } from './call.ts';
 
-/** The headers and parameters of a request that brings bytes. */
+/** The headers and parameters of a request whose body contains bytes of a blob. */
 export interface IncomingBlob {
-  /** The signed location of the upload; `null`: the request starts one. */
+  /** The signed location of the upload, or `null` if the request starts an upload. */
   location: string | null;
-  /** The digest of the whole blob; `null`: the request does not finish the upload. */
+  /** The digest of the whole blob, or `null` if the request does not finish the upload. */
   digest: Digest | null;
-  /** Bytes of the body; `null`: not known. */
+  /** The number of bytes of the body, or `null` if it is not known. */
   length: number | null;
 }
 
 export interface UploadReads extends JoinedReads {
-  /** `null`: the request starts an upload, or its location is not valid. */
+  /** The parsed location. It is `null` if the request starts an upload, or if the location is not valid. */
   location: (UploadLocation & { owner: string }) | null;
-  /** @returns `null` if the upload needs none. @throws upload-unknown */
+  /** @returns the session of the upload, or `null` if the upload needs none. @throws upload-unknown */
   session(): Session | null;
-  /** True if the repository exists. Read only for a request that starts an upload. */
+  /** Returns true if the repository exists. This is read only for a request that starts an upload. */
   exists(): boolean;
 }
 

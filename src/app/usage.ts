@@ -1,4 +1,4 @@
-/** Usage and quotas of organizations and users, and pulls of images. */
+/** The storage usage and quotas of organizations and users, and the number of pulls of images. */
 import { findUser } from '../auth/people/accounts.ts';
 import { getOrganization } from '../auth/people/organizations.ts';
 import { isUnscopedUser } from '../auth/policy.ts';
@@ -29,7 +29,10 @@ export async function listUsage(call: Call, page: { after: string | null; limit:
   return listRows(call.env, page.after, page.limit);
 }
 
-/** The cursor behind an item of `listUsage`. The empty namespace is the first; `-` is smaller than every other name. */
+/**
+ * Returns the cursor of the page of `listUsage` that begins after this item. A cursor must not be empty, so the empty
+ * namespace, which comes first, has the cursor `-`. This sorts before every other name.
+ */
 export function usageCursor({ namespace }: Pick<Usage, 'namespace'>): string {
   return namespace || '-';
 }
@@ -41,7 +44,10 @@ export async function getOrganizationUsage(call: Call, organization: string): Pr
   return holdingsOf(call.env, organization);
 }
 
-/** Counts the repositories under the user's own name. For the user and administrators: to others the user does not exist. */
+/**
+ * Counts the usage of the repositories under a user's own name.
+ * @throws unauthenticated; not-found if the caller is neither this user nor an administrator
+ */
 export async function getUserUsage(call: Call, user: string): Promise<Holdings> {
   requireLogin(call);
   const { authority } = call;
@@ -59,26 +65,26 @@ async function getUser({ env }: Call, name: string): Promise<{ name: string; sub
 }
 
 export interface QuotaChange {
-  /** `null`: no limit. */
+  /** The maximum number of bytes, or `null` for no limit. */
   maxBytes: number | null;
-  /** Unchanged if left out. */
+  /** The percentage of `maxBytes` at which a warning is recorded. It is not changed if it is left out. */
   warnPercent?: number | undefined;
 }
 
 /**
- * @param ifVersion the version that the quota is expected to have; `null`: any. @throws request-invalid, not-found,
- *   version-mismatch
+ * @param ifVersion the version that the quota must have, or `null` for any version
+ * @throws request-invalid, not-found, version-mismatch
  */
 export async function putUserQuota(call: Call, user: string, change: QuotaChange, ifVersion: number | null): Promise<Quota> {
   requireAdministrator(call);
-  // A user is never deleted, so the batch need not check again that they exist.
+  // Rows of users are never deleted, so the batch does not check again that the user exists.
   const { name } = await getUser(call, user);
   return putQuota(call, { namespace: name, kind: 'user' }, change, { ifVersion, guard: () => {} });
 }
 
 /**
- * @param ifVersion the version that the quota is expected to have; `null`: any. @throws request-invalid, not-found,
- *   version-mismatch
+ * @param ifVersion the version that the quota must have, or `null` for any version
+ * @throws request-invalid, not-found, version-mismatch
  */
 export async function putOrganizationQuota(
   call: Call,
@@ -106,7 +112,8 @@ async function putQuota(
 }
 
 /**
- * Pulls of one image, or of a whole repository, which is expensive to count and therefore needs the right to push.
+ * Returns the pulls of one image, or of a whole repository. Counting a whole repository is expensive, so it needs the right to
+ * push.
  * @throws repository-unknown, manifest-unknown
  */
 export async function getPulls(

@@ -1,6 +1,7 @@
 /**
- * Whether the owners of webhooks may still administer what the webhooks listen to. Operations that may take a right from
- * somebody ask before they answer; after changes of policies it is asked when the event is matched, a second later.
+ * Checks that the owners of webhooks may still administer the scopes of their webhooks. Operations that can take a right from a
+ * user run this check before they respond. After a change of a policy, the check runs about a second later, when the event of
+ * the change is matched.
  */
 import { mayAdminister } from '../auth/rights/lookup.ts';
 import type { Database } from '../events/batch.ts';
@@ -13,8 +14,8 @@ export function standingIn(env: Database): Standing {
 }
 
 /**
- * Disables webhooks whose owners have lost the right to administer their scope. One statement if nobody has. A failure is only
- * logged: matching the event of the change reviews the owners again.
+ * Disables webhooks whose owners have lost the right to administer the scope. Takes one statement if the owners have no
+ * webhooks. A failure is only logged, because the owners are checked again when the event of the change is matched.
  */
 export async function reviewOwners({ env }: Pick<Call, 'env'>, affected: Affected): Promise<void> {
   try {
