@@ -1,6 +1,6 @@
 /**
- * Deletes tags and manifests, into the trash: one that a client names, or what a lifecycle rule has chosen. Each deletion is
- * one batch, which requires that what it was decided on still holds.
+ * Moves tags and manifests to the trash, on the request of a client or by a lifecycle rule. Each deletion is one batch, which
+ * requires that the facts on which it is based are unchanged.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -30,7 +30,7 @@ import { type DocumentRow, INLINE_REFERENCES, referencesOf, unknownManifest } fr
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** @throws deletion-disabled */
+/** Refuses if the registry's settings forbid deletions. @throws deletion-disabled */
 export function requireDeletion(env: Vars): void {
   if (settings(env).deletion) return;
   throw new Refusal('deletion-disabled');
@@ -38,7 +38,7 @@ export function requireDeletion(env: Vars): void {
 
 /**
  * end-9: deletes a tag, or a manifest with its tags.
- * @param condition of the request: what the tag must name, or that the manifest must exist
+ * @param condition the condition of the request: which digest the tag must name, or that the manifest must exist
  * @throws manifest-unknown, content-referenced, deletion-disabled, tag-immutable, condition-failed
  */
 export async function deleteManifest(
@@ -64,7 +64,7 @@ async function deleteTag(env: Database, { repository, tag, condition, by }: TagD
   const selected = tagNamed(tag);
   await withMutabilityRule(env, repository, async (judgement) => {
     const batch = newBatch(env);
-    // A tag that does not exist is a 404, whatever the condition (RFC 9110, 13.2.1).
+    // For a tag that does not exist, the answer is 404, even if the request has a condition (RFC 9110, 13.2.1).
     batch.require(
       'manifest-unknown',
       `EXISTS (${selected.sql})`,
@@ -117,11 +117,11 @@ async function deleteByDigest(env: Stores, { repository, digest, condition, by }
 
 interface AttachedLevel {
   tags: AttachedTag[];
-  /** The manifests that the tags name. */
+  /** The manifests that these tags name. */
   manifests: ReferencingManifest[];
 }
 
-/** The tags that belong to a manifest by their name, and what they name, level by level. */
+/** Finds the tags that are attached to a manifest by their name, and the manifests that they name, level by level. */
 async function findAttached(env: Stores, repository: RepositoryName, digest: Digest): Promise<AttachedLevel[]> {
   const levels = await attachedBelow(env, repository, digest);
   if (levels.length === 0) return [];
@@ -133,7 +133,8 @@ async function findAttached(env: Stores, repository: RepositoryName, digest: Dig
 }
 
 /**
- * Adds the steps that delete such tags, and what they name unless something else holds it. Their subject is gone at this point.
+ * Adds the steps that delete attached tags, and the manifests that they name unless these are still referenced. The subject of
+ * the tags is deleted at this point.
  */
 function deleteAttached(
   batch: Batch,
@@ -150,7 +151,7 @@ async function namesOf(env: Database, repository: RepositoryName, { sql, paramet
   return results.map(({ name }) => name);
 }
 
-/** The manifests among `digests` that exist, with what their documents reference. */
+/** Returns those manifests of `digests` that exist, with the digests that their documents reference. */
 async function referencesIn(env: Stores, repository: RepositoryName, digests: Digest[]): Promise<ReferencingManifest[]> {
   const { results } = await prepare(
     env,
@@ -167,7 +168,8 @@ async function referencesIn(env: Stores, repository: RepositoryName, digests: Di
 }
 
 /**
- * The references of a manifest whose document is gone. Reads all references of the repository: no index serves this rare case.
+ * Returns the references of a manifest whose document is missing. Reads all references of the repository, because the case is
+ * too rare for an index.
  */
 async function referencesByRow(env: Database, repository: RepositoryName, parent: Digest): Promise<Digest[]> {
   const { results } = await prepare(
@@ -178,25 +180,34 @@ async function referencesByRow(env: Database, repository: RepositoryName, parent
   return results.map(({ child }) => child);
 }
 
-/** Content that a lifecycle rule has chosen. */
+/** Content to delete, as a lifecycle rule has chosen it. */
 export interface ExpiredContent {
-  /** The rule on immutable tags that it was chosen under. If the repository has another one by now, nothing is deleted. */
+  /** The rule on immutable tags at the time of the choice. If the repository has another rule now, nothing is deleted. */
   rule: string;
-  /** A tag that names something else by now stays. `reserved`: it is immutable, and its name is kept for what it named. */
+  /**
+   * The tags to delete. A tag that names another digest now is kept. `reserved` is true for an immutable tag, whose name stays
+   * reserved for its digest.
+   */
   tags: { tag: Tag; digest: Digest; reserved: boolean }[];
-  /** Parents before their children, subjects before their referrers: each level is deleted after the one before it. */
+  /**
+   * The manifests to delete, in levels. Each level is deleted after the one before it, so parents precede their children, and
+   * subjects precede their referrers.
+   */
   levels: Digest[][];
-  /** Tags that belong to manifests of these levels by their name. Each is deleted after its subject, and only if that was. */
+  /**
+   * Tags that are attached to these manifests by their name. Each is deleted after its subject, and only if the subject was
+   * deleted.
+   */
   attached?: AttachedTag[];
 }
 
-/** SQL condition on a manifest `m`: no tag names it, no manifest lists it, and it has no subject. */
+/** An SQL condition on a manifest `m`: no tag names it, no manifest references it, and its subject does not exist. */
 const IS_UNREFERENCED = `NOT EXISTS (
     SELECT 1 FROM tags INDEXED BY tags_by_digest WHERE repository_id = ${REPOSITORY_ID} AND digest = m.digest)
   AND NOT EXISTS (SELECT 1 FROM manifest_references WHERE repository_id = ${REPOSITORY_ID} AND child = m.digest)
   AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = ${REPOSITORY_ID} AND s.digest = m.subject)`;
 
-/** SQL condition on a manifest `m`: it is unreferenced, and no lease covers it. */
+/** An SQL condition on a manifest `m`: it is unreferenced, and no lease protects it. */
 const IS_DELETABLE = `${IS_UNREFERENCED} AND m.leased_until <= unixepoch()`;
 
 interface DeletedContent {
@@ -206,9 +217,9 @@ interface DeletedContent {
 
 /**
  * Deletes expired content in one batch.
- * @param options.reason the lifecycle rule, for people
- * @param options.whole true: nothing is deleted if any of it has changed since it was chosen
- * @returns what was deleted
+ * @param options.reason the lifecycle rule, as text for people
+ * @param options.whole true if nothing may be deleted when any part of the content has changed since it was chosen
+ * @returns the tags and manifests that were deleted
  * @throws deletion-disabled
  */
 export async function deleteExpired(
@@ -232,7 +243,7 @@ export async function deleteExpired(
     }
     return moved;
   });
-  // Fails if something came to hold one of them.
+  // This fails if one of the manifests was kept because something references it now.
   if (whole) batch.require('overtaken', `${COUNT_OF_MANIFESTS} = 0`, { repository, manifests: levels.flat() });
   try {
     const results = await batch.commit();
@@ -246,11 +257,11 @@ export async function deleteExpired(
   }
 }
 
-/** SQL: how many of `:manifests` exist. */
+/** An SQL expression: the number of manifests in `:manifests` that exist. */
 const COUNT_OF_MANIFESTS = `(SELECT count(*) FROM json_each(:manifests)
   CROSS JOIN manifests m ON m.repository_id = ${REPOSITORY_ID} AND m.digest = value)`;
 
-/** Refuses the batch as overtaken unless each tag names the same digest still and each manifest exists. */
+/** Refuses the batch with `overtaken` unless each tag still names the same digest and each manifest exists. */
 function requireUnchanged(batch: Batch, repository: RepositoryName, tags: DeletedTag[], manifests: Digest[]): void {
   const { sql, parameters } = tagsOfList(tags.map(({ tag, digest }) => ({ tag, digest, reserved: false })));
   batch.require(

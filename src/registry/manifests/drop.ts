@@ -1,6 +1,6 @@
 /**
- * Moves manifests into the trash, with the references that they hold, and finds the tags that are attached to them by their
- * name.
+ * Moves manifests and their references to the trash, and finds the tags that are attached to manifests by their name. The tag
+ * `sha256-….sig` of a signature is such a tag.
  */
 import type { Batch, Database, Handle } from '../../events/batch.ts';
 import { recordEvent } from '../../events/outbox.ts';
@@ -15,20 +15,21 @@ import { rebalanceManifests } from '../usage/counting.ts';
 
 export interface ReferencingManifest {
   digest: Digest;
-  /** Digests that its document references. */
+  /** The digests that the manifest's document references. */
   references: Digest[];
 }
 
-/** Bytes of a list of references. D1 takes 2 MB in one bound parameter. */
+/** The maximum length of one list of references. D1 accepts 2 MB in a bound parameter. */
 const LIST_MAX_BYTES = 1_000_000;
 
-/** Adds the remaining steps. @returns the manifests that were moved */
+/** Adds the remaining steps to the batch. @returns a handle of the manifests that were moved */
 type MoveToTrash = () => Handle<{ digest: Digest }>;
 
 /**
- * Adds the steps that make entries in the trash for manifests of the repository. The entries keep the names of tags, so the
- * steps stand before those that delete the tags; the function that is returned adds the other steps behind them.
- * @param condition SQL condition that each manifest `m` must meet until it is moved, in terms of `:repository`
+ * Adds the steps that create entries in the trash for manifests of the repository. The entries store the names of the
+ * manifests' tags, so these steps must run before the tags are deleted. The caller deletes the tags and then calls the returned
+ * function, which adds the remaining steps.
+ * @param condition an SQL condition that each manifest `m` must meet until it is moved; it may use `:repository`
  */
 export function trashManifests(
   batch: Batch,
@@ -73,9 +74,9 @@ export function trashManifests(
   };
 }
 
-/** Adds the steps that copy manifests that are about to be moved. */
+/** Adds the steps that copy the manifests to the trash before they are deleted. */
 function copyDocuments(batch: Batch, parameters: { repository: RepositoryName; digests: Digest[] }, condition: string): void {
-  // A document of the same digest that is in the trash already is replaced.
+  // A document with the same digest that is already in the trash is replaced, so the object of the old one needs a tombstone.
   batch.run(
     `INSERT OR IGNORE INTO tombstones (object_key, made_at)
      SELECT x.object_key, unixepoch() FROM (${chosen('m.digest, m.object_key', condition)}) c
@@ -95,19 +96,22 @@ function copyDocuments(batch: Batch, parameters: { repository: RepositoryName; d
   );
 }
 
-/** SQL: the manifests `m` of `:digests` that exist and meet the condition. */
+/** Returns a query of the manifests `m` in `:digests` that exist and meet the condition. */
 function chosen(columns: string, condition: string): string {
   return `SELECT ${columns} FROM json_each(:digests) CROSS JOIN manifests m
     ON m.repository_id = ${REPOSITORY_ID} AND m.digest = value WHERE ${condition}`;
 }
 
-/** SQL: the tags of manifest `m`, with those of an earlier deletion of it that was not restored. */
+/**
+ * A query of the names of the tags of manifest `m`. It includes the tags of an earlier deletion of the same manifest that was
+ * not undone.
+ */
 const TAG_NAMES = `SELECT json_group_array(name) FROM (
   SELECT t.name FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = ${REPOSITORY_ID} AND t.digest = m.digest
   UNION SELECT o.value FROM trash e, json_each(e.tags) o
     WHERE e.repository_id = ${REPOSITORY_ID} AND e.kind = 'manifest' AND e.name = m.digest)`;
 
-/** SQL: each manifest `d` of the list `:manifests` with each of its references `r`. */
+/** SQL: each manifest `d` in the list `:manifests`, joined with each of its references `r`. */
 const PAIRS = `json_each(:manifests) d CROSS JOIN json_each(d.value ->> 'references') r`;
 
 interface References {
@@ -117,7 +121,7 @@ interface References {
   lists: string[];
 }
 
-/** Adds the steps that copy the references of manifests that are about to be moved. */
+/** Adds the steps that copy the references of the manifests to the trash before the manifests are deleted. */
 function copyReferences(batch: Batch, { repository, digests, lists }: References, condition: string): void {
   for (const manifests of lists) {
     batch.run(
@@ -131,8 +135,9 @@ function copyReferences(batch: Batch, { repository, digests, lists }: References
 }
 
 /**
- * Adds the steps that delete the references of manifests that were moved. They come last: without its parent's reference, a
- * manifest of the same list could meet the condition although it did not when it was chosen.
+ * Adds the steps that delete the references of the manifests that were moved. They run last. If a parent's references were
+ * deleted earlier, its child in the same list would meet the condition, although it did not meet it when the trash entries were
+ * made.
  */
 function deleteReferences(batch: Batch, repository: RepositoryName, lists: string[]): void {
   for (const manifests of lists) {
@@ -146,7 +151,7 @@ function deleteReferences(batch: Batch, repository: RepositoryName, lists: strin
   }
 }
 
-/** The manifests as JSON lists, each short enough for one parameter. */
+/** Splits the manifests into JSON lists, each short enough for one bound parameter. */
 function listsOf(manifests: ReferencingManifest[]): string[] {
   const lists: string[][] = [];
   let bytes = LIST_MAX_BYTES;
@@ -169,10 +174,16 @@ export interface AttachedTag {
   subject: Digest;
 }
 
-/** Depth of signatures of signatures. What is deeper stays, as ordinary tags. */
+/**
+ * The maximum depth of attached tags, for example of signatures of signatures. Deeper ones are not followed and stay ordinary
+ * tags.
+ */
 const LEVELS_MAX = 10;
 
-/** The tags of a manifest, then those of what they name, level by level, each manifest once. One query if there are none. */
+/**
+ * Finds the tags attached to a manifest, then the tags attached to the manifests that these name, level by level. Each manifest
+ * is visited once. If there are no such tags, this takes one query.
+ */
 export async function attachedBelow(env: Database, repository: RepositoryName, root: Digest): Promise<AttachedTag[][]> {
   const levels: AttachedTag[][] = [];
   const seen = new Set<Digest>([root]);

@@ -1,6 +1,6 @@
 /**
- * Manifests of a repository: stat and get, and what their documents reference. `put.ts` and `deletion.ts` change them. Only
- * deletion and restoring need the references, so no index is kept for them.
+ * Reads manifests of a repository, and the references in their documents. `put.ts` and `deletion.ts` write manifests. Only
+ * deletion and restoring need the references of a given manifest, so the database has no index for them.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
@@ -23,8 +23,8 @@ interface ManifestHead {
 }
 
 /**
- * SQL: finds a manifest by tag or digest (`:reference`). An empty key marks a document whose object is gone: it counts as
- * absent.
+ * Returns the SQL that finds a manifest by its tag or digest (`:reference`). An empty object key marks a document whose object
+ * is missing, so the manifest counts as absent.
  */
 function locate(reference: Reference): string {
   const named = reference.tag
@@ -40,7 +40,7 @@ interface HeadRow {
   size: number;
 }
 
-/** @throws manifest-unknown */
+/** Returns the digest, media type and size of a manifest. @throws manifest-unknown */
 export async function statManifest(env: Database, repository: RepositoryName, reference: Reference): Promise<ManifestHead> {
   const sql = `SELECT m.digest, m.media_type, m.size ${locate(reference)}`;
   const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<HeadRow>();
@@ -49,8 +49,9 @@ export async function statManifest(env: Database, repository: RepositoryName, re
 }
 
 /**
- * Stats a manifest for a client that may push and will skip the push if the manifest exists. Takes a lease (invariant 8), so
- * that no lifecycle rule deletes it as untagged before the tag or index that names it comes. @throws manifest-unknown
+ * Like `statManifest`, for a client that may push and that skips the push if the manifest exists. Takes a lease (invariant 8),
+ * so that no lifecycle rule deletes the manifest as untagged before a tag or an index names it.
+ * @throws manifest-unknown
  */
 export async function statManifestForPush(
   env: Database & Vars,
@@ -72,7 +73,7 @@ export async function statManifestForPush(
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
 
-/** end-3. @throws manifest-unknown */
+/** end-3: returns a manifest with its document. @throws manifest-unknown */
 export async function getManifest(
   env: Stores,
   repository: RepositoryName,
@@ -91,7 +92,7 @@ export async function getManifest(
   return { digest: row.digest, mediaType: row.media_type, size: row.size, text };
 }
 
-/** Marks a manifest whose object is gone as absent, so that the next push uploads it again instead of skipping it. */
+/** Marks a manifest whose object is missing as absent, so that the next push uploads it again instead of skipping it. */
 async function markMissing(env: Database, repository: RepositoryName, digest: Digest, objectKey: string | null): Promise<void> {
   report('manifest.object-missing', { digest, repository, object: objectKey });
   if (!objectKey) return;
@@ -116,14 +117,14 @@ interface Document {
   manifests?: Descriptor[] | null;
 }
 
-/** A descriptor of a document, with the list that it is in. */
+/** A descriptor in a document, and the list that contains it. */
 export interface Described {
   child: Digest;
   list: 'config' | 'layers' | 'manifests';
   type: string | null;
 }
 
-/** @param text a document that was validated when it was pushed */
+/** Returns the descriptors in a document. @param text a document that was validated when it was pushed */
 export function descriptorsIn(text: string): Described[] {
   const { config, layers, manifests } = JSON.parse(text) as Document;
   const of = (list: Described['list'], descriptors: Descriptor[]) =>
@@ -132,7 +133,8 @@ export function descriptorsIn(text: string): Described[] {
 }
 
 /**
- * Columns of a manifest's row that lead to its references. `inline`: the digests that a document in the row references (JSON).
+ * The columns of a manifest's row that are needed to find its references. `inline` is a JSON list of the referenced digests if
+ * the document is in the row.
  */
 export interface DocumentRow {
   digest: Digest;
@@ -141,15 +143,15 @@ export interface DocumentRow {
 }
 
 /**
- * SQL column `inline`: the digests that the document in `content` references. The database parses it, so that it is not
- * transferred.
+ * The SQL column `inline`: the digests that the document in `content` references. The database parses the document, so that the
+ * document itself is not transferred.
  */
 export const INLINE_REFERENCES = `(SELECT json_group_array(DISTINCT d) FROM (
     SELECT content ->> '$.config.digest' AS d
     UNION ALL SELECT value ->> 'digest' FROM json_each(content, '$.layers')
     UNION ALL SELECT value ->> 'digest' FROM json_each(content, '$.manifests')) WHERE d IS NOT NULL) AS inline`;
 
-/** Digests that a document references; `null` if its object is gone. */
+/** Returns the digests that a document references, or `null` if the document's object is missing. */
 export async function referencesOf(env: Pick<Env, 'BLOBS'>, { inline, object_key }: DocumentRow): Promise<Digest[] | null> {
   if (object_key === null) return inline === null ? null : (JSON.parse(inline) as Digest[]);
   const text = object_key === '' ? null : await readText(env, object_key);

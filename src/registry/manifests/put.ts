@@ -1,4 +1,4 @@
-/** Puts a manifest: its references, its document, its tags with their history, and the events, in one batch. */
+/** Puts a manifest. One batch writes its references, its document, its tags with their history, and the events. */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Background, type Batch, type Handle, isLost, newBatch, type Results } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -19,27 +19,30 @@ import { countManifest } from '../usage/limit.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** References of a manifest. Their list is one bound parameter, and D1 takes 2 MB of that. */
+/** The maximum number of references in a manifest. The list of references is one bound parameter, and D1 accepts 2 MB in it. */
 const MAX_REFERENCES = 4000;
 
-/** Bytes up to which a document is stored in its row: a D1 row has at most 2 MB, and lists should not read megabytes. */
+/**
+ * The maximum size in bytes of a document that is stored in its row. A D1 row has at most 2 MB, and lists should not read
+ * megabytes.
+ */
 const INLINE_MAX_BYTES = 128 * 1024;
 
 interface ManifestPut extends TagPut {
   manifest: Manifest;
-  /** Bytes. */
+  /** The size of the document in bytes. */
   size: number;
   by: Actor;
-  /** True if the put may create the repository. */
+  /** True if the push may create the repository. */
   mayCreate: boolean;
 }
 
-/** Tags that a put moved, each with the digest that it named before. */
+/** The tags that a push moved, each with the digest that it named before. */
 export type MovedTags = { tag: Tag; previous: Digest }[];
 
 /**
- * end-7: puts a manifest (invariants 2, 3 and 6). If the manifest is there already, this is still a push: the manifest and its
- * tags get a new time, and each tag has an event.
+ * end-7: puts a manifest (invariants 2, 3 and 6). A push of an existing manifest still counts as a push: the manifest and its
+ * tags get a new time, and each tag gets an event.
  * @throws references-unknown, manifest-invalid, forbidden, condition-failed, tag-immutable, quota-exceeded, repository-unknown
  */
 export async function putManifest(env: Stores, put: ManifestPut, work: Background): Promise<MovedTags> {
@@ -57,16 +60,20 @@ export async function putManifest(env: Stores, put: ManifestPut, work: Backgroun
   }
 }
 
-/** One put. Its id is written with what it changes, so that it can be found out later whether it was carried out. */
+/**
+ * One execution of a put. Its id is written with the changes, so that a later query can find out whether the batch was
+ * committed.
+ */
 interface Attempt {
   id: string;
-  /** The object of a long document. */
+  /** The key of the object that stores a long document, or `null` if the document is stored in the row. */
   objectKey: string | null;
 }
 
 /**
- * If the answer of the batch was lost, the batch is tried again unless it was carried out. It requires that it was not: another
- * change may have come after it and must not be undone.
+ * Commits the put. If the database's answer is lost, a query finds out whether the batch was committed; if it was not, the put
+ * is tried once more. The second batch requires that the first one was not committed, because it could undo a later change
+ * otherwise.
  */
 async function putOnce(env: Stores, put: ManifestPut, attempt: Attempt, judgement: Judgement): Promise<MovedTags> {
   const first = newBatch(env);
@@ -79,7 +86,7 @@ async function putOnce(env: Stores, put: ManifestPut, attempt: Attempt, judgemen
   const carriedOut = await writtenBy(env, put, attempt);
   if (carriedOut) return carriedOut;
   const second = newBatch(env);
-  // The first batch may be carried out only now.
+  // The database may still commit the first batch after the query.
   second.require('overtaken', `NOT EXISTS (${WRITTEN})`, writtenParameters(put, attempt));
   const movingNow = addPut(second, env, put, attempt, judgement);
   try {
@@ -100,12 +107,15 @@ function movedIn(results: Results, moving: Handle<MovingTag>): MovedTags {
   return results.of(moving).map(({ name, digest }) => ({ tag: name, previous: digest }));
 }
 
-/** Points of a tag's history that are searched for the attempt: other requests may have changed the tag since. */
+/**
+ * The number of the newest points in a tag's history that are searched for the attempt. Other requests may have changed the tag
+ * since.
+ */
 const POINTS = 100;
 
 /**
- * SQL: what the put `:attempt` has written: the tags of `:tags` that it changed, and a row of NULLs for the manifest, which may
- * be in the trash by now.
+ * A query of the changes that the put `:attempt` has written. It yields the tags in `:tags` that the put changed, and a row of
+ * NULLs if the put wrote the manifest, which may be in the trash by now.
  */
 const WRITTEN = `SELECT h.tag, h.previous FROM json_each(:tags) d CROSS JOIN tag_history h
     ON h.repository_id = ${REPOSITORY_ID} AND h.tag = d.value AND h.attempt = :attempt
@@ -119,7 +129,7 @@ function writtenParameters({ repository, tags, digest }: ManifestPut, attempt: A
   return { repository, tags, digest, attempt: attempt.id };
 }
 
-/** The tags that the attempt moved; `null` if it was not carried out. */
+/** Returns the tags that the attempt moved, or `null` if the attempt was not committed. */
 async function writtenBy(env: Stores, put: ManifestPut, attempt: Attempt): Promise<MovedTags | null> {
   const { results } = await prepare(env, WRITTEN, writtenParameters(put, attempt)).all<{
     tag: Tag | null;
@@ -129,7 +139,7 @@ async function writtenBy(env: Stores, put: ManifestPut, attempt: Attempt): Promi
   return results.flatMap(({ tag, previous }) => (tag && previous ? [{ tag, previous }] : []));
 }
 
-/** Adds the preconditions and steps of a put. @returns the tags that it moves */
+/** Adds the preconditions and steps of a put. @returns a handle of the tags that the put moves */
 function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, judgement: Judgement): Handle<MovingTag> {
   const { repository, digest, manifest, size, tags, by, notToMake, notToMove } = put;
   const { mediaType } = manifest;
@@ -148,7 +158,8 @@ function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, j
      SELECT ${REPOSITORY_ID}, value ->> 'digest', :digest FROM json_each(:references) WHERE TRUE ON CONFLICT DO NOTHING`,
     { repository, digest, references },
   );
-  // A caller with no right at all to a tag does not refresh it, and so triggers no deployment of it.
+  // If the caller may neither create nor move a tag, its time is not updated and no event is recorded, so no webhook deploys
+  // it.
   const pushedAgain = tags.filter((tag) => !notToMake.includes(tag) || !notToMove.includes(tag));
   if (tags.length > 0) changeTags(batch, { repository, digest, mediaType, size, tags, by, attempt: attempt.id, pushedAgain });
   return moving;
@@ -161,7 +172,10 @@ function deniedTags({ moving, tags }: { moving: boolean; tags: unknown[] }): Par
   return { message, detail: tags };
 }
 
-/** SQL: the references of `:references` that are not linked in the repository, or differ from what their descriptor says. */
+/**
+ * A query of the references in `:references` that are not linked in the repository, or whose descriptor states another size or
+ * type.
+ */
 const UNMET_REFERENCES = `SELECT value ->> 'digest' AS digest, coalesce(b.size, m.size) IS NOT NULL AS present
   FROM json_each(:references)
   LEFT JOIN repository_blobs l ON value ->> 'kind' = 'blob' AND l.digest = value ->> 'digest'
@@ -172,19 +186,19 @@ const UNMET_REFERENCES = `SELECT value ->> 'digest' AS digest, coalesce(b.size, 
   WHERE (b.digest IS NULL AND m.digest IS NULL AND value ->> 'required')
      OR coalesce(b.size, m.size) <> value ->> 'size' OR m.media_type <> value ->> 'mediaType'`;
 
-/** SQL: the manifest was pushed before with another media type. */
+/** A query that yields a row if the manifest was pushed before with another media type. */
 const OTHER_MEDIA_TYPE = `SELECT media_type FROM manifests
   WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND media_type <> :mediaType`;
 
 /**
- * The references as one parameter (JSON). Only manifests have a media type of their own to compare; leaving it out for blobs
- * keeps the longest list within D1's 2 MB.
+ * Returns the references as one bound parameter (JSON). The media types of blobs are left out, because only manifests have a
+ * stored media type to compare. This keeps the longest list within D1's 2 MB.
  */
 function listOf({ references }: Manifest): string {
   return JSON.stringify(references.map((one) => (one.kind === 'blob' ? { ...one, mediaType: undefined } : one)));
 }
 
-/** Refuses the batch with `references-unknown` or `manifest-invalid` (invariant 2). */
+/** Refuses the batch with `references-unknown` or `manifest-invalid` unless all references are valid (invariant 2). */
 function requireContent(batch: Batch, env: Stores, { repository, digest, manifest }: ManifestPut, references: string): void {
   const parameters = { repository, digest, mediaType: manifest.mediaType, references };
   const unmet = async (present: 0 | 1) => {
@@ -209,7 +223,7 @@ function requireContent(batch: Batch, env: Stores, { repository, digest, manifes
   batch.require('manifest-invalid', `NOT EXISTS (${OTHER_MEDIA_TYPE})`, parameters);
 }
 
-/** Records the push of a manifest without a tag, if the manifest is new. */
+/** Adds the step that records the push of a manifest without a tag, if the manifest is new. */
 function recordUntagged(batch: Batch, { repository, digest, manifest, size, by }: ManifestPut): void {
   recordEvent(batch, {
     about: repository,
@@ -221,7 +235,8 @@ function recordUntagged(batch: Batch, { repository, digest, manifest, size, by }
 }
 
 /**
- * A manifest without a tag gets a lease, until the tag or index that names it comes (invariant 8). `pushed_at` is the last put.
+ * Adds the step that writes the manifest's row. A manifest without a tag gets a lease, which protects it until a tag or an
+ * index names it (invariant 8). `pushed_at` is the time of the last put.
  */
 function insertManifest(
   batch: Batch,
@@ -245,7 +260,7 @@ function insertManifest(
   );
 }
 
-/** Deletes the new object if no row names it: the document was there already, or the put was refused. */
+/** Deletes the new object if no row names it, because the document existed already or the put was refused. */
 async function discardUnused(env: Stores, repository: RepositoryName, digest: Digest, objectKey: string): Promise<void> {
   const isIn = (table: string) =>
     `EXISTS (SELECT 1 FROM ${table} WHERE repository_id = r.id AND digest = :digest AND object_key = :objectKey)`;

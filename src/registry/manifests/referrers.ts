@@ -8,11 +8,11 @@ import { type Page, pageOf } from '../../oci/page.ts';
 import { readText } from '../../storage/objects.ts';
 
 /**
- * Bytes of one answer, and of the documents that are read for it: their annotations are part of the answer and may have
- * megabytes each. oras-go reads lists of up to 4 MiB.
+ * The maximum number of bytes of one answer, and of the documents that are read for it. The answer contains their annotations,
+ * which may have megabytes each. oras-go reads lists of up to 4 MiB.
  */
 const PAGE_MAX_BYTES = 4 * 1024 * 1024;
-/** Bytes of the answer that are reserved for the JSON around the entries. */
+/** The number of bytes of the answer that are reserved for the JSON around the entries. */
 const ENVELOPE_BYTES = 1024;
 
 interface Referrer {
@@ -26,7 +26,7 @@ interface Referrer {
 interface ReferrersQuery {
   subject: Digest;
   artifactType: string | undefined;
-  /** The last referrer of the page before. */
+  /** The last referrer of the previous page, or `undefined` for the first page. */
   after: { artifactType: string; digest: string } | undefined;
   limit: number;
 }
@@ -41,14 +41,14 @@ interface Row {
   candidates: number;
 }
 
-/** end-12. The list is empty, and that is no error, if the subject or the repository does not exist. */
+/** end-12: lists referrers. If the subject or the repository does not exist, the list is empty; this is not an error. */
 export async function listReferrers(
   env: Pick<Env, 'DB' | 'BLOBS'>,
   repository: RepositoryName,
   { subject, artifactType, after, limit }: ReferrersQuery,
 ): Promise<Page<Referrer>> {
   const type = artifactType === undefined ? '' : 'AND m.artifact_type = :artifactType';
-  // The page is chosen without the contents, as sorting those would move megabytes.
+  // The page is chosen without the documents, because sorting them would move megabytes.
   const { results } = await prepare(
     env,
     `WITH candidates AS (
@@ -73,7 +73,10 @@ export async function listReferrers(
   return { items: fitting, more: (results[0]?.candidates ?? 0) > fitting.length };
 }
 
-/** The first entries that fit an answer, at least one. An entry that is too long by itself loses its longest annotations. */
+/**
+ * Returns the first entries that fit into an answer, at least one. If the first entry alone is too long, its longest
+ * annotations are left out.
+ */
 function firstThatFit(referrers: Referrer[]): Referrer[] {
   let room = PAGE_MAX_BYTES - ENVELOPE_BYTES;
   const fitting: Referrer[] = [];
