@@ -1,8 +1,8 @@
 /**
- * Finds what must be restored with a manifest: the manifests that it lists and those that refer to it, as far as they are in
- * the trash, and the blobs that all of them need; and which of it the repository lacks. The database reads documents in their
- * rows; the references of documents in the bucket are passed to it. A client may have deleted blobs that nothing seemed to
- * need, but the trash has kept their bytes.
+ * Finds the content that must be restored with a manifest: the manifests in the trash that it lists, the manifests in the trash
+ * that refer to it, and the blobs that all of these reference. Also finds which of these blobs the repository has lost.
+ * Documents in rows are parsed by the database. Documents in the bucket are read here, and their references are passed to the
+ * database. A client may have deleted blobs that nothing in the repository referenced, but the trash has kept their bytes.
  */
 import type { Env } from '../../env.ts';
 import { prepare } from '../../events/sql.ts';
@@ -17,36 +17,39 @@ import { type Described, descriptorsIn } from '../manifests/manifests.ts';
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
 
 /**
- * Limits of one restore, which is one batch: manifests, levels around the first one, and documents that are read from the
- * bucket.
+ * The limits of one restore, which is one batch: the number of manifests, the number of levels around the first manifest, and
+ * the number of documents that are read from the bucket.
  */
 const MANIFESTS_MAX = 2000;
 const LEVELS_MAX = 10;
 const IN_BUCKET_MAX = 50;
-/** Characters of the references of those documents: they are one bound parameter, and D1 takes 2 MB. */
+/**
+ * The maximum number of characters of the references in those documents. They are one bound parameter, and D1 accepts 2 MB in
+ * it.
+ */
 const IN_BUCKET_MAX_LENGTH = 1_800_000;
 
 export interface Contents extends MissingContent {
-  /** Children before the manifests that list them. */
+  /** The manifests to restore. Children precede the manifests that list them. */
   manifests: Digest[];
   inBucket: BucketDocument[];
-  /** Tags that belong to the manifests by their name, and were deleted with them or later. */
+  /** The tags that are attached to the manifests by their name, and were not deleted before their manifests. */
   attached: { tag: Tag; digest: Digest }[];
 }
 
-/** Nothing has to be restored. */
+/** The contents of a restore that has only tags to restore. */
 export const NO_CONTENTS: Contents = { manifests: [], inBucket: [], attached: [], links: [], foreign: [] };
 
 interface TrashedDocument {
   digest: Digest;
-  /** `null`: the document is in its row. Empty: its object is known to be gone. */
+  /** The key of the document's object. `null` if the document is in its row; empty if the object is known to be missing. */
   objectKey: string | null;
 }
 
 /**
- * Finds the contents of a restore. Referrers stay in the trash if their content is gone or they are too many: the manifest does
- * not need them.
- * @throws content-gone; limit-reached if one request cannot restore so much
+ * Finds the contents of a restore. If the referrers cannot be restored, or are too many, they stay in the trash, because the
+ * manifest does not need them.
+ * @throws content-gone; limit-reached if the content is too much for one request
  */
 export async function contentsOf(env: Stores, id: number, root: TrashedDocument): Promise<Contents> {
   try {
@@ -76,8 +79,8 @@ async function gather(env: Stores, id: number, root: TrashedDocument, withReferr
 }
 
 /**
- * SQL: the tags of the list `:attachable` that are in the trash and were not deleted before their subject. A tag that was
- * deleted earlier was deleted for itself.
+ * SQL: the tags in the list `:attachable` that are in the trash and were not deleted before their subject. A tag that was
+ * deleted earlier was deleted on its own and is not restored.
  */
 const ATTACHED = `FROM json_each(:attachable) n
   CROSS JOIN trash e ON e.repository_id = :id AND e.kind = 'tag' AND e.name = n.value ->> 'tag' AND NOT e.purging
@@ -88,7 +91,7 @@ function attachableTo(subjects: Digest[]): { tag: string; subject: Digest }[] {
   return subjects.flatMap((subject) => tagsAttachableTo(subject).map((tag) => ({ tag, subject })));
 }
 
-/** The attached tags whose manifest is restored or exists. */
+/** Returns the attached tags whose manifest is restored or exists. */
 async function attachedTags(env: Stores, id: number, manifests: Digest[]): Promise<Contents['attached']> {
   const { results } = await prepare(
     env,
@@ -99,7 +102,10 @@ async function attachedTags(env: Stores, id: number, manifests: Digest[]): Promi
   return results;
 }
 
-/** The manifests in the trash that the manifests of a level list, that refer to them, and that attached tags name. */
+/**
+ * Returns the manifests in the trash that the manifests of a level list, that refer to them, or that tags attached to them
+ * name.
+ */
 async function nextLevel(
   env: Stores,
   id: number,
@@ -146,13 +152,13 @@ function tooMuch(): Refusal {
   return new Refusal('limit-reached', { message });
 }
 
-/** The references of a document that is stored in the bucket. */
+/** The references in a document that is stored in the bucket. */
 interface BucketDocument {
   parent: Digest;
   references: Described[];
 }
 
-/** Parameters of `TRASHED_REFERENCES`. */
+/** The parameters of `TRASHED_REFERENCES`. */
 interface ReferenceParameters {
   id: number;
   manifests: readonly Digest[];
@@ -162,8 +168,8 @@ interface ReferenceParameters {
 const DOCUMENTS = 'FROM json_each(:manifests) s CROSS JOIN trashed_manifests d ON d.repository_id = :id AND d.digest = s.value';
 
 /**
- * SQL: the references of the manifests `:manifests` in the trash of repository `:id`, with the documents in the bucket as
- * `:inBucket`. A list in a document may be `null`; then json_each yields one row that is not an object.
+ * A query of the references of the manifests `:manifests` in the trash of repository `:id`. `:inBucket` has the references of
+ * documents in the bucket. A list in a document may be `null`; json_each then yields one row that is not an object.
  */
 export const TRASHED_REFERENCES = `SELECT d.digest AS parent, d.content ->> '$.config.digest' AS child, 'config' AS list,
       d.content ->> '$.config.mediaType' AS type ${DOCUMENTS} AND d.content ->> '$.config.digest' IS NOT NULL
@@ -174,12 +180,13 @@ export const TRASHED_REFERENCES = `SELECT d.digest AS parent, d.content ->> '$.c
   UNION SELECT o.value ->> 'parent', r.value ->> 'child', r.value ->> 'list', r.value ->> 'type'
     FROM json_each(:inBucket) o CROSS JOIN json_each(o.value, '$.references') r`;
 
-/** An index entry with one of these media types is a manifest; any other entry is a blob. */
+/** SQL: the media types of manifests. An index entry with one of them is a manifest; any other entry is a blob. */
 const MANIFEST_TYPES = MANIFEST_MEDIA_TYPES.map((type) => `'${type}'`).join();
 
 /**
- * SQL: the references of `TRASHED_REFERENCES` to content that the repository lacks.
- * @param table where manifests are looked up. A manifest counts only if it has the media type that the index gives it.
+ * Returns a query of the references in `TRASHED_REFERENCES` whose content the repository does not have.
+ * @param table the table in which manifests are looked up. A manifest counts only if it has the media type that the index
+ *   states
  */
 export const unmetReferences = (
   table: 'manifests' | 'trashed_manifests',
@@ -190,9 +197,9 @@ export const unmetReferences = (
       WHERE l.digest = x.child AND l.repository_id = :id))`;
 
 interface MissingContent {
-  /** Blobs that must be linked again. */
+  /** The blobs that must be linked to the repository again. */
   links: Digest[];
-  /** Foreign layers, which may be absent. */
+  /** Foreign layers that the registry does not have. They may be absent. */
   foreign: { child: Digest; type: string | null }[];
 }
 
@@ -203,15 +210,15 @@ interface UnmetReference {
   type: string | null;
 }
 
-/** Documents that are read to learn which references are required. */
+/** The maximum number of documents that are read to learn which references are required. */
 const PARENTS_MAX = 100;
-/** Digests that a refusal names. */
+/** The maximum number of digests in the detail of a refusal. */
 const NAMED_MAX = 10;
 
-/** @throws content-gone, with the digests of the content that cannot be restored */
+/** Finds the content that the repository lacks. @throws content-gone with the digests of the content that cannot be restored */
 async function findMissing(env: Stores, parameters: ReferenceParameters): Promise<MissingContent> {
-  // Equal references are grouped, because the type alone decides what they need. A child that was pushed again with another
-  // media type cannot be restored as this one.
+  // Equal references are grouped, because only the type decides whether their content is required. If a child was pushed again
+  // with another media type, the child with this type cannot be restored.
   const { results } = await prepare(
     env,
     `SELECT min(parent) AS parent, child, list, type FROM (SELECT * FROM (${unmetReferences('trashed_manifests')}) x
@@ -254,7 +261,7 @@ async function referencesOf(env: Stores, id: number, parents: Digest[]): Promise
   return new Map(await Promise.all(parsed));
 }
 
-/** The referenced blobs whose bytes the registry has. They were in this repository when the manifest was pushed. */
+/** Returns the referenced blobs whose bytes the registry has. The repository held them when the manifest was pushed. */
 async function storedBlobs(env: Stores, references: ManifestReference[]): Promise<Digest[]> {
   const blobs = references.filter(({ kind }) => kind === 'blob');
   const { results } = await prepare(

@@ -1,4 +1,4 @@
-/** Lists the trash of a repository, and deleted repositories. */
+/** Lists the trash of a repository, and the deleted repositories. */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -11,24 +11,27 @@ type Stores = Pick<Env, 'DB'> & Vars;
 const DAY = 24 * 60 * 60;
 
 interface Deleted {
-  /** Seconds since the epoch. */
+  /** The time of the deletion, in seconds since the epoch. */
   deletedAt: number;
-  /** The subject, such as `user:alice`. */
+  /** The subject of the user or robot that deleted it, for example `user:alice`. */
   deletedBy: string;
-  /** The lifecycle rule that deleted it; `null`: somebody did. */
+  /** The lifecycle rule that deleted it, or `null` if a user did. */
   reason: string | null;
-  /** Seconds since the epoch. Later it can be restored until the collector purges it. */
+  /**
+   * The end of its retention, in seconds since the epoch. It may remain restorable after this time until the collector purges
+   * it.
+   */
   restorableUntil: number;
 }
 
 export interface TrashEntry extends Deleted {
   kind: 'manifest' | 'tag';
-  /** The tag, or the manifest's digest. */
+  /** The name of the tag, or the digest of the manifest. */
   name: string;
   digest: Digest;
-  /** The tags that named the manifest. */
+  /** The names of the tags that named the manifest. */
   tags: string[];
-  /** `null` for a tag. */
+  /** The media type of the manifest, or `null` for a tag. */
   mediaType: string | null;
   size: number | null;
 }
@@ -44,7 +47,11 @@ function deletedOf(env: Vars, { deleted_at, actor, reason }: Row): Deleted {
   return { deletedAt: deleted_at, deletedBy: actor, reason, restorableUntil };
 }
 
-/** A page: manifests by digest, then tags by name. @param after the last entry of the page before @throws repository-unknown */
+/**
+ * Returns a page: first the manifests by digest, then the tags by name.
+ * @param after the last entry of the previous page
+ * @throws repository-unknown
+ */
 export async function listTrash(
   env: Stores,
   repository: RepositoryName,
@@ -92,7 +99,7 @@ export interface DeletedRepository extends Deleted {
   name: RepositoryName;
 }
 
-/** A place in the list of deleted repositories. Several of them may have the same name. */
+/** A position in the list of deleted repositories. Several of them may have the same name. */
 interface TrashCursor {
   name: string;
   entry: number;
@@ -100,20 +107,25 @@ interface TrashCursor {
 
 interface DeletedPage extends Page<DeletedRepository> {
   /**
-   * The cursor of the next page if this one took too long to fill; the caller may not know of the repository there. `null`: the
-   * next page begins after the last item.
+   * The cursor of the next page if this page took too long to fill. It may contain the name of a repository that the caller may
+   * not know of. `null` if the next page begins after the last item.
    */
   stoppedAt: TrashCursor | null;
 }
 
-/** Rounds, and rows of each round after the first: the cost of one request if most repositories are hidden from the caller. */
+/**
+ * The maximum number of rounds, and of rows in each round after the first. They limit the cost of a request if most
+ * repositories are hidden from the caller.
+ */
 const ROUNDS = 8;
 const CHUNK = 2000;
 
 /**
- * A page of the deleted repositories that can be restored, by name. Reads each prefix by the index, no further than the page.
- * @param reach prefixes of names ('' for all) and names: a superset of what the caller may see
- * @param isShown true if the caller may know of the repository; `null`: another request must find that out
+ * Returns a page of the deleted repositories that can be restored, sorted by name. Reads each prefix through the index, not
+ * beyond the page.
+ * @param reach prefixes of names ('' for all names) and names. They may include more than the caller may see
+ * @param isShown returns true if the caller may know of the repository, or `null` if this request cannot find that out. The
+ *   page then ends before that repository
  */
 export async function listDeletedRepositories(
   env: Stores,

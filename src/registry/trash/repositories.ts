@@ -1,4 +1,4 @@
-/** Moves repositories to the trash, with everything they have, and restores them. */
+/** Moves repositories to the trash with all their content, and restores them. */
 import type { Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -13,7 +13,7 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { type Judgement, MUTABILITY_RULE, withMutabilityRule } from '../tags/mutability.ts';
 
 export interface TrashedRepository {
-  /** The id of the repository. Several repositories of one name may be in the trash. */
+  /** The id of the repository, which is also the id of its entry. The trash may contain several repositories of one name. */
   entry: number;
   name: RepositoryName;
   isPurging: boolean;
@@ -31,9 +31,9 @@ export async function findTrashedRepository(env: Database, entry: number): Promi
 const ENTRY = `FROM trash WHERE repository_id = :entry AND kind = 'repository' AND name = ''`;
 
 /**
- * Adds the steps that restore a repository to a batch. It keeps its id, so everything that is stored under the id belongs to it
- * again. They refuse the batch with `not-found` if the entry is gone, and with `conflict` if it is being purged or its name is
- * taken.
+ * Adds the steps that restore a repository. It gets its old id, so everything that is stored under that id belongs to it again.
+ * The steps refuse the batch with `not-found` if the entry does not exist, and with `conflict` if the repository is being
+ * purged or if its name is taken.
  */
 export function restoreRepository(batch: Batch, env: Database, { entry, name }: TrashedRepository, by: Actor): void {
   batch.require('not-found', `EXISTS (SELECT 1 ${ENTRY} AND repository = :name)`, { entry, name });
@@ -56,18 +56,18 @@ export function restoreRepository(batch: Batch, env: Database, { entry, name }: 
 }
 
 interface Removal {
-  /** True: the repository is deleted even if it has manifests. */
+  /** True if the repository is deleted even if it has manifests. */
   evenIfNotEmpty: boolean;
   ifVersion: number | null;
   by: Actor;
-  /** Adds the steps of other modules to the batch. `id` is the repository's entry in the trash. */
+  /** Adds the steps of other modules to the batch. `id` is the id of the repository's entry in the trash. */
   also: (batch: Batch, id: number) => void;
 }
 
 /**
- * Moves a repository to the trash. Only its row is deleted. Its content is stored under its id, which no other repository gets,
- * so nobody can reach the content until the repository is restored or purged.
- * @throws repository-unknown, version-mismatch; conflict if it has immutable tags; not-empty, deletion-disabled
+ * Moves a repository to the trash. Only its row is deleted. Its content stays stored under its id, which no other repository
+ * gets, so nobody can reach the content until the repository is restored or purged.
+ * @throws repository-unknown, version-mismatch; conflict if the repository has immutable tags; not-empty, deletion-disabled
  */
 export async function deleteRepository(env: Database & Vars, repository: RepositoryName, removal: Removal): Promise<void> {
   requireDeletion(env);
@@ -101,10 +101,10 @@ async function deleteOnce(
   await batch.commit();
 }
 
-/** Tags that the event of a deletion names. */
+/** The maximum number of tags that the event of a deletion contains. */
 const NAMED_MAX = 100;
 
-/** The event names the tags of the repository, because webhooks may filter by tags. */
+/** Adds the step that records the deletion. The event contains tags of the repository, because webhooks may filter by tag. */
 function recordDeletion(batch: Batch, repository: RepositoryName, by: Actor): void {
   const named = `SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID} ORDER BY name`;
   recordEvent(batch, {
@@ -117,17 +117,17 @@ function recordDeletion(batch: Batch, repository: RepositoryName, by: Actor): vo
   });
 }
 
-/** SQL: the tags of the repository, and names that are reserved because they were immutable. */
+/** A query of the tags of the repository, and of the deleted tags whose names are reserved because they were immutable. */
 const HELD_TAGS = `SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID}
   UNION SELECT h.tag FROM tag_history h WHERE h.repository_id = ${REPOSITORY_ID} AND h.reserved AND h.point = (
     SELECT max(point) FROM tag_history l WHERE l.repository_id = h.repository_id AND l.tag = h.tag)`;
 
-/** Tag names in one bound parameter, of which D1 takes 2 MB. */
+/** The maximum number of tag names in one bound parameter. D1 accepts 2 MB in it. */
 const CHUNK = 10_000;
 
 /**
- * Refuses the batch with `conflict` if the repository has immutable tags. A new repository of the same name would know nothing
- * of them, so deleting and creating the repository would get around immutability.
+ * Refuses the batch with `conflict` if the repository has immutable tags. A new repository of the same name would not have
+ * these tags. Without this check, a user could change an immutable tag by deleting and recreating the repository.
  */
 async function requireNoImmutableTags(
   batch: Batch,
@@ -157,7 +157,7 @@ async function requireNoImmutableTags(
   }
 }
 
-/** In bytewise order. */
+/** Returns the names in `HELD_TAGS`, in bytewise order. */
 async function heldTags(env: Database, repository: RepositoryName): Promise<Tag[]> {
   const { results } = await prepare(env, `SELECT name FROM (${HELD_TAGS}) ORDER BY name`, { repository }).all<{ name: Tag }>();
   return results.map(({ name }) => name);

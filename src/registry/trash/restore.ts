@@ -1,6 +1,6 @@
 /**
- * Restores tags and manifests from the trash, each with everything it needs. A restore is decided on what was read before. Its
- * batch requires that this still holds; if it does not, the restore is decided again.
+ * Restores tags and manifests from the trash, each with all content that it needs. A restore first reads what there is to
+ * restore. Its batch requires that this is unchanged; if it has changed, the restore starts again.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
@@ -21,19 +21,19 @@ type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
 export interface Restored {
   tags: Tag[];
-  /** Tags that named the manifest and are taken now. They stay in the trash. */
+  /** Tags of the manifest that are not restored because their names are taken now. They stay in the trash. */
   notRestored: Tag[];
   manifests: Digest[];
 }
 
 interface Restore {
-  /** The repository. */
+  /** The id of the repository. */
   id: number;
   repository: RepositoryName;
   digest: Digest;
   mediaType: string;
   size: number;
-  /** Tags that will name the manifest again. */
+  /** The tags that will name the manifest again. */
   tags: Tag[];
   judgement: Judgement;
   contents: Contents;
@@ -41,8 +41,8 @@ interface Restore {
 }
 
 /**
- * Restores a manifest with its tags that are free, the manifests that it lists, and those that refer to it.
- * @throws manifest-unknown if it is not in the trash; content-gone, limit-reached
+ * Restores a manifest, those of its tags whose names are free, the manifests that it lists, and the manifests that refer to it.
+ * @throws manifest-unknown if the manifest is not in the trash; content-gone, limit-reached
  */
 export function restoreManifest(env: Stores, repository: RepositoryName, digest: Digest, by: Actor): Promise<Restored> {
   return withRetries(async () => {
@@ -68,8 +68,8 @@ export function restoreManifest(env: Stores, repository: RepositoryName, digest:
 }
 
 /**
- * Restores a tag, with its manifest if that is in the trash too. Other tags of the manifest stay in the trash.
- * @throws manifest-unknown if it is not in the trash; conflict if the tag is taken; content-gone, limit-reached
+ * Restores a tag, and its manifest if that is in the trash, too. Other tags of the manifest stay in the trash.
+ * @throws manifest-unknown if the tag is not in the trash; conflict if its name is taken; content-gone, limit-reached
  */
 export function restoreTag(env: Stores, repository: RepositoryName, tag: Tag, by: Actor): Promise<Restored> {
   return withRetries(async () => {
@@ -91,11 +91,11 @@ interface TagEntry {
   mediaType: string;
   size: number;
   objectKey: string | null;
-  /** 1: the manifest exists. */
+  /** 1 if the manifest exists outside of the trash, otherwise 0. */
   isThere: number;
 }
 
-/** @throws manifest-unknown; content-gone if the manifest that the tag named was purged */
+/** Reads the entry of a tag. @throws manifest-unknown; content-gone if the manifest that the tag named was purged */
 async function findTag(env: Stores, repository: RepositoryName, tag: Tag): Promise<TagEntry> {
   const entry = await prepare(
     env,
@@ -112,7 +112,7 @@ async function findTag(env: Stores, repository: RepositoryName, tag: Tag): Promi
   return { ...entry, mediaType };
 }
 
-/** The tags that do not exist, and that no rule of immutability reserves for another manifest. */
+/** Returns the tags that do not exist and are not reserved for another manifest because they were immutable. */
 async function freeTags(
   env: Database,
   repository: RepositoryName,
@@ -138,7 +138,7 @@ async function freeTags(
   return { free: tags.filter((tag) => !blocked.has(tag)), judgement };
 }
 
-/** Requires that the entry of the trash is as it was read. @param condition SQL on a row of the trash */
+/** Refuses the batch with `overtaken` unless the trash entry is as it was read. @param condition SQL on a row of the trash */
 function requireEntry(batch: Batch, condition: string, parameters: Parameters): void {
   const entry = `SELECT 1 FROM trash WHERE repository_id = :id AND ${condition} AND NOT purging`;
   batch.require('overtaken', `EXISTS (${entry})`, parameters);
@@ -172,7 +172,10 @@ function restore(batch: Batch, env: Stores, restored: Restore): void {
 const TRASHED = `FROM json_each(:manifests) s
   CROSS JOIN trashed_manifests t ON t.repository_id = :id AND t.digest = s.value`;
 
-/** Restores documents, their references and the blobs that they need. All of it is still in the trash (invariant 2). */
+/**
+ * Adds the steps that restore documents, their references and the links to their blobs. They require that all of the content is
+ * still in the trash, and that all references are met afterwards (invariant 2).
+ */
 function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by }: Restore): void {
   const { manifests, inBucket, links, foreign } = contents;
   const lease = settings(env).leaseSeconds;
@@ -219,7 +222,7 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
   );
 }
 
-/** Restores the tags of signatures and the like, unless the tags exist again. */
+/** Adds the steps that restore attached tags, such as those of signatures, unless tags of the same names exist. */
 function restoreAttachedTags(batch: Batch, { id, repository, contents: { attached }, by }: Restore): void {
   createTags(batch, repository, attached, by);
   batch.run(
@@ -230,9 +233,12 @@ function restoreAttachedTags(batch: Batch, { id, repository, contents: { attache
   );
 }
 
-/** Removes the restored manifests from the trash. Each of their tags that was not restored gets an entry of its own. */
+/**
+ * Adds the steps that remove the restored manifests from the trash. Each of their tags that is not restored gets an entry of
+ * its own.
+ */
 function removeEntries(batch: Batch, { id, digest, tags, contents: { manifests } }: Restore): void {
-  // A manifest that was pushed again since its deletion has two objects: the one of the trash gets a tombstone.
+  // If a manifest was pushed again after its deletion, it has two objects. The object of the trash entry gets a tombstone.
   batch.run(
     `INSERT INTO tombstones (object_key, made_at) SELECT t.object_key, unixepoch() ${TRASHED}
      WHERE t.object_key > '' AND NOT EXISTS (
