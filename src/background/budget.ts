@@ -1,9 +1,9 @@
 /**
- * The daily budget of background jobs (invariant 11): together they may use a fifth of the free plan, so that no job takes the
- * registry down for users. Costs are counted as D1 reports them, in one row per day, by the clock of the database. D1's days
- * end at 00:00 UTC too.
+ * The daily budget of background jobs (invariant 11). All jobs together may use a fifth of the free plan's daily limits, so
+ * that they cannot make the registry unavailable to users. The costs are those that D1 reports. They are stored in one row per
+ * day, by the clock of the database. D1's limits reset at 00:00 UTC, which is also when a day of the budget ends.
  *
- * Each job has a reserved share, and all jobs may use what is not reserved. So a large garbage collection does not stop the
+ * A part of the budget is reserved for each job; all jobs share the rest. So a large garbage collection cannot stop the
  * delivery of webhooks for the day.
  */
 import { type Env, settings } from '../env.ts';
@@ -17,10 +17,10 @@ export interface Cost {
 
 export const NO_COST: Cost = { rowsRead: 0, rowsWritten: 0, queueOperations: 0 };
 
-/** Percent of the budget that is reserved for each job. */
+/** The reserved part of the budget for each job, in percent. */
 const SHARES: Record<Job, number> = { deliveries: 15, expiry: 10, collector: 20, scrub: 5, lifecycle: 10 };
 
-/** The jobs that send messages. No queue operations are reserved for the others. */
+/** The jobs that send queue messages. No queue operations are reserved for the other jobs. */
 const SENDERS: Job[] = ['deliveries'];
 
 const RESOURCES = {
@@ -31,14 +31,14 @@ const RESOURCES = {
 const NAMES = Object.keys(RESOURCES) as (keyof Cost)[];
 
 export interface Day {
-  /** Infinity: no limit. */
+  /** The limits of the day. Infinity means no limit. */
   budget: Cost;
   spent: Partial<Record<Job, Cost>>;
 }
 
 type Settings = Parameters<typeof settings>[0];
 
-/** The budget by the settings, where 0 means no limit. */
+/** Returns the budget from the settings, in which 0 means no limit. */
 function budgetOf(env: Settings): Cost {
   const { backgroundRowsRead, backgroundRowsWritten, backgroundQueueOperations } = settings(env);
   const limit = (number: number) => (number === 0 ? Number.POSITIVE_INFINITY : number);
@@ -49,7 +49,7 @@ function budgetOf(env: Settings): Cost {
   };
 }
 
-/** A statement whose result `dayOf` reads. */
+/** Returns the statement that reads today's spending. `dayOf` parses its result. */
 export function today(env: Pick<Env, 'DB'>): D1PreparedStatement {
   return env.DB.prepare('SELECT spent FROM background_days WHERE day = unixepoch() / 86400');
 }
@@ -64,7 +64,7 @@ export function dayOf(env: Settings, result: D1Result | undefined): Day {
   return { budget: budgetOf(env), spent: Object.fromEntries(spent) as Day['spent'] };
 }
 
-/** Adds to today's spending: one row. */
+/** Adds costs to today's spending, which is one row. */
 export async function recordSpending(env: Pick<Env, 'DB'>, spent: Day['spent']): Promise<void> {
   const rows = Object.entries(spent).map(([job, cost]) => [job, NAMES.map((name) => cost[name])]);
   await env.DB.prepare(
@@ -79,7 +79,7 @@ export async function recordSpending(env: Pick<Env, 'DB'>, spent: Day['spent']):
     .run();
 }
 
-/** Days that are stored, for people to see. */
+/** The number of days for which the spending is stored. People can look at it. */
 const DAYS_KEPT = 8;
 
 export async function forgetDays(env: Pick<Env, 'DB'>): Promise<void> {
@@ -98,14 +98,18 @@ export function totalOf({ spent }: Day): Cost {
   return Object.values(spent).reduce(add, NO_COST);
 }
 
-/** The rest of a job's budget of today: the rest of the whole budget without the rest of the other jobs' shares. */
+/**
+ * Returns what a job may still spend today: the unspent part of the whole budget, minus the unspent reserves of the other jobs,
+ * but at least the unspent part of its own reserve.
+ */
 export function leftFor(day: Day, job: Job): Cost {
   const total = totalOf(day);
   const left = (name: keyof Cost) => {
     const others = JOBS.filter((other) => other !== job && (name !== 'queueOperations' || SENDERS.includes(other)));
     const kept = others.map((other) => Math.max(0, shareOf(day, other, name) - (day.spent[other]?.[name] ?? 0)));
     if (day.budget[name] === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
-    // A job keeps its own share even if others have spent too much: by their last slice, or because somebody insisted.
+    // A job keeps its reserve even if other jobs spent more than they were allowed. That happens in the last slice of a job,
+    // and if an administrator forces a run.
     const own = shareOf(day, job, name) - (day.spent[job]?.[name] ?? 0);
     return Math.max(0, own, day.budget[name] - total[name] - kept.reduce((sum, one) => sum + one, 0));
   };
@@ -116,7 +120,7 @@ function shareOf({ budget }: Day, job: Job, name: keyof Cost): number {
   return Math.floor((budget[name] * SHARES[job]) / 100);
 }
 
-/** Says which resource a job has used up; `null`: it may run. */
+/** Returns a message that names the resource that a job has used up; `null` if the job may run. */
 export function usedUp(day: Day, job: Job): string | null {
   const left = leftFor(day, job);
   const name = (['rowsWritten', 'rowsRead'] as const).find((one) => left[one] <= 0);

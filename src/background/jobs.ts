@@ -1,6 +1,6 @@
 /**
- * Runs jobs one after the other, as long as the day's budget has something left for them. Their bindings count rows of the
- * database, as D1 reports them, and messages sent to queues.
+ * Runs background jobs one after the other while they have budget left for the day. The bindings that a job gets count the rows
+ * that D1 reports and the messages that are sent to queues.
  */
 import { type Env, type Vars, withBindings } from '../env.ts';
 import { countedDatabase, report } from '../telemetry.ts';
@@ -13,13 +13,13 @@ export interface Work {
   run: (env: Env, left: Cost) => Promise<unknown>;
 }
 
-/** Rows after which the spending is saved, because an invocation can be killed at any moment. */
+/** The spending is saved after this many rows, because the runtime can end an invocation at any moment. */
 const SAVED_AFTER = { rowsRead: 5000, rowsWritten: 200 };
 
-/** The cost of saving. */
+/** The cost of saving the spending. */
 const SAVING: Cost = { rowsRead: 2, rowsWritten: 1, queueOperations: 0 };
 
-/** The cost of the jobs since the last save. */
+/** Adds up the costs of jobs, and saves them from time to time. */
 class Account {
   private unsaved: Day['spent'] = {};
   private readonly env: Pick<Env, 'DB'>;
@@ -36,7 +36,7 @@ class Account {
     if (rowsRead >= SAVED_AFTER.rowsRead || rowsWritten >= SAVED_AFTER.rowsWritten) await this.save();
   }
 
-  /** Saves the spending. If that fails, the next save includes it. */
+  /** Saves the costs since the last save. If that fails, the next save includes them. */
   async save(): Promise<void> {
     const [first] = Object.keys(this.unsaved) as Job[];
     if (!first) return;
@@ -53,8 +53,9 @@ class Account {
 }
 
 /**
- * Runs jobs. A failure does not keep the others from running. A job whose budget is used up is skipped, which is not a failure.
- * @param isEnd true if the other jobs would fail too after this failure
+ * Runs jobs one after the other. If a job fails, the next ones still run. A job whose budget is used up is skipped, which is
+ * not a failure.
+ * @param isEnd returns true for a failure after which all other jobs would fail too; then no more jobs run
  * @returns the failures
  */
 export async function runWithin(
@@ -66,7 +67,7 @@ export async function runWithin(
   const account = new Account(env, day);
   const failures: unknown[] = [];
   const told = new Set<Job>();
-  // The jobs run one after the other, so they share the counting bindings.
+  // The jobs run one after the other, so they can share the counting bindings.
   let running: Job = 'expiry';
   const counted = metered(env, {
     spent: (cost) => account.add(running, cost),
@@ -84,7 +85,7 @@ export async function runWithin(
   return failures;
 }
 
-/** Runs a job and logs what it cost. */
+/** Runs a job and logs its cost. */
 async function runOne(day: Day, job: Job, run: () => Promise<unknown>): Promise<void> {
   const before = day.spent[job] ?? NO_COST;
   let outcome = 'failed';
@@ -98,7 +99,7 @@ async function runOne(day: Day, job: Job, run: () => Promise<unknown>): Promise<
   }
 }
 
-/** Runs a job that somebody asked for. Its cost counts like that of the scheduled job. */
+/** Runs a job at the request of an administrator. Its cost is counted like that of a scheduled run. */
 export async function runCounted<T>(env: Env, day: Day, job: Job, run: (env: Env, left: Cost) => Promise<T>): Promise<T> {
   const account = new Account(env, day);
   try {
@@ -109,15 +110,15 @@ export async function runCounted<T>(env: Env, day: Day, job: Job, run: (env: Env
   }
 }
 
-/** Cloudflare Queues, "Pricing": a message is written, read and deleted. */
+/** The number of queue operations for one message: it is written, read and deleted (Cloudflare Queues, "Pricing"). */
 const OPERATIONS_PER_MESSAGE = 3;
 
 type Bindings = Pick<Env, 'DB' | 'EVENTS' | 'DELIVERIES' | 'DEAD_LETTERS'>;
 
 interface Meter {
-  /** Called with each cost as soon as it is known, and awaited. */
+  /** Receives each cost as soon as it is known. The counted operation waits for the returned promise. */
   spent: (cost: Cost) => Promise<void>;
-  /** True if so many queue operations are left. */
+  /** True if at least this many queue operations are left. */
   maySend: (operations: number) => boolean;
 }
 

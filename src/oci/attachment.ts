@@ -1,7 +1,7 @@
 /**
- * Attached tags: they belong to a manifest by their name. Signatures, attestations and SBOMs of cosign are stored so, and lists
- * of referrers for registries without the referrers API (distribution-spec, "Referrers Tag Schema"). The name is the digest
- * with a dash, cut after 64 hex digits as that schema says.
+ * Tags that attach content to a manifest: their name contains the manifest's digest. cosign stores signatures, attestations and
+ * SBOMs under such tags. Clients of registries without the referrers API store the list of referrers there (distribution-spec,
+ * "Referrers Tag Schema"). The name is the digest with a dash instead of the colon; that schema cuts the hex digits after 64.
  */
 import { algorithmOf, type Digest, hexOf } from './digest.ts';
 import type { Tag } from './reference.ts';
@@ -10,18 +10,18 @@ const SUFFIXES = ['', '.sig', '.att', '.sbom'] as const;
 const HEX_MAX = 64;
 const ATTACHED = /^(sha256|sha512)-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?$/;
 
-/** The beginning of the digest (see `beginningOf`) that a tag is attached to; `null` for an ordinary tag. */
+/** Returns the beginning of the digest (see `beginningOf`) that the tag is attached to; `null` for an ordinary tag. */
 export function attachedTo(tag: string): string | null {
   const [, algorithm, hex] = ATTACHED.exec(tag) ?? [];
   return algorithm === undefined ? null : `${algorithm}:${hex}`;
 }
 
-/** The digest, cut after 64 hex digits. */
+/** Returns the digest, cut after 64 hex digits. */
 export function beginningOf(digest: Digest): string {
   return `${algorithmOf(digest)}:${hexOf(digest).slice(0, HEX_MAX)}`;
 }
 
-/** All tags that may be attached to a manifest. */
+/** Returns the names of all tags that can be attached to the manifest. */
 export function tagsAttachableTo(digest: Digest): Tag[] {
   return SUFFIXES.map((suffix) => `${beginningOf(digest).replace(':', '-')}${suffix}` as Tag);
 }

@@ -1,7 +1,10 @@
-/** Conditions of a request (RFC 9110, sections 13.1.1 and 13.1.2): digests that its tag must name, or must not name. */
+/**
+ * The conditions `If-Match` and `If-None-Match` (RFC 9110, sections 13.1.1 and 13.1.2): the digests that the tag of the request
+ * must name, or must not name.
+ */
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** `*`: any digest. */
+/** `*` stands for any digest. */
 type Named = '*' | string[];
 
 export interface Condition {
@@ -9,19 +12,26 @@ export interface Condition {
   noneMatch: Named | null;
 }
 
-/** Digests in one header. */
+/** The maximum number of digests in one header. */
 const MAX_NAMED = 100;
 
-/** One element of a list of entity tags (8.8.3), which may be empty (5.6.1.2). */
+/** One element of a list of entity tags (RFC 9110, section 8.8.3). An element may be empty (section 5.6.1.2). */
 const ELEMENT = /[ \t]*(?:(?<weak>W\/)?"(?<opaque>[!#-~\x80-\xff]*)"[ \t]*)?(?:,|$)/y;
 
-/** `null`: there is no condition. @throws parameter-invalid for a header outside the grammar */
+/**
+ * Parses both headers.
+ * @returns `null` if the request has neither header
+ * @throws parameter-invalid for a header outside the grammar
+ */
 export function parseCondition(ifMatch: string | undefined, ifNoneMatch: string | undefined): Condition | null {
   if (ifMatch === undefined && ifNoneMatch === undefined) return null;
   return { match: parseNamed('If-Match', ifMatch), noneMatch: parseNamed('If-None-Match', ifNoneMatch) };
 }
 
-/** `If-Match` never matches a weak entity tag; `If-None-Match` ignores weakness (8.8.3.2). */
+/**
+ * Parses one header. Weak entity tags are left out for `If-Match`, which never matches them; `If-None-Match`
+ * ignores weakness (8.8.3.2).
+ */
 function parseNamed(header: 'If-Match' | 'If-None-Match', text: string | undefined): Named | null {
   if (text === undefined) return null;
   if (text.trim() === '*') return '*';
@@ -34,7 +44,7 @@ function parseNamed(header: 'If-Match' | 'If-None-Match', text: string | undefin
   return tags.filter(({ weak }) => !weak || header === 'If-None-Match').map(({ opaque }) => opaque);
 }
 
-/** `null`: the text is not a list of entity tags. */
+/** Parses a list of entity tags. @returns `null` if the text is not such a list */
 function tagsIn(text: string): { weak: boolean; opaque: string }[] | null {
   const tags: { weak: boolean; opaque: string }[] = [];
   for (let at = 0; at < text.length; at = ELEMENT.lastIndex) {

@@ -1,25 +1,25 @@
 /**
- * Strict JSON, for documents that all readers must understand in the same way. Refuses what `JSON.parse` accepts: invalid
- * UTF-8, a byte order mark, repeated keys, and unlimited nesting or numbers of members.
+ * Strict JSON for documents that all readers must understand in the same way. The parser refuses some input that `JSON.parse`
+ * accepts: repeated keys, very deep nesting, and very many members. It also refuses invalid UTF-8 and a byte order mark.
  */
 
-/** Levels of nesting: enough for any manifest. SQLite's JSON functions accept 1,000. */
+/** The maximum number of nested levels. Every real manifest has fewer. SQLite's JSON functions accept 1,000. */
 const MAX_DEPTH = 100;
 
 /**
- * Brackets, colons and commas. The CPU time of parsing grows with their number, not with the length: a manifest of 8 MiB may be
- * one long annotation, but a million members would take most of a second.
+ * The maximum number of brackets, colons and commas. The CPU time of parsing grows with this number, not with the length: a
+ * manifest of 8 MiB may consist of one long annotation, but a million members would take most of a second.
  */
 const MAX_STRUCTURE = 120_000;
 
-/** @throws SyntaxError with a message for the client */
+/** Parses a document. @throws SyntaxError with a message for the client */
 export function parseStrictJson(bytes: Uint8Array): { text: string; value: unknown } {
   const text = decode(bytes);
   const outline = outlineOf(text);
   if (outline.depth > MAX_DEPTH) throw new SyntaxError(`nested deeper than ${MAX_DEPTH} levels`);
   if (outline.structure > MAX_STRUCTURE) throw new SyntaxError(`more than ${MAX_STRUCTURE} brackets, colons and commas`);
   const value: unknown = JSON.parse(text);
-  // JSON.parse keeps one of several equal keys, so the text then has more members than the value.
+  // JSON.parse keeps only one of several equal keys, so the text then has more members than the value.
   if (outline.members !== countMembers(value)) throw new SyntaxError(`an object repeats a key${repeatedKey(text)}`);
   return { text, value };
 }
@@ -32,7 +32,7 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-/** Counts the characters outside of strings, in one pass without a stack. */
+/** Counts the members, the nested levels and the structural characters of a JSON text. Makes one pass and skips strings. */
 function outlineOf(text: string): { members: number; depth: number; structure: number } {
   let members = 0;
   let opened = 0;
@@ -52,7 +52,7 @@ function outlineOf(text: string): { members: number; depth: number; structure: n
   return { members, depth, structure: members + opened + commas };
 }
 
-/** The index of the closing quote of the string that opens at `start`; the end of the text if there is none. */
+/** Returns the index of the closing quote of the string that opens at `start`, or the length of the text if there is none. */
 function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
     let escapes = 0;
@@ -62,7 +62,7 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** `: "layers"`, the repeated key, for the error message. */
+/** Finds the key that an object repeats, for the error message. @returns for example `: "layers"` */
 function repeatedKey(text: string): string {
   const open: (Set<string> | null)[] = [];
   for (let at = 0; at < text.length; at++) {
@@ -95,12 +95,12 @@ function countMembers(root: unknown): number {
   return members;
 }
 
-/** Bytes of a value as JSON in UTF-8. */
+/** Returns the number of bytes of a value as JSON in UTF-8. */
 export function jsonBytes(value: unknown): number {
   return new TextEncoder().encode(JSON.stringify(value)).byteLength;
 }
 
-/** The value of a text that should be JSON; `null` if it is not, which every schema refuses. */
+/** Parses a text that should be JSON. @returns `null` if it is not JSON; every schema refuses `null` */
 export function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);

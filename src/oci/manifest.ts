@@ -1,18 +1,25 @@
 /**
- * Manifests and indexes (image-spec manifest.md and image-index.md; Docker image manifest version 2, schema 2): which types are
- * stored, if a document is valid, and what it references. Pure. The registry checks if the references exist.
+ * Manifests and indexes (image-spec manifest.md and image-index.md; Docker image manifest version 2, schema 2). Decides which
+ * media types are stored, whether a document is valid, and what it references. Pure: the registry checks whether the referenced
+ * content exists.
  */
 
 import { Refusal } from '../vocabulary/refusal.ts';
 import { type Digest, isDigest } from './digest.ts';
 import { parseStrictJson } from './json.ts';
 
-/** Bytes. The specification asks for at least 4 MiB. The limit is the CPU time of parsing, not D1 or R2. */
+/**
+ * The maximum number of bytes of a manifest. The specification asks for at least 4 MiB. The CPU time of parsing sets this
+ * limit; D1 and R2 would allow more.
+ */
 export const MANIFEST_MAX_BYTES = 8 * 1024 * 1024;
 
 export const INDEX_MEDIA_TYPE = 'application/vnd.oci.image.index.v1+json';
 
-/** Only these types are stored and served, so a client cannot make the registry serve a type that a browser executes. */
+/**
+ * The media types that are stored and served. A closed list prevents a client from making the registry serve a type that a
+ * browser executes.
+ */
 const KINDS = {
   'application/vnd.oci.image.manifest.v1+json': 'image',
   'application/vnd.docker.distribution.manifest.v2+json': 'image',
@@ -25,26 +32,30 @@ type ManifestMediaType = keyof typeof KINDS;
 export const MANIFEST_MEDIA_TYPES = Object.keys(KINDS) as ManifestMediaType[];
 
 /**
- * Layers that image-spec and Docker keep elsewhere ("non-distributable", "foreign"). They do not have to be in the repository.
+ * The media types of layers that image-spec and Docker store elsewhere ("non-distributable", "foreign"). The repository does
+ * not have to contain such layers.
  */
 const FOREIGN_LAYER = new RegExp(
   '^application/vnd\\.(?:oci\\.image\\.layer\\.nondistributable\\.v1|docker\\.image\\.rootfs\\.foreign\\.diff)' +
     '\\.tar(?:[.+](?:gzip|zstd))?$',
 );
 
-/** RFC 6838, 4.2: at most 127 ASCII characters on each side of the slash. Parameters are allowed. */
+/** A media type has at most 127 ASCII characters on each side of the slash (RFC 6838, section 4.2). Parameters are allowed. */
 const MEDIA_TYPE = /^[!-.0-:<-~]{1,127}\/[!-.0-:<-~]{1,127}(?:;[ -~]{0,255})?$/;
 
-/** Should be a media type, but some clients send other texts. Its length is limited because a database index contains it. */
+/**
+ * The grammar of an artifact type. It should be a media type, but some clients send other texts. Its length is limited because
+ * it is part of a database index.
+ */
 const ARTIFACT_TYPE = /^[ -~]{0,255}$/;
 
-/** Content that a manifest references in its repository. */
+/** A reference from a manifest to content in the same repository. */
 export interface ManifestReference {
   digest: Digest;
   kind: 'blob' | 'manifest';
-  /** `false` for foreign layers: they are kept if they exist, and may be absent. */
+  /** False for foreign layers: the repository keeps them if it has them, but may lack them. */
   required: boolean;
-  /** Size according to the descriptor. If it is wrong, the manifest cannot be pulled. */
+  /** The size that the descriptor states. If it is wrong, clients cannot pull the manifest. */
   size: number;
   mediaType: string;
 }
@@ -52,13 +63,13 @@ export interface ManifestReference {
 export interface Manifest {
   mediaType: ManifestMediaType;
   /**
-   * Referrers are filtered by it: the document's own type, otherwise the media type of an image's config; `null`: it has
-   * neither.
+   * The type by which referrers are filtered. It is the document's own `artifactType`, otherwise the media type of an image's
+   * config, otherwise `null`.
    */
   artifactType: string | null;
   subject: Digest | null;
   references: ManifestReference[];
-  /** The document as received. It is valid UTF-8, so it has exactly the bytes that were sent. */
+  /** The document as received. The parser accepts only valid UTF-8, so the text encodes to exactly the bytes that were sent. */
   text: string;
 }
 
@@ -66,14 +77,14 @@ export function isManifestMediaType(text: string): text is ManifestMediaType {
   return Object.hasOwn(KINDS, text);
 }
 
-/** @throws manifest-invalid with a message that says why */
+/** Parses and checks a manifest. @throws manifest-invalid with a message that names the fault */
 export function parseManifest(bytes: Uint8Array, contentType: string | null | undefined): Manifest {
   const mediaType = parseContentType(contentType);
   const { text, value } = parseDocument(bytes);
   const document = object(value, 'a manifest');
   if (document.schemaVersion === 1) invalid(withdrawn(SCHEMA_1) ?? '');
   const stated = optionalText(document.mediaType, 'mediaType');
-  // Checked first, because artifact manifests have no schemaVersion.
+  // This check comes before that of schemaVersion, because artifact manifests have no schemaVersion.
   const unsupported = withdrawn(stated ?? '');
   if (unsupported !== null) invalid(unsupported);
   if (document.schemaVersion !== 2) invalid('schemaVersion must be 2');
@@ -95,7 +106,10 @@ function parseContentType(contentType: string | null | undefined): ManifestMedia
 
 const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+json';
 
-/** Types that used to be manifests: a message that says what to push instead. `null` for all others. */
+/**
+ * Returns a message for a media type that is no longer in use and says what to push instead. Returns
+ * `null` for all other types.
+ */
 function withdrawn(type: string): string | null {
   if (type === SCHEMA_1 || type === 'application/vnd.docker.distribution.manifest.v1+prettyjws') {
     return 'Docker image manifest schema 1 is not supported: push schema 2, or an OCI image manifest';
@@ -144,7 +158,7 @@ function indexParts(document: Record<string, unknown>): Parts {
   }
   const references = optionalList(document.manifests, 'manifests').map((child, n): ManifestReference => {
     const target = descriptor(child, `manifests[${n}]`);
-    // BuildKit's registry cache lists layers in an index, so every other type is a blob.
+    // BuildKit's registry cache lists layers in an index, so a child of any other type is a blob.
     return { ...target, kind: isManifestMediaType(target.mediaType) ? 'manifest' : 'blob', required: true };
   });
   return { references, configType: null };
@@ -156,7 +170,10 @@ interface Descriptor {
   size: number;
 }
 
-/** image-spec descriptor.md, "Properties". `data` stays in the document, and is never used instead of the content. */
+/**
+ * Parses a descriptor (image-spec descriptor.md, "Properties"). Its `data` is stored with the document, but the registry never
+ * uses it instead of the content.
+ */
 function descriptor(value: unknown, where: string): Descriptor {
   const { mediaType, digest, size, urls, annotations: notes, data, artifactType } = object(value, where);
   if (typeof mediaType !== 'string' || !MEDIA_TYPE.test(mediaType)) return invalid(`${where}.mediaType must be a media type`);
@@ -169,7 +186,7 @@ function descriptor(value: unknown, where: string): Descriptor {
   return { mediaType, digest, size: sizeOf(size, digest, `${where}.size`) };
 }
 
-/** Digests of empty content. Go leaves out the size of it, which is zero. */
+/** The digests of empty content. Go clients leave out a size of zero. */
 const EMPTY_CONTENT: readonly string[] = [
   'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
   'sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce' +
@@ -189,12 +206,15 @@ function annotations(value: unknown, where: string): void {
   for (const [key, note] of Object.entries(object(value, where))) text(note, `${where}[${shown(key)}]`);
 }
 
-/** A text of a client, for a message: as JSON, and cut. */
+/** Formats a text of the client for a message: as JSON, shortened to 100 characters. */
 function shown(text: string): string {
   return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text);
 }
 
-/** Go writes a nil slice, map or pointer as `null`, and leaves out zero values. Both mean absent. */
+/**
+ * True for an absent value. Go clients write a nil slice, map or pointer as `null` and leave out zero values;
+ * `null` also means absent.
+ */
 function isAbsent(value: unknown): value is undefined | null {
   return value === undefined || value === null;
 }
@@ -218,8 +238,9 @@ function optionalText(value: unknown, where: string): string | null {
 }
 
 /**
- * A layer may be in a manifest several times. It is one reference, which is required if one of the descriptors requires it.
- * Descriptors of one digest must agree on its size, and those of a manifest on its media type. Blobs have no media type.
+ * Merges references to the same content. A manifest may list a layer several times; the merged reference is required if one of
+ * them is. All descriptors of a digest must state the same size. Descriptors of a manifest must also state the same media type;
+ * those of blobs need not, because blobs are stored without one.
  */
 function distinct(references: ManifestReference[]): ManifestReference[] {
   const byDigest = new Map<string, ManifestReference>();

@@ -7,18 +7,19 @@ import { Refusal } from '../vocabulary/refusal.ts';
 export type RepositoryName = string & { readonly __brand: 'RepositoryName' };
 
 /**
- * The specification advises at most 255 characters with the host name. Clients check that; the registry limits the name alone.
+ * The maximum number of characters of a repository name. The specification recommends at most 255 characters for the host name
+ * and the repository name together. Clients check that; the registry checks only the repository name.
  */
 export const NAME_MAX_LENGTH = 255;
 
-/** One path component. The separators exclude each other, so matching takes linear time. */
+/** The grammar of one path component. The separators are mutually exclusive, so matching takes linear time. */
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 
 export function isRepositoryName(text: string): text is RepositoryName {
   return text.length <= NAME_MAX_LENGTH && text.split('/').every((component) => COMPONENT.test(component));
 }
 
-/** @throws repository-name-invalid */
+/** @throws repository-name-invalid if the text is not a valid name */
 export function parseRepositoryName(text: string): RepositoryName {
   if (isRepositoryName(text)) return text;
   throw new Refusal('repository-name-invalid', {

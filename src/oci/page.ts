@@ -1,7 +1,10 @@
-/** Keyset pagination: a page starts after a key, so rows that are added or deleted meanwhile neither repeat nor hide others. */
+/**
+ * Keyset pagination: a page begins after the last key of the previous page. Rows that are added or deleted between two requests
+ * therefore cause no duplicates and no gaps.
+ */
 
 export interface PageQuery {
-  /** The last key of the page before, '' for the first page. */
+  /** The last key of the previous page; an empty text for the first page. */
   after: string;
   limit: number;
 }
@@ -11,7 +14,10 @@ export interface Page<T> {
   more: boolean;
 }
 
-/** @param rows `limit + 1` of them at most: the extra row tells that there are more */
+/**
+ * Makes a page from the rows that a query found.
+ * @param rows up to `limit + 1` rows. The extra row shows that there is another page
+ */
 export function pageOf<T>(rows: T[], limit: number): Page<T> {
   return { items: rows.slice(0, limit), more: rows.length > limit };
 }

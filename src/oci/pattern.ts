@@ -1,27 +1,30 @@
-/** Patterns of names of repositories and tags, in statements and subscriptions: `*` matches any run of characters. */
+/**
+ * Patterns for the names of repositories and tags, as statements and subscriptions use them. `*` matches any
+ * number of any characters.
+ */
 import { isRepositoryName } from './name.ts';
 
-/** The name of a repository, with `*` anywhere. */
+/** True for a valid pattern of repository names. It may contain `*` anywhere. */
 export function isRepositoryPattern(text: string): boolean {
   return text.length <= 255 && /^[a-z0-9._/*-]+$/.test(text) && (text.includes('*') || isRepositoryName(text));
 }
 
-/** The same for tags. */
+/** True for a valid pattern of tags. */
 export function isTagPattern(text: string): boolean {
   return text.length <= 128 && /^[A-Za-z0-9_*][A-Za-z0-9._*-]*$/.test(text);
 }
 
 /**
- * `*` matches any run of characters, including `/`. For one comparison; use `patternList` for a list that is used several
- * times.
+ * True if the pattern matches the text. `*` also matches `/`. Use `patternList` instead if a list of
+ * patterns is used several times.
  */
 export function matches(pattern: string, text: string): boolean {
   return matcherOf(pattern)(text);
 }
 
 /**
- * Compiles a pattern. Each literal part matches at the leftmost position after the part before it, so the matcher never goes
- * back. Its time grows with the length of the text and of the pattern, not with their product.
+ * Compiles a pattern. Each literal part matches at its leftmost position after the previous part, so the matcher never goes
+ * back. Its time grows with the sum of the lengths of text and pattern, not with their product.
  */
 export function matcherOf(pattern: string): (text: string) => boolean {
   const [first = '', ...parts] = pattern.split('*');
@@ -41,17 +44,17 @@ export function matcherOf(pattern: string): (text: string) => boolean {
   };
 }
 
-/** A list of patterns, compiled. */
+/** A compiled list of patterns. */
 interface PatternList {
-  /** True if one of them matches. */
+  /** True if one of the patterns matches. */
   matches(text: string): boolean;
-  /** Comparisons that one text takes at most. Callers limit their work by it. */
+  /** The maximum number of comparisons for one text. Callers use it to limit their work. */
   comparisons: number;
 }
 
 const compiled = new WeakMap<readonly string[], PatternList>();
 
-/** The compiled form of a list, made once for each array. The array must not change afterwards. */
+/** Returns the compiled form of a list. It is cached for each array, so the array must not change afterwards. */
 export function patternList(patterns: readonly string[]): PatternList {
   const known = compiled.get(patterns);
   if (known) return known;
@@ -60,10 +63,16 @@ export function patternList(patterns: readonly string[]): PatternList {
   return made;
 }
 
-/** Lists up to this length are tried one by one. Most statements name one repository, and building a set would cost more. */
+/**
+ * Lists up to this length are compiled without lookup sets. Most statements name one repository, and building a set would cost
+ * more than it saves.
+ */
 const SHORT = 4;
 
-/** In a long list, names and prefixes are looked up in sets; only the other patterns are tried one by one. */
+/**
+ * Compiles a list. In a long list, exact names and prefixes are looked up in sets; only the other patterns
+ * are compared one by one.
+ */
 function compile(patterns: readonly string[]): PatternList {
   if (patterns.length <= SHORT) return oneByOne(patterns);
   const names = new Set(patterns.filter((pattern) => !pattern.includes('*')));
@@ -83,7 +92,7 @@ function compile(patterns: readonly string[]): PatternList {
   };
 }
 
-/** The literal parts of a pattern: each is a comparison. */
+/** Compares the patterns one by one. Each literal part of a pattern counts as one comparison. */
 function oneByOne(patterns: readonly string[]): PatternList {
   const matchers = patterns.map(matcherOf);
   return {
@@ -92,7 +101,7 @@ function oneByOne(patterns: readonly string[]): PatternList {
   };
 }
 
-/** `acme/*`: the only stars are at the end. */
+/** True for a pattern like `acme/*`, whose only stars are at its end. */
 function isPrefix(pattern: string): boolean {
   return /^[^*]*\*+$/.test(pattern);
 }

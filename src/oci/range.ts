@@ -1,7 +1,10 @@
-/** Byte ranges: `Range` of a download (RFC 9110, section 14) and `Content-Range` of an upload chunk (distribution-spec). */
+/**
+ * Byte ranges: the header `Range` of a download (RFC 9110, section 14) and the header `Content-Range` of an upload chunk
+ * (distribution-spec).
+ */
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** Bytes `offset` to `offset + length - 1`. */
+/** The bytes from `offset` to `offset + length - 1`. */
 export interface ByteRange {
   offset: number;
   length: number;
@@ -9,7 +12,11 @@ export interface ByteRange {
 
 const RANGE = /^(?:(\d+)-(\d*)|-(\d+))$/;
 
-/** `backwards`: the end is before the start. `null`: the text is not a range. */
+/**
+ * Parses one range of content with `size` bytes.
+ * @returns `outside` if the range contains none of the bytes; `backwards` if its end is before its start; `null`
+ *   if the text is not a range
+ */
 function rangeOf(spec: string, size: number): ByteRange | 'outside' | 'backwards' | null {
   const match = RANGE.exec(spec);
   if (!match) return null;
@@ -25,25 +32,29 @@ function rangeOf(spec: string, size: number): ByteRange | 'outside' | 'backwards
 }
 
 /**
- * The part of `size` bytes that a `Range` header asks for. `null`: send everything, because there is no header, or it has
- * another unit, an unknown syntax or several ranges (RFC 9110, 14.2: a server may ignore the field).
- * @throws range-not-satisfiable with the size in `Content-Range`
+ * Returns the range of `size` bytes that a `Range` header requests. Returns `null` if everything is to be sent: there is no
+ * header, or it has another unit, an unknown syntax or several ranges (RFC 9110, section 14.2: a server may ignore the field).
+ * @throws range-not-satisfiable if the range contains none of the bytes, or its end is before its start
  */
 export function requestedRange(header: string | null | undefined, size: number): ByteRange | null {
   const range = rangeOf(/^bytes=(.*)$/i.exec(header?.trim() ?? '')?.[1] ?? '', size);
   return range === 'outside' || range === 'backwards' ? unsatisfiable(size) : range;
 }
 
-/** Ranges of one header that are read, and parts of one answer. */
+/** The maximum number of ranges in a header, and of parts in an answer. */
 const RANGES_MAX = 1024;
 const PARTS_MAX = 32;
 
-/** A gap between two ranges up to this length is sent too, because a separate part would cost as many bytes. */
+/**
+ * Two ranges are sent as one part if at most this many bytes lie between them, because a separate part
+ * would cost as many bytes.
+ */
 const NEAR = 128;
 
 /**
- * The same for several ranges, in ascending order. Ranges outside of the content are left out, and ranges that overlap or are
- * close are joined, so no byte is sent twice. A header with more than 32 ranges, or with anything else in it, is ignored.
+ * Returns the ranges of `size` bytes that a `Range` header requests, in ascending order. Ranges outside the content are left
+ * out. Ranges that overlap or are close are joined, so no byte is sent twice. Returns `null` if everything is to be sent: as in
+ * `requestedRange`, or if one range of several is invalid, or if there are too many ranges or parts.
  * @throws range-not-satisfiable if no range is within the content
  */
 export function requestedRanges(header: string | null | undefined, size: number): ByteRange[] | null {
@@ -63,7 +74,7 @@ export function requestedRanges(header: string | null | undefined, size: number)
   return joined.length > PARTS_MAX ? null : joined;
 }
 
-/** @param sorted by their starts */
+/** Joins ranges that overlap or are close. @param sorted the ranges in ascending order of their offsets */
 function join(sorted: ByteRange[]): ByteRange[] {
   const joined: ByteRange[] = [];
   for (const { offset, length } of sorted) {
@@ -86,10 +97,16 @@ export function contentRange({ offset, length }: ByteRange, size: number): strin
   return `bytes ${offset}-${offset + length - 1}/${size}`;
 }
 
-/** `<start>-<end>`, both inclusive. Some clients prefix the unit and some append the size; both are accepted. */
+/**
+ * The grammar is `<start>-<end>`, both inclusive. The unit before it and the size after it are accepted too, because some
+ * clients send them.
+ */
 const CHUNK = /^(?:bytes(?: +|=))?(\d{1,16})-(\d{1,16})(?:\/(?:(\d{1,16})|\*))?$/i;
 
-/** The bytes that a chunk says it has; `null`: it has no `Content-Range`. @throws chunk-out-of-order */
+/**
+ * Returns the range of bytes that an upload chunk contains according to its `Content-Range`; `null` without that header.
+ * @throws chunk-out-of-order for a malformed header
+ */
 export function parseChunkRange(header: string | null | undefined): ByteRange | null {
   if (header === undefined || header === null) return null;
   const match = CHUNK.exec(header.trim());

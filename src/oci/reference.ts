@@ -1,4 +1,4 @@
-/** References to a manifest: a tag or a digest (distribution-spec, "Pulling manifests"). */
+/** References to a manifest. A reference is a tag or a digest (distribution-spec, "Pulling manifests"). */
 
 import { Refusal } from '../vocabulary/refusal.ts';
 import { type Digest, parseDigest } from './digest.ts';
@@ -12,23 +12,24 @@ export function isTag(text: string): text is Tag {
   return TAG.test(text);
 }
 
-/**
- * A text with a colon is a digest, any other text a tag.
- * @throws digest-invalid, tag-invalid
- */
+/** Parses a reference. A text with a colon is a digest; any other text is a tag. @throws digest-invalid, tag-invalid */
 export function parseReference(text: string): Reference {
   if (text.includes(':')) return { digest: parseDigest(text) };
   return { tag: parseTag(text) };
 }
 
-/** For reading: a tag outside the grammar cannot exist. @throws digest-invalid, manifest-unknown */
+/**
+ * Parses a reference of a read. A text that is not a valid tag is answered like an unknown tag, because
+ * such a tag cannot exist.
+ * @throws digest-invalid, manifest-unknown
+ */
 export function parseReferenceToRead(text: string): Reference {
   if (text.includes(':')) return { digest: parseDigest(text) };
   if (isTag(text)) return { tag: text };
   throw new Refusal('manifest-unknown', { message: 'there is no tag of this name: it is not a valid tag' });
 }
 
-/** @throws tag-invalid */
+/** @throws tag-invalid if the text is not a valid tag */
 export function parseTag(text: string): Tag {
   if (isTag(text)) return text;
   throw new Refusal('tag-invalid', {
