@@ -1,5 +1,5 @@
 /** The audit log: a search for events, limited to the events that the caller may read. */
-import { namesForLog } from '../auth/logins.ts';
+import { namesForLog } from '../auth/audit-log.ts';
 import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
 import { isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
 import { firstEventOf, searchEvents } from '../events/history.ts';

@@ -2,10 +2,10 @@
  * Authentication: finds out who makes a request. An HTTP handler parses the credential. This module verifies it, which needs no
  * database for most kinds, and then loads the caller's account and rights from the database.
  */
+import { noteFailure } from '../auth/audit-log.ts';
 import type { Authority } from '../auth/authority.ts';
 import type { Credential } from '../auth/credential.ts';
 import { noteUse } from '../auth/directory.ts';
-import { noteFailure } from '../auth/logins.ts';
 import { noteOutsideLogin } from '../auth/outside/jobs.ts';
 import { credentialOfAdministrator, credentialOfPassword } from '../auth/passwords.ts';
 import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';

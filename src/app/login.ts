@@ -1,6 +1,6 @@
 /** Operations of callers on themselves: describe the caller, create a login password, log out everywhere. */
+import { noteIssued } from '../auth/audit-log.ts';
 import type { Authority } from '../auth/authority.ts';
-import { noteIssued } from '../auth/logins.ts';
 import { endLogins } from '../auth/people/accounts.ts';
 import { type Minted, mintLoginPassword } from '../auth/tokens.ts';
 import { loginPasswordRequest } from '../contract/people.ts';

@@ -2,8 +2,9 @@
  * The token service (distribution, "Token Authentication Specification"). It issues an access token with those requested scopes
  * that the caller may have, and a refresh token if the client asks for one.
  */
+import { noteLogin } from '../auth/audit-log.ts';
 import type { Authority } from '../auth/authority.ts';
-import { beginLogin, continueLogin, noteLogin } from '../auth/logins.ts';
+import { beginLogin, continueLogin } from '../auth/logins.ts';
 import { noteOutsideLogin } from '../auth/outside/jobs.ts';
 import { grantable } from '../auth/policy.ts';
 import { formatGrant, type Grant, MAX_SCOPES, parseScopes, wordsOf } from '../auth/scope.ts';
