@@ -1,12 +1,13 @@
 /**
- * Reads wrangler.toml, so that the registry on a laptop has the queues, limits, schedule and runtime of a deployment.
+ * Reads wrangler.toml, so that `npm start` runs the registry with the queues, limits, schedule and runtime of a deployment.
  *
- * A laptop does not take over:
- * - the names of the Worker, its database and its bucket: they are folders of the data here, and data must outlive a new name;
- * - `[vars]`: settings are environment variables here, with some defaults of their own (`runtime.ts`);
- * - the limits in `NOT_LIMITED`, which protect users from each other: a machine of one's own has one user;
- * - the minutes of the schedule: it runs as often, from the start on;
- * - `workers_dev`, `[limits]` and `[observability]`, which mean nothing here.
+ * `npm start` does not use these parts of the file:
+ * - The names of the Worker, the database and the bucket. They would be the names of data folders, and the data must survive a
+ *   change of a name.
+ * - `[vars]`. Under `npm start`, settings are environment variables, and some have other defaults (`runtime.ts`).
+ * - The limits in `NOT_LIMITED`. They protect users from each other, and a laptop has one user.
+ * - The minutes of the schedule. The schedule runs as often as in a deployment, beginning at the start of the program.
+ * - `workers_dev`, `[limits]` and `[observability]`, which have no meaning under `npm start`.
  */
 import { readFileSync } from 'node:fs';
 import { parse } from 'smol-toml';
@@ -14,7 +15,7 @@ import { StartError } from './start-error.ts';
 
 const NOT_LIMITED = ['TOKEN_REQUESTS', 'UPLOAD_STARTS', 'WRITES', 'EXPENSIVE_READS'];
 
-/** A number of requests within a period of so many seconds. */
+/** A rate limit: at most `limit` requests within `period` seconds. */
 export interface RateLimit {
   limit: number;
   period: 10 | 60;
@@ -30,17 +31,17 @@ export interface Consumer {
 }
 
 export interface Deployment {
-  /** The Worker's entry file, from the root of the project. */
+  /** The path of the Worker's entry file, relative to the root of the project. */
   main: string;
   compatibility: { compatibilityDate: string; compatibilityFlags: string[] };
-  /** Names of queues, by the bindings that send to them. */
+  /** The names of queues, by the names of the bindings that send to them. */
   producers: Record<string, string>;
   consumers: Consumer[];
   limits: Record<string, RateLimit>;
   scheduleMinutes: number;
 }
 
-/** The part of wrangler.toml that is read. Values that may be left out have Cloudflare's defaults. */
+/** The part of wrangler.toml that is read. If an optional value is missing, the default of Cloudflare is used. */
 interface Configuration {
   main: string;
   compatibility_date: string;
@@ -59,7 +60,7 @@ interface Configuration {
   ratelimits?: { name: string; simple: RateLimit }[];
 }
 
-/** @throws StartError if the file cannot be read */
+/** @throws StartError if the file cannot be read or lacks a value */
 export function readDeployment(): Deployment {
   try {
     return deploymentOf(readFileSync(new URL('../../wrangler.toml', import.meta.url), 'utf8'));
@@ -88,7 +89,7 @@ export function deploymentOf(toml: string): Deployment {
   };
 }
 
-/** @throws Error if a value is missing without which nothing can start */
+/** @throws Error if a required value is missing */
 function configurationIn(toml: string): Configuration {
   const configuration = parse(toml) as unknown as Partial<Configuration>;
   const { main, compatibility_date, triggers } = configuration;
@@ -98,7 +99,11 @@ function configurationIn(toml: string): Configuration {
   return { ...configuration, main, compatibility_date, triggers };
 }
 
-/** Minutes between two runs of the schedule. @param crons the minutes of every hour as a list, like `7,17,27 * * * *` */
+/**
+ * The number of minutes between two runs of the schedule.
+ * @param crons schedules that list minutes of every hour, like `7,17,27 * * * *`
+ * @throws Error if there is no schedule of this form
+ */
 function minutesBetween(crons: string[]): number {
   const minutes = crons.flatMap((cron) => /^([\d,]+) \* \* \* \*$/.exec(cron)?.[1]?.split(',') ?? []).map(Number);
   const [first] = minutes.sort((a, b) => a - b);

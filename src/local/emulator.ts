@@ -1,6 +1,6 @@
 /**
- * Runs a Worker on the embedded runtime. D1 and R2 are kept in a folder. The Worker has a socket of its own, which bypasses the
- * emulator's entry Worker with its request log and development pages.
+ * Runs a Worker in the emulator (Miniflare), with D1 and R2 stored in a folder. The Worker listens on a socket of its own. So
+ * requests do not pass through the emulator's entry Worker, which has a request log and development pages.
  */
 import { join, resolve } from 'node:path';
 import { getCACertificates } from 'node:tls';
@@ -17,28 +17,28 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 interface Emulation {
   name: string;
-  /** The Worker's entry file, from the root of the project. */
+  /** The path of the Worker's entry file, relative to the root of the project. */
   main: string;
   dataDir: string;
   host: string;
   port: number;
-  /** The runtime's version. A deployment's if it is left out. */
+  /** The compatibility date and flags of the runtime. Default: those in wrangler.toml. */
   compatibility?: Deployment['compatibility'];
   /** Text bindings. */
   variables: Record<string, string>;
   limits?: Record<string, RateLimit>;
-  /** Names of queues, by the bindings that send to them. They are kept in memory and end with the process. */
+  /** The names of queues, by the names of the bindings that send to them. Queues are in memory, and end with the process. */
   producers?: Record<string, string>;
   consumers?: Consumer[];
-  /** Lets the Worker's `fetch` reach this machine and its network; for development. */
+  /** True if the Worker's `fetch` may reach this machine and its private network, for development. */
   reachesPrivate?: boolean;
-  /** Called when the runtime ended unexpectedly and was replaced. */
+  /** Called after the runtime has ended unexpectedly and the emulator has started a new one. */
   restarted?: () => void;
-  /** Brings the database to the schema that the Worker expects, before the Worker serves anything. */
+  /** Migrates the database to the schema of the Worker. Called before the Worker serves requests. */
   prepare: (database: D1Database) => Promise<unknown>;
 }
 
-/** Resolves when the Worker serves. The socket is opened only after the database is prepared. */
+/** Starts the Worker, and resolves when it serves requests. The socket is opened only after `prepare` has succeeded. */
 export async function emulate(emulation: Emulation): Promise<Miniflare> {
   const contents = await bundle(emulation.main);
   const compatibility = emulation.compatibility ?? readDeployment().compatibility;
@@ -55,10 +55,11 @@ export async function emulate(emulation: Emulation): Promise<Miniflare> {
 }
 
 /**
- * Closes the emulator's own port, which every user of the machine can reach. It would serve the bucket's objects without
- * authentication, and forwards other requests to the first Worker. That Worker answers 404, and `upstream` adds a path in front
- * of every request, so that none matches an address of the emulator. The emulator's own calls to the runtime use a secret and
- * are not affected. `enableDevRegistry` would open a debug port without authentication.
+ * Options that close the emulator's own port. Every user of the machine can reach that port, and it would serve the objects of
+ * the bucket without authentication. `upstream` adds a prefix to the path of every request, so that no request matches an
+ * address of the emulator. The emulator then forwards the request to the first Worker, which answers 404. The emulator's own
+ * calls to the runtime use a secret and are not affected. `enableDevRegistry: true` would open a debug port without
+ * authentication.
  */
 const CLOSED = { upstream: 'http://closed.invalid/closed/', enableDevRegistry: false, unsafeLocalExplorer: false };
 
@@ -120,9 +121,9 @@ function bindingsOf({ name, variables, limits = {}, producers = {} }: Emulation)
 const OUTSIDE = 'outside';
 
 /**
- * Addresses denied when the runtime connects, even if workerd counts them as public: the same table that checks webhook
- * addresses. NAT64 is allowed if the IPv4 address in it is public, since a network without IPv4 reaches everything through
- * NAT64.
+ * The addresses to which the runtime may not connect, even if workerd counts them as public. They come from the table that also
+ * checks the addresses of webhooks. A NAT64 address is allowed if the IPv4 address in it is public, because a network without
+ * IPv4 reaches all IPv4 hosts through NAT64.
  */
 const DENIED = [
   ...NOT_PUBLIC_IPV4.map(([range]) => range),
@@ -130,19 +131,20 @@ const DENIED = [
   ...NOT_PUBLIC_IPV6.map(([range]) => range).filter((range) => range !== NAT64),
 ];
 
-/** `10.0.0.0/8` as `64:ff9b::10.0.0.0/104`. */
+/** Maps an IPv4 range into NAT64: `10.0.0.0/8` becomes `64:ff9b::10.0.0.0/104`. */
 function throughNat64(range: string): string {
   const [address, bits] = range.split('/');
   return `${NAT64.replace('/96', '')}${address}/${96 + Number(bits)}`;
 }
 
 /**
- * The Worker's only way to the outside. On Cloudflare a Worker cannot reach private addresses; the emulator would allow it. The
- * runtime checks the address at the moment it connects, so a name cannot resolve to another address after the check.
+ * The Worker through which all outgoing requests of the registry pass. On Cloudflare a Worker cannot reach private addresses,
+ * but in the emulator it could. The runtime checks the address when it connects, so a host name cannot resolve to another
+ * address after the check.
  */
 function outside(compatibility: Deployment['compatibility']) {
   const contents = 'export default { fetch: (request, env) => env.PUBLIC.fetch(request) }';
-  // The same as the emulator does for its own connections: the runtime finds no certificates on Windows.
+  // On Windows the runtime finds no certificates by itself. The emulator does the same for its own connections.
   const trustedCertificates = getCACertificates(process.platform === 'win32' ? 'default' : 'extra');
   const tlsOptions = { trustBrowserCas: true, trustedCertificates };
   const network = { type: 'network' as const, allow: ['public', NAT64], deny: DENIED, tlsOptions };

@@ -1,10 +1,10 @@
 /**
- * Makes the data folder private to the user who starts the registry, and allows one registry per data folder. The folder holds
- * the secret, the database and the layers, which other users of the machine must not reach past the registry's own access
- * control.
+ * Makes the data folder private to the user who starts the registry, and allows only one registry for each data folder. The
+ * folder contains the secret, the database and the layers. Without this, other users of the machine could read them without the
+ * access control of the registry.
  *
- * The lock is a listening socket, which the system releases when its process ends in any way, so nobody has to remove a stale
- * lock. It lies in the private part of the folder, where no other user can take or imitate it.
+ * The lock is a listening socket. The operating system releases it whenever the process ends, so nobody has to remove a stale
+ * lock. The socket is in the private part of the folder, where no other user can take or imitate it.
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, statSync, symlinkSync } from 'node:fs';
@@ -13,21 +13,21 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { StartError } from './start-error.ts';
 
-/** The longest socket path in bytes that every system accepts (`sun_path`: 104 on macOS, 108 on Linux). */
+/** The maximum number of bytes of a socket path that every system accepts (`sun_path`: 104 on macOS, 108 on Linux). */
 const PATH_MAX = 100;
 
-/** @throws StartError if another process holds the folder */
+/** Takes the lock of the data folder until this process ends. @throws StartError if another process holds the lock */
 export async function lockFolder(dataDir: string): Promise<void> {
   const { path, remove } = socketPath(dataDir);
   process.once('exit', remove);
   if (await listens(path)) return;
-  // The socket is taken, or a killed process left it behind: only a living process answers.
+  // The socket belongs to a running process, which answers, or to a killed process, which does not.
   if (!(await answers(path))) rmSync(path, { force: true });
   if (await listens(path)) return;
   throw new StartError(`A registry is already running on ${dataDir}. Stop it first, or set DATA_DIR to another folder.`);
 }
 
-/** A short enough path of the lock's socket, if necessary through a temporary symbolic link. */
+/** The path of the lock's socket. If the path is too long, it leads through a temporary symbolic link. */
 function socketPath(dataDir: string): { path: string; remove: () => void } {
   if (process.platform === 'win32') {
     const name = createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 24);
@@ -42,7 +42,7 @@ function socketPath(dataDir: string): { path: string; remove: () => void } {
   return { path: join(link, 'd', 'lock'), remove: () => rmSync(link, { recursive: true, force: true }) };
 }
 
-/** Takes the lock. False if another process has it. */
+/** Tries to listen on the socket until this process ends. False if the socket exists already. */
 function listens(path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.end());
@@ -66,15 +66,16 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
-/** Entries of the folder that only its owner may read or write. */
+/** The files and folders in the data folder that only its owner may read or write. */
 const PRIVATE = ['secret', 'storage', 'backups'];
 const GROUP_AND_OTHERS = 0o077;
 const WRITABLE_BY_OTHERS = 0o002;
 
 /**
- * Creates the folder if it is missing, and removes the permissions of group and others that a copy or an earlier version left.
- * The mode of the folder itself stays, since it may hold other files too. New files are readable by their owner alone.
- * @throws StartError if another user owns the folder or may write to it; nothing is changed then
+ * Creates the data folder if it is missing. Removes the permissions of the group and of others from its private entries: a copy
+ * or an earlier version may have left such permissions. The mode of the folder itself stays, because it may contain other
+ * files. Files that this process creates later are readable by their owner only.
+ * @throws StartError if another user owns the folder or one of its private entries, or if every user may write to it
  */
 export function claimFolder(dataDir: string): void {
   process.umask(GROUP_AND_OTHERS);
@@ -89,7 +90,7 @@ export function claimFolder(dataDir: string): void {
   }
 }
 
-/** Checks owner and mode. Windows has neither in this form. */
+/** Checks that this user owns a file and that not every user may write to it. Does nothing on Windows. @throws StartError */
 function requireOwn(path: string): void {
   if (process.platform === 'win32') return;
   const { uid, mode } = statSync(path);

@@ -1,10 +1,10 @@
-/** Prints what the runtime and the Worker log, one clear line each. */
+/** Prints the log lines of the runtime and the Worker in a form for people. */
 
-/** A failure as the runtime prints it: the place in its source, the message, and a stack of addresses that is useless here. */
+/** The beginning of an error message of the runtime: the place in the runtime's source code, and the kind of the failure. */
 const RUNTIME_FAILURE = /^(?:.*? = )?\S+\.(?:c\+\+|h|rs):\d+: (?:failed|disconnected|overloaded): /;
 const STACK = /;?\s*\bstack: (?:\S+@[0-9a-f]+\s*)+[\s\S]*$/;
 
-/** Removes source and stack from a message of the runtime. A message of the Worker stays as it is. */
+/** Removes the place in the source code and the stack from a message of the runtime. Does not change messages of the Worker. */
 function plainMessage(message: string): string {
   const cut = message.replace(STACK, '');
   if (cut === message && !RUNTIME_FAILURE.test(message)) return message;

@@ -1,4 +1,4 @@
-/** Reads the settings of `npm start` from the environment, and the secret from the data folder. */
+/** Reads the settings of `npm start` from the environment variables, and the secret from the data folder. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -11,16 +11,16 @@ export interface Options {
   host: string;
   port: number;
   dataDir: string;
-  /** True for the first start on this data, which made the secret. */
+  /** True if this start has created the secret, so that it is the first start on the data folder. */
   first: boolean;
-  /** True if `REGISTRY_SECRET` was given, so that the data folder has no secret. */
+  /** True if the environment has `REGISTRY_SECRET`. A secret in the data folder is not read then. */
   givenSecret: boolean;
-  /** Settings of the Worker (`src/env.ts`), as they were given. */
+  /** The settings of the Worker (`src/env.ts`) that the environment has, not parsed. */
   variables: Record<string, string>;
   secrets: Record<string, string> & { REGISTRY_SECRET: string };
 }
 
-/** Creates the data folder and the secret if they are missing. @throws StartError that names the setting that is wrong */
+/** Reads the options. Creates the data folder and the secret if they are missing. @throws StartError for a wrong setting */
 export function readOptions(env: NodeJS.ProcessEnv): Options {
   return inWords(() => {
     const { port, host, dataDir: folder } = startSettings(env);
@@ -35,7 +35,7 @@ export function readOptions(env: NodeJS.ProcessEnv): Options {
   });
 }
 
-/** The secrets of a registry that was started before. Creates nothing. @throws StartError if the data folder has no registry */
+/** Reads the secrets of a registry that was started before. Creates nothing. @throws StartError if there is no such registry */
 export function readSecrets(env: NodeJS.ProcessEnv): Options['secrets'] {
   return inWords(() => {
     const dataDir = resolve(startSettings(env).dataDir);
@@ -45,7 +45,7 @@ export function readSecrets(env: NodeJS.ProcessEnv): Options['secrets'] {
   });
 }
 
-/** Runs `read`, and turns what is wrong with a setting into a message for the terminal. */
+/** Runs `read`, and turns an error in a setting into a `StartError`, whose message the terminal shows. */
 function inWords<T>(read: () => T): T {
   try {
     return read();
@@ -54,7 +54,7 @@ function inWords<T>(read: () => T): T {
   }
 }
 
-/** The given values of these settings, without those that only tests may change. */
+/** The settings of a table that the environment has, without those that only tests may change. */
 function givenOf(env: NodeJS.ProcessEnv, table: Record<string, Setting>): Record<string, string> {
   const names = Object.keys(table).filter((name) => table[name]?.where !== 'tests');
   return Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
@@ -77,7 +77,7 @@ function savedSecret(dataDir: string): string {
   }
 }
 
-/** Reads the secret that every other is derived from. The first start makes it. It is never printed. */
+/** Reads the secret from which all keys are derived, or creates it at the first start. The secret is never printed. */
 function makeSecret(dataDir: string): { secret: string; first: boolean } {
   const file = secretFile(dataDir);
   try {

@@ -1,6 +1,7 @@
 /**
- * Ends a runtime that outlived its registry. The runtime is a process of its own: if this process is killed, it keeps listening
- * and writing to the data. Its process id is kept beside the data, and the next start ends it first.
+ * Ends a runtime process that an earlier start left running. The runtime is a separate process. If this process is killed, the
+ * runtime continues to listen and to write to the data. Therefore its process id is saved in the data folder, and the next
+ * start first ends that process.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -16,13 +17,13 @@ interface Process {
   command: string;
 }
 
-/** Saves the runtime's process id. Call it when the runtime is up, and again when it was replaced. */
+/** Saves the process id of the runtime. To be called when the runtime has started, and again when it was replaced. */
 export function rememberRuntime(dataDir: string): void {
   const mine = processes().filter(({ parent, command }) => parent === process.pid && command.includes(RUNTIME));
   writeFileSync(fileIn(dataDir), mine.map(({ pid }) => `${pid}\n`).join(''));
 }
 
-/** Ends the runtime that an earlier start left. The caller holds the folder's lock, so the runtime is nobody else's. */
+/** Ends the runtime that an earlier start left. The caller holds the lock of the folder, so no running registry uses it. */
 export async function endOrphan(dataDir: string): Promise<void> {
   const orphans = () => processes().filter(({ pid, command }) => known.includes(pid) && command.includes(RUNTIME));
   const known = rememberedIn(dataDir);
@@ -31,7 +32,7 @@ export async function endOrphan(dataDir: string): Promise<void> {
   for (let waited = 0; orphans().length > 0 && waited < GONE_WITHIN_MS; waited += 50) await sleep(50);
 }
 
-/** Ignores a process that ended by itself in the meantime. */
+/** Kills a process. Does nothing if the process has already ended. */
 function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
@@ -52,7 +53,7 @@ function fileIn(dataDir: string): string {
   return join(dataDir, 'runtime.pid');
 }
 
-/** The processes by POSIX `ps`. Without it (Windows, a minimal container) nothing is saved and nothing is ended. */
+/** All processes, according to POSIX `ps`. Without `ps` (Windows, a minimal container) the list is empty. */
 function processes(): Process[] {
   try {
     const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 }).split(

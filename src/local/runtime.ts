@@ -1,4 +1,4 @@
-/** Runs the registry on the emulator: settings, schema, and the schedule, which the emulator does not run by itself. */
+/** Runs the registry in the emulator. Passes on the settings, migrates the database, and runs the schedule. */
 import type { D1Database } from '@cloudflare/workers-types';
 import type { Miniflare } from 'miniflare';
 import { settings } from '../env.ts';
@@ -12,7 +12,7 @@ import { StartError } from './start-error.ts';
 /** The name of the Worker, its database and its bucket. */
 const NAME = 'berth';
 
-/** Settings that differ from their defaults: no day's budget, since the machine has none, and a log for people to read. */
+/** The defaults that differ under `npm start`: background jobs have no daily budget, and the log is for people. */
 export const DEFAULTS = {
   BACKGROUND_ROWS_READ: '0',
   BACKGROUND_ROWS_WRITTEN: '0',
@@ -53,8 +53,8 @@ export async function startRuntime(options: Options): Promise<Runtime> {
 }
 
 /**
- * Migrates the database, after a copy of it.
- * @throws StartError if a newer version wrote the data, which is unchanged then, or if a migration failed
+ * Copies the database and then migrates it.
+ * @throws StartError if a newer version of Berth wrote the data (nothing is changed then), or if a migration failed
  */
 async function upgrade(database: D1Database, dataDir: string): Promise<void> {
   let copy = '';
@@ -80,8 +80,10 @@ function newerData(dataDir: string, { message }: NewerSchemaError): StartError {
 }
 
 /**
- * Runs the schedule of Cloudflare now and then every so many minutes. The queues are in memory and end with the process, so
- * another schedule sends again what they lost: once now, and then every minute.
+ * Runs the scheduled jobs at once and then every `minutes` minutes. The emulator does not run schedules by itself. The queues
+ * are in memory and end with the process. Therefore lost messages are sent again at once (`@restart`) and every minute
+ * (`@minute`).
+ * @returns a function that stops the schedule
  */
 export function runSchedule(worker: Pick<Miniflare, 'getWorker'>, name: string, minutes: number): () => void {
   let stopped = false;

@@ -1,6 +1,7 @@
 /**
- * Applies the numbered files of `migrations/` to a database, each once and as one transaction, after a copy of the database.
- * Their names are recorded in the table that `wrangler d1 migrations` uses too, so either can continue where the other stopped.
+ * Applies the numbered files of `migrations/` to a database. Each file is applied once, as one transaction. The names of
+ * applied files are recorded in the table that `wrangler d1 migrations` also uses, so each of the two programs can continue the
+ * work of the other.
  */
 
 import { cpSync, readdirSync, rmSync } from 'node:fs';
@@ -11,7 +12,7 @@ import type { D1Database } from '@cloudflare/workers-types';
 const ROOT = new URL('../../', import.meta.url);
 
 interface Migration {
-  /** The file's name, `0001-initial.sql`. Migrations are applied in the order of their names. */
+  /** The name of the file, for example `0001-initial.sql`. Migrations are applied in the order of their names. */
   name: string;
   statements: string[];
 }
@@ -31,8 +32,8 @@ export async function readMigrations(): Promise<Migration[]> {
 }
 
 /**
- * Splits SQL, since D1 takes one statement at a time. There are no triggers, so outside comments each semicolon ends a
- * statement.
+ * Splits SQL into statements, because D1 takes one statement at a time. The schema has no triggers, so each semicolon outside a
+ * comment ends a statement.
  */
 function statementsOf(text: string): string[] {
   return text
@@ -42,9 +43,9 @@ function statementsOf(text: string): string[] {
 }
 
 /**
- * Applies the migrations that the database lacks. A migration and the record of it are one batch, so a process that is killed
- * meanwhile leaves both or neither.
- * @param beforeFirst is called before anything is changed in a database that holds something, with the first migration it lacks
+ * Applies the migrations that the database lacks. A migration and the record of its name are one batch. So if the process is
+ * killed, either both are done or neither.
+ * @param beforeFirst is called with the first missing migration before a database with data is changed
  * @returns the names of the migrations that were applied
  * @throws NewerSchemaError if the database has a migration that is not in the list
  */
@@ -73,20 +74,20 @@ async function namesIn(database: D1Database, select: string): Promise<Set<string
   return new Set(results.map(({ name }) => name));
 }
 
-/** The table that wrangler makes (4.156, `d1 migrations apply`). */
+/** The table of applied migrations, as `wrangler d1 migrations apply` (4.156) creates it. */
 const RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT UNIQUE,
   applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
 )`;
 
-/** The newest copies that are kept. */
+/** The number of copies of the database that are kept. */
 const KEPT = 2;
 
 /**
  * Copies the files of the database while nothing writes to them, and removes all but the newest copies.
- * @param before the first migration that will be applied
- * @returns the folder of the copy: put its files in the place of those in `storage/d1` to go back
+ * @param before the name of the first migration that will be applied
+ * @returns the folder of the copy. To go back, replace the files in `storage/d1` with the files in it
  */
 export function copyDatabase(dataDir: string, before: string): string {
   const all = join(dataDir, 'backups');

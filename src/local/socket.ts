@@ -1,12 +1,12 @@
 /**
- * The registry's socket, as a plugin of the emulator. The emulator's own direct sockets trust a header, `MF-CF-Blob`, about
- * where a request comes from, and accept remote procedure calls from anybody who can connect. This socket speaks only HTTP, and
- * the runtime itself tells the address of the client.
+ * The socket on which the registry listens, as a plugin of the emulator. The emulator's own direct sockets are not safe: they
+ * take the address of the client from a header, `MF-CF-Blob`, and accept remote procedure calls from everybody who can connect.
+ * This socket accepts only HTTP, and the runtime itself tells the address of the client.
  */
 import type { Plugin } from 'miniflare';
 
 const NAME = 'berth-socket';
-/** The prefix of the emulator's name for a Worker's service. */
+/** The prefix of the name that the emulator gives to the service of a Worker. */
 const WORKER_PREFIX = 'core:user:';
 
 interface Address {
@@ -14,7 +14,7 @@ interface Address {
   port: number;
 }
 
-/** A binding that opens the socket and that the Worker does not see. */
+/** A binding that opens the socket. The Worker does not see the binding. */
 export function socketBinding(address: Address) {
   return {
     type: 'unsafe:socket' as const,
@@ -40,7 +40,7 @@ const plugin = {
   },
 } satisfies Plugin;
 
-/** The emulator imports this file and reads this export. */
+/** The emulator imports this file by its name and reads this export. */
 export const plugins = { [NAME]: plugin };
 
 function addressText({ host, port }: Address): string {

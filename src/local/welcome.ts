@@ -1,11 +1,11 @@
-/** The text that `npm start` prints when it is ready: where the registry is, who may log in, and how to push first. */
+/** The text that `npm start` prints when the registry is ready: its address, the administrator's login, and a first push. */
 import { networkInterfaces } from 'node:os';
 import { resolve } from 'node:path';
 import { administratorPassword } from '../auth/secrets.ts';
 import { startSettings } from '../env.ts';
 import type { Options } from './options.ts';
 
-/** Host and port by which this machine reaches the registry. */
+/** The host and port at which this machine can reach the registry. */
 export function addressOf({ host, port }: Pick<Options, 'host' | 'port'>): string {
   return hostAndPort(listensEverywhere(host) ? '127.0.0.1' : host, port);
 }
@@ -43,7 +43,7 @@ A first push, in another terminal in this folder:
 Ctrl-C ends it.`;
 }
 
-/** The command that prints the password, with the settings that it needs in another terminal. */
+/** The command that prints the password. It sets `DATA_DIR` if another terminal would need that. */
 function passwordCommand({ dataDir }: Options): string {
   const command = 'npm run --silent password';
   if (dataDir === resolve(startSettings({}).dataDir)) return command;
@@ -51,7 +51,7 @@ function passwordCommand({ dataDir }: Options): string {
   return process.platform === 'win32' ? `$env:DATA_DIR=${quoted}; ${command}` : `DATA_DIR=${quoted} ${command}`;
 }
 
-/** A warning if other machines can connect: they do so without TLS. Empty otherwise. */
+/** A warning that other machines can connect without TLS. Empty if only this machine can connect. */
 function exposure({ host, port }: Options): string {
   if (isLoopback(host)) return '';
   const reachable = listensEverywhere(host) ? ownAddresses(host) : [host];
@@ -70,7 +70,7 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
 
-/** Addresses of this machine that others can reach: those of IPv4 for `0.0.0.0`, of both families for `::`. */
+/** The addresses of this machine that other machines can reach: IPv4 for `0.0.0.0`, IPv4 and IPv6 for `::`. */
 function ownAddresses(host: string): string[] {
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   return all
