@@ -1,7 +1,7 @@
 /**
- * D1's only transaction is `batch()`: a list of statements without IF. A `Batch` gives it preconditions with reasons, handles
- * for the rows of its statements, and named parameters. Events that a batch recorded are announced to the queue behind the
- * answer.
+ * D1's only transaction is `batch()`, a list of statements without IF. The class `Batch` adds preconditions with reasons,
+ * handles for the rows of a statement, and named parameters. If a batch recorded events, a message announces them to the queue
+ * after the response.
  */
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
@@ -14,52 +14,53 @@ import { type Parameters, prepare } from './sql.ts';
 
 export type Database = Pick<Env, 'DB' | 'EVENTS'>;
 
-/** Runs work that may outlive the answer. Nothing necessary depends on it: the cron finishes what it leaves (invariant 9). */
+/** Runs work that may continue after the response. If such work is lost, the cron finishes what is necessary (invariant 9). */
 export interface Background {
   waitUntil(work: Promise<unknown>): void;
 }
 
-/** The rows that one statement of a batch will yield. */
+/** A reference to the rows that one statement of a batch will yield. */
 export interface Handle<Row> {
   readonly index: number;
-  /** Only in the type. */
+  /** Is never set. It only carries the type of the row. */
   readonly row?: Row;
 }
 
-/** The rows of a batch, by the handles of its statements. */
+/** The results of a batch. The handle of a statement selects its rows. */
 export interface Results {
   of<Row>(handle: Handle<Row>): Row[];
-  /** The first row of a statement that yields at most one. */
+  /** Returns the row of a statement that yields one at most, or `null` if there is none. */
   first<Row>(handle: Handle<Row>): Row | null;
-  /** Rows that a statement wrote. */
+  /** Returns the number of rows that a statement wrote. */
   changes(handle: Handle<unknown>): number;
-  /** D1's own count for the whole batch, index entries included. */
+  /** The number of rows that D1 counted for the whole batch, index entries included. */
   readonly rows: { read: number; written: number };
 }
 
 /**
- * The message and detail of a refusal: given beforehand, or a function that queries them after the batch was refused. It
- * returns `null` if it finds nothing wrong any more: another request came between, and the batch was overtaken.
+ * The message and detail of a refusal, or a function that queries them after the batch was refused. The function returns `null`
+ * if the precondition holds by then. Another request has then changed the data in between, and the refusal is `overtaken`.
  */
 type Saying = Particulars | (() => Promise<Particulars | null>) | undefined;
 
-/** Reads of one module that join the batch of another, so that both take one call of the database. */
+/** Reads of one module that are added to the batch of another module, so that both take one database call. */
 export interface JoinedReads {
   addTo(batch: Batch): void;
-  /** Gets the results of that batch. */
+  /** Receives the results of that batch. */
   take(results: Results): void;
 }
 
 interface CommitOptions {
   /**
-   * True if carrying the batch out twice does no harm, whatever happens in between: it is sent again if its answer was lost.
+   * True if running the batch twice does no harm, whatever happens in between. If D1's answer is lost, the batch is then sent
+   * again.
    */
   repeatable?: boolean;
 }
 
 /**
- * A transaction: statements that are carried out in order, all or none. Its preconditions are statements too, so they hold at
- * the moment of the change; the first that does not hold refuses the batch.
+ * A transaction: statements that run in order, all of them or none. Preconditions are statements of the batch, so they are
+ * checked at the moment of the change. The first precondition that does not hold refuses the batch.
  */
 export class Batch {
   readonly #env: Database;
@@ -73,9 +74,9 @@ export class Batch {
   /**
    * Adds a precondition.
    * @param condition an SQL expression
-   * @param says what the refusal says; a function is called only when the batch was refused for this reason. Preconditions of
-   *   one
-   *   batch with the same reason share what they say: give it to one of them, as a function that finds out which it was.
+   * @param says the message and detail of the refusal; a function is called only if the batch was refused for this reason. If
+   *   several preconditions of a batch have the same reason, only one of them may have `says`. It must then be a function that
+   *   finds out which of them failed.
    */
   require(reason: Precondition, condition: string, parameters: Parameters = {}, says?: Saying): void {
     if (says !== undefined && this.#sayings.has(reason)) throw new Error(`two preconditions of one batch say why: ${reason}`);
@@ -85,8 +86,8 @@ export class Batch {
 
   /**
    * Adds a precondition that can fail for several reasons.
-   * @param refusals a SELECT of reasons, the first one first; without rows the precondition holds
-   * @param says the particulars for each of the reasons
+   * @param refusals a SELECT that yields reasons. Its first row refuses the batch; without rows the precondition holds
+   * @param says the message and detail of the refusal for each reason
    */
   requireNone(refusals: string, parameters: Parameters, says: Partial<Record<Precondition, Saying>>): void {
     for (const [reason, saying] of Object.entries(says) as [Precondition, Saying][]) {
@@ -96,12 +97,12 @@ export class Batch {
     this.run(`INSERT INTO refusals (reason) ${refusals}`, parameters);
   }
 
-  /** A statement whose rows nobody asks for. */
+  /** Adds a statement whose rows are not needed. */
   run(sql: string, parameters: Parameters = {}): Handle<never> {
     return this.add(prepare(this.#env, sql, parameters));
   }
 
-  /** A statement with rows: a SELECT, or one with RETURNING. */
+  /** Adds a statement that yields rows: a SELECT, or a statement with RETURNING. */
   query<Row>(sql: string, parameters: Parameters = {}): Handle<Row> {
     return this.add(prepare(this.#env, sql, parameters));
   }
@@ -111,14 +112,14 @@ export class Batch {
     return { index: this.#statements.length - 1 };
   }
 
-  /** The number of its statements. */
+  /** The number of statements in the batch. */
   get size(): number {
     return this.#statements.length;
   }
 
   /**
-   * Runs the batch, and announces its events to the queue after the answer.
-   * @throws Refusal for the first precondition that does not hold
+   * Runs the batch. The events that it records are announced to the queue after the response.
+   * @throws Refusal if a precondition does not hold; it has the reason of the first such precondition
    */
   async commit({ repeatable = false }: CommitOptions = {}): Promise<Results> {
     try {
@@ -148,7 +149,7 @@ export function newBatch(env: Database): Batch {
 
 const CONSTRAINTS = new Map<string, Precondition>(PRECONDITIONS.map((reason) => [reason.replaceAll('-', '_'), reason]));
 
-/** The precondition that ended a batch, `null` for any other error. */
+/** Returns the reason of the precondition that refused a batch, or `null` for any other error. */
 function preconditionIn(error: unknown): Precondition | null {
   const constraint = error instanceof Error ? /CHECK constraint failed: (\w+)/.exec(error.message)?.[1] : undefined;
   return CONSTRAINTS.get(constraint ?? '') ?? null;
@@ -167,13 +168,14 @@ function resultsOf(results: D1Result[]): Results {
   };
 }
 
-/** Tries of a change that other requests overtake. Each takes one or two calls of the database. */
+/** The maximum number of attempts of a change that other requests overtake. An attempt takes one or two database calls. */
 const RACES_MAX = 5;
 
 /**
- * Repeats a change that is decided on what was read before. Its batch requires that this still holds, with the reason
- * `overtaken`; if another request came between, everything is read and decided again.
- * @throws overtaken if every try was overtaken
+ * Repeats a change that depends on data that it read before. The batch of the change requires that these data are still the
+ * same, with the reason `overtaken`. If another request has changed them in between, the data are read and the change is
+ * decided again.
+ * @throws overtaken if every attempt was overtaken
  */
 export async function withRetries<T>(attempt: () => Promise<T>, triesMax = RACES_MAX): Promise<T> {
   for (let tries = 1; ; tries++) {
@@ -192,18 +194,19 @@ async function commit(env: Database, statements: D1PreparedStatement[]): Promise
 }
 
 /**
- * True if a failed batch is worth another try. D1 repeats only reads by itself; a lost write may have been committed or not. A
- * database that is overloaded, has used up its daily limit or refused the statement is not asked again.
+ * Returns true if a failed batch can be sent again: the connection was lost, or the error is unknown. The batch may have been
+ * committed, because D1 itself repeats only reads. A batch is not sent again if the database is overloaded, has used up its
+ * daily limit, or refused a statement.
  */
 export function isLost(error: unknown): boolean {
   const failure = databaseFailure(error);
   return failure === null || failure === 'lost';
 }
 
-/** A result row: the one that `recordEvent` wrote, or one of any other statement. */
+/** A result row. The row of an event that `recordEvent` wrote has these fields; other rows do not. */
 type Recorded = { recorded_event?: number; type?: string };
 
-/** Sends one message for all events of a batch. If the queue refuses it, the cron finds the events. */
+/** Sends one message for all events of a batch. If the queue does not accept the message, the cron finds the events. */
 function announceRecorded(env: Database, results: D1Result[]): void {
   const recorded = (results.flatMap((result) => result.results) as Recorded[]).filter(
     ({ recorded_event, type }) => recorded_event !== undefined && !QUIET_TYPES.includes(type ?? ''),

@@ -1,10 +1,10 @@
 /**
- * Classifies errors of D1 by their documented texts. Three cases need three answers: the day's rows are used up, the database
- * is overloaded, or the connection was lost. Sources: D1 docs, "Debug D1" (error list); changelog of 2026-09-01, "D1 free tier
- * limit enforcement".
+ * Classifies errors of D1 by their documented texts. Three cases need different responses: the daily limit of rows is used up,
+ * the database is overloaded, or the connection was lost. Sources: D1 docs, "Debug D1" (error list); changelog of 2026-09-01,
+ * "D1 free tier limit enforcement".
  */
 
-/** `rows-read`, `rows-written`: the daily limit of the free plan is used up, and no retry helps before 00:00 UTC. */
+/** `rows-read` and `rows-written`: the free plan's daily limit is used up, so no retry before 00:00 UTC can succeed. */
 type DatabaseFailure = 'rows-read' | 'rows-written' | 'overloaded' | 'lost' | 'refused';
 
 const TEXTS: readonly [RegExp, DatabaseFailure][] = [
@@ -15,10 +15,10 @@ const TEXTS: readonly [RegExp, DatabaseFailure][] = [
   [/SQLITE_|too many SQL variables|syntax error/i, 'refused'],
 ];
 
-/** Causes of an error that are examined. */
+/** The maximum number of nested errors (`cause`) that are examined. */
 const DEPTH = 5;
 
-/** Returns `null` if the text is not documented. */
+/** Returns the kind of failure, or `null` if the text of the error is not documented. */
 export function databaseFailure(error: unknown): DatabaseFailure | null {
   for (let one = error, depth = 0; one instanceof Error && depth < DEPTH; one = one.cause, depth++) {
     const { message } = one;
@@ -34,12 +34,15 @@ export function isDailyLimit(failure: DatabaseFailure | null): failure is 'rows-
 
 const DAY_SECONDS = 24 * 60 * 60;
 
-/** Seconds until 00:00 UTC, when the daily limits reset. @param now in milliseconds */
+/** Returns the number of seconds until 00:00 UTC, when the daily limits are reset. @param now in milliseconds */
 export function secondsToMidnight(now: number): number {
   return DAY_SECONDS - (Math.floor(now / 1000) % DAY_SECONDS);
 }
 
-/** Seconds to wait before a retry: until the daily limit resets, or `usual`. @param now in milliseconds */
+/**
+ * Returns the number of seconds to wait before a retry: `usual`, or the time until the daily limit is reset if it is used up.
+ * @param now in milliseconds
+ */
 export function pauseAfter(error: unknown, usual: number, now: number): number {
   return isDailyLimit(databaseFailure(error)) ? secondsToMidnight(now) : usual;
 }

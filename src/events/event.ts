@@ -1,39 +1,43 @@
-/** Events of the registry, as they are recorded and delivered. Pure. */
+/** Events of the registry, in the form in which they are recorded and delivered. Pure. */
 
 import type { EventType } from '../vocabulary/event-types.ts';
 
-/** The actor of a change: a subject such as `user:admin`, and the access key that was used. */
+/** The actor of a change: a subject such as `user:admin`, and the id of the access key that was used, if one was. */
 export interface Actor {
   subject: string;
   key?: string;
-  /** The client's address or a hash of it. The audit log keeps it for some days; no delivery has it. */
+  /** The client's address or a hash of it. The audit log keeps it for some days. Webhook deliveries never contain it. */
   address?: string;
 }
 
-/** The actor of changes that the registry makes by itself: lifecycle rules, the collector, the scrub. */
+/** The actor of changes that the registry makes by itself, for example in lifecycle rules, garbage collection and the scrub. */
 export const REGISTRY: Actor = { subject: 'registry' };
 
 /** An event in the database. */
 export interface RecordedEvent {
-  /** Grows with every event of the registry. */
+  /** The id. Each new event of the registry has a greater id. */
   id: number;
-  /** Seconds since the epoch. */
+  /** The time of the event, in seconds since the epoch. */
   at: number;
   type: EventType;
-  /** The name of a repository, `organization:acme`, or empty for the registry itself. */
+  /**
+   * The subject of the event: the name of a repository, `organization:acme`, or empty for the registry itself. Events about
+   * logins have `logins:`, `logins:acme` or `failed-logins:`.
+   */
   about: string;
-  /** The number of the event among those with the same `about`, from 1 without gaps. */
+  /** The number of the event among the events with the same `about`. The numbers begin with 1 and have no gaps. */
   sequence: number;
-  /** The thing that the event is about. The fields depend on the type. */
+  /** The data of the event. The fields depend on the type. */
   target: Record<string, unknown>;
   by: Actor;
 }
 
-/** Parts of a push. They are not announced by themselves, because the event of the manifest follows. */
+/** Types of events that are one step of a push. They are not announced, because the event of the manifest follows. */
 export const QUIET_TYPES: readonly string[] = ['blob.mounted'] satisfies EventType[];
 
 /**
- * A queue message. It does not contain the events, only where to read them (Cloudflare Queues: a message has at most 128 KB).
+ * The queue message that announces events. It does not contain the events, because a message of Cloudflare Queues has a maximum
+ * of 128 KB. The consumer reads the events from the database.
  */
 export interface Announcement {
   /** The id of the newest event. */
@@ -41,8 +45,8 @@ export interface Announcement {
 }
 
 /**
- * The `about` of events on a subject: the name of a repository; the organization of an organization, a team, a robot or a trust
- * rule; empty for users and for trust rules of the registry.
+ * Returns the `about` of events that concern a subject. For a repository, this is its name. For an organization, a team, a
+ * robot or a trust rule, it is `organization:<name>`. It is empty for users and for trust rules of the registry.
  */
 export function aboutOf(subject: string): string {
   const at = subject.indexOf(':');
@@ -57,8 +61,8 @@ export function isAboutRepository(about: string): boolean {
 }
 
 /**
- * The `about` of events on logins of a subject. They have a sequence of their own. Robots and CI jobs of an organization have
- * `logins:acme`.
+ * Returns the `about` of events about logins of a subject: `logins:acme` for robots and CI jobs of an organization, otherwise
+ * `logins:`. Login events have an `about` of their own, so that they are numbered separately.
  */
 export function loginsOf(subject: string): string {
   const [, organization = ''] = /^(?:robot|ci):([^/]+)\//.exec(subject) ?? [];
@@ -66,10 +70,13 @@ export function loginsOf(subject: string): string {
 }
 
 const LOGINS = 'logins:';
-/** The `about` of events on failed logins, which belong to nobody. */
+/** The `about` of events about failed logins. They belong to no account, because nobody was identified. */
 export const FAILED_LOGINS = 'failed-logins:';
 
-/** `acme` for `acme/api`, `organization:acme` and `logins:acme`; empty for what belongs to the registry itself. */
+/**
+ * Returns the organization or user that an `about` belongs to: `acme` for `acme/api`, `organization:acme` and `logins:acme`.
+ * The result is empty for an `about` that belongs to the registry itself.
+ */
 export function organizationAbout(about: string): string {
   const own = ['organization:', LOGINS].find((kind) => about.startsWith(kind));
   if (own !== undefined) return about.slice(own.length);

@@ -1,4 +1,4 @@
-/** Reads events: oldest first for delivery, newest first for people. Deletes old ones. */
+/** Reads events: oldest first for delivery, newest first for the audit log. Deletes old events. */
 import type { Env } from '../env.ts';
 import type { Page } from '../oci/page.ts';
 import type { EventType } from '../vocabulary/event-types.ts';
@@ -21,7 +21,7 @@ interface Row {
   changes: string | null;
 }
 
-/** The event without the address, which only readers of the audit log may see. */
+/** Returns the event of a row, without the client's address: only readers of the audit log may see that. */
 function eventOf({ id, at, type, about, sequence, target, actor, key_id, changes }: Row): RecordedEvent {
   const by = { subject: actor, ...(key_id === null ? {} : { key: key_id }) };
   const said = JSON.parse(target) as RecordedEvent['target'];
@@ -29,10 +29,13 @@ function eventOf({ id, at, type, about, sequence, target, actor, key_id, changes
   return { id, at, type, about, sequence, target: all, by };
 }
 
-/** Characters of the targets of one page: the deliveries made of it must fit one statement (D1, "Limits": 2 MB). */
+/**
+ * The maximum number of characters of all targets of one page. The deliveries of these events are inserted by one statement,
+ * whose parameters may have 2 MB (D1, "Limits").
+ */
 const PAGE_MAX = 500_000;
 
-/** Up to `limit` events after one, oldest first. A page of large events is shorter, but has at least one. */
+/** Returns up to `limit` events after the given id, oldest first. A page of large events is shorter, but has one at least. */
 export async function eventsAfter(env: Reading, id: number, limit: number): Promise<Page<RecordedEvent>> {
   const { results } = await prepare(
     env,
@@ -46,7 +49,7 @@ export async function eventsAfter(env: Reading, id: number, limit: number): Prom
   return { items: results.map(eventOf), more: results.at(-1)?.more === 1 };
 }
 
-/** The events that are still stored, by id. */
+/** Returns events by their ids. Events that are no longer stored are left out. */
 export async function eventsById(env: Reading, ids: readonly number[]): Promise<Map<number, RecordedEvent>> {
   const { results } = await prepare(env, 'SELECT * FROM events WHERE id IN (SELECT value FROM json_each(:ids))', {
     ids,
@@ -54,42 +57,50 @@ export async function eventsById(env: Reading, ids: readonly number[]): Promise<
   return new Map(results.map((row) => [row.id, eventOf(row)]));
 }
 
-/** A query of events; `null`: any. Times are seconds since the epoch, from `since` and before `until`. */
+/**
+ * A query of events. A field that is `null` does not filter. `since` and `until` are seconds since the epoch; `since` is
+ * included, and `until` is not.
+ */
 interface EventQuery {
-  /** One `about`, or an organization with everything that belongs to it. */
+  /** Only events with this `about`, or events about an organization and everything that belongs to it. */
   about: { exactly: string } | { organization: string } | null;
   actor: string | null;
   types: readonly EventType[] | null;
   since: number | null;
   until: number | null;
-  /** Only events that name this tag, or this digest, in their target. */
+  /** Only events whose target names this tag. */
   tag: string | null;
+  /** Only events whose target names this digest. */
   digest: string | null;
-  /** Only events after this one. */
+  /** Only events with a greater id than this. */
   after: number;
 }
 
-/** SQL condition: the target names the wanted tag and digest. A deletion of a manifest names the tags deleted with it. */
+/**
+ * An SQL condition: the target names the wanted tag and digest. The event of a deleted manifest has the tags that were deleted
+ * with the manifest in `tags`.
+ */
 const NAMES_CONTENT = `(:tag IS NULL OR target ->> 'tag' = :tag
     OR EXISTS (SELECT 1 FROM json_each(target, '$.tags') WHERE value = :tag))
   AND (:digest IS NULL OR :digest IN (target ->> 'digest', target ->> 'previous'))`;
 
-/** Rows that one page may read, by id and by `about`. If matching events are rare, the page is short. */
+/** The number of ids that one page of a search by id covers. If matching events are rare, the page is short. */
 const IDS_PER_PAGE = 4100;
+/** The maximum number of rows that one page of a search by `about` reads. If matching events are rare, the page is short. */
 const ROWS_PER_PAGE = 2000;
-/** Bytes of the targets of one page: they must fit an answer of 1 MiB. */
+/** The maximum number of bytes of all targets of one page, because a response may have 1 MiB. */
 const BYTES_PER_PAGE = 900_000;
 
-/** An event with the address of the client, while that is stored. */
+/** An event with the address of the client. The address is `null` if none is stored. */
 type Logged = RecordedEvent & { address: string | null };
 
 interface EventPage {
   items: Logged[];
-  /** The next page has the events before this one; `null`: this is the last page. */
+  /** The next page contains events with smaller ids than this. It is `null` on the last page. */
   next: number | null;
 }
 
-/** A page of events, newest first. @param before `next` of the page before; `null`: the first page */
+/** Returns a page of events, newest first. @param before `next` of the previous page, or `null` for the first page */
 export async function searchEvents(
   env: Database,
   search: EventQuery,
@@ -129,12 +140,13 @@ export async function searchEvents(
 }
 
 /**
- * SQL: the events before `:before` and from `:first` on that one page reads, and the first event that it does not read. Ids
- * have few gaps, so a range of ids bounds the number of rows. Events with one `about` are scattered, so they are counted.
+ * SQL for one page of events from `:first` on and before `:before`. `rows` yields the events to search, and `below` the newest
+ * event that the page does not search. Ids have few gaps, so a search by id bounds the rows by a range of ids. The ids of
+ * events with one `about` have large gaps, so a search by `about` bounds the rows by a LIMIT.
  */
 const TOP = '(SELECT max(id) FROM events WHERE id < :before)';
 const BY_ID = {
-  // One lower bound, because a search by the key takes only one.
+  // `max()` makes one lower bound of two, because SQLite's search by the primary key uses only one.
   rows: `SELECT * FROM events WHERE id < :before AND id >= max(:first, ${TOP} - ${IDS_PER_PAGE} + 1) AND :about IS NULL`,
   below: `SELECT max(id) AS id FROM events WHERE id >= :first AND id <= ${TOP} - ${IDS_PER_PAGE} AND :about IS NULL`,
 };
@@ -145,8 +157,8 @@ const BY_ABOUT = {
 };
 
 /**
- * The event after which a name belongs to the present repository: the deletion of the previous one; 0: there was none. Who may
- * read the present repository may not read earlier events.
+ * Returns the id of the event that deleted the previous repository of the same name, or 0 if there was none. Later events are
+ * about the present repository. A caller who may read the present repository may not read the earlier events.
  */
 export async function firstEventOf(env: Reading, repository: string): Promise<number> {
   const beginning = await prepare(
@@ -158,17 +170,20 @@ export async function firstEventOf(env: Reading, repository: string): Promise<nu
   return beginning ?? 0;
 }
 
-/** The first event at a time or later, or the id it would have. Ids and times grow together, so a binary search finds it. */
+/**
+ * Returns the id of the first event at a time or later, or the id that such an event would get. Ids and times grow together, so
+ * a binary search finds the event.
+ */
 export function firstEventSince(env: Reading, time: number): Promise<number> {
   return firstEvent(env, ':time', { time });
 }
 
-/** The first event of the last `seconds`, by the clock of the database. */
+/** Returns the id of the first event within the last `seconds`, according to the clock of the database. */
 export function firstEventWithin(env: Reading, seconds: number): Promise<number> {
   return firstEvent(env, 'unixepoch() - :seconds', { seconds });
 }
 
-/** @param time an SQL expression */
+/** @param time the SQL expression of a time */
 async function firstEvent(env: Reading, time: string, parameters: Parameters): Promise<number> {
   const middle = '(low + high) / 2';
   const earlier = `(SELECT at FROM events WHERE id >= ${middle} ORDER BY id LIMIT 1) < ${time}`;
@@ -185,8 +200,8 @@ async function firstEvent(env: Reading, time: string, parameters: Parameters): P
 }
 
 /**
- * Deletes up to `limit` events that are older than `days` and not newer than `upTo`. The newest event of each `about` stays,
- * because it has the last sequence number.
+ * Deletes up to `limit` events that are older than `days` and whose ids are smaller than `upTo`. The newest event of each
+ * `about` stays, because the next event needs its sequence number.
  */
 export async function expireEvents(env: Reading, { days, upTo, limit }: { days: number; upTo: number; limit: number }) {
   const bound = Math.min(await firstEventWithin(env, days * 24 * 60 * 60), upTo);
@@ -199,7 +214,7 @@ export async function expireEvents(env: Reading, { days, upTo, limit }: { days: 
   ).run();
 }
 
-/** Deletes up to `limit` addresses that are older than `days`. */
+/** Removes the client's address from up to `limit` events that are older than `days`. */
 export async function expireAddresses(env: Reading, { days, limit }: { days: number; limit: number }): Promise<void> {
   await prepare(
     env,

@@ -1,22 +1,24 @@
 /**
- * The table of events: the audit log and the outbox. Events are added to the batch that makes the change, so both are committed
- * or neither is (invariant 6).
+ * The table of events, which is both the audit log and the outbox. An event is added to the batch of the change that it
+ * describes, so either both are committed or neither is (invariant 6).
  */
 import type { Batch } from './batch.ts';
 import type { Actor } from './event.ts';
 import type { Parameters } from './sql.ts';
 
-/** Bytes of UTF-8 of an event's target. Each event causes a copy in every webhook that hears it. */
+/** The maximum size of an event's target, in bytes of UTF-8. Every webhook that gets the event is sent the whole target. */
 export const TARGET_MAX_BYTES = 16 * 1024;
-/** A longer target keeps this many fields, each up to so many bytes. A longer text keeps its beginning. */
+/** The maximum number of fields that a shortened target keeps. */
 const FIELDS_KEPT = 16;
+/** The maximum size of a field that is kept whole, in bytes of UTF-8. */
 const FIELD_MAX_BYTES = 512;
+/** The number of characters that are kept of a longer text. */
 const TEXT_KEPT = 100;
 
 /**
- * Adds the events of a change to its batch: one for each row that `select` yields, with the columns `type` and `target` (JSON),
- * and `changes` (see `changesIn`) if `hasChanges` is set. Whether there is an event is decided in SQL, in the transaction of
- * the change. A target of more than 16 KiB is shortened and names the shortened fields in `truncated`.
+ * Adds the events of a change to its batch: one event for each row that `select` yields. So SQL decides, in the transaction of
+ * the change, whether there is an event. A row has the columns `type` and `target` (JSON), and `changes` (see `changesIn`) if
+ * `hasChanges` is set. A target of more than 16 KiB is shortened; its field `truncated` names the shortened fields.
  */
 export function recordEvent(batch: Batch, { about, by, select, parameters, ...options }: EventSource): void {
   const { hasChanges = false, onceIn, atMostADay } = options;
@@ -46,31 +48,34 @@ export function recordEvent(batch: Batch, { about, by, select, parameters, ...op
   );
 }
 
-/** An event for each row of `select`. The SQL may name the values of `parameters`, and `:event_about`, `:event_actor`. */
+/** The events to record. The SQL of `select` may name the values of `parameters`, `:event_about` and `:event_actor`. */
 export interface EventSource {
   about: string;
   by: Actor;
   select: string;
   parameters?: Parameters;
   hasChanges?: boolean;
-  /** Seconds within which the same actor, with the same key and address, has only one event of this type. */
+  /**
+   * A number of seconds. No event is recorded if, within this time, the same actor with the same key and address had an event
+   * of the same type and `about`.
+   */
   onceIn?: number;
-  /** Events with this `about` per day. */
+  /** The maximum number of events with this `about` within 24 hours. Further events are not recorded. */
   atMostADay?: number;
 }
 
 const LAST_ABOUT =
   'SELECT 1 FROM (SELECT type, actor, key_id, address, at FROM events WHERE about = :event_about ORDER BY id DESC';
-/** The newest events that are searched for an equal one. */
+/** The number of newest events that are searched for an equal event (`onceIn`). */
 const LOOKED_AT = 200;
 const DAY = 24 * 60 * 60;
 
 const CHANGES_MAX_BYTES = 4 * 1024;
 
-/** A field, and SQL expressions of its value before and after the change. */
+/** The name of a field, and the SQL expressions of its value before and after the change. */
 export type ChangedField = [name: string, from: string, to: string];
 
-/** SQL: the fields that change, each as `{"from": …, "to": …}` (JSON). Long values are shortened. */
+/** Returns an SQL expression: a JSON object with `{"from": …, "to": …}` for each changed field. Long values are shortened. */
 export function changesIn(fields: readonly ChangedField[]): string {
   const shown = (side: 1 | 2) =>
     `iif(${bytesOf(`value -> ${side}`)} <= ${FIELD_MAX_BYTES}, json(value -> ${side}),
@@ -80,17 +85,17 @@ export function changesIn(fields: readonly ChangedField[]): string {
     FROM json_each(json_array(${all.join(', ')})) WHERE value -> 1 IS NOT value -> 2)`;
 }
 
-/** SQL: a boolean of SQLite as a boolean of JSON. */
+/** Returns an SQL expression that converts a boolean of SQLite (0 or 1) to a boolean of JSON. */
 export function booleanIn(expression: string): string {
   return `json(iif(${expression}, 'true', 'false'))`;
 }
 
-/** SQL: the length of a text in bytes of UTF-8; `length` counts characters. */
+/** Returns an SQL expression: the length of a text in bytes of UTF-8. SQLite's `length` of a text counts characters. */
 export function bytesOf(text: string): string {
   return `length(CAST(${text} AS BLOB))`;
 }
 
-/** SQL: `target` with long fields shortened or left out. */
+/** SQL fragments for `SHORTENED`, which is the target with long fields shortened or left out. */
 const FIELD = 'target -> f.fullkey';
 const IS_WHOLE = `f.place <= ${FIELDS_KEPT} AND ${bytesOf(FIELD)} <= ${FIELD_MAX_BYTES}`;
 const FIELDS = `(SELECT key, fullkey, type, value, row_number() OVER (ORDER BY id) AS place FROM json_each(target)) f`;
@@ -102,12 +107,12 @@ const SHORTENED = `json_set(
 
 const LAST_SEQUENCE = 'coalesce((SELECT sequence FROM events WHERE about = :event_about ORDER BY id DESC LIMIT 1), 0)';
 
-/** SQL: the id of the newest event; 0: there is none. For rows of other modules that begin or end with it. */
+/** An SQL expression: the id of the newest event, or 0 if there is none. Other modules store it in their rows. */
 export const NEWEST = 'coalesce((SELECT max(id) FROM events), 0)';
 
-/** SQL: the time of the first event after this one; NULL: there is none. */
+/** Returns an SQL expression: the time of the first event with a greater id than `id`, or NULL if there is none. */
 export const timeAfter = (id: string) => `(SELECT at FROM events WHERE id > ${id} ORDER BY id LIMIT 1)`;
 
-/** SQL: true if anybody but `actor` has deleted a tag or manifest of a repository since event `since`. */
+/** Returns an SQL condition: another actor than `actor` has deleted a tag or manifest of a repository after event `since`. */
 export const deletionsSince = (about: string, since: string, actor: string) => `EXISTS (SELECT 1 FROM events
   WHERE about = ${about} AND id > ${since} AND type IN ('tag.deleted', 'manifest.deleted') AND actor <> ${actor})`;

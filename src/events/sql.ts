@@ -1,10 +1,10 @@
 /**
- * SQL with named parameters. D1 has numbered parameters only, and a fragment that is used in several statements cannot know its
- * numbers. So each `:name` gets its number when the statement is prepared. Values that a statement does not name are not bound.
+ * SQL with named parameters. D1 has only numbered parameters, but the numbers of an SQL fragment depend on the statement that
+ * uses it. So each `:name` gets its number when a statement is prepared. Values that the statement does not name are not bound.
  */
 import type { Env } from '../env.ts';
 
-/** Values by name. A boolean becomes 1 or 0, as SQLite has none. A list is bound as JSON, for `json_each(:name)`. */
+/** Values by name. A boolean is bound as 1 or 0, because SQLite has no booleans. A list is bound as JSON, for `json_each`. */
 export type Parameters = Readonly<Record<string, string | number | boolean | null | readonly unknown[]>>;
 
 interface Numbered {
@@ -12,13 +12,13 @@ interface Numbered {
   names: string[];
 }
 
-/** Numbered statements by their text. Most texts are constant. */
+/** A cache of statements with numbered parameters, by the text with named parameters. Most texts are constant. */
 const numbered = new Map<string, Numbered>();
 const NUMBERED_MAX = 2000;
-/** A quoted text, in which a colon is no parameter, or a parameter. */
+/** Matches a quoted text, in which a colon does not begin a parameter, or matches a parameter. */
 const QUOTED_OR_PARAMETER = /'(?:[^']|'')*'|:([a-z]\w*)/gi;
 
-/** @throws Error if a parameter has no value, which is a bug */
+/** Prepares a statement with its values. @throws Error if a parameter has no value, which is a programming error */
 export function prepare(env: Pick<Env, 'DB'>, sql: string, parameters: Parameters = {}): D1PreparedStatement {
   const { text, names } = numbersIn(sql);
   const statement = env.DB.prepare(text);

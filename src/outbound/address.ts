@@ -1,19 +1,19 @@
 /**
- * Checks an address that the Worker sends requests to: its host must be a name of the public internet, and not the registry
- * itself. Pure. The check is made when the address is stored and again before each request. A name may still resolve to a
- * private address. On Cloudflare no private address can be reached, and a local run fetches through a network service that has
- * public addresses only (`src/local/emulator.ts`).
+ * Checks an address (a URL) that the Worker will send requests to. The host must be a name of the public internet, and not the
+ * registry itself. The check is made when the address is stored, and again before each request. A public name can still resolve
+ * to a private IP address. This does no harm: a Worker on Cloudflare cannot reach private addresses, and a local run fetches
+ * through a network service that allows only public addresses (`src/local/emulator.ts`). Pure.
  */
 import { INTERNAL_NAME, NAME_OF_ADDRESS, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, type Range } from './addresses.ts';
 
 interface AddressRules {
-  /** Hosts by which the registry is reached, with the port if it is not the default. */
+  /** The hosts under which clients reach the registry, each with its port if that is not the default port. */
   ownHosts: readonly string[];
-  /** Allows http, every port and every host, for development. */
+  /** True: allows http, every port and every host, for development. */
   insecure: boolean;
-  /** Allows ports that Cloudflare does not proxy. */
+  /** True: allows ports that Cloudflare does not proxy. */
   anyPort?: boolean;
-  /** Allows domains for documentation, tests and other networks. No public host has a name there, so nothing is reached. */
+  /** True: allows the domains in `NOBODY`. No public host has a name there, so a request fails without harm. */
   anyDomain?: boolean;
 }
 
@@ -21,17 +21,20 @@ const MAX_LENGTH = 2048;
 /** The ports on which Cloudflare proxies https ("Network ports"). A fetch of a proxied host fails on any other port. */
 const PORTS = ['443', '2053', '2083', '2087', '2096', '8443'];
 
-/** Says what is wrong with an address; `null`: nothing. The message names no path and no query, which may be secret. */
+/**
+ * Returns a message that says why an address is not allowed, or `null` if it is allowed. The message contains no path and no
+ * query, because these can be secret.
+ */
 export function refusalOfAddress(text: string, rules: AddressRules): string | null {
   const schemes = rules.insecure ? 'http:// or https://' : 'https://';
   if (text.length > MAX_LENGTH) return `an address has up to ${MAX_LENGTH} characters`;
-  // URL parsers differ here: the standard drops some of these characters and reads others as slashes (WHATWG URL, 4.4).
+  // URL parsers treat these characters differently: the standard drops some and reads others as slashes (WHATWG URL, 4.4).
   if (/[\s\p{C}\\]/u.test(text)) return 'an address has no space, control character or backslash';
   const authority = /^https?:\/\/([^/?#]+)/i.exec(text)?.[1];
   if (authority === undefined) return `an address begins with ${schemes} and a host`;
   if (authority.includes('@')) return 'an address has no user and no password: what a receiver asks for goes into a header';
   if (text.includes('#')) return 'an address has no fragment, which would not be sent';
-  // Normalizes every spelling of a host: IP addresses in decimal, octal or hex, full-width and percent-encoded characters.
+  // The parser normalizes the host: IP addresses in decimal, octal or hex, full-width and percent-encoded characters.
   const url = URL.parse(text);
   if (!url) return 'this is not a URL';
   if (url.href.length > MAX_LENGTH) return `an address has up to ${MAX_LENGTH} characters, after its encoding`;
@@ -43,20 +46,20 @@ export function refusalOfAddress(text: string, rules: AddressRules): string | nu
 }
 
 /**
- * True for exactly the registry's own hosts. Another Worker under the account's workers.dev name is a valid host and can be
- * reached: with the flag `global_fetch_strictly_public` (wrangler.toml) a fetch within one's own zone goes through the front
- * door.
+ * Returns true if the host is one of the registry's own hosts. Another Worker under the account's workers.dev name is allowed.
+ * With the flag `global_fetch_strictly_public` (wrangler.toml), a fetch to a host of one's own zone reaches it like a request
+ * from the internet.
  */
 function isOwn(url: URL, { ownHosts, insecure }: AddressRules): boolean {
   return ownHosts.some((host) => {
     const own = URL.parse(`https://${host}`);
     if (!own || identityOf(own.hostname) !== identityOf(url.hostname)) return false;
-    // A public name is the registry's at every port. A development machine has other programs on other ports.
+    // Every port of a public name belongs to the registry. On a development machine, other ports belong to other programs.
     return !insecure || (own.port === '' ? ['80', '443'] : [own.port]).includes(portOf(url));
   });
 }
 
-/** The same text for every spelling of a host, and for all names of "this machine". */
+/** Returns the same text for every spelling of a host, and `localhost` for all names and addresses of the own machine. */
 function identityOf(hostname: string): string {
   const name = withoutDots(hostname);
   const here = /(?:^|\.)localhost$/.test(name) || /(?:loopback|unspecified)$/.test(kindOf(name) ?? '');
@@ -72,7 +75,7 @@ function withoutDots(hostname: string): string {
   return hostname.replace(/\.+$/, '');
 }
 
-/** Top-level domains for documentation, tests and other networks (RFC 2606, 7686, 9476): no public host has them. */
+/** Top-level domains for documentation, tests and other networks (RFC 2606, 7686, 9476). No public host has a name there. */
 const NOBODY = /(?:^|\.)(test|invalid|example|onion|i2p|alt)$/;
 
 const NAME_MAX_LENGTH = 253;
@@ -81,7 +84,7 @@ const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 function refusalOfHost(hostname: string, { anyDomain }: AddressRules): string | null {
   const name = withoutDots(hostname);
   const kind = kindOf(name);
-  // Cloudflare's fetch refuses public IP addresses anyway, with error 1003.
+  // Public IP addresses are refused, too: Cloudflare's fetch fails for them anyway, with error 1003.
   if (kind !== null) return `the host is an IP address${kind && ` (${kind})`}: only public names are allowed`;
   const domain = INTERNAL_NAME.exec(name)?.[1] ?? (anyDomain ? null : NOBODY.exec(name)?.[1]);
   if (domain) return `the host is not public: the internet has no names under ".${domain}"`;
@@ -97,7 +100,7 @@ function refusalOfHost(hostname: string, { anyDomain }: AddressRules): string | 
 const IPV4 = ranges(bitsOf4, NOT_PUBLIC_IPV4);
 const IPV6 = ranges(bitsOf6, NOT_PUBLIC_IPV6);
 
-/** The ranges with their prefixes as strings of bits. */
+/** Converts the prefixes of ranges to strings of bits. */
 function ranges(bitsOf: (address: string) => string, rows: readonly Range[]): Range[] {
   return rows.map(([range, kind]) => {
     const [address = '', length] = range.split('/');
@@ -105,7 +108,7 @@ function ranges(bitsOf: (address: string) => string, rows: readonly Range[]): Ra
   });
 }
 
-/** The kind of an IP address; empty for a public one, `null` for a name. */
+/** Returns the kind of an IP address. It is empty for a public address, and `null` if the host is a name. */
 function kindOf(hostname: string): string | null {
   if (/^[\d.]+$/.test(hostname)) return kindIn(IPV4, bitsOf4(hostname));
   if (!hostname.startsWith('[')) return null;
@@ -122,7 +125,7 @@ function bitsOf4(address: string): string {
   return address.split('.').map(binary(8)).join('');
 }
 
-/** @param address as the URL standard writes it: in hex, with `::` for the longest run of zeros */
+/** @param address in the form that the URL standard writes: in hex, with `::` for the longest run of zeros */
 function bitsOf6(address: string): string {
   const [before = [], after = []] = address.split('::').map((part) => (part === '' ? [] : part.split(':')));
   const zeros = new Array<string>(8 - before.length - after.length).fill('0');

@@ -1,10 +1,11 @@
 /**
- * Addresses and names that are not public: the one table behind every check of where the registry may connect. Sources: the
- * IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890), RFC 5771 (multicast) and RFC 4291 (IPv6). A block that the
- * registries call globally reachable as a whole is public; an exception inside a reserved block is not worth a hole. Pure.
+ * Addresses and names that are not public. Every check of an address that the registry may connect to uses these tables.
+ * Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890), RFC 5771 (multicast) and RFC 4291 (IPv6). A
+ * block is public if the IANA registries call the whole block globally reachable. A reserved block counts as not public even if
+ * a part of it is reachable. Pure.
  */
 
-/** In the order in which they are looked up: the first that matches counts. */
+/** A range of addresses, and the kind of addresses in it. The first range of a table that contains an address counts. */
 export type Range = readonly [cidr: string, kind: string];
 
 export const NOT_PUBLIC_IPV4: readonly Range[] = [
@@ -25,10 +26,16 @@ export const NOT_PUBLIC_IPV4: readonly Range[] = [
   ['240.0.0.0/4', 'reserved'],
 ];
 
-/** Translates to the IPv4 address in its last four bytes (RFC 6052): a network without IPv4 reaches everything through it. */
+/**
+ * Addresses that a gateway translates to the IPv4 address in the last four bytes (RFC 6052). A network without IPv4 reaches
+ * IPv4 hosts through them.
+ */
 export const NAT64 = '64:ff9b::/96';
 
-/** Ranges that carry an IPv4 address could bring it to whoever translates them. */
+/**
+ * Ranges of IPv6 addresses that are not public. Ranges whose addresses contain an IPv4 address are included, because a gateway
+ * could translate them to a private IPv4 address.
+ */
 export const NOT_PUBLIC_IPV6: readonly Range[] = [
   ['::/128', 'unspecified'],
   ['::1/128', 'loopback'],
@@ -51,9 +58,12 @@ export const NOT_PUBLIC_IPV6: readonly Range[] = [
   ['8000::/1', 'reserved'],
 ];
 
-/** Names of this machine or of the network beside it, never public: RFC 6761, 6762, 8375, those kept back by ICANN, habit. */
+/**
+ * Names of the own machine or of a local network, which are never public. Sources: RFC 6761, 6762 and 8375, the names that
+ * ICANN does not delegate, and common use.
+ */
 export const INTERNAL_NAME =
   /(?:^|\.)(localhost|local|localdomain|internal|private|intranet|lan|corp|home|mail|svc|consul|arpa)$/;
 
-/** The best known services that give a name to any address, private ones too. There are others, and anyone can make one. */
+/** The best known services with a public name for every IP address, private ones included. The list cannot be complete. */
 export const NAME_OF_ADDRESS = /(?:^|\.)(nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me|vcap\.me|traefik\.me)$/;

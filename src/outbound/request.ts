@@ -1,11 +1,11 @@
 /**
- * Requests to the outside, with limits on time and size. A redirect is not followed, because it could lead anywhere: its status
- * is the answer. The address is checked by the caller (`address.ts`).
+ * Requests to the outside, with limits on time and size. A redirect is not followed, because it could lead to any address: the
+ * caller gets the redirect itself as the response. The caller must check the address of the request before (`address.ts`).
  */
 
 type Init = NonNullable<Parameters<typeof fetch>[1]>;
 
-/** The network and the timer, given by the entry points. */
+/** The network and the timer. The entry points pass them in, so that tests can replace them. */
 export interface Network {
   fetch: (url: string, init: Init) => Promise<Response>;
   sleep: (milliseconds: number) => Promise<void>;
@@ -17,24 +17,24 @@ export const INTERNET = {
 } satisfies Network;
 
 export interface RequestLimits {
-  /** Ends the connection and the reading of the body. Several requests may share one. */
+  /** A signal that ends the connection and the reading of the body. Several requests may share one signal. */
   deadline: AbortSignal;
-  /** Bytes of the body that are read. */
+  /** The maximum number of bytes of the body that are read. */
   maxBytes: number;
 }
 
-/** An answer whose body has not been read yet. One of the three functions has to be called. */
+/** A response whose body has not been read yet. The caller must call one of the three functions. */
 interface Answer {
   status: number;
   headers: Headers;
-  /** Reads the whole body; `null` if it is longer than the limit. @throws if the connection breaks, or the deadline passes */
+  /** Returns the whole body, or `null` if it exceeds the limit. @throws if the connection breaks, or the deadline passes */
   text(): Promise<string | null>;
-  /** Reads the beginning of the body, as far as it arrives before the deadline. Never throws. */
+  /** Returns the beginning of the body, up to the limit, or the part that arrives before the deadline. Never throws. */
   beginning(): Promise<string>;
   discard(): Promise<void>;
 }
 
-/** A deadline from now. @param sleep the timer; the runtime's own if it is left out */
+/** Returns a signal that aborts after the given time. @param sleep the timer; `undefined` means the runtime's own timer */
 export function deadlineIn(milliseconds: number, sleep?: Network['sleep']): AbortSignal {
   if (!sleep) return AbortSignal.timeout(milliseconds);
   const controller = new AbortController();
@@ -42,7 +42,7 @@ export function deadlineIn(milliseconds: number, sleep?: Network['sleep']): Abor
   return controller.signal;
 }
 
-/** @throws if there is no connection, or no answer before the deadline */
+/** Sends a request. @throws if the connection fails, or if no response arrives before the deadline */
 export async function request(fetch: Network['fetch'], url: string, init: Init, limits: RequestLimits): Promise<Answer> {
   const response = await fetch(url, { ...init, redirect: 'manual', signal: limits.deadline });
   const { status, headers, body } = response;
@@ -84,7 +84,7 @@ async function beginningOf(body: ReadableStream<Uint8Array> | null, { deadline, 
   return text;
 }
 
-/** The chunks of a body. The body is cancelled at the deadline, or when the caller stops reading. */
+/** Yields the chunks of a body. The body is cancelled at the deadline, or when the caller stops reading. */
 async function* chunksOf(body: ReadableStream<Uint8Array> | null, deadline: AbortSignal): AsyncGenerator<Uint8Array> {
   if (!body) return;
   const reader = body.getReader();
