@@ -1,8 +1,8 @@
 /**
  * The garbage collector. One pass goes through the whole registry, phase by phase, in slices that fit an invocation. Each
- * statement that deletes something checks its condition again, so a slice can be repeated, and two slices can run at once. The
- * phases that delete rows that are no longer needed (references, history, counts, links) are here; the others have files of
- * their own.
+ * statement that deletes rows checks its condition again, so a slice can be repeated, and two slices can run at the same time.
+ * This file contains the phases that delete references, history, pull counts and links that are no longer needed. The other
+ * phases have files of their own.
  */
 import { settings } from '../../env.ts';
 import { prepare } from '../../events/sql.ts';
@@ -31,8 +31,8 @@ import { BLOBS, TOMBSTONES } from './tombstones.ts';
 import { lookOf, sweep, type Walk, type WalkRow } from './walk.ts';
 
 /**
- * A count that reads at most this many rows is made in every pass; a larger one once a day. It reads some six rows for each
- * blob.
+ * The maximum number of rows that a count may read in every pass. A count that reads more is made once a day. It reads about
+ * six rows for each blob.
  */
 const CHEAP_COUNT = 20_000;
 const ROWS_PER_BLOB = 6;
@@ -43,7 +43,10 @@ interface LastCount {
   age: number | null;
 }
 
-/** Counts the usage of namespaces, after everything else is deleted. If the count fails, the next pass counts. */
+/**
+ * Counts the usage of namespaces. This is the last phase, so that it counts what is left. If the count fails, the next pass
+ * repeats it.
+ */
 const USAGE: Phase<LastCount> = {
   start: [],
   look: (env) =>
@@ -61,10 +64,16 @@ const USAGE: Phase<LastCount> = {
   },
 };
 
-/** Days for which pulls are counted. Lifecycle rules ask for fewer days than the newest row of an image tells of. */
+/**
+ * The number of days for which pull counts are kept. Lifecycle rules need only the day of the last pull, and the newest row of
+ * an image is kept as long as the image.
+ */
 const PULL_DAYS = 90;
 
-/** A phase that deletes the rows of a walk and adds their number to a field of the report, if one is named. */
+/**
+ * Returns a phase that deletes the rows of a walk. The number of deleted rows is added to the field `counted` of the report, if
+ * given.
+ */
 function sweeping(
   start: Phase['start'],
   walkOf: (env: Stores) => Walk,
@@ -83,7 +92,8 @@ function sweeping(
 }
 
 /**
- * References of trashed manifests that have been purged. They are found by the child, so a damaged document does not matter.
+ * Deletes the references of trashed manifests that have been purged. The walk finds them in their table and not through the
+ * manifest's document, so a damaged document does not matter.
  */
 const REFERENCES = sweeping(
   ['', 0, ''],
@@ -96,7 +106,7 @@ const REFERENCES = sweeping(
   rebalanceBlobs,
 );
 
-/** Old points of the tag history. The newest point of a tag stays while the tag exists or its name is reserved. */
+/** Deletes old points of the tag history. The newest point of a tag is kept while the tag exists or its name is reserved. */
 const HISTORY = sweeping(
   [0, '', 0],
   (env) => ({
@@ -112,7 +122,9 @@ const SAME_MANIFEST = 'repository_id = x.repository_id AND digest = x.digest';
 const MANIFEST_IS_PURGED = `NOT EXISTS (SELECT 1 FROM manifests WHERE ${SAME_MANIFEST})
     AND NOT EXISTS (SELECT 1 FROM trashed_manifests WHERE ${SAME_MANIFEST})`;
 
-/** Old pull counts. The newest row of an image stays as long as the image: it says when the image was last pulled. */
+/**
+ * Deletes old pull counts. The newest row of an image is kept as long as the image, because it has the day of the last pull.
+ */
 const PULLS = sweeping(
   [0, '', 0],
   () => ({
@@ -124,7 +136,7 @@ const PULLS = sweeping(
   'pulls',
 );
 
-/** The times at which clients last asked for manifests that have been purged. */
+/** Deletes the days of the last HEAD request for manifests that have been purged. */
 const CHECKS = sweeping(
   [0, ''],
   () => ({ table: 'manifest_checks', key: ['repository_id', 'digest'], condition: MANIFEST_IS_PURGED }),
@@ -132,8 +144,8 @@ const CHECKS = sweeping(
 );
 
 /**
- * Links to blobs that no manifest of the repository references, in the trash or outside, and that no lease covers (invariant
- * 4).
+ * Deletes links to blobs if no manifest of the repository references the blob, in the trash or outside, and no lease protects
+ * the link (invariant 4).
  */
 const LINKS = sweeping(
   ['', 0],
@@ -148,7 +160,7 @@ const LINKS = sweeping(
   rebalanceBlobs,
 );
 
-/** In this order, because each phase makes work for the next. */
+/** The phases in the order in which they run. Each phase makes rows superfluous that a later phase deletes. */
 const PHASES = [
   ['trash', TRASH],
   ['repositories', REPOSITORIES],
@@ -167,24 +179,24 @@ const NOTHING_DONE: GcReport = { purged: 0, history: 0, pulls: 0, links: 0, blob
 export interface Collected {
   /** True if the pass is finished. */
   ended: boolean;
-  /** The phase with which the next slice continues; `null` at the end of the pass. */
+  /** The phase that the next slice continues, or `null` at the end of the pass. */
   phase: string | null;
-  /** The whole pass so far. */
+  /** The report of the whole pass so far. */
   report: GcReport;
 }
 
-/** Rows that the job may still read and write today. */
+/** The numbers of rows that the job may still read and write today. */
 interface RowsLeft {
   rowsRead: number;
   rowsWritten: number;
 }
 
-/** Steps without a write after which the progress is saved. */
+/** The number of steps without a write after which the progress is saved. */
 const SAVED_AFTER = 5;
 
 /**
- * Runs one slice of the running pass, or of a new one. A new pass first looks at the first rows of all phases in one batch,
- * because usually there is nothing to do.
+ * Runs one slice of the running pass, or of a new pass. A new pass first reads the first rows of all phases in one batch,
+ * because there is usually nothing to do.
  */
 export async function collectSlice(
   env: Stores,
@@ -216,8 +228,8 @@ export async function collectSlice(
 }
 
 /**
- * Runs steps until the budget is used up; `pass.cursor` follows them. A slice makes at least one step: the first looks may use
- * up the budget, and a pass of looks alone would never end.
+ * Runs steps until the budget is used up. `pass.cursor` is moved after each step. At least one step runs, even if the first
+ * reads have used up the budget; otherwise a pass could make no progress for ever.
  */
 async function runSteps(slice: Slice, pass: Pass<GcReport>): Promise<Cursor | null> {
   let looks = isBeginning(pass.cursor) ? await firstLooks(slice) : new Map<string, unknown[]>();
@@ -226,7 +238,7 @@ async function runSteps(slice: Slice, pass: Pass<GcReport>): Promise<Cursor | nu
     const written = slice.spent.rowsWritten;
     const next = await stepOf(slice, pass.cursor, looks.get(pass.cursor.phase));
     if (next === null) return null;
-    // The first looks are valid as long as nothing was written.
+    // The rows that were read at the beginning are valid as long as nothing was written.
     if (slice.spent.rowsWritten > written || next.phase === pass.cursor.phase) looks = new Map();
     unsaved += slice.spent.rowsWritten > written ? SAVED_AFTER : looks.size > 0 ? 0 : 1;
     pass.cursor = next;
@@ -246,7 +258,7 @@ async function stepOf(slice: Slice, { phase, after }: Cursor, looked: unknown[] 
   return next ? { phase, after: next } : beginning(at + 1);
 }
 
-/** The rows that the first step of each phase would find now. */
+/** Reads the rows that the first step of each phase would find now. @returns the rows by the name of the phase */
 async function firstLooks(slice: Slice): Promise<Map<string, unknown[]>> {
   const looks = PHASES.flatMap(([name, phase]) => {
     const look = phase.look(slice.env, phase.start);

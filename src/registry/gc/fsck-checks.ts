@@ -24,22 +24,22 @@ export interface Check {
 
 interface Step {
   start: Key;
-  /** Adds its findings. Returns the key after which it continues; `null` at the end. */
+  /** Adds its findings to `check`. Returns the key after which the next step begins, or `null` at the end. */
   look(check: Check, after: Key): Promise<Key | null>;
 }
 
-/** Findings of one walk step: each is described by a query around it. */
+/** The maximum number of matching rows in one step. A second query reads the details of these rows. */
 const DESCRIBED_MAX = 20;
-/** Bytes of documents that are read at once. */
+/** The number of characters after which a step reads no further document. */
 const DOCUMENTS_MAX = 1_000_000;
-/** Bytes of findings about blobs in one step; with everything else a page stays below 1 MiB. */
+/** The maximum number of bytes of findings about blobs in one step, so that a whole page stays below 1 MiB. */
 const BLOBS_MAX_BYTES = 256 * 1024;
 const REPOSITORIES_NAMED = 50;
-/** Manifests that a search upwards from a missing blob visits. */
+/** The maximum number of manifests that are visited in the search for manifests and tags that need a missing blob. */
 const ANCESTORS_MAX = 2000;
 const TAGS_NAMED = 5;
 
-/** A walk whose matching rows are described by one query, `sql`, with their keys as `:keys`. */
+/** Returns a step that walks a table. The query `sql` reads the details of the matching rows, whose keys are in `:keys`. */
 function walking<Row>(
   of: Walk,
   start: Key,
@@ -71,16 +71,16 @@ const SCRUB: Step = {
 
 interface MissingBlob {
   digest: Digest;
-  /** `null`: no repository has the blob. */
+  /** The repository that has the blob, or `null` if no repository has it. */
   repository: string | null;
-  /** Number of manifests that need the blob. */
+  /** The number of manifests that need the blob. */
   needed: number;
   tags: string;
 }
 
 const MISSING_BLOBS: Walk = { table: 'blobs', key: ['digest'], condition: 'x.missing_since IS NOT NULL' };
 
-/** Blobs whose bytes are missing, one after the other, as far as the page has room. */
+/** Reports blobs whose bytes are missing, as many as fit into the page. */
 const BLOBS: Step = {
   start: [''],
   async look(check, after) {
@@ -100,7 +100,7 @@ const BLOBS: Step = {
   },
 };
 
-/** The findings of one blob, shortened: a blob may be in thousands of repositories. */
+/** Returns the first findings of one blob and the number of the others: a blob may be in thousands of repositories. */
 function firstOf(findings: Finding[], digest: Digest): Finding[] {
   if (findings.length <= REPOSITORIES_NAMED) return findings;
   const more = findings.length - REPOSITORIES_NAMED;
@@ -109,7 +109,7 @@ function firstOf(findings: Finding[], digest: Digest): Finding[] {
   return [...findings.slice(0, REPOSITORIES_NAMED), { digest, problem, remedy }];
 }
 
-/** One finding for each repository that has the blob, with the manifests and tags that need it. */
+/** Returns one finding for each repository that has a blob, with the manifests and tags that need the blob. */
 async function findingsOfBlobs(check: Check, digests: Digest[]): Promise<Finding[]> {
   const rows = await read<MissingBlob>(
     check,
@@ -160,7 +160,7 @@ interface DocumentRow {
   trashed: number;
 }
 
-/** Documents in the database are read and hashed here; nothing else checks them. */
+/** Reads and hashes the documents that are stored in the database. No other job checks them. */
 const MANIFESTS: Step = {
   start: [0, ''],
   async look(check, [repositoryId = 0, digest = '']) {
@@ -212,7 +212,7 @@ interface ReferenceRow {
   object_key: string | null;
 }
 
-/** References whose parent or child is gone. Foreign layers may be absent. */
+/** Reports references whose parent or child does not exist. Foreign layers may be absent. */
 const REFERENCES = walking<ReferenceRow>(
   {
     table: 'manifest_references',
@@ -240,7 +240,7 @@ const REFERENCES = walking<ReferenceRow>(
   },
 );
 
-/** True if the document requires the child, or cannot be read. */
+/** True if the parent's document requires the child, or cannot be read. */
 async function isRequired(env: Stores, { child, media_type, content, object_key }: ReferenceRow): Promise<boolean> {
   const text = content ?? (object_key ? await readText(env, object_key) : null);
   if (text === null || !media_type || !isManifestMediaType(media_type)) return true;
@@ -269,7 +269,7 @@ const TAGS = walking<{ repository: string | null; tag: string; digest: Digest }>
 
 const TRASHED = `SELECT 1 FROM trashed_manifests m
   WHERE m.repository_id = x.repository_id AND m.object_key IS NOT '' AND m.digest`;
-/** A trashed tag can be restored if its manifest exists or is in the trash. */
+/** Reports trash entries that cannot be restored. A tag can be restored if its manifest exists or is in the trash. */
 const TRASH = walking<{ repository: string | null; kind: 'tag' | 'manifest'; name: string; digest: Digest | null }>(
   {
     table: 'trash',

@@ -1,14 +1,18 @@
 /**
- * `fsck`: reports what is wrong in the registry, in sentences, each with a remedy. Reads only, table by table by the primary
- * key, some hundred rows a call. The scrub checks R2; its findings are reported here too.
+ * `fsck` reports inconsistencies in the registry, each as a sentence with a remedy. It only reads. It goes through each table
+ * in the order of its primary key, some hundred rows per call. It does not read R2, but reports the findings of the scrub,
+ * which does.
  */
 import { type Check, type Finding, STEPS } from './fsck-checks.ts';
 import { type Cursor, isExhausted, type Key, NOTHING_SPENT, type Stores } from './passes.ts';
 
-/** Findings after which a page ends. */
+/** The number of findings after which a page ends. */
 const FINDINGS_MAX = 100;
 
-/** Returns one page. A page may be empty before the last one. @param from `next` of the page before; `null` at the beginning */
+/**
+ * Returns one page. A page may be empty although more pages follow.
+ * @param from `next` of the previous page, or `null` for the first page
+ */
 export async function fsck(env: Stores, from: Cursor | null): Promise<{ items: Finding[]; next: Cursor | null }> {
   const check: Check = { env, spent: { ...NOTHING_SPENT }, findings: [] };
   let cursor = from ?? beginning(0);
@@ -25,7 +29,7 @@ function beginning(at: number): Cursor | null {
   return entry ? { phase: entry[0], after: entry[1].start } : null;
 }
 
-/** True for a cursor that `fsck` can have returned. */
+/** True if `fsck` can have returned this cursor. */
 export function isFsckCursor({ phase, after }: Cursor): boolean {
   const start = STEPS.find(([name]) => name === phase)?.[1].start;
   return start?.length === after.length && start.every((part, n) => typeof part === typeof after[n]);

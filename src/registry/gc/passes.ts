@@ -1,9 +1,10 @@
 /**
- * The progress of a job that goes through the whole registry in slices: one row of `maintenance`. A slice is saved by
- * compare-and-swap. Two slices at once may both do their work, which is idempotent, but only the report of the first is kept.
+ * Stores the progress of a job that goes through the whole registry in slices, in one row of `maintenance` per job. A slice is
+ * saved by compare-and-swap. If two slices run at the same time, both do their work, which is idempotent, but only the report
+ * of the slice that saves first is kept.
  *
- * A slice has a budget that database calls count against. It fits an invocation of the free plan (D1, "Limits": 50 statements
- * an invocation, 5,000,000 rows read and 100,000 written a day).
+ * Each slice has a budget, from which every database call is deducted. It fits an invocation on the free plan (D1, "Limits": 50
+ * statements per invocation, 5,000,000 rows read and 100,000 rows written per day).
  */
 import type { Env, Vars } from '../../env.ts';
 import type { Batch, Results } from '../../events/batch.ts';
@@ -15,7 +16,7 @@ type Reading = Pick<Env, 'DB'>;
 
 type Job = 'gc' | 'scrub';
 
-/** A primary key, or the key of an R2 object: the last one that a step looked at. */
+/** The primary key of the last row, or the key of the last R2 object, that a step has read. */
 export type Key = (string | number)[];
 
 export interface Cursor {
@@ -30,7 +31,7 @@ export interface Pass<R> {
   version: number;
 }
 
-/** Returns the running pass, or begins a new one. */
+/** Returns the running pass of a job, or begins a new pass. */
 export async function openPass<R>(env: Reading, job: Job, first: Cursor, report: R): Promise<Pass<R>> {
   const [, found] = await env.DB.batch<{ cursor: string; report: string; version: number }>([
     prepare(
@@ -48,9 +49,10 @@ export async function openPass<R>(env: Reading, job: Job, first: Cursor, report:
 }
 
 /**
- * Saves the progress of a slice. Called after each step that did something, because an invocation can be killed at any moment.
- * @param cursor where the next slice continues; `null`: the pass is finished
- * @returns `false` if another slice has saved since; this one must stop
+ * Saves the progress of a slice. Called after each step that changed something, because an invocation can be killed at any
+ * moment.
+ * @param cursor the position at which the next slice continues, or `null` if the pass is finished
+ * @returns false if another slice has saved its progress since. The caller must stop in this case
  */
 export async function savePass<R>(env: Reading, pass: Pass<R>, cursor: Cursor | null): Promise<boolean> {
   const { job, report, version } = pass;
@@ -67,7 +69,7 @@ export async function savePass<R>(env: Reading, pass: Pass<R>, cursor: Cursor | 
   return saved;
 }
 
-/** A statement that yields a row if a pass of the job is running. */
+/** Returns a statement that yields a row if a pass of the job is running. */
 export function runningPass(env: Reading, job: Job): D1PreparedStatement {
   return prepare(env, "SELECT 1 FROM maintenance WHERE job = :job AND cursor <> ''", { job });
 }
@@ -87,7 +89,7 @@ export async function getPasses<R>(env: Reading, job: Job): Promise<Passes<R>> {
   return { running: { ...(JSON.parse(row.report) as R), startedAt: row.started_at, phase }, finished };
 }
 
-/** Problems that a report keeps; the log has them all. */
+/** The maximum number of problems in a report. The log has all of them. */
 const MAX_PROBLEMS = 50;
 
 export function noteProblem({ problems }: { problems: string[] }, problem: string): void {
@@ -110,25 +112,25 @@ export interface Budget {
 export const NOTHING_SPENT: Budget = { statements: 0, rowsRead: 0, rowsWritten: 0 };
 
 /**
- * No further step begins once one of these numbers is reached. A step costs up to 17 statements, 3,000 rows read and 500 rows
- * written. A day has 144 slices: together they leave most of the free plan's day to users.
+ * The budget of a slice. Once one of these numbers is reached, no further step begins. A step costs up to 17 statements, 3,000
+ * rows read and 500 rows written. There are 144 slices a day, which leave most of the free plan's daily limits to users.
  */
 export const SLICE_BUDGET: Budget = { statements: 20, rowsRead: 10_000, rowsWritten: 300 };
 
-/** Totals of a pass. */
+/** The totals of a pass of the garbage collector. */
 export interface GcReport {
-  /** Purged entries of the trash. */
+  /** The number of trash entries that were purged. */
   purged: number;
-  /** Deleted rows of the tag history. */
+  /** The number of deleted rows of the tag history. */
   history: number;
-  /** Deleted rows of pull counts and manifest checks. */
+  /** The number of deleted rows of pull counts and manifest checks. */
   pulls: number;
-  /** Deleted links between a repository and a blob. */
+  /** The number of deleted links between a repository and a blob. */
   links: number;
-  /** Deleted blobs, and their bytes. */
+  /** The number of deleted blobs, and their total size in bytes. */
   blobs: number;
   bytes: number;
-  /** Deleted R2 objects. */
+  /** The number of deleted R2 objects. */
   objects: number;
   problems: string[];
 }
@@ -141,20 +143,20 @@ export interface Slice {
   report: GcReport;
   spent: Budget;
   budget: Budget;
-  /** Rows that the job may still read today. */
+  /** The number of rows that the job may still read today. */
   rowsLeftToday: number;
   alsoPurge: AlsoPurge;
 }
 
 /**
- * One kind of work, in steps. A step first looks at the rows after a key, then acts on them. The two are separate so that a
- * pass can look at the first rows of all phases in one batch.
+ * One kind of work, done in steps. A step first reads the rows after a key (`look`), then changes them (`act`). The two are
+ * separate functions, so that a pass can read the first rows of all phases in one batch.
  */
 export interface Phase<Row = unknown> {
   start: Key;
-  /** `null`: there is nothing to look at. */
+  /** Returns the statement that reads the rows, or `null` if there is nothing to do. */
   look(env: Stores, after: Key): D1PreparedStatement | null;
-  /** Returns the key after which the next step continues; `null` at the end. */
+  /** Changes the rows. Returns the key after which the next step begins, or `null` at the end. */
   act(slice: Slice, rows: Row[], after: Key): Promise<Key | null>;
 }
 
@@ -162,7 +164,7 @@ export function isExhausted({ spent, budget = SLICE_BUDGET }: { spent: Budget; b
   return spent.statements >= budget.statements || spent.rowsRead >= budget.rowsRead || spent.rowsWritten >= budget.rowsWritten;
 }
 
-/** Reads with several statements. They are one call to D1 and count as one statement. */
+/** Runs several reading statements. They are one call to D1 and count as one statement. */
 export async function readAll(
   { env, spent }: Pick<Slice, 'env' | 'spent'>,
   statements: D1PreparedStatement[],
@@ -181,7 +183,10 @@ export async function read<T>({ spent }: { spent: Budget }, statement: D1Prepare
   return results;
 }
 
-/** Commits a batch. Returns `null` if a concurrent change refused it; a later step looks again. */
+/**
+ * Commits a batch. Returns `null` if a concurrent change caused the refusal `overtaken`. A later step then reads the rows
+ * again.
+ */
 export async function write({ spent }: Slice, batch: Batch): Promise<Results | null> {
   spent.statements += batch.size;
   try {

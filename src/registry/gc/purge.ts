@@ -1,8 +1,7 @@
 /**
  * Purges entries of the trash whose retention is over. A tag or a manifest is deleted at once. A repository is first marked as
- * purging, after which it cannot be restored; then its content is deleted table by table, in slices. Its row of the trash is
- * deleted last, so an interrupted purge is resumed. References of purged manifests and links to blobs are deleted by later
- * phases.
+ * purging and can no longer be restored. Then its content is deleted table by table, in slices. Its trash row is deleted last,
+ * so an interrupted purge is resumed. Later phases delete references of purged manifests and links to blobs.
  */
 import { settings } from '../../env.ts';
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
@@ -13,20 +12,20 @@ import { isDigest } from '../../oci/digest.ts';
 import { namespaceById, rebalanceManifests, recountLimited } from '../usage/counting.ts';
 import { type Key, noteProblem, type Phase, read, type Slice, write } from './passes.ts';
 
-/** The primary key of a row of the trash. */
+/** The primary key of a row in the trash. */
 interface TrashKey {
   repositoryId: number;
   kind: 'tag' | 'manifest' | 'repository';
-  /** The tag, the manifest's digest, or empty. */
+  /** The name of the tag, the digest of the manifest, or empty for a repository. */
   name: string;
 }
 
-/** Entries of one kind and one repository. */
+/** Trash entries of the same kind and the same repository. */
 interface Group {
   repositoryId: number;
   kind: TrashKey['kind'];
   names: string[];
-  /** The `about` of the event; see `aboutOf`. */
+  /** The subject of the event, in the form that `aboutOf` returns. */
   about: string;
 }
 
@@ -41,17 +40,20 @@ interface Row {
 
 const DAY = 24 * 60 * 60;
 const STEP = 50;
-/** Groups of a step: each takes a batch. */
+/** The maximum number of groups in a step. Each group takes one batch. */
 const GROUPS_MAX = 4;
 
-/** SQL: true if the repository itself is deleted. Another one may have its name, now or later. */
+/** An SQL condition that is true if the repository of the row `t` is deleted. Another repository may have the same name. */
 const REPOSITORY_IS_GONE = 'NOT EXISTS (SELECT 1 FROM repositories r WHERE r.id = t.repository_id)';
 
-/** SQL on a row `t`: it is one of the group, older than `:age` seconds, and not being purged yet. */
+/**
+ * An SQL condition on a trash row `t`: it is in the group, was deleted at least `:age` seconds ago, and is not being purged
+ * yet.
+ */
 const IS_DUE = `t.repository_id = :repository_id AND t.kind = :kind AND t.name IN (SELECT value FROM json_each(:names))
   AND t.deleted_at <= unixepoch() - :age AND t.purging = 0`;
 
-/** Entries whose retention is over, the oldest first. */
+/** The phase that purges entries whose retention is over, beginning with the oldest. */
 export const TRASH: Phase<Row> = {
   start: [0, 0, '', ''],
   look(env, [deletedAt = 0, repositoryId = 0, kind = '', name = '']) {
@@ -83,7 +85,7 @@ function keyOf({ deleted_at, repository_id, kind, name }: Row): Key {
   return [deleted_at, repository_id, kind, name];
 }
 
-/** Takes rows from the beginning until they belong to more than `GROUPS_MAX` groups. */
+/** Groups the rows, from the first one on, and stops before a row that would need more than `GROUPS_MAX` groups. */
 function grouped(rows: Row[]): { groups: Group[]; taken: Row[] } {
   const groups = new Map<string, Group>();
   const taken: Row[] = [];
@@ -99,15 +101,15 @@ function grouped(rows: Row[]): { groups: Group[]; taken: Row[] } {
 }
 
 /**
- * The repository's name, or its organization if the repository is deleted: subscribers of another repository with the same name
- * must not hear of it.
+ * Returns the subject of the event: the repository, or its organization if the repository is deleted. Subscribers of a new
+ * repository with the same name must not receive events about the deleted one.
  */
 function aboutOf({ repository, is_gone }: Pick<Row, 'repository' | 'is_gone'>): string {
   if (is_gone === 0) return repository;
   return repository.includes('/') ? `organization:${repository.split('/', 1)[0]}` : '';
 }
 
-/** Purges those entries of the group that are due. The handle has their names. */
+/** Adds the steps that purge those entries of the group that are due. @returns a handle of their names */
 function purgeGroup(
   batch: Batch,
   { repositoryId, kind, names, about }: Group,
@@ -142,9 +144,9 @@ function purgeGroup(
 }
 
 /**
- * Purges one entry before its retention is over; it cannot be restored any more. The collector's next pass deletes what only
- * this entry held.
- * @returns `false` if there is no such entry
+ * Purges one entry before its retention is over. The entry can no longer be restored. The collector's next pass deletes the
+ * content that only this entry kept.
+ * @returns false if the entry does not exist
  */
 export async function purgeEntry(env: Database, { repositoryId, kind, name }: TrashKey, by: Actor): Promise<boolean> {
   const row = await prepare(
@@ -163,13 +165,13 @@ interface Table {
   name: string;
   /** The columns that identify a row within its repository. */
   key: string;
-  /** An SQL condition: rows of repository `:id` that are deleted. */
+  /** An SQL condition that selects the rows of repository `:id` to delete. */
   rows: string;
 }
 
 const OF_REPOSITORY = 'repository_id = :id';
 
-/** Tables with many rows per repository. */
+/** The tables with many rows per repository. */
 const TABLES: readonly Table[] = [
   { name: 'tags', key: 'name', rows: OF_REPOSITORY },
   { name: 'manifest_references', key: 'child, parent', rows: OF_REPOSITORY },
@@ -181,12 +183,12 @@ const TABLES: readonly Table[] = [
   { name: 'trash', key: 'kind, name', rows: `${OF_REPOSITORY} AND kind <> 'repository'` },
 ];
 
-/** Tables with one row per repository. */
+/** The tables with one row per repository. */
 const SINGLES = ['repository_pages', 'tag_mutability', 'lifecycle_policies'] as const;
 
-/** Rows of a table that one batch deletes. */
+/** The number of rows that one batch deletes from a table. */
 const CHUNK = 100;
-/** Entries of the trash that a step looks at. */
+/** The maximum number of trash entries that a step reads. */
 const REPOSITORY_STEP = 200;
 
 interface TrashedRepository {
@@ -219,13 +221,16 @@ export const REPOSITORIES: Phase<TrashedRepository> = {
   },
 };
 
-/** SQL: repository `:id` does not exist and cannot be restored. */
+/** An SQL condition that is true if the repository `:id` does not exist and can no longer be restored. */
 const IS_PURGED = `NOT EXISTS (SELECT 1 FROM repositories WHERE id = :id)
   AND EXISTS (SELECT 1 FROM trash WHERE repository_id = :id AND kind = 'repository' AND purging = 1)`;
 
 const hasRows = ({ name, rows }: Table) => `EXISTS (SELECT 1 FROM ${name} WHERE ${rows})`;
 
-/** One step. Returns `true` once nothing of the repository is left. */
+/**
+ * Runs one step. Returns false if rows of the repository may be left. If a concurrent change refuses the last batch, the next
+ * pass continues.
+ */
 async function purgeRepository(slice: Slice, { repository_id: id, repository }: TrashedRepository): Promise<boolean> {
   const { env } = slice;
   const columns = TABLES.map((table) => `${hasRows(table)} AS ${table.name}`).join(', ');
@@ -239,14 +244,17 @@ async function purgeRepository(slice: Slice, { repository_id: id, repository }: 
   batch.require('overtaken', [IS_PURGED, ...TABLES.map((table) => `NOT ${hasRows(table)}`)].join(' AND '), { id });
   for (const table of SINGLES) batch.run(`DELETE FROM ${table} WHERE repository_id = :id`, { id });
   batch.run("DELETE FROM trash WHERE repository_id = :id AND kind = 'repository'", { id });
-  // From here on the repository's id belongs to no namespace, so its remaining links count for none. No index finds them by id.
+  // From now on the repository's id belongs to no namespace, so its remaining links are not counted. No index finds them by id.
   recountLimited(batch, organizationAbout(repository));
   slice.alsoPurge(batch, id);
   await write(slice, batch);
   return true;
 }
 
-/** Returns the number of deleted rows. Documents in R2 become tombstones in the same batch. */
+/**
+ * Deletes up to `CHUNK` rows of a table, and makes tombstones for their R2 objects in the same batch. @returns the number of
+ * deleted rows
+ */
 async function purgeFrom(slice: Slice, id: number, { name, key, rows }: Table): Promise<number> {
   const chunk = `SELECT ${key} FROM ${name} WHERE ${rows} ORDER BY ${key} LIMIT ${CHUNK}`;
   const batch = newBatch(slice.env);

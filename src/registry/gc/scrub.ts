@@ -1,8 +1,8 @@
 /**
- * The scrub compares the bucket with the rows that name its objects. Keys and rows have the same order, so it compares both
- * side by side. An object that is missing, or has another size, checksum or (`SCRUB=hash`) content, is marked as absent. An
- * object that no row names is deleted once no request can be about to name it. A slice lists one page of the bucket, which is a
- * paid operation.
+ * The scrub compares the objects in the bucket with the rows that name them. Keys and rows have the same order, so both can be
+ * read side by side. Content whose object is missing, or has another size, checksum or (with `SCRUB=hash`) other bytes, is
+ * marked as absent. An object that no row names is deleted as soon as no request can still write a row that names it. A slice
+ * makes few listings of the bucket, because a listing is a paid operation.
  */
 import { settings } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -16,33 +16,38 @@ import { type Cursor, messageOf, noteProblem, openPass, type Stores, savePass } 
 import { isNamed } from './tombstones.ts';
 
 export interface ScrubReport {
-  /** Objects that a row names and that are sound. */
+  /** The number of objects that a row names and whose size and checksum are right. */
   objects: number;
-  /** Objects whose content was read and hashed, and their bytes. */
+  /** The number of objects that were read to hash them, and their total size in bytes. */
   hashed: number;
   bytes: number;
   missing: number;
   damaged: number;
-  /** Deleted objects that no row named. */
+  /** The number of objects that the scrub deleted because no row names them. */
   orphans: number;
   problems: string[];
 }
 
 const NOTHING_FOUND: ScrubReport = { objects: 0, hashed: 0, bytes: 0, missing: 0, damaged: 0, orphans: 0, problems: [] };
 
-/** Objects of a page. Comparing takes CPU, of which the free plan gives 10 ms; hashing takes a subrequest each. */
+/**
+ * The maximum number of objects in a page. A comparison takes CPU time, of which the free plan has 10 ms; each hash takes a
+ * subrequest.
+ */
 const PAGE = { checksums: 500, hash: 25 };
-/** Objects of a page that are checked one by one because they seem to be missing or damaged. */
+/** The maximum number of objects of a page that are checked one by one because they seem to be missing or damaged. */
 const SUSPECTS_MAX = 50;
-/** Objects after which a slice ends; the last page of each key range is short, so a slice may have several pages. */
+/** The number of objects after which a slice ends. The last page of a key range is short, so a slice may have several pages. */
 const SLICE = { checksums: 250, hash: 50 };
-/** Bytes after which a page hashes no further object, and a slice no further page. */
+/** The number of hashed bytes after which a page reads no further object. A slice ends after twice as many. */
 const HASHED_MAX = 64 * 1024 * 1024;
-/** Seconds within which a request that has stored an object writes the row that names it. */
+/** The maximum number of seconds between the moment when a request stores an object and the moment when it writes the row. */
 const PUBLISHED_WITHIN = 60 * 60;
-/** If most of a page looks orphaned, at most this many are deleted: the bucket or database binding is probably wrong. */
+/**
+ * If no row names most objects of a page, and there are more of them than this, none is deleted: probably the binding is wrong.
+ */
 const MOSTLY_ORPHANS_MAX = 10;
-/** Sorts after every key of the bucket. */
+/** A string that sorts after every key of the bucket. */
 const END = '~';
 
 interface Scrubbed {
@@ -50,7 +55,7 @@ interface Scrubbed {
   report: ScrubReport;
 }
 
-/** Runs one slice of the running pass, or of a new one. @param now in milliseconds */
+/** Runs one slice of the running pass, or of a new pass. @param now milliseconds since the epoch */
 export async function scrubSlice(env: Stores, now: number): Promise<Scrubbed> {
   const pass = await openPass<ScrubReport>(env, 'scrub', beginning(0) as Cursor, NOTHING_FOUND);
   const { report } = pass;
@@ -67,7 +72,7 @@ export async function scrubSlice(env: Stores, now: number): Promise<Scrubbed> {
   return { ended: cursor === null, report };
 }
 
-/** Scrubs one page of a key range. After its last page the next range begins. */
+/** Scrubs one page of a key range. Returns the cursor of the next page, or `null` at the end of the last range. */
 async function scrubStep(env: Stores, { phase, after }: Cursor, report: ScrubReport, now: number): Promise<Cursor | null> {
   const range = KEY_RANGES[phase];
   const end = range ? await scrubPage(env, range, String(after[0]), report, now) : END;
@@ -79,7 +84,10 @@ function beginning(at: number): Cursor | null {
   return phase === undefined ? null : { phase, after: [''] };
 }
 
-/** Returns the last key that was compared. Rows are read after the listing, so an object published in between has its row. */
+/**
+ * Scrubs a page and returns the last key that was compared. The rows are read after the listing, so every listed object that
+ * was published meanwhile has its row.
+ */
 async function scrubPage(env: Stores, range: KeyRange, after: string, report: ScrubReport, now: number): Promise<string> {
   const { objects, more } = await listObjects(env, range.prefix, after, PAGE[settings(env).scrub]);
   const listed = await range.rows(env, after, (more && objects.at(-1)?.key) || END);
@@ -101,7 +109,9 @@ async function scrubPage(env: Stores, range: KeyRange, after: string, report: Sc
   return end;
 }
 
-/** Compares an object with its row. R2 has no checksum of an object uploaded in parts; then only the size counts. */
+/**
+ * Compares an object with its row. R2 has no checksum of an object that was uploaded in parts, so only its size is compared.
+ */
 function faultOf({ digest, size, object_key: key }: StoredRow, object: StoredObject | null | undefined): Fault | null {
   if (!object) return { key, digest, reason: 'missing' };
   const differs =
@@ -109,13 +119,13 @@ function faultOf({ digest, size, object_key: key }: StoredRow, object: StoredObj
   return differs ? { key, digest, reason: 'damaged' } : null;
 }
 
-/** Rows whose object differs in the listing, by key. */
+/** Returns the rows whose object is missing in the listing or differs from the row. */
 function suspectsOf(rows: StoredRow[], objects: StoredObject[]): StoredRow[] {
   const byKey = new Map(objects.map((object) => [object.key, object]));
   return rows.filter((row) => faultOf(row, byKey.get(row.object_key)) !== null);
 }
 
-/** Checks each suspect in R2 again: a row written after the listing names an object that is not in it. */
+/** Reads the metadata of each suspect again. If a row was written after the listing, its object is not in the listing. */
 async function checkSuspects(
   env: Stores,
   rows: StoredRow[],
@@ -132,7 +142,8 @@ async function checkSuspects(
 }
 
 /**
- * Reads and hashes objects one after the other until the page has enough bytes. Returns the last key. Skips unreadable objects.
+ * Reads and hashes objects until the page has `HASHED_MAX` bytes. An object that cannot be read is reported as a problem.
+ * @returns the key of the last object that was read, or `end`
  */
 async function hashAll(env: Stores, rows: StoredRow[], faults: Fault[], report: ScrubReport, end: string): Promise<string> {
   let bytes = 0;
@@ -163,9 +174,9 @@ async function mark(env: Stores, range: KeyRange, faults: Fault[], report: Scrub
 }
 
 /**
- * Deletes objects that no row names and that are old enough. An object stored in one piece gets its row within the same
- * request; a multipart upload can be finished for as long as the upload lives.
- * @param objects number of objects on the page
+ * Deletes objects that no row names and that are old enough. The request that stores an object in one put also writes its row.
+ * A multipart upload can be finished until the upload expires, so its object is kept longer.
+ * @param objects the number of objects on the page
  */
 async function deleteOrphans(
   env: Stores,
@@ -196,7 +207,7 @@ async function deleteOrphans(
   report.orphans += orphans.length;
 }
 
-/** A row that names an object. */
+/** A row of the database that names an object. */
 interface StoredRow {
   digest: Digest;
   size: number;
@@ -207,22 +218,22 @@ interface KeyRange {
   prefix: string;
   kind: 'blob' | 'manifest';
   /**
-   * Rows with keys after `after` and up to `end`, without those already known to be missing. If there are too many, the
-   * returned `end` is smaller.
+   * Reads the rows with keys after `after` and up to `end`, without content that is known to be missing. If there are too many
+   * rows, the returned `end` is smaller.
    */
   rows(env: Database, after: string, end: string): Promise<{ rows: StoredRow[]; end: string }>;
-  /** Marks the content as absent, so that the next push uploads it again. */
+  /** Adds the steps that mark the content as absent, so that the next push uploads it again. */
   mark(batch: Batch, faults: Fault[]): void;
 }
 
-/** Rows that are read at once. */
+/** The maximum number of rows that are read at once. */
 const ROWS = 600;
 
 interface BlobRow extends StoredRow {
   missing_since: number | null;
 }
 
-/** Blobs whose key begins with their digest. Rows of streamed blobs lie between them and are skipped. */
+/** Blobs whose key begins with their digest. The query also yields rows of streamed blobs, which are skipped here. */
 const digests: KeyRange = {
   prefix: DIGESTS_PREFIX,
   kind: 'blob',
@@ -274,7 +285,7 @@ const documents: KeyRange = {
   mark: markManifests,
 };
 
-/** By the phase of the scrub. */
+/** The key ranges by the name of the scrub's phase. */
 const KEY_RANGES: Record<string, KeyRange> = { digests, streams, manifests: documents };
 
 function reachedBy(rows: StoredRow[], end: string): string {

@@ -1,7 +1,7 @@
 /**
- * Deletes blobs that no repository needs. First the row of a blob is replaced by a tombstone, which names its R2 object. After
- * the grace period the object is deleted, then the tombstone. A crash in between leaves an object too many, never one too few
- * (invariant 1).
+ * Deletes blobs that no repository needs. First a tombstone replaces the row of the blob. The tombstone names the blob's R2
+ * object. After the grace period the object is deleted, then the tombstone. After a crash between these steps there may be an
+ * object that no row names, but never a row without an object (invariant 1).
  */
 import { settings } from '../../env.ts';
 import { newBatch } from '../../events/batch.ts';
@@ -12,7 +12,10 @@ import { deleteObjects } from '../../storage/objects.ts';
 import { noteProblem, type Phase, type Stores, write } from './passes.ts';
 import { isAmongKeys, lookOf, matchesIn, type Walk, type WalkRow } from './walk.ts';
 
-/** Blobs that no repository links and no trashed manifest references, older than the grace period (invariant 4). */
+/**
+ * Returns the walk over blobs that no repository links and no trashed manifest references, and that are older than the grace
+ * period (invariant 4).
+ */
 const unneededBlobs = (env: Stores): Walk => ({
   table: 'blobs',
   key: ['digest'],
@@ -23,7 +26,7 @@ const unneededBlobs = (env: Stores): Walk => ({
 export const BLOBS: Phase<WalkRow> = {
   start: [''],
   look: (env, after) => lookOf(env, unneededBlobs(env), after),
-  /** The event, the tombstones and the deletion are one batch. Each statement checks the condition again. */
+  /** Writes the event and the tombstones and deletes the rows in one batch. Each statement checks the condition again. */
   async act(slice, rows) {
     const { env, report } = slice;
     const { condition } = unneededBlobs(env);
@@ -50,7 +53,7 @@ export const BLOBS: Phase<WalkRow> = {
   },
 };
 
-/** Tombstones of a step; R2 deletes up to 1,000 objects in one call. */
+/** The maximum number of tombstones in a step. R2 deletes up to 1,000 objects in one call. */
 const STEP = 200;
 
 interface Tombstone {
@@ -86,8 +89,8 @@ export const TOMBSTONES: Phase<Tombstone> = {
 };
 
 /**
- * SQL: true if a blob or a manifest is stored under `key`. Uses indexes: a blob is found by the digest in its key
- * (`storage/keys.ts`).
+ * Returns an SQL condition that is true if a row of a blob or manifest names the object `key`. It uses indexes: a blob is found
+ * by the digest in its key (`storage/keys.ts`).
  */
 export function isNamed(key: string): string {
   const digest = `substr(${key}, 7, 6) || ':' || substr(${key}, 14, instr(substr(${key}, 14), '/') - 1)`;

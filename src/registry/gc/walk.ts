@@ -1,4 +1,4 @@
-/** Walks a table by its primary key, some hundred rows a step, and finds the rows that meet a condition. */
+/** Walks a table in the order of its primary key, some hundred rows per step, and finds the rows that meet a condition. */
 import { type Batch, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Closing } from '../usage/counting.ts';
@@ -8,26 +8,32 @@ export interface Walk {
   table: string;
   /** The columns of the table's primary key. */
   key: string[];
-  /** An SQL condition on a row `x`. */
+  /** An SQL condition on a row `x` of the table. */
   condition: string;
 }
 
-/** Rows that a step looks at. */
+/** The number of rows that a step reads. */
 const STEP = 500;
-/** Matching rows that a step returns. */
+/** The maximum number of matching rows that a step returns. */
 const MATCHES_MAX = 100;
 
 interface Matches {
-  /** Primary keys of the matching rows. */
+  /** The primary keys of the matching rows. */
   keys: Key[];
-  /** The key after which the next step continues; `null` at the end. */
+  /** The key after which the next step begins, or `null` at the end. */
   next: Key | null;
 }
 
-/** A row of `lookOf`: the columns of the key, `found` (1 if the row matches) and `place`, its number in the step. */
+/**
+ * A row that `lookOf` reads: the columns of the key, `found` (1 if the row matches), and `place` (the number of the row in the
+ * step).
+ */
 export type WalkRow = Record<string, string | number>;
 
-/** The database evaluates the condition and returns matching rows only: a Worker of the free plan has 10 ms of CPU. */
+/**
+ * Returns the statement that reads the matching rows of a step. The database evaluates the condition, because a Worker on the
+ * free plan has only 10 ms of CPU time. If the step is full, its last row is returned too.
+ */
 export function lookOf(env: Pick<Stores, 'DB'>, { table, key, condition }: Walk, after: Key): D1PreparedStatement {
   const columns = key.join(', ');
   return prepare(
@@ -41,7 +47,7 @@ export function lookOf(env: Pick<Stores, 'DB'>, { table, key, condition }: Walk,
   );
 }
 
-/** The matches among the rows of a look. */
+/** Returns the keys of the matching rows, and the key after which the next step begins. */
 export function matchesIn({ key }: Walk, rows: WalkRow[], max = MATCHES_MAX): Matches {
   const keyOf = (row: WalkRow) => key.map((column) => row[column] as string | number);
   const keys = rows.filter((row) => row.found === 1).map(keyOf);
@@ -55,8 +61,9 @@ export async function walk(slice: { env: Stores; spent: Budget }, of: Walk, afte
 }
 
 /**
- * Deletes the matching rows that still meet the condition.
- * @param balance keeps the counters of limited namespaces right: statements before and after the deletion
+ * Deletes those of the rows that still meet the condition.
+ * @param balance adds steps before the deletion and returns a function that adds steps after it. They update the counters of
+ *   namespaces with a limit
  */
 export async function sweep(
   slice: Slice,
@@ -74,7 +81,7 @@ export async function sweep(
   return { swept: results?.changes(deleted) ?? 0, next };
 }
 
-/** SQL: the row's key is in the list `:keys`. */
+/** Returns an SQL condition that is true if the row's key is in the list `:keys`. */
 export function isAmongKeys(key: string[]): string {
   return `(${key.join(', ')}) IN (SELECT ${key.map((_, n) => `value ->> ${n}`).join(', ')} FROM json_each(:keys))`;
 }
