@@ -1,6 +1,6 @@
 /**
- * Carries a plan out, slice by slice, and stores the report of the run. Each slice is one batch. Connected content (a tag, its
- * manifest, and what only that held) is in one slice, so a crash leaves no half of it.
+ * Carries out a plan slice by slice and stores the report of the run. Each slice is one batch. Connected content (a tag, its
+ * manifest, and the content that only this manifest holds) is in the same slice, so a crash does not leave half of it.
  */
 import type { Env, Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
@@ -21,24 +21,27 @@ import type { Report } from './saved.ts';
 
 export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** The deletions of a run. */
+/** The content that a run deleted. */
 export interface Deleted {
   tags: ExpiredTag[];
   attached: ExpiredAttachedTag[];
   manifests: ExpiredManifest[];
-  /** Tags and manifests of the plan that were not deleted. */
+  /** The number of tags and manifests of the plan that were not deleted. */
   remaining: number;
-  /** True: the repository is handled page by page, and this was not the last page. */
+  /** True if the repository is handled page by page and further pages follow. */
   unfinished: boolean;
 }
 
-/** Slices of one run: each takes two calls to the database. */
+/** The maximum number of slices in one run. Each slice takes two calls to the database. */
 export const SLICES_PER_RUN = 10;
 
-/** Seconds between two runs of one repository. */
+/** The minimum number of seconds between two scheduled runs of one repository. */
 export const PERIOD = 24 * 60 * 60;
 
-/** A manifest for the next run: a slice may have deleted what held it without deleting the manifest. */
+/**
+ * Returns the entry of a manifest for the next run. A slice may have deleted the content that held the manifest, but not the
+ * manifest.
+ */
 export function deferredOf({ digest, leasedUntil, rule }: ExpiredManifest): Deferred {
   return { digest, leasedUntil, rule };
 }
@@ -51,7 +54,10 @@ interface Deletions {
   whole: boolean;
 }
 
-/** Deletes slice by slice, up to the first that fails. Each slice is one batch, so those before it are complete. */
+/**
+ * Deletes the slices one after the other, up to the first that fails. Each slice is one batch, so the slices before it are
+ * complete.
+ */
 export async function deleteSlices(
   env: Stores,
   repository: RepositoryName,
@@ -75,7 +81,7 @@ export async function deleteSlices(
   return gone;
 }
 
-/** The refusal of a run that must carry out exactly the plan of a preview. */
+/** The refusal of a run that had to carry out exactly the plan of a preview, but found other content. */
 export class ChangedMeanwhile extends Refusal {
   constructor({ tags, manifests }: { tags: Set<Tag>; manifests: Set<Digest> }) {
     const done =
@@ -94,12 +100,15 @@ function attachedTag({ tag, digest, subject }: ExpiredAttachedTag) {
   return { tag, digest, subject };
 }
 
-/** The message of a failure for people. Only refusals have one; other errors are in the log. */
+/** Returns the text of a failure for people. Only refusals have such a text; other errors are in the log. */
 export function messageFor(error: Error): string {
   return error instanceof Refusal ? error.message : 'the run was interrupted; the next run continues it';
 }
 
-/** Stores the report of a run. @param dueAgain true: the rest is due at once, after everything that is due already */
+/**
+ * Stores the report of a run.
+ * @param dueAgain true if the rest is due at once, after all policies that are due already
+ */
 export async function finishRun(
   env: Database,
   repository: RepositoryName,
@@ -123,7 +132,7 @@ export async function finishRun(
   await batch.commit();
 }
 
-/** Stores why the rules were not carried out, for people. They are tried again when they are due again. */
+/** Stores as text for people why the policy was not carried out. It is tried again at its next regular time. */
 export async function noteRefusal(env: Database, repository: RepositoryName, message: string): Promise<void> {
   const nothing = { at: 0, by: REGISTRY.subject, tags: 0, manifests: 0, remaining: 0, left: [] };
   await prepare(
@@ -137,16 +146,16 @@ export async function noteRefusal(env: Database, repository: RepositoryName, mes
 interface PlanSlice {
   tags: ExpiredTag[];
   levels: Digest[][];
-  /** The rules that expired its content, for the record. */
+  /** The rules that expired the content, as text for the record of the deletion. */
   reason: string;
 }
 
-/** Levels of manifests in one batch: each takes some statements. */
+/** The maximum number of levels of manifests in one batch. Each level takes several statements. */
 export const LEVELS_MAX = 10;
 
 /**
- * Only a bundle that is larger than a slice is cut. Then tags are deleted before their manifests, and holders before what they
- * hold.
+ * Splits a plan into slices. Connected content stays together unless it is larger than a slice. Then tags are deleted before
+ * their manifests, and holders before the manifests that they hold.
  */
 export function slicesOf(plan: ExpiryPlan): PlanSlice[] {
   const open = new Map<string, PlanSlice>();
@@ -161,7 +170,7 @@ export function slicesOf(plan: ExpiryPlan): PlanSlice[] {
   return slices;
 }
 
-/** The connected parts of the plan, in its order. */
+/** Returns the connected parts of the plan, in the order of the plan. */
 function bundlesOf(plan: ExpiryPlan): PlanSlice[] {
   const bundleOf = bundleNumbers(plan);
   const tags = new Map<number | string, ExpiredTag[]>();

@@ -1,6 +1,6 @@
 /**
  * Decides what a policy expires and why, for the preview and for the run. It decides about tags and untagged manifests, not
- * about images: a tag that is kept keeps only itself. Pure.
+ * about images: a rule that keeps one tag of an image does not keep the other tags. The functions are pure.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
@@ -26,11 +26,11 @@ import { boundsFor, type Survey } from './survey.ts';
 export interface ExpiredTag extends Verdict {
   tag: Tag;
   digest: Digest;
-  /** The tag is immutable, and the rule includes immutable tags. */
+  /** True if the tag is immutable and the rule may expire immutable tags. */
   immutable: boolean;
 }
 
-/** An attached tag that is deleted with its subject, whatever the rules say about its name. */
+/** An attached tag that is deleted together with its subject. No rule applies to its name. */
 export interface ExpiredAttachedTag extends Verdict, Attached {}
 
 export interface ExpiredManifest extends Verdict {
@@ -42,23 +42,25 @@ export interface ExpiredManifest extends Verdict {
 export interface ExpiryPlan {
   tags: ExpiredTag[];
   attached: ExpiredAttachedTag[];
-  /** Each manifest after all that hold it. */
+  /** The manifests to delete, each after all manifests that hold it. */
   manifests: ExpiredManifest[];
-  /** The digests of the manifests in topological levels: holders before what they hold. */
+  /** The digests of these manifests in topological levels: holders precede the manifests that they hold. */
   levels: Digest[][];
   graph: ReferenceGraph;
-  /** Manifests that nothing holds any more but that are leased: a later run deletes them. */
+  /** Manifests that no remaining content holds, but that a lease protects. A later run deletes them. */
   left: Deferred[];
-  /** Manifests that the rules expire and a lease keeps for now: those of `left`, and those that a rule selected themselves. */
+  /**
+   * Manifests that the rules expire, but that a lease protects now: those in `left`, and those that a rule selected directly.
+   */
   waiting: { digest: Digest; leasedUntil: number }[];
 }
 
 interface Circumstances {
   inventory: Inventory;
   mutability: Mutability;
-  /** Seconds since the epoch. */
+  /** The present time, in seconds since the epoch. */
   now: number;
-  /** Facts about the whole repository, if the inventory is only a part of it. */
+  /** The survey of the whole repository, if the inventory is only a part of it. */
   known?: Survey;
 }
 
@@ -108,8 +110,8 @@ interface Considered {
 }
 
 /**
- * Tags and untagged manifests that rules decide about. Attached tags and referrers are not: they share the fate of their
- * subject.
+ * Returns the tags and untagged manifests to which rules apply. Attached tags and referrers are not among them, because they
+ * are kept or deleted together with their subject.
  */
 function candidatesIn(inventory: Inventory, { graph: { holders }, attached, versioned }: Considered): Candidate[] {
   const { manifests } = inventory;
@@ -135,8 +137,8 @@ function candidatesIn(inventory: Inventory, { graph: { holders }, attached, vers
 }
 
 /**
- * Evaluates the expiring rules as ECR does ("Lifecycle policy evaluation rules"): every rule looks at everything, the first
- * rule whose tag requirement is met decides, and what it does not expire is safe from later rules.
+ * Applies the expiring rules as ECR does ("Lifecycle policy evaluation rules"). Every rule looks at all candidates. The first
+ * rule whose tag requirement a candidate meets decides about it. If that rule does not expire it, later rules cannot.
  */
 function takenBy(
   policy: LifecyclePolicy,
@@ -174,21 +176,21 @@ interface Decided {
   now: number;
 }
 
-/** Lookups for the verdict on a manifest. */
+/** The data that is needed to decide about a manifest. */
 interface Consulted {
   kept: Set<Candidate>;
   taken: Map<Candidate, Verdict>;
   candidates: Map<Digest, Candidate[]>;
   deferredBefore: Map<Digest, Deferred>;
-  /** `digest subject` of each attached tag. */
+  /** One string `digest subject` for each attached tag. */
   belongs: Set<string>;
   expired: Map<Digest, ExpiredManifest>;
 }
 
 /**
- * Decides about a manifest that no remaining manifest holds. It expires if a rule expired it, or all its tags, or its last
- * holder.
- * @param last the last manifest that held it; `null`: nothing did
+ * Decides about a manifest that no remaining manifest holds. It expires if a rule expired the manifest itself, all its tags, or
+ * its last holder.
+ * @param last the last manifest that held it, or `null` if no manifest held it
  */
 function verdictOn(
   { digest, subject, leasedUntil }: StoredManifest,
@@ -231,14 +233,14 @@ function expiredManifests(decided: Decided): Pick<ExpiryPlan, 'manifests' | 'lev
     const goes = leasedUntil <= now;
     if (goes) expired.set(digest, { digest, size, leasedUntil, rule, reason });
     else waiting.push({ digest, leasedUntil });
-    // A manifest that a rule selected itself will be selected again; it need not be remembered.
+    // A manifest that a rule selected directly will be selected again, so it need not be remembered.
     if (!goes && !own) left.push({ digest, leasedUntil, rule });
     return goes;
   });
   return { manifests: [...expired.values()], levels, left, waiting };
 }
 
-/** A text that is the same for the same plan, whatever order the inventory had. */
+/** Returns a text that is the same for equal plans, in whatever order the inventory was read. */
 export function planText({ tags, attached, manifests }: ExpiryPlan): string {
   const tagLines = [...tags, ...attached].map(({ tag, digest, rule }) => `${rule.priority} ${tag} ${digest}`);
   const manifestLines = manifests.map(({ digest, rule }) => `${rule.priority} ${digest}`);

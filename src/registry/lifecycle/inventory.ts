@@ -1,7 +1,7 @@
 /**
- * The content of a repository for the rules: the graph of what holds what (an index holds its manifests, a subject its
- * referrers), the tags that are attached to a manifest by their name, and the last use of each image. Pure. Times are seconds
- * since the epoch.
+ * The content of a repository as the rules see it. It contains the graph of manifests that hold each other (an index holds its
+ * manifests, a subject holds its referrers), the tags that are attached to a manifest by their name, and the last use of each
+ * image. The functions are pure. Times are in seconds since the epoch.
  */
 
 import { attachedTo, beginningOf } from '../../oci/attachment.ts';
@@ -12,28 +12,31 @@ import type { RuleName } from './reasons.ts';
 export interface StoredTag {
   tag: Tag;
   digest: Digest;
-  /** The time of the last push, even if that changed nothing. */
+  /** The time of the last push of the tag, even if that push changed nothing. */
   updatedAt: number;
 }
 
 export interface StoredManifest {
   digest: Digest;
   subject: Digest | null;
-  /** Bytes. */
+  /** The size of the manifest in bytes. */
   size: number;
   pushedAt: number;
-  /** The end of its lease: a client was told that it exists and may rely on it (invariant 8). */
+  /** The time when its lease ends. Until then a client may rely on the existence of the manifest (invariant 8). */
   leasedUntil: number;
-  /** The day of its last pull, in days since the epoch; `null`: never. */
+  /** The day of the last pull, in days since the epoch, or `null` if there was none. */
   pulledOn: number | null;
-  /** The day of the last HEAD request. */
+  /** The day of the last HEAD request, in days since the epoch. */
   checkedOn?: number | null;
 }
 
-/** A manifest that a run did not delete because it was leased, although nothing held it any more. The next run deletes it. */
+/**
+ * A manifest that no content held any more, but that a run did not delete because a lease protected it. The next run deletes
+ * it.
+ */
 export interface Deferred {
   digest: Digest;
-  /** The lease at that time. If it changed since, a client needs the manifest again, and it stays. */
+  /** The end of the lease at the time of that run. If it is different now, a client needs the manifest again, so it is kept. */
   leasedUntil: number;
   rule: RuleName;
 }
@@ -41,9 +44,9 @@ export interface Deferred {
 export interface Inventory {
   tags: StoredTag[];
   manifests: StoredManifest[];
-  /** The manifests that indexes list. */
+  /** The references from indexes to the manifests that they list. */
   references: { parent: Digest; child: Digest }[];
-  /** Deferred by the last run. The name is the one in stored reports. */
+  /** The manifests that the last run deferred. The field has this name in stored reports. */
   left: Deferred[];
 }
 
@@ -52,7 +55,10 @@ export interface ReferenceGraph {
   held: Map<Digest, Digest[]>;
 }
 
-/** @param attached manifests that belong to a subject by a tag: the subject holds them like its referrers */
+/**
+ * Returns the graph of the manifests that hold each other.
+ * @param attached manifests that belong to a subject by a tag. The subject holds them as it holds its referrers
+ */
 export function referenceGraphOf(
   { manifests, references }: Inventory,
   attached: { digest: Digest; subject: Digest }[],
@@ -77,10 +83,11 @@ export function appendTo<K, V>(map: Map<K, V[]>, key: K, value: V): void {
 }
 
 /**
- * The expired manifests in topological levels: each after all that hold it. `expires` is called once for each manifest that
- * nothing holds any more. If a manifest stays, everything that it holds stays too. Linear time for every shape of graph: an
- * index may reach a manifest on many paths, and referrers may form a long chain.
- * @param expires `last` is the last manifest that held it; `null`: nothing did
+ * Returns the expired manifests in topological levels: each manifest after all that hold it. If a manifest is kept, everything
+ * that it holds is kept, too. Takes linear time for every graph, because an index may reach a manifest on many paths, and
+ * referrers may form a long chain.
+ * @param expires is called once for each manifest whose holders have all expired. `last` is its last holder, or `null` if it
+ *   had none
  */
 export function topologicalLevels(
   manifests: readonly StoredManifest[],
@@ -109,14 +116,14 @@ export function topologicalLevels(
 
 export interface Attached {
   tag: Tag;
-  /** The manifest that the tag names. */
+  /** The digest of the manifest that the tag names. */
   digest: Digest;
   subject: Digest;
 }
 
 /**
- * Finds the attached tags. A tag is an ordinary one if its subject is not in the repository, if it names the subject itself, or
- * if it would close a cycle: nothing in a cycle could ever be deleted.
+ * Finds the attached tags. A tag is not attached if its subject is not in the repository, if it names the subject itself, or if
+ * it would close a cycle. Manifests in a cycle could never be deleted.
  */
 export function attachedIn({ tags, manifests, references }: Omit<Inventory, 'left'>): Attached[] {
   const named = tags.flatMap(({ tag, digest }) => {
@@ -142,14 +149,14 @@ interface Edge {
   to: Digest;
 }
 
-/** The manifests in a cycle, or on a path from one cycle to another. */
+/** Returns the manifests in a cycle, or on a path from one cycle to another. */
 function inCycles(edges: Edge[]): Set<Digest> {
   const behind = remaining(edges);
   const inner = edges.filter(({ from, to }) => behind.has(from) && behind.has(to));
   return remaining(inner.map(({ from, to }) => ({ from: to, to: from })));
 }
 
-/** The nodes that remain after repeatedly removing every node without an incoming edge. */
+/** Returns the nodes that are left after repeatedly removing every node without an incoming edge. */
 function remaining(edges: Edge[]): Set<Digest> {
   const targets = new Map<Digest, Digest[]>();
   const open = new Map<Digest, number>();
@@ -169,13 +176,16 @@ function remaining(edges: Edge[]): Set<Digest> {
 }
 
 export interface Use {
-  /** The day of the last pull; `null`: never. */
+  /** The day of the last pull, in days since the epoch, or `null` if there was none. */
   pulledOn: number | null;
-  /** The day of the last HEAD request; `null`: never. */
+  /** The day of the last HEAD request, in days since the epoch, or `null` if there was none. */
   checkedOn: number | null;
 }
 
-/** The use of each manifest, with all uses that count for it. Linear time. */
+/**
+ * Returns the last use of each manifest. The use of a listed manifest also counts for its index, and the use of a subject also
+ * counts for its referrers. Takes linear time.
+ */
 export function usesOf({ manifests, references }: Inventory, attached: readonly Attached[]): Map<Digest, Use> {
   const uses = new Map(manifests.map(({ digest, pulledOn, checkedOn = null }) => [digest, { pulledOn, checkedOn }]));
   passToParents(uses, references);
@@ -184,7 +194,7 @@ export function usesOf({ manifests, references }: Inventory, attached: readonly 
   return uses;
 }
 
-/** Visits each manifest after all that it lists. */
+/** Passes uses from listed manifests to their indexes. Visits each manifest after all manifests that it lists. */
 function passToParents(uses: Map<Digest, Use>, references: Inventory['references']): void {
   const parents = new Map<Digest, Digest[]>();
   const open = new Map<Digest, number>();
@@ -204,7 +214,10 @@ function passToParents(uses: Map<Digest, Use>, references: Inventory['references
   }
 }
 
-/** Visits each referrer after its subject. Chains may be long, and with forged digests they may be cycles. */
+/**
+ * Passes uses from subjects to their referrers. Visits each referrer after its subject. Chains may be long, and forged digests
+ * may form cycles.
+ */
 function passToReferrers(uses: Map<Digest, Use>, pairs: [digest: Digest, subject: Digest | null][]): void {
   const subjects = new Map(pairs.flatMap(([digest, subject]) => (subject === null ? [] : [[digest, subject]])));
   const done = new Set<Digest>();

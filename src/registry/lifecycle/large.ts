@@ -1,13 +1,14 @@
 /**
- * Lifecycle runs of repositories that are too large to load at once. A run goes page by page, each within some milliseconds of
- * CPU. Its state is saved with each page, so a killed invocation is continued by the next.
+ * Lifecycle runs of repositories that are too large to load at once. A run goes page by page, and each page takes some
+ * milliseconds of CPU time. The state of the run is saved with each page, so the next invocation continues a run whose
+ * invocation was killed.
  *
- * A page has some manifests in the order of their digests, and everything connected to them: indexes that list them, manifests
- * that they list, referrers, subjects, and all tags. It can be judged by itself, except for rules that count images of the
- * whole repository (`survey.ts`).
+ * A page begins with some manifests in the order of their digests. It also contains everything connected to them: indexes that
+ * list them, manifests that they list, referrers, subjects, and all tags. The rules can be applied to a page by itself, except
+ * for rules that count the images of the whole repository (`survey.ts`).
  *
- * The survey describes the repository as it was when the run began. Pushed images are newer than what the rules keep, so pushes
- * do not change the pages that follow. If somebody deletes content, the thresholds are found again. A changed policy begins a
+ * The survey describes the repository at the start of the run. Images that are pushed during the run are newer than its
+ * thresholds, so the rules keep them. If a user deletes content, the thresholds are computed again. A changed policy starts a
  * new run.
  */
 import type { Database } from '../../events/batch.ts';
@@ -27,16 +28,16 @@ import { beginSurvey, continueSurvey, type Survey } from './survey.ts';
 import { findThresholds, IS_SUBJECT, NAMES_SUBJECT } from './thresholds.ts';
 
 interface LargeRun {
-  /** The version of the policy. */
+  /** The version of the policy at the start of the run. */
   version: number;
-  /** Seconds since the epoch. */
+  /** The time when the run started, in seconds since the epoch. */
   startedAt: number;
-  /** The last digest of the page before. */
+  /** The last digest of the previous page. */
   after: string;
-  /** Manifests of a page: fewer after an invocation was killed. */
+  /** The number of manifests with which a page begins. It is reduced after an invocation was killed. */
   size: number;
   known: Survey;
-  /** The newest event when the thresholds were found. */
+  /** The id of the newest event when the thresholds were computed. */
   foundAt: number;
   tags: number;
   manifests: number;
@@ -44,7 +45,7 @@ interface LargeRun {
   left: Deferred[];
 }
 
-/** Handles one page of the running run, or of a new one. @throws repository-unknown, not-found, limit-reached */
+/** Handles one page of the present run, or of a new run. @throws repository-unknown, not-found, limit-reached */
 export async function runPage(env: Stores, repository: RepositoryName, found: Snapshot, by: Actor): Promise<Deleted> {
   if (found.policy === null) throw noPolicy();
   const pass = await passOf(env, repository, found, found.policy);
@@ -53,7 +54,7 @@ export async function runPage(env: Stores, repository: RepositoryName, found: Sn
     return { tags: [], attached: [], manifests: [], remaining: 0, unfinished: true };
   }
   const page = await loadPage(env, repository, pass.after, pass.size);
-  // The policy was changed: the next call begins a new run.
+  // The policy was changed meanwhile, so the next call starts a new run.
   if (page.candidates.version !== pass.version)
     return { tags: [], attached: [], manifests: [], remaining: 0, unfinished: true };
   const plan = choose(found.policy, { ...page.candidates, known: pass.known });
@@ -103,19 +104,19 @@ async function passOf(env: Database, repository: RepositoryName, found: Snapshot
     return { ...pass, known: { ...pass.known, thresholds }, foundAt: newest };
   }
   await requireManageable(env, repository);
-  // Read before the survey: a deletion meanwhile makes the thresholds be found again.
+  // The id is read before the survey. If content is deleted in between, the thresholds are computed again.
   const foundAt = (await prepare(env, `SELECT ${NEWEST} AS id`).first<number>('id')) ?? 0;
   const known = await beginSurvey(env, repository, policy);
   const nothing = { after: '', size: sizeAfter(PAGE, found.attempts), tags: 0, manifests: 0, remaining: 0, left: [] };
   return { version: found.version, startedAt: found.now, known, foundAt, ...nothing };
 }
 
-/** A quarter for each failed attempt. The last attempt is the running one. */
+/** Returns the page size, divided by four for each failed attempt. `attempts` includes the present attempt. */
 function sizeAfter(size: number, attempts: number): number {
   return Math.max(1, Math.floor(size / 4 ** Math.max(0, attempts - 1)));
 }
 
-/** Returns the newest event if somebody has deleted content of the repository since; else `null`. */
+/** Returns the id of the newest event if a user has deleted content of the repository since `since`, otherwise `null`. */
 async function newestUnlessDeleted(env: Database, repository: RepositoryName, since: number): Promise<number | null> {
   const row = await prepare(
     env,
@@ -125,7 +126,7 @@ async function newestUnlessDeleted(env: Database, repository: RepositoryName, si
   return row?.deleted ? row.newest : null;
 }
 
-/** Saves the state, unless the policy was changed. */
+/** Saves the state of the run, unless the policy was changed. */
 async function save(env: Database, repository: RepositoryName, pass: LargeRun): Promise<void> {
   await prepare(
     env,
@@ -145,7 +146,7 @@ async function end(env: Database, repository: RepositoryName, pass: LargeRun, by
 
 interface PlannedPage {
   plan: Pick<ExpiryPlan, 'tags' | 'attached' | 'manifests' | 'waiting'>;
-  /** `null`: this is the last page. */
+  /** The cursor of the next page, or `null` if this is the last page. */
   next: PreviewCursor | null;
 }
 
@@ -155,8 +156,8 @@ export interface PreviewCursor {
 }
 
 /**
- * Plans one page of a preview. Pages of the survey are empty.
- * @param cursor `next` of the page before; `null`: the first page
+ * Plans one page of a preview. The pages on which the survey is made are empty.
+ * @param cursor `next` of the previous page, or `null` for the first page
  * @throws repository-unknown, not-found, limit-reached
  */
 export async function planPage(
@@ -183,22 +184,29 @@ export async function planPage(
   return { plan, next: page.next === null ? null : { after: page.next, known } };
 }
 
-/** Manifests with which a page begins. Judging them takes some milliseconds of CPU, of which an invocation has ten. */
+/**
+ * The number of manifests with which a page begins. The rules take some milliseconds of CPU time for them, of the ten that an
+ * invocation has.
+ */
 const PAGE = 200;
-/** Manifests of a page with everything connected to them. If there are more, the page begins with fewer manifests. */
+/**
+ * The maximum number of manifests of a page, with everything connected to them. If there are more, the page begins with fewer
+ * manifests.
+ */
 const CLOSED_MAX = 500;
 
 interface ManifestPage {
   candidates: Snapshot;
-  /** The manifests of this page. The others in the snapshot belong to other pages too. */
+  /** The digests of the manifests that belong to this page. Other manifests in the snapshot also appear on other pages. */
   own: Set<Digest>;
-  /** The digest after which the next page begins; `null`: this is the last page. */
+  /** The digest after which the next page begins, or `null` if this is the last page. */
   next: Digest | null;
 }
 
 /**
- * @param after the last digest of the page before; empty: the first page
- * @param most manifests with which the page begins
+ * Reads a page.
+ * @param after the last digest of the previous page, or empty for the first page
+ * @param most the number of manifests with which the page begins, if it does not become too large
  */
 async function loadPage(env: Database, repository: RepositoryName, after: string, most = PAGE): Promise<ManifestPage> {
   for (let size = most; ; size = Math.max(1, Math.floor(size / 2))) {
@@ -216,10 +224,10 @@ async function loadPage(env: Database, repository: RepositoryName, after: string
   }
 }
 
-/** SQL: the prefix of the tags that are attached to a manifest by their name. */
+/** Returns an SQL expression: the prefix that all tags attached to a manifest by their name have. */
 const prefixOfTags = (digest: string) => `substr(replace(${digest}, ':', '-'), 1, 71)`;
 
-/** SQL: the manifests connected to manifest `c.digest`, in either direction. */
+/** A query of the manifests that are connected to the manifest `c.digest`, in either direction. */
 const NEIGHBOURS = `SELECT * FROM (
     SELECT x.parent AS digest FROM manifest_references x WHERE x.repository_id = ${REPOSITORY_ID} AND x.child = c.digest
     UNION ALL SELECT s.digest FROM manifests s WHERE s.repository_id = ${REPOSITORY_ID} AND s.subject = c.digest
@@ -236,7 +244,7 @@ const NEIGHBOURS = `SELECT * FROM (
     UNION ALL SELECT s.digest FROM tags t INDEXED BY tags_by_digest CROSS JOIN manifests s ON ${IS_SUBJECT}
       WHERE t.repository_id = ${REPOSITORY_ID} AND t.digest = c.digest AND ${NAMES_SUBJECT})`;
 
-/** SQL: the manifests of a page and everything connected to them. */
+/** A query of the manifests of a page and all manifests connected to them. */
 const CONNECTED = `WITH RECURSIVE own (digest) AS MATERIALIZED (
     SELECT digest FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest > :after ORDER BY digest LIMIT :size),
   closed (digest) AS (

@@ -1,6 +1,6 @@
 /**
- * Lifecycle policies: the grammar of ECR (Amazon ECR User Guide, "Lifecycle policy properties") without its storage classes,
- * and with rules that keep. Ranges of versions are in the notation of npm (semver.org).
+ * Lifecycle policies. They have the grammar of ECR (Amazon ECR User Guide, "Lifecycle policy properties"), without its storage
+ * classes and with additional rules that keep images. Version ranges have the notation of npm (semver.org).
  */
 
 import Range from 'semver/classes/range.js';
@@ -24,10 +24,10 @@ import { type FieldError, requireNoErrors } from '../../vocabulary/refusal.ts';
 
 export interface Selection {
   tagStatus: (typeof TAG_STATUSES)[number];
-  /** Patterns with up to four `*` each. */
+  /** Tag patterns. Each may contain up to four `*`. */
   tagPatternList?: string[] | undefined;
   tagPrefixList?: string[] | undefined;
-  /** Only in rules that keep. */
+  /** A range of versions. Allowed only in rules that keep. */
   tagSemverRange?: string | undefined;
   countType?: (typeof COUNT_TYPES)[number] | undefined;
   countUnit?: 'days' | undefined;
@@ -38,7 +38,7 @@ export interface Rule {
   rulePriority: number;
   description?: string | undefined;
   selection: Selection;
-  /** `includeImmutable`: the rule may expire immutable tags. */
+  /** `includeImmutable` is true if the rule may expire immutable tags. */
   action: { type: (typeof ACTION_TYPES)[number]; includeImmutable?: boolean | undefined };
 }
 
@@ -46,16 +46,16 @@ export interface LifecyclePolicy {
   rules: Rule[];
 }
 
-/** ECR's limit. */
+/** The maximum number of `*` in a pattern, which is ECR's limit. */
 const WILDCARDS_MAX = 4;
 
-/** @throws request-invalid */
+/** Checks a policy. @throws request-invalid */
 export function requireValidPolicy(policy: LifecyclePolicy): void {
   requireNoErrors(sizeErrors(policy));
   requireNoErrors(policyErrors(policy));
 }
 
-/** Checks each field by itself. The schema of a door may not do so. */
+/** Checks each field by itself. The caller's schema may not have done so. */
 function sizeErrors({ rules }: LifecyclePolicy): FieldError[] {
   if (rules.length === 0 || rules.length > RULES_MAX) return [{ at: 'rules', message: `must have 1 to ${RULES_MAX} rules` }];
   return rules.flatMap(
@@ -74,7 +74,7 @@ function sizeErrors({ rules }: LifecyclePolicy): FieldError[] {
   );
 }
 
-/** Checks a policy whose fields are valid by themselves. */
+/** Checks the fields of each rule together, and the rules together. Each field must be valid by itself. */
 export function policyErrors({ rules }: LifecyclePolicy): FieldError[] {
   return rules.flatMap((rule, n) => {
     const found = [...ofTags(rule), ...ofCount(rule), ...ofAction(rule), ...ofOthers(rule, n, rules), ...ofAll(n, rules)];
@@ -131,7 +131,10 @@ function ofAction({ selection, action }: Rule): string[] {
   return action.includeImmutable === undefined ? [] : ['includeImmutable is for rules that expire'];
 }
 
-/** A rule that keeps wins over all others, so number and order are restricted for rules that expire only. */
+/**
+ * Checks a rule against the other rules. A rule that keeps has precedence over all rules that expire, so the restrictions on
+ * number and order apply only to rules that expire.
+ */
 function ofOthers({ rulePriority, selection, action }: Rule, at: number, rules: Rule[]): string[] {
   const { tagStatus } = selection;
   const before = rules.slice(0, at);
@@ -147,7 +150,7 @@ function ofOthers({ rulePriority, selection, action }: Rule, at: number, rules: 
   ];
 }
 
-/** Reports a limit of the whole policy at the first rule that exceeds it. */
+/** Checks the limits of the whole policy, and reports an error at the first rule that exceeds a limit. */
 function ofAll(at: number, rules: Rule[]): string[] {
   const patterns = ({ selection: { tagPatternList = [], tagPrefixList = [] } }: Rule) =>
     tagPatternList.length + tagPrefixList.length;
@@ -167,7 +170,7 @@ function ofAll(at: number, rules: Rule[]): string[] {
   ];
 }
 
-/** Returns `null` if the text is not a range. */
+/** Parses a version range. Returns `null` if the text is not a version range. */
 export function parseRange(text: string): Range | null {
   if (text.length > VERSION_RANGE_MAX) return null;
   try {
@@ -177,12 +180,15 @@ export function parseRange(text: string): Range | null {
   }
 }
 
-/** The version that a tag is, with or without a leading `v`; `null`: none. A partial version such as `1.2` is none. */
+/**
+ * Returns the version that a tag is, with or without a leading `v`, or `null` if it is none. A partial version such as `1.2` is
+ * none.
+ */
 export function versionOf(tag: string): SemVer | null {
   return parse(tag);
 }
 
-/** Sorts the highest version first. */
+/** Compares two versions, for an array in which the highest version is first. */
 export function descending(a: SemVer, b: SemVer): number {
   return compare(b, a);
 }

@@ -1,6 +1,6 @@
 /**
- * Previews and runs of lifecycle policies, for people and for the schedule. Both use the same chooser, so a run deletes what
- * the preview lists.
+ * Previews and runs of lifecycle policies, for users and for the scheduled job. Both use the same chooser, so a run deletes
+ * what the preview lists.
  */
 
 import { settings } from '../../env.ts';
@@ -32,11 +32,14 @@ import { loadSnapshot, type Snapshot } from './snapshot.ts';
 
 interface Planned {
   plan: ExpiryPlan;
-  /** The same for the same plan. */
+  /** A hash of the plan, which is the same for equal plans. */
   etag: string;
 }
 
-/** Plans a preview. Returns `null` if the repository is too large to load at once. @throws repository-unknown, not-found */
+/**
+ * Plans a preview. Returns `null` if the repository is too large to load at once.
+ * @throws repository-unknown, not-found
+ */
 export async function planLifecycle(
   env: Database,
   repository: RepositoryName,
@@ -58,10 +61,9 @@ async function etagOf(plan: ExpiryPlan): Promise<string> {
 }
 
 /**
- * Carries out the policy of a repository. Content that changed since the snapshot stays.
- * @param options.ifPlan true for the ETag of the plan that the caller has seen; `null`: any plan. Then each slice is deleted
- *   exactly as
- *   planned, or the run ends.
+ * Carries out the policy of a repository. Content that has changed since the snapshot is kept.
+ * @param options.ifPlan returns true for the ETag of the plan that the caller has seen; `null` if any plan is allowed. If
+ *   given, each slice is deleted exactly as planned, or the run ends
  * @throws repository-unknown, not-found, limit-reached, version-mismatch, deletion-disabled
  */
 export async function runLifecycle(
@@ -123,8 +125,9 @@ function tooLargeForCondition(): Refusal {
 }
 
 /**
- * Carries out policies that are due, those that wait longest first. A failure does not keep the others from running, and is not
- * tried again before them. For a large repository one page is handled, and the call ends with it.
+ * Carries out up to `limit` policies that are due, beginning with those that have waited longest. If one fails, the others
+ * still run, and the failed one is tried again only after them. For a large repository the call handles one page and ends,
+ * unless it is the last page.
  */
 export async function runDueLifecycles(env: Stores, { limit }: { limit: number }): Promise<void> {
   if (!settings(env).deletion) return;
@@ -142,17 +145,21 @@ export async function runDueLifecycles(env: Stores, { limit }: { limit: number }
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} lifecycle policies failed`);
 }
 
-/** A statement that yields a row if a policy is due. */
+/** Returns a statement that yields a row if a policy is due. */
 export function anyLifecycleDue(env: Database): D1PreparedStatement {
   return env.DB.prepare(`SELECT 1 FROM lifecycle_policies WHERE ran_at <= unixepoch() - ${PERIOD} LIMIT 1`);
 }
 
-/** Seconds until an attempt is repeated, times the square of the number of failed attempts; at most a day. */
+/**
+ * The number of seconds before a failed attempt is repeated. It is multiplied by the square of the number of failed attempts,
+ * up to a day.
+ */
 const RETRY_AFTER = 5 * 60;
 
 /**
- * Claims the policy that waits longest. Starting is recorded before, success after the run, because an invocation that uses up
- * its CPU is killed without notice. A repository whose runs are killed waits longer each time, so it does not block the others.
+ * Claims the policy that has waited longest. The attempt is recorded before the run and its success after the run, because an
+ * invocation that uses up its CPU time is killed without notice. A repository whose runs are killed waits longer each time, so
+ * it does not block the others.
  */
 async function claimDue(env: Database): Promise<RepositoryName | null> {
   const row = await env.DB.prepare(

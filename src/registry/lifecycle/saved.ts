@@ -1,5 +1,5 @@
 /**
- * The lifecycle policy of a repository: read, saved and deleted as one document. The report of its last run is stored with it.
+ * Reads, saves and deletes the lifecycle policy of a repository, as one document. The report of the last run is stored with it.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -18,7 +18,7 @@ export interface SavedPolicy {
 }
 
 interface Options {
-  /** The version that the policy must have; 0: there must be none; `null`: any. */
+  /** The version that the policy must have. 0 if there must be no policy; `null` for any version. */
   ifVersion: number | null;
   by: Actor;
 }
@@ -29,7 +29,7 @@ interface Row {
   version: number;
 }
 
-/** @throws repository-unknown; not-found if no policy is saved */
+/** Returns the policy of a repository. @throws repository-unknown; not-found if no policy is saved */
 export async function getLifecycle(env: Database, repository: RepositoryName): Promise<SavedPolicy> {
   const row = await prepare(
     env,
@@ -52,7 +52,8 @@ export function noPolicy(): Refusal {
 const SAVED = `SELECT policy FROM lifecycle_policies WHERE repository_id = ${REPOSITORY_ID}`;
 
 /**
- * Saves a policy. The same policy saved again changes nothing. @throws request-invalid, repository-unknown, version-mismatch
+ * Saves a policy. If the same policy is saved already, nothing changes.
+ * @throws request-invalid, repository-unknown, version-mismatch
  */
 export async function saveLifecycle(
   env: Database,
@@ -82,7 +83,7 @@ export async function saveLifecycle(
   await batch.commit();
 }
 
-/** @throws repository-unknown, not-found, version-mismatch */
+/** Deletes the policy of a repository. @throws repository-unknown, not-found, version-mismatch */
 export async function deleteLifecycle(env: Database, repository: RepositoryName, { ifVersion, by }: Options): Promise<void> {
   const batch = newBatch(env);
   requireRepository(batch, repository);
@@ -100,20 +101,23 @@ function requireVersion(batch: Batch, repository: RepositoryName, ifVersion: num
 }
 
 export interface Report {
-  /** The time of the snapshot that the run decided on, in seconds since the epoch. */
+  /** The time of the snapshot on which the run was based, in seconds since the epoch. */
   at: number;
-  /** The subject who ran the rules; `registry`: the schedule. */
+  /** The subject who started the run, or `registry` for a scheduled run. */
   by: string;
   tags: number;
   manifests: number;
-  /** Expired tags and manifests that were not deleted; another run deletes them. */
+  /** The number of expired tags and manifests that were not deleted. Another run deletes them. */
   remaining: number;
-  /** Why the run failed; `null`: it did not. */
+  /** The reason why the run failed, or `null` if it succeeded. */
   failed: string | null;
   left: Deferred[];
 }
 
-/** Deferred manifests that a report keeps. Others wait for a rule about untagged images. */
+/**
+ * The maximum number of deferred manifests in a report. Further ones are deleted only when a rule on untagged images selects
+ * them.
+ */
 export const LEFT_MAX = 1500;
 
 export function reportOf(text: string): Report {

@@ -1,4 +1,4 @@
-/** Selects the candidates of a rule, and those beyond its count. Pure. */
+/** Selects the candidates of a rule, and those that exceed its count or age. The functions are pure. */
 import type SemVer from 'semver/classes/semver.js';
 import type { Digest } from '../../oci/digest.ts';
 import { matcherOf } from '../../oci/pattern.ts';
@@ -8,23 +8,23 @@ import { descending, parseRange, type Selection } from './policy.ts';
 import { notAmongNewest, tooMany, tooOld, unused } from './reasons.ts';
 import type { Threshold } from './thresholds.ts';
 
-/** Seconds. */
+/** The number of seconds in a day. */
 const DAY = 24 * 60 * 60;
 
 /** A candidate for expiry: a tag or an untagged manifest, with the last use of its image. */
 export interface Candidate extends Use {
-  /** `null`: an untagged manifest. */
+  /** The tag, or `null` for an untagged manifest. */
   tag: Tag | null;
-  /** The version that the tag is; `null`: it is none, or no rule needs it. */
+  /** The version that the tag is, or `null` if it is none or if no rule needs it. */
   version: SemVer | null;
   digest: Digest;
-  /** The time of the push, in seconds since the epoch. */
+  /** The time of the last push, in seconds since the epoch. */
   time: number;
   /** True for an untagged manifest that another manifest holds. */
   held: boolean;
 }
 
-/** The candidates that meet the tag requirement of a rule. */
+/** Returns the candidates that meet the tag requirement of a rule. */
 export function selected(selection: Selection, candidates: readonly Candidate[]): Candidate[] {
   const { tagStatus, tagPatternList, tagPrefixList, tagSemverRange } = selection;
   if (tagStatus === 'any') return [...candidates];
@@ -38,7 +38,10 @@ export function selected(selection: Selection, candidates: readonly Candidate[])
   return range ? listed.filter(({ version }) => version !== null && range.test(version)) : listed;
 }
 
-/** ECR: an image is selected if each entry of the list matches one of its tags. Its tags that match any entry are selected. */
+/**
+ * Selects tags as ECR does. An image is selected if each entry of the list matches one of its tags. Of a selected image, the
+ * tags that match any entry are returned.
+ */
 function matchingAll(tests: ((tag: string) => boolean)[], candidates: readonly Candidate[]): Candidate[] {
   const met = new Map<Digest, Set<number>>();
   const hits = candidates.filter(({ tag, digest }) => {
@@ -52,17 +55,18 @@ function matchingAll(tests: ((tag: string) => boolean)[], candidates: readonly C
   return hits.filter(({ digest }) => met.get(digest)?.size === tests.length);
 }
 
-/** Bounds of a rule in the whole repository, for a caller that sees only a part of it. */
+/** The bounds of a rule in the whole repository, for a caller that has read only a part of it. */
 export interface CountBounds {
-  /** The last image that the count keeps; `null`: there are fewer images. */
+  /** The last image that the count keeps, or `null` if there are fewer images than the count. */
   threshold: Threshold | null;
-  /** The lowest version that the rule keeps; `null`: it keeps its whole range. */
+  /** The lowest version that the rule keeps, or `null` if it keeps its whole range. */
   lowestVersion: SemVer | null;
 }
 
 /**
- * The selected candidates beyond the count, each with a function that says why.
- * @param whole `null`: the candidates are the whole repository
+ * Returns the selected candidates that exceed the rule's count or age, each with a function that returns the reason.
+ * @param now seconds since the epoch
+ * @param whole `null` if the candidates are those of the whole repository
  */
 export function overCount(
   selection: Selection,
@@ -83,20 +87,23 @@ export function overCount(
   return new Map(idle.map((candidate) => [candidate, () => unused(countNumber, lastUse(candidate))]));
 }
 
-/** The last use. Only the day of a pull or check is known, so the end of that day counts. A later push counts as a use too. */
+/**
+ * Returns the time of the last use, in seconds since the epoch. Only the day of a pull or check is known, so the end of that
+ * day counts. A later push counts as a use, too.
+ */
 function lastUse({ time, pulledOn, checkedOn }: Candidate): { used: number; pulled: boolean } {
   const day = Math.max(pulledOn ?? -1, checkedOn ?? -1);
   return { used: Math.max(time, (day + 1) * DAY - 1), pulled: day >= 0 };
 }
 
-/** The time of each image: that of its newest candidate. */
+/** Returns the time of each image, which is the time of its newest candidate. */
 function timesOf(candidates: readonly Candidate[]): Map<Digest, number> {
   const newest = new Map<Digest, number>();
   for (const { digest, time } of candidates) newest.set(digest, Math.max(time, newest.get(digest) ?? 0));
   return newest;
 }
 
-/** The candidates of images beyond the last one that is kept. */
+/** Returns the candidates of images beyond the threshold. */
 function beyondThreshold(
   selection: Selection,
   candidates: readonly Candidate[],
@@ -111,7 +118,7 @@ function beyondThreshold(
   return new Map(candidates.filter(isOver).map((candidate) => [candidate, () => notAmongNewest(selection)]));
 }
 
-/** The candidates of images beyond the newest ones. */
+/** Returns the candidates of images that are not among the newest `countNumber` images. */
 function beyondNewest(selection: Selection, candidates: readonly Candidate[]): Map<Candidate, () => string> {
   const newest = timesOf(candidates);
   const order = [...newest].sort(([a, timeOfA], [b, timeOfB]) => timeOfB - timeOfA || (a < b ? -1 : 1));
@@ -123,7 +130,7 @@ function beyondNewest(selection: Selection, candidates: readonly Candidate[]): M
   );
 }
 
-/** The selected candidates that a rule keeps. */
+/** Returns the selected candidates that a rule keeps. */
 export function keptBy(
   selection: Selection,
   candidates: readonly Candidate[],
@@ -135,7 +142,7 @@ export function keptBy(
     return whole ? atLeast(whole.lowestVersion, candidates) : highest(countNumber, candidates);
   }
   if (countType === undefined) return [...candidates];
-  // A manifest that an index holds is part of that image and not counted.
+  // A manifest that an index holds is a part of the index's image, so it is not counted.
   const counted = countType === 'imageCountMoreThan' ? candidates.filter(({ held }) => !held) : candidates;
   const over = overCount(selection, counted, now, whole);
   return counted.filter((candidate) => !over.has(candidate));
@@ -155,7 +162,7 @@ function highest(count: number, candidates: readonly Candidate[]): Candidate[] {
   return candidates.filter(({ version }) => version && kept.has(version.version));
 }
 
-/** The highest versions, highest first. Equal versions count once. */
+/** Returns the highest versions, in descending order. Equal versions count once. */
 export function highestOf(count: number, versions: readonly SemVer[]): SemVer[] {
   return [...new Map(versions.map((version) => [version.version, version])).values()].sort(descending).slice(0, count);
 }

@@ -1,4 +1,7 @@
-/** A snapshot of a repository for the lifecycle rules, read in one transaction; and the bytes that a deletion would free. */
+/**
+ * Reads a snapshot of a repository for the lifecycle rules in one transaction, and computes the bytes that a deletion would
+ * free.
+ */
 import { type Database, type Handle, newBatch, type Results } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -12,27 +15,27 @@ import type { Inventory, StoredManifest, StoredTag } from './inventory.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { type Report, reportOf } from './saved.ts';
 
-/** Tags and manifests of a repository that rules can handle. */
+/** The maximum number of tags and manifests, taken together, of a repository that rules can handle. */
 export const CANDIDATES_MAX = 50_000;
 
 export interface Snapshot {
-  /** `null`: the repository has no policy. */
+  /** The saved policy, or `null` if the repository has none. */
   policy: LifecyclePolicy | null;
   /** The version of the policy. */
   version: number;
-  /** The report of the last run. */
+  /** The report of the last run, or `null` if there was none. */
   report: Report | null;
-  /** The state of a run that goes page by page (JSON); `null`: there is none. */
+  /** The state of a run that goes page by page (JSON), or `null` if there is none. */
   pass: string | null;
-  /** Number of attempts of the schedule since the last progress. */
+  /** The number of attempts of the scheduled job since the last progress. */
   attempts: number;
-  /** True: the repository must be handled page by page, and the inventory is empty. */
+  /** True if the repository must be handled page by page. The inventory is empty in this case. */
   isLarge: boolean;
   inventory: Inventory;
   mutability: Mutability;
-  /** The text of `mutability`, which the batch that deletes compares. */
+  /** The text of the rule in `mutability`. The batch that deletes compares it with the present one. */
   mutabilityRule: string;
-  /** Seconds since the epoch, by the clock of the database. */
+  /** The time of the snapshot by the clock of the database, in seconds since the epoch. */
   now: number;
 }
 
@@ -47,12 +50,12 @@ interface Head {
   large: number;
 }
 
-/** After so many failed attempts a repository is handled page by page, however small it is. */
+/** The number of failed attempts after which a repository is handled page by page, however small it is. */
 const FAILED_ATTEMPTS_MAX = 3;
 
 const isTooLong = (table: string) =>
   `EXISTS (SELECT 1 FROM ${table} WHERE repository_id = ${REPOSITORY_ID} LIMIT 1 OFFSET ${WHOLE_MAX})`;
-/** SQL: the repository is handled page by page. */
+/** An SQL condition that is true if the repository must be handled page by page. */
 const IS_LARGE = `(${isTooLong('tags')} OR ${isTooLong('manifests')}
   OR EXISTS (SELECT 1 FROM lifecycle_policies WHERE repository_id = ${REPOSITORY_ID} AND (pass IS NOT NULL
     OR attempts > ${FAILED_ATTEMPTS_MAX})))`;
@@ -90,7 +93,7 @@ export async function loadSnapshot(env: Database, repository: RepositoryName): P
   return snapshotOf(await batch.commit(), handles);
 }
 
-/** Reads some manifests and their tags. @throws repository-unknown */
+/** Reads the given manifests and their tags. @throws repository-unknown */
 export async function snapshotAmong(env: Database, repository: RepositoryName, digests: Digest[]): Promise<Snapshot> {
   const among = (table: string, column: string) =>
     `FROM json_each(:digests) d CROSS JOIN ${table} ON repository_id = ${REPOSITORY_ID} AND ${column} = d.value`;
@@ -140,7 +143,7 @@ function snapshotOf(results: Results, { heads, tags, manifests, references }: Ha
   };
 }
 
-/** @throws limit-reached if the repository has more than rules can handle */
+/** Refuses if the repository has more tags and manifests than rules can handle. @throws limit-reached */
 export async function requireManageable(env: Database, repository: RepositoryName): Promise<void> {
   const counted = (table: string) =>
     `(SELECT count(*) FROM (SELECT 1 FROM ${table} WHERE repository_id = ${REPOSITORY_ID} LIMIT ${CANDIDATES_MAX} + 1))`;
@@ -156,8 +159,9 @@ export async function requireManageable(env: Database, repository: RepositoryNam
 }
 
 /**
- * Bytes of the blobs that are freed once these manifests are deleted and purged: no other manifest of the repository references
- * the blobs, and no other repository has them. Reads the repository's references once, in the order of their index.
+ * Returns the total size of the blobs that are freed when these manifests are deleted and purged. These are the blobs that no
+ * other manifest of the repository references and that no other repository has. Reads each reference of the repository once, in
+ * the order of the index.
  */
 export async function bytesFreedBy(env: Database, repository: RepositoryName, manifests: Digest[]): Promise<number> {
   if (manifests.length === 0) return 0;
@@ -177,7 +181,7 @@ export async function bytesFreedBy(env: Database, repository: RepositoryName, ma
   return row?.bytes ?? 0;
 }
 
-/** Splits the digests over four parameters: a bound parameter has at most 2 MB, even with sha512 digests. */
+/** Splits the digests over four parameters. A bound parameter has at most 2 MB, and the digests may be sha512. */
 function quarters(manifests: Digest[]): [Digest[], Digest[], Digest[], Digest[]] {
   const size = Math.ceil(manifests.length / 4);
   const quarter = (n: number) => manifests.slice(n * size, (n + 1) * size);

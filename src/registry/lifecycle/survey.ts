@@ -1,7 +1,7 @@
 /**
- * The survey of a large repository, made before its pages are judged: the thresholds of rules that count images, and the
- * highest versions that rules keep. Versions are compared here, some hundred tags at a time, so the survey has pages of its
- * own.
+ * The survey of a large repository. It is made before the rules are applied to the pages. It has the thresholds of rules that
+ * count images, and the highest versions that rules keep. Versions are compared in TypeScript, some hundred tags at a time, so
+ * the survey itself takes several pages.
  */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -18,11 +18,11 @@ export interface Survey {
   thresholds: Thresholds;
   /** The highest versions found so far, by the priority of the rule that keeps them. */
   versions: Record<number, string[]>;
-  /** The digest up to whose tags versions were compared; `null`: all were. */
+  /** The last digest whose tags have been compared, or `null` if the survey is complete. */
   scanned: string | null;
 }
 
-/** Tags of one page. */
+/** The number of tags in one page. */
 const TAGS = 700;
 
 const countsVersions = ({ selection: { tagSemverRange, countNumber } }: Rule) =>
@@ -55,7 +55,7 @@ export async function continueSurvey(
   return { ...known, versions, scanned: next };
 }
 
-/** The bounds that a rule needs. */
+/** Returns the bounds of a rule in the whole repository. */
 export function boundsFor({ thresholds, versions }: Survey, { rulePriority, selection }: Rule): CountBounds {
   const highest = versions[rulePriority];
   const lowest = highest && highest.length >= (selection.countNumber ?? 0) ? highest.at(-1) : undefined;
@@ -67,7 +67,7 @@ interface Row {
   digest: Digest;
 }
 
-/** All tags of some images, because patterns are about all tags of an image. */
+/** Reads a page of tags. The tags of an image are always on the same page, because patterns apply to all tags of an image. */
 async function tagsAfter(
   env: Database,
   repository: RepositoryName,

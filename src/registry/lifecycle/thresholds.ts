@@ -1,6 +1,7 @@
 /**
- * The thresholds of rules that count images: for each rule the last image that it keeps, so that a large repository can be
- * judged page by page. The database finds them, because its CPU time is not the Worker's.
+ * Computes the thresholds of rules that count images. The threshold of a rule is the last image that the rule keeps. With it,
+ * the rules can be applied to a large repository page by page. The database computes the thresholds, because its CPU time is
+ * not counted as the Worker's.
  */
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -8,16 +9,18 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import type { LifecyclePolicy, Selection } from './policy.ts';
 
-/** The last image that a count keeps. Older images are beyond it, and images of the same time with a larger digest. */
+/**
+ * The last image that a count keeps. Older images exceed the count, and so do images of the same time with a greater digest.
+ */
 export interface Threshold {
   time: number;
   digest: Digest;
 }
 
-/** By the priority of the rule; `null`: there are fewer images than the rule keeps. */
+/** The thresholds by the priority of the rule. `null` if there are fewer images than the rule keeps. */
 export type Thresholds = Record<number, Threshold | null>;
 
-/** Finds the threshold of each rule that counts images. Reads all tags and manifests once for each of these rules. */
+/** Computes the threshold of each rule that counts images. Reads all tags and manifests once for each of these rules. */
 export async function findThresholds(
   env: Database,
   repository: RepositoryName,
@@ -31,7 +34,7 @@ export async function findThresholds(
   return Object.fromEntries(found.map(({ rulePriority, nth }) => [rulePriority, results.first(nth)]));
 }
 
-/** Finds the last image that a count keeps. An image has the time of its newest candidate, as in the chooser. */
+/** Adds the query of the last image that a count keeps. An image has the time of its newest candidate, as in the chooser. */
 function nthImage(batch: Batch, repository: RepositoryName, selection: Selection): Handle<Threshold> {
   const { tagStatus, tagPatternList, tagPrefixList = [], countNumber = 0 } = selection;
   const patterns = [...(tagPatternList ?? []), ...tagPrefixList.map((prefix) => `${prefix}*`)];
@@ -48,15 +51,21 @@ function nthImage(batch: Batch, repository: RepositoryName, selection: Selection
   });
 }
 
-/** SQL: the name of tag `t` is one of an attached tag: of a signature, an attestation, an SBOM or a list of referrers. */
+/**
+ * An SQL condition that is true if the tag `t` has the name of an attached tag: of a signature, an attestation, an SBOM or a
+ * list of referrers.
+ */
 export const NAMES_SUBJECT = `t.name GLOB 'sha[25][51][62]-*' AND length(t.name) IN (71, 75, 76)`;
 const SUBJECT = "substr(t.name, 1, 6) || ':' || substr(t.name, 8, 64)";
-/** SQL: tag `t` is attached to manifest `s` by its name. */
+/** An SQL condition that is true if the tag `t` is attached to the manifest `s` by its name. */
 export const IS_SUBJECT = `s.repository_id = t.repository_id AND s.digest >= ${SUBJECT} AND s.digest < ${SUBJECT} || 'g'`;
-/** SQL: tag `t` is attached to another manifest that exists. */
+/** An SQL condition that is true if the tag `t` is attached to another manifest that exists. */
 const IS_ATTACHED = `(${NAMES_SUBJECT} AND EXISTS (SELECT 1 FROM manifests s WHERE ${IS_SUBJECT} AND s.digest <> t.digest))`;
 
-/** SQL: untagged manifests that nothing holds. A manifest that an index lists is part of that image. */
+/**
+ * A query of the untagged manifests that no other manifest holds. A manifest that an index lists is a part of the index's
+ * image.
+ */
 const UNTAGGED = `SELECT m.digest, m.pushed_at AS time FROM manifests m WHERE m.repository_id = ${REPOSITORY_ID}
   AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = m.repository_id
     AND t.digest = m.digest)
@@ -65,8 +74,9 @@ const UNTAGGED = `SELECT m.digest, m.pushed_at AS time FROM manifests m WHERE m.
   AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = m.repository_id AND s.digest = m.subject)`;
 
 /**
- * SQL: the tag `name` matches pattern `n` of `:parts`, which has the patterns split at their stars. GLOB is not used because D1
- * limits its patterns to 50 bytes. Each literal part matches at the leftmost position after the part before it.
+ * Returns an SQL condition that is true if the tag `name` matches pattern `n` of `:parts`, which has the patterns split at
+ * their stars. GLOB is not used, because D1 limits its patterns to 50 bytes. Each literal part matches at the leftmost position
+ * after the part before it.
  */
 function matching(pattern: string, n: number): string {
   const parts = pattern.split('*');
