@@ -1,21 +1,24 @@
 /**
- * The share of the database's daily limits that one account has used, so that no account uses up the day of all others. Days
- * are UTC, like those of D1's limits. Each isolate adds up what requests read and wrote and saves it now and then: one row for
- * each account, day and kind.
+ * Counts how much of the database's daily limits each account has used, so that no account can use up the day of all others. A
+ * day is a UTC day, like a day of D1's limits. Each isolate adds up the rows that requests read and wrote, and saves the sums
+ * from time to time, in one row for each account, day and kind.
  */
 import type { Batch, Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 
 export type AllowanceKind = 'rows-read' | 'rows-written';
 
-/** Replayed deliveries are counted one by one, because each of them calls an outside server. */
+/** The kind of replayed deliveries. Each of them is counted, because each calls an outside server. */
 const REPLAYS = 'replays';
 
 const TODAY = 'unixepoch() / 86400';
-/** Days for which counts are kept. */
+/** The number of days for which counts are kept. */
 const DAYS_KEPT = 7;
 
-/** Adds to what an account has used today. @returns the new sums */
+/**
+ * Adds to the amounts that an account has used today.
+ * @returns the new sums of the day; 0 for a kind of which nothing was added
+ */
 export async function spendAllowance<K extends string>(
   env: Pick<Database, 'DB'>,
   account: string,
@@ -31,7 +34,7 @@ export async function spendAllowance<K extends string>(
   return { ...used, ...Object.fromEntries(results.map(({ kind, count }) => [kind, count])) };
 }
 
-/** Deliveries that an account has replayed today. */
+/** Returns the number of deliveries that an account has replayed today. */
 export async function replaysToday(env: Pick<Database, 'DB'>, account: string): Promise<number> {
   const sql = `SELECT count FROM account_days WHERE account = :account AND day = ${TODAY} AND kind = :kind`;
   const count = await prepare(env, sql, { account, kind: REPLAYS }).first<number>('count');
@@ -42,7 +45,7 @@ export async function countReplays(env: Pick<Database, 'DB'>, account: string, c
   await spendAllowance(env, account, { [REPLAYS]: count });
 }
 
-/** Deletes the counts of past days. */
+/** Deletes counts that are no longer kept, up to `limit` rows. */
 export function expireAllowances(batch: Batch, limit: number): void {
   batch.run(
     `DELETE FROM account_days WHERE (account, day, kind) IN (

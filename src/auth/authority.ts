@@ -1,6 +1,6 @@
 /**
- * The authority of a caller: who it is, and all statements that `policy.ts` decides on. Made of a credential and of what
- * `rights/lookup.ts` loads from the database. Pure.
+ * The authority of a caller: its identity, and all statements on which `policy.ts` decides. It is made from a credential and
+ * from the rows that `rights/lookup.ts` loads. Pure.
  */
 
 import { ACTIONS } from '../vocabulary/actions.ts';
@@ -10,36 +10,42 @@ import type { LoadedRights } from './directory.ts';
 import type { Sourced, Statement } from './statement.ts';
 
 export interface Authority {
-  /** `user:alice`, `robot:acme/ci`, `ci:acme/deploy`; empty for an anonymous caller. */
+  /** For example `user:alice`, `robot:acme/ci` or `ci:acme/deploy`; empty for an anonymous caller. */
   subject: string;
-  /** The subject and all groups that it belongs to, everyone included. */
+  /** The subject, all groups that it belongs to, and everyone. */
   principals: string[];
-  /** The statements of these principals, of their roles, and of the repositories that were asked for. */
+  /** The statements of these principals, of the caller's roles, and of the repositories in the request. */
   statements: Sourced[];
-  /** Subjects whose policies were too large to read; `*`: more organizations or teams than are read. */
+  /**
+   * The subjects whose policies were too large to read. `*` means that the caller has more
+   * organizations or teams than are read.
+   */
   unread: string[];
-  /** Limits of the credential: each of them must allow a request too. */
+  /** The limits of the credential, each a list of statements. Each limit must allow a request too. */
   bounds: Sourced[][];
   administrator: boolean;
-  /** Organizations, by role. */
+  /** The names of the organizations that the caller owns, and of all organizations that it belongs to. */
   owns: string[];
   belongsTo: string[];
-  /** The kind of the caller's credential. `login`: a token of this registry. */
+  /** The kind of the caller's credential. `login` means a token of this registry. */
   credentialKind: 'none' | 'password' | 'key' | 'login' | 'ci';
-  /** The origin that a token made for this caller names, and its latest end (seconds since the epoch). */
+  /**
+   * The origin to store in a token that is made for this caller, and the latest end of such a token (seconds since the epoch).
+   */
   credentialOrigin: CredentialOrigin;
   until: number | null;
-  /** The id of an access key that was not used today yet. */
+  /** The id of the caller's access key if this is the first use of the key today. */
   unused: string | null;
-  /** An outside token that is used for the first time. */
+  /** The caller's outside token if this is the first use of the token. */
   unseen: OutsideLogin | null;
-  /** The login that a refresh token continues. `current`: the token was not used up yet. */
+  /** The login that the caller's refresh token belongs to. `current` is false if the token was already used up. */
   login: { id: string; generation: number; current: boolean } | null;
 }
 
 /**
- * Statements that deny all that unread policies could deny: for a team or robot the repositories of its organization, for a
- * user all repositories.
+ * Returns statements that deny everything that the unread policies could deny. The policy of a repository could deny
+ * access to that repository, the policy of a team or robot to the repositories of its organization, and any other
+ * policy to all repositories.
  */
 export function unreadDenials(unread: readonly string[]): Sourced[] {
   return unread.map((subject) => ({
@@ -80,7 +86,7 @@ export function statementsOnRepositories(loaded: LoadedRights): Sourced[] {
   return [...read, ...unreadDenials(loaded.unread.filter((subject) => subject.startsWith('repository:')))];
 }
 
-/** Attaches a repository's statements to it: they apply to this repository, and to the principals that they name. */
+/** Makes a repository's statements apply to this repository only, and only to the principals that they name. */
 export function onRepository(repository: string, statements: readonly Statement[]): Sourced[] {
   const from = `repository:${repository}`;
   return statements.map((statement) => ({
@@ -89,11 +95,12 @@ export function onRepository(repository: string, statements: readonly Statement[
   }));
 }
 
-/** Attaches statements to a user, robot, team or key: they apply to whoever has this identity. */
+/** Makes the statements of a user, robot, team or key apply to every caller that has this identity. */
 export function onIdentity(from: string, statements: readonly Statement[]): Sourced[] {
   return statements.map(({ principals: _, ...statement }) => ({ from, statement }));
 }
 
+/** Returns the authority of a caller with an account; `null` if the account is disabled, or the credential has ended. */
 export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>, loaded: LoadedRights): Authority | null {
   const { account, key, login } = loaded;
   const credentialOrigin = originOf(credential, account?.epoch ?? 0);
@@ -104,7 +111,7 @@ export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>
   const refresh = credential.kind === 'token' ? (credential.login ?? null) : null;
   if (refresh && (!login || login.ended)) return null;
   const { subject } = account;
-  // Unread policies deny nothing to an administrator, who could change them anyway.
+  // Unread policies deny nothing to administrators, because an administrator could change these policies.
   const known = account.administrator === 1 ? { ...loaded, unread: [] } : loaded;
   const unread = known.unread.filter((one) => !one.startsWith('repository:'));
   return {
@@ -149,13 +156,17 @@ function ownedBy(loaded: LoadedRights): string[] {
   return loaded.members.filter(({ role }) => role === 'owner').map(({ organization }) => organization);
 }
 
-/** True if a user name fits a key. A login password comes with any user name, as docker requires one. */
+/**
+ * True if the user name that came with a key belongs to the key or its owner, or if none came. A login password is accepted
+ * with any user name, because docker requires one.
+ */
 function isNameFor(name: string | null, owner: string, key: string): boolean {
   return name === null || name.toUpperCase() === key || name.toLowerCase() === loginNameOf(owner);
 }
 
 /**
- * The earliest end of a credential and of what it was made with. A refresh token has none itself, as each use gives a new one.
+ * Returns the earliest end of a credential and of the credentials that it was made with. The end of a refresh token does not
+ * count, because each use returns a new one.
  */
 function endOf(credential: Credential, keyEnd: number | null): number | null {
   const own =
@@ -164,7 +175,10 @@ function endOf(credential: Credential, keyEnd: number | null): number | null {
   return ends.length === 0 ? null : Math.min(...ends);
 }
 
-/** The rights of roles, as statements: administrators, owners of an organization, and users in their own namespace. */
+/**
+ * Returns the rights of roles as statements: those of administrators, of owners of an organization, and of
+ * users in their own namespace.
+ */
 export function rolesOf(subject: string, administrator: boolean, owns: readonly string[]): Sourced[] {
   const all = (from: string, pattern: string): Sourced => ({
     from,

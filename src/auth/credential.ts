@@ -1,63 +1,69 @@
 /**
- * Credentials that a caller has shown. Their signature or secret is verified, and the database is not asked yet: `authority.ts`
- * decides whether they are still valid, and for what.
+ * The credentials that callers present. Their signature or secret is verified, except for outside tokens. The database was not
+ * queried yet: `authority.ts` decides whether a credential is still valid, and what it allows.
  */
 
-/** The credential that a token of this registry was made with. */
+/** The credential with which a token of this registry was made. */
 export interface CredentialOrigin {
-  /** The account's epoch. Logging out everywhere begins a new one. */
+  /**
+   * The account's epoch at that time. Logging out everywhere begins a new epoch, which invalidates the tokens of earlier ones.
+   */
   epoch: number;
-  /** The fingerprint of the bootstrap administrator's password. */
+  /** The fingerprint of the bootstrap administrator's password, if that was the credential. */
   password?: string;
-  /** The id of an access key. */
+  /** The id of the access key, if that was the credential. */
   key?: string;
   /**
-   * The end of the login password that it was made with, in seconds since the epoch. Rotating a refresh token does not extend
-   * it.
+   * The end of the login password, if that was the credential, in seconds since the epoch. The rotation of a refresh token does
+   * not extend it.
    */
   until?: number;
   job?: CiJob;
 }
 
-/** A CI job, identified by a token of an outside issuer. Each request looks up which trust rules apply to it. */
+/** A CI job, which a token of an outside issuer identifies. Each request determines which trust rules apply to the job. */
 export interface CiJob {
-  /** The claims of its token, as text. */
+  /** The claims of the job's token, as text. */
   claims: Record<string, string>;
-  /** Claims that are too long to keep. A rule with a condition on one of them does not apply. */
+  /** The names of the claims that are too long to keep. A rule with a condition on one of them does not apply. */
   omitted: string[];
   audiences: string[];
-  /**
-   * The time of its login, in seconds since the epoch, and the newest event then. A rule that was saved later does not apply.
-   */
+  /** The time of the login, in seconds since the epoch. */
   at: number;
+  /** The id of the newest event at the login. A rule that was saved later does not apply to this credential. */
   since: number;
 }
 
-/** The first use of an outside token: one row for each token. */
+/** The first use of an outside token. One row is stored for each token. */
 export interface OutsideLogin {
+  /** A hash of the token. */
   id: string;
-  /** Seconds since the epoch, like `until`. */
+  /** Seconds since the epoch. `until` has the same unit. */
   at: number;
+  /** The id of the newest event at this time. */
   since: number;
   until: number;
 }
 
-/** The owner of an upload. A job owns its uploads itself, because rules that are made meanwhile can change its subject. */
+/**
+ * Returns the owner of an upload. A job owns its uploads itself, because a rule that is saved during the upload can change the
+ * job's subject.
+ */
 export function holderOf(subject: string, origin: CredentialOrigin | undefined): string {
   const job = origin?.job;
   return job ? `ci ${job.claims.iss} ${job.claims.sub}` : subject;
 }
 
 export type Credential =
-  /** The bootstrap administrator's password. */
+  /** The bootstrap administrator's password. `mark` is its fingerprint. */
   | { kind: 'password'; mark: string }
-  /** The secret of an access key. `name`: the user name that came with it; `null`: none. */
+  /** The secret of an access key. `name` is the user name that came with it, or `null` if none came. */
   | { kind: 'key'; key: string; name: string | null }
-  /** A JWT of another issuer, not verified yet: the database knows which issuers are trusted. */
+  /** A JWT of another issuer. It is not verified yet, because only the database knows which issuers are trusted. */
   | { kind: 'outside'; token: string; issuer: string }
   /**
-   * A token of this registry. `until`: its end, in seconds since the epoch. `login`: the login that a refresh token continues.
-   * `access`: true for an access token, which lives for minutes.
+   * A token of this registry. `until` is its end, in seconds since the epoch. `login` is the login that a refresh token belongs
+   * to. `access` is true for an access token, which lives for minutes.
    */
   | {
       kind: 'token';

@@ -1,6 +1,6 @@
 /**
- * Loads all that decides what a caller may do, with one statement and within the limits of one request (invariant 12); and the
- * account of the first administrator.
+ * Loads all rows that decide what a caller may do, with one statement and within the limits of one request (invariant 12). Also
+ * creates the account of the first administrator.
  */
 import { type Database, type JoinedReads, newBatch } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
@@ -9,26 +9,39 @@ import type { Statement } from './statement.ts';
 
 export const BOOTSTRAP = 'user:admin';
 
-/** UTF-8 bytes of policies that one request reads of the caller and its teams together, and of each repository. */
+/**
+ * The maximum number of UTF-8 bytes that one request reads of the policies of a caller's teams together,
+ * and of each other policy.
+ */
 export const READ_MAX_BYTES = 64 * 1024;
-/** Bytes of a team's policy that are read with the team. A longer policy takes a second statement. */
+/**
+ * The maximum number of bytes of a team's policy that is read together with the team. Longer policies take a second statement.
+ */
 const INLINE_MAX_BYTES = 4 * 1024;
-/** Organizations and teams of one subject that are read: more than it can have. */
+/** The maximum numbers of organizations and of teams that are read for one subject. A subject cannot have so many. */
 const MEMBERSHIPS_MAX = 1000;
 const TEAMS_MAX = 3000;
-/** Bytes of policies of repositories for a request that names many of them. The first ones that fit are read. */
+/**
+ * The maximum number of bytes of the policies that are read for a request about many repositories. They are read in the order
+ * of the request.
+ */
 const REPOSITORIES_MAX_BYTES = 128 * 1024;
-/** Up to this many repositories, the policies always fit into one request, so their sizes are not added up. */
+/** The policies of up to this many repositories always fit into one request, so their sizes are not added up. */
 const FEW = 4;
-/** For a question about many subjects, the limits above are multiplied by their number, up to this one. */
+/** A question about many subjects multiplies the limits above by the number of subjects, but at most by this factor. */
 const SUBJECTS_READ = 16;
 
 /**
- * Loads, as one row each: a subject of :subjects (or the owner of key :key) with its account, policy, organizations, key and
- * login :login; each of its teams with a policy of up to :inline bytes; each policy of :repositories. Not one JSON value, which
- * can outgrow what D1 returns. D1 allows up to five SELECTs in a compound.
- * @param teamsMax rows of teams: a literal, because SQLite compiles a statement again for each value of a bound LIMIT, which
- *   takes ten times as long as running it
+ * Returns the SQL that loads one row for each of the following:
+ * - a subject of :subjects (or the owner of key :key), with its account, its policy, its organizations,
+ *   key :key and login :login;
+ * - each team of the subject, with the team's policy if it has up to :inline bytes;
+ * - the policy of each repository in :repositories.
+ *
+ * The rows are not combined into one JSON value, which could be larger than D1 returns. D1 allows up to
+ * five SELECTs in a compound.
+ * @param teamsMax the maximum number of rows for teams. It is a literal in the SQL, because SQLite compiles a statement again
+ *   for each value of a bound LIMIT, and that takes ten times as long as running the statement
  */
 const loadStatement = (teamsMax: number, repositoryStatements: string) => `WITH who(n, subject) AS NOT MATERIALIZED (
     SELECT key, coalesce(value, (SELECT owner FROM access_keys WHERE id = :key)) FROM json_each(:subjects))
@@ -56,7 +69,7 @@ const loadStatement = (teamsMax: number, repositoryStatements: string) => `WITH 
 const OF_REPOSITORIES = `SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
     FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(:repositories))`;
 
-/** Like `OF_REPOSITORIES`, in the order of the request, and without the text of policies beyond the limit. */
+/** Like `OF_REPOSITORIES`, but in the order of the request, and without the text of policies beyond the limit. */
 const OF_MANY_REPOSITORIES = `SELECT 0, 'repository', subject, bytes,
       iif(total <= ${REPOSITORIES_MAX_BYTES}, ${readable('statements')}, NULL)
     FROM (SELECT subject, statements, octet_length(statements) AS bytes,
@@ -65,7 +78,7 @@ const OF_MANY_REPOSITORIES = `SELECT 0, 'repository', subject, bytes,
 
 const LOAD = loadStatement(TEAMS_MAX, OF_REPOSITORIES);
 
-/** SQL: a column's text, or NULL if it is larger than one request reads. */
+/** SQL: the text of a column, or NULL if it is longer than `most` bytes. */
 export function readable(column: string, most: number | string = READ_MAX_BYTES): string {
   return `iif(octet_length(${column}) <= ${most}, ${column}, NULL)`;
 }
@@ -84,7 +97,8 @@ export interface LoadedRights {
   teams: string[];
   policies: { subject: string; statements: Statement[] }[];
   /**
-   * Subjects whose policies were too large to read; `*`: more organizations or teams than are read. They might deny anything.
+   * The subjects whose policies were too large to read. `*` means that the subject has more organizations or teams than are
+   * read. An unread policy might deny anything.
    */
   unread: string[];
   login: { id: string; generation: number; ended: number } | null;
@@ -100,7 +114,7 @@ export const NOTHING_LOADED: LoadedRights = {
   login: null,
 };
 
-/** The key and the login that the credential names. */
+/** The ids of the key and of the login that the credential names. */
 interface CredentialIds {
   key: string | null;
   login: string | null;
@@ -110,19 +124,19 @@ interface Row {
   n: number;
   kind: 'subject' | 'team' | 'repository';
   subject: string | null;
-  /** Bytes of the policy; `null`: there is none. */
+  /** The number of bytes of the policy; `null` if there is none. */
   bytes: number | null;
   data: string | null;
 }
 
-/** The `data` (JSON) of a row of kind `subject`. */
+/** The `data` of a row of kind `subject`, which is JSON. */
 type SubjectData = Pick<LoadedRights, 'account' | 'key' | 'members' | 'login'> & {
   policy: { bytes: number; data: string | null } | null;
 };
 
 /**
- * Takes one call, and a second one if teams have long policies.
- * @param joined reads that join the first call
+ * Loads the rights of subjects. Takes one call to the database, and a second one if teams have long policies.
+ * @param joined reads of other modules that join the first call
  */
 export async function loadSubjects(
   env: Database,
@@ -132,7 +146,7 @@ export async function loadSubjects(
   joined: JoinedReads | null = null,
 ): Promise<LoadedRights[]> {
   const share = Math.min(subjects.length, SUBJECTS_READ);
-  // With several subjects, `readTeams` reads each team's policy once.
+  // For several subjects no team's policy is read inline, so that `readTeams` reads each policy only once.
   const inline = subjects.length > 1 ? 0 : INLINE_MAX_BYTES;
   const isBounded = subjects.length === 1 && repositories.length > FEW;
   const sql =
@@ -181,8 +195,9 @@ function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): LoadedRights
 }
 
 /**
- * Reads policies of teams up to the limit of one request. Those of the organizations that the request is about come first, then
- * those of the organizations with the fewest bytes, so that large policies of one do not keep out small ones of others.
+ * Reads the policies of teams, up to `most` bytes. The organizations of the requested repositories come first, then
+ * the organizations whose policies have the fewest bytes. So large policies of one organization do not keep out
+ * small policies of others.
  */
 async function readTeams(
   env: Database,
@@ -222,7 +237,7 @@ async function readTeams(
   return new Map([...inline, ...asText]);
 }
 
-/** Creates the account of the first administrator, unless it exists. */
+/** Creates the account of the first administrator if it does not exist. */
 export async function createBootstrapAdministrator(env: Database): Promise<void> {
   await prepare(
     env,
@@ -232,7 +247,7 @@ export async function createBootstrapAdministrator(env: Database): Promise<void>
   ).run();
 }
 
-/** Notes that a key was used today: one write for each key and day, after the answer. */
+/** Records that a key was used today. This happens after the answer, once for each key and day. */
 export async function noteUse(env: Database, key: string): Promise<void> {
   await prepare(env, 'UPDATE access_keys SET last_used_day = unixepoch() / 86400 WHERE id = :key', { key }).run();
 }

@@ -1,6 +1,6 @@
 /**
- * Turns a password into a credential, as far as that is possible without the database: access keys, login passwords, the
- * administrator's password, and tokens of outside issuers.
+ * Converts a password into a credential, without a query to the database. A password can be an access key, a login password,
+ * the administrator's password, or a token of an outside issuer.
  */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { sameSecret } from '../secrets.ts';
@@ -18,10 +18,10 @@ import {
 import { LOGIN_PASSWORD_TYPE, verifyLoginPassword } from './tokens.ts';
 
 /**
- * @param name `null`: the password came without a user name, as a bearer token of the API does
- * @returns `expired`: a login password that has expired. `guess`: it may be the administrator's password, if a person chose
- *   that; the caller limits how often `credentialOfAdministrator` compares it. `null`: wrong, and not a guess, because a
- *   generated (160 bits) or signed secret cannot be guessed
+ * @param name the user name; `null` if the password came without one, as a bearer token of the API does
+ * @returns `expired` for a login password that has expired; `guess` for a text that may be an administrator's password that a
+ *   person chose (the caller then limits how often it calls `credentialOfAdministrator`); `null` for a wrong password in the
+ *   form of a generated or signed secret, which nobody can guess
  */
 export async function credentialOfPassword(
   env: Passwords,
@@ -50,7 +50,7 @@ function isToken(text: string): boolean {
   }
 }
 
-/** `null` for a wrong name or password; both take the same time. */
+/** Compares a password with the administrator's. @returns `null` for a wrong name or password; both take the same time */
 export async function credentialOfAdministrator(
   env: Passwords,
   name: string | null,
@@ -61,7 +61,10 @@ export async function credentialOfAdministrator(
   return { kind: 'password', mark: await passwordMark(env) };
 }
 
-/** A login password, or a token to be verified against the trust rules of its issuer. */
+/**
+ * Converts a JWT into a credential: a login password, which is verified, or an outside token, which is verified later against
+ * the trust rules for its issuer.
+ */
 async function credentialOfToken(env: Passwords, token: string, context: TokenContext): Promise<Credential | 'expired' | null> {
   try {
     const { typ } = decodeProtectedHeader(token);

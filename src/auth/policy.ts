@@ -1,6 +1,6 @@
 /**
- * Decides what a caller may do. An access token is limited by its grants, and valid for reading until it ends; a request that
- * changes something asks the database too, so that a revocation takes effect at once.
+ * Decides what a caller may do. An access token allows only what its grants contain, and allows reading until it expires. A
+ * request that changes something also checks the rights in the database, so that a revocation takes effect at once.
  */
 
 import type { RepositoryAction } from '../vocabulary/actions.ts';
@@ -10,22 +10,28 @@ import type { Credential } from './credential.ts';
 import type { Action, Grant } from './scope.ts';
 import { type Decision, decisions, evaluate, mightAllow } from './statement.ts';
 
-/** The caller of a request, as far as the credential says by itself. */
+/** The caller of a request, as far as the credential alone identifies it. */
 export interface Caller {
-  /** Empty for an anonymous caller, and for any credential but a token until the database was asked. */
+  /**
+   * Empty for an anonymous caller. For every credential except a token it is also empty here, because only the
+   * database knows the subject.
+   */
   subject: string;
-  /** `null`: an anonymous caller. */
+  /** `null` for an anonymous caller. */
   credential: Credential | null;
-  /** The grants of an access token; `null`: the credential is none. */
+  /** The grants of an access token; `null` for any other credential. */
   grants: Grant[] | null;
 }
 
 export const ANONYMOUS: Caller = { subject: '', credential: null, grants: null };
 
-/** A caller with an invalid or expired token, who may do nothing and is told so. */
+/** A caller with an invalid or expired token. It may do nothing, and the answer says that the token is invalid. */
 export const INVALID_TOKEN: Caller = { subject: '', credential: null, grants: [] };
 
-/** True if the grants of the credential cover this. The right may have been revoked since. */
+/**
+ * True if the grants of the credential include this action, or the credential has no grants. The right may
+ * have been revoked since.
+ */
 export function isGranted(caller: Caller, action: Action, repository: string | null): boolean {
   return caller.grants === null || caller.grants.some((grant) => covers(grant, action, repository));
 }
@@ -35,17 +41,18 @@ function covers(grant: Grant, action: Action, repository: string | null): boolea
   return named && grant.actions.includes(action);
 }
 
-/** True if the caller may do this. @param tag `null`: the request names no tag */
+/** True if the caller may do this now. @param tag `null` if the request names no tag */
 export function allows(authority: Authority, action: RepositoryAction, repository: string, tag: string | null = null): boolean {
   const question = { action, repository, tag, principals: authority.principals };
   return [authority.statements, ...authority.bounds].every((statements) => evaluate(statements, question).allowed);
 }
 
-/** Pattern comparisons that one request may make: a few milliseconds of CPU. */
+/** The maximum number of pattern comparisons in one request, which take a few milliseconds of CPU. */
 export const COMPARISONS_MAX = 200_000;
 
 /**
- * Finds, for each action, the tags with which it is not allowed. A single tag is always compared, as policies have limits.
+ * Finds, for each action, the tags for which it is not allowed. A single tag is always compared, because the limits of policies
+ * bound the work.
  * @throws too-much-work if several tags take more comparisons than one request may make
  */
 export function tagsDenied<A extends RepositoryAction>(
@@ -73,19 +80,20 @@ export function tagsDenied<A extends RepositoryAction>(
   return Object.fromEntries(denied);
 }
 
-/** True if some tag exists with which it is allowed. For tokens, which are requested before the tag is known. */
+/** True if the action is allowed for at least one possible tag. Clients request tokens before they name a tag. */
 function mightDo(authority: Authority, action: RepositoryAction, repository: string): boolean {
   const question = { action, repository, principals: authority.principals };
   return [authority.statements, ...authority.bounds].every((statements) => mightAllow(statements, question));
 }
 
 /**
- * The subject to record for an allowed action: for a job, the trust rule that allows it, as several may apply to the job.
+ * Returns the subject to record for an allowed action. Several trust rules may apply to a CI job; for a job it is the rule that
+ * allows this action.
  * @param tag the first tag that the request names
  */
 export function actingAs(authority: Authority, action: RepositoryAction, repository: string, tag: string | null): string {
   if (authority.credentialKind !== 'ci') return authority.subject;
-  // A push that moves a tag is a retag, and content may be pushed without a tag.
+  // A push that moves a tag takes the right to `retag`, and content may be pushed without a tag.
   const asked: [RepositoryAction, string | null][] = [
     [action, tag],
     ...(action === 'push' ? ([['retag', tag]] as [RepositoryAction, string | null][]) : []),
@@ -97,7 +105,10 @@ export function actingAs(authority: Authority, action: RepositoryAction, reposit
   return rules.find((from) => from.startsWith('ci:')) ?? authority.subject;
 }
 
-/** Decides and says why. `limited`: the decision of the credential's own limit, if that does not allow it. */
+/**
+ * Decides, and returns the statements that explain the decision. `limited` is the decision of the credential's own limit if
+ * that refuses the action.
+ */
 export function explainDecision(
   authority: Authority,
   action: RepositoryAction,
@@ -111,7 +122,8 @@ export function explainDecision(
 }
 
 /**
- * The part of the requested grants that the caller has. Never an error (distribution, "Token Authentication Specification").
+ * Returns the part of the requested grants that the caller has. It is never an error to request more (distribution, "Token
+ * Authentication Specification").
  */
 export function grantable(authority: Authority, asked: Grant[]): Grant[] {
   return asked
@@ -125,14 +137,14 @@ function mayBeGranted(authority: Authority, { type, name }: Grant, action: Actio
 }
 
 /**
- * True for a user with a key that is not narrowed, or with the administrator's password. Not for a robot: a stolen robot key
- * must not be able to create keys that outlive it.
+ * True for a user with a key that is not narrowed, or with the administrator's password. False for a robot, because a stolen
+ * robot key must not be able to create keys that outlive it.
  */
 export function isUnscopedUser({ credentialKind, bounds, subject }: Authority): boolean {
   return (credentialKind === 'password' || credentialKind === 'key') && bounds.length === 0 && subject.startsWith('user:');
 }
 
-/** True for a narrowed key, a job and an anonymous caller, who are told nothing about people. */
+/** True for a narrowed key, a CI job and an anonymous caller. They are told nothing about people. */
 export function isNarrowed({ bounds, credentialKind }: Pick<Authority, 'bounds' | 'credentialKind'>): boolean {
   return bounds.length > 0 || credentialKind === 'ci' || credentialKind === 'none';
 }

@@ -1,16 +1,16 @@
-/** The clock, the network and the host name, which the domain gets as arguments. */
+/** The clock, the network and the host name. Functions of this module get them as arguments. */
 
-/** The registry and the time for which a token is made or verified. */
+/** The host for which a token is made or verified, and the time at which that happens. */
 export interface TokenContext {
-  /** The audience of our tokens: the host under which clients reach the registry. */
+  /** The host and port under which clients reach the registry. It is the audience of the registry's tokens. */
   service: string;
   /** Milliseconds since the epoch. */
   now: number;
 }
 
-/** A token context with the network, from which the keys of outside issuers are fetched. */
+/** A token context with the network, which is needed to fetch the keys of outside issuers. */
 export interface Runtime extends TokenContext {
   fetch: typeof fetch;
-  /** Allows issuers with plain http. */
+  /** True if issuers may use plain http. */
   insecureIssuers: boolean;
 }

@@ -1,20 +1,22 @@
 /**
- * Scopes of the token protocol, `repository:name:pull,push` (distribution, "Token Scope Documentation"): parses and formats
- * them, and translates them to the registry's actions. Pure.
+ * Scopes of the token protocol, such as `repository:name:pull,push` (distribution, "Token Scope Documentation"). Parses and
+ * formats them, and translates them to the registry's actions. Pure.
  */
 import { isRepositoryName } from '../oci/name.ts';
 
-/** Actions that a token can carry. Each push is asked whether it may move a tag or create a repository. */
+/**
+ * The actions that a token can contain. `retag` and `create` are not among them, because each push checks these rights itself.
+ */
 export type Action = 'pull' | 'push' | 'delete' | 'admin' | 'catalog';
 
-/** A resource and the actions allowed on it, as a token carries them. */
+/** A resource and the actions that a token allows on it. */
 export interface Grant {
   type: 'repository' | 'registry';
   name: string;
   actions: Action[];
 }
 
-/** The actions that clients ask for, and what they mean. */
+/** The registry's actions for each action that a client can request. */
 const MEANING: Record<Grant['type'], Map<string, Action[]>> = {
   repository: new Map<string, Action[]>([
     ['pull', ['pull']],
@@ -25,18 +27,18 @@ const MEANING: Record<Grant['type'], Map<string, Action[]>> = {
   registry: new Map<string, Action[]>([['*', ['catalog']]]),
 };
 
-/** Scopes that one request may ask for: more than any client does. */
+/** The maximum number of scopes in one request. No client requests so many. */
 export const MAX_SCOPES = 100;
 
-/** Splits texts at white space into scopes. */
+/** Splits texts into scopes at white space. */
 export function wordsOf(texts: string[]): string[] {
   return texts.flatMap((text) => text.split(/\s+/)).filter((word) => word !== '');
 }
 
 /**
- * Parses scopes. Scopes that nobody could be granted are left out, as the protocol answers with the intersection and not with
- * an error.
- * @param service host and port of this registry, which a scope may have before the name
+ * Parses scopes. Scopes that nobody can be granted are left out, because the protocol requires an answer with the
+ * intersection, not an error.
+ * @param service the registry's host and port, which a scope may contain before the name
  */
 export function parseScopes(texts: string[], service = ''): Grant[] {
   const grants = wordsOf(texts).flatMap((text) => parseScope(text, service) ?? []);
@@ -47,7 +49,7 @@ export function parseScopes(texts: string[], service = ''): Grant[] {
   }));
 }
 
-/** A type may have a class, `repository(plugin)`, which is obsolete (distribution, "Resource Class"). */
+/** The type of a resource may have a class, as in `repository(plugin)`, which is obsolete (distribution, "Resource Class"). */
 const TYPE = /^(repository|registry)(?:\([a-z0-9]+\))?$/;
 
 function parseScope(text: string, service: string): Grant | null {
@@ -63,19 +65,22 @@ function parseScope(text: string, service: string): Grant | null {
   return { type, name, actions: [...actions] };
 }
 
-/** Removes a host with a port. A host without one stays: `registry.example.com/app` is a valid name. */
+/**
+ * Removes the registry's host from a name, but only if the host has a port: without one, `registry.example.com/app` is a valid
+ * repository name.
+ */
 function withoutHost(name: string, service: string): string {
   return service.includes(':') && name.startsWith(`${service}/`) ? name.slice(service.length + 1) : name;
 }
 
-/** The scope that a client has to ask for, for the challenge. */
+/** Returns the scope that a client has to request for an action. The challenge contains it. */
 export function scopeFor(action: Action, repository: string): string {
   if (action === 'catalog') return 'registry:catalog:*';
   const wire = { pull: 'pull', push: 'pull,push', delete: 'delete', admin: '*' };
   return `repository:${repository}:${wire[action]}`;
 }
 
-/** Formats a grant for clients of the protocol. */
+/** Formats a grant as a scope. */
 export function formatGrant({ type, name, actions }: Grant): string {
   return `${type}:${name}:${(type === 'registry' ? ['*'] : actions).join(',')}`;
 }

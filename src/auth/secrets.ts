@@ -1,5 +1,5 @@
 /**
- * The bootstrap administrator's password and the secrets of access keys, derived from the registry's one secret
+ * The bootstrap administrator's password and the secrets of access keys. They are derived from the registry's one secret
  * (`src/secrets.ts`).
  */
 import type { Env } from '../env.ts';
@@ -10,34 +10,34 @@ export type Passwords = Secrets & Pick<Env, 'ADMIN_PASSWORD'>;
 /** The user name of the bootstrap administrator. */
 export const ADMINISTRATOR = 'admin';
 
-/** The prefix of all generated secrets, for secret scanners. */
+/** The prefix of all generated secrets. Secret scanners search for it. */
 export const SECRET_PREFIX = 'berth_';
 
-/** The administrator's password: `ADMIN_PASSWORD`, or 160 derived bits in lower case. */
+/** Returns the administrator's password: `ADMIN_PASSWORD`, or 160 derived bits as lower-case text. */
 export async function administratorPassword(env: Passwords): Promise<string> {
   return env.ADMIN_PASSWORD || `${SECRET_PREFIX}${await deriveText(requireSecret(env), `password ${ADMINISTRATOR}`)}`;
 }
 
-/** Password fingerprint stored in tokens. Changing the password revokes them. */
+/** Returns the fingerprint of the administrator's password. Tokens contain it, so a changed password revokes them. */
 export async function passwordMark(env: Passwords): Promise<string> {
   const mark = await deriveText(requireSecret(env), `password-mark ${await administratorPassword(env)}`);
   return mark.slice(0, 16);
 }
 
-/** True if `mark` is the fingerprint of the password, under the current secret or the previous one. */
+/** True if `mark` is the fingerprint of the administrator's password, under the current secret or the previous one. */
 export async function isPasswordMark(env: Passwords, mark: string): Promise<boolean> {
   const marks = await Promise.all(secretsOf(env).map((secret) => passwordMark({ ...env, REGISTRY_SECRET: secret })));
   return marks.includes(mark);
 }
 
-/** The secret of an access key: its id and 160 derived bits. */
+/** Returns the secret of an access key. It contains the key's id and 160 derived bits. */
 export async function accessKeySecret(env: Secrets, id: string): Promise<string> {
   return keySecretFrom(requireSecret(env), id);
 }
 
 const KEY_SECRET = /^berth_(BRTH[A-Z2-7]{16})_[a-z2-7]{32}$/;
 
-/** The key id in the secret of an access key; `null` for any other text. */
+/** Returns the key id that the secret of an access key contains; `null` for any other text. */
 export function keyIdIn(text: string): string | null {
   return KEY_SECRET.exec(text)?.[1] ?? null;
 }
@@ -50,12 +50,12 @@ export async function isAccessKeySecret(env: Secrets, text: string): Promise<boo
   return (await Promise.all(expected.map((one) => sameSecret(text, one)))).includes(true);
 }
 
-/** Not cached, because the caller chooses the id. */
+/** The result is not cached, because the client chooses the id. */
 async function keySecretFrom(secret: string, id: string): Promise<string> {
   return `${SECRET_PREFIX}${id}_${base32(await hkdf(secret, `access-key ${id}`))}`;
 }
 
-/** An access key's id in the format of AWS: 20 capital letters and digits, with 80 bits derived from `seed`. */
+/** Returns the id of an access key in AWS's format: 20 capital letters and digits, with 80 bits derived from `seed`. */
 export async function keyIdFrom(env: Secrets, seed: string): Promise<string> {
   const bytes = await hkdf(requireSecret(env), `access-key-id ${seed}`);
   return `BRTH${base32(bytes).slice(0, 16).toUpperCase()}`;

@@ -1,7 +1,7 @@
 /**
- * The engine that decides who may do what. Nothing is allowed unless a statement allows it, and a statement that denies wins.
- * The order of the statements does not change the answer. A request may have to read statements that somebody else wrote
- * (invariant 12), so every function that stores statements checks their limits here. Pure.
+ * The engine that decides who may do what. Nothing is allowed unless a statement allows it, and a statement that denies
+ * overrules those that allow. The order of the statements does not matter. A request may have to read statements that somebody
+ * else wrote (invariant 12), so every function that stores statements checks their limits with `checkStatements`. Pure.
  */
 import { patternList } from '../oci/pattern.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
@@ -11,28 +11,30 @@ import { Refusal } from '../vocabulary/refusal.ts';
 export interface Statement {
   effect: 'allow' | 'deny';
   actions: readonly RepositoryAction[];
-  /** Names or patterns. A repository's own statement has the name of that repository. */
+  /** Names or patterns. A statement in the policy of a repository contains the name of that repository. */
   repositories: readonly string[];
-  /** The principals that it applies to, in a repository's policy; absent in the policy of a user, team or robot. */
+  /**
+   * The principals to whom a statement in the policy of a repository applies; absent in the policy of a user, team or robot.
+   */
   principals?: readonly string[];
-  /** Patterns; absent: every tag, and content without a tag. */
+  /** Patterns of tags. If absent, the statement applies to every tag and to content without a tag. */
   tags?: readonly string[];
 }
 
-/** A statement and its source: `team:acme/dev`, `repository:acme/api`, or a role such as `owner of acme`. */
+/** A statement and its source, for example `team:acme/dev`, `repository:acme/api`, or a role such as `owner of acme`. */
 export interface Sourced {
   from: string;
   statement: Statement;
-  /** True for a role's statement. `admin` cannot be denied to it: nobody could undo that. */
+  /** True for the statement of a role. `admin` cannot be denied to a role, because nobody could undo that. */
   standing?: boolean;
-  /** Stands for a policy that was too large to read, which might deny anything that it applies to. */
+  /** True if the statement stands for a policy that was too large to read. Such a policy might deny anything. */
   unread?: true;
 }
 
 export interface Question {
   action: RepositoryAction;
   repository: string;
-  /** `null`: the request names no tag, for example a pull by digest. */
+  /** `null` if the request names no tag, for example a pull by digest. */
   tag: string | null;
   /** The caller and all groups that it belongs to. */
   principals: readonly string[];
@@ -40,7 +42,7 @@ export interface Question {
 
 export interface Decision {
   allowed: boolean;
-  /** The statement that decided; `null`: none matched. */
+  /** The statement that decided; `null` if none applied. */
   decidedBy: Sourced | null;
   matched: Sourced[];
 }
@@ -52,11 +54,11 @@ export function evaluate(statements: readonly Sourced[], question: Question): De
 /** Decides one question for many tags. */
 interface Decisions {
   about(tag: string | null): Decision;
-  /** Pattern comparisons that one tag takes at most. */
+  /** The maximum number of pattern comparisons for one tag. */
   comparisons: number;
 }
 
-/** Compares once all that does not depend on the tag; `about` compares only the tag. */
+/** Compares everything that does not depend on the tag once. `about` then compares only the tag. */
 export function decisions(statements: readonly Sourced[], question: Omit<Question, 'tag'>): Decisions {
   const relevant = statements.filter(({ statement }) => concerns(statement, question));
   return {
@@ -72,7 +74,7 @@ export function decisions(statements: readonly Sourced[], question: Omit<Questio
   };
 }
 
-/** True if some tag exists for which the question would be allowed. */
+/** True if the question would be allowed for at least one possible tag. */
 export function mightAllow(statements: readonly Sourced[], question: Omit<Question, 'tag'>): boolean {
   const matched = statements.filter(
     ({ statement }) => concerns(statement, question) && (statement.effect === 'allow' || !statement.tags),
@@ -88,7 +90,9 @@ function decide(question: Pick<Question, 'action'>, matched: Sourced[]): Decisio
   return { allowed: allow !== undefined && !overruled, decidedBy: (overruled ? deny : allow) ?? null, matched };
 }
 
-/** The statement whose source is first by name, so that an explanation does not depend on the order either. */
+/**
+ * Returns the statement whose source is first by name, so that an explanation does not depend on the order of the statements.
+ */
 function firstOf(matched: Sourced[], effect: Statement['effect']): Sourced | undefined {
   let first: Sourced | undefined;
   for (const one of matched) {
@@ -103,14 +107,14 @@ function concerns({ actions, repositories, principals }: Statement, question: Om
   );
 }
 
-/** True if one of these patterns matches the repository. */
+/** True if at least one of the patterns matches the repository. */
 export function isAbout(patterns: readonly string[], repository: string): boolean {
   return patternList(patterns).matches(repository);
 }
 
 const sets = new WeakMap<readonly string[], ReadonlySet<string>>();
 
-/** True if a statement for `principals` applies to a caller with the principals `asking`. */
+/** True if a statement for `principals` applies to a caller who has the principals in `asking`. */
 export function names(principals: readonly string[] | undefined, asking: readonly string[]): boolean {
   if (principals === undefined) return true;
   const known = sets.get(asking) ?? new Set(asking);
@@ -119,9 +123,10 @@ export function names(principals: readonly string[] | undefined, asking: readonl
 }
 
 /**
- * True if a statement applies to the tag. In a request without a tag, a right to push some tags allows pushing content, which a
- * tag needs; a right to delete some tags does not allow deletion by digest, which removes all tags, and denying some tags
- * denies it.
+ * True if a statement applies to the tag of a request. For a request without a tag:
+ * - A right to push some tags allows pushing content, because content is pushed before its tag.
+ * - A right to delete some tags does not allow a deletion by digest, because that removes all tags.
+ * - A denial to delete some tags denies a deletion by digest.
  */
 function meansTag({ tags, effect }: Statement, { tag, action }: Pick<Question, 'tag' | 'action'>): boolean {
   if (!tags) return true;
@@ -129,10 +134,14 @@ function meansTag({ tags, effect }: Statement, { tag, action }: Pick<Question, '
   return effect === 'allow' ? action === 'push' : action === 'delete';
 }
 
-/** Different principals of all statements together: each is a row of an index. */
+/** The maximum number of different principals in all statements together. Each of them is a row of an index. */
 const PRINCIPALS_MAX = 200;
 
-/** @param what the name in the refusal: "a policy", "a key" @throws request-invalid, which names the limit */
+/**
+ * Checks the limits of statements.
+ * @param what the term for the message: "a policy" or "a key"
+ * @throws request-invalid with a message that names the limit
+ */
 export function checkStatements(statements: readonly Statement[], what = 'a policy'): void {
   refuseOver(statements.length, STATEMENTS_MAX, 'statements', what);
   statements.forEach(({ repositories, tags = [], principals = [] }, n) => {
@@ -144,7 +153,7 @@ export function checkStatements(statements: readonly Statement[], what = 'a poli
   refuseOver(statementBytes(statements), POLICY_MAX_BYTES, 'bytes as JSON', what);
 }
 
-/** UTF-8 bytes of the stored JSON. */
+/** Returns the number of UTF-8 bytes of the statements as stored, which is JSON. */
 export function statementBytes(statements: readonly Statement[]): number {
   return new TextEncoder().encode(JSON.stringify(statements)).byteLength;
 }

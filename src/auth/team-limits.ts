@@ -1,6 +1,7 @@
 /**
  * Limits of the teams and robots of one organization. Each request of a member reads the policies of the member's teams, so
- * these have limits (invariant 12). Each organization has its own limits: none can use up those of another, or learn of it.
+ * these policies must be small (invariant 12). Each organization has its own limits: no organization can use up the limits of
+ * another, or learn about them.
  */
 import type { Batch, Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
@@ -8,14 +9,16 @@ import { nameOf, organizationOf } from '../vocabulary/names.ts';
 import type { Particulars } from '../vocabulary/refusal.ts';
 import { allOf, DELETED } from './within.ts';
 
-/** UTF-8 bytes of the policies of all teams of one organization that one member is in. */
+/** The maximum number of UTF-8 bytes of the policies of all teams in one organization that one member belongs to. */
 const TEAM_BYTES_MAX = 32 * 1024;
 const TEAMS_OF_MEMBER_MAX = 50;
 const TEAM_MEMBERS_MAX = 1000;
 const TEAMS_MAX = 200;
 const ROBOTS_MAX = 500;
 
-/** Refuses the batch with `limit-reached` if it creates this team or robot and its organization has as many as it may have. */
+/**
+ * Refuses the batch with `limit-reached` if it creates this team or robot and the organization already has the maximum number.
+ */
 export function requireRoomInOrganization(batch: Batch, subject: string): void {
   const kind = subject.startsWith('team:') ? 'team' : 'robot';
   const organization = organizationOf(subject);
@@ -30,10 +33,10 @@ export function requireRoomInOrganization(batch: Batch, subject: string): void {
   );
 }
 
-/** SQL: the teams of one organization (from :from to :before) that :user is in, without :team. */
+/** SQL: the teams of one organization (from :from to :before) that :user belongs to, except :team. */
 const OTHER_TEAMS = 'FROM team_members WHERE user = :user AND team >= :from AND team < :before AND team <> :team';
 
-/** SQL: limits of a team and of :user, each true if there is room for :user in :team. */
+/** SQL: the limits for adding :user to :team. Each condition is true if there is room. */
 const MEMBER_ROOM = {
   members: `(SELECT count(*) FROM team_members INDEXED BY team_members_by_team WHERE team = :team) < ${TEAM_MEMBERS_MAX}`,
   teams: `(SELECT count(*) ${OTHER_TEAMS}) < ${TEAMS_OF_MEMBER_MAX}`,
@@ -41,7 +44,10 @@ const MEMBER_ROOM = {
     WHERE subject = :team OR subject IN (SELECT team ${OTHER_TEAMS})) <= ${TEAM_BYTES_MAX}`,
 };
 
-/** Refuses the batch with `limit-reached` if it adds a user to a team beyond the limits. A member of the team may stay. */
+/**
+ * Refuses the batch with `limit-reached` if it adds a user to a team beyond the limits. The check ignores users who
+ * are already in the team.
+ */
 export function requireTeamMemberRoom(batch: Batch, env: Database, team: string, user: string): void {
   const parameters = { team, user, ...allOf('team', organizationOf(team)) };
   batch.require(
@@ -64,15 +70,15 @@ export function requireTeamMemberRoom(batch: Batch, env: Database, team: string,
   );
 }
 
-/** SQL: a member of :team whose other teams (from :from to :before) leave no room for :bytes of policy. */
+/** SQL: a member of :team whose other teams (from :from to :before) leave no room for a policy of :bytes bytes. */
 const OVERFULL_MEMBER = `SELECT m.user FROM team_members m INDEXED BY team_members_by_team
   JOIN team_members o ON o.user = m.user AND o.team >= :from AND o.team < :before AND o.team <> :team
   JOIN policies p ON p.subject = o.team
   WHERE m.team = :team GROUP BY m.user HAVING sum(octet_length(p.statements)) + :bytes > ${TEAM_BYTES_MAX} LIMIT 1`;
 
 /**
- * Refuses the batch with `limit-reached` if it saves a team policy of `bytes` with which the teams of a member have too much
- * together. A policy may always become smaller.
+ * Refuses the batch with `limit-reached` if it saves a team policy of `bytes` bytes that would exceed the limit of a member's
+ * teams. A policy that becomes smaller is always accepted.
  */
 export function requirePolicyRoom(batch: Batch, env: Database, team: string, bytes: number): void {
   const parameters = { team, bytes, ...allOf('team', organizationOf(team)) };

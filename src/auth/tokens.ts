@@ -1,10 +1,10 @@
 /**
  * The registry's own tokens: access tokens for /v2, refresh tokens for /token, login passwords for both and for the API, and
- * signed locations of uploads. Each names the credential that it was made with, and allows no more and lasts no longer than
- * that.
+ * signed locations of uploads. Except for locations, each token names the credential that it was made with. It allows no more
+ * and lasts no longer than that credential.
  *
- * They are JWTs. Each kind has its own key, `typ` and longest lifetime, so that no kind passes for another. jose checks a fixed
- * algorithm, issuer, audience, type and set of claims; the lifetime is checked here.
+ * The tokens are JWTs. Each kind of token has its own key, `typ` and maximum lifetime, so that no kind is accepted as another.
+ * jose checks a fixed algorithm, issuer, audience, type and set of claims. The lifetime is checked here.
  */
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import type { DigestAlgorithm } from '../oci/digest.ts';
@@ -18,16 +18,19 @@ import { isPasswordMark, type Passwords } from './secrets.ts';
 
 const HOUR = 60 * 60;
 
-/** The lifetime of an access token is the longest time until a revocation takes effect on pulls. */
+/** The kind of access tokens. Its lifetime is the longest time until a revocation takes effect on pulls. */
 const ACCESS: Kind = { label: 'access-token', typ: 'berth-access+jwt', lifetime: 5 * 60 };
 const REFRESH: Kind = { label: 'refresh-token', typ: 'berth-refresh+jwt', lifetime: 30 * 24 * HOUR };
 const LOGIN: Kind = { label: 'login-password', typ: 'berth-login+jwt', lifetime: LOGIN_PASSWORD_MAX_LIFETIME };
-/** The lifetime of an upload that receives nothing. */
+/** The kind of signed upload locations. Its lifetime is that of an upload that receives no data. */
 const LOCATION: Kind = { label: 'upload-location', typ: 'berth-upload+jwt', lifetime: 24 * HOUR };
 
 export const REFRESH_TOKEN_LIFETIME = REFRESH.lifetime;
 
-/** The subject of a token, the credential that it is made with, and the end of that: seconds since the epoch; `null`: none. */
+/**
+ * The subject of a token and the credential that the token is made with. `until` is the end of that credential, in seconds
+ * since the epoch; `null` if it has none.
+ */
 interface Holder {
   subject: string;
   credentialOrigin: CredentialOrigin;
@@ -60,7 +63,10 @@ interface AccessToken {
   grants: Grant[];
 }
 
-/** @returns what the token allows; `null` for a token of others, and for one that is invalid or has expired */
+/**
+ * Verifies an access token.
+ * @returns the caller and the grants of the token; `null` for a token of another issuer, and for an invalid or expired one
+ */
 export async function verifyAccessToken(env: Passwords, token: string, context: TokenContext): Promise<AccessToken | null> {
   const claims = await verifyOnce(env, token, context);
   if (!claims || !(await isOfPassword(env, claims))) return null;
@@ -72,25 +78,25 @@ export async function verifyAccessToken(env: Passwords, token: string, context: 
   };
 }
 
-/** False for a token made with an earlier password of the bootstrap administrator. */
+/** False for a token that was made with an earlier password of the bootstrap administrator. */
 async function isOfPassword(env: Passwords, claims: JWTPayload): Promise<boolean> {
   const { password } = (claims.via as CredentialOrigin | undefined) ?? {};
   return password === undefined || (await isPasswordMark(env, password));
 }
 
 function credentialOf(claims: JWTPayload): Credential & { kind: 'token' } {
-  // A token without an origin matches no epoch.
+  // A token without an origin gets an epoch that no account has.
   const credentialOrigin = (claims.via as CredentialOrigin | undefined) ?? { epoch: -1 };
   return { kind: 'token', subject: claims.sub ?? '', credentialOrigin, until: claims.exp ?? 0 };
 }
 
 interface Verified {
   claims: JWTPayload;
-  /** The secrets and the host that it was verified against. */
+  /** The secrets and the host against which the token was verified. */
   against: string;
 }
 
-/** Access tokens verified in this isolate. A push sends one token with dozens of requests. */
+/** The access tokens that this isolate has verified. A push sends the same token with dozens of requests. */
 const verified = new Map<string, Verified>();
 const VERIFIED_MAX = 500;
 
@@ -105,7 +111,7 @@ async function verifyOnce(env: Secrets, token: string, context: TokenContext): P
   return claims;
 }
 
-/** Makes a refresh token for one generation of a login, which `logins.ts` counts. */
+/** Makes a refresh token for one generation of a login. `logins.ts` counts the generations. */
 export function mintRefreshToken(
   env: Secrets,
   holder: Holder,
@@ -121,12 +127,12 @@ export async function verifyRefreshToken(env: Passwords, token: string, context:
   return { ...credentialOf(claims), login: { id: String(claims.login), generation: Number(claims.generation) } };
 }
 
-/** @param lifetime seconds, 12 hours at most */
+/** @param lifetime seconds. It is reduced to 12 hours if it is longer */
 export function mintLoginPassword(env: Secrets, holder: Holder, lifetime: number, context: TokenContext): Promise<Minted> {
   return mintFor(env, { ...LOGIN, lifetime: Math.min(lifetime, LOGIN.lifetime) }, holder, {}, context);
 }
 
-/** @returns `expired` for a login password that was valid until it expired */
+/** @returns the credential; `expired` for a login password that was valid until it expired; `null` for any other text */
 export async function verifyLoginPassword(
   env: Passwords,
   token: string,
@@ -143,11 +149,11 @@ export interface UploadLocation {
   id: string;
   repository: RepositoryName;
   algorithm: DigestAlgorithm;
-  /** Bytes that the upload had received when the location was made; `null` in a location of an older version. */
+  /** The number of bytes that the upload had received when the location was made; `null` in a location of an older version. */
   offset: number | null;
 }
 
-/** Makes the signed location of an upload, which binds it to a repository and to its owner. */
+/** Makes the signed location of an upload. The signature binds the upload to its repository and its owner. */
 export function sealUpload(env: Secrets, upload: UploadLocation, subject: string, context: TokenContext): Promise<string> {
   return mint(
     env,
@@ -158,7 +164,8 @@ export function sealUpload(env: Secrets, upload: UploadLocation, subject: string
 }
 
 /**
- * Reads a signed location. The caller must check the owner and the repository. @returns `null` if it is forged or has expired
+ * Reads a signed location. The caller of this function must compare the owner and the repository with those of the request.
+ * @returns `null` if the location is forged or has expired
  */
 export async function unsealUpload(
   env: Secrets,
@@ -182,11 +189,14 @@ const ISSUER = 'berth';
 export interface Kind {
   label: KeyLabel;
   typ: string;
-  /** The longest lifetime, in seconds. */
+  /** The maximum lifetime in seconds. */
   lifetime: number;
 }
 
-/** @param until an earlier end than the lifetime of its kind, in seconds since the epoch */
+/**
+ * Makes and signs a token.
+ * @param until the end of the token in seconds since the epoch, if it is earlier than the maximum lifetime allows
+ */
 export async function mint(
   env: Secrets,
   kind: Kind,
@@ -206,12 +216,15 @@ export async function mint(
     .sign(await signingKey(env, kind.label));
 }
 
-/** The end of a token that is made now, in seconds since the epoch. */
+/** Returns the end of a token that is made at `now`, in seconds since the epoch. */
 function endOf(kind: Kind, now: number, until: number | null): number {
   return Math.min(Math.floor(now / 1000) + kind.lifetime, until ?? Number.POSITIVE_INFINITY);
 }
 
-/** @returns the claims of a valid token; `expired` for one that was valid until it expired; `null` for any other text */
+/**
+ * Verifies a token.
+ * @returns its claims if it is valid; `expired` if it was valid until it expired; `null` for any other text
+ */
 export async function verify(
   env: Secrets,
   kind: Kind,

@@ -1,6 +1,6 @@
 /**
- * Lists repositories that a caller may pull or administer. The index yields candidates, a superset; then the engine decides on
- * each name, within the comparisons that one request may make.
+ * Lists the repositories that a caller may pull or administer. An index yields candidates, which can be more than the caller
+ * may see. The engine then decides on each candidate, within the number of comparisons that one request may make.
  */
 import type { Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
@@ -12,14 +12,18 @@ import { allows, COMPARISONS_MAX } from './policy.ts';
 import type { Sourced } from './statement.ts';
 
 /**
- * A set of names: those with one of the prefixes ('' for all), and single ones. Both are sorted; no prefix begins with another.
+ * A set of repository names: all names that begin with one of the prefixes, and the single names. The prefix '' stands for all
+ * names. Both lists are sorted, and no prefix begins with another one.
  */
 export interface Place {
   prefixes: string[];
   names: string[];
 }
 
-/** Repository patterns of the caller's own statements, or of a credential's limit, that allow `action`. */
+/**
+ * Returns the repository patterns of statements that allow `action`. The statements are the caller's own, or those of a
+ * credential's limit.
+ */
 export function repositoryPatterns({ statements }: Pick<Authority, 'statements'>, action: RepositoryAction): string[] {
   return statements
     .filter(({ from, statement }) => !from.startsWith('repository:') && statement.effect === 'allow')
@@ -30,16 +34,22 @@ export function pullPatterns(authority: Pick<Authority, 'statements'>): string[]
   return repositoryPatterns(authority, 'pull');
 }
 
-/** The names and prefixes that an index can find for these patterns. A prefix ends before the first `*`. */
+/**
+ * Returns the names and prefixes by which an index can find the repositories that match the patterns. A prefix
+ * ends before the first `*`.
+ */
 export function reachOf(patterns: readonly string[]): Place {
   const prefixes = patterns.filter((pattern) => pattern.includes('*')).map((pattern) => pattern.slice(0, pattern.indexOf('*')));
   return { prefixes: fewer(withoutCovered(prefixes)), names: sorted(patterns.filter((pattern) => !pattern.includes('*'))) };
 }
 
-/** Each page of a list asks the index once for each prefix. More prefixes are replaced by their namespaces. */
+/** The maximum number of prefixes. Each page of a list queries the index once for each prefix. */
 const PREFIXES_MAX = 50;
 
-/** Replaces too many prefixes by their namespaces, and too many namespaces by all names. */
+/**
+ * Replaces the prefixes by their namespaces if there are too many, and by the prefix of all names if there
+ * are too many namespaces.
+ */
 function fewer(prefixes: string[]): string[] {
   if (prefixes.length <= PREFIXES_MAX) return prefixes;
   const namespaces = withoutCovered(prefixes.map((prefix) => prefix.slice(0, prefix.indexOf('/') + 1)));
@@ -50,7 +60,7 @@ function sorted(texts: readonly string[]): string[] {
   return [...new Set(texts)].sort();
 }
 
-/** Removes prefixes that another one covers: `acme/` covers `acme/web-`, which follows it when sorted. */
+/** Removes each prefix that another one covers. For example, `acme/` covers `acme/web-`, which comes later in sorted order. */
 function withoutCovered(prefixes: readonly string[]): string[] {
   const kept: string[] = [];
   for (const prefix of sorted(prefixes)) {
@@ -60,13 +70,16 @@ function withoutCovered(prefixes: readonly string[]): string[] {
   return kept;
 }
 
-/** Returns a test for names of the set. It uses binary search. */
+/** Returns a function that tests whether a name is in the set. It uses binary search for the prefixes. */
 export function placeTest({ prefixes, names }: Place): (name: string) => boolean {
   const known = new Set(names);
   return (name) => known.has(name) || isCovered(prefixes, name);
 }
 
-/** Only the greatest prefix up to `text` can cover it, as no prefix begins with another. */
+/**
+ * True if one of the prefixes covers the text. Only the last prefix that is not greater than the text can cover it, because no
+ * prefix begins with another one.
+ */
 function isCovered(prefixes: readonly string[], text: string): boolean {
   let [low, high] = [0, prefixes.length];
   while (low < high) {
@@ -77,7 +90,7 @@ function isCovered(prefixes: readonly string[], text: string): boolean {
   return low > 0 && text.startsWith(prefixes[low - 1] as string);
 }
 
-/** The intersection of two sets of names. */
+/** Returns the intersection of two sets of names. */
 export function common(one: Place, other: Place): Place {
   const prefixes = [
     ...one.prefixes.filter((prefix) => isCovered(other.prefixes, prefix)),
@@ -87,14 +100,17 @@ export function common(one: Place, other: Place): Place {
   return { prefixes: withoutCovered(prefixes), names: sorted(names) };
 }
 
-/** The statements of a repository's own policy about pulling, for the caller and for everybody. */
+/**
+ * What the policy of a repository says about pulling: whether it allows and denies the caller to pull, and
+ * whether everybody may pull.
+ */
 export interface Said {
   allows: boolean;
   denies: boolean;
   isPublic: boolean;
 }
 
-/** Decides on a repository. `null`: the request has used up its comparisons. */
+/** Decides on a repository. Returns `null` if the request has no comparisons left. */
 export type Judge = (repository: string, said?: Said) => boolean | null;
 
 /**
@@ -117,7 +133,8 @@ export function judgeOf(authority: Authority, action: RepositoryAction): Judge {
 }
 
 /**
- * Merges allow statements into one, and deny statements into one. Statements with tags, of roles and of unread policies stay.
+ * Merges the allow statements into one, and the deny statements into one. Statements with tags, statements of roles and those
+ * of unread policies are kept as they are.
  */
 function together(statements: readonly Sourced[], action: RepositoryAction): Sourced[] {
   const relevant = statements.filter(({ statement }) => statement.actions.includes(action));
@@ -138,28 +155,28 @@ function sourced(repository: string, action: RepositoryAction, said: Said | unde
   }));
 }
 
-/** Bits of `policy_principals.pull`. */
+/** The bits of `policy_principals.pull`. */
 const ALLOWS = 1;
 export const DENIES = 2;
 
-/** SQL: the bit of one statement (JSON). Actions are words of a closed list, so a text search is enough. */
+/** SQL: the bit of one statement (JSON). The actions are words of a closed list, so a search in the text finds them. */
 const bitOf = (statement: string) =>
   `iif(instr(${statement} -> 'actions', '"pull"') > 0, iif(${statement} ->> 'effect' = 'deny', ${DENIES}, ${ALLOWS}), 0)`;
 
-/** SQL: the bits of all statements `s.value` of a group. */
+/** SQL: the bits of all statements `s.value` of a group of rows. */
 export const PULL_BITS = `max(${bitOf('s.value')} & ${ALLOWS}) + max(${bitOf('s.value')} & ${DENIES})`;
 
 /**
- * SQL: the bits of an index row. A row of an earlier version has none, and the policy is read instead; `json_each` is avoided
- * for the usual policy of one statement. No character of a principal needs escaping.
+ * SQL: the bits of an index row. A row that an earlier version wrote has no bits, so the policy is read instead. For a policy
+ * with one statement, which is usual, this avoids `json_each`. No character of a principal needs escaping in JSON.
  */
 const PULL = `coalesce(n.pull, (SELECT iif(json_array_length(q.statements) = 1, ${bitOf('(q.statements -> 0)')},
     (SELECT ${PULL_BITS} FROM json_each(q.statements) s WHERE instr(s.value -> 'principals', '"' || n.principal || '"') > 0))
   FROM policies q WHERE q.subject = 'repository:' || n.repository), 0)`;
 
 /**
- * Reads what policies of repositories say about pulling to some principals, from the index and not from the policies, which may
- * be large. Repositories that name none of the principals are left out.
+ * Reads what the policies of repositories say about pulling by some principals. Reads the index instead of the policies, which
+ * may be large. The result has no entry for a repository whose policy names none of the principals.
  */
 export async function pullsSaid(
   env: Pick<Database, 'DB'>,
@@ -185,13 +202,16 @@ export async function pullsSaid(
   return said;
 }
 
-/** The repositories that everybody may pull. */
+/** Returns those of the repositories that everybody may pull. */
 export async function publicAmong(env: Pick<Database, 'DB'>, repositories: readonly string[]): Promise<Set<string>> {
   const said = await pullsSaid(env, [EVERYONE], repositories);
   return new Set([...said].filter(([, { isPublic }]) => isPublic).map(([repository]) => repository));
 }
 
-/** Repositories after `after` whose policies name the caller, in byte order. Each step asks the index for the next one. */
+/**
+ * Returns up to `limit` repositories after `after` whose policies name one of the caller's principals, in byte order. Each step
+ * of the recursion finds the next repository in the index.
+ */
 export async function repositoriesNaming(
   env: Database,
   { principals }: Pick<Authority, 'principals'>,

@@ -1,5 +1,6 @@
 /**
- * Helpers for the parts of an organization (teams, robots, trust rules): ranges of subjects, preconditions, and lists by page.
+ * Helpers for the teams, robots and trust rules of an organization: ranges of subjects, preconditions of
+ * batches, and lists by page.
  */
 import { type Batch, type Database, newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
@@ -7,24 +8,29 @@ import type { Parameters } from '../events/sql.ts';
 import { type Page, pageOf } from '../oci/page.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** `disabled` of a deleted account. The row stays, so that nobody else can take its name. */
+/** The value of `disabled` for a deleted account. Its row stays, so that nobody else can take the name. */
 export const DELETED = 2;
 
-/** The actor of a change, and the version that it expects: 0 if it expects nothing there, `null` for any version. */
+/**
+ * The actor of a change, and the expected version of what is changed. 0 means that it must not exist; `null` means any version.
+ */
 export interface Change {
   ifVersion: number | null;
   by: Actor;
 }
 
-/** Subjects from `from` (included) to `before` (excluded), in byte order. */
+/** The subjects from `from` (included) to `before` (excluded), in byte order. */
 export type SubjectRange = Readonly<Record<'from' | 'before', string>>;
 
-/** The range that holds one subject. No character of a name is smaller than `-`, and `!` is. */
+/**
+ * Returns the range that contains only this subject. `!` is smaller than every character of a name, so longer subjects that
+ * begin with this one lie after the range.
+ */
 export function only(subject: string): SubjectRange {
   return { from: subject, before: `${subject}!` };
 }
 
-/** All subjects of a kind in an organization. `0` is the character after `/`. */
+/** Returns the range of all subjects of this kind in an organization. `0` is the character after `/`. */
 export function allOf(kind: 'team' | 'robot' | 'ci', organization: string): SubjectRange {
   return { from: `${kind}:${organization}/`, before: `${kind}:${organization}0` };
 }
@@ -39,9 +45,9 @@ export function requireOrganization(batch: Batch, organization: string): void {
 }
 
 /**
- * Refuses the batch with `version-mismatch` unless `version` yields the expected one.
- * @param version SELECT of the version. No row counts as version 0
- * @param ifVersion `null`: any version will do
+ * Refuses the batch with `version-mismatch` unless the present version is the expected one.
+ * @param version a SELECT of the present version. No row counts as version 0
+ * @param ifVersion the expected version; `null` if every version is accepted
  */
 export function requireVersion(batch: Batch, version: string, parameters: Parameters, ifVersion: number | null): void {
   if (ifVersion === null) return;
@@ -49,9 +55,9 @@ export function requireVersion(batch: Batch, version: string, parameters: Parame
 }
 
 /**
- * Reads one page of a list and checks that its container exists, in one batch.
- * @param container SQL condition
- * @param rows SELECT that ends with `LIMIT :rows`, which is one more than a page has
+ * Reads one page of a list and checks that the container of the list exists, in one batch.
+ * @param container an SQL condition that is true if the container exists
+ * @param rows a SELECT that ends with `LIMIT :rows`. This limit is one more than the page has
  * @throws not-found if the container does not exist
  */
 export async function listWithin<Row>(
