@@ -1,4 +1,4 @@
-/** Changes of a webhook: what is left out of a request stays as it is. */
+/** Changes of a webhook. A field that the request leaves out is not changed. */
 import type { Vars } from '../env.ts';
 import { type Database, newBatch, withRetries } from '../events/batch.ts';
 import { type Actor, aboutOf } from '../events/event.ts';
@@ -24,15 +24,18 @@ interface SubscriptionChange extends WantedFilter {
   url?: string | undefined;
   headers?: Record<string, string> | undefined;
   format?: FormatName | undefined;
-  /** `true` also resets the failures, so that the endpoint is called again at once. */
+  /** True also resets the count of failures, so that the next delivery is sent at once. */
   enabled?: boolean | undefined;
-  /** The registry's public address. */
+  /** The scheme and host under which clients reach the registry. */
   origin: string;
-  /** The address that the request was sent to, if it is another one. */
+  /** The scheme and host that the request was sent to, if they differ from `origin`. */
   requestOrigin?: string | undefined;
 }
 
-/** Fields that the event of a change names. An endpoint may hold secrets, so only the fact that it was replaced is named. */
+/**
+ * The fields whose changes the event of a change contains. An endpoint can contain secrets, so the event only says that it was
+ * replaced.
+ */
 const CHANGES = changesIn([
   ['description', 'description', `coalesce(:said ->> 'description', description)`],
   ['filter', 'json(filter)', `coalesce(json(:said -> 'filter'), json(filter))`],
@@ -41,13 +44,14 @@ const CHANGES = changesIn([
   ['endpoint', 'NULL', `:said ->> 'endpoint'`],
 ]);
 
-/** Tries of a change that others race with. Each round one of them succeeds. */
+/** The maximum number of attempts of a change. Of several changes at the same time, one succeeds in each round. */
 const TRIES_MAX = 20;
 
 /**
- * Changes a webhook. If everything is as wanted already, nothing happens.
- * @param ifVersion the version that the webhook must have; `null`: any
- * @throws request-invalid for an endpoint or a filter that cannot be stored; conflict, not-found, version-mismatch
+ * Changes a webhook. If all fields have the wanted values already, nothing is written.
+ * @param ifVersion the version that the webhook must have, or `null` for any version
+ * @throws request-invalid if the endpoint or the filter is not allowed; conflict if the stored endpoint cannot be decrypted;
+ *   not-found, version-mismatch
  */
 export async function changeSubscription(
   env: Stores,
@@ -57,8 +61,8 @@ export async function changeSubscription(
 ): Promise<Subscription> {
   if (ifVersion !== null && ifVersion !== subscription.version) throw new Refusal('version-mismatch');
   let current: Subscription | null = subscription;
-  // Fields that are left out must keep the value that they have when the change is written, so a change that was overtaken is
-  // decided again.
+  // The new row depends on the stored values of the fields that the request leaves out. So if another request changed the
+  // webhook in between, the row is read again and the change is computed anew.
   return withRetries(async () => {
     const before = current ?? (await getSubscription(env, subscription.id));
     current = null;
@@ -110,7 +114,11 @@ async function change(
   return subscriptionOf((await batch.commit()).first(changed) as SubscriptionRow);
 }
 
-/** Headers may be credentials: headers that were given for one host are not sent to another one. @throws conflict */
+/**
+ * Returns the new endpoint. If the URL gets another scheme, host or port, the stored headers are dropped, because they can be a
+ * credential for the previous host.
+ * @throws conflict if the stored URL is needed and cannot be decrypted
+ */
 async function mergedEndpoint(env: Secrets, { id, endpoint }: Subscription, wanted: SubscriptionChange): Promise<Endpoint> {
   const before = await unseal(env, id, endpoint);
   const url = wanted.url ?? before?.url;
@@ -131,7 +139,10 @@ interface Decided {
   endpoint: Endpoint | null;
 }
 
-/** An endpoint always counts as different: it may be encrypted with the previous secret of the registry. */
+/**
+ * Returns true if the change must be written. This is always so for an endpoint, because the stored endpoint can be encrypted
+ * with the previous secret of the registry.
+ */
 function differs(before: Subscription, { description, endpoint, filter, format, enabled }: Decided): boolean {
   const isEnabled = before.disabled === null;
   return (

@@ -1,7 +1,7 @@
 /**
- * Rules for webhooks: endpoint, filter, and how many there may be. Any owner of a webhook sets its custom headers, such as
- * `Authorization`, so they must not change where a delivery goes, how its body is read, whom it seems to come from, or what it
- * is signed with.
+ * Rules for the endpoint, the filter and the number of webhooks. The owner of a webhook chooses its custom headers, such as
+ * `Authorization`. These must not change the destination of a delivery, the meaning of its body, its apparent sender, or its
+ * signature.
  */
 import { settings, type Vars } from '../env.ts';
 import type { Batch, Database } from '../events/batch.ts';
@@ -15,8 +15,8 @@ import { defaultTypes, type Filter, ownerOf, type Scope } from './filter.ts';
 import { FORMATS } from './formats/all.ts';
 
 /**
- * Refuses an endpoint to which nothing may be sent. The message names no part of the endpoint that may be secret.
- * @param origins addresses of the registry: a webhook must not call the registry itself
+ * Refuses an endpoint whose URL or headers are not allowed. The message contains no part of the endpoint that can be secret.
+ * @param origins the addresses of the registry. A webhook must not call the registry itself
  * @throws request-invalid
  */
 export function checkEndpoint(env: Vars, { url, headers }: Endpoint, origins: readonly string[]): void {
@@ -28,22 +28,22 @@ export function checkEndpoint(env: Vars, { url, headers }: Endpoint, origins: re
   if (ofHeaders !== null) requireNoErrors([{ at: 'headers', message: ofHeaders }]);
 }
 
-/** The filter in a request. A field that is left out stays as it is; `null` means no restriction. */
+/** The filter in a request. A field that is left out is not changed. A field that is `null` does not filter. */
 export interface WantedFilter {
-  /** `null`: the default types of the format. */
+  /** The types of events. Unlike in other fields, `null` means the default types of the format. */
   types?: Filter['types'] | undefined;
   repositories?: string[] | null | undefined;
   tags?: string[] | null | undefined;
 }
 
-/** The filter of a new webhook for which nothing is said. */
+/** Returns the filter of a new webhook whose request has no filter. */
 export function newFilter(format: FormatName): Filter {
   return { types: defaultTypes(format), repositories: null, tags: null };
 }
 
 /**
- * The filter to store.
- * @throws request-invalid if the webhook could never hear what the filter asks for
+ * Returns the filter to store.
+ * @throws request-invalid if the format cannot express a wanted type, or if a webhook of one repository filters repositories
  */
 export function filterOf(
   wanted: WantedFilter,
@@ -63,15 +63,18 @@ export function filterOf(
   return { types, repositories, tags };
 }
 
-/** The types in the order of the closed list, so that equal filters are stored alike. Tests are sent on request only. */
+/**
+ * Returns the types in the order of the closed list, so that equal filters are stored as equal texts. `webhook.test` is left
+ * out, because a test is sent only on request.
+ */
 function ordered(types: NonNullable<Filter['types']>): NonNullable<Filter['types']> {
   if (types.includes(EVERY_TYPE)) return [EVERY_TYPE];
   return EVENT_TYPES.filter((type: EventType) => type !== 'webhook.test' && types.includes(type));
 }
 
-/** Webhooks of one scope: each event is matched with all of them. */
+/** The maximum number of webhooks of one scope. Each event is matched with all of them. */
 const SUBSCRIPTIONS_MAX = 50;
-/** Webhooks of an organization or a user, with those of all repositories. */
+/** The maximum number of webhooks of an organization or a user, including the webhooks of all their repositories. */
 const SUBSCRIPTIONS_OF_OWNER_MAX = 200;
 
 const IS_STORED = 'EXISTS (SELECT 1 FROM subscriptions WHERE id = :id AND last_event IS NULL)';
@@ -80,7 +83,10 @@ const COUNT_OF_OWNER = `((SELECT count(*) FROM subscriptions WHERE scope = 'orga
   + (SELECT count(*) FROM subscriptions
       WHERE scope >= 'repository:' || :owner || '/' AND scope < 'repository:' || :owner || '0' AND last_event IS NULL))`;
 
-/** Refuses the batch with `limit-reached` if it would create one webhook too many. One that is stored already needs no room. */
+/**
+ * Refuses the batch with `limit-reached` if it would create one webhook too many. A webhook with this id that exists already is
+ * not counted again.
+ */
 export function requireRoomForWebhook(batch: Batch, env: Database, id: string, scope: Scope): void {
   const owner = ownerOf(scope);
   const says = async (): Promise<Particulars> => {
@@ -101,34 +107,40 @@ const MAX_HEADERS = 20;
 const NAME_MAX_LENGTH = 100;
 const VALUE_MAX_LENGTH = 2000;
 
-/** RFC 9110, section 5.6.2. */
+/** The name of a header: a token (RFC 9110, section 5.6.2). */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** Visible ASCII, with spaces and tabs between. Receivers disagree on the other characters of RFC 9110, section 5.5. */
+/**
+ * The value of a header: visible ASCII, with spaces and tabs in between. RFC 9110, section 5.5, allows more characters, but
+ * receivers treat those differently.
+ */
 const VALUE = /^(?:[!-~](?:[\t -~]*[!-~])?)?$/;
 
-/** Refused names. An entry that ends with a hyphen is a prefix. */
+/** A webhook may not set headers with these names. An entry that ends with a hyphen is a prefix. */
 const REFUSED = new Set([
-  // Routing and framing: these belong to the connection, not to the message (RFC 9110, section 7.6.1; RFC 9112).
+  // Headers for routing and framing. They belong to the connection, not to the message (RFC 9110, section 7.6.1; RFC 9112).
   ...['host', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'proxy-', 'te', 'trailer', 'upgrade'],
   ...['expect', 'http2-settings', 'max-forwards', 'early-data', 'alt-used', 'alt-svc'],
-  // The body and how it is negotiated: set by the format.
+  // Headers that describe or negotiate the content, or override the method. The format of the webhook decides about these.
   ...['content-', 'accept-encoding', 'accept-charset', 'range', 'if-', 'date', 'user-agent'],
   ...['x-http-method', 'x-http-method-override', 'x-method-override', 'x-original-', 'x-rewrite-'],
-  // The sender: written by proxies, and trusted by what is behind them.
+  // Headers that name the sender. Proxies set them, and the servers behind a proxy trust them.
   ...['via', 'forwarded', 'x-forwarded-', 'x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'true-client-ip', 'cf-'],
   // Internal headers of the local emulator.
   'mf-',
-  // Cloudflare's loop detection, which must see every round (RFC 8586).
+  // The header of Cloudflare's loop detection, which must count every round of a loop (RFC 8586).
   'cdn-loop',
-  // Headers of browsers, which fetch forbids to scripts (Fetch, "forbidden request-header"). A cookie is a person's session; no
-  // receiver of webhooks asks for one.
+  // Headers that only browsers set: `fetch` forbids them to scripts (Fetch, "forbidden request-header"). A cookie identifies
+  // the session of a person, and no receiver of webhooks needs one.
   ...['cookie', 'cookie2', 'set-cookie', 'set-cookie2', 'sec-', 'origin', 'referer', 'dnt', 'access-control-'],
-  // Headers that the registry sets: Standard Webhooks, CloudEvents, HTTP message signatures (RFC 9421), GitHub's, and its own.
+  // Headers of signatures and events: Standard Webhooks, CloudEvents, HTTP message signatures (RFC 9421), GitHub, Flux, Berth.
   ...['webhook-', 'ce-', 'signature', 'signature-', 'x-hub-signature', 'x-hub-signature-', 'x-signature', 'x-signature-'],
   ...['berth-', 'x-berth-'],
 ]);
 
-/** Says what is wrong with the first header that is refused; `null`: nothing. Names no value, which may be secret. */
+/**
+ * Returns a message about the first header that is not allowed, or `null` if all are allowed. The message contains no value of
+ * a header, because a value can be secret.
+ */
 export function refusalOfHeaders(headers: Record<string, string>): string | null {
   const entries = Object.entries(headers);
   if (entries.length > MAX_HEADERS) return `there may be up to ${MAX_HEADERS} headers`;
@@ -148,7 +160,10 @@ function refusalOfName(name: string): string | null {
   return isRefused(name) ? `the header "${name}" is not for a webhook's owner to set` : null;
 }
 
-/** An underscore counts as a hyphen, because CGI does not tell them apart (RFC 3875, section 4.1.18). */
+/**
+ * Returns true if the name of a header is refused. An underscore counts as a hyphen, because CGI does not distinguish them
+ * (RFC 3875, section 4.1.18).
+ */
 function isRefused(given: string): boolean {
   const name = given.toLowerCase().replaceAll('_', '-');
   const beginnings = Array.from(name.matchAll(/-/g), ({ index }) => name.slice(0, index + 1));

@@ -1,7 +1,7 @@
 /**
- * Reviews whether the owner of a webhook may still administer its scope. If the owner left, was disabled or lost the right, the
- * webhook is disabled, and an event says so. The right is checked after events that may take it away, and from time to time
- * while the webhook is used.
+ * Checks that the owner of a webhook may still administer the scope of the webhook. If the owner left, was disabled or lost the
+ * right, the webhook is disabled, and an event records this. The check is made after events that can take away the right, and
+ * from time to time while the webhook is used.
  */
 import { type Batch, type Database, newBatch } from '../events/batch.ts';
 import { aboutOf, isAboutRepository, REGISTRY, type RecordedEvent } from '../events/event.ts';
@@ -10,29 +10,29 @@ import { prepare } from '../events/sql.ts';
 import { type Subscription, type SubscriptionRow, subscriptionOf } from './subscriptions.ts';
 
 interface Question {
-  /** `user:alice`, `robot:acme/ci`, `ci:acme/deploy`. */
+  /** The subject whose right is checked, for example `user:alice`, `robot:acme/ci` or `ci:acme/deploy`. */
   subject: string;
-  /** The name of a repository, `organization:acme`, or empty for the registry itself. */
+  /** What the right is about: the name of a repository, `organization:acme`, or empty for the registry itself. */
   about: string;
 }
 
-/** Says for each question whether the subject may administer that now. Other modules implement it. */
+/** Returns, for each question, true if the subject has the right to administer at present. `app/` implements this function. */
 export type Standing = (questions: readonly Question[]) => Promise<boolean[]>;
 
 /** The value of `disabled` of a webhook whose owner lost the right. */
 const LOST = 'owner-lost-access';
 
-/** Subscriptions that one review looks at. */
+/** The maximum number of webhooks that one review checks. */
 const REVIEWED_MAX = 500;
 
-/** Types of events after which somebody may have fewer rights. */
+/** Matches the types of events that can take away rights. */
 const ABOUT_RIGHTS = /^(?:user|organization|member|team|team-member|robot|policy|trust-rule)\./;
 
 function mayTakeRights({ type }: Pick<RecordedEvent, 'type'>): boolean {
   return ABOUT_RIGHTS.test(type);
 }
 
-/** Disables the webhooks whose owners lost their right by one of these events. @returns the ids of the webhooks */
+/** Disables the webhooks whose owners lost their right by one of the events. @returns the ids of the disabled webhooks */
 export async function reviewAfter(
   env: Database,
   events: readonly RecordedEvent[],
@@ -42,19 +42,22 @@ export async function reviewAfter(
   if (changes.length === 0) return new Set();
   const people = changes.flatMap(({ target }) => [target.user, target.subject]).filter(isHolder);
   const repositories = changes.filter(({ about }) => isAboutRepository(about)).map(({ about }) => `repository:${about}`);
-  // Any member may have used the rights of a team, so all webhooks of the organization's repositories are reviewed.
+  // Every member of a team has its rights, so a change of the team concerns all webhooks of the organization's repositories.
   const teams = changes.flatMap(({ target }) => (typeof target.subject === 'string' ? teamsOf(target.subject) : []));
   return reviewOf(env, { people, repositories, organizations: teams }, standing);
 }
 
-/** Selects webhooks by owner, by scope, or by the organization of the repository (`repository:acme`). */
+/**
+ * Selects webhooks to check: by owner (`people`), by scope (`repositories`), or by the organization that the repository belongs
+ * to (`organizations`, each in the form `repository:acme`).
+ */
 export interface Affected {
   people: string[];
   repositories?: string[];
   organizations?: string[];
 }
 
-/** Costs one statement if nobody lost a right. @returns the ids of the webhooks that were disabled */
+/** Checks the selected webhooks. Takes one statement if there are none. @returns the ids of the disabled webhooks */
 export async function reviewOf(
   env: Database,
   { people, repositories = [], organizations = [] }: Affected,
@@ -86,7 +89,7 @@ function teamsOf(subject: string): string[] {
   return organization === undefined ? [] : [`repository:${organization}`];
 }
 
-/** Disables the webhooks whose owner may not administer their scope any more. @returns their ids */
+/** Disables the webhooks whose owners may not administer the scope any more. @returns the ids of the disabled webhooks */
 export async function review(
   env: Database,
   subscriptions: readonly Subscription[],
@@ -103,7 +106,7 @@ export async function review(
   return new Set(lost.map(({ id }) => id));
 }
 
-/** Disables a webhook and records why, unless it is disabled or ended already. */
+/** Disables a webhook and records an event with the reason. Does nothing if the webhook is disabled or has ended already. */
 export function disableSubscription(
   batch: Batch,
   { id, scope }: Pick<Subscription, 'id' | 'scope'>,
@@ -123,14 +126,17 @@ export function disableSubscription(
   });
 }
 
-/** Milliseconds for which an isolate does not check the right of a webhook's owner again. */
+/** The time after a check, in milliseconds, during which an isolate does not check the owner of the webhook again. */
 const TRUSTED_MS = 10 * 60 * 1000;
+/** The maximum number of checks that an isolate remembers. */
 const TRUSTED_MAX = 5000;
+/** The time of the last check, in milliseconds since the epoch, by the id of the webhook and its owner. */
 const trusted = new Map<string, number>();
 
 /**
- * The subscriptions whose owners were not checked lately: a right can be lost without an event that says so.
- * @param now milliseconds
+ * Returns the webhooks whose owners were not checked lately, and remembers the check. It is needed because a right can be lost
+ * without an event.
+ * @param now milliseconds since the epoch
  */
 export function dueForReview(subscriptions: readonly Subscription[], now: number): Subscription[] {
   const due = subscriptions.filter(({ id, owner }) => (trusted.get(`${id} ${owner}`) ?? 0) <= now - TRUSTED_MS);

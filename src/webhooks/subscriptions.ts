@@ -1,6 +1,7 @@
 /**
- * Subscriptions: who is told of which events, where, and in which format. Here they are created, listed, rotated and ended. The
- * schedule removes old deliveries and ended subscriptions, in slices.
+ * Subscriptions, which the API calls webhooks. A subscription says which events are sent to which URL, and in which format.
+ * This module creates, lists and deletes subscriptions, and rotates their secrets. The schedule removes old deliveries and
+ * ended subscriptions, in slices.
  */
 import type { Vars } from '../env.ts';
 import { type Batch, type Database, type Handle, newBatch } from '../events/batch.ts';
@@ -19,21 +20,26 @@ import { checkEndpoint, filterOf, newFilter, requireRoomForWebhook, type WantedF
 
 export interface Subscription extends Listener, Signer {
   description: string;
-  /** Encrypted (`endpoint/sealing.ts`). */
+  /** The URL and headers, encrypted (`endpoint/sealing.ts`). */
   endpoint: string;
-  /** The registry's address as the creator reached it. */
+  /** The registry's public address at the time when the webhook was created or last changed. */
   origin: string;
-  /** Why nothing is sent; `null` while the webhook is enabled. */
+  /** The reason why the webhook is disabled, or `null` if it is enabled. */
   disabled: string | null;
-  /** Failures in a row. Nothing is sent before `openUntil` (seconds since the epoch). */
+  /** The number of failed attempts in a row. */
   failures: number;
+  /** The time until which nothing is sent after too many failures, in seconds since the epoch. */
   openUntil: number;
-  /** It gets events after this one, and up to `lastEvent` if that is set. */
+  /** The webhook gets only events with greater ids than this. */
   firstEvent: number;
+  /** The id of the last event that the webhook gets, or `null` if it has not ended. */
   lastEvent: number | null;
   createdAt: number;
   createdBy: string;
-  /** Needs the right to administer the scope: who created the webhook, or last set its endpoint or enabled it. */
+  /**
+   * The subject that created the webhook, or that last set its endpoint or enabled it. The owner must have the right to
+   * administer the scope.
+   */
   owner: string;
   version: number;
 }
@@ -79,26 +85,25 @@ export interface NewSubscription extends WantedFilter {
   description: string;
   endpoint: Endpoint;
   format: FormatName;
-  /** The registry's public address. */
+  /** The scheme and host under which clients reach the registry. */
   origin: string;
-  /** The address that the request was sent to, if it is another one. */
+  /** The scheme and host that the request was sent to, if they differ from `origin`. */
   requestOrigin?: string | undefined;
 }
 
 interface Creation {
   by: Actor;
-  /** The `Idempotency-Key` of the request; `null`: none. */
+  /** The `Idempotency-Key` of the request, or `null` if it has none. */
   idempotency: string | null;
-  /** Adds the precondition that what the scope names exists. */
+  /** Adds the precondition that the repository or organization of the scope exists. */
   requireScope: (batch: Batch) => void;
 }
 
 /**
- * Creates a webhook. The id is derived from the idempotency key, so the same request with the same key creates nothing and has
- * the same answer.
- * @throws request-invalid for an endpoint or a filter that cannot be stored; limit-reached; what `requireScope` refuses;
- *   conflict if
- *   another request used the idempotency key
+ * Creates a webhook. The id is derived from the idempotency key, so a repeated request with the same key creates nothing and
+ * gets the same response.
+ * @throws request-invalid if the endpoint or the filter is not allowed; limit-reached; the reasons of `requireScope`; conflict
+ *   if the idempotency key was used for another request, or the webhook was changed since
  */
 export async function createSubscription(
   env: Database & Secrets & Vars,
@@ -133,7 +138,7 @@ export async function createSubscription(
   const sent = JSON.stringify([description, filter, format, endpoint]);
   const same =
     row && JSON.stringify([row.description, JSON.parse(row.filter), row.format, await unseal(env, id, row.endpoint)]);
-  // A secret is shown once. If it was rotated since, it is not the one that this request created.
+  // After a rotation, the present secret is not the one that this request created. It must not be shown again.
   if (same !== sent || row?.generation !== 1) {
     const message =
       'this Idempotency-Key was used for another request, or the webhook was changed since. Nothing was created: send ' +
@@ -165,7 +170,7 @@ export async function getSubscription(env: Database, id: string): Promise<Subscr
   return found;
 }
 
-/** A page, by id. */
+/** Lists the webhooks of a scope, by id. */
 export async function listSubscriptions(env: Database, scope: Scope, { after, limit }: PageQuery): Promise<Page<Subscription>> {
   const { results } = await prepare(
     env,
@@ -175,7 +180,10 @@ export async function listSubscriptions(env: Database, scope: Scope, { after, li
   return pageOf(results.map(subscriptionOf), limit);
 }
 
-/** Refuses the batch with `not-found`, or with `version-mismatch`. @param ifVersion `null`: any version */
+/**
+ * Refuses the batch with `not-found` if the webhook does not exist, and with `version-mismatch` if it has another version.
+ * @param ifVersion the version that the webhook must have, or `null` for any version
+ */
 export function requireWebhookVersion(batch: Batch, id: string, ifVersion: number | null): void {
   batch.require('not-found', `EXISTS (${SUBSCRIPTION})`, { id });
   if (ifVersion === null) return;
@@ -183,7 +191,7 @@ export function requireWebhookVersion(batch: Batch, id: string, ifVersion: numbe
 }
 
 /**
- * Replaces the secret. The one before signs as well for `overlap` seconds.
+ * Replaces the secret. For `overlap` seconds, deliveries are signed with the previous secret, too.
  * @throws not-found, version-mismatch
  */
 export async function rotateSecret(
@@ -219,7 +227,8 @@ function recordChange(
 }
 
 /**
- * Deletes a webhook. Pending deliveries are not sent any more; the cron removes the rows. @throws not-found, version-mismatch
+ * Deletes a webhook. Deliveries that are waiting are not sent any more. The cron removes the rows later.
+ * @throws not-found, version-mismatch
  */
 export async function deleteSubscription(
   env: Database,
@@ -234,14 +243,18 @@ export async function deleteSubscription(
 }
 
 /**
- * Ends the webhooks of a scope in the batch that deletes what the scope names. The event of that deletion, which is recorded
- * before, is the last one that they hear. Whoever takes the name next does not find them.
+ * Ends the webhooks of a scope, in the batch that deletes the repository or organization of the scope. The event of the
+ * deletion must be recorded before in the batch: it is the last event that these webhooks get. A new repository or organization
+ * of the same name does not have these webhooks.
  */
 export function endSubscriptions(batch: Batch, scope: Scope): void {
   batch.run(`UPDATE subscriptions SET last_event = ${NEWEST} WHERE scope = :scope AND last_event IS NULL`, { scope });
 }
 
-/** Deletes up to `limit` deliveries that ended more than `days` ago. They are found by their events, which are as old. */
+/**
+ * Deletes up to `limit` deliveries that ended more than `days` ago. A delivery is never older than its event, so only
+ * deliveries of older events are searched.
+ */
 export async function expireDeliveries(env: Database, days: number, limit: number): Promise<void> {
   const seconds = days * 24 * 60 * 60;
   await prepare(
@@ -254,9 +267,9 @@ export async function expireDeliveries(env: Database, days: number, limit: numbe
 }
 
 /**
- * Removes subscriptions that hear no more events. A deleted webhook loses all its deliveries at once. A webhook whose scope was
- * deleted is removed after its last event was matched and delivered. Deletes up to `limit` deliveries.
- * @param cursor the newest event that was matched
+ * Removes subscriptions that have ended, and up to `limit` of their deliveries. All deliveries of a deleted webhook are
+ * removed. A webhook whose scope was deleted is removed after its last event was matched and its last delivery has ended.
+ * @param cursor the id of the newest event that was matched
  */
 export async function removeEnded(env: Database, cursor: number, limit: number): Promise<void> {
   const isEnded = 's.last_event <= :cursor';

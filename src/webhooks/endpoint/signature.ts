@@ -1,19 +1,19 @@
 /**
- * Secrets of webhooks, and the signatures of deliveries: Standard Webhooks, and two more headers for receivers that know only
- * those. A secret is derived, never stored, and shown once.
+ * Secrets of webhooks, and the signatures of deliveries. The signature has the form of Standard Webhooks. Two more headers are
+ * for receivers that do not support that form. A secret is derived from the registry's secret, so it is never stored.
  */
 import { hkdf, requireSecret, type Secrets, secretsOf } from '../../secrets.ts';
 
 /** The fields of a subscription from which its secrets are derived. */
 export interface Signer {
   id: string;
-  /** Number of the secret; it grows with each rotation. */
+  /** The number of the secret. Each rotation increases it by one. */
   generation: number;
-  /** Seconds since the epoch until which the previous secret signs as well. */
+  /** The time until which deliveries are signed with the previous secret, too, in seconds since the epoch. */
   previousUntil: number;
 }
 
-/** `whsec_` and 32 bytes in base64 (Standard Webhooks, "Signature scheme"). */
+/** Returns the secret: `whsec_` and 32 bytes in base64 (Standard Webhooks, "Signature scheme"). */
 export function secretOf(env: Secrets, { id, generation }: Pick<Signer, 'id' | 'generation'>): Promise<string> {
   return secretFrom(requireSecret(env), id, generation);
 }
@@ -23,18 +23,18 @@ async function secretFrom(secret: string, id: string, generation: number): Promi
   return `whsec_${btoa(String.fromCharCode(...bytes))}`;
 }
 
-/** The secrets that sign now, newest first. @param now in seconds */
+/** Returns the secrets to sign with at a time, newest first. @param now seconds since the epoch */
 async function secretsNow(env: Secrets, { id, generation, previousUntil }: Signer, now: number): Promise<string[]> {
   const generations = previousUntil > now && generation > 1 ? [generation, generation - 1] : [generation];
   return Promise.all(secretsOf(env).flatMap((secret) => generations.map((one) => secretFrom(secret, id, one))));
 }
 
 /**
- * The signature headers of a delivery. `webhook-signature` has one signature for each valid secret. The other two have one
- * signature, by the newest secret; their key is the secret as it was shown, `whsec_` included, because their receivers use it
- * as text.
- * @param id of the delivery, the same at each attempt; without a dot
- * @param now in seconds, the time of this attempt
+ * Returns the signature headers of a delivery. `webhook-signature` has one signature for each valid secret. The other two
+ * signature headers have one signature with the newest secret. The key of these is the text of the secret, including `whsec_`,
+ * because their receivers use the secret as text.
+ * @param id the id of the delivery, which is the same at each attempt. It has no dot
+ * @param now the time of this attempt, in seconds since the epoch
  */
 export async function signatureHeaders(
   env: Secrets,
@@ -44,7 +44,7 @@ export async function signatureHeaders(
   return signedWith(await secretsNow(env, signer, now), { id, body, now });
 }
 
-/** @param secrets as they are shown, newest first */
+/** @param secrets the texts of the secrets, newest first */
 export async function signedWith(
   secrets: readonly string[],
   { id, body, now }: { id: string; body: string; now: number },
@@ -56,13 +56,13 @@ export async function signedWith(
     'webhook-id': id,
     'webhook-timestamp': String(now),
     'webhook-signature': signatures.join(' '),
-    // GitHub's header, and the one of Flux's generic-hmac receivers.
+    // The header of GitHub, and the header of Flux's `generic-hmac` receivers.
     'x-hub-signature-256': plain,
     'x-signature': plain,
   };
 }
 
-/** Every secret that the receiver may know: the answer of an endpoint is searched for them. */
+/** Returns every secret that the receiver may know, so that these can be hidden in the response of an endpoint. */
 export function allSecrets(env: Secrets, signer: Signer): Promise<string[]> {
   return secretsNow(env, { ...signer, previousUntil: Number.POSITIVE_INFINITY }, 0);
 }

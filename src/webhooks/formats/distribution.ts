@@ -1,6 +1,6 @@
 /**
- * Notifications of CNCF Distribution (distribution.github.io, "Work with notifications"; `notifications/event.go`), which Keel
- * and GitLab read: an envelope of events, here always with one event.
+ * The notifications of CNCF Distribution (distribution.github.io, "Work with notifications"; `notifications/event.go`). Keel
+ * and GitLab read them. A notification is a list of events; here it always contains one event.
  */
 import type { RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
@@ -27,11 +27,11 @@ const ACTIONS: Partial<Record<EventType, Action>> = {
   'tag.deleted': 'delete',
   'manifest.deleted': 'delete',
   'blob.deleted': 'delete',
-  // Like `RepoDeleted` of its bridge: the target names the repository only.
+  // The target contains only the name of the repository, as in `RepoDeleted` of Distribution's bridge (`notifications`).
   'repository.deleted': 'delete',
 };
 
-/** The method of the request that causes each action. */
+/** The HTTP method of the request that causes each action. */
 const METHODS: Record<Action, string> = { push: 'PUT', mount: 'POST', delete: 'DELETE' };
 
 export const distribution: Format = {
@@ -48,7 +48,7 @@ export const distribution: Format = {
       timestamp: timestampOf(event),
       action,
       target: targetOf(action, { ...occurrence, event }),
-      // Keel names the image by this host. The events do not record the request itself.
+      // Keel takes the host of the image from this field. The other data of the request are not recorded in the event.
       request: { id: '', host, method: METHODS[action], useragent: '' },
       actor: { name: operatorOf(event) },
       source: { addr: host },
@@ -60,7 +60,7 @@ export const distribution: Format = {
 function targetOf(action: Action, { event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown> {
   const repository = event.about;
   const [tag, digest] = [textField(event, 'tag'), textField(event, 'digest')];
-  // Only the tag was deleted. A digest here would say that the manifest was deleted.
+  // If only the tag was deleted, the digest is left out, because it would mean that the manifest was deleted.
   if (action === 'delete') return tag === undefined ? { digest, repository } : { repository, tag };
   const base = `${origin}/v2/${repository}`;
   if (action === 'mount') {
@@ -70,7 +70,7 @@ function targetOf(action: Action, { event, origin }: Pick<Occurrence, 'event' | 
   return { ...descriptorOf(event), repository, url: `${base}/manifests/${digest}`, tag };
 }
 
-/** `length` is the older name of `size`. Both are sent. */
+/** Returns the descriptor of the manifest. It contains the size twice, because `length` is the older name of `size`. */
 function descriptorOf(event: RecordedEvent): Record<string, unknown> {
   const size = numberOf(event, 'size');
   return { mediaType: textField(event, 'mediaType'), digest: textField(event, 'digest'), size, length: size };

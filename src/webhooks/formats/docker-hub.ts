@@ -1,12 +1,13 @@
 /**
- * Docker Hub's payload for a push of a tag (docs.docker.com/docker-hub/repos/manage/webhooks, "Example webhook payload"). It
- * has no field for the registry, so receivers take the repository for one of Docker Hub. Docker Hub posts nothing when a
- * repository is deleted; a webhook that asks for that event gets the same payload without a tag, with the status "Deleted".
+ * Docker Hub's payload for a push of a tag (docs.docker.com/docker-hub/repos/manage/webhooks, "Example webhook payload"). The
+ * payload has no field for the registry, so receivers take the repository for one of Docker Hub. Docker Hub sends nothing when
+ * a repository is deleted. If the filter of a webhook names that event, the webhook gets the same payload without a tag and
+ * with the status "Deleted".
  */
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, operatorOf, pushShownFor, splitName, textField } from './format.ts';
 
-/** Docker Hub posts every push, even if nothing changes. */
+/** The types of pushes. Docker Hub sends a payload for every push, even if it changes nothing. */
 const PUSHES: readonly EventType[] = ['tag.created', 'tag.moved', 'tag.pushed'];
 
 const DELETED: EventType = 'repository.deleted';
@@ -21,12 +22,12 @@ export const dockerHub: Format = {
     const { namespace, name } = splitName(event);
     const url = `${origin}/${event.about}`;
     return JSON.stringify({
-      // Nothing listens there, and nothing does at Docker Hub any more. Old receivers call it back, so it has to be an address.
+      // Old receivers send a request to this URL, so it must be valid. The request has no effect, as now with Docker Hub, too.
       callback_url: url,
       push_data: { pushed_at: event.at, pusher: operatorOf(event), tag: textField(event, 'tag'), images: [] },
       repository: {
         comment_count: 0,
-        // A deleted repository has no facts; it existed when the event happened.
+        // For a deleted repository, the time of its creation is not known any more.
         date_created: facts?.createdAt ?? event.at,
         description: facts?.description ?? '',
         dockerfile: '',

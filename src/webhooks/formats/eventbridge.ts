@@ -1,11 +1,11 @@
-/** "ECR Image Action" as Amazon EventBridge delivers it (Amazon ECR User Guide, "Amazon ECR events and EventBridge"). */
+/** The "ECR Image Action" event of Amazon EventBridge (Amazon ECR User Guide, "Amazon ECR events and EventBridge"). */
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, pushShownFor, textField, timestampOf, uuidOf } from './format.ts';
 
-/** A placeholder: receivers check for twelve digits. */
+/** A placeholder for the AWS account, which receivers expect to have twelve digits. */
 const ACCOUNT = '000000000000';
 
-/** Not a region of AWS, so that nobody builds the address of a real one. R2 calls its only region the same. */
+/** This is not a region of AWS, so that no receiver builds the address of a real region. R2's only region has the same name. */
 const REGION = 'auto';
 
 const ACTIONS: Partial<Record<EventType, 'PUSH' | 'DELETE'>> = {
@@ -15,7 +15,7 @@ const ACTIONS: Partial<Record<EventType, 'PUSH' | 'DELETE'>> = {
   'manifest.pushed': 'PUSH',
   'tag.deleted': 'DELETE',
   'manifest.deleted': 'DELETE',
-  // Names neither a digest nor a tag: all images of the repository were deleted.
+  // The event contains neither a digest nor a tag, because all images of the repository were deleted.
   'repository.deleted': 'DELETE',
 };
 
@@ -32,7 +32,7 @@ export const eventbridge: Format = {
       'detail-type': 'ECR Image Action',
       source: 'aws.ecr',
       account: ACCOUNT,
-      // AWS sends no fractions of a second, and some receivers parse the time with a fixed pattern.
+      // Fractions of a second are left out, as AWS does, because some receivers parse the time with a fixed pattern.
       time: timestampOf(event).replace(/\.\d+Z$/, 'Z'),
       region: REGION,
       resources: [],

@@ -2,57 +2,57 @@
 import { organizationAbout, type RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
 
-/** Facts about a repository that some formats include, as they were when the event was matched. */
+/** Data about a repository that some formats include. They are read when the event is matched. */
 export interface RepositoryFacts {
   description: string;
-  /** Seconds since the epoch. */
+  /** The time when the repository was created, in seconds since the epoch. */
   createdAt: number;
   isPublic: boolean;
 }
 
 export interface Occurrence {
   event: RecordedEvent;
-  /** `null` if the format needs no facts, or the event is about no repository. */
+  /** The data about the repository. It is `null` if the format needs none, or if there is no repository. */
   facts: RepositoryFacts | null;
-  /** The registry's own address, such as `https://registry.example.com`. Images are named by its host. */
+  /** The registry's own address, such as `https://registry.example.com`. The names of images begin with its host. */
   origin: string;
 }
 
-/** Pushes that change nothing. Receivers of other registries' formats expect every push; those of our own act on changes. */
+/** Pushes that change nothing. Receivers of other registries' formats expect them; receivers of our formats do not. */
 const UNCHANGED: readonly EventType[] = ['tag.pushed'];
-/** Logins. Webhooks that were created before logins were recorded must not start to hear them. */
+/** Logins. They were added later, and webhooks that were created before must not begin to get them. */
 const LOGINS: readonly EventType[] = ['login.succeeded', 'login.failed', 'login.issued'];
-/** Types that our own formats deliver only if the filter names them. */
+/** The types that our own formats deliver only if the filter of the webhook names them. */
 export const ASKED_FOR: readonly EventType[] = [...UNCHANGED, ...LOGINS];
 
 export interface Format {
   contentType: string;
-  /** True for the types of events that the format can express. A webhook of this format hears no others. */
+  /** Returns true if the format can express events of this type. A webhook of this format gets no other events. */
   speaksOf: (type: EventType) => boolean;
-  /** The types that a webhook hears only if its filter names them. */
+  /** The types that a webhook gets only if its filter names them. */
   onlyIfNamed: readonly EventType[];
   needsFacts: boolean;
-  /** The body. One event always has the same bytes, so receivers can recognize a repeated delivery by them. */
+  /** Returns the body. It has the same bytes for the same event, so receivers can recognize a repeated delivery. */
   render: (occurrence: Occurrence) => string;
 }
 
-/** The host by which images are named: `registry.example.com`, with its port if it has one. */
+/** Returns the host with which the names of images begin, for example `registry.example.com`, with the port if it has one. */
 export function registryHost({ origin }: Pick<Occurrence, 'origin'>): string {
   return new URL(origin).host;
 }
 
-/** RFC 3339. @param at seconds since the epoch */
+/** Returns the time of an event in the form of RFC 3339. */
 export function timestampOf({ at }: Pick<RecordedEvent, 'at'>): string {
   return new Date(at * 1000).toISOString();
 }
 
-/** A field of the event's target, if it is text. */
+/** Returns a field of the event's target, or `undefined` if it is not a text. */
 export function textField(event: RecordedEvent, field: string): string | undefined {
   const value = event.target[field];
   return typeof value === 'string' ? value : undefined;
 }
 
-/** The tags that an event about a whole repository names. */
+/** Returns the tags that an event about a whole repository names. */
 export function tagsOf({ target: { tags } }: RecordedEvent): string[] {
   return Array.isArray(tags) ? tags.filter((tag) => typeof tag === 'string') : [];
 }
@@ -62,14 +62,17 @@ export function numberOf(event: RecordedEvent, field: string): number | undefine
   return typeof value === 'number' ? value : undefined;
 }
 
-/** The actor for a field that holds a user's name: `alice`. Other actors keep their kind, so none is mistaken for a user. */
+/**
+ * Returns the actor for a field that contains the name of a user, for example `alice`. Other actors keep their kind
+ * (`robot:acme/ci`), so that they are not taken for users.
+ */
 export function operatorOf({ by }: Pick<RecordedEvent, 'by'>): string {
   return by.subject.startsWith('user:') ? by.subject.slice('user:'.length) : by.subject;
 }
 
 /**
- * Splits a name as Docker Hub and Harbor do: `acme` and `tools/api` of `acme/tools/api`. A name without a slash has no
- * namespace.
+ * Splits the name of a repository as Docker Hub and Harbor do: `acme/tools/api` becomes `acme` and `tools/api`. A name without
+ * a slash has an empty namespace.
  */
 export function splitName({ about }: Pick<RecordedEvent, 'about'>): { namespace: string; name: string } {
   const namespace = organizationAbout(about);
@@ -77,8 +80,8 @@ export function splitName({ about }: Pick<RecordedEvent, 'about'>): { namespace:
 }
 
 /**
- * Formats that can express pushes only show a test as a push to a repository that does not exist. A test must not trigger a
- * deployment of an existing repository with a tag that nobody pushed: Keel's policy `force` takes any tag.
+ * Replaces a test event by a push, for formats that can express no other events. The push names a repository that does not
+ * exist, because a test must not trigger a deployment. Keel's policy `force`, for example, deploys every tag of a repository.
  */
 export function pushShownFor(event: RecordedEvent): RecordedEvent {
   if (event.type !== 'webhook.test') return event;
@@ -93,8 +96,9 @@ export function pushShownFor(event: RecordedEvent): RecordedEvent {
 }
 
 /**
- * A UUID for formats whose receivers recognize a repeated delivery by it: version 8 (RFC 9562, section 5.8), made of the
- * event's time and id. The id alone would not do, because it begins with 1 in every registry.
+ * Returns a UUID of the event, for formats whose receivers recognize a repeated delivery by it. It has version 8 (RFC 9562,
+ * section 5.8) and consists of the time and the id of the event. The id alone is not unique, because every registry counts its
+ * events from 1.
  */
 export function uuidOf({ id, at }: Pick<RecordedEvent, 'id' | 'at'>): string {
   const digits = (value: number) => value.toString(16).padStart(12, '0').slice(-12);

@@ -1,6 +1,6 @@
 /**
- * Harbor's webhooks, payload format "Default" (goharbor.io/docs, "Configure Webhook Notifications"; Harbor's
- * `src/pkg/notifier/model/event.go`): artifacts pushed and deleted.
+ * Harbor's payload format "Default" for pushed and deleted artifacts (goharbor.io/docs, "Configure Webhook Notifications";
+ * Harbor's `src/pkg/notifier/model/event.go`).
  */
 import type { EventType } from '../../vocabulary/event-types.ts';
 import {
@@ -38,7 +38,7 @@ export const harbor: Format = {
       event_data: {
         resources: resourcesOf({ event, origin }),
         repository: {
-          // Harbor leaves it out too if the repository was deleted.
+          // For a deleted repository this is left out, as in Harbor's own payload.
           date_created: facts?.createdAt,
           ...splitName(event),
           repo_full_name: event.about,
@@ -49,19 +49,19 @@ export const harbor: Format = {
   },
 };
 
-/** One resource, or for a deleted repository one for each of its tags. */
+/** Returns one resource for an image or a tag. For a deleted repository, it returns one resource for each of its tags. */
 function resourcesOf({ event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown>[] {
   if (event.type !== 'repository.deleted') return [resourceOf({ event, origin })];
   const repository = `${registryHost({ origin })}/${event.about}`;
   return tagsOf(event).map((tag) => ({ tag, resource_url: `${repository}:${tag}` }));
 }
 
-/** Like Harbor, an artifact without a tag has its digest in the field `tag`. */
+/** Returns the resource of an image or a tag. As in Harbor, the field `tag` contains the digest if there is no tag. */
 function resourceOf({ event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown> {
   const [tag, digest] = [textField(event, 'tag'), textField(event, 'digest')];
   const repository = `${registryHost({ origin })}/${event.about}`;
   if (tag === undefined) return { digest, tag: digest, resource_url: `${repository}@${digest}` };
   const resource = { tag, resource_url: `${repository}:${tag}` };
-  // Only the tag was deleted, for which Harbor has no type. A digest here would say that the artifact was deleted.
+  // Harbor has no type for the deletion of a tag. A digest here would mean that the artifact itself was deleted.
   return event.type === 'tag.deleted' ? resource : { digest, ...resource };
 }

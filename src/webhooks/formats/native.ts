@@ -1,12 +1,12 @@
 /**
- * The native format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec), with everything that was recorded.
- * Its contract is `contract/event-schema.ts`.
+ * The native format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec). It contains all data of the event.
+ * The schema is `contract/event-schema.ts`.
  */
 import { isAboutRepository, type RecordedEvent } from '../../events/event.ts';
 import { cloudEventType, isAboutBlob, isAboutImage } from '../../vocabulary/event-types.ts';
 import { ASKED_FOR, type Format, numberOf, type Occurrence, registryHost, textField, timestampOf } from './format.ts';
 
-/** Digits of the largest safe integer. */
+/** The number of digits of the largest safe integer. */
 const SEQUENCE_DIGITS = 16;
 
 export const native: Format = {
@@ -19,13 +19,13 @@ export const native: Format = {
     return JSON.stringify({
       specversion: '1.0',
       id: String(event.id),
-      // `sequence` counts the events with the same source.
+      // The field `sequence` numbers the events with the same source.
       source: `${origin}/${event.about}`,
       type: cloudEventType(event.type),
       subject: subjectOf(event),
       time: timestampOf(event),
       datacontenttype: 'application/json',
-      // Padded, because it is compared as text (CloudEvents extension "Sequence").
+      // The number is padded with zeros, because receivers compare it as text (CloudEvents extension "Sequence").
       sequence: String(event.sequence).padStart(SEQUENCE_DIGITS, '0'),
       data: dataOf(occurrence),
     });
@@ -33,8 +33,9 @@ export const native: Format = {
 };
 
 /**
- * `acme/api:v1`, `acme/api`, `team:acme/dev`, `key:BK1234`. A repository without a tag has no colon and no digest: Argo CD
- * Image Updater takes what follows a colon for a tag.
+ * Returns the subject of the CloudEvent, for example `acme/api:v1`, `acme/api`, `team:acme/dev` or `key:BK1234`. For an image
+ * without a tag, it is the name of the repository without the digest, because Argo CD Image Updater takes the text after a
+ * colon for a tag.
  */
 function subjectOf(event: RecordedEvent): string | undefined {
   const [kind = ''] = event.type.split('.', 1);

@@ -1,12 +1,15 @@
 /**
- * A message for a Slack incoming webhook: one sentence an event, in `mrkdwn` (docs.slack.dev, "Formatting message text").
- * Mattermost and Rocket.Chat take the same.
+ * The message for an incoming webhook of Slack: one sentence for each event, in `mrkdwn` (docs.slack.dev, "Formatting message
+ * text"). Mattermost and Rocket.Chat accept the same messages.
  */
 import type { RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { ASKED_FOR, type Format, numberOf, operatorOf, registryHost, textField, timestampOf } from './format.ts';
 
-/** Longer than any `repository:tag`. A sentence has at most four names, and a text object of Slack 3000 characters. */
+/**
+ * The maximum number of characters of a name. It is greater than the length of any `repository:tag`. A sentence has up to four
+ * names, and a text object of Slack may have 3000 characters.
+ */
 const NAME_MAX_LENGTH = 400;
 const SHORT_DIGEST = 12;
 
@@ -20,7 +23,7 @@ export const slack: Format = {
     const sentence = SENTENCES[event.type](whoOf(event), event);
     const context = `${code(registryHost(occurrence))}, <!date^${event.at}^{date_short_pretty} {time}|${timestampOf(event)}>`;
     return JSON.stringify({
-      // With blocks, this is the text of the notification.
+      // A message with blocks shows this text only in notifications.
       text: sentence,
       blocks: [
         { type: 'section', text: mrkdwn(sentence) },
@@ -30,14 +33,14 @@ export const slack: Format = {
   },
 };
 
-/** `verbatim`: a name such as `example.com/tools` does not become a link or a mention. */
+/** Returns a text object. With `verbatim`, Slack does not turn a name such as `example.com/tools` into a link or a mention. */
 function mrkdwn(text: string) {
   return { type: 'mrkdwn', text, verbatim: true };
 }
 
 /**
- * A name as code: Slack finds no links, mentions or formatting in it. Backticks, line breaks and invisible characters are
- * replaced, so nothing in the name can end the code.
+ * Formats a name as code, so that Slack finds no links, mentions or formatting in it. Backticks, line breaks and invisible
+ * characters are replaced, so that the name cannot end the code.
  */
 function code(name: string): string {
   const plain = name.slice(0, NAME_MAX_LENGTH).replaceAll(/[`\p{C}\p{Z}]/gu, ' ');
@@ -48,12 +51,12 @@ function whoOf(event: RecordedEvent): string {
   return event.by.subject === '' ? 'Somebody' : code(operatorOf(event));
 }
 
-/** A field of the target that names something, without its kind: `alice` of `user:alice`. */
+/** Returns a field of the target that contains a subject, without the kind of the subject: `alice` for `user:alice`. */
 function the(event: RecordedEvent, field: string): string {
   return code((textField(event, field) ?? 'unknown').replace(/^(?:user|organization|team|robot|ci):/, ''));
 }
 
-/** A field of the target that names something, with its kind. */
+/** Returns a field of the target that contains a subject, with the kind of the subject. */
 function whose(event: RecordedEvent, field: string): string {
   return code(textField(event, field) ?? 'unknown');
 }
@@ -61,20 +64,20 @@ function whose(event: RecordedEvent, field: string): string {
 const repository = (event: RecordedEvent) => code(event.about);
 const tag = (event: RecordedEvent) => code(`${event.about}:${textField(event, 'tag') ?? 'unknown'}`);
 
-/** `sha256:0123456789ab`. */
+/** Returns a field of the target that contains a digest, shortened to the form `sha256:0123456789ab`. */
 function digest(event: RecordedEvent, field = 'digest'): string {
   const [algorithm = '', hex = ''] = (textField(event, field) ?? 'unknown').split(':', 2);
   return code(hex === '' ? algorithm : `${algorithm}:${hex.slice(0, SHORT_DIGEST)}`);
 }
 
-/** Empty if the client did not name the source of the mount. */
+/** Returns the source of a mount as a part of a sentence. It is empty if the client did not name the source. */
 function source(event: RecordedEvent): string {
   return textField(event, 'from') === undefined ? '' : ` from ${the(event, 'from')}`;
 }
 
 const count = (event: RecordedEvent, field: string) => code(String(numberOf(event, field) ?? 'unknown'));
 
-/** The purged entry of the trash: a tag, a shortened digest, or the repository itself. */
+/** Returns the name of a purged entry of the trash: a tag, a shortened digest, or `all` for a whole repository. */
 function thing(event: RecordedEvent): string {
   const name = textField(event, 'name') ?? '';
   return name.includes(':') ? code(name.slice(0, 'sha256:'.length + SHORT_DIGEST)) : name === '' ? 'all' : code(name);
