@@ -138,7 +138,7 @@ const SOURCE = `SELECT r.name FROM repository_blobs l
   WHERE l.digest = :digest LIMIT 1`;
 
 /**
- * end-11: links a blob that another repository holds to this repository.
+ * Endpoint end-11: links a blob that another repository holds to this repository.
  * @returns false if none of the repositories in `sources` holds the blob
  * @throws quota-exceeded, repository-unknown
  */
@@ -171,7 +171,7 @@ async function mountOnce(env: Database & Vars, mount: Mount): Promise<boolean> {
 }
 
 /**
- * end-10: unlinks a blob from the repository. The bytes are deleted later, once no repository holds the blob.
+ * Endpoint end-10: unlinks a blob from the repository. The bytes are deleted later, once no repository holds the blob.
  * @throws blob-unknown; content-referenced if a manifest of the repository references the blob (invariant 2)
  */
 export async function deleteBlob(env: Database, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {

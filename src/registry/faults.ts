@@ -1,7 +1,7 @@
 /**
- * Marks objects in R2 that are missing or damaged, as a reader or the scrub found. A marked blob or manifest counts as absent,
- * so the next push uploads it again instead of skipping it. The event `blob.missing` is recorded, so that webhooks and the
- * audit log report the fault.
+ * Marks objects in R2 that a reader or the scrub has found missing or damaged. A marked blob or manifest counts as absent, so
+ * the next push uploads it again instead of skipping it. The event `blob.missing` is recorded, so that webhooks and the audit
+ * log report the fault.
  */
 import type { Batch, Handle } from '../events/batch.ts';
 import { REGISTRY } from '../events/event.ts';
@@ -36,7 +36,7 @@ export function markBlobs(batch: Batch, faults: Fault[]): Handle<{ key: string }
 /**
  * Adds to the batch the steps that mark manifests. For a manifest in the trash no event is recorded; the user who restores it
  * gets an error instead.
- * @returns the digests of the manifests that are not in the trash and now are marked
+ * @returns the digests of the newly marked manifests that are not in the trash
  */
 export function markManifests(batch: Batch, faults: Fault[]): Handle<{ digest: Digest }> {
   const isAmong = `object_key IN (SELECT value ->> 'key' FROM json_each(:faults))`;

@@ -31,8 +31,8 @@ import { BLOBS, TOMBSTONES } from './tombstones.ts';
 import { lookOf, sweep, type Walk, type WalkRow } from './walk.ts';
 
 /**
- * The maximum number of rows that a count may read in every pass. A count that reads more is made once a day. It reads about
- * six rows for each blob.
+ * The maximum number of rows of a count that is made in every pass. A larger count is made once a day. A count reads about six
+ * rows for each blob.
  */
 const CHEAP_COUNT = 20_000;
 const ROWS_PER_BLOB = 6;
@@ -229,7 +229,7 @@ export async function collectSlice(
 
 /**
  * Runs steps until the budget is used up. `pass.cursor` is moved after each step. At least one step runs, even if the first
- * reads have used up the budget; otherwise a pass could make no progress for ever.
+ * reads have used up the budget; otherwise the pass might never end.
  */
 async function runSteps(slice: Slice, pass: Pass<GcReport>): Promise<Cursor | null> {
   let looks = isBeginning(pass.cursor) ? await firstLooks(slice) : new Map<string, unknown[]>();

@@ -44,7 +44,8 @@ const HASHED_MAX = 64 * 1024 * 1024;
 /** The maximum number of seconds between the moment when a request stores an object and the moment when it writes the row. */
 const PUBLISHED_WITHIN = 60 * 60;
 /**
- * If no row names most objects of a page, and there are more of them than this, none is deleted: probably the binding is wrong.
+ * If no row names most objects of a page, and these are more than this number, none of them is deleted, because the binding of
+ * the bucket or the database is probably wrong.
  */
 const MOSTLY_ORPHANS_MAX = 10;
 /** A string that sorts after every key of the bucket. */

@@ -188,7 +188,7 @@ export function versionOf(tag: string): SemVer | null {
   return parse(tag);
 }
 
-/** Compares two versions, for an array in which the highest version is first. */
+/** Compares two versions for a sort in descending order. */
 export function descending(a: SemVer, b: SemVer): number {
   return compare(b, a);
 }

@@ -37,7 +37,7 @@ export function requireDeletion(env: Vars): void {
 }
 
 /**
- * end-9: deletes a tag, or a manifest with its tags.
+ * Endpoint end-9: deletes a tag, or a manifest with its tags.
  * @param condition the condition of the request: which digest the tag must name, or that the manifest must exist
  * @throws manifest-unknown, content-referenced, deletion-disabled, tag-immutable, condition-failed
  */

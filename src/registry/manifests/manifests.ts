@@ -73,7 +73,7 @@ export async function statManifestForPush(
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
 
-/** end-3: returns a manifest with its document. @throws manifest-unknown */
+/** Endpoint end-3: returns a manifest with its document. @throws manifest-unknown */
 export async function getManifest(
   env: Stores,
   repository: RepositoryName,

@@ -41,8 +41,8 @@ interface ManifestPut extends TagPut {
 export type MovedTags = { tag: Tag; previous: Digest }[];
 
 /**
- * end-7: puts a manifest (invariants 2, 3 and 6). A push of an existing manifest still counts as a push: the manifest and its
- * tags get a new time, and each tag gets an event.
+ * Endpoint end-7: puts a manifest (invariants 2, 3 and 6). A push of an existing manifest still counts as a push: the manifest
+ * and its tags get a new time, and each tag gets an event.
  * @throws references-unknown, manifest-invalid, forbidden, condition-failed, tag-immutable, quota-exceeded, repository-unknown
  */
 export async function putManifest(env: Stores, put: ManifestPut, work: Background): Promise<MovedTags> {
@@ -108,8 +108,8 @@ function movedIn(results: Results, moving: Handle<MovingTag>): MovedTags {
 }
 
 /**
- * The number of the newest points in a tag's history that are searched for the attempt. Other requests may have changed the tag
- * since.
+ * The maximum number of points of a tag's history that are searched for the attempt, beginning with the newest. Other requests
+ * may have changed the tag since.
  */
 const POINTS = 100;
 

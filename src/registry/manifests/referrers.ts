@@ -41,7 +41,7 @@ interface Row {
   candidates: number;
 }
 
-/** end-12: lists referrers. If the subject or the repository does not exist, the list is empty; this is not an error. */
+/** Endpoint end-12: lists referrers. If the subject or the repository does not exist, the list is empty; this is no error. */
 export async function listReferrers(
   env: Pick<Env, 'DB' | 'BLOBS'>,
   repository: RepositoryName,

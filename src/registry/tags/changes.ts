@@ -1,5 +1,6 @@
 /**
- * Creates, moves and deletes tags. No other file writes tags. A tag, its history and its event are always written in one batch.
+ * Creates, moves and deletes tags. No other file does so, except that the collector deletes the tags of a purged repository. A
+ * tag, its history and its event are always written in one batch.
  */
 import type { Batch, Handle } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';

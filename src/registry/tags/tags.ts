@@ -16,8 +16,8 @@ import { requireCondition, requireTagRights, type TagPut, tagsHeldByOthers } fro
 import { type Judgement, requireMutable, withMutabilityRule } from './mutability.ts';
 
 /**
- * end-8: lists tags. The LEFT JOIN yields one row for a repository without tags, and none for an unknown one. @throws
- * repository-unknown
+ * Endpoint end-8: lists tags. The LEFT JOIN yields one row for a repository without tags, and none for an unknown repository.
+ * @throws repository-unknown
  */
 export async function listTags(env: Database, repository: RepositoryName, { after, limit }: PageQuery): Promise<Page<string>> {
   const { results } = await prepare(

@@ -103,8 +103,8 @@ async function attachedTags(env: Stores, id: number, manifests: Digest[]): Promi
 }
 
 /**
- * Returns the manifests in the trash that the manifests of a level list, that refer to them, or that tags attached to them
- * name.
+ * Returns manifests in the trash that are connected with the manifests of a level: those that the level's manifests list, those
+ * that refer to them, and those that their attached tags name.
  */
 async function nextLevel(
   env: Stores,

@@ -43,7 +43,9 @@ export interface Upload extends Pusher {
   session?: Session;
 }
 
-/** The number of seconds after the last received bytes at which an upload expires. A signed location is valid as long. */
+/**
+ * The number of seconds from the last received bytes to the expiry of an upload. A signed location is valid for the same time.
+ */
 export const UPLOAD_LIFETIME = 24 * 60 * 60;
 
 /**

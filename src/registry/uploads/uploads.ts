@@ -34,13 +34,13 @@ import {
   type Upload,
 } from './sessions.ts';
 
-/** end-13: returns the number of bytes received so far. @throws upload-unknown */
+/** Endpoint end-13: returns the number of bytes received so far. @throws upload-unknown */
 export async function uploadOffset(env: Stores, upload: Upload): Promise<number> {
   return stagedSize(openStaged(await loadSession(env, upload)));
 }
 
 /**
- * end-5: appends a chunk.
+ * Endpoint end-5: appends a chunk.
  * @returns the number of bytes that the upload has received
  * @throws upload-unknown, chunk-out-of-order (`detail.offset` is the offset to continue at), length-mismatch, quota-exceeded
  */
@@ -111,15 +111,15 @@ async function closeIfHopeless(env: Stores, upload: Upload, session: Session, er
   if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, session.staged));
 }
 
-/** The minimum length in bytes of a body for which the limit is read first. For a shorter body, only the commit checks it. */
+/** The limit is read before a body of at least this many bytes is received. For a shorter body, only the commit checks it. */
 const LIMIT_FIRST = 1024 * 1024;
 
-/** True if the limit is read before a body of this length is received. @param length bytes, or `null` if unknown */
+/** True if the namespace's limit is read before the body is received. @param length bytes, or `null` if unknown */
 export function readsLimit(length: number | null): boolean {
   return length === null || length >= LIMIT_FIRST;
 }
 
-/** end-4b: uploads a blob in a single request. @throws digest-mismatch, length-mismatch, quota-exceeded */
+/** Endpoint end-4b: uploads a blob in a single request. @throws digest-mismatch, length-mismatch, quota-exceeded */
 export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
   const { length } = chunk.body;
   const loadLimit = async () => (readsLimit(length) ? limitFor(env, upload.repository, digest) : null);
@@ -133,8 +133,8 @@ export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, 
 }
 
 /**
- * end-6: finishes an upload. If the upload was already finished with the same digest, this succeeds again, because the client
- * may not have received the first answer.
+ * Endpoint end-6: finishes an upload. If the upload was already finished with the same digest, this succeeds again, because the
+ * client may not have received the first answer.
  * @throws digest-mismatch or quota-exceeded, which both close the upload; upload-unknown, chunk-out-of-order, length-mismatch
  */
 export async function finishUpload(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
@@ -219,7 +219,9 @@ async function publish(
   if (session.version === 0) rememberFinished(upload.id);
 }
 
-/** Returns the keys to delete after a commit. @param kept the key of the blob's object; `null` if the commit was refused */
+/**
+ * Returns the keys to delete after a commit. @param kept the key that the blob's row names; `null` if the commit was refused
+ */
 function unusedKeys(before: Staged, written: Staged, objectKey: string, kept: string | null): string[] {
   const parts = before.multipart ? [before.multipart.key] : [];
   // The multipart object of `before` stays, because the request that won may have published it.
@@ -287,7 +289,7 @@ function rememberFinished(id: string): void {
   finishedAtOnce.add(id);
 }
 
-/** end-14: cancels an upload. @throws upload-unknown */
+/** Endpoint end-14: cancels an upload. @throws upload-unknown */
 export async function cancelUpload(env: Stores, upload: Upload, work: Background): Promise<void> {
   if (finishedAtOnce.has(upload.id)) throw new Refusal('upload-unknown');
   const staged = await closeSession(env, upload, null);

@@ -103,7 +103,7 @@ function rebalance(batch: Batch, { where, bytes, blobs, parameters }: Touched): 
 }
 
 /**
- * Rebalances the counter for manifests of one repository and of its trash.
+ * Adds the first of the two steps, for manifests of one repository and of its trash.
  * @param repository.id an SQL expression for the id of the repository, which uses `repository.parameters`
  */
 export function rebalanceManifests(
@@ -122,7 +122,7 @@ export function rebalanceManifests(
 }
 
 /**
- * Rebalances the counters for blobs that repositories hold.
+ * Adds the first of the two steps, for blobs that repositories hold.
  * @param keys pairs of a digest and the id of a repository. Further elements of a pair are ignored
  */
 export function rebalanceBlobs(batch: Batch, keys: readonly (readonly (string | number)[])[]): Closing {
@@ -134,7 +134,7 @@ export function rebalanceBlobs(batch: Batch, keys: readonly (readonly (string | 
   });
 }
 
-/** Rebalances the counter for one blob of a repository. */
+/** Adds the first of the two steps, for one blob of a repository. */
 export function rebalanceBlob(batch: Batch, repository: RepositoryName, digest: Digest): Closing {
   return rebalance(batch, {
     where: 'namespace = :namespace',
