@@ -1,12 +1,15 @@
--- The database of Berth. One section per owning folder of src/; no other folder names its tables.
--- The files of migrations/ produce it, one after the other; a test compares the two. A change goes into both.
--- Times are seconds since the epoch on the database's clock. Applying this file twice does no harm.
--- STRICT everywhere; WITHOUT ROWID for text keys, as D1 bills each index entry as a row written.
+-- The database of Berth. Each section contains the tables of one folder of src/. No other folder names these tables in SQL.
+-- The files of migrations/, applied in order, produce the same schema, and a test compares the two. Make each change in both.
+-- Times are in seconds since the epoch, on the clock of the database. Days are numbered since the epoch, in UTC.
+-- Applying this file to a database that has the schema changes nothing.
+-- All tables are STRICT. Tables with a text key are WITHOUT ROWID, because D1 bills every index entry as a written row.
+-- A column `version` counts the changes of its row. A conditional update compares it with the version that the client has read.
 
 -- ── ownership.ts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- The registry that this database belongs to: one row. id is also in the bucket. secret_mark is derived from REGISTRY_SECRET; a
--- deployment whose secret gives another mark is another registry.
+-- The registry that this database belongs to. The table has one row.
+--   id: the id of the registry, which is also stored in the bucket.
+--   secret_mark: a text derived from REGISTRY_SECRET. A deployment whose secret gives another mark is another registry.
 CREATE TABLE IF NOT EXISTS registry (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   id TEXT NOT NULL,
@@ -16,16 +19,18 @@ CREATE TABLE IF NOT EXISTS registry (
 
 -- ── registry ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- A row is created by an explicit call or by the first push. AUTOINCREMENT: an id is never reused, so rows of a deleted repository that
--- the collector has not removed yet cannot appear in a new one.
+-- Repositories. A row is created by a request to the API or by the first push.
+--   id: never reused (AUTOINCREMENT). So the rows of a deleted repository that the collector has not removed yet cannot appear
+--     in a new repository.
 CREATE TABLE IF NOT EXISTS repositories (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE,
   created_at INTEGER NOT NULL
 ) STRICT;
 
--- Description and overview (Markdown) of a repository, in a table of their own because every pull reads the row in repositories.
--- version is for conditional updates and counts changes of the repository as a whole.
+-- The descriptions of repositories. They are not in the table repositories, because every pull reads its row there.
+--   overview: Markdown.
+--   version: counts all changes of the repository through the API, also those of its visibility.
 CREATE TABLE IF NOT EXISTS repository_pages (
   repository_id INTEGER PRIMARY KEY,
   description TEXT NOT NULL DEFAULT '',
@@ -33,8 +38,10 @@ CREATE TABLE IF NOT EXISTS repository_pages (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
--- One row per digest whose verified bytes are in R2 under object_key (invariants 1 and 7). missing_since: when a reader found the
--- object gone; from then on the blob counts as absent until it is pushed again.
+-- Blobs: one row for each digest whose verified bytes are in R2 (invariants 1 and 7).
+--   object_key: the key of the R2 object.
+--   missing_since: the time when a reader found that the object is missing. From then on the blob counts as absent, until it is
+--     pushed again. NULL if the object is not known to be missing.
 CREATE TABLE IF NOT EXISTS blobs (
   digest TEXT PRIMARY KEY,
   size INTEGER NOT NULL,
@@ -43,12 +50,13 @@ CREATE TABLE IF NOT EXISTS blobs (
   missing_since INTEGER
 ) STRICT, WITHOUT ROWID;
 
--- Index for the scrub, which finds rows by the key of an object: blobs whose key does not begin with their digest.
+-- Index for the scrub, which looks up blobs by the key of an object. It contains the blobs whose key does not have the digest.
 CREATE INDEX IF NOT EXISTS blobs_streamed ON blobs (object_key) WHERE object_key >= 'blobs/stream/' AND object_key < 'blobs/stream0';
 
--- Links: which repository holds which blob. The digest comes first in the key, so that the key answers both "does this repository hold
--- it" and "does any repository hold it". leased_until: the collector keeps the link until then, because a client was told that it need not
--- upload the blob (invariant 8).
+-- Links: one row for each blob that a repository holds. The digest is the first column of the key. So the key serves both the
+-- question whether one repository holds a blob, and the question whether any repository holds it.
+--   leased_until: the collector keeps the link until this time, because a client was told that it need not upload the blob
+--     (invariant 8).
 CREATE TABLE IF NOT EXISTS repository_blobs (
   digest TEXT NOT NULL,
   repository_id INTEGER NOT NULL,
@@ -56,10 +64,13 @@ CREATE TABLE IF NOT EXISTS repository_blobs (
   PRIMARY KEY (digest, repository_id)
 ) STRICT, WITHOUT ROWID;
 
--- One row per manifest of a repository. artifact_type is empty if the document has none. content holds a document of up to 128 KiB,
--- object_key names the R2 object of a larger one and is empty once a reader found that object gone. leased_until: no lifecycle rule
--- deletes the manifest as untagged until then (invariant 8). pushed_at, attempt: time and id of its last put. content is the last
--- column, so that lists do not read it.
+-- Manifests: one row for each manifest of a repository.
+--   artifact_type: empty if the manifest has none.
+--   pushed_at: the time of the last push of the manifest.
+--   attempt: the id of the request that pushed the manifest last.
+--   leased_until: until this time, no lifecycle rule deletes the manifest as untagged (invariant 8).
+--   content: the document, if it has up to 128 KiB. It is the last column, so that lists need not read it.
+--   object_key: the R2 object of a larger document. Empty if a reader has found that the object is missing.
 CREATE TABLE IF NOT EXISTS manifests (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -76,15 +87,17 @@ CREATE TABLE IF NOT EXISTS manifests (
   CHECK ((object_key IS NULL) <> (content IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- Index for the referrers of a subject, with or without a filter, in the order of the list.
+-- Index for the list of the referrers of a subject, in the order of the list, with or without a filter for the artifact type.
 CREATE INDEX IF NOT EXISTS manifests_by_subject
   ON manifests (repository_id, subject, artifact_type, digest) WHERE subject IS NOT NULL;
 
--- Index for the collector and the scrub, which find rows by the key of an object: manifests whose document is in R2.
+-- Index for the collector and the scrub, which look up manifests by the key of an object. It contains the manifests in R2.
 CREATE INDEX IF NOT EXISTS manifests_stored ON manifests (object_key) WHERE object_key IS NOT NULL;
 
--- What a manifest references within its repository (invariant 2): child is a blob or a manifest. The child comes first, because the
--- question is always whether a manifest still references it.
+-- The references of manifests to content of the same repository (invariant 2). The child precedes the parent in the key, because
+-- queries always ask whether a manifest still references a child.
+--   child: the digest of the blob or manifest that is referenced.
+--   parent: the digest of the manifest that references it.
 CREATE TABLE IF NOT EXISTS manifest_references (
   repository_id INTEGER NOT NULL,
   child TEXT NOT NULL,
@@ -92,7 +105,7 @@ CREATE TABLE IF NOT EXISTS manifest_references (
   PRIMARY KEY (repository_id, child, parent)
 ) STRICT, WITHOUT ROWID;
 
--- A tag names a manifest of its own repository (invariant 3).
+-- Tags. A tag names a manifest of its own repository (invariant 3).
 CREATE TABLE IF NOT EXISTS tags (
   repository_id INTEGER NOT NULL,
   name TEXT NOT NULL,
@@ -103,9 +116,12 @@ CREATE TABLE IF NOT EXISTS tags (
 
 CREATE INDEX IF NOT EXISTS tags_by_digest ON tags (repository_id, digest);
 
--- History of each tag, written by the batch that changes it. point numbers the changes. digest: what the tag names from then on, NULL
--- if it was deleted; previous: what it named before. attempt: the id of the put, by which a put whose answer was lost finds out that
--- it was carried out. reserved: the tag was immutable when it was deleted, so its name may only name the same digest again.
+-- The history of tags: one row for each change of a tag, written in the batch of the change.
+--   point: the number of the change, from 1 for each tag.
+--   digest: the digest that the tag names after the change. NULL if the change deleted the tag.
+--   previous: the digest that the tag named before the change.
+--   attempt: the id of the push. If the answer of the database is lost, the push finds by this id that it was carried out.
+--   reserved: 1 if the tag was immutable when it was deleted. Then the tag can only be created again with the same digest.
 CREATE TABLE IF NOT EXISTS tag_history (
   repository_id INTEGER NOT NULL,
   tag TEXT NOT NULL,
@@ -120,17 +136,23 @@ CREATE TABLE IF NOT EXISTS tag_history (
   PRIMARY KEY (repository_id, tag, point)
 ) STRICT, WITHOUT ROWID;
 
--- Which tags of a repository are immutable. rule (JSON): one of ECR's four values and its filters; empty if every tag may move. A batch
--- requires that the rule has the same text as when the decision was made. version is for conditional updates.
+-- The setting of a repository that says which of its tags are immutable.
+--   rule: JSON with one of the four values of ECR and its filters. Empty if every tag is mutable. A push reads the rule before
+--     it writes, and its batch requires that the rule still has the same text.
 CREATE TABLE IF NOT EXISTS tag_mutability (
   repository_id INTEGER PRIMARY KEY,
   rule TEXT NOT NULL,
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
--- Lifecycle policy (JSON) of a repository. ran_at, report (JSON): its last complete run. pass (JSON): the progress of a run through a
--- large repository. tried_at, attempts: when the schedule last started it, and how often since it last made progress; a policy that
--- makes none is retried less and less often.
+-- The lifecycle policies of repositories.
+--   policy: JSON.
+--   ran_at: the time of the last complete run. 0 if there was none.
+--   report: the result of the last complete run, as JSON.
+--   pass: the progress of a run through a large repository, as JSON. NULL if no such run is under way.
+--   tried_at: the time when the schedule last started the policy.
+--   attempts: how often the schedule has started the policy since it last made progress. A policy that makes no progress is
+--     started less and less often.
 CREATE TABLE IF NOT EXISTS lifecycle_policies (
   repository_id INTEGER PRIMARY KEY,
   policy TEXT NOT NULL,
@@ -144,9 +166,15 @@ CREATE TABLE IF NOT EXISTS lifecycle_policies (
 
 CREATE INDEX IF NOT EXISTS lifecycle_policies_due ON lifecycle_policies (ran_at);
 
--- Deleted content that can be restored for a while. name: the tag, the manifest's digest, or empty for a repository, which is restored
--- with all rows under its id and with its created_at. digest: what a tag named. tags (JSON): the tags that named a manifest. reason:
--- the lifecycle rule that deleted it, NULL if a user did. purging: its content is being deleted, so it cannot be restored any more.
+-- The trash: deleted content that can be restored for some days. The rows of a deleted repository stay in the other tables
+-- under its id, and its restore makes them visible again.
+--   name: the tag, or the digest of the manifest. Empty for a repository.
+--   repository: the name of the repository.
+--   digest: the digest that the tag named. NULL for a manifest or a repository.
+--   tags: the tags that named the manifest, as a JSON list.
+--   reason: the lifecycle rule that deleted the entry. NULL if a user deleted it.
+--   created_at: the time when the repository was created. NULL for a tag or a manifest.
+--   purging: 1 while the content is being deleted for good. The entry can then no longer be restored.
 CREATE TABLE IF NOT EXISTS trash (
   repository_id INTEGER NOT NULL,
   kind TEXT NOT NULL CHECK (kind IN ('tag', 'manifest', 'repository')),
@@ -166,7 +194,7 @@ CREATE TABLE IF NOT EXISTS trash (
 CREATE INDEX IF NOT EXISTS trash_by_time ON trash (deleted_at);
 CREATE INDEX IF NOT EXISTS trash_of_repositories ON trash (repository) WHERE kind = 'repository';
 
--- Manifests in the trash, with the columns that they had.
+-- The manifests in the trash, with the columns of the table manifests.
 CREATE TABLE IF NOT EXISTS trashed_manifests (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -184,8 +212,9 @@ CREATE TABLE IF NOT EXISTS trashed_manifests (
 CREATE INDEX IF NOT EXISTS trashed_manifests_by_subject ON trashed_manifests (repository_id, subject) WHERE subject IS NOT NULL;
 CREATE INDEX IF NOT EXISTS trashed_manifests_stored ON trashed_manifests (object_key) WHERE object_key IS NOT NULL;
 
--- What manifests in the trash reference. They keep blobs as other references do, so that the manifest can be restored. The child comes
--- first, because the question is whether the trash of any repository still needs it.
+-- The references of the manifests in the trash. As long as such a reference exists, the referenced blob is kept, so that the
+-- manifest can be restored. The child is the first column of the key, because queries ask whether any manifest in the trash
+-- still needs it.
 CREATE TABLE IF NOT EXISTS trashed_references (
   child TEXT NOT NULL,
   repository_id INTEGER NOT NULL,
@@ -193,7 +222,8 @@ CREATE TABLE IF NOT EXISTS trashed_references (
   PRIMARY KEY (child, repository_id, parent)
 ) STRICT, WITHOUT ROWID;
 
--- Pulls of an image on a day (days since the epoch): exact for few pulls, an estimate for many (src/registry/usage/pulls.ts).
+-- The number of pulls of an image on a day. Small numbers are exact, and large numbers are estimates
+-- (src/registry/usage/pulls.ts).
 CREATE TABLE IF NOT EXISTS pulls (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -202,7 +232,7 @@ CREATE TABLE IF NOT EXISTS pulls (
   PRIMARY KEY (repository_id, digest, day)
 ) STRICT, WITHOUT ROWID;
 
--- The last day on which a client checked a manifest (HEAD), as nodes do that have the image already: the image is in use.
+-- The last day on which a client checked a manifest with HEAD. A node that has the image already does that, so it is in use.
 CREATE TABLE IF NOT EXISTS manifest_checks (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -210,10 +240,16 @@ CREATE TABLE IF NOT EXISTS manifest_checks (
   PRIMARY KEY (repository_id, digest)
 ) STRICT, WITHOUT ROWID;
 
--- What the repositories of a namespace hold, each blob counted once. The empty namespace is that of names without a slash. Every batch
--- that changes the content of a namespace with a limit updates bytes and blobs; the collector counts all namespaces anew. max_bytes:
--- the limit, NULL for none. warned: 1 if the warning was given since usage was last below its threshold. staged: bytes of unfinished
--- uploads, kept like bytes. leading: the unfinished upload that may continue whatever the others have staged. kind: the owner's kind.
+-- The usage and the limit of each namespace. If a namespace has a limit, every batch that changes its content also updates
+-- bytes and blobs. The collector counts all namespaces again in each pass.
+--   namespace: the part of repository names before the slash. Empty for repositories without a slash in their name.
+--   bytes, blobs: the content of all repositories of the namespace. A blob counts once.
+--   max_bytes: the limit. NULL if there is none.
+--   warn_percent: the percentage of the limit at which a warning is recorded.
+--   warned: 1 if the warning was recorded since the usage was last below that percentage.
+--   staged: the bytes of unfinished uploads, updated like bytes.
+--   leading: the id of the unfinished upload that may use the rest of the limit, regardless of what other uploads have staged.
+--   kind: the kind of the owner of the namespace.
 CREATE TABLE IF NOT EXISTS usage (
   namespace TEXT PRIMARY KEY,
   bytes INTEGER NOT NULL DEFAULT 0,
@@ -228,8 +264,12 @@ CREATE TABLE IF NOT EXISTS usage (
   kind TEXT NOT NULL DEFAULT 'organization' CHECK (kind IN ('organization', 'user'))
 ) STRICT, WITHOUT ROWID;
 
--- Progress of jobs that go through everything in slices. cursor: where the next slice begins. report (JSON): of the current pass;
--- finished (JSON): of the last complete pass. version: of two concurrent slices only one is saved.
+-- The progress of jobs that process the whole registry in slices.
+--   cursor: the place where the next slice begins.
+--   started_at: the time when the current pass began.
+--   report: the totals of the current pass, as JSON.
+--   finished: the totals of the last complete pass, as JSON.
+--   version: compared by each slice before it saves, so that only one of two concurrent slices is saved.
 CREATE TABLE IF NOT EXISTS maintenance (
   job TEXT PRIMARY KEY,
   cursor TEXT NOT NULL,
@@ -239,9 +279,13 @@ CREATE TABLE IF NOT EXISTS maintenance (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT, WITHOUT ROWID;
 
--- Uploads that have received bytes. Before that, an upload exists only as its signed location. version grows with every write
--- (compare-and-swap, invariant 5). staged: where the bytes are (src/storage/staging.ts). The row of an ended upload stays until
--- expires_at, so that its location is not mistaken for that of a new upload.
+-- Uploads that have received bytes. Before that, an upload exists only as its signed location. The row of an ended upload stays
+-- until expires_at, so that its location is not mistaken for that of a new upload.
+--   state: `open`, then `committed` (finished) or `closed` (cancelled, or refused for good).
+--   version: grows with every write (compare-and-swap, invariant 5).
+--   size: the number of bytes received.
+--   staged: the places of these bytes in R2 (src/storage/staging.ts).
+--   digest: the digest of the finished blob.
 CREATE TABLE IF NOT EXISTS uploads (
   id TEXT PRIMARY KEY,
   repository TEXT NOT NULL,
@@ -253,7 +297,7 @@ CREATE TABLE IF NOT EXISTS uploads (
   expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- R2 objects whose last row was deleted. The collector deletes them: rows first, bytes after (invariant 1).
+-- The keys of R2 objects whose last row was deleted. The collector deletes the objects later (invariant 1).
 CREATE TABLE IF NOT EXISTS tombstones (
   object_key TEXT PRIMARY KEY,
   made_at INTEGER NOT NULL
@@ -261,10 +305,14 @@ CREATE TABLE IF NOT EXISTS tombstones (
 
 -- ── auth ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Accounts. subject: `user:<name>`, `organization:<name>` or `robot:<organization>/<name>`. Rows are never deleted, so that nobody
--- else can take a name that something still names. likeness: the confusable skeleton of the name (UTS 39), unique among users and
--- organizations. disabled: 1, or 2 for a deleted account. epoch: grows when all logins are ended; every token names the epoch in
--- which it was made. version: for conditional updates. invitation: the id of the open one-time link.
+-- Accounts. Rows are never deleted, so that nobody else can take a name that policies or events still contain.
+--   subject: `user:<name>`, `organization:<name>` or `robot:<organization>/<name>`.
+--   likeness: the confusable skeleton of the name (UTS 39), unique among users and organizations. NULL for robots.
+--   disabled: 0 for an enabled account, 1 for a disabled one, 2 for a deleted one.
+--   epoch: grows when all logins of the account are ended. Every token contains the epoch at its creation, and is valid only as
+--     long as the account has that epoch.
+--   invitation: the id of the open invitation of a user. NULL if there is none.
+--   invited_until: the time when that invitation expires.
 CREATE TABLE IF NOT EXISTS accounts (
   subject TEXT PRIMARY KEY,
   likeness TEXT UNIQUE,
@@ -278,7 +326,7 @@ CREATE TABLE IF NOT EXISTS accounts (
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT, WITHOUT ROWID;
 
--- Members of organizations. The key begins with the user, because every request reads what its caller belongs to.
+-- The members of organizations. The key begins with the user, because every request reads the organizations of its caller.
 CREATE TABLE IF NOT EXISTS members (
   user TEXT NOT NULL,
   organization TEXT NOT NULL,
@@ -288,7 +336,7 @@ CREATE TABLE IF NOT EXISTS members (
 
 CREATE INDEX IF NOT EXISTS members_by_organization ON members (organization, user);
 
--- Open invitations to join an organization, until the user accepts or declines. They end at expires_at.
+-- Open invitations of users to organizations. A row is deleted when the user accepts or declines. It is valid until expires_at.
 CREATE TABLE IF NOT EXISTS organization_invitations (
   user TEXT NOT NULL,
   organization TEXT NOT NULL,
@@ -317,9 +365,12 @@ CREATE TABLE IF NOT EXISTS team_members (
 
 CREATE INDEX IF NOT EXISTS team_members_by_team ON team_members (team, user);
 
--- Policies: the statements (JSON) of a user, team, robot or repository (`repository:<name>`), read and saved as one document. `?` marks
--- a name that nobody had when the policy was saved (src/auth/rights/policy-names.ts). The policy of a repository in the trash has the
--- subject `trash:<id>`; its column repository has the name.
+-- Policies. A policy is read and saved as one document.
+--   subject: the user, team, robot or repository (`repository:<name>`) that the policy belongs to. `trash:<id>` for the policy
+--     of a repository in the trash.
+--   statements: JSON. The prefix `?` marks a principal that did not exist when the policy was saved
+--     (src/auth/rights/policy-names.ts).
+--   repository: the name of the repository in the trash. NULL for other policies.
 CREATE TABLE IF NOT EXISTS policies (
   subject TEXT PRIMARY KEY,
   statements TEXT NOT NULL,
@@ -327,8 +378,10 @@ CREATE TABLE IF NOT EXISTS policies (
   repository TEXT
 ) STRICT, WITHOUT ROWID;
 
--- Index of the principals that repositories' policies name, for lists of visible repositories. Written with the policy. pull: 1 if the
--- policy allows them to pull, plus 2 if it denies it; NULL in rows of an earlier version, for which the policy is read.
+-- The principals that the policies of repositories name, for lists of the repositories that a caller may see. The rows are
+-- written together with the policy.
+--   pull: 1 if the policy allows the principal to pull, plus 2 if it denies that. NULL in rows of an earlier version of Berth,
+--     for which the policy itself is read.
 CREATE TABLE IF NOT EXISTS policy_principals (
   principal TEXT NOT NULL,
   repository TEXT NOT NULL,
@@ -338,9 +391,11 @@ CREATE TABLE IF NOT EXISTS policy_principals (
 
 CREATE INDEX IF NOT EXISTS policy_principals_by_repository ON policy_principals (repository, principal);
 
--- Access keys. The secret is derived from the id and the registry's secret, and not stored. statements (JSON): limits what the owner
--- may do with the key; NULL: no limit. last_used_day: days since the epoch, written once a day. replaces: the key that this one
--- replaced. made_with: another key that was used to create this one.
+-- Access keys. The secret of a key is derived from its id and REGISTRY_SECRET, and is not stored.
+--   statements: JSON that limits what the key may do. NULL if the key may do everything that its owner may do.
+--   last_used_day: the last day on which the key was used. It is written at most once a day.
+--   replaces: the id of the key that this key has replaced. NULL if it has replaced none.
+--   made_with: the id of the key with which this key was created. NULL if another credential was used.
 CREATE TABLE IF NOT EXISTS access_keys (
   id TEXT PRIMARY KEY,
   owner TEXT NOT NULL,
@@ -360,8 +415,10 @@ CREATE INDEX IF NOT EXISTS access_keys_by_owner ON access_keys (owner, id);
 CREATE INDEX IF NOT EXISTS access_keys_by_replaced ON access_keys (replaces) WHERE replaces IS NOT NULL;
 CREATE INDEX IF NOT EXISTS access_keys_by_maker ON access_keys (made_with) WHERE made_with IS NOT NULL;
 
--- Logins with a refresh token. generation: how often the token was rotated. Using a token of an earlier generation ends the login,
--- because somebody has stolen it.
+-- Logins with a refresh token.
+--   generation: how often the token was replaced. The use of a token of an earlier generation ends the login, because the token
+--     may have been stolen.
+--   ended: 1 if the login has ended.
 CREATE TABLE IF NOT EXISTS logins (
   id TEXT PRIMARY KEY,
   subject TEXT NOT NULL,
@@ -372,7 +429,8 @@ CREATE TABLE IF NOT EXISTS logins (
 
 CREATE INDEX IF NOT EXISTS logins_by_subject ON logins (subject);
 
--- Use of each account by day (days since the epoch): rows that its requests read and wrote, and replayed deliveries. Kept for a week.
+-- The use of the database by each account on each day. Rows are kept for a week.
+--   kind: database rows read, database rows written, or replayed deliveries (src/auth/allowance.ts).
 CREATE TABLE IF NOT EXISTS account_days (
   account TEXT NOT NULL,
   day INTEGER NOT NULL,
@@ -383,11 +441,14 @@ CREATE TABLE IF NOT EXISTS account_days (
 
 CREATE INDEX IF NOT EXISTS account_days_by_day ON account_days (day);
 
--- Trust rules: which tokens of an outside issuer are admitted, and what they may do. subject: `ci:<organization>/<name>`, or
--- `ci:<name>` for a rule of the registry as a whole; organization: empty for such a rule. claims and statements: JSON
--- (src/auth/outside/oidc.ts). lifetime: seconds that a job's login lasts. revision: the id of the event of the current version, which
--- admits only later logins. keyed: the version whose keys are in trust_rule_keys. If it is not the current one, the rule is
--- read for every token of its issuer.
+-- Trust rules. A rule says which tokens of an outside issuer are accepted, and what their holders may do.
+--   subject: `ci:<organization>/<name>`, or `ci:<name>` for a rule of the registry.
+--   claims, statements: JSON (src/auth/outside/oidc.ts).
+--   lifetime: the number of seconds that a login lasts.
+--   organization: empty for a rule of the registry.
+--   revision: the id of the event of the last change. Saving the same rule again does not count. Earlier logins are not valid.
+--   keyed: the version of the rule whose keys are in trust_rule_keys. If it differs from version, the rule is read for every
+--     token of its issuer.
 CREATE TABLE IF NOT EXISTS trust_rules (
   subject TEXT PRIMARY KEY,
   issuer TEXT NOT NULL,
@@ -407,7 +468,7 @@ CREATE TABLE IF NOT EXISTS trust_rules (
 CREATE INDEX IF NOT EXISTS trust_rules_by_issuer ON trust_rules (issuer, subject);
 CREATE INDEX IF NOT EXISTS trust_rules_unkeyed ON trust_rules (issuer, organization) WHERE keyed <> version;
 
--- Index of trust rules by one claim that identifies their jobs, with each value that the rule accepts.
+-- Index of trust rules by a claim that identifies jobs. There is one row for each value of the claim that the rule accepts.
 CREATE TABLE IF NOT EXISTS trust_rule_keys (
   issuer TEXT NOT NULL,
   claim TEXT NOT NULL,
@@ -419,7 +480,10 @@ CREATE TABLE IF NOT EXISTS trust_rule_keys (
 
 CREATE INDEX IF NOT EXISTS trust_rule_keys_by_subject ON trust_rule_keys (subject);
 
--- Outside tokens that were used as a password while they were valid. id: SHA-256 of the token. since: the newest event at that time.
+-- Logins with the token of an outside issuer as the password.
+--   id: the SHA-256 of the token.
+--   began_at: the time of the login.
+--   since: the id of the newest event at the login.
 CREATE TABLE IF NOT EXISTS outside_logins (
   id TEXT PRIMARY KEY,
   began_at INTEGER NOT NULL,
@@ -431,9 +495,10 @@ CREATE INDEX IF NOT EXISTS outside_logins_by_end ON outside_logins (expires_at);
 
 -- ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Always empty: it refuses every row, so that a batch can have preconditions. A statement that would insert a row here aborts its batch,
--- and nothing is written. The constraint that fails has the name of the reason (vocabulary/reasons.ts), which D1's error contains. The
--- last constraint is for reasons without one of their own.
+-- The preconditions of batches. This table is always empty, because its constraints refuse every row. A statement that inserts
+-- a row here aborts its batch, and nothing is written. The name of the failed constraint is the reason
+-- (src/vocabulary/reasons.ts), and the error of D1 contains it. The last constraint refuses reasons without a constraint of
+-- their own.
 CREATE TABLE IF NOT EXISTS refusals (
   reason TEXT NOT NULL,
   CONSTRAINT not_found CHECK (reason <> 'not-found'),
@@ -461,11 +526,16 @@ CREATE TABLE IF NOT EXISTS refusals (
   CONSTRAINT precondition CHECK (reason IS NULL)
 ) STRICT;
 
--- Events in order: one row for each committed change, written by the batch of the change (invariant 6). This is both the outbox and the
--- audit log. about: the name of a repository, `organization:<name>`, or empty for the registry itself. sequence numbers the events of
--- one `about` without gaps. The newest event of each is never deleted, so that no id and no sequence is used twice. changes (JSON):
--- the fields that changed, with the old and the new value. address: the client's address, for logins and requests to the API only; it is
--- removed after some days. For events about logins, about is `logins:` or `logins:<organization>`.
+-- Events: one row for each committed change, written in the batch of the change (invariant 6). The table is the outbox and the
+-- audit log.
+--   id: grows with every event.
+--   about: the subject of the event: the name of a repository, `organization:<name>`, or empty for the registry itself. For
+--     logins it is `logins:` or `logins:<organization>`.
+--   sequence: the number of the event among the events with the same subject, without gaps. The newest event of each subject is
+--     never deleted, so that no id and no sequence is used twice.
+--   target: the thing that was changed, as JSON.
+--   changes: the fields that were changed, with the old and the new value, as JSON.
+--   address: the address of the client, recorded for logins and requests to the API only. It is removed after some days.
 CREATE TABLE IF NOT EXISTS events (
   id INTEGER PRIMARY KEY,
   at INTEGER NOT NULL,
@@ -479,20 +549,27 @@ CREATE TABLE IF NOT EXISTS events (
   address TEXT
 ) STRICT;
 
--- Index for the events of one `about`, newest last: SQLite adds the id as the last column.
+-- Index for the events of one subject in their order. SQLite adds the id as the last column.
 CREATE INDEX IF NOT EXISTS events_by_about ON events (about);
 
--- Index for the job that removes old addresses.
+-- Index for the job that removes the addresses of old events.
 CREATE INDEX IF NOT EXISTS events_with_address ON events (id) WHERE address IS NOT NULL;
 
 -- ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Subscriptions (webhooks). scope: `repository:<name>`, `organization:<name>` or `registry`. endpoint: URL and headers, which may hold
--- credentials, encrypted with a key derived from the registry's secret. filter: JSON. origin: the registry's address that its creator
--- used. generation: number of its secret, which is derived as well; until previous_until the secret before it signs, too. disabled: the
--- reason, NULL while it is enabled. failures: failed attempts in a row; nothing is sent before open_until. It gets events after
--- first_event, and only up to last_event once it or its scope was deleted. responsible: the user whose rights it needs: who last set its
--- endpoint or enabled it; NULL: its creator.
+-- Subscriptions (webhooks).
+--   scope: the source of the events: `repository:<name>`, `organization:<name>` or `registry`.
+--   endpoint: the URL and the headers, which may contain credentials. Encrypted with a key derived from REGISTRY_SECRET.
+--   filter: JSON that selects events.
+--   origin: the address of the registry that the creator of the webhook used.
+--   generation: the number of the current secret. Secrets are derived from REGISTRY_SECRET and not stored.
+--   previous_until: until this time, deliveries are also signed with the previous secret.
+--   disabled: the reason why the webhook is disabled. NULL if it is enabled.
+--   failures: the number of failed attempts since the last successful one.
+--   open_until: nothing is sent before this time.
+--   first_event: the webhook gets events with a greater id.
+--   last_event: the id of the last event that the webhook gets. NULL unless the webhook or its scope was deleted.
+--   responsible: the user whose rights the webhook needs, who last set the endpoint or enabled it. NULL if that is the creator.
 CREATE TABLE IF NOT EXISTS subscriptions (
   id TEXT PRIMARY KEY,
   scope TEXT NOT NULL,
@@ -516,14 +593,18 @@ CREATE TABLE IF NOT EXISTS subscriptions (
 
 CREATE INDEX IF NOT EXISTS subscriptions_by_scope ON subscriptions (scope, id);
 
--- Index for the webhooks of a user who leaves.
+-- Index for the webhooks of a user who loses rights.
 CREATE INDEX IF NOT EXISTS subscriptions_by_owner ON subscriptions (coalesce(responsible, created_by));
 
--- Deliveries: at most one row for an event and a subscription. event_data (JSON): the event as recorded, with what its format needs to
--- know about the repository. state: a waiting delivery is tried at due_at, by the process that claimed it until claimed_until. tries:
--- attempts since it was created or replayed; first_tried_at: the first of them, from which its lifetime counts. attempts (JSON): the
--- attempts that people see. replayed_at: the last replay. reminded: how often the schedule has sent it to the queue again since its last
--- attempt.
+-- Deliveries: at most one row for each event and subscription.
+--   event_data: the event as it was recorded, with the data about the repository that the format needs, as JSON.
+--   due_at: the time of the next attempt of a waiting delivery.
+--   claimed_until: until this time, only the process that has claimed the delivery may send it.
+--   tries: the number of attempts since the delivery was created or replayed.
+--   first_tried_at: the time of the first attempt, or of the replay. A fixed time later, the delivery is given up.
+--   attempts: the attempts that users see, as JSON.
+--   replayed_at: the time of the last replay. NULL if there was none.
+--   reminded: how often the schedule has sent the delivery to the queue again since the last attempt.
 CREATE TABLE IF NOT EXISTS deliveries (
   subscription TEXT NOT NULL,
   event INTEGER NOT NULL,
@@ -540,11 +621,11 @@ CREATE TABLE IF NOT EXISTS deliveries (
   PRIMARY KEY (subscription, event)
 ) STRICT, WITHOUT ROWID;
 
--- Index for the schedule's search for waiting deliveries, and for the oldest one of an endpoint that failed. It leaves due_at out, so that
--- claims and reminders do not have to write the index.
+-- Index for waiting deliveries: the schedule searches for them, and an endpoint that has failed is tried with its oldest one.
+-- The index does not contain due_at, so claims and reminders do not have to write it.
 CREATE INDEX IF NOT EXISTS deliveries_waiting ON deliveries (subscription, event) WHERE state = 'waiting';
 
--- Deliveries that the webhooks of an organization or user have sent on a day (days since the epoch). Kept for two days.
+-- The number of deliveries that the webhooks of an organization or user have sent on a day. Rows are kept for two days.
 CREATE TABLE IF NOT EXISTS delivery_days (
   owner TEXT NOT NULL,
   day INTEGER NOT NULL,
@@ -552,7 +633,8 @@ CREATE TABLE IF NOT EXISTS delivery_days (
   PRIMARY KEY (owner, day)
 ) STRICT, WITHOUT ROWID;
 
--- The last event that was matched with subscriptions. The batch that creates the deliveries moves it. One row.
+-- The id of the last event that was matched with subscriptions. The table has one row. The batch that creates the deliveries
+-- updates it.
 CREATE TABLE IF NOT EXISTS match_cursor (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   event INTEGER NOT NULL
@@ -560,8 +642,8 @@ CREATE TABLE IF NOT EXISTS match_cursor (
 
 -- ── background ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Use of the budget of background jobs by day (days since the epoch). spent (JSON): rows read, rows written and queue operations of
--- each job.
+-- The use of the budget of background jobs on each day.
+--   spent: the rows read, the rows written and the queue operations of each job, as JSON.
 CREATE TABLE IF NOT EXISTS background_days (
   day INTEGER PRIMARY KEY,
   spent TEXT NOT NULL
