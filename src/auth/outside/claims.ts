@@ -1,28 +1,31 @@
 /**
- * Claims of outside tokens, and conditions on them. The author of a branch chooses values of claims, so a value is never read
- * as a pattern. Pure.
+ * Claims of outside tokens, and conditions on them. The author of a branch can choose the values of claims, so a value is never
+ * interpreted as a pattern. Pure.
  */
 import { matches } from '../../oci/pattern.ts';
 
-/** Claims as text, numbers and booleans included. */
+/** Claims as text. Numbers and booleans are converted to text. */
 export type Claims = Record<string, string>;
 
-/** By claim: the pattern, or one of the patterns, that it must match. */
+/** Conditions by claim. The value of the claim must match the pattern, or one of the patterns. */
 export type Conditions = Record<string, string | string[]>;
 
 /**
- * Both forms of GitHub's subject (GitHub Docs, "OpenID Connect reference"): that of repositories made after July 2026 has ids.
+ * The grammar of GitHub's subject, with and without ids (GitHub Docs, "OpenID Connect reference"). The subjects of repositories
+ * that were created after July 2026 contain ids.
  */
 const SUBJECT = /^repo:([^@:/]+)(?:@(\d+))?\/([^@:/]+)(?:@(\d+))?:(.*)$/s;
 
-/** The claims that are text, a number or a boolean. Conditions cannot compare others. */
+/** Returns the claims whose values are text, numbers or booleans. Conditions cannot compare other values. */
 export function claimsOf(payload: Record<string, unknown>): Claims {
   const comparable = ['string', 'number', 'boolean'];
   const found = Object.entries(payload).filter(([, value]) => comparable.includes(typeof value));
   return Object.fromEntries(found.map(([name, value]) => [name, String(value)]));
 }
 
-/** The claims that conditions read. */
+/**
+ * Returns the names of the claims that the conditions read. A condition on `sub` also reads the ids that `subjectsOf` compares.
+ */
 export function namesIn(conditions: Conditions): string[] {
   const names = Object.keys(conditions);
   return names.includes('sub') ? [...names, 'repository_owner_id', 'repository_id'] : names;
@@ -32,7 +35,7 @@ export function allHold(conditions: Conditions, claims: Claims): boolean {
   return unmet(conditions, claims).length === 0;
 }
 
-/** The claims whose conditions are not fulfilled. An absent claim fulfils none. */
+/** Returns the names of the claims whose conditions are not fulfilled. An absent claim fulfils no condition. */
 export function unmet(conditions: Conditions, claims: Claims): string[] {
   return Object.keys(conditions).filter((name) => {
     const texts = textsOf(name, claims);
@@ -40,7 +43,7 @@ export function unmet(conditions: Conditions, claims: Claims): string[] {
   });
 }
 
-/** The texts that conditions on a claim compare: its value, or each form of a subject. */
+/** Returns the texts that a condition on a claim is compared with: the claim's value, or each form of a subject. */
 function textsOf(name: string, claims: Claims): string[] {
   const text = valueIn(claims, name);
   return name === 'sub' ? subjectsOf(claims) : text === undefined ? [] : [text];
@@ -54,7 +57,7 @@ export function valueIn(claims: Claims, name: string): string | undefined {
   return Object.hasOwn(claims, name) ? claims[name] : undefined;
 }
 
-/** A subject in each of its forms. None if the ids in it differ from those in the claims. */
+/** Returns the subject in each of its forms. Returns none if the ids in the subject differ from those in the other claims. */
 function subjectsOf(claims: Claims): string[] {
   const subject = valueIn(claims, 'sub');
   if (subject === undefined) return [];
@@ -65,21 +68,23 @@ function subjectsOf(claims: Claims): string[] {
   return [`repo:${owner}/${name}:${rest}`, `repo:${owner}@${ownerId}/${name}@${repositoryId}:${rest}`];
 }
 
-/** Claims that a rule is found by, the narrowest first: ids that never pass to somebody else. */
+/**
+ * The claims by which a rule is found, in order of preference: first ids, which never pass to somebody else, then the subject.
+ */
 const IDS = ['repository_id', 'project_id', 'repository_owner_id', 'namespace_id', 'enterprise_id', 'sub'];
 
-/** Claims that many jobs of an issuer share. A rule is not found by them. */
+/** The claims whose values many jobs of an issuer have in common. A rule is not found by them. */
 const SHARED = new Set(
   `iss aud exp nbf iat jti ref ref_type ref_path ref_protected head_ref base_ref event_name pipeline_source build_source
   environment environment_protected runner_environment workflow job_workflow_ref repository_visibility project_visibility
   user_access_level`.split(/\s+/),
 );
 
-/** A rule is found by one claim with an exact value of up to this length. */
+/** A key by which a rule is found: a claim and its exact value. The value has at most `KEY_MAX_LENGTH` characters. */
 type Key = [claim: string, value: string];
 const KEY_MAX_LENGTH = 255;
 
-/** The keys by which a rule is found. A rule without keys is read for every token of its issuer. */
+/** Returns the keys by which a rule is found. A rule without keys is read for every token of its issuer. */
 export function keysOfRule(conditions: Conditions): Key[] {
   const exact = Object.keys(conditions).filter((name) =>
     claimPatterns(conditions, name).every((pattern) => !pattern.includes('*')),
@@ -88,7 +93,7 @@ export function keysOfRule(conditions: Conditions): Key[] {
   return claim === undefined ? [] : [...new Set(claimPatterns(conditions, claim))].map((value) => [claim, value]);
 }
 
-/** The keys of the rules that may apply to a token with these claims. */
+/** Returns the keys of the rules that may apply to a token with these claims. */
 export function keysOfClaims(claims: Claims): Key[] {
   return Object.keys(claims)
     .filter((name) => !SHARED.has(name))

@@ -1,6 +1,6 @@
 /**
- * The public keys of outside issuers, from the documents of OpenID Connect Discovery 1.0 and never from an address in a token's
- * header. Fetched with limits of time and size, and cached in this isolate.
+ * The public keys of outside issuers. They come from the documents of OpenID Connect Discovery 1.0, and never from an address
+ * in the header of a token. They are fetched with limits on time and size, and cached in this isolate.
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { jsonOf } from '../../oci/json.ts';
@@ -10,30 +10,30 @@ import { report } from '../../telemetry.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { Runtime } from '../runtime.ts';
 
-/** The part of the runtime that fetching keys needs. */
+/** The part of the runtime that is needed to fetch keys. */
 export type Outside = Pick<Runtime, 'now' | 'fetch' | 'insecureIssuers'>;
 
 const ISSUER_MAX_LENGTH = 255;
 
-/** Limits of both documents together. */
+/** The limits for fetching keys. The timeout covers both documents together, and `MAX_BYTES` applies to each document. */
 const TIMEOUT_MS = 5000;
 const MAX_BYTES = 256 * 1024;
 const MAX_KEYS = 100;
 
 /**
- * Milliseconds: keys are cached for KEEP; a search for an unknown key waits for COOLDOWN; a failed attempt is repeated after
- * PAUSE.
+ * Times in milliseconds. `KEEP` is the time for which keys are cached. `COOLDOWN` is the minimum time between two searches for
+ * an unknown key. `PAUSE` is the time after which a failed attempt is repeated.
  */
 const KEEP = 10 * 60_000;
 const COOLDOWN = 60_000;
 const PAUSE = 5000;
 
-/** Seconds for which Cloudflare's cache keeps an issuer's documents. */
+/** The number of seconds for which Cloudflare's cache keeps the documents of an issuer. */
 const EDGE_TTL = 300;
 
 /**
- * True for a valid issuer identifier: an https URL without query, fragment or user (Discovery 1.0, section 2), with a public
- * host, in the canonical spelling that a token's `iss` is compared with.
+ * True for a valid issuer identifier: an https URL without query, fragment or user (Discovery 1.0, section 2). Its host must be
+ * public. It must have its canonical spelling, because the `iss` of a token is compared with it as text.
  */
 export function isIssuer(text: string, insecure: boolean): boolean {
   const url = URL.parse(text);
@@ -42,19 +42,23 @@ export function isIssuer(text: string, insecure: boolean): boolean {
 }
 
 /**
- * The address rule of issuers. Unlike those of webhooks, they may have any port, and there is no own host to protect: a
- * document of the registry is no discovery document. Reserved domains are allowed because a rule for them does no harm.
+ * True if the registry may send requests to this address of an issuer. Unlike webhooks, issuers may have any port. The
+ * registry's own host is not excluded, because no document of the registry is a discovery document. Reserved domains are
+ * allowed, because a rule for them does no harm.
  */
 function isOutside(url: string, insecure: boolean): boolean {
   return refusalOfAddress(url, { ownHosts: [], insecure, anyPort: true, anyDomain: true }) === null;
 }
 
-/** Holds values only: a Worker must not await a promise or stream of another request. */
+/**
+ * The cached keys of an issuer and the times of its requests. They are plain values, because a Worker must not await a promise
+ * or stream of another request.
+ */
 interface Known {
   keys: JSONWebKeySet | null;
   fetchedAt: number;
   failedAt: number;
-  /** The last time that the issuer was asked for an unknown key, and whether it answered. */
+  /** The last time when an unknown key was searched for, and whether the issuer answered. */
   askedAt: number;
   answered: boolean;
 }
@@ -73,7 +77,7 @@ function knownOf(issuer: string): Known {
   return made;
 }
 
-/** Finds the key for a token's `alg` and `kid`, for `jwtVerify`. @throws issuer-unreachable */
+/** Returns the function with which `jwtVerify` finds the key for a token's `alg` and `kid`. @throws issuer-unreachable */
 export function keysOf(issuer: string, runtime: Outside): JWTVerifyGetKey {
   return async (header, token) => {
     const kept = knownOf(issuer);
@@ -89,7 +93,10 @@ export function keysOf(issuer: string, runtime: Outside): JWTVerifyGetKey {
   };
 }
 
-/** Looks for newer keys, at most once a minute: an issuer may rotate its keys, but anybody can make up a `kid`. */
+/**
+ * Fetches the keys again to find an unknown key, at most once a minute. An issuer may have rotated its keys, but anybody can
+ * invent a `kid`.
+ */
 async function newerKeys(issuer: string, kept: Known, runtime: Outside): Promise<JSONWebKeySet | null> {
   if (runtime.now - kept.askedAt < COOLDOWN) {
     if (kept.answered) return null;
@@ -117,8 +124,9 @@ async function refresh(issuer: string, kept: Known, runtime: Outside, fresh: boo
 }
 
 /**
- * An unreachable issuer is not a wrong password: the client tries again (invariant 10). The reason is only logged: the author
- * of a rule must not learn from the answer whether a host exists, what it answers, or how fast.
+ * Returns the refusal for an issuer that cannot be reached. It is not a refusal of the credential, so the client tries again
+ * (invariant 10). The reason is only logged: the author of a rule must not learn from the answer whether a host exists, what it
+ * answers, or how fast it answers.
  */
 function unreachable(issuer: string, reason: string, cause?: unknown): Refusal {
   report('issuer.unreachable', { message: reason, issuer });
@@ -126,10 +134,10 @@ function unreachable(issuer: string, reason: string, cause?: unknown): Refusal {
   return new Refusal('issuer-unreachable', { message, cause });
 }
 
-/** An answer without usable keys. The message is for the log. */
+/** An answer without usable keys. The message is for the log only. */
 class Unusable extends Error {}
 
-/** `fresh`: bypasses Cloudflare's cache, which would answer with the known keys. */
+/** The context of one attempt. `fresh` bypasses Cloudflare's cache, which would answer with the keys that are already known. */
 type Asking = Outside & { deadline: AbortSignal; fresh: boolean };
 
 async function fetchKeys(issuer: string, asking: Asking): Promise<JSONWebKeySet> {

@@ -1,10 +1,11 @@
 /**
- * CI jobs of outside issuers as callers: which trust rules apply to them in a request, and why none does. The rules of the
- * repository's organization apply, for their lifetime, and only in the version that the job logged in under.
+ * The authority of CI jobs of outside issuers. Determines which trust rules apply to a job in a request, or why none applies.
+ * The rules of the repository's organization apply, for as long as their lifetime allows, and only if they were not changed
+ * after the job logged in.
  *
- * podman, crane and kaniko send the password that they were given for each token that they need, even after it has expired. So
- * an outside token that was used as a password while it was valid is recorded as a login. It stays valid for as long as its
- * trust rule allows, like the refresh token that docker gets.
+ * podman, crane and kaniko send their password again for each token that they need, even after the password has expired. So the
+ * registry records an outside token that was used as a password while it was valid. The recorded login is accepted for as long
+ * as its trust rule allows, like the refresh token that docker gets.
  */
 import { decodeJwt } from 'jose';
 import type { Database } from '../../events/batch.ts';
@@ -18,19 +19,22 @@ import type { Runtime } from '../runtime.ts';
 import { mismatches, statementsOf, type Told, type TrustRule, toldBy, verifyToken } from './oidc.ts';
 import { type RuleSelection, type SavedRule, selectRules } from './selection.ts';
 
-/** The subject of a job to which rules of several organizations apply, in a request about none of them. */
+/**
+ * The subject of a job to which rules of several organizations apply, in a request that is about none of these organizations.
+ */
 const SOME_JOB = 'ci';
 
-/** Seconds that a login lasts if not all rules could be read. */
+/** The number of seconds for which a login is valid if not all rules could be read. */
 const UNKNOWN_LIFETIME = 300;
 
 type Outside = Extract<Credential, { kind: 'outside' }>;
 type Token = Extract<Credential, { kind: 'token' }>;
 
 /**
- * The authority of a caller with an outside token.
- * @returns `null` if the signature is wrong or nobody trusts the issuer
- * @throws unauthenticated with the reason if the signature is right and no rule applies; issuer-unreachable
+ * Returns the authority of a caller with an outside token.
+ * @returns `null` if the signature is wrong, or no rule trusts the issuer
+ * @throws unauthenticated with the reason if the signature is right but the token is not valid, or no rule applies;
+ *   issuer-unreachable
  */
 export async function authorityOfOutside(
   env: Database,
@@ -45,7 +49,8 @@ export async function authorityOfOutside(
   const [loaded, selection] = await Promise.all([load(), selecting]);
   if (!told || !login || !selection?.trusted) return null;
   const now = Math.floor(runtime.now / 1000);
-  // An expired token that was used before was verified then, and is found by its hash. The issuer may have other keys now.
+  // An expired token that was recorded was verified at its first use, and is found by its hash. It is not verified again,
+  // because the issuer may have other keys now.
   const job = hasEnded(token, runtime.now) ? selection.seen && { ...told, ...selection.seen } : null;
   if (job) return authorityIn(env, job, { repositories, now, loaded, selection });
   const genuine = await verifyToken(token, issuer, runtime);
@@ -59,7 +64,7 @@ export async function authorityOfOutside(
   };
 }
 
-/** The authority of a caller with a token of this registry that was made for a job. Reads the rules as they are now. */
+/** Returns the authority of a caller with a token of this registry that was made for a job. Reads the present rules. */
 export async function authorityOfJob(
   env: Database,
   credential: Token,
@@ -73,10 +78,12 @@ export async function authorityOfJob(
   const [loaded, selection] = await Promise.all([load(), selecting]);
   const refresh = credential.login ?? null;
   if (refresh && (!loaded.login || loaded.login.ended)) return null;
-  // An access token lives for minutes and follows the current rules. Longer logins end with the version that they began under.
+  // An access token lives for minutes, so the present rules apply to it. For longer logins, a rule that was changed after the
+  // login does not apply.
   const known = credential.access ? { ...job, since: selection.newest } : job;
   const authority = await authorityIn(env, known, { repositories, now: Math.floor(runtime.now / 1000), loaded, selection });
-  // A login password limits the tokens made with it. A refresh token is no limit itself, as each use gives a new one.
+  // The end of a login password limits the tokens that are made with it. A refresh token sets no limit, because each use
+  // returns a new one.
   const bound = refresh ? (credential.credentialOrigin.until ?? null) : credential.until;
   const until = Math.min(authority.until ?? Number.POSITIVE_INFINITY, bound ?? Number.POSITIVE_INFINITY);
   return {
@@ -87,6 +94,7 @@ export async function authorityOfJob(
   };
 }
 
+/** The request and the rows that were loaded for it. */
 interface Use {
   repositories: readonly string[];
   /** Seconds since the epoch. */
@@ -96,8 +104,9 @@ interface Use {
 }
 
 /**
- * Applies the rules of the repository's organization. If there are none, rules of other organizations make the job a known
- * caller who may do what everybody may.
+ * Returns the authority that the rules of the repository's organization give to the job. If none of them applies but a rule of
+ * another organization does, the job is a known caller who may do what everybody may do.
+ * @throws unauthenticated with the reason if no rule applies
  */
 async function authorityIn(env: Database, job: CiJob, { repositories, now, loaded, selection }: Use): Promise<Authority> {
   const rules = rankRules(
@@ -115,8 +124,8 @@ async function authorityIn(env: Database, job: CiJob, { repositories, now, loade
 }
 
 /**
- * The authority that trust rules give to a job.
- * @param subject the job's name until a statement of one rule decides a request (`actingAs`)
+ * Returns the authority that trust rules give to a job.
+ * @param subject the name of the job. `actingAs` replaces it when a statement of one rule decides
  */
 export function fromTrustRules(job: CiJob, rules: readonly TrustRule[], subject: string, loaded: LoadedRights): Authority {
   return {
@@ -146,20 +155,28 @@ function isCurrent(rule: SavedRule, job: CiJob): boolean {
   return rule.revision <= job.since;
 }
 
-/** Orders rules: those of the repository's organization first, then those of a mount's source, then the registry's. */
+/**
+ * Sorts rules: first those of the repository's organization, then those of the organization that a blob is mounted from, then
+ * those of the registry as a whole.
+ */
 function rankRules(rules: SavedRule[], repositories: readonly string[]): SavedRule[] {
   const namespaces = [...repositories.map(namespaceOf), ''];
   const rank = ({ subject }: SavedRule) => namespaces.indexOf(organizationOf(subject));
   return rules.toSorted((a, b) => rank(a) - rank(b) || (a.subject < b.subject ? -1 : 1));
 }
 
-/** The subject for a request. A request about no repository does not choose between several organizations. */
+/**
+ * Returns the subject of the job in this request. A request about no repository does not choose between several organizations.
+ */
 function nameIn(rules: readonly SavedRule[], repositories: readonly string[]): string {
   const organizations = new Set(rules.map(({ subject }) => organizationOf(subject)));
   return (organizations.size === 1 || repositories.length > 0 ? rules[0]?.subject : undefined) ?? SOME_JOB;
 }
 
-/** True if the token has expired. Not verified: only decides whether to look for an earlier use of the same token. */
+/**
+ * True if the token has expired. The token is not verified here; the result only decides whether to look for an
+ * earlier use of the token.
+ */
 function hasEnded(token: string, now: number): boolean {
   const { exp } = decodeJwt(token);
   return typeof exp === 'number' && exp <= now / 1000;
@@ -170,8 +187,8 @@ function refused(reason: string): Refusal {
 }
 
 /**
- * Explains why no rule applies. Only rules that name this job by an id are compared, and only the token's own claims are told:
- * a caller with any token of the issuer must not learn what the rules of others require.
+ * Explains why no rule applies. Only rules that identify this job by a key are compared, and only the claims of the token
+ * itself are told. Otherwise a caller with any token of the issuer could learn what the rules of other organizations require.
  */
 function reasonFor(job: CiJob, rules: readonly SavedRule[], now: number): string {
   const about = rules.filter(({ names }) => names);
@@ -200,7 +217,7 @@ function shorten(text: string): string {
   return text.length > 120 ? `${text.slice(0, 120)}…` : text;
 }
 
-/** The row's id: a hash of the token, which does not reveal it. */
+/** Returns the id of the row in `outside_logins`: a hash of the token, which does not reveal the token. */
 async function outsideLoginId(token: string): Promise<string> {
   const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token));
   return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -214,7 +231,7 @@ export async function noteOutsideLogin(env: Database, { id, at, since, until }: 
   ).run();
 }
 
-/** Deletes logins that have ended. @returns the number of rows deleted */
+/** Deletes expired logins. @returns the number of rows that were deleted */
 export async function expireOutsideLogins(env: Database, limit: number): Promise<number> {
   const { meta } = await prepare(
     env,

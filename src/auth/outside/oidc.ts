@@ -1,10 +1,12 @@
 /**
- * Tokens of outside issuers, such as those of CI jobs, and the statements that a trust rule gives them. Tokens are verified as
- * RFC 8725 advises: the registry fixes every parameter, and the token none. Pure, except for fetching the issuer's keys.
+ * Tokens of outside issuers, such as those of CI jobs, and the statements that a trust rule gives to them. Tokens are verified
+ * as RFC 8725 advises: the registry chooses all parameters of the verification, and the token chooses none. Pure, except that
+ * the issuer's keys are fetched.
  *
- * A job of a push runs the code of its ref, which only people with write access can change. A job of a pull request, a comment
- * or another pipeline may name the default branch and still run what an outsider wants. So there is a list of the repository's
- * own sources for each platform; every other source is foreign, including new ones.
+ * A job that a push starts runs the code of its ref, which only people with write access can change. A job that a pull request,
+ * a comment or another pipeline starts may name the default branch and still run code of an outsider. So there is a list, for
+ * each platform, of the sources that belong to the repository itself. Every other source counts as foreign, including sources
+ * that a platform adds later.
  */
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -14,48 +16,58 @@ import { allHold, type Claims, type Conditions, claimPatterns, claimsOf, namesIn
 import { isIssuer, keysOf, type Outside } from './issuers.ts';
 import { namesInPattern, type RefKind, refKindOf, substitute, widen } from './templates.ts';
 
-/** `tags` and `repositories` may hold placeholders: `{ref_name}`, `{pull_request}` or the name of any claim. */
+/**
+ * A statement of a trust rule. `tags` and `repositories` may contain placeholders: `{ref_name}`, `{pull_request}`
+ * or the name of any claim.
+ */
 export interface RuleStatement extends Statement {
-  /** Further conditions on the token under which the statement applies. */
+  /** Additional conditions on the token under which the statement applies. */
   when?: Conditions;
 }
 
 export interface TrustRule {
-  /** `ci:<organization>/<name>`, or `ci:<name>` of the registry as a whole. */
+  /** `ci:<organization>/<name>`, or `ci:<name>` for a rule of the registry as a whole. */
   subject: string;
   issuer: string;
   audience: string;
-  /** Conditions, all of which must be fulfilled. */
+  /** Conditions on the token. All of them must be fulfilled. */
   claims: Conditions;
   statements: RuleStatement[];
-  /** Seconds that a job's login lasts. */
+  /** The number of seconds for which a job's login is valid. */
   lifetime: number;
 }
 
-/** A job as its token describes it, without the time of its login. */
+/** A job as its token describes it. The time of the login is not known. */
 export type Told = Pick<CiJob, 'claims' | 'omitted' | 'audiences'>;
 
-/** A token with a valid signature. */
+/** A token whose signature is valid. */
 interface Genuine {
   told: Told;
-  /** Why the token is refused, in words for its holder; `null`: it is valid. */
+  /** Why the token is refused, in words for its holder; `null` if it is valid. */
   refused: string | null;
 }
 
-/** Asymmetric algorithms only: a public key must not pass for a shared secret (RFC 8725, section 2.1). */
+/**
+ * The accepted algorithms. All are asymmetric, because a public key must not be accepted as a shared secret
+ * (RFC 8725, section 2.1).
+ */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
 
 const TOKEN_MAX_LENGTH = 16 * 1024;
-/** Characters of one claim, and of all claims, that are copied into our own tokens, which are sent in headers. */
+/**
+ * The maximum number of characters of one claim, and of all claims together, that are copied into the registry's tokens.
+ * Clients send these tokens in headers, so they must be short. `NAMES_MAX_LENGTH` limits the names of omitted claims and the
+ * audiences in the same way.
+ */
 const CLAIM_MAX_LENGTH = 1024;
 const CLAIMS_MAX_LENGTH = 4096;
 const NAMES_MAX_LENGTH = 1024;
 
-/** Seconds. */
+/** The maximum lifetime of an outside token, and the tolerated difference of clocks, in seconds. */
 const MAX_LIFETIME = 24 * 60 * 60;
 const CLOCK_TOLERANCE = 60;
 
-/** Reads a token without verifying it. `null` if it cannot be a token of that issuer. */
+/** Reads a token without verifying it. @returns `null` if it cannot be a token of that issuer */
 export function toldBy(token: string, issuer: string): Told | null {
   if (token.length > TOKEN_MAX_LENGTH) return null;
   try {
@@ -68,7 +80,7 @@ export function toldBy(token: string, issuer: string): Told | null {
 
 /**
  * Verifies a token.
- * @returns `null` if the signature is wrong, or the token has an unsupported form
+ * @returns `null` if the signature is wrong, or the form of the token is not supported
  * @throws issuer-unreachable
  */
 export async function verifyToken(token: string, issuer: string, runtime: Outside): Promise<Genuine | null> {
@@ -83,7 +95,7 @@ export async function verifyToken(token: string, issuer: string, runtime: Outsid
   };
 }
 
-/** Verifies everything but the audience, which each rule checks. */
+/** Verifies everything except the audience, which each rule checks, and the lifetime. */
 async function verifiedPayload(
   token: string,
   issuer: string,
@@ -100,8 +112,8 @@ async function verifiedPayload(
     return { payload, refused: null };
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    // jose checks claims only after the signature. Any other error is about the token, which jose refuses, or about a key that
-    // the runtime cannot import.
+    // jose checks claims only after the signature. Any other error means that jose refuses the token, or that the runtime
+    // cannot import the key.
     if (error instanceof errors.JWTExpired)
       return { payload: error.payload, refused: refusalOfTimes(error.payload, runtime.now) };
     if (!(error instanceof errors.JWTClaimValidationFailed) || error.payload.iss !== issuer) return null;
@@ -111,7 +123,8 @@ async function verifiedPayload(
 }
 
 /**
- * jose has no maximum lifetime, and its tolerance would prolong a token. This tolerance is for an issuer whose clock is ahead.
+ * Checks the times of a token. jose has no maximum lifetime, and its tolerance would prolong a token. The tolerance here only
+ * allows for an issuer whose clock is ahead.
  */
 function refusalOfTimes({ iat = Number.NaN, exp = Number.NaN }: JWTPayload, now: number): string | null {
   const seconds = now / 1000;
@@ -131,7 +144,8 @@ function refusalOfShape({ sub }: JWTPayload, { claims }: Told): string | null {
 }
 
 /**
- * Selects the claims to keep: the shortest ones that fit. Rules are chosen at each use, so it is not known yet which they read.
+ * Selects the claims to keep: as many as fit, the shortest first. Rules are chosen at each use of the login, so it is not yet
+ * known which claims they will read.
  */
 function toldIn(payload: JWTPayload): Told | null {
   const all = Object.entries(claimsOf(payload)).sort(([, a], [, b]) => a.length - b.length);
@@ -156,7 +170,10 @@ function namesInRule({ claims, statements }: TrustRule): string[] {
   return [...namesIn(claims), ...statements.flatMap(inStatement)];
 }
 
-/** The claims of a token because of which a rule does not apply; none if it does. Does not tell what the rule requires. */
+/**
+ * Returns the claims of a token because of which the rule does not apply; none if it applies. The result does not tell what the
+ * rule requires.
+ */
 export function mismatches(rule: TrustRule, { claims, omitted, audiences }: Told): { claim: string; is: string | null }[] {
   const is = (claim: string) => (Object.hasOwn(claims, claim) ? (claims[claim] ?? null) : null);
   const looked = namesInRule(rule);
@@ -168,20 +185,22 @@ export function mismatches(rule: TrustRule, { claims, omitted, audiences }: Told
   ];
 }
 
-/** The statements of a rule for a token with these claims; none if the rule does not apply. */
+/** Returns the statements of a rule for a token with these claims; none if the rule does not apply. */
 export function statementsOf(rule: TrustRule, claims: Claims): Statement[] {
   if (!allHold(rule.claims, claims) || claims.iss !== rule.issuer) return [];
   return rule.statements.flatMap((statement) => {
     const conditions = [rule.claims, statement.when ?? {}];
     if (!allHold(statement.when ?? {}, claims)) return [];
-    // Allow statements must name a foreign source. Deny statements apply to every source.
+    // An allow statement applies to a foreign source only if the conditions admit that source. A deny statement
+    // applies to every source.
     if (statement.effect === 'allow' && !admitsSource(conditions, claims)) return [];
     return resolve(statement, claims, refKindOf(conditions));
   });
 }
 
 /**
- * Fills in placeholders. A pattern whose claim is absent is left out of an allow statement, and widened in a deny statement.
+ * Fills in the placeholders of a statement. In an allow statement, a pattern whose claim is absent is left out. In a deny
+ * statement it is widened, so that the denial covers every value.
  */
 function resolve({ effect, actions, repositories, tags }: RuleStatement, claims: Claims, refs: RefKind): Statement[] {
   const known = repositories.map((pattern) => substitute(pattern, 'repository', claims, refs));
@@ -198,16 +217,16 @@ function resolve({ effect, actions, repositories, tags }: RuleStatement, claims:
 }
 
 /**
- * By claim: the sources that only somebody with write access can trigger, and whose ref is the code that they run.
+ * By claim: the repository's own sources. Only somebody with write access can trigger them, and they run the code of their ref.
  *
  * - `event_name`: GitHub Docs, "Events that trigger workflows"; Forgejo and Gitea Actions use the same names. Known foreign
- *   sources: every `pull_request*`; `workflow_run`, `issue_comment`, `issues`, `discussion*`, `fork`, `watch`, `check_*`,
+ *   sources: every `pull_request*`; `workflow_run`, `issue_comment`, `issues`, `discussion*`, `fork`, `watch`, `check_*` and
  *   `status`, all of which run with the ref of the default branch; `deployment*`, whose ref may be empty.
  * - `pipeline_source`: GitLab Docs, "CI_PIPELINE_SOURCE predefined variable". Known foreign sources: `merge_request_event`,
- *   `external_pull_request_event`, `external`, `chat`, and the downstream pipelines `parent_pipeline` and `pipeline`, which do
- *   not say whether a merge request set off the one above them.
- * - `build_source`: Buildkite Docs, "buildkite-agent oidc". Foreign: `trigger_job`, which comes from another pipeline. Builds
- *   of pull requests from forks are off there unless somebody turns them on.
+ *   `external_pull_request_event`, `external`, `chat`; and `parent_pipeline` and `pipeline`, which are downstream pipelines
+ *   that do not say whether a merge request started the upstream pipeline.
+ * - `build_source`: Buildkite Docs, "buildkite-agent oidc". Known foreign source: `trigger_job`, which comes from another
+ *   pipeline. Buildkite does not build pull requests from forks unless somebody turns that on.
  */
 const OWN: Record<string, readonly string[]> = {
   event_name: ['push', 'create', 'release', 'schedule', 'workflow_dispatch', 'repository_dispatch', 'merge_group'],
@@ -215,15 +234,15 @@ const OWN: Record<string, readonly string[]> = {
   build_source: ['webhook', 'ui', 'api', 'schedule'],
 };
 
-/** Semaphore and others mark a pull request by the type of its ref. */
+/** The types of refs that are not foreign. Semaphore and other platforms mark a pull request by the type of its ref. */
 const OWN_REF_TYPES = ['branch', 'tag'];
 
-/** The value of a source claim that cannot be read. It is in no list, so the source is foreign. */
+/** The value of a source claim that cannot be read. No list of own sources contains it, so the source counts as foreign. */
 const UNREADABLE = '?';
 
 /**
- * Source claims that exist but are missing in `claims`, because they are no text or too long. Without them, the job would pass
- * for one of an issuer that has no source claims.
+ * Returns the source claims that are missing in `claims` although the token has them, because they are no text or too long.
+ * Without these claims the job would look like one of an issuer that has no source claims.
  */
 function unreadableSources(payload: Record<string, unknown>, claims: Claims): Claims {
   const names = [...Object.keys(OWN), 'ref_type'].filter(
@@ -232,15 +251,18 @@ function unreadableSources(payload: Record<string, unknown>, claims: Claims): Cl
   return Object.fromEntries(names.map((name) => [name, UNREADABLE]));
 }
 
-/** Sources of pull requests. Their ref may be protected, but the code that they run is an outsider's. */
+/** The sources of pull requests. Their ref may be protected, but the code that they run is an outsider's. */
 const PULL_REQUEST = /^pull_request|^(?:merge_request|external_pull_request)_event$|^pull-request$/;
 
-/** Admits foreign sources without naming them: only somebody with that right can change a protected ref. */
+/**
+ * A condition on this claim admits foreign sources without naming them, because only people with that right can change a
+ * protected ref.
+ */
 const PROTECTED = 'ref_protected';
 
 /**
  * True if the conditions admit the source of a job with these claims.
- * @param conditions those of the rule and those of the statement, all of which are fulfilled
+ * @param conditions the conditions of the rule and those of the statement. All of them are fulfilled
  */
 function admitsSource(conditions: readonly Conditions[], claims: Claims): boolean {
   const unnamed = foreignSources(claims).filter((name) => !conditions.some((some) => namesSource(some, name)));
@@ -248,7 +270,7 @@ function admitsSource(conditions: readonly Conditions[], claims: Claims): boolea
   return unnamed.length === 0 || conditions.some(asksForProtectedRef);
 }
 
-/** The claims that say that the job's source is foreign. */
+/** Returns the names of the claims according to which the job's source is foreign. */
 function foreignSources(claims: Claims): string[] {
   const sources = Object.keys(OWN).filter((name) => {
     const source = valueIn(claims, name);
@@ -258,7 +280,7 @@ function foreignSources(claims: Claims): string[] {
   return kind === undefined || OWN_REF_TYPES.includes(kind) ? sources : [...sources, 'ref_type'];
 }
 
-/** True if the conditions name a value of this claim. `*` names none. */
+/** True if the conditions name a value of this claim. A pattern of stars alone names no value. */
 function namesSource(conditions: Conditions, name: string): boolean {
   const patterns = claimPatterns(conditions, name);
   return patterns.length > 0 && patterns.every((pattern) => /[^*]/.test(pattern));

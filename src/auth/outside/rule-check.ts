@@ -1,6 +1,6 @@
 /**
- * Checks a trust rule before it is saved: it must identify particular jobs, by claims that nobody else can take over, and apply
- * only within its organization. Messages say what to write instead. Pure.
+ * Checks a trust rule before it is saved. A rule must identify particular jobs by claims that nobody else can take over, and it
+ * must apply only within its organization. The messages say what to write instead. Pure.
  */
 
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
@@ -17,21 +17,28 @@ const MAX_CONDITIONS = 20;
 const MAX_STATEMENTS = 20;
 const MAX_PATTERNS = 20;
 const MAX_TEXT_LENGTH = 255;
-/** UTF-8 bytes of a rule's conditions and statements as JSON, which every request of its jobs reads. */
+/**
+ * The maximum number of UTF-8 bytes of a rule's conditions and statements, as JSON. Every request of
+ * the rule's jobs reads them.
+ */
 const MAX_RULE_BYTES = 16 * 1024;
 
 const CLAIM_NAME = /^[A-Za-z0-9_.:/-]{1,128}$/;
 
-/** Claims that do not identify a job (RFC 7519, section 4.1). The issuer and the audience are fields of the rule. */
+/** The claims that do not identify a job (RFC 7519, section 4.1). The issuer and the audience are fields of the rule. */
 const SAY_NOTHING = new Set(['iss', 'aud', 'exp', 'nbf', 'iat', 'jti']);
 
-/** Ids that never pass to somebody else. A name can, once its account or project is deleted. */
+/**
+ * The claims with ids that never pass to somebody else. A name can pass to somebody else after its
+ * account or project was deleted.
+ */
 const GITHUB_IDS = ['repository_id', 'repository_owner_id', 'enterprise_id'];
 const GITLAB_IDS = ['project_id', 'namespace_id'];
 
 /**
- * @param organization the organization of the rule; empty for the registry as a whole
- * @throws request-invalid
+ * Checks a rule.
+ * @param organization the organization of the rule; empty for a rule of the registry as a whole
+ * @throws request-invalid with a message that says what is wrong
  */
 export function checkRule(rule: TrustRule, organization: string, insecureIssuers: boolean): void {
   const { subject, issuer, audience, claims, statements, lifetime } = rule;
@@ -98,7 +105,10 @@ function saysSomething(pattern: string): boolean {
   return /[^*]/.test(pattern);
 }
 
-/** Requires an id, because whoever registers a deleted account's name gets the names of its repositories too. */
+/**
+ * Requires an id for GitHub and GitLab. Somebody who registers the name of a deleted account also gets the
+ * names of its repositories.
+ */
 function checkIds(issuer: string, claims: Conditions): void {
   const wanted = [isGitHub(issuer) && GITHUB_IDS, (issuer === 'https://gitlab.com' || usesPaths(claims)) && GITLAB_IDS];
   for (const ids of wanted.filter((one) => one !== false)) {
@@ -109,7 +119,10 @@ function checkIds(issuer: string, claims: Conditions): void {
   }
 }
 
-/** True for GitHub: github.com with custom enterprise issuers, data residency, and Enterprise Server. */
+/**
+ * True for an issuer of GitHub: github.com (also with the custom issuer of an enterprise), data
+ * residency, or Enterprise Server.
+ */
 function isGitHub(issuer: string): boolean {
   const { hostname, pathname } = new URL(issuer);
   return (
@@ -119,7 +132,7 @@ function isGitHub(issuer: string): boolean {
   );
 }
 
-/** True if the conditions are those of a self-managed GitLab. */
+/** True if the conditions are written for GitLab. A self-managed GitLab can be recognized only in this way. */
 function usesPaths(claims: Conditions): boolean {
   const subjects = [claims.sub ?? []].flat();
   return (
@@ -175,7 +188,7 @@ function isListOf<T>(list: readonly T[], check: (one: T) => boolean): boolean {
   return list.length > 0 && list.length <= MAX_PATTERNS && list.every(check);
 }
 
-/** Accepts patterns with placeholders where characters may be. */
+/** Returns a function that accepts patterns in which placeholders may stand instead of characters. */
 function isTemplate(isPattern: (text: string) => boolean): (text: string) => boolean {
   return (text) => text.length <= MAX_TEXT_LENGTH && isPattern(text.replaceAll(PLACEHOLDER, 'x'));
 }

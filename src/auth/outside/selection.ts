@@ -1,6 +1,7 @@
 /**
- * Selects the trust rules that may apply to a token, by index: those of the request's organizations with a claim that
- * identifies the job. Rules of other organizations for the same job are not read, and decide nothing (invariant 12).
+ * Selects the trust rules that may apply to a token by an index: the rules of the request's organizations that contain a claim
+ * which identifies the job. Rules of other organizations for the same job are not read, so they have no effect on the request
+ * (invariant 12).
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { NEWEST } from '../../events/outbox.ts';
@@ -9,33 +10,36 @@ import { type Claims, keysOfClaims } from './claims.ts';
 import type { TrustRule } from './oidc.ts';
 
 export interface SavedRule extends TrustRule {
-  /** The id of the event of its current version. */
+  /** The id of the event of the rule's last change. */
   revision: number;
-  /** True if it was found by a claim that identifies the job; false if it is read for every token of its issuer. */
+  /** True if the rule was found by a claim that identifies the job. False if it is read for every token of its issuer. */
   names: boolean;
 }
 
 export interface RuleSelection {
   rules: SavedRule[];
-  /** There were more rules than one request reads. */
+  /** True if there were more rules than one request reads. */
   cut: boolean;
-  /** True if some rule names the issuer. Only then its keys are fetched. */
+  /** True if at least one rule names the issuer. The keys of other issuers are not fetched. */
   trusted: boolean;
-  /** The id of the newest event. A login that begins now is under the rules as they are after it. */
+  /** The id of the newest event. For a login that begins now, the rules apply as they are after that event. */
   newest: number;
-  /** The first use of this token: seconds since the epoch, and the newest event then. `null`: it was not used before. */
+  /**
+   * The first use of the token: its time, in seconds since the epoch, and the id of the newest event at that time. `null` if
+   * the token was not used before.
+   */
   seen: { at: number; since: number } | null;
 }
 
-/** Rules, and their bytes, that a request about no particular organization reads. */
+/** The maximum numbers of rules, and of their bytes, that a request about no particular organization reads. */
 const READ_MAX = 100;
 const READ_MAX_BYTES = 128 * 1024;
 
 const COLUMNS = `r.subject, r.issuer, r.audience, r.lifetime, r.revision, r.keyed = r.version AS names`;
 
 /**
- * SQL: rules of :issuer and :organizations, by :keys (pairs of claim and value). A rule without a key, or saved by older code,
- * is always read.
+ * SQL: the rules of :issuer and :organizations that have one of :keys (pairs of claim and value). Also selects the rules
+ * without a key, and the rules that older code saved.
  */
 const OF_ORGANIZATIONS = `SELECT ${COLUMNS}, r.claims, r.statements FROM trust_rules r
   WHERE r.issuer = :issuer AND r.disabled = 0 AND r.subject IN (
@@ -45,7 +49,8 @@ const OF_ORGANIZATIONS = `SELECT ${COLUMNS}, r.claims, r.statements FROM trust_r
       WHERE u.issuer = :issuer AND u.organization = n.value AND u.keyed <> u.version)`;
 
 /**
- * SQL: the same for all organizations. Takes one rule of each in turn, so that the many rules of one do not keep out another's.
+ * SQL: the same rules of all organizations. Takes the first rule of each organization, then the second of each, and so on, so
+ * that many rules of one organization do not keep out those of another.
  */
 const OF_ALL = `WITH named(subject, organization) AS (
     SELECT k.subject, k.organization FROM json_each(:keys) c CROSS JOIN trust_rule_keys k
@@ -73,9 +78,11 @@ type Row = Omit<SavedRule, 'names' | 'claims' | 'statements'> & {
 type State = { trusted: number; newest: number; at: number | null; since: number | null };
 
 /**
- * @param claims may be unverified: each rule is compared with verified claims later
- * @param organizations `''` is the registry as a whole; `null`: the request is about no particular organization
- * @param login the id of the outside token, see `outsideLoginId`
+ * Selects rules, and reads whether the issuer is trusted and whether the token was used before.
+ * @param claims may be unverified, because each rule is compared with verified claims later
+ * @param organizations the organizations of the request; '' is the registry as a whole. `null` if the request is about no
+ *   particular organization
+ * @param login the id of the outside token, from `outsideLoginId`
  */
 export async function selectRules(
   env: Database,

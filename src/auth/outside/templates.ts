@@ -1,36 +1,39 @@
 /**
- * Templates of repositories and tags with a token's claims as placeholders: `pr-{pull_request}-*`, `{ref_name}`. Two values
- * never result in the same name: a branch that anybody may create must not reach the tag of another branch, or of a git tag.
- * Pure.
+ * Templates for the names of repositories and tags. Their placeholders are replaced by claims of a token:
+ * `pr-{pull_request}-*`, `{ref_name}`. Two different values never result in the same name. Otherwise a branch that anybody may
+ * create could reach the tag of another branch, or of a git tag. Pure.
  */
 import { type Claims, type Conditions, claimPatterns, valueIn } from './claims.ts';
 
-/** A placeholder such as `{ref_name}`. */
+/** A placeholder, for example `{ref_name}`. */
 export const PLACEHOLDER = /\{(\w+)\}/g;
 
-/** A ref with the number of a pull request or merge request. */
+/** A ref that contains the number of a pull request or merge request. */
 const PULL_REQUEST = /^refs\/(?:pull|merge-requests)\/(\d+)\//;
 
-/** Placeholders that are derived from claims, and these claims. */
+/** The placeholders whose values are derived from claims, with the names of these claims. */
 const DERIVED: Record<string, readonly string[]> = {
   ref_name: ['ref', 'ref_type'],
   ref: ['ref', 'ref_type'],
   pull_request: ['ref', 'ref_path', 'merge_request_iid'],
 };
 
-/** Claims with a repository path, whose slashes stay in a repository name. */
+/** The claims that contain the path of a repository. Its slashes are kept in a repository name. */
 const PATHS = new Set(['repository', 'project_path', 'namespace_path']);
 
 /**
- * Claims that the platforms compare case-insensitively. Other claims with capital letters do not fit into a repository name.
+ * The claims that the platforms compare case-insensitively. Values of other claims with capital letters do not fit into a
+ * repository name.
  */
 const CASELESS = new Set([...PATHS, 'repository_owner', 'actor', 'user_login']);
 
-/** Claims whose values are decimal or hexadecimal digits, so that any other character ends them. */
+/**
+ * The placeholders whose values consist of decimal or hexadecimal digits. Any other character marks the end of such a value.
+ */
 const CLOSED = /^pull_request$|_(?:id|iid|number|attempt|sha)$|^sha$/;
 const CLOSED_VALUE = /^[0-9a-f]+$/;
 
-/** The claims that a pattern's placeholders read. */
+/** Returns the names of the claims that the placeholders of a pattern read. */
 export function namesInPattern(pattern: string): string[] {
   return placeholdersIn(pattern).flatMap((name) => (Object.hasOwn(DERIVED, name) ? (DERIVED[name] ?? []) : [name]));
 }
@@ -39,13 +42,13 @@ function placeholdersIn(pattern: string): string[] {
   return [...pattern.matchAll(PLACEHOLDER)].map(([, name = '']) => name);
 }
 
-/** The kind of refs that a statement is for. */
+/** The kind of refs that a statement applies to. */
 export type RefKind = 'branch' | 'tag';
 
 /**
- * A branch and a git tag may have the same name, and must not reach each other's image tags. A statement is for git tags if its
- * conditions admit nothing else, and for branches otherwise.
- * @param conditions those of the rule and those of the statement
+ * Returns the kind of refs that a statement applies to. A branch and a git tag may have the same name, and must not reach each
+ * other's image tags. A statement applies to git tags if its conditions admit nothing else, and otherwise to branches.
+ * @param conditions the conditions of the rule and those of the statement
  */
 export function refKindOf(conditions: readonly Conditions[]): RefKind {
   const isForTags = conditions.some((some) => {
@@ -58,8 +61,9 @@ export function refKindOf(conditions: readonly Conditions[]): RefKind {
 }
 
 /**
- * Fills in the placeholders of a pattern. `null` if one has no value.
- * @param refs the kind of refs that `{ref_name}` accepts
+ * Fills in the placeholders of a pattern.
+ * @param refs the kind of refs that `{ref_name}` and `{ref}` accept
+ * @returns `null` if a placeholder has no value
  */
 export function substitute(pattern: string, kind: 'tag' | 'repository', claims: Claims, refs: RefKind): string | null {
   let complete = true;
@@ -84,7 +88,10 @@ function placeholderOf(name: string, claims: Claims, refs: RefKind): string | nu
   return valueIn(claims, name) || null;
 }
 
-/** GitHub has full refs (`refs/heads/main`); GitLab has names, with the kind in `ref_type`. */
+/**
+ * Returns the name of the ref if it is of this kind. GitHub sends full refs (`refs/heads/main`). GitLab sends names, and the
+ * kind in `ref_type`.
+ */
 function refName(claims: Claims, refs: RefKind): string | null {
   const ref = valueIn(claims, 'ref') ?? '';
   const [, full, name = ''] = /^refs\/(heads|tags)\/(.*)$/s.exec(ref) ?? [];
@@ -92,13 +99,13 @@ function refName(claims: Claims, refs: RefKind): string | null {
   return (full === 'heads' ? 'branch' : 'tag') === refs ? name || null : null;
 }
 
-/** The ref as the token has it. A short name is accepted only if it is known to be of the right kind. */
+/** Returns the ref as the token contains it. A short name is accepted only if its kind is known to be the given one. */
 function fullRef(claims: Claims, refs: RefKind): string | null {
   const ref = valueIn(claims, 'ref') ?? '';
   return ref.startsWith('refs/') || kindOf(claims) === refs ? ref || null : null;
 }
 
-/** The kind of a short ref; `branch` for an issuer that does not say. */
+/** Returns the kind of a short ref. Issuers that do not state a kind send branches. */
 function kindOf(claims: Claims): string {
   return valueIn(claims, 'ref_type') ?? 'branch';
 }
@@ -116,21 +123,23 @@ function inName(name: string, kind: 'tag' | 'repository', value: string): string
   return written.every((part) => part !== null) ? written.join('/') : null;
 }
 
-/** ASCII only: the lower case of some other letters, such as the Kelvin sign, is an ASCII letter. */
+/** Converts only ASCII letters. Some other letters, such as the Kelvin sign, have an ASCII letter as their lower case. */
 function lowerCaseOf(text: string): string {
   return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-/** `null` for a value that is no valid component of a repository name, which has no escape sequence. */
+/**
+ * Returns the value, or `null` if it is not a valid component of a repository name. Repository names have no escape sequence.
+ */
 function repositoryTextOf(value: string): string | null {
   return /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/.test(value) ? value : null;
 }
 
 /**
- * Encodes a value with the characters of tags, without collisions: `/` becomes `..`, and every other byte that a tag cannot
- * have becomes `...` and its hex. No git ref contains `..`, `/.` or `//` (git-check-ref-format); a value that does gets `null`.
- * A dash at the start or the end, or after a dash, becomes hex too, so that no value contains `--`, which separates a value
- * from what follows.
+ * Encodes a value with the characters that tags allow, without collisions. `/` becomes `..`. Every other byte that a tag cannot
+ * contain becomes `...` and its two hex digits. No git ref contains `..`, `/.` or `//` (git-check-ref-format); the result for a
+ * value that does is `null`. A dash at the start, at the end or after another dash is encoded as hex too. So no encoded value
+ * contains `--`, which separates a value from the text after it.
  */
 function tagTextOf(value: string): string | null {
   if (/\.\.|\.\/|\/\.|\/\/|^[./]|[./]$/.test(value)) return null;
@@ -140,8 +149,9 @@ function tagTextOf(value: string): string | null {
 }
 
 /**
- * Finds an ambiguity in a template; `null`: none. It must be clear where a value ends in a name, or one value reaches the names
- * of another: `{ref_name}-*` of the branch `release` would reach the tags of the branch `release-1`.
+ * Finds an ambiguity in a template. It must be clear where a value ends in a name. Otherwise one value could reach the names of
+ * another: `{ref_name}-*` of the branch `release` would reach the tags of the branch `release-1`.
+ * @returns a description of the ambiguity; `null` if there is none
  */
 export function ambiguityIn(pattern: string, kind: 'tag' | 'repository'): string | null {
   const parts = pattern.split(/(\{\w+\}|\*)/);
@@ -167,7 +177,10 @@ function isSeparated(one: string, other: string, fixed: string[], kind: 'tag' | 
   return fixed.some((text) => (separator === '-' ? /[^0-9a-f]/.test(text) : text.includes(separator)));
 }
 
-/** Any other character ends digits. Other values need a separator that no value contains. */
+/**
+ * Returns the separator that two neighbouring parts need. After digits, any other character is sufficient, such as `-`. Other
+ * values need a separator that no value contains.
+ */
 function separatorOf(one: string, other: string, kind: 'tag' | 'repository'): string {
   const open = [one, other].filter((part) => part !== '*' && !CLOSED.test(part.slice(1, -1)));
   if (open.length === 0 || (open.length === 1 && one !== '*' && other !== '*')) return '-';

@@ -1,4 +1,4 @@
-/** Trust rules in the database: list, read, save and delete them. */
+/** Trust rules in the database: lists, reads, saves and deletes them. */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -14,7 +14,7 @@ import { checkRule } from './rule-check.ts';
 
 export interface NewRule extends TrustRule {
   description: string;
-  /** A disabled rule admits no job, and ends the logins of those it admitted. */
+  /** A disabled rule admits no job. Logins that it admitted before have ended. */
   disabled: boolean;
 }
 
@@ -54,8 +54,8 @@ function ruleOf({ created_at, claims, statements, disabled, ...row }: Row): Stor
 }
 
 /**
- * Lists the rules of one organization by name; for an empty organization those of the registry as a whole.
- * @param page `after`: the last subject of the previous page, '' for the first page
+ * Lists the rules of one organization by name. If `organization` is empty, lists the rules of the registry as a whole.
+ * @param page `after` is the last subject of the previous page; an empty text for the first page
  */
 export async function listRules(env: Database, organization: string, { after, limit }: PageQuery): Promise<Page<StoredRule>> {
   const prefix = organization === '' ? 'ci:' : `ci:${organization}/`;
@@ -74,7 +74,7 @@ export async function findRule(env: Database, subject: string): Promise<StoredRu
   return row && ruleOf(row);
 }
 
-/** @throws not-found */
+/** @throws not-found if the rule does not exist */
 export async function getRule(env: Database, subject: string): Promise<StoredRule> {
   const rule = await findRule(env, subject);
   if (!rule) throw new Refusal('not-found');
@@ -82,7 +82,7 @@ export async function getRule(env: Database, subject: string): Promise<StoredRul
 }
 
 /**
- * Creates or replaces a rule. Logins under the previous version end, unless the new one is the same.
+ * Creates or replaces a rule. Logins under the previous version end, unless the new version has the same content.
  * @throws request-invalid for a rule that is unsafe or beyond its limits (`checkRule`); limit-reached; version-mismatch;
  *   not-found if the organization does not exist
  */
@@ -116,7 +116,7 @@ const CHANGES = changesIn([
   ['disabled', booleanIn('disabled'), booleanIn(':disabled')],
 ]);
 
-/** Records what changes. Goes before the rule is written. */
+/** Records what the change adds and modifies. Must come before the rule is written. */
 function recordSaved(batch: Batch, parameters: Parameters & { subject: string }, by: Actor): void {
   recordEvent(batch, {
     about: aboutOf(parameters.subject),
@@ -131,13 +131,17 @@ function recordSaved(batch: Batch, parameters: Parameters & { subject: string },
   });
 }
 
-/** SQL: the row is what is being saved. A program that saves the same rules again and again ends no login. */
+/**
+ * SQL: the row equals the rule that is saved. The revision then stays the same, so a program that saves the same rules again
+ * and again ends no login.
+ */
 const IS_SAME = `issuer = :issuer AND audience = :audience AND claims = :claims AND statements = :statements
   AND description = :description AND lifetime = :lifetime AND disabled = :disabled`;
 
 function saveRule(batch: Batch, { claims }: NewRule, parameters: Parameters): void {
   const keys = keysOfRule(claims);
-  // The revision is the id of this change's event, which is the newest one. A login remembers the newest event of its time.
+  // The revision is the id of this change's event, which is the newest event at this point of the batch. A login stores the id
+  // of the newest event at its time, so a greater revision means that the rule was changed after the login.
   batch.run(
     `INSERT INTO trust_rules (subject, issuer, audience, claims, statements, description, created_at, lifetime, disabled,
        organization, revision, keyed)
@@ -156,14 +160,17 @@ function saveRule(batch: Batch, { claims }: NewRule, parameters: Parameters): vo
   );
 }
 
-/** Rules of one organization. */
+/** The maximum number of rules of one organization. */
 const RULES_MAX = 50;
-/** Bytes of conditions and statements of all rules of one organization, which one request may have to read. */
+/**
+ * The maximum number of bytes of the conditions and statements of all rules of one organization. One request may
+ * have to read all of them.
+ */
 const RULES_MAX_BYTES = 64 * 1024;
-/** The same for the rules of the registry as a whole. */
+/** The maximum number of bytes of the conditions and statements of all rules of the registry as a whole. */
 const REGISTRY_MAX_BYTES = 512 * 1024;
 
-/** Refuses the batch with `limit-reached` for rules beyond the limits. A rule may always become smaller. */
+/** Refuses the batch with `limit-reached` if the rule exceeds the limits. A rule that becomes smaller is always accepted. */
 function requireRoomForRule(batch: Batch, { subject, claims, statements }: NewRule): void {
   const organization = organizationOf(subject);
   const [whose, limit] =
@@ -200,7 +207,7 @@ export async function deleteRule(env: Database, subject: string, { ifVersion, by
   await batch.commit();
 }
 
-/** Deletes the rules of this range. */
+/** Deletes the rules whose subjects are in this range. */
 export function removeRules(batch: Batch, range: SubjectRange, by: Actor): void {
   deleteWhere(batch, range.from, 'subject >= :from AND subject < :before', range, by);
 }
