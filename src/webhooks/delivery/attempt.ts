@@ -1,7 +1,7 @@
 /**
- * One attempt of one delivery: a signed POST with limits on time and size. Only the part of the answer that is shown to people
- * is read, and secrets in it are hidden, because an endpoint may echo what it was sent. A test delivery, by which somebody
- * finds out if an endpoint works, has no recorded event, is tried once and is not stored.
+ * One attempt of one delivery: a signed POST with limits on time and size. Only the beginning of the response is read, which
+ * the API shows. Secrets in it are hidden, because an endpoint can echo the request. A test delivery shows whether an endpoint
+ * works. It has no recorded event, is tried once, and is not stored.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -18,23 +18,24 @@ import type { Subscription } from '../subscriptions.ts';
 import { deliveryId, type EventData, type LoadedDelivery, type Result } from './deliveries.ts';
 import { delayAfter, retryAfterOf } from './schedule.ts';
 
-/** Time, randomness and the network, given by the entry points. */
+/** Time, randomness and the network. The entry points pass them in. */
 export interface DeliveryRuntime extends Network {
-  /** Milliseconds since the epoch. */
+  /** Returns the time in milliseconds since the epoch. */
   now: () => number;
-  /** From 0 to 1. */
+  /** Returns a random number from 0 to 1. */
   random: () => number;
 }
 
 export type DeliverySettings = Secrets & Vars;
 
-/** Time for the connection and for the part of the answer that is read. */
+/** The maximum time for the connection and for reading the beginning of the response, in milliseconds. */
 export const TIMEOUT_MS = 10_000;
 const NO_ANSWER = `no answer: the connection failed, or there was no answer within ${TIMEOUT_MS / 1000} seconds`;
-/** Bytes of an answer that are read, and characters that are stored. */
+/** The maximum number of bytes of a response that are read. */
 const READ_MAX_BYTES = 4096;
+/** The maximum number of characters of a response that are stored. */
 const KEPT_MAX = 1000;
-/** A segment of a path with at least so many characters may be a key. */
+/** The minimum number of characters of a path segment that is treated as a key. */
 const PATH_KEY_MIN = 16;
 
 /** The outcome of a POST. */
@@ -43,18 +44,18 @@ interface Answer {
   error: string | null;
   response: string;
   latencyMs: number;
-  /** Seconds. */
+  /** The number of seconds that the endpoint wants to be left alone (`Retry-After`), or 0. */
   retryAfter: number;
-  /** True if nothing was sent: another attempt would not help, and the endpoint is not to blame. */
+  /** True if nothing was sent. Another attempt would not help, and this does not count as a failure of the endpoint. */
   final: boolean;
 }
 
-/** A redirect is a failure too (Standard Webhooks, "Delivery"). */
+/** Returns true for a status from 200 to 299. A redirect is a failure (Standard Webhooks, "Delivery"). */
 function isSuccess(status: number | null): boolean {
   return status !== null && status >= 200 && status < 300;
 }
 
-/** Never throws: an error is an outcome. */
+/** Tries a delivery once. Never throws: an error is an outcome. */
 export async function attempt(env: DeliverySettings, loaded: LoadedDelivery, runtime: DeliveryRuntime): Promise<Result> {
   const at = Math.floor(runtime.now() / 1000);
   const { subscription, key } = loaded;
@@ -75,20 +76,20 @@ function refused(error: string): Answer {
   return { status: null, error, response: '', latencyMs: 0, retryAfter: 0, final: true };
 }
 
-/** @throws Error if the row cannot be read, or refers to an event that is no longer stored */
+/** Parses the data of the event. @throws Error if they cannot be parsed, or refer to an event that is no longer stored */
 function dataOf({ eventData }: LoadedDelivery): EventData {
   const data = JSON.parse(eventData) as EventData;
   if (data.reference) throw new Error('its event is no longer stored');
   return data;
 }
 
-/** A bug that affects one delivery must not block the others. */
+/** Turns an unexpected error into an outcome, so that a bug that affects one delivery does not block the others. */
 function failed(error: unknown): Answer {
   report('deliveries.attempt-failed', { error });
   return refused('an internal error: nothing was sent');
 }
 
-/** Renders, signs and sends. Nothing is sent to an address that is not allowed. */
+/** Renders, signs and sends a delivery. Nothing is sent to an address that is not allowed. */
 async function post(
   env: DeliverySettings,
   subscription: Subscription,
@@ -106,7 +107,7 @@ async function post(
   const body = format.render({ ...read(), origin });
   const signed = await signatureHeaders(env, subscription, { id, body, now: Math.floor(runtime.now() / 1000) });
   const headers = {
-    // In lower case, so that the headers below replace custom headers of the same name.
+    // `Headers` turns the names into lower case, so that the headers below replace custom headers of the same name.
     ...Object.fromEntries(new Headers(endpoint.headers)),
     'content-type': format.contentType,
     'user-agent': 'Berth-Webhooks/1',
@@ -119,12 +120,15 @@ async function post(
   return { ...answer, response: redacted(answer.response, hidden).slice(0, KEPT_MAX).toWellFormed() };
 }
 
-/** The signatures among the headers that were sent. */
+/** Returns the signatures in the headers of the request. */
 function signaturesIn({ 'webhook-signature': signatures = '', 'x-signature': plain = '' }: Record<string, string>): string[] {
   return [...signatures.split(' '), plain].map((one) => one.replace(/^(?:v1,|sha256=)/, ''));
 }
 
-/** Parts of the endpoint that may be credentials. Messaging services have keys in the path, so its long segments count. */
+/**
+ * Returns the parts of the endpoint that can be credentials. URLs of messaging services have keys in the path, so long segments
+ * of the path are included.
+ */
 function credentialsOf({ url, headers }: Endpoint): string[] {
   const { pathname, search, searchParams } = new URL(url);
   const path = pathname.split('/').filter((part) => part.length >= PATH_KEY_MIN);
@@ -151,14 +155,15 @@ async function send(
     const error = isSuccess(status) ? null : `the endpoint answered with status ${status}`;
     return { ...common, status, error, response, retryAfter, latencyMs: runtime.now() - from };
   } catch {
-    // The same message and time for every failure, so that nobody can scan hosts and ports with a webhook.
+    // Every failure has the same message and duration, so that a webhook cannot be used to scan hosts and ports.
     return { ...common, status: null, error: NO_ANSWER, response: '', latencyMs: TIMEOUT_MS };
   }
 }
 
 /**
- * Returns `true` if the endpoint answered with success. It tells nothing else, neither the answer nor the time it took: a
- * caller could scan hosts with it. Therefore every failure is reported after the same time, the longest that an attempt takes.
+ * Sends a test event. Returns true if the endpoint answered with a status from 200 to 299. The response of the endpoint is not
+ * returned, and every failure takes the same time, the longest time of an attempt. Otherwise a caller could scan hosts with
+ * this function.
  */
 export async function sendTest(
   env: DeliverySettings,
@@ -168,7 +173,7 @@ export async function sendTest(
 ): Promise<boolean> {
   const now = runtime.now();
   const event = {
-    // A new id each time: receivers ignore an event that they know.
+    // Each test has a new id, because receivers ignore an event that they know.
     id: now,
     at: Math.floor(now / 1000),
     type: 'webhook.test' as const,
@@ -185,13 +190,16 @@ export async function sendTest(
   return delivered;
 }
 
-/** A little longer than the time limit of an attempt. */
+/** The duration of a failed test, in milliseconds: a little longer than the time limit of an attempt. */
 const LONGEST_MS = 10_500;
 
-/** A shorter secret would match everywhere. */
+/** The minimum number of characters of a secret that is hidden. A shorter text would match everywhere. */
 const SECRET_MIN = 4;
 
-/** @param secrets whole values; their words are hidden too, and signing secrets without their prefix */
+/**
+ * Replaces secrets in a text by `***`.
+ * @param secrets the values to hide. The words of each value are hidden, too, and a signing secret also without its prefix
+ */
 export function redacted(text: string, secrets: readonly string[]): string {
   const words = secrets.flatMap((value) => [value, value.replace(/^whsec_/, ''), ...value.split(/\s+/)]);
   const known = words.flatMap(spellings);
@@ -199,14 +207,14 @@ export function redacted(text: string, secrets: readonly string[]): string {
   return hidden.reduce((all, value) => all.replaceAll(value, '***'), withoutBeginning(text, hidden));
 }
 
-/** The value as it is, in a URL, in JSON (some encoders escape slashes), and in HTML. */
+/** Returns a value in its spellings: unchanged, in a URL, in JSON (some encoders escape slashes), and in HTML. */
 function spellings(value: string): string[] {
   const json = JSON.stringify(value).slice(1, -1);
   const html = value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
   return [value, encodeURIComponent(value), json, json.replaceAll('/', '\\/'), html];
 }
 
-/** Cuts off the beginning of a secret at the end of the text: the answer may have been read up to the middle of one. */
+/** Cuts off the beginning of a secret at the end of the text, because the text can end in the middle of a secret. */
 function withoutBeginning(text: string, hidden: readonly string[]): string {
   const cut = hidden.map((value) => {
     for (let length = Math.min(value.length - 1, text.length); length >= SECRET_MIN; length--) {

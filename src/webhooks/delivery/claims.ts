@@ -1,6 +1,6 @@
 /**
- * Claims: one consumer at a time tries a delivery. A claim lasts a minute, or until the result is stored. The connections of
- * this isolate to each endpoint are limited, too.
+ * Claims of deliveries. A consumer claims a delivery before it tries it, so that only one consumer at a time does so. A claim
+ * lasts a minute, or until the result is stored. This module also limits the connections of this isolate to each endpoint.
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { type SubscriptionRow, subscriptionOf } from '../subscriptions.ts';
@@ -30,13 +30,16 @@ type Row = SubscriptionRow & {
   now: number;
 };
 
-/** SQL: the breaker of subscription `id` is closed, or the subscription is disabled, so that nothing is sent anyway. */
+/**
+ * Returns an SQL condition: the breaker of subscription `id` is closed, or the subscription is disabled. The deliveries of a
+ * disabled subscription can be claimed, because the attempt then fails without a request.
+ */
 const isClosed = (id: string) =>
   `EXISTS (SELECT 1 FROM subscriptions WHERE id = ${id} AND (failures < ${BREAK_AFTER} OR disabled IS NOT NULL))`;
 
 /**
- * Claims the deliveries that may be tried now, and loads all of them. Those that do not exist are left out. If the breaker of
- * an endpoint is open, nothing is claimed until the pause is over, and then one delivery probes it.
+ * Loads deliveries, and claims those that may be tried now. Deliveries that do not exist are left out. If the breaker of an
+ * endpoint is open, nothing is claimed during the pause, and afterwards one delivery is claimed as the probe.
  */
 export async function claimDeliveries(env: Database, keys: readonly DeliveryKey[]): Promise<LoadedDelivery[]> {
   const batch = newBatch(env);
@@ -80,13 +83,18 @@ function loadedOf(row: Row, mine: Set<string>): LoadedDelivery {
   };
 }
 
-/** Connections to one endpoint from this isolate. */
+/** The maximum number of connections from this isolate to one endpoint. */
 const CONNECTIONS_MAX = 5;
 
-/** The times at which connections were taken, by subscription. */
+/** The times at which the open connections were taken, in milliseconds since the epoch, by subscription. */
 const open = new Map<string, number[]>();
 
-/** Returns `null` if there are enough. A connection whose invocation was killed counts until its attempt must be over. */
+/**
+ * Reserves a connection to the endpoint of a delivery. A killed invocation does not give its connection back, so a connection
+ * counts only for the duration of a claim.
+ * @param now milliseconds since the epoch
+ * @returns the value to pass to `giveConnection`, or `null` if there are too many connections
+ */
 export function takeConnection({ subscription }: DeliveryKey, now: number): number | null {
   const taken = (open.get(subscription) ?? []).filter((since) => since > now - CLAIM * 1000 && since <= now);
   if (taken.length >= CONNECTIONS_MAX) return null;

@@ -1,7 +1,8 @@
 /**
- * The queue consumers of deliveries and of dead letters. All deliveries of a batch are tried at once. A slow attempt continues
- * after the batch has ended, so no delivery waits for another. Each endpoint has a few connections at a time at most. Outcomes
- * are stored: the delivery, the health of its endpoint, and if that answered 410, the end of the subscription.
+ * The queue consumers of deliveries and of dead letters. All deliveries of a message batch are tried at the same time. A slow
+ * attempt continues after the consumer has finished, so no delivery waits for another. The number of connections to each
+ * endpoint is limited. After an attempt, the state of the delivery and the health of the endpoint are stored. If the endpoint
+ * answered 410, the subscription is disabled.
  */
 import type { Env } from '../../env.ts';
 import { type Background, type Database, isLost, newBatch } from '../../events/batch.ts';
@@ -27,22 +28,25 @@ import { BREAK_AFTER, MAX_TRIES, postponed } from './schedule.ts';
 
 export type Stores = Database & Pick<Env, 'DELIVERIES' | 'DEAD_LETTERS'> & DeliverySettings;
 
-/** Milliseconds for which a batch waits for the answers of endpoints. */
+/** The time that the consumer waits for the responses of endpoints, in milliseconds. */
 const PATIENCE_MS = 1000;
-/** Retries of one message, after which a new message replaces it: a queue gives a message up after 100 (`max_retries`). */
+/**
+ * The maximum number of retries of one message. After that a new message replaces it, because the queue gives a message up
+ * after 100 retries (`max_retries`).
+ */
 const RETRIES_MAX = 80;
-/** Seconds until a delivery is tried again if the database or the endpoint is busy. */
+/** The number of seconds until a delivery is tried again if the database or the endpoint is busy. */
 const SOON = 10;
 /**
- * A message that must wait longer than so many seconds is dropped: each retry costs a queue operation, and the cron sends
- * another.
+ * The maximum number of seconds that a message is kept for later. A message that must wait longer is dropped, because each
+ * retry costs a queue operation. The cron sends a new message when the delivery is due.
  */
 const LONG = 10 * 60;
 
-/** A delivery and its message. */
+/** The key of a delivery, and the message that reminded the consumer of it. */
 interface Reminder {
   key: DeliveryKey;
-  /** `null`: there is none, or it was acknowledged because the attempt takes long. */
+  /** The message. It is `null` if there was none, or if it was acknowledged because the attempt takes long. */
   message: Message<unknown> | null;
 }
 
@@ -70,7 +74,10 @@ export async function deliver(env: Stores, batch: MessageBatch, runtime: Deliver
   ]);
 }
 
-/** The first message about each delivery; the others are acknowledged. A message about nothing goes to the dead letters. */
+/**
+ * Returns the first message about each delivery. Further messages about the same delivery are acknowledged. A message with an
+ * unknown body goes to the dead letters.
+ */
 async function remindersIn(env: Stores, batch: MessageBatch): Promise<Reminder[]> {
   const found = new Map<string, Reminder>();
   for (const message of batch.messages) {
@@ -83,7 +90,7 @@ async function remindersIn(env: Stores, batch: MessageBatch): Promise<Reminder[]
   return [...found.values()];
 }
 
-/** Handles a message about an endpoint that works again. */
+/** Handles a message which says that an endpoint works again. Ignores other messages. */
 async function resume(env: Stores, message: Message<unknown>): Promise<void> {
   if (!isResumption(message.body)) return;
   try {
@@ -95,7 +102,11 @@ async function resume(env: Stores, message: Message<unknown>): Promise<void> {
   }
 }
 
-/** `loaded` is `null` if the database could not be read: all deliveries are tried again after `pause` seconds. */
+/**
+ * Claims and loads the deliveries of messages.
+ * @returns the deliveries by their ids. `loaded` is `null` if the database failed; then all messages are retried after `pause`
+ *   seconds
+ */
 async function loadFor(
   env: Stores,
   reminders: Reminder[],
@@ -112,9 +123,14 @@ async function loadFor(
 }
 
 /**
- * Handles a delivery that must not be tried now. It may be done or deleted. Another consumer may try it, and may die doing so.
- * It may be due later, for which another message was sent. Or the breaker of its endpoint is open: a delivery that was never
- * tried then needs no message, because it is resumed when a delivery that was tried finds out that the endpoint works again.
+ * Handles the message of a delivery that must not be tried now. There are these cases:
+ * - The delivery was done or deleted: the message is acknowledged.
+ * - The delivery had its last attempt: it goes to the dead letters.
+ * - Another consumer has claimed it: the message is retried, because that consumer can be killed.
+ * - It is due later: another message was sent for that time, so this one is acknowledged.
+ * - The breaker of its endpoint is open: the message is retried after the pause. A delivery that was never tried needs no
+ *   message, because a message for it is sent when the endpoint works again (`sendReminders`).
+ * If the wait is longer than `LONG`, the message is acknowledged.
  */
 async function skip(
   env: Stores,
@@ -123,7 +139,7 @@ async function skip(
   runtime: DeliveryRuntime,
 ): Promise<void> {
   if (loaded?.state !== 'waiting') return reminder.message?.ack();
-  // Its message to the dead letters was lost.
+  // The message that was sent to the dead letters after the last attempt was lost.
   if (loaded.tries >= MAX_TRIES) return deadLetter(env, reminder.message, reminder.key);
   const { claimedUntil, dueAt, subscription, now } = loaded;
   const wait = Math.max(claimedUntil, dueAt, subscription.openUntil) - now;
@@ -132,7 +148,7 @@ async function skip(
   return remindLater(env, reminder, postponed(wait, runtime.random()));
 }
 
-/** Stores the outcomes of quick attempts at once. The batch does not wait for the others. */
+/** Stores the outcomes of attempts that end soon. The other attempts continue, and their outcomes are stored later. */
 async function settle(
   env: Stores,
   tried: { reminder: Reminder; result: Promise<Result> }[],
@@ -155,7 +171,7 @@ async function settle(
   );
 }
 
-/** Stores outcomes, then handles the messages: if a message is lost after that, the row has the state. */
+/** Stores the outcomes, and then handles the messages. If a message is lost after that, the row has the whole state. */
 export async function finishDeliveries(env: Stores, all: { reminder: Reminder; done: Result }[]): Promise<void> {
   if (all.length === 0) return;
   const saved = await saveTwice(
@@ -173,7 +189,7 @@ export async function finishDeliveries(env: Stores, all: { reminder: Reminder; d
   if (saved) await resumeRecovered(env, all);
 }
 
-/** Resumes endpoints whose breaker was open and that succeeded now. */
+/** Sends a message for each endpoint whose breaker was open and that has answered with success now. */
 async function resumeRecovered(env: Stores, all: { done: Result }[]): Promise<void> {
   const recovered = all.filter(({ done }) => done.delivered && done.loaded.subscription.failures >= BREAK_AFTER);
   for (const id of new Set(recovered.map(({ done }) => done.loaded.subscription.id))) {
@@ -183,7 +199,11 @@ async function resumeRecovered(env: Stores, all: { done: Result }[]): Promise<vo
   }
 }
 
-/** Stores outcomes, with a second try: the endpoint may have acknowledged a delivery, and storing twice does no harm. */
+/**
+ * Stores the outcomes, with a second try if the connection to the database was lost. A lost outcome would mean that an endpoint
+ * gets a delivery again, and storing an outcome twice does no harm.
+ * @returns true if the outcomes were stored
+ */
 async function saveTwice(env: Stores, results: Result[]): Promise<boolean> {
   for (const last of [false, true]) {
     try {
@@ -199,8 +219,8 @@ async function saveTwice(env: Stores, results: Result[]): Promise<boolean> {
 }
 
 /**
- * Makes the message come again after a delay. If the queue refuses a new message, the old one is retried, or the cron sends
- * one.
+ * Makes the message of a delivery come again after a delay. If the queue does not accept a new message, the old message is
+ * retried. If there is no old message, the cron sends one later.
  */
 async function remindLater(env: Stores, { key, message }: Reminder, delaySeconds: number): Promise<void> {
   if (message && message.attempts < RETRIES_MAX) return message.retry({ delaySeconds });
@@ -224,7 +244,7 @@ async function deadLetter(env: Stores, message: Message<unknown> | null, body: u
   }
 }
 
-/** The consumer of dead letters. A message that is not about a delivery is about events, which the cron matches. */
+/** The consumer of dead letters. A message that is not about a delivery is about events, and the cron matches these. */
 export async function consumeDeadLetters(env: Database, batch: MessageBatch): Promise<void> {
   const keys = batch.messages.flatMap(({ body }) => (isDeliveryKey(body) ? [body] : []));
   for (const { id, body } of batch.messages)
@@ -237,12 +257,12 @@ export async function consumeDeadLetters(env: Database, batch: MessageBatch): Pr
   }
 }
 
-/** Attempts of one delivery that are stored. */
+/** The maximum number of attempts that are stored for one delivery. */
 const ATTEMPTS_KEPT = 20;
 
 /**
- * Stores outcomes. A delivery without a next attempt stays waiting until the dead-letter queue marks it as failed. If another
- * consumer has claimed the delivery meanwhile, only a success is stored.
+ * Stores outcomes. A delivery without a next attempt stays in the state `waiting` until the consumer of dead letters marks it
+ * as failed. If another consumer has claimed the delivery in the meantime, only a success is stored.
  */
 async function saveResults(env: Database, results: readonly Result[]): Promise<void> {
   const outcomes = results.map(({ loaded, attempt, delivered }) => ({

@@ -1,7 +1,7 @@
 /**
- * A delivery is a row, which holds its state, and a message, which only reminds a consumer of the row. If a message is lost,
- * the cron sends another; if it comes twice, the second finds the row claimed or done. States: waiting, then delivered or
- * failed, and waiting again when it is replayed (`claims.ts`, `deliver.ts`).
+ * Deliveries. A delivery is a row with the whole state. A queue message only reminds a consumer of the row. If the message is
+ * lost, the cron sends another one. If it comes twice, the second consumer finds that the row is claimed or done. The state is
+ * `waiting` at first, and then `delivered` or `failed`. A replay sets it back to `waiting` (`claims.ts`, `deliver.ts`).
  */
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
@@ -13,7 +13,7 @@ import type { RepositoryFacts } from '../formats/format.ts';
 import type { Subscription } from '../subscriptions.ts';
 import { MAX_TRIES } from './schedule.ts';
 
-/** The primary key of a delivery, and the body of its message. */
+/** The primary key of a delivery. It is also the body of the queue message. */
 export interface DeliveryKey {
   subscription: string;
   /** The id of the event. */
@@ -22,32 +22,35 @@ export interface DeliveryKey {
 
 export type State = 'waiting' | 'delivered' | 'failed';
 
-/** One attempt, as people see it. Times are seconds since the epoch. */
+/** One attempt, in the form that the API returns. Times are seconds since the epoch. */
 export interface Attempt {
   at: number;
-  /** The status of the answer; `null`: there was none. */
+  /** The HTTP status of the response, or `null` if there was no response. */
   status: number | null;
-  /** Why the attempt failed; `null` if it succeeded. */
+  /** The reason why the attempt failed, or `null` if it succeeded. */
   error: string | null;
   latencyMs: number;
-  /** The beginning of the answer. */
+  /** The beginning of the response body. */
   response: string;
-  /** The time of the next attempt; `null`: there is none. */
+  /** The time of the next attempt, or `null` if there is none. */
   next: number | null;
 }
 
-/** The data of an event that is stored with each delivery. */
+/** The data of an event that are stored with each delivery. */
 export interface EventData {
-  /** The event's target is not in this copy and is read from the event. The first field, because `isReference` looks there. */
+  /**
+   * True if the target of the event is not in this copy and must be read from the table of events. It is the first field,
+   * because `isReference` searches for it at the beginning.
+   */
   reference?: true;
   event: RecordedEvent;
   facts: RepositoryFacts | null;
 }
 
-/** A target of up to so many bytes is copied into each delivery. A push has some 300. */
+/** The maximum size of a target that is copied into each delivery, in bytes. The target of a push has about 300. */
 const COPIED_MAX_BYTES = 1024;
 
-/** The stored form. A long target is not copied, because an event may have many deliveries. */
+/** Returns the text to store. A long target is not copied into it, because an event can have many deliveries. */
 export function storedData(data: EventData): string {
   const { event, facts } = data;
   if (new TextEncoder().encode(JSON.stringify(event.target)).byteLength <= COPIED_MAX_BYTES) return JSON.stringify(data);
@@ -59,8 +62,8 @@ function isReference(stored: string): boolean {
 }
 
 /**
- * Reads the targets that rows only refer to, with at most one query. A reference to an event that is no longer stored stays a
- * reference.
+ * Adds the targets to deliveries that only refer to their events. Takes one query at most. If an event is no longer stored, the
+ * delivery is returned unchanged.
  */
 export async function withTargets(env: Database, all: LoadedDelivery[]): Promise<LoadedDelivery[]> {
   const references = all.filter(({ eventData }) => isReference(eventData));
@@ -80,33 +83,36 @@ export async function withTargets(env: Database, all: LoadedDelivery[]): Promise
 export interface LoadedDelivery {
   key: DeliveryKey;
   state: State;
-  /** `EventData` as JSON. It is parsed when it is sent, so that a row that cannot be parsed does not affect others. */
+  /** `EventData` as JSON. It is parsed only in the attempt, so that a row that cannot be parsed does not affect others. */
   eventData: string;
   tries: number;
   firstTriedAt: number | null;
   attempts: Attempt[];
   dueAt: number;
   claimedUntil: number;
-  /** True if this call claimed the delivery. `claimedUntil` identifies the claim. */
+  /** True if the call that loaded the delivery has claimed it. `claimedUntil` identifies the claim. */
   claimed: boolean;
   subscription: Subscription;
-  /** The clock of the database, in seconds. */
+  /** The time when the row was read, in seconds since the epoch, on the clock of the database. */
   now: number;
 }
 
-/** Seconds that a claim lasts: longer than an attempt may take. */
+/** The duration of a claim in seconds. It is longer than an attempt can take. */
 export const CLAIM = 60;
-/** Seconds by which a message may come too early: the database and the queue have different clocks. */
+/**
+ * The number of seconds by which a delivery may be tried before it is due. The clocks of the database and the queue differ, so
+ * a message can come early.
+ */
 export const EARLY = 5;
-/** Messages of one send (Cloudflare Queues, "Limits"). */
+/** The maximum number of messages in one call of `sendBatch` (Cloudflare Queues, "Limits"). */
 const SEND_MAX = 100;
 
-/** The `webhook-id` of a delivery and its id in the API. It stays the same for every attempt and every replay. */
+/** Returns the id of a delivery, for the API and the header `webhook-id`. Attempts and replays do not change it. */
 export function deliveryId({ subscription, event }: DeliveryKey): string {
   return `${subscription}_${event}`;
 }
 
-/** Parses the id of a delivery; `null`: the text is not one. */
+/** Parses the id of a delivery. Returns `null` if the text is not such an id. */
 export function deliveryKeyOf(id: string): DeliveryKey | null {
   const parts = /^(wh_[a-z2-7]{20})_([1-9]\d{0,14})$/.exec(id);
   return parts ? { subscription: parts[1] as string, event: Number(parts[2]) } : null;
@@ -117,9 +123,11 @@ export function isDeliveryKey(value: unknown): value is DeliveryKey {
   return typeof subscription === 'string' && typeof event === 'number';
 }
 
-/** A message: an endpoint works again, so send reminders of its waiting deliveries after this event. */
+/** A queue message which says that an endpoint works again. Its consumer sends messages for the waiting deliveries. */
 export interface Resumption {
+  /** The id of the subscription. */
   resume: string;
+  /** The id of an event. The consumer handles deliveries of events with greater ids. */
   after: number;
 }
 
@@ -128,7 +136,7 @@ export function isResumption(value: unknown): value is Resumption {
   return typeof resume === 'string' && typeof after === 'number';
 }
 
-/** Sends a message for each delivery. Returns `false` if the queue refused; the cron sends reminders later. */
+/** Sends a message for each delivery. @returns false if the queue did not accept them; the cron sends messages later */
 export async function sendDeliveries(env: Pick<Env, 'DELIVERIES'>, keys: readonly DeliveryKey[]): Promise<boolean> {
   try {
     for (let from = 0; from < keys.length; from += SEND_MAX) {
@@ -142,10 +150,10 @@ export async function sendDeliveries(env: Pick<Env, 'DELIVERIES'>, keys: readonl
   }
 }
 
-/** SQL: the deliveries of the list `:keys`. */
+/** An SQL query that yields the primary keys in the list `:keys`. */
 export const KEYS = `SELECT value ->> 'subscription' AS subscription, value ->> 'event' AS event FROM json_each(:keys)`;
 
-/** True if the delivery may be tried now. Ignores the breaker of its endpoint. */
+/** Returns true if the delivery may be tried now. This does not check the breaker of the endpoint. */
 export function isReady({ state, dueAt, claimedUntil, tries, now }: LoadedDelivery): boolean {
   return state === 'waiting' && dueAt <= now + EARLY && claimedUntil <= now && tries < MAX_TRIES;
 }
@@ -155,15 +163,15 @@ export interface Result {
   loaded: LoadedDelivery;
   attempt: Attempt;
   delivered: boolean;
-  /** The endpoint answered 410: it wants no more deliveries (Standard Webhooks, "Delivery"). */
+  /** True if the endpoint answered 410, which means that it wants no more deliveries (Standard Webhooks, "Delivery"). */
   gone: boolean;
-  /** True if a request was sent, so that the outcome says something about the endpoint. */
+  /** True if a request was sent. Only then does the outcome count for the health of the endpoint. */
   asked: boolean;
 }
 
 /**
- * Marks deliveries from the dead-letter queue as failed if they had their last attempt. A queue gives a message up after a
- * number of retries, so a delivery in any other state is not changed.
+ * Marks the deliveries of dead letters as failed if they have had their last attempt. Other deliveries are not changed: the
+ * queue also moves a message to the dead letters after a number of retries.
  */
 export async function markFailed(env: Database, keys: readonly DeliveryKey[]): Promise<void> {
   await prepare(
@@ -175,14 +183,15 @@ export async function markFailed(env: Database, keys: readonly DeliveryKey[]): P
   ).run();
 }
 
-/** A delivery to insert. `data` is an index into the list of event data, which holds each event once. */
+/** A delivery to insert. `data` is an index into the list of event data, which deliveries of the same event share. */
 export interface NewDelivery extends DeliveryKey {
   data: number;
 }
 
 /**
- * SQL: inserts waiting deliveries. Parameters: `rows` (`NewDelivery[]`), `data` (texts of `storedData`), `replayed` (boolean).
- * Append ON CONFLICT. The join leaves out subscriptions that were removed meanwhile: nobody would delete their deliveries.
+ * An SQL statement that inserts waiting deliveries. The caller must append an ON CONFLICT clause. Parameters: `rows`
+ * (`NewDelivery[]`), `data` (texts of `storedData`), `replayed` (boolean). The join leaves out subscriptions whose rows were
+ * removed in the meantime, because nothing would delete their deliveries.
  */
 export const INSERT_DELIVERIES = `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at,
   replayed_at)

@@ -1,6 +1,7 @@
 /**
- * Deliveries without the queue: the cron tries some by itself. Once the day's queue operations are used up, no message arrives
- * before midnight. A claim decides who tries a delivery, the cron or a queue consumer.
+ * Deliveries without the queue: the cron tries some of them itself. This is needed when the daily limit of queue operations is
+ * used up, because no message arrives before midnight then. A claim ensures that the cron and a queue consumer do not try the
+ * same delivery.
  */
 import { attempt, type DeliveryRuntime } from './attempt.ts';
 import { claimDeliveries, giveConnection, takeConnection } from './claims.ts';
@@ -8,12 +9,12 @@ import { finishDeliveries, type Stores } from './deliver.ts';
 import { type DeliveryKey, type LoadedDelivery, markFailed } from './deliveries.ts';
 import { MAX_TRIES } from './schedule.ts';
 
-/** Deliveries that are tried at once: a Worker may have six connections waiting for an answer. */
+/** The number of deliveries that are tried at the same time. A Worker may have six connections that wait for a response. */
 const WAVE = 5;
 
 /**
- * Tries deliveries, a few at a time. Each wave is claimed, tried and stored before the next one. If the invocation is killed,
- * the claims end after a minute, and the deliveries are tried again.
+ * Tries deliveries in groups of a few (waves). Each wave is claimed, tried and stored before the next one begins. If the
+ * invocation is killed, the claims end after a minute, and the deliveries are tried again.
  */
 export async function tryDirectly(env: Stores, keys: readonly DeliveryKey[], runtime: DeliveryRuntime): Promise<void> {
   for (let from = 0; from < keys.length; from += WAVE) {
@@ -22,7 +23,7 @@ export async function tryDirectly(env: Stores, keys: readonly DeliveryKey[], run
     try {
       const wanted = free.map(({ key }) => key);
       const loaded = wanted.length > 0 ? await claimDeliveries(env, wanted) : [];
-      // These had their last attempt, but the message to the dead letters was lost.
+      // These deliveries have had their last attempt, but the message to the dead letters was lost.
       const ended = loaded.filter(({ state, tries }) => state === 'waiting' && tries >= MAX_TRIES).map(({ key }) => key);
       if (ended.length > 0) await markFailed(env, ended);
       const done = await Promise.all(loaded.filter(({ claimed }) => claimed).map((one) => tryOne(env, one, runtime)));

@@ -1,4 +1,6 @@
-/** The history of deliveries, and replays: of one delivery, of all that failed, or of all events since a time. */
+/**
+ * Lists deliveries and replays them. A replay sends one delivery, all failed deliveries, or all events of a time span again.
+ */
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import { aboutOf } from '../../events/event.ts';
@@ -13,19 +15,20 @@ import { type Describe, dataFor } from './matching.ts';
 
 type Stores = Database & Pick<Env, 'DELIVERIES'>;
 
-/** Deliveries that one request replays, and events that it looks at. */
+/** The maximum number of deliveries that one request replays. */
 export const REPLAY_MAX = 500;
+/** The maximum number of events that one request reads for a replay. */
 const EVENTS_PER_REQUEST = 1000;
 
 export interface DeliverySummary {
   key: DeliveryKey;
   data: EventData;
   state: State;
-  /** Number of stored attempts. */
+  /** The number of stored attempts. */
   attempts: number;
-  /** Seconds since the epoch. */
+  /** The time when the delivery was created, in seconds since the epoch. */
   createdAt: number;
-  /** The time of the next attempt, or of the last one if there is no next. */
+  /** The time of the next attempt, or of the last attempt if there is no next one, in seconds since the epoch. */
   dueAt: number;
 }
 
@@ -51,9 +54,9 @@ function deliveryOf(row: Row): Delivery {
 }
 
 /**
- * A page of deliveries, newest first.
- * @param query.before the event with which the page before ended; `null`: the first page
- * @param query.state `null`: any
+ * Lists the deliveries of a webhook, newest first.
+ * @param query.before the id of the last event of the previous page, or `null` for the first page
+ * @param query.state the state to list, or `null` for all states
  */
 export async function listDeliveries(
   env: Database,
@@ -83,20 +86,20 @@ export async function getDelivery(env: Database, { subscription, event }: Delive
   return deliveryOf(row);
 }
 
-/** SQL: makes a delivery wait again. Its lifetime begins now, so `first_tried_at` is now too. */
+/** SQL assignments that make a delivery wait again. `first_tried_at` is the present time, because its lifetime begins anew. */
 const WAITING_AGAIN =
   "state = 'waiting', due_at = unixepoch(), tries = 0, first_tried_at = unixepoch(), claimed_until = 0, replayed_at = " +
   'unixepoch()';
 
 /**
- * A request for many replays a delivery at most once within so many seconds, unless it failed: repeated requests must not
- * flood.
+ * The number of seconds within which a replay of many events replays the same delivery only once, so that repeated requests do
+ * not flood the endpoint. This does not apply to failed deliveries.
  */
 const REPLAYED_ONCE_IN = 10 * 60;
 const MAY_BE_REPLAYED = `(deliveries.state = 'failed'
   OR coalesce(deliveries.replayed_at, 0) <= unixepoch() - ${REPLAYED_ONCE_IN})`;
 
-/** Sends a delivery again with the same id. A waiting delivery is tried now. @throws not-found */
+/** Sends a delivery again, with the same id. A waiting delivery is tried at once. @throws not-found */
 export async function replayDelivery(env: Stores, key: DeliveryKey): Promise<Delivery> {
   await prepare(
     env,
@@ -110,13 +113,13 @@ export async function replayDelivery(env: Stores, key: DeliveryKey): Promise<Del
 }
 
 export interface Replayed {
-  /** Number of deliveries that wait again. */
+  /** The number of deliveries that will be sent again. */
   count: number;
-  /** The event after which the next request continues; `null`: there is nothing more. */
+  /** The id of the event after which the next request continues, or `null` if there are no more. */
   next: number | null;
 }
 
-/** Replays failed deliveries, oldest first. @param after the event with which the request before ended */
+/** Replays failed deliveries, oldest first. @param after `next` of the previous request, or 0 for the first request */
 export async function replayFailed(env: Stores, { id }: Subscription, after: number): Promise<Replayed> {
   const { results } = await prepare(
     env,
@@ -132,9 +135,9 @@ export async function replayFailed(env: Stores, { id }: Subscription, after: num
 }
 
 /**
- * Delivers all events since a time that the webhook's filter lets through, even events from before the webhook was created.
- * Delivered ones are delivered again; waiting ones stay as they are.
- * @param span seconds since the epoch; `after` is the event with which the request before ended
+ * Delivers all events of a time span that match the filter of the webhook, even events from before the webhook was created. An
+ * event that was delivered already is delivered again. A delivery that is waiting is not changed.
+ * @param span `since` and `until` in seconds since the epoch; `after` is `next` of the previous request, or 0
  */
 export async function replaySince(
   env: Stores,

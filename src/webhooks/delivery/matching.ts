@@ -1,7 +1,7 @@
 /**
- * Matches events with subscriptions and creates deliveries. The cursor and the deliveries up to it are written in one batch, so
- * an event is matched once even if a message is lost, repeated, or handled by two consumers. A message only says that there is
- * something to do.
+ * Matches events with subscriptions and creates deliveries. The cursor is the id of the newest event that was matched. It is
+ * written in the same batch as the deliveries, so each event is matched exactly once, even if a message is lost, repeated, or
+ * handled by two consumers. A message only says that there are events to match.
  */
 import type { Env, Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
@@ -19,19 +19,22 @@ import { type Subscription, type SubscriptionRow, subscriptionOf } from '../subs
 import { INSERT_DELIVERIES, type NewDelivery, sendDeliveries, storedData } from './deliveries.ts';
 import { withinDay } from './owner-days.ts';
 
-/** Returns facts about repositories, for formats that include them. Repositories that do not exist are left out. */
+/** Returns data about repositories, for formats that include them. Repositories that do not exist are left out. */
 export type Describe = (repositories: RepositoryName[]) => Promise<Map<string, RepositoryFacts>>;
 
-/** Events and deliveries of one batch. A slice whose events cause more deliveries ends earlier. */
+/** The maximum number of events that one batch matches (a slice). */
 const EVENTS_PER_SLICE = 100;
+/** The maximum number of deliveries of a slice. If the events cause more deliveries, the slice ends earlier. */
 const DELIVERIES_PER_SLICE = 500;
 
 type Stores = Database & Pick<Env, 'DELIVERIES'> & Vars;
 
 /**
- * Matches up to `slices` slices of the events that were not matched yet, oldest first.
- * @param events number of events of a slice
- * @returns `true` if all events are matched
+ * Matches events that were not matched yet, oldest first.
+ * @param slices the maximum number of slices
+ * @param rights checks the rights of the webhooks' owners; `null` means that they are not checked
+ * @param events the maximum number of events of a slice
+ * @returns true if all events are matched
  */
 export async function matchEvents(
   env: Stores,
@@ -46,7 +49,7 @@ export async function matchEvents(
   return (await unmatchedEvent(env)) === null;
 }
 
-/** Returns the newest event if it was not matched yet. */
+/** Returns the id of the newest event, or `null` if it was matched already. */
 export async function unmatchedEvent(env: Database): Promise<number | null> {
   const [found] = await env.DB.batch([matchingState(env)]);
   return matchingStateOf(found).unmatched;
@@ -55,15 +58,15 @@ export async function unmatchedEvent(env: Database): Promise<number | null> {
 const CURSOR = 'coalesce((SELECT event FROM match_cursor), 0)';
 
 export interface MatchingState {
-  /** The newest event that was matched. */
+  /** The id of the newest event that was matched. */
   cursor: number;
-  /** The newest event, if it was not matched yet. */
+  /** The id of the newest event, or `null` if it was matched already. */
   unmatched: number | null;
-  /** Age of the oldest unmatched event, in seconds. */
+  /** The age of the oldest event that was not matched, in seconds; 0 if there is none. */
   waiting: number;
 }
 
-/** A statement whose result `matchingStateOf` reads. */
+/** Returns a statement. `matchingStateOf` reads its result. */
 export function matchingState(env: Database): D1PreparedStatement {
   return env.DB.prepare(`SELECT ${CURSOR} AS cursor, ${NEWEST} AS newest, unixepoch() - ${timeAfter(CURSOR)} AS waiting`);
 }
@@ -77,19 +80,22 @@ export function matchingStateOf(result: D1Result | undefined): MatchingState {
   return { cursor, unmatched: newest > cursor ? newest : null, waiting: waiting ?? 0 };
 }
 
-/** Returns the newest event that was matched. */
+/** Returns the id of the newest event that was matched, or 0. */
 async function cursorOf(env: Database): Promise<number> {
   return (await env.DB.prepare('SELECT event FROM match_cursor').first<number>('event')) ?? 0;
 }
 
-/** Checks the rights of webhook owners. */
+/** The arguments of the check whether the owners of webhooks still have their rights. */
 interface Rights {
   standing: Standing;
-  /** Milliseconds. */
+  /** The present time, in milliseconds since the epoch. */
   now: number;
 }
 
-/** Returns `false` if all events are matched that existed when it began. Later events have announcements of their own. */
+/**
+ * Matches one slice.
+ * @returns false if all events are matched that existed at the beginning. Later events are announced by their own messages
+ */
 async function matchSlice(env: Stores, describe: Describe, rights: Rights | null, limit: number): Promise<boolean> {
   const from = await cursorOf(env);
   const { items: events, more } = await eventsAfter(env, from, limit);
@@ -108,7 +114,7 @@ async function matchSlice(env: Stores, describe: Describe, rights: Rights | null
   try {
     await batch.commit();
   } catch (error) {
-    // Another consumer was faster, and sends the messages.
+    // Another consumer has matched these events first, and sends the messages of their deliveries.
     if (isRefusal(error, 'overtaken')) return true;
     throw error;
   }
@@ -116,12 +122,12 @@ async function matchSlice(env: Stores, describe: Describe, rights: Rights | null
   return more || last !== events.at(-1);
 }
 
-/** Pairs each event with the webhooks that hear it, without webhooks whose owners lost their right. */
+/** Pairs each event with the webhooks that hear it. Leaves out webhooks whose owners have lost their right. */
 async function allowedPairs(env: Database, events: RecordedEvent[], rights: Rights | null): Promise<Pair[]> {
   if (rights) await reviewAfter(env, events, rights.standing);
   const pairs = pairsOf(events, await listenersTo(env, events));
   const listeners = new Map(pairs.map(({ listener }) => [listener.id, listener]));
-  // An ended webhook is not reviewed: its scope was deleted.
+  // The owner of a webhook that has ended is not checked, because the scope was deleted.
   const current = [...listeners.values()].filter(({ lastEvent }) => lastEvent === null);
   const lost = rights ? await review(env, dueForReview(current, rights.now), rights.standing) : new Set();
   return lost.size === 0 ? pairs : pairs.filter(({ listener }) => !lost.has(listener.id));
@@ -151,7 +157,10 @@ function pairsOf(events: RecordedEvent[], listeners: Subscription[]): Pair[] {
   );
 }
 
-/** The pairs of the first events that fit a slice. A single event is taken with all its pairs, however many. */
+/**
+ * Returns the pairs of those first events whose pairs fit into one slice, and the last of these events. If not even the pairs
+ * of the first event fit, they are returned nevertheless.
+ */
 function fitting(events: RecordedEvent[], pairs: Pair[]): { taken: Pair[]; last: RecordedEvent } {
   const past = pairs[DELIVERIES_PER_SLICE]?.event ?? null;
   const first = events[0] as RecordedEvent;
@@ -161,8 +170,8 @@ function fitting(events: RecordedEvent[], pairs: Pair[]): { taken: Pair[]; last:
 }
 
 /**
- * The rows of deliveries, and the data of their events. Each event is in `data` once, or twice if only some formats include
- * facts: a bound parameter has at most 2 MB (D1, "Limits").
+ * Returns the rows of the deliveries and the data of their events. `rows` refer to `data` by index. The data of an event occur
+ * once, or twice if only some formats include facts about the repository. This keeps the parameter small: D1 allows 2 MB.
  */
 export async function dataFor(pairs: Pair[], describe: Describe): Promise<{ rows: NewDelivery[]; data: string[] }> {
   const wanted = pairs.filter(({ event, listener }) => FORMATS[listener.format].needsFacts && isAboutRepository(event.about));

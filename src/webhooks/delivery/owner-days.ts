@@ -1,7 +1,7 @@
 /**
- * Limits the deliveries of the webhooks of one organization or user per day (UTC), so that none uses up the queues and rows of
- * all. What is beyond the limit is not delivered, an event says so, and a replay on another day delivers it. The registry's own
- * webhooks, which administrators create, have no limit.
+ * Limits the number of deliveries that the webhooks of one organization or user may make in a day (UTC), so that no owner uses
+ * up the queue operations and database rows of all. Events beyond the limit are not delivered, and an event records this. A
+ * replay on another day can deliver them. The webhooks of the registry itself, which administrators create, have no limit.
  */
 import { settings, type Vars } from '../../env.ts';
 import type { Batch, Database } from '../../events/batch.ts';
@@ -19,8 +19,8 @@ const TODAY = 'unixepoch() / 86400';
 const DAY = 24 * 60 * 60;
 
 /**
- * Selects the pairs that are within the day's limit of their owners.
- * @returns `count` adds the steps that count them, and that record which owners reached the limit
+ * Selects the pairs that are within the daily limit of their owners.
+ * @returns the allowed pairs; `count` adds the statements that count them and that record which owners have reached the limit
  */
 export async function withinDay<P extends Pair>(
   env: Database & Vars,

@@ -1,5 +1,6 @@
 /**
- * Messages for waiting rows that have none. A row has its whole state, so it is tried or fails even if its message was lost.
+ * Sends queue messages (reminders) for waiting deliveries whose messages were lost. The row of a delivery has the whole state,
+ * so a new message is enough to continue.
  */
 import type { Env } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
@@ -8,15 +9,15 @@ import { prepare } from '../../events/sql.ts';
 import { type DeliveryKey, KEYS, type Resumption, sendDeliveries } from './deliveries.ts';
 import { BREAK_AFTER, LIFETIME, MAX_TRIES } from './schedule.ts';
 
-/** A delivery counts as forgotten by the queue so many seconds after it was due. */
+/** The number of seconds after the due time at which a delivery counts as forgotten: its message must be lost. */
 const FORGOTTEN = 5 * 60;
 
-/** SQL: the breaker of subscription `s` is open, so only single probes are sent. */
+/** An SQL condition: the breaker of subscription `s` is open, so only one probe at a time is sent. */
 const IS_BROKEN = `s.failures >= ${BREAK_AFTER} AND s.disabled IS NULL`;
-/** SQL: delivery `d` waits and is not claimed. */
+/** An SQL condition: delivery `d` waits and is not claimed. */
 const WAITS = "d.state = 'waiting' AND d.claimed_until <= unixepoch()";
 
-/** A statement that yields a row if a delivery waits that may be tried now. */
+/** Returns a statement that yields a row if there is a waiting delivery that may be tried now. */
 export function anyWaiting(env: Database): D1PreparedStatement {
   return env.DB.prepare(
     `SELECT 1 FROM subscriptions s CROSS JOIN deliveries d INDEXED BY deliveries_waiting ON d.subscription = s.id
@@ -24,12 +25,14 @@ export function anyWaiting(env: Database): D1PreparedStatement {
   );
 }
 
-/** A forgotten delivery. `ignored` is 1 if a reminder was sent and nobody has tried the delivery since. */
+/** A forgotten delivery. `ignored` is 1 if a reminder was sent and no consumer has tried the delivery since. */
 type Forgotten = DeliveryKey & { ignored: number };
 
 /**
- * Sends up to `limit` messages for deliveries that wait past their time: their messages were lost, never sent, or dropped
- * during a long pause of the endpoint. After the pause of an endpoint only its oldest delivery gets a message.
+ * Sends messages for deliveries that are overdue. Their messages were lost, never sent, or dropped during a long pause of the
+ * endpoint. After a pause, only the oldest delivery of the endpoint gets a message.
+ * @param limit the maximum number of messages
+ * @param after the number of seconds after the due time at which a delivery counts as forgotten
  * @returns the number of messages
  */
 export async function remindOfForgotten(
@@ -41,11 +44,12 @@ export async function remindOfForgotten(
 }
 
 /**
- * Sends messages as `remindOfForgotten` does, and returns deliveries that the caller must try by itself: those whose reminders
- * were ignored, and those for which the queue refuses a message.
- * @param limits.messages 0: none may be sent
- * @param limits.direct deliveries that are returned at most
- * @param after seconds after its time at which a delivery counts as forgotten
+ * Sends messages as `remindOfForgotten` does. Returns deliveries that the caller must try itself: those whose reminders were
+ * ignored, and those for which the queue does not accept a message.
+ * @param limits.messages the maximum number of messages; with 0, none is sent
+ * @param limits.direct the maximum number of deliveries to return
+ * @param after the number of seconds after the due time at which a delivery counts as forgotten
+ * @returns the number of messages in `reminded`, and the deliveries to try in `direct`
  */
 export async function retryForgotten(
   env: Database & Pick<Env, 'DELIVERIES'>,
@@ -95,8 +99,8 @@ export async function retryForgotten(
 }
 
 /**
- * Takes the first delivery of each webhook, then the second of each, and so on, so that a webhook with many does not delay
- * others.
+ * Orders deliveries: first the first delivery of each webhook, then the second of each, and so on. So a webhook with many
+ * deliveries does not delay the others.
  */
 function inTurn(keys: DeliveryKey[]): DeliveryKey[] {
   const bySubscription = [...Map.groupBy(keys, ({ subscription }) => subscription).values()];
@@ -114,13 +118,15 @@ async function noteReminders(env: Database, keys: DeliveryKey[]): Promise<void> 
   ).run();
 }
 
-/** Messages that are sent at once for an endpoint that works again, and seconds until the next ones: it must not be flooded. */
+/** The number of messages that are sent at once for an endpoint that works again. More could overload the endpoint. */
 const RESUMED_AT_ONCE = 500;
+/** The number of seconds until the next messages are sent. */
 const RESUMED_AFTER = 5;
 
 /**
- * Sends messages for deliveries that were never tried because the breaker of their endpoint was open. Continues with a message
- * to itself until all are sent or the endpoint fails again. If that message is lost, the cron sends the rest.
+ * Sends messages for deliveries that were never tried because the breaker of their endpoint was open. If there are more, this
+ * sends a `Resumption` to its own queue, whose consumer continues, until all messages are sent or the endpoint fails again. If
+ * that message is lost, the cron sends the rest.
  */
 export async function sendReminders(env: Database & Pick<Env, 'DELIVERIES'>, { resume: id, after }: Resumption): Promise<void> {
   const { results } = await prepare(
@@ -140,8 +146,8 @@ const ATTEMPT = `json_object('at', unixepoch(), 'status', NULL, 'latencyMs', 0, 
   'error', 'nothing was sent: the endpoint failed for too long')`;
 
 /**
- * Marks up to `limit` deliveries as failed whose lifetime passed while the breaker was open: one probe an hour would never
- * reach them.
+ * Marks up to `limit` deliveries as failed whose lifetime has passed while the breaker was open. Only one probe an hour is sent
+ * then, so most of these deliveries would never be tried.
  */
 export async function failExpired(env: Database, limit: number): Promise<void> {
   await prepare(

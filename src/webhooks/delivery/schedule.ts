@@ -1,32 +1,39 @@
-/** When a delivery is tried again, and how long the breaker of an endpoint stays open. Pure: randomness is an argument. */
+/** Decides when a delivery is tried again, and how long the breaker of an endpoint stays open. Pure. */
 
-/** Seconds between attempts, each up to a fifth more or less: some fourteen hours from the first to the last. */
+/** The pauses between attempts in seconds, each varied by up to a fifth. The last attempt is about 14 hours after the first. */
 const BACK_OFF = [5, 30, 2 * 60, 10 * 60, 30 * 60, 60 * 60, 2 * 60 * 60, 4 * 60 * 60, 6 * 60 * 60];
 export const MAX_TRIES = BACK_OFF.length + 1;
 const JITTER = 0.2;
 
-/** Seconds after the first attempt within which another may be made: a queue of the free plan keeps a message for 24 hours. */
+/**
+ * The lifetime of a delivery: the number of seconds after the first attempt within which further attempts are made. A queue of
+ * the free plan keeps a message for 24 hours.
+ */
 export const LIFETIME = 22 * 60 * 60;
 
-/** Cloudflare Queues, "Limits": the longest delay of a message, seconds. */
+/** The maximum delay of a message, in seconds (Cloudflare Queues, "Limits"). */
 const DELAY_MAX = 12 * 60 * 60;
 
-/** Failures in a row that open the breaker, and the shortest and longest pause in seconds. */
+/** The number of failures in a row that opens the breaker. */
 export const BREAK_AFTER = 5;
+/** The shortest and the longest pause of an open breaker, in seconds. */
 const PAUSE_MIN = 60;
 const PAUSE_MAX = 60 * 60;
 
-/** Seconds for which nothing is sent to the endpoint. @param failures in a row, `BREAK_AFTER` or more */
+/**
+ * Returns the number of seconds for which nothing is sent to the endpoint.
+ * @param failures the number of failures in a row, at least `BREAK_AFTER`
+ */
 export function retryPause(failures: number): number {
   return Math.min(PAUSE_MIN * 2 ** (failures - BREAK_AFTER), PAUSE_MAX);
 }
 
 /**
- * Seconds until the next attempt; `null`: there is none.
- * @param tries attempts so far, 1 or more
- * @param retryAfter seconds that the endpoint asked for (RFC 9110, section 10.2.3)
- * @param age seconds since the first attempt
- * @param chance from 0 to 1
+ * Returns the number of seconds until the next attempt, or `null` if there is none.
+ * @param tries the number of attempts so far, at least 1
+ * @param retryAfter the number of seconds in `Retry-After` of the response (RFC 9110, section 10.2.3), or 0
+ * @param age the number of seconds since the first attempt
+ * @param chance a random number from 0 to 1
  */
 export function delayAfter(tries: number, { retryAfter, age, chance }: { retryAfter: number; age: number; chance: number }) {
   const planned = BACK_OFF[tries - 1];
@@ -35,7 +42,11 @@ export function delayAfter(tries: number, { retryAfter, age, chance }: { retryAf
   return age + delay > LIFETIME ? null : delay;
 }
 
-/** Seconds of delay for a message that must wait for `wait` seconds, spread at random so that not all come back at once. */
+/**
+ * Returns the delay in seconds for a message that must wait for at least `wait` seconds. A random part keeps messages from
+ * coming back at the same time.
+ * @param chance a random number from 0 to 1
+ */
 export function postponed(wait: number, chance: number): number {
   return Math.ceil(Math.min(Math.max(wait, 1) + chance * Math.max(wait, 20), DELAY_MAX));
 }
@@ -44,7 +55,7 @@ function spread(seconds: number, chance: number): number {
   return Math.round(seconds * (1 - JITTER + 2 * JITTER * chance));
 }
 
-/** `Retry-After` in seconds; 0: absent or invalid. @param now in milliseconds */
+/** Parses `Retry-After`. Returns seconds, or 0 if the header is absent or invalid. @param now milliseconds since the epoch */
 export function retryAfterOf(header: string | null, now: number): number {
   if (header === null) return 0;
   if (/^\d{1,9}$/.test(header.trim())) return Number(header);
