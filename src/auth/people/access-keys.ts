@@ -1,6 +1,6 @@
 /**
- * Access keys: create, read, list and revoke them. Each change is one batch with its event (invariant 6). A key's secret is
- * derived whenever it is shown; the database stores no secret.
+ * Access keys: creates, reads, lists and revokes them. Each change is one batch with its event (invariant 6). The secret of a
+ * key is derived each time it is shown; the database does not store it.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
@@ -16,25 +16,25 @@ import type { SubjectRange } from '../within.ts';
 
 export interface AccessKey {
   id: string;
-  /** `user:alice`, `robot:acme/ci` */
+  /** For example `user:alice` or `robot:acme/ci`. */
   owner: string;
   name: string;
-  /** Limits what the owner may do with this key; `null`: no limit. */
+  /** The statements that limit the key; `null` if the key may do everything that its owner may do. */
   statements: Statement[] | null;
-  /** Seconds since the epoch, like the other times. */
+  /** Seconds since the epoch. `expiresAt` and `revokedAt` have the same unit. */
   createdAt: number;
   createdBy: string;
   expiresAt: number;
   revokedAt: number | null;
-  /** Days since the epoch. */
+  /** The day of the last use, in days since the epoch; `null` if the key was never used. */
   lastUsedDay: number | null;
   state: 'active' | 'expired' | 'revoked';
-  /** The id of the key that created this one. */
+  /** The id of the key that was used to create this one; `null` if no key was used. */
   madeWith: string | null;
   version: number;
 }
 
-/** A key and its secret, which is shown once. */
+/** A key and its secret. The secret is shown only after the creation. */
 export interface MadeKey {
   key: AccessKey;
   secret: string;
@@ -45,17 +45,17 @@ interface NewKey {
   name: string;
   statements: Statement[] | null;
   days: number;
-  /** The request's Idempotency-Key; `null`: each request creates a key. */
+  /** The request's Idempotency-Key. Without one (`null`), each request creates a key. */
   idempotency: string | null;
   by: Actor;
 }
 
-/** Usable keys of one owner. */
+/** The maximum number of usable keys of one owner. */
 const LIVE_KEYS_MAX = 100;
 
 export const DAY = 24 * 60 * 60;
 
-/** SQL: the key of this row of `access_keys` can be used. */
+/** SQL: the key in this row of `access_keys` is usable. */
 export const LIVE = 'revoked_at IS NULL AND expires_at > unixepoch()';
 
 const COLUMNS = `id, owner, name, statements, created_at AS createdAt, created_by AS createdBy, expires_at AS expiresAt,
@@ -69,7 +69,7 @@ export const KEY_EXISTS = 'EXISTS (SELECT 1 FROM access_keys WHERE id = :id)';
 
 type KeyRow = Omit<AccessKey, 'statements'> & { statements: string | null };
 
-/** Parses the row of `queryKey`. @throws Error if there is none */
+/** Converts the row that `queryKey` reads. @throws Error if there is no row */
 export function keyOf(row: KeyRow | null): AccessKey {
   if (!row) throw new Error('the batch that wrote a key did not read it back');
   return { ...row, statements: row.statements === null ? null : (JSON.parse(row.statements) as Statement[]) };
@@ -79,14 +79,17 @@ export function queryKey(batch: Batch, id: string): Handle<KeyRow> {
   return batch.query(SELECT_KEY, { id });
 }
 
-/** @throws not-found */
+/** @throws not-found if the key does not exist */
 export async function getKey(env: Database, id: string): Promise<AccessKey> {
   const row = await prepare(env, SELECT_KEY, { id }).first<KeyRow>();
   if (!row) throw new Refusal('not-found');
   return keyOf(row);
 }
 
-/** Lists keys by id. @param page `after`: the last id of the previous page, '' for the first page */
+/**
+ * Lists the keys of one owner by id.
+ * @param page `after` is the last id of the previous page; an empty text for the first page
+ */
 export async function listKeys(
   env: Database,
   { owner, after, limit }: { owner: string; after: string; limit: number },
@@ -99,7 +102,7 @@ export async function listKeys(
   return pageOf(results.map(keyOf), limit);
 }
 
-/** Checks how long a key is wanted to live. @returns seconds @throws request-invalid beyond `KEY_MAX_DAYS` */
+/** Checks the lifetime of a key and converts it. @returns seconds @throws request-invalid for more than `KEY_MAX_DAYS` days */
 export function checkedLifetime(env: Vars, days: number): number {
   const { keyMaxDays } = settings(env);
   if (days <= keyMaxDays) return days * DAY;
@@ -109,10 +112,11 @@ export function checkedLifetime(env: Vars, days: number): number {
 }
 
 /**
- * Creates a key. A repeated request with the same Idempotency-Key derives the same id, so it creates nothing and gets the same
- * answer.
- * @throws not-found if the owner does not exist; disabled; limit-reached; conflict if the Idempotency-Key came with another
- *   request, or its key was changed or has ended since; request-invalid for a lifetime or statements beyond the limits
+ * Creates a key. The id of the key is derived from the Idempotency-Key, so a repeated request creates nothing
+ * and gets the same answer.
+ * @throws not-found if the owner does not exist; disabled; limit-reached; conflict if the Idempotency-Key was sent
+ *   with another request, or the key that it created was changed or has ended; request-invalid for a lifetime or
+ *   statements beyond the limits
  */
 export async function createKey(env: Database & Secrets & Vars, wanted: NewKey): Promise<MadeKey> {
   const { owner, by, idempotency } = wanted;
@@ -134,7 +138,7 @@ export async function createKey(env: Database & Secrets & Vars, wanted: NewKey):
   return { key: keyOf(results.first(key)), secret: await accessKeySecret(env, id) };
 }
 
-/** Inserts a key and records it, unless it exists. @throws request-invalid for too many statements */
+/** Inserts a key and records the event, unless the key exists. @throws request-invalid for statements beyond the limits */
 export function insertKey(
   batch: Batch,
   id: string,
@@ -159,8 +163,8 @@ export function insertKey(
 }
 
 /**
- * Refuses the batch if `owner` cannot be given the new key `id`. A key that exists already needs no room.
- * @param replaced the key that the new one replaces, which is not counted
+ * Refuses the batch if `owner` cannot get the new key `id`. A key that exists already needs no room.
+ * @param replaced the id of the key that the new one replaces. It is not counted
  */
 export function requireRoomForKey(
   batch: Batch,
@@ -183,7 +187,7 @@ export function requireRoomForKey(
   );
 }
 
-/** The id of the key that replaced this one. */
+/** Returns the id of the key that replaced this one; `null` if there is none. */
 export async function successorOf(env: Database, id: string): Promise<string | null> {
   return prepare(env, 'SELECT id FROM access_keys WHERE replaces = :id', { id }).first<string>('id');
 }
@@ -192,20 +196,20 @@ export function hasEnded(state: string): Particulars {
   return { message: `this key is ${state}. Nothing was changed: create another one` };
 }
 
-/** A refusal of what would let a key live longer with no other key than itself. */
+/** The content of the refusal if a key is used to prolong its own life. */
 export const PROLONGS_ITSELF: Particulars = {
   message:
     'a key cannot prolong itself. Nothing was changed: its owner creates a new one with another key that is not narrowed',
 };
 
-/** SQL: the ids of key :id and of its successors; of the key itself only if :alone. */
+/** SQL: the ids of key :id and its successors. If :alone is true, only the id of the key itself. */
 const KEY_AND_SUCCESSORS = `(WITH RECURSIVE line (id) AS (SELECT :id UNION
       SELECT k.id FROM access_keys k JOIN line ON k.replaces = line.id WHERE NOT :alone)
     SELECT id FROM line)`;
 
 /**
- * Revokes a key and its successors, because a thief may have rotated it. The rows stay for the record.
- * @param alone keeps the successors, if the caller knows that they did not leak
+ * Revokes a key and its successors, because somebody who stole the key may have rotated it. The rows stay as a record.
+ * @param alone true to keep the successors, if the caller knows that they did not leak
  */
 export async function revokeKey(env: Database, { id, owner }: AccessKey, alone: boolean, by: Actor): Promise<void> {
   const batch = newBatch(env);
@@ -213,16 +217,22 @@ export async function revokeKey(env: Database, { id, owner }: AccessKey, alone: 
   await batch.commit({ repeatable: true });
 }
 
-/** Keys that one call of `keysMadeWith` returns at most. */
+/** The maximum number of keys that `keysMadeWith` returns. */
 const MADE_MAX = 1000;
 
-/** SQL: the ids of key :id, of all keys made with it or replacing it, and so on. */
+/**
+ * SQL: the ids of key :id, of all keys that were made with it or that replace it, and of all keys that were made in the same
+ * way with those.
+ */
 const KEY_AND_DESCENDANTS = `(WITH RECURSIVE family (id) AS (SELECT :id UNION
     SELECT k.id FROM family CROSS JOIN access_keys k ON k.replaces = family.id
     UNION SELECT k.id FROM family CROSS JOIN access_keys k ON k.made_with = family.id)
   SELECT id FROM family)`;
 
-/** The usable keys that were made with this one, directly or indirectly. A thief of this key could have made them. */
+/**
+ * Returns the usable keys that were made with this key, directly or indirectly. Somebody who stole this
+ * key could have made them.
+ */
 export async function keysMadeWith(env: Database, id: string): Promise<Pick<AccessKey, 'id' | 'owner'>[]> {
   const { results } = await prepare(
     env,
@@ -233,7 +243,7 @@ export async function keysMadeWith(env: Database, id: string): Promise<Pick<Acce
   return results;
 }
 
-/** Revokes keys of one owner, and not their successors. */
+/** Revokes keys of one owner, but not their successors. */
 export async function revokeKeys(env: Database, owner: string, ids: readonly string[], by: Actor): Promise<void> {
   const batch = newBatch(env);
   const chosen = 'owner = :owner AND id IN (SELECT value FROM json_each(:ids)) AND revoked_at IS NULL';
@@ -241,12 +251,15 @@ export async function revokeKeys(env: Database, owner: string, ids: readonly str
   await batch.commit({ repeatable: true });
 }
 
-/** Revokes all usable keys of these owners. */
+/** Revokes all usable keys of the owners in this range. */
 export function revokeKeysOf(batch: Batch, range: SubjectRange, by: Actor): void {
   revokeWhere(batch, range.from, `owner >= :from AND owner < :before AND ${LIVE}`, range, by);
 }
 
-/** @param about the owner of the keys, or one of them if all belong to one organization */
+/**
+ * Revokes keys and records an event for each of them.
+ * @param about the owner of the keys, or one of the owners if all belong to one organization
+ */
 function revokeWhere(batch: Batch, about: string, condition: string, parameters: Parameters, by: Actor): void {
   recordEvent(batch, {
     about: aboutOf(about),

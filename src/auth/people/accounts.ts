@@ -1,6 +1,6 @@
 /**
- * Users: read, list, change and log them out. Each change is one batch with its event (invariant 6). A user is disabled instead
- * of deleted, so that nobody else can take the name.
+ * Users: reads, lists and changes them, and logs them out. Each change is one batch with its event (invariant 6). A user is
+ * disabled and not deleted, so that nobody else can take the name.
  */
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -13,29 +13,29 @@ import { type Change, only, requireVersion } from '../within.ts';
 import { revokeKeysOf } from './access-keys.ts';
 
 export interface User {
-  /** `user:alice` */
+  /** For example `user:alice`. */
   subject: string;
   name: string;
   administrator: boolean;
   disabled: boolean;
-  /** The user has or had an access key, or is the first administrator, who has a password. */
+  /** True if the user has accepted an invitation, or is the first administrator, who has a password. */
   joined: boolean;
   description: string;
   /** Seconds since the epoch. */
   createdAt: number;
-  /** The one-time link that the user can still open. */
+  /** The open invitation, whose one-time link the user can still open; `null` if there is none. */
   invitation: { id: string; until: number } | null;
   version: number;
 }
 
-/** Fields that are left out stay as they are. */
+/** A change of a user. Absent fields stay unchanged. */
 export interface AccountChange {
   administrator?: boolean | undefined;
   disabled?: boolean | undefined;
   description?: string | undefined;
 }
 
-/** SQL: the user of this row of `accounts` has joined. Accepting an invitation removes it and creates an access key. */
+/** SQL: the user in this row of `accounts` has joined. Accepting an invitation deletes it and creates an access key. */
 const JOINED = `(invitation IS NULL OR subject = '${BOOTSTRAP}'
   OR EXISTS (SELECT 1 FROM access_keys WHERE owner = accounts.subject))`;
 
@@ -58,7 +58,7 @@ interface UserRow {
   open: number | null;
 }
 
-/** Parses the row of `queryUser`. @throws Error if there is none */
+/** Converts the row that `queryUser` reads. @throws Error if there is no row */
 export function userOf(row: UserRow | null): User {
   if (!row) throw new Error('the batch that wrote a user did not read it back');
   const { subject, invitation, invited_until: until } = row;
@@ -88,7 +88,8 @@ export async function findUser(env: Database, subject: string): Promise<User | n
 
 /**
  * Lists users by name.
- * @param query `after`: the last name of the previous page, '' for the first page; `search`: part of a name or description
+ * @param query `after` is the last name of the previous page, and an empty text for the first page; `search` is a part of a
+ *   name or description
  */
 export async function listUsers(
   env: Database,
@@ -104,6 +105,7 @@ export async function listUsers(
   return pageOf(results.map(userOf), limit);
 }
 
+/** True if both users are members of at least one common organization. */
 export async function shareOrganization(env: Database, one: string, other: string): Promise<boolean> {
   const shared = await prepare(
     env,
@@ -113,7 +115,7 @@ export async function shareOrganization(env: Database, one: string, other: strin
   return shared !== null;
 }
 
-/** SQL: account :subject after :change (JSON). No row if nothing would change. */
+/** SQL: account :subject as it will be after :change (JSON). No row if nothing would change. */
 const CHANGED_ACCOUNT = `SELECT new.* FROM accounts old JOIN (
       SELECT subject, coalesce(:change ->> 'administrator', administrator) AS administrator,
         coalesce(:change ->> 'disabled', disabled) AS disabled,
@@ -128,7 +130,10 @@ const CHANGES = changesIn([
   ['description', before('description'), 'new.description'],
 ]);
 
-/** A new epoch logs the user out. Disabling also ends an open invitation, so that enabling does not open it again. */
+/**
+ * SQL: changes the account. Disabling a user begins a new epoch, which logs the user out. It also ends an open invitation, so
+ * that enabling the user does not open it again.
+ */
 const APPLY_CHANGE = `UPDATE accounts SET administrator = new.administrator, description = new.description,
   disabled = new.disabled,
     epoch = epoch + (new.disabled > accounts.disabled),
@@ -136,7 +141,7 @@ const APPLY_CHANGE = `UPDATE accounts SET administrator = new.administrator, des
     version = version + 1
   FROM (${CHANGED_ACCOUNT}) new WHERE accounts.subject = new.subject`;
 
-/** SQL: an administrator is left who can log in. An invited administrator who has not joined does not count. */
+/** SQL: there is an administrator who can log in. An administrator who was invited and has not joined does not count. */
 const HAS_ADMINISTRATOR = `EXISTS (SELECT 1 FROM accounts
   WHERE subject > 'user:' AND subject < 'user;' AND administrator = 1 AND disabled = 0 AND ${JOINED})`;
 
@@ -175,10 +180,10 @@ export async function changeUser(
 }
 
 /**
- * Ends every login of a user or robot: login passwords and refresh tokens at once, access tokens at the next request that
- * changes something.
- * @param keys revoke all access keys too
- * @throws not-found
+ * Ends every login of a user or robot. Login passwords and refresh tokens end at once. An access token ends at the next request
+ * that changes something.
+ * @param keys true to revoke all access keys too
+ * @throws not-found if the account does not exist
  */
 export async function endLogins(env: Database, subject: string, { keys, by }: { keys: boolean; by: Actor }): Promise<void> {
   const batch = newBatch(env);

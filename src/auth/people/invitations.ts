@@ -1,6 +1,7 @@
 /**
- * Invitations of users. An invitation creates a user, or lets one in who lost every key: whoever opens the link gets an access
- * key, once. The link is a token that names the user and the invitation; the database knows which invitation is open.
+ * Invitations of users. An invitation creates a user, or helps a user who lost every key. The first person who opens
+ * the link gets an access key. The link contains a token that names the user and the invitation; the database knows
+ * which invitation is open.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
@@ -21,10 +22,10 @@ const INVITATION: Kind = { label: 'invitation', typ: 'berth-invitation+jwt', lif
 const FIRST_KEY = 'first key';
 
 /**
- * Creates a user with an open invitation, or changes an existing user. A user who has not joined yet then has an open
- * invitation. A repeated request changes nothing.
- * @throws request-invalid for a name outside the grammar or reserved; name-taken for a name that can be confused with another;
- *   version-mismatch
+ * Creates a user with an open invitation, or changes an existing user. If an existing user has neither joined nor an open
+ * invitation, this opens one. A repeated request changes nothing.
+ * @throws request-invalid for a name outside the grammar or a reserved name; name-taken for a name that can be confused with
+ *   another one; version-mismatch
  */
 export function inviteUser(
   env: Database,
@@ -85,8 +86,8 @@ function recordInvited(batch: Batch, subject: string, by: Actor, condition: stri
 }
 
 /**
- * Opens a new invitation for a user. The link of the previous one stops working.
- * @param keepOpen does nothing if an invitation is open
+ * Opens a new invitation for a user. The link of the previous invitation stops working.
+ * @param keepOpen true to do nothing if an invitation is open
  * @throws not-found, disabled
  */
 export async function openInvitation(
@@ -115,7 +116,7 @@ export async function openInvitation(
   return userOf((await batch.commit()).first(user));
 }
 
-/** A token for the user's open invitation; `null` if none is open. */
+/** Returns a token for the user's open invitation; `null` if none is open. */
 export async function invitationToken(env: Secrets, user: User, context: TokenContext): Promise<Minted | null> {
   if (!user.invitation) return null;
   const { id, until } = user.invitation;
@@ -129,9 +130,9 @@ export interface Accepted {
 }
 
 /**
- * Accepts an invitation: the user joins and gets an access key. If two requests come at once, one of them succeeds.
- * @returns `expired`: the token was valid until it expired; `closed`: its invitation was used or replaced; `null`: it is no
- *   token of this registry
+ * Accepts an invitation: the user joins and gets an access key. If two requests accept it at once, only one of them succeeds.
+ * @returns `expired` if the token was valid until it expired; `closed` if its invitation was already used or replaced; `null`
+ *   if it is not a token of this registry
  */
 export async function acceptInvitation(
   env: Database & Secrets & Vars,
@@ -150,7 +151,7 @@ export async function acceptInvitation(
   }
 }
 
-/** SQL: key :key exists, which means that this batch was committed before and its answer was lost. */
+/** SQL: key :key exists. Then this batch was already committed, its answer was lost, and it is repeated now. */
 const HAS_JOINED = 'EXISTS (SELECT 1 FROM access_keys WHERE id = :key)';
 
 /** @throws conflict if the invitation is not open */

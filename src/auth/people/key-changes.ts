@@ -1,9 +1,9 @@
 /**
- * Changes of access keys: a new name, limits or lifetime; and rotation.
+ * Changes of access keys: a new name, new limits or a new lifetime; and rotation.
  *
- * Rotation replaces a key by a new one with the same rights, once. The new secret is told once, because both keys work for a
- * while and a thief of the old one could ask for it too. A lost answer is repeated for a few minutes to a client that sends the
- * same Idempotency-Key.
+ * Rotation replaces a key by a new one with the same rights. A key can be rotated once, and the new secret is told once,
+ * because both keys work for a while and somebody who stole the old key could request the new secret too. If the answer is
+ * lost, a client that sends the same Idempotency-Key gets it again for a few minutes.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -33,11 +33,11 @@ import {
 interface KeyChange {
   name?: string;
   statements?: Statement[] | null;
-  /** Counted from the creation of the key. */
+  /** The new lifetime in days, counted from the creation of the key. */
   days?: number;
 }
 
-/** SQL: key :id after :change (JSON). No row if nothing would change. */
+/** SQL: key :id as it will be after :change (JSON). No row if nothing would change. */
 const CHANGED_KEY = `SELECT new.* FROM access_keys old JOIN (
       SELECT id, owner, coalesce(:change ->> 'name', name) AS name,
         CASE WHEN json_type(:change, '$.statements') IS NULL THEN statements ELSE :change ->> 'statements' END AS statements,
@@ -53,8 +53,8 @@ const CHANGES = changesIn([
 ]);
 
 /**
- * Changes a key. A key cannot prolong itself. A key that was replaced can only be renamed: its successor does not change with
- * it, so narrowing or shortening it would not have the effect that its owner expects.
+ * Changes a key. A key cannot prolong its own life. A key that was replaced can only be renamed: the change would not apply to
+ * its successor, so narrowing or shortening the key would not have the effect that its owner expects.
  * @throws conflict if the key has ended, would end with this change, or was replaced; forbidden, version-mismatch, not-found;
  *   request-invalid for a lifetime or statements beyond the limits
  */
@@ -134,23 +134,26 @@ async function whyNotChangeable(env: Database, id: string, days = 0): Promise<Pa
 }
 
 interface Rotation {
-  /** Seconds that the old key works on, at most. */
+  /** The maximum number of seconds for which the old key still works. */
   overlap: number;
-  /** `null`: as long as the old key was made for, or the registry's maximum. A key that rotates itself keeps its end. */
+  /**
+   * The lifetime of the new key. `null` means the lifetime of the old key, but at most the registry's maximum. A key that
+   * rotates itself keeps its end instead.
+   */
   days: number | null;
-  /** The request's Idempotency-Key; `null`: the answer is given once. */
+  /** The request's Idempotency-Key. Without one (`null`), the answer is not repeated. */
   idempotency: string | null;
   by: Actor;
 }
 
-/** Seconds for which an answer is repeated. */
+/** The number of seconds for which an answer is repeated. */
 const REPEATED_FOR = 10 * 60;
 
 /**
- * Creates a key with the rights of `old`, which then soon ends. A key that rotates itself does not get a later end.
- * The caller checks who may rotate the key.
- * @throws forbidden if a key asks for a later end of its own; conflict if the key has ended or was rotated already; disabled,
- * limit-reached; request-invalid for a lifetime beyond the limit
+ * Creates a key with the rights of `old`, and ends `old` soon. If a key rotates itself, the new key does not end later than the
+ * old one. The function does not check who may rotate the key.
+ * @throws forbidden if a key rotates itself with a lifetime for the new key; conflict if the key has ended or was already
+ *   rotated; disabled, limit-reached; request-invalid for a lifetime beyond the limit
  */
 export async function rotateKey(env: Database & Secrets & Vars, old: AccessKey, rotation: Rotation): Promise<MadeKey> {
   const { days, idempotency, by } = rotation;
@@ -171,8 +174,8 @@ export async function rotateKey(env: Database & Secrets & Vars, old: AccessKey, 
 }
 
 /**
- * SQL: key :old can be replaced by key :new with a lifetime of :lifetime seconds, or was a moment ago and :new is unmodified.
- * In the second case :old may have reached its shortened end.
+ * SQL: key :old can be replaced by key :new with a lifetime of :lifetime seconds; or it was replaced by :new a few minutes ago
+ * and :new was not changed since. In the second case :old may already have reached its shortened end.
  */
 const ROTATABLE = `NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = :old AND id <> :new)
   AND CASE WHEN EXISTS (SELECT 1 FROM access_keys WHERE id = :new)
@@ -184,7 +187,7 @@ const ROTATABLE = `NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = :old A
 
 interface Successor {
   id: string;
-  /** Seconds; `null`: as the old key. */
+  /** Seconds. `null` means the lifetime of the old key. */
   lifetime: number | null;
   lifetimeMax: number;
   byItself: boolean;

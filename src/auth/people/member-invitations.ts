@@ -1,6 +1,6 @@
 /**
- * Invitations to join an organization. Policies of an organization apply to its members' requests, so nobody becomes a member
- * without agreeing: the invited user accepts or declines, and an owner can withdraw the invitation.
+ * Invitations to join an organization. The policies of an organization apply to the requests of its members, so nobody becomes
+ * a member without agreeing. The invited user accepts or declines, and an owner can withdraw the invitation.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -13,10 +13,10 @@ import { type Member, type Role, requireMembershipRoom } from './members.ts';
 
 export interface MemberInvitation {
   organization: string;
-  /** A user's name. */
+  /** The name of the invited user. */
   user: string;
   role: Role;
-  /** `user:alice` */
+  /** The subject of the user who invited, for example `user:alice`. */
   invitedBy: string;
   /** Seconds since the epoch. */
   expiresAt: number;
@@ -24,7 +24,7 @@ export interface MemberInvitation {
 
 const COLUMNS = 'organization, substr(user, 6) AS user, role, invited_by AS invitedBy, expires_at AS expiresAt';
 
-/** SQL: the invitation of this row can be accepted. */
+/** SQL: the invitation in this row has not expired. */
 const OPEN = 'expires_at > unixepoch()';
 
 /** Lists the open invitations of one user, by organization. */
@@ -42,7 +42,7 @@ export async function invitationsOf(
   return pageOf(results, limit);
 }
 
-/** Lists the open invitations to one organization, by user. @throws not-found */
+/** Lists the open invitations to one organization, by user. @throws not-found if the organization does not exist */
 export function invitationsTo(
   env: Database,
   organization: string,
@@ -57,7 +57,10 @@ export function invitationsTo(
   );
 }
 
-/** The invited user joins. @throws conflict if no invitation is open; limit-reached for the user or the organization */
+/**
+ * Makes the invited user a member.
+ * @throws conflict if no invitation is open; limit-reached for the user or the organization
+ */
 export async function acceptMembership(env: Database, organization: string, by: Actor): Promise<Member> {
   const parameters = { subject: by.subject, organization };
   const batch = newBatch(env);
@@ -92,7 +95,10 @@ export async function acceptMembership(env: Database, organization: string, by: 
   return { user: nameOf(by.subject), role: results.first(member)?.role ?? 'member' };
 }
 
-/** The user declines, or an owner withdraws the invitation. Does nothing if none is open. @throws not-found to an owner */
+/**
+ * Ends an invitation: the invited user declines it, or an owner withdraws it. Does nothing if no invitation is open.
+ * @throws not-found if somebody else than the user ends it and the organization does not exist
+ */
 export async function endInvitation(env: Database, organization: string, user: string, by: Actor): Promise<void> {
   const subject = `user:${user}`;
   const batch = newBatch(env);

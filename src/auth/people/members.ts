@@ -1,4 +1,4 @@
-/** Members of organizations and their two roles. An organization that has an owner always keeps one. */
+/** Members of organizations and their two roles. An organization that has an owner always keeps at least one. */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
@@ -12,12 +12,12 @@ import { allOf, listWithin, ORGANIZATION_EXISTS, only } from '../within.ts';
 export type Role = 'owner' | 'member';
 
 export interface Member {
-  /** A user's name. */
+  /** The name of a user. */
   user: string;
   role: Role;
 }
 
-/** Lists members by name. @throws not-found */
+/** Lists members by name. @throws not-found if the organization does not exist */
 export async function listMembers(env: Database, organization: string, { after, limit }: PageQuery): Promise<Page<Member>> {
   const { items, more } = await listWithin<Member>(
     env,
@@ -29,22 +29,22 @@ export async function listMembers(env: Database, organization: string, { after, 
   return { items: items.map(({ user, role }) => ({ user: nameOf(user), role })), more };
 }
 
-/** Days that an invitation to join is open. */
+/** The number of days for which an invitation to join is open. */
 const INVITATION_DAYS = 30;
 
-/** Members and open invitations of one organization. */
+/** The maximum numbers of members and of open invitations of one organization. */
 const MEMBERS_MAX = 5000;
 const INVITATIONS_MAX = 200;
-/** Organizations of one user. Each of the user's requests reads their policies. */
+/** The maximum number of organizations of one user. Each request of the user reads their policies. */
 const ORGANIZATIONS_MAX = 50;
 
-/** `invited`: the user has to accept first, see `member-invitations.ts`. */
+/** `invited` means that the user has to accept first (`member-invitations.ts`). */
 export type Outcome = 'added' | 'changed' | 'invited';
 
 /** SQL: :subject is a member of :organization. */
 const IS_MEMBER = 'EXISTS (SELECT 1 FROM members WHERE user = :subject AND organization = :organization)';
 
-/** SQL: the role takes effect without an invitation: :subject is a member already, or :actor is an administrator. */
+/** SQL: the role takes effect without an invitation, because :subject is already a member or :actor is an administrator. */
 const WITHOUT_INVITATION = `(${IS_MEMBER}
   OR EXISTS (SELECT 1 FROM accounts WHERE subject = :actor AND administrator = 1 AND disabled = 0))`;
 
@@ -56,8 +56,8 @@ const IS_INVITED = `EXISTS (SELECT 1 FROM organization_invitations
   WHERE user = :subject AND organization = :organization AND role = :role AND expires_at > unixepoch())`;
 
 /**
- * Changes the role of a member, or invites a user. Only an administrator of the registry adds a member without an invitation,
- * to set up an organization with its first owner.
+ * Changes the role of a member, or invites a user. Only an administrator of the registry can add a member without an
+ * invitation, which makes it possible to set up an organization with its first owner.
  * @throws not-found if the organization or the user does not exist, or the user is disabled; last-owner; limit-reached
  */
 export async function putMember(
@@ -117,7 +117,7 @@ function requireOrganizationAndUser(batch: Batch, env: Database, organization: s
   });
 }
 
-/** SQL: limits of :organization and of :subject, each true if there is room for one more. */
+/** SQL: the limits of :organization and :subject. Each condition is true if there is room for one more. */
 const ROOM = {
   members: `(SELECT count(*) FROM members INDEXED BY members_by_organization
     WHERE organization = :organization) < ${MEMBERS_MAX}`,
@@ -126,7 +126,9 @@ const ROOM = {
   organizations: `(SELECT count(*) FROM members WHERE user = :subject) < ${ORGANIZATIONS_MAX}`,
 };
 
-/** Refuses the batch with `limit-reached` if it makes `subject` a member, or invites them, beyond the limits. */
+/**
+ * Refuses the batch with `limit-reached` if it makes `subject` a member beyond the limits, or invites `subject` beyond them.
+ */
 export function requireMembershipRoom(batch: Batch, env: Database, organization: string, subject: string): void {
   const parameters = { organization, subject };
   batch.require('limit-reached', `${IS_MEMBER} OR (${Object.values(ROOM).join(' AND ')})`, parameters, () =>
@@ -149,9 +151,9 @@ async function reachedLimit(env: Database, organization: string, subject: string
 }
 
 /**
- * Removes a member, from the organization's teams too. Policies of its repositories no longer allow them anything by name; what
- * is denied to them stays denied.
- * @returns what was removed from policies
+ * Removes a member from the organization and from its teams. Policies of the organization's repositories no longer allow
+ * anything to the user by name. What they deny to the user stays denied.
+ * @returns the repositories whose policies allowed something to the user
  * @throws not-found, last-owner
  */
 export async function removeMember(env: Database, organization: string, user: string, by: Actor): Promise<Grants> {
@@ -170,7 +172,7 @@ export async function removeMember(env: Database, organization: string, user: st
   return grantsIn((await batch.commit()).first(grants));
 }
 
-/** Refuses the batch with `last-owner` if it leaves the organization without an owner who can log in. */
+/** Refuses the batch with `last-owner` if the organization would have no owner left who can log in. */
 function requireAnotherOwner(batch: Batch, organization: string, user: string): void {
   batch.require(
     'last-owner',

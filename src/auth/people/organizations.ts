@@ -1,6 +1,6 @@
 /**
- * Organizations: create, describe, list and delete them. A deleted organization stays as a hidden row, so that nobody else can
- * take its name.
+ * Organizations: creates, describes, lists and deletes them. The row of a deleted organization stays and is hidden, so that
+ * nobody else can take the name.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { aboutOf } from '../../events/event.ts';
@@ -35,14 +35,14 @@ function organizationOf({ subject, ...row }: Row): Organization {
   return { name: nameOf(subject), ...row };
 }
 
-/** @throws not-found */
+/** @throws not-found if the organization does not exist */
 export async function getOrganization(env: Database, name: string): Promise<Organization> {
   const row = await prepare(env, SELECT_ORGANIZATION, { subject: `organization:${name}` }).first<Row>();
   if (!row) throw new Refusal('not-found');
   return organizationOf(row);
 }
 
-/** Lists the organizations that the caller belongs to, and all of them for an administrator, by name. */
+/** Lists organizations by name: all of them for an administrator, and for another caller those that the caller belongs to. */
 export async function listOrganizations(
   env: Database,
   { subject, administrator }: Pick<Authority, 'subject' | 'administrator'>,
@@ -58,8 +58,8 @@ export async function listOrganizations(
 }
 
 /**
- * Creates an organization, or describes an existing one.
- * @throws name-taken if the name is taken, can be confused with one that is, or was that of a deleted organization;
+ * Creates an organization, or changes the description of an existing one.
+ * @throws name-taken if the name is taken, can be confused with a taken one, or belonged to a deleted organization;
  *   version-mismatch
  */
 export function putOrganization(
@@ -71,7 +71,7 @@ export function putOrganization(
   return save(env, newBatch(env), { name, description }, change);
 }
 
-/** @throws not-found, version-mismatch */
+/** Changes the description of an organization. @throws not-found, version-mismatch */
 export async function describeOrganization(
   env: Database,
   name: string,
@@ -139,7 +139,7 @@ async function whyTaken(env: Database, name: string): Promise<Particulars> {
 
 /**
  * Deletes an organization with its members, teams, robots, keys and trust rules. Refuses the batch with `not-found` or
- * `version-mismatch`. The caller requires that nothing else needs the organization.
+ * `version-mismatch`. The caller of this function must require that the organization has no repositories.
  */
 export function removeOrganization(batch: Batch, name: string, { ifVersion, by }: Change): void {
   const subject = `organization:${name}`;

@@ -1,6 +1,6 @@
 /**
- * Robots: accounts of organizations for programs. A deleted robot stays as a hidden row: policies of repositories may still
- * name it, so nobody else can take its name.
+ * Robots: accounts of organizations for programs. The row of a deleted robot stays and is hidden. Policies of repositories may
+ * still name the robot, so nobody else may take its name.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -25,7 +25,7 @@ import {
 import { revokeKeysOf } from './access-keys.ts';
 
 export interface Robot {
-  /** `robot:acme/ci` */
+  /** For example `robot:acme/ci`. */
   subject: string;
   description: string;
   disabled: boolean;
@@ -34,7 +34,7 @@ export interface Robot {
   version: number;
 }
 
-/** Fields that are left out stay as they are. */
+/** A change of a robot. Absent fields stay unchanged. */
 export interface RobotChange {
   description?: string | undefined;
   disabled?: boolean | undefined;
@@ -42,7 +42,7 @@ export interface RobotChange {
 
 const COLUMNS = 'subject, description, disabled, created_at AS createdAt, version';
 
-/** SQL: robot :subject exists, which a deleted one does not. */
+/** SQL: robot :subject exists and is not deleted. */
 const ROBOT_EXISTS = `EXISTS (SELECT 1 FROM accounts WHERE subject = :subject AND disabled <> ${DELETED})`;
 
 const VERSION = `SELECT version FROM accounts WHERE subject = :subject AND disabled <> ${DELETED}`;
@@ -55,14 +55,14 @@ function robotOf(row: Row): Robot {
   return { ...row, disabled: row.disabled !== 0 };
 }
 
-/** @throws not-found */
+/** @throws not-found if the robot does not exist */
 export async function getRobot(env: Database, subject: string): Promise<Robot> {
   const row = await prepare(env, SELECT_ROBOT, { subject }).first<Row>();
   if (!row) throw new Refusal('not-found');
   return robotOf(row);
 }
 
-/** Lists robots by name. @throws not-found */
+/** Lists robots by name. @throws not-found if the organization does not exist */
 export async function listRobots(env: Database, organization: string, { after, limit }: PageQuery): Promise<Page<Robot>> {
   const { items, more } = await listWithin<Row>(
     env,
@@ -80,9 +80,9 @@ const CHANGES = changesIn([
 ]);
 
 /**
- * Creates or changes a robot. Disabling it ends its logins.
- * @throws not-found if the organization does not exist; version-mismatch; limit-reached; name-taken if a robot of this name was
- *   deleted
+ * Creates or changes a robot. Disabling a robot ends its logins.
+ * @throws not-found if the organization does not exist; version-mismatch; limit-reached; name-taken if a robot
+ *   with this name was deleted
  */
 export async function putRobot(
   env: Database,
@@ -128,9 +128,9 @@ export async function putRobot(
 }
 
 /**
- * Deletes a robot with its keys and its policy. Policies of its organization's repositories no longer allow it anything by
- * name.
- * @returns what was removed from policies
+ * Deletes a robot with its keys and its policy. Policies of the organization's repositories no longer allow anything to the
+ * robot by name.
+ * @returns the repositories whose policies allowed something to the robot
  * @throws not-found, version-mismatch
  */
 export async function deleteRobot(env: Database, subject: string, { ifVersion, by }: Change): Promise<Grants> {
@@ -142,7 +142,7 @@ export async function deleteRobot(env: Database, subject: string, { ifVersion, b
   return grantsIn((await batch.commit()).first(grants));
 }
 
-/** Deletes the robots of this range. */
+/** Deletes the robots in this range. */
 export function removeRobots(batch: Batch, range: SubjectRange, by: Actor): void {
   const organization = organizationOf(range.from);
   revokeKeysOf(batch, range, by);

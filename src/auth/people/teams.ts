@@ -1,6 +1,6 @@
 /**
- * Teams of organizations and their members. A deleted team leaves an empty policy behind while policies of repositories still
- * name it: what they allow must not go to a new team of that name.
+ * Teams of organizations and their members. A deleted team keeps an empty policy, which reserves the name for as long as
+ * policies of repositories name the team: a new team of that name must not get the rights of the deleted one.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -26,7 +26,7 @@ import {
 } from '../within.ts';
 
 export interface Team {
-  /** `team:acme/dev` */
+  /** For example `team:acme/dev`. */
   subject: string;
   description: string;
   /** Seconds since the epoch. */
@@ -43,14 +43,14 @@ const VERSION = 'SELECT version FROM teams WHERE subject = :subject';
 /** SQL: team :subject exists. */
 const TEAM_EXISTS = 'EXISTS (SELECT 1 FROM teams WHERE subject = :subject)';
 
-/** @throws not-found */
+/** @throws not-found if the team does not exist */
 export async function getTeam(env: Database, subject: string): Promise<Team> {
   const team = await prepare(env, SELECT_TEAM, { subject }).first<Team>();
   if (!team) throw new Refusal('not-found');
   return team;
 }
 
-/** Lists teams by name. @throws not-found */
+/** Lists teams by name. @throws not-found if the organization does not exist */
 export function listTeams(env: Database, organization: string, { after, limit }: PageQuery): Promise<Page<Team>> {
   return listWithin(
     env,
@@ -61,11 +61,11 @@ export function listTeams(env: Database, organization: string, { after, limit }:
 }
 
 /**
- * Creates a team, or describes an existing one.
- * @param description `undefined`: stays as it is
- * @param authority a refusal names only repositories that this caller may pull
- * @throws not-found if the organization does not exist; version-mismatch; limit-reached; conflict while policies name a deleted
- *   team of this name
+ * Creates a team, or changes the description of an existing one.
+ * @param description `undefined` keeps the present description
+ * @param authority the caller. A refusal names only repositories that this caller may pull
+ * @throws not-found if the organization does not exist; version-mismatch; limit-reached; conflict if policies still name a
+ *   deleted team with this name
  */
 export async function putTeam(
   env: Database,
@@ -106,7 +106,7 @@ export async function putTeam(
   return { team: results.first(team) as Team, created: results.first(written)?.version === 1 };
 }
 
-/** Repositories that a refusal names. */
+/** The maximum number of repositories that a refusal names. */
 const NAMED_MAX = 100;
 
 async function whoStillNames(env: Database, subject: string, authority: Authority): Promise<Particulars> {
@@ -134,7 +134,10 @@ export async function deleteTeam(env: Database, subject: string, { ifVersion, by
   await batch.commit();
 }
 
-/** Deletes the teams of this range. Policies that name one keep the name, which then allows nothing and stays reserved. */
+/**
+ * Deletes the teams in this range. Policies of repositories keep the names of these teams. The names then allow nothing, and
+ * stay reserved.
+ */
 export function removeTeams(batch: Batch, range: SubjectRange, by: Actor): void {
   recordEvent(batch, {
     about: aboutOf(range.from),
@@ -154,7 +157,7 @@ export function removeTeams(batch: Batch, range: SubjectRange, by: Actor): void 
   batch.run('DELETE FROM teams WHERE subject >= :from AND subject < :before', range);
 }
 
-/** Lists the names of a team's members. @throws not-found */
+/** Lists the names of a team's members. @throws not-found if the team does not exist */
 export async function listTeamMembers(env: Database, subject: string, { after, limit }: PageQuery): Promise<Page<string>> {
   const { items, more } = await listWithin<{ user: string }>(
     env,
@@ -165,7 +168,7 @@ export async function listTeamMembers(env: Database, subject: string, { after, l
   return { items: items.map(({ user }) => nameOf(user)), more };
 }
 
-/** @throws not-found; conflict if the user is not a member of the organization; limit-reached */
+/** Adds a user to a team. @throws not-found; conflict if the user is not a member of the organization; limit-reached */
 export async function addTeamMember(env: Database, subject: string, user: string, by: Actor): Promise<{ added: boolean }> {
   const organization = organizationOf(subject);
   const parameters = { subject, user: `user:${user}`, organization };
@@ -189,7 +192,7 @@ export async function addTeamMember(env: Database, subject: string, user: string
   return { added: (await batch.commit()).first(added) !== null };
 }
 
-/** @throws not-found */
+/** Removes a user from a team. @throws not-found if the user is not in the team */
 export async function removeTeamMember(env: Database, subject: string, user: string, by: Actor): Promise<void> {
   const parameters = { subject, user: `user:${user}` };
   const batch = newBatch(env);
