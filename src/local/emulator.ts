@@ -34,23 +34,25 @@ interface Emulation {
   reachesPrivate?: boolean;
   /** Called after the runtime has ended unexpectedly and the emulator has started a new one. */
   restarted?: () => void;
-  /** Migrates the database to the schema of the Worker. Called before the Worker serves requests. */
+  /** Migrates the database to the schema of the Worker. */
   prepare: (database: D1Database) => Promise<unknown>;
+  /** True if the socket may be opened before `prepare` has succeeded, which saves a second start of the runtime. */
+  openAtOnce?: boolean;
 }
 
-/** Starts the Worker, and resolves when it serves requests. The socket is opened only after `prepare` has succeeded. */
+/** Starts the Worker, and resolves when `prepare` has succeeded and the Worker serves requests. */
 export async function emulate(emulation: Emulation): Promise<Miniflare> {
   const contents = await bundle(emulation.main);
-  const compatibility = emulation.compatibility ?? readDeployment().compatibility;
+  const { openAtOnce = false, compatibility = readDeployment().compatibility } = emulation;
   const optionsOf = (listening: boolean) => options({ ...emulation, compatibility }, contents, listening);
-  const worker = new Miniflare(optionsOf(false));
+  const worker = new Miniflare(optionsOf(openAtOnce));
   try {
     await emulation.prepare(await worker.getD1Database('DB', emulation.name));
   } catch (error) {
     await worker.dispose();
     throw error;
   }
-  await worker.setOptions(optionsOf(true));
+  if (!openAtOnce) await worker.setOptions(optionsOf(true));
   return worker;
 }
 

@@ -6,7 +6,7 @@ import { readDeployment } from './deployment.ts';
 import { emulate } from './emulator.ts';
 import type { Options } from './options.ts';
 import { rememberRuntime } from './orphan.ts';
-import { copyDatabase, migrate, NewerSchemaError, readMigrations } from './schema.ts';
+import { copyDatabase, isNewOrCurrent, migrate, NewerSchemaError, readMigrations } from './schema.ts';
 import { StartError } from './start-error.ts';
 
 /** The name of the Worker, its database and its bucket. */
@@ -37,6 +37,8 @@ export async function startRuntime(options: Options): Promise<Runtime> {
     variables: { ...DEFAULTS, ...variables, ...secrets },
     reachesPrivate: insecureIssuers || insecureWebhooks,
     prepare: (database) => upgrade(database, dataDir),
+    // An older database must be copied, and a newer one must be refused, before the Worker can write to it.
+    openAtOnce: await isNewOrCurrent(dataDir),
     restarted: () => {
       console.error('The runtime ended unexpectedly and was started again.');
       rememberRuntime(dataDir);

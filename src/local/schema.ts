@@ -4,9 +4,10 @@
  * work of the other.
  */
 
-import { cpSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import type { D1Database } from '@cloudflare/workers-types';
 
 const ROOT = new URL('../../', import.meta.url);
@@ -80,6 +81,30 @@ const RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations (
   name TEXT UNIQUE,
   applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
 )`;
+
+/**
+ * True if the database does not exist yet, or has exactly the migrations of this build. Reads the files of the emulator's
+ * databases, so no runtime may be using them.
+ */
+export async function isNewOrCurrent(dataDir: string): Promise<boolean> {
+  const folder = join(dataDir, 'storage', 'd1', 'miniflare-D1DatabaseObject');
+  const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.sqlite')) : [];
+  const known = (await readMigrations()).map(({ name }) => name).join();
+  return files.every((name) => name === 'metadata.sqlite' || migrationsIn(join(folder, name)) === known);
+}
+
+/** The names of the migrations that a database had, in their order; `null` if it has no record of them. */
+function migrationsIn(file: string): string | null {
+  const database = new DatabaseSync(file, { readOnly: true });
+  try {
+    const names = database.prepare('SELECT name FROM d1_migrations ORDER BY name').all();
+    return names.map(({ name }) => name).join();
+  } catch {
+    return null;
+  } finally {
+    database.close();
+  }
+}
 
 /** The number of copies of the database that are kept. */
 const KEPT = 2;

@@ -1,7 +1,7 @@
 /** `npm start` for a new user: what it prints, which settings it follows, and how it ends. */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -55,6 +55,11 @@ describe('the first start', () => {
     expect(output).toContain(`API        ${registry.url}/api`);
     expect(output).not.toContain('Warning');
     expect(output).not.toMatch(/warn|experimental|deprecat/i);
+  });
+
+  test('has no older database to copy or to upgrade', async () => {
+    expect(await readdir(registry.dataDir)).not.toContain('backups');
+    expect(registry.output()).not.toContain('upgraded');
   });
 
   test('makes a password that works and can be shown again, and a secret that is never printed', async () => {
@@ -137,22 +142,33 @@ test('the password of a folder without a registry is refused in words, and nothi
   await expect(stat(dataDir)).rejects.toThrow('ENOENT');
 });
 
-test('the password of a registry whose secret is in the environment is asked for with that secret', async () => {
-  const secret = 'a-secret-of-the-environment-0123456789';
-  const registry = await startRegistry({ env: { ADMIN_PASSWORD: '', REGISTRY_SECRET: secret } });
-  try {
-    expect(registry.output()).toContain('npm run --silent password, with the same REGISTRY_SECRET)');
-    const { output } = await start({ DATA_DIR: registry.dataDir, REGISTRY_SECRET: secret }, 'src/local/password.ts');
-    expect((await fetch(`${registry.url}/v2/`, { headers: basic(output.trim()) })).status).toBe(200);
-    expect(await start({ DATA_DIR: registry.dataDir }, 'src/local/password.ts')).toMatchObject({ code: 1 });
-  } finally {
+describe('a start with a given secret, on a new folder and on every address of the machine', () => {
+  const secret = 'a-secret-of-the-tests-0123456789abcdef';
+  let parent: string;
+  let registry: Registry;
+  beforeAll(async () => {
+    parent = await mkdtemp(join(tmpdir(), 'berth-'));
+    const env = { DATA_DIR: join(parent, 'new'), REGISTRY_SECRET: secret, ADMIN_PASSWORD: '', HOST: '0.0.0.0' };
+    registry = await startRegistry({ env });
+  });
+  afterAll(async () => {
     await registry.stop();
-  }
-});
+    await rm(parent, { recursive: true, force: true });
+  });
 
-test('a registry that other machines can reach says so, and what docker needs there', async () => {
-  const registry = await startRegistry({ env: { HOST: '0.0.0.0' } });
-  try {
+  test('creates the folder for its user only', async () => {
+    expect((await stat(join(parent, 'new'))).mode & 0o077).toBe(0);
+  });
+
+  test('prints a password that can be shown again with the same secret only', async () => {
+    const DATA_DIR = join(parent, 'new');
+    expect(registry.output()).toContain('npm run --silent password, with the same REGISTRY_SECRET)');
+    const { output } = await start({ DATA_DIR, REGISTRY_SECRET: secret }, 'src/local/password.ts');
+    expect((await fetch(`${registry.url}/v2/`, { headers: basic(output.trim()) })).status).toBe(200);
+    expect(await start({ DATA_DIR }, 'src/local/password.ts')).toMatchObject({ code: 1 });
+  });
+
+  test('says that other machines can connect, and what docker needs there', () => {
     const output = registry.output();
     expect(output).toContain('Warning: other machines can connect, without TLS.');
     expect(output).toContain(`Berth is ready at ${registry.url}`);
@@ -161,56 +177,72 @@ test('a registry that other machines can reach says so, and what docker needs th
       expect(output).toContain(`http://${address}:${new URL(registry.url).port}`);
     }
     expect(output).toMatch(/"insecure-registries": \["[\w.:]+"\]/);
-  } finally {
-    await registry.stop();
-  }
+  });
+
+  test('cannot be repeated with another secret', async () => {
+    await interrupted(registry);
+    const env = { DATA_DIR: join(parent, 'new'), PORT: new URL(registry.url).port };
+    const ended = await start({ ...env, REGISTRY_SECRET: 'another-secret-of-the-tests-0123456789' });
+    expect(ended).toMatchObject({ code: 1, output: expect.stringContaining('the database belongs to another registry') });
+    expect(ended.output).not.toContain('    at ');
+  });
 });
 
-test('Ctrl-C ends it cleanly, and what was pushed is there after the next start', async () => {
-  const registry = await startRegistry();
-  const headers = basic(registry.password);
-  const body = 'kept';
-  const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
-  const pushed = await fetch(`${registry.url}/v2/acme/api/blobs/uploads/?digest=${digest}`, { method: 'POST', headers, body });
-  expect(pushed.status).toBe(201);
-  const ended = new Promise((resolve) => registry.process.once('exit', resolve));
+/** Ends the program like Ctrl-C. @returns its exit code */
+function interrupted(registry: Registry): Promise<number | null> {
+  const ended = new Promise<number | null>((resolve) => registry.process.once('exit', resolve));
   registry.process.kill('SIGINT');
-  expect(await ended).toBe(0);
-  await registry.restart();
-  const pulled = await fetch(`${registry.url}/v2/acme/api/blobs/${digest}`, { headers });
-  expect(await pulled.text()).toBe(body);
-  await registry.stop();
-});
+  return ended;
+}
 
-test('a start ends what a killed program left behind, and takes over its data', async () => {
-  const registry = await startRegistry();
-  const { pid } = registry.process;
-  const gone = new Promise((resolve) => registry.process.once('exit', resolve));
-  process.kill(pid as number, 'SIGKILL');
-  await gone;
-  expect((await fetch(`${registry.url}/v2/`)).status, 'the runtime outlives its program').toBe(401);
-  const runtime = Number(await readFile(join(registry.dataDir, 'runtime.pid'), 'utf8'));
-  await registry.restart();
-  expect(() => process.kill(runtime, 0)).toThrow();
-  expect((await fetch(`${registry.url}/v2/`, { headers: basic(registry.password) })).status).toBe(200);
-  await registry.stop();
-});
-
-test('a runtime that exited by itself is replaced, and a start after a kill ends its replacement too', async () => {
-  const registry = await startRegistry();
-  const pid = async () => Number(await readFile(join(registry.dataDir, 'runtime.pid'), 'utf8'));
-  const first = await pid();
-  process.kill(first, 'SIGKILL');
-  await expect.poll(pid, { timeout: 20_000 }).not.toBe(first);
-  expect((await fetch(`${registry.url}/v2/`, { headers: basic(registry.password) })).status).toBe(200);
-  expect(registry.output()).toContain('The runtime ended unexpectedly and was started again.');
-  const second = await pid();
+/** Kills the program, but not its runtime. */
+async function killed(registry: Registry): Promise<void> {
   const gone = new Promise((resolve) => registry.process.once('exit', resolve));
   registry.process.kill('SIGKILL');
   await gone;
-  await registry.restart();
-  expect(() => process.kill(second, 0)).toThrow();
-  await registry.stop();
+}
+
+describe('a registry that ended', () => {
+  let registry: Registry;
+  beforeAll(async () => {
+    registry = await startRegistry();
+  });
+  afterAll(() => registry.stop());
+  const runtime = async () => Number(await readFile(join(registry.dataDir, 'runtime.pid'), 'utf8'));
+  const login = async () => (await fetch(`${registry.url}/v2/`, { headers: basic(registry.password) })).status;
+
+  test('by Ctrl-C ends cleanly, and what was pushed is there after the next start', async () => {
+    const headers = basic(registry.password);
+    const body = 'kept';
+    const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
+    const uploads = `${registry.url}/v2/acme/api/blobs/uploads/`;
+    expect((await fetch(`${uploads}?digest=${digest}`, { method: 'POST', headers, body })).status).toBe(201);
+    expect(await interrupted(registry)).toBe(0);
+    await registry.restart();
+    const pulled = await fetch(`${registry.url}/v2/acme/api/blobs/${digest}`, { headers });
+    expect(await pulled.text()).toBe(body);
+  });
+
+  test('because its program was killed leaves its runtime, which the next start ends', async () => {
+    await killed(registry);
+    expect((await fetch(`${registry.url}/v2/`)).status, 'the runtime outlives its program').toBe(401);
+    const left = await runtime();
+    await registry.restart();
+    expect(() => process.kill(left, 0)).toThrow();
+    expect(await login()).toBe(200);
+  });
+
+  test('because its runtime was killed gets another one, which a start after a kill ends too', async () => {
+    const first = await runtime();
+    process.kill(first, 'SIGKILL');
+    await expect.poll(runtime, { timeout: 20_000 }).not.toBe(first);
+    expect(await login()).toBe(200);
+    expect(registry.output()).toContain('The runtime ended unexpectedly and was started again.');
+    const second = await runtime();
+    await killed(registry);
+    await registry.restart();
+    expect(() => process.kill(second, 0)).toThrow();
+  });
 });
 
 test('a left-over runtime that exits between the check and the kill does no harm', async () => {
@@ -229,26 +261,4 @@ test('a left-over runtime that exits between the check and the kill does no harm
   expect((await fetch(`${registry.url}/v2/`, { headers: basic(registry.password) })).status).toBe(200);
   await registry.stop();
   await rm(dataDir, { recursive: true, force: true });
-});
-
-test('works with a given REGISTRY_SECRET and a new folder, which it creates', async () => {
-  const parent = await mkdtemp(join(tmpdir(), 'berth-'));
-  const registry = await startRegistry({
-    env: { DATA_DIR: join(parent, 'new'), REGISTRY_SECRET: 'a-secret-of-the-tests-0123456789abcdef' },
-  });
-  expect((await stat(join(parent, 'new'))).mode & 0o077).toBe(0);
-  await registry.stop();
-  await rm(parent, { recursive: true, force: true });
-});
-
-test('a start with another secret on existing data is refused with a message', async () => {
-  const registry = await startRegistry({ env: { REGISTRY_SECRET: 'the-first-secret-of-the-tests-0123456789' } });
-  const gone = new Promise((resolve) => registry.process.once('exit', resolve));
-  registry.process.kill('SIGINT');
-  await gone;
-  const env = { DATA_DIR: registry.dataDir, PORT: new URL(registry.url).port };
-  const ended = await start({ ...env, REGISTRY_SECRET: 'another-secret-of-the-tests-0123456789' });
-  expect(ended).toMatchObject({ code: 1, output: expect.stringContaining('the database belongs to another registry') });
-  expect(ended.output).not.toContain('    at ');
-  await registry.stop();
 });
