@@ -126,7 +126,7 @@ export function requireUnscopedUser(call: Pick<Call, 'authority'>): void {
   });
 }
 
-/** @throws unauthenticated, forbidden */
+/** Requires an administrator, with a credential that `requireUnscopedUser` accepts. @throws unauthenticated, forbidden */
 export function requireAdministrator(call: Pick<Call, 'authority'>): void {
   requireUnscopedUser(call);
   if (!call.authority.administrator) throw onlyFor('an administrator');

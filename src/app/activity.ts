@@ -28,7 +28,7 @@ export type LoggedActivity = Activity & {
 /** A field that is left out does not filter. Times are seconds since the epoch. */
 export interface ActivityFilter {
   repository?: RepositoryName | undefined;
-  /** Events about an organization and its repositories. Ignored with `repository`. */
+  /** Only events about this organization and its repositories. It is ignored if `repository` is given. */
   organization?: string | undefined;
   /** Only events that name this tag. */
   tag?: string | undefined;

@@ -62,7 +62,7 @@ export async function credentialByPassword(
   throw wrongCredentials();
 }
 
-/** @throws unauthenticated */
+/** Verifies a refresh token. @throws unauthenticated if the token is not valid or has expired */
 export async function credentialByRefreshToken(arrival: Arrival, token: string): Promise<Credential> {
   const credential = await verifyRefreshToken(arrival.env, token, arrival);
   if (!credential) throw wrongCredentials();

@@ -72,7 +72,7 @@ function opened({ env }: ContentCall, blob: Blob): OpenBlob {
   return { digest: blob.digest, size: blob.size, open: (range) => openBlob(env, blob, range) };
 }
 
-/** end-10 */
+/** end-10: deletes the blob from the repository. */
 export async function deleteBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<void> {
   const by = requireContentRight(call, 'delete', repository, null);
   requireDeletion(call.env);
@@ -122,7 +122,7 @@ export async function startUpload(call: ContentCall, repository: RepositoryName,
   return { id: newUploadId(call.now), repository, algorithm, offset: 0, mayCreate, by, ...sessionIn(call) };
 }
 
-/** @throws repository-unknown */
+/** @throws repository-unknown if the repository does not exist */
 async function requireExistence({ env, uploading }: ContentCall, repository: RepositoryName): Promise<void> {
   if (uploading === null) await checkRepositoryExists(env, repository);
   else if (!uploading.exists()) throw notCreated();

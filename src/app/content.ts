@@ -53,7 +53,7 @@ export function requireGrant(
   });
 }
 
-/** @throws unauthenticated */
+/** Requires a caller with a valid credential. @throws unauthenticated if there is none, or if the token is not valid */
 export function requireIdentity(caller: Caller): void {
   if (caller === ANONYMOUS) throw new Refusal('unauthenticated');
   if (caller === INVALID_TOKEN) throw wrongCredentials();

@@ -65,7 +65,7 @@ interface LifecycleRun extends LifecycleItems {
   unfinished: boolean;
 }
 
-/** @throws repository-unknown, not-found if no policy is saved */
+/** @throws repository-unknown; not-found if no policy is saved */
 export async function getLifecycle(call: Call, repository: RepositoryName): Promise<Lifecycle> {
   requireRight(call, 'pull', repository);
   return readLifecycle(call, repository);
@@ -93,7 +93,7 @@ export async function putLifecycle(
   return readLifecycle(call, repository);
 }
 
-/** @throws repository-unknown, not-found if no policy is saved, version-mismatch */
+/** @throws repository-unknown, version-mismatch; not-found if no policy is saved */
 export async function deleteLifecycle(call: Call, repository: RepositoryName, ifVersion: number | null): Promise<void> {
   const by = requireRight(call, 'admin', repository);
   await deleteSaved(call.env, repository, { ifVersion, by });
@@ -124,7 +124,7 @@ export async function previewLifecycle(
   return { plan, whole: null, next: next && JSON.stringify(next) };
 }
 
-/** @throws request-invalid */
+/** Parses a cursor of the preview. @throws request-invalid if the text is not such a cursor */
 function placeOf(cursor: string): PreviewCursor {
   const place = lifecyclePreviewCursor.safeParse(jsonOf(cursor));
   if (place.success) return place.data;

@@ -104,7 +104,7 @@ export async function checkConsistency(
   return { items, next: next && JSON.stringify([next.phase, ...next.after]) };
 }
 
-/** @throws request-invalid */
+/** Parses a cursor of the consistency check. @throws request-invalid if the text is not such a cursor */
 function cursorOf(text: string): Cursor {
   const parts = findingsCursor.safeParse(jsonOf(text));
   if (parts.success) {

@@ -71,7 +71,7 @@ export async function pushManifest(
   return { digest, manifest, moved: await finishing(call, putManifest(call.env, put, call.work)) };
 }
 
-/** end-9 */
+/** end-9: deletes the manifest or the tag that the reference names. */
 export async function deleteManifest(
   call: ContentCall,
   repository: RepositoryName,
@@ -82,13 +82,13 @@ export async function deleteManifest(
   await finishing(call, deleteStored(call.env, repository, reference, condition, by));
 }
 
-/** end-8 */
+/** end-8: lists tags. */
 export function listTags(call: ContentCall, repository: RepositoryName, page: PageQuery): Promise<Page<string>> {
   requireRead(call, repository);
   return listStoredTags(call.env, repository, page);
 }
 
-/** end-12 */
+/** end-12: lists the manifests that refer to a subject. */
 export function listReferrers(
   call: ContentCall,
   repository: RepositoryName,

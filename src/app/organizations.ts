@@ -116,7 +116,7 @@ export async function describeOrganization(
 
 /**
  * Deletes an organization with its members, teams, robots, keys, trust rules and webhooks.
- * @throws not-empty while it has repositories; not-found, version-mismatch
+ * @throws not-empty if the organization has repositories; not-found, version-mismatch
  */
 export async function deleteOrganization(call: Call, name: string, ifVersion: number | null): Promise<void> {
   requireAdministrator(call);
@@ -220,7 +220,7 @@ export async function putTeam(
 export async function deleteTeam(call: Call, team: string, ifVersion: number | null): Promise<void> {
   requireOwner(call, organizationOf(team));
   await deleteTeamRow(call.env, team, changeOf(call, ifVersion));
-  // Any member may have used the rights of the team.
+  // Every member of the team loses its rights, so the owners of all webhooks of the organization's repositories are checked.
   await reviewOwners(call, { people: [], organizations: [`repository:${organizationOf(team)}`] });
 }
 

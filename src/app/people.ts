@@ -33,7 +33,10 @@ type Colleague = Pick<User, 'name' | 'subject'>;
 
 export interface Invited {
   user: User;
-  /** The open invitation, if there is one. */
+  /**
+   * The open invitation, or `null` if there is none. `expiresAt` is in seconds since the epoch. The token is a part of the link
+   * for the user.
+   */
   invitation: { token: string; expiresAt: number } | null;
 }
 

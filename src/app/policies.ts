@@ -61,7 +61,7 @@ export async function savePolicy(
   return shown(subject, statements, warnings, version);
 }
 
-/** @throws request-invalid */
+/** Validates statements and converts them to the stored form. @throws request-invalid if they are not valid */
 function statementsOf(subject: string, sent: readonly SentStatement[]): Statement[] {
   const schema = subject.startsWith('repository:') ? repositoryStatements : identityStatements;
   return parse(schema, sent, 'statements').map(storedStatement);

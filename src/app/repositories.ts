@@ -80,7 +80,7 @@ export async function putRepository(
   }
   if (!may(call.authority, 'pull', repository)) throw new Refusal('name-taken');
   requireRight(call, 'admin', repository);
-  // RFC 9110, 13.1.1: an absent repository has no version.
+  // A repository that does not exist has no version, so no `If-Match` can match (RFC 9110, section 13.1.1).
   if (ifVersion !== null && !(await describeRepository(call.env, repository))) throw new Refusal('version-mismatch');
   return { isNew: false, repository: await save(call, repository, wanted, { ifVersion, by }) };
 }

@@ -24,7 +24,7 @@ interface IssuedToken {
   expiresIn: number;
   /** The time when the token was issued, in milliseconds since the epoch. */
   issuedAt: number;
-  /** The granted scopes. */
+  /** The granted scopes, separated by spaces. */
   scope: string;
   refreshToken: string | null;
 }

@@ -21,8 +21,8 @@ export type { Pulls, Quota, Usage };
 export type Holdings = Awaited<ReturnType<typeof holdingsOf>>;
 
 /**
- * Usage of all namespaces, by name, as garbage collection counted it last.
- * @param page.after a cursor; `null`: the first page
+ * Lists the usage of all namespaces, by name, in the state of the last count by garbage collection.
+ * @param page.after the cursor of the page, or `null` for the first page
  */
 export async function listUsage(call: Call, page: { after: string | null; limit: number }): Promise<Page<Usage>> {
   requireAdministrator(call);
@@ -37,7 +37,10 @@ export function usageCursor({ namespace }: Pick<Usage, 'namespace'>): string {
   return namespace || '-';
 }
 
-/** Counts the usage now. It reads every link between a repository and a blob, so only owners may request it. */
+/**
+ * Counts the usage at present. This reads every link between a repository of the organization and a blob, so only owners may
+ * request it.
+ */
 export async function getOrganizationUsage(call: Call, organization: string): Promise<Holdings> {
   requireOwner(call, organization);
   await getOrganization(call.env, organization);
@@ -57,7 +60,7 @@ export async function getUserUsage(call: Call, user: string): Promise<Holdings> 
   return holdingsOf(call.env, name);
 }
 
-/** @throws not-found */
+/** @throws not-found if the user does not exist */
 async function getUser({ env }: Call, name: string): Promise<{ name: string; subject: string }> {
   const user = await findUser(env, `user:${name}`);
   if (!user) throw new Refusal('not-found');

@@ -79,7 +79,7 @@ async function beginningOf(body: ReadableStream<Uint8Array> | null, { deadline, 
       if (size >= maxBytes) break;
     }
   } catch {
-    // Keep what was read.
+    // The part that was read before the error is returned.
   }
   return text;
 }

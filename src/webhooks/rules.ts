@@ -125,7 +125,7 @@ const REFUSED = new Set([
   ...['x-http-method', 'x-http-method-override', 'x-method-override', 'x-original-', 'x-rewrite-'],
   // Headers that name the sender. Proxies set them, and the servers behind a proxy trust them.
   ...['via', 'forwarded', 'x-forwarded-', 'x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'true-client-ip', 'cf-'],
-  // Internal headers of the local emulator.
+  // Headers that Miniflare, the local emulator, uses internally.
   'mf-',
   // The header of Cloudflare's loop detection, which must count every round of a loop (RFC 8586).
   'cdn-loop',

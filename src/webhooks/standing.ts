@@ -19,7 +19,7 @@ interface Question {
 /** Returns, for each question, true if the subject has the right to administer at present. `app/` implements this function. */
 export type Standing = (questions: readonly Question[]) => Promise<boolean[]>;
 
-/** The value of `disabled` of a webhook whose owner lost the right. */
+/** The value of `disabled` for a webhook whose owner has lost the right. */
 const LOST = 'owner-lost-access';
 
 /** The maximum number of webhooks that one review checks. */

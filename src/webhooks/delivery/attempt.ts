@@ -38,7 +38,7 @@ const KEPT_MAX = 1000;
 /** The minimum number of characters of a path segment that is treated as a key. */
 const PATH_KEY_MIN = 16;
 
-/** The outcome of a POST. */
+/** The outcome of a POST to an endpoint. */
 interface Answer {
   status: number | null;
   error: string | null;
