@@ -94,8 +94,8 @@ CREATE INDEX IF NOT EXISTS manifests_by_subject
 -- Index for the collector and the scrub, which look up manifests by the key of an object. It contains the manifests in R2.
 CREATE INDEX IF NOT EXISTS manifests_stored ON manifests (object_key) WHERE object_key IS NOT NULL;
 
--- The references of manifests to content of the same repository (invariant 2). The child precedes the parent in the key, because
--- queries always ask whether a manifest still references a child.
+-- The references of manifests to content of the same repository (invariant 2). The child precedes the parent in the key,
+-- because queries always ask whether a manifest still references a child.
 --   child: the digest of the blob or manifest that is referenced.
 --   parent: the digest of the manifest that references it.
 CREATE TABLE IF NOT EXISTS manifest_references (

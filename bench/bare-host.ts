@@ -1,11 +1,11 @@
 /**
- * The bare Worker on the kind of host that `npm start` makes for the registry, in a process of its own.
- * `node bench/bare-host.ts DATA_DIR` prints its address; SIGINT ends it.
+ * Runs the bare Worker in a process of its own, in the same emulator in which `npm start` runs the registry.
+ * `node bench/bare-host.ts DATA_DIR` prints the address of the Worker. SIGINT ends it.
  */
 import { emulate } from '../src/local/emulator.ts';
 import { freePort } from '../test/world/registry.ts';
 
-/** The rows that the registry's questions read, each under a key of its own. */
+/** The schema of the bare Worker: the rows that the registry must at least read, each found by its own key. */
 const SCHEMA = [
   `CREATE TABLE manifests (name TEXT PRIMARY KEY, media_type TEXT, digest TEXT, size INTEGER, content TEXT)
    STRICT, WITHOUT ROWID`,

@@ -1,4 +1,4 @@
-/** The bare Worker's side of each measure: the requests that ask it for the same bytes and rows. */
+/** The client of the bare Worker. Its requests move the same bytes and rows as those to the registry. */
 import { Client } from './client.ts';
 import { type Blob, type Image, MANIFEST_TYPE } from './content.ts';
 

@@ -1,15 +1,15 @@
-/** The load generator: requests over connections that are kept, several at once, and bodies as container clients send them. */
+/** The load generator. It sends several requests at once over kept connections, with bodies as container clients send them. */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { performance } from 'node:perf_hooks';
 
-/** Requests under way at once, and connections. */
+/** The number of concurrent requests, and of connections. */
 export const CONCURRENCY = 16;
-/** Of the buffer that a pull is read into. */
+/** The number of bytes of the buffer into which a pull is read. */
 const RECEIVE_BYTES = 1024 * 1024;
-/** docker copies a layer into its request in pieces of this size, each of them a chunk of the transfer encoding. */
+/** The number of bytes of a chunk of the transfer encoding. docker sends a layer in chunks of this size. */
 const CHUNK_BYTES = 32 * 1024;
 
 export type Headers = Record<string, string>;
@@ -22,11 +22,11 @@ export interface Answer {
 
 export interface Body {
   bytes: Buffer;
-  /** `false`: sent as it is read, without a Content-Length, as docker, podman and skopeo do. */
+  /** True if the body is sent with a Content-Length. docker, podman and skopeo send layers without one. */
   sized: boolean;
 }
 
-/** What clients say they understand; distribution gives an OCI manifest to nobody else. */
+/** The Accept header of clients. distribution sends an OCI manifest only to clients that accept its type. */
 const ACCEPT = [
   'application/vnd.oci.image.manifest.v1+json',
   'application/vnd.oci.image.index.v1+json',
@@ -35,7 +35,7 @@ const ACCEPT = [
   '*/*',
 ].join(', ');
 
-/** One server, and the headers that every request to it carries. */
+/** A client of one server. Its `headers` are sent with every request. */
 export class Client {
   headers: Headers = {};
   readonly #url: URL;
@@ -45,7 +45,7 @@ export class Client {
     this.#url = new URL(url);
   }
 
-  /** @throws Error for an answer with another status */
+  /** Sends a request and reads the whole answer. @throws Error if the status is not `expected` */
   async send(expected: number, method: string, path: string, headers: Headers = {}, body?: Body): Promise<Answer> {
     const response = await this.#open(method, path, headers, body);
     const pieces: Buffer[] = [];
@@ -57,8 +57,9 @@ export class Client {
   }
 
   /**
-   * Bytes of the answer to a GET, which are counted and forgotten: read from the socket into one buffer, as node:http
-   * costs more of a pull than the Worker does.
+   * Sends a GET, and counts the bytes of the answer without keeping them. The bytes are read from the socket into one buffer,
+   * because node:http would take more CPU time for a pull than the Worker does.
+   * @returns the number of bytes of the body
    */
   receive(path: string): Promise<number> {
     const { hostname, port } = this.#url;
@@ -80,7 +81,7 @@ export class Client {
     });
   }
 
-  /** The digest of what a GET answers. */
+  /** The digest of the body of the answer to a GET. */
   async digest(path: string): Promise<string> {
     const { body } = await this.send(200, 'GET', path);
     return `sha256:${createHash('sha256').update(body).digest('hex')}`;
@@ -106,13 +107,13 @@ export class Client {
   }
 }
 
-/** Reads as much of HTTP as says where the answer ends. */
+/** Counts the bytes of the body of an answer. It reads only the Content-Length of the head, to find the end. */
 class Counter {
   head = '';
   received = 0;
   #expected = Number.POSITIVE_INFINITY;
 
-  /** `true` where the answer is complete. */
+  /** Adds received bytes. @returns true if the answer is complete */
   add(bytes: Uint8Array): boolean {
     this.received += bytes.length;
     if (this.#expected === Number.POSITIVE_INFINITY) this.#readHead(bytes);
@@ -135,7 +136,7 @@ async function writeChunks(sending: ClientRequest, bytes: Buffer): Promise<void>
   }
 }
 
-/** How often `one` is done a second, by several at once, for a time. */
+/** The number of times per second that `one` ends, if it runs `CONCURRENCY` times at once for `milliseconds`. */
 export async function rateOf(one: () => Promise<unknown>, milliseconds: number): Promise<number> {
   const start = performance.now();
   let done = 0;
@@ -149,7 +150,10 @@ export async function rateOf(one: () => Promise<unknown>, milliseconds: number):
   return done / ((performance.now() - start) / 1000);
 }
 
-/** MB (a million bytes) a second, of `size` bytes that `work` moves; it is repeated for so long, and done once at least. */
+/**
+ * The speed of `work` in MB (million bytes) per second. `work` moves `size` bytes. It is repeated for `milliseconds`, and runs
+ * at least once.
+ */
 export async function speedOf(size: number, work: () => Promise<unknown>, milliseconds = 0): Promise<number> {
   const start = performance.now();
   let moved = 0;

@@ -1,4 +1,4 @@
-/** What is pushed and pulled: a layer that is another one each time, and a small image of ten layers. */
+/** The content that is pushed and pulled: a layer with other bytes for each push, and a small image of ten layers. */
 import { createHash, randomBytes } from 'node:crypto';
 
 export interface Blob {
@@ -7,7 +7,7 @@ export interface Blob {
 }
 
 export interface Image {
-  /** Its configuration and its layers. */
+  /** The config and the layers of the image. */
   blobs: Blob[];
   manifest: Blob;
 }
@@ -18,7 +18,7 @@ const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar+gzip';
 const LAYERS = 10;
 const SMALL_BYTES = 1000;
 
-/** The same memory with another beginning: bytes that no registry has seen. */
+/** Changes the beginning of the memory at random, and returns it as a layer that no registry has. */
 export function nextLayer(memory: Buffer): Blob {
   randomBytes(32).copy(memory);
   return blobOf(memory);

@@ -1,4 +1,4 @@
-/** Starts what is measured beside the registry, each with an empty data folder of its own, and stops it again. */
+/** Starts and stops the programs that the registry is compared with, each with an empty data folder of its own. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
@@ -31,7 +31,7 @@ export async function startBare(): Promise<Host> {
   throw new Error('the bare Worker did not start');
 }
 
-/** distribution: built with Go, once and for all runs; else Debian's; else `null`. */
+/** Starts distribution, built with Go at the first run, or else the package of Debian. `null` if neither is available. */
 export async function startDistribution(): Promise<(Host & { version: string }) | null> {
   const program = await findDistribution();
   if (program === null) return null;
@@ -46,7 +46,10 @@ export async function startDistribution(): Promise<(Host & { version: string }) 
   throw new Error('distribution did not start');
 }
 
-/** Its example settings, without its log. Nobody has to log in: htpasswd would cost it a bcrypt a request. */
+/**
+ * The settings of distribution: those of its example, without a log of requests. Clients need no login, because with htpasswd
+ * every request would cost a bcrypt.
+ */
 function settingsOf(folder: string, address: string): string {
   return `version: 0.1
 log: { level: error, accesslog: { disabled: true } }
@@ -77,7 +80,7 @@ async function install(folder: string): Promise<void> {
   });
 }
 
-/** It leads a process group of its own, so that the runtime it starts can be killed with it. */
+/** Starts a program as the leader of a process group, so that the processes that it starts can be killed with it. */
 function launch(program: string, args: string[], folder: string) {
   const env = { ...process.env, OTEL_TRACES_EXPORTER: 'none' };
   const child = spawn(program, args, { env, detached: true, stdio: ['ignore', 'pipe', 'inherit'] });

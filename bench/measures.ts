@@ -1,4 +1,4 @@
-/** What is measured: each measure's sides, how they are warmed up, and what is checked before anything is timed. */
+/** The measures: the requests of each side, the preparation, and the checks before the measurement. */
 import type { Bare } from './bare.ts';
 import { rateOf, speedOf } from './client.ts';
 import { type Blob, type Image, nextLayer, smallImage } from './content.ts';
@@ -6,11 +6,11 @@ import { type Registry, TAG } from './registry.ts';
 import type { Measure, Sample, Side } from './rounds.ts';
 
 export interface Sides {
-  /** With VERIFY=storage: the requests are measured here too. */
+  /** Berth with VERIFY=storage. The measures of small requests use it too. */
   storage: Registry;
-  /** With VERIFY=stream. */
+  /** Berth with VERIFY=stream. */
   stream: Registry;
-  /** The first of them, as somebody with 20 teams and 200 statements uses it. */
+  /** The same Berth as `storage`, used by a user with 20 teams and 200 statements. */
   member: Registry;
   bare: Bare;
   distribution: Registry | null;
@@ -18,15 +18,15 @@ export interface Sides {
 
 export interface Amounts {
   layerBytes: number;
-  /** Of a sample, except that a push is one push. */
+  /** The duration of a sample. A sample of a push is one push instead. */
   milliseconds: number;
 }
 
-/** Whatever has layers: how one gets in, and where it can be got again. */
+/** A side that stores layers: how to push a layer, and how to pull it. */
 interface Shelf {
   push(layer: Blob): Promise<void>;
   at: { client: Registry['client']; blobPath(layer: Blob): string };
-  /** A layer that was pushed, and came back as it was. */
+  /** The path of a layer that was pushed, and pulled without a difference. */
   held?: string;
 }
 
@@ -64,7 +64,7 @@ export function layerMeasures(
   ];
 }
 
-/** Every push is of bytes that nobody has seen. */
+/** A measure of pushes. Every push has bytes that no side has stored before. */
 function pushMeasure(name: string, aim: number | null, shelves: Shelves, memory: Buffer): Measure {
   const sample = ({ push }: Shelf): Sample => {
     return () => {
@@ -75,7 +75,7 @@ function pushMeasure(name: string, aim: number | null, shelves: Shelves, memory:
   return { name, unit: 'MB/s', aim, prepare: () => fill(shelves, memory), sides: mapSides(shelves, sample) };
 }
 
-/** The bytes are counted while time is taken, and were looked at before. */
+/** A measure of pulls. During the measurement the bytes are only counted. Their digest was compared before. */
 function pullMeasure(name: string, aim: number | null, shelves: Shelves, memory: Buffer, milliseconds: number): Measure {
   const sample = (shelf: Shelf): Sample => {
     const pull = async () => {
@@ -99,12 +99,12 @@ async function pushAndCheck({ push, at }: Shelf, layer: Blob): Promise<string> {
   return path;
 }
 
-/** Those of small requests; the image is in place once the first of them is prepared. */
+/** The measures of small requests. The preparation of the first measure pushes the image that all of them use. */
 export function requestMeasures({ storage, member, bare, distribution }: Sides, { milliseconds }: Amounts): Measure[] {
   const image = smallImage();
   const { digest } = image.manifest;
   const measure = (name: string, unit: Measure['unit'], aim: number | null, work: Partial<Record<Side, Work>>): Measure => {
-    // An image is a dozen requests: there shall be some of them in a sample.
+    // The push of an image is a dozen requests. A sample takes longer, so that it contains several pushes.
     const sample = (one: Work): Sample => {
       return () => rateOf(one, unit === 'img/s' ? 2 * milliseconds : milliseconds);
     };

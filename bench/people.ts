@@ -1,8 +1,8 @@
-/** Somebody with as many rights as a token request shall bear: in 20 teams, with 200 statements. */
+/** Creates a user with many rights, to measure the token requests of such a user: 20 teams with 200 statements in all. */
 const TEAMS = 20;
 const STATEMENTS = 10;
 
-/** NAME:KEY of a user made through the API of the registry. @param administrator NAME:PASSWORD */
+/** Creates the user through the API. @param administrator NAME:PASSWORD @returns NAME:KEY of the user */
 export async function memberOfManyTeams(url: string, administrator: string): Promise<string> {
   const call = async (method: string, path: string, body: object = {}): Promise<unknown> => {
     const response = await fetch(`${url}/api/v1${path}`, {

@@ -1,4 +1,4 @@
-/** A registry as its clients use it, by the requests of the distribution protocol: Berth, and distribution. */
+/** A client of a registry (Berth or distribution), which sends the same requests as container clients. */
 import { Client, type Headers } from './client.ts';
 import { type Blob, type Image, MANIFEST_TYPE } from './content.ts';
 
@@ -14,7 +14,7 @@ export class Registry {
   readonly url: string;
   readonly credentials: string | null;
 
-  /** @param credentials NAME:PASSWORD, none where nobody has to log in */
+  /** @param credentials NAME:PASSWORD; `null` if the registry needs no login */
   constructor(url: string, credentials: string | null) {
     this.url = url;
     this.credentials = credentials;
@@ -23,7 +23,7 @@ export class Registry {
     this.#basic = credentials === null ? {} : { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` };
   }
 
-  /** A token for what follows; to be renewed before it expires. */
+  /** Requests a token and sends it with all later requests. Must be called again before the token expires. */
   async login(): Promise<void> {
     if (this.#basic.authorization === undefined) return;
     this.client.headers = { authorization: `Bearer ${await this.token()}` };
@@ -34,13 +34,13 @@ export class Registry {
     return (JSON.parse(body.toString()) as { token: string }).token;
   }
 
-  /** As containerd and BuildKit push: the length is known, the digest comes with the bytes. */
+  /** Pushes a blob as containerd and BuildKit do: in one request with the bytes, their length and their digest. */
   async pushDirect(blob: Blob): Promise<void> {
     const location = await this.#begin();
     await this.client.send(201, 'PUT', withDigest(location, blob), OCTETS, { bytes: blob.bytes, sized: true });
   }
 
-  /** As docker, podman and skopeo push: all bytes in one request of unknown length, the digest afterwards. */
+  /** Pushes a blob as docker, podman and skopeo do: all bytes in one request without a length, and the digest afterwards. */
   async pushStreamed(blob: Blob): Promise<void> {
     const answer = await this.client.send(202, 'PATCH', await this.#begin(), OCTETS, { bytes: blob.bytes, sized: false });
     await this.client.send(201, 'PUT', withDigest(answer.headers.location ?? '', blob), { 'content-length': '0' });
@@ -64,7 +64,7 @@ export class Registry {
     await this.#putManifest(manifest);
   }
 
-  /** The push of an image of which the registry has everything: a question a blob, and the manifest. */
+  /** Pushes an image whose blobs the registry already has: a HEAD for each blob, and the manifest. */
   async pushKnown({ blobs, manifest }: Image): Promise<void> {
     for (const blob of blobs) await this.client.send(200, 'HEAD', this.blobPath(blob));
     await this.#putManifest(manifest);
@@ -83,7 +83,7 @@ function withDigest(location: string, { digest }: Blob): string {
   return `${path}${path.includes('?') ? '&' : '?'}digest=${digest}`;
 }
 
-/** A location is a path or a whole URL. */
+/** The path of a location, which may be a path or a whole URL. */
 function pathOf(location: string): string {
   const { pathname, search } = new URL(location, 'http://registry');
   return pathname + search;

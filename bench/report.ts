@@ -1,11 +1,11 @@
-/** The results as a table for people, and as JSON for programs. */
+/** The report of a run, which `run.ts` saves as JSON, and its form as a table. */
 import { cpus } from 'node:os';
 import type { Result, Side, Spread } from './rounds.ts';
 
 export interface Ceiling {
-  /** Requests a second that are answered 'ok'. */
+  /** The number of requests per second to a route that only answers `ok`. */
   requests: number;
-  /** MB a second, of a body with a Content-Length and without. */
+  /** MB per second that are sent in bodies with a Content-Length (`send`) and without one (`sendUnsized`). */
   send: number;
   sendUnsized: number;
 }

@@ -1,21 +1,21 @@
 /**
- * Compares several sides by one measure. The machine's own mood changes from second to second, so the sides take turns,
- * the first one last in every other round, and a ratio is one of neighbours: of two rates of one round.
+ * Compares several sides by one measure. The speed of the machine changes from second to second. Therefore the sides take turns
+ * in every round, every second round in reverse order, and a ratio compares two rates of the same round.
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export type Side = 'berth' | 'bare' | 'distribution';
 
-/** One sample: a rate, more is better. */
+/** Takes one sample. @returns a rate: a greater one is better */
 export type Sample = () => Promise<number>;
 
 export interface Measure {
   name: string;
   unit: 'MB/s' | 'req/s' | 'img/s';
-  /** The least that Berth shall reach of the bare Worker's rate. */
+  /** The smallest acceptable ratio of Berth's rate to the bare Worker's rate. `null` if there is no aim. */
   aim: number | null;
-  /** Warms up, and makes sure that what is measured is right. */
+  /** Warms up all sides, and checks that they answer correctly. */
   prepare(): Promise<void>;
   sides: Partial<Record<Side, Sample>>;
 }
@@ -32,19 +32,19 @@ export interface Result {
   aim: number | null;
   rounds: number;
   rates: Partial<Record<Side, Spread>>;
-  /** Berth's rate by the other one's. */
+  /** The ratio of Berth's rate to the rate of each other side. */
   ratios: Partial<Record<Side, Spread>>;
-  /** The part of a core that the load generator took for Berth and the bare Worker. */
+  /** The part of one core that the load generator used during the samples of Berth and of the bare Worker. */
   load: number;
 }
 
 export interface Bounds {
   rounds: number;
-  /** No round is begun later than this after the first. */
+  /** The time after which no further round begins. */
   milliseconds: number;
 }
 
-/** What a request leaves to be done after its answer shall not fall to the one measured next. */
+/** The pause before each sample, so that the work that a side does after its answers does not slow the next side. */
 const REST_MS = 100;
 
 export async function compare(measure: Measure, bounds: Bounds): Promise<Result> {
@@ -73,7 +73,7 @@ export async function compare(measure: Measure, bounds: Bounds): Promise<Result>
   return { name: measure.name, unit: measure.unit, aim: measure.aim, rounds, rates, ratios, load };
 }
 
-/** The sample, and the part of a core that this process took meanwhile. */
+/** Takes a sample, and measures the part of one core that this process used meanwhile. */
 async function loaded(sample: Sample): Promise<{ rate: number; load: number }> {
   const [start, before] = [performance.now(), process.cpuUsage()];
   const rate = await sample();

@@ -1,6 +1,7 @@
 /**
- * `npm run bench [-- --quick] [-- --json FILE]`: how fast the registry is, measured against a Worker that does nothing but
- * move the same bytes (the platform's limit), and against distribution. Rates depend on the machine: ratios are the result.
+ * `npm run bench [-- --quick] [-- --json FILE]` measures the speed of the registry. It compares the registry with a Worker that
+ * only moves the same bytes, which is the limit of the platform, and with distribution. Rates depend on the machine, so the
+ * ratios are the result.
  */
 import { rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -35,7 +36,7 @@ const QUICK: Plan = {
   layers: { rounds: 3, milliseconds: 3_500 },
   requests: { rounds: 7, milliseconds: 4_000 },
 };
-/** Rounds of the load generator's own ceiling, of which the best one counts. */
+/** The number of rounds in which the maximum speed of the load generator is measured. The best round counts. */
 const CEILING_ROUNDS = 3;
 
 exitOnSignals();

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:webhooks [-- EVENTS]`: 10,000 events to 10 endpoints, three of which are ill until the others have all. Prints
- * how long it took, and what was lost or came twice: neither may be more than none.
+ * `npm run bench:webhooks [-- EVENTS]` sends 10,000 events to 10 endpoints. Three endpoints fail until the others have received
+ * all events. Prints the times, and the numbers of lost and repeated deliveries. Fails if one of these numbers is not 0.
  */
 import { drain } from '../test/local/webhooks/drain.ts';
 import { exitOnSignals } from '../test/world/registry.ts';

@@ -1,15 +1,18 @@
 #!/usr/bin/env node
 /**
- * Runs a command for each pushed image: a receiver of Berth's webhooks (format `native`) in one file. Node 20, no packages.
+ * Receives webhooks of Berth (format `native`) and runs a command for each pushed image. Needs Node 20 and no packages.
  *
  *   WEBHOOK_SECRET=whsec_… node deploy-receiver.mjs ./deploy.sh
  *
  * The command gets IMAGE (registry.example.com/acme/api:v1@sha256:…), REPOSITORY, TAG, DIGEST and PREVIOUS_DIGEST in its
- * environment. RECEIVER_PORT is the port to listen on (9000). JOURNAL is the file of the deliveries that were accepted and done.
+ * environment. RECEIVER_PORT is the port to listen on, by default 9000. JOURNAL is the path of the file that records which
+ * deliveries were accepted and which are done.
  *
- * A delivery may come twice, and may come after a later one. So each `webhook-id` is accepted once; an image older than the one
- * deployed last for its tag is not deployed; one command at a time runs for a tag; and accepted deliveries that were not done
- * when this program ended are done when it starts again.
+ * The registry may send a delivery twice, and deliveries may arrive in another order than the pushes. Therefore:
+ * - Each `webhook-id` is accepted once.
+ * - An image is not deployed if a newer one was deployed for the same tag.
+ * - For each tag, one command runs at a time.
+ * - Deliveries that were accepted but not done when this program ended are done when it starts again.
  */
 import { spawn } from 'node:child_process';
 import { createHmac, timingSafeEqual } from 'node:crypto';
@@ -23,13 +26,13 @@ if (!WEBHOOK_SECRET.startsWith('whsec_') || command.length === 0) {
   process.exit(2);
 }
 
-/** Seconds that clocks may differ, and bytes of the largest body that is read. */
+/** The maximum difference between the clocks in seconds, and the maximum number of bytes of a body. */
 const TOLERANCE = 5 * 60;
 const MAX_BYTES = 64 * 1024;
 
-/** States by `webhook-id`: 'taken', then 'done'. */
+/** The state of each `webhook-id`: 'taken' when it was accepted, then 'done'. */
 const seen = new Map();
-/** By repository and tag: the newest `sequence` that was deployed, and the last command in the queue. */
+/** For each repository and tag, the newest `sequence` that was deployed, and the promise of the last command in the queue. */
 const newest = new Map();
 const running = new Map();
 
@@ -53,7 +56,7 @@ async function receive(request) {
   const id = request.headers['webhook-id'];
   if (seen.has(id)) return 200;
   const event = JSON.parse(body);
-  // Written to the journal before it is acknowledged: after a crash it is in the journal, or the registry sends it again.
+  // The journal is written before the answer. So after a crash the delivery is in the journal, or the registry sends it again.
   note({ id, state: 'taken', event });
   deploy(id, event);
   return 202;
@@ -70,7 +73,10 @@ async function read(request) {
   return Buffer.concat(chunks);
 }
 
-/** Standard Webhooks: HMAC-SHA256 of `id.timestamp.body`. While a secret is being replaced there are two signatures. */
+/**
+ * Checks the signature of Standard Webhooks: the HMAC-SHA256 of `id.timestamp.body`. The header may contain several signatures,
+ * because the registry signs with the old and the new secret while a secret is being replaced.
+ */
 function isSigned(headers, body) {
   const { 'webhook-id': id = '', 'webhook-timestamp': timestamp = '', 'webhook-signature': signatures = '' } = headers;
   if (!(Math.abs(Date.now() / 1000 - Number(timestamp)) < TOLERANCE)) return false;
@@ -83,7 +89,7 @@ function isSigned(headers, body) {
   });
 }
 
-/** Runs the command after those that run for the same tag. */
+/** Runs the command when the earlier commands for the same tag have ended. */
 function deploy(id, event) {
   const { repository, tag } = event.data;
   const name = `${event.source} ${tag}`;
@@ -101,7 +107,7 @@ function deploy(id, event) {
   running.set(name, turn);
 }
 
-/** Names reach the command as variables that no shell parses, so they may contain anything. */
+/** Runs the command. It gets all names in environment variables, which no shell parses, so names may contain any character. */
 function run({ image, repository, tag, digest, previousDigest = '' }) {
   return new Promise((resolve) => {
     const env = {
@@ -129,7 +135,7 @@ function note(entry) {
   appendFileSync(JOURNAL, `${JSON.stringify(entry)}\n`);
 }
 
-/** Continues with deliveries that were accepted and not done. */
+/** Reads the journal, and continues with the deliveries that were accepted but are not done. */
 function resume() {
   const lines = existsSync(JOURNAL) ? readFileSync(JOURNAL, 'utf8').split('\n') : [];
   const taken = new Map();

@@ -1,6 +1,6 @@
 /**
- * What the platform can do at best: a Worker that moves the same bytes and asks for the same rows as the registry, and
- * does nothing else: nobody is authenticated, no rule is kept, nothing is hashed that the store does not hash by itself.
+ * A Worker that moves the same bytes and reads the same rows as the registry, and does nothing else. It shows the best possible
+ * speed on the platform. It authenticates nobody, checks no rules, and computes no digests that R2 does not compute by itself.
  */
 import { SignJWT } from 'jose';
 
@@ -10,10 +10,10 @@ interface Bindings {
 }
 
 const MIB = 1024 * 1024;
-/** The registry's own: both sides move bytes in pieces of one size. */
+/** The part size of the registry, so that both sides move bytes in pieces of the same size. */
 const PART_BYTES = 8 * MIB;
 
-/** By method and first part of the path; the second part is `key`. */
+/** The handlers by method and first part of the path. The second part of the path is `key`. */
 const ROUTES: Record<string, (request: Request, env: Bindings, key: string, context: ExecutionContext) => Promise<Response>> = {
   'GET ok': async () => new Response('ok'),
   'PUT sink': async (request) => sink(request),
@@ -39,7 +39,7 @@ export default {
 
 // ── bytes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** What can be sent at most: read in large buffers and forgotten. */
+/** Reads the body in large buffers and drops it, to measure how fast the load generator can send. */
 async function sink(request: Request): Promise<Response> {
   let size = 0;
   for await (const buffer of buffersOf(request)) size += buffer.byteLength;
@@ -51,7 +51,7 @@ async function direct(request: Request, env: Bindings, key: string): Promise<Res
   return new Response(null, { status: 201 });
 }
 
-/** A body of unknown length: R2 takes none, so it is kept in pieces, which become one object afterwards. */
+/** Stores a body of unknown length. R2 does not accept such a body, so it is stored in pieces and then as one object. */
 async function staged(request: Request, env: Bindings, key: string, context: ExecutionContext): Promise<Response> {
   const pieces: string[] = [];
   let size = 0;
@@ -125,7 +125,7 @@ function headersOf({ media_type, digest, size }: ManifestRow): HeadersInit {
   return { 'content-type': media_type, 'docker-content-digest': digest, 'content-length': String(size) };
 }
 
-/** The least that a put must write: the manifest if it is new, the tag if it moves. `key` is TAG@DIGEST. */
+/** Writes the least that a push must write: the manifest if it is new, and the tag if it moves. @param key TAG@DIGEST */
 async function putManifest(request: Request, env: Bindings, key: string): Promise<Response> {
   const [tag, digest = ''] = key.split('@');
   const type = request.headers.get('content-type');
@@ -140,7 +140,7 @@ async function putManifest(request: Request, env: Bindings, key: string): Promis
   return new Response(null, { status: 201 });
 }
 
-/** With a lease, as whoever may push has to be given one. */
+/** Also extends the lease of the blob, as the registry must do for a client that may push. */
 async function headBlob(_request: Request, env: Bindings, key: string): Promise<Response> {
   const [, found] = await env.DB.batch<{ size: number }>([
     env.DB.prepare(

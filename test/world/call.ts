@@ -1,4 +1,4 @@
-/** Operations called without a door: the `Call` of a person, and an assertion that a refused operation changes nothing. */
+/** Helpers that call operations directly, without HTTP, and assert that a refused operation changes nothing. */
 import { expect } from 'vitest';
 import type { Call } from '../../src/app/call.ts';
 import type { ContentCall } from '../../src/app/content.ts';
@@ -10,8 +10,9 @@ import type { Person } from './people.ts';
 import { ORIGIN, tablesOf, type World } from './world.ts';
 
 /**
- * @param person `null`: anonymous @param repositories those that the operation is about: their policies affect the caller's
- * rights
+ * The `Call` of a person.
+ * @param person `null` for an anonymous caller
+ * @param repositories the repositories that the operation is about, whose policies are loaded with the caller's rights
  */
 export async function callAs(
   world: World,
@@ -31,7 +32,10 @@ export async function callAs(
   return { env, authority, address: null, origin: ORIGIN, service, now, work: { waitUntil: () => {} } };
 }
 
-/** The same for operations on content. @param scopes of the access token; left out: the credential is used without a token */
+/**
+ * The call of a person for operations on content.
+ * @param scopes the scopes of the access token. Without them, the credential itself is used instead of a token
+ */
 export async function contentCallAs(
   world: World,
   person: Person | 'administrator' | null,
@@ -43,14 +47,14 @@ export async function contentCallAs(
   return { ...call, caller: { subject: call.authority.subject, credential: null, grants }, uploading: null };
 }
 
-/** Every row of every table, except the registry's own job records. */
+/** Every row of every table. */
 async function everyRow({ env }: World): Promise<Record<string, unknown[]>> {
   const tables = tablesOf((env as unknown as { SCHEMA: string[] }).SCHEMA);
   const results = await env.DB.batch(tables.map((table) => env.DB.prepare(`SELECT * FROM ${table}`)));
   return Object.fromEntries(tables.map((table, n) => [table, results[n]?.results ?? []]));
 }
 
-/** Runs an operation that must be refused, and expects that nothing in the database changed. @returns the reason */
+/** Runs an operation that must be refused, and expects that it changes nothing in the database. @returns the reason */
 export async function reasonOf(world: World, operation: () => Promise<unknown>): Promise<string> {
   const before = await everyRow(world);
   const outcome = await operation().then(

@@ -1,6 +1,6 @@
 /**
- * One of each kind of caller, with rights to the repositories of one organization, created through the API. Their rights are
- * known here, so that tests can say how each request must be answered.
+ * Creates one caller of each kind through the API, with rights to the repositories of one organization. `rightsOf` lists these
+ * rights, so that tests can compute the expected answer to each request.
  */
 import { expect, vi } from 'vitest';
 import { pushImage } from './images.ts';
@@ -30,7 +30,7 @@ export type Kind = keyof typeof REPOSITORIES;
 
 const EVERYTHING = ['pull', 'push', 'delete', 'admin', 'create'];
 
-/** The rights of each in a repository. Those whose credentials have ended have none. */
+/** The rights of a caller in a repository. A caller whose credential has ended has none. */
 export function rightsOf(identity: Identity, kind: Kind): string[] {
   const publicPull = kind === 'public' ? ['pull'] : [];
   switch (identity) {
@@ -57,15 +57,15 @@ export function rightsOf(identity: Identity, kind: Kind): string[] {
 export const ENDED: readonly Identity[] = ['expired key', 'revoked key'];
 
 export interface Cast {
-  /** The Authorization header of each, as Basic; `null` for an anonymous caller. */
+  /** The Authorization header of each caller, with the scheme Basic. `null` for the anonymous caller. */
   basic: Record<Identity, string | null>;
   digest: string;
   issuer: Issuer;
-  /** The id of a further key of the pusher. */
+  /** The id of a second key of the pusher. */
   spareKey: string;
 }
 
-/** Creates everybody, and two repositories with an image each. From then on the Worker's network is the issuer alone. */
+/** Creates all callers and two repositories with an image each. Afterwards, outgoing requests only reach the issuer. */
 export async function makeCast(world: World): Promise<Cast> {
   const people = await makePeople(world);
   const { digest } = await pushImage(world, REPOSITORIES.public, 'v1');
@@ -132,7 +132,7 @@ async function key(world: World, owner: Person, body: object): Promise<string> {
   return personOf(owner.name, { id: made.body.key.id, secret: made.body.secret }).basic;
 }
 
-/** A key that has expired or was revoked. The clock is the database's, so the row is moved into the past. */
+/** A key that has expired or was revoked. Times are compared with the clock of the database, so the row itself is changed. */
 async function ended(world: World, owner: Person, change: string): Promise<string> {
   const basic = await key(world, owner, {});
   await world.env.DB.prepare(`UPDATE access_keys SET ${change} WHERE id = ?1`).bind(idIn(basic)).run();

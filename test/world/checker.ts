@@ -1,4 +1,4 @@
-/** Checks the invariants of the architecture on the stores themselves. Returns all violations found. */
+/** Checks the invariants of the architecture in the database and the bucket, and returns all violations. */
 import type { Env } from '../../src/env.ts';
 import { algorithmOf, type Digest, digestOf } from '../../src/oci/digest.ts';
 
@@ -17,7 +17,7 @@ export async function violations(env: Env): Promise<string[]> {
   return found.flat();
 }
 
-/** Invariant 1. */
+/** Checks that every blob has its bytes (invariant 1). */
 async function blobsHaveBytes(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare('SELECT digest, size, object_key FROM blobs WHERE missing_since IS NULL').all<{
     digest: Digest;
@@ -36,7 +36,7 @@ async function blobsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
-/** Includes the trash, whose content can be restored. */
+/** Checks that every manifest has its bytes, also in the trash, whose content can be restored. */
 async function manifestsHaveBytes(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     'SELECT digest, content, object_key FROM manifests UNION ALL SELECT digest, content, object_key FROM trashed_manifests',
@@ -57,7 +57,7 @@ async function manifestsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
-/** Invariant 2, and no reference of a missing manifest. */
+/** Checks invariant 2, and that no reference belongs to a missing manifest. */
 async function referencesAreLinked(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     `SELECT child, parent FROM manifest_references x
@@ -74,7 +74,7 @@ async function referencesAreLinked(env: Env): Promise<string[]> {
   return [...unlinked, ...counted.results.map(({ digest }) => `a layer of ${digest} is not referenced`)];
 }
 
-/** Invariant 3. */
+/** Checks that every tag names a manifest of its repository (invariant 3). */
 async function tagsNameManifests(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     `SELECT name FROM tags x WHERE ${KEPT}
@@ -83,7 +83,10 @@ async function tagsNameManifests(env: Env): Promise<string[]> {
   return results.map(({ name }) => `tag ${name} names nothing`);
 }
 
-/** The newest point of a tag is what it names, and each point continues the previous one. Old points may be deleted. */
+/**
+ * Checks that the newest point of a tag's history has the digest that the tag names, and that each point follows from the point
+ * before it. Old points may have been deleted.
+ */
 async function tagsHaveHistory(env: Env): Promise<string[]> {
   const newest = await env.DB.prepare(
     `WITH newest AS (SELECT repository_id, tag, digest, max(point) FROM tag_history GROUP BY repository_id, tag)
@@ -101,11 +104,11 @@ async function tagsHaveHistory(env: Env): Promise<string[]> {
   ];
 }
 
-/** Only repositories that are not being purged, because purging removes rows table by table. */
+/** SQL: the repository of row `x` exists or is in the trash, and is not being purged. A purge removes rows table by table. */
 const KEPT = `x.repository_id IN (SELECT id FROM repositories
   UNION ALL SELECT repository_id FROM trash WHERE kind = 'repository' AND NOT purging)`;
 
-/** Entries and manifests in the trash belong together, with their references, which a purge removes later. */
+/** Checks that entries and manifests in the trash belong together, and that a manifest in the trash has all its references. */
 async function trashIsWhole(env: Env): Promise<string[]> {
   const checks = {
     'has no entry in the trash': `SELECT digest AS what FROM trashed_manifests x WHERE ${KEPT} AND NOT EXISTS (
@@ -128,7 +131,7 @@ async function trashIsWhole(env: Env): Promise<string[]> {
   return found.flat();
 }
 
-/** Invariant 6: replaying the events about repositories and tags gives the current state. */
+/** Checks that the events about repositories and tags, replayed in order, give the current state (invariant 6). */
 async function changesHaveEvents(env: Env): Promise<string[]> {
   const events = await env.DB.prepare('SELECT type, about, sequence, target FROM events ORDER BY id').all<{
     type: string;
@@ -159,14 +162,14 @@ async function changesHaveEvents(env: Env): Promise<string[]> {
   return [...complaints, ...names.map((name) => `events and stores differ about ${name}`)];
 }
 
-/** A deleted repository takes its tags with it, and is restored with them. */
+/** Removes a repository and its tags from the replayed state. @returns the removed entries, for a restore */
 function forget(told: Map<string, string>, repository: string): Map<string, string> {
   const gone = new Map([...told].filter(([name]) => name === repository || name.startsWith(`${repository}:`)));
   for (const name of gone.keys()) told.delete(name);
   return gone;
 }
 
-/** Invariant 5: an open upload has every byte it says it has received. */
+/** Checks that every open upload has all bytes that its row counts (invariant 5). */
 async function uploadsHaveBytes(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare("SELECT id, size, staged FROM uploads WHERE state = 'open'").all<{
     id: string;
@@ -187,7 +190,7 @@ async function uploadsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
-/** Invariant 8, unless a test lets a day pass: a client that was told of a blob has a lease on it, needed or not. */
+/** Checks that every blob that no manifest references has a lease (invariant 8). Not true if a test lets a day pass. */
 async function linksHaveLeases(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     `SELECT digest FROM repository_blobs l WHERE leased_until <= unixepoch()

@@ -1,12 +1,12 @@
 /** Measures how running time grows with input size, as a ratio that does not depend on the speed of the machine. */
 
-/** Caches make large inputs a few times slower per byte than small ones. A ratio above this is not linear. */
+/** A greater ratio is not linear. It is this great because CPU caches make large inputs a few times slower per byte. */
 export const LINEAR = 12;
 
 /**
- * Time per byte of a larger input divided by time per byte of the smallest: about 1 if the work is linear, and the ratio of
- * the sizes if it is quadratic. Sizes quadruple up to the largest, or until the answer is clear, because quadratic work would
- * take minutes at the largest size.
+ * The time per byte of a large input, divided by the time per byte of the smallest input. It is about 1 if the work is linear,
+ * and the ratio of the sizes if the work is quadratic. The size is multiplied by four until the largest size is reached or the
+ * ratio is clearly not linear, because quadratic work would take minutes at the largest size.
  */
 export function slowdown(workOf: (size: number) => () => void, smallest: number, largest: number): number {
   const base = timeOf(workOf(smallest)) / smallest;
@@ -17,7 +17,7 @@ export function slowdown(workOf: (size: number) => () => void, smallest: number,
   return worst;
 }
 
-/** Milliseconds: the best of a few averages, each over a time that a coarse clock can measure. */
+/** The time of one run in milliseconds: the best of several averages. Each average covers enough runs for a coarse clock. */
 function timeOf(work: () => void): number {
   let best = Number.POSITIVE_INFINITY;
   const end = performance.now() + 100;

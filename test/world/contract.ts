@@ -21,8 +21,8 @@ function patternOf(path: string): RegExp {
 }
 
 /**
- * A success has a documented status and exactly the documented fields. A refusal has the error envelope. @param path after
- * `/api/v1`
+ * Expects that a success has a documented status and exactly the documented fields, and that a refusal has the form of errors.
+ * @param path the part of the path after `/api/v1`
  */
 export function expectAsDescribed(method: string, path: string, { status, body }: { status: number; body: unknown }): void {
   const bare = (path.split('?', 1)[0] ?? '').replaceAll(/%2f/gi, '/');

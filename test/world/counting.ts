@@ -1,4 +1,4 @@
-/** Bindings that count: round trips to D1 (a batch is one), rows read and written there, and operations on R2. */
+/** Bindings that count round trips to D1 (a batch is one), rows read and written in D1, and operations on R2. */
 import type { Env } from '../../src/env.ts';
 import { intercepted } from './intercept.ts';
 
@@ -7,7 +7,7 @@ export interface Counts {
   rowsRead: number;
   rowsWritten: number;
   r2Reads: number;
-  /** Class A operations: put, list, and the three of a multipart upload. */
+  /** The number of class A operations: put, list, and the three operations of a multipart upload. */
   r2Writes: number;
 }
 
@@ -33,7 +33,7 @@ function countingDatabase(database: D1Database, counts: Counts): D1Database {
       tally(results);
       return results;
     }
-    // `first` does not say what it cost. `all` does, and returns the same.
+    // The answer of `first` has no numbers of rows. The answer of `all` has them, and the same rows.
     const result = await statement.all();
     tally([result]);
     if (name !== 'DB.first') return result;

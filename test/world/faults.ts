@@ -1,26 +1,26 @@
 /**
- * Bindings that fail on purpose. A Worker can die at every call to D1 or R2. `faulty` counts the calls, and at the given one
- * it refuses, loses the answer, or stops forever, before or after the call took effect.
+ * Bindings that fail on purpose. A Worker can end at every call to D1 or R2. `faulty` counts the calls. The call with the given
+ * number fails with an error or never returns, before or after it has taken effect.
  */
 import type { Env } from '../../src/env.ts';
 import { intercepted } from './intercept.ts';
 
 export type Fault = 'fail-before' | 'fail-after' | 'stop-before' | 'stop-after';
 export const FAULTS: Fault[] = ['fail-before', 'fail-after', 'stop-before', 'stop-after'];
-/** The sample of a walk over all faults: a lost answer, and a Worker that stops before the call. */
+/** The faults that `npm test` tries: a lost answer, and a Worker that stops before the call. */
 export const SAMPLED_FAULTS: Fault[] = ['fail-after', 'stop-before'];
 
 export interface Faults {
   env: Env;
-  /** Calls so far, by name, in order. */
+  /** The names of the calls so far, in order. */
   calls: string[];
-  /** Keys of objects that were written, in order. */
+  /** The keys of the objects that were written, in order. */
   writtenKeys: string[];
-  /** Resolves when a `stop` fault has been reached: that request does nothing more. */
+  /** Resolves when a `stop` fault has happened. The request of that call does nothing more. */
   stopped: Promise<void>;
 }
 
-/** @param at the call to fault, counted from 0; left out, calls are only counted */
+/** @param at the number of the call that fails, counted from 0. Without it, no call fails, and calls are only counted */
 export function faulty(env: Env, fault?: Fault, at?: number): Faults {
   const calls: string[] = [];
   const writtenKeys: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * Lengths of the functions of a TypeScript file, at any depth: declarations, methods, and arrow functions with a block. A
- * scanner that knows strings, comments, regular expressions and brackets is enough for formatted code.
+ * Measures the lengths of all functions of a TypeScript file: declarations, methods, and arrow functions with a block, at any
+ * depth. A scanner that knows strings, comments, regular expressions and brackets is enough for formatted code.
  */
 interface Token {
   text: string;
@@ -12,7 +12,7 @@ const REGEX = /\/(?:[^/\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\/[a-z]*/y;
 
 /** Words after which a slash begins a regular expression. */
 const BEFORE_REGEX = ['return', 'typeof', 'case', 'in', 'of', 'await', 'throw', 'new'];
-/** Words followed by a bracket and a block that are not methods. */
+/** Words that are followed by a bracket and a block but are not the name of a method. */
 const CONTROL = ['if', 'for', 'while', 'switch', 'catch', 'with', 'function', 'return', 'await', 'async'];
 const CLOSING = new Map([
   ['(', ')'],
@@ -20,7 +20,7 @@ const CLOSING = new Map([
   ['{', '}'],
 ]);
 
-/** The lines of each function, in the order in which they begin. */
+/** The number of lines of each function, in the order in which the functions begin. */
 export function functionLengths(source: string): number[] {
   const tokens = tokensOf(source);
   return tokens.flatMap((token, at) => {
@@ -30,7 +30,7 @@ export function functionLengths(source: string): number[] {
   });
 }
 
-/** The start of the block of the function that begins at this token; `null` if none does. */
+/** The index of the token that opens the block of the function that begins at this token. `null` if none begins there. */
 function bodyOf(tokens: Token[], at: number): number | null {
   const text = tokens[at]?.text ?? '';
   if (text === '=>') return tokens[at + 1]?.text === '{' ? at + 1 : null;
@@ -42,13 +42,13 @@ function bodyOf(tokens: Token[], at: number): number | null {
   return isMethod && startsMember(tokens, at) ? blockAfter(tokens, at + 1) : null;
 }
 
-/** The name of a method is the first word of its line, after modifiers. */
+/** True if the token can be the name of a method: it is the first word of its line, or follows a modifier. */
 function startsMember(tokens: Token[], at: number): boolean {
   const before = tokens[at - 1];
   return !before || before.line < (tokens[at]?.line ?? 0) || ['async', 'get', 'set', 'static'].includes(before.text);
 }
 
-/** The block after the parameters that begin at this bracket, and after the type that may follow them. */
+/** The index of the token that opens the block after the parameters, which begin at this bracket, and after a return type. */
 function blockAfter(tokens: Token[], bracket: number): number | null {
   let at = endOf(tokens, bracket) + 1;
   if (tokens[at]?.text !== ':') return tokens[at]?.text === '{' ? at : null;
@@ -61,7 +61,7 @@ function blockAfter(tokens: Token[], bracket: number): number | null {
   return null;
 }
 
-/** The bracket that closes the one at this place. */
+/** The index of the bracket that closes the bracket at this index. */
 function endOf(tokens: Token[], at: number): number {
   const open: string[] = [];
   for (let n = at; n < tokens.length; n++) {
@@ -74,10 +74,10 @@ function endOf(tokens: Token[], at: number): number {
   return tokens.length - 1;
 }
 
-/** Without comments; of templates only the code in `${}`. */
+/** The tokens of a file without its comments. Of a template, only the code in `${}` becomes tokens. */
 function tokensOf(source: string): Token[] {
   const tokens: Token[] = [];
-  /** For each open `{`: whether it is that of a template. */
+  /** For each open `{`, whether it belongs to the `${` of a template. */
   const braces: boolean[] = [];
   let line = 1;
   let at = 0;

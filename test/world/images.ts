@@ -1,4 +1,4 @@
-/** Content made in memory, and the few requests that push it, for tests about something else. */
+/** Creates blobs and manifests in memory and pushes them, for tests that need an image but are about something else. */
 
 import { expect } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
@@ -44,7 +44,7 @@ export function descriptorOf(content: Content, mediaType: string, more: Record<s
   return { mediaType, digest: content.digest, size: content.bytes.byteLength, ...more };
 }
 
-/** In one request (end-4b). */
+/** Pushes a blob in one request (end-4b). */
 export async function pushBlob(world: World, repository: string, bytes: Uint8Array<ArrayBuffer> | string): Promise<Content> {
   const content = await contentOf(bytes);
   const response = await world.fetch('POST', `/v2/${repository}/blobs/uploads/?digest=${content.digest}`, {
@@ -65,7 +65,7 @@ export async function putManifest(
   return world.fetch('PUT', `/v2/${repository}/manifests/${reference}`, { headers: { 'content-type': mediaType }, body });
 }
 
-/** A manifest whose config and layer are in the repository. Each `seed` makes another one. */
+/** Pushes a config and a layer, and returns a manifest that references them. Each `seed` gives another manifest. */
 export async function imageIn(
   world: World,
   repository: string,
@@ -112,7 +112,7 @@ export async function indexOf(
   return contentOf(JSON.stringify({ schemaVersion: 2, mediaType: INDEX_TYPE, manifests, ...more }));
 }
 
-/** Status and first error code of a refusal. Checks the envelope, too. */
+/** The status and the first error code of a refusal. Expects that the body has the form of an error. */
 export async function refusal(response: Response): Promise<string> {
   const text = await response.text();
   const { errors } = JSON.parse(text) as { errors: { code: string; message: string }[] };

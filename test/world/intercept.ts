@@ -1,8 +1,11 @@
-/** A database whose every round trip passes through the test: shared by the wrapped bindings of this folder. */
+/** Wraps a database so that a test sees every round trip. The other wrapped bindings of this folder use it. */
 
 /**
- * Sees one round trip: its name, a function that executes it, and for a single statement (not a batch) the statement and the
- * arguments of its method. The caller gets what it returns.
+ * Called instead of a round trip. The caller of the database gets its result.
+ * @param name the name of the method, for example `DB.batch`
+ * @param effect executes the round trip
+ * @param statement the statement, if the round trip is not a batch
+ * @param args the arguments of the method of the statement
  */
 export type Interceptor = (
   name: string,

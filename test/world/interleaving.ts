@@ -1,12 +1,13 @@
-/** One request in the middle of another: every order in which two requests can reach the database. */
+/** Runs one request in the middle of another, in every order in which two requests can reach the database. */
 import { intercepted } from './intercept.ts';
 import { type World, worldOf } from './world.ts';
 
 export type Request = (world: World) => Promise<Response>;
 
 /**
- * Runs `outer` once for each of its calls to the database, with `inner` from start to end just before that call, and a last
- * time with `inner` after all of them. `prepare` comes before each run, and `check` gets the answers.
+ * Runs `outer` once for each of its calls to the database. In each run, `inner` runs from start to end just before that call.
+ * In a last run, `inner` runs after `outer`. `prepare` is called before each run, and `check` gets both answers.
+ * @returns the number of calls
  */
 export async function everyOrder(
   world: World,

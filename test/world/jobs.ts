@@ -1,4 +1,4 @@
-/** CI jobs: their tokens, the rules that trust them, and what clients do with them. */
+/** Helpers for CI jobs: their tokens, the trust rules for these tokens, and the logins of clients with them. */
 import { expect, vi } from 'vitest';
 import { IMAGE_TYPE, imageIn, refusal } from './images.ts';
 import { api, basicOf } from './people.ts';
@@ -19,7 +19,7 @@ export function pathOfRule(name: string): string {
   return second === undefined ? `/trust-rules/${first}` : `/organizations/${first}/trust-rules/${second}`;
 }
 
-/** From then on the Worker's network is the issuer alone. */
+/** Creates an issuer of CI tokens. Afterwards, outgoing requests of the Worker only reach this issuer. */
 export async function jobsOf(world: World, { alg = 'ES256' } = {}): Promise<Jobs> {
   const issuer = await newIssuer({ alg });
   vi.spyOn(globalThis, 'fetch').mockImplementation(issuer.world().fetch);
@@ -49,20 +49,20 @@ export interface Tokens {
   expires_in: number;
 }
 
-/** `GET /token` with a password, as clients that store the password do before each pull and push. */
+/** Requests a token with a password. Clients that store the password do this before each pull and push. */
 export function getToken(world: World, password: string, scopes: string[] = [], offline = false): Promise<Response> {
   const query = [...scopes.map((scope) => `scope=${encodeURIComponent(scope)}`), ...(offline ? ['offline_token=true'] : [])];
   return world.fetch('GET', `/token?${query.join('&')}`, { authorization: basicOf('ci', password) });
 }
 
-/** Returns what docker stores after `docker login`. */
+/** Returns the refresh token that docker stores after `docker login`. */
 export async function dockerLogin(world: World, password: string): Promise<string> {
   const response = await getToken(world, password, [], true);
   expect(response.status, await response.clone().text()).toBe(200);
   return ((await response.json()) as Tokens).refresh_token ?? '';
 }
 
-/** As docker does with that. */
+/** Requests a token with a refresh token, as docker does. @param rotate also requests a new refresh token */
 export function refresh(world: World, token: string, scope: string, rotate = false): Promise<Response> {
   const form = { grant_type: 'refresh_token', refresh_token: token, scope, ...(rotate ? { access_type: 'offline' } : {}) };
   const headers = { 'content-type': 'application/x-www-form-urlencoded' };
@@ -76,7 +76,7 @@ export async function bearerIn(response: Response): Promise<string> {
 
 export const PUSH = (repository: string) => `repository:${repository}:pull,push,delete`;
 
-/** Pushes an image of its own. Returns `201`, or the refusal. */
+/** Pushes an image that depends on the tag. @returns `201`, or the status and code of the refusal */
 export async function pushAs(world: World, authorization: string, repository: string, tag: string): Promise<string> {
   const image = await imageIn(world, repository, [...tag].reduce((sum, char) => sum * 31 + char.charCodeAt(0), 7) % 10_000);
   const headers = { 'content-type': IMAGE_TYPE };

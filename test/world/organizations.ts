@@ -1,4 +1,4 @@
-/** Organizations with people, teams and robots, created through the API. */
+/** Creates organizations with people, teams and robots through the API, and reads lists and events. */
 import { expect } from 'vitest';
 import { type ApiRequest, api, basicOf, inviteUser, type Person } from './people.ts';
 import type { World } from './world.ts';
@@ -8,7 +8,7 @@ interface People {
   members?: Person[];
 }
 
-/** A request as administrator, or as `request` says. It must succeed. */
+/** Sends a request, as the administrator unless `request` names another caller. Expects that it succeeds. */
 async function done(world: World, method: string, path: string, request: ApiRequest = {}) {
   const answer = await api(world, method, path, request);
   expect(answer.status, `${method} ${path}: ${JSON.stringify(answer.body)}`).toBeLessThan(300);
@@ -26,7 +26,7 @@ export async function makeOrganization(world: World, name: string, { owners = []
   }
 }
 
-/** @param people members of the organization */
+/** Creates a team with a policy. @param people the members of the team, who must be members of the organization */
 export async function makeTeam(
   world: World,
   organization: string,
@@ -40,7 +40,7 @@ export async function makeTeam(
   if (statements.length > 0) await done(world, 'PUT', `${path}/policy`, { body: { statements } });
 }
 
-/** A robot with a key. */
+/** Creates a robot with a policy and a key. */
 export async function makeRobot(world: World, organization: string, robot: string, statements: object[] = []): Promise<Person> {
   const path = `/organizations/${organization}/robots/${robot}`;
   await done(world, 'PUT', path);
@@ -58,7 +58,7 @@ export async function makeRobot(world: World, organization: string, robot: strin
   };
 }
 
-/** All pages of a list. `meanwhile` runs after each but the last. */
+/** The items of all pages of a list, read with pages of `n` items. `meanwhile` is called between two pages. */
 export async function everyItem<T>(
   world: World,
   path: string,
@@ -94,7 +94,7 @@ export async function eventsDuring(world: World, work: () => Promise<unknown>): 
   return results.map(({ type, target, actor }) => ({ type, target: JSON.parse(target) as Happened['target'], actor }));
 }
 
-/** How often each of these occurs. */
+/** The number of occurrences of each value. */
 export function tally(values: (string | number)[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const value of values) counts[value] = (counts[value] ?? 0) + 1;

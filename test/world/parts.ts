@@ -31,7 +31,7 @@ export function partsOf(contentType: string | null, bytes: Uint8Array): Part[] {
   return parts;
 }
 
-/** The bucket answers this many reads, and fails afterwards. */
+/** A bucket that answers the first `reads` reads and fails afterwards. */
 export function failingAfter(env: Env, reads: number): Env {
   let done = 0;
   const BLOBS = new Proxy(env.BLOBS, {

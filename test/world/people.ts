@@ -1,4 +1,4 @@
-/** Users, invited and joined through the API, and requests to the API in their name. */
+/** Creates users through the API, and sends requests to the API as these users. */
 import { expect } from 'vitest';
 import { expectAsDescribed } from './contract.ts';
 import type { World } from './world.ts';
@@ -7,31 +7,32 @@ export interface Person {
   name: string;
   /** `user:alice` */
   subject: string;
-  /** The id of their first access key. */
+  /** The secret of the user's first access key. */
   secret: string;
+  /** The id of that key. */
   keyId: string;
-  /** Two ways to use it: the whole value of an Authorization header. */
+  /** Authorization headers with that key, for the schemes Basic and Bearer. */
   basic: string;
   bearer: string;
 }
 
-/** `T`: the fields that the test reads by name. */
+/** An answer of the API. `T` is the type of its body, as far as the test reads it. */
 export interface ApiAnswer<T = Record<string, unknown>> {
   status: number;
-  /** Decoded JSON; `null` without a body, and text if it is not JSON. */
+  /** The parsed JSON. `null` if there is no body, and a text if the body is not JSON. */
   body: T;
   headers: Headers;
 }
 
 export interface ApiRequest {
-  /** The Authorization header; `null`: none. Left out, the administrator's. */
+  /** The Authorization header. `null` for no header. By default, that of the administrator. */
   as?: string | null;
-  /** Sent as JSON; a string as it is. */
+  /** The body, sent as JSON. A string is sent unchanged. */
   body?: unknown;
   headers?: Record<string, string>;
 }
 
-/** `path` begins after `/api/v1`. */
+/** Sends a request to the API and checks the answer against its description. @param path the part after `/api/v1` */
 export async function api<T = Record<string, unknown>>(
   world: World,
   method: string,
@@ -58,7 +59,7 @@ function decoded(text: string): unknown {
   }
 }
 
-/** Status and code of a refusal. */
+/** The status and the error code of a refusal. */
 export function refused({ status, body }: ApiAnswer<unknown>): string {
   return `${status} ${(body as { errors?: { code: string }[] } | null)?.errors?.[0]?.code}`;
 }
@@ -71,14 +72,14 @@ interface Joined {
   key: { id: string; secret: string };
 }
 
-/** The token of a user's open invitation. The user is invited if unknown. */
+/** The token of a user's open invitation. Invites the user if there is no such user. */
 export async function invitationOf(world: World, name: string, options: { administrator?: boolean } = {}): Promise<string> {
   const { status, body } = await api<Invited>(world, 'PUT', `/users/${name}`, { body: options });
   expect(status, JSON.stringify(body)).toBeLessThan(300);
   return body.invitation.token;
 }
 
-/** Invites a user, and accepts for them. */
+/** Invites a user and accepts the invitation. */
 export async function inviteUser(world: World, name: string, options: { administrator?: boolean } = {}): Promise<Person> {
   const token = await invitationOf(world, name, options);
   const { status, body } = await api<Joined>(world, 'POST', '/invitations/accept', { as: null, body: { token } });

@@ -1,11 +1,14 @@
 /**
- * Queues that hold messages until a test has them delivered, so that a test decides what arrives, when, and how often.
- * Messages must fit the platform's limits. The runtime's own queues run in test/local/.
+ * Queues that hold messages until a test delivers them. So a test decides which messages arrive, when and how often. Messages
+ * must keep the limits of the platform. The tests in test/local/ use the queues of the runtime.
  */
 import { createExecutionContext, createMessageBatch, getQueueResult } from 'cloudflare:test';
 import type { Env } from '../../src/env.ts';
 
-/** Cloudflare Queues, "Limits": bytes of a message, messages and bytes of a batch, seconds of a delay. */
+/**
+ * The limits of Cloudflare Queues ("Limits"): the bytes of a message, the messages of a batch, the bytes of a batch, and the
+ * seconds of a delay.
+ */
 const MESSAGE_MAX_BYTES = 128 * 1000;
 const BATCH_MAX = 100;
 const BATCH_MAX_BYTES = 256 * 1000;
@@ -20,9 +23,9 @@ export interface Held {
 
 export class TestQueue {
   readonly held: Held[] = [];
-  /** Everything that was ever sent. */
+  /** The number of messages that were sent. */
   sent = 0;
-  /** Sends fail while this is set. */
+  /** True if every send fails. */
   down = false;
 
   readonly name: string;
@@ -58,8 +61,9 @@ export class TestQueue {
 export type Consumer = (batch: MessageBatch, env: Env, context: ExecutionContext) => Promise<void>;
 
 /**
- * Passes up to `size` messages to the consumer, in order, ignoring delays. Messages that it retries, or all if it throws, are
- * held again. Returns how many were acknowledged.
+ * Passes up to `size` messages to the consumer, in order, without regard to delays. The messages that it retries are held
+ * again. If it throws, all messages are held again.
+ * @returns the number of acknowledged messages
  */
 export async function deliverBatch(queue: TestQueue, consumer: Consumer, env: Env, size = 100): Promise<number> {
   const taken = queue.held.splice(0, size);

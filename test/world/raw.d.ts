@@ -1,4 +1,4 @@
-/** Imports that the test runner supports: files as text. */
+/** The types of imports that the test runner supports: files as text. */
 declare module '*?raw' {
   const text: string;
   export default text;

@@ -1,9 +1,9 @@
-/** Reading from a registry: all pages of lists, and events. */
+/** Reads all pages of lists, digests of references, and events of a registry. */
 import { expect } from 'vitest';
 import type { TestQueue } from './queues.ts';
 import type { World } from './world.ts';
 
-/** Path of the next page; `null` on the last. */
+/** The path of the next page. `null` for the last page. */
 export function nextPage(response: Response): string | null {
   const link = response.headers.get('link');
   if (link === null) return null;
@@ -12,7 +12,7 @@ export function nextPage(response: Response): string | null {
   return next as string;
 }
 
-/** Every page of a list from `path` on, as a client follows them. `meanwhile` runs after each but the last. */
+/** Follows the links of a list from `path` on, and returns every page. `meanwhile` is called between two pages. */
 export async function everyPage<T>(world: World, path: string, meanwhile: (page: number) => Promise<void> = async () => {}) {
   const pages: T[] = [];
   for (let at: string | null = path; at !== null; ) {
@@ -37,7 +37,7 @@ export async function tagsOf(world: World, repository: string): Promise<string[]
   return pages.flatMap((page) => page.tags);
 }
 
-/** The digest of a reference by HEAD, or the status if it is not found. */
+/** The digest of a reference, read with HEAD. The status if the answer is not a 200. */
 export async function digestAt(world: World, repository: string, reference: string): Promise<string | number | null> {
   const response = await world.fetch('HEAD', `/v2/${repository}/manifests/${reference}`);
   return response.status === 200 ? response.headers.get('docker-content-digest') : response.status;
@@ -48,7 +48,7 @@ export interface Recorded {
   target: { tag?: string; digest?: string; previous?: string; mediaType?: string; size?: number };
 }
 
-/** The events of one repository, in order. */
+/** The events about one repository, in order. */
 export async function eventsOf(world: World, repository: string): Promise<Recorded[]> {
   const { results } = await world.env.DB.prepare('SELECT type, target FROM events WHERE about = ? ORDER BY id')
     .bind(repository)
@@ -66,7 +66,7 @@ export interface EventRow {
   key: string | null;
 }
 
-/** All events after this one, in order. */
+/** All events with a greater id, in order. */
 export async function recordAfter(world: World, id: number): Promise<EventRow[]> {
   const { results } = await world.env.DB.prepare(
     'SELECT id, about, sequence, type, target, actor, key_id AS key FROM events WHERE id > ? ORDER BY id',
@@ -76,12 +76,12 @@ export async function recordAfter(world: World, id: number): Promise<EventRow[]>
   return results.map(({ target, ...row }) => ({ ...row, target: JSON.parse(target) as EventRow['target'] }));
 }
 
-/** The newest event's id; 0 if there is none. */
+/** The id of the newest event. 0 if there is none. */
 export async function newestOf(world: World): Promise<number> {
   return (await world.env.DB.prepare('SELECT coalesce(max(id), 0) AS id FROM events').first<number>('id')) ?? Number.NaN;
 }
 
-/** The announcements since the last call, in order. */
+/** The messages to the queue of events since the last call, in order. */
 export function announcedTo(world: World): unknown[] {
   return (world.env.EVENTS as unknown as TestQueue).held.splice(0).map(({ body }) => body);
 }

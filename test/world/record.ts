@@ -1,8 +1,7 @@
-/** Records events without a change, for tests of what happens to events. */
+/** Records events without a change, for tests of how events are processed. */
 import { type Database, newBatch, type Results } from '../../src/events/batch.ts';
 import { type EventSource, recordEvent } from '../../src/events/outbox.ts';
 
-/** Records events in one batch. */
 export function recordAll(env: Database, sources: readonly EventSource[]): Promise<Results> {
   const batch = newBatch(env);
   for (const source of sources) recordEvent(batch, source);

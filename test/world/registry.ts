@@ -1,6 +1,6 @@
 /**
- * Starts the registry as a user does, `node src/local/start.ts`, on a free port with its own data folder, for tests of the
- * whole program from outside. Runs in Node, never inside the Worker.
+ * Starts the registry as a user does (`node src/local/start.ts`), on a free port and with a data folder of its own, for tests
+ * of the whole program. This code runs in Node, never in the Worker.
  */
 
 import type { ChildProcess } from 'node:child_process';
@@ -17,13 +17,13 @@ export type Verify = 'storage' | 'stream';
 
 export interface RegistryOptions {
   verify?: Verify;
-  /** Further settings of the program. They override those that this helper sets. */
+  /** Additional settings of the program. They override the settings of this helper. */
   env?: Record<string, string>;
 }
 
-/** A registry to test, and the credentials of a user with all rights. */
+/** The address of a registry to test, and the credentials of a user with all rights. */
 export interface Target {
-  /** HOST:PORT, as in an image's name. */
+  /** HOST:PORT, as in the name of an image. */
   readonly host: string;
   readonly username: string;
   readonly password: string;
@@ -33,13 +33,13 @@ export interface Registry extends Target {
   readonly url: string;
   readonly dataDir: string;
   readonly process: ChildProcess;
-  /** The program's output so far, standard output and error together. */
+  /** The output of the program so far, with standard output and standard error together. */
   output(): string;
-  /** Ends the program like Ctrl-C, waits for it and removes its data. */
+  /** Ends the program like Ctrl-C, waits for its end and removes its data. */
   stop(): Promise<void>;
   /** Kills the program and all its processes at once. The data stays. */
   kill9(): Promise<void>;
-  /** After `kill9`: starts the program again on the same data and port. */
+  /** Starts the program again on the same data and port. Ends it first if it still runs. */
   restart(): Promise<void>;
 }
 
@@ -95,13 +95,15 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   };
 }
 
-/** The registry that the environment names (REGISTRY, REGISTRY_USERNAME, REGISTRY_PASSWORD), if any. */
+/**
+ * The registry that the environment names in REGISTRY, REGISTRY_USERNAME and REGISTRY_PASSWORD. `null` if it names none.
+ */
 export function registryFromEnv(): Target | null {
   const { REGISTRY: host, REGISTRY_USERNAME: username = '', REGISTRY_PASSWORD: password = '' } = process.env;
   return host === undefined || host === '' ? null : { host, username, password };
 }
 
-/** For programs that use this helper: turns Ctrl-C into an ordinary exit, so that no registry survives them. */
+/** Makes signals end this process with the event `exit`, so that a program that uses this helper leaves no registry running. */
 export function exitOnSignals(): void {
   process.once('SIGINT', () => process.exit(130));
   process.once('SIGTERM', () => process.exit(143));
@@ -115,7 +117,7 @@ async function launch(env: Record<string, string>, host: string): Promise<Progra
   throw new Error(`${START} ${error}; it printed:\n${program.output}`);
 }
 
-/** The program leads a process group, so that its runtime can be killed with it. */
+/** Starts the program as the leader of a process group, so that its runtime can be killed with it. */
 function run(env: Record<string, string>): Program {
   const child = spawn(process.execPath, [START], {
     cwd: ROOT,
@@ -140,12 +142,12 @@ function run(env: Record<string, string>): Program {
   return program;
 }
 
-/** Null once the registry asks for credentials, otherwise the error. */
+/** Waits until the registry asks for credentials. @returns the error; `null` if there is none */
 async function waitUntilReady(program: Program, host: string): Promise<string | null> {
   const deadline = Date.now() + READY_WITHIN_MS;
   while (Date.now() < deadline) {
     if (hasExited(program.child)) return `ended with exit code ${program.child.exitCode}`;
-    // It listens a moment before its tables exist, so its own output counts too.
+    // An answer alone is not enough: the program must also have printed that it is ready.
     if (program.output.includes('is ready at') && (await statusOf(`http://${host}/v2/`)) === 401) return null;
     await sleep(100);
   }

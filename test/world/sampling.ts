@@ -1,6 +1,6 @@
 /**
- * How much of a walk runs. Files named `*.walk.test.ts` run twice: whole in `npm run test:exhaustive`, and as a short sample of
- * every walk in `npm test`. Files named `*.exhaustive.test.ts` run in `npm run test:exhaustive` only.
+ * Decides how many cases of an exhaustive test run. Files named `*.walk.test.ts` run all cases in `npm run test:exhaustive`,
+ * and a few cases in `npm test`. Files named `*.exhaustive.test.ts` run in `npm run test:exhaustive` only.
  */
 import { inject } from 'vitest';
 
@@ -13,14 +13,14 @@ declare module 'vitest' {
 /** True in `npm run test:exhaustive`. */
 export const EXHAUSTIVE = inject('exhaustive');
 
-/** Returns the first in `npm run test:exhaustive`, and the second in `npm test`. */
+/** Returns `whole` in `npm run test:exhaustive`, and `sample` in `npm test`. */
 export function inFull<T>(whole: T, sample: T): T {
   return EXHAUSTIVE ? whole : sample;
 }
 
 /**
- * The indexes below `count` that one of `parts` tests visits: all of them in the whole walk, one in a sample. The samples of
- * all parts are spread evenly.
+ * The indexes below `count` that one of `parts` tests tries. In `npm run test:exhaustive` these are all indexes. In `npm test`
+ * it is one index, and the indexes of all parts are spread evenly.
  */
 export function indexesOf(count: number, part: number, parts: number): number[] {
   return inFull(

@@ -1,6 +1,6 @@
 /** The error codes of the distribution specification. */
 
-/** distribution-spec, "Error Codes": the only ones that a 4xx may have. */
+/** The only codes that an answer with a 4xx status may have (distribution-spec, "Error Codes"). */
 export const SPEC_CODES = [
   'BLOB_UNKNOWN',
   'BLOB_UPLOAD_INVALID',

@@ -1,4 +1,4 @@
-/** An external issuer for tests: real keys and tokens, and its two documents, served by a `fetch` that records requests. */
+/** An outside issuer for tests, with real keys and tokens. Its `fetch` serves its two documents and records requests. */
 import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from 'jose';
 import { mismatches, type Told, type TrustRule, verifyToken } from '../../src/auth/outside/oidc.ts';
 import type { Runtime as Outside } from '../../src/auth/runtime.ts';
@@ -15,22 +15,22 @@ interface Key {
 
 export interface Issuer {
   url: string;
-  /** Public keys that it serves. A test may change them. */
+  /** The public keys that the issuer serves. A test may change them. */
   keys: JWK[];
-  /** Requested addresses, in order. */
+  /** The requested URLs, in order. */
   requests: string[];
   /** The options of each request. */
   inits: RequestInit<RequestInitCfProperties>[];
-  /** Answers instead of the usual ones, by address. */
+  /** The answers that replace the usual ones, by URL. */
   answers: Record<string, (init: RequestInit) => Response | Promise<Response>>;
   configuration: string;
   jwks: string;
   key: Key;
-  /** `undefined` removes a claim. */
+  /** Signs a token. A claim with the value `undefined` is removed. */
   sign(claims?: Record<string, unknown>, header?: Partial<JWTHeaderParameters>, key?: Key): Promise<string>;
-  /** The key that the issuer signs with from now on, besides its previous keys. */
+  /** Creates a new key, with which the issuer signs from then on. It also serves its previous keys. */
   rotate(): Promise<Key>;
-  /** The runtime in which it can be reached, this many seconds after NOW. */
+  /** A runtime whose `fetch` reaches the issuer, and whose clock is `seconds` after `NOW`. */
   world(seconds?: number): Outside;
 }
 
@@ -42,7 +42,7 @@ export async function newKey(alg = 'ES256'): Promise<Key> {
   return { kid, alg, privateKey, publicJwk: { ...(await exportJWK(publicKey)), kid, alg, use: 'sig' } };
 }
 
-/** Each gets a URL of its own by default, because keys are cached by it. */
+/** Creates an issuer. By default each issuer has another URL, because keys are cached by the URL. */
 export async function newIssuer({ alg = 'ES256', url = `https://issuer-${++made}.example` } = {}): Promise<Issuer> {
   const key = await newKey(alg);
   const issuer: Issuer = {
@@ -90,7 +90,7 @@ function fetchOf(issuer: Issuer): typeof fetch {
   }) as typeof fetch;
 }
 
-/** The subject that rules accept a token for: verified, and compared with each rule of its issuer. `null`: none. */
+/** Verifies a token and returns the rules that accept it, with its claims. `null` if no rule accepts it. */
 export async function takenFor(
   token: string,
   rules: TrustRule[],

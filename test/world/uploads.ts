@@ -1,6 +1,7 @@
 /**
- * A client of the upload protocol, request by request, and what the stores hold after it. A `Request` made in memory has no
- * Content-Length, so each body says whether it has one: `sized` as most clients send it, `unsized` as docker does.
+ * Sends the single requests of the upload protocol, and reads the stores afterwards. A `Request` made in memory has no
+ * Content-Length, so a test chooses the kind of body: `sized` with a Content-Length, as most clients send it, or `unsized`
+ * without one, as docker sends it.
  */
 import { expect } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
@@ -9,7 +10,7 @@ import type { Send, World } from './world.ts';
 
 export const MIB = 1024 * 1024;
 
-/** The two verification modes, each with its smallest part size: R2 completes no multipart with smaller ones. */
+/** The two values of `VERIFY`, each with the smallest part size. R2 completes no multipart upload with smaller parts. */
 export const MODES = [
   { verify: 'storage', part: 64 * 1024 },
   { verify: 'stream', part: 5 * MIB },
@@ -17,7 +18,7 @@ export const MODES = [
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Bytes of a layer: like `noise`, but cheap for many bytes. No two blocks are equal, so order matters. */
+/** The bytes of a layer, made faster than with `noise`. No two blocks are equal, so a wrong order of blocks is noticed. */
 export function layer(size: number, seed = 1): Bytes {
   const block = noise(64 * 1024, seed);
   const bytes = new Uint8Array(size);
@@ -33,7 +34,7 @@ export function sized(bytes: Bytes, range?: string): Send {
   return { body: bytes, headers: { 'content-length': String(bytes.byteLength), ...withRange(range) } };
 }
 
-/** A body of unknown length, in the chunks of a connection. */
+/** A body of unknown length, which arrives in chunks. */
 export function unsized(bytes: Bytes, range?: string): Send {
   return { body: streamOf(bytes, false), headers: withRange(range) };
 }
@@ -42,20 +43,20 @@ function withRange(range: string | undefined): Record<string, string> {
   return range === undefined ? {} : { 'content-range': range };
 }
 
-/** A body of unknown length whose connection breaks after `bytes`. */
+/** A body of unknown length whose connection breaks after these bytes. */
 export function broken(bytes: Bytes): Send {
   return { body: streamOf(bytes, true) };
 }
 
 /**
- * The same, announcing `length` bytes. For a chunk that is joined to others. A put of its own needs `truncated`, whose length
- * the runtime knows, and which cannot be joined.
+ * A body that announces `length` bytes and whose connection breaks after `bytes`, for a chunk that is joined to others. For a
+ * chunk that is one put of its own, use `truncated`: the runtime knows its length.
  */
 export function brokenOff(bytes: Bytes, length: number): Send {
   return { ...broken(bytes), headers: { 'content-length': String(length) } };
 }
 
-/** A body that announces `length` bytes, and whose connection breaks after `bytes`. */
+/** A body that announces `length` bytes and whose connection breaks after `bytes`. It cannot be joined to others. */
 export function truncated(bytes: Bytes, length: number): Send {
   const { readable, writable } = new FixedLengthStream(length);
   const write = async () => {
@@ -81,7 +82,7 @@ function streamOf(bytes: Bytes, breaks: boolean): ReadableStream {
   });
 }
 
-/** end-4a. The location of a new upload. */
+/** Starts an upload (end-4a). @returns its location */
 export async function begin(world: World, repository = 'acme/api', query = ''): Promise<string> {
   const response = await world.fetch('POST', `/v2/${repository}/blobs/uploads/${query}`);
   expect(response.status).toBe(202);
@@ -92,33 +93,33 @@ export function locationOf(response: Response): string {
   return response.headers.get('location') ?? '';
 }
 
-/** end-5. */
+/** Sends a chunk (end-5). */
 export function patch(world: World, location: string, body: Send): Promise<Response> {
   return world.fetch('PATCH', location, body);
 }
 
-/** end-6. */
+/** Finishes an upload (end-6). */
 export function finish(world: World, location: string, digest: string, body: Send = {}): Promise<Response> {
   return world.fetch('PUT', `${location}?digest=${digest}`, body);
 }
 
-/** end-4b. */
+/** Pushes a whole blob in one request (end-4b). */
 export function postWhole(world: World, repository: string, digest: string, body: Send): Promise<Response> {
   return world.fetch('POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, body);
 }
 
-/** end-13: the status, and the Range header. */
+/** Asks for the offset of an upload (end-13). @returns the status and the Range header */
 export async function standing(world: World, location: string): Promise<string> {
   const response = await world.fetch('GET', location);
   return `${response.status} ${response.headers.get('range')}`;
 }
 
-/** Status and `Range` of an answer about an upload. */
+/** The status and the Range header of an answer about an upload. */
 export function progressOf(response: Response): string {
   return `${response.status} ${response.headers.get('range')}`;
 }
 
-/** The digest of what a pull gets, or its status. Cheaper to compare than the bytes. */
+/** The digest of the bytes that a pull gets, or its status. A digest is cheaper to compare than the bytes. */
 export async function pulled(world: World, repository: string, digest: string): Promise<Digest | number> {
   const response = await world.fetch('GET', `/v2/${repository}/blobs/${digest}`);
   if (response.status !== 200) return response.status;
@@ -129,7 +130,7 @@ export async function statusOf(world: World, method: string, path: string): Prom
   return (await world.fetch(method, path)).status;
 }
 
-/** Keys of the bucket below a prefix. */
+/** The keys of the objects in the bucket that begin with a prefix. */
 export async function keysOf(world: World, prefix = ''): Promise<string[]> {
   return (await world.env.BLOBS.list({ prefix })).objects.map(({ key }) => key);
 }
@@ -138,7 +139,7 @@ export async function countOf(world: World, table: 'uploads' | 'blobs' | 'reposi
   return (await world.env.DB.prepare(`SELECT count(*) AS n FROM ${table}`).first<number>('n')) ?? Number.NaN;
 }
 
-/** Keys that no row of any kind names: what a request that did not succeed has left. */
+/** The keys of objects that no row names, which a failed request has left. */
 export async function orphansOf(world: World): Promise<string[]> {
   const { results } = await world.env.DB.prepare(
     `SELECT object_key AS key FROM blobs UNION SELECT object_key FROM manifests WHERE object_key IS NOT NULL
@@ -149,12 +150,12 @@ export async function orphansOf(world: World): Promise<string[]> {
   return (await keysOf(world)).filter((key) => !known.has(key));
 }
 
-/** Moves the end of every upload's time to the past. */
+/** Moves the end of the lifetime of every upload to the past. */
 export async function expireAll(world: World): Promise<void> {
   await world.env.DB.prepare('UPDATE uploads SET expires_at = unixepoch() - 1').run();
 }
 
-/** For `test.each` over texts that may be too long for a title. */
+/** A value with a short form for the title of a test, for `test.each` over long texts. */
 export function shortened(value: string): { shown: string; value: string } {
   return { shown: value.length > 40 ? `${value.slice(0, 40)}...` : value, value };
 }

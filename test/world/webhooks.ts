@@ -1,6 +1,6 @@
 /**
- * Webhooks in a test: a registry with a clock that the test advances, endpoints that answer as it says, and queues that it
- * works off. Nothing waits for real time: sleeping code wakes when the clock advances.
+ * Helpers for tests of webhooks: a registry with a clock that the test advances, endpoints with answers that the test chooses,
+ * and queues that the test delivers. No code waits for real time. Code that sleeps wakes when the test advances the clock.
  */
 
 import { factsOf } from '../../src/app/deliveries.ts';
@@ -17,11 +17,11 @@ import type { Held, TestQueue } from './queues.ts';
 import { newWorld, ORIGIN, type World, worldOf } from './world.ts';
 
 export const URL_OF_SINK = 'https://hooks.example.com/berth';
-/** As in wrangler.toml. */
+/** The settings of the queue of deliveries, as in wrangler.toml. */
 const BATCH_SIZE = 5;
 const MAX_RETRIES = 100;
 
-/** A clock that the test advances. The database reads it too (`clocked`). */
+/** A clock that the test advances. The database also reads it (`clocked`). */
 export class Clock {
   now = Math.floor(Date.now() / 1000) * 1000;
   private sleepers: { until: number; wake: () => void }[] = [];
@@ -42,7 +42,7 @@ export class Clock {
   }
 }
 
-/** The same database with the test's clock. */
+/** The same database with the clock of the test. */
 function clocked(database: D1Database, clock: Clock): D1Database {
   return new Proxy(database, {
     get(target, name) {
@@ -54,13 +54,13 @@ function clocked(database: D1Database, clock: Clock): D1Database {
 }
 
 export interface Post {
-  /** `webhook-id` */
+  /** The value of the header `webhook-id`. */
   id: string;
   url: string;
   headers: Record<string, string>;
   body: string;
   redirect: string | undefined;
-  /** Seconds. */
+  /** The time of the request, in seconds. */
   at: number;
 }
 
@@ -75,10 +75,10 @@ export const status =
 export const hanging: Answering = (_, signal) =>
   new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
 
-/** The receiver of `fetch`. */
+/** The endpoint that receives all outgoing requests, and records them. */
 export class Sink {
   posts: Post[] = [];
-  /** Those that it answered with success. */
+  /** The requests that it answered with a 2xx status. */
   acknowledged: Post[] = [];
   answer: Answering = status(204);
   under = 0;
@@ -160,7 +160,7 @@ export async function subscribe(
     { by: { subject: 'user:admin' }, idempotency: null, requireScope: () => {} },
   );
   const { id } = subscription;
-  // As a webhook created before types had a default, and before its endpoint was checked.
+  // Written to the row, because the operation would refuse some of these endpoints and would set default types.
   const types = filter.types ?? null;
   const endpoint = url === URL_OF_SINK && headers === NONE ? subscription.endpoint : await seal(env, id, { url, headers });
   await env.DB.prepare("UPDATE subscriptions SET filter = json_set(filter, '$.types', json(?2)), endpoint = ?3 WHERE id = ?1")
@@ -169,7 +169,7 @@ export async function subscribe(
   return { ...subscription, endpoint, filter: { ...subscription.filter, types }, secret };
 }
 
-/** Advances the clock, which also makes delayed messages due. */
+/** Advances the clock and reduces the delays of the messages in the queues. */
 export function pass(scene: Scene, seconds: number): void {
   scene.clock.turn(seconds * 1000);
   for (const queue of [scene.events, scene.deliveries, scene.deadLetters]) {
@@ -181,7 +181,7 @@ export function match({ env }: Pick<Scene, 'env'>, slices = 4): Promise<boolean>
   return matchEvents(env, (repositories) => factsOf(env, repositories), slices);
 }
 
-/** A batch as a consumer gets it, and what it did with each message. */
+/** The batch for a consumer. `said` records for each message `ack`, or the delay of its retry in seconds. */
 export function batchOf(queue: TestQueue, held: readonly Held[]) {
   const said = new Map<string, 'ack' | number>();
   const messages = held.map(({ id, body, attempts }) => ({
@@ -205,8 +205,9 @@ export function batchOf(queue: TestQueue, held: readonly Held[]) {
 export type Consumer = (batch: MessageBatch, work: Background) => Promise<void>;
 
 /**
- * Passes the first due messages to the consumer. If it throws, messages that are neither acknowledged nor retried come again,
- * and all if it stops: its results count at its end. @returns how many there were
+ * Passes the first due messages to the consumer. If the consumer throws, the messages that it neither acknowledged nor retried
+ * are queued again. If it is stopped, all messages are, because its decisions take effect only when it ends.
+ * @returns the number of messages that were passed
  */
 export async function handOver(
   queue: TestQueue,
@@ -230,7 +231,7 @@ export async function handOver(
     if (again.attempts > MAX_RETRIES + 1) deadLetters.held.push({ ...again, attempts: 1, delaySeconds: 0 });
     else queue.held.push(again);
   }
-  // Background work may be stopped, too.
+  // The consumer may also be stopped during its background work.
   if (how !== 'stopped') await Promise.race([work.done(), stopped]);
   return taken.length;
 }
@@ -258,7 +259,7 @@ export function bury(scene: Scene, handing: Handing & { env?: Env } = {}): Promi
   return handOver(scene.deadLetters, scene.deadLetters, (batch) => consumeDeadLetters(env, batch), { size: 100, ...handing });
 }
 
-/** Works off everything that is due. */
+/** Delivers all messages that are due, until none is left. */
 export async function drain(scene: Scene): Promise<void> {
   for (let done = 1; done > 0; ) {
     done = await handOver(scene.events, scene.deadLetters, async () => void (await match(scene)), { size: 100 });
@@ -267,7 +268,7 @@ export async function drain(scene: Scene): Promise<void> {
   }
 }
 
-/** Advances the clock while something waits for it. */
+/** Advances the clock while requests to endpoints wait, until `work` has ended. */
 export async function turning<T>(scene: Scene, work: Promise<T>): Promise<T> {
   let over = false;
   const ended = work.finally(() => {
@@ -314,7 +315,11 @@ export function idOf(row: DeliveryKey): string {
 
 export const CRON_SECONDS = 600;
 
-/** Works off everything, with the cron at its times. @param hours after which it counts as endless */
+/**
+ * Delivers messages and runs the schedule every ten minutes, until nothing is left to do.
+ * @param hours the maximum time on the clock
+ * @throws Error if something is left after that time
+ */
 export async function untilQuiet(scene: Scene, cron: () => Promise<void>, hours = 60): Promise<void> {
   const end = scene.clock.now + hours * 3_600_000;
   for (let next = CRON_SECONDS; ; ) {
@@ -337,7 +342,7 @@ export async function untilQuiet(scene: Scene, cron: () => Promise<void>, hours 
 
 const INNER = Symbol('the statement itself');
 
-/** Statements, including those in batches, their round trips, and the rows that they read and write. */
+/** Records all statements, including those in batches, and counts round trips and the rows read and written. */
 export function countingStatements(env: Env) {
   const statements: string[] = [];
   const counts = { d1: 0, rowsRead: 0, rowsWritten: 0 };
@@ -348,7 +353,7 @@ export function countingStatements(env: Env) {
       counts.rowsWritten += meta.rows_written;
     }
   };
-  // `first` does not say what it cost. `all` does, and returns the same.
+  // The answer of `first` has no numbers of rows. The answer of `all` has them, and the same rows.
   const asked = async (statement: D1PreparedStatement) => {
     const result = await statement.all<Record<string, unknown>>();
     tally([result]);

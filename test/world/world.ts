@@ -1,6 +1,7 @@
 /**
- * An empty world for a test: real D1 with the schema, real R2, and a client that speaks to the Worker through its own
- * `fetch` handler, logged in as the administrator unless told otherwise. Bindings can be wrapped, to count or to fail.
+ * Makes an empty registry for a test, called a world: a real D1 with the schema, a real R2, and a client. The client calls the
+ * `fetch` handler of the Worker, as the administrator unless the test sends other credentials. Bindings can be wrapped, to
+ * count their calls or to make them fail.
  */
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -14,27 +15,28 @@ export const ORIGIN = 'https://registry.test';
 
 export interface World {
   env: Env;
-  /** Sends a request and waits for what the Worker does after its answer. `path` begins with a slash. */
+  /** Sends a request, and also waits for the work that the Worker does after its answer. `path` begins with a slash. */
   fetch(method: string, path: string, init?: Send): Promise<Response>;
 }
 
 export interface Send {
   headers?: Record<string, string>;
   body?: BodyInit | null;
-  /** `null`: no credentials. */
+  /** The Authorization header. `null` for no credentials. By default, the administrator's. */
   authorization?: string | null;
 }
 
 /**
- * Creates the schema if it is missing and empties every store. `vars` are settings as in wrangler.toml. Rows and objects are
- * deleted one by one: the test runner's own reset would abort requests that a test has stopped on purpose.
+ * Creates the schema if it is missing, and empties the database and the bucket. Rows and objects are deleted one by one,
+ * because the reset of the test runner would abort requests that a test has stopped on purpose.
+ * @param vars settings and bindings that replace the usual ones
  */
 export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
   const bindings = env as unknown as Env & { SCHEMA: string[] };
   const empty = inOneLine(tablesOf(bindings.SCHEMA).map((table) => `DELETE FROM ${table}`));
-  // Fails where a table is missing: in the first world of a runtime, and after tests of migrations.
+  // The first `exec` fails if a table is missing: in the first world of a runtime, and after tests of migrations.
   await bindings.DB.exec(empty).catch(() => bindings.DB.exec(`${inOneLine(bindings.SCHEMA)}; ${empty}`));
-  // Checked once in an isolate, so that no test counts its calls.
+  // An isolate checks the stores once. It does so here, so that no test counts the calls of this check.
   await requireOwnStores(bindings);
   await bindings.DB.exec('DELETE FROM registry');
   for (let page = await bindings.BLOBS.list(); page.objects.length > 0; page = await bindings.BLOBS.list()) {
@@ -44,8 +46,8 @@ export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
 }
 
 /**
- * The same database as a separate object. The Worker remembers logins and spending by database binding, and test files share
- * an isolate: a world must not start with what another one left behind.
+ * The same database as a new object. The Worker remembers logins and charged rows by the object of the database binding, and
+ * all test files share an isolate. With a new object, no world starts with the memory of another world.
  */
 function ownDatabase(database: D1Database): D1Database {
   return {
@@ -67,7 +69,7 @@ function inOneLine(statements: string[]): string {
   return statements.map((statement) => statement.replaceAll(/\s+/g, ' ').trim()).join('; ');
 }
 
-/** Tests send more than any client. Tests of limits pass them as `vars`. */
+/** Removes the rate limits, because tests send more requests than any client. A test of a limit passes it in `vars`. */
 function withoutLimits({
   WRONG_PASSWORDS: _,
   TOKEN_REQUESTS: __,
@@ -82,7 +84,7 @@ function withoutLimits({
   return bindings;
 }
 
-/** By their names in wrangler.toml. */
+/** The queues, with their names in wrangler.toml. */
 function testQueues(): Pick<Env, 'EVENTS' | 'DELIVERIES' | 'DEAD_LETTERS'> {
   return {
     EVENTS: new TestQueue('berth-events'),
@@ -91,13 +93,13 @@ function testQueues(): Pick<Env, 'EVENTS' | 'DELIVERIES' | 'DEAD_LETTERS'> {
   };
 }
 
-/** Removes the owner's mark from the stores, as if no deployment had used them. */
+/** Removes the mark of the registry from the database and the bucket, as if no deployment had used them. */
 export async function forgetOwner({ env: { DB, BLOBS } }: World): Promise<void> {
   await DB.prepare('DELETE FROM registry').run();
   await BLOBS.delete('registry');
 }
 
-/** The same stores seen through other bindings or settings. */
+/** A world with these bindings and settings, for example with wrapped stores of another world. */
 export function worldOf(bindings: Env): World {
   return { env: bindings, fetch: (method, path, init = {}) => send(bindings, method, path, init) };
 }
@@ -106,7 +108,7 @@ async function send(bindings: Env, method: string, path: string, init: Send): Pr
   const headers = new Headers(init.headers);
   const authorization = init.authorization === undefined ? await administrator(bindings) : init.authorization;
   if (authorization !== null) headers.set('authorization', authorization);
-  // Answers that must be identical would differ in the random ids of their requests.
+  // All requests get the same id, because tests compare answers that must be identical.
   if (!headers.has('cf-ray')) headers.set('cf-ray', '0123456789abcdef-TST');
   const length = lengthOf(init.body);
   if (length !== null && !headers.has('content-length')) headers.set('content-length', String(length));
@@ -117,7 +119,7 @@ async function send(bindings: Env, method: string, path: string, init: Send): Pr
   return response;
 }
 
-/** The length that a client would announce. A stream has none and is sent in chunks. */
+/** The Content-Length that a client would send. `null` for a stream, which is sent in chunks. */
 function lengthOf(body: Send['body']): number | null {
   if (typeof body === 'string') return new TextEncoder().encode(body).byteLength;
   return body instanceof Uint8Array || body instanceof ArrayBuffer ? body.byteLength : null;
