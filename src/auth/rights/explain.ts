@@ -1,6 +1,6 @@
 /**
- * Explains whether somebody may do something, and why. Uses the statements and the engine of every request, so that an
- * explanation cannot differ from what happens.
+ * Explains whether a principal may do something, and why. It uses the same statements and the same engine as every request, so
+ * an explanation cannot differ from the decision on a request.
  */
 
 import type { Database } from '../../events/batch.ts';
@@ -20,20 +20,23 @@ interface Asked {
   action: RepositoryAction;
   repository: string;
   tag: string | null;
-  /** Claims of the token, if the principal is a trust rule. */
+  /** The claims of the CI job's token, if the principal is a trust rule. */
   claims: Record<string, string>;
 }
 
 interface Explained extends Decision {
-  /** In words. */
+  /** The explanation in words. */
   reason: string;
-  /** The key whose own limit does not allow it. */
+  /** The principal, if it is a key whose own limit refuses the action; otherwise `null`. */
   limitedBy: string | null;
-  /** The result may depend on something that the asker may not know. */
+  /** True if the result may depend on something that the asker may not know. */
   partial: boolean;
 }
 
-/** @param asker the caller. What they may not know is left out, and `partial` says so */
+/**
+ * Explains what a principal may do.
+ * @param asker the caller. The answer leaves out what the asker may not know, and `partial` then says so
+ */
 export async function explainFor(
   env: Database,
   { principal, action, repository, tag, claims }: Asked,
@@ -58,8 +61,8 @@ export async function explainFor(
 }
 
 /**
- * Explains to the caller what they may do. Statements of a repository are shown only to callers who may pull from it, because
- * they tell that it exists.
+ * Explains to callers what they may do themselves. Statements in the policy of a repository are shown only to a caller who may
+ * pull from it, because they reveal that the repository exists.
  */
 export function explainOwn(authority: Authority, asked: Pick<Asked, 'action' | 'repository' | 'tag'>): Explained {
   const { key } = authority.credentialOrigin;
@@ -72,7 +75,7 @@ export function explainOwn(authority: Authority, asked: Pick<Asked, 'action' | '
   return decidedBy === found.decidedBy ? shown : { ...shown, reason: reasonOf(shown, null, asked.action) };
 }
 
-/** The decision. Moving a tag takes the right to push too. */
+/** Returns the decision. Moving a tag (`retag`) also requires the right to push. */
 function decidedWithPush(authority: Authority, asked: Omit<Asked, 'claims'>): Omit<Explained, 'partial'> {
   const found = decided(authority, asked);
   if (asked.action !== 'retag' || !found.allowed) return found;
@@ -80,7 +83,10 @@ function decidedWithPush(authority: Authority, asked: Omit<Asked, 'claims'>): Om
   return push.allowed ? found : { ...push, reason: `moving a tag takes the right to push too: ${push.reason}` };
 }
 
-/** True if the repository's policy names groups whose members the viewer may not know. Their statements were left out. */
+/**
+ * True if the policy of the repository names groups whose members the viewer may not know. `seen` leaves these groups out of
+ * the authority.
+ */
 function namesHidden(viewer: Viewer, principal: string, { statements }: Authority): boolean {
   if (
     viewer.administrator ||
@@ -112,7 +118,7 @@ interface Subject {
 type SeenPrincipal = { authority: Authority; whole: boolean } | { authority: null; whole: true };
 const NOBODY: SeenPrincipal = { authority: null, whole: true };
 
-/** A principal as the viewer may see it, with the repository's statements. */
+/** Returns the principal as the viewer may see it, with the statements of the repository. */
 async function seenPrincipal(
   env: Database,
   viewer: Viewer,
@@ -136,7 +142,10 @@ async function seenPrincipal(
   return { authority: { ...authority, statements: [...authority.statements, ...own] }, whole };
 }
 
-/** A key is known to its owner, to a caller who uses it, to administrators, and to the owners of a robot's organization. */
+/**
+ * Returns the authority of a key. A key may be seen by its owner, by a caller who uses it, by administrators, and by the owners
+ * of its robot's organization.
+ */
 async function seenKey(env: Database, viewer: Viewer, id: string, repository: string): Promise<SeenPrincipal> {
   const authority = await authorityOfKey(env, id, [repository]);
   if (!authority) return NOBODY;
@@ -146,7 +155,10 @@ async function seenKey(env: Database, viewer: Viewer, id: string, repository: st
   return isTheirs || isRobotOfTheirs ? { authority, whole: true } : NOBODY;
 }
 
-/** A team's policy is known to the owners of its organization. An organization has no policy: only its name matters. */
+/**
+ * Returns a group as the viewer may see it. The policy of a team is visible to the owners of its organization. An organization
+ * has no policy, so its name suffices.
+ */
 async function seenGroup(env: Database, viewer: Viewer, group: string): Promise<Seen> {
   const byName = groupByName(group, knowsOf(viewer, group));
   if (!group.startsWith('team:')) return { authority: byName, whole: true };
@@ -163,13 +175,13 @@ function reasonOf({ decidedBy, allowed }: Decision, limitedBy: string | null, ac
   return allowed ? `allowed by ${decidedBy.from}` : `denied by ${decidedBy.from}: a statement that denies wins`;
 }
 
-/** Owners that an answer names. */
+/** The maximum number of owners of the namespace that an answer names. */
 const OWNERS_MAX = 100;
 
 /**
- * Lists who can grant rights in a repository, within the limits of one request: administrators, owners of the namespace, and
- * those that statements of the repository or of its organization's teams allow to administer. The asker is told names that they
- * may know, and roles instead of the others.
+ * Lists who can grant rights in a repository, within the limits of one request: administrators, the owners of the namespace,
+ * and the principals that may administer the repository according to its policy or to those of the organization's teams. The
+ * list contains the names that the asker may know, and roles instead of the other names.
  */
 export async function whoCanGrant(env: Database, repository: string, asker: Authority): Promise<string[]> {
   const viewer = viewerOf(asker);

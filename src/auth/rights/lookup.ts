@@ -1,7 +1,7 @@
 /**
- * Loads the authority of a caller by its credential, and of others for questions about them, in one call of the database.
- * Decides who may administer a repository, an organization or the registry: for requests, and for webhooks whose creator may
- * have left.
+ * Loads the authority of a caller by its credential, and the authority of others for questions about them, with one call to the
+ * database. Also decides who may administer a repository, an organization or the registry. Requests need that decision, and so
+ * do webhooks, because the creator of a webhook may have lost the right.
  */
 import type { Database, JoinedReads } from '../../events/batch.ts';
 import { isAboutRepository, organizationAbout } from '../../events/event.ts';
@@ -15,11 +15,12 @@ import { allows, isUnscopedUser } from '../policy.ts';
 import type { Runtime } from '../runtime.ts';
 
 /**
- * @param credential `null`: an anonymous caller
- * @param repositories repositories whose policies to load
- * @param joined reads of other modules that join the one call
- * @returns `null` if the credential is not valid, or not any more
- * @throws unauthenticated for a genuine token of a CI job that no trust rule admits, with the reason
+ * Loads the authority of a caller.
+ * @param credential `null` for an anonymous caller
+ * @param repositories the repositories whose policies are loaded
+ * @param joined reads of other modules that join the call to the database
+ * @returns `null` if the credential is not valid, or not valid any more
+ * @throws unauthenticated with the reason for a genuine token of a CI job that no trust rule admits
  */
 export async function loadAuthority(
   env: Database,
@@ -52,8 +53,8 @@ async function loadOne(
 }
 
 /**
- * The authority that users and robots have with a credential that is not narrowed, for questions about others. Leaves out those
- * that are disabled or do not exist.
+ * Returns the authority that users and robots have with a credential that is not narrowed. It is for questions about others.
+ * Accounts that are disabled or do not exist are left out.
  */
 export async function authoritiesOf(
   env: Database,
@@ -64,13 +65,16 @@ export async function authoritiesOf(
   return all.flatMap((loaded) => fromAccount({ kind: 'password', mark: '' }, loaded) ?? []);
 }
 
-/** The authority of a key: its owner's, within its limits. `null` if the key has ended. */
+/**
+ * Returns the authority of a key, which is its owner's authority within the limits of the key.
+ * @returns `null` if the key has ended
+ */
 export async function authorityOfKey(env: Database, key: string, repositories: readonly string[]): Promise<Authority | null> {
   const [loaded] = await loadSubjects(env, [null], repositories, { key, login: null });
   return loaded ? fromAccount({ kind: 'key', key, name: null }, loaded) : null;
 }
 
-/** The authority that comes from one principal alone: everyone, a team or an organization. */
+/** Returns the authority that everyone, a team or an organization has by itself. */
 export async function authorityOfGroup(env: Database, principal: string, repositories: readonly string[]): Promise<Authority> {
   const [loaded = NOTHING_LOADED] = await loadSubjects(env, [principal], repositories, {
     key: null,
@@ -88,7 +92,7 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
   };
 }
 
-/** Creates the bootstrap administrator's account when its password is first used. */
+/** Loads the rights of the caller. Creates the account of the bootstrap administrator when its password is first used. */
 async function loadOrBegin(
   env: Database,
   credential: Credential | null,
@@ -102,8 +106,8 @@ async function loadOrBegin(
 }
 
 /**
- * The authority of a job that a trust rule admits.
- * @param claims claims of its token. Conditions of the rule that only one value fulfils are assumed to be fulfilled
+ * Returns the authority of a job that a trust rule admits.
+ * @param claims claims of the job's token. A condition of the rule that accepts exactly one value is assumed to be fulfilled
  * @returns `null` if the rule does not exist or is disabled
  */
 export async function authorityOfRule(
@@ -122,7 +126,10 @@ export async function authorityOfRule(
   return fromTrustRules({ claims: assumed, omitted: [], audiences: [], at: 0, since: 0 }, [found], found.subject, loaded);
 }
 
-/** @param about a repository's name, `organization:acme`, or empty for the registry itself */
+/**
+ * True if the caller may administer this.
+ * @param about the name of a repository, `organization:acme`, or an empty text for the registry
+ */
 export function administers(authority: Authority, about: string): boolean {
   if (isAboutRepository(about)) return allows(authority, 'admin', about);
   return (
@@ -131,7 +138,10 @@ export function administers(authority: Authority, about: string): boolean {
   );
 }
 
-/** Answers, for each question, whether the subject may administer this now, with a credential that is not narrowed. */
+/**
+ * Decides, for each question, whether the subject may administer this now. A subject is assumed to have a
+ * credential that is not narrowed.
+ */
 export async function mayAdminister(
   env: Database,
   questions: readonly { subject: string; about: string }[],
@@ -146,12 +156,12 @@ export async function mayAdminister(
   for (const rule of rules) if (await ruleAdministers(env, rule)) trusted.add(rule);
   return questions.map(({ subject, about }) => {
     const authority = authorities.get(subject);
-    // The bootstrap administrator has no row before the first use of the password.
+    // The bootstrap administrator has no row in the database before the password is first used.
     return authority ? administers(authority, about) : subject === BOOTSTRAP || trusted.has(subject);
   });
 }
 
-/** True if the trust rule allows some job to administer something. Which repository may depend on the job's claims. */
+/** True if the trust rule allows some job to administer something. The repository may depend on the claims of the job. */
 async function ruleAdministers(env: Database, rule: string): Promise<boolean> {
   const authority = await authorityOfRule(env, rule, {}, []);
   return (

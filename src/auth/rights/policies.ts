@@ -1,6 +1,7 @@
 /**
- * Policies: the statements of users, teams, robots and repositories. Each policy is read and saved as one document. The saving
- * functions check the limits of a policy, that a team or robot stays within its organization, and that the subject exists.
+ * Policies: the statements of users, teams, robots and repositories. Each policy is read and saved as a whole. The
+ * functions that save a policy check its limits, that the policy of a team or robot stays within the organization, and
+ * that the subject exists.
  */
 import type { Batch, Database, Handle, Results } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -25,11 +26,11 @@ import { type Viewer, viewerOf } from './viewer.ts';
 
 interface Policy {
   statements: Statement[];
-  /** 0: nothing was ever saved. */
+  /** 0 if the policy was never saved. */
   version: number;
 }
 
-/** The statement that lets everybody pull. It alone makes a repository public. */
+/** The statement that allows everybody to pull. A repository is public only if its policy contains such a statement. */
 const PUBLIC: Statement = { effect: 'allow', actions: ['pull'], repositories: [], principals: [EVERYONE] };
 
 export function isPublic(statements: readonly Statement[]): boolean {
@@ -40,7 +41,10 @@ function isPublicStatement({ effect, actions, principals }: Statement): boolean 
   return effect === 'allow' && actions.includes('pull') && (principals?.includes(EVERYONE) ?? false);
 }
 
-/** The statements with another visibility. What a public statement allows besides pulling by everybody is kept. */
+/**
+ * Returns the statements with another visibility. Everything that a public statement allows in addition to
+ * pulling by everybody is kept.
+ */
 function withVisibility(statements: readonly Statement[], visibility: 'public' | 'private'): Statement[] {
   if (visibility === 'public') return isPublic(statements) ? [...statements] : [...statements, PUBLIC];
   return statements.flatMap((statement) => (isPublicStatement(statement) ? withoutPublicPull(statement) : [statement]));
@@ -72,7 +76,7 @@ export async function getPolicy(env: Pick<Database, 'DB'>, subject: string): Pro
   return policyOf(await prepare(env, SELECT_POLICY, { subject }).first<Row>());
 }
 
-/** A policy that a batch reads, for `policyIn`. */
+/** The handles of a policy that a batch reads. `policyIn` reads the results. */
 interface PolicyRead {
   policy: Handle<Row>;
   names: Handle<NamedPrincipal>;
@@ -80,10 +84,10 @@ interface PolicyRead {
 }
 
 /**
- * Reads a policy and the accounts that it names. Refuses the batch with `not-found` if its subject does not exist; for a
- * repository the caller requires that.
- * @param asker gets warnings about names as far as they may know of people
- * @param planned statements to warn of instead of the saved ones
+ * Reads a policy and the accounts that it names. Refuses the batch with `not-found` if the subject of the policy does not
+ * exist. For a repository, the caller of this function must require that.
+ * @param asker the caller. Warnings about names tell only what the asker may know about people
+ * @param planned statements to warn about instead of the saved ones
  */
 export function queryPolicy(
   batch: Batch,
@@ -105,10 +109,11 @@ export function policyIn(results: Results, { policy, names, viewer }: PolicyRead
 }
 
 /**
- * Saves a policy. Refuses the batch with `version-mismatch`, with `limit-reached` for more than a member's teams may have
- * together, and with `not-found` if the subject does not exist; for a repository the caller requires that.
- * @param asker gets warnings about names as far as they may know of people
- * @throws request-invalid for statements beyond the limits of a policy, or outside of a team's or robot's organization
+ * Saves a policy. Refuses the batch with `version-mismatch`; with `limit-reached` if the teams of a member would have too large
+ * policies together; and with `not-found` if the subject does not exist. For a repository, the caller of this function must
+ * require that it exists.
+ * @param asker the caller. Warnings about names tell only what the asker may know about people
+ * @throws request-invalid for statements beyond the limits of a policy, or outside the organization of a team or robot
  */
 export function savePolicy(
   batch: Batch,
@@ -125,8 +130,8 @@ export function savePolicy(
 }
 
 /**
- * Checks that a team's or robot's policy is about its own organization only. A repository elsewhere allows something to it by
- * its own policy.
+ * Requires that the policy of a team or robot names only repositories of its own organization. For a repository elsewhere, the
+ * policy of that repository can allow something to the team or robot.
  * @throws request-invalid
  */
 export function requireWithinOrganization(subject: string, statements: readonly Statement[]): void {
@@ -154,12 +159,12 @@ function requireSubject(batch: Batch, subject: string): void {
   );
 }
 
-/** Bytes of the statements that an event lists as added, and as removed. */
+/** The maximum number of bytes of the statements that an event lists as added, and of those that it lists as removed. */
 const LISTED_MAX_BYTES = 4096;
 
 /**
- * Records what a policy change adds and removes, before it is written. Statements that do not fit into the lists are counted in
- * `omitted`.
+ * Records which statements a change adds and removes. Must come before the policy is written. `omitted` is the number of
+ * statements that do not fit into the lists.
  */
 function recordPolicy(batch: Batch, subject: string, statements: readonly Statement[], by: Actor): void {
   const before = withoutMarks(`coalesce((SELECT statements FROM policies WHERE subject = :subject), '[]')`);
@@ -180,7 +185,10 @@ function recordPolicy(batch: Batch, subject: string, statements: readonly Statem
   });
 }
 
-/** Writes the statements of `subject` and records the change. @throws request-invalid beyond the limits of a policy */
+/**
+ * Writes the statements of `subject` and records the change.
+ * @throws request-invalid for statements beyond the limits of a policy
+ */
 function writePolicy(batch: Batch, subject: string, statements: readonly Statement[], by: Actor): void {
   recordPolicy(batch, subject, statements, by);
   writeStatements(batch, subject, statements);
@@ -201,7 +209,7 @@ function writeStatements(batch: Batch, subject: string, statements: readonly Sta
 /**
  * Writes the first policy of a new repository.
  * @param mayAdminister true if the creator may change the policy afterwards
- * @throws forbidden if it makes the repository public and the creator may not
+ * @throws forbidden for a public repository if the creator may not change its policy
  */
 export function writeFirstPolicy(
   batch: Batch,
@@ -220,10 +228,10 @@ export function writeFirstPolicy(
   else writeStatements(batch, subject, statements);
 }
 
-/** A policy with another visibility, and the version that it was made from. */
+/** The statements for the new visibility, and the version of the policy from which they were made. */
 type VisibilityChange = Policy;
 
-/** Reads a policy, to change the visibility of its repository. `null`: the repository has this visibility already. */
+/** Reads a policy and changes the visibility in it. @returns `null` if the repository already has this visibility */
 export async function visibilityChange(
   env: Pick<Database, 'DB'>,
   subject: string,
@@ -234,18 +242,27 @@ export async function visibilityChange(
   return { statements: withVisibility(statements, visibility), version };
 }
 
-/** Refuses the batch with `overtaken` if the policy was saved since `visibilityChange` read it. */
+/**
+ * Writes a policy with another visibility. Refuses the batch with `overtaken` if the policy was saved after
+ * `visibilityChange` read it.
+ */
 export function writeVisibility(batch: Batch, subject: string, { statements, version }: VisibilityChange, by: Actor): void {
   batch.require('overtaken', `coalesce((${VERSION}), 0) = :version`, { subject, version });
   writePolicy(batch, subject, statements, by);
 }
 
-/** The subject of the policy of a repository in the trash. No request is decided by it. */
+/**
+ * Returns the subject under which the policy of a repository in the trash is stored. No request reads
+ * that policy for a decision.
+ */
 function trashed(entry: number): string {
   return `trash:${entry}`;
 }
 
-/** Sets the policy of a repository aside that moves to the trash. @param entry id of the trash entry */
+/**
+ * Stores the policy of a repository that moves to the trash under another subject.
+ * @param entry the id of the entry in the trash
+ */
 export function trashPolicy(batch: Batch, subject: string, entry: number): void {
   batch.run('UPDATE policies SET subject = :trashed, repository = :repository WHERE subject = :subject', {
     ...{ subject, trashed: trashed(entry), repository: nameOf(subject) },
@@ -253,13 +270,16 @@ export function trashPolicy(batch: Batch, subject: string, entry: number): void 
   batch.run('DELETE FROM policy_principals WHERE repository = :repository', { repository: nameOf(subject) });
 }
 
-/** SQL: the policy of a repository in the trash names this principal. Until it is deleted, nobody else may take the name. */
+/**
+ * SQL: the policy of a repository in the trash names this principal. Until that policy is deleted,
+ * nobody else may take the name.
+ */
 export function namedInTrash(principal: string): string {
   return `EXISTS (SELECT 1 FROM policies p, json_each(p.statements) s, json_each(s.value, '$.principals') n
     WHERE p.subject >= 'trash:' AND p.subject < 'trash;' AND n.value = ${principal})`;
 }
 
-/** Restores the policy of a repository from the trash. The repository has no other policy then. */
+/** Restores the policy of a repository from the trash. The repository must have no other policy. */
 export function restorePolicy(batch: Batch, subject: string, entry: number): void {
   batch.run('UPDATE policies SET subject = :subject, repository = NULL WHERE subject = :trashed', {
     subject,
@@ -268,7 +288,7 @@ export function restorePolicy(batch: Batch, subject: string, entry: number): voi
   indexNames(batch, nameOf(subject));
 }
 
-/** Deletes the policies of repositories that leave the trash for good. */
+/** Deletes the policies of repositories that are purged from the trash. */
 export function deleteTrashedPolicies(batch: Batch, entries: readonly number[]): void {
   batch.run('DELETE FROM policies WHERE subject IN (SELECT value FROM json_each(:subjects))', {
     subjects: entries.map(trashed),

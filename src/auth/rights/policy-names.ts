@@ -1,8 +1,8 @@
 /**
- * The names in policies of repositories. An allow statement is bound to the accounts that exist when the policy is saved: a
- * name that nobody has is stored with a mark, which matches no principal, so that whoever takes the name later is allowed
- * nothing. A deny statement applies to whoever has the name. Deciding a request does not look at any of this. Likely mistakes
- * are saved all the same, and whoever saves them is warned.
+ * The names in the policies of repositories. An allow statement applies only to accounts that exist when the policy is saved. A
+ * name that nobody has is stored with a mark, and a marked name matches no principal. So somebody who takes the name later is
+ * allowed nothing. A deny statement applies to everybody who has the name, now or later. The engine that decides on requests
+ * does not know about marks. Likely mistakes in a policy are saved too, and the author gets a warning.
  */
 import type { Batch, Database, Handle } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -13,12 +13,12 @@ import { DELETED, type SubjectRange } from '../within.ts';
 
 const MARK = '?';
 
-/** A principal as it is stored if nobody has the name. */
+/** Returns a principal with the mark, as it is stored if nobody has the name. */
 export function unbound(principal: string): string {
   return `${MARK}${principal}`;
 }
 
-/** A principal as a person wrote it. */
+/** Returns a principal without the mark, as the author of the policy entered it. */
 export function shownPrincipal(principal: string): string {
   return principal.startsWith(MARK) ? principal.slice(MARK.length) : principal;
 }
@@ -27,17 +27,17 @@ export function withShownPrincipals<T extends Statement>(statement: T): T {
   return statement.principals ? { ...statement, principals: statement.principals.map(shownPrincipal) } : statement;
 }
 
-/** SQL: statements (JSON) without marks. No other text in them may begin with the mark. */
+/** SQL: the statements (JSON) without marks. This requires that no other text in the statements begins with the mark. */
 export function withoutMarks(statements: string): string {
   return `replace(${statements}, '"${MARK}', '"')`;
 }
 
-/** SQL: an account or team has this name. */
+/** SQL: an account or a team has this name. */
 const principalExists = (principal: string) => `(${principal} = '${EVERYONE}'
   OR EXISTS (SELECT 1 FROM accounts WHERE subject = ${principal} AND disabled <> ${DELETED})
   OR EXISTS (SELECT 1 FROM teams WHERE subject = ${principal}))`;
 
-/** SQL: statements (JSON) in which allowed names that nobody has are marked. An existing mark stays. */
+/** SQL: the statements (JSON) in which allow statements have marks at the names that nobody has. An existing mark is kept. */
 export function boundStatements(statements: string): string {
   const bound = `iif(p.value LIKE '${MARK}%' OR ${principalExists('p.value')}, p.value, '${MARK}' || p.value)`;
   return `(SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow'
@@ -47,7 +47,7 @@ export function boundStatements(statements: string): string {
       ELSE s.value END)) FROM json_each(${statements}) s)`;
 }
 
-/** Updates the index of the principals that a repository's policy names, after the policy was written. */
+/** Updates the index of the principals that the policy of a repository names. Must come after the policy was written. */
 export function indexNames(batch: Batch, repository: string): void {
   const named = `FROM policies, json_each(statements) s, json_each(s.value, '$.principals') p
     WHERE subject = 'repository:' || :repository AND p.value NOT LIKE '${MARK}%'`;
@@ -61,10 +61,10 @@ export function indexNames(batch: Batch, repository: string): void {
   );
 }
 
-/** Repositories that an answer or an event lists by name. */
+/** The maximum number of repositories that an answer or an event lists by name. */
 const LISTED_MAX = 100;
 
-/** SQL: repositories from `low` to `high` whose policies allow something to a principal from `from` to `before`. */
+/** SQL: the repositories from `low` to `high` whose policies allow something to a principal from `from` to `before`. */
 function allowing(from: string, before: string, low: string, high: string): string {
   return `SELECT DISTINCT n.repository FROM policy_principals n JOIN policies p ON p.subject = 'repository:' || n.repository
     WHERE n.principal >= ${from} AND n.principal < ${before} AND n.repository >= ${low} AND n.repository < ${high}
@@ -74,13 +74,13 @@ function allowing(from: string, before: string, low: string, high: string): stri
 
 const ALLOWING = allowing(':from', ':before', ':low', ':high');
 
-/** SQL, for an event: the first repositories of an organization that allow something to one subject by name. */
+/** SQL for an event: the first repositories of an organization whose policies allow something to one subject by name. */
 export function listOfGrants(subject: string, organization: string): string {
   const repositories = allowing(subject, `${subject} || '!'`, `${organization} || '/'`, `${organization} || '0'`);
   return `(SELECT json_group_array(repository) FROM (${repositories} ORDER BY 1 LIMIT ${LISTED_MAX}))`;
 }
 
-/** SQL: statements without what they allow to principals from :from to :before. What they deny stays. */
+/** SQL: the statements without everything that they allow to principals from :from to :before. The denials stay. */
 const WITHOUT_GRANTS = `(SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow'
   AND json_type(s.value, '$.principals') = 'array'
     THEN json_set(s.value, '$.principals', json((SELECT json_group_array(q.value) FROM json_each(s.value, '$.principals') q
@@ -92,7 +92,7 @@ const WITHOUT_GRANTS = `(SELECT json_group_array(json(CASE WHEN s.value ->> 'eff
 /** The repositories of an organization whose policies allow something to a principal by name. */
 export interface Grants {
   count: number;
-  /** The first of them. */
+  /** The first of these repositories, up to `LISTED_MAX`. */
   repositories: string[];
 }
 
@@ -101,7 +101,10 @@ interface GrantsRow {
   names: string;
 }
 
-/** Reads the grants of these principals, for `grantsIn`. Goes before `removeGrants`. */
+/**
+ * Reads which repositories allow something to these principals. `grantsIn` converts the result. Must come before
+ * `removeGrants`.
+ */
 export function queryGrants(batch: Batch, principals: SubjectRange, organization: string): Handle<GrantsRow> {
   return batch.query(
     `WITH found AS MATERIALIZED (${ALLOWING})
@@ -117,8 +120,8 @@ export function grantsIn(row: GrantsRow | null): Grants {
 }
 
 /**
- * Removes what policies of an organization's repositories allow to these principals by name; repositories in the trash
- * included.
+ * Removes everything that the policies of an organization's repositories allow to these principals by name. This includes
+ * repositories in the trash.
  */
 export function removeGrants(batch: Batch, principals: SubjectRange, organization: string): void {
   const parameters = { ...principals, ...repositoriesOf(organization) };
@@ -137,7 +140,7 @@ export function removeGrants(batch: Batch, principals: SubjectRange, organizatio
          WHERE p.subject = 'repository:' || policy_principals.repository AND q.value = policy_principals.principal)`,
     parameters,
   );
-  // A principal that is still named is only denied something.
+  // The policies only deny something to a principal that they still name.
   batch.run(`UPDATE policy_principals SET pull = pull & ${DENIES} WHERE ${indexed}`, parameters);
 }
 
@@ -145,7 +148,10 @@ function repositoriesOf(organization: string): Record<'low' | 'high', string> {
   return { low: `${organization}/`, high: `${organization}0` };
 }
 
-/** The repositories whose policies name a user. A disabled user keeps all grants, as they may be enabled again. */
+/**
+ * Returns the repositories whose policies name a user. A disabled user is included, because the grants stay and the user may be
+ * enabled again.
+ */
 export async function grantsOf(env: Database, subject: string): Promise<Grants> {
   const { results } = await prepare(
     env,
@@ -156,7 +162,10 @@ export async function grantsOf(env: Database, subject: string): Promise<Grants> 
   return { count: results[0]?.count ?? 0, repositories: results.map(({ repository }) => repository) };
 }
 
-/** The caller, as far as it matters for knowing people: see `viewerOf`. A narrowed credential knows nobody. */
+/**
+ * The facts about the caller that decide what the caller may know about people (`viewerOf`). A narrowed
+ * credential may know nobody.
+ */
 interface Asker {
   administrator: boolean;
   subject: string;
@@ -165,17 +174,17 @@ interface Asker {
 }
 
 export interface NamedPrincipal {
-  /** The principal as stored, with the mark if there is one. */
+  /** The principal as stored, which may have a mark. */
   principal: string;
   found: number;
   disabled: number;
-  /** The asker and this user belong to one organization. */
+  /** 1 if the asker and this user are members of the same organization. */
   colleague: number;
 }
 
 /**
  * Reads the principals that statements name, for `warningsOf`.
- * @param statements `null`: those of the saved policy of `subject`
+ * @param statements the statements; `null` for those of the saved policy of `subject`
  */
 export function queryNames(
   batch: Batch,
@@ -195,7 +204,10 @@ export function queryNames(
   );
 }
 
-/** Warnings about names. A name that the asker may not know of gets the same warning whether somebody has it or not. */
+/**
+ * Returns warnings about names. The warning about a name that the asker may not know is the same whether
+ * the account exists or not.
+ */
 export function warningsOf(named: readonly NamedPrincipal[], asker: Asker): string[] {
   return named.flatMap((one) => warningOf(one, asker) ?? []);
 }
@@ -218,7 +230,10 @@ function warningOf({ principal, found, disabled, colleague }: NamedPrincipal, as
   return disabled ? `${name} is disabled` : null;
 }
 
-/** Users know themselves and their colleagues; members know the teams of their organization; owners know its robots. */
+/**
+ * True if the asker may know whether this name exists. Users know themselves and their colleagues, members know the teams of
+ * their organization, and owners know its robots.
+ */
 function mayKnow({ administrator, subject, belongsTo, owns }: Asker, name: string, colleague: boolean): boolean {
   if (administrator || name === subject) return true;
   if (name.startsWith('user:')) return colleague;
@@ -226,18 +241,18 @@ function mayKnow({ administrator, subject, belongsTo, owns }: Asker, name: strin
   return (name.startsWith('team:') ? belongsTo : owns).includes(organizationOf(name));
 }
 
-/** Patterns and principals that are checked. */
+/** The maximum number of patterns or principals that are checked. */
 const LOOKED_AT_MAX = 100;
 const SHOWN_MAX = 5;
 
-/** Replaces a `*` in a pattern by a name that it matches. */
+/** The text that replaces a `*`, which turns a pattern into a name that it matches. */
 const ANYTHING = 'any-other';
 
 /**
- * Finds statements that allow push without pull. docker and other clients ask for pull with every push, and check for existing
- * content before they send it, so they cannot push with such a right.
- * @param whose `identity`: of a user, team, robot or trust rule; `repository`: with principals; `key`: of a key, which has no
- *   other
+ * Finds statements that allow push without pull. Clients such as docker request pull with every push, and check for existing
+ * content before they send it. So they cannot push without the right to pull.
+ * @param whose whose statements they are: `identity` for a user, team, robot or trust rule; `repository` for a repository,
+ *   whose statements name principals; `key` for a key, whose owner's other rights do not help
  */
 export function pushWithoutPull(statements: readonly Statement[], whose: 'identity' | 'repository' | 'key'): string[] {
   const pushing = statements.filter(({ effect, actions }) => effect === 'allow' && actions.includes('push'));
@@ -258,7 +273,7 @@ export function pushWithoutPull(statements: readonly Statement[], whose: 'identi
   ];
 }
 
-/** Makes a repository's statement apply to any repository, for the comparison. */
+/** Makes a statement of a repository apply to any repository, for the comparison. */
 function inOne(statement: Statement, whose: string): Statement {
   return whose === 'repository' ? { ...statement, repositories: ['*'], principals: statement.principals ?? [] } : statement;
 }

@@ -1,4 +1,7 @@
-/** Previews a policy: who would gain and lose which rights if it were saved, by the engine that decides every request. */
+/**
+ * Previews a policy: which rights each principal would gain and lose if the policy were saved. Uses the engine that decides
+ * every request.
+ */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { patternList } from '../../oci/pattern.ts';
@@ -12,11 +15,11 @@ import { requireWithinOrganization } from './policies.ts';
 import { shownPrincipal } from './policy-names.ts';
 import { groupByName, knowsOf, seen, statementsOfRepositories, type Viewer, viewerOf } from './viewer.ts';
 
-/** Callers times repositories that one preview compares, within a Worker's CPU time. */
+/** The maximum number of pairs of a caller and a repository that one preview compares. It fits into a Worker's CPU time. */
 const PAIRS_MAX = 400;
-/** Pattern comparisons that a preview may make. */
+/** The maximum number of pattern comparisons in one preview. */
 const PREVIEW_COMPARISONS_MAX = 2 * COMPARISONS_MAX;
-/** Bytes of policies of users and robots that a preview reads. */
+/** The maximum number of bytes of the policies of users and robots that one preview reads. */
 const PEOPLE_MAX_BYTES = 512 * 1024;
 
 export interface Difference {
@@ -28,11 +31,11 @@ export interface Difference {
 
 interface Right {
   action: RepositoryAction;
-  /** Patterns; absent: any tag. */
+  /** Patterns of tags. If absent, the right applies to any tag. */
   tags?: string[];
 }
 
-/** A caller, a repository, and the statements that apply to both, before and after. */
+/** A caller, a repository, and the statements that apply to both, before and after the change. */
 interface Pair {
   principals: readonly string[];
   principal: string;
@@ -48,12 +51,12 @@ function pairOf(authority: Authority, repository: string, before: readonly Sourc
   return { principals, principal: subject, repository, before: before.filter(isRelevant), after: after.filter(isRelevant) };
 }
 
-/** The tag patterns that occur in the statements. */
+/** Returns the tag patterns in the statements. */
 function patternsIn({ before, after }: Pair): string[] {
   return [...new Set([...before, ...after].flatMap(({ statement }) => statement.tags ?? []))];
 }
 
-/** Pattern comparisons that `differenceOf` makes at most. */
+/** Returns the maximum number of pattern comparisons that `differenceOf` makes for this pair. */
 function comparisonsOf(pair: Pair): number {
   const { before, after } = pair;
   const each = [...before, ...after].reduce(
@@ -66,7 +69,7 @@ function comparisonsOf(pair: Pair): number {
 function differenceOf(pair: Pair): Difference {
   const { principals, principal, repository, before, after } = pair;
   const patterns = patternsIn(pair);
-  // A tag that no pattern matches stands for all other tags.
+  // A tag that no pattern matches represents all other tags.
   const tags = [OTHER_TAG, ...patterns.map((pattern) => pattern.replaceAll('*', OTHER_TAG)), null];
   const gains: Right[] = [];
   const loses: Right[] = [];
@@ -81,7 +84,11 @@ function differenceOf(pair: Pair): Difference {
   return { principal, repository, gains, loses };
 }
 
-/** @param changed true if the right changes for tag n: 0 is any other tag, then one for each pattern, the last is no tag */
+/**
+ * Returns the rights that change for one action.
+ * @param changed true if the right changes for tag `n`. 0 is any other tag, the next numbers are the patterns, and the last
+ *   number is no tag
+ */
 function rightIn(action: RepositoryAction, patterns: readonly string[], changed: (n: number) => boolean): Right[] {
   if (changed(0)) return [{ action }];
   const tags = patterns.filter((_, n) => changed(n + 1));
@@ -93,22 +100,23 @@ const OTHER_TAG = '__any_other_tag__';
 
 interface Preview {
   changes: Difference[];
-  /** There was more to compare than one request may compare. */
+  /** True if there was more to compare than one request may compare. */
   truncated: boolean;
 }
 
 interface Plan {
-  /** The saved statements. */
+  /** The statements that are saved now. */
   before: Statement[];
   after: Statement[];
-  /** Repositories to compare: those that the statements may apply to, or the one whose policy it is. */
+  /** The repositories to compare: those to which the statements may apply, or the one whose policy is changed. */
   repositories: string[];
 }
 
 /**
- * @param asker the caller, who is told about people only what they may know
- * @throws request-invalid for statements that could not be saved, or that take too many comparisons for a single caller and
- *   repository
+ * Compares the rights of principals before and after the change.
+ * @param asker the caller, who is told only what they may know about people
+ * @throws request-invalid for statements that cannot be saved, and for statements that take too many comparisons for one caller
+ *   and one repository
  */
 export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
   const { before, after, repositories } = plan;
@@ -134,7 +142,7 @@ export async function previewPolicy(env: Database, subject: string, plan: Plan, 
   return { changes, truncated: !complete || !all };
 }
 
-/** Compares pairs in order, up to the limit of one request. */
+/** Compares the pairs in order, up to the limit of one request. */
 function compared(pairs: readonly (() => Pair)[]): { changes: Difference[]; complete: boolean } {
   const changes: Difference[] = [];
   let spent = 0;
@@ -158,22 +166,25 @@ function tooMany(pair: Pair, comparisons: number): Refusal {
   return new Refusal('request-invalid', { message, detail: { limit: PREVIEW_COMPARISONS_MAX, count: comparisons } });
 }
 
-/** The caller's statements after saving the policy. */
+/** Returns the statements that apply to a caller after the policy is saved. */
 function replaced(statements: readonly Sourced[], subject: string, after: readonly Statement[]): Sourced[] {
   const saved = subject.startsWith('repository:') ? onRepository(nameOf(subject), after) : onIdentity(subject, after);
   return [...statements.filter(({ from }) => from !== subject), ...saved];
 }
 
 interface Concerned {
-  /** Users and robots that the viewer may know. */
+  /** The users and robots that the viewer may know. */
   people: string[];
-  /** Everyone, and principals that the viewer may not know: compared by name alone, whether they exist or not. */
+  /** Everyone, and the principals that the viewer may not know. These are compared by name alone, whether they exist or not. */
   others: string[];
-  /** There are more people than one preview reads. */
+  /** True if there are more people than one preview reads. */
   cut: boolean;
 }
 
-/** Finds whom the statements apply to. Members of a team or organization are listed only for a viewer who belongs to it. */
+/**
+ * Finds the principals to whom the statements apply. Members of a team or organization are listed only for a
+ * viewer who belongs to it.
+ */
 async function concerned(env: Database, subject: string, statements: readonly Statement[], viewer: Viewer): Promise<Concerned> {
   const named = subject.startsWith('repository:')
     ? statements.flatMap(({ principals }) => principals?.map(shownPrincipal) ?? [])
@@ -190,7 +201,7 @@ async function concerned(env: Database, subject: string, statements: readonly St
   return { people: [...people].sort(), others: [...new Set(others)].sort(), cut: found.length < results.length };
 }
 
-/** The first people whose policies fit into one preview. */
+/** Returns the people from the beginning of the list whose policies fit into one preview. */
 function fitting(rows: readonly { subject: string; bytes: number }[]): string[] {
   let room = PEOPLE_MAX_BYTES;
   const end = rows.findIndex(({ bytes }) => {
@@ -205,8 +216,9 @@ function isPerson(principal: string): boolean {
 }
 
 /**
- * SQL: people with the bytes of their policies: members of :groups, and those of the viewer's :organizations that are :named.
- * If :everyoneDenied, all members of these organizations, and for an :administrator all accounts.
+ * SQL: people with the bytes of their policies. Selects the members of :groups, and the members of the viewer's :organizations
+ * whose names are in :named. If :everyoneDenied is true, it selects all members of these organizations, and all accounts for an
+ * :administrator.
  */
 const PEOPLE = `SELECT found.subject, coalesce(octet_length(statements), 0) AS bytes FROM (
     SELECT user AS subject FROM team_members WHERE team IN (SELECT value FROM json_each(:groups))

@@ -1,7 +1,7 @@
 /**
- * Limits what a caller may know about other people. Administrators know everything; owners know the accounts in their
- * organizations; members know who else is in the organization and its teams; everybody knows themselves. About anybody else an
- * answer is derived from the name alone, so that it is the same whether they exist or not.
+ * Limits what a caller may know about other people. Administrators know everything. Owners know the accounts in their
+ * organizations. Members know the other members of their organizations and teams. Everybody knows themselves. An answer about
+ * anybody else is derived from the name alone, so it is the same whether that account exists or not.
  */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -13,13 +13,14 @@ import type { Sourced, Statement } from '../statement.ts';
 import { authoritiesOf } from './lookup.ts';
 import { unbound } from './policy-names.ts';
 
+/** A caller, as far as it matters for what the caller may know about people. */
 export interface Viewer {
-  /** Empty for a narrowed credential, which is told about nobody. */
+  /** Empty for a narrowed credential, which may know nobody. */
   subject: string;
-  /** The id of the key in use, narrowed or not. */
+  /** The id of the caller's access key, narrowed or not; `null` for another credential. */
   key: string | null;
   administrator: boolean;
-  /** Organizations. */
+  /** The names of the organizations that the caller owns, and of those that the caller belongs to. */
   owns: readonly string[];
   belongsTo: readonly string[];
 }
@@ -33,8 +34,8 @@ export function viewerOf(authority: Authority): Viewer {
 }
 
 /**
- * True if the viewer may know all about a principal because of its name: themselves, or a robot, team or organization of
- * theirs.
+ * True if the viewer may know everything about a principal because of its name: the viewer is the principal, or the principal
+ * is a robot, team or organization of the viewer.
  */
 export function knowsOf({ administrator, subject, owns, belongsTo }: Viewer, principal: string): boolean {
   if (principal === EVERYONE) return false;
@@ -49,16 +50,17 @@ export function seesGroup({ administrator, belongsTo }: Viewer, group: string): 
   return administrator || belongsTo.includes(group.startsWith('organization:') ? nameOf(group) : organizationOf(group));
 }
 
-/** A principal as the viewer may see it, without statements of repositories. */
+/** A principal as the viewer may see it, without the statements of repositories. */
 export interface Seen {
   authority: Authority;
-  /** Nothing is hidden that affects what the principal may do. */
+  /** True if nothing is hidden that affects what the principal may do. */
   whole: boolean;
 }
 
 /**
- * Users and robots as the viewer may see them, by name. Those that the viewer may know all about are left out if they do not
- * exist; the others are derived from their names and from their memberships in the viewer's organizations.
+ * Returns users and robots as the viewer may see them, sorted by name. If the viewer may know everything about an account that
+ * does not exist, the account is left out. The other accounts are derived from their names and from their memberships in the
+ * viewer's organizations.
  */
 export async function seen(
   env: Database,
@@ -78,7 +80,7 @@ export async function seen(
   return all.sort((a, b) => (a.authority.subject < b.authority.subject ? -1 : 1));
 }
 
-/** Removes memberships that the viewer may not know of. */
+/** Removes the memberships that the viewer may not know, and the statements that come from them. */
 function withoutHidden(viewer: Viewer, authority: Authority): Seen {
   const statements = authority.statements.filter(({ from }) => !from.startsWith('repository:'));
   if (viewer.administrator || authority.subject === viewer.subject) {
@@ -101,7 +103,7 @@ interface Membership {
   team: string | null;
 }
 
-/** Reads the memberships of these users in the viewer's organizations, disabled users included. */
+/** Reads the memberships of these users in the viewer's organizations. Disabled users are included. */
 async function visibleMemberships(
   env: Database,
   { administrator, belongsTo }: Viewer,
@@ -120,6 +122,7 @@ async function visibleMemberships(
   return Map.groupBy(results, ({ user }) => user);
 }
 
+/** Derives the authority of a user or robot from the name and from the memberships that the viewer may know. */
 function byTheirName(subject: string, memberships: readonly Membership[]): Authority {
   const groups = memberships.map(({ organization, team }) => team ?? `organization:${organization}`);
   const owned = memberships.flatMap(({ organization, role }) => (role === 'owner' ? [organization] : []));
@@ -132,9 +135,9 @@ function byTheirName(subject: string, memberships: readonly Membership[]): Autho
 }
 
 /**
- * A group, or anybody, derived from the name: a member of a team is a member of its organization.
- * @param isKnown true if the viewer may know whether it exists. If not, a name that nobody has is treated like one that
- *   somebody has
+ * Derives the authority of a group, or of everyone, from the name. A member of a team is also a member of its organization.
+ * @param isKnown true if the viewer may know whether the group exists. If false, the answer is the same for a name that exists
+ *   and one that does not
  */
 export function groupByName(group: string, isKnown: boolean): Authority {
   const organization = group.startsWith('team:') ? [`organization:${organizationOf(group)}`] : [];
@@ -145,12 +148,12 @@ export function groupByName(group: string, isKnown: boolean): Authority {
   };
 }
 
-/** Bytes of repositories' policies that one question reads. */
+/** The maximum number of bytes of the policies of repositories that one question reads. */
 const REPOSITORIES_MAX_BYTES = 512 * 1024;
 
 /**
- * Reads the policies of repositories up to the limit of one question. A repository that is missing in the answer was beyond it;
- * one without a policy has an empty list.
+ * Reads the policies of repositories, up to the limit of one question. The result has no entry for a repository whose policy
+ * exceeded this limit, and an empty list for a repository without a policy.
  */
 export async function statementsOfRepositories(
   env: Database,
