@@ -1,6 +1,7 @@
 /**
  * Checks of the caller's rights. Every operation calls one of them before it reads or changes anything. If the caller may not
- * know that a thing exists, the refusal is the same as for a thing that does not exist.
+ * know that a thing exists, the refusal is the same as for a thing that does not exist. A narrowed key is an access key with
+ * statements of its own, which limit it to a part of its owner's rights.
  */
 import type { Authority } from '../auth/authority.ts';
 import { actingAs, allows, isUnscopedUser, tagsDenied } from '../auth/policy.ts';
@@ -44,7 +45,7 @@ export function actorFor(
   return { ...actorOf(call), subject: actingAs(call.authority, action, about, tag) };
 }
 
-/** Returns the message for a caller who may pull the repository, so the message may admit that the repository exists. */
+/** Returns the message for a caller who may pull the repository, so the message may say that the repository exists. */
 export function missingRight(action: RepositoryAction, repository: string): { message: string } {
   return { message: `you may pull ${repository}, but the right to ${action} is missing: ask somebody who may administer it` };
 }

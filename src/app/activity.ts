@@ -129,8 +129,8 @@ function denied(message: string): Refusal {
 }
 
 /**
- * Returns the id of the event behind which the visible events begin. Only owners of the namespace and administrators see events
- * of an earlier repository that had the same name.
+ * Returns an event id; only later events are visible to the caller. Only owners of the namespace and administrators see the
+ * events of an earlier repository that had the same name.
  */
 async function firstVisible({ env, authority }: Call, repository: RepositoryName): Promise<number> {
   const ownsName = authority.administrator || authority.owns.includes(namespaceOf(repository));

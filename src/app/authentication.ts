@@ -20,7 +20,10 @@ import type { Arrival } from './call.ts';
 
 export type { Caller, Credential };
 
-/** A credential that an HTTP handler parsed: an access token, or a password of any kind with a user name or `null`. */
+/**
+ * A credential that an HTTP handler has parsed: an access token, or a password of any kind. `name` is the user name that came
+ * with the password, or `null` if there was none.
+ */
 export type SentCredential = { token: string } | { name: string | null; password: string };
 
 /**
@@ -100,8 +103,8 @@ export async function loadRights(
 }
 
 /**
- * Loads the caller's rights, and stores the first use of an outside token. The token service calls `loadRights` and stores the
- * first use itself.
+ * Loads the caller's rights. If the credential is a token of an outside issuer that is used for the first time, the use is
+ * stored. The token service calls `loadRights` and stores the first use itself.
  */
 export async function loadCaller(...parameters: Parameters<typeof loadRights>): Promise<Authority> {
   const [{ env, work }] = parameters;

@@ -29,8 +29,8 @@ export async function listTagHistory(
 }
 
 /**
- * Sets a tag back to a digest that it named before. This needs the right to retag if the tag exists, and the right to push if
- * the tag was deleted.
+ * Sets a tag back to a digest that it named before. This needs the right to push to the repository. In addition, it needs the
+ * right to move the tag (`retag`) if the tag exists, and the right to push the tag if it was deleted.
  * @param to the number of a change in the tag's history, or a digest
  * @returns the digest that the tag names now
  */

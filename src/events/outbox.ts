@@ -6,7 +6,7 @@ import type { Batch } from './batch.ts';
 import type { Actor } from './event.ts';
 import type { Parameters } from './sql.ts';
 
-/** The maximum size of an event's target, in bytes of UTF-8. Every webhook that gets the event is sent the whole target. */
+/** The maximum size of an event's target, in bytes of UTF-8. Each delivery of the event can contain the whole target. */
 export const TARGET_MAX_BYTES = 16 * 1024;
 /** The maximum number of fields that a shortened target keeps. */
 const FIELDS_KEPT = 16;

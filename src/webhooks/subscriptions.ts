@@ -30,9 +30,9 @@ export interface Subscription extends Listener, Signer {
   failures: number;
   /** The time until which nothing is sent after too many failures, in seconds since the epoch. */
   openUntil: number;
-  /** The webhook gets only events with greater ids than this. */
+  /** The webhook gets only events with greater ids than this, except in a replay. */
   firstEvent: number;
-  /** The id of the last event that the webhook gets, or `null` if it has not ended. */
+  /** The id of the last event that the webhook gets; 0 if the webhook was deleted; `null` if it has not ended. */
   lastEvent: number | null;
   createdAt: number;
   createdBy: string;

@@ -44,7 +44,7 @@ interface Answer {
   error: string | null;
   response: string;
   latencyMs: number;
-  /** The number of seconds that the endpoint wants to be left alone (`Retry-After`), or 0. */
+  /** The number of seconds in `Retry-After` of the response, or 0. */
   retryAfter: number;
   /** True if nothing was sent. Another attempt would not help, and this does not count as a failure of the endpoint. */
   final: boolean;

@@ -22,7 +22,7 @@ export const dockerHub: Format = {
     const { namespace, name } = splitName(event);
     const url = `${origin}/${event.about}`;
     return JSON.stringify({
-      // Old receivers send a request to this URL, so it must be valid. The request has no effect, as now with Docker Hub, too.
+      // Old receivers send a request to this URL, so it must be valid. Neither Berth nor Docker Hub handles that request.
       callback_url: url,
       push_data: { pushed_at: event.at, pusher: operatorOf(event), tag: textField(event, 'tag'), images: [] },
       repository: {
