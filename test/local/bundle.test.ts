@@ -4,9 +4,9 @@ import { build } from 'esbuild';
 import { expect, test } from 'vitest';
 
 /** A fifth of it is zod, which validates and documents the management API. Cloudflare's limit is 3 MB, compressed. */
-const MAX_BYTES = 720 * 1024;
+const MAX_BYTES = 800 * 1024;
 
-test('the Worker is under 720 KiB, minified', async () => {
+test('the Worker is under 800 KiB, minified', async () => {
   const entry = fileURLToPath(new URL('../../src/index.ts', import.meta.url));
   const { outputFiles } = await build({
     entryPoints: [entry],

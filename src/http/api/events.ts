@@ -20,6 +20,7 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
       'Newest first. Without a repository or organization, administrators see all events, and others see what they did ' +
       'themselves. A page may be short or empty before the end. The end is where `next` is null.',
     query: activityQuery,
+    example: { query: { repository: 'acme/app', type: 'tag.created,tag.moved', n: '1' } },
     rowsRead: 4200,
     answers: { 200: { description: 'A page of events', schema: pageSchema(loggedEvent) } },
   }),

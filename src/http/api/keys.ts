@@ -42,6 +42,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
       summary: 'Create an access key for yourself',
       description: 'The secret is shown only once. A repeated request with the same `Idempotency-Key` gets the same answer.',
       body: newKey,
+      example: { body: { name: 'laptop', days: 90 } },
       repeatable: true,
       answers: { 201: { description: 'The key and its secret', schema: createdKeySchema } },
     }),
@@ -65,6 +66,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Rename or narrow an access key, or change when it expires',
       body: keyChange,
+      example: { body: { name: 'laptop', statements: [{ actions: ['pull'], repositories: ['acme/*'] }] } },
       conditional: true,
       answers: { 200: { description: 'The changed key and its new ETag', schema: changedKeySchema } },
     }),
@@ -101,6 +103,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
         'same request gets the same answer for ten minutes. Any key may replace itself; the new key then expires ' +
         'when the old one would have. Revoking a key also revokes the keys that replaced it.',
       body: keyRotation,
+      example: { body: { overlap: 3600 } },
       repeatable: true,
       answers: { 201: { description: 'The new key and its secret', schema: createdKeySchema } },
     }),

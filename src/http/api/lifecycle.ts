@@ -38,6 +38,17 @@ import { expectedVersion } from './params.ts';
 
 const GROUP = 'Lifecycle';
 
+const EXAMPLE = {
+  rules: [
+    {
+      rulePriority: 1,
+      description: 'Keep the newest preview',
+      selection: { tagStatus: 'tagged', tagPatternList: ['pr-*'], countType: 'imageCountMoreThan', countNumber: 1 },
+      action: { type: 'expire' },
+    },
+  ],
+};
+
 export const lifecycle = new Hono<AppEnv>({ strict: false })
   .get(
     '/repositories/:name{.+}/-/lifecycle',
@@ -69,6 +80,7 @@ All rules together may have up to ${RULE_PATTERNS_MAX} patterns and prefixes of 
 ranges.`,
       conditional: true,
       body: lifecyclePolicy,
+      example: { body: EXAMPLE },
       answers: { 200: { description: 'The policy as saved, and its new ETag', schema: savedLifecycle } },
     }),
     async (c) => {
@@ -102,6 +114,7 @@ as \`after\` for the next page, and \`bytes\` and the ETag are absent. A page ma
 \`next\`. Soon after a push the list may be short: \`waiting\`, \`waitingUntil\` and \`note\` say what is left alone for
 now.`,
       body: lifecyclePreview,
+      example: { body: { policy: EXAMPLE } },
       answers: { 200: { description: 'The plan. Its ETag identifies the list', schema: lifecyclePlan } },
     }),
     async (c) => {

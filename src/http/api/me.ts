@@ -53,6 +53,7 @@ export const me = new Hono<AppEnv>({ strict: false })
       summary: 'Join an organization that has invited you',
       description: 'You can leave the organization at any time: `DELETE /organizations/{organization}/members/{you}`.',
       body: z.strictObject({}),
+      example: { body: {} },
       answers: { 200: { description: 'You are a member', schema: joinedSchema } },
     }),
     async (c) => {
@@ -98,6 +99,7 @@ export const me = new Hono<AppEnv>({ strict: false })
 token, it works as long as the trust rule says. With \`Accept: text/plain\` the answer is only the password:
 \`curl -H 'Accept: text/plain' … | docker login -u ${ANY_NAME} --password-stdin …\``,
       body: loginPasswordRequest,
+      example: { body: { lifetime: 3600 } },
       answers: { 200: { description: 'The password', schema: loginPasswordSchema } },
     }),
     async (c) => {

@@ -1,8 +1,12 @@
 /** Generates the OpenAPI 3.1 document of the management API from its routes. */
-import * as z from 'zod';
+import type * as z from 'zod';
 import type { Requirement } from '../../vocabulary/requirements.ts';
 import { ROUTES } from '../routes.ts';
+import { type DeclaredError, errorsOf } from './declared-errors.ts';
+import recorded from './example-answers.json' with { type: 'json' };
 import { type Operation, operationOf } from './operation.ts';
+import { PATH_PARAMETERS } from './samples.ts';
+import { jsonSchema } from './schemas.ts';
 
 interface Route {
   method: string;
@@ -10,38 +14,22 @@ interface Route {
   handler: object;
 }
 
-/** Descriptions of the path parameters. */
-const PARAMETERS: Record<string, string> = {
-  name: "The repository's name. Slashes in it are sent as they are or as %2F",
-  organization: "The organization's name",
-  user: "The user's name",
-  team: "The team's name within its organization",
-  robot: "The robot's name within its organization",
-  rule: "The trust rule's name",
-  tag: 'The tag',
-  digest: "The manifest's digest",
-  entry: 'The `entry` of a deleted repository in the trash',
-  key: "The access key's id",
-  webhook: "The webhook's id",
-  delivery: "The delivery's id. Its receiver gets it as the header `webhook-id`",
-};
+/** By method and template of the path: the status and the body that the example of the operation was answered with. */
+const ANSWERS = recorded as unknown as Record<string, [status: number, body?: unknown]>;
 
 const ERROR = {
-  description: 'The request was refused. The errors have the form of the distribution specification',
-  content: {
-    'application/json': {
-      schema: {
+  type: 'object',
+  required: ['errors'],
+  properties: {
+    errors: {
+      type: 'array',
+      items: {
         type: 'object',
-        required: ['errors'],
+        required: ['code', 'message'],
         properties: {
-          errors: {
-            type: 'array',
-            items: {
-              type: 'object',
-              required: ['code', 'message'],
-              properties: { code: { type: 'string' }, message: { type: 'string' }, detail: {} },
-            },
-          },
+          code: { type: 'string', description: 'What is wrong, for programs' },
+          message: { type: 'string', description: 'What is wrong, what stays unchanged, and what to do' },
+          detail: { description: 'More for programs, such as all fields that are not valid' },
         },
       },
     },
@@ -54,12 +42,12 @@ export type Paths = Record<string, Record<string, unknown>>;
 export function pathsOf(routes: readonly Route[]): Paths {
   const described = routes.flatMap(({ method, path, handler }) => {
     const operation = operationOf(handler);
-    return operation ? [{ method: method.toLowerCase(), path, operation }] : [];
+    return operation ? [{ method, path, operation }] : [];
   });
   const paths: Paths = {};
   for (const { method, path, operation } of described) {
-    const template = path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}');
-    paths[template] = { ...paths[template], [method]: operationObject(method, path, operation) };
+    const template = templateOf(path);
+    paths[template] = { ...paths[template], [method.toLowerCase()]: operationObject(method, path, operation) };
   }
   return paths;
 }
@@ -79,19 +67,21 @@ export function openApiDocument(paths: Paths, origin: string) {
     security: [{ bearer: [] }, { basic: [] }],
     components: {
       securitySchemes: { bearer: { type: 'http', scheme: 'bearer' }, basic: { type: 'http', scheme: 'basic' } },
-      responses: { Error: ERROR },
+      schemas: { Error: ERROR },
     },
     paths,
   };
 }
 
+/** `/api/v1/users/{user}` for `/api/v1/users/:user`. */
+function templateOf(path: string): string {
+  return path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}');
+}
+
 function operationObject(method: string, path: string, operation: Operation) {
-  const requirement = ROUTES[path]?.[method.toUpperCase() as 'GET'] ?? 'login';
+  const requirement = ROUTES[path]?.[method as 'GET'] ?? 'login';
   const headers = [...(operation.conditional ? CONDITIONS : []), ...(operation.repeatable ? [IDEMPOTENCY_KEY] : [])];
-  const parameters = [...pathParameters(path), ...queryParameters(operation), ...headers];
-  const body = operation.body && {
-    requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(operation.body, 'input') } } },
-  };
+  const parameters = [...pathParameters(path, operation), ...queryParameters(operation), ...headers];
   return {
     tags: [operation.group],
     operationId: operationId(method, path),
@@ -99,9 +89,22 @@ function operationObject(method: string, path: string, operation: Operation) {
     description: [operation.description, NEEDS[requirement]].filter(Boolean).join('\n\n'),
     ...(requirement === 'anyone' ? { security: [] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
-    ...body,
-    responses: { ...responses(operation), default: { $ref: '#/components/responses/Error' } },
+    ...(operation.body
+      ? { requestBody: { required: true, content: content(operation.body, 'input', exampleBody(operation)) } }
+      : {}),
+    responses: {
+      ...successes(operation, ANSWERS[`${method} ${templateOf(path).replace('/api/v1', '')}`]),
+      ...refusals(errorsOf(path, requirement, operation)),
+    },
   };
+}
+
+function exampleBody({ example }: Operation): { example?: unknown } {
+  return example?.body === undefined ? {} : { example: example.body };
+}
+
+function content(schema: z.ZodType, io: 'input' | 'output', example: { example?: unknown }) {
+  return { 'application/json': { schema: jsonSchema(schema, io), ...example } };
 }
 
 /** The sentence in the description of an operation that says what the operation requires of the caller. */
@@ -145,46 +148,56 @@ const IDEMPOTENCY_KEY = {
   description: 'The same request with the same value is carried out once, and gets the same answer again',
 };
 
-function pathParameters(path: string) {
+function pathParameters(path: string, { example }: Operation) {
   return [...path.matchAll(/:(\w+)/g)].map(([, name = '']) => ({
     name,
     in: 'path',
     required: true,
     schema: { type: 'string' },
-    description: PARAMETERS[name] ?? name,
+    ...PATH_PARAMETERS[name],
+    ...(example?.path?.[name] === undefined ? {} : { example: example.path[name] }),
   }));
 }
 
-function queryParameters({ query }: Operation) {
+function queryParameters({ query, example }: Operation) {
   if (!query) return [];
-  const { properties = {}, required = [] } = jsonSchema(query, 'input') as {
-    properties?: Record<string, { description?: string }>;
-    required?: string[];
-  };
+  const { properties = {}, required = [] } = jsonSchema(query, 'input');
   return Object.entries(properties).map(([name, { description, ...schema }]) => ({
     name,
     in: 'query',
     required: required.includes(name),
     schema,
     ...(description ? { description } : {}),
+    ...(example?.query?.[name] === undefined ? {} : { example: example.query[name] }),
   }));
 }
 
-function responses({ answers }: Operation) {
+/** @param recordedAnswer that of the example, which has one of these statuses */
+function successes({ answers }: Operation, [recordedStatus, body]: [number?, unknown?] = []) {
   return Object.fromEntries(
-    Object.entries(answers).map(([status, { description, schema }]) => [
-      status,
-      { description, ...(schema ? { content: { 'application/json': { schema: jsonSchema(schema, 'output') } } } : {}) },
-    ]),
+    Object.entries(answers).map(([status, { description, schema }]) => {
+      const example = Number(status) === recordedStatus ? { example: body } : {};
+      return [status, { description, ...(schema ? { content: content(schema, 'output', example) } : {}) }];
+    }),
   );
 }
 
-function jsonSchema(schema: z.ZodType, io: 'input' | 'output') {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io });
-  return rest;
+/** By status. Several codes of one status share an answer. */
+function refusals(errors: DeclaredError[]) {
+  const byStatus = Map.groupBy(errors, ({ status }) => status);
+  return Object.fromEntries([...byStatus].map(([status, ofStatus]) => [status, refusal(ofStatus)]));
+}
+
+function refusal(errors: DeclaredError[]) {
+  const codes = { properties: { errors: { items: { properties: { code: { enum: errors.map(({ code }) => code) } } } } } };
+  return {
+    description: errors.map(({ code, when }) => `\`${code}\`: ${when}`).join('\n\n'),
+    content: { 'application/json': { schema: { allOf: [{ $ref: '#/components/schemas/Error' }, codes] } } },
+  };
 }
 
 /** The id of an operation, such as `put_organizations_organization_teams_team`. It is a valid name in programming languages. */
 function operationId(method: string, path: string): string {
-  return [method, ...path.replace('/api/v1', '').split(/\W+/)].filter(Boolean).join('_').replaceAll('-', '_');
+  const words = [method.toLowerCase(), ...path.replace('/api/v1', '').split(/\W+/)];
+  return words.filter(Boolean).join('_').replaceAll('-', '_');
 }

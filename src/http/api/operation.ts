@@ -7,6 +7,7 @@ import { createMiddleware } from 'hono/factory';
 import type * as z from 'zod';
 import { parse } from '../../contract/valid.ts';
 import { parseStrictJson } from '../../oci/json.ts';
+import type { Reason } from '../../vocabulary/reasons.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { limitExpensiveReads, limitWrites } from '../limits.ts';
@@ -25,6 +26,16 @@ export interface Operation {
   body?: z.ZodType;
   /** The answers by HTTP status. An answer without a schema has no body. */
   answers: Record<number, { description: string; schema?: z.ZodType }>;
+  /**
+   * The request in the documentation. Every operation with a body has one. `path` has the values that differ from `samples.ts`.
+   * Its answer is recorded: `npm run examples` sends the request to a registry.
+   */
+  example?: { path?: Record<string, string>; query?: Record<string, string>; body?: unknown };
+  /**
+   * Refusals of its own, and when each happens. Those that follow from the requirement, the body, the query and the conditions
+   * are declared by themselves.
+   */
+  refusals?: Partial<Record<Reason, string>>;
   /** The approximate maximum of database rows that a request reads. If it is left out, the default for lists is charged. */
   rowsRead?: number;
   /** The operation supports conditions: `If-Match` with an ETag, and `If-None-Match: *`. */

@@ -65,6 +65,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
         'A new organization has no members: add an owner next. Names that could be confused with an existing one are rejected.',
       conditional: true,
       body: organizationChange,
+      example: { body: { description: 'Rockets and anvils' } },
       answers: {
         200: { description: 'The organization existed and was described', schema: organizationSchema },
         201: { description: 'The created organization', schema: organizationSchema },
@@ -83,6 +84,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       summary: 'Describe an organization',
       conditional: true,
       body: organizationChange,
+      example: { body: { description: 'Rockets, anvils and paint' } },
       answers: { 200: { description: 'The changed organization and its new ETag', schema: organizationSchema } },
     }),
     async (c) => {
@@ -131,6 +133,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       description: `A user who is not a member yet has to accept: \`POST /me/invitations/{organization}/accept\`. An
 administrator of the registry adds users without asking them. The role of the last owner cannot be changed.`,
       body: memberChange,
+      example: { path: { user: 'bob' }, body: { role: 'member' } },
       answers: {
         200: { description: "The member's role was updated", schema: memberSchema },
         201: { description: 'An administrator added the user', schema: memberSchema },
@@ -149,6 +152,7 @@ administrator of the registry adds users without asking them. The role of the la
     operation({
       group: GROUP,
       summary: 'Remove a member from an organization, or leave it',
+      example: { path: { user: 'bob' } },
       description: `Owners may remove any member, and members may remove themselves. The member also leaves the teams, and
 is removed from statements that allow something in policies of the organization's repositories; statements that deny
 something stay. The last owner cannot be removed.`,
@@ -177,6 +181,7 @@ something stay. The last owner cannot be removed.`,
     operation({
       group: GROUP,
       summary: 'Withdraw an invitation to an organization',
+      example: { path: { user: 'bob' } },
       answers: { 204: { description: 'The user has no open invitation' } },
     }),
     async (c) => {

@@ -44,6 +44,9 @@ const save = {
   },
 } as const;
 
+const IDENTITY_EXAMPLE = { body: { statements: [{ actions: 'push and pull', repositories: ['acme/*'] }] } };
+const REPOSITORY_EXAMPLE = { body: { statements: [{ actions: 'push and pull', principals: ['team:acme/dev'] }] } };
+
 const TEAM = '/organizations/:organization/teams/:team/policy';
 const ROBOT = '/organizations/:organization/robots/:robot/policy';
 
@@ -51,27 +54,33 @@ export const policies = new Hono<AppEnv>({ strict: false })
   .get('/users/:user/policy', operation({ ...read, summary: "Read a user's policy" }), async (c) =>
     answerPolicy(await getPolicy(callOf(c), userIn(c))),
   )
-  .put('/users/:user/policy', operation({ ...save, summary: "Save a user's policy", body: identityPolicy }), async (c) =>
-    answerSaved(c, userIn(c), c.var.body.statements),
+  .put(
+    '/users/:user/policy',
+    operation({ ...save, summary: "Save a user's policy", body: identityPolicy, example: IDENTITY_EXAMPLE }),
+    async (c) => answerSaved(c, userIn(c), c.var.body.statements),
   )
   .get(TEAM, operation({ ...read, summary: "Read a team's policy" }), async (c) =>
     answerPolicy(await getPolicy(callOf(c), subjectIn(c, 'team'))),
   )
-  .put(TEAM, operation({ ...save, summary: "Save a team's policy", body: identityPolicy }), async (c) =>
-    answerSaved(c, subjectIn(c, 'team'), c.var.body.statements),
+  .put(
+    TEAM,
+    operation({ ...save, summary: "Save a team's policy", body: identityPolicy, example: IDENTITY_EXAMPLE }),
+    async (c) => answerSaved(c, subjectIn(c, 'team'), c.var.body.statements),
   )
   .get(ROBOT, operation({ ...read, summary: "Read a robot's policy" }), async (c) =>
     answerPolicy(await getPolicy(callOf(c), subjectIn(c, 'robot'))),
   )
-  .put(ROBOT, operation({ ...save, summary: "Save a robot's policy", body: identityPolicy }), async (c) =>
-    answerSaved(c, subjectIn(c, 'robot'), c.var.body.statements),
+  .put(
+    ROBOT,
+    operation({ ...save, summary: "Save a robot's policy", body: identityPolicy, example: IDENTITY_EXAMPLE }),
+    async (c) => answerSaved(c, subjectIn(c, 'robot'), c.var.body.statements),
   )
   .get('/repositories/:name{.+}/-/policy', operation({ ...read, summary: "Read a repository's policy" }), async (c) =>
     answerPolicy(await getPolicy(callOf(c), `repository:${repositoryIn(c)}`)),
   )
   .put(
     '/repositories/:name{.+}/-/policy',
-    operation({ ...save, summary: "Save a repository's policy", body: repositoryPolicy }),
+    operation({ ...save, summary: "Save a repository's policy", body: repositoryPolicy, example: REPOSITORY_EXAMPLE }),
     async (c) => answerSaved(c, `repository:${repositoryIn(c)}`, c.var.body.statements),
   )
   .get(
@@ -85,6 +94,7 @@ export const policies = new Hono<AppEnv>({ strict: false })
         'everybody about themselves. An answer about anybody else considers only the name and the policy of the ' +
         'repository, and is marked `partial`. A narrowed key gets answers about itself only.',
       query: explainQuery,
+      example: { query: { principal: 'user:bob', action: 'push', repository: 'acme/app', tag: 'v1' } },
       answers: { 200: { description: 'The decision and the statements behind it', schema: explanationSchema } },
     }),
     async (c) => {

@@ -65,6 +65,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
         'administer it; fields that are left out stay unchanged.',
       conditional: true,
       body: repositoryChange,
+      example: { body: { description: 'The web shop' } },
       answers: {
         200: { description: 'The repository existed and was changed', schema: repositorySchema },
         201: { description: 'The created repository', schema: repositorySchema },
@@ -82,6 +83,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       summary: 'Describe a repository, or make it public or private',
       conditional: true,
       body: repositoryChange,
+      example: { body: { visibility: 'public', overview: '# The web shop' } },
       answers: { 200: { description: 'The changed repository and its new ETag', schema: repositorySchema } },
     }),
     async (c) => answerRepository(await changeRepository(callOf(c), repositoryIn(c), c.var.body, expectedVersion(c))),
@@ -97,6 +99,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
         'These are deleted for good; the deletion is the last event that they are sent.',
       conditional: true,
       query: repositoryDeletion,
+      example: { query: { force: 'true' } },
       answers: { 204: { description: 'The repository was deleted' } },
     }),
     async (c) => {

@@ -48,6 +48,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
         'an existing tag you need the right to `retag` it; to create a deleted one again, the right to `push` it. ' +
         'With `If-Match: "sha256:…"` the tag is only changed if it names that digest now.',
       body: rollback,
+      example: { body: { point: 1 } },
       answers: { 200: { description: 'The digest that the tag names now', schema: rolledBack } },
     }),
     async (c) => {
@@ -81,6 +82,12 @@ export const tags = new Hono<AppEnv>({ strict: false })
         'existing tags as well.',
       conditional: true,
       body: tagMutability,
+      example: {
+        body: {
+          imageTagMutability: 'IMMUTABLE_WITH_EXCLUSION',
+          imageTagMutabilityExclusionFilters: [{ filterType: 'WILDCARD', filter: 'latest' }],
+        },
+      },
       answers: { 200: { description: 'The setting as saved, and its new ETag', schema: tagMutability } },
     }),
     async (c) => {

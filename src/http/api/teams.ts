@@ -53,6 +53,7 @@ export const teams = new Hono<AppEnv>({ strict: false })
         'repositories still name that team.',
       conditional: true,
       body: teamChange,
+      example: { body: { description: 'Developers' } },
       answers: {
         200: { description: 'The team existed and was described', schema: teamSchema },
         201: { description: 'The created team', schema: teamSchema },
@@ -101,6 +102,7 @@ export const teams = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Add a member of the organization to a team',
       body: z.strictObject({}),
+      example: { path: { user: 'bob' }, body: {} },
       answers: {
         200: { description: 'The user was a member already', schema: teamMemberSchema },
         201: { description: 'The user was added', schema: teamMemberSchema },
@@ -117,6 +119,7 @@ export const teams = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Remove a member from a team, or leave it',
+      example: { path: { user: 'bob' } },
       answers: { 204: { description: 'The member was removed' } },
     }),
     async (c) => {

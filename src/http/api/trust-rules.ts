@@ -34,6 +34,13 @@ that allowed it. An organization has up to 50 rules, with up to 64 KB of claims 
 token that matches no rule is refused with the reason.`,
   conditional: true,
   body: newTrustRule,
+  example: {
+    body: {
+      issuer: 'https://token.actions.githubusercontent.com',
+      claims: { repository_id: '123456789', ref: 'refs/heads/main' },
+      statements: [{ actions: ['pull', 'push'], repositories: ['acme/app'] }],
+    },
+  },
   answers: {
     200: { description: 'The changed rule', schema: savedTrustRuleSchema },
     201: { description: 'The created rule', schema: savedTrustRuleSchema },

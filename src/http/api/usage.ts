@@ -92,6 +92,7 @@ export const usage = new Hono<AppEnv>({ strict: false })
       description: `The limit of the repositories under the user's own name. ${QUOTA_DESCRIPTION}`,
       conditional: true,
       body: quotaChange,
+      example: { body: { maxBytes: 5_000_000_000, warnPercent: 80 } },
       answers: { 200: { description: 'The limit as saved, and its new ETag', schema: quota } },
     }),
     async (c) => {
@@ -107,6 +108,7 @@ export const usage = new Hono<AppEnv>({ strict: false })
       description: QUOTA_DESCRIPTION,
       conditional: true,
       body: quotaChange,
+      example: { body: { maxBytes: 5_000_000_000, warnPercent: 80 } },
       answers: { 200: { description: 'The limit as saved, and its new ETag', schema: quota } },
     }),
     async (c) => {

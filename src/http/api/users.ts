@@ -33,6 +33,7 @@ import { limitWrongPasswords } from '../limits.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, pageQueryOf } from './params.ts';
+import { SAMPLE_TOKEN } from './samples.ts';
 
 const GROUP = 'Users';
 
@@ -75,6 +76,7 @@ export const users = new Hono<AppEnv>({ strict: false })
 access key. Nobody chooses a password. Inviting a user again who has not joined yet gives the same link; an existing user is
 changed as by PATCH.`,
       body: userInvitation,
+      example: { body: { description: 'Alice Ngo, platform' } },
       conditional: true,
       answers: {
         200: { description: 'The user existed', schema: invitedUserSchema },
@@ -94,6 +96,7 @@ changed as by PATCH.`,
       description: `Users are disabled instead of deleted, so that nobody else can take the name. Disabling a user logs them
 out and closes their invitation. Enabling the user makes access keys work again, except revoked ones.`,
       body: userChange,
+      example: { body: { administrator: true } },
       conditional: true,
       answers: { 200: { description: 'The changed user and the new ETag', schema: changedUserSchema } },
     }),
@@ -135,6 +138,7 @@ out and closes their invitation. Enabling the user makes access keys work again,
       summary: 'Accept an invitation',
       description: 'The answer contains an access key. An invitation works once.',
       body: invitationAcceptance,
+      example: { body: { token: SAMPLE_TOKEN } },
       answers: { 200: { description: 'The user and their first access key', schema: joinedUserSchema } },
     }),
     async (c) => {

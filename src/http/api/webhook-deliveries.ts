@@ -25,6 +25,7 @@ import { answer, answerPage, timeOf } from './answers.ts';
 import { shownEvent } from './events.ts';
 import { operation } from './operation.ts';
 import { pageQueryOf, secondsOf } from './params.ts';
+import { SAMPLE_TIME } from './samples.ts';
 
 const GROUP = 'Webhooks';
 
@@ -35,6 +36,7 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: "List a webhook's deliveries",
       query: deliveryQuery,
+      example: { query: { state: 'delivered', n: '1' } },
       answers: { 200: { description: 'A page of deliveries, the newest event first', schema: pageSchema(deliverySchema) } },
     }),
     async (c) => {
@@ -75,6 +77,7 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
         'Replays some hundreds of deliveries for each request. If `next` is not null there are more: send the same ' +
         'body again with `next` as `after`. A delivery that succeeded is replayed at most once in ten minutes.',
       body: replayRequest,
+      example: { body: { since: SAMPLE_TIME } },
       answers: { 202: { description: 'The number of deliveries that now wait to be sent', schema: replayResult } },
     }),
     async (c) => {

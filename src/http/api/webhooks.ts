@@ -37,6 +37,7 @@ import { limitTestDeliveries } from '../limits.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, idempotencyKeyOf, organizationIn, pageQueryOf } from './params.ts';
+import { SAMPLE_HOOK } from './samples.ts';
 
 const GROUP = 'Webhooks';
 
@@ -53,6 +54,7 @@ const create = {
     'repeated request with the same `Idempotency-Key` gets the same answer. A scope may have 50 webhooks, and an ' +
     'organization or user 200 including those of all repositories.',
   repeatable: true,
+  example: { body: { url: SAMPLE_HOOK, types: ['tag.created', 'tag.moved'], description: 'Deploys' } },
   answers: { 201: { description: 'The webhook and its secret', schema: createdWebhookSchema } },
 } as const;
 
@@ -105,6 +107,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
         'Fields that are left out stay unchanged, with one exception: a URL with another scheme, host or port removes ' +
         'the headers, because they may contain a credential for the old host. Send them again with the URL.',
       body: webhookChange,
+      example: { body: { types: ['*'], enabled: true } },
       conditional: true,
       answers: { 200: { description: 'The changed webhook and its new ETag', schema: webhookSchema } },
     }),
@@ -137,6 +140,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
         'For a while, deliveries are signed with both the new and the old secret, but with no earlier one. A repeated ' +
         'request replaces the secret again, unless `If-Match` is sent.',
       body: secretRotation,
+      example: { body: { overlap: 3600 } },
       conditional: true,
       answers: { 200: { description: 'The webhook and its new secret', schema: createdWebhookSchema } },
     }),

@@ -1,0 +1,95 @@
+/**
+ * The errors that each operation declares: those that follow from what its route requires and reads, and those of its own.
+ * A test compares them with the errors that operations really answer with.
+ */
+import type { Reason } from '../../vocabulary/reasons.ts';
+import type { Requirement } from '../../vocabulary/requirements.ts';
+import { API } from '../refusals.ts';
+import type { Operation } from './operation.ts';
+
+export interface DeclaredError {
+  status: number;
+  code: string;
+  /** When it happens. */
+  when: string;
+}
+
+type Cases = Partial<Record<Reason, string>>;
+
+/** Every operation answers with these. */
+const ALWAYS: Cases = {
+  'rate-limited': 'There were too many requests, or the limit of the day is used up. `Retry-After` says when to try again',
+  'storage-unavailable': 'The database or the storage does not answer. `Retry-After` says when to try again',
+};
+
+const UNAUTHENTICATED: Cases = { unauthenticated: 'No credentials were sent, or they are wrong or have expired' };
+const UNKNOWN: Cases = { 'not-found': 'What the path names does not exist, or you may not know of it' };
+const NARROWED = 'or the credential is not a personal access key, or is narrowed';
+
+/** The cases of an action on the repository in the path. A caller who may not pull learns nothing. */
+const actionCases = (action: string): Cases => ({
+  ...UNAUTHENTICATED,
+  forbidden: `You may pull the repository, but not ${action}`,
+});
+
+const BY_REQUIREMENT: Record<Requirement, Cases> = {
+  anyone: { unauthenticated: 'The credentials that were sent are wrong or have expired' },
+  login: UNAUTHENTICATED,
+  account: { ...UNAUTHENTICATED, forbidden: 'The credential is not a personal access key, or is narrowed' },
+  administrator: { ...UNAUTHENTICATED, forbidden: `You are not an administrator, ${NARROWED}` },
+  owner: { ...UNAUTHENTICATED, forbidden: `You are not an owner of the organization, ${NARROWED}` },
+  'owner or self': {
+    ...UNAUTHENTICATED,
+    forbidden: `You are neither an owner of the organization nor the user in the path, ${NARROWED}`,
+  },
+  member: { ...UNAUTHENTICATED, forbidden: 'The key is narrowed' },
+  webhook: {
+    ...UNAUTHENTICATED,
+    forbidden: 'You may not administer what the webhook listens to',
+  },
+  trash: UNAUTHENTICATED,
+  catalog: UNAUTHENTICATED,
+  pull: UNAUTHENTICATED,
+  push: actionCases('push to it'),
+  delete: actionCases('delete in it'),
+  admin: actionCases('administer it'),
+  create: actionCases('create or administer it'),
+};
+
+const INVALID: Cases = {
+  'request-invalid': 'A name, parameter or field is unknown, missing or not valid. The message names it',
+};
+const BODY: Cases = {
+  'body-incomplete': 'The body ended early, or is not encoded as HTTP requires',
+  'body-too-large': 'The body is longer than 512 KiB',
+};
+const CONDITION: Cases = { 'version-mismatch': '`If-Match` or `If-None-Match` does not hold: somebody else was faster' };
+const REPOSITORY_NAME: Cases = { 'repository-name-invalid': 'The name is not a valid name of a repository' };
+
+/** @param path the pattern of the route */
+export function errorsOf(path: string, requirement: Requirement, operation: Operation): DeclaredError[] {
+  const readsInput = operation.body !== undefined || operation.query !== undefined || operation.repeatable;
+  const hasNames = /:(?!name\b|webhook\b)/.test(path);
+  const cases: Cases = {
+    ...(readsInput || hasNames ? INVALID : {}),
+    ...(path.includes(':name') ? REPOSITORY_NAME : {}),
+    ...BY_REQUIREMENT[requirement],
+    ...(path.includes(':') ? UNKNOWN : {}),
+    ...(operation.conditional ? CONDITION : {}),
+    ...(operation.body === undefined ? {} : BODY),
+    ...operation.refusals,
+    ...ALWAYS,
+  };
+  return inRows(cases);
+}
+
+/** Reasons with the same status and code are one error to a client. */
+function inRows(cases: Cases): DeclaredError[] {
+  const rows = new Map<string, DeclaredError>();
+  for (const [reason, when] of Object.entries(cases) as [Reason, string][]) {
+    const [status, code] = API[reason];
+    const known = rows.get(`${status} ${code}`);
+    rows.set(`${status} ${code}`, { status, code, when: known ? `${known.when}. ${when}` : when });
+  }
+  return [...rows.values()].sort((one, other) => one.status - other.status);
+}
