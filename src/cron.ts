@@ -8,7 +8,7 @@ import { observed, report } from './telemetry.ts';
 
 /**
  * Runs the work of the schedule that fired and logs the run.
- * @throws not-set-up if the database or the bucket cannot be used
+ * @throws not-set-up if the database or the bucket belongs to another registry, or migrations are missing
  */
 export async function handleSchedule({ cron, scheduledTime }: ScheduledController, env: Env): Promise<void> {
   await requireStores(env);

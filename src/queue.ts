@@ -7,7 +7,8 @@ import { observed } from './telemetry.ts';
 
 /**
  * Handles a batch of messages and logs it.
- * @throws not-set-up if the database or the bucket cannot be used; the queue then delivers the messages again
+ * @throws not-set-up if the database or the bucket belongs to another registry, or migrations are missing. The queue then
+ *   delivers the messages again
  */
 export async function handleMessages(
   batch: MessageBatch,

@@ -17,7 +17,7 @@ export type KeyLabel =
   | 'place-in-list'
   | 'audit-address';
 
-/** The minimum number of characters. In any usual encoding, 256 bits take at least this many. */
+/** The minimum number of characters of the secret. In any usual encoding, 256 bits take at least this many. */
 const SECRET_MIN_LENGTH = 32;
 const KEY_BYTES = 32;
 

@@ -14,10 +14,12 @@ type Where = { address: string | null };
 
 /** What this isolate has recorded for one database. */
 interface Memory {
-  /** The number of the day (UTC) and the logins that were recorded on it, each as the text that `noteLogin` builds. */
+  /**
+   * The day, in days since the epoch, and the logins that were recorded on it. Each login is the text that `noteLogin` builds.
+   */
   day: number;
   seen: Set<string>;
-  /** The number of the hour, and the number of failed attempts of each address in it. */
+  /** The hour, in hours since the epoch, and the number of failed attempts of each address in it. */
   hour: number;
   failures: Map<string, number>;
   /** The number of failed attempts that were recorded in this hour. */

@@ -30,13 +30,14 @@ export interface Authority {
   /** The kind of the caller's credential. `login` means a token of this registry. */
   credentialKind: 'none' | 'password' | 'key' | 'login' | 'ci';
   /**
-   * The origin to store in a token that is made for this caller, and the latest end of such a token (seconds since the epoch).
+   * The origin to store in a token that is made for this caller, and the latest end of such a token in seconds since the epoch
+   * (`null` if there is no such limit).
    */
   credentialOrigin: CredentialOrigin;
   until: number | null;
-  /** The id of the caller's access key if this is the first use of the key today. */
+  /** The id of the caller's access key if this is the first use of the key today, otherwise `null`. */
   unused: string | null;
-  /** The caller's outside token if this is the first use of the token. */
+  /** The caller's outside token if this is the first use of the token, otherwise `null`. */
   unseen: OutsideLogin | null;
   /** The login that the caller's refresh token belongs to. `current` is false if the token was already used up. */
   login: { id: string; generation: number; current: boolean } | null;

@@ -6,7 +6,8 @@
 /** The credential with which a token of this registry was made. */
 export interface CredentialOrigin {
   /**
-   * The account's epoch at that time. Logging out everywhere begins a new epoch, which invalidates the tokens of earlier ones.
+   * The account's epoch when the token was made. Logging out everywhere begins a new epoch, which
+   * invalidates all earlier tokens.
    */
   epoch: number;
   /** The fingerprint of the bootstrap administrator's password, if that was the credential. */
@@ -38,9 +39,9 @@ export interface CiJob {
 export interface OutsideLogin {
   /** A hash of the token. */
   id: string;
-  /** Seconds since the epoch. `until` has the same unit. */
+  /** The time of the first use, in seconds since the epoch. `until` is the end of the login, in the same unit. */
   at: number;
-  /** The id of the newest event at this time. */
+  /** The id of the newest event at the time of the first use. */
   since: number;
   until: number;
 }

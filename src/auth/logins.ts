@@ -1,8 +1,7 @@
 /**
- * Logins that last, by means of refresh tokens. docker keeps the refresh token of `docker login`, sends it again and again, and
- * does not accept a new one. So a refresh token is rotated only when a client asks for another one (`access_type=offline`). The
- * old token is then used up. If it is sent once more, somebody has stolen one of the two tokens, and the login ends for both
- * holders.
+ * Logins that refresh tokens keep open. docker keeps the refresh token of `docker login`, sends it again and again, and ignores
+ * a new one. So a refresh token is rotated only when a client asks for another one (`access_type=offline`). The old token is
+ * then used up. If it is sent once more, somebody has stolen one of the two tokens, and the login ends for both holders.
  */
 import { type Database, newBatch } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
@@ -25,7 +24,7 @@ export async function beginLogin(env: Database & Secrets, authority: Authority, 
 }
 
 /**
- * The maximum number of open logins of one account. The oldest logins beyond it end. A machine that logs in once a day has 30
+ * The maximum number of open logins of one account. If there are more, the oldest end. A machine that logs in once a day has 30
  * open logins. If 100 pipeline jobs log in as one robot each day, a login lasts ten days.
  */
 const LIVING_MAX = 1000;

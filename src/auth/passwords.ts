@@ -18,6 +18,7 @@ import {
 import { LOGIN_PASSWORD_TYPE, verifyLoginPassword } from './tokens.ts';
 
 /**
+ * Converts a password into a credential.
  * @param name the user name; `null` if the password came without one, as a bearer token of the API does
  * @returns `expired` for a login password that has expired; `guess` for a text that may be an administrator's password that a
  *   person chose (the caller then limits how often it calls `credentialOfAdministrator`); `null` for a wrong password in the

@@ -29,8 +29,8 @@ export const ANONYMOUS: Caller = { subject: '', credential: null, grants: null }
 export const INVALID_TOKEN: Caller = { subject: '', credential: null, grants: [] };
 
 /**
- * True if the grants of the credential include this action, or the credential has no grants. The right may
- * have been revoked since.
+ * True if the grants of an access token include this action. Also true for any other credential, which has no grants. The right
+ * may have been revoked since.
  */
 export function isGranted(caller: Caller, action: Action, repository: string | null): boolean {
   return caller.grants === null || caller.grants.some((grant) => covers(grant, action, repository));
@@ -87,8 +87,8 @@ function mightDo(authority: Authority, action: RepositoryAction, repository: str
 }
 
 /**
- * Returns the subject to record for an allowed action. Several trust rules may apply to a CI job; for a job it is the rule that
- * allows this action.
+ * Returns the subject to record for an allowed action. For a CI job it is the trust rule that allows the action, because
+ * several rules may apply to the job.
  * @param tag the first tag that the request names
  */
 export function actingAs(authority: Authority, action: RepositoryAction, repository: string, tag: string | null): string {

@@ -1,4 +1,4 @@
-/** The clock, the network and the host name. Functions of this module get them as arguments. */
+/** The arguments that carry the clock, the network and the registry's host name. */
 
 /** The host for which a token is made or verified, and the time at which that happens. */
 export interface TokenContext {

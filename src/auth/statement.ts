@@ -126,7 +126,7 @@ export function names(principals: readonly string[] | undefined, asking: readonl
  * True if a statement applies to the tag of a request. For a request without a tag:
  * - A right to push some tags allows pushing content, because content is pushed before its tag.
  * - A right to delete some tags does not allow a deletion by digest, because that removes all tags.
- * - A denial to delete some tags denies a deletion by digest.
+ * - A statement that denies deleting some tags also denies a deletion by digest.
  */
 function meansTag({ tags, effect }: Statement, { tag, action }: Pick<Question, 'tag' | 'action'>): boolean {
   if (!tags) return true;

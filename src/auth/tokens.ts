@@ -127,12 +127,15 @@ export async function verifyRefreshToken(env: Passwords, token: string, context:
   return { ...credentialOf(claims), login: { id: String(claims.login), generation: Number(claims.generation) } };
 }
 
-/** @param lifetime seconds. It is reduced to 12 hours if it is longer */
+/** Makes a login password. @param lifetime seconds. It is reduced to 12 hours if it is longer */
 export function mintLoginPassword(env: Secrets, holder: Holder, lifetime: number, context: TokenContext): Promise<Minted> {
   return mintFor(env, { ...LOGIN, lifetime: Math.min(lifetime, LOGIN.lifetime) }, holder, {}, context);
 }
 
-/** @returns the credential; `expired` for a login password that was valid until it expired; `null` for any other text */
+/**
+ * Verifies a login password.
+ * @returns the credential; `expired` for a login password that was valid until it expired; `null` for any other text
+ */
 export async function verifyLoginPassword(
   env: Passwords,
   token: string,

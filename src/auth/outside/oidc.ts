@@ -234,7 +234,7 @@ const OWN: Record<string, readonly string[]> = {
   build_source: ['webhook', 'ui', 'api', 'schedule'],
 };
 
-/** The types of refs that are not foreign. Semaphore and other platforms mark a pull request by the type of its ref. */
+/** The values of `ref_type` that are not foreign. Semaphore and other platforms mark a pull request by the type of its ref. */
 const OWN_REF_TYPES = ['branch', 'tag'];
 
 /** The value of a source claim that cannot be read. No list of own sources contains it, so the source counts as foreign. */
@@ -255,8 +255,8 @@ function unreadableSources(payload: Record<string, unknown>, claims: Claims): Cl
 const PULL_REQUEST = /^pull_request|^(?:merge_request|external_pull_request)_event$|^pull-request$/;
 
 /**
- * A condition on this claim admits foreign sources without naming them, because only people with that right can change a
- * protected ref.
+ * A condition that requires `true` for this claim admits foreign sources without naming them, because the platform lets only
+ * trusted people change a protected ref.
  */
 const PROTECTED = 'ref_protected';
 

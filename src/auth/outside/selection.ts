@@ -22,7 +22,10 @@ export interface RuleSelection {
   cut: boolean;
   /** True if at least one rule names the issuer. The keys of other issuers are not fetched. */
   trusted: boolean;
-  /** The id of the newest event. For a login that begins now, the rules apply as they are after that event. */
+  /**
+   * The id of the newest event. A login that begins now stores it, because a rule that changes later
+   * does not apply to the login.
+   */
   newest: number;
   /**
    * The first use of the token: its time, in seconds since the epoch, and the id of the newest event at that time. `null` if

@@ -14,7 +14,7 @@ import { checkRule } from './rule-check.ts';
 
 export interface NewRule extends TrustRule {
   description: string;
-  /** A disabled rule admits no job. Logins that it admitted before have ended. */
+  /** A disabled rule admits no job. Disabling a rule also ends the logins that it admitted. */
   disabled: boolean;
 }
 

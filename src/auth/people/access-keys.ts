@@ -34,7 +34,7 @@ export interface AccessKey {
   version: number;
 }
 
-/** A key and its secret. The secret is shown only after the creation. */
+/** A key and its secret. The secret is shown only in the answer to the creation or rotation. */
 export interface MadeKey {
   key: AccessKey;
   secret: string;

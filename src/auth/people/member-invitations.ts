@@ -97,7 +97,7 @@ export async function acceptMembership(env: Database, organization: string, by: 
 
 /**
  * Ends an invitation: the invited user declines it, or an owner withdraws it. Does nothing if no invitation is open.
- * @throws not-found if somebody else than the user ends it and the organization does not exist
+ * @throws not-found if an owner withdraws it and the organization does not exist
  */
 export async function endInvitation(env: Database, organization: string, user: string, by: Actor): Promise<void> {
   const subject = `user:${user}`;

@@ -260,7 +260,7 @@ function trashed(entry: number): string {
 }
 
 /**
- * Stores the policy of a repository that moves to the trash under another subject.
+ * Moves the policy of a repository to the trash, where it has another subject.
  * @param entry the id of the entry in the trash
  */
 export function trashPolicy(batch: Batch, subject: string, entry: number): void {

@@ -140,7 +140,7 @@ export function removeGrants(batch: Batch, principals: SubjectRange, organizatio
          WHERE p.subject = 'repository:' || policy_principals.repository AND q.value = policy_principals.principal)`,
     parameters,
   );
-  // The policies only deny something to a principal that they still name.
+  // A principal that a policy still names is only denied something.
   batch.run(`UPDATE policy_principals SET pull = pull & ${DENIES} WHERE ${indexed}`, parameters);
 }
 
@@ -241,7 +241,7 @@ function mayKnow({ administrator, subject, belongsTo, owns }: Asker, name: strin
   return (name.startsWith('team:') ? belongsTo : owns).includes(organizationOf(name));
 }
 
-/** The maximum number of patterns or principals that are checked. */
+/** The maximum number of patterns or principals that are checked, and the maximum number of them that a warning lists. */
 const LOOKED_AT_MAX = 100;
 const SHOWN_MAX = 5;
 
