@@ -54,7 +54,7 @@ interface PushedManifest {
   charge?: (manifest: Manifest) => void;
 }
 
-/** end-7 @throws digest-mismatch, manifest-invalid, and the reasons of `putManifest` */
+/** end-7: stores a manifest and sets tags. @throws digest-mismatch, manifest-invalid, and the reasons of `putManifest` */
 export async function pushManifest(
   call: ContentCall,
   { repository, bytes, contentType, expected, tags, condition, charge }: PushedManifest,

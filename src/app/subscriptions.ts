@@ -195,7 +195,7 @@ export async function listDeliveries(
   return { items: items.map((one) => ({ ...one, ...named(one) })), more };
 }
 
-/** @throws not-found */
+/** @throws not-found if the webhook has no delivery with this id, or if the caller may not administer the webhook */
 export async function getDelivery(call: Call, webhook: Subscription, id: string): Promise<Delivery> {
   requireWebhook(call, webhook);
   return withId(await readDelivery(call.env, keyIn(webhook, id)));

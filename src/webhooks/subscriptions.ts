@@ -163,7 +163,7 @@ export async function findSubscription(env: Database, id: string): Promise<Subsc
   return row && subscriptionOf(row);
 }
 
-/** @throws not-found */
+/** @throws not-found if the webhook does not exist or has ended */
 export async function getSubscription(env: Database, id: string): Promise<Subscription> {
   const found = await findSubscription(env, id);
   if (!found) throw new Refusal('not-found');

@@ -76,7 +76,7 @@ export async function listDeliveries(
   );
 }
 
-/** @throws not-found */
+/** @throws not-found if the delivery does not exist */
 export async function getDelivery(env: Database, { subscription, event }: DeliveryKey): Promise<Delivery> {
   const row = await prepare(env, 'SELECT * FROM deliveries WHERE subscription = :subscription AND event = :event', {
     subscription,
