@@ -9,9 +9,9 @@ import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Tag } from '../oci/reference.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
-import { REASONS } from '../vocabulary/reasons.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Call } from './call.ts';
+import { denial, ownersOnly } from './denials.ts';
 
 /** Returns the actor to record with a change. */
 export function actorOf({ authority, address }: Pick<Call, 'authority' | 'address'>): Actor {
@@ -45,23 +45,6 @@ export function actorFor(
   return { ...actorOf(call), subject: actingAs(call.authority, action, about, tag) };
 }
 
-/** Returns the message for a caller who may pull the repository, so the message may say that the repository exists. */
-export function missingRight(action: RepositoryAction, repository: string): { message: string } {
-  return { message: `you may pull ${repository}, but the right to ${action} is missing: ask somebody who may administer it` };
-}
-
-const MAY_NOT_PUSH =
-  'you may not push here: the repository does not exist, or is not yours. You may push under your own name, in organizations ' +
-  'that you own, and where a policy allows it';
-
-/**
- * Returns the message for a caller who may not know whether the repository exists. The message is the same for a private
- * repository and for an absent one.
- */
-export function nothingHere(action: RepositoryAction | 'catalog'): { message: string } {
-  return { message: action === 'push' ? MAY_NOT_PUSH : REASONS.forbidden };
-}
-
 /**
  * Requires the right to an action on a repository.
  * @param tag the tag that the request names, or `null` if it names none
@@ -78,8 +61,7 @@ export function requireRight(
   // Only a deletion is checked with the tag here. A push may also name tags in its body, and each tag is checked later.
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
     if (authority.subject === '') throw new Refusal('unauthenticated');
-    if (!may(authority, 'pull', repository)) throw new Refusal('not-found');
-    throw new Refusal('forbidden', missingRight(action, repository));
+    throw new Refusal(may(authority, 'pull', repository) ? 'forbidden' : 'not-found', denial(authority, action, repository));
   }
   return actorFor(call, action, repository, tag);
 }
@@ -130,7 +112,7 @@ export function requireUnscopedUser(call: Pick<Call, 'authority'>): void {
 /** Requires an administrator, with a credential that `requireUnscopedUser` accepts. @throws unauthenticated, forbidden */
 export function requireAdministrator(call: Pick<Call, 'authority'>): void {
   requireUnscopedUser(call);
-  if (!call.authority.administrator) throw onlyFor('an administrator');
+  if (!call.authority.administrator) throw new Refusal('forbidden', { message: 'only an administrator may do this' });
 }
 
 /**
@@ -176,9 +158,5 @@ export function requireOwnerOrSelf(call: Pick<Call, 'authority'>, organization: 
 function requireRole({ authority }: Pick<Call, 'authority'>, organization: string, role: 'owner' | 'member'): void {
   if (authority.administrator || authority.owns.includes(organization)) return;
   if (!authority.belongsTo.includes(organization)) throw new Refusal('not-found');
-  if (role === 'owner') throw onlyFor(`an owner of ${organization}`);
-}
-
-function onlyFor(whom: string): Refusal {
-  return new Refusal('forbidden', { message: `only ${whom} may do this` });
+  if (role === 'owner') throw new Refusal('forbidden', ownersOnly(organization));
 }

@@ -5,11 +5,12 @@
  * decision, so nothing is computed twice.
  */
 import type { Authority } from '../auth/authority.ts';
-import type { Caller } from '../auth/policy.ts';
-import { aboutOf, isAboutRepository } from '../events/event.ts';
+import { type Caller, isUnscopedUser } from '../auth/policy.ts';
+import { type Actor, aboutOf, isAboutRepository } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { ACTIONS } from '../vocabulary/actions.ts';
-import { Refusal } from '../vocabulary/refusal.ts';
+import { namespaceOf } from '../vocabulary/names.ts';
+import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import type {
   ContentRequirement,
   ManagementRequirement,
@@ -18,6 +19,7 @@ import type {
 } from '../vocabulary/requirements.ts';
 import { findSubscription, type Subscription } from '../webhooks/subscriptions.ts';
 import {
+  may,
   requireAdministrator,
   requireLogin,
   requireMember,
@@ -29,6 +31,7 @@ import {
 import { loadCaller } from './authentication.ts';
 import type { Arrival, Call } from './call.ts';
 import { requireContentRight, requireGrant, requireIdentity, scopeOf } from './content.ts';
+import { denial, ownersFor, ownersOnly } from './denials.ts';
 import { requireWebhook } from './subscriptions.ts';
 import { type IncomingBlob, readsForUpload, type UploadReads } from './upload-reads.ts';
 
@@ -76,18 +79,42 @@ export async function admit(
   const authority = await loadCaller(arrival, caller.credential, {
     repositories: repositories.filter((name) => name !== null),
   });
-  const call = { authority, address: null };
+  const call = { env: arrival.env, authority, address: null };
   if (requirement === 'webhook') {
     requireLogin(call);
     if (webhook === null) throw new Refusal('not-found');
     return { authority: actingAs(authority, requireWebhook(call, webhook)), webhook };
   }
   if (isAction(requirement)) {
-    if (named.repository === null) throw new Error('the route names no repository');
-    return { authority: actingAs(authority, requireRight(call, requirement, named.repository, named.tag)), webhook };
+    const { repository, tag } = named;
+    if (repository === null) throw new Error('the route names no repository');
+    const admitted = () => requireRight(call, requirement, repository, tag);
+    return { authority: actingAs(authority, await namingOwners(call, requirement, repository, admitted)), webhook };
   }
-  CHECKS[requirement](call, named);
+  try {
+    CHECKS[requirement](call, named);
+  } catch (error) {
+    const isRole = (requirement === 'owner' || requirement === 'owner or self') && isUnscopedUser(authority);
+    if (!isRole || !isRefusal(error, 'forbidden')) throw error;
+    throw new Refusal('forbidden', ownersOnly(named.organization, await ownersFor(arrival.env, authority, named.organization)));
+  }
   return { authority, webhook };
+}
+
+/** Asks for a right. A member of the organization who does not have it is told the names of owners, who can grant it. */
+async function namingOwners(
+  { env, authority }: Pick<Call, 'env' | 'authority'>,
+  action: RequiredAction,
+  repository: RepositoryName,
+  ask: () => Actor,
+): Promise<Actor> {
+  try {
+    return ask();
+  } catch (error) {
+    if (!isRefusal(error, 'forbidden', 'not-found')) throw error;
+    const owners = await ownersFor(env, authority, namespaceOf(repository));
+    throw new Refusal(error.reason, denial(authority, action, repository, owners));
+  }
 }
 
 /** The parts of a request of the distribution protocol that its admission depends on. */
@@ -110,8 +137,9 @@ export async function admitToContent(
   requirement: ContentRequirement,
   { named: { repository, source, tag }, isRead, incoming }: ContentRequest,
 ): Promise<{ authority: Authority | null; uploading: UploadReads | null }> {
-  if (requirement === 'login') requireIdentity(caller);
-  else requireGrant(caller, requirement, repository, source);
+  const before = { ...arrival, caller };
+  if (requirement === 'login') requireIdentity(before);
+  else await requireGrantOrSayWhy(before, requirement, repository, source);
   if (caller.grants !== null && isRead && requirement !== 'catalog') return { authority: null, uploading: null };
   const uploading = incoming && repository && (await readsForUpload(arrival, repository, incoming));
   const authority = await loadCaller(arrival, caller.credential, {
@@ -121,8 +149,34 @@ export async function admitToContent(
   });
   if (requirement === 'login' || requirement === 'catalog') return { authority, uploading };
   if (repository === null) throw new Error('the route names no repository');
-  const call = { ...arrival, caller, authority, uploading, address: null };
-  return { authority: actingAs(authority, requireContentRight(call, requirement, repository, tag)), uploading };
+  const call = { ...before, authority, uploading, address: null };
+  const admitted = () => requireContentRight(call, requirement, repository, tag);
+  return { authority: actingAs(authority, await namingOwners(call, requirement, repository, admitted)), uploading };
+}
+
+/**
+ * Asks for a grant. Clients print the message of this refusal, so the rights of the account are read to say why the token has
+ * no such grant.
+ * @throws unauthenticated
+ */
+async function requireGrantOrSayWhy(
+  call: Arrival & { caller: Caller },
+  action: Exclude<ContentRequirement, 'login'>,
+  repository: RepositoryName | null,
+  source: RepositoryName | null,
+): Promise<void> {
+  try {
+    requireGrant(call, action, repository, source);
+  } catch (error) {
+    const isAccount = call.caller.subject !== '' && action !== 'catalog' && repository !== null;
+    if (!isAccount || !isRefusal(error, 'unauthenticated')) throw error;
+    const scope = scopeOf(action, repository, source);
+    const authority = await loadCaller(call, call.caller.credential, { repositories: [repository], scope });
+    // The client asked for another scope.
+    if (may(authority, action, repository)) throw error;
+    const owners = await ownersFor(call.env, authority, namespaceOf(repository));
+    throw new Refusal('unauthenticated', { ...denial(authority, action, repository, owners), challenge: error.challenge });
+  }
 }
 
 /** Returns the authority with the subject to record. For a CI job, this is the trust rule that allows the request. */

@@ -52,7 +52,7 @@ export async function credentialByPassword(
 ): Promise<Credential> {
   const { env, now } = arrival;
   const found = await credentialOfPassword(env, name, password, arrival);
-  if (found === 'expired') throw expired(arrival);
+  if (found === 'expired') throw expiredPassword(arrival);
   const failed = () => recordLogin(arrival, (where) => noteFailure(env, name, where, now));
   const guessed = () =>
     limitGuesses(() => credentialOfAdministrator(env, name, password)).catch(async (error: unknown) => {
@@ -62,13 +62,14 @@ export async function credentialByPassword(
   const credential = found === 'guess' ? await guessed() : found;
   if (credential !== null) return credential;
   await failed();
-  throw wrongCredentials();
+  throw wrongCredentials(arrival);
 }
 
 /** Verifies a refresh token. @throws unauthenticated if the token is not valid or has expired */
 export async function credentialByRefreshToken(arrival: Arrival, token: string): Promise<Credential> {
   const credential = await verifyRefreshToken(arrival.env, token, arrival);
-  if (!credential) throw wrongCredentials();
+  if (credential === 'expired') throw expiredLogin(arrival);
+  if (!credential) throw endedLogin(arrival);
   return credential;
 }
 
@@ -95,9 +96,9 @@ export async function loadRights(
   const authority = await loadAuthority(env, credential, repositories, runtime, joined).catch((error: unknown) => {
     // The signature of the token is valid, but no trust rule admits the token. The caller may know the cause.
     if (!isRefusal(error, 'unauthenticated')) throw error;
-    throw wrongCredentials(scope, error.message);
+    throw refused(error.message, scope);
   });
-  if (!authority) throw wrongCredentials(scope);
+  if (!authority) throw credential?.kind === 'token' ? endedLogin(arrival, scope) : wrongCredentials(arrival, scope);
   if (authority.unused) arrival.work.waitUntil(noteUse(env, authority.unused));
   return authority;
 }
@@ -125,16 +126,50 @@ export async function recordLogin(
   }
 }
 
-/**
- * Returns the refusal of a credential that is wrong, has expired or was revoked, or was issued for another service.
- * @param scope the scope that the request needs. The challenge of the refusal names it
- */
-export function wrongCredentials(scope?: string, message = 'the credentials are wrong or have expired: log in again'): Refusal {
-  const challenge = { error: 'invalid_token', ...(scope === undefined ? {} : { scope }) } as const;
-  return new Refusal('unauthenticated', { message, challenge });
+type Client = Pick<Arrival, 'client' | 'service'>;
+
+/** What a caller without a credential is told. */
+export function howToLogIn({ service }: Pick<Arrival, 'service'>): { message: string } {
+  return { message: `log in first: docker login ${service}` };
 }
 
-function expired({ origin }: Arrival): Refusal {
-  const message = `this login has expired: get a new password with POST ${origin}/api/v1/login-password, and log in again`;
-  return wrongCredentials(undefined, message);
+/**
+ * Returns the refusal of a credential that is wrong, has expired or was revoked, or was issued for another service. The message
+ * is the same for a wrong name and a wrong password.
+ * @param scope the scope that the request needs. The challenge of the refusal names it
+ */
+export function wrongCredentials({ client, service }: Client, scope?: string): Refusal {
+  const remedy = client === 'api' ? 'send another one' : `log in again with docker login ${service}`;
+  return refused(`wrong user name or password, or the access key or token has expired or was revoked: ${remedy}`, scope);
+}
+
+/** Refuses an access token that is not valid. Clients get another one by themselves. */
+export function invalidToken({ service }: Pick<Arrival, 'service'>, scope?: string): Refusal {
+  return refused(`this token is not valid, or has expired: log in again with docker login ${service}`, scope);
+}
+
+/** Refuses a token of a login that has ended. */
+export function endedLogin(client: Client, scope?: string): Refusal {
+  return refused(`this login was ended, or its access key has expired or was revoked: ${again(client)}`, scope);
+}
+
+function expiredLogin(client: Client): Refusal {
+  return refused(`this login has expired: ${again(client)}`);
+}
+
+function expiredPassword(arrival: Arrival): Refusal {
+  const password = `get a new password with POST ${arrival.origin}/api/v1/login-password`;
+  if (arrival.client === 'api') return refused(`this login has expired: ${password}`);
+  return refused(`this login has expired: ${password}, and ${again(arrival)}`);
+}
+
+/** docker sends an old login along even where none is needed. */
+function again({ client, service }: Client): string {
+  if (client === 'api') return 'send another one';
+  return `log in again with docker login ${service}. A public image needs no login: docker logout ${service}`;
+}
+
+function refused(message: string, scope?: string): Refusal {
+  const challenge = { error: 'invalid_token', ...(scope === undefined ? {} : { scope }) } as const;
+  return new Refusal('unauthenticated', { message, challenge });
 }

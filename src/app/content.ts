@@ -10,9 +10,10 @@ import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { ContentAction } from '../vocabulary/requirements.ts';
-import { actorFor, may, missingRight, nothingHere } from './access.ts';
-import { wrongCredentials } from './authentication.ts';
+import { actorFor, may } from './access.ts';
+import { howToLogIn, invalidToken } from './authentication.ts';
 import type { Call } from './call.ts';
+import { denial } from './denials.ts';
 import type { UploadReads } from './upload-reads.ts';
 
 export interface ContentCall extends Omit<Call, 'authority'> {
@@ -37,26 +38,28 @@ export function scopeOf(action: Action, repository: RepositoryName | null, sourc
  * @throws unauthenticated with the scope that the request needs, so that the client can request another token
  */
 export function requireGrant(
-  caller: Caller,
+  call: Pick<ContentCall, 'caller' | 'service'>,
   action: Action,
   repository: RepositoryName | null,
   source: RepositoryName | null = null,
 ): void {
+  const { caller } = call;
   const scope = scopeOf(action, repository, source);
-  if (caller === ANONYMOUS) throw new Refusal('unauthenticated', { challenge: { scope } });
-  if (caller === INVALID_TOKEN) throw wrongCredentials(scope);
+  if (caller === ANONYMOUS) throw new Refusal('unauthenticated', { ...howToLogIn(call), challenge: { scope } });
+  if (caller === INVALID_TOKEN) throw invalidToken(call, scope);
   if (isGranted(caller, action, repository)) return;
-  const isKnown = action !== 'catalog' && repository !== null && isGranted(caller, 'pull', repository);
   throw new Refusal('unauthenticated', {
-    ...(isKnown ? missingRight(action, repository) : nothingHere(action)),
+    ...(caller.subject === ''
+      ? howToLogIn(call)
+      : { message: `this token does not cover the scope ${scope}: get another one` }),
     challenge: { scope, error: 'insufficient_scope' },
   });
 }
 
 /** Requires a caller with a valid credential. @throws unauthenticated if there is none, or if the token is not valid */
-export function requireIdentity(caller: Caller): void {
-  if (caller === ANONYMOUS) throw new Refusal('unauthenticated');
-  if (caller === INVALID_TOKEN) throw wrongCredentials();
+export function requireIdentity(call: Pick<ContentCall, 'caller' | 'service'>): void {
+  if (call.caller === ANONYMOUS) throw new Refusal('unauthenticated', howToLogIn(call));
+  if (call.caller === INVALID_TOKEN) throw invalidToken(call);
 }
 
 /**
@@ -70,8 +73,9 @@ export function mayOnContent({ caller, authority }: ContentCall, action: Content
 
 /** Requires the right to pull, for a read. @throws unauthenticated, forbidden */
 export function requireRead(call: ContentCall, repository: RepositoryName): void {
-  requireGrant(call.caller, 'pull', repository);
-  if (!mayOnContent(call, 'pull', repository)) throw new Refusal('forbidden');
+  requireGrant(call, 'pull', repository);
+  if (mayOnContent(call, 'pull', repository)) return;
+  throw new Refusal('forbidden', call.authority ? denial(call.authority, 'pull', repository) : {});
 }
 
 /**
@@ -87,12 +91,13 @@ export function requireContentRight(
   repository: RepositoryName,
   tag: string | null,
 ): Actor {
-  requireGrant(call.caller, action, repository);
+  requireGrant(call, action, repository);
   const { authority, address } = withAuthority(call);
   // Only a deletion is checked with the tag here. A push may also name tags in its body, and each tag is checked later.
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
-    if (authority.subject === '') throw new Refusal('unauthenticated', { challenge: { scope: scopeOf(action, repository) } });
-    throw new Refusal('forbidden', may(authority, 'pull', repository) ? missingRight(action, repository) : nothingHere(action));
+    if (authority.subject === '')
+      throw new Refusal('unauthenticated', { ...howToLogIn(call), challenge: { scope: scopeOf(action, repository) } });
+    throw new Refusal('forbidden', denial(authority, action, repository));
   }
   return actorFor({ authority, address }, action, repository, tag);
 }

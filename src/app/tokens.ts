@@ -10,7 +10,7 @@ import { grantable } from '../auth/policy.ts';
 import { formatGrant, type Grant, MAX_SCOPES, parseScopes, wordsOf } from '../auth/scope.ts';
 import { mintAccessToken } from '../auth/tokens.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { recordLogin, wrongCredentials } from './authentication.ts';
+import { endedLogin, recordLogin } from './authentication.ts';
 import type { Arrival } from './call.ts';
 
 interface TokenCall extends Arrival {
@@ -52,7 +52,7 @@ export function repositoriesIn(scopes: Grant[]): string[] {
  */
 export async function issueToken(call: TokenCall, scopes: Grant[], lasting: boolean): Promise<IssuedToken> {
   const { env, authority, now } = call;
-  if (!(await continueLogin(env, authority, lasting))) throw wrongCredentials();
+  if (!(await continueLogin(env, authority, lasting))) throw endedLogin(call);
   if (startsLogin(authority, lasting)) await recordLogin(call, (where) => noteLogin(env, authority, where, now));
   const grants = grantable(authority, scopes);
   const { token, expiresAt } = await mintAccessToken(env, authority, grants, call);

@@ -47,6 +47,11 @@ export function allows(authority: Authority, action: RepositoryAction, repositor
   return [authority.statements, ...authority.bounds].every((statements) => evaluate(statements, question).allowed);
 }
 
+/** True if a limit of the credential itself does not allow this, whatever its owner may do. */
+export function isOutsideKey({ bounds, principals }: Authority, action: RepositoryAction, repository: string): boolean {
+  return bounds.some((statements) => !evaluate(statements, { action, repository, tag: null, principals }).allowed);
+}
+
 /** The maximum number of pattern comparisons in one request, which take a few milliseconds of CPU. */
 export const COMPARISONS_MAX = 200_000;
 

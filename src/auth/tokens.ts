@@ -121,9 +121,15 @@ export function mintRefreshToken(
   return mintFor(env, REFRESH, holder, { login: login.id, generation: login.generation }, context);
 }
 
-export async function verifyRefreshToken(env: Passwords, token: string, context: TokenContext): Promise<Credential | null> {
+/** @returns `expired` for a refresh token that was valid until it expired */
+export async function verifyRefreshToken(
+  env: Passwords,
+  token: string,
+  context: TokenContext,
+): Promise<Credential | 'expired' | null> {
   const claims = await verify(env, REFRESH, token, context);
-  if (claims === null || claims === 'expired' || !(await isOfPassword(env, claims))) return null;
+  if (claims === null || claims === 'expired') return claims;
+  if (!(await isOfPassword(env, claims))) return null;
   return { ...credentialOf(claims), login: { id: String(claims.login), generation: Number(claims.generation) } };
 }
 

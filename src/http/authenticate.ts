@@ -10,7 +10,13 @@ import { guess } from './limits.ts';
 
 /** The context of a request whose caller is not known yet. */
 export function arrivalOf(c: RequestContext): Arrival {
-  return { ...baseOf(c), network: recordedNetworkOf(c), fetch: INTERNET.fetch, requestId: c.var.requestId };
+  return {
+    ...baseOf(c),
+    network: recordedNetworkOf(c),
+    client: c.req.path.startsWith('/api') ? 'api' : 'docker',
+    fetch: INTERNET.fetch,
+    requestId: c.var.requestId,
+  };
 }
 
 /** Sets `caller` for /v2. Accepts a password of any kind with the scheme Basic, and an access token with the scheme Bearer. */
@@ -29,17 +35,17 @@ type Setter = { set: (key: 'caller', value: AppEnv['Variables']['caller']) => vo
 
 async function setCaller(c: RequestContext & Setter, bearer: (value: string) => SentCredential): Promise<void> {
   const header = c.req.header('authorization');
+  const arrival = arrivalOf(c);
   const sent = header === undefined ? null : sentIn(header, bearer);
-  c.set('caller', await identify(arrivalOf(c), sent, (compare) => guess(c, compare)));
+  if (sent === 'unreadable') throw wrongCredentials(arrival);
+  c.set('caller', await identify(arrival, sent, (compare) => guess(c, compare)));
 }
 
-/** @throws unauthenticated if the scheme is neither Basic nor Bearer, or if the value cannot be parsed */
-function sentIn(header: string, bearer: (value: string) => SentCredential): SentCredential {
+/** Returns what the header contains; `unreadable` if the scheme is neither Basic nor Bearer, or the value cannot be parsed. */
+function sentIn(header: string, bearer: (value: string) => SentCredential): SentCredential | 'unreadable' {
   const [scheme, value] = partsOf(header);
   if (scheme === 'bearer') return bearer(value);
-  const sent = scheme === 'basic' ? parseBasic(value) : null;
-  if (sent === null) throw wrongCredentials();
-  return sent;
+  return (scheme === 'basic' ? parseBasic(value) : null) ?? 'unreadable';
 }
 
 /** The scheme, in lower case, and its value. Several values give an empty value, because it is unclear which one is meant. */

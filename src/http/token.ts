@@ -38,7 +38,7 @@ async function credentialByHeader(c: Context<AppEnv>): Promise<Credential | null
   const header = c.req.header('authorization');
   if (header === undefined) return null;
   const sent = basicIn(header);
-  if (sent === null) throw wrongCredentials();
+  if (sent === null) throw wrongCredentials(arrivalOf(c));
   return byPassword(c, sent);
 }
 

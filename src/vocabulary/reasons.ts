@@ -19,7 +19,7 @@ export const REASONS = {
   'digest-invalid': 'the digest is malformed, of an unsupported algorithm, or given more than once',
 
   // The caller
-  unauthenticated: 'authentication required: log in first',
+  unauthenticated: 'log in first: this needs an access key, as bearer token or as password',
   forbidden: 'this does not exist, or you do not have the right to do it',
   'not-found': 'there is nothing here that you may see',
 

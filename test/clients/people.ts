@@ -4,7 +4,7 @@
  */
 import { exitOnSignals, type Registry, startRegistry } from '../world/registry.ts';
 import { apiOf } from './people/api.ts';
-import { expiringLogin, logOutEverywhere, narrowedKey, revocation, robot } from './people/credentials.ts';
+import { expiredLogin, expiringLogin, logOutEverywhere, narrowedKey, revocation, robot } from './people/credentials.ts';
 import { deployment } from './people/deployment.ts';
 import { type Engine, startEngine } from './people/engine.ts';
 import { type Issuer, startIssuer } from './people/issuer.ts';
@@ -55,6 +55,7 @@ async function scenario(on: Registry, engine: Engine, issuer: Issuer, step: Step
   await outsiders(stage);
   await openToAll(stage);
   await expiringLogin(stage);
+  await expiredLogin(stage);
   await narrowedKey(stage);
   await robot(stage);
   await jobs(stage, issuer);

@@ -93,7 +93,9 @@ describe('a genuine token is refused with', () => {
 });
 
 describe('no reason is given', () => {
-  const WRONG = 'the credentials are wrong or have expired: log in again';
+  const WRONG =
+    'wrong user name or password, or the access key or token has expired or was revoked: ' +
+    'log in again with docker login registry.test';
 
   beforeEach(() => jobs.trust('acme/deploy', { claims: { project: '42', ref: SECRET } }));
 

@@ -60,6 +60,10 @@ describe('GET /token', () => {
     expect(answer.refresh_token).toMatch(/^ey/);
   });
 
+  const WRONG =
+    'wrong user name or password, or the access key or token has expired or was revoked: ' +
+    'log in again with docker login registry.test';
+
   test.each([
     ['a wrong password', `Basic ${btoa('admin:wrong')}`],
     ['an unknown name', `Basic ${btoa(`nobody:${PASSWORD}`)}`],
@@ -74,7 +78,7 @@ describe('GET /token', () => {
     const response = await world.fetch('GET', '/token', { authorization });
     expect(await refusal(response.clone())).toBe('401 UNAUTHORIZED');
     expect(await response.json()).toEqual({
-      errors: [{ code: 'UNAUTHORIZED', message: 'the credentials are wrong or have expired: log in again' }],
+      errors: [{ code: 'UNAUTHORIZED', message: WRONG }],
     });
   });
 

@@ -29,6 +29,22 @@ export async function listMembers(env: Database, organization: string, { after, 
   return { items: items.map(({ user, role }) => ({ user: nameOf(user), role })), more };
 }
 
+/** Members among whom owners are looked for, and owners that are named. */
+const OWNERS_LOOKED_FOR = 200;
+const OWNERS_NAMED = 3;
+
+/** Names of a few owners whom members can ask; none if there is none among the first members. */
+export async function firstOwners(env: Database, organization: string): Promise<string[]> {
+  const { results } = await prepare(
+    env,
+    `SELECT user FROM (SELECT user, role FROM members INDEXED BY members_by_organization
+       WHERE organization = :organization ORDER BY user LIMIT ${OWNERS_LOOKED_FOR})
+     JOIN accounts ON subject = user WHERE role = 'owner' AND disabled = 0 ORDER BY user LIMIT ${OWNERS_NAMED}`,
+    { organization },
+  ).all<{ user: string }>();
+  return results.map(({ user }) => nameOf(user));
+}
+
 /** The number of days for which an invitation to join is open. */
 const INVITATION_DAYS = 30;
 

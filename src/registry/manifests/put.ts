@@ -167,8 +167,8 @@ function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, j
 
 function deniedTags({ moving, tags }: { moving: boolean; tags: unknown[] }): Particulars {
   const message = moving
-    ? 'this tag exists, and you do not have the right to move it (retag)'
-    : 'this tag does not exist, and you do not have the right to create it (push)';
+    ? 'this tag exists, and you do not have the right to move it (retag): push another tag, or ask for that right'
+    : 'this tag does not exist, and you do not have the right to create it (push): push a tag that you have the right to';
   return { message, detail: tags };
 }
 

@@ -41,7 +41,11 @@ export function ensureRepository(batch: Batch, repository: RepositoryName, { may
   });
 }
 
-const NOT_CREATED = { message: 'this repository does not exist, and you do not have the right to create it' };
+const NOT_CREATED = {
+  message:
+    'this repository does not exist, and a push of yours may not create it. Its owner or an administrator creates it ' +
+    '(PUT /api/v1/repositories/NAME), or grants you the right to create',
+};
 
 /** Refuses the batch with `repository-unknown` if the repository does not exist. */
 export function requireRepository(batch: Batch, repository: RepositoryName, says?: Particulars): void {

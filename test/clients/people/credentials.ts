@@ -1,12 +1,12 @@
 /** Alternatives to a password: expiring logins, narrowed keys and robots, and how each is revoked. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { mintLoginPassword } from '../../../src/auth/tokens.ts';
+import { mintLoginPassword, mintRefreshToken } from '../../../src/auth/tokens.ts';
 import { makeKey } from './api.ts';
 import { person, type Stage } from './stage.ts';
 import { digestIn, refused, same, worked } from './steps.ts';
 
-const LOG_IN_AGAIN = 'the credentials are wrong or have expired: log in again';
+const LOG_IN_AGAIN = 'this login was ended, or its access key has expired or was revoked: log in again with docker login';
 
 /** As in AWS's documentation, with curl instead of `aws ecr get-login-password`. */
 const LOGIN_BY_PIPE = `curl --silent --show-error --fail -X POST -H "Accept: text/plain" -u "alice:$KEY" \\
@@ -35,12 +35,44 @@ export async function expiringLogin(stage: Stage): Promise<void> {
   });
 }
 
+export async function expiredLogin(stage: Stage): Promise<void> {
+  const { step, engine, registry } = stage;
+  const desk = engine.desk('late');
+  const words = ['unauthorized: this login has expired', `docker login ${registry.host}`, `docker logout ${registry.host}`];
+  await step('a login that docker keeps and that has expired says so on push and pull', async () => {
+    await desk.keep({ auth: btoa('AWS:'), identitytoken: await loginOfLastMonth(stage) });
+    refused(await desk.push('one', 'acme/app:late'), ...words);
+    refused(await desk.pull('acme/app:1.0'), ...words);
+  });
+  await step('a public image is refused too, with the command that helps', async () => {
+    await person(stage, 'alice').api.call('PATCH', '/repositories/acme/app', { visibility: 'public' });
+    refused(await desk.pull('acme/app:1.0'), ...words);
+    worked(await desk.logout());
+    digestIn(await desk.pull('acme/app:1.0'));
+    await person(stage, 'alice').api.call('PATCH', '/repositories/acme/app', { visibility: 'private' });
+  });
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
 /** Made by the registry's own function, with an earlier time. */
-async function passwordOfYesterday({ registry }: Stage): Promise<string> {
-  const secret = (await readFile(join(registry.dataDir, 'secret'), 'utf8')).trim();
-  const holder = { subject: 'user:alice', credentialOrigin: { epoch: 0 }, until: null };
-  const yesterday = { service: registry.host, now: Date.now() - 24 * 60 * 60 * 1000 };
-  return (await mintLoginPassword({ REGISTRY_SECRET: secret }, holder, 900, yesterday)).token;
+async function passwordOfYesterday(stage: Stage): Promise<string> {
+  return (await mintLoginPassword(await secretsOf(stage), ALICE, 900, daysAgo(stage, 1))).token;
+}
+
+async function loginOfLastMonth(stage: Stage): Promise<string> {
+  const login = { id: crypto.randomUUID(), generation: 0 };
+  return (await mintRefreshToken(await secretsOf(stage), ALICE, login, daysAgo(stage, 31))).token;
+}
+
+const ALICE = { subject: 'user:alice', credentialOrigin: { epoch: 0 }, until: null };
+
+async function secretsOf({ registry }: Stage): Promise<{ REGISTRY_SECRET: string }> {
+  return { REGISTRY_SECRET: (await readFile(join(registry.dataDir, 'secret'), 'utf8')).trim() };
+}
+
+function daysAgo({ registry }: Stage, days: number): { service: string; now: number } {
+  return { service: registry.host, now: Date.now() - days * DAY_MS };
 }
 
 export async function narrowedKey(stage: Stage): Promise<void> {
@@ -52,10 +84,13 @@ export async function narrowedKey(stage: Stage): Promise<void> {
     worked(await desk.login('alice', key.secret));
     digestIn(await desk.pull('acme/app:1.0'));
   });
-  await step('it does not push there, and not pull elsewhere, though alice may', async () => {
-    refused(await desk.push('three', 'acme/app:mine'), 'you may pull acme/app, but the right to push is missing');
-    refused(await desk.pull('acme/tool:1.0'), 'pull access denied');
-  });
+  await step(
+    'it does not push there, and not pull elsewhere, though alice may: docker says that the key is narrowed',
+    async () => {
+      refused(await desk.push('three', 'acme/app:mine'), 'this access key is narrowed', 'the key may not push to it');
+      refused(await desk.pull('acme/tool:1.0'), 'this access key is narrowed', 'the key may not pull it');
+    },
+  );
 }
 
 const ROBOT = '/organizations/acme/robots/ci';

@@ -1,7 +1,7 @@
 /** A docker engine, and people who use it, each with a folder for credentials as on a machine of their own. */
 import { execFile, spawn } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,12 @@ export interface Ran {
   code: number;
   stdout: string;
   stderr: string;
+}
+
+/** Credentials as docker's config.json has them. */
+interface Stored {
+  identitytoken?: string;
+  auth?: string;
 }
 
 /** `name` of the images: with repository and tag, without the registry. */
@@ -22,7 +28,9 @@ export interface Desk {
   /** The result of this in a shell, with `docker` and `$REGISTRY`. */
   shell(script: string, env?: Record<string, string>): Promise<Ran>;
   /** The credentials that `docker login` has stored. */
-  kept(): Promise<{ identitytoken?: string; auth?: string }>;
+  kept(): Promise<Stored>;
+  /** Stores credentials as `docker login` does. */
+  keep(credentials: Stored): Promise<void>;
 }
 
 export interface Engine {
@@ -125,6 +133,10 @@ function deskIn(folder: string, registry: string, run: Run): Desk {
     async kept() {
       const { auths } = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
       return auths[registry] ?? {};
+    },
+    async keep(credentials) {
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, 'config.json'), JSON.stringify({ auths: { [registry]: credentials } }));
     },
   };
 }

@@ -13,7 +13,7 @@ export async function bootstrap({ step, engine, registry }: Stage, password: str
     worked(await engine.desk('admin').login('admin', password));
   });
   await step('a wrong password is refused', async () => {
-    refused(await engine.desk('nobody').login('admin', `${password}x`), 'unauthorized: the credentials are wrong');
+    refused(await engine.desk('nobody').login('admin', `${password}x`), 'unauthorized: wrong user name or password');
   });
   await step('the API knows the administrator', async () => {
     same('subject', (await apiOf(registry.url, password).call<{ subject: string }>('GET', '/me')).subject, 'user:admin');
@@ -32,13 +32,13 @@ export async function invitations(stage: Stage): Promise<void> {
   await step("alice's key under bob's name is refused", async () => {
     refused(
       await engine.desk('nobody').login('bob', person(stage, 'alice').key.secret),
-      'unauthorized: the credentials are wrong',
+      'unauthorized: wrong user name or password',
     );
   });
   await step('a key with a wrong letter is refused', async () => {
     const { secret } = person(stage, 'alice').key;
     const wrong = secret.slice(0, -2) + (secret.endsWith('aa') ? 'bb' : 'aa');
-    refused(await engine.desk('nobody').login('alice', wrong), 'unauthorized: the credentials are wrong');
+    refused(await engine.desk('nobody').login('alice', wrong), 'unauthorized: wrong user name or password');
   });
 }
 
@@ -103,14 +103,15 @@ export async function pushAndPull(stage: Stage): Promise<void> {
 }
 
 const NO_PUSH = 'you may pull acme/app, but the right to push is missing';
+const ASK_ALICE = 'an owner of acme (alice) or an administrator can grant it';
 
 async function carolPushes(stage: Stage): Promise<void> {
   const { step, engine, registry } = stage;
   await step('carol pushes content that is there: docker says which right is missing', async () => {
-    refused(await person(stage, 'carol').desk.push('one', 'acme/app:mine'), NO_PUSH);
+    refused(await person(stage, 'carol').desk.push('one', 'acme/app:mine'), NO_PUSH, ASK_ALICE);
   });
-  await step('carol pushes new content: docker says which right is missing', async () => {
-    refused(await person(stage, 'carol').desk.push('three', 'acme/app:mine'), NO_PUSH);
+  await step('carol pushes new content: docker says which right is missing, and who can grant it', async () => {
+    refused(await person(stage, 'carol').desk.push('three', 'acme/app:mine'), NO_PUSH, ASK_ALICE);
   });
   await step('skopeo says it too', async () => {
     const { key } = person(stage, 'carol');
@@ -122,7 +123,10 @@ async function carolPushes(stage: Stage): Promise<void> {
 async function bobCreates(stage: Stage): Promise<void> {
   const { step } = stage;
   await step('bob cannot push to a repository that is not there: docker says which right is missing', async () => {
-    refused(await person(stage, 'bob').desk.push('one', 'acme/tool:1.0'), 'you do not have the right to create it');
+    refused(
+      await person(stage, 'bob').desk.push('one', 'acme/tool:1.0'),
+      'name unknown: this repository does not exist, and a push of yours may not create it',
+    );
   });
   await step('bob may, once his team may create', async () => {
     const { api } = person(stage, 'alice');
@@ -135,17 +139,22 @@ async function bobCreates(stage: Stage): Promise<void> {
 export async function outsiders(stage: Stage): Promise<void> {
   const { step, engine } = stage;
   const stranger = engine.desk('stranger');
+  const LOG_IN = `denied: log in first: docker login ${stage.registry.host}`;
   await step('dave, of no team, cannot pull; what is there and what is not look the same', () =>
-    sameRefusal('pull access denied', (name) => person(stage, 'dave').desk.pull(name)),
+    sameRefusal('denied: the repository does not exist, or you may not pull it', (name) =>
+      person(stage, 'dave').desk.pull(name),
+    ),
   );
-  await step('dave cannot push; what is there and what is not look the same', () =>
-    sameRefusal('denied: ', (name) => person(stage, 'dave').desk.push('one', name)),
+  await step('dave cannot push, and is told where he may; what is there and what is not look the same', () =>
+    sameRefusal('denied: the repository does not exist, or you may not push to it. You may push to dave/*', (name) =>
+      person(stage, 'dave').desk.push('one', name),
+    ),
   );
-  await step('without a login nothing is pulled; what is there and what is not look the same', () =>
-    sameRefusal('pull access denied', (name) => stranger.pull(name)),
+  await step('without a login nothing is pulled, and docker says how to log in', () =>
+    sameRefusal(LOG_IN, (name) => stranger.pull(name)),
   );
-  await step('without a login nothing is pushed; what is there and what is not look the same', () =>
-    sameRefusal('denied: ', (name) => stranger.push('one', name)),
+  await step('without a login nothing is pushed, and docker says how to log in', () =>
+    sameRefusal(LOG_IN, (name) => stranger.push('one', name)),
   );
   await step('carol logs out: nothing is pulled until she logs in again', async () => {
     const { desk, key } = person(stage, 'carol');
@@ -154,10 +163,11 @@ export async function outsiders(stage: Stage): Promise<void> {
     worked(await desk.login('carol', key.secret));
     digestIn(await desk.pull('acme/app:1.0'));
   });
-  await step('skopeo tells dave as little', async () => {
+  await step('skopeo tells dave the same', async () => {
     const { key } = person(stage, 'dave');
     const credentials = ['--tls-verify=false', `--creds=dave:${key.secret}`];
-    await sameRefusal('denied', (name) => engine.skopeo('inspect', ...credentials, `docker://${stage.registry.host}/${name}`));
+    const words = 'denied: the repository does not exist, or you may not pull it';
+    await sameRefusal(words, (name) => engine.skopeo('inspect', ...credentials, `docker://${stage.registry.host}/${name}`));
   });
 }
 
