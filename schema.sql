@@ -69,8 +69,10 @@ CREATE TABLE IF NOT EXISTS repository_blobs (
 --   pushed_at: the time of the last push of the manifest.
 --   attempt: the id of the request that pushed the manifest last.
 --   leased_until: until this time, no lifecycle rule deletes the manifest as untagged (invariant 8).
---   content: the document, if it has up to 128 KiB. It is the last column, so that lists need not read it.
+--   content: the document, if it has up to 128 KiB.
 --   object_key: the R2 object of a larger document. Empty if a reader has found that the object is missing.
+--   content_size: bytes of the blobs that the document references, each once, without foreign layers. NULL: not known yet.
+--   platform: `linux/arm64/v8` of an image. NULL until its config is first read.
 CREATE TABLE IF NOT EXISTS manifests (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -83,6 +85,8 @@ CREATE TABLE IF NOT EXISTS manifests (
   attempt TEXT,
   object_key TEXT,
   content TEXT,
+  content_size INTEGER,
+  platform TEXT,
   PRIMARY KEY (repository_id, digest),
   CHECK ((object_key IS NULL) <> (content IS NULL))
 ) STRICT, WITHOUT ROWID;
@@ -115,6 +119,8 @@ CREATE TABLE IF NOT EXISTS tags (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS tags_by_digest ON tags (repository_id, digest);
+-- Index for lists of tags, newest or oldest first.
+CREATE INDEX IF NOT EXISTS tags_by_time ON tags (repository_id, updated_at, name);
 
 -- The history of tags: one row for each change of a tag, written in the batch of the change.
 --   point: the number of the change, from 1 for each tag.
@@ -206,6 +212,8 @@ CREATE TABLE IF NOT EXISTS trashed_manifests (
   attempt TEXT,
   object_key TEXT,
   content TEXT,
+  content_size INTEGER,
+  platform TEXT,
   PRIMARY KEY (repository_id, digest)
 ) STRICT, WITHOUT ROWID;
 

@@ -66,6 +66,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/api/v1/repositories': { GET: 'anyone' },
   '/api/v1/repositories/:name{.+}': { GET: 'pull', PUT: 'create', PATCH: 'admin', DELETE: 'admin' },
   '/api/v1/repositories/:name{.+}/-/policy': { GET: 'admin', PUT: 'admin' },
+  '/api/v1/repositories/:name{.+}/-/tags': { GET: 'pull' },
   '/api/v1/repositories/:name{.+}/-/tags/:tag/history': { GET: 'pull' },
   '/api/v1/repositories/:name{.+}/-/tags/:tag/rollback': { POST: 'push' },
   '/api/v1/repositories/:name{.+}/-/tag-mutability': { GET: 'pull', PUT: 'admin' },

@@ -73,8 +73,21 @@ export interface Manifest {
   text: string;
 }
 
+/** Bytes of the blobs that a manifest references, each once. Foreign layers are kept elsewhere and do not count. */
+export function contentSizeOf({ references }: Pick<Manifest, 'references'>): number {
+  const blobs = references.filter(({ kind, required }) => kind === 'blob' && required);
+  return Math.min(
+    blobs.reduce((sum, { size }) => sum + size, 0),
+    Number.MAX_SAFE_INTEGER,
+  );
+}
+
 export function isManifestMediaType(text: string): text is ManifestMediaType {
   return Object.hasOwn(KINDS, text);
+}
+
+export function isIndexMediaType(text: string): boolean {
+  return isManifestMediaType(text) && KINDS[text] === 'index';
 }
 
 /** Parses and checks a manifest. @throws manifest-invalid with a message that names the fault */

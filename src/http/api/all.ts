@@ -2,6 +2,7 @@
 import type { Hono } from 'hono';
 import type { AppEnv } from '../context.ts';
 import { events } from './events.ts';
+import { images } from './images.ts';
 import { keys } from './keys.ts';
 import { lifecycle } from './lifecycle.ts';
 import { maintenance } from './maintenance.ts';
@@ -32,6 +33,7 @@ export const api: Hono<AppEnv>[] = [
   webhooks,
   webhookDeliveries,
   events,
+  images,
   tags,
   lifecycle,
   trash,

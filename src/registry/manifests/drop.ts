@@ -86,10 +86,11 @@ function copyDocuments(batch: Batch, parameters: { repository: RepositoryName; d
   );
   batch.run(
     `INSERT OR REPLACE INTO trashed_manifests
-       (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, attempt, object_key, content)
+       (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, attempt, object_key, content, content_size,
+       platform)
      ${chosen(
        `m.repository_id, m.digest, m.media_type, m.artifact_type, m.subject, m.size, m.pushed_at, m.attempt, m.object_key,
-       m.content`,
+       m.content, m.content_size, m.platform`,
        condition,
      )}`,
     parameters,

@@ -5,7 +5,7 @@ import type { Actor } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { Manifest } from '../../oci/manifest.ts';
+import { contentSizeOf, type Manifest } from '../../oci/manifest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { manifestKey } from '../../storage/keys.ts';
@@ -247,15 +247,17 @@ function insertManifest(
   const { mediaType, artifactType, subject, text } = manifest;
   batch.run(
     `INSERT INTO manifests
-       (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, object_key, content, leased_until, attempt)
+       (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, object_key, content, content_size,
+        leased_until, attempt)
      VALUES (${REPOSITORY_ID}, :digest, :mediaType, :artifactType, :subject, :size, unixepoch(), :objectKey, :content,
-       iif(:takesLease, unixepoch() + :lease, 0), :attempt)
+       :contentSize, iif(:takesLease, unixepoch() + :lease, 0), :attempt)
      ON CONFLICT DO UPDATE SET object_key = iif(object_key = '', excluded.object_key, object_key),
        leased_until = iif(leased_until < excluded.leased_until - :lease / 2, excluded.leased_until, leased_until),
-       attempt = excluded.attempt, pushed_at = excluded.pushed_at`,
+       attempt = excluded.attempt, pushed_at = excluded.pushed_at, content_size = excluded.content_size`,
     {
       ...{ repository, digest, mediaType, artifactType: artifactType ?? '', subject, size, objectKey },
-      ...{ content: objectKey ? null : text, takesLease: tags.length === 0, lease: settings(env).leaseSeconds, attempt: id },
+      ...{ content: objectKey ? null : text, contentSize: contentSizeOf(manifest) },
+      ...{ takesLease: tags.length === 0, lease: settings(env).leaseSeconds, attempt: id },
     },
   );
 }

@@ -199,9 +199,9 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
   });
   batch.run(
     `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, subject, size, pushed_at, leased_until,
-      object_key, content)
+      object_key, content, content_size, platform)
      SELECT :id, t.digest, t.media_type, t.artifact_type, t.subject, t.size, t.pushed_at, unixepoch() + :lease, t.object_key,
-       t.content
+       t.content, t.content_size, t.platform
      ${TRASHED} WHERE TRUE
      ON CONFLICT DO UPDATE SET object_key = excluded.object_key, content = excluded.content WHERE object_key = ''`,
     { id, manifests, lease },

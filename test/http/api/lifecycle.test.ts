@@ -776,8 +776,8 @@ describe('a crash', () => {
   test('in the middle of what is too large for one batch leaves no permanent remains', async () => {
     const { digest } = await pushImage(world, APP, 'v1');
     await world.env.DB.prepare(
-      `INSERT INTO manifests SELECT repository_id, value, media_type, artifact_type, ?2, size, pushed_at, 0, NULL, object_key, content
-       FROM manifests, json_each(?1)`,
+      `INSERT INTO manifests SELECT repository_id, value, media_type, artifact_type, ?2, size, pushed_at, 0, NULL, object_key, content,
+         content_size, platform FROM manifests, json_each(?1)`,
     )
       .bind(JSON.stringify(Array.from({ length: 250 }, (_, n) => `sha256:${String(n).padStart(64, '0')}`)), digest)
       .run();

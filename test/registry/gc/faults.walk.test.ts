@@ -234,7 +234,7 @@ describe('a slice costs', () => {
         300,
       ),
       rows(
-        `INSERT INTO manifests SELECT 1001, i, 'type', '', 's', 1, 1, 0, NULL, 'manifests/sha256/x/' || i, NULL FROM n`,
+        `INSERT INTO manifests SELECT 1001, i, 'type', '', 's', 1, 1, 0, NULL, 'manifests/sha256/x/' || i, NULL, NULL, NULL FROM n`,
         1500,
       ),
       rows(
@@ -269,7 +269,7 @@ describe('a slice costs', () => {
   test('the same if there are many manifests: an index finds what is in use', async () => {
     await pushImage(world, 'acme/api', 'v1', 1, LARGE);
     await world.env.DB.batch([
-      rows(`INSERT INTO manifests SELECT 1, i, 'type', '', NULL, 1, 1, 0, NULL, NULL, '{}' FROM n`, 3000),
+      rows(`INSERT INTO manifests SELECT 1, i, 'type', '', NULL, 1, 1, 0, NULL, NULL, '{}', NULL, NULL FROM n`, 3000),
       rows(
         `INSERT INTO trashed_manifests (repository_id, digest, media_type, artifact_type, size, pushed_at, content)
          SELECT 1, i, 'type', '', 1, 1, '{}' FROM n`,

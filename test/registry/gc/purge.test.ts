@@ -82,7 +82,7 @@ async function manyRows(id: number, rows: number): Promise<void> {
     ),
     each("INSERT INTO manifest_references SELECT ?1, 'sha256:c' || i, 'sha256:' || (i % 700) FROM n"),
     each(
-      "INSERT INTO manifests SELECT ?1, 'sha256:' || i, 'type', '', NULL, 1, 1, 0, NULL, iif(i % 2, NULL, 'manifests/sha256/x/' || ?1 || i), iif(i % 2, '{}', NULL) FROM n",
+      "INSERT INTO manifests SELECT ?1, 'sha256:' || i, 'type', '', NULL, 1, 1, 0, NULL, iif(i % 2, NULL, 'manifests/sha256/x/' || ?1 || i), iif(i % 2, '{}', NULL), NULL, NULL FROM n",
     ),
     each("INSERT INTO pulls SELECT ?1, 'sha256:' || i, 1, 1 FROM n"),
     each("INSERT INTO manifest_checks SELECT ?1, 'sha256:' || i, 1 FROM n"),

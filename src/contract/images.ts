@@ -1,0 +1,85 @@
+/** Tags and images in the management API: lists of them, and one in full. */
+import * as z from 'zod';
+import {
+  FILTER_MAX,
+  IMAGES_DEFAULT,
+  IMAGES_MAX,
+  SCANNED_TAGS_MAX,
+  SORTED_VERSIONS_MAX,
+  TAG_ORDERS,
+} from '../vocabulary/images.ts';
+
+/** A place in a list of tags: the time of the push in seconds, and the tag. */
+export const TAG_PLACE = /^(\d{1,15}):([A-Za-z0-9_][A-Za-z0-9._-]{0,127})$/;
+
+const n = z.optional(z.coerce.number().int().min(1).max(IMAGES_MAX)).describe(`Items a page, ${IMAGES_DEFAULT} by default`);
+
+export const tagListQuery = z.strictObject({
+  n,
+  last: z.optional(z.string().regex(TAG_PLACE, 'must be `next` of the page before')).describe('`next` of the page before'),
+  filter: z
+    .optional(z.string().max(FILTER_MAX))
+    .describe(
+      'A part of the name; upper and lower case are the same, and no character stands for others. One request looks at ' +
+        `${SCANNED_TAGS_MAX} tags: a page may be short before the end`,
+    ),
+  sort: z
+    .optional(z.enum(TAG_ORDERS))
+    .describe(
+      '`newest` (the default) and `oldest` sort by the last push. `version`: the highest first, then the tags that are no ' +
+        `versions; in a repository with up to ${SORTED_VERSIONS_MAX} tags`,
+    ),
+});
+
+const bytes = z.nullable(z.int());
+const day = z.nullable(z.iso.date()).describe('The day of the last pull (UTC); null: never');
+
+const actor = z
+  .nullable(z.strictObject({ subject: z.string(), key: z.nullable(z.string()) }))
+  .describe('Who it was, and with which access key. Null unless you may push here');
+
+const platform = z.strictObject({
+  os: z.nullable(z.string()),
+  architecture: z.nullable(z.string()),
+  variant: z.nullable(z.string()),
+  osVersion: z.nullable(z.string()),
+  digest: z.string(),
+  size: bytes.describe('Bytes of its config and layers'),
+});
+
+const facts = {
+  mediaType: z.string(),
+  kind: z
+    .enum(['image', 'index', 'artifact'])
+    .describe('`index`: images of several platforms. `artifact`: not a container image, like a chart or a signature'),
+  artifactType: z.nullable(z.string()).describe('The type of the document, otherwise that of its config'),
+  manifestSize: z.int().describe('Bytes of the manifest itself'),
+  size: bytes.describe(
+    'Bytes of config and layers, each blob once. Of an index: the sum of its platforms. Null if the document is too long for ' +
+      'lists: read the image itself',
+  ),
+  platforms: z
+    .nullable(z.array(platform))
+    .describe(
+      'The image for each platform; its digest pulls it alone. Null if it is not known: of an image without an index ' +
+        'until it was read once, and of an index that is too long for lists',
+    ),
+  attestations: z
+    .int()
+    .describe('Entries of the index that are no platforms: attestations, shown elsewhere as `unknown/unknown`'),
+  lastPulledOn: day,
+  referrers: z.int().describe('Signatures, SBOMs and others whose subject it is; 100 stands for 100 or more'),
+};
+
+export const tagDetails = z.strictObject({
+  tag: z.string(),
+  digest: z.string(),
+  pushedAt: z.iso.datetime().describe('The last push, also one that changed nothing'),
+  changedAt: z
+    .nullable(z.iso.datetime())
+    .describe('Since when it names this digest; null: since before the history that is kept'),
+  changedBy: actor,
+  immutable: z.boolean().describe('True: it can be neither moved nor deleted'),
+  sameAs: z.array(z.string()).describe('Other tags of the same digest: the first 10 by name'),
+  image: z.nullable(z.strictObject(facts)).describe('What the tag names; null if its document is gone from storage'),
+});

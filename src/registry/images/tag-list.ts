@@ -1,0 +1,208 @@
+/**
+ * Lists the tags of a repository with what they name: filtered, and sorted over all of them. One query for a page. Sorting by
+ * version takes another one, which reads the names of all tags.
+ */
+import type { Database } from '../../events/batch.ts';
+import { type Parameters, prepare } from '../../events/sql.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import type { Tag } from '../../oci/reference.ts';
+import { byVersion, isBehind } from '../../oci/version-order.ts';
+import type { TagOrder } from '../../vocabulary/images.ts';
+import { SCANNED_TAGS_MAX, SORTED_VERSIONS_MAX } from '../../vocabulary/images.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
+import { isImmutable, MUTABILITY_RULE, mutabilityOf } from '../tags/mutability.ts';
+import { FACTS, type FactsRow, factsOf, type ManifestFacts } from './facts.ts';
+
+/** A place in a list of tags, in every order. */
+export interface TagPlace {
+  /** Seconds since the epoch. */
+  pushedAt: number;
+  tag: string;
+}
+
+interface TagListQuery {
+  /** A part of the name; letters count the same in both cases. '' matches all. */
+  filter: string;
+  sort: TagOrder;
+  /** The place behind which the page begins; `null`: the beginning. */
+  after: TagPlace | null;
+  limit: number;
+}
+
+export interface ListedTag extends TagPlace {
+  tag: Tag;
+  digest: Digest;
+  /** `null`: the manifest's document is gone. */
+  image: ManifestFacts | null;
+  immutable: boolean;
+  /** The change by which the tag came to name the digest; `null`: it was before the history began. */
+  change: { at: number; by: { subject: string; key?: string } } | null;
+  /** Other tags of the same digest, the first ones by name. */
+  sameAs: Tag[];
+}
+
+interface TagPage {
+  items: ListedTag[];
+  /** The place where the next page begins; `null`: there is none. A page may be short before the end, if there is a filter. */
+  next: TagPlace | null;
+}
+
+/** Tags of the same digest that are named. */
+const SAME_MAX = 10;
+
+/** @throws repository-unknown, too-much-work if there are too many tags to sort by version */
+export async function listTagDetails(env: Database, repository: RepositoryName, query: TagListQuery): Promise<TagPage> {
+  const { sort } = query;
+  return sort === 'version' ? listByVersion(env, repository, query) : listInOrder(env, repository, { ...query, sort });
+}
+
+/** SQL of each order that an index serves: the condition on the tags behind the place, the order, and where the list begins. */
+const ORDERS = {
+  newest: {
+    from: 'tags t INDEXED BY tags_by_time',
+    behind: '(t.updated_at, t.name) < (:time, :name)',
+    order: (t: string) => `${t}.updated_at DESC, ${t}.name DESC`,
+    start: { pushedAt: Number.MAX_SAFE_INTEGER, tag: '' },
+  },
+  oldest: {
+    from: 'tags t INDEXED BY tags_by_time',
+    behind: '(t.updated_at, t.name) > (:time, :name)',
+    order: (t: string) => `${t}.updated_at, ${t}.name`,
+    start: { pushedAt: -1, tag: '' },
+  },
+  name: {
+    from: 'tags t',
+    behind: ':time IS NOT NULL AND t.name > :name',
+    order: (t: string) => `${t}.name`,
+    start: { pushedAt: 0, tag: '' },
+  },
+} as const;
+
+const MATCHES = 'instr(lower(name), :filter) > 0';
+
+/** SQL of a page: `hits` are its tags, `rest` the place up to which tags were looked at, if that is not the end. */
+function pageIn(sort: keyof typeof ORDERS, isFiltered: boolean): { hits: string; rest: string } {
+  const { from, behind, order } = ORDERS[sort];
+  const tags = `SELECT t.name, t.updated_at FROM ${from} WHERE t.repository_id = ${REPOSITORY_ID} AND ${behind}
+    ORDER BY ${order('t')}`;
+  if (!isFiltered) return { hits: `${tags} LIMIT :rows`, rest: 'NULL' };
+  const last = `${tags} LIMIT 1 OFFSET ${SCANNED_TAGS_MAX - 1}`;
+  return {
+    hits: `SELECT name, updated_at FROM (${tags} LIMIT ${SCANNED_TAGS_MAX}) WHERE ${MATCHES} LIMIT :rows`,
+    rest: `iif((SELECT count(*) FROM hits) < :rows, (SELECT json_array(updated_at, name) FROM (${last})), NULL)`,
+  };
+}
+
+/** SQL: the tags of `hits` with what they name. The LEFT JOINs tell an unknown repository (no row) from an empty one (one). */
+const detailsOf = (hits: string, rest: string) => `WITH hits AS MATERIALIZED (${hits})
+  SELECT ${MUTABILITY_RULE} AS rule, ${rest} AS rest, t.name AS tag, t.digest, t.updated_at AS pushedAt,
+    (SELECT json_array(h.at, h.actor, h.key_id) FROM tag_history h
+      WHERE h.repository_id = t.repository_id AND h.tag = t.name ORDER BY h.point DESC LIMIT 1) AS change,
+    (SELECT json_group_array(name) FROM (SELECT o.name FROM tags o INDEXED BY tags_by_digest
+      WHERE o.repository_id = t.repository_id AND o.digest = t.digest AND o.name <> t.name LIMIT ${SAME_MAX})) AS sameAs,
+    ${FACTS}
+  FROM repositories r LEFT JOIN hits h LEFT JOIN tags t ON t.repository_id = r.id AND t.name = h.name
+  LEFT JOIN manifests m ON m.repository_id = t.repository_id AND m.digest = t.digest AND m.object_key IS NOT ''
+  WHERE r.name = :repository`;
+
+interface Row extends Omit<FactsRow, 'mediaType'> {
+  rule: string;
+  rest: string | null;
+  tag: Tag | null;
+  pushedAt: number;
+  change: string | null;
+  sameAs: string;
+  mediaType: string | null;
+}
+
+async function listInOrder(
+  env: Database,
+  repository: RepositoryName,
+  { filter, sort, after, limit }: TagListQuery & { sort: keyof typeof ORDERS },
+): Promise<TagPage> {
+  const { order, start } = ORDERS[sort];
+  const place = after ?? start;
+  const { hits, rest } = pageIn(sort, filter !== '');
+  const parameters = { time: place.pushedAt, name: place.tag, filter: lowered(filter), rows: limit + 1 };
+  const rows = await read(env, repository, `${detailsOf(hits, rest)} ORDER BY ${order('h')}`, parameters);
+  const [first] = rows;
+  const all = rows.flatMap(tagOf);
+  const items = all.slice(0, limit);
+  if (all.length > limit) return { items, next: placeOf(items.at(-1)) };
+  return { items, next: first?.rest ? placeIn(first.rest) : null };
+}
+
+/** Lowers ASCII letters only, like SQLite's lower(). Tags have no others. */
+function lowered(filter: string): string {
+  return filter.replaceAll(/[A-Z]+/g, (text) => text.toLowerCase());
+}
+
+async function read(env: Database, repository: RepositoryName, sql: string, parameters: Parameters): Promise<Row[]> {
+  const { results } = await prepare(env, sql, { ...parameters, repository }).all<Row>();
+  if (results.length === 0) throw new Refusal('repository-unknown');
+  return results;
+}
+
+function placeOf(item: TagPlace | undefined): TagPlace | null {
+  return item === undefined ? null : { pushedAt: item.pushedAt, tag: item.tag };
+}
+
+function placeIn(rest: string): TagPlace {
+  const [pushedAt, tag] = JSON.parse(rest) as [number, string];
+  return { pushedAt, tag };
+}
+
+function tagOf({ rule, rest: _, tag, pushedAt, change, sameAs, mediaType, ...row }: Row): ListedTag[] {
+  if (tag === null) return [];
+  return [
+    {
+      tag,
+      digest: row.digest,
+      pushedAt,
+      image: mediaType === null ? null : factsOf({ ...row, mediaType }),
+      immutable: isImmutable(mutabilityOf(rule), tag),
+      change: change === null ? null : changeOf(JSON.parse(change) as [number, string, string | null]),
+      sameAs: JSON.parse(sameAs) as Tag[],
+    },
+  ];
+}
+
+function changeOf([at, subject, key]: [number, string, string | null]): ListedTag['change'] {
+  return { at, by: { subject, ...(key === null ? {} : { key }) } };
+}
+
+/** The highest version first; tags that are no versions follow by name. */
+async function listByVersion(
+  env: Database,
+  repository: RepositoryName,
+  { filter, after, limit }: TagListQuery,
+): Promise<TagPage> {
+  const names = await namesMatching(env, repository, lowered(filter));
+  const sorted = byVersion(names);
+  const from = after === null ? 0 : sorted.findIndex((name) => isBehind(name, after.tag));
+  const page = from < 0 ? [] : sorted.slice(from, from + limit);
+  const rows = await read(env, repository, detailsOf('SELECT value AS name FROM json_each(:names)', 'NULL'), { names: page });
+  const found = new Map(rows.flatMap(tagOf).map((item) => [item.tag as string, item]));
+  const items = page.flatMap((name) => found.get(name) ?? []);
+  return { items, next: from >= 0 && from + limit < sorted.length ? placeOf(items.at(-1)) : null };
+}
+
+/** @throws repository-unknown, too-much-work */
+async function namesMatching(env: Database, repository: RepositoryName, filter: string): Promise<string[]> {
+  const { results } = await prepare(
+    env,
+    `SELECT t.name FROM repositories r LEFT JOIN (
+       SELECT repository_id, name FROM tags WHERE repository_id = ${REPOSITORY_ID} LIMIT ${SORTED_VERSIONS_MAX + 1}) t
+     WHERE r.name = :repository`,
+    { repository },
+  ).all<{ name: string | null }>();
+  if (results.length === 0) throw new Refusal('repository-unknown');
+  if (results.length > SORTED_VERSIONS_MAX) {
+    throw new Refusal('too-much-work', {
+      message: `up to ${SORTED_VERSIONS_MAX} tags can be sorted by version, and this repository has more: sort by name or time`,
+    });
+  }
+  return results.flatMap(({ name }) => (name?.toLowerCase().includes(filter) ? name : []));
+}

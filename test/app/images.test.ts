@@ -1,0 +1,42 @@
+/** Operations on tags and images refuse what no door should let through. */
+import { beforeAll, expect, test } from 'vitest';
+import type { Call } from '../../src/app/call.ts';
+import { listTagDetails } from '../../src/app/images.ts';
+import { parseRepositoryName } from '../../src/oci/name.ts';
+import { callAs, reasonOf } from '../world/call.ts';
+import { type Content, pushImage } from '../world/images.ts';
+import { makeAcme, makeRobot } from '../world/organizations.ts';
+import type { Person } from '../world/people.ts';
+import { newWorld, type World } from '../world/world.ts';
+
+const REPOSITORY = parseRepositoryName('acme/api');
+
+let world: World;
+let outsider: Person;
+let puller: Person;
+let image: Content;
+
+beforeAll(async () => {
+  world = await newWorld();
+  ({ outsider } = await makeAcme(world));
+  puller = await makeRobot(world, 'acme', 'puller', [{ actions: ['pull'], repositories: ['acme/*'] }]);
+  image = await pushImage(world, REPOSITORY, 'v1');
+});
+
+async function reason(who: Person | null, operation: (call: Call) => Promise<unknown>): Promise<string> {
+  return reasonOf(world, async () => operation(await callAs(world, who, [REPOSITORY])));
+}
+
+test('lists are for callers who may pull', async () => {
+  const read = (call: Call) => listTagDetails(call, REPOSITORY, {});
+  expect([await reason(null, read), await reason(outsider, read)]).toEqual(['unauthenticated', 'not-found']);
+  const { items } = await listTagDetails(await callAs(world, puller, [REPOSITORY]), REPOSITORY, {});
+  expect(items).toMatchObject([{ digest: image.digest, change: { by: null } }]);
+});
+
+test('a malformed query is refused whatever the door let through', async () => {
+  const wrong = [{ n: 0 }, { n: 100_000 }, { filter: 'x'.repeat(10_000) }, { last: 'x' }, { sort: 'size' as never }];
+  for (const query of wrong) {
+    expect(await reason(puller, (call) => listTagDetails(call, REPOSITORY, query))).toBe('request-invalid');
+  }
+});
