@@ -23,7 +23,7 @@ const KEY_BYTES = 32;
 
 const derived = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
 
-/** Returns the current secret. @throws Error if the secret is missing or too short. The deployment then answers no request */
+/** Returns the current secret. @throws Error if the secret is missing or too short. The deployment then refuses all requests */
 export function requireSecret(env: Secrets): string {
   const secret = env.REGISTRY_SECRET ?? '';
   if (secret.length >= SECRET_MIN_LENGTH) return secret;

@@ -4,10 +4,11 @@ import type { RepositoryAction } from './actions.ts';
 /**
  * Requirements on the caller's account.
  * - `login`: any valid credential.
- * - `account`: the credential is a user's access key that is not narrowed, or the bootstrap administrator's password.
- * - `administrator` and `owner` (of the organization in the path): the same as `account`, and the caller has the role.
- * - `owner or self`: the caller is an owner, or the user in the path.
- * - `member`: the caller is a member of the organization.
+ * - `account`: a user's access key that is not narrowed, or the bootstrap administrator's password.
+ * - `administrator`: as `account`, and the caller is an administrator.
+ * - `owner`: as `account`, and the caller is an owner of the organization in the path, or an administrator.
+ * - `owner or self`: as `owner`; or as `account`, and the caller is the member in the path.
+ * - `member`: any credential that is not narrowed, of a member of the organization in the path or of an administrator.
  */
 export type PersonalRequirement = 'login' | 'account' | 'administrator' | 'owner' | 'owner or self' | 'member';
 
