@@ -47,7 +47,7 @@ export function allows(authority: Authority, action: RepositoryAction, repositor
   return [authority.statements, ...authority.bounds].every((statements) => evaluate(statements, question).allowed);
 }
 
-/** True if a limit of the credential itself does not allow this, whatever its owner may do. */
+/** True if a limit of the credential itself refuses this action. The rights of the credential's owner do not matter. */
 export function isOutsideKey({ bounds, principals }: Authority, action: RepositoryAction, repository: string): boolean {
   return bounds.some((statements) => !evaluate(statements, { action, repository, tag: null, principals }).allowed);
 }

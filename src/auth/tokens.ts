@@ -121,7 +121,10 @@ export function mintRefreshToken(
   return mintFor(env, REFRESH, holder, { login: login.id, generation: login.generation }, context);
 }
 
-/** @returns `expired` for a refresh token that was valid until it expired */
+/**
+ * Verifies a refresh token.
+ * @returns the credential; `expired` for a token that was valid until it expired; `null` for any other text
+ */
 export async function verifyRefreshToken(
   env: Passwords,
   token: string,

@@ -73,7 +73,10 @@ export interface Manifest {
   text: string;
 }
 
-/** Bytes of the blobs that a manifest references, each once. Foreign layers are kept elsewhere and do not count. */
+/**
+ * Returns the sum of the sizes of the blobs that a manifest references, in bytes. Each blob counts once. Foreign layers do not
+ * count, because they are stored elsewhere.
+ */
 export function contentSizeOf({ references }: Pick<Manifest, 'references'>): number {
   const blobs = references.filter(({ kind, required }) => kind === 'blob' && required);
   return Math.min(

@@ -1,26 +1,29 @@
-/** Orders tags by version, for people: `v1.10.0`, `1.9`, `1.9-alpine`, `1.9-rc.1`, and then all other tags by name. Pure. */
+/** Sorts tags by version for display: `v1.10.0`, `1.9`, `1.9-rc.1`, `1.9-alpine`, and then all other tags by name. Pure. */
 
 const VERSION = /^v?(\d+(?:\.\d+)*)(?:[-+_.](.+))?$/i;
 
-/** Marks behind the numbers of a version. A longer version is higher, and one with a suffix lower than the same without. */
+/**
+ * The marks that follow the numbers of a version in its key. They make a longer version greater than a shorter one, and a
+ * version with a suffix smaller than the same version without one.
+ */
 const SUFFIX = '1';
 const END = '2';
 const LONGER = '3';
 
-/** The highest version first. Equal versions, like `v1` and `1`, are ordered by name. */
+/** Returns the tags sorted, with the highest version first. Equal versions, such as `v1` and `1`, are sorted by name. */
 export function byVersion<T extends string>(tags: readonly T[]): T[] {
   const keyed = tags.map((tag) => ({ tag, key: keyOf(tag) }));
   return keyed.sort(compareKeyed).map(({ tag }) => tag);
 }
 
-/** True if the tag comes behind the other one in that order. */
+/** True if the tag comes after the other one in the order of `byVersion`. */
 export function isBehind(tag: string, other: string): boolean {
   return compareKeyed({ tag, key: keyOf(tag) }, { tag: other, key: keyOf(other) }) > 0;
 }
 
 interface Keyed {
   tag: string;
-  /** Versions compare as their keys do; '' for other tags. */
+  /** The sort key of the version; an empty text for a tag that is not a version. */
   key: string;
 }
 
@@ -36,7 +39,10 @@ function keyOf(tag: string): string {
   return numbers.split('.').map(comparable).join(LONGER) + end;
 }
 
-/** Digits that compare as text like the number: behind a character for their count. A tag has at most 128. */
+/**
+ * Returns a text for digits. Such texts compare like the numbers, because each begins with a character for the number of
+ * digits. A tag has at most 128 characters, so this character exists for every number.
+ */
 function comparable(digits: string): string {
   const plain = digits.replace(/^0+(?=\d)/, '');
   return String.fromCharCode(200 + plain.length) + plain;

@@ -1,18 +1,18 @@
-/** Lists of tags and images: their orders and limits. */
+/** The sort orders and the limits of the lists of tags and images. */
 
-/** `version`: the highest version first, then the other tags by name. */
+/** `version` means the highest version first, and then all tags that are not versions, by name. */
 export const TAG_ORDERS = ['newest', 'oldest', 'name', 'version'] as const;
 export type TagOrder = (typeof TAG_ORDERS)[number];
 
-/** Tags of a repository up to which they can be sorted by version. */
+/** The maximum number of tags in a repository whose tags can be sorted by version. */
 export const SORTED_VERSIONS_MAX = 1000;
 
-/** Tags that one request with a filter looks at. */
+/** The maximum number of tags that one request with a filter compares. */
 export const SCANNED_TAGS_MAX = 5000;
 
-/** Items of a page of tags or images. */
+/** The default and the maximum number of items on one page of tags or images. */
 export const IMAGES_DEFAULT = 50;
 export const IMAGES_MAX = 100;
 
-/** Characters of a filter: those of the longest tag. */
+/** The maximum number of characters of a filter. A tag has the same limit. */
 export const FILTER_MAX = 128;

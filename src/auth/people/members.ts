@@ -29,11 +29,14 @@ export async function listMembers(env: Database, organization: string, { after, 
   return { items: items.map(({ user, role }) => ({ user: nameOf(user), role })), more };
 }
 
-/** Members among whom owners are looked for, and owners that are named. */
+/** The maximum number of members among whom owners are searched for, and the maximum number of owners that are returned. */
 const OWNERS_LOOKED_FOR = 200;
 const OWNERS_NAMED = 3;
 
-/** Names of a few owners whom members can ask; none if there is none among the first members. */
+/**
+ * Returns the names of a few owners whom a member can ask for help. The result is empty if the first `OWNERS_LOOKED_FOR`
+ * members, by name, include no owner.
+ */
 export async function firstOwners(env: Database, organization: string): Promise<string[]> {
   const { results } = await prepare(
     env,
