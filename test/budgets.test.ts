@@ -1,6 +1,6 @@
 /**
- * The cost of each request. Written rows are the scarcest resource of the free plan (100,000 a day), R2 writes the most
- * expensive. A change that needs a larger number says so in its commit.
+ * The cost of each request. Written rows are the scarcest resource of the free plan (100,000 a day), and writes to R2 are the
+ * most expensive one. A commit that raises a number must say why.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Counts, counting } from './world/counting.ts';
@@ -72,7 +72,7 @@ describe('a pull', () => {
       expect(asked).toMatchObject({ d1: 2, rowsWritten: 0, r2Reads: 0, r2Writes: 0 });
       expect(asked.rowsRead).toBeLessThanOrEqual(8);
     }
-    // The row with the day on which the image was last requested.
+    // The row with the day of the last check is written again.
     await world.env.DB.prepare('UPDATE manifest_checks SET day = day - 1').run();
     expect(await cost('HEAD', '/v2/acme/api/manifests/v1', 200, { authorization })).toMatchObject({ d1: 2, rowsWritten: 1 });
   });
@@ -85,7 +85,7 @@ describe('a pull', () => {
     const authorization = await pullOnly();
     const all: Counts[] = [];
     for (let n = 0; n < 50; n++) all.push(await cost('GET', '/v2/acme/api/manifests/v1', 200, { authorization }));
-    // Each has one chance in 6,250: that two of fifty write is one in thirty thousand.
+    // Each pull writes with a probability of 1 in 6,250. Two of fifty write with a probability of 1 in thirty thousand.
     expect(sum(all).rowsWritten).toBeLessThanOrEqual(1);
   });
 
@@ -237,7 +237,7 @@ describe('pushing a blob', () => {
   test('by a mount takes one statement besides the one for the right, no R2 operation, and three rows', async () => {
     const blob = await pushBlob(world, 'acme/base', noise(700, 6));
     const counts = await cost('POST', `/v2/acme/api/blobs/uploads/?mount=${blob.digest}&from=acme/base`, 201);
-    // The link, the event, and the event in its index.
+    // The link, the event, and the index entry of the event.
     expect(counts).toMatchObject({ d1: 2, rowsWritten: 3, r2Reads: 0, r2Writes: 0 });
   });
 });
@@ -310,7 +310,7 @@ describe('an event', () => {
       const { digest, bytes } = await contentOf(noise(100, seed));
       return cost('POST', `/v2/acme/new/blobs/uploads/?digest=${digest}`, 201, { authorization, body: bytes });
     };
-    // The repository, its name in an index, the last id; the event and its index; the blob and its link.
+    // The repository with its index entry and the counter of ids, the event with its index entry, the blob, and its link.
     expect(await push(90)).toMatchObject({ d1: 2, rowsWritten: 7 });
     expect(await push(91)).toMatchObject({ d1: 2, rowsWritten: 2 });
   });
@@ -336,7 +336,7 @@ describe('a list reads in proportion to its page', () => {
     const image = await imageIn(world, 'acme/api', 8);
     const push = await putManifest(worldOf(world.env), 'acme/api', 'new', new TextDecoder().decode(image.bytes));
     expect(push.status).toBe(201);
-    // Each of its statements looks up its repository again.
+    // Each statement of the batch looks up the repository again.
     expect((await cost('DELETE', `/v2/acme/api/manifests/${image.digest}`, 202)).rowsRead).toBeLessThanOrEqual(120);
   });
 

@@ -1,4 +1,4 @@
-/** The schedule: unfinished, unneeded and expired things are deleted, and nothing else. */
+/** The schedule deletes unfinished uploads, unneeded content and expired rows, and nothing else. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { runScheduled } from '../src/cron.ts';
 import { counting } from './world/counting.ts';
@@ -22,7 +22,7 @@ async function keys(): Promise<string[]> {
   return (await world.env.BLOBS.list()).objects.map(({ key }) => key);
 }
 
-/** Later than the hour's sweep as well. */
+/** A time after this many days at which the hourly jobs also run. */
 const later = (days: number) => Math.ceil((Date.now() + days * DAY) / 3_600_000) * 3_600_000 + 7 * 60_000;
 
 const rows = async () => (await world.env.DB.prepare('SELECT count(*) AS n FROM uploads').first<{ n: number }>())?.n;
@@ -103,7 +103,7 @@ const TEN_MINUTES = 600_000;
 describe.each([0, 1, 2, 3, 4, 5])('run %i of the hour', (slot) => {
   const run = () => later(0) + slot * TEN_MINUTES;
 
-  /** Some of everything, with nothing to be done. */
+  /** Creates rows of every kind of which none is due. */
   async function idle(): Promise<void> {
     for (const [n, name] of ['acme/api', 'acme/base', 'other/api'].entries()) await pushImage(world, name, 'v1', n + 1);
     await pushImage(world, 'acme/api', 'v2', 7);
@@ -166,7 +166,7 @@ test('a job that is cut off continues later, with what it did before saved', asy
   const rows = async () => (await world.env.DB.prepare('SELECT count(*) AS n FROM blobs').first<number>('n')) ?? 0;
   let before = await rows();
   for (let n = 0; n < 12; n++) {
-    // Each run is cut off after a few calls, without an error.
+    // Each run stops after a few calls without an error.
     const { env, stopped } = faulty(world.env, 'stop-after', 12);
     await Promise.race([runScheduled(env, later(0) + n * TEN_MINUTES).catch(() => undefined), stopped]);
     const cursor = await world.env.DB.prepare("SELECT cursor FROM maintenance WHERE job = 'gc'").first<string>('cursor');

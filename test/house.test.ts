@@ -1,6 +1,6 @@
 /**
- * The architecture, as a test: which room may import which, who may touch what, how large a room may grow. The same table
- * stands in docs/architecture.md, and is compared with this one.
+ * Tests the rules of the architecture: the imports between rooms (the folders and files at the top of `src/`), the packages and
+ * tables of each room, and the lengths of files and functions. The table in docs/architecture.md must be the same as this one.
  */
 import { expect, test } from 'vitest';
 import architecture from '../docs/architecture.md?raw';
@@ -12,7 +12,7 @@ import { functionLengths } from './world/functions.ts';
 const files = import.meta.glob('../src/**/*.{ts,tsx}', { query: '?raw', import: 'default', eager: true });
 const sources = Object.entries(files).map(([path, text]) => ({ path: path.replace('../src/', ''), text }));
 
-/** Room -> the rooms it may import, besides itself. */
+/** For each room, the other rooms that it may import. */
 const ARROWS: Record<string, string[]> = {
   app: [
     'contract',
@@ -51,7 +51,7 @@ const ARROWS: Record<string, string[]> = {
   'setting.ts': [],
 };
 
-/** Packages, by the rooms that may import them. */
+/** For each package, the rooms that may import it. */
 const PACKAGES: Record<string, string[]> = {
   hono: ['http'],
   jose: ['auth'],
@@ -64,7 +64,7 @@ const PACKAGES: Record<string, string[]> = {
   'cloudflare:workers': ['events'],
 };
 
-/** Tables, by the room whose SQL may name them. */
+/** For each table, the room whose SQL may name it. */
 const TABLES: Record<string, string> = {
   registry: 'ownership.ts',
   repositories: 'registry',
@@ -108,10 +108,10 @@ const TABLES: Record<string, string> = {
   delivery_days: 'webhooks',
 };
 
-/** Characters of a line of a comment. The formatter breaks code at the same width, except for strings. */
+/** The maximum number of characters of a line of a comment. The formatter breaks code at the same width, except for strings. */
 const MAX_LINE = 128;
 
-/** Lines of a file and of a function, wherever it stands. Longer ones are split. */
+/** The maximum number of lines of a file and of a function. */
 const MAX_FILE_LINES = 300;
 const MAX_FUNCTION_LINES = 50;
 
@@ -119,7 +119,7 @@ function roomOf(path: string): string {
   return path.split('/')[0] as string;
 }
 
-/** With and without names, and those made at run time. */
+/** The imports of a file: with names, without names, and dynamic ones. */
 function importsOf(text: string): string[] {
   const imports = /^(?:import|export)\s[^;]*?from '([^']+)';|^import '([^']+)';|\bimport\('([^']+)'\)/gms;
   return [...text.matchAll(imports)].map((match) => (match[1] ?? match[2] ?? match[3]) as string);
@@ -134,12 +134,12 @@ function resolveFrom(path: string, target: string): string {
   return parts.join('/');
 }
 
-/** Code without comments, so that words in them do not count. */
+/** The code of a file without its comments, so that words in comments do not count. */
 function codeOf(text: string): string {
   return text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*$/gm, '');
 }
 
-/** Complaints, so that a failure lists all of them. */
+/** All violations of a rule, so that a failure lists all of them. */
 function complaints(
   check: (source: { path: string; room: string; text: string; code: string }) => (string | false)[],
 ): string[] {
@@ -173,7 +173,7 @@ test('arrows go down only', () => {
   ).toEqual([]);
 });
 
-/** Assembles the folders of its room, so it may import all of them, and no file of the room may import it. */
+/** The file that assembles the folders of `http`. It may import all of them, and no file of `http` may import it. */
 const ASSEMBLY = 'http/app.ts';
 
 test('folders of one room do not import each other in circles, nor does a folder and one below it', () => {
@@ -207,7 +207,7 @@ test('files do not import each other in circles', () => {
   expect(inCircles(arrows)).toEqual([]);
 });
 
-/** Names that reach themselves by imports. */
+/** The names that import themselves through other names. */
 function inCircles(arrows: Map<string, Set<string>>): string[] {
   const leadsTo = (from: string, to: string, seen = new Set<string>()): boolean => {
     if (seen.has(from)) return false;

@@ -1,4 +1,4 @@
-/** The numbered migrations produce schema.sql, so a database that was upgraded is one that was made today. */
+/** The numbered migrations produce schema.sql, so an upgraded database has the same schema as a new one. */
 import { env } from 'cloudflare:workers';
 import { afterAll, expect, test } from 'vitest';
 import schema from '../schema.sql?raw';
@@ -22,7 +22,7 @@ async function apply(text: string): Promise<void> {
   await database.batch(statementsOf(text).map((statement) => database.prepare(statement)));
 }
 
-/** Tables and indexes by name, each as its statement without line breaks and quotes. */
+/** The statement of each table and index by its name, without line breaks and quotes. */
 async function objects(): Promise<Record<string, string>> {
   const { results } = await database
     .prepare(
@@ -51,7 +51,7 @@ async function empty(): Promise<void> {
   await database.batch(tables.results.map(({ name }) => database.prepare(`DROP TABLE ${name}`)));
 }
 
-// Other files share the database and make the current schema where there is none.
+// Other test files share the database, and create the current schema if it is empty.
 afterAll(empty);
 
 test('applying the migrations in order to an empty database produces schema.sql', async () => {

@@ -1,4 +1,4 @@
-/** A database and a bucket belong to one registry: another deployment that is bound to them by mistake changes nothing. */
+/** A database and a bucket belong to one registry. Another deployment that is bound to them by mistake changes nothing. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../src/env.ts';
 import worker from '../src/index.ts';

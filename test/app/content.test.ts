@@ -1,4 +1,4 @@
-/** Operations on blobs and manifests refuse what no door should let through. */
+/** Operations on blobs and manifests check rights and input by themselves, whatever `http` has checked. */
 import { beforeAll, expect, test } from 'vitest';
 import {
   appendChunk,
@@ -48,7 +48,7 @@ beforeAll(async () => {
   blob = await pushBlob(world, OTHER, noise(200, 9));
 });
 
-/** A chunk with these bytes. */
+/** A chunk of an upload with these bytes. */
 function chunkOf({ bytes }: Content) {
   return { body: { stream: new Blob([bytes]).stream(), length: bytes.byteLength }, range: null };
 }
@@ -157,7 +157,7 @@ test('an upload takes no chunk out of order and no digest that its bytes do not 
   const half = { ...upload, offset };
   expect(await offsetOf(call, half)).toBe(blob.bytes.byteLength);
   const nothing = { body: { stream: null, length: 0 }, range: null };
-  // The upload is closed: its bytes cannot become what the client means.
+  // The upload is closed, because its bytes can no longer become the blob that the client wants.
   await expect(finishUpload(call, half, image.digest, nothing)).rejects.toMatchObject({ reason: 'digest-mismatch' });
   for (const operation of [() => offsetOf(call, half), () => finishUpload(call, half, blob.digest, nothing)]) {
     expect(await reasonOf(world, operation)).toBe('upload-unknown');

@@ -1,4 +1,4 @@
-/** Operations on lifecycle policies refuse what no door should let through. */
+/** Operations on lifecycle policies check rights and input by themselves, whatever `http` has checked. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { deleteLifecycle, getLifecycle, previewLifecycle, putLifecycle, runLifecycle } from '../../src/app/lifecycle.ts';
 import { parseRepositoryName } from '../../src/oci/name.ts';

@@ -1,4 +1,4 @@
-/** Operations of maintenance are for administrators, within the day's budget. */
+/** Operations of maintenance are for administrators only, and keep to the daily budget of background jobs. */
 import { beforeEach, expect, test } from 'vitest';
 import { checkConsistency, collectNow, getBudget, getMaintenance, scrubNow } from '../../src/app/maintenance.ts';
 import { callAs, reasonOf } from '../world/call.ts';

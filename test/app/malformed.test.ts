@@ -1,4 +1,4 @@
-/** Operations refuse malformed input themselves, so that a door which forgets to check it cannot store it. */
+/** Operations refuse malformed input by themselves, so that a handler that forgets a check cannot store it. */
 import { beforeAll, expect, test } from 'vitest';
 import type { Call } from '../../src/app/call.ts';
 import { changeKey, createKey, createRobotKey, rotateKey } from '../../src/app/keys.ts';

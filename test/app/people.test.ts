@@ -1,4 +1,4 @@
-/** Operations on users, organizations, teams, robots and the caller refuse what no door should let through. */
+/** Operations on users, organizations, teams and robots check rights and input by themselves, whatever `http` has checked. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Call } from '../../src/app/call.ts';
 import { createLoginPassword, describeCaller, logOutEverywhere } from '../../src/app/login.ts';

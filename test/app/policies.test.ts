@@ -1,4 +1,4 @@
-/** Operations on policies and trust rules refuse what no door should let through. */
+/** Operations on policies and trust rules check rights and input by themselves, whatever `http` has checked. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { explain, getPolicy, previewPolicy, savePolicy } from '../../src/app/policies.ts';
 import { deleteTrustRule, getTrustRule, listTrustRules, putTrustRule } from '../../src/app/trust-rules.ts';

@@ -1,4 +1,4 @@
-/** Operations on repositories refuse what no door should let through. */
+/** Operations on repositories check rights and input by themselves, whatever `http` has checked. */
 import { beforeAll, expect, test } from 'vitest';
 import { changeRepository, deleteRepository, getRepository, putRepository } from '../../src/app/repositories.ts';
 import { listCatalog, listRepositories } from '../../src/app/repository-lists.ts';

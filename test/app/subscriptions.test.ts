@@ -1,4 +1,4 @@
-/** Operations on webhooks refuse what no door should let through. */
+/** Operations on webhooks check rights and input by themselves, whatever `http` has checked. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
   changeWebhook,

@@ -1,4 +1,4 @@
-/** Operations on tags refuse what no door should let through. */
+/** Operations on tags check rights and input by themselves, whatever `http` has checked. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { getTagMutability, listTagHistory, putTagMutability, rollBackTag } from '../../src/app/tags.ts';
 import { parseDigest } from '../../src/oci/digest.ts';

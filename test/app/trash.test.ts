@@ -1,4 +1,4 @@
-/** Operations on the trash refuse what no door should let through. */
+/** Operations on the trash check rights and input by themselves, whatever `http` has checked. */
 import { beforeEach, expect, test } from 'vitest';
 import {
   listDeletedRepositories,

@@ -1,4 +1,4 @@
-/** Operations on usage and quotas refuse what no door should let through. */
+/** Operations on usage and quotas check rights and input by themselves, whatever `http` has checked. */
 import { beforeEach, expect, test } from 'vitest';
 import {
   getOrganizationUsage,

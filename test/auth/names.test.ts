@@ -17,7 +17,7 @@ const letters = fc.constantFrom('a', 'z', '0', '9', '.', '_', '-');
 const likely = fc.string({ unit: letters, maxLength: 8 });
 const names = fc.stringMatching(/^[a-z0-9]{1,4}([._-][a-z0-9]{1,4}){0,3}$/);
 
-/** Names that are valid as first component of a repository name, and not confusable by separators. */
+/** True for names that are valid as the first component of a repository name and that separators do not make confusable. */
 function isName(text: string): boolean {
   return isRepositoryName(text) && !/\/|__|--/.test(text) && text.length <= 64;
 }

@@ -1,4 +1,4 @@
-/** Lists of repositories read no policies: a summary of what each allows to pull is stored with the names it mentions. */
+/** Lists of repositories need not read policies: for each principal that a policy names, a row says whether it may pull. */
 import { beforeEach, expect, test } from 'vitest';
 import migration from '../../migrations/0003-rights.sql?raw';
 import { anonymous } from '../../src/auth/authority.ts';
@@ -37,7 +37,7 @@ async function rows(): Promise<Record<string, number | null>> {
 }
 
 test('a policy that was saved, restored, or written before the upgrade has the same summary', async () => {
-  // Statements about an unknown name are not included.
+  // Statements about a principal that does not exist have no row.
   const insert = 'INSERT INTO accounts (subject, created_at) SELECT value, 0 FROM json_each(?1)';
   const users = ['user:alice', 'user:bob', 'user:carol'];
   await world.env.DB.prepare(insert).bind(JSON.stringify(users)).run();
@@ -88,7 +88,7 @@ test('a list reads no policy, however large policies are', async () => {
     Array.from({ length: 5 }, (_, n) => `acme/large-${n}`),
   );
   expect(said.size).toBe(5);
-  // The policy is named only for rows of an earlier version.
+  // The statements of a policy are read only for rows of an earlier version of Berth.
   expect(seen.join()).not.toMatch(/SELECT [^(]*statements/);
 });
 

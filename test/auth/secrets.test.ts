@@ -56,7 +56,7 @@ test("an access key's secret names its key, and is valid under the previous secr
 test('a password is valid for its account only, ignoring the case of the name', async () => {
   const env = { REGISTRY_SECRET: SECRET, ADMIN_PASSWORD: 'given' };
   const proof = async (name: string, password: string) => {
-    // A password that a person may have chosen counts as a guess, right or wrong.
+    // A password that a person may have chosen counts as a guess, whether it is correct or wrong.
     expect(await credentialOfPassword(env, name, password, { service: 'registry.test', now: Date.now() })).toBe('guess');
     return credentialOfAdministrator(env, name, password);
   };

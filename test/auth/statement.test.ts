@@ -17,7 +17,7 @@ function hang(from: string, statement: Partial<Statement>): Sourced {
   return { from, statement: { effect: 'allow', actions: ACTIONS, repositories: ['*'], ...statement } };
 }
 
-/** Each way to write a part of a statement, and whether it matches Alice, who asks about acme/api. */
+/** The ways to write each part of a statement, and whether it matches a request of Alice about acme/api. */
 const REPOSITORIES: [string[], boolean][] = [
   [['acme/api'], true],
   [['acme/*'], true],
@@ -210,7 +210,7 @@ describe('names of Object.prototype', () => {
   });
 });
 
-/** Alphabets so small that statements often match each other and the question. */
+/** Small sets of values, so that random statements often match the same request. */
 const ASKED_TAGS = ['1', '2', 'v1', 'constructor'];
 const someOf = <T>(...values: T[]) => fc.uniqueArray(fc.constantFrom(...values), { minLength: 1, maxLength: 3 });
 const statements = fc.record(
@@ -293,7 +293,7 @@ describe('for any statements', () => {
     );
   });
 
-  // Within one document either may be named, since a document has its own order.
+  // If two statements of one policy decide, the answer may name either of them.
   test('their order does not matter for whose policy the deciding one is in', () => {
     fc.assert(
       fc.property(all.chain(shuffled), questions, ([list, again], question) => {
@@ -346,7 +346,7 @@ describe('the set of possible actions', () => {
     );
   });
 
-  // So a token may contain an action that no tag is allowed for. That does no harm: each request is evaluated again, with its
+  // So a token may contain an action that is denied for every tag. That does no harm: each request is evaluated again, with its
   // tag.
   test('does not subtract denied tags from allowed ones', () => {
     const statements = [hang('a', { tags: ['v1'] }), hang('b', { effect: 'deny', tags: ['v*'] })];
@@ -379,7 +379,7 @@ describe('the cost of an evaluation', () => {
     const split = vi.spyOn(String.prototype, 'split');
     ask100();
     const calls = split.mock.calls.length;
-    // Computed before the comparison, because reporting a failure uses it too.
+    // The spy is removed before the comparison, because the report of a failure also calls `split`.
     split.mockRestore();
     expect(calls).toBe(0);
   });

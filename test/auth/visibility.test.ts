@@ -61,7 +61,7 @@ function numbered(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, n) => `${prefix}${String(n).padStart(5, '0')}`);
 }
 
-/** All names up to five characters of an alphabet whose order differs from the alphabet's: `-` and `.` come before `/`. */
+/** Characters for all names of up to five characters. `-` and `.` sort before `/`, which makes the order of names unusual. */
 const CHARS = ['a', 'b', '-', '.', '/'];
 const NAMES = CHARS.reduce((texts) => ['', ...texts.flatMap((text) => CHARS.map((char) => text + char))], ['']).filter(
   isRepositoryName,
@@ -156,7 +156,7 @@ describe('repositories within reach', () => {
   });
 });
 
-/** Rows read. A larger number needs a reason, as in budgets.test.ts. */
+/** The number of rows that `work` reads. A commit that raises a limit must give a reason, as in budgets.test.ts. */
 async function cost(work: (env: World['env']) => Promise<unknown>): Promise<number> {
   const { env, counts } = counting(world.env);
   await work(env);
@@ -242,7 +242,7 @@ describe('repositories whose policies name a principal', () => {
 
   test('equal a filter over all rows, for any principals and page', async () => {
     const PRINCIPALS = ['user:a', 'team:a/b', 'organization:a', '*'];
-    // Some repositories name nobody, some one of the principals, some all.
+    // Some policies name no principal, some name one, and some name all.
     const rows = NAMES.flatMap((repository, n) =>
       PRINCIPALS.filter((_, bit) => ((n * 7) % 16) & (1 << bit)).map((principal): [string, string] => [principal, repository]),
     );

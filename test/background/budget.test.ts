@@ -1,4 +1,4 @@
-/** The budget of background jobs: what they cost is counted as the database says, and no job spends what is not left to it. */
+/** The budget of background jobs: costs are counted as the database reports them, and no job spends more than its share. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Cost, type Day, leftFor, NO_COST, totalOf, usedUp } from '../../src/background/budget.ts';
@@ -12,7 +12,7 @@ import { newWorld, type World, worldOf } from '../world/world.ts';
 
 const HOUR = 3_600_000;
 const RUN = 600_000;
-/** The first run of an hour. */
+/** The time of the first run of the schedule in an hour. */
 const hour = Math.ceil(Date.now() / HOUR) * HOUR + 7 * 60_000;
 
 let world: World;
@@ -32,7 +32,7 @@ interface Budget {
 
 const budget = async () => (await api<Budget>(world, 'GET', '/budget')).body;
 
-/** Blobs that nothing needs. */
+/** Creates blobs that nothing needs. */
 async function garbage(count: number): Promise<void> {
   await world.env.DB.prepare(
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
@@ -42,7 +42,7 @@ async function garbage(count: number): Promise<void> {
     .run();
 }
 
-/** A day of the schedule, as fast as it goes. @returns what all of it has cost */
+/** Runs all runs of the schedule of one day. @returns the cost of all of them */
 async function aDay(env: Env, runs = 144): Promise<Cost> {
   const { env: counted, counts } = counting(env);
   for (let n = 0; n < runs; n++) await runScheduled(counted, hour + n * RUN);
@@ -58,7 +58,7 @@ describe('a day of the schedule', () => {
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
     await garbage(6000);
     const cost = await aDay(world.env);
-    // The excess is a slice at most, and a check of the budget in each run.
+    // The limit may be exceeded by one slice, and by one check of the budget in each run.
     expect(cost[resource]).toBeLessThan(limit * 1.1 + 144 * 8);
     expect(cost[resource]).toBeGreaterThan(limit / 5);
     const { spent, jobs } = await budget();
@@ -73,7 +73,7 @@ describe('a day of the schedule', () => {
     await garbage(500);
     const cost = await aDay(world.env, 12);
     const { spent } = await budget();
-    // The check at the beginning of a run is on nobody's account.
+    // The check at the beginning of a run is not charged to any job.
     expect(spent.rowsWritten).toBe(cost.rowsWritten);
     expect(cost.rowsRead - spent.rowsRead).toBeLessThan(12 * 30);
     expect(spent.rowsRead).toBeLessThanOrEqual(cost.rowsRead);
@@ -121,7 +121,7 @@ test('what was spent is saved during a job, so a job that is cut off has spent i
       const value: unknown = Reflect.get(target, name);
       if (name !== 'batch') return typeof value === 'function' ? value.bind(target) : value;
       return (statements: D1PreparedStatement[]) => {
-        // Stops in the middle of the collector, like an invocation that was ended.
+        // The run stops in the middle of the collector, as if the runtime had ended it.
         if (++batches > 5) return new Promise(() => undefined);
         return target.batch(statements);
       };
@@ -179,7 +179,7 @@ describe('what is left for a job', () => {
           expect(left.rowsWritten).toBeLessThanOrEqual(
             Math.max(limit.rowsWritten - totalOf(day).rowsWritten, Math.floor(limit.rowsWritten / 5)),
           );
-          // However much it spends of that, no other job has less of its own share than before.
+          // Whatever part of that the job spends, every other job still has its own share.
           const after: Day = {
             budget: limit,
             spent: { ...used, [job]: { ...NO_COST, rowsWritten: (used[job]?.rowsWritten ?? 0) + left.rowsWritten } },

@@ -1,6 +1,7 @@
 /**
- * People and the unchanged docker against Berth (`node test/clients/people.ts`): invitations, teams, public and private,
- * every kind of credential, jobs of a CI, a push that deploys, tags that remember, and what each of them is told where a right is missing. Prints a line for each step.
+ * Plays scenarios with several people and an unchanged docker against Berth (`node test/clients/people.ts`): invitations,
+ * teams, public and private repositories, all kinds of credentials, CI jobs, a push that deploys, the history of tags, and the
+ * messages to people who lack a right. Prints a line for each step.
  */
 import { exitOnSignals, type Registry, startRegistry } from '../world/registry.ts';
 import { apiOf } from './people/api.ts';

@@ -1,6 +1,6 @@
 /**
- * Runs the real container clients against Berth: starts a registry (`node test/clients/run.ts [storage|stream]`), or
- * takes the one that REGISTRY=HOST:PORT, REGISTRY_USERNAME and REGISTRY_PASSWORD name, and hands it to clients-smoke.sh.
+ * Runs real container clients against Berth with the script clients-smoke.sh. `node test/clients/run.ts [storage|stream]`
+ * starts a registry, or uses the registry that REGISTRY=HOST:PORT, REGISTRY_USERNAME and REGISTRY_PASSWORD name.
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -30,7 +30,7 @@ async function overOwnRegistry(verify: Verify): Promise<number> {
   }
 }
 
-/** Runs the script and gives its exit code. It ends with this program, as it runs in its process group. */
+/** Runs the script. It is in the process group of this program and ends with it. @returns the exit code */
 function clients(target: Target): Promise<number> {
   const child = spawn('bash', [SCRIPT, target.host], {
     env: { ...process.env, REGISTRY_USERNAME: target.username, REGISTRY_PASSWORD: target.password },

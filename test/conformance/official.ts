@@ -66,7 +66,7 @@ async function runVersions(suite: Suite, target: Target, verify: string, sum: To
   }
 }
 
-/** One line for each item of that outcome; several with one name and reason become one line. */
+/** One line for each item with this outcome. Items with the same name and reason share a line. */
 function listed(items: readonly Item[], outcome: Outcome): string[] {
   const times = new Map<string, number>();
   for (const item of items.filter((candidate) => candidate.outcome === outcome)) {

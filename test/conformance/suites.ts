@@ -1,6 +1,6 @@
 /**
- * The two official conformance suites of the OCI Distribution Specification: the current one, a program of its own, and
- * the one of November 2023, a Go test package. Finds or builds them with Go and runs them; knows nothing of Berth.
+ * The two official conformance suites of the OCI Distribution Specification: the current one, which is a program, and that of
+ * November 2023, which is a Go test package. Finds them or builds them with Go, and runs them. Nothing here depends on Berth.
  */
 import { spawn } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
@@ -35,7 +35,7 @@ const SUMS_OF_2023 = [
 ];
 const RUN_WITHIN_MS = 15 * 60_000;
 
-/** The current suite; null if it is neither installed nor available. */
+/** The current suite. `null` if it is not installed and cannot be built. */
 export async function currentSuite(): Promise<Suite | null> {
   const program = (await findCurrent()) ?? (await installCurrent());
   if (program === null) return null;
@@ -135,7 +135,7 @@ async function goFolders(): Promise<string[]> {
   return code === 0 ? folders.filter((folder) => folder !== '') : [];
 }
 
-/** Built once, into the user's cache folder. */
+/** Builds the suite of 2023 into the user's cache folder, if it is not there yet. */
 async function build2023(): Promise<string> {
   const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'berth');
   const program = join(cache, `conformance-${OF_2023}`);

@@ -2,24 +2,25 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * What the second word after the fence says: `server` starts the registry of the page and goes on; `stopped` wants the registry not to
- * run; `cloudflare` needs an account; `elsewhere` is run by something else, or not here.
+ * The kind of a block, which is the second word after the fence. `run` (no word): the block runs as it is. `server`: the block
+ * starts the registry of the page, and the next block runs while the registry does. `stopped`: the registry must not run.
+ * `cloudflare`: the block needs an account and is skipped. `elsewhere`: another test runs the block, or none.
  */
 export type Kind = 'run' | 'server' | 'stopped' | 'cloudflare' | 'elsewhere';
 
 export interface Block {
   kind: Kind;
-  /** Where it is: `docs/tags.md:12`. */
+  /** The file and line of the block, for example `docs/tags.md:12`. */
   place: string;
   text: string;
-  /** It speaks to a docker engine. */
+  /** True if the block needs a docker engine. */
   usesDocker: boolean;
 }
 
 const FENCE = /^```sh(?: (\w+))?\n([\s\S]*?)^```$/gm;
 const KINDS: readonly Kind[] = ['run', 'server', 'stopped', 'cloudflare', 'elsewhere'];
 
-/** @throws Error for a word that is not a kind */
+/** The blocks of a page. @throws Error if the second word after a fence is not a kind */
 export function blocksOf(root: string, page: string): Block[] {
   const all = readFileSync(`${root}/${page}`, 'utf8');
   return [...all.matchAll(FENCE)].map(({ 1: word = 'run', 2: text = '', index }) => {
@@ -30,7 +31,7 @@ export function blocksOf(root: string, page: string): Block[] {
   });
 }
 
-/** An interactive zsh takes a comment as arguments, and a line that begins with one as a command. */
+/** True if a block has a comment. An interactive zsh reads a comment as arguments, or as a command at the start of a line. */
 export function hasComment({ text }: Block): boolean {
   return text.split('\n').some((line) => /(?:^|\s)#(?:\s|$)/.test(line));
 }

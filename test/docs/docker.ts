@@ -1,4 +1,4 @@
-/** A docker engine for the pages, which finds `hello-world` in a mirror on this machine instead of on Docker Hub. */
+/** Starts a docker engine for the blocks. It pulls `hello-world` from a mirror on this machine, not from Docker Hub. */
 import { type Engine, startEngine } from '../clients/people/engine.ts';
 import { startRegistry } from '../world/registry.ts';
 
@@ -8,10 +8,10 @@ export interface Docker {
   stop(): Promise<void>;
 }
 
-/** The account of the mirror's images, which docker means by `hello-world`. */
+/** The full name of `hello-world` on Docker Hub, and so in the mirror. */
 const IMAGE = 'library/hello-world';
 
-/** @throws Error if there is no docker to be had */
+/** @throws Error if docker is not available */
 export async function startDocker(): Promise<Docker> {
   const mirror = await startRegistry();
   let engine: Engine | undefined;

@@ -1,4 +1,4 @@
-/** A fresh copy of the repository, as somebody has it who has just got it, and the registry that they start in it. */
+/** A fresh copy of the source code, as a new user has it, and the registry that a block starts there. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { endGroup } from './shell.ts';
 const READY_WITHIN_MS = 60_000;
 const STOP_WITHIN_MS = 15_000;
 
-/** `npm install` has happened where this runs: CI begins with it. */
+/** An `npm` that skips `npm install`, because the packages are installed already. */
 const NPM = (npm: string) => `#!/bin/sh
 [ "$*" = install ] && exit 0
 exec ${npm} "$@"
@@ -24,7 +24,7 @@ export interface Place {
   remove(): Promise<void>;
 }
 
-/** @param port where the registry listens */
+/** @param port the port on which the registry listens */
 export function newPlace(root: string, port: number, env: Record<string, string>): Place {
   const folder = mkdtempSync(join(tmpdir(), 'berth-docs-'));
   const copy = join(folder, 'berth');
@@ -56,7 +56,7 @@ export function newPlace(root: string, port: number, env: Record<string, string>
       if (!server) return;
       const [ending] = [server];
       server = undefined;
-      // As Ctrl-C does.
+      // Ends it as Ctrl-C does.
       endGroup(ending.pid, 'SIGINT');
       const exited = new Promise((resolve) => ending.once('exit', resolve));
       if (ending.exitCode === null) await Promise.race([exited, sleep(STOP_WITHIN_MS)]);

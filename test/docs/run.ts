@@ -1,6 +1,7 @@
 /**
- * Runs every block of commands of README.md and docs/*.md as it is written (`node test/docs/run.ts [PAGE...]`), in bash and in zsh: for
- * each page and shell a fresh copy of the repository, a fresh registry, and the blocks in order. Only a port that is taken is another one.
+ * Runs every block of commands of README.md and docs/*.md unchanged (`node test/docs/run.ts [PAGE...]`), in bash and in zsh.
+ * For each page and shell, the blocks run in order in a fresh copy of the source code with a fresh registry. Only port numbers
+ * are replaced, if a port is in use.
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -14,7 +15,7 @@ import { openShell, SHELLS, type ShellName } from './shell.ts';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const DEFAULT_START = 'npm start';
 const OUTPUT_SHOWN = 3000;
-/** The ports that pages name: of the registry, and of the receiver of webhooks. */
+/** The ports in the pages: that of the registry, and that of the receiver of webhooks. */
 const [REGISTRY_PORT, RECEIVER_PORT] = [8787, 9000];
 
 const count = { passed: 0, failed: 0, skipped: 0 };
@@ -93,13 +94,13 @@ function skip(name: string, reason: string): void {
   console.log(`${name}: skipped (${reason})`);
 }
 
-/** In CI everything is there. */
+/** Skips something for which a program is missing. In CI this is an error. */
 function missing(what: string, reason: string): undefined {
   if (!process.env.CI) return skip(what, reason) as undefined;
   return tell(what, true, reason) as undefined;
 }
 
-/** Installs a program that is missing, as root on Debian. */
+/** True if a program is available. Root on Debian installs a missing program. */
 function has(program: string): boolean {
   const isThere = () => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
   if (isThere() || process.getuid?.() !== 0) return isThere();
@@ -108,7 +109,7 @@ function has(program: string): boolean {
   return isThere();
 }
 
-/** What a user's shell has, without the settings of the registry that it may have. */
+/** The environment of a user's shell, without settings of the registry. */
 function environment(engine: Docker | undefined): Record<string, string> {
   const { PATH = '', LANG = 'C.UTF-8' } = process.env;
   return { PATH, LANG, TERM: 'dumb', ...engine?.env };

@@ -15,7 +15,7 @@ export const SHELLS = ['bash', 'zsh'] as const;
 export type ShellName = (typeof SHELLS)[number];
 
 const ARGUMENTS: Record<ShellName, string[]> = { bash: ['--noprofile', '--norc', '-i'], zsh: ['-f', '-i'] };
-/** Any command that fails, also in a pipeline and within a substitution, makes its block fail. */
+/** The options of each shell that make a block fail if any of its commands fails, also in a pipeline or a substitution. */
 const PROLOGUE: Record<ShellName, string> = {
   bash: `PS1= PS2=; set -o pipefail; FAILED=0; trap 'FAILED=1' ERR\n`,
   zsh: `PS1= PS2=; PROMPT_EOL_MARK=; setopt pipefail; FAILED=0; TRAPZERR() { FAILED=1 }\n`,
@@ -64,6 +64,6 @@ export function endGroup(pid: number | undefined, signal: NodeJS.Signals = 'SIGK
   try {
     if (pid !== undefined) process.kill(-pid, signal);
   } catch {
-    // It has ended.
+    // The program has already ended.
   }
 }

@@ -1,4 +1,4 @@
-/** The tables of docs/ that are made from the code: settings and reasons. `node test/docs/tables.ts` writes them. */
+/** Generates tables in docs/ from the code: settings and reasons. `node test/docs/tables.ts` writes them. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { SECRETS, SETTINGS, START_SETTINGS } from '../../src/env.ts';
@@ -21,7 +21,7 @@ function reasonsTable(): string {
   return ['| message | under `/v2` | under `/api` | reason in the log |', '|---|---|---|---|', ...rows].join('\n');
 }
 
-/** By page. */
+/** The function that generates the table of each page. */
 export const TABLES: Record<string, () => string> = { 'settings.md': settingsTable, 'errors.md': reasonsTable };
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

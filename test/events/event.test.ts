@@ -29,7 +29,7 @@ describe('an event about', () => {
     ['ci:acme/deploy', 'organization:acme'],
     ['repository:acme/api', 'acme/api'],
     ['repository:myfirstapp', 'myfirstapp'],
-    // All robots of an organization, which are deleted with it.
+    // The subject `robot:acme/` stands for all robots of the organization.
     ['robot:acme/', 'organization:acme'],
   ])('%s is about %j', (subject, about) => {
     expect(aboutOf(subject)).toBe(about);

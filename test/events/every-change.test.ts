@@ -1,6 +1,6 @@
 /**
- * Every route that can change something, from the table of routes: which events it records about what, that they are
- * announced once, and that a refused request records and announces nothing.
+ * For every route that can change something (from the table of routes): the events that it records and their subjects, that the
+ * events are announced once, and that a refused request records and announces nothing.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { QUIET_TYPES } from '../../src/events/event.ts';
@@ -25,15 +25,15 @@ interface Change {
   type?: string;
   /** The Authorization header; the administrator's by default. */
   as?: string;
-  /** `about: type` of each event, in order. */
+  /** The expected events in order, each as `<subject>: <type>`. */
   records: string[];
-  /** Number of batches if more than one: the last announcement is of the newest event. */
+  /** The number of batches, if there are several. Each is announced, and the last announcement has the newest event. */
   batches?: number;
   /** Callers who are refused. Anonymous callers may only use routes for `anyone`. */
   notFor: (string | null)[];
   /** Bodies that are refused. */
   wrong?: Send['body'][];
-  /** The same request about something that does not exist or cannot be had. */
+  /** Paths of the same request that are refused, because the content does not exist or cannot be changed. */
   absent?: string[];
 }
 
@@ -43,11 +43,11 @@ interface Stage {
   olga: Person;
   robot: Person;
   image: Content;
-  /** In acme/api, but not of an image. */
+  /** A blob in acme/api that belongs to no image. */
   loose: Content;
-  /** In acme/base only. */
+  /** A blob that is only in acme/base. */
   base: Content;
-  /** In no repository yet. */
+  /** A blob that is in no repository. */
   next: Content;
   rule: object;
 }
@@ -84,7 +84,7 @@ beforeEach(async () => {
 
 const STATEMENTS = { statements: [{ actions: ['pull'], repositories: ['acme/*'] }] };
 
-/** For the management API: a JSON body, refused if it is missing or has an unknown field. */
+/** A change through the management API with a JSON body. It is refused if the body has an unknown field. */
 function json(path: string, body: object, change: Omit<Change, 'path' | 'body' | 'wrong'>): Change {
   const wrong = ['{', '[]', JSON.stringify({ ...body, surprise: true })];
   return { path: `/api/v1${path}`, body: JSON.stringify(body), type: 'application/json', wrong, ...change };
@@ -221,7 +221,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
         (type) => `organization:bravo: ${type}`,
       ),
       notFor: [null, alice.basic],
-      // It has repositories.
+      // The organization acme has repositories, so it cannot be deleted.
       absent: ['/organizations/nobody', '/organizations/acme'],
     });
   },
@@ -233,7 +233,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
         as: alice.basic,
         records: ['organization:acme: member.invited'],
         notFor: [null, bob.basic, olga.basic],
-        // The last owner stays.
+        // The last owner cannot be removed.
         absent: ['acme/members/nobody-here', 'nobody/members/olga', 'acme/members/alice'].map(below),
       },
     ),
@@ -394,7 +394,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
         absent: [`/api/v1/keys/${NO_KEY}`],
       },
     ),
-  // An owner of the organization may do this to its robots' keys, which belong to the organization.
+  // The keys of robots belong to the organization, so its owner may revoke them.
   'DELETE /api/v1/keys/:key': ({ alice, bob, olga, robot }) =>
     bare(`/keys/${robot.keyId}`, {
       as: alice.basic,
@@ -441,7 +441,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
       as: alice.basic,
       records: ['acme/api: repository.deleted'],
       notFor: [null, olga.basic, bob.basic],
-      // It has images.
+      // The repository acme/api has images, so it cannot be deleted without `force`.
       absent: ['/repositories/acme/none?force=true', '/repositories/acme/api'],
     }),
   'PUT /api/v1/repositories/:name{.+}/-/policy': ({ alice, olga, bob }) =>
@@ -566,7 +566,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
   'DELETE /api/v1/trash/:entry': async ({ alice, olga, bob }) =>
     bare(`/trash/${await deletedEntry()}`, {
       as: alice.basic,
-      // About its organization: whoever gets the name next must not see it.
+      // The event is about the organization, because the next repository with this name must not show it.
       records: ['organization:acme: trash.purged'],
       notFor: [null, olga.basic, bob.basic],
       absent: ['/trash/999999', '/trash/none'],
@@ -675,7 +675,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
     ),
 };
 
-/** Refused with forbidden addresses. */
+/** The change with additional bodies that have forbidden URLs, and so are refused. */
 function withUrls(change: Change): Change {
   const urls = ['http://hooks.example.com/', 'https://10.0.0.1/', 'https://localhost/', 'none'];
   return { ...change, wrong: [...(change.wrong ?? []), ...urls.map((url) => JSON.stringify({ url }))] };
@@ -690,7 +690,7 @@ async function madeWebhook(): Promise<string> {
   return body.webhook.id;
 }
 
-/** For an earlier event. */
+/** The id of a new delivery of an earlier event. */
 async function madeDelivery(webhook: string): Promise<string> {
   const body = { since: '2020-01-01T00:00:00Z' };
   expect((await api(world, 'POST', `/webhooks/${webhook}/replay`, { body })).status).toBe(202);
@@ -698,7 +698,7 @@ async function madeDelivery(webhook: string): Promise<string> {
   return items[0]?.id ?? '';
 }
 
-/** The older of two images. */
+/** A policy that deletes the older of two images. */
 const POLICY = {
   rules: [
     {
@@ -781,7 +781,7 @@ describe.each(Object.entries(CHANGES))('%s', (route, changeIn) => {
       const response = await send(method, change, refused);
       expect([400, 401, 403, 404, 405, 409], `${JSON.stringify(refused)}: ${await response.text()}`).toContain(response.status);
     }
-    // Except the failed login.
+    // Only the failed login is recorded.
     const events = await recordAfter(world, before);
     expect(events.filter(({ type }) => type !== 'login.failed')).toEqual([]);
     expect(announcedTo(world)).toHaveLength(events.length);

@@ -251,7 +251,7 @@ describe('a queue', () => {
     expect(await digestAt(without, 'acme/api', image.digest)).toBe(image.digest);
     expect(await numbered('acme/api')).toEqual(['1 repository.created', '2 tag.created v1', '3 tag.deleted v1']);
     expect(await numbered('organization:acme')).toEqual(['1 organization.created']);
-    // One line for each pending one, without the content of the event.
+    // One line of log for each pending announcement, without the content of the event.
     await vi.waitFor(() => expect(logged).toHaveBeenCalledTimes(4));
     expect(JSON.stringify(logged.mock.calls)).not.toContain('acme');
     logged.mockRestore();

@@ -1,4 +1,4 @@
-/** A whole pass of a collector without grace period, at every point of a request. What was answered with success is there. */
+/** Runs a whole pass of the collector, without a grace period, at every point of a request. Acknowledged content stays. */
 import { expect, test } from 'vitest';
 import { collect, wrong } from '../registry/gc/garbage.ts';
 import { remove, trashRepository } from '../registry/trash/trash.ts';
@@ -45,7 +45,7 @@ async function unreadableBlob(world: World, digest: string): Promise<string[]> {
   return response.status === 200 ? [] : [`blob ${digest}: ${response.status}`];
 }
 
-/** No lease is left: what no manifest references is garbage from here on. */
+/** Ends all leases. Content that no manifest references is garbage from then on. */
 async function endLeases({ env }: World): Promise<void> {
   await env.DB.batch(['repository_blobs', 'manifests'].map((table) => env.DB.prepare(`UPDATE ${table} SET leased_until = 0`)));
 }
@@ -69,7 +69,7 @@ interface Contest {
   request: Request;
   /** Paths that must be readable after a success. */
   promised: () => Promise<string[]>;
-  /** Before the pass of the collector. */
+  /** Called before the pass of the collector. */
   before?: () => Promise<unknown>;
 }
 

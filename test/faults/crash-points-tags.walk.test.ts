@@ -1,6 +1,7 @@
 /**
- * Every store call of a change of tags, stopped: refused, its answer lost, or the Worker stopped, before or after it took
- * effect. What was answered is true, what was not can be repeated, and nothing is written twice.
+ * Makes each call to a store fail during a change of tags: the call is refused, its answer is lost, or the Worker stops, before
+ * or after the call took effect. An answer is always true, a request without an answer can be repeated, and nothing is written
+ * twice.
  */
 import { describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
@@ -15,18 +16,18 @@ import { newWorld, type World, worldOf } from '../world/world.ts';
 const REPOSITORY = 'acme/api';
 const LARGE = { annotations: { text: 'x'.repeat(200_000) } };
 
-/** A change as a client makes it. After a failure it may be run again, as often as necessary. */
+/** A change that a client makes. After a failure it may be run again, as often as necessary. */
 interface Change {
   prepare(world: World): Promise<void>;
-  /** Runs to the answer. Throws if the answer is not a success. */
+  /** Sends the requests. Throws if an answer is not a success. */
   run(world: World): Promise<void>;
-  /** Holds once `run` has returned. */
+  /** Checks the result, after `run` has returned. */
   holds(world: World): Promise<void>;
 }
 
 class Unanswered extends Error {}
 
-/** A client's view: success, or unknown. A refusal other than "try again" would be wrong. */
+/** Throws unless the status is a success. A refusal other than "try again" fails the test. */
 function must(status: number, ...successes: number[]): void {
   if (status === 503) throw new Unanswered();
   expect(successes).toContain(status);
@@ -41,7 +42,7 @@ async function pointsOf(world: World, tag: string): Promise<unknown[]> {
 async function expectMoves(world: World, tag: string, ...images: (Content | null)[]): Promise<void> {
   expect(await pointsOf(world, tag)).toEqual(images.map((image) => image?.digest ?? null));
   expect(await digestAt(world, REPOSITORY, tag)).toBe(images.at(-1)?.digest ?? 404);
-  // A client that tries again pushes what exists by then, which is an event of its own.
+  // A client that tries again may push a tag that names the manifest already. That push has an event of its own.
   const { results } = await world.env.DB.prepare(
     `SELECT type FROM events WHERE target ->> 'tag' = ? AND type <> 'tag.pushed' ORDER BY id`,
   )
@@ -57,7 +58,7 @@ const excluding = {
   imageTagMutabilityExclusionFilters: [{ filterType: 'WILDCARD', filter: 'dev-*' }],
 };
 
-/** @param header of the put; if its condition fails, the put may have happened already */
+/** @param header the condition of the put. If the condition fails, an earlier attempt may have succeeded */
 function moving(more: Record<string, unknown>, header: (was: Content) => Record<string, string>): Change {
   let one: Content;
   let two: Content;
@@ -182,7 +183,7 @@ const CHANGES: Record<string, () => Change> = {
   'a rule that is saved on condition': () => saving(true),
 };
 
-/** Runs the change with one fault. Returns whether it was answered. */
+/** Runs the change with one fault. @returns true if it was answered */
 async function attempt(env: Env, change: Change, fault: Fault, at: number): Promise<boolean> {
   const faults = faulty(env, fault, at);
   const answered = change.run(worldOf(faults.env)).then(

@@ -1,6 +1,6 @@
 /**
- * Every store call of a request, stopped: refused, its answer lost, or the Worker stopped, before or after it took effect.
- * What was answered is true, what was not can be repeated, and no invariant breaks.
+ * Makes each call to a store fail during a request: the call is refused, its answer is lost, or the Worker stops, before or
+ * after the call took effect. An answer is always true, a request without an answer can be repeated, and no invariant breaks.
  */
 import { describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
@@ -11,20 +11,20 @@ import { type Content, contentOf, imageIn, noise, pushBlob, pushImage, putManife
 import { indexesOf, inFull } from '../world/sampling.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
 
-/** A change as a client makes it. After a failure it may be run again, as often as necessary. */
+/** A change that a client makes. After a failure it may be run again, as often as necessary. */
 interface Change {
   vars?: Partial<Env>;
-  /** Creates what exists before. Runs without faults. */
+  /** Creates the content that must exist before. Runs without faults. */
   prepare?(world: World): Promise<void>;
-  /** Runs to the answer. Throws if the answer is not a success. */
+  /** Sends the requests. Throws if an answer is not a success. */
   run(world: World): Promise<void>;
-  /** Holds once `run` has returned. */
+  /** Checks the result, after `run` has returned. */
   holds(world: World): Promise<void>;
 }
 
 class Unanswered extends Error {}
 
-/** A client's view: success, or unknown. A refusal other than "try again" would be wrong. */
+/** Throws unless the status is a success. A refusal other than "try again" fails the test. */
 async function must(response: Promise<Response>, ...successes: number[]): Promise<Response> {
   const answer = await response;
   if (answer.status === 503) throw new Unanswered();
@@ -57,7 +57,7 @@ function inOneRequest(): Change {
   };
 }
 
-/** Chunk by chunk. After a failure it asks for the status of the upload and continues there, as the specification says. */
+/** Uploads a blob in chunks. After a failure it asks for the offset of the upload and continues there, as specified. */
 function inChunks(vars: Partial<Env>, blob: Content, chunk: number): Change {
   const size = blob.bytes.byteLength;
   let location: string | null;
@@ -179,7 +179,7 @@ const CHANGES: Record<string, () => Change> = {
   'a cancelled upload': cancelling,
 };
 
-/** Runs the change with one fault. Returns whether it was answered. */
+/** Runs the change with one fault. @returns true if it was answered */
 async function attempt(env: Env, change: Change, fault: Fault, at: number, keys: string[]): Promise<boolean> {
   const faults = faulty(env, fault, at);
   const answered = change.run(worldOf(faults.env)).then(
@@ -226,7 +226,7 @@ describe.each(Object.entries(CHANGES))('%s', (_, make) => {
   });
 });
 
-/** A client that tries again, and once more if the first retry only learned that its upload is gone. */
+/** Runs the change again, and once more if the first retry only finds that its upload is gone. */
 async function again(world: World, change: Change): Promise<void> {
   try {
     await change.run(world);

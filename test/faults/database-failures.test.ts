@@ -1,4 +1,4 @@
-/** Errors of D1, by their documented texts, and what a client is told about each. */
+/** The answers of the registry to each documented error of D1. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../src/cron.ts';
 import { secondsToMidnight } from '../../src/events/database-failure.ts';
@@ -29,7 +29,7 @@ beforeEach(async () => {
   world = await newWorld();
 });
 
-/** A database of which every call fails with this text. `asked` counts the calls. */
+/** A database whose calls all fail with this text. `asked` counts the calls. */
 function failing(text: string): { world: World; asked: () => number } {
   let count = 0;
   const fail = () => {
@@ -42,7 +42,7 @@ function failing(text: string): { world: World; asked: () => number } {
   return { world: worldOf({ ...world.env, DB }), asked: () => count };
 }
 
-/** A database that can be read, and fails with this text at every batch, as all writes are. */
+/** A database whose batches, and so all writes, fail with this text. It can be read. */
 function failingToWrite(text: string): { world: World; asked: () => number } {
   let count = 0;
   const batch = () => {

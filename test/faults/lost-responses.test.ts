@@ -1,4 +1,4 @@
-/** Lost and repeated responses: a client that was told something exists, or that sends a request again, finds it. */
+/** Lost and repeated answers: content exists for a client that was told so, and for a client that repeats a request. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { collect } from '../registry/gc/garbage.ts';
 import { namesInTrash, purge, remove, restore, restored } from '../registry/trash/trash.ts';

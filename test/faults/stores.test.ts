@@ -1,4 +1,4 @@
-/** Stores that fail, hang or have lost something: what a client is told, and what holds afterwards. */
+/** Stores that fail, hang or have lost content: the answers to clients, and the state afterwards. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
 import { type Method, ROUTES } from '../../src/http/routes.ts';
@@ -12,7 +12,7 @@ beforeEach(async () => {
   world = await newWorld();
 });
 
-/** A binding of which every call fails, as if the network to it were down. */
+/** A binding whose calls all fail, as if the network to it were down. */
 function broken<T extends object>(binding: T): T {
   const fail = () => Promise.reject(new Error('D1_ERROR: Network connection lost'));
   const statement = { bind: () => statement, first: fail, all: fail, run: fail };
@@ -25,7 +25,7 @@ describe('while the database is down', () => {
     const begun = await world.fetch('POST', '/v2/acme/api/blobs/uploads/');
     const upload = (begun.headers.get('location') as string).split('/').at(-1) as string;
     const away = worldOf({ ...world.env, DB: broken(world.env.DB) });
-    // Pages; a form and a link that are refused for what they are.
+    // Pages, and a form and an invitation that are refused before the database is read.
     const withoutDatabase = [
       'GET /',
       'GET /join',

@@ -1,16 +1,16 @@
-/** The history to check: what each client did and how it was answered. */
+/** The calls of a history: each request of a client, and its answer. */
 
 export interface Call {
-  /** A short text for people. */
+  /** The name of the client, for messages. */
   client: string;
-  /** On one clock for all. `end` is `Infinity` if the outcome is unknown: a 5xx, or no answer at all. */
+  /** The times of request and answer, on a common clock. `end` is `Infinity` if the outcome is unknown: a 5xx, or no answer. */
   start: number;
   end: number;
-  /** One of its calls to a store failed on purpose. */
+  /** True if one of its calls to a store failed on purpose. */
   faulted: boolean;
   repository: string;
   deed: Deed;
-  /** The status; 0 without an answer. */
+  /** The status of the answer. 0 if there was no answer. */
   status: number;
   /** The content of the answer. */
   told: Told;
@@ -29,23 +29,23 @@ export type Deed =
 
 export interface Document {
   digest: string;
-  /** Digests that it references and requires. */
+  /** The digests that the manifest references and requires. */
   parts: string[];
 }
 
-/** The digest that the tag must name, or `absent`: it must not exist. */
+/** The condition of a put: the digest that the tag must name, or `absent` if the tag must not exist. */
 export type Condition = { match: string } | 'absent' | null;
 
 export interface Told {
   /** The digest of the bytes, or of the header of a HEAD. */
   digest?: string;
-  /** The items of a list. */
+  /** The items of the answered list. */
   items?: string[];
-  /** Missing digests of a refused put. */
+  /** The missing digests that the refusal of a put names. */
   missing?: string[];
 }
 
-/** Digests by short names, for readable histories. */
+/** Short names of digests, for readable histories. */
 export class Names {
   readonly #names = new Map<string, string>();
 
@@ -58,7 +58,7 @@ export class Names {
   }
 }
 
-/** Without what differs from call to call: equal texts mean the same effect. */
+/** A text for a call without its times. Calls with equal texts have the same effect. */
 export function wordsOf({ deed, status, told, faulted }: Call, names: Names): string {
   const answer = status === 0 ? 'no answer' : `${status}${faulted ? ' (a store failed)' : ''}`;
   const shown = told.items ? ` [${told.items.map((item) => (item.includes(':') ? names.of(item) : item)).join(' ')}]` : '';

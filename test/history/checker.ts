@@ -5,7 +5,7 @@ import { contradiction, type Step } from './linearizable.ts';
 import { ABSENT, onBlob, onManifest, onTag, stepsOf, type Tag } from './registers.ts';
 
 export interface Complaint {
-  /** `tag acme/api:v1`, `manifest A in acme/api`, `blob …`. */
+  /** The tag, manifest or blob, for example `tag acme/api:v1` or `manifest A in acme/api`. */
   about: string;
   why: string;
 }
@@ -62,7 +62,7 @@ function inOrder(about: string, steps: Step[], calls: Call[]): Complaint[] {
   return [{ about, why: `no order of these explains all answers:\n${lines.join('\n')}` }];
 }
 
-/** Allowed statuses of each deed; any other answer is a complaint. */
+/** The allowed statuses for each kind of request. Any other status is a complaint. */
 const ANSWERS: Record<Call['deed']['kind'], number[]> = {
   put: [201, 400, 403, 412],
   'roll-back': [200, 403, 404, 409, 412],

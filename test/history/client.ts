@@ -8,24 +8,24 @@ import type { Random } from './random.ts';
 import type { Turns } from './turns.ts';
 
 export interface Stage {
-  /** The stores as everybody sees them, without faults. */
+  /** The stores without faults. */
   world: World;
   turns: Turns;
   random: Random;
   contents: Contents;
   history: Call[];
-  /** Ticks at each start and end. */
+  /** The common clock, which advances at each start and end of a call. */
   clock: { now: number };
   /** Requests whose clients did not wait for the answer. */
   abandoned: Promise<unknown>[];
 }
 
-/** The share of requests that meet a fault, and the highest number of the store call at which they do. */
+/** The share of requests in which a call to a store fails, and the maximum number of that call. */
 const FAULTY = 0.15;
 const FAULTY_CALLS = 8;
 /**
- * The share of clients that do not wait for the answer, and for how many turns they wait at most. The request continues
- * without them.
+ * The share of requests whose client does not wait for the answer, and the maximum number of turns that such a client waits.
+ * The request continues without the client.
  */
 const IMPATIENT = 0.05;
 const PATIENCE = 40;
@@ -35,7 +35,7 @@ export class Client {
   readonly #stage: Stage;
   readonly #faults: boolean;
 
-  /** @param faults whether its stores fail sometimes */
+  /** @param faults true if the stores of this client fail sometimes */
   constructor(name: string, stage: Stage, faults: boolean) {
     this.#name = name;
     this.#stage = stage;
@@ -56,7 +56,7 @@ export class Client {
     return this.#call(repository, { kind: 'roll-back', tag, digest, condition }, ['POST', path, { headers, body }]);
   }
 
-  /** By tag or by digest. */
+  /** Reads a manifest by tag or digest. */
   read(repository: string, reference: string, method: 'GET' | 'HEAD' = 'GET'): Promise<Call> {
     const named = reference.includes(':') ? { tag: null, digest: reference } : { tag: reference, digest: null };
     return this.#call(repository, { kind: 'read', ...named }, [method, `/v2/${repository}/manifests/${reference}`]);

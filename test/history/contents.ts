@@ -14,7 +14,7 @@ import { Names } from './calls.ts';
 
 export interface Manifest extends Content {
   mediaType: string;
-  /** Blobs, or manifests for an index. */
+  /** The digests of its blobs, or of the manifests of an index. */
   parts: string[];
   subject: string | null;
 }
@@ -26,7 +26,7 @@ export interface Contents {
   names: Names;
 }
 
-/** Bytes of annotations that make a document too large for its row. */
+/** The number of bytes of annotations that make a document too large for its row. */
 const LARGE = 200_000;
 
 /** @param seed makes the content differ from that of other runs */

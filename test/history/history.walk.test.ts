@@ -1,6 +1,6 @@
 /**
- * Seeded runs of concurrent clients on failing stores, and tests of the checker: it must find bugs seeded into the bindings.
- * More seeds:
+ * Seeded runs of concurrent clients on failing stores, and tests of the checker, which must find bugs that are put into the
+ * bindings. To run more seeds:
  * `VITE_SEEDS=5-200 npm run test:exhaustive -- test/history`.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -19,7 +19,7 @@ const { VITE_SEEDS = inFull('1-4', '1') } = import.meta.env;
 const [FIRST = 1, LAST = FIRST] = VITE_SEEDS.split('-').map(Number);
 const SEEDS = Array.from({ length: LAST - FIRST + 1 }, (_, n) => FIRST + n);
 
-// Injected failures would fill pages.
+// The log of the injected failures would be very long.
 beforeEach(() => {
   vi.spyOn(console, 'error').mockImplementation(() => {});
 });

@@ -1,4 +1,4 @@
-/** The checker, on histories that are known to be possible or impossible. */
+/** Tests the search for an order with histories that are known to be possible or impossible. */
 import { describe, expect, test } from 'vitest';
 import { contradiction, isLinearizable, type Step } from './linearizable.ts';
 import { Random } from './random.ts';
@@ -14,7 +14,7 @@ const read = (value: string): Made => ({
   observes: true,
   apply: (state) => (state === value ? state : undefined),
 });
-/** From one value to another, as it was answered: done or refused. */
+/** A compare-and-swap from one value to another. It is answered as done if the value was the first one, else as refused. */
 const swap = (from: string, to: string): Made => ({
   what: `swap ${from || 'nothing'} ${to}`,
   observes: false,
@@ -25,14 +25,14 @@ const swapRefused = (from: string): Made => ({
   observes: true,
   apply: (state) => (state === from ? undefined : state),
 });
-/** The outcome is unknown. */
+/** The same with an unknown outcome. */
 const maybeSwap = (from: string, to: string): Made => ({
   what: `swap ${from || 'nothing'} ${to}?`,
   observes: false,
   apply: (state) => (state === from ? to : state),
 });
 
-/** Each with its start and its end. */
+/** A history of steps with their starts and ends. */
 function history(...parts: [start: number, end: number, made: Made][]): Step[] {
   return parts.map(([start, end, made]) => ({ start, end, ...made }));
 }
@@ -114,7 +114,8 @@ test.each(Object.entries(BAD))('%s is impossible, and the contradicting calls ar
 
 describe('a history of 400 steps by 8 clients, some with an unknown outcome', () => {
   /**
-   * Applied to a register, each at a moment between its start and its end. Those with an unknown outcome are applied or not.
+   * A random history that is possible: each step was applied to a register at a moment between its start and its end. A step
+   * with an unknown outcome may not have been applied.
    */
   function carriedOut(seed: number, count: number): Step[] {
     const random = new Random(seed);

@@ -1,34 +1,34 @@
 /**
- * Whether the calls about one register can be put into one order of single steps, each between its request and its answer
- * (Herlihy and Wing, "Linearizability"; the search is Wing and Gong's, with Lowe's memory of tried states). If not,
- * `contradiction` names the few steps that exclude each other.
+ * Decides if the calls about one register are linearizable: if they can be put into one order in which each takes effect
+ * between its request and its answer (Herlihy and Wing, "Linearizability"). The search is that of Wing and Gong, with Lowe's
+ * memory of tried states. If there is no such order, `contradiction` returns the few steps that exclude each other.
  */
 
 export interface Step {
-  /** A text for people. Steps with equal texts have the same effect. */
+  /** A text for messages. Steps with equal texts have the same effect. */
   what: string;
   /**
-   * On one clock for all clients. `end` is `Infinity` if the outcome is unknown: it may be applied at any later time, or
-   * never.
+   * The times of request and answer, on a common clock. `end` is `Infinity` if the outcome is unknown: the step may take effect
+   * at any later time, or never.
    */
   start: number;
   end: number;
-  /** It never changes anything. */
+  /** True if the step never changes the state. */
   observes: boolean;
-  /** The state after it; `undefined` if it cannot have been answered so in this state. */
+  /** The state after the step. `undefined` if the step could not have had its answer in this state. */
   apply(state: string): string | undefined;
 }
 
 const UNKNOWN = Number.POSITIVE_INFINITY;
 
 interface Search {
-  /** In order of their starts. */
+  /** The steps in the order of their starts. */
   steps: Step[];
   bits: bigint[];
   seen: Set<string>;
 }
 
-/** @param initial the state it began in, or several possible ones */
+/** @param initial the state at the beginning, or several possible states */
 export function isLinearizable(initial: string | Iterable<string>, steps: Step[]): boolean {
   const ordered = [...steps].sort((one, other) => one.start - other.start);
   const search = { steps: ordered, bits: ordered.map((_, n) => 1n << BigInt(n)), seen: new Set<string>() };
@@ -50,7 +50,7 @@ function reaches(search: Search, before: bigint, state: string): boolean {
   });
 }
 
-/** Takes reads of the current state at once. That excludes no order, because they change nothing. */
+/** Puts all possible reads of the current state next in the order. That excludes no order, because reads change nothing. */
 function observed(search: Search, before: bigint, state: string): bigint {
   for (let done = before; ; ) {
     const seen = (openIn(search, done) ?? []).filter((n) => {
@@ -62,7 +62,7 @@ function observed(search: Search, before: bigint, state: string): bigint {
   }
 }
 
-/** Steps that may come next, because no remaining step was answered before they started. `null`: none has to. */
+/** The steps that may come next: no remaining step was answered before they started. `null` if no step has to come. */
 function openIn({ steps, bits }: Search, done: bigint): number[] | null {
   const open: number[] = [];
   let end = UNKNOWN;
@@ -75,8 +75,8 @@ function openIn({ steps, bits }: Search, done: bigint): number[] | null {
 }
 
 /**
- * The steps with an unknown outcome to try: those that affect what may come next (otherwise an order without them is as
- * good), and only one of those with the same effect.
+ * The steps that are worth trying next. A step with an unknown outcome is tried only if it affects which steps can follow, and
+ * only one of several such steps with the same effect is tried.
  */
 function worthwhile({ steps }: Search, open: number[], state: string): number[] {
   const tried = new Set<string>();
@@ -92,7 +92,7 @@ function worthwhile({ steps }: Search, open: number[], state: string): number[] 
   });
 }
 
-/** Steps that cannot be put into an order, in order of their starts, as few as can be found; `null` if all can. */
+/** The fewest steps found that cannot be put into an order, sorted by their starts. `null` if all steps can. */
 export function contradiction(initial: string, steps: Step[]): Step[] | null {
   if (isLinearizable(initial, steps)) return null;
   const { states, window } = latestWindow(initial, shortestPrefix(initial, steps));
@@ -107,7 +107,7 @@ export function contradiction(initial: string, steps: Step[]): Step[] | null {
   return [...needed].sort((one, other) => one.start - other.start);
 }
 
-/** Up to the first answer that fits no order. Steps under way by then may have been applied or not. */
+/** The steps up to the first answer that fits no order. Steps without an answer by then may have been applied or not. */
 function shortestPrefix(initial: string, steps: Step[]): Step[] {
   const upTo = (until: number) =>
     steps.filter(({ start }) => start < until).map((step) => (step.end > until ? optional(step) : step));
@@ -116,7 +116,7 @@ function shortestPrefix(initial: string, steps: Step[]): Step[] {
   return upTo(ends[firstOf(ends.length, (n) => !isLinearizable(initial, upTo(ends[n] as number)))] as number);
 }
 
-/** Starts as late as possible: omits earlier answers, and starts in any state that they could have left. */
+/** The latest steps that still contradict each other, if the history begins in any state that the omitted steps could leave. */
 function latestWindow(initial: string, steps: Step[]): { states: Set<string>; window: Step[] } {
   const starts = steps.map(({ start }) => start).sort((one, other) => other - one);
   const since = (from: number) => ({
@@ -144,7 +144,7 @@ function reachable(initial: string, steps: Step[]): Set<string> {
   return states;
 }
 
-/** The least number for which it holds, if it then holds for all larger ones. It holds for the last. */
+/** The smallest number for which `holds` is true. It must be true for all greater numbers, and for the last one. */
 function firstOf(count: number, holds: (n: number) => boolean): number {
   let [low, high] = [0, count - 1];
   while (low < high) {

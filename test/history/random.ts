@@ -7,7 +7,7 @@ export class Random {
     this.#state = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) >>> 0;
   }
 
-  /** From 0 up to 1 (Mulberry32). */
+  /** A number from 0 to 1, without 1 (Mulberry32). */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let mixed = this.#state;
@@ -28,7 +28,7 @@ export class Random {
     return items[this.below(items.length)] as T;
   }
 
-  /** One of the names, each with the probability of its weight. */
+  /** One of the names, at random. The probability of a name is in proportion to its weight. */
   weighted<T extends string>(weights: Record<T, number>): T {
     const entries = Object.entries<number>(weights);
     let at = this.next() * entries.reduce((sum, [, weight]) => sum + weight, 0);

@@ -5,7 +5,7 @@
 import { type Call, type Condition, type Names, wordsOf } from './calls.ts';
 import type { Step } from './linearizable.ts';
 
-/** The state of what does not exist, and of a tag that names nothing. */
+/** The state of a manifest, blob or tag that does not exist. */
 export const ABSENT = '';
 const PRESENT = 'there';
 
@@ -15,7 +15,7 @@ const sees = (holds: (state: string) => boolean): Effect => ({
   observes: true,
   apply: (state) => (holds(state) ? state : undefined),
 });
-/** `next` for a step that is possible in certain states. */
+/** The effect of a step. @param next returns the state after the step, or `undefined` if the step is not possible */
 const does = (next: (state: string) => string | undefined): Effect => ({ observes: false, apply: next });
 const isPresent = (present: boolean) => sees((state) => (state === PRESENT) === present);
 
@@ -62,12 +62,12 @@ export function onTag(call: Call, { name, immutable }: Tag): Effect | null {
   }
 }
 
-/** @param condition what the tag had to name before */
+/** The effect of a put on a tag. @param condition the digest that the tag had to name before */
 function setting(call: Call, digest: string, condition: Condition, immutable: boolean): Effect | null {
   const meets = (state: string) =>
     condition === null || (condition === 'absent' ? state === ABSENT : state === condition.match);
   const isFree = (state: string) => !immutable || state === ABSENT || state === digest;
-  // If the registry applied it twice because the first answer was lost, the second may find it done (RFC 9110, 13.1.1).
+  // If the first answer of the database was lost, the registry may find that its put is done already (RFC 9110, 13.1.1).
   const isDone = (state: string) => call.faulted && state === digest;
   const allowed = (state: string) => (meets(state) || isDone(state)) && isFree(state);
   if (!isAnswered(call)) return does((state) => (allowed(state) ? digest : state));
@@ -91,7 +91,7 @@ function takingByDigest(call: Call, digest: string, immutable: boolean): Effect 
   return call.status === 404 ? sees((state) => state !== digest) : null;
 }
 
-/** The effect of a call on a manifest of its repository. @param subject of it, if it has one */
+/** The effect of a call on a manifest of its repository. @param subject the subject of the manifest, if it has one */
 export function onManifest(call: Call, digest: string, subject: string | null): Effect | null {
   const { deed, status, told } = call;
   switch (deed.kind) {
@@ -139,7 +139,7 @@ function made(call: Call, success: number): Effect | null {
   return call.status === success || !isAnswered(call) ? does(() => PRESENT) : null;
 }
 
-/** 405: something that exists still needs it. */
+/** The effect of a deletion. The status 405 means that other content still needs this content. */
 function taken(call: Call): Effect | null {
   if (!isAnswered(call)) return does(() => ABSENT);
   if (call.status === 202) return does((state) => (state === PRESENT ? ABSENT : undefined));

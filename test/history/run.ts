@@ -21,7 +21,7 @@ export interface Report {
   unknown: number;
 }
 
-/** PAUSE: client turns between two slices of the collector, at most. FAULTY_SLICES: share of slices that meet a fault. */
+/** The maximum number of turns of clients between two slices of the collector, and the share of slices with a fault. */
 const PAUSE = 150;
 const FAULTY_SLICES = 0.3;
 const FAULTY_CALLS = 12;

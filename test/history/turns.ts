@@ -8,21 +8,21 @@ import type { Random } from './random.ts';
 
 interface Waiting {
   owner: object;
-  /** Held back until this many others have had their turn. */
+  /** The number of the turn before which this call is held back. */
   due: number;
   go: () => Promise<void>;
 }
 
-/** The share of calls that are held back, and for how many turns at most, so that some come long after all others. */
+/** The share of calls that are held back, and the maximum number of turns, so that some calls come long after the others. */
 const LATE = 0.08;
 const LATE_TURNS = 60;
-/** Microtasks that a request has to make its next call if it makes several at once. */
+/** The number of microtasks that a request gets to make further calls at the same time. */
 const SETTLE = 20;
 
 export class Turns {
   turn = 0;
   #waiting: Waiting[] = [];
-  /** Requests under way. Nobody has a turn before each of them waits for one. */
+  /** The requests under way. No call has its turn before each of these requests waits for a turn. */
   #running = new Set<object>();
   #stepping = false;
   readonly #random: Random;
@@ -31,7 +31,7 @@ export class Turns {
     this.#random = random;
   }
 
-  /** The same stores, for one request. */
+  /** The same stores for one request, whose calls wait for their turns. */
   through(env: Env, owner: object): Env {
     const point = <T>(effect: () => Promise<T>) => this.#wait(owner, effect);
     return { ...env, DB: intercepted(env.DB, (_, effect) => point(effect)), BLOBS: takingTurns(env.BLOBS, point) };
@@ -41,13 +41,13 @@ export class Turns {
     this.#running.add(owner);
   }
 
-  /** Nobody waits for it any more, whatever it still does. */
+  /** Ends a request: no turn waits for it any more, even if it still makes calls. */
   end(owner: object): void {
     this.#running.delete(owner);
     void this.#step();
   }
 
-  /** Resolves after this many turns of others, or when there are no others. */
+  /** Resolves after this many turns of other requests, or when there are no other requests. */
   pass(turns: number): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push({ owner: {}, due: this.turn + turns, go: async () => resolve() });
@@ -88,7 +88,7 @@ export class Turns {
 
 type Point = <T>(effect: () => Promise<T>) => Promise<T>;
 
-/** Only `resumeMultipartUpload` is no call: the object that it returns makes them. */
+/** Makes every method of a store wait for its turn. `resumeMultipartUpload` does not wait, because it calls no store. */
 function takingTurns<T extends object>(target: T, point: Point): T {
   return new Proxy(target, {
     get(inner, name) {

@@ -1,6 +1,6 @@
 /**
- * The workload of a run: each client does one thing after the other, all concurrently, on the same few tags of two
- * repositories.
+ * The workload of a run. All clients work concurrently on the same few tags of two repositories. Each client sends one request
+ * after the other.
  */
 import type { Call, Condition } from './calls.ts';
 import { Client, type Stage } from './client.ts';
@@ -12,7 +12,7 @@ export const REPOSITORIES = ['acme/api', 'acme/web'] as const;
 const CLIENTS = 8;
 const DEEDS = 26;
 
-/** Tags by name that the repositories' mutability rule excludes. */
+/** The tags that the repositories' rule for immutable tags excludes. */
 export const MUTABLE_TAGS = ['latest', 'edge'];
 const IMMUTABLE_TAGS = ['v1', 'v2'];
 export const TAGS: Tag[] = REPOSITORIES.flatMap((repository) => [
@@ -20,7 +20,7 @@ export const TAGS: Tag[] = REPOSITORIES.flatMap((repository) => [
   ...IMMUTABLE_TAGS.map((name) => ({ repository, name, immutable: true })),
 ]);
 
-/** The weight of each deed. */
+/** The weight of each kind of request. */
 const WEIGHTS = {
   push: 22,
   conditionalPush: 16,
@@ -36,7 +36,7 @@ const WEIGHTS = {
   mount: 2,
 };
 
-/** Resolves when every client has done its part, and none of its requests is pending. */
+/** Runs the workload. Resolves when every client has sent all its requests, and no request is pending. */
 export async function runWorkload(stage: Stage, collect: () => Promise<void>): Promise<void> {
   const clients = Array.from({ length: CLIENTS }, (_, n) => new Person(`client ${n + 1}`, stage));
   let working = true;
@@ -48,7 +48,7 @@ export async function runWorkload(stage: Stage, collect: () => Promise<void>): P
   await collecting;
 }
 
-/** A client with a plan, and with what it saw last. */
+/** A client that chooses its requests at random, and remembers what it has read last. */
 class Person {
   readonly #client: Client;
   readonly #random: Random;
@@ -116,14 +116,14 @@ class Person {
     return call;
   }
 
-  /** The digest that it sees now, or saw some time ago. */
+  /** A condition with the digest that the client reads now, or has read some time ago. */
   async #condition(repository: string, tag: string): Promise<Condition> {
     if (this.#random.chance(0.6)) await this.#look(repository, tag);
     const seen = this.#seen.get(`${repository}:${tag}`) ?? null;
     return seen === null ? 'absent' : { match: seen };
   }
 
-  /** As clients do: pushes what is missing, by a mount if possible, and puts the manifest again. */
+  /** Pushes a manifest as clients do: it pushes the missing blobs, with a mount if possible, and puts the manifest again. */
   async #push(repository: string, manifest: Manifest, tag: string | null, condition: Condition): Promise<void> {
     for (let tries = 0; tries < 3; tries++) {
       const { told } = await this.#client.put(repository, manifest, tag, condition);

@@ -51,7 +51,7 @@ describe('an anonymous request', () => {
   });
 });
 
-/** Every route with a path that exists, so that a refusal is about the right and not about the reference. */
+/** Every route with a path whose content exists, so that a refusal is about the right and not about missing content. */
 function requests(): { method: Method; path: string; requirement: string }[] {
   const fill = (path: string) =>
     path.replace(':name{.+}', 'acme/api').replace(':reference', 'v1').replace(':digest', image.digest).replace(':upload', 'x');

@@ -62,7 +62,7 @@ async function loginPassword(token: string, body: object = {}): Promise<{ passwo
 
 const lifetimeOf = (token: string) => (decodeJwt(token).exp ?? 0) - Date.now() / 1000;
 
-/** The credential that each client keeps after a login, and how it gets a token with that. */
+/** The kinds of clients, each with the credential that it keeps after a login, and the request with which it gets a token. */
 const WAYS: [string, () => Promise<(scope: string) => Promise<Response>>][] = [
   [
     'docker, which keeps a refresh token',

@@ -1,4 +1,4 @@
-/** Why a CI token is refused: told to its holder once the signature is verified, and to nobody else. */
+/** The reason why a CI token is refused. Only a token with a valid signature gets an answer with the reason. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { refusal } from '../world/images.ts';
 import { getToken, type Jobs, jobsOf, messageIn, PUSH } from '../world/jobs.ts';

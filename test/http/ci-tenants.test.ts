@@ -1,4 +1,4 @@
-/** Several organizations trust the same jobs. What one saves does not change the identity or rights of the jobs in another. */
+/** Several organizations trust the same jobs. Rules of one do not change the identity or rights of the jobs in another. */
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { counting } from '../world/counting.ts';
@@ -217,7 +217,7 @@ describe('limits of rules are', () => {
       await jobs.trust(`acme/rule${n}`, { claims: { project: String(100 + n) } });
     }
     const after = await cost();
-    // The index scan may look one entry further.
+    // The scan of the index may read one entry more.
     expect(after.rowsRead).toBeLessThanOrEqual(before.rowsRead + 2);
     expect(after.d1).toBeLessThanOrEqual(2);
   });
@@ -229,7 +229,7 @@ describe('limits of rules are', () => {
       await api(world, 'PUT', `/organizations/${organization}`);
       for (let n = 0; n < 4; n++) {
         const texts = Array(18).fill(`${text}${n}`.slice(-250));
-        // Found by the project because its name sorts first. These rules are about this very job.
+        // The rules are indexed by the claim `project`, whose name sorts first. All these rules match this job.
         const claims = { project: '42', text1: texts, text2: texts, text3: texts };
         await jobs.trust(`${organization}/rule${n}`, { claims, statements: everything(organization) });
       }
@@ -244,7 +244,7 @@ describe('limits of rules are', () => {
 
 test('a rule saved by an older version, without a key, is still found', async () => {
   await jobs.trust('acme/deploy', { claims: { project: '41' } });
-  // Written as the older version did, which has no keys, revisions or organizations.
+  // The row is as an older version wrote it, without keys, revision and organization.
   await world.env.DB.prepare(
     `UPDATE trust_rules SET claims = '{"project":"42"}', version = version + 1, organization = '' WHERE subject = 'ci:acme/deploy'`,
   ).run();

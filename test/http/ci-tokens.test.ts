@@ -1,4 +1,4 @@
-/** CI without a stored secret, end to end: the job's own token as docker's password, and what the audit log records. */
+/** CI without a stored secret, end to end: docker logs in with the token of the job, and the audit log records the rule. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { IMAGE_TYPE, imageIn, pushImage, refusal } from '../world/images.ts';
 import { api, basicOf, inviteUser } from '../world/people.ts';
@@ -42,7 +42,7 @@ async function saveRule(path: string, rule: object = RULE) {
   expect(status, JSON.stringify(body)).toBeLessThan(300);
 }
 
-/** As docker does: gets a token for the repository, then sends the request with it. */
+/** Gets an access token for the repository, as docker does before each request. */
 async function bearer(token: string, repository = 'acme/api'): Promise<string> {
   const scope = `repository:${repository}:pull,push,delete`;
   const response = await world.fetch('GET', `/token?scope=${scope}`, { authorization: basicOf('ci', token) });
@@ -112,7 +112,7 @@ describe('a job of a trusted project', () => {
 
 describe('two organizations that trust the same jobs', () => {
   test('each grant their own rights, and the audit log names the rule of the organization it was in', async () => {
-    // Its name sorts first, and its owners made it without asking acme.
+    // The name of this organization sorts first. Its owners can save the rule without the consent of acme.
     await saveRule('/organizations/aaa/trust-rules/eavesdrop', {
       claims: { project: '42' },
       statements: [

@@ -1,4 +1,4 @@
-/** Requests by which somebody with few rights could make the Worker do much work. */
+/** Requests with which a caller with few rights could cause much work. */
 import { beforeEach, expect, test } from 'vitest';
 import { counting } from '../world/counting.ts';
 import { pushImage } from '../world/images.ts';

@@ -1,6 +1,6 @@
 /**
- * A genuine credential that has expired, or is for another place, gets a 401 with its challenge, however often. It is not a
- * guess.
+ * A genuine credential that has expired, or that is for another service, gets a 401 with a challenge, even if it is sent often.
+ * It does not count as a guessed password.
  */
 import { env } from 'cloudflare:workers';
 import { decodeJwt } from 'jose';
@@ -35,7 +35,7 @@ afterEach(() => {
 
 let addresses = 0;
 
-/** Sends more requests than a minute's limit. All get the same answer, and the right password still works afterwards. */
+/** Sends more requests than the limit of a minute. Expects the same answer each time, and that a password still works. */
 async function ask40(send: (headers: Record<string, string>) => Promise<Response>): Promise<Response> {
   const headers = { 'cf-connecting-ip': `198.51.100.${++addresses}` };
   const first = await send(headers);
@@ -81,7 +81,7 @@ const disable = () => api(world, 'PATCH', '/users/alice', { body: { disabled: tr
 const logOut = () => api(world, 'DELETE', '/users/alice/logins');
 const expireKey = () => world.env.DB.prepare('UPDATE access_keys SET expires_at = unixepoch()').run();
 
-/** As docker does: asks again with the scope of the challenge. */
+/** Expects the challenge with which docker requests a new token. */
 function expectChallenge(response: Response, scope: string) {
   const challenge = response.headers.get('www-authenticate') ?? '';
   expect(challenge).toMatch(/^Bearer realm="https:\/\/registry.test\/token",service="registry.test"/);

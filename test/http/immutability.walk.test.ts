@@ -1,6 +1,6 @@
 /**
- * Random walk over immutable tags: everything that non-administrators may do, and lifecycle rules that include immutable
- * tags.
+ * Random sequences of all changes of immutable tags that users may make who are not administrators, with lifecycle rules that
+ * include immutable tags.
  */
 import { expect, test } from 'vitest';
 import { collect, wrong } from '../registry/gc/garbage.ts';

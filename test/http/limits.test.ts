@@ -33,7 +33,7 @@ type Promised = () => Shown;
 const PASSWORD = 'the-password-of-the-tests';
 const RIGHT = { path: '/token', authorization: basicOf('admin', PASSWORD) };
 
-/** An address that no test has used: the limiter's counts last for the minute, across tests. */
+/** The number of addresses used so far. Each test uses a new address, because the limiter keeps its counts across tests. */
 let addresses = 0;
 function nextAddress(): string {
   return `203.0.113.${++addresses}`;
@@ -45,7 +45,7 @@ function ask(address: string, { path, authorization, form }: Shown): Promise<Res
   return world.fetch('POST', path, { authorization: null, headers, body: new URLSearchParams(form).toString() });
 }
 
-/** Guesses until no more passwords are compared. After that the minute is not over for a while. */
+/** Sends wrong passwords until no more are compared. Enough of the minute is left afterwards. */
 async function useUp(address: string, path = '/token'): Promise<void> {
   for (let n = 0; n < 100; n++) if ((await from(address, path, WRONG)).status === 429) return;
   throw new Error('wrong passwords are not limited');
@@ -53,7 +53,7 @@ async function useUp(address: string, path = '/token'): Promise<void> {
 
 const refusalOf = async (response: Response) => (response.ok ? String(response.status) : refusal(response));
 
-/** How each of `count` requests was answered, in order of first occurrence. */
+/** The different answers to `count` requests, in the order in which they first occur. */
 async function answers(count: number, send: () => Promise<Response>, until: string | null = null): Promise<string[]> {
   const seen: string[] = [];
   for (let n = 0; n < count; n++) {
@@ -247,7 +247,7 @@ describe('an account', () => {
     expect((await world.fetch('POST', '/v2/alice/api/blobs/uploads/', { authorization: alice.basic })).status).toBe(202);
   });
 
-  /** The same database without the limit, to create a user. */
+  /** A world on the same stores without the limit of writes, to create a user. */
   const newWorldOf = async () => worldOf({ ...world.env, WRITES: undefined } as unknown as Env);
 
   test('may send what sixty pushes a minute of ten layers each need', () => {
@@ -299,7 +299,7 @@ describe('an account', () => {
 });
 
 describe('the daily limit of an account', () => {
-  /** Lets everything through: this test is about the day. */
+  /** A limiter that allows everything, because these tests are about the daily limit. */
   const open = { limit: async () => ({ success: true }) } as unknown as RateLimit;
   const write = (by: string) => world.fetch('PUT', '/v2/alice/api/manifests/v1', { authorization: by, body: '{}' });
 
@@ -315,7 +315,7 @@ describe('the daily limit of an account', () => {
     expect((await world.fetch('GET', '/api/v1/me', { authorization: alice.basic })).status).toBe(200);
     expect((await world.fetch('GET', '/v2/', { authorization: alice.basic })).status).toBe(200);
     expect((await write(bob.basic)).status).not.toBe(429);
-    // An administrator can still do what may have to be done.
+    // An administrator has no daily limit.
     expect(await answers(200, () => write(`Basic ${btoa('admin:the-password-of-the-tests')}`))).not.toContain(
       '429 TOOMANYREQUESTS',
     );

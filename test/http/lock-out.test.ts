@@ -1,4 +1,4 @@
-/** Users about whom the database holds more than one request reads: they can still log in, and nobody gets extra rights. */
+/** Users with more policies than one request reads can still log in. The policies that are not read give nobody more rights. */
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { pushImage } from '../world/images.ts';
@@ -30,7 +30,7 @@ function statementsOf(bytes: number, effect = 'allow'): string {
   return JSON.stringify(Array.from({ length: Math.ceil(bytes / 170) }, () => one));
 }
 
-/** More than the API allows: teams with policies of `bytes`, with this user in them. */
+/** Inserts teams with policies of `bytes` bytes and with this user as a member, more than the API allows. */
 async function stuffTeams(user: string, organization: string, count: number, bytes: number): Promise<void> {
   await sql(
     "INSERT OR IGNORE INTO members (user, organization, role) VALUES ('user:' || ?1, ?2, 'member')",
@@ -58,7 +58,7 @@ async function stuffTeams(user: string, organization: string, count: number, byt
 const pull = async (name: string, authorization?: string) =>
   (await world.fetch('GET', `/v2/${name}/manifests/v1`, authorization ? { authorization } : {})).status;
 
-/** Requests that must work whatever the database holds. */
+/** Requests that must succeed however large the user's policies are. */
 const ways = (): [method: string, path: string, init?: { body?: object }][] => [
   ['GET', '/api/v1/me'],
   ['GET', '/api/v1/organizations'],

@@ -1,6 +1,6 @@
 /**
- * Authorization matrix: method x action x identity x repository, generated from the table of routes. The expected answer
- * follows only from the route's row and the caller's rights. A refused request records nothing.
+ * The authorization matrix: every route with every kind of caller and every kind of repository. The expected answer is computed
+ * only from the row of the route and the rights of the caller. A refused request records nothing.
  */
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Method, ROUTES } from '../../src/http/routes.ts';
@@ -14,7 +14,8 @@ const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
 const KINDS = Object.keys(REPOSITORIES) as Kind[];
 
 /**
- * References to content that does not exist, so that allowed requests change nothing, and to people and things that do exist.
+ * The values of path parameters. The named content does not exist, so that allowed requests change nothing. The named people,
+ * teams, robots, keys and webhooks exist.
  */
 const PARTS = (): Record<string, string> => ({
   reference: NO_DIGEST,
@@ -29,10 +30,10 @@ const PARTS = (): Record<string, string> => ({
   entry: deleted,
 });
 
-/** The ETag of nothing: an allowed request is told that the resource has changed, and changes nothing. */
+/** An ETag that no resource has. An allowed request with it is refused with 412, and changes nothing. */
 const STALE = { 'if-match': '"999999"' };
 
-/** A webhook's scope decides who may see it. */
+/** The scopes of the webhooks. The scope decides which callers may see a webhook. */
 const SCOPES = {
   registry: '',
   organization: '/organizations/acme',
@@ -44,7 +45,7 @@ type Place = Kind | keyof typeof SCOPES;
 let world: World;
 let cast: Cast;
 let webhooks: Partial<Record<Place, string>>;
-/** The id by which a deleted repository is known. */
+/** The id of a deleted repository in the trash. */
 let deleted: string;
 
 beforeAll(async () => {
@@ -65,7 +66,7 @@ beforeAll(async () => {
 /** A lifecycle rule that expires nothing. */
 const KEEP = { rulePriority: 1, selection: { tagStatus: 'any' }, action: { type: 'keep' } };
 
-/** Its content is being purged: requests are authorized and change nothing. */
+/** Creates a deleted repository whose content is being purged, so that allowed requests change nothing. */
 async function makeDeleted(name: string): Promise<string> {
   await api(world, 'PUT', `/repositories/${name}`);
   expect((await api(world, 'DELETE', `/repositories/${name}`)).status).toBe(204);
@@ -108,7 +109,7 @@ const rows: Row[] = Object.entries(ROUTES).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, requirement]) => ({ method: method as Method, path, requirement })),
 );
 
-/** Requests that are authorized differently from their route's row. */
+/** The kinds of repositories, or the scopes of webhooks, with which a route is tried. */
 function placesOf({ path }: Row): Place[] {
   if (path.includes(':webhook')) return Object.keys(SCOPES) as Place[];
   return path.includes(':name') ? KINDS : KINDS.slice(0, 1);
@@ -119,11 +120,11 @@ function pathFor({ path }: Row, place: Place): string {
   const parts: Record<string, string> = { ...PARTS(), webhook, delivery: `${webhook}_1` };
   const named = path.replace(':name{.+}', REPOSITORIES[place as Kind]);
   const filled = named.replaceAll(/:(\w+)/g, (_, part: string) => parts[part] ?? part);
-  // For all images at once it requires more than pull: `http/floods.test.ts`.
+  // Without a digest, the route requires more than `pull` (`http/floods.test.ts`).
   return path.endsWith('/-/pulls') ? `${filled}?digest=${NO_DIGEST}` : filled;
 }
 
-/** How the request was authorized, whatever happened to it afterwards. */
+/** Sends the request. @returns the result of its authorization, without regard to the result of the operation */
 async function verdict(row: Row, kind: Place, authorization: string | null): Promise<string> {
   const body = ['PUT', 'PATCH', 'POST'].includes(row.method) && row.path.startsWith('/api') ? '{}' : null;
   const headers: Record<string, string> = body === null ? STALE : { 'content-type': 'application/json', ...STALE };
@@ -135,18 +136,18 @@ async function verdict(row: Row, kind: Place, authorization: string | null): Pro
   if (response.status >= 500) return `${response.status} ${text}`;
   if (![401, 403, 404].includes(response.status)) return 'let in';
   const { code } = (JSON.parse(text) as { errors: { code: string }[] }).errors[0] ?? { code: '' };
-  // A request that looked for something and did not find it was allowed. NOT_FOUND is for callers who may not know.
+  // A 404 of the operation means that the request was allowed. Authorization itself answers with the code NOT_FOUND.
   return code === 'NOT_FOUND' ? 'hidden' : response.status === 404 ? 'let in' : `${response.status} ${code}`;
 }
 
-/** Members are removed without a condition. The next caller must find them again. */
+/** Adds a removed member again for the next caller. A removal has no condition, so it takes effect. */
 async function restore({ method, path }: Row): Promise<void> {
   if (method !== 'DELETE' || !path.includes('/members/')) return;
   await api(world, 'PUT', '/organizations/acme/members/paul', { body: { role: 'member' } });
   await api(world, 'PUT', '/organizations/acme/teams/users/members/paul', { body: {} });
 }
 
-/** As docker does: a token for what the request needs, granted as far as the rights go. */
+/** A token with the scope of the request, as docker gets it. It contains only the actions that the caller may do. */
 async function bearerFor(row: Row, kind: Kind, basic: string | null): Promise<string | null> {
   const wire = { pull: 'pull', push: 'pull,push', delete: 'delete' }[row.requirement as string];
   const scope = row.requirement === 'catalog' ? 'registry:catalog:*' : `repository:${REPOSITORIES[kind]}:${wire ?? 'pull'}`;
@@ -176,7 +177,7 @@ const expectations: Record<string, (identity: Identity) => string> = {
   },
 };
 
-/** Requests that only an unrestricted credential may send. */
+/** The expected answer if only credentials that are not narrowed may send the request. */
 function whole(then: (identity: Identity) => string): (identity: Identity) => string {
   return (identity) => {
     if (identity === 'anonymous') return '401 UNAUTHORIZED';
@@ -185,7 +186,7 @@ function whole(then: (identity: Identity) => string): (identity: Identity) => st
   };
 }
 
-/** The API hides what the caller may not know. What the caller may pull is known. */
+/** The expected answer about a repository. A caller who may not pull it gets the answer for a missing repository. */
 function onRepository(requirement: string, identity: Identity, kind: Kind): string {
   const rights = rightsOf(identity, kind);
   if (rights.includes(requirement)) return 'let in';
@@ -193,7 +194,7 @@ function onRepository(requirement: string, identity: Identity, kind: Kind): stri
   return rights.includes('pull') ? '403 DENIED' : 'hidden';
 }
 
-/** A webhook is hidden from callers who may not administer its scope. */
+/** The expected answer about a webhook. It is hidden from callers who may not administer its scope. */
 function onWebhook(identity: Identity, place: Place): string {
   if (identity === 'anonymous') return '401 UNAUTHORIZED';
   const mayAdminister: Partial<Record<Place, boolean>> = {
@@ -203,13 +204,13 @@ function onWebhook(identity: Identity, place: Place): string {
   return (mayAdminister[place] ?? rightsOf(identity, place as Kind).includes('admin')) ? 'let in' : 'hidden';
 }
 
-/** The repository's own policy is deleted with it. It is visible to those who own its name. */
+/** The expected answer about a deleted repository. Its policy does not count. Only the owners of its name can see it. */
 function onTrash(identity: Identity): string {
   if (identity === 'anonymous') return '401 UNAUTHORIZED';
   return identity === 'administrator' || identity === 'organization owner' ? 'let in' : 'hidden';
 }
 
-/** Personal things are visible to their owner and to administrators. Paul is visible to people in the same organization. */
+/** The owner of each personal thing, who can see it as administrators can. Members of the organization can see Paul. */
 const THEIRS: Record<string, Identity[]> = {
   '/api/v1/users/:user/usage': ['puller', 'administrator'],
   '/api/v1/users/:user': ['puller', 'pusher', 'organization owner', 'administrator'],
@@ -228,7 +229,7 @@ function expected({ method, requirement, path }: Row, identity: Identity, kind: 
     'POST /api/v1/keys/:key/rotate': ['narrowed key', 'administrator'],
     'DELETE /api/v1/me/logins': ['narrowed key'],
     'GET /api/v1/organizations': ['narrowed key'],
-    // Everything that their owner did, or that other jobs of the same rule did.
+    // The audit log would show everything that the owner, or other jobs of the same rule, did.
     'GET /api/v1/events': ['narrowed key', 'CI token'],
   };
   if (denied[`${method} ${path}`]?.includes(identity)) return '403 DENIED';
@@ -309,7 +310,7 @@ describe('an existing repository that is private and one that is absent', () => 
     }
   });
 
-  /** Everything visible of an answer, without the repository's own name. */
+  /** All visible parts of an answer, without the name of the repository. */
   async function look(row: Row, kind: Kind, identity: Identity) {
     const response = await world.fetch(row.method, pathFor(row, kind), { authorization: cast.basic[identity] });
     const neutral = (text: string) => text.replaceAll(REPOSITORIES[kind], '<repository>');
@@ -319,7 +320,7 @@ describe('an existing repository that is private and one that is absent', () => 
 });
 
 describe('two tenants', () => {
-  /** The same things in another organization, and names that nobody has. */
+  /** The same parameters in another organization, and names that do not exist. */
   const others = {
     organization: 'bravo',
     user: 'berta',
@@ -363,7 +364,7 @@ describe('two tenants', () => {
   });
 
   const own = rows.filter(
-    // Everything under /me belongs to the caller. Their invitations are distinguished only by what they contain.
+    // Routes under /me are about the caller. Invitations of the caller may differ from each other.
     ({ path, requirement }) =>
       path.startsWith('/api/v1/') && !path.startsWith('/api/v1/me/') && path.includes(':') && requirement !== 'administrator',
   );

@@ -1,4 +1,4 @@
-/** Names in the trash, while somebody else takes over such a name, or one that an entry mentions. */
+/** Entries of the trash while another user creates something with the same name, or with a name that an entry contains. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { collect, daysPass } from '../registry/gc/garbage.ts';
 import { remove, restoreRepository, trashRepository } from '../registry/trash/trash.ts';
@@ -35,7 +35,7 @@ async function typesSeenBy(person: Person): Promise<string[]> {
   return body.items.map(({ type }) => type);
 }
 
-/** Long enough ago that the collector's next pass purges it. The repository itself stays in the trash. */
+/** Makes deleted content so old that the next pass of the collector purges it. The repository itself stays in the trash. */
 async function purgeWhatWasDeletedBefore(): Promise<void> {
   await daysPass(world, 10);
   await world.env.DB.prepare("UPDATE trash SET deleted_at = unixepoch() WHERE kind = 'repository'").run();

@@ -11,7 +11,7 @@ const EVERYTHING = { actions: 'all actions', repositories: ['*'] };
 let world: World;
 let dev: Person;
 
-/** A user with all rights in acme/, where something exists already. */
+/** Creates a user with all rights in acme, with some content. */
 beforeEach(async () => {
   world = await newWorld();
   dev = await inviteUser(world, 'dev');
@@ -52,7 +52,7 @@ async function granted(authorization: string, ...scopes: string[]): Promise<{ to
   return { token, grants: access.map(({ name, actions }) => `${name}: ${actions.join()}`) };
 }
 
-/** With the key itself, as a script pushes, and with a token for everything, as docker does. */
+/** Two worlds: one sends the key itself, as a script does, and one sends a token for everything, as docker does. */
 async function bothWays(key: Key, ...repositories: string[]): Promise<[name: string, world: World][]> {
   const scopes = repositories.map((name) => `repository:${name}:pull,push,delete,retag,admin,create,*`);
   const { token } = await granted(key.basic, ...scopes);
@@ -62,7 +62,7 @@ async function bothWays(key: Key, ...repositories: string[]): Promise<[name: str
   ];
 }
 
-/** Everything that a refusal must not change. The last use of a key is recorded. */
+/** All rows that a refusal must not change. The last use of a key is left out, because it is recorded. */
 async function contents(): Promise<unknown> {
   const tables = 'repositories blobs repository_blobs manifests tags accounts members policies events'.split(' ');
   const results = await world.env.DB.batch(tables.map((table) => world.env.DB.prepare(`SELECT * FROM ${table}`)));

@@ -1,4 +1,4 @@
-/** Refresh tokens: what docker keeps after a login, what rotating clients get, and what ends a login. */
+/** Refresh tokens: the token that docker keeps after a login, the rotation of tokens, and the end of a login. */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { counting } from '../world/counting.ts';
@@ -34,7 +34,7 @@ async function post(form: Record<string, string>, at: World = world): Promise<Re
   return at.fetch('POST', '/token', { authorization: null, headers, body: new URLSearchParams(form).toString() });
 }
 
-/** As `docker login` does. Returns the refresh token that it keeps. */
+/** Logs in as `docker login` does. @returns the refresh token that docker keeps */
 async function login(person: Person | { basic: string } = alice): Promise<string> {
   const response = await world.fetch('GET', `/token?service=registry.test&offline_token=true&client_id=docker`, {
     authorization: person.basic,
@@ -43,11 +43,11 @@ async function login(person: Person | { basic: string } = alice): Promise<string
   return ((await response.json()) as TokenAnswer).refresh_token as string;
 }
 
-/** As docker does before each pull and push. */
+/** Requests a token with a refresh token, as docker does before each pull and push. */
 const refresh = (token: string, scope = SCOPE, at: World = world) =>
   post({ grant_type: 'refresh_token', refresh_token: token, service: 'registry.test', client_id: 'docker', scope }, at);
 
-/** As a client does that wants a new refresh token each time. */
+/** Requests a token and also a new refresh token, as some clients do. */
 const rotate = (token: string, at: World = world) =>
   post({ grant_type: 'refresh_token', refresh_token: token, access_type: 'offline', scope: SCOPE }, at);
 
@@ -206,7 +206,7 @@ describe('rotation', () => {
       vi.advanceTimersByTime(2 * DAY * 1000);
       await refused(await refresh(token));
       const response = await refresh(next);
-      // The used token had expired already: it ended nothing.
+      // The reused token had already expired, so its use did not end the login.
       expect(response.status).toBe(200);
     } finally {
       vi.useRealTimers();
@@ -363,7 +363,7 @@ describe('a refresh token cannot be confused', () => {
       await forge(world, 'refresh-token', claims, { typ: 'berth-access+jwt' }),
       await forge(world, 'access-token', claims, { typ: 'berth-refresh+jwt' }),
       await forge(world, 'login-password', claims, { typ: 'berth-refresh+jwt' }),
-      // Signed by us, for a login that does not exist.
+      // The token is signed by the registry, for a login that does not exist.
       await forge(world, 'refresh-token', claims, { typ: 'berth-refresh+jwt' }),
       await forge(world, 'refresh-token', { ...claims, login: undefined }, { typ: 'berth-refresh+jwt' }),
     ];

@@ -1,4 +1,4 @@
-/** The tables with which the doors render refusals. */
+/** The tables with the status and code of each refusal under /v2 and in the API. */
 import { expect, test } from 'vitest';
 import { errorResponse } from '../../src/http/errors.ts';
 import { API, V2 } from '../../src/http/refusals.ts';

@@ -1,6 +1,6 @@
 /**
- * A revoked right: every write is refused at once even if the access token still allows it. Pulls with the token work until
- * it expires, at most five minutes later. Also public repositories, whose readers have no account.
+ * A right that was revoked. Every write is refused at once, even if an access token still allows it. Pulls with the token work
+ * until it expires, at most five minutes later. This also holds for public repositories and anonymous callers.
  */
 import { decodeJwt } from 'jose';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -46,13 +46,13 @@ const TEAM = '/organizations/acme/teams/dev';
 const POLICY = `/repositories/${REPOSITORY}/-/policy`;
 
 interface Scene {
-  /** Creates a user who may pull, push, move and delete. Returns their credential. */
+  /** Creates a user who may pull, push, move and delete. @returns the credential of the user */
   somebody: () => Promise<string>;
-  /** Takes the right away. */
+  /** Revokes the right. */
   end: () => Promise<unknown>;
   /** 401: the credential is no longer valid. 403: it is valid and the right is gone. */
   status: 401 | 403;
-  /** The right to pull remains. */
+  /** True if the user may still pull. */
   mayPull?: true;
 }
 
@@ -202,7 +202,7 @@ const scenes: Record<string, Scene> = {
   },
 };
 
-/** Every request that writes, as the client that started an upload sends it. */
+/** Every request that writes. Requests about an upload are sent by the client that has started it. */
 async function writes(
   upload: string,
   repository = REPOSITORY,
@@ -310,7 +310,7 @@ describe.each(Object.entries(scenes))('once %s', (_, { somebody, end, status, ma
       };
       for (const [n, write] of here.entries()) {
         const absent = await seen(elsewhere[n] as typeof write);
-        // Under a policy of the repository neither had a right to the other, and their tokens show it.
+        // If the right came from the policy of the repository, the user has none in an absent one, and the answers differ.
         if (absent.status === 403) expect(await seen(write), write[0]).toEqual(absent);
       }
     });

@@ -1,4 +1,4 @@
-/** Content and people of different tenants: deduplicated storage must not leak between repositories. */
+/** Content and people of different tenants. Blobs are stored once for all tenants, and this must not reveal them to others. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { consume } from '../../src/queue.ts';
 import { type Content, contentOf, noise, pushBlob, pushImage, refusal } from '../world/images.ts';
@@ -11,7 +11,7 @@ let world: World;
 let alice: Person;
 let secret: Content;
 
-/** Alice has all rights in alpha and none in beta, which holds the secret. */
+/** Creates alpha, in which alice has all rights, and beta with a secret blob, in which she has none. */
 beforeEach(async () => {
   world = await newWorld();
   alice = await inviteUser(world, 'alice');
@@ -108,7 +108,7 @@ test('an upload belongs to whoever started it, even if others may push there too
 describe('events of one tenant', () => {
   const hook = { url: 'https://hooks.example.com/in', types: ['*'] };
 
-  /** The bodies of all deliveries. Nothing is sent: their content is in the rows. */
+  /** The content of all deliveries of a webhook, read from their rows. Nothing is sent. */
   async function heard(webhook: string): Promise<string[]> {
     const queue = world.env.EVENTS as unknown as TestQueue;
     while (queue.held.length > 0) await deliverBatch(queue, consume, world.env);

@@ -184,7 +184,7 @@ test.each([
   ['TRASH_DAYS', '-1', 'TRASH_DAYS is "-1": it must be a whole number from 0 to 3650'],
   ['REGISTRY_SECRET_PREVIOUS', 'short', 'REGISTRY_SECRET_PREVIOUS is too short: it must be 32 characters or more'],
   ['ADMIN_PASSWORD', 'fifteen letters', 'ADMIN_PASSWORD is too short: it must be 16 characters or more'],
-  // Eight characters, of two UTF-16 units each.
+  // Eight characters, each of which has two UTF-16 units.
   ['ADMIN_PASSWORD', '\u{1f433}'.repeat(8), 'ADMIN_PASSWORD is too short: it must be 16 characters or more'],
 ])('a deployment whose %s makes no sense serves nothing and says why', async (name, value, message) => {
   const bad = worldOf({ ...world.env, [name]: value });

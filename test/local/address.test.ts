@@ -10,14 +10,14 @@ beforeAll(async () => {
 afterAll(() => registry.stop());
 
 interface Sent {
-  /** The address to send from: all of 127.0.0.0/8 is this machine. */
+  /** The address from which the request is sent. All addresses of 127.0.0.0/8 are this machine. */
   from: string;
   password?: string;
   lines?: string[];
   line?: string;
 }
 
-/** The status of the answer. */
+/** Sends a request. @returns the status of the answer */
 function status({ from, password, lines = [], line = 'GET /v2/ HTTP/1.1' }: Sent): Promise<number> {
   const [host = '', port] = registry.host.split(':');
   const credentials = password === undefined ? [] : [`Authorization: Basic ${btoa(`admin:${password}`)}`];
@@ -32,7 +32,7 @@ function status({ from, password, lines = [], line = 'GET /v2/ HTTP/1.1' }: Sent
   });
 }
 
-/** Every header in which a proxy could name the client. */
+/** All headers in which a proxy could name the client. */
 const CLAIMS: ((address: string) => string)[] = [
   (address) => `CF-Connecting-IP: ${address}`,
   (address) => `CF-Connecting-IPv6: 2001:db8::${address.split('.')[3]}`,
@@ -47,7 +47,7 @@ const CLAIMS: ((address: string) => string)[] = [
 describe('wrong passwords', () => {
   test('are counted by the address of the socket, whatever headers say', async () => {
     const seen = new Set<number>();
-    // More than two minutes' worth may count, because the limit restarts in the middle.
+    // More requests than two limits, because a new minute may begin during the loop.
     for (let n = 0; n < 100 && !seen.has(429); n++) {
       seen.add(
         await status({ from: '127.0.0.2', password: `wrong-${n}`, lines: CLAIMS.map((claim) => claim(`198.51.100.${n}`)) }),

@@ -51,7 +51,7 @@ describe.each([
   { kind: 'with a chunk of no length', framing: 'Transfer-Encoding: chunked', body: '5\r\nhello\r\nzz\r\n' },
   { kind: 'with a chunk longer than it says', framing: 'Transfer-Encoding: chunked', body: '5\r\nhelloXX\r\n0\r\n\r\n' },
 ])('a body $kind', ({ framing, body }) => {
-  // A form may have 64 KiB: a longer one is refused before it breaks off.
+  // A form with more than 64 KiB is refused before its body ends early, so it is left out for long bodies.
   const names = Object.keys(REQUESTS).filter((name) => body.length < 64 * 1024 || name !== 'POST of a form');
 
   test.each(names)('of a %s is a 400 with the reason, and nothing is stored', async (name) => {
@@ -108,7 +108,7 @@ describe('a client that sends all of its body before it reads', () => {
     expect(answer?.status).toBe(404);
   });
 
-  /** `null` if the connection was closed before the answer could be read. */
+  /** The answer after the whole body was sent. `null` if the connection was closed before the answer could be read. */
   async function afterAllIsSent(line: string, headers: string[], body: Uint8Array): Promise<Answer | null> {
     const open = await connection(registry);
     open.write(head(registry, line, headers));

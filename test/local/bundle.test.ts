@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { expect, test } from 'vitest';
 
-/** A fifth of it is zod, which validates and documents the management API. Cloudflare's limit is 3 MB, compressed. */
+/** The maximum number of bytes. A fifth is zod, which validates and documents the API. Cloudflare allows 3 MB, compressed. */
 const MAX_BYTES = 800 * 1024;
 
 test('the Worker is under 800 KiB, minified', async () => {

@@ -1,4 +1,4 @@
-/** The receiver in examples/, run as documented, with deliveries of the registry and of attackers. */
+/** The receiver in examples/, started as documented, with deliveries from the registry and from attackers. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -39,7 +39,7 @@ async function start(env: Record<string, string> = {}): Promise<void> {
     cwd: folder,
     env: { ...process.env, WEBHOOK_SECRET: SECRET, RECEIVER_PORT: String(port), ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
-    // A process group of its own, so that its command ends with it.
+    // The receiver leads a process group, so that its command can be ended with it.
     detached: true,
   });
   printed = '';

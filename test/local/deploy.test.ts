@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(bin, { recursive: true }));
 
-/** @param script of the shell; `$*` is what wrangler was asked */
+/** @param script the shell script that replaces wrangler; `$*` are the arguments of wrangler */
 function deploy(script: string, ...parameters: string[]): { status: number | null; asked: string[]; output: string } {
   const notes = join(bin, 'notes');
   writeFileSync(join(bin, 'wrangler'), `#!/bin/sh\necho "$*" >> ${notes}\n${script}\n`);

@@ -7,7 +7,7 @@ import { deploymentOf, readDeployment } from '../../src/local/deployment.ts';
 const WRANGLER = new URL('../../wrangler.toml', import.meta.url);
 const TOML = readFileSync(WRANGLER, 'utf8');
 
-/** wrangler.toml with one value changed. */
+/** The deployment that is read from wrangler.toml with one value changed. */
 function changed(from: string, to: string): ReturnType<typeof deploymentOf> {
   expect(TOML).toContain(from);
   return deploymentOf(TOML.replace(from, to));

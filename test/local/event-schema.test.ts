@@ -51,7 +51,7 @@ test.each([
   ['policy.saved', ['registry', 'target', 'actor']],
 ] as const)('%s is refused without any field of its data', (type, fields) => {
   const event = rendered(type);
-  // A mount has a source only if it was named, and other events a repository only if they are about one.
+  // `from` is optional, because a client need not name the source of a mount. `repository` is optional in events about others.
   const required = (field: string) => field !== 'from' && !(type === 'policy.saved' && field === 'repository');
   expect(Object.keys(event.data).filter(required).sort()).toEqual([...fields].sort());
   for (const field of fields) {

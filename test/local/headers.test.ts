@@ -1,4 +1,4 @@
-/** Answer headers on the wire: Python's http.client reads 100 of them, many proxies 16 KiB. */
+/** The headers of answers on the wire. Python's http.client reads at most 100 headers, and many proxies at most 16 KiB. */
 import { createHash } from 'node:crypto';
 import { request } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -16,7 +16,7 @@ afterAll(() => registry.stop());
 
 interface Answer {
   status: number | undefined;
-  /** Name and value, as often as sent. */
+  /** The headers in the order in which they were sent. A name may occur several times. */
   headers: [name: string, value: string][];
 }
 
@@ -33,7 +33,7 @@ function send(method: string, path: string, body: string, type = 'application/oc
   });
 }
 
-/** Puts one more image under these tags. */
+/** Pushes another image with these tags. */
 async function push(n: number, repository: string, tags: string[]): Promise<Answer> {
   await send('POST', `/v2/${repository}/blobs/uploads/?digest=${digestOf('{}')}`, '{}');
   const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digestOf('{}'), size: 2 };

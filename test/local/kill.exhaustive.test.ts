@@ -1,6 +1,6 @@
 /**
- * The program is killed in the middle of pushes and started again on the same data. What was answered is there with the right
- * bytes, what was not can be pushed again, and an upload continues at its real offset.
+ * The program is killed in the middle of pushes and started again on the same data. Acknowledged content exists with the right
+ * bytes, other content can be pushed again, and an upload continues at its real offset.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -24,7 +24,7 @@ afterAll(() => registry.stop());
 const at = (path: string) => new URL(path, registry.url);
 const digestOf = (bytes: Uint8Array | string) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-/** Pushes images one after the other until the registry is gone. Remembers what was answered 201. */
+/** Pushes images one after the other until the registry does not answer. Adds acknowledged content to `blobs` and `tags`. */
 async function pushUntilKilled(blobs: Map<string, Buffer>, tags: Map<string, string>, round: number): Promise<void> {
   for (let n = 0; ; n++) {
     const parts: { digest: string; size: number }[] = [];

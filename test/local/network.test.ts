@@ -1,4 +1,4 @@
-/** The network of a Worker on this machine: it reaches the public internet, under any name, and nothing else. */
+/** The network of a Worker under `npm start`: it reaches public addresses only, whatever name a URL has. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createServer as createTcpServer, type Server } from 'node:net';
@@ -10,7 +10,7 @@ import { emulate } from '../../src/local/emulator.ts';
 import { NOT_PUBLIC_IPV4 } from '../../src/outbound/addresses.ts';
 import { freePort } from '../world/registry.ts';
 
-/** Fetches what it is told to, and returns the result. */
+/** A Worker that fetches the URL in its request and returns the result. */
 const ASKER = `export default {
   async fetch(request) {
     try {
@@ -27,7 +27,7 @@ interface Answer {
   error?: string;
 }
 
-/** Number of connections it got. A guard that connects and hides the result would be useless. */
+/** The number of connections to the receiver. It must stay 0, because a guard that connects first would be useless. */
 let connections = 0;
 let port = 0;
 let dataDir: string;
@@ -40,7 +40,7 @@ beforeAll(async () => {
   port = await listen(receiver);
 });
 beforeEach(() => {
-  // No connection of an earlier test is reused.
+  // Ends the connections of earlier tests, so that none is reused.
   receiver.closeAllConnections();
   connections = 0;
 });
@@ -50,7 +50,7 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true });
 });
 
-/** On all addresses of the machine, including IPv6 ones if it has any. */
+/** Listens on all addresses of the machine, including IPv6 addresses if there are any. @returns the port */
 function listen(server: Server): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -85,9 +85,9 @@ async function ask(worker: Miniflare | undefined, url: string): Promise<Answer> 
   return (await response.json()) as Answer;
 }
 
-/** Names and addresses of this machine. Each reaches the receiver without the guard, or a test here would prove nothing. */
+/** Names and addresses of this machine. Without the guard, each of them reaches the receiver, which a test proves. */
 const HERE = ['localhost', '127.0.0.1', '2130706433', '127.1', '0.0.0.0', '[::ffff:127.0.0.1]'];
-/** Not every machine has IPv6. */
+/** The same in IPv6, which not every machine has. */
 const HERE_BY_IPV6 = ['[::1]', '[::]'];
 
 describe('with INSECURE_WEBHOOKS or INSECURE_ISSUERS a Worker', () => {
@@ -103,7 +103,7 @@ describe('with INSECURE_WEBHOOKS or INSECURE_ISSUERS a Worker', () => {
   });
 });
 
-/** The runtime's error if it does not even try. */
+/** The error of the runtime if it refuses to connect. */
 const REFUSED = /^internal error/;
 
 describe('otherwise, a Worker', () => {

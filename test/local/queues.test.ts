@@ -1,4 +1,4 @@
-/** Queues and schedule under `npm start`: in the runtime itself, with a consumer that records what it gets. */
+/** The queues and the schedule of the runtime under `npm start`, with a consumer that records its messages. */
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,14 +12,17 @@ import { runSchedule } from '../../src/local/runtime.ts';
 import { freePort } from '../world/registry.ts';
 
 const WRANGLER = readFileSync(new URL('../../wrangler.toml', import.meta.url), 'utf8');
-/** With shorter times, since those of a deployment take minutes. */
+/** wrangler.toml with shorter times, because the times of a deployment are minutes. */
 const HASTY = WRANGLER.replaceAll(/max_batch_timeout = \d+/g, 'max_batch_timeout = 1').replaceAll(
   /max_retries = \d+/g,
   'max_retries = 1',
 );
 const { producers, consumers } = deploymentOf(HASTY);
 
-/** Sends what it is told to, and records what arrives. Accepts messages that begin with "never" from the dead letters only. */
+/**
+ * A Worker that sends messages on request and records the messages that arrive. It retries messages that begin with "never",
+ * unless they come from the queue of dead letters.
+ */
 const CONSUMER = `
 async function write(env, queue, bodies) {
   const insert = env.DB.prepare('INSERT INTO arrivals (queue, bodies) VALUES (?, ?)');
@@ -70,7 +73,7 @@ async function send(binding: string, bodies: string[]): Promise<void> {
   expect(response.status).toBe(200);
 }
 
-/** Batches of a queue that contain any of the messages. */
+/** The batches of a queue that contain at least one of the messages. */
 async function arrivals(queue: string, bodies: string[]): Promise<Arrival[]> {
   const database = await worker.getD1Database('DB', 'consumer');
   const { results } = await database.prepare('SELECT queue, bodies FROM arrivals').all<{ queue: string; bodies: string }>();

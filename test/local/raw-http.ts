@@ -1,6 +1,6 @@
 /**
- * HTTP/1.1 byte by byte, for requests that no client library would send. An exchange is one connection: what is written to
- * it, and the answers until the server or the test closes it.
+ * Sends HTTP/1.1 byte by byte, for requests that no client library would send. An exchange is one connection, with the bytes
+ * that the test writes and the answers that it reads, until the server or the test closes the connection.
  */
 import { connect, type Socket } from 'node:net';
 import type { Target } from '../world/registry.ts';
@@ -13,13 +13,13 @@ export interface Answer {
 
 export interface Connection {
   write(data: string | Uint8Array): void;
-  /** Writes, and waits until everything was accepted, or the connection has ended. */
+  /** Writes bytes, and waits until all of them were accepted or the connection has ended. */
   sent(data: Uint8Array): Promise<void>;
-  /** The next answer; `null` if the connection ends without one. */
+  /** Reads the next answer. `null` if the connection ends without one. */
   answer(options?: { to?: string }): Promise<Answer | null>;
-  /** Sends no more, and still reads. */
+  /** Ends the sending side. Answers can still be read. */
   end(): void;
-  /** Closes it at once, like a client that is killed. */
+  /** Closes the connection at once, like a client that is killed. */
   hangUp(): void;
 }
 
@@ -40,7 +40,7 @@ export function connection(target: Target): Promise<Connection> {
   });
 }
 
-/** One request on a connection of its own. `lines` are headers besides Host and Authorization. */
+/** Sends one request on a new connection. @param lines the headers besides Host and Authorization */
 export async function exchange(
   target: Target,
   request: string,
@@ -55,13 +55,13 @@ export async function exchange(
   return answer;
 }
 
-/** Request line and headers, for the administrator. */
+/** The request line and the headers of a request by the administrator. */
 export function head({ host, username, password }: Target, request: string, lines: string[] = []): string {
   const authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
   return `${[`${request} HTTP/1.1`, `Host: ${host}`, `Authorization: ${authorization}`, ...lines].join('\r\n')}\r\n\r\n`;
 }
 
-/** A chunked body without its end. */
+/** A body in the chunked encoding, without the last chunk. */
 export function chunked(bytes: Uint8Array, size = 64 * 1024): Buffer {
   const pieces: Buffer[] = [];
   for (let at = 0; at < bytes.byteLength; at += size) {
@@ -99,7 +99,7 @@ async function readBody(input: Input, method: string, status: number, headers: M
   }
 }
 
-/** Bytes that have arrived and were not read yet. */
+/** The bytes that have arrived and were not read yet. */
 class Input {
   private held: Buffer[] = [];
   private size = 0;
@@ -120,7 +120,7 @@ class Input {
     }
   }
 
-  /** Up to the end of `mark`; `null` if the connection ends before. */
+  /** Reads up to the end of `mark`. `null` if the connection ends before that. */
   async through(mark: string): Promise<string | null> {
     for (;;) {
       const at = this.joined().indexOf(mark);
@@ -130,7 +130,7 @@ class Input {
     }
   }
 
-  /** Shorter if the connection ends before. */
+  /** Reads this many bytes, or fewer if the connection ends before that. */
   async exactly(length: number): Promise<Buffer> {
     while (this.size < length && !this.ended) await this.more();
     const all = this.joined();

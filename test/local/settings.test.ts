@@ -12,7 +12,7 @@ import type { Setting } from '../../src/setting.ts';
 import { TABLES } from '../docs/tables.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-/** For a registry that is never started. */
+/** The data folder of a registry that is never started. */
 const folder = mkdtempSync(join(tmpdir(), 'berth-'));
 const ALL: Record<string, Setting> = { ...START_SETTINGS, ...SETTINGS, ...SECRETS };
 const documented = Object.entries(ALL).filter(([, { where }]) => where !== 'tests');

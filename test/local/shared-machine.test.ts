@@ -1,4 +1,4 @@
-/** `npm start` on a machine with other users: what they can read, reach and block. */
+/** `npm start` on a machine with other users: they cannot read its files, use its ports or block its start. */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ let dataDir: string;
 
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'berth-shared-'));
-  // A folder as `cp -r` copies it: everybody may read all of it.
+  // Creates a data folder like a copy with `cp -r`, which everybody may read.
   await mkdir(join(dataDir, 'storage', 'r2'), { recursive: true });
   await writeFile(join(dataDir, 'secret'), `${'s'.repeat(43)}\n`);
   for (const path of ['', 'storage', 'storage/r2']) await chmod(join(dataDir, path), 0o755);
@@ -41,7 +41,7 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true, force: true });
 });
 
-/** The process ids of the program and of everything it started. */
+/** The process ids of the program and of all processes that it started. */
 async function family(): Promise<number[]> {
   const { stdout } = await run('ps', ['-A', '-o', 'pid=,ppid=']);
   const pairs = stdout
@@ -53,7 +53,7 @@ async function family(): Promise<number[]> {
   return found;
 }
 
-/** TCP ports on which any of them listens (Linux). */
+/** The TCP ports on which these processes listen (Linux). */
 async function listeningPorts(): Promise<number[]> {
   const sockets = new Set<string>();
   for (const pid of await family()) {
@@ -68,7 +68,7 @@ async function listeningPorts(): Promise<number[]> {
   return listening.map((field) => Number.parseInt(field[1]?.split(':')[1] ?? '', 16));
 }
 
-/** The answer to an HTTP request there: status and body, or `closed`. */
+/** Sends an HTTP request to a port. @returns the status and body of the answer, or `closed` */
 function ask(
   port: number,
   path: string,
@@ -84,7 +84,7 @@ function ask(
   });
 }
 
-/** The key of the layer's object in the bucket, which the emulator's own address would accept. */
+/** The key of the object of the layer, for which the emulator's own port could be asked. */
 async function objectKey(): Promise<string> {
   const { stdout } = await run('grep', ['-rhoaE', `blobs/sha256/${digest.slice(7)}/[0-9a-f]{32}`, join(dataDir, 'storage')]);
   return stdout.split('\n')[0] as string;
@@ -100,7 +100,7 @@ describe.runIf(process.platform === 'linux')('another user of the machine', () =
   test('finds two sockets besides the registry, and neither reveals anything', async () => {
     const port = Number(new URL(registry.url).port);
     const others = (await listeningPorts()).filter((one) => one !== port);
-    // The emulator's entrance, and the connection from the runtime back to the program.
+    // These are the emulator's own port, and the port on which the program accepts connections of the runtime.
     expect(others.length).toBeLessThanOrEqual(2);
     const key = await objectKey();
     expect(key).toMatch(/^blobs\//);
@@ -139,7 +139,7 @@ describe.runIf(process.platform === 'linux')('another user of the machine', () =
   test.runIf(isRoot)('cannot prevent the start by occupying its lock', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'berth-locked-'));
     await mkdir(join(folder, 'storage'));
-    // Any name that could be guessed in a folder that everybody may write to.
+    // Other users create files with the names that they could guess, in a folder that everybody may write to.
     const name = createHash('sha256').update(folder).digest('hex').slice(0, 24);
     const blocker = spawn(
       process.execPath,

@@ -1,6 +1,6 @@
 /**
- * A short soak, as `npm run soak` does for hours, and a test of the soak itself: it must detect a registry that deletes too
- * early.
+ * A short run of the soak test, which `npm run soak` runs for hours, and a test of the soak test itself: it must detect a
+ * registry that deletes content too early.
  */
 import { expect, test } from 'vitest';
 import { soak } from '../soak/soak.ts';

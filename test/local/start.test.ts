@@ -1,4 +1,4 @@
-/** `npm start` for a new user: what it prints, which settings it follows, and how it ends. */
+/** `npm start` for a new user: its output, its settings, and its end. */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -27,7 +27,7 @@ function start(env: Record<string, string>, program = 'src/local/start.ts'): Pro
   });
 }
 
-/** Says whether it got the lock of the folder in its argument, and keeps running. */
+/** A program that prints if it got the lock of the folder in its argument, and keeps running. */
 const LOCK_AND_WAIT = `
   import('./src/local/lock.ts')
     .then(({ claimFolder, lockFolder }) => (claimFolder(process.argv[1]), lockFolder(process.argv[1])))
@@ -249,7 +249,7 @@ test('a left-over runtime that exits between the check and the kill does no harm
   const dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
   const bin = join(dataDir, 'bin');
   await mkdir(bin);
-  // A `ps` that still shows a process which has exited.
+  // This `ps` still lists a process that has exited.
   const gone = 4_000_000;
   await writeFile(
     join(bin, 'ps'),

@@ -1,4 +1,4 @@
-/** `npm start` on data that another version wrote: an older database is upgraded without loss, a newer one is left alone. */
+/** `npm start` on data of another version: an older database is upgraded without loss, and a newer one is not changed. */
 import { execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dataDir, { recursive: true, force: true }));
 
-/** Creates the registry's database without the registry. */
+/** Creates the database of a registry without starting the registry. */
 async function createDatabase(prepare: (database: D1Database) => Promise<unknown>): Promise<void> {
   const main = join(dataDir, 'nothing.js');
   await writeFile(main, 'export default { fetch: () => new Response() }');
@@ -41,7 +41,7 @@ async function readDatabase(folder: string, select: string): Promise<unknown[]> 
 
 const tablesOf = (folder: string) => readDatabase(folder, 'SELECT name FROM sqlite_master');
 
-/** The first schema, as versions without numbered migrations made it. */
+/** Creates the first schema, as versions without numbered migrations did. */
 async function makeFirstSchema(database: D1Database): Promise<void> {
   const [first] = await readMigrations();
   await database.batch((first?.statements ?? []).map((statement) => database.prepare(statement)));
@@ -63,7 +63,7 @@ test('a database of a version without numbered migrations is upgraded, and keeps
   expect(await isNewOrCurrent(dataDir)).toBe(true);
 });
 
-/** Unpacks what `fixtures/make-174add3.ts` made. Returns what that version answered. */
+/** Unpacks the data folder that `fixtures/make-174add3.ts` made. @returns the answers of that version */
 async function unpack(): Promise<{ credentials: Record<string, string>; answers: Record<string, Record<string, unknown>> }> {
   await promisify(execFile)('tar', ['-xzf', join(import.meta.dirname, 'fixtures/174add3.tar.gz'), '-C', dataDir]);
   return JSON.parse(await readFile(join(dataDir, 'held.json'), 'utf8'));
@@ -74,8 +74,8 @@ interface Item {
 }
 
 /**
- * An answer without what changes by itself. New events are removed from their list. Events of repositories name their organization since
- * then; before, the field was null.
+ * An answer without the fields that change by themselves. New events are removed from the list. Events about repositories now
+ * name their organization, and in the older version that field was null.
  */
 function lasting(answer: object, before: { items?: Item[] }): object {
   const changing = ['countedAt', 'restorableUntil', 'lastUsedOn', 'lastRanAt', 'lastReport'];
@@ -86,7 +86,7 @@ function lasting(answer: object, before: { items?: Item[] }): object {
 }
 
 describe('a data folder of version 174add3', () => {
-  // The folder's content is older than the usual lifetimes.
+  // The content of the folder is older than the usual lifetimes allow.
   const lifetimes = ['KEY_MAX_DAYS', 'EVENT_DAYS', 'DELIVERY_DAYS', 'TRASH_DAYS', 'HISTORY_DAYS'];
   const start = () =>
     startRegistry({

@@ -9,7 +9,7 @@ import { type Registry, startRegistry } from '../world/registry.ts';
 import { type Answer, chunked, connection, exchange, head, LAST_CHUNK } from './raw-http.ts';
 
 const MIB = 1024 * 1024;
-/** The program's part size. */
+/** The part size of the registry. */
 const PART = 8 * MIB;
 
 const digestOf = (bytes: Uint8Array) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
@@ -124,7 +124,7 @@ describe.each(['storage', 'stream'] as const)('VERIFY=%s', (verify) => {
     expect((await finish(location, digestOf(bytes)))?.status).toBe(201);
   });
 
-  /** The size of the upload as it states it, once it is not zero. The broken request may still be in progress. */
+  /** The offset of an upload, as soon as it is not 0. The request whose connection broke may still be in progress. */
   async function received(location: string): Promise<number> {
     for (;;) {
       const last = Number((await standing(location)).split('-')[1]);
@@ -253,7 +253,7 @@ describe('on the wire', () => {
       { kind: 'a space before the colon', lines: ['Content-Length : 5'], statuses: [400] },
       { kind: 'a folded line', lines: ['X-Long: a', ' b'], statuses: [400] },
       { kind: 'an unknown transfer encoding', lines: ['Transfer-Encoding: xchunked'], statuses: [400] },
-      // RFC 9112, 6.3: may be refused, or read as chunks; the connection is closed in either case.
+      // The server may refuse the request or read the chunks, and must close the connection in both cases (RFC 9112, 6.3).
       { kind: 'a length and chunks', lines: ['Content-Length: 5', 'Transfer-Encoding: chunked'], statuses: [400, 202] },
       { kind: 'chunks and a length', lines: ['Transfer-Encoding: chunked', 'Content-Length: 5'], statuses: [400, 202] },
     ])('with $kind has one answer, and what follows it is no request', async ({ lines, statuses }) => {

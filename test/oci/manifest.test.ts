@@ -344,7 +344,7 @@ describe('a withdrawn media type', () => {
   ])('%s is refused with what it is, in Content-Type and in mediaType', (type, what) => {
     expect(() => parse(image(), type)).toThrow(what);
     expect(() => parse(image({ mediaType: type }))).toThrow(what);
-    // As they are: an artifact manifest has no schemaVersion.
+    // An artifact manifest has no schemaVersion, so none is required.
     expect(() => parse({ mediaType: type, artifactType: 'application/x', blobs: [] })).toThrow(what);
   });
 
@@ -365,7 +365,7 @@ test('inline data in a descriptor is not trusted: it may be wrong, and huge', ()
   expect(references[1]).toEqual({ digest: digest(3), size: 3, mediaType: LAYER_TYPE, kind: 'blob', required: true });
 });
 
-/** The third is the largest size in bytes at which such a document is within the allowed structure. */
+/** Documents with much structure. The number is the largest size in bytes at which such a document is still accepted. */
 test.each<[string, (size: number) => Record<string, unknown>, number]>([
   ['layers that differ', (size) => image({ layers: Array.from({ length: size / 150 }, (_, n) => layer(n + 2)) }), 2 ** 21],
   ['one layer named again and again', (size) => image({ layers: Array.from({ length: size / 150 }, () => layer(3)) }), 2 ** 21],

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { isRepositoryName, NAME_MAX_LENGTH, parseRepositoryName } from '../../src/oci/name.ts';
 import { LINEAR, slowdown } from '../world/complexity.ts';
 
-/** As in distribution-spec, "Pulling manifests". */
+/** The expression in distribution-spec, "Pulling manifests". */
 const SPEC = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$/;
 
 describe('a repository name', () => {

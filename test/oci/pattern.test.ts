@@ -67,7 +67,7 @@ describe('a pattern', () => {
   const patterns = fc.string({ unit: fc.constantFrom('a', 'a', 'b', '/', '.', '*', '*', '\n'), maxLength: 8 });
   const texts = fc.string({ unit, maxLength: 10 });
 
-  /** A simple definition, which may backtrack. */
+  /** A pattern as a regular expression. It is simple, but may take very long (backtracking). */
   function asExpression(pattern: string): RegExp {
     const parts = pattern
       .split('*')

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isTag, parseReference, parseReferenceToRead, parseTag } from '../../src/oci/reference.ts';
 
-/** As in distribution-spec, "Pulling manifests". */
+/** The expression in distribution-spec, "Pulling manifests". */
 const SPEC = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const digest = `sha256:${'a'.repeat(64)}`;
 

@@ -111,7 +111,7 @@ describe('a webhook URL is refused if it', () => {
   });
 });
 
-/** The host as a person may write it, and its canonical form. */
+/** Hosts in any form that a user may write, and the kind of each address. */
 const ADDRESSES: [host: string, kind: string][] = [
   ['127.0.0.1', 'loopback'],
   ['127.255.255.254', 'loopback'],
@@ -219,7 +219,7 @@ const ADDRESSES: [host: string, kind: string][] = [
   ['[2001:0:7f00:1::]', 'Teredo'],
 ];
 
-/** Outside the ranges: refused as IP addresses, without a more specific reason. */
+/** Addresses outside of the internal ranges. They are refused because they are IP addresses. */
 const PUBLIC_ADDRESSES = [
   ...['1.0.0.0', '8.8.8.8', '134744072', '9.255.255.255', '11.0.0.0', '100.63.255.255', '100.128.0.0', '126.255.255.255'],
   ...['128.0.0.0', '169.253.255.255', '169.255.0.0', '172.15.255.255', '172.32.0.0', '192.0.1.0', '192.0.3.0', '192.88.98.255'],
@@ -240,7 +240,7 @@ describe('an IP address is not accepted as a host', () => {
     expect(refusal(`https://${host}/`)).toBe('the host is an IP address: only public names are allowed');
   });
 
-  /** First and last address of each internal range. */
+  /** The first and the last address of each internal range. */
   const INSIDE_4: [first: number, last: number, kind: string][] = [
     [0x0a000000, 0x0affffff, 'private'],
     [0x64400000, 0x647fffff, 'carrier-grade NAT'],
@@ -296,7 +296,10 @@ describe('an IP address is not accepted as a host', () => {
   });
 });
 
-/** In one to four parts, the last with all remaining bytes, each decimal, octal or hex (WHATWG URL, 3.5). */
+/**
+ * A spelling of an IPv4 address (WHATWG URL, 3.5). It has one to four parts, and the last part contains all remaining bytes.
+ * Each part is decimal, octal or hexadecimal.
+ */
 function spell4(address: number, parts: number, radixes: fc.Stream<number>): string {
   const bytes = [address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255];
   const tail = bytes.slice(parts - 1).reduce((sum, byte) => sum * 256 + byte, 0);
@@ -311,7 +314,7 @@ function spellPart(part: number, radix: number): string {
   return String(part);
 }
 
-/** Sometimes percent-encoded, full-width, or with another full stop. */
+/** Another form of a character that URL parsers read as the same: percent-encoded, full-width, or another full stop. */
 function disguise(character: string, chance: number): string {
   if (chance === 0) return `%${character.charCodeAt(0).toString(16)}`;
   if (chance === 1) return String.fromCharCode(character.charCodeAt(0) + 0xfee0);
@@ -320,9 +323,9 @@ function disguise(character: string, chance: number): string {
 }
 
 interface Spelling6 {
-  /** A run of zeros is omitted. */
+  /** True if a run of zeros is written as `::`. */
   shortened: boolean;
-  /** The last four bytes as in IPv4. */
+  /** True if the last four bytes are written as in IPv4. */
   dotted: boolean;
   paddings: fc.Stream<number>;
 }

@@ -1,4 +1,4 @@
-/** Outgoing requests: what is sent, how much of an answer is read, and timeouts. */
+/** Outgoing requests: their headers, the limit for the bytes of an answer, and timeouts. */
 import { describe, expect, test } from 'vitest';
 import { deadlineIn, type RequestLimits, request } from '../../src/outbound/request.ts';
 

@@ -25,7 +25,8 @@ function rules(issuer: Issuer): TrustRule[] {
 }
 
 /**
- * `somebody`, `nobody`, or the logged reason why the issuer could not be asked. The caller is told the same for each reason.
+ * `somebody` if the token is accepted, `nobody` if not, or the logged reason why the issuer could not be reached. The caller
+ * gets the same answer for every reason.
  */
 async function outcome(issuer: Issuer, token: string, seconds = 0): Promise<string> {
   try {
@@ -123,7 +124,7 @@ describe('the keys of an issuer', () => {
   });
 });
 
-/** `fetch`'s promise and the body's stream end with the signal, as in the runtime. */
+/** A promise that is rejected when the signal aborts, as the promise of `fetch` and the stream of a body are. */
 function never(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
 }

@@ -19,7 +19,7 @@ function ruleOf(issuer: Issuer, rule: Partial<TrustRule> = {}): TrustRule {
   };
 }
 
-/** Claims of a GitHub job, as documented; ids are text there. */
+/** Claims of a GitHub job, as documented. Ids are texts. */
 const GITHUB = {
   sub: 'repo:acme/api:ref:refs/heads/main',
   ref: 'refs/heads/main',
@@ -36,7 +36,7 @@ const GITHUB = {
   nbf: SECONDS - 600,
 };
 
-/** Claims of a GitLab job: refs are names. */
+/** Claims of a GitLab job, where `ref` is the name of a branch or a tag. */
 const GITLAB = {
   sub: 'project_path:acme/api:ref_type:branch:ref:main',
   ref: 'main',
@@ -143,7 +143,7 @@ describe('a token is refused', () => {
   });
 
   async function expectNobody(token: string, rules = [ruleOf(issuer)]): Promise<void> {
-    // The same with the usual claims is accepted: only this one thing is wrong.
+    // A token with the usual claims is accepted, so only the changed claim is wrong.
     expect(await takenFor(await issuer.sign(), rules, issuer.world())).not.toBeNull();
     expect(await takenFor(token, rules, issuer.world())).toBeNull();
     expect(new Set(issuer.requests)).toEqual(new Set([issuer.configuration, issuer.jwks]));
@@ -651,7 +651,7 @@ describe('a placeholder', () => {
       { ref: 'refs/heads/v1', ref_type: 'branch' },
       { ref: 'refs/tags/v1', ref_type: 'tag' },
     ];
-    // GitHub's `{ref}` says what it is the name of; GitLab's does not.
+    // The claim `ref` of GitHub tells a branch from a tag. That of GitLab does not.
     const [plainBranch, plainTag] = [
       { ref: 'v1', ref_type: 'branch' },
       { ref: 'v1', ref_type: 'tag' },

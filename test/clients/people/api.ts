@@ -15,7 +15,7 @@ interface Made {
   secret: string;
 }
 
-/** @param secret none for requests without credentials */
+/** A client of the management API. @param secret the access key; without it, requests have no credentials */
 export function apiOf(registry: string, secret?: string): Api {
   const authorization: Record<string, string> = secret === undefined ? {} : { authorization: `Bearer ${secret}` };
   return {
@@ -32,7 +32,7 @@ export function apiOf(registry: string, secret?: string): Api {
   };
 }
 
-/** @param path where keys are made: `/keys` for the caller's own */
+/** Creates an access key. @param path the route that creates it; `/keys` for a key of the caller */
 export async function makeKey(api: Api, body: object, path = '/keys'): Promise<Key> {
   const { key, secret } = await api.call<Made>('POST', path, body);
   return { id: key.id, secret };

@@ -8,7 +8,7 @@ import { digestIn, refused, same, worked } from './steps.ts';
 
 const LOG_IN_AGAIN = 'this login was ended, or its access key has expired or was revoked: log in again with docker login';
 
-/** As in AWS's documentation, with curl instead of `aws ecr get-login-password`. */
+/** The login of the AWS documentation, with curl in place of `aws ecr get-login-password`. */
 const LOGIN_BY_PIPE = `curl --silent --show-error --fail -X POST -H "Accept: text/plain" -u "alice:$KEY" \\
   "http://$REGISTRY/api/v1/login-password" | docker login -u AWS --password-stdin "$REGISTRY"`;
 
@@ -55,7 +55,7 @@ export async function expiredLogin(stage: Stage): Promise<void> {
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Made by the registry's own function, with an earlier time. */
+/** A login password that has expired, made with the registry's own function and an earlier time. */
 async function passwordOfYesterday(stage: Stage): Promise<string> {
   return (await mintLoginPassword(await secretsOf(stage), ALICE, 900, daysAgo(stage, 1))).token;
 }

@@ -24,7 +24,7 @@ interface History {
 interface Receiver {
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** The command's output: a line for each run. */
+  /** Waits until the command has printed this many lines, one for each run. */
   deployed(lines: number): Promise<string[]>;
 }
 

@@ -1,4 +1,4 @@
-/** A docker engine, and people who use it, each with a folder for credentials as on a machine of their own. */
+/** Starts a docker engine for several people. Each person has a folder for credentials, as on a machine of their own. */
 import { execFile, spawn } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -12,20 +12,20 @@ export interface Ran {
   stderr: string;
 }
 
-/** Credentials as docker's config.json has them. */
+/** The credentials of a registry in docker's config.json. */
 interface Stored {
   identitytoken?: string;
   auth?: string;
 }
 
-/** `name` of the images: with repository and tag, without the registry. */
+/** The docker client of one person. The `name` of an image has a repository and a tag, but no registry. */
 export interface Desk {
   login(username: string, password: string): Promise<Ran>;
   logout(): Promise<Ran>;
   /** @param image the tag of one of the images that the engine has: one, two, three */
   push(image: string, name: string): Promise<Ran>;
   pull(name: string): Promise<Ran>;
-  /** The result of this in a shell, with `docker` and `$REGISTRY`. */
+  /** Runs a script in a shell in which `docker` and `$REGISTRY` are set. */
   shell(script: string, env?: Record<string, string>): Promise<Ran>;
   /** The credentials that `docker login` has stored. */
   kept(): Promise<Stored>;
@@ -34,23 +34,23 @@ export interface Desk {
 }
 
 export interface Engine {
-  /** The environment that a program needs to reach it. */
+  /** The environment variables with which a program reaches the engine. */
   env: Record<string, string>;
   desk(owner: string): Desk;
   /** Removes all images and loads the first ones again, so that a pull has something to fetch. */
   forgetImages(): Promise<void>;
   skopeo(...args: string[]): Promise<Ran>;
-  /** `oci:FOLDER` of the images. */
+  /** The folder of the images as an OCI layout, in the form `oci:FOLDER`. */
   layout: string;
   stop(): Promise<void>;
 }
 
 const SCRIPT = fileURLToPath(new URL('../people-engine.sh', import.meta.url));
-/** Debian's own docker, whatever else the machine has. */
+/** The search path, with Debian's own docker first. */
 const PATH = `/usr/sbin:/usr/bin:${process.env.PATH}`;
 const COMMAND_TIMEOUT_MS = 60_000;
 
-/** @param flags further ones of the engine @throws Error if docker is not available, or does not start */
+/** @param flags additional flags of the engine @throws Error if docker is not available or does not start */
 export async function startEngine(registry: string, flags: string[] = []): Promise<Engine> {
   const folder = await mkdtemp(join(tmpdir(), 'csp-'));
   const script = spawn('bash', [SCRIPT, registry, folder, ...flags], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -59,7 +59,7 @@ export async function startEngine(registry: string, flags: string[] = []): Promi
   const stop = async () => {
     script.stdin.end();
     await ended;
-    // In case it did not remove it itself.
+    // Does nothing if the engine has removed its folder by itself.
     await rm(folder, { recursive: true, force: true });
   };
   if (said !== 'ready') {
@@ -113,7 +113,7 @@ function runner(common: Record<string, string>): Run {
 /** Output that `docker login` always has, since credentials are stored in a file, and skopeo's output. */
 const NOISE = /WARNING! Your password will be stored unencrypted[\s\S]*?credentials-store\n|^time="\S+" /gm;
 
-/** PEOPLE_LOG names a file for the clients' commands and output. */
+/** Appends the commands and the output of clients to the file that PEOPLE_LOG names, if it is set. */
 function log(text: string): void {
   if (process.env.PEOPLE_LOG) appendFileSync(process.env.PEOPLE_LOG, text.replaceAll(/(creds=\w+:)\S+/g, '$1***'));
 }

@@ -5,7 +5,7 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 
 export interface Issuer {
   url: string;
-  /** The token of a job, for the audience `aud`. @param lifetime as `5m` */
+  /** The token of a job, for the audience `aud`. @param lifetime for example `5m` */
   token(claims: { aud: string } & Record<string, string>, lifetime?: string): Promise<string>;
   stop(): Promise<void>;
 }

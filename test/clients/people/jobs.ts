@@ -1,4 +1,4 @@
-/** CI without a stored secret: the platform's token for the job is the password, and a rule says what the job may tag. */
+/** CI without a stored secret: the password is the token that the platform gives the job. A rule limits the job's tags. */
 import { setTimeout } from 'node:timers/promises';
 import type { Issuer } from './issuer.ts';
 import { person, type Stage } from './stage.ts';
@@ -9,7 +9,7 @@ const REPOSITORY_ID = '74';
 const RULE = {
   claims: { repository_id: REPOSITORY_ID },
   statements: [
-    // docker checks before it pushes.
+    // docker checks which blobs exist before it pushes, so a job needs to pull too.
     { actions: 'pull only', repositories: ['acme/app'], when: { event_name: ['push', 'pull_request'] } },
     mayPush('main-*', { event_name: 'push', ref: 'refs/heads/main' }),
     mayPush('v*', { event_name: 'push', ref: 'refs/tags/v*' }),
@@ -40,7 +40,7 @@ const PULL_REQUEST = {
 };
 const FORK = { ...MAIN, repository_id: '75' };
 
-/** A token that expires before the job ends. */
+/** The lifetime of a token that expires before the job ends. */
 const BRIEF_SECONDS = 15;
 
 const NOT_THIS_TAG = 'denied: this tag does not exist, and you do not have the right to create it (push)';
@@ -80,7 +80,7 @@ export async function jobs(stage: Stage, issuer: Issuer): Promise<void> {
   await step('a job pushes after its own token has expired, with docker and with skopeo', async () => {
     const token = await issuer.token({ ...MAIN, aud: registry.host }, `${BRIEF_SECONDS}s`);
     worked(await desk.login('ci', token));
-    // skopeo stores nothing: it sends the token itself each time, first while it is valid.
+    // skopeo stores no credentials and sends the token with every request. The first request is made while the token is valid.
     const destination = ['--dest-tls-verify=false', '--dest-creds', `ci:${token}`];
     const copy = (tag: string) =>
       engine.skopeo('copy', ...destination, `${engine.layout}:one`, `docker://${registry.host}/acme/app:${tag}`);

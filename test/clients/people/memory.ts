@@ -1,6 +1,6 @@
 /**
- * Tags with history: what docker overwrote is rolled back, immutable tags stay, deleted ones are restored, and what a rule
- * deletes is announced.
+ * The history of tags: an overwritten tag is rolled back, an immutable tag cannot be changed, a deleted tag is restored, and a
+ * webhook announces the deletions of a lifecycle rule.
  */
 import { person, type Stage } from './stage.ts';
 import { digestIn, refused, same, worked } from './steps.ts';
@@ -23,7 +23,7 @@ export async function memory(stage: Stage): Promise<void> {
   await tidied(stage);
 }
 
-/** As a script would delete it, with curl. */
+/** Deletes a tag or a manifest with a plain HTTP request, as a script does with curl. */
 async function remove({ registry, keys }: Stage, reference: string): Promise<number> {
   const authorization = `Basic ${btoa(`alice:${keys.get('alice')?.secret}`)}`;
   const url = `${registry.url}/v2/${REPOSITORY}/manifests/${reference}`;
@@ -108,7 +108,7 @@ async function tidied(stage: Stage): Promise<void> {
   await step('a rule takes what its preview told, and nothing else; the collector runs meanwhile', async () => {
     const { api, desk } = person(stage, 'alice');
     digestIn(await desk.push('one', `${REPOSITORY}:pr-1`));
-    // Exact to the second.
+    // Times are stored in whole seconds.
     await new Promise((resolve) => setTimeout(resolve, 1100));
     digestIn(await desk.push('two', `${REPOSITORY}:pr-2`));
     await api.call('PUT', `${PATH}/lifecycle`, policy);

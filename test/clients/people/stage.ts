@@ -1,4 +1,4 @@
-/** Shared by every part of the scenario: a registry, a docker engine, and the people who have joined. */
+/** The objects that all parts of the scenario share: a registry, a docker engine, and the people who have joined. */
 import type { Registry } from '../../world/registry.ts';
 import { type Api, apiOf, type Key } from './api.ts';
 import type { Desk, Engine } from './engine.ts';

@@ -70,7 +70,7 @@ export async function organization(stage: Stage): Promise<void> {
   });
 }
 
-/** Alice invites, and the member accepts. */
+/** Alice creates a team and adds the member, who accepts the invitation to the organization. */
 async function team(stage: Stage, path: string, member: string, actions: string): Promise<void> {
   const owner = person(stage, 'alice').api;
   await owner.call('PUT', `/organizations/acme/members/${member}`, { role: 'member' });
@@ -171,7 +171,7 @@ export async function outsiders(stage: Stage): Promise<void> {
   });
 }
 
-/** The answers for an existing private repository, and for one that does not exist. */
+/** Expects the same refusal for an existing private repository and for a repository that does not exist. */
 async function sameRefusal(words: string, ask: (name: string) => ReturnType<Person['desk']['pull']>): Promise<void> {
   const [there, not] = ['acme/app', 'acme/does-not-exist'];
   const said = refused(await ask(`${there}:1.0`), words);

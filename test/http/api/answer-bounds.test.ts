@@ -17,7 +17,7 @@ beforeEach(async () => {
   await makeOrganization(world, 'acme');
 });
 
-/** Walks all pages, each of which must fit. @returns the items, and the size of the largest page in bytes */
+/** Reads all pages, and expects that each is within the limit. @returns the items, and the bytes of the largest page */
 async function walk(path: string): Promise<{ items: { id: string | number }[]; largest: number; pages: number }> {
   const items: { id: string | number }[] = [];
   let [largest, pages] = [0, 0];
@@ -39,7 +39,7 @@ async function page(path: string) {
   return { status: response.status, text, body: JSON.parse(text) as { items: { id: string }[]; next: string | null } };
 }
 
-/** Events with targets of maximum length, of characters that take three bytes, or six when JSON escapes them. */
+/** Creates events with the longest targets, made of a character that takes three bytes, or six if JSON escapes it. */
 async function manyEvents(count: number, character: string): Promise<void> {
   const bytes = new TextEncoder().encode(JSON.stringify(character)).length - 2;
   const target = JSON.stringify({ subject: 'user:x', note: character.repeat(Math.floor(16_000 / bytes)) });

@@ -1,4 +1,4 @@
-/** The audit log: logins, failed logins, addresses, and what a change changed. */
+/** The audit log: logins, failed logins, addresses, and the old and new values of changes. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
 import { counting } from '../../world/counting.ts';
@@ -187,7 +187,7 @@ describe('the client address', () => {
   test('is deleted after some days, and the event stays', async () => {
     await api('PUT', '/organizations/acme', { headers });
     await api('PUT', '/organizations/bravo', { headers });
-    // The last of the six runs in an hour.
+    // The last of the six runs of the schedule in an hour runs the hourly jobs.
     const hourly = Date.UTC(2026, 0, 1, 0, 57);
     await runScheduled(world.env, hourly);
     expect((await log('type=organization.created')).map(({ address }) => address)).toEqual(['192.0.2.7', '192.0.2.7']);

@@ -62,7 +62,7 @@ async function find(query: string, as?: string): Promise<Shown[]> {
   return body.items;
 }
 
-/** Status, and the subjects of the visible events. */
+/** The status of a search, and the subjects of the events that it shows. */
 async function seen(query: string, as: string | null): Promise<string> {
   const { status, body } = await api('GET', `/events${query}`, { as });
   if (status !== 200) return `${status} ${body.errors[0].code}`;
@@ -74,7 +74,7 @@ async function narrowed(owner: Person | null, ...statements: object[]): Promise<
   return `Bearer ${body.secret}`;
 }
 
-/** Puts events into the past, one after another: copies of the newest, with these columns replaced. */
+/** Inserts copies of the newest event with other values in these columns. */
 async function insert(count: number, columns: Record<string, string>): Promise<void> {
   const values: Record<string, string> = {
     at: 'at',
@@ -233,7 +233,7 @@ describe('a search', () => {
     }
     expect(pages).toEqual([1, 0, 3]);
     expect(types).toEqual(['repository.changed', 'repository.created', 'key.created', 'user.joined']);
-    // By its subject it is found at once.
+    // A search by the subject finds the event on the first page.
     expect((await find('?repository=acme/rare')).map(({ type }) => type)).toEqual(['repository.changed', 'repository.created']);
   });
 

@@ -1,4 +1,4 @@
-/** Explanations say what really happens and why, to those who administer the repository and to nobody else. */
+/** An explanation agrees with what really happens. Only a caller who may administer the repository gets it. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Content, imageIn, putManifest, textOf } from '../../world/images.ts';
 import { makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
@@ -28,7 +28,7 @@ let world: World;
 const REPOSITORY = 'acme/api';
 
 interface Question {
-  /** Left out: the caller. */
+  /** The principal to explain. By default, the caller. */
   principal?: string;
   action: string;
   repository?: string;
@@ -57,7 +57,7 @@ async function done(method: string, path: string, body: object, as?: string): Pr
   return answer.body;
 }
 
-/** Further keys of a user: the principal to ask about, and the password. */
+/** Creates a narrowed key of a user. @returns the principal of the key, and its credentials */
 async function narrowed(person: Person, statements: object[]): Promise<{ principal: string; basic: string }> {
   const { key, secret } = (await done('POST', '/keys', { name: 'narrowed', statements }, person.basic)) as {
     key: { id: string };
@@ -170,7 +170,7 @@ describe('an explanation agrees with what really happens', () => {
   const put = (image: Content, reference: string) => putManifest(world, REPOSITORY, reference, textOf(image));
   let counter = 0;
 
-  /** Sends the request that needs this right. Returns whether it was allowed. */
+  /** Sends the request that needs this right. @returns true if it was allowed */
   async function happens(authorization: string | null, action: string, tag: string | null): Promise<boolean> {
     const send = (method: string, path: string, body: string | null = null) =>
       world.fetch(method, path, {
@@ -218,7 +218,7 @@ describe('an explanation agrees with what really happens', () => {
     const [said, happened]: [string[], string[]] = [[], []];
     for (const { principal, basic, claims } of subjects) {
       for (const tag of action === 'admin' || action === 'create' ? [null] : TAGS) {
-        // Without a tag nothing is moved.
+        // A request without a tag moves no tag.
         if (action === 'retag' && tag === null) continue;
         const repository = action === 'create' ? 'acme/new' : REPOSITORY;
         const { allowed } = await explained({ principal, action, repository, tag, ...(claims ? { claims } : {}) });
@@ -311,7 +311,7 @@ describe('an explanation names what decided', () => {
       decidedBy: TEAM,
       grantedBy: ['user:admin', 'user:owen'],
     });
-    // Its owner may not either, so the key is not the reason.
+    // The owner of the key may not push either, so the key is not the reason.
     expect(await explained({ principal: key.principal, action: 'push' })).toMatchObject({
       allowed: false,
       limitedBy: null,
@@ -404,7 +404,7 @@ describe('an explanation names what decided', () => {
     const push = (tag: string | null) => explained({ principal: alice.subject, action: 'push', tag });
     expect((await push('v1')).decidedBy).toMatchObject({ tags: ['v*'] });
     expect((await push('latest')).allowed).toBe(false);
-    // Blobs need no tag and tags need blobs. A deletion by digest takes all tags.
+    // A push of blobs names no tag, so the right for some tags is enough. It is not enough for a deletion by digest.
     expect((await push(null)).allowed).toBe(true);
     expect((await explained({ principal: alice.subject, action: 'delete' })).allowed).toBe(false);
   });
@@ -559,7 +559,7 @@ describe('an explanation reveals no more about people than the caller may know',
     await done('PUT', `/repositories/${OWN}`, {}, mallory.basic);
   });
 
-  /** The whole answer without the name. */
+  /** The whole answer, without the name of the principal. */
   async function answerAbout(principal: string, repository: string, as: string): Promise<string> {
     const { status, body } = await ask({ principal, action: 'pull', repository }, as);
     expect(status, JSON.stringify(body)).toBe(200);
@@ -598,7 +598,7 @@ describe('an explanation reveals no more about people than the caller may know',
     await named('team:acme/dev', 'organization:beta');
     expect(await answerAbout('user:bob', OWN, mallory.basic)).toBe(await answerAbout('user:nobody', OWN, mallory.basic));
     expect(await answerAbout('user:bob', OWN, mallory.basic)).toContain('"allowed":false');
-    // An owner learns about their people, but not about their memberships elsewhere.
+    // An owner gets answers about members of the organization, but not about their memberships in other organizations.
     await done('PUT', `/repositories/${REPOSITORY}/-/policy`, {
       statements: [{ actions: ['push'], principals: ['team:beta/ops'] }],
     });

@@ -1,4 +1,4 @@
-/** Keys made with a key: a thief of an unrestricted key can make others. Its owner sees those and revokes them with it. */
+/** Keys that were created with a key. A thief of a key can create more, so the owner sees them and can revoke them with it. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { makeOrganization } from '../../world/organizations.ts';
 import { api as anyApi, inviteUser, type Person, refused } from '../../world/people.ts';

@@ -86,7 +86,7 @@ async function rotate(
   return api(world, 'POST', `/keys/${id}/rotate`, { as, body, headers });
 }
 
-/** Sends the same request again. */
+/** The header of a request that is sent again. */
 const REPEATED = { 'idempotency-key': '0d9e2f64-6d5c-4f51-a9f1-8a7e1c1f9d55' };
 
 async function shown(id: string, as = alice.bearer) {
@@ -243,7 +243,7 @@ describe('a new key', () => {
         ).bind(`K${100 + n}`, n === 0 ? -1 : 1000, n === 1 ? 1 : null),
       ),
     );
-    // With the key from the invitation: 99 usable ones.
+    // There are 99 usable keys, including the key from the invitation.
     const last = await make();
     const one = { as: alice.bearer, body: { name: 'x' } };
     expect(await unchanged(() => api(world, 'POST', '/keys', one))).toBe('409 CONFLICT');
@@ -470,7 +470,7 @@ describe('revoking a key', () => {
 });
 
 describe('revoking a key that was rotated', () => {
-  /** Three keys, each made from the one before, by itself or by its owner. */
+  /** Creates a key and replaces it twice, with the replaced key or with another key of the owner. */
   async function line(by: 'itself' | 'owner'): Promise<Made[]> {
     const keys = [await make({ statements: [PULL] })];
     for (let n = 0; n < 3; n++) {
@@ -586,7 +586,7 @@ describe('rotating a key', () => {
     const first = madeIn(await rotate(old.id, alice.bearer, {}, REPEATED));
     expect(madeIn(await rotate(old.id, alice.bearer, { overlap: 0 }, REPEATED)).secret).toBe(first.secret);
     expect(await doors(old)).toEqual([401, 401, 401, 401]);
-    // The same request again, whose answer was lost.
+    // The client repeats the request, as if its answer was lost.
     expect(madeIn(await rotate(old.id, alice.bearer, { overlap: 0 }, REPEATED)).secret).toBe(first.secret);
   });
 
@@ -887,7 +887,7 @@ describe('an access token', () => {
   });
 });
 
-/** The same world, with this credential in each request. */
+/** The same world with this credential in each request. */
 function as(authorization: string): World {
   return { ...world, fetch: (method, path, init = {}) => world.fetch(method, path, { authorization, ...init }) };
 }

@@ -73,7 +73,7 @@ async function preview(policy?: object): Promise<ApiAnswer<Body>> {
 const run = (ifMatch?: string | null) =>
   api('POST', `${PATH}/run`, ifMatch === undefined || ifMatch === null ? {} : { headers: { 'if-match': ifMatch } });
 
-/** The clock is the database's: rows are moved into the past. */
+/** Makes tags and manifests older. The clock is that of the database, so the times in rows are changed. */
 async function age(days: number, { tags = '*', manifest = '' }: { tags?: string; manifest?: string } = {}): Promise<void> {
   const { DB } = world.env;
   await DB.batch([
@@ -84,7 +84,7 @@ async function age(days: number, { tags = '*', manifest = '' }: { tags?: string;
   ]);
 }
 
-/** An index of images without tags. */
+/** Pushes an index whose children have no tags. */
 async function pushIndex(tag: string | null, children: Content[], repository: string = APP): Promise<Content> {
   for (const child of children) expect((await putManifest(world, repository, child.digest, textOf(child))).status).toBe(201);
   const index = await indexOf(children, { annotations: { tag } });
@@ -370,7 +370,7 @@ describe('the bytes to be freed', () => {
   });
 });
 
-/** Some of everything, most of it old. The chooser's own tests define what expires. */
+/** Creates images of all kinds, most of them old. The tests of the chooser define which of them expire. */
 async function mixed(): Promise<void> {
   const shared = await imageIn(world, APP, 1);
   const index = await pushIndex('v1', [shared, await imageIn(world, APP, 2)]);
@@ -390,7 +390,7 @@ async function mixed(): Promise<void> {
     .run();
 }
 
-/** A run on condition of a preview, with a tag that is moved just before the `nth` batch that deletes. */
+/** Runs the policy on the condition of a preview, and moves a tag just before the `nth` batch that deletes. */
 async function movedBefore(nth: number, tag: string, etag: string | null): Promise<ApiAnswer<Body>> {
   const image = await imageIn(world, APP, 90);
   const orderly = world;
@@ -577,7 +577,7 @@ describe('a run', () => {
     expect((await run()).body).toMatchObject({ tags: 1, manifests: 1, remaining: 0 });
     expect(await present()).toEqual([`${APP} ${child.digest}`]);
     expect((await run()).body).toMatchObject({ tags: 0, manifests: 0 });
-    // The lease is over. A lease is told from a later one by its end, so the report that remembers it is moved along.
+    // Ends the lease. A lease is identified by its end, so the saved report of the lease is changed as well.
     await world.env.DB.prepare(
       "UPDATE lifecycle_policies SET report = json_set(report, '$.left[0].leasedUntil', (SELECT leased_until - 2 * 86400 FROM manifests))",
     ).run();
@@ -624,7 +624,7 @@ describe('a run', () => {
 });
 
 describe('a change during a run is respected:', () => {
-  /** An old image, with a request about it at every point of the run. */
+  /** Runs the policy with a request about an old image at every point of the run. */
   async function against(
     meanwhile: (image: Content, world: World) => Promise<Response>,
     check: (image: Content) => Promise<void>,
@@ -640,12 +640,12 @@ describe('a change during a run is respected:', () => {
         check: async (outer, inner) => {
           expect(outer.status).toBe(200);
           expect(await violations(world.env)).toEqual([]);
-          // A request that came after the run may have been told that nothing is there any more.
+          // A request that came after the run may have been refused, because the image was deleted.
           if (inner.ok) await check(image);
         },
       };
     });
-    // The caller, the inventory, its references, the deletion, the report.
+    // The run has five calls: the caller's rights, the inventory, its references, the deletion and the report.
     expect(runs).toBe(5);
   }
 
@@ -702,7 +702,7 @@ describe('a change during a run is respected:', () => {
     let calls = 0;
     const DB = intercepted(world.env.DB, async (_, effect) => {
       const result = await effect();
-      // After the inventory was read, which is the second batch. The first is about the caller.
+      // The second batch has read the inventory. The first batch has read the caller's rights.
       if (calls++ === 1) {
         await world.env.DB.prepare(
           `INSERT INTO tag_mutability (repository_id, rule) SELECT id, '{"value":"IMMUTABLE","exclusions":[]}' FROM repositories`,
@@ -736,7 +736,7 @@ describe('a crash', () => {
     }
   });
 
-  /** The database, failing at the `nth` batch that deletes. */
+  /** A world whose database fails at the `nth` batch that deletes. */
   function failingAt(nth: number): World {
     let deletions = 0;
     const orderly = world.env.DB;
@@ -794,7 +794,7 @@ describe('a crash', () => {
 describe('the scheduled runs', () => {
   const REGISTRY: Actor['subject'] = 'registry';
 
-  /** Repositories with an old tag and a policy each. The first has waited the longest. */
+  /** Creates repositories with an old tag and a policy each. The policy of the first one has waited the longest. */
   async function due(...names: string[]): Promise<void> {
     for (const [n, name] of names.entries()) {
       await pushImage(world, name, 'v1', n + 1);

@@ -21,7 +21,7 @@ async function done(method: string, path: string, body: object, as?: string): Pr
   expect(status, `${method} ${path}: ${JSON.stringify(answer)}`).toBeLessThan(300);
 }
 
-/** A repository, and the statements of its policy. */
+/** Creates a repository with these statements in its policy. */
 async function hold(name: string, statements: object[] = [], description = ''): Promise<void> {
   await done('PUT', `/repositories/${name}`, { description });
   if (statements.length > 0) await done('PUT', `/repositories/${name}/-/policy`, { statements });
@@ -42,7 +42,7 @@ async function list(as: string | null, query = ''): Promise<string[]> {
   return body.items.map(({ name }) => name);
 }
 
-/** As a client of /v2 sees it, with a token for the catalog. */
+/** A token for the catalog, as a client of /v2 gets it. */
 async function catalogToken(basic: string): Promise<string> {
   const response = await world.fetch('GET', '/token?scope=registry:catalog:*', { authorization: basic });
   return `Bearer ${((await response.json()) as { token: string }).token}`;
@@ -87,7 +87,7 @@ async function catalogPages(authorization: string, n: number): Promise<{ names: 
   return { names, text };
 }
 
-/** Thousands of repositories with the statements of their policies, inserted at once. */
+/** Inserts thousands of repositories with policies in one batch. */
 async function holdMany(prefix: string, count: number, statements: object[] = []): Promise<void> {
   const names = JSON.stringify(Array.from({ length: count }, (_, n) => `${prefix}${String(n).padStart(5, '0')}`));
   const { DB } = world.env;
@@ -124,7 +124,7 @@ describe('every caller sees in both lists what they may pull, and nothing else',
     'site',
   ];
   const PUBLIC_ONES = ['open-denied', 'site'];
-  /** Callers as Authorization headers, and the names they see. */
+  /** The Authorization header of each caller, and the names of the repositories that the caller sees. */
   let readers: Record<string, { as: string | null; sees: string[] }>;
 
   beforeAll(async () => {

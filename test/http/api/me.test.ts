@@ -32,7 +32,7 @@ async function sql(text: string, ...parameters: unknown[]): Promise<Record<strin
   return results;
 }
 
-/** To check that a refusal changed nothing. */
+/** All rows that a refusal must not change. */
 async function everything() {
   return {
     accounts: await sql('SELECT * FROM accounts ORDER BY subject'),
@@ -71,7 +71,7 @@ async function narrow({ keyId }: Person): Promise<void> {
   await sql('UPDATE access_keys SET statements = ? WHERE id = ?', statements, keyId);
 }
 
-/** A login password of a CI job, whose own token was verified when it was made. */
+/** A login password of a CI job. The token of the job was verified when the password was created. */
 async function ofCi(): Promise<string> {
   await sql(
     `INSERT INTO trust_rules (subject, issuer, audience, claims, statements, created_at)
@@ -315,7 +315,7 @@ describe('logging out everywhere', () => {
     await narrow(alice);
     expect(refused(await logOut({ as: alice.bearer }, '?keys=true'))).toBe('403 DENIED');
     expect(await everything()).toEqual(before);
-    // A narrowed key does not end what other keys of the same owner made.
+    // A narrowed key may not end logins that were made with other keys of the same owner.
     for (const query of ['', '?keys=false']) expect(refused(await logOut({ as: alice.bearer }, query))).toBe('403 DENIED');
     expect(await everything()).toEqual(before);
   });

@@ -35,7 +35,7 @@ async function etag(path = ACME): Promise<string> {
   return (await api('GET', path)).headers.get('etag') ?? '';
 }
 
-/** As an administrator: rules are listed by what their names begin with, whether that exists or not. */
+/** True for the list of trust rules, which is empty for an administrator if the organization does not exist. */
 const isEmptyList = (path: string) => path.endsWith('/trust-rules');
 
 const ruleOf = (organization: string) => ({
@@ -460,7 +460,7 @@ describe('members', () => {
   });
 });
 
-/** Every request within an organization: the routes, with names filled in, and a valid body. */
+/** Every request about something in an organization: each route with names in place of its parameters, and a valid body. */
 function requestsWithin(organization: string): [method: string, path: string, body: object | undefined, requirement: string][] {
   const names: Record<string, string> = { organization, user: 'alice', team: 'dev', robot: 'deploy', rule: 'main' };
   const bodyFor = (path: string) => {
@@ -613,7 +613,7 @@ describe('everything in an organization', () => {
     expect(await cost('DELETE', '/organizations/zeta/members/x1005', { as })).toBe(409);
   });
 
-  /** An organization with a thousand of everything, and a thousand others. */
+  /** Creates an organization with a thousand members, teams, robots and so on, and a thousand other organizations. */
   async function fill(): Promise<void> {
     const numbered = `(SELECT 'x' || (1000 + key) AS name FROM json_each('${JSON.stringify(Array(1000).fill(0))}'))`;
     const rows = [

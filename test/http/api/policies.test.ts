@@ -1,4 +1,4 @@
-/** Policies by the management API: what may be saved, by whom, and what a dry run says. */
+/** Policies through the management API: valid policies, who may save them, and the answers of dry runs. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { counting } from '../../world/counting.ts';
 import { eventsDuring, makeOrganization, makeRobot, makeTeam, tally } from '../../world/organizations.ts';
@@ -43,7 +43,7 @@ const make = async (...names: string[]) => {
 };
 const etagOf = async (path: string) => (await get(path)).headers.get('etag') ?? '';
 
-/** An organization with a user, a team, a robot and a repository: one of each kind that can have a policy. */
+/** Creates an organization with a user, a team, a robot and a repository, which can all have a policy. */
 async function makeAcme(): Promise<{ alice: Person; robot: Person }> {
   const alice = await inviteUser(world, 'alice');
   await makeOrganization(world, 'acme', { members: [alice] });
@@ -55,7 +55,7 @@ async function makeAcme(): Promise<{ alice: Person; robot: Person }> {
 
 const own = { actions: ['pull'], repositories: ['acme/*'] };
 const named = { actions: ['pull'], principals: ['user:alice'] };
-/** A valid statement for each path. */
+/** The paths of all policies, each with a valid statement. */
 const FITTING: [path: string, statement: Record<string, unknown>][] = [
   [USER, own],
   [TEAM, own],
@@ -229,7 +229,7 @@ describe('a policy', () => {
     for (const path of [TEAM, ROBOT]) {
       const statements = [own, { ...own, repositories: ['acme/web', pattern] }];
       if (pattern === 'acme/../beta/*') {
-        // A name has no such part, so the pattern matches nothing and counts as within.
+        // No repository name can match this pattern. So it may be refused, or be saved as a pattern within the organization.
         expect([200, 400]).toContain((await put(path, statements)).status);
         continue;
       }
@@ -380,7 +380,7 @@ describe('a policy of a subject that does not exist', () => {
       expect((await put(`${path}?dryRun=true`, [statement])).status, path).toBe(404);
     }
     const kept = await world.env.DB.prepare("SELECT subject FROM policies WHERE statements <> '[]'").all();
-    // It is in the trash with the repository, and is restored with it.
+    // The policy is in the trash with the repository and is restored with it.
     expect(kept.results).toEqual([{ subject: expect.stringMatching(/^trash:[0-9]+$/) }]);
     await make('acme/api');
     expect((await api(world, 'PUT', '/organizations/acme/teams/dev')).status).toBe(201);
@@ -428,7 +428,7 @@ describe('between two tenants', () => {
       }
     });
     expect(events).toEqual([]);
-    // Each has the same in their own organization.
+    // Each owner has these rights in their own organization.
     expect((await get(TEAM, { as: anna.basic })).status).toBe(200);
     expect((await put(REPOSITORY, [named], { as: anna.basic })).status).toBe(200);
   });
@@ -568,7 +568,7 @@ describe('a dry run', () => {
     await put(TEAM, [{ actions: 'push and pull', repositories: ['acme/*'] }]);
     const toTeam = [{ effect: 'deny', actions: ['push'], principals: ['team:acme/dev'] }];
     expect((await dryRun(REPOSITORY, toTeam)).changes).toEqual([change(alice.subject, [], [gains('push')])]);
-    // Those who have it by a role lose it too, except the right to administer.
+    // Callers who have the right because of a role lose it too, except the right to administer.
     const toAll = [{ effect: 'deny', actions: ['push', 'admin'], principals: ['*'] }];
     const everybody = (await dryRun(REPOSITORY, toAll)).changes;
     expect(everybody).toEqual(
@@ -606,7 +606,7 @@ describe('a dry run', () => {
     expect((await dryRun(REPOSITORY, [all, release])).changes).toEqual([
       change(alice.subject, [], [gains('push', ['release-*']), gains('delete', ['release-*'])]),
     ]);
-    // v0 is denied, which is one of the tags that v* matches.
+    // The tag v0, which v* matches, is denied.
     await put(REPOSITORY, []);
     const statements = [
       { actions: ['push'], principals: [alice.subject], tags: ['v*'] },
@@ -703,7 +703,7 @@ describe('a dry run', () => {
     // People that the caller knows are listed one by one.
     const { changes } = await asked([{ actions: ['pull'], principals: ['organization:gamma', 'user:carol'] }]);
     expect(changes).toEqual([change(carol.subject, [gains('pull')], [], 'mallory/x')]);
-    // Denying something to everybody, and taking that back, names nobody else.
+    // A statement that denies something to everybody adds no other principals to the list.
     const statements = [
       { actions: ['pull'], principals: ['*', ...there] },
       { effect: 'deny', actions: ['pull'], principals: ['*'] },

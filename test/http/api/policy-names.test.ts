@@ -1,6 +1,6 @@
 /**
- * Names in policies of repositories: bound to their owners when a policy is saved, warned of if unknown, and removed with a
- * member.
+ * Names in policies of repositories. A name is bound to its account when the policy is saved, an unknown name causes a warning,
+ * and the name of a member is removed with the member.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { pushImage } from '../../world/images.ts';

@@ -1,4 +1,4 @@
-/** Computation that a policy causes: bounded for a dry run and for a push of many tags, and announced before it is saved. */
+/** The work that a policy causes is limited for dry runs and for pushes of many tags. */
 import { beforeEach, expect, test } from 'vitest';
 import { pushImage, putManifest, textOf } from '../../world/images.ts';
 import { makeOrganization, makeTeam } from '../../world/organizations.ts';
@@ -16,7 +16,7 @@ beforeEach(async () => {
   await api(world, 'PUT', '/repositories/acme/api');
 });
 
-/** As many of the most expensive patterns as fit in a policy. */
+/** Statements with as many of the most expensive patterns as fit in a policy. */
 const heavy = (rest: object) =>
   Array.from({ length: 20 }, (_, n) => ({
     actions: ['push', 'retag'],

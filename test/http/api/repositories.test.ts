@@ -1,4 +1,4 @@
-/** Repositories by the management API: created, described, changed, deleted, and what remains afterwards. */
+/** Repositories through the management API: how they are created, described, changed and deleted, and what remains. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { imageIn, noise, pushBlob, pushImage, putManifest, refusal } from '../../world/images.ts';
 import { eventsDuring, makeOrganization, makeTeam, tally } from '../../world/organizations.ts';
@@ -33,7 +33,7 @@ async function typesDuring(work: () => Promise<unknown>): Promise<string[]> {
   return (await eventsDuring(world, work)).map(({ type }) => type);
 }
 
-/** Gives a user statements of their own, as an administrator. */
+/** Saves a policy of a user, as an administrator. */
 async function allow(person: Person, actions: string[], repositories: string[]): Promise<void> {
   const { status } = await api(world, 'PUT', `/users/${person.name}/policy`, {
     body: { statements: [{ actions, repositories }] },
@@ -41,7 +41,7 @@ async function allow(person: Person, actions: string[], repositories: string[]):
   expect(status).toBe(200);
 }
 
-/** Everything by which a caller could tell two answers apart. */
+/** All parts of an answer in which a caller could see a difference. */
 function seen({ status, body, headers }: ApiAnswer<unknown>): unknown {
   return { status, body, headers: [...headers].sort() };
 }
@@ -177,7 +177,7 @@ describe('a user who may create but not administer', () => {
     });
     expect(types).toEqual([]);
     expect((await describe_('acme/new')).status).toBe(404);
-    // The same for a key of an administrator, and for a denied right.
+    // The answer is the same for a key of an administrator and for a denied right.
     const key = await api<{ secret: string }>(world, 'POST', '/keys', { body: { name: 'k', statements } });
     const bearer = `Bearer ${key.body.secret}`;
     expect(refused(await make('acme/new', { as: bearer, body }))).toBe('403 DENIED');

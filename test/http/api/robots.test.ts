@@ -27,7 +27,7 @@ let world: World;
 let alice: Person;
 let bob: Person;
 
-/** `acme` with its owner alice and its member bob, and an image. */
+/** Creates `acme` with the owner alice, the member bob, and an image. */
 beforeEach(async () => {
   world = await newWorld();
   alice = await inviteUser(world, 'alice');

@@ -1,4 +1,4 @@
-/** Signatures, attestations and similar, which a tag attaches to an image: deleted and restored with it, and not counted. */
+/** Signatures and attestations, which a tag attaches to an image. They are deleted and restored with it, and not counted. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import { counting } from '../../world/counting.ts';
@@ -19,7 +19,7 @@ const tagOf = ({ digest }: Content, suffix = '.sig') => `${digest.replace(':', '
 const signed = (subject: Content, seed: number, suffix?: string, repository = APP) =>
   pushImage(world, repository, tagOf(subject, suffix), seed);
 
-/** An image, its signature, its attestation, and a signature of that. */
+/** Creates an image, its signature, its attestation, and a signature of the attestation. */
 beforeEach(async () => {
   world = await newWorld();
   await makeOrganization(world, 'acme');
@@ -173,7 +173,7 @@ test('a second signature under an immutable tag is refused with a hint what to e
   const refusedSecond = await putManifest(world, APP, tagOf(image), textOf(second));
   expect(refusedSecond.status).toBe(403);
   expect(await refusedSecond.text()).toContain('exclude sha256-*');
-  // The same one again changes nothing, and a first one is a new tag.
+  // Pushing the same signature again changes nothing, and a first signature creates a tag.
   expect((await putManifest(world, APP, tagOf(image), textOf(signature))).status).toBe(201);
   await signed(other, 16);
   await save({

@@ -57,7 +57,7 @@ async function pointsOf(tag: string): Promise<Point[]> {
   return body.items;
 }
 
-/** Oldest first: what the tag named before and after each change. */
+/** The digests before and after each change of a tag, the oldest change first. */
 async function movesOf(tag: string): Promise<[string | null, string | null][]> {
   return (await pointsOf(tag)).map(({ previous, digest }): [string | null, string | null] => [previous, digest]).reverse();
 }
@@ -75,7 +75,7 @@ async function untouched(request: () => Promise<{ status: number; body: unknown 
   return refused(answer as never);
 }
 
-/** A member of acme with this right there. */
+/** Creates a member of acme. With statements, the member is in a team whose policy has them. */
 async function member(name: string, ...statements: object[]): Promise<Person> {
   const person = await inviteUser(world, name);
   await makeOrganization(world, 'acme', { members: [person] });

@@ -25,7 +25,7 @@ let alice: Person;
 let bob: Person;
 let carol: Person;
 
-/** `acme` with its owner alice and its member bob; carol belongs to nothing. */
+/** Creates `acme` with the owner alice and the member bob. Carol belongs to no organization. */
 beforeEach(async () => {
   world = await newWorld();
   alice = await inviteUser(world, 'alice');

@@ -1,4 +1,4 @@
-/** The trash by the management API: deleted repositories; who may see, restore and purge what; and what stays hidden. */
+/** The trash through the management API: deleted repositories, and who may see, restore and purge an entry. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { sealCursor } from '../../../src/app/sealed-cursor.ts';
 import {
@@ -44,12 +44,12 @@ const setRule = async (value: string, exclusions: string[] = []) => {
     .run();
 };
 
-/** Everything by which a caller could tell two answers apart. */
+/** All parts of an answer in which a caller could see a difference. */
 function seen({ status, body, headers }: ApiAnswer<unknown>): unknown {
   return { status, body, headers: [...headers].sort() };
 }
 
-/** Gives a user statements of their own, as an administrator. */
+/** Saves a policy of a user, as an administrator. */
 async function allow(person: Person, ...statements: object[]): Promise<void> {
   expect((await api(world, 'PUT', `/users/${person.name}/policy`, { body: { statements } })).status).toBe(200);
 }
@@ -460,7 +460,7 @@ describe('the list of deleted repositories', () => {
       api<{ items: { name: string }[]; next: string | null }>(at, 'GET', `/trash?n=100&last=${encodeURIComponent(last)}`, {
         as: olga.basic,
       });
-    /** Pages end with a visible entry, until one is cut short. */
+    /** The cursor of a page that was ended at a hidden entry, before the limit of the page. It must not reveal that entry. */
     async function brokenOff(): Promise<string> {
       const { body } = await page('');
       expect(body.items.map(({ name }) => name)).toContain('first/is-mine');

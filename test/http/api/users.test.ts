@@ -40,7 +40,7 @@ async function sql(text: string, ...parameters: unknown[]): Promise<Record<strin
   return results;
 }
 
-/** People, keys and events, to check that a refusal changed nothing. */
+/** All rows of users, keys and events, which a refusal must not change. */
 async function everything() {
   await api(world, 'GET', '/me');
   return {

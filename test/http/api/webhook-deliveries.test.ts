@@ -1,4 +1,4 @@
-/** Deliveries by the API: their state, and sending them again. Events really happen, and queues deliver them. */
+/** Deliveries through the API: their states, and replays. The events come from real changes, and queues deliver them. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { consume } from '../../../src/queue.ts';
 import { pushImage } from '../../world/images.ts';
@@ -48,7 +48,7 @@ async function make(place = REPOSITORY, body: object = {}): Promise<string> {
 
 const queue = (name: 'EVENTS' | 'DELIVERIES') => world.env[name] as unknown as TestQueue;
 
-/** Matches all events. Nothing is sent yet. */
+/** Matches all events with webhooks, without sending deliveries. */
 async function match(): Promise<void> {
   await world.env.EVENTS.send({ newest: 1 });
   while (queue('EVENTS').held.length > 0) await deliverBatch(queue('EVENTS'), consume, world.env);
@@ -59,7 +59,7 @@ interface Sent {
   body: string;
 }
 
-/** Tries everything in the queue once, against an endpoint that answers like this. */
+/** Attempts every delivery in the queue once, with an endpoint that gives these answers. @returns the requests */
 async function deliver(answer: () => Response): Promise<Sent[]> {
   const sent: Sent[] = [];
   vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init) => {
@@ -107,12 +107,12 @@ async function unchanged(answer: () => Promise<ApiAnswer<Body>>): Promise<string
   return code;
 }
 
-/** Pushes `count` new tags of one image: as many events. */
+/** Pushes `count` new tags of one image, which are `count` events. */
 async function push(count: number, repository = 'acme/api'): Promise<void> {
   for (let n = 0; n < count; n++) await pushImage(world, repository, `v${n}`);
 }
 
-/** Events of new tags at these seconds since the epoch. */
+/** Creates events of new tags at these times, in seconds since the epoch. @returns the ids */
 async function pushAt(...times: number[]): Promise<number[]> {
   const ids: number[] = [];
   for (const [n, time] of times.entries()) {
@@ -343,7 +343,7 @@ describe('repeating all failed deliveries', () => {
       const { body }: ApiAnswer<Body> = await replay(id, { failed: true, after });
       counts.push(body.count);
       after = body.next as number | null;
-      // It fails again meanwhile, and is not repeated twice.
+      // The delivery fails again during the replay. It must not be replayed twice.
       if (counts.length === 1) await setState(id, 'failed');
     }
     expect(counts).toEqual([500, 500, 201]);
@@ -358,7 +358,7 @@ describe('repeating all since a time', () => {
 
   test('includes that second and excludes the end', async () => {
     await pushAt(T, T + 1, T + 2, T + 3);
-    // None of them existed when the webhook was created.
+    // The webhook is created after the events.
     const id = await make(REPOSITORY, { types: ['tag.created'] });
     const tags = async (body: object) => {
       await world.env.DB.prepare('DELETE FROM deliveries').run();
@@ -481,7 +481,7 @@ describe('repeats are limited:', () => {
       await deliver(fine);
     }
     expect(counts).toEqual([20, ...Array(9).fill(0)]);
-    // A failed delivery waits for nothing.
+    // A failed delivery is not waiting for another attempt.
     await setState(id, 'failed');
     expect((await replay(id, { failed: true })).body.count).toBe(20);
     await setState(id, 'delivered');

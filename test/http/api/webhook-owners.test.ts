@@ -1,6 +1,6 @@
 /**
- * Webhooks of people who left, were disabled or lost the right: they are disabled, owners are told, and others can take them
- * over.
+ * Webhooks of users who left, were disabled or lost the right to administer. Such webhooks are disabled, an event tells the
+ * owners, and another user can take them over.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { consume } from '../../../src/queue.ts';
@@ -73,7 +73,7 @@ async function matched(): Promise<void> {
   while (queue('EVENTS').held.length > 0) await deliverBatch(queue('EVENTS'), consume, world.env);
 }
 
-/** Works off the queues. @returns what was posted */
+/** Delivers all messages of the queues. @returns the number of requests to the endpoint */
 async function delivered(): Promise<number> {
   await matched();
   let posts = 0;
@@ -156,14 +156,14 @@ const WAYS: [string, () => Person, string, () => Promise<unknown>][] = [
   ],
 ];
 
-/** When its event is matched. */
+/** True for ways in which the loss of the right is noticed only when an event is matched. */
 const byPolicy = (way: string) => /policy|names no more/.test(way);
 
 describe.each(WAYS)('a webhook of %s', (way, person, place, lose) => {
   test('is disabled at once, sends nothing more, and the owners are told', async () => {
     const id = await make(place, person());
     await pushImage(world, 'acme/api', 'before');
-    // Waits to be sent when the right is lost.
+    // The delivery is already waiting when the right is lost.
     await matched();
     await lose();
     if (byPolicy(way)) await matched();

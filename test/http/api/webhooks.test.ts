@@ -1,4 +1,4 @@
-/** Webhooks by the API: who creates them, what is shown and what never is, and how they are changed, tested and deleted. */
+/** Webhooks through the API: who may create them, which fields are shown, and how they are changed, tested and deleted. */
 import { env as bindings } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Env } from '../../../src/env.ts';
@@ -144,7 +144,7 @@ interface Sent {
   body: string;
 }
 
-/** The Worker's network: an endpoint that answers everything like this. */
+/** Replaces the network of the Worker with an endpoint that gives this answer to every request. */
 function endpoint(answer: () => Response | Promise<Response> = () => new Response('ok')): Sent[] {
   const sent: Sent[] = [];
   vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init) => {
@@ -155,7 +155,7 @@ function endpoint(answer: () => Response | Promise<Response> = () => new Respons
   return sent;
 }
 
-/** Timers longer than an attempt's timeout end at once. The attempt's own timeout never ends. */
+/** Makes waits that are longer than the timeout of an attempt end at once. The timeout of an attempt itself never ends. */
 function withoutWaiting(): number[] {
   const waited: number[] = [];
   vi.spyOn(scheduler, 'wait').mockImplementation(async (milliseconds) => {
@@ -165,7 +165,7 @@ function withoutWaiting(): number[] {
   return waited;
 }
 
-/** Sends a test delivery. Returns what the endpoint saw, because the stored values are not visible elsewhere. */
+/** Sends a test delivery. @returns the request that the endpoint got, which shows values that the API does not show */
 async function sentByTest(id: string): Promise<Sent> {
   const sent = endpoint();
   const { body } = await api('POST', `/webhooks/${id}/test`);
@@ -200,7 +200,7 @@ describe('the event types of a webhook', () => {
     await world.env.DB.prepare("UPDATE subscriptions SET filter = json_set(filter, '$.types', NULL)").run();
     for (const one of [id, slack]) {
       expect((await shown(one)).types).toEqual(['*']);
-      // Changing something else does not remove them.
+      // A change of another field keeps the types.
       expect((await change(one, { description: 'changed' })).body.types).toEqual(['*']);
     }
     const { results } = await world.env.DB.prepare('SELECT filter FROM subscriptions').all<{ filter: string }>();
@@ -508,7 +508,7 @@ describe('users who may administer what a webhook listens to', () => {
       'key narrowed to it': '200,404,404',
       'key narrowed to pull': '404,404,404',
       'key narrowed to another': '404,404,404',
-      // Scopes wider than a repository need unrestricted credentials.
+      // For a webhook of an organization or the registry, a narrowed key is refused.
       "owner's narrowed key": '200,404,404',
       "owner's login": '200,404,404',
       "administrator's narrowed key": '200,404,404',
@@ -870,7 +870,7 @@ describe('a test delivery', () => {
     world = worldOf({ ...world.env, TEST_DELIVERIES });
     const [one, other] = [await make(), await make()];
     const sent = endpoint();
-    // A new minute may begin in between.
+    // A new minute of the rate limit may begin between two requests.
     const all = await Promise.all(Array.from({ length: 25 }, () => api('POST', `/webhooks/${one.id}/test`)));
     const tooMany = all.filter(({ status }) => status === 429);
     expect(refused(tooMany[0] as ApiAnswer<Body>)).toBe('429 TOOMANYREQUESTS');
@@ -904,7 +904,7 @@ describe('deleting', () => {
     )
       .bind(repository.id)
       .first<{ last_event: number; newest: number }>();
-    // Its deletion is the last event it gets.
+    // The event of the deletion is the last event that the webhook gets.
     expect(last?.last_event).toBe(last?.newest);
     for (let n = 0; n < 2; n++) {
       expect(await unchanged(() => api('GET', `/webhooks/${repository.id}`))).toBe('404 NOT_FOUND');
@@ -1005,7 +1005,7 @@ test('an organization has at most 200 webhooks with all its repositories, and is
     const { status, body } = await api('POST', place, { body: { url: URL_ } });
     expect([status, body.errors[0].message]).toEqual([409, expect.stringContaining('acme has 200 webhooks')]);
   }
-  // Those of organizations with similar names do not count.
+  // Webhooks of organizations with similar names do not count.
   await makeOrganization(world, 'acme2');
   await make('/organizations/acme2/webhooks');
   await make(REGISTRY);

@@ -245,8 +245,8 @@ describe('of 16 clients that create one tag with different images', () => {
 
 describe('a rule changed during', () => {
   /**
-   * Changes the rule during a change of v1. The change is refused, or it happened while the rule allowed it. @param allowedBy
-   * which rule allows it
+   * Changes the rule during a change of v1. Expects that the change is refused, or that it was done while the rule allowed it.
+   * @param allowedBy the rule that allows the change
    */
   async function inTheMiddle(
     begin: { value: Value; filters: string[]; end: [Value, ...string[]] },
@@ -307,7 +307,7 @@ describe('a rule changed during', () => {
       ],
     ])('%s', async (_, doneWith, change) => {
       const outcomes = await inTheMiddle(begin as never, change, doneWith, strict ? 'before' : 'after');
-      // Before everything else the new rule applies, and after everything else the old one did.
+      // The new rule decides if it is saved before the change begins, and the old rule if it is saved after the change.
       expect(outcomes[0]).toBe(strict ? '403 stays' : `${doneWith} changed`);
       expect(outcomes.at(-1)).toBe(strict ? `${doneWith} changed` : '403 stays');
     });

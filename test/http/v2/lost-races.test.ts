@@ -1,6 +1,6 @@
 /**
- * Two requests, in every order in which they can reach the database. The one that loses is retried or told what is true then.
- * It never gets a storage error.
+ * Two requests, in every order in which they can reach the database. The request that loses is repeated by the registry, or
+ * gets an answer about the new state. It never gets a storage error.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';

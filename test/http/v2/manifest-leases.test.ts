@@ -1,6 +1,6 @@
 /**
- * Leases of manifests (invariant 8): a client that was told a manifest exists can rely on it until it pushes what references
- * it.
+ * Leases of manifests (invariant 8). A client that was told that a manifest exists can rely on it until it pushes a manifest
+ * that references it.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { settings } from '../../../src/env.ts';
@@ -30,7 +30,7 @@ async function must(response: Promise<Response>, status = 201): Promise<void> {
   expect((await response).status).toBe(status);
 }
 
-/** Seconds left of its lease. A test takes less than five. */
+/** The seconds that are left of the lease of a manifest. A test takes less than five seconds. */
 async function leaseOf({ digest }: Content): Promise<number> {
   const sql = 'SELECT leased_until - unixepoch() AS left, leased_until FROM manifests WHERE digest = ?';
   const row = await world.env.DB.prepare(sql).bind(digest).first<{ left: number; leased_until: number }>();
@@ -131,7 +131,7 @@ describe('HEAD by digest by a caller who may push', () => {
     await must(put('v1'));
     const [pull, push] = ['pull', 'pull,push'].map((actions) => tokenFor(world, `repository:${REPOSITORY}:${actions}`));
     const withToken = async (token: Promise<string> | undefined) => ({ authorization: `Bearer ${await token}` });
-    // One row a day for the image's use, and none for a lease.
+    // One row a day is written for the use of the image, and no row for a lease.
     expect(await rowsWritten('HEAD', image.digest, await withToken(pull))).toBe(1);
     expect(await rowsWritten('HEAD', image.digest, await withToken(pull))).toBe(0);
     expect(await leaseOf(image)).toBe(0);

@@ -1,4 +1,4 @@
-/** Deleting manifests and tags: what is deleted with them, what stays, and what cannot be deleted. */
+/** Deletions of manifests and tags: content that is deleted with them, content that stays, and deletions that are refused. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import {

@@ -1,6 +1,6 @@
 /**
- * A put whose batch was committed while its answer was lost. It happens once, whatever others did before the registry
- * noticed, and gets the right answer.
+ * A push whose batch was committed while the answer of the database was lost. It takes effect once and gets the right answer,
+ * whatever other requests do before the registry notices the loss.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
@@ -24,7 +24,7 @@ const put = (on: World, reference: string, image: Content | undefined, headers: 
     body: image?.bytes ?? null,
   });
 
-/** The stores, which lose the answer of the first batch and run something before that is noticed. */
+/** A world whose database loses the answer of the first batch, and runs `meanwhile` before the registry notices the loss. */
 function losing(meanwhile: () => Promise<unknown>): World {
   let batches = 0;
   const DB = intercepted(world.env.DB, async (name, effect) => {

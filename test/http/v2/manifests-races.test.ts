@@ -1,4 +1,4 @@
-/** Concurrent requests: in any order, no answer is wrong and nothing is half done. */
+/** Concurrent requests about manifests. In every order, all answers are right, and no change is half done. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import {
@@ -34,7 +34,7 @@ beforeEach(async () => {
 const outcome = async (response: Response) => (response.status < 300 ? `${response.status}` : refusal(response));
 const remove = (at: World, path: string) => at.fetch('DELETE', `/v2/acme/api/${path}`);
 
-/** Starts both at once, alternating which is first, with a varying lead. */
+/** Sends both requests at almost the same time. The first request and the distance in time differ from round to round. */
 async function race(round: number, one: Request, two: Request): Promise<[string, string]> {
   const late = async (request: Request) => {
     await scheduler.wait((round >> 1) % 8);
@@ -94,7 +94,7 @@ test('of 16 concurrent pushes of one image all succeed, one creates or moves the
 interface Contest {
   put: Request;
   remove: Request;
-  /** The tag may name the new manifest, and everything it references must exist. */
+  /** Checks the state: if the tag names the new manifest, everything that the manifest references must exist. */
   check: (put: string) => Promise<void>;
 }
 

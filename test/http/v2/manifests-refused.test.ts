@@ -22,7 +22,7 @@ import { newWorld, type World, worldOf } from '../../world/world.ts';
 
 const DOCKER_IMAGE = 'application/vnd.docker.distribution.manifest.v2+json';
 const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
-/** The two bytes `{}`. */
+/** The descriptor of a config with the two bytes `{}`. */
 const config = {
   mediaType: CONFIG_TYPE,
   digest: 'sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a',
@@ -47,7 +47,7 @@ const image = (more: Record<string, unknown> = {}) => ({
 });
 const indexOf = (...manifests: Descriptor[]) => ({ schemaVersion: 2, mediaType: INDEX_TYPE, manifests });
 
-/** Puts it under v1 and under its digest. Both must fail, and v1 must stay as it was. */
+/** Puts a manifest under v1 and under its digest. Expects that both are refused and that v1 does not change. */
 async function refused(document: unknown, contentType = IMAGE_TYPE): Promise<string> {
   const text = typeof document === 'string' ? document : JSON.stringify(document);
   const { digest } = await contentOf(text);

@@ -30,7 +30,7 @@ beforeAll(async () => {
   config = await pushBlob(world, 'acme/api', '{}');
 });
 
-/** The text of an image without layers in acme/api, which a test may modify. */
+/** The text of a manifest without layers. `more` adds or replaces fields. */
 function imageText(more: Record<string, unknown> = {}): string {
   return JSON.stringify({ schemaVersion: 2, config: descriptorOf(config, CONFIG_TYPE), layers: [], ...more });
 }
@@ -39,7 +39,7 @@ async function bytesAt(reference: string): Promise<Uint8Array> {
   return new Uint8Array(await (await world.fetch('GET', `/v2/acme/api/manifests/${reference}`)).arrayBuffer());
 }
 
-/** A document of exactly this many bytes. */
+/** A manifest of exactly this many bytes. */
 function imageOf(size: number): string {
   const annotations = { text: '' };
   annotations.text = 'x'.repeat(size - imageText({ annotations }).length);

@@ -1,4 +1,4 @@
-/** Names, tags and digests as addresses: what is reached, what is refused, and that neighbours never meet. */
+/** Names, tags and digests in paths: valid ones reach their content, invalid ones are refused, and similar ones do not mix. */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { isRepositoryName } from '../../../src/oci/name.ts';
@@ -25,7 +25,7 @@ beforeAll(async () => {
 
 const digest = `sha256:${'a'.repeat(64)}`;
 
-/** Every address that names a repository. */
+/** Every method and path that contains the name of a repository. */
 function addresses(name: string): [method: string, path: string][] {
   return [
     ['GET', `/v2/${name}/tags/list`],

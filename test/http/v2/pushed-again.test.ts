@@ -8,7 +8,7 @@ import { digestAt } from '../../world/reading.ts';
 import { newWorld, type World, worldOf } from '../../world/world.ts';
 
 const REPOSITORY = 'acme/api';
-/** Seconds. */
+/** The age of tags and images before the push, in seconds. */
 const AGE = 30 * 24 * 60 * 60;
 
 let world: World;
@@ -34,7 +34,7 @@ async function pushed(reference: string, on = world): Promise<void> {
   expect((await put(reference, image, on)).status).toBe(201);
 }
 
-/** Days since each tag was pushed, and since the image was. */
+/** The number of days since each tag and the image were pushed. */
 async function ages(): Promise<Record<string, number>> {
   const { results } = await world.env.DB.prepare(
     `SELECT name, (unixepoch() - updated_at) / 86400 AS days FROM tags
@@ -150,7 +150,7 @@ describe('a caller without the right to the tag', () => {
 });
 
 describe('a put whose answer the database lost', () => {
-  /** The stores, which lose the answer of the first batch and run something before that is noticed. */
+  /** A world whose database loses the answer of the first batch, and runs `meanwhile` before the registry notices the loss. */
   function losing(meanwhile: () => Promise<unknown> = async () => {}): World {
     let batches = 0;
     const DB = intercepted(world.env.DB, async (name, effect) => {

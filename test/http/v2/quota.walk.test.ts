@@ -57,7 +57,7 @@ async function refusal(response: Response): Promise<[string, Refusal['errors'][0
 
 type Lane = (to: World, repository: string, content: Content) => Promise<Response>;
 
-/** Sends requests until one is refused. Returns the last answer. */
+/** Sends requests until one is refused. @returns the last answer */
 async function inTurn(...requests: (() => Promise<Response>)[]): Promise<Response> {
   let answer: Response | undefined;
   for (const request of requests) {
@@ -93,7 +93,7 @@ const LANES: Record<string, Lane> = {
   },
 };
 
-/** It is known only at the end what chunks become. Until then they may be new content and need space. */
+/** The ways to upload. The digest of chunks is known only at the end, so until then they count as new content. */
 const lanes = Object.entries(LANES);
 const MODES: { verify: string; part: number }[] = [
   { verify: 'storage', part: 64 * 1024 },
@@ -236,7 +236,7 @@ describe('unfinished uploads', () => {
   const room = 1_000_000;
   const part = 400_000;
 
-  /** Sends a chunk that is accepted. @returns where the upload continues */
+  /** Sends a chunk and expects that it is accepted. @returns the new location of the upload */
   async function taken(location: string, bytes: Uint8Array<ArrayBuffer>): Promise<string> {
     const response = await patch(world, location, sized(bytes));
     expect(response.status).toBe(202);
@@ -406,7 +406,7 @@ describe('a quota of a user', () => {
   });
 });
 
-/** A user who may push there. */
+/** Creates a user who may push to the organization. */
 async function pusherOf(organization: string): Promise<Person> {
   const paul = await inviteUser(world, 'paul');
   const path = `/organizations/${organization}/members/paul`;

@@ -31,7 +31,7 @@ beforeAll(async () => {
   for (const repository of ['acme/many', 'acme/large', 'acme/mixed']) config = await pushBlob(world, repository, '{}');
 });
 
-/** Its digest. */
+/** Pushes a referrer. @returns its digest */
 async function refer(repository: string, n: number, bytes = 0): Promise<string> {
   const document = {
     schemaVersion: 2,

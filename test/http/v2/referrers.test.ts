@@ -1,4 +1,4 @@
-/** Referrers: the list of a subject, its order of events, and the filter. */
+/** Referrers: the list of a subject whatever is pushed first, and the filter for artifact types. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   CONFIG_TYPE,

@@ -1,4 +1,4 @@
-/** Compare-and-swap of tags: a put on condition of what its tags name, or that they do not exist (RFC 9110, 13.1). */
+/** Compare-and-swap of tags: a put with the condition that its tags name a digest, or do not exist (RFC 9110, 13.1). */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import { type Fault, faulty } from '../../world/faults.ts';
@@ -29,7 +29,7 @@ interface Conditions {
   as?: string | null;
 }
 
-/** @param reference with a query, if there is one */
+/** Puts a manifest with a condition. @param reference the reference, with the query if there is one */
 function put(at: World, reference: string, image: Content, { match, noneMatch, as }: Conditions = {}): Promise<Response> {
   const send: Send = {
     headers: {
@@ -50,7 +50,7 @@ async function must(response: Promise<Response>, status = 201): Promise<void> {
 const quoted = (...contents: Content[]) => contents.map(({ digest }) => `"${digest}"`).join(', ');
 const PRECONDITION = '412 DENIED';
 
-/** Everything that a refusal must not change. */
+/** All rows that a refusal must not change. */
 async function contents(): Promise<unknown> {
   const tables =
     'repositories blobs repository_blobs manifests manifest_references tags tag_history trash tombstones events'.split(' ');
@@ -295,7 +295,7 @@ describe('of 16 concurrent puts', () => {
 });
 
 describe('a batch whose answer is lost', () => {
-  /** The stores, in which the next put is committed and its answer lost. */
+  /** A world in which the next put is committed and the answer of the database is lost. */
   async function losing(fault: Fault = 'fail-after'): Promise<World> {
     const counted = faulty(world.env);
     await must(put(worldOf(counted.env), 'counted', one));

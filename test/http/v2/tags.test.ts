@@ -13,7 +13,7 @@ beforeAll(async () => {
 
 const BYTEWISE = ['10', '9', 'A', 'C', '_x', 'a', 'a-b', 'a.b', 'aa', 'b'];
 
-/** A hundred a request. */
+/** Sets tags, a hundred in each request. */
 async function setTags(repository: string, tags: string[]): Promise<void> {
   const { bytes, digest } = await imageIn(world, repository, 1);
   for (let at = 0; at < tags.length; at += 100) {

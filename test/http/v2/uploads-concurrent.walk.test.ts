@@ -59,7 +59,7 @@ describe.each(inFull<readonly (typeof MODES)[number][]>(MODES, MODES.slice(0, 1)
     { kind: 'two large', count: 2, size: part + 1000, make: sized },
     { kind: 'two large ones of unknown length', count: 2, size: part + 1000, make: unsized },
   ])('$kind PATCHes of the same range, with different bytes', ({ count, size, make }) => {
-    /** Returns the upload, the winning content, and the others. */
+    /** Lets several chunks compete for one upload. @returns the upload, the content that won, and the other contents */
     async function race(before: Uint8Array<ArrayBuffer>): Promise<[location: string, winner: Content, losers: Content[]]> {
       const location = await begin(world);
       if (before.byteLength > 0) await patch(world, location, sized(before));
@@ -193,7 +193,7 @@ describe.each(inFull<readonly (typeof MODES)[number][]>(MODES, MODES.slice(0, 1)
     });
 
     describe("one of which makes the other's parts invalid", () => {
-      /** As R2 does when another request has written a part meanwhile. @param times how often */
+      /** A world whose R2 refuses a part as if another request had written it. @param times the number of such refusals */
       const spoilt = (times: number): World => {
         let left = verify === 'stream' ? times : 0;
         const resumeMultipartUpload = (key: string, id: string) => {
@@ -396,7 +396,7 @@ describe.each(inFull<readonly (typeof MODES)[number][]>(MODES, MODES.slice(0, 1)
   describe('a finish that has written the object and then loses', () => {
     const sizes = { first: 2 * part + 10, more: 100, other: 100 };
 
-    /** An upload in one PATCH, and a finish of it that is held before its commit. */
+    /** Uploads bytes in one PATCH, and starts to finish the upload. The finish is held before its commit. */
     async function aboutToCommit(end: Uint8Array<ArrayBuffer>) {
       const bytes = layer(sizes.first);
       const location = locationOf(await patch(world, await begin(world), unsized(bytes)));
@@ -470,7 +470,7 @@ describe.each(inFull<readonly (typeof MODES)[number][]>(MODES, MODES.slice(0, 1)
     release(): void;
   }
 
-  /** A client whose calls of `method` on a binding, from the `nth` on, wait to be released. */
+  /** A world whose calls of `method` on a binding wait for their release, beginning with the `nth` call. */
   function heldAt({ env }: World, binding: 'BLOBS' | 'DB', method: string, nth = 1): Held {
     const reached = Promise.withResolvers<void>();
     const gate = Promise.withResolvers<void>();

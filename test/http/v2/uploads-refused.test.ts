@@ -156,7 +156,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   describe('content with another digest', () => {
     const sent = layer(2 * part + 5, 1);
 
-    /** Every way to upload. Each returns its answer and where the upload was. */
+    /** Every way to upload. Each returns the answer and the location of the upload. */
     const ways: Record<string, (claimed: string) => Promise<{ response: Response; location?: string }>> = {
       'a single POST': async (claimed) => ({ response: await postWhole(world, REPOSITORY, claimed, sized(sent)) }),
       'a single POST of unknown length': async (claimed) => ({

@@ -1,4 +1,4 @@
-/** The whole way of events through the program, on the runtime's own queues. `npm run bench:webhooks` sends many more. */
+/** Events pass through the whole program and the queues of the runtime. `npm run bench:webhooks` sends many more. */
 import { expect, test } from 'vitest';
 import { drain } from './drain.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Many events to many endpoints, some of which fail for a while, through the whole program: requests, D1, the queues of the
- * embedded runtime, and real connections. The endpoints themselves count the deliveries.
+ * Sends many events to many endpoints, some of which fail for a while. The events pass through the whole program: requests, D1,
+ * the queues of the embedded runtime, and real connections. The endpoints themselves count the deliveries.
  */
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,29 +10,29 @@ import { type Endpoint, type Manner, startEndpoints } from './endpoints.ts';
 export interface Plan {
   events: number;
   endpoints: number;
-  /** How this many endpoints fail, and for how many requests; `null`: until all the others are done. */
+  /** The endpoints that fail: how, and for how many requests. `null` means until all other endpoints have all events. */
   ill: { manner: Exclude<Manner, 'well'>; patience: number | null }[];
-  /** Timeout of the whole run in milliseconds. */
+  /** The timeout of the whole run in milliseconds. */
   limit: number;
-  /** Called now and then with the number that each endpoint has acknowledged. */
+  /** Called from time to time with the number of deliveries that each endpoint has acknowledged. */
   onProgress?: (acknowledged: number[]) => void;
 }
 
 export interface Report {
-  /** Milliseconds: until all events were recorded, until healthy endpoints had all of them, until failing ones had. */
+  /** The milliseconds until all events were recorded, until the healthy endpoints had all of them, and until the others had. */
   recorded: number;
   well: number;
   ill: number;
-  /** Events that an endpoint never acknowledged, and deliveries sent again after it had. */
+  /** The number of deliveries that were never acknowledged, and of those that were sent again after they were acknowledged. */
   lost: number;
   repeated: number;
   requests: number;
-  /** Deliveries by state, as the API reports them. */
+  /** The number of deliveries in each state, as the API reports them. */
   states: Record<string, number>;
 }
 
 const REPOSITORY = 'acme/app';
-/** Tags of one PUT: the limit of the registry. */
+/** The number of tags in one PUT, which is the limit of the registry. */
 const TAGS_PER_PUT = 100;
 const PROGRESS_MS = 10_000;
 
@@ -100,7 +100,7 @@ async function subscribe(registry: Registry, url: string): Promise<string> {
   return ((await response.json()) as { webhook: { id: string } }).webhook.id;
 }
 
-/** One event a tag, a hundred tags a request. */
+/** Records events by pushing tags, a hundred in each request. Each tag is one event. */
 async function record(registry: Registry, events: number): Promise<void> {
   const config = '{}';
   const digest = digestOf(config);

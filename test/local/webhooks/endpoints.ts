@@ -1,4 +1,4 @@
-/** Webhook endpoints on this machine: each answers as it is told, and records what it has acknowledged. */
+/** Webhook endpoints on this machine. Each gives the answers that the test chooses, and records acknowledged deliveries. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -6,14 +6,14 @@ export type Manner = 'well' | 'refuses' | 'hangs' | 'resets';
 
 export class Endpoint {
   manner: Manner = 'well';
-  /** Requests by `webhook-id`, and those that were acknowledged. */
+  /** The number of requests by `webhook-id`, and the ids of acknowledged deliveries. */
   readonly requests = new Map<string, number>();
   readonly acknowledged = new Set<string>();
-  /** Received again after it was acknowledged. */
+  /** The ids of deliveries that were received again after they were acknowledged. */
   readonly repeated: string[] = [];
-  /** When it acknowledged the last one: milliseconds since the epoch. */
+  /** The time of the last acknowledgement, in milliseconds since the epoch. */
   lastAt = 0;
-  /** For how many requests it still fails; `null`: until it is told otherwise. */
+  /** The number of requests that the endpoint will still fail. `null` means that it fails until the test changes this. */
   patience: number | null = null;
 
   take(id: string, response: ServerResponse): void {
@@ -36,7 +36,7 @@ export class Endpoint {
 
 export interface Endpoints {
   all: Endpoint[];
-  /** The manner of endpoint n. */
+  /** The URL of the endpoint with this number. */
   url(n: number): string;
   stop(): Promise<void>;
 }

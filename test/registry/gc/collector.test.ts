@@ -1,4 +1,4 @@
-/** The collector: it deletes unneeded content, and nobody who was told that content exists loses it. */
+/** The collector deletes unneeded content. A client that was told that content exists does not lose it. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { faulty } from '../../world/faults.ts';
 import {
@@ -64,7 +64,7 @@ describe('an unreferenced blob', () => {
 });
 
 describe('a client that was told of a blob can put its manifest, even if the blob was old and unreferenced', () => {
-  /** The client's request, and the collector between its answer and its manifest. */
+  /** The requests after which a client may use a blob. The collector runs between the answer and the push of the manifest. */
   const asks: Record<string, (path: string, digest: string) => Promise<void>> = {
     'by HEAD': async (path, digest) => expect(await head(world, `${path}/blobs/${digest}`)).toBe(200),
     'by a mount': async (path, digest) => {
@@ -363,7 +363,7 @@ describe('the trash', () => {
     expect(await count(world, 'manifest_references')).toBe(2);
     expect(await keys(world)).toHaveLength(2);
     expect(await digestAt(world, 'acme/api', 'v1')).toBe(again.digest);
-    // Both expired together: one belongs to a name that is another repository's now, which is not affected.
+    // Both expired together. Another repository has the name of one of them now, and is not affected.
     expect(await purged()).toEqual([
       { about: 'organization:acme', actor: 'registry', target: '{"kind":"repository","name":"","repository":"acme/api"}' },
       { about: 'organization:acme', actor: 'registry', target: '{"kind":"tag","name":"v2","repository":"acme/api"}' },
@@ -377,7 +377,7 @@ test('what a slice did before it was cut off is in the report of its pass', asyn
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
      INSERT INTO repository_blobs (repository_id, digest, leased_until) SELECT 1, 'sha256:' || printf('%064d', i), 0 FROM n`,
   ).run();
-  // It is cut off after its first deletion, without an error.
+  // The collector stops after its first deletion without an error.
   const { env, stopped } = faulty(world.env, 'stop-after', 4);
   await Promise.race([slice(env), stopped]);
   const left = await count(world, 'repository_blobs');

@@ -1,6 +1,6 @@
 /**
- * The collector under failure: killed at every call to a store, run twice at once, with corrupt data; and the cost of a
- * slice.
+ * Failures of the collector: it is killed at every call to a store, runs twice at the same time, or finds corrupt data. Also
+ * the cost of a slice.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';
@@ -21,7 +21,7 @@ beforeEach(async () => {
 
 const LARGE = { annotations: { text: 'x'.repeat(200_000) } };
 
-/** Garbage for every phase, and one image that has to stay. */
+/** Creates garbage for every phase of the collector, and one image that must be kept. */
 async function garbage(): Promise<{ kept: Content; objects: string[] }> {
   const kept = await pushImage(world, 'acme/base', 'v1', 1);
   for (const seed of [2, 3]) await pushImage(world, 'acme/base', 'moving', seed);
@@ -37,7 +37,7 @@ async function garbage(): Promise<{ kept: Content; objects: string[] }> {
   return { kept, objects: await keys(world) };
 }
 
-/** While a repository is purged its rows disappear table by table, so complaints about them are ignored. */
+/** The violations of invariants, except in a repository that is being purged, whose rows are deleted table by table. */
 async function wrongElsewhere(): Promise<string[]> {
   const purging = await count(world, 'trash', "kind = 'repository' AND purging = 1");
   const complaints = await wrong(world);
@@ -199,7 +199,7 @@ describe('a slice costs', () => {
     return all;
   }
 
-  /** Without the statements of a batch, which are counted there. */
+  /** Counts the runs of a statement on its own. The statements of a batch are counted with the batch. */
   function countRuns(statement: D1PreparedStatement, ran: () => void): D1PreparedStatement {
     return new Proxy(statement, {
       get(target, name) {

@@ -1,4 +1,4 @@
-/** Findings of `fsck`: each kind of damage is caused on purpose, and reported with what it affects and how to repair it. */
+/** The consistency check: each kind of damage is caused on purpose and is reported with its place and its remedy. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { fsck } from '../../../src/registry/gc/fsck.ts';
 import type { Finding } from '../../../src/registry/gc/fsck-checks.ts';

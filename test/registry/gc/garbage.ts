@@ -1,4 +1,4 @@
-/** Shared by the tests of this folder: lets days pass, and runs the collector and the scrub to their end. */
+/** Helpers of the tests of garbage collection: they let days pass, and run the collector and the scrub to their end. */
 import { deleteTrashedPolicies } from '../../../src/auth/rights/policies.ts';
 import type { Env } from '../../../src/env.ts';
 import { type Collected, collectSlice } from '../../../src/registry/gc/collector.ts';
@@ -8,7 +8,7 @@ import type { World } from '../../world/world.ts';
 
 const DAY = 24 * 60 * 60;
 
-/** Moves stored times this many days into the past. */
+/** Lets days pass: moves all stored times this many days into the past. */
 export async function daysPass({ env }: World, days: number): Promise<void> {
   const times = {
     blobs: 'created_at',
@@ -38,7 +38,7 @@ export async function collect({ env }: World): Promise<Collected['report'] & { s
   throw new Error('the pass does not end');
 }
 
-/** Passes with days between them, until everything is deleted that can be. */
+/** Runs passes with days between them, until all unneeded content is deleted. */
 export async function collectAll(world: World): Promise<void> {
   for (let n = 0; n < 3; n++) {
     await daysPass(world, 10);
@@ -54,7 +54,7 @@ export async function scrub({ env }: World, now = Date.now()): Promise<ScrubRepo
   throw new Error('the scrub does not end');
 }
 
-/** Violations of the invariants, except leases: here, days pass. */
+/** The violations of invariants, except those about leases, because leases end when days pass. */
 export async function wrong({ env }: { env: Env }): Promise<string[]> {
   return (await violations(env)).filter((complaint) => !complaint.endsWith('has no lease'));
 }
@@ -67,7 +67,7 @@ export async function keys({ env }: World, prefix = ''): Promise<string[]> {
   return (await env.BLOBS.list({ prefix })).objects.map(({ key }) => key);
 }
 
-/** Status of a HEAD. */
+/** Sends a HEAD. @returns the status */
 export async function head(world: World, path: string): Promise<number> {
   return (await world.fetch('HEAD', path)).status;
 }

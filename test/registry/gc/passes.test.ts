@@ -1,4 +1,4 @@
-/** Saved positions of jobs: of two concurrent slices one counts, and the report of a pass stays until the next one ends. */
+/** The saved progress of jobs: only one of two concurrent slices is saved, and the report of a pass is kept until the next. */
 import { beforeEach, expect, test, vi } from 'vitest';
 import { type Cursor, getPasses, noteProblem, openPass, savePass } from '../../../src/registry/gc/passes.ts';
 import { newWorld, type World } from '../../world/world.ts';

@@ -1,5 +1,5 @@
 /**
- * Purging on request and in slices: what is being purged cannot be restored, and a large repository is purged in small steps.
+ * Purges on request and in slices. Content that is being purged cannot be restored, and a large repository is purged in steps.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { purgeEntry } from '../../../src/registry/gc/purge.ts';
@@ -71,7 +71,7 @@ describe('purgeEntry', () => {
   });
 });
 
-/** As in a registry that is in use for long, inserted by SQL. */
+/** Inserts as many rows as a repository has that was used for a long time. */
 async function manyRows(id: number, rows: number): Promise<void> {
   const each = (sql: string) =>
     world.env.DB.prepare(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) ${sql}`).bind(id, rows);
@@ -102,7 +102,7 @@ describe('a deleted repository', () => {
     await daysPass(world, 8);
     const { slices, purged, problems } = await collect(world);
     expect(slices).toBeGreaterThan(10);
-    // Its own entries expired with it: some were purged before their turn.
+    // The repository's own entries in the trash expired with it, and some of them were purged before it.
     expect(purged).toBeGreaterThan(0);
     expect(problems).toEqual([]);
     for (const table of ['tags', 'tag_history', 'manifest_references', 'manifests', 'pulls', 'manifest_checks', 'trash']) {
@@ -169,7 +169,7 @@ test('that was restored and deleted again while being purged gets its full time 
   expect(at).toBeGreaterThan(8);
 });
 
-/** Days pass one by one, and none is the one on which the trash is purged. */
+/** Runs the collector on each day before the given one, on which the trash would be purged. */
 async function collectAllBut(days: number): Promise<void> {
   for (let day = 1; day < days; day++) {
     await daysPass(world, 1);

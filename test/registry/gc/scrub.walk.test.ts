@@ -1,5 +1,5 @@
 /**
- * The scrub: missing or damaged content counts as absent and can be pushed again, and only unreferenced objects are deleted.
+ * The scrub. Missing or damaged content counts as absent and can be pushed again. Only objects that no row names are deleted.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseDigest } from '../../../src/oci/digest.ts';
@@ -114,7 +114,7 @@ describe('a blob', () => {
     await world.env.BLOBS.put(await keyOf(blob.digest), bytes, hasChecksum ? { sha256 } : {});
     const { env, counts } = counting(world.env);
     expect(await scrub(worldOf(env))).toMatchObject({ damaged: 1 });
-    // It is read once more before it counts as damaged.
+    // The object is read a second time before it counts as damaged.
     expect(counts.r2Reads).toBe(1);
     await heals(blob);
   });
@@ -160,7 +160,7 @@ describe('a blob', () => {
     await world.env.BLOBS.delete(await keyOf(blob.digest));
     let batches = 0;
     const DB = intercepted(world.env.DB, async (name, effect) => {
-      // The first one starts the pass. A reader found it before, and a client pushed it again.
+      // The first batch starts the pass. Before the second, a reader finds the missing object and a client pushes it again.
       if (name === 'DB.batch' && ++batches === 2) {
         await world.fetch('GET', `${API}/blobs/${blob.digest}`);
         await pushBlob(world, 'acme/api', blob.bytes);
@@ -170,7 +170,7 @@ describe('a blob', () => {
     await scrub(worldOf({ ...world.env, DB }));
     expect(batches).toBeGreaterThanOrEqual(2);
     expect((await world.fetch('HEAD', `${API}/blobs/${blob.digest}`)).status).toBe(200);
-    // The reader's.
+    // The reader has reported the missing object, and the scrub has not.
     expect(await missing()).toHaveLength(1);
     expect(await wrong(world)).toEqual([]);
   });
@@ -258,7 +258,7 @@ describe('an unreferenced object', () => {
     await world.env.BLOBS.put(key, blob.bytes);
     let statements = 0;
     const DB = intercepted(world.env.DB, async (_, effect) => {
-      // Start, rows, then the query for orphans.
+      // The third statement is the query for orphans, after the start of the pass and the rows.
       if (++statements === 3) {
         await world.env.DB.prepare('INSERT INTO blobs (digest, size, object_key, created_at) VALUES (?1, 4, ?2, 0)')
           .bind(blob.digest, key)
@@ -291,7 +291,7 @@ describe('an unreferenced object', () => {
   });
 });
 
-/** `n` blobs with objects, every tenth without, and every tenth object without a row. */
+/** Creates `n` blobs. Every tenth blob has no object, and for every tenth blob there is an object without a row. */
 async function manyBlobs(n: number): Promise<void> {
   const digests = await Promise.all(Array.from({ length: n }, async (_, i) => (await contentOf(String(i))).digest));
   const rows = digests.map((digest, i) => ({ digest, size: String(i).length, key: blobKey(digest) }));
@@ -317,7 +317,7 @@ describe('a slice', () => {
       ended = (await scrubSlice(env, Date.now() + 30 * DAY)).ended;
       slices.push(counts);
     }
-    // The last one goes on from one key range to the next, since two of them are empty.
+    // The last slice also covers the two following ranges of keys, because they are empty.
     expect(slices.length).toBe(4);
     const last = slices.pop();
     expect(last).toMatchObject({ r2Writes: 2 });

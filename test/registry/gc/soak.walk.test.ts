@@ -1,6 +1,6 @@
 /**
- * Clients push, mount and delete the same few layers while a collector without grace period runs. A client that was told that
- * content exists can use it. In the end everything acknowledged is there and nothing else.
+ * Clients push, mount and delete the same few layers while a collector without a grace period runs. A client that was told that
+ * content exists can use it. At the end, all acknowledged content exists, and no other content.
  */
 import { expect, test } from 'vitest';
 import {
@@ -27,7 +27,7 @@ interface Image extends Content {
   blobs: Content[];
 }
 
-/** An image of layers that others share. */
+/** An image whose layers other images share. */
 async function image(seed: number): Promise<Image> {
   const config = await contentOf(`{"seed":${seed}}`);
   const layers = [await contentOf(noise(60, 100 + (seed % 3))), await contentOf(noise(80, 200 + (seed % 4)))];
@@ -52,7 +52,7 @@ function dice(seed: number): (sides: number) => number {
   };
 }
 
-/** As docker does: checks first, mounts if possible, and skips what exists. */
+/** Pushes an image as docker does: it checks each blob first, mounts it if possible, and skips existing blobs. */
 async function push(world: World, repository: string, { digest, blobs, ...manifest }: Image, tag: string): Promise<void> {
   const other = REPOSITORIES.find((one) => one !== repository);
   for (const blob of blobs) {
