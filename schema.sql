@@ -128,6 +128,7 @@ CREATE INDEX IF NOT EXISTS tags_by_time ON tags (repository_id, updated_at, name
 --   previous: the digest that the tag named before the change.
 --   attempt: the id of the push. If the answer of the database is lost, the push finds by this id that it was carried out.
 --   reserved: 1 if the tag was immutable when it was deleted. Then the tag can only be created again with the same digest.
+--   cause: why the tag was changed (vocabulary/causes.ts). NULL for changes that were recorded before causes were.
 CREATE TABLE IF NOT EXISTS tag_history (
   repository_id INTEGER NOT NULL,
   tag TEXT NOT NULL,
@@ -139,6 +140,7 @@ CREATE TABLE IF NOT EXISTS tag_history (
   key_id TEXT,
   attempt TEXT,
   reserved INTEGER NOT NULL DEFAULT 0,
+  cause TEXT,
   PRIMARY KEY (repository_id, tag, point)
 ) STRICT, WITHOUT ROWID;
 
@@ -603,6 +605,27 @@ CREATE INDEX IF NOT EXISTS subscriptions_by_scope ON subscriptions (scope, id);
 
 -- Index for the webhooks of a user who loses rights.
 CREATE INDEX IF NOT EXISTS subscriptions_by_owner ON subscriptions (coalesce(responsible, created_by));
+
+-- The webhooks of repositories in the trash, with the columns that they had.
+--   repository_id: the id of the repository, which is also the id of its entry in the trash.
+CREATE TABLE IF NOT EXISTS trashed_subscriptions (
+  repository_id INTEGER NOT NULL,
+  id TEXT NOT NULL,
+  scope TEXT NOT NULL,
+  description TEXT NOT NULL,
+  endpoint TEXT NOT NULL,
+  filter TEXT NOT NULL,
+  format TEXT NOT NULL,
+  origin TEXT NOT NULL,
+  generation INTEGER NOT NULL,
+  previous_until INTEGER NOT NULL,
+  disabled TEXT,
+  created_at INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  responsible TEXT,
+  PRIMARY KEY (repository_id, id)
+) STRICT, WITHOUT ROWID;
 
 -- Deliveries: at most one row for each event and subscription.
 --   event_data: the event as it was recorded, with the data about the repository that the format needs, as JSON.

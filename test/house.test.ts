@@ -102,6 +102,7 @@ const TABLES: Record<string, string> = {
   refusals: 'events',
   events: 'events',
   subscriptions: 'webhooks',
+  trashed_subscriptions: 'webhooks',
   deliveries: 'webhooks',
   background_days: 'background',
   match_cursor: 'webhooks',

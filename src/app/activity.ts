@@ -4,6 +4,7 @@ import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
 import { isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
 import { firstEventOf, searchEvents } from '../events/history.ts';
 import type { RepositoryName } from '../oci/name.ts';
+import type { Cause } from '../vocabulary/causes.ts';
 import type { EventType } from '../vocabulary/event-types.ts';
 import { namespaceOf, parseName } from '../vocabulary/names.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -36,6 +37,8 @@ export interface ActivityFilter {
   digest?: string | undefined;
   actor?: string | undefined;
   types?: readonly EventType[] | undefined;
+  /** Only changes of tags and manifests with this cause. */
+  cause?: Cause | undefined;
   since?: number | undefined;
   /** Only events before this time. */
   until?: number | undefined;
@@ -51,7 +54,7 @@ export interface ActivityFilter {
  */
 export async function listActivity(
   call: Call,
-  { repository, organization, tag, digest, actor, types, since, until }: ActivityFilter,
+  { repository, organization, tag, digest, actor, types, cause, since, until }: ActivityFilter,
   { before, limit }: { before: number | null; limit: number },
 ): Promise<{ items: LoggedActivity[]; next: number | null }> {
   requireLogin(call);
@@ -66,6 +69,7 @@ export async function listActivity(
     tag: tag ?? null,
     digest: digest ?? null,
     types: types ?? null,
+    cause: cause ?? null,
     since: since ?? null,
     until: until ?? null,
     after: repository !== undefined ? await firstVisible(call, repository) : 0,

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
 import { isRepositoryName } from '../oci/name.ts';
 import { isTag } from '../oci/reference.ts';
+import { CAUSES } from '../vocabulary/causes.ts';
 import { EVENT_TYPES } from '../vocabulary/event-types.ts';
 import { instant } from './fields.ts';
 import { PAGE_QUERY } from './pages.ts';
@@ -38,6 +39,7 @@ export const activityQuery = z
           .pipe(z.array(z.enum(EVENT_TYPES))),
       )
       .describe('Only events of these types, separated by commas'),
+    cause: z.optional(z.enum(CAUSES)).describe('Only changes of tags and manifests with this cause'),
     since: z.optional(instant).describe('Only events at this time or later'),
     until: z.optional(instant).describe('Only events before this time'),
   })
@@ -59,7 +61,9 @@ export const event = z.strictObject({
   organization: z
     .nullable(z.string())
     .describe('Set if the event is about an organization, its people, teams, robots or rules'),
-  target: z.record(z.string(), z.unknown()).describe('What was changed; the fields depend on the type'),
+  target: z
+    .record(z.string(), z.unknown())
+    .describe('What was changed; the fields depend on the type. Events about tags and manifests have `cause`'),
   actor: z.strictObject({ subject: z.string(), key: z.nullable(z.string()).describe('The access key that was used') }),
 });
 

@@ -2,6 +2,7 @@
  * The JSON Schema (draft 2020-12) of the events that are sent to webhooks of the format `native`. Later versions may add
  * fields. They never remove a required field, and never change the meaning of a field.
  */
+import { CAUSES } from '../vocabulary/causes.ts';
 import { cloudEventType, EVENT_TYPES, type EventType, isAboutBlob } from '../vocabulary/event-types.ts';
 
 const text = { type: 'string', minLength: 1 } as const;
@@ -50,7 +51,7 @@ export const EVENT_SCHEMA = {
     },
   },
   oneOf: [
-    eventsOf(['tag.created'], { allOf: [ref('image'), ref('tagged'), ref('stored')] }),
+    eventsOf(['tag.created', 'tag.restored'], { allOf: [ref('image'), ref('tagged'), ref('stored')] }),
     eventsOf(['tag.moved'], { allOf: [ref('image'), ref('tagged'), ref('stored'), { required: ['previousDigest'] }] }),
     eventsOf(['tag.pushed'], { allOf: [ref('image'), ref('tagged'), ref('stored'), { required: ['changed'] }] }),
     eventsOf(['tag.deleted'], { allOf: [ref('image'), ref('tagged')] }),
@@ -77,6 +78,12 @@ export const EVENT_SCHEMA = {
         digest: ref('digest'),
         previousDigest: { ...ref('digest'), description: 'The digest that the tag named before.' },
         changed: { const: false, description: 'The tag named this manifest already and was pushed again.' },
+        cause: {
+          enum: CAUSES,
+          description:
+            'Why it changed: a client pushed it, somebody rolled the tag back, restored it from the trash or deleted it, ' +
+            'or a lifecycle rule did. Absent from events that were recorded before causes were.',
+        },
         mediaType: { type: 'string', description: 'Media type of the manifest.' },
         size: { type: 'integer', minimum: 0, description: 'Size of the manifest in bytes.' },
         image: { ...text, description: 'The reference that clients can pull: registry.example.com/acme/api:v1@sha256:…' },

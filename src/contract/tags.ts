@@ -1,6 +1,7 @@
 /** Schemas of tags in the management API: the history of a tag, the rollback of a tag, and the setting for immutable tags. */
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
+import { CAUSES } from '../vocabulary/causes.ts';
 import { EXCLUSION, EXCLUSIONS_MAX, MUTABILITIES } from '../vocabulary/mutability.ts';
 import { PAGE_QUERY } from './pages.ts';
 
@@ -11,6 +12,11 @@ export const historyPoint = z.strictObject({
   at: z.iso.datetime(),
   digest: z.nullable(z.string()).describe('The digest that the tag names from this point on; null: the tag was deleted'),
   previous: z.nullable(z.string()).describe('The digest that it named before'),
+  cause: z
+    .nullable(z.enum(CAUSES))
+    .describe(
+      '`push`, `rollback`, `restore` from the trash, `deletion` by somebody, or `lifecycle`: a rule. Null for early changes',
+    ),
   present: z.boolean().describe('True if the image of `digest` still exists, so that the tag can be rolled back to it'),
   actor: z
     .nullable(z.strictObject({ subject: z.string(), key: z.nullable(z.string()) }))

@@ -1,6 +1,7 @@
 /** Reads events: oldest first for delivery, newest first for the audit log. Deletes old events. */
 import type { Env } from '../env.ts';
 import type { Page } from '../oci/page.ts';
+import type { Cause } from '../vocabulary/causes.ts';
 import type { EventType } from '../vocabulary/event-types.ts';
 import { type Database, newBatch } from './batch.ts';
 import type { RecordedEvent } from './event.ts';
@@ -66,6 +67,7 @@ interface EventQuery {
   about: { exactly: string } | { organization: string } | null;
   actor: string | null;
   types: readonly EventType[] | null;
+  cause: Cause | null;
   since: number | null;
   until: number | null;
   /** Only events whose target names this tag. */
@@ -107,7 +109,7 @@ export async function searchEvents(
   before: number | null,
   limit: number,
 ): Promise<EventPage> {
-  const { about, actor, types, since, until, after, tag, digest } = search;
+  const { about, actor, types, since, until, after, tag, digest, cause } = search;
   const exactly = about && 'exactly' in about ? about.exactly : null;
   const organization = about && 'organization' in about ? about.organization : null;
   const end = until === null ? Number.MAX_SAFE_INTEGER : await firstEventSince(env, until);
@@ -121,12 +123,12 @@ export async function searchEvents(
        FROM (SELECT *, sum(${bytesOf('target')}) OVER (ORDER BY id DESC) AS bytes FROM (
          SELECT * FROM (${rows}) WHERE actor = coalesce(:actor, actor) 
            AND (:types IS NULL OR type IN (SELECT value FROM json_each(:types)))
-           AND ${NAMES_CONTENT}
+           AND (:cause IS NULL OR target ->> 'cause' = :cause) AND ${NAMES_CONTENT}
            AND (:organization IS NULL OR about IN ('organization:' || :organization, 'logins:' || :organization)
              OR substr(about, 1, length(:organization) + 1) = :organization || '/')
          ORDER BY id DESC LIMIT :rows))
        ORDER BY id DESC`,
-    { ...range, actor, types, organization, tag, digest, rows: limit + 1 },
+    { ...range, actor, types, organization, tag, digest, cause, rows: limit + 1 },
   );
   const further = batch.query<{ id: number | null }>(below, range);
   const results = await batch.commit();

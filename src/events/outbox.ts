@@ -2,6 +2,8 @@
  * The table of events, which is both the audit log and the outbox. An event is added to the batch of the change that it
  * describes, so either both are committed or neither is (invariant 6).
  */
+
+import type { Cause } from '../vocabulary/causes.ts';
 import type { Batch } from './batch.ts';
 import type { Actor } from './event.ts';
 import type { Parameters } from './sql.ts';
@@ -47,6 +49,17 @@ export function recordEvent(batch: Batch, { about, by, select, parameters, ...op
     },
   );
 }
+
+/** Adds events about tags or manifests. Their target also has the cause of the change. */
+export function recordImageEvent(batch: Batch, { cause, select, parameters, ...source }: ImageEventSource): void {
+  recordEvent(batch, {
+    ...source,
+    select: `SELECT type, json_set(target, '$.cause', :event_cause) AS target FROM (${select})`,
+    parameters: { ...parameters, event_cause: cause },
+  });
+}
+
+type ImageEventSource = Omit<EventSource, 'hasChanges' | 'onceIn' | 'atMostADay'> & { cause: Cause };
 
 /** The events to record. The SQL of `select` may name the values of `parameters`, `:event_about` and `:event_actor`. */
 export interface EventSource {

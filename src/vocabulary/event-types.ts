@@ -6,6 +6,7 @@ export const EVENT_TYPES = [
   'tag.created',
   'tag.moved',
   'tag.pushed',
+  'tag.restored',
   'tag.deleted',
   'blob.mounted',
   'blob.deleted',

@@ -5,6 +5,8 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { QUIET_TYPES } from '../../src/events/event.ts';
 import { ROUTES } from '../../src/http/routes.ts';
+import { CAUSES } from '../../src/vocabulary/causes.ts';
+import { type EventType, isAboutImage } from '../../src/vocabulary/event-types.ts';
 import { type Content, contentOf, IMAGE_TYPE, noise, pushBlob, pushImage, textOf } from '../world/images.ts';
 import { makeOrganization, makeRobot, makeTeam } from '../world/organizations.ts';
 import { api, invitationOf, inviteUser, type Person } from '../world/people.ts';
@@ -524,7 +526,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
     await world.fetch('DELETE', '/v2/acme/api/manifests/v1');
     return bare(ofApi('trash/tags/v1/restore'), {
       as: alice.basic,
-      records: ['acme/api: tag.created'],
+      records: ['acme/api: tag.restored'],
       notFor: [null, olga.basic, bob.basic],
       absent: [ofApi('trash/tags/none/restore'), ofNone('trash/tags/v1/restore')],
     });
@@ -542,7 +544,7 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
     await world.fetch('DELETE', `/v2/acme/api/manifests/${image.digest}`);
     return bare(ofApi(`trash/manifests/${image.digest}/restore`), {
       as: alice.basic,
-      records: ['acme/api: manifest.restored', 'acme/api: tag.created'],
+      records: ['acme/api: manifest.restored', 'acme/api: tag.restored'],
       notFor: [null, olga.basic, bob.basic],
       absent: [ofApi(`trash/manifests/${NO_DIGEST}/restore`), ofNone(`trash/manifests/${image.digest}/restore`)],
     });
@@ -761,6 +763,8 @@ describe.each(Object.entries(CHANGES))('%s', (route, changeIn) => {
     expect(response.status, await response.text()).toBeLessThan(300);
     const events = await recordAfter(world, before);
     expect(events.map(({ about, type }) => `${about}: ${type}`)).toEqual(change.records);
+    const ofImages = events.filter(({ type }) => isAboutImage(type as EventType));
+    for (const { target } of ofImages) expect(CAUSES, 'the event says why').toContain(target.cause);
     const loud = events.some(({ type }) => !QUIET_TYPES.includes(type));
     const announced = announcedTo(world);
     expect(announced).toHaveLength(loud ? (change.batches ?? 1) : 0);

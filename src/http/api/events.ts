@@ -26,9 +26,9 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
   }),
   async (c) => {
     const { n: limit = PAGE_DEFAULT, last, repository, organization, tag, digest, actor, ...times } = c.var.query;
-    const { type: types, since, until } = times;
+    const { type: types, cause, since, until } = times;
     const filter = {
-      ...{ repository: repository as RepositoryName | undefined, organization, tag, digest, actor, types },
+      ...{ repository: repository as RepositoryName | undefined, organization, tag, digest, actor, types, cause },
       since: since === undefined ? undefined : secondsOf(since),
       until: until === undefined ? undefined : secondsOf(until),
     };

@@ -3,14 +3,14 @@
  * `sha256-….sig` of a signature is such a tag.
  */
 import type { Batch, Database, Handle } from '../../events/batch.ts';
-import { recordEvent } from '../../events/outbox.ts';
+import { recordImageEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
 import { tagsAttachableTo } from '../../oci/attachment.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
-import type { Deletion } from '../tags/changes.ts';
+import { causeOf, type Deletion } from '../tags/changes.ts';
 import { rebalanceManifests } from '../usage/counting.ts';
 
 export interface ReferencingManifest {
@@ -50,9 +50,10 @@ export function trashManifests(
     { ...parameters, reason, actor: by.subject, key: by.key ?? null },
   );
   return () => {
-    recordEvent(batch, {
+    recordImageEvent(batch, {
       about: repository,
       by,
+      cause: causeOf({ reason }),
       select: chosen(
         `'manifest.deleted' AS type,
         json_patch(json_object('digest', m.digest, 'mediaType', m.media_type), json_object('reason', :reason)) AS target`,

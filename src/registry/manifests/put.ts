@@ -2,7 +2,7 @@
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Background, type Batch, type Handle, isLost, newBatch, type Results } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { recordEvent } from '../../events/outbox.ts';
+import { recordImageEvent } from '../../events/outbox.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { contentSizeOf, type Manifest } from '../../oci/manifest.ts';
@@ -161,7 +161,9 @@ function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, j
   // If the caller may neither create nor move a tag, its time is not updated and no event is recorded, so no webhook deploys
   // it.
   const pushedAgain = tags.filter((tag) => !notToMake.includes(tag) || !notToMove.includes(tag));
-  if (tags.length > 0) changeTags(batch, { repository, digest, mediaType, size, tags, by, attempt: attempt.id, pushedAgain });
+  if (tags.length > 0) {
+    changeTags(batch, { repository, digest, mediaType, size, tags, by, cause: 'push', attempt: attempt.id, pushedAgain });
+  }
   return moving;
 }
 
@@ -225,9 +227,10 @@ function requireContent(batch: Batch, env: Stores, { repository, digest, manifes
 
 /** Adds the step that records the push of a manifest without a tag, if the manifest is new. */
 function recordUntagged(batch: Batch, { repository, digest, manifest, size, by }: ManifestPut): void {
-  recordEvent(batch, {
+  recordImageEvent(batch, {
     about: repository,
     by,
+    cause: 'push',
     select: `SELECT 'manifest.pushed' AS type, json_object('digest', :digest, 'mediaType', :mediaType, 'size', :size) AS target
       WHERE NOT EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest)`,
     parameters: { repository, digest, mediaType: manifest.mediaType, size },

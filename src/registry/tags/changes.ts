@@ -4,11 +4,12 @@
  */
 import type { Batch, Handle } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { recordEvent } from '../../events/outbox.ts';
+import { recordImageEvent } from '../../events/outbox.ts';
 import type { Parameters } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
+import type { Cause } from '../../vocabulary/causes.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 
 /**
@@ -18,6 +19,17 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 export const lastPoint = (name: string) => `coalesce(
   (SELECT point FROM tag_history WHERE repository_id = ${REPOSITORY_ID} AND tag = ${name} ORDER BY point DESC LIMIT 1), 0)`;
 
+/**
+ * SQL: the type of the event by which a tag `name` that does not exist names `digest`. If a restore or rollback makes it name
+ * what it named last, there is nothing to deploy, so this has a type of its own. A tag whose history has expired is taken to
+ * have named the digest.
+ */
+const typeOfCreation = (name: string, digest: string, cause: Cause) =>
+  cause === 'push'
+    ? "'tag.created'"
+    : `iif(coalesce((SELECT previous FROM tag_history WHERE repository_id = ${REPOSITORY_ID} AND tag = ${name}
+        ORDER BY point DESC LIMIT 1), ${digest}) = ${digest}, 'tag.restored', 'tag.created')`;
+
 interface TagChange {
   repository: RepositoryName;
   digest: Digest;
@@ -26,6 +38,7 @@ interface TagChange {
   size: number;
   tags: Tag[];
   by: Actor;
+  cause: 'push' | 'rollback' | 'restore';
   /** The id of the push request. Set if the caller must later find out whether the batch was committed. */
   attempt?: string;
   /**
@@ -42,17 +55,18 @@ interface TagChange {
  */
 export function changeTags(
   batch: Batch,
-  { repository, digest, mediaType, size, tags, by, attempt, pushedAgain = [] }: TagChange,
+  { repository, digest, mediaType, size, tags, by, cause, attempt, pushedAgain = [] }: TagChange,
 ): void {
   const parameters = { repository, digest, tags, pushedAgain };
   const changing = `FROM json_each(:tags) n LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = n.value
      WHERE t.digest IS NOT :digest`;
   const target = `'tag', n.value, 'digest', :digest, 'mediaType', :mediaType, 'size', :size`;
-  recordEvent(batch, {
+  recordImageEvent(batch, {
     about: repository,
     by,
-    select: `SELECT CASE WHEN t.digest IS NULL THEN 'tag.created' WHEN t.digest = :digest THEN 'tag.pushed' ELSE 'tag.moved'
-      END AS type,
+    cause,
+    select: `SELECT CASE WHEN t.digest IS NULL THEN ${typeOfCreation('n.value', ':digest', cause)}
+          WHEN t.digest = :digest THEN 'tag.pushed' ELSE 'tag.moved' END AS type,
         CASE WHEN t.digest IS NULL THEN json_object(${target})
           WHEN t.digest = :digest THEN json_object(${target}, 'changed', json('false'))
           ELSE json_object(${target}, 'previous', t.digest) END AS target
@@ -60,10 +74,10 @@ export function changeTags(
     parameters: { ...parameters, mediaType, size },
   });
   batch.run(
-    `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, attempt)
+    `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, attempt, cause)
      SELECT ${REPOSITORY_ID}, n.value, ${lastPoint('n.value')} + 1, unixepoch(), :digest, t.digest, :actor, :key,
-       :attempt ${changing}`,
-    { ...parameters, actor: by.subject, key: by.key ?? null, attempt: attempt ?? null },
+       :attempt, :cause ${changing}`,
+    { ...parameters, actor: by.subject, key: by.key ?? null, attempt: attempt ?? null, cause },
   );
   batch.run(
     `INSERT INTO tags (repository_id, name, digest, updated_at)
@@ -74,24 +88,26 @@ export function changeTags(
   );
 }
 
-/** Adds the steps that create tags for existing manifests. A tag that exists already is not changed. */
-export function createTags(batch: Batch, repository: RepositoryName, tags: { tag: Tag; digest: Digest }[], by: Actor): void {
+/** Adds the steps that restore tags of existing manifests. A tag that exists already is not changed. */
+export function restoreTags(batch: Batch, repository: RepositoryName, tags: { tag: Tag; digest: Digest }[], by: Actor): void {
+  const cause = 'restore';
   const parameters = { repository, tags };
   const creating = `FROM json_each(:tags) n
     CROSS JOIN manifests m ON m.repository_id = ${REPOSITORY_ID} AND m.digest = n.value ->> 'digest' AND m.object_key IS NOT ''
     LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = n.value ->> 'tag' WHERE t.name IS NULL`;
   const name = `n.value ->> 'tag'`;
-  recordEvent(batch, {
+  recordImageEvent(batch, {
     about: repository,
     by,
-    select: `SELECT 'tag.created' AS type,
+    cause,
+    select: `SELECT ${typeOfCreation(name, 'm.digest', cause)} AS type,
         json_object('tag', ${name}, 'digest', m.digest, 'mediaType', m.media_type, 'size', m.size) AS target ${creating}`,
     parameters,
   });
   batch.run(
-    `INSERT INTO tag_history (repository_id, tag, point, at, digest, actor, key_id)
-     SELECT ${REPOSITORY_ID}, ${name}, ${lastPoint(name)} + 1, unixepoch(), m.digest, :actor, :key ${creating}`,
-    { ...parameters, actor: by.subject, key: by.key ?? null },
+    `INSERT INTO tag_history (repository_id, tag, point, at, digest, actor, key_id, cause)
+     SELECT ${REPOSITORY_ID}, ${name}, ${lastPoint(name)} + 1, unixepoch(), m.digest, :actor, :key, :cause ${creating}`,
+    { ...parameters, actor: by.subject, key: by.key ?? null, cause },
   );
   batch.run(
     `INSERT INTO tags (repository_id, name, digest, updated_at)
@@ -159,6 +175,11 @@ export function tagsWithoutSubject(list: { tag: Tag; digest: Digest; subject: Di
   };
 }
 
+/** The cause of a deletion, for its events. */
+export function causeOf({ reason }: Pick<Deletion, 'reason'>): Cause {
+  return reason === null ? 'deletion' : 'lifecycle';
+}
+
 export interface DeletedTag {
   tag: Tag;
   /** The digest that the tag named. */
@@ -177,18 +198,20 @@ export function deleteTags(
   { by, reason }: Deletion,
   { toTrash }: { toTrash: boolean },
 ): Handle<DeletedTag> {
-  const parameters = { ...selected.parameters, repository, reason, actor: by.subject, key: by.key ?? null };
-  recordEvent(batch, {
+  const cause = causeOf({ reason });
+  const parameters = { ...selected.parameters, repository, reason, actor: by.subject, key: by.key ?? null, cause };
+  recordImageEvent(batch, {
     about: repository,
     by,
+    cause,
     select: `SELECT 'tag.deleted' AS type,
         json_patch(json_object('tag', name, 'digest', digest), json_object('reason', :reason)) AS target
           FROM (${selected.sql})`,
     parameters,
   });
   batch.run(
-    `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, reserved)
-     SELECT ${REPOSITORY_ID}, name, ${lastPoint('name')} + 1, unixepoch(), NULL, digest, :actor, :key, reserved
+    `INSERT INTO tag_history (repository_id, tag, point, at, digest, previous, actor, key_id, reserved, cause)
+     SELECT ${REPOSITORY_ID}, name, ${lastPoint('name')} + 1, unixepoch(), NULL, digest, :actor, :key, reserved, :cause
        FROM (${selected.sql})`,
     parameters,
   );

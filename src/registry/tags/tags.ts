@@ -9,6 +9,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import type { Tag } from '../../oci/reference.ts';
+import type { Cause } from '../../vocabulary/causes.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { changeTags } from './changes.ts';
@@ -43,6 +44,8 @@ export interface HistoryPoint {
   digest: Digest | null;
   previous: Digest | null;
   by: Actor;
+  /** `null` if the change was recorded before causes were. */
+  cause: Cause | null;
   /** True if the manifest still exists, so that the tag can be rolled back to it. */
   present: boolean;
 }
@@ -54,6 +57,7 @@ interface Row {
   previous: Digest | null;
   actor: string;
   key_id: string | null;
+  cause: Cause | null;
   present: number;
 }
 
@@ -72,7 +76,7 @@ export async function listHistory(
 ): Promise<{ items: HistoryPoint[]; more: boolean }> {
   const { results } = await prepare(
     env,
-    `SELECT h.point, h.at, h.digest, h.previous, h.actor, h.key_id,
+    `SELECT h.point, h.at, h.digest, h.previous, h.actor, h.key_id, h.cause,
        EXISTS (SELECT 1 FROM manifests m
          WHERE m.repository_id = r.id AND m.digest = h.digest AND m.object_key IS NOT '') AS present
      FROM repositories r LEFT JOIN tag_history h ON h.repository_id = r.id AND h.tag = :tag AND h.point < :before
@@ -130,7 +134,7 @@ async function rollBackOnce(
   requireCondition(batch, env, put, 'version-mismatch');
   requireMutable(batch, env, repository, tagsHeldByOthers([tag], digest), { judgement, names: [tag] });
   requireTagRights(batch, env, put, ({ moving }) => missingRight(tag, moving ? 'retag' : 'push'));
-  changeTags(batch, { repository, digest, mediaType, size, tags: [tag], by });
+  changeTags(batch, { repository, digest, mediaType, size, tags: [tag], by, cause: 'rollback' });
   await batch.commit();
 }
 

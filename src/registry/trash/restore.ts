@@ -5,13 +5,13 @@
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
-import { recordEvent } from '../../events/outbox.ts';
+import { recordImageEvent } from '../../events/outbox.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
-import { changeTags, createTags } from '../tags/changes.ts';
+import { changeTags, restoreTags } from '../tags/changes.ts';
 import { tagsHeldByOthers } from '../tags/guards.ts';
 import { type Judgement, judgementOf, MUTABILITY_RULE, requireMutable } from '../tags/mutability.ts';
 import { rebalanceManifests } from '../usage/counting.ts';
@@ -163,7 +163,7 @@ function restore(batch: Batch, env: Stores, restored: Restore): void {
   );
   const manifest = 'SELECT 1 FROM manifests WHERE repository_id = :id AND digest = :digest AND media_type = :mediaType';
   batch.require('overtaken', `EXISTS (${manifest})`, { id, digest, mediaType });
-  if (tags.length > 0) changeTags(batch, restored);
+  if (tags.length > 0) changeTags(batch, { ...restored, cause: 'restore' });
   if (contents.attached.length > 0) restoreAttachedTags(batch, restored);
   if (hasManifests) removeEntries(batch, restored);
   closing();
@@ -188,9 +188,10 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
      ON CONFLICT DO UPDATE SET leased_until = max(leased_until, excluded.leased_until)`,
     { id, links, lease },
   );
-  recordEvent(batch, {
+  recordImageEvent(batch, {
     about: repository,
     by,
+    cause: 'restore',
     select: `SELECT 'manifest.restored' AS type,
         json_object('digest', t.digest, 'mediaType', t.media_type, 'size', t.size) AS target
       ${TRASHED} WHERE NOT EXISTS (
@@ -224,7 +225,7 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
 
 /** Adds the steps that restore attached tags, such as those of signatures, unless tags of the same names exist. */
 function restoreAttachedTags(batch: Batch, { id, repository, contents: { attached }, by }: Restore): void {
-  createTags(batch, repository, attached, by);
+  restoreTags(batch, repository, attached, by);
   batch.run(
     `DELETE FROM trash WHERE repository_id = :id AND kind = 'tag' AND (name, digest) IN (
        SELECT t.name, t.digest FROM json_each(:attached) n

@@ -11,6 +11,7 @@ import {
   operatorOf,
   pushShownFor,
   registryHost,
+  SHOWN_AS_PUSH,
   textField,
   timestampOf,
   uuidOf,
@@ -22,6 +23,7 @@ const ACTIONS: Partial<Record<EventType, Action>> = {
   'tag.created': 'push',
   'tag.moved': 'push',
   'tag.pushed': 'push',
+  'tag.restored': 'push',
   'manifest.pushed': 'push',
   'blob.mounted': 'mount',
   'tag.deleted': 'delete',
@@ -38,7 +40,7 @@ export const distribution: Format = {
   contentType: 'application/vnd.docker.distribution.events.v2+json',
   needsFacts: false,
   speaksOf: (type) => type in ACTIONS,
-  onlyIfNamed: [],
+  onlyIfNamed: SHOWN_AS_PUSH,
   render(occurrence) {
     const event = pushShownFor(occurrence.event);
     const action = ACTIONS[event.type] ?? 'push';

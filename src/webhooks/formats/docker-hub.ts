@@ -5,10 +5,10 @@
  * with the status "Deleted".
  */
 import type { EventType } from '../../vocabulary/event-types.ts';
-import { type Format, operatorOf, pushShownFor, splitName, textField } from './format.ts';
+import { type Format, operatorOf, pushShownFor, SHOWN_AS_PUSH, splitName, textField } from './format.ts';
 
-/** The types of pushes. Docker Hub sends a payload for every push, even if it changes nothing. */
-const PUSHES: readonly EventType[] = ['tag.created', 'tag.moved', 'tag.pushed'];
+/** The types of pushes. Docker Hub sends a payload for every push, even if it changes nothing. It has none for a restored tag. */
+const PUSHES: readonly EventType[] = ['tag.created', 'tag.moved', 'tag.pushed', ...SHOWN_AS_PUSH];
 
 const DELETED: EventType = 'repository.deleted';
 
@@ -16,7 +16,7 @@ export const dockerHub: Format = {
   contentType: 'application/json',
   needsFacts: true,
   speaksOf: (type) => PUSHES.includes(type) || type === DELETED,
-  onlyIfNamed: [DELETED],
+  onlyIfNamed: [DELETED, ...SHOWN_AS_PUSH],
   render({ event: happened, facts, origin }) {
     const event = pushShownFor(happened);
     const { namespace, name } = splitName(event);

@@ -1,6 +1,6 @@
 /** The "ECR Image Action" event of Amazon EventBridge (Amazon ECR User Guide, "Amazon ECR events and EventBridge"). */
 import type { EventType } from '../../vocabulary/event-types.ts';
-import { type Format, pushShownFor, textField, timestampOf, uuidOf } from './format.ts';
+import { type Format, pushShownFor, SHOWN_AS_PUSH, textField, timestampOf, uuidOf } from './format.ts';
 
 /** A placeholder for the AWS account, which receivers expect to have twelve digits. */
 const ACCOUNT = '000000000000';
@@ -12,6 +12,7 @@ const ACTIONS: Partial<Record<EventType, 'PUSH' | 'DELETE'>> = {
   'tag.created': 'PUSH',
   'tag.moved': 'PUSH',
   'tag.pushed': 'PUSH',
+  'tag.restored': 'PUSH',
   'manifest.pushed': 'PUSH',
   'tag.deleted': 'DELETE',
   'manifest.deleted': 'DELETE',
@@ -23,7 +24,7 @@ export const eventbridge: Format = {
   contentType: 'application/json',
   needsFacts: false,
   speaksOf: (type) => type in ACTIONS,
-  onlyIfNamed: [],
+  onlyIfNamed: SHOWN_AS_PUSH,
   render({ event: happened }) {
     const event = pushShownFor(happened);
     return JSON.stringify({

@@ -20,6 +20,11 @@ export interface Occurrence {
 
 /** Pushes that change nothing. Receivers of other registries' formats expect them; receivers of our formats do not. */
 const UNCHANGED: readonly EventType[] = ['tag.pushed'];
+/**
+ * Tags that name again what they named before they were deleted. The formats of other registries can only show them as pushes,
+ * and a receiver would deploy them, so they are delivered only if the filter names them.
+ */
+export const SHOWN_AS_PUSH: readonly EventType[] = ['tag.restored'];
 /** Logins. They were added later, and webhooks that were created before must not begin to get them. */
 const LOGINS: readonly EventType[] = ['login.succeeded', 'login.failed', 'login.issued'];
 /** The types that our own formats deliver only if the filter of the webhook names them. */

@@ -9,6 +9,7 @@ import {
   operatorOf,
   pushShownFor,
   registryHost,
+  SHOWN_AS_PUSH,
   splitName,
   tagsOf,
   textField,
@@ -18,6 +19,7 @@ const TYPES: Partial<Record<EventType, 'PUSH_ARTIFACT' | 'DELETE_ARTIFACT'>> = {
   'tag.created': 'PUSH_ARTIFACT',
   'tag.moved': 'PUSH_ARTIFACT',
   'tag.pushed': 'PUSH_ARTIFACT',
+  'tag.restored': 'PUSH_ARTIFACT',
   'manifest.pushed': 'PUSH_ARTIFACT',
   'tag.deleted': 'DELETE_ARTIFACT',
   'manifest.deleted': 'DELETE_ARTIFACT',
@@ -28,7 +30,7 @@ export const harbor: Format = {
   contentType: 'application/json',
   needsFacts: true,
   speaksOf: (type) => type in TYPES,
-  onlyIfNamed: [],
+  onlyIfNamed: SHOWN_AS_PUSH,
   render({ event: happened, facts, origin }) {
     const event = pushShownFor(happened);
     return JSON.stringify({

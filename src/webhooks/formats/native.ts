@@ -64,6 +64,7 @@ function imageOf(event: RecordedEvent, registry: string): Record<string, unknown
     digest,
     previousDigest: textField(event, 'previous'),
     changed: event.target.changed,
+    cause: textField(event, 'cause'),
     mediaType: textField(event, 'mediaType'),
     size: numberOf(event, 'size'),
     image: `${registry}/${event.about}${tag === undefined ? '' : `:${tag}`}@${digest}`,

@@ -3,6 +3,7 @@
  * text"). Mattermost and Rocket.Chat accept the same messages.
  */
 import type { RecordedEvent } from '../../events/event.ts';
+import type { Cause } from '../../vocabulary/causes.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { ASKED_FOR, type Format, numberOf, operatorOf, registryHost, textField, timestampOf } from './format.ts';
 
@@ -83,13 +84,23 @@ function thing(event: RecordedEvent): string {
   return name.includes(':') ? code(name.slice(0, 'sha256:'.length + SHORT_DIGEST)) : name === '' ? 'all' : code(name);
 }
 
+const hasCause = (event: RecordedEvent, cause: Cause) => textField(event, 'cause') === cause;
+
+/** A tag that was deleted may come back with another digest than it had. */
+function createdBy(event: RecordedEvent): string {
+  if (hasCause(event, 'restore')) return `restored ${tag(event)}`;
+  return hasCause(event, 'rollback') ? `rolled back ${tag(event)}, which was deleted,` : `pushed ${tag(event)}, a new tag,`;
+}
+
 const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string> = {
   'manifest.pushed': (who, e) => `${who} pushed ${digest(e)} to ${repository(e)}, without a tag.`,
   'manifest.deleted': (who, e) => `${who} deleted ${digest(e)} from ${repository(e)}.`,
   'manifest.restored': (who, e) => `${who} restored ${digest(e)} in ${repository(e)}.`,
-  'tag.created': (who, e) => `${who} pushed ${tag(e)}, a new tag, as ${digest(e)}.`,
-  'tag.moved': (who, e) => `${who} moved ${tag(e)} from ${digest(e, 'previous')} to ${digest(e)}.`,
+  'tag.created': (who, e) => `${who} ${createdBy(e)} as ${digest(e)}.`,
+  'tag.moved': (who, e) =>
+    `${who} ${hasCause(e, 'rollback') ? 'rolled back' : 'moved'} ${tag(e)} from ${digest(e, 'previous')} to ${digest(e)}.`,
   'tag.pushed': (who, e) => `${who} pushed ${tag(e)} again, and it still names ${digest(e)}.`,
+  'tag.restored': (who, e) => `${who} restored ${tag(e)}, which names ${digest(e)} again.`,
   'tag.deleted': (who, e) => `${who} deleted the tag ${tag(e)}, which named ${digest(e)}.`,
   'blob.mounted': (who, e) => `${who} mounted the blob ${digest(e)}${source(e)} into ${repository(e)}.`,
   'blob.deleted': (who, e) => `${who} deleted the blob ${digest(e)} from ${repository(e)}.`,

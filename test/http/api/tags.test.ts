@@ -223,7 +223,8 @@ describe('rolling back', () => {
       const answer = await rollBack('v1', { point: 1 });
       expect(answer).toMatchObject({ status: 200, body: { tag: 'v1', digest: one.digest } });
     });
-    const target = { tag: 'v1', digest: one.digest, size, mediaType: expect.any(String), previous: two.digest };
+    const named = { tag: 'v1', digest: one.digest, size, mediaType: expect.any(String), previous: two.digest };
+    const target = { ...named, cause: 'rollback' };
     expect(events).toEqual([{ type: 'tag.moved', target, actor: 'user:admin' }]);
     expect(await digestAt(world, REPOSITORY, 'v1')).toBe(one.digest);
     expect((await rollBack('v1', { digest: two.digest })).status).toBe(200);
@@ -237,10 +238,10 @@ describe('rolling back', () => {
     expect(await contents()).toEqual(before);
   });
 
-  test('restores a deleted tag, which creates it', async () => {
+  test('restores a deleted tag, which is no new tag if it names the same', async () => {
     await must(remove('v1'), 202);
     const events = await eventsDuring(world, () => rollBack('v1', { point: 2 }));
-    expect(events).toMatchObject([{ type: 'tag.created', target: { tag: 'v1', digest: two.digest } }]);
+    expect(events).toMatchObject([{ type: 'tag.restored', target: { tag: 'v1', digest: two.digest, cause: 'rollback' } }]);
     expect(events[0]?.target).not.toHaveProperty('previous');
     expect((await movesOf('v1')).at(-1)).toEqual([null, two.digest]);
   });

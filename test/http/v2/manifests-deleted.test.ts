@@ -42,7 +42,10 @@ describe('deleting a tag', () => {
     expect(await digestAt(world, 'acme/tag', 'v1')).toBe(404);
     expect(await digestAt(world, 'acme/tag', 'v2')).toBe(digest);
     expect(await digestAt(world, 'acme/tag', digest)).toBe(digest);
-    expect((await eventsOf(world, 'acme/tag')).at(-1)).toEqual({ type: 'tag.deleted', target: { tag: 'v1', digest } });
+    expect((await eventsOf(world, 'acme/tag')).at(-1)).toEqual({
+      type: 'tag.deleted',
+      target: { tag: 'v1', digest, cause: 'deletion' },
+    });
   });
 
   test('that does not exist is a 404, as is a second time or an unknown repository, and is not recorded', async () => {

@@ -237,7 +237,12 @@ describe('the events', () => {
     await putManifest(world, 'acme/record', one.digest, textOf(one));
     await putManifest(world, 'acme/record', `${one.digest}?tag=v1`, textOf(one));
     await putManifest(world, 'acme/record', `${two.digest}?tag=v1&tag=v2`, textOf(two));
-    const about = (content: Content) => ({ digest: content.digest, mediaType: IMAGE_TYPE, size: content.bytes.length });
+    const about = (content: Content) => ({
+      digest: content.digest,
+      mediaType: IMAGE_TYPE,
+      size: content.bytes.length,
+      cause: 'push',
+    });
     expect(await eventsOf(world, 'acme/record')).toEqual([
       { type: 'repository.created', target: {} },
       { type: 'tag.created', target: { tag: 'v1', ...about(one) } },

@@ -50,7 +50,7 @@ const points = () => world.env.DB.prepare('SELECT count(*) AS n FROM tag_history
 /** The event of a push of `tag` that changed nothing. */
 const again = (tag: string) => ({
   type: 'tag.pushed',
-  target: { tag, digest: image.digest, mediaType: IMAGE_TYPE, size: image.bytes.byteLength, changed: false },
+  target: { tag, digest: image.digest, mediaType: IMAGE_TYPE, size: image.bytes.byteLength, changed: false, cause: 'push' },
   actor: 'user:admin',
 });
 

@@ -159,9 +159,13 @@ describe('a deleted manifest', () => {
     await pushImage(world, REPOSITORY, 'b', 1);
     const events = await eventsDuring(world, () => remove(image.digest));
     expect(events).toEqual([
-      { type: 'tag.deleted', target: { tag: 'a', digest: image.digest }, actor: 'user:admin' },
-      { type: 'tag.deleted', target: { tag: 'b', digest: image.digest }, actor: 'user:admin' },
-      { type: 'manifest.deleted', target: { digest: image.digest, mediaType: IMAGE_TYPE }, actor: 'user:admin' },
+      { type: 'tag.deleted', target: { tag: 'a', digest: image.digest, cause: 'deletion' }, actor: 'user:admin' },
+      { type: 'tag.deleted', target: { tag: 'b', digest: image.digest, cause: 'deletion' }, actor: 'user:admin' },
+      {
+        type: 'manifest.deleted',
+        target: { digest: image.digest, mediaType: IMAGE_TYPE, cause: 'deletion' },
+        actor: 'user:admin',
+      },
     ]);
     const history = await rowsOf('tag_history WHERE point = 2', 'tag, digest, previous, reserved');
     expect(history).toEqual(['a', 'b'].map((tag) => ({ tag, digest: null, previous: image.digest, reserved: 0 })));
@@ -388,8 +392,12 @@ describe('what a rule has chosen', () => {
     });
     const { reason } = BY_RULE;
     expect(events).toEqual([
-      { type: 'tag.deleted', target: { tag: 'v1', digest: image.digest, reason }, actor: 'registry' },
-      { type: 'manifest.deleted', target: { digest: loose.digest, mediaType: IMAGE_TYPE, reason }, actor: 'registry' },
+      { type: 'tag.deleted', target: { tag: 'v1', digest: image.digest, reason, cause: 'lifecycle' }, actor: 'registry' },
+      {
+        type: 'manifest.deleted',
+        target: { digest: loose.digest, mediaType: IMAGE_TYPE, reason, cause: 'lifecycle' },
+        actor: 'registry',
+      },
     ]);
     expect(await rowsOf('trash', 'repository_id, kind, name, digest, tags, reason, actor, key_id')).toMatchObject([
       { kind: 'manifest', name: loose.digest, digest: null, tags: '[]', reason, actor: 'registry', key_id: null },

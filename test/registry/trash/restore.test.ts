@@ -84,8 +84,8 @@ describe('a restored tag', () => {
     });
     expect(events).toEqual([
       {
-        type: 'tag.created',
-        target: { tag: 'v1', digest: image.digest, mediaType: IMAGE_TYPE, size: image.bytes.byteLength },
+        type: 'tag.restored',
+        target: { tag: 'v1', digest: image.digest, mediaType: IMAGE_TYPE, size: image.bytes.byteLength, cause: 'restore' },
         actor: 'user:admin',
       },
     ]);
@@ -127,7 +127,7 @@ describe('a restored tag', () => {
     const events = await eventsDuring(world, async () => {
       expect(await restored(world, REPOSITORY, 'v1')).toEqual({ tags: ['v1'], notRestored: [], manifests: [image.digest] });
     });
-    expect(typesOf(events)).toEqual([`manifest.restored ${image.digest}`, 'tag.created v1']);
+    expect(typesOf(events)).toEqual([`manifest.restored ${image.digest}`, 'tag.restored v1']);
     await pulls(image);
     expect(await tagsOf(world, REPOSITORY)).toEqual(['v1']);
     expect(await namesInTrash(world, REPOSITORY)).toEqual(['tag latest', 'tag v2']);
@@ -174,8 +174,9 @@ describe('a restored manifest', () => {
         const answer = await restored(world, REPOSITORY, image.digest);
         expect(answer).toEqual({ tags: ['v1', 'v2'], notRestored: [], manifests: [image.digest] });
       });
-      expect(typesOf(events)).toEqual([`manifest.restored ${image.digest}`, 'tag.created v1', 'tag.created v2']);
-      expect(events[0]?.target).toEqual({ digest: image.digest, mediaType: IMAGE_TYPE, size: image.bytes.byteLength });
+      expect(typesOf(events)).toEqual([`manifest.restored ${image.digest}`, 'tag.restored v1', 'tag.restored v2']);
+      const size = image.bytes.byteLength;
+      expect(events[0]?.target).toEqual({ digest: image.digest, mediaType: IMAGE_TYPE, size, cause: 'restore' });
       await pulls(image);
       expect((await world.env.DB.prepare(`SELECT ${columns} FROM manifests`).all()).results).toEqual(before.results);
       const leased = 'SELECT count(*) AS n FROM manifests WHERE leased_until > unixepoch() + 3600';
@@ -313,7 +314,7 @@ describe('a restored manifest', () => {
     const key = await world.env.DB.prepare('SELECT object_key FROM trashed_manifests').first('object_key');
     await pushImage(world, REPOSITORY, 'v2', 1, LARGE);
     const events = await eventsDuring(world, () => restored(world, REPOSITORY, image.digest));
-    expect(typesOf(events)).toEqual(['tag.created v1']);
+    expect(typesOf(events)).toEqual(['tag.restored v1']);
     await pulls(image);
     expect(await tagsOf(world, REPOSITORY)).toEqual(['v1', 'v2']);
     expect((await world.env.DB.prepare('SELECT object_key FROM tombstones').all()).results).toEqual([{ object_key: key }]);
@@ -327,7 +328,7 @@ describe('a restored manifest', () => {
     await pushImage(world, REPOSITORY, 'v2', 1, LARGE);
     await world.env.DB.prepare("UPDATE manifests SET object_key = ''").run();
     const events = await eventsDuring(world, () => restored(world, REPOSITORY, image.digest));
-    expect(typesOf(events)).toEqual([`manifest.restored ${image.digest}`, 'tag.created v1']);
+    expect(typesOf(events)).toEqual([`manifest.restored ${image.digest}`, 'tag.restored v1']);
     await pulls(image);
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM tombstones').first('n')).toBe(0);
   });

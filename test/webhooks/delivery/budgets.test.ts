@@ -189,7 +189,17 @@ describe('queries use an index', () => {
     searching: (env) =>
       searchEvents(
         env,
-        { about: { exactly: 'acme/api' }, actor: null, types: null, since: 5, until: 9, after: 0, tag: 'v1', digest: null },
+        {
+          about: { exactly: 'acme/api' },
+          actor: null,
+          types: null,
+          since: 5,
+          until: 9,
+          after: 0,
+          tag: 'v1',
+          digest: null,
+          cause: null,
+        },
         null,
         20,
       ),

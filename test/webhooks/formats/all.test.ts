@@ -5,7 +5,15 @@ import { FORMAT_NAMES, type FormatName } from '../../../src/vocabulary/webhooks.
 import { FORMATS } from '../../../src/webhooks/formats/all.ts';
 import { example } from './examples.ts';
 
-const IMAGES: EventType[] = ['manifest.pushed', 'manifest.deleted', 'tag.created', 'tag.moved', 'tag.pushed', 'tag.deleted'];
+const IMAGES: EventType[] = [
+  'manifest.pushed',
+  'manifest.deleted',
+  'tag.created',
+  'tag.moved',
+  'tag.pushed',
+  'tag.restored',
+  'tag.deleted',
+];
 
 const GONE: EventType = 'repository.deleted';
 
@@ -13,7 +21,7 @@ const inOrder = (types: EventType[]) => EVENT_TYPES.filter((type) => types.inclu
 
 const SPOKEN: Record<FormatName, readonly EventType[]> = {
   native: EVENT_TYPES,
-  'docker-hub': ['tag.created', 'tag.moved', 'tag.pushed', GONE],
+  'docker-hub': ['tag.created', 'tag.moved', 'tag.pushed', 'tag.restored', GONE],
   distribution: inOrder([...IMAGES, 'blob.mounted', 'blob.deleted', GONE]),
   harbor: [...IMAGES, GONE],
   eventbridge: [...IMAGES, GONE],

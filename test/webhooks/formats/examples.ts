@@ -17,6 +17,7 @@ const TARGETS: Record<EventType, [about: string, target: Record<string, unknown>
   'tag.created': ['acme/api', { tag: 'v1', digest: DIGEST, mediaType: INDEX, size: 1234 }],
   'tag.moved': ['acme/api', { tag: 'v1', digest: DIGEST, mediaType: INDEX, size: 1234, previous: PREVIOUS }],
   'tag.pushed': ['acme/api', { tag: 'v1', digest: DIGEST, mediaType: INDEX, size: 1234, changed: false }],
+  'tag.restored': ['acme/api', { tag: 'v1', digest: DIGEST, mediaType: INDEX, size: 1234, cause: 'restore' }],
   'tag.deleted': ['acme/api', { tag: 'v1', digest: DIGEST }],
   'blob.mounted': ['acme/api', { digest: DIGEST, from: 'acme/base' }],
   'blob.deleted': ['acme/api', { digest: DIGEST }],

@@ -50,6 +50,7 @@ describe('an event about an image', () => {
   const untagged = { ...common, image: `registry.example.com/acme/api@${DIGEST}` };
 
   test.each([
+    ['tag.restored', 'acme/api:v1', { ...tagged, mediaType: INDEX, size: 1234, cause: 'restore' }],
     ['tag.created', 'acme/api:v1', { ...tagged, mediaType: INDEX, size: 1234 }],
     ['tag.pushed', 'acme/api:v1', { ...tagged, mediaType: INDEX, size: 1234, changed: false }],
     ['tag.deleted', 'acme/api:v1', tagged],
@@ -165,6 +166,6 @@ function takenByArgo({ type, subject = '', source, data }: CloudEvent): Record<s
 test('Argo CD Image Updater accepts events about tags, with all that it reads', () => {
   const image = { registry: 'registry.example.com', repository: 'acme/api', tag: 'v1', digest: DIGEST };
   const taken = EVENT_TYPES.flatMap((type) => (takenByArgo(rendered(type)) ? [type] : []));
-  expect(taken).toEqual(['tag.created', 'tag.moved', 'tag.pushed', 'tag.deleted'] satisfies EventType[]);
+  expect(taken).toEqual(['tag.created', 'tag.moved', 'tag.pushed', 'tag.restored', 'tag.deleted'] satisfies EventType[]);
   for (const type of taken) expect(takenByArgo(rendered(type))).toEqual(image);
 });

@@ -29,6 +29,7 @@ const SENTENCES: Record<EventType, string> = {
   'tag.created': '`alice` pushed `acme/api:v1`, a new tag, as `sha256:0123456789ab`.',
   'tag.moved': '`alice` moved `acme/api:v1` from `sha256:fedcba987654` to `sha256:0123456789ab`.',
   'tag.pushed': '`alice` pushed `acme/api:v1` again, and it still names `sha256:0123456789ab`.',
+  'tag.restored': '`alice` restored `acme/api:v1`, which names `sha256:0123456789ab` again.',
   'tag.deleted': '`alice` deleted the tag `acme/api:v1`, which named `sha256:0123456789ab`.',
   'blob.mounted': '`alice` mounted the blob `sha256:0123456789ab` from `acme/base` into `acme/api`.',
   'blob.deleted': '`alice` deleted the blob `sha256:0123456789ab` from `acme/api`.',
