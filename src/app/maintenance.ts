@@ -13,6 +13,7 @@ import { type Cursor, type GcReport, getPasses, type Passes } from '../registry/
 import { type ScrubReport, scrubSlice } from '../registry/gc/scrub.ts';
 import { JOBS, type Job } from '../vocabulary/jobs.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
+import { deleteTrashedSubscriptions } from '../webhooks/trashed.ts';
 import { requireAdministrator } from './access.ts';
 import { type Call, finishing } from './call.ts';
 
@@ -59,13 +60,14 @@ export async function collectNow(call: Call, { force }: { force: boolean }) {
   const day = await requireBudget(call, 'collector', force);
   return finishing(
     call,
-    runCounted(call.env, day, 'collector', (env) => collectSlice(env, deletePolicy)),
+    runCounted(call.env, day, 'collector', (env) => collectSlice(env, deleteWithRepository)),
   );
 }
 
-/** Adds the deletion of the repository's policy to the batch that purges a deleted repository. */
-export function deletePolicy(batch: Parameters<typeof deleteTrashedPolicies>[0], repositoryId: number): void {
+/** Adds the deletion of the policy and the webhooks to the batch that purges a deleted repository. */
+export function deleteWithRepository(batch: Parameters<typeof deleteTrashedPolicies>[0], repositoryId: number): void {
   deleteTrashedPolicies(batch, [repositoryId]);
+  deleteTrashedSubscriptions(batch, repositoryId);
 }
 
 /** Runs one slice of the scrub, which compares the objects in R2 with the rows in D1. @throws daily-limit */

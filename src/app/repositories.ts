@@ -21,7 +21,7 @@ import {
 } from '../registry/repositories/descriptions.ts';
 import { deleteRepository as moveToTrash } from '../registry/trash/repositories.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
-import { endSubscriptions } from '../webhooks/subscriptions.ts';
+import { trashSubscriptions } from '../webhooks/trashed.ts';
 import { may, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
@@ -131,7 +131,7 @@ async function save(
 }
 
 /**
- * Moves a repository with all its content and its policy into the trash. The webhooks of the repository end.
+ * Moves a repository with all its content, its policy and its webhooks into the trash.
  * @throws not-empty if it has content and `force` is false; conflict if it has immutable tags; version-mismatch
  */
 export async function deleteRepository(
@@ -146,7 +146,7 @@ export async function deleteRepository(
     by,
     also: (batch, id) => {
       trashPolicy(batch, subjectOf(repository), id);
-      endSubscriptions(batch, subjectOf(repository));
+      trashSubscriptions(batch, subjectOf(repository), id);
     },
   });
 }

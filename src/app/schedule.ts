@@ -23,7 +23,7 @@ import { expireOwnerDays } from '../webhooks/delivery/owner-days.ts';
 import { anyWaiting, failExpired, retryForgotten } from '../webhooks/delivery/reminders.ts';
 import { expireDeliveries, removeEnded } from '../webhooks/subscriptions.ts';
 import { type DeliveryRuntime, matchForgotten } from './deliveries.ts';
-import { deletePolicy } from './maintenance.ts';
+import { deleteWithRepository } from './maintenance.ts';
 
 /** The maximum number of uploads that one run expires. Each takes up to four calls to a store, and an invocation has 1,000. */
 const UPLOADS_PER_RUN = 50;
@@ -113,7 +113,7 @@ function match(env: Env, { matching, runtime }: Run, left: Cost): Promise<void> 
 
 /** Runs a slice of garbage collection. A pass reads everything, so it begins once an hour, and every run continues it. */
 async function collect(env: Env, left: Cost): Promise<void> {
-  await collectSlice(env, deletePolicy, left);
+  await collectSlice(env, deleteWithRepository, left);
 }
 
 /** Sends reminders for overdue deliveries. @param direct a list to which the deliveries to try without the queue are added */

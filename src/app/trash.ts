@@ -29,6 +29,7 @@ import {
   restoreTag as restoreTagRow,
 } from '../registry/trash/restore.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
+import { type RestoredWebhooks, restoreSubscriptions } from '../webhooks/trashed.ts';
 import { may, requireLogin, requireRight } from './access.ts';
 import { type Call, finishing } from './call.ts';
 import { openCursor, sealCursor } from './sealed-cursor.ts';
@@ -128,18 +129,25 @@ function reachToAdmin({ statements, bounds }: Authority) {
   return bounds.map(reach).reduce(common, reach(statements));
 }
 
+export interface RestoredRepository {
+  name: RepositoryName;
+  webhooks: RestoredWebhooks;
+}
+
 /**
- * Restores a repository with its images, tags, settings and policy. The webhooks that it had are not restored.
+ * Restores a repository with its images, tags, settings and policy. Its webhooks are restored as well, but disabled.
  * @param entry the id of the repository in the trash
  * @throws not-found; conflict if the name is taken, or if the content is being deleted already
  */
-export async function restoreRepository(call: Call, entry: string): Promise<{ name: RepositoryName }> {
+export async function restoreRepository(call: Call, entry: string): Promise<RestoredRepository> {
   const { trashed, by } = await requireTrashed(call, entry);
+  const scope = `repository:${trashed.name}`;
   const batch = newBatch(call.env);
   restoreRow(batch, call.env, trashed, by);
-  restorePolicy(batch, `repository:${trashed.name}`, trashed.entry);
-  await finishing(call, batch.commit());
-  return { name: trashed.name };
+  restorePolicy(batch, scope, trashed.entry);
+  const webhooks = restoreSubscriptions(batch, scope, trashed.entry, by);
+  const results = await finishing(call, batch.commit());
+  return { name: trashed.name, webhooks: webhooks(results) };
 }
 
 /** Purges a deleted repository. If it is being purged already, this does nothing. @throws not-found, deletion-disabled */

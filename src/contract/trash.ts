@@ -33,7 +33,17 @@ export const restored = z.strictObject({
   manifests: z.array(z.string()).describe('Digests of the restored manifests'),
 });
 
-export const restoredRepository = z.strictObject({ name: z.string() });
+export const restoredRepository = z.strictObject({
+  name: z.string(),
+  webhooks: z
+    .strictObject({
+      restored: z
+        .array(z.string())
+        .describe('Ids of its webhooks. They are disabled: enable each one when its receiver is ready'),
+      notRestored: z.int().describe('Webhooks that are lost, because the owner of the repository has as many as there can be'),
+    })
+    .describe('What became of its webhooks'),
+});
 
 export const purged = z.strictObject({ purged: z.string(), note: z.string() });
 

@@ -35,7 +35,8 @@ const types = z
   )
   .describe(
     'Event types to deliver. `["*"]`: all that the format can express. `null` or left out: pushes (a tag is created or ' +
-      'moved; in the formats of other registries also `tag.pushed`, a push that changes nothing)',
+      'moved; in the formats of other registries also `tag.pushed`, a push that changes nothing). `tag.restored`, a ' +
+      'tag that names again what it named before it was deleted, is not among them',
   );
 
 const repositories = z
@@ -95,7 +96,8 @@ export const webhookSchema = z.strictObject({
   disabled: z
     .nullable(z.string())
     .describe(
-      'Why nothing is sent. `by …`: somebody disabled it. `gone`: the endpoint answered 410. `owner-lost-access`: the ' +
+      'Why nothing is sent. `by …`: somebody disabled it. `gone`: the endpoint answered 410. `restored`: it came back ' +
+        'from the trash with its repository. `owner-lost-access`: the ' +
         'user who created it, or who last set its URL or enabled it, may no longer administer its scope; anybody who ' +
         'may can take it over with `enabled: true`',
     ),

@@ -75,11 +75,13 @@ function ordered(types: NonNullable<Filter['types']>): NonNullable<Filter['types
 /** The maximum number of webhooks of one scope. Each event is matched with all of them. */
 const SUBSCRIPTIONS_MAX = 50;
 /** The maximum number of webhooks of an organization or a user, including the webhooks of all their repositories. */
-const SUBSCRIPTIONS_OF_OWNER_MAX = 200;
+export const SUBSCRIPTIONS_OF_OWNER_MAX = 200;
 
 const IS_STORED = 'EXISTS (SELECT 1 FROM subscriptions WHERE id = :id AND last_event IS NULL)';
 const COUNT_IN_SCOPE = '(SELECT count(*) FROM subscriptions WHERE scope = :scope AND last_event IS NULL)';
-const COUNT_OF_OWNER = `((SELECT count(*) FROM subscriptions WHERE scope = 'organization:' || :owner AND last_event IS NULL)
+/** SQL: the webhooks of `:owner`. */
+export const COUNT_OF_OWNER = `(
+  (SELECT count(*) FROM subscriptions WHERE scope = 'organization:' || :owner AND last_event IS NULL)
   + (SELECT count(*) FROM subscriptions
       WHERE scope >= 'repository:' || :owner || '/' AND scope < 'repository:' || :owner || '0' AND last_event IS NULL))`;
 

@@ -95,8 +95,8 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       summary: 'Delete a repository',
       description:
         'Refused while the repository has images, unless `force=true`, and always while it has immutable tags. It goes ' +
-        'to the trash (`GET /trash`), from which it can be restored for a while with everything except its webhooks. ' +
-        'These are deleted for good; the deletion is the last event that they are sent.',
+        'to the trash (`GET /trash`), from which it can be restored for a while with everything it has. The deletion ' +
+        'is the last event that its webhooks are sent; they are restored disabled.',
       conditional: true,
       query: repositoryDeletion,
       example: { query: { force: 'true' } },

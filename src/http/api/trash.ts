@@ -120,7 +120,8 @@ export const trash = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Restore a repository',
       description:
-        'Restores its images, tags, descriptions, rules and policy as they were, but not its webhooks. You need the ' +
+        'Restores its images, tags, descriptions, rules and policy as they were, and its webhooks disabled: their ' +
+        'receivers may be gone by now. Their secrets stay the same, and they hear later events only. You need the ' +
         'right to administer the name; the policy of the deleted repository does not count for that. Refused if ' +
         'another repository has the name.',
       answers: { 200: { description: 'The repository is restored', schema: restoredRepository } },

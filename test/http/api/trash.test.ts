@@ -113,14 +113,6 @@ describe('a restored repository', () => {
     ]);
   });
 
-  test('does not have its webhooks again', async () => {
-    await make(REPOSITORY);
-    const body = { url: 'https://hooks.example.com/' };
-    expect((await api(world, 'POST', `${path(REPOSITORY)}/-/webhooks`, { body })).status).toBe(201);
-    await restoreRepository(world, await trashRepository(world, REPOSITORY));
-    expect((await api(world, 'GET', `${path(REPOSITORY)}/-/webhooks`)).body.items).toEqual([]);
-  });
-
   test('needs its name: of several with the same name, each can be restored when the name is free', async () => {
     const entries: string[] = [];
     for (const seed of [1, 2, 3]) {
