@@ -7,7 +7,7 @@
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, operatorOf, pushShownFor, SHOWN_AS_PUSH, splitName, textField } from './format.ts';
 
-/** The types of pushes. Docker Hub sends a payload for every push, even if it changes nothing. It has none for a restored tag. */
+/** Pushes. Docker Hub sends a payload for every push, even if it changes nothing. It has none for a restored tag. */
 const PUSHES: readonly EventType[] = ['tag.created', 'tag.moved', 'tag.pushed', ...SHOWN_AS_PUSH];
 
 const DELETED: EventType = 'repository.deleted';
