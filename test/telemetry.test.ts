@@ -1,4 +1,4 @@
-/** The log: a line for each request and each background run, without secrets, and an id in every answer. */
+/** The log has a line without secrets for each request and each background run. Every answer has the id of its request. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import worker from '../src/index.ts';
 import { configureLog, report } from '../src/telemetry.ts';

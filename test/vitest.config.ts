@@ -1,7 +1,7 @@
 /**
- * Projects by runtime and by size. `workerd` runs in the Worker's own runtime on real D1 and R2, and `node` starts the program
- * from outside. `workerd-alone` has files that need a runtime of their own. `npm test` runs these three. `npm run test:exhaustive`
- * runs `workerd-exhaustive` and `node-exhaustive`: the walks in full.
+ * The test projects. `workerd` runs in the runtime of Workers on real D1 and R2, and `node` starts the program from outside.
+ * `workerd-alone` has the files that need a runtime of their own. `npm test` runs these three. `npm run test:exhaustive` runs
+ * `workerd-exhaustive` and `node-exhaustive`, which have all cases of the exhaustive tests.
  */
 import { statfsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,7 @@ import { readSchema } from '../src/local/schema.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-// Every test writes to databases and buckets in a temporary folder. In memory they need no flush to a disk.
+// Every test writes to databases and buckets in a temporary folder. If that folder is in memory, no write waits for a disk.
 if (hasRoom('/dev/shm')) process.env.TMPDIR = '/dev/shm';
 
 function hasRoom(folder: string): boolean {
@@ -25,7 +25,7 @@ function hasRoom(folder: string): boolean {
 
 const WALKS = ['test/**/*.walk.test.ts', 'test/**/*.exhaustive.test.ts'];
 const LOCAL = 'test/local/**';
-/** These measure the memory of the isolate, where other files leave bodies open on purpose. */
+/** Files that measure the memory of the isolate. Other files leave bodies open on purpose, which would change the result. */
 const ALONE = ['test/storage/memory.test.ts'];
 const schema = await readSchema();
 
@@ -33,10 +33,10 @@ const inWorkerd = (name: string, test: TestProjectInlineConfiguration['test']): 
   plugins: [
     cloudflareTest({
       wrangler: { configPath: `${root}/wrangler.toml` },
-      // The runtime's own log is about requests that tests break off on purpose.
+      // The log of the runtime would be about requests that tests abort on purpose.
       verbose: false,
       miniflare: {
-        // Tests hold their own queues (world/queues.ts): nothing is to be consumed behind their back.
+        // Tests use queues of their own (world/queues.ts), so the runtime must not consume messages.
         queueConsumers: {},
         bindings: {
           SCHEMA: schema,
@@ -58,9 +58,9 @@ const inNode = (name: string, test: TestProjectInlineConfiguration['test']): Tes
 export default defineConfig({
   root,
   test: {
-    // Most of the time is spent in the runtime's own processes: vitest's default leaves a core idle.
+    // The default of vitest leaves a core idle, because most of the work is done in processes of the runtime.
     maxWorkers: '100%',
-    // Many tests make stores fail on purpose. What a test that passes prints is of no interest.
+    // Only the output of failed tests is shown, because many tests make stores fail on purpose.
     silent: 'passed-only',
     projects: [
       inWorkerd('workerd', {

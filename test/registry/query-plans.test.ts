@@ -1,4 +1,4 @@
-/** Query plans of changes of tags and manifests: they seek in an index and scan no table. */
+/** The query plans of changes of tags and manifests. They search an index and scan no table. */
 import { beforeEach, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';
 import type { RepositoryName } from '../../src/oci/name.ts';
@@ -20,7 +20,7 @@ beforeEach(async () => {
   two = await imageIn(world, REPOSITORY, 2);
 });
 
-/** The same stores, recording each statement that is prepared. */
+/** The same stores, with a record of all statements that are prepared. */
 function listening(env: Env): { env: Env; statements: Set<string> } {
   const statements = new Set<string>();
   const prepare = (sql: string) => {
@@ -37,8 +37,8 @@ function listening(env: Env): { env: Env; statements: Set<string> } {
 }
 
 /**
- * Steps of the plan that scan a table, or all rows of a repository in it. Lists that were given or computed are not our
- * tables and may be scanned.
+ * The steps of a query plan that scan a whole table, or all rows of a repository in a table. Lists in parameters and
+ * intermediate results may be scanned.
  */
 async function scansOf(sql: string): Promise<string[]> {
   const parameters = Math.max(0, ...[...sql.matchAll(/\?(\d+)/g)].map(([, number]) => Number(number)));
@@ -155,6 +155,6 @@ test('a change of a tag reads no more rows for a long history', async () => {
      WHERE point = (SELECT max(point) FROM tag_history)`,
   ).run();
   const many = await costs();
-  // The second time, some of it is in the trash already.
+  // In the second round, some rows are in the trash already.
   for (const [n, rows] of many.entries()) expect(rows, `change ${n}`).toBeLessThanOrEqual((few[n] ?? 0) + 5);
 });

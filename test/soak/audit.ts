@@ -1,16 +1,16 @@
-/** The stores when all is quiet: each object has a row, each row is needed, and the numbers are equal. */
+/** Checks the stores when no request runs: each object has a row, each row is needed, and the counted usage is right. */
 import type { Miniflare } from 'miniflare';
 import { REGISTRY_KEY, UPLOADS_PREFIX } from '../../src/storage/keys.ts';
 
 export interface Audit {
   objects: number;
   bytes: number;
-  /** Bytes of R2 that no manifest needs. */
+  /** The number of bytes in R2 that no manifest needs. */
   leftOver: number;
   complaints: string[];
 }
 
-/** Objects that manifests need, with their bytes: those of referenced blobs and of large documents. */
+/** The objects that manifests need, with their sizes: those of referenced blobs and of large documents. */
 const NEEDED = `SELECT object_key AS key, size FROM blobs WHERE digest IN (SELECT child FROM manifest_references)
   UNION ALL SELECT object_key, size FROM manifests WHERE object_key IS NOT NULL`;
 
@@ -30,14 +30,14 @@ const REMAINS: Record<string, string> = {
     SELECT 1 FROM manifests m WHERE m.repository_id = r.repository_id AND m.digest = r.parent)`,
 };
 
-/** As if a day had passed, after which uploads expire. Returns whether there are any. */
+/** Lets all uploads expire, as if a day had passed. @returns true if there are any */
 export async function letUploadsExpire(worker: Miniflare): Promise<boolean> {
   const database = await worker.getD1Database('DB', 'berth');
   const { meta } = await database.prepare('UPDATE uploads SET expires_at = unixepoch() - 1').run();
   return meta.changes > 0;
 }
 
-/** @param uploads whether unfinished ones have expired and must have left nothing */
+/** @param uploads true if unfinished uploads have expired, and must have left nothing */
 export async function audit(worker: Miniflare, uploads: boolean): Promise<Audit> {
   const database = await worker.getD1Database('DB', 'berth');
   const complaints: string[] = [];

@@ -1,4 +1,4 @@
-/** The collector and the scrub, repeatedly while the clients work, and to their end when they have stopped. */
+/** Runs the collector and the scrub: repeatedly while the clients work, and to their end when the clients have stopped. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Miniflare } from 'miniflare';
 import type { Connection, Log } from './log.ts';
@@ -10,12 +10,12 @@ interface Slice {
 
 export interface Collected {
   passes: number;
-  /** Deleted bytes of R2, and the bytes of the blobs among them. */
+  /** The number of bytes deleted from R2, and the bytes of the deleted blobs. */
   objects: number;
   bytes: number;
 }
 
-/** Milliseconds between two runs of the schedule. */
+/** The number of milliseconds between two runs of the schedule. */
 const SCHEDULE = 1500;
 
 export class Collecting {
@@ -26,7 +26,7 @@ export class Collecting {
     this.#log = log;
   }
 
-  /** Two at once, with the schedule, as in two isolates. Ends some time after `stopped` says so. */
+  /** Runs two collectors and the schedule at the same time, as in two isolates. Ends some time after `stopped` returns true. */
   async backToBack(connection: Connection, worker: Miniflare, stopped: () => boolean): Promise<void> {
     const lane = async (pause: number) => {
       while (!stopped()) {
@@ -58,7 +58,7 @@ export class Collecting {
     return slice;
   }
 
-  /** Whole passes, until one finds nothing more to do. */
+  /** Runs whole passes until a pass finds nothing more to delete. */
   async toTheEnd(connection: Connection, maxPasses: number): Promise<void> {
     for (let passes = 0, idle = 0; passes < maxPasses && idle < 2; ) {
       const slice = await this.#slice(connection);
@@ -71,8 +71,8 @@ export class Collecting {
 }
 
 /**
- * @param hourly all six runs of an hour, which include the hourly jobs; otherwise one of them @param days by which that time
- * is later than now: the age of uploads is in their ids
+ * @param hourly true for all six runs of an hour, which include the hourly jobs; false for one run
+ * @param days the number of days by which the time of the run is later than now. The age of an upload is in its id
  */
 export async function runSchedule(worker: Miniflare, hourly: boolean, days = 0): Promise<void> {
   const { scheduled } = await worker.getWorker('berth');

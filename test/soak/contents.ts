@@ -1,4 +1,4 @@
-/** Content that the clients push: few blobs and many images of them, so that they share content. */
+/** The content that the clients push: few blobs, and many images that share them. */
 import { createHash } from 'node:crypto';
 import { Random } from '../history/random.ts';
 
@@ -12,7 +12,7 @@ export const TAGS = ['latest', 'v1', 'v2', 'edge', 'stable'];
 export interface Blob {
   digest: string;
   size: number;
-  /** Generated each time, because memory is not what is tested. */
+  /** The bytes, generated at each call, so that they do not take memory. */
   bytes(): Uint8Array<ArrayBuffer>;
 }
 
@@ -26,11 +26,11 @@ export interface Manifest {
 }
 
 const MAX_LAYERS = 4;
-/** Bytes of a layer: most are small, so that there are many. */
+/** The number of bytes of a layer. Most layers are small, so that there are many. */
 const SMALL = 2000;
 const LARGE = 400_000;
 const LARGE_BLOBS = 0.04;
-/** The share of manifests that are too large for their row in the database, and by how many bytes. */
+/** The share of manifests that are too large for a row of the database, and the number of bytes added to them. */
 const LARGE_MANIFESTS = 0.06;
 const PADDING = 140_000;
 

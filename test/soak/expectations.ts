@@ -1,8 +1,8 @@
-/** Checks every answer against what the clients together may rely on, whatever else is under way. */
+/** Decides which answers are possible, according to everything that was acknowledged and to all requests under way. */
 
-/** Acknowledged content of a repository: a blob, a manifest. Times are milliseconds. */
+/** The acknowledged state of a blob, a manifest or a repository. Times are in milliseconds. */
 export class Thing {
-  /** Start of the latest acknowledged request. */
+  /** The start and the end of the latest acknowledged request. */
   #since: { start: number; end: number } | null = null;
   #deleting = 0;
   #deletedAt = Number.NEGATIVE_INFINITY;
@@ -11,7 +11,7 @@ export class Thing {
     if (!this.#since || this.#since.start < start) this.#since = { start, end };
   }
 
-  /** The returned function is called at its end with whether it was applied: `null` if unknown. */
+  /** Begins a deletion. @returns a function to call at its end: true if it was applied, `null` if that is unknown */
   beginDeletion(): (done: boolean | null) => void {
     this.#deleting++;
     return (done) => {
@@ -21,8 +21,9 @@ export class Thing {
   }
 
   /**
-   * True if it had to exist for a request that started then and has its answer now: acknowledged before, and neither it nor
-   * its repository deleted since. @param within milliseconds for which an acknowledgement counts, from its own start
+   * True if the content had to exist for a request that began at `start` and is answered now: it was acknowledged before, and
+   * neither it nor its repository was deleted since.
+   * @param within the number of milliseconds for which an acknowledgement counts, from the start of the acknowledged request
    */
   had(start: number, repository: Thing | null, within = Number.POSITIVE_INFINITY): boolean {
     const since = this.#since;
@@ -35,7 +36,7 @@ export class Thing {
   }
 }
 
-/** The expected digest of a tag if that is certain: nobody else was changing it. */
+/** The expected digest of a tag. It is certain only while no other request changes the tag. */
 export class TagValue {
   #writing = 0;
   #version = 0;
@@ -51,7 +52,7 @@ export class TagValue {
     };
   }
 
-  /** The returned function is called with what was read, and returns what it should have been if that is certain. */
+  /** Begins a read. @returns a function that takes the digest that was read, and returns the expected one if it is certain */
   beginRead(): (value: string | null) => string | null | undefined {
     const version = this.#version;
     return (value) => {
@@ -82,7 +83,7 @@ export class Repository {
     return this.#tags.get(name) as TagValue;
   }
 
-  /** Something may delete any of its tags until the returned function is called. */
+  /** Begins a time in which any tag of the repository may be deleted. @returns a function that ends this time */
   beginDoubt(): () => void {
     const ends = [...this.#tags.values()].map((tag) => tag.beginWrite());
     return () => {
@@ -90,7 +91,7 @@ export class Repository {
     };
   }
 
-  /** True if a request that started then had to find it. */
+  /** True if a request that started at this time had to find the content. */
   had(digest: string, start: number, within?: number): boolean {
     return this.thing(digest).had(start, this.itself, within);
   }

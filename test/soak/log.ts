@@ -1,12 +1,12 @@
-/** Counts and findings of a soak, and its requests, which are its operations. */
+/** The counts and complaints of a run, and the client that sends its requests. Each request is one operation. */
 
 export class Log {
   operations = 0;
-  /** By request and answer. */
+  /** The number of answers, by request and status. */
   readonly answers = new Map<string, number>();
-  /** Content that was acknowledged and is missing, or has other bytes. */
+  /** Complaints about acknowledged content that is missing or has other bytes. */
   readonly lost: string[] = [];
-  /** Other wrong answers. */
+  /** Complaints about other wrong answers. */
   readonly wrong: string[] = [];
 
   lose(what: string): void {
@@ -26,7 +26,7 @@ export interface Answer {
   status: number;
   headers: Headers;
   bytes: Uint8Array;
-  /** Milliseconds: when it was requested. */
+  /** The time of the request, in milliseconds. */
   start: number;
 }
 
@@ -47,7 +47,7 @@ export class Connection {
     this.#authorization = `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`;
   }
 
-  /** @param expected any other status is a complaint; 503 means try again, as clients do */
+  /** Sends a request. @param expected the statuses that are not a complaint. A 503 is none either: it means "try again" */
   async send(
     what: string,
     expected: number[],

@@ -1,4 +1,4 @@
-/** One of the clients: pushes, moves, deletes and pulls, and sometimes leaves a push for later. */
+/** One of the clients. It pushes, moves, deletes and pulls, and sometimes finishes a push only later. */
 import type { Random } from '../history/random.ts';
 import { type Blob, type Contents, indexOf, type Manifest, TAGS } from './contents.ts';
 import type { Repository, Thing } from './expectations.ts';
@@ -12,17 +12,17 @@ export interface Soak {
   terms: Terms;
   contents: Contents;
   repositories: Repository[];
-  /** All documents that anybody may have pushed. */
+  /** All manifests that any client may have pushed. */
   known: Map<string, Manifest>;
 }
 
 const WEIGHTS = { push: 30, index: 4, pull: 16, pullTag: 12, deleteTag: 5, deleteManifest: 22, deleteBlob: 4, abandon: 2 };
-/** The share of pushes whose manifest comes later, when the blobs' leases are half over. */
+/** The share of pushes whose manifest follows later, when half of the lease of the blobs is over. */
 const LATER = 0.3;
 const LATER_MAX = 12;
-/** The share whose manifest never comes. */
+/** The share of these pushes whose manifest never follows. */
 const FORSAKEN = 0.15;
-/** The share of deeds that delete a repository. */
+/** The share of operations that delete a repository. */
 const REPOSITORY_DELETIONS = 0.004;
 const TRIES = 3;
 
@@ -68,12 +68,12 @@ export class Person {
     }
   }
 
-  /** Finishes what was left for later, whenever it was planned. */
+  /** Finishes all pushes that were left for later, without regard to their planned time. */
   async finish(): Promise<void> {
     for (const { work } of this.#later.splice(0)) await work();
   }
 
-  /** An existing one, if that is easily found. */
+  /** A manifest that probably exists in the repository. `fallback` if none is found quickly. */
   #likely(repository: Repository, fallback: Manifest): Manifest {
     const { random, known } = this.#soak;
     const there = [...known.values()].filter(({ digest }) => repository.had(digest, performance.now()));
@@ -91,7 +91,7 @@ export class Person {
     this.#later.push({ at: performance.now() + random.next() * terms.lease, work: put });
   }
 
-  /** Pushes what is missing because it was deleted or its lease is over, and puts the manifest again. */
+  /** Puts a manifest. Pushes content that is missing (deleted, or without a lease), and puts the manifest again. */
   async #put(repository: Repository, manifest: Manifest, tag: string | null): Promise<void> {
     this.#soak.known.set(manifest.digest, manifest);
     for (let tries = 0; tries < TRIES; tries++) {

@@ -1,11 +1,11 @@
-/** How a client pushes blobs and manifests: every way of the protocol, and what it relies on afterwards. */
+/** Pushes blobs and manifests in every way of the protocol, and records the content that the client may rely on. */
 import type { Random } from '../history/random.ts';
 import type { Blob, Manifest } from './contents.ts';
 import type { Repository } from './expectations.ts';
 import type { Connection, Log } from './log.ts';
 
 export interface Terms {
-  /** Milliseconds for which an acknowledged blob may be used in a manifest: half a lease, since a lease is renewed at half. */
+  /** The milliseconds for which a manifest may use an acknowledged blob: half a lease, because a lease is extended at half. */
   lease: number;
 }
 
@@ -24,7 +24,7 @@ export class Pusher {
     this.#terms = terms;
   }
 
-  /** As clients do: checks whether it exists, or mounts it, or uploads it. */
+  /** Brings a blob into a repository as clients do: it checks if the blob exists, mounts it, or uploads it. */
   async bringBlob(repository: Repository, blob: Blob, others: Repository[]): Promise<void> {
     const way = this.#random.weighted({ ask: 5, mount: 2, upload: 3 });
     if (way === 'ask' && (await this.#ask(repository, blob))) return;
@@ -88,7 +88,7 @@ export class Pusher {
     return at;
   }
 
-  /** An upload that is started and given up: cancelled, or simply left. */
+  /** Starts an upload and gives it up: it is cancelled, or left unfinished. */
   async abandon(repository: Repository, blob: Blob): Promise<void> {
     const location = await this.#begin(`/v2/${repository.name}/blobs/uploads/`);
     if (location === null) return;
@@ -100,7 +100,7 @@ export class Pusher {
     await this.#connection.send('DELETE upload', [204], 'DELETE', location);
   }
 
-  /** Returns the missing digests; `[]` if it was accepted. Missing content that it may rely on is a loss. */
+  /** Puts a manifest. Missing content that the client may rely on is a loss. @returns the missing digests; `[]` if accepted */
   async putManifest(repository: Repository, manifest: Manifest, tag: string | null): Promise<string[]> {
     const path = `/v2/${repository.name}/manifests/${tag ?? manifest.digest}`;
     const written = tag === null ? null : repository.tag(tag).beginWrite();

@@ -1,4 +1,4 @@
-/** How a client pulls: every byte is hashed, and missing content must have a reason. */
+/** Pulls images: every byte is hashed, and missing content must have a known reason. */
 import { type Contents, digestOf, type Manifest } from './contents.ts';
 import type { Repository } from './expectations.ts';
 import type { Connection, Log } from './log.ts';
@@ -6,7 +6,7 @@ import type { Connection, Log } from './log.ts';
 export class Puller {
   readonly #connection: Connection;
   readonly #log: Log;
-  /** Known documents by digest. */
+  /** The known manifests by digest. */
   readonly #known: Map<string, Manifest>;
 
   constructor(connection: Connection, log: Log, known: Map<string, Manifest>) {
@@ -26,7 +26,7 @@ export class Puller {
     if (digest !== null && !this.#known.has(digest)) this.#log.lose(`tag ${repository.name}:${tag} has other bytes: ${digest}`);
   }
 
-  /** The manifest and everything it needs. */
+  /** Pulls a manifest and all content that it needs. */
   async pull(repository: Repository, manifest: Manifest): Promise<void> {
     const began = performance.now();
     const path = `/v2/${repository.name}/manifests/${manifest.digest}`;
@@ -48,7 +48,7 @@ export class Puller {
       this.#log.lose(`${part} of ${repository.name} has other bytes`);
   }
 
-  /** At the end: everything that must exist. */
+  /** Pulls all content that must exist at the end. */
   async pullAll(repositories: Repository[], { images }: Contents): Promise<number> {
     let pulled = 0;
     for (const repository of repositories) {

@@ -1,6 +1,7 @@
 /**
- * `npm run soak`: 100,000 operations of 8 clients against the collector. OPERATIONS, CLIENTS, SEED, SECONDS (at most) and
- * LEASE_SECONDS are settings. The last line is its summary; it ends with 1 where something was lost or is left over.
+ * `npm run soak` runs 100,000 operations of 8 clients while the collector runs. Environment variables change the run:
+ * OPERATIONS, CLIENTS, SEED, SECONDS (the maximum) and LEASE_SECONDS. The last line of the output is a summary. The exit code
+ * is 1 if content was lost or is left over.
  */
 import { exitOnSignals } from '../world/registry.ts';
 import { soak } from './soak.ts';

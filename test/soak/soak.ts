@@ -1,6 +1,6 @@
 /**
- * Many clients, and the collector at the same time with its times as short as possible: what was acknowledged must exist, and
- * in the end nothing else. On the embedded runtime, with real D1 and R2, in a folder of its own.
+ * The soak test: many clients work while the collector runs with the shortest possible times. All acknowledged content must
+ * exist, and at the end no other content. It uses the embedded runtime, with real D1 and R2, and a data folder of its own.
  */
 import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
@@ -26,14 +26,14 @@ export interface Plan {
   operations: number;
   clients: number;
   seed: number;
-  /** It ends after this many seconds, whatever has been done. */
+  /** The maximum number of seconds. The run ends after this time, even if operations are left. */
   seconds: number;
-  /** Lease in seconds that clients rely on. `toldLease` differs from it only to seed a bug. */
+  /** The lease in seconds that clients rely on. `toldLease` is the lease of the registry. It differs only to put in a bug. */
   lease: number;
   toldLease?: number;
-  /** Seconds: one round each, with a new start of the program before it. */
+  /** The grace period of each round, in seconds. The program is started again before each round. */
   grace: number[];
-  /** The Worker's entry file; another one only to seed a bug. */
+  /** The entry file of the Worker. It is another one only to put in a bug. */
   main?: string;
   onProgress?: (line: string) => void;
 }
@@ -54,7 +54,7 @@ const IMAGES = 300;
 const PASSWORD = 'the-password-of-the-soak';
 const PROGRESS = 15_000;
 const PASSES_MAX = 60;
-/** After this time every unfinished upload has expired. */
+/** The number of days after which every unfinished upload has expired. */
 const DAYS = 3;
 
 export async function soak(plan: Plan): Promise<Outcome> {
@@ -66,7 +66,7 @@ export async function soak(plan: Plan): Promise<Outcome> {
   const stage: Soak = {
     random: new Random(plan.seed),
     log,
-    // A second less, because the database counts whole ones.
+    // One second is subtracted, because the database counts in whole seconds.
     terms: { lease: (plan.lease / 2 - 1) * 1000 },
     contents: new Contents(plan.seed, BLOBS, IMAGES),
     repositories: REPOSITORIES.map((name) => new Repository(name, TAGS)),
@@ -95,7 +95,7 @@ export async function soak(plan: Plan): Promise<Outcome> {
   }
 }
 
-/** Starts the program, and ends it after `during`. */
+/** Starts the program, runs `during`, and ends the program. */
 async function running<T>(
   plan: Plan,
   dataDir: string,
@@ -151,7 +151,10 @@ async function work(
   await collector;
 }
 
-/** All leases expired and every pass done: compares what exists with what should, deletes everything, and compares again. */
+/**
+ * Lets all leases expire and runs passes to their end. Then compares the existing content with the expected content, deletes
+ * all content, and compares again.
+ */
 async function finish(
   plan: Plan,
   stage: Soak,
@@ -163,9 +166,9 @@ async function finish(
   const settle = async () => {
     await sleep(((plan.toldLease ?? plan.lease) + 1) * 1000);
     await collecting.toTheEnd(connection, PASSES_MAX);
-    // Before the scrub may delete what should not exist.
+    // The audit comes before the scrub, which would delete objects that should not exist.
     const complaints = (await audit(worker, false)).complaints;
-    // A slice each time.
+    // Each run of the schedule expires one slice of the uploads.
     while (await letUploadsExpire(worker)) await runSchedule(worker, true, DAYS);
     const found = await audit(worker, true);
     return { ...found, complaints: [...new Set([...complaints, ...found.complaints])] };

@@ -1,4 +1,4 @@
-/** Buffers for bodies of unknown length: as large as the body, and together no larger than the isolate's memory. */
+/** Buffers for bodies of unknown length. A buffer is as large as its body, and all buffers together fit into the isolate. */
 import { describe, expect, test } from 'vitest';
 import { buffersOf, type Reservation, release, reserve } from '../../src/storage/streams.ts';
 import { contentOf } from '../world/images.ts';

@@ -19,7 +19,7 @@ interface Failing {
   calls: () => number;
 }
 
-/** The next `times` calls of a method of the bucket, or of a multipart upload, fail as R2 fails. */
+/** Makes the next `times` calls of a method fail as R2 fails. It is a method of the bucket or of a multipart upload. */
 function failing(of: World, method: string, times: number, code = 10001): Failing {
   let calls = 0;
   const wrap = <T extends object>(target: T): T =>

@@ -1,4 +1,4 @@
-/** Staging of uploads: few pieces however small the chunks, parts of one size, and large blobs. */
+/** Staging of uploads: the number of pieces is small even if chunks are small, parts have the same size, blobs may be large. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -59,7 +59,7 @@ describe('chunks', () => {
 
   const total = (sizes: number[]) => sizes.reduce((sum, size) => sum + size, 0);
 
-  /** Stages content in chunks of these sizes, and checks the result. Returns the sizes of the pieces. */
+  /** Stages content in chunks of these sizes, and checks the result. @returns the sizes of the pieces */
   async function piecesOf(sizes: number[]): Promise<number[]> {
     const { bytes, digest } = await contentOf(layer(total(sizes)));
     const staged = await stage(cut(bytes, sizes));
@@ -147,7 +147,7 @@ describe('VERIFY=stream, with parts of 5 MiB and puts of up to 6 MiB', () => {
   const PART = 5 * MIB;
   const { bytes, digest } = { bytes: layer(16 * MIB), digest: contentOf(layer(16 * MIB)).then((content) => content.digest) };
   let world: World;
-  /** For each completed object, the sizes of its parts. */
+  /** The sizes of the parts of each completed object. */
   let objects: number[][];
 
   beforeEach(async () => {
@@ -235,7 +235,7 @@ describe('VERIFY=storage, with puts of up to 6 MiB', () => {
   });
 });
 
-/** The bucket, recording at each completion how long the parts are. */
+/** The bucket, with a record of the sizes of the parts at each completion of a multipart upload. */
 function measured(bucket: R2Bucket, objects: number[][]): R2Bucket {
   const sizes = new Map<string, number>();
   return new Proxy(bucket, {
@@ -266,7 +266,7 @@ function measured(bucket: R2Bucket, objects: number[][]): R2Bucket {
   });
 }
 
-/** The part of a bucket that pieces need, in memory: ten thousand writes take the emulator a minute and a half. */
+/** The methods of a bucket that pieces need, in memory. The emulator would take a minute and a half for ten thousand writes. */
 function bucketInMemory(): R2Bucket {
   const objects = new Map<string, ArrayBuffer>();
   const bucket = {

@@ -31,7 +31,7 @@ describe('scopes', () => {
     [pushed, ['registry', 'organization:acme', 'repository:acme/tools/api']],
     [joined, ['registry', 'organization:acme']],
     [global, ['registry']],
-    // A repository outside any organization: one with the same name as an organization is something else.
+    // A repository without a namespace does not belong to the organization with the same name.
     [flat, ['registry', 'repository:acme']],
   ])('an event about "$about" is heard in $1', (event, scopes) => expect(scopesOf(event)).toEqual(scopes));
 

@@ -1,4 +1,4 @@
-/** From events to deliveries: each event reaches every matching subscription once, whoever matches it and however often. */
+/** Matching of events: each event becomes one delivery for every matching subscription, even if it is matched several times. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../src/app/deliveries.ts';
 import { runScheduled } from '../../src/cron.ts';
@@ -34,7 +34,7 @@ beforeEach(async () => {
 
 const cron = () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors));
 
-/** Events of one type about one subject, as many as there are targets. */
+/** Records an event of one type about one subject for each target. */
 async function happen(about: string, targets: object[], type = 'tag.created', env: Env = scene.env): Promise<void> {
   for (let from = 0; from < targets.length; from += 50) {
     const sources = targets.slice(from, from + 50).map((target) => ({
@@ -47,7 +47,7 @@ async function happen(about: string, targets: object[], type = 'tag.created', en
 
 const tags = (count: number, prefix = 'v') => Array.from({ length: count }, (_, n) => ({ tag: `${prefix}${n}` }));
 
-/** Tags that a subscription was notified of, in order. */
+/** The tags in the deliveries of a subscription, in order. */
 async function toldTo(id: string): Promise<unknown[]> {
   const rows = (await rowsOf(scene)).filter(({ subscription }) => subscription === id);
   return rows.map(({ event_data }) => (JSON.parse(event_data) as { event: { target: { tag: string } } }).event.target.tag);
@@ -103,7 +103,7 @@ describe('each event', () => {
     const { id } = await subscribe(scene, only);
     await happen('acme/api', tags(450));
     expect(await match(scene)).toBe(false);
-    // The first is about the creation of the subscription itself.
+    // The first event is the creation of the subscription itself.
     expect((await rowsOf(scene)).length).toBe(399);
     expect(await match(scene)).toBe(true);
     expect(await toldTo(id)).toHaveLength(450);
@@ -175,7 +175,7 @@ describe('the first and the last event of a subscription', () => {
     expect(second.firstEvent).toBeGreaterThan(first.firstEvent);
   });
 
-  /** As when a repository or an organization is deleted. */
+  /** Records the deletion of a repository or an organization, and ends the subscriptions of its scope. */
   async function goes(about: string, scope: string): Promise<void> {
     const batch = newBatch(scene.env);
     recordEvent(batch, { about, by, select: `SELECT 'repository.deleted' AS type, '{}' AS target` });

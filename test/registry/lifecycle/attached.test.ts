@@ -1,4 +1,4 @@
-/** Signatures and similar are not images: rules neither expire nor count them, and they are deleted with their image. */
+/** Signatures and attestations are not images: rules neither expire nor count them, and they are deleted with their image. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -21,7 +21,7 @@ const ANY = { tagStatus: 'any' } as const;
 const UNTAGGED = { tagStatus: 'untagged' } as const;
 const old: Brief = { selection: { ...ANY, ...olderThan(14) } };
 
-/** Names that are the digits of a digest. */
+/** A number as the 64 hexadecimal digits of a digest. */
 const hex = (n: number) => n.toString(16).padStart(64, '0');
 const tagOf = (n: number, suffix = '.sig') => `sha256-${hex(n)}${suffix}`;
 const at = (n: number) => `@${hex(n)}`;

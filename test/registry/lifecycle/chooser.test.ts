@@ -1,4 +1,4 @@
-/** The chooser, example by example: those of ECR's documentation, and differences from ECR. */
+/** The chooser, which decides what a policy deletes: the examples of ECR's documentation, and the differences from ECR. */
 import { describe, expect, test } from 'vitest';
 import { planText } from '../../../src/registry/lifecycle/chooser.ts';
 import {
@@ -196,7 +196,7 @@ describe('the last pull', () => {
 
 describe('the last use', () => {
   const old = rule({ ...ANY, ...unpulledFor(30) });
-  /** An index of an index, with a signature and an SBOM of the image below, of which only `used` is used. */
+  /** An index of an index of an image, which has a signature and an SBOM. Only the manifest `used` was pulled or checked. */
   const multi = (used: string, use: Image): Record<string, Image> => {
     const images: Record<string, Image> = {
       index: { tags: ['v1', 'latest'], pushed: 100, children: ['nested', 'amd'] },

@@ -1,5 +1,5 @@
 /**
- * Lifecycle rules of large repositories: page by page they have the same result as all at once, whatever changes in between.
+ * Lifecycle rules of large repositories. Page by page they have the same result as all at once, whatever changes in between.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
@@ -20,7 +20,7 @@ import { KEEP, MUTABLE, moreThan, olderThan, policyOf, tagged, unpulledFor } fro
 
 const APP = 'acme/api' as RepositoryName;
 const PATH = `/repositories/${APP}/-/lifecycle`;
-/** Manifests, and as many tags: more than one page. */
+/** The number of manifests and of tags, which is more than one page. */
 const LARGE = WHOLE_MAX + 400;
 
 let world: World;
@@ -30,7 +30,7 @@ beforeEach(async () => {
   world = await newWorld();
 });
 
-/** Digests in an order unrelated to age, as real ones have, and the same each time. */
+/** A digest for a number. As with real digests, their order does not depend on the age. They are the same in each run. */
 const digestOf = (n: number) =>
   parseDigest(
     `sha256:${((Math.imul(n + 1, 2654435761) >>> 0).toString(16).padStart(8, '0') + n.toString(16).padStart(8, '0')).padEnd(64, 'a')}`,
@@ -39,13 +39,13 @@ const digestOf = (n: number) =>
 interface Written {
   n: number;
   tags?: string[];
-  /** Days ago. */
+  /** The number of days since the image was pushed. */
   age: number;
   children?: number[];
   subject?: number;
 }
 
-/** Rows as pushes create them. */
+/** Inserts the rows that pushes of these images would create. */
 async function write(images: Written[], repository: string = APP): Promise<void> {
   await api(world, 'PUT', `/repositories/${repository}`, { body: {} });
   const here = `(SELECT id FROM repositories WHERE name = '${repository}')`;
@@ -77,7 +77,7 @@ async function write(images: Written[], repository: string = APP): Promise<void>
   }
 }
 
-/** A repository of all kinds of images: indexes with shared children, referrers, images with several tags, and some without. */
+/** Images of all kinds: indexes with shared children, referrers, images with several tags, and images without tags. */
 function mixed(count: number): Written[] {
   const images: Written[] = [];
   for (let n = 0; images.length < count; n++) {
@@ -115,7 +115,7 @@ async function inventory(): Promise<Inventory> {
 const linesOf = ({ tags, manifests }: Pick<Inventory, 'tags' | 'manifests'>) =>
   [...tags.map(({ tag }) => tag), ...manifests.map(({ digest }) => digest)].sort();
 
-/** The state that should remain after the policy was carried out. */
+/** The state that is expected after the policy was carried out. */
 async function expected(policy: LifecyclePolicy): Promise<string[]> {
   const before = await inventory();
   const now = (await world.env.DB.prepare('SELECT unixepoch() AS now').first<number>('now')) ?? 0;
@@ -127,7 +127,7 @@ async function expected(policy: LifecyclePolicy): Promise<string[]> {
 const save = async (policy: LifecyclePolicy, path = PATH) =>
   expect((await api(world, 'PUT', path, { body: policy })).status).toBe(200);
 
-/** Page by page to the end. @returns how many pages there were */
+/** Runs the policy page by page to the end. @returns the number of pages */
 async function runAll(between: (page: number) => Promise<unknown> = async () => undefined): Promise<number> {
   for (let page = 1; page < 200; page++) {
     const { unfinished } = await runLifecycle(world.env, APP, { by: REGISTRY, ifPlan: null });
@@ -214,7 +214,7 @@ describe('a large repository', () => {
     const pages = await runAll(async () => {
       await write(Array.from({ length: 150 }, () => ({ n: next, age: 0, tags: [`pr-new-${next++}`] })));
     });
-    // After each page, pushes fill three quarters of another one, somewhere before or behind it.
+    // After each page, pushes add three quarters of a page, before or after the current position.
     expect(pages).toBeLessThan(40);
     expect(linesOf(await inventory()).filter((line) => !line.includes('new') && line.startsWith('pr-'))).toEqual(
       should.filter((line) => line.startsWith('pr-')),
@@ -237,7 +237,7 @@ describe('a large repository', () => {
     });
     expect(deleted).toHaveLength(10);
     const left = linesOf(await inventory()).filter((line) => line.startsWith('pr-'));
-    // Items that expired with the first page are gone. No later page expires one of the newest thirty.
+    // The first page may have deleted some of the newest thirty images. No later page deletes one of them.
     expect(left.length).toBeGreaterThan(20);
   });
 
@@ -296,7 +296,7 @@ describe('the scheduled runs', () => {
     }
     await world.env.DB.prepare('UPDATE tags SET updated_at = 1').run();
     await world.env.DB.prepare('UPDATE manifests SET pushed_at = 1, leased_until = 0').run();
-    // As the CPU limit does: in the middle of the run, without an error.
+    // Ends the run in the middle without an error, as the CPU limit does.
     const cutOff = async () => {
       const { env, stopped } = faulty(world.env, 'stop-after', 2);
       await Promise.race([runDueLifecycles(env, { limit: 1 }).catch(() => undefined), stopped]);
@@ -318,7 +318,7 @@ describe('the scheduled runs', () => {
         attempts: number;
         lately: number;
       }>();
-    // It waits longer each time: five minutes, then twenty, then three quarters of an hour.
+    // The schedule waits longer before each attempt: five minutes, then twenty, then forty-five.
     for (const [seconds, begun] of [
       [290, 1],
       [20, 2],

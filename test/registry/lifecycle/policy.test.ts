@@ -1,4 +1,4 @@
-/** Which policies can be saved: ECR's validation rules, and our own. */
+/** The validation of policies: the rules of ECR, and those of Berth. */
 import { describe, expect, test } from 'vitest';
 import { lifecyclePolicy } from '../../../src/contract/lifecycle.ts';
 import { parseRange, policyErrors, versionOf } from '../../../src/registry/lifecycle/policy.ts';
@@ -8,7 +8,7 @@ const complaints = (...rules: Brief[]) => policyErrors(policyOf(...rules)).map((
 const expiring = (selection: object) => complaints({ selection: selection as Brief['selection'] });
 const keeping = (selection: object) => complaints({ selection: selection as Brief['selection'], action: KEEP });
 
-/** The errors of a document: those of the schema, or else those that the registry finds before saving. */
+/** The errors of a document: those of the schema, or if there are none, those of the validation before it is saved. */
 function said(document: unknown): string[] {
   const result = lifecyclePolicy.safeParse(document);
   if (result.success) return policyErrors(result.data).map(({ at, message }) => `${at}: ${message}`);

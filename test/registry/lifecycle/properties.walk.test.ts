@@ -27,9 +27,9 @@ import {
   unpulledFor,
 } from './stock.ts';
 
-/** Tags of a repository whose operations are counted. */
+/** The number of tags of the repository for which operations are counted. */
 const TAGS_COUNTED = 500;
-/** Searches in each tag that do not depend on the policy. */
+/** The number of searches in each tag that do not depend on the policy. */
 const OTHER_SEARCHES = 10;
 
 /** Counts string searches, range checks, and the comparators of these ranges. */
@@ -58,7 +58,7 @@ function workOf(run: () => void): { searches: number; ranges: number; comparator
 const TAGS = ['v1.0.0', 'v1.1.0', '1.2.0', 'v2.0.0', 'main', 'main-2', 'pr-1', 'pr-2', 'x'];
 const PATTERNS = ['*', 'v*', 'v1*', 'main*', 'pr-*', '*1*', 'x', '*-*'];
 
-/** Manifests reference only earlier ones, as digests imply. Subjects may be anything. */
+/** Random repositories. A manifest references only earlier manifests, because it contains their digests. */
 const repositories = fc
   .array(
     fc.record({

@@ -1,4 +1,4 @@
-/** Repositories as input of the chooser, written by hand, and what is left after a plan was carried out. */
+/** Helpers that describe a repository as input of the chooser, and compute the repository after a plan was carried out. */
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
 import { choose, type ExpiryPlan } from '../../../src/registry/lifecycle/chooser.ts';
@@ -7,25 +7,25 @@ import type { LifecyclePolicy, Rule } from '../../../src/registry/lifecycle/poli
 import type { Mutability } from '../../../src/vocabulary/mutability.ts';
 
 export const DAY = 24 * 60 * 60;
-/** 2026-10-15T12:00:00Z */
+/** The present in the tests: 2026-10-15T12:00:00Z. */
 export const NOW = 1_792_065_600;
 export const MUTABLE: Mutability = { value: 'MUTABLE', exclusions: [] };
 
 export interface Image {
-  /** With the days since each was set; a list means since the image was pushed. */
+  /** The tags, each with the number of days since it was set. In a list, each tag was set when the image was pushed. */
   tags?: Record<string, number> | string[];
-  /** Days ago. */
+  /** The number of days since the push. */
   pushed?: number;
   pulled?: number;
-  /** When a client last checked it (HEAD), in days ago. */
+  /** The number of days since a client last checked the image with HEAD. */
   checked?: number;
   children?: string[];
   subject?: string;
-  /** Days from now. */
+  /** The number of days from now until the lease ends. */
   leased?: number;
 }
 
-/** A readable name instead of a digest. The chooser only compares them. */
+/** A digest with a readable name. The chooser only compares digests. */
 export const digestOf = (name: string) => `sha256:${name}` as Digest;
 export const ago = (days: number) => NOW - days * DAY;
 
@@ -55,7 +55,7 @@ export function stock(images: Record<string, Image>): Inventory {
 
 export type Brief = Omit<Rule, 'rulePriority' | 'action'> & { rulePriority?: number; action?: Rule['action'] };
 
-/** In order of priority. They expire unless they say otherwise. */
+/** A policy with these rules in the order of their priority. A rule expires images unless it has another action. */
 export function policyOf(...rules: Brief[]): LifecyclePolicy {
   return { rules: rules.map((rule, n) => ({ rulePriority: n + 1, action: { type: 'expire' }, ...rule })) };
 }
@@ -71,7 +71,7 @@ export function planFor(inventory: Inventory, policy: LifecyclePolicy, mutabilit
   return choose(policy, { inventory, mutability, now: NOW });
 }
 
-/** The expired items: tags by name, manifests as `@name`. */
+/** The items that the plan deletes: tags by their name, manifests as `@name`. */
 export function goes(plan: ExpiryPlan): string[] {
   return [...plan.tags.map(({ tag }) => tag), ...plan.manifests.map(({ digest }) => digest.replace('sha256:', '@'))].sort();
 }

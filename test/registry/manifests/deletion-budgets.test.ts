@@ -1,4 +1,4 @@
-/** The cost of a rule's deletions: in proportion to what is deleted, not to what stays. */
+/** The cost of the deletions of a lifecycle rule depends on the number of deleted items, not on the size of the repository. */
 import { beforeEach, expect, test } from 'vitest';
 import { parseDigest } from '../../../src/oci/digest.ts';
 import { parseRepositoryName } from '../../../src/oci/name.ts';
@@ -14,7 +14,7 @@ const digestOf = (n: number) => parseDigest(`sha256:${String(n).padStart(64, '0'
 const deletion = { by: { subject: 'registry' }, reason: 'a rule' };
 let world: World;
 
-/** 3,000 images, each with a tag of its own and two references. */
+/** Inserts 3,000 images, each with its own tag and two references. */
 beforeEach(async () => {
   world = await newWorld();
   await api(world, 'PUT', `/repositories/${REPOSITORY}`);

@@ -1,4 +1,4 @@
-/** Deletion into the trash: which rows move where, and that what a rule chose is deleted only if nothing has changed since. */
+/** Deletions move rows into the trash. The choice of a lifecycle rule is deleted only if it has not changed since. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Digest, parseDigest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';

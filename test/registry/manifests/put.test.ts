@@ -1,4 +1,4 @@
-/** A right that no credential can have yet: creating tags without moving them. */
+/** The right to create tags without the right to move them. A put checks it, although no credential can have it yet. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parseManifest } from '../../../src/oci/manifest.ts';
 import { parseRepositoryName } from '../../../src/oci/name.ts';

@@ -1,6 +1,6 @@
 /**
- * Stops a restore, or the deletion of a repository, at every call to a store, before or after it takes effect. What was
- * answered is true, what was not can be repeated, and nothing is left half done.
+ * Stops a restore, or the deletion of a repository, at every call to a store, before or after the call takes effect. An answer
+ * is always true, a request without an answer can be repeated, and nothing is left half done.
  */
 import { describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';
@@ -17,7 +17,7 @@ const REPOSITORY = 'acme/api';
 const TRASH = `/repositories/${REPOSITORY}/-/trash`;
 const LARGE = { annotations: { text: 'x'.repeat(200_000) } };
 
-/** Returns the request, and what holds once it was answered. Repeated, the request finds that it is done already. */
+/** A request, and the check of its result. If the request is repeated, it finds that it is done already. */
 type Prepared = { method: string; path: string; holds: (world: World) => Promise<void> };
 
 const statements = [{ actions: ['pull'], principals: ['*'] }];
@@ -31,7 +31,7 @@ async function restoringTag(world: World): Promise<Prepared> {
   return { method: 'POST', path: `${TRASH}/tags/v1/restore`, holds };
 }
 
-/** A large index, with an image whose layer a client has deleted, and a large referrer. */
+/** The restore of a large index with a large referrer, and with an image whose layer a client has deleted. */
 async function restoringIndex(world: World): Promise<Prepared> {
   const image = await pushImage(world, REPOSITORY, null, 1);
   const index = await indexOf([image], LARGE);
@@ -51,7 +51,7 @@ async function restoringIndex(world: World): Promise<Prepared> {
   return { method: 'POST', path: `${TRASH}/manifests/${index.digest}/restore`, holds };
 }
 
-/** With two documents in the bucket, one of which must be deleted. */
+/** The restore of an image that was pushed again, so that the bucket has two documents, one of which must be deleted. */
 async function restoringPushedAgain(world: World): Promise<Prepared> {
   const image = await pushImage(world, REPOSITORY, 'v1', 1, LARGE);
   await remove(world, REPOSITORY, image.digest);
@@ -102,7 +102,7 @@ const CHANGES: Record<string, (world: World) => Promise<Prepared>> = {
   'the restore of a repository': restoringRepository,
 };
 
-/** Whether it was answered. Otherwise the outcome must be unknown, or it was done before. */
+/** True if the request was answered with success. Otherwise the outcome must be unknown, or the request was done before. */
 async function answered(world: World, { method, path }: Prepared): Promise<boolean> {
   const { status } = await world.fetch(method, `/api/v1${path}`);
   expect([200, 204, 404, 503]).toContain(status);
@@ -114,7 +114,7 @@ async function attempt(env: Env, change: Prepared, fault: Fault, at: number): Pr
   return Promise.race([answered(worldOf(faults.env), change), faults.stopped.then(() => false)]);
 }
 
-/** Runs the change without faults. Returns the calls that it makes. */
+/** Runs the change without faults. @returns the calls that it makes */
 async function callsOf(prepare: (world: World) => Promise<Prepared>): Promise<string[]> {
   const quiet = await newWorld();
   const golden = await prepare(quiet);

@@ -1,4 +1,4 @@
-/** Restores during concurrent pushes, deletions, purges and restores: in any order, no answer is wrong. */
+/** Restores with concurrent pushes, deletions, purges and restores. In every order, all answers are right. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import {
@@ -40,7 +40,7 @@ interface Contest {
   check: (restored: number, other: number, body: string) => Promise<void>;
 }
 
-/** Runs the two in every order, each in a repository of its own. Returns the pairs of answers. */
+/** Runs two requests in every order, each order in another repository. @returns the pairs of answers */
 async function contested(make: (repository: string) => Promise<Contest>): Promise<string[]> {
   const seen = new Set<string>();
   for (const restoresFirst of [true, false]) {
@@ -62,7 +62,7 @@ async function contested(make: (repository: string) => Promise<Contest>): Promis
   return [...seen].sort();
 }
 
-/** One of each. The first runs with large documents too. */
+/** Pushes an image and deletes it, so that it is in the trash. */
 async function trashedImage(repository: string, more: Record<string, unknown> = {}): Promise<Content> {
   const image = await pushImage(world, repository, 'v1', 1, more);
   await remove(world, repository, image.digest);
@@ -317,7 +317,7 @@ describe('deleting a repository while', () => {
         restore: send('DELETE', `/repositories/${repository}?force=true`),
         other: push(repository, 'v1', image),
         check: async (deleted, pushed) => {
-          // A tag that is pushed after the deletion recreates the repository, where its blobs are missing.
+          // A push after the deletion creates the repository again. The blobs of the image are then missing, so it is refused.
           expect([deleted, pushed]).toEqual(deleted === 204 ? [204, 400] : [409, 201]);
           expect(await digestAt(world, repository, 'v1')).toBe(deleted === 204 ? 404 : image.digest);
         },

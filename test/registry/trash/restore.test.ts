@@ -1,4 +1,4 @@
-/** Restoring tags and manifests with all that they need, or not at all. */
+/** Tags and manifests are restored with all content that they need, or not at all. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/name.ts';
@@ -52,7 +52,7 @@ const setRule = async (imageTagMutability: string) => {
     .run();
 };
 
-/** As a lifecycle rule does it. */
+/** Deletes tags and manifests as a lifecycle rule does. */
 async function doom(tags: { tag: string; digest: Digest; reserved: boolean }[], levels: Digest[][] = []) {
   const rule = await world.env.DB.prepare('SELECT rule FROM tag_mutability').first<string>('rule');
   const doomed = {

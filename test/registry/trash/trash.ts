@@ -1,4 +1,4 @@
-/** Shared by the tests of the trash: deleting, restoring and purging as a client does, and looking at the result. */
+/** Helpers of the tests of the trash: they delete, restore and purge as a client does, and read the result. */
 import { expect } from 'vitest';
 import { type ApiAnswer, type ApiRequest, api } from '../../world/people.ts';
 import type { World } from '../../world/world.ts';
@@ -28,7 +28,7 @@ export interface DeletedRepository {
 const pathOf = (repository: string, reference: string) =>
   `/repositories/${repository}/-/trash/${reference.includes(':') ? 'manifests' : 'tags'}/${reference}`;
 
-/** By tag or digest, through /v2. */
+/** Deletes tags or manifests through /v2. */
 export async function remove(world: World, repository: string, ...references: string[]): Promise<void> {
   for (const reference of references) {
     const response = await world.fetch('DELETE', `/v2/${repository}/manifests/${reference}`);
@@ -40,7 +40,7 @@ export function restore(world: World, repository: string, reference: string, req
   return api<Restored>(world, 'POST', `${pathOf(repository, reference)}/restore`, request);
 }
 
-/** It must succeed. */
+/** Restores a tag or manifest, and expects that it succeeds. */
 export async function restored(world: World, repository: string, reference: string): Promise<Restored> {
   const { status, body } = await restore(world, repository, reference);
   expect(status, JSON.stringify(body)).toBe(200);
@@ -57,7 +57,7 @@ export async function trashOf(world: World, repository: string): Promise<Entry[]
   return body.items;
 }
 
-/** `kind name` of each. */
+/** The entries of the trash, each as `<kind> <name>`. */
 export async function namesInTrash(world: World, repository: string): Promise<string[]> {
   return (await trashOf(world, repository)).map(({ kind, name }) => `${kind} ${name}`);
 }
@@ -72,7 +72,7 @@ export function removeRepository(world: World, repository: string, query = '?for
   return api(world, 'DELETE', `/repositories/${repository}${query}`);
 }
 
-/** Deletes it. Returns its entry. */
+/** Deletes a repository. @returns its entry in the trash */
 export async function trashRepository(world: World, repository: string): Promise<string> {
   const before = await deletedRepositories(world);
   expect((await removeRepository(world, repository)).status).toBe(204);

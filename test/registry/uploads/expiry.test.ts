@@ -29,7 +29,7 @@ beforeEach(async () => {
   world = await newWorld({ VERIFY: 'stream', PART_BYTES: String(5 * MIB) });
 });
 
-/** All uploads, as tomorrow's schedule would see them. */
+/** An id that sorts after the ids of all uploads. The schedule would expire them tomorrow. */
 const tomorrow = () => uploadIdAt(Date.now() + 25 * HOUR);
 
 describe('expireUploads', () => {

@@ -1,4 +1,4 @@
-/** Pull counts: exact while small, then an estimate with a known error, with few rows written. */
+/** The number of pulls. Small numbers are exact. Large numbers are estimates with a known error. Few rows are written. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import { notePull, pullsOf } from '../../../src/registry/usage/pulls.ts';
@@ -28,7 +28,7 @@ function seeded(seed: number): () => number {
   };
 }
 
-/** Records `times` pulls of an image. Returns what was counted and written. */
+/** Records `times` pulls of an image. @returns the counted number and the written rows */
 async function pull(digest: string, times: number, random: () => number): Promise<{ estimate: number; written: number }> {
   const statements: D1PreparedStatement[] = [];
   const prepare = (sql: string) => ({

@@ -1,4 +1,4 @@
-/** Storage of namespaces: counted by one statement for all, on demand for one, and here once more by hand. */
+/** The usage of namespaces. One statement counts all of them, and another one of them. Both agree with the test's own count. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { collectSlice } from '../../../src/registry/gc/collector.ts';
@@ -34,7 +34,7 @@ async function rows<T>(sql: string): Promise<T[]> {
   return (await world.env.DB.prepare(sql).all<T>()).results;
 }
 
-/** The table after everything was counted again. */
+/** The table `usage` after all namespaces were counted again. */
 async function recounted(): Promise<Record<string, Stored>> {
   await recountUsage(world.env);
   const counted = await rows<Stored & { namespace: string }>('SELECT namespace, bytes, blobs FROM usage ORDER BY namespace');
@@ -43,7 +43,7 @@ async function recounted(): Promise<Record<string, Stored>> {
 
 const namespaceOf = (name: string) => (name.includes('/') ? (name.split('/', 1)[0] as string) : '');
 
-/** The same by hand, row by row. `trashed`: of one namespace, what only the trash holds. */
+/** The usage of all namespaces, counted by the test row by row. `trashed` is the content that only the trash holds. */
 async function countedByHand(): Promise<Record<string, Stored & { trashed: number }>> {
   const repositories = await rows<{ id: number; name: string; trashed: number }>(
     `SELECT id, name, 0 AS trashed FROM repositories
@@ -85,7 +85,7 @@ async function countedByHand(): Promise<Record<string, Stored & { trashed: numbe
   return result;
 }
 
-/** As a deletion does: the row is deleted, and one in the trash keeps its id and name. */
+/** Deletes a repository: its row is deleted, and an entry in the trash keeps its id and name. */
 async function trashRepository(name: string): Promise<void> {
   const { DB } = world.env;
   await DB.batch([
@@ -288,11 +288,11 @@ describe('after any sequence of changes', () => {
     else await api(world, 'DELETE', `${path}/manifests/${entry.name}`);
   }
 
-  /** A slice of the collector on a day when everything is old. */
+  /** Runs a slice of the collector on a day on which all content is old. */
   async function collect(): Promise<void> {
     await world.env.DB.prepare('UPDATE repository_blobs SET leased_until = 0').run();
     await world.env.DB.prepare('UPDATE trash SET deleted_at = deleted_at - 4 * 86400').run();
-    // Without the final count of everything, which would repair what was counted wrong.
+    // The final count of all namespaces is left out, because it would repair wrong numbers.
     const prepare = (sql: string) => world.env.DB.prepare(sql.includes('INSERT INTO usage') ? 'SELECT 1' : sql);
     const DB = { prepare, batch: world.env.DB.batch.bind(world.env.DB) } as unknown as D1Database;
     for (let n = 0; n < 5; n++) {
@@ -300,7 +300,7 @@ describe('after any sequence of changes', () => {
     }
   }
 
-  /** Its layers are the blobs that are pushed alone, too. */
+  /** Pushes an image. Its layers are blobs that are also pushed without an image. */
   async function image(repository: string, seed: number): Promise<void> {
     const config = await pushBlob(world, repository, `{"seed":${seed}}`);
     const layers = await Promise.all([seed, (seed % 4) + 1].map((n) => pushBlob(world, repository, noise(n * 100, n))));

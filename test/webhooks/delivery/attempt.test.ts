@@ -41,7 +41,7 @@ async function waiting(told: Told = {}) {
   return subscription;
 }
 
-/** The row, and its last attempt. */
+/** The row of the delivery, and its last attempt. */
 async function outcome() {
   const [row] = await rowsOf(scene);
   if (!row) throw new Error('there is no delivery');
@@ -139,7 +139,7 @@ describe('no answer', () => {
 });
 
 describe('a body', () => {
-  /** @param chunk of each read; `null` ends it, and an error breaks it off */
+  /** A body. @param next returns the chunk of each read; `null` ends the body, and an error breaks the connection */
   function body(next: (n: number) => Uint8Array | null | Error) {
     const seen = { bytes: 0, cancelled: false, reads: 0 };
     const stream = new ReadableStream<Uint8Array>(

@@ -42,7 +42,7 @@ interface Breaker {
   open_until: number;
 }
 
-/** Failures, and seconds left of its pause. */
+/** The number of failures of the webhook, and the seconds that are left of its pause. */
 async function breaker(): Promise<[number, number]> {
   const row = await scene.env.DB.prepare('SELECT failures, open_until FROM subscriptions').first<Breaker>();
   if (!row) throw new Error('there is no subscription');
@@ -63,7 +63,7 @@ async function more(count: number): Promise<void> {
 
 const tries = async () => (await rowsOf(scene)).map((row) => row.tries);
 
-/** Five failures: nothing is sent for a minute. */
+/** Lets five deliveries fail, after which nothing is sent for a minute. */
 async function broken(count = 5) {
   const subscription = await waiting(count);
   scene.sink.answer = status(503);
@@ -97,7 +97,7 @@ describe('after five failures in a row', () => {
     await drain(scene);
     expect(scene.sink.posts).toHaveLength(5);
     expect((await tries()).slice(5)).toEqual([0, 0, 0]);
-    // Untried deliveries keep no message: an emulator holds at most 10,000, and each look at one is an operation.
+    // A delivery that was not tried has no message: the emulator keeps at most 10,000, and each read of one is an operation.
     expect(scene.deliveries.held).toHaveLength(5);
   });
 
@@ -107,7 +107,7 @@ describe('after five failures in a row', () => {
     scene.sink.answer = status(204);
     pass(scene, 120);
     await drain(scene);
-    // Those that were waiting while one was tried come a little later.
+    // The deliveries that waited while one was tried are sent a little later.
     expect(scene.sink.acknowledged).toHaveLength(36);
     pass(scene, 300);
     await drain(scene);
@@ -195,7 +195,7 @@ describe('after five failures in a row', () => {
     await broken(12);
     pass(scene, 60);
     for (const message of scene.deliveries.held) message.delaySeconds = 0;
-    // Two messages each: they have connections for both.
+    // Each consumer gets two messages, and has a connection for each.
     await Promise.all([deliverSome(scene, { size: 2 }), deliverSome(scene, { size: 2 })]);
     expect(scene.sink.posts).toHaveLength(6);
     expect(await breaker()).toEqual([6, 120]);
@@ -229,7 +229,7 @@ describe('after five failures in a row', () => {
       stop = resolve;
     });
     const DB = intercepted(scene.env.DB, async (_, effect) => {
-      // It is claimed, and its result is never stored.
+      // The delivery is claimed, and its result is never stored.
       if (calls++ < 2) return effect();
       stop();
       return new Promise(() => {});
@@ -290,7 +290,7 @@ describe('after five failures in a row', () => {
     await cron();
     await drain(scene);
     const states = await statesOf(scene);
-    // Those that were tried have their own time.
+    // The deliveries that were tried have a due time of their own.
     expect(states.filter((state) => state === 'delivered').length).toBeGreaterThan(25);
     await untilQuiet(scene, cron);
     expect(await statesOf(scene)).toEqual(Array(40).fill('delivered'));
@@ -363,7 +363,7 @@ describe('an endpoint that never recovers', () => {
       await cron();
       for (let done = 1; done > 0; ) done = await deliverSome(scene, { env: { ...scene.env, DB } });
     }
-    // Round trips of the consumers. One without a POST has one.
+    // This is the number of round trips of the consumers. A consumer that sends nothing has one.
     expect(handed).toBeLessThan(30 * 10);
     expect(scene.deliveries.sent - from).toBeLessThan(30 * 4);
   });

@@ -1,6 +1,6 @@
 /**
- * Budgets of deliveries. Written rows are the scarcest resource of the free plan (100,000 a day), then queue operations
- * (10,000 a day). A change that needs a larger number says so in its commit.
+ * The cost of deliveries. Written rows are the scarcest resource of the free plan (100,000 a day), followed by queue operations
+ * (10,000 a day). A commit that raises a number must say why.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../../src/app/deliveries.ts';
@@ -35,7 +35,7 @@ async function waiting(count: number, endpoints = 1): Promise<void> {
   while (!(await match(scene)));
 }
 
-/** Runs one step and counts. */
+/** Runs one step. @returns its cost */
 async function cost(step: (env: Scene['env']) => Promise<unknown>) {
   const { env, counts, statements } = countingStatements(scene.env);
   await step(env);
@@ -49,7 +49,7 @@ describe('a delivery', () => {
     const spent = await cost((env) => deliverSome(scene, { env }));
     expect(scene.sink.acknowledged).toHaveLength(1);
     expect(spent).toMatchObject({ statements: 3, d1: 2 });
-    // Claimed, and stored.
+    // One row is written for the claim, and one for the result.
     expect(spent.rowsWritten).toBe(2);
     expect(spent.rowsRead).toBeLessThanOrEqual(16);
   });
@@ -66,7 +66,7 @@ describe('a delivery', () => {
     await waiting(1);
     scene.sink.answer = status(500);
     const spent = await cost((env) => deliverSome(scene, { env }));
-    // An index entry is written again because the state is, even if unchanged.
+    // The statement sets the state, so the index entry is written again, even if the state is the same.
     expect(spent).toMatchObject({ statements: 4, d1: 2, rowsWritten: 4 });
   });
 
@@ -106,7 +106,7 @@ describe('matching', () => {
     const one = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
     expect(scene.deliveries.held).toHaveLength(500);
     expect(one).toMatchObject({ statements: 6, d1: 4 });
-    // Each row with its index entry, and the cursor.
+    // Each delivery has a row and an index entry, and the cursor is one row.
     expect(one.rowsWritten).toBe(500 * 2 + 1);
     await happen(100);
     const two = await cost((env) => matchEvents(env, (names) => factsOf(env, names), 4));
@@ -160,7 +160,7 @@ test('a run with thousands pending for a paused endpoint does not read them', as
 describe('queries use an index', () => {
   const described = (names: Parameters<typeof factsOf>[1]) => factsOf(scene.env, names);
 
-  /** Steps of the query plans of `step` over events or deliveries. */
+  /** The steps of the query plans of `step` that read events or deliveries. */
   async function plans(step: (env: Scene['env']) => Promise<unknown>): Promise<string[]> {
     const { env, statements } = countingStatements(scene.env);
     await step(env);

@@ -1,5 +1,6 @@
 /**
- * The consumer of deliveries, end to end and alone: one POST for each, in any order of messages and however often they come.
+ * The consumer of deliveries, alone and end to end. Each delivery is sent once, whatever the order of its messages and however
+ * often they arrive.
  */
 import { createExecutionContext } from 'cloudflare:test';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -42,7 +43,7 @@ beforeEach(async () => {
 
 const cron = () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors));
 
-/** Subscribes, and pushes images: each is one matching event. */
+/** Creates a webhook and pushes images. Each image is one matching event. */
 async function waiting(count = 1, told: Parameters<typeof subscribe>[1] = {}) {
   const subscription = await subscribe(scene, { filter: { types: ['tag.created'] }, ...told });
   for (let n = 1; n <= count; n++) await pushImage(scene.world, 'acme/api', `v${n}`, 1);
@@ -334,7 +335,7 @@ test.each(['event_data', 'format'])('a row whose %s cannot be read fails, and no
     ]),
   );
   expect(ids()).toHaveLength(1);
-  // A failure that is not the endpoint's is not counted against it, and all events continue.
+  // A failure for which the endpoint is not responsible is not counted, and other events are sent.
   await pushImage(scene.world, 'acme/api', 'v10', 1);
   await untilQuiet(scene, cron);
   expect(ids().filter((id) => id.startsWith(other.id))).toHaveLength(2);
@@ -438,7 +439,7 @@ describe('a hanging endpoint', () => {
     await waiting(6);
     scene.sink.answer = () => new Promise(() => {});
     const { batch } = batchOf(scene.deliveries, scene.deliveries.held.splice(0, 5));
-    // Its invocation ends here, so nobody stores the result.
+    // The invocation ends here, so the result is not stored.
     const doors = { ...scene.doors, sleep: () => new Promise<void>(() => {}) };
     void deliver(scene.env, batch, doors, works());
     await vi.waitFor(() => expect(scene.sink.posts).toHaveLength(5));

@@ -1,4 +1,4 @@
-/** The fallback beside the queue: what no queue accepts, or what it lost, is matched and delivered by the schedule. */
+/** The fallback for the queues: the schedule matches events and sends deliveries whose messages were refused or lost. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
 import { tryDirectly } from '../../../src/webhooks/delivery/direct.ts';
@@ -26,7 +26,7 @@ beforeEach(async () => {
 
 const cron = () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors));
 
-/** As after the day's queue operations are used up: nothing is accepted. */
+/** Makes the queues refuse all messages, as if the queue operations of the day were used up. */
 function queuesAreDown(): void {
   for (const queue of [scene.events, scene.deliveries, scene.deadLetters]) queue.down = true;
 }
@@ -189,7 +189,7 @@ describe('a delivery that both ways try at once', () => {
     await cron();
     scene.sink.answer = () => new Promise<Response>(() => undefined);
     pass(scene, 600);
-    // Cut off while the endpoint is called: nothing is stored.
+    // The run stops while the endpoint is called, so nothing is stored.
     void runScheduled(scene.env, scene.clock.now, { ...scene.doors, sleep: () => new Promise(() => undefined) });
     await vi.waitFor(() => expect(scene.sink.posts).toHaveLength(1));
     scene.sink.answer = status(204);

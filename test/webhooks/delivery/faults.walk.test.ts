@@ -1,7 +1,8 @@
 /**
- * Every database call and queue send between a push and an endpoint: refused, its answer lost, or the Worker stopped.
- * Afterwards queues and cron are worked off. Each event was accepted by its endpoint under one id, and twice only if the
- * Worker died between the endpoint's answer and storing it.
+ * Makes each call to the database and each send to a queue fail between a push and an endpoint: the call is refused, its answer
+ * is lost, or the Worker stops. Afterwards all messages are delivered and the schedule runs. Each event was accepted by its
+ * endpoint under one id. It was accepted twice only if the Worker stopped between the answer of the endpoint and the save of
+ * the result.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../../src/app/deliveries.ts';
@@ -37,11 +38,11 @@ beforeEach(() => {
 
 interface Step {
   prepare(scene: Scene): Promise<void>;
-  /** With an environment that may fail. `stopped` resolves when the Worker is gone. */
+  /** Runs the step with bindings that may fail. `stopped` resolves when the Worker stops. */
   run(scene: Scene, env: Env, stopped: Promise<void>): Promise<unknown>;
-  /** How often each delivery may be accepted; once by default. */
+  /** The maximum number of times that a delivery may be accepted. By default once. */
   most?(fault: Fault, call: number): number;
-  /** All deliveries end as failed. */
+  /** True if all deliveries end as failed. */
   failed?: boolean;
 }
 
@@ -106,7 +107,7 @@ const STEPS: Record<string, Step> = {
   'a batch of deliveries': {
     prepare: matched,
     run: (scene, env, stopped) => deliverSome(scene, { env, stopped }),
-    // Claimed with the first call, stored with the second.
+    // The first call claims the deliveries, and the second saves the results.
     most: (fault, call) => (fault === 'stop-before' && call === 1 ? 2 : 1),
   },
   'a batch of deliveries that an endpoint does not take': {
@@ -170,7 +171,7 @@ const STEPS: Record<string, Step> = {
   },
 };
 
-/** Works off the rest. Returns how often each id was accepted. */
+/** Delivers all remaining messages. @returns how often each id was accepted */
 async function settled(scene: Scene): Promise<Record<string, number>> {
   await untilQuiet(scene, () => turning(scene, runScheduled(scene.env, scene.clock.now, scene.doors)));
   const ids = new Set(scene.sink.posts.map(({ id }) => id));
@@ -206,7 +207,7 @@ describe.each(Object.entries(STEPS))('%s', (name, step) => {
   const never = new Promise<void>(() => {});
   let known: string[] | undefined;
 
-  /** Runs the step without faults. Returns the calls that it makes. */
+  /** Runs the step without faults. @returns the calls that it makes */
   async function callsOf(): Promise<string[]> {
     const quiet = await newScene();
     await step.prepare(quiet);
@@ -236,7 +237,7 @@ describe.each(Object.entries(STEPS))('%s', (name, step) => {
 describe('a send to a queue', () => {
   const KINDS = ['EVENTS', 'DELIVERIES', 'DEAD_LETTERS'] as const;
 
-  /** @param only the number of the send that goes wrong */
+  /** A queue of which one send goes wrong. @param only the number of that send */
   function flaky(queue: Queue, how: 'fails' | 'loses its answer' | 'comes twice', only: number): Queue {
     let calls = 0;
     const act = async (send: () => Promise<unknown>) => {
@@ -263,7 +264,7 @@ describe('a send to a queue', () => {
           await pushed(through);
           for (let n = 0; n < 4; n++) {
             await match(through);
-            // Fails once, so that a message is sent for later.
+            // The endpoint fails once, so that a message with a delay is sent.
             scene.sink.answer = n === 0 ? status(500) : status(200);
             await turning(through, deliverSome(through, { size: 3 }));
             await bury(through);

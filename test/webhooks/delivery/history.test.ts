@@ -1,4 +1,4 @@
-/** The history of deliveries, and repeating them: one, all failed ones, or a span of time, in slices. */
+/** The list of deliveries, and replays of one delivery, of all failed ones, or of a span of time, in slices. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../../src/app/deliveries.ts';
@@ -24,7 +24,7 @@ beforeEach(async () => {
 
 const START = 1_700_000_000;
 
-/** Inserts events with these ids and times, which grow together. */
+/** Inserts events with these ids and times. A greater id has a later time. */
 async function events(rows: { id: number; at: number; type?: string; about?: string }[]): Promise<void> {
   await scene.env.DB.prepare("DELETE FROM events WHERE type = 'webhook.created'").run();
   await scene.env.DB.prepare(
@@ -39,7 +39,7 @@ async function events(rows: { id: number; at: number; type?: string; about?: str
 const numbered = (from: number, count: number) =>
   Array.from({ length: count }, (_, n) => ({ id: from + n, at: START + from + n }));
 
-/** @param state of rows for these events */
+/** Inserts a delivery for each of these events. @param state the state of the deliveries */
 async function rows({ id }: Subscription, ids: number[], state: string): Promise<void> {
   await scene.env.DB.prepare(
     `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at, tries)
@@ -52,7 +52,7 @@ async function rows({ id }: Subscription, ids: number[], state: string): Promise
 const since = (subscription: Subscription, span: { since: number; until?: number | null; after?: number }) =>
   replaySince(scene.env, subscription, { until: null, after: 0, ...span }, (names) => factsOf(scene.env, names));
 
-/** All of a repetition, following its `next`. */
+/** Sends all requests of a replay, each with `next` of the answer before. */
 async function every(ask: (after: number) => Promise<Replayed>): Promise<Replayed[]> {
   const all: Replayed[] = [];
   for (let after: number | null = 0; after !== null; ) {
@@ -244,7 +244,7 @@ describe('the first event since a time', () => {
         if (all.length > 0) await events(all);
         const expected = all.length === 0 ? 1 : (all.find((event) => event.at >= time)?.id ?? id + 1);
         const found = await firstEventSince(scene.env, time);
-        // Any id after the previous event, up to this one, means the same.
+        // Every id after the previous event and up to this event gives the same result.
         const last = all.filter((event) => event.at < time).at(-1)?.id ?? 0;
         expect(found).toBeGreaterThan(last);
         expect(found).toBeLessThanOrEqual(expected);

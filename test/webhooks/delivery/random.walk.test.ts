@@ -1,7 +1,7 @@
 /**
- * Seeded random walks of everything that can go wrong, in any order: endpoints fail, hang and are slow; consumers die, run in
- * parallel and lose answers of the database; messages are lost, duplicated and shuffled; queues are down. Once all is well
- * again, each subscription got exactly its events, and none again after its success was stored.
+ * Random sequences of all failures: endpoints fail, hang and are slow; consumers stop, run in parallel and lose answers of the
+ * database; messages are lost, duplicated and shuffled; queues refuse messages. When the failures end, each subscription gets
+ * exactly its events. No delivery is sent again after its success was saved. The same seed gives the same sequence.
  */
 import { beforeEach, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';
@@ -45,7 +45,7 @@ class Chance {
     this.state = seed;
   }
 
-  /** From 0 to 1 (mulberry32). */
+  /** A number from 0 to 1 (Mulberry32). */
   next(): number {
     this.state = (this.state + 0x6d2b79f5) | 0;
     let mixed = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
@@ -69,9 +69,9 @@ class Walk {
   readonly scene: Scene;
   readonly chance: Chance;
   subscriptions: Subscription[] = [];
-  /** How each endpoint answers now. */
+  /** The present behaviour of each endpoint. */
   private readonly moods = new Map<string, Answering>();
-  /** Number of POSTs when it was first seen as stored as delivered. */
+  /** The number of requests for each delivery when it was first found saved as delivered. */
   private readonly recorded = new Map<string, number>();
   private readonly flying = new Set<string>();
   readonly log: string[] = [];
@@ -101,7 +101,7 @@ class Walk {
     };
   }
 
-  /** With or without a fault. `stopped` resolves when the Worker is gone. */
+  /** Bindings with a fault or without one. `stopped` resolves when the Worker stops. */
   private faults(): { env: Env; stopped?: Promise<void> } {
     if (this.chance.next() < 0.6) return { env: this.scene.env };
     const { env, stopped } = faulty(this.scene.env, this.chance.of(FAULTS), this.chance.below(4));
@@ -179,7 +179,7 @@ class Walk {
     await this.check(name);
   }
 
-  /** Checks that nothing stored as delivered before a step is sent in it. */
+  /** Checks that the step sent no delivery that was saved as delivered before the step. */
   async check(after: string): Promise<void> {
     const { posts } = this.scene.sink;
     for (const row of await rowsOf(this.scene)) {

@@ -15,7 +15,7 @@ const HOUR = 60 * 60;
 const chance = fc.double({ min: 0, max: 1, noNaN: true });
 const seconds = fc.integer({ min: 0, max: 10 ** 9 });
 
-/** Delays between attempts until the last, if the endpoint requests nothing. */
+/** The delays between all attempts of a delivery. */
 function delays(chances: number[], retryAfter = 0): number[] {
   const all: number[] = [];
   for (let tries = 1; ; tries++) {

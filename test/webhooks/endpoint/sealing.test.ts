@@ -1,4 +1,4 @@
-/** Sealed endpoints: who can open them, and what is shown. */
+/** Sealed endpoints: only the registry and webhook that sealed an endpoint can open it, and the shown URL has no secrets. */
 import { describe, expect, test } from 'vitest';
 import { seal, shownUrl, unseal } from '../../../src/webhooks/endpoint/sealing.ts';
 

@@ -1,4 +1,4 @@
-/** Signatures of deliveries: known answers, the public library as a receiver, and which secrets sign when. */
+/** Signatures of deliveries: known values, a receiver with the public library, and the secrets during a rotation. */
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, test } from 'vitest';
 import { allSecrets, secretOf, signatureHeaders, signedWith } from '../../../src/webhooks/endpoint/signature.ts';
@@ -45,7 +45,7 @@ test('a receiver refuses what is older than five minutes, so each attempt is sig
 });
 
 describe('secrets', () => {
-  /** The names of the secrets that verify it. */
+  /** The names of the secrets with which the signature is valid. */
   async function takers(secrets: Record<string, string>, headers: Record<string, string>): Promise<string[]> {
     return Object.entries(secrets).flatMap(([name, secret]) => {
       try {

@@ -42,7 +42,7 @@ describe.each(FORMAT_NAMES)('%s', (name) => {
   test.each([...new Set([...SPOKEN[name], 'webhook.test' as const])])('makes of %s one small body, always the same', (type) => {
     const body = format.render(example(type));
     expect(JSON.parse(body)).toBeTypeOf('object');
-    // Standard Webhooks: bodies below 20 kB.
+    // Standard Webhooks recommends bodies below 20 kB.
     expect(new TextEncoder().encode(body).length).toBeLessThan(20_000);
     expect(format.render(structuredClone(example(type)))).toBe(body);
     const longest = { ...example(type), facts: { description: 'ä'.repeat(1000), createdAt: 1, isPublic: false } };

@@ -9,7 +9,7 @@ export const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const STATEMENTS = [{ effect: 'allow', actions: ['pull'], repositories: ['acme/*'] }];
 
-/** Its subject and its type. */
+/** The subject and the target of an event of each type. */
 const TARGETS: Record<EventType, [about: string, target: Record<string, unknown>]> = {
   'manifest.pushed': ['acme/api', { digest: DIGEST, mediaType: INDEX, size: 1234 }],
   'manifest.deleted': ['acme/api', { digest: DIGEST, mediaType: INDEX }],
@@ -89,7 +89,7 @@ const TARGETS: Record<EventType, [about: string, target: Record<string, unknown>
 
 export const FACTS: RepositoryFacts = { description: 'The API & its "docs"', createdAt: 1_690_000_000, isPublic: true };
 
-/** 2023-11-14T22:13:20Z. */
+/** The time of the events: 2023-11-14T22:13:20Z. */
 const AT = 1_700_000_000;
 
 export function example(type: EventType, further: Partial<RecordedEvent> = {}): Occurrence {

@@ -1,4 +1,4 @@
-/** The native format: its fields for each type, and that Argo CD Image Updater takes images from it, and nothing else. */
+/** The native format: its fields for each type, and the images that Argo CD Image Updater reads from it. */
 import { describe, expect, test } from 'vitest';
 import { EVENT_TYPES, type EventType } from '../../../src/vocabulary/event-types.ts';
 import { native } from '../../../src/webhooks/formats/native.ts';
@@ -148,7 +148,7 @@ test('a host includes its port, and an actor without a key has none', () => {
 
 /**
  * The rule of Argo CD Image Updater for CloudEvents that are not from ECR (argoproj-labs/argocd-image-updater,
- * `pkg/webhook/cloudevents.go`, `parseEvent`), rewritten for this test: what it takes from an event, `null` if it refuses.
+ * `pkg/webhook/cloudevents.go`, `parseEvent`), rewritten for this test. Returns the image of an event; `null` if it is refused.
  */
 function takenByArgo({ type, subject = '', source, data }: CloudEvent): Record<string, string> | null {
   if (!type.includes('container') && !type.includes('image')) return null;

@@ -12,7 +12,7 @@ function rendered(format: Name, type: EventType, further: Partial<RecordedEvent>
 }
 
 const INDEX = 'application/vnd.oci.image.index.v1+json';
-/** 1700000000000 milliseconds and event 4711, in hexadecimal digits. */
+/** The expected UUID: 1700000000000 milliseconds and the event id 4711, in hexadecimal digits. */
 const UUID = '018bcfe5-6800-8000-8000-000000001267';
 
 describe('docker-hub', () => {
