@@ -1,6 +1,7 @@
 /** Checks values against schemas of the management API: `parse` checks a request, and `valid` the input of an operation. */
 import type * as z from 'zod';
 import { requireNoErrors } from '../vocabulary/refusal.ts';
+import { messagesFor } from './messages.ts';
 
 /**
  * Parses a value with a schema.
@@ -8,10 +9,28 @@ import { requireNoErrors } from '../vocabulary/refusal.ts';
  * @throws request-invalid with all fields that are wrong
  */
 export function parse<T extends z.ZodType>(schema: T, value: unknown, place = ''): z.output<T> {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { error: messagesFor(place) });
   if (result.success) return result.data;
-  const errors = result.error.issues.map(({ path, message }) => ({ at: [place, ...path].filter(isStep).join('.'), message }));
+  // A misspelt name comes before the field that is missing because of it: the message of a refusal is the first error.
+  const isName = ({ code }: z.core.$ZodIssue) => code === 'unrecognized_keys';
+  const { issues: all } = result.error;
+  const issues = [...all.filter(isName), ...all.filter((issue) => !isName(issue))].flatMap(issuesOf);
+  const errors = issues.map(({ path, message }) => ({ at: [place, ...path].filter(isStep).join('.'), message }));
   return requireNoErrors(errors) as never;
+}
+
+type Issue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
+
+/**
+ * Returns the issues of a union: those of the alternative that the value has the kind of, such as a list; otherwise one issue
+ * that names all alternatives.
+ */
+function issuesOf(issue: z.core.$ZodIssue): Issue[] {
+  if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [issue];
+  const inside = issue.errors.find((issues) => issues.some(({ path }) => path.length > 0));
+  if (inside) return inside.flatMap(issuesOf).map(({ path, message }) => ({ path: [...issue.path, ...path], message }));
+  const messages = issue.errors.flatMap((issues) => issues.flatMap(issuesOf)).map(({ message }) => message);
+  return [{ path: issue.path, message: messages.join(', or ') }];
 }
 
 function isStep(step: PropertyKey): boolean {
