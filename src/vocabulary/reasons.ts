@@ -9,7 +9,7 @@ export const REASONS = {
   'parameter-invalid': 'a parameter is not valid',
   'body-incomplete': 'the body of the request ended early, or is not encoded as HTTP requires: send the request again',
   'body-too-large': 'the body of the request is too large',
-  'address-unknown': 'there is nothing at this address',
+  'address-unknown': 'there is nothing at this address: /api describes all addresses',
   'method-not-allowed': 'this address does not support this method',
   'too-many-tags': 'the request names too many tags',
   'too-much-work': 'the request needs more work than one request may do',
@@ -21,7 +21,7 @@ export const REASONS = {
   // The caller
   unauthenticated: 'log in first: this needs an access key, as bearer token or as password',
   forbidden: 'this does not exist, or you do not have the right to do it',
-  'not-found': 'there is nothing here that you may see',
+  'not-found': 'this does not exist, or you may not see it',
 
   // Content
   'repository-unknown': 'there is no such repository',

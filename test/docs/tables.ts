@@ -5,6 +5,7 @@ import { SECRETS, SETTINGS, START_SETTINGS } from '../../src/env.ts';
 import { API, V2 } from '../../src/http/refusals.ts';
 import type { Setting } from '../../src/setting.ts';
 import { REASONS, type Reason } from '../../src/vocabulary/reasons.ts';
+import { HELP } from './reasons.ts';
 
 function settingsTable(): string {
   const all: Record<string, Setting> = { ...START_SETTINGS, ...SETTINGS, ...SECRETS };
@@ -15,10 +16,19 @@ function settingsTable(): string {
 }
 
 function reasonsTable(): string {
-  const rows = (Object.keys(REASONS) as Reason[]).map(
-    (reason) => `| ${REASONS[reason]} | ${V2[reason].join(' ')} | ${API[reason].join(' ')} | \`${reason}\` |`,
+  const rows = (Object.keys(REASONS) as Reason[]).map((reason) => {
+    const [cause, cure] = HELP[reason];
+    return `| ${REASONS[reason]} | ${cause} | ${cure} | ${statusOf(reason)} | \`${reason}\` |`;
+  });
+  return ['| message | cause | what to do | status and code | reason in the log |', '|---|---|---|---|---|', ...rows].join(
+    '\n',
   );
-  return ['| message | under `/v2` | under `/api` | reason in the log |', '|---|---|---|---|', ...rows].join('\n');
+}
+
+/** Status and code under /v2 and, where they differ, under /api. */
+function statusOf(reason: Reason): string {
+  const [content, management] = [V2[reason].join(' '), API[reason].join(' ')];
+  return content === management ? content : `${content}; under \`/api\` ${management}`;
 }
 
 /** The function that generates the table of each page. */

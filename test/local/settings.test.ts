@@ -9,6 +9,7 @@ import { describe, expect, test } from 'vitest';
 import { SECRETS, SETTINGS, START_SETTINGS, settings } from '../../src/env.ts';
 import { readOptions } from '../../src/local/options.ts';
 import type { Setting } from '../../src/setting.ts';
+import { HELP } from '../docs/reasons.ts';
 import { TABLES } from '../docs/tables.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -105,4 +106,8 @@ describe('an invalid value', () => {
     expect(await new Promise((resolve) => child.on('exit', resolve))).toBe(1);
     expect(output.trim()).toBe('DELETION is "never": it must be one of on, off.');
   });
+});
+
+test.each(Object.entries(HELP))('the reason %s has a cause and a cure in docs/errors.md', (_, help) => {
+  for (const text of help) expect(text.length).toBeGreaterThan(8);
 });

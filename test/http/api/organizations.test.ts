@@ -542,7 +542,7 @@ describe('everything in an organization', () => {
   });
 
   test('is a 404 for an administrator too, if it does not exist', async () => {
-    const expected = { errors: [{ code: 'NOT_FOUND', message: 'there is nothing here that you may see' }] };
+    const expected = { errors: [{ code: 'NOT_FOUND', message: 'this does not exist, or you may not see it' }] };
     const probes = async () => {
       for (const [method, path, body] of requestsWithin('absent')) {
         if ((path === '/organizations/absent' && method === 'PUT') || isEmptyList(path)) continue;
