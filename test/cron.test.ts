@@ -137,7 +137,7 @@ describe.each([0, 1, 2, 3, 4, 5])('run %i of the hour', (slot) => {
   });
 });
 
-test('six runs do all jobs: whatever has expired is gone after an hour', async () => {
+test('the six runs of an hour run all jobs: all expired rows and content are deleted', async () => {
   await pushImage(world, 'acme/api', 'v1');
   const location = await begin();
   await world.fetch('PATCH', location, { body: noise(3000) });
@@ -157,7 +157,7 @@ test('six runs do all jobs: whatever has expired is gone after an hour', async (
   expect(jobs.map(({ job }) => job)).toEqual(['gc', 'scrub']);
 });
 
-test('a job that is cut off continues later, with what it did before saved', async () => {
+test('a job that is cut off continues later, and its work until then is saved', async () => {
   world = await newWorld({ GRACE_SECONDS: '0' });
   await world.env.DB.prepare(
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
@@ -195,7 +195,7 @@ test('the collector starts a pass once an hour, and continues it in every run', 
   expect(await world.env.DB.prepare("SELECT cursor FROM maintenance WHERE job = 'gc'").first('cursor')).toBe('');
 });
 
-test('what was in the trash for its days is purged, with the policy that was kept for it', async () => {
+test('content that was in the trash for TRASH_DAYS is purged, with the policy of its repository', async () => {
   world = await newWorld({ TRASH_DAYS: '0', GRACE_SECONDS: '0' });
   await pushImage(world, 'acme/api', 'v1');
   await api(world, 'PATCH', '/repositories/acme/api', { body: { visibility: 'public' } });

@@ -81,7 +81,7 @@ test('each migration has a number of its own, four digits and a name', () => {
   expect(new Set(numbers).size).toBe(numbers.length);
 });
 
-test('unknown names in policies give nothing to whoever takes them later', async () => {
+test('a name that did not exist when a policy was saved gets no rights from it when it is taken later', async () => {
   await empty();
   await apply(files['../migrations/0001-initial.sql'] as string);
   const allowing = (effect: string, ...principals: string[]) => ({ effect, actions: ['pull'], repositories: [], principals });

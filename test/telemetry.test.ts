@@ -20,7 +20,7 @@ beforeEach(async () => {
 afterEach(() => vi.restoreAllMocks());
 
 describe('the log line of a request', () => {
-  test('says who requested what, the result, and what it cost', async () => {
+  test('has the caller, the route, the result and the cost', async () => {
     await world.fetch('POST', `/v2/acme/api/blobs/uploads/?digest=${HELLO}`, { body: 'hello' });
     const { env, counts } = counting(world.env);
     lines.length = 0;
@@ -50,7 +50,7 @@ describe('the log line of a request', () => {
     });
   });
 
-  test('counts what a push writes, and the bytes it brings', async () => {
+  test('counts the writes and the received bytes of a push', async () => {
     const { env, counts } = counting(world.env);
     await worldOf(env).fetch('POST', `/v2/acme/api/blobs/uploads/?digest=${HELLO}`, { body: 'hello' });
     const { d1, rowsWritten, r2Writes } = counts;

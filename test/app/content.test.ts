@@ -164,7 +164,7 @@ test('an upload takes no chunk out of order and no digest that its bytes do not 
   }
 });
 
-test('a cancelled upload goes on no more', async () => {
+test('a cancelled upload cannot be continued', async () => {
   const call = await contentCallAs(world, pusher, [API]);
   const upload = await startUpload(call, API, 'sha256');
   const half = { ...upload, offset: await appendChunk(call, upload, chunkOf(blob)) };

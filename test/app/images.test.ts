@@ -34,7 +34,7 @@ test('lists are for callers who may pull', async () => {
   expect(items).toMatchObject([{ digest: image.digest, change: { by: null } }]);
 });
 
-test('a malformed query is refused whatever the door let through', async () => {
+test('a malformed query is refused by the operation itself', async () => {
   const wrong = [{ n: 0 }, { n: 100_000 }, { filter: 'x'.repeat(10_000) }, { last: 'x' }, { sort: 'size' as never }];
   for (const query of wrong) {
     expect(await reason(puller, (call) => listTagDetails(call, REPOSITORY, query))).toBe('request-invalid');

@@ -43,7 +43,7 @@ beforeEach(async () => {
 });
 
 describe('a new webhook', () => {
-  test('is refused to whoever may not administer its scope', async () => {
+  test('is refused to callers who may not administer its scope', async () => {
     for (const who of [null, member, outsider, robot]) {
       const call = await callAs(world, who, [REPOSITORY]);
       for (const scope of SCOPES) {
@@ -111,7 +111,7 @@ describe('a webhook', () => {
     sleep: () => Promise.resolve(),
   };
 
-  test('does not exist for whoever may not administer its scope', async () => {
+  test('does not exist for callers who may not administer its scope', async () => {
     for (const [who, reason] of [
       [null, 'unauthenticated'],
       [member, 'not-found'],

@@ -108,7 +108,7 @@ describe('by default', () => {
     expect(mightAllow([], ask(action))).toBe(false);
   });
 
-  test('a statement that denies what nobody allowed is named as the reason', () => {
+  test('a statement that denies an action is the reason even if no statement allows the action', () => {
     const deny = hang('team:acme/dev', { effect: 'deny' });
     expect(evaluate([deny], ask('pull'))).toMatchObject({ allowed: false, decidedBy: deny });
   });
@@ -384,7 +384,7 @@ describe('the cost of an evaluation', () => {
     expect(calls).toBe(0);
   });
 
-  test('includes comparing what does not depend on the tag once for all tags', () => {
+  test('includes comparing the parts that do not depend on the tag once for all tags', () => {
     fc.assert(
       fc.property(all, questions, (list, { tag: _, ...question }) => {
         const { about } = decisions(list, question);

@@ -112,7 +112,7 @@ describe('a day of the schedule', () => {
   });
 });
 
-test('what was spent is saved during a job, so a job that is cut off has spent it', async () => {
+test('the cost of a job is saved during the job, so the cost of a job that is cut off counts', async () => {
   await garbage(3000);
   const cutOff = new Error('cut off');
   let batches = 0;

@@ -60,7 +60,7 @@ describe('a precondition', () => {
     expect((await refusalOf(batch.commit())).reason).toBe('conflict');
   });
 
-  test('that comes first is the one that is reported', async () => {
+  test('that is the first of several is the one that is reported', async () => {
     const batch = newBatch(world.env);
     batch.require('not-found', 'FALSE');
     batch.require('version-mismatch', 'FALSE');

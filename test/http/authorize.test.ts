@@ -38,7 +38,7 @@ describe('an anonymous request', () => {
     );
   });
 
-  test('gets the same answer for what exists and for what does not', async () => {
+  test('gets the same answer for content that exists and for content that does not', async () => {
     const see = async (path: string) => {
       const response = await world.fetch('GET', path, { authorization: null });
       return { status: response.status, body: await response.text() };

@@ -94,7 +94,7 @@ describe('rules of other organizations for the same job', () => {
     expect(await pushAs(world, basicOf('ci', await jobs.token()), 'acme/api', 'v1')).toBe('201');
   });
 
-  test('let the job pull there what everybody may pull, and no more', async () => {
+  test('let the job pull public repositories of that organization, and no others', async () => {
     await pushImage(world, 'zzz/public', 'v1');
     await pushImage(world, 'zzz/private', 'v1');
     await api(world, 'PATCH', '/repositories/zzz/public', { body: { visibility: 'public' } });

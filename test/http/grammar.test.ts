@@ -69,7 +69,7 @@ describe('a scope', () => {
     expect(decodeJwt(token).access).toEqual([{ type: 'repository', name: 'a/b', actions: ['pull', 'push'] }]);
   });
 
-  test('that asks for everything grants what the caller has', async () => {
+  test('with all actions (`*`) grants the actions that the caller may do', async () => {
     expect(decodeJwt(await tokenFor(world, 'repository:a/b:*')).access).toEqual([
       { type: 'repository', name: 'a/b', actions: ['pull', 'push', 'delete', 'admin'] },
     ]);

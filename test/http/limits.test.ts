@@ -115,7 +115,7 @@ describe('wrong passwords', () => {
     expect((await from('2001:db8:0:2::1', '/token', RIGHT.authorization)).status).toBe(200);
   });
 
-  test('are counted without the right one, however often that comes', async () => {
+  test('are counted alone: correct passwords do not count, however often they are sent', async () => {
     const address = nextAddress();
     expect(await answers(100, () => ask(address, RIGHT))).toEqual(['200']);
   });

@@ -58,7 +58,7 @@ describe('the policy of a repository in the trash', () => {
 });
 
 describe('the audit log of a recreated repository', () => {
-  test('does not show what was purged of the previous repository before it was recreated', async () => {
+  test('does not show the purges of the previous repository from before it was recreated', async () => {
     await pushImage(world, REPOSITORY, 'secret-name', 1);
     await remove(world, REPOSITORY, 'secret-name');
     await trashRepository(world, REPOSITORY);
@@ -68,7 +68,7 @@ describe('the audit log of a recreated repository', () => {
     expect(await typesSeenBy(bob)).toEqual(['policy.saved', 'repository.created']);
   });
 
-  test('does not show what was purged of the previous repository afterwards', async () => {
+  test('does not show the purges of the previous repository from after it was recreated', async () => {
     await pushImage(world, REPOSITORY, 'secret-name', 1);
     await remove(world, REPOSITORY, 'secret-name');
     await trashRepository(world, REPOSITORY);

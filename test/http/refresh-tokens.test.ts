@@ -62,7 +62,7 @@ const refused = async (response: Response) => expect(await refusal(response)).to
 const lifetimeOf = (token: string) => (decodeJwt(token).exp ?? 0) - Date.now() / 1000;
 
 describe("with docker's requests", () => {
-  test('a refresh token works repeatedly, and grants what is asked for and no other refresh token', async () => {
+  test('a refresh token works repeatedly. It grants the requested scope, and no other refresh token', async () => {
     const token = await login();
     for (const scope of [SCOPE, 'repository:acme/web:pull', SCOPE, '']) {
       const response = await refresh(token, scope);

@@ -86,7 +86,7 @@ test('a blob of a public repository can be mounted by anybody who may push, with
   }
 });
 
-test('an upload belongs to whoever started it, even if others may push there too', async () => {
+test('an upload can only be continued by the caller who started it, even if others may push there too', async () => {
   const bob = await inviteUser(world, 'bob');
   await api(world, 'PUT', '/organizations/alpha/members/bob', { body: { role: 'owner' } });
   const begun = await world.fetch('POST', '/v2/alpha/app/blobs/uploads/', as(alice));

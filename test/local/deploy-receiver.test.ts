@@ -154,7 +154,7 @@ describe('the receiver', () => {
     expect((await until(1)).map((line) => line.split(' ')[0])).toEqual(['v6']);
   });
 
-  test('runs after a restart what it had accepted when it was killed', async () => {
+  test('runs after a restart the commands of deliveries that it had accepted when it was killed', async () => {
     await stop('SIGTERM');
     await start({ SLOW: '30' });
     expect(await send(bodyOf('v1'))).toBe(202);

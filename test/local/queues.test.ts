@@ -84,7 +84,7 @@ async function arrivals(queue: string, bodies: string[]): Promise<Arrival[]> {
 
 const SOON = { timeout: 20_000, interval: 100 };
 
-test.each(Object.entries(producers))('what is sent to %s arrives at its consumer', async (binding, name) => {
+test.each(Object.entries(producers))('a message sent to %s arrives at its consumer', async (binding, name) => {
   await send(binding, [`to ${binding}`]);
   await expect.poll(() => arrivals(name, [`to ${binding}`]), SOON).toEqual([{ queue: name, bodies: [`to ${binding}`] }]);
 });
@@ -97,12 +97,15 @@ test('deliveries arrive no more than five at a time', async () => {
   expect(Math.max(...(await batches()))).toBe(5);
 });
 
-test.each(['EVENTS', 'DELIVERIES'])('what is never taken from %s goes to the dead letters in the end', async (binding) => {
-  const body = `never ${binding}`;
-  await send(binding, [body]);
-  await expect.poll(() => arrivals('berth-dead-letters', [body]), SOON).toHaveLength(1);
-  expect(await arrivals(producers[binding] ?? '', [body]), 'one try and one more').toHaveLength(2);
-});
+test.each(['EVENTS', 'DELIVERIES'])(
+  'a message of %s that is never acknowledged ends in the queue of dead letters',
+  async (binding) => {
+    const body = `never ${binding}`;
+    await send(binding, [body]);
+    await expect.poll(() => arrivals('berth-dead-letters', [body]), SOON).toHaveLength(1);
+    expect(await arrivals(producers[binding] ?? '', [body]), 'one try and one more').toHaveLength(2);
+  },
+);
 
 test('at the start, lost messages are looked for and the schedule runs, not only ten minutes later', async () => {
   const stop = runSchedule(worker, 'consumer', 10);

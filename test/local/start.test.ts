@@ -211,7 +211,7 @@ describe('a registry that ended', () => {
   const runtime = async () => Number(await readFile(join(registry.dataDir, 'runtime.pid'), 'utf8'));
   const login = async () => (await fetch(`${registry.url}/v2/`, { headers: basic(registry.password) })).status;
 
-  test('by Ctrl-C ends cleanly, and what was pushed is there after the next start', async () => {
+  test('by Ctrl-C ends cleanly, and pushed content is there after the next start', async () => {
     const headers = basic(registry.password);
     const body = 'kept';
     const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;

@@ -70,11 +70,11 @@ describe('the beginning of a body', () => {
     expect(state.cancelled).toBe(true);
   });
 
-  test('is what arrived before the connection broke', async () => {
+  test('has the bytes that arrived before the connection broke', async () => {
     expect(await (await ask(bodyOf(['12345'], 'breaks').stream)).beginning()).toBe('12345');
   });
 
-  test('is what arrived before the deadline, on the given timer', async () => {
+  test('has the bytes that arrived before the deadline, by the given timer', async () => {
     const { stream, state } = bodyOf(['12345'], 'stays open');
     const { promise, resolve } = Promise.withResolvers<void>();
     const deadline = deadlineIn(1000, () => promise);

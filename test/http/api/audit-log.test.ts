@@ -270,7 +270,7 @@ describe('the log contains the old and new values of a change to', () => {
     expect(Object.keys((await changesOf('key.changed')) as object)).toEqual(['name']);
   });
 
-  test('a webhook, without what its address may contain', async () => {
+  test('a webhook, without the secrets that its URL may contain', async () => {
     const { body } = await anyApi<{ webhook: { id: string } }>(world, 'POST', '/organizations/acme/webhooks', {
       body: { url: 'https://hooks.example.com/old-secret' },
     });

@@ -95,7 +95,7 @@ async function insert(count: number, columns: Record<string, string>): Promise<v
 }
 
 describe('an event', () => {
-  test('says what happened to what, who did it, and with which key', async () => {
+  test('has the type, the target, the actor and the key of each event', async () => {
     await pushImage(
       { ...world, fetch: (method, path, init) => world.fetch(method, path, { authorization: anna.basic, ...init }) },
       'acme/api',
@@ -183,7 +183,7 @@ describe('a search', () => {
     expect(await types('?actor=user:olga&repository=acme/api')).toEqual([]);
   });
 
-  test('finds what happened to a tag and to a digest of a repository', async () => {
+  test('finds the events about a tag and about a digest of a repository', async () => {
     const first = await pushImage(world, 'acme/api', 'v1', 1);
     const second = await pushImage(world, 'acme/api', 'v1', 2);
     await pushImage(world, 'acme/api', 'v2', 3);

@@ -74,7 +74,7 @@ describe('an image for several platforms that was not pushed for long', () => {
 });
 
 describe('a preview right after a push', () => {
-  test('says what it spares, and until when', async () => {
+  test('says how many manifests it leaves alone, and until when', async () => {
     for (const seed of [3, 4, 5]) await pushImage(world, APP, null, seed);
     const { items, waiting, waitingUntil, note } = await preview('imageCountMoreThan', 1, 'untagged');
     expect([items, waiting]).toEqual([[], 2]);

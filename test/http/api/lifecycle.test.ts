@@ -568,7 +568,7 @@ describe('a run', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('deletes what was leased when its holder expired, once the lease is over', async () => {
+  test('deletes a manifest whose index expired during its lease, once the lease is over', async () => {
     const child = await imageIn(world, APP, 1);
     await pushIndex('v1', [child]);
     await world.env.DB.prepare('UPDATE tags SET updated_at = updated_at - 20 * 86400').run();
@@ -680,7 +680,7 @@ describe('a change during a run is respected:', () => {
     );
   });
 
-  test('two concurrent runs delete what one would, and record it once', async () => {
+  test('two concurrent runs delete the same as one run, and record it once', async () => {
     const tells = async () => {
       const sql =
         "SELECT type, count(*) AS n FROM events WHERE type IN ('tag.deleted', 'manifest.deleted') GROUP BY type ORDER BY type";
@@ -754,7 +754,7 @@ describe('a crash', () => {
     return worldOf({ ...world.env, DB });
   }
 
-  test('in the middle of a plan is reported with what was done before it', async () => {
+  test('in the middle of a plan is reported, with the deletions before it', async () => {
     await pushImage(world, APP, 'v1');
     await pushImage(world, APP, 'v2', 2);
     await age(20);
@@ -773,7 +773,7 @@ describe('a crash', () => {
     expect((await run()).body).toMatchObject({ tags: 1, manifests: 1, remaining: 0 });
   });
 
-  test('in the middle of what is too large for one batch leaves no permanent remains', async () => {
+  test('between the batches of a large plan leaves nothing behind for good', async () => {
     const { digest } = await pushImage(world, APP, 'v1');
     await world.env.DB.prepare(
       `INSERT INTO manifests SELECT repository_id, value, media_type, artifact_type, ?2, size, pushed_at, 0, NULL, object_key, content,

@@ -249,7 +249,7 @@ describe('every caller sees in both lists what they may pull, and nothing else',
     expect(await refusedStranger.text()).not.toContain('site');
   });
 
-  test('in agreement with what each repository answers by itself', async () => {
+  test('in agreement with the answer of each repository alone', async () => {
     for (const [who, { as, sees }] of Object.entries(readers)) {
       const answers = await Promise.all(
         ALL.map(async (name) => ((await api(world, 'GET', `/repositories/${name}`, { as })).status === 200 ? [name] : [])),

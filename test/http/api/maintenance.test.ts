@@ -50,7 +50,7 @@ test('POST /scrub finds current damage, and the next push of the content repairs
 });
 
 describe('POST /gc', () => {
-  test('runs a slice and says what it did, and GET shows the last pass', async () => {
+  test('runs a slice and reports its work, and GET shows the last pass', async () => {
     await pushBlob(world, 'acme/api', noise(500));
     await daysPass(2);
     expect((await api<State>(world, 'GET', '/gc')).body).toEqual({
@@ -99,7 +99,7 @@ describe('POST /gc', () => {
 });
 
 describe('GET /fsck', () => {
-  test('reports page by page what is wrong, and how to repair it', async () => {
+  test('reports problems and their remedies page by page', async () => {
     await pushImage(world, 'acme/api', 'v1');
     const { digest } = await contentOf(noise(100, 1));
     await world.env.DB.prepare('UPDATE blobs SET missing_since = 1 WHERE digest = ?1').bind(digest).run();

@@ -650,7 +650,7 @@ describe('a dry run', () => {
     expect((await dryRun(REPOSITORY, [named])).changes).toEqual([]);
   });
 
-  test('predicts what happens then', async () => {
+  test('predicts the rights after the policy is saved', async () => {
     const people = [alice, robot, await inviteUser(world, 'eve')];
     const may = async ({ basic, subject }: Person) => {
       const pull = (await world.fetch('GET', '/v2/acme/api/tags/list', { authorization: basic })).status === 200;

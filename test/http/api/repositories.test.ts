@@ -662,7 +662,7 @@ describe('a private repository looks like none at all', () => {
     expect(refused(await describe_('acme/here', { as: bob.basic }))).toBe('404 NOT_FOUND');
   });
 
-  test('to a key that does not reach it, whoever holds it', async () => {
+  test('to a key whose statements do not include it, whatever its owner may do', async () => {
     const { body } = await api<{ secret: string }>(world, 'POST', '/keys', {
       body: { name: 'elsewhere', statements: [{ actions: 'all actions', repositories: ['acme/other', 'acme/her'] }] },
     });

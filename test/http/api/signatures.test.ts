@@ -131,7 +131,7 @@ describe('deleting', () => {
     expect(await tagsOf(world, APP)).toEqual(['v1', 'v2', ...attachedTags()].sort());
   });
 
-  test('does nothing to what a tag names in another repository', async () => {
+  test('does not affect tags of another repository', async () => {
     await pushImage(world, 'acme/copy', 'v1', 1);
     await remove(image.digest);
     await signed(image, 31);
@@ -208,7 +208,7 @@ describe('restoring', () => {
     expect(body.items).toEqual([]);
   });
 
-  test('leaves in the trash what was deleted by itself before', async () => {
+  test('leaves signatures in the trash that were deleted on their own before', async () => {
     await remove(tagOf(image));
     await world.env.DB.prepare('UPDATE trash SET deleted_at = deleted_at - 60').run();
     await remove(image.digest);

@@ -503,7 +503,7 @@ describe('the list of deleted repositories', () => {
     expect(Math.abs(Date.parse(deletedAt) - Date.now())).toBeLessThan(60_000);
   });
 
-  test('a page reads what is within reach, and not all that was ever deleted', async () => {
+  test('a page reads entries that the caller may see, and not all entries of the trash', async () => {
     await world.env.DB.prepare(
       `INSERT INTO trash (repository_id, kind, name, repository, actor, deleted_at, created_at)
        SELECT 100000 + value, 'repository', '', 'mass/r' || value, 'user:admin', 1, 1 FROM json_each(?1)`,

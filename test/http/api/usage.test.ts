@@ -100,7 +100,7 @@ describe('the usage of an organization', () => {
 describe('a quota', () => {
   const put = (body: unknown, request: ApiRequest = {}) => api('PUT', '/organizations/acme/quota', { body, ...request });
 
-  test('is set together with counting what is stored, and recorded', async () => {
+  test('is set in the batch that counts the stored content, and is recorded', async () => {
     await pushBlob(world, 'acme/api', noise(250));
     const events = await eventsDuring(world, async () => {
       const answer = await put({ maxBytes: 1000, warnPercent: 90 });

@@ -378,7 +378,7 @@ describe('repeating all since a time', () => {
     expect(await tags({ since: '2023-11-15T00:13:22+02:00' })).toBe('at2,at3');
   });
 
-  test('includes what the webhook matches, delivered or not, and leaves pending deliveries as they are', async () => {
+  test('includes all events that the webhook matches, delivered or not, and does not change pending deliveries', async () => {
     const id = await make(REPOSITORY, { tags: ['at*'] });
     const since = time(T);
     await pushAt(T, T, T);

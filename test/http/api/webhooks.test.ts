@@ -345,7 +345,7 @@ describe('a new webhook', () => {
     expect((await make(REPOSITORY, { url: 'http://127.0.0.1:8080/hook' })).shown.url).toBe('http://127.0.0.1:8080/hook');
   });
 
-  test('requires the right to read what it listens to', async () => {
+  test('is refused in a repository or organization that does not exist', async () => {
     expect(await unchanged(() => api('POST', '/repositories/acme/absent/-/webhooks', { body: { url: URL_ } }))).toBe(
       '404 NAME_UNKNOWN',
     );
@@ -933,7 +933,7 @@ describe('deleting', () => {
     expect(runs).toBeGreaterThan(1);
   });
 
-  test('a webhook while it is changed leaves nothing of it', async () => {
+  test('a webhook that is changed at the same time is deleted completely', async () => {
     const headers = { 'content-type': 'application/json' };
     await everyOrder(world, async () => {
       const { id } = await make(REPOSITORY, { headers: HEADERS });

@@ -197,7 +197,7 @@ describe('it is allowed', () => {
     }
   });
 
-  test('to create tags, to push manifests without a tag, and to delete what no tag names', async () => {
+  test('to create tags, to push manifests without a tag, and to delete manifests that no tag names', async () => {
     await rule('IMMUTABLE');
     await must(put(one.digest, one));
     await must(put(`v1?tag=v2`, one));

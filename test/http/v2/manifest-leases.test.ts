@@ -171,7 +171,7 @@ describe('no lease is taken', () => {
     expect(await leaseOf(image)).toBe(0);
   });
 
-  test('by callers who may not push, whatever else they may', async () => {
+  test('by callers who may not push, whatever other rights they have', async () => {
     await must(put('v1'));
     const reader = await inviteUser(world, 'reader');
     await makeOrganization(world, 'acme', { members: [reader] });

@@ -50,7 +50,7 @@ async function images(count: number): Promise<Content[]> {
   return made;
 }
 
-test('of 16 concurrent puts of one tag all succeed, one is last, and each names what it replaced', async () => {
+test('of 16 concurrent puts of one tag all succeed, one is last, and each event names the replaced digest', async () => {
   const all = await images(WRITERS);
   const responses = await Promise.all(all.map((image) => putManifest(world, 'acme/api', 'v1', textOf(image))));
   expect(responses.map(({ status }) => status)).toEqual(Array(WRITERS).fill(201));

@@ -118,7 +118,7 @@ describe('a mount that is not possible', () => {
 });
 
 describe('a mount without a source', () => {
-  test('depends on what its subject may pull, not on the scopes of the token', async () => {
+  test("depends on the caller's rights to pull, not on the scopes of the token", async () => {
     expect((await mount(`mount=${blob.digest}`)).status).toBe(201);
     expect(await pulled(world, TARGET, blob.digest)).toBe(blob.digest);
     const token = await tokenFor(world, `repository:${TARGET}:pull,push`);
@@ -127,7 +127,7 @@ describe('a mount without a source', () => {
     expect(await pulled(world, TARGET, other.digest)).toBe(other.digest);
   });
 
-  test('is recorded without one, because readers of the event may not know where it was found', async () => {
+  test('is recorded without a source, because readers of the event may not know that repository', async () => {
     await mount(`mount=${blob.digest}`);
     const { results } = await world.env.DB.prepare("SELECT target FROM events WHERE type = 'blob.mounted'").all();
     expect(results).toEqual([{ target: JSON.stringify({ digest: blob.digest }) }]);

@@ -120,7 +120,7 @@ describe('a name within the grammar', () => {
   });
 });
 
-test('what is done to a repository is not done to those whose names begin alike', async () => {
+test('a change of a repository does not affect repositories whose names begin with the same characters', async () => {
   const names = ['foo', 'foo2', 'foo-bar', 'foo/bar', 'foo/manifests2', 'fo'];
   for (const name of names) await pushImage(world, name, 'v1', 40);
   const { digest } = await pushImage(world, 'foo', 'v2', 40);

@@ -178,7 +178,7 @@ describe('a put whose answer the database lost', () => {
     expect(await digestAt(world, REPOSITORY, 'v1')).toBe(two.digest);
   });
 
-  test('does not restore what was deleted meanwhile', async () => {
+  test('does not restore a tag or manifest that was deleted meanwhile', async () => {
     await pushed(
       'v1',
       losing(() => world.fetch('DELETE', `/v2/${REPOSITORY}/manifests/${image.digest}`)),

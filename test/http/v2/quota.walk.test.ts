@@ -462,7 +462,7 @@ describe('the warning event', () => {
   const warned = (work: () => Promise<unknown>) =>
     eventsDuring(world, work).then((events) => events.filter(({ type }) => type === 'quota.warned'));
 
-  test('is recorded once, by the push that reaches the threshold, in the name of whoever pushed', async () => {
+  test('is recorded once, by the push that reaches the threshold, with the caller as the actor', async () => {
     const paul = await pusherOf('acme');
     await limit(10_000, 50);
     const push = async (size: number, seed: number) => {

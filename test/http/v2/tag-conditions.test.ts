@@ -452,7 +452,7 @@ describe('a conditional deletion', () => {
     }
   });
 
-  test('with a push at every point of it never deletes what was pushed', async () => {
+  test('never deletes a manifest that is pushed at any point of the deletion', async () => {
     await everyOrder(world, async (run) => {
       const tag = `t${run}`;
       await must(put(world, tag, one));

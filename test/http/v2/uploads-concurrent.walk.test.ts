@@ -264,7 +264,7 @@ describe.each(inFull<readonly (typeof MODES)[number][]>(MODES, MODES.slice(0, 1)
   });
 
   describe('a concurrent PATCH and finish', () => {
-    test.each([10, part + 10])('have one winner (%i bytes before), and the loser is told how things stand', async (size) => {
+    test.each([10, part + 10])('have one winner (%i bytes before), and the loser is told the offset', async (size) => {
       const { bytes, digest } = await contentOf(layer(size));
       const location = await begin(world);
       await patch(world, location, unsized(bytes));

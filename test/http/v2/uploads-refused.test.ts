@@ -47,7 +47,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   }
 
   describe('a chunk out of order', () => {
-    test('that is the first and does not begin at 0 is a 416 that says 0 and where to continue', async () => {
+    test('that is the first and does not begin at 0 is a 416 with the offset 0 and the location', async () => {
       const location = await begin(world);
       const response = await patch(world, location, sized(layer(10), '5-14'));
       expect(progressOf(response)).toBe('416 0-0');
@@ -360,7 +360,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   });
 
   describe('a body that ends early', () => {
-    test('stores nothing, even under the digest of what arrived', async () => {
+    test('stores nothing, not even under the digest of the received bytes', async () => {
       const prefix = await contentOf(layer(300));
       const attempts = [
         finish(world, await begin(world), prefix.digest, truncated(prefix.bytes, 1000)),

@@ -69,7 +69,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect((await finish(world, locationOf(next), digest)).status).toBe(201);
     });
 
-    test('sent again after it was cut off is a 416 with what was stored', async () => {
+    test('sent again after it was cut off is a 416 with the stored offset', async () => {
       const { bytes, digest } = await contentOf(layer(3 * part));
       const location = await begin(world);
       await patch(world, location, broken(bytes.slice(0, 2 * part + 10)));

@@ -139,7 +139,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
     });
 
-    test('can be pushed by PATCHes with ranges; each answer says how far it is and where to continue', async () => {
+    test('can be pushed by PATCHes with ranges, and each answer has the offset and the next location', async () => {
       const { bytes, digest } = await contentOf(layer(30));
       let location = await begin(world);
       for (const at of [0, 10, 20]) {
@@ -152,7 +152,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
       expect(await pulled(world, REPOSITORY, digest)).toBe(digest);
     });
 
-    test('continues at any of its locations: the row counts, not what the client holds', async () => {
+    test('continues at any of its locations, because the offset in the row counts', async () => {
       const { bytes, digest } = await contentOf(layer(30));
       const first = await begin(world);
       const second = locationOf(await patch(world, first, sized(bytes.slice(0, 10), '0-9')));
@@ -305,7 +305,7 @@ describe.each(MODES)('VERIFY=$verify', ({ verify, part }) => {
   });
 
   describe('cancelling', () => {
-    test('returns 204 and removes what was received; after it every request is 404', async () => {
+    test('returns 204 and removes the received bytes, and every later request is 404', async () => {
       const { bytes, digest } = await contentOf(layer(2 * part + 3));
       const location = await begin(world);
       await patch(world, location, unsized(bytes));

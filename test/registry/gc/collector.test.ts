@@ -372,7 +372,7 @@ describe('the trash', () => {
   });
 });
 
-test('what a slice did before it was cut off is in the report of its pass', async () => {
+test('the deletions of a slice that was cut off are in the report of its pass', async () => {
   await world.env.DB.prepare(
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
      INSERT INTO repository_blobs (repository_id, digest, leased_until) SELECT 1, 'sha256:' || printf('%064d', i), 0 FROM n`,

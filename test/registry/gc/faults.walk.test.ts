@@ -92,7 +92,7 @@ describe('a slice', () => {
     expect(at).toBeGreaterThan(25);
   });
 
-  test('run twice at once records what was collected once', async () => {
+  test('run twice at once records each deletion once', async () => {
     await pushBlob(world, 'acme/api', noise(50, 9));
     await daysPass(world, 2);
     await Promise.all([slice(world.env), slice(world.env), slice(world.env)]);

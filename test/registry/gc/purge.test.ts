@@ -43,7 +43,7 @@ describe('purgeEntry', () => {
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('purges a manifest, and the next pass what only it held', async () => {
+  test('purges a manifest, and the next pass deletes the blobs that only it referenced', async () => {
     const image = await pushImage(world, 'acme/api', 'v1');
     await world.fetch('DELETE', `${API}/manifests/${image.digest}`);
     await daysPass(world, 2);

@@ -119,7 +119,7 @@ describe('a kept tag', () => {
 describe('the order of rules', () => {
   const images = { a: { tags: ['v1'], pushed: 9 }, b: { tags: ['v2'], pushed: 8 }, c: { tags: ['x'], pushed: 7 } };
 
-  test('what the first rule keeps is safe from later ones', () => {
+  test('images that the first matching rule keeps are safe from later rules', () => {
     const rules = [rule({ ...tagged('v*'), ...moreThan(9999) }), rule({ ...ANY, ...olderThan(1) })];
     expect(taken(images, ...rules)).toEqual(['@c', 'x']);
   });
@@ -132,7 +132,7 @@ describe('the order of rules', () => {
     expect(taken(images, ...rules)).toEqual(['@c', 'x']);
   });
 
-  test('what a rule expires is counted by later rules', () => {
+  test('images that a rule expires are counted by later rules', () => {
     const rules = [rule({ ...tagged('x'), ...olderThan(1) }), rule({ ...ANY, ...moreThan(2) })];
     expect(taken(images, ...rules)).toEqual(['@a', '@c', 'v1', 'x']);
   });
@@ -250,13 +250,13 @@ describe('the last use', () => {
     expect(taken(images, old)).toEqual(['@image', '@signature', 'v1-arm', 'v2']);
   });
 
-  test('is what rules keep by, too', () => {
+  test('also counts for rules that keep', () => {
     const keep = { selection: { ...tagged('v*'), ...unpulledFor(30) }, action: KEEP };
     const gone = taken(multi('arm', { pulled: 1 }), rule({ ...ANY, ...olderThan(1) }), keep);
     expect(gone).toEqual(['latest', 'listed', 'signed']);
   });
 
-  test('of a check is told as a use, not as a pull', () => {
+  test('by a check (HEAD) is called a use in the reason, not a pull', () => {
     const images = { a: { tags: ['a'], pushed: 100, checked: 40.5 }, b: { tags: ['b'], pushed: 100.5 } };
     const { tags } = planFor(stock(images), policyOf(old));
     expect(tags.map(({ reason }) => reason)).toEqual([
@@ -275,7 +275,7 @@ describe('rules that keep', () => {
     expect(kept({ a: { tags: ['main', 'x'], pushed: 9 } }, tagged('main'))).toEqual(['x']);
   });
 
-  test('what was pushed lately, and the newest', () => {
+  test('images that were pushed lately, and the newest images', () => {
     const images = { a: { tags: ['a'], pushed: 4 }, b: { tags: ['b'], pushed: 5 }, c: { tags: ['c'], pushed: 6 } };
     expect(kept(images, { ...ANY, ...olderThan(5) })).toEqual(['@c', 'c']);
     expect(kept(images, { ...ANY, ...moreThan(1) })).toEqual(['@b', '@c', 'b', 'c']);

@@ -205,7 +205,7 @@ describe('a large repository', () => {
     expect(linesOf(await inventory())).toEqual(before);
   });
 
-  test('keeps as many as a count says, whatever is pushed between two pages', { timeout: 120_000 }, async () => {
+  test('keeps the number of images that a rule names, whatever is pushed between two pages', { timeout: 120_000 }, async () => {
     await write(mixed(LARGE));
     const policy = policyOf({ selection: { ...tagged('pr-*'), ...moreThan(30) } });
     await save(policy);

@@ -242,7 +242,7 @@ describe('in every plan', () => {
     );
   });
 
-  test('what a rule expires does not depend on later rules', () => {
+  test('the items that a rule expires do not depend on later rules', () => {
     fc.assert(
       fc.property(repositories, anything, (inventory, policy) => {
         const last = policy.rules.at(-1)?.rulePriority;
@@ -285,7 +285,7 @@ describe('slices', () => {
     });
   });
 
-  test('keep holders before what they hold', () => {
+  test('list an index before the manifests that it lists', () => {
     always((plan) => {
       const order = slicesOf(plan).flatMap(({ levels }) => levels);
       const at = new Map(order.flatMap((digests, n) => digests.map((digest): [Digest, number] => [digest, n])));

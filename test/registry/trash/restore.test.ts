@@ -221,7 +221,7 @@ describe('a restored manifest', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('uses what exists already', async () => {
+  test('uses manifests that exist already', async () => {
     const images = [await pushImage(world, REPOSITORY, null, 1), await pushImage(world, REPOSITORY, 'kept', 2)];
     const index = await pushIndex('v1', images, LARGE);
     await remove(world, REPOSITORY, index.digest, images[0]?.digest ?? '');
@@ -376,7 +376,7 @@ describe('a restored manifest', () => {
 });
 
 describe("the list of a repository's trash", () => {
-  test('has what each entry is, who deleted it and until when it can be restored', async () => {
+  test('has the kind and name of each entry, who deleted it, and until when it can be restored', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     const other = await pushImage(world, REPOSITORY, 'v2', 2);
     await putManifest(world, REPOSITORY, 'v3', textOf(other));

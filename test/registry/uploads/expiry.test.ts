@@ -53,7 +53,7 @@ describe('expireUploads', () => {
     expect(await keysOf(world)).toHaveLength(1);
   });
 
-  test('processes as many as it is told, and returns how many', async () => {
+  test('processes at most the given number of uploads, and returns their number', async () => {
     for (let n = 0; n < 5; n++) await patch(world, await begin(world), sized(layer(10, n)));
     await expireAll(world);
     expect(await expireUploads(world.env, tomorrow(), 3)).toBe(3);

@@ -101,7 +101,7 @@ describe('after five failures in a row', () => {
     expect(scene.deliveries.held).toHaveLength(5);
   });
 
-  test('what was not tried is sent as soon as an attempt succeeds', async () => {
+  test('deliveries that were not tried are sent as soon as an attempt succeeds', async () => {
     await broken(40);
     await drain(scene);
     scene.sink.answer = status(204);

@@ -105,7 +105,7 @@ describe('repeating one delivery', () => {
   });
 });
 
-describe('repeating what failed', () => {
+describe('a replay of failed deliveries', () => {
   test('delivers that again, and nothing else', async () => {
     const [subscription, other] = [await subscribe(scene), await subscribe(scene)];
     await rows(subscription, [1, 2, 3], 'failed');
@@ -151,7 +151,7 @@ describe('repeating a span of time', () => {
     expect(await since(subscription, { since: START + 11, until: START + 12 })).toMatchObject({ count: 2 });
   });
 
-  test('includes what the subscription matches, whatever happened to it, and whether it existed or not', async () => {
+  test('includes every event that the subscription matches, with any delivery state and also from before it was created', async () => {
     const subscription = await subscribe(scene, { scope: 'repository:acme/api', filter: { types: ['tag.created'] } });
     await events([
       ...numbered(100, 4),
@@ -228,7 +228,7 @@ describe('the list of deliveries', () => {
 });
 
 describe('the first event since a time', () => {
-  test('is what a linear scan finds, whatever ids are missing', async () => {
+  test('is the same id that a linear scan finds, whatever ids are missing', async () => {
     const gaps = fc.array(fc.record({ id: fc.integer({ min: 1, max: 40 }), at: fc.integer({ min: 0, max: 6 }) }), {
       maxLength: 40,
     });

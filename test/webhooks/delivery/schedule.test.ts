@@ -27,7 +27,7 @@ function delays(chances: number[], retryAfter = 0): number[] {
 }
 
 describe('the delays of one delivery', () => {
-  test('grow, are whole seconds, and all come before a message would be lost', () => {
+  test('grow, are whole seconds, and end before a queue would lose the message', () => {
     fc.assert(
       fc.property(fc.array(chance, { minLength: MAX_TRIES, maxLength: MAX_TRIES }), (chances) => {
         const all = delays(chances);

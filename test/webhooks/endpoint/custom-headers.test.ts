@@ -126,7 +126,7 @@ describe('a header that is not valid in HTTP', () => {
   });
 });
 
-test('what is accepted passes through fetch unchanged', () => {
+test('accepted headers pass through fetch unchanged', () => {
   const text = fc.oneof(fc.string({ maxLength: 12 }), fc.string({ unit: 'binary', maxLength: 4 }));
   const name = fc.oneof(fc.stringMatching(/^[A-Za-z-]{1,12}$/), text);
   let taken = 0;

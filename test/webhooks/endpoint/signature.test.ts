@@ -38,7 +38,7 @@ test.each([
   expect(() => webhook.verify(body, { ...headers, ...change })).toThrow(/signature/i);
 });
 
-test('a receiver refuses what is older than five minutes, so each attempt is signed at its own time', async () => {
+test('a receiver refuses signatures older than five minutes, so each attempt is signed at its own time', async () => {
   const headers = await signatureHeaders(env, signer, { ...message, now: now - 301 });
   const webhook = new Webhook(await secretOf(env, signer));
   expect(() => webhook.verify(message.body, headers)).toThrow(/too old/);
