@@ -21,16 +21,20 @@ import { api, inviteUser } from './world/people.ts';
 import { announcedTo } from './world/reading.ts';
 import { recordAll } from './world/record.ts';
 import { tokenFor } from './world/tokens.ts';
-import { newWorld, type Send, type World, worldOf } from './world/world.ts';
+import { builtOnce, type Send, type World, worldOf } from './world/world.ts';
 
 const MIB = 1024 * 1024;
 let world: World;
 let bearer: string;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   await pushImage(world, 'acme/api', 'v1');
   bearer = `Bearer ${await tokenFor(world, 'repository:acme/api:pull,push,delete', 'repository:acme/base:pull')}`;
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 /** Sends one request with a token, as docker does, and counts. */

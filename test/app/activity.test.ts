@@ -6,7 +6,7 @@ import { callAs, reasonOf } from '../world/call.ts';
 import { imageIn } from '../world/images.ts';
 import { makeOrganization, makeTeam } from '../world/organizations.ts';
 import { api, inviteUser, type Person } from '../world/people.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 const REPOSITORY = parseRepositoryName('acme/api');
 const PAGE = { before: null, limit: 100 };
@@ -17,8 +17,8 @@ let administering: Person;
 let member: Person;
 let stranger: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   await imageIn(world, REPOSITORY, 1);
   [owner, administering, member, stranger] = [
     await inviteUser(world, 'owning'),
@@ -30,6 +30,10 @@ beforeEach(async () => {
   const allow = (...actions: string[]) => [{ effect: 'allow', actions, repositories: ['acme/*'] }];
   await makeTeam(world, 'acme', 'maintainers', [administering], allow('pull', 'push', 'retag', 'delete', 'create', 'admin'));
   await makeTeam(world, 'acme', 'members', [member], allow('pull'));
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const as = (person: Person | 'administrator' | null) => callAs(world, person, [REPOSITORY]);

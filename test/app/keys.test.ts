@@ -12,7 +12,7 @@ import {
 import { callAs, reasonOf } from '../world/call.ts';
 import { makeOrganization, makeRobot } from '../world/organizations.ts';
 import { inviteUser, type Person, personOf } from '../world/people.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 let world: World;
 let alice: Person;
@@ -20,14 +20,21 @@ let bob: Person;
 let robot: Person;
 let narrowed: Person;
 
+const build = builtOnce(
+  async (made) => {
+    world = made;
+    [alice, bob] = [await inviteUser(world, 'alice'), await inviteUser(world, 'bob')];
+    await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
+    robot = await makeRobot(world, 'acme', 'ci');
+    const statements = [{ effect: 'allow' as const, actions: ['pull' as const], repositories: ['acme/*'] }];
+    const { key, secret } = await createKey(await callAs(world, alice), { name: 'narrow', statements }, null);
+    narrowed = personOf('alice', { id: key.id, secret });
+  },
+  { KEY_MAX_DAYS: '30', KEY_DEFAULT_DAYS: '30' },
+);
+
 beforeEach(async () => {
-  world = await newWorld({ KEY_MAX_DAYS: '30', KEY_DEFAULT_DAYS: '30' });
-  [alice, bob] = [await inviteUser(world, 'alice'), await inviteUser(world, 'bob')];
-  await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
-  robot = await makeRobot(world, 'acme', 'ci');
-  const statements = [{ effect: 'allow' as const, actions: ['pull' as const], repositories: ['acme/*'] }];
-  const { key, secret } = await createKey(await callAs(world, alice), { name: 'narrow', statements }, null);
-  narrowed = personOf('alice', { id: key.id, secret });
+  world = await build();
 });
 
 const body = { name: 'new' };

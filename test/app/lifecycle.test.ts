@@ -7,7 +7,7 @@ import { callAs, reasonOf } from '../world/call.ts';
 import { imageIn } from '../world/images.ts';
 import { makeOrganization, makeTeam } from '../world/organizations.ts';
 import { inviteUser, type Person } from '../world/people.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 const REPOSITORY = parseRepositoryName('acme/api');
 const RULE: Rule = {
@@ -22,8 +22,8 @@ let pusher: Person;
 let reader: Person;
 let stranger: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   await imageIn(world, REPOSITORY, 1);
   [pusher, reader, stranger] = [
     await inviteUser(world, 'pusher'),
@@ -34,6 +34,10 @@ beforeEach(async () => {
   const allow = (...actions: string[]) => [{ effect: 'allow', actions, repositories: ['acme/*'] }];
   await makeTeam(world, 'acme', 'pushers', [pusher], allow('pull', 'push', 'delete'));
   await makeTeam(world, 'acme', 'readers', [reader], allow('pull'));
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const as = (person: Person | 'administrator' | null) => callAs(world, person, [REPOSITORY]);

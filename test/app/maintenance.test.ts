@@ -4,15 +4,19 @@ import { checkConsistency, collectNow, getBudget, getMaintenance, scrubNow } fro
 import { callAs, reasonOf } from '../world/call.ts';
 import { makeOrganization } from '../world/organizations.ts';
 import { inviteUser, type Person } from '../world/people.ts';
-import { newWorld, type World, worldOf } from '../world/world.ts';
+import { builtOnce, type World, worldOf } from '../world/world.ts';
 
 let world: World;
 let owner: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   owner = await inviteUser(world, 'owning');
   await makeOrganization(world, 'acme', { owners: [owner] });
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 test('an operation of maintenance is refused to everybody but administrators', async () => {

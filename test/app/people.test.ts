@@ -40,7 +40,7 @@ import {
 import { callAs, reasonOf } from '../world/call.ts';
 import { makeAcme, makeRobot, makeTeam } from '../world/organizations.ts';
 import { api, type Person, personOf } from '../world/people.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 const TEAM = 'team:acme/dev';
 const PAGE = { after: '', limit: 10 };
@@ -52,8 +52,8 @@ let outsider: Person;
 let robot: Person;
 let narrowed: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   ({ owner, member, outsider } = await makeAcme(world));
   await makeTeam(world, 'acme', 'dev', [member]);
   robot = await makeRobot(world, 'acme', 'ci');
@@ -63,6 +63,10 @@ beforeEach(async () => {
     body: { name: 'narrow', statements },
   });
   narrowed = personOf(owner.name, { id: body.key.id, secret: body.secret });
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 async function expectReasons(operations: (call: Call) => (() => Promise<unknown>)[], reasons: [Person | null, string][]) {

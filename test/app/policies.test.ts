@@ -6,7 +6,7 @@ import { parseRepositoryName } from '../../src/oci/name.ts';
 import { callAs, reasonOf } from '../world/call.ts';
 import { makeAcme, makeRobot, makeTeam } from '../world/organizations.ts';
 import { api, type Person } from '../world/people.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 const REPOSITORY = parseRepositoryName('acme/api');
 const TEAM = 'team:acme/dev';
@@ -18,12 +18,16 @@ let member: Person;
 let outsider: Person;
 let robot: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   ({ owner, member, outsider } = await makeAcme(world));
   await makeTeam(world, 'acme', 'dev', [member]);
   robot = await makeRobot(world, 'acme', 'ci', [{ actions: 'all actions', repositories: ['acme/*'] }]);
   expect((await api(world, 'PUT', `/repositories/${REPOSITORY}`, { body: {} })).status).toBe(201);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 function pulls(...repositories: string[]) {

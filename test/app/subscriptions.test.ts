@@ -19,7 +19,7 @@ import { getSubscription } from '../../src/webhooks/subscriptions.ts';
 import { callAs, reasonOf } from '../world/call.ts';
 import { makeAcme, makeRobot } from '../world/organizations.ts';
 import { api, type Person } from '../world/people.ts';
-import { newWorld, ORIGIN, type World } from '../world/world.ts';
+import { builtOnce, ORIGIN, type World } from '../world/world.ts';
 
 const REPOSITORY = 'acme/api';
 const SCOPES = [REGISTRY_SCOPE, 'organization:acme', `repository:${REPOSITORY}`];
@@ -33,13 +33,17 @@ let outsider: Person;
 let robot: Person;
 let webhook: Subscription;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   ({ owner, member, outsider } = await makeAcme(world));
   robot = await makeRobot(world, 'acme', 'ci');
   expect((await api(world, 'PUT', `/repositories/${REPOSITORY}`, { body: {} })).status).toBe(201);
   const created = await createWebhook(await callAs(world, owner), 'organization:acme', body, options);
   webhook = await getSubscription(world.env, created.webhook.id);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 describe('a new webhook', () => {

@@ -9,7 +9,7 @@ import { callAs, reasonOf } from '../world/call.ts';
 import { type Content, imageIn, putManifest, textOf } from '../world/images.ts';
 import { makeOrganization, makeTeam } from '../world/organizations.ts';
 import { inviteUser, type Person } from '../world/people.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 const REPOSITORY = parseRepositoryName('acme/api');
 const TAG = 'v1' as Tag;
@@ -20,8 +20,8 @@ let reader: Person;
 let pusher: Person;
 let stranger: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   one = await imageIn(world, REPOSITORY, 1);
   const two = await imageIn(world, REPOSITORY, 2);
   for (const image of [one, two]) await putManifest(world, REPOSITORY, TAG, textOf(image));
@@ -34,6 +34,10 @@ beforeEach(async () => {
   const allow = (...actions: string[]) => [{ effect: 'allow', actions, repositories: ['acme/*'] }];
   await makeTeam(world, 'acme', 'readers', [reader], allow('pull'));
   await makeTeam(world, 'acme', 'pushers', [pusher], allow('pull', 'push'));
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const as = (person: Person | 'administrator' | null) => callAs(world, person, [REPOSITORY]);

@@ -16,7 +16,7 @@ import { callAs, reasonOf } from '../world/call.ts';
 import { type Content, imageIn, putManifest, textOf } from '../world/images.ts';
 import { makeOrganization, makeTeam } from '../world/organizations.ts';
 import { api, inviteUser, type Person } from '../world/people.ts';
-import { newWorld, type World, worldOf } from '../world/world.ts';
+import { builtOnce, type World, worldOf } from '../world/world.ts';
 
 const REPOSITORY = parseRepositoryName('acme/api');
 const TAG = 'v1' as Tag;
@@ -28,8 +28,8 @@ let deleter: Person;
 let reader: Person;
 let stranger: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   image = await imageIn(world, REPOSITORY, 1);
   await putManifest(world, REPOSITORY, TAG, textOf(image));
   [deleter, reader, stranger] = [
@@ -41,6 +41,10 @@ beforeEach(async () => {
   const allow = (...actions: string[]) => [{ effect: 'allow', actions, repositories: ['acme/*'] }];
   await makeTeam(world, 'acme', 'deleters', [deleter], allow('pull', 'delete'));
   await makeTeam(world, 'acme', 'readers', [reader], allow('pull'));
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const as = (person: Person | 'administrator' | null, repositories: string[] = [REPOSITORY]) =>

@@ -14,7 +14,7 @@ import { callAs, reasonOf } from '../world/call.ts';
 import { pushImage } from '../world/images.ts';
 import { makeOrganization, makeTeam } from '../world/organizations.ts';
 import { inviteUser, type Person } from '../world/people.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 const REPOSITORY = parseRepositoryName('acme/api');
 
@@ -23,8 +23,8 @@ let owner: Person;
 let member: Person;
 let stranger: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   await pushImage(world, REPOSITORY, 'v1');
   [owner, member, stranger] = [
     await inviteUser(world, 'owning'),
@@ -34,6 +34,10 @@ beforeEach(async () => {
   await makeOrganization(world, 'acme', { owners: [owner], members: [member] });
   const statements = [{ effect: 'allow', actions: ['pull'], repositories: ['acme/*'] }];
   await makeTeam(world, 'acme', 'members', [member], statements);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const as = (person: Person | 'administrator' | null) => callAs(world, person, [REPOSITORY]);

@@ -11,9 +11,9 @@ import { type Content, contentOf, IMAGE_TYPE, noise, pushBlob, pushImage, textOf
 import { makeOrganization, makeRobot, makeTeam } from '../world/organizations.ts';
 import { api, invitationOf, inviteUser, type Person } from '../world/people.ts';
 import { announcedTo, newestOf, recordAfter } from '../world/reading.ts';
-import { newIssuer } from '../world/token-issuer.ts';
+import { type Issuer, newIssuer } from '../world/token-issuer.ts';
 import { begin, patch, sized } from '../world/uploads.ts';
-import { newWorld, type Send, type World } from '../world/world.ts';
+import { builtOnce, type Send, type World } from '../world/world.ts';
 
 const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
 const NO_KEY = 'BRTHAAAAAAAAAAAAAAAA';
@@ -56,10 +56,11 @@ interface Stage {
 
 let world: World;
 let stage: Stage;
+let issuer: Issuer;
 
 /** Alice owns acme, and Bob is a member of it and of acme/dev. Olga belongs to neither. */
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   const [alice, bob, olga] = [
     await inviteUser(world, 'alice'),
     await inviteUser(world, 'bob'),
@@ -71,9 +72,9 @@ beforeEach(async () => {
   const image = await pushImage(world, 'acme/api', 'v1');
   const loose = await pushBlob(world, 'acme/api', noise(300, 50));
   const base = await pushBlob(world, 'acme/base', noise(300, 51));
-  const issuer = await newIssuer();
+  issuer = await newIssuer();
   issuer.answers[HOOK.url] = () => new Response(null, { status: 204 });
-  vi.spyOn(globalThis, 'fetch').mockImplementation(issuer.world().fetch);
+  reachIssuer();
   const rule = {
     issuer: issuer.url,
     claims: { project: '42' },
@@ -82,6 +83,16 @@ beforeEach(async () => {
   await api(world, 'PUT', '/organizations/acme/trust-rules/deploy', { body: rule });
   await api(world, 'PUT', '/trust-rules/deploy', { body: rule });
   stage = { alice, bob, olga, robot, image, loose, base, next: await contentOf(noise(300, 52)), rule };
+});
+
+/** From now on the Worker's network is the issuer alone. */
+function reachIssuer(): void {
+  vi.spyOn(globalThis, 'fetch').mockImplementation(issuer.world().fetch);
+}
+
+beforeEach(async () => {
+  world = await build();
+  reachIssuer();
 });
 
 const STATEMENTS = { statements: [{ actions: ['pull'], repositories: ['acme/*'] }] };

@@ -20,7 +20,7 @@ import {
   refresh,
 } from '../world/jobs.ts';
 import { api, basicOf } from '../world/people.ts';
-import { newWorld, type World, worldOf } from '../world/world.ts';
+import { builtOnce, type World, worldOf } from '../world/world.ts';
 
 let world: World;
 let jobs: Jobs;
@@ -28,12 +28,16 @@ let jobs: Jobs;
 const SCOPE = PUSH('acme/api');
 const MINUTE = 60_000;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   jobs = await jobsOf(world, { alg: 'RS256' });
   for (const organization of ['acme', 'other'])
     expect((await api(world, 'PUT', `/organizations/${organization}`)).status).toBe(201);
   await jobs.trust('acme/deploy');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 afterEach(() => {

@@ -16,18 +16,22 @@ import {
   refresh,
 } from '../world/jobs.ts';
 import { api, basicOf } from '../world/people.ts';
-import { newWorld, type World, worldOf } from '../world/world.ts';
+import { builtOnce, type World, worldOf } from '../world/world.ts';
 
 let world: World;
 let jobs: Jobs;
 
 const ORGANIZATIONS = ['acme', 'aaa', 'zzz'];
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   jobs = await jobsOf(world);
   for (const organization of ORGANIZATIONS)
     expect((await api(world, 'PUT', `/organizations/${organization}`)).status).toBe(201);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const everything = (namespace: string) => [{ actions: 'all actions', repositories: [`${namespace}/*`] }];

@@ -10,7 +10,7 @@ import { refusal } from '../world/images.ts';
 import { api, basicOf, inviteUser, type Person } from '../world/people.ts';
 import { type Issuer, newIssuer } from '../world/token-issuer.ts';
 import { forge, tokenFor } from '../world/tokens.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 const { WRONG_PASSWORDS } = env as unknown as Required<Env>;
 const PASSWORD = 'the-password-of-the-tests';
@@ -21,9 +21,15 @@ let world: World;
 let alice: Person;
 let issuer: Issuer;
 
+const build = builtOnce(
+  async (made) => {
+    alice = await inviteUser(made, 'alice');
+  },
+  { WRONG_PASSWORDS },
+);
+
 beforeEach(async () => {
-  world = await newWorld({ WRONG_PASSWORDS });
-  alice = await inviteUser(world, 'alice');
+  world = await build();
   issuer = await newIssuer();
   vi.spyOn(globalThis, 'fetch').mockImplementation(issuer.world().fetch);
 });

@@ -5,7 +5,7 @@ import { remove, restoreRepository, trashRepository } from '../registry/trash/tr
 import { pushImage } from '../world/images.ts';
 import { makeOrganization } from '../world/organizations.ts';
 import { type ApiRequest, api, inviteUser, type Person } from '../world/people.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 const REPOSITORY = 'acme/api';
 const POLICY = `/repositories/${REPOSITORY}/-/policy`;
@@ -13,10 +13,14 @@ const POLICY = `/repositories/${REPOSITORY}/-/policy`;
 let world: World;
 let bob: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   bob = await inviteUser(world, 'bob');
   await makeOrganization(world, 'acme', { members: [bob] });
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 async function must(method: string, path: string, request?: ApiRequest): Promise<void> {

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { contentOf, imageIn, noise, pushBlob, pushImage, putManifest, refusal, textOf } from '../world/images.ts';
 import { api, basicOf, inviteUser, type Person, refused } from '../world/people.ts';
 import { digestAt, tagsOf } from '../world/reading.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 const EVERYTHING = { actions: 'all actions', repositories: ['*'] };
 
@@ -12,11 +12,15 @@ let world: World;
 let dev: Person;
 
 /** Creates a user with all rights in acme, with some content. */
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   dev = await inviteUser(world, 'dev');
   await allow([{ actions: 'all actions', repositories: ['acme/*'] }]);
   await pushImage(world, 'acme/api', 'v1');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 async function allow(statements: object[]): Promise<void> {

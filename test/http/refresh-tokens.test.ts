@@ -7,7 +7,7 @@ import { makeOrganization, makeRobot, makeTeam, tally } from '../world/organizat
 import { api, basicOf, inviteUser, type Person } from '../world/people.ts';
 import { newIssuer } from '../world/token-issuer.ts';
 import { forge, tokenFor } from '../world/tokens.ts';
-import { newWorld, type World, worldOf } from '../world/world.ts';
+import { builtOnce, type World, worldOf } from '../world/world.ts';
 
 interface TokenAnswer {
   access_token: string;
@@ -22,11 +22,15 @@ const SCOPE = 'repository:acme/api:pull,push';
 let world: World;
 let alice: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
   await makeOrganization(world, 'acme', { members: [alice] });
   await makeTeam(world, 'acme', 'dev', [alice], [{ actions: 'push and pull', repositories: ['acme/*'] }]);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 async function post(form: Record<string, string>, at: World = world): Promise<Response> {

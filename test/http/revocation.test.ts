@@ -8,7 +8,7 @@ import { type Content, contentOf, noise, pushBlob, pushImage, refusal, textOf } 
 import { makeOrganization, makeRobot, makeTeam } from '../world/organizations.ts';
 import { api, basicOf, inviteUser, type Person } from '../world/people.ts';
 import { newIssuer } from '../world/token-issuer.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 const REPOSITORY = 'acme/api';
 const TYPE = { 'content-type': 'application/vnd.oci.image.manifest.v1+json' };
@@ -18,10 +18,14 @@ let world: World;
 let image: Content;
 let blob: Content;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   image = await pushImage(world, REPOSITORY, 'v1');
   blob = await pushBlob(world, REPOSITORY, noise(1000, 9));
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 afterEach(() => {

@@ -5,19 +5,23 @@ import { type Content, contentOf, noise, pushBlob, pushImage, refusal } from '..
 import { makeOrganization, makeTeam } from '../world/organizations.ts';
 import { api, inviteUser, type Person } from '../world/people.ts';
 import { deliverBatch, type TestQueue } from '../world/queues.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { builtOnce, type World } from '../world/world.ts';
 
 let world: World;
 let alice: Person;
 let secret: Content;
 
 /** Creates alpha, in which alice has all rights, and beta with a secret blob, in which she has none. */
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
   await makeOrganization(world, 'alpha', { owners: [alice] });
   await makeOrganization(world, 'beta');
   secret = await pushBlob(world, 'beta/private', noise(1000, 7));
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const as = (person: Person) => ({ authorization: person.basic });

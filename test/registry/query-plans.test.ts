@@ -6,7 +6,7 @@ import { deleteExpired } from '../../src/registry/manifests/deletion.ts';
 import { counting } from '../world/counting.ts';
 import { type Content, IMAGE_TYPE, imageIn, pushImage, textOf } from '../world/images.ts';
 import { api } from '../world/people.ts';
-import { newWorld, type World, worldOf } from '../world/world.ts';
+import { builtOnce, type World, worldOf } from '../world/world.ts';
 
 const REPOSITORY = 'acme/api' as RepositoryName;
 
@@ -14,10 +14,14 @@ let world: World;
 let one: Content;
 let two: Content;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   one = await pushImage(world, REPOSITORY, 'v1', 1);
   two = await imageIn(world, REPOSITORY, 2);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 /** The same stores, with a record of all statements that are prepared. */

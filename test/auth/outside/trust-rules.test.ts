@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { deleteRule, getRule, listRules, type NewRule, putRule } from '../../../src/auth/outside/trust-rules.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 const by = { subject: 'user:alice' };
 
@@ -16,9 +16,13 @@ const RULE: NewRule = {
 };
 
 let world: World;
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   for (const name of ['acme', 'acme-io', 'acmea', 'zeta']) await addOrganization(name);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 async function addOrganization(name: string): Promise<void> {

@@ -6,15 +6,19 @@ import { noise, pushBlob, pushImage } from '../../world/images.ts';
 import { makeOrganization } from '../../world/organizations.ts';
 import { api } from '../../world/people.ts';
 import { recordAll } from '../../world/record.ts';
-import { newWorld, ORIGIN, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, ORIGIN, type World, worldOf } from '../../world/world.ts';
 
 const MAX_BYTES = 1024 * 1024;
 const by = { subject: 'user:admin' };
 let world: World;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   await makeOrganization(world, 'acme');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 /** Reads all pages, and expects that each is within the limit. @returns the items, and the bytes of the largest page */

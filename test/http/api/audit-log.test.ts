@@ -4,7 +4,7 @@ import { runScheduled } from '../../../src/cron.ts';
 import { counting } from '../../world/counting.ts';
 import { makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, basicOf, inviteUser, type Person } from '../../world/people.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 interface Item {
   type: string;
@@ -17,9 +17,13 @@ interface Item {
 let world: World;
 let alice: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const api = (method: string, path: string, request?: ApiRequest) => anyApi<{ items: Item[] }>(world, method, path, request);

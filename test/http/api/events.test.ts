@@ -4,7 +4,7 @@ import { pushImage } from '../../world/images.ts';
 import { everyItem, makeOrganization, makeRobot } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, basicOf, inviteUser, type Person, refused } from '../../world/people.ts';
 import { newestOf } from '../../world/reading.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 interface Shown {
   id: number;
@@ -34,8 +34,8 @@ let mia: Person;
 let sam: Person;
 let anna: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   olga = await inviteUser(world, 'olga');
   mia = await inviteUser(world, 'mia');
   sam = await inviteUser(world, 'sam');
@@ -48,6 +48,10 @@ beforeEach(async () => {
       { actions: ['pull'], principals: [mia.subject] },
     ],
   });
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 async function put(path: string, body: object = {}, as?: string): Promise<void> {

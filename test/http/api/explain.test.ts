@@ -4,7 +4,7 @@ import { type Content, imageIn, putManifest, textOf } from '../../world/images.t
 import { makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
 import { type ApiAnswer, api, basicOf, inviteUser, type Person, refused } from '../../world/people.ts';
 import { type Issuer, newIssuer } from '../../world/token-issuer.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, newWorld, type World } from '../../world/world.ts';
 
 interface Source {
   from: string;
@@ -236,13 +236,17 @@ describe('an explanation names what decided', () => {
   let alice: Person;
   let owner: Person;
 
-  beforeEach(async () => {
-    world = await newWorld();
+  const build = builtOnce(async (made) => {
+    world = made;
     alice = await inviteUser(world, 'alice');
     owner = await inviteUser(world, 'owen');
     await makeOrganization(world, 'acme', { owners: [owner], members: [alice] });
     await makeTeam(world, 'acme', 'dev', [alice], [{ actions: 'pull only', repositories: ['acme/*'] }]);
     await done('PUT', `/repositories/${REPOSITORY}`, {});
+  });
+
+  beforeEach(async () => {
+    world = await build();
   });
 
   const policy = (statements: object[]) => done('PUT', `/repositories/${REPOSITORY}/-/policy`, { statements });
@@ -434,12 +438,16 @@ describe('an explanation about somebody else is for callers who may administer t
   let owner: Person;
   let bob: Person;
 
-  beforeEach(async () => {
-    world = await newWorld();
+  const build = builtOnce(async (made) => {
+    world = made;
     [alice, owner, bob] = [await inviteUser(world, 'alice'), await inviteUser(world, 'owen'), await inviteUser(world, 'bob')];
     await makeOrganization(world, 'acme', { owners: [owner], members: [alice] });
     await makeTeam(world, 'acme', 'dev', [alice], [{ actions: 'push and pull', repositories: ['acme/*'] }]);
     await done('PUT', `/repositories/${REPOSITORY}`, {});
+  });
+
+  beforeEach(async () => {
+    world = await build();
   });
 
   const question = { principal: 'user:owen', action: 'pull' };
@@ -542,8 +550,8 @@ describe('an explanation reveals no more about people than the caller may know',
   let bob: Person;
   const OWN = 'mallory/app';
 
-  beforeEach(async () => {
-    world = await newWorld();
+  const build = builtOnce(async (made) => {
+    world = made;
     [mallory, owner, member, bob] = [
       await inviteUser(world, 'mallory'),
       await inviteUser(world, 'owen'),
@@ -557,6 +565,10 @@ describe('an explanation reveals no more about people than the caller may know',
     await makeRobot(world, 'acme', 'ci');
     await done('PUT', `/repositories/${REPOSITORY}`, {});
     await done('PUT', `/repositories/${OWN}`, {}, mallory.basic);
+  });
+
+  beforeEach(async () => {
+    world = await build();
   });
 
   /** The whole answer, without the name of the principal. */

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { makeOrganization } from '../../world/organizations.ts';
 import { api as anyApi, inviteUser, type Person, refused } from '../../world/people.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 interface Body {
   key: { id: string; madeWith: string | null };
@@ -39,12 +39,16 @@ const madeWith = async (path: string, as = alice.bearer) => {
   return Object.fromEntries(body.items.map((key) => [key.id, key.madeWith]));
 };
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
   await makeOrganization(world, 'acme', { owners: [alice] });
   expect((await api('PUT', '/organizations/acme/robots/ci', alice.bearer, {})).status).toBe(201);
   stolen = await make(alice.bearer);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 describe('a list of keys', () => {

@@ -11,7 +11,7 @@ import {
   refused,
 } from '../../world/people.ts';
 import { tokenFor } from '../../world/tokens.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 const DAY = 24 * 60 * 60;
 const PULL = { effect: 'allow', actions: ['pull'], repositories: ['alice/*'] };
@@ -47,10 +47,14 @@ let world: World;
 let alice: Person;
 let bob: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
   bob = await inviteUser(world, 'bob');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 afterEach(() => {

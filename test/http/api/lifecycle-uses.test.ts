@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Content, INDEX_TYPE, imageIn, indexOf, pushImage, putManifest, textOf } from '../../world/images.ts';
 import { api } from '../../world/people.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 const APP = 'acme/app';
 const DAY = 24 * 60 * 60;
@@ -19,11 +19,15 @@ let arm: Content;
 let amd: Content;
 let index: Content;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   [arm, amd] = [await pushImage(world, APP, null, 1), await pushImage(world, APP, null, 2)];
   index = await indexOf([arm, amd]);
   expect((await putManifest(world, APP, 'v1', textOf(index), INDEX_TYPE)).status).toBe(201);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 async function age(days: number): Promise<void> {

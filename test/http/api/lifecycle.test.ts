@@ -14,7 +14,7 @@ import { everyOrder } from '../../world/interleaving.ts';
 import { limited } from '../../world/limits.ts';
 import { eventsDuring, makeOrganization, makeTeam } from '../../world/organizations.ts';
 import { type ApiAnswer, type ApiRequest, api as anyApi, inviteUser, refused } from '../../world/people.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, newWorld, type World, worldOf } from '../../world/world.ts';
 
 interface Item {
   tag: string | null;
@@ -53,9 +53,13 @@ const olderThan = (countNumber: number) => ({ countType: 'sinceImagePushed', cou
 const moreThan = (countNumber: number) => ({ countType: 'imageCountMoreThan', countNumber });
 const OLD = policyOf(rule({ tagStatus: 'any', ...olderThan(14) }));
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   await api('PUT', '/repositories/acme/api');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 async function save(policy: object = OLD, path = PATH): Promise<ApiAnswer<Body>> {

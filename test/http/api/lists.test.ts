@@ -5,7 +5,7 @@ import { everyItem, makeOrganization, makeRobot, makeTeam } from '../../world/or
 import { type ApiAnswer, api, inviteUser, type Person, refused } from '../../world/people.ts';
 import { nextPage } from '../../world/reading.ts';
 import { newIssuer } from '../../world/token-issuer.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, newWorld, type World, worldOf } from '../../world/world.ts';
 
 interface Listed {
   items: { name: string; description: string; visibility: string }[];
@@ -425,13 +425,17 @@ describe('with thousands of hidden repositories in front', () => {
   let alice: Person;
   const MINE = ['mine/1', 'mine/2', 'mine/3', 'zzz'];
 
-  beforeEach(async () => {
-    world = await newWorld();
+  const build = builtOnce(async (made) => {
+    world = made;
     alice = await inviteUser(world, 'alice');
     await makeOrganization(world, 'mine', { members: [alice] });
     await makeTeam(world, 'mine', 'dev', [alice], [{ actions: 'pull only', repositories: ['mine/*'] }]);
     for (const name of MINE.slice(0, 3)) await hold(name);
     await hold('zzz', [{ actions: 'pull only', principals: [alice.subject] }]);
+  });
+
+  beforeEach(async () => {
+    world = await build();
   });
 
   async function cost(work: (counted: World) => Promise<unknown>) {

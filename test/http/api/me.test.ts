@@ -5,16 +5,20 @@ import { me } from '../../../src/http/api/me.ts';
 import { operationOf } from '../../../src/http/api/operation.ts';
 import { type ApiAnswer, type ApiRequest, api, basicOf, inviteUser, type Person, refused } from '../../world/people.ts';
 import { forge } from '../../world/tokens.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, newWorld, type World, worldOf } from '../../world/world.ts';
 
 const HOUR = 60 * 60;
 
 let world: World;
 let alice: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 interface Login {

@@ -7,7 +7,7 @@ import { pushImage } from '../../world/images.ts';
 import { everyOrder } from '../../world/interleaving.ts';
 import { eventsDuring, makeOrganization, makeTeam } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, inviteUser, type Person, refused } from '../../world/people.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 interface Body {
   items: { organization: string; user: string; role: string; invitedBy: string }[];
@@ -32,11 +32,15 @@ const sql = (text: string, ...values: unknown[]) =>
     .bind(...values)
     .run();
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
   bob = await inviteUser(world, 'bob');
   await makeOrganization(world, 'acme', { owners: [alice] });
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 describe('an invitation to an organization', () => {

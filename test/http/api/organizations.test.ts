@@ -5,7 +5,7 @@ import { pushBlob } from '../../world/images.ts';
 import { everyOrder } from '../../world/interleaving.ts';
 import { eventsDuring, everyItem, makeOrganization, makeRobot, makeTeam, tally } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, inviteUser, type Person, refused } from '../../world/people.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 interface Body {
   name: string;
@@ -25,10 +25,14 @@ let world: World;
 let alice: Person;
 let bob: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
   bob = await inviteUser(world, 'bob');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 async function etag(path = ACME): Promise<string> {

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { pushImage } from '../../world/images.ts';
 import { eventsDuring, makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, inviteUser, type Person } from '../../world/people.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 interface Body {
   statements: { effect: string; principals: string[] }[];
@@ -45,12 +45,16 @@ const pulls = async (person: Person, name = REPOSITORY) =>
 const namesOf = async (path = POLICY) =>
   (await api('GET', path)).body.statements.map(({ effect, principals }) => `${effect} ${principals.join()}`);
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
   bob = await inviteUser(world, 'bob');
   await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
   for (const name of [REPOSITORY, 'acme/web']) await pushImage(world, name, 'v1', 1);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 describe('a name that is unknown when a policy is saved', () => {

@@ -3,17 +3,21 @@ import { beforeEach, expect, test } from 'vitest';
 import { pushImage, putManifest, textOf } from '../../world/images.ts';
 import { makeOrganization, makeTeam } from '../../world/organizations.ts';
 import { api, inviteUser, type Person, refused } from '../../world/people.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 let world: World;
 let alice: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
   await makeOrganization(world, 'acme', { members: [alice] });
   await makeTeam(world, 'acme', 'dev', [alice]);
   await api(world, 'PUT', '/repositories/acme/api');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 /** Statements with as many of the most expensive patterns as fit in a policy. */

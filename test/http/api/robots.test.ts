@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { pushImage } from '../../world/images.ts';
 import { eventsDuring, everyItem, makeOrganization, makeRobot, tally } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, basicOf, inviteUser, type Person, refused } from '../../world/people.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 interface Body {
   name: string;
@@ -28,12 +28,16 @@ let alice: Person;
 let bob: Person;
 
 /** Creates `acme` with the owner alice, the member bob, and an image. */
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
   bob = await inviteUser(world, 'bob');
   await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
   await pushImage(world, 'acme/api', 'v1');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const pullStatus = async (authorization: string) =>

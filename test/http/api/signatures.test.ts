@@ -6,7 +6,7 @@ import { type Content, INDEX_TYPE, imageIn, indexOf, pushImage, putManifest, tex
 import { eventsDuring, makeOrganization } from '../../world/organizations.ts';
 import { api, refused } from '../../world/people.ts';
 import { tagsOf } from '../../world/reading.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 const APP = 'acme/app';
 let world: World;
@@ -20,14 +20,18 @@ const signed = (subject: Content, seed: number, suffix?: string, repository = AP
   pushImage(world, repository, tagOf(subject, suffix), seed);
 
 /** Creates an image, its signature, its attestation, and a signature of the attestation. */
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   await makeOrganization(world, 'acme');
   image = await pushImage(world, APP, 'v1', 1);
   other = await pushImage(world, APP, 'v2', 2);
   signature = await signed(image, 11);
   attestation = await signed(image, 12, '.att');
   await signed(attestation, 13);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const attachedTags = () => [tagOf(image), tagOf(image, '.att'), tagOf(attestation)];

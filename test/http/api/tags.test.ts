@@ -6,7 +6,7 @@ import { everyOrder } from '../../world/interleaving.ts';
 import { eventsDuring, everyItem, makeOrganization, makeTeam, tally } from '../../world/organizations.ts';
 import { type ApiRequest, api, inviteUser, type Person, refused } from '../../world/people.ts';
 import { digestAt } from '../../world/reading.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 const REPOSITORY = 'acme/api';
 const LARGE = { annotations: { text: 'x'.repeat(200_000) } };
@@ -29,10 +29,14 @@ let world: World;
 let one: Content;
 let two: Content;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   one = await imageIn(world, REPOSITORY, 1);
   two = await imageIn(world, REPOSITORY, 2);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const as = (person: Person | null): World =>

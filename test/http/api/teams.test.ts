@@ -3,7 +3,7 @@ import { pushImage } from '../../world/images.ts';
 import { everyOrder } from '../../world/interleaving.ts';
 import { eventsDuring, everyItem, makeOrganization, makeTeam, tally } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, inviteUser, type Person, refused } from '../../world/people.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 interface Body {
   name: string;
@@ -26,12 +26,16 @@ let bob: Person;
 let carol: Person;
 
 /** Creates `acme` with the owner alice and the member bob. Carol belongs to no organization. */
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   alice = await inviteUser(world, 'alice');
   bob = await inviteUser(world, 'bob');
   carol = await inviteUser(world, 'carol');
   await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const pulls = async (person: Person, repository = 'acme/api') =>

@@ -5,7 +5,7 @@ import { counting } from '../../world/counting.ts';
 import { type Content, contentOf, noise, pushBlob, pushImage } from '../../world/images.ts';
 import { eventsDuring, everyItem, makeOrganization } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, inviteUser, type Person, refused } from '../../world/people.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 interface Body {
   bytes: number;
@@ -32,12 +32,16 @@ let stranger: Person;
 
 const api = (method: string, path: string, request?: ApiRequest) => anyApi<Body>(world, method, path, request);
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   owner = await inviteUser(world, 'olga');
   member = await inviteUser(world, 'mia');
   stranger = await inviteUser(world, 'sam');
   await makeOrganization(world, 'acme', { owners: [owner], members: [member] });
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 describe('the usage of an organization', () => {

@@ -6,7 +6,7 @@ import { everyItem } from '../../world/organizations.ts';
 import { type ApiAnswer, type ApiRequest, api as anyApi, inviteUser, refused } from '../../world/people.ts';
 import { deliverBatch, type TestQueue } from '../../world/queues.ts';
 import { newestOf } from '../../world/reading.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 interface Delivery {
   id: string;
@@ -31,9 +31,13 @@ const REPOSITORY = '/repositories/acme/api/-/webhooks';
 
 let world: World;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   await api('PUT', '/repositories/acme/api', {});
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 afterEach(() => {

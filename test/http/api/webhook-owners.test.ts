@@ -8,7 +8,7 @@ import { pushImage } from '../../world/images.ts';
 import { makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, inviteUser, type Person } from '../../world/people.ts';
 import { deliverBatch, type TestQueue } from '../../world/queues.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 interface Body {
   webhook: { id: string };
@@ -33,8 +33,8 @@ let rita: Person;
 let robot: Person;
 let paul: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   [olga, oscar, tina, paul] = (await Promise.all(['olga', 'oscar', 'tina', 'paul'].map((name) => inviteUser(world, name)))) as [
     Person,
     Person,
@@ -49,6 +49,10 @@ beforeEach(async () => {
   await done('PUT', '/repositories/acme/api/-/policy', {
     body: { statements: [{ actions: 'all actions', principals: [paul.subject] }] },
   });
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 afterEach(() => {

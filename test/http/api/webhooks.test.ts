@@ -15,7 +15,7 @@ import {
   type Person,
   refused,
 } from '../../world/people.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 /** Secrets that must never be shown after they were sent. */
 const HIDDEN = { query: 'query-0b6a7', header: 'header-5c1d9', path: 'path-77ab3' };
@@ -66,8 +66,8 @@ let mia: Person;
 let sam: Person;
 let anna: Person;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   [olga, mia, sam, anna] = await Promise.all([
     inviteUser(world, 'olga'),
     inviteUser(world, 'mia'),
@@ -77,6 +77,10 @@ beforeEach(async () => {
   await makeOrganization(world, 'acme', { owners: [olga], members: [mia] });
   await api('PUT', '/repositories/acme/api', {});
   await setPolicy([{ actions: 'all actions', principals: [anna.subject] }]);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 afterEach(() => {

@@ -4,16 +4,20 @@ import { counting } from '../../world/counting.ts';
 import { type Content, pushBlob, pushImage, refusal } from '../../world/images.ts';
 import { failingAfter, partsOf } from '../../world/parts.ts';
 import { layer, MIB } from '../../world/uploads.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 let world: World;
 let blob: Content;
 let path: string;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   blob = await pushBlob(world, 'acme/api', layer(2 * MIB + 5));
   path = `/v2/acme/api/blobs/${blob.digest}`;
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const get = (range: string, headers: Record<string, string> = {}, from = world) =>

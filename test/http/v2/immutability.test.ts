@@ -11,7 +11,7 @@ import { everyOrder } from '../../world/interleaving.ts';
 import { eventsDuring, tally } from '../../world/organizations.ts';
 import { api, refused } from '../../world/people.ts';
 import { digestAt, tagsOf } from '../../world/reading.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 const REPOSITORY = 'acme/api';
 const WRITERS = 16;
@@ -20,10 +20,14 @@ let world: World;
 let one: Content;
 let two: Content;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   one = await imageIn(world, REPOSITORY, 1);
   two = await imageIn(world, REPOSITORY, 2);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 type Value = 'MUTABLE' | 'IMMUTABLE' | 'IMMUTABLE_WITH_EXCLUSION' | 'MUTABLE_WITH_EXCLUSION';

@@ -9,7 +9,7 @@ import { type Content, IMAGE_TYPE, imageIn, pushImage, textOf } from '../../worl
 import { makeOrganization, makeTeam } from '../../world/organizations.ts';
 import { inviteUser } from '../../world/people.ts';
 import { tokenFor } from '../../world/tokens.ts';
-import { newWorld, type Send, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type Send, type World, worldOf } from '../../world/world.ts';
 
 const REPOSITORY = 'acme/api';
 
@@ -17,10 +17,14 @@ let world: World;
 let image: Content;
 let whole: number;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   image = await imageIn(world, REPOSITORY, 1);
   whole = settings(world.env).leaseSeconds;
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const put = (reference: string, of = image, at = world) =>

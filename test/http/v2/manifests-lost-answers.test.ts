@@ -7,15 +7,19 @@ import { violations } from '../../world/checker.ts';
 import { type Content, IMAGE_TYPE, imageIn, putManifest, textOf } from '../../world/images.ts';
 import { intercepted } from '../../world/intercept.ts';
 import { digestAt } from '../../world/reading.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 let world: World;
 let [one, two]: Content[] = [];
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   one = await imageIn(world, 'acme/api', 1);
   two = await imageIn(world, 'acme/api', 2);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 const put = (on: World, reference: string, image: Content | undefined, headers: Record<string, string> = {}) =>

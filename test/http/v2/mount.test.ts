@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { type Content, contentOf, noise, pushBlob, refusal } from '../../world/images.ts';
 import { tokenFor } from '../../world/tokens.ts';
 import { countOf, finish, keysOf, locationOf, postWhole, progressOf, pulled, sized, statusOf } from '../../world/uploads.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 const SOURCE = 'acme/base';
 const TARGET = 'acme/api';
@@ -12,9 +12,13 @@ const NO_DIGEST = `sha256:${'0'.repeat(64)}`;
 let world: World;
 let blob: Content;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   blob = await pushBlob(world, SOURCE, noise(5000));
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 function mount(query: string, authorization?: string): Promise<Response> {

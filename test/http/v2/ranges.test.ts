@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { faulty } from '../../world/faults.ts';
 import { type Content, noise, pushBlob, pushImage, refusal } from '../../world/images.ts';
 import { shortened } from '../../world/uploads.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 const SIZE = 1000;
 
@@ -11,10 +11,14 @@ let world: World;
 let blob: Content;
 let path: string;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   blob = await pushBlob(world, 'acme/api', noise(SIZE));
   path = `/v2/acme/api/blobs/${blob.digest}`;
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 function get(headers: Record<string, string>, method = 'GET'): Promise<Response> {

@@ -7,7 +7,7 @@ import { everyOrder } from '../../world/interleaving.ts';
 import { eventsDuring, makeOrganization, makeTeam, tally } from '../../world/organizations.ts';
 import { inviteUser } from '../../world/people.ts';
 import { digestAt, tagsOf } from '../../world/reading.ts';
-import { newWorld, type Send, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type Send, type World, worldOf } from '../../world/world.ts';
 
 const REPOSITORY = 'acme/api';
 const WRITERS = 16;
@@ -17,10 +17,14 @@ let world: World;
 let one: Content;
 let two: Content;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   one = await imageIn(world, REPOSITORY, 1);
   two = await imageIn(world, REPOSITORY, 2);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 interface Conditions {

@@ -7,7 +7,7 @@ import { deleteExpired } from '../../../src/registry/manifests/deletion.ts';
 import { counting } from '../../world/counting.ts';
 import { IMAGE_TYPE } from '../../world/images.ts';
 import { api } from '../../world/people.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 const REPOSITORY = parseRepositoryName('acme/many');
 const digestOf = (n: number) => parseDigest(`sha256:${String(n).padStart(64, '0')}`);
@@ -15,8 +15,8 @@ const deletion = { by: { subject: 'registry' }, reason: 'a rule' };
 let world: World;
 
 /** Inserts 3,000 images, each with its own tag and two references. */
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   await api(world, 'PUT', `/repositories/${REPOSITORY}`);
   const here = `(SELECT id FROM repositories WHERE name = '${REPOSITORY}')`;
   const numbers = JSON.stringify(Array.from({ length: 3000 }, (_, n) => n));
@@ -32,6 +32,10 @@ beforeEach(async () => {
   ]) {
     await world.env.DB.prepare(insert).bind(numbers).run();
   }
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 test.each([10, 100])('%i images of 3,000 are two round trips, and rows in proportion', async (count) => {

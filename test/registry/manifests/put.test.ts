@@ -6,14 +6,18 @@ import { parseTag } from '../../../src/oci/reference.ts';
 import { type MovedTags, putManifest } from '../../../src/registry/manifests/put.ts';
 import { type Content, IMAGE_TYPE, imageIn, pushImage } from '../../world/images.ts';
 import { digestAt, eventsOf, tagsOf } from '../../world/reading.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, type World } from '../../world/world.ts';
 
 let world: World;
 let before: Content;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   before = await pushImage(world, 'acme/api', 'latest', 1);
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 function put({ digest, bytes }: Content, ...tags: string[]): Promise<MovedTags> {

@@ -5,16 +5,20 @@ import { notePull, pullsOf } from '../../../src/registry/usage/pulls.ts';
 import { counting } from '../../world/counting.ts';
 import { FAULTS, faulty } from '../../world/faults.ts';
 import { type Content, pushImage } from '../../world/images.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 const REPOSITORY = 'acme/api' as RepositoryName;
 
 let world: World;
 let image: Content;
 
-beforeEach(async () => {
-  world = await newWorld();
+const build = builtOnce(async (made) => {
+  world = made;
   image = await pushImage(world, REPOSITORY, 'v1');
+});
+
+beforeEach(async () => {
+  world = await build();
 });
 
 /** Reproducible pseudo-random numbers (mulberry32). */
