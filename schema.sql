@@ -71,8 +71,9 @@ CREATE TABLE IF NOT EXISTS repository_blobs (
 --   leased_until: until this time, no lifecycle rule deletes the manifest as untagged (invariant 8).
 --   content: the document, if it has up to 128 KiB.
 --   object_key: the R2 object of a larger document. Empty if a reader has found that the object is missing.
---   content_size: bytes of the blobs that the document references, each once, without foreign layers. NULL: not known yet.
---   platform: `linux/arm64/v8` of an image. NULL until its config is first read.
+--   content_size: the bytes of all blobs that the document references. A blob counts once, and foreign layers do not count.
+--     NULL if it is not known yet.
+--   platform: the platform of an image, for example `linux/arm64/v8`. NULL until the config of the image is first read.
 CREATE TABLE IF NOT EXISTS manifests (
   repository_id INTEGER NOT NULL,
   digest TEXT NOT NULL,
@@ -119,7 +120,7 @@ CREATE TABLE IF NOT EXISTS tags (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS tags_by_digest ON tags (repository_id, digest);
--- Index for lists of tags, newest or oldest first.
+-- Index for lists of tags in the order of the time of their push.
 CREATE INDEX IF NOT EXISTS tags_by_time ON tags (repository_id, updated_at, name);
 
 -- The history of tags: one row for each change of a tag, written in the batch of the change.
@@ -128,7 +129,7 @@ CREATE INDEX IF NOT EXISTS tags_by_time ON tags (repository_id, updated_at, name
 --   previous: the digest that the tag named before the change.
 --   attempt: the id of the push. If the answer of the database is lost, the push finds by this id that it was carried out.
 --   reserved: 1 if the tag was immutable when it was deleted. Then the tag can only be created again with the same digest.
---   cause: why the tag was changed (vocabulary/causes.ts). NULL for changes that were recorded before causes were.
+--   cause: the cause of the change (src/vocabulary/causes.ts). NULL for changes by a version that did not record causes.
 CREATE TABLE IF NOT EXISTS tag_history (
   repository_id INTEGER NOT NULL,
   tag TEXT NOT NULL,
@@ -606,7 +607,7 @@ CREATE INDEX IF NOT EXISTS subscriptions_by_scope ON subscriptions (scope, id);
 -- Index for the webhooks of a user who loses rights.
 CREATE INDEX IF NOT EXISTS subscriptions_by_owner ON subscriptions (coalesce(responsible, created_by));
 
--- The webhooks of repositories in the trash, with the columns that they had.
+-- The webhooks of repositories in the trash, with the columns of the table subscriptions that a restore needs.
 --   repository_id: the id of the repository, which is also the id of its entry in the trash.
 CREATE TABLE IF NOT EXISTS trashed_subscriptions (
   repository_id INTEGER NOT NULL,

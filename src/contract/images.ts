@@ -1,4 +1,4 @@
-/** Tags and images in the management API: lists of them, and one in full. */
+/** Schemas of tags and images in the management API: lists of tags, and a single tag or image. */
 import * as z from 'zod';
 import {
   FILTER_MAX,
@@ -9,7 +9,7 @@ import {
   TAG_ORDERS,
 } from '../vocabulary/images.ts';
 
-/** A place in a list of tags: the time of the push in seconds, and the tag. */
+/** The form of the cursor of a list of tags: the time of the push in seconds, and the tag. */
 export const TAG_PLACE = /^(\d{1,15}):([A-Za-z0-9_][A-Za-z0-9._-]{0,127})$/;
 
 const n = z.optional(z.coerce.number().int().min(1).max(IMAGES_MAX)).describe(`Items a page, ${IMAGES_DEFAULT} by default`);

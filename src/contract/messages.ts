@@ -3,13 +3,13 @@ import type * as z from 'zod';
 
 type Issue = z.core.$ZodRawIssue;
 
-/** Unknown names of one object that are named in a message, and characters of each. */
+/** The maximum number of unknown names that a message contains, and of characters of each. */
 const NAMES_MAX = 5;
 const NAME_MAX_LENGTH = 64;
 
 /**
- * Returns how zod puts its errors into words where a schema has no message of its own.
- * @param place the part of the request, as errors name it
+ * Returns a function that writes the message of an issue of zod, for checks that have no message of their own in the schema.
+ * @param place the part of the request that is checked: `query`, `body`, or empty for the input of an operation
  */
 export function messagesFor(place: string): (issue: Issue) => string | undefined {
   return (issue) => {
@@ -47,7 +47,7 @@ function unknownNames(sent: readonly string[], known: readonly string[], word: s
   return known.length === 0 ? names : `${names}. There are: ${known.join(', ')}`;
 }
 
-/** All words are listed, since a list of words is nowhere else to be seen in a shell. */
+/** The message for a value that is not one of the allowed words. It lists all of them, because a shell shows no other list. */
 function oneOf(words: readonly string[], sent: unknown): string {
   const meant = typeof sent === 'string' ? nearest(sent, words) : null;
   const list = words.length === 1 ? `must be ${words[0]}` : `must be one of ${words.join(', ')}`;
@@ -91,7 +91,10 @@ const FORMATS: Record<string, string> = {
   url: 'must be a URL',
 };
 
-/** The word that was probably meant: contained in the other, or with a difference in up to a third of its letters. */
+/**
+ * The word that the client probably meant. A word is likely if one of the two texts contains the other, or if at most a third
+ * of the letters of the word differ. `null` if no word is likely.
+ */
 export function nearest(sent: string, words: readonly string[]): string | null {
   const text = sent.slice(0, NAME_MAX_LENGTH).toLowerCase();
   const ranked = words
@@ -101,14 +104,14 @@ export function nearest(sent: string, words: readonly string[]): string | null {
   return ranked[0]?.word ?? null;
 }
 
-/** Letters that a part must have, so that it does not fit by chance. */
+/** The minimum number of letters of a contained text. A shorter text could be contained by chance. */
 const PART_MIN_LENGTH = 4;
 
 function isPart(one: string, other: string): boolean {
   return Math.min(one.length, other.length) >= PART_MIN_LENGTH && (one.includes(other) || other.includes(one));
 }
 
-/** The number of letters to insert, delete, replace or swap (optimal string alignment). */
+/** The number of letters to insert, delete, replace or swap to change one text into the other (optimal string alignment). */
 function distanceBetween(from: string, to: string): number {
   let [before, last]: [number[], number[]] = [[], Array.from({ length: to.length + 1 }, (_, n) => n)];
   for (let i = 1; i <= from.length; i++) {

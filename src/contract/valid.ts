@@ -11,7 +11,8 @@ import { messagesFor } from './messages.ts';
 export function parse<T extends z.ZodType>(schema: T, value: unknown, place = ''): z.output<T> {
   const result = schema.safeParse(value, { error: messagesFor(place) });
   if (result.success) return result.data;
-  // A misspelt name comes before the field that is missing because of it: the message of a refusal is the first error.
+  // Unknown names come first, because the message of a refusal has only the first error. A misspelt name often causes another
+  // error about a missing field.
   const isName = ({ code }: z.core.$ZodIssue) => code === 'unrecognized_keys';
   const { issues: all } = result.error;
   const issues = [...all.filter(isName), ...all.filter((issue) => !isName(issue))].flatMap(issuesOf);
@@ -22,8 +23,8 @@ export function parse<T extends z.ZodType>(schema: T, value: unknown, place = ''
 type Issue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
 
 /**
- * Returns the issues of a union: those of the alternative that the value has the kind of, such as a list; otherwise one issue
- * that names all alternatives.
+ * Returns the issues of a union. If the value has the kind of one alternative, such as a list, these are the issues of that
+ * alternative. Otherwise it is one issue that names all alternatives.
  */
 function issuesOf(issue: z.core.$ZodIssue): Issue[] {
   if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [issue];

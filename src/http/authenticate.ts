@@ -41,7 +41,7 @@ async function setCaller(c: RequestContext & Setter, bearer: (value: string) => 
   c.set('caller', await identify(arrival, sent, (compare) => guess(c, compare)));
 }
 
-/** Returns what the header contains; `unreadable` if the scheme is neither Basic nor Bearer, or the value cannot be parsed. */
+/** The credential in the header. `unreadable` if the scheme is neither Basic nor Bearer, or the value cannot be parsed. */
 function sentIn(header: string, bearer: (value: string) => SentCredential): SentCredential | 'unreadable' {
   const [scheme, value] = partsOf(header);
   if (scheme === 'bearer') return bearer(value);

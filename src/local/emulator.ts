@@ -24,7 +24,7 @@ interface Emulation {
   port: number;
   /** The compatibility date and flags of the runtime. Default: those in wrangler.toml. */
   compatibility?: Deployment['compatibility'];
-  /** Text bindings. */
+  /** The values of the text bindings, by their names. */
   variables: Record<string, string>;
   limits?: Record<string, RateLimit>;
   /** The names of queues, by the names of the bindings that send to them. Queues are in memory, and end with the process. */
@@ -36,7 +36,7 @@ interface Emulation {
   restarted?: () => void;
   /** Migrates the database to the schema of the Worker. */
   prepare: (database: D1Database) => Promise<unknown>;
-  /** True if the socket may be opened before `prepare` has succeeded, which saves a second start of the runtime. */
+  /** True if the socket may be opened before `prepare` has succeeded. Then the runtime starts only once. */
   openAtOnce?: boolean;
 }
 

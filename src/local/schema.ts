@@ -93,7 +93,7 @@ export async function isNewOrCurrent(dataDir: string): Promise<boolean> {
   return files.every((name) => name === 'metadata.sqlite' || migrationsIn(join(folder, name)) === known);
 }
 
-/** The names of the migrations that a database had, in their order; `null` if it has no record of them. */
+/** The names of the applied migrations in a database file, in their order. `null` if the database has no such table. */
 function migrationsIn(file: string): string | null {
   const database = new DatabaseSync(file, { readOnly: true });
   try {

@@ -1,4 +1,4 @@
-/** Operations on tags and images refuse what no door should let through. */
+/** Operations on tags and images check rights and input by themselves, whatever `http` has checked. */
 import { beforeAll, expect, test } from 'vitest';
 import type { Call } from '../../src/app/call.ts';
 import { listTagDetails } from '../../src/app/images.ts';

@@ -1,4 +1,4 @@
-/** The messages about wrong fields, as people read them. */
+/** The messages about wrong fields. */
 import { expect, test } from 'vitest';
 import { newKey } from '../../src/contract/keys.ts';
 import { lifecyclePolicy } from '../../src/contract/lifecycle.ts';

@@ -1,4 +1,4 @@
-/** The cause of each refusal and what to do about it, for docs/errors.md. The compiler finds a reason without them. */
+/** The cause and the remedy of each reason of a refusal, for docs/errors.md. A reason without them is a compile error. */
 import type { Reason } from '../../src/vocabulary/reasons.ts';
 
 type Help = readonly [cause: string, cure: string];

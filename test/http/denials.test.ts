@@ -1,4 +1,4 @@
-/** The messages to callers without a right. Clients print the one in the challenge, or the one in the body. */
+/** The messages to callers who lack a right. Some clients print the message of the challenge, others that of the body. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { pushImage } from '../world/images.ts';
 import { makeOrganization } from '../world/organizations.ts';
@@ -29,7 +29,7 @@ async function allow(user: string, statements: object[]): Promise<void> {
   expect(status, JSON.stringify(body)).toBe(200);
 }
 
-/** As docker does: with the token that it gets for a pull or a push. @param authorization `null`: without a login */
+/** Sends a request with a token for a pull or a push, as docker does. @param authorization `null` for no login */
 async function withToken(authorization: string | null, repository: string, push: boolean): Promise<Response> {
   const scope = `repository:${repository}:pull${push ? ',push' : ''}`;
   const answer = await world.fetch('GET', `/token?scope=${scope}`, { authorization });

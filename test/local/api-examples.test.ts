@@ -1,5 +1,5 @@
 /**
- * The examples of the API's documentation. Each request is sent to a new registry, and its answer is the one that is shown.
+ * The examples of the documentation of the API. Each request is sent to a new registry, which must give the documented answer.
  * `npm run examples` records the answers.
  */
 import { readFile, writeFile } from 'node:fs/promises';
@@ -35,14 +35,14 @@ afterAll(async () => {
   endpoint?.close();
 });
 
-/** The operations, as `PUT /users/{user}`, in the order of the document. */
+/** The operations in the order of the document, each in the form `PUT /users/{user}`. */
 function names(): string[] {
   return Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replace('/api/v1', '')}`),
   );
 }
 
-/** A line for each operation. */
+/** The recorded answers as JSON, with one line for each operation. */
 function inLines(recorded: Record<string, Answer>): string {
   const lines = Object.entries(recorded).map(([name, answer]) => `${JSON.stringify(name)}: ${JSON.stringify(answer)}`);
   return `{\n${lines.join(',\n')}\n}\n`;

@@ -1,6 +1,6 @@
 /**
- * The errors that each operation declares: those that follow from what its route requires and reads, and those of its own.
- * A test compares them with the errors that operations really answer with.
+ * The errors that each operation declares. Most of them follow from the requirement and the input of its route. An operation
+ * adds its own with `refusals`. A test compares the declared errors with the real answers of the operations.
  */
 import type { Reason } from '../../vocabulary/reasons.ts';
 import type { Requirement } from '../../vocabulary/requirements.ts';
@@ -10,13 +10,13 @@ import type { Operation } from './operation.ts';
 export interface DeclaredError {
   status: number;
   code: string;
-  /** When it happens. */
+  /** The condition under which the operation answers with this error. */
   when: string;
 }
 
 type Cases = Partial<Record<Reason, string>>;
 
-/** Every operation answers with these. */
+/** The errors that every operation declares. */
 const ALWAYS: Cases = {
   'rate-limited': 'There were too many requests, or the limit of the day is used up. `Retry-After` says when to try again',
   'storage-unavailable': 'The database or the storage does not answer. `Retry-After` says when to try again',
@@ -26,7 +26,10 @@ const UNAUTHENTICATED: Cases = { unauthenticated: 'No credentials were sent, or 
 const UNKNOWN: Cases = { 'not-found': 'What the path names does not exist, or you may not know of it' };
 const NARROWED = 'or the credential is not a personal access key, or is narrowed';
 
-/** The cases of an action on the repository in the path. A caller who may not pull learns nothing. */
+/**
+ * The errors of an operation that requires an action on the repository in the path. A caller who may not pull gets `not-found`,
+ * as for a repository that does not exist.
+ */
 const actionCases = (action: string): Cases => ({
   ...UNAUTHENTICATED,
   forbidden: `You may pull the repository, but not ${action}`,
@@ -66,7 +69,7 @@ const BODY: Cases = {
 const CONDITION: Cases = { 'version-mismatch': '`If-Match` or `If-None-Match` does not hold: somebody else was faster' };
 const REPOSITORY_NAME: Cases = { 'repository-name-invalid': 'The name is not a valid name of a repository' };
 
-/** @param path the pattern of the route */
+/** The errors that an operation declares. @param path the pattern of the route */
 export function errorsOf(path: string, requirement: Requirement, operation: Operation): DeclaredError[] {
   const readsInput = operation.body !== undefined || operation.query !== undefined || operation.repeatable;
   const hasNames = /:(?!name\b|webhook\b)/.test(path);
@@ -83,7 +86,7 @@ export function errorsOf(path: string, requirement: Requirement, operation: Oper
   return inRows(cases);
 }
 
-/** Reasons with the same status and code are one error to a client. */
+/** Joins reasons with the same status and code, which are one error for a client. */
 function inRows(cases: Cases): DeclaredError[] {
   const rows = new Map<string, DeclaredError>();
   for (const [reason, when] of Object.entries(cases) as [Reason, string][]) {

@@ -1,4 +1,4 @@
-/** Tags and images: listed, and one in full. */
+/** Routes that list the tags of a repository, and read one tag or image. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
 import { listTagDetails, type TagDetails, tagCursor } from '../../app/images.ts';
@@ -8,7 +8,7 @@ import { type AppEnv, callOf, repositoryIn } from '../context.ts';
 import { answerItems, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 
-/** Rows that a page of tags reads. */
+/** The approximate number of database rows that a page of tags reads. */
 const PAGE_ROWS = 900;
 
 export const images = new Hono<AppEnv>({ strict: false }).get(
@@ -41,7 +41,7 @@ function shownTag({ tag, digest, pushedAt, change, immutable, sameAs, image }: T
   };
 }
 
-/** @param day since the epoch */
+/** The date of a day, such as `2026-01-31`. @param day the number of days since the epoch */
 function dayOf(day: number): string {
   return new Date(day * 24 * 60 * 60 * 1000).toISOString().slice(0, 10);
 }

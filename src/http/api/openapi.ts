@@ -14,7 +14,7 @@ interface Route {
   handler: object;
 }
 
-/** By method and template of the path: the status and the body that the example of the operation was answered with. */
+/** The recorded answer to the example of each operation: its status and body, by method and path template. */
 const ANSWERS = recorded as unknown as Record<string, [status: number, body?: unknown]>;
 
 const ERROR = {
@@ -73,7 +73,7 @@ export function openApiDocument(paths: Paths, origin: string) {
   };
 }
 
-/** `/api/v1/users/{user}` for `/api/v1/users/:user`. */
+/** The path template of a route: `/api/v1/users/{user}` for the pattern `/api/v1/users/:user`. */
 function templateOf(path: string): string {
   return path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}');
 }
@@ -172,7 +172,7 @@ function queryParameters({ query, example }: Operation) {
   }));
 }
 
-/** @param recordedAnswer that of the example, which has one of these statuses */
+/** The documented answers of an operation. The recorded answer to its example is added to the answer with the same status. */
 function successes({ answers }: Operation, [recordedStatus, body]: [number?, unknown?] = []) {
   return Object.fromEntries(
     Object.entries(answers).map(([status, { description, schema }]) => {
@@ -182,7 +182,7 @@ function successes({ answers }: Operation, [recordedStatus, body]: [number?, unk
   );
 }
 
-/** By status. Several codes of one status share an answer. */
+/** The documented errors of an operation, by status. Several codes with the same status share an entry. */
 function refusals(errors: DeclaredError[]) {
   const byStatus = Map.groupBy(errors, ({ status }) => status);
   return Object.fromEntries([...byStatus].map(([status, ofStatus]) => [status, refusal(ofStatus)]));

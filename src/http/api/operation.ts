@@ -27,13 +27,13 @@ export interface Operation {
   /** The answers by HTTP status. An answer without a schema has no body. */
   answers: Record<number, { description: string; schema?: z.ZodType }>;
   /**
-   * The request in the documentation. Every operation with a body has one. `path` has the values that differ from `samples.ts`.
-   * Its answer is recorded: `npm run examples` sends the request to a registry.
+   * The example request in the documentation. Every operation with a body has one. `path` contains the values that differ from
+   * those in `samples.ts`. `npm run examples` sends the request to a registry and records the answer.
    */
   example?: { path?: Record<string, string>; query?: Record<string, string>; body?: unknown };
   /**
-   * Refusals of its own, and when each happens. Those that follow from the requirement, the body, the query and the conditions
-   * are declared by themselves.
+   * Additional reasons of refusals, each with its condition. The refusals that follow from the requirement, the body, the query
+   * and the conditions of requests are declared without this (`declared-errors.ts`).
    */
   refusals?: Partial<Record<Reason, string>>;
   /** The approximate maximum of database rows that a request reads. If it is left out, the default for lists is charged. */

@@ -1,4 +1,4 @@
-/** Values of the examples in the documentation. The registry of the examples is `registry.example.com`. */
+/** The values in the examples of the documentation. The registry of the examples is `registry.example.com`. */
 
 export const SAMPLE_ORIGIN = 'https://registry.example.com';
 export const SAMPLE_DIGEST = 'sha256:5b0bcabd1ed22e9fb1310cf6c2dec7cdef19f0ad69efa1f392e94a4333501270';
@@ -9,7 +9,7 @@ export const SAMPLE_WEBHOOK = 'wh_exampleq4m2ld5rt7bvk';
 export const SAMPLE_DELIVERY = `${SAMPLE_WEBHOOK}_1042`;
 export const SAMPLE_HOOK = 'https://hooks.example.com/berth';
 
-/** What the parameters of paths are, and an example of each. */
+/** The description and an example of each path parameter. */
 export const PATH_PARAMETERS: Record<string, { description: string; example: string }> = {
   name: { description: 'The name of the repository. Send its slashes as they are or as `%2F`', example: 'acme/app' },
   organization: { description: 'The name of the organization', example: 'acme' },

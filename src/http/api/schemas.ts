@@ -1,7 +1,7 @@
-/** JSON schemas of the management API, made from the schemas that check requests. */
+/** Converts the zod schemas of the management API into JSON Schema, for the OpenAPI document. */
 import * as z from 'zod';
 
-/** A part of JSON Schema (draft 2020-12): what zod makes of our schemas. */
+/** The keywords of JSON Schema (draft 2020-12) that the converted schemas contain. */
 export interface JsonSchema {
   type?: string | string[];
   format?: string;
@@ -24,7 +24,7 @@ export interface JsonSchema {
   maxItems?: number;
 }
 
-/** Holds the messages of checks until the description of a field is complete. */
+/** The keyword under which `jsonSchema` keeps the messages of checks, until `tidy` moves them into the description. */
 const RULES = 'x-rules';
 
 export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
@@ -38,7 +38,7 @@ export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchem
   return tidy(made as JsonSchema);
 }
 
-/** What a JSON schema cannot say: the messages of the checks of this schema, such as "must be a tag". */
+/** The messages of the checks of a zod schema, such as "must be a tag". JSON Schema has no keywords for these checks. */
 function rulesOf(schema: unknown): string[] {
   const { checks = [] } = (schema as z.core.$ZodType)._zod.def;
   return checks.flatMap((check) => {
@@ -47,7 +47,7 @@ function rulesOf(schema: unknown): string[] {
   });
 }
 
-/** Says rules in the description, and leaves out what is no limit of ours. */
+/** Adds the messages of checks to the description, and removes limits that come from zod and not from Berth. */
 function tidy(schema: JsonSchema & { [RULES]?: string[] }): JsonSchema {
   const { [RULES]: rules = [], description, pattern, minimum, maximum, ...rest } = schema;
   const { items, anyOf, properties, additionalProperties } = rest;
@@ -55,7 +55,7 @@ function tidy(schema: JsonSchema & { [RULES]?: string[] }): JsonSchema {
   return {
     ...rest,
     ...(said === '' ? {} : { description: said }),
-    // The format says the same.
+    // A pattern beside a format is removed, because it says the same.
     ...(pattern === undefined || rest.format ? {} : { pattern }),
     ...(minimum === undefined || minimum === Number.MIN_SAFE_INTEGER ? {} : { minimum }),
     ...(maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? {} : { maximum }),

@@ -1,4 +1,4 @@
-/** Why tags and manifests changed: what events, the history and receivers say after pushes, rollbacks, restores and deletions. */
+/** The cause of a change of tags and manifests in events, in the history and in deliveries. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { matchEvents } from '../../../src/webhooks/delivery/matching.ts';
 import { remove, restored } from '../../registry/trash/trash.ts';
@@ -15,7 +15,7 @@ const path = (rest: string) => `/repositories/${REPOSITORY}/-/${rest}`;
 const rollBack = async (tag: string, body: object) =>
   expect((await api(world, 'POST', path(`tags/${tag}/rollback`), { body })).status).toBe(200);
 
-/** The default webhook of two formats. */
+/** Creates a webhook with default types in each of two formats. */
 beforeEach(async () => {
   world = await newWorld();
   const first = await pushImage(world, REPOSITORY, 'v1');
@@ -34,13 +34,13 @@ interface Logged {
   target: { tag?: string; digest: string; cause?: string };
 }
 
-/** `type cause`, the oldest first. */
+/** The events as `<type> <cause>`, the oldest first. */
 async function logged(query = ''): Promise<string[]> {
   const { body } = await api<{ items: Logged[] }>(world, 'GET', `/events?repository=${REPOSITORY}${query}`);
   return body.items.reverse().map(({ type, target }) => `${type} ${target.cause ?? 'none'}`);
 }
 
-/** What the default webhooks are told: the same in both formats. */
+/** The events that the default webhooks get. Expects that they are the same in both formats. */
 async function told(): Promise<string[]> {
   while (!(await matchEvents(world.env, async () => new Map(), 4)));
   const { results } = await world.env.DB.prepare(

@@ -1,4 +1,4 @@
-/** The webhooks of a deleted repository: kept in the trash, restored disabled, and never told of what happened meanwhile. */
+/** The webhooks of a deleted repository are kept in the trash and restored disabled. They get no events from the meantime. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { matchEvents } from '../../../src/webhooks/delivery/matching.ts';
 import { removeRepository, restoreRepository, trashRepository } from '../../registry/trash/trash.ts';
@@ -35,7 +35,7 @@ async function makeWebhook(): Promise<{ webhook: Webhook; secret: string }> {
   return made.body;
 }
 
-/** Types of the events that a webhook is sent. */
+/** The types of the events that are sent to a webhook. */
 async function toldTo(id: string): Promise<string[]> {
   await match();
   const { results } = await world.env.DB.prepare(
@@ -103,7 +103,7 @@ test('a restore keeps within the limit on the webhooks of an owner, and says how
   const { webhook } = await makeWebhook();
   const { webhook: second } = await makeWebhook();
   const entry = await trashRepository(world, REPOSITORY);
-  // 199 webhooks of other repositories.
+  // Inserts 199 webhooks of other repositories.
   await world.env.DB.prepare(
     `INSERT INTO subscriptions (id, scope, description, endpoint, filter, format, origin, first_event, created_at, created_by)
      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 199)

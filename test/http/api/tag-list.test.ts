@@ -1,4 +1,4 @@
-/** The list of tags by the management API: what they name, filtered, sorted, page by page. */
+/** The list of tags through the management API: its fields, filters, orders and pages. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Counts, counting } from '../../world/counting.ts';
 import {
@@ -60,7 +60,7 @@ async function list(query = '', as?: string | null, at = world): Promise<Page> {
 
 const names = async (query = '') => (await list(query)).items.map(({ tag }) => tag);
 
-/** The pages of a list, one after the other. */
+/** Reads all pages of a list, one after the other. */
 async function walk(query: string): Promise<{ names: string[]; pages: number }> {
   const found: string[] = [];
   let pages = 0;
@@ -72,7 +72,7 @@ async function walk(query: string): Promise<{ names: string[]; pages: number }> 
   return { names: found, pages };
 }
 
-/** An index of two platforms with an attestation each, as BuildKit makes it. */
+/** Pushes an index of two platforms with an attestation each, as BuildKit does. */
 async function pushIndex(tag: string): Promise<{ index: Content; platforms: Content[] }> {
   const platforms = [await pushImage(world, REPOSITORY, null, 11), await pushImage(world, REPOSITORY, null, 12)];
   const attestations = [await pushImage(world, REPOSITORY, null, 13), await pushImage(world, REPOSITORY, null, 14)];
@@ -95,7 +95,7 @@ async function pushIndex(tag: string): Promise<{ index: Content; platforms: Cont
   return { index, platforms };
 }
 
-/** Rows of `tags`, all of one manifest: more than requests could push within a test. Later numbers are newer. */
+/** Inserts many tags of one manifest, more than a test could push. A tag with a greater number is newer. */
 async function manyTags(count: number, name = "'t' || i"): Promise<Content> {
   const image = await pushImage(world, REPOSITORY, null, 3);
   await world.env.DB.prepare(
@@ -266,7 +266,7 @@ describe('the filter', () => {
   });
 });
 
-/** 5,000 tags, each of an index of its own with two platforms and two attestations, with a history and a pull. */
+/** Inserts 5,000 tags. Each names its own index with two platforms and two attestations, and has a history and a pull. */
 async function manyIndexes(): Promise<void> {
   const { index } = await pushIndex('v1');
   const digest = `'sha256:' || printf('%064d', i)`;
@@ -294,7 +294,7 @@ test('a page of 50 tags out of 5,000 takes one query, and at most 900 rows; with
   for (const query of ['?sort=newest', '?sort=oldest', '?sort=name']) {
     const counts = await cost(query);
     expect(counts, query).toMatchObject({ rowsWritten: 0, r2Reads: 0 });
-    // The other call is for the caller's rights.
+    // One call reads the caller's rights, and the other the tags.
     expect(counts.d1, query).toBeLessThanOrEqual(2);
     expect(counts.rowsRead, query).toBeLessThanOrEqual(900);
   }

@@ -1,6 +1,6 @@
 /**
- * Sends the examples of the API's document to a registry, and keeps the answers as the document shows them: with the ids, secrets
- * and times of the examples in place of those of this run.
+ * Sends the examples of the OpenAPI document to a registry, and records the answers. In a recorded answer, the ids, secrets and
+ * times of this run are replaced by those of the examples.
  */
 import { SAMPLE_ORIGIN, SAMPLE_TOKEN, SAMPLE_WEBHOOK } from '../../../src/http/api/samples.ts';
 import type { Registry } from '../../world/registry.ts';
@@ -17,7 +17,7 @@ export interface Document {
   components: object;
 }
 
-/** Status and body; without a body the status only. */
+/** The status and the body of an answer. Without a body, only the status. */
 export type Answer = [status: number, body?: unknown];
 
 const API = '/api/v1';
@@ -26,9 +26,9 @@ const NOON = Date.UTC(2026, 4, 4, 12);
 const HOUR = 60 * 60 * 1000;
 
 export class Recorder {
-  /** By method and path, as `PUT /api/v1/users/{user}`. */
+  /** The recorded answers by method and path, for example `PUT /api/v1/users/{user}`. */
   readonly answers: Record<string, Answer> = {};
-  /** The value of this run, by the value of the examples. */
+  /** The value in this run for each value in the examples. */
   private readonly real = new Map<string, string>();
   private readonly start = Date.now();
   private readonly registry: Registry;
@@ -39,7 +39,7 @@ export class Recorder {
     this.document = document;
   }
 
-  /** From now on, `real` is sent in place of `example`, and shown as `example`. */
+  /** From then on, requests contain `real` in place of `example`, and recorded answers contain `example` in place of `real`. */
   call(example: string, real: string): void {
     this.real.set(example, real);
   }
@@ -65,7 +65,7 @@ export class Recorder {
     return answer[1] as T;
   }
 
-  /** Sends any request, which prepares what examples need. @throws Error if it is refused */
+  /** Sends a request that prepares content for the examples. @throws Error if it is refused */
   async request<T>(
     method: string,
     path: string,
@@ -117,13 +117,13 @@ export class Recorder {
     return [status, withPlainNumbers(JSON.parse(plain))];
   }
 
-  /** As far from noon, in whole hours, as the time is from the start of this run. */
+  /** The time in the examples: its distance from noon is that of `time` from the start of this run, in whole hours. */
   private timeOf(time: string): string {
     return new Date(NOON + Math.round((Date.parse(time) - this.start) / HOUR) * HOUR).toISOString();
   }
 }
 
-/** Texts that differ in each run and have no name. */
+/** Expressions for texts that differ in each run, each with the text in the examples. */
 const PLAIN: [random: RegExp, example: string][] = [
   [/BRTH(?!EXAMPLE)[A-Z2-7]{16}/g, 'BRTHEXAMPLE2Q4M2LD5R'],
   [/berth_(BRTH\w{16})_[a-z2-7]+/g, 'berth_$1_secretofthiskey'],

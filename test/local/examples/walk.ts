@@ -19,7 +19,7 @@ interface Created {
   key: { id: string };
 }
 
-/** @param hook the address of a webhook's endpoint */
+/** @param hook the URL of the endpoint of the webhooks */
 export async function walk(recorder: Recorder, hook: string): Promise<void> {
   recorder.call(SAMPLE_HOOK, hook);
   recorder.call(SAMPLE_TIME, `${new Date().toISOString().slice(0, 10)}T00:00:00Z`);
