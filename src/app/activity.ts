@@ -106,6 +106,9 @@ function aboutOf({ repository, organization }: Filter): Parameters<typeof search
   return organization === undefined ? null : { organization };
 }
 
+const NOT_OTHERS =
+  'only an administrator may search for what somebody else did: leave actor out, or name a repository or organization of yours';
+
 /**
  * Checks the right to the search, and returns the actor whose events the caller may see; `null` means every actor.
  * @throws unauthenticated, forbidden, not-found
@@ -123,8 +126,8 @@ function visibleActor(call: Call, { repository, organization, actor }: Filter): 
   if (authority.administrator && isUnscopedUser(authority)) return actor;
   // A narrowed key or a CI job has the same subject as credentials with more rights, so a search by subject shows too much.
   if (authority.bounds.length > 0 || authority.credentialKind === 'ci')
-    throw denied('name a repository that you may administer');
-  if (actor !== null && actor !== authority.subject) throw denied('what others did is for an administrator');
+    throw denied('a narrowed key or CI job reads the events of one repository: name one that it may administer (repository)');
+  if (actor !== null && actor !== authority.subject) throw denied(NOT_OTHERS);
   return authority.subject;
 }
 

@@ -75,6 +75,8 @@ function queryOf(c: RequestContext): Record<string, string> {
   return Object.fromEntries(all.map(([name, values]) => [name, values[0] ?? '']));
 }
 
+const NOT_JSON = 'the body must be JSON, and the request must say so: Content-Type: application/json';
+
 /** The parsed body. A missing body counts as an empty object, but a PATCH without a body is refused. @throws request-invalid */
 async function bodyOf(c: RequestContext): Promise<unknown> {
   const bytes = await readBody(c, BODY_MAX_BYTES);
@@ -83,7 +85,7 @@ async function bodyOf(c: RequestContext): Promise<unknown> {
     throw new Refusal('request-invalid', { message: 'the request has no body: send what to change as JSON' });
   }
   const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
-  if (type !== 'application/json') throw new Refusal('request-invalid', { message: 'the body must be application/json' });
+  if (type !== 'application/json') throw new Refusal('request-invalid', { message: NOT_JSON });
   try {
     return parseStrictJson(bytes).value;
   } catch (error) {

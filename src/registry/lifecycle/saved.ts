@@ -43,7 +43,7 @@ export async function getLifecycle(env: Database, repository: RepositoryName): P
   return { policy: JSON.parse(row.policy) as LifecyclePolicy, report, version: row.version };
 }
 
-const NO_POLICY = { message: 'this repository has no lifecycle policy' };
+const NO_POLICY = { message: 'this repository has no lifecycle policy: save one first' };
 
 export function noPolicy(): Refusal {
   return new Refusal('not-found', NO_POLICY);

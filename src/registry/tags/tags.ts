@@ -139,7 +139,7 @@ async function rollBackOnce(
 }
 
 function missingRight(tag: Tag, right: 'push' | 'retag'): Particulars {
-  return { message: `you do not have the right to ${right} ${tag}` };
+  return { message: `you do not have the right to ${right === 'push' ? 'create' : 'move'} the tag ${tag} (${right})` };
 }
 
 /**
