@@ -1,16 +1,15 @@
 #!/bin/bash
-# Drives real container clients over a plain-HTTP registry: each pushes images or artifacts that nobody pushed before,
-# pulls them back, compares them and deletes what it can delete. Prints one line for each client, then the totals.
+# Runs real container clients against a registry with plain HTTP. Each client pushes new images or artifacts, pulls them,
+# compares them, and deletes what it can delete. Prints one line for each client, then the totals.
 #
 # usage: clients-smoke.sh HOST:PORT [USER [PASSWORD]]
 #
 #   NAME-VERSION: ok | NAME-VERSION: FAIL reason | NAME: skipped (reason)
 #
-# Exit status 0 when nothing failed. Credentials may come as REGISTRY_USERNAME and REGISTRY_PASSWORD too; without a user
-# nobody logs in. Made for Debian, as root. What is missing is installed: the clients of the host's own release by
-# apt-get; newer ones (trixie, sid) are only unpacked into a cache folder, and those written in Go that Debian has not
-# are built into it, so nothing of the machine is upgraded. A client that cannot be installed is skipped, or, with
-# CI=true, fails.
+# The exit status is 0 if no client failed. Credentials can also be set as REGISTRY_USERNAME and REGISTRY_PASSWORD. Without a
+# user, the clients do not log in. Needs Debian and root. Missing clients are installed: those of the host's release by apt-get.
+# Clients of newer releases (trixie, sid) are only unpacked into a cache folder, and clients in Go that Debian does not have are
+# built there. So nothing on the machine is upgraded. A client that cannot be installed is skipped, or fails with CI=true.
 #
 # Settings (environment):
 #   SMOKE_SUITES  "host trixie sid go"  whose clients to run ("host": what apt-get installs here)

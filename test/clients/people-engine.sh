@@ -1,7 +1,7 @@
 #!/bin/bash
-# The docker engine of people.ts: installs docker and skopeo where they are missing, as clients-smoke.sh does, starts an
-# engine of its own, and makes the images mkimage:one, :two and :three, as an OCI layout in FOLDER/img too. Prints "ready",
-# or what is wrong. Ends with its standard input, and the engine with it; then FOLDER is gone.
+# The docker engine of people.ts. Installs docker and skopeo if they are missing, as clients-smoke.sh does. Starts an engine of
+# its own, and makes the images mkimage:one, :two and :three, also as an OCI layout in FOLDER/img. Prints "ready", or the error.
+# Stops the engine, removes FOLDER and ends when its standard input ends.
 #
 # usage: people-engine.sh HOST:PORT FOLDER [dockerd flags]
 

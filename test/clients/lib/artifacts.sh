@@ -40,7 +40,7 @@ run_oras() {
   gone 'blob that was deleted' oras blob fetch $h -o b2.json "$tag@$(shafile b.json)"
 }
 
-# the tags of this client's repository, one a line (a signer has no command for that)
+# prints the tags of this client's repository, one in each line, because the signing clients have no command for that
 tags() { skopeo list-tags --tls-verify=false "${AUTH[@]}" "docker://$REG/$PREFIX/$KEY" | tr ',' '\n'; }
 
 run_cosign() {
@@ -61,7 +61,7 @@ run_cosign() {
   step tree cosign tree --allow-http-registry "$REF"
   if [ -n "$three" ]; then no_fallback tags; else cosign_two "${v[@]}"; fi
 }
-# cosign 2 keeps a signature under a tag (sha256-DIGEST.sig), and as a referrer only when told to
+# cosign 2 stores a signature under a tag (sha256-DIGEST.sig). It stores a referrer only with an option
 cosign_two() { # VERIFY-COMMAND...
   if deletes; then
     step clean cosign clean -f --allow-http-registry --type=signature "$REF"
@@ -90,12 +90,12 @@ END
   step verify notation verify --insecure-registry "$REF"
   step list notation list --insecure-registry "$REF"
   no_fallback tags
-  # by default it keeps signatures under the fallback tag, whatever the registry can do
+  # by default it stores signatures under the fallback tag, even if the registry has the referrers API
   step 'sign with the fallback tag' notation sign --insecure-registry "$REF"
   step 'verify again' notation verify --insecure-registry "$REF"
 }
 
-# regctl is the one that uploads in chunks (Content-Range): these sizes make chunks that fit no block of anything
+# regctl is the only client that uploads in chunks (Content-Range). These sizes are multiples of no other block size
 run_regctl() {
   local tag=$REG/$PREFIX/$KEY d
   PATH=$(go_folder regctl):$PATH; export DOCKER_CONFIG=$W/dockercfg REGCTL_CONFIG=$W/regctl.json

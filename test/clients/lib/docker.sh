@@ -49,7 +49,8 @@ do_docker() {
   docker_build "$cli" "$tag"
   docker_list "$cli" "$tag"
 }
-# a build on the pulled image, by the old builder, pushed to a second repository: the base's layers are mounted or found
+# builds on the pulled image with the classic builder and pushes to a second repository, where the layers of the base image
+# are mounted or exist
 docker_build() { # CLI TAG
   mkdir -p "$W/ctx"; head -c 20000 /dev/urandom > "$W/ctx/added"
   printf 'FROM %s\nCOPY added /added\n' "$2:v1" > "$W/ctx/Dockerfile"
@@ -58,7 +59,7 @@ docker_build() { # CLI TAG
   no_images "$1"
   step 'pull of a build' "$1" pull "$2-built:v1"
 }
-# a manifest list of the two images, one of them of the other repository, made by the command line program alone
+# makes a manifest list of two images, one of them in the other repository, with the command line program alone
 docker_list() { # CLI TAG
   step 'manifest create' "$1" manifest create --insecure "$2:list" "$2:v1" "$2-built:v1"
   step 'manifest annotate' "$1" manifest annotate --arch arm64 --variant v8 "$2:list" "$2-built:v1"

@@ -1,4 +1,4 @@
-# The clients of images but docker: podman, buildah, skopeo, ctr, umoci, crane, apptainer.
+# The clients of images except docker: podman, buildah, skopeo, ctr, umoci, crane, apptainer.
 
 run_podman() {
   local tag=$REG/$PREFIX/$KEY id p t=--tls-verify=false; into

@@ -1,5 +1,5 @@
-# Gets the clients: sets broken[CLIENT] to the reason for each that cannot be had. Takes one lock for the whole cache,
-# so that two runs do not unpack into one folder.
+# Installs the clients. Sets broken[CLIENT] to the reason if a client cannot be installed. Takes one lock for the whole cache,
+# so that two runs do not unpack into the same folder.
 
 install_clients() { # CLIENT...
   local c

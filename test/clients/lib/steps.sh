@@ -1,5 +1,5 @@
-# What a client's script is made of: steps with a log and a reason on failure, test images, daemons, the chroot of the
-# unpacked releases. W is the client's work folder, KEY its name, RUN this run's number.
+# Functions for the script of a client: steps with a log and a reason of failure, test images, daemons, and the chroot of an
+# unpacked release. W is the work folder of the client, KEY is its name, and RUN is the number of this run.
 
 # step WHAT CMD...: runs it with its output in the log; on failure gives the reason and ends
 step() {
@@ -15,7 +15,7 @@ gone() {
   reason | grep -qiE 'not found|unknown|404|no signatures' || fail "$what: $(reason)"
 }
 deletes() { [ -z "${SMOKE_NO_DELETE:-}" ]; }
-# no_fallback CMD...: the tags that CMD lists must not have one that stands in for the referrers API
+# no_fallback CMD...: CMD lists tags, and none of them may be a fallback tag of the referrers API
 no_fallback() {
   local tags
   [ -z "${SMOKE_NO_REFERRERS:-}" ] || return 0
@@ -57,7 +57,7 @@ image() {
   DIG=$(jget "$W/v1.json" digest) CFG=$(jget "$W/v1.json" config digest) MDIG=$(jget "$W/multi.json" digest)
   tar -C "$W/img" -cf "$W/img.tar" .
 }
-# pushed: puts the image there by the host's skopeo, for a client that cannot; sets REF, its name by digest
+# pushed: pushes the image with the host's skopeo, for a client that cannot push; sets REF, the name of the image by digest
 pushed() {
   image "$@"
   login skopeo login --tls-verify=false --authfile "$W/auth.json" -u "$SM_USER" --password-stdin "$REG"
@@ -96,13 +96,13 @@ stop_daemons() {
   rmdir "$CACHE/$SUITE/root$W" 2> /dev/null
 }
 
-# dirs of the unpacked packages of this client's release, for PATH
+# the folders with programs in the unpacked release of this client, for PATH
 bins() { local p; for p in "$@"; do printf '%s' "$CACHE/$SUITE/$p/usr/sbin:$CACHE/$SUITE/$p/usr/bin:"; done; }
 # IN: prefix for commands of the unpacked release (chroot), empty for the host's
 into() { IN=(inroot); [ "$SUITE" != host ] || IN=(); }
 # inroot CMD...: chrooted into the unpacked release, with the host's /proc, /sys, /dev and network and this work folder,
 # in a private mount namespace. Its / is bound onto itself to be a mount point: containers/storage remounts / to unpack.
-# What the tools remember of blobs (/var/lib/containers) is this client's own, as others may run at the same time.
+# The cache of the tools about blobs (/var/lib/containers) is private to this client, because others may run at the same time.
 inroot() {
   mkdir -p "$W/varlib"
   unshare -m --propagation private bash -c 'R=$1 W=$2; shift 2

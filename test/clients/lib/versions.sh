@@ -1,5 +1,5 @@
-# The clients that are built with Go: the module to build, with its version, and where the program is put. `stargz` is a program
-# of ours around the snapshotter's reader, in a module of its own.
+# The clients that are built with Go: the module with its version, and the folder of the program. `stargz` is a program of this
+# repository that uses the reader of the snapshotter. It has a module of its own.
 
 go_module() {
   case $1 in

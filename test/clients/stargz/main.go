@@ -23,7 +23,7 @@ import (
 
 const chunkSize = 4096
 
-// watched authenticates requests and remembers how those with several ranges were answered.
+// watched authenticates requests and records the answers to requests with several ranges.
 type watched struct {
 	several []string
 }
@@ -70,7 +70,7 @@ func run(host, repository, file string) error {
 	}
 	desc := ocispec.Descriptor{Digest: blobDigest, Size: int64(len(want))}
 	resolver := remote.NewResolver(config.BlobConfig{ChunkSize: chunkSize}, nil)
-	// One chunk in three is read first; what is missing between them are as many ranges. Up to 32 are answered apart.
+	// One chunk in three is read first. The gaps between them are as many ranges. The registry sends up to 32 parts.
 	for _, ranges := range []int{2, 20, 31} {
 		blob, err := resolver.Resolve(context.Background(), hosts, spec, desc, cache.NewMemoryCache())
 		if err != nil {
