@@ -1,27 +1,38 @@
 /** Checks an answer of the management API against the OpenAPI document. */
 import { expect } from 'vitest';
 import { api } from '../../src/http/api/all.ts';
+import { errorsOf } from '../../src/http/api/declared-errors.ts';
 import { type Operation, operationOf } from '../../src/http/api/operation.ts';
+import { requirementOf } from '../../src/http/routes.ts';
 
 interface Described {
   method: string;
   pattern: RegExp;
   operation: Operation;
+  /** Status and code of each error that the operation declares. */
+  errors: Set<string>;
 }
 
 const operations = api
   .flatMap(({ routes }) => routes)
   .flatMap(({ method, path, handler }): Described[] => {
     const operation = operationOf(handler);
-    return operation ? [{ method, pattern: patternOf(path), operation }] : [];
+    if (!operation) return [];
+    const full = `/api/v1${path}`;
+    const errors = errorsOf(full, requirementOf(method, full), operation).map(({ status, code }) => `${status} ${code}`);
+    return [{ method, pattern: patternOf(path), operation, errors: new Set(errors) }];
   });
+
+/** Errors of requests that no operation answers, and of those that a webhook sends. */
+const EVERYWHERE = ['404 UNSUPPORTED', '405 UNSUPPORTED', '508 DENIED'];
 
 function patternOf(path: string): RegExp {
   return new RegExp(`^${path.replaceAll(/:\w+\{\.\+\}/g, '.+').replaceAll(/:\w+/g, '[^/]+')}/?$`);
 }
 
 /**
- * Expects that a success has a documented status and exactly the documented fields, and that a refusal has the form of errors.
+ * Expects that a success has a documented status and exactly the documented fields, and that a refusal has the form of errors,
+ * with a status and code that the operation declares.
  * @param path the part of the path after `/api/v1`
  */
 export function expectAsDescribed(method: string, path: string, { status, body }: { status: number; body: unknown }): void {
@@ -29,6 +40,9 @@ export function expectAsDescribed(method: string, path: string, { status, body }
   const found = operations.find((one) => one.method === method && one.pattern.test(bare));
   if (status >= 400) {
     expect(body, `${method} ${path}`).toMatchObject({ errors: [{ code: expect.any(String), message: expect.any(String) }] });
+    const error = `${status} ${(body as { errors: [{ code: string }] }).errors[0].code}`;
+    const isDeclared = !found || found.errors.has(error) || EVERYWHERE.includes(error);
+    expect(isDeclared, `${method} ${path} answers ${error}, which it does not declare: ${JSON.stringify(body)}`).toBe(true);
     return;
   }
   const answer = found?.operation.answers[status];

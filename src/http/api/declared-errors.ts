@@ -67,15 +67,17 @@ const BODY: Cases = {
   'body-too-large': 'The body is longer than 512 KiB',
 };
 const CONDITION: Cases = { 'version-mismatch': '`If-Match` or `If-None-Match` does not hold: somebody else was faster' };
-const REPOSITORY_NAME: Cases = { 'repository-name-invalid': 'The name is not a valid name of a repository' };
+const REPOSITORY: Cases = {
+  'repository-name-invalid': 'The name is not a valid name of a repository',
+  'repository-unknown': 'The repository does not exist',
+};
 
 /** The errors that an operation declares. @param path the pattern of the route */
 export function errorsOf(path: string, requirement: Requirement, operation: Operation): DeclaredError[] {
   const readsInput = operation.body !== undefined || operation.query !== undefined || operation.repeatable;
-  const hasNames = /:(?!name\b|webhook\b)/.test(path);
   const cases: Cases = {
-    ...(readsInput || hasNames ? INVALID : {}),
-    ...(path.includes(':name') ? REPOSITORY_NAME : {}),
+    ...(readsInput || path.includes(':') ? INVALID : {}),
+    ...(path.includes(':name') ? REPOSITORY : {}),
     ...BY_REQUIREMENT[requirement],
     ...(path.includes(':') ? UNKNOWN : {}),
     ...(operation.conditional ? CONDITION : {}),
@@ -83,16 +85,9 @@ export function errorsOf(path: string, requirement: Requirement, operation: Oper
     ...operation.refusals,
     ...ALWAYS,
   };
-  return inRows(cases);
-}
-
-/** Joins reasons with the same status and code, which are one error for a client. */
-function inRows(cases: Cases): DeclaredError[] {
-  const rows = new Map<string, DeclaredError>();
-  for (const [reason, when] of Object.entries(cases) as [Reason, string][]) {
+  const declared = (Object.entries(cases) as [Reason, string][]).map(([reason, when]) => {
     const [status, code] = API[reason];
-    const known = rows.get(`${status} ${code}`);
-    rows.set(`${status} ${code}`, { status, code, when: known ? `${known.when}. ${when}` : when });
-  }
-  return [...rows.values()].sort((one, other) => one.status - other.status);
+    return { status, code, when };
+  });
+  return declared.sort((one, other) => one.status - other.status);
 }

@@ -22,6 +22,10 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
     query: activityQuery,
     example: { query: { repository: 'acme/app', type: 'tag.created,tag.moved', n: '1' } },
     rowsRead: 4200,
+    refusals: {
+      'not-found': 'The repository or organization does not exist, or you may not know of it',
+      forbidden: 'You may see only a part of this: name a repository that you may administer, or yourself as `actor`',
+    },
     answers: { 200: { description: 'A page of events', schema: pageSchema(loggedEvent) } },
   }),
   async (c) => {

@@ -28,6 +28,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
       summary: 'List access keys',
       query: keyQuery,
       description: 'A narrowed key sees only itself.',
+      refusals: { 'not-found': '`owner` does not exist, or you may not see their keys' },
       answers: { 200: { description: 'A page of your keys, or of the keys of `owner`', schema: pageSchema(keySchema) } },
     }),
     async (c) => {
@@ -44,6 +45,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
       body: newKey,
       example: { body: { name: 'laptop', days: 90 } },
       repeatable: true,
+      refusals: { 'limit-reached': 'You have 100 usable keys', conflict: 'The `Idempotency-Key` was used for another request' },
       answers: { 201: { description: 'The key and its secret', schema: createdKeySchema } },
     }),
     async (c) => answerCreatedKey(c, await createKey(callOf(c), c.var.body, idempotencyKeyOf(c))),
@@ -68,6 +70,10 @@ export const keys = new Hono<AppEnv>({ strict: false })
       body: keyChange,
       example: { body: { name: 'laptop', statements: [{ actions: ['pull'], repositories: ['acme/*'] }] } },
       conditional: true,
+      refusals: {
+        forbidden: 'The credential is not a personal access key, is narrowed, or is not of the owner',
+        conflict: 'The key has expired, was revoked or replaced, or would have expired already',
+      },
       answers: { 200: { description: 'The changed key and its new ETag', schema: changedKeySchema } },
     }),
     async (c) => {
@@ -85,6 +91,7 @@ export const keys = new Hono<AppEnv>({ strict: false })
         'with it keep working unless `made` is `revoke`; `madeWith` in a key says which key created it. A revoked ' +
         'key stays in the list. Any key may revoke itself.',
       query: keyRevocation,
+      refusals: { forbidden: 'You may see the key, but only its owner may revoke it, with a key that is not narrowed' },
       answers: { 204: { description: 'The key was revoked' } },
     }),
     async (c) => {
@@ -105,6 +112,11 @@ export const keys = new Hono<AppEnv>({ strict: false })
       body: keyRotation,
       example: { body: { overlap: 3600 } },
       repeatable: true,
+      refusals: {
+        forbidden: 'You may see the key, but not replace it; or it would prolong itself',
+        conflict: 'The key has expired, was revoked, or was replaced already',
+        'limit-reached': 'The owner has 100 usable keys',
+      },
       answers: { 201: { description: 'The new key and its secret', schema: createdKeySchema } },
     }),
     async (c) => answerCreatedKey(c, await rotateKey(callOf(c), c.req.param('key'), c.var.body, idempotencyKeyOf(c))),

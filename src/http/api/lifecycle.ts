@@ -115,6 +115,7 @@ as \`after\` for the next page, and \`bytes\` and the ETag are absent. A page ma
 now.`,
       body: lifecyclePreview,
       example: { body: { policy: EXAMPLE } },
+      refusals: { 'limit-reached': 'The repository has too many tags and manifests' },
       answers: { 200: { description: 'The plan. Its ETag identifies the list', schema: lifecyclePlan } },
     }),
     async (c) => {
@@ -138,6 +139,10 @@ before.
 A repository with more than ${WHOLE_MAX} tags or manifests is processed page by page, one page for each request and for most
 runs of the schedule. It cannot be run on condition. \`unfinished\` says that there are more pages.`,
       conditional: true,
+      refusals: {
+        'limit-reached': 'The repository has too many tags and manifests',
+        'deletion-disabled': 'The registry allows no deletions',
+      },
       answers: { 200: { description: 'What was deleted', schema: lifecycleDeletions } },
     }),
     async (c) => {

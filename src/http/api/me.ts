@@ -54,6 +54,10 @@ export const me = new Hono<AppEnv>({ strict: false })
       description: 'You can leave the organization at any time: `DELETE /organizations/{organization}/members/{you}`.',
       body: z.strictObject({}),
       example: { body: {} },
+      refusals: {
+        conflict: 'You have no open invitation of this organization',
+        'limit-reached': 'You or the organization have reached a limit',
+      },
       answers: { 200: { description: 'You are a member', schema: joinedSchema } },
     }),
     async (c) => {
@@ -83,6 +87,9 @@ export const me = new Hono<AppEnv>({ strict: false })
         'Ends your login passwords and refresh tokens at once, including the one of this request. Clients that were ' +
         'logged in can pull for up to five more minutes. Narrowed keys are refused.',
       query: logout,
+      refusals: {
+        forbidden: 'The credential is narrowed; or `keys` is `true` and the credential is not a personal access key',
+      },
       answers: { 204: { description: 'You are logged out' } },
     }),
     async (c) => {
@@ -100,6 +107,7 @@ token, it works as long as the trust rule says. With \`Accept: text/plain\` the 
 \`curl -H 'Accept: text/plain' … | docker login -u ${ANY_NAME} --password-stdin …\``,
       body: loginPasswordRequest,
       example: { body: { lifetime: 3600 } },
+      refusals: { forbidden: 'The credential may not create one' },
       answers: { 200: { description: 'The password', schema: loginPasswordSchema } },
     }),
     async (c) => {

@@ -182,16 +182,17 @@ function successes({ answers }: Operation, [recordedStatus, body]: [number?, unk
   );
 }
 
-/** The documented errors of an operation, by status. Several codes with the same status share an entry. */
+/** The documented errors of an operation, by status. Errors with the same status share an entry, with a paragraph for each. */
 function refusals(errors: DeclaredError[]) {
   const byStatus = Map.groupBy(errors, ({ status }) => status);
   return Object.fromEntries([...byStatus].map(([status, ofStatus]) => [status, refusal(ofStatus)]));
 }
 
 function refusal(errors: DeclaredError[]) {
-  const codes = { properties: { errors: { items: { properties: { code: { enum: errors.map(({ code }) => code) } } } } } };
+  const code = { enum: [...new Set(errors.map((error) => error.code))] };
+  const codes = { properties: { errors: { items: { properties: { code } } } } };
   return {
-    description: errors.map(({ code, when }) => `\`${code}\`: ${when}`).join('\n\n'),
+    description: errors.map((error) => `\`${error.code}\`: ${error.when}`).join('\n\n'),
     content: { 'application/json': { schema: { allOf: [{ $ref: '#/components/schemas/Error' }, codes] } } },
   };
 }

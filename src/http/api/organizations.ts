@@ -66,6 +66,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
       conditional: true,
       body: organizationChange,
       example: { body: { description: 'Rockets and anvils' } },
+      refusals: { 'name-taken': 'The name, or one that looks like it, is taken' },
       answers: {
         200: { description: 'The organization existed and was described', schema: organizationSchema },
         201: { description: 'The created organization', schema: organizationSchema },
@@ -101,6 +102,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
         'Refused while the organization has repositories. Its members, teams, robots, keys, trust rules and webhooks ' +
         'are deleted with it, and nobody can take its name again.',
       conditional: true,
+      refusals: { 'not-empty': 'The organization has repositories' },
       answers: { 204: { description: 'The organization was deleted' } },
     }),
     async (c) => {
@@ -134,6 +136,10 @@ export const organizations = new Hono<AppEnv>({ strict: false })
 administrator of the registry adds users without asking them. The role of the last owner cannot be changed.`,
       body: memberChange,
       example: { path: { user: 'bob' }, body: { role: 'member' } },
+      refusals: {
+        'last-owner': 'The user is the last owner',
+        'limit-reached': 'The user or the organization has reached a limit',
+      },
       answers: {
         200: { description: "The member's role was updated", schema: memberSchema },
         201: { description: 'An administrator added the user', schema: memberSchema },
@@ -156,6 +162,7 @@ administrator of the registry adds users without asking them. The role of the la
       description: `Owners may remove any member, and members may remove themselves. The member also leaves the teams, and
 is removed from statements that allow something in policies of the organization's repositories; statements that deny
 something stay. The last owner cannot be removed.`,
+      refusals: { 'last-owner': 'The user is the last owner' },
       answers: {
         200: { description: 'The member was removed; lists the policies that changed', schema: removedSchema },
         204: { description: 'The member was removed; no policy named them' },

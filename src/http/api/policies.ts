@@ -95,6 +95,10 @@ export const policies = new Hono<AppEnv>({ strict: false })
         'repository, and is marked `partial`. A narrowed key gets answers about itself only.',
       query: explainQuery,
       example: { query: { principal: 'user:bob', action: 'push', repository: 'acme/app', tag: 'v1' } },
+      refusals: {
+        'not-found': 'The repository does not exist, or you may not know of it',
+        forbidden: 'You ask about somebody else, and may not administer the repository',
+      },
       answers: { 200: { description: 'The decision and the statements behind it', schema: explanationSchema } },
     }),
     async (c) => {

@@ -37,6 +37,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
         'Without credentials you get the public ones. A page may be short or empty before the end. The end is where ' +
         '`next` is null.',
       query: repositoryQuery,
+      refusals: { 'parameter-invalid': '`last` is not a cursor of this list' },
       answers: { 200: { description: 'A page of repositories, by name', schema: pageSchema(repositorySummary) } },
     }),
     async (c) => {
@@ -66,6 +67,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       conditional: true,
       body: repositoryChange,
       example: { body: { description: 'The web shop' } },
+      refusals: { 'name-taken': 'The repository exists, and you may not pull it' },
       answers: {
         200: { description: 'The repository existed and was changed', schema: repositorySchema },
         201: { description: 'The created repository', schema: repositorySchema },
@@ -100,6 +102,11 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       conditional: true,
       query: repositoryDeletion,
       example: { query: { force: 'true' } },
+      refusals: {
+        'not-empty': 'The repository has images, and `force` is not `true`',
+        conflict: 'The repository has immutable tags',
+        'deletion-disabled': 'The registry allows no deletions',
+      },
       answers: { 204: { description: 'The repository was deleted' } },
     }),
     async (c) => {

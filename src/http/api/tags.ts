@@ -49,6 +49,13 @@ export const tags = new Hono<AppEnv>({ strict: false })
         'With `If-Match: "sha256:…"` the tag is only changed if it names that digest now.',
       body: rollback,
       example: { body: { point: 1 } },
+      refusals: {
+        'tag-immutable': 'The tag is immutable',
+        'parameter-invalid': '`If-Match` or `If-None-Match` cannot be read',
+        'version-mismatch': '`If-Match` or `If-None-Match` does not hold: the tag names another digest',
+        conflict: 'The image is in the trash or does not exist any more, or the tag was deleted at this point',
+        overtaken: 'Other requests kept changing the tag',
+      },
       answers: { 200: { description: 'The digest that the tag names now', schema: rolledBack } },
     }),
     async (c) => {

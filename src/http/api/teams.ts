@@ -54,6 +54,10 @@ export const teams = new Hono<AppEnv>({ strict: false })
       conditional: true,
       body: teamChange,
       example: { body: { description: 'Developers' } },
+      refusals: {
+        conflict: 'Policies still name a deleted team of this name',
+        'limit-reached': 'The organization has 200 teams',
+      },
       answers: {
         200: { description: 'The team existed and was described', schema: teamSchema },
         201: { description: 'The created team', schema: teamSchema },
@@ -103,6 +107,10 @@ export const teams = new Hono<AppEnv>({ strict: false })
       summary: 'Add a member of the organization to a team',
       body: z.strictObject({}),
       example: { path: { user: 'bob' }, body: {} },
+      refusals: {
+        conflict: 'The user is not a member of the organization',
+        'limit-reached': 'The team, or the teams of the user, have reached a limit',
+      },
       answers: {
         200: { description: 'The user was a member already', schema: teamMemberSchema },
         201: { description: 'The user was added', schema: teamMemberSchema },

@@ -56,6 +56,12 @@ export const trash = new Hono<AppEnv>({ strict: false })
       description:
         'The tag names the same image again. If that image was deleted, it is restored as well. Refused if a tag of ' +
         'this name exists: roll that one back instead.',
+      refusals: {
+        'manifest-unknown': 'The tag is not in the trash',
+        conflict: 'A tag of this name exists',
+        'content-gone': 'Content that the image needs was deleted for good',
+        'limit-reached': 'The tag lists too many images to restore them at once',
+      },
       answers: RESTORED,
     }),
     async (c) => answer(await restoreTag(callOf(c), repositoryIn(c), tagIn(c))),
@@ -69,13 +75,23 @@ export const trash = new Hono<AppEnv>({ strict: false })
         'Restores with it: those of its tags that are still free, the manifests that it lists, and its referrers, ' +
         'signatures and attestations, as far as they are in the trash and were deleted with it. Refused if content ' +
         'that it needs is gone for good.',
+      refusals: {
+        'manifest-unknown': 'The manifest is not in the trash',
+        'content-gone': 'Content that it needs was deleted for good',
+        'limit-reached': 'It lists too many images to restore them at once',
+      },
       answers: RESTORED,
     }),
     async (c) => answer(await restoreManifest(callOf(c), repositoryIn(c), digestIn(c))),
   )
   .delete(
     '/repositories/:name{.+}/-/trash/tags/:tag',
-    operation({ group: GROUP, summary: 'Purge a tag from the trash', answers: PURGED }),
+    operation({
+      group: GROUP,
+      summary: 'Purge a tag from the trash',
+      refusals: { 'manifest-unknown': 'The tag is not in the trash', 'deletion-disabled': 'The registry allows no deletions' },
+      answers: PURGED,
+    }),
     async (c) => {
       const tag = tagIn(c);
       await purgeTag(callOf(c), repositoryIn(c), tag);
@@ -90,6 +106,10 @@ export const trash = new Hono<AppEnv>({ strict: false })
       description:
         'For a secret that was pushed by mistake: the manifest cannot be restored any more. The bytes that only it ' +
         'needed are deleted by the next pass of garbage collection after their grace period.',
+      refusals: {
+        'manifest-unknown': 'The manifest is not in the trash',
+        'deletion-disabled': 'The registry allows no deletions',
+      },
       answers: PURGED,
     }),
     async (c) => {
@@ -124,6 +144,10 @@ export const trash = new Hono<AppEnv>({ strict: false })
         'receivers may be gone by now. Their secrets stay the same, and they hear later events only. You need the ' +
         'right to administer the name; the policy of the deleted repository does not count for that. Refused if ' +
         'another repository has the name.',
+      refusals: {
+        conflict: 'Another repository has the name, or the deleted one is being purged',
+        forbidden: 'You may pull a repository of this name, but not administer it',
+      },
       answers: { 200: { description: 'The repository is restored', schema: restoredRepository } },
     }),
     async (c) => answer(await restoreRepository(callOf(c), c.req.param('entry') ?? '')),
@@ -134,6 +158,10 @@ export const trash = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Purge a deleted repository',
       description: 'It cannot be restored any more. Garbage collection deletes its content in its next passes.',
+      refusals: {
+        'deletion-disabled': 'The registry allows no deletions',
+        forbidden: 'You may pull a repository of this name, but not administer it',
+      },
       answers: PURGED,
     }),
     async (c) => answerPurged((await purgeRepository(callOf(c), c.req.param('entry') ?? '')).name),

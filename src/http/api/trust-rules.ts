@@ -34,6 +34,7 @@ that allowed it. An organization has up to 50 rules, with up to 64 KB of claims 
 token that matches no rule is refused with the reason.`,
   conditional: true,
   body: newTrustRule,
+  refusals: { 'limit-reached': 'The organization has 50 rules, or 64 KiB of claims and statements' },
   example: {
     body: {
       issuer: 'https://token.actions.githubusercontent.com',

@@ -130,6 +130,10 @@ exact.
 A pull is a GET of a manifest. Pulling an image for several platforms counts once for the index and once for the image in
 it. A check (HEAD) is not a pull; the last day of one is given in \`lastCheckedAt\`.`,
       query: pullsQuery,
+      refusals: {
+        'manifest-unknown': 'The repository has no such tag or image',
+        forbidden: 'You may pull, but not push: name a tag or digest',
+      },
       answers: { 200: { description: 'The pulls', schema: pulls } },
     }),
     async (c) => {

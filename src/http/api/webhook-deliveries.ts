@@ -60,6 +60,7 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Send a delivery again',
       description: 'Sends this delivery again with the same id. A pending delivery is sent now.',
+      refusals: { disabled: 'The webhook is disabled' },
       answers: { 202: { description: 'The delivery waits to be sent', schema: deliveryWithAttemptsSchema } },
     }),
     async (c) => {
@@ -78,6 +79,7 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
         'body again with `next` as `after`. A delivery that succeeded is replayed at most once in ten minutes.',
       body: replayRequest,
       example: { body: { since: SAMPLE_TIME } },
+      refusals: { disabled: 'The webhook is disabled' },
       answers: { 202: { description: 'The number of deliveries that now wait to be sent', schema: replayResult } },
     }),
     async (c) => {

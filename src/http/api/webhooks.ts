@@ -54,6 +54,10 @@ const create = {
     'repeated request with the same `Idempotency-Key` gets the same answer. A scope may have 50 webhooks, and an ' +
     'organization or user 200 including those of all repositories.',
   repeatable: true,
+  refusals: {
+    'limit-reached': 'The scope has 50 webhooks, or the organization 200 with those of all repositories',
+    conflict: 'The `Idempotency-Key` was used for another request, or the webhook was changed since',
+  },
   example: { body: { url: SAMPLE_HOOK, types: ['tag.created', 'tag.moved'], description: 'Deploys' } },
   answers: { 201: { description: 'The webhook and its secret', schema: createdWebhookSchema } },
 } as const;
@@ -109,6 +113,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
       body: webhookChange,
       example: { body: { types: ['*'], enabled: true } },
       conditional: true,
+      refusals: { conflict: 'The stored URL cannot be read since the secret of the registry was replaced: send it again' },
       answers: { 200: { description: 'The changed webhook and its new ETag', schema: webhookSchema } },
     }),
     async (c) => {
