@@ -11,9 +11,7 @@ import { PAGE_QUERY } from './pages.ts';
 export const activityQuery = z
   .strictObject({
     ...PAGE_QUERY,
-    last: z
-      .optional(z.string().regex(/^[1-9]\d{0,14}$/, 'must be `next` of the page before'))
-      .describe('`next` of the page before'),
+    last: z.optional(z.string().regex(/^[1-9]\d{0,14}$/, 'must be `next` of the page before')),
     repository: z
       .optional(z.string().refine(isRepositoryName, 'must be a repository name, such as acme/api'))
       .describe(

@@ -25,9 +25,7 @@ export const historyPoint = z.strictObject({
 
 export const historyQuery = z.strictObject({
   ...PAGE_QUERY,
-  last: z
-    .optional(z.string().regex(/^[1-9]\d{0,14}$/, 'must be `next` of the page before'))
-    .describe('`next` of the page before'),
+  last: z.optional(z.string().regex(/^[1-9]\d{0,14}$/, 'must be `next` of the page before')),
 });
 
 export const rollback = z

@@ -8,7 +8,9 @@ import { type AppEnv, originOf } from '../context.ts';
 import { answerFixed, once, pageHeaders, styleSource } from '../page.ts';
 import { api } from './all.ts';
 import { openApiDocument, type Paths, pathsOf } from './openapi.ts';
-import { referencePage, STYLE } from './reference-page.ts';
+import { referencePage } from './reference-page.ts';
+import { STYLE } from './reference-style.ts';
+import { SAMPLE_ORIGIN } from './samples.ts';
 
 const routes = api.flatMap((resource) => resource.routes.map((route) => ({ ...route, path: `/api/v1${route.path}` })));
 
@@ -22,11 +24,18 @@ function paths(): Paths {
   return made;
 }
 
+/** Examples name this registry. */
+function withOwnHost(document: string, origin: string): string {
+  return document.replaceAll(SAMPLE_ORIGIN, origin).replaceAll(new URL(SAMPLE_ORIGIN).host, new URL(origin).host);
+}
+
 const revalidated = { 'cache-control': 'no-cache' };
 
 export const documentation = new Hono<AppEnv>({ strict: false })
   .get('/openapi.json', async (c) => {
-    const document = await once('openapi', originOf(c), () => JSON.stringify(openApiDocument(paths(), originOf(c))));
+    const document = await once('openapi', originOf(c), () =>
+      withOwnHost(JSON.stringify(openApiDocument(paths(), originOf(c))), originOf(c)),
+    );
     return answerFixed(c, document, { 'content-type': 'application/json', ...revalidated });
   })
 
@@ -37,7 +46,9 @@ export const documentation = new Hono<AppEnv>({ strict: false })
   })
 
   .get('/', async (c) => {
-    const document = await once('page', originOf(c), async () => `${await referencePage(paths(), originOf(c))}`);
+    const document = await once('page', originOf(c), async () =>
+      withOwnHost(`${await referencePage(paths(), originOf(c))}`, originOf(c)),
+    );
     const style = await styleSource(STYLE);
     return answerFixed(c, document, {
       'content-type': 'text/html; charset=UTF-8',

@@ -1,45 +1,15 @@
 /** Renders the OpenAPI document as one HTML page. The page has no scripts and loads nothing from other origins. */
 import { html, raw } from 'hono/html';
 import type { Paths } from './openapi.ts';
-
-interface Schema {
-  type?: string | string[];
-  enum?: unknown[];
-  const?: unknown;
-  anyOf?: Schema[];
-  items?: Schema;
-  properties?: Record<string, Schema>;
-  required?: string[];
-  additionalProperties?: Schema | boolean;
-  description?: string;
-  default?: unknown;
-}
-
-interface Parameter {
-  name: string;
-  in: string;
-  required?: boolean;
-  description?: string;
-  schema: Schema;
-}
-
-interface Described {
-  operationId: string;
-  tags: string[];
-  summary: string;
-  description: string;
-  parameters?: Parameter[];
-  requestBody?: { content: Record<string, { schema: Schema }> };
-  responses: Record<string, { description?: string; content?: Record<string, { schema: Schema }> }>;
-}
+import { curlOf, type Described, type Parameter, pretty } from './reference-example.ts';
+import { codes, fieldOf, fieldsOf, type Html } from './reference-fields.ts';
+import { STYLE } from './reference-style.ts';
 
 interface Entry {
   method: string;
   path: string;
   operation: Described;
 }
-
-type Html = ReturnType<typeof html>;
 
 export function referencePage(paths: Paths, origin: string): Html {
   const entries = Object.entries(paths).flatMap(([path, methods]) =>
@@ -55,27 +25,36 @@ export function referencePage(paths: Paths, origin: string): Html {
 <style>${raw(STYLE)}</style>
 </head>
 <body>
-<header>
-<h1>The management API</h1>
-<p>It manages people, teams, keys, permissions, repositories and webhooks of <b>${new URL(origin).host}</b>, and reads
-its audit log. Programs can read this page as an <a href="/api/openapi.json">OpenAPI 3.1</a> document. There is a
-<a href="/api/event.schema.json">JSON schema</a> of what webhooks of the format <code>native</code> are sent.</p>
-<p>Send an access key as bearer token, or user name and key as Basic. An error has a <code>code</code>, and a
-<code>message</code> that says what is wrong and what to do.</p>
-<pre tabindex="0"><code>curl -H "Authorization: Bearer $BERTH_KEY" ${origin}/api/v1/me</code></pre>
-<p>To change only what you have read, send its <code>ETag</code> as <code>If-Match</code>: the change is refused (412) if
-somebody else was faster. PUT creates or changes what the path names, and can be repeated safely. POST creates keys and
-webhooks; with an <code>Idempotency-Key</code> it can be repeated safely, too.</p>
-</header>
 <nav aria-label="Groups"><ul>
 ${[...groups.keys()].map((group) => html`<li><a href="#${slug(group)}">${group}</a></li>`)}
 </ul></nav>
-<main>${[...groups].map(([group, members]) => section(group, members))}</main>
+<main>${introduction(origin)}${[...groups].map(([group, members]) => section(group, members, origin))}</main>
 </body>
 </html>`;
 }
 
-/** Returns the entries in the order of the routes, except that repositories precede the routes below a repository. */
+function introduction(origin: string): Html {
+  return html`<header>
+<h1>The management API</h1>
+<p>It manages people, teams, keys, permissions, repositories and webhooks of <b>${new URL(origin).host}</b>, and reads
+its audit log. Programs can read this page as an <a href="/api/openapi.json">OpenAPI 3.1</a> document. There is a
+<a href="/api/event.schema.json">JSON schema</a> of what webhooks of the format <code>native</code> are sent.</p>
+<pre tabindex="0"><code>${`curl ${origin}/api/v1/me -H "Authorization: Bearer $KEY"`}</code></pre>
+<dl>
+<dt>Credentials</dt><dd>Send an access key as bearer token, or user name and key as Basic.</dd>
+<dt>Errors</dt><dd>Each has a <code>code</code> for programs, and a <code>message</code> that says what is wrong, what stays
+unchanged, and what to do: <code>{"errors":[{"code":"NOT_FOUND","message":"…"}]}</code>. After a 429 or 503,
+<code>Retry-After</code> says in how many seconds to try again.</dd>
+<dt>Lists</dt><dd>They come in pages. Send <code>next</code> of a page as <code>last</code> to get the next one.
+At the end it is <code>null</code>.</dd>
+<dt>Changes</dt><dd>To change only what you have read, send its <code>ETag</code> as <code>If-Match</code>: the change is
+refused (412) if somebody else was faster. PUT creates or changes what the path names, and can be repeated safely. POST creates keys
+and webhooks; with an <code>Idempotency-Key</code> it can be repeated safely, too.</dd>
+</dl>
+</header>`;
+}
+
+/** The order in which routes are tried, but with repositories before the routes below a repository. */
 function inOrder(entries: Entry[]): Entry[] {
   const isOf = (group: string) => (entry: Entry) => entry.operation.tags[0] === group;
   const first = entries.findIndex(isOf('Tags'));
@@ -83,106 +62,86 @@ function inOrder(entries: Entry[]): Entry[] {
   return [...others(entries.slice(0, first)), ...entries.filter(isOf('Repositories')), ...others(entries.slice(first))];
 }
 
-function section(group: string, entries: Entry[]): Html {
-  return html`<section aria-labelledby="${slug(group)}"><h2 id="${slug(group)}">${group}</h2>${entries.map(article)}</section>`;
+function section(group: string, entries: Entry[], origin: string): Html {
+  return html`<section aria-labelledby="${slug(group)}"><h2 id="${slug(group)}">${group}</h2>${entries.map((entry) =>
+    article(entry, origin),
+  )}</section>`;
 }
 
-function article({ method, path, operation }: Entry): Html {
-  const body = operation.requestBody?.content['application/json']?.schema;
-  return html`<details id="${operation.operationId}">
-<summary><span class="method ${method}">${method.toUpperCase()}</span> <code>${path}</code>
+/** A link to the id opens the details, since the id stands in them. */
+function article(entry: Entry, origin: string): Html {
+  const { method, path, operation } = entry;
+  return html`<details>
+<summary><span class="method ${method}">${method.toUpperCase()}</span> <code>${path.replace('/api/v1', '')}</code>
 <span class="what">${operation.summary}</span></summary>
-<div class="more">
-${operation.description.split('\n\n').map((paragraph) => html`<p>${codes(paragraph)}</p>`)}
-${operation.parameters ? table('Parameters', operation.parameters.map(parameterRow)) : ''}
-${body ? schemaTable('Body', body) : ''}
-${Object.entries(operation.responses).map(([status, { description = 'A refusal', content }]) => {
-  const schema = content?.['application/json']?.schema;
-  return html`<h3>${status === 'default' ? 'Otherwise' : status}</h3>
-<p>${description}</p>${schema ? schemaTable('', schema) : ''}`;
-})}
-</div></details>`;
+<div class="more" id="${operation.operationId}"><div class="text">${paragraphs(operation.description)}</div>
+<div class="example"><div>${example(entry, origin)}</div></div><div class="fields">${fields(operation)}</div></div>
+</details>`;
 }
 
-function parameterRow({ name, in: place, required, description = '', schema }: Parameter): Html {
-  return row(name, `${typeOf(schema)}, ${place}${required ? '' : ', optional'}`, description);
+function fields({ parameters, requestBody, responses }: Described): Html {
+  const body = requestBody?.content['application/json']?.schema;
+  const successes = Object.entries(responses).filter(([status]) => Number(status) < 400);
+  const errors = Object.entries(responses).filter(([status]) => Number(status) >= 400);
+  return html`${parameters ? html`<h3>Parameters</h3><dl>${parameters.map(parameterOf)}</dl>` : ''}
+${body ? html`<h3>Body</h3>${fieldsOf(body, true)}` : ''}
+${[...Map.groupBy(successes, schemaText).values()].map(answersOf)}
+<h3>Errors</h3><dl class="errors">${errors.map(errorOf)}</dl>`;
 }
 
-/** A table with a row for each field. The row of a nested object shows the fields of that object in its type. */
-function schemaTable(title: string, schema: Schema): Html {
-  const { properties, required = [] } = schema.anyOf?.find((one) => one.properties) ?? schema;
-  if (!properties) return html`<p><code>${typeOf(schema)}</code></p>`;
-  const rows = Object.entries(properties).map(([name, field]) =>
-    row(name, `${typeOf(field)}${required.includes(name) ? '' : ', optional'}`, field.description ?? ''),
-  );
-  return rows.length > 0 ? table(title, rows) : html``;
+type Answer = [status: string, response: Described['responses'][string]];
+
+function schemaText([, { content }]: Answer): string {
+  return JSON.stringify(content?.['application/json']?.schema ?? null);
 }
 
-function table(title: string, rows: Html[]): Html {
-  return html`${title ? html`<h3>${title}</h3>` : ''}<table><tbody>${rows}</tbody></table>`;
+/** Answers with the same fields. */
+function answersOf(answers: Answer[]): Html {
+  const schema = answers[0]?.[1].content?.['application/json']?.schema;
+  return html`${answers.map(
+    ([status, { description }]) => html`<h3>Answer ${status}</h3><p>${codes(description)}.</p>`,
+  )}${schema ? fieldsOf(schema, false) : ''}`;
 }
 
-function row(name: string, type: string, description: string): Html {
-  return html`<tr><th scope="row"><code>${name}</code></th>
-<td><code class="type">${type}</code></td><td>${codes(description)}</td></tr>`;
+/** Each paragraph of the description is a code and when it is the answer. */
+function errorOf([status, { description: text }]: [string, { description: string }]): Html {
+  const errors = text.split('\n\n').map((one) => /^`(\w+)`: (.*)$/s.exec(one) ?? [one, '', one]);
+  const byCode = Map.groupBy(errors, ([, code]) => code);
+  return html`${[...byCode].map(
+    ([code, cases]) =>
+      html`<dt>${status} <code>${code}</code></dt>${cases.map(([, , when]) => html`<dd>${codes(`${when}.`)}</dd>`)}`,
+  )}`;
 }
 
-/** The type of a schema in the notation of TypeScript. */
-function typeOf({ type, enum: values, const: value, anyOf, items, properties, additionalProperties }: Schema): string {
-  if (values) return values.map((one) => JSON.stringify(one)).join(' | ');
-  if (value !== undefined) return JSON.stringify(value);
-  if (anyOf) return anyOf.map(typeOf).join(' | ');
-  if (items) return /[ |]/.test(typeOf(items)) ? `(${typeOf(items)})[]` : `${typeOf(items)}[]`;
-  if (properties)
-    return `{ ${Object.entries(properties)
-      .map(([name, field]) => `${name}: ${typeOf(field)}`)
-      .join('; ')} }`;
-  if (typeof additionalProperties === 'object') return `{ [name]: ${typeOf(additionalProperties)} }`;
-  return Array.isArray(type) ? type.join(' | ') : (type ?? 'any');
+function example({ method, path, operation }: Entry, origin: string): Html {
+  const [status, answer] = exampleAnswer(operation);
+  return html`<h3>Example</h3>${code(curlOf(method, path, operation, origin))}
+<p class="status">${status}</p>${answer === undefined ? '' : code(pretty(answer))}`;
 }
 
-/** Renders text between backticks as code. Descriptions contain no other Markdown. */
-function codes(text: string): (string | Html)[] {
-  return text.split(/`([^`]*)`/).map((part, n) => (n % 2 ? html`<code>${part}</code>` : part));
+function exampleAnswer({ responses }: Described): [status: string, answer?: unknown] {
+  const successes = Object.entries(responses).filter(([status]) => Number(status) < 400);
+  const answers = successes.map(([status, { content }]): [string, unknown] => [status, content?.['application/json']?.example]);
+  return answers.find(([, shown]) => shown !== undefined) ?? answers[0] ?? ['200'];
+}
+
+function code(text: string): Html {
+  return html`<pre tabindex="0"><code>${text}</code></pre>`;
+}
+
+/** Paragraphs, and lists with a dash before each entry. */
+function paragraphs(text: string): Html[] {
+  return text.split('\n\n').map((one) => {
+    const [, ...entries] = `\n${one}`.split('\n- ');
+    if (entries.length === 0) return html`<p>${codes(one)}</p>`;
+    return html`<ul>${entries.map((entry) => html`<li>${codes(entry)}</li>`)}</ul>`;
+  });
+}
+
+function parameterOf({ name, in: place, required = false, description: text, schema }: Parameter): Html {
+  return fieldOf(name, { ...schema, ...(text ? { description: text } : {}) }, { isRequired: required, note: `in ${place}` });
 }
 
 function slug(group: string): string {
   return group.toLowerCase().replaceAll(/\W+/g, '-');
 }
-
-export const STYLE = `
-:root { color-scheme: light dark; --line: light-dark(#d8dee4, #333a44); --soft: light-dark(#f4f6f8, #1a1f26);
-  --dim: light-dark(#59636e, #9aa5b1);
-  --link: light-dark(#0757b8, #7ab7ff); }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 64rem; padding: 2rem 1rem 6rem; font: 16px/1.5 system-ui, sans-serif;
-  background: light-dark(#fff, #11151a);
-  color: light-dark(#1b1f24, #e6eaee); }
-h1 { font-size: 1.9rem; margin: 0 0 .5rem; }
-h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; }
-h3 { font-size: .95rem; margin: 1rem 0 .25rem; }
-p { margin: .5rem 0; max-width: 46rem; } a { color: var(--link); }
-code, pre { font: 13.5px/1.5 ui-monospace, monospace; }
-pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem;
-  overflow-x: auto; }
-pre:focus-visible { outline: 2px solid var(--link); outline-offset: 1px; }
-nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; list-style: none; }
-details { border: 1px solid var(--line); border-radius: 6px; margin: .4rem 0; }
-summary { display: flex; flex-wrap: wrap; align-items: baseline; gap: .25rem .75rem; padding: .5rem .75rem; cursor: pointer; }
-summary:hover, details[open] > summary { background: var(--soft); }
-summary:focus-visible { outline: 2px solid var(--link); outline-offset: 1px; }
-summary code { overflow-wrap: anywhere; } .what { color: var(--dim); margin-left: auto; }
-.method { font: 600 12px/1 ui-monospace, monospace; width: 3.8rem; }
-.get { color: light-dark(#0a6b2d, #6fd08c); }
-.post { color: var(--link); }
-.put { color: light-dark(#8a4b00, #f0b060); }
-.patch { color: light-dark(#6f42c1, #c3a6ff); }
-.delete { color: light-dark(#b42318, #ff8f85); }
-.more { padding: .25rem 1rem 1rem; overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; font-weight: 400; padding: .3rem .75rem .3rem 0;
-  border-top: 1px solid var(--line); }
-.type { color: var(--dim); } td code { overflow-wrap: anywhere; }
-@media (max-width: 40rem) { .what { margin-left: 0; width: 100%; } tr { border-top: 1px solid var(--line); padding: .4rem 0; }
-  table, tbody, tr, th, td { display: block; } th, td { border: 0; padding: 0; } }
-`;

@@ -51,7 +51,7 @@ function rulesOf(schema: unknown): string[] {
 function tidy(schema: JsonSchema & { [RULES]?: string[] }): JsonSchema {
   const { [RULES]: rules = [], description, pattern, minimum, maximum, ...rest } = schema;
   const { items, anyOf, properties, additionalProperties } = rest;
-  const said = [description, ...rules.map((rule) => `${rule[0]?.toUpperCase()}${rule.slice(1)}`)].filter(Boolean).join('. ');
+  const said = sentences([description, ...rules.map((rule) => `${rule[0]?.toUpperCase()}${rule.slice(1)}`)]);
   return {
     ...rest,
     ...(said === '' ? {} : { description: said }),
@@ -66,4 +66,9 @@ function tidy(schema: JsonSchema & { [RULES]?: string[] }): JsonSchema {
       ? { properties: Object.fromEntries(Object.entries(properties).map(([name, field]) => [name, tidy(field)])) }
       : {}),
   };
+}
+
+/** Joins texts that may or may not end with a period. */
+export function sentences(texts: (string | undefined)[]): string {
+  return texts.flatMap((text) => (text ? [text.replace(/\.$/, '')] : [])).join('. ');
 }
