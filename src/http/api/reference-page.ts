@@ -48,8 +48,8 @@ unchanged, and what to do: <code>{"errors":[{"code":"NOT_FOUND","message":"…"}
 <dt>Lists</dt><dd>They come in pages. Send <code>next</code> of a page as <code>last</code> to get the next one.
 At the end it is <code>null</code>.</dd>
 <dt>Changes</dt><dd>To change only what you have read, send its <code>ETag</code> as <code>If-Match</code>: the change is
-refused (412) if somebody else was faster. PUT creates or changes what the path names, and can be repeated safely. POST creates keys
-and webhooks; with an <code>Idempotency-Key</code> it can be repeated safely, too.</dd>
+refused (412) if somebody else was faster. PUT creates or changes what the path names, and can be repeated safely. POST
+creates keys and webhooks; with an <code>Idempotency-Key</code> it can be repeated safely, too.</dd>
 </dl>
 </header>`;
 }
