@@ -1,6 +1,10 @@
 /** Lost and repeated answers: content exists for a client that was told so, and for a client that repeats a request. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { collect } from '../registry/gc/garbage.ts';
+import { parseManifest } from '../../src/oci/manifest.ts';
+import { parseRepositoryName } from '../../src/oci/name.ts';
+import { parseTag } from '../../src/oci/reference.ts';
+import { putManifest as putRow } from '../../src/registry/manifests/put.ts';
+import { collect, scrub } from '../registry/gc/garbage.ts';
 import { namesInTrash, purge, remove, restore, restored } from '../registry/trash/trash.ts';
 import { faulty } from '../world/faults.ts';
 import {
@@ -10,6 +14,7 @@ import {
   descriptorOf,
   IMAGE_TYPE,
   INDEX_TYPE,
+  imageIn,
   indexOf,
   LAYER_TYPE,
   noise,
@@ -18,6 +23,7 @@ import {
   putManifest,
   textOf,
 } from '../world/images.ts';
+import { intercepted } from '../world/intercept.ts';
 import { refused } from '../world/people.ts';
 import { begin, finish, locationOf, patch, sized } from '../world/uploads.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
@@ -128,4 +134,42 @@ test('a conditional put that repairs a lost document does not fail its own condi
   const { status, calls } = await heal();
   expect(status).toBe(201);
   for (const [at, call] of calls.entries()) expect([201, 503], `${at}: ${call}`).toContain((await heal(at)).status);
+});
+
+describe('a put of a long document whose answers from the database are all lost', () => {
+  /** Puts an image with a document in the bucket. No batch is executed before the put has failed. */
+  async function putWithLostBatches() {
+    const { digest, bytes } = await imageIn(world, REPOSITORY, 1, { annotations: { text: 'x'.repeat(200_000) } });
+    const late: (() => Promise<unknown>)[] = [];
+    const DB = intercepted(world.env.DB, (name, effect) => {
+      if (name !== 'DB.batch') return effect();
+      late.push(effect);
+      throw new Error('D1_ERROR: Network connection lost.');
+    });
+    const push = {
+      ...{ repository: parseRepositoryName(REPOSITORY), digest, manifest: parseManifest(bytes, IMAGE_TYPE) },
+      ...{ size: bytes.length, tags: [parseTag('late')], by: { subject: 'user:somebody' } },
+      ...{ mayCreate: true, condition: null, notToMake: [], notToMove: [] },
+    };
+    const after: Promise<unknown>[] = [];
+    await expect(putRow({ ...world.env, DB }, push, { waitUntil: (work) => void after.push(work) })).rejects.toThrow('lost');
+    await Promise.all(after);
+    return { digest, late };
+  }
+
+  test('keeps the document, because the database may commit the batch afterwards', async () => {
+    const { digest, late } = await putWithLostBatches();
+    expect(late).toHaveLength(2);
+    await late[0]?.();
+    expect(await statusOf('manifests/late')).toBe(200);
+    expect(await statusOf(`manifests/${digest}`)).toBe(200);
+  });
+
+  test('leaves no document behind if the database never commits it: the scrub deletes it', async () => {
+    await putWithLostBatches();
+    const documents = async () => (await world.env.BLOBS.list({ prefix: 'manifests/' })).objects.length;
+    expect(await documents()).toBe(1);
+    expect(await scrub(world, Date.now() + 2 * 24 * 60 * 60 * 1000)).toMatchObject({ orphans: 1 });
+    expect(await documents()).toBe(0);
+  });
 });

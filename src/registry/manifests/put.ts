@@ -52,11 +52,17 @@ export async function putManifest(env: Stores, put: ManifestPut, work: Backgroun
   }
   const objectKey = size > INLINE_MAX_BYTES ? manifestKey(digest) : null;
   if (objectKey) await putVerified(env, objectKey, manifest.text, digest);
-  const attempt = { id: crypto.randomUUID(), objectKey };
+  const attempt: Attempt = { id: crypto.randomUUID(), objectKey, isUncertain: false };
+  const discard = () => {
+    if (objectKey && !attempt.isUncertain) work.waitUntil(discardUnused(env, repository, digest, objectKey));
+  };
   try {
-    return await withMutabilityRule(env, repository, (judgement) => putOnce(env, put, attempt, judgement));
-  } finally {
-    if (objectKey) work.waitUntil(discardUnused(env, repository, digest, objectKey));
+    const moved = await withMutabilityRule(env, repository, (judgement) => putOnce(env, put, attempt, judgement));
+    discard();
+    return moved;
+  } catch (error) {
+    if (isRefusal(error)) discard();
+    throw error;
   }
 }
 
@@ -68,6 +74,11 @@ interface Attempt {
   id: string;
   /** The key of the object that stores a long document, or `null` if the document is stored in the row. */
   objectKey: string | null;
+  /**
+   * True if the answer to a batch was lost. The database may commit that batch at any time later, so the object is not deleted
+   * here. If no row names it in the end, the scrub deletes it.
+   */
+  isUncertain: boolean;
 }
 
 /**
@@ -82,6 +93,7 @@ async function putOnce(env: Stores, put: ManifestPut, attempt: Attempt, judgemen
     return movedIn(await first.commit(), moving);
   } catch (error) {
     if (isRefusal(error) || !isLost(error)) throw error;
+    attempt.isUncertain = true;
   }
   const carriedOut = await writtenBy(env, put, attempt);
   if (carriedOut) return carriedOut;
