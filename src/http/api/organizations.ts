@@ -41,8 +41,9 @@ export const organizations = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'List your organizations',
-      description: 'Administrators get all organizations. Narrowed keys are refused.',
+      description: 'Administrators get all organizations.',
       query,
+      refusals: { forbidden: 'The key is narrowed' },
       answers: { 200: { description: 'A page of organizations, by name', schema: pageSchema(organizationSchema) } },
     }),
     async (c) => answerPage(await listOrganizations(callOf(c), pageQueryOf(c.var.query)), shown, ({ name }) => name),
