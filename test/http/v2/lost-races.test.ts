@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import { type Content, INDEX_TYPE, imageIn, indexOf, pushBlob, pushImage, putManifest, textOf } from '../../world/images.ts';
 import { everyOrder, type Request } from '../../world/interleaving.ts';
-import { newWorld, type World } from '../../world/world.ts';
+import { builtOnce, newWorld, type World } from '../../world/world.ts';
 
 const REPOSITORY = 'acme/api';
 let world: World;
@@ -59,14 +59,18 @@ describe.each(['MUTABLE', 'IMMUTABLE'])('while the rule becomes %s', (rule) => {
 
   test.each(Object.entries(changes))('%s or refused, and nothing else', async (_, { outer, done, refused }) => {
     const seen = new Set<number>();
-    await everyOrder(world, async () => {
-      world = await newWorld();
-      const one = await pushImage(world, REPOSITORY, 'v1', 1);
+    let [one, two]: Content[] = [];
+    const start = builtOnce(async (made) => {
+      world = made;
+      one = await pushImage(world, REPOSITORY, 'v1', 1);
       await must(put(one, 'v2'), 201);
-      const two = await pushImage(world, REPOSITORY, 'v2', 2);
+      two = await pushImage(world, REPOSITORY, 'v2', 2);
       await must(mutability(other), 200);
+    });
+    await everyOrder(world, async () => {
+      world = await start();
       return {
-        outer: outer(one, two),
+        outer: outer(one as Content, two as Content),
         inner: mutability(rule),
         check: async (response) => {
           expect([done, refused]).toContain(response.status);
@@ -86,11 +90,16 @@ describe('while an index is deleted', () => {
 
   test.each(Object.entries(kinds))('%s, or refused as part of it', async (_, pathOf) => {
     const seen = new Set<number>();
-    await everyOrder(world, async () => {
-      world = await newWorld();
-      const child = await pushImage(world, REPOSITORY, null, 1);
-      const index = await indexOf([child]);
+    let child: Content;
+    let index: Content;
+    const start = builtOnce(async (made) => {
+      world = made;
+      child = await pushImage(world, REPOSITORY, null, 1);
+      index = await indexOf([child]);
       await must(put(index, 'v1', INDEX_TYPE), 201);
+    });
+    await everyOrder(world, async () => {
+      world = await start();
       return {
         outer: remove(pathOf(child)),
         inner: remove(at(`manifests/${index.digest}`)),
@@ -107,9 +116,13 @@ describe('while an index is deleted', () => {
 
   test('a blob of the deleted image is deleted, or refused as part of it', async () => {
     const seen = new Set<number>();
+    let image: Content;
+    const start = builtOnce(async (made) => {
+      world = made;
+      image = await pushImage(world, REPOSITORY, 'v1', 1);
+    });
     await everyOrder(world, async () => {
-      world = await newWorld();
-      const image = await pushImage(world, REPOSITORY, 'v1', 1);
+      world = await start();
       const { layers } = JSON.parse(textOf(image)) as { layers: [{ digest: string }] };
       return {
         outer: remove(at(`blobs/${layers[0].digest}`)),

@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { faulty } from '../../world/faults.ts';
 import {
+  type Content,
   contentOf,
   INDEX_TYPE,
   imageIn,
@@ -15,7 +16,7 @@ import {
 import { intercepted } from '../../world/intercept.ts';
 import { everyOrder } from '../../world/interleaving.ts';
 import { digestAt } from '../../world/reading.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, newWorld, type World, worldOf } from '../../world/world.ts';
 import { collect, collectAll, count, daysPass, head, keys, slice, wrong } from './garbage.ts';
 
 let world: World;
@@ -95,10 +96,14 @@ describe('a client that was told of a blob can put its manifest, even if the blo
   });
 
   test('and one that asks in the middle of a slice gets a correct answer, at any point', async () => {
-    const runs = await everyOrder(world, async () => {
-      world = await newWorld();
-      const image = await imageIn(world, 'acme/api', 1);
+    let image: Content;
+    const start = builtOnce(async (made) => {
+      world = made;
+      image = await imageIn(world, 'acme/api', 1);
       await daysPass(world, 2);
+    });
+    const runs = await everyOrder(world, async () => {
+      world = await start();
       const layer = (await contentOf(noise(100, 1))).digest;
       const config = (await contentOf(`{"seed":1}`)).digest;
       return {

@@ -11,7 +11,7 @@ import { intercepted } from '../../world/intercept.ts';
 import { api } from '../../world/people.ts';
 import { digestAt } from '../../world/reading.ts';
 import { indexesOf, inFull } from '../../world/sampling.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, newWorld, type World, worldOf } from '../../world/world.ts';
 import { collect, collectAll, count, daysPass, keys, scrub, slice, wrong } from './garbage.ts';
 
 let world: World;
@@ -59,14 +59,18 @@ async function staysAndGoes(kept: Content, where: string): Promise<void> {
 
 describe('a slice', () => {
   test.each(FAULTS)('that ends in %s at any call does no harm, and is made up for', async (fault) => {
-    await garbage();
+    let kept!: Content;
+    const start = builtOnce(async (made) => {
+      world = made;
+      ({ kept } = await garbage());
+    });
+    world = await start();
     const counted = faulty(world.env);
     await collect(worldOf(counted.env));
     expect(counted.calls).toContain('BLOBS.delete');
     for (const at of indexesOf(counted.calls.length, FAULTS.indexOf(fault), FAULTS.length)) {
       const where = `${fault} at ${counted.calls[at]} (${at + 1} of ${counted.calls.length})`;
-      world = await newWorld();
-      const { kept } = await garbage();
+      world = await start();
       const faults = faulty(world.env, fault, at);
       await Promise.race([collect(worldOf(faults.env)).catch(() => {}), faults.stopped]);
       expect(await wrongElsewhere(), where).toEqual([]);
@@ -75,11 +79,15 @@ describe('a slice', () => {
   });
 
   test('can run completely in the middle of another one, at any point', async () => {
+    let kept!: Content;
+    const start = builtOnce(async (made) => {
+      world = made;
+      ({ kept } = await garbage());
+    });
     let calls = 1;
     let at = 0;
     for (; at < calls; at += inFull(1, 10)) {
-      world = await newWorld();
-      const { kept } = await garbage();
+      world = await start();
       calls = 0;
       const DB = intercepted(world.env.DB, async (_, effect) => {
         if (calls++ === at) await slice(world.env);

@@ -12,7 +12,7 @@ import { type Content, contentOf, noise, pushBlob, pushImage, putManifest, refus
 import { intercepted } from '../../world/intercept.ts';
 import { indexesOf } from '../../world/sampling.ts';
 import { begin, finish, layer, MIB, patch, unsized } from '../../world/uploads.ts';
-import { newWorld, type World, worldOf } from '../../world/world.ts';
+import { builtOnce, newWorld, type World, worldOf } from '../../world/world.ts';
 import { collectAll, count, keys, scrub, wrong } from './garbage.ts';
 
 const DAY = 86_400_000;
@@ -358,21 +358,24 @@ describe('a slice', () => {
   });
 
   test.each(FAULTS)('that ends in %s at any call does no harm, and is made up for', async (fault) => {
-    const prepare = async () => {
-      world = await newWorld({ SCRUB: 'hash' });
-      await pushImage(world, 'acme/api', 'v1', 1, LARGE);
-      const loose = [await pushBlob(world, 'acme/api', noise(10, 8)), await pushBlob(world, 'acme/api', noise(10, 9))];
-      await world.env.BLOBS.delete(await keyOf(loose[0]?.digest ?? ''));
-      await flip(await keyOf(loose[1]?.digest ?? ''));
-      await world.env.BLOBS.put(blobKey((await contentOf('orphan')).digest), 'orphan');
-    };
-    await prepare();
+    const start = builtOnce(
+      async (made) => {
+        world = made;
+        await pushImage(world, 'acme/api', 'v1', 1, LARGE);
+        const loose = [await pushBlob(world, 'acme/api', noise(10, 8)), await pushBlob(world, 'acme/api', noise(10, 9))];
+        await world.env.BLOBS.delete(await keyOf(loose[0]?.digest ?? ''));
+        await flip(await keyOf(loose[1]?.digest ?? ''));
+        await world.env.BLOBS.put(blobKey((await contentOf('orphan')).digest), 'orphan');
+      },
+      { SCRUB: 'hash' },
+    );
+    world = await start();
     const later = Date.now() + 30 * DAY;
     const counted = faulty(world.env);
     await scrub(worldOf(counted.env), later);
     for (const at of indexesOf(counted.calls.length, FAULTS.indexOf(fault), FAULTS.length)) {
       const where = `${fault} at ${counted.calls[at]} (${at + 1} of ${counted.calls.length})`;
-      await prepare();
+      world = await start();
       const faults = faulty(world.env, fault, at);
       await Promise.race([scrub(worldOf(faults.env), later).catch(() => {}), faults.stopped]);
       await scrub(world, later);

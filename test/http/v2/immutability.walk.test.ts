@@ -1,4 +1,5 @@
 /** Immutable tags: the rule holds for every way to change a tag, and for concurrent requests. */
+
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RepositoryName } from '../../../src/oci/name.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
@@ -11,6 +12,7 @@ import { everyOrder } from '../../world/interleaving.ts';
 import { eventsDuring, tally } from '../../world/organizations.ts';
 import { api, refused } from '../../world/people.ts';
 import { digestAt, tagsOf } from '../../world/reading.ts';
+import { inFull } from '../../world/sampling.ts';
 import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 const REPOSITORY = 'acme/api';
@@ -259,28 +261,32 @@ describe('a rule changed during', () => {
     allowedBy: 'before' | 'after',
   ): Promise<string[]> {
     const outcomes: string[] = [];
-    await everyOrder(world, async (run) => {
-      await rule('MUTABLE');
-      const [was, next] = [await imageIn(world, REPOSITORY, 200 + run), await imageIn(world, REPOSITORY, 300 + run)];
-      await must(put('v1', was));
-      await rule(begin.value, ...begin.filters);
-      let done = 'before';
-      return {
-        outer: (at) => change(at, next),
-        inner: async (at) => {
-          if ((await digestAt(at, REPOSITORY, 'v1')) === was.digest) done = 'after';
-          const { status } = await say(at, ...begin.end);
-          return new Response(null, { status });
-        },
-        check: async (outer, inner) => {
-          expect(inner.status).toBe(200);
-          const now = await digestAt(world, REPOSITORY, 'v1');
-          outcomes.push(`${outer.status} ${now === was.digest ? 'stays' : 'changed'}`);
-          expect([`${doneWith} changed`, '403 stays', '503 stays']).toContain(outcomes.at(-1));
-          if (now !== was.digest) expect(done).toBe(allowedBy);
-        },
-      };
-    });
+    await everyOrder(
+      world,
+      async (run) => {
+        await rule('MUTABLE');
+        const [was, next] = [await imageIn(world, REPOSITORY, 200 + run), await imageIn(world, REPOSITORY, 300 + run)];
+        await must(put('v1', was));
+        await rule(begin.value, ...begin.filters);
+        let done = 'before';
+        return {
+          outer: (at) => change(at, next),
+          inner: async (at) => {
+            if ((await digestAt(at, REPOSITORY, 'v1')) === was.digest) done = 'after';
+            const { status } = await say(at, ...begin.end);
+            return new Response(null, { status });
+          },
+          check: async (outer, inner) => {
+            expect(inner.status).toBe(200);
+            const now = await digestAt(world, REPOSITORY, 'v1');
+            outcomes.push(`${outer.status} ${now === was.digest ? 'stays' : 'changed'}`);
+            expect([`${doneWith} changed`, '403 stays', '503 stays']).toContain(outcomes.at(-1));
+            if (now !== was.digest) expect(done).toBe(allowedBy);
+          },
+        };
+      },
+      inFull(1, 3),
+    );
     expect(await violations(world.env)).toEqual([]);
     return outcomes;
   }
