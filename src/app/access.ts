@@ -80,6 +80,23 @@ export function deniedTags(
   return { notToMake: push as Tag[], notToMove: retag as Tag[] };
 }
 
+/**
+ * Requires the rights to delete several tags and images. An image is deleted with all its tags, so a right that is limited to some
+ * tags is not enough for it.
+ * @returns the actor to record
+ * @throws unauthenticated, not-found, forbidden, too-much-work
+ */
+export function requireDeleteRights(
+  call: Pick<Call, 'authority' | 'address'>,
+  repository: RepositoryName,
+  { tags, images }: { tags: readonly Tag[]; images: boolean },
+): Actor {
+  const by = requireRight(call, 'delete', repository, images ? null : (tags[0] ?? null));
+  const denied = tagsDenied(call.authority, ['delete'], repository, tags).delete;
+  if (denied.length === 0) return by;
+  throw new Refusal('forbidden', { message: `you do not have the right to delete ${denied[0]}`, detail: denied.slice(0, 10) });
+}
+
 /** Returns true if the caller may know who changed something in a repository. This needs the right to push there. */
 export function maySeeActors({ authority }: Pick<Call, 'authority'>, repository: RepositoryName): boolean {
   return may(authority, 'push', repository);

@@ -16,3 +16,8 @@ export const IMAGES_MAX = 100;
 
 /** The maximum number of characters of a filter. A tag has the same limit. */
 export const FILTER_MAX = 128;
+
+/** Tags and images that one request deletes, and manifests that go with them because nothing else holds them. */
+export const DELETED_TAGS_MAX = 100;
+export const DELETED_IMAGES_MAX = 50;
+export const DELETED_MANIFESTS_MAX = 200;

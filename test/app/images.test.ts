@@ -1,8 +1,10 @@
 /** Operations on tags and images check rights and input by themselves, whatever `http` has checked. */
 import { beforeAll, expect, test } from 'vitest';
 import type { Call } from '../../src/app/call.ts';
+import { deleteChosen, deleteImage, deleteTag, previewDeletion } from '../../src/app/deletions.ts';
 import { listTagDetails } from '../../src/app/images.ts';
 import { parseRepositoryName } from '../../src/oci/name.ts';
+import { parseTag } from '../../src/oci/reference.ts';
 import { callAs, reasonOf } from '../world/call.ts';
 import { type Content, pushImage } from '../world/images.ts';
 import { makeAcme, makeRobot } from '../world/organizations.ts';
@@ -38,5 +40,28 @@ test('a malformed query is refused by the operation itself', async () => {
   const wrong = [{ n: 0 }, { n: 100_000 }, { filter: 'x'.repeat(10_000) }, { last: 'x' }, { sort: 'size' as never }];
   for (const query of wrong) {
     expect(await reason(puller, (call) => listTagDetails(call, REPOSITORY, query))).toBe('request-invalid');
+  }
+});
+
+test('deletions and their previews are for callers who may delete', async () => {
+  const operations = [
+    (call: Call) => deleteTag(call, REPOSITORY, parseTag('v1'), null),
+    (call: Call) => deleteImage(call, REPOSITORY, image.digest, null),
+    (call: Call) => previewDeletion(call, REPOSITORY, { tags: ['v1'] }),
+    (call: Call) => deleteChosen(call, REPOSITORY, { images: [image.digest] }, null),
+  ];
+  for (const operation of operations) {
+    const reasons = [await reason(null, operation), await reason(outsider, operation), await reason(puller, operation)];
+    expect(reasons).toEqual(['unauthenticated', 'not-found', 'forbidden']);
+  }
+});
+
+test('a malformed deletion is refused whatever the door let through', async () => {
+  const many = Array.from({ length: 101 }, (_, n) => `t${n}`);
+  for (const sent of [{}, { tags: ['a b'] }, { tags: many }, { images: ['v1'] }, { tags: ['v1'], orphans: 'all' as never }]) {
+    const call = await callAs(world, 'administrator', [REPOSITORY]);
+    for (const operation of [() => previewDeletion(call, REPOSITORY, sent), () => deleteChosen(call, REPOSITORY, sent, null)]) {
+      expect(await reasonOf(world, operation)).toBe('request-invalid');
+    }
   }
 });

@@ -469,6 +469,43 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
       },
     ),
 
+  'DELETE /api/v1/repositories/:name{.+}/-/tags/:tag': ({ alice, olga, bob }) =>
+    bare(ofApi('tags/v1'), {
+      as: alice.basic,
+      records: ['acme/api: tag.deleted'],
+      notFor: [null, olga.basic, bob.basic],
+      absent: [ofApi('tags/none'), ofApi('tags/%20'), ofNone('tags/v1')],
+    }),
+  'DELETE /api/v1/repositories/:name{.+}/-/images/:digest': ({ alice, olga, bob, image }) =>
+    bare(ofApi(`images/${image.digest}`), {
+      as: alice.basic,
+      records: ['acme/api: tag.deleted', 'acme/api: manifest.deleted'],
+      notFor: [null, olga.basic, bob.basic],
+      absent: [ofApi(`images/${NO_DIGEST}`), ofApi('images/v1'), ofNone(`images/${image.digest}`)],
+    }),
+  'POST /api/v1/repositories/:name{.+}/-/deletion': ({ alice, olga, bob, image }) =>
+    json(
+      ofApi('deletion'),
+      { tags: ['v1'], images: [image.digest] },
+      {
+        as: alice.basic,
+        records: ['acme/api: tag.deleted', 'acme/api: manifest.deleted'],
+        notFor: [null, olga.basic, bob.basic],
+        absent: [ofNone('deletion')].map(underApi),
+      },
+    ),
+  'POST /api/v1/repositories/:name{.+}/-/deletion/preview': ({ alice, olga, bob }) =>
+    json(
+      ofApi('deletion/preview'),
+      { tags: ['v1'], orphans: 'delete' },
+      {
+        as: alice.basic,
+        records: [],
+        notFor: [null, olga.basic, bob.basic],
+        absent: [ofNone('deletion/preview')].map(underApi),
+      },
+    ),
+
   'POST /api/v1/repositories/:name{.+}/-/tags/:tag/rollback': async ({ alice, olga, bob }) => {
     await pushImage(world, 'acme/api', 'v1', 2);
     return json(

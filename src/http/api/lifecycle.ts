@@ -34,7 +34,7 @@ import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
 import { answer, answerNothing, timeOf, withinAnswer } from './answers.ts';
 import { operation } from './operation.ts';
-import { expectedVersion } from './params.ts';
+import { expectedPlan, expectedVersion } from './params.ts';
 
 const GROUP = 'Lifecycle';
 
@@ -150,17 +150,6 @@ runs of the schedule. It cannot be run on condition. \`unfinished\` says that th
       return answer({ ...shownItems(deleted), remaining, ...(unfinished ? { unfinished } : {}) });
     },
   );
-
-/**
- * Returns a function that is true for every ETag that the `If-Match` header lists (RFC 9110, section 13.1.1). `null` if the
- * header is missing or `*`.
- */
-function expectedPlan(c: RequestContext): ((etag: string) => boolean) | null {
-  const header = c.req.header('if-match');
-  if (header === undefined || header.trim() === '*') return null;
-  const etags = header.split(',').map((etag) => etag.trim());
-  return (etag) => etags.includes(etag);
-}
 
 function answerLifecycle({ policy, report, version }: Lifecycle): Response {
   const lastReport = report && shownReport(report);

@@ -44,6 +44,17 @@ export function expectedVersion(c: RequestContext): number | null {
 }
 
 /**
+ * Returns a function that is true for every ETag that the `If-Match` header lists (RFC 9110, section 13.1.1). `null` if the
+ * header is missing or `*`.
+ */
+export function expectedPlan(c: RequestContext): ((etag: string) => boolean) | null {
+  const header = c.req.header('if-match');
+  if (header === undefined || header.trim() === '*') return null;
+  const etags = header.split(',').map((etag) => etag.trim());
+  return (etag) => etags.includes(etag);
+}
+
+/**
  * The value of the header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). The draft requires a quoted string, but
  * many clients send it without quotes. `null` if the header is missing.
  * @throws request-invalid

@@ -85,7 +85,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
       description:
         'An immutable tag can be neither moved nor deleted. Lifecycle rules leave it alone, too, unless a rule has ' +
         '`includeImmutable`. `latest` is no exception, nor are the tags of signatures, which cosign moves to add a ' +
-        'signature: exclude `sha256-*` for that. Deleting an image still deletes its tags. The setting applies to ' +
+        'signature: exclude `sha256-*` for that. An image with an immutable tag is not deleted. The setting applies to ' +
         'existing tags as well.',
       conditional: true,
       body: tagMutability,

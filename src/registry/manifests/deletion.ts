@@ -1,32 +1,20 @@
 /**
- * Moves tags and manifests to the trash, on the request of a client or by a lifecycle rule. Each deletion is one batch, which
- * requires that the facts on which it is based are unchanged.
+ * Moves the tags and manifests that a lifecycle rule has chosen to the trash. Each deletion is one batch, which requires that the
+ * facts on which it is based are unchanged.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { prepare } from '../../events/sql.ts';
-import type { Condition } from '../../oci/condition.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
-import type { Reference, Tag } from '../../oci/reference.ts';
+import type { Tag } from '../../oci/reference.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
-import { requireUnreferenced } from '../blobs.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
-import {
-  type DeletedTag,
-  type Deletion,
-  deleteTags,
-  type TagSelection,
-  tagNamed,
-  tagsNaming,
-  tagsOfList,
-  tagsWithoutSubject,
-} from '../tags/changes.ts';
-import { requireCondition } from '../tags/guards.ts';
-import { MUTABILITY_RULE, requireMutable, withMutabilityRule } from '../tags/mutability.ts';
-import { type AttachedTag, attachedBelow, type ReferencingManifest, trashManifests } from './drop.ts';
-import { type DocumentRow, INLINE_REFERENCES, referencesOf, unknownManifest } from './manifests.ts';
+import { type DeletedTag, deleteTags, tagsOfList, tagsWithoutSubject } from '../tags/changes.ts';
+import { MUTABILITY_RULE } from '../tags/mutability.ts';
+import { type AttachedTag, type ReferencingManifest, trashManifests } from './drop.ts';
+import { type DocumentRow, INLINE_REFERENCES, referencesOf } from './manifests.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
@@ -36,135 +24,21 @@ export function requireDeletion(env: Vars): void {
   throw new Refusal('deletion-disabled');
 }
 
-/**
- * Endpoint end-9: deletes a tag, or a manifest with its tags.
- * @param condition the condition of the request: which digest the tag must name, or that the manifest must exist
- * @throws manifest-unknown, content-referenced, deletion-disabled, tag-immutable, condition-failed
- */
-export async function deleteManifest(
-  env: Stores,
-  repository: RepositoryName,
-  reference: Reference,
-  condition: Condition | null,
-  by: Actor,
-): Promise<void> {
-  requireDeletion(env);
-  if (reference.digest !== undefined) await deleteByDigest(env, { repository, digest: reference.digest, condition, by });
-  else await deleteTag(env, { repository, tag: reference.tag, condition, by });
-}
-
-interface TagDeletion {
-  repository: RepositoryName;
-  tag: Tag;
-  condition: Condition | null;
-  by: Actor;
-}
-
-async function deleteTag(env: Database, { repository, tag, condition, by }: TagDeletion): Promise<void> {
-  const selected = tagNamed(tag);
-  await withMutabilityRule(env, repository, async (judgement) => {
-    const batch = newBatch(env);
-    // For a tag that does not exist, the answer is 404, even if the request has a condition (RFC 9110, 13.2.1).
-    batch.require(
-      'manifest-unknown',
-      `EXISTS (${selected.sql})`,
-      { ...selected.parameters, repository },
-      {
-        message: `there is no tag ${tag} in ${repository}`,
-        detail: { tag },
-      },
-    );
-    requireCondition(batch, env, { repository, digest: null, tags: [tag], condition });
-    requireMutable(batch, env, repository, selected, { judgement, names: [tag] });
-    deleteTags(batch, repository, selected, { by, reason: null }, { toTrash: true });
-    await batch.commit();
-  });
-}
-
-interface ManifestDeletion {
-  repository: RepositoryName;
-  digest: Digest;
-  condition: Condition | null;
-  by: Actor;
-}
-
-async function deleteByDigest(env: Stores, { repository, digest, condition, by }: ManifestDeletion): Promise<void> {
-  const selected = tagsNaming(digest);
-  const deletion = { by, reason: null };
-  const manifests = await referencesIn(env, repository, [digest]);
-  if (manifests.length === 0) throw unknownManifest(repository, { digest });
-  const attached = await findAttached(env, repository, digest);
-  await withMutabilityRule(env, repository, async (judgement) => {
-    const names = judgement.rule === '' ? [] : await namesOf(env, repository, selected);
-    const batch = newBatch(env);
-    requireUnreferenced(batch, env, repository, digest);
-    batch.require(
-      'manifest-unknown',
-      `EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest
-        ${condition ? "AND object_key IS NOT ''" : ''})`,
-      { repository, digest },
-      { detail: { digest } },
-    );
-    requireCondition(batch, env, { repository, digest, tags: [], condition });
-    requireMutable(batch, env, repository, selected, { judgement, names });
-    const moveToTrash = trashManifests(batch, repository, manifests, deletion, 'TRUE');
-    deleteTags(batch, repository, selected, deletion, { toTrash: false });
-    moveToTrash();
-    for (const level of attached) deleteAttached(batch, repository, level, deletion);
-    await batch.commit();
-  });
-}
-
-interface AttachedLevel {
-  tags: AttachedTag[];
-  /** The manifests that these tags name. */
-  manifests: ReferencingManifest[];
-}
-
-/** Finds the tags that are attached to a manifest by their name, and the manifests that they name, level by level. */
-async function findAttached(env: Stores, repository: RepositoryName, digest: Digest): Promise<AttachedLevel[]> {
-  const levels = await attachedBelow(env, repository, digest);
-  if (levels.length === 0) return [];
-  const manifests = await referencesIn(env, repository, [...new Set(levels.flat().map((tag) => tag.digest))]);
-  return levels.map((tags) => ({
-    tags,
-    manifests: manifests.filter((manifest) => tags.some((tag) => tag.digest === manifest.digest)),
-  }));
-}
-
-/**
- * Adds the steps that delete attached tags, and the manifests that they name unless these are still referenced. The subject of
- * the tags is deleted at this point.
- */
-function deleteAttached(
-  batch: Batch,
-  repository: RepositoryName,
-  { tags, manifests }: AttachedLevel,
-  deletion: Deletion,
-): void {
-  deleteTags(batch, repository, tagsWithoutSubject(tags), deletion, { toTrash: true });
-  trashManifests(batch, repository, manifests, deletion, IS_UNREFERENCED)();
-}
-
-async function namesOf(env: Database, repository: RepositoryName, { sql, parameters }: TagSelection): Promise<Tag[]> {
-  const { results } = await prepare(env, `SELECT name FROM (${sql})`, { ...parameters, repository }).all<{ name: Tag }>();
-  return results.map(({ name }) => name);
-}
-
 /** Returns those manifests of `digests` that exist, with the digests that their documents reference. */
-async function referencesIn(env: Stores, repository: RepositoryName, digests: Digest[]): Promise<ReferencingManifest[]> {
+export async function referencesIn(env: Stores, repository: RepositoryName, digests: Digest[]): Promise<ReferencingManifest[]> {
   const { results } = await prepare(
     env,
     `SELECT m.digest, m.object_key, ${INLINE_REFERENCES} FROM json_each(:digests) d
      CROSS JOIN manifests m ON m.repository_id = ${REPOSITORY_ID} AND m.digest = d.value`,
     { repository, digests },
   ).all<DocumentRow>();
-  return Promise.all(
-    results.map(async (row) => ({
-      digest: row.digest,
-      references: (await referencesOf(env, row)) ?? (await referencesByRow(env, repository, row.digest)),
-    })),
-  );
+  const manifests: ReferencingManifest[] = [];
+  // One after the other: several long documents at once could use up the memory of the isolate.
+  for (const row of results) {
+    const references = (await referencesOf(env, row)) ?? (await referencesByRow(env, repository, row.digest));
+    manifests.push({ digest: row.digest, references });
+  }
+  return manifests;
 }
 
 /**
@@ -202,7 +76,7 @@ export interface ExpiredContent {
 }
 
 /** An SQL condition on a manifest `m`: no tag names it, no manifest references it, and its subject does not exist. */
-const IS_UNREFERENCED = `NOT EXISTS (
+export const IS_UNREFERENCED = `NOT EXISTS (
     SELECT 1 FROM tags INDEXED BY tags_by_digest WHERE repository_id = ${REPOSITORY_ID} AND digest = m.digest)
   AND NOT EXISTS (SELECT 1 FROM manifest_references WHERE repository_id = ${REPOSITORY_ID} AND child = m.digest)
   AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = ${REPOSITORY_ID} AND s.digest = m.subject)`;
@@ -210,7 +84,7 @@ const IS_UNREFERENCED = `NOT EXISTS (
 /** An SQL condition on a manifest `m`: it is unreferenced, and no lease protects it. */
 const IS_DELETABLE = `${IS_UNREFERENCED} AND m.leased_until <= unixepoch()`;
 
-interface DeletedContent {
+export interface DeletedContent {
   tags: DeletedTag[];
   manifests: Digest[];
 }

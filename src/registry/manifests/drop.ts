@@ -183,13 +183,17 @@ export interface AttachedTag {
 const LEVELS_MAX = 10;
 
 /**
- * Finds the tags attached to a manifest, then the tags attached to the manifests that these name, level by level. Each manifest
- * is visited once. If there are no such tags, this takes one query.
+ * Finds the tags attached to some manifests, then the tags attached to the manifests that these name, level by level. Each
+ * manifest is visited once. If there are no such tags, this takes one query.
  */
-export async function attachedBelow(env: Database, repository: RepositoryName, root: Digest): Promise<AttachedTag[][]> {
+export async function attachedBelow(
+  env: Database,
+  repository: RepositoryName,
+  roots: readonly Digest[],
+): Promise<AttachedTag[][]> {
   const levels: AttachedTag[][] = [];
-  const seen = new Set<Digest>([root]);
-  let subjects: Digest[] = [root];
+  const seen = new Set<Digest>(roots);
+  let subjects: readonly Digest[] = roots;
   while (subjects.length > 0 && levels.length < LEVELS_MAX) {
     const names = subjects.flatMap((subject) => tagsAttachableTo(subject).map((tag) => ({ tag, subject })));
     const { results } = await prepare(
@@ -199,7 +203,7 @@ export async function attachedBelow(env: Database, repository: RepositoryName, r
          AND t.digest <> value ->> 'subject'`,
       { repository, names },
     ).all<AttachedTag>();
-    const level = results.filter(({ digest }) => digest !== root);
+    const level = results.filter(({ digest }) => !roots.includes(digest));
     if (level.length > 0) levels.push(level);
     subjects = [...new Set(level.map(({ digest }) => digest))].filter((digest) => !seen.has(digest));
     for (const digest of subjects) seen.add(digest);

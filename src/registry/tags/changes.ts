@@ -131,20 +131,21 @@ export interface Deletion {
   reason: string | null;
 }
 
-/** Selects one tag by its name. */
-export function tagNamed(tag: Tag): TagSelection {
+/** Selects tags by their names, except those that name one of the digests. */
+export function tagsNamed(tags: readonly Tag[], except: readonly Digest[]): TagSelection {
   return {
-    sql: `SELECT name, digest, 0 AS reserved FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = :tag`,
-    parameters: { tag },
+    sql: `SELECT name, digest, 0 AS reserved FROM tags WHERE repository_id = ${REPOSITORY_ID}
+      AND name IN (SELECT value FROM json_each(:named)) AND digest NOT IN (SELECT value FROM json_each(:gone))`,
+    parameters: { named: tags, gone: except },
   };
 }
 
-/** Selects all tags of a manifest. */
-export function tagsNaming(digest: Digest): TagSelection {
+/** Selects all tags of some manifests. */
+export function tagsNaming(digests: readonly Digest[]): TagSelection {
   return {
-    sql: `SELECT name, digest, 0 AS reserved FROM tags INDEXED BY tags_by_digest
-      WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest`,
-    parameters: { digest },
+    sql: `SELECT t.name, t.digest, 0 AS reserved FROM json_each(:gone) d
+      CROSS JOIN tags t INDEXED BY tags_by_digest ON t.repository_id = ${REPOSITORY_ID} AND t.digest = d.value`,
+    parameters: { gone: digests },
   };
 }
 

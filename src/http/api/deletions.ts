@@ -1,0 +1,97 @@
+/** Deletions of tags and images, one or several at once, with a preview. */
+import { Hono } from 'hono';
+import { type DeletionPreview, deleteChosen, deleteImage, deleteTag, previewDeletion } from '../../app/deletions.ts';
+import { deletedContent, deletionPreview, deletionRequest } from '../../contract/deletions.ts';
+import { parseCondition } from '../../oci/condition.ts';
+import { parseDigest } from '../../oci/digest.ts';
+import { isTag, type Tag } from '../../oci/reference.ts';
+import { DELETED_IMAGES_MAX, DELETED_TAGS_MAX } from '../../vocabulary/images.ts';
+import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
+import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
+import { chargeReferences } from '../limits.ts';
+import { answer } from './answers.ts';
+import { operation } from './operation.ts';
+import { expectedPlan } from './params.ts';
+
+const TRASH = 'What is deleted goes to the trash, from which it can be restored for a while.';
+const DELETED = { 200: { description: 'What was deleted', schema: deletedContent } };
+
+/** Rows that the deletion of a tag or an image writes. */
+const ROWS_EACH = 10;
+
+export const deletions = new Hono<AppEnv>({ strict: false })
+  .delete(
+    '/repositories/:name{.+}/-/tags/:tag',
+    operation({
+      group: 'Tags',
+      summary: 'Delete a tag',
+      description:
+        `The image that it names stays. ${TRASH} With \`If-Match: "sha256:…"\` the tag is only deleted if it names that digest ` +
+        'now.',
+      answers: DELETED,
+    }),
+    async (c) => answer(await deleteTag(callOf(c), repositoryIn(c), tagIn(c), conditionOf(c))),
+  )
+  .delete(
+    '/repositories/:name{.+}/-/images/:digest',
+    operation({
+      group: 'Images',
+      summary: 'Delete an image, with its tags',
+      description:
+        'Signatures and the like that are attached to it by a tag are deleted with it. Refused while an index lists the image, ' +
+        `and if one of its tags is immutable. ${TRASH}`,
+      answers: DELETED,
+    }),
+    async (c) =>
+      answer(await deleteImage(callOf(c), repositoryIn(c), parseDigest(c.req.param('digest') ?? ''), conditionOf(c))),
+  )
+  .post(
+    '/repositories/:name{.+}/-/deletion/preview',
+    operation({
+      group: 'Images',
+      summary: 'Preview what a deletion of tags and images would take',
+      description: 'Deletes nothing. Needs the same right as the deletion.',
+      body: deletionRequest,
+      answers: { 200: { description: 'What would go. The ETag identifies it', schema: deletionPreview } },
+    }),
+    async (c) => {
+      const { body } = c.var;
+      return answerPreview(await withFieldsIn('body', () => previewDeletion(callOf(c), repositoryIn(c), body)));
+    },
+  )
+  .post(
+    '/repositories/:name{.+}/-/deletion',
+    operation({
+      group: 'Images',
+      summary: 'Delete several tags and images at once',
+      description:
+        `Deletes everything that is named, or nothing: up to ${DELETED_TAGS_MAX} tags and ${DELETED_IMAGES_MAX} images. ${TRASH} ` +
+        'Needs the right to delete all tags: a right to some tags deletes them one by one. ' +
+        'With `If-Match` and the ETag of a preview it is refused if something else would go by now.',
+      conditional: true,
+      body: deletionRequest,
+      answers: DELETED,
+    }),
+    async (c) => {
+      const { body } = c.var;
+      chargeReferences(c, ROWS_EACH * ((body.tags ?? []).length + (body.images ?? []).length));
+      return answer(await withFieldsIn('body', () => deleteChosen(callOf(c), repositoryIn(c), body, expectedPlan(c))));
+    },
+  );
+
+function conditionOf(c: RequestContext) {
+  return parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
+}
+
+/** A text that cannot be a tag names nothing. @throws manifest-unknown */
+function tagIn(c: RequestContext): Tag {
+  const tag = c.req.param('tag') ?? '';
+  if (isTag(tag)) return tag;
+  throw new Refusal('manifest-unknown', { message: 'there is no tag of this name: it is not a valid tag' });
+}
+
+function answerPreview({ etag, ...plan }: DeletionPreview): Response {
+  const response = answer(plan);
+  response.headers.set('etag', etag);
+  return response;
+}

@@ -1,0 +1,205 @@
+/** Previews of deletions: what would go with the tags and manifests that somebody names, and how many bytes come back. */
+import type { Env, Vars } from '../../env.ts';
+import { type Database, newBatch } from '../../events/batch.ts';
+import { prepare } from '../../events/sql.ts';
+import { type Digest, digestOf } from '../../oci/digest.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import type { Tag } from '../../oci/reference.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
+import { referencesIn } from '../manifests/deletion.ts';
+import type { ReferencingManifest } from '../manifests/drop.ts';
+import { type AttachedLevel, absent, findAttached, HOLDERS, IS_HELD, type NamedContent } from '../manifests/named-deletion.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
+import { type DeletedTag, tagsNamed, tagsNaming } from '../tags/changes.ts';
+import { isImmutable, MUTABILITY_RULE, mutabilityOf } from '../tags/mutability.ts';
+
+type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
+
+export interface DeletionPlan {
+  /** The tags that go: those that are named, and those of the manifests that go. */
+  tags: (DeletedTag & { immutable: boolean })[];
+  /** Tags of signatures and the like that go with their image. */
+  attached: DeletedTag[];
+  manifests: { digest: Digest; mediaType: string; size: number }[];
+  /** Manifests that stay although they are named: a manifest that is not to be deleted references them. */
+  referenced: { digest: Digest; referencedBy: Digest }[];
+  /** Bytes that the repository no longer holds once the trash is emptied. */
+  bytes: number;
+  /** Those of them that no other repository holds. */
+  freedBytes: number;
+  /** Identifies the plan. */
+  etag: string;
+}
+
+/** Rounds in which manifests are looked for that nothing holds any more: images of an index, and their signatures. */
+const ROUNDS = 4;
+/** Manifests that are found in one of them. */
+const ORPHANS_MAX = 200;
+
+/**
+ * SQL: manifests that a manifest of `:frontier` lists, or whose subject that is, or that a tag of `:named` names, and that nothing
+ * else holds. They are not among `:gone`.
+ */
+const ORPHANS = `SELECT d.value FROM (
+    SELECT c.value ->> 'digest' AS value FROM json_each(:frontier) f
+      CROSS JOIN manifests p ON p.repository_id = ${REPOSITORY_ID} AND p.digest = f.value
+      CROSS JOIN json_each(p.content, '$.manifests') c
+    UNION SELECT s.digest FROM json_each(:frontier) f
+      CROSS JOIN manifests s INDEXED BY manifests_by_subject ON s.repository_id = ${REPOSITORY_ID} AND s.subject = f.value
+    UNION SELECT t.digest FROM json_each(:named) n CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = n.value) d
+  CROSS JOIN manifests m ON m.repository_id = ${REPOSITORY_ID} AND m.digest = d.value
+  WHERE d.value NOT IN (SELECT value FROM json_each(:gone)) AND NOT ${IS_HELD} LIMIT ${ORPHANS_MAX + 1}`;
+
+/**
+ * Finds the manifests that nothing holds any more once this content is gone: what tags named, what indexes list, and signatures
+ * of these by subject. Images of an index with a long document are not found.
+ */
+export async function orphansOf(
+  env: Database,
+  repository: RepositoryName,
+  { tags, digests }: Pick<NamedContent, 'tags' | 'digests'>,
+): Promise<Digest[]> {
+  const gone = new Set(digests);
+  let frontier = digests;
+  for (let round = 0; round < ROUNDS; round++) {
+    const parameters = { repository, frontier, named: tags, gone: [...gone] };
+    const { results } = await prepare(env, ORPHANS, parameters).all<{ value: Digest }>();
+    frontier = results.map(({ value }) => value).filter((digest) => !gone.has(digest));
+    if (frontier.length === 0) break;
+    for (const digest of frontier) gone.add(digest);
+    if (gone.size > ORPHANS_MAX) break;
+  }
+  return [...gone].slice(digests.length);
+}
+
+/**
+ * @throws manifest-unknown if something that is named does not exist
+ */
+export async function planDeletion(env: Stores, repository: RepositoryName, named: NamedContent): Promise<DeletionPlan> {
+  const { tags, manifests, missing, referenced, rule } = await readNamed(env, repository, named);
+  if (missing.length > 0) throw new Refusal('manifest-unknown', absent(missing));
+  const references = named.digests.length === 0 ? [] : await referencesIn(env, repository, named.digests);
+  const levels = await findAttached(env, repository, named.digests);
+  const below = await attachedThatGo(env, repository, { tags, manifests, levels });
+  const going = [...manifests, ...below.manifests];
+  const goingReferences = [...references, ...levels.flatMap((level) => level.manifests)].filter(({ digest }) =>
+    going.some((manifest) => manifest.digest === digest),
+  );
+  const mutability = mutabilityOf(rule);
+  return {
+    tags: tags.map((tag) => ({ ...tag, immutable: isImmutable(mutability, tag.tag) })),
+    attached: below.tags,
+    manifests: going,
+    referenced,
+    ...(await bytesOf(env, repository, going, goingReferences)),
+    etag: await etagOf(tags, [...going.map(({ digest }) => digest), ...below.tags.map(({ tag }) => tag)]),
+  };
+}
+
+type ManifestRow = DeletionPlan['manifests'][number];
+
+async function readNamed(env: Database, repository: RepositoryName, { tags, digests }: NamedContent) {
+  const [ofNames, ofManifests] = [tagsNamed(tags, digests), tagsNaming(digests)];
+  const parameters = { ...ofNames.parameters, repository };
+  const batch = newBatch(env);
+  const named = batch.query<DeletedTag>(
+    `SELECT name AS tag, digest FROM (${ofNames.sql} UNION ALL ${ofManifests.sql}) ORDER BY name`,
+    parameters,
+  );
+  const found = batch.query<ManifestRow>(
+    `SELECT m.digest, m.media_type AS mediaType, m.size FROM json_each(:gone) d
+     CROSS JOIN manifests m ON m.repository_id = ${REPOSITORY_ID} AND m.digest = d.value`,
+    parameters,
+  );
+  const holders = batch.query<{ digest: Digest; referencedBy: Digest }>(
+    `SELECT child AS digest, min(parent) AS referencedBy FROM (${HOLDERS}) GROUP BY child`,
+    parameters,
+  );
+  const rules = batch.query<{ rule: string }>(`SELECT ${MUTABILITY_RULE} AS rule`, { repository });
+  const results = await batch.commit();
+  const [goingTags, manifests] = [results.of(named), results.of(found)];
+  const known = new Set<string>([...goingTags.map(({ tag }) => tag), ...manifests.map(({ digest }) => digest)]);
+  return {
+    tags: goingTags,
+    manifests,
+    missing: [...tags, ...digests].filter((name) => !known.has(name)),
+    referenced: results.of(holders),
+    rule: results.first(rules)?.rule ?? '',
+  };
+}
+
+interface Going {
+  tags: DeletedTag[];
+  manifests: ManifestRow[];
+  levels: AttachedLevel[];
+}
+
+/** The attached tags go with their subject, and what they name unless something else holds it. */
+async function attachedThatGo(
+  env: Database,
+  repository: RepositoryName,
+  { tags, manifests, levels }: Going,
+): Promise<Pick<Going, 'tags' | 'manifests'>> {
+  const gone = new Set(manifests.map(({ digest }) => digest));
+  const names = new Set<Tag>(tags.map(({ tag }) => tag));
+  const found: Pick<Going, 'tags' | 'manifests'> = { tags: [], manifests: [] };
+  for (const level of levels) {
+    const going = level.tags.filter(({ tag, subject }) => gone.has(subject) && !names.has(tag));
+    for (const { tag, digest } of going) {
+      names.add(tag);
+      found.tags.push({ tag, digest });
+    }
+    const { results } = await prepare(
+      env,
+      `SELECT m.digest, m.media_type AS mediaType, m.size FROM json_each(:candidates) d
+       CROSS JOIN manifests m ON m.repository_id = ${REPOSITORY_ID} AND m.digest = d.value WHERE NOT ${IS_HELD}`,
+      {
+        ...{ repository, named: [...names], gone: [...gone] },
+        candidates: level.manifests.map(({ digest }) => digest).filter((digest) => !gone.has(digest)),
+      },
+    ).all<ManifestRow>();
+    found.manifests.push(...results);
+    for (const { digest } of results) gone.add(digest);
+  }
+  return found;
+}
+
+/** Digests in one parameter. D1 takes 2 MB. */
+const CHILDREN_MAX = 10_000;
+
+/** Bytes of the manifests, and of the blobs that only they reference in the repository. */
+async function bytesOf(
+  env: Database,
+  repository: RepositoryName,
+  manifests: ManifestRow[],
+  references: ReferencingManifest[],
+): Promise<{ bytes: number; freedBytes: number }> {
+  const documents = manifests.reduce((sum, { size }) => sum + size, 0);
+  const gone = manifests.map(({ digest }) => digest);
+  const children = [...new Set(references.flatMap((manifest) => manifest.references))];
+  const sums = { bytes: documents, freedBytes: documents };
+  for (let from = 0; from < children.length; from += CHILDREN_MAX) {
+    const row = await prepare(env, BYTES, {
+      ...{ repository, gone },
+      children: children.slice(from, from + CHILDREN_MAX),
+    }).first<{ bytes: number; freed: number }>();
+    sums.bytes += row?.bytes ?? 0;
+    sums.freedBytes += row?.freed ?? 0;
+  }
+  return sums;
+}
+
+/** SQL: bytes of the blobs of `:children` that no manifest outside of `:gone` needs; `freed`: that no other repository holds. */
+const BYTES = `SELECT coalesce(sum(size), 0) AS bytes, coalesce(sum(size) FILTER (WHERE NOT is_shared), 0) AS freed FROM (
+    SELECT b.size, EXISTS (SELECT 1 FROM repository_blobs o WHERE o.digest = b.digest AND o.repository_id <> ${REPOSITORY_ID})
+        AS is_shared
+    FROM json_each(:children) c CROSS JOIN blobs b ON b.digest = c.value
+    CROSS JOIN repository_blobs l ON l.digest = b.digest AND l.repository_id = ${REPOSITORY_ID}
+    WHERE NOT EXISTS (SELECT 1 FROM manifest_references x WHERE x.repository_id = ${REPOSITORY_ID} AND x.child = b.digest
+      AND x.parent NOT IN (SELECT value FROM json_each(:gone))))`;
+
+/** The same for the same content. */
+async function etagOf(tags: DeletedTag[], names: string[]): Promise<string> {
+  const listed = [...tags.map(({ tag, digest }) => `${tag} ${digest}`), ...names].sort();
+  return `"${(await digestOf('sha256', new TextEncoder().encode(listed.join('\n')))).slice(7, 39)}"`;
+}

@@ -1,0 +1,252 @@
+/**
+ * Moves tags and manifests that a client names to the trash: one of them by the protocol, or several by the management API. A
+ * deletion is one batch, which deletes everything that was named or nothing.
+ */
+import type { Env, Vars } from '../../env.ts';
+import { type Batch, type Database, newBatch } from '../../events/batch.ts';
+import type { Actor } from '../../events/event.ts';
+import { type Parameters, prepare } from '../../events/sql.ts';
+import type { Condition } from '../../oci/condition.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import type { Reference, Tag } from '../../oci/reference.ts';
+import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
+import { REPOSITORY_ID } from '../repositories/repositories.ts';
+import { type DeletedTag, deleteTags, type TagSelection, tagsNamed, tagsNaming, tagsWithoutSubject } from '../tags/changes.ts';
+import { requireCondition } from '../tags/guards.ts';
+import { type Judgement, requireMutable, withMutabilityRule } from '../tags/mutability.ts';
+import { type DeletedContent, IS_UNREFERENCED, referencesIn, requireDeletion } from './deletion.ts';
+import { type AttachedTag, attachedBelow, type ReferencingManifest, trashManifests } from './drop.ts';
+import { unknownManifest } from './manifests.ts';
+
+type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
+
+/** Content that a client wants to delete. */
+export interface NamedContent {
+  tags: Tag[];
+  digests: Digest[];
+  /** Manifests among `digests` that the client did not name: they go only if nothing but the rest of `digests` holds them. */
+  orphans?: Digest[];
+}
+
+interface NamedDeletion {
+  by: Actor;
+  /** The condition of a request about one tag or manifest. */
+  condition?: Condition | null;
+  /** The tags that go, as the client saw them; `null`: whatever there is now. */
+  expected?: DeletedTag[] | null;
+}
+
+/**
+ * Endpoint end-9: deletes a tag, or a manifest with its tags.
+ * @param condition the condition of the request: which digest the tag must name, or that the manifest must exist
+ * @throws manifest-unknown, content-referenced, deletion-disabled, tag-immutable, condition-failed
+ */
+export async function deleteManifest(
+  env: Stores,
+  repository: RepositoryName,
+  { tag, digest }: Reference,
+  condition: Condition | null,
+  by: Actor,
+): Promise<DeletedContent> {
+  const named = { tags: tag === undefined ? [] : [tag], digests: digest === undefined ? [] : [digest] };
+  return deleteNamed(env, repository, named, { condition, by });
+}
+
+/**
+ * Deletes tags, and manifests with their tags and with the signatures and the like that are attached to them by a tag.
+ * @throws manifest-unknown, content-referenced, deletion-disabled, tag-immutable, condition-failed, version-mismatch if the tags
+ *   are not those expected, conflict if something holds an orphan by now
+ */
+export async function deleteNamed(
+  env: Stores,
+  repository: RepositoryName,
+  named: NamedContent,
+  deletion: NamedDeletion,
+): Promise<DeletedContent> {
+  requireDeletion(env);
+  const manifests = named.digests.length === 0 ? [] : await referencesIn(env, repository, named.digests);
+  const [only] = named.digests;
+  if (manifests.length === 0 && only !== undefined) throw unknownManifest(repository, { digest: only });
+  requireFewReferences(manifests);
+  const attached = await findAttached(env, repository, named.digests);
+  return withMutabilityRule(env, repository, (judgement) =>
+    deleteOnce(env, repository, { named, manifests, attached, judgement }, deletion),
+  );
+}
+
+/** Bytes of the digests that the manifests of one deletion may reference. Each million takes several statements. */
+const REFERENCES_MAX_BYTES = 2_000_000;
+
+/** @throws too-much-work */
+function requireFewReferences(manifests: ReferencingManifest[]): void {
+  const bytes = manifests.reduce((sum, { references }) => sum + references.reduce((all, { length }) => all + length + 3, 0), 0);
+  if (manifests.length <= 1 || bytes <= REFERENCES_MAX_BYTES) return;
+  throw new Refusal('too-much-work', {
+    message: 'these images consist of too many parts to delete them at once. Nothing was deleted: name fewer of them',
+  });
+}
+
+interface Found {
+  named: NamedContent;
+  manifests: ReferencingManifest[];
+  attached: AttachedLevel[];
+  judgement: Judgement;
+}
+
+async function deleteOnce(
+  env: Stores,
+  repository: RepositoryName,
+  { named, manifests, attached, judgement }: Found,
+  { by, condition = null, expected = null }: NamedDeletion,
+): Promise<DeletedContent> {
+  const { tags, digests, orphans = [] } = named;
+  const [ofNames, ofManifests] = [tagsNamed(tags, digests), tagsNaming(digests)];
+  const changing = { sql: `${ofNames.sql} UNION ALL ${ofManifests.sql}`, parameters: ofNames.parameters };
+  const names = judgement.rule === '' || digests.length === 0 ? tags : await namesOf(env, repository, changing);
+  const batch = newBatch(env);
+  requireUnheld(batch, repository, orphans, named);
+  requireUnreferenced(batch, env, repository, digests);
+  // For a tag that does not exist, the answer is 404, even if the request has a condition (RFC 9110, 13.2.1).
+  requirePresent(batch, env, repository, named, condition !== null);
+  requireCondition(batch, env, { repository, digest: digests[0] ?? null, tags, condition });
+  if (expected !== null) requireExpected(batch, repository, changing, expected);
+  requireMutable(batch, env, repository, changing, { judgement, names });
+  const deletion = { by, reason: null };
+  const deleted = tags.length === 0 ? [] : [deleteTags(batch, repository, ofNames, deletion, { toTrash: true })];
+  const moved = [];
+  if (manifests.length > 0) {
+    const moveToTrash = trashManifests(batch, repository, manifests, deletion, 'TRUE');
+    deleted.push(deleteTags(batch, repository, ofManifests, deletion, { toTrash: false }));
+    moved.push(moveToTrash());
+  }
+  for (const level of attached) {
+    deleted.push(deleteTags(batch, repository, tagsWithoutSubject(level.tags), deletion, { toTrash: true }));
+    moved.push(trashManifests(batch, repository, level.manifests, deletion, IS_UNREFERENCED)());
+  }
+  const results = await batch.commit();
+  return {
+    tags: deleted.flatMap((handle) => results.of(handle)),
+    manifests: moved.flatMap((handle) => results.of(handle).map(({ digest }) => digest)),
+  };
+}
+
+async function namesOf(
+  env: Database,
+  repository: RepositoryName,
+  { sql, parameters }: Pick<TagSelection, 'sql' | 'parameters'>,
+) {
+  const { results } = await prepare(env, `SELECT name FROM (${sql})`, { ...parameters, repository }).all<{ name: Tag }>();
+  return results.map(({ name }) => name);
+}
+
+/**
+ * SQL condition on the digest `d.value`: a tag that is not among `:named` names it, a manifest that is not among `:gone`
+ * references it, or its subject exists and is not among `:gone`.
+ */
+export const IS_HELD = `(EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = ${REPOSITORY_ID}
+    AND t.digest = d.value AND t.name NOT IN (SELECT value FROM json_each(:named)))
+  OR EXISTS (SELECT 1 FROM manifest_references x WHERE x.repository_id = ${REPOSITORY_ID} AND x.child = d.value
+    AND x.parent NOT IN (SELECT value FROM json_each(:gone)))
+  OR EXISTS (SELECT 1 FROM manifests o CROSS JOIN manifests s ON s.repository_id = o.repository_id AND s.digest = o.subject
+    WHERE o.repository_id = ${REPOSITORY_ID} AND o.digest = d.value
+      AND s.digest NOT IN (SELECT value FROM json_each(:gone))))`;
+
+/** Refuses the batch with `conflict` if something holds one of these manifests. */
+function requireUnheld(batch: Batch, repository: RepositoryName, orphans: Digest[], { tags, digests }: NamedContent): void {
+  if (orphans.length === 0) return;
+  batch.require(
+    'conflict',
+    `NOT EXISTS (SELECT 1 FROM json_each(:orphans) d WHERE ${IS_HELD})`,
+    { repository, orphans, named: tags, gone: digests },
+    { message: 'somebody came to use an image that was to go with the others. Nothing was deleted: look at it again' },
+  );
+}
+
+/** SQL: manifests outside of `:gone` that reference one of `:gone`. */
+export const HOLDERS = `SELECT x.child, x.parent FROM json_each(:gone) d
+  CROSS JOIN manifest_references x ON x.repository_id = ${REPOSITORY_ID} AND x.child = d.value
+  WHERE x.parent NOT IN (SELECT value FROM json_each(:gone))`;
+
+/** Refuses the batch with `content-referenced` while a manifest that stays references one of these. */
+function requireUnreferenced(batch: Batch, env: Database, repository: RepositoryName, digests: Digest[]): void {
+  if (digests.length === 0) return;
+  const parameters = { repository, gone: digests };
+  batch.require('content-referenced', `NOT EXISTS (${HOLDERS})`, parameters, async () => {
+    const { results } = await prepare(env, `${HOLDERS} LIMIT 10`, parameters).all<{ child: Digest; parent: Digest }>();
+    const [first] = results;
+    if (first === undefined) return null;
+    const parents = results.filter(({ child }) => child === first.child).map(({ parent }) => parent);
+    return { detail: { digest: first.child, referencedBy: parents } };
+  });
+}
+
+/** SQL: the tags of `:named` and the manifests of `:gone` that do not exist. `:stored`: the document must exist as well. */
+const ABSENT = `SELECT value AS name FROM json_each(:named)
+    WHERE NOT EXISTS (SELECT 1 FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = value)
+  UNION ALL SELECT value FROM json_each(:gone) WHERE NOT EXISTS (SELECT 1 FROM manifests
+    WHERE repository_id = ${REPOSITORY_ID} AND digest = value AND (NOT :stored OR object_key IS NOT ''))`;
+
+/** Refuses the batch with `manifest-unknown` unless everything that is named exists. */
+function requirePresent(
+  batch: Batch,
+  env: Database,
+  repository: RepositoryName,
+  { tags, digests }: NamedContent,
+  stored: boolean,
+): void {
+  const parameters: Parameters = { repository, named: tags, gone: digests, stored };
+  const [tag] = tags;
+  const [digest] = digests;
+  const single: Particulars = tag === undefined ? { detail: { digest } } : { message: noTag(tag, repository), detail: { tag } };
+  batch.require('manifest-unknown', `NOT EXISTS (${ABSENT})`, parameters, async () => {
+    if (tags.length + digests.length === 1) return single;
+    const { results } = await prepare(env, ABSENT, parameters).all<{ name: string }>();
+    return results.length === 0 ? null : absent(results.map(({ name }) => name));
+  });
+}
+
+function noTag(tag: Tag, repository: RepositoryName): string {
+  return `there is no tag ${tag} in ${repository}`;
+}
+
+/** What a refusal says of content that does not exist. @param names tags and digests */
+export function absent(names: string[]): Particulars {
+  const one = `${names[0]} does not exist in this repository`;
+  const many = `${names.length} of these do not exist in this repository, ${names[0]} among them`;
+  return { message: `${names.length === 1 ? one : many}. Nothing was deleted`, detail: names.slice(0, 10) };
+}
+
+/** Refuses the batch with `version-mismatch` unless exactly the expected tags would go. */
+function requireExpected(
+  batch: Batch,
+  repository: RepositoryName,
+  { sql, parameters }: Pick<TagSelection, 'sql' | 'parameters'>,
+  expected: DeletedTag[],
+): void {
+  const found = `SELECT name, digest FROM (${sql})`;
+  const listed = `SELECT value ->> 'tag', value ->> 'digest' FROM json_each(:expected)`;
+  batch.require('version-mismatch', `NOT EXISTS (${found} EXCEPT ${listed}) AND NOT EXISTS (${listed} EXCEPT ${found})`, {
+    ...parameters,
+    repository,
+    expected,
+  });
+}
+
+export interface AttachedLevel {
+  tags: AttachedTag[];
+  /** The manifests that these tags name. */
+  manifests: ReferencingManifest[];
+}
+
+/** Finds the tags that are attached to manifests by their name, and the manifests that they name, level by level. */
+export async function findAttached(env: Stores, repository: RepositoryName, digests: Digest[]): Promise<AttachedLevel[]> {
+  if (digests.length === 0) return [];
+  const levels = await attachedBelow(env, repository, digests);
+  if (levels.length === 0) return [];
+  const manifests = await referencesIn(env, repository, [...new Set(levels.flat().map((tag) => tag.digest))]);
+  return levels.map((tags) => ({
+    tags,
+    manifests: manifests.filter((manifest) => tags.some((tag) => tag.digest === manifest.digest)),
+  }));
+}
