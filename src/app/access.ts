@@ -81,8 +81,8 @@ export function deniedTags(
 }
 
 /**
- * Requires the rights to delete several tags and images. An image is deleted with all its tags, so a right that is limited to some
- * tags is not enough for it.
+ * Requires the rights to delete several tags and images. An image is deleted with all its tags, so a right that is limited to
+ * some tags is not enough for it.
  * @returns the actor to record
  * @throws unauthenticated, not-found, forbidden, too-much-work
  */

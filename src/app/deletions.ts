@@ -14,7 +14,9 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import { requireDeleteRights, requireRight } from './access.ts';
 import { type Call, finishing } from './call.ts';
 
-/** Deletes a tag. The image that it names stays. @throws manifest-unknown, tag-immutable, condition-failed, deletion-disabled */
+/**
+ * Deletes a tag. The image that it names stays. @throws manifest-unknown, tag-immutable, condition-failed, deletion-disabled
+ */
 export async function deleteTag(
   call: Call,
   repository: RepositoryName,

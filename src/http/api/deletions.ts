@@ -26,8 +26,8 @@ export const deletions = new Hono<AppEnv>({ strict: false })
       group: 'Tags',
       summary: 'Delete a tag',
       description:
-        `The image that it names stays. ${TRASH} With \`If-Match: "sha256:…"\` the tag is only deleted if it names that digest ` +
-        'now.',
+        `The image that it names stays. ${TRASH} With \`If-Match: "sha256:…"\` the tag is only deleted if it names that ` +
+        'digest now.',
       answers: DELETED,
     }),
     async (c) => answer(await deleteTag(callOf(c), repositoryIn(c), tagIn(c), conditionOf(c))),
@@ -38,8 +38,8 @@ export const deletions = new Hono<AppEnv>({ strict: false })
       group: 'Images',
       summary: 'Delete an image, with its tags',
       description:
-        'Signatures and the like that are attached to it by a tag are deleted with it. Refused while an index lists the image, ' +
-        `and if one of its tags is immutable. ${TRASH}`,
+        'Signatures and the like that are attached to it by a tag are deleted with it. Refused while an index lists the ' +
+        `image, and if one of its tags is immutable. ${TRASH}`,
       answers: DELETED,
     }),
     async (c) =>
@@ -65,7 +65,8 @@ export const deletions = new Hono<AppEnv>({ strict: false })
       group: 'Images',
       summary: 'Delete several tags and images at once',
       description:
-        `Deletes everything that is named, or nothing: up to ${DELETED_TAGS_MAX} tags and ${DELETED_IMAGES_MAX} images. ${TRASH} ` +
+        `Deletes everything that is named, or nothing: up to ${DELETED_TAGS_MAX} tags and ${DELETED_IMAGES_MAX} images. ` +
+        `${TRASH} ` +
         'Needs the right to delete all tags: a right to some tags deletes them one by one. ' +
         'With `If-Match` and the ETag of a preview it is refused if something else would go by now.',
       conditional: true,

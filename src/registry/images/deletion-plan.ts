@@ -37,8 +37,8 @@ const ROUNDS = 4;
 const ORPHANS_MAX = 200;
 
 /**
- * SQL: manifests that a manifest of `:frontier` lists, or whose subject that is, or that a tag of `:named` names, and that nothing
- * else holds. They are not among `:gone`.
+ * SQL: manifests that a manifest of `:frontier` lists, or whose subject that is, or that a tag of `:named` names, and that
+ * nothing else holds. They are not among `:gone`.
  */
 const ORPHANS = `SELECT d.value FROM (
     SELECT c.value ->> 'digest' AS value FROM json_each(:frontier) f
@@ -46,7 +46,8 @@ const ORPHANS = `SELECT d.value FROM (
       CROSS JOIN json_each(p.content, '$.manifests') c
     UNION SELECT s.digest FROM json_each(:frontier) f
       CROSS JOIN manifests s INDEXED BY manifests_by_subject ON s.repository_id = ${REPOSITORY_ID} AND s.subject = f.value
-    UNION SELECT t.digest FROM json_each(:named) n CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = n.value) d
+    UNION SELECT t.digest FROM json_each(:named) n
+      CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = n.value) d
   CROSS JOIN manifests m ON m.repository_id = ${REPOSITORY_ID} AND m.digest = d.value
   WHERE d.value NOT IN (SELECT value FROM json_each(:gone)) AND NOT ${IS_HELD} LIMIT ${ORPHANS_MAX + 1}`;
 
@@ -189,7 +190,9 @@ async function bytesOf(
   return sums;
 }
 
-/** SQL: bytes of the blobs of `:children` that no manifest outside of `:gone` needs; `freed`: that no other repository holds. */
+/**
+ * SQL: bytes of the blobs of `:children` that no manifest outside of `:gone` needs; `freed`: that no other repository holds.
+ */
 const BYTES = `SELECT coalesce(sum(size), 0) AS bytes, coalesce(sum(size) FILTER (WHERE NOT is_shared), 0) AS freed FROM (
     SELECT b.size, EXISTS (SELECT 1 FROM repository_blobs o WHERE o.digest = b.digest AND o.repository_id <> ${REPOSITORY_ID})
         AS is_shared

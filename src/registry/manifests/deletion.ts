@@ -1,6 +1,6 @@
 /**
- * Moves the tags and manifests that a lifecycle rule has chosen to the trash. Each deletion is one batch, which requires that the
- * facts on which it is based are unchanged.
+ * Moves the tags and manifests that a lifecycle rule has chosen to the trash. Each deletion is one batch, which requires that
+ * the facts on which it is based are unchanged.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';

@@ -55,7 +55,8 @@ export async function deleteManifest(
 
 /**
  * Deletes tags, and manifests with their tags and with the signatures and the like that are attached to them by a tag.
- * @throws manifest-unknown, content-referenced, deletion-disabled, tag-immutable, condition-failed, version-mismatch if the tags
+ * @throws manifest-unknown, content-referenced, deletion-disabled, tag-immutable, condition-failed, version-mismatch if the
+ *   tags
  *   are not those expected, conflict if something holds an orphan by now
  */
 export async function deleteNamed(
