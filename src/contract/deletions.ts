@@ -18,7 +18,8 @@ export const deletionRequest = z
       .optional(z.enum(['keep', 'delete']))
       .describe(
         '`delete`: images that nothing holds any more go as well: those that the tags named, those that a deleted index ' +
-          'lists, and signatures of these. With `keep` (the default) they stay until a lifecycle rule for untagged images takes them',
+          'lists, and signatures of these. With `keep` (the default) they stay until a lifecycle rule for untagged images ' +
+          'takes them',
       ),
   })
   .refine(({ tags = [], images = [] }) => tags.length + images.length > 0, 'must name a tag or an image');

@@ -14,6 +14,23 @@ import { operation } from './operation.ts';
 import { expectedPlan } from './params.ts';
 
 const TRASH = 'What is deleted goes to the trash, from which it can be restored for a while.';
+const UNKNOWN = 'What is to be deleted does not exist';
+const IMMUTABLE = 'A tag is immutable';
+const LISTED = 'An index that stays lists the image';
+const DISABLED = 'The registry allows no deletions (`DELETION`)';
+const UNMET = 'The tag, or image, is not as `If-Match` or `If-None-Match` says';
+const HEADER = '`If-Match` or `If-None-Match` is not valid';
+
+/** The request of the examples. */
+const EXAMPLE = { tags: ['pr-2'], orphans: 'delete' };
+
+/** Refusals of a deletion of several, and of its preview. */
+const OF_SEVERAL = {
+  'manifest-unknown': UNKNOWN,
+  'deletion-disabled': DISABLED,
+  'too-much-work': 'Too many images would go, or they consist of too many parts',
+} as const;
+
 const DELETED = { 200: { description: 'What was deleted', schema: deletedContent } };
 
 /** Rows that the deletion of a tag or an image writes. */
@@ -28,6 +45,13 @@ export const deletions = new Hono<AppEnv>({ strict: false })
       description:
         `The image that it names stays. ${TRASH} With \`If-Match: "sha256:…"\` the tag is only deleted if it names that ` +
         'digest now.',
+      refusals: {
+        'manifest-unknown': UNKNOWN,
+        'tag-immutable': IMMUTABLE,
+        'condition-failed': UNMET,
+        'parameter-invalid': HEADER,
+        'deletion-disabled': DISABLED,
+      },
       answers: DELETED,
     }),
     async (c) => answer(await deleteTag(callOf(c), repositoryIn(c), tagIn(c), conditionOf(c))),
@@ -40,6 +64,15 @@ export const deletions = new Hono<AppEnv>({ strict: false })
       description:
         'Signatures and the like that are attached to it by a tag are deleted with it. Refused while an index lists the ' +
         `image, and if one of its tags is immutable. ${TRASH}`,
+      refusals: {
+        'digest-invalid': 'The digest is malformed',
+        'manifest-unknown': UNKNOWN,
+        'content-referenced': LISTED,
+        'tag-immutable': IMMUTABLE,
+        'condition-failed': UNMET,
+        'parameter-invalid': HEADER,
+        'deletion-disabled': DISABLED,
+      },
       answers: DELETED,
     }),
     async (c) =>
@@ -52,6 +85,8 @@ export const deletions = new Hono<AppEnv>({ strict: false })
       summary: 'Preview what a deletion of tags and images would take',
       description: 'Deletes nothing. Needs the same right as the deletion.',
       body: deletionRequest,
+      example: { body: EXAMPLE },
+      refusals: OF_SEVERAL,
       answers: { 200: { description: 'What would go. The ETag identifies it', schema: deletionPreview } },
     }),
     async (c) => {
@@ -71,6 +106,13 @@ export const deletions = new Hono<AppEnv>({ strict: false })
         'With `If-Match` and the ETag of a preview it is refused if something else would go by now.',
       conditional: true,
       body: deletionRequest,
+      example: { body: EXAMPLE },
+      refusals: {
+        ...OF_SEVERAL,
+        'content-referenced': LISTED,
+        'tag-immutable': IMMUTABLE,
+        conflict: 'Something came to hold an image that was to go with the others',
+      },
       answers: DELETED,
     }),
     async (c) => {

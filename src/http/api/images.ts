@@ -20,6 +20,11 @@ export const images = new Hono<AppEnv>({ strict: false }).get(
       'Filters and sorts over all tags. Attestations are counted with the image that they belong to, and are never listed ' +
       'as platforms. The end is where `next` is null.',
     query: tagListQuery,
+    example: { query: { sort: 'name' } },
+    refusals: {
+      'repository-unknown': 'You may pull a repository of this name, and there is none',
+      'too-much-work': 'There are too many tags to sort them by version',
+    },
     answers: { 200: { description: 'A page of tags', schema: pageSchema(tagDetails) } },
     rowsRead: PAGE_ROWS,
   }),

@@ -171,7 +171,6 @@ function digestOf(text: string): string {
 async function contents(recorder: Recorder, alice: string): Promise<void> {
   recorder.call(SAMPLE_DIGEST, await push(recorder, 'v1', 'the first release', alice));
   await push(recorder, 'v1', 'the second release', alice);
-  await recorder.send('GET', `${REPOSITORY}/-/tags`, alice);
   await push(recorder, 'pr-1', 'another preview', alice);
   await push(recorder, 'pr-2', 'a preview', alice);
   await recorder.send('PATCH', REPOSITORY, alice);
@@ -181,6 +180,7 @@ async function contents(recorder: Recorder, alice: string): Promise<void> {
   await recorder.send('GET', `${REPOSITORY}/-/tags/{tag}/history`, alice);
   await pull(recorder, alice);
   await recorder.send('GET', `${REPOSITORY}/-/pulls`, alice);
+  await recorder.send('GET', `${REPOSITORY}/-/tags`, alice);
   await recorder.send('PUT', `${REPOSITORY}/-/tag-mutability`, alice);
   await recorder.send('GET', `${REPOSITORY}/-/tag-mutability`, alice);
   await recorder.request('PUT', '/api/v1/repositories/acme/app/-/tag-mutability', {
@@ -197,15 +197,17 @@ async function contents(recorder: Recorder, alice: string): Promise<void> {
 async function trash(recorder: Recorder, alice: string): Promise<void> {
   const remove = (reference: string) => recorder.request('DELETE', `/v2/acme/app/manifests/${reference}`, { as: alice });
   const digest = recorder.realOf(SAMPLE_DIGEST);
-  await remove('v1');
+  await recorder.send('DELETE', `${REPOSITORY}/-/tags/{tag}`, alice);
   await recorder.send('GET', `${REPOSITORY}/-/trash`, alice);
   await recorder.send('POST', `${REPOSITORY}/-/trash/tags/{tag}/restore`, alice);
   await remove('v1');
   await recorder.send('DELETE', `${REPOSITORY}/-/trash/tags/{tag}`, alice);
-  await remove(digest);
+  await recorder.send('DELETE', `${REPOSITORY}/-/images/{digest}`, alice);
   await recorder.send('POST', `${REPOSITORY}/-/trash/manifests/{digest}/restore`, alice);
   await remove(digest);
   await recorder.send('DELETE', `${REPOSITORY}/-/trash/manifests/{digest}`, alice);
+  await recorder.send('POST', `${REPOSITORY}/-/deletion/preview`, alice);
+  await recorder.send('POST', `${REPOSITORY}/-/deletion`, alice);
   for (const method of ['POST', 'DELETE']) {
     await recorder.send('DELETE', REPOSITORY, alice);
     const { items } = await recorder.send<{ items: { entry: string }[] }>('GET', '/trash', alice);
