@@ -228,6 +228,7 @@ describe('a slice costs', () => {
   test('at most 40 statements, 20,000 rows read, 1,000 written and a few calls to R2, however much there is', async () => {
     await api(world, 'PUT', '/repositories/acme/api');
     const past = 'unixepoch() - 40 * 86400 * 10';
+    // The ids of deleted repositories are far above those of repositories that the tests of a runtime create.
     await world.env.DB.batch([
       rows(`INSERT INTO blobs SELECT 'sha256:' || i, 1, 'blobs/sha256/x/' || i, ${past}, NULL FROM n`, 3000),
       rows(`INSERT INTO repository_blobs SELECT 'sha256:' || i, 1 + i % 3, ${past} FROM n`, 4000),
@@ -238,11 +239,11 @@ describe('a slice costs', () => {
         1200,
       ),
       rows(
-        `INSERT INTO trash (repository_id, kind, name, repository, actor, deleted_at) SELECT 1000 + i, 'repository', '', 'acme/' || i, 'x', ${past} FROM n`,
+        `INSERT INTO trash (repository_id, kind, name, repository, actor, deleted_at) SELECT 1000000 + i, 'repository', '', 'acme/' || i, 'x', ${past} FROM n`,
         300,
       ),
       rows(
-        `INSERT INTO manifests SELECT 1001, i, 'type', '', 's', 1, 1, 0, NULL, 'manifests/sha256/x/' || i, NULL, NULL, NULL FROM n`,
+        `INSERT INTO manifests SELECT 1000001, i, 'type', '', 's', 1, 1, 0, NULL, 'manifests/sha256/x/' || i, NULL, NULL, NULL FROM n`,
         1500,
       ),
       rows(
