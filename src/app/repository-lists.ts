@@ -131,7 +131,7 @@ function sizeOf(round: number, limit: number): number {
   return round === 0 ? limit + 1 : Math.max(limit, Math.min(CANDIDATES * 2 ** (round - 1), CANDIDATES_MAX));
 }
 
-/** A filter for candidates, and the names that the index is searched for. */
+/** What a search looks for. The index of names yields candidates in `reach`, and the two functions filter these. */
 interface Search {
   text: string;
   reach: Place;

@@ -166,8 +166,8 @@ function isNameFor(name: string | null, owner: string, key: string): boolean {
 }
 
 /**
- * Returns the earliest end of a credential and of the credentials that it was made with. The end of a refresh token does not
- * count, because each use returns a new one.
+ * Returns the time at which a credential expires, or `null` if it never does. This is the earliest expiry of the credential and
+ * of the credentials that it was issued for. The expiry of a refresh token does not count, because each use issues a new one.
  */
 function endOf(credential: Credential, keyEnd: number | null): number | null {
   const own =

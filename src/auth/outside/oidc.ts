@@ -241,8 +241,8 @@ const OWN_REF_TYPES = ['branch', 'tag'];
 const UNREADABLE = '?';
 
 /**
- * Returns the source claims that are missing in `claims` although the token has them, because they are no text or too long.
- * Without these claims the job would look like one of an issuer that has no source claims.
+ * Returns the source claims that the token contains but `claims` does not, because they are not strings or are too long.
+ * Without them, the CI job would look like a job of an issuer that sends no source claims.
  */
 function unreadableSources(payload: Record<string, unknown>, claims: Claims): Claims {
   const names = [...Object.keys(OWN), 'ref_type'].filter(

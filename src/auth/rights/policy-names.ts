@@ -89,7 +89,7 @@ const WITHOUT_GRANTS = `(SELECT json_group_array(json(CASE WHEN s.value ->> 'eff
   WHERE s.value ->> 'effect' = 'deny' OR json_type(s.value, '$.principals') IS NOT 'array'
     OR EXISTS (SELECT 1 FROM json_each(s.value, '$.principals') q WHERE NOT (q.value >= :from AND q.value < :before)))`;
 
-/** The repositories of an organization whose policies allow something to a principal by name. */
+/** The repositories of an organization that have a policy which names a principal and allows it at least one action. */
 export interface Grants {
   count: number;
   /** The first of these repositories, up to `LISTED_MAX`. */
@@ -205,8 +205,8 @@ export function queryNames(
 }
 
 /**
- * Returns warnings about names. The warning about a name that the asker may not know is the same whether
- * the account exists or not.
+ * Returns warnings about the principals that a policy names. If the asker is not allowed to know whether an account exists, the
+ * warning does not reveal it.
  */
 export function warningsOf(named: readonly NamedPrincipal[], asker: Asker): string[] {
   return named.flatMap((one) => warningOf(one, asker) ?? []);

@@ -171,7 +171,10 @@ function answerPreview(c: RequestContext, { plan, whole, next }: LifecyclePrevie
   return response;
 }
 
-/** Tells how many manifests the list lacks because leases protect them, and until when. */
+/**
+ * Returns the number of manifests that are not in the list because leases protect them, and the time at which the last of these
+ * leases ends.
+ */
 function shownWaiting({ waiting }: LifecyclePreview['plan'], leaseSeconds: number) {
   if (waiting.length === 0) return { waiting: 0 };
   const until = timeOf(waiting.reduce((latest, { leasedUntil }) => Math.max(latest, leasedUntil), 0));

@@ -138,7 +138,7 @@ function indexFacts({ contentSize: own, entries: text, listed }: FactsRow): Size
   return { size, platforms, attestations: entries.length - platforms.length };
 }
 
-/** Configs of container images. A manifest without a type of its own is one, too. */
+/** The config media types of container images. '' stands for a manifest that has no config media type. */
 const IMAGE_CONFIGS = ['', 'application/vnd.oci.image.config.v1+json', 'application/vnd.docker.container.image.v1+json'];
 
 export function kindOf(mediaType: string, artifactType: string): ImageKind {

@@ -55,7 +55,7 @@ function matchingAll(tests: ((tag: string) => boolean)[], candidates: readonly C
   return hits.filter(({ digest }) => met.get(digest)?.size === tests.length);
 }
 
-/** The bounds of a rule in the whole repository, for a caller that has read only a part of it. */
+/** What a rule keeps by its count in the whole repository, for a caller that has read only a part of the repository. */
 export interface CountBounds {
   /** The last image that the count keeps, or `null` if there are fewer images than the count. */
   threshold: Threshold | null;

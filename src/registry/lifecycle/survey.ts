@@ -55,7 +55,7 @@ export async function continueSurvey(
   return { ...known, versions, scanned: next };
 }
 
-/** Returns the bounds of a rule in the whole repository. */
+/** Returns the last image and the lowest version that a rule keeps by its count in the whole repository. */
 export function boundsFor({ thresholds, versions }: Survey, { rulePriority, selection }: Rule): CountBounds {
   const highest = versions[rulePriority];
   const lowest = highest && highest.length >= (selection.countNumber ?? 0) ? highest.at(-1) : undefined;

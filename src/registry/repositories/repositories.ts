@@ -97,7 +97,7 @@ export interface Reach {
   /** Prefixes of repository names. An empty prefix selects all names. */
   prefixes: string[];
   names: string[];
-  /** A text that the name or the description must contain, in lower case. */
+  /** The text that the name or the description must contain. The text is in lower case, and the comparison ignores case. */
   search?: string;
 }
 

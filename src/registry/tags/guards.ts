@@ -81,8 +81,8 @@ export function requireTagRights(
 }
 
 /**
- * A query of the digest that each tag in `:tags` names, or '' for a tag that does not exist. If `:tags` is empty, a query of
- * the digest of the manifest `:digest`, or '' if the manifest or its document does not exist.
+ * An SQL query that selects the digest that each tag in `:tags` names. The digest is '' if the tag does not exist. If `:tags`
+ * is empty, the query selects one row for the manifest `:digest`, which has '' if the manifest or its document does not exist.
  */
 const CURRENT_DIGESTS = `SELECT value AS name, coalesce(t.digest, '') AS current FROM json_each(:tags)
     LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value

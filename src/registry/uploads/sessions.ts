@@ -200,7 +200,7 @@ export async function commitSession(
   return results.first(kept)?.object_key ?? blob.objectKey;
 }
 
-/** Returns the upload's staged bytes for the quota, or `null` if the upload has no row. */
+/** Returns what the quota check needs to know about the bytes that the upload has staged. `null` if the upload has no row. */
 function stagingOf(id: string, { version, staged }: Session): Staging | null {
   return version === 0 ? null : { id, bytes: stagedSize(staged) };
 }

@@ -89,7 +89,10 @@ const QUOTA = `SELECT max_bytes AS maxBytes, coalesce(warn_percent, ${WARN_PERCE
 type Sums = { bytes: number; trashed: number };
 type Entries = Record<'repositories' | 'tags' | 'trashedRepositories' | 'trashedTags' | 'trashedManifests', number>;
 
-/** Counts what a namespace stores. Reads every link of the registry, and all other rows of the namespace. */
+/**
+ * Counts what a namespace stores. The query scans the links between repositories and blobs of the whole registry, and reads the
+ * rows of the namespace in the other tables.
+ */
 export async function holdingsOf(env: Database, namespace: string): Promise<Holdings> {
   const batch = newBatch(env);
   const parameters = { namespace };
