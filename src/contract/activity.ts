@@ -54,7 +54,7 @@ export const event = z.strictObject({
   id: z.int().describe('Grows with every event of the registry'),
   sequence: z.int().describe('Numbers the events about one repository, one organization, or the registry itself, without gaps'),
   at: z.iso.datetime(),
-  type: z.string(),
+  type: z.string().describe('What happened, such as `tag.moved`'),
   repository: z.nullable(z.string()),
   organization: z
     .nullable(z.string())
@@ -62,7 +62,10 @@ export const event = z.strictObject({
   target: z
     .record(z.string(), z.unknown())
     .describe('What was changed; the fields depend on the type. Events about tags and manifests have `cause`'),
-  actor: z.strictObject({ subject: z.string(), key: z.nullable(z.string()).describe('The access key that was used') }),
+  actor: z.strictObject({
+    subject: z.string().describe('Who did it, such as `user:alice`'),
+    key: z.nullable(z.string()).describe('The access key that was used'),
+  }),
 });
 
 export const loggedEvent = event.extend({

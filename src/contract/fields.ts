@@ -11,15 +11,15 @@ export const description = z
       .max(DESCRIPTION_MAX)
       .refine((text) => !/\p{Cc}/u.test(text), 'must be one line of text'),
   )
-  .describe('Unchanged if left out');
+  .describe('One line about it. Unchanged if left out');
 
 /** A time as RFC 3339 defines it, with a time zone. */
 export const instant = z.iso.datetime({ offset: true });
 
 /** The repositories whose policies name a user, team or robot. */
 export const grantsSchema = z.strictObject({
-  repositories: z.array(z.string()).describe('The first 100, by name'),
-  count: z.number().describe('How many there are'),
+  repositories: z.array(z.string()).describe('Names of the repositories, the first 100'),
+  count: z.number().describe('The number of repositories'),
 });
 
 export const removedSchema = z.strictObject({ removedGrants: grantsSchema });

@@ -31,7 +31,7 @@ export const keySchema = z.strictObject({
   owner: z.string().describe('`user:…` or `robot:…/…`'),
   statements: z.nullable(z.array(statementSchema)).describe('`null`: not narrowed'),
   createdAt: z.iso.datetime(),
-  createdBy: z.string(),
+  createdBy: z.string().describe('The subject that created the key'),
   madeWith: z
     .nullable(z.string())
     .describe('The id of the access key that created this one. `null`: unknown, or you use a narrowed key'),

@@ -31,11 +31,13 @@ const tagList = z.array(z.string().min(1).max(TAG_TEXT_MAX)).min(1).max(TAG_LIST
 
 const selection = z.strictObject(
   {
-    tagStatus: z.enum(TAG_STATUSES),
+    tagStatus: z
+      .enum(TAG_STATUSES)
+      .describe('`tagged`: tags that match the patterns or prefixes. `untagged`: manifests without a tag. `any`: all of them'),
     tagPatternList: z
       .optional(tagList)
       .describe('`*` stands for any run of characters, up to four times. The tags of an image must match every entry.'),
-    tagPrefixList: z.optional(tagList),
+    tagPrefixList: z.optional(tagList).describe('Beginnings of tags'),
     tagSemverRange: z
       .optional(z.string().min(1).max(VERSION_RANGE_MAX))
       .describe(
@@ -50,14 +52,16 @@ const selection = z.strictObject(
           'counts from its push',
       ),
     countUnit: z.optional(z.enum(['days'])).describe('Needed with `sinceImagePushed` and `sinceImagePulled`'),
-    countNumber: z.optional(z.int().min(1)),
+    countNumber: z
+      .optional(z.int().min(1))
+      .describe('A number of images with `imageCountMoreThan`, and a number of days otherwise'),
   },
   { error: messageFor },
 );
 
 const rule = z.strictObject(
   {
-    rulePriority: z.int().min(1),
+    rulePriority: z.int().min(1).describe('Rules are tried in the order of their priorities, the lowest number first'),
     description: z.optional(
       z
         .string()

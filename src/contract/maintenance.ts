@@ -54,8 +54,8 @@ export const sliceQuery = z.strictObject({
 });
 
 export const finding = z.strictObject({
-  problem: z.string(),
-  remedy: z.string(),
+  problem: z.string().describe('What is wrong'),
+  remedy: z.string().describe('What to do'),
   repository: z.optional(z.string()),
   digest: z.optional(z.string()),
   tag: z.optional(z.string()),

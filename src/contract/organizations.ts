@@ -14,7 +14,7 @@ export const memberInvitationSchema = z.strictObject({
   organization: z.string(),
   user: z.string(),
   role,
-  invitedBy: z.string(),
+  invitedBy: z.string().describe('The subject that sent the invitation'),
   expiresAt: z.iso.datetime(),
 });
 export const invitedMemberSchema = memberSchema.extend({ invited: z.literal(true), expiresAt: z.iso.datetime() });

@@ -54,7 +54,7 @@ export const explainQuery = z.strictObject({
 
 export const explanationSchema = z.strictObject({
   allowed: z.boolean(),
-  reason: z.string(),
+  reason: z.string().describe('The decision in words'),
   decidedBy: z.nullable(sourceSchema).describe('The statement that decides; `null` if none matches'),
   matched: z.array(sourceSchema).describe('All statements that match'),
   limitedBy: z.nullable(z.string()).describe('The key whose own statements do not allow this'),

@@ -38,7 +38,9 @@ export const rollback = z
 export const rolledBack = z.strictObject({ tag: z.string(), digest: z.string() });
 
 export const tagMutability = z.strictObject({
-  imageTagMutability: z.enum(MUTABILITIES),
+  imageTagMutability: z
+    .enum(MUTABILITIES)
+    .describe('Whether tags can be moved and deleted. With an exclusion, the opposite holds for tags that match a filter'),
   imageTagMutabilityExclusionFilters: z
     .optional(
       z

@@ -45,6 +45,9 @@ export const restoredRepository = z.strictObject({
     .describe('What became of its webhooks'),
 });
 
-export const purged = z.strictObject({ purged: z.string(), note: z.string() });
+export const purged = z.strictObject({
+  purged: z.string().describe('The tag, digest or repository'),
+  note: z.string().describe('What happens to its bytes'),
+});
 
 export const trashQuery = z.strictObject(PAGE_QUERY);

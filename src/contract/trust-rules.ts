@@ -40,7 +40,7 @@ export const newTrustRule = z.strictObject({
       'can pass to others',
   ),
   statements: z.array(statement).min(1).max(20),
-  description: z.optional(z.string().max(500)),
+  description: z.optional(z.string().max(500)).describe('What the rule is for'),
   lifetime: z
     .int()
     .min(RULE_LIFETIME_MIN)
@@ -58,7 +58,7 @@ const shownConditions = z.record(z.string(), z.union([z.string(), z.array(z.stri
 
 export const trustRuleSchema = z.strictObject({
   name: z.string(),
-  principal: z.string(),
+  principal: z.string().describe('The name of its jobs in policies and in the audit log'),
   issuer: z.string(),
   audience: z.string(),
   claims: shownConditions,
@@ -72,7 +72,7 @@ export const trustRuleSchema = z.strictObject({
     }),
   ),
   description: z.string(),
-  lifetime: z.int(),
+  lifetime: z.int().describe('Seconds that a login lasts'),
   disabled: z.boolean(),
   createdAt: z.iso.datetime(),
 });

@@ -86,7 +86,7 @@ export const webhookSchema = z.strictObject({
     .describe(
       'Without parts that may be secret. `null`: unreadable since the secret of the registry was replaced; set the URL again',
     ),
-  headerNames: z.array(z.string()),
+  headerNames: z.array(z.string()).describe('Names of the headers that each delivery has. Their values are never shown'),
   format,
   types: z.array(z.string()).describe('`["*"]`: all that the format can express'),
   repositories: z.nullable(z.array(z.string())),
@@ -107,7 +107,7 @@ export const webhookSchema = z.strictObject({
     .nullable(z.iso.datetime())
     .describe('Until this time, deliveries are also signed with the previous secret'),
   createdAt: z.iso.datetime(),
-  createdBy: z.string(),
+  createdBy: z.string().describe('The subject that created the webhook'),
 });
 
 export const createdWebhookSchema = z.strictObject({
@@ -124,7 +124,9 @@ export const secretRotation = z.strictObject({
     .describe('Seconds for which deliveries are also signed with the old secret'),
 });
 
-export const testResult = z.strictObject({ delivered: z.boolean() });
+export const testResult = z.strictObject({
+  delivered: z.boolean().describe('The endpoint answered with a status from 200 to 299'),
+});
 
 const state = z.enum(['waiting', 'delivered', 'failed']);
 

@@ -4,13 +4,17 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ROUTES } from '../../src/http/routes.ts';
 import { type Registry, startRegistry } from '../world/registry.ts';
 
+interface Described {
+  operationId: string;
+  parameters?: { name: string; in: string; description?: string }[];
+  requestBody?: { content: Record<string, { example?: unknown }> };
+  responses: Record<string, { description: string; content?: Record<string, { example?: unknown }> }>;
+}
+
 interface Document {
   openapi: string;
   servers: { url: string }[];
-  paths: Record<
-    string,
-    Record<string, { operationId: string; parameters?: { name: string; in: string; description?: string }[] }>
-  >;
+  paths: Record<string, Record<string, Described>>;
 }
 
 let registry: Registry;
@@ -55,6 +59,29 @@ test('names of operations are unique, and each path parameter is described', () 
       if (place === 'path') expect(description, `${path}: ${name}`).toMatch(/./);
     }
   }
+});
+
+test('each operation has an example of its body and its answer, and errors with a status, a code and when they happen', () => {
+  for (const { operationId, requestBody, responses } of Object.values(document.paths).flatMap(Object.values<Described>)) {
+    const body = requestBody?.content['application/json'];
+    if (body) expect(body, operationId).toHaveProperty('example');
+    const successes = Object.entries(responses).filter(([status]) => Number(status) < 400);
+    const answers = successes.flatMap(([, { content }]) => content?.['application/json'] ?? []);
+    if (answers.length > 0)
+      expect(answers.some((answer) => 'example' in answer) || answers.length < successes.length).toBe(true);
+    for (const [status, { description }] of Object.entries(responses)) {
+      if (Number(status) >= 400) expect(description, `${operationId} ${status}`).toMatch(/^`[A-Z_]+`: \S/);
+    }
+    expect(Object.keys(responses), operationId).toEqual(expect.arrayContaining(['429', '503']));
+  }
+});
+
+test('the page has examples with the address of this registry, limits and defaults', async () => {
+  const page = await (await fetch(`${registry.url}/api`)).text();
+  expect(page).toContain(`curl -X PUT ${registry.url}/api/v1/organizations/acme/members/bob \\`);
+  expect(page).toContain('1 to 100 characters');
+  expect(page).toContain('Default: <code>100</code>');
+  expect(page).not.toContain('registry.example.com');
 });
 
 test('the page shows every operation, loads nothing from elsewhere and runs no script', async () => {

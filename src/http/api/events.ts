@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import type * as z from 'zod';
 import { type Activity, type LoggedActivity, listActivity } from '../../app/activity.ts';
 import { activityQuery, type event, loggedEvent } from '../../contract/activity.ts';
-import { PAGE_DEFAULT, pageSchema } from '../../contract/pages.ts';
+import { pageSchema } from '../../contract/pages.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type AppEnv, callOf } from '../context.ts';
 import { answerItems, timeOf } from './answers.ts';
@@ -17,8 +17,9 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
     group: 'Audit log',
     summary: 'Search the audit log',
     description:
-      'Newest first. Without a repository or organization, administrators see all events, and others see what they did ' +
-      'themselves. A page may be short or empty before the end. The end is where `next` is null.',
+      'The newest event comes first. Without `repository` and `organization`, administrators see all events, and ' +
+      'others see what they did themselves. A page may be short or empty before the end of the list, which is where ' +
+      '`next` is null.',
     query: activityQuery,
     example: { query: { repository: 'acme/app', type: 'tag.created,tag.moved', n: '1' } },
     rowsRead: 4200,
@@ -29,7 +30,7 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
     answers: { 200: { description: 'A page of events', schema: pageSchema(loggedEvent) } },
   }),
   async (c) => {
-    const { n: limit = PAGE_DEFAULT, last, repository, organization, tag, digest, actor, ...times } = c.var.query;
+    const { n: limit, last, repository, organization, tag, digest, actor, ...times } = c.var.query;
     const { type: types, cause, since, until } = times;
     const filter = {
       ...{ repository: repository as RepositoryName | undefined, organization, tag, digest, actor, types, cause },

@@ -67,6 +67,9 @@ export const keys = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Rename or narrow an access key, or change when it expires',
+      description:
+        'A key with statements is narrowed: it may do what both its owner and the statements allow. Fields that are ' +
+        'left out stay unchanged.',
       body: keyChange,
       example: { body: { name: 'laptop', statements: [{ actions: ['pull'], repositories: ['acme/*'] }] } },
       conditional: true,
@@ -105,10 +108,10 @@ export const keys = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Replace an access key',
       description:
-        'Creates a key with the same rights; the old key keeps working for `overlap` seconds. A key can be replaced ' +
-        'only once, and the new secret is shown only once: send an `Idempotency-Key` that nobody can guess, and the ' +
-        'same request gets the same answer for ten minutes. Any key may replace itself; the new key then expires ' +
-        'when the old one would have. Revoking a key also revokes the keys that replaced it.',
+        'Creates a key with the same rights. The old key works for `overlap` more seconds. A key can be replaced once, ' +
+        'and the new secret is shown once. Send an `Idempotency-Key` that nobody can guess: for ten minutes, the same ' +
+        'request gets the same answer. Any key may replace itself; the new key then expires when the old one would ' +
+        'have. Revoking a key also revokes the keys that replaced it.',
       body: keyRotation,
       example: { body: { overlap: 3600 } },
       repeatable: true,

@@ -55,7 +55,7 @@ export const lifecycle = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: "Read a repository's lifecycle policy",
-      description: 'The policy runs once a day. 404 if none is saved.',
+      description: 'The policy runs once a day. Without a saved policy, the answer is 404.',
       answers: { 200: { description: 'The policy, its ETag, and what its last run did', schema: savedLifecycle } },
     }),
     async (c) => answerLifecycle(await getLifecycle(callOf(c), repositoryIn(c))),
@@ -65,10 +65,10 @@ export const lifecycle = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: "Save a repository's lifecycle policy",
-      description: `The grammar is that of ECR, without storage classes and with rules that keep.
+      description: `The policy has the form of a lifecycle policy of ECR, without storage classes, and with rules that keep.
 
-- Every rule looks at all tags and untagged manifests. The first rule whose tag conditions match decides, and what it leaves
-is safe from later rules. Rules that \`keep\` win over all others.
+- Every rule looks at all tags and untagged manifests. The first rule whose tag conditions match decides. What that
+rule does not delete is safe from later rules. Rules that \`keep\` win over all others.
 - Rules decide about tags and untagged manifests, not about images: a tag that is kept keeps only itself, and a manifest is
 deleted with the last tag that names it.
 - Tags that belong to another manifest by their name (\`sha256-<hex>\`, with or without \`.sig\`, \`.att\` or \`.sbom\`) are
@@ -96,7 +96,7 @@ ranges.`,
       summary: "Delete a repository's lifecycle policy",
       description: 'What the policy has deleted stays in the trash until its time is up.',
       conditional: true,
-      answers: { 204: { description: 'Deleted' } },
+      answers: { 204: { description: 'The policy was deleted' } },
     }),
     async (c) => {
       await deleteLifecycle(callOf(c), repositoryIn(c), expectedVersion(c));

@@ -37,8 +37,8 @@ export const maintenance = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Read the state of garbage collection and the scrub',
       description:
-        'Garbage collection deletes what nothing needs any more. The scrub compares what is stored with what should ' +
-        'be. The schedule runs both in slices.',
+        'Garbage collection deletes content that nothing needs any more. The scrub compares the stored content with ' +
+        'the database. The schedule runs both, in slices.',
       answers: { 200: { description: 'The current and the last passes', schema: maintenanceState } },
     }),
     async (c) => {
@@ -51,9 +51,11 @@ export const maintenance = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Read the budget of background jobs',
-      description: `Background jobs have a budget for each day, so that they leave most of what a plan allows to pushes and
-pulls: rows of the database and operations of queues. A job without budget continues after 00:00 UTC. The settings
-\`BACKGROUND_ROWS_READ\`, \`BACKGROUND_ROWS_WRITTEN\` and \`BACKGROUND_QUEUE_OPERATIONS\` change it.`,
+      description:
+        'Each day, background jobs may read and write a limited number of database rows and use a limited number of ' +
+        'queue operations. The rest is left to pushes and pulls. A job that has used its share continues after 00:00 ' +
+        'UTC. The settings `BACKGROUND_ROWS_READ`, `BACKGROUND_ROWS_WRITTEN` and `BACKGROUND_QUEUE_OPERATIONS` change ' +
+        'the budget.',
       answers: { 200: { description: 'The budget, what was spent, and what is left for each job', schema: budgetSchema } },
     }),
     async (c) => answer(shownBudget(await getBudget(callOf(c)))),

@@ -29,6 +29,7 @@ export const me = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Read who you are',
+      description: 'Tells which user, robot or CI job the credential of this request belongs to, and what it is limited to.',
       answers: { 200: { description: 'You, according to the credential of this request', schema: callerSchema } },
     }),
     (c) => answer(shownCaller(describeCaller(callOf(c)))),
@@ -84,8 +85,8 @@ export const me = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Log out everywhere',
       description:
-        'Ends your login passwords and refresh tokens at once, including the one of this request. Clients that were ' +
-        'logged in can pull for up to five more minutes. Narrowed keys are refused.',
+        'Ends your login passwords and refresh tokens at once, including the one of this request. A client that was ' +
+        'logged in can pull for up to five more minutes.',
       query: logout,
       refusals: {
         forbidden: 'The credential is narrowed; or `keys` is `true` and the credential is not a personal access key',

@@ -109,21 +109,21 @@ function content(schema: z.ZodType, io: 'input' | 'output', example: { example?:
 
 /** The sentence in the description of an operation that says what the operation requires of the caller. */
 const NEEDS: Record<Requirement, string> = {
-  anyone: 'Needs no credentials.',
-  login: 'Needs any valid credentials.',
-  account: 'Needs an access key that is not narrowed.',
-  administrator: 'For administrators.',
-  owner: 'For owners of the organization.',
-  'owner or self': 'For owners of the organization, and for the user in the path.',
-  member: 'For members of the organization.',
-  webhook: "For whoever may administer the webhook's repository, organization or registry.",
-  trash: 'For whoever may administer the deleted repository.',
+  anyone: 'Anybody may do this, without credentials.',
+  login: 'Any valid credentials will do.',
+  account: 'Needs a personal access key that is not narrowed.',
+  administrator: 'Only administrators may do this.',
+  owner: 'Only owners of the organization may do this.',
+  'owner or self': 'Only owners of the organization and the user in the path may do this.',
+  member: 'Only members of the organization may do this.',
+  webhook: 'Needs the right to administer the repository, organization or registry that the webhook belongs to.',
+  trash: 'Needs the right to administer the name of the deleted repository.',
   catalog: 'Needs the right to list all repositories.',
-  pull: 'Needs the right to `pull` from the repository.',
-  push: 'Needs the right to `push` to the repository.',
-  delete: 'Needs the right to `delete` in the repository.',
-  admin: 'Needs the right to `admin` the repository.',
-  create: 'Needs the right to `create` the repository.',
+  pull: 'Needs the right `pull` in the repository.',
+  push: 'Needs the right `push` in the repository.',
+  delete: 'Needs the right `delete` in the repository.',
+  admin: 'Needs the right `admin` in the repository.',
+  create: 'Needs the right `create` for the name of the repository.',
 };
 
 const CONDITIONS = [
@@ -131,13 +131,13 @@ const CONDITIONS = [
     name: 'If-Match',
     in: 'header',
     schema: { type: 'string' },
-    description: 'Only if the ETag is still this one; otherwise 412',
+    description: 'The change is made only if the ETag is still this one. Otherwise the answer is 412',
   },
   {
     name: 'If-None-Match',
     in: 'header',
     schema: { type: 'string', enum: ['*'] },
-    description: 'Only if it does not exist yet; otherwise 412',
+    description: 'The change is made only if the thing does not exist yet. Otherwise the answer is 412',
   },
 ];
 
@@ -145,7 +145,7 @@ const IDEMPOTENCY_KEY = {
   name: 'Idempotency-Key',
   in: 'header',
   schema: { type: 'string' },
-  description: 'The same request with the same value is carried out once, and gets the same answer again',
+  description: 'A request with the same value as an earlier one has no further effect, and gets the same answer',
 };
 
 function pathParameters(path: string, { example }: Operation) {

@@ -61,15 +61,14 @@ export const organizations = new Hono<AppEnv>({ strict: false })
     '/organizations/:organization',
     operation({
       group: GROUP,
-      summary: 'Create or describe an organization',
-      description:
-        'A new organization has no members: add an owner next. Names that could be confused with an existing one are rejected.',
+      summary: 'Create an organization, or change its description',
+      description: 'A new organization has no members: add an owner next. A name that looks like an existing one is refused.',
       conditional: true,
       body: organizationChange,
       example: { body: { description: 'Rockets and anvils' } },
       refusals: { 'name-taken': 'The name, or one that looks like it, is taken' },
       answers: {
-        200: { description: 'The organization existed and was described', schema: organizationSchema },
+        200: { description: 'The organization existed. Its description was changed', schema: organizationSchema },
         201: { description: 'The created organization', schema: organizationSchema },
       },
     }),
@@ -83,7 +82,7 @@ export const organizations = new Hono<AppEnv>({ strict: false })
     '/organizations/:organization',
     operation({
       group: GROUP,
-      summary: 'Describe an organization',
+      summary: "Change an organization's description",
       conditional: true,
       body: organizationChange,
       example: { body: { description: 'Rockets, anvils and paint' } },
@@ -160,13 +159,17 @@ administrator of the registry adds users without asking them. The role of the la
       group: GROUP,
       summary: 'Remove a member from an organization, or leave it',
       example: { path: { user: 'bob' } },
-      description: `Owners may remove any member, and members may remove themselves. The member also leaves the teams, and
-is removed from statements that allow something in policies of the organization's repositories; statements that deny
-something stay. The last owner cannot be removed.`,
+      description:
+        'Owners may remove any member, and members may remove themselves. The member also leaves all teams of the ' +
+        "organization. Statements that allow the member something in the organization's repositories no longer name " +
+        'the member; statements that deny something stay. The last owner cannot be removed.',
       refusals: { 'last-owner': 'The user is the last owner' },
       answers: {
-        200: { description: 'The member was removed; lists the policies that changed', schema: removedSchema },
-        204: { description: 'The member was removed; no policy named them' },
+        200: {
+          description: 'The member was removed. The answer lists the repositories whose policies changed',
+          schema: removedSchema,
+        },
+        204: { description: 'The member was removed. No policy named the member' },
       },
     }),
     async (c) => answerRemoved(await removeMember(callOf(c), organizationIn(c), parseName(c.req.param('user')))),

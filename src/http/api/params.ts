@@ -1,7 +1,6 @@
 /** Parses path parameters, query parameters and headers of the management API. */
 import type * as z from 'zod';
 import type { instant } from '../../contract/fields.ts';
-import { PAGE_DEFAULT } from '../../contract/pages.ts';
 import type { PageQuery } from '../../oci/page.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -17,8 +16,8 @@ export function subjectIn(c: RequestContext, kind: 'team' | 'robot'): string {
   return `${kind}:${organizationIn(c)}/${parseName(c.req.param(kind) ?? '')}`;
 }
 
-export function pageQueryOf(query: { n?: number | undefined; last?: string | undefined }): PageQuery {
-  return { after: query.last ?? '', limit: query.n ?? PAGE_DEFAULT };
+export function pageQueryOf(query: { n: number; last?: string | undefined }): PageQuery {
+  return { after: query.last ?? '', limit: query.n };
 }
 
 /** The time in seconds since the epoch. It is rounded up, because events are recorded with a precision of one second. */

@@ -38,7 +38,7 @@ const save = {
   query: policyQuery,
   answers: {
     200: {
-      description: 'The saved policy and its new ETag. For a dry run: the rights that would change',
+      description: 'The saved policy and its new ETag; for a dry run, the rights that would change',
       schema: z.union([policySchema, policyPreviewSchema]),
     },
   },
@@ -89,10 +89,10 @@ export const policies = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Explain whether somebody may do something',
       description:
-        'About yourself, you need no right. About others, you need the right to administer the repository. ' +
-        'Administrators get complete answers; owners get them about people and robots of their organizations, and ' +
-        'everybody about themselves. An answer about anybody else considers only the name and the policy of the ' +
-        'repository, and is marked `partial`. A narrowed key gets answers about itself only.',
+        'Tells whether an action is allowed, and which statement decides. About yourself, you need no right. About ' +
+        'somebody else, you need the right to administer the repository. Administrators get complete answers, and ' +
+        'owners about people and robots of their organizations. An answer about anybody else considers only the name ' +
+        'and the policy of the repository, and is marked `partial`. A narrowed key gets answers about itself only.',
       query: explainQuery,
       example: { query: { principal: 'user:bob', action: 'push', repository: 'acme/app', tag: 'v1' } },
       refusals: {

@@ -41,7 +41,8 @@ its audit log. Programs can read this page as an <a href="/api/openapi.json">Ope
 <a href="/api/event.schema.json">JSON schema</a> of what webhooks of the format <code>native</code> are sent.</p>
 <pre tabindex="0"><code>${`curl ${origin}/api/v1/me -H "Authorization: Bearer $KEY"`}</code></pre>
 <dl>
-<dt>Credentials</dt><dd>Send an access key as bearer token, or user name and key as Basic.</dd>
+<dt>Credentials</dt><dd>Send an access key as bearer token, or user name and key as Basic. A key with statements of its own
+is <i>narrowed</i>: it may do less than its owner.</dd>
 <dt>Errors</dt><dd>Each has a <code>code</code> for programs, and a <code>message</code> that says what is wrong, what stays
 unchanged, and what to do: <code>{"errors":[{"code":"NOT_FOUND","message":"…"}]}</code>. After a 429 or 503,
 <code>Retry-After</code> says in how many seconds to try again.</dd>

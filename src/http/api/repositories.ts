@@ -69,7 +69,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       example: { body: { description: 'The web shop' } },
       refusals: { 'name-taken': 'The repository exists, and you may not pull it' },
       answers: {
-        200: { description: 'The repository existed and was changed', schema: repositorySchema },
+        200: { description: 'The repository existed. It was changed', schema: repositorySchema },
         201: { description: 'The created repository', schema: repositorySchema },
       },
     }),
@@ -82,7 +82,8 @@ export const repositories = new Hono<AppEnv>({ strict: false })
     '/repositories/:name{.+}',
     operation({
       group: GROUP,
-      summary: 'Describe a repository, or make it public or private',
+      summary: "Change a repository's description, or make it public or private",
+      description: 'Fields that are left out stay unchanged.',
       conditional: true,
       body: repositoryChange,
       example: { body: { visibility: 'public', overview: '# The web shop' } },

@@ -64,12 +64,16 @@ export const robots = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Delete a robot',
-      description: `Revokes its keys, deletes its policy, and removes it from statements that allow something in policies of
-the organization's repositories. Nobody can take its name again.`,
+      description:
+        "Revokes the robot's keys and deletes its policy. Statements that allow the robot something in the " +
+        "organization's repositories no longer name it. Nobody can take its name again.",
       conditional: true,
       answers: {
-        200: { description: 'The robot was deleted; lists the policies that changed', schema: removedSchema },
-        204: { description: 'The robot was deleted; no policy named it' },
+        200: {
+          description: 'The robot was deleted. The answer lists the repositories whose policies changed',
+          schema: removedSchema,
+        },
+        204: { description: 'The robot was deleted. No policy named it' },
       },
     }),
     async (c) => answerRemoved(await deleteRobot(callOf(c), subjectIn(c, 'robot'), expectedVersion(c))),

@@ -9,7 +9,7 @@ import {
   type ShownTagChange,
   type VersionedMutability,
 } from '../../app/tags.ts';
-import { PAGE_DEFAULT, pageSchema } from '../../contract/pages.ts';
+import { pageSchema } from '../../contract/pages.ts';
 import { historyPoint, historyQuery, rollback, rolledBack, tagMutability } from '../../contract/tags.ts';
 import { parseCondition } from '../../oci/condition.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
@@ -27,12 +27,12 @@ export const tags = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Read the history of a tag',
-      description: 'Newest first. The history is kept for `HISTORY_DAYS`, and remains when the tag is deleted.',
+      description: 'The newest change comes first. Changes are kept for `HISTORY_DAYS`, even if the tag is deleted.',
       query: historyQuery,
       answers: { 200: { description: 'A page of changes', schema: pageSchema(historyPoint) } },
     }),
     async (c) => {
-      const { n: limit = PAGE_DEFAULT, last } = c.var.query;
+      const { n: limit, last } = c.var.query;
       const before = last === undefined ? null : Number(last);
       const { items, more } = await listTagHistory(callOf(c), repositoryIn(c), tagIn(c), { before, limit });
       return answerItems(items.map(shownChange), more ? String(items.at(-1)?.point) : null, ({ point }) => String(point));
@@ -44,9 +44,9 @@ export const tags = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Roll a tag back',
       description:
-        'Makes the tag name an image that it has named before, given by a point of its history or by a digest. To move ' +
-        'an existing tag you need the right to `retag` it; to create a deleted one again, the right to `push` it. ' +
-        'With `If-Match: "sha256:…"` the tag is only changed if it names that digest now.',
+        'Moves the tag back to an image that it named before. The image is given by a point of the history or by its ' +
+        'digest. To move a tag that exists, you need the right `retag`. With `If-Match: "sha256:…"`, the tag is moved ' +
+        'only if it names that digest now.',
       body: rollback,
       example: { body: { point: 1 } },
       refusals: {
@@ -73,7 +73,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Read which tags are immutable',
-      answers: { 200: { description: 'One of the four values of ECR, and its ETag', schema: tagMutability } },
+      answers: { 200: { description: 'The setting and its ETag', schema: tagMutability } },
     }),
     async (c) => answerMutability(await getTagMutability(callOf(c), repositoryIn(c))),
   )

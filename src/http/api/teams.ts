@@ -47,7 +47,7 @@ export const teams = new Hono<AppEnv>({ strict: false })
     '/organizations/:organization/teams/:team',
     operation({
       group: GROUP,
-      summary: 'Create or describe a team',
+      summary: 'Create a team, or change its description',
       description:
         'A new team has no rights: save its policy next. The name of a deleted team is refused while policies of ' +
         'repositories still name that team.',
@@ -59,7 +59,7 @@ export const teams = new Hono<AppEnv>({ strict: false })
         'limit-reached': 'The organization has 200 teams',
       },
       answers: {
-        200: { description: 'The team existed and was described', schema: teamSchema },
+        200: { description: 'The team existed. Its description was changed', schema: teamSchema },
         201: { description: 'The created team', schema: teamSchema },
       },
     }),

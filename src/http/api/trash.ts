@@ -54,8 +54,8 @@ export const trash = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Restore a tag',
       description:
-        'The tag names the same image again. If that image was deleted, it is restored as well. Refused if a tag of ' +
-        'this name exists: roll that one back instead.',
+        'The tag names the same image again. An image that was deleted is restored with it. If a tag of this name ' +
+        'exists, nothing is restored: roll that tag back instead.',
       refusals: {
         'manifest-unknown': 'The tag is not in the trash',
         conflict: 'A tag of this name exists',
@@ -104,8 +104,8 @@ export const trash = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Purge a manifest from the trash',
       description:
-        'For a secret that was pushed by mistake: the manifest cannot be restored any more. The bytes that only it ' +
-        'needed are deleted by the next pass of garbage collection after their grace period.',
+        'Use this for a secret that was pushed by mistake. The manifest cannot be restored any more. Garbage ' +
+        'collection deletes the bytes that only this manifest needed, after their grace period.',
       refusals: {
         'manifest-unknown': 'The manifest is not in the trash',
         'deletion-disabled': 'The registry allows no deletions',

@@ -14,7 +14,7 @@ import {
   type Usage,
   usageCursor,
 } from '../../app/usage.ts';
-import { PAGE_DEFAULT, pageSchema } from '../../contract/pages.ts';
+import { pageSchema } from '../../contract/pages.ts';
 import {
   namespaceUsage,
   organizationUsage,
@@ -34,9 +34,9 @@ import { expectedVersion, organizationIn } from './params.ts';
 
 const GROUP = 'Usage';
 
-const QUOTA_DESCRIPTION = `What exceeds a new limit stays, and can be pulled: only new content is refused, with 403 and the
-bytes that are missing, that lie in the trash, and that unfinished uploads hold. The latter two count as well. Deleted
-content frees space when the trash has been emptied and garbage collection has run. \`null\`: no limit.`;
+const QUOTA_DESCRIPTION = `Content beyond a new limit stays and can be pulled. New content is refused with 403. The message says
+how many bytes are missing, and how many are in the trash and in unfinished uploads, which count as well. Deleted content
+frees space when the trash has been emptied and garbage collection has run. \`null\`: no limit.`;
 
 export const usage = new Hono<AppEnv>({ strict: false })
   .get(
@@ -50,7 +50,7 @@ export const usage = new Hono<AppEnv>({ strict: false })
       answers: { 200: { description: 'A page, by name', schema: pageSchema(namespaceUsage) } },
     }),
     async (c) => {
-      const { n: limit = PAGE_DEFAULT, last: after = null } = c.var.query;
+      const { n: limit, last: after = null } = c.var.query;
       return answerPage(await listUsage(callOf(c), { after, limit }), shownUsage, usageCursor);
     },
   )

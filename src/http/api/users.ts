@@ -58,7 +58,7 @@ export const users = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Read a user',
       description:
-        'The user and administrators see everything; members of a common organization see only the name. A narrowed ' +
+        'The user and administrators see all fields. Members of a common organization see only the name. A narrowed ' +
         'key sees only the name of its owner.',
       answers: { 200: { description: 'The user and its ETag', schema: z.union([userSchema, colleagueSchema]) } },
     }),
@@ -72,9 +72,10 @@ export const users = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Invite a user',
-      description: `The answer contains a link for the user to open within seven days. It works once, and gives them an
-access key. Nobody chooses a password. Inviting a user again who has not joined yet gives the same link; an existing user is
-changed as by PATCH.`,
+      description:
+        'The answer contains a link. The user opens it within seven days and gets an access key; nobody chooses a ' +
+        'password. The link works once. For a user who has not joined yet, the answer has the same link again. A user ' +
+        'who has joined is changed, as by PATCH.',
       body: userInvitation,
       example: { body: { description: 'Alice Ngo, platform' } },
       conditional: true,
@@ -97,8 +98,10 @@ changed as by PATCH.`,
     operation({
       group: GROUP,
       summary: 'Change, disable or enable a user',
-      description: `Users are disabled instead of deleted, so that nobody else can take the name. Disabling a user logs them
-out and closes their invitation. Enabling the user makes access keys work again, except revoked ones.`,
+      description:
+        'A user is never deleted, so that nobody else can take the name. Disabling a user ends all logins, stops the ' +
+        'access keys and closes the invitation. Enabling the user makes the access keys work again, except revoked ' +
+        'ones. Fields that are left out stay unchanged.',
       body: userChange,
       example: { body: { administrator: true } },
       conditional: true,
@@ -115,8 +118,9 @@ out and closes their invitation. Enabling the user makes access keys work again,
     '/users/:user/invitation',
     operation({
       group: GROUP,
-      summary: 'Create a new invitation',
-      description: 'For a user whose invitation expired, or who lost all access keys. An earlier link stops working.',
+      summary: 'Create a new invitation for a user',
+      description:
+        'Use this for a user whose invitation has expired, or who has lost all access keys. The previous link stops working.',
       refusals: { disabled: 'The user is disabled' },
       answers: { 201: { description: 'The invitation', schema: invitedUserSchema } },
     }),
@@ -128,7 +132,8 @@ out and closes their invitation. Enabling the user makes access keys work again,
       group: GROUP,
       summary: 'Log a user out everywhere',
       description:
-        'Ends login passwords and refresh tokens at once. Clients that were logged in can pull for up to five more minutes.',
+        'Ends the login passwords and refresh tokens of the user at once. A client that was logged in can pull for up ' +
+        'to five more minutes.',
       query: logout,
       answers: { 204: { description: 'The user was logged out' } },
     }),

@@ -59,7 +59,7 @@ export const webhookDeliveries = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Send a delivery again',
-      description: 'Sends this delivery again with the same id. A pending delivery is sent now.',
+      description: 'The delivery keeps its id. If it is waiting for its next attempt, it is sent now.',
       refusals: { disabled: 'The webhook is disabled' },
       answers: { 202: { description: 'The delivery waits to be sent', schema: deliveryWithAttemptsSchema } },
     }),

@@ -142,8 +142,8 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: "Replace a webhook's secret",
       description:
-        'For a while, deliveries are signed with both the new and the old secret, but with no earlier one. A repeated ' +
-        'request replaces the secret again, unless `If-Match` is sent.',
+        'For `overlap` seconds, deliveries are signed with both the new and the old secret. Earlier secrets no longer ' +
+        'sign. Without `If-Match`, a repeated request replaces the secret again.',
       body: secretRotation,
       example: { body: { overlap: 3600 } },
       conditional: true,
@@ -159,7 +159,7 @@ export const webhooks = new Hono<AppEnv>({ strict: false })
     operation({
       group: GROUP,
       summary: 'Send a test event to a webhook',
-      description: 'The event is sent once. A failure is reported ten seconds after the request, whatever its cause.',
+      description: 'The event is sent once. If it fails, the answer comes ten seconds after the request and does not say why.',
       answers: {
         200: { description: 'Whether the endpoint answered with a status from 200 to 299', schema: testResult },
       },
