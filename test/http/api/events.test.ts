@@ -113,7 +113,13 @@ describe('an event', () => {
       type: 'tag.created',
       repository: 'acme/api',
       organization: 'acme',
-      target: { tag: 'v1', digest: expect.stringMatching(/^sha256:/), mediaType: expect.any(String), size: expect.any(Number) },
+      target: {
+        tag: 'v1',
+        digest: expect.stringMatching(/^sha256:/),
+        mediaType: expect.any(String),
+        size: expect.any(Number),
+        cause: 'push',
+      },
       actor: { subject: 'user:anna', key: anna.keyId, keyName: expect.any(String) },
     });
   });
