@@ -1,35 +1,70 @@
-/** Fields of requests and answers on the reference page: what each is, its type, its limits and its default. */
-import { html } from 'hono/html';
+/**
+ * Fields of requests and answers on the reference page: what each is, its type, its limits and its default. The page has some
+ * thousand fields, so they are joined as texts, which is much faster than templates. Every text is escaped here.
+ */
+import { raw } from 'hono/html';
 import { type JsonSchema, sentences } from './schemas.ts';
 
-export type Html = ReturnType<typeof html>;
+type Html = ReturnType<typeof raw>;
+
+/** Rendered fields of requests and of answers. Operations share schemas, and parts of them. */
+const rendered = { input: new WeakMap<JsonSchema, string>(), output: new WeakMap<JsonSchema, string>() };
 
 /**
  * Renders the fields of an object, or the type of another value.
  * @param isInput whether these are fields of a request, which say if they are required
  */
 export function fieldsOf(schema: JsonSchema, isInput: boolean): Html {
+  return raw(fieldsText(schema, isInput));
+}
+
+/** Renders a field. @param note is shown beside the type */
+export function fieldOf(name: string, schema: JsonSchema, about: { isRequired: boolean; note: string }): Html {
+  return raw(fieldText(name, schema, { ...about, isInput: true }));
+}
+
+/** Renders `code`, the only Markdown within a paragraph of our texts. */
+export function codes(text: string): Html {
+  return raw(codesText(text));
+}
+
+function fieldsText(schema: JsonSchema, isInput: boolean): string {
+  const known = rendered[isInput ? 'input' : 'output'];
+  const text = known.get(schema) ?? objectsText(schema, isInput);
+  known.set(schema, text);
+  return text;
+}
+
+function objectsText(schema: JsonSchema, isInput: boolean): string {
   const objects = alternatives(schema).filter((one) => one.properties);
-  if (objects.length === 0) return html`<p><code>${typeOf(schema)}</code></p>`;
-  if (objects.length > 1)
-    return html`${objects.map((one, n) => html`<p class="or">${n ? 'Or' : 'Either'}</p>${list(one, isInput)}`)}`;
-  return list(objects[0] ?? {}, isInput);
+  if (objects.length === 0) return `<p><code>${escaped(typeOf(schema))}</code></p>`;
+  const lists = objects.map((one) => listText(one, isInput));
+  return lists.length === 1
+    ? lists.join('')
+    : lists.map((list, n) => `<p class="or">${n ? 'Or' : 'Either'}</p>${list}`).join('');
 }
 
-function list({ properties = {}, required = [] }: JsonSchema, isInput: boolean): Html {
+function listText({ properties = {}, required = [] }: JsonSchema, isInput: boolean): string {
   const fields = Object.entries(properties).map(([name, field]) =>
-    fieldOf(name, field, { isRequired: required.includes(name), isInput }),
+    fieldText(name, field, { isRequired: required.includes(name), isInput }),
   );
-  return fields.length === 0 ? html`<p>No fields.</p>` : html`<dl>${fields}</dl>`;
+  return fields.length === 0 ? '<p>No fields.</p>' : `<dl>${fields.join('')}</dl>`;
 }
 
-export function fieldOf(name: string, schema: JsonSchema, { isRequired = false, isInput = true, note = '' }): Html {
+interface About {
+  isRequired: boolean;
+  isInput: boolean;
+  note?: string;
+}
+
+function fieldText(name: string, schema: JsonSchema, { isRequired, isInput, note = '' }: About): string {
+  const type = [typeOf(schema), note].filter(Boolean).join(', ');
   const flag = isInput === isRequired ? (isRequired ? 'required' : 'optional') : '';
   const said = sentences([schema.description, ...limitsOf(schema)]);
   const inner = nested(schema);
-  return html`<dt><code>${name}</code> <span class="type">${[typeOf(schema), note].filter(Boolean).join(', ')}</span>${
-    flag && html` <span class="${flag}">${flag}</span>`
-  }</dt><dd>${said && codes(`${said}.`)}${inner && fieldsOf(inner, isInput)}</dd>`;
+  const head = `<code>${escaped(name)}</code> <span class="type">${escaped(type)}</span>`;
+  const body = `${said && codesText(`${said}.`)}${inner ? fieldsText(inner, isInput) : ''}`;
+  return `<dt>${head}${flag && ` <span class="${flag}">${flag}</span>`}</dt><dd>${body}</dd>`;
 }
 
 /** The object, or the choice of objects, that a field holds, directly or in a list. */
@@ -85,17 +120,28 @@ function ofEntries(items: JsonSchema): string[] {
 
 function spanOf(least: number | undefined, most: number | undefined, unit: string): string[] {
   const many = unit === 'entry' ? 'entries' : unit && `${unit}s`;
-  const of = (count: number) => [count.toLocaleString('en'), count === 1 ? unit : many].filter(Boolean).join(' ');
-  if (least !== undefined && most !== undefined && least !== 0) return [`${least.toLocaleString('en')} to ${of(most)}`];
+  const of = (count: number) => [grouped(count), count === 1 ? unit : many].filter(Boolean).join(' ');
+  if (least !== undefined && most !== undefined && least !== 0) return [`${grouped(least)} to ${of(most)}`];
   if (most !== undefined) return [unit ? `Up to ${of(most)}` : `0 to ${of(most)}`];
   return least === undefined || (least === 0 && unit !== '') ? [] : [`At least ${of(least)}`];
+}
+
+/** `1,000`. `toLocaleString` is too slow for a page of this size. */
+function grouped(count: number): string {
+  return String(count).replace(/\B(?=(?:\d{3})+$)/g, ',');
 }
 
 function lowered(text: string): string {
   return `${text[0]?.toLowerCase()}${text.slice(1)}`;
 }
 
-/** Renders `code`, the only Markdown within a paragraph of our texts. */
-export function codes(text: string): (string | Html)[] {
-  return text.split(/`([^`]*)`/).map((part, n) => (n % 2 ? html`<code>${part}</code>` : part));
+function codesText(text: string): string {
+  const parts = escaped(text).split(/`([^`]*)`/);
+  return parts.map((part, n) => (n % 2 ? `<code>${part}</code>` : part)).join('');
+}
+
+const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+
+function escaped(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (sign) => ENTITIES[sign] ?? sign);
 }

@@ -2,8 +2,10 @@
 import { html, raw } from 'hono/html';
 import type { Paths } from './openapi.ts';
 import { curlOf, type Described, type Parameter, pretty } from './reference-example.ts';
-import { codes, fieldOf, fieldsOf, type Html } from './reference-fields.ts';
+import { codes, fieldOf, fieldsOf } from './reference-fields.ts';
 import { STYLE } from './reference-style.ts';
+
+type Html = ReturnType<typeof html>;
 
 interface Entry {
   method: string;

@@ -27,15 +27,26 @@ export interface JsonSchema {
 /** The keyword under which `jsonSchema` keeps the messages of checks, until `tidy` moves them into the description. */
 const RULES = 'x-rules';
 
+const made = { input: new WeakMap<z.ZodType, JsonSchema>(), output: new WeakMap<z.ZodType, JsonSchema>() };
+
+/** The JSON schema of a request (`input`) or an answer. Many operations share a schema, and making it is slow: made once. */
 export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
-  const { $schema: _, ...made } = z.toJSONSchema(schema, {
+  const known = made[io].get(schema);
+  if (known) return known;
+  const json = makeJsonSchema(schema, io);
+  made[io].set(schema, json);
+  return json;
+}
+
+function makeJsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, {
     io,
     override({ zodSchema, jsonSchema: json }) {
       const rules = rulesOf(zodSchema);
       if (io === 'input' && rules.length > 0) (json as Record<string, unknown>)[RULES] = rules;
     },
   });
-  return tidy(made as JsonSchema);
+  return tidy(rest as JsonSchema);
 }
 
 /** The messages of the checks of a zod schema, such as "must be a tag". JSON Schema has no keywords for these checks. */
