@@ -94,6 +94,14 @@ export const SETTINGS = {
   ),
   AUDIT_ADDRESS_DAYS: days(7, 1, 'how long the audit log keeps addresses'),
   DELIVERY_DAYS: days(14, 1, 'how long finished deliveries are kept'),
+  PULL_COUNT_SECONDS: integer(
+    5,
+    0,
+    20,
+    'everywhere',
+    'how long pulls are counted in memory before they are written; 0: not at all. If the program ends, the pulls that it ' +
+      'has not written are not counted',
+  ),
   TRASH_DAYS: days(7, 0, 'how long deleted content can be restored; 0: not at all'),
   HISTORY_DAYS: days(365, 1, "how far back a tag's history goes"),
   DELETION: flag('on', '`off`: nobody and no policy can delete anything'),

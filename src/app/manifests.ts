@@ -13,17 +13,17 @@ import { deleteManifest as deleteStored } from '../registry/manifests/named-dele
 import { type MovedTags, putManifest } from '../registry/manifests/put.ts';
 import { listReferrers as listStoredReferrers } from '../registry/manifests/referrers.ts';
 import { listTags as listStoredTags } from '../registry/tags/tags.ts';
-import { noteCheck, notePull } from '../registry/usage/pulls.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { deniedTags } from './access.ts';
 import { finishing } from './call.ts';
 import { type ContentCall, mayCreateByPush, mayOnContent, requireContentRight, requireRead, withAuthority } from './content.ts';
+import { countUse } from './pull-counter.ts';
 
 /** end-3, GET. Takes one query. The pull is counted after the response. */
 export async function pullManifest(call: ContentCall, repository: RepositoryName, reference: Reference, random: number) {
   requireRead(call, repository);
   const manifest = await getManifest(call.env, repository, reference);
-  call.work.waitUntil(notePull(call.env, { repository, digest: manifest.digest, random }));
+  countUse(call, { repository, digest: manifest.digest, pulls: 1, random });
   return manifest;
 }
 
@@ -36,7 +36,7 @@ export async function checkManifest(call: ContentCall, repository: RepositoryNam
   const head = await (reference.digest && mayOnContent(call, 'push', repository)
     ? statManifestForPush(call.env, repository, reference.digest)
     : statManifest(call.env, repository, reference));
-  call.work.waitUntil(noteCheck(call.env, { repository, digest: head.digest }));
+  countUse(call, { repository, digest: head.digest, pulls: 0, random: 0 });
   return head;
 }
 

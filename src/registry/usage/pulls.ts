@@ -17,42 +17,49 @@ const EXACT = 16;
 const DAYS_MAX = 366;
 const SECONDS_PER_DAY = 24 * 60 * 60;
 
-/** An SQL expression on a row of `pulls`: the number of pulls that the next written pull stands for. */
-const WEIGHT = `max(1, (count + ${EXACT - 1}) / ${EXACT})`;
+/** An SQL expression on a row `p` of `pulls`, or no row: the number of pulls that the next written pull stands for. */
+const WEIGHT = `max(1, (coalesce(p.count, 0) + ${EXACT - 1}) / ${EXACT})`;
 
-/**
- * Counts a pull. Called after the response is sent. Does nothing if the repository no longer exists.
- * @param random a random number, at least 0 and below 1
- */
-export async function notePull(
-  env: Pick<Database, 'DB'>,
-  { repository, digest, random }: { repository: RepositoryName; digest: Digest; random: number },
-): Promise<void> {
-  await prepare(
-    env,
-    `INSERT INTO pulls (repository_id, digest, day, count)
-     SELECT id, :digest, unixepoch() / ${SECONDS_PER_DAY}, 1 FROM repositories WHERE name = :repository
-     ON CONFLICT DO UPDATE SET count = count + ${WEIGHT} WHERE :random * ${WEIGHT} < 1`,
-    { repository, digest, random },
-  ).run();
+/** The uses of an image that are written together. */
+export interface Use {
+  repository: RepositoryName;
+  digest: Digest;
+  pulls: number;
+  /**
+   * True if a client asked for the manifest with HEAD. Nodes that already have the image do so, so the image is in use. Only
+   * the day of the last check is stored, so that at most one row is written for an image and a day.
+   */
+  checked: boolean;
+  /** A random number, at least 0 and below 1. It decides whether frequent pulls are written. */
+  random: number;
 }
 
-/**
- * Records that a client asked for a manifest with HEAD. Nodes that already have the image do so, so the image is in use. Only
- * the day of the last check is stored, so that at most one row is written for an image and a day.
- */
-export async function noteCheck(
-  env: Pick<Database, 'DB'>,
-  { repository, digest }: { repository: RepositoryName; digest: Digest },
-): Promise<void> {
-  await prepare(
-    env,
-    `INSERT INTO manifest_checks (repository_id, digest, day)
-     SELECT id, :digest, unixepoch() / ${SECONDS_PER_DAY} FROM repositories WHERE name = :repository
-     ON CONFLICT DO UPDATE SET day = excluded.day WHERE day < excluded.day`,
-    { repository, digest },
-  ).run();
+/** Writes uses of images. Skips repositories that no longer exist. */
+export async function writeUses(env: Pick<Database, 'DB'>, uses: Use[]): Promise<void> {
+  const statements = [];
+  const pulled = uses.filter(({ pulls }) => pulls > 0);
+  const checked = uses.filter((use) => use.checked);
+  const listOf = (of: Use[]) => of.map(({ repository, digest, pulls, random }) => [repository, digest, pulls, random]);
+  if (pulled.length > 0) statements.push(prepare(env, ADD_PULLS, { uses: listOf(pulled) }));
+  if (checked.length > 0) statements.push(prepare(env, SET_CHECKS, { uses: listOf(checked) }));
+  await env.DB.batch(statements);
 }
+
+const TODAY = `unixepoch() / ${SECONDS_PER_DAY}`;
+/** The list `:uses` as rows `u`, with the repository `r` of each. */
+const USES = `FROM (SELECT value ->> 0 AS repository, value ->> 1 AS digest, value ->> 2 AS pulls, value ->> 3 AS random
+   FROM json_each(:uses)) u CROSS JOIN repositories r ON r.name = u.repository`;
+
+/** If fewer pulls are written than one stands for, they are written with the probability that keeps the estimate unbiased. */
+const ADD_PULLS = `INSERT INTO pulls (repository_id, digest, day, count)
+  SELECT r.id, u.digest, ${TODAY}, coalesce(p.count, 0) + max(u.pulls, ${WEIGHT}) ${USES}
+  LEFT JOIN pulls p ON p.repository_id = r.id AND p.digest = u.digest AND p.day = ${TODAY}
+  WHERE u.random * ${WEIGHT} < u.pulls
+  ON CONFLICT DO UPDATE SET count = excluded.count`;
+
+const SET_CHECKS = `INSERT INTO manifest_checks (repository_id, digest, day)
+  SELECT r.id, u.digest, ${TODAY} ${USES} WHERE TRUE
+  ON CONFLICT DO UPDATE SET day = excluded.day WHERE day < excluded.day`;
 
 export interface Pulls {
   total: number;

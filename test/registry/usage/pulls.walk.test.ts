@@ -2,7 +2,7 @@
 
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RepositoryName } from '../../../src/oci/name.ts';
-import { notePull, pullsOf } from '../../../src/registry/usage/pulls.ts';
+import { pullsOf, writeUses } from '../../../src/registry/usage/pulls.ts';
 import { counting } from '../../world/counting.ts';
 import { FAULTS, faulty } from '../../world/faults.ts';
 import { type Content, pushImage } from '../../world/images.ts';
@@ -37,12 +37,10 @@ function seeded(seed: number): () => number {
 /** Records `times` pulls of an image. @returns the counted number and the written rows */
 async function pull(digest: string, times: number, random: () => number): Promise<{ estimate: number; written: number }> {
   const statements: D1PreparedStatement[] = [];
-  const prepare = (sql: string) => ({
-    bind: (...values: unknown[]) => ({ run: async () => void statements.push(world.env.DB.prepare(sql).bind(...values)) }),
-  });
-  const noting = { DB: { prepare } as unknown as D1Database };
-  for (let n = 0; n < times; n++)
-    await notePull(noting, { repository: REPOSITORY, digest: digest as Content['digest'], random: random() });
+  const batch = async (all: D1PreparedStatement[]) => void statements.push(...all);
+  const noting = { DB: { prepare: (sql: string) => world.env.DB.prepare(sql), batch } as unknown as D1Database };
+  const use = { repository: REPOSITORY, digest: digest as Content['digest'], pulls: 1, checked: false };
+  for (let n = 0; n < times; n++) await writeUses(noting, [{ ...use, random: random() }]);
   let written = 0;
   for (let at = 0; at < times; at += 1000) {
     for (const { meta } of await world.env.DB.batch(statements.slice(at, at + 1000))) written += meta.rows_written;
@@ -88,7 +86,8 @@ describe('pulls of an image in a day', () => {
   });
 
   test('of a repository that was deleted meanwhile are not counted', async () => {
-    await notePull(world.env, { repository: 'acme/gone' as RepositoryName, digest: image.digest, random: 0 });
+    const gone = { repository: 'acme/gone' as RepositoryName, digest: image.digest, pulls: 1, checked: false, random: 0 };
+    await writeUses(world.env, [gone]);
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM pulls').first('n')).toBe(0);
   });
 });
@@ -174,5 +173,29 @@ describe('a request', () => {
     expect(response.status).toBe(200);
     expect(await response.text()).toBe(new TextDecoder().decode(image.bytes));
     expect(await total()).toBe(fault === 'fail-before' ? 1 : 2);
+  });
+});
+
+describe('pulls that are counted in memory', () => {
+  const atOnce = (on: World, paths: string[]) => Promise.all(paths.map((path) => on.fetch('GET', `/v2/${REPOSITORY}/${path}`)));
+
+  test('take no call of their own, and are written together', async () => {
+    const { env, counts } = counting({ ...world.env, PULL_COUNT_SECONDS: '1' });
+    const answers = await atOnce(worldOf(env), Array(20).fill('manifests/v1'));
+    expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200));
+    expect((await pullsOf(world.env, REPOSITORY, image.digest)).total).toBe(20);
+    expect(counts.rowsWritten).toBe(1);
+    // Each pull reads the caller's rights and the manifest. The last call writes all twenty.
+    expect(counts.d1).toBe(20 * 2 + 1);
+  });
+
+  test('of different images are written by one call, with the checks', async () => {
+    const other = await pushImage(world, REPOSITORY, 'v2', 2);
+    const { env, counts } = counting({ ...world.env, PULL_COUNT_SECONDS: '1' });
+    const check = worldOf(env).fetch('HEAD', `/v2/${REPOSITORY}/manifests/v2`);
+    await Promise.all([check, atOnce(worldOf(env), ['manifests/v1', 'manifests/v2', 'manifests/v2'])]);
+    expect((await pullsOf(world.env, REPOSITORY, image.digest)).total).toBe(1);
+    expect(await pullsOf(world.env, REPOSITORY, other.digest)).toMatchObject({ total: 2, checkedOn: expect.any(Number) });
+    expect(counts.d1).toBe(4 * 2 + 1);
   });
 });

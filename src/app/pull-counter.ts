@@ -1,0 +1,63 @@
+/**
+ * Counts uses of images in the memory of this isolate, and writes them a few seconds later. So a pull takes no database call of
+ * its own, and many pulls of an image take one row. What an isolate has not written when it ends is lost.
+ */
+import { type Env, settings } from '../env.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import { type Use, writeUses } from '../registry/usage/pulls.ts';
+import type { Call } from './call.ts';
+
+interface Waiting {
+  /** The uses that are not written yet, by repository and digest. */
+  uses: Map<string, Use>;
+  /** The time at which a request has promised to write them, in milliseconds since the epoch. */
+  writtenAt: number;
+}
+
+/** The number of images after which the uses are written at once. */
+const IMAGES_MAX = 100;
+/** The time after which a promised writing is regarded as lost with its request, in milliseconds. */
+const LOST_AFTER_MS = 30_000;
+
+const waitingOf = new WeakMap<Env['DB'], Waiting>();
+
+/**
+ * Counts a pull, or a check (HEAD) if `pulls` is 0. The rows are written after the response.
+ * @param random a random number, at least 0 and below 1. It decides which of many pulls are written
+ */
+export function countUse(
+  { env, work, now }: Pick<Call, 'env' | 'work' | 'now'>,
+  { repository, digest, pulls, random }: { repository: RepositoryName; digest: Digest; pulls: 0 | 1; random: number },
+): void {
+  const waiting = waitingIn(env);
+  const key = `${repository} ${digest}`;
+  const use = waiting.uses.get(key);
+  waiting.uses.set(key, {
+    repository,
+    digest,
+    pulls: (use?.pulls ?? 0) + pulls,
+    checked: use?.checked === true || pulls === 0,
+    random: pulls === 0 ? (use?.random ?? 0) : random,
+  });
+  const wait = settings(env).pullCountSeconds * 1000;
+  if (wait === 0 || waiting.uses.size >= IMAGES_MAX) {
+    work.waitUntil(flush(env, waiting));
+  } else if (now > waiting.writtenAt + LOST_AFTER_MS) {
+    waiting.writtenAt = now + wait;
+    work.waitUntil(scheduler.wait(wait).then(() => flush(env, waiting)));
+  }
+}
+
+function waitingIn({ DB }: Env): Waiting {
+  const known = waitingOf.get(DB) ?? { uses: new Map(), writtenAt: -Infinity };
+  waitingOf.set(DB, known);
+  return known;
+}
+
+async function flush(env: Env, waiting: Waiting): Promise<void> {
+  const uses = [...waiting.uses.values()];
+  waiting.uses.clear();
+  waiting.writtenAt = -Infinity;
+  if (uses.length > 0) await writeUses(env, uses);
+}
