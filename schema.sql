@@ -275,6 +275,15 @@ CREATE TABLE IF NOT EXISTS usage (
   kind TEXT NOT NULL DEFAULT 'organization' CHECK (kind IN ('organization', 'user'))
 ) STRICT, WITHOUT ROWID;
 
+-- What each repository holds now. Every batch that changes the content changes the row.
+--   bytes: the bytes of the manifests and of the blobs that they reference, each blob once. The trash does not count.
+CREATE TABLE IF NOT EXISTS repository_usage (
+  repository_id INTEGER PRIMARY KEY,
+  bytes INTEGER NOT NULL DEFAULT 0,
+  tags INTEGER NOT NULL DEFAULT 0,
+  manifests INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
 -- The progress of jobs that process the whole registry in slices.
 --   cursor: the place where the next slice begins.
 --   started_at: the time when the current pass began.

@@ -102,6 +102,7 @@ const TABLES: Record<string, string> = {
   refusals: 'events',
   events: 'events',
   subscriptions: 'webhooks',
+  repository_usage: 'registry',
   trashed_subscriptions: 'webhooks',
   deliveries: 'webhooks',
   background_days: 'background',

@@ -12,7 +12,7 @@ import { statManifest } from '../registry/manifests/manifests.ts';
 import { holdingsOf } from '../registry/usage/holdings.ts';
 import { type Pulls, pullsOf } from '../registry/usage/pulls.ts';
 import { type Quota, setQuota } from '../registry/usage/quota.ts';
-import { listUsage as listRows, type Usage } from '../registry/usage/usage.ts';
+import { listUsage as listRows, type TotalUsage, totalUsage, type Usage } from '../registry/usage/usage.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { actorOf, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
 import type { Call } from './call.ts';
@@ -21,12 +21,19 @@ export type { Pulls, Quota, Usage };
 export type Holdings = Awaited<ReturnType<typeof holdingsOf>>;
 
 /**
- * Lists the usage of all namespaces, by name, in the state of the last count by garbage collection.
+ * Lists the usage of all namespaces, by name. The first page has the total of all namespaces.
  * @param page.after the cursor of the page, or `null` for the first page
  */
-export async function listUsage(call: Call, page: { after: string | null; limit: number }): Promise<Page<Usage>> {
+export async function listUsage(
+  call: Call,
+  page: { after: string | null; limit: number },
+): Promise<Page<Usage> & { total: TotalUsage | null }> {
   requireAdministrator(call);
-  return listRows(call.env, page.after, page.limit);
+  const [rows, total] = await Promise.all([
+    listRows(call.env, page.after, page.limit),
+    page.after === null ? totalUsage(call.env) : null,
+  ]);
+  return { ...rows, total };
 }
 
 /**
@@ -37,10 +44,7 @@ export function usageCursor({ namespace }: Pick<Usage, 'namespace'>): string {
   return namespace || '-';
 }
 
-/**
- * Counts the usage at present. This reads every link between a repository of the organization and a blob, so only owners may
- * request it.
- */
+/** Returns the usage of an organization, for its owners. */
 export async function getOrganizationUsage(call: Call, organization: string): Promise<Holdings> {
   requireOwner(call, organization);
   await getOrganization(call.env, organization);
@@ -48,7 +52,7 @@ export async function getOrganizationUsage(call: Call, organization: string): Pr
 }
 
 /**
- * Counts the usage of the repositories under a user's own name.
+ * Returns the usage of the repositories under a user's own name.
  * @throws unauthenticated; not-found if the caller is neither this user nor an administrator
  */
 export async function getUserUsage(call: Call, user: string): Promise<Holdings> {

@@ -21,6 +21,11 @@ export const repositorySummary = z.strictObject({
   visibility,
   description: z.string(),
   createdAt: z.iso.datetime(),
+  bytes: z
+    .int()
+    .describe('Bytes of its manifests, and of the layers and configs that they reference, each once. The trash does not count'),
+  tags: z.int().describe('All tags, those of signatures and the like included'),
+  manifests: z.int().describe('All manifests: images, the parts of indexes, signatures and other referrers'),
 });
 
 export const repository = repositorySummary.extend({ overview: z.string() });

@@ -13,6 +13,7 @@ export async function violations(env: Env): Promise<string[]> {
     changesHaveEvents(env),
     uploadsHaveBytes(env),
     linksHaveLeases(env),
+    sumsAreRight(env),
   ]);
   return found.flat();
 }
@@ -188,6 +189,24 @@ async function uploadsHaveBytes(env: Env): Promise<string[]> {
     }),
   );
   return verdicts.filter(Boolean);
+}
+
+/** Checks the sums of every repository, also of those in the trash, against what they hold. */
+export async function sumsAreRight(env: Env): Promise<string[]> {
+  const count = (what: string, from: string) => `coalesce((SELECT ${what} FROM ${from} WHERE x.repository_id = r.id), 0)`;
+  const { results } = await env.DB.prepare(
+    `SELECT name, coalesce(u.tags, 0) AS tags, coalesce(u.manifests, 0) AS manifests, coalesce(u.bytes, 0) AS bytes,
+       ${count('count(*)', 'tags x')} AS trueTags, ${count('count(*)', 'manifests x')} AS trueManifests,
+       ${count('sum(size)', 'manifests x')} + coalesce((SELECT sum(b.size) FROM blobs b WHERE b.digest IN (
+         SELECT x.child FROM manifest_references x JOIN repository_blobs l ON l.repository_id = x.repository_id AND l.digest = x.child
+         WHERE x.repository_id = r.id)), 0) AS trueBytes
+     FROM (SELECT id, name FROM repositories
+       UNION ALL SELECT repository_id, repository FROM trash WHERE kind = 'repository' AND NOT purging) r
+     LEFT JOIN repository_usage u ON u.repository_id = r.id`,
+  ).all<Record<'tags' | 'manifests' | 'bytes' | 'trueTags' | 'trueManifests' | 'trueBytes', number> & { name: string }>();
+  return results
+    .filter((row) => row.tags !== row.trueTags || row.manifests !== row.trueManifests || row.bytes !== row.trueBytes)
+    .map((row) => `the sums of a repository are wrong: ${JSON.stringify(row)}`);
 }
 
 /** Checks that every blob that no manifest references has a lease (invariant 8). Not true if a test lets a day pass. */

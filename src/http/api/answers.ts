@@ -26,13 +26,20 @@ const AROUND_BYTES = 4096;
  * limited when it is stored.
  * @param next the cursor after the whole page; `null` at the end of the list
  * @param keyOf returns the cursor after an item. It is used if the page is cut
+ * @param beside further fields of the answer
  */
-export function answerItems<S>(items: readonly S[], next: string | null, keyOf: (item: S) => string): Response {
+export function answerItems<S>(
+  items: readonly S[],
+  next: string | null,
+  keyOf: (item: S) => string,
+  beside: object = {},
+): Response {
   const texts = textsWithin(items, AROUND_BYTES);
   const last = items[texts.length - 1];
   const end = texts.length < items.length && last !== undefined ? keyOf(last) : next;
   const headers = { 'cache-control': 'no-store', 'content-type': 'application/json' };
-  return new Response(`{"items":[${texts.join(',')}],"next":${JSON.stringify(end)}}`, { headers });
+  const rest = JSON.stringify({ next: end, ...beside }).slice(1);
+  return new Response(`{"items":[${texts.join(',')}],${rest}`, { headers });
 }
 
 /** The number of bytes reserved for the other fields of an answer that contains a list. */

@@ -121,6 +121,7 @@ function answerRepository(repository: Repository, status = 200): Response {
   return answer({ ...shownSummary(repository), overview: repository.overview }, { status, version: repository.version });
 }
 
-function shownSummary({ name, visibility, description, createdAt }: ListedRepository): z.output<typeof repositorySummary> {
-  return { name, visibility, description, createdAt: timeOf(createdAt) };
+function shownSummary(listed: ListedRepository): z.output<typeof repositorySummary> {
+  const { name, visibility, description, createdAt, bytes, tags, manifests } = listed;
+  return { name, visibility, description, createdAt: timeOf(createdAt), bytes, tags, manifests };
 }

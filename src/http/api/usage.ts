@@ -22,13 +22,14 @@ import {
   pullsQuery,
   quota,
   quotaChange,
+  totalUsage,
   usageQuery,
   userUsage,
 } from '../../contract/usage.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
-import { answer, answerPage, timeOf } from './answers.ts';
+import { answer, answerItems, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn } from './params.ts';
 
@@ -45,13 +46,22 @@ export const usage = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'List what all organizations and users store',
       description:
-        'As garbage collection counted it at the end of its last pass. If there is a limit, later pushes are included.',
+        'Each push is included at once. `countedAt` says since when deletions may be missing. The size of each repository is ' +
+        'in the list of repositories.',
       query: usageQuery,
-      answers: { 200: { description: 'A page, by name', schema: pageSchema(namespaceUsage) } },
+      answers: {
+        200: {
+          description: 'A page, by name, and the total',
+          schema: pageSchema(namespaceUsage).extend({ total: totalUsage }),
+        },
+      },
     }),
     async (c) => {
       const { n: limit, last: after = null } = c.var.query;
-      return answerPage(await listUsage(callOf(c), { after, limit }), shownUsage, usageCursor);
+      const { items, more, total } = await listUsage(callOf(c), { after, limit });
+      const shown = items.map(shownUsage);
+      const next = more ? usageCursor(items.at(-1) as Usage) : null;
+      return answerItems(shown, next, usageCursor, { total });
     },
   )
   .get(
@@ -60,8 +70,8 @@ export const usage = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Read what an organization stores',
       description:
-        'Counted now, and exactly. Only for owners, because it reads rows for every image of the whole registry. The ' +
-        'ETag is that of the limit.',
+        'Counted now, and exactly, in a registry of up to 5,000 layers. In a larger one it is what pushes have added up, and ' +
+        '`countedAt` says since when deletions may be missing. For owners. The ETag is that of the limit.',
       answers: { 200: { description: 'Usage and limit', schema: organizationUsage } },
     }),
     async (c) => {
@@ -75,8 +85,8 @@ export const usage = new Hono<AppEnv>({ strict: false })
       group: GROUP,
       summary: 'Read what a user stores',
       description:
-        "Counts the repositories under the user's own name, now and exactly. For the user and for administrators. The " +
-        'ETag is that of the limit.',
+        "Counts the repositories under the user's own name, as for an organization. For the user and for administrators. " +
+        'The ETag is that of the limit.',
       answers: { 200: { description: 'Usage and limit', schema: userUsage } },
     }),
     async (c) => {
@@ -151,7 +161,10 @@ function userIn(c: RequestContext): string {
 function answerHoldings(whose: { organization: string } | { user: string }, holdings: Holdings): Response {
   const { version, countedAt, staged, ...rest } = holdings;
   const percent = percentOf(holdings);
-  return answer({ ...whose, ...rest, ...(staged > 0 ? { staged } : {}), percent, countedAt: timeOf(countedAt) }, { version });
+  return answer(
+    { ...whose, ...rest, ...(staged > 0 ? { staged } : {}), percent, countedAt: countedTime(countedAt) },
+    { version },
+  );
 }
 
 function answerQuota({ version, ...body }: Quota): Response {
@@ -160,7 +173,12 @@ function answerQuota({ version, ...body }: Quota): Response {
 
 function shownUsage(usageOf: Usage): z.output<typeof namespaceUsage> {
   const { countedAt, staged, ...rest } = usageOf;
-  return { ...rest, ...(staged > 0 ? { staged } : {}), percent: percentOf(usageOf), countedAt: timeOf(countedAt) };
+  return { ...rest, ...(staged > 0 ? { staged } : {}), percent: percentOf(usageOf), countedAt: countedTime(countedAt) };
+}
+
+/** @param at seconds since the epoch; 0: never */
+function countedTime(at: number): string | null {
+  return at === 0 ? null : timeOf(at);
 }
 
 /** The used part of the quota in percent, with one decimal. A quota of 0 is always used up. `null` if there is no quota. */

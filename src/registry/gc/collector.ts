@@ -7,6 +7,7 @@
 import { settings } from '../../env.ts';
 import { prepare } from '../../events/sql.ts';
 import { rebalanceBlobs } from '../usage/counting.ts';
+import { recountSums } from '../usage/sums.ts';
 import { recountUsage } from '../usage/usage.ts';
 import {
   type AlsoPurge,
@@ -31,11 +32,11 @@ import { BLOBS, TOMBSTONES } from './tombstones.ts';
 import { lookOf, sweep, type Walk, type WalkRow } from './walk.ts';
 
 /**
- * The maximum number of rows of a count that is made in every pass. A larger count is made once a day. A count reads about six
- * rows for each blob.
+ * The maximum number of rows of a count that is made in every pass. A larger count is made once a day. A count reads about
+ * twelve rows for each blob.
  */
 const CHEAP_COUNT = 20_000;
-const ROWS_PER_BLOB = 6;
+const ROWS_PER_BLOB = 12;
 const DAY = 24 * 60 * 60;
 
 interface LastCount {
@@ -58,7 +59,10 @@ const USAGE: Phase<LastCount> = {
     const rows = (last?.blobs ?? 0) * ROWS_PER_BLOB;
     const isDue = rows <= CHEAP_COUNT || last?.age == null || last.age >= DAY;
     if (isDue && rows <= rowsLeftToday) {
-      await recountUsage(env).catch((error: unknown) => noteProblem(report, `usage: ${messageOf(error)}`));
+      const failed = (error: unknown) => noteProblem(report, `usage: ${messageOf(error)}`);
+      await recountUsage(env)
+        .then(() => recountSums(env))
+        .catch(failed);
     }
     return null;
   },

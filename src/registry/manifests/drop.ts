@@ -12,6 +12,7 @@ import type { Tag } from '../../oci/reference.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { causeOf, type Deletion } from '../tags/changes.ts';
 import { rebalanceManifests } from '../usage/counting.ts';
+import { rebalanceSums } from '../usage/sums.ts';
 
 export interface ReferencingManifest {
   digest: Digest;
@@ -61,6 +62,7 @@ export function trashManifests(
       ),
       parameters: { ...parameters, reason },
     });
+    const addSums = rebalanceAll(batch, repository, manifests);
     copyDocuments(batch, parameters, condition);
     const lists = listsOf(manifests);
     copyReferences(batch, { repository, digests, lists }, condition);
@@ -71,8 +73,24 @@ export function trashManifests(
     );
     deleteReferences(batch, repository, lists);
     addRemainder();
+    addSums();
     return moved;
   };
+}
+
+/** The maximum number of digests in one bound parameter. D1 accepts 2 MB. */
+const CHILDREN = 12_000;
+
+/** Adds the steps that subtract manifests and what they reference from the repository's sums. @returns adds what is left */
+function rebalanceAll(batch: Batch, repository: RepositoryName, manifests: ReferencingManifest[]): () => void {
+  const children = [...new Set(manifests.flatMap(({ references }) => references))];
+  const closings: (() => void)[] = [];
+  for (let from = 0; from === 0 || from < children.length; from += CHILDREN) {
+    const parameters = { repository, children: children.slice(from, from + CHILDREN) };
+    const touched = { id: REPOSITORY_ID, children: 'SELECT value AS child FROM json_each(:children)', parameters };
+    closings.push(rebalanceSums(batch, touched, from === 0 ? manifests.map(({ digest }) => digest) : []));
+  }
+  return () => closings.forEach((close) => void close());
 }
 
 /** Adds the steps that copy the manifests to the trash before they are deleted. */

@@ -16,6 +16,7 @@ import { changeTags, lastPoint } from '../tags/changes.ts';
 import { MOVING_TAGS, requireCondition, requireTagRights, type TagPut, tagsHeldByOthers } from '../tags/guards.ts';
 import { type Judgement, requireMutable, withMutabilityRule } from '../tags/mutability.ts';
 import { countManifest } from '../usage/limit.ts';
+import { countPut } from '../usage/sums.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
@@ -164,6 +165,7 @@ function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, j
   if (tags.length > 0) requireMutable(batch, env, repository, tagsHeldByOthers(tags, digest), { judgement, names: tags });
   if (tags.length === 0) recordUntagged(batch, put);
   countManifest(batch, env, put, by);
+  countPut(batch, put, references);
   insertManifest(batch, env, put, attempt);
   batch.run(
     `INSERT INTO manifest_references (repository_id, child, parent)
@@ -174,7 +176,9 @@ function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, j
   // it.
   const pushedAgain = tags.filter((tag) => !notToMake.includes(tag) || !notToMove.includes(tag));
   if (tags.length > 0) {
-    changeTags(batch, { repository, digest, mediaType, size, tags, by, cause: 'push', attempt: attempt.id, pushedAgain });
+    changeTags(batch, {
+      ...{ repository, digest, mediaType, size, tags, by, cause: 'push', attempt: attempt.id, pushedAgain, areCounted: true },
+    });
   }
   return moving;
 }

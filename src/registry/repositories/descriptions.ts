@@ -7,8 +7,20 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_EXISTS, REPOSITORY_ID, requireRepository } from './repositories.ts';
 
+/** What a repository holds now. `usage/sums.ts` keeps these sums. */
+export interface RepositorySums {
+  /** The bytes of the manifests, and of the blobs that they reference, each blob once. */
+  bytes: number;
+  tags: number;
+  manifests: number;
+}
+
+/** SQL: the columns of `RepositorySums` of a repository `r`, and the join that they need. */
+export const SUMS = 'coalesce(u.bytes, 0) AS bytes, coalesce(u.tags, 0) AS tags, coalesce(u.manifests, 0) AS manifests';
+export const SUMS_OF = 'LEFT JOIN repository_usage u ON u.repository_id = r.id';
+
 /** A repository as it appears in a list. */
-export interface RepositorySummary {
+export interface RepositorySummary extends RepositorySums {
   name: RepositoryName;
   description: string;
   /** The time of creation, in seconds since the epoch. */
@@ -21,8 +33,8 @@ interface DescribedRepository extends RepositorySummary {
   version: number;
 }
 
-const SUMMARY = `r.name, r.created_at AS createdAt, coalesce(p.description, '') AS description`;
-const DESCRIBED = 'FROM repositories r LEFT JOIN repository_pages p ON p.repository_id = r.id';
+const SUMMARY = `r.name, r.created_at AS createdAt, coalesce(p.description, '') AS description, ${SUMS}`;
+const DESCRIBED = `FROM repositories r LEFT JOIN repository_pages p ON p.repository_id = r.id ${SUMS_OF}`;
 const DESCRIPTION = `SELECT ${SUMMARY}, coalesce(p.overview, '') AS overview, coalesce(p.version, 1) AS version
   ${DESCRIBED} WHERE r.name = :repository`;
 

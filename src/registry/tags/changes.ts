@@ -11,6 +11,7 @@ import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { Cause } from '../../vocabulary/causes.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
+import { countTags } from '../usage/sums.ts';
 
 /**
  * Returns an SQL expression: the number of the newest point (entry) in the history of a tag of `:repository`, or 0 if there is
@@ -46,6 +47,8 @@ interface TagChange {
    * again.
    */
   pushedAgain?: Tag[];
+  /** True: the batch has counted the new tags. */
+  areCounted?: boolean;
 }
 
 /**
@@ -55,7 +58,7 @@ interface TagChange {
  */
 export function changeTags(
   batch: Batch,
-  { repository, digest, mediaType, size, tags, by, cause, attempt, pushedAgain = [] }: TagChange,
+  { repository, digest, mediaType, size, tags, by, cause, attempt, pushedAgain = [], areCounted = false }: TagChange,
 ): void {
   const parameters = { repository, digest, tags, pushedAgain };
   const changing = `FROM json_each(:tags) n LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = n.value
@@ -79,6 +82,7 @@ export function changeTags(
        :attempt, :cause ${changing}`,
     { ...parameters, actor: by.subject, key: by.key ?? null, attempt: attempt ?? null, cause },
   );
+  if (!areCounted) countTags(batch, `(SELECT count(*) ${changing} AND t.name IS NULL)`, parameters);
   batch.run(
     `INSERT INTO tags (repository_id, name, digest, updated_at)
      SELECT ${REPOSITORY_ID}, value, :digest, unixepoch() FROM json_each(:tags) WHERE TRUE
@@ -109,6 +113,7 @@ export function restoreTags(batch: Batch, repository: RepositoryName, tags: { ta
      SELECT ${REPOSITORY_ID}, ${name}, ${lastPoint(name)} + 1, unixepoch(), m.digest, :actor, :key, :cause ${creating}`,
     { ...parameters, actor: by.subject, key: by.key ?? null, cause },
   );
+  countTags(batch, `(SELECT count(*) ${creating})`, parameters);
   batch.run(
     `INSERT INTO tags (repository_id, name, digest, updated_at)
      SELECT ${REPOSITORY_ID}, ${name}, m.digest, unixepoch() ${creating}`,
@@ -223,6 +228,7 @@ export function deleteTags(
       parameters,
     );
   }
+  countTags(batch, `(SELECT -count(*) FROM (${selected.sql}))`, parameters);
   return batch.query<DeletedTag>(
     `DELETE FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name IN (SELECT name FROM (${selected.sql}))
      RETURNING name AS tag, digest`,

@@ -15,6 +15,7 @@ import { changeTags, restoreTags } from '../tags/changes.ts';
 import { tagsHeldByOthers } from '../tags/guards.ts';
 import { type Judgement, judgementOf, MUTABILITY_RULE, requireMutable } from '../tags/mutability.ts';
 import { rebalanceManifests } from '../usage/counting.ts';
+import { rebalanceSums } from '../usage/sums.ts';
 import { type Contents, contentGone, contentsOf, NO_CONTENTS, TRASHED_REFERENCES, unmetReferences } from './contents.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
@@ -182,6 +183,8 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
   const entries = `SELECT 1 ${TRASHED} CROSS JOIN trash e
     ON e.repository_id = t.repository_id AND e.kind = 'manifest' AND e.name = t.digest AND NOT e.purging`;
   batch.require('overtaken', `(SELECT count(*) FROM (${entries})) = json_array_length(:manifests)`, { id, manifests });
+  const children = `SELECT child FROM (${TRASHED_REFERENCES})`;
+  const addSums = rebalanceSums(batch, { id: ':id', children, parameters: { id, manifests, inBucket } }, manifests);
   batch.run(
     `INSERT INTO repository_blobs (digest, repository_id, leased_until)
      SELECT b.digest, :id, unixepoch() + :lease FROM json_each(:links) l JOIN blobs b ON b.digest = l.value WHERE TRUE
@@ -221,6 +224,7 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
      WHERE (child, repository_id, parent) IN (SELECT child, :id, parent FROM (${TRASHED_REFERENCES}))`,
     { id, manifests, inBucket },
   );
+  addSums();
 }
 
 /** Adds the steps that restore attached tags, such as those of signatures, unless tags of the same names exist. */

@@ -1,8 +1,14 @@
-/** Counts on request what a namespace stores: in total, by kind, and how much of it only the trash holds. */
+/**
+ * The usage of a namespace: in total, by kind, and how much of it only the trash holds. In a small registry it is counted when
+ * it is read. In a large one that would read every link of the registry, so it is taken from sums that pushes keep, and what
+ * has no sum is `null`.
+ */
 import { type Database, newBatch } from '../../events/batch.ts';
+import { prepare } from '../../events/sql.ts';
 import { repositoriesOf, WARN_PERCENT } from './counting.ts';
 import type { Quota } from './quota.ts';
 import { stagedOf } from './staged.ts';
+import { USAGE_OF_NAMESPACE, type Usage } from './usage.ts';
 
 /**
  * Returns an SQL expression: the digest prefix in a tag's name, `sha256:<first 64 digits>` for `sha256-<first 64 digits>.sig`.
@@ -28,18 +34,70 @@ function isAttached(
     AND substr(${name}, 72) IN ('', '.sig', '.att', '.sbom') AND (${found.join(' OR ')}))`;
 }
 
+/** A count is `null` if it has no sum, and more rows than one request may read. */
+type Count = number | null;
+
 interface Holdings extends Quota {
   bytes: number;
   blobs: number;
   /** The number of bytes in unfinished uploads. */
   staged: number;
-  repositories: number;
-  tags: number;
-  manifests: number;
-  trash: { bytes: number; repositories: number; tags: number; manifests: number };
-  /** The time of the count, in seconds since the epoch. */
+  repositories: Count;
+  tags: Count;
+  manifests: Count;
+  trash: { bytes: Count; repositories: Count; tags: Count; manifests: Count };
+  /** The time of the last full count, in seconds since the epoch. 0 if there was none. */
   countedAt: number;
 }
+
+/** Repositories, and entries of their trash, that one request looks at. */
+const ROWS_MAX = 2000;
+/** Links, manifests and tags of a registry that is counted when usage is read. An exact count reads some six rows for each. */
+const COUNTED_MAX = 5000;
+
+const upTo = (rows: string, max: number) => `(SELECT count(*) FROM (SELECT 1 FROM ${rows} LIMIT ${max + 1}))`;
+
+/** SQL: true if the rows that an exact count reads are few. Stops reading when they are not. */
+const CONTENT = ['trash', 'repository_blobs', 'trashed_references'].map((rows) => upTo(rows, COUNTED_MAX)).join(' + ');
+const IS_SMALL = `${upTo('repositories', ROWS_MAX)} <= ${ROWS_MAX} AND (SELECT coalesce(sum(tags + manifests), 0) FROM (
+    SELECT tags, manifests FROM repository_usage LIMIT ${ROWS_MAX + 1})) <= ${COUNTED_MAX}
+  AND ${CONTENT} <= ${COUNTED_MAX}`;
+
+export async function holdingsOf(env: Database, namespace: string): Promise<Holdings> {
+  const isSmall = await prepare(env, `SELECT ${IS_SMALL} AS small`).first<number>('small');
+  return isSmall ? countedNow(env, namespace) : fromSums(env, namespace);
+}
+
+const FEW = `WITH few AS MATERIALIZED (SELECT * FROM (${repositoriesOf('namespace')}) LIMIT ${ROWS_MAX + 1})`;
+
+const SUMS_OF_FEW = `${FEW} SELECT count(*) FILTER (WHERE NOT trashed) AS repositories,
+    count(*) FILTER (WHERE trashed) AS trashed,
+    coalesce(sum(u.tags) FILTER (WHERE NOT trashed), 0) AS tags,
+    coalesce(sum(u.manifests) FILTER (WHERE NOT trashed), 0) AS manifests
+  FROM few LEFT JOIN repository_usage u ON u.repository_id = few.id`;
+
+const TRASH_OF_FEW = `${FEW} SELECT count(*) FILTER (WHERE kind = 'tag') AS tags,
+    count(*) FILTER (WHERE kind = 'manifest') AS manifests
+  FROM (SELECT t.kind FROM few CROSS JOIN trash t ON t.repository_id = few.id AND t.kind IN ('tag', 'manifest')
+    WHERE NOT few.trashed LIMIT ${ROWS_MAX + 1})`;
+
+async function fromSums(env: Database, namespace: string): Promise<Holdings> {
+  const batch = newBatch(env);
+  const parameters = { namespace };
+  const usage = batch.query<Usage & { version: number }>(USAGE_OF_NAMESPACE, parameters);
+  const held = batch.query<Record<'repositories' | 'trashed' | 'tags' | 'manifests', number>>(SUMS_OF_FEW, parameters);
+  const inTrash = batch.query<Record<'tags' | 'manifests', number>>(TRASH_OF_FEW, parameters);
+  const results = await batch.commit();
+  const { namespace: _, ...known } = only(results.of(usage));
+  const { trashed, ...counts } = only(results.of(held));
+  const isWhole = counts.repositories + trashed <= ROWS_MAX;
+  const entries = only(results.of(inTrash));
+  const few = isWhole && entries.tags + entries.manifests <= ROWS_MAX ? entries : NOT_COUNTED;
+  const numbers = isWhole ? counts : { ...NOT_COUNTED, repositories: null };
+  return { ...known, ...numbers, trash: { bytes: null, repositories: isWhole ? trashed : null, ...few } };
+}
+
+const NOT_COUNTED = { tags: null, manifests: null };
 
 const OWN = `WITH own AS MATERIALIZED (${repositoriesOf('namespace')})`;
 
@@ -93,7 +151,7 @@ type Entries = Record<'repositories' | 'tags' | 'trashedRepositories' | 'trashed
  * Counts what a namespace stores. The query scans the links between repositories and blobs of the whole registry, and reads the
  * rows of the namespace in the other tables.
  */
-export async function holdingsOf(env: Database, namespace: string): Promise<Holdings> {
+async function countedNow(env: Database, namespace: string): Promise<Holdings> {
   const batch = newBatch(env);
   const parameters = { namespace };
   const blobsHeld = batch.query<Sums & { blobs: number }>(BLOBS, parameters);

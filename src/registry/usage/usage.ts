@@ -1,10 +1,11 @@
 /**
- * The usage of all namespaces. The collector counts every namespace; pushes update the count of namespaces that have a limit.
+ * The usage of namespaces. Each push adds what it brings. What is deleted is subtracted at once for a namespace with a limit,
+ * and otherwise when the collector counts all namespaces anew.
  */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
-import { COUNTED, reaches, repositoriesOf } from './counting.ts';
+import { COUNTED, reaches, repositoriesOf, WARN_PERCENT } from './counting.ts';
 import { stagedOf } from './staged.ts';
 
 export interface Usage {
@@ -17,7 +18,7 @@ export interface Usage {
   /** The maximum number of bytes, or `null` for no limit. */
   maxBytes: number | null;
   warnPercent: number;
-  /** The time of the count, in seconds since the epoch. */
+  /** The time of the last full count, in seconds since the epoch. 0 if there was none. Later pushes are included. */
   countedAt: number;
 }
 
@@ -46,6 +47,32 @@ export async function recountUsage(env: Database): Promise<void> {
   ).run();
 }
 
+const COUNTED_AT = `coalesce((SELECT counted_at FROM usage WHERE namespace = ''), 0)`;
+const USAGE = `namespace, bytes, blobs, staged, max_bytes AS maxBytes, warn_percent AS warnPercent,
+  max(counted_at, ${COUNTED_AT}) AS countedAt`;
+
+/** SQL: the usage of `:namespace` with the version of its limit. Always one row. */
+export const USAGE_OF_NAMESPACE = `SELECT ${USAGE}, version FROM usage WHERE namespace = :namespace
+  UNION ALL SELECT :namespace, 0, 0, 0, NULL, ${WARN_PERCENT}, ${COUNTED_AT}, 1
+    WHERE NOT EXISTS (SELECT 1 FROM usage WHERE namespace = :namespace)`;
+
+/** Namespaces that are added up in one request. */
+const NAMESPACES_MAX = 10_000;
+
+export type TotalUsage = Pick<Usage, 'bytes' | 'blobs' | 'staged'>;
+
+/** The sum of all namespaces; `null`: there are too many to add up. */
+export async function totalUsage(env: Pick<Database, 'DB'>): Promise<TotalUsage | null> {
+  const total = await prepare(
+    env,
+    `SELECT coalesce(sum(bytes), 0) AS bytes, coalesce(sum(blobs), 0) AS blobs, coalesce(sum(staged), 0) AS staged,
+       count(*) AS namespaces FROM (SELECT bytes, blobs, staged FROM usage LIMIT ${NAMESPACES_MAX + 1})`,
+  ).first<TotalUsage & { namespaces: number }>();
+  if (!total || total.namespaces > NAMESPACES_MAX) return null;
+  const { namespaces: _, ...sums } = total;
+  return sums;
+}
+
 /**
  * Returns a page of usage in bytewise order of the namespaces.
  * @param after the namespace after which the page begins. `null` for the first page, which begins with the empty namespace
@@ -53,9 +80,7 @@ export async function recountUsage(env: Database): Promise<void> {
 export async function listUsage(env: Database, after: string | null, limit: number): Promise<Page<Usage>> {
   const { results } = await prepare(
     env,
-    `SELECT namespace, bytes, blobs, staged, max_bytes AS maxBytes, warn_percent AS warnPercent,
-       max(counted_at, coalesce((SELECT counted_at FROM usage WHERE namespace = ''), 0)) AS countedAt
-     FROM usage WHERE namespace >= :start ORDER BY namespace LIMIT :rows`,
+    `SELECT ${USAGE} FROM usage WHERE namespace >= :start ORDER BY namespace LIMIT :rows`,
     // The character \u0001 sorts before every character of a name.
     { start: after === null ? '' : `${after}\u0001`, rows: limit + 1 },
   ).all<Usage>();
