@@ -19,7 +19,7 @@ import {
   describeRepository,
   type RepositorySummary,
 } from '../registry/repositories/descriptions.ts';
-import { deleteRepository as moveToTrash } from '../registry/trash/repositories.ts';
+import { deleteRepository as moveToTrash, type RemovedRepository } from '../registry/trash/repositories.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { trashSubscriptions } from '../webhooks/trashed.ts';
 import { may, requireRight } from './access.ts';
@@ -130,6 +130,12 @@ async function save(
   return readRepository(call, repository);
 }
 
+export interface DeletedRepository extends RemovedRepository {
+  name: RepositoryName;
+  /** The number of webhooks that came into the trash with it. */
+  webhooks: number;
+}
+
 /**
  * Moves a repository with all its content, its policy and its webhooks into the trash.
  * @throws not-empty if it has content and `force` is false; conflict if it has immutable tags; version-mismatch
@@ -138,17 +144,19 @@ export async function deleteRepository(
   call: Call,
   repository: RepositoryName,
   { force, ifVersion }: { force: boolean; ifVersion: number | null },
-): Promise<void> {
+): Promise<DeletedRepository> {
   const by = requireRight(call, 'admin', repository);
-  await moveToTrash(call.env, repository, {
+  const { also: webhooks, ...removed } = await moveToTrash(call.env, repository, {
     evenIfNotEmpty: force,
     ifVersion,
     by,
     also: (batch, id) => {
       trashPolicy(batch, subjectOf(repository), id);
-      trashSubscriptions(batch, subjectOf(repository), id);
+      const kept = trashSubscriptions(batch, subjectOf(repository), id);
+      return (results) => results.of(kept).length;
     },
   });
+  return { name: repository, ...removed, webhooks };
 }
 
 function subjectOf(repository: RepositoryName): string {

@@ -10,6 +10,7 @@ import type { Page, PageQuery } from '../oci/page.ts';
 import type { Tag } from '../oci/reference.ts';
 import { purgeEntry } from '../registry/gc/purge.ts';
 import { requireDeletion } from '../registry/manifests/deletion.ts';
+import type { RepositorySums } from '../registry/repositories/descriptions.ts';
 import {
   type DeletedRepository,
   findEntry,
@@ -129,7 +130,7 @@ function reachToAdmin({ statements, bounds }: Authority) {
   return bounds.map(reach).reduce(common, reach(statements));
 }
 
-export interface RestoredRepository {
+export interface RestoredRepository extends RepositorySums {
   name: RepositoryName;
   webhooks: RestoredWebhooks;
 }
@@ -143,11 +144,11 @@ export async function restoreRepository(call: Call, entry: string): Promise<Rest
   const { trashed, by } = await requireTrashed(call, entry);
   const scope = `repository:${trashed.name}`;
   const batch = newBatch(call.env);
-  restoreRow(batch, call.env, trashed, by);
+  const held = restoreRow(batch, call.env, trashed, by);
   restorePolicy(batch, scope, trashed.entry);
   const webhooks = restoreSubscriptions(batch, scope, trashed.entry, by);
   const results = await finishing(call, batch.commit());
-  return { name: trashed.name, webhooks: webhooks(results) };
+  return { name: trashed.name, ...(results.first(held) as RepositorySums), webhooks: webhooks(results) };
 }
 
 /** Purges a deleted repository. If it is being purged already, this does nothing. @throws not-found, deletion-disabled */

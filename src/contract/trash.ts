@@ -29,12 +29,37 @@ export const trashedRepository = z.strictObject({
 
 export const restored = z.strictObject({
   tags: z.array(z.string()).describe('Restored tags'),
-  notRestored: z.array(z.string()).describe('Tags that were deleted with it and exist again by now; they stay in the trash'),
+  notRestored: z
+    .array(z.string())
+    .describe(
+      'Tags that were deleted with it and stay in the trash: they exist again, or are reserved for another image because ' +
+        'they were immutable',
+    ),
   manifests: z.array(z.string()).describe('Digests of the restored manifests'),
+  attachedTags: z.array(z.string()).describe('Tags of signatures, attestations and SBOMs that were restored with their image'),
+  bytes: z.int().describe('Bytes by which the repository has grown'),
+  withoutReferrers: z
+    .boolean()
+    .describe('True: what refers to the manifest stays in the trash, because it is too much, or content of it is gone'),
+});
+
+const held = {
+  tags: z.int().describe('Number of its tags'),
+  manifests: z.int().describe('Number of its manifests'),
+  bytes: z.int().describe('Bytes of its manifests, and of the layers and configs that they reference, each once'),
+};
+
+export const deletedRepository = z.strictObject({
+  name: z.string(),
+  entry: z.string().describe('Identifies it in the trash: `POST /trash/{entry}/restore`'),
+  ...held,
+  webhooks: z.int().describe('Number of its webhooks. They get no more events, and are restored disabled'),
+  restorableUntil: deletion.restorableUntil,
 });
 
 export const restoredRepository = z.strictObject({
   name: z.string(),
+  ...held,
   webhooks: z
     .strictObject({
       restored: z

@@ -2,7 +2,7 @@
  * The webhooks of repositories in the trash. They stand in a table of their own, so nothing is delivered to them. Their secrets
  * are derived from their ids, and their endpoints stay encrypted.
  */
-import type { Batch, Results } from '../events/batch.ts';
+import type { Batch, Handle, Results } from '../events/batch.ts';
 import { type Actor, aboutOf } from '../events/event.ts';
 import { NEWEST, recordEvent } from '../events/outbox.ts';
 import { ownerOf, type Scope } from './filter.ts';
@@ -13,14 +13,20 @@ import { endSubscriptions } from './subscriptions.ts';
 const KEPT = `id, scope, description, endpoint, filter, format, origin, generation, previous_until, created_at, created_by,
   responsible`;
 
-/** Copies the webhooks of a scope to the trash and ends them. @param entry the repository's entry in the trash */
-export function trashSubscriptions(batch: Batch, scope: Scope, entry: number): void {
-  batch.run(
+/**
+ * Adds the steps that copy the webhooks of a scope to the trash and end them.
+ * @param entry the repository's entry in the trash
+ * @returns their ids
+ */
+export function trashSubscriptions(batch: Batch, scope: Scope, entry: number): Handle<{ id: string }> {
+  const kept = batch.query<{ id: string }>(
     `INSERT INTO trashed_subscriptions (repository_id, version, disabled, ${KEPT})
-     SELECT :entry, version, disabled, ${KEPT} FROM subscriptions WHERE scope = :scope AND last_event IS NULL`,
+     SELECT :entry, version, disabled, ${KEPT} FROM subscriptions WHERE scope = :scope AND last_event IS NULL
+     RETURNING id`,
     { scope, entry },
   );
   endSubscriptions(batch, scope);
+  return kept;
 }
 
 /** The value of `disabled` of a restored webhook, unless it had been disabled before. */

@@ -765,7 +765,7 @@ async function savePolicy(): Promise<void> {
 
 /** The id by which the deleted `acme/api` is restored. */
 async function deletedEntry(): Promise<string> {
-  expect((await api(world, 'DELETE', '/repositories/acme/api?force=true')).status).toBe(204);
+  expect((await api(world, 'DELETE', '/repositories/acme/api?force=true')).status).toBe(200);
   const { items } = (await api<{ items: { entry: string }[] }>(world, 'GET', '/trash')).body;
   return items[0]?.entry ?? '';
 }

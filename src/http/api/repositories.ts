@@ -19,9 +19,10 @@ import {
   repository as repositorySchema,
   repositorySummary,
 } from '../../contract/repositories.ts';
+import { deletedRepository } from '../../contract/trash.ts';
 import { arrivalOf } from '../authenticate.ts';
 import { type AppEnv, callOf, repositoryIn } from '../context.ts';
-import { answer, answerItems, answerNothing, timeOf } from './answers.ts';
+import { answer, answerItems, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, pageQueryOf } from './params.ts';
 
@@ -108,12 +109,12 @@ export const repositories = new Hono<AppEnv>({ strict: false })
         conflict: 'The repository has immutable tags',
         'deletion-disabled': 'The registry allows no deletions',
       },
-      answers: { 204: { description: 'The repository was deleted' } },
+      answers: { 200: { description: 'What was deleted, and until when it can be restored', schema: deletedRepository } },
     }),
     async (c) => {
       const removal = { force: c.var.query.force === 'true', ifVersion: expectedVersion(c) };
-      await deleteRepository(callOf(c), repositoryIn(c), removal);
-      return answerNothing();
+      const { entry, restorableUntil, ...deleted } = await deleteRepository(callOf(c), repositoryIn(c), removal);
+      return answer({ ...deleted, entry: String(entry), restorableUntil: timeOf(restorableUntil) });
     },
   );
 

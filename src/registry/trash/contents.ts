@@ -35,10 +35,19 @@ export interface Contents extends MissingContent {
   inBucket: BucketDocument[];
   /** The tags that are attached to the manifests by their name, and were not deleted before their manifests. */
   attached: { tag: Tag; digest: Digest }[];
+  /** True if referrers stay in the trash, because they cannot be restored or are too many. */
+  withoutReferrers: boolean;
 }
 
 /** The contents of a restore that has only tags to restore. */
-export const NO_CONTENTS: Contents = { manifests: [], inBucket: [], attached: [], links: [], foreign: [] };
+export const NO_CONTENTS: Contents = {
+  manifests: [],
+  inBucket: [],
+  attached: [],
+  links: [],
+  foreign: [],
+  withoutReferrers: false,
+};
 
 interface TrashedDocument {
   digest: Digest;
@@ -75,7 +84,13 @@ async function gather(env: Stores, id: number, root: TrashedDocument, withReferr
   if (JSON.stringify(inBucket).length > IN_BUCKET_MAX_LENGTH) throw tooMuch();
   const manifests = [...found].reverse();
   const attached = withReferrers ? await attachedTags(env, id, manifests) : [];
-  return { manifests, inBucket, attached, ...(await findMissing(env, { id, manifests, inBucket })) };
+  return {
+    manifests,
+    inBucket,
+    attached,
+    withoutReferrers: !withReferrers,
+    ...(await findMissing(env, { id, manifests, inBucket })),
+  };
 }
 
 /**

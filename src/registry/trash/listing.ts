@@ -42,9 +42,13 @@ interface Row {
   reason: string | null;
 }
 
+/** Returns until when the trash keeps what was deleted. Both times are in seconds since the epoch. */
+export function restorableUntil(env: Vars, deletedAt: number): number {
+  return deletedAt + settings(env).trashDays * DAY;
+}
+
 function deletedOf(env: Vars, { deleted_at, actor, reason }: Row): Deleted {
-  const restorableUntil = deleted_at + settings(env).trashDays * DAY;
-  return { deletedAt: deleted_at, deletedBy: actor, reason, restorableUntil };
+  return { deletedAt: deleted_at, deletedBy: actor, reason, restorableUntil: restorableUntil(env, deleted_at) };
 }
 
 /**

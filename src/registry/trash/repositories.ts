@@ -1,6 +1,6 @@
 /** Moves repositories to the trash with all their content, and restores them. */
 import type { Vars } from '../../env.ts';
-import { type Batch, type Database, newBatch } from '../../events/batch.ts';
+import { type Batch, type Database, type Handle, newBatch, type Results } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
@@ -8,9 +8,10 @@ import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import { requireDeletion } from '../manifests/deletion.ts';
-import { requireRepositoryVersion } from '../repositories/descriptions.ts';
+import { type RepositorySums, requireRepositoryVersion, SUMS, SUMS_OF } from '../repositories/descriptions.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { type Judgement, MUTABILITY_RULE, withMutabilityRule } from '../tags/mutability.ts';
+import { restorableUntil } from './listing.ts';
 
 export interface TrashedRepository {
   /** The id of the repository, which is also the id of its entry. The trash may contain several repositories of one name. */
@@ -35,7 +36,12 @@ const ENTRY = `FROM trash WHERE repository_id = :entry AND kind = 'repository' A
  * The steps refuse the batch with `not-found` if the entry does not exist, and with `conflict` if the repository is being
  * purged or if its name is taken.
  */
-export function restoreRepository(batch: Batch, env: Database, { entry, name }: TrashedRepository, by: Actor): void {
+export function restoreRepository(
+  batch: Batch,
+  env: Database,
+  { entry, name }: TrashedRepository,
+  by: Actor,
+): Handle<RepositorySums> {
   batch.require('not-found', `EXISTS (SELECT 1 ${ENTRY} AND repository = :name)`, { entry, name });
   batch.require('conflict', `EXISTS (SELECT 1 ${ENTRY} AND NOT purging)`, { entry }, async () => {
     const isPurging = (await findTrashedRepository(env, entry))?.isPurging;
@@ -53,15 +59,27 @@ export function restoreRepository(batch: Batch, env: Database, { entry, name }: 
   );
   recordEvent(batch, { about: name, by, select: `SELECT 'repository.restored' AS type, '{}' AS target` });
   batch.run(`DELETE ${ENTRY}`, { entry });
+  return batch.query<RepositorySums>(`SELECT ${SUMS} FROM repositories r ${SUMS_OF} WHERE r.id = :entry`, { entry });
 }
 
-interface Removal {
+interface Removal<T> {
   /** True if the repository is deleted even if it has manifests. */
   evenIfNotEmpty: boolean;
   ifVersion: number | null;
   by: Actor;
-  /** Adds the steps of other modules to the batch. `id` is the id of the repository's entry in the trash. */
-  also: (batch: Batch, id: number) => void;
+  /**
+   * Adds the steps of other modules to the batch, and returns a function that reads their outcome. `id` is the id of the
+   * repository's entry in the trash.
+   */
+  also: (batch: Batch, id: number) => (results: Results) => T;
+}
+
+/** A repository that was moved to the trash, with what it held. */
+export interface RemovedRepository extends RepositorySums {
+  /** The id of its entry in the trash. */
+  entry: number;
+  /** In seconds since the epoch. */
+  restorableUntil: number;
 }
 
 /**
@@ -69,16 +87,20 @@ interface Removal {
  * gets, so nobody can reach the content until the repository is restored or purged.
  * @throws repository-unknown, version-mismatch; conflict if the repository has immutable tags; not-empty, deletion-disabled
  */
-export async function deleteRepository(env: Database & Vars, repository: RepositoryName, removal: Removal): Promise<void> {
+export async function deleteRepository<T>(
+  env: Database & Vars,
+  repository: RepositoryName,
+  removal: Removal<T>,
+): Promise<RemovedRepository & { also: T }> {
   requireDeletion(env);
-  await withMutabilityRule(env, repository, (judgement) => deleteOnce(env, repository, { ...removal, judgement }));
+  return withMutabilityRule(env, repository, (judgement) => deleteOnce(env, repository, { ...removal, judgement }));
 }
 
-async function deleteOnce(
-  env: Database,
+async function deleteOnce<T>(
+  env: Database & Vars,
   repository: RepositoryName,
-  { ifVersion, evenIfNotEmpty, by, also, judgement }: Removal & { judgement: Judgement },
-): Promise<void> {
+  { ifVersion, evenIfNotEmpty, by, also, judgement }: Removal<T> & { judgement: Judgement },
+): Promise<RemovedRepository & { also: T }> {
   const id = await prepare(env, 'SELECT id FROM repositories WHERE name = :repository', { repository }).first<number>('id');
   if (id === null) throw new Refusal('repository-unknown');
   const batch = newBatch(env);
@@ -91,14 +113,20 @@ async function deleteOnce(
     batch.require('not-empty', isEmpty, { repository }, { message });
   }
   recordDeletion(batch, repository, by);
-  also(batch, id);
+  const outcome = also(batch, id);
   batch.run(
     `INSERT INTO trash (repository_id, kind, name, repository, actor, key_id, deleted_at, created_at)
      SELECT id, 'repository', '', name, :actor, :key, unixepoch(), created_at FROM repositories WHERE name = :repository`,
     { repository, actor: by.subject, key: by.key ?? null },
   );
+  const removed = batch.query<RepositorySums & { now: number }>(
+    `SELECT unixepoch() AS now, ${SUMS} FROM repositories r ${SUMS_OF} WHERE r.name = :repository`,
+    { repository },
+  );
   batch.run('DELETE FROM repositories WHERE name = :repository', { repository });
-  await batch.commit();
+  const results = await batch.commit();
+  const { now, ...sums } = results.first(removed) as RepositorySums & { now: number };
+  return { entry: id, ...sums, restorableUntil: restorableUntil(env, now), also: outcome(results) };
 }
 
 /** The maximum number of tags that the event of a deletion contains. */

@@ -3,7 +3,7 @@
  * restore. Its batch requires that this is unchanged; if it has changed, the restore starts again.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
-import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
+import { type Batch, type Database, type Handle, newBatch, type Results, withRetries } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { recordImageEvent } from '../../events/outbox.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
@@ -25,6 +25,12 @@ export interface Restored {
   /** Tags of the manifest that are not restored because their names are taken now. They stay in the trash. */
   notRestored: Tag[];
   manifests: Digest[];
+  /** The tags of signatures and the like that are restored with their images. */
+  attachedTags: Tag[];
+  /** The bytes by which the repository has grown. */
+  bytes: number;
+  /** True if referrers stay in the trash. */
+  withoutReferrers: boolean;
 }
 
 interface Restore {
@@ -62,9 +68,8 @@ export function restoreManifest(env: Stores, repository: RepositoryName, digest:
     const contents = await contentsOf(env, id, { digest, objectKey });
     const batch = newBatch(env);
     requireEntry(batch, "kind = 'manifest' AND name = :digest AND tags = :tags", { id, digest, tags: entry.tags });
-    restore(batch, env, { id, repository, digest, mediaType, size, tags: free, judgement, contents, by });
-    await batch.commit();
-    return { tags: free, notRestored: named.filter((tag) => !free.includes(tag)), manifests: contents.manifests };
+    const done = restore(batch, env, { id, repository, digest, mediaType, size, tags: free, judgement, contents, by });
+    return { ...done(await batch.commit()), notRestored: named.filter((tag) => !free.includes(tag)) };
   });
 }
 
@@ -80,9 +85,8 @@ export function restoreTag(env: Stores, repository: RepositoryName, tag: Tag, by
     const contents = isThere ? NO_CONTENTS : await contentsOf(env, id, { digest, objectKey });
     const batch = newBatch(env);
     requireEntry(batch, "kind = 'tag' AND name = :tag AND digest = :digest", { id, tag, digest });
-    restore(batch, env, { id, repository, digest, mediaType, size, tags: free, judgement, contents, by });
-    await batch.commit();
-    return { tags: free, notRestored: [], manifests: contents.manifests };
+    const done = restore(batch, env, { id, repository, digest, mediaType, size, tags: free, judgement, contents, by });
+    return done(await batch.commit());
   });
 }
 
@@ -145,13 +149,15 @@ function requireEntry(batch: Batch, condition: string, parameters: Parameters): 
   batch.require('overtaken', `EXISTS (${entry})`, parameters);
 }
 
-function restore(batch: Batch, env: Stores, restored: Restore): void {
+/** Adds the steps of a restore. @returns reads what was restored from the results */
+function restore(batch: Batch, env: Stores, restored: Restore): (results: Results) => Restored {
   const { id, repository, digest, mediaType, tags, judgement, contents } = restored;
   batch.require('overtaken', 'EXISTS (SELECT 1 FROM repositories WHERE id = :id AND name = :repository)', { id, repository });
   const existing = 'SELECT 1 FROM tags WHERE repository_id = :id AND name IN (SELECT value FROM json_each(:tags))';
   batch.require('overtaken', `NOT EXISTS (${existing})`, { id, tags });
   const held = tagsHeldByOthers(tags, digest);
   requireMutable(batch, env, repository, held, { judgement, names: tags }, { reason: 'overtaken' });
+  const before = batch.query<{ bytes: number }>(BYTES, { id });
   const hasManifests = contents.manifests.length > 0;
   const closing = hasManifests
     ? rebalanceManifests(batch, { id: ':repositoryId', parameters: { repositoryId: id } }, contents.manifests)
@@ -165,10 +171,18 @@ function restore(batch: Batch, env: Stores, restored: Restore): void {
   const manifest = 'SELECT 1 FROM manifests WHERE repository_id = :id AND digest = :digest AND media_type = :mediaType';
   batch.require('overtaken', `EXISTS (${manifest})`, { id, digest, mediaType });
   if (tags.length > 0) changeTags(batch, { ...restored, cause: 'restore' });
-  if (contents.attached.length > 0) restoreAttachedTags(batch, restored);
+  const attached = contents.attached.length > 0 ? restoreAttachedTags(batch, restored) : null;
   if (hasManifests) removeEntries(batch, restored);
   closing();
+  const after = batch.query<{ bytes: number }>(BYTES, { id });
+  return (results) => ({
+    ...{ tags, notRestored: [], manifests: contents.manifests, withoutReferrers: contents.withoutReferrers },
+    attachedTags: attached ? results.of(attached).map(({ name }) => name) : [],
+    bytes: (results.first(after)?.bytes ?? 0) - (results.first(before)?.bytes ?? 0),
+  });
 }
+
+const BYTES = 'SELECT bytes FROM repository_usage WHERE repository_id = :id';
 
 const TRASHED = `FROM json_each(:manifests) s
   CROSS JOIN trashed_manifests t ON t.repository_id = :id AND t.digest = s.value`;
@@ -228,12 +242,13 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
 }
 
 /** Adds the steps that restore attached tags, such as those of signatures, unless tags of the same names exist. */
-function restoreAttachedTags(batch: Batch, { id, repository, contents: { attached }, by }: Restore): void {
+function restoreAttachedTags(batch: Batch, { id, repository, contents: { attached }, by }: Restore): Handle<{ name: Tag }> {
   restoreTags(batch, repository, attached, by);
-  batch.run(
+  return batch.query<{ name: Tag }>(
     `DELETE FROM trash WHERE repository_id = :id AND kind = 'tag' AND (name, digest) IN (
        SELECT t.name, t.digest FROM json_each(:attached) n
-       CROSS JOIN tags t ON t.repository_id = :id AND t.name = n.value ->> 'tag' AND t.digest = n.value ->> 'digest')`,
+       CROSS JOIN tags t ON t.repository_id = :id AND t.name = n.value ->> 'tag' AND t.digest = n.value ->> 'digest')
+     RETURNING name`,
     { id, attached },
   );
 }

@@ -174,7 +174,7 @@ describe('a repository with immutable tags', () => {
     }
     expect(await tagsOf(world, REPOSITORY)).toEqual(['v1']);
     await setRule('MUTABLE');
-    expect((await removeRepository(world, REPOSITORY)).status).toBe(204);
+    expect((await removeRepository(world, REPOSITORY)).status).toBe(200);
   });
 
   test('is deleted if its tags are all excluded', async () => {
@@ -185,7 +185,7 @@ describe('a repository with immutable tags', () => {
     expect(refused(await removeRepository(world, REPOSITORY))).toBe(CONFLICT);
     await remove(world, REPOSITORY, 'v1');
     await setRule('IMMUTABLE_WITH_EXCLUSION', ['x', 'y']);
-    expect((await removeRepository(world, REPOSITORY)).status).toBe(204);
+    expect((await removeRepository(world, REPOSITORY)).status).toBe(200);
   });
 
   test('is not deleted while a name is reserved for an image that an immutable tag named', async () => {
@@ -194,7 +194,7 @@ describe('a repository with immutable tags', () => {
     await setRule('IMMUTABLE');
     expect(refused(await removeRepository(world, REPOSITORY))).toBe(CONFLICT);
     await setRule('MUTABLE_WITH_EXCLUSION', ['w*']);
-    expect((await removeRepository(world, REPOSITORY)).status).toBe(204);
+    expect((await removeRepository(world, REPOSITORY)).status).toBe(200);
   });
 
   test('is restored with its rule', async () => {
@@ -215,7 +215,7 @@ describe('a repository with immutable tags', () => {
     await setRule('MUTABLE_WITH_EXCLUSION', ['pr-19999', 'q*']);
     expect(refused(await removeRepository(world, REPOSITORY))).toBe(CONFLICT);
     await setRule('MUTABLE_WITH_EXCLUSION', ['q*']);
-    expect((await removeRepository(world, REPOSITORY)).status).toBe(204);
+    expect((await removeRepository(world, REPOSITORY)).status).toBe(200);
   });
 });
 
@@ -539,5 +539,55 @@ describe('the event of a deleted repository', () => {
     expect([tags.length, tags[0], hasMoreTags]).toEqual([100, 'v1', true]);
     expect(JSON.stringify(events[0]?.target).length).toBeLessThan(16 * 1024);
     expect(counts.rowsRead).toBeLessThan(1000);
+  });
+});
+
+describe('answers say what was done', () => {
+  interface Done {
+    entry: string;
+    restorableUntil: string;
+    bytes: number;
+    [field: string]: unknown;
+  }
+
+  test('by the deletion and the restoration of a repository', async () => {
+    const image = await pushImage(world, REPOSITORY, 'v1', 1);
+    await pushImage(world, REPOSITORY, 'v2', 1);
+    const body = { url: 'https://hooks.example.com/' };
+    expect((await api(world, 'POST', `${path(REPOSITORY)}/-/webhooks`, { body })).status).toBe(201);
+    const held = { tags: 2, manifests: 1, bytes: image.bytes.byteLength + '{"seed":1}'.length + 100 };
+    const deleted = await api<Done>(world, 'DELETE', `${path(REPOSITORY)}?force=true`);
+    const { entry, restorableUntil, ...said } = deleted.body;
+    expect(said).toEqual({ name: REPOSITORY, ...held, webhooks: 1 });
+    const days = (Date.parse(restorableUntil) - Date.now()) / 86_400_000;
+    expect(days).toBeGreaterThan(0);
+    expect((await deletedRepositories(world)).map((one) => [one.entry, one.restorableUntil])).toEqual([
+      [entry, restorableUntil],
+    ]);
+    expect((await restoreRepository(world, entry)).body).toMatchObject({ name: REPOSITORY, ...held });
+  });
+
+  test('by the restoration of an image and of a tag, also when there is no room for new content', async () => {
+    await makeOrganization(world, 'acme');
+    const image = await pushImage(world, REPOSITORY, 'v1', 1);
+    await pushImage(world, REPOSITORY, 'v2', 2);
+    const usage = (await api<{ bytes: number }>(world, 'GET', '/organizations/acme/usage')).body;
+    const quota = { maxBytes: usage.bytes };
+    expect((await api(world, 'PUT', '/organizations/acme/quota', { body: quota })).status).toBe(200);
+    await remove(world, REPOSITORY, image.digest);
+    const bytes = image.bytes.byteLength + '{"seed":1}'.length + 100;
+    const answers = await Promise.all([restore(world, REPOSITORY, image.digest), restore(world, REPOSITORY, image.digest)]);
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 404]);
+    expect(answers.find(({ status }) => status === 200)?.body).toEqual({
+      tags: ['v1'],
+      notRestored: [],
+      manifests: [image.digest],
+      attachedTags: [],
+      bytes,
+      withoutReferrers: false,
+    });
+    await remove(world, REPOSITORY, 'v1');
+    expect((await restore(world, REPOSITORY, 'v1')).body).toMatchObject({ tags: ['v1'], manifests: [], bytes: 0 });
+    expect(await violations(world.env)).toEqual([]);
   });
 });

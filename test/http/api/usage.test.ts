@@ -204,7 +204,8 @@ describe('the usage of all namespaces', () => {
     await recountUsage(world.env);
     const { body } = await api('GET', '/usage');
     expect(body.items).toHaveLength(2);
-    for (const item of body.items as unknown as Body[]) expect(Date.parse(item.countedAt ?? '')).toBeGreaterThan(1_000_000_000_000);
+    for (const item of body.items as unknown as Body[])
+      expect(Date.parse(item.countedAt ?? '')).toBeGreaterThan(1_000_000_000_000);
   });
 
   test('is right at once after a push, each blob once, with the total of all', async () => {
