@@ -1,11 +1,17 @@
 /** Tags and images as people look at them: listed, and one in full. */
-import { tagListQuery } from '../contract/images.ts';
+import { imageListQuery, tagListQuery } from '../contract/images.ts';
 import { valid } from '../contract/valid.ts';
 import type { RepositoryName } from '../oci/name.ts';
+import type { Reference } from '../oci/reference.ts';
+import type { ManifestFacts } from '../registry/images/facts.ts';
+import { describeImage, type Image } from '../registry/images/image.ts';
+import { type ListedImage, listImages as listStoredImages, type Tagging } from '../registry/images/image-list.ts';
 import { type ListedTag, listTagDetails as listStored, type TagPlace } from '../registry/images/tag-list.ts';
 import { IMAGES_DEFAULT, type TagOrder } from '../vocabulary/images.ts';
 import { maySeeActors, requireRight } from './access.ts';
 import type { Call } from './call.ts';
+
+export type { ManifestFacts };
 
 /** `change.by` is `null` if the caller may not know who changed the tag. */
 export type TagDetails = Omit<ListedTag, 'change'> & {
@@ -39,4 +45,32 @@ export function tagCursor({ pushedAt, tag }: TagPlace): string {
 function placeOf(cursor: string): TagPlace {
   const [pushedAt = '', tag = ''] = cursor.split(':');
   return { pushedAt: Number(pushedAt), tag };
+}
+
+/** `tagged.by` is `null` if the caller may not know who tagged the image. */
+type Shown<T extends ListedImage> = Omit<T, 'tagged'> & { tagged: (Omit<Tagging, 'by'> & { by: Tagging['by'] | null }) | null };
+export type ImageSummary = Shown<ListedImage>;
+export type ImageDetails = Shown<Image>;
+
+/** Lists manifests by digest. @throws repository-unknown, request-invalid */
+export async function listImages(
+  call: Call,
+  repository: RepositoryName,
+  query: { untagged?: 'true' | 'false' | undefined; last?: string | undefined; n?: number | undefined },
+): Promise<{ items: ImageSummary[]; next: string | null }> {
+  requireRight(call, 'pull', repository);
+  const { untagged, last: after = '', n: limit = IMAGES_DEFAULT } = valid(imageListQuery, query);
+  const { items, next } = await listStoredImages(call.env, repository, { untagged: untagged === 'true', after, limit });
+  return { items: items.map((item) => shown(call, repository, item)), next };
+}
+
+/** One image in full. Everything that is counted is counted within the repository. @throws manifest-unknown */
+export async function getImage(call: Call, repository: RepositoryName, reference: Reference): Promise<ImageDetails> {
+  requireRight(call, 'pull', repository);
+  return shown(call, repository, await describeImage(call.env, repository, reference, call.work));
+}
+
+function shown<T extends ListedImage>(call: Call, repository: RepositoryName, image: T): Shown<T> {
+  const { tagged } = image;
+  return { ...image, tagged: tagged && { ...tagged, by: maySeeActors(call, repository) ? tagged.by : null } };
 }

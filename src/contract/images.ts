@@ -1,10 +1,13 @@
 /** Schemas of tags and images in the management API: lists of tags, and a single tag or image. */
 import * as z from 'zod';
+import { isDigest } from '../oci/digest.ts';
 import {
   FILTER_MAX,
   IMAGES_DEFAULT,
   IMAGES_MAX,
+  SCANNED_IMAGES_MAX,
   SCANNED_TAGS_MAX,
+  SHARED_MAX,
   SORTED_VERSIONS_MAX,
   TAG_ORDERS,
 } from '../vocabulary/images.ts';
@@ -82,4 +85,61 @@ export const tagDetails = z.strictObject({
   immutable: z.boolean().describe('True: it can be neither moved nor deleted'),
   sameAs: z.array(z.string()).describe('Other tags of the same digest: the first 10 by name'),
   image: z.nullable(z.strictObject(facts)).describe('What the tag names; null if its document is gone from storage'),
+});
+
+export const imageListQuery = z.strictObject({
+  n,
+  last: z.optional(z.string().refine(isDigest, 'must be `next` of the page before')).describe('`next` of the page before'),
+  untagged: z
+    .optional(z.enum(['true', 'false']))
+    .describe(
+      `\`true\`: only images that no tag names. One request looks at ${SCANNED_IMAGES_MAX} images: a page may be short ` +
+        'before the end',
+    ),
+});
+
+const image = {
+  digest: z.string(),
+  ...facts,
+  pushedAt: z.iso.datetime().describe('The last push, also one that changed nothing'),
+  tags: z.array(z.string()).describe('The first 10 tags by name'),
+  taggedAt: z.nullable(z.iso.datetime()).describe('When the first of its tags came to name it'),
+  taggedBy: actor,
+  subject: z.nullable(z.string()).describe('The image that it is about: that of a signature or an SBOM'),
+  listed: z.boolean().describe('True: an index lists it, and it cannot be deleted before the index'),
+};
+
+/** An image is read without parameters. */
+export const imageQuery = z.strictObject({});
+
+export const imageSummary = z.strictObject(image);
+
+const blob = { digest: z.string(), mediaType: z.string(), size: z.int() };
+
+export const imageDetails = z.strictObject({
+  ...image,
+  annotations: z.record(z.string(), z.string()).describe('Up to 100 of them, each cut at 2,000 characters'),
+  config: z.nullable(z.strictObject(blob)),
+  layers: z
+    .array(
+      z.strictObject({
+        ...blob,
+        sharedBy: z
+          .nullable(z.int())
+          .describe(
+            `Images of this repository that have the layer, this one included; ${SHARED_MAX} stands for ${SHARED_MAX} or ` +
+              'more. Null: not counted',
+          ),
+      }),
+    )
+    .describe('In their order, up to 500'),
+  bytesInAll: bytes.describe('Bytes of all blobs, each once; of an index with those of its images. Null: too many to count'),
+  bytesAlone: bytes.describe('Bytes of these that no other image of this repository needs'),
+  referrerList: z
+    .array(z.strictObject({ digest: z.string(), artifactType: z.string(), mediaType: z.string(), size: z.int() }))
+    .describe('The first 20 signatures, SBOMs and others whose subject it is. `/v2/<name>/referrers/<digest>` has all'),
+  attestationList: z
+    .array(z.strictObject({ digest: z.string(), about: z.nullable(z.string()) }))
+    .describe('Attestations that the index lists, each with the digest of the platform that it is about'),
+  truncated: z.boolean().describe('True: something was left out or cut. The manifest itself has all of it'),
 });

@@ -93,6 +93,11 @@ export async function limitExpensiveReads(c: RequestContext, rows = ROWS_READ): 
   charge(c, 'rows-read', rows);
 }
 
+/** Charges the account for rows that a list read beyond those of an ordinary page. */
+export function chargeReads(c: RequestContext, rows: number): void {
+  charge(c, 'rows-read', rows);
+}
+
 /** Charges the account of the caller with rows. Administrators are not charged. @throws daily-limit */
 function charge(c: RequestContext, kind: 'rows-read' | 'rows-written', rows: number): void {
   if (c.var.authority?.administrator) return;

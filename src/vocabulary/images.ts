@@ -21,3 +21,9 @@ export const FILTER_MAX = 128;
 export const DELETED_TAGS_MAX = 100;
 export const DELETED_IMAGES_MAX = 50;
 export const DELETED_MANIFESTS_MAX = 200;
+
+/** Manifests that one request for untagged images looks at. */
+export const SCANNED_IMAGES_MAX = 2000;
+
+/** Manifests of a repository that are counted for a layer that they share. */
+export const SHARED_MAX = 10;

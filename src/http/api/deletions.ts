@@ -1,25 +1,18 @@
 /** Deletions of tags and images, one or several at once, with a preview. */
 import { Hono } from 'hono';
-import { type DeletionPreview, deleteChosen, deleteImage, deleteTag, previewDeletion } from '../../app/deletions.ts';
-import { deletedContent, deletionPreview, deletionRequest } from '../../contract/deletions.ts';
-import { parseCondition } from '../../oci/condition.ts';
-import { parseDigest } from '../../oci/digest.ts';
+import { type DeletionPreview, deleteChosen, deleteTag, previewDeletion } from '../../app/deletions.ts';
+import { deletionPreview, deletionRequest } from '../../contract/deletions.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { DELETED_IMAGES_MAX, DELETED_TAGS_MAX } from '../../vocabulary/images.ts';
 import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
 import { chargeReferences } from '../limits.ts';
 import { answer } from './answers.ts';
+import { conditionIn, DELETED, DISABLED, HEADER, IMMUTABLE, TRASH, UNKNOWN, UNMET } from './deletion-answers.ts';
 import { operation } from './operation.ts';
 import { expectedPlan } from './params.ts';
 
-const TRASH = 'What is deleted goes to the trash, from which it can be restored for a while.';
-const UNKNOWN = 'What is to be deleted does not exist';
-const IMMUTABLE = 'A tag is immutable';
 const LISTED = 'An index that stays lists the image';
-const DISABLED = 'The registry allows no deletions (`DELETION`)';
-const UNMET = 'The tag, or image, is not as `If-Match` or `If-None-Match` says';
-const HEADER = '`If-Match` or `If-None-Match` is not valid';
 
 /** The request of the examples. */
 const EXAMPLE = { tags: ['pr-2'], orphans: 'delete' };
@@ -30,8 +23,6 @@ const OF_SEVERAL = {
   'deletion-disabled': DISABLED,
   'too-much-work': 'Too many images would go, or they consist of too many parts',
 } as const;
-
-const DELETED = { 200: { description: 'What was deleted', schema: deletedContent } };
 
 /** Rows that the deletion of a tag or an image writes. */
 const ROWS_EACH = 10;
@@ -54,29 +45,7 @@ export const deletions = new Hono<AppEnv>({ strict: false })
       },
       answers: DELETED,
     }),
-    async (c) => answer(await deleteTag(callOf(c), repositoryIn(c), tagIn(c), conditionOf(c))),
-  )
-  .delete(
-    '/repositories/:name{.+}/-/images/:digest',
-    operation({
-      group: 'Images',
-      summary: 'Delete an image, with its tags',
-      description:
-        'Signatures and the like that are attached to it by a tag are deleted with it. Refused while an index lists the ' +
-        `image, and if one of its tags is immutable. ${TRASH}`,
-      refusals: {
-        'digest-invalid': 'The digest is malformed',
-        'manifest-unknown': UNKNOWN,
-        'content-referenced': LISTED,
-        'tag-immutable': IMMUTABLE,
-        'condition-failed': UNMET,
-        'parameter-invalid': HEADER,
-        'deletion-disabled': DISABLED,
-      },
-      answers: DELETED,
-    }),
-    async (c) =>
-      answer(await deleteImage(callOf(c), repositoryIn(c), parseDigest(c.req.param('digest') ?? ''), conditionOf(c))),
+    async (c) => answer(await deleteTag(callOf(c), repositoryIn(c), tagIn(c), conditionIn(c))),
   )
   .post(
     '/repositories/:name{.+}/-/deletion/preview',
@@ -121,10 +90,6 @@ export const deletions = new Hono<AppEnv>({ strict: false })
       return answer(await withFieldsIn('body', () => deleteChosen(callOf(c), repositoryIn(c), body, expectedPlan(c))));
     },
   );
-
-function conditionOf(c: RequestContext) {
-  return parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
-}
 
 /** A text that cannot be a tag names nothing. @throws manifest-unknown */
 function tagIn(c: RequestContext): Tag {

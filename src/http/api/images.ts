@@ -1,48 +1,159 @@
 /** Routes that list the tags of a repository, and read one tag or image. */
 import { Hono } from 'hono';
 import type * as z from 'zod';
-import { listTagDetails, type TagDetails, tagCursor } from '../../app/images.ts';
-import { tagDetails, tagListQuery } from '../../contract/images.ts';
+import { deleteImage } from '../../app/deletions.ts';
+import {
+  getImage,
+  type ImageSummary,
+  listImages,
+  listTagDetails,
+  type ManifestFacts,
+  type TagDetails,
+  tagCursor,
+} from '../../app/images.ts';
+import { imageDetails, imageListQuery, imageQuery, imageSummary, tagDetails, tagListQuery } from '../../contract/images.ts';
 import { pageSchema } from '../../contract/pages.ts';
+import { parseDigest } from '../../oci/digest.ts';
+import { parseReferenceToRead } from '../../oci/reference.ts';
+import { IMAGES_DEFAULT } from '../../vocabulary/images.ts';
 import { type AppEnv, callOf, repositoryIn } from '../context.ts';
-import { answerItems, timeOf } from './answers.ts';
+import { chargeReads } from '../limits.ts';
+import { answer, answerItems, timeOf } from './answers.ts';
+import { conditionIn, DELETED, DISABLED, HEADER, IMMUTABLE, TRASH, UNKNOWN, UNMET } from './deletion-answers.ts';
 import { operation } from './operation.ts';
 
 /** The approximate number of database rows that a page of tags reads. */
 const PAGE_ROWS = 900;
+/** The same for a page of images, and for one image. */
+const IMAGE_ROWS = 300;
+/** The same for a search that found less than a page. It has looked at all tags or images, or at as many as one request may. */
+const SEARCH_ROWS = 2000;
+const WHOLE_SEARCH_ROWS = 10_000;
 
-export const images = new Hono<AppEnv>({ strict: false }).get(
-  '/repositories/:name{.+}/-/tags',
-  operation({
-    group: 'Tags',
-    summary: 'List the tags of a repository, with what they name',
-    description:
-      'Filters and sorts over all tags. Attestations are counted with the image that they belong to, and are never listed ' +
-      'as platforms. The end is where `next` is null.',
-    query: tagListQuery,
-    example: { query: { sort: 'name' } },
-    refusals: {
-      'repository-unknown': 'You may pull a repository of this name, and there is none',
-      'too-much-work': 'There are too many tags to sort them by version',
+const REPOSITORY_UNKNOWN = 'You may pull a repository of this name, and there is none';
+
+export const images = new Hono<AppEnv>({ strict: false })
+  .get(
+    '/repositories/:name{.+}/-/tags',
+    operation({
+      group: 'Tags',
+      summary: 'List the tags of a repository, with what they name',
+      description:
+        'Filters and sorts over all tags. Attestations are counted with the image that they belong to, and are never listed ' +
+        'as platforms. The end is where `next` is null.',
+      query: tagListQuery,
+      example: { query: { sort: 'name' } },
+      refusals: {
+        'repository-unknown': REPOSITORY_UNKNOWN,
+        'too-much-work': 'There are too many tags to sort them by version',
+      },
+      answers: { 200: { description: 'A page of tags', schema: pageSchema(tagDetails) } },
+      rowsRead: PAGE_ROWS,
+    }),
+    async (c) => {
+      const { filter = '', n = IMAGES_DEFAULT } = c.var.query;
+      const { items, next } = await listTagDetails(callOf(c), repositoryIn(c), c.var.query);
+      if (filter !== '' && items.length < n) chargeReads(c, next === null ? SEARCH_ROWS : WHOLE_SEARCH_ROWS);
+      return answerItems(items.map(shownTag), next, ({ pushedAt, tag }) =>
+        tagCursor({ pushedAt: Date.parse(pushedAt) / 1000, tag }),
+      );
     },
-    answers: { 200: { description: 'A page of tags', schema: pageSchema(tagDetails) } },
-    rowsRead: PAGE_ROWS,
-  }),
-  async (c) => {
-    const { items, next } = await listTagDetails(callOf(c), repositoryIn(c), c.var.query);
-    return answerItems(items.map(shownTag), next, ({ pushedAt, tag }) =>
-      tagCursor({ pushedAt: Date.parse(pushedAt) / 1000, tag }),
-    );
-  },
-);
+  )
+  .get(
+    '/repositories/:name{.+}/-/images',
+    operation({
+      group: 'Images',
+      summary: 'List the images of a repository',
+      description:
+        'All manifests by digest: images, indexes and what they list, signatures and other artifacts. The end is where ' +
+        '`next` is null.',
+      query: imageListQuery,
+      refusals: { 'repository-unknown': REPOSITORY_UNKNOWN },
+      answers: { 200: { description: 'A page of images', schema: pageSchema(imageSummary) } },
+      rowsRead: PAGE_ROWS,
+    }),
+    async (c) => {
+      const { untagged, n = IMAGES_DEFAULT } = c.var.query;
+      const { items, next } = await listImages(callOf(c), repositoryIn(c), c.var.query);
+      if (untagged === 'true' && items.length < n) chargeReads(c, next === null ? SEARCH_ROWS : WHOLE_SEARCH_ROWS);
+      return answerItems(items.map(shownImage), next, ({ digest }) => digest);
+    },
+  )
+  .get(
+    '/repositories/:name{.+}/-/images/:digest',
+    operation({
+      group: 'Images',
+      summary: 'Read an image in full',
+      description:
+        'By digest, or by tag. Bytes and shared layers are counted within the repository: what other repositories hold is ' +
+        'told to nobody here.',
+      query: imageQuery,
+      refusals: { 'manifest-unknown': 'There is no such image or tag', 'digest-invalid': 'The digest is malformed' },
+      answers: { 200: { description: 'The image', schema: imageDetails } },
+      rowsRead: IMAGE_ROWS,
+    }),
+    async (c) => {
+      const image = await getImage(callOf(c), repositoryIn(c), parseReferenceToRead(c.req.param('digest') ?? ''));
+      const { annotations, config, layers, bytesInAll, bytesAlone, referrerList, attestationList, truncated } = image;
+      return answer({
+        ...shownImage(image),
+        ...{ annotations, config, layers, bytesInAll, bytesAlone, referrerList, attestationList, truncated },
+      });
+    },
+  )
+  .delete(
+    '/repositories/:name{.+}/-/images/:digest',
+    operation({
+      group: 'Images',
+      summary: 'Delete an image, with its tags',
+      description:
+        'Signatures and the like that are attached to it by a tag are deleted with it. Refused while an index lists the ' +
+        `image, and if one of its tags is immutable. ${TRASH}`,
+      refusals: {
+        'digest-invalid': 'The digest is malformed',
+        'manifest-unknown': UNKNOWN,
+        'content-referenced': 'An index lists the image',
+        'tag-immutable': IMMUTABLE,
+        'condition-failed': UNMET,
+        'parameter-invalid': HEADER,
+        'deletion-disabled': DISABLED,
+      },
+      answers: DELETED,
+    }),
+    async (c) =>
+      answer(await deleteImage(callOf(c), repositoryIn(c), parseDigest(c.req.param('digest') ?? ''), conditionIn(c))),
+  );
+
+function shownImage(image: ImageSummary): z.output<typeof imageSummary> {
+  const { digest, subject, tags, pushedAt, tagged, isListed } = image;
+  return {
+    ...{ digest, subject, tags, listed: isListed },
+    ...shownFacts(image),
+    pushedAt: timeOf(pushedAt),
+    taggedAt: tagged && timeOf(tagged.at),
+    taggedBy: shownActor(tagged?.by ?? null),
+  };
+}
+
+function shownFacts({ lastPulledOn, ...image }: ManifestFacts) {
+  const { mediaType, kind, artifactType, manifestSize, size, platforms, attestations, referrers } = image;
+  return {
+    ...{ mediaType, kind, artifactType, manifestSize, size, platforms, attestations, referrers },
+    lastPulledOn: lastPulledOn === null ? null : dayOf(lastPulledOn),
+  };
+}
+
+function shownActor(by: { subject: string; key?: string } | null) {
+  return by && { subject: by.subject, key: by.key ?? null };
+}
 
 function shownTag({ tag, digest, pushedAt, change, immutable, sameAs, image }: TagDetails): z.output<typeof tagDetails> {
   return {
     ...{ tag, digest, immutable, sameAs },
     pushedAt: timeOf(pushedAt),
     changedAt: change && timeOf(change.at),
-    changedBy: change?.by ? { subject: change.by.subject, key: change.by.key ?? null } : null,
-    image: image && { ...image, lastPulledOn: image.lastPulledOn === null ? null : dayOf(image.lastPulledOn) },
+    changedBy: shownActor(change?.by ?? null),
+    image: image && shownFacts(image),
   };
 }
 

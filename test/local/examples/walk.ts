@@ -181,6 +181,8 @@ async function contents(recorder: Recorder, alice: string): Promise<void> {
   await pull(recorder, alice);
   await recorder.send('GET', `${REPOSITORY}/-/pulls`, alice);
   await recorder.send('GET', `${REPOSITORY}/-/tags`, alice);
+  await recorder.send('GET', `${REPOSITORY}/-/images`, alice);
+  await recorder.send('GET', `${REPOSITORY}/-/images/{digest}`, alice);
   await recorder.send('PUT', `${REPOSITORY}/-/tag-mutability`, alice);
   await recorder.send('GET', `${REPOSITORY}/-/tag-mutability`, alice);
   await recorder.request('PUT', '/api/v1/repositories/acme/app/-/tag-mutability', {
