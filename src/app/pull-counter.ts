@@ -6,6 +6,7 @@ import { type Env, settings } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { type Use, writeUses } from '../registry/usage/pulls.ts';
+import { bindingOf } from '../telemetry.ts';
 import type { Call } from './call.ts';
 
 interface Waiting {
@@ -50,8 +51,9 @@ export function countUse(
 }
 
 function waitingIn({ DB }: Env): Waiting {
-  const known = waitingOf.get(DB) ?? { uses: new Map(), writtenAt: -Infinity };
-  waitingOf.set(DB, known);
+  const database = bindingOf(DB);
+  const known = waitingOf.get(database) ?? { uses: new Map(), writtenAt: -Infinity };
+  waitingOf.set(database, known);
   return known;
 }
 
