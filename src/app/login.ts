@@ -6,7 +6,6 @@ import { type Minted, mintLoginPassword } from '../auth/tokens.ts';
 import { loginPasswordRequest } from '../contract/people.ts';
 import { valid } from '../contract/valid.ts';
 import { report } from '../telemetry.ts';
-import { LOGIN_PASSWORD_MAX_LIFETIME } from '../vocabulary/limits.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { actorOf, requireLogin, requireNotNarrowed, requireUnscopedUser } from './access.ts';
 import type { Call } from './call.ts';
@@ -80,9 +79,9 @@ export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }):
  */
 export async function createLoginPassword(call: Call, lifetime: number | undefined): Promise<Minted> {
   requireLogin(call);
-  valid(loginPasswordRequest, { lifetime });
+  const { lifetime: seconds } = valid(loginPasswordRequest, { lifetime });
   const { env, authority, address } = call;
-  const password = await mintLoginPassword(env, authority, lifetime ?? LOGIN_PASSWORD_MAX_LIFETIME, call);
+  const password = await mintLoginPassword(env, authority, seconds, call);
   // If the event cannot be recorded, the password is issued anyway.
   await noteIssued(env, authority, { address }, password.expiresAt).catch((error: unknown) =>
     report('login.not-recorded', { error }),

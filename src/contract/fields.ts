@@ -11,7 +11,7 @@ export const description = z
       .max(DESCRIPTION_MAX)
       .refine((text) => !/\p{Cc}/u.test(text), 'must be one line of text'),
   )
-  .describe('One line about it. Unchanged if left out');
+  .describe('Unchanged if left out');
 
 /** A time as RFC 3339 defines it, with a time zone. */
 export const instant = z.iso.datetime({ offset: true });

@@ -92,7 +92,7 @@ const CURSOR_MAX = 200_000;
 
 export const lifecyclePreview = z.strictObject({
   policy: z.optional(lifecyclePolicy).describe('The policy to try; the saved one if left out'),
-  after: z.optional(z.string().max(CURSOR_MAX)).describe('`next` of the page before'),
+  after: z.optional(z.string().max(CURSOR_MAX)).describe('`next` of the previous page'),
 });
 
 const priority = z.string().regex(/^\d{1,15}$/);

@@ -61,7 +61,7 @@ export const finding = z.strictObject({
   tag: z.optional(z.string()),
 });
 
-export const findingsQuery = z.strictObject({ last: z.optional(z.string().max(512)).describe('`next` of the page before') });
+export const findingsQuery = z.strictObject({ last: z.optional(z.string().max(512)).describe('`next` of the previous page') });
 
 /** The JSON in the cursor of a list of findings. */
 export const findingsCursor = z.tuple([z.string()], z.union([z.string(), z.int()]));

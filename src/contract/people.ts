@@ -103,8 +103,11 @@ export const callerSchema = z.strictObject({
 
 export const loginPasswordRequest = z.strictObject({
   lifetime: z
-    .optional(z.number().int().min(LOGIN_PASSWORD_MIN_LIFETIME).max(LOGIN_PASSWORD_MAX_LIFETIME))
-    .describe(`Seconds, ${LOGIN_PASSWORD_MAX_LIFETIME} by default`),
+    .int()
+    .min(LOGIN_PASSWORD_MIN_LIFETIME)
+    .max(LOGIN_PASSWORD_MAX_LIFETIME)
+    .default(LOGIN_PASSWORD_MAX_LIFETIME)
+    .describe('Seconds that the password works at most'),
 });
 
 export const loginPasswordSchema = z.strictObject({

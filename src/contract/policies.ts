@@ -42,10 +42,7 @@ export const explainQuery = z.strictObject({
           'must be user:NAME, robot:ORGANIZATION/NAME, team:ORGANIZATION/NAME, organization:NAME, key:ID, ci:NAME or *',
         ),
     )
-    .describe(
-      'Default: you, with the credential of this request. `user:…`, `robot:…/…`, `team:…/…`, `organization:…`, ' +
-        '`key:…`, `ci:…`, or `*` for an anonymous caller',
-    ),
+    .describe('Default: you, with the credential of this request. `*` is an anonymous caller'),
   action: z.enum(ACTIONS),
   repository: z.string().refine(isRepositoryName, 'must be a repository name, such as acme/api'),
   tag: z.optional(z.string().refine(isTag, 'must be a tag')),

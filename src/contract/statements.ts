@@ -31,7 +31,7 @@ const principals = z
   )
   .min(1)
   .max(PATTERNS_MAX)
-  .describe('`user:…`, `organization:…`, `team:…/…`, `robot:…/…`, or `*` for everybody, including anonymous callers');
+  .describe('`*` stands for everybody, including anonymous callers');
 
 /** A statement in the policy of a user, team or robot, or in an access key. */
 const identityStatement = z
@@ -41,7 +41,7 @@ const identityStatement = z
 /** A statement in the policy of a repository. */
 const repositoryStatement = z.strictObject({ effect, actions, principals, tags: tagPatterns }).superRefine(onlyActionsWithTags);
 
-const LIMITS = `Up to ${STATEMENTS_MAX} statements, and ${POLICY_MAX_BYTES} bytes as JSON`;
+const LIMITS = `All statements together may have ${POLICY_MAX_BYTES} bytes as JSON`;
 
 export const identityStatements = z.array(identityStatement).max(STATEMENTS_MAX).describe(LIMITS);
 export const repositoryStatements = z.array(repositoryStatement).max(STATEMENTS_MAX).describe(LIMITS);

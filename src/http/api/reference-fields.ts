@@ -89,7 +89,8 @@ function typeOf(schema: JsonSchema): string {
   if (value !== undefined) return JSON.stringify(value);
   if (values) return values.length > SHORT_ENUM ? 'string' : values.map((one) => JSON.stringify(one)).join(' or ');
   if (items) return `list of ${pluralOf(typeOf(items))}`;
-  if (typeof additionalProperties === 'object') return `object of ${pluralOf(typeOf(additionalProperties))}`;
+  if (typeof additionalProperties === 'object' && Object.keys(additionalProperties).length > 0)
+    return `object of ${pluralOf(typeOf(additionalProperties))}`;
   if (format && FORMATS[format]) return FORMATS[format];
   return Array.isArray(type) ? type.join(' or ') : (type ?? 'any value');
 }
@@ -123,7 +124,7 @@ function spanOf(least: number | undefined, most: number | undefined, unit: strin
   const of = (count: number) => [grouped(count), count === 1 ? unit : many].filter(Boolean).join(' ');
   if (least !== undefined && most !== undefined && least !== 0) return [`${grouped(least)} to ${of(most)}`];
   if (most !== undefined) return [unit ? `Up to ${of(most)}` : `0 to ${of(most)}`];
-  return least === undefined || (least === 0 && unit !== '') ? [] : [`At least ${of(least)}`];
+  return least === undefined || least === 0 ? [] : [`At least ${of(least)}`];
 }
 
 /** `1,000`. `toLocaleString` is too slow for a page of this size. */
