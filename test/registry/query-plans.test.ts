@@ -150,6 +150,8 @@ test('a change of a tag reads no more rows for a long history', async () => {
   };
   await put('v1', two)(world);
   await put('v1', one)(world);
+  // In both rounds the first change pushes a new manifest, which is counted, and is in the trash.
+  expect((await world.fetch('DELETE', `/v2/${REPOSITORY}/manifests/${two.digest}`)).status).toBe(202);
   const few = await costs();
   await put('v1', one)(world);
   await world.env.DB.prepare(
@@ -159,6 +161,5 @@ test('a change of a tag reads no more rows for a long history', async () => {
      WHERE point = (SELECT max(point) FROM tag_history)`,
   ).run();
   const many = await costs();
-  // In the second round, some rows are in the trash already.
   for (const [n, rows] of many.entries()) expect(rows, `change ${n}`).toBeLessThanOrEqual((few[n] ?? 0) + 5);
 });

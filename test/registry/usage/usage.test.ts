@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { collectSlice } from '../../../src/registry/gc/collector.ts';
 import { holdingsOf } from '../../../src/registry/usage/holdings.ts';
+import { recountSums } from '../../../src/registry/usage/sums.ts';
 import { recountUsage } from '../../../src/registry/usage/usage.ts';
 import { sumsAreRight } from '../../world/checker.ts';
 import {
@@ -340,4 +341,18 @@ describe('after any sequence of changes', () => {
       { numRuns: 40 },
     );
   });
+});
+
+test('sums that another version of the registry did not keep are right after the next count', async () => {
+  await pushImage(world, 'acme/api', 'v1', 1);
+  await pushImage(world, 'acme/base', 'v1', 2);
+  await world.env.DB.batch(
+    [
+      'UPDATE repository_usage SET tags = 7 WHERE repository_id = 1',
+      'DELETE FROM repository_usage WHERE repository_id = 2',
+    ].map((sql) => world.env.DB.prepare(sql)),
+  );
+  expect(await sumsAreRight(world.env)).toHaveLength(2);
+  await recountSums(world.env);
+  expect(await sumsAreRight(world.env)).toEqual([]);
 });
