@@ -23,7 +23,7 @@ beforeAll(async () => {
     request.resume().once('end', () => response.writeHead(204).end());
   });
   await new Promise<void>((resolve) => endpoint.listen(0, '127.0.0.1', resolve));
-  registry = await startRegistry({ env: { INSECURE_WEBHOOKS: 'on' } });
+  registry = await startRegistry({ env: { INSECURE_WEBHOOKS: 'on', PULL_COUNT_SECONDS: '0' } });
   document = (await (await fetch(`${registry.url}/api/openapi.json`)).json()) as Document;
   const recorder = new Recorder(registry, document);
   await walk(recorder, `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/berth`);

@@ -159,9 +159,23 @@ async function pushBlob(recorder: Recorder, content: string, as: string): Promis
   return digest;
 }
 
+/** Pulls an image three times, and waits for the counts: they are written after the answers. */
 async function pull(recorder: Recorder, as: string): Promise<void> {
   const accept = { accept: 'application/vnd.oci.image.manifest.v1+json' };
   for (let times = 0; times < 3; times++) await recorder.request('GET', '/v2/acme/app/manifests/v1', { as, headers: accept });
+  await until('three pulls are counted', async () => {
+    const [, { total }] = await recorder.request<{ total: number }>('GET', '/api/v1/repositories/acme/app/-/pulls', { as });
+    return total === 3;
+  });
+}
+
+/** Waits for what happens after an answer. @throws Error after ten seconds */
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    if (await isSo()) return;
+    await sleep(100);
+  }
+  throw new Error(`not within ten seconds: ${what}`);
 }
 
 function digestOf(text: string): string {
@@ -255,15 +269,11 @@ async function webhooks(recorder: Recorder, alice: string): Promise<void> {
 /** Waits until the queues have delivered an event. */
 async function delivered(recorder: Recorder, alice: string): Promise<void> {
   const path = `/api/v1/webhooks/${recorder.realOf(SAMPLE_WEBHOOK)}/deliveries?state=delivered`;
-  for (let tries = 0; tries < 100; tries++) {
+  await until('an event is delivered', async () => {
     const [, { items }] = await recorder.request<{ items: { id: string }[] }>('GET', path, { as: alice });
-    if (items[0]) {
-      recorder.call(SAMPLE_DELIVERY, items[0].id);
-      return;
-    }
-    await sleep(100);
-  }
-  throw new Error('nothing was delivered within ten seconds');
+    if (items[0]) recorder.call(SAMPLE_DELIVERY, items[0].id);
+    return items.length > 0;
+  });
 }
 
 async function ends(recorder: Recorder, alice: string, bob: string): Promise<void> {
