@@ -4,9 +4,9 @@ import { build } from 'esbuild';
 import { expect, test } from 'vitest';
 
 /** The maximum number of bytes. A fifth is zod, which validates and documents the API. Cloudflare allows 3 MB, compressed. */
-const MAX_BYTES = 800 * 1024;
+const MAX_BYTES = 880 * 1024;
 
-test('the Worker is under 800 KiB, minified', async () => {
+test('the Worker is under 880 KiB, minified', async () => {
   const entry = fileURLToPath(new URL('../../src/index.ts', import.meta.url));
   const { outputFiles } = await build({
     entryPoints: [entry],
