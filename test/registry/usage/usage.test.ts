@@ -346,12 +346,12 @@ describe('after any sequence of changes', () => {
 test('sums that another version of the registry did not keep are right after the next count', async () => {
   await pushImage(world, 'acme/api', 'v1', 1);
   await pushImage(world, 'acme/base', 'v1', 2);
-  await world.env.DB.batch(
-    [
-      'UPDATE repository_usage SET tags = 7 WHERE repository_id = 1',
-      'DELETE FROM repository_usage WHERE repository_id = 2',
-    ].map((sql) => world.env.DB.prepare(sql)),
-  );
+  const idOf = (name: string) => `(SELECT id FROM repositories WHERE name = '${name}')`;
+  const wrong = [
+    `UPDATE repository_usage SET tags = 7 WHERE repository_id = ${idOf('acme/api')}`,
+    `DELETE FROM repository_usage WHERE repository_id = ${idOf('acme/base')}`,
+  ];
+  await world.env.DB.batch(wrong.map((sql) => world.env.DB.prepare(sql)));
   expect(await sumsAreRight(world.env)).toHaveLength(2);
   await recountSums(world.env);
   expect(await sumsAreRight(world.env)).toEqual([]);
