@@ -90,6 +90,12 @@ test.each<[string, (at: World) => Promise<unknown>]>([
   ],
   ['a HEAD before a push', (at) => at.fetch('HEAD', `/v2/${REPOSITORY}/manifests/${one.digest}`)],
   ['a history', ask('GET', 'tags/v1/history')],
+  ['an image', ask('GET', 'images/v1')],
+  ['the preview of a deletion', ask('POST', 'deletion/preview', { tags: ['v1'], orphans: 'delete' })],
+  [
+    'the deletion of several tags and images',
+    (at) => ask('POST', 'deletion', { tags: ['v1'], images: [one.digest], orphans: 'delete' })(at),
+  ],
   [
     'a rollback',
     async (at) => {

@@ -8,7 +8,15 @@ import type { Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { referencesIn } from '../manifests/deletion.ts';
 import type { ReferencingManifest } from '../manifests/drop.ts';
-import { type AttachedLevel, absent, findAttached, HOLDERS, IS_HELD, type NamedContent } from '../manifests/named-deletion.ts';
+import {
+  type AttachedLevel,
+  absent,
+  findAttached,
+  HOLDERS,
+  IS_HELD,
+  type NamedContent,
+  requireShortDocuments,
+} from '../manifests/named-deletion.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { type DeletedTag, tagsNamed, tagsNaming } from '../tags/changes.ts';
 import { isImmutable, MUTABILITY_RULE, mutabilityOf } from '../tags/mutability.ts';
@@ -79,6 +87,7 @@ export async function orphansOf(
 export async function planDeletion(env: Stores, repository: RepositoryName, named: NamedContent): Promise<DeletionPlan> {
   const { tags, manifests, missing, referenced, rule } = await readNamed(env, repository, named);
   if (missing.length > 0) throw new Refusal('manifest-unknown', absent(missing));
+  await requireShortDocuments(env, repository, named.digests);
   const references = named.digests.length === 0 ? [] : await referencesIn(env, repository, named.digests);
   const levels = await findAttached(env, repository, named.digests);
   const below = await attachedThatGo(env, repository, { tags, manifests, levels });

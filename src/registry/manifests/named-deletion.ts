@@ -66,6 +66,7 @@ export async function deleteNamed(
   deletion: NamedDeletion,
 ): Promise<DeletedContent> {
   requireDeletion(env);
+  await requireShortDocuments(env, repository, named.digests);
   const manifests = named.digests.length === 0 ? [] : await referencesIn(env, repository, named.digests);
   const [only] = named.digests;
   if (manifests.length === 0 && only !== undefined) throw unknownManifest(repository, { digest: only });
@@ -76,6 +77,27 @@ export async function deleteNamed(
   );
 }
 
+/** Bytes of the long documents that one request reads from the bucket, to find out what they reference. */
+const DOCUMENTS_MAX_BYTES = 16 * 1024 * 1024;
+
+/** @throws too-much-work if these manifests have too long documents to delete them at once */
+export async function requireShortDocuments(env: Database, repository: RepositoryName, digests: Digest[]): Promise<void> {
+  if (digests.length <= 1) return;
+  const bytes = await prepare(
+    env,
+    `SELECT total(m.size) AS bytes FROM json_each(:digests) d CROSS JOIN manifests m
+     ON m.repository_id = ${REPOSITORY_ID} AND m.digest = d.value WHERE m.object_key IS NOT NULL`,
+    { repository, digests },
+  ).first<number>('bytes');
+  if ((bytes ?? 0) > DOCUMENTS_MAX_BYTES) throw tooMuch();
+}
+
+function tooMuch(): Refusal {
+  return new Refusal('too-much-work', {
+    message: 'these images consist of too many parts to delete them at once. Nothing was deleted: name fewer of them',
+  });
+}
+
 /** Bytes of the digests that the manifests of one deletion may reference. Each million takes several statements. */
 const REFERENCES_MAX_BYTES = 2_000_000;
 
@@ -83,9 +105,7 @@ const REFERENCES_MAX_BYTES = 2_000_000;
 function requireFewReferences(manifests: ReferencingManifest[]): void {
   const bytes = manifests.reduce((sum, { references }) => sum + references.reduce((all, { length }) => all + length + 3, 0), 0);
   if (manifests.length <= 1 || bytes <= REFERENCES_MAX_BYTES) return;
-  throw new Refusal('too-much-work', {
-    message: 'these images consist of too many parts to delete them at once. Nothing was deleted: name fewer of them',
-  });
+  throw tooMuch();
 }
 
 interface Found {

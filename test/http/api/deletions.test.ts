@@ -127,6 +127,15 @@ describe('several at once', () => {
     expect((await remove({ tags: ['v1'] })).status).toBe(200);
   });
 
+  test('are refused if their documents are too long to read them all', async () => {
+    const annotations = { text: 'x'.repeat(6_000_000) };
+    const images = [];
+    for (let n = 2; n < 5; n++) images.push((await pushImage(world, REPOSITORY, `v${n}`, n, { annotations })).digest);
+    expect(refused(await preview({ images }))).toBe('400 UNSUPPORTED');
+    expect(refused(await remove({ images }))).toBe('400 UNSUPPORTED');
+    expect((await remove({ images: images.slice(0, 2) })).status).toBe(200);
+  });
+
   test('have a limit, and stay below 50 statements', async () => {
     const tags = Array.from({ length: 100 }, (_, n) => `t${n}`);
     const query = tags.map((tag) => `tag=${tag}`).join('&');
