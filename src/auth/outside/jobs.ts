@@ -16,8 +16,10 @@ import { type Authority, anonymous, onIdentity, statementsOnRepositories } from 
 import type { CiJob, Credential, OutsideLogin } from '../credential.ts';
 import type { LoadedRights } from '../directory.ts';
 import type { Runtime } from '../runtime.ts';
+import type { Statement } from '../statement.ts';
 import { mismatches, statementsOf, type Told, type TrustRule, toldBy, verifyToken } from './oidc.ts';
 import { type RuleSelection, type SavedRule, selectRules } from './selection.ts';
+import { namesInPattern, widen } from './templates.ts';
 
 /**
  * The subject of a job to which rules of several organizations apply, in a request that is about none of these organizations.
@@ -140,6 +142,20 @@ export function fromTrustRules(job: CiJob, rules: readonly TrustRule[], subject:
     until: Math.max(job.at, ...rules.map(({ lifetime }) => job.at + lifetime)),
     credentialKind: 'ci',
   };
+}
+
+/**
+ * Returns statements that allow what the rule allows to at least one of its jobs. A statement that denies is included only if
+ * it applies to every job.
+ */
+export function widestStatements({ statements }: TrustRule): Statement[] {
+  return statements.flatMap(({ effect, actions, repositories, tags, when }) => {
+    const wide = { effect, actions, repositories: repositories.map(widen) };
+    if (effect === 'allow') return [wide];
+    const isConditional =
+      when !== undefined || [...repositories, ...(tags ?? [])].some((one) => namesInPattern(one).length > 0);
+    return isConditional ? [] : [{ ...wide, ...(tags ? { tags } : {}) }];
+  });
 }
 
 function organizationsOf(repositories: readonly string[]): string[] | null {

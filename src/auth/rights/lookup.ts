@@ -9,7 +9,7 @@ import { EVERYONE } from '../../vocabulary/names.ts';
 import { type Authority, anonymous, fromAccount, onIdentity, statementsOnRepositories, unreadDenials } from '../authority.ts';
 import type { Credential } from '../credential.ts';
 import { BOOTSTRAP, createBootstrapAdministrator, type LoadedRights, loadSubjects, NOTHING_LOADED } from '../directory.ts';
-import { authorityOfJob, authorityOfOutside, fromTrustRules } from '../outside/jobs.ts';
+import { authorityOfJob, authorityOfOutside, fromTrustRules, widestStatements } from '../outside/jobs.ts';
 import { findRule } from '../outside/trust-rules.ts';
 import { allows, isUnscopedUser } from '../policy.ts';
 import type { Runtime } from '../runtime.ts';
@@ -62,7 +62,12 @@ export async function authoritiesOf(
   repositories: readonly string[],
 ): Promise<Authority[]> {
   const all = await loadSubjects(env, subjects, repositories, { key: null, login: null });
-  return all.flatMap((loaded) => fromAccount({ kind: 'password', mark: '' }, loaded) ?? []);
+  return all.flatMap(activeAuthority);
+}
+
+/** Returns the authority of the account with a credential that is not narrowed; none if the account is disabled. */
+function activeAuthority(loaded: LoadedRights): Authority[] {
+  return [fromAccount({ kind: 'password', mark: '' }, loaded) ?? []].flat();
 }
 
 /**
@@ -150,21 +155,36 @@ export async function mayAdminister(
   const repositories = [...new Set(questions.map(({ about }) => about).filter(isAboutRepository))];
   const accounts = subjects.filter((subject) => !subject.startsWith('ci:'));
   const rules = subjects.filter((subject) => subject.startsWith('ci:'));
-  const loaded = accounts.length > 0 ? await authoritiesOf(env, accounts, repositories) : [];
-  const authorities = new Map(loaded.map((authority) => [authority.subject, authority]));
-  const trusted = new Set<string>();
-  for (const rule of rules) if (await ruleAdministers(env, rule)) trusted.add(rule);
+  const loaded = accounts.length > 0 ? await loadSubjects(env, accounts, repositories, { key: null, login: null }) : [];
+  const authorities = new Map(loaded.flatMap(activeAuthority).map((authority) => [authority.subject, authority]));
+  for (const rule of rules) {
+    const about = questions.flatMap((question) => (question.subject === rule ? question.about : [])).filter(isAboutRepository);
+    const authority = await widestAuthorityOfRule(env, rule, [...new Set(about)]);
+    if (authority) authorities.set(rule, authority);
+  }
+  // The bootstrap administrator has no row in the database before the password is first used.
+  const isAbsent = !loaded.some(({ account }) => account?.subject === BOOTSTRAP);
   return questions.map(({ subject, about }) => {
     const authority = authorities.get(subject);
-    // The bootstrap administrator has no row in the database before the password is first used.
-    return authority ? administers(authority, about) : subject === BOOTSTRAP || trusted.has(subject);
+    return authority ? administers(authority, about) : subject === BOOTSTRAP && isAbsent;
   });
 }
 
-/** True if the trust rule allows some job to administer something. The repository may depend on the claims of the job. */
-async function ruleAdministers(env: Database, rule: string): Promise<boolean> {
-  const authority = await authorityOfRule(env, rule, {}, []);
-  return (
-    authority?.statements.some(({ statement: { effect, actions } }) => effect === 'allow' && actions.includes('admin')) ?? false
-  );
+/**
+ * Returns an authority that allows what the trust rule allows to at least one of its jobs.
+ * @returns `null` if the rule does not exist or is disabled
+ */
+async function widestAuthorityOfRule(env: Database, rule: string, repositories: readonly string[]): Promise<Authority | null> {
+  const [[loaded = NOTHING_LOADED], found] = await Promise.all([
+    loadSubjects(env, [''], repositories, { key: null, login: null }),
+    findRule(env, rule),
+  ]);
+  if (!found || found.disabled) return null;
+  return {
+    ...anonymous(loaded),
+    subject: rule,
+    principals: [rule, EVERYONE],
+    statements: [...onIdentity(rule, widestStatements(found)), ...statementsOnRepositories(loaded)],
+    credentialKind: 'ci',
+  };
 }

@@ -5,6 +5,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { consume } from '../../../src/queue.ts';
 import { pushImage } from '../../world/images.ts';
+import { type Jobs, jobsOf } from '../../world/jobs.ts';
 import { makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, inviteUser, type Person } from '../../world/people.ts';
 import { deliverBatch, type TestQueue } from '../../world/queues.ts';
@@ -197,6 +198,45 @@ describe.each(WAYS)('a webhook of %s', (way, person, place, lose) => {
     await pushImage(world, 'acme/api', 'after');
     expect(await delivered()).toBe(0);
     expect(await stateOf(id)).toEqual(off);
+  });
+});
+
+test('a webhook of the first administrator is disabled with that account', async () => {
+  const id = (await done('POST', '/webhooks', { body: { url: 'https://hooks.example.com/in', types: ['*'] } })).body.webhook.id;
+  await done('PATCH', '/users/admin', { as: rita.basic, body: { disabled: true } });
+  const { enabled, disabled } = (await done('GET', `/webhooks/${id}`, { as: rita.basic })).body;
+  expect({ enabled, disabled }).toEqual(off);
+});
+
+describe('a webhook that a CI job created', () => {
+  const statement = (...repositories: string[]) => ({ actions: ['admin'], repositories });
+  let jobs: Jobs;
+  let id: string;
+
+  beforeEach(async () => {
+    jobs = await jobsOf(world);
+    await jobs.trust('acme/deploy', { statements: [statement('acme/*')] });
+    const body = { url: 'https://hooks.example.com/in', types: ['*'] };
+    id = (await done('POST', REPOSITORY, { as: `Bearer ${await jobs.token()}`, body })).body.webhook.id;
+  });
+
+  test.each([
+    ['allows to administer only another repository', [statement('acme/other')]],
+    ['denies every job the repository', [statement('acme/*'), { effect: 'deny', ...statement('acme/api') }]],
+  ])('is disabled when its trust rule %s', async (_, statements) => {
+    await jobs.trust('acme/deploy', { statements });
+    await matched();
+    expect(await stateOf(id)).toEqual(off);
+  });
+
+  test.each([
+    ['under a condition', [{ ...statement('acme/*'), when: { ref: 'refs/heads/main' } }]],
+    ['by a claim', [statement('acme/{project_path}')]],
+    ['except for some jobs', [statement('acme/*'), { effect: 'deny', ...statement('acme/api'), when: { ref: 'x' } }]],
+  ])('stays enabled while its trust rule allows the repository %s', async (_, statements) => {
+    await jobs.trust('acme/deploy', { statements });
+    await matched();
+    expect(await stateOf(id)).toEqual(on);
   });
 });
 
