@@ -34,27 +34,25 @@ interface Owner {
 
 const MARK_LENGTH = 26;
 
-/** The checks that succeeded or are running, by the secrets. An isolate makes one check. */
-const checked = new Map<string, Promise<void>>();
+/**
+ * The secrets with which a check succeeded. A running check is not shared: if the runtime cancels the request that runs it, its
+ * promise stays pending forever, and every request that waits for it hangs.
+ */
+const checked = new Set<string>();
 
 /** The environments that passed the check. An isolate has one such object, so most requests only look it up here. */
 const passed = new WeakSet<Stores>();
 
 /**
- * Checks the database and the bucket. The first request of an isolate needs one call to D1 and one to R2; later requests need
- * none.
+ * Checks the database and the bucket. A request needs one call to D1 and one to R2 until the first check of its isolate has
+ * succeeded; later requests need none.
  * @throws UnusableStoreError
  */
 export async function requireOwnStores(env: Stores): Promise<void> {
   if (passed.has(env)) return;
   const secrets = secretsOf(env).join('\0');
-  const known = checked.get(secrets) ?? check(env);
-  checked.set(secrets, known);
-  // After a check that failed, the next request checks again.
-  await known.catch((error: unknown) => {
-    checked.delete(secrets);
-    throw error;
-  });
+  if (!checked.has(secrets)) await check(env);
+  checked.add(secrets);
   passed.add(env);
 }
 

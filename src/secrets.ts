@@ -21,7 +21,7 @@ export type KeyLabel =
 const SECRET_MIN_LENGTH = 32;
 const KEY_BYTES = 32;
 
-const derived = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+const derived = new Map<string, Uint8Array<ArrayBuffer>>();
 
 /** Returns the current secret. @throws Error if the secret is missing or too short. The deployment then refuses all requests */
 export function requireSecret(env: Secrets): string {
@@ -48,19 +48,19 @@ export function secretsOf(env: Secrets): string[] {
 }
 
 /** Derives a key and caches it. The label must not come from a client, because each label takes memory. */
-function derive(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
+async function derive(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
   const id = `${secret}\0${label}`;
-  const known = derived.get(id) ?? hkdf(secret, label);
+  const known = derived.get(id) ?? (await hkdf(secret, label));
   derived.set(id, known);
   return known;
 }
 
-const derivedTexts = new Map<string, Promise<string>>();
+const derivedTexts = new Map<string, string>();
 
 /** Derives a key as text of 32 characters in base32, which is 160 bits, and caches it. */
-export function deriveText(secret: string, label: string): Promise<string> {
+export async function deriveText(secret: string, label: string): Promise<string> {
   const id = `${secret}\0${label}`;
-  const known = derivedTexts.get(id) ?? derive(secret, label).then(base32);
+  const known = derivedTexts.get(id) ?? base32(await derive(secret, label));
   derivedTexts.set(id, known);
   return known;
 }

@@ -4,6 +4,7 @@ import type { Env } from '../src/env.ts';
 import worker from '../src/index.ts';
 import { requireOwnStores, SCHEMA } from '../src/ownership.ts';
 import { counting } from './world/counting.ts';
+import { faulty } from './world/faults.ts';
 import { pushImage, refusal } from './world/images.ts';
 import { newWorld, type World, worldOf } from './world/world.ts';
 
@@ -171,4 +172,13 @@ test('the secret is in neither store', async () => {
   const { env } = deployment();
   await requireOwnStores(env);
   expect(JSON.stringify([await owner(), await inBucket()])).not.toContain(env.REGISTRY_SECRET);
+});
+
+test('a request does not wait for the check of another request, which the runtime may have cancelled', async () => {
+  const first = deployment();
+  const { env, stopped } = faulty(first.env, 'stop-before', 0);
+  void requireOwnStores(env);
+  await stopped;
+  const answer = first.fetch('GET', '/v2/').then(({ status }) => status);
+  expect(await Promise.race([answer, scheduler.wait(3000).then(() => 'no answer')])).toBe(200);
 });

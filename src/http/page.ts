@@ -33,16 +33,16 @@ async function fixed(text: string): Promise<Fixed> {
 }
 
 /** The documents that this isolate has built. Their number is limited, because clients may use any number of host names. */
-const documents = new Map<string, Promise<Fixed>>();
+const documents = new Map<string, Fixed>();
 const DOCUMENTS_MAX = 16;
 
 /** Returns the document of a kind for an origin. The isolate builds it on the first request and keeps it. */
-export function once(kind: string, origin: string, make: () => string | Promise<string>): Promise<Fixed> {
+export async function once(kind: string, origin: string, make: () => string | Promise<string>): Promise<Fixed> {
   const key = `${kind} ${origin}`;
   const known = documents.get(key);
   if (known) return known;
+  const document = await fixed(await make());
   if (documents.size >= DOCUMENTS_MAX) documents.clear();
-  const document = Promise.resolve(make()).then(fixed);
   documents.set(key, document);
   return document;
 }
