@@ -201,18 +201,25 @@ async function firstEvent(env: Reading, time: string, parameters: Parameters): P
   return found ?? 1;
 }
 
+/** The number of ids in one window of `expireEvents`. */
+const IDS_PER_WINDOW = 5000;
+
 /**
  * Deletes up to `limit` events that are older than `days` and whose ids are smaller than `upTo`. The newest event of each
- * `about` stays, because the next event needs its sequence number.
+ * `about` stays, because the next event needs its sequence number. So that the events that stay are not all read each time, a
+ * call looks only at two windows of ids: at the newest ids that may be deleted, and at a window that moves on every hour.
  */
 export async function expireEvents(env: Reading, { days, upTo, limit }: { days: number; upTo: number; limit: number }) {
   const bound = Math.min(await firstEventWithin(env, days * 24 * 60 * 60), upTo);
   await prepare(
     env,
-    `DELETE FROM events WHERE id IN (
-       SELECT id FROM events e WHERE id < :bound AND EXISTS (SELECT 1 FROM events n WHERE n.about = e.about AND n.id > e.id)
-       ORDER BY id LIMIT :limit)`,
-    { bound, limit },
+    `WITH oldest(id) AS (SELECT min(id) FROM events),
+       moving(first) AS (SELECT id + unixepoch() / 3600 % max(1, (:bound - id + :ids - 1) / :ids) * :ids FROM oldest),
+       windows(first) AS (SELECT first FROM moving UNION ALL SELECT :bound - :ids)
+     DELETE FROM events WHERE id IN (
+       SELECT DISTINCT e.id FROM windows CROSS JOIN events e ON e.id >= first AND e.id < min(first + :ids, :bound)
+       WHERE EXISTS (SELECT 1 FROM events n WHERE n.about = e.about AND n.id > e.id) LIMIT :limit)`,
+    { bound, limit, ids: IDS_PER_WINDOW },
   ).run();
 }
 

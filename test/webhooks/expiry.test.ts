@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { expireEvents } from '../../src/events/history.ts';
 import { expireDeliveries, removeEnded } from '../../src/webhooks/subscriptions.ts';
+import { counting } from '../world/counting.ts';
 import { recordAll } from '../world/record.ts';
 import { newScene, pass, rowsOf, type Scene, subscribe } from '../world/webhooks.ts';
 
@@ -52,6 +53,37 @@ describe('events', () => {
       { id: 7, about: 'acme/api', sequence: 4 },
       { id: 8, about: '', sequence: 3 },
     ]);
+  });
+
+  describe('of very many subjects', () => {
+    const COUNT = 30_000;
+    const HOUR = 3600;
+
+    beforeEach(async () => {
+      const sql = `WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ${COUNT})
+        INSERT INTO events (id, at, type, about, sequence, target, actor)
+        SELECT id, unixepoch(), 'tag.created', 'acme/' || id, 1, '{}', 'user:admin' FROM n`;
+      await scene.env.DB.prepare(sql).run();
+    });
+
+    test('cost the same however many of them there are', async () => {
+      pass(scene, 100 * DAY);
+      const counted = counting(scene.env);
+      await expireEvents(counted.env, { days: 1, upTo: Number.MAX_SAFE_INTEGER, limit: 100 });
+      expect(counted.counts.rowsRead).toBeLessThan(35_000);
+      expect(await eventIds()).toHaveLength(COUNT);
+    });
+
+    test('are deleted within some hours when a later event of their subject follows', async () => {
+      for (const id of [1, COUNT / 2, COUNT]) await happen(`acme/${id}`);
+      pass(scene, 100 * DAY);
+      for (let hour = 0; hour < 7; hour++) {
+        await expire(1);
+        pass(scene, HOUR);
+      }
+      expect(await eventIds()).toHaveLength(COUNT);
+      expect((await eventIds()).slice(-4)).toEqual([COUNT - 1, COUNT + 1, COUNT + 2, COUNT + 3]);
+    });
   });
 
   test('that were not matched yet are kept, however old', async () => {
