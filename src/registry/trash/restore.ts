@@ -16,7 +16,8 @@ import { tagsHeldByOthers } from '../tags/guards.ts';
 import { type Judgement, judgementOf, MUTABILITY_RULE, requireMutable } from '../tags/mutability.ts';
 import { rebalanceManifests } from '../usage/counting.ts';
 import { rebalanceSums } from '../usage/sums.ts';
-import { type Contents, contentGone, contentsOf, NO_CONTENTS, TRASHED_REFERENCES, unmetReferences } from './contents.ts';
+import { type Contents, contentsOf, NO_CONTENTS } from './contents.ts';
+import { contentGone, TRASHED_REFERENCES, unmetReferences } from './references.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 

@@ -243,6 +243,44 @@ describe('a restored manifest', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
+  describe('with thousands of blobs that a client deleted meanwhile', () => {
+    /** Pushes an image with this many layers. */
+    async function withLayers(layers: number): Promise<Content> {
+      const digestOf = (n: number) => `sha256:${String(n).padStart(64, '0')}` as Digest;
+      const config = descriptorOf(await pushBlob(world, REPOSITORY, '{}'), CONFIG_TYPE);
+      const all = Array.from({ length: layers }, (_, n) => ({ mediaType: LAYER_TYPE, size: 7, digest: digestOf(n) }));
+      const digests = JSON.stringify(all.map(({ digest }) => digest));
+      const insert = (sql: string) => world.env.DB.prepare(`INSERT INTO ${sql} FROM json_each(?1)`).bind(digests).run();
+      await insert("blobs (digest, size, object_key, created_at) SELECT value, 7, 'blobs/' || value, 1");
+      await insert(`repository_blobs (digest, repository_id, leased_until)
+        SELECT value, (SELECT id FROM repositories WHERE name = '${REPOSITORY}'), 0`);
+      const image = await contentOf(JSON.stringify({ schemaVersion: 2, mediaType: IMAGE_TYPE, config, layers: all }));
+      expect((await putManifest(world, REPOSITORY, image.digest, textOf(image))).status).toBe(201);
+      return image;
+    }
+
+    test('gets all of them back', async () => {
+      const image = await withLayers(1100);
+      await remove(world, REPOSITORY, image.digest);
+      await world.env.DB.prepare('DELETE FROM repository_blobs').run();
+      await restored(world, REPOSITORY, image.digest);
+      expect(await world.env.DB.prepare('SELECT count(*) AS n FROM repository_blobs').first('n')).toBe(1101);
+    });
+
+    test('is refused with the limit if they are more than an image can have', async () => {
+      const image = await pushImage(world, REPOSITORY, null);
+      await remove(world, REPOSITORY, image.digest);
+      const layers = `WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 4001)
+        SELECT json_group_array(json_object('mediaType', '${LAYER_TYPE}', 'size', 7, 'digest', printf('sha256:%064d', n))) FROM n`;
+      await world.env.DB.prepare(
+        `UPDATE trashed_manifests SET content = json_set(content, '$.layers', json((${layers})))`,
+      ).run();
+      const answer = await restore(world, REPOSITORY, image.digest);
+      expect(refused(answer)).toBe('409 CONFLICT');
+      expect(JSON.stringify(answer.body)).toContain('more than 4000 blobs');
+    });
+  });
+
   test('is refused if a blob that it needs was purged, and nothing is restored', async () => {
     const image = await pushImage(world, REPOSITORY, 'v1');
     const index = await pushIndex('v2', [image]);
