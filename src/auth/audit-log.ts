@@ -60,8 +60,8 @@ export async function noteLogin(env: Database, authority: Authority, where: Wher
   const { seen } = memoryOf(env, now);
   const mark = JSON.stringify([subject, credentialKind, credentialOrigin.key, where.address]);
   if (subject === '' || seen.has(mark)) return;
-  seen.add(mark);
   await recordLogin(env, 'login.succeeded', actorOf(authority, where), { credential: credentialKind });
+  seen.add(mark);
 }
 
 /** Records a new login password, at most once an hour. @param until the end of the password, in seconds since the epoch */
@@ -84,7 +84,14 @@ export async function noteFailure(env: Database, name: string | null, where: Whe
   if (!/^10*$/.test(String(attempts)) || memory.written >= FAILURES_PER_HOUR) return;
   memory.written++;
   const target = { attempts, ...(name !== null && NAME.test(name) ? { account: name.toLowerCase() } : {}) };
-  await recordLogin(env, 'login.failed', { subject: '', ...(address === '' ? {} : { address }) }, target);
+  try {
+    await recordLogin(env, 'login.failed', { subject: '', ...(address === '' ? {} : { address }) }, target);
+  } catch (error) {
+    // The next attempt is recorded in place of this one.
+    memory.written--;
+    memory.failures.set(address, (memory.failures.get(address) ?? 1) - 1);
+    throw error;
+  }
 }
 
 /** The form of the name of a user, a robot (`acme+ci`) or a key. */

@@ -90,11 +90,7 @@ function teamsOf(subject: string): string[] {
 }
 
 /** Disables the webhooks whose owners may not administer the scope any more. @returns the ids of the disabled webhooks */
-export async function review(
-  env: Database,
-  subscriptions: readonly Subscription[],
-  standing: Standing,
-): Promise<ReadonlySet<string>> {
+async function review(env: Database, subscriptions: readonly Subscription[], standing: Standing): Promise<ReadonlySet<string>> {
   if (subscriptions.length === 0) return new Set();
   const holds = await standing(subscriptions.map(({ owner, scope }) => ({ subject: owner, about: aboutOf(scope) })));
   const lost = subscriptions.filter((_, n) => !holds[n]);
@@ -134,13 +130,20 @@ const TRUSTED_MAX = 5000;
 const trusted = new Map<string, number>();
 
 /**
- * Returns the webhooks whose owners were not checked lately, and remembers the check. It is needed because a right can be lost
- * without an event.
+ * Checks the webhooks whose owners were not checked lately, and remembers the check if it succeeds. It is needed because a
+ * right can be lost without an event.
  * @param now milliseconds since the epoch
+ * @returns the ids of the disabled webhooks
  */
-export function dueForReview(subscriptions: readonly Subscription[], now: number): Subscription[] {
+export async function reviewDue(
+  env: Database,
+  subscriptions: readonly Subscription[],
+  standing: Standing,
+  now: number,
+): Promise<ReadonlySet<string>> {
   const due = subscriptions.filter(({ id, owner }) => (trusted.get(`${id} ${owner}`) ?? 0) <= now - TRUSTED_MS);
+  const lost = await review(env, due, standing);
   if (trusted.size + due.length > TRUSTED_MAX) trusted.clear();
   for (const { id, owner } of due) trusted.set(`${id} ${owner}`, now);
-  return due;
+  return lost;
 }

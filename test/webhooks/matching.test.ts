@@ -55,6 +55,17 @@ async function toldTo(id: string): Promise<unknown[]> {
 
 const only = { filter: { types: ['tag.created' as const] } };
 
+test("a failed check of a webhook's owner is made again before the next event is delivered", async () => {
+  await subscribe(scene, only);
+  const standing = vi.fn().mockRejectedValueOnce(new Error('the database failed')).mockResolvedValue([false]);
+  const matched = () => matchEvents(scene.env, (names) => factsOf(scene.env, names), 4, { standing, now: scene.clock.now });
+  await happen('acme/api', tags(1));
+  await expect(matched()).rejects.toThrow('the database failed');
+  await matched();
+  expect(standing).toHaveBeenCalledTimes(2);
+  expect(await rowsOf(scene)).toEqual([]);
+});
+
 describe('each event', () => {
   test('creates a row and a message for each matching subscription', async () => {
     const [all, organization, repository, other] = await Promise.all([

@@ -14,7 +14,7 @@ import { isRefusal } from '../../vocabulary/refusal.ts';
 import { hears, scopesOf } from '../filter.ts';
 import { FORMATS } from '../formats/all.ts';
 import type { RepositoryFacts } from '../formats/format.ts';
-import { dueForReview, review, reviewAfter, type Standing } from '../standing.ts';
+import { reviewAfter, reviewDue, type Standing } from '../standing.ts';
 import { type Subscription, type SubscriptionRow, subscriptionOf } from '../subscriptions.ts';
 import { INSERT_DELIVERIES, type NewDelivery, sendDeliveries, storedData } from './deliveries.ts';
 import { withinDay } from './owner-days.ts';
@@ -129,7 +129,7 @@ async function allowedPairs(env: Database, events: RecordedEvent[], rights: Righ
   const listeners = new Map(pairs.map(({ listener }) => [listener.id, listener]));
   // The owner of a webhook that has ended is not checked, because the scope was deleted.
   const current = [...listeners.values()].filter(({ lastEvent }) => lastEvent === null);
-  const lost = rights ? await review(env, dueForReview(current, rights.now), rights.standing) : new Set();
+  const lost = rights ? await reviewDue(env, current, rights.standing, rights.now) : new Set();
   return lost.size === 0 ? pairs : pairs.filter(({ listener }) => !lost.has(listener.id));
 }
 

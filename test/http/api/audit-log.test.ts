@@ -1,7 +1,11 @@
 /** The audit log: logins, failed logins, addresses, and the old and new values of changes. */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { noteFailure, noteLogin } from '../../../src/auth/audit-log.ts';
+import { anonymous } from '../../../src/auth/authority.ts';
+import { NOTHING_LOADED } from '../../../src/auth/directory.ts';
 import { runScheduled } from '../../../src/cron.ts';
 import { counting } from '../../world/counting.ts';
+import { intercepted } from '../../world/intercept.ts';
 import { makeOrganization, makeRobot, makeTeam } from '../../world/organizations.ts';
 import { type ApiRequest, api as anyApi, basicOf, inviteUser, type Person } from '../../world/people.ts';
 import { builtOnce, type World, worldOf } from '../../world/world.ts';
@@ -60,6 +64,22 @@ describe('a login', () => {
     await login('192.0.2.8', alice.basic);
     await login('192.0.2.7', `Basic ${btoa('admin:the-password-of-the-tests')}`);
     expect(await rowsOf('login.succeeded')).toBe(3);
+  });
+
+  test('that the database could not record is recorded by the next one, and a failed attempt likewise', async () => {
+    let fails = true;
+    const DB = intercepted(world.env.DB, (_, effect) => {
+      if (fails) throw new Error('D1_ERROR: Network connection lost.');
+      return effect();
+    });
+    const bindings = { ...world.env, DB };
+    const where = { address: '192.0.2.7' };
+    const authority = { ...anonymous(NOTHING_LOADED), subject: 'user:alice', credentialKind: 'key' as const };
+    const both = () => [noteLogin(bindings, authority, where, Date.now()), noteFailure(bindings, 'alice', where, Date.now())];
+    for (const noted of both()) await expect(noted).rejects.toThrow('lost');
+    fails = false;
+    await Promise.all(both());
+    expect([await rowsOf('login.succeeded'), await rowsOf('login.failed')]).toEqual([1, 1]);
   });
 
   test('of a robot is visible to the owners of its organization', async () => {
