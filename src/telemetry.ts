@@ -19,6 +19,7 @@ const EVENTS = {
   'schedule.job-failed': 'error',
   'schedule.budget-used-up': 'warn',
   'schedule.budget-not-saved': 'warn',
+  'spending.not-saved': 'warn',
   'events.not-announced': 'warn',
   'events.not-matched': 'error',
   'deliveries.not-sent': 'warn',

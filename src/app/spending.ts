@@ -1,12 +1,13 @@
 /**
  * Limits the number of database rows that each account reads and writes in a day. For each request, an estimate of its rows is
  * added to a sum in the memory of this isolate. When the sum is large enough, it is saved, and the database returns the sum of
- * all isolates. So most requests cost no extra database call, and an account exceeds its limit only by little.
+ * all isolates. So most requests cost no extra database call, and an account exceeds its limit only by little. If a save fails,
+ * the next one includes its rows.
  */
 import { type AllowanceKind, spendAllowance } from '../auth/allowance.ts';
 import { type Env, settings, type Vars } from '../env.ts';
 import { secondsToMidnight } from '../events/database-failure.ts';
-import { bindingOf } from '../telemetry.ts';
+import { bindingOf, report } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Call } from './call.ts';
 
@@ -19,6 +20,7 @@ interface Account {
 
 /** The number of rows after which the sum is saved. D1's free plan has fifty times as many rows to read as rows to write. */
 const SAVED_EVERY: Record<AllowanceKind, number> = { 'rows-read': 10_000, 'rows-written': 200 };
+const KINDS = ['rows-read', 'rows-written'] as const;
 const ACCOUNTS_MAX = 5000;
 const DAY_MS = 24 * 60 * 60 * 1000;
 const WORDS: Record<AllowanceKind, string> = { 'rows-read': 'read', 'rows-written': 'written' };
@@ -44,13 +46,14 @@ export function charge(
   if (account.unsaved[kind] < SAVED_EVERY[kind]) return;
   const used = account.unsaved;
   account.unsaved = { 'rows-read': 0, 'rows-written': 0 };
-  work.waitUntil(
-    spendAllowance(env, name, used).then((total) => {
-      for (const one of ['rows-read', 'rows-written'] as const) {
-        if (limits[one] > 0 && total[one] >= limits[one]) account.over[one] = Math.floor(now / DAY_MS);
-      }
-    }),
-  );
+  const saved = (total: Account['unsaved']) => {
+    for (const one of KINDS) if (limits[one] > 0 && total[one] >= limits[one]) account.over[one] = Math.floor(now / DAY_MS);
+  };
+  const failed = (error: unknown) => {
+    report('spending.not-saved', { error });
+    for (const one of KINDS) account.unsaved[one] += used[one];
+  };
+  work.waitUntil(spendAllowance(env, name, used).then(saved, failed));
 }
 
 function limitsIn(env: Vars): Record<AllowanceKind, number> {

@@ -1,9 +1,11 @@
 /** Rate limits, on the platform's own rate limiter as configured in wrangler.toml. */
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { charge } from '../../src/app/spending.ts';
 import type { Env } from '../../src/env.ts';
 import wrangler from '../../wrangler.toml?raw';
 import { pushImage, refusal } from '../world/images.ts';
+import { intercepted } from '../world/intercept.ts';
 import { makeOrganization } from '../world/organizations.ts';
 import { api, basicOf, inviteUser } from '../world/people.ts';
 import { tokenFor } from '../world/tokens.ts';
@@ -327,6 +329,25 @@ describe('the daily limit of an account', () => {
     const list = () => world.fetch('GET', '/api/v1/events', { authorization: alice.basic });
     expect(await answers(40, list, '429 TOOMANYREQUESTS')).toEqual(['200', '429 TOOMANYREQUESTS']);
     expect((await world.fetch('GET', '/api/v1/me', { authorization: alice.basic })).status).toBe(200);
+  });
+
+  test('counts the rows of a save that failed with the next save', async () => {
+    let fails = true;
+    const DB = intercepted(world.env.DB, (_, effect) => {
+      if (fails) throw new Error('D1_ERROR: Network connection lost.');
+      return effect();
+    });
+    const bindings = { ...world.env, DB, WRITES: open, ACCOUNT_ROWS_WRITTEN: '1000' };
+    const after: Promise<unknown>[] = [];
+    const work = { waitUntil: (promise: Promise<unknown>) => void after.push(promise) };
+    const write = () => charge({ env: bindings, work, now: Date.now() }, 'user:alice', 'rows-written', 700);
+    write();
+    await Promise.all(after);
+    fails = false;
+    write();
+    await Promise.all(after);
+    expect(write).toThrow(expect.objectContaining({ reason: 'daily-limit' }));
+    expect(await world.env.DB.prepare('SELECT count FROM account_days').first('count')).toBe(1400);
   });
 
   test('costs a few rows to track, and none if there is no limit', async () => {
