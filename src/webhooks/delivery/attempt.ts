@@ -10,7 +10,7 @@ import { deadlineIn, type Network, request } from '../../outbound/request.ts';
 import type { Secrets } from '../../secrets.ts';
 import { report } from '../../telemetry.ts';
 import { LOOP_HEADER } from '../../vocabulary/webhooks.ts';
-import { type Endpoint, unseal } from '../endpoint/sealing.ts';
+import { credentialsOf, unseal } from '../endpoint/sealing.ts';
 import { allSecrets, signatureHeaders } from '../endpoint/signature.ts';
 import { FORMATS } from '../formats/all.ts';
 import type { RepositoryFacts } from '../formats/format.ts';
@@ -35,8 +35,6 @@ const NO_ANSWER = `no answer: the connection failed, or there was no answer with
 const READ_MAX_BYTES = 4096;
 /** The maximum number of characters of a response that are stored. */
 const KEPT_MAX = 1000;
-/** The minimum number of characters of a path segment that is treated as a key. */
-const PATH_KEY_MIN = 16;
 
 /** The outcome of a POST to an endpoint. */
 interface Answer {
@@ -123,20 +121,6 @@ async function post(
 /** Returns the signatures in the headers of the request. */
 function signaturesIn({ 'webhook-signature': signatures = '', 'x-signature': plain = '' }: Record<string, string>): string[] {
   return [...signatures.split(' '), plain].map((one) => one.replace(/^(?:v1,|sha256=)/, ''));
-}
-
-/**
- * Returns the parts of the endpoint that can be credentials. URLs of messaging services have keys in the path, so long segments
- * of the path are included.
- */
-function credentialsOf({ url, headers }: Endpoint): string[] {
-  const { pathname, search, searchParams } = new URL(url);
-  const path = pathname.split('/').filter((part) => part.length >= PATH_KEY_MIN);
-  const raw = search
-    .slice(1)
-    .split('&')
-    .map((part) => part.slice(part.indexOf('=') + 1));
-  return [...Object.values(headers), ...searchParams.values(), ...raw, ...path];
 }
 
 async function send(

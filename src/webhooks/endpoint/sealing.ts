@@ -23,12 +23,31 @@ export async function unseal(env: Secrets, id: string, text: string): Promise<En
   return opened === null ? null : (JSON.parse(opened) as Endpoint);
 }
 
+/** The minimum number of characters of a path segment that is treated as a key. */
+const PATH_KEY_MIN = 16;
+
+/** True if a segment of the path can be a key. URLs of messaging services have keys in the path. */
+function isPathKey(segment: string): boolean {
+  return segment.length >= PATH_KEY_MIN;
+}
+
 /**
- * Returns the URL without its query, which can be a credential.
- * @param pathIsSecret true: also leaves out the path, which is a credential in URLs of Slack
+ * Returns the URL without its query and without the segments of its path that can be keys.
+ * @param pathIsSecret true: leaves out the whole path, which is a credential in URLs of Slack
  */
 export function shownUrl({ url }: Endpoint, pathIsSecret: boolean): string {
   const { origin, pathname, search } = new URL(url);
   if (pathIsSecret) return `${origin}/…`;
-  return search === '' ? `${origin}${pathname}` : `${origin}${pathname}?…`;
+  const path = pathname.split('/').map((segment) => (isPathKey(segment) ? '…' : segment));
+  return `${origin}${path.join('/')}${search === '' ? '' : '?…'}`;
+}
+
+/** Returns the parts of the endpoint that can be credentials. */
+export function credentialsOf({ url, headers }: Endpoint): string[] {
+  const { pathname, search, searchParams } = new URL(url);
+  const raw = search
+    .slice(1)
+    .split('&')
+    .map((part) => part.slice(part.indexOf('=') + 1));
+  return [...Object.values(headers), ...searchParams.values(), ...raw, ...pathname.split('/').filter(isPathKey)];
 }

@@ -43,6 +43,12 @@ describe('shown is', () => {
     ['https://hooks.example.com/a/b', false, 'https://hooks.example.com/a/b'],
     ['https://hooks.example.com/a?token=1', false, 'https://hooks.example.com/a?…'],
     ['https://hooks.example.com:8443/', false, 'https://hooks.example.com:8443/'],
+    ['https://discord.com/api/webhooks/1234567890123456789/s3cr3t-of-discord', false, 'https://discord.com/api/webhooks/…/…'],
+    [
+      'https://acme.webhook.office.com/a/IncomingWebhook/0123456789abcdef?b',
+      false,
+      'https://acme.webhook.office.com/a/IncomingWebhook/…?…',
+    ],
     ['https://hooks.slack.com/services/T/B/x?y=1', true, 'https://hooks.slack.com/…'],
   ])('%s (path secret: %s) as %s', (url, secret, shown) => expect(shownUrl({ url, headers: {} }, secret)).toBe(shown));
 });
