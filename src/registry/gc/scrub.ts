@@ -16,9 +16,9 @@ import { type Cursor, messageOf, noteProblem, openPass, type Stores, savePass } 
 import { isNamed } from './tombstones.ts';
 
 export interface ScrubReport {
-  /** The number of objects that a row names and whose size and checksum are right. */
+  /** The number of objects that a row names and in which no fault was found. */
   objects: number;
-  /** The number of objects that were read to hash them, and their total size in bytes. */
+  /** The number of objects whose bytes were read and hashed, and their total size in bytes. */
   hashed: number;
   bytes: number;
   missing: number;
@@ -61,16 +61,21 @@ export async function scrubSlice(env: Stores, now: number): Promise<Scrubbed> {
   const pass = await openPass<ScrubReport>(env, 'scrub', beginning(0) as Cursor, NOTHING_FOUND);
   const { report } = pass;
   const { scrub } = settings(env);
-  const enough = { objects: report.objects + SLICE[scrub], bytes: report.bytes + 2 * HASHED_MAX };
+  const enough = { objects: checkedIn(report) + SLICE[scrub], bytes: report.bytes + 2 * HASHED_MAX };
   let cursor: Cursor | null = pass.cursor;
   let continues = true;
   while (cursor && continues) {
     cursor = await scrubStep(env, cursor, report, now);
     const isShort = cursor?.after[0] === '' || scrub === 'hash';
-    continues = isShort && report.objects < enough.objects && report.bytes < enough.bytes;
+    continues = isShort && checkedIn(report) < enough.objects && report.bytes < enough.bytes;
     if (!(await savePass(env, pass, cursor))) break;
   }
   return { ended: cursor === null, report };
+}
+
+/** The number of objects that were compared with their rows. */
+function checkedIn({ objects, missing, damaged }: ScrubReport): number {
+  return objects + missing + damaged;
 }
 
 /** Scrubs one page of a key range. Returns the cursor of the next page, or `null` at the end of the last range. */
@@ -102,7 +107,7 @@ async function scrubPage(env: Stores, range: KeyRange, after: string, report: Sc
   );
   if (settings(env).scrub === 'hash') end = await hashAll(env, sound, faults, report, end);
   const within = <T extends { key: string }>(of: T[]) => of.filter(({ key }) => key <= end);
-  report.objects += sound.filter(({ object_key }) => object_key <= end).length;
+  report.objects += sound.filter(({ object_key: key }) => key <= end && !faults.some((fault) => fault.key === key)).length;
   await mark(env, range, within(faults), report);
   const named = new Set(listed.rows.map(({ object_key }) => object_key));
   const unnamed = within(objects).filter(({ key }) => !named.has(key));
@@ -152,11 +157,11 @@ async function hashAll(env: Stores, rows: StoredRow[], faults: Fault[], report: 
     try {
       const found = await hashObject(env, key, algorithmOf(digest));
       if (found !== digest) faults.push({ key, digest, reason: found ? 'damaged' : 'missing' });
+      report.hashed += found ? 1 : 0;
+      report.bytes += found ? size : 0;
     } catch (error) {
       noteProblem(report, `${key} could not be read: ${messageOf(error)}`);
     }
-    report.hashed += 1;
-    report.bytes += size;
     bytes += size;
     if (bytes >= HASHED_MAX) return key;
   }

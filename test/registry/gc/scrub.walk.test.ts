@@ -98,7 +98,12 @@ describe('a blob', () => {
     const key = await keyOf(blob.digest);
     await flip(key);
     expect(await scrub(world)).toMatchObject({ missing: 0, damaged: 0 });
-    expect(await scrub(worldOf({ ...world.env, SCRUB: 'hash' }))).toMatchObject({ damaged: 1, hashed: 2, bytes: 110 });
+    expect(await scrub(worldOf({ ...world.env, SCRUB: 'hash' }))).toMatchObject({
+      objects: 1,
+      damaged: 1,
+      hashed: 2,
+      bytes: 110,
+    });
     expect(await missing()).toEqual([{ about: '', actor: 'registry', target: { digest: blob.digest, reason: 'damaged' } }]);
     await heals(blob);
     expect(await keys(world)).not.toContain(key);
@@ -182,7 +187,13 @@ describe('a blob', () => {
         name === 'get' ? () => Promise.reject(new Error('R2 is not there')) : Reflect.get(target, name).bind(target),
     });
     const report = await scrub(worldOf({ ...world.env, BLOBS, SCRUB: 'hash' }));
-    expect(report).toMatchObject({ damaged: 0, missing: 0, problems: [expect.stringMatching('could not be read')] });
+    expect(report).toMatchObject({
+      damaged: 0,
+      missing: 0,
+      hashed: 0,
+      bytes: 0,
+      problems: [expect.stringMatching('could not be read')],
+    });
     expect((await world.fetch('HEAD', `${API}/blobs/${blob.digest}`)).status).toBe(200);
   });
 });
