@@ -14,7 +14,7 @@ import { type Pulls, pullsOf } from '../registry/usage/pulls.ts';
 import { type Quota, setQuota } from '../registry/usage/quota.ts';
 import { listUsage as listRows, type TotalUsage, totalUsage, type Usage } from '../registry/usage/usage.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { actorOf, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
+import { actorOf, requireAdministrator, requireLogin, requireNotNarrowed, requireOwner, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
 export type { Pulls, Quota, Usage };
@@ -53,7 +53,8 @@ export async function getOrganizationUsage(call: Call, organization: string): Pr
 
 /**
  * Returns the usage of the repositories under a user's own name.
- * @throws unauthenticated; not-found if the caller is neither this user nor an administrator
+ * @throws unauthenticated; forbidden for a narrowed key, because the sums tell of repositories outside its range; not-found if
+ *   the caller is neither this user nor an administrator
  */
 export async function getUserUsage(call: Call, user: string): Promise<Holdings> {
   requireLogin(call);
@@ -61,6 +62,7 @@ export async function getUserUsage(call: Call, user: string): Promise<Holdings> 
   const { name, subject } = await getUser(call, user);
   const isAdministrator = authority.administrator && isUnscopedUser(authority);
   if (authority.subject !== subject && !isAdministrator) throw new Refusal('not-found');
+  requireNotNarrowed(call);
   return holdingsOf(call.env, name);
 }
 

@@ -270,6 +270,12 @@ describe('the right of the owner', () => {
   });
 });
 
+test("a narrowed key does not read the usage of its owner's whole namespace", async () => {
+  const key = await keyWith({ actions: ['pull'], repositories: ['dev/app'] });
+  expect(refused(await api(world, 'GET', '/users/dev/usage', { as: key.basic }))).toBe('403 DENIED');
+  expect((await api(world, 'GET', '/users/dev/usage', { as: dev.basic })).status).toBe(200);
+});
+
 test("a narrowed key makes no key, invites nobody and saves no policy, even if its owner's other keys may", async () => {
   await api(world, 'PATCH', '/users/dev', { body: { administrator: true } });
   const key = await keyWith(EVERYTHING);

@@ -88,6 +88,7 @@ export const usage = new Hono<AppEnv>({ strict: false })
         "Counts the repositories under the user's own name, as for an organization. For the user and for administrators. " +
         'The ETag is that of the limit.',
       answers: { 200: { description: 'Usage and limit', schema: userUsage } },
+      refusals: { forbidden: 'The key is narrowed' },
     }),
     async (c) => {
       const user = userIn(c);
