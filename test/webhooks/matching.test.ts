@@ -324,4 +324,21 @@ describe("an owner's daily limit", () => {
     await untilQuiet(scene, cron);
     expect(await toldTo(own.id)).toHaveLength(33);
   });
+
+  test('is reported once for each owner and day, whatever the events are about and however close the days are', async () => {
+    scene = await newScene({ OWNER_DELIVERIES: '5' });
+    await subscribe(scene, { ...only, scope: 'organization:acme' });
+    const reported = () =>
+      scene.env.DB.prepare("SELECT count(*) AS n FROM events WHERE type = 'webhook.throttled'").first<number>('n');
+    pass(scene, 47 * 60 * 60 - (scene.clock.seconds % (24 * 60 * 60)));
+    for (const name of ['api', 'web', 'api', 'ui']) {
+      await happen(`acme/${name}`, tags(4, name));
+      await match(scene);
+    }
+    expect(await reported()).toBe(1);
+    pass(scene, 2 * 60 * 60);
+    await happen('acme/api', tags(6, 'next'));
+    await match(scene);
+    expect(await reported()).toBe(2);
+  });
 });

@@ -1,7 +1,8 @@
 /**
  * Limits the number of deliveries that the webhooks of one organization or user may make in a day (UTC), so that no owner uses
- * up the queue operations and database rows of all. Events beyond the limit are not delivered, and an event records this. A
- * replay on another day can deliver them. The webhooks of the registry itself, which administrators create, have no limit.
+ * up the queue operations and database rows of all. Events beyond the limit are not delivered, and one event a day records this
+ * for each owner. It counts like a delivery, so a count above the limit means that it was recorded. A replay on another day can
+ * deliver the others. The webhooks of the registry itself, which administrators create, have no limit.
  */
 import { settings, type Vars } from '../../env.ts';
 import type { Batch, Database } from '../../events/batch.ts';
@@ -16,7 +17,6 @@ interface Pair {
 }
 
 const TODAY = 'unixepoch() / 86400';
-const DAY = 24 * 60 * 60;
 
 /**
  * Selects the pairs that are within the daily limit of their owners.
@@ -44,10 +44,12 @@ export async function withinDay<P extends Pair>(
       added.set(owner, sum + 1);
       return true;
     }
-    if (!refused.has(owner)) refused.set(owner, pair);
+    // A count above the limit means that the day's event was recorded before.
+    if (!refused.has(owner) && (used.get(owner) ?? 0) <= max) refused.set(owner, pair);
     return false;
   });
   added.delete('');
+  for (const owner of refused.keys()) added.set(owner, (added.get(owner) ?? 0) + 1);
   const count = (batch: Batch) => {
     addCounts(batch, added);
     for (const [owner, pair] of refused) recordThrottling(batch, owner, pair, max);
@@ -70,7 +72,6 @@ function recordThrottling(batch: Batch, owner: string, { event, listener }: Pair
     by: REGISTRY,
     select: `SELECT 'webhook.throttled' AS type, json_object('id', :id, 'owner', :owner, 'maxDeliveries', :max) AS target`,
     parameters: { id: listener.id, owner, max },
-    onceIn: DAY,
   });
 }
 
