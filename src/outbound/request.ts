@@ -8,12 +8,13 @@ type Init = NonNullable<Parameters<typeof fetch>[1]>;
 /** The network and the timer. The entry points pass them in, so that tests can replace them. */
 export interface Network {
   fetch: (url: string, init: Init) => Promise<Response>;
-  sleep: (milliseconds: number) => Promise<void>;
+  /** @param cancel a signal that ends the timer; the promise then rejects or stays pending */
+  sleep: (milliseconds: number, cancel?: AbortSignal) => Promise<void>;
 }
 
 export const INTERNET = {
   fetch: (...request: Parameters<typeof fetch>) => fetch(...request),
-  sleep: (milliseconds: number) => scheduler.wait(milliseconds),
+  sleep: (milliseconds: number, cancel?: AbortSignal) => scheduler.wait(milliseconds, cancel ? { signal: cancel } : {}),
 } satisfies Network;
 
 export interface RequestLimits {
@@ -34,11 +35,18 @@ interface Answer {
   discard(): Promise<void>;
 }
 
-/** Returns a signal that aborts after the given time. @param sleep the timer; `undefined` means the runtime's own timer */
-export function deadlineIn(milliseconds: number, sleep?: Network['sleep']): AbortSignal {
+/**
+ * Returns a signal that aborts after the given time.
+ * @param sleep the timer; `undefined` means the runtime's own timer
+ * @param done a signal that ends the given timer, so that it does not outlive the request
+ */
+export function deadlineIn(milliseconds: number, sleep?: Network['sleep'], done?: AbortSignal): AbortSignal {
   if (!sleep) return AbortSignal.timeout(milliseconds);
   const controller = new AbortController();
-  void sleep(milliseconds).then(() => controller.abort());
+  sleep(milliseconds, done).then(
+    () => controller.abort(),
+    () => undefined,
+  );
   return controller.signal;
 }
 
@@ -94,6 +102,7 @@ async function* chunksOf(body: ReadableStream<Uint8Array> | null, deadline: Abor
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
   } finally {
+    deadline.removeEventListener('abort', stop);
     stop();
   }
 }

@@ -1,6 +1,6 @@
 /** Outgoing requests: their headers, the limit for the bytes of an answer, and timeouts. */
-import { describe, expect, test } from 'vitest';
-import { deadlineIn, type RequestLimits, request } from '../../src/outbound/request.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { deadlineIn, INTERNET, type RequestLimits, request } from '../../src/outbound/request.ts';
 
 const URL_ASKED = 'https://outside.example.com/';
 const never = new AbortController().signal;
@@ -61,6 +61,24 @@ describe('a whole body', () => {
     await expect(answer.text()).rejects.toThrow();
     expect(state.cancelled).toBe(true);
   });
+});
+
+test('a deadline that several requests share keeps no listener of a request that has ended', async () => {
+  const deadline = new AbortController().signal;
+  let listeners = 0;
+  vi.spyOn(deadline, 'addEventListener').mockImplementation(() => void listeners++);
+  vi.spyOn(deadline, 'removeEventListener').mockImplementation(() => void listeners--);
+  await (await ask(bodyOf(['12345'], 'ends').stream, { deadline })).text();
+  await (await ask(bodyOf(['12345', '67890', '1'], 'stays open').stream, { deadline })).beginning();
+  expect(listeners).toBe(0);
+});
+
+test('the timer of a deadline ends with the request, and the deadline then does not pass', async () => {
+  const done = new AbortController();
+  const deadline = deadlineIn(20, INTERNET.sleep, done.signal);
+  done.abort();
+  await scheduler.wait(60);
+  expect(deadline.aborted).toBe(false);
 });
 
 describe('the beginning of a body', () => {

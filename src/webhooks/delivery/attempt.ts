@@ -128,7 +128,8 @@ async function send(
   { headers, body }: { headers: Record<string, string>; body: string },
   runtime: DeliveryRuntime,
 ) {
-  const limits = { deadline: deadlineIn(TIMEOUT_MS, runtime.sleep), maxBytes: READ_MAX_BYTES };
+  const done = new AbortController();
+  const limits = { deadline: deadlineIn(TIMEOUT_MS, runtime.sleep, done.signal), maxBytes: READ_MAX_BYTES };
   const from = runtime.now();
   const common = { retryAfter: 0, final: false };
   try {
@@ -141,6 +142,8 @@ async function send(
   } catch {
     // Every failure has the same message and duration, so that a webhook cannot be used to scan hosts and ports.
     return { ...common, status: null, error: NO_ANSWER, response: '', latencyMs: TIMEOUT_MS };
+  } finally {
+    done.abort();
   }
 }
 
