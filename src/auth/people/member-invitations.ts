@@ -71,7 +71,7 @@ export async function acceptMembership(env: Database, organization: string, by: 
     parameters,
     { message: `you have no open invitation to ${organization}. Nothing was changed: ask an owner for another one` },
   );
-  requireMembershipRoom(batch, env, organization, by.subject);
+  requireMembershipRoom(batch, env, { organization, subject: by.subject, invitedBy: null });
   recordEvent(batch, {
     about: aboutOf(`organization:${organization}`),
     by,

@@ -89,7 +89,7 @@ export async function putMember(
   const parameters = { subject, organization, role, actor: by.subject, lifetime: INVITATION_DAYS * 86400 };
   const batch = newBatch(env);
   requireOrganizationAndUser(batch, env, organization, user);
-  requireMembershipRoom(batch, env, organization, subject);
+  requireMembershipRoom(batch, env, { organization, subject, invitedBy: by.subject });
   if (role !== 'owner') requireAnotherOwner(batch, organization, user);
   const previous = batch.query(`SELECT 1 WHERE ${IS_MEMBER}`, parameters);
   recordEvent(batch, {
@@ -142,14 +142,21 @@ const ROOM = {
     WHERE organization = :organization) < ${MEMBERS_MAX}`,
   invitations: `(SELECT count(*) FROM organization_invitations INDEXED BY organization_invitations_by_organization
     WHERE organization = :organization AND user <> :subject AND expires_at > unixepoch()) < ${INVITATIONS_MAX}`,
-  organizations: `(SELECT count(*) FROM members WHERE user = :subject) < ${ORGANIZATIONS_MAX}`,
+  // An invitation is not refused for this, because the inviting owner must not learn how many organizations the user has.
+  organizations: `((:actor IS NOT NULL AND NOT ${WITHOUT_INVITATION})
+    OR (SELECT count(*) FROM members WHERE user = :subject) < ${ORGANIZATIONS_MAX})`,
 };
 
 /**
  * Refuses the batch with `limit-reached` if it makes `subject` a member beyond the limits, or invites `subject` beyond them.
+ * @param membership.invitedBy the subject who invites or adds; `null` if `subject` accepts an invitation
  */
-export function requireMembershipRoom(batch: Batch, env: Database, organization: string, subject: string): void {
-  const parameters = { organization, subject };
+export function requireMembershipRoom(
+  batch: Batch,
+  env: Database,
+  { organization, subject, invitedBy }: { organization: string; subject: string; invitedBy: string | null },
+): void {
+  const parameters = { organization, subject, actor: invitedBy };
   batch.require('limit-reached', `${IS_MEMBER} OR (${Object.values(ROOM).join(' AND ')})`, parameters, () =>
     reachedLimit(env, organization, subject),
   );

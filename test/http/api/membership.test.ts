@@ -32,6 +32,8 @@ const sql = (text: string, ...values: unknown[]) =>
     .bind(...values)
     .run();
 
+const numbers = (count: number) => JSON.stringify(Array.from({ length: count }, (_, n) => n));
+
 const build = builtOnce(async (made) => {
   world = made;
   alice = await inviteUser(world, 'alice');
@@ -41,6 +43,24 @@ const build = builtOnce(async (made) => {
 
 beforeEach(async () => {
   world = await build();
+});
+
+describe('a user who belongs to 50 organizations', () => {
+  beforeEach(async () => {
+    await sql(`INSERT INTO members SELECT 'user:bob', 'o' || value, 'member' FROM json_each(?1)`, numbers(50));
+  });
+
+  test('can be invited by an owner, who does not learn that number, and is told it when they accept', async () => {
+    const answer = await invite(alice);
+    expect(answer.status, JSON.stringify(answer.body)).toBe(202);
+    const accepted = await accept(bob);
+    expect(refused(accepted)).toBe('409 CONFLICT');
+    expect(accepted.body.errors[0]?.message).toContain('bob belongs to 50 organizations');
+  });
+
+  test('cannot be added by an administrator', async () => {
+    expect(refused(await api('PUT', `${ACME}/members/bob`, { body: { role: 'member' } }))).toBe('409 CONFLICT');
+  });
 });
 
 describe('an invitation to an organization', () => {
@@ -222,7 +242,6 @@ describe('what an organization attaches to a member', () => {
     expect((await save('a', large(14_000))).status).toBe(200);
   });
 
-  const numbers = (count: number) => JSON.stringify(Array.from({ length: count }, (_, n) => n));
   test.each([
     [
       'members of an organization',
@@ -240,7 +259,7 @@ describe('what an organization attaches to a member', () => {
       'organizations of a user',
       `INSERT INTO members SELECT 'user:carol', 'o' || value, 'member' FROM json_each(?1)`,
       50,
-      () => invite(alice, 'member', 'acme', 'carol'),
+      () => api('PUT', `${ACME}/members/carol`, { body: { role: 'member' } }),
     ],
     [
       'teams of an organization',
