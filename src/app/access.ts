@@ -61,7 +61,10 @@ export function requireRight(
   // Only a deletion is checked with the tag here. A push may also name tags in its body, and each tag is checked later.
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
     if (authority.subject === '') throw new Refusal('unauthenticated');
-    throw new Refusal(may(authority, 'pull', repository) ? 'forbidden' : 'not-found', denial(authority, action, repository));
+    throw new Refusal(
+      may(authority, 'pull', repository) ? 'forbidden' : 'not-found',
+      denial(authority, { action, repository, tag }),
+    );
   }
   return actorFor(call, action, repository, tag);
 }

@@ -89,7 +89,10 @@ export async function admit(
     const { repository, tag } = named;
     if (repository === null) throw new Error('the route names no repository');
     const admitted = () => requireRight(call, requirement, repository, tag);
-    return { authority: actingAs(authority, await namingOwners(call, requirement, repository, admitted)), webhook };
+    return {
+      authority: actingAs(authority, await namingOwners(call, { action: requirement, repository, tag }, admitted)),
+      webhook,
+    };
   }
   try {
     CHECKS[requirement](call, named);
@@ -104,16 +107,15 @@ export async function admit(
 /** Asks for a right. A member of the organization who does not have it is told the names of owners, who can grant it. */
 async function namingOwners(
   { env, authority }: Pick<Call, 'env' | 'authority'>,
-  action: RequiredAction,
-  repository: RepositoryName,
+  needed: { action: RequiredAction; repository: RepositoryName; tag: string | null },
   ask: () => Actor,
 ): Promise<Actor> {
   try {
     return ask();
   } catch (error) {
     if (!isRefusal(error, 'forbidden', 'not-found')) throw error;
-    const owners = await ownersFor(env, authority, namespaceOf(repository));
-    throw new Refusal(error.reason, denial(authority, action, repository, owners));
+    const owners = await ownersFor(env, authority, namespaceOf(needed.repository));
+    throw new Refusal(error.reason, denial(authority, needed, owners));
   }
 }
 
@@ -151,7 +153,10 @@ export async function admitToContent(
   if (repository === null) throw new Error('the route names no repository');
   const call = { ...before, authority, uploading, address: null };
   const admitted = () => requireContentRight(call, requirement, repository, tag);
-  return { authority: actingAs(authority, await namingOwners(call, requirement, repository, admitted)), uploading };
+  return {
+    authority: actingAs(authority, await namingOwners(call, { action: requirement, repository, tag }, admitted)),
+    uploading,
+  };
 }
 
 /**
@@ -175,7 +180,10 @@ async function requireGrantOrSayWhy(
     // The client asked for another scope.
     if (may(authority, action, repository)) throw error;
     const owners = await ownersFor(call.env, authority, namespaceOf(repository));
-    throw new Refusal('unauthenticated', { ...denial(authority, action, repository, owners), challenge: error.challenge });
+    throw new Refusal('unauthenticated', {
+      ...denial(authority, { action, repository, tag: null }, owners),
+      challenge: error.challenge,
+    });
   }
 }
 

@@ -75,7 +75,7 @@ export function mayOnContent({ caller, authority }: ContentCall, action: Content
 export function requireRead(call: ContentCall, repository: RepositoryName): void {
   requireGrant(call, 'pull', repository);
   if (mayOnContent(call, 'pull', repository)) return;
-  throw new Refusal('forbidden', call.authority ? denial(call.authority, 'pull', repository) : {});
+  throw new Refusal('forbidden', call.authority ? denial(call.authority, { action: 'pull', repository, tag: null }) : {});
 }
 
 /**
@@ -97,7 +97,7 @@ export function requireContentRight(
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
     if (authority.subject === '')
       throw new Refusal('unauthenticated', { ...howToLogIn(call), challenge: { scope: scopeOf(action, repository) } });
-    throw new Refusal('forbidden', denial(authority, action, repository));
+    throw new Refusal('forbidden', denial(authority, { action, repository, tag }));
   }
   return actorFor({ authority, address }, action, repository, tag);
 }

@@ -20,20 +20,22 @@ const IT: Record<RepositoryAction, string> = {
   admin: 'administer it',
 };
 
-/** @param owners the first owners of the repository's organization, if the caller may know them */
-export function denial(
-  authority: Authority,
-  action: RepositoryAction,
-  repository: string,
-  owners: readonly string[] = [],
-): Message {
-  return { message: textOf(authority, action, repository, owners) };
+/** The right that a request needs. `tag` is `null` if the request names no tag. */
+interface Needed {
+  action: RepositoryAction;
+  repository: string;
+  tag: string | null;
 }
 
-function textOf(authority: Authority, action: RepositoryAction, repository: string, owners: readonly string[]): string {
+/** @param owners the first owners of the repository's organization, if the caller may know them */
+export function denial(authority: Authority, needed: Needed, owners: readonly string[] = []): Message {
+  return { message: textOf(authority, needed, owners) };
+}
+
+function textOf(authority: Authority, { action, repository, tag }: Needed, owners: readonly string[]): string {
   const granting = `${grantors(namespaceOf(repository), owners)} can grant it`;
   // Told from the key's own statements alone. If it depended on what the owner may do, whoever holds the key could find out.
-  if (isOutsideKey(authority, action, repository)) {
+  if (isOutsideKey(authority, action, repository, tag)) {
     return `this access key is narrowed: whether or not the repository exists, the key may not ${IT[action]}. Use another key`;
   }
   if (allows(authority, 'pull', repository)) {

@@ -47,9 +47,22 @@ export function allows(authority: Authority, action: RepositoryAction, repositor
   return [authority.statements, ...authority.bounds].every((statements) => evaluate(statements, question).allowed);
 }
 
-/** True if a limit of the credential itself refuses this action. The rights of the credential's owner do not matter. */
-export function isOutsideKey({ bounds, principals }: Authority, action: RepositoryAction, repository: string): boolean {
-  return bounds.some((statements) => !evaluate(statements, { action, repository, tag: null, principals }).allowed);
+/**
+ * True if a limit of the credential itself refuses this action. The rights of the credential's owner do not matter.
+ * @param tag `null` if the request names no tag. The credential may then be limited to some tags, except for a deletion, which
+ *   is a deletion by digest
+ */
+export function isOutsideKey(
+  { bounds, principals }: Authority,
+  action: RepositoryAction,
+  repository: string,
+  tag: string | null,
+): boolean {
+  const question = { action, repository, principals };
+  const isAboutSomeTag = tag === null && action !== 'delete';
+  return bounds.some((statements) =>
+    isAboutSomeTag ? !mightAllow(statements, question) : !evaluate(statements, { ...question, tag }).allowed,
+  );
 }
 
 /** The maximum number of pattern comparisons in one request, which take a few milliseconds of CPU. */

@@ -108,6 +108,25 @@ test('a narrowed key is told the same whatever its owner may do, and whether or 
   for (const name of ['acme/other', 'acme/absent', 'elsewhere/api']) expect(await pull(key, name)).toBe(message('pull it'));
 });
 
+test('a key that is narrowed to some tags is told that it is narrowed only about other tags', async () => {
+  const repositories = ['acme/api'];
+  const statements = [
+    { actions: ['pull'], repositories },
+    { actions: ['push', 'retag', 'delete'], repositories, tags: ['v*'] },
+  ];
+  const request = { as: member.bearer, body: { name: 'x', statements } };
+  const made = await api<{ secret: string }>(world, 'POST', '/keys', request);
+  expect(made.status, JSON.stringify(made.body)).toBe(201);
+  const key = basicOf('mia', made.body.secret);
+  const remove = async (reference: string) =>
+    messageIn(await world.fetch('DELETE', `/v2/acme/api/manifests/${reference}`, { authorization: key }));
+  expect(await remove('v1')).not.toContain('narrowed');
+  expect(await remove('latest')).toContain('narrowed');
+  expect(await remove(`sha256:${'0'.repeat(64)}`)).toContain('narrowed');
+  const pushed = await world.fetch('POST', '/v2/acme/api/blobs/uploads/', { authorization: key });
+  expect(await messageIn(pushed)).not.toContain('narrowed');
+});
+
 test('a token that covers another scope is not told that the account lacks the right', async () => {
   const response = await withToken(owner.basic, 'acme/api', false);
   expect(response.status).toBe(200);
