@@ -160,8 +160,8 @@ export async function requireManageable(env: Database, repository: RepositoryNam
 
 /**
  * Returns the total size of the blobs that are freed when these manifests are deleted and purged. These are the blobs that no
- * other manifest of the repository references and that no other repository has. Reads each reference of the repository once, in
- * the order of the index.
+ * other manifest of the repository references and that no other repository has. What is in the trash already does not count,
+ * because it is purged before these manifests. Reads each reference of the repository once, in the order of the index.
  */
 export async function bytesFreedBy(env: Database, repository: RepositoryName, manifests: Digest[]): Promise<number> {
   if (manifests.length === 0) return 0;
