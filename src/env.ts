@@ -94,6 +94,14 @@ export const SETTINGS = {
   ),
   AUDIT_ADDRESS_DAYS: days(7, 1, 'how long the audit log keeps addresses'),
   DELIVERY_DAYS: days(14, 1, 'how long finished deliveries are kept'),
+  BLOB_CACHE_SECONDS: integer(
+    60,
+    0,
+    300,
+    'everywhere',
+    'how long a running instance remembers where the layers of a pulled image are; 0: not at all. A deletion takes effect at ' +
+      'once in the instance that deletes, and after this time in others',
+  ),
   PULL_COUNT_SECONDS: integer(
     5,
     0,

@@ -42,6 +42,7 @@ const inWorkerd = (name: string, test: TestProjectInlineConfiguration['test']): 
           SCHEMA: schema,
           LOG: 'text',
           PULL_COUNT_SECONDS: '0',
+          BLOB_CACHE_SECONDS: '0',
           REGISTRY_SECRET: 'a-secret-of-the-tests-0123456789abcdef',
           ADMIN_PASSWORD: 'the-password-of-the-tests',
         },

@@ -52,10 +52,10 @@ interface OpenBlob {
   open(range: ByteRange | null): Promise<ReadableStream>;
 }
 
-/** end-2, GET. Takes one query. */
+/** end-2, GET. Takes one query, and none after a pull of a manifest with this blob. */
 export async function pullBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
   requireRead(call, repository);
-  return opened(call, await statBlob(call.env, repository, digest));
+  return opened(call, repository, await statBlob(call.env, repository, digest, call.now));
 }
 
 /**
@@ -65,11 +65,11 @@ export async function pullBlob(call: ContentCall, repository: RepositoryName, di
 export async function checkBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
   if (!mayOnContent(call, 'push', repository)) return pullBlob(call, repository, digest);
   requireRead(call, repository);
-  return opened(call, await statBlobForPush(call.env, repository, digest));
+  return opened(call, repository, await statBlobForPush(call.env, repository, digest));
 }
 
-function opened({ env }: ContentCall, blob: Blob): OpenBlob {
-  return { digest: blob.digest, size: blob.size, open: (range) => openBlob(env, blob, range) };
+function opened({ env, now }: ContentCall, repository: RepositoryName, blob: Blob): OpenBlob {
+  return { digest: blob.digest, size: blob.size, open: (range) => openBlob(env, repository, blob, { range, now }) };
 }
 
 /** end-10: deletes the blob from the repository. */

@@ -22,7 +22,7 @@ import { countUse } from './pull-counter.ts';
 /** end-3, GET. Takes one query. The pull is counted after the response. */
 export async function pullManifest(call: ContentCall, repository: RepositoryName, reference: Reference, random: number) {
   requireRead(call, repository);
-  const manifest = await getManifest(call.env, repository, reference);
+  const manifest = await getManifest(call.env, repository, reference, call.now);
   countUse(call, { repository, digest: manifest.digest, pulls: 1, random });
   return manifest;
 }

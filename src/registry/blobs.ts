@@ -14,15 +14,12 @@ import { openObject } from '../storage/objects.ts';
 import { report } from '../telemetry.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { markBlobs } from './faults.ts';
+import { type Blob, forgetBlobs, knownBlob } from './known-blobs.ts';
 import { ensureRepository, type Pusher, REPOSITORY_ID } from './repositories/repositories.ts';
 import { rebalanceBlob } from './usage/counting.ts';
 import { countBlob, type Staging } from './usage/limit.ts';
 
-export interface Blob {
-  digest: Digest;
-  size: number;
-  objectKey: string;
-}
+export type { Blob };
 
 const STAT = `SELECT b.size, b.object_key FROM repositories r
    JOIN repository_blobs l ON l.digest = :digest AND l.repository_id = r.id
@@ -34,9 +31,14 @@ interface StatRow {
   object_key: string;
 }
 
-/** Returns the size and object key of a blob in a repository. @throws blob-unknown */
-export async function statBlob(env: Database, repository: RepositoryName, digest: Digest): Promise<Blob> {
-  return blobOf(digest, await prepare(env, STAT, { repository, digest }).first<StatRow>());
+/**
+ * Returns the size and object key of a blob in a repository. Takes no query if the blob is remembered since a pull of its
+ * manifest.
+ * @throws blob-unknown
+ */
+export async function statBlob(env: Database, repository: RepositoryName, digest: Digest, now: number): Promise<Blob> {
+  const known = knownBlob(env, repository, digest, now);
+  return known ?? blobOf(digest, await prepare(env, STAT, { repository, digest }).first<StatRow>());
 }
 
 /**
@@ -69,11 +71,18 @@ function blobOf(digest: Digest, row: StatRow | null): Blob {
  */
 export async function openBlob(
   env: Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>,
+  repository: RepositoryName,
   blob: Blob,
-  range: ByteRange | null,
+  { range, now }: { range: ByteRange | null; now: number },
 ): Promise<ReadableStream> {
   const stream = await openObject(env, blob.objectKey, range);
   if (stream) return stream;
+  if (knownBlob(env, repository, blob.digest, now)) {
+    // Another isolate may have deleted the blob, and somebody may have pushed it again.
+    forgetBlobs(env);
+    const stored = await statBlob(env, repository, blob.digest, now);
+    if (stored.objectKey !== blob.objectKey) return openBlob(env, repository, stored, { range, now });
+  }
   const batch = newBatch(env);
   markBlobs(batch, [{ key: blob.objectKey, digest: blob.digest, reason: 'missing' }]);
   await batch.commit();
@@ -192,7 +201,7 @@ async function deleteBlobOnce(env: Database, repository: RepositoryName, digest:
     select: `SELECT 'blob.deleted' AS type, json_object('digest', :digest) AS target`,
     parameters: { digest },
   });
-  await batch.commit();
+  await batch.commit().finally(() => forgetBlobs(env));
 }
 
 /** Refuses the batch with `content-referenced` if a manifest of the repository references the blob or manifest `digest`. */

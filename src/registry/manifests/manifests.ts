@@ -12,6 +12,7 @@ import { readText } from '../../storage/objects.ts';
 import { report } from '../../telemetry.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { markManifests } from '../faults.ts';
+import { type Blob, beginReading, remembersBlobs } from '../known-blobs.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>;
@@ -73,17 +74,34 @@ export async function statManifestForPush(
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
 
-/** Endpoint end-3: returns a manifest with its document. @throws manifest-unknown */
+/** The maximum number of blobs that a pull of a manifest looks up for the pulls of its layers. */
+const BLOBS_MAX = 100;
+
+/**
+ * An SQL expression on a manifest `m` in a repository `r`: the blobs of the document as a JSON list. It is empty for a document
+ * in R2.
+ */
+const BLOBS_OF_MANIFEST = `(SELECT json_group_array(json_object('digest', b.digest, 'size', b.size, 'objectKey', b.object_key))
+  FROM (SELECT m.content ->> '$.config.digest' AS digest
+    UNION SELECT value ->> 'digest' FROM json_each(m.content, '$.layers') LIMIT ${BLOBS_MAX}) d
+  CROSS JOIN repository_blobs l ON l.digest = d.digest AND l.repository_id = r.id
+  CROSS JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL)`;
+
+/** Endpoint end-3: returns a manifest with its document, and remembers where its blobs are. @throws manifest-unknown */
 export async function getManifest(
-  env: Stores,
+  env: Stores & Vars,
   repository: RepositoryName,
   reference: Reference,
+  now: number,
 ): Promise<ManifestHead & { text: string }> {
-  const sql = `SELECT m.digest, m.media_type, m.size, m.content, m.object_key ${locate(reference)}`;
+  const blobs = remembersBlobs(env) ? BLOBS_OF_MANIFEST : 'NULL';
+  const remember = beginReading(env, repository, now);
+  const sql = `SELECT m.digest, m.media_type, m.size, m.content, m.object_key, ${blobs} AS blobs ${locate(reference)}`;
   const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<
-    HeadRow & { content: string | null; object_key: string | null }
+    HeadRow & { content: string | null; object_key: string | null; blobs: string | null }
   >();
   if (!row) throw unknownManifest(repository, reference);
+  if (row.blobs !== null) remember(JSON.parse(row.blobs) as Blob[]);
   const text = row.content ?? (await readText(env, row.object_key ?? ''));
   if (text === null) {
     await markMissing(env, repository, row.digest, row.object_key);

@@ -1,4 +1,5 @@
 /** Moves repositories to the trash with all their content, and restores them. */
+
 import type { Vars } from '../../env.ts';
 import { type Batch, type Database, type Handle, newBatch, type Results } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -7,6 +8,7 @@ import { prepare } from '../../events/sql.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
+import { forgetBlobs } from '../known-blobs.ts';
 import { requireDeletion } from '../manifests/deletion.ts';
 import { type RepositorySums, requireRepositoryVersion, SUMS, SUMS_OF } from '../repositories/descriptions.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
@@ -124,7 +126,7 @@ async function deleteOnce<T>(
     { repository },
   );
   batch.run('DELETE FROM repositories WHERE name = :repository', { repository });
-  const results = await batch.commit();
+  const results = await batch.commit().finally(() => forgetBlobs(env));
   const { now, ...sums } = results.first(removed) as RepositorySums & { now: number };
   return { entry: id, ...sums, restorableUntil: restorableUntil(env, now), also: outcome(results) };
 }
