@@ -64,7 +64,13 @@ export const policies = new Hono<AppEnv>({ strict: false })
   )
   .put(
     TEAM,
-    operation({ ...save, summary: "Save a team's policy", body: identityPolicy, example: IDENTITY_EXAMPLE }),
+    operation({
+      ...save,
+      refusals: { 'limit-reached': 'The policies of the teams of a member would have more than 32 KiB' },
+      summary: "Save a team's policy",
+      body: identityPolicy,
+      example: IDENTITY_EXAMPLE,
+    }),
     async (c) => answerSaved(c, subjectIn(c, 'team'), c.var.body.statements),
   )
   .get(ROBOT, operation({ ...read, summary: "Read a robot's policy" }), async (c) =>

@@ -88,6 +88,7 @@ export const repositories = new Hono<AppEnv>({ strict: false })
       conditional: true,
       body: repositoryChange,
       example: { body: { visibility: 'public', overview: '# The web shop' } },
+      refusals: { overtaken: 'Other requests kept changing the policy, in which the visibility is stored' },
       answers: { 200: { description: 'The changed repository and its new ETag', schema: repositorySchema } },
     }),
     async (c) => answerRepository(await changeRepository(callOf(c), repositoryIn(c), c.var.body, expectedVersion(c))),
