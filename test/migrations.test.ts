@@ -121,3 +121,38 @@ test('a name that did not exist when a policy was saved gets no rights from it w
   const named = await database.prepare('SELECT principal FROM policy_principals ORDER BY 1').all<{ principal: string }>();
   expect(named.results.map(({ principal }) => principal)).toEqual(['user:bob', 'user:nobody']);
 });
+
+test('sizes of images that are there already are computed from their documents', async () => {
+  await empty();
+  for (const name of [...names].sort()) if (name < '0013') await apply(files[`../migrations/${name}`] as string);
+  const blob = (digest: string, size: unknown, mediaType = 'layer') => ({ digest, size, mediaType });
+  const foreign = blob('sha256:f', 2 ** 53, 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip');
+  const documents: Record<string, object | null> = {
+    image: {
+      config: blob('sha256:c', 2),
+      layers: [blob('sha256:a', 10), blob('sha256:b', 100), blob('sha256:a', 10), foreign],
+    },
+    index: { manifests: [blob('sha256:i', 5, 'application/vnd.oci.image.manifest.v1+json'), blob('sha256:x', 7)] },
+    empty: { config: null, layers: null },
+    hostile: { layers: Array.from({ length: 3000 }, (_, n) => blob(`sha256:${n}`, Number.MAX_SAFE_INTEGER)) },
+    odd: { layers: [blob('sha256:a', 'x')] },
+    long: null,
+  };
+  await database.batch(
+    Object.entries(documents).map(([digest, document]) =>
+      database
+        .prepare(
+          `INSERT INTO manifests (repository_id, digest, media_type, artifact_type, size, pushed_at, object_key, content)
+           VALUES (1, ?1, 'type', '', 1, 1, ?2, ?3)`,
+        )
+        .bind(digest, document === null ? 'manifests/x' : null, document && JSON.stringify(document)),
+    ),
+  );
+  await apply(files['../migrations/0013-images.sql'] as string);
+  const { results } = await database
+    .prepare('SELECT digest, content_size FROM manifests')
+    .all<{ digest: string; content_size: number | null }>();
+  expect(Object.fromEntries(results.map(({ digest, content_size }) => [digest, content_size]))).toEqual({
+    ...{ image: 112, index: 7, empty: 0, hostile: Number.MAX_SAFE_INTEGER, odd: 0, long: null },
+  });
+});

@@ -98,7 +98,12 @@ describe('one image', () => {
     };
     expect(await costs()).toMatchObject({ r2Reads: 1, rowsWritten: 1 });
     expect(await costs()).toMatchObject({ r2Reads: 0, rowsWritten: 0 });
-    expect((await inList())?.platforms).toMatchObject([{ os: 'linux', architecture: 'arm64', variant: 'v8' }]);
+    const known = [{ os: 'linux', architecture: 'arm64', variant: 'v8', size: CONFIG.length + 540 }];
+    expect((await inList())?.platforms).toMatchObject(known);
+    const { digest } = await read('v1');
+    expect((await api(world, 'DELETE', `${PATH}/${digest}`)).status).toBe(200);
+    expect((await api(world, 'POST', `/repositories/${REPOSITORY}/-/trash/manifests/${digest}/restore`)).status).toBe(200);
+    expect((await inList())?.platforms).toMatchObject(known);
   });
 
   test('with a config that is no JSON, or no object, has no platform', async () => {
