@@ -3,8 +3,7 @@
  * it is read. In a large one that would read every link of the registry, so it is taken from sums that pushes keep, and what
  * has no sum is `null`.
  */
-import { type Database, newBatch } from '../../events/batch.ts';
-import { prepare } from '../../events/sql.ts';
+import { type Batch, type Database, newBatch, type Results } from '../../events/batch.ts';
 import { repositoriesOf, WARN_PERCENT } from './counting.ts';
 import type { Quota } from './quota.ts';
 import { stagedOf } from './staged.ts';
@@ -63,11 +62,6 @@ const IS_SMALL = `${upTo('repositories', ROWS_MAX)} <= ${ROWS_MAX} AND (SELECT c
     SELECT tags, manifests FROM repository_usage LIMIT ${ROWS_MAX + 1})) <= ${COUNTED_MAX}
   AND ${CONTENT} <= ${COUNTED_MAX}`;
 
-export async function holdingsOf(env: Database, namespace: string): Promise<Holdings> {
-  const isSmall = await prepare(env, `SELECT ${IS_SMALL} AS small`).first<number>('small');
-  return isSmall ? countedNow(env, namespace) : fromSums(env, namespace);
-}
-
 const FEW = `WITH few AS MATERIALIZED (SELECT * FROM (${repositoriesOf('namespace')}) LIMIT ${ROWS_MAX + 1})`;
 
 const SUMS_OF_FEW = `${FEW} SELECT count(*) FILTER (WHERE NOT trashed) AS repositories,
@@ -81,25 +75,28 @@ const TRASH_OF_FEW = `${FEW} SELECT count(*) FILTER (WHERE kind = 'tag') AS tags
   FROM (SELECT t.kind FROM few CROSS JOIN trash t ON t.repository_id = few.id AND t.kind IN ('tag', 'manifest')
     WHERE NOT few.trashed LIMIT ${ROWS_MAX + 1})`;
 
-async function fromSums(env: Database, namespace: string): Promise<Holdings> {
-  const batch = newBatch(env);
+/** Adds the reads of the sums. @returns reads them from the results */
+function readSums(batch: Batch, namespace: string): (results: Results) => Holdings {
   const parameters = { namespace };
   const usage = batch.query<Usage & { version: number }>(USAGE_OF_NAMESPACE, parameters);
   const held = batch.query<Record<'repositories' | 'trashed' | 'tags' | 'manifests', number>>(SUMS_OF_FEW, parameters);
   const inTrash = batch.query<Record<'tags' | 'manifests', number>>(TRASH_OF_FEW, parameters);
-  const results = await batch.commit();
-  const { namespace: _, ...known } = only(results.of(usage));
-  const { trashed, ...counts } = only(results.of(held));
-  const isWhole = counts.repositories + trashed <= ROWS_MAX;
-  const entries = only(results.of(inTrash));
-  const few = isWhole && entries.tags + entries.manifests <= ROWS_MAX ? entries : NOT_COUNTED;
-  const numbers = isWhole ? counts : { ...NOT_COUNTED, repositories: null };
-  return { ...known, ...numbers, trash: { bytes: null, repositories: isWhole ? trashed : null, ...few } };
+  return (results) => {
+    const { namespace: _, ...known } = only(results.of(usage));
+    const { trashed, ...counts } = only(results.of(held));
+    const isWhole = counts.repositories + trashed <= ROWS_MAX;
+    const entries = only(results.of(inTrash));
+    const few = isWhole && entries.tags + entries.manifests <= ROWS_MAX ? entries : NOT_COUNTED;
+    const numbers = isWhole ? counts : { ...NOT_COUNTED, repositories: null };
+    return { ...known, ...numbers, trash: { bytes: null, repositories: isWhole ? trashed : null, ...few } };
+  };
 }
 
 const NOT_COUNTED = { tags: null, manifests: null };
 
-const OWN = `WITH own AS MATERIALIZED (${repositoriesOf('namespace')})`;
+/** SQL: a row if the registry is small. As the outermost table of an exact count it keeps that from reading a large one. */
+const OWN = `WITH small AS MATERIALIZED (SELECT 1 WHERE ${IS_SMALL}),
+  own AS MATERIALIZED (SELECT o.* FROM small CROSS JOIN (${repositoriesOf('namespace')}) o)`;
 
 /**
  * A query of the bytes and the number of blobs. `live` is 0 for a blob that only the trash holds. Such a blob belongs to a
@@ -110,8 +107,8 @@ const BLOBS = `${OWN} SELECT coalesce(sum(size), 0) AS bytes, count(*) AS blobs,
     SELECT l.digest, NOT own.trashed AND (
         NOT EXISTS (SELECT 1 FROM trashed_references x WHERE x.child = l.digest AND x.repository_id = l.repository_id)
         OR EXISTS (SELECT 1 FROM manifest_references f WHERE f.repository_id = l.repository_id AND f.child = l.digest)) AS live
-      FROM repository_blobs l CROSS JOIN own ON own.id = l.repository_id
-    UNION ALL SELECT x.child, 0 FROM trashed_references x CROSS JOIN own ON own.id = x.repository_id
+      FROM small CROSS JOIN repository_blobs l CROSS JOIN own ON own.id = l.repository_id
+    UNION ALL SELECT x.child, 0 FROM small CROSS JOIN trashed_references x CROSS JOIN own ON own.id = x.repository_id
   ) GROUP BY digest) CROSS JOIN blobs USING (digest)`;
 
 const MANIFESTS = `${OWN} SELECT coalesce(sum(size), 0) AS bytes, count(*) FILTER (WHERE live) AS manifests,
@@ -148,34 +145,44 @@ type Sums = { bytes: number; trashed: number };
 type Entries = Record<'repositories' | 'tags' | 'trashedRepositories' | 'trashedTags' | 'trashedManifests', number>;
 
 /**
- * Counts what a namespace stores. The query scans the links between repositories and blobs of the whole registry, and reads the
- * rows of the namespace in the other tables.
+ * Adds the reads of an exact count. They scan the links between repositories and blobs of a small registry, and the rows of the
+ * namespace in the other tables.
+ * @returns reads it from the results
  */
-async function countedNow(env: Database, namespace: string): Promise<Holdings> {
-  const batch = newBatch(env);
+function readExactly(batch: Batch, namespace: string): (results: Results) => Holdings {
   const parameters = { namespace };
   const blobsHeld = batch.query<Sums & { blobs: number }>(BLOBS, parameters);
   const manifestsHeld = batch.query<Sums & { manifests: number }>(MANIFESTS, parameters);
   const entriesHeld = batch.query<Entries>(ENTRIES, parameters);
   const limit = batch.query<Quota & { countedAt: number; staged: number }>(QUOTA, parameters);
-  const results = await batch.commit();
-  const blobs = only(results.of(blobsHeld));
-  const manifests = only(results.of(manifestsHeld));
-  const entries = only(results.of(entriesHeld));
-  return {
-    ...only(results.of(limit)),
-    bytes: blobs.bytes + manifests.bytes,
-    blobs: blobs.blobs,
-    repositories: entries.repositories,
-    tags: entries.tags,
-    manifests: manifests.manifests,
-    trash: {
-      bytes: blobs.trashed + manifests.trashed,
-      repositories: entries.trashedRepositories,
-      tags: entries.trashedTags,
-      manifests: entries.trashedManifests,
-    },
+  return (results) => {
+    const blobs = only(results.of(blobsHeld));
+    const manifests = only(results.of(manifestsHeld));
+    const entries = only(results.of(entriesHeld));
+    return {
+      ...only(results.of(limit)),
+      bytes: blobs.bytes + manifests.bytes,
+      blobs: blobs.blobs,
+      repositories: entries.repositories,
+      tags: entries.tags,
+      manifests: manifests.manifests,
+      trash: {
+        bytes: blobs.trashed + manifests.trashed,
+        repositories: entries.trashedRepositories,
+        tags: entries.trashedTags,
+        manifests: entries.trashedManifests,
+      },
+    };
   };
+}
+
+/** Returns what a namespace stores. One call, so that nothing comes between its reads. */
+export async function holdingsOf(env: Database, namespace: string): Promise<Holdings> {
+  const batch = newBatch(env);
+  const small = batch.query<{ small: number }>(`SELECT ${IS_SMALL} AS small`);
+  const [exactly, sums] = [readExactly(batch, namespace), readSums(batch, namespace)];
+  const results = await batch.commit();
+  return only(results.of(small)).small ? exactly(results) : sums(results);
 }
 
 /** Returns the row of a query that always yields exactly one row. */
