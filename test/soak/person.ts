@@ -132,7 +132,7 @@ export class Person {
 
   async #deleteRepository(repository: Repository): Promise<void> {
     const certain = repository.beginDoubt();
-    await this.#delete('repository', repository.itself, `/api/v1/repositories/${repository.name}?force=true`, [204, 404]);
+    await this.#delete('repository', repository.itself, `/api/v1/repositories/${repository.name}?force=true`, [200, 404]);
     certain();
   }
 

@@ -177,7 +177,7 @@ async function finish(
   const kept = await settle();
   const pulled = await new Puller(connection, log, known).pullAll(repositories, contents);
   for (const { name } of repositories) {
-    await connection.send('DELETE repository', [204, 404], 'DELETE', `/api/v1/repositories/${name}?force=true`);
+    await connection.send('DELETE repository', [200, 404], 'DELETE', `/api/v1/repositories/${name}?force=true`);
   }
   const emptied = await settle();
   log.wrong.push(...kept.complaints, ...emptied.complaints.map((complaint) => `after all was deleted: ${complaint}`));
