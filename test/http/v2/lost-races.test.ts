@@ -52,7 +52,7 @@ describe.each(['MUTABLE', 'IMMUTABLE'])('while the rule becomes %s', (rule) => {
     },
     'the repository is deleted': {
       outer: () => remove(`/api/v1/repositories/${REPOSITORY}?force=true`),
-      done: 204,
+      done: 200,
       refused: 409,
     },
   };
