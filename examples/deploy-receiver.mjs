@@ -137,9 +137,11 @@ function note(entry) {
 
 /** Reads the journal, and continues with the deliveries that were accepted but are not done. */
 function resume() {
-  const lines = existsSync(JOURNAL) ? readFileSync(JOURNAL, 'utf8').split('\n') : [];
+  const text = existsSync(JOURNAL) ? readFileSync(JOURNAL, 'utf8') : '';
+  // The last line is cut off if this program was killed while it wrote. The next entry must not be appended to it.
+  if (text !== '' && !text.endsWith('\n')) appendFileSync(JOURNAL, '\n');
   const taken = new Map();
-  for (const line of lines) {
+  for (const line of text.split('\n')) {
     let entry;
     try {
       entry = JSON.parse(line);

@@ -163,6 +163,16 @@ describe('the receiver', () => {
     expect((await until(1)).map((line) => line.split(' ')[0])).toEqual(['v1']);
   });
 
+  test('loses no accepted delivery if it was killed while it wrote to its journal', async () => {
+    await stop('SIGTERM');
+    writeFileSync(join(folder, 'deployments.jsonl'), '{"id":"wh_0","sta');
+    await start({ SLOW: '30' });
+    expect(await send(bodyOf('v1'))).toBe(202);
+    await stop('SIGKILL');
+    await start();
+    expect((await until(1)).map((line) => line.split(' ')[0])).toEqual(['v1']);
+  });
+
   test('passes no names to a shell', async () => {
     expect(await send(bodyOf('$(touch x)`touch y`;touch z'))).toBe(202);
     expect((await until(1))[0]).toContain('$(touch x)`touch y`;touch z');

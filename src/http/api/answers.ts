@@ -71,17 +71,11 @@ function textsWithin(items: readonly unknown[], around: number): string[] {
  * Answers with a page of a list.
  * @param shown returns the form of an item in the answer
  * @param keyOf returns the cursor after an item
- * @param brokeOff an encrypted cursor, which replaces that of the last item; `null`: none
  */
-export function answerPage<T, S>(
-  { items, more }: Page<T>,
-  shown: (item: T) => S,
-  keyOf: (shown: S) => string,
-  brokeOff: string | null = null,
-): Response {
+export function answerPage<T, S>({ items, more }: Page<T>, shown: (item: T) => S, keyOf: (shown: S) => string): Response {
   const all = items.map(shown);
   const last = all.at(-1);
-  return answerItems(all, brokeOff ?? (more && last !== undefined ? keyOf(last) : null), keyOf);
+  return answerItems(all, more && last !== undefined ? keyOf(last) : null, keyOf);
 }
 
 /** Answers that a member was removed. @param removed the repositories whose policies no longer name the member */
