@@ -30,7 +30,7 @@ export const forgettingTags: SeedBug = (env) => {
   });
 };
 
-/** Deleting a manifest keeps the tags that name it. */
+/** Deleting a manifest keeps the tags that name it, and deleting a tag keeps the tag. */
 export const keepingTags: SeedBug = (env) =>
   rewriting(env, (sql) => (sql.startsWith('DELETE FROM tags') ? sql.replace('RETURNING', 'AND FALSE RETURNING') : sql));
 
