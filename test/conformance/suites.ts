@@ -177,7 +177,8 @@ function run(program: string, args: string[], options: RunOptions = {}): Promise
     cwd: options.cwd ?? tmpdir(),
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: RUN_WITHIN_MS,
+    // The timer of `timeout` keeps this program alive if the program to run does not exist.
+    signal: AbortSignal.timeout(RUN_WITHIN_MS),
   });
   let output = '';
   const keep = (piece: Buffer) => {
