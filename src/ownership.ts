@@ -12,7 +12,7 @@ import { deriveText, type Secrets, secretsOf } from './secrets.ts';
 import { REGISTRY_KEY } from './storage/keys.ts';
 import { putText, readText } from './storage/objects.ts';
 
-type Stores = Pick<Env, 'DB' | 'BLOBS' | 'ADOPT_REGISTRY'> & Secrets;
+type Stores = Pick<Env, 'DB' | 'BLOBS' | 'ADOPT_REGISTRY' | 'ADDRESS_FROM'> & Secrets;
 
 /**
  * The error for a database or bucket that belongs to another registry, and for a database that lacks migrations. The message
@@ -79,7 +79,7 @@ async function check(env: Stores): Promise<void> {
  * Returns the owner of the database; `null` if no registry has claimed it.
  * @throws UnusableStoreError if the schema is older than this build's
  */
-async function readOwner(env: Pick<Env, 'DB'>): Promise<Owner | null> {
+async function readOwner(env: Pick<Env, 'DB' | 'ADDRESS_FROM'>): Promise<Owner | null> {
   const schema = env.DB.prepare('SELECT 1 FROM sqlite_master WHERE name = ?1 AND instr(sql, ?2) > 0');
   const select = env.DB.prepare('SELECT id, secret_mark AS mark FROM registry');
   try {
@@ -95,10 +95,12 @@ function isMissingTable(error: unknown): boolean {
   return error instanceof Error && error.message.includes('no such table');
 }
 
-async function outdated(env: Pick<Env, 'DB'>): Promise<UnusableStoreError> {
+async function outdated(env: Pick<Env, 'DB' | 'ADDRESS_FROM'>): Promise<UnusableStoreError> {
   const version = await schemaVersion(env);
+  // `npm start` migrates the database while it starts.
+  const cure = env.ADDRESS_FROM === 'socket' ? 'the registry is starting, try again in a moment' : 'run npm run deploy';
   return new UnusableStoreError(
-    `the database's schema is at ${version}, this build needs ${SCHEMA.version}: run npm run deploy. Nothing was changed`,
+    `the database's schema is at ${version}, this build needs ${SCHEMA.version}: ${cure}. Nothing was changed`,
   );
 }
 

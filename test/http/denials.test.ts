@@ -78,6 +78,17 @@ describe('who may not know of a repository', () => {
   });
 });
 
+test('who may pull is told whether the tag is missing or the repository', async () => {
+  for (const [path, message] of [
+    ['acme/api/manifests/v2', 'there is no tag v2 in acme/api'],
+    ['acme/apo/manifests/v1', 'there is no repository acme/apo: check the name'],
+  ]) {
+    const answer = await world.fetch('GET', `/v2/${path}`, { authorization: owner.basic });
+    expect(answer.status).toBe(404);
+    expect(await answer.json()).toMatchObject({ errors: [{ code: 'MANIFEST_UNKNOWN', message }] });
+  }
+});
+
 describe('a member of the organization', () => {
   test('is told the names of owners who can grant the right', async () => {
     const message =

@@ -100,7 +100,7 @@ export async function getManifest(
   const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<
     HeadRow & { content: string | null; object_key: string | null; blobs: string | null }
   >();
-  if (!row) throw unknownManifest(repository, reference);
+  if (!row) throw await unknownToPull(env, repository, reference);
   if (row.blobs !== null) remember(JSON.parse(row.blobs) as Blob[]);
   const text = row.content ?? (await readText(env, row.object_key ?? ''));
   if (text === null) {
@@ -117,6 +117,15 @@ async function markMissing(env: Database, repository: RepositoryName, digest: Di
   const batch = newBatch(env);
   markManifests(batch, [{ key: objectKey, digest, reason: 'missing' }]);
   await batch.commit();
+}
+
+/** Like `unknownManifest`, but tells a caller who may pull from this repository if the repository does not exist. */
+async function unknownToPull(env: Database, repository: RepositoryName, reference: Reference): Promise<Refusal> {
+  if (await prepare(env, 'SELECT 1 FROM repositories WHERE name = :repository', { repository }).first()) {
+    return unknownManifest(repository, reference);
+  }
+  const message = `there is no repository ${repository}: check the name`;
+  return new Refusal('manifest-unknown', { message, detail: reference });
 }
 
 export function unknownManifest(repository: RepositoryName, reference: Reference): Refusal {
