@@ -157,10 +157,20 @@ export function countedDatabase(database: D1Database, tell: Tell): D1Database {
 }
 
 /**
- * Returns the binding that a counting wrapper wraps. Caches that are keyed by database and outlive a request need it, because
- * each request has its own wrapper.
+ * Returns a function that gives each database a value of its own, which outlives a request. A request's counting wrapper counts
+ * as the database that it wraps, because each request has its own wrapper.
  */
-export function bindingOf(database: D1Database): D1Database {
+export function perDatabase<T extends object>(make: () => T): (env: { DB: D1Database }) => T {
+  const values = new WeakMap<D1Database, T>();
+  return ({ DB }) => {
+    const database = bindingOf(DB);
+    const value = values.get(database) ?? make();
+    values.set(database, value);
+    return value;
+  };
+}
+
+function bindingOf(database: D1Database): D1Database {
   return database instanceof CountedDatabase ? bindingOf(database.inner) : database;
 }
 

@@ -6,7 +6,7 @@ import { type Env, settings } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { type Use, writeUses } from '../registry/usage/pulls.ts';
-import { bindingOf } from '../telemetry.ts';
+import { perDatabase } from '../telemetry.ts';
 import type { Call } from './call.ts';
 
 interface Waiting {
@@ -21,7 +21,7 @@ const IMAGES_MAX = 100;
 /** The time after which a promised writing is regarded as lost with its request, in milliseconds. */
 const LOST_AFTER_MS = 30_000;
 
-const waitingOf = new WeakMap<Env['DB'], Waiting>();
+const waitingIn = perDatabase((): Waiting => ({ uses: new Map(), writtenAt: -Infinity }));
 
 /**
  * Counts a pull, or a check (HEAD) if `pulls` is 0. The rows are written after the response.
@@ -48,13 +48,6 @@ export function countUse(
     waiting.writtenAt = now + wait;
     work.waitUntil(scheduler.wait(wait).then(() => flush(env, waiting)));
   }
-}
-
-function waitingIn({ DB }: Env): Waiting {
-  const database = bindingOf(DB);
-  const known = waitingOf.get(database) ?? { uses: new Map(), writtenAt: -Infinity };
-  waitingOf.set(database, known);
-  return known;
 }
 
 async function flush(env: Env, waiting: Waiting): Promise<void> {

@@ -7,7 +7,7 @@
 import { type AllowanceKind, spendAllowance } from '../auth/allowance.ts';
 import { type Env, settings, type Vars } from '../env.ts';
 import { secondsToMidnight } from '../events/database-failure.ts';
-import { bindingOf, report } from '../telemetry.ts';
+import { perDatabase, report } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { Call } from './call.ts';
 
@@ -25,7 +25,7 @@ const ACCOUNTS_MAX = 5000;
 const DAY_MS = 24 * 60 * 60 * 1000;
 const WORDS: Record<AllowanceKind, string> = { 'rows-read': 'read', 'rows-written': 'written' };
 
-const accounts = new WeakMap<D1Database, Map<string, Account>>();
+const accountsIn = perDatabase(() => new Map<string, Account>());
 
 /**
  * Adds rows to the sum of an account. A deployment without the binding `WRITES` has no limits.
@@ -61,10 +61,8 @@ function limitsIn(env: Vars): Record<AllowanceKind, number> {
   return { 'rows-read': accountRowsRead, 'rows-written': accountRowsWritten };
 }
 
-function accountIn({ DB }: Pick<Env, 'DB'>, name: string): Account {
-  const database = bindingOf(DB);
-  const all = accounts.get(database) ?? new Map<string, Account>();
-  accounts.set(database, all);
+function accountIn(env: Pick<Env, 'DB'>, name: string): Account {
+  const all = accountsIn(env);
   const account = all.get(name) ?? { unsaved: { 'rows-read': 0, 'rows-written': 0 }, over: {} };
   if (all.size >= ACCOUNTS_MAX) all.clear();
   all.set(name, account);

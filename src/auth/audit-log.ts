@@ -7,7 +7,7 @@
 import { type Database, newBatch } from '../events/batch.ts';
 import { type Actor, FAILED_LOGINS, loginsOf } from '../events/event.ts';
 import { recordEvent } from '../events/outbox.ts';
-import { bindingOf } from '../telemetry.ts';
+import { perDatabase } from '../telemetry.ts';
 import type { Authority } from './authority.ts';
 
 type Where = { address: string | null };
@@ -26,21 +26,19 @@ interface Memory {
   written: number;
 }
 
-const memories = new WeakMap<D1Database, Memory>();
+const memoryIn = perDatabase((): Memory => ({ day: 0, seen: new Set(), hour: 0, failures: new Map(), written: 0 }));
 const HOUR_MS = 60 * 60 * 1000;
 const SEEN_MAX = 5000;
 /** The maximum number of failed attempts that an isolate records in an hour, and that the registry records in a day. */
 const FAILURES_PER_HOUR = 20;
 const FAILURES_PER_DAY = 200;
 
-function memoryOf({ DB }: Pick<Database, 'DB'>, now: number): Memory {
-  const database = bindingOf(DB);
-  const memory = memories.get(database) ?? { day: 0, seen: new Set(), hour: 0, failures: new Map(), written: 0 };
+function memoryOf(env: Pick<Database, 'DB'>, now: number): Memory {
+  const memory = memoryIn(env);
   const [hour, day] = [Math.floor(now / HOUR_MS), Math.floor(now / HOUR_MS / 24)];
   if (memory.day !== day || memory.seen.size >= SEEN_MAX) Object.assign(memory, { day, seen: new Set() });
   if (memory.hour !== hour) Object.assign(memory, { hour, failures: new Map(), written: 0 });
   if (memory.failures.size >= SEEN_MAX) memory.failures.clear();
-  memories.set(database, memory);
   return memory;
 }
 

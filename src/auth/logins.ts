@@ -6,7 +6,7 @@
 import { type Database, newBatch } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 import type { Secrets } from '../secrets.ts';
-import { bindingOf } from '../telemetry.ts';
+import { perDatabase } from '../telemetry.ts';
 import { expireAllowances } from './allowance.ts';
 import type { Authority } from './authority.ts';
 import type { TokenContext } from './runtime.ts';
@@ -30,13 +30,12 @@ export async function beginLogin(env: Database & Secrets, authority: Authority, 
 const LIVING_MAX = 1000;
 /** Only every 16th new login ends the oldest ones, because that reads a row for each open login. */
 const LOOKED_FOR_EVERY = 16;
-/** The number of logins that this isolate began, by database. */
-const begun = new WeakMap<D1Database, number>();
+/** The number of logins that this isolate began. */
+const begunIn = perDatabase(() => ({ logins: 0 }));
 
 async function insertLogin(env: Database, id: string, subject: string): Promise<void> {
-  const database = bindingOf(env.DB);
-  const count = begun.get(database) ?? 0;
-  begun.set(database, count + 1);
+  const begun = begunIn(env);
+  const count = begun.logins++;
   const batch = newBatch(env);
   batch.run('INSERT INTO logins (id, subject, expires_at) VALUES (:id, :subject, unixepoch() + :lifetime)', {
     ...{ id, subject, lifetime: REFRESH_TOKEN_LIFETIME },

@@ -6,7 +6,7 @@
 import { type Env, settings, type Vars } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import { bindingOf } from '../telemetry.ts';
+import { perDatabase } from '../telemetry.ts';
 
 export interface Blob {
   digest: Digest;
@@ -29,14 +29,7 @@ interface Memory {
   deletions: number;
 }
 
-const memories = new WeakMap<Env['DB'], Memory>();
-
-function memoryOf({ DB }: Pick<Env, 'DB'>): Memory {
-  const database = bindingOf(DB);
-  const memory = memories.get(database) ?? { blobs: new Map<string, Known>(), deletions: 0 };
-  memories.set(database, memory);
-  return memory;
-}
+const memoryOf = perDatabase((): Memory => ({ blobs: new Map(), deletions: 0 }));
 
 const keyOf = (repository: RepositoryName, digest: Digest) => `${repository} ${digest}`;
 
