@@ -1,22 +1,28 @@
 /** Tags and images as people look at them: listed, and one in full. */
 import { imageListQuery, tagListQuery } from '../contract/images.ts';
 import { valid } from '../contract/valid.ts';
+import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { ManifestFacts } from '../registry/images/facts.ts';
 import { describeImage, type Image } from '../registry/images/image.ts';
-import { type ListedImage, listImages as listStoredImages, type Tagging } from '../registry/images/image-list.ts';
+import { type ListedImage, listImages as listStoredImages } from '../registry/images/image-list.ts';
 import { type ListedTag, listTagDetails as listStored, type TagPlace } from '../registry/images/tag-list.ts';
+import type { Tagging } from '../registry/images/tagging.ts';
 import { IMAGES_DEFAULT, type TagOrder } from '../vocabulary/images.ts';
 import { maySeeActors, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
 export type { ManifestFacts };
 
-/** `change.by` is `null` if the caller may not know who changed the tag. */
-export type TagDetails = Omit<ListedTag, 'change'> & {
-  change: { at: number; by: NonNullable<ListedTag['change']>['by'] | null } | null;
-};
+interface Tagged {
+  tagged: Tagging | null;
+}
+/** `tagged.by` is `null` if the caller may not know who set the tag. */
+type Shown<T extends Tagged> = Omit<T, 'tagged'> & { tagged: (Omit<Tagging, 'by'> & { by: Actor | null }) | null };
+export type TagDetails = Shown<ListedTag>;
+export type ImageSummary = Shown<ListedImage>;
+export type ImageDetails = Shown<Image>;
 
 /** @throws repository-unknown, request-invalid, too-much-work if there are too many tags to sort by version */
 export async function listTagDetails(
@@ -30,11 +36,7 @@ export async function listTagDetails(
     ...{ filter, sort, limit },
     after: last === undefined ? null : placeOf(last),
   });
-  const named = maySeeActors(call, repository);
-  return {
-    items: items.map((item) => ({ ...item, change: item.change && { ...item.change, by: named ? item.change.by : null } })),
-    next: next && tagCursor(next),
-  };
+  return { items: items.map((item) => shown(call, repository, item)), next: next && tagCursor(next) };
 }
 
 /** The cursor behind an item of `listTagDetails`. */
@@ -46,11 +48,6 @@ function placeOf(cursor: string): TagPlace {
   const [pushedAt = '', tag = ''] = cursor.split(':');
   return { pushedAt: Number(pushedAt), tag };
 }
-
-/** `tagged.by` is `null` if the caller may not know who tagged the image. */
-type Shown<T extends ListedImage> = Omit<T, 'tagged'> & { tagged: (Omit<Tagging, 'by'> & { by: Tagging['by'] | null }) | null };
-export type ImageSummary = Shown<ListedImage>;
-export type ImageDetails = Shown<Image>;
 
 /** Lists manifests by digest. @throws repository-unknown, request-invalid */
 export async function listImages(
@@ -70,7 +67,7 @@ export async function getImage(call: Call, repository: RepositoryName, reference
   return shown(call, repository, await describeImage(call.env, repository, reference, call.work));
 }
 
-function shown<T extends ListedImage>(call: Call, repository: RepositoryName, image: T): Shown<T> {
-  const { tagged } = image;
-  return { ...image, tagged: tagged && { ...tagged, by: maySeeActors(call, repository) ? tagged.by : null } };
+function shown<T extends Tagged>(call: Call, repository: RepositoryName, item: T): Shown<T> {
+  const { tagged } = item;
+  return { ...item, tagged: tagged && { ...tagged, by: maySeeActors(call, repository) ? tagged.by : null } };
 }

@@ -10,6 +10,11 @@ export interface Actor {
   address?: string;
 }
 
+/** Returns the actor that a row names in its columns `actor` and `key_id`. */
+export function actorIn(subject: string, key: string | null): Actor {
+  return { subject, ...(key === null ? {} : { key }) };
+}
+
 /** The actor of changes that the registry makes by itself, for example in lifecycle rules, garbage collection and the scrub. */
 export const REGISTRY: Actor = { subject: 'registry' };
 

@@ -4,7 +4,7 @@ import type { Page } from '../oci/page.ts';
 import type { Cause } from '../vocabulary/causes.ts';
 import type { EventType } from '../vocabulary/event-types.ts';
 import { type Database, newBatch } from './batch.ts';
-import type { RecordedEvent } from './event.ts';
+import { actorIn, type RecordedEvent } from './event.ts';
 import { bytesOf } from './outbox.ts';
 import { type Parameters, prepare } from './sql.ts';
 
@@ -24,7 +24,7 @@ interface Row {
 
 /** Returns the event of a row, without the client's address: only readers of the audit log may see that. */
 function eventOf({ id, at, type, about, sequence, target, actor, key_id, changes }: Row): RecordedEvent {
-  const by = { subject: actor, ...(key_id === null ? {} : { key: key_id }) };
+  const by = actorIn(actor, key_id);
   const said = JSON.parse(target) as RecordedEvent['target'];
   const all = changes === null ? said : { ...said, changes: JSON.parse(changes) as unknown };
   return { id, at, type, about, sequence, target: all, by };

@@ -39,7 +39,7 @@ test('lists are for callers who may pull', async () => {
     expect([await reason(null, read), await reason(outsider, read)]).toEqual(['unauthenticated', 'not-found']);
   }
   const { items } = await listTagDetails(await callAs(world, puller, [REPOSITORY]), REPOSITORY, {});
-  expect(items).toMatchObject([{ digest: image.digest, change: { by: null } }]);
+  expect(items).toMatchObject([{ digest: image.digest, tagged: { by: null } }]);
 });
 
 test('a malformed query is refused by the operation itself', async () => {

@@ -147,12 +147,12 @@ function shownActor(by: { subject: string; key?: string } | null) {
   return by && { subject: by.subject, key: by.key ?? null };
 }
 
-function shownTag({ tag, digest, pushedAt, change, immutable, sameAs, image }: TagDetails): z.output<typeof tagDetails> {
+function shownTag({ tag, digest, pushedAt, tagged, immutable, sameAs, image }: TagDetails): z.output<typeof tagDetails> {
   return {
     ...{ tag, digest, immutable, sameAs },
     pushedAt: timeOf(pushedAt),
-    changedAt: change && timeOf(change.at),
-    changedBy: shownActor(change?.by ?? null),
+    changedAt: tagged && timeOf(tagged.at),
+    changedBy: shownActor(tagged?.by ?? null),
     image: image && shownFacts(image),
   };
 }

@@ -8,6 +8,7 @@ import { SCANNED_IMAGES_MAX } from '../../vocabulary/images.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { FACTS, type FactsRow, factsOf, type ManifestFacts } from './facts.ts';
+import { lastTagging, type Tagging, taggingOf } from './tagging.ts';
 
 interface ImageListQuery {
   /** True: only manifests that no tag names. */
@@ -15,12 +16,6 @@ interface ImageListQuery {
   /** The digest behind which the page begins; '': the beginning. */
   after: string;
   limit: number;
-}
-
-/** A change by which a tag came to name a manifest. */
-export interface Tagging {
-  at: number;
-  by: { subject: string; key?: string };
 }
 
 export interface ListedImage extends ManifestFacts {
@@ -45,8 +40,7 @@ const TAGS = (m: string) =>
 /** SQL columns of an `ImageRow` on manifest `m`. */
 export const IMAGE = `m.digest, m.pushed_at AS pushedAt, m.subject,
   (SELECT json_group_array(name) FROM (SELECT t.name FROM ${TAGS('m')} LIMIT ${TAGS_MAX})) AS tags,
-  (SELECT json_array(h.at, h.actor, h.key_id) FROM tag_history h WHERE h.repository_id = m.repository_id
-    AND h.tag = (SELECT t.name FROM ${TAGS('m')} LIMIT 1) ORDER BY h.point DESC LIMIT 1) AS tagged,
+  ${lastTagging('m.repository_id', `(SELECT t.name FROM ${TAGS('m')} LIMIT 1)`)} AS tagged,
   EXISTS (SELECT 1 FROM manifest_references x WHERE x.repository_id = m.repository_id AND x.child = m.digest) AS isListed,
   ${FACTS}`;
 
@@ -64,12 +58,8 @@ export function imageOf(row: ImageRow): ListedImage {
     ...factsOf(row),
     ...{ digest, pushedAt, subject, isListed: isListed === 1 },
     tags: JSON.parse(tags) as Tag[],
-    tagged: tagged === null ? null : taggingOf(JSON.parse(tagged) as [number, string, string | null]),
+    tagged: taggingOf(tagged),
   };
-}
-
-function taggingOf([at, subject, key]: [number, string, string | null]): Tagging {
-  return { at, by: { subject, ...(key === null ? {} : { key }) } };
 }
 
 const SCANNED = `SELECT m.repository_id, m.digest FROM manifests m

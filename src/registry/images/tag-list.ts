@@ -14,6 +14,7 @@ import { Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { isImmutable, MUTABILITY_RULE, mutabilityOf } from '../tags/mutability.ts';
 import { FACTS, type FactsRow, factsOf, type ManifestFacts } from './facts.ts';
+import { lastTagging, type Tagging, taggingOf } from './tagging.ts';
 
 /** A place in a list of tags, in every order. */
 export interface TagPlace {
@@ -38,7 +39,7 @@ export interface ListedTag extends TagPlace {
   image: ManifestFacts | null;
   immutable: boolean;
   /** The change by which the tag came to name the digest; `null`: it was before the history began. */
-  change: { at: number; by: { subject: string; key?: string } } | null;
+  tagged: Tagging | null;
   /** Other tags of the same digest, the first ones by name. */
   sameAs: Tag[];
 }
@@ -98,8 +99,7 @@ function pageIn(sort: keyof typeof ORDERS, isFiltered: boolean): { hits: string;
 /** SQL: the tags of `hits` with what they name. The LEFT JOINs tell an unknown repository (no row) from an empty one (one). */
 const detailsOf = (hits: string, rest: string) => `WITH hits AS MATERIALIZED (${hits})
   SELECT ${MUTABILITY_RULE} AS rule, ${rest} AS rest, t.name AS tag, t.digest, t.updated_at AS pushedAt,
-    (SELECT json_array(h.at, h.actor, h.key_id) FROM tag_history h
-      WHERE h.repository_id = t.repository_id AND h.tag = t.name ORDER BY h.point DESC LIMIT 1) AS change,
+    ${lastTagging('t.repository_id', 't.name')} AS tagged,
     (SELECT json_group_array(name) FROM (SELECT o.name FROM tags o INDEXED BY tags_by_digest
       WHERE o.repository_id = t.repository_id AND o.digest = t.digest AND o.name <> t.name LIMIT ${SAME_MAX})) AS sameAs,
     ${FACTS}
@@ -112,7 +112,7 @@ interface Row extends Omit<FactsRow, 'mediaType'> {
   rest: string | null;
   tag: Tag | null;
   pushedAt: number;
-  change: string | null;
+  tagged: string | null;
   sameAs: string;
   mediaType: string | null;
 }
@@ -154,7 +154,7 @@ function placeIn(rest: string): TagPlace {
   return { pushedAt, tag };
 }
 
-function tagOf({ rule, rest: _, tag, pushedAt, change, sameAs, mediaType, ...row }: Row): ListedTag[] {
+function tagOf({ rule, rest: _, tag, pushedAt, tagged, sameAs, mediaType, ...row }: Row): ListedTag[] {
   if (tag === null) return [];
   return [
     {
@@ -163,14 +163,10 @@ function tagOf({ rule, rest: _, tag, pushedAt, change, sameAs, mediaType, ...row
       pushedAt,
       image: mediaType === null ? null : factsOf({ ...row, mediaType }),
       immutable: isImmutable(mutabilityOf(rule), tag),
-      change: change === null ? null : changeOf(JSON.parse(change) as [number, string, string | null]),
+      tagged: taggingOf(tagged),
       sameAs: JSON.parse(sameAs) as Tag[],
     },
   ];
-}
-
-function changeOf([at, subject, key]: [number, string, string | null]): ListedTag['change'] {
-  return { at, by: { subject, ...(key === null ? {} : { key }) } };
 }
 
 /** The highest version first; tags that are no versions follow by name. */

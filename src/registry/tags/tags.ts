@@ -3,7 +3,7 @@
  * tags.
  */
 import { type Database, newBatch } from '../../events/batch.ts';
-import type { Actor } from '../../events/event.ts';
+import { type Actor, actorIn } from '../../events/event.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -87,7 +87,7 @@ export async function listHistory(
   const rows = results.filter((row) => row.point !== null);
   const items = rows.slice(0, limit).map(({ actor, key_id, present, ...row }) => ({
     ...row,
-    by: { subject: actor, ...(key_id === null ? {} : { key: key_id }) },
+    by: actorIn(actor, key_id),
     present: present === 1,
   }));
   return { items, more: rows.length > limit };
