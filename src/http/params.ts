@@ -1,6 +1,7 @@
 /** Parses query parameters and bodies. */
 
 import type { Chunk } from '../app/blobs.ts';
+import { type Condition, parseCondition } from '../oci/condition.ts';
 import { parseChunkRange } from '../oci/range.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { RequestContext } from './context.ts';
@@ -13,6 +14,11 @@ export function single(c: RequestContext, name: string): string | undefined {
   const values = c.req.queries(name) ?? [];
   if (values.length > 1) throw new Refusal('parameter-invalid', { message: `"${name}" is given more than once: send it once` });
   return values[0];
+}
+
+/** The condition in the headers `If-Match` and `If-None-Match`; `null` if there is none. @throws parameter-invalid */
+export function conditionIn(c: RequestContext): Condition | null {
+  return parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
 }
 
 /** The page size `n` of a list, from 0 to 1000. @throws parameter-invalid if it is not a whole number */

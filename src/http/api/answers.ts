@@ -87,6 +87,15 @@ export function timeOf(seconds: number): string {
   return new Date(seconds * 1000).toISOString();
 }
 
+/** The date of a day, as `YYYY-MM-DD`. @param day in days since the epoch */
+export function dateOf(day: number): string {
+  return timeOf(day * 24 * 60 * 60).slice(0, 'YYYY-MM-DD'.length);
+}
+
+export function shownActor({ subject, key }: { subject: string; key?: string }): { subject: string; key: string | null } {
+  return { subject, key: key ?? null };
+}
+
 /** The part of a subject after the slash: `dev` of `team:acme/dev`. */
 export function lastPart(subject: string): string {
   return subject.slice(subject.indexOf('/') + 1);

@@ -1,7 +1,5 @@
 /** Words and answers that the routes of deletions share. */
 import { deletedContent } from '../../contract/deletions.ts';
-import { type Condition, parseCondition } from '../../oci/condition.ts';
-import type { RequestContext } from '../context.ts';
 
 export const TRASH = 'What is deleted goes to the trash, from which it can be restored for a while.';
 export const DELETED = { 200: { description: 'What was deleted', schema: deletedContent } };
@@ -12,8 +10,3 @@ export const IMMUTABLE = 'A tag is immutable';
 export const DISABLED = 'The registry allows no deletions (`DELETION`)';
 export const UNMET = 'The tag, or image, is not as `If-Match` or `If-None-Match` says';
 export const HEADER = '`If-Match` or `If-None-Match` is not valid';
-
-/** The digest that the request expects; `null`: any. @throws parameter-invalid */
-export function conditionIn(c: RequestContext): Condition | null {
-  return parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
-}

@@ -7,8 +7,9 @@ import { DELETED_IMAGES_MAX, DELETED_TAGS_MAX } from '../../vocabulary/images.ts
 import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
 import { chargeReferences } from '../limits.ts';
+import { conditionIn } from '../params.ts';
 import { answer } from './answers.ts';
-import { conditionIn, DELETED, DISABLED, HEADER, IMMUTABLE, TRASH, UNKNOWN, UNMET } from './deletion-answers.ts';
+import { DELETED, DISABLED, HEADER, IMMUTABLE, TRASH, UNKNOWN, UNMET } from './deletion-answers.ts';
 import { operation } from './operation.ts';
 import { expectedPlan } from './params.ts';
 

@@ -6,7 +6,7 @@ import { activityQuery, type event, loggedEvent } from '../../contract/activity.
 import { pageSchema } from '../../contract/pages.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type AppEnv, callOf } from '../context.ts';
-import { answerItems, timeOf } from './answers.ts';
+import { answerItems, shownActor, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { secondsOf } from './params.ts';
 
@@ -50,6 +50,6 @@ function shownLogged({ address, keyName, ...activity }: LoggedActivity): z.outpu
 
 export function shownEvent(activity: Activity): z.output<typeof event> {
   const { id, sequence, at, type, repository, organization, target, by } = activity;
-  const actor = { subject: by.subject, key: by.key ?? null };
+  const actor = shownActor(by);
   return { id, sequence, at: timeOf(at), type, repository, organization, target, actor };
 }

@@ -18,8 +18,9 @@ import { parseReferenceToRead } from '../../oci/reference.ts';
 import { IMAGES_DEFAULT } from '../../vocabulary/images.ts';
 import { type AppEnv, callOf, repositoryIn } from '../context.ts';
 import { chargeReads } from '../limits.ts';
-import { answer, answerItems, timeOf } from './answers.ts';
-import { conditionIn, DELETED, DISABLED, HEADER, IMMUTABLE, TRASH, UNKNOWN, UNMET } from './deletion-answers.ts';
+import { conditionIn } from '../params.ts';
+import { answer, answerItems, dateOf, shownActor, timeOf } from './answers.ts';
+import { DELETED, DISABLED, HEADER, IMMUTABLE, TRASH, UNKNOWN, UNMET } from './deletion-answers.ts';
 import { operation } from './operation.ts';
 
 /** The approximate number of database rows that a page of tags reads. */
@@ -131,7 +132,7 @@ function shownImage(image: ImageSummary): z.output<typeof imageSummary> {
     ...shownFacts(image),
     pushedAt: timeOf(pushedAt),
     taggedAt: tagged && timeOf(tagged.at),
-    taggedBy: shownActor(tagged?.by ?? null),
+    taggedBy: tagged?.by ? shownActor(tagged.by) : null,
   };
 }
 
@@ -139,12 +140,8 @@ function shownFacts({ lastPulledOn, ...image }: ManifestFacts) {
   const { mediaType, kind, artifactType, manifestSize, size, platforms, attestations, referrers } = image;
   return {
     ...{ mediaType, kind, artifactType, manifestSize, size, platforms, attestations, referrers },
-    lastPulledOn: lastPulledOn === null ? null : dayOf(lastPulledOn),
+    lastPulledOn: lastPulledOn === null ? null : dateOf(lastPulledOn),
   };
-}
-
-function shownActor(by: { subject: string; key?: string } | null) {
-  return by && { subject: by.subject, key: by.key ?? null };
 }
 
 function shownTag({ tag, digest, pushedAt, tagged, immutable, sameAs, image }: TagDetails): z.output<typeof tagDetails> {
@@ -152,12 +149,7 @@ function shownTag({ tag, digest, pushedAt, tagged, immutable, sameAs, image }: T
     ...{ tag, digest, immutable, sameAs },
     pushedAt: timeOf(pushedAt),
     changedAt: tagged && timeOf(tagged.at),
-    changedBy: shownActor(tagged?.by ?? null),
+    changedBy: tagged?.by ? shownActor(tagged.by) : null,
     image: image && shownFacts(image),
   };
-}
-
-/** The date of a day, such as `2026-01-31`. @param day the number of days since the epoch */
-function dayOf(day: number): string {
-  return new Date(day * 24 * 60 * 60 * 1000).toISOString().slice(0, 10);
 }

@@ -3,10 +3,9 @@ import type { AccessKey, CreatedKey } from '../../app/keys.ts';
 import { shownStatement } from '../../app/statements.ts';
 import { loginNameOf } from '../../vocabulary/names.ts';
 import { hostOf, type RequestContext } from '../context.ts';
-import { answer, timeOf } from './answers.ts';
+import { answer, dateOf, timeOf } from './answers.ts';
 
 /** One day in seconds. */
-const DAY = 24 * 60 * 60;
 
 export function shownKey({ id, name, owner, createdBy, madeWith, state, ...key }: AccessKey) {
   return {
@@ -19,7 +18,7 @@ export function shownKey({ id, name, owner, createdBy, madeWith, state, ...key }
     madeWith,
     expiresAt: timeOf(key.expiresAt),
     revokedAt: key.revokedAt === null ? null : timeOf(key.revokedAt),
-    lastUsedOn: key.lastUsedDay === null ? null : timeOf(key.lastUsedDay * DAY).slice(0, 10),
+    lastUsedOn: key.lastUsedDay === null ? null : dateOf(key.lastUsedDay),
     state,
   };
 }

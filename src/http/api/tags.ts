@@ -11,11 +11,11 @@ import {
 } from '../../app/tags.ts';
 import { pageSchema } from '../../contract/pages.ts';
 import { historyPoint, historyQuery, rollback, rolledBack, tagMutability } from '../../contract/tags.ts';
-import { parseCondition } from '../../oci/condition.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
-import { answer, answerItems, timeOf } from './answers.ts';
+import { conditionIn } from '../params.ts';
+import { answer, answerItems, shownActor, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion } from './params.ts';
 
@@ -63,7 +63,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
       const { body } = c.var;
       const tag = tagIn(c);
       const to = body.digest === undefined ? { point: body.point as number } : { digest: body.digest };
-      const condition = parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
+      const condition = conditionIn(c);
       const digest = await rollBackTag(callOf(c), repository, tag, to, condition);
       return answer({ tag, digest });
     },
@@ -113,7 +113,7 @@ function tagIn(c: RequestContext): Tag {
 }
 
 function shownChange({ by, at, ...point }: ShownTagChange): z.output<typeof historyPoint> {
-  return { ...point, at: timeOf(at), actor: by && { subject: by.subject, key: by.key ?? null } };
+  return { ...point, at: timeOf(at), actor: by && shownActor(by) };
 }
 
 function answerMutability({ mutability: { value, exclusions }, version }: VersionedMutability): Response {

@@ -29,7 +29,7 @@ import {
 import { parseName } from '../../vocabulary/names.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
-import { answer, answerItems, timeOf } from './answers.ts';
+import { answer, answerItems, dateOf, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn } from './params.ts';
 
@@ -188,18 +188,12 @@ function percentOf({ bytes, staged, maxBytes }: { bytes: number; staged: number;
   return maxBytes === 0 ? 100 : Math.round(((bytes + staged) / maxBytes) * 1000) / 10;
 }
 
-const SECONDS_PER_DAY = 24 * 60 * 60;
-
-function dayOf(day: number): string {
-  return timeOf(day * SECONDS_PER_DAY).slice(0, 'YYYY-MM-DD'.length);
-}
-
 function shownPulls({ total, checkedOn, days }: Pulls): z.output<typeof pulls> {
   const [newest] = days;
   return {
     total,
-    lastPulledAt: newest ? dayOf(newest.day) : null,
-    ...(checkedOn === null ? {} : { lastCheckedAt: dayOf(checkedOn) }),
-    days: days.map(({ day, pulls: times }) => ({ day: dayOf(day), pulls: times })),
+    lastPulledAt: newest ? dateOf(newest.day) : null,
+    ...(checkedOn === null ? {} : { lastCheckedAt: dateOf(checkedOn) }),
+    days: days.map(({ day, pulls: times }) => ({ day: dateOf(day), pulls: times })),
   };
 }

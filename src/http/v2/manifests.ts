@@ -1,14 +1,13 @@
 /** Routes that read, push and delete manifests by tag or digest (end-3, end-7 and end-9). */
 import { Hono } from 'hono';
 import { checkManifest, deleteManifest, type MovedTags, pullManifest, pushManifest } from '../../app/manifests.ts';
-import { parseCondition } from '../../oci/condition.ts';
 import { MANIFEST_MAX_BYTES } from '../../oci/manifest.ts';
 import { parseReference, parseReferenceToRead, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { sendContent } from '../content.ts';
 import { type AppEnv, contentCallOf, repositoryIn } from '../context.ts';
 import { chargeReferences } from '../limits.ts';
-import { readBody } from '../params.ts';
+import { conditionIn, readBody } from '../params.ts';
 
 /** The maximum number of tags in one push. The specification requires at least 10. */
 const MAX_TAGS = 100;
@@ -47,7 +46,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     const reference = parseReference(c.req.param('reference'));
     const further = c.req.queries('tag') ?? [];
     const tags = tagsOf(reference, further);
-    const condition = parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
+    const condition = conditionIn(c);
     const { digest, manifest, moved } = await pushManifest(contentCallOf(c), {
       repository,
       bytes: await readBody(c, MANIFEST_MAX_BYTES),
@@ -68,7 +67,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
 
   .delete('/:name{.+}/manifests/:reference', async (c) => {
     const reference = parseReferenceToRead(c.req.param('reference'));
-    const condition = parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
+    const condition = conditionIn(c);
     await deleteManifest(contentCallOf(c), repositoryIn(c), reference, condition);
     return c.body(null, 202);
   });
