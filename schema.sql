@@ -333,6 +333,7 @@ CREATE TABLE IF NOT EXISTS tombstones (
 --     long as the account has that epoch.
 --   invitation: the id of the open invitation of a user. NULL if there is none.
 --   invited_until: the time when that invitation expires.
+--   accepted_invitation: the id of the last invitation that the user has accepted, and accepted_at: the time.
 CREATE TABLE IF NOT EXISTS accounts (
   subject TEXT PRIMARY KEY,
   likeness TEXT UNIQUE,
@@ -343,7 +344,9 @@ CREATE TABLE IF NOT EXISTS accounts (
   invitation TEXT,
   invited_until INTEGER,
   created_at INTEGER NOT NULL,
-  version INTEGER NOT NULL DEFAULT 1
+  version INTEGER NOT NULL DEFAULT 1,
+  accepted_invitation TEXT,
+  accepted_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
 -- The members of organizations. The key begins with the user, because every request reads the organizations of its caller.

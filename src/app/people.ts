@@ -8,7 +8,7 @@ import {
   type User,
 } from '../auth/people/accounts.ts';
 import {
-  type Accepted,
+  type Acceptance,
   acceptInvitation as accept,
   invitationToken,
   inviteUser as inviteRow,
@@ -26,7 +26,7 @@ import type { Call } from './call.ts';
 import { reviewOwners } from './webhook-owners.ts';
 
 export type { User } from '../auth/people/accounts.ts';
-export type { Accepted } from '../auth/people/invitations.ts';
+export type { Accepted, Used } from '../auth/people/invitations.ts';
 
 /** The part of a user's data that members of a common organization see. */
 type Colleague = Pick<User, 'name' | 'subject'>;
@@ -120,14 +120,7 @@ export async function logOutUser(call: Call, subject: string, { keys }: { keys: 
   await endLogins(call.env, subject, { keys, by: actorOf(call) });
 }
 
-/**
- * Accepts an invitation: the invited user gets an access key.
- * @returns `expired` if the invitation has expired, `closed` if it was used or replaced, `null` if the token was not issued by
- *   this registry
- */
-export function acceptInvitation(
-  call: Pick<Call, 'env' | 'service' | 'now'>,
-  token: string,
-): Promise<Accepted | 'expired' | 'closed' | null> {
+/** Accepts an invitation: the invited user gets an access key. */
+export function acceptInvitation(call: Pick<Call, 'env' | 'service' | 'now'>, token: string): Promise<Acceptance> {
   return accept(call.env, token, call);
 }

@@ -7,6 +7,7 @@ import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { booleanIn, recordEvent } from '../../events/outbox.ts';
+import { prepare } from '../../events/sql.ts';
 import type { Secrets } from '../../secrets.ts';
 import { confusableSkeleton, nameOf, parseNewName } from '../../vocabulary/names.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
@@ -129,16 +130,24 @@ export interface Accepted {
   key: { id: string; secret: string; expiresAt: number };
 }
 
+/** An invitation that was used before. `at` is in seconds since the epoch. */
+export interface Used {
+  name: string;
+  at: number;
+}
+
+export type Acceptance = Accepted | Used | 'expired' | 'closed' | null;
+
 /**
  * Accepts an invitation: the user joins and gets an access key. If two requests accept it at once, only one of them succeeds.
- * @returns `expired` if the token was valid until it expired; `closed` if its invitation was already used or replaced; `null`
- *   if it is not a token of this registry
+ * @returns when it was used, if this is the last invitation that the user accepted; `expired` if the token was valid until it
+ *   expired; `closed` if its invitation is not open for another reason; `null` if it is not a token of this registry
  */
 export async function acceptInvitation(
   env: Database & Secrets & Vars,
   token: string,
   context: TokenContext,
-): Promise<Accepted | 'expired' | 'closed' | null> {
+): Promise<Acceptance> {
   const claims = await verify(env, INVITATION, token, context);
   if (claims === null || claims === 'expired') return claims;
   const { sub: subject, invitation } = claims;
@@ -146,9 +155,17 @@ export async function acceptInvitation(
   try {
     return await join(env, subject, invitation);
   } catch (error) {
-    if (isRefusal(error, 'conflict')) return 'closed';
-    throw error;
+    if (!isRefusal(error, 'conflict')) throw error;
+    const at = await usedAt(env, subject, invitation);
+    return at === null ? 'closed' : { name: nameOf(subject), at };
   }
+}
+
+function usedAt(env: Database, subject: string, invitation: string): Promise<number | null> {
+  return prepare(env, 'SELECT accepted_at AS at FROM accounts WHERE subject = :subject AND accepted_invitation = :invitation', {
+    subject,
+    invitation,
+  }).first<number>('at');
 }
 
 /** SQL: key :key exists. Then this batch was already committed, its answer was lost, and it is repeated now. */
@@ -175,7 +192,8 @@ async function join(env: Database & Secrets & Vars, subject: string, invitation:
   const lifetime = Math.min(keyDefaultDays, keyMaxDays) * DAY;
   insertKey(batch, id, { owner: subject, name: FIRST_KEY, statements: null, lifetime, by: { subject } });
   batch.run(
-    `UPDATE accounts SET invitation = NULL, invited_until = NULL, version = version + 1
+    `UPDATE accounts SET invitation = NULL, invited_until = NULL, accepted_invitation = :invitation,
+       accepted_at = unixepoch(), version = version + 1
      WHERE subject = :subject AND invitation = :invitation`,
     parameters,
   );

@@ -11,6 +11,7 @@ import {
   listUsers,
   logOutUser,
   openInvitation,
+  type Used,
   type User,
 } from '../../app/people.ts';
 import { pageSchema } from '../../contract/pages.ts';
@@ -156,7 +157,10 @@ export const users = new Hono<AppEnv>({ strict: false })
       const accepted = await acceptInvitation({ env: c.env, service: hostOf(c), now: Date.now() }, c.var.body.token);
       if (accepted === 'expired') throw closed('this invitation has expired: ask an administrator for a new one');
       if (accepted === null) await limitWrongPasswords(c);
-      if (accepted !== null && accepted !== 'closed') return answerAccepted(c, accepted);
+      if (accepted !== null && accepted !== 'closed') {
+        if ('at' in accepted) throw used(accepted, hostOf(c));
+        return answerAccepted(c, accepted);
+      }
       throw closed(
         'this invitation does not work: it was used, it was replaced by a newer one, or a part of the link is missing. ' +
           'Ask an administrator for a new one',
@@ -170,6 +174,15 @@ function subjectIn(c: RequestContext): string {
 
 function closed(message: string): Refusal {
   return new Refusal('request-invalid', { message });
+}
+
+/** The token proves that its bearer was invited, so the bearer may know what became of the invitation. */
+function used({ name, at }: Used, registry: string): Refusal {
+  const time = timeOf(at).replace('T', ' at ').slice(0, '2026-01-31 at 12:00'.length);
+  return closed(
+    `this invitation was used on ${time} UTC: ${name} has joined. Sign in with the access key that was shown then: ` +
+      `docker login -u ${name} ${registry}. If you have lost it, or if it was not you, tell an administrator`,
+  );
 }
 
 function shownUser({ name, subject, administrator: isAdministrator, disabled, joined, description: about, createdAt }: User) {

@@ -297,8 +297,9 @@ describe('accepting an invitation', () => {
   });
 
   test('is refused with the same answer, whatever is wrong with the token', async () => {
-    const used = await invitationOf(world, 'used');
-    await accept(used);
+    const older = await invitationOf(world, 'joined');
+    const newer = await api<{ invitation: { token: string } }>(world, 'POST', '/users/joined/invitation');
+    await accept(newer.body.invitation.token);
     const replaced = await invitationOf(world, 'replaced');
     await api(world, 'POST', '/users/replaced/invitation');
     const disabled = await invitationOf(world, 'disabled');
@@ -315,7 +316,7 @@ describe('accepting an invitation', () => {
       'open',
     );
     const tokens: Record<string, string> = {
-      used,
+      'replaced before another one was used': older,
       replaced,
       disabled,
       late,
@@ -342,6 +343,19 @@ describe('accepting an invitation', () => {
     }
     expect(await everything()).toEqual(before);
     expect((await accept(open)).status).toBe(200);
+  });
+
+  test('says when it was used and who has joined, to whoever has the link of that invitation', async () => {
+    const token = await invitationOf(world, 'alice');
+    await accept(token);
+    const before = await everything();
+    const { status, body } = await accept(token);
+    const today = new Date().toISOString().slice(0, 10);
+    expect([status, body]).toMatchObject([400, { errors: [{ code: 'INVALID' }] }]);
+    expect(JSON.stringify(body)).toMatch(
+      new RegExp(`this invitation was used on ${today} at \\d\\d:\\d\\d UTC: alice has joined.*docker login -u alice registry`),
+    );
+    expect(await everything()).toEqual(before);
   });
 
   test('is refused with its own reason if it has expired', async () => {
